@@ -1,0 +1,102 @@
+//! Clusters: where requests go.
+
+use super::Name;
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+/// A group of endpoints that serve the same thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// Its name, in routes, logs and metrics.
+    pub name: Name,
+    /// Where it lives; not empty.
+    pub endpoints: Vec<Endpoint>,
+    /// How an endpoint is picked.
+    pub balance: Balance,
+    /// What is spoken to it.
+    pub protocol: UpstreamProtocol,
+    /// Time a connection may take to be established.
+    pub connect_timeout: Duration,
+    /// TCP keepalive on its connections; `None`: off.
+    pub tcp_keepalive: Option<TcpKeepalive>,
+    /// Time a pooled connection may rest before it is closed. Below the server's own, or requests are lost.
+    pub idle_timeout: Duration,
+    /// Resting HTTP/1.1 connections kept by each worker.
+    pub idle_connections: usize,
+    /// Bounds over all workers.
+    pub circuit: Circuit,
+    /// Bytes of a response's head.
+    pub header_bytes: u32,
+    /// Header fields in a response.
+    pub headers: u16,
+}
+
+/// One place where a cluster lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its address or name.
+    pub address: EndpointAddress,
+    /// Its share relative to its siblings; at least 1.
+    pub weight: u32,
+}
+
+/// The address of an endpoint as written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum EndpointAddress {
+    /// An address.
+    Ip(SocketAddr),
+    /// A host name, resolved to any number of addresses, and a port.
+    Name(Arc<str>, u16),
+}
+
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Name(host, port) => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// How an endpoint is picked for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// In turn, by weight.
+    RoundRobin,
+    /// By chance, by weight.
+    Random,
+    /// Two by chance, by weight; the one with fewer requests in flight for its weight.
+    LeastRequest,
+}
+
+/// What is spoken to a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// HTTP/2 for requests that came by HTTP/2, HTTP/1.1 for the others.
+    SameAsDownstream,
+}
+
+/// TCP keepalive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TcpKeepalive {
+    /// Silence before the first probe.
+    pub time: Duration,
+    /// Time between probes.
+    pub interval: Duration,
+    /// Unanswered probes after which the connection is dead.
+    pub probes: u32,
+}
+
+/// Bounds of a cluster over all workers; a request beyond one is answered with 503 and the flag UO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circuit {
+    /// Connections open at once.
+    pub connections: usize,
+    /// Requests waiting for a connection at once.
+    pub pending: usize,
+    /// Requests in flight at once.
+    pub requests: usize,
+}

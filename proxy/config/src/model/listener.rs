@@ -1,0 +1,192 @@
+//! Listeners: where connections are accepted and what is demanded of them.
+
+use super::{Name, Route};
+use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
+
+/// A socket that accepts connections, and what happens to them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listener {
+    /// Its name, in logs and metrics.
+    pub name: Name,
+    /// The address it binds.
+    pub address: SocketAddr,
+    /// Whether another process may listen on the same port at the same time.
+    pub port_sharing: PortSharing,
+    /// Length of the kernel's queue of connections not yet accepted.
+    pub backlog: u32,
+    /// Connections open at once; one more waits in the backlog.
+    pub connections: usize,
+    /// The age at which a connection is asked to leave; `None`: it may stay.
+    pub max_connection_age: Option<Duration>,
+    /// How HTTP is spoken.
+    pub http: Http,
+    /// Routes in the order written. The most specific host wins, then the first route that matches.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// Whether a second process may bind a listener's port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortSharing {
+    /// A second instance is detected at start and refused.
+    Exclusive,
+    /// Both accept; the kernel spreads connections over them (`SO_REUSEPORT`).
+    Shared,
+}
+
+/// How a listener speaks HTTP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http {
+    /// Sizes and counts.
+    pub limits: HttpLimits,
+    /// Deadlines.
+    pub timeouts: HttpTimeouts,
+    /// HTTP/2 settings and flood windows.
+    pub http2: Http2,
+    /// How a path is cleaned before it is matched and forwarded.
+    pub path: PathPolicy,
+    /// What is told to upstreams about the client.
+    pub forwarding: Forwarding,
+    /// What happens to header names with an underscore, which CGI-like servers confuse with a hyphen.
+    pub underscores: Underscores,
+    /// Whether CONNECT is served (RFC 9110 §9.3.6).
+    pub connect: Connect,
+}
+
+/// Sizes and counts of one request's head.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Header fields in a request, HTTP/2 cookie crumbs counted one by one.
+    pub headers: u16,
+    /// Bytes of a request's head; on HTTP/2 with 32 bytes more for each field (RFC 9113 §6.5.2).
+    pub header_bytes: u32,
+    /// Bytes of the request target.
+    pub target_bytes: u32,
+}
+
+/// Deadlines of a downstream connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpTimeouts {
+    /// Silence allowed between requests.
+    pub idle: Duration,
+    /// Time from the first byte of a request's head to its last.
+    pub header: Duration,
+    /// Silence allowed within a request's body while the proxy wants more of it.
+    pub body: Duration,
+    /// Time a client may leave ready bytes of a response unread.
+    pub write: Duration,
+}
+
+/// HTTP/2 settings announced, and how many control frames are borne in `window`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http2 {
+    /// Streams open at once (SETTINGS_MAX_CONCURRENT_STREAMS).
+    pub streams: u32,
+    /// Bytes a stream may send ahead (SETTINGS_INITIAL_WINDOW_SIZE).
+    pub stream_window: u32,
+    /// Bytes a connection may send ahead.
+    pub connection_window: u32,
+    /// The period over which the floods below are counted.
+    pub flood_window: Duration,
+    /// RST_STREAM received in a window.
+    pub resets: u32,
+    /// Streams reset by us for the peer's errors in a window.
+    pub reset_by_us: u32,
+    /// PING received in a window.
+    pub pings: u32,
+    /// SETTINGS received in a window.
+    pub settings: u32,
+    /// DATA frames without data and without END_STREAM in a window.
+    pub empty_data: u32,
+    /// WINDOW_UPDATE received in a window, beyond twice the DATA frames sent.
+    pub window_updates: u32,
+    /// PRIORITY and unknown frames received in a window.
+    pub priorities: u32,
+    /// CONTINUATION frames in one header block.
+    pub continuations: u32,
+}
+
+/// How a path is cleaned before it is matched and forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPolicy {
+    /// Resolve `.` and `..` segments (RFC 3986 §5.2.4), percent-encoded ones too. A path above the root is refused.
+    pub resolve_dots: bool,
+    /// Make one slash of several.
+    pub merge_slashes: bool,
+    /// What happens to `%2F` and `%5C`.
+    pub escaped_slashes: EscapedSlashes,
+}
+
+/// What happens to an escaped slash or backslash in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EscapedSlashes {
+    /// Left as it is: not a segment boundary.
+    Keep,
+    /// Answered with 400.
+    Reject,
+    /// Made a slash before the path is cleaned and matched.
+    Decode,
+}
+
+/// What upstreams are told about the client, and whom to believe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarding {
+    /// `X-Forwarded-For`, `-Proto`, `-Host`.
+    pub x_forwarded: ForwardingMode,
+    /// `Forwarded` (RFC 7239).
+    pub forwarded: ForwardingMode,
+    /// `Via` (RFC 9110 §7.6.3) with this pseudonym, on requests and responses; `None`: not added.
+    pub via: Option<String>,
+    /// Whether a request without `X-Request-Id` gets one.
+    pub request_id: RequestId,
+    /// Networks whose word about the client is believed.
+    pub trusted: Vec<Cidr>,
+    /// Proxies before this one to believe by count when the peer is in no trusted network: 0 believes none.
+    pub trusted_hops: u8,
+    /// Remove `X-Forwarded-Client-Cert` and `x-envoy-*` sent by the client.
+    pub strip_identity: bool,
+}
+
+/// What happens to a forwarding header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardingMode {
+    /// Passed as it came from a trusted peer, removed from any other.
+    Off,
+    /// This hop is appended to what a trusted peer sent; from any other peer the header is replaced.
+    Append,
+}
+
+/// Whether requests get an identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestId {
+    /// Passed through when there is one, never made.
+    Pass,
+    /// Made (UUID version 4) where there is none, and from a peer that is not trusted always.
+    Generate,
+}
+
+/// A network: address and prefix length, host bits zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cidr {
+    /// The network's address.
+    pub address: IpAddr,
+    /// Leading bits that count.
+    pub prefix: u8,
+}
+
+/// What happens to a header name with an underscore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Underscores {
+    /// Passed on.
+    Accept,
+    /// Answered with 400.
+    Reject,
+}
+
+/// Whether a CONNECT request is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connect {
+    /// Answered with 405.
+    Refuse,
+    /// Routed like any request; the cluster's endpoint is the far end of the tunnel.
+    Allow,
+}
