@@ -1,0 +1,154 @@
+//! Bodies as they arrive from a peer, whichever protocol carries them.
+//!
+//! [`Incoming`] is what `exchange/` passes on from either side. Beside the path: it moves bytes and trailers and
+//! gives flow-control credit back as they are taken; it never buffers, counts or times.
+
+use bytes::Bytes;
+use h2::RecvStream;
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+/// A body arriving from a peer, or one held in memory.
+#[derive(Debug)]
+pub enum Incoming {
+    /// No body.
+    Empty,
+    /// A whole body in memory.
+    Full(Bytes),
+    /// The body of an HTTP/1 message.
+    Http1(hyper::body::Incoming),
+    /// The DATA and trailers of an HTTP/2 stream.
+    Http2(Http2Body),
+}
+
+/// The DATA and trailers of an HTTP/2 stream.
+#[derive(Debug)]
+pub struct Http2Body {
+    stream: RecvStream,
+    /// `Content-Length` less what came; h2 itself holds the peer to it (RFC 9113 §8.1.1).
+    expected: Option<u64>,
+    state: Http2State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Http2State {
+    Data,
+    Trailers,
+    Ended,
+}
+
+/// Why a body ended before its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The HTTP/1 connection that carried it failed.
+    #[error("body on HTTP/1: {0}")]
+    Http1(#[source] hyper::Error),
+    /// The HTTP/2 stream that carried it failed.
+    #[error("body on HTTP/2: {0}")]
+    Http2(#[source] h2::Error),
+    /// The proxy gave it up.
+    #[error("body given up: {0}")]
+    GivenUp(#[from] GivenUp),
+}
+
+/// Why the proxy gave a body up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GivenUp {
+    /// Neither side moved a byte for the route's idle timeout.
+    #[error("idle timeout")]
+    Idle,
+    /// The exchange is over; nobody waits for the rest.
+    #[error("the exchange ended")]
+    Ended,
+}
+
+impl Incoming {
+    /// The body of an HTTP/1 message; one that is known to be empty is told so at once.
+    #[must_use]
+    pub fn http1(body: hyper::body::Incoming) -> Self {
+        if body.is_end_stream() { Self::Empty } else { Self::Http1(body) }
+    }
+
+    /// The body of an HTTP/2 stream; `content_length` as the head says.
+    #[must_use]
+    pub fn http2(stream: RecvStream, content_length: Option<u64>) -> Self {
+        if stream.is_end_stream() {
+            Self::Empty
+        } else {
+            Self::Http2(Http2Body { stream, expected: content_length, state: Http2State::Data })
+        }
+    }
+}
+
+impl Http2Body {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.state == Http2State::Data {
+            match ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    if let Some(expected) = &mut self.expected {
+                        *expected = expected.saturating_sub(data.len() as u64);
+                    }
+                    // The consumer polls only when it has room, so taking the chunk is the moment to give credit back.
+                    // An error here means the stream is gone; the next poll says why.
+                    self.stream.flow_control().release_capacity(data.len()).ok();
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => {
+                    self.state = Http2State::Ended;
+                    return Poll::Ready(Some(Err(BodyError::Http2(error))));
+                }
+                None => self.state = Http2State::Trailers,
+            }
+        }
+        if self.state == Http2State::Trailers {
+            let trailers = ready!(self.stream.poll_trailers(cx));
+            self.state = Http2State::Ended;
+            match trailers {
+                Ok(Some(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Some(Err(BodyError::Http2(error)))),
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Http1),
+            Self::Http2(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Http1(body) => body.is_end_stream(),
+            // `RecvStream::is_end_stream` is also true while trailers wait to be taken.
+            Self::Http2(body) => body.state == Http2State::Ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.expected.map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! 1. From an accepted socket to a decoded request.
+pub mod guard;

@@ -1,0 +1,3 @@
+//! 2. One request, one response.
+pub mod head;
+pub mod route;

@@ -1,0 +1,10 @@
+//! Sockets as the data path sees them: what carries bytes, where connections come from and how they are made.
+//!
+//! Beside the path. Two of the four seams live here, because two implementations of each exist: [`Accept`]
+//! (a listening socket, an in-memory queue) and [`Dial`] (TCP, scripted by a test).
+
+mod seams;
+mod socket;
+
+pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};
+pub use socket::Socket;

@@ -1,0 +1,95 @@
+//! Where connections come from ([`Accept`]) and how they are made ([`Dial`]).
+
+use super::Socket;
+use futures_util::future::LocalBoxFuture;
+use pillion_config::model::TcpKeepalive;
+use socket2::SockRef;
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A source of downstream connections.
+pub trait Accept {
+    /// The next connection and its peer's address.
+    ///
+    /// # Errors
+    ///
+    /// What `accept(2)` says; the caller tells errors of one connection from those of the process.
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>>;
+
+    /// The address bound.
+    fn local_addr(&self) -> SocketAddr;
+}
+
+/// A way to reach an endpoint.
+pub trait Dial {
+    /// Connects to `to`. Dropping the future gives the attempt up. The caller bounds the time.
+    ///
+    /// # Errors
+    ///
+    /// What `connect(2)` says.
+    fn dial<'a>(&'a self, to: SocketAddr, options: &'a DialOptions) -> LocalBoxFuture<'a, io::Result<Socket>>;
+}
+
+/// What is set on a connection before it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DialOptions {
+    /// TCP keepalive; `None`: off.
+    pub keepalive: Option<TcpKeepalive>,
+}
+
+/// A listening TCP socket.
+#[derive(Debug)]
+pub struct Listening {
+    listener: TcpListener,
+    local: SocketAddr,
+}
+
+impl Listening {
+    /// Takes over a bound, listening socket.
+    ///
+    /// # Errors
+    ///
+    /// When its address cannot be read.
+    pub fn new(listener: TcpListener) -> io::Result<Self> {
+        let local = listener.local_addr()?;
+        Ok(Self { listener, local })
+    }
+}
+
+impl Accept for Listening {
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
+        let (socket, peer) = ready!(self.listener.poll_accept(cx))?;
+        // Small answers must not wait for an ACK of the one before (RFC 896's algorithm off).
+        socket.set_nodelay(true).ok();
+        Poll::Ready(Ok((Socket::Tcp(socket), peer)))
+    }
+
+    fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+/// Plain TCP.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tcp;
+
+impl Dial for Tcp {
+    fn dial<'a>(&'a self, to: SocketAddr, options: &'a DialOptions) -> LocalBoxFuture<'a, io::Result<Socket>> {
+        Box::pin(async move {
+            let socket = TcpStream::connect(to).await?;
+            socket.set_nodelay(true)?;
+            if let Some(keepalive) = &options.keepalive {
+                let parameters = socket2::TcpKeepalive::new()
+                    .with_time(keepalive.time)
+                    .with_interval(keepalive.interval)
+                    .with_retries(keepalive.probes);
+                SockRef::from(&socket).set_tcp_keepalive(&parameters)?;
+            }
+            Ok(Socket::Tcp(socket))
+        })
+    }
+}
