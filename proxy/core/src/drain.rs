@@ -10,9 +10,10 @@ use std::{
 };
 
 /// What a connection is told. Later ones are stronger; a weaker one never undoes a stronger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Signal {
     /// Nothing.
+    #[default]
     Stay,
     /// Close at once if no request is in flight; otherwise forget it.
     CloseIfIdle,
@@ -32,7 +33,7 @@ pub struct Register {
 }
 
 /// A connection's line to its worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Control {
     signal: Cell<Signal>,
     waker: RefCell<Option<Waker>>,
