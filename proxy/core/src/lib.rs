@@ -1,1 +1,4 @@
 //! placeholder
+pub mod downstream;
+pub mod framing;
+pub mod upstream;
