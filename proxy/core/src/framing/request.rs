@@ -106,9 +106,9 @@ pub enum Step {
 pub enum Standing {
     /// No byte of a head has come (an empty line does not count).
     Between,
-    /// A head, or the section of trailers, is incomplete.
+    /// A head is incomplete.
     InHead,
-    /// A body is incomplete.
+    /// A body, or its section of trailers, is incomplete.
     InBody,
     /// An answer decides what follows.
     Held,
