@@ -1,1 +1,3 @@
-//! placeholder
+//! The data path: from an accepted socket to an answered request.
+
+pub mod telemetry;
