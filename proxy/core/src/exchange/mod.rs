@@ -1,16 +1,17 @@
 //! 2. One request, one response.
 //!
 //! ```text
-//!  request ─► receive ─► route ─► (filters: none yet) ─► prepare ─► retry ⟲ upstream ─► pass ─► response
-//!                │          │                                          │                  ▲
-//!                └──────────┴────────────────── ProxyError ────────────┴──► respond ──────┘
+//!  request ─► receive ─► route ─► (filters: none yet) ─► prepare ─► retry ⟲ upstream ─► deliver ─► response
+//!                │          │                               │          │                   ▲
+//!                └──────────┴──────────── ProxyError ───────┴──────────┴────► respond ─────┘
 //! ```
 //!
 //! [`proxy`] is the spine. Every response the proxy invents is made in [`respond`], and every request ends with
 //! exactly one [`Record`], whichever way it ends: the record rides on the response's body.
 
+mod deliver;
 pub mod head;
-mod forward;
+mod prepare;
 mod receive;
 pub mod respond;
 pub mod retry;
@@ -21,16 +22,19 @@ use crate::{
     body::Incoming,
     downstream::Connection,
     error::ProxyError,
-    snapshot::ListenerSnapshot,
-    telemetry::Record,
+    snapshot::{CompiledRoute, ListenerSnapshot},
+    telemetry::{Facts, Record},
+    tunnel::upgrade::Offer,
     worker::View,
 };
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode, request};
 use pillion_config::model::Action;
+use respond::{Answer, Grammar};
+use route::{RouteError, weighted};
 use std::{rc::Rc, sync::Arc};
 use stream::ResponseBody;
 
-/// What a request sees from its first stage to its last: its connection, and the configuration it began with.
+/// A request from its first stage to its last.
 pub struct Exchange {
     /// The downstream connection.
     pub connection: Rc<Connection>,
@@ -38,6 +42,12 @@ pub struct Exchange {
     pub view: Rc<View>,
     /// The listener within it.
     pub listener: Arc<ListenerSnapshot>,
+    /// What the client understands.
+    pub grammar: Grammar,
+    /// What is told of the request when it has ended.
+    pub record: Record,
+    /// The route's place in the listener, once it is chosen.
+    pub route: Option<usize>,
 }
 
 /// What the codec can do for a request beyond taking a response.
@@ -50,57 +60,76 @@ pub struct Means {
 }
 
 /// Sends an interim response.
-pub type Interim = Box<dyn Fn(StatusCode, &HeaderMap)>;
-
-impl Exchange {
-    /// A request begins on this connection.
-    #[must_use]
-    pub fn begin(connection: Rc<Connection>) -> Self {
-        Self { view: connection.worker.view(), listener: connection.slot.now(), connection }
-    }
-}
+pub type Interim = Rc<dyn Fn(StatusCode, &HeaderMap)>;
 
 /// One request, one response. Never fails: what goes wrong becomes a response.
 ///
 /// Dropping the future gives the request up: the upstream is told, the record says that the client left.
-pub async fn proxy(connection: Rc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
-    let exchange = Exchange::begin(connection);
-    let mut record = exchange.record(&request);
-    let grammar = respond::Grammar::of(&request);
-    match answer(&exchange, request, &mut record).await {
-        Ok(answer) => respond::pass(&exchange, answer, record),
-        Err(error) => respond::invent(&exchange, &grammar, &error, record),
+pub async fn proxy(connection: Rc<Connection>, request: Request<Incoming>, means: Means) -> Response<ResponseBody> {
+    let (parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(connection, &parts);
+    match exchange.answer(parts, body, means).await {
+        Ok(answer) => respond::pass(exchange, answer),
+        Err(error) => respond::invent(exchange, &error),
     }
 }
 
-/// A request whose head was refused before it could be decoded: one answer, one record.
-pub fn refuse(connection: Rc<Connection>, error: ProxyError) -> Response<ResponseBody> {
-    let exchange = Exchange::begin(connection);
-    let record = exchange.record_of_refused();
-    respond::invent(&exchange, &respond::Grammar::default(), &error, record)
+/// A request whose head was refused before it could be decoded: one answer, one record. `stand_in` is what the codec
+/// was given in its place.
+pub fn refuse(connection: Rc<Connection>, stand_in: Request<()>, error: &ProxyError) -> Response<ResponseBody> {
+    respond::invent(Exchange::begin(connection, &stand_in.into_parts().0), error)
 }
 
-async fn answer(
-    exchange: &Exchange,
-    request: Request<Incoming>,
-    record: &mut Record,
-) -> Result<respond::Answer, ProxyError> {
-    let received = receive::receive(exchange, request)?;
-    record.set_client(received.client);
-    let found = exchange.listener.routes.find(&received).ok_or(route::NoRoute)?;
-    record.set_route(&found.route.model);
-    match &found.route.model.action {
-        Action::Forward(clusters) => {
-            let cluster = exchange.view.cluster(
-                route::weighted::choose(clusters, exchange.connection.worker.random.next()),
-                &exchange.connection.worker,
-            );
-            record.set_cluster(cluster.state().metrics());
-            let prepared = forward::prepare(exchange, &found, received, record)?;
-            let response = retry::send(exchange, cluster, prepared, record).await?;
-            Ok(forward::accept(exchange, &found, response, record))
+impl Exchange {
+    fn begin(connection: Rc<Connection>, head: &request::Parts) -> Self {
+        let listener = connection.slot.now();
+        Self {
+            view: connection.worker.view(),
+            grammar: Grammar::of(head),
+            record: Record::begin(&listener.telemetry, &connection.facts, head),
+            route: None,
+            listener,
+            connection,
         }
-        Action::Redirect(redirect) => respond::redirect(&found, redirect, &received),
-        Action::Respond(direct) => Ok(respond::direct(&found, direct)),
+    }
+
+    async fn answer(
+        &mut self,
+        mut parts: request::Parts,
+        body: Incoming,
+        means: Means,
+    ) -> Result<Answer, ProxyError> {
+        let listener = Arc::clone(&self.listener);
+        let survey = receive::receive(&listener.model.http, &mut parts)?;
+        let target = receive::Target::of(&parts)?;
+        let found = listener.routes.find(&target.view(&parts)).ok_or(RouteError::NotFound)?;
+        self.route = Some(found.index);
+        self.record.set_route(found.route);
+        match &found.route.action {
+            Action::Forward(clusters) => {
+                let worker = Rc::clone(&self.connection.worker);
+                let cluster = weighted::choose(clusters, worker.random.next()).ok_or(RouteError::NoWeight)?;
+                let cluster = Rc::clone(self.view.cluster(cluster, &worker));
+                self.record.set_cluster(cluster.state().metrics());
+                let prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
+                let sent = retry::send(self, &cluster, prepared).await?;
+                deliver::deliver(self, found.route, sent)
+            }
+            Action::Redirect(redirect) => respond::redirect(&listener, redirect, &found, &target, &parts),
+            Action::Respond(direct) => Ok(respond::direct(direct)),
+        }
+    }
+
+    /// The route chosen, compiled.
+    #[must_use]
+    pub fn compiled_route(&self) -> Option<&CompiledRoute> {
+        self.route.and_then(|index| self.listener.compiled.get(index))
+    }
+
+    /// What templates can say of the exchange now.
+    #[must_use]
+    pub fn facts<'a>(&'a self, request: Option<&'a request::Parts>, response: Option<&'a HeaderMap>) -> Facts<'a> {
+        let route = self.route.and_then(|index| self.listener.model.routes.get(index));
+        Facts { record: &self.record, route: route.map(|route| &**route), request, original_path: None, response }
     }
 }

@@ -11,6 +11,7 @@
 mod counted;
 pub mod h2_stream;
 pub mod upgrade;
+pub mod websocket;
 
 use crate::{
     downstream::Connection,

@@ -2,7 +2,7 @@
 
 use crate::{
     body::{BodyError, GivenUp, Incoming},
-    telemetry::ByteCount,
+    telemetry::ByteMeter,
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -17,6 +17,7 @@ use std::{
     },
     task::{Context, Poll, Waker, ready},
 };
+use tokio::time::Instant;
 
 /// Bytes of a body kept so that it can be sent again. Beyond it a request is sent once: memory per request in
 /// flight is bounded, and most idempotent requests have no body at all.
@@ -34,10 +35,11 @@ pub struct RequestBody {
 #[derive(Debug)]
 pub struct RequestStream {
     source: RefCell<Incoming>,
-    received: ByteCount,
+    received: ByteMeter,
     kept: RefCell<Kept>,
     gate: Option<Gate>,
     state: Cell<State>,
+    moved: Cell<Instant>,
 }
 
 /// Whether a body flowed, and how it ended.
@@ -97,7 +99,7 @@ impl Gate {
 impl RequestStream {
     /// A stream for this body; `None` when there is none. `keep`: whether it may be sent again after it flowed.
     #[must_use]
-    pub fn new(source: Incoming, received: ByteCount, keep: bool, gate: Option<Gate>) -> Option<Rc<Self>> {
+    pub fn new(source: Incoming, received: ByteMeter, keep: bool, gate: Option<Gate>) -> Option<Rc<Self>> {
         if source.is_end_stream() {
             return None;
         }
@@ -107,6 +109,7 @@ impl RequestStream {
             kept: RefCell::new(if keep { Kept::Frames(Vec::new(), 0) } else { Kept::Nothing }),
             gate,
             state: Cell::new(State::Untouched),
+            moved: Cell::new(Instant::now()),
         }))
     }
 
@@ -121,6 +124,12 @@ impl RequestStream {
     pub fn can_be_sent_again(&self) -> bool {
         self.state.get() == State::Untouched
             || (self.state.get() != State::Failed && matches!(*self.kept.borrow(), Kept::Frames(..)))
+    }
+
+    /// When the body last moved, or its request began.
+    #[must_use]
+    pub fn moved(&self) -> Instant {
+        self.moved.get()
     }
 
     /// Whether the client has sent all of it.
@@ -143,10 +152,11 @@ impl RequestStream {
             self.state.set(State::Flowing);
         }
         let frame = ready!(Pin::new(&mut *self.source.borrow_mut()).poll_frame(cx));
+        self.moved.set(Instant::now());
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    self.received.add(data.len() as u64);
+                    self.received.received(data.len());
                 }
                 self.keep(frame);
                 if self.source.borrow().is_end_stream() {

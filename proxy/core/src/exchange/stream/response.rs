@@ -2,7 +2,8 @@
 
 use crate::{
     body::{BodyError, GivenUp, Incoming},
-    telemetry::{Blame, Record, ResponseFlag},
+    downstream::guard::RequestTicket,
+    telemetry::{Blame, ByteMeter, Record, ResponseFlag},
 };
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -20,6 +21,8 @@ use tokio::time::{Instant, Sleep};
 pub struct ResponseBody {
     source: Incoming,
     exchange: Option<Box<Ending>>,
+    /// Tells the HTTP/1 guard, by being dropped, that the request is answered.
+    ticket: Option<RequestTicket>,
 }
 
 /// What ends with a response.
@@ -31,6 +34,7 @@ pub struct Ending {
     pub idle: Option<Duration>,
     /// When the response must be complete (`grpc-timeout`).
     pub deadline: Option<Instant>,
+    meter: ByteMeter,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -38,7 +42,7 @@ impl Ending {
     /// An ending that only writes the record.
     #[must_use]
     pub fn new(record: Record) -> Self {
-        Self { record, idle: None, deadline: None, timer: None }
+        Self { meter: record.meter(), record, idle: None, deadline: None, timer: None }
     }
 
     /// Called when the source has nothing ready. The timer is made here, so that a response that never waits
@@ -60,13 +64,18 @@ impl ResponseBody {
     /// A body whose end is the exchange's end.
     #[must_use]
     pub fn new(source: Incoming, ending: Ending) -> Self {
-        Self { source, exchange: Some(Box::new(ending)) }
+        Self { source, exchange: Some(Box::new(ending)), ticket: None }
     }
 
     /// A body that ends nothing: its exchange lives on, in a tunnel.
     #[must_use]
     pub fn detached() -> Self {
-        Self { source: Incoming::Empty, exchange: None }
+        Self { source: Incoming::Empty, exchange: None, ticket: None }
+    }
+
+    /// Keeps the HTTP/1 guard's ticket until the body has ended.
+    pub fn hold(&mut self, ticket: RequestTicket) {
+        self.ticket = Some(ticket);
     }
 
     fn fail(&mut self, blame: Blame, flag: ResponseFlag, details: &'static str) {
@@ -104,7 +113,7 @@ impl Body for ResponseBody {
                     // Progress: the silence that follows is a new one. The deadline stays.
                     ending.timer = None;
                     match frame.data_ref() {
-                        Some(data) => ending.record.sent(data.len() as u64),
+                        Some(data) => ending.meter.sent(data.len()),
                         None => frame.trailers_ref().into_iter().for_each(|trailers| ending.record.trailers(trailers)),
                     }
                 }
