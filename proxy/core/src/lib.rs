@@ -1,1 +1,4 @@
-//! placeholder
+//! The data path of Pillion.
+#![forbid(unsafe_code)]
+
+pub mod exchange;

@@ -1,0 +1,4 @@
+//! One request, one response.
+
+pub mod head;
+pub mod route;
