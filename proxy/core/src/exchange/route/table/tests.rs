@@ -262,7 +262,7 @@ fn some_route() -> impl Strategy<Value = Route> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn the_table_agrees_with_looking_at_every_route(
