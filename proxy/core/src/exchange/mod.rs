@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! 2. One request, one response.
 //!
 //! ```text
@@ -133,3 +134,9 @@ impl Exchange {
         Facts { record: &self.record, route: route.map(|route| &**route), request, original_path: None, response }
     }
 }
+=======
+//! One request, one response.
+
+pub mod head;
+pub mod route;
+>>>>>>> route

@@ -4,16 +4,25 @@
 //! upstream side turns it into what it speaks.
 
 use super::{
-    Exchange, Interim, Means,
-    head::{Field, Survey, forwarding, grpc, hop_by_hop, hop_by_hop::UpgradeField, target},
+    Exchange, Means,
+    head::{Field, HeadRefusal, Survey, grpc, hop_by_hop, hop_by_hop::UpgradeField},
     receive::{set_authority, set_path},
     route::{Found, RouteError, rewrite},
     stream::{Gate, RequestStream},
 };
-use crate::{body::Incoming, error::ProxyError, tunnel::upgrade::Offer, upstream::SendOptions};
-use http::{HeaderMap, Method, StatusCode, header, request};
-use pillion_config::model::{Connect, HostRewrite};
-use std::{rc::Rc, time::Duration};
+use crate::{
+    body::Incoming,
+    error::ProxyError,
+    telemetry::{Source, Value},
+    tunnel::upgrade::Offer,
+    upstream::SendOptions,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
+use pillion_config::{
+    model::{Connect, HostRewrite, Route},
+    template::Variable,
+};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
 use tokio::time::Instant;
 
 /// A request ready to be sent, perhaps more than once.
@@ -30,11 +39,11 @@ pub(super) struct Prepared {
     pub(super) gate: Option<Gate>,
     /// How to send it.
     pub(super) options: SendOptions,
-    /// What becomes of the downstream connection if upstream switches protocols.
+    /// The wish to leave HTTP, if upstream grants it.
     pub(super) leaving: Option<Leaving>,
 }
 
-/// A request to leave HTTP.
+/// A wish to leave HTTP.
 pub(super) struct Leaving {
     /// Hands the downstream end over.
     pub(super) offer: Offer,
@@ -45,10 +54,163 @@ pub(super) struct Leaving {
 /// How a client asks to leave HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// HTTP/1 `Upgrade`; the WebSocket key, if that is what it is.
-    Upgrade(Option<Vec<u8>>),
-    /// HTTP/2 extended CONNECT.
-    ExtendedConnect,
+    /// HTTP/1 `Upgrade` to this protocol; with the key, if it is WebSocket.
+    Upgrade(String, Option<HeaderValue>),
+    /// HTTP/2 extended CONNECT for this protocol.
+    ExtendedConnect(String),
     /// CONNECT.
     Connect,
+}
+
+impl Asked {
+    /// The protocol the upstream is asked for; `None`: plain CONNECT.
+    pub(super) fn protocol(&self) -> Option<&str> {
+        match self {
+            Self::Upgrade(protocol, _) | Self::ExtendedConnect(protocol) => Some(protocol),
+            Self::Connect => None,
+        }
+    }
+}
+
+/// Makes a request ready for the cluster of this route.
+pub(super) fn prepare(
+    exchange: &mut Exchange,
+    found: &Found<'_>,
+    mut head: request::Parts,
+    survey: Survey,
+    body: Incoming,
+    means: Means,
+) -> Result<Prepared, ProxyError> {
+    let leaving = leaving(exchange, found.route, &head, survey, means.offer)?;
+    hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip)?;
+    tell_of_this_hop(exchange, &mut head, survey)?;
+    rewrite_target(exchange, found, &mut head)?;
+    change_headers(exchange, &mut head)?;
+    exchange.record.forwarded(&head);
+
+    let gate = (survey.has(Field::Expect) && !matches!(body, Incoming::Empty)).then(Gate::default);
+    let keep = head.method.is_idempotent();
+    let stream = RequestStream::new(body, exchange.record.meter(), keep, gate.clone());
+    let mut options = SendOptions::new(exchange.grammar.version);
+    options.upgrade = leaving.as_ref().map(|leaving| leaving.asked.clone().into());
+    if gate.is_some() || means.interim.is_some() {
+        options.on_informational = Some(informational(gate.clone(), means.interim));
+    }
+    Ok(Prepared {
+        timeout: found.route.timeout,
+        deadline: grpc_deadline(exchange, &head.headers, survey),
+        head,
+        stream,
+        gate,
+        options,
+        leaving,
+    })
+}
+
+/// Whether the client asks to leave HTTP, and may.
+fn leaving(
+    exchange: &Exchange,
+    route: &Route,
+    head: &request::Parts,
+    survey: Survey,
+    offer: Option<Offer>,
+) -> Result<Option<Leaving>, ProxyError> {
+    let allowed = |protocol: &str| route.upgrades.iter().any(|known| known.eq_ignore_ascii_case(protocol));
+    if head.method == Method::CONNECT {
+        let Some(offer) = offer else { return Err(RouteError::ConnectRefused.into()) };
+        let asked = match &offer.protocol {
+            Some(protocol) if allowed(protocol) => Asked::ExtendedConnect(protocol.clone()),
+            Some(_) => return Err(RouteError::UpgradeRefused.into()),
+            None if exchange.listener.model.http.connect == Connect::Allow => Asked::Connect,
+            None => return Err(RouteError::ConnectRefused.into()),
+        };
+        return Ok(Some(Leaving { offer, asked }));
+    }
+    let protocol = hop_by_hop::upgrade(&head.headers, survey).filter(|protocol| allowed(protocol));
+    Ok(offer.zip(protocol).map(|(offer, protocol)| {
+        let key = head.headers.get(header::SEC_WEBSOCKET_KEY).cloned();
+        Leaving { offer, asked: Asked::Upgrade(protocol.to_ascii_lowercase(), key) }
+    }))
+}
+
+fn tell_of_this_hop(exchange: &mut Exchange, head: &mut request::Parts, survey: Survey) -> Result<(), HeadRefusal> {
+    let worker = &exchange.connection.worker;
+    let peer = exchange.connection.peer(&exchange.listener);
+    let from_uri = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let host = head.headers.get(header::HOST).cloned().or(from_uri);
+    let random = || u128::from(worker.random.next()) << 64 | u128::from(worker.random.next());
+    let client = exchange.listener.forwarding.request(
+        &mut head.headers,
+        survey,
+        &peer,
+        exchange.grammar.version,
+        host.as_ref(),
+        random,
+    )?;
+    if client.address != exchange.connection.facts.direct.ip().to_canonical() {
+        // A forwarding header names an address and no port.
+        exchange.record.set_client(SocketAddr::new(client.address, 0));
+    }
+    Ok(())
+}
+
+fn rewrite_target(exchange: &mut Exchange, found: &Found<'_>, head: &mut request::Parts) -> Result<(), ProxyError> {
+    let rewrite = &found.route.rewrite;
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    let policy = &exchange.listener.model.http.path;
+    if let Some(path) = rewrite::target(&rewrite.path, target, found.matched, policy).map_err(RouteError::Rewrite)? {
+        set_path(&mut head.uri, path)?;
+    }
+    if let HostRewrite::Literal(host) = &rewrite.host {
+        set_host(head, host)?;
+    }
+    Ok(())
+}
+
+/// Gives the request another host, in whichever form it names one.
+pub(super) fn set_host(head: &mut request::Parts, host: &HeaderValue) -> Result<(), HeadRefusal> {
+    if head.uri.authority().is_some() {
+        set_authority(&mut head.uri, host)?;
+        head.headers.remove(header::HOST);
+    } else {
+        head.headers.insert(header::HOST, host.clone());
+    }
+    Ok(())
+}
+
+fn change_headers(exchange: &Exchange, head: &mut request::Parts) -> Result<(), HeadRefusal> {
+    let Some(route) = exchange.compiled_route().filter(|route| !route.request_changes.is_empty()) else {
+        return Ok(());
+    };
+    let mut headers = std::mem::replace(&mut head.headers, HeaderMap::new());
+    let before = headers.clone();
+    head.headers = before;
+    let facts = exchange.facts(Some(head), None);
+    let changed = route.request_changes.apply(&mut headers, |variable, out| render(&facts, variable, out));
+    head.headers = headers;
+    changed
+}
+
+/// Appends what a variable stands for.
+pub(super) fn render(facts: &impl Source, variable: &Variable, out: &mut Vec<u8>) {
+    if let Some(value) = facts.value(variable) {
+        Value::write_to(value, out);
+    }
+}
+
+/// What to do with interim responses from upstream: 100 lets the body go, others are passed on where they can be.
+fn informational(gate: Option<Gate>, interim: Option<super::Interim>) -> Rc<dyn Fn(StatusCode, &HeaderMap)> {
+    Rc::new(move |status, headers| {
+        if status == StatusCode::CONTINUE {
+            gate.iter().for_each(Gate::open);
+        } else if let Some(interim) = &interim {
+            interim(status, headers);
+        }
+    })
+}
+
+fn grpc_deadline(exchange: &Exchange, headers: &HeaderMap, survey: Survey) -> Option<Instant> {
+    let asked = (exchange.grammar.grpc && survey.has(Field::GrpcTimeout)).then(|| headers.get("grpc-timeout"));
+    let timeout = grpc::parse_timeout(asked??.as_bytes())?;
+    Some(Instant::now() + timeout)
 }
