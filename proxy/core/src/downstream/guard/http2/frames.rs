@@ -75,6 +75,8 @@ pub struct FrameGuard {
     last_stream: u32,
     /// Frames begun, HEADERS weighing [`HEADERS_WEIGHT`]; wraps.
     weight: u32,
+    /// Frames begun outside a header block; wraps.
+    begun: u32,
     resets: Window,
     pings: Window,
     settings: Window,
@@ -128,6 +130,7 @@ impl FrameGuard {
             block: None,
             last_stream: 0,
             weight: 0,
+            begun: 0,
             resets: Window::default(),
             pings: Window::default(),
             settings: Window::default(),
@@ -191,14 +194,16 @@ impl FrameGuard {
         Ok(())
     }
 
-    /// Whether the peer owes the end of a header block or of a frame other than DATA.
+    /// Whether the peer owes the end of a header block or of a frame other than DATA, and which: another number is
+    /// another one.
     #[must_use]
-    pub fn owes(&self) -> bool {
-        match self.step {
+    pub fn owed(&self) -> Option<u32> {
+        let owes = match self.step {
             Step::Preface(_) => false,
             Step::Head => self.filled != 0 || self.block.is_some(),
             Step::Payload(_) => self.head.kind != DATA,
-        }
+        };
+        owes.then_some(self.begun)
     }
 
     /// Whether the first SETTINGS came whole.
@@ -236,6 +241,9 @@ impl FrameGuard {
         self.look = Look::Nothing;
         self.step = if head.length == 0 { Step::Head } else { Step::Payload(head.length) };
         self.weight = self.weight.wrapping_add(1);
+        if self.block.is_none() {
+            self.begun = self.begun.wrapping_add(1);
+        }
         if head.length > self.limits.frame_bytes {
             return Err(Breach::FrameSize);
         }
