@@ -69,7 +69,11 @@ impl Incoming {
     /// The body of an HTTP/1 message; one that is known to be empty is told so at once.
     #[must_use]
     pub fn http1(body: hyper::body::Incoming) -> Self {
-        if body.is_end_stream() { Self::Empty } else { Self::Http1(body) }
+        if body.is_end_stream() {
+            Self::Empty
+        } else {
+            Self::Http1(body)
+        }
     }
 
     /// The body of an HTTP/2 stream; `content_length` as the head says.
@@ -78,13 +82,20 @@ impl Incoming {
         if stream.is_end_stream() {
             Self::Empty
         } else {
-            Self::Http2(Http2Body { stream, expected: content_length, state: Http2State::Data })
+            Self::Http2(Http2Body {
+                stream,
+                expected: content_length,
+                state: Http2State::Data,
+            })
         }
     }
 }
 
 impl Http2Body {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.state == Http2State::Data {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
@@ -94,6 +105,9 @@ impl Http2Body {
                     // The consumer polls only when it has room, so taking the chunk is the moment to give credit back.
                     // An error here means the stream is gone; the next poll says why.
                     self.stream.flow_control().release_capacity(data.len()).ok();
+                    if self.stream.is_end_stream() {
+                        self.state = Http2State::Ended;
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => {
@@ -138,7 +152,7 @@ impl Body for Incoming {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Http1(body) => body.is_end_stream(),
-            // `RecvStream::is_end_stream` is also true while trailers wait to be taken.
+            // Told with the last chunk when END_STREAM came with it, so that it can be sent on the same way.
             Self::Http2(body) => body.state == Http2State::Ended,
         }
     }
@@ -148,7 +162,9 @@ impl Body for Incoming {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body.expected.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Http2(body) => body
+                .expected
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

@@ -1,1 +1,2 @@
-//! 2. Opaque bytes.
+//! 2'. Opaque bytes.
+pub mod h2_stream;
