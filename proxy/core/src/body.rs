@@ -9,7 +9,9 @@ use http_body::{Body, Frame, SizeHint};
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
+use tokio::time::{Instant, Sleep, sleep};
 
 /// A body arriving from a peer, or one held in memory.
 #[derive(Debug)]
@@ -31,6 +33,16 @@ pub struct Http2Body {
     /// `Content-Length` less what came; h2 itself holds the peer to it (RFC 9113 §8.1.1).
     expected: Option<u64>,
     state: Http2State,
+    silence: Option<Silence>,
+}
+
+/// How long a wanted body may stay silent. The timer is made when the first wait begins and is only looked at when it
+/// fires, so silence ends between once and twice the time allowed.
+#[derive(Debug)]
+struct Silence {
+    most: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    moved: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +72,9 @@ pub enum GivenUp {
     /// Neither side moved a byte for the route's idle timeout.
     #[error("idle timeout")]
     Idle,
+    /// The peer sent nothing of it for too long while it was wanted.
+    #[error("the peer fell silent")]
+    Silent,
     /// The exchange is over; nobody waits for the rest.
     #[error("the exchange ended")]
     Ended,
@@ -82,20 +97,37 @@ impl Incoming {
         if stream.is_end_stream() {
             Self::Empty
         } else {
-            Self::Http2(Http2Body {
-                stream,
-                expected: content_length,
-                state: Http2State::Data,
-            })
+            Self::Http2(Http2Body { stream, expected: content_length, state: Http2State::Data, silence: None })
         }
+    }
+
+    /// As [`Incoming::http2`]; the body fails with [`GivenUp::Silent`] when it is wanted and nothing of it comes for
+    /// `silence` (at most twice that). While nobody polls it, no time runs out.
+    #[must_use]
+    pub fn http2_within(stream: RecvStream, content_length: Option<u64>, silence: Duration) -> Self {
+        let mut body = Self::http2(stream, content_length);
+        if let Self::Http2(body) = &mut body {
+            body.silence = Some(Silence { most: silence, timer: None, moved: false });
+        }
+        body
     }
 }
 
 impl Http2Body {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = self.poll_stream(cx);
+        if let Some(silence) = &mut self.silence {
+            if frame.is_ready() {
+                silence.moved = true;
+            } else if silence.poll(cx).is_ready() {
+                self.state = Http2State::Ended;
+                return Poll::Ready(Some(Err(GivenUp::Silent.into())));
+            }
+        }
+        frame
+    }
+
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.state == Http2State::Data {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
@@ -127,6 +159,20 @@ impl Http2Body {
             }
         }
         Poll::Ready(None)
+    }
+}
+
+impl Silence {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let most = self.most;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(most)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if !std::mem::take(&mut self.moved) {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(Instant::now() + most);
+        }
+        Poll::Pending
     }
 }
 

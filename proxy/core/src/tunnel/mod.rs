@@ -1,2 +1,3 @@
 //! 2'. Opaque bytes.
 pub mod h2_stream;
+pub mod upgrade;
