@@ -6,8 +6,15 @@
 
 use crate::{
     downstream::limit::Limit,
-    exchange::route::Routes,
-    telemetry::{AccessLog, ListenerMetrics},
+    exchange::{
+        head::{change::CompiledChanges, forwarding::ForwardingRules},
+        route::RouteTable,
+    },
+    telemetry::{
+        ListenerTelemetry,
+        access_log::{AccessLogHandle, Logger},
+        metrics::ListenerMetrics,
+    },
     upstream::ClusterState,
 };
 use pillion_config::model::{Config, Listener, Name};
@@ -23,7 +30,7 @@ pub struct Snapshot {
     /// In the order of [`Config::clusters`].
     pub clusters: Vec<Arc<ClusterState>>,
     /// Where records go, if anywhere.
-    pub access_log: Option<Arc<AccessLog>>,
+    pub access_log: Option<Arc<AccessLogHandle>>,
 }
 
 /// A compiled listener.
@@ -31,20 +38,39 @@ pub struct Snapshot {
 pub struct ListenerSnapshot {
     /// What it was compiled from.
     pub model: Arc<Listener>,
-    /// Its routes.
-    pub routes: Routes,
-    /// Its metrics; live as long as a listener of that name.
-    pub metrics: Arc<ListenerMetrics>,
+    /// Finds a route.
+    pub routes: RouteTable,
+    /// What its routes change, in the order of the model's routes.
+    pub compiled: Box<[CompiledRoute]>,
+    /// What upstreams are told of clients.
+    pub forwarding: ForwardingRules,
+    /// Where what happens is told; its metrics live as long as a listener of that name.
+    pub telemetry: Arc<ListenerTelemetry>,
     /// Its connections over all workers.
     pub connections: Arc<Limit>,
+}
+
+/// The changes a route makes, compiled.
+#[derive(Debug)]
+pub struct CompiledRoute {
+    /// To requests.
+    pub request_changes: CompiledChanges,
+    /// To responses.
+    pub response_changes: CompiledChanges,
 }
 
 impl Snapshot {
     /// Compiles `config`, taking over from `previous` what did not change.
     #[must_use]
-    pub fn compile(config: Arc<Config>, previous: Option<&Self>, access_log: Option<Arc<AccessLog>>) -> Self {
+    pub fn compile(config: Arc<Config>, previous: Option<&Self>, access_log: Option<Arc<AccessLogHandle>>) -> Self {
+        let log = access_log.as_deref().map(AccessLogHandle::logger);
+        let same_log = previous.is_some_and(|previous| match (&previous.access_log, &access_log) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        });
         Self {
-            listeners: listeners(&config, previous),
+            listeners: listeners(&config, previous, log.as_ref(), same_log),
             clusters: clusters(&config, previous),
             config,
             access_log,
@@ -62,7 +88,7 @@ fn clusters(config: &Config, previous: Option<&Snapshot>) -> Vec<Arc<ClusterStat
     config
         .clusters
         .iter()
-        .map(|model| take_over(model).cloned().unwrap_or_else(|| Arc::new(ClusterState::new(Arc::clone(model)))))
+        .map(|model| take_over(model).cloned().unwrap_or_else(|| ClusterState::new(Arc::clone(model))))
         .collect()
 }
 
@@ -70,7 +96,12 @@ fn name_of(cluster: &pillion_config::model::Cluster) -> &Name {
     &cluster.name
 }
 
-fn listeners(config: &Config, previous: Option<&Snapshot>) -> Vec<Arc<ListenerSnapshot>> {
+fn listeners(
+    config: &Config,
+    previous: Option<&Snapshot>,
+    log: Option<&Logger>,
+    same_log: bool,
+) -> Vec<Arc<ListenerSnapshot>> {
     let known: HashMap<&Name, &Arc<ListenerSnapshot>> = previous
         .into_iter()
         .flat_map(|snapshot| &snapshot.listeners)
@@ -82,7 +113,7 @@ fn listeners(config: &Config, previous: Option<&Snapshot>) -> Vec<Arc<ListenerSn
     });
     let compile = |model: &Arc<Listener>| {
         let before = known.get(&model.name);
-        if let Some(before) = before.filter(|before| same_clusters && before.model == *model) {
+        if let Some(before) = before.filter(|before| same_log && same_clusters && before.model == *model) {
             return Arc::clone(before);
         }
         let connections = match before {
@@ -93,9 +124,24 @@ fn listeners(config: &Config, previous: Option<&Snapshot>) -> Vec<Arc<ListenerSn
             None => Limit::new(model.connections),
         };
         Arc::new(ListenerSnapshot {
-            routes: Routes::compile(&model.routes),
-            metrics: before
-                .map_or_else(|| ListenerMetrics::register(model.name.as_str()), |before| Arc::clone(&before.metrics)),
+            routes: RouteTable::compile(&model.routes),
+            compiled: model
+                .routes
+                .iter()
+                .map(|route| CompiledRoute {
+                    request_changes: CompiledChanges::compile(&route.request_headers),
+                    response_changes: CompiledChanges::compile(&route.response_headers),
+                })
+                .collect(),
+            forwarding: ForwardingRules::compile(&model.http.forwarding),
+            telemetry: Arc::new(ListenerTelemetry {
+                name: model.name.clone(),
+                metrics: before.map_or_else(
+                    || Arc::new(ListenerMetrics::register(&model.name)),
+                    |before| Arc::clone(&before.telemetry.metrics),
+                ),
+                log: log.cloned(),
+            }),
             connections,
             model: Arc::clone(model),
         })

@@ -11,6 +11,7 @@ use crate::{
     drain::{Register, Signal},
     io::{Accept, Dial},
     snapshot::Snapshot,
+    exchange::stream::RequestBody,
     upstream::{Random, WorkerCluster},
 };
 use pillion_config::model::{ClusterIndex, Name};
@@ -39,18 +40,21 @@ pub struct Worker {
     /// Its downstream connections.
     pub register: Rc<Register>,
     /// Chance, for balancing and identifiers.
-    pub random: Random,
+    pub random: Rc<Random>,
     view: RefCell<Rc<View>>,
     listeners: RefCell<Vec<Rc<ListenerSlot>>>,
     next_listener: Cell<usize>,
     draining: Cell<bool>,
 }
 
+/// A cluster as this worker uses it.
+pub type Cluster = WorkerCluster<RequestBody>;
+
 /// A snapshot with what this worker built for it. A request keeps the view it began with.
 pub struct View {
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
-    clusters: Box<[OnceCell<Rc<WorkerCluster>>]>,
+    clusters: Box<[OnceCell<Rc<Cluster>>]>,
 }
 
 /// A source of connections for a listener of the snapshot that comes with it.
@@ -69,7 +73,7 @@ impl Worker {
             process,
             dial,
             register: Rc::default(),
-            random: Random::from_os(),
+            random: Rc::new(Random::from_system()),
             view: RefCell::new(Rc::new(View::new(snapshot, None))),
             listeners: RefCell::default(),
             next_listener: Cell::new(0),
@@ -151,7 +155,7 @@ impl Worker {
 
 impl View {
     fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Self {
-        let clusters: Box<[OnceCell<Rc<WorkerCluster>>]> =
+        let clusters: Box<[OnceCell<Rc<Cluster>>]> =
             snapshot.clusters.iter().map(|_| OnceCell::new()).collect();
         // Pools go over with the state they belong to; an unchanged cluster has the same state.
         let built = before.into_iter().flat_map(|view| view.clusters.iter().filter_map(OnceCell::get));
@@ -166,9 +170,9 @@ impl View {
 
     /// A cluster's pools and picker, built on first use.
     #[must_use]
-    pub fn cluster(&self, index: ClusterIndex, worker: &Worker) -> &Rc<WorkerCluster> {
+    pub fn cluster(&self, index: ClusterIndex, worker: &Worker) -> &Rc<Cluster> {
         self.clusters[index.0]
-            .get_or_init(|| WorkerCluster::new(Arc::clone(&self.snapshot.clusters[index.0]), Rc::clone(&worker.dial)))
+            .get_or_init(|| WorkerCluster::new(Arc::clone(&self.snapshot.clusters[index.0]), Rc::clone(&worker.dial), Rc::clone(&worker.random)))
     }
 
     fn position(&self, listener: &Name) -> Option<usize> {

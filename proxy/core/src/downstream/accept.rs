@@ -3,7 +3,10 @@
 //! One task for each listener and worker. An error of one connection is counted and passed over; a lack of the
 //! process's own (descriptors, memory) is back-pressure: the queue waits in the kernel. It never reads a byte.
 
-use super::limit::{Permit, Pressure};
+use super::{
+    codec::http2,
+    limit::{Permit, Pressure},
+};
 use crate::{
     drain::{Control, Signal},
     io::{Accept, Socket},
@@ -11,7 +14,7 @@ use crate::{
     telemetry::ConnectionFacts,
     worker::Worker,
 };
-use pillion_config::model::{Name, Scheme};
+use pillion_config::model::{Listener, Name, Scheme};
 use std::{
     cell::RefCell,
     future::poll_fn,
@@ -37,6 +40,8 @@ pub struct ListenerSlot {
     pub listener: RefCell<Arc<ListenerSnapshot>>,
     /// Tells the accept loop to end.
     pub close: Rc<Control>,
+    /// Made from the model when the first HTTP/2 connection comes.
+    http2: RefCell<Option<(Arc<Listener>, Rc<http2::Settings>)>>,
 }
 
 /// What an accepted connection counts against, given back when it is gone.
@@ -59,13 +64,28 @@ impl ListenerSlot {
     /// A listener that has not accepted anything yet.
     #[must_use]
     pub fn new(id: usize, listener: Arc<ListenerSnapshot>) -> Self {
-        Self { id, name: listener.model.name.clone(), listener: RefCell::new(listener), close: Rc::default() }
+        Self { id, name: listener.model.name.clone(), listener: RefCell::new(listener), close: Rc::default(), http2: RefCell::default() }
     }
 
     /// The configuration as it is now.
     #[must_use]
     pub fn now(&self) -> Arc<ListenerSnapshot> {
         Arc::clone(&self.listener.borrow())
+    }
+}
+
+impl ListenerSlot {
+    /// What this listener asks of HTTP/2 connections.
+    pub fn http2_settings(&self, listener: &ListenerSnapshot) -> Rc<http2::Settings> {
+        let mut known = self.http2.borrow_mut();
+        match &*known {
+            Some((model, settings)) if Arc::ptr_eq(model, &listener.model) => Rc::clone(settings),
+            Some(_) | None => {
+                let settings = Rc::new(http2::Settings::new(&listener.model.http));
+                *known = Some((Arc::clone(&listener.model), Rc::clone(&settings)));
+                settings
+            }
+        }
     }
 }
 

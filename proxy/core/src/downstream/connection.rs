@@ -2,14 +2,19 @@
 
 use super::accept::{ListenerSlot, Permits};
 use crate::{
-    drain::{Registration, Signal},
+    drain::{Control, Registration, Signal},
+    exchange::head::forwarding::Peer,
+    snapshot::ListenerSnapshot,
     telemetry::{ConnectionFacts, metrics::Active},
     worker::Worker,
 };
 use std::{
+    cell::RefCell,
+    convert::Infallible,
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -27,7 +32,9 @@ pub struct Connection {
     /// The listener it came by.
     pub slot: Rc<ListenerSlot>,
     /// Who is at its ends.
-    pub facts: ConnectionFacts,
+    pub facts: Rc<ConnectionFacts>,
+    /// Kept with the listener it was made for: a reload may change whom to trust.
+    peer: RefCell<Option<(Arc<ListenerSnapshot>, Rc<Peer>)>>,
     registration: Registration,
     _permits: Permits,
     _active: Active,
@@ -48,10 +55,9 @@ pub enum Order {
     Abort,
 }
 
-/// Turns what the worker tells a connection, and its age, into orders. Polled by the connection's own task.
+/// Turns what the worker tells a connection into orders. Polled by the connection's own task.
 pub struct Orders {
     connection: Rc<Connection>,
-    age: Option<Pin<Box<Sleep>>>,
     grace: Option<Pin<Box<Sleep>>>,
     given: Order,
 }
@@ -66,13 +72,43 @@ impl Connection {
         if slot.close.signal() >= Signal::Drain {
             registration.control().tell(Signal::Drain);
         }
-        Rc::new(Self { worker, slot, facts, registration, _permits: permits, _active })
+        Rc::new(Self { worker, slot, facts: Rc::new(facts), peer: RefCell::default(), registration, _permits: permits, _active })
     }
 
     /// Whether answers must announce the end of the connection.
     #[must_use]
     pub fn leaving(&self) -> bool {
         self.registration.control().signal() >= Signal::Drain
+    }
+
+    /// Tells the connection to leave when it is old enough. Never ready: it only has an effect.
+    pub async fn age(self: Rc<Self>) -> Infallible {
+        let age = self.slot.listener.borrow().model.max_connection_age;
+        if let Some(age) = age {
+            tokio::time::sleep(jittered(age, self.worker.random.next())).await;
+            self.registration.control().tell(Signal::Drain);
+        }
+        std::future::pending().await
+    }
+
+    /// The line to the worker.
+    #[must_use]
+    pub fn control(&self) -> &Rc<Control> {
+        self.registration.control()
+    }
+
+    /// Who is at the other end, as this listener's forwarding rules see it.
+    #[must_use]
+    pub fn peer(&self, listener: &Arc<ListenerSnapshot>) -> Rc<Peer> {
+        let mut known = self.peer.borrow_mut();
+        match &*known {
+            Some((rules, peer)) if Arc::ptr_eq(rules, listener) => Rc::clone(peer),
+            Some(_) | None => {
+                let peer = Rc::new(listener.forwarding.peer(self.facts.direct.ip(), self.facts.scheme));
+                *known = Some((Arc::clone(listener), Rc::clone(&peer)));
+                peer
+            }
+        }
     }
 
     /// Ready when the connection must close whatever is in flight. For a tunnel, once no codec polls orders.
@@ -100,22 +136,13 @@ impl Orders {
     /// Orders for this connection.
     #[must_use]
     pub fn new(connection: Rc<Connection>) -> Self {
-        let age = connection.slot.listener.borrow().model.max_connection_age;
-        let random = connection.worker.random.next();
-        let age = age.map(|age| Box::pin(tokio::time::sleep(jittered(age, random))));
-        Self { connection, age, grace: None, given: Order::Carry }
+        Self { connection, grace: None, given: Order::Carry }
     }
 
     /// What must be done now. Each order but [`Order::CloseIfIdle`] is given until a stronger one takes its place.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Order {
         let control = self.connection.registration.control();
         control.set_waker(cx);
-        if let Some(age) = &mut self.age
-            && age.as_mut().poll(cx).is_ready()
-        {
-            self.age = None;
-            control.tell(Signal::Drain);
-        }
         match control.signal() {
             Signal::Stay => Order::Carry,
             Signal::CloseIfIdle => {

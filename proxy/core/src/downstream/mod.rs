@@ -38,9 +38,15 @@ pub async fn serve_connection(
         () = connection.unwanted() => return,
     };
     metrics.detected(detected.name());
-    match detected {
-        Detected::Http1(prefix) => codec::http1::serve(socket, prefix, &listener, connection).await,
-        Detected::Http2(prefix) => codec::http2::serve(socket, prefix, &listener, connection).await,
-        Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
+    let serving = async {
+        match detected {
+            Detected::Http1(prefix) => codec::http1::serve(socket, prefix, &listener, Rc::clone(&connection)).await,
+            Detected::Http2(prefix) => codec::serve_http2(socket, prefix, &listener, Rc::clone(&connection)).await,
+            Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        never = Rc::clone(&connection).age() => match never {},
     }
 }

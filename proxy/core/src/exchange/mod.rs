@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! 2. One request, one response.
 //!
 //! ```text
@@ -21,14 +20,17 @@ pub mod stream;
 
 use crate::{
     body::Incoming,
-    downstream::Connection,
+    downstream::{
+        Connection,
+        codec::{Inbound, Interim},
+    },
     error::ProxyError,
     snapshot::{CompiledRoute, ListenerSnapshot},
     telemetry::{Facts, Record},
     tunnel::upgrade::Offer,
     worker::View,
 };
-use http::{HeaderMap, Request, Response, StatusCode, request};
+use http::{HeaderMap, Response, request};
 use pillion_config::model::Action;
 use respond::{Answer, Grammar};
 use route::{RouteError, weighted};
@@ -51,34 +53,30 @@ pub struct Exchange {
     pub route: Option<usize>,
 }
 
-/// What the codec can do for a request beyond taking a response.
-#[derive(Default)]
-pub struct Means {
-    /// Hand the connection over.
-    pub offer: Option<Offer>,
-    /// Send an interim (1xx) response. `None` where the codec cannot.
-    pub interim: Option<Interim>,
-}
-
-/// Sends an interim response.
-pub type Interim = Rc<dyn Fn(StatusCode, &HeaderMap)>;
-
 /// One request, one response. Never fails: what goes wrong becomes a response.
 ///
 /// Dropping the future gives the request up: the upstream is told, the record says that the client left.
-pub async fn proxy(connection: Rc<Connection>, request: Request<Incoming>, means: Means) -> Response<ResponseBody> {
+pub async fn proxy(connection: Rc<Connection>, inbound: Inbound) -> Response<ResponseBody> {
+    let Inbound { request, upgrade, interim } = inbound;
     let (parts, body) = request.into_parts();
     let mut exchange = Exchange::begin(connection, &parts);
-    match exchange.answer(parts, body, means).await {
+    match exchange.answer(parts, body, Means { upgrade, interim }).await {
         Ok(answer) => respond::pass(exchange, answer),
         Err(error) => respond::invent(exchange, &error),
     }
 }
 
-/// A request whose head was refused before it could be decoded: one answer, one record. `stand_in` is what the codec
-/// was given in its place.
-pub fn refuse(connection: Rc<Connection>, stand_in: Request<()>, error: &ProxyError) -> Response<ResponseBody> {
-    respond::invent(Exchange::begin(connection, &stand_in.into_parts().0), error)
+/// A request that the guard or the codec refused: one answer, one record. `head` is what there is of its head.
+pub fn refuse(connection: Rc<Connection>, head: &request::Parts, error: &ProxyError) -> Response<ResponseBody> {
+    respond::invent(Exchange::begin(connection, head), error)
+}
+
+/// What the codec can do for a request beyond taking a response.
+struct Means {
+    /// Hand the connection over.
+    upgrade: Option<Offer>,
+    /// Send an interim (1xx) response.
+    interim: Option<Interim>,
 }
 
 impl Exchange {
@@ -112,9 +110,10 @@ impl Exchange {
                 let cluster = weighted::choose(clusters, worker.random.next()).ok_or(RouteError::NoWeight)?;
                 let cluster = Rc::clone(self.view.cluster(cluster, &worker));
                 self.record.set_cluster(cluster.state().metrics());
-                let prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
-                let sent = retry::send(self, &cluster, prepared).await?;
-                deliver::deliver(self, found.route, sent)
+                let mut prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
+                let (leaving, deadline) = (prepared.leaving.take(), prepared.deadline);
+                let response = retry::send(self, &cluster, prepared, leaving.as_ref()).await?;
+                deliver::deliver(self, found.route, response, leaving, deadline)
             }
             Action::Redirect(redirect) => respond::redirect(&listener, redirect, &found, &target, &parts),
             Action::Respond(direct) => Ok(respond::direct(direct)),
@@ -134,9 +133,3 @@ impl Exchange {
         Facts { record: &self.record, route: route.map(|route| &**route), request, original_path: None, response }
     }
 }
-=======
-//! One request, one response.
-
-pub mod head;
-pub mod route;
->>>>>>> route

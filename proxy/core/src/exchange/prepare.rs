@@ -12,12 +12,13 @@ use super::{
 };
 use crate::{
     body::Incoming,
+    downstream::codec::Interim,
     error::ProxyError,
-    telemetry::{Source, Value},
+    telemetry::Source,
     tunnel::upgrade::Offer,
-    upstream::SendOptions,
+    upstream::OnInformational,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
 use pillion_config::{
     model::{Connect, HostRewrite, Route},
     template::Variable,
@@ -37,8 +38,8 @@ pub(super) struct Prepared {
     pub(super) deadline: Option<Instant>,
     /// Holds the body until upstream wants it.
     pub(super) gate: Option<Gate>,
-    /// How to send it.
-    pub(super) options: SendOptions,
+    /// Who hears of interim responses.
+    pub(super) on_informational: Option<OnInformational>,
     /// The wish to leave HTTP, if upstream grants it.
     pub(super) leaving: Option<Leaving>,
 }
@@ -55,16 +56,16 @@ pub(super) struct Leaving {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Asked {
     /// HTTP/1 `Upgrade` to this protocol; with the key, if it is WebSocket.
-    Upgrade(String, Option<HeaderValue>),
+    Upgrade(HeaderValue, Option<HeaderValue>),
     /// HTTP/2 extended CONNECT for this protocol.
-    ExtendedConnect(String),
+    ExtendedConnect(HeaderValue),
     /// CONNECT.
     Connect,
 }
 
 impl Asked {
     /// The protocol the upstream is asked for; `None`: plain CONNECT.
-    pub(super) fn protocol(&self) -> Option<&str> {
+    pub(super) fn protocol(&self) -> Option<&HeaderValue> {
         match self {
             Self::Upgrade(protocol, _) | Self::ExtendedConnect(protocol) => Some(protocol),
             Self::Connect => None,
@@ -81,7 +82,7 @@ pub(super) fn prepare(
     body: Incoming,
     means: Means,
 ) -> Result<Prepared, ProxyError> {
-    let leaving = leaving(exchange, found.route, &head, survey, means.offer)?;
+    let leaving = leaving(exchange, found.route, &head, survey, means.upgrade)?;
     hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip)?;
     tell_of_this_hop(exchange, &mut head, survey)?;
     rewrite_target(exchange, found, &mut head)?;
@@ -91,18 +92,15 @@ pub(super) fn prepare(
     let gate = (survey.has(Field::Expect) && !matches!(body, Incoming::Empty)).then(Gate::default);
     let keep = head.method.is_idempotent();
     let stream = RequestStream::new(body, exchange.record.meter(), keep, gate.clone());
-    let mut options = SendOptions::new(exchange.grammar.version);
-    options.upgrade = leaving.as_ref().map(|leaving| leaving.asked.clone().into());
-    if gate.is_some() || means.interim.is_some() {
-        options.on_informational = Some(informational(gate.clone(), means.interim));
-    }
+    let wanted = gate.is_some() || means.interim.is_some();
+    let on_informational = wanted.then(|| informational(gate.clone(), means.interim));
     Ok(Prepared {
         timeout: found.route.timeout,
         deadline: grpc_deadline(exchange, &head.headers, survey),
         head,
         stream,
         gate,
-        options,
+        on_informational,
         leaving,
     })
 }
@@ -119,7 +117,9 @@ fn leaving(
     if head.method == Method::CONNECT {
         let Some(offer) = offer else { return Err(RouteError::ConnectRefused.into()) };
         let asked = match &offer.protocol {
-            Some(protocol) if allowed(protocol) => Asked::ExtendedConnect(protocol.clone()),
+            Some(protocol) if allowed(protocol) => {
+                Asked::ExtendedConnect(HeaderValue::from_str(protocol).map_err(|_| RouteError::UpgradeRefused)?)
+            }
             Some(_) => return Err(RouteError::UpgradeRefused.into()),
             None if exchange.listener.model.http.connect == Connect::Allow => Asked::Connect,
             None => return Err(RouteError::ConnectRefused.into()),
@@ -127,9 +127,10 @@ fn leaving(
         return Ok(Some(Leaving { offer, asked }));
     }
     let protocol = hop_by_hop::upgrade(&head.headers, survey).filter(|protocol| allowed(protocol));
+    let protocol = protocol.and_then(|protocol| HeaderValue::from_str(&protocol.to_ascii_lowercase()).ok());
     Ok(offer.zip(protocol).map(|(offer, protocol)| {
         let key = head.headers.get(header::SEC_WEBSOCKET_KEY).cloned();
-        Leaving { offer, asked: Asked::Upgrade(protocol.to_ascii_lowercase(), key) }
+        Leaving { offer, asked: Asked::Upgrade(protocol, key) }
     }))
 }
 
@@ -194,17 +195,21 @@ fn change_headers(exchange: &Exchange, head: &mut request::Parts) -> Result<(), 
 /// Appends what a variable stands for.
 pub(super) fn render(facts: &impl Source, variable: &Variable, out: &mut Vec<u8>) {
     if let Some(value) = facts.value(variable) {
-        Value::write_to(value, out);
+        value.append(out);
     }
 }
 
 /// What to do with interim responses from upstream: 100 lets the body go, others are passed on where they can be.
-fn informational(gate: Option<Gate>, interim: Option<super::Interim>) -> Rc<dyn Fn(StatusCode, &HeaderMap)> {
+fn informational(gate: Option<Gate>, interim: Option<Interim>) -> OnInformational {
     Rc::new(move |status, headers| {
         if status == StatusCode::CONTINUE {
             gate.iter().for_each(Gate::open);
-        } else if let Some(interim) = &interim {
-            interim(status, headers);
+        }
+        if let Some(interim) = &interim {
+            let mut response = Response::new(());
+            *response.status_mut() = status;
+            response.headers_mut().clone_from(headers);
+            interim.send(response);
         }
     })
 }

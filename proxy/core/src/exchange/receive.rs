@@ -6,12 +6,12 @@ use super::{
     head::{HeadRefusal, Survey, target},
     route::{
         RequestView,
-        path::{self, Cleaned},
+        path::{self, Cleaned, PathRefusal},
     },
 };
 use crate::error::ProxyError;
 use http::{
-    Uri, Version, request,
+    HeaderValue, Uri, Version, request,
     uri::{Authority, PathAndQuery},
 };
 use pillion_config::model::Http;
@@ -32,7 +32,10 @@ pub(super) fn receive(http: &Http, parts: &mut request::Parts) -> Result<Survey,
     }
     match path::clean(path_and_query(parts), &http.path) {
         Cleaned::Unchanged => {}
-        Cleaned::Changed(cleaned) => set_path(&mut parts.uri, &cleaned)?,
+        Cleaned::Changed(cleaned) => {
+            let path = PathAndQuery::try_from(cleaned).map_err(|_| PathRefusal::InvalidByte)?;
+            set_path(&mut parts.uri, path)?;
+        }
         Cleaned::Refused(refusal) => return Err(refusal.into()),
     }
     Ok(survey)
@@ -68,8 +71,7 @@ fn path_and_query(parts: &request::Parts) -> &str {
 }
 
 /// Gives a URI another path and query. The scheme and authority stay.
-pub(super) fn set_path(uri: &mut Uri, path_and_query: &str) -> Result<(), HeadRefusal> {
-    let path = PathAndQuery::try_from(path_and_query).map_err(|_| HeadRefusal::HostMalformed)?;
+pub(super) fn set_path(uri: &mut Uri, path: PathAndQuery) -> Result<(), HeadRefusal> {
     let mut parts = std::mem::take(uri).into_parts();
     parts.path_and_query = Some(path);
     *uri = Uri::from_parts(parts).map_err(|_| HeadRefusal::HostMalformed)?;
@@ -77,7 +79,8 @@ pub(super) fn set_path(uri: &mut Uri, path_and_query: &str) -> Result<(), HeadRe
 }
 
 /// Gives a URI another authority, if it has one.
-pub(super) fn set_authority(uri: &mut Uri, authority: Authority) -> Result<(), HeadRefusal> {
+pub(super) fn set_authority(uri: &mut Uri, authority: &HeaderValue) -> Result<(), HeadRefusal> {
+    let authority = Authority::try_from(authority.as_bytes()).map_err(|_| HeadRefusal::HostMalformed)?;
     let mut parts = std::mem::take(uri).into_parts();
     parts.authority = Some(authority);
     *uri = Uri::from_parts(parts).map_err(|_| HeadRefusal::HostMalformed)?;

@@ -12,8 +12,13 @@ use super::{
 use crate::{
     body::Incoming,
     error::ProxyError,
-    exchange::{head::grpc, retry::TimedOut},
+    exchange::{
+        head::grpc::{self, GrpcStatus},
+        prepare::render,
+        retry::TimedOut,
+    },
     snapshot::ListenerSnapshot,
+    upstream::{Cause, Limit, RequestError},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request, response};
@@ -27,7 +32,9 @@ pub struct Grammar {
     /// HEAD: no answer has a body.
     head: bool,
     /// gRPC: an error is a status in the trailers, on HTTP 200.
-    grpc: bool,
+    pub(super) grpc: bool,
+    /// The version the request came in.
+    pub(super) version: Version,
 }
 
 /// An answer on its way out.
@@ -62,7 +69,7 @@ impl Grammar {
     /// What the sender of this request understands.
     #[must_use]
     pub fn of(head: &request::Parts) -> Self {
-        Self { head: head.method == Method::HEAD, grpc: grpc::is_grpc(&head.headers) }
+        Self { head: head.method == Method::HEAD, grpc: grpc::is_grpc(&head.headers), version: head.version }
     }
 }
 
@@ -92,7 +99,6 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 fn invention(error: &ProxyError) -> Invention {
     let (status, text, details) = match error {
         ProxyError::Guard(refusal) => (status(refusal.status()), "bad request\n", refusal.name()),
-        ProxyError::Codec(refusal) => (refusal.status(), "bad request\n", refusal.name()),
         ProxyError::Head(refusal) => (refusal.status(), "bad request\n", refusal.name()),
         ProxyError::Path(refusal) => (refusal.status(), "bad request\n", refusal.name()),
         ProxyError::Route(RouteError::NotFound) => (StatusCode::NOT_FOUND, "no route\n", "route_not_found"),
@@ -102,8 +108,11 @@ fn invention(error: &ProxyError) -> Invention {
         ProxyError::Route(RouteError::ConnectRefused) => {
             (StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n", "connect_refused")
         }
+        ProxyError::Route(RouteError::UpgradeRefused) => {
+            (StatusCode::NOT_IMPLEMENTED, "this protocol is not served here\n", "upgrade_refused")
+        }
         ProxyError::Route(RouteError::Rewrite(error)) => (error.status(), "bad request\n", error.name()),
-        ProxyError::Upstream(failure) => (failure.status(), failure.text(), failure.details()),
+        ProxyError::Upstream(cause) => upstream(cause),
         ProxyError::Timeout(TimedOut::Response) => {
             (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout\n", "response_timeout")
         }
@@ -113,6 +122,49 @@ fn invention(error: &ProxyError) -> Invention {
         ProxyError::Tunnel(_) => (StatusCode::BAD_GATEWAY, "upgrade failed\n", "upgrade_failed"),
     };
     Invention { status, text, details }
+}
+
+/// What an upstream's failure looks like. The words say what happened, never where.
+fn upstream(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
+    match cause {
+        Cause::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream\n", "no_healthy_upstream"),
+        Cause::Overflow(Limit::Connections) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "connection_overflow"),
+        Cause::Overflow(Limit::Pending) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "pending_overflow"),
+        Cause::Overflow(Limit::Requests) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "request_overflow"),
+        Cause::Connect(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream connect error\n",
+            "upstream_reset_before_response_started{connection_failure}",
+        ),
+        Cause::UpgradeUnsupported => (StatusCode::BAD_GATEWAY, "upgrade failed\n", "upgrade_unsupported_upstream"),
+        Cause::Request(error) => request(error),
+    }
+}
+
+fn request(error: &RequestError) -> (StatusCode, &'static str, &'static str) {
+    const RESET: &str = "upstream connect error or disconnect before headers\n";
+    match error {
+        RequestError::Closed => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            RESET,
+            "upstream_reset_before_response_started{connection_termination}",
+        ),
+        RequestError::ConnectionReset => {
+            (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{connection_reset}")
+        }
+        RequestError::StreamReset(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{remote_reset}")
+        }
+        RequestError::GoAway(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{go_away}")
+        }
+        RequestError::Violation(violation) => (StatusCode::BAD_GATEWAY, "protocol error\n", violation.name()),
+        RequestError::Malformed => (StatusCode::BAD_GATEWAY, "protocol error\n", "upstream_malformed"),
+        RequestError::TooManyHeaders => (StatusCode::BAD_GATEWAY, "protocol error\n", "upstream_too_many_headers"),
+        RequestError::RequestBody => (StatusCode::BAD_REQUEST, "request body failed\n", "request_body_failed"),
+        RequestError::Stalled => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout\n", "upstream_stalled"),
+        RequestError::Unwritable => (StatusCode::BAD_GATEWAY, "protocol error\n", "request_unwritable"),
+    }
 }
 
 fn status(code: u16) -> StatusCode {
@@ -170,7 +222,7 @@ fn grpc_response(invention: Invention) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", grpc::status_of(invention.status).into());
+    headers.insert("grpc-status", GrpcStatus::from_http(invention.status).to_value());
     headers.insert("grpc-message", grpc::message(invention.text.trim_end()));
     response
 }
@@ -221,7 +273,10 @@ fn finish_head(exchange: &mut Exchange, head: &mut response::Parts) {
         && !route.response_changes.is_empty()
     {
         let mut headers = std::mem::replace(&mut head.headers, HeaderMap::new());
-        route.response_changes.apply(&mut headers, exchange);
+        let facts = exchange.facts(None, Some(&head.headers));
+        // A head that is full stays as it is.
+        route.response_changes.apply(&mut headers, |variable, out| render(&facts, variable, out)).ok();
+        drop(facts);
         head.headers = headers;
     }
     exchange.record.response(head.status, &head.headers);

@@ -6,15 +6,16 @@
 
 use super::{
     Exchange,
-    prepare::Prepared,
+    prepare::{Leaving, Prepared},
     stream::{Gate, RequestBody, RequestStream},
 };
 use crate::{
     body::Incoming,
     error::ProxyError,
-    upstream::{self, SendError, SendOptions, WorkerCluster},
+    upstream::{self, Carrier, Cause, Delivery, Replay as Look, SendError, SendOptions},
+    worker::Cluster,
 };
-use http::{Request, Response, request};
+use http::{Request, Response};
 use std::{rc::Rc, time::Duration};
 use tokio::time::Instant;
 
@@ -60,15 +61,16 @@ impl Replay {
 /// Sends the request until it is answered, or until sending it again would be wrong. Dropping the future gives it up.
 pub(super) async fn send(
     exchange: &mut Exchange,
-    cluster: &Rc<WorkerCluster>,
+    cluster: &Rc<Cluster>,
     prepared: Prepared,
+    leaving: Option<&Leaving>,
 ) -> Result<Response<Incoming>, ProxyError> {
     let stream = prepared.stream.clone();
     let (timeout, deadline) = (prepared.timeout, prepared.deadline);
     let gate = prepared.gate.clone();
     tokio::select! {
         biased;
-        answered = attempts(exchange, cluster, prepared) => answered,
+        answered = attempts(exchange, cluster, prepared, leaving) => answered,
         late = out_of_time(timeout, deadline, stream) => Err(late.into()),
         late = release(gate) => Err(late.into()),
     }
@@ -76,45 +78,59 @@ pub(super) async fn send(
 
 async fn attempts(
     exchange: &mut Exchange,
-    cluster: &Rc<WorkerCluster>,
+    cluster: &Rc<Cluster>,
     prepared: Prepared,
+    leaving: Option<&Leaving>,
 ) -> Result<Response<Incoming>, ProxyError> {
-    let Prepared { mut head, stream, mut options, .. } = prepared;
-    let idempotent = head.method.is_idempotent();
+    let Prepared { mut head, stream, on_informational, .. } = prepared;
+    // What asks to leave HTTP opens a conversation: nothing about it is idempotent.
+    let idempotent = head.method.is_idempotent() && leaving.is_none();
+    let mut tried = Vec::new();
     for attempt in 1.. {
         // Only a head that may be needed again is kept: its clone is the price of a replay.
         let spare = (idempotent && attempt < ATTEMPTS).then(|| head.clone());
         let body = stream.as_ref().map_or_else(RequestBody::default, RequestStream::attempt);
+        let options = SendOptions {
+            downstream: exchange.grammar.version,
+            replay: if spare.is_some() { Look::Possible } else { Look::Never },
+            upgrade: leaving.and_then(|leaving| leaving.asked.protocol()),
+            tried: &tried,
+            on_informational: on_informational.clone(),
+            body_stall: exchange.listener.model.http.timeouts.write,
+        };
         exchange.record.attempt();
-        let error = match upstream::send(cluster, Request::from_parts(head, body), &mut options).await {
+        let error = match upstream::send(cluster, Request::from_parts(head, body), &options).await {
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
         if let Some(address) = error.address {
             exchange.record.set_upstream(address);
+            // Where nobody answered, somebody else may; a connection that had gone stale says nothing of its server.
+            if error.carrier != Carrier::Reused {
+                tried.push(address);
+            }
         }
         let replay = if attempt < ATTEMPTS { verdict(&error, idempotent, stream.as_deref()) } else { Replay::Never };
-        let unsent = error.request.map(|request| request.into_parts().0);
+        let unsent = error.request.map(|request| (*request).into_parts().0);
         head = match (replay, unsent.or(spare)) {
             (Replay::Unsent | Replay::Idempotent, Some(head)) => head,
-            (Replay::Unsent | Replay::Idempotent, None) | (Replay::Never, _) => return Err(error.failure.into()),
+            (Replay::Unsent | Replay::Idempotent, None) | (Replay::Never, _) => return Err(error.cause.into()),
         };
         cluster.state().metrics().replay(replay.name());
-        options.fresh = error.reused;
     }
     unreachable!("invariant: the last attempt returns")
 }
 
 fn verdict(error: &SendError<RequestBody>, idempotent: bool, body: Option<&RequestStream>) -> Replay {
-    let body_again = body.is_none_or(RequestStream::can_be_sent_again);
-    if !body_again || !error.failure.another_may_help() {
-        Replay::Never
-    } else if error.unsent() {
-        Replay::Unsent
-    } else if idempotent && error.reused && error.failure.before_response() {
-        Replay::Idempotent
-    } else {
-        Replay::Never
+    if !body.is_none_or(RequestStream::can_be_sent_again) {
+        return Replay::Never;
+    }
+    match (&error.cause, error.delivery, error.carrier) {
+        // Nothing was wrong with a connection: the answer would be the same.
+        (Cause::NoEndpoint | Cause::Overflow(_) | Cause::UpgradeUnsupported, _, _) => Replay::Never,
+        (Cause::Connect(_) | Cause::Request(_), Delivery::Unsent, _) => Replay::Unsent,
+        (Cause::Request(_), Delivery::Unanswered, Carrier::Reused) if idempotent => Replay::Idempotent,
+        (Cause::Connect(_) | Cause::Request(_), Delivery::Unanswered | Delivery::Answered, _) => Replay::Never,
     }
 }
 

@@ -55,25 +55,25 @@ enum Ending {
 }
 
 /// Bytes of the two bodies, counted where they pass. Not `Send`: both bodies live on their connection's worker.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Meter {
     received: Cell<u64>,
     sent: Cell<u64>,
 }
 
 /// A handle with which a body adds to its request's record. What is added after the record is finished is not told.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct ByteMeter(Rc<Meter>);
 
 impl ByteMeter {
     /// Bytes of the request's body that came from downstream.
-    pub fn received(&self, bytes: usize) {
-        self.0.received.set(self.0.received.get() + bytes as u64);
+    pub fn received(&self, bytes: u64) {
+        self.0.received.set(self.0.received.get() + bytes);
     }
 
     /// Bytes of the response's body that were handed to downstream.
-    pub fn sent(&self, bytes: usize) {
-        self.0.sent.set(self.0.sent.get() + bytes as u64);
+    pub fn sent(&self, bytes: u64) {
+        self.0.sent.set(self.0.sent.get() + bytes);
     }
 }
 

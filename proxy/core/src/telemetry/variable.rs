@@ -50,6 +50,11 @@ pub fn render(template: &Template, source: &impl Source, out: &mut Vec<u8>) {
 }
 
 impl Value<'_> {
+    /// Appends the value, unescaped.
+    pub fn append(self, out: &mut Vec<u8>) {
+        self.write(None, out);
+    }
+
     /// The value with its bytes cut to the limit, at the beginning of a UTF-8 character.
     pub(super) fn limited(self, limit: Option<usize>) -> Self {
         match (self, limit) {

@@ -50,8 +50,9 @@ pub async fn forward(
         () = silence(idle, &received, &sent) => Outcome::Silent,
         () = connection.aborted() => Outcome::Aborted,
     };
-    record.received(received.bytes());
-    record.sent(sent.bytes());
+    let meter = record.meter();
+    meter.received(received.bytes());
+    meter.sent(sent.bytes());
     match outcome {
         Outcome::Copied(Ok(_)) => {}
         Outcome::Copied(Err(_)) if received.failed() => {

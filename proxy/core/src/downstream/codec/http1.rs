@@ -4,25 +4,29 @@
 //! connection are served in order, one at a time. The codec decides nothing about a request.
 
 use crate::{
+    framing::{Limits, Underscores},
     body::Incoming,
     downstream::{
         Connection,
         connection::{Order, Orders},
-        guard::http1::{Begin, GuardHandle, GuardedSocket, RequestTicket},
+        codec::Inbound,
+        guard::{Begin, Deadlines, GuardHandle, GuardedSocket, RequestTicket},
     },
-    exchange::{self, Means, stream::ResponseBody},
+    exchange::{self, stream::ResponseBody},
     io::Socket,
     snapshot::ListenerSnapshot,
     tunnel::upgrade::{Offer, TunnelEnd},
 };
 use bytes::Bytes;
+use pillion_config::model::{self, Http};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
     cell::RefCell,
     convert::Infallible,
-    future::poll_fn,
+    future::{Future, poll_fn},
+    pin::Pin,
     rc::Rc,
     time::Duration,
 };
@@ -46,7 +50,7 @@ struct Served {
 /// Serves requests until either side is done with the connection. Dropping the future closes it.
 pub async fn serve(socket: Socket, prefix: Bytes, listener: &ListenerSnapshot, connection: Rc<Connection>) {
     let http = &listener.model.http;
-    let (guarded, guard) = GuardedSocket::new(socket, prefix, http.into());
+    let (guarded, guard) = GuardedSocket::new(socket, prefix, limits(http), deadlines(http));
     let mut orders = Orders::new(Rc::clone(&connection));
     let served = Rc::new(Served { connection, guard, upgrading: RefCell::default() });
     let service = service_fn({
@@ -63,7 +67,7 @@ pub async fn serve(socket: Socket, prefix: Bytes, listener: &ListenerSnapshot, c
 
     let ended = poll_fn(|cx| {
         served.obey(orders.poll(cx));
-        codec.poll_without_shutdown(cx)
+        Pin::new(&mut codec).poll(cx)
     })
     .await;
     let parts = codec.into_parts();
@@ -80,6 +84,24 @@ pub async fn serve(socket: Socket, prefix: Bytes, listener: &ListenerSnapshot, c
     }
 }
 
+fn limits(http: &Http) -> Limits {
+    Limits {
+        max_headers: http.limits.headers,
+        max_head_bytes: http.limits.header_bytes,
+        max_target_bytes: http.limits.target_bytes,
+        underscores: match http.underscores {
+            model::Underscores::Accept => Underscores::Accept,
+            model::Underscores::Reject => Underscores::Reject,
+        },
+        ..Limits::default()
+    }
+}
+
+fn deadlines(http: &Http) -> Deadlines {
+    let timeouts = &http.timeouts;
+    Deadlines { idle: timeouts.idle, head: timeouts.header, body: timeouts.body, write: timeouts.write, linger: GOODBYE }
+}
+
 impl Served {
     fn obey(&self, order: Order) {
         match order {
@@ -94,7 +116,7 @@ impl Served {
         let mut response = match self.guard.begin() {
             Begin::Serve(ticket) => self.proxy(ticket, request).await,
             Begin::Refuse(refusal) => {
-                exchange::refuse(Rc::clone(&self.connection), request.version(), refusal.into())
+                exchange::refuse(Rc::clone(&self.connection), &request.into_parts().0, &refusal.into())
             }
         };
         if self.connection.leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -106,14 +128,15 @@ impl Served {
     async fn proxy(&self, ticket: RequestTicket, request: Request<hyper::body::Incoming>) -> Response<ResponseBody> {
         let request = request.map(Incoming::http1);
         if !ticket.may_upgrade() {
-            let mut response = exchange::proxy(Rc::clone(&self.connection), request, Means::default()).await;
+            let inbound = Inbound { request, upgrade: None, interim: None };
+            let mut response = exchange::proxy(Rc::clone(&self.connection), inbound).await;
             response.body_mut().hold(ticket);
             return response;
         }
         let connect = request.method() == Method::CONNECT;
         let (end, offer) = Offer::new(None);
-        let means = Means { offer: Some(offer), interim: None };
-        let mut response = exchange::proxy(Rc::clone(&self.connection), request, means).await;
+        let inbound = Inbound { request, upgrade: Some(offer), interim: None };
+        let mut response = exchange::proxy(Rc::clone(&self.connection), inbound).await;
         let switched = if connect {
             response.status().is_success()
         } else {

@@ -211,6 +211,12 @@ impl RequestTicket {
         }
     }
 
+    /// Whether the request asks for an upgrade, so that [`accept_upgrade`](Self::accept_upgrade) would be granted now.
+    #[must_use]
+    pub fn may_upgrade(&self) -> bool {
+        self.shared.upgrade.get() == Upgrade::Asked(self.ordinal)
+    }
+
     /// The bytes behind this request are the next one. Dropping the ticket says the same.
     pub fn decline_upgrade(&self) {
         if self.shared.upgrade.get() == Upgrade::Asked(self.ordinal) {

@@ -14,6 +14,7 @@
 
 mod handle;
 mod http1;
+pub mod http2;
 mod timer;
 
 #[cfg(test)]

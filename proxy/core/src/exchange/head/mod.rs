@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! Being written.
-=======
 //! What is decided about and changed in the heads of requests and responses.
 //!
 //! ```text
@@ -21,4 +18,3 @@ pub mod target;
 
 pub use refusal::HeadRefusal;
 pub use survey::{Field, Survey};
->>>>>>> route

@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-//! Being written.
-=======
 //! Which route a request takes, and the target it is forwarded or redirected to.
 //!
 //! ```text
@@ -21,4 +18,23 @@ mod table;
 pub mod weighted;
 
 pub use table::{Found, RequestView, RouteTable};
->>>>>>> route
+
+/// Why a request has no route, or its route cannot serve it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// Nothing matches.
+    #[error("no route matches")]
+    NotFound,
+    /// The route's clusters weigh nothing.
+    #[error("the route's clusters weigh nothing")]
+    NoWeight,
+    /// CONNECT, which the listener does not serve.
+    #[error("CONNECT is not served")]
+    ConnectRefused,
+    /// Extended CONNECT for a protocol the route does not let through.
+    #[error("the protocol is not let through")]
+    UpgradeRefused,
+    /// The rewritten target is no target.
+    #[error("rewrite: {0}")]
+    Rewrite(rewrite::RewriteError),
+}

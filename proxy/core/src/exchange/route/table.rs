@@ -91,6 +91,12 @@ enum Candidates {
     Many(Vec<u32>),
 }
 
+impl std::fmt::Debug for RouteTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouteTable").field("routes", &self.routes.len()).finish_non_exhaustive()
+    }
+}
+
 impl RouteTable {
     /// Compiles routes, given in the order written.
     #[must_use]

@@ -156,7 +156,7 @@ impl RequestStream {
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    self.received.received(data.len());
+                    self.received.received(data.len() as u64);
                 }
                 self.keep(frame);
                 if self.source.borrow().is_end_stream() {

@@ -113,7 +113,7 @@ impl Body for ResponseBody {
                     // Progress: the silence that follows is a new one. The deadline stays.
                     ending.timer = None;
                     match frame.data_ref() {
-                        Some(data) => ending.meter.sent(data.len()),
+                        Some(data) => ending.meter.sent(data.len() as u64),
                         None => frame.trailers_ref().into_iter().for_each(|trailers| ending.record.trailers(trailers)),
                     }
                 }
