@@ -3,7 +3,7 @@
 //! It refuses, or it leaves a head that routing can trust. It changes nothing but the spelling of the path.
 
 use super::{
-    head::{HeadRefusal, Survey, target},
+    head::{Field, HeadRefusal, Survey, target},
     route::{
         RequestView,
         path::{self, Cleaned, PathRefusal},
@@ -29,6 +29,9 @@ pub(super) fn receive(http: &Http, parts: &mut request::Parts) -> Result<Survey,
     let survey = Survey::of(&parts.headers);
     if parts.version == Version::HTTP_2 {
         target::check_http2(&parts.headers, survey)?;
+        if survey.has(Field::Cookie) {
+            target::join_cookies(&mut parts.headers)?;
+        }
     }
     match path::clean(path_and_query(parts), &http.path) {
         Cleaned::Unchanged => {}

@@ -276,7 +276,6 @@ fn finish_head(exchange: &mut Exchange, head: &mut response::Parts) {
         let facts = exchange.facts(None, Some(&head.headers));
         // A head that is full stays as it is.
         route.response_changes.apply(&mut headers, |variable, out| render(&facts, variable, out)).ok();
-        drop(facts);
         head.headers = headers;
     }
     exchange.record.response(head.status, &head.headers);

@@ -175,7 +175,7 @@ pub(super) async fn request<B: RequestBody>(
         delivery,
         request: request.map(Box::new),
     };
-    let Some(given) = head::to_http1(&mut request, options.upgrade) else {
+    let Some(given) = head::to_http1(&mut request, options.upgrade, address) else {
         return Err(fail(RequestError::Unwritable.into(), Delivery::Unsent, Some(request)));
     };
     let upgrade = if options.upgrade.is_some() { UpgradeAsked::Yes } else { UpgradeAsked::No };
@@ -195,7 +195,7 @@ pub(super) async fn request<B: RequestBody>(
         Err(mut error) => {
             let back = error.take_message();
             let delivery = if back.is_some() { Delivery::Unsent } else { connection.delivery() };
-            let back = back.and_then(|request| head::from_http1(request, given));
+            let back = back.map(|request| head::from_http1(request, given));
             Err(fail(Cause::Request(read_error(&connection.guard, &error.into_error())), delivery, back))
         }
     }

@@ -74,7 +74,8 @@ pub struct SendOptions<'a> {
 /// Sends `request` to a member of `cluster` and waits for the head of the response; the body holds the connection and
 /// the request's place in the limits until it ends or is dropped.
 ///
-/// The request is canonical: scheme, authority, path and query in its URI, no Host, no hop-by-hop field. It waits for a
+/// The request is canonical: origin-form with Host, or scheme, authority, path and query in its URI without Host; no
+/// hop-by-hop field. It waits for a
 /// connection at most as long as the caller lets it: waits for the circuit have no deadline of their own, a connect has
 /// the cluster's. Dropping the future gives the request up; nothing leaks and the connection is not reused.
 ///

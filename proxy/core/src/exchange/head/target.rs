@@ -180,76 +180,8 @@ pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, HeadRefusal> {
         .ok_or(HeadRefusal::LengthMalformed)
 }
 
-/// Makes a request's head one of HTTP/1.1: the target in origin form (authority form for CONNECT), `host` as
-/// `Host`, cookie crumbs in one field, `TE` announced in `Connection` (RFC 9110 §10.1.4).
-///
-/// To be called after [`hop_by_hop`](super::hop_by_hop); `host` is [`Authority::to_value`] or what it was
-/// rewritten to.
-pub fn to_http1(
-    parts: &mut request::Parts,
-    survey: Survey,
-    host: Option<HeaderValue>,
-) -> Result<(), HeadRefusal> {
-    parts.version = Version::HTTP_11;
-    if parts.method != Method::CONNECT
-        && (parts.uri.authority().is_some() || parts.uri.scheme().is_some())
-    {
-        let target = parts.uri.path_and_query().cloned();
-        parts.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
-    }
-    match host {
-        Some(host) => put(&mut parts.headers, header::HOST, host)?,
-        None => {
-            parts.headers.remove(header::HOST);
-        }
-    }
-    if survey.has(Field::Cookie) {
-        join_cookies(&mut parts.headers)?;
-    }
-    if survey.has(Field::Te) && parts.headers.contains_key(header::TE) {
-        let te = HeaderValue::from_static("te");
-        add(&mut parts.headers, header::CONNECTION, te)?;
-    }
-    Ok(())
-}
-
-/// Makes a request's head one of HTTP/2: scheme, authority and path in the URI, from which the codec takes the
-/// pseudo-header fields, and no `Host` (RFC 9113 §8.3.1). CONNECT without a path has the authority only (§8.5); one
-/// with a path is extended CONNECT (RFC 8441 §4) and has all three.
-///
-/// To be called after [`hop_by_hop`](super::hop_by_hop). `authority` is needed where the URI has none or the host
-/// was rewritten.
-pub fn to_http2(
-    parts: &mut request::Parts,
-    scheme: Scheme,
-    authority: Option<uri::Authority>,
-) -> Result<(), HeadRefusal> {
-    parts.version = Version::HTTP_2;
-    parts.headers.remove(header::HOST);
-    let mut target = std::mem::take(&mut parts.uri).into_parts();
-    if let Some(authority) = authority {
-        target.authority = Some(authority);
-    }
-    if target.authority.is_none() {
-        return Err(HeadRefusal::HostMissing);
-    }
-    if parts.method == Method::CONNECT && target.path_and_query.is_none() {
-        target.scheme = None;
-    } else {
-        target.scheme = Some(match scheme {
-            Scheme::Http => uri::Scheme::HTTP,
-            Scheme::Https => uri::Scheme::HTTPS,
-        });
-        target
-            .path_and_query
-            .get_or_insert_with(|| PathAndQuery::from_static("/"));
-    }
-    parts.uri = Uri::from_parts(target).map_err(|_| HeadRefusal::HostMalformed)?;
-    Ok(())
-}
-
 /// One `Cookie` of several crumbs (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) -> Result<(), HeadRefusal> {
+pub fn join_cookies(headers: &mut HeaderMap) -> Result<(), HeadRefusal> {
     let crumbs = headers.get_all(header::COOKIE);
     let (count, bytes) = crumbs.iter().fold((0, 0), |(count, bytes), crumb| {
         (count + 1, bytes + crumb.len() + 2)
