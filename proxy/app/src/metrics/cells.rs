@@ -1,7 +1,7 @@
 //! Where series are counted. Relaxed atomics: a scrape wants each number, not an order between them.
 
 use metrics::{CounterFn, GaugeFn, HistogramFn};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// Upper bounds of a histogram's buckets, in seconds: near-logarithmic from what loopback takes to what a person
 /// waits for. Few, since each costs a line for each series at each scrape.
@@ -29,12 +29,47 @@ impl CounterFn for CounterCell {
     }
 }
 
-/// A number of floating point, by its bits.
+/// A gauge: what it was set to and what was counted since. Whole steps, which are all that the data path makes, are one
+/// addition and never retried, however many workers count. Setting and counting the same gauge at the same instant
+/// may lose the count; nothing does both.
 #[derive(Debug, Default)]
-pub(super) struct GaugeCell(AtomicU64);
+pub(super) struct GaugeCell {
+    set: FloatCell,
+    counted: AtomicI64,
+}
 
 impl GaugeCell {
     pub(super) fn get(&self) -> f64 {
+        self.set.get() + self.counted.load(Relaxed) as f64
+    }
+}
+
+impl GaugeFn for GaugeCell {
+    fn increment(&self, value: f64) {
+        let whole = value as i64;
+        if whole as f64 == value {
+            self.counted.fetch_add(whole, Relaxed);
+        } else {
+            self.set.add(value);
+        }
+    }
+
+    fn decrement(&self, value: f64) {
+        self.increment(-value);
+    }
+
+    fn set(&self, value: f64) {
+        self.set.0.store(value.to_bits(), Relaxed);
+        self.counted.store(0, Relaxed);
+    }
+}
+
+/// A number of floating point, by its bits.
+#[derive(Debug, Default)]
+struct FloatCell(AtomicU64);
+
+impl FloatCell {
+    fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Relaxed))
     }
 
@@ -50,26 +85,12 @@ impl GaugeCell {
     }
 }
 
-impl GaugeFn for GaugeCell {
-    fn increment(&self, value: f64) {
-        self.add(value);
-    }
-
-    fn decrement(&self, value: f64) {
-        self.add(-value);
-    }
-
-    fn set(&self, value: f64) {
-        self.0.store(value.to_bits(), Relaxed);
-    }
-}
-
 /// Samples by bucket. Their number is the sum of the buckets, so one read of each makes a consistent histogram.
 #[derive(Debug, Default)]
 pub(super) struct HistogramCell {
     /// The last bucket holds what is beyond the last bound.
     buckets: [AtomicU64; BOUNDS.len() + 1],
-    sum: GaugeCell,
+    sum: FloatCell,
 }
 
 impl HistogramCell {

@@ -120,6 +120,9 @@ fn counters_gauges_and_histograms_are_told() {
         gauge!("b").set(2.5);
         gauge!("b").increment(1.0);
         gauge!("b").decrement(0.5);
+        gauge!("d").increment(3.0);
+        gauge!("d").set(-1.0);
+        gauge!("d").decrement(2.0);
         let took = histogram!("c_seconds", "l" => "v");
         for value in [
             0.0,
@@ -140,6 +143,7 @@ fn counters_gauges_and_histograms_are_told() {
     assert_eq!(samples["a_total{x=\"1\"}"], 5.0);
     assert_eq!(samples["a_total{x=\"2\"}"], 1.0);
     assert_eq!(samples["b"], 3.0);
+    assert_eq!(samples["d"], -3.0);
     assert_eq!(samples["c_seconds_bucket{l=\"v\",le=\"0.0005\"}"], 2.0);
     assert_eq!(samples["c_seconds_bucket{l=\"v\",le=\"0.001\"}"], 3.0);
     assert_eq!(samples["c_seconds_bucket{l=\"v\",le=\"0.25\"}"], 3.0);
@@ -241,7 +245,7 @@ fn series_of_what_was_removed_go_and_come_back_at_zero() {
             1.0
         );
 
-        ClusterMetrics::register(&Name("two".into())).pool_idle();
+        drop(ClusterMetrics::register(&Name("two".into())).pool_idle());
         let samples = parse(&text(&recorder));
         assert_eq!(
             samples["pillion_connect_attempts_total{cluster=\"two\"}"],

@@ -130,7 +130,10 @@ fn head(uri: &str, headers: &[(&'static str, &[u8])]) -> request::Parts {
 }
 
 /// A log whose lines stay in its queue, and a way to take them out.
-fn in_memory(format: &LogFormat, records: usize) -> (Logger, impl Fn() -> String + use<>) {
+pub(in crate::telemetry) fn in_memory(
+    format: &LogFormat,
+    records: usize,
+) -> (Logger, impl Fn() -> String + use<>) {
     let queue = Arc::new(Queue::new(records));
     let taken = queue.clone();
     let format = Arc::new(Format::compile(format));
