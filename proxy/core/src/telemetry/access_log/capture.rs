@@ -15,6 +15,9 @@ use std::{ops::Range, time::Duration};
 /// Bytes kept of one value. Records wait in memory: a client must not fill it with long headers.
 pub(super) const VALUE_BYTES: usize = 8 << 10;
 
+/// Room made at once: a path, a user agent, an identifier.
+const USUAL_BYTES: usize = 256;
+
 /// Values by slot of the [`Format`].
 #[derive(Debug)]
 pub(in crate::telemetry) struct Captured {
@@ -27,7 +30,7 @@ pub(in crate::telemetry) struct Captured {
 impl Captured {
     pub(super) fn begin(format: &Format, head: &request::Parts, scheme: Scheme) -> Self {
         let mut captured = Self {
-            bytes: Vec::new(),
+            bytes: Vec::with_capacity(USUAL_BYTES),
             slots: vec![None; format.slots].into_boxed_slice(),
             route: None,
             response_duration: None,

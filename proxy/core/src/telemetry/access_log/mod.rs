@@ -17,7 +17,7 @@ mod sink;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::telemetry) mod tests;
 
 pub(in crate::telemetry) use capture::Captured;
 

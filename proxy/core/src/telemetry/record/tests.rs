@@ -1,21 +1,29 @@
 //! Whatever the stages do, and in whatever order, a request is accounted for once.
 
 use super::*;
-use crate::telemetry::{metrics::ListenerMetrics, testing::Recorded};
+use crate::telemetry::{
+    access_log::{Logger, tests::in_memory},
+    metrics::ListenerMetrics,
+    testing::Recorded,
+};
 use http::Request;
-use pillion_config::model::{
-    Action, DirectResponse, HostRewrite, Name, PathMatch, PathRewrite, Rewrite, RouteMatch, Scheme,
+use pillion_config::{
+    model::{
+        Action, DirectResponse, HostRewrite, LogFormat, Name, PathMatch, PathRewrite, Rewrite,
+        RouteMatch, Scheme,
+    },
+    template::{Part, RequestField, Template},
 };
 use proptest::prelude::*;
 
 fn listener() -> Arc<ListenerTelemetry> {
+    listener_with(None)
+}
+
+fn listener_with(log: Option<Logger>) -> Arc<ListenerTelemetry> {
     let name = Name("web".into());
     let metrics = Arc::new(ListenerMetrics::register(&name));
-    Arc::new(ListenerTelemetry {
-        name,
-        metrics,
-        log: None,
-    })
+    Arc::new(ListenerTelemetry { name, metrics, log })
 }
 
 fn begin(listener: &Arc<ListenerTelemetry>) -> Record {
@@ -102,13 +110,18 @@ proptest! {
     #[test]
     fn every_request_is_accounted_for_exactly_once(
         operations in proptest::collection::vec(operation(), 0..12),
+        logged in any::<bool>(),
         end in prop_oneof![Just(End::Finish), Just(End::Drop), Just(End::DropBeforeBodies), Just(End::Panic)],
     ) {
         let recorded = Recorded::default();
         let (mut received, mut sent, mut attempts, mut cluster, mut status) = (0, 0, 0, None, 0);
+        let mut lines = String::new();
         metrics::with_local_recorder(&recorded, || {
             let clusters = ["one", "two"].map(|name| Arc::new(ClusterMetrics::register(&Name(name.into()))));
-            let mut record = begin(&listener());
+            let pieces = [Variable::ResponseCode, Variable::RouteName, Variable::GrpcStatus];
+            let pieces = pieces.map(|variable| Part::Variable(variable, None));
+            let (log, written) = in_memory(&LogFormat::Text(Template(pieces.into())), 10);
+            let mut record = begin(&listener_with(logged.then_some(log)));
             let meter = record.meter();
             assert_eq!(recorded.sum("pillion_exchange_requests_active"), 1.0);
             for operation in &operations {
@@ -158,7 +171,10 @@ proptest! {
                     assert!(unwound.is_err());
                 }
             }
+            lines = written();
         });
+        prop_assert_eq!(lines.lines().count(), usize::from(logged));
+        prop_assert!(!logged || lines.starts_with(&status.to_string()), "{}", lines);
         let class = match status / 100 {
             0 => "none".to_owned(),
             class => format!("{}xx", class.min(5)),
@@ -209,7 +225,6 @@ fn a_record_stays_small() {
 #[test]
 fn headers_are_rendered_from_what_is_at_hand() {
     use crate::telemetry::Facts;
-    use pillion_config::template::{Part, RequestField, Template, Variable};
     let record = begin(&listener());
     let head = Request::builder()
         .uri("/now")
