@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A socket that its codec owns and its pool can look at.
 #[derive(Debug)]
-pub struct Line(Rc<Shared>);
+pub(super) struct Line(Rc<Shared>);
 
 #[derive(Debug)]
 struct Shared {

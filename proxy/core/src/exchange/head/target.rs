@@ -6,10 +6,9 @@
 use super::{Field, HeadRefusal, Survey};
 use bytes::{BufMut, BytesMut};
 use http::{
-    HeaderMap, HeaderValue, Method, Uri, Version, header, request,
-    uri::{self, PathAndQuery},
+    HeaderMap, HeaderValue, Method, Uri, Version, header,
+    uri::{self},
 };
-use pillion_config::model::Scheme;
 use std::net::Ipv6Addr;
 
 /// A host and an optional port, checked (RFC 3986 §3.2 without user information).

@@ -1,4 +1,5 @@
 use super::*;
+use http::request;
 use http::{HeaderName, Request};
 use proptest::prelude::*;
 
@@ -174,72 +175,13 @@ fn parts(method: &str, uri: &str, fields: &[(&str, &str)]) -> request::Parts {
 }
 
 #[test]
-fn from_http2_to_http1() {
-    let mut parts = parts(
-        "GET",
-        "https://a.example/x?y",
-        &[
-            ("cookie", "a=1"),
-            ("accept", "*/*"),
-            ("cookie", "b=2"),
-            ("cookie", "c=3"),
-            ("te", "trailers"),
-        ],
-    );
-    parts.version = Version::HTTP_2;
-    let survey = Survey::of(&parts.headers);
-    to_http1(
-        &mut parts,
-        survey,
-        Some(HeaderValue::from_static("a.example")),
-    )
-    .expect("a head");
-    assert_eq!(parts.uri.to_string(), "/x?y");
-    assert_eq!(parts.version, Version::HTTP_11);
-    let expected = headers(&[
-        ("cookie", "a=1; b=2; c=3"),
-        ("accept", "*/*"),
-        ("te", "trailers"),
-        ("host", "a.example"),
-        ("connection", "te"),
-    ]);
-    assert_eq!(parts.headers, expected);
-
-    for (method, uri, expected) in [
-        ("OPTIONS", "*", "*"),
-        ("CONNECT", "a:443", "a:443"),
-        ("GET", "http://a", "/"),
-        ("GET", "/x", "/x"),
-    ] {
-        let mut parts = self::parts(method, uri, &[]);
-        to_http1(&mut parts, Survey::default(), None).expect("a head");
-        assert_eq!(parts.uri.to_string(), expected);
+fn cookie_crumbs_become_one_field() {
+    let mut headers = HeaderMap::new();
+    for crumb in ["a=1", "b=2", "c=3"] {
+        headers.append(header::COOKIE, HeaderValue::from_static(crumb));
     }
-}
-
-#[test]
-fn from_http1_to_http2() {
-    let a = || Some(uri::Authority::from_static("a.example"));
-    for (method, uri, authority, expected) in [
-        ("GET", "/x?y", a(), Ok("https://a.example/x?y")),
-        ("GET", "http://b/x", None, Ok("https://b/x")),
-        ("GET", "http://b/x", a(), Ok("https://a.example/x")),
-        ("CONNECT", "b:443", None, Ok("b:443")),
-        ("CONNECT", "http://b/chat", None, Ok("https://b/chat")),
-        ("GET", "/", None, Err(HeadRefusal::HostMissing)),
-    ] {
-        let mut parts = parts(method, uri, &[("host", "a.example")]);
-        let done = to_http2(&mut parts, Scheme::Https, authority);
-        assert_eq!(
-            done.map(|()| parts.uri.to_string()),
-            expected.map(str::to_owned),
-            "{uri}"
-        );
-        assert!(!parts.headers.contains_key(header::HOST));
-    }
-    let mut asterisk = parts("OPTIONS", "*", &[]);
-    to_http2(&mut asterisk, Scheme::Http, a()).expect("a head");
-    assert_eq!(asterisk.uri.path(), "*");
+    join_cookies(&mut headers).expect("room");
+    assert_eq!(headers.get_all(header::COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
 }
 
 proptest! {
