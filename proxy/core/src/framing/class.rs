@@ -26,16 +26,19 @@ pub(super) fn of(byte: u8) -> u8 {
 /// The length of the longest prefix of `bytes` whose every byte is in `class`.
 #[inline(always)]
 pub(super) fn span(bytes: &[u8], class: u8) -> usize {
-    bytes.iter().position(|&byte| of(byte) & class == 0).unwrap_or(bytes.len())
+    bytes
+        .iter()
+        .position(|&byte| of(byte) & class == 0)
+        .unwrap_or(bytes.len())
 }
 
 /// Whether every byte of `value` may stand in a field value. Written without an early exit so that the
 /// compiler turns it into vector compares.
 #[inline(always)]
 pub(super) fn is_field_value(value: &[u8]) -> bool {
-    let bad = value
-        .iter()
-        .fold(0u8, |bad, &byte| bad | (u8::from(byte < 0x20) & u8::from(byte != b'\t')) | u8::from(byte == 0x7f));
+    let bad = value.iter().fold(0u8, |bad, &byte| {
+        bad | (u8::from(byte < 0x20) & u8::from(byte != b'\t')) | u8::from(byte == 0x7f)
+    });
     bad == 0
 }
 
@@ -63,10 +66,27 @@ const fn classes() -> [u8; 256] {
         if matches!(byte, b'-' | b'.' | b'_' | b'~') {
             class |= TOKEN | PATH | QUERY | HOST;
         }
-        if matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|') {
+        if matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|'
+        ) {
             class |= TOKEN;
         }
-        if matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@') {
+        if matches!(
+            byte,
+            b'!' | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'@'
+        ) {
             class |= PATH | QUERY;
         }
         if matches!(byte, b'/' | b'%' | b'|' | b'^' | b'[' | b']' | b'{' | b'}') {
@@ -94,7 +114,11 @@ mod tests {
     #[test]
     fn the_vector_check_is_the_table() {
         for byte in 0..=255u8 {
-            assert_eq!(is_field_value(&[b'a', byte, b'z']), of(byte) & VALUE != 0, "{byte:#x}");
+            assert_eq!(
+                is_field_value(&[b'a', byte, b'z']),
+                of(byte) & VALUE != 0,
+                "{byte:#x}"
+            );
         }
     }
 
@@ -103,11 +127,17 @@ mod tests {
         for byte in 0..=255u8 {
             if of(byte) & PATH != 0 {
                 let target = [b'/', byte];
-                assert!(http::Uri::from_maybe_shared(target.to_vec()).is_ok(), "path {byte:#x}");
+                assert!(
+                    http::Uri::from_maybe_shared(target.to_vec()).is_ok(),
+                    "path {byte:#x}"
+                );
             }
             if of(byte) & QUERY != 0 {
                 let target = [b'/', b'?', byte];
-                assert!(http::Uri::from_maybe_shared(target.to_vec()).is_ok(), "query {byte:#x}");
+                assert!(
+                    http::Uri::from_maybe_shared(target.to_vec()).is_ok(),
+                    "query {byte:#x}"
+                );
             }
         }
     }
@@ -116,7 +146,11 @@ mod tests {
     fn tokens_are_those_of_the_http_types() {
         for byte in 0..=255u8 {
             let token = of(byte) & TOKEN != 0;
-            assert_eq!(http::HeaderName::from_bytes(&[byte]).is_ok(), token, "name {byte:#x}");
+            assert_eq!(
+                http::HeaderName::from_bytes(&[byte]).is_ok(),
+                token,
+                "name {byte:#x}"
+            );
         }
     }
 
