@@ -53,7 +53,8 @@ struct Head {
 struct RequestLine {
     method: Method,
     version: Version,
-    target: Range,
+    /// Where the target is, when it names an authority that Host must agree with.
+    authority: Option<Range>,
 }
 
 /// A place in the head, counted from its first byte: slices do not outlive a call.
@@ -358,7 +359,9 @@ impl Head {
             None if line.version == Version::Http11 => return Err(Refusal::MissingHost),
             None => None,
         };
-        Target::read(line.method, &bytes[line.target.start..line.target.end])?.agree(host)?;
+        if let (Some(target), Some(host)) = (line.authority, host) {
+            Target::read(line.method, &bytes[target.start..target.end])?.agree(host)?;
+        }
         if matches!(line.method, Method::Connect | Method::Trace)
             && !matches!(self.body, Declared::Nothing | Declared::Length(0))
         {
@@ -406,15 +409,17 @@ fn request_line(line: &[u8], at: usize, limits: &Limits) -> Result<RequestLine, 
     }
     let target = &rest[..target_len];
     let method = Method::read(&line[..method_end]);
-    // Refused here already, before fields are looked at, so that the first fault in the stream is the one reported.
-    Target::read(method, target)?;
     let start = at + method_end + 1;
+    let authority = match Target::read(method, target)? {
+        Target::Local => None,
+        Target::Absolute(..) | Target::Tunnel(_) => Some(Range {
+            start,
+            end: start + target_len,
+        }),
+    };
     Ok(RequestLine {
         method,
         version,
-        target: Range {
-            start,
-            end: start + target_len,
-        },
+        authority,
     })
 }

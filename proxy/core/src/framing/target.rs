@@ -124,9 +124,8 @@ impl<'a> Target<'a> {
         Ok(Self::Absolute(authority, port))
     }
 
-    /// Holds it against the Host, which is valid or absent.
-    pub(super) fn agree(&self, host: Option<Authority<'_>>) -> Result<(), Refusal> {
-        let Some(host) = host else { return Ok(()) };
+    /// Holds it against a valid Host.
+    pub(super) fn agree(&self, host: Authority<'_>) -> Result<(), Refusal> {
         let agrees = match self {
             Self::Local => true,
             Self::Absolute(authority, port) => authority.agrees(host, Some(*port)),

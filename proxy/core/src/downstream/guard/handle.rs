@@ -81,6 +81,7 @@ pub(super) struct Shared {
     finished: Cell<u64>,
     refusal: Cell<Option<(Place, Refusal)>>,
     upgrade: Cell<Upgrade>,
+    upgraded: Cell<bool>,
     order: Cell<Order>,
     ending: Cell<Option<Ending>>,
     /// Whether the last pending read left without an alarm set, because a response was outstanding.
@@ -159,6 +160,12 @@ impl GuardHandle {
         }
     }
 
+    /// Whether an upgrade was accepted: when the codec is done with the connection, it is a tunnel.
+    #[must_use]
+    pub fn upgraded(&self) -> bool {
+        self.shared.upgraded.get()
+    }
+
     /// What the guard itself ended the connection for, if it did.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
@@ -211,6 +218,7 @@ impl RequestTicket {
         match self.shared.upgrade.get() {
             Upgrade::Asked(ordinal) if ordinal == self.ordinal => {
                 self.shared.upgrade.set(Upgrade::Accepted);
+                self.shared.upgraded.set(true);
                 self.shared.wake();
                 Ok(())
             }

@@ -24,6 +24,10 @@ const MAX_LINGER: usize = 256 * 1024;
 
 /// A stream of requests that the codec can trust. Wrap it in `hyper_util::rt::TokioIo`.
 ///
+/// It stays on its worker (`!Send`), so hyper's own upgrades do not apply: await the connection by reference, and if
+/// [`GuardHandle::upgraded`] then, take it apart and tunnel. (Not `poll_without_shutdown`: it may leave the last of an
+/// answer unflushed.)
+///
 /// Cancel-safe like the stream within: bytes taken from it are either in the caller's buffer or kept.
 #[derive(Debug)]
 pub struct GuardedSocket<S> {
@@ -35,6 +39,8 @@ pub struct GuardedSocket<S> {
     /// Read before the guard was there, and not yet looked at.
     initial: Bytes,
     withheld: Withheld,
+    /// Whether the last write found no room: an answer is still on its way, though its ticket may be gone.
+    writing: bool,
     end: End,
     closing: Closing,
 }
@@ -85,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedSocket<S> {
             linger: deadlines.linger,
             initial,
             withheld: Withheld::default(),
+            writing: false,
             end: End::Open,
             closing: Closing::No,
         };
@@ -174,12 +181,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedSocket<S> {
 
     /// Nothing to read: whose turn is it, and for how long? `None`: look again, there is something to give.
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<()>>> {
-        let idle = self.shared.0.outstanding() == 0;
+        let idle = self.shared.0.outstanding() == 0 && !self.writing;
+        let progress = self.shared.0.read.get() + self.shared.0.written.get();
         let verdict = match self.framer.standing() {
             Standing::Between if idle && self.shared.0.order() == Order::CloseWhenIdle => {
                 return Some(self.finish(Ending::Closed));
             }
-            Standing::Between if idle => self.timer.watch(cx, Wait::Idle, self.shared.0.read.get()),
+            Standing::Between if idle => self.timer.watch(cx, Wait::Idle, progress),
             Standing::InHead => self.timer.until_head(cx),
             Standing::InBody => self.timer.watch(cx, Wait::Body, self.shared.0.read.get()),
             Standing::Between | Standing::Held | Standing::Opaque | Standing::Refused(_) => {
@@ -221,6 +229,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedSocket<S> {
         cx: &mut Context<'_>,
         outcome: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        let was_writing = std::mem::replace(&mut self.writing, outcome.is_pending());
+        if was_writing && !self.writing && self.shared.0.order() != Order::Serve {
+            // The read side waits for this to close.
+            cx.waker().wake_by_ref();
+        }
         match outcome {
             Poll::Ready(Ok(len)) => {
                 let written = &self.shared.0.written;
