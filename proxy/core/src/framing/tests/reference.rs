@@ -7,9 +7,13 @@ use super::{Asks, Event, Fault, Limits, Refusal, requests, responses};
 use crate::framing::{Expected, Violation};
 
 type Fields = Vec<(String, Vec<u8>)>;
+/// A line and what follows it.
+type Line<'a> = (&'a [u8], &'a [u8]);
+/// A host, and a port when given.
+type Named = (String, Option<u32>);
 
 /// One line without its CRLF, and what follows; `None` when it is not complete.
-fn line(bytes: &[u8]) -> Option<Result<(&[u8], &[u8]), Fault>> {
+fn line(bytes: &[u8]) -> Option<Result<Line<'_>, Fault>> {
     let at = bytes.iter().position(|&byte| byte == b'\n')?;
     Some(match bytes[..at].strip_suffix(b"\r") {
         Some(line) => Ok((line, &bytes[at + 1..])),
@@ -91,7 +95,7 @@ fn take(fields: &mut Fields, new: (String, Vec<u8>), version: &str) -> Result<()
     Ok(())
 }
 
-fn authority(text: &str) -> Option<(String, Option<u32>)> {
+fn authority(text: &str) -> Option<Named> {
     // The generated streams have no IPv6: the table has.
     let (host, port) = match text.split_once(':') {
         Some((host, port)) => (host, Some(port)),
@@ -117,10 +121,7 @@ fn authority(text: &str) -> Option<(String, Option<u32>)> {
 }
 
 /// The authority a target names, if any, and its default port.
-fn target(
-    method: &str,
-    target: &[u8],
-) -> Result<Option<((String, Option<u32>), Option<u32>)>, Refusal> {
+fn target(method: &str, target: &[u8]) -> Result<Option<(Named, Option<u32>)>, Refusal> {
     let bad = Err(Refusal::BadTarget);
     let Ok(target) = std::str::from_utf8(target) else {
         return bad;
