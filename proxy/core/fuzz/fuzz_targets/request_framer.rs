@@ -58,24 +58,39 @@ fn run(limits: Limits, stream: &[u8], cut: usize) -> Vec<Event> {
 fn check_head(head: &[u8], body: bool) {
     let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut request = httparse::Request::new(&mut fields);
-    assert_eq!(request.parse(head), Ok(httparse::Status::Complete(head.len())));
+    assert_eq!(
+        request.parse(head),
+        Ok(httparse::Status::Complete(head.len()))
+    );
     let version = request.version.expect("complete");
     let target = request.path.expect("complete");
-    target.parse::<http::Uri>().expect("a target that the codec carries");
+    target
+        .parse::<http::Uri>()
+        .expect("a target that the codec carries");
     http::Method::from_bytes(request.method.expect("complete").as_bytes()).expect("a method");
     let (mut lengths, mut encodings, mut hosts) = (Vec::new(), 0, 0);
     for field in request.headers.iter() {
         let name = http::HeaderName::from_bytes(field.name.as_bytes()).expect("a name");
         let value = http::HeaderValue::from_bytes(field.value).expect("a value");
         match name.as_str() {
-            "content-length" => lengths.push(value.to_str().expect("digits").parse::<u64>().expect("a length")),
+            "content-length" => lengths.push(
+                value
+                    .to_str()
+                    .expect("digits")
+                    .parse::<u64>()
+                    .expect("a length"),
+            ),
             "transfer-encoding" => {
                 encodings += 1;
                 assert!(value.as_bytes().eq_ignore_ascii_case(b"chunked"));
             }
             "host" => {
                 hosts += 1;
-                value.to_str().expect("ascii").parse::<http::uri::Authority>().expect("an authority");
+                value
+                    .to_str()
+                    .expect("ascii")
+                    .parse::<http::uri::Authority>()
+                    .expect("an authority");
             }
             _ => {}
         }
@@ -83,11 +98,16 @@ fn check_head(head: &[u8], body: bool) {
     assert!(lengths.len() + encodings <= 1, "two framings passed");
     assert!(hosts == 1 || (hosts == 0 && version == 0));
     assert!(encodings == 0 || version == 1);
-    assert!(!body || encodings == 1 || lengths[0] > 0, "a body that nobody declared");
+    assert!(
+        !body || encodings == 1 || lengths[0] > 0,
+        "a body that nobody declared"
+    );
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&choice, stream)) = data.split_first() else { return };
+    let Some((&choice, stream)) = data.split_first() else {
+        return;
+    };
     let limits = if choice & 1 == 0 {
         Limits::default()
     } else {
@@ -108,7 +128,10 @@ fuzz_target!(|data: &[u8]| {
     }
     for (at, event) in whole.iter().enumerate() {
         if let Event::Head(start, len) = *event {
-            check_head(&stream[start..start + len], matches!(whole.get(at + 1), Some(Event::Body(..))));
+            check_head(
+                &stream[start..start + len],
+                matches!(whole.get(at + 1), Some(Event::Body(..))),
+            );
         }
     }
 });

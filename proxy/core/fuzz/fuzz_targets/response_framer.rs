@@ -47,7 +47,11 @@ fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
                     return events;
                 }
                 Err(violation) => {
-                    assert_eq!(framer.step(b"HTTP/1.1 200 OK\r\n\r\n"), Err(violation), "released after a violation");
+                    assert_eq!(
+                        framer.step(b"HTTP/1.1 200 OK\r\n\r\n"),
+                        Err(violation),
+                        "released after a violation"
+                    );
                     events.push(Event::Violated(at, violation.name()));
                     return events;
                 }
@@ -58,7 +62,9 @@ fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&choice, stream)) = data.split_first() else { return };
+    let Some((&choice, stream)) = data.split_first() else {
+        return;
+    };
     let first = match choice & 3 {
         0 => Expected::Plain,
         1 => Expected::Head,
@@ -73,10 +79,22 @@ fuzz_target!(|data: &[u8]| {
         if let Event::Head(start, len, status) = *event {
             let mut fields = [httparse::EMPTY_HEADER; 100];
             let mut response = httparse::Response::new(&mut fields);
-            assert_eq!(response.parse(&stream[start..start + len]), Ok(httparse::Status::Complete(len)));
+            assert_eq!(
+                response.parse(&stream[start..start + len]),
+                Ok(httparse::Status::Complete(len))
+            );
             assert_eq!(response.code, Some(status));
-            let framing = |name: &str| response.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count();
-            assert!(framing("content-length") + framing("transfer-encoding") <= 1, "two framings passed");
+            let framing = |name: &str| {
+                response
+                    .headers
+                    .iter()
+                    .filter(|field| field.name.eq_ignore_ascii_case(name))
+                    .count()
+            };
+            assert!(
+                framing("content-length") + framing("transfer-encoding") <= 1,
+                "two framings passed"
+            );
         }
     }
 });

@@ -23,13 +23,24 @@ pub(super) fn of(byte: u8) -> u8 {
     CLASSES[byte as usize]
 }
 
-/// The length of the longest prefix of `bytes` whose every byte is in `class`.
+/// The length of the longest prefix of `bytes` whose every byte is in `class`. Four at a time while all four are.
 #[inline(always)]
 pub(super) fn span(bytes: &[u8], class: u8) -> usize {
-    bytes
-        .iter()
-        .position(|&byte| of(byte) & class == 0)
-        .unwrap_or(bytes.len())
+    let (fours, _) = bytes.as_chunks::<4>();
+    let mut at = 0;
+    for &[a, b, c, d] in fours {
+        if of(a) & of(b) & of(c) & of(d) & class == 0 {
+            break;
+        }
+        at += 4;
+    }
+    while let Some(&byte) = bytes.get(at) {
+        if of(byte) & class == 0 {
+            break;
+        }
+        at += 1;
+    }
+    at
 }
 
 /// Whether every byte of `value` may stand in a field value. Eight bytes at a time; the last eight may overlap the ones
