@@ -89,21 +89,13 @@ impl Incoming {
     /// The body of an HTTP/1 message; one that is known to be empty is told so at once.
     #[must_use]
     pub fn http1(body: hyper::body::Incoming) -> Self {
-        if body.is_end_stream() {
-            Self::Empty
-        } else {
-            Self::Http1(body)
-        }
+        if body.is_end_stream() { Self::Empty } else { Self::Http1(body) }
     }
 
     /// The body of an HTTP/2 stream; `content_length` as the head says.
     #[must_use]
     pub fn http2(stream: RecvStream, content_length: Option<u64>) -> Self {
-        if stream.is_end_stream() {
-            Self::Empty
-        } else {
-            Self::Http2(Http2Body::new(stream, content_length))
-        }
+        if stream.is_end_stream() { Self::Empty } else { Self::Http2(Http2Body::new(stream, content_length)) }
     }
 
     /// As [`Incoming::http2`]; the body fails with [`GivenUp::Silent`] when it is wanted and nothing of it comes for
@@ -198,10 +190,7 @@ impl Body for Incoming {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),

@@ -53,11 +53,7 @@ impl Register {
     /// Enters a connection that came by the listener with this identity.
     #[must_use]
     pub fn enter(self: &Rc<Self>, listener: usize) -> Registration {
-        let control = Rc::new(Control {
-            signal: Cell::new(Signal::Stay),
-            waker: RefCell::new(None),
-            listener,
-        });
+        let control = Rc::new(Control { signal: Cell::new(Signal::Stay), waker: RefCell::new(None), listener });
         let mut controls = self.controls.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
             controls.push(None);
@@ -65,11 +61,7 @@ impl Register {
         });
         controls[slot] = Some(Rc::clone(&control));
         self.open.set(self.open.get() + 1);
-        Registration {
-            register: Rc::downgrade(self),
-            slot,
-            control,
-        }
+        Registration { register: Rc::downgrade(self), slot, control }
     }
 
     /// Connections open now.
@@ -139,10 +131,7 @@ impl Control {
     /// Whom to wake when something is told. Call once in the connection's task.
     pub fn set_waker(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
-        if !waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
     }

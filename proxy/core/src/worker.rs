@@ -9,9 +9,9 @@ use crate::{
         limit::{Limit, PressureGauge},
     },
     drain::{Register, Signal},
+    exchange::stream::RequestBody,
     io::{Accept, Dial},
     snapshot::Snapshot,
-    exchange::stream::RequestBody,
     upstream::{Random, WorkerCluster},
 };
 use pillion_config::model::{ClusterIndex, Name};
@@ -155,8 +155,7 @@ impl Worker {
 
 impl View {
     fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Self {
-        let clusters: Box<[OnceCell<Rc<Cluster>>]> =
-            snapshot.clusters.iter().map(|_| OnceCell::new()).collect();
+        let clusters: Box<[OnceCell<Rc<Cluster>>]> = snapshot.clusters.iter().map(|_| OnceCell::new()).collect();
         // Pools go over with the state they belong to; an unchanged cluster has the same state.
         let built = before.into_iter().flat_map(|view| view.clusters.iter().filter_map(OnceCell::get));
         for cluster in built {
@@ -171,8 +170,13 @@ impl View {
     /// A cluster's pools and picker, built on first use.
     #[must_use]
     pub fn cluster(&self, index: ClusterIndex, worker: &Worker) -> &Rc<Cluster> {
-        self.clusters[index.0]
-            .get_or_init(|| WorkerCluster::new(Arc::clone(&self.snapshot.clusters[index.0]), Rc::clone(&worker.dial), Rc::clone(&worker.random)))
+        self.clusters[index.0].get_or_init(|| {
+            WorkerCluster::new(
+                Arc::clone(&self.snapshot.clusters[index.0]),
+                Rc::clone(&worker.dial),
+                Rc::clone(&worker.random),
+            )
+        })
     }
 
     fn position(&self, listener: &Name) -> Option<usize> {

@@ -5,10 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 /// Upper bounds of a histogram's buckets, in seconds: near-logarithmic from what loopback takes to what a person
 /// waits for. Few, since each costs a line for each series at each scrape.
-pub(super) const BOUNDS: [f64; 16] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    60.0,
-];
+pub(super) const BOUNDS: [f64; 16] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 #[derive(Debug, Default)]
 pub(super) struct CounterCell(AtomicU64);
@@ -115,10 +113,7 @@ impl HistogramFn for HistogramCell {
             return;
         }
         // Counting all bounds has no branch to mispredict and is done several at a time.
-        let bucket = BOUNDS
-            .iter()
-            .map(|bound| usize::from(value > *bound))
-            .sum::<usize>();
+        let bucket = BOUNDS.iter().map(|bound| usize::from(value > *bound)).sum::<usize>();
         self.buckets[bucket].fetch_add(count as u64, Relaxed);
         self.sum.add(value * count as f64);
     }

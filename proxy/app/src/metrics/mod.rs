@@ -20,9 +20,7 @@ mod tests;
 pub use render::{CONTENT_TYPE, PIECE_BYTES, Scrape};
 
 use self::registry::{Kind, Registry};
-use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, SharedString, Unit,
-};
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, SharedString, Unit};
 use std::sync::Arc;
 
 /// The process's metrics. Clones are the same; shared by all threads, since each registers series of its own.
@@ -73,13 +71,10 @@ impl Recorder {
         use metrics::Recorder as _;
         let name = KeyName::from_const_str("pillion_build_info");
         self.describe_gauge(name.clone(), None, "What was built; always 1.".into());
-        let labels = vec![
-            Label::from_static_parts("version", build.version),
-            Label::from_static_parts("commit", build.commit),
-        ];
+        let labels =
+            vec![Label::from_static_parts("version", build.version), Label::from_static_parts("commit", build.commit)];
         let metadata = Metadata::new("pillion", Level::INFO, None);
-        self.register_gauge(&Key::from_parts(name, labels), &metadata)
-            .set(1.0);
+        self.register_gauge(&Key::from_parts(name, labels), &metadata).set(1.0);
     }
 }
 
@@ -97,9 +92,7 @@ impl metrics::Recorder for Recorder {
     }
 
     fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        self.0
-            .counter(key)
-            .map_or_else(Counter::noop, Counter::from_arc)
+        self.0.counter(key).map_or_else(Counter::noop, Counter::from_arc)
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
@@ -107,8 +100,6 @@ impl metrics::Recorder for Recorder {
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        self.0
-            .histogram(key)
-            .map_or_else(Histogram::noop, Histogram::from_arc)
+        self.0.histogram(key).map_or_else(Histogram::noop, Histogram::from_arc)
     }
 }

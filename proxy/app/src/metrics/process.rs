@@ -15,43 +15,13 @@ const TICKS: f64 = 100.0;
 pub(super) fn render() -> String {
     let mut out = String::new();
     let cpu = seconds(ClockId::ProcessCPUTime);
-    line(
-        &mut out,
-        "process_cpu_seconds_total",
-        "counter",
-        "CPU time used, user and system.",
-        Some(cpu),
-    );
+    line(&mut out, "process_cpu_seconds_total", "counter", "CPU time used, user and system.", Some(cpu));
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = field(&status, "VmRSS:").map(|kib| kib * 1024);
-    line(
-        &mut out,
-        "process_resident_memory_bytes",
-        "gauge",
-        "Memory in use.",
-        resident,
-    );
-    line(
-        &mut out,
-        "process_threads",
-        "gauge",
-        "Threads.",
-        field(&status, "Threads:"),
-    );
-    line(
-        &mut out,
-        "process_open_fds",
-        "gauge",
-        "File descriptors open.",
-        open_fds(),
-    );
-    line(
-        &mut out,
-        "process_start_time_seconds",
-        "gauge",
-        "Unix time of the start.",
-        start_time(),
-    );
+    line(&mut out, "process_resident_memory_bytes", "gauge", "Memory in use.", resident);
+    line(&mut out, "process_threads", "gauge", "Threads.", field(&status, "Threads:"));
+    line(&mut out, "process_open_fds", "gauge", "File descriptors open.", open_fds());
+    line(&mut out, "process_start_time_seconds", "gauge", "Unix time of the start.", start_time());
     out
 }
 
@@ -106,9 +76,7 @@ mod tests {
     use std::time::{SystemTime, UNIX_EPOCH};
 
     fn value(text: &str, name: &str) -> f64 {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{name} ")));
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
         line.expect(name).parse().expect("a number")
     }
 
@@ -120,10 +88,7 @@ mod tests {
         assert!(value(&text, "process_cpu_seconds_total") > 0.0);
         assert!(value(&text, "process_threads") >= 1.0);
         assert!(value(&text, "process_open_fds") >= 4.0);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .as_secs_f64();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
         let age = now - value(&text, "process_start_time_seconds");
         assert!((-0.1..600.0).contains(&age), "{age}");
     }

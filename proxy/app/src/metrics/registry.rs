@@ -81,8 +81,7 @@ impl Registry {
     pub(super) fn retain(&self, label: &str, keep: impl Fn(&str) -> bool) {
         for family in self.families() {
             let mut series = family.lock();
-            let stays =
-                |one: &Series| label_value(&one.labels, label).is_none_or(|value| keep(&value));
+            let stays = |one: &Series| label_value(&one.labels, label).is_none_or(|value| keep(&value));
             if !series.iter().all(stays) {
                 *series = Arc::new(series.iter().filter(|one| stays(one)).cloned().collect());
             }
@@ -98,12 +97,7 @@ impl Registry {
         let printed = sanitize_metric_name(name).into_boxed_str();
         let family = families.entry(printed).or_insert_with_key(|name| {
             let (help, series) = (OnceLock::new(), Mutex::default());
-            Arc::new(Family {
-                name: name.clone(),
-                kind,
-                help,
-                series,
-            })
+            Arc::new(Family { name: name.clone(), kind, help, series })
         });
         family.clone()
     }
@@ -130,10 +124,7 @@ impl Family {
                     Kind::Gauge => Cell::Gauge(Arc::default()),
                     Kind::Histogram => Cell::Histogram(Arc::default()),
                 };
-                let one = Series {
-                    labels: labels.into(),
-                    cell: cell.clone(),
-                };
+                let one = Series { labels: labels.into(), cell: cell.clone() };
                 Arc::make_mut(&mut series).insert(place, one);
                 cell
             }

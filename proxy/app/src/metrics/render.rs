@@ -39,11 +39,7 @@ struct Current {
 
 impl Scrape {
     pub(super) fn new(registry: &Registry) -> Self {
-        Self {
-            process: Some(process::render()),
-            families: registry.families().into_iter(),
-            current: None,
-        }
+        Self { process: Some(process::render()), families: registry.families().into_iter(), current: None }
     }
 
     /// Goes on to the next family that has series, and writes its head. `false`: there is none.
@@ -62,11 +58,7 @@ impl Scrape {
                 Kind::Histogram => "histogram",
             };
             write_type_line(out, &family.name, None, None, kind);
-            self.current = Some(Current {
-                family,
-                series,
-                next: 0,
-            });
+            self.current = Some(Current { family, series, next: 0 });
             return true;
         }
         false
@@ -110,9 +102,7 @@ fn write_series(out: &mut String, name: &str, series: &Series) {
             number.labels(&series.labels, None).end(cell.get());
         }
         Cell::Gauge(cell) => {
-            Number::new(name, "", out)
-                .labels(&series.labels, None)
-                .end(Float(cell.get()));
+            Number::new(name, "", out).labels(&series.labels, None).end(Float(cell.get()));
         }
         Cell::Histogram(cell) => write_histogram(out, name, &series.labels, cell),
     }
@@ -123,16 +113,10 @@ fn write_histogram(out: &mut String, name: &str, labels: &str, cell: &HistogramC
     let mut count = 0;
     for (samples, bound) in buckets.iter().zip(BOUNDS.iter().chain(&[f64::INFINITY])) {
         count += samples;
-        Number::new(name, "_bucket", out)
-            .labels(labels, Some(*bound))
-            .end(count);
+        Number::new(name, "_bucket", out).labels(labels, Some(*bound)).end(count);
     }
-    Number::new(name, "_sum", out)
-        .labels(labels, None)
-        .end(Float(cell.sum()));
-    Number::new(name, "_count", out)
-        .labels(labels, None)
-        .end(count);
+    Number::new(name, "_sum", out).labels(labels, None).end(Float(cell.sum()));
+    Number::new(name, "_count", out).labels(labels, None).end(count);
 }
 
 /// A line in the making: name, labels, value.

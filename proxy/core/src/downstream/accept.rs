@@ -15,16 +15,7 @@ use crate::{
     worker::Worker,
 };
 use pillion_config::model::{Listener, Name, Scheme};
-use std::{
-    cell::RefCell,
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 /// How long the loop waits when the process itself lacks something. Long enough not to burn a CPU that is
 /// short already, short beside any client's patience.
@@ -64,7 +55,13 @@ impl ListenerSlot {
     /// A listener that has not accepted anything yet.
     #[must_use]
     pub fn new(id: usize, listener: Arc<ListenerSnapshot>) -> Self {
-        Self { id, name: listener.model.name.clone(), listener: RefCell::new(listener), close: Rc::default(), http2: RefCell::default() }
+        Self {
+            id,
+            name: listener.model.name.clone(),
+            listener: RefCell::new(listener),
+            close: Rc::default(),
+            http2: RefCell::default(),
+        }
     }
 
     /// The configuration as it is now.

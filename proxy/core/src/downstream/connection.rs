@@ -72,7 +72,15 @@ impl Connection {
         if slot.close.signal() >= Signal::Drain {
             registration.control().tell(Signal::Drain);
         }
-        Rc::new(Self { worker, slot, facts: Rc::new(facts), peer: RefCell::default(), registration, _permits: permits, _active })
+        Rc::new(Self {
+            worker,
+            slot,
+            facts: Rc::new(facts),
+            peer: RefCell::default(),
+            registration,
+            _permits: permits,
+            _active,
+        })
     }
 
     /// Whether answers must announce the end of the connection.

@@ -9,7 +9,11 @@ use super::{
 use crate::{
     body::Incoming,
     error::ProxyError,
-    tunnel::{self, upgrade::{TunnelEnd, UpgradeError}, websocket},
+    tunnel::{
+        self,
+        upgrade::{TunnelEnd, UpgradeError},
+        websocket,
+    },
     upstream::{Cause, RequestError},
 };
 use bytes::Bytes;

@@ -92,12 +92,7 @@ impl Exchange {
         }
     }
 
-    async fn answer(
-        &mut self,
-        mut parts: request::Parts,
-        body: Incoming,
-        means: Means,
-    ) -> Result<Answer, ProxyError> {
+    async fn answer(&mut self, mut parts: request::Parts, body: Incoming, means: Means) -> Result<Answer, ProxyError> {
         let listener = Arc::clone(&self.listener);
         let survey = receive::receive(&listener.model.http, &mut parts)?;
         let target = receive::Target::of(&parts)?;

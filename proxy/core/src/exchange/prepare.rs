@@ -11,11 +11,7 @@ use super::{
     stream::{Gate, RequestStream},
 };
 use crate::{
-    body::Incoming,
-    downstream::codec::Interim,
-    error::ProxyError,
-    telemetry::Source,
-    tunnel::upgrade::Offer,
+    body::Incoming, downstream::codec::Interim, error::ProxyError, telemetry::Source, tunnel::upgrade::Offer,
     upstream::OnInformational,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};

@@ -116,9 +116,7 @@ fn invention(error: &ProxyError) -> Invention {
         ProxyError::Timeout(TimedOut::Response) => {
             (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout\n", "response_timeout")
         }
-        ProxyError::Timeout(TimedOut::Grpc) => {
-            (StatusCode::GATEWAY_TIMEOUT, "deadline exceeded\n", "grpc_timeout")
-        }
+        ProxyError::Timeout(TimedOut::Grpc) => (StatusCode::GATEWAY_TIMEOUT, "deadline exceeded\n", "grpc_timeout"),
         ProxyError::Tunnel(_) => (StatusCode::BAD_GATEWAY, "upgrade failed\n", "upgrade_failed"),
     };
     Invention { status, text, details }
@@ -144,11 +142,9 @@ fn upstream(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
 fn request(error: &RequestError) -> (StatusCode, &'static str, &'static str) {
     const RESET: &str = "upstream connect error or disconnect before headers\n";
     match error {
-        RequestError::Closed => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            RESET,
-            "upstream_reset_before_response_started{connection_termination}",
-        ),
+        RequestError::Closed => {
+            (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{connection_termination}")
+        }
         RequestError::ConnectionReset => {
             (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{connection_reset}")
         }

@@ -136,7 +136,11 @@ fn verdict(error: &SendError<RequestBody>, idempotent: bool, body: Option<&Reque
 
 /// Ready when the request's time is up. The route's runs from the request's last byte; while a body is still coming it
 /// runs from the last sign of it, so that an upstream which stops reading is noticed too.
-async fn out_of_time(timeout: Option<Duration>, deadline: Option<Instant>, stream: Option<Rc<RequestStream>>) -> TimedOut {
+async fn out_of_time(
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    stream: Option<Rc<RequestStream>>,
+) -> TimedOut {
     match (timeout, deadline) {
         (None, None) => std::future::pending().await,
         (None, Some(deadline)) => {

@@ -51,9 +51,7 @@ pub(super) fn is_field_value(value: &[u8]) -> bool {
     let Some(tail) = value.last_chunk::<8>() else {
         return span(value, VALUE) == value.len();
     };
-    let suspect = words
-        .iter()
-        .fold(suspects(*tail), |suspect, word| suspect | suspects(*word));
+    let suspect = words.iter().fold(suspects(*tail), |suspect, word| suspect | suspects(*word));
     // A tab is a control byte that may stand there, and rare enough to be looked up.
     suspect == 0 || span(value, VALUE) == value.len()
 }
@@ -93,27 +91,10 @@ const fn classes() -> [u8; 256] {
         if matches!(byte, b'-' | b'.' | b'_' | b'~') {
             class |= TOKEN | PATH | QUERY | HOST;
         }
-        if matches!(
-            byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|'
-        ) {
+        if matches!(byte, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'^' | b'`' | b'|') {
             class |= TOKEN;
         }
-        if matches!(
-            byte,
-            b'!' | b'$'
-                | b'&'
-                | b'\''
-                | b'('
-                | b')'
-                | b'*'
-                | b'+'
-                | b','
-                | b';'
-                | b'='
-                | b':'
-                | b'@'
-        ) {
+        if matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@') {
             class |= PATH | QUERY;
         }
         if matches!(byte, b'/' | b'%' | b'|' | b'^' | b'[' | b']' | b'{' | b'}') {
@@ -141,11 +122,7 @@ mod tests {
     #[test]
     fn the_word_check_is_the_table() {
         for byte in 0..=255u8 {
-            assert_eq!(
-                is_field_value(&[b'a', byte, b'z']),
-                of(byte) & VALUE != 0,
-                "{byte:#x}"
-            );
+            assert_eq!(is_field_value(&[b'a', byte, b'z']), of(byte) & VALUE != 0, "{byte:#x}");
         }
     }
 
@@ -167,11 +144,7 @@ mod tests {
     fn tokens_are_those_of_the_http_types() {
         for byte in 0..=255u8 {
             let token = of(byte) & TOKEN != 0;
-            assert_eq!(
-                http::HeaderName::from_bytes(&[byte]).is_ok(),
-                token,
-                "name {byte:#x}"
-            );
+            assert_eq!(http::HeaderName::from_bytes(&[byte]).is_ok(), token, "name {byte:#x}");
         }
     }
 

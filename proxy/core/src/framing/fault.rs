@@ -244,11 +244,7 @@ impl Refusal {
 
     /// Every refusal there is, so that every counter exists before its first use.
     pub fn all() -> impl Iterator<Item = Self> {
-        Fault::ALL
-            .iter()
-            .copied()
-            .map(Self::Malformed)
-            .chain(Self::OWN.iter().copied())
+        Fault::ALL.iter().copied().map(Self::Malformed).chain(Self::OWN.iter().copied())
     }
 
     /// A stable name in snake case: a metric's label value.
@@ -334,11 +330,7 @@ impl Violation {
 
     /// Every violation there is, so that every counter exists before its first use.
     pub fn all() -> impl Iterator<Item = Self> {
-        Fault::ALL
-            .iter()
-            .copied()
-            .map(Self::Malformed)
-            .chain(Self::OWN.iter().copied())
+        Fault::ALL.iter().copied().map(Self::Malformed).chain(Self::OWN.iter().copied())
     }
 
     /// A stable name in snake case: a metric's label value.

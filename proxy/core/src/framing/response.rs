@@ -101,12 +101,7 @@ impl ResponseFramer {
     /// A machine before the first request of a connection: any byte is unsolicited.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self {
-            limits: limits.within_codec(),
-            state: State::Idle,
-            request: Expected::Plain,
-            interim: 0,
-        }
+        Self { limits: limits.within_codec(), state: State::Idle, request: Expected::Plain, interim: 0 }
     }
 
     /// A request is about to be sent. The response before must have ended: on a connection where it has not, this ends
@@ -115,11 +110,9 @@ impl ResponseFramer {
         self.state = match self.state {
             State::Idle => State::Head(Head::default()),
             State::Refused(violation) => State::Refused(violation),
-            State::Head(_)
-            | State::Length { .. }
-            | State::Chunked(_)
-            | State::UntilClose
-            | State::Opaque => State::Refused(Violation::Unsolicited),
+            State::Head(_) | State::Length { .. } | State::Chunked(_) | State::UntilClose | State::Opaque => {
+                State::Refused(Violation::Unsolicited)
+            }
         };
         self.request = request;
         self.interim = 0;
@@ -150,18 +143,13 @@ impl ResponseFramer {
             State::Head(head) => match head.read(bytes, &self.limits) {
                 Ok(Some((line, len))) => {
                     let body = head.body;
-                    self.after_head(line, body).map(|()| Part::Head {
-                        len,
-                        status: line.status,
-                    })
+                    self.after_head(line, body).map(|()| Part::Head { len, status: line.status })
                 }
                 Ok(None) => Ok(Part::More),
                 Err(violation) => Err(violation),
             },
             State::Length { left } => {
-                let len = usize::try_from(*left)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len());
+                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= len as u64;
                 if *left == 0 {
                     self.state = State::Idle;
@@ -238,11 +226,7 @@ impl ResponseFramer {
 impl Head {
     /// Goes on with the head that `bytes` begin with; `None` while it is incomplete.
     #[inline]
-    fn read(
-        &mut self,
-        bytes: &[u8],
-        limits: &Limits,
-    ) -> Result<Option<(StatusLine, usize)>, Violation> {
+    fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<(StatusLine, usize)>, Violation> {
         let line = match self.line {
             Some(line) => line,
             None => match self.status_line(bytes)? {
@@ -260,12 +244,8 @@ impl Head {
         loop {
             match self.section.next(bytes, &bounds)? {
                 Next::Field(Field { name, value }) => match name.len() {
-                    14 if name.eq_ignore_ascii_case(b"content-length") => {
-                        self.body.length(value)?
-                    }
-                    17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                        self.body.encoding(value, line.version)?
-                    }
+                    14 if name.eq_ignore_ascii_case(b"content-length") => self.body.length(value)?,
+                    17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.body.encoding(value, line.version)?,
                     _ => {}
                 },
                 Next::End(len) => return Ok(Some((line, len))),
@@ -276,11 +256,7 @@ impl Head {
 
     fn status_line(&mut self, bytes: &[u8]) -> Result<Option<StatusLine>, Violation> {
         let Some(line) = self.section.peek(bytes) else {
-            return if bytes.len() > MAX_STATUS_LINE {
-                Err(Violation::BadStatusLine)
-            } else {
-                Ok(None)
-            };
+            return if bytes.len() > MAX_STATUS_LINE { Err(Violation::BadStatusLine) } else { Ok(None) };
         };
         self.section.pass(line);
         if line.len() > MAX_STATUS_LINE {
@@ -297,14 +273,7 @@ impl Head {
 fn status_line(line: &[u8]) -> Result<StatusLine, Violation> {
     let (version, rest) = line.split_at_checked(8).ok_or(Violation::BadStatusLine)?;
     let version = Version::read(version).ok_or(Violation::BadStatusLine)??;
-    let [
-        b' ',
-        a @ b'1'..=b'9',
-        b @ b'0'..=b'9',
-        c @ b'0'..=b'9',
-        reason @ ..,
-    ] = rest
-    else {
+    let [b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', reason @ ..] = rest else {
         return Err(Violation::BadStatusLine);
     };
     match reason {
@@ -317,8 +286,5 @@ fn status_line(line: &[u8]) -> Result<StatusLine, Violation> {
         _ => return Err(Violation::BadStatusLine),
     }
     let digit = |byte: u8| u16::from(byte - b'0');
-    Ok(StatusLine {
-        version,
-        status: digit(*a) * 100 + digit(*b) * 10 + digit(*c),
-    })
+    Ok(StatusLine { version, status: digit(*a) * 100 + digit(*b) * 10 + digit(*c) })
 }

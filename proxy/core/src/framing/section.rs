@@ -79,11 +79,7 @@ impl Section {
     #[inline(always)]
     pub(super) fn next<'a>(&mut self, bytes: &'a [u8], bounds: &Bounds) -> Result<Next<'a>, Fault> {
         let Some(line) = self.peek(bytes) else {
-            return if bytes.len() > bounds.end {
-                Err(bounds.too_large)
-            } else {
-                Ok(Next::Partial)
-            };
+            return if bytes.len() > bounds.end { Err(bounds.too_large) } else { Ok(Next::Partial) };
         };
         self.pass(line);
         if self.line > bounds.end {
@@ -118,16 +114,9 @@ fn field(line: &[u8], underscores: Underscores) -> Result<Field<'_>, Fault> {
     }
     // The whole line is looked at: the name and colon pass, and longer runs are quicker by the word.
     if !class::is_field_value(line) {
-        return Err(if memchr(b'\r', value).is_some() {
-            Fault::BareCr
-        } else {
-            Fault::ControlByte
-        });
+        return Err(if memchr(b'\r', value).is_some() { Fault::BareCr } else { Fault::ControlByte });
     }
-    Ok(Field {
-        name,
-        value: class::trim(value),
-    })
+    Ok(Field { name, value: class::trim(value) })
 }
 
 #[cold]

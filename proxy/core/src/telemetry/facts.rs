@@ -34,11 +34,7 @@ impl Facts<'_> {
     pub fn header_value(&self, template: &Template, scratch: &mut Vec<u8>) -> Option<HeaderValue> {
         scratch.clear();
         render(template, self, scratch);
-        if scratch.is_empty() {
-            None
-        } else {
-            HeaderValue::from_bytes(scratch).ok()
-        }
+        if scratch.is_empty() { None } else { HeaderValue::from_bytes(scratch).ok() }
     }
 
     fn request_field(&self, field: &RequestField) -> Option<&[u8]> {
@@ -52,9 +48,9 @@ impl Facts<'_> {
 impl Source for Facts<'_> {
     fn value(&self, variable: &Variable) -> Option<Value<'_>> {
         let bytes = match variable {
-            Variable::RequestHeader(field, other) => self
-                .request_field(field)
-                .or_else(|| other.as_ref().and_then(|other| self.request_field(other))),
+            Variable::RequestHeader(field, other) => {
+                self.request_field(field).or_else(|| other.as_ref().and_then(|other| self.request_field(other)))
+            }
             Variable::ResponseHeader(name) => header(self.response?, name),
             Variable::ResponseTrailer(_) => None,
             Variable::GrpcStatus => {
@@ -62,9 +58,7 @@ impl Source for Facts<'_> {
             }
             Variable::RouteName => self.route.map(|route| route.name.as_str().as_bytes()),
             variable => {
-                return self
-                    .record
-                    .value(variable, || self.record.started().elapsed());
+                return self.record.value(variable, || self.record.started().elapsed());
             }
         };
         bytes.map(Value::Bytes)
@@ -72,22 +66,15 @@ impl Source for Facts<'_> {
 }
 
 /// A request header's first value, or the part of the request line that a pseudo-header stands for.
-pub(super) fn request_field<'a>(
-    field: &RequestField,
-    head: &'a request::Parts,
-    scheme: Scheme,
-) -> Option<&'a [u8]> {
+pub(super) fn request_field<'a>(field: &RequestField, head: &'a request::Parts, scheme: Scheme) -> Option<&'a [u8]> {
     match field {
         RequestField::Method => Some(head.method.as_str().as_bytes()),
-        RequestField::Path | RequestField::OriginalPath => head
-            .uri
-            .path_and_query()
-            .map(|path| path.as_str().as_bytes()),
-        RequestField::Authority => head
-            .uri
-            .authority()
-            .map(|authority| authority.as_str().as_bytes())
-            .or_else(|| header(&head.headers, &HOST)),
+        RequestField::Path | RequestField::OriginalPath => {
+            head.uri.path_and_query().map(|path| path.as_str().as_bytes())
+        }
+        RequestField::Authority => {
+            head.uri.authority().map(|authority| authority.as_str().as_bytes()).or_else(|| header(&head.headers, &HOST))
+        }
         RequestField::Scheme => Some(match (head.uri.scheme_str(), scheme) {
             (Some(scheme), _) => scheme.as_bytes(),
             (None, Scheme::Http) => b"http",
@@ -103,11 +90,7 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'
 
 /// The number in `grpc-status`; `None`: it is no number.
 pub(super) fn grpc_status(bytes: &[u8]) -> Option<Value<'static>> {
-    std::str::from_utf8(bytes)
-        .ok()?
-        .parse()
-        .ok()
-        .map(Value::Number)
+    std::str::from_utf8(bytes).ok()?.parse().ok().map(Value::Number)
 }
 
 /// A version in the access log's words.

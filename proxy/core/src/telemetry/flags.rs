@@ -89,10 +89,7 @@ impl ResponseFlags {
 
     /// The flags set, in the order of [`ResponseFlag::ALL`].
     pub fn iter(self) -> impl Iterator<Item = ResponseFlag> {
-        ResponseFlag::ALL
-            .iter()
-            .copied()
-            .filter(move |flag| self.contains(*flag))
+        ResponseFlag::ALL.iter().copied().filter(move |flag| self.contains(*flag))
     }
 }
 

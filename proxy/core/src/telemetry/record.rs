@@ -79,16 +79,9 @@ impl ByteMeter {
 
 impl Record {
     /// Begins a record: the request is in flight from here on. Reads the clock.
-    pub fn begin(
-        listener: &Arc<ListenerTelemetry>,
-        connection: &Rc<ConnectionFacts>,
-        head: &request::Parts,
-    ) -> Self {
+    pub fn begin(listener: &Arc<ListenerTelemetry>, connection: &Rc<ConnectionFacts>, head: &request::Parts) -> Self {
         listener.metrics.request_begun();
-        let captured = listener
-            .log
-            .as_ref()
-            .map(|log| log.capture(head, connection.scheme));
+        let captured = listener.log.as_ref().map(|log| log.capture(head, connection.scheme));
         Self {
             listener: listener.clone(),
             connection: connection.clone(),
@@ -212,17 +205,11 @@ impl Record {
     }
 
     /// A variable's value as far as the record itself knows it; `elapsed` tells how old the request is.
-    pub(super) fn value(
-        &self,
-        variable: &Variable,
-        elapsed: impl Fn() -> Duration,
-    ) -> Option<Value<'_>> {
+    pub(super) fn value(&self, variable: &Variable, elapsed: impl Fn() -> Duration) -> Option<Value<'_>> {
         match variable {
             Variable::StartTime => SystemTime::now().checked_sub(elapsed()).map(Value::Time),
             Variable::Protocol => protocol(self.version).map(Value::Bytes),
-            Variable::ResponseCode => Some(Value::Number(
-                self.status.map_or(0, |status| status.as_u16().into()),
-            )),
+            Variable::ResponseCode => Some(Value::Number(self.status.map_or(0, |status| status.as_u16().into()))),
             Variable::ResponseCodeDetails => self.details.map(|text| Value::Bytes(text.as_bytes())),
             Variable::ResponseFlags => Some(Value::Flags(self.flags)),
             Variable::BytesReceived => Some(Value::Number(self.meter.received.get())),
@@ -233,10 +220,9 @@ impl Record {
                 Some(Value::Number(milliseconds(duration)))
             }
             Variable::UpstreamHost => self.upstream.map(Value::Address),
-            Variable::UpstreamCluster => self
-                .cluster
-                .as_ref()
-                .map(|cluster| Value::Bytes(cluster.name().as_str().as_bytes())),
+            Variable::UpstreamCluster => {
+                self.cluster.as_ref().map(|cluster| Value::Bytes(cluster.name().as_str().as_bytes()))
+            }
             Variable::UpstreamRequestAttemptCount => Some(Value::Number(self.attempts.into())),
             Variable::RouteName => {
                 let name = self.captured.as_ref()?.route_name()?;
@@ -246,9 +232,7 @@ impl Record {
             Variable::DownstreamRemoteAddressWithoutPort => Some(Value::Ip(self.client().ip())),
             Variable::DownstreamDirectRemoteAddress => Some(Value::Address(self.connection.direct)),
             Variable::DownstreamLocalAddress => Some(Value::Address(self.connection.local)),
-            Variable::TerminatedBy => Some(Value::Bytes(
-                self.blame.map_or("-", Blame::as_str).as_bytes(),
-            )),
+            Variable::TerminatedBy => Some(Value::Bytes(self.blame.map_or("-", Blame::as_str).as_bytes())),
             Variable::Hostname => Some(Value::Bytes(hostname())),
             Variable::ListenerName => Some(Value::Bytes(self.listener.name.as_str().as_bytes())),
             // Of heads a record keeps only what the log's format captured; whoever holds the head answers for it.
@@ -262,8 +246,7 @@ impl Record {
     /// Decides who ended the request, where no stage said so.
     fn settle_ending(&mut self) {
         if self.ending == Ending::Open && self.blame.is_none() {
-            self.flags
-                .insert(ResponseFlag::DownstreamConnectionTermination);
+            self.flags.insert(ResponseFlag::DownstreamConnectionTermination);
             self.blame = Some(Blame::Downstream);
         }
     }
@@ -278,9 +261,7 @@ impl Drop for Record {
         self.settle_ending();
         let duration = self.started.elapsed();
         let (received, sent) = (self.meter.received.get(), self.meter.sent.get());
-        self.listener
-            .metrics
-            .request_ended(self.status, duration, received, sent);
+        self.listener.metrics.request_ended(self.status, duration, received, sent);
         if let Some(cluster) = &self.cluster {
             cluster.request_left();
             if self.attempts > 0 {

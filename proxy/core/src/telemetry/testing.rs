@@ -1,8 +1,7 @@
 //! A recorder for tests that keeps every series by its printed key.
 
 use metrics::{
-    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
-    SharedString, Unit,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, SharedString, Unit,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,19 +21,13 @@ struct Cell(Mutex<f64>);
 impl Recorded {
     /// The value of a series; 0 where there is none.
     pub(crate) fn get(&self, key: &str) -> f64 {
-        self.series
-            .lock()
-            .unwrap()
-            .get(key)
-            .map_or(0.0, |cell| *cell.0.lock().unwrap())
+        self.series.lock().unwrap().get(key).map_or(0.0, |cell| *cell.0.lock().unwrap())
     }
 
     /// The sum over all series of a family.
     pub(crate) fn sum(&self, family: &str) -> f64 {
         let series = self.series.lock().unwrap();
-        let of_family = series
-            .iter()
-            .filter(|(key, _)| key.split('{').next() == Some(family));
+        let of_family = series.iter().filter(|(key, _)| key.split('{').next() == Some(family));
         of_family.map(|(_, cell)| *cell.0.lock().unwrap()).sum()
     }
 
@@ -44,10 +37,7 @@ impl Recorded {
     }
 
     fn cell(&self, key: &Key) -> Arc<Cell> {
-        let labels: Vec<_> = key
-            .labels()
-            .map(|label| format!("{}={}", label.key(), label.value()))
-            .collect();
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         let key = format!("{}{{{}}}", key.name(), labels.join(","));
         self.series.lock().unwrap().entry(key).or_default().clone()
     }

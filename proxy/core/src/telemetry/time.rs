@@ -36,16 +36,11 @@ pub(super) fn write_rfc3339(time: SystemTime, out: &mut Vec<u8>) {
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + EPOCH;
     let (era, day_of_era) = (days / ERA, days % ERA);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / (ERA - 1)) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / (ERA - 1)) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -80,10 +75,7 @@ mod tests {
         ] {
             assert_eq!(text(Duration::from_secs(seconds)), expected);
         }
-        assert_eq!(
-            text(Duration::from_millis(1_999)),
-            "1970-01-01T00:00:01.999Z"
-        );
+        assert_eq!(text(Duration::from_millis(1_999)), "1970-01-01T00:00:01.999Z");
         let mut out = Vec::new();
         write_rfc3339(UNIX_EPOCH - Duration::from_secs(5), &mut out);
         assert_eq!(out, b"1970-01-01T00:00:00.000Z");

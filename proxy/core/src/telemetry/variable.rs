@@ -96,9 +96,7 @@ pub(super) fn cut(bytes: &[u8], limit: usize) -> &[u8] {
     if bytes.len() <= limit {
         return bytes;
     }
-    let boundary = (limit.saturating_sub(3)..=limit)
-        .rev()
-        .find(|&at| bytes[at] & 0xC0 != 0x80);
+    let boundary = (limit.saturating_sub(3)..=limit).rev().find(|&at| bytes[at] & 0xC0 != 0x80);
     &bytes[..boundary.unwrap_or(limit)]
 }
 
@@ -122,11 +120,8 @@ mod tests {
     }
 
     fn rendered(value: Option<Value<'_>>, limit: Option<usize>) -> String {
-        let parts = vec![
-            Part::Literal("[".into()),
-            Part::Variable(Variable::Hostname, limit),
-            Part::Literal("]".into()),
-        ];
+        let parts =
+            vec![Part::Literal("[".into()), Part::Variable(Variable::Hostname, limit), Part::Literal("]".into())];
         let mut out = Vec::new();
         render(&Template(parts), &Fixed(value), &mut out);
         String::from_utf8(out).unwrap()
@@ -136,27 +131,12 @@ mod tests {
     fn values_render_as_plain_text() {
         let mapped: SocketAddr = "[::ffff:10.0.0.7]:80".parse().unwrap();
         assert_eq!(rendered(None, None), "[]");
-        assert_eq!(
-            rendered(Some(Value::Number(u64::MAX)), None),
-            "[18446744073709551615]"
-        );
+        assert_eq!(rendered(Some(Value::Number(u64::MAX)), None), "[18446744073709551615]");
         assert_eq!(rendered(Some(Value::Number(12345)), Some(2)), "[12]");
-        assert_eq!(
-            rendered(Some(Value::Address(mapped)), None),
-            "[10.0.0.7:80]"
-        );
-        assert_eq!(
-            rendered(Some(Value::Ip("::1".parse().unwrap())), None),
-            "[::1]"
-        );
-        assert_eq!(
-            rendered(Some(Value::Bytes("aä".as_bytes())), Some(2)),
-            "[a]"
-        );
-        assert_eq!(
-            rendered(Some(Value::Bytes("aä".as_bytes())), Some(3)),
-            "[aä]"
-        );
+        assert_eq!(rendered(Some(Value::Address(mapped)), None), "[10.0.0.7:80]");
+        assert_eq!(rendered(Some(Value::Ip("::1".parse().unwrap())), None), "[::1]");
+        assert_eq!(rendered(Some(Value::Bytes("aä".as_bytes())), Some(2)), "[a]");
+        assert_eq!(rendered(Some(Value::Bytes("aä".as_bytes())), Some(3)), "[aä]");
         assert!(!hostname().is_empty());
     }
 

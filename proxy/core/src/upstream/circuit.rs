@@ -22,9 +22,7 @@ impl InUse {
     pub(super) fn take(&self, limit: Limit, max: usize) -> Result<(), Limit> {
         // Not add-and-look: two workers at the edge would refuse each other although one is free.
         self.counter(limit)
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                (used < max).then_some(used + 1)
-            })
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| (used < max).then_some(used + 1))
             .map(|_| ())
             .map_err(|_| limit)
     }

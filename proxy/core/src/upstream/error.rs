@@ -164,9 +164,9 @@ impl ConnectError {
         }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown => Self::Unreachable,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+                Self::Unreachable
+            }
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
@@ -179,9 +179,7 @@ impl ConnectError {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Refused | Self::Timeout(_) | Self::Unreachable | Self::Reset | Self::Io(_) => {
-                Blame::Upstream
-            }
+            Self::Refused | Self::Timeout(_) | Self::Unreachable | Self::Reset | Self::Io(_) => Blame::Upstream,
             Self::Descriptors | Self::LocalResources => Blame::Proxy,
         }
     }
@@ -241,13 +239,7 @@ impl fmt::Display for Limit {
 impl<B> SendError<B> {
     /// An end before any connection was used.
     pub(super) fn unsent(cause: Cause, address: Option<SocketAddr>, request: Request<B>) -> Self {
-        Self {
-            cause,
-            address,
-            carrier: Carrier::None,
-            delivery: Delivery::Unsent,
-            request: Some(Box::new(request)),
-        }
+        Self { cause, address, carrier: Carrier::None, delivery: Delivery::Unsent, request: Some(Box::new(request)) }
     }
 }
 

@@ -3,15 +3,8 @@
 //! After connect. The buffers and windows of a connection are decided here and nowhere else.
 
 use super::{
-    cluster::Permit,
-    connect,
-    error::ConnectError,
-    guard::GuardedUpstream,
-    http1::Http1Connection,
-    http2::Http2Connection,
-    line::Line,
-    pool::Host,
-    worker_cluster::WorkerCluster,
+    cluster::Permit, connect, error::ConnectError, guard::GuardedUpstream, http1::Http1Connection,
+    http2::Http2Connection, line::Line, pool::Host, worker_cluster::WorkerCluster,
 };
 use crate::{framing::Limits, upstream::RequestBody};
 use hyper_util::rt::TokioIo;

@@ -20,13 +20,19 @@ pub(super) struct Given {
 
 /// Writes `request` the HTTP/1.1 way: origin-form and Host (RFC 9112 §3.2), `Connection` for what it names. A request
 /// that came by HTTP/1.1 is already so. One that names no host at all, as HTTP/1.0 may, gets the address it goes to.
-pub(super) fn to_http1<B>(request: &mut Request<B>, upgrade: Option<&HeaderValue>, address: SocketAddr) -> Option<Given> {
+pub(super) fn to_http1<B>(
+    request: &mut Request<B>,
+    upgrade: Option<&HeaderValue>,
+    address: SocketAddr,
+) -> Option<Given> {
     // An upgrade that came as an extended CONNECT is a GET here (RFC 8441 §5, RFC 6455 §4.1).
     let extended = upgrade.is_some() && request.method() == Method::CONNECT;
     let given = Given {
         method: extended.then(|| std::mem::replace(request.method_mut(), Method::GET)),
         uri: match request.uri().authority() {
-            Some(authority) => Some(HeaderValue::from_str(authority.as_str()).ok()?).map(|host| origin_form(request, host)),
+            Some(authority) => {
+                Some(HeaderValue::from_str(authority.as_str()).ok()?).map(|host| origin_form(request, host))
+            }
             None => None,
         },
     };

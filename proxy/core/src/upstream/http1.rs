@@ -189,9 +189,9 @@ pub(super) async fn request<B: RequestBody>(
         Some((hook, interim)) => hear(sending, interim, hook).await,
     };
     match answer {
-        Ok(response) => receive(&connection, response, &method, in_flight).await.map_err(|error| {
-            fail(error.into(), Delivery::Answered, None)
-        }),
+        Ok(response) => receive(&connection, response, &method, in_flight)
+            .await
+            .map_err(|error| fail(error.into(), Delivery::Answered, None)),
         Err(mut error) => {
             let back = error.take_message();
             let delivery = if back.is_some() { Delivery::Unsent } else { connection.delivery() };
@@ -209,8 +209,8 @@ async fn receive<B: RequestBody>(
     in_flight: InFlight,
 ) -> Result<Response<Incoming>, RequestError> {
     let (head, body) = response.into_parts();
-    let changed = head.status == StatusCode::SWITCHING_PROTOCOLS
-        || (*method == Method::CONNECT && head.status.is_success());
+    let changed =
+        head.status == StatusCode::SWITCHING_PROTOCOLS || (*method == Method::CONNECT && head.status.is_success());
     let body = if changed {
         let leftover = &connection.leftover;
         // The codec ends in the same turn in which it hands over the head, so this does not wait for the network.

@@ -57,12 +57,10 @@ impl Watch {
     pub(super) fn look(&self) -> Seen {
         let Some(shared) = self.0.upgrade() else { return Seen::Over };
         match &*shared.socket.borrow() {
-            Socket::Tcp(socket) => {
-                match recv(socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-                    Err(Errno::AGAIN | Errno::INTR) => Seen::Quiet,
-                    Ok(_) | Err(_) => Seen::Over,
-                }
-            }
+            Socket::Tcp(socket) => match recv(socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN | Errno::INTR) => Seen::Quiet,
+                Ok(_) | Err(_) => Seen::Over,
+            },
             Socket::Memory(_) => Seen::Quiet,
         }
     }

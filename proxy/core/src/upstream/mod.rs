@@ -104,10 +104,12 @@ pub async fn send<B: RequestBody>(
         match taken {
             Ok(Taken::Http1(connection)) => return http1::request(connection, request, in_flight, options).await,
             Ok(Taken::Http2(slot)) => return http2::request(slot, request, in_flight, options).await,
-            Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => match cluster.sibling(&host, &mut tried) {
-                Some(sibling) => host = sibling,
-                None => return Err(SendError::unsent(Cause::Connect(error), address, request)),
-            },
+            Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {
+                match cluster.sibling(&host, &mut tried) {
+                    Some(sibling) => host = sibling,
+                    None => return Err(SendError::unsent(Cause::Connect(error), address, request)),
+                }
+            }
             Err(cause) => return Err(SendError::unsent(cause, address, request)),
         }
     }

@@ -4,24 +4,24 @@
 //! connection are served in order, one at a time. The codec decides nothing about a request.
 
 use crate::{
-    framing::{Limits, Underscores},
     body::Incoming,
     downstream::{
         Connection,
-        connection::{Order, Orders},
         codec::Inbound,
+        connection::{Order, Orders},
         guard::{Begin, Deadlines, GuardHandle, GuardedSocket, RequestTicket},
     },
     exchange::{self, stream::ResponseBody},
+    framing::{Limits, Underscores},
     io::Socket,
     snapshot::ListenerSnapshot,
     tunnel::upgrade::{Offer, TunnelEnd},
 };
 use bytes::Bytes;
-use pillion_config::model::{self, Http};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use pillion_config::model::{self, Http};
 use std::{
     cell::RefCell,
     convert::Infallible,
@@ -35,6 +35,9 @@ use tokio::{io::AsyncWriteExt, sync::oneshot};
 /// Bytes hyper may buffer in either direction: twice a head of the default limit. Its own default, 400 KB, is a
 /// sidecar's whole budget for twelve connections.
 const BUFFER: usize = 64 * 1024;
+
+/// Header fields that hyper parses without an allocation.
+const HEADERS_ON_STACK: u16 = 100;
 
 /// How long a closed connection may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -60,10 +63,13 @@ pub async fn serve(socket: Socket, prefix: Bytes, listener: &ListenerSnapshot, c
             async move { Ok::<_, Infallible>(served.answer(request).await) }
         }
     });
-    let mut codec = http1::Builder::new()
-        .max_buf_size(BUFFER.max(2 * http.limits.header_bytes as usize))
-        .max_headers(usize::from(http.limits.headers))
-        .serve_connection(TokioIo::new(guarded), service);
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(BUFFER.max(2 * http.limits.header_bytes as usize));
+    // Up to its own number hyper parses into an array on the stack; beyond, each request pays an allocation.
+    if http.limits.headers > HEADERS_ON_STACK {
+        builder.max_headers(usize::from(http.limits.headers));
+    }
+    let mut codec = builder.serve_connection(TokioIo::new(guarded), service);
 
     let ended = poll_fn(|cx| {
         served.obey(orders.poll(cx));
@@ -99,7 +105,13 @@ fn limits(http: &Http) -> Limits {
 
 fn deadlines(http: &Http) -> Deadlines {
     let timeouts = &http.timeouts;
-    Deadlines { idle: timeouts.idle, head: timeouts.header, body: timeouts.body, write: timeouts.write, linger: GOODBYE }
+    Deadlines {
+        idle: timeouts.idle,
+        head: timeouts.header,
+        body: timeouts.body,
+        write: timeouts.write,
+        linger: GOODBYE,
+    }
 }
 
 impl Served {
@@ -137,11 +149,8 @@ impl Served {
         let (end, offer) = Offer::new(None);
         let inbound = Inbound { request, upgrade: Some(offer), interim: None };
         let mut response = exchange::proxy(Rc::clone(&self.connection), inbound).await;
-        let switched = if connect {
-            response.status().is_success()
-        } else {
-            response.status() == StatusCode::SWITCHING_PROTOCOLS
-        };
+        let switched =
+            if connect { response.status().is_success() } else { response.status() == StatusCode::SWITCHING_PROTOCOLS };
         if switched && ticket.accept_upgrade().is_ok() {
             *self.upgrading.borrow_mut() = Some(end);
         } else {

@@ -121,12 +121,7 @@ pub(super) enum Order {
 impl GuardHandle {
     pub(super) fn new() -> (Self, Rc<Shared>) {
         let shared = Rc::new(Shared::default());
-        (
-            Self {
-                shared: Rc::clone(&shared),
-            },
-            shared,
-        )
+        (Self { shared: Rc::clone(&shared) }, shared)
     }
 
     /// Call it first in every call of the service, exactly once.
@@ -136,10 +131,7 @@ impl GuardHandle {
         self.shared.begun.set(ordinal);
         match self.shared.refusal.get() {
             Some((Place::Head(refused), refusal)) if refused == ordinal => Begin::Refuse(refusal),
-            Some(_) | None => Begin::Serve(RequestTicket {
-                shared: Rc::clone(&self.shared),
-                ordinal,
-            }),
+            Some(_) | None => Begin::Serve(RequestTicket { shared: Rc::clone(&self.shared), ordinal }),
         }
     }
 
@@ -255,9 +247,7 @@ impl Drop for RequestTicket {
 
 impl fmt::Debug for RequestTicket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestTicket")
-            .field("ordinal", &self.ordinal)
-            .finish_non_exhaustive()
+        f.debug_struct("RequestTicket").field("ordinal", &self.ordinal).finish_non_exhaustive()
     }
 }
 
@@ -286,8 +276,7 @@ impl Shared {
     /// A stand-in for a refused head goes to the codec.
     pub(super) fn head_refused(&self, refusal: Refusal) {
         self.head_released(Asks::Nothing);
-        self.refusal
-            .set(Some((Place::Head(self.released.get()), refusal)));
+        self.refusal.set(Some((Place::Head(self.released.get()), refusal)));
     }
 
     pub(super) fn body_refused(&self, refusal: Refusal) {

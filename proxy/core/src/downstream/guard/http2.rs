@@ -139,9 +139,7 @@ impl Breach {
             | Self::WriteTimeout => Reason::ENHANCE_YOUR_CALM,
             Self::FrameSize => Reason::FRAME_SIZE_ERROR,
             Self::InitialWindow => Reason::FLOW_CONTROL_ERROR,
-            Self::FirstFrame | Self::PushPromise | Self::SelfDependency | Self::TrailerPseudo => {
-                Reason::PROTOCOL_ERROR
-            }
+            Self::FirstFrame | Self::PushPromise | Self::SelfDependency | Self::TrailerPseudo => Reason::PROTOCOL_ERROR,
         }
     }
 }

@@ -33,34 +33,19 @@ impl Fixture {
 
     fn with_room(initial: &'static [u8], room: usize) -> Self {
         let (client, server) = tokio::io::duplex(room);
-        let (socket, handle) = GuardedSocket::new(
-            server,
-            Bytes::from_static(initial),
-            Limits::default(),
-            Deadlines::default(),
-        );
+        let (socket, handle) =
+            GuardedSocket::new(server, Bytes::from_static(initial), Limits::default(), Deadlines::default());
         let seen = Rc::new(RefCell::new(Vec::new()));
         let service = {
             let (seen, handle) = (Rc::clone(&seen), handle.clone());
-            hyper::service::service_fn(move |request| {
-                Box::pin(answer(request, handle.clone(), Rc::clone(&seen)))
-            })
+            hyper::service::service_fn(move |request| Box::pin(answer(request, handle.clone(), Rc::clone(&seen))))
         };
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(socket), service);
-        Self {
-            client,
-            handle: handle.clone(),
-            serving: spawn_local(serve(connection, handle)),
-            seen,
-        }
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+        Self { client, handle: handle.clone(), serving: spawn_local(serve(connection, handle)), seen }
     }
 
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.client
-            .write_all(bytes.as_ref())
-            .await
-            .expect("the server takes it");
+        self.client.write_all(bytes.as_ref()).await.expect("the server takes it");
     }
 
     /// Everything up to the end of the connection.
@@ -77,9 +62,7 @@ impl Fixture {
     async fn until(&mut self, end: &str) -> String {
         let mut all = Vec::new();
         while !all.ends_with(end.as_bytes()) {
-            let byte = timeout(Duration::from_secs(600), self.client.read_u8())
-                .await
-                .expect("an answer");
+            let byte = timeout(Duration::from_secs(600), self.client.read_u8()).await.expect("an answer");
             all.push(byte.expect("no end before it"));
         }
         String::from_utf8_lossy(&all).into_owned()
@@ -127,8 +110,7 @@ async fn answer(
     let ticket = match handle.begin() {
         Begin::Serve(ticket) => ticket,
         Begin::Refuse(refusal) => {
-            seen.borrow_mut()
-                .push(format!("refused {}", refusal.name()));
+            seen.borrow_mut().push(format!("refused {}", refusal.name()));
             return reply(status(refusal), refusal.name().into());
         }
     };
@@ -146,10 +128,7 @@ async fn answer(
         _ => {}
     }
     match request.into_body().collect().await {
-        Ok(body) => reply(
-            StatusCode::OK,
-            format!("{path} {} end", body.to_bytes().len()),
-        ),
+        Ok(body) => reply(StatusCode::OK, format!("{path} {} end", body.to_bytes().len())),
         Err(_) => match handle.body_refusal() {
             Some(refusal) => reply(status(refusal), refusal.name().into()),
             None => reply(StatusCode::BAD_REQUEST, "cut short".into()),
@@ -182,16 +161,14 @@ guarded!(a_refusal_is_answered_in_its_place, async {
 
 guarded!(a_request_that_looks_like_the_stand_in_is_a_request, async {
     let mut it = Fixture::new(b"");
-    it.send("GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n")
-        .await;
+    it.send("GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n").await;
     assert!(it.rest().await.ends_with("/ 0 end"));
     assert_eq!(it.handle.refusal(), None);
 });
 
 guarded!(what_detection_read_comes_first, async {
     let mut it = Fixture::new(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Le");
-    it.send("ngth: 5\r\n\r\nhelloGET /b HTTP/1.1\r\nHost: a\r\n\r\n")
-        .await;
+    it.send("ngth: 5\r\n\r\nhelloGET /b HTTP/1.1\r\nHost: a\r\n\r\n").await;
     it.until("/a 5 end").await;
     it.until("/b 0 end").await;
     assert_eq!(it.handle.bytes_read(), 81);
@@ -201,7 +178,9 @@ guarded!(what_detection_read_comes_first, async {
 guarded!(heads_and_bodies_may_come_byte_by_byte, async {
     let mut it = Fixture::new(b"");
     for _ in 0..2 {
-        for byte in b"\r\nPOST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n" {
+        for byte in
+            b"\r\nPOST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n"
+        {
             it.send([*byte]).await;
             sleep(Duration::from_millis(1)).await;
         }
@@ -212,13 +191,9 @@ guarded!(heads_and_bodies_may_come_byte_by_byte, async {
 
 guarded!(a_broken_body_fails_its_read_and_is_answered, async {
     let mut it = Fixture::new(b"");
-    it.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n")
-        .await;
+    it.send("POST /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n").await;
     let answers = it.rest().await;
-    assert!(
-        answers.starts_with("HTTP/1.1 400") && answers.ends_with("bad_chunk_end"),
-        "{answers}"
-    );
+    assert!(answers.starts_with("HTTP/1.1 400") && answers.ends_with("bad_chunk_end"), "{answers}");
     assert_eq!(it.handle.body_refusal(), Some(Fault::BadChunkEnd.into()));
 });
 
@@ -237,19 +212,12 @@ guarded!(a_head_has_an_absolute_deadline, async {
         if it.client.write_all(&[byte]).await.is_err() {
             break;
         }
-        if timeout(Duration::from_secs(1), it.client.read_buf(&mut answer))
-            .await
-            .is_ok()
-        {
+        if timeout(Duration::from_secs(1), it.client.read_buf(&mut answer)).await.is_ok() {
             break;
         }
     }
     let took = start.elapsed();
-    assert!(
-        answer.starts_with(b"HTTP/1.1 408"),
-        "{}",
-        answer.escape_ascii()
-    );
+    assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", answer.escape_ascii());
     assert!((30..32).contains(&took.as_secs()), "{took:?}");
     assert_eq!(it.handle.refusal(), Some(Refusal::HeadTimeout));
 });
@@ -285,33 +253,26 @@ guarded!(an_idle_connection_ends_cleanly, async {
     }
 });
 
-guarded!(
-    idle_time_does_not_run_while_an_answer_is_awaited_or_requests_come,
-    async {
-        let mut it = Fixture::new(b"");
-        for _ in 0..20 {
-            it.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
-            it.until("/slow 0 end").await;
-            sleep(Duration::from_secs(50)).await;
-        }
-        assert_eq!(it.handle.ending(), None);
+guarded!(idle_time_does_not_run_while_an_answer_is_awaited_or_requests_come, async {
+    let mut it = Fixture::new(b"");
+    for _ in 0..20 {
+        it.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        it.until("/slow 0 end").await;
+        sleep(Duration::from_secs(50)).await;
     }
-);
+    assert_eq!(it.handle.ending(), None);
+});
 
 guarded!(a_body_without_progress_is_refused, async {
     let mut it = Fixture::new(b"");
-    it.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
-        .await;
+    it.send("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").await;
     for _ in 0..5 {
         sleep(Duration::from_secs(25)).await;
         it.send("x").await;
     }
     let start = Instant::now();
     let answer = it.rest().await;
-    assert!(
-        answer.starts_with("HTTP/1.1 408") && answer.ends_with("body_timeout"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 408") && answer.ends_with("body_timeout"), "{answer}");
     let took = start.elapsed().as_secs();
     assert!((30..47).contains(&took), "{took} s");
     assert_eq!(it.handle.body_refusal(), Some(Refusal::BodyTimeout));
@@ -348,8 +309,7 @@ guarded!(a_client_that_reads_slowly_is_served, async {
     assert_eq!(it.handle.ending(), Some(Ending::Closed));
 });
 
-const UPGRADE: &str =
-    "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 guarded!(an_accepted_upgrade_passes_everything_in_order, async {
     let mut it = Fixture::new(b"");
@@ -378,16 +338,12 @@ guarded!(a_declined_upgrade_goes_on_as_http, async {
     assert!(it.rest().await.ends_with("space_before_colon"));
 });
 
-guarded!(
-    an_upgrade_that_was_not_asked_for_cannot_be_accepted,
-    async {
-        let mut it = Fixture::new(b"");
-        it.send("GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n")
-            .await;
-        let answer = it.until("no upgrade").await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    }
-);
+guarded!(an_upgrade_that_was_not_asked_for_cannot_be_accepted, async {
+    let mut it = Fixture::new(b"");
+    it.send("GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n").await;
+    let answer = it.until("no upgrade").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+});
 
 guarded!(an_idle_connection_can_be_closed_at_once, async {
     let mut it = Fixture::new(b"");
@@ -426,10 +382,7 @@ guarded!(after_a_refusal_input_is_drained_for_a_second, async {
     for _ in 0..10 {
         it.send([b'x'; 4096]).await;
     }
-    (&mut it.serving)
-        .await
-        .expect("no panic")
-        .expect("no error");
+    (&mut it.serving).await.expect("no panic").expect("no error");
     assert_eq!(start.elapsed().as_secs(), 1);
 
     let mut it = Fixture::with_room(b"", 4096);
@@ -442,12 +395,8 @@ guarded!(after_a_refusal_input_is_drained_for_a_second, async {
 
 guarded!(an_unread_body_does_not_hide_its_answer, async {
     let mut it = Fixture::with_room(b"", 2048);
-    it.send("POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
-        .await;
+    it.send("POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await;
     let mut all = Vec::new();
-    it.client
-        .read_to_end(&mut all)
-        .await
-        .expect("the whole answer");
+    it.client.read_to_end(&mut all).await.expect("the whole answer");
     assert!(all.len() > 1 << 20);
 });

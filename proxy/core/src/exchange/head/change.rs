@@ -81,9 +81,7 @@ impl Change {
     fn compile(change: &HeaderChange) -> Self {
         match change {
             HeaderChange::Set(name, template) => Self::Set(name.clone(), Text::compile(template)),
-            HeaderChange::Append(name, template) => {
-                Self::Append(name.clone(), Text::compile(template))
-            }
+            HeaderChange::Append(name, template) => Self::Append(name.clone(), Text::compile(template)),
             HeaderChange::Remove(name) => Self::Remove(name.clone()),
         }
     }
@@ -145,10 +143,7 @@ mod tests {
     }
 
     fn client_then(text: &str, most: Option<usize>) -> Template {
-        Template(vec![
-            Part::Variable(Variable::DownstreamRemoteAddress, most),
-            Part::Literal(text.into()),
-        ])
+        Template(vec![Part::Variable(Variable::DownstreamRemoteAddress, most), Part::Literal(text.into())])
     }
 
     const A: HeaderName = HeaderName::from_static("a");
@@ -159,12 +154,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append(A, HeaderValue::from_static("1"));
         headers.append(A, HeaderValue::from_static("2"));
-        CompiledChanges::compile(&[change])
-            .apply(&mut headers, |_, out| out.extend_from_slice(text))
-            .expect("a head");
-        let field = |(name, value): (&HeaderName, &HeaderValue)| {
-            (name.as_str().to_owned(), value.as_bytes().to_owned())
-        };
+        CompiledChanges::compile(&[change]).apply(&mut headers, |_, out| out.extend_from_slice(text)).expect("a head");
+        let field =
+            |(name, value): (&HeaderName, &HeaderValue)| (name.as_str().to_owned(), value.as_bytes().to_owned());
         headers.iter().map(field).collect()
     }
 
@@ -174,38 +166,14 @@ mod tests {
         for (change, rendered, expected) in [
             (Set(A, literal("x")), "", &[("a", "x")][..]),
             (Set(A, literal("")), "", &[("a", "")]),
-            (
-                Set(A, client_then("!", None)),
-                "1.2.3.4",
-                &[("a", "1.2.3.4!")],
-            ),
-            (
-                Set(A, client_then("!", Some(3))),
-                "1.2.3.4",
-                &[("a", "1.2!")],
-            ),
-            (
-                Set(A, client_then("!", Some(99))),
-                "1.2.3.4",
-                &[("a", "1.2.3.4!")],
-            ),
+            (Set(A, client_then("!", None)), "1.2.3.4", &[("a", "1.2.3.4!")]),
+            (Set(A, client_then("!", Some(3))), "1.2.3.4", &[("a", "1.2!")]),
+            (Set(A, client_then("!", Some(99))), "1.2.3.4", &[("a", "1.2.3.4!")]),
             (Set(A, client_then("", None)), "", &[]),
             (Set(A, client_then("", None)), " \r\n", &[]),
-            (
-                Set(B, literal("x")),
-                "",
-                &[("a", "1"), ("a", "2"), ("b", "x")],
-            ),
-            (
-                Append(A, literal("3")),
-                "",
-                &[("a", "1"), ("a", "2"), ("a", "3")],
-            ),
-            (
-                Append(B, client_then("", None)),
-                "",
-                &[("a", "1"), ("a", "2")],
-            ),
+            (Set(B, literal("x")), "", &[("a", "1"), ("a", "2"), ("b", "x")]),
+            (Append(A, literal("3")), "", &[("a", "1"), ("a", "2"), ("a", "3")]),
+            (Append(B, client_then("", None)), "", &[("a", "1"), ("a", "2")]),
             (
                 Append(B, client_then("", None)),
                 "x\r\nSet-Cookie: y\0",
@@ -215,10 +183,8 @@ mod tests {
             (Remove(B), "", &[("a", "1"), ("a", "2")]),
         ] {
             let shown = format!("{change:?} {rendered:?}");
-            let expected: Vec<_> = expected
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_owned()))
-                .collect();
+            let expected: Vec<_> =
+                expected.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_owned())).collect();
             assert_eq!(after(change, rendered.as_bytes()), expected, "{shown}");
         }
     }
@@ -226,11 +192,8 @@ mod tests {
     #[test]
     fn in_order_and_each_variable_by_itself() {
         let field = |name| Variable::RequestHeader(RequestField::Header(name), None);
-        let template = Template(vec![
-            Part::Variable(field(A), None),
-            Part::Literal("-".into()),
-            Part::Variable(field(B), None),
-        ]);
+        let template =
+            Template(vec![Part::Variable(field(A), None), Part::Literal("-".into()), Part::Variable(field(B), None)]);
         let changes = CompiledChanges::compile(&[
             HeaderChange::Set(A, template.clone()),
             HeaderChange::Append(A, literal("2")),

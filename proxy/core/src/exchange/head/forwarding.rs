@@ -115,8 +115,7 @@ impl ForwardingRules {
             address,
             scheme,
             standing,
-            text: HeaderValue::try_from(address.to_string())
-                .unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            text: HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
         }
     }
 
@@ -153,21 +152,12 @@ impl ForwardingRules {
     }
 
     fn client(&self, headers: &HeaderMap, survey: Survey, peer: &Peer) -> Client {
-        let stranger = Client {
-            address: peer.address,
-            scheme: peer.scheme,
-            trust: Trust::Replaced,
-        };
+        let stranger = Client { address: peer.address, scheme: peer.scheme, trust: Trust::Replaced };
         if peer.standing == Standing::Stranger {
             return stranger;
         }
-        let by_forwarded =
-            self.x_forwarded == ForwardingMode::Off && self.forwarded == ForwardingMode::Append;
-        let seen = survey.has(if by_forwarded {
-            Field::Forwarded
-        } else {
-            Field::XForwardedFor
-        });
+        let by_forwarded = self.x_forwarded == ForwardingMode::Off && self.forwarded == ForwardingMode::Append;
+        let seen = survey.has(if by_forwarded { Field::Forwarded } else { Field::XForwardedFor });
         let address = match peer.standing {
             Standing::Stranger => None,
             Standing::Network if !seen => Some(peer.address),
@@ -185,11 +175,7 @@ impl ForwardingRules {
             true => claims(headers, true).last().and_then(|claim| claim.scheme),
             false => addresses::last_proto(headers),
         };
-        Client {
-            address,
-            scheme: scheme.unwrap_or(peer.scheme),
-            trust: Trust::Believed,
-        }
+        Client { address, scheme: scheme.unwrap_or(peer.scheme), trust: Trust::Believed }
     }
 
     /// Going from the nearest hop outwards through trusted networks: the first address outside of them, or the
@@ -210,9 +196,7 @@ impl ForwardingRules {
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {
-        self.trusted
-            .iter()
-            .any(|network| contains(network, address))
+        self.trusted.iter().any(|network| contains(network, address))
     }
 
     fn x_forwarded(
@@ -238,11 +222,7 @@ impl ForwardingRules {
         };
         put(headers, FOR, value)?;
         if !(believed && survey.has(Field::XForwardedProto)) {
-            put(
-                headers,
-                PROTO,
-                HeaderValue::from_static(scheme_name(peer.scheme)),
-            )?;
+            put(headers, PROTO, HeaderValue::from_static(scheme_name(peer.scheme)))?;
         }
         if !(believed && survey.has(Field::XForwardedHost)) {
             match host {
@@ -271,8 +251,7 @@ impl ForwardingRules {
         let element = element(peer, host);
         let value = match believed && survey.has(Field::Forwarded) {
             true => appended(headers, &header::FORWARDED, &element)?,
-            false => HeaderValue::from_maybe_shared(element.freeze())
-                .map_err(|_| HeadRefusal::FieldValue)?,
+            false => HeaderValue::from_maybe_shared(element.freeze()).map_err(|_| HeadRefusal::FieldValue)?,
         };
         put(headers, header::FORWARDED, value)
     }
@@ -294,11 +273,7 @@ impl Via {
     /// `None` for a pseudonym that cannot stand in a field, which a valid model rules out.
     fn new(pseudonym: &str) -> Option<Self> {
         let value = |version| HeaderValue::try_from(format!("{version} {pseudonym}")).ok();
-        Some(Self {
-            http10: value("1.0")?,
-            http11: value("1.1")?,
-            http2: value("2.0")?,
-        })
+        Some(Self { http10: value("1.0")?, http11: value("1.1")?, http2: value("2.0")? })
     }
 }
 
@@ -310,11 +285,7 @@ fn claimed_at<I: Iterator<Item = Claim>>(hops: usize, claims: impl Fn() -> I) ->
 }
 
 /// The values of a field and one more, in one line: many servers read only one.
-fn appended(
-    headers: &HeaderMap,
-    name: &HeaderName,
-    last: &[u8],
-) -> Result<HeaderValue, HeadRefusal> {
+fn appended(headers: &HeaderMap, name: &HeaderName, last: &[u8]) -> Result<HeaderValue, HeadRefusal> {
     let values = headers.get_all(name);
     let bytes: usize = values.iter().map(|value| value.len() + 2).sum();
     let mut joined = BytesMut::with_capacity(bytes + last.len());
@@ -337,9 +308,7 @@ fn element(peer: &Peer, host: Option<&HeaderValue>) -> BytesMut {
     element.put_slice(peer.text.as_bytes());
     element.put_slice(close);
     // A host with a character that would end the quotes is not checked by this proxy; it is left out.
-    if let Some(host) =
-        host.filter(|host| !host.as_bytes().iter().any(|b| matches!(b, b'"' | b'\\')))
-    {
+    if let Some(host) = host.filter(|host| !host.as_bytes().iter().any(|b| matches!(b, b'"' | b'\\'))) {
         element.put_slice(b";host=\"");
         element.put_slice(host.as_bytes());
         element.put_slice(b"\"");

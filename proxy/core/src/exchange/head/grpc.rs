@@ -84,18 +84,14 @@ impl GrpcStatus {
     pub fn to_http(self) -> StatusCode {
         match self {
             Self::Ok => StatusCode::OK,
-            Self::InvalidArgument | Self::FailedPrecondition | Self::OutOfRange => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::InvalidArgument | Self::FailedPrecondition | Self::OutOfRange => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::AlreadyExists | Self::Aborted => StatusCode::CONFLICT,
             Self::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
             // 499 is what proxies record for a client that went away; no registry has it.
-            Self::Cancelled => {
-                StatusCode::from_u16(499).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            }
+            Self::Cancelled => StatusCode::from_u16(499).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             Self::Unknown | Self::Internal | Self::DataLoss => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unimplemented => StatusCode::NOT_IMPLEMENTED,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -111,12 +107,7 @@ impl GrpcStatus {
             return None;
         }
         let number: Option<usize> = std::str::from_utf8(value).ok()?.parse().ok();
-        Some(
-            number
-                .and_then(|at| Self::ALL.get(at))
-                .copied()
-                .unwrap_or(Self::Unknown),
-        )
+        Some(number.and_then(|at| Self::ALL.get(at)).copied().unwrap_or(Self::Unknown))
     }
 
     /// The number.
@@ -138,13 +129,9 @@ impl GrpcStatus {
 pub fn is_grpc(headers: &HeaderMap) -> bool {
     const TYPE: &[u8] = b"application/grpc";
     headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        value
-            .as_bytes()
-            .split_at_checked(TYPE.len())
-            .is_some_and(|(start, rest)| {
-                start.eq_ignore_ascii_case(TYPE)
-                    && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
-            })
+        value.as_bytes().split_at_checked(TYPE.len()).is_some_and(|(start, rest)| {
+            start.eq_ignore_ascii_case(TYPE) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+        })
     })
 }
 
@@ -177,15 +164,10 @@ pub fn message(text: &str) -> HeaderValue {
     for byte in text.bytes() {
         match byte {
             b' '..=b'~' if byte != b'%' => encoded.push(byte),
-            _ => encoded.extend_from_slice(&[
-                b'%',
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]),
+            _ => encoded.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
         }
     }
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(encoded))
-        .unwrap_or_else(|_| HeaderValue::from_static(""))
+    HeaderValue::from_maybe_shared(bytes::Bytes::from(encoded)).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 #[cfg(test)]
@@ -256,22 +238,14 @@ mod tests {
             let status = StatusCode::from_u16(http).expect("a status");
             assert_eq!(GrpcStatus::from_http(status).code(), expected, "{http}");
         }
-        let http = [
-            200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401,
-        ];
+        let http = [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
         for (code, http) in http.into_iter().enumerate() {
             let status = GrpcStatus::parse(code.to_string().as_bytes()).expect("a status");
-            assert_eq!(
-                (status.code() as usize, status.to_http().as_u16()),
-                (code, http)
-            );
+            assert_eq!((status.code() as usize, status.to_http().as_u16()), (code, http));
             assert_eq!(status.to_value(), code.to_string());
         }
         assert_eq!(GrpcStatus::parse(b"17"), Some(GrpcStatus::Unknown));
-        assert_eq!(
-            GrpcStatus::parse(b"99999999999999999999999"),
-            Some(GrpcStatus::Unknown)
-        );
+        assert_eq!(GrpcStatus::parse(b"99999999999999999999999"), Some(GrpcStatus::Unknown));
         for value in [&b""[..], b"-1", b"+1", b"x", b"1 "] {
             assert_eq!(GrpcStatus::parse(value), None);
         }
@@ -279,11 +253,9 @@ mod tests {
 
     #[test]
     fn messages() {
-        for (text, expected) in [
-            ("no healthy upstream", "no healthy upstream"),
-            ("100%\r\n\u{fc}~", "100%25%0D%0A%C3%BC~"),
-            ("", ""),
-        ] {
+        for (text, expected) in
+            [("no healthy upstream", "no healthy upstream"), ("100%\r\n\u{fc}~", "100%25%0D%0A%C3%BC~"), ("", "")]
+        {
             assert_eq!(message(text), expected);
         }
     }

@@ -36,16 +36,8 @@ const ALL: [Field; 8] = [
 ];
 
 /// What `Connection` commonly names; all of it is dealt with by name.
-const KNOWN: [&str; 8] = [
-    "close",
-    "keep-alive",
-    "upgrade",
-    "te",
-    "trailer",
-    "http2-settings",
-    "proxy-connection",
-    "transfer-encoding",
-];
+const KNOWN: [&str; 8] =
+    ["close", "keep-alive", "upgrade", "te", "trailer", "http2-settings", "proxy-connection", "transfer-encoding"];
 
 /// What `Connection` may not take away: who is asked for what, by whom, with which right, and how the body is read.
 const END_TO_END: [&str; 27] = [
@@ -79,11 +71,7 @@ const END_TO_END: [&str; 27] = [
 ];
 
 /// Removes from a request what is not for the next hop.
-pub fn request(
-    headers: &mut HeaderMap,
-    survey: Survey,
-    upgrade: UpgradeField,
-) -> Result<(), HeadRefusal> {
+pub fn request(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField) -> Result<(), HeadRefusal> {
     if !survey.has_any(&ALL) {
         return Ok(());
     }
@@ -94,11 +82,7 @@ pub fn request(
 }
 
 /// Removes from a response what is not for the client.
-pub fn response(
-    headers: &mut HeaderMap,
-    survey: Survey,
-    upgrade: UpgradeField,
-) -> Result<(), HeadRefusal> {
+pub fn response(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField) -> Result<(), HeadRefusal> {
     if !survey.has_any(&ALL) {
         return Ok(());
     }
@@ -109,9 +93,7 @@ pub fn response(
 /// several, for `h2c`, or does not say so in `Connection`.
 #[must_use]
 pub fn upgrade(headers: &HeaderMap, survey: Survey) -> Option<&str> {
-    if !survey.has(Field::Upgrade)
-        || !named(headers).any(|name| name.eq_ignore_ascii_case("upgrade"))
-    {
+    if !survey.has(Field::Upgrade) || !named(headers).any(|name| name.eq_ignore_ascii_case("upgrade")) {
         return None;
     }
     let mut protocols = tokens(headers, header::UPGRADE);
@@ -119,11 +101,7 @@ pub fn upgrade(headers: &HeaderMap, survey: Survey) -> Option<&str> {
     (protocols.next().is_none() && !is_h2c(only)).then_some(only)
 }
 
-fn strip(
-    headers: &mut HeaderMap,
-    survey: Survey,
-    upgrade: UpgradeField,
-) -> Result<(), HeadRefusal> {
+fn strip(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField) -> Result<(), HeadRefusal> {
     if survey.has(Field::Connection) {
         remove_named(headers);
         headers.remove(header::CONNECTION);
@@ -172,11 +150,7 @@ fn keep_upgrade(headers: &mut HeaderMap, upgrade: UpgradeField) -> Result<(), He
     headers.remove(header::UPGRADE);
     if let Some(kept) = kept {
         put(headers, header::UPGRADE, kept)?;
-        add(
-            headers,
-            header::CONNECTION,
-            HeaderValue::from_static("upgrade"),
-        )?;
+        add(headers, header::CONNECTION, HeaderValue::from_static("upgrade"))?;
     }
     Ok(())
 }
@@ -188,11 +162,7 @@ fn remove_named(headers: &mut HeaderMap) {
         return;
     }
     // Rare: the values are held while the map changes. They are counted references.
-    let values: Vec<HeaderValue> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .cloned()
-        .collect();
+    let values: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
     for name in values.iter().flat_map(list) {
         if is_other(name) && !is_end_to_end(name) {
             headers.remove(name);
@@ -202,15 +172,8 @@ fn remove_named(headers: &mut HeaderMap) {
 
 fn is_end_to_end(name: &str) -> bool {
     const PREFIXES: [&str; 2] = ["x-forwarded-", "x-envoy-"];
-    let begins = |prefix: &&str| {
-        name.get(..prefix.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    is_identity(name)
-        || PREFIXES.iter().any(begins)
-        || END_TO_END
-            .iter()
-            .any(|field| name.eq_ignore_ascii_case(field))
+    let begins = |prefix: &&str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    is_identity(name) || PREFIXES.iter().any(begins) || END_TO_END.iter().any(|field| name.eq_ignore_ascii_case(field))
 }
 
 fn is_h2c(protocol: &str) -> bool {

@@ -58,12 +58,7 @@ impl Survey {
     /// Looks at every name once. Fields added later are not in it.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        Self(
-            headers
-                .keys()
-                .map(|name| bits(name.as_str()))
-                .fold(0, |all, bits| all | bits),
-        )
+        Self(headers.keys().map(|name| bits(name.as_str())).fold(0, |all, bits| all | bits))
     }
 
     /// Whether the field is there.
@@ -89,9 +84,7 @@ fn bits(name: &str) -> u32 {
         "transfer-encoding" => Field::TransferEncoding,
         "upgrade" => Field::Upgrade,
         "http2-settings" => Field::Http2Settings,
-        "proxy-authenticate" | "proxy-authorization" | "proxy-authentication-info" => {
-            Field::ProxyAuth
-        }
+        "proxy-authenticate" | "proxy-authorization" | "proxy-authentication-info" => Field::ProxyAuth,
         "host" => Field::Host,
         "content-length" => Field::ContentLength,
         "cookie" => Field::Cookie,
@@ -110,16 +103,8 @@ fn bits(name: &str) -> u32 {
 }
 
 fn other_bits(name: &str) -> u32 {
-    let identity = if is_identity(name) {
-        Field::Identity as u32
-    } else {
-        0
-    };
-    let underscore = if name.as_bytes().contains(&b'_') {
-        Field::Underscore as u32
-    } else {
-        0
-    };
+    let identity = if is_identity(name) { Field::Identity as u32 } else { 0 };
+    let underscore = if name.as_bytes().contains(&b'_') { Field::Underscore as u32 } else { 0 };
     identity | underscore
 }
 
@@ -137,10 +122,7 @@ mod tests {
     fn what_is_there_is_seen() {
         let mut headers = HeaderMap::new();
         for name in ["Accept", "HOST", "x-envoy-internal", "a_b", "Te"] {
-            headers.append(
-                http::HeaderName::try_from(name).expect("a name"),
-                HeaderValue::from_static("x"),
-            );
+            headers.append(http::HeaderName::try_from(name).expect("a name"), HeaderValue::from_static("x"));
         }
         let survey = Survey::of(&headers);
         for (field, expected) in [

@@ -34,10 +34,7 @@ impl<'a> Authority<'a> {
             Some(end) => text.split_at(end + 1),
             None => text.split_at(text.find(':').unwrap_or(text.len())),
         };
-        let valid = match host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
+        let valid = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None => is_name(host),
         };
@@ -64,17 +61,14 @@ impl<'a> Authority<'a> {
 
     /// Whether both name the same, where a port that is not written is `implied`.
     fn agrees_with(self, other: Authority<'_>, implied: Option<u16>) -> bool {
-        self.host.eq_ignore_ascii_case(other.host)
-            && self.port.or(implied) == other.port.or(implied)
+        self.host.eq_ignore_ascii_case(other.host) && self.port.or(implied) == other.port.or(implied)
     }
 }
 
 fn is_name(host: &str) -> bool {
     let labels = host.strip_suffix('.').unwrap_or(host);
     let in_label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
-    labels
-        .split('.')
-        .all(|label| !label.is_empty() && label.bytes().all(in_label))
+    labels.split('.').all(|label| !label.is_empty() && label.bytes().all(in_label))
 }
 
 fn parse_port(digits: &str) -> Result<u16, HeadRefusal> {
@@ -114,9 +108,7 @@ pub fn authority<'a>(
         (None, None) => None,
     };
     match (target, host) {
-        (Some(target), Some(host)) if !target.agrees_with(host, implied) => {
-            Err(HeadRefusal::HostMismatch)
-        }
+        (Some(target), Some(host)) if !target.agrees_with(host, implied) => Err(HeadRefusal::HostMismatch),
         (None, None) if version == Version::HTTP_10 => Ok(None),
         (None, None) => Err(HeadRefusal::HostMissing),
         (Some(_), None) if version == Version::HTTP_11 => Err(HeadRefusal::HostMissing),
@@ -127,13 +119,8 @@ pub fn authority<'a>(
 /// What HTTP/2 forbids in the fields of a message and the codec lets through (RFC 9113 §8.2.1, §8.2.2): fields of
 /// the connection, `TE` other than `trailers`, values with white space at an end. For both directions.
 pub fn check_http2(headers: &HeaderMap, survey: Survey) -> Result<(), HeadRefusal> {
-    const FORBIDDEN: [Field; 5] = [
-        Field::Connection,
-        Field::KeepAlive,
-        Field::ProxyConnection,
-        Field::TransferEncoding,
-        Field::Upgrade,
-    ];
+    const FORBIDDEN: [Field; 5] =
+        [Field::Connection, Field::KeepAlive, Field::ProxyConnection, Field::TransferEncoding, Field::Upgrade];
     if survey.has_any(&FORBIDDEN) {
         return Err(HeadRefusal::ConnectionField);
     }
@@ -143,14 +130,7 @@ pub fn check_http2(headers: &HeaderMap, survey: Survey) -> Result<(), HeadRefusa
             return Err(HeadRefusal::TeOnHttp2);
         }
     }
-    if headers
-        .values()
-        .all(|value| is_field_value(value.as_bytes()))
-    {
-        Ok(())
-    } else {
-        Err(HeadRefusal::FieldValue)
-    }
+    if headers.values().all(|value| is_field_value(value.as_bytes())) { Ok(()) } else { Err(HeadRefusal::FieldValue) }
 }
 
 /// RFC 9113 §8.2.1. Only the ends are looked at: [`HeaderValue`] holds neither CR, LF nor NUL.
@@ -182,9 +162,7 @@ pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, HeadRefusal> {
 /// One `Cookie` of several crumbs (RFC 9113 §8.2.3).
 pub fn join_cookies(headers: &mut HeaderMap) -> Result<(), HeadRefusal> {
     let crumbs = headers.get_all(header::COOKIE);
-    let (count, bytes) = crumbs.iter().fold((0, 0), |(count, bytes), crumb| {
-        (count + 1, bytes + crumb.len() + 2)
-    });
+    let (count, bytes) = crumbs.iter().fold((0, 0), |(count, bytes), crumb| (count + 1, bytes + crumb.len() + 2));
     if count < 2 {
         return Ok(());
     }
@@ -195,33 +173,18 @@ pub fn join_cookies(headers: &mut HeaderMap) -> Result<(), HeadRefusal> {
         }
         joined.put_slice(crumb.as_bytes());
     }
-    let joined =
-        HeaderValue::from_maybe_shared(joined.freeze()).map_err(|_| HeadRefusal::FieldValue)?;
+    let joined = HeaderValue::from_maybe_shared(joined.freeze()).map_err(|_| HeadRefusal::FieldValue)?;
     put(headers, header::COOKIE, joined)
 }
 
 /// Sets a field; a map that is full is a refusal and not a panic.
-pub(super) fn put(
-    headers: &mut HeaderMap,
-    name: http::HeaderName,
-    value: HeaderValue,
-) -> Result<(), HeadRefusal> {
-    headers
-        .try_insert(name, value)
-        .map(|_| ())
-        .map_err(|_| HeadRefusal::TooManyFields)
+pub(super) fn put(headers: &mut HeaderMap, name: http::HeaderName, value: HeaderValue) -> Result<(), HeadRefusal> {
+    headers.try_insert(name, value).map(|_| ()).map_err(|_| HeadRefusal::TooManyFields)
 }
 
 /// Adds a field; a map that is full is a refusal and not a panic.
-pub(super) fn add(
-    headers: &mut HeaderMap,
-    name: http::HeaderName,
-    value: HeaderValue,
-) -> Result<(), HeadRefusal> {
-    headers
-        .try_append(name, value)
-        .map(|_| ())
-        .map_err(|_| HeadRefusal::TooManyFields)
+pub(super) fn add(headers: &mut HeaderMap, name: http::HeaderName, value: HeaderValue) -> Result<(), HeadRefusal> {
+    headers.try_append(name, value).map(|_| ()).map_err(|_| HeadRefusal::TooManyFields)
 }
 
 #[cfg(test)]

@@ -25,8 +25,7 @@ impl Anchored {
         let anchored = Self {
             path: match &matcher.path {
                 pillion_config::model::PathMatch::Regex(regex) => regexes::anchored(regex),
-                pillion_config::model::PathMatch::Exact(_)
-                | pillion_config::model::PathMatch::Prefix(_) => None,
+                pillion_config::model::PathMatch::Exact(_) | pillion_config::model::PathMatch::Prefix(_) => None,
             },
             headers: matcher.headers.iter().map(|rule| of(&rule.value)).collect(),
             query: matcher.query.iter().map(|rule| of(&rule.value)).collect(),
@@ -64,9 +63,7 @@ fn header_holds(rule: &HeaderMatch, own: Option<&Regex>, view: &RequestView<'_>)
             ValueMatch::Exact(wanted) => value == wanted.as_bytes(),
             ValueMatch::Prefix(wanted) => value.starts_with(wanted.as_bytes()),
             // A value that is not UTF-8 is matched by no expression.
-            ValueMatch::Regex(regex) => {
-                std::str::from_utf8(value).is_ok_and(|value| regexes::whole(regex, own, value))
-            }
+            ValueMatch::Regex(regex) => std::str::from_utf8(value).is_ok_and(|value| regexes::whole(regex, own, value)),
         }
     });
     found != rule.invert
@@ -88,9 +85,7 @@ fn query_holds(rule: &QueryMatch, own: Option<&Regex>, query: Option<&str>) -> b
             let mut have = decoded(value);
             wanted.bytes().all(|byte| have.next() == Some(byte))
         }
-        ValueMatch::Regex(regex) => {
-            text(value).is_some_and(|value| regexes::whole(regex, own, &value))
-        }
+        ValueMatch::Regex(regex) => text(value).is_some_and(|value| regexes::whole(regex, own, &value)),
     }
 }
 
@@ -114,7 +109,5 @@ fn text(value: &str) -> Option<Cow<'_, str>> {
     if memchr::memchr(b'%', value.as_bytes()).is_none() {
         return Some(Cow::Borrowed(value));
     }
-    String::from_utf8(decoded(value).collect())
-        .ok()
-        .map(Cow::Owned)
+    String::from_utf8(decoded(value).collect()).ok().map(Cow::Owned)
 }

@@ -29,21 +29,14 @@ const SUFFIX: u8 = 1;
 impl Hosts {
     /// Groups for these patterns and the one for any host.
     pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a HostPattern>) -> Self {
-        let mut hosts = Self {
-            patterns: Index::new(),
-            parents: vec![None],
-            longest: 0,
-        };
+        let mut hosts = Self { patterns: Index::new(), parents: vec![None], longest: 0 };
         let mut named = Vec::new();
         for pattern in patterns {
             let fresh = GroupId(hosts.parents.len() as u32);
             let entry = hosts.patterns.get_or_insert(
                 hash(pattern),
                 |held| held.pattern == *pattern,
-                || Named {
-                    pattern: pattern.clone(),
-                    group: fresh,
-                },
+                || Named { pattern: pattern.clone(), group: fresh },
             );
             if entry.group == fresh {
                 hosts.parents.push(Some(ANY));
@@ -71,9 +64,7 @@ impl Hosts {
 
     /// The group made for a pattern.
     pub(super) fn group(&self, pattern: &HostPattern) -> Option<GroupId> {
-        self.patterns
-            .get(hash(pattern), |held| held.pattern == *pattern)
-            .map(|held| held.group)
+        self.patterns.get(hash(pattern), |held| held.pattern == *pattern).map(|held| held.group)
     }
 
     /// The most specific group for a request's host, given as the client wrote it.
@@ -131,9 +122,7 @@ fn bare(host: &str) -> &str {
 }
 
 fn unbracketed(host: &str) -> &str {
-    host.strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(host)
+    host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host)
 }
 
 fn key(pattern: &HostPattern) -> &str {

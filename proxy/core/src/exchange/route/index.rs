@@ -55,32 +55,20 @@ const END: u32 = u32::MAX;
 impl<T> Index<T> {
     /// An empty index.
     pub(super) fn new() -> Self {
-        Self {
-            heads: HashMap::default(),
-            entries: Vec::new(),
-        }
+        Self { heads: HashMap::default(), entries: Vec::new() }
     }
 
     /// The entry with this hash that `is` recognises.
     pub(super) fn get(&self, hash: u64, is: impl Fn(&T) -> bool) -> Option<&T> {
-        self.position(hash, is)
-            .map(|at| &self.entries[at as usize].value)
+        self.position(hash, is).map(|at| &self.entries[at as usize].value)
     }
 
     /// The entry with this hash that `is` recognises, made when there is none.
-    pub(super) fn get_or_insert(
-        &mut self,
-        hash: u64,
-        is: impl Fn(&T) -> bool,
-        make: impl FnOnce() -> T,
-    ) -> &mut T {
+    pub(super) fn get_or_insert(&mut self, hash: u64, is: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> &mut T {
         let at = self.position(hash, is).unwrap_or_else(|| {
             let at = self.entries.len() as u32;
             let next = self.heads.insert(hash, at).unwrap_or(END);
-            self.entries.push(Entry {
-                value: make(),
-                next,
-            });
+            self.entries.push(Entry { value: make(), next });
             at
         });
         &mut self.entries[at as usize].value

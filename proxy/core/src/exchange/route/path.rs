@@ -122,9 +122,7 @@ fn is_clean(path: &[u8], policy: &PathPolicy) -> bool {
             }
             b'%' => {
                 let digits = path.get(at + 1..at + 3).unwrap_or_default();
-                let upper = digits
-                    .iter()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
+                let upper = digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
                 match escape(digits) {
                     Some(0 | b'/' | b'\\') | None => return false,
                     Some(byte) if !upper || is_unreserved(byte) => return false,

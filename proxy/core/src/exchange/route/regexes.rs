@@ -15,21 +15,14 @@ pub(super) fn anchored(regex: &Regex) -> Option<Regex> {
     }
     // The second form is for `(?x)` expressions that end in a comment, which would swallow the parenthesis.
     let forms = [format!(r"\A(?:{text})\z"), format!("\\A(?:{text}\n)\\z")];
-    forms.iter().find_map(|form| {
-        RegexBuilder::new(form)
-            .dfa_size_limit(AUTOMATON_BYTES)
-            .build()
-            .ok()
-    })
+    forms.iter().find_map(|form| RegexBuilder::new(form).dfa_size_limit(AUTOMATON_BYTES).build().ok())
 }
 
 /// Whether the whole of `text` matches. `own` is what [`anchored`] gave.
 pub(super) fn whole(regex: &Regex, own: Option<&Regex>, text: &str) -> bool {
     match own {
         Some(own) => own.is_match(text),
-        None => regex
-            .find(text)
-            .is_some_and(|found| found.range() == (0..text.len())),
+        None => regex.find(text).is_some_and(|found| found.range() == (0..text.len())),
     }
 }
 
@@ -44,25 +37,19 @@ pub(super) fn literal_folder(regex: &Regex) -> Box<str> {
     let literals = Extractor::new().extract(&hir);
     let common = literals.longest_common_prefix().unwrap_or_default();
     let end = memchr::memrchr(b'/', common).map_or(0, |at| at + 1);
-    std::str::from_utf8(&common[..end])
-        .unwrap_or_default()
-        .into()
+    std::str::from_utf8(&common[..end]).unwrap_or_default().into()
 }
 
 /// Whether anything but the start of the text is asserted before the first byte. Rare, and not worth a proof
 /// that its literals are prefixes of the whole.
 fn looks_around_first(hir: &Hir) -> bool {
-    hir.properties()
-        .look_set_prefix()
-        .iter()
-        .any(|look| look != Look::Start)
+    hir.properties().look_set_prefix().iter().any(|look| look != Look::Start)
 }
 
 fn is_anchored(text: &str) -> bool {
     regex_syntax::parse(text).is_ok_and(|hir| {
         let properties = hir.properties();
-        properties.look_set_prefix().contains(Look::Start)
-            && properties.look_set_suffix().contains(Look::End)
+        properties.look_set_prefix().contains(Look::Start) && properties.look_set_suffix().contains(Look::End)
     })
 }
 

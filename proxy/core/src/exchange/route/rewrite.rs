@@ -66,17 +66,12 @@ pub fn target(
         PathRewrite::Keep => return Ok(None),
         PathRewrite::Prefix(prefix) => replace_prefix(old, matched, prefix).into(),
         PathRewrite::Full(full) => full.as_str().into(),
-        PathRewrite::Regex(regex, replacement) => {
-            match regex.replace_all(old, replacement.as_str()) {
-                Cow::Borrowed(_) => return Ok(None),
-                Cow::Owned(new) => new.into(),
-            }
-        }
+        PathRewrite::Regex(regex, replacement) => match regex.replace_all(old, replacement.as_str()) {
+            Cow::Borrowed(_) => return Ok(None),
+            Cow::Owned(new) => new.into(),
+        },
     };
-    finished(&new, query, policy)?
-        .try_into()
-        .map(Some)
-        .map_err(|_| RewriteError::Invalid)
+    finished(&new, query, policy)?.try_into().map(Some).map_err(|_| RewriteError::Invalid)
 }
 
 /// What a redirect is made from.
@@ -96,11 +91,7 @@ pub struct RedirectFrom<'a> {
 ///
 /// The request's port is kept with the request's host and scheme only: the port of plain HTTP does not speak TLS.
 /// A port that the scheme implies is not written.
-pub fn location(
-    redirect: &Redirect,
-    from: RedirectFrom<'_>,
-    policy: &PathPolicy,
-) -> Result<HeaderValue, RewriteError> {
+pub fn location(redirect: &Redirect, from: RedirectFrom<'_>, policy: &PathPolicy) -> Result<HeaderValue, RewriteError> {
     let (old, query) = path::split(from.target);
     let old = if old.starts_with('/') { old } else { "/" };
     let new: Cow<'_, str> = match &redirect.path {

@@ -108,10 +108,7 @@ impl RouteTable {
             paths: Index::new(),
             routes: routes
                 .iter()
-                .map(|route| Compiled {
-                    route: Arc::clone(route),
-                    anchored: Anchored::compile(route),
-                })
+                .map(|route| Compiled { route: Arc::clone(route), anchored: Anchored::compile(route) })
                 .collect(),
         };
         for (at, route) in routes.iter().enumerate() {
@@ -177,19 +174,13 @@ impl RouteTable {
         let mut hash = Rolling::new(id.0);
         let mut probe = |hash: Rolling, place: Place, length: usize| {
             let key = &path[..length];
-            let filed = self
-                .paths
-                .get(hash.value(place as u8), |filed| filed.is(id, place, key));
+            let filed = self.paths.get(hash.value(place as u8), |filed| filed.is(id, place, key));
             if let Some(filed) = filed {
                 best = self.first(filed.candidates.as_slice(), view, best).or(best);
             }
         };
         // Where no exact path is as long as this one, nothing beyond the longest prefix is worth hashing.
-        let end = if exact {
-            path.len()
-        } else {
-            group.below.longest + 1
-        };
+        let end = if exact { path.len() } else { group.below.longest + 1 };
         for (at, &byte) in path.iter().enumerate().take(end) {
             if byte == b'/' && group.below.may_have(at) {
                 probe(hash, Place::Below, at);
@@ -211,12 +202,7 @@ impl RouteTable {
     }
 
     /// The first of some candidates, ascending, that comes before `before` and matches.
-    fn first(
-        &self,
-        candidates: &[u32],
-        view: &RequestView<'_>,
-        before: Option<u32>,
-    ) -> Option<u32> {
+    fn first(&self, candidates: &[u32], view: &RequestView<'_>, before: Option<u32>) -> Option<u32> {
         candidates
             .iter()
             .copied()

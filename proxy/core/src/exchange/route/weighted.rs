@@ -29,10 +29,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn clusters(weights: &[u32]) -> Vec<WeightedCluster> {
-        let with = |(at, &weight): (usize, &u32)| WeightedCluster {
-            cluster: ClusterIndex(at),
-            weight,
-        };
+        let with = |(at, &weight): (usize, &u32)| WeightedCluster { cluster: ClusterIndex(at), weight };
         weights.iter().enumerate().map(with).collect()
     }
 

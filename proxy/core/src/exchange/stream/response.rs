@@ -92,10 +92,7 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let frame = match Pin::new(&mut this.source).poll_frame(cx) {
             Poll::Ready(frame) => frame,
@@ -119,7 +116,11 @@ impl Body for ResponseBody {
                 }
             }
             Some(Err(_)) => {
-                this.fail(Blame::Upstream, ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started");
+                this.fail(
+                    Blame::Upstream,
+                    ResponseFlag::UpstreamConnectionTermination,
+                    "upstream_reset_after_response_started",
+                );
             }
             None => {
                 if let Some(ending) = this.exchange.take() {

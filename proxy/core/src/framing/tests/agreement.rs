@@ -14,26 +14,19 @@ use super::{Event, Limits, requests};
 
 /// What hyper made of a stream: the body length of each request it served, and all it answered.
 fn hyper_reads(stream: &[u8]) -> (Vec<usize>, Vec<u8>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let served = RefCell::new(Vec::new());
     let answers = runtime.block_on(async {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         client.write_all(stream).await.expect("room for the stream");
         client.shutdown().await.expect("shut down");
         let service = hyper::service::service_fn(|request: http::Request<Incoming>| async {
-            let length = request
-                .into_body()
-                .collect()
-                .await
-                .map(|body| body.to_bytes().len());
+            let length = request.into_body().collect().await.map(|body| body.to_bytes().len());
             served.borrow_mut().push(length.unwrap_or(usize::MAX));
             Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from_static(b"ok"))))
         });
-        let serving = hyper::server::conn::http1::Builder::new()
-            .half_close(true)
-            .serve_connection(TokioIo::new(server), service);
+        let serving =
+            hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(server), service);
         let mut answers = Vec::new();
         let (_, read) = tokio::join!(serving, client.read_to_end(&mut answers));
         read.expect("answers");

@@ -26,10 +26,7 @@ fn is_tchar(byte: u8) -> bool {
 }
 
 fn field(line: &[u8]) -> Result<(String, Vec<u8>), Fault> {
-    let end = line
-        .iter()
-        .position(|&byte| !is_tchar(byte))
-        .unwrap_or(line.len());
+    let end = line.iter().position(|&byte| !is_tchar(byte)).unwrap_or(line.len());
     match line.get(end) {
         Some(b':') if end > 0 => {}
         Some(b' ' | b'\t') if end == 0 => return Err(Fault::ObsFold),
@@ -42,28 +39,16 @@ fn field(line: &[u8]) -> Result<(String, Vec<u8>), Fault> {
     if value.contains(&b'\r') {
         return Err(Fault::BareCr);
     }
-    if value
-        .iter()
-        .any(|&byte| byte != b'\t' && byte.is_ascii_control())
-    {
+    if value.iter().any(|&byte| byte != b'\t' && byte.is_ascii_control()) {
         return Err(Fault::ControlByte);
     }
     let trimmed: Vec<u8> = {
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
-        let start = value
-            .iter()
-            .position(|byte| !blank(byte))
-            .unwrap_or(value.len());
-        let end = value
-            .iter()
-            .rposition(|byte| !blank(byte))
-            .map_or(start, |at| at + 1);
+        let start = value.iter().position(|byte| !blank(byte)).unwrap_or(value.len());
+        let end = value.iter().rposition(|byte| !blank(byte)).map_or(start, |at| at + 1);
         value[start..end].to_vec()
     };
-    Ok((
-        String::from_utf8_lossy(&line[..end]).to_lowercase(),
-        trimmed,
-    ))
+    Ok((String::from_utf8_lossy(&line[..end]).to_lowercase(), trimmed))
 }
 
 /// Rules that bite while fields come in, in their order.
@@ -101,18 +86,12 @@ fn authority(text: &str) -> Option<Named> {
         Some((host, port)) => (host, Some(port)),
         None => (text, None),
     };
-    if host.is_empty()
-        || !host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
-    {
+    if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
         return None;
     }
     let port = match port {
         None => None,
-        Some(port)
-            if (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit()) =>
-        {
+        Some(port) if (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit()) => {
             Some(port.parse().ok().filter(|port| *port < 65536)?)
         }
         Some(_) => return None,
@@ -138,32 +117,20 @@ fn target(method: &str, target: &[u8]) -> Result<Option<(Named, Option<u32>)>, R
     let lower = target.to_lowercase();
     let (named, path) = if target.starts_with('/') {
         (None, target)
-    } else if let Some(scheme) = ["http://", "https://"]
-        .into_iter()
-        .find(|scheme| lower.starts_with(scheme))
-    {
+    } else if let Some(scheme) = ["http://", "https://"].into_iter().find(|scheme| lower.starts_with(scheme)) {
         let rest = &target[scheme.len()..];
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let Some(authority) = authority(&rest[..end]) else {
             return bad;
         };
-        (
-            Some((authority, Some(if scheme == "http://" { 80 } else { 443 }))),
-            &rest[end..],
-        )
+        (Some((authority, Some(if scheme == "http://" { 80 } else { 443 }))), &rest[end..])
     } else {
         return bad;
     };
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let fine = |text: &str, but: &str| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_graphic() && !but.as_bytes().contains(&byte))
-    };
-    if fine(path, "#<>\\`") && fine(query, "#<>\"") {
-        Ok(named)
-    } else {
-        bad
-    }
+    let fine =
+        |text: &str, but: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && !but.as_bytes().contains(&byte));
+    if fine(path, "#<>\\`") && fine(query, "#<>\"") { Ok(named) } else { bad }
 }
 
 /// The events of a stream of requests, as `super::requests` gives them.
@@ -212,15 +179,8 @@ fn message<'a>(stream: &'a [u8], events: &mut Vec<Event>) -> Result<Option<&'a [
     }
     let version = String::from_utf8_lossy(version).into_owned();
     if version != "HTTP/1.1" && version != "HTTP/1.0" {
-        let shape: String = version
-            .chars()
-            .map(|c| if c.is_ascii_digit() { '9' } else { c })
-            .collect();
-        return Err(if shape == "HTTP/9.9" {
-            Fault::BadVersion.into()
-        } else {
-            Refusal::BadRequestLine
-        });
+        let shape: String = version.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+        return Err(if shape == "HTTP/9.9" { Fault::BadVersion.into() } else { Refusal::BadRequestLine });
     }
     let named = target(&method, wanted)?;
     let mut fields = Fields::new();
@@ -235,20 +195,9 @@ fn message<'a>(stream: &'a [u8], events: &mut Vec<Event>) -> Result<Option<&'a [
         }
         take(&mut fields, field(text)?, &version)?;
     }
-    let get = |name: &str| {
-        fields
-            .iter()
-            .filter(|(other, _)| other == name)
-            .map(|(_, value)| value.as_slice())
-            .next()
-    };
+    let get = |name: &str| fields.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_slice()).next();
     let host = match get("host") {
-        Some(value) => Some(
-            std::str::from_utf8(value)
-                .ok()
-                .and_then(authority)
-                .ok_or(Refusal::BadHost)?,
-        ),
+        Some(value) => Some(std::str::from_utf8(value).ok().and_then(authority).ok_or(Refusal::BadHost)?),
         None if version == "HTTP/1.1" => return Err(Refusal::MissingHost),
         None => None,
     };
@@ -257,24 +206,17 @@ fn message<'a>(stream: &'a [u8], events: &mut Vec<Event>) -> Result<Option<&'a [
     {
         return Err(Refusal::HostMismatch);
     }
-    let length = get("content-length").map_or(0, |value| {
-        String::from_utf8_lossy(value)
-            .parse::<usize>()
-            .expect("checked")
-    });
+    let length =
+        get("content-length").map_or(0, |value| String::from_utf8_lossy(value).parse::<usize>().expect("checked"));
     let chunked = get("transfer-encoding").is_some();
     if ["CONNECT", "TRACE"].contains(&method.as_str()) && (length > 0 || chunked) {
         return Err(Refusal::BodyNotAllowed);
     }
     let all = |name: &str| {
         let values = fields.iter().filter(|(other, _)| other == name);
-        values
-            .map(|(_, value)| String::from_utf8_lossy(value).to_lowercase())
-            .collect::<Vec<_>>()
+        values.map(|(_, value)| String::from_utf8_lossy(value).to_lowercase()).collect::<Vec<_>>()
     };
-    let connection = all("connection")
-        .iter()
-        .any(|value| value.split(',').any(|word| word.trim() == "upgrade"));
+    let connection = all("connection").iter().any(|value| value.split(',').any(|word| word.trim() == "upgrade"));
     let protocols = all("upgrade");
     let asks = if method == "CONNECT" {
         Asks::Connect
@@ -285,16 +227,9 @@ fn message<'a>(stream: &'a [u8], events: &mut Vec<Event>) -> Result<Option<&'a [
     } else {
         Asks::Upgrade
     };
-    events.push(Event::Head {
-        len: stream.len() - rest.len(),
-        asks,
-    });
+    events.push(Event::Head { len: stream.len() - rest.len(), asks });
     let before = rest.len();
-    let complete = if chunked {
-        chunks(&mut rest)
-    } else {
-        Ok(plain(&mut rest, length))
-    };
+    let complete = if chunked { chunks(&mut rest) } else { Ok(plain(&mut rest, length)) };
     if before > rest.len() {
         events.push(Event::Body(before - rest.len()));
     }
@@ -316,20 +251,13 @@ fn plain(rest: &mut &[u8], length: usize) -> bool {
 /// Eats a chunked body up to its end (`true`), the end of the bytes (`false`) or the faulty byte.
 fn chunks(rest: &mut &[u8]) -> Result<bool, Refusal> {
     loop {
-        let digits = rest
-            .iter()
-            .position(|byte| !byte.is_ascii_hexdigit())
-            .unwrap_or(rest.len());
+        let digits = rest.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(rest.len());
         let size = if digits == 0 {
             0
         } else {
-            u128::from_str_radix(&String::from_utf8_lossy(&rest[..digits.min(20)]), 16)
-                .expect("hex")
+            u128::from_str_radix(&String::from_utf8_lossy(&rest[..digits.min(20)]), 16).expect("hex")
         };
-        assert!(
-            digits <= 16 && size < 1 << 63,
-            "the generated streams stay below: the table does not"
-        );
+        assert!(digits <= 16 && size < 1 << 63, "the generated streams stay below: the table does not");
         *rest = &rest[digits..];
         match rest.first() {
             None => return Ok(false),
@@ -337,10 +265,7 @@ fn chunks(rest: &mut &[u8]) -> Result<bool, Refusal> {
             Some(_) => return Err(Fault::BadChunkSize.into()),
         }
         if rest[0] == b';' {
-            let end = rest
-                .iter()
-                .position(|&byte| byte != b'\t' && byte.is_ascii_control())
-                .unwrap_or(rest.len());
+            let end = rest.iter().position(|&byte| byte != b'\t' && byte.is_ascii_control()).unwrap_or(rest.len());
             *rest = &rest[end..];
         }
         match rest {

@@ -79,13 +79,7 @@ fn request() -> impl Strategy<Value = Vec<u8>> {
         select(BODIES),
     )
         .prop_map(|(line, host, fields, bad, body)| {
-            [line, host]
-                .into_iter()
-                .chain(fields)
-                .chain(bad)
-                .chain(["\r\n", body])
-                .collect::<String>()
-                .into_bytes()
+            [line, host].into_iter().chain(fields).chain(bad).chain(["\r\n", body]).collect::<String>().into_bytes()
         })
 }
 
@@ -109,8 +103,18 @@ pub(super) fn stream() -> impl Strategy<Value = Vec<u8>> {
 /// Good requests only, each with the bytes of body that it declares.
 pub(super) fn good() -> impl Strategy<Value = Vec<u8>> {
     let one = (
-        select(&["GET / HTTP/1.1\r\n", "POST /x?y HTTP/1.1\r\n", "PUT http://a/ HTTP/1.1\r\n", "\r\nDELETE /{z} HTTP/1.1\r\n"][..]),
-        subsequence(&["Accept: */*\r\n", "x_y: \t z \r\n", "Empty:\r\n", "X: caf\u{e9}\r\n", "Upgrade: h2c\r\n"][..], 0..5),
+        select(
+            &[
+                "GET / HTTP/1.1\r\n",
+                "POST /x?y HTTP/1.1\r\n",
+                "PUT http://a/ HTTP/1.1\r\n",
+                "\r\nDELETE /{z} HTTP/1.1\r\n",
+            ][..],
+        ),
+        subsequence(
+            &["Accept: */*\r\n", "x_y: \t z \r\n", "Empty:\r\n", "X: caf\u{e9}\r\n", "Upgrade: h2c\r\n"][..],
+            0..5,
+        ),
         select(
             &[
                 "\r\n",

@@ -36,20 +36,14 @@ impl Captured {
             response_duration: None,
         };
         for RequestSlot { slot, field, other } in &format.request {
-            let value = request_values(field, head, scheme)
-                .or_else(|| request_values(other.as_ref()?, head, scheme));
+            let value = request_values(field, head, scheme).or_else(|| request_values(other.as_ref()?, head, scheme));
             captured.put(*slot, value);
         }
         captured
     }
 
     /// Replaces what is known of the request by what goes upstream, except the path as it came.
-    pub(in crate::telemetry) fn forwarded(
-        &mut self,
-        format: &Format,
-        head: &request::Parts,
-        scheme: Scheme,
-    ) {
+    pub(in crate::telemetry) fn forwarded(&mut self, format: &Format, head: &request::Parts, scheme: Scheme) {
         for RequestSlot { slot, field, other } in &format.request {
             if *field == RequestField::OriginalPath {
                 continue;
@@ -72,11 +66,7 @@ impl Captured {
         }
     }
 
-    pub(in crate::telemetry) fn response_head(
-        &mut self,
-        format: &Format,
-        elapsed: impl FnOnce() -> Duration,
-    ) {
+    pub(in crate::telemetry) fn response_head(&mut self, format: &Format, elapsed: impl FnOnce() -> Duration) {
         if format.response_duration {
             self.response_duration = Some(elapsed());
         }
@@ -142,25 +132,17 @@ impl<'a> Iterator for Values<'a> {
     }
 }
 
-fn request_values<'a>(
-    field: &RequestField,
-    head: &'a request::Parts,
-    scheme: Scheme,
-) -> Option<Values<'a>> {
+fn request_values<'a>(field: &RequestField, head: &'a request::Parts, scheme: Scheme) -> Option<Values<'a>> {
     match field {
         RequestField::Header(name) => header_values(&head.headers, name),
         RequestField::Method
         | RequestField::Path
         | RequestField::OriginalPath
         | RequestField::Authority
-        | RequestField::Scheme => {
-            request_field(field, head, scheme).map(|value| Values::One(Some(value)))
-        }
+        | RequestField::Scheme => request_field(field, head, scheme).map(|value| Values::One(Some(value))),
     }
 }
 
 fn header_values<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<Values<'a>> {
-    headers
-        .contains_key(name)
-        .then(|| Values::Many(headers.get_all(name).iter()))
+    headers.contains_key(name).then(|| Values::Many(headers.get_all(name).iter()))
 }

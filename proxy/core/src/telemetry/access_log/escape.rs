@@ -88,23 +88,11 @@ mod tests {
     #[test]
     fn known_cases() {
         for (bytes, as_text, as_json) in [
-            (
-                &b"plain /path?q=1"[..],
-                "plain /path?q=1",
-                "plain /path?q=1",
-            ),
+            (&b"plain /path?q=1"[..], "plain /path?q=1", "plain /path?q=1"),
             (b"a\"b\\c", "a\\x22b\\x5cc", "a\\\"b\\\\c"),
-            (
-                b"\r\n\tx\0\x1b\x7f",
-                "\\x0d\\x0a\\x09x\\x00\\x1b\\x7f",
-                "\\r\\n\\tx\\u0000\\u001b\\u007f",
-            ),
+            (b"\r\n\tx\0\x1b\x7f", "\\x0d\\x0a\\x09x\\x00\\x1b\\x7f", "\\r\\n\\tx\\u0000\\u001b\\u007f"),
             ("ä€😀".as_bytes(), "ä€😀", "ä€😀"),
-            (
-                "\u{9b}\u{2028}".as_bytes(),
-                "\\xc2\\x9b\\xe2\\x80\\xa8",
-                "\\u009b\\u2028",
-            ),
+            ("\u{9b}\u{2028}".as_bytes(), "\\xc2\\x9b\\xe2\\x80\\xa8", "\\u009b\\u2028"),
             (b"caf\xe9\xff", "caf\\xe9\\xff", "caf\\u00e9\\u00ff"),
             (b"\xe2\x82", "\\xe2\\x82", "\\u00e2\\u0082"),
         ] {

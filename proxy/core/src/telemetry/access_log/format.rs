@@ -83,22 +83,14 @@ impl Format {
                 Line::Text(pieces)
             }
             LogFormat::Json(members) => Line::Json(
-                members
-                    .iter()
-                    .enumerate()
-                    .map(|(index, (key, template))| this.member(index, key, template))
-                    .collect(),
+                members.iter().enumerate().map(|(index, (key, template))| this.member(index, key, template)).collect(),
             ),
         };
         this
     }
 
     fn member(&mut self, index: usize, key: &str, template: &Template) -> Member {
-        let mut text = if index == 0 {
-            b"{\"".to_vec()
-        } else {
-            b",\"".to_vec()
-        };
+        let mut text = if index == 0 { b"{\"".to_vec() } else { b",\"".to_vec() };
         escape::json(key.as_bytes(), &mut text);
         text.extend_from_slice(b"\":");
         let mut pieces = self.pieces(template, |text| {
@@ -164,18 +156,8 @@ impl Format {
     }
 
     /// Appends the line of a request that is over, with its newline.
-    pub(super) fn write(
-        &self,
-        record: &Record,
-        captured: &Captured,
-        duration: Duration,
-        out: &mut Vec<u8>,
-    ) {
-        let values = Values {
-            record,
-            captured,
-            duration,
-        };
+    pub(super) fn write(&self, record: &Record, captured: &Captured, duration: Duration, out: &mut Vec<u8>) {
+        let values = Values { record, captured, duration };
         match &self.line {
             Line::Text(pieces) => {
                 for piece in pieces {
@@ -209,9 +191,7 @@ impl<'a> Values<'a> {
     fn get(&self, piece: &'a Piece) -> Option<(Value<'a>, Option<usize>)> {
         let (value, limit) = match piece {
             Piece::Literal(text) => (Value::Bytes(text), None),
-            Piece::Fact(variable, limit) => {
-                (self.record.value(variable, || self.duration)?, *limit)
-            }
+            Piece::Fact(variable, limit) => (self.record.value(variable, || self.duration)?, *limit),
             Piece::Slot(slot, limit) => (Value::Bytes(self.captured.get(*slot)?), *limit),
             Piece::Grpc(slot, limit) => (grpc_status(self.captured.get(*slot)?)?, *limit),
         };

@@ -92,12 +92,7 @@ impl AccessLogHandle {
             .spawn(move || writer::run(&writers_end, sink))
             .map_err(AccessLogError::Thread)?;
         let format = Arc::new(Format::compile(&config.format));
-        Ok(Self {
-            logger: Logger {
-                format,
-                queue: Arc::new(Producer(queue)),
-            },
-        })
+        Ok(Self { logger: Logger { format, queue: Arc::new(Producer(queue)) } })
     }
 
     /// An end to write with, for [`ListenerTelemetry`](super::ListenerTelemetry).

@@ -108,11 +108,7 @@ impl Queue {
             .done
             .wait_timeout_while(state, within, |state| state.settled < target)
             .unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() {
-            Flushed::TimedOut
-        } else {
-            Flushed::All
-        }
+        if waited.timed_out() { Flushed::TimedOut } else { Flushed::All }
     }
 
     /// Waits for work and exchanges the empty `batch` for what is pending. For the writer thread alone.
@@ -122,17 +118,11 @@ impl Queue {
             *batch = Vec::new();
         }
         let idle = |state: &mut State| state.pending.is_empty() && !state.reopen && !state.closed;
-        let state = self
-            .work
-            .wait_while(self.lock(), idle)
-            .unwrap_or_else(PoisonError::into_inner);
-        let gathering = |state: &mut State| {
-            !state.hurry && !state.reopen && !state.closed && state.pending.len() < BATCH_BYTES
-        };
-        let (mut state, _) = self
-            .work
-            .wait_timeout_while(state, GATHER, gathering)
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = self.work.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let gathering =
+            |state: &mut State| !state.hurry && !state.reopen && !state.closed && state.pending.len() < BATCH_BYTES;
+        let (mut state, _) =
+            self.work.wait_timeout_while(state, GATHER, gathering).unwrap_or_else(PoisonError::into_inner);
         if state.closed && state.pending.is_empty() {
             return Task::End;
         }
@@ -140,10 +130,7 @@ impl Queue {
         state.writing = batch.len();
         state.hurry = false;
         let reopen = mem::take(&mut state.reopen);
-        Task::Write {
-            records: state.pushed - state.settled,
-            reopen,
-        }
+        Task::Write { records: state.pushed - state.settled, reopen }
     }
 
     /// The batch is dealt with, well or not.

@@ -34,21 +34,14 @@ impl Sink {
                 Ok(Self::new(fd.map_err(AccessLogError::Stdout)?.into(), None))
             }
             LogDestination::File(path) => {
-                let file = append(path).map_err(|source| AccessLogError::Open {
-                    path: path.clone(),
-                    source,
-                })?;
+                let file = append(path).map_err(|source| AccessLogError::Open { path: path.clone(), source })?;
                 Ok(Self::new(file, Some(path.clone())))
             }
         }
     }
 
     pub(super) fn new(file: File, path: Option<PathBuf>) -> Self {
-        Self {
-            file,
-            path,
-            torn: false,
-        }
+        Self { file, path, torn: false }
     }
 
     /// Opens the file anew; on failure the old one stays.
@@ -69,10 +62,7 @@ impl Sink {
             return (0, Err(error));
         }
         let (taken, outcome) = self.write_some(lines);
-        (
-            memchr::memchr_iter(b'\n', &lines[..taken]).count() as u64,
-            outcome,
-        )
+        (memchr::memchr_iter(b'\n', &lines[..taken]).count() as u64, outcome)
     }
 
     /// Writes all, or says how many bytes were written before the error.
@@ -104,9 +94,5 @@ impl Sink {
 
 /// Readable by the group at most: records name clients and paths.
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .open(path)
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }

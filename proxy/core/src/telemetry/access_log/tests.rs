@@ -68,14 +68,8 @@ fn json_object(line: &str) -> Vec<(String, String)> {
             let (value, tail) = string(tail);
             (format!("\"{value}\""), tail)
         } else {
-            let end = tail
-                .iter()
-                .position(|byte| b",}".contains(byte))
-                .expect("an end");
-            (
-                String::from_utf8(tail[..end].to_vec()).unwrap(),
-                &tail[end..],
-            )
+            let end = tail.iter().position(|byte| b",}".contains(byte)).expect("an end");
+            (String::from_utf8(tail[..end].to_vec()).unwrap(), &tail[end..])
         };
         members.push((key, value));
         rest = tail.strip_prefix(b",").unwrap_or(tail);
@@ -119,10 +113,7 @@ fn connection() -> Rc<ConnectionFacts> {
 }
 
 fn head(uri: &str, headers: &[(&'static str, &[u8])]) -> request::Parts {
-    let mut request = Request::builder()
-        .method("GET")
-        .uri(uri)
-        .version(Version::HTTP_11);
+    let mut request = Request::builder().method("GET").uri(uri).version(Version::HTTP_11);
     for (name, value) in headers {
         request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
     }
@@ -130,10 +121,7 @@ fn head(uri: &str, headers: &[(&'static str, &[u8])]) -> request::Parts {
 }
 
 /// A log whose lines stay in its queue, and a way to take them out.
-pub(in crate::telemetry) fn in_memory(
-    format: &LogFormat,
-    records: usize,
-) -> (Logger, impl Fn() -> String + use<>) {
+pub(in crate::telemetry) fn in_memory(format: &LogFormat, records: usize) -> (Logger, impl Fn() -> String + use<>) {
     let queue = Arc::new(Queue::new(records));
     let taken = queue.clone();
     let format = Arc::new(Format::compile(format));
@@ -146,13 +134,7 @@ pub(in crate::telemetry) fn in_memory(
         }
         String::from_utf8(batch).expect("the log is UTF-8")
     };
-    (
-        Logger {
-            format,
-            queue: Arc::new(Producer(queue)),
-        },
-        lines,
-    )
+    (Logger { format, queue: Arc::new(Producer(queue)) }, lines)
 }
 
 struct Folder(PathBuf);
@@ -161,8 +143,7 @@ impl Folder {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("pillion-log-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("pillion-log-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -175,11 +156,7 @@ impl Drop for Folder {
 }
 
 fn config(path: &Path, queue: usize) -> AccessLog {
-    AccessLog {
-        destination: LogDestination::File(path.into()),
-        format: text(vec![request(RequestField::Path)]),
-        queue,
-    }
+    AccessLog { destination: LogDestination::File(path.into()), format: text(vec![request(RequestField::Path)]), queue }
 }
 
 fn one(listener: &Arc<ListenerTelemetry>, path: &str) {
@@ -210,10 +187,7 @@ fn a_text_line_holds_what_the_stages_told() {
         literal(" \""),
         request(named("user-agent")),
         literal("\" "),
-        variable(Variable::RequestHeader(
-            named("x-absent"),
-            Some(RequestField::Authority),
-        )),
+        variable(Variable::RequestHeader(named("x-absent"), Some(RequestField::Authority))),
         literal(" "),
         variable(Variable::ResponseHeader(HeaderName::from_static("server"))),
         literal(" "),
@@ -244,22 +218,15 @@ fn a_text_line_holds_what_the_stages_told() {
     ]);
     let (log, lines) = in_memory(&format, 10);
     let listener = listener(Some(log));
-    let received = head(
-        "/a/b?q",
-        &[("host", b"example.com"), ("user-agent", b"curl \"7\"")],
-    );
+    let received = head("/a/b?q", &[("host", b"example.com"), ("user-agent", b"curl \"7\"")]);
     let mut record = Record::begin(&listener, &connection(), &received);
     record.set_client("198.51.100.9:0".parse().unwrap());
     record.set_cluster(&Arc::new(ClusterMetrics::register(&Name("api".into()))));
     record.set_upstream("10.0.0.7:80".parse().unwrap());
     record.attempt();
     record.attempt();
-    let mut sent = head(
-        "/b?q",
-        &[("host", b"example.com"), ("user-agent", b"curl \"8\"\x09")],
-    );
-    sent.headers
-        .append("user-agent", HeaderValue::from_static("more"));
+    let mut sent = head("/b?q", &[("host", b"example.com"), ("user-agent", b"curl \"8\"\x09")]);
+    sent.headers.append("user-agent", HeaderValue::from_static("more"));
     record.forwarded(&sent);
     let meter = record.meter();
     meter.received(5);
@@ -308,44 +275,22 @@ fn json_keeps_types_and_cannot_be_broken_out_of() {
         ("took", vec![variable(Variable::ResponseDuration)]),
         ("agent", vec![request(named("user-agent"))]),
         ("missing", vec![request(named("x-absent"))]),
-        (
-            "mixed \"key\"",
-            vec![
-                literal("\"a\" "),
-                variable(Variable::ResponseCode),
-                request(named("x-absent")),
-            ],
-        ),
+        ("mixed \"key\"", vec![literal("\"a\" "), variable(Variable::ResponseCode), request(named("x-absent"))]),
         ("empty", vec![]),
         ("short", vec![limited]),
         ("start", vec![variable(Variable::StartTime)]),
         ("host", vec![variable(Variable::Hostname)]),
     ];
-    let format = LogFormat::Json(
-        members
-            .into_iter()
-            .map(|(key, parts)| (key.to_owned(), Template(parts)))
-            .collect(),
-    );
+    let format = LogFormat::Json(members.into_iter().map(|(key, parts)| (key.to_owned(), Template(parts))).collect());
     let (log, lines) = in_memory(&format, 10);
-    let received = head(
-        "/abcdef",
-        &[("user-agent", b"\",\"status\":1,\"\\\xff\x09")],
-    );
+    let received = head("/abcdef", &[("user-agent", b"\",\"status\":1,\"\\\xff\x09")]);
     let mut record = Record::begin(&listener(Some(log)), &connection(), &received);
     record.response(StatusCode::OK, &head("/", &[("grpc-status", b"0")]).headers);
     record.trailers(&HeaderMap::new());
     record.finish();
     let line = lines();
     let members = json_object(line.strip_suffix('\n').unwrap());
-    let get = |key: &str| {
-        members
-            .iter()
-            .find(|(name, _)| name == key)
-            .unwrap()
-            .1
-            .as_str()
-    };
+    let get = |key: &str| members.iter().find(|(name, _)| name == key).unwrap().1.as_str();
     assert_eq!(members.len(), 10);
     assert_eq!(get("status"), "200");
     assert_eq!(get("grpc"), "0");
@@ -355,11 +300,7 @@ fn json_keeps_types_and_cannot_be_broken_out_of() {
     assert_eq!(get("mixed \"key\""), "\"\"a\" 200-\"");
     assert_eq!(get("empty"), "\"\"");
     assert_eq!(get("short"), "\"/abc\"");
-    assert!(
-        get("start").ends_with("Z\"") && get("start").len() == 26,
-        "{}",
-        get("start")
-    );
+    assert!(get("start").ends_with("Z\"") && get("start").len() == 26, "{}", get("start"));
     let (log, lines) = in_memory(&LogFormat::Json(Vec::new()), 10);
     one(&listener(Some(log)), "/");
     assert_eq!(lines(), "{}\n");
@@ -429,9 +370,7 @@ fn the_writer_writes_what_is_left_and_ends_with_the_last_logger() {
     metrics::with_local_recorder(&recorded, || {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let file = fs::File::from(std::os::fd::OwnedFd::from(writer));
-        let handle =
-            AccessLogHandle::start(&config(Path::new("-"), 100_000), Sink::new(file, None))
-                .unwrap();
+        let handle = AccessLogHandle::start(&config(Path::new("-"), 100_000), Sink::new(file, None)).unwrap();
         let telemetry = listener(Some(handle.logger()));
         drop(handle);
         let reading = thread::spawn(move || {
@@ -461,25 +400,18 @@ fn a_full_disk_and_a_closed_pipe_cost_records_only() {
         one(&telemetry, "/1");
         one(&telemetry, "/2");
         assert_eq!(handle.flush(SECOND), Flushed::All);
-        assert_eq!(
-            recorded.get("pillion_access_log_dropped_total{reason=write}"),
-            2.0
-        );
+        assert_eq!(recorded.get("pillion_access_log_dropped_total{reason=write}"), 2.0);
 
         let (reader, writer) = std::io::pipe().unwrap();
         let file = fs::File::from(std::os::fd::OwnedFd::from(writer));
-        let handle =
-            AccessLogHandle::start(&config(Path::new("-"), 100), Sink::new(file, None)).unwrap();
+        let handle = AccessLogHandle::start(&config(Path::new("-"), 100), Sink::new(file, None)).unwrap();
         let telemetry = listener(Some(handle.logger()));
         drop(reader);
         for path in ["/3", "/4"] {
             one(&telemetry, path);
             assert_eq!(handle.flush(SECOND), Flushed::All);
         }
-        assert_eq!(
-            recorded.get("pillion_access_log_dropped_total{reason=write}"),
-            4.0
-        );
+        assert_eq!(recorded.get("pillion_access_log_dropped_total{reason=write}"), 4.0);
         assert_eq!(recorded.get("pillion_access_log_written_total{}"), 0.0);
     });
 }
@@ -490,8 +422,7 @@ fn a_reader_that_stalls_bounds_the_flush_and_fills_the_queue() {
     metrics::with_local_recorder(&recorded, || {
         let (reader, writer) = std::io::pipe().unwrap();
         let file = fs::File::from(std::os::fd::OwnedFd::from(writer));
-        let handle =
-            AccessLogHandle::start(&config(Path::new("-"), 30_000), Sink::new(file, None)).unwrap();
+        let handle = AccessLogHandle::start(&config(Path::new("-"), 30_000), Sink::new(file, None)).unwrap();
         let telemetry = listener(Some(handle.logger()));
         for _ in 0..40_000 {
             one(&telemetry, "/a-path-long-enough-to-fill-a-pipe");
@@ -506,10 +437,5 @@ fn a_reader_that_stalls_bounds_the_flush_and_fills_the_queue() {
 #[test]
 fn a_file_that_cannot_be_opened_is_named() {
     let error = AccessLogHandle::open(&config(Path::new("/nonexistent/log"), 1)).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("access log /nonexistent/log: "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("access log /nonexistent/log: "), "{error}");
 }

@@ -14,11 +14,7 @@ pub(super) fn run(queue: &Queue, mut sink: Sink) {
             tracing::warn!(%error, "access log cannot be opened anew; the old file stays in use");
         }
         let (written, outcome) = sink.write(&batch);
-        let lost = if outcome.is_ok() {
-            0
-        } else {
-            records.saturating_sub(written)
-        };
+        let lost = if outcome.is_ok() { 0 } else { records.saturating_sub(written) };
         health = health.after(outcome);
         queue.metrics().written(records - lost);
         queue.metrics().write_failed(lost);

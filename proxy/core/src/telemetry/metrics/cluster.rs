@@ -38,10 +38,7 @@ impl ClusterMetrics {
     /// Prepares the handles of a cluster; nothing is registered yet.
     #[must_use]
     pub fn register(cluster: &Name) -> Self {
-        Self {
-            name: cluster.clone(),
-            handles: OnceLock::new(),
-        }
+        Self { name: cluster.clone(), handles: OnceLock::new() }
     }
 
     /// The cluster's name.
@@ -63,9 +60,7 @@ impl ClusterMetrics {
 
     /// Records how long a connection took to be established.
     pub fn connected(&self, duration: Duration) {
-        self.handles()
-            .connect_duration
-            .record(duration.as_secs_f64());
+        self.handles().connect_duration.record(duration.as_secs_f64());
     }
 
     /// Counts a connection that failed: `refused`, `timeout`, `dns`, …
@@ -105,15 +100,9 @@ impl ClusterMetrics {
         self.handles().requests_active.decrement(1.0);
     }
 
-    pub(in crate::telemetry) fn request_answered(
-        &self,
-        status: Option<StatusCode>,
-        duration: Duration,
-    ) {
+    pub(in crate::telemetry) fn request_answered(&self, status: Option<StatusCode>, duration: Duration) {
         let handles = self.handles();
-        handles
-            .requests
-            .increment(&handles.owner, name::UPSTREAM_REQUESTS, status);
+        handles.requests.increment(&handles.owner, name::UPSTREAM_REQUESTS, status);
         handles.duration.record(duration.as_secs_f64());
     }
 
@@ -152,10 +141,7 @@ mod tests {
             cluster.replay("unsent");
             assert!(recorded.series() > 0);
         });
-        assert_eq!(
-            recorded.get("pillion_retry_replays_total{cluster=api,reason=unsent}"),
-            1.0
-        );
+        assert_eq!(recorded.get("pillion_retry_replays_total{cluster=api,reason=unsent}"), 1.0);
         assert!(size_of::<ClusterMetrics>() <= 32);
     }
 
@@ -166,31 +152,16 @@ mod tests {
             let cluster = ClusterMetrics::register(&Name("api".into()));
             let again = ClusterMetrics::register(&Name("api".into()));
             let (one, two) = (cluster.pool_connection(), again.pool_connection());
-            assert_eq!(
-                recorded.get("pillion_pool_connections_active{cluster=api}"),
-                2.0
-            );
+            assert_eq!(recorded.get("pillion_pool_connections_active{cluster=api}"), 2.0);
             drop(one);
-            assert_eq!(
-                recorded.get("pillion_pool_connections_active{cluster=api}"),
-                1.0
-            );
+            assert_eq!(recorded.get("pillion_pool_connections_active{cluster=api}"), 1.0);
             drop(two);
             cluster.connect_failure("refused");
             cluster.connect_failure("timeout");
             again.connect_failure("timeout");
         });
-        assert_eq!(
-            recorded.get("pillion_pool_connections_active{cluster=api}"),
-            0.0
-        );
-        assert_eq!(
-            recorded.get("pillion_connect_failures_total{cluster=api,reason=refused}"),
-            1.0
-        );
-        assert_eq!(
-            recorded.get("pillion_connect_failures_total{cluster=api,reason=timeout}"),
-            2.0
-        );
+        assert_eq!(recorded.get("pillion_pool_connections_active{cluster=api}"), 0.0);
+        assert_eq!(recorded.get("pillion_connect_failures_total{cluster=api,reason=refused}"), 1.0);
+        assert_eq!(recorded.get("pillion_connect_failures_total{cluster=api,reason=timeout}"), 2.0);
     }
 }

@@ -23,12 +23,7 @@ impl Owner {
         with_recorder(|recorder| recorder.register_counter(&key, &METADATA))
     }
 
-    pub(super) fn counter_by(
-        &self,
-        name: &'static str,
-        label: &'static str,
-        value: &'static str,
-    ) -> Counter {
+    pub(super) fn counter_by(&self, name: &'static str, label: &'static str, value: &'static str) -> Counter {
         let key = self.key(name, Some(Label::from_static_parts(label, value)));
         with_recorder(|recorder| recorder.register_counter(&key, &METADATA))
     }
@@ -49,10 +44,7 @@ impl Owner {
             Self::Cluster(value) => Some(Label::new("cluster", value.clone())),
             Self::Process => None,
         };
-        Key::from_parts(
-            KeyName::from_const_str(name),
-            own.into_iter().chain(extra).collect::<Vec<_>>(),
-        )
+        Key::from_parts(KeyName::from_const_str(name), own.into_iter().chain(extra).collect::<Vec<_>>())
     }
 }
 
@@ -87,18 +79,11 @@ pub(super) struct ByClass([OnceLock<Counter>; CLASSES.len()]);
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 impl ByClass {
-    pub(super) fn increment(
-        &self,
-        owner: &Owner,
-        family: &'static str,
-        status: Option<StatusCode>,
-    ) {
+    pub(super) fn increment(&self, owner: &Owner, family: &'static str, status: Option<StatusCode>) {
         let class = status.map_or(0, |status| usize::from(status.as_u16() / 100));
         // A status above 599 (RFC 9110 §15: treat as 5xx) is an upstream's to choose.
         let class = class.min(CLASSES.len() - 1);
-        self.0[class]
-            .get_or_init(|| owner.counter_by(family, "class", CLASSES[class]))
-            .increment(1);
+        self.0[class].get_or_init(|| owner.counter_by(family, "class", CLASSES[class])).increment(1);
     }
 }
 
@@ -112,11 +97,7 @@ pub(super) struct ByReason {
 
 impl ByReason {
     pub(super) const fn new(family: &'static str, label: &'static str) -> Self {
-        Self {
-            family,
-            label,
-            handles: Mutex::new(Vec::new()),
-        }
+        Self { family, label, handles: Mutex::new(Vec::new()) }
     }
 
     pub(super) fn increment(&self, owner: &Owner, reason: &'static str) {

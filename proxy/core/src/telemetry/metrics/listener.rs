@@ -79,8 +79,7 @@ impl ListenerMetrics {
 
     /// Counts an answer that the proxy made itself; `None` for one that was asked for (a redirect, a direct response).
     pub fn answer(&self, flag: Option<ResponseFlag>) {
-        self.answers
-            .increment(&self.owner, flag.map_or("none", ResponseFlag::code));
+        self.answers.increment(&self.owner, flag.map_or("none", ResponseFlag::code));
     }
 
     pub(in crate::telemetry) fn request_begun(&self) {

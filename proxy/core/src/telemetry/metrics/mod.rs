@@ -45,8 +45,7 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const DNS_FAILURES: &str = "pillion_dns_failures_total";
     pub(in crate::telemetry) const RELOADS: &str = "pillion_config_reloads_total";
     pub(in crate::telemetry) const RELOAD_SUCCESS: &str = "pillion_config_last_reload_success";
-    pub(in crate::telemetry) const RELOAD_TIME: &str =
-        "pillion_config_last_reload_timestamp_seconds";
+    pub(in crate::telemetry) const RELOAD_TIME: &str = "pillion_config_last_reload_timestamp_seconds";
     pub(in crate::telemetry) const LOG_WRITTEN: &str = "pillion_access_log_written_total";
     pub(in crate::telemetry) const LOG_DROPPED: &str = "pillion_access_log_dropped_total";
 }
@@ -61,148 +60,44 @@ enum Kind {
 
 /// Every family of the data path, with its help text.
 const FAMILIES: &[(&str, Kind, &str)] = &[
-    (
-        name::ACCEPT_CONNECTIONS,
-        Kind::Counter,
-        "Downstream connections accepted.",
-    ),
-    (
-        name::ACCEPT_ACTIVE,
-        Kind::Gauge,
-        "Downstream connections open.",
-    ),
-    (
-        name::ACCEPT_REFUSED,
-        Kind::Counter,
-        "Downstream connections closed at once, by reason.",
-    ),
-    (
-        name::ACCEPT_ERRORS,
-        Kind::Counter,
-        "Failures of accept(2), by error.",
-    ),
-    (
-        name::DETECT_OUTCOMES,
-        Kind::Counter,
-        "What the first bytes of a connection turned out to be.",
-    ),
-    (
-        name::GUARD_REFUSALS,
-        Kind::Counter,
-        "Requests and connections refused for what they sent, by reason.",
-    ),
-    (
-        name::REQUESTS,
-        Kind::Counter,
-        "Requests ended, by class of the status sent; none: no status was sent.",
-    ),
+    (name::ACCEPT_CONNECTIONS, Kind::Counter, "Downstream connections accepted."),
+    (name::ACCEPT_ACTIVE, Kind::Gauge, "Downstream connections open."),
+    (name::ACCEPT_REFUSED, Kind::Counter, "Downstream connections closed at once, by reason."),
+    (name::ACCEPT_ERRORS, Kind::Counter, "Failures of accept(2), by error."),
+    (name::DETECT_OUTCOMES, Kind::Counter, "What the first bytes of a connection turned out to be."),
+    (name::GUARD_REFUSALS, Kind::Counter, "Requests and connections refused for what they sent, by reason."),
+    (name::REQUESTS, Kind::Counter, "Requests ended, by class of the status sent; none: no status was sent."),
     (name::REQUESTS_ACTIVE, Kind::Gauge, "Requests in flight."),
-    (
-        name::DURATION,
-        Kind::Histogram,
-        "Seconds from a request's head to its response's end.",
-    ),
-    (
-        name::REQUEST_BYTES,
-        Kind::Counter,
-        "Bytes of request bodies, counted when the request ends.",
-    ),
-    (
-        name::RESPONSE_BYTES,
-        Kind::Counter,
-        "Bytes of response bodies, counted when the request ends.",
-    ),
-    (
-        name::ANSWERS,
-        Kind::Counter,
-        "Responses made by the proxy itself, by response flag.",
-    ),
+    (name::DURATION, Kind::Histogram, "Seconds from a request's head to its response's end."),
+    (name::REQUEST_BYTES, Kind::Counter, "Bytes of request bodies, counted when the request ends."),
+    (name::RESPONSE_BYTES, Kind::Counter, "Bytes of response bodies, counted when the request ends."),
+    (name::ANSWERS, Kind::Counter, "Responses made by the proxy itself, by response flag."),
     (
         name::UPSTREAM_REQUESTS,
         Kind::Counter,
         "Requests sent to the cluster and ended, by class of its answer; none: no answer.",
     ),
-    (
-        name::UPSTREAM_ACTIVE,
-        Kind::Gauge,
-        "Requests in flight that the cluster was chosen for.",
-    ),
+    (name::UPSTREAM_ACTIVE, Kind::Gauge, "Requests in flight that the cluster was chosen for."),
     (
         name::UPSTREAM_DURATION,
         Kind::Histogram,
         "Seconds from a request's head to its response's end, for requests sent to the cluster.",
     ),
-    (
-        name::UPSTREAM_RESETS,
-        Kind::Counter,
-        "Requests to the cluster cut off before their response ended, by reason.",
-    ),
-    (
-        name::CONNECT_ATTEMPTS,
-        Kind::Counter,
-        "Connections to the cluster begun.",
-    ),
-    (
-        name::CONNECT_FAILURES,
-        Kind::Counter,
-        "Connections to the cluster that failed, by reason.",
-    ),
-    (
-        name::CONNECT_DURATION,
-        Kind::Histogram,
-        "Seconds to establish a connection to the cluster.",
-    ),
-    (
-        name::POOL_ACTIVE,
-        Kind::Gauge,
-        "Connections to the cluster that are open, resting ones included.",
-    ),
-    (
-        name::POOL_IDLE,
-        Kind::Gauge,
-        "Connections to the cluster that rest.",
-    ),
-    (
-        name::REPLAYS,
-        Kind::Counter,
-        "Requests sent again on another connection, by why that was allowed.",
-    ),
-    (
-        name::OVERFLOW,
-        Kind::Counter,
-        "Requests refused at a limit of the cluster, by limit.",
-    ),
+    (name::UPSTREAM_RESETS, Kind::Counter, "Requests to the cluster cut off before their response ended, by reason."),
+    (name::CONNECT_ATTEMPTS, Kind::Counter, "Connections to the cluster begun."),
+    (name::CONNECT_FAILURES, Kind::Counter, "Connections to the cluster that failed, by reason."),
+    (name::CONNECT_DURATION, Kind::Histogram, "Seconds to establish a connection to the cluster."),
+    (name::POOL_ACTIVE, Kind::Gauge, "Connections to the cluster that are open, resting ones included."),
+    (name::POOL_IDLE, Kind::Gauge, "Connections to the cluster that rest."),
+    (name::REPLAYS, Kind::Counter, "Requests sent again on another connection, by why that was allowed."),
+    (name::OVERFLOW, Kind::Counter, "Requests refused at a limit of the cluster, by limit."),
     (name::DNS_LOOKUPS, Kind::Counter, "Names looked up."),
-    (
-        name::DNS_FAILURES,
-        Kind::Counter,
-        "Look-ups without an answer, by reason.",
-    ),
-    (
-        name::RELOADS,
-        Kind::Counter,
-        "Configurations read after the first, by outcome.",
-    ),
-    (
-        name::RELOAD_SUCCESS,
-        Kind::Gauge,
-        "Whether the last configuration read is in force (1) or was rejected (0).",
-    ),
-    (
-        name::RELOAD_TIME,
-        Kind::Gauge,
-        "Unix time at which a configuration last came into force.",
-    ),
-    (
-        name::LOG_WRITTEN,
-        Kind::Counter,
-        "Access-log records written.",
-    ),
-    (
-        name::LOG_DROPPED,
-        Kind::Counter,
-        "Access-log records lost, by reason.",
-    ),
+    (name::DNS_FAILURES, Kind::Counter, "Look-ups without an answer, by reason."),
+    (name::RELOADS, Kind::Counter, "Configurations read after the first, by outcome."),
+    (name::RELOAD_SUCCESS, Kind::Gauge, "Whether the last configuration read is in force (1) or was rejected (0)."),
+    (name::RELOAD_TIME, Kind::Gauge, "Unix time at which a configuration last came into force."),
+    (name::LOG_WRITTEN, Kind::Counter, "Access-log records written."),
+    (name::LOG_DROPPED, Kind::Counter, "Access-log records lost, by reason."),
 ];
 
 /// Gives the recorder in force the kind and help text of every family. Called once, after it is installed.
@@ -230,16 +125,9 @@ mod tests {
         for (name, kind, help) in FAMILIES {
             assert!(seen.insert(name));
             assert!(name.starts_with("pillion_"));
-            assert!(
-                name.bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
-                "{name}"
-            );
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
             assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
-            assert!(
-                *kind != Kind::Histogram || name.ends_with("_seconds"),
-                "{name}"
-            );
+            assert!(*kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
             assert!(help.ends_with('.') && !help.contains('\n'), "{name}");
         }
     }

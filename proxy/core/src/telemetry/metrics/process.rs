@@ -84,9 +84,7 @@ impl ConfigMetrics {
 }
 
 fn unix(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Handles to the series of the access log.
@@ -134,29 +132,14 @@ mod tests {
         let recorded = Recorded::default();
         metrics::with_local_recorder(&recorded, || {
             let config = ConfigMetrics::register(UNIX_EPOCH + Duration::from_secs(10));
-            config.reload(
-                ReloadOutcome::Rejected,
-                UNIX_EPOCH + Duration::from_secs(20),
-            );
+            config.reload(ReloadOutcome::Rejected, UNIX_EPOCH + Duration::from_secs(20));
             assert_eq!(recorded.get("pillion_config_last_reload_success{}"), 0.0);
-            assert_eq!(
-                recorded.get("pillion_config_last_reload_timestamp_seconds{}"),
-                10.0
-            );
+            assert_eq!(recorded.get("pillion_config_last_reload_timestamp_seconds{}"), 10.0);
             config.reload(ReloadOutcome::Applied, UNIX_EPOCH + Duration::from_secs(30));
             assert_eq!(recorded.get("pillion_config_last_reload_success{}"), 1.0);
-            assert_eq!(
-                recorded.get("pillion_config_last_reload_timestamp_seconds{}"),
-                30.0
-            );
+            assert_eq!(recorded.get("pillion_config_last_reload_timestamp_seconds{}"), 30.0);
         });
-        assert_eq!(
-            recorded.get("pillion_config_reloads_total{outcome=rejected}"),
-            1.0
-        );
-        assert_eq!(
-            recorded.get("pillion_config_reloads_total{outcome=applied}"),
-            1.0
-        );
+        assert_eq!(recorded.get("pillion_config_reloads_total{outcome=rejected}"), 1.0);
+        assert_eq!(recorded.get("pillion_config_reloads_total{outcome=applied}"), 1.0);
     }
 }

@@ -9,8 +9,7 @@ use crate::telemetry::{
 use http::Request;
 use pillion_config::{
     model::{
-        Action, DirectResponse, HostRewrite, LogFormat, Name, PathMatch, PathRewrite, Rewrite,
-        RouteMatch, Scheme,
+        Action, DirectResponse, HostRewrite, LogFormat, Name, PathMatch, PathRewrite, Rewrite, RouteMatch, Scheme,
     },
     template::{Part, RequestField, Template},
 };
@@ -51,10 +50,7 @@ fn route() -> Arc<Route> {
             body: Vec::new(),
             content_type: http::HeaderValue::from_static("text/plain"),
         }),
-        rewrite: Rewrite {
-            path: PathRewrite::Keep,
-            host: HostRewrite::Keep,
-        },
+        rewrite: Rewrite { path: PathRewrite::Keep, host: HostRewrite::Keep },
         request_headers: Vec::new(),
         response_headers: Vec::new(),
         timeout: None,
@@ -86,12 +82,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         Just(Operation::Trailers),
         Just(Operation::Route),
         Just(Operation::Flag),
-        prop_oneof![
-            Just(Blame::Downstream),
-            Just(Blame::Upstream),
-            Just(Blame::Proxy)
-        ]
-        .prop_map(Operation::Blame),
+        prop_oneof![Just(Blame::Downstream), Just(Blame::Upstream), Just(Blame::Proxy)].prop_map(Operation::Blame),
         any::<u16>().prop_map(Operation::Received),
         any::<u16>().prop_map(Operation::Sent),
     ]
@@ -226,13 +217,7 @@ fn a_record_stays_small() {
 fn headers_are_rendered_from_what_is_at_hand() {
     use crate::telemetry::Facts;
     let record = begin(&listener());
-    let head = Request::builder()
-        .uri("/now")
-        .header("x-a", "b")
-        .body(())
-        .unwrap()
-        .into_parts()
-        .0;
+    let head = Request::builder().uri("/now").header("x-a", "b").body(()).unwrap().into_parts().0;
     let route = route();
     let mut facts = Facts {
         record: &record,
@@ -242,10 +227,7 @@ fn headers_are_rendered_from_what_is_at_hand() {
         response: None,
     };
     let value = |facts: &Facts<'_>, variables: Vec<Variable>| {
-        let parts = variables
-            .into_iter()
-            .map(|variable| Part::Variable(variable, None))
-            .collect();
+        let parts = variables.into_iter().map(|variable| Part::Variable(variable, None)).collect();
         facts.header_value(&Template(parts), &mut Vec::new())
     };
     let request = |field| Variable::RequestHeader(field, None);
@@ -255,19 +237,12 @@ fn headers_are_rendered_from_what_is_at_hand() {
         (request(RequestField::OriginalPath), "/then"),
         (request(x_a()), "b"),
         (request(RequestField::Scheme), "http"),
-        (
-            Variable::RequestHeader(RequestField::Authority, Some(x_a())),
-            "b",
-        ),
+        (Variable::RequestHeader(RequestField::Authority, Some(x_a())), "b"),
         (Variable::RouteName, "web/0"),
         (Variable::DownstreamRemoteAddressWithoutPort, "192.0.2.1"),
         (Variable::Protocol, "HTTP/1.1"),
     ] {
-        assert_eq!(
-            value(&facts, vec![variable.clone()]).unwrap(),
-            expected,
-            "{variable:?}"
-        );
+        assert_eq!(value(&facts, vec![variable.clone()]).unwrap(), expected, "{variable:?}");
     }
     let status = || Variable::ResponseHeader(http::HeaderName::from_static("x-a"));
     assert_eq!(value(&facts, vec![status()]), None);

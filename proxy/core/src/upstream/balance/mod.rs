@@ -123,10 +123,7 @@ fn lighter(one: (usize, usize, u64), other: (usize, usize, u64)) -> usize {
 }
 
 fn next_good(start: usize, len: usize, standing: impl Fn(usize) -> Standing) -> usize {
-    (0..len)
-        .map(|step| (start + step) % len)
-        .find(|index| standing(*index) == Standing::Good)
-        .unwrap_or(start)
+    (0..len).map(|step| (start + step) % len).find(|index| standing(*index) == Standing::Good).unwrap_or(start)
 }
 
 #[cfg(test)]

@@ -3,7 +3,13 @@
 //! Beside the path. A peer that stays silent while requests wait is asked by PING (RFC 9113 §6.7); one that does not
 //! answer is dead and its streams fail. Nothing is asked of a connection without requests, and it holds no timer.
 
-use crate::upstream::{RequestBody, circuit_wait::Waiting, cluster::Permit, line::{Line, Watch}, pool::Host};
+use crate::upstream::{
+    RequestBody,
+    circuit_wait::Waiting,
+    cluster::Permit,
+    line::{Line, Watch},
+    pool::Host,
+};
 use bytes::Bytes;
 use h2::{Ping, PingPong, client::Connection};
 use std::{

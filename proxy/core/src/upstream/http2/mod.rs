@@ -161,7 +161,8 @@ pub(super) async fn request<B: RequestBody>(
     let Some(head) = head::to_http2(request.method(), request.uri(), headers, options.upgrade) else {
         return Err(fail(RequestError::Unwritable.into(), Delivery::Unsent, Some(request)));
     };
-    let bodiless = request.body().is_end_stream() && options.upgrade.is_none() && head.method() != http::Method::CONNECT;
+    let bodiless =
+        request.body().is_end_stream() && options.upgrade.is_none() && head.method() != http::Method::CONNECT;
     let sent = slot.connection.sender.borrow_mut().send_request(head, bodiless);
     let (response, stream) = match sent {
         Ok(sent) => sent,

@@ -146,12 +146,7 @@ impl FrameGuard {
     /// # Errors
     ///
     /// The first rule broken. The guard must not be fed any more after that.
-    pub fn feed(
-        &mut self,
-        bytes: &[u8],
-        credit: &mut u32,
-        clock: impl Fn() -> u32 + Copy,
-    ) -> Result<(), Stopped> {
+    pub fn feed(&mut self, bytes: &[u8], credit: &mut u32, clock: impl Fn() -> u32 + Copy) -> Result<(), Stopped> {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
@@ -410,7 +405,11 @@ fn begins_with_pseudo(field: &[u8]) -> bool {
         (1..=14, _, _) => true,
         // A literal name: length and, if Huffman-coded, the seven bits of ':' (RFC 7541 appendix B).
         (0, Some(length), Some(name)) if literal => {
-            if length & 0x80 == 0 { *name == b':' } else { name >> 1 == 0b101_1100 }
+            if length & 0x80 == 0 {
+                *name == b':'
+            } else {
+                name >> 1 == 0b101_1100
+            }
         }
         _ => false,
     }

@@ -16,26 +16,13 @@ pub(super) struct Claim {
 
 /// The claims of a head, the farthest hop's first, over all lines of the field.
 pub(super) fn claims(headers: &HeaderMap, by_forwarded: bool) -> impl Iterator<Item = Claim> {
-    let name = if by_forwarded {
-        header::FORWARDED
-    } else {
-        HeaderName::from_static("x-forwarded-for")
-    };
+    let name = if by_forwarded { header::FORWARDED } else { HeaderName::from_static("x-forwarded-for") };
     headers
         .get_all(name)
         .into_iter()
         .flat_map(|value| Parts::new(value.as_bytes(), b','))
         .filter(|text| !text.is_empty())
-        .map(move |text| {
-            if by_forwarded {
-                element(text)
-            } else {
-                Claim {
-                    address: address(text),
-                    scheme: None,
-                }
-            }
-        })
+        .map(move |text| if by_forwarded { element(text) } else { Claim { address: address(text), scheme: None } })
 }
 
 /// The scheme that the nearest hop wrote into `X-Forwarded-Proto`.
@@ -47,10 +34,7 @@ pub(super) fn last_proto(headers: &HeaderMap) -> Option<Scheme> {
 
 /// One element of `Forwarded` (RFC 7239 §4).
 fn element(text: &[u8]) -> Claim {
-    let mut claim = Claim {
-        address: None,
-        scheme: None,
-    };
+    let mut claim = Claim { address: None, scheme: None };
     for pair in Parts::new(text, b';') {
         let Some(equals) = pair.iter().position(|&byte| byte == b'=') else {
             continue;
@@ -91,10 +75,7 @@ fn scheme(text: &[u8]) -> Option<Scheme> {
 
 /// The inside of a quoted string. Escapes are not resolved: no address or scheme has one.
 fn unquoted(value: &[u8]) -> &[u8] {
-    value
-        .strip_prefix(b"\"")
-        .and_then(|value| value.strip_suffix(b"\""))
-        .unwrap_or(value)
+    value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 /// The parts of a text between separators outside of quotes, trimmed.
@@ -105,10 +86,7 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn new(text: &'a [u8], separator: u8) -> Self {
-        Self {
-            rest: Some(text),
-            separator,
-        }
+        Self { rest: Some(text), separator }
     }
 }
 
@@ -165,16 +143,8 @@ mod tests {
     #[test]
     fn elements_as_hops_write_them() {
         for (text, expected, proto) in [
-            (
-                "for=192.0.2.60;proto=http;by=203.0.113.43",
-                ip("192.0.2.60"),
-                Some(Scheme::Http),
-            ),
-            (
-                "For=\"[2001:db8:cafe::17]:4711\"; Proto=HTTPS",
-                ip("2001:db8:cafe::17"),
-                Some(Scheme::Https),
-            ),
+            ("for=192.0.2.60;proto=http;by=203.0.113.43", ip("192.0.2.60"), Some(Scheme::Http)),
+            ("For=\"[2001:db8:cafe::17]:4711\"; Proto=HTTPS", ip("2001:db8:cafe::17"), Some(Scheme::Https)),
             ("for=unknown", None, None),
             ("proto=\"https\"", None, Some(Scheme::Https)),
             ("host=\"a;for=1.2.3.4\"", None, None),

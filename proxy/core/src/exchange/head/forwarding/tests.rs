@@ -2,10 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn model() -> Forwarding {
-    let network = |address: &str, prefix| Cidr {
-        address: address.parse().expect("an address"),
-        prefix,
-    };
+    let network = |address: &str, prefix| Cidr { address: address.parse().expect("an address"), prefix };
     Forwarding {
         x_forwarded: ForwardingMode::Append,
         forwarded: ForwardingMode::Off,
@@ -35,16 +32,8 @@ fn told(model: &Forwarding, peer: &str, fields: &[(&str, &str)]) -> (HeaderMap, 
     let mut headers = headers(fields);
     let survey = Survey::of(&headers);
     let host = HeaderValue::from_static("a.example:81");
-    let client = rules
-        .request(
-            &mut headers,
-            survey,
-            &peer,
-            Version::HTTP_11,
-            Some(&host),
-            || u128::MAX,
-        )
-        .expect("a head");
+    let client =
+        rules.request(&mut headers, survey, &peer, Version::HTTP_11, Some(&host), || u128::MAX).expect("a head");
     (headers, client)
 }
 
@@ -70,19 +59,10 @@ fn a_stranger_is_not_believed() {
     ]);
     assert_eq!(seen, expected);
     assert_eq!(client.address.to_string(), "192.0.2.7");
-    assert_eq!(
-        (client.scheme, client.trust),
-        (Scheme::Http, Trust::Replaced)
-    );
+    assert_eq!((client.scheme, client.trust), (Scheme::Http, Trust::Replaced));
 
-    let off = Forwarding {
-        x_forwarded: ForwardingMode::Off,
-        ..model()
-    };
-    assert_eq!(
-        told(&off, "192.0.2.7", &lies).0,
-        headers(&[("accept", "*/*")])
-    );
+    let off = Forwarding { x_forwarded: ForwardingMode::Off, ..model() };
+    assert_eq!(told(&off, "192.0.2.7", &lies).0, headers(&[("accept", "*/*")]));
 }
 
 #[test]
@@ -106,10 +86,7 @@ fn a_trusted_peer_is_believed_and_appended_to() {
     ]);
     assert_eq!(seen, expected);
     assert_eq!(client.address.to_string(), "192.0.2.7");
-    assert_eq!(
-        (client.scheme, client.trust),
-        (Scheme::Https, Trust::Believed)
-    );
+    assert_eq!((client.scheme, client.trust), (Scheme::Https, Trust::Believed));
 }
 
 #[test]
@@ -124,10 +101,7 @@ fn the_client_behind_trusted_networks() {
         (Some(", ,"), "10.0.0.9"),
         (Some("[2001:db9::7]:80, 10.0.0.3:5"), "2001:db9::7"),
     ] {
-        let fields: Vec<_> = forwarded_for
-            .iter()
-            .map(|&value| ("x-forwarded-for", value))
-            .collect();
+        let fields: Vec<_> = forwarded_for.iter().map(|&value| ("x-forwarded-for", value)).collect();
         let (_, client) = told(&model(), "10.0.0.9", &fields);
         assert_eq!(client.address.to_string(), expected, "{forwarded_for:?}");
         assert_eq!(client.trust, Trust::Believed);
@@ -137,64 +111,28 @@ fn the_client_behind_trusted_networks() {
 #[test]
 fn the_client_behind_so_many_proxies() {
     for (hops, forwarded_for, expected, seen) in [
-        (
-            1,
-            "6.6.6.6, 192.0.2.7",
-            "192.0.2.7",
-            "6.6.6.6, 192.0.2.7, 203.0.113.1",
-        ),
-        (
-            2,
-            "6.6.6.6, 192.0.2.7, 198.51.100.1",
-            "192.0.2.7",
-            "6.6.6.6, 192.0.2.7, 198.51.100.1, 203.0.113.1",
-        ),
+        (1, "6.6.6.6, 192.0.2.7", "192.0.2.7", "6.6.6.6, 192.0.2.7, 203.0.113.1"),
+        (2, "6.6.6.6, 192.0.2.7, 198.51.100.1", "192.0.2.7", "6.6.6.6, 192.0.2.7, 198.51.100.1, 203.0.113.1"),
         (2, "192.0.2.7", "203.0.113.1", "203.0.113.1"),
         (1, "rubbish", "203.0.113.1", "203.0.113.1"),
         (1, "", "203.0.113.1", "203.0.113.1"),
         (0, "192.0.2.7", "203.0.113.1", "203.0.113.1"),
         (255, "192.0.2.7", "203.0.113.1", "203.0.113.1"),
     ] {
-        let model = Forwarding {
-            trusted_hops: hops,
-            ..model()
-        };
+        let model = Forwarding { trusted_hops: hops, ..model() };
         let (headers, client) = told(&model, "203.0.113.1", &[("x-forwarded-for", forwarded_for)]);
-        assert_eq!(
-            client.address.to_string(),
-            expected,
-            "{hops} {forwarded_for}"
-        );
+        assert_eq!(client.address.to_string(), expected, "{hops} {forwarded_for}");
         assert_eq!(headers["x-forwarded-for"], seen, "{hops} {forwarded_for}");
     }
 }
 
 #[test]
 fn forwarded() {
-    let model = Forwarding {
-        x_forwarded: ForwardingMode::Off,
-        forwarded: ForwardingMode::Append,
-        ..model()
-    };
+    let model = Forwarding { x_forwarded: ForwardingMode::Off, forwarded: ForwardingMode::Append, ..model() };
     for (peer, sent, expected, client) in [
-        (
-            "192.0.2.7",
-            Some("for=1.1.1.1"),
-            "for=192.0.2.7;host=\"a.example:81\";proto=http",
-            "192.0.2.7",
-        ),
-        (
-            "2001:db9::1",
-            None,
-            "for=\"[2001:db9::1]\";host=\"a.example:81\";proto=http",
-            "2001:db9::1",
-        ),
-        (
-            "::ffff:192.0.2.7",
-            None,
-            "for=192.0.2.7;host=\"a.example:81\";proto=http",
-            "192.0.2.7",
-        ),
+        ("192.0.2.7", Some("for=1.1.1.1"), "for=192.0.2.7;host=\"a.example:81\";proto=http", "192.0.2.7"),
+        ("2001:db9::1", None, "for=\"[2001:db9::1]\";host=\"a.example:81\";proto=http", "2001:db9::1"),
+        ("::ffff:192.0.2.7", None, "for=192.0.2.7;host=\"a.example:81\";proto=http", "192.0.2.7"),
         (
             "10.0.0.9",
             Some("for=\"[2001:db9::1]:7\";proto=https"),
@@ -209,25 +147,17 @@ fn forwarded() {
         assert_eq!(found.address.to_string(), client, "{peer}");
         let https = sent.is_some_and(|sent| sent.contains("https"));
         assert_eq!(found.scheme == Scheme::Https, https, "{peer}");
-        assert_eq!(
-            headers.contains_key("x-forwarded-for"),
-            found.trust == Trust::Believed
-        );
+        assert_eq!(headers.contains_key("x-forwarded-for"), found.trust == Trust::Believed);
     }
 }
 
 #[test]
 fn request_identifiers() {
     let made = "ffffffff-ffff-4fff-bfff-ffffffffffff";
-    let generate = Forwarding {
-        request_id: RequestId::Generate,
-        ..model()
-    };
+    let generate = Forwarding { request_id: RequestId::Generate, ..model() };
     let id = |model: &Forwarding, peer: &str, fields: &[(&str, &str)]| {
         let headers = told(model, peer, fields).0;
-        headers
-            .get("x-request-id")
-            .map(|id| id.to_str().expect("text").to_owned())
+        headers.get("x-request-id").map(|id| id.to_str().expect("text").to_owned())
     };
     let own = [("x-request-id", "own")];
     assert_eq!(id(&generate, "192.0.2.7", &[]).as_deref(), Some(made));
@@ -237,34 +167,17 @@ fn request_identifiers() {
     assert_eq!(id(&model(), "192.0.2.7", &own).as_deref(), Some("own"));
     assert_eq!(id(&model(), "192.0.2.7", &[]), None);
     assert_eq!(uuid(0), "00000000-0000-4000-8000-000000000000");
-    assert_eq!(
-        uuid(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef),
-        "01234567-89ab-4def-8123-456789abcdef"
-    );
+    assert_eq!(uuid(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef), "01234567-89ab-4def-8123-456789abcdef");
 }
 
 #[test]
 fn via_is_appended() {
-    let model = Forwarding {
-        via: Some("pillion".into()),
-        ..model()
-    };
+    let model = Forwarding { via: Some("pillion".into()), ..model() };
     let rules = ForwardingRules::compile(&model);
     let mut answer = headers(&[("via", "1.0 fred")]);
-    rules
-        .response(&mut answer, Version::HTTP_2)
-        .expect("a response");
-    rules
-        .response(&mut answer, Version::HTTP_11)
-        .expect("a response");
-    assert_eq!(
-        answer,
-        headers(&[
-            ("via", "1.0 fred"),
-            ("via", "2.0 pillion"),
-            ("via", "1.1 pillion")
-        ])
-    );
+    rules.response(&mut answer, Version::HTTP_2).expect("a response");
+    rules.response(&mut answer, Version::HTTP_11).expect("a response");
+    assert_eq!(answer, headers(&[("via", "1.0 fred"), ("via", "2.0 pillion"), ("via", "1.1 pillion")]));
     assert_eq!(told(&model, "192.0.2.7", &[]).0["via"], "1.1 pillion");
 }
 
@@ -283,16 +196,9 @@ fn networks() {
         ("::ffff:10.0.0.0", 104, "10.1.1.1", true),
         ("::ffff:10.0.0.0", 104, "11.1.1.1", false),
     ] {
-        let cidr = Cidr {
-            address: network.parse().expect("an address"),
-            prefix,
-        };
+        let cidr = Cidr { address: network.parse().expect("an address"), prefix };
         let address = address.parse().expect("an address");
-        assert_eq!(
-            contains(&cidr, address),
-            expected,
-            "{network}/{prefix} {address}"
-        );
+        assert_eq!(contains(&cidr, address), expected, "{network}/{prefix} {address}");
     }
 }
 

@@ -24,98 +24,34 @@ fn stripped(fields: &[(&str, &str)], upgrade: UpgradeField) -> Result<HeaderMap,
 fn what_goes_and_what_stays() {
     use UpgradeField::{Keep, Strip};
     for (fields, upgrade, expected) in [
+        (&[("host", "a"), ("accept", "x")][..], Strip, &[("host", "a"), ("accept", "x")][..]),
+        (&[("connection", "keep-alive"), ("keep-alive", "timeout=5"), ("a", "1")], Strip, &[("a", "1")]),
         (
-            &[("host", "a"), ("accept", "x")][..],
-            Strip,
-            &[("host", "a"), ("accept", "x")][..],
-        ),
-        (
-            &[
-                ("connection", "keep-alive"),
-                ("keep-alive", "timeout=5"),
-                ("a", "1"),
-            ],
+            &[("connection", "X-Hop, close"), ("connection", "y-hop"), ("x-hop", "1"), ("y-hop", "2"), ("a", "1")],
             Strip,
             &[("a", "1")],
         ),
-        (
-            &[
-                ("connection", "X-Hop, close"),
-                ("connection", "y-hop"),
-                ("x-hop", "1"),
-                ("y-hop", "2"),
-                ("a", "1"),
-            ],
-            Strip,
-            &[("a", "1")],
-        ),
-        (
-            &[
-                ("proxy-connection", "close"),
-                ("http2-settings", "AAM"),
-                ("transfer-encoding", "chunked"),
-            ],
-            Strip,
-            &[],
-        ),
-        (
-            &[
-                ("proxy-authorization", "Basic x"),
-                ("authorization", "Basic y"),
-            ],
-            Strip,
-            &[("authorization", "Basic y")],
-        ),
-        (
-            &[("te", "gzip, trailers;q=0.5"), ("connection", "te")],
-            Strip,
-            &[("te", "trailers")],
-        ),
+        (&[("proxy-connection", "close"), ("http2-settings", "AAM"), ("transfer-encoding", "chunked")], Strip, &[]),
+        (&[("proxy-authorization", "Basic x"), ("authorization", "Basic y")], Strip, &[("authorization", "Basic y")]),
+        (&[("te", "gzip, trailers;q=0.5"), ("connection", "te")], Strip, &[("te", "trailers")]),
         (&[("te", "gzip")], Strip, &[]),
         (&[("te", "")], Strip, &[]),
-        (
-            &[("trailer", "x-sum"), ("connection", "trailer")],
-            Strip,
-            &[("trailer", "x-sum")],
-        ),
-        (
-            &[("upgrade", "websocket"), ("connection", "Upgrade")],
-            Strip,
-            &[],
-        ),
+        (&[("trailer", "x-sum"), ("connection", "trailer")], Strip, &[("trailer", "x-sum")]),
+        (&[("upgrade", "websocket"), ("connection", "Upgrade")], Strip, &[]),
         (
             &[("upgrade", "websocket"), ("connection", "Upgrade")],
             Keep,
             &[("upgrade", "websocket"), ("connection", "upgrade")],
         ),
+        (&[("upgrade", "h2c"), ("connection", "upgrade, http2-settings"), ("http2-settings", "x")], Keep, &[]),
         (
-            &[
-                ("upgrade", "h2c"),
-                ("connection", "upgrade, http2-settings"),
-                ("http2-settings", "x"),
-            ],
-            Keep,
-            &[],
-        ),
-        (
-            &[
-                ("upgrade", "h2c, websocket, x/1"),
-                ("connection", "upgrade"),
-            ],
+            &[("upgrade", "h2c, websocket, x/1"), ("connection", "upgrade")],
             Keep,
             &[("upgrade", "websocket, x/1"), ("connection", "upgrade")],
         ),
-        (
-            &[("connection", ",, ,\u{fc}, not a token, "), ("a", "1")],
-            Strip,
-            &[("a", "1")],
-        ),
+        (&[("connection", ",, ,\u{fc}, not a token, "), ("a", "1")], Strip, &[("a", "1")]),
     ] {
-        assert_eq!(
-            stripped(fields, upgrade),
-            Ok(headers(expected)),
-            "{fields:?}"
-        );
+        assert_eq!(stripped(fields, upgrade), Ok(headers(expected)), "{fields:?}");
     }
 }
 
@@ -149,33 +85,16 @@ fn connection_takes_nothing_away_that_the_next_server_must_see() {
 #[test]
 fn the_protocol_asked_for() {
     for (fields, expected) in [
-        (
-            &[
-                ("upgrade", "websocket"),
-                ("connection", "keep-alive, Upgrade"),
-            ][..],
-            Some("websocket"),
-        ),
+        (&[("upgrade", "websocket"), ("connection", "keep-alive, Upgrade")][..], Some("websocket")),
         (&[("upgrade", "websocket")], None),
         (&[("upgrade", "h2c"), ("connection", "upgrade")], None),
         (&[("upgrade", "a, b"), ("connection", "upgrade")], None),
-        (
-            &[
-                ("upgrade", "a"),
-                ("upgrade", "b"),
-                ("connection", "upgrade"),
-            ],
-            None,
-        ),
+        (&[("upgrade", "a"), ("upgrade", "b"), ("connection", "upgrade")], None),
         (&[("connection", "upgrade")], None),
         (&[], None),
     ] {
         let headers = headers(fields);
-        assert_eq!(
-            upgrade(&headers, Survey::of(&headers)),
-            expected,
-            "{fields:?}"
-        );
+        assert_eq!(upgrade(&headers, Survey::of(&headers)), expected, "{fields:?}");
     }
 }
 
@@ -271,8 +190,6 @@ fn cost_of_a_common_head() {
             }
         });
         let nothing = time(&|_| {});
-        println!(
-            "{what}: survey {surveyed} ns, ten removals {one_by_one} ns, the harness alone {nothing} ns"
-        );
+        println!("{what}: survey {surveyed} ns, ten removals {one_by_one} ns, the harness alone {nothing} ns");
     }
 }

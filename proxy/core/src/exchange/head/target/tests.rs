@@ -58,11 +58,7 @@ fn hosts_are_checked() {
         "a#b",
         "a?b",
     ] {
-        assert_eq!(
-            Authority::parse(text.as_bytes()),
-            Err(HeadRefusal::HostMalformed),
-            "{text}"
-        );
+        assert_eq!(Authority::parse(text.as_bytes()), Err(HeadRefusal::HostMalformed), "{text}");
     }
 }
 
@@ -100,12 +96,8 @@ fn host_and_target_agree() {
     ] {
         let fields: Vec<_> = hosts.iter().map(|&host| ("host", host)).collect();
         let headers = headers(&fields);
-        let (method, uri): (Method, Uri) = (
-            method.parse().expect("a method"),
-            uri.parse().expect("a uri"),
-        );
-        let found =
-            authority(&method, version, &uri, &headers).map(|found| found.map(|found| found.text));
+        let (method, uri): (Method, Uri) = (method.parse().expect("a method"), uri.parse().expect("a uri"));
+        let found = authority(&method, version, &uri, &headers).map(|found| found.map(|found| found.text));
         assert_eq!(found, expected, "{version:?} {method} {uri} {hosts:?}");
     }
 }
@@ -130,11 +122,7 @@ fn what_http2_forbids() {
         ("x", " ", Err(FieldValue)),
     ] {
         let headers = headers(&[(name, value)]);
-        assert_eq!(
-            check_http2(&headers, Survey::of(&headers)),
-            expected,
-            "{name}: {value}"
-        );
+        assert_eq!(check_http2(&headers, Survey::of(&headers)), expected, "{name}: {value}");
     }
 }
 
@@ -155,20 +143,13 @@ fn lengths() {
         (&["5 "], Err(LengthMalformed)),
         (&[""], Err(LengthMalformed)),
     ] {
-        let fields: Vec<_> = values
-            .iter()
-            .map(|&value| ("content-length", value))
-            .collect();
+        let fields: Vec<_> = values.iter().map(|&value| ("content-length", value)).collect();
         assert_eq!(content_length(&headers(&fields)), expected, "{values:?}");
     }
 }
 
 fn parts(method: &str, uri: &str, fields: &[(&str, &str)]) -> request::Parts {
-    let request = Request::builder()
-        .method(method)
-        .uri(uri)
-        .body(())
-        .expect("a request");
+    let request = Request::builder().method(method).uri(uri).body(()).expect("a request");
     let mut parts = request.into_parts().0;
     parts.headers = headers(fields);
     parts

@@ -1,17 +1,10 @@
 use super::*;
 use proptest::prelude::*;
 
-const ALL: PathPolicy = PathPolicy {
-    resolve_dots: true,
-    merge_slashes: true,
-    escaped_slashes: EscapedSlashes::Keep,
-};
+const ALL: PathPolicy = PathPolicy { resolve_dots: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Keep };
 
 fn with(escaped_slashes: EscapedSlashes) -> PathPolicy {
-    PathPolicy {
-        escaped_slashes,
-        ..ALL
-    }
+    PathPolicy { escaped_slashes, ..ALL }
 }
 
 /// The clean spelling, or the name of the refusal.
@@ -97,58 +90,33 @@ fn escaped_slashes_follow_the_policy() {
         ("/a%5Cb", "/a%5Cb", "path_escaped_slash", "/a/b"),
         ("/a%2f..%2Fb", "/a%2F..%2Fb", "path_escaped_slash", "/b"),
         ("/%2F%2fa", "/%2F%2Fa", "path_escaped_slash", "/a"),
-        (
-            "/a/..%2f..",
-            "/a/..%2F..",
-            "path_escaped_slash",
-            "path_above_root",
-        ),
+        ("/a/..%2f..", "/a/..%2F..", "path_escaped_slash", "path_above_root"),
     ] {
         assert_eq!(cleaned(path, &with(EscapedSlashes::Keep)), keep, "{path}");
-        assert_eq!(
-            cleaned(path, &with(EscapedSlashes::Reject)),
-            reject,
-            "{path}"
-        );
-        assert_eq!(
-            cleaned(path, &with(EscapedSlashes::Decode)),
-            decode,
-            "{path}"
-        );
+        assert_eq!(cleaned(path, &with(EscapedSlashes::Reject)), reject, "{path}");
+        assert_eq!(cleaned(path, &with(EscapedSlashes::Decode)), decode, "{path}");
     }
 }
 
 #[test]
 fn what_is_off_is_left_alone() {
-    let dots_only = PathPolicy {
-        merge_slashes: false,
-        ..ALL
-    };
+    let dots_only = PathPolicy { merge_slashes: false, ..ALL };
     assert_eq!(cleaned("//a//b/../c", &dots_only), "//a//c");
     assert_eq!(cleaned("/a//..", &dots_only), "/a/");
     assert_eq!(cleaned("//../..", &dots_only), "path_above_root");
-    let slashes_only = PathPolicy {
-        resolve_dots: false,
-        ..ALL
-    };
+    let slashes_only = PathPolicy { resolve_dots: false, ..ALL };
     assert_eq!(cleaned("//a/./../b", &slashes_only), "/a/./../b");
     assert_eq!(cleaned("/a\\b", &slashes_only), "/a\\b");
     assert_eq!(cleaned("\\a", &slashes_only), "path_not_absolute");
 }
 
 fn policies() -> impl Strategy<Value = PathPolicy> {
-    let slashes = prop_oneof![
-        Just(EscapedSlashes::Keep),
-        Just(EscapedSlashes::Reject),
-        Just(EscapedSlashes::Decode),
-    ];
-    (any::<bool>(), any::<bool>(), slashes).prop_map(
-        |(resolve_dots, merge_slashes, escaped_slashes)| PathPolicy {
-            resolve_dots,
-            merge_slashes,
-            escaped_slashes,
-        },
-    )
+    let slashes = prop_oneof![Just(EscapedSlashes::Keep), Just(EscapedSlashes::Reject), Just(EscapedSlashes::Decode),];
+    (any::<bool>(), any::<bool>(), slashes).prop_map(|(resolve_dots, merge_slashes, escaped_slashes)| PathPolicy {
+        resolve_dots,
+        merge_slashes,
+        escaped_slashes,
+    })
 }
 
 /// Paths made of what matters, so that the interesting ones are not rare.
@@ -158,8 +126,7 @@ fn paths() -> impl Strategy<Value = String> {
         1 => Just("\\"), 1 => Just("a"), 1 => Just("%61"), 1 => Just("%"), 1 => Just("%00"), 1 => Just("%c3"),
         1 => Just("\u{fc}"), 1 => Just("?"), 1 => Just(";"), 1 => Just("%25"), 1 => Just(" "),
     ];
-    let built =
-        prop::collection::vec(piece, 0..14).prop_map(|pieces| format!("/{}", pieces.concat()));
+    let built = prop::collection::vec(piece, 0..14).prop_map(|pieces| format!("/{}", pieces.concat()));
     prop_oneof![3 => built, 1 => any::<String>()]
 }
 

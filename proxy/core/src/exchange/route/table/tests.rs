@@ -1,8 +1,8 @@
 use super::*;
 use http::{HeaderName, HeaderValue};
 use pillion_config::model::{
-    Action, ClusterIndex, HeaderMatch, HostPattern, HostRewrite, Name, PathRewrite, QueryMatch,
-    Rewrite, RouteMatch, ValueMatch, WeightedCluster,
+    Action, ClusterIndex, HeaderMatch, HostPattern, HostRewrite, Name, PathRewrite, QueryMatch, Rewrite, RouteMatch,
+    ValueMatch, WeightedCluster,
 };
 use proptest::prelude::*;
 use regex::Regex;
@@ -22,14 +22,8 @@ fn route(hosts: &[&str], path: PathMatch) -> Route {
             headers: Vec::new(),
             query: Vec::new(),
         },
-        action: Action::Forward(vec![WeightedCluster {
-            cluster: ClusterIndex(0),
-            weight: 1,
-        }]),
-        rewrite: Rewrite {
-            path: PathRewrite::Keep,
-            host: HostRewrite::Keep,
-        },
+        action: Action::Forward(vec![WeightedCluster { cluster: ClusterIndex(0), weight: 1 }]),
+        rewrite: Rewrite { path: PathRewrite::Keep, host: HostRewrite::Keep },
         request_headers: Vec::new(),
         response_headers: Vec::new(),
         timeout: None,
@@ -55,20 +49,12 @@ fn table(routes: Vec<Route>) -> RouteTable {
 }
 
 fn view<'a>(host: &'a str, path: &'a str, headers: &'a HeaderMap) -> RequestView<'a> {
-    RequestView {
-        method: &Method::GET,
-        host,
-        path,
-        query: None,
-        headers,
-    }
+    RequestView { method: &Method::GET, host, path, query: None, headers }
 }
 
 fn index(table: &RouteTable, host: &str, path: &str) -> Option<usize> {
     let headers = HeaderMap::new();
-    table
-        .find(&view(host, path, &headers))
-        .map(|found| found.index)
+    table.find(&view(host, path, &headers)).map(|found| found.index)
 }
 
 #[test]
@@ -90,11 +76,7 @@ fn prefixes_end_at_a_segment() {
         let table = table(vec![route(&[], prefix(pattern))]);
         let headers = HeaderMap::new();
         let found = table.find(&view("h", path, &headers));
-        assert_eq!(
-            found.map(|found| found.matched),
-            expected,
-            "{pattern} {path}"
-        );
+        assert_eq!(found.map(|found| found.matched), expected, "{pattern} {path}");
     }
 }
 
@@ -125,24 +107,13 @@ fn the_most_specific_host_with_a_match_then_the_first_written() {
 fn what_else_a_route_demands() {
     let mut routes = vec![route(&[], exact("/a")); 6];
     routes[0].matcher.methods = vec![Method::POST, Method::PUT];
-    let header = |value, invert| {
-        vec![HeaderMatch {
-            name: HeaderName::from_static("x-tenant"),
-            value,
-            invert,
-        }]
-    };
+    let header = |value, invert| vec![HeaderMatch { name: HeaderName::from_static("x-tenant"), value, invert }];
     let number = || Regex::new("[0-9]+").expect("a valid expression");
     routes[1].matcher.headers = header(ValueMatch::Exact("blue".into()), false);
     routes[2].matcher.headers = header(ValueMatch::Regex(number()), false);
-    let query = |name: &str, value| QueryMatch {
-        name: name.into(),
-        value,
-    };
-    routes[3].matcher.query = vec![
-        query("a b", ValueMatch::Exact("1&2".into())),
-        query("n", ValueMatch::Regex(number())),
-    ];
+    let query = |name: &str, value| QueryMatch { name: name.into(), value };
+    routes[3].matcher.query =
+        vec![query("a b", ValueMatch::Exact("1&2".into())), query("n", ValueMatch::Regex(number()))];
     routes[4].matcher.query = vec![query("p", ValueMatch::Prefix("x/".into()))];
     routes[5].matcher.headers = header(ValueMatch::Present, true);
     let table = table(routes);
@@ -152,21 +123,14 @@ fn what_else_a_route_demands() {
         for tenant in tenants {
             headers.append("x-tenant", HeaderValue::from_static(tenant));
         }
-        let view = RequestView {
-            method: &method,
-            query,
-            ..view("h", "/a", &headers)
-        };
+        let view = RequestView { method: &method, query, ..view("h", "/a", &headers) };
         table.find(&view).map(|found| found.index)
     };
     assert_eq!(find(Method::PUT, &["blue"], None), Some(0));
     assert_eq!(find(Method::GET, &["red", "blue"], None), Some(1));
     assert_eq!(find(Method::GET, &["42"], None), Some(2));
     assert_eq!(find(Method::GET, &["42x"], None), None);
-    assert_eq!(
-        find(Method::GET, &["x"], Some("n=%37&a%20b=1%262&n=x")),
-        Some(3)
-    );
+    assert_eq!(find(Method::GET, &["x"], Some("n=%37&a%20b=1%262&n=x")), Some(3));
     assert_eq!(find(Method::GET, &["x"], Some("n=%37x&a%20b=1%262")), None);
     assert_eq!(find(Method::GET, &["x"], Some("z&p=x%2Fy")), Some(4));
     assert_eq!(find(Method::GET, &["x"], Some("p=x")), None);
@@ -181,13 +145,9 @@ fn expressions_take_part_in_the_order() {
         route(&[], regex(".*/x|/y/z")),
         route(&[], exact("/y/z")),
     ]);
-    for (path, expected) in [
-        ("/u/7", Some(0)),
-        ("/u/7/x", Some(1)),
-        ("/q/x", Some(2)),
-        ("/y/z", Some(2)),
-        ("/y/zz", None),
-    ] {
+    for (path, expected) in
+        [("/u/7", Some(0)), ("/u/7/x", Some(1)), ("/q/x", Some(2)), ("/y/z", Some(2)), ("/y/zz", None)]
+    {
         assert_eq!(index(&table, "h", path), expected, "{path}");
     }
 }
@@ -205,21 +165,16 @@ fn linear(routes: &[Route], view: &RequestView<'_>) -> Option<usize> {
     let mut best: Option<(usize, usize)> = None;
     for (at, route) in routes.iter().enumerate() {
         let matcher = &route.matcher;
-        let rank = if matcher.hosts.is_empty() {
-            Some(0)
-        } else {
-            matcher.hosts.iter().filter_map(specificity).max()
-        };
+        let rank = if matcher.hosts.is_empty() { Some(0) } else { matcher.hosts.iter().filter_map(specificity).max() };
         let path = match &matcher.path {
             PathMatch::Exact(path) => view.path == path,
-            PathMatch::Prefix(prefix) => {
-                view.path.strip_prefix(prefix.as_str()).is_some_and(|rest| {
-                    rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')
-                })
+            PathMatch::Prefix(prefix) => view
+                .path
+                .strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')),
+            PathMatch::Regex(regex) => {
+                Regex::new(&format!("^(?:{regex})$")).expect("a valid expression").is_match(view.path)
             }
-            PathMatch::Regex(regex) => Regex::new(&format!("^(?:{regex})$"))
-                .expect("a valid expression")
-                .is_match(view.path),
         };
         let method = matcher.methods.is_empty() || matcher.methods.contains(view.method);
         if let (Some(rank), true, true) = (rank, path, method)
@@ -237,15 +192,8 @@ fn some_path() -> impl Strategy<Value = String> {
 }
 
 fn some_route() -> impl Strategy<Value = Route> {
-    let host = prop_oneof![
-        Just("a.b.c"),
-        Just("b.c"),
-        Just("c"),
-        Just("*.c"),
-        Just("*.b.c"),
-        Just("*.a.b.c"),
-        Just("d.b.c"),
-    ];
+    let host =
+        prop_oneof![Just("a.b.c"), Just("b.c"), Just("c"), Just("*.c"), Just("*.b.c"), Just("*.a.b.c"), Just("d.b.c"),];
     let path = prop_oneof![
         3 => some_path().prop_map(PathMatch::Exact),
         3 => some_path().prop_map(PathMatch::Prefix),
@@ -303,52 +251,28 @@ fn cost_of_finding() {
     let kinds: [(&str, Make); 6] = [
         ("distinct hosts", |n| {
             let host = format!("service-{n}.namespace.svc.cluster.local");
-            (
-                route(&[&host], prefix("/")),
-                host,
-                "/api/v1/items/42".into(),
-            )
+            (route(&[&host], prefix("/")), host, "/api/v1/items/42".into())
         }),
         ("suffix hosts", |n| {
             let suffix = format!("*.service-{n}.example.com");
-            (
-                route(&[&suffix], prefix("/")),
-                format!("www.service-{n}.example.com"),
-                "/api/v1/items/42".into(),
-            )
+            (route(&[&suffix], prefix("/")), format!("www.service-{n}.example.com"), "/api/v1/items/42".into())
         }),
         ("prefixes of one host", |n| {
             let path = format!("/api/v1/service-{n}");
-            (
-                route(&["example.com"], prefix(&path)),
-                "example.com".into(),
-                format!("{path}/items/42"),
-            )
+            (route(&["example.com"], prefix(&path)), "example.com".into(), format!("{path}/items/42"))
         }),
         ("exact paths of one host", |n| {
             let path = format!("/api/v1/service-{n}/items");
-            (
-                route(&["example.com"], exact(&path)),
-                "example.com".into(),
-                path,
-            )
+            (route(&["example.com"], exact(&path)), "example.com".into(), path)
         }),
         ("expressions in folders", |n| {
             let path = format!("/api/v1/service-{n}/[0-9]+");
-            (
-                route(&["example.com"], regex(&path)),
-                "example.com".into(),
-                format!("/api/v1/service-{n}/42"),
-            )
+            (route(&["example.com"], regex(&path)), "example.com".into(), format!("/api/v1/service-{n}/42"))
         }),
         ("mix", |n| {
             let host = format!("h{}.example.com", n / 100);
             let path = format!("/s/{n}");
-            let matcher = if n.is_multiple_of(2) {
-                prefix(&path)
-            } else {
-                exact(&path)
-            };
+            let matcher = if n.is_multiple_of(2) { prefix(&path) } else { exact(&path) };
             (route(&[&host], matcher), host, path)
         }),
     ];
