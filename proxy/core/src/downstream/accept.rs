@@ -88,6 +88,8 @@ impl ListenerSlot {
 
 /// Accepts until told to close, and then what the kernel has queued already.
 pub async fn run(worker: Rc<Worker>, slot: Rc<ListenerSlot>, source: Box<dyn Accept>) {
+    // Counted among the connections: the worker is idle only when it accepts nothing any more.
+    let _present = worker.register.enter(slot.id);
     loop {
         match next(&slot, &*source).await {
             Next::Connection(socket, peer) => {
