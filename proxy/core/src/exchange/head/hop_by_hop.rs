@@ -87,10 +87,11 @@ pub fn request(
     if !survey.has_any(&ALL) {
         return Ok(());
     }
-    if survey.has(Field::Connection) && named(headers).any(is_end_to_end) {
+    let others = names_others(headers, survey);
+    if others && named(headers).any(is_end_to_end) {
         return Err(HeadRefusal::ConnectionNamesEndToEnd);
     }
-    strip(headers, survey, upgrade)
+    strip(headers, survey, upgrade, others)
 }
 
 /// Removes from a response what is not for the client.
@@ -102,7 +103,8 @@ pub fn response(
     if !survey.has_any(&ALL) {
         return Ok(());
     }
-    strip(headers, survey, upgrade)
+    let others = names_others(headers, survey);
+    strip(headers, survey, upgrade, others)
 }
 
 /// The one protocol an HTTP/1.1 request asks to change to (RFC 9110 §7.8); `None` when it asks for none, for
@@ -123,9 +125,12 @@ fn strip(
     headers: &mut HeaderMap,
     survey: Survey,
     upgrade: UpgradeField,
+    others: bool,
 ) -> Result<(), HeadRefusal> {
-    if survey.has(Field::Connection) {
+    if others {
         remove_named(headers);
+    }
+    if survey.has(Field::Connection) {
         headers.remove(header::CONNECTION);
     }
     if survey.has(Field::TransferEncoding) {
@@ -181,18 +186,20 @@ fn keep_upgrade(headers: &mut HeaderMap, upgrade: UpgradeField) -> Result<(), He
     Ok(())
 }
 
+/// Whether `Connection` names anything that is not dealt with by name.
+fn names_others(headers: &HeaderMap, survey: Survey) -> bool {
+    survey.has(Field::Connection) && named(headers).any(is_other)
+}
+
+fn is_other(name: &str) -> bool {
+    !KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Removes the fields that `Connection` names, but for those it may not.
 fn remove_named(headers: &mut HeaderMap) {
-    let is_other = |name: &str| !KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known));
-    if !named(headers).any(is_other) {
-        return;
-    }
     // Rare: the values are held while the map changes. They are counted references.
-    let values: Vec<HeaderValue> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .cloned()
-        .collect();
+    let values = headers.get_all(header::CONNECTION).iter().cloned();
+    let values: Vec<HeaderValue> = values.collect();
     for name in values.iter().flat_map(list) {
         if is_other(name) && !is_end_to_end(name) {
             headers.remove(name);
