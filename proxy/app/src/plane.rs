@@ -43,10 +43,8 @@ pub struct DataPath {
 
 impl Default for DataPlane {
     fn default() -> Self {
-        let build = Build {
-            version: env!("CARGO_PKG_VERSION"),
-            commit: option_env!("PILLION_COMMIT").unwrap_or("unknown"),
-        };
+        let build =
+            Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PILLION_COMMIT").unwrap_or("unknown") };
         Self {
             process: Arc::new(Process { connections: Limit::new(0), pressure: PressureGauge::default() }),
             // A second plane in one process, as tests make, counts into the first one's series.
@@ -87,13 +85,7 @@ impl Plane for DataPlane {
         Ok(Arc::new(Snapshot::compile(Arc::clone(config), in_force.map(|snapshot| &**snapshot), access_log)))
     }
 
-    fn resolved(
-        &self,
-        snapshot: &Snapshot,
-        cluster: ClusterIndex,
-        endpoint: &EndpointAddress,
-        addresses: &[IpAddr],
-    ) {
+    fn resolved(&self, snapshot: &Snapshot, cluster: ClusterIndex, endpoint: &EndpointAddress, addresses: &[IpAddr]) {
         if let Some(state) = snapshot.clusters.get(cluster.0) {
             state.set_resolved(endpoint, addresses.to_vec());
         }
@@ -153,9 +145,8 @@ impl Run for DataPath {
                 Ok(Source { listener: name, accept: Box::new(listening) })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let worker = self
-            .worker
-            .get_or_init(|| Worker::new(Arc::clone(&self.process), Rc::new(Tcp), Arc::clone(&snapshot)));
+        let worker =
+            self.worker.get_or_init(|| Worker::new(Arc::clone(&self.process), Rc::new(Tcp), Arc::clone(&snapshot)));
         worker.apply(snapshot, sources);
         Ok(())
     }

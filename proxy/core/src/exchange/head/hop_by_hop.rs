@@ -75,10 +75,11 @@ pub fn request(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField) -
     if !survey.has_any(&ALL) {
         return Ok(());
     }
-    if survey.has(Field::Connection) && named(headers).any(is_end_to_end) {
+    let others = names_others(headers, survey);
+    if others && named(headers).any(is_end_to_end) {
         return Err(HeadRefusal::ConnectionNamesEndToEnd);
     }
-    strip(headers, survey, upgrade)
+    strip(headers, survey, upgrade, others)
 }
 
 /// Removes from a response what is not for the client.
@@ -86,7 +87,8 @@ pub fn response(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField) 
     if !survey.has_any(&ALL) {
         return Ok(());
     }
-    strip(headers, survey, upgrade)
+    let others = names_others(headers, survey);
+    strip(headers, survey, upgrade, others)
 }
 
 /// The one protocol an HTTP/1.1 request asks to change to (RFC 9110 §7.8); `None` when it asks for none, for
@@ -101,9 +103,11 @@ pub fn upgrade(headers: &HeaderMap, survey: Survey) -> Option<&str> {
     (protocols.next().is_none() && !is_h2c(only)).then_some(only)
 }
 
-fn strip(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField) -> Result<(), HeadRefusal> {
-    if survey.has(Field::Connection) {
+fn strip(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField, others: bool) -> Result<(), HeadRefusal> {
+    if others {
         remove_named(headers);
+    }
+    if survey.has(Field::Connection) {
         headers.remove(header::CONNECTION);
     }
     if survey.has(Field::TransferEncoding) {
@@ -155,14 +159,20 @@ fn keep_upgrade(headers: &mut HeaderMap, upgrade: UpgradeField) -> Result<(), He
     Ok(())
 }
 
+/// Whether `Connection` names anything that is not dealt with by name.
+fn names_others(headers: &HeaderMap, survey: Survey) -> bool {
+    survey.has(Field::Connection) && named(headers).any(is_other)
+}
+
+fn is_other(name: &str) -> bool {
+    !KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// Removes the fields that `Connection` names, but for those it may not.
 fn remove_named(headers: &mut HeaderMap) {
-    let is_other = |name: &str| !KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known));
-    if !named(headers).any(is_other) {
-        return;
-    }
     // Rare: the values are held while the map changes. They are counted references.
-    let values: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
+    let values = headers.get_all(header::CONNECTION).iter().cloned();
+    let values: Vec<HeaderValue> = values.collect();
     for name in values.iter().flat_map(list) {
         if is_other(name) && !is_end_to_end(name) {
             headers.remove(name);

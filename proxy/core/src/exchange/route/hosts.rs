@@ -15,7 +15,8 @@ pub(super) struct Hosts {
     patterns: Index<Named>,
     /// For each group the next less specific one that covers all of its hosts.
     parents: Vec<Option<GroupId>>,
-    longest: usize,
+    longest_exact: usize,
+    longest_suffix: usize,
 }
 
 struct Named {
@@ -29,7 +30,7 @@ const SUFFIX: u8 = 1;
 impl Hosts {
     /// Groups for these patterns and the one for any host.
     pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a HostPattern>) -> Self {
-        let mut hosts = Self { patterns: Index::new(), parents: vec![None], longest: 0 };
+        let mut hosts = Self { patterns: Index::new(), parents: vec![None], longest_exact: 0, longest_suffix: 0 };
         let mut named = Vec::new();
         for pattern in patterns {
             let fresh = GroupId(hosts.parents.len() as u32);
@@ -40,7 +41,11 @@ impl Hosts {
             );
             if entry.group == fresh {
                 hosts.parents.push(Some(ANY));
-                hosts.longest = hosts.longest.max(key(pattern).len());
+                let longest = match pattern {
+                    HostPattern::Exact(_) => &mut hosts.longest_exact,
+                    HostPattern::Suffix(_) => &mut hosts.longest_suffix,
+                };
+                *longest = (*longest).max(key(pattern).len());
                 named.push(pattern);
             }
         }
@@ -69,13 +74,9 @@ impl Hosts {
 
     /// The most specific group for a request's host, given as the client wrote it.
     pub(super) fn find(&self, host: &str) -> GroupId {
-        if self.longest == 0 {
-            return ANY;
-        }
         let host = bare(host);
-        if host.len() <= self.longest {
-            let exact = Rolling::of(0, EXACT, folded_from_the_right(host));
-            let exact = self.patterns.get(exact, |held| {
+        if host.len() <= self.longest_exact {
+            let exact = self.patterns.get(exact_hash(host), |held| {
                 matches!(&held.pattern, HostPattern::Exact(name) if unbracketed(name).eq_ignore_ascii_case(host))
             });
             if let Some(held) = exact {
@@ -89,7 +90,7 @@ impl Hosts {
     fn suffix_of(&self, host: &str) -> GroupId {
         let mut best = ANY;
         let mut hash = Rolling::new(0);
-        for (taken, byte) in folded_from_the_right(host).enumerate().take(self.longest) {
+        for (taken, byte) in folded_from_the_right(host).enumerate().take(self.longest_suffix) {
             hash.push(byte);
             let at = host.len() - taken - 1;
             if byte != b'.' || at == 0 {
@@ -133,11 +134,21 @@ fn key(pattern: &HostPattern) -> &str {
 }
 
 fn hash(pattern: &HostPattern) -> u64 {
-    let flavour = match pattern {
-        HostPattern::Exact(_) => EXACT,
-        HostPattern::Suffix(_) => SUFFIX,
-    };
-    Rolling::of(0, flavour, folded_from_the_right(key(pattern)))
+    match pattern {
+        HostPattern::Exact(_) => exact_hash(key(pattern)),
+        HostPattern::Suffix(suffix) => {
+            let mut hash = Rolling::new(0);
+            folded_from_the_right(suffix).for_each(|byte| hash.push(byte));
+            hash.value(SUFFIX)
+        }
+    }
+}
+
+/// The hash of a whole host, the same for all cases of its letters.
+fn exact_hash(host: &str) -> u64 {
+    let mut hash = Rolling::new(0);
+    hash.push_all_folded(host.as_bytes());
+    hash.value(EXACT)
 }
 
 fn folded_from_the_right(host: &str) -> impl Iterator<Item = u8> {

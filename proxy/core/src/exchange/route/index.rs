@@ -9,7 +9,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// FNV-1a, 64 bits, with a final mix.
+/// A hash that grows: byte by byte, or a segment at a time in words of eight bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Rolling(u64);
 
@@ -21,20 +21,37 @@ impl Rolling {
 
     /// One byte more.
     pub(super) fn push(&mut self, byte: u8) {
-        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        self.push_word(u64::from(byte));
+    }
+
+    /// Bytes more. The hash tells where such a push ended: keys are pushed in the same pieces as what is looked up.
+    pub(super) fn push_all(&mut self, bytes: &[u8]) {
+        self.push_words(bytes, 0);
+    }
+
+    /// The same without regard to the case of letters. Some other bytes fall together too, which comparing the
+    /// entry finds out.
+    pub(super) fn push_all_folded(&mut self, bytes: &[u8]) {
+        self.push_words(bytes, 0x2020_2020_2020_2020);
+    }
+
+    fn push_words(&mut self, bytes: &[u8], mask: u64) {
+        let (words, tail) = bytes.as_chunks::<8>();
+        for word in words {
+            self.push_word(u64::from_le_bytes(*word) | mask);
+        }
+        let tail_word = tail.iter().fold(0, |word, &byte| (word << 8) | u64::from(byte));
+        self.push_word((tail_word | mask) ^ ((tail.len() as u64) << 56));
+    }
+
+    fn push_word(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 
     /// The hash of what was pushed so far, in one of several flavours that do not meet.
     pub(super) fn value(self, flavour: u8) -> u64 {
         let mixed = (self.0 ^ u64::from(flavour)).wrapping_mul(0xff51_afd7_ed55_8ccd);
         mixed ^ (mixed >> 32)
-    }
-
-    /// The hash of a whole text.
-    pub(super) fn of(seed: u32, flavour: u8, bytes: impl IntoIterator<Item = u8>) -> u64 {
-        let mut hash = Self::new(seed);
-        bytes.into_iter().for_each(|byte| hash.push(byte));
-        hash.value(flavour)
     }
 }
 

@@ -151,7 +151,17 @@ impl RouteTable {
             Place::Below => held.below.add(path.len()),
             Place::Exact => held.exact.add(path.len()),
         }
-        let hash = Rolling::of(group.0, place as u8, path.bytes());
+        let mut hash = Rolling::new(group.0);
+        for (at, segment) in path.split('/').enumerate() {
+            if at > 0 {
+                hash.push(b'/');
+            }
+            // What follows a slash at the end is no segment: `find_in` looks there before it goes on.
+            if !segment.is_empty() {
+                hash.push_all(segment.as_bytes());
+            }
+        }
+        let hash = hash.value(place as u8);
         let is = |filed: &Filed| filed.is(group, place, path.as_bytes());
         let filed = self.paths.get_or_insert(hash, is, || Filed {
             group,
@@ -179,24 +189,29 @@ impl RouteTable {
                 best = self.first(filed.candidates.as_slice(), view, best).or(best);
             }
         };
-        // Where no exact path is as long as this one, nothing beyond the longest prefix is worth hashing.
-        let end = if exact { path.len() } else { group.below.longest + 1 };
-        for (at, &byte) in path.iter().enumerate().take(end) {
-            if byte == b'/' && group.below.may_have(at) {
+        let mut at = 0;
+        loop {
+            let slash = memchr::memchr(b'/', &path[at..]).map(|found| at + found);
+            let end = slash.unwrap_or(path.len());
+            // Where no exact path is as long as this one, nothing beyond the longest prefix is worth hashing.
+            if !exact && end > group.below.longest {
+                break;
+            }
+            if end > at {
+                hash.push_all(&path[at..end]);
+                if group.below.may_have(end) {
+                    probe(hash, Place::Below, end);
+                }
+            }
+            let Some(slash) = slash else { break };
+            hash.push(b'/');
+            at = slash + 1;
+            if group.below.may_have(at) {
                 probe(hash, Place::Below, at);
             }
-            hash.push(byte);
-            if byte == b'/' && group.below.may_have(at + 1) {
-                probe(hash, Place::Below, at + 1);
-            }
         }
-        if end >= path.len() {
-            if exact {
-                probe(hash, Place::Exact, path.len());
-            }
-            if group.below.may_have(path.len()) && path.last() != Some(&b'/') {
-                probe(hash, Place::Below, path.len());
-            }
+        if exact {
+            probe(hash, Place::Exact, path.len());
         }
         self.first(&group.anywhere, view, best).or(best)
     }

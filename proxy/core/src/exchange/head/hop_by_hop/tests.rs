@@ -155,19 +155,23 @@ fn cost_of_a_common_head() {
     ]);
     let mut with_connection = common.clone();
     with_connection.insert("connection", HeaderValue::from_static("keep-alive"));
-    let rounds = 1_000_000u32;
+    let rounds = 20_000u32;
     for (what, head) in [("nothing to do", &common), ("keep-alive", &with_connection)] {
         let time = |work: &dyn Fn(&mut HeaderMap)| {
             // The same map again and again: what it costs to put the field back is in both figures.
             let mut headers = head.clone();
-            let before = Instant::now();
-            for _ in 0..rounds {
-                if let Some(value) = head.get("connection") {
-                    headers.insert("connection", value.clone());
+            let batch = |_| {
+                let before = Instant::now();
+                for _ in 0..rounds {
+                    if let Some(value) = head.get("connection") {
+                        headers.insert("connection", value.clone());
+                    }
+                    work(black_box(&mut headers));
                 }
-                work(black_box(&mut headers));
-            }
-            before.elapsed().as_nanos() / u128::from(rounds)
+                before.elapsed().as_nanos() / u128::from(rounds)
+            };
+            // The best of many: the machine does other things too.
+            (0..50).map(batch).min().unwrap_or_default()
         };
         let surveyed = time(&|headers| {
             let survey = Survey::of(headers);

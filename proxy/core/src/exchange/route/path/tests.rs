@@ -181,3 +181,22 @@ proptest! {
         }
     }
 }
+
+/// Nanoseconds cleaning costs. To be run with optimisation:
+/// `cargo test -p pillion-core --profile profiling -- --ignored --nocapture cost_of_cleaning`.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn cost_of_cleaning() {
+    let rounds = 20_000u32;
+    for path in ["/api/v1/items/42?fields=name,price", "/a/../%61dmin//x?y"] {
+        let batch = |_| {
+            let before = std::time::Instant::now();
+            for _ in 0..rounds {
+                std::hint::black_box(clean(std::hint::black_box(path), &ALL));
+            }
+            before.elapsed().as_nanos() / u128::from(rounds)
+        };
+        let each = (0..50).map(batch).min().unwrap_or_default();
+        println!("{path}: {each} ns");
+    }
+}
