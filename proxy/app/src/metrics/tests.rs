@@ -310,8 +310,11 @@ fn a_scrape_is_well_formed_while_series_come_and_go() {
                 });
             });
         }
-        for _ in 0..20 {
-            let samples = parse(&text(&recorder));
+        let scrapes: Vec<_> = (0..20).map(|_| text(&recorder)).collect();
+        // Before anything that may panic: the scope waits for the workers.
+        stop.store(true, Ordering::Relaxed);
+        for scrape in scrapes {
+            let samples = parse(&scrape);
             let inf = samples
                 .iter()
                 .filter(|(key, _)| key.contains("le=\"+Inf\""));
@@ -320,6 +323,5 @@ fn a_scrape_is_well_formed_while_series_come_and_go() {
                 assert_eq!(samples[&count], *value);
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
