@@ -435,6 +435,48 @@ fn a_reader_that_stalls_bounds_the_flush_and_fills_the_queue() {
 }
 
 #[test]
+fn a_record_cut_off_by_a_failure_does_not_spoil_the_next() {
+    use std::os::fd::OwnedFd;
+    let recorded = Recorded::default();
+    metrics::with_local_recorder(&recorded, || {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let writer = OwnedFd::from(writer);
+        rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::NONBLOCK).unwrap();
+        let sink = Sink::new(fs::File::from(writer), None);
+        let handle = AccessLogHandle::start(&config(Path::new("-"), 1_000), sink).unwrap();
+        let telemetry = listener(Some(handle.logger()));
+        let long = format!("/{}", "a".repeat(4_990));
+        for _ in 0..50 {
+            one(&telemetry, &long);
+        }
+        // The pipe takes 64 KiB; the rest is given up after a second of refusals.
+        assert_eq!(handle.flush(SECOND), Flushed::All);
+        let whole = recorded.get("pillion_access_log_written_total{}");
+        assert!((1.0..50.0).contains(&whole), "{whole}");
+        assert_eq!(
+            recorded.get("pillion_access_log_dropped_total{reason=write}"),
+            50.0 - whole
+        );
+        let reading = thread::spawn(move || {
+            let mut all = String::new();
+            reader.read_to_string(&mut all).unwrap();
+            all
+        });
+        one(&telemetry, "/next");
+        assert_eq!(handle.flush(SECOND), Flushed::All);
+        drop((telemetry, handle));
+        let all = reading.join().unwrap();
+        let lines: Vec<_> = all.lines().collect();
+        assert_eq!(
+            lines.iter().filter(|line| **line == long).count() as f64,
+            whole
+        );
+        assert!(lines.len() as f64 == whole + 2.0 && lines[lines.len() - 2].len() < long.len());
+        assert_eq!(lines[lines.len() - 1], "/next");
+    });
+}
+
+#[test]
 fn a_file_that_cannot_be_opened_is_named() {
     let error = AccessLogHandle::open(&config(Path::new("/nonexistent/log"), 1)).unwrap_err();
     assert!(error.to_string().starts_with("access log /nonexistent/log: "), "{error}");

@@ -184,28 +184,29 @@ proptest! {
     }
 }
 
-/// The line of a record, as flags and who ended it.
-fn line(fill: impl FnOnce(&mut Record), finish: bool) -> (String, Option<Blame>) {
-    let mut record = begin(&listener());
+/// What the log says of a record's flags and of who ended it.
+fn line(fill: impl FnOnce(&mut Record), end: fn(Record)) -> String {
+    let pieces = [Variable::ResponseFlags, Variable::TerminatedBy];
+    let pieces = pieces.map(|variable| Part::Variable(variable, None));
+    let format = LogFormat::Json(vec![("end".into(), Template(pieces.into()))]);
+    let (log, written) = in_memory(&format, 10);
+    let mut record = begin(&listener_with(Some(log)));
     fill(&mut record);
-    if finish {
-        record.ending = Ending::Finished;
-    }
-    record.settle_ending();
-    (record.flags.to_string(), record.blame)
+    end(record);
+    written()
 }
 
 #[test]
 fn an_unfinished_record_is_downstreams_unless_another_was_blamed() {
-    assert_eq!(line(|_| (), true), ("-".into(), None));
-    assert_eq!(line(|_| (), false), ("DC".into(), Some(Blame::Downstream)));
+    assert_eq!(line(|_| (), Record::finish), "{\"end\":\"--\"}\n");
+    assert_eq!(line(|_| (), drop), "{\"end\":\"DCdownstream\"}\n");
     let upstream = |record: &mut Record| {
         record.flag(ResponseFlag::UpstreamConnectionTermination);
         record.terminated_by(Blame::Upstream);
         record.terminated_by(Blame::Downstream);
     };
-    assert_eq!(line(upstream, false), ("UC".into(), Some(Blame::Upstream)));
-    assert_eq!(line(upstream, true), ("UC".into(), Some(Blame::Upstream)));
+    assert_eq!(line(upstream, drop), "{\"end\":\"UCupstream\"}\n");
+    assert_eq!(line(upstream, Record::finish), "{\"end\":\"UCupstream\"}\n");
 }
 
 #[test]
