@@ -31,18 +31,13 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
         } else if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (name, kind) = kind.split_once(' ').expect("a kind");
             assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
-            assert!(
-                kinds.insert(name.to_owned(), kind.to_owned()).is_none(),
-                "TYPE twice: {name}"
-            );
+            assert!(kinds.insert(name.to_owned(), kind.to_owned()).is_none(), "TYPE twice: {name}");
             assert!(begun.insert(name.to_owned()));
             name.clone_into(&mut family);
         } else {
             let (key, value) = line.rsplit_once(' ').expect("a value");
             let name = check_key(key);
-            let suffix = name
-                .strip_prefix(&family)
-                .unwrap_or_else(|| panic!("{name} in {family}"));
+            let suffix = name.strip_prefix(&family).unwrap_or_else(|| panic!("{name} in {family}"));
             match kinds[&family].as_str() {
                 "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
                 _ => assert_eq!(suffix, "", "{line}"),
@@ -51,19 +46,11 @@ fn parse(text: &str) -> BTreeMap<String, f64> {
                 "+Inf" => f64::INFINITY,
                 "-Inf" => f64::NEG_INFINITY,
                 value => {
-                    assert!(
-                        value
-                            .bytes()
-                            .all(|byte| b"0123456789.-+eNa".contains(&byte)),
-                        "{line}"
-                    );
+                    assert!(value.bytes().all(|byte| b"0123456789.-+eNa".contains(&byte)), "{line}");
                     value.parse().expect("a number")
                 }
             };
-            assert!(
-                samples.insert(key.to_owned(), value).is_none(),
-                "twice: {key}"
-            );
+            assert!(samples.insert(key.to_owned(), value).is_none(), "twice: {key}");
         }
     }
     samples
@@ -78,9 +65,7 @@ fn check_key(key: &str) -> &str {
     let word = |text: &str| {
         !text.is_empty()
             && !text.as_bytes()[0].is_ascii_digit()
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
     assert!(word(name), "{key}");
     let mut rest = labels;
@@ -92,19 +77,12 @@ fn check_key(key: &str) -> &str {
         let end = loop {
             match bytes.next().expect("an end of the value") {
                 (at, b'"') => break at,
-                (_, b'\\') => assert!(
-                    b"\\\"n".contains(&bytes.next().expect("an escape").1),
-                    "{key}"
-                ),
+                (_, b'\\') => assert!(b"\\\"n".contains(&bytes.next().expect("an escape").1), "{key}"),
                 (_, byte) => assert_ne!(byte, b'\n'),
             }
         };
         rest = &tail[end + 1..];
-        rest = if rest.is_empty() {
-            rest
-        } else {
-            rest.strip_prefix(',').expect("a comma")
-        };
+        rest = if rest.is_empty() { rest } else { rest.strip_prefix(',').expect("a comma") };
     }
     name
 }
@@ -124,16 +102,7 @@ fn counters_gauges_and_histograms_are_told() {
         gauge!("d").set(-1.0);
         gauge!("d").decrement(2.0);
         let took = histogram!("c_seconds", "l" => "v");
-        for value in [
-            0.0,
-            0.0005,
-            0.00051,
-            0.3,
-            60.0,
-            61.0,
-            f64::NAN,
-            f64::INFINITY,
-        ] {
+        for value in [0.0, 0.0005, 0.00051, 0.3, 60.0, 61.0, f64::NAN, f64::INFINITY] {
             took.record(value);
         }
         took.record_many(0.3, 2);
@@ -177,10 +146,7 @@ fn the_data_paths_series_are_described_and_named_after_their_owners() {
     let recorder = Recorder::default();
     with_local_recorder(&recorder, || {
         pillion_core::telemetry::metrics::describe();
-        recorder.say(Build {
-            version: "1.2.3",
-            commit: "abc",
-        });
+        recorder.say(Build { version: "1.2.3", commit: "abc" });
         let listener = ListenerMetrics::register(&Name("we\"b".into()));
         let _open = listener.connection();
         listener.refusal("obs_fold");
@@ -190,30 +156,12 @@ fn the_data_paths_series_are_described_and_named_after_their_owners() {
     });
     let text = text(&recorder);
     let samples = parse(&text);
-    assert_eq!(
-        samples["pillion_accept_connections_total{listener=\"we\\\"b\"}"],
-        1.0
-    );
-    assert_eq!(
-        samples["pillion_guard_refusals_total{listener=\"we\\\"b\",reason=\"obs_fold\"}"],
-        1.0
-    );
-    assert_eq!(
-        samples["pillion_connect_duration_seconds_count{cluster=\"api\"}"],
-        1.0
-    );
-    assert_eq!(
-        samples["pillion_build_info{version=\"1.2.3\",commit=\"abc\"}"],
-        1.0
-    );
-    let families = text
-        .lines()
-        .filter(|line| line.starts_with("# TYPE"))
-        .count();
-    let helps = text
-        .lines()
-        .filter(|line| line.starts_with("# HELP"))
-        .count();
+    assert_eq!(samples["pillion_accept_connections_total{listener=\"we\\\"b\"}"], 1.0);
+    assert_eq!(samples["pillion_guard_refusals_total{listener=\"we\\\"b\",reason=\"obs_fold\"}"], 1.0);
+    assert_eq!(samples["pillion_connect_duration_seconds_count{cluster=\"api\"}"], 1.0);
+    assert_eq!(samples["pillion_build_info{version=\"1.2.3\",commit=\"abc\"}"], 1.0);
+    let families = text.lines().filter(|line| line.starts_with("# TYPE")).count();
+    let helps = text.lines().filter(|line| line.starts_with("# HELP")).count();
     assert_eq!(families, helps);
 }
 
@@ -231,26 +179,14 @@ fn series_of_what_was_removed_go_and_come_back_at_zero() {
         let before = recorder.clone();
         recorder.retain("cluster", |name| name != "two");
         let samples = parse(&text(&before));
-        assert_eq!(
-            samples["pillion_connect_attempts_total{cluster=\"one\"}"],
-            1.0
-        );
-        assert_eq!(
-            samples[r#"pillion_connect_attempts_total{cluster="th\\r\"ee"}"#],
-            1.0
-        );
+        assert_eq!(samples["pillion_connect_attempts_total{cluster=\"one\"}"], 1.0);
+        assert_eq!(samples[r#"pillion_connect_attempts_total{cluster="th\\r\"ee"}"#], 1.0);
         assert!(!samples.keys().any(|key| key.contains("cluster=\"two\"")));
-        assert_eq!(
-            samples["pillion_accept_connections_total{listener=\"two\"}"],
-            1.0
-        );
+        assert_eq!(samples["pillion_accept_connections_total{listener=\"two\"}"], 1.0);
 
         drop(ClusterMetrics::register(&Name("two".into())).pool_idle());
         let samples = parse(&text(&recorder));
-        assert_eq!(
-            samples["pillion_connect_attempts_total{cluster=\"two\"}"],
-            0.0
-        );
+        assert_eq!(samples["pillion_connect_attempts_total{cluster=\"two\"}"], 0.0);
     });
 }
 
@@ -278,12 +214,7 @@ fn five_thousand_clusters_come_in_small_pieces_of_whole_lines() {
     }
     eprintln!("{} bytes, slowest piece {slowest:?}", all.len());
     let samples = parse(&all);
-    let count = |family: &str| {
-        samples
-            .keys()
-            .filter(|key| key.split('{').next() == Some(family))
-            .count()
-    };
+    let count = |family: &str| samples.keys().filter(|key| key.split('{').next() == Some(family)).count();
     assert_eq!(count("pillion_connect_attempts_total"), 5_000);
     assert_eq!(count("pillion_connect_duration_seconds_bucket"), 5_000 * 17);
     assert_eq!(count("pillion_upstream_requests_active"), 5_000);
@@ -303,9 +234,7 @@ fn a_scrape_is_well_formed_while_series_come_and_go() {
                         number = (number + 7) % 500;
                         let cluster = ClusterMetrics::register(&Name(format!("c{number}").into()));
                         cluster.connected(Duration::from_millis(number));
-                        recorder.retain("cluster", |name| {
-                            name != format!("c{}", (number + 250) % 500)
-                        });
+                        recorder.retain("cluster", |name| name != format!("c{}", (number + 250) % 500));
                     }
                 });
             });
@@ -315,9 +244,7 @@ fn a_scrape_is_well_formed_while_series_come_and_go() {
         stop.store(true, Ordering::Relaxed);
         for scrape in scrapes {
             let samples = parse(&scrape);
-            let inf = samples
-                .iter()
-                .filter(|(key, _)| key.contains("le=\"+Inf\""));
+            let inf = samples.iter().filter(|(key, _)| key.contains("le=\"+Inf\""));
             for (key, value) in inf {
                 let count = key.replace("_bucket", "_count").replace(",le=\"+Inf\"", "");
                 assert_eq!(samples[&count], *value);

@@ -131,8 +131,10 @@ fn weighted(
         return None;
     }
     let mut clusters: Vec<WeightedCluster> = Vec::with_capacity(list.len());
-    let mut complete = true;
-    for (weighted, place) in cx.elements(at, list) {
+    let count = list.len();
+    let elements = cx.elements(at, list);
+    let mut complete = elements.len() == count;
+    for (weighted, place) in elements {
         let name = cx.required_scalar(place, "name", weighted.name);
         let cluster = name.and_then(|(name, place)| Some((resolve(cx, &name, place, names)?, place)));
         let weight = weighted.weight.value().map(Int::to);

@@ -453,10 +453,7 @@ fn a_record_cut_off_by_a_failure_does_not_spoil_the_next() {
         assert_eq!(handle.flush(SECOND), Flushed::All);
         let whole = recorded.get("pillion_access_log_written_total{}");
         assert!((1.0..50.0).contains(&whole), "{whole}");
-        assert_eq!(
-            recorded.get("pillion_access_log_dropped_total{reason=write}"),
-            50.0 - whole
-        );
+        assert_eq!(recorded.get("pillion_access_log_dropped_total{reason=write}"), 50.0 - whole);
         let reading = thread::spawn(move || {
             let mut all = String::new();
             reader.read_to_string(&mut all).unwrap();
@@ -467,10 +464,7 @@ fn a_record_cut_off_by_a_failure_does_not_spoil_the_next() {
         drop((telemetry, handle));
         let all = reading.join().unwrap();
         let lines: Vec<_> = all.lines().collect();
-        assert_eq!(
-            lines.iter().filter(|line| **line == long).count() as f64,
-            whole
-        );
+        assert_eq!(lines.iter().filter(|line| **line == long).count() as f64, whole);
         assert!(lines.len() as f64 == whole + 2.0 && lines[lines.len() - 2].len() < long.len());
         assert_eq!(lines[lines.len() - 1], "/next");
     });
