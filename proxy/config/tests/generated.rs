@@ -10,18 +10,12 @@ fn up_to_date(name: &str, now: &str) {
         fs::write(&path, now).unwrap();
     }
     let committed = fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == now,
-        "{name} is out of date; regenerate it: PILLION_BLESS=1 cargo test -p pillion-config"
-    );
+    assert!(committed == now, "{name} is out of date; regenerate it: PILLION_BLESS=1 cargo test -p pillion-config");
 }
 
 #[test]
 fn the_schema_is_up_to_date() {
-    up_to_date(
-        "schema.json",
-        &format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap()),
-    );
+    up_to_date("schema.json", &format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap()));
 }
 
 #[test]
@@ -33,29 +27,17 @@ fn the_reference_is_up_to_date() {
 fn structures() -> Vec<(String, Value)> {
     let schema = schema();
     let mut all = vec![("Document".to_owned(), schema.clone())];
-    all.extend(
-        schema["$defs"]
-            .as_object()
-            .unwrap()
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone())),
-    );
+    all.extend(schema["$defs"].as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone())));
     all
 }
 
 #[test]
 fn every_structure_is_closed_and_every_field_described() {
     for (name, structure) in structures() {
-        assert_eq!(
-            structure["additionalProperties"],
-            Value::Bool(false),
-            "{name}"
-        );
+        assert_eq!(structure["additionalProperties"], Value::Bool(false), "{name}");
         for (field, schema) in structure["properties"].as_object().unwrap() {
             assert!(
-                schema["description"]
-                    .as_str()
-                    .is_some_and(|text| text.len() > 3),
+                schema["description"].as_str().is_some_and(|text| text.len() > 3),
                 "{name}.{field} needs a doc comment"
             );
             assert_ne!(schema.get("default"), Some(&Value::Null), "{name}.{field}");
@@ -66,14 +48,10 @@ fn every_structure_is_closed_and_every_field_described() {
 /// full.yaml is what its comment says: each field of each structure is written in it.
 #[test]
 fn the_full_example_is_full() {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/full.yaml"))
-        .unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/full.yaml")).unwrap();
     for (name, structure) in structures() {
         for field in structure["properties"].as_object().unwrap().keys() {
-            assert!(
-                text.contains(&format!("{field}:")),
-                "{name}.{field} is not in examples/full.yaml"
-            );
+            assert!(text.contains(&format!("{field}:")), "{name}.{field} is not in examples/full.yaml");
         }
     }
 }
@@ -95,85 +73,36 @@ fn required_means_the_same_to_schema_and_parser() {
         ("Respond", route("{match: {}, respond: {}}")),
         ("Redirect", route("{match: {}, redirect: {}}")),
         ("Rewrite", route("{match: {}, cluster: c, rewrite: {}}")),
-        (
-            "HeaderChanges",
-            route("{match: {}, cluster: c, request_headers: {}}"),
-        ),
-        (
-            "HeaderCondition",
-            route("{match: {headers: {a: {}}}, cluster: c}"),
-        ),
-        (
-            "QueryCondition",
-            route("{match: {query: {a: {}}}, cluster: c}"),
-        ),
+        ("HeaderChanges", route("{match: {}, cluster: c, request_headers: {}}")),
+        ("HeaderCondition", route("{match: {headers: {a: {}}}, cluster: c}")),
+        ("QueryCondition", route("{match: {query: {a: {}}}, cluster: c}")),
         ("Cluster", "listeners: []\nclusters: [{}]".to_owned()),
-        (
-            "Endpoint",
-            "listeners: []\nclusters: [{name: c, endpoints: [{}]}]".to_owned(),
-        ),
-        (
-            "Keepalive",
-            "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], tcp_keepalive: {}}]"
-                .to_owned(),
-        ),
-        (
-            "ClusterLimits",
-            "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], limits: {}}]".to_owned(),
-        ),
+        ("Endpoint", "listeners: []\nclusters: [{name: c, endpoints: [{}]}]".to_owned()),
+        ("Keepalive", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], tcp_keepalive: {}}]".to_owned()),
+        ("ClusterLimits", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], limits: {}}]".to_owned()),
         ("Admin", "listeners: []\nadmin: {}".to_owned()),
         ("ProcessLimits", "listeners: []\nlimits: {}".to_owned()),
         ("Drain", "listeners: []\ndrain: {}".to_owned()),
         ("AccessLog", "listeners: []\naccess_log: {}".to_owned()),
-        (
-            "Format",
-            "listeners: []\naccess_log: {format: {}}".to_owned(),
-        ),
+        ("Format", "listeners: []\naccess_log: {format: {}}".to_owned()),
         ("Dns", "listeners: []\ndns: {}".to_owned()),
-        (
-            "HttpLimits",
-            "listeners: [{name: a, address: '0.0.0.0:1', routes: [], limits: {}}]".to_owned(),
-        ),
-        (
-            "HttpTimeouts",
-            "listeners: [{name: a, address: '0.0.0.0:1', routes: [], timeouts: {}}]".to_owned(),
-        ),
-        (
-            "Http2",
-            "listeners: [{name: a, address: '0.0.0.0:1', routes: [], http2: {}}]".to_owned(),
-        ),
-        (
-            "Flood",
-            "listeners: [{name: a, address: '0.0.0.0:1', routes: [], http2: {flood: {}}}]"
-                .to_owned(),
-        ),
-        (
-            "PathPolicy",
-            "listeners: [{name: a, address: '0.0.0.0:1', routes: [], path: {}}]".to_owned(),
-        ),
-        (
-            "Forwarding",
-            "listeners: [{name: a, address: '0.0.0.0:1', routes: [], forwarding: {}}]".to_owned(),
-        ),
+        ("HttpLimits", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], limits: {}}]".to_owned()),
+        ("HttpTimeouts", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], timeouts: {}}]".to_owned()),
+        ("Http2", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], http2: {}}]".to_owned()),
+        ("Flood", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], http2: {flood: {}}}]".to_owned()),
+        ("PathPolicy", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], path: {}}]".to_owned()),
+        ("Forwarding", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], forwarding: {}}]".to_owned()),
     ];
     for (name, structure) in structures() {
-        let required: Vec<&str> = structure["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|field| field.as_str().unwrap())
-            .collect();
-        let (_, text) = documents
-            .iter()
-            .find(|(known, _)| *known == name)
-            .unwrap_or_else(|| panic!("no document for {name}"));
+        let required: Vec<&str> =
+            structure["required"].as_array().into_iter().flatten().map(|field| field.as_str().unwrap()).collect();
+        let (_, text) =
+            documents.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no document for {name}"));
         let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
-        let told = parse(&SourceName::new("t"), text, &none)
-            .map_or_else(|errors| errors.to_string(), |_| String::new());
-        let mut missing: Vec<&str> = told
-            .lines()
-            .filter_map(|line| line.split_once("missing field \"")?.1.strip_suffix('"'))
-            .collect();
+        let told =
+            parse(&SourceName::new("t"), text, &none).map_or_else(|errors| errors.to_string(), |_| String::new());
+        let mut missing: Vec<&str> =
+            told.lines().filter_map(|line| line.split_once("missing field \"")?.1.strip_suffix('"')).collect();
         let mut required = required.clone();
         missing.sort_unstable();
         required.sort_unstable();
