@@ -3,6 +3,7 @@
 //! [`Incoming`] is what `exchange/` passes on from either side. Beside the path: it moves bytes and trailers and
 //! gives flow-control credit back as they are taken; it never buffers, counts or times.
 
+use crate::upstream::{Leased, Upgraded};
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
@@ -22,6 +23,10 @@ pub enum Incoming {
     Http1(hyper::body::Incoming),
     /// The DATA and trailers of an HTTP/2 stream.
     Http2(Http2Body),
+    /// The body of an upstream's response, with what it holds on to: its connection, its place in the limits.
+    Leased(Leased),
+    /// Not a body: what follows 101, or 2xx to CONNECT, is the upstream's byte stream. As a body it is empty.
+    Upgraded(Box<Upgraded>),
 }
 
 /// The DATA and trailers of an HTTP/2 stream.
@@ -69,11 +74,7 @@ impl Incoming {
     /// The body of an HTTP/1 message; one that is known to be empty is told so at once.
     #[must_use]
     pub fn http1(body: hyper::body::Incoming) -> Self {
-        if body.is_end_stream() {
-            Self::Empty
-        } else {
-            Self::Http1(body)
-        }
+        if body.is_end_stream() { Self::Empty } else { Self::Http1(body) }
     }
 
     /// The body of an HTTP/2 stream; `content_length` as the head says.
@@ -82,20 +83,26 @@ impl Incoming {
         if stream.is_end_stream() {
             Self::Empty
         } else {
-            Self::Http2(Http2Body {
-                stream,
-                expected: content_length,
-                state: Http2State::Data,
-            })
+            Self::Http2(Http2Body::new(stream, content_length))
         }
     }
 }
 
 impl Http2Body {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(crate) fn new(stream: RecvStream, content_length: Option<u64>) -> Self {
+        Self { stream, expected: content_length, state: Http2State::Data }
+    }
+
+    /// Told with the last chunk when END_STREAM came with it, so that it can be sent on the same way.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.state == Http2State::Ended
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.expected.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.state == Http2State::Data {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
@@ -144,27 +151,28 @@ impl Body for Incoming {
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Http1),
             Self::Http2(body) => body.poll_frame(cx),
+            Self::Leased(body) => body.poll_frame(cx),
+            Self::Upgraded(_) => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Upgraded(_) => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Http1(body) => body.is_end_stream(),
-            // Told with the last chunk when END_STREAM came with it, so that it can be sent on the same way.
-            Self::Http2(body) => body.state == Http2State::Ended,
+            Self::Http2(body) => body.is_end_stream(),
+            Self::Leased(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
+            Self::Empty | Self::Upgraded(_) => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body
-                .expected
-                .map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Http2(body) => body.size_hint(),
+            Self::Leased(body) => body.size_hint(),
         }
     }
 }

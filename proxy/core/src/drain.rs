@@ -64,11 +64,7 @@ impl Register {
         });
         controls[slot] = Some(Rc::clone(&control));
         self.open.set(self.open.get() + 1);
-        Registration {
-            register: Rc::downgrade(self),
-            slot,
-            control,
-        }
+        Registration { register: Rc::downgrade(self), slot, control }
     }
 
     /// Connections open now.
@@ -138,10 +134,7 @@ impl Control {
     /// Whom to wake when something is told. Call once in the connection's task.
     pub fn set_waker(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
-        if !waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(cx.waker()))
-        {
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
     }

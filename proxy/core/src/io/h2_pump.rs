@@ -56,11 +56,7 @@ enum Next {
 /// # Errors
 ///
 /// [`PumpError`] says which side failed.
-pub async fn send_body<B>(
-    mut body: B,
-    stream: &mut SendStream<Bytes>,
-    stall: Duration,
-) -> Result<Pumped, PumpError>
+pub async fn send_body<B>(mut body: B, stream: &mut SendStream<Bytes>, stall: Duration) -> Result<Pumped, PumpError>
 where
     B: Body<Data = Bytes, Error = BodyError> + Unpin,
 {
@@ -153,16 +149,11 @@ async fn wait_for_room(stream: &mut SendStream<Bytes>, stall: Duration) -> Resul
             Poll::Ready(Some(Ok(_))) | Poll::Pending => Poll::Pending,
         }
     });
-    time::timeout(stall, room)
-        .await
-        .map_err(|_| PumpError::Stalled(stall))
+    time::timeout(stall, room).await.map_err(|_| PumpError::Stalled(stall))
 }
 
 /// What became of the last frame of a body.
-async fn end(
-    sent: Result<(), h2::Error>,
-    stream: &mut SendStream<Bytes>,
-) -> Result<Pumped, PumpError> {
+async fn end(sent: Result<(), h2::Error>, stream: &mut SendStream<Bytes>) -> Result<Pumped, PumpError> {
     match sent {
         Ok(()) => Ok(Pumped::Whole),
         Err(error) => verdict(reset_or(error, stream).await),
@@ -174,9 +165,7 @@ async fn reset_or(error: h2::Error, stream: &mut SendStream<Bytes>) -> Result<Re
     poll_fn(|cx| {
         Poll::Ready(match stream.poll_reset(cx) {
             Poll::Ready(reset) => reset,
-            Poll::Pending => Err(error
-                .reason()
-                .map_or_else(|| Reason::CANCEL.into(), h2::Error::from)),
+            Poll::Pending => Err(error.reason().map_or_else(|| Reason::CANCEL.into(), h2::Error::from)),
         })
     })
     .await

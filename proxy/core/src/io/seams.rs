@@ -31,11 +31,7 @@ pub trait Dial {
     /// # Errors
     ///
     /// What `connect(2)` says.
-    fn dial<'a>(
-        &'a self,
-        to: SocketAddr,
-        options: &'a DialOptions,
-    ) -> LocalBoxFuture<'a, io::Result<Socket>>;
+    fn dial<'a>(&'a self, to: SocketAddr, options: &'a DialOptions) -> LocalBoxFuture<'a, io::Result<Socket>>;
 }
 
 /// What is set on a connection before it is used.
@@ -82,11 +78,7 @@ impl Accept for Listening {
 pub struct Tcp;
 
 impl Dial for Tcp {
-    fn dial<'a>(
-        &'a self,
-        to: SocketAddr,
-        options: &'a DialOptions,
-    ) -> LocalBoxFuture<'a, io::Result<Socket>> {
+    fn dial<'a>(&'a self, to: SocketAddr, options: &'a DialOptions) -> LocalBoxFuture<'a, io::Result<Socket>> {
         Box::pin(async move {
             let socket = TcpStream::connect(to).await?;
             socket.set_nodelay(true)?;

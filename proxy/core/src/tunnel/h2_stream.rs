@@ -36,13 +36,7 @@ impl H2Stream {
     /// The two halves of a stream whose CONNECT was answered with 2xx.
     #[must_use]
     pub fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
-        Self {
-            send,
-            receive,
-            unread: Bytes::new(),
-            reading: Half::Open,
-            writing: Half::Open,
-        }
+        Self { send, receive, unread: Bytes::new(), reading: Half::Open, writing: Half::Open }
     }
 
     /// Resets the stream.
@@ -53,11 +47,7 @@ impl H2Stream {
 }
 
 impl AsyncRead for H2Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.unread.is_empty() && this.reading == Half::Open {
             match ready!(this.receive.poll_data(cx)) {
@@ -84,11 +74,7 @@ impl AsyncRead for H2Stream {
 }
 
 impl AsyncWrite for H2Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.writing == Half::Ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -109,9 +95,7 @@ impl AsyncWrite for H2Stream {
             };
         }
         let taken = room.min(buf.len());
-        this.send
-            .send_data(Bytes::copy_from_slice(&buf[..taken]), false)
-            .map_err(to_io)?;
+        this.send.send_data(Bytes::copy_from_slice(&buf[..taken]), false).map_err(to_io)?;
         Poll::Ready(Ok(taken))
     }
 
@@ -149,9 +133,7 @@ fn gone(reset: Result<Reason, h2::Error>) -> io::Error {
 
 fn to_io(error: h2::Error) -> io::Error {
     if error.is_io() {
-        error
-            .into_io()
-            .unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+        error.into_io().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     } else {
         io::Error::new(io::ErrorKind::ConnectionReset, error)
     }
