@@ -118,3 +118,6 @@ fn speaks_http2(protocol: UpstreamProtocol, downstream: Version) -> bool {
         UpstreamProtocol::SameAsDownstream => downstream == Version::HTTP_2,
     }
 }
+
+#[cfg(test)]
+mod tests;
