@@ -15,7 +15,7 @@ pub(super) struct Waiting {
     resting: Cell<usize>,
 }
 
-/// A connection that is open: its place in the limit, and the word to those who wait when it is closed.
+/// A connection that is open or being made: its place in the limit, and the word to those who wait when it is closed.
 #[derive(Debug)]
 pub(super) struct Opened {
     permit: Option<Permit>,
@@ -63,7 +63,7 @@ impl Waiting {
         self.waiters.get() > 0
     }
 
-    /// Connections this worker has open to the cluster.
+    /// Connections this worker has open to the cluster, those being made included.
     pub(super) fn open(&self) -> usize {
         self.open.get()
     }

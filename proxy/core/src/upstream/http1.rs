@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     body::{BodyError, Incoming},
-    upstream::{OnInformational, RequestBody, SendOptions, circuit_wait::Opened, cluster::Permit},
+    upstream::{OnInformational, RequestBody, SendOptions, circuit_wait::Opened},
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -71,7 +71,7 @@ impl<B: RequestBody> Http1Connection<B> {
         guard: ResponseHandle,
         watch: Watch,
         host: &Rc<Host<B>>,
-        permit: Permit,
+        opened: Opened,
     ) -> Rc<Self> {
         let leftover = Rc::new(Leftover::default());
         let connection = Rc::new(Self {
@@ -83,7 +83,6 @@ impl<B: RequestBody> Http1Connection<B> {
             since: Cell::new(Instant::now()),
             carrier: Cell::new(Carrier::Fresh),
         });
-        let opened = Opened::new(permit, &host.waiting);
         spawn_local(drive(codec, leftover, opened, Rc::downgrade(host)));
         connection
     }

@@ -5,7 +5,7 @@
 //! bounded by the circuit. It never sends anything.
 
 use super::{
-    circuit_wait::Waiting,
+    circuit_wait::{Opened, Waiting},
     cluster::{ClusterState, Member, Permit},
     error::{Cause, ConnectError, Limit},
     handshake,
@@ -103,9 +103,9 @@ impl<B: RequestBody> Host<B> {
                 return Ok(Taken::Http1(connection));
             }
             self.count_pending(&mut pending)?;
-            match self.core.state.permit(Limit::Connections) {
-                Ok(permit) => {
-                    let made = handshake::http1(self, cluster, permit).await;
+            match self.open() {
+                Ok(opened) => {
+                    let made = handshake::http1(self, cluster, opened).await;
                     return made.map(Taken::Http1).map_err(|error| self.unreachable(error));
                 }
                 Err(limit) => cluster.wait_for_connection(limit).await?,
@@ -125,16 +125,16 @@ impl<B: RequestBody> Host<B> {
                 self.first.wait().await?;
                 continue;
             }
-            match self.core.state.permit(Limit::Connections) {
-                Ok(permit) => return self.make_http2(cluster, permit).await.map(Taken::Http2),
+            match self.open() {
+                Ok(opened) => return self.make_http2(cluster, opened).await.map(Taken::Http2),
                 Err(limit) => cluster.wait_for_connection(limit).await?,
             }
         }
     }
 
-    async fn make_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>, permit: Permit) -> Result<Rc<Slot>, Cause> {
+    async fn make_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>, opened: Opened) -> Result<Rc<Slot>, Cause> {
         let making = self.first.begin();
-        let made = handshake::http2(self, cluster, permit).await;
+        let made = handshake::http2(self, cluster, opened).await;
         let connection = made.map_err(|error| {
             making.failed(error);
             self.unreachable(error)
@@ -174,6 +174,12 @@ impl<B: RequestBody> Host<B> {
             *pending = Some(self.core.state.permit(Limit::Pending).map_err(Cause::Overflow)?);
         }
         Ok(())
+    }
+
+    /// A place for one more connection, from before it is dialled.
+    fn open(&self) -> Result<Opened, Limit> {
+        let permit = self.core.state.permit(Limit::Connections)?;
+        Ok(Opened::new(permit, &self.waiting))
     }
 
     fn unreachable(&self, error: ConnectError) -> Cause {

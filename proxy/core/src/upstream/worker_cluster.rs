@@ -93,7 +93,7 @@ impl<B: RequestBody> WorkerCluster<B> {
         self.waiting.resting()
     }
 
-    /// Connections this worker has open.
+    /// Connections this worker has open or is making.
     #[must_use]
     pub fn open(&self) -> usize {
         self.waiting.open()

@@ -10,7 +10,6 @@ pub(super) use upload::Upload;
 
 use super::{
     circuit_wait::{Opened, Waiting},
-    cluster::Permit,
     error::{Carrier, Cause, Delivery, RequestError, SendError},
     head,
     lease::{Carried, InFlight, Lease, Leased, Upgraded},
@@ -64,11 +63,10 @@ impl Http2Connection {
         codec: Connection<Line, Bytes>,
         watch: Watch,
         host: &Rc<Host<B>>,
-        permit: Permit,
+        opened: Opened,
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
-        let opened = Opened::new(permit, &waiting);
         spawn_local(driver::drive(codec, Rc::clone(&shared), watch, opened, Rc::downgrade(host)));
         Rc::new(Self { sender: RefCell::new(sender), shared, since: Cell::new(Instant::now()), waiting })
     }

@@ -187,7 +187,10 @@ fn interim_responses_reach_the_hook_before_the_answer() {
     run(async {
         let (cluster, _) = cluster(model(UpstreamProtocol::Http1, &[80]), |_, _| {
             serve(|stream| {
-                canned(stream, "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+                canned(
+                    stream,
+                    "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+                )
             })
         });
         let heard = Rc::new(RefCell::new(Vec::new()));
@@ -236,10 +239,8 @@ fn an_early_answer_rests_only_once_the_request_is_out() {
 fn a_dropped_cluster_closes_what_rests_and_lets_the_rest_finish() {
     run(async {
         let (cluster, _) = cluster(model(UpstreamProtocol::Http1, &[80]), |_, _| serve(|stream| canned(stream, HELLO)));
-        let (one, two) = (
-            send(&cluster, get("/"), &options()).await.unwrap(),
-            send(&cluster, get("/"), &options()).await.unwrap(),
-        );
+        let (one, two) =
+            (send(&cluster, get("/"), &options()).await.unwrap(), send(&cluster, get("/"), &options()).await.unwrap());
         text(one).await;
         let state = Arc::clone(cluster.state());
         drop(cluster);

@@ -1,9 +1,9 @@
 use super::*;
-use std::future::poll_fn;
 use futures_util::future::join_all;
 use h2::{Reason, server};
 use http::header::CONTENT_LENGTH;
 use std::cell::Cell;
+use std::future::poll_fn;
 
 /// Runs an h2 server whose every request goes to `handle`.
 async fn h2_server<F: Future<Output = ()> + 'static>(
@@ -49,7 +49,8 @@ fn streamed(chunk: usize, count: usize, taken: Rc<Cell<usize>>) -> TestBody {
 #[test]
 fn requests_that_come_together_share_one_connection() {
     run(async {
-        let (cluster, script) = cluster(http2(&[80]), |_, _| serve(|stream| h2_server(stream, server::Builder::new(), hello)));
+        let (cluster, script) =
+            cluster(http2(&[80]), |_, _| serve(|stream| h2_server(stream, server::Builder::new(), hello)));
         let options = options();
         let answers = join_all((0..50).map(|_| send(&cluster, get("/"), &options))).await;
         for answer in answers {
@@ -126,7 +127,8 @@ fn the_peers_stream_limit_is_kept() {
         });
         text(send(&cluster, get("/"), &options()).await.unwrap()).await;
         let options = options();
-        let answers = join_all((0..20).map(|_| async { text(send(&cluster, get("/"), &options).await.unwrap()).await })).await;
+        let answers =
+            join_all((0..20).map(|_| async { text(send(&cluster, get("/"), &options).await.unwrap()).await })).await;
         assert!(answers.iter().all(|answer| answer == "hello"));
         assert_eq!(most.get(), (4, 21));
         assert!(script.dialed.borrow().len() > 1, "more connections carry what one may not");
@@ -181,10 +183,8 @@ fn what_goaway_left_is_handed_back_and_what_it_took_is_answered() {
             _ => serve(|stream| h2_server(stream, server::Builder::new(), hello)),
         });
         let options = options();
-        let (taken, left) = tokio::join!(
-            send(&cluster, get("/taken"), &options),
-            send(&cluster, post("/left", full("")), &options),
-        );
+        let (taken, left) =
+            tokio::join!(send(&cluster, get("/taken"), &options), send(&cluster, post("/left", full("")), &options),);
         assert_eq!(taken.unwrap().status(), 200);
         let error = left.unwrap_err();
         assert!(matches!(error.cause, Cause::Request(RequestError::GoAway(Reason::NO_ERROR))), "{error:?}");
@@ -291,10 +291,8 @@ fn small_bodies_go_out_in_the_fewest_frames() {
             })
         });
         let options = options();
-        let (one, two) = tokio::join!(
-            send(&cluster, get("/"), &options),
-            send(&cluster, post("/", full("money")), &options)
-        );
+        let (one, two) =
+            tokio::join!(send(&cluster, get("/"), &options), send(&cluster, post("/", full("money")), &options));
         assert_eq!((one.unwrap().status(), two.unwrap().status()), (StatusCode::OK, StatusCode::OK));
     });
 }
@@ -302,7 +300,8 @@ fn small_bodies_go_out_in_the_fewest_frames() {
 #[test]
 fn a_large_upload_keeps_to_the_window() {
     run(async {
-        let (cluster, _) = cluster(http2(&[80]), |_, _| serve(|stream| h2_server(stream, server::Builder::new(), count)));
+        let (cluster, _) =
+            cluster(http2(&[80]), |_, _| serve(|stream| h2_server(stream, server::Builder::new(), count)));
         let taken = Rc::new(Cell::new(0));
         let body = streamed(10_000, 1_000, Rc::clone(&taken));
         assert_eq!(text(send(&cluster, post("/", body), &options()).await.unwrap()).await, "10000000");
@@ -406,10 +405,8 @@ fn trailers_go_both_ways() {
         });
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let frames = [
-            Ok(http_body::Frame::data(Bytes::from_static(b"x"))),
-            Ok(http_body::Frame::trailers(trailers.clone())),
-        ];
+        let frames =
+            [Ok(http_body::Frame::data(Bytes::from_static(b"x"))), Ok(http_body::Frame::trailers(trailers.clone()))];
         let body: TestBody = Box::pin(http_body_util::StreamBody::new(futures_util::stream::iter(frames)));
         let response = send(&cluster, post("/", body), &options()).await.unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().trailers(), Some(&trailers));
