@@ -40,7 +40,13 @@ pub(super) enum Eaten {
 
 impl Chunked {
     pub(super) const fn new() -> Self {
-        Self { state: State::Size { value: 0, digits: 0 }, extensions: 0 }
+        Self {
+            state: State::Size {
+                value: 0,
+                digits: 0,
+            },
+            extensions: 0,
+        }
     }
 
     /// Takes a step over `bytes`, which are not empty. A fault is reported only when it is at the first byte, or in the
@@ -49,7 +55,11 @@ impl Chunked {
         let mut at = 0;
         while at < bytes.len() {
             if let State::Trailers(section) = &mut self.state {
-                return if at == 0 { trailers(section, bytes, limits) } else { Ok(Eaten::Some(at)) };
+                return if at == 0 {
+                    trailers(section, bytes, limits)
+                } else {
+                    Ok(Eaten::Some(at))
+                };
             }
             match self.advance(&bytes[at..], limits) {
                 Ok(eaten) => at += eaten,
@@ -64,18 +74,27 @@ impl Chunked {
     /// Moves over at least one byte, or leaves the state as it is and says what is wrong with the first.
     fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<usize, Fault> {
         let first = bytes[0];
+        let room = limits
+            .max_chunk_extension_bytes
+            .saturating_sub(self.extensions) as usize;
         match self.state {
             State::Size { value, digits } => {
                 self.state = match first {
                     b'\r' if digits > 0 => State::SizeLf { value },
-                    b';' if digits > 0 => State::Extension { value },
+                    b';' if digits > 0 && room == 0 => return Err(Fault::ChunkExtensionsTooLong),
+                    b';' if digits > 0 => {
+                        self.extensions += 1;
+                        State::Extension { value }
+                    }
                     b'\n' if digits > 0 => return Err(Fault::BareLf),
-                    _ => State::Size { value: push_hex(value, digits, first)?, digits: digits + 1 },
+                    _ => State::Size {
+                        value: push_hex(value, digits, first)?,
+                        digits: digits + 1,
+                    },
                 };
                 Ok(1)
             }
             State::Extension { value } => {
-                let room = limits.max_chunk_extension_bytes.saturating_sub(self.extensions) as usize;
                 let span = class::span(bytes, class::VALUE);
                 match (span, first) {
                     (0, b'\r') => {
@@ -97,13 +116,21 @@ impl Chunked {
                 if first != b'\n' {
                     return Err(Fault::BareCr);
                 }
-                self.state = if value == 0 { State::Trailers(Section::default()) } else { State::Data { left: value } };
+                self.state = if value == 0 {
+                    State::Trailers(Section::default())
+                } else {
+                    State::Data { left: value }
+                };
                 Ok(1)
             }
             State::Data { left } => {
                 let eaten = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                 let left = left - eaten as u64;
-                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                self.state = if left == 0 {
+                    State::DataCr
+                } else {
+                    State::Data { left }
+                };
                 Ok(eaten)
             }
             State::DataCr if first == b'\r' => {
@@ -111,7 +138,10 @@ impl Chunked {
                 Ok(1)
             }
             State::DataLf if first == b'\n' => {
-                self.state = State::Size { value: 0, digits: 0 };
+                self.state = State::Size {
+                    value: 0,
+                    digits: 0,
+                };
                 Ok(1)
             }
             State::DataCr | State::DataLf => Err(Fault::BadChunkEnd),

@@ -244,7 +244,11 @@ impl Refusal {
 
     /// Every refusal there is, so that every counter exists before its first use.
     pub fn all() -> impl Iterator<Item = Self> {
-        Fault::ALL.iter().copied().map(Self::Malformed).chain(Self::OWN.iter().copied())
+        Fault::ALL
+            .iter()
+            .copied()
+            .map(Self::Malformed)
+            .chain(Self::OWN.iter().copied())
     }
 
     /// A stable name in snake case: a metric's label value.
@@ -330,7 +334,11 @@ impl Violation {
 
     /// Every violation there is, so that every counter exists before its first use.
     pub fn all() -> impl Iterator<Item = Self> {
-        Fault::ALL.iter().copied().map(Self::Malformed).chain(Self::OWN.iter().copied())
+        Fault::ALL
+            .iter()
+            .copied()
+            .map(Self::Malformed)
+            .chain(Self::OWN.iter().copied())
     }
 
     /// A stable name in snake case: a metric's label value.

@@ -19,7 +19,9 @@ impl Version {
         match word {
             b"HTTP/1.1" => Some(Ok(Self::Http11)),
             b"HTTP/1.0" => Some(Ok(Self::Http10)),
-            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit() => {
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
                 Some(Err(Fault::BadVersion))
             }
             _ => None,
@@ -107,7 +109,10 @@ pub(super) fn trailer(field: Field<'_>) -> Result<(), Fault> {
         b"www-authenticate",
         b"x-forwarded-client-cert",
     ];
-    if FORBIDDEN.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+    if FORBIDDEN
+        .iter()
+        .any(|name| field.name.eq_ignore_ascii_case(name))
+    {
         return Err(Fault::ForbiddenTrailer);
     }
     Ok(())
@@ -119,7 +124,9 @@ fn decimal(digits: &[u8]) -> Option<u64> {
         return None;
     }
     let value = digits.iter().try_fold(0u64, |value, digit| {
-        digit.is_ascii_digit().then(|| value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
+        digit
+            .is_ascii_digit()
+            .then(|| value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
     })?;
     // 19 digits stay below 10^19 < 2^64: no wrap has happened.
     (value <= i64::MAX as u64).then_some(value)
@@ -131,10 +138,26 @@ mod tests {
 
     #[test]
     fn lengths_are_plain_decimals() {
-        for (text, value) in [("0", 0), ("5", 5), ("0007", 7), ("9223372036854775807", i64::MAX as u64)] {
+        for (text, value) in [
+            ("0", 0),
+            ("5", 5),
+            ("0007", 7),
+            ("9223372036854775807", i64::MAX as u64),
+        ] {
             assert_eq!(decimal(text.as_bytes()), Some(value), "{text}");
         }
-        for text in ["", "+5", "-5", "5,5", "5 5", "0x5", "5.0", "9223372036854775808", "18446744073709551621", "٥"] {
+        for text in [
+            "",
+            "+5",
+            "-5",
+            "5,5",
+            "5 5",
+            "0x5",
+            "5.0",
+            "9223372036854775808",
+            "18446744073709551621",
+            "٥",
+        ] {
             assert_eq!(decimal(text.as_bytes()), None, "{text}");
         }
     }

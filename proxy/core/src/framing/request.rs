@@ -53,7 +53,8 @@ struct Head {
 struct RequestLine {
     method: Method,
     version: Version,
-    target: Range,
+    /// Where the target is, when it names an authority that Host must agree with.
+    authority: Option<Range>,
 }
 
 /// A place in the head, counted from its first byte: slices do not outlive a call.
@@ -122,7 +123,10 @@ impl RequestFramer {
     /// A machine before the first byte of a connection.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits: limits.within_codec(), state: State::Head(Head::default()) }
+        Self {
+            limits: limits.within_codec(),
+            state: State::Head(Head::default()),
+        }
     }
 
     /// Looks at `bytes`, which begin at the first byte not yet accounted for by a `len`.
@@ -148,13 +152,18 @@ impl RequestFramer {
             State::Head(head) => match head.read(bytes, &self.limits) {
                 Ok(Some(found)) => {
                     self.state = after_head(found.body, found.asks);
-                    Ok(Step::Head { len: found.len, asks: found.asks })
+                    Ok(Step::Head {
+                        len: found.len,
+                        asks: found.asks,
+                    })
                 }
                 Ok(None) => Ok(Step::More),
                 Err(refusal) => Err(refusal),
             },
             State::Length { left, asks } => {
-                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                let len = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 *left -= len as u64;
                 if *left == 0 {
                     self.state = after_body(*asks);
@@ -218,7 +227,10 @@ fn after_head(body: Declared, asks: Asks) -> State {
     match body {
         Declared::Nothing | Declared::Length(0) => after_body(asks),
         Declared::Length(left) => State::Length { left, asks },
-        Declared::Chunked => State::Chunked { body: Chunked::new(), asks },
+        Declared::Chunked => State::Chunked {
+            body: Chunked::new(),
+            asks,
+        },
     }
 }
 
@@ -263,13 +275,22 @@ impl Head {
         }
     }
 
-    fn request_line(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<RequestLine>, Refusal> {
-        let max_line = (limits.max_target_bytes as usize + LINE_EXTRA).min(limits.max_head_bytes as usize);
+    fn request_line(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<RequestLine>, Refusal> {
+        let max_line =
+            (limits.max_target_bytes as usize + LINE_EXTRA).min(limits.max_head_bytes as usize);
         loop {
             let Some(line) = self.section.peek(bytes) else {
                 let line = &bytes[self.section.at()..];
                 self.begun = !matches!(line, [] | [b'\r']);
-                return if line.len() > max_line { Err(Refusal::TargetTooLong) } else { Ok(None) };
+                return if line.len() > max_line {
+                    Err(Refusal::TargetTooLong)
+                } else {
+                    Ok(None)
+                };
             };
             let at = self.section.at();
             self.section.pass(line);
@@ -300,9 +321,14 @@ impl Head {
                 }
                 // `value` lies within `bytes`: their distance is its place.
                 let start = value.as_ptr() as usize - bytes.as_ptr() as usize;
-                self.host = Some(Range { start, end: start + value.len() });
+                self.host = Some(Range {
+                    start,
+                    end: start + value.len(),
+                });
             }
-            6 if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") => {
+            6 if name.eq_ignore_ascii_case(b"expect")
+                && !value.eq_ignore_ascii_case(b"100-continue") =>
+            {
                 return Err(Refusal::UnknownExpectation);
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
@@ -310,11 +336,14 @@ impl Head {
                 self.upgrade = if h2c { Asks::H2c } else { Asks::Upgrade };
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.connection_upgrade |=
-                    value.split(|&byte| byte == b',').any(|word| class::trim(word).eq_ignore_ascii_case(b"upgrade"));
+                self.connection_upgrade |= value
+                    .split(|&byte| byte == b',')
+                    .any(|word| class::trim(word).eq_ignore_ascii_case(b"upgrade"));
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.body.length(value)?,
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.body.encoding(value, version)?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.body.encoding(value, version)?
+            }
             _ => {}
         }
         Ok(())
@@ -324,11 +353,15 @@ impl Head {
     #[inline]
     fn conclude(&self, line: RequestLine, bytes: &[u8], len: usize) -> Result<Found, Refusal> {
         let host = match self.host {
-            Some(range) => Some(Authority::read(&bytes[range.start..range.end]).ok_or(Refusal::BadHost)?),
+            Some(range) => {
+                Some(Authority::read(&bytes[range.start..range.end]).ok_or(Refusal::BadHost)?)
+            }
             None if line.version == Version::Http11 => return Err(Refusal::MissingHost),
             None => None,
         };
-        Target::read(line.method, &bytes[line.target.start..line.target.end])?.agree(host)?;
+        if let (Some(target), Some(host)) = (line.authority, host) {
+            Target::read(line.method, &bytes[target.start..target.end])?.agree(host)?;
+        }
         if matches!(line.method, Method::Connect | Method::Trace)
             && !matches!(self.body, Declared::Nothing | Declared::Length(0))
         {
@@ -337,12 +370,21 @@ impl Head {
         let asks = match (line.method, line.version) {
             (Method::Connect, _) => Asks::Connect,
             // RFC 9110 7.8: Upgrade in an HTTP/1.0 request is ignored.
-            (Method::Options | Method::Trace | Method::Other, Version::Http11) if self.connection_upgrade => {
+            (Method::Options | Method::Trace | Method::Other, Version::Http11)
+                if self.connection_upgrade =>
+            {
                 self.upgrade
             }
-            (Method::Options | Method::Trace | Method::Other, Version::Http10 | Version::Http11) => Asks::Nothing,
+            (
+                Method::Options | Method::Trace | Method::Other,
+                Version::Http10 | Version::Http11,
+            ) => Asks::Nothing,
         };
-        Ok(Found { len, body: self.body, asks })
+        Ok(Found {
+            len,
+            body: self.body,
+            asks,
+        })
     }
 }
 
@@ -367,8 +409,17 @@ fn request_line(line: &[u8], at: usize, limits: &Limits) -> Result<RequestLine, 
     }
     let target = &rest[..target_len];
     let method = Method::read(&line[..method_end]);
-    // Refused here already, before fields are looked at, so that the first fault in the stream is the one reported.
-    Target::read(method, target)?;
     let start = at + method_end + 1;
-    Ok(RequestLine { method, version, target: Range { start, end: start + target_len } })
+    let authority = match Target::read(method, target)? {
+        Target::Local => None,
+        Target::Absolute(..) | Target::Tunnel(_) => Some(Range {
+            start,
+            end: start + target_len,
+        }),
+    };
+    Ok(RequestLine {
+        method,
+        version,
+        authority,
+    })
 }

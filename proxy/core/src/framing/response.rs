@@ -101,7 +101,12 @@ impl ResponseFramer {
     /// A machine before the first request of a connection: any byte is unsolicited.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        Self { limits: limits.within_codec(), state: State::Idle, request: Expected::Plain, interim: 0 }
+        Self {
+            limits: limits.within_codec(),
+            state: State::Idle,
+            request: Expected::Plain,
+            interim: 0,
+        }
     }
 
     /// A request is about to be sent. The response before must have ended: on a connection where it has not, this ends
@@ -110,9 +115,11 @@ impl ResponseFramer {
         self.state = match self.state {
             State::Idle => State::Head(Head::default()),
             State::Refused(violation) => State::Refused(violation),
-            State::Head(_) | State::Length { .. } | State::Chunked(_) | State::UntilClose | State::Opaque => {
-                State::Refused(Violation::Unsolicited)
-            }
+            State::Head(_)
+            | State::Length { .. }
+            | State::Chunked(_)
+            | State::UntilClose
+            | State::Opaque => State::Refused(Violation::Unsolicited),
         };
         self.request = request;
         self.interim = 0;
@@ -143,13 +150,18 @@ impl ResponseFramer {
             State::Head(head) => match head.read(bytes, &self.limits) {
                 Ok(Some((line, len))) => {
                     let body = head.body;
-                    self.after_head(line, body).map(|()| Part::Head { len, status: line.status })
+                    self.after_head(line, body).map(|()| Part::Head {
+                        len,
+                        status: line.status,
+                    })
                 }
                 Ok(None) => Ok(Part::More),
                 Err(violation) => Err(violation),
             },
             State::Length { left } => {
-                let len = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                let len = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 *left -= len as u64;
                 if *left == 0 {
                     self.state = State::Idle;
@@ -198,7 +210,9 @@ impl ResponseFramer {
         let empty = matches!(body, Declared::Nothing | Declared::Length(0));
         self.state = match (line.status, self.request) {
             (101, Expected::Upgrade) if empty => State::Opaque,
-            (101, Expected::Plain | Expected::Head | Expected::Connect) => return Err(Violation::UnaskedUpgrade),
+            (101, Expected::Plain | Expected::Head | Expected::Connect) => {
+                return Err(Violation::UnaskedUpgrade);
+            }
             (100..=199 | 204, _) if !empty => return Err(Violation::BodyNotAllowed),
             (100..=199, _) => {
                 self.interim += 1;
@@ -224,7 +238,11 @@ impl ResponseFramer {
 impl Head {
     /// Goes on with the head that `bytes` begin with; `None` while it is incomplete.
     #[inline]
-    fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<(StatusLine, usize)>, Violation> {
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<(StatusLine, usize)>, Violation> {
         let line = match self.line {
             Some(line) => line,
             None => match self.status_line(bytes)? {
@@ -242,8 +260,12 @@ impl Head {
         loop {
             match self.section.next(bytes, &bounds)? {
                 Next::Field(Field { name, value }) => match name.len() {
-                    14 if name.eq_ignore_ascii_case(b"content-length") => self.body.length(value)?,
-                    17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.body.encoding(value, line.version)?,
+                    14 if name.eq_ignore_ascii_case(b"content-length") => {
+                        self.body.length(value)?
+                    }
+                    17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                        self.body.encoding(value, line.version)?
+                    }
                     _ => {}
                 },
                 Next::End(len) => return Ok(Some((line, len))),
@@ -254,13 +276,19 @@ impl Head {
 
     fn status_line(&mut self, bytes: &[u8]) -> Result<Option<StatusLine>, Violation> {
         let Some(line) = self.section.peek(bytes) else {
-            return if bytes.len() > MAX_STATUS_LINE { Err(Violation::BadStatusLine) } else { Ok(None) };
+            return if bytes.len() > MAX_STATUS_LINE {
+                Err(Violation::BadStatusLine)
+            } else {
+                Ok(None)
+            };
         };
         self.section.pass(line);
         if line.len() > MAX_STATUS_LINE {
             return Err(Violation::BadStatusLine);
         }
-        let [line @ .., b'\r'] = line else { return Err(Fault::BareLf.into()) };
+        let [line @ .., b'\r'] = line else {
+            return Err(Fault::BareLf.into());
+        };
         status_line(line).map(Some)
     }
 }
@@ -269,16 +297,28 @@ impl Head {
 fn status_line(line: &[u8]) -> Result<StatusLine, Violation> {
     let (version, rest) = line.split_at_checked(8).ok_or(Violation::BadStatusLine)?;
     let version = Version::read(version).ok_or(Violation::BadStatusLine)??;
-    let [b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', reason @ ..] = rest else {
+    let [
+        b' ',
+        a @ b'1'..=b'9',
+        b @ b'0'..=b'9',
+        c @ b'0'..=b'9',
+        reason @ ..,
+    ] = rest
+    else {
         return Err(Violation::BadStatusLine);
     };
     match reason {
         [] => {}
         [b' ', text @ ..] if class::is_field_value(text) => {}
-        [b' ', text @ ..] if memchr::memchr(b'\r', text).is_some() => return Err(Fault::BareCr.into()),
+        [b' ', text @ ..] if memchr::memchr(b'\r', text).is_some() => {
+            return Err(Fault::BareCr.into());
+        }
         [b' ', ..] => return Err(Fault::ControlByte.into()),
         _ => return Err(Violation::BadStatusLine),
     }
     let digit = |byte: u8| u16::from(byte - b'0');
-    Ok(StatusLine { version, status: digit(*a) * 100 + digit(*b) * 10 + digit(*c) })
+    Ok(StatusLine {
+        version,
+        status: digit(*a) * 100 + digit(*b) * 10 + digit(*c),
+    })
 }

@@ -40,7 +40,10 @@ impl<'a> Authority<'a> {
         let end = match bytes {
             [b'[', ..] => {
                 let close = memchr::memchr(b']', bytes)?;
-                std::str::from_utf8(&bytes[1..close]).ok()?.parse::<Ipv6Addr>().ok()?;
+                std::str::from_utf8(&bytes[1..close])
+                    .ok()?
+                    .parse::<Ipv6Addr>()
+                    .ok()?;
                 close + 1
             }
             _ => class::span(bytes, class::HOST),
@@ -54,11 +57,15 @@ impl<'a> Authority<'a> {
             [b':', digits @ ..] => Some(port(digits)?),
             _ => return None,
         };
-        Some(Self { host: &bytes[..end], port })
+        Some(Self {
+            host: &bytes[..end],
+            port,
+        })
     }
 
     fn agrees(&self, host: Self, default_port: Option<u16>) -> bool {
-        self.host.eq_ignore_ascii_case(host.host) && self.port.or(default_port) == host.port.or(default_port)
+        self.host.eq_ignore_ascii_case(host.host)
+            && self.port.or(default_port) == host.port.or(default_port)
     }
 }
 
@@ -66,7 +73,9 @@ fn port(digits: &[u8]) -> Option<u16> {
     if digits.is_empty() || digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let value = digits.iter().fold(0u32, |value, digit| value * 10 + u32::from(digit - b'0'));
+    let value = digits
+        .iter()
+        .fold(0u32, |value, digit| value * 10 + u32::from(digit - b'0'));
     u16::try_from(value).ok()
 }
 
@@ -91,7 +100,9 @@ impl<'a> Target<'a> {
                 Some(_) | None => Err(Refusal::BadTarget),
             },
             (Method::Options, b"*") => Ok(Self::Local),
-            (Method::Options | Method::Trace | Method::Other, [b'/', ..]) => path(target).map(|()| Self::Local),
+            (Method::Options | Method::Trace | Method::Other, [b'/', ..]) => {
+                path(target).map(|()| Self::Local)
+            }
             (Method::Options | Method::Trace | Method::Other, _) => Self::absolute(target),
         }
     }
@@ -104,22 +115,34 @@ impl<'a> Target<'a> {
         } else {
             return Err(Refusal::BadTarget);
         };
-        let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|byte| matches!(byte, b'/' | b'?'))
+            .unwrap_or(rest.len());
         path(&rest[end..])?;
         let authority = Authority::read(&rest[..end]).ok_or(Refusal::BadTarget)?;
         Ok(Self::Absolute(authority, port))
     }
 
-    /// Holds it against the Host, which is valid or absent.
-    pub(super) fn agree(&self, host: Option<Authority<'_>>) -> Result<(), Refusal> {
-        let Some(host) = host else { return Ok(()) };
+    /// Holds it against a valid Host.
+    pub(super) fn agree(&self, host: Authority<'_>) -> Result<(), Refusal> {
         let agrees = match self {
             Self::Local => true,
             Self::Absolute(authority, port) => authority.agrees(host, Some(*port)),
             // A client may leave the port out of Host; it has no default here.
-            Self::Tunnel(authority) => authority.agrees(Authority { port: host.port.or(authority.port), ..host }, None),
+            Self::Tunnel(authority) => authority.agrees(
+                Authority {
+                    port: host.port.or(authority.port),
+                    ..host
+                },
+                None,
+            ),
         };
-        if agrees { Ok(()) } else { Err(Refusal::HostMismatch) }
+        if agrees {
+            Ok(())
+        } else {
+            Err(Refusal::HostMismatch)
+        }
     }
 }
 

@@ -42,7 +42,10 @@ impl Withheld {
     ///
     /// When there are not so many: a verdict covers only bytes that were shown.
     pub fn approve(&mut self, len: usize) {
-        assert!(len <= self.bytes.len() - self.good, "a verdict over bytes that were not shown");
+        assert!(
+            len <= self.bytes.len() - self.good,
+            "a verdict over bytes that were not shown"
+        );
         self.good += len;
     }
 

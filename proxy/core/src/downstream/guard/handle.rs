@@ -81,6 +81,7 @@ pub(super) struct Shared {
     finished: Cell<u64>,
     refusal: Cell<Option<(Place, Refusal)>>,
     upgrade: Cell<Upgrade>,
+    upgraded: Cell<bool>,
     order: Cell<Order>,
     ending: Cell<Option<Ending>>,
     /// Whether the last pending read left without an alarm set, because a response was outstanding.
@@ -120,7 +121,12 @@ pub(super) enum Order {
 impl GuardHandle {
     pub(super) fn new() -> (Self, Rc<Shared>) {
         let shared = Rc::new(Shared::default());
-        (Self { shared: Rc::clone(&shared) }, shared)
+        (
+            Self {
+                shared: Rc::clone(&shared),
+            },
+            shared,
+        )
     }
 
     /// Call it first in every call of the service, exactly once.
@@ -130,7 +136,10 @@ impl GuardHandle {
         self.shared.begun.set(ordinal);
         match self.shared.refusal.get() {
             Some((Place::Head(refused), refusal)) if refused == ordinal => Begin::Refuse(refusal),
-            Some(_) | None => Begin::Serve(RequestTicket { shared: Rc::clone(&self.shared), ordinal }),
+            Some(_) | None => Begin::Serve(RequestTicket {
+                shared: Rc::clone(&self.shared),
+                ordinal,
+            }),
         }
     }
 
@@ -149,6 +158,12 @@ impl GuardHandle {
             Some((Place::Body, refusal)) => Some(refusal),
             Some((Place::Head(_), _)) | None => None,
         }
+    }
+
+    /// Whether an upgrade was accepted: when the codec is done with the connection, it is a tunnel.
+    #[must_use]
+    pub fn upgraded(&self) -> bool {
+        self.shared.upgraded.get()
     }
 
     /// What the guard itself ended the connection for, if it did.
@@ -203,6 +218,7 @@ impl RequestTicket {
         match self.shared.upgrade.get() {
             Upgrade::Asked(ordinal) if ordinal == self.ordinal => {
                 self.shared.upgrade.set(Upgrade::Accepted);
+                self.shared.upgraded.set(true);
                 self.shared.wake();
                 Ok(())
             }
@@ -233,7 +249,9 @@ impl Drop for RequestTicket {
 
 impl fmt::Debug for RequestTicket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestTicket").field("ordinal", &self.ordinal).finish_non_exhaustive()
+        f.debug_struct("RequestTicket")
+            .field("ordinal", &self.ordinal)
+            .finish_non_exhaustive()
     }
 }
 
@@ -262,7 +280,8 @@ impl Shared {
     /// A stand-in for a refused head goes to the codec.
     pub(super) fn head_refused(&self, refusal: Refusal) {
         self.head_released(Asks::Nothing);
-        self.refusal.set(Some((Place::Head(self.released.get()), refusal)));
+        self.refusal
+            .set(Some((Place::Head(self.released.get()), refusal)));
     }
 
     pub(super) fn body_refused(&self, refusal: Refusal) {

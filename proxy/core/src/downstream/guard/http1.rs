@@ -24,6 +24,10 @@ const MAX_LINGER: usize = 256 * 1024;
 
 /// A stream of requests that the codec can trust. Wrap it in `hyper_util::rt::TokioIo`.
 ///
+/// It stays on its worker (`!Send`), so hyper's own upgrades do not apply: await the connection by reference, and if
+/// [`GuardHandle::upgraded`] then, take it apart and tunnel. (Not `poll_without_shutdown`: it may leave the last of an
+/// answer unflushed.)
+///
 /// Cancel-safe like the stream within: bytes taken from it are either in the caller's buffer or kept.
 #[derive(Debug)]
 pub struct GuardedSocket<S> {
@@ -35,6 +39,8 @@ pub struct GuardedSocket<S> {
     /// Read before the guard was there, and not yet looked at.
     initial: Bytes,
     withheld: Withheld,
+    /// Whether the last write found no room: an answer is still on its way, though its ticket may be gone.
+    writing: bool,
     end: End,
     closing: Closing,
 }
@@ -85,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedSocket<S> {
             linger: deadlines.linger,
             initial,
             withheld: Withheld::default(),
+            writing: false,
             end: End::Open,
             closing: Closing::No,
         };
@@ -174,15 +181,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedSocket<S> {
 
     /// Nothing to read: whose turn is it, and for how long? `None`: look again, there is something to give.
     fn wait(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<()>>> {
-        let idle = self.shared.0.outstanding() == 0;
+        let idle = self.shared.0.outstanding() == 0 && !self.writing;
+        let progress = self.shared.0.read.get() + self.shared.0.written.get();
         let verdict = match self.framer.standing() {
             Standing::Between if idle && self.shared.0.order() == Order::CloseWhenIdle => {
                 return Some(self.finish(Ending::Closed));
             }
-            Standing::Between if idle => self.timer.watch(cx, Wait::Idle, self.shared.0.read.get()),
+            Standing::Between if idle => self.timer.watch(cx, Wait::Idle, progress),
             Standing::InHead => self.timer.until_head(cx),
             Standing::InBody => self.timer.watch(cx, Wait::Body, self.shared.0.read.get()),
-            Standing::Between | Standing::Held | Standing::Opaque | Standing::Refused(_) => Verdict::Waiting,
+            Standing::Between | Standing::Held | Standing::Opaque | Standing::Refused(_) => {
+                Verdict::Waiting
+            }
         };
         if verdict == Verdict::Waiting {
             self.shared.0.parked(cx, self.timer.is_armed());
@@ -214,7 +224,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedSocket<S> {
     }
 
     /// Counts a write's progress, or times the lack of it.
-    fn wrote(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(
+        &mut self,
+        cx: &mut Context<'_>,
+        outcome: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let was_writing = std::mem::replace(&mut self.writing, outcome.is_pending());
+        if was_writing && !self.writing && self.shared.0.order() != Order::Serve {
+            // The read side waits for this to close.
+            cx.waker().wake_by_ref();
+        }
         match outcome {
             Poll::Ready(Ok(len)) => {
                 let written = &self.shared.0.written;
@@ -224,7 +243,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedSocket<S> {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             // A tunnel has deadlines of its own.
             Poll::Pending if self.framer.standing() == Standing::Opaque => Poll::Pending,
-            Poll::Pending => match self.timer.watch(cx, Wait::Write, self.shared.0.written.get()) {
+            Poll::Pending => match self
+                .timer
+                .watch(cx, Wait::Write, self.shared.0.written.get())
+            {
                 Verdict::Waiting => Poll::Pending,
                 Verdict::Expired => {
                     self.shared.0.end(Ending::WriteStalled);
@@ -244,7 +266,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedSocket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedSocket<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.shared.0.order() == Order::Abort {
             return Poll::Ready(Err(this.aborted()));
@@ -274,7 +300,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedSocket<S> {
                 End::Failed(refusal) => return Poll::Ready(Err(refused(refusal))),
                 End::Eof => return Poll::Ready(Ok(())),
             }
-            if this.framer.standing() == Standing::Held && this.withheld.unjudged().len() >= MAX_HELD {
+            if this.framer.standing() == Standing::Held
+                && this.withheld.unjudged().len() >= MAX_HELD
+            {
                 this.shared.0.parked(cx, true);
                 return Poll::Pending;
             }
@@ -300,7 +328,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedSocket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedSocket<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.shared.0.order() == Order::Abort {
             return Poll::Ready(Err(self.aborted()));
         }
@@ -344,14 +376,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedSocket<S> {
                     let outcome = Pin::new(&mut this.io).poll_shutdown(cx).map_ok(|()| 0);
                     ready!(this.wrote(cx, outcome))?;
                     this.timer.clear_due();
-                    this.closing =
-                        if this.must_linger() { Closing::Lingering { drained: 0 } } else { Closing::Done };
+                    this.closing = if this.must_linger() {
+                        Closing::Lingering { drained: 0 }
+                    } else {
+                        Closing::Done
+                    };
                 }
                 Closing::Lingering { drained } => {
                     let mut scratch = [0u8; 2048];
                     let mut buf = ReadBuf::new(&mut scratch);
                     let drained = match Pin::new(&mut this.io).poll_read(cx, &mut buf) {
-                        Poll::Ready(Ok(())) if !buf.filled().is_empty() => drained + buf.filled().len(),
+                        Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
+                            drained + buf.filled().len()
+                        }
                         // Gone, or in error: there is nobody left to wait for.
                         Poll::Ready(_) => MAX_LINGER,
                         Poll::Pending => match this.timer.until(cx, this.linger) {
@@ -359,8 +396,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedSocket<S> {
                             Verdict::Expired => MAX_LINGER,
                         },
                     };
-                    this.closing =
-                        if drained < MAX_LINGER { Closing::Lingering { drained } } else { Closing::Done };
+                    this.closing = if drained < MAX_LINGER {
+                        Closing::Lingering { drained }
+                    } else {
+                        Closing::Done
+                    };
                 }
                 Closing::Done => return Poll::Ready(Ok(())),
             }
@@ -396,7 +436,10 @@ fn judge(framer: &mut RequestFramer, shared: &Shared, bytes: &[u8]) -> (usize, R
 
 #[cold]
 fn refused(refusal: Refusal) -> io::Error {
-    let kind =
-        if refusal == Refusal::BodyTimeout { io::ErrorKind::TimedOut } else { io::ErrorKind::InvalidData };
+    let kind = if refusal == Refusal::BodyTimeout {
+        io::ErrorKind::TimedOut
+    } else {
+        io::ErrorKind::InvalidData
+    };
     io::Error::new(kind, Refused(refusal))
 }

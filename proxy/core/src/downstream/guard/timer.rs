@@ -135,7 +135,12 @@ impl Timer {
             return Verdict::Expired;
         }
         // An alarm that rings earlier comes here again.
-        if self.quiet(cx) && self.alarm.as_ref().is_some_and(|alarm| alarm.deadline() <= due) {
+        if self.quiet(cx)
+            && self
+                .alarm
+                .as_ref()
+                .is_some_and(|alarm| alarm.deadline() <= due)
+        {
             return Verdict::Waiting;
         }
         // The other side's tick must not wait for this.
@@ -160,8 +165,13 @@ impl Timer {
         if !self.armed {
             return false;
         }
-        let Some(alarm) = &mut self.alarm else { return false };
-        let same_task = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        let Some(alarm) = &mut self.alarm else {
+            return false;
+        };
+        let same_task = self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
         if same_task && !alarm.is_elapsed() {
             return true;
         }
@@ -191,7 +201,13 @@ impl Timer {
                     return Verdict::Expired;
                 }
             }
-            Some(_) | None => watch.seen = Some(Seen { wait, progress, at: now }),
+            Some(_) | None => {
+                watch.seen = Some(Seen {
+                    wait,
+                    progress,
+                    at: now,
+                })
+            }
         }
         if !armed {
             self.arm(cx, now + self.deadlines.tick());
