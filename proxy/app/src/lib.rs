@@ -1,1 +1,3 @@
-//! placeholder
+//! The assembly of Pillion: everything around the data path.
+
+pub mod metrics;
