@@ -3,6 +3,7 @@
 //! Beside the path: counts only, so that a request that waits for nothing pays nothing.
 
 use super::cluster::Permit;
+use crate::telemetry::metrics::Active;
 use std::{cell::Cell, rc::Rc};
 use tokio::sync::Notify;
 
@@ -19,13 +20,14 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 pub(super) struct Opened {
     permit: Option<Permit>,
+    _gauge: Active,
     waiting: Rc<Waiting>,
 }
 
 impl Opened {
-    pub(super) fn new(permit: Permit, waiting: &Rc<Waiting>) -> Self {
+    pub(super) fn new(permit: Permit, gauge: Active, waiting: &Rc<Waiting>) -> Self {
         waiting.open.set(waiting.open.get() + 1);
-        Self { permit: Some(permit), waiting: Rc::clone(waiting) }
+        Self { permit: Some(permit), _gauge: gauge, waiting: Rc::clone(waiting) }
     }
 }
 

@@ -3,7 +3,11 @@
 //! Beside the path. The control thread writes resolved addresses, workers read them when the version changed; the
 //! counters of the circuit and of requests in flight are atomics. It never dials, resolves or waits.
 
-use super::{circuit::InUse, error::Limit};
+use super::{
+    circuit::InUse,
+    error::{Cause, Limit},
+};
+use crate::telemetry::metrics::ClusterMetrics;
 use pillion_config::model::{Circuit, Cluster, EndpointAddress};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,6 +22,7 @@ use std::{
 pub struct ClusterState {
     id: ClusterId,
     model: Arc<Cluster>,
+    metrics: Arc<ClusterMetrics>,
     version: AtomicU64,
     in_use: InUse,
     /// A lock because the control thread replaces it and workers look only when `version` says so.
@@ -93,6 +98,7 @@ impl ClusterState {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Arc::new(Self {
             id: ClusterId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            metrics: Arc::new(ClusterMetrics::register(&model.name)),
             model,
             version: AtomicU64::new(0),
             in_use: InUse::default(),
@@ -110,6 +116,12 @@ impl ClusterState {
     #[must_use]
     pub fn model(&self) -> &Arc<Cluster> {
         &self.model
+    }
+
+    /// Its series.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<ClusterMetrics> {
+        &self.metrics
     }
 
     /// Sets the addresses of a name; no address at all is taken for a failed look-up and keeps what was known.
@@ -173,6 +185,12 @@ impl ClusterState {
             Limit::Requests => requests,
         };
         self.in_use.take(limit, max)
+    }
+
+    /// Counts a request that is refused at `limit`.
+    pub(super) fn overflow(&self, limit: Limit) -> Cause {
+        self.metrics.overflow(limit.name());
+        Cause::Overflow(limit)
     }
 
     pub(super) fn give_back(&self, limit: Limit) {

@@ -32,10 +32,7 @@ impl ResponseViolation {
                 return Some(*found);
             }
             // An io::Error's source is that of the error within it, which this would step over.
-            next = match error
-                .downcast_ref::<io::Error>()
-                .and_then(io::Error::get_ref)
-            {
+            next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
                 Some(within) => Some(within),
                 None => error.source(),
             };
@@ -126,9 +123,7 @@ impl ResponseHandle {
 
 impl fmt::Debug for ResponseHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseHandle")
-            .field("progress", &self.shared.framer.borrow().progress())
-            .finish()
+        f.debug_struct("ResponseHandle").field("progress", &self.shared.framer.borrow().progress()).finish()
     }
 }
 
@@ -153,14 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedUpstream<S> {
             written: Cell::new(0),
         });
         let handle = ResponseHandle { shared };
-        (
-            Self {
-                io,
-                handle: handle.clone(),
-                withheld: Withheld::default(),
-            },
-            handle,
-        )
+        (Self { io, handle: handle.clone(), withheld: Withheld::default() }, handle)
     }
 
     /// The stream within. What the guard still withholds is lost: only for looking at the socket.
@@ -205,11 +193,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> GuardedUpstream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedUpstream<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
@@ -224,10 +208,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedUpstream<S> {
                 return Poll::Ready(Ok(()));
             }
             if let Some(violation) = this.handle.violation() {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    ResponseViolation(violation),
-                )));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, ResponseViolation(violation))));
             }
             match Pin::new(&mut this.io).poll_read(cx, buf) {
                 Poll::Ready(Ok(())) if buf.filled().len() > start => this.admit(buf, start),
@@ -239,11 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for GuardedUpstream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedUpstream<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.io).poll_write(cx, buf);
         self.sent(outcome)
     }

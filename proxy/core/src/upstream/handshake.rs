@@ -31,7 +31,7 @@ pub(super) async fn http1<B: RequestBody>(
     opened: Opened,
 ) -> Result<Rc<Http1Connection<B>>, ConnectError> {
     let model = cluster.model();
-    connect::within(model.connect_timeout, async {
+    connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
         let (line, watch) = Line::new(socket);
         let (io, guard) = GuardedUpstream::new(line, limits(model));
@@ -54,7 +54,7 @@ pub(super) async fn http2<B: RequestBody>(
     opened: Opened,
 ) -> Result<Rc<Http2Connection>, ConnectError> {
     let model = cluster.model();
-    connect::within(model.connect_timeout, async {
+    connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
         let (line, watch) = Line::new(socket);
         let (sender, connection) = h2::client::Builder::new()

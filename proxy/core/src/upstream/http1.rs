@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     body::{BodyError, Incoming},
+    telemetry::metrics::Active,
     upstream::{OnInformational, RequestBody, SendOptions, circuit_wait::Opened},
 };
 use bytes::Bytes;
@@ -47,6 +48,8 @@ pub(super) struct Http1Connection<B> {
     leftover: Rc<Leftover>,
     since: Cell<Instant>,
     carrier: Cell<Carrier>,
+    /// Counted as resting while this is here.
+    idle: Cell<Option<Active>>,
 }
 
 /// Where the connection's task leaves the byte stream when the protocol was changed.
@@ -82,6 +85,7 @@ impl<B: RequestBody> Http1Connection<B> {
             leftover: Rc::clone(&leftover),
             since: Cell::new(Instant::now()),
             carrier: Cell::new(Carrier::Fresh),
+            idle: Cell::new(None),
         });
         spawn_local(drive(codec, leftover, opened, Rc::downgrade(host)));
         connection
@@ -98,6 +102,11 @@ impl<B: RequestBody> Http1Connection<B> {
 
     pub(super) fn resting_since(&self) -> Instant {
         self.since.get()
+    }
+
+    /// Rests from now on, or no longer.
+    pub(super) fn set_idle(&self, gauge: Option<Active>) {
+        self.idle.set(gauge);
     }
 
     fn delivery(&self) -> Delivery {

@@ -62,7 +62,6 @@ pub struct Upgraded {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "always within the box of `Incoming::Upgraded`")]
 enum Stream {
     Http1 { io: GuardedUpstream<Line>, early: Bytes, _opened: Opened },
     Http2 { io: H2Stream, _slot: Rc<Slot> },

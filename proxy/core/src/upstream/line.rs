@@ -105,3 +105,44 @@ impl AsyncWrite for Line {
         self.with(|socket| socket.poll_shutdown(cx))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    #[test]
+    fn a_look_tells_quiet_from_over_and_takes_nothing() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut theirs, _) = listener.accept().await.unwrap();
+            let (mut line, watch) = Line::new(Socket::Tcp(ours));
+            assert_eq!((watch.look(), watch.bytes_read()), (Seen::Quiet, Some(0)));
+            theirs.write_all(b"408").await.unwrap();
+            line.0.socket.borrow_mut().readable().await;
+            assert_eq!(watch.look(), Seen::Over, "nobody asked for that");
+            let mut said = [0; 3];
+            line.read_exact(&mut said).await.unwrap();
+            assert_eq!((watch.look(), watch.bytes_read()), (Seen::Quiet, Some(3)));
+            drop(theirs);
+            line.0.socket.borrow_mut().readable().await;
+            assert_eq!(watch.look(), Seen::Over);
+            drop(line);
+            assert_eq!((watch.look(), watch.bytes_read()), (Seen::Over, None));
+        });
+    }
+
+    impl Socket {
+        async fn readable(&mut self) {
+            match self {
+                Self::Tcp(socket) => socket.readable().await.unwrap(),
+                Self::Memory(_) => {}
+            }
+        }
+    }
+}

@@ -151,6 +151,7 @@ impl<B: RequestBody> Host<B> {
         loop {
             let connection = self.resting.borrow_mut().pop()?;
             self.waiting.unrest(1);
+            connection.set_idle(None);
             let rest = match replay {
                 Replay::Possible => Duration::ZERO,
                 Replay::Never => Instant::now().saturating_duration_since(connection.resting_since()),
@@ -171,7 +172,7 @@ impl<B: RequestBody> Host<B> {
     /// The request waits from here on, within the limit.
     fn count_pending(&self, pending: &mut Option<Permit>) -> Result<(), Cause> {
         if pending.is_none() {
-            *pending = Some(self.core.state.permit(Limit::Pending).map_err(Cause::Overflow)?);
+            *pending = Some(self.core.state.permit(Limit::Pending).map_err(|limit| self.core.state.overflow(limit))?);
         }
         Ok(())
     }
@@ -179,7 +180,7 @@ impl<B: RequestBody> Host<B> {
     /// A place for one more connection, from before it is dialled.
     fn open(&self) -> Result<Opened, Limit> {
         let permit = self.core.state.permit(Limit::Connections)?;
-        Ok(Opened::new(permit, &self.waiting))
+        Ok(Opened::new(permit, self.core.state.metrics().pool_connection(), &self.waiting))
     }
 
     fn unreachable(&self, error: ConnectError) -> Cause {
@@ -208,6 +209,7 @@ impl<B: RequestBody> Host<B> {
         if self.cluster.strong_count() == 0 || self.waiting.resting() >= bound {
             return;
         }
+        connection.set_idle(Some(self.core.state.metrics().pool_idle()));
         self.resting.borrow_mut().push(connection);
         self.waiting.rest();
         self.wake_sweeper();

@@ -159,7 +159,7 @@ impl<B: RequestBody> WorkerCluster<B> {
         let closing = self.table.borrow().hosts.iter().find_map(|host| host.close_oldest());
         // All of them belong to other workers: nothing here would ever wake this request.
         if closing.is_none() && self.waiting.open() == 0 {
-            return Err(Cause::Overflow(limit));
+            return Err(self.state.overflow(limit));
         }
         self.waiting.wait().await;
         Ok(())

@@ -4,6 +4,7 @@ mod circuit;
 mod connect;
 mod http1;
 mod http2;
+mod metrics;
 mod upgrade;
 
 use super::*;
