@@ -492,3 +492,33 @@ mod raw {
         }
     }
 }
+
+#[test]
+fn an_early_answer_and_a_stop_leave_the_answer_whole() {
+    run(async {
+        let (cluster, script) = cluster(http2(&[80]), |_, _| {
+            serve(|stream| {
+                h2_server(stream, server::Builder::new(), |_, mut respond| async move {
+                    let mut body = respond.send_response(Response::new(()), false).unwrap();
+                    body.send_data(Bytes::from_static(b"hello"), true).unwrap();
+                    settle().await;
+                    // RFC 9113 §8.1: enough of the request.
+                    body.send_reset(Reason::NO_ERROR);
+                })
+            })
+        });
+        for _ in 0..3 {
+            let taken = Rc::new(Cell::new(0));
+            let body = streamed(10_000, 1_000, Rc::clone(&taken));
+            assert_eq!(text(send(&cluster, post("/", body), &options()).await.unwrap()).await, "hello");
+            settle().await;
+            settle().await;
+            assert!(taken.get() < 1_000_000, "the upload stopped");
+            assert_nothing_held(&cluster);
+        }
+        assert_eq!(script.dialed.borrow().len(), 1);
+        cluster.close_idle();
+        settle().await;
+        assert_eq!(cluster.open(), 0, "no upload holds its stream");
+    });
+}
