@@ -131,7 +131,7 @@ pub struct Tally {
     /// Requests handed to the service as [`Decoded::Refused`].
     pub refused: Cell<u32>,
     /// Requests reset as malformed by `check`, by [`Malformed`].
-    pub malformed: [Cell<u32>; 5],
+    pub malformed: [Cell<u32>; 6],
     /// Requests that the client gave up.
     pub cancelled: Cell<u32>,
     /// Responses given up because the client's window stayed closed.
