@@ -4,10 +4,7 @@ use crate::{
     peer::{Event, Peer, healthy, model, run},
     wire::*,
 };
-use pillion_core::{
-    downstream::codec::http2::End,
-    drain::Signal,
-};
+use pillion_core::{downstream::codec::http2::End, drain::Signal};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -55,11 +52,16 @@ fn a_large_head_is_refused_through_the_service_and_a_huge_one_by_h2() {
         peer.send(&on(large(5), 1)).await;
         assert_eq!(peer.status(1).await, 431);
         assert_eq!(*peer.seen.refused.borrow(), ["head_too_large"]);
-        // Over twice the limit: h2's own 431, then RST_STREAM, which is counted.
-        peer.send(&on(large(9), 3)).await;
-        assert_eq!(peer.status(3).await, 431);
+        // Over twice the limit, which only references to the dynamic table reach: h2's own 431, then RST_STREAM,
+        // which is counted.
+        let mut references = with(get("/"), &[]);
+        references.extend(literal(0x40, b"x-large", &[b'x'; 4_000]));
+        references.extend([0xbe; 17]);
+        peer.send(&headers(WHOLE, 3, &references)).await;
+        // The same status again is one byte, from the dynamic table.
+        assert_eq!(peer.find(HEADERS, 3).await.payload, [0xbf]);
         assert_eq!(peer.seen.calls.get(), 1);
-        peer.find(RST_STREAM, 3).await;
+        assert_eq!(peer.find(RST_STREAM, 3).await.payload, PROTOCOL_ERROR.to_be_bytes());
         peer.serves(5).await;
         assert_eq!(peer.leave().await.tally.resets_sent.get(), 1);
         healthy().await;
@@ -163,10 +165,6 @@ fn connect_and_extended_connect_become_tunnels() {
         let mut peer = Peer::open().await;
         let plain = block(&[(":method", "CONNECT"), (":authority", "far.example:443")]);
         let extended = with(request("CONNECT", "/chat"), &[(":protocol", "websocket")]);
-        let extended = {
-            // Pseudo-header fields come first; `:protocol` is the last of them.
-            extended
-        };
         for (stream, block) in [(1, plain), (3, extended)] {
             peer.send(&headers(END_HEADERS, stream, &block)).await;
             let head = peer.find(HEADERS, stream).await;

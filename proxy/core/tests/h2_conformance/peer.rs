@@ -156,6 +156,27 @@ impl Peer {
         self.io.write_all(bytes).await.ok();
     }
 
+    /// Writes all of it or until the server closes, keeping what the server says for later.
+    pub(crate) async fn send_while_reading(&mut self, mut bytes: &[u8]) {
+        let mut buf = vec![0; 64 * 1024];
+        loop {
+            let (mut reader, mut writer) = tokio::io::split(&mut self.io);
+            tokio::select! {
+                biased;
+                read = reader.read(&mut buf) => match read {
+                    Ok(taken @ 1..) => self.unread.extend(&buf[..taken]),
+                    Ok(0) | Err(_) => return,
+                },
+                wrote = writer.write(bytes), if !bytes.is_empty() => match wrote {
+                    Ok(taken) => bytes = &bytes[taken..],
+                    Err(_) => return,
+                },
+                // All is written; the server has a moment to answer.
+                () = tokio::time::sleep(Duration::from_millis(1)) => if bytes.is_empty() { return },
+            }
+        }
+    }
+
     pub(crate) async fn next(&mut self) -> Event {
         loop {
             if let [a, b, c, kind, flags, s @ ..] = &self.unread[..]

@@ -53,6 +53,9 @@ pub struct Settings {
 /// the product with the streams of a connection is what a peer that reads nothing can make us hold.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// What h2's own default never goes below: a hundred small DATA frames.
+const SMALLEST_BUDGET: u32 = 25_600;
+
 /// Streams that h2 remembers for a second after we reset them, so that what the client had sent already is ignored
 /// (RFC 9113 §5.4.2).
 const REMEMBERED_RESETS: usize = 50;
@@ -78,9 +81,9 @@ impl Settings {
             .max_pending_accept_reset_streams(http.http2.resets as usize)
             // h2 counts over the life of a connection; the guard counts what we send, in windows.
             .max_local_error_reset_streams(None)
-            // DATA frames below 256 bytes cost the difference while they wait. h2's default, half the window, ends
-            // connections with gRPC streams of small messages whose consumer is slow.
-            .data_frame_budget((http.http2.connection_window as usize).saturating_mul(4))
+            // A DATA frame below 256 bytes costs the difference while it waits, and h2 holds some 800 bytes for it. The
+            // whole window and not half of it, as by default: gRPC streams of small messages have slow consumers.
+            .data_frame_budget(http.http2.connection_window.max(SMALLEST_BUDGET) as usize)
             .enable_connect_protocol();
         Self {
             builder,
