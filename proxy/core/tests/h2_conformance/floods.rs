@@ -73,13 +73,14 @@ fn rapid_reset_without_client_resets() {
 }
 
 #[test]
-fn data_on_a_closed_stream_costs_one_reset() {
+fn data_on_a_closed_stream_is_ignored() {
     run(async {
         let mut peer = Peer::open().await;
         peer.send(&[headers(WHOLE, 1, &get("/hang")), reset(1, CANCEL)].concat()).await;
-        peer.send_while_reading(&data(0, 1, b"x").repeat(10_000)).await;
+        peer.send_while_reading(&data(0, 1, b"x").repeat(3_000)).await;
         peer.serves(3).await;
-        assert_eq!(peer.leave().await.tally.resets_sent.get(), 1);
+        // Not one for each, which would be an amplifier.
+        assert!(peer.leave().await.tally.resets_sent.get() <= 2);
     });
 }
 

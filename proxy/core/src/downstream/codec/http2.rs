@@ -139,9 +139,12 @@ pub struct Tally {
     pub cancelled: Cell<u32>,
     /// Responses given up because the client's window stayed closed.
     pub stalled: Cell<u32>,
+    /// Streams that h2 ended by itself: malformed ones, those over the stream limit, and those whose header list is over
+    /// twice the limit (a bare 431). Known when the connection has ended.
+    pub unserved: Cell<u32>,
     /// Services that panicked.
     pub panics: Cell<u32>,
-    /// RST_STREAM sent for the client's errors, those of h2 and its bare 431 included.
+    /// RST_STREAM sent for the client's errors, those of h2 included. Known when the connection has ended.
     pub resets_sent: Cell<u32>,
 }
 
@@ -214,6 +217,7 @@ where
     })
     .await;
     tally.resets_sent.set(driver.watch.blamed());
+    tally.unserved.set(driver.watch.opened().saturating_sub(tally.requests.get()));
     Served { end, tally }
 }
 
@@ -246,10 +250,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         self.control.set_waker(cx);
         self.watch.begin_turn();
         loop {
-            if self.control.signal() != Signal::Stay {
-                if let Poll::Ready(end) = self.obey() {
-                    return Poll::Ready(end);
-                }
+            if let Poll::Ready(end) = self.obey() {
+                return Poll::Ready(end);
             }
             while let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
                 match accepted {

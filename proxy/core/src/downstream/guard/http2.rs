@@ -16,6 +16,7 @@ mod frames;
 mod sent;
 mod shell;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 mod tests;
 
 pub use frames::{FrameGuard, Stopped};

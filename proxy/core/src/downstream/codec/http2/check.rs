@@ -132,6 +132,7 @@ fn host(headers: &HeaderMap, uri: &Uri, connect: bool) -> Option<Refusal> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 mod tests {
     use super::*;
     use http::Request;

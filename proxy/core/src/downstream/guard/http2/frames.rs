@@ -75,6 +75,8 @@ pub struct FrameGuard {
     last_stream: u32,
     /// Frames begun, HEADERS weighing [`HEADERS_WEIGHT`]; wraps.
     weight: u32,
+    /// Streams that a HEADERS opened, as far as h2 accepts them.
+    opened: u32,
     /// Frames begun outside a header block; wraps.
     begun: u32,
     resets: Window,
@@ -130,6 +132,7 @@ impl FrameGuard {
             block: None,
             last_stream: 0,
             weight: 0,
+            opened: 0,
             begun: 0,
             resets: Window::default(),
             pings: Window::default(),
@@ -218,6 +221,12 @@ impl FrameGuard {
         self.weight
     }
 
+    /// Streams that a HEADERS asked to open so far; wraps.
+    #[must_use]
+    pub fn opened(&self) -> u32 {
+        self.opened
+    }
+
     /// A wrong preface is left to h2, which ends the connection there; nothing after it is read.
     fn preface(&mut self, matched: u8, rest: &[u8]) -> usize {
         let taken = rest.len().min(PREFACE.len() - usize::from(matched));
@@ -284,6 +293,7 @@ impl FrameGuard {
     fn headers(&mut self, head: Head) -> Result<(), Breach> {
         self.weight = self.weight.wrapping_add(HEADERS_WEIGHT - 1);
         self.trailers = head.stream <= self.last_stream;
+        self.opened = self.opened.wrapping_add(u32::from(!self.trailers));
         if self.trailers || head.flags & HAS_PRIORITY != 0 {
             self.look = Look::Headers;
         }
@@ -320,7 +330,7 @@ impl FrameGuard {
                 borne(self.resets.count(limits.resets, limits.window, clock), Breach::ResetsReceived)
             }
             SETTINGS => {
-                sized(if head.flags & ACK != 0 { head.length == 0 } else { head.length % 6 == 0 })?;
+                sized(if head.flags & ACK != 0 { head.length == 0 } else { head.length.is_multiple_of(6) })?;
                 self.look = if head.stream == 0 { Look::Settings } else { Look::Nothing };
                 borne(self.settings.count(limits.settings, limits.window, clock), Breach::Settings)
             }
