@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 
 mod codec;
+mod cost;
 mod floods;
 mod generic;
 mod hpack;
