@@ -23,7 +23,9 @@ fn limits() -> Rc<FrameLimits> {
 }
 
 fuzz_target!(|input: &[u8]| {
-    let Some((&cut, bytes)) = input.split_first() else { return };
+    let Some((&cut, bytes)) = input.split_first() else {
+        return;
+    };
     let opening = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0, 0, 0, 4, 0, 0, 0, 0, 0][..]].concat();
     let bytes = if cut & 0x80 == 0 { [&opening, bytes].concat() } else { bytes.to_vec() };
     let mut whole = FrameGuard::new(limits());

@@ -52,9 +52,8 @@ fn rapid_reset_without_client_resets() {
     let malformed = each(10_000, |stream| headers(WHOLE, stream, &no_path));
     flood(vec![], malformed, Breach::ResetsSent, 3 * MIB);
     let short = with(post("/hang"), &[("content-length", "1")]);
-    let lengths = each(10_000, |stream| {
-        [headers(END_HEADERS, stream, &short), data(END_STREAM, stream, b"xx")].concat()
-    });
+    let lengths =
+        each(10_000, |stream| [headers(END_HEADERS, stream, &short), data(END_STREAM, stream, b"xx")].concat());
     flood(vec![], lengths, Breach::ResetsSent, 4 * MIB);
     let trailers = each(10_000, |stream| {
         [headers(END_HEADERS, stream, &post("/hang")), headers(END_HEADERS, stream, &field("x", "y"))].concat()

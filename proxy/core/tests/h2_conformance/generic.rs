@@ -34,7 +34,10 @@ fn g2_streams() {
         ok("2/1 idle: PRIORITY", [priority(1, 0, 255), headers(WHOLE, 1, &get("/"))].concat()),
         steps(
             "2/2 half closed (remote): WINDOW_UPDATE",
-            vec![Step::Send([headers(WHOLE, 1, &get("/bytes/100000")), window_update(1, 100_000), window_update(0, 100_000)].concat())],
+            vec![Step::Send(
+                [headers(WHOLE, 1, &get("/bytes/100000")), window_update(1, 100_000), window_update(0, 100_000)]
+                    .concat(),
+            )],
             Expect::Response(1, 200),
         ),
         after_request("2/3 half closed (remote): PRIORITY", priority(1, 0, 255)),
@@ -53,9 +56,8 @@ fn g2_streams() {
 #[test]
 fn g3_frames() {
     let body = |frames: Vec<Vec<u8>>| [vec![headers(END_HEADERS, 1, &post("/"))], frames].concat().concat();
-    let prioritised = |payload: &[u8]| {
-        [headers(WHOLE | WITH_PRIORITY, 1, &[&[0, 0, 0, 0, 15], payload].concat())].concat()
-    };
+    let prioritised =
+        |payload: &[u8]| [headers(WHOLE | WITH_PRIORITY, 1, &[&[0, 0, 0, 0, 15], payload].concat())].concat();
     let with_priority = |frame: Vec<u8>| [frame, headers(WHOLE, 1, &get("/"))].concat();
     let (first, rest) = (get("/")[..10].to_vec(), get("/")[10..].to_vec());
     play(vec![
@@ -77,7 +79,9 @@ fn g3_frames() {
         ok("3.9/1 WINDOW_UPDATE on the connection", with_priority(window_update(0, 1))),
         steps(
             "3.9/2 WINDOW_UPDATE on a stream",
-            vec![Step::Send([headers(END_HEADERS, 1, &post("/")), window_update(1, 1), data(END_STREAM, 1, b"x")].concat())],
+            vec![Step::Send(
+                [headers(END_HEADERS, 1, &post("/")), window_update(1, 1), data(END_STREAM, 1, b"x")].concat(),
+            )],
             Expect::Response(1, 200),
         ),
         ok(

@@ -208,9 +208,13 @@ impl Peer {
         let mut passed = Vec::new();
         loop {
             match self.next().await {
-                Event::Frame(frame) if frame.kind == kind && frame.stream == stream => return frame,
+                Event::Frame(frame) if frame.kind == kind && frame.stream == stream => {
+                    return frame;
+                }
                 Event::Frame(frame) => passed.push((frame.kind, frame.stream, frame.payload)),
-                other => panic!("{other:?} instead of type {kind} on {stream}; before it {passed:x?}"),
+                other => {
+                    panic!("{other:?} instead of type {kind} on {stream}; before it {passed:x?}")
+                }
             }
         }
     }

@@ -71,9 +71,8 @@ fn s4_2_frame_size() {
 #[test]
 fn s4_3_header_compression() {
     let open = headers(END_STREAM, 1, &get("/"));
-    let interrupted = |name, by: Vec<u8>| -> Case {
-        case(name, [open.clone(), by].concat(), Expect::Connection(&[PROTOCOL_ERROR]))
-    };
+    let interrupted =
+        |name, by: Vec<u8>| -> Case { case(name, [open.clone(), by].concat(), Expect::Connection(&[PROTOCOL_ERROR])) };
     play(vec![
         // Deviation of h2: PROTOCOL_ERROR where RFC 9113 §4.3 says COMPRESSION_ERROR.
         case(

@@ -48,7 +48,11 @@ fn s5_1_closed() {
     // Deviation of h2 for HEADERS: PROTOCOL_ERROR (RFC 9113 §5.1.1) where §5.1 says STREAM_CLOSED.
     const CLOSED: &[u32] = &[STREAM_CLOSED, PROTOCOL_ERROR];
     play(vec![
-        after_reset("5.1/8 closed by RST_STREAM: DATA", data(END_STREAM, 1, b"test"), Expect::Stream(1, &[STREAM_CLOSED])),
+        after_reset(
+            "5.1/8 closed by RST_STREAM: DATA",
+            data(END_STREAM, 1, b"test"),
+            Expect::Stream(1, &[STREAM_CLOSED]),
+        ),
         after_reset("5.1/9 closed by RST_STREAM: HEADERS", request(), Expect::Connection(CLOSED)),
         after_reset("5.1/10 closed by RST_STREAM: CONTINUATION", continuation(), Expect::Connection(CLOSED)),
         after_end("5.1/11 closed: DATA", data(END_STREAM, 1, b"test"), Expect::Stream(1, &[STREAM_CLOSED])),

@@ -17,11 +17,7 @@ fn s6_1_to_6_4() {
         broken("6.1/1 DATA on stream 0", data(END_STREAM, 0, b"test"), &[PROTOCOL_ERROR]),
         steps(
             "6.1/2 DATA on a closed stream",
-            vec![
-                Step::Send(headers(WHOLE, 1, &get("/"))),
-                Step::End(1),
-                Step::Send(data(END_STREAM, 1, b"test")),
-            ],
+            vec![Step::Send(headers(WHOLE, 1, &get("/"))), Step::End(1), Step::Send(data(END_STREAM, 1, b"test"))],
             Expect::Stream(1, &[STREAM_CLOSED]),
         ),
         broken(
@@ -50,11 +46,7 @@ fn s6_1_to_6_4() {
         broken("6.3/2 PRIORITY of 4 octets", frame(PRIORITY, 0, 1, &[0, 0, 0, 3]), &[FRAME_SIZE_ERROR]),
         broken("6.4/1 RST_STREAM on stream 0", reset(0, CANCEL), &[PROTOCOL_ERROR]),
         broken("6.4/2 RST_STREAM on an idle stream", reset(1, CANCEL), &[PROTOCOL_ERROR]),
-        broken(
-            "6.4/3 RST_STREAM of 3 octets",
-            [open, frame(RST_STREAM, 0, 1, &[0; 3])].concat(),
-            &[FRAME_SIZE_ERROR],
-        ),
+        broken("6.4/3 RST_STREAM of 3 octets", [open, frame(RST_STREAM, 0, 1, &[0; 3])].concat(), &[FRAME_SIZE_ERROR]),
     ]);
 }
 
@@ -119,12 +111,8 @@ fn s6_7_to_6_9() {
         ),
         case(
             "6.9.1/3 a stream's window over 2^31-1",
-            [
-                headers(END_HEADERS, 1, &post("/hang")),
-                window_update(1, 0x7fff_ffff),
-                window_update(1, 0x7fff_ffff),
-            ]
-            .concat(),
+            [headers(END_HEADERS, 1, &post("/hang")), window_update(1, 0x7fff_ffff), window_update(1, 0x7fff_ffff)]
+                .concat(),
             Expect::Stream(1, &[FLOW_CONTROL_ERROR]),
         ),
         broken(

@@ -109,7 +109,10 @@ fn s8_beyond_h2spec() {
         // Deviation of h2: without :authority a missing :path reads as "/".
         status("no path, no authority", block(&[(":method", "GET"), (":scheme", "http"), ("host", "a")]), 200),
         malformed("method with a space", base("GE T", "/", "a")).or_fatal(),
-        malformed("scheme with a space", block(&[(":method", "GET"), (":scheme", "h p"), (":path", "/"), (":authority", "a")])),
+        malformed(
+            "scheme with a space",
+            block(&[(":method", "GET"), (":scheme", "h p"), (":path", "/"), (":authority", "a")]),
+        ),
         malformed("authority with a space", base("GET", "/", "a b")),
         malformed("authority with a slash", base("GET", "/", "a/b")),
         malformed("empty authority", base("GET", "/", "")),

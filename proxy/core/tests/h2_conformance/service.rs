@@ -53,10 +53,7 @@ impl Body for Content {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         if this.left > 0 {
             let piece = this.left.min(8192);
@@ -100,7 +97,9 @@ pub(crate) async fn serve(decoded: Decoded, seen: Rc<Seen>) -> Response<Content>
         }
         spawn_local(async move {
             // Echoes until the client ends its half.
-            let Ok(mut io) = upgrade.into_io().await else { return };
+            let Ok(mut io) = upgrade.into_io().await else {
+                return;
+            };
             let mut buf = [0; 1024];
             while let Ok(taken @ 1..) = io.read(&mut buf).await {
                 io.write_all(&buf[..taken]).await.unwrap();

@@ -94,7 +94,9 @@ async fn one(peer: &mut Peer, steps: Vec<Step>, expect: &Expect) {
                     assert_eq!(frame.payload[..4], code.to_be_bytes());
                     break;
                 }
-                Event::Frame(frame) if frame.kind == HEADERS => panic!("answered {}", status(&frame.payload)),
+                Event::Frame(frame) if frame.kind == HEADERS => {
+                    panic!("answered {}", status(&frame.payload))
+                }
                 Event::Frame(_) => {}
                 other => panic!("{other:?}"),
             }

@@ -28,8 +28,7 @@ pub fn date() -> HeaderValue {
 /// IMF-fixdate (RFC 9110 §5.6.7).
 fn imf_fixdate(seconds: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Years are counted from 1 March, so that the leap day is the last of one; eras of 400 years have 146,097 days.
     let shifted = days + 719_468;

@@ -242,11 +242,7 @@ enum Phase {
 type Stream = (http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        start: &mut dyn FnMut(Stream),
-    ) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>, start: &mut dyn FnMut(Stream)) -> Poll<End> {
         self.control.set_waker(cx);
         self.watch.begin_turn();
         loop {

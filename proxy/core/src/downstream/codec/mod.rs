@@ -49,7 +49,8 @@ impl Interim {
     /// Sends one. After the response, or when it is no 1xx other than 101, it is dropped (RFC 9113 §8.6).
     pub fn send(&self, response: Response<()>) {
         let mut waiting = self.0.borrow_mut();
-        let interim = response.status().is_informational() && response.status() != http::StatusCode::SWITCHING_PROTOCOLS;
+        let interim =
+            response.status().is_informational() && response.status() != http::StatusCode::SWITCHING_PROTOCOLS;
         if interim && waiting.len() < MOST_INTERIM {
             waiting.push(response);
         }

@@ -13,6 +13,7 @@
 //! loop (`codec::http2`) says GOAWAY with the breach's code.
 
 mod frames;
+mod head;
 mod sent;
 mod shell;
 #[cfg(test)]
@@ -140,9 +141,7 @@ impl Breach {
             | Self::WriteTimeout => Reason::ENHANCE_YOUR_CALM,
             Self::FrameSize => Reason::FRAME_SIZE_ERROR,
             Self::InitialWindow => Reason::FLOW_CONTROL_ERROR,
-            Self::FirstFrame | Self::PushPromise | Self::SelfDependency | Self::TrailerPseudo => {
-                Reason::PROTOCOL_ERROR
-            }
+            Self::FirstFrame | Self::PushPromise | Self::SelfDependency | Self::TrailerPseudo => Reason::PROTOCOL_ERROR,
         }
     }
 }

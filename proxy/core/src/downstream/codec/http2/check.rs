@@ -123,7 +123,8 @@ fn host(headers: &HeaderMap, uri: &Uri, connect: bool) -> Option<Refusal> {
             (!same).then_some(Refusal::HostMismatch)
         }
         (None, Some(host), None) => {
-            let well_formed = !host.is_empty() && !host.as_bytes().iter().any(|byte| matches!(byte, b'@' | b',' | b'/'));
+            let well_formed =
+                !host.is_empty() && !host.as_bytes().iter().any(|byte| matches!(byte, b'@' | b',' | b'/'));
             (!well_formed).then_some(Refusal::BadHost)
         }
         (None, None, None) if !connect => Some(Refusal::MissingHost),

@@ -124,13 +124,7 @@ impl Deadlines {
         }
     }
 
-    fn expired(
-        &mut self,
-        now: Instant,
-        watch: &Watch,
-        accepted: u32,
-        streams: &impl Fn() -> bool,
-    ) -> Option<Expired> {
+    fn expired(&mut self, now: Instant, watch: &Watch, accepted: u32, streams: &impl Fn() -> bool) -> Option<Expired> {
         let past = |by: Option<Instant>| by.is_some_and(|by| now >= by);
         if past(self.close_by) {
             return Some(Expired::Close);

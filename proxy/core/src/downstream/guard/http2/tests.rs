@@ -199,7 +199,15 @@ fn what_h2_bears_and_we_do_not() {
 fn trailers_that_begin_with_a_pseudo_header_field() {
     let head = frame(1, 4, 1, &[0x82, 0x86, 0x84]);
     let trailers = |block: &[u8]| after_opening(&[head.clone(), frame(1, 5, 1, block)]);
-    for pseudo in [&[0x82][..], &[0x8e], &[0x42, 1, b'x'], &[0x04, 1, b'/'], &[0x11, 0], b"\x40\x05:path\x01/", &[0x00, 0x84, 0xb8, 0, 0, 0, 0]] {
+    for pseudo in [
+        &[0x82][..],
+        &[0x8e],
+        &[0x42, 1, b'x'],
+        &[0x04, 1, b'/'],
+        &[0x11, 0],
+        b"\x40\x05:path\x01/",
+        &[0x00, 0x84, 0xb8, 0, 0, 0, 0],
+    ] {
         assert_eq!(trailers(pseudo), Some(Breach::TrailerPseudo), "{pseudo:x?}");
     }
     for plain in [&[0x8f][..], &[0xbe], &[0x7f, 0x00, 1, b'x'], b"\x00\x01a\x01b", &[0x20, 0x8f], &[]] {
