@@ -1,1 +1,2 @@
-//! placeholder
+//! The assembly of Pillion around the data path.
+pub mod cgroup;
