@@ -72,9 +72,8 @@ impl Meter {
     /// The level nearest its limit now; `None` when nothing can be read (a limit may be lifted while running).
     #[must_use]
     pub fn read(&self) -> Option<Usage> {
-        let usage = |level: &PathBuf| {
-            Some(Usage { limit: limit(self.version, level)?, used: used(self.version, level)? })
-        };
+        let usage =
+            |level: &PathBuf| Some(Usage { limit: limit(self.version, level)?, used: used(self.version, level)? });
         self.levels.iter().filter_map(usage).max_by_key(Usage::permille)
     }
 }
