@@ -3,8 +3,10 @@
 //! The main thread is the control thread ([`control`]): it loads, binds, starts the [`worker`] threads and then waits
 //! for signals, files, admin calls, names and memory. It never touches a byte of traffic.
 
+pub mod admin;
 pub mod assembly;
 pub mod cgroup;
+pub mod control;
 pub mod dns;
 pub mod drain;
 pub mod log;

@@ -18,7 +18,10 @@ use std::{
     path::{Component, Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{io::unix::AsyncFd, time::sleep};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::sleep,
+};
 
 /// Watches files for a change of content.
 #[derive(Debug, Default)]
@@ -99,7 +102,9 @@ impl Events {
             inotify::add_watch(&inotify, &directory, flags)?;
             names.insert(name);
         }
-        Ok(Self { inotify: AsyncFd::new(inotify)?, names })
+        // SAFETY: the descriptor is owned by the `AsyncFd` until it is dropped, and never replaced or closed before.
+        let inotify = unsafe { AsyncFd::register_with_interest(inotify, Interest::READABLE)? };
+        Ok(Self { inotify, names })
     }
 
     /// Waits for events that concern us, then until there are no more for a while.
