@@ -72,6 +72,16 @@ impl Drain {
         self.cut_at = self.cut_at.checked_sub(saved).unwrap_or(now);
     }
 
+    /// When [`Self::step`] has something new to say at the latest; `None`: at once.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Announced => Some(self.close_at),
+            Phase::Draining => Some(self.cut_at),
+            Phase::Cut | Phase::Gone => None,
+        }
+    }
+
     /// The next step. `idle`: every worker has closed its listeners and has no connection.
     pub fn step(&mut self, now: Instant, idle: bool) -> Step {
         match self.phase {

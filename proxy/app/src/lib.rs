@@ -6,10 +6,13 @@
 pub mod admin;
 pub mod assembly;
 pub mod cgroup;
+pub mod cli;
 pub mod control;
+pub mod demo;
 pub mod dns;
 pub mod drain;
 pub mod log;
+pub mod passthrough;
 pub mod reload;
 pub mod signals;
 pub mod sockets;

@@ -5,7 +5,7 @@
 //! a panic of the worker itself is fatal for the process, because a proxy that silently lost a worker refuses a
 //! part of all connections for ever.
 
-use crate::{cgroup::Pressure, sockets::Handed};
+use crate::sockets::Handed;
 use std::{
     any::Any,
     future::poll_fn,
@@ -49,8 +49,6 @@ pub enum Order {
     Drain,
     /// Close connections at rest, once.
     CloseIdle,
-    /// From now on: refuse new connections under [`Pressure::Refuse`], accept them otherwise.
-    Pressure(Pressure),
     /// Close everything now.
     Abort,
 }
@@ -92,7 +90,7 @@ pub struct Death {
 #[derive(Debug)]
 pub struct Worker<S> {
     commands: mpsc::Sender<Command<S>>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: thread::JoinHandle<()>,
 }
 
 /// Commands that may wait. The control thread sends one and waits for its outcome, so a handful is plenty.
@@ -124,7 +122,7 @@ impl<S: Send + Sync + 'static> Worker<S> {
             // Nobody hears it when the control thread is gone as well.
             deaths.send(Death { worker: number, reason }).ok();
         })?;
-        Ok(Self { commands, thread: Some(thread) })
+        Ok(Self { commands, thread })
     }
 
     /// Sends a command; waits while the queue is full. A dead worker takes it in silence: its death is reported.
@@ -137,14 +135,15 @@ impl<S: Send + Sync + 'static> Worker<S> {
         self.commands.try_send(Command::Order(order)).ok();
     }
 
-    /// Ends the thread and waits for it; what is still open is cut.
-    pub async fn stop(mut self) {
+    /// Ends the thread; what is still open is cut. Whether it has ended is asked with [`Self::ended`].
+    pub async fn stop(&self) {
         self.send(Command::Stop).await;
-        drop(self.commands);
-        if let Some(thread) = self.thread.take() {
-            // A panic has been reported by the thread itself.
-            thread.join().ok();
-        }
+    }
+
+    /// Whether the thread has ended.
+    #[must_use]
+    pub fn ended(&self) -> bool {
+        self.thread.is_finished()
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Bound {
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix { listener: UnixListener, _file: SocketFile },
 }
 
 /// Removes the socket's file when the socket goes, unless another one is there by then.
@@ -122,7 +122,7 @@ impl Bound {
             socket.listen(BACKLOG)?;
             let listener =
                 UnixListener::from_std(std::os::unix::net::UnixListener::from(std::os::fd::OwnedFd::from(socket)))?;
-            Ok(Self { port: Port::Admin, listener: Listener::Unix(listener, file), address: address.clone() })
+            Ok(Self { port: Port::Admin, listener: Listener::Unix { listener, _file: file }, address: address.clone() })
         };
         bind().map_err(io)
     }

@@ -74,7 +74,7 @@ async fn accept(bound: Bound, state: Rc<State>) {
                 let accepted = listener.accept().await;
                 accepted.map(|(socket, _)| spawn_local(connection(socket, bound.port, true, Rc::clone(&state))))
             }
-            Listener::Unix(listener, _) => {
+            Listener::Unix { listener, .. } => {
                 let accepted = listener.accept().await;
                 // The file's mode has judged already who may speak.
                 accepted.map(|(socket, _)| spawn_local(connection(socket, bound.port, false, Rc::clone(&state))))

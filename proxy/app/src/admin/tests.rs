@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    assembly::{ClusterStatus, EndpointStatus, simple},
+    assembly::{ClusterStatus, EndpointStatus},
     control::state::{Action, Stage},
 };
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use http::{Method, header};
 use http_body_util::BodyExt;
 use pillion_config::{
     model::{AdminAddress, HeaderChange, Listener as ListenerModel, Name, Route},
+    simple,
     template::{Part, Template, Variable},
 };
 use std::{
@@ -28,7 +29,7 @@ use tokio::{
 
 fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
     let (actions, requests) = mpsc::channel(1);
-    let mut config = simple("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:3000".parse().unwrap());
+    let mut config = simple("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:3000").unwrap();
     let mut listener = ListenerModel::clone(&config.listeners[0]);
     let mut route = Route::clone(&listener.routes[0]);
     let literal = |text: &str| Template(vec![Part::Literal(text.into())]);

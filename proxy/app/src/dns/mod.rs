@@ -68,6 +68,18 @@ pub enum Failure {
     Failed(String),
 }
 
+impl Failure {
+    /// Its name in metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Timeout(_) => "timeout",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
 /// A good answer.
 struct Answer {
     addresses: Vec<IpAddr>,

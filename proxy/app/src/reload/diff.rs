@@ -139,11 +139,11 @@ fn comparable<'a>(listener: &'a Listener, before: &Config, after: &Config) -> Co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assembly::simple;
     use pillion_config::model::{Balance, ClusterIndex, WeightedCluster};
+    use pillion_config::simple;
 
     fn config() -> Config {
-        simple("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:3000".parse().unwrap())
+        simple("127.0.0.1:8080".parse().unwrap(), "127.0.0.1:3000").unwrap()
     }
 
     fn named(cluster: &Cluster, name: &str) -> Arc<Cluster> {

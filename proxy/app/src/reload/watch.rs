@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    time::sleep,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// Watches files for a change of content.
@@ -31,6 +31,10 @@ pub struct Watcher {
     seen: u64,
     /// A file changed while it was being read for the first time: what was read may be old already.
     doubtful: bool,
+    /// The first event since the files were last looked at.
+    stirred: Option<Instant>,
+    /// When files are looked at without an event.
+    poll_at: Option<Instant>,
     events: Option<Events>,
 }
 
@@ -53,6 +57,7 @@ impl Watcher {
     /// Watches these files instead of those before. `since`: when reading them began; a file that changed after that
     /// is reported as changed once more, since what was read may be the state before. Call within a runtime.
     pub fn watch(&mut self, files: &[PathBuf], since: SystemTime) {
+        (self.stirred, self.poll_at) = (None, None);
         self.files = files.to_vec();
         // First the watches, then the look: what changes in between shows in one of both.
         self.events = if files.is_empty() { None } else { Events::new(files).ok() };
@@ -72,10 +77,18 @@ impl Watcher {
                 self.doubtful = false;
                 return;
             }
-            match &self.events {
-                Some(events) => events.burst().await,
-                None => sleep(POLL).await,
+            // Dropping this future between two awaits loses nothing: what happened is written down first.
+            if self.stirred.is_none() {
+                match &self.events {
+                    Some(events) => events.event().await,
+                    None => sleep_until(*self.poll_at.get_or_insert_with(|| Instant::now() + POLL)).await,
+                }
+                self.stirred = Some(Instant::now());
             }
+            if let (Some(events), Some(since)) = (&self.events, self.stirred) {
+                while since.elapsed() < PATIENCE && timeout(QUIET, events.event()).await.is_ok() {}
+            }
+            (self.stirred, self.poll_at) = (None, None);
             // A name on the way may lead elsewhere now.
             self.events = Events::new(&self.files).ok();
             let now = fingerprint(&self.files);
@@ -107,13 +120,7 @@ impl Events {
         Ok(Self { inotify, names })
     }
 
-    /// Waits for events that concern us, then until there are no more for a while.
-    async fn burst(&self) {
-        self.event().await;
-        let last = tokio::time::Instant::now() + PATIENCE;
-        while tokio::time::timeout(QUIET, self.event()).await.is_ok() && tokio::time::Instant::now() < last {}
-    }
-
+    /// Waits for an event that concerns us.
     async fn event(&self) {
         loop {
             // An error of the descriptor is a reason to look, too.
@@ -208,7 +215,6 @@ fn changed_at(file: &Path) -> Option<SystemTime> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
-    use tokio::time::timeout;
 
     /// A directory of its own for each test, gone at its end.
     struct Directory(PathBuf);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::assembly::simple;
+use pillion_config::simple;
 use std::{collections::HashMap, io::Read, net::TcpStream};
 
 fn workers(count: usize) -> NonZeroUsize {
@@ -7,7 +7,7 @@ fn workers(count: usize) -> NonZeroUsize {
 }
 
 fn listener(name: &str, address: SocketAddr, sharing: PortSharing) -> Arc<Listener> {
-    let config = simple(address, "127.0.0.1:1".parse().unwrap());
+    let config = simple(address, "127.0.0.1:1").unwrap();
     let mut listener = Listener::clone(&config.listeners[0]);
     listener.name = Name(name.into());
     listener.port_sharing = sharing;
