@@ -172,36 +172,13 @@ pub fn simple(listen: SocketAddr, upstream: &str) -> Result<model::Config, Error
             "{upstream} is where this proxy listens; requests would go round in circles"
         )));
     }
-    let name = |name: &str| document::Text::scalar(model::Name(name.into()));
-    let route = document::Route {
-        r#match: Field::of(document::Match::default()),
-        cluster: name("upstream"),
-        ..document::Route::default()
-    };
-    let listener = document::Listener {
-        name: name("listener"),
-        address: document::Text::scalar(listen),
-        routes: Field::of(vec![Field::of(route)]),
-        ..document::Listener::default()
-    };
-    let cluster = document::Cluster {
-        name: name("upstream"),
-        endpoints: Field::of(vec![Field::of(document::Either::Short(address))]),
-        ..document::Cluster::default()
-    };
-    let document = Document {
-        listeners: Field::of(vec![Field::of(listener)]),
-        clusters: Field::of(vec![Field::of(cluster)]),
-        ..Document::default()
-    };
-    let (tree, file) = (Tree::default(), SourceName::new("--listen"));
+    // An address has no character that would end a quoted text, so this document says exactly what is meant.
+    let text = format!(
+        "listeners: [{{name: listener, address: \"{listen}\", routes: [{{match: {{}}, cluster: upstream}}]}}]\n\
+         clusters: [{{name: upstream, endpoints: [\"{address}\"]}}]\n"
+    );
     let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
-    let mut lowering = Lowering::new(&tree, &file, &none);
-    let config = lowering.document(document);
-    match Errors::from_all(lowering.errors) {
-        Some(errors) => Err(errors),
-        None => config.ok_or_else(|| fail("these addresses cannot be used".to_owned())),
-    }
+    parse(&SourceName::new("--upstream"), &text, &none).map(|loaded| loaded.config)
 }
 
 /// One byte more than is accepted, so that the reader of the bytes sees that there are too many.

@@ -90,6 +90,17 @@ impl<'a, 't> Lowering<'a, 't> {
             .map(|(Scalar(value), place)| (value, place))
     }
 
+    /// The value of a name in a table; `place` is the name's.
+    fn entry<T>(&mut self, place: Place, value: Field<Scalar<T>>) -> Option<(T, Place)> {
+        if !value.is_written() {
+            self.error(
+                place,
+                "nothing is written after this name; write a value, or \"\" for an empty one",
+            );
+        }
+        value.at(place).map(|(Scalar(value), place)| (value, place))
+    }
+
     /// The elements of a list that can be used, each with its place. A bad or empty one has been told, or is told here.
     fn elements<T>(&mut self, parent: Place, list: Vec<Field<T>>) -> Vec<(T, Place)> {
         let mut usable = Vec::with_capacity(list.len());

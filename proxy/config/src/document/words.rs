@@ -42,9 +42,13 @@ impl FromText for SocketAddr {
         if let Ok(address) = text.parse() {
             return Ok(address);
         }
+        let any = text
+            .strip_prefix("*:")
+            .or_else(|| text.strip_prefix(':'))
+            .filter(|port| port.parse::<u16>().is_ok());
         let remedy = if text.parse::<u16>().is_ok() {
             format!("write 0.0.0.0:{text}")
-        } else if let Some(port) = text.strip_prefix(':').or_else(|| text.strip_prefix("*:")) {
+        } else if let Some(port) = any {
             format!("write 0.0.0.0:{port} for IPv4, [::]:{port} for IPv6")
         } else if let Some(port) = text.strip_prefix("localhost:") {
             format!("names are not resolved here: write 127.0.0.1:{port}")
@@ -300,7 +304,14 @@ impl FromText for Template {
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        Self::parse(text).map_err(|error| error.to_string())
+        // Most values are a variable and nothing else: the place says it all.
+        Self::parse(text).map_err(|error| {
+            if error.at == 0 {
+                error.message
+            } else {
+                error.to_string()
+            }
+        })
     }
 
     fn schema() -> Schema {

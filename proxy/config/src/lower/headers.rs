@@ -52,7 +52,7 @@ pub(super) fn changes(
                 continue;
             };
             check_name(cx, &name, name_at);
-            let value = cx.required_scalar(name_at, name.as_str(), value);
+            let value = cx.entry(name_at, value);
             if let Some((template, place)) = value {
                 check_template(cx, &template, place, side);
                 all.push(change(name, template));

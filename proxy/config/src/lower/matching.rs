@@ -235,13 +235,17 @@ fn value(
     present.take().map(|_| ValueMatch::Present)
 }
 
-/// Warns of routes that come after one with the same hosts and path which takes everything.
+/// Warns of routes that come after one of the same hosts which takes all of their requests.
 pub(super) fn shadowed(cx: &mut Lowering<'_, '_>, routes: &[(Route, Place)]) {
     let mut seen: HashMap<String, Vec<usize>> = HashMap::new();
     for (index, (route, place)) in routes.iter().enumerate() {
-        let earlier = seen.entry(key(&route.matcher)).or_default();
-        let before = earlier
+        let hosts = hosts(&route.matcher);
+        let (own, wider) = paths(&route.matcher.path);
+        let before = wider
             .iter()
+            .chain([&own])
+            .filter_map(|path| seen.get(&format!("{path} {hosts}")))
+            .flatten()
             .find(|before| covers(&routes[**before].0.matcher, &route.matcher));
         if let Some(before) = before {
             let (before, at) = &routes[*before];
@@ -253,27 +257,49 @@ pub(super) fn shadowed(cx: &mut Lowering<'_, '_>, routes: &[(Route, Place)]) {
                     before.name
                 ),
             );
-        } else if earlier.len() < 64 {
-            // Routes alike but for their headers are few; a bound keeps a generated file's check linear.
-            earlier.push(index);
+            continue;
+        }
+        let alike = seen.entry(format!("{own} {hosts}")).or_default();
+        // Routes alike but for their headers are few; a bound keeps a generated file's check linear.
+        if alike.len() < 64 {
+            alike.push(index);
         }
     }
 }
 
-/// Hosts and path as one key: the part of a matcher in which two routes must agree for the check.
-fn key(matcher: &RouteMatch) -> String {
+/// Hosts as one key, whatever their order.
+fn hosts(matcher: &RouteMatch) -> String {
     let mut hosts: Vec<String> = matcher
         .hosts
         .iter()
         .map(|host| format!("{host:?}"))
         .collect();
     hosts.sort_unstable();
-    let path = match &matcher.path {
-        PathMatch::Exact(path) => format!("={path}"),
-        PathMatch::Prefix(prefix) => format!("^{}", prefix.trim_end_matches('/')),
-        PathMatch::Regex(regex) => format!("~{regex}"),
+    hosts.join(" ")
+}
+
+/// A path as a key, and the keys of the prefixes that match all that it matches.
+fn paths(path: &PathMatch) -> (String, Vec<String>) {
+    const DEEPEST: usize = 64;
+    let (own, text) = match path {
+        PathMatch::Exact(path) => (format!("={path}"), path.as_str()),
+        PathMatch::Prefix(prefix) => {
+            let text = prefix.trim_end_matches('/');
+            (format!("^{text}"), text)
+        }
+        PathMatch::Regex(regex) => (format!("~{regex}"), ""),
     };
-    format!("{path} {}", hosts.join(" "))
+    let mut wider: Vec<String> = text
+        .match_indices('/')
+        .take(DEEPEST)
+        .map(|(end, _)| format!("^{}", text[..end].trim_end_matches('/')))
+        .collect();
+    match path {
+        PathMatch::Exact(path) => wider.push(format!("^{}", path.trim_end_matches('/'))),
+        PathMatch::Regex(_) => wider.push("^".to_owned()),
+        PathMatch::Prefix(_) => {}
+    }
+    (own, wider)
 }
 
 /// Whether whatever the later one matches, the earlier one has matched, hosts and path being the same.

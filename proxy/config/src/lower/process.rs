@@ -284,7 +284,7 @@ fn own_format(cx: &mut Lowering<'_, '_>, format: document::Format, at: Place) ->
     for (name, value) in entries {
         let place = name.place().unwrap_or(at);
         let name = name.value();
-        let value = cx.required_scalar(place, name.as_deref().unwrap_or(""), value);
+        let value = cx.entry(place, value);
         if let (Some(name), Some((value, _))) = (name, value) {
             fields.push((name, value));
         }

@@ -170,13 +170,14 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
     ) -> Result<V::Value, Failure> {
         match self.kind() {
             Kind::Scalar { text, style } if name == NUMBER && *style != Style::Plain => {
+                let found = quoted(text);
                 Err(Failure(format!(
-                    "{}, found the text {}; remove the quotes",
-                    Expecting(&visitor),
-                    quoted(text)
+                    "expected {}, found the text {found}; remove the quotes",
+                    Expecting(&visitor)
                 )))
             }
-            _ => self.deserialize_any(visitor),
+            Kind::Scalar { text, .. } => visitor.visit_borrowed_str(text),
+            _ => Err(self.expected(&Expecting(&visitor).to_string())),
         }
     }
 
@@ -272,7 +273,6 @@ struct Expecting<'v, V>(&'v V);
 
 impl<'a, V: Visitor<'a>> fmt::Display for Expecting<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("expected ")?;
         self.0.expecting(f)
     }
 }
