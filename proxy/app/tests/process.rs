@@ -85,6 +85,14 @@ impl Proxy {
     }
 }
 
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // A test that failed must not leave it running. One that has ended is not there to be killed.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
 /// Free, as far as one can know.
 fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -247,7 +255,7 @@ fn a_signal_works_while_names_are_looked_up() {
     let (listen, admin, file) =
         (free(), format!("unix:{}", directory.file("admin.sock")), directory.file("pillion.yaml"));
     let dns = format!("dns: {{ servers: [\"{}\"], timeout: 8s }}\n", silent.local_addr().unwrap());
-    fs::write(&file, document(listen, &admin, "app.invalid:80", &dns)).unwrap();
+    fs::write(&file, document(listen, &admin, "app.example:80", &dns)).unwrap();
     let proxy = Proxy::start(&["run", "--config", &file], listen, admin);
     let wait = Command::new(PILLION).args(["wait", "--admin", &proxy.admin, "--timeout", "500ms"]).output().unwrap();
     let said = String::from_utf8(wait.stderr).unwrap();

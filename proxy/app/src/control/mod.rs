@@ -50,8 +50,12 @@ use tokio::{
     runtime::Builder,
     sync::{mpsc, oneshot},
     task::LocalSet,
+    time::sleep,
 };
 use workers::Workers;
+
+/// Time for admin answers that are being made when the process exits.
+const ANSWERS: Duration = Duration::from_millis(500);
 
 /// How the process ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,6 +170,7 @@ impl<P: Plane> Control<P> {
                 let plane = Rc::clone(&plane);
                 Box::new(move || plane.metrics())
             },
+            answering: Cell::new(0),
             actions,
         };
         let memory_at = state.meter.is_some().then(Instant::now);
@@ -215,6 +220,11 @@ impl<P: Plane> Control<P> {
             }
         };
         self.workers.stop().await;
+        // Whoever asked it to quit gets the answer.
+        let last = Instant::now() + ANSWERS;
+        while self.state.answering.get() > 0 && Instant::now() < last {
+            sleep(Duration::from_millis(1)).await;
+        }
         tracing::info!(code = exit.code(), "gone");
         exit
     }
