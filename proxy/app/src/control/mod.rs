@@ -70,11 +70,14 @@ pub enum Exit {
     Died,
 }
 
+/// What is done once the listeners are served.
+pub type OnLive = Box<dyn FnOnce(&State)>;
+
 /// What the caller wants to be told or done.
 #[derive(Default)]
 pub struct Hooks {
     /// Called once, when the listeners are served.
-    pub on_live: Option<Box<dyn FnOnce(&State)>>,
+    pub on_live: Option<OnLive>,
     /// Drain and exit after this time, as if by a signal.
     pub exit_after: Option<Duration>,
 }
