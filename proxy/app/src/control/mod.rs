@@ -50,8 +50,12 @@ use tokio::{
     runtime::Builder,
     sync::{mpsc, oneshot},
     task::LocalSet,
+    time::sleep,
 };
 use workers::Workers;
+
+/// Time for admin answers that are being made when the process exits.
+const ANSWERS: Duration = Duration::from_millis(500);
 
 /// How the process ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +70,14 @@ pub enum Exit {
     Died,
 }
 
+/// What is done once the listeners are served.
+pub type OnLive = Box<dyn FnOnce(&State)>;
+
 /// What the caller wants to be told or done.
 #[derive(Default)]
 pub struct Hooks {
     /// Called once, when the listeners are served.
-    pub on_live: Option<Box<dyn FnOnce(&State)>>,
+    pub on_live: Option<OnLive>,
     /// Drain and exit after this time, as if by a signal.
     pub exit_after: Option<Duration>,
 }
@@ -166,6 +173,7 @@ impl<P: Plane> Control<P> {
                 let plane = Rc::clone(&plane);
                 Box::new(move || plane.metrics())
             },
+            answering: Cell::new(0),
             actions,
         };
         let memory_at = state.meter.is_some().then(Instant::now);
@@ -215,6 +223,11 @@ impl<P: Plane> Control<P> {
             }
         };
         self.workers.stop().await;
+        // Whoever asked it to quit gets the answer.
+        let last = Instant::now() + ANSWERS;
+        while self.state.answering.get() > 0 && Instant::now() < last {
+            sleep(Duration::from_millis(1)).await;
+        }
         tracing::info!(code = exit.code(), "gone");
         exit
     }
