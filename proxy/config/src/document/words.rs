@@ -235,13 +235,13 @@ impl FromText for HostPattern {
         if text.parse::<Ipv6Addr>().is_ok() {
             return Err(Self::expected(text, &format!("write [{text}]")));
         }
-        if let Some((host, port)) = text.rsplit_once(':') {
-            if port.bytes().all(|b| b.is_ascii_digit()) {
-                return Err(Self::expected(
-                    text,
-                    &format!("a host has no port here, every port matches: write {host}"),
-                ));
-            }
+        if let Some((host, port)) = text.rsplit_once(':')
+            && port.bytes().all(|b| b.is_ascii_digit())
+        {
+            return Err(Self::expected(
+                text,
+                &format!("a host has no port here, every port matches: write {host}"),
+            ));
         }
         let (name, suffix) = match text.strip_prefix("*.") {
             Some(name) => (name, true),
