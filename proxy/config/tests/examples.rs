@@ -161,14 +161,9 @@ fn every_prefix_and_every_gap_of_an_example_gets_an_answer() {
     let none = |_: &Path| Ok(b"x".to_vec());
     // The long one is cut at every fifth byte: the whole would take half a minute unoptimised.
     for (name, step) in [("full.yaml", 5), ("reverse-proxy.yaml", 1)] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("examples")
-            .join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
         let text = fs::read_to_string(path).unwrap();
-        for end in (0..text.len())
-            .step_by(step)
-            .filter(|end| text.is_char_boundary(*end))
-        {
+        for end in (0..text.len()).step_by(step).filter(|end| text.is_char_boundary(*end)) {
             let _ = parse(&SourceName::new(name), &text[..end], &none);
         }
         let lines: Vec<&str> = text.lines().collect();

@@ -42,14 +42,14 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
     let status = ClusterStatus {
         name: Name("site".into()),
         circuit: config.clusters[0].circuit,
+        connections: 2,
+        pending: 1,
+        requests: 3,
         endpoints: vec![EndpointStatus {
             address: "127.0.0.1:3000".parse().unwrap(),
             hostname: None,
             weight: 1,
-            connections: 2,
             requests: 3,
-            requests_total: 4,
-            connect_failures: 5,
         }],
     };
     let state = State {

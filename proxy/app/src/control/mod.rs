@@ -36,6 +36,7 @@ use crate::{
 };
 use admin_ports::AdminPorts;
 use commit::{Failure, Prepared};
+use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
 use state::{Request, Stage, State};
 use std::{
     cell::{Cell, RefCell},
@@ -118,6 +119,13 @@ struct Control<P: Plane> {
     asked_to_leave: u32,
     /// When memory is looked at again; `None`: it is not limited.
     memory_at: Option<Instant>,
+    metrics: ControlMetrics,
+}
+
+/// The series of what this thread does.
+struct ControlMetrics {
+    config: ConfigMetrics,
+    dns: DnsMetrics,
 }
 
 /// Runs the proxy on this thread until it has gone.
@@ -198,6 +206,7 @@ impl<P: Plane> Control<P> {
             idle: false,
             asked_to_leave: 0,
             memory_at,
+            metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };
         control.prepare(loaded, began, Vec::new()).map_err(|Failure(words)| Rejected(words))?;
         // Probes and admin answer while names are looked up.

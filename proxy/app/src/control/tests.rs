@@ -288,6 +288,8 @@ impl Plane for Doomed {
         Ok(Arc::new(()))
     }
 
+    fn in_force(&self, _: &Self::Snapshot) {}
+
     fn resolved(&self, (): &(), _: ClusterIndex, _: &EndpointAddress, _: &[IpAddr]) {}
 
     fn clusters(&self, (): &()) -> Vec<ClusterStatus> {

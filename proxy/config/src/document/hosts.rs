@@ -19,10 +19,7 @@ impl FromText for HostPattern {
         if let Some((_, rest)) = text.split_once("://") {
             return Err(Self::expected(
                 text,
-                &format!(
-                    "write {} without the scheme",
-                    rest.split('/').next().unwrap_or(rest)
-                ),
+                &format!("write {} without the scheme", rest.split('/').next().unwrap_or(rest)),
             ));
         }
         if let Some(literal) = text.strip_prefix('[') {
@@ -44,28 +41,18 @@ impl FromText for HostPattern {
         if let Some((host, port)) = text.rsplit_once(':')
             && port.bytes().all(|b| b.is_ascii_digit())
         {
-            return Err(Self::expected(
-                text,
-                &format!("a host has no port here, every port matches: write {host}"),
-            ));
+            return Err(Self::expected(text, &format!("a host has no port here, every port matches: write {host}")));
         }
         let (name, suffix) = match text.strip_prefix("*.") {
             Some(name) => (name, true),
             None => (text, false),
         };
         if name.contains('*') {
-            return Err(Self::expected(
-                text,
-                "a star stands alone in the first label",
-            ));
+            return Err(Self::expected(text, "a star stands alone in the first label"));
         }
         host_name(name).map_err(|remedy| Self::expected(text, &remedy))?;
         let name = name.to_ascii_lowercase();
-        Ok(if suffix {
-            Self::Suffix(format!(".{name}"))
-        } else {
-            Self::Exact(name)
-        })
+        Ok(if suffix { Self::Suffix(format!(".{name}")) } else { Self::Exact(name) })
     }
 }
 
@@ -87,10 +74,7 @@ pub(super) fn host_name(name: &str) -> Result<(), String> {
         if label.is_empty() || label.len() > 63 {
             return Err("between dots stand 1 to 63 characters".into());
         }
-        if let Some(bad) = label
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')))
-        {
+        if let Some(bad) = label.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))) {
             return Err(format!("{bad:?} cannot be in a host name"));
         }
     }
@@ -108,11 +92,6 @@ pub(super) fn ipv6_without_brackets(text: &str) -> Option<String> {
         return None;
     }
     let (host, port) = text.rsplit_once(':')?;
-    let host = host
-        .parse::<Ipv6Addr>()
-        .map_or_else(|_| text.to_owned(), |host| host.to_string());
-    Some(format!(
-        "put an IPv6 address in brackets: [{host}]:{}",
-        if port.is_empty() { "8080" } else { port }
-    ))
+    let host = host.parse::<Ipv6Addr>().map_or_else(|_| text.to_owned(), |host| host.to_string());
+    Some(format!("put an IPv6 address in brackets: [{host}]:{}", if port.is_empty() { "8080" } else { port }))
 }

@@ -53,10 +53,7 @@ pub(super) fn changes(
             if let Some((template, place)) = value {
                 check_template(cx, &template, place, side);
                 if all[first..].iter().any(|change| named(change) == name) {
-                    cx.error(
-                        name_at,
-                        format!("{name} is written twice; header names differ by more than case"),
-                    );
+                    cx.error(name_at, format!("{name} is written twice; header names differ by more than case"));
                 }
                 all.push(change(name, template));
             }
@@ -67,9 +64,7 @@ pub(super) fn changes(
 
 fn named(change: &HeaderChange) -> &HeaderName {
     match change {
-        HeaderChange::Set(name, _) | HeaderChange::Append(name, _) | HeaderChange::Remove(name) => {
-            name
-        }
+        HeaderChange::Set(name, _) | HeaderChange::Append(name, _) | HeaderChange::Remove(name) => name,
     }
 }
 
@@ -92,7 +87,10 @@ fn check_template(cx: &mut Lowering<'_, '_>, template: &Template, place: Place, 
         if let Part::Literal(text) = part
             && HeaderValue::from_str(text).is_err()
         {
-            cx.error(place, format!("{text:?} holds a character that no header value can hold; leave control characters out"));
+            cx.error(
+                place,
+                format!("{text:?} holds a character that no header value can hold; leave control characters out"),
+            );
         }
     }
     if template.is_static() {

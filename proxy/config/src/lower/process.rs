@@ -116,10 +116,7 @@ fn admin(cx: &mut Lowering<'_, '_>, field: Field<document::Admin>) -> Option<Adm
     if let (Some(model::AdminAddress::Tcp(address)), Some(probes)) = (&address, &probes)
         && listener::overlap(address, probes)
     {
-        cx.error(
-            probes_at,
-            format!("{probes} is taken by `admin.address`; give the probes a port of their own"),
-        );
+        cx.error(probes_at, format!("{probes} is taken by `admin.address`; give the probes a port of their own"));
     }
     Some(Admin { address, probes })
 }
@@ -154,18 +151,11 @@ fn dns(cx: &mut Lowering<'_, '_>, field: Field<document::Dns>) -> Option<Dns> {
     let (dns, at) = or_default(field, ROOT)?;
     let min_at = dns.min_refresh.place().unwrap_or(at);
     let period = |field: Text<Period>| field.value().map(|Period(duration)| duration);
-    let (min, max, timeout) = (
-        period(dns.min_refresh),
-        period(dns.max_refresh),
-        period(dns.timeout),
-    );
+    let (min, max, timeout) = (period(dns.min_refresh), period(dns.max_refresh), period(dns.timeout));
     if let (Some(min), Some(max)) = (min, max)
         && min > max
     {
-        cx.error(
-            min_at,
-            "min_refresh is longer than max_refresh; write the shorter one here".to_owned(),
-        );
+        cx.error(min_at, "min_refresh is longer than max_refresh; write the shorter one here".to_owned());
     }
     let servers_at = dns.servers.place().unwrap_or(at);
     let servers = dns.servers.elements();

@@ -14,10 +14,7 @@ pub(super) fn rewrite(
     matches_prefix: Option<bool>,
 ) -> Option<Rewrite> {
     if !field.is_written() {
-        return Some(Rewrite {
-            path: PathRewrite::Keep,
-            host: HostRewrite::Keep,
-        });
+        return Some(Rewrite { path: PathRewrite::Keep, host: HostRewrite::Keep });
     }
     let (rewrite, at) = field.at(at)?;
     let written = cx.at_most_one(&[
@@ -27,23 +24,14 @@ pub(super) fn rewrite(
     ]);
     needs_prefix(cx, rewrite.prefix.place(), matches_prefix);
     if let (Some(place), false) = (rewrite.to.place(), rewrite.regex.is_written()) {
-        cx.error(
-            place,
-            "`to` replaces what `regex` matches; write `regex` too",
-        );
+        cx.error(place, "`to` replaces what `regex` matches; write `regex` too");
     }
     let path = if written == 0 {
         Some(PathRewrite::Keep)
     } else if rewrite.prefix.is_written() {
-        rewrite
-            .prefix
-            .value()
-            .map(|UrlPath(prefix)| PathRewrite::Prefix(prefix))
+        rewrite.prefix.value().map(|UrlPath(prefix)| PathRewrite::Prefix(prefix))
     } else if rewrite.path.is_written() {
-        rewrite
-            .path
-            .value()
-            .map(|UrlPath(path)| PathRewrite::Full(path))
+        rewrite.path.value().map(|UrlPath(path)| PathRewrite::Full(path))
     } else {
         regex_rewrite(cx, rewrite.regex, rewrite.to, at)
     };
@@ -58,17 +46,10 @@ pub(super) fn rewrite(
     Some(Rewrite { path: path?, host })
 }
 
-fn regex_rewrite(
-    cx: &mut Lowering<'_, '_>,
-    regex: Text<String>,
-    to: Text<String>,
-    at: Place,
-) -> Option<PathRewrite> {
+fn regex_rewrite(cx: &mut Lowering<'_, '_>, regex: Text<String>, to: Text<String>, at: Place) -> Option<PathRewrite> {
     let to = cx.required_scalar(at, "to", to);
     let (Scalar(expression), place) = regex.at(at)?;
-    let regex = regexes::anywhere(&expression)
-        .map_err(|message| cx.error(place, message))
-        .ok()?;
+    let regex = regexes::anywhere(&expression).map_err(|message| cx.error(place, message)).ok()?;
     let (to, place) = to?;
     if let Err(message) = regexes::check_replacement(&regex, &to) {
         cx.error(place, message);
@@ -77,15 +58,8 @@ fn regex_rewrite(
 }
 
 /// Replacing the matched prefix needs a match by prefix.
-pub(super) fn needs_prefix(
-    cx: &mut Lowering<'_, '_>,
-    place: Option<Place>,
-    matches_prefix: Option<bool>,
-) {
+pub(super) fn needs_prefix(cx: &mut Lowering<'_, '_>, place: Option<Place>, matches_prefix: Option<bool>) {
     if let (Some(place), Some(false)) = (place, matches_prefix) {
-        cx.error(
-            place,
-            "there is no matched prefix to replace; match by `prefix`, or write `path` here",
-        );
+        cx.error(place, "there is no matched prefix to replace; match by `prefix`, or write `path` here");
     }
 }

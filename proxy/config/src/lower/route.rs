@@ -11,8 +11,8 @@ use crate::{
     diagnostic::{nearest, quoted},
     document::{self, Field, Int, List, Protocol, RedirectStatus, Scalar, UrlPath},
     model::{
-        Action, ClusterIndex, DirectResponse, HostPattern, Name, PathMatch, Redirect, RedirectPath,
-        Route, Scheme, WeightedCluster,
+        Action, ClusterIndex, DirectResponse, HostPattern, Name, PathMatch, Redirect, RedirectPath, Route, Scheme,
+        WeightedCluster,
     },
     tree::Place,
 };
@@ -199,11 +199,7 @@ fn redirect(
     })
 }
 
-fn respond(
-    cx: &mut Lowering<'_, '_>,
-    respond: document::Respond,
-    at: Place,
-) -> Option<DirectResponse> {
+fn respond(cx: &mut Lowering<'_, '_>, respond: document::Respond, at: Place) -> Option<DirectResponse> {
     let status = cx.required_scalar(at, "status", respond.status);
     cx.at_most_one(&[("body", respond.body.place()), ("file", respond.file.place())]);
     let what = if respond.body.is_written() { "this body" } else { "this file" };
@@ -218,13 +214,7 @@ fn respond(
     if let Some(body) = &body
         && body.len() > MAX_BODY
     {
-        cx.error(
-            body_at,
-            format!(
-                "{what} has {} bytes; at most 64KiB are sent without an upstream",
-                body.len()
-            ),
-        );
+        cx.error(body_at, format!("{what} has {} bytes; at most 64KiB are sent without an upstream", body.len()));
     }
     let (Int(status), _) = status?;
     let status = StatusCode::from_u16(u16::try_from(status).ok()?).ok()?;

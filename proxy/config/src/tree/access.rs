@@ -20,17 +20,13 @@ pub(super) struct Placed<'a, 't> {
 impl<'a> SeqAccess<'a> for Placed<'a, '_> {
     type Error = Failure;
 
-    fn next_element_seed<T: DeserializeSeed<'a>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Failure> {
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
         if std::mem::take(&mut self.first) {
             let null = matches!(self.cursor.kind(), Kind::Scalar { text, style: Style::Plain } if is_null(text));
             if null || !self.cursor.visit() {
                 return Ok(None);
             }
-            let place: U64Deserializer<Failure> =
-                u64::from(self.cursor.place.0).into_deserializer();
+            let place: U64Deserializer<Failure> = u64::from(self.cursor.place.0).into_deserializer();
             return seed.deserialize(place).map(Some);
         }
         match seed.deserialize(self.cursor) {
@@ -52,10 +48,7 @@ pub(super) struct Shaped<'a, 't> {
 impl<'a> SeqAccess<'a> for Shaped<'a, '_> {
     type Error = Failure;
 
-    fn next_element_seed<T: DeserializeSeed<'a>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Failure> {
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
         if std::mem::take(&mut self.first) {
             let scalar: BoolDeserializer<Failure> =
                 matches!(self.cursor.kind(), Kind::Scalar { .. }).into_deserializer();
@@ -90,11 +83,7 @@ impl<'a, 't> Children<'a, 't> {
         }
         let guess = nearest(text, fields.iter().copied());
         let guess = guess.map_or(String::new(), |guess| format!(" did you mean {guess:?}?"));
-        let message = format!(
-            "unknown field {}:{guess} known fields: {}",
-            quoted(text),
-            fields.join(", ")
-        );
+        let message = format!("unknown field {}:{guess} known fields: {}", quoted(text), fields.join(", "));
         key.sink.add(key.place, message);
         false
     }
@@ -103,23 +92,15 @@ impl<'a, 't> Children<'a, 't> {
 impl<'a> SeqAccess<'a> for Children<'a, '_> {
     type Error = Failure;
 
-    fn next_element_seed<T: DeserializeSeed<'a>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Failure> {
-        self.step()
-            .map(|element| seed.deserialize(element))
-            .transpose()
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
+        self.step().map(|element| seed.deserialize(element)).transpose()
     }
 }
 
 impl<'a> MapAccess<'a> for Children<'a, '_> {
     type Error = Failure;
 
-    fn next_key_seed<K: DeserializeSeed<'a>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Failure> {
+    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
         loop {
             let Some(key) = self.step() else {
                 return Ok(None);

@@ -148,7 +148,6 @@ fn lengths() {
     }
 }
 
-
 #[test]
 fn cookie_crumbs_become_one_field() {
     let mut headers = HeaderMap::new();
