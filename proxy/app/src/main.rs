@@ -1,8 +1,8 @@
 //! The `pillion` binary: a name for [`pillion::cli::main`].
 
-use pillion::{cli, passthrough::Passthrough};
+use pillion::{cli, plane::DataPlane};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main(Passthrough::default)
+    cli::main(DataPlane::default)
 }

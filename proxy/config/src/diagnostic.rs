@@ -106,9 +106,7 @@ impl std::error::Error for Errors {}
 
 /// Orders by place; an alias makes the same mistake appear once for each use, and it is told once.
 pub(crate) fn sort(all: &mut Vec<Diagnostic>) {
-    all.sort_by(|a, b| {
-        (a.line, a.column, &a.path, &a.message).cmp(&(b.line, b.column, &b.path, &b.message))
-    });
+    all.sort_by(|a, b| (a.line, a.column, &a.path, &a.message).cmp(&(b.line, b.column, &b.path, &b.message)));
     all.dedup();
 }
 
@@ -122,12 +120,7 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     known
         .into_iter()
         .filter(|candidate| candidate.len() <= 64)
-        .map(|candidate| {
-            (
-                strsim::jaro_winkler(&lower, &candidate.to_ascii_lowercase().replace('_', "-")),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_ascii_lowercase().replace('_', "-")), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)

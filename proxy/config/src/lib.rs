@@ -51,29 +51,15 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Result<Loaded, Errors> {
     let file = SourceName::new(path);
     let whole = |line, column, message| {
-        Errors::one(Diagnostic {
-            file: file.clone(),
-            line,
-            column,
-            path: String::new(),
-            message,
-        })
+        Errors::one(Diagnostic { file: file.clone(), line, column, path: String::new(), message })
     };
-    let bytes = read_bounded(path)
-        .map_err(|error| whole(0, 0, format!("cannot be read: {}", reason(&error))))?;
+    let bytes = read_bounded(path).map_err(|error| whole(0, 0, format!("cannot be read: {}", reason(&error))))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let line = good.matches('\n').count() + 1;
         let column = good.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        let message = format!(
-            "not UTF-8 text: the byte 0x{:02x} cannot stand here",
-            bytes[error.valid_up_to()]
-        );
-        whole(
-            u32::try_from(line).unwrap_or(u32::MAX),
-            u32::try_from(column).unwrap_or(u32::MAX),
-            message,
-        )
+        let message = format!("not UTF-8 text: the byte 0x{:02x} cannot stand here", bytes[error.valid_up_to()]);
+        whole(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX), message)
     })?;
     let mut loaded = parse(&file, text, &read_bounded)?;
     loaded.files.insert(0, path.to_owned());
@@ -86,42 +72,27 @@ pub fn load(path: &Path) -> Result<Loaded, Errors> {
 ///
 /// # Errors
 /// Everything that is wrong, at once, in the order of the text.
-pub fn parse(
-    file: &SourceName,
-    text: &str,
-    read: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-) -> Result<Loaded, Errors> {
+pub fn parse(file: &SourceName, text: &str, read: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Result<Loaded, Errors> {
     let from_fault = |tree: Option<&Tree<'_>>, fault: Fault| Diagnostic {
         file: file.clone(),
         line: fault.line,
         column: fault.column,
-        path: tree
-            .zip(fault.place)
-            .map_or(String::new(), |(tree, place)| tree.path(place)),
+        path: tree.zip(fault.place).map_or(String::new(), |(tree, place)| tree.path(place)),
         message: fault.message,
     };
     let (tree, faults) = Tree::parse(text).map_err(|fault| Errors::one(from_fault(None, fault)))?;
-    let mut errors: Vec<Diagnostic> = faults
-        .into_iter()
-        .map(|fault| from_fault(Some(&tree), fault))
-        .collect();
+    let mut errors: Vec<Diagnostic> = faults.into_iter().map(|fault| from_fault(Some(&tree), fault)).collect();
     let sink = Sink::default();
     let document: Option<Field<Document>> = tree.read(&sink);
     let told = sink.found.borrow();
-    errors.extend(
-        told.iter()
-            .map(|(place, message)| lower::diagnostic(&tree, file, *place, message.clone())),
-    );
+    errors.extend(told.iter().map(|(place, message)| lower::diagnostic(&tree, file, *place, message.clone())));
     let mut lowering = Lowering::new(&tree, file, read);
     let written = document.as_ref().is_some_and(Field::is_written);
     let config = match document.and_then(Field::take) {
         Some(document) => lowering.document(document),
         None if written => None,
         None => {
-            lowering.error(
-                Place(0),
-                "the document is empty; it needs at least `listeners`",
-            );
+            lowering.error(Place(0), "the document is empty; it needs at least `listeners`");
             None
         }
     };
@@ -149,28 +120,17 @@ pub fn parse(
 pub fn simple(listen: SocketAddr, upstream: &str) -> Result<model::Config, Errors> {
     let fail = |message: String| {
         let file = SourceName::new("--upstream");
-        Errors::one(Diagnostic {
-            file,
-            line: 0,
-            column: 0,
-            path: String::new(),
-            message,
-        })
+        Errors::one(Diagnostic { file, line: 0, column: 0, path: String::new(), message })
     };
-    let plain = upstream
-        .strip_prefix("http://")
-        .map_or(upstream, |rest| rest.strip_suffix('/').unwrap_or(rest));
+    let plain = upstream.strip_prefix("http://").map_or(upstream, |rest| rest.strip_suffix('/').unwrap_or(rest));
     let with_port = if plain.len() < upstream.len() && !plain.contains(':') && !plain.is_empty() {
         format!("{plain}:80")
     } else {
         plain.to_owned()
     };
-    let address =
-        <model::EndpointAddress as document::FromText>::from_text(&with_port).map_err(fail)?;
+    let address = <model::EndpointAddress as document::FromText>::from_text(&with_port).map_err(fail)?;
     if address == model::EndpointAddress::Ip(listen) {
-        return Err(fail(format!(
-            "{upstream} is where this proxy listens; requests would go round in circles"
-        )));
+        return Err(fail(format!("{upstream} is where this proxy listens; requests would go round in circles")));
     }
     // An address has no character that would end a quoted text, so this document says exactly what is meant.
     let text = format!(
@@ -184,9 +144,7 @@ pub fn simple(listen: SocketAddr, upstream: &str) -> Result<model::Config, Error
 /// One byte more than is accepted, so that the reader of the bytes sees that there are too many.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -39,14 +39,7 @@ impl<'a, 't> Lowering<'a, 't> {
         file: &'a SourceName,
         read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Self {
-        Self {
-            tree,
-            file,
-            read,
-            errors: Vec::new(),
-            warnings: Vec::new(),
-            files: Vec::new(),
-        }
+        Self { tree, file, read, errors: Vec::new(), warnings: Vec::new(), files: Vec::new() }
     }
 
     /// The model; `None` where something is wrong, which then stands in `errors`, or was found before lowering.
@@ -80,23 +73,14 @@ impl<'a, 't> Lowering<'a, 't> {
         field.at(parent)
     }
 
-    fn required_scalar<T>(
-        &mut self,
-        parent: Place,
-        name: &str,
-        field: Field<Scalar<T>>,
-    ) -> Option<(T, Place)> {
-        self.required(parent, name, field)
-            .map(|(Scalar(value), place)| (value, place))
+    fn required_scalar<T>(&mut self, parent: Place, name: &str, field: Field<Scalar<T>>) -> Option<(T, Place)> {
+        self.required(parent, name, field).map(|(Scalar(value), place)| (value, place))
     }
 
     /// The value of a name in a table; `place` is the name's.
     fn entry<T>(&mut self, place: Place, value: Field<Scalar<T>>) -> Option<(T, Place)> {
         if !value.is_written() {
-            self.error(
-                place,
-                "nothing is written after this name; write a value, or \"\" for an empty one",
-            );
+            self.error(place, "nothing is written after this name; write a value, or \"\" for an empty one");
         }
         value.at(place).map(|(Scalar(value), place)| (value, place))
     }
@@ -106,10 +90,7 @@ impl<'a, 't> Lowering<'a, 't> {
         let mut usable = Vec::with_capacity(list.len());
         for element in list {
             if element.get().is_none() && !element.is_written() {
-                self.error(
-                    parent,
-                    "an element of this list is empty; write it, or remove its `-`",
-                );
+                self.error(parent, "an element of this list is empty; write it, or remove its `-`");
             }
             usable.extend(element.at(parent));
         }
@@ -118,19 +99,14 @@ impl<'a, 't> Lowering<'a, 't> {
 
     /// At most one of these fields may be written; the later ones are errors. Gives how many are.
     fn at_most_one(&mut self, fields: &[(&str, Option<Place>)]) -> usize {
-        let mut written = fields
-            .iter()
-            .filter_map(|(name, place)| place.map(|place| (*name, place)));
+        let mut written = fields.iter().filter_map(|(name, place)| place.map(|place| (*name, place)));
         let Some((first, _)) = written.next() else {
             return 0;
         };
         let mut count = 1;
         for (name, place) in written {
             count += 1;
-            self.error(
-                place,
-                format!("{name:?} cannot stand beside {first:?}; keep one of them"),
-            );
+            self.error(place, format!("{name:?} cannot stand beside {first:?}; keep one of them"));
         }
         count
     }
@@ -143,7 +119,10 @@ impl<'a, 't> Lowering<'a, 't> {
                 Some(first) => {
                     let line = self.line(*first);
                     let name = quoted(name.as_str());
-                    self.error(place, format!("the name {name} is taken by the {what} in line {line}; names are unique"));
+                    self.error(
+                        place,
+                        format!("the name {name} is taken by the {what} in line {line}; names are unique"),
+                    );
                 }
                 None => {
                     seen.insert(name, place);
@@ -154,26 +133,9 @@ impl<'a, 't> Lowering<'a, 't> {
 }
 
 /// Something about a place.
-pub(crate) fn diagnostic(
-    tree: &Tree<'_>,
-    file: &SourceName,
-    place: Place,
-    message: String,
-) -> Diagnostic {
+pub(crate) fn diagnostic(tree: &Tree<'_>, file: &SourceName, place: Place, message: String) -> Diagnostic {
     let Some(node) = tree.nodes.get(place.0 as usize) else {
-        return Diagnostic {
-            file: file.clone(),
-            line: 0,
-            column: 0,
-            path: String::new(),
-            message,
-        };
+        return Diagnostic { file: file.clone(), line: 0, column: 0, path: String::new(), message };
     };
-    Diagnostic {
-        file: file.clone(),
-        line: node.line,
-        column: node.column,
-        path: tree.path(place),
-        message,
-    }
+    Diagnostic { file: file.clone(), line: node.line, column: node.column, path: tree.path(place), message }
 }

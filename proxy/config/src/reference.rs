@@ -9,10 +9,7 @@ use std::fmt::Write as _;
 pub fn reference() -> String {
     let schema = schema();
     let empty = Map::new();
-    let structures = schema
-        .get("$defs")
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
+    let structures = schema.get("$defs").and_then(Value::as_object).unwrap_or(&empty);
     let mut order = Vec::new();
     let mut text = String::from(
         "# Configuration reference\n\n\
@@ -33,61 +30,24 @@ pub fn reference() -> String {
     text
 }
 
-fn section(
-    text: &mut String,
-    name: &str,
-    schema: &Value,
-    structures: &Map<String, Value>,
-    order: &mut Vec<String>,
-) {
-    let required: Vec<&str> = schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let description = schema
-        .get("description")
-        .and_then(Value::as_str)
-        .unwrap_or("");
-    let _ = write!(
-        text,
-        "\n## {name}\n\n{description}\n\n| Field | Type | Default | Meaning |\n|---|---|---|---|\n"
-    );
-    for (field, schema) in schema
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
+fn section(text: &mut String, name: &str, schema: &Value, structures: &Map<String, Value>, order: &mut Vec<String>) {
+    let required: Vec<&str> =
+        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let description = schema.get("description").and_then(Value::as_str).unwrap_or("");
+    let _ = write!(text, "\n## {name}\n\n{description}\n\n| Field | Type | Default | Meaning |\n|---|---|---|---|\n");
+    for (field, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         let default = match schema.get("default") {
             Some(default) => format!("`{default}`").replace('"', ""),
             None if required.contains(&field.as_str()) => "*required*".to_owned(),
             None => String::new(),
         };
         let kind = kind(schema, structures, order).replace('|', "\\|");
-        let mut meaning = schema
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or("")
-            .replace('|', "\\|")
-            .replace('\n', " ");
-        for choice in schema
-            .get("oneOf")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
-            if let (Some(value), Some(words)) = (
-                choice.get("const"),
-                choice.get("description").and_then(Value::as_str),
-            ) {
-                let _ = write!(
-                    meaning,
-                    "<br>`{}`: {words}",
-                    value.as_str().unwrap_or_default()
-                );
+        let mut meaning =
+            schema.get("description").and_then(Value::as_str).unwrap_or("").replace('|', "\\|").replace('\n', " ");
+        for choice in schema.get("oneOf").and_then(Value::as_array).into_iter().flatten() {
+            if let (Some(value), Some(words)) = (choice.get("const"), choice.get("description").and_then(Value::as_str))
+            {
+                let _ = write!(meaning, "<br>`{}`: {words}", value.as_str().unwrap_or_default());
             }
         }
         let _ = writeln!(text, "| `{field}` | {kind} | {default} | {meaning} |");
@@ -107,10 +67,7 @@ fn kind(schema: &Value, structures: &Map<String, Value>, order: &mut Vec<String>
         return words.to_owned();
     }
     if let Some(choices) = schema.get("anyOf").and_then(Value::as_array) {
-        let choices: Vec<String> = choices
-            .iter()
-            .map(|choice| kind(choice, structures, order))
-            .collect();
+        let choices: Vec<String> = choices.iter().map(|choice| kind(choice, structures, order)).collect();
         return choices.join(", or ");
     }
     if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {

@@ -14,8 +14,5 @@ pub fn schema() -> Value {
             schema.remove("default");
         }
     }));
-    settings
-        .into_generator()
-        .into_root_schema_for::<Document>()
-        .to_value()
+    settings.into_generator().into_root_schema_for::<Document>().to_value()
 }

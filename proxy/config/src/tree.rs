@@ -86,9 +86,7 @@ impl<'t> Tree<'t> {
         while at != 0 {
             let node = &self.nodes[at as usize];
             // A key adds nothing to the path of the mapping it is in.
-            if node.key != at
-                || matches!(self.nodes[node.parent as usize].kind, Kind::Sequence { .. })
-            {
+            if node.key != at || matches!(self.nodes[node.parent as usize].kind, Kind::Sequence { .. }) {
                 steps.push(at);
             }
             at = node.parent;
@@ -98,9 +96,7 @@ impl<'t> Tree<'t> {
             let node = &self.nodes[step as usize];
             match &self.nodes[node.key as usize].kind {
                 Kind::Scalar { text, .. } if node.key != step => {
-                    let plain = text
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+                    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
                     if !plain || text.is_empty() {
                         let _ = write!(path, "[{}]", quoted(text));
                     } else if path.is_empty() {
@@ -120,10 +116,7 @@ impl<'t> Tree<'t> {
     /// A node in words, for "expected …, found …".
     pub(crate) fn describe(&self, place: Place) -> String {
         match &self.node(self.resolve(place)).kind {
-            Kind::Scalar {
-                text,
-                style: Style::Plain,
-            } if is_null(text) => "nothing".to_owned(),
+            Kind::Scalar { text, style: Style::Plain } if is_null(text) => "nothing".to_owned(),
             Kind::Scalar { text, .. } => quoted(text),
             Kind::Sequence { .. } => "a list".to_owned(),
             Kind::Mapping { .. } => "a mapping".to_owned(),

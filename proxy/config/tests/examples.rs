@@ -8,17 +8,13 @@ use pillion_config::{
 use std::{fs, io, path::Path, time::Duration};
 
 fn example(name: &str) -> Loaded {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("examples")
-        .join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
     load(&path).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn from_text(text: &str) -> Config {
     let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
-    parse(&SourceName::new("test.yaml"), text, &none)
-        .unwrap_or_else(|errors| panic!("{errors}"))
-        .config
+    parse(&SourceName::new("test.yaml"), text, &none).unwrap_or_else(|errors| panic!("{errors}")).config
 }
 
 #[test]
@@ -60,51 +56,33 @@ fn full_writes_the_defaults_out() {
     assert_eq!(full.limits, minimal.limits);
     assert_eq!(full.drain, minimal.drain);
     let (a, b) = (&full.listeners[0].http, &minimal.listeners[0].http);
-    assert_eq!(
-        (&a.limits, &a.timeouts, &a.http2, &a.path),
-        (&b.limits, &b.timeouts, &b.http2, &b.path)
-    );
+    assert_eq!((&a.limits, &a.timeouts, &a.http2, &a.path), (&b.limits, &b.timeouts, &b.http2, &b.path));
     assert_eq!(
         (a.underscores, a.connect, a.forwarding.request_id),
         (b.underscores, b.connect, b.forwarding.request_id)
     );
     assert_eq!(full.listeners[0].backlog, minimal.listeners[0].backlog);
     let (a, b) = (&full.clusters[0], &minimal.clusters[0]);
-    assert_eq!(
-        (a.circuit, a.tcp_keepalive, a.idle_timeout),
-        (b.circuit, b.tcp_keepalive, b.idle_timeout)
-    );
-    assert_eq!(
-        (a.headers, a.header_bytes, a.balance),
-        (b.headers, b.header_bytes, b.balance)
-    );
-    assert_eq!(
-        (full.dns.min_refresh, full.dns.max_refresh),
-        (minimal.dns.min_refresh, minimal.dns.max_refresh)
-    );
+    assert_eq!((a.circuit, a.tcp_keepalive, a.idle_timeout), (b.circuit, b.tcp_keepalive, b.idle_timeout));
+    assert_eq!((a.headers, a.header_bytes, a.balance), (b.headers, b.header_bytes, b.balance));
+    assert_eq!((full.dns.min_refresh, full.dns.max_refresh), (minimal.dns.min_refresh, minimal.dns.max_refresh));
 }
 
 #[test]
 fn referenced_files_are_read_and_named() {
     let full = example("full.yaml");
     assert!(full.files[1].ends_with("closed.txt"), "{:?}", full.files);
-    let closed = full.config.listeners[0]
-        .routes
-        .iter()
-        .find_map(|route| match &route.action {
-            Action::Respond(answer) if answer.status == 503 => Some(answer.body.clone()),
-            _ => None,
-        });
+    let closed = full.config.listeners[0].routes.iter().find_map(|route| match &route.action {
+        Action::Respond(answer) if answer.status == 503 => Some(answer.body.clone()),
+        _ => None,
+    });
     assert_eq!(closed.unwrap(), b"The shop is closed.\n");
 }
 
 #[test]
 fn the_same_text_is_the_same_model() {
     assert_eq!(example("full.yaml").config, example("full.yaml").config);
-    assert_ne!(
-        example("full.yaml").config,
-        example("reverse-proxy.yaml").config
-    );
+    assert_ne!(example("full.yaml").config, example("reverse-proxy.yaml").config);
 }
 
 #[test]
@@ -148,9 +126,7 @@ fn hosts_are_lower_cased_and_expressions_match_the_whole() {
         HostPattern::Exact("[::1]".into()),
     ];
     assert_eq!(matcher.hosts, hosts);
-    let PathMatch::Regex(regex) = &matcher.path else {
-        panic!("{:?}", matcher.path)
-    };
+    let PathMatch::Regex(regex) = &matcher.path else { panic!("{:?}", matcher.path) };
     assert!(regex.is_match("/a") && regex.is_match("/b"));
     assert!(!regex.is_match("/ab") && !regex.is_match("/b\n") && !regex.is_match("/x/b"));
 }
@@ -161,10 +137,7 @@ fn aliases_stand_for_what_they_name() {
         "listeners:\n  - {name: a, address: 0.0.0.0:1, timeouts: &t {idle: 7s}, routes: &r [{match: {}, respond: {status: 200}}]}\n  \
          - {name: b, address: 0.0.0.0:2, timeouts: *t, routes: *r}\n",
     );
-    assert_eq!(
-        config.listeners[1].http.timeouts.idle,
-        Duration::from_secs(7)
-    );
+    assert_eq!(config.listeners[1].http.timeouts.idle, Duration::from_secs(7));
     assert_eq!(config.listeners[1].routes.len(), 1);
 }
 
@@ -177,10 +150,7 @@ fn an_empty_value_is_a_field_left_out() {
     assert_eq!(config.limits.connections, 8000);
     assert_eq!(config.listeners[0].max_connection_age, None);
     let route = &config.listeners[0].routes[0];
-    assert_eq!(
-        (route.timeout, route.idle_timeout, route.upgrades.len()),
-        (None, None, 0)
-    );
+    assert_eq!((route.timeout, route.idle_timeout, route.upgrades.len()), (None, None, 0));
 }
 
 /// Whatever an editor has saved half of: an answer, never a panic.
@@ -188,21 +158,15 @@ fn an_empty_value_is_a_field_left_out() {
 fn every_prefix_and_every_gap_of_an_example_gets_an_answer() {
     let none = |_: &Path| Ok(b"x".to_vec());
     for name in ["full.yaml", "reverse-proxy.yaml"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("examples")
-            .join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
         let text = fs::read_to_string(path).unwrap();
         for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
             let _ = parse(&SourceName::new(name), &text[..end], &none);
         }
         let lines: Vec<&str> = text.lines().collect();
         for gap in 0..lines.len() {
-            let without: Vec<&str> = lines
-                .iter()
-                .enumerate()
-                .filter(|(n, _)| *n != gap)
-                .map(|(_, line)| *line)
-                .collect();
+            let without: Vec<&str> =
+                lines.iter().enumerate().filter(|(n, _)| *n != gap).map(|(_, line)| *line).collect();
             let _ = parse(&SourceName::new(name), &without.join("\n"), &none);
         }
     }

@@ -36,7 +36,10 @@ fn every_structure_is_closed_and_every_field_described() {
     for (name, structure) in structures() {
         assert_eq!(structure["additionalProperties"], Value::Bool(false), "{name}");
         for (field, schema) in structure["properties"].as_object().unwrap() {
-            assert!(schema["description"].as_str().is_some_and(|text| text.len() > 3), "{name}.{field} needs a doc comment");
+            assert!(
+                schema["description"].as_str().is_some_and(|text| text.len() > 3),
+                "{name}.{field} needs a doc comment"
+            );
             assert_ne!(schema.get("default"), Some(&Value::Null), "{name}.{field}");
         }
     }
@@ -57,7 +60,9 @@ fn the_full_example_is_full() {
 #[test]
 fn required_means_the_same_to_schema_and_parser() {
     let route = |route: &str| {
-        format!("listeners: [{{name: a, address: '0.0.0.0:1', routes: [{route}]}}]\nclusters: [{{name: c, endpoints: ['c:1']}}]")
+        format!(
+            "listeners: [{{name: a, address: '0.0.0.0:1', routes: [{route}]}}]\nclusters: [{{name: c, endpoints: ['c:1']}}]"
+        )
     };
     let documents = [
         ("Document", "{}".to_owned()),
@@ -91,9 +96,11 @@ fn required_means_the_same_to_schema_and_parser() {
     for (name, structure) in structures() {
         let required: Vec<&str> =
             structure["required"].as_array().into_iter().flatten().map(|field| field.as_str().unwrap()).collect();
-        let (_, text) = documents.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no document for {name}"));
+        let (_, text) =
+            documents.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no document for {name}"));
         let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
-        let told = parse(&SourceName::new("t"), text, &none).map_or_else(|errors| errors.to_string(), |_| String::new());
+        let told =
+            parse(&SourceName::new("t"), text, &none).map_or_else(|errors| errors.to_string(), |_| String::new());
         let mut missing: Vec<&str> =
             told.lines().filter_map(|line| line.split_once("missing field \"")?.1.strip_suffix('"')).collect();
         let mut required = required.clone();

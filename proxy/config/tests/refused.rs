@@ -13,13 +13,10 @@ fn document(frame: &str, text: &str) -> String {
     let text = text.trim_end();
     match frame {
         "root" => text.to_owned(),
-        "listener" => format!(
-            "listeners:\n- {}\nclusters: [{CLUSTER}]\n",
-            text.replace('\n', "\n  ")
-        ),
-        "route" => format!(
-            "listeners: [{{name: web, address: '0.0.0.0:80', routes: [\n{text}\n]}}]\nclusters: [{CLUSTER}]\n"
-        ),
+        "listener" => format!("listeners:\n- {}\nclusters: [{CLUSTER}]\n", text.replace('\n', "\n  ")),
+        "route" => {
+            format!("listeners: [{{name: web, address: '0.0.0.0:80', routes: [\n{text}\n]}}]\nclusters: [{CLUSTER}]\n")
+        }
         "cluster" => format!(
             "listeners: [{{name: web, address: '0.0.0.0:80', routes: [{ROUTE}]}}]\nclusters: [\n  {text}\n  ]\n"
         ),
@@ -35,12 +32,7 @@ fn answer(text: &str) -> String {
     match parse(&SourceName::new("dir/p.yaml"), text, &read) {
         Err(errors) => errors.to_string(),
         Ok(loaded) if loaded.warnings.is_empty() => "accepted".to_owned(),
-        Ok(loaded) => loaded
-            .warnings
-            .iter()
-            .map(|warning| format!("warning {warning}"))
-            .collect::<Vec<_>>()
-            .join("\n"),
+        Ok(loaded) => loaded.warnings.iter().map(|warning| format!("warning {warning}")).collect::<Vec<_>>().join("\n"),
     }
 }
 
@@ -58,10 +50,7 @@ fn refused_documents_get_exactly_these_words() {
         let found = answer(&document(frame, text));
         assert_ne!(found, "accepted", "{title}");
         if found.trim_end() != expected.trim_end() {
-            wrong.push(format!(
-                "{title}\n  expected:\n{}\n  found:\n{found}\n",
-                expected.trim_end()
-            ));
+            wrong.push(format!("{title}\n  expected:\n{}\n  found:\n{found}\n", expected.trim_end()));
         }
         write!(now, "### {title}\n{}\n---\n{found}\n\n", text.trim_end()).unwrap();
         cases += 1;
@@ -81,9 +70,7 @@ fn refused_documents_get_exactly_these_words() {
 /// A mistake told twice, or told under a path that is not there, would be noise: each message stands once.
 #[test]
 fn nothing_is_told_twice() {
-    let golden =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refused.txt"))
-            .unwrap();
+    let golden = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refused.txt")).unwrap();
     for case in golden.split("### ").skip(1) {
         let (_, messages) = case.split_once("---\n").unwrap();
         let lines: Vec<&str> = messages.lines().collect();

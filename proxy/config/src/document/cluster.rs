@@ -60,10 +60,7 @@ pub(crate) struct Endpoint {
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self {
-            address: Field::ABSENT,
-            weight: Text::scalar(Int(1)),
-        }
+        Self { address: Field::ABSENT, weight: Text::scalar(Int(1)) }
     }
 }
 
@@ -108,11 +105,7 @@ pub(crate) struct Keepalive {
 impl Default for Keepalive {
     fn default() -> Self {
         let seconds = |seconds| Text::scalar(Period(Duration::from_secs(seconds)));
-        Self {
-            time: seconds(60),
-            interval: seconds(10),
-            probes: Text::scalar(Int(6)),
-        }
+        Self { time: seconds(60), interval: seconds(10), probes: Text::scalar(Int(6)) }
     }
 }
 

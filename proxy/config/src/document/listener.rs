@@ -101,12 +101,7 @@ pub(crate) struct HttpTimeouts {
 impl Default for HttpTimeouts {
     fn default() -> Self {
         let seconds = |seconds| Text::scalar(Period(Duration::from_secs(seconds)));
-        Self {
-            idle: seconds(300),
-            header: seconds(10),
-            body: seconds(30),
-            write: seconds(30),
-        }
+        Self { idle: seconds(300), header: seconds(10), body: seconds(30), write: seconds(30) }
     }
 }
 

@@ -92,10 +92,7 @@ pub(crate) struct Drain {
 
 impl Default for Drain {
     fn default() -> Self {
-        Self {
-            delay: Text::scalar(Duration::ZERO),
-            deadline: Text::scalar(Duration::from_secs(25)),
-        }
+        Self { delay: Text::scalar(Duration::ZERO), deadline: Text::scalar(Duration::from_secs(25)) }
     }
 }
 
@@ -137,10 +134,7 @@ impl FromText for FormatWord {
         match text {
             "json" => Ok(Self::Json),
             "text" => Ok(Self::Text),
-            other if other.contains('%') => Err(Self::expected(
-                other,
-                "write a format of your own as {text: \"…\"}",
-            )),
+            other if other.contains('%') => Err(Self::expected(other, "write a format of your own as {text: \"…\"}")),
             other => Err(Self::expected(other, "")),
         }
     }
@@ -184,11 +178,6 @@ pub(crate) struct Dns {
 impl Default for Dns {
     fn default() -> Self {
         let seconds = |seconds| Text::scalar(Period(Duration::from_secs(seconds)));
-        Self {
-            servers: Field::ABSENT,
-            min_refresh: seconds(1),
-            max_refresh: seconds(300),
-            timeout: seconds(5),
-        }
+        Self { servers: Field::ABSENT, min_refresh: seconds(1), max_refresh: seconds(300), timeout: seconds(5) }
     }
 }

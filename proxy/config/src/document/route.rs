@@ -124,10 +124,7 @@ pub(crate) struct WeightedCluster {
 
 impl Default for WeightedCluster {
     fn default() -> Self {
-        Self {
-            name: Field::ABSENT,
-            weight: Text::scalar(Int(1)),
-        }
+        Self { name: Field::ABSENT, weight: Text::scalar(Int(1)) }
     }
 }
 
@@ -283,9 +280,7 @@ impl FromText for RewriteHost {
         if text.contains('@') || authority.host().is_empty() || text.ends_with(':') {
             return Err(Self::expected(text, ""));
         }
-        HeaderValue::from_str(text)
-            .map(Self::Literal)
-            .map_err(|_| Self::expected(text, ""))
+        HeaderValue::from_str(text).map(Self::Literal).map_err(|_| Self::expected(text, ""))
     }
 }
 
@@ -319,14 +314,8 @@ impl FromText for Protocol {
                 "h2c is never passed on; HTTP/2 is spoken on the same port without upgrade",
             ));
         }
-        let token = lower
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b));
-        if lower.is_empty() || !token {
-            Err(Self::expected(text, ""))
-        } else {
-            Ok(Self(lower))
-        }
+        let token = lower.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b));
+        if lower.is_empty() || !token { Err(Self::expected(text, "")) } else { Ok(Self(lower)) }
     }
 
     fn to_json(&self) -> Value {

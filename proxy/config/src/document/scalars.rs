@@ -32,16 +32,9 @@ impl<const MIN: u64, const MAX: u64> FromText for Int<MIN, MAX> {
         if digits && text.len() > 1 && text.starts_with('0') {
             let plain = text.trim_start_matches('0');
             let plain = if plain.is_empty() { "0" } else { plain };
-            return Err(Self::expected(
-                text,
-                &format!("some readers take a leading zero for octal: write {plain}"),
-            ));
+            return Err(Self::expected(text, &format!("some readers take a leading zero for octal: write {plain}")));
         }
-        let number = if digits {
-            text.parse::<u64>().ok()
-        } else {
-            None
-        };
+        let number = if digits { text.parse::<u64>().ok() } else { None };
         match number {
             Some(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
             _ => Err(Self::expected(text, "")),
@@ -87,9 +80,7 @@ impl FromText for Period {
 
     fn from_text(text: &str) -> Result<Self, String> {
         match Duration::from_text(text)? {
-            Duration::ZERO => Err(format!(
-                "{text} would leave no time at all; write a duration of at least 1ms"
-            )),
+            Duration::ZERO => Err(format!("{text} would leave no time at all; write a duration of at least 1ms")),
             period => Ok(Self(period)),
         }
     }
@@ -125,8 +116,7 @@ impl FromText for Limit {
     }
 
     fn to_json(&self) -> Value {
-        self.0
-            .map_or_else(|| "none".into(), |limit| limit.to_json())
+        self.0.map_or_else(|| "none".into(), |limit| limit.to_json())
     }
 }
 
@@ -136,12 +126,7 @@ pub(crate) struct Bytes<const MIN: u32, const MAX: u32>(pub(crate) u32);
 
 impl<const MIN: u32, const MAX: u32> FromText for Bytes<MIN, MAX> {
     fn words() -> Cow<'static, str> {
-        format!(
-            "a size from {} to {}",
-            write_size(MIN.into()),
-            write_size(MAX.into())
-        )
-        .into()
+        format!("a size from {} to {}", write_size(MIN.into()), write_size(MAX.into())).into()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -183,9 +168,7 @@ impl FromText for Percent {
         let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
         match number.parse::<u8>() {
             Ok(percent @ 1..=100) if digits && number.len() < text.len() => Ok(Self(percent)),
-            Ok(percent @ 1..=100) if digits => {
-                Err(Self::expected(text, &format!("write {percent}%")))
-            }
+            Ok(percent @ 1..=100) if digits => Err(Self::expected(text, &format!("write {percent}%"))),
             _ => Err(Self::expected(text, "")),
         }
     }
@@ -209,9 +192,7 @@ impl FromText for Workers {
             return Ok(Self::Auto);
         }
         let count = Int::<1, 1024>::from_text(text).map_err(|_| Self::expected(text, ""))?;
-        NonZeroUsize::new(count.to())
-            .map(Self::Count)
-            .ok_or_else(|| Self::expected(text, ""))
+        NonZeroUsize::new(count.to()).map(Self::Count).ok_or_else(|| Self::expected(text, ""))
     }
 
     fn schema() -> Schema {
@@ -236,11 +217,7 @@ impl FromText for Off {
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        if text == "off" {
-            Ok(Self)
-        } else {
-            Err(Self::expected(text, ""))
-        }
+        if text == "off" { Ok(Self) } else { Err(Self::expected(text, "")) }
     }
 
     fn schema() -> Schema {
@@ -290,9 +267,7 @@ fn duration(text: &str) -> Result<Duration, String> {
             }
             _ => return Err("units are ms, s, m, h and d".into()),
         };
-        let number: u64 = number
-            .parse()
-            .map_err(|_| "write whole numbers with units, as 1m30s".to_owned())?;
+        let number: u64 = number.parse().map_err(|_| "write whole numbers with units, as 1m30s".to_owned())?;
         let part = number.checked_mul(millis).map(Duration::from_millis);
         sum = part
             .and_then(|part| sum.checked_add(part))
@@ -300,11 +275,7 @@ fn duration(text: &str) -> Result<Duration, String> {
             .ok_or_else(|| "at most 366d".to_owned())?;
         rest = after;
     }
-    if text.is_empty() {
-        Err("write whole numbers with units, as 1m30s".into())
-    } else {
-        Ok(sum)
-    }
+    if text.is_empty() { Err("write whole numbers with units, as 1m30s".into()) } else { Ok(sum) }
 }
 
 fn write_duration(duration: Duration) -> String {
@@ -314,11 +285,7 @@ fn write_duration(duration: Duration) -> String {
             return format!("{}{unit}", millis / size);
         }
     }
-    if millis == 0 {
-        "0s".to_owned()
-    } else {
-        format!("{millis}ms")
-    }
+    if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") }
 }
 
 /// `64KiB` and the like; an error is the remedy.
@@ -335,12 +302,8 @@ fn size(text: &str) -> Result<u64, String> {
         "G" | "g" | "GB" | "gb" | "Gi" => return Err(format!("write {number}GiB")),
         _ => return Err("units are B, KiB, MiB and GiB".into()),
     };
-    let number: u64 = number
-        .parse()
-        .map_err(|_| "write a whole number with a unit, as 64KiB".to_owned())?;
-    number
-        .checked_mul(1 << shift)
-        .ok_or_else(|| "that is too large".to_owned())
+    let number: u64 = number.parse().map_err(|_| "write a whole number with a unit, as 64KiB".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "that is too large".to_owned())
 }
 
 fn write_size(bytes: u64) -> String {

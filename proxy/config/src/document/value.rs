@@ -22,17 +22,11 @@ pub(crate) type Text<T> = Field<Scalar<T>>;
 pub(crate) type List<T> = Field<Vec<Field<T>>>;
 
 impl<T> Field<T> {
-    pub(crate) const ABSENT: Self = Self {
-        value: None,
-        place: None,
-    };
+    pub(crate) const ABSENT: Self = Self { value: None, place: None };
 
     /// A default: a value nobody wrote.
     pub(crate) const fn of(value: T) -> Self {
-        Self {
-            value: Some(value),
-            place: None,
-        }
+        Self { value: Some(value), place: None }
     }
 
     /// Where it is written; `None` for a default or an absent field.
@@ -98,10 +92,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
                 let Some(place) = seq.next_element::<u32>()? else {
                     return Ok(Field::ABSENT);
                 };
-                Ok(Field {
-                    value: seq.next_element()?,
-                    place: Some(Place(place)),
-                })
+                Ok(Field { value: seq.next_element()?, place: Some(Place(place)) })
             }
         }
         deserializer.deserialize_tuple_struct(FIELD, 2, FieldVisitor(PhantomData))
@@ -153,11 +144,7 @@ pub(crate) trait FromText: Sized {
     /// "expected …, found …", with a remedy where there is one.
     fn expected(found: &str, remedy: &str) -> String {
         let separator = if remedy.is_empty() { "" } else { "; " };
-        format!(
-            "expected {}, found {}{separator}{remedy}",
-            Self::words(),
-            crate::diagnostic::quoted(found)
-        )
+        format!("expected {}, found {}{separator}{remedy}", Self::words(), crate::diagnostic::quoted(found))
     }
 }
 
@@ -272,8 +259,7 @@ impl<'de, T: FromText, M: Deserialize<'de>> Deserialize<'de> for Either<T, M> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let read = if seq.next_element::<bool>()? == Some(true) {
-                    seq.next_element::<Scalar<T>>()?
-                        .map(|Scalar(short)| Either::Short(short))
+                    seq.next_element::<Scalar<T>>()?.map(|Scalar(short)| Either::Short(short))
                 } else {
                     seq.next_element()?.map(Either::Long)
                 };

@@ -42,10 +42,7 @@ impl FromText for SocketAddr {
         if let Ok(address) = text.parse() {
             return Ok(address);
         }
-        let any = text
-            .strip_prefix("*:")
-            .or_else(|| text.strip_prefix(':'))
-            .filter(|port| port.parse::<u16>().is_ok());
+        let any = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).filter(|port| port.parse::<u16>().is_ok());
         let remedy = if text.parse::<u16>().is_ok() {
             format!("write 0.0.0.0:{text}")
         } else if let Some(port) = any {
@@ -63,8 +60,7 @@ impl FromText for SocketAddr {
 
 impl FromText for AdminAddress {
     fn words() -> Cow<'static, str> {
-        "a loopback address such as 127.0.0.1:15000, or a socket such as unix:/run/pillion.sock"
-            .into()
+        "a loopback address such as 127.0.0.1:15000, or a socket such as unix:/run/pillion.sock".into()
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
@@ -75,11 +71,10 @@ impl FromText for AdminAddress {
             }
             return Ok(Self::Unix(path.into()));
         }
-        let address =
-            SocketAddr::from_text(text).map_err(|error| match error.split_once("; ") {
-                Some((_, remedy)) if !remedy.contains("0.0.0.0") => Self::expected(text, remedy),
-                _ => Self::expected(text, ""),
-            })?;
+        let address = SocketAddr::from_text(text).map_err(|error| match error.split_once("; ") {
+            Some((_, remedy)) if !remedy.contains("0.0.0.0") => Self::expected(text, remedy),
+            _ => Self::expected(text, ""),
+        })?;
         if !address.ip().to_canonical().is_loopback() {
             return Err(format!(
                 "the admin port can stop the proxy and must not be reachable from the network, but {text} is not a \
@@ -100,10 +95,7 @@ impl FromText for LogDestination {
         match text {
             "" => Err(Self::expected(text, "")),
             "-" | "stdout" | "/dev/stdout" => Ok(Self::Stdout),
-            "stderr" | "/dev/stderr" => Err(Self::expected(
-                text,
-                "standard error is for the proxy's own messages",
-            )),
+            "stderr" | "/dev/stderr" => Err(Self::expected(text, "standard error is for the proxy's own messages")),
             path if path.contains('\0') => Err(Self::expected(text, "")),
             path => Ok(Self::File(path.into())),
         }
@@ -136,10 +128,7 @@ impl FromText for EndpointAddress {
                 (false, "https") => ":443",
                 (false, _) => ":80",
             };
-            return Err(Self::expected(
-                text,
-                &format!("write {rest}{port}, without scheme and path"),
-            ));
+            return Err(Self::expected(text, &format!("write {rest}{port}, without scheme and path")));
         }
         if let Some(remedy) = ipv6_without_brackets(text) {
             return Err(Self::expected(text, &remedy));
@@ -147,9 +136,7 @@ impl FromText for EndpointAddress {
         let Some((host, port)) = text.rsplit_once(':') else {
             return Err(Self::expected(text, "a port is missing"));
         };
-        let number = Some(port)
-            .filter(|port| port.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|p| p.parse().ok());
+        let number = Some(port).filter(|port| port.bytes().all(|b| b.is_ascii_digit())).and_then(|p| p.parse().ok());
         let Some(port @ 1..) = number else {
             return Err(Self::expected(text, "a port is a number from 1 to 65535"));
         };
@@ -164,9 +151,7 @@ impl FromText for Cidr {
     }
 
     fn from_text(text: &str) -> Result<Self, String> {
-        let (address, prefix) = text
-            .split_once('/')
-            .map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| Self::expected(text, ""))?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
@@ -174,10 +159,7 @@ impl FromText for Cidr {
             Some(bits) => match bits.parse::<u8>() {
                 Ok(bits @ 0..=128) if bits <= most => bits,
                 _ => {
-                    return Err(Self::expected(
-                        text,
-                        &format!("the prefix length is a number from 0 to {most}"),
-                    ));
+                    return Err(Self::expected(text, &format!("the prefix length is a number from 0 to {most}")));
                 }
             },
         };
@@ -192,9 +174,7 @@ impl FromText for Cidr {
             }
         };
         if network != address {
-            let remedy = format!(
-                "bits beyond the prefix are set: write {network}/{prefix}, or {address} for one host"
-            );
+            let remedy = format!("bits beyond the prefix are set: write {network}/{prefix}, or {address} for one host");
             return Err(Self::expected(text, &remedy));
         }
         Ok(Self { address, prefix })
@@ -213,10 +193,7 @@ impl FromText for HostPattern {
         if let Some((_, rest)) = text.split_once("://") {
             return Err(Self::expected(
                 text,
-                &format!(
-                    "write {} without the scheme",
-                    rest.split('/').next().unwrap_or(rest)
-                ),
+                &format!("write {} without the scheme", rest.split('/').next().unwrap_or(rest)),
             ));
         }
         if let Some(literal) = text.strip_prefix('[') {
@@ -248,18 +225,11 @@ impl FromText for HostPattern {
             None => (text, false),
         };
         if name.contains('*') {
-            return Err(Self::expected(
-                text,
-                "a star stands alone in the first label",
-            ));
+            return Err(Self::expected(text, "a star stands alone in the first label"));
         }
         host_name(name).map_err(|remedy| Self::expected(text, &remedy))?;
         let name = name.to_ascii_lowercase();
-        Ok(if suffix {
-            Self::Suffix(format!(".{name}"))
-        } else {
-            Self::Exact(name)
-        })
+        Ok(if suffix { Self::Suffix(format!(".{name}")) } else { Self::Exact(name) })
     }
 }
 
@@ -270,13 +240,9 @@ impl FromText for HeaderName {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if text.starts_with(':') {
-            return Err(Self::expected(
-                text,
-                "pseudo-headers are matched and changed by fields of their own",
-            ));
+            return Err(Self::expected(text, "pseudo-headers are matched and changed by fields of their own"));
         }
-        Self::from_str(text)
-            .map_err(|_| Self::expected(text, "letters, digits and hyphens, no spaces"))
+        Self::from_str(text).map_err(|_| Self::expected(text, "letters, digits and hyphens, no spaces"))
     }
 }
 
@@ -289,10 +255,7 @@ impl FromText for Method {
         let upper = text.to_ascii_uppercase();
         // RFC 9110 §9.1: methods are case-sensitive, so a lower-case one would silently never match.
         if upper != text && Self::from_str(&upper).is_ok() {
-            return Err(Self::expected(
-                text,
-                &format!("methods are case-sensitive: write {upper}"),
-            ));
+            return Err(Self::expected(text, &format!("methods are case-sensitive: write {upper}")));
         }
         Self::from_str(text).map_err(|_| Self::expected(text, ""))
     }
@@ -305,13 +268,7 @@ impl FromText for Template {
 
     fn from_text(text: &str) -> Result<Self, String> {
         // Most values are a variable and nothing else: the place says it all.
-        Self::parse(text).map_err(|error| {
-            if error.at == 0 {
-                error.message
-            } else {
-                error.to_string()
-            }
-        })
+        Self::parse(text).map_err(|error| if error.at == 0 { error.message } else { error.to_string() })
     }
 
     fn schema() -> Schema {
@@ -330,22 +287,13 @@ impl FromText for UrlPath {
 
     fn from_text(text: &str) -> Result<Self, String> {
         if !text.starts_with('/') {
-            return Err(Self::expected(
-                text,
-                &format!("write {}", quoted(&format!("/{text}"))),
-            ));
+            return Err(Self::expected(text, &format!("write {}", quoted(&format!("/{text}")))));
         }
         if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic()) {
-            return Err(Self::expected(
-                text,
-                &format!("{bad:?} is written percent-encoded in a path"),
-            ));
+            return Err(Self::expected(text, &format!("{bad:?} is written percent-encoded in a path")));
         }
         if text.contains('?') || text.contains('#') {
-            return Err(Self::expected(
-                text,
-                "a path has no query and no fragment; match those with `query`",
-            ));
+            return Err(Self::expected(text, "a path has no query and no fragment; match those with `query`"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -373,10 +321,7 @@ fn host_name(name: &str) -> Result<(), String> {
         if label.is_empty() || label.len() > 63 {
             return Err("between dots stand 1 to 63 characters".into());
         }
-        if let Some(bad) = label
-            .chars()
-            .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')))
-        {
+        if let Some(bad) = label.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))) {
             return Err(format!("{bad:?} cannot be in a host name"));
         }
     }
@@ -394,11 +339,6 @@ fn ipv6_without_brackets(text: &str) -> Option<String> {
         return None;
     }
     let (host, port) = text.rsplit_once(':')?;
-    let host = host
-        .parse::<Ipv6Addr>()
-        .map_or_else(|_| text.to_owned(), |host| host.to_string());
-    Some(format!(
-        "put an IPv6 address in brackets: [{host}]:{}",
-        if port.is_empty() { "8080" } else { port }
-    ))
+    let host = host.parse::<Ipv6Addr>().map_or_else(|_| text.to_owned(), |host| host.to_string());
+    Some(format!("put an IPv6 address in brackets: [{host}]:{}", if port.is_empty() { "8080" } else { port }))
 }

@@ -8,11 +8,7 @@ use crate::{
 };
 use std::{collections::HashSet, time::Duration};
 
-pub(super) fn cluster(
-    cx: &mut Lowering<'_, '_>,
-    cluster: document::Cluster,
-    at: Place,
-) -> Option<Cluster> {
+pub(super) fn cluster(cx: &mut Lowering<'_, '_>, cluster: document::Cluster, at: Place) -> Option<Cluster> {
     let name = cx.required_scalar(at, "name", cluster.name);
     let endpoints = match cx.required(at, "endpoints", cluster.endpoints) {
         Some((list, place)) if list.is_empty() => {
@@ -24,9 +20,7 @@ pub(super) fn cluster(
     };
     let tcp_keepalive = match or_either(cluster.tcp_keepalive, at) {
         Some((Either::Short(Off), _)) => Some(None),
-        Some((Either::Long(keepalive), place)) => {
-            self::tcp_keepalive(cx, keepalive, place).map(Some)
-        }
+        Some((Either::Long(keepalive), place)) => self::tcp_keepalive(cx, keepalive, place).map(Some),
         None => None,
     };
     let (limits, _) = or_default(cluster.limits, at)?;
@@ -58,15 +52,8 @@ pub(super) fn cluster(
     })
 }
 
-fn or_either(
-    field: document::Field<Either<Off, Keepalive>>,
-    parent: Place,
-) -> Option<(Either<Off, Keepalive>, Place)> {
-    if field.is_written() {
-        field.at(parent)
-    } else {
-        Some((Either::Long(Keepalive::default()), parent))
-    }
+fn or_either(field: document::Field<Either<Off, Keepalive>>, parent: Place) -> Option<(Either<Off, Keepalive>, Place)> {
+    if field.is_written() { field.at(parent) } else { Some((Either::Long(Keepalive::default()), parent)) }
 }
 
 fn endpoints(
@@ -95,27 +82,16 @@ fn endpoints(
     endpoints
 }
 
-fn tcp_keepalive(
-    cx: &mut Lowering<'_, '_>,
-    keepalive: Keepalive,
-    at: Place,
-) -> Option<TcpKeepalive> {
+fn tcp_keepalive(cx: &mut Lowering<'_, '_>, keepalive: Keepalive, at: Place) -> Option<TcpKeepalive> {
     let mut seconds = |field: document::Text<Period>| {
         let place = field.place().unwrap_or(at);
         let Period(period) = field.value()?;
         // tcp(7) counts in whole seconds, up to 32767.
         if period.subsec_millis() != 0 || period > Duration::from_secs(32_767) {
-            cx.error(
-                place,
-                "the kernel takes whole seconds from 1s to 32767s here",
-            );
+            cx.error(place, "the kernel takes whole seconds from 1s to 32767s here");
         }
         Some(period)
     };
     let (time, interval) = (seconds(keepalive.time), seconds(keepalive.interval));
-    Some(TcpKeepalive {
-        time: time?,
-        interval: interval?,
-        probes: keepalive.probes.value().map(Int::to)?,
-    })
+    Some(TcpKeepalive { time: time?, interval: interval?, probes: keepalive.probes.value().map(Int::to)? })
 }

@@ -33,10 +33,9 @@ pub(super) fn changes(
         check_name(cx, &name, place);
         all.push(HeaderChange::Remove(name));
     }
-    for (table, change) in [
-        (changes.set, HeaderChange::Set as fn(_, _) -> _),
-        (changes.append, HeaderChange::Append as fn(_, _) -> _),
-    ] {
+    for (table, change) in
+        [(changes.set, HeaderChange::Set as fn(_, _) -> _), (changes.append, HeaderChange::Append as fn(_, _) -> _)]
+    {
         let Some((Table(entries), table_at)) = table.at(at) else {
             continue;
         };
@@ -44,10 +43,7 @@ pub(super) fn changes(
             let name_at = name.place().unwrap_or(table_at);
             let Some(name) = name.value() else {
                 if value.is_written() && name_at == table_at {
-                    cx.error(
-                        name_at,
-                        "a header without a name; write its name before the colon",
-                    );
+                    cx.error(name_at, "a header without a name; write its name before the colon");
                 }
                 continue;
             };
@@ -66,9 +62,7 @@ pub(super) fn changes(
 /// or hide messages.
 fn check_name(cx: &mut Lowering<'_, '_>, name: &HeaderName, place: Place) {
     let why = match name.as_str() {
-        "content-length" | "transfer-encoding" | "trailer" => {
-            "it frames the message and follows from the body"
-        }
+        "content-length" | "transfer-encoding" | "trailer" => "it frames the message and follows from the body",
         "connection" | "keep-alive" | "proxy-connection" | "te" | "upgrade" | "http2-settings" => {
             "it belongs to one connection (RFC 9110 §7.6.1) and is never passed on"
         }
@@ -82,7 +76,10 @@ fn check_template(cx: &mut Lowering<'_, '_>, template: &Template, place: Place, 
     for part in &template.0 {
         if let Part::Literal(text) = part {
             if HeaderValue::from_str(text).is_err() {
-                cx.error(place, format!("{text:?} holds a character that no header value can hold; leave control characters out"));
+                cx.error(
+                    place,
+                    format!("{text:?} holds a character that no header value can hold; leave control characters out"),
+                );
             }
         }
     }
@@ -108,17 +105,9 @@ fn check_template(cx: &mut Lowering<'_, '_>, template: &Template, place: Place, 
         };
         cx.error(
             place,
-            format!(
-                "{} {unknown}; use it in `access_log.format`{}",
-                name_of(variable),
-                {
-                    if side == Side::Request {
-                        " or `response_headers`"
-                    } else {
-                        ""
-                    }
-                }
-            ),
+            format!("{} {unknown}; use it in `access_log.format`{}", name_of(variable), {
+                if side == Side::Request { " or `response_headers`" } else { "" }
+            }),
         );
     }
 }

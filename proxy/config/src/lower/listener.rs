@@ -3,12 +3,10 @@
 use super::{Lowering, matching, process::Names, process::or_default, route};
 use crate::{
     document::{
-        self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text,
-        Underscores,
+        self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
     },
     model::{
-        self, Admin, AdminAddress, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener,
-        PathPolicy, PortSharing,
+        self, Admin, AdminAddress, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener, PathPolicy, PortSharing,
     },
     tree::Place,
 };
@@ -28,20 +26,14 @@ pub(super) fn listeners(
             named.push((name.clone(), listener.name.place().unwrap_or(place)));
         }
         let address_at = listener.address.place().unwrap_or(place);
-        read.extend(
-            self::listener(cx, listener, place, names).map(|listener| (listener, address_at)),
-        );
+        read.extend(self::listener(cx, listener, place, names).map(|listener| (listener, address_at)));
     }
     cx.unique("listener", named.iter().map(|(name, place)| (name, *place)));
     (read.len() == count).then_some(read)
 }
 
 /// Two sockets of one process cannot be bound to one port.
-pub(super) fn same_addresses(
-    cx: &mut Lowering<'_, '_>,
-    listeners: &[(Listener, Place)],
-    admin: Option<&Admin>,
-) {
+pub(super) fn same_addresses(cx: &mut Lowering<'_, '_>, listeners: &[(Listener, Place)], admin: Option<&Admin>) {
     let mut taken: Vec<(SocketAddr, String)> = Vec::new();
     if let Some(admin) = admin {
         if let Some(AdminAddress::Tcp(address)) = admin.address {
@@ -52,39 +44,21 @@ pub(super) fn same_addresses(
         }
     }
     for (listener, place) in listeners {
-        if let Some((_, by)) = taken
-            .iter()
-            .find(|(address, _)| overlap(address, &listener.address))
-        {
-            cx.error(
-                *place,
-                format!(
-                    "{} is taken by {by}; give each a port of its own",
-                    listener.address
-                ),
-            );
+        if let Some((_, by)) = taken.iter().find(|(address, _)| overlap(address, &listener.address)) {
+            cx.error(*place, format!("{} is taken by {by}; give each a port of its own", listener.address));
         }
-        taken.push((
-            listener.address,
-            format!("the listener {:?}", listener.name),
-        ));
+        taken.push((listener.address, format!("the listener {:?}", listener.name)));
     }
 }
 
 /// Whether two sockets would want the same port of the same address.
 pub(super) fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
     let same_family = a.is_ipv4() == b.is_ipv4();
-    let covers =
-        a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    let covers = a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
     a.port() != 0 && a.port() == b.port() && covers
 }
 
-fn listener(
-    cx: &mut Lowering<'_, '_>,
-    listener: document::Listener,
-    at: Place,
-    names: &mut Names,
-) -> Option<Listener> {
+fn listener(cx: &mut Lowering<'_, '_>, listener: document::Listener, at: Place, names: &mut Names) -> Option<Listener> {
     let name = cx.required_scalar(at, "name", listener.name);
     let address = cx.required_scalar(at, "address", listener.address);
     let limits = limits(cx, listener.limits, at);
@@ -92,31 +66,20 @@ fn listener(
     let http2 = http2(cx, listener.http2, at);
     let path = path(listener.path, at);
     let forwarding = forwarding(cx, listener.forwarding, at);
-    let label = name
-        .as_ref()
-        .map_or_else(|| "listener".to_owned(), |(name, _)| name.to_string());
-    let routes = cx
-        .required(at, "routes", listener.routes)
-        .and_then(|(list, place)| {
-            if list.is_empty() {
-                cx.warn(
-                    place,
-                    "no route: every request to this listener is answered with 404",
-                );
-            }
-            route::routes(cx, list, place, &label, names)
-        });
+    let label = name.as_ref().map_or_else(|| "listener".to_owned(), |(name, _)| name.to_string());
+    let routes = cx.required(at, "routes", listener.routes).and_then(|(list, place)| {
+        if list.is_empty() {
+            cx.warn(place, "no route: every request to this listener is answered with 404");
+        }
+        route::routes(cx, list, place, &label, names)
+    });
     if let Some(routes) = &routes {
         matching::shadowed(cx, routes);
     }
     Some(Listener {
         name: name?.0,
         address: address?.0,
-        port_sharing: if listener.share_port.take()? {
-            PortSharing::Shared
-        } else {
-            PortSharing::Exclusive
-        },
+        port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),
         max_connection_age: match listener.max_connection_age {
@@ -138,35 +101,21 @@ fn listener(
                 Connect::Allow => model::Connect::Allow,
             },
         },
-        routes: routes?
-            .into_iter()
-            .map(|(route, _)| Arc::new(route))
-            .collect(),
+        routes: routes?.into_iter().map(|(route, _)| Arc::new(route)).collect(),
     })
 }
 
-fn limits(
-    cx: &mut Lowering<'_, '_>,
-    field: Field<document::HttpLimits>,
-    at: Place,
-) -> Option<HttpLimits> {
+fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::HttpLimits>, at: Place) -> Option<HttpLimits> {
     let (limits, at) = or_default(field, at)?;
     let target_at = limits.target_bytes.place().unwrap_or(at);
-    let (header_bytes, target_bytes) = (
-        limits.header_bytes.value()?.0,
-        limits.target_bytes.value()?.0,
-    );
+    let (header_bytes, target_bytes) = (limits.header_bytes.value()?.0, limits.target_bytes.value()?.0);
     if target_bytes > header_bytes {
         cx.error(
             target_at,
             format!("target_bytes ({target_bytes}) is more than header_bytes ({header_bytes}), which the target is part of; write at most that"),
         );
     }
-    Some(HttpLimits {
-        headers: limits.headers.value()?.to(),
-        header_bytes,
-        target_bytes,
-    })
+    Some(HttpLimits { headers: limits.headers.value()?.to(), header_bytes, target_bytes })
 }
 
 fn timeouts(field: Field<document::HttpTimeouts>, at: Place) -> Option<HttpTimeouts> {
@@ -183,10 +132,7 @@ fn timeouts(field: Field<document::HttpTimeouts>, at: Place) -> Option<HttpTimeo
 fn http2(cx: &mut Lowering<'_, '_>, field: Field<document::Http2>, at: Place) -> Option<Http2> {
     let (http2, at) = or_default(field, at)?;
     let stream_at = http2.stream_window.place().unwrap_or(at);
-    let (stream_window, connection_window) = (
-        http2.stream_window.value()?.0,
-        http2.connection_window.value()?.0,
-    );
+    let (stream_window, connection_window) = (http2.stream_window.value()?.0, http2.connection_window.value()?.0);
     if stream_window > connection_window {
         cx.error(
             stream_at,
@@ -223,27 +169,22 @@ fn path(field: Field<document::PathPolicy>, at: Place) -> Option<PathPolicy> {
     })
 }
 
-fn forwarding(
-    cx: &mut Lowering<'_, '_>,
-    field: Field<document::Forwarding>,
-    at: Place,
-) -> Option<Forwarding> {
+fn forwarding(cx: &mut Lowering<'_, '_>, field: Field<document::Forwarding>, at: Place) -> Option<Forwarding> {
     let (forwarding, at) = or_default(field, at)?;
     let via = forwarding.via.at(at).map(|(Scalar(via), place)| {
         // RFC 9110 §7.6.3: received-by is a pseudonym (token) or a host with an optional port.
         let token = via.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:[]".contains(&b));
         if via.is_empty() || !token {
-            cx.error(place, format!("expected a pseudonym such as pillion, found {via:?}; letters, digits and .-_ only"));
+            cx.error(
+                place,
+                format!("expected a pseudonym such as pillion, found {via:?}; letters, digits and .-_ only"),
+            );
         }
         via
     });
     let trusted_at = forwarding.trusted.place().unwrap_or(at);
     let trusted = forwarding.trusted.elements();
-    let trusted = cx
-        .elements(trusted_at, trusted)
-        .into_iter()
-        .map(|(Scalar(network), _)| network)
-        .collect();
+    let trusted = cx.elements(trusted_at, trusted).into_iter().map(|(Scalar(network), _)| network).collect();
     let mode = |mode: ForwardingMode| match mode {
         ForwardingMode::Off => model::ForwardingMode::Off,
         ForwardingMode::Append => model::ForwardingMode::Append,

@@ -10,11 +10,7 @@ use http::Method;
 use std::collections::HashMap;
 
 /// Gives the matcher, and the place of the regular expression or path in it.
-pub(super) fn matcher(
-    cx: &mut Lowering<'_, '_>,
-    field: document::Match,
-    at: Place,
-) -> Option<RouteMatch> {
+pub(super) fn matcher(cx: &mut Lowering<'_, '_>, field: document::Match, at: Place) -> Option<RouteMatch> {
     let hosts = any_of(cx, field.host, at);
     if let Some(hosts) = &hosts {
         twice(cx, hosts, "host");
@@ -27,20 +23,13 @@ pub(super) fn matcher(
     let mut headers = Vec::new();
     for (name, name_at, condition, at) in entries(cx, field.headers, at) {
         if name == http::header::HOST {
-            cx.error(
-                name_at,
-                "the host is matched by `host`, which knows ports and HTTP/2's :authority",
-            );
+            cx.error(name_at, "the host is matched by `host`, which knows ports and HTTP/2's :authority");
         }
         let condition = match condition {
             Either::Short(text) => Some((ValueMatch::Exact(text), false)),
             Either::Long(condition) => header_condition(cx, condition, at),
         };
-        headers.extend(condition.map(|(value, invert)| HeaderMatch {
-            name,
-            value,
-            invert,
-        }));
+        headers.extend(condition.map(|(value, invert)| HeaderMatch { name, value, invert }));
     }
     let mut query = Vec::new();
     for (name, _, condition, at) in entries(cx, field.query, at) {
@@ -54,10 +43,7 @@ pub(super) fn matcher(
     Some(RouteMatch {
         hosts: plain(hosts?),
         path: path?,
-        methods: methods?
-            .into_iter()
-            .map(|(method, _)| method)
-            .collect::<Vec<Method>>(),
+        methods: methods?.into_iter().map(|(method, _)| method).collect::<Vec<Method>>(),
         headers,
         query,
     })
@@ -76,17 +62,10 @@ fn any_of<T>(
         (Either::Short(one), place) => Some(vec![(one, place)]),
         (Either::Long(list), place) => {
             if list.is_empty() {
-                cx.error(
-                    place,
-                    "an empty list matches nothing; leave the field out to match any",
-                );
+                cx.error(place, "an empty list matches nothing; leave the field out to match any");
             }
             let list = cx.elements(place, list);
-            Some(
-                list.into_iter()
-                    .map(|(Scalar(value), place)| (value, place))
-                    .collect(),
-            )
+            Some(list.into_iter().map(|(Scalar(value), place)| (value, place)).collect())
         }
     }
 }
@@ -110,11 +89,7 @@ fn path(
     regex: Text<String>,
     at: Place,
 ) -> Option<PathMatch> {
-    let written = cx.at_most_one(&[
-        ("prefix", prefix.place()),
-        ("path", path.place()),
-        ("regex", regex.place()),
-    ]);
+    let written = cx.at_most_one(&[("prefix", prefix.place()), ("path", path.place()), ("regex", regex.place())]);
     if written == 0 {
         return Some(PathMatch::Prefix("/".to_owned()));
     }
@@ -129,17 +104,11 @@ fn path(
 }
 
 fn compile(cx: &mut Lowering<'_, '_>, expression: &str, place: Place) -> Option<regex::Regex> {
-    regexes::whole(expression)
-        .map_err(|message| cx.error(place, message))
-        .ok()
+    regexes::whole(expression).map_err(|message| cx.error(place, message)).ok()
 }
 
 /// The entries of a table with the places of name and value.
-fn entries<K, V>(
-    cx: &mut Lowering<'_, '_>,
-    field: Field<Table<K, V>>,
-    at: Place,
-) -> Vec<(K, Place, V, Place)> {
+fn entries<K, V>(cx: &mut Lowering<'_, '_>, field: Field<Table<K, V>>, at: Place) -> Vec<(K, Place, V, Place)> {
     let Some((Table(table), at)) = field.at(at) else {
         return Vec::new();
     };
@@ -147,10 +116,7 @@ fn entries<K, V>(
     for (name, value) in table {
         let name_at = name.place().unwrap_or(at);
         if !value.is_written() {
-            cx.error(
-                name_at,
-                "nothing is written here; write a value, or {present: true} for any",
-            );
+            cx.error(name_at, "nothing is written here; write a value, or {present: true} for any");
         }
         if let (Some(name), Some((value, value_at))) = (name.value(), value.at(name_at)) {
             read.push((name, name_at, value, value_at));
@@ -164,42 +130,17 @@ fn header_condition(
     condition: document::HeaderCondition,
     at: Place,
 ) -> Option<(ValueMatch, bool)> {
-    let invert = if condition.invert.is_written() {
-        condition.invert.take()?
-    } else {
-        false
-    };
+    let invert = if condition.invert.is_written() { condition.invert.take()? } else { false };
     let absent = condition.present.get() == Some(&false);
-    let value = value(
-        cx,
-        condition.exact,
-        condition.prefix,
-        condition.regex,
-        condition.present,
-        at,
-    )?;
+    let value = value(cx, condition.exact, condition.prefix, condition.regex, condition.present, at)?;
     Some((value, invert != absent))
 }
 
-fn query_condition(
-    cx: &mut Lowering<'_, '_>,
-    condition: document::QueryCondition,
-    at: Place,
-) -> Option<ValueMatch> {
+fn query_condition(cx: &mut Lowering<'_, '_>, condition: document::QueryCondition, at: Place) -> Option<ValueMatch> {
     if condition.present.get() == Some(&false) {
-        cx.error(
-            condition.present.place().unwrap_or(at),
-            "a parameter cannot be asked to be absent; write true",
-        );
+        cx.error(condition.present.place().unwrap_or(at), "a parameter cannot be asked to be absent; write true");
     }
-    value(
-        cx,
-        condition.exact,
-        condition.prefix,
-        condition.regex,
-        condition.present,
-        at,
-    )
+    value(cx, condition.exact, condition.prefix, condition.regex, condition.present, at)
 }
 
 fn value(
@@ -217,10 +158,7 @@ fn value(
         ("present", present.place()),
     ]);
     if written == 0 {
-        cx.error(
-            at,
-            "a condition has one of exact, prefix, regex and present; write one",
-        );
+        cx.error(at, "a condition has one of exact, prefix, regex and present; write one");
         return None;
     }
     if let Some(text) = exact.value() {
@@ -252,10 +190,7 @@ pub(super) fn shadowed(cx: &mut Lowering<'_, '_>, routes: &[(Route, Place)]) {
             let line = cx.line(*at);
             cx.warn(
                 *place,
-                format!(
-                    "no request reaches this route: the route {:?} in line {line} takes them all",
-                    before.name
-                ),
+                format!("no request reaches this route: the route {:?} in line {line} takes them all", before.name),
             );
             continue;
         }
@@ -269,11 +204,7 @@ pub(super) fn shadowed(cx: &mut Lowering<'_, '_>, routes: &[(Route, Place)]) {
 
 /// Hosts as one key, whatever their order.
 fn hosts(matcher: &RouteMatch) -> String {
-    let mut hosts: Vec<String> = matcher
-        .hosts
-        .iter()
-        .map(|host| format!("{host:?}"))
-        .collect();
+    let mut hosts: Vec<String> = matcher.hosts.iter().map(|host| format!("{host:?}")).collect();
     hosts.sort_unstable();
     hosts.join(" ")
 }
@@ -305,18 +236,8 @@ fn paths(path: &PathMatch) -> (String, Vec<String>) {
 /// Whether whatever the later one matches, the earlier one has matched, hosts and path being the same.
 fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
     let methods = earlier.methods.is_empty()
-        || (!later.methods.is_empty()
-            && later
-                .methods
-                .iter()
-                .all(|method| earlier.methods.contains(method)));
+        || (!later.methods.is_empty() && later.methods.iter().all(|method| earlier.methods.contains(method)));
     methods
-        && earlier
-            .headers
-            .iter()
-            .all(|condition| later.headers.contains(condition))
-        && earlier
-            .query
-            .iter()
-            .all(|condition| later.query.contains(condition))
+        && earlier.headers.iter().all(|condition| later.headers.contains(condition))
+        && earlier.query.iter().all(|condition| later.query.contains(condition))
 }

@@ -3,10 +3,7 @@
 use super::{Lowering, cluster, listener};
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Percent, Period, Scalar, Text},
-    model::{
-        self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, ProcessLimits,
-        Workers,
-    },
+    model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, ProcessLimits, Workers},
     template::Template,
     tree::Place,
 };
@@ -54,10 +51,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
     let clusters_at = document.clusters.place().unwrap_or(ROOT);
     let clusters = document.clusters.elements();
     let clusters = cx.elements(clusters_at, clusters);
-    let mut names = Names {
-        index: HashMap::with_capacity(clusters.len()),
-        used: vec![false; clusters.len()],
-    };
+    let mut names = Names { index: HashMap::with_capacity(clusters.len()), used: vec![false; clusters.len()] };
     for (index, (cluster, _)) in clusters.iter().enumerate() {
         if let Some(Scalar(name)) = cluster.name.get() {
             names.index.entry(name.clone()).or_insert(index);
@@ -65,26 +59,16 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
     }
     let named: Vec<(Name, Place)> = clusters
         .iter()
-        .filter_map(|(cluster, at)| {
-            Some((
-                cluster.name.get()?.0.clone(),
-                cluster.name.place().unwrap_or(*at),
-            ))
-        })
+        .filter_map(|(cluster, at)| Some((cluster.name.get()?.0.clone(), cluster.name.place().unwrap_or(*at))))
         .collect();
     cx.unique("cluster", named.iter().map(|(name, place)| (name, *place)));
     let places: Vec<Place> = clusters.iter().map(|(_, place)| *place).collect();
-    let clusters: Vec<Option<Arc<Cluster>>> = clusters
-        .into_iter()
-        .map(|(cluster, at)| cluster::cluster(cx, cluster, at).map(Arc::new))
-        .collect();
+    let clusters: Vec<Option<Arc<Cluster>>> =
+        clusters.into_iter().map(|(cluster, at)| cluster::cluster(cx, cluster, at).map(Arc::new)).collect();
 
     let listeners = match cx.required(ROOT, "listeners", document.listeners) {
         Some((list, at)) if list.is_empty() => {
-            cx.error(
-                at,
-                "no listener: a proxy listens somewhere; write at least one",
-            );
+            cx.error(at, "no listener: a proxy listens somewhere; write at least one");
             None
         }
         Some((list, at)) => listener::listeners(cx, list, at, &mut names),
@@ -93,10 +77,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
     if listeners_written.is_some() {
         for ((used, place), cluster) in names.used.iter().zip(&places).zip(&clusters) {
             if let (false, Some(cluster)) = (used, cluster) {
-                cx.warn(
-                    *place,
-                    format!("no route uses the cluster {:?}", cluster.name),
-                );
+                cx.warn(*place, format!("no route uses the cluster {:?}", cluster.name));
             }
         }
     }
@@ -118,21 +99,14 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         drain: drain?,
         access_log: access_log?,
         dns: dns?,
-        listeners: listeners?
-            .into_iter()
-            .map(|(listener, _)| Arc::new(listener))
-            .collect(),
+        listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,
     })
 }
 
 /// A structure that may be absent: its defaults then. `None` where it is written and bad.
 pub(super) fn or_default<T: Default>(field: Field<T>, parent: Place) -> Option<(T, Place)> {
-    if field.is_written() {
-        field.at(parent)
-    } else {
-        Some((T::default(), parent))
-    }
+    if field.is_written() { field.at(parent) } else { Some((T::default(), parent)) }
 }
 
 fn admin(cx: &mut Lowering<'_, '_>, field: Field<document::Admin>) -> Option<Admin> {
@@ -141,21 +115,13 @@ fn admin(cx: &mut Lowering<'_, '_>, field: Field<document::Admin>) -> Option<Adm
     let (address, probes) = (admin.address.value(), admin.probes.value());
     if let (Some(model::AdminAddress::Tcp(address)), Some(probes)) = (&address, &probes) {
         if listener::overlap(address, probes) {
-            cx.error(
-                probes_at,
-                format!(
-                    "{probes} is taken by `admin.address`; give the probes a port of their own"
-                ),
-            );
+            cx.error(probes_at, format!("{probes} is taken by `admin.address`; give the probes a port of their own"));
         }
     }
     Some(Admin { address, probes })
 }
 
-fn limits(
-    cx: &mut Lowering<'_, '_>,
-    field: Field<document::ProcessLimits>,
-) -> Option<ProcessLimits> {
+fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::ProcessLimits>) -> Option<ProcessLimits> {
     let (limits, at) = or_default(field, ROOT)?;
     let shrink_at = limits.memory_shrink.place().unwrap_or(at);
     let connections = limits.connections.value().map(Int::to);
@@ -178,27 +144,17 @@ fn limits(
 
 fn drain(field: Field<document::Drain>) -> Option<Drain> {
     let (drain, _) = or_default(field, ROOT)?;
-    Some(Drain {
-        delay: drain.delay.value()?,
-        deadline: drain.deadline.value()?,
-    })
+    Some(Drain { delay: drain.delay.value()?, deadline: drain.deadline.value()? })
 }
 
 fn dns(cx: &mut Lowering<'_, '_>, field: Field<document::Dns>) -> Option<Dns> {
     let (dns, at) = or_default(field, ROOT)?;
     let min_at = dns.min_refresh.place().unwrap_or(at);
     let period = |field: Text<Period>| field.value().map(|Period(duration)| duration);
-    let (min, max, timeout) = (
-        period(dns.min_refresh),
-        period(dns.max_refresh),
-        period(dns.timeout),
-    );
+    let (min, max, timeout) = (period(dns.min_refresh), period(dns.max_refresh), period(dns.timeout));
     if let (Some(min), Some(max)) = (min, max) {
         if min > max {
-            cx.error(
-                min_at,
-                "min_refresh is longer than max_refresh; write the shorter one here".to_owned(),
-            );
+            cx.error(min_at, "min_refresh is longer than max_refresh; write the shorter one here".to_owned());
         }
     }
     let servers_at = dns.servers.place().unwrap_or(at);
@@ -206,22 +162,11 @@ fn dns(cx: &mut Lowering<'_, '_>, field: Field<document::Dns>) -> Option<Dns> {
     let mut addresses = Vec::with_capacity(servers.len());
     for (Scalar(server), place) in cx.elements(servers_at, servers) {
         if server.port() == 0 {
-            cx.error(
-                place,
-                format!(
-                    "a server cannot be asked at port 0; write {}:53",
-                    server.ip()
-                ),
-            );
+            cx.error(place, format!("a server cannot be asked at port 0; write {}:53", server.ip()));
         }
         addresses.push(server);
     }
-    Some(Dns {
-        servers: addresses,
-        min_refresh: min?,
-        max_refresh: max?,
-        timeout: timeout?,
-    })
+    Some(Dns { servers: addresses, min_refresh: min?, max_refresh: max?, timeout: timeout? })
 }
 
 fn access_log(cx: &mut Lowering<'_, '_>, log: document::AccessLog, at: Place) -> Option<AccessLog> {
@@ -229,56 +174,36 @@ fn access_log(cx: &mut Lowering<'_, '_>, log: document::AccessLog, at: Place) ->
         Some((Either::Short(FormatWord::Json), _)) => {
             let parts: Result<Vec<_>, _> = JSON
                 .iter()
-                .map(|(name, text)| {
-                    Template::parse(text).map(|template| ((*name).to_owned(), template))
-                })
+                .map(|(name, text)| Template::parse(text).map(|template| ((*name).to_owned(), template)))
                 .collect();
             parts.ok().map(LogFormat::Json)
         }
-        Some((Either::Short(FormatWord::Text), _)) => {
-            Template::parse(TEXT).ok().map(LogFormat::Text)
-        }
+        Some((Either::Short(FormatWord::Text), _)) => Template::parse(TEXT).ok().map(LogFormat::Text),
         Some((Either::Long(format), at)) => own_format(cx, format, at),
         None => None,
     };
     let queue = log.queue.value().map(Int::to);
-    Some(AccessLog {
-        destination: log.path.value()?,
-        format: format?,
-        queue: queue?,
-    })
+    Some(AccessLog { destination: log.path.value()?, format: format?, queue: queue? })
 }
 
 fn own_format(cx: &mut Lowering<'_, '_>, format: document::Format, at: Place) -> Option<LogFormat> {
     if cx.at_most_one(&[("text", format.text.place()), ("json", format.json.place())]) == 0 {
-        cx.error(
-            at,
-            "a format of your own is {text: \"…\"} or {json: {name: \"…\"}}; write one of them",
-        );
+        cx.error(at, "a format of your own is {text: \"…\"} or {json: {name: \"…\"}}; write one of them");
     }
     if let Some((Scalar(Template(mut parts)), at)) = format.text.at(at) {
         strip_line_end(&mut parts);
         let template = Template(parts);
         if has_line_break(&template) {
-            cx.error(
-                at,
-                "a record is one line; leave the line break out (the last one is written for you)",
-            );
+            cx.error(at, "a record is one line; leave the line break out (the last one is written for you)");
         }
         if template.0.is_empty() {
-            cx.error(
-                at,
-                "an empty record says nothing; remove `access_log` to write none",
-            );
+            cx.error(at, "an empty record says nothing; remove `access_log` to write none");
         }
         return Some(LogFormat::Text(template));
     }
     let (document::Table(entries), at) = format.json.at(at)?;
     if entries.is_empty() {
-        cx.error(
-            at,
-            "a record without fields says nothing; remove `access_log` to write none",
-        );
+        cx.error(at, "a record without fields says nothing; remove `access_log` to write none");
     }
     let mut fields = Vec::with_capacity(entries.len());
     for (name, value) in entries {
@@ -304,7 +229,5 @@ fn strip_line_end(parts: &mut Vec<crate::template::Part>) {
 }
 
 fn has_line_break(template: &Template) -> bool {
-    template.0.iter().any(
-        |part| matches!(part, crate::template::Part::Literal(text) if text.contains(['\r', '\n'])),
-    )
+    template.0.iter().any(|part| matches!(part, crate::template::Part::Literal(text) if text.contains(['\r', '\n'])))
 }

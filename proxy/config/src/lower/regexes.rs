@@ -24,8 +24,7 @@ pub(super) fn whole(expression: &str) -> Result<Regex, String> {
     // By itself first: `a)(b` is wrong, though it would be right between brackets.
     anywhere(expression)?;
     // The line break ends a comment of the expression's own x mode; outside of that mode it must not be there.
-    anywhere(&format!(r"\A(?:{expression})\z"))
-        .or_else(|_| anywhere(&format!("\\A(?:{expression}\n)\\z")))
+    anywhere(&format!(r"\A(?:{expression})\z")).or_else(|_| anywhere(&format!("\\A(?:{expression}\n)\\z")))
 }
 
 /// The regex crate's own words in one line.
@@ -62,36 +61,25 @@ pub(super) fn check_replacement(regex: &Regex, to: &str) -> Result<(), String> {
         }
         let (group, bare) = if let Some(inside) = rest.strip_prefix('{') {
             let Some((group, after)) = inside.split_once('}') else {
-                return Err(
-                    "the brace of ${ is not closed; write ${name}, or $$ for a dollar sign".into(),
-                );
+                return Err("the brace of ${ is not closed; write ${name}, or $$ for a dollar sign".into());
             };
             rest = after;
             (group, false)
         } else {
-            let end = rest
-                .bytes()
-                .take_while(|b| b.is_ascii_alphanumeric() || *b == b'_')
-                .count();
+            let end = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
             let (group, after) = rest.split_at(end);
             rest = after;
             (group, true)
         };
         let known = match group.parse::<usize>() {
             Ok(number) => number < regex.captures_len(),
-            Err(_) => {
-                !group.is_empty() && regex.capture_names().flatten().any(|name| name == group)
-            }
+            Err(_) => !group.is_empty() && regex.capture_names().flatten().any(|name| name == group),
         };
         if !known {
             // `$1abc` means the group "1abc": the commonest slip.
             let digits = group.bytes().take_while(u8::is_ascii_digit).count();
             let remedy = if bare && digits > 0 && digits < group.len() {
-                format!(
-                    "; to put text after group {0}, write ${{{0}}}{1}",
-                    &group[..digits],
-                    &group[digits..]
-                )
+                format!("; to put text after group {0}, write ${{{0}}}{1}", &group[..digits], &group[digits..])
             } else {
                 "; write $$ for a dollar sign".to_owned()
             };

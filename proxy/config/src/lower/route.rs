@@ -9,12 +9,10 @@ use super::{
 };
 use crate::{
     diagnostic::{nearest, quoted},
-    document::{
-        self, Field, Int, List, Protocol, RedirectStatus, RewriteHost, Scalar, Text, UrlPath,
-    },
+    document::{self, Field, Int, List, Protocol, RedirectStatus, RewriteHost, Scalar, Text, UrlPath},
     model::{
-        Action, ClusterIndex, DirectResponse, HostPattern, HostRewrite, Name, PathMatch,
-        PathRewrite, Redirect, RedirectPath, Rewrite, Route, Scheme, WeightedCluster,
+        Action, ClusterIndex, DirectResponse, HostPattern, HostRewrite, Name, PathMatch, PathRewrite, Redirect,
+        RedirectPath, Rewrite, Route, Scheme, WeightedCluster,
     },
     tree::Place,
 };
@@ -53,12 +51,9 @@ fn route(
     unnamed: Name,
     names: &mut Names,
 ) -> Option<Route> {
-    let matcher = cx
-        .required(at, "match", route.r#match)
-        .and_then(|(matcher, place)| matching::matcher(cx, matcher, place));
-    let prefix = matcher
-        .as_ref()
-        .map(|matcher| matches!(matcher.path, PathMatch::Prefix(_)));
+    let matcher =
+        cx.required(at, "match", route.r#match).and_then(|(matcher, place)| matching::matcher(cx, matcher, place));
+    let prefix = matcher.as_ref().map(|matcher| matches!(matcher.path, PathMatch::Prefix(_)));
     let targets = [
         ("cluster", route.cluster.place()),
         ("clusters", route.clusters.place()),
@@ -70,18 +65,12 @@ fn route(
     }
     let forwards = targets[2].1.is_none() && targets[3].1.is_none();
     if let (false, Some(place)) = (forwards, route.rewrite.place()) {
-        cx.error(
-            place,
-            "a rewrite concerns requests that are forwarded to a cluster; remove it",
-        );
+        cx.error(place, "a rewrite concerns requests that are forwarded to a cluster; remove it");
     }
     let action = if route.cluster.is_written() {
         route.cluster.at(at).and_then(|(Scalar(name), place)| {
             let cluster = resolve(cx, &name, place, names)?;
-            Some(Action::Forward(vec![WeightedCluster {
-                cluster,
-                weight: 1,
-            }]))
+            Some(Action::Forward(vec![WeightedCluster { cluster, weight: 1 }]))
         })
     } else if route.clusters.is_written() {
         weighted(cx, route.clusters, at, names).map(Action::Forward)
@@ -92,11 +81,7 @@ fn route(
             .and_then(|(redirect, place)| self::redirect(cx, redirect, place, prefix))
             .map(Action::Redirect)
     } else {
-        route
-            .respond
-            .at(at)
-            .and_then(|(respond, place)| self::respond(cx, respond, place))
-            .map(Action::Respond)
+        route.respond.at(at).and_then(|(respond, place)| self::respond(cx, respond, place)).map(Action::Respond)
     };
     let rewrite = rewrite(cx, route.rewrite, at, prefix);
     let request_headers = changes(cx, route.request_headers, at, Side::Request);
@@ -105,11 +90,7 @@ fn route(
     let upgrades = route.upgrades.elements();
     let upgrades = cx.elements(upgrades_at, upgrades);
     Some(Route {
-        name: if route.name.is_written() {
-            route.name.value()?
-        } else {
-            unnamed
-        },
+        name: if route.name.is_written() { route.name.value()? } else { unnamed },
         matcher: matcher?,
         action: action?,
         rewrite: rewrite?,
@@ -117,19 +98,11 @@ fn route(
         response_headers: response_headers?,
         timeout: route.timeout.value()?.0,
         idle_timeout: route.idle_timeout.value()?.0,
-        upgrades: upgrades
-            .into_iter()
-            .map(|(Scalar(Protocol(protocol)), _)| protocol)
-            .collect(),
+        upgrades: upgrades.into_iter().map(|(Scalar(Protocol(protocol)), _)| protocol).collect(),
     })
 }
 
-fn resolve(
-    cx: &mut Lowering<'_, '_>,
-    name: &Name,
-    place: Place,
-    names: &mut Names,
-) -> Option<ClusterIndex> {
+fn resolve(cx: &mut Lowering<'_, '_>, name: &Name, place: Place, names: &mut Names) -> Option<ClusterIndex> {
     if let Some(index) = names.index.get(name) {
         names.used[*index] = true;
         return Some(ClusterIndex(*index));
@@ -140,15 +113,9 @@ fn resolve(
         Some(guess) => format!("did you mean {guess:?}?"),
         None if known.is_empty() => "there are no clusters; write it under `clusters`".to_owned(),
         None if known.len() <= 12 => format!("known clusters: {}", known.join(", ")),
-        None => format!(
-            "write it under `clusters`, which has {} others",
-            known.len()
-        ),
+        None => format!("write it under `clusters`, which has {} others", known.len()),
     };
-    cx.error(
-        place,
-        format!("unknown cluster {}: {remedy}", quoted(name.as_str())),
-    );
+    cx.error(place, format!("unknown cluster {}: {remedy}", quoted(name.as_str())));
     None
 }
 
@@ -160,28 +127,23 @@ fn weighted(
 ) -> Option<Vec<WeightedCluster>> {
     let (list, at) = list.at(at)?;
     if list.is_empty() {
-        cx.error(
-            at,
-            "no cluster: requests would have nowhere to go; write at least one",
-        );
+        cx.error(at, "no cluster: requests would have nowhere to go; write at least one");
         return None;
     }
     let mut clusters: Vec<WeightedCluster> = Vec::with_capacity(list.len());
-    let mut complete = true;
-    for (weighted, place) in cx.elements(at, list) {
+    let count = list.len();
+    let elements = cx.elements(at, list);
+    let mut complete = elements.len() == count;
+    for (weighted, place) in elements {
         let name = cx.required_scalar(place, "name", weighted.name);
-        let cluster =
-            name.and_then(|(name, place)| Some((resolve(cx, &name, place, names)?, place)));
+        let cluster = name.and_then(|(name, place)| Some((resolve(cx, &name, place, names)?, place)));
         let weight = weighted.weight.value().map(Int::to);
         let (Some((cluster, place)), Some(weight)) = (cluster, weight) else {
             complete = false;
             continue;
         };
         if clusters.iter().any(|other| other.cluster == cluster) {
-            cx.error(
-                place,
-                "this cluster is in the list already; add its weights together",
-            );
+            cx.error(place, "this cluster is in the list already; add its weights together");
         }
         clusters.push(WeightedCluster { cluster, weight });
     }
@@ -206,27 +168,15 @@ fn redirect(
         redirect.strip_query.get() == Some(&true),
     ];
     if !changes.contains(&true) {
-        cx.error(
-            at,
-            "this redirects a request to itself; write scheme, host, port, path or prefix",
-        );
+        cx.error(at, "this redirects a request to itself; write scheme, host, port, path or prefix");
     }
-    cx.at_most_one(&[
-        ("path", redirect.path.place()),
-        ("prefix", redirect.prefix.place()),
-    ]);
+    cx.at_most_one(&[("path", redirect.path.place()), ("prefix", redirect.prefix.place())]);
     needs_prefix(cx, redirect.prefix.place(), matches_prefix);
     let host_at = redirect.host.place().unwrap_or(at);
     let host = redirect.host.value().and_then(|host| match host {
         HostPattern::Exact(host) => Some(host),
         HostPattern::Suffix(suffix) => {
-            cx.error(
-                host_at,
-                format!(
-                    "a redirect leads to one host; write {} without the star",
-                    &suffix[1..]
-                ),
-            );
+            cx.error(host_at, format!("a redirect leads to one host; write {} without the star", &suffix[1..]));
             None
         }
     });
@@ -251,34 +201,17 @@ fn redirect(
 
 fn needs_prefix(cx: &mut Lowering<'_, '_>, place: Option<Place>, matches_prefix: Option<bool>) {
     if let (Some(place), Some(false)) = (place, matches_prefix) {
-        cx.error(
-            place,
-            "there is no matched prefix to replace; match by `prefix`, or write `path` here",
-        );
+        cx.error(place, "there is no matched prefix to replace; match by `prefix`, or write `path` here");
     }
 }
 
-fn respond(
-    cx: &mut Lowering<'_, '_>,
-    respond: document::Respond,
-    at: Place,
-) -> Option<DirectResponse> {
+fn respond(cx: &mut Lowering<'_, '_>, respond: document::Respond, at: Place) -> Option<DirectResponse> {
     let status = cx.required_scalar(at, "status", respond.status);
-    cx.at_most_one(&[
-        ("body", respond.body.place()),
-        ("file", respond.file.place()),
-    ]);
-    let what = if respond.body.is_written() {
-        "this body"
-    } else {
-        "this file"
-    };
+    cx.at_most_one(&[("body", respond.body.place()), ("file", respond.file.place())]);
+    let what = if respond.body.is_written() { "this body" } else { "this file" };
     let body_at = respond.body.place().or(respond.file.place()).unwrap_or(at);
     let body = if respond.file.is_written() {
-        respond
-            .file
-            .at(at)
-            .and_then(|(Scalar(file), place)| body_file(cx, &file, place))
+        respond.file.at(at).and_then(|(Scalar(file), place)| body_file(cx, &file, place))
     } else if respond.body.is_written() {
         respond.body.value().map(String::into_bytes)
     } else {
@@ -286,34 +219,19 @@ fn respond(
     };
     if let Some(body) = &body {
         if body.len() > MAX_BODY {
-            cx.error(
-                body_at,
-                format!(
-                    "{what} has {} bytes; at most 64KiB are sent without an upstream",
-                    body.len()
-                ),
-            );
+            cx.error(body_at, format!("{what} has {} bytes; at most 64KiB are sent without an upstream", body.len()));
         }
     }
     let (Int(status), _) = status?;
     let status = StatusCode::from_u16(u16::try_from(status).ok()?).ok()?;
     // RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no content.
-    if matches!(status.as_u16(), 204 | 205 | 304)
-        && body.as_ref().is_some_and(|body| !body.is_empty())
-    {
+    if matches!(status.as_u16(), 204 | 205 | 304) && body.as_ref().is_some_and(|body| !body.is_empty()) {
         cx.error(
             body_at,
-            format!(
-                "a response with status {} has no body; remove it, or write status 200",
-                status.as_u16()
-            ),
+            format!("a response with status {} has no body; remove it, or write status 200", status.as_u16()),
         );
     }
-    Some(DirectResponse {
-        status,
-        body: body?,
-        content_type: respond.content_type.value()?,
-    })
+    Some(DirectResponse { status, body: body?, content_type: respond.content_type.value()? })
 }
 
 fn body_file(cx: &mut Lowering<'_, '_>, file: &str, place: Place) -> Option<Vec<u8>> {
@@ -327,11 +245,7 @@ fn body_file(cx: &mut Lowering<'_, '_>, file: &str, place: Place) -> Option<Vec<
         Err(error) => {
             cx.error(
                 place,
-                format!(
-                    "the file {} cannot be read: {}",
-                    quoted(&path.to_string_lossy()),
-                    crate::reason(&error)
-                ),
+                format!("the file {} cannot be read: {}", quoted(&path.to_string_lossy()), crate::reason(&error)),
             );
             None
         }
@@ -345,10 +259,7 @@ fn rewrite(
     matches_prefix: Option<bool>,
 ) -> Option<Rewrite> {
     if !field.is_written() {
-        return Some(Rewrite {
-            path: PathRewrite::Keep,
-            host: HostRewrite::Keep,
-        });
+        return Some(Rewrite { path: PathRewrite::Keep, host: HostRewrite::Keep });
     }
     let (rewrite, at) = field.at(at)?;
     let written = cx.at_most_one(&[
@@ -358,23 +269,14 @@ fn rewrite(
     ]);
     needs_prefix(cx, rewrite.prefix.place(), matches_prefix);
     if let (Some(place), false) = (rewrite.to.place(), rewrite.regex.is_written()) {
-        cx.error(
-            place,
-            "`to` replaces what `regex` matches; write `regex` too",
-        );
+        cx.error(place, "`to` replaces what `regex` matches; write `regex` too");
     }
     let path = if written == 0 {
         Some(PathRewrite::Keep)
     } else if rewrite.prefix.is_written() {
-        rewrite
-            .prefix
-            .value()
-            .map(|UrlPath(prefix)| PathRewrite::Prefix(prefix))
+        rewrite.prefix.value().map(|UrlPath(prefix)| PathRewrite::Prefix(prefix))
     } else if rewrite.path.is_written() {
-        rewrite
-            .path
-            .value()
-            .map(|UrlPath(path)| PathRewrite::Full(path))
+        rewrite.path.value().map(|UrlPath(path)| PathRewrite::Full(path))
     } else {
         regex_rewrite(cx, rewrite.regex, rewrite.to, at)
     };
@@ -389,17 +291,10 @@ fn rewrite(
     Some(Rewrite { path: path?, host })
 }
 
-fn regex_rewrite(
-    cx: &mut Lowering<'_, '_>,
-    regex: Text<String>,
-    to: Text<String>,
-    at: Place,
-) -> Option<PathRewrite> {
+fn regex_rewrite(cx: &mut Lowering<'_, '_>, regex: Text<String>, to: Text<String>, at: Place) -> Option<PathRewrite> {
     let to = cx.required_scalar(at, "to", to);
     let (Scalar(expression), place) = regex.at(at)?;
-    let regex = regexes::anywhere(&expression)
-        .map_err(|message| cx.error(place, message))
-        .ok()?;
+    let regex = regexes::anywhere(&expression).map_err(|message| cx.error(place, message)).ok()?;
     let (to, place) = to?;
     if let Err(message) = regexes::check_replacement(&regex, &to) {
         cx.error(place, message);

@@ -210,9 +210,7 @@ impl PartialEq for PathRewrite {
         match (self, other) {
             (Self::Keep, Self::Keep) => true,
             (Self::Prefix(a), Self::Prefix(b)) | (Self::Full(a), Self::Full(b)) => a == b,
-            (Self::Regex(a, to_a), Self::Regex(b, to_b)) => {
-                a.as_str() == b.as_str() && to_a == to_b
-            }
+            (Self::Regex(a, to_a), Self::Regex(b, to_b)) => a.as_str() == b.as_str() && to_a == to_b,
             (Self::Keep | Self::Prefix(_) | Self::Full(_) | Self::Regex(..), _) => false,
         }
     }

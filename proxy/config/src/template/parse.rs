@@ -18,23 +18,11 @@ const PLAIN: [(&str, Variable); 21] = [
     ("RESPONSE_DURATION", Variable::ResponseDuration),
     ("UPSTREAM_HOST", Variable::UpstreamHost),
     ("UPSTREAM_CLUSTER", Variable::UpstreamCluster),
-    (
-        "UPSTREAM_REQUEST_ATTEMPT_COUNT",
-        Variable::UpstreamRequestAttemptCount,
-    ),
+    ("UPSTREAM_REQUEST_ATTEMPT_COUNT", Variable::UpstreamRequestAttemptCount),
     ("ROUTE_NAME", Variable::RouteName),
-    (
-        "DOWNSTREAM_REMOTE_ADDRESS",
-        Variable::DownstreamRemoteAddress,
-    ),
-    (
-        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-        Variable::DownstreamRemoteAddressWithoutPort,
-    ),
-    (
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
-        Variable::DownstreamDirectRemoteAddress,
-    ),
+    ("DOWNSTREAM_REMOTE_ADDRESS", Variable::DownstreamRemoteAddress),
+    ("DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", Variable::DownstreamRemoteAddressWithoutPort),
+    ("DOWNSTREAM_DIRECT_REMOTE_ADDRESS", Variable::DownstreamDirectRemoteAddress),
     ("DOWNSTREAM_LOCAL_ADDRESS", Variable::DownstreamLocalAddress),
     ("GRPC_STATUS", Variable::GrpcStatus),
     ("TERMINATED_BY", Variable::TerminatedBy),
@@ -57,8 +45,7 @@ pub(super) fn template(text: &str) -> Result<Vec<Part>, TemplateError> {
             at = start + 2;
             continue;
         }
-        let (part, length) =
-            variable(rest).map_err(|message| TemplateError { at: start, message })?;
+        let (part, length) = variable(rest).map_err(|message| TemplateError { at: start, message })?;
         if !literal.is_empty() {
             parts.push(Part::Literal(std::mem::take(&mut literal)));
         }
@@ -74,10 +61,7 @@ pub(super) fn template(text: &str) -> Result<Vec<Part>, TemplateError> {
 
 /// Reads `NAME(ARGUMENT):N%`; gives the part and how many bytes it took.
 fn variable(text: &str) -> Result<(Part, usize), String> {
-    let name_end = text
-        .bytes()
-        .take_while(|b| b.is_ascii_alphanumeric() || *b == b'_')
-        .count();
+    let name_end = text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
     let (name, mut rest) = text.split_at(name_end);
     if name.is_empty() {
         return Err("a percent sign begins a variable such as %PROTOCOL%; write %% for a percent sign itself".into());
@@ -97,47 +81,35 @@ fn variable(text: &str) -> Result<(Part, usize), String> {
         match number.parse::<usize>() {
             Ok(number) if number > 0 => most = Some(number),
             _ => {
-                return Err(format!(
-                    "after %{name}: stands a number of bytes, at least 1, as in %{name}:10%"
-                ));
+                return Err(format!("after %{name}: stands a number of bytes, at least 1, as in %{name}:10%"));
             }
         }
         rest = after;
     }
     let Some(rest) = rest.strip_prefix('%') else {
-        return Err(format!(
-            "%{name} is not closed; write %{name}%, or %% for a percent sign itself"
-        ));
+        return Err(format!("%{name} is not closed; write %{name}%, or %% for a percent sign itself"));
     };
-    Ok((
-        Part::Variable(lookup(name, argument)?, most),
-        text.len() - rest.len(),
-    ))
+    Ok((Part::Variable(lookup(name, argument)?, most), text.len() - rest.len()))
 }
 
 fn lookup(name: &str, argument: Option<&str>) -> Result<Variable, String> {
     match (name, argument) {
         ("REQ", Some(argument)) => {
-            let (first, other) = argument
-                .split_once('?')
-                .map_or((argument, None), |(first, other)| (first, Some(other)));
-            Ok(Variable::RequestHeader(
-                request_field(first)?,
-                other.map(request_field).transpose()?,
-            ))
+            let (first, other) =
+                argument.split_once('?').map_or((argument, None), |(first, other)| (first, Some(other)));
+            Ok(Variable::RequestHeader(request_field(first)?, other.map(request_field).transpose()?))
         }
         ("RESP", Some(argument)) => header(argument).map(Variable::ResponseHeader),
         ("TRAILER", Some(argument)) => header(argument).map(Variable::ResponseTrailer),
-        ("REQ" | "RESP" | "TRAILER", None) => Err(format!(
-            "%{name}% needs a header's name, as in %{name}(CONTENT-TYPE)%"
-        )),
+        ("REQ" | "RESP" | "TRAILER", None) => {
+            Err(format!("%{name}% needs a header's name, as in %{name}(CONTENT-TYPE)%"))
+        }
         _ => match (PLAIN.iter().find(|(known, _)| *known == name), argument) {
             (Some((_, variable)), None) => Ok(variable.clone()),
             (Some(_), Some(_)) => Err(format!("%{name}% takes no argument; write %{name}%")),
             (None, _) => {
                 let known = PLAIN.iter().map(|(known, _)| *known).chain(HEADERS);
-                let guess = nearest(name, known)
-                    .map_or(String::new(), |guess| format!("; did you mean %{guess}%?"));
+                let guess = nearest(name, known).map_or(String::new(), |guess| format!("; did you mean %{guess}%?"));
                 Err(format!("unknown variable %{name}%{guess}"))
             }
         },
@@ -152,10 +124,7 @@ fn request_field(name: &str) -> Result<RequestField, String> {
         ":SCHEME" => RequestField::Scheme,
         "X-ENVOY-ORIGINAL-PATH" => RequestField::OriginalPath,
         pseudo if pseudo.starts_with(':') => {
-            return Err(format!(
-                "unknown {}; known are :METHOD, :PATH, :AUTHORITY and :SCHEME",
-                quoted(name)
-            ));
+            return Err(format!("unknown {}; known are :METHOD, :PATH, :AUTHORITY and :SCHEME", quoted(name)));
         }
         _ => RequestField::Header(header(name)?),
     })

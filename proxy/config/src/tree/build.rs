@@ -22,10 +22,7 @@ impl<'t> Tree<'t> {
                 line: 1,
                 column: 1,
                 place: None,
-                message: format!(
-                    "the document has {} bytes; at most {MAX_BYTES} (16 MiB) are read",
-                    text.len()
-                ),
+                message: format!("the document has {} bytes; at most {MAX_BYTES} (16 MiB) are read", text.len()),
             });
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -58,20 +55,13 @@ impl<'t> Builder<'t> {
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
                 let mark = error.marker();
-                fault(
-                    number(mark.line().max(1)),
-                    number(mark.col() + 1),
-                    syntax(error.info()),
-                )
+                fault(number(mark.line().max(1)), number(mark.col() + 1), syntax(error.info()))
             })?;
             match event {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
-                        return Err(at(
-                            span,
-                            "a second document begins here; a configuration is exactly one".into(),
-                        ));
+                        return Err(at(span, "a second document begins here; a configuration is exactly one".into()));
                     }
                 }
                 Event::Scalar(text, style, anchor, tag) => {
@@ -105,21 +95,14 @@ impl<'t> Builder<'t> {
             }
         }
         if self.tree.nodes.is_empty() {
-            return Err(fault(
-                1,
-                1,
-                "the document is empty; it needs at least `listeners`".into(),
-            ));
+            return Err(fault(1, 1, "the document is empty; it needs at least `listeners`".into()));
         }
         Ok((self.tree, self.faults))
     }
 
     fn add(&mut self, kind: Kind<'t>, span: Span) -> Result<Place, Fault> {
         if self.tree.nodes.len() >= MAX_NODES {
-            return Err(at(
-                span,
-                format!("the document has more than {MAX_NODES} values"),
-            ));
+            return Err(at(span, format!("the document has more than {MAX_NODES} values")));
         }
         let place = Place(number(self.tree.nodes.len()));
         let mut node = Node {
@@ -143,10 +126,7 @@ impl<'t> Builder<'t> {
                     Kind::Scalar { .. } | Kind::Alias(_) => {}
                 },
             }
-            if matches!(
-                self.tree.nodes[open.place.0 as usize].kind,
-                Kind::Mapping { .. }
-            ) {
+            if matches!(self.tree.nodes[open.place.0 as usize].kind, Kind::Mapping { .. }) {
                 match open.key.take() {
                     Some(key) => node.key = key.0,
                     None => {
@@ -166,37 +146,21 @@ impl<'t> Builder<'t> {
     fn check_key(&self, key: Place) -> Result<(), Fault> {
         let node = self.tree.node(key);
         let refused = match &node.kind {
-            Kind::Scalar {
-                text,
-                style: Style::Plain,
-            } if text == "<<" => {
+            Kind::Scalar { text, style: Style::Plain } if text == "<<" => {
                 "merge keys (<<) are not part of YAML 1.2; write the fields out, or use an alias for the whole value"
             }
             Kind::Scalar { .. } => return Ok(()),
             Kind::Alias(_) => "an alias cannot be a key; write the key out",
-            Kind::Sequence { .. } | Kind::Mapping { .. } => {
-                "a key must be text, not a list or a mapping"
-            }
+            Kind::Sequence { .. } | Kind::Mapping { .. } => "a key must be text, not a list or a mapping",
         };
-        Err(Fault {
-            line: node.line,
-            column: node.column,
-            place: Some(key),
-            message: refused.to_owned(),
-        })
+        Err(Fault { line: node.line, column: node.column, place: Some(key), message: refused.to_owned() })
     }
 
     fn open(&mut self, place: Place, anchor: usize, span: Span) -> Result<(), Fault> {
         if self.open.len() >= MAX_DEPTH {
             return Err(at(span, format!("nested more than {MAX_DEPTH} deep")));
         }
-        self.open.push(Open {
-            place,
-            last: None,
-            children: 0,
-            key: None,
-            anchor,
-        });
+        self.open.push(Open { place, last: None, children: 0, key: None, anchor });
         Ok(())
     }
 
@@ -231,10 +195,7 @@ impl<'t> Builder<'t> {
                         line: node.line,
                         column: node.column,
                         place: Some(key),
-                        message: format!(
-                            "{} is written twice; it stands in line {line} already",
-                            quoted(text)
-                        ),
+                        message: format!("{} is written twice; it stands in line {line} already", quoted(text)),
                     });
                     unlink.push((before, next));
                     continue;
@@ -256,8 +217,7 @@ fn refuse_tag(tagged: bool, span: Span) -> Result<(), Fault> {
     if tagged {
         return Err(at(
             span,
-            "tags such as !!str are not used here; put text that looks like a number in quotes"
-                .into(),
+            "tags such as !!str are not used here; put text that looks like a number in quotes".into(),
         ));
     }
     Ok(())
@@ -271,10 +231,7 @@ fn syntax(info: &str) -> String {
         "; an alias (*name) needs an anchor (&name) before it; put text that begins with * in quotes"
     } else if info.contains("simple key") || info.contains("mapping values are not allowed") {
         "; a field is written `name: value`, and text that holds `: ` stands in quotes"
-    } else if info.contains("block end")
-        || info.contains("did not find expected")
-        || info.contains("indent")
-    {
+    } else if info.contains("block end") || info.contains("did not find expected") || info.contains("indent") {
         "; look at the indentation of this line and the one before"
     } else {
         ""
@@ -283,20 +240,11 @@ fn syntax(info: &str) -> String {
 }
 
 fn at(span: Span, message: String) -> Fault {
-    fault(
-        number(span.start.line()),
-        number(span.start.col() + 1),
-        message,
-    )
+    fault(number(span.start.line()), number(span.start.col() + 1), message)
 }
 
 fn fault(line: u32, column: u32, message: String) -> Fault {
-    Fault {
-        line,
-        column,
-        place: None,
-        message,
-    }
+    Fault { line, column, place: None, message }
 }
 
 /// Lines, columns and nodes of at most 16 MiB of text fit into 32 bits.

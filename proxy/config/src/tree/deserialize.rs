@@ -60,12 +60,7 @@ impl de::Error for Failure {
 impl<'t> Tree<'t> {
     /// Reads the whole tree as a `T`, which must be a field.
     pub(crate) fn read<'a, T: de::Deserialize<'a>>(&'a self, sink: &'a Sink) -> Option<T> {
-        T::deserialize(Cursor {
-            tree: self,
-            sink,
-            place: Place(0),
-        })
-        .ok()
+        T::deserialize(Cursor { tree: self, sink, place: Place(0) }).ok()
     }
 }
 
@@ -87,10 +82,7 @@ impl<'a, 't> Cursor<'a, 't> {
     }
 
     fn expected(&self, what: &str) -> Failure {
-        Failure(format!(
-            "expected {what}, found {}",
-            self.tree.describe(self.place)
-        ))
+        Failure(format!("expected {what}, found {}", self.tree.describe(self.place)))
     }
 
     /// Counts a visit; false once aliases have been followed too often ("billion laughs").
@@ -99,25 +91,13 @@ impl<'a, 't> Cursor<'a, 't> {
         self.sink.visits.set(visits);
         let within = visits <= self.tree.nodes.len() + MAX_ALIAS_VISITS;
         if !within && !self.sink.exhausted.replace(true) {
-            self.sink.add(
-                self.place,
-                "aliases make this document too large; write less of it through aliases".into(),
-            );
+            self.sink.add(self.place, "aliases make this document too large; write less of it through aliases".into());
         }
         within
     }
 
-    fn children(
-        self,
-        first: Option<Place>,
-        fields: Option<&'static [&'static str]>,
-    ) -> Children<'a, 't> {
-        Children {
-            cursor: self,
-            next: first,
-            value: None,
-            fields,
-        }
+    fn children(self, first: Option<Place>, fields: Option<&'static [&'static str]>) -> Children<'a, 't> {
+        Children { cursor: self, next: first, value: None, fields }
     }
 }
 
@@ -135,10 +115,7 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         match self.kind() {
-            Kind::Scalar {
-                text,
-                style: Style::Plain,
-            } => match &**text {
+            Kind::Scalar { text, style: Style::Plain } => match &**text {
                 "true" | "True" | "TRUE" => visitor.visit_bool(true),
                 "false" | "False" | "FALSE" => visitor.visit_bool(false),
                 other => {
@@ -147,34 +124,21 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
                         "no" | "off" | "n" | "0" => "; write false",
                         _ => "",
                     };
-                    Err(Failure(format!(
-                        "expected true or false, found {}{remedy}",
-                        quoted(other)
-                    )))
+                    Err(Failure(format!("expected true or false, found {}{remedy}", quoted(other))))
                 }
             },
             Kind::Scalar { text, .. } if matches!(&**text, "true" | "false") => {
-                Err(Failure(format!(
-                    "expected true or false, found the text {}; remove the quotes",
-                    quoted(text)
-                )))
+                Err(Failure(format!("expected true or false, found the text {}; remove the quotes", quoted(text))))
             }
             _ => Err(self.expected("true or false")),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Failure> {
         match self.kind() {
             Kind::Scalar { text, style } if name == NUMBER && *style != Style::Plain => {
                 let found = quoted(text);
-                Err(Failure(format!(
-                    "expected {}, found the text {found}; remove the quotes",
-                    Expecting(&visitor)
-                )))
+                Err(Failure(format!("expected {}, found the text {found}; remove the quotes", Expecting(&visitor))))
             }
             Kind::Scalar { text, .. } => visitor.visit_borrowed_str(text),
             _ => Err(self.expected(&Expecting(&visitor).to_string())),
@@ -189,10 +153,7 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
                 quoted(text),
                 text.trim()
             ))),
-            _ => Err(Failure(format!(
-                "{}; each element of a list begins with `- `",
-                self.expected("a list")
-            ))),
+            _ => Err(Failure(format!("{}; each element of a list begins with `- `", self.expected("a list")))),
         }
     }
 
@@ -230,10 +191,7 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
             Kind::Scalar { text, .. } => {
                 let guess = nearest(text, variants.iter().copied());
                 let guess = guess.map_or(String::new(), |guess| format!(": did you mean {guess}?"));
-                Err(Failure(format!(
-                    "expected one of {known}, found {}{guess}",
-                    quoted(text)
-                )))
+                Err(Failure(format!("expected one of {known}, found {}{guess}", quoted(text))))
             }
             _ => Err(self.expected(&format!("one of {known}"))),
         }
@@ -246,14 +204,8 @@ impl<'de> Deserializer<'de> for Cursor<'de, '_> {
         visitor: V,
     ) -> Result<V::Value, Failure> {
         match name {
-            FIELD => visitor.visit_seq(Placed {
-                cursor: self,
-                first: true,
-            }),
-            EITHER => visitor.visit_seq(Shaped {
-                cursor: self,
-                first: true,
-            }),
+            FIELD => visitor.visit_seq(Placed { cursor: self, first: true }),
+            EITHER => visitor.visit_seq(Shaped { cursor: self, first: true }),
             _ => self.deserialize_seq(visitor),
         }
     }
@@ -286,17 +238,13 @@ struct Placed<'a, 't> {
 impl<'a> SeqAccess<'a> for Placed<'a, '_> {
     type Error = Failure;
 
-    fn next_element_seed<T: DeserializeSeed<'a>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Failure> {
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
         if std::mem::take(&mut self.first) {
             let null = matches!(self.cursor.kind(), Kind::Scalar { text, style: Style::Plain } if is_null(text));
             if null || !self.cursor.visit() {
                 return Ok(None);
             }
-            let place: U64Deserializer<Failure> =
-                u64::from(self.cursor.place.0).into_deserializer();
+            let place: U64Deserializer<Failure> = u64::from(self.cursor.place.0).into_deserializer();
             return seed.deserialize(place).map(Some);
         }
         match seed.deserialize(self.cursor) {
@@ -318,10 +266,7 @@ struct Shaped<'a, 't> {
 impl<'a> SeqAccess<'a> for Shaped<'a, '_> {
     type Error = Failure;
 
-    fn next_element_seed<T: DeserializeSeed<'a>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Failure> {
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
         if std::mem::take(&mut self.first) {
             let scalar: BoolDeserializer<Failure> =
                 matches!(self.cursor.kind(), Kind::Scalar { .. }).into_deserializer();
@@ -356,11 +301,7 @@ impl<'a, 't> Children<'a, 't> {
         }
         let guess = nearest(text, fields.iter().copied());
         let guess = guess.map_or(String::new(), |guess| format!(" did you mean {guess:?}?"));
-        let message = format!(
-            "unknown field {}:{guess} known fields: {}",
-            quoted(text),
-            fields.join(", ")
-        );
+        let message = format!("unknown field {}:{guess} known fields: {}", quoted(text), fields.join(", "));
         key.sink.add(key.place, message);
         false
     }
@@ -369,23 +310,15 @@ impl<'a, 't> Children<'a, 't> {
 impl<'a> SeqAccess<'a> for Children<'a, '_> {
     type Error = Failure;
 
-    fn next_element_seed<T: DeserializeSeed<'a>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Failure> {
-        self.step()
-            .map(|element| seed.deserialize(element))
-            .transpose()
+    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
+        self.step().map(|element| seed.deserialize(element)).transpose()
     }
 }
 
 impl<'a> MapAccess<'a> for Children<'a, '_> {
     type Error = Failure;
 
-    fn next_key_seed<K: DeserializeSeed<'a>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Failure> {
+    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
         loop {
             let Some(key) = self.step() else {
                 return Ok(None);
