@@ -19,37 +19,24 @@ impl Cgroup {
     #[must_use]
     pub fn new(memory: Option<u64>, cpu_percent: Option<u32>) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "pillion-e2e-{}-{}",
-            process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
-        let mut group = Self {
-            folders: Vec::new(),
-        };
+        let name = format!("pillion-e2e-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut group = Self { folders: Vec::new() };
         let mut settings = Vec::new();
         if let Some(memory) = memory {
             settings.push(("memory", "memory.limit_in_bytes", memory.to_string()));
         }
         if let Some(percent) = cpu_percent {
             settings.push(("cpu", "cpu.cfs_period_us", "100000".to_owned()));
-            settings.push((
-                "cpu",
-                "cpu.cfs_quota_us",
-                (u64::from(percent) * 1000).to_string(),
-            ));
+            settings.push(("cpu", "cpu.cfs_quota_us", (u64::from(percent) * 1000).to_string()));
         }
         for (controller, file, value) in settings {
             let folder = Path::new("/sys/fs/cgroup").join(controller).join(&name);
-            let set =
-                fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(file), value));
+            let set = fs::create_dir_all(&folder).and_then(|()| fs::write(folder.join(file), value));
             if !group.folders.contains(&folder) {
                 group.folders.push(folder);
             }
             if let Err(error) = set {
-                need::skip(&format!(
-                    "cgroup v1 controller {controller} cannot be set: {error}"
-                ));
+                need::skip(&format!("cgroup v1 controller {controller} cannot be set: {error}"));
                 return None;
             }
         }
@@ -59,16 +46,10 @@ impl Cgroup {
     /// A command that enters the group before it becomes the program.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
-        let enter: Vec<_> = self
-            .folders
-            .iter()
-            .map(|folder| format!("echo $$ > {}/cgroup.procs", folder.display()))
-            .collect();
+        let enter: Vec<_> =
+            self.folders.iter().map(|folder| format!("echo $$ > {}/cgroup.procs", folder.display())).collect();
         let mut command = Command::new("sh");
-        command
-            .arg("-c")
-            .arg(format!("{} && exec \"$0\" \"$@\"", enter.join(" && ")))
-            .arg(program);
+        command.arg("-c").arg(format!("{} && exec \"$0\" \"$@\"", enter.join(" && "))).arg(program);
         command
     }
 }

@@ -37,43 +37,25 @@ impl Client {
 
     /// Takes a connected stream.
     pub fn over(stream: TcpStream) -> Self {
-        stream
-            .set_nodelay(true)
-            .expect("a socket takes TCP_NODELAY");
-        stream
-            .set_read_timeout(Some(SOON))
-            .expect("a socket takes a read timeout");
-        stream
-            .set_write_timeout(Some(SOON))
-            .expect("a socket takes a write timeout");
-        Self {
-            reader: BufReader::new(stream),
-        }
+        stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
+        stream.set_read_timeout(Some(SOON)).expect("a socket takes a read timeout");
+        stream.set_write_timeout(Some(SOON)).expect("a socket takes a write timeout");
+        Self { reader: BufReader::new(stream) }
     }
 
     /// Connects with a small receive buffer, so that a slow reader is felt soon.
     pub fn connect_narrow(address: SocketAddr, receive_buffer: usize) -> Self {
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(address),
-            socket2::Type::STREAM,
-            None,
-        )
-        .expect("a socket can be made");
-        socket
-            .set_recv_buffer_size(receive_buffer)
-            .expect("a socket takes a buffer size");
-        socket
-            .connect(&address.into())
-            .expect("loopback can be connected to");
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+            .expect("a socket can be made");
+        socket.set_recv_buffer_size(receive_buffer).expect("a socket takes a buffer size");
+        socket.connect(&address.into()).expect("loopback can be connected to");
         Self::over(socket.into())
     }
 
     /// The address of this end.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
-        self.stream()
-            .local_addr()
-            .expect("a connected socket has an address")
+        self.stream().local_addr().expect("a connected socket has an address")
     }
 
     /// The socket itself.
@@ -84,9 +66,7 @@ impl Client {
 
     /// How long a read waits from now on.
     pub fn patience(&mut self, limit: Duration) -> &mut Self {
-        self.stream()
-            .set_read_timeout(Some(limit))
-            .expect("a socket takes a read timeout");
+        self.stream().set_read_timeout(Some(limit)).expect("a socket takes a read timeout");
         self
     }
 
@@ -113,17 +93,12 @@ impl Client {
 
     /// Reads one response to a request with this method. Panics where none comes.
     pub fn receive_for(&mut self, method: &str) -> Response {
-        self.try_receive(method)
-            .unwrap_or_else(|error| panic!("no response to {method}: {error}"))
+        self.try_receive(method).unwrap_or_else(|error| panic!("no response to {method}: {error}"))
     }
 
     /// Sends a whole request and reads its response.
     pub fn exchange(&mut self, request: impl AsRef<[u8]>) -> Response {
-        let method = request
-            .as_ref()
-            .split(|&byte| byte == b' ')
-            .next()
-            .unwrap_or_default();
+        let method = request.as_ref().split(|&byte| byte == b' ').next().unwrap_or_default();
         let method = String::from_utf8_lossy(method).into_owned();
         self.send(request).receive_for(&method)
     }
@@ -136,9 +111,7 @@ impl Client {
     /// Reads exactly so many bytes.
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
-        self.reader
-            .read_exact(&mut bytes)
-            .expect("so many bytes come");
+        self.reader.read_exact(&mut bytes).expect("so many bytes come");
         bytes
     }
 
@@ -156,14 +129,7 @@ impl Client {
         let end = match self.some() {
             Ok(bytes) if bytes.is_empty() => End::Closed,
             Ok(bytes) => End::Bytes(bytes),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                ) =>
-            {
-                End::Open
-            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => End::Open,
             Err(_) => End::Reset,
         };
         self.patience(SOON);
@@ -172,34 +138,26 @@ impl Client {
 
     /// Says that nothing more will be sent.
     pub fn half_close(&mut self) -> &mut Self {
-        self.stream()
-            .shutdown(Shutdown::Write)
-            .expect("a connected socket can be shut down");
+        self.stream().shutdown(Shutdown::Write).expect("a connected socket can be shut down");
         self
     }
 
     /// Resets the connection.
     pub fn reset(self) {
-        SockRef::from(self.stream())
-            .set_linger(Some(Duration::ZERO))
-            .expect("a socket takes SO_LINGER");
+        SockRef::from(self.stream()).set_linger(Some(Duration::ZERO)).expect("a socket takes SO_LINGER");
     }
 }
 
 /// A GET on a connection of its own.
 #[must_use]
 pub fn get(address: SocketAddr, path: &str) -> Response {
-    Client::connect(address).exchange(format!(
-        "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
-    ))
+    Client::connect(address).exchange(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
 }
 
 /// A POST on a connection of its own.
 #[must_use]
 pub fn post(address: SocketAddr, path: &str, body: &[u8]) -> Response {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-        body.len()
-    );
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
     Client::connect(address).exchange([head.as_bytes(), body].concat())
 }

@@ -75,34 +75,20 @@ impl Frames {
     /// The same with settings of the test's own.
     #[must_use]
     pub fn connect_with(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
-        let stream =
-            TcpStream::connect_timeout(&address, SOON).expect("loopback can be connected to");
-        stream
-            .set_nodelay(true)
-            .expect("a socket takes TCP_NODELAY");
-        stream
-            .set_write_timeout(Some(SOON))
-            .expect("a socket takes a write timeout");
-        let mut frames = Self {
-            stream,
-            buffer: Vec::new(),
-        };
-        frames
-            .bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-            .expect("the preface is sent");
+        let stream = TcpStream::connect_timeout(&address, SOON).expect("loopback can be connected to");
+        stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
+        stream.set_write_timeout(Some(SOON)).expect("a socket takes a write timeout");
+        let mut frames = Self { stream, buffer: Vec::new() };
+        frames.bytes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").expect("the preface is sent");
         let payload: Vec<u8> = settings
             .iter()
             .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat())
             .collect();
-        frames
-            .frame(kind::SETTINGS, 0, 0, &payload)
-            .expect("SETTINGS is sent");
+        frames.frame(kind::SETTINGS, 0, 0, &payload).expect("SETTINGS is sent");
         loop {
             let frame = frames.next(SOON).expect("the server sends SETTINGS first");
             if frame.kind == kind::SETTINGS && frame.flags & END_STREAM == 0 {
-                frames
-                    .frame(kind::SETTINGS, 1, 0, &[])
-                    .expect("SETTINGS is acknowledged");
+                frames.frame(kind::SETTINGS, 1, 0, &[]).expect("SETTINGS is acknowledged");
                 return frames;
             }
         }
@@ -155,12 +141,7 @@ impl Frames {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(n) => self.buffer.extend_from_slice(&buffer[..n]),
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) =>
-                {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     return Ok(None);
                 }
                 Err(error) => return Err(error),
@@ -180,12 +161,7 @@ impl Frames {
         let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
         let payload = self.buffer.get(9..9 + length)?.to_vec();
         self.buffer.drain(..9 + length);
-        Some(Frame {
-            kind,
-            flags,
-            stream,
-            payload,
-        })
+        Some(Frame { kind, flags, stream, payload })
     }
 
     /// Reads until the stream is answered, reset, or the connection ends. Gives back window and answers PING.
@@ -231,12 +207,8 @@ impl Frames {
                         return Outcome::Answered(status, body);
                     }
                 }
-                kind::PING if frame.flags & 1 == 0 => {
-                    drop(self.frame(kind::PING, 1, 0, &frame.payload))
-                }
-                kind::SETTINGS if frame.flags & 1 == 0 => {
-                    drop(self.frame(kind::SETTINGS, 1, 0, &[]))
-                }
+                kind::PING if frame.flags & 1 == 0 => drop(self.frame(kind::PING, 1, 0, &frame.payload)),
+                kind::SETTINGS if frame.flags & 1 == 0 => drop(self.frame(kind::SETTINGS, 1, 0, &[])),
                 _ => {}
             }
         }
@@ -248,9 +220,7 @@ impl Frames {
         let mut code = None;
         loop {
             match self.try_next(end.saturating_duration_since(Instant::now())) {
-                Ok(Some(frame)) if frame.kind == kind::GOAWAY => {
-                    code = Some(word(&frame.payload, 4))
-                }
+                Ok(Some(frame)) if frame.kind == kind::GOAWAY => code = Some(word(&frame.payload, 4)),
                 Ok(Some(_)) => {}
                 Ok(None) => return Err("the connection stays open"),
                 Err(_) => return Ok(code),
@@ -270,20 +240,13 @@ impl Frames {
 /// The fields of a plain request.
 #[must_use]
 pub fn request<'a>(method: &'a str, path: &'a str) -> [(&'static str, &'a str); 4] {
-    [
-        (":method", method),
-        (":scheme", "http"),
-        (":authority", "test"),
-        (":path", path),
-    ]
+    [(":method", method), (":scheme", "http"), (":authority", "test"), (":path", path)]
 }
 
 /// A frame's bytes.
 #[must_use]
 pub fn encoded(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len())
-        .expect("a frame is short")
-        .to_be_bytes();
+    let length = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
@@ -319,25 +282,16 @@ fn string(block: &mut Vec<u8>, text: &[u8]) {
 /// The status in a response's header block, where it is the first field and the dynamic table is not used.
 fn status_of(block: &[u8]) -> Option<u16> {
     // A table size update (RFC 7541 §6.3) may come first.
-    let updates = block
-        .iter()
-        .take_while(|&&byte| byte & 0xe0 == 0x20)
-        .count();
+    let updates = block.iter().take_while(|&&byte| byte & 0xe0 == 0x20).count();
     let block = &block[updates..];
     match block.first()? {
         // The static table's entries 8 to 14.
-        byte @ 0x88..=0x8e => [200, 204, 206, 304, 400, 404, 500]
-            .get(usize::from(byte - 0x88))
-            .copied(),
+        byte @ 0x88..=0x8e => [200, 204, 206, 304, 400, 404, 500].get(usize::from(byte - 0x88)).copied(),
         // A literal whose name is entry 8, in any of the three forms.
         0x48 | 0x08 | 0x18 => {
             let length = block.get(1)?;
             let text = block.get(2..2 + usize::from(length & 0x7f))?;
-            if length & 0x80 == 0 {
-                std::str::from_utf8(text).ok()?.parse().ok()
-            } else {
-                huffman_digits(text)
-            }
+            if length & 0x80 == 0 { std::str::from_utf8(text).ok()?.parse().ok() } else { huffman_digits(text) }
         }
         _ => None,
     }
@@ -345,16 +299,10 @@ fn status_of(block: &[u8]) -> Option<u16> {
 
 /// Digits in HPACK's Huffman code (RFC 7541 appendix B): `0` to `2` have five bits, `3` to `9` six.
 fn huffman_digits(text: &[u8]) -> Option<u16> {
-    let bits: Vec<u8> = text
-        .iter()
-        .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1))
-        .collect();
+    let bits: Vec<u8> = text.iter().flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1)).collect();
     let (mut at, mut number) = (0, 0);
     for _ in 0..3 {
-        let five = bits
-            .get(at..at + 5)?
-            .iter()
-            .fold(0, |sum, bit| sum << 1 | u16::from(*bit));
+        let five = bits.get(at..at + 5)?.iter().fold(0, |sum, bit| sum << 1 | u16::from(*bit));
         let digit = if five <= 2 {
             at += 5;
             five
@@ -369,9 +317,7 @@ fn huffman_digits(text: &[u8]) -> Option<u16> {
 }
 
 fn word(payload: &[u8], at: usize) -> u32 {
-    payload.get(at..at + 4).map_or(0, |bytes| {
-        u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
-    })
+    payload.get(at..at + 4).map_or(0, |bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod port;
 pub mod process;
 pub mod proxy;
 pub mod python;
+pub mod received;
 pub mod response;
 pub mod scripted;
 pub mod tempdir;

@@ -50,13 +50,7 @@ impl Figures {
 
     /// Panics with the first failures where there are any, or where nothing was answered.
     pub fn assert_clean(&self) {
-        assert!(
-            self.failed.is_empty(),
-            "{} of {} failed: {:?}",
-            self.failed.len(),
-            self.answered,
-            self.some_failed()
-        );
+        assert!(self.failed.is_empty(), "{} of {} failed: {:?}", self.failed.len(), self.answered, self.some_failed());
         assert!(self.answered > 0, "no request was answered");
     }
 
@@ -84,11 +78,7 @@ impl Load {
         let request = Arc::new(request);
         let threads = (0..connections).map(|connection| {
             let (shared, request) = (Arc::clone(&shared), Arc::clone(&request));
-            thread::spawn(move || {
-                run(address, pause, &shared, |number| {
-                    request(connection, number)
-                })
-            })
+            thread::spawn(move || run(address, pause, &shared, |number| request(connection, number)))
         });
         let threads = threads.collect();
         Self { shared, threads }
@@ -113,11 +103,7 @@ impl Load {
         let goal = self.answered() + count;
         let end = Instant::now() + SOON;
         while self.answered() < goal {
-            assert!(
-                Instant::now() < end,
-                "load does not move: {} of {goal}",
-                self.answered()
-            );
+            assert!(Instant::now() < end, "load does not move: {} of {goal}", self.answered());
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -134,12 +120,7 @@ impl Load {
     }
 }
 
-fn run(
-    address: SocketAddr,
-    pause: Duration,
-    shared: &Shared,
-    request: impl Fn(usize) -> String,
-) -> Figures {
+fn run(address: SocketAddr, pause: Duration, shared: &Shared, request: impl Fn(usize) -> String) -> Figures {
     let mut figures = Figures::default();
     let mut open: Option<Client> = None;
     let mut number = 0;
@@ -179,10 +160,6 @@ fn exchange(client: &mut Client, request: &str) -> io::Result<bool> {
     if response.status == 200 {
         Ok(response.closes())
     } else {
-        Err(io::Error::other(format!(
-            "status {}: {}",
-            response.status,
-            response.text()
-        )))
+        Err(io::Error::other(format!("status {}: {}", response.status, response.text())))
     }
 }

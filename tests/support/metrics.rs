@@ -10,27 +10,17 @@ impl Metrics {
     /// Reads the text format. Panics where a line is neither comment nor sample: a scraper would refuse it too.
     #[must_use]
     pub fn parse(text: &str) -> Self {
-        let samples = text
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .map(|line| {
-                let (name, value) = line
-                    .rsplit_once(' ')
-                    .unwrap_or_else(|| panic!("not a sample: {line}"));
-                let value = match value {
-                    "+Inf" => f64::INFINITY,
-                    number => number
-                        .parse()
-                        .unwrap_or_else(|_| panic!("not a number: {line}")),
-                };
-                (name.to_owned(), value)
-            });
+        let samples = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("not a sample: {line}"));
+            let value = match value {
+                "+Inf" => f64::INFINITY,
+                number => number.parse().unwrap_or_else(|_| panic!("not a number: {line}")),
+            };
+            (name.to_owned(), value)
+        });
         let mut map = BTreeMap::new();
         for (name, value) in samples {
-            assert!(
-                map.insert(name.clone(), value).is_none(),
-                "sample twice: {name}"
-            );
+            assert!(map.insert(name.clone(), value).is_none(), "sample twice: {name}");
         }
         Self(map)
     }
@@ -48,11 +38,7 @@ impl Metrics {
     }
 
     /// The samples of this name with these labels.
-    pub fn samples<'a>(
-        &'a self,
-        name: &'a str,
-        labels: &'a [&'a str],
-    ) -> impl Iterator<Item = (&'a str, f64)> {
+    pub fn samples<'a>(&'a self, name: &'a str, labels: &'a [&'a str]) -> impl Iterator<Item = (&'a str, f64)> {
         self.0
             .iter()
             .filter(move |(key, _)| key.split('{').next() == Some(name))

@@ -13,10 +13,7 @@ use std::{
 pub fn skip(reason: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    assert!(
-        env::var("CI").as_deref() != Ok("true"),
-        "{test} needs what this machine lacks: {reason}"
-    );
+    assert!(env::var("CI").as_deref() != Ok("true"), "{test} needs what this machine lacks: {reason}");
     let line = format!("SKIPPED {test}: {reason}\n");
     // Not `eprintln!`: the harness would swallow it when the test passes.
     drop(io::stderr().write_all(line.as_bytes()));
@@ -35,9 +32,7 @@ pub fn program(name: &str, package: &str) -> Option<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|file| file.is_file());
     if found.is_none() {
-        skip(&format!(
-            "no `{name}`; install it with `apt-get install {package}`"
-        ));
+        skip(&format!("no `{name}`; install it with `apt-get install {package}`"));
     }
     found
 }

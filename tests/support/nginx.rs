@@ -48,26 +48,12 @@ impl Nginx {
         );
         let file = dir.write("nginx.conf", config);
         // Debian's nginx starts as root and drops to www-data unless it runs as a single process.
-        let mut process = Process::start(
-            Command::new(program)
-                .arg("-p")
-                .arg(dir.path())
-                .arg("-c")
-                .arg(file),
-        );
+        let mut process = Process::start(Command::new(program).arg("-p").arg(dir.path()).arg("-c").arg(file));
         wait::until_true("nginx to listen", || {
-            assert!(
-                process.ended().is_none(),
-                "nginx ended: {}",
-                process.stderr()
-            );
+            assert!(process.ended().is_none(), "nginx ended: {}", process.stderr());
             TcpStream::connect(address).is_ok()
         });
-        Some(Self {
-            address,
-            process,
-            _dir: dir,
-        })
+        Some(Self { address, process, _dir: dir })
     }
 
     /// Its process.

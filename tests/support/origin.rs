@@ -68,19 +68,13 @@ impl Origin {
     #[must_use]
     pub fn start_at(address: SocketAddr) -> Self {
         let listener = std::net::TcpListener::bind(address).expect("the address is free");
-        listener
-            .set_nonblocking(true)
-            .expect("a socket can be made non-blocking");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        listener.set_nonblocking(true).expect("a socket can be made non-blocking");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let (stop, stopped) = oneshot::channel();
         let seen = Arc::new(Seen::default());
         let server = Arc::clone(&seen);
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.expect("a runtime can be built");
             runtime.block_on(async move {
                 let listener = TcpListener::from_std(listener).expect("a socket can be registered");
@@ -92,11 +86,7 @@ impl Origin {
                 tokio::select! { () = accept => {}, _ = stopped => {} }
             });
         });
-        Self {
-            address,
-            seen,
-            _stop: stop,
-        }
+        Self { address, seen, _stop: stop }
     }
 
     /// Connections accepted so far.
@@ -120,20 +110,14 @@ impl Origin {
     /// How often each `X-Test-Id` arrived.
     #[must_use]
     pub fn ids(&self) -> HashMap<String, usize> {
-        self.seen
-            .ids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.seen.ids.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// `count` bytes that tell their own place, so that loss, repetition and mixing show.
 #[must_use]
 pub fn pattern(from: u64, count: usize) -> Vec<u8> {
-    (from..from + count as u64)
-        .map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8)
-        .collect()
+    (from..from + count as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
 }
 
 /// FNV-1a over a body, as `/sink` tells it.
@@ -143,9 +127,7 @@ pub fn checksum(bytes: &[u8]) -> u64 {
 }
 
 fn fold(state: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(state, |state, &byte| {
-        (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    })
+    bytes.iter().fold(state, |state, &byte| (state ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 async fn connection(stream: TcpStream, seen: Arc<Seen>) {
@@ -176,11 +158,7 @@ async fn serve_h1(stream: TcpStream, seen: &Arc<Seen>) {
             if request.headers().contains_key(header::UPGRADE) {
                 return Ok::<_, Infallible>(upgrade(request, &seen));
             }
-            Ok(answer(
-                request.map(|body| body.map_err(Into::into).boxed_unsync()),
-                &seen,
-            )
-            .await)
+            Ok(answer(request.map(|body| body.map_err(Into::into).boxed_unsync()), &seen).await)
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -205,18 +183,13 @@ fn upgrade(mut request: Request<hyper::body::Incoming>, seen: &Seen) -> Response
     let mut response = Response::new(Empty::new().map_err(Into::into).boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     response.headers_mut().insert(header::UPGRADE, protocol);
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response
 }
 
 async fn serve_h2(stream: TcpStream, seen: &Arc<Seen>) {
     let mut builder = h2::server::Builder::new();
-    builder
-        .enable_connect_protocol()
-        .initial_window_size(1 << 20)
-        .initial_connection_window_size(1 << 20);
+    builder.enable_connect_protocol().initial_window_size(1 << 20).initial_connection_window_size(1 << 20);
     let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else {
         return;
     };
@@ -283,12 +256,7 @@ async fn pump(mut body: Body, mut send: h2::SendStream<Bytes>) {
 fn count(headers: &HeaderMap, seen: &Seen) {
     seen.requests.fetch_add(1, Ordering::SeqCst);
     if let Some(id) = headers.get("x-test-id").and_then(|id| id.to_str().ok()) {
-        *seen
-            .ids
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(id.to_owned())
-            .or_default() += 1;
+        *seen.ids.lock().unwrap_or_else(PoisonError::into_inner).entry(id.to_owned()).or_default() += 1;
     }
 }
 
@@ -296,10 +264,7 @@ async fn answer(request: Request<Body>, seen: &Seen) -> Response<Body> {
     count(request.headers(), seen);
     let path = request.uri().path().to_owned();
     let mut parts = path.split('/').skip(1);
-    let (first, number) = (
-        parts.next().unwrap_or(""),
-        parts.next().and_then(|text| text.parse::<u64>().ok()),
-    );
+    let (first, number) = (parts.next().unwrap_or(""), parts.next().and_then(|text| text.parse::<u64>().ok()));
     if request.method() == Method::CONNECT || first == "echo" {
         return echo(request);
     }
@@ -308,9 +273,7 @@ async fn answer(request: Request<Body>, seen: &Seen) -> Response<Body> {
         "sink" => sink(request).await,
         "bytes" => bytes(number),
         "status" => {
-            let status = u16::try_from(number)
-                .ok()
-                .and_then(|code| StatusCode::from_u16(code).ok());
+            let status = u16::try_from(number).ok().and_then(|code| StatusCode::from_u16(code).ok());
             let mut response = full(Bytes::new());
             *response.status_mut() = status.unwrap_or(StatusCode::BAD_REQUEST);
             response
@@ -339,11 +302,7 @@ async fn answer(request: Request<Body>, seen: &Seen) -> Response<Body> {
 fn echo(request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let mut response = Response::new(body);
-    for name in [
-        header::CONTENT_TYPE,
-        header::CONTENT_LENGTH,
-        header::TRAILER,
-    ] {
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::TRAILER] {
         if let Some(value) = head.headers.get(&name) {
             response.headers_mut().insert(name, value.clone());
         }
@@ -360,39 +319,26 @@ async fn sink(request: Request<Body>) -> Response<Body> {
             sum = fold(sum, data);
         }
     }
-    full(
-        serde_json::json!({ "length": length, "checksum": sum })
-            .to_string()
-            .into(),
-    )
+    full(serde_json::json!({ "length": length, "checksum": sum }).to_string().into())
 }
 
 fn bytes(count: u64) -> Response<Body> {
     const PIECE: u64 = 64 << 10;
     let pieces = stream::iter((0..count.div_ceil(PIECE)).map(move |piece| {
         let from = piece * PIECE;
-        Ok(Frame::data(
-            pattern(from, PIECE.min(count - from) as usize).into(),
-        ))
+        Ok(Frame::data(pattern(from, PIECE.min(count - from) as usize).into()))
     }));
     let mut response = Response::new(StreamBody::new(pieces.boxed()).boxed_unsync());
-    response
-        .headers_mut()
-        .insert(header::CONTENT_LENGTH, count.into());
+    response.headers_mut().insert(header::CONTENT_LENGTH, count.into());
     response
 }
 
 fn trailers() -> Response<Body> {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-checksum", HeaderValue::from_static("5"));
-    let frames = [
-        Ok(Frame::data(Bytes::from_static(b"hello"))),
-        Ok(Frame::trailers(trailers)),
-    ];
+    let frames = [Ok(Frame::data(Bytes::from_static(b"hello"))), Ok(Frame::trailers(trailers))];
     let mut response = Response::new(StreamBody::new(stream::iter(frames)).boxed_unsync());
-    response
-        .headers_mut()
-        .insert(header::TRAILER, HeaderValue::from_static("x-checksum"));
+    response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("x-checksum"));
     response
 }
 

@@ -38,10 +38,7 @@ impl Output {
                 if n == 0 {
                     break;
                 }
-                kept.0
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .extend_from_slice(&buffer[..n]);
+                kept.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..n]);
             }
         });
         output
@@ -59,11 +56,7 @@ impl Process {
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let stdout = Output::follow(child.stdout.take().expect("stdout is piped"));
         let stderr = Output::follow(child.stderr.take().expect("stderr is piped"));
-        Self {
-            child,
-            stdout,
-            stderr,
-        }
+        Self { child, stdout, stderr }
     }
 
     /// What it wrote to standard output so far.
@@ -86,10 +79,7 @@ impl Process {
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a child has a positive pid");
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a positive pid");
         kill_process(pid, signal).expect("the child is there to be signalled");
     }
 
@@ -107,11 +97,7 @@ impl Process {
                 thread::sleep(Duration::from_millis(20));
                 return status;
             }
-            assert!(
-                Instant::now() < end,
-                "still running after {limit:?}; its stderr:\n{}",
-                self.stderr()
-            );
+            assert!(Instant::now() < end, "still running after {limit:?}; its stderr:\n{}", self.stderr());
             thread::sleep(Duration::from_millis(2));
         }
     }
@@ -142,12 +128,7 @@ impl Process {
         let stat = self.proc("stat");
         // The second field is the name in parentheses and may hold anything.
         let rest = stat.rsplit(") ").next().expect("stat has a name");
-        let ticks: u64 = rest
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
+        let ticks: u64 = rest.split(' ').skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
         Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
     }
 
@@ -164,8 +145,7 @@ impl Process {
     }
 
     fn proc(&self, file: &str) -> String {
-        fs::read_to_string(format!("/proc/{}/{file}", self.pid()))
-            .expect("the child runs, so /proc has its files")
+        fs::read_to_string(format!("/proc/{}/{file}", self.pid())).expect("the child runs, so /proc has its files")
     }
 
     /// Ends it at once.

@@ -52,10 +52,7 @@ impl Shape<'_> {
     /// The configuration that sends everything to these endpoints.
     #[must_use]
     pub fn yaml(&self, endpoints: &[SocketAddr]) -> String {
-        let endpoints: Vec<_> = endpoints
-            .iter()
-            .map(|endpoint| format!("\"{endpoint}\""))
-            .collect();
+        let endpoints: Vec<_> = endpoints.iter().map(|endpoint| format!("\"{endpoint}\"")).collect();
         format!(
             "admin: {{ address: {{admin}} }}\nworkers: 1\n{}\nlisteners:\n  - name: web\n    address: {{listen}}\n{}    \
              routes:\n      - match: {{ prefix: / }}\n        cluster: origin\n{}clusters:\n  - name: origin\n    \
@@ -76,9 +73,7 @@ impl Shape<'_> {
 }
 
 fn indented(text: &str, by: usize) -> String {
-    text.lines()
-        .map(|line| format!("{:by$}{line}\n", ""))
-        .collect()
+    text.lines().map(|line| format!("{:by$}{line}\n", "")).collect()
 }
 
 /// Where the program is: `$PILLION_BIN`, or what Cargo built beside the tests.
@@ -89,10 +84,7 @@ pub fn program() -> PathBuf {
     }
     // Tests lie in `TARGET/PROFILE/deps`, binaries in `TARGET/PROFILE`.
     let test = env::current_exe().expect("a running test has a path");
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("tests lie two folders below the target directory");
+    let folder = test.parent().and_then(Path::parent).expect("tests lie two folders below the target directory");
     folder.join("pillion-under-test")
 }
 
@@ -106,7 +98,7 @@ impl Proxy {
     /// Starts the proxy and waits until it is ready. Panics with its stderr where that takes longer than [`SOON`].
     #[must_use]
     pub fn start(yaml: &str) -> Self {
-        Self::start_with(yaml, |program| Command::new(program))
+        Self::start_with(yaml, Command::new)
     }
 
     /// The same, with a say in how the program is run: under a limit, with an environment.
@@ -134,14 +126,7 @@ impl Proxy {
         let file = dir.write("pillion.yaml", text);
         let mut command = command(program());
         let process = Process::start(command.args(["run", "--config"]).arg(file));
-        Self {
-            process,
-            address,
-            second,
-            admin,
-            probes,
-            dir,
-        }
+        Self { process, address, second, admin, probes, dir }
     }
 
     /// Waits until `/ready` says yes; the program's last words where it ends or takes too long.
@@ -150,21 +135,13 @@ impl Proxy {
         loop {
             if let Some(status) = self.process.ended() {
                 std::thread::sleep(std::time::Duration::from_millis(20));
-                return Err(format!(
-                    "ended with {status}: {}{}",
-                    self.stderr(),
-                    self.stdout()
-                ));
+                return Err(format!("ended with {status}: {}{}", self.stderr(), self.stdout()));
             }
             if self.is_ready() {
                 return Ok(());
             }
             if std::time::Instant::now() > end {
-                return Err(format!(
-                    "not ready after {SOON:?}: {}{}",
-                    self.stderr(),
-                    self.stdout()
-                ));
+                return Err(format!("not ready after {SOON:?}: {}{}", self.stderr(), self.stdout()));
             }
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
@@ -173,8 +150,7 @@ impl Proxy {
     /// Whether `/ready` answers 200 now.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.try_admin("GET", "/ready")
-            .is_ok_and(|response| response.status == 200)
+        self.try_admin("GET", "/ready").is_ok_and(|response| response.status == 200)
     }
 
     /// A new connection to the first listener.
@@ -198,15 +174,13 @@ impl Proxy {
     /// A GET of the admin endpoint.
     #[must_use]
     pub fn admin_get(&self, path: &str) -> Response {
-        self.try_admin("GET", path)
-            .expect("the admin endpoint answers")
+        self.try_admin("GET", path).expect("the admin endpoint answers")
     }
 
     /// A POST to the admin endpoint.
     #[must_use]
     pub fn admin_post(&self, path: &str) -> Response {
-        self.try_admin("POST", path)
-            .expect("the admin endpoint answers")
+        self.try_admin("POST", path).expect("the admin endpoint answers")
     }
 
     /// A request to the admin endpoint.
@@ -235,10 +209,7 @@ impl Proxy {
             if right(value) {
                 return;
             }
-            assert!(
-                std::time::Instant::now() < end,
-                "{name}{labels:?} stays at {value}"
-            );
+            assert!(std::time::Instant::now() < end, "{name}{labels:?} stays at {value}");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
@@ -258,11 +229,7 @@ impl Proxy {
     /// Puts the addresses of this proxy into a configuration's text.
     #[must_use]
     pub fn filled(&self, yaml: &str) -> String {
-        fill(
-            yaml,
-            self.dir.path(),
-            [self.address, self.second, self.admin, self.probes],
-        )
+        fill(yaml, self.dir.path(), [self.address, self.second, self.admin, self.probes])
     }
 
     /// Replaces its configuration at once, as `mv` does.
@@ -282,9 +249,7 @@ impl Proxy {
     pub fn assert_healthy(&self) {
         let response = wait::until("a healthy answer", SOON, || {
             let mut client = Client::over(TcpStream::connect(self.address).ok()?);
-            client
-                .try_send("GET /healthy HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-                .ok()?;
+            client.try_send("GET /healthy HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
             client.try_receive("GET").ok()
         });
         assert_eq!(response.status, 200, "{}", response.text());

@@ -27,21 +27,10 @@ impl Server {
         let python = interpreter()?;
         let mut process = Process::start(Command::new(python).arg(script(name)).args(arguments));
         let port = wait::until("a Python server's port", wait::SOON * 3, || {
-            assert!(
-                process.ended().is_none(),
-                "{name} ended: {}",
-                process.stderr()
-            );
-            process
-                .stdout()
-                .lines()
-                .next()
-                .and_then(|line| line.trim().parse::<u16>().ok())
+            assert!(process.ended().is_none(), "{name} ended: {}", process.stderr());
+            process.stdout().lines().next().and_then(|line| line.trim().parse::<u16>().ok())
         });
-        Some(Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-            process,
-        })
+        Some(Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), process })
     }
 
     /// What it printed so far.
@@ -55,19 +44,11 @@ impl Server {
 #[must_use]
 pub fn run(name: &str, arguments: &[&str]) -> Option<Output> {
     let mut command = Command::new(interpreter()?);
-    Some(
-        command
-            .arg(script(name))
-            .args(arguments)
-            .output()
-            .expect("Python runs"),
-    )
+    Some(command.arg(script(name)).args(arguments).output().expect("Python runs"))
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("support/peers")
-        .join(format!("{name}.py"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("support/peers").join(format!("{name}.py"))
 }
 
 /// The environment's Python. `PILLION_PYTHON` names one that has the packages already.
@@ -87,10 +68,7 @@ fn interpreter() -> Option<PathBuf> {
 
 fn make() -> Result<PathBuf, String> {
     let test = env::current_exe().map_err(|error| error.to_string())?;
-    let target = test
-        .ancestors()
-        .nth(3)
-        .ok_or("the tests lie outside a target directory")?;
+    let target = test.ancestors().nth(3).ok_or("the tests lie outside a target directory")?;
     let folder = target.join("peers");
     let python = folder.join("bin/python3");
     let stamp = folder.join("installed");
@@ -103,31 +81,18 @@ fn make() -> Result<PathBuf, String> {
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PACKAGES.join(" ")) {
         return Ok(python);
     }
-    step(
-        Command::new("python3").args(["-m", "venv"]).arg(&folder),
-        "apt-get install python3-venv",
-    )?;
-    step(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet"])
-            .args(PACKAGES),
-        "PyPI must be reachable",
-    )?;
+    step(Command::new("python3").args(["-m", "venv"]).arg(&folder), "apt-get install python3-venv")?;
+    step(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES), "PyPI must be reachable")?;
     fs::write(&stamp, PACKAGES.join(" ")).map_err(|error| error.to_string())?;
     Ok(python)
 }
 
 fn step(command: &mut Command, remedy: &str) -> Result<(), String> {
-    let output = command
-        .output()
-        .map_err(|error| format!("{command:?}: {error}; {remedy}"))?;
+    let output = command.output().map_err(|error| format!("{command:?}: {error}; {remedy}"))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!(
-        "{command:?}: {}; {remedy}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    ))
+    Err(format!("{command:?}: {}; {remedy}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 /// A lock that is a directory.

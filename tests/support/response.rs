@@ -36,20 +36,13 @@ impl Response {
     /// The first value of a header, by lower-case name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(field, _)| field == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
     /// All values of a header, by lower-case name.
     #[must_use]
     pub fn values(&self, name: &str) -> Vec<&str> {
-        self.headers
-            .iter()
-            .filter(|(field, _)| field == name)
-            .map(|(_, value)| value.as_str())
-            .collect()
+        self.headers.iter().filter(|(field, _)| field == name).map(|(_, value)| value.as_str()).collect()
     }
 
     /// The body as text.
@@ -61,16 +54,13 @@ impl Response {
     /// The body as JSON.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
     }
 
     /// Whether the server says that this connection carries nothing more.
     #[must_use]
     pub fn closes(&self) -> bool {
-        self.values("connection")
-            .iter()
-            .any(|value| value.to_ascii_lowercase().contains("close"))
+        self.values("connection").iter().any(|value| value.to_ascii_lowercase().contains("close"))
     }
 
     /// Reads one response to a request with this method.
@@ -82,16 +72,12 @@ impl Response {
     }
 
     fn read_body(&mut self, from: &mut impl BufRead, method: &str) -> io::Result<()> {
-        if method == "HEAD" || self.status < 200 || self.status == 204 || self.status == 304 {
-            self.framing = Framing::None;
-        } else if method == "CONNECT" && (200..300).contains(&self.status) {
+        let is_tunnel = method == "CONNECT" && (200..300).contains(&self.status);
+        if is_tunnel || method == "HEAD" || self.status < 200 || self.status == 204 || self.status == 304 {
             self.framing = Framing::None;
         } else if let Some(coding) = self.header("transfer-encoding") {
             if !coding.eq_ignore_ascii_case("chunked") || self.header("content-length").is_some() {
-                return Err(odd(
-                    "transfer-encoding other than chunked, or beside content-length",
-                    &self.head,
-                ));
+                return Err(odd("transfer-encoding other than chunked, or beside content-length", &self.head));
             }
             self.framing = Framing::Chunked;
             self.read_chunks(from)?;
@@ -180,13 +166,8 @@ fn parse_head(head: &str) -> io::Result<Response> {
 }
 
 fn parse_field(line: &str) -> io::Result<(String, String)> {
-    let (name, value) = line
-        .split_once(':')
-        .ok_or_else(|| odd("field line", line))?;
-    Ok((
-        name.to_ascii_lowercase(),
-        value.trim_matches([' ', '\t']).to_owned(),
-    ))
+    let (name, value) = line.split_once(':').ok_or_else(|| odd("field line", line))?;
+    Ok((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()))
 }
 
 fn odd(what: &str, text: &str) -> io::Error {
