@@ -2,4 +2,20 @@
 //!
 //! A test that needs what the machine lacks says so loudly and passes; with `CI=true` it fails.
 
+mod clients;
+mod detect;
+mod head;
+
+mod framing;
+
 mod differential;
+
+mod routes;
+mod upgrade;
+mod upstream;
+
+mod abuse;
+mod access_log;
+mod admin;
+mod config;
+mod life;
