@@ -88,6 +88,7 @@ fn run_without_a_file_proxies() {
     let address = pillion_tests::port::free();
     let mut command = Command::new(proxy::program());
     command.args(["run", "--listen", &address.to_string(), "--upstream", &origin.address.to_string()]);
+    command.args(["--admin", "none"]);
     let process = pillion_tests::process::Process::start(&mut command);
     wait::until_true("the proxy to listen", || std::net::TcpStream::connect(address).is_ok());
     assert_eq!(client::get(address, "/").status, 200, "{}", process.stderr());

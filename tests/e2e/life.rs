@@ -170,6 +170,7 @@ fn a_second_instance_on_the_same_port_is_refused() {
     let proxy = Proxy::to(origin.address);
     let mut command = Command::new(proxy::program());
     command.args(["run", "--listen", &proxy.address.to_string(), "--upstream", &origin.address.to_string()]);
+    command.args(["--admin", "none"]);
     let mut second = Process::start(&mut command);
     let status = second.wait(SOON);
     assert!(!status.success());
