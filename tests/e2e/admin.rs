@@ -38,7 +38,7 @@ fn probes_answer_on_a_port_of_their_own_and_change_nothing() {
     }
     for path in ["/quitquitquit", "/healthcheck/fail", "/drain_listeners", "/logging?level=debug"] {
         let status = client::post(proxy.probes, path, b"").status;
-        assert!(matches!(status, 403 | 404 | 405), "{path} on the probe port: {status}");
+        assert!((403..=405).contains(&status), "{path} on the probe port: {status}");
     }
     for path in ["/config_dump", "/clusters", "/server_info"] {
         assert_eq!(client::get(proxy.probes, path).status, 404, "{path} on the probe port");

@@ -137,7 +137,7 @@ fn nghttp_gets_a_page_and_its_headers() {
     let nginx = some_or_return!(Nginx::start(1000));
     let proxy = Proxy::to(nginx.address);
     let url = format!("http://{}/", proxy.address);
-    let output = some_or_return!(run("nghttp", "nghttp2-client", &["-v", "--no-color", &url]));
+    let output = some_or_return!(run("nghttp", "nghttp2-client", &["-v", &url]));
     let text = text(&output);
     assert!(output.status.success(), "{text}");
     assert!(text.contains(":status: 200") && text.contains("hello from nginx"), "{text}");
