@@ -214,7 +214,7 @@ fn connections_are_used_again_and_closed_when_idle() {
 fn fickle(ids: &Arc<Mutex<HashMap<String, usize>>>) -> Scripted {
     let ids = Arc::clone(ids);
     Scripted::start(move |mut peer| {
-        let mut random = peer.number as u64 * 0x9E37_79B9_7F4A_7C15 + 1;
+        let mut random = (peer.number as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut next = move |below: u64| {
             random ^= random << 13;
             random ^= random >> 7;

@@ -110,13 +110,20 @@ impl Load {
 
     /// Stops and adds up.
     #[must_use]
-    pub fn stop(self) -> Figures {
+    pub fn stop(mut self) -> Figures {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut sum = Figures::default();
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             sum.add(thread.join().expect("a load thread does not panic"));
         }
         sum
+    }
+}
+
+/// A test that fails leaves no load behind for the others.
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
     }
 }
 
