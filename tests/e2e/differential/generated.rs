@@ -43,7 +43,7 @@ fn every_byte_in_a_target() {
             if is_pchar {
                 forwarded(name, input, "200")
             } else if is_lenient {
-                forwarded(name, input, "200/400")
+                forwarded(name, input, "200/400k")
             } else {
                 refused(name, input, "400")
             }

@@ -1,10 +1,15 @@
 //! The server behind the proxy in these tests: it reads strictly, answers each request with its target, and keeps
 //! every request, whole, cut or unreadable.
 
-use pillion_tests::{received::Received, scripted::Scripted};
+use pillion_tests::{received::Received, scripted::Scripted, wait};
 use std::{
     io::{BufRead as _, Cursor},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 /// What reached the server, in the order in which it ended.
@@ -21,15 +26,22 @@ pub(super) enum Arrival {
 pub(super) struct Recorder {
     pub(super) server: Scripted,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
+    /// Requests that have begun and not ended.
+    begun: Arc<AtomicUsize>,
 }
 
 impl Recorder {
     pub(super) fn start() -> Self {
         let arrivals = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&arrivals);
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (kept, open) = (Arc::clone(&arrivals), Arc::clone(&begun));
         let server = Scripted::start(move |mut peer| {
-            let keep = |arrival| kept.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
+            let keep = |arrival| {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
+                open.fetch_sub(1, Ordering::SeqCst);
+            };
             while peer.waits_for_bytes() {
+                open.fetch_add(1, Ordering::SeqCst);
                 match peer.request() {
                     Ok(request) => {
                         let target = request.target().to_owned();
@@ -45,7 +57,15 @@ impl Recorder {
                 }
             }
         });
-        Self { server, arrivals }
+        Self { server, arrivals, begun }
+    }
+
+    /// What arrived since the last time, once nothing is on its way any more.
+    pub(super) fn take_settled(&self) -> Vec<Arrival> {
+        // The proxy learns a moment after us that a client has gone.
+        thread::sleep(Duration::from_millis(1));
+        wait::until_true("requests to end at the server", || self.begun.load(Ordering::SeqCst) == 0);
+        self.take()
     }
 
     /// What arrived since the last time.

@@ -25,7 +25,18 @@ pub(super) struct Row {
 pub(super) struct Answer {
     statuses: Vec<u16>,
     is_head: bool,
-    closes: bool,
+    ends: Ends,
+}
+
+/// Whether the connection ends with an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    /// Where the request was refused.
+    WhenRefused,
+    /// In any case.
+    Always,
+    /// It may, where the request was refused.
+    Perhaps,
 }
 
 /// What must reach the server.
@@ -42,12 +53,17 @@ pub(super) enum Reaches {
 /// Answers in the notation of the table.
 pub(super) fn answers(text: &str) -> Vec<Answer> {
     let one = |text: &str| {
-        let (closes, is_head) = (text.contains('c'), text.contains('h'));
+        let ends = match text {
+            _ if text.contains('c') => Ends::Always,
+            _ if text.contains('k') => Ends::Perhaps,
+            _ => Ends::WhenRefused,
+        };
+        let is_head = text.contains('h');
         let statuses = text.split('/').map(|status| {
-            let digits = status.trim_end_matches(['c', 'h']);
+            let digits = status.trim_end_matches(['c', 'h', 'k']);
             digits.parse().unwrap_or_else(|_| panic!("not a status: {text}"))
         });
-        Answer { statuses: statuses.collect(), is_head, closes }
+        Answer { statuses: statuses.collect(), is_head, ends }
     };
     text.split(',').map(one).collect()
 }
@@ -104,7 +120,11 @@ fn check(row: &Row, proxy: &Proxy, recorder: &Recorder) -> Result<(), String> {
         if !answer.statuses.contains(&response.status) {
             return Err(format!("answered {statuses:?}, arrived {:?}", recorder.take()));
         }
-        open = response.status < 400 && !answer.closes;
+        open = match answer.ends {
+            Ends::Always => false,
+            Ends::WhenRefused => response.status < 400,
+            Ends::Perhaps => !response.closes(),
+        };
     }
     let refused = statuses.last().is_some_and(|status| *status >= 400);
     if open {
@@ -127,7 +147,7 @@ fn check(row: &Row, proxy: &Proxy, recorder: &Recorder) -> Result<(), String> {
 }
 
 fn arrived(row: &Row, refused: bool, open: bool, recorder: &Recorder) -> Result<(), String> {
-    let mut arrivals = recorder.take();
+    let mut arrivals = recorder.take_settled();
     if open {
         match arrivals.pop() {
             Some(Arrival::Whole(probe)) if probe.target() == "/probe" => {}

@@ -90,7 +90,7 @@ fn check(number: usize, row: &Row, proxy: &Proxy, carried: &Mutex<HashMap<usize,
             Ok(response) if !row.statuses.contains(&response.status) => {
                 return Err(format!("client saw {}: {:?}", response.status, response.text()));
             }
-            Ok(response) if response.status == 502 => break true,
+            Ok(response) if matches!(response.status, 502 | 503) => break true,
             Ok(response) if must_end_early => {
                 return Err(format!("client saw a whole response: {:?}", response.text()));
             }
