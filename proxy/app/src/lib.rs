@@ -1,1 +1,21 @@
-//! placeholder
+//! The assembly of Pillion around the data path: what makes a process of it.
+//!
+//! The main thread is the control thread ([`control`]): it loads, binds, starts the [`worker`] threads and then waits
+//! for signals, files, admin calls, names and memory. It never touches a byte of traffic.
+
+pub mod admin;
+pub mod assembly;
+pub mod cgroup;
+pub mod cli;
+pub mod control;
+pub mod demo;
+pub mod dns;
+pub mod drain;
+pub mod log;
+pub mod metrics;
+pub mod passthrough;
+pub mod plane;
+pub mod reload;
+pub mod signals;
+pub mod sockets;
+pub mod worker;

@@ -1,11 +1,55 @@
 //! Texts with variables, for access-log formats and header values, in Envoy's notation: `%RESPONSE_CODE%`,
 //! `%REQ(USER-AGENT)%`, `%%` for a percent sign.
 
+mod parse;
+
 use http::HeaderName;
+use std::fmt;
 
 /// A text with variables, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(pub Vec<Part>);
+
+impl Template {
+    /// Reads a text with variables. The position in an error counts bytes of `text` from 0.
+    ///
+    /// # Errors
+    /// Where a percent sign begins no known variable.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        parse::template(text).map(Self)
+    }
+
+    /// Whether it is the same text for every request.
+    #[must_use]
+    pub fn is_static(&self) -> bool {
+        self.0.iter().all(|part| matches!(part, Part::Literal(_)))
+    }
+
+    /// The variables in it, in order.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Literal(_) => None,
+            Part::Variable(variable, _) => Some(variable),
+        })
+    }
+}
+
+/// What is wrong with a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateError {
+    /// Where the variable begins, in bytes from 0.
+    pub at: usize,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (at byte {} of the text)", self.message, self.at)
+    }
+}
+
+impl std::error::Error for TemplateError {}
 
 /// A piece of a [`Template`].
 #[derive(Debug, Clone, PartialEq, Eq)]

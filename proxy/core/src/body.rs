@@ -3,13 +3,16 @@
 //! [`Incoming`] is what `exchange/` passes on from either side. Beside the path: it moves bytes and trailers and
 //! gives flow-control credit back as they are taken; it never buffers, counts or times.
 
+use crate::upstream::{Leased, Upgraded};
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
+use tokio::time::{Instant, Sleep, sleep};
 
 /// A body arriving from a peer, or one held in memory.
 #[derive(Debug)]
@@ -22,6 +25,10 @@ pub enum Incoming {
     Http1(hyper::body::Incoming),
     /// The DATA and trailers of an HTTP/2 stream.
     Http2(Http2Body),
+    /// The body of an upstream's response, with what it holds on to: its connection, its place in the limits.
+    Leased(Leased),
+    /// Not a body: what follows 101, or 2xx to CONNECT, is the upstream's byte stream. As a body it is empty.
+    Upgraded(Box<Upgraded>),
 }
 
 /// The DATA and trailers of an HTTP/2 stream.
@@ -31,6 +38,16 @@ pub struct Http2Body {
     /// `Content-Length` less what came; h2 itself holds the peer to it (RFC 9113 §8.1.1).
     expected: Option<u64>,
     state: Http2State,
+    silence: Option<Silence>,
+}
+
+/// How long a wanted body may stay silent. The timer is made when the first wait begins and is only looked at when it
+/// fires, so silence ends between once and twice the time allowed.
+#[derive(Debug)]
+struct Silence {
+    most: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    moved: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +77,9 @@ pub enum GivenUp {
     /// Neither side moved a byte for the route's idle timeout.
     #[error("idle timeout")]
     Idle,
+    /// The peer sent nothing of it for too long while it was wanted.
+    #[error("the peer fell silent")]
+    Silent,
     /// The exchange is over; nobody waits for the rest.
     #[error("the exchange ended")]
     Ended,
@@ -75,16 +95,49 @@ impl Incoming {
     /// The body of an HTTP/2 stream; `content_length` as the head says.
     #[must_use]
     pub fn http2(stream: RecvStream, content_length: Option<u64>) -> Self {
-        if stream.is_end_stream() {
-            Self::Empty
-        } else {
-            Self::Http2(Http2Body { stream, expected: content_length, state: Http2State::Data })
+        if stream.is_end_stream() { Self::Empty } else { Self::Http2(Http2Body::new(stream, content_length)) }
+    }
+
+    /// As [`Incoming::http2`]; the body fails with [`GivenUp::Silent`] when it is wanted and nothing of it comes for
+    /// `silence` (at most twice that). While nobody polls it, no time runs out.
+    #[must_use]
+    pub fn http2_within(stream: RecvStream, content_length: Option<u64>, silence: Duration) -> Self {
+        let mut body = Self::http2(stream, content_length);
+        if let Self::Http2(body) = &mut body {
+            body.silence = Some(Silence { most: silence, timer: None, moved: false });
         }
+        body
     }
 }
 
 impl Http2Body {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub(crate) fn new(stream: RecvStream, content_length: Option<u64>) -> Self {
+        Self { stream, expected: content_length, state: Http2State::Data, silence: None }
+    }
+
+    /// Told with the last chunk when END_STREAM came with it, so that it can be sent on the same way.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.state == Http2State::Ended
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        self.expected.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = self.poll_stream(cx);
+        if let Some(silence) = &mut self.silence {
+            if frame.is_ready() {
+                silence.moved = true;
+            } else if silence.poll(cx).is_ready() {
+                self.state = Http2State::Ended;
+                return Poll::Ready(Some(Err(GivenUp::Silent.into())));
+            }
+        }
+        frame
+    }
+
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.state == Http2State::Data {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
@@ -94,6 +147,9 @@ impl Http2Body {
                     // The consumer polls only when it has room, so taking the chunk is the moment to give credit back.
                     // An error here means the stream is gone; the next poll says why.
                     self.stream.flow_control().release_capacity(data.len()).ok();
+                    if self.stream.is_end_stream() {
+                        self.state = Http2State::Ended;
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
                 Some(Err(error)) => {
@@ -116,39 +172,53 @@ impl Http2Body {
     }
 }
 
+impl Silence {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let most = self.most;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(most)));
+        while timer.as_mut().poll(cx).is_ready() {
+            if !std::mem::take(&mut self.moved) {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(Instant::now() + most);
+        }
+        Poll::Pending
+    }
+}
+
 impl Body for Incoming {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Http1),
             Self::Http2(body) => body.poll_frame(cx),
+            Self::Leased(body) => body.poll_frame(cx),
+            Self::Upgraded(_) => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Empty => true,
+            Self::Empty | Self::Upgraded(_) => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Http1(body) => body.is_end_stream(),
-            // `RecvStream::is_end_stream` is also true while trailers wait to be taken.
-            Self::Http2(body) => body.state == Http2State::Ended,
+            Self::Http2(body) => body.is_end_stream(),
+            Self::Leased(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
+            Self::Empty | Self::Upgraded(_) => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Http1(body) => body.size_hint(),
-            Self::Http2(body) => body.expected.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Http2(body) => body.size_hint(),
+            Self::Leased(body) => body.size_hint(),
         }
     }
 }

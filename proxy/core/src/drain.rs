@@ -10,9 +10,10 @@ use std::{
 };
 
 /// What a connection is told. Later ones are stronger; a weaker one never undoes a stronger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Signal {
     /// Nothing.
+    #[default]
     Stay,
     /// Close at once if no request is in flight; otherwise forget it.
     CloseIfIdle,
@@ -32,7 +33,7 @@ pub struct Register {
 }
 
 /// A connection's line to its worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Control {
     signal: Cell<Signal>,
     waker: RefCell<Option<Waker>>,
@@ -52,11 +53,7 @@ impl Register {
     /// Enters a connection that came by the listener with this identity.
     #[must_use]
     pub fn enter(self: &Rc<Self>, listener: usize) -> Registration {
-        let control = Rc::new(Control {
-            signal: Cell::new(Signal::Stay),
-            waker: RefCell::new(None),
-            listener,
-        });
+        let control = Rc::new(Control { signal: Cell::new(Signal::Stay), waker: RefCell::new(None), listener });
         let mut controls = self.controls.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
             controls.push(None);

@@ -21,9 +21,12 @@
 pub mod body;
 pub mod downstream;
 pub mod drain;
+pub mod error;
 pub mod exchange;
 pub mod framing;
 pub mod io;
+pub mod snapshot;
 pub mod telemetry;
 pub mod tunnel;
 pub mod upstream;
+pub mod worker;

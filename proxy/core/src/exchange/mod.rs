@@ -1,3 +1,130 @@
 //! 2. One request, one response.
+//!
+//! ```text
+//!  request ─► receive ─► route ─► (filters: none yet) ─► prepare ─► retry ⟲ upstream ─► deliver ─► response
+//!                │          │                               │          │                   ▲
+//!                └──────────┴──────────── ProxyError ───────┴──────────┴────► respond ─────┘
+//! ```
+//!
+//! [`proxy`] is the spine. Every response the proxy invents is made in [`respond`], and every request ends with
+//! exactly one [`Record`], whichever way it ends: the record rides on the response's body.
+
+mod deliver;
 pub mod head;
+mod prepare;
+mod receive;
+pub mod respond;
+pub mod retry;
 pub mod route;
+pub mod stream;
+
+use crate::{
+    body::Incoming,
+    downstream::{
+        Connection,
+        codec::{Inbound, Interim},
+    },
+    error::ProxyError,
+    snapshot::{CompiledRoute, ListenerSnapshot},
+    telemetry::{Facts, Record},
+    tunnel::upgrade::Offer,
+    worker::View,
+};
+use http::{HeaderMap, Response, request};
+use pillion_config::model::Action;
+use respond::{Answer, Grammar};
+use route::{RouteError, weighted};
+use std::{rc::Rc, sync::Arc};
+use stream::ResponseBody;
+
+/// A request from its first stage to its last.
+pub struct Exchange {
+    /// The downstream connection.
+    pub connection: Rc<Connection>,
+    /// The configuration, read once.
+    pub view: Rc<View>,
+    /// The listener within it.
+    pub listener: Arc<ListenerSnapshot>,
+    /// What the client understands.
+    pub grammar: Grammar,
+    /// What is told of the request when it has ended.
+    pub record: Record,
+    /// The route's place in the listener, once it is chosen.
+    pub route: Option<usize>,
+}
+
+/// One request, one response. Never fails: what goes wrong becomes a response.
+///
+/// Dropping the future gives the request up: the upstream is told, the record says that the client left.
+pub async fn proxy(connection: Rc<Connection>, inbound: Inbound) -> Response<ResponseBody> {
+    let Inbound { request, upgrade, interim } = inbound;
+    let (parts, body) = request.into_parts();
+    let mut exchange = Exchange::begin(connection, &parts);
+    match exchange.answer(parts, body, Means { upgrade, interim }).await {
+        Ok(answer) => respond::pass(exchange, answer),
+        Err(error) => respond::invent(exchange, &error),
+    }
+}
+
+/// A request that the guard or the codec refused: one answer, one record. `head` is what there is of its head.
+pub fn refuse(connection: Rc<Connection>, head: &request::Parts, error: &ProxyError) -> Response<ResponseBody> {
+    respond::invent(Exchange::begin(connection, head), error)
+}
+
+/// What the codec can do for a request beyond taking a response.
+struct Means {
+    /// Hand the connection over.
+    upgrade: Option<Offer>,
+    /// Send an interim (1xx) response.
+    interim: Option<Interim>,
+}
+
+impl Exchange {
+    fn begin(connection: Rc<Connection>, head: &request::Parts) -> Self {
+        let listener = connection.slot.now();
+        Self {
+            view: connection.worker.view(),
+            grammar: Grammar::of(head),
+            record: Record::begin(&listener.telemetry, &connection.facts, head),
+            route: None,
+            listener,
+            connection,
+        }
+    }
+
+    async fn answer(&mut self, mut parts: request::Parts, body: Incoming, means: Means) -> Result<Answer, ProxyError> {
+        let listener = Arc::clone(&self.listener);
+        let survey = receive::receive(&listener.model.http, &mut parts)?;
+        let target = receive::Target::of(&parts)?;
+        let found = listener.routes.find(&target.view(&parts)).ok_or(RouteError::NotFound)?;
+        self.route = Some(found.index);
+        self.record.set_route(found.route);
+        match &found.route.action {
+            Action::Forward(clusters) => {
+                let worker = Rc::clone(&self.connection.worker);
+                let cluster = weighted::choose(clusters, worker.random.next()).ok_or(RouteError::NoWeight)?;
+                let cluster = Rc::clone(self.view.cluster(cluster, &worker));
+                self.record.set_cluster(cluster.state().metrics());
+                let mut prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
+                let (leaving, deadline) = (prepared.leaving.take(), prepared.deadline);
+                let response = retry::send(self, &cluster, prepared, leaving.as_ref()).await?;
+                deliver::deliver(self, found.route, response, leaving, deadline)
+            }
+            Action::Redirect(redirect) => respond::redirect(&listener, redirect, &found, &target, &parts),
+            Action::Respond(direct) => Ok(respond::direct(direct)),
+        }
+    }
+
+    /// The route chosen, compiled.
+    #[must_use]
+    pub fn compiled_route(&self) -> Option<&CompiledRoute> {
+        self.route.and_then(|index| self.listener.compiled.get(index))
+    }
+
+    /// What templates can say of the exchange now.
+    #[must_use]
+    pub fn facts<'a>(&'a self, request: Option<&'a request::Parts>, response: Option<&'a HeaderMap>) -> Facts<'a> {
+        let route = self.route.and_then(|index| self.listener.model.routes.get(index));
+        Facts { record: &self.record, route: route.map(|route| &**route), request, original_path: None, response }
+    }
+}

@@ -1,1 +1,39 @@
-//! Being written.
+//! HTTP/1 framing: where each message begins and ends, and whether everyone would agree on it.
+//!
+//! The codec (hyper) reads leniently and hides the evidence: it drops a Content-Length beside a Transfer-Encoding, merges
+//! equal lengths, takes a bare LF for a line end. Whatever two readers could understand differently is where requests
+//! are smuggled, so these machines look at the bytes before the codec does and refuse it.
+//!
+//! ```text
+//!            request_line/status_line → fields … → empty line
+//!                 │                       │            │
+//!   section ──────┴─── line by line ──────┘            ▼
+//!   target    Host, request target          Head ─► Length(n) ─┐
+//!   length    Content-Length, TE              ▲ └─► chunked ───┤      (responses: until close)
+//!   chunked   sizes, extensions, trailers     │ └─► nothing ───┤
+//!                                             └────────────────┴─► held ─► opaque   (upgrade, CONNECT)
+//! ```
+//!
+//! Pure: bytes in, verdicts out; no I/O, no clock, no allocation ([`Withheld`], which keeps bytes back for a shell, is the
+//! exception). A verdict never depends on how the stream was cut into reads.
+//! The shells are `downstream::guard` and `upstream::guard`.
+
+mod chunked;
+mod class;
+mod fault;
+mod length;
+mod limits;
+mod request;
+mod response;
+mod section;
+mod target;
+mod withheld;
+
+#[cfg(test)]
+mod tests;
+
+pub use fault::{Fault, Refusal, Violation};
+pub use limits::{Limits, Underscores};
+pub use request::{Asks, RequestFramer, Standing, Step};
+pub use response::{Expected, Part, Progress, ResponseFramer};
+pub use withheld::Withheld;

@@ -3,6 +3,7 @@
 //! Beside the path. Two of the four seams live here, because two implementations of each exist: [`Accept`]
 //! (a listening socket, an in-memory queue) and [`Dial`] (TCP, scripted by a test).
 
+pub mod h2_pump;
 mod seams;
 mod socket;
 

@@ -1,1 +1,56 @@
-//! Being written.
+//! What happened, told to operators: metrics and the access log.
+//!
+//! Beside the path. The exchange begins a [`Record`] when a request's head is decoded, the stages fill it in, and
+//! its end, however it comes, makes exactly one set of metrics and (where configured) one line in the access log.
+//!
+//! ```text
+//!  head decoded ─► Record::begin ─► set_route · set_cluster · attempt · response · flag … ─► finish() or drop
+//!                                                                                             │
+//!                         counters and histograms of the listener and the cluster ◄───────────┤
+//!                         one line ─► pending buffer ─► writer thread ─► stdout or file ◄─────┘
+//! ```
+//!
+//! Never here: a metric looked up by name on the data path, a wait for the log's disk, a label that a client chooses.
+
+pub mod access_log;
+mod facts;
+mod flags;
+pub mod metrics;
+mod record;
+mod time;
+mod variable;
+
+#[cfg(test)]
+mod testing;
+
+pub use facts::Facts;
+pub use flags::{Blame, ResponseFlag, ResponseFlags};
+pub use record::{ByteMeter, Record};
+pub use variable::{Source, Value, render};
+
+use access_log::Logger;
+use metrics::ListenerMetrics;
+use pillion_config::model::{Name, Scheme};
+use std::{net::SocketAddr, sync::Arc};
+
+/// Where what happens on a listener is told. Shared: made once for each snapshot, read by all workers.
+#[derive(Debug)]
+pub struct ListenerTelemetry {
+    /// The listener's name.
+    pub name: Name,
+    /// The listener's series.
+    pub metrics: Arc<ListenerMetrics>,
+    /// The access log; `None`: none is kept, and a [`Record`] captures nothing for it.
+    pub log: Option<Logger>,
+}
+
+/// What is known of a downstream connection from its accept to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionFacts {
+    /// The peer at the other end of the socket.
+    pub direct: SocketAddr,
+    /// The address the peer reached.
+    pub local: SocketAddr,
+    /// What the transport makes of it: `Https` behind TLS.
+    pub scheme: Scheme,
+}

@@ -1,1 +1,86 @@
-//! 2. Opaque bytes.
+//! 2'. Opaque bytes, both ways, until both sides have ended.
+//!
+//! ```text
+//!  downstream end ──► count ──► copy ──► upstream end
+//!                 ◄── copy ◄── count ◄──
+//! ```
+//!
+//! [`forward`] carries what became of a request that left HTTP: an accepted `Upgrade`, CONNECT. Half-close is kept:
+//! one side's end is passed on while the other side still speaks. It reads nothing of what it carries.
+
+mod counted;
+pub mod h2_stream;
+pub mod upgrade;
+pub mod websocket;
+
+use crate::{
+    downstream::Connection,
+    telemetry::{Blame, Record, ResponseFlag},
+};
+use counted::{Counted, Meter};
+use std::{io, rc::Rc, time::Duration};
+use upgrade::TunnelEnd;
+
+/// Bytes held for each direction.
+const BUFFER: usize = 8 * 1024;
+
+/// How a tunnel ended.
+enum Outcome {
+    Copied(io::Result<(u64, u64)>),
+    Silent,
+    Aborted,
+}
+
+/// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection
+/// is aborted; then writes the record. Dropping the future cuts both.
+pub async fn forward(
+    connection: Rc<Connection>,
+    downstream: TunnelEnd,
+    upstream: TunnelEnd,
+    idle: Option<Duration>,
+    mut record: Record,
+) {
+    let (received, sent) = (Rc::new(Meter::default()), Rc::new(Meter::default()));
+    let mut downstream = Counted::new(downstream, Rc::clone(&received));
+    let mut upstream = Counted::new(upstream, Rc::clone(&sent));
+    let outcome = tokio::select! {
+        copied = tokio::io::copy_bidirectional_with_sizes(&mut downstream, &mut upstream, BUFFER, BUFFER) => {
+            Outcome::Copied(copied)
+        }
+        () = silence(idle, &received, &sent) => Outcome::Silent,
+        () = connection.aborted() => Outcome::Aborted,
+    };
+    let meter = record.meter();
+    meter.received(received.bytes());
+    meter.sent(sent.bytes());
+    match outcome {
+        Outcome::Copied(Ok(_)) => {}
+        Outcome::Copied(Err(_)) if received.failed() => {
+            record.flag(ResponseFlag::DownstreamConnectionTermination);
+            record.terminated_by(Blame::Downstream);
+        }
+        Outcome::Copied(Err(_)) => {
+            record.flag(ResponseFlag::UpstreamConnectionTermination);
+            record.terminated_by(Blame::Upstream);
+        }
+        Outcome::Silent => {
+            record.flag(ResponseFlag::StreamIdleTimeout);
+            record.terminated_by(Blame::Proxy);
+        }
+        Outcome::Aborted => record.terminated_by(Blame::Proxy),
+    }
+    record.finish();
+}
+
+/// Ready once nothing has moved for `idle`; looks twice in that time, so it may take half as long again.
+async fn silence(idle: Option<Duration>, received: &Meter, sent: &Meter) {
+    let Some(idle) = idle else { return std::future::pending().await };
+    let mut moved = (received.bytes(), sent.bytes());
+    let mut still = 0;
+    while still < 2 {
+        tokio::time::sleep(idle / 2).await;
+        let now = (received.bytes(), sent.bytes());
+        still = if now == moved { still + 1 } else { 0 };
+        moved = now;
+    }
+}

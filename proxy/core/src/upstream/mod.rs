@@ -1,2 +1,124 @@
 //! 3. From a chosen cluster to bytes on a connection.
+//!
+//! ```text
+//!  request ──► balance ──► pool ──────────────────────────────┐
+//!               which       │ none rests, none has room       ├──► request ──► head of the response
+//!               address?    └──► connect ──► handshake ───────┘     http1 | http2       + its lease
+//! ```
+//!
+//! [`send`] is the spine. A [`ClusterState`] is what all workers share of a cluster, a [`WorkerCluster`] what one
+//! worker holds of it. Nothing here retries a request that may have arrived: [`SendError`] says what is known, and
+//! hands back what is provably unsent.
+
+mod balance;
+mod circuit;
+mod circuit_wait;
+mod cluster;
+mod connect;
+mod error;
 pub mod guard;
+mod handshake;
+mod head;
+mod http1;
+mod http2;
+mod lease;
+mod line;
+mod pool;
+mod worker_cluster;
+
+pub use balance::Random;
+pub use cluster::{ClusterId, ClusterState, Description, Member, MemberDescription};
+pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};
+pub use lease::{Leased, Upgraded};
+pub use pool::Replay;
+pub use worker_cluster::WorkerCluster;
+
+use crate::{
+    body::{BodyError, Incoming},
+    telemetry::Blame,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http_body::Body;
+use lease::InFlight;
+use pillion_config::model::UpstreamProtocol;
+use pool::Taken;
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+use worker_cluster::Tried;
+
+/// The body of a request as it goes upstream.
+pub trait RequestBody: Body<Data = Bytes, Error = BodyError> + Unpin + 'static {}
+
+impl<T: Body<Data = Bytes, Error = BodyError> + Unpin + 'static> RequestBody for T {}
+
+/// Is told of interim (1xx) responses, 101 excepted.
+pub type OnInformational = Rc<dyn Fn(StatusCode, &HeaderMap)>;
+
+/// What a request needs beside itself.
+#[derive(Clone)]
+pub struct SendOptions<'a> {
+    /// The protocol it came by, for clusters that speak the same as the downstream.
+    pub downstream: Version,
+    /// Whether it could be sent again when a resting connection turns out to be closed.
+    pub replay: Replay,
+    /// The protocol it asks to change to: `Upgrade` on HTTP/1.1, extended CONNECT on HTTP/2.
+    pub upgrade: Option<&'a HeaderValue>,
+    /// Addresses tried for it before; avoided if there are others.
+    pub tried: &'a [SocketAddr],
+    /// Who hears of interim responses. `None` costs nothing.
+    pub on_informational: Option<OnInformational>,
+    /// Time an HTTP/2 upstream may leave its window shut while the body waits.
+    pub body_stall: Duration,
+}
+
+/// Sends `request` to a member of `cluster` and waits for the head of the response; the body holds the connection and
+/// the request's place in the limits until it ends or is dropped.
+///
+/// The request is canonical: origin-form with Host, or scheme, authority, path and query in its URI without Host; no
+/// hop-by-hop field. It waits for a
+/// connection at most as long as the caller lets it: waits for the circuit have no deadline of their own, a connect has
+/// the cluster's. Dropping the future gives the request up; nothing leaks and the connection is not reused.
+///
+/// # Errors
+///
+/// [`SendError`]: what failed, where, whether the upstream can have seen it.
+pub async fn send<B: RequestBody>(
+    cluster: &Rc<WorkerCluster<B>>,
+    request: Request<B>,
+    options: &SendOptions<'_>,
+) -> Result<Response<Incoming>, SendError<B>> {
+    let mut tried = Tried::new(options);
+    let Some(mut host) = cluster.balance(&tried) else {
+        return Err(SendError::unsent(Cause::NoEndpoint, None, request));
+    };
+    loop {
+        let address = Some(host.core.member.address);
+        let in_flight = match InFlight::begin(&host.core) {
+            Ok(in_flight) => in_flight,
+            Err(limit) => return Err(SendError::unsent(Cause::Overflow(limit), address, request)),
+        };
+        let taken = match speaks_http2(cluster.model().protocol, options.downstream) {
+            false => host.take_http1(cluster, options.replay).await,
+            true => host.take_http2(cluster).await,
+        };
+        match taken {
+            Ok(Taken::Http1(connection)) => return http1::request(connection, request, in_flight, options).await,
+            Ok(Taken::Http2(slot)) => return http2::request(slot, request, in_flight, options).await,
+            Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {
+                match cluster.sibling(&host, &mut tried) {
+                    Some(sibling) => host = sibling,
+                    None => return Err(SendError::unsent(Cause::Connect(error), address, request)),
+                }
+            }
+            Err(cause) => return Err(SendError::unsent(cause, address, request)),
+        }
+    }
+}
+
+fn speaks_http2(protocol: UpstreamProtocol, downstream: Version) -> bool {
+    match protocol {
+        UpstreamProtocol::Http1 => false,
+        UpstreamProtocol::Http2 => true,
+        UpstreamProtocol::SameAsDownstream => downstream == Version::HTTP_2,
+    }
+}

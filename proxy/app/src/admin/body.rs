@@ -1,0 +1,66 @@
+//! The bodies of admin answers: a text, or pieces made one at a time.
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// Pieces of a long answer, made when they are asked for.
+pub(super) type Pieces = Box<dyn Iterator<Item = Bytes>>;
+
+/// A body.
+pub(super) struct Body(Kind);
+
+enum Kind {
+    Full(Option<Bytes>),
+    Pieces { pieces: Pieces, rest: bool },
+}
+
+impl Body {
+    /// A text.
+    pub(super) fn full(text: impl Into<Bytes>) -> Self {
+        Self(Kind::Full(Some(text.into())))
+    }
+
+    /// Pieces. Between two of them other tasks of the thread run.
+    pub(super) fn pieces(pieces: Pieces) -> Self {
+        Self(Kind::Pieces { pieces, rest: false })
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.get_mut().0 {
+            Kind::Full(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Kind::Pieces { rest, .. } if *rest => {
+                *rest = false;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Kind::Pieces { pieces, rest } => {
+                *rest = true;
+                Poll::Ready(pieces.next().map(|piece| Ok(Frame::data(piece))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Full(text) => text.as_ref().is_none_or(Bytes::is_empty),
+            Kind::Pieces { .. } => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Full(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Kind::Pieces { .. } => SizeHint::default(),
+        }
+    }
+}

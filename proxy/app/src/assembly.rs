@@ -1,0 +1,104 @@
+//! Where the control thread meets what it controls: the configuration's source and the data path.
+//!
+//! [`Plane`] is the seam. The control thread knows nothing of requests; whoever implements it knows nothing of
+//! signals, reloads or draining.
+
+use crate::{cgroup::Pressure, worker::Run};
+use bytes::Bytes;
+use pillion_config::{
+    Loaded,
+    model::{self, ClusterIndex, Config, EndpointAddress, Name},
+};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+/// What the control thread needs of a data path. Everything here is called on the control thread and must not block.
+pub trait Plane: 'static {
+    /// The configuration, compiled.
+    type Snapshot: Send + Sync + 'static;
+    /// What runs on each worker's thread.
+    type Run: Run<Snapshot = Self::Snapshot>;
+
+    /// What builds a worker's part, on the worker's own thread, given its number (from 0).
+    fn maker(&self) -> impl FnOnce(usize) -> Self::Run + Send + 'static;
+
+    /// What memory demands from now on: under [`Pressure::Refuse`] new connections are refused. (That connections at
+    /// rest are closed is ordered of each worker.)
+    fn pressure(&self, pressure: Pressure);
+
+    /// Compiles a configuration; what did not change by content is taken over from the snapshot in force.
+    ///
+    /// # Errors
+    ///
+    /// What the operator must change, as text with line ends.
+    fn compile(
+        &self,
+        config: &Arc<Config>,
+        in_force: Option<&Arc<Self::Snapshot>>,
+    ) -> Result<Arc<Self::Snapshot>, Rejected>;
+
+    /// The addresses of an endpoint that is a name, at first and whenever they change.
+    fn resolved(
+        &self,
+        snapshot: &Self::Snapshot,
+        cluster: ClusterIndex,
+        endpoint: &EndpointAddress,
+        addresses: &[IpAddr],
+    );
+
+    /// The state of each cluster, in the order of the configuration.
+    fn clusters(&self, snapshot: &Self::Snapshot) -> Vec<ClusterStatus>;
+
+    /// The metrics in Prometheus' text format, in pieces of some ten KiB: the control thread does other work between
+    /// two of them.
+    fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>>;
+
+    /// Opens log files anew (SIGUSR1).
+    fn reopen_logs(&self);
+}
+
+/// Why a configuration is refused: every reason at once, a line each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Rejected(pub String);
+
+impl From<pillion_config::Errors> for Rejected {
+    fn from(errors: pillion_config::Errors) -> Self {
+        Self(errors.to_string())
+    }
+}
+
+/// Reads the configuration, at start and for each reload.
+pub type Source = Box<dyn Fn() -> Result<Loaded, Rejected>>;
+
+/// A cluster as `/clusters` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its bounds.
+    pub circuit: model::Circuit,
+    /// Its endpoints, one for each address.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// An address of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// The address.
+    pub address: SocketAddr,
+    /// As written, where that is a name.
+    pub hostname: Option<Arc<str>>,
+    /// Its weight.
+    pub weight: u32,
+    /// Connections open.
+    pub connections: u64,
+    /// Requests in flight.
+    pub requests: u64,
+    /// Requests sent.
+    pub requests_total: u64,
+    /// Connections that could not be made.
+    pub connect_failures: u64,
+}

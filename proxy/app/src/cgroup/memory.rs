@@ -1,0 +1,147 @@
+//! How close this process's group is to its memory limit, and what to do about it before the kernel kills.
+
+use super::{Controller, Place, Version, locate};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What memory demands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Pressure {
+    /// Nothing.
+    #[default]
+    Normal,
+    /// Connections at rest are closed.
+    Shrink,
+    /// New connections are refused, too.
+    Refuse,
+}
+
+/// A level's use of its limit, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes charged that the kernel cannot simply drop (page cache that rests is not counted).
+    pub used: u64,
+    /// Bytes allowed.
+    pub limit: u64,
+}
+
+/// Percentages of the limit at which pressure begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// [`Pressure::Shrink`] from here.
+    pub shrink: u8,
+    /// [`Pressure::Refuse`] from here.
+    pub refuse: u8,
+}
+
+/// Reads the group's memory. Exists only where there is a limit.
+#[derive(Debug)]
+pub struct Meter {
+    version: Version,
+    /// The levels that have a limit; usually one.
+    levels: Vec<PathBuf>,
+}
+
+/// Percent of the limit by which usage must fall below a threshold before its pressure ends: without it, closing
+/// and opening the same connections would alternate.
+const HYSTERESIS: u8 = 3;
+
+/// Limits above this are how version 1 says "none" (LONG_MAX rounded down to a page).
+const UNLIMITED: u64 = 1 << 62;
+
+impl Meter {
+    /// The meter of this process; `None` where no limit is set.
+    #[must_use]
+    pub fn of_this_process() -> Option<Self> {
+        let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let mountinfo = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        Self::new(&locate(Controller::Memory, &cgroup, &mountinfo)?)
+    }
+
+    /// The meter of a group; `None` where no limit is set.
+    #[must_use]
+    pub fn new(place: &Place) -> Option<Self> {
+        let levels: Vec<_> =
+            place.directories.iter().filter(|level| limit(place.version, level).is_some()).cloned().collect();
+        (!levels.is_empty()).then_some(Self { version: place.version, levels })
+    }
+
+    /// The level nearest its limit now; `None` when nothing can be read (a limit may be lifted while running).
+    #[must_use]
+    pub fn read(&self) -> Option<Usage> {
+        let usage =
+            |level: &PathBuf| Some(Usage { limit: limit(self.version, level)?, used: used(self.version, level)? });
+        self.levels.iter().filter_map(usage).max_by_key(Usage::permille)
+    }
+}
+
+impl Usage {
+    /// Thousandths of the limit in use.
+    #[must_use]
+    pub fn permille(&self) -> u64 {
+        // In 128 bits nothing overflows, and a limit of zero is simply full.
+        let permille = u128::from(self.used) * 1000 / u128::from(self.limit.max(1));
+        u64::try_from(permille).unwrap_or(u64::MAX)
+    }
+}
+
+impl Thresholds {
+    /// The next pressure, given the last.
+    #[must_use]
+    pub fn judge(self, last: Pressure, usage: Usage) -> Pressure {
+        let reached = |percent: u8, held: bool| {
+            let slack = if held { HYSTERESIS } else { 0 };
+            usage.permille() >= u64::from(percent.saturating_sub(slack)) * 10
+        };
+        if reached(self.refuse, last == Pressure::Refuse) {
+            Pressure::Refuse
+        } else if reached(self.shrink, last >= Pressure::Shrink) {
+            Pressure::Shrink
+        } else {
+            Pressure::Normal
+        }
+    }
+
+    /// How long until memory is looked at again: a second where there is room, ten times as often near the limit.
+    /// A proxy of 5 MB in a container of 64 MB that is filled at 1 GB/s would not last a second, but one that is
+    /// half full is looked at often enough to see it coming at what a single core can receive and keep.
+    #[must_use]
+    pub fn next_look(self, usage: Usage) -> Duration {
+        let shrink = u64::from(self.shrink) * 10;
+        match usage.permille() {
+            near if near >= shrink * 9 / 10 => Duration::from_millis(100),
+            half if half >= shrink / 2 => Duration::from_millis(250),
+            _ => Duration::from_secs(1),
+        }
+    }
+}
+
+fn limit(version: Version, level: &Path) -> Option<u64> {
+    let file = match version {
+        Version::V1 => "memory.limit_in_bytes",
+        Version::V2 => "memory.max",
+    };
+    number(&fs::read_to_string(level.join(file)).ok()?).filter(|limit| *limit < UNLIMITED)
+}
+
+fn used(version: Version, level: &Path) -> Option<u64> {
+    let (current, inactive) = match version {
+        Version::V1 => ("memory.usage_in_bytes", "total_inactive_file"),
+        Version::V2 => ("memory.current", "inactive_file"),
+    };
+    let current = number(&fs::read_to_string(level.join(current)).ok()?)?;
+    let stat = fs::read_to_string(level.join("memory.stat")).unwrap_or_default();
+    Some(current.saturating_sub(stat_field(&stat, inactive).unwrap_or(0)))
+}
+
+fn stat_field(stat: &str, name: &str) -> Option<u64> {
+    stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').and_then(number))
+}
+
+/// `None` for `max`.
+fn number(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
+}

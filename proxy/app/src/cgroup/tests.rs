@@ -1,0 +1,246 @@
+//! The texts below are what real machines show, shortened to the lines that matter.
+
+use super::*;
+use std::{collections::HashMap, fs, num::NonZeroUsize, path::Path, path::PathBuf, time::Duration};
+
+struct Machine {
+    name: &'static str,
+    cgroup: &'static str,
+    mountinfo: &'static str,
+    cpu: Option<(Version, &'static [&'static str])>,
+    memory: Option<(Version, &'static [&'static str])>,
+}
+
+const MACHINES: &[Machine] = &[
+    Machine {
+        name: "Docker, version 1, host's cgroup namespace",
+        cgroup: "12:memory:/docker/3601745b3bd5\n11:cpuset:/docker/3601745b3bd5\n4:cpu,cpuacct:/docker/3601745b3bd5\n\
+                 1:name=systemd:/docker/3601745b3bd5\n0::/system.slice/containerd.service\n",
+        mountinfo: "\
+707 706 0:34 /docker/3601745b3bd5 /sys/fs/cgroup/systemd ro,nosuid,nodev,noexec,relatime master:11 - cgroup cgroup rw,xattr,name=systemd
+710 706 0:38 /docker/3601745b3bd5 /sys/fs/cgroup/cpu,cpuacct ro,nosuid,nodev,noexec,relatime master:16 - cgroup cgroup rw,cpu,cpuacct
+718 706 0:46 /docker/3601745b3bd5 /sys/fs/cgroup/memory ro,nosuid,nodev,noexec,relatime master:24 - cgroup cgroup rw,memory
+",
+        cpu: Some((Version::V1, &["/sys/fs/cgroup/cpu,cpuacct"])),
+        memory: Some((Version::V1, &["/sys/fs/cgroup/memory"])),
+    },
+    Machine {
+        name: "Docker, version 2, private cgroup namespace",
+        cgroup: "0::/\n",
+        mountinfo: "\
+741 726 0:66 / /sys ro,nosuid,nodev,noexec,relatime - sysfs sysfs ro
+742 741 0:29 / /sys/fs/cgroup ro,nosuid,nodev,noexec,relatime - cgroup2 cgroup rw,nsdelegate,memory_recursiveprot
+",
+        cpu: Some((Version::V2, &["/sys/fs/cgroup"])),
+        memory: Some((Version::V2, &["/sys/fs/cgroup"])),
+    },
+    Machine {
+        name: "Kubernetes, version 1: the mount shows the container's own group",
+        cgroup: "11:memory:/kubepods/burstable/pod1c6b/8f3a\n5:cpu,cpuacct:/kubepods/burstable/pod1c6b/8f3a\n",
+        mountinfo: "\
+1620 1610 0:25 /kubepods/burstable/pod1c6b/8f3a /sys/fs/cgroup/memory ro,relatime master:9 - cgroup cgroup rw,memory
+1621 1610 0:26 /kubepods/burstable/pod1c6b/8f3a /sys/fs/cgroup/cpu,cpuacct ro,relatime master:10 - cgroup cgroup rw,cpu,cpuacct
+",
+        cpu: Some((Version::V1, &["/sys/fs/cgroup/cpu,cpuacct"])),
+        memory: Some((Version::V1, &["/sys/fs/cgroup/memory"])),
+    },
+    Machine {
+        name: "Kubernetes, version 2, host's cgroup namespace: the pod's limit holds, too",
+        cgroup: "0::/kubepods.slice/kubepods-pod1c6b.slice/cri-containerd-8f3a.scope\n",
+        mountinfo: "33 25 0:28 / /sys/fs/cgroup rw,nosuid,nodev,noexec,relatime shared:9 - cgroup2 cgroup2 rw\n",
+        cpu: Some((
+            Version::V2,
+            &[
+                "/sys/fs/cgroup/kubepods.slice/kubepods-pod1c6b.slice/cri-containerd-8f3a.scope",
+                "/sys/fs/cgroup/kubepods.slice/kubepods-pod1c6b.slice",
+                "/sys/fs/cgroup/kubepods.slice",
+                "/sys/fs/cgroup",
+            ],
+        )),
+        memory: Some((
+            Version::V2,
+            &[
+                "/sys/fs/cgroup/kubepods.slice/kubepods-pod1c6b.slice/cri-containerd-8f3a.scope",
+                "/sys/fs/cgroup/kubepods.slice/kubepods-pod1c6b.slice",
+                "/sys/fs/cgroup/kubepods.slice",
+                "/sys/fs/cgroup",
+            ],
+        )),
+    },
+    Machine {
+        name: "a systemd unit, version 2",
+        cgroup: "0::/system.slice/pillion.service\n",
+        mountinfo: "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n",
+        cpu: Some((
+            Version::V2,
+            &["/sys/fs/cgroup/system.slice/pillion.service", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup"],
+        )),
+        memory: Some((
+            Version::V2,
+            &["/sys/fs/cgroup/system.slice/pillion.service", "/sys/fs/cgroup/system.slice", "/sys/fs/cgroup"],
+        )),
+    },
+    Machine {
+        name: "hybrid: CPU in version 1, memory in the unified hierarchy",
+        cgroup: "3:cpu,cpuacct:/user.slice\n1:name=systemd:/user.slice/session-1.scope\n0::/user.slice/session-1.scope\n",
+        mountinfo: "\
+34 25 0:29 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw,nsdelegate
+35 25 0:30 / /sys/fs/cgroup/systemd rw,nosuid shared:11 - cgroup cgroup rw,xattr,name=systemd
+40 25 0:35 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid shared:16 - cgroup cgroup rw,cpu,cpuacct
+",
+        cpu: Some((Version::V1, &["/sys/fs/cgroup/cpu,cpuacct/user.slice", "/sys/fs/cgroup/cpu,cpuacct"])),
+        memory: Some((
+            Version::V2,
+            &[
+                "/sys/fs/cgroup/unified/user.slice/session-1.scope",
+                "/sys/fs/cgroup/unified/user.slice",
+                "/sys/fs/cgroup/unified",
+            ],
+        )),
+    },
+    Machine {
+        name: "a group outside the namespace, a mount point with a space",
+        cgroup: "0::/../../other\n",
+        mountinfo: "30 23 0:26 / /mnt/c\\040group rw - cgroup2 cgroup2 rw\n",
+        cpu: Some((Version::V2, &["/mnt/c group"])),
+        memory: Some((Version::V2, &["/mnt/c group"])),
+    },
+    Machine {
+        name: "none",
+        cgroup: "",
+        mountinfo: "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n",
+        cpu: None,
+        memory: None,
+    },
+    Machine {
+        name: "known to the kernel, mounted nowhere",
+        cgroup: "4:memory:/a\n0::/\n",
+        mountinfo: "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n",
+        cpu: None,
+        memory: None,
+    },
+];
+
+#[test]
+fn every_machine_shows_its_groups() {
+    for machine in MACHINES {
+        for (controller, expected) in [(Controller::Cpu, machine.cpu), (Controller::Memory, machine.memory)] {
+            let found = locate(controller, machine.cgroup, machine.mountinfo);
+            let expected = expected.map(|(version, directories)| Place {
+                version,
+                directories: directories.iter().map(PathBuf::from).collect(),
+            });
+            assert_eq!(found, expected, "{}: {controller:?}", machine.name);
+        }
+    }
+}
+
+#[test]
+fn every_prefix_of_a_text_is_survived() {
+    for machine in MACHINES {
+        for end in 0..machine.mountinfo.len() {
+            let _ = locate(Controller::Cpu, machine.cgroup, &machine.mountinfo[..end]);
+        }
+        for end in 0..machine.cgroup.len() {
+            let _ = locate(Controller::Memory, &machine.cgroup[..end], machine.mountinfo);
+        }
+    }
+}
+
+fn place(version: Version, directories: &[&str]) -> Place {
+    Place { version, directories: directories.iter().map(PathBuf::from).collect() }
+}
+
+#[test]
+fn the_tightest_quota_of_all_levels_counts() {
+    let files: HashMap<&str, &str> = HashMap::from([
+        ("/g/pod/own/cpu.max", "max 100000\n"),
+        ("/g/pod/cpu.max", "150000 100000\n"),
+        ("/g/cpu.max", "800000 100000\n"),
+        ("/v1/cpu.cfs_quota_us", "50000\n"),
+        ("/v1/cpu.cfs_period_us", "100000\n"),
+        ("/free/cpu.cfs_quota_us", "-1\n"),
+        ("/free/cpu.cfs_period_us", "100000\n"),
+        ("/odd/cpu.max", "100000 0\n"),
+    ]);
+    let read = |path: &Path| path.to_str().and_then(|path| files.get(path)).map(ToString::to_string);
+    assert_eq!(quota_of(&place(Version::V2, &["/g/pod/own", "/g/pod", "/g"]), read), Some(1.5));
+    assert_eq!(quota_of(&place(Version::V1, &["/v1"]), read), Some(0.5));
+    assert_eq!(quota_of(&place(Version::V1, &["/free"]), read), None);
+    assert_eq!(quota_of(&place(Version::V2, &["/odd"]), read), None);
+    assert_eq!(quota_of(&place(Version::V2, &["/missing"]), read), None);
+}
+
+#[test]
+fn workers_follow_the_quota_within_the_affinity() {
+    let cpus = |count| NonZeroUsize::new(count).unwrap();
+    for (quota, affinity, expected) in [
+        (None, 12, 12),
+        (Some(0.1), 12, 1),
+        (Some(1.0), 12, 1),
+        (Some(1.5), 12, 2),
+        (Some(64.0), 12, 12),
+        (Some(f64::INFINITY), 2, 2),
+    ] {
+        assert_eq!(count(quota, cpus(affinity)).get(), expected, "{quota:?} on {affinity}");
+    }
+}
+
+#[test]
+fn pressure_rises_at_once_and_falls_late() {
+    let thresholds = Thresholds { shrink: 90, refuse: 95 };
+    let steps = [
+        (890, Pressure::Normal),
+        (900, Pressure::Shrink),
+        (880, Pressure::Shrink),
+        (869, Pressure::Normal),
+        (960, Pressure::Refuse),
+        (930, Pressure::Refuse),
+        (919, Pressure::Shrink),
+        (940, Pressure::Shrink),
+        (2000, Pressure::Refuse),
+        (0, Pressure::Normal),
+    ];
+    let mut pressure = Pressure::Normal;
+    for (used, expected) in steps {
+        pressure = thresholds.judge(pressure, Usage { used, limit: 1000 });
+        assert_eq!(pressure, expected, "at {used}");
+    }
+    assert_eq!(thresholds.judge(Pressure::Normal, Usage { used: 1, limit: 0 }), Pressure::Refuse);
+}
+
+#[test]
+fn memory_is_watched_closely_only_near_the_limit() {
+    let thresholds = Thresholds { shrink: 90, refuse: 95 };
+    let next = |used| thresholds.next_look(Usage { used, limit: 1000 });
+    assert_eq!(next(10), Duration::from_secs(1));
+    assert_eq!(next(500), Duration::from_millis(250));
+    assert_eq!(next(850), Duration::from_millis(100));
+}
+
+#[test]
+fn the_meter_reads_both_versions_and_takes_the_fullest_level() {
+    let root = std::env::temp_dir().join(format!("pillion-meter-{}", std::process::id()));
+    let own = root.join("own");
+    fs::create_dir_all(&own).unwrap();
+    let write = |path: PathBuf, text: &str| fs::write(path, text).unwrap();
+    write(own.join("memory.max"), "1000\n");
+    write(own.join("memory.current"), "700\n");
+    write(own.join("memory.stat"), "anon 100\ninactive_file 600\n");
+    write(root.join("memory.max"), "2000\n");
+    write(root.join("memory.current"), "1900\n");
+    let v2 = Place { version: Version::V2, directories: vec![own.clone(), root.clone()] };
+    let meter = Meter::new(&v2).unwrap();
+    assert_eq!(meter.read(), Some(Usage { used: 1900, limit: 2000 }), "the parent is nearer its limit");
+    write(root.join("memory.max"), "max\n");
+    assert_eq!(meter.read(), Some(Usage { used: 100, limit: 1000 }), "resting page cache is not counted");
+
+    write(own.join("memory.limit_in_bytes"), "9223372036854771712\n");
+    assert!(Meter::new(&Place { version: Version::V1, directories: vec![own.clone()] }).is_none());
+    write(own.join("memory.limit_in_bytes"), "500\n");
+    write(own.join("memory.usage_in_bytes"), "300\n");
+    write(own.join("memory.stat"), "inactive_file 1\ntotal_inactive_file 50\n");
+    let v1 = Meter::new(&Place { version: Version::V1, directories: vec![own] }).unwrap();
+    assert_eq!(v1.read(), Some(Usage { used: 250, limit: 500 }));
+    fs::remove_dir_all(root).unwrap();
+}

@@ -1,0 +1,215 @@
+//! From a configuration that was read to one that is in force.
+
+use super::{Control, Waiting, admin_ports, state::Stage};
+use crate::{
+    assembly::Plane,
+    reload::{Changes, Outcome, diff},
+    sockets,
+};
+use pillion_config::{
+    Loaded,
+    model::{Config, EndpointAddress},
+};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+/// Everything a configuration needs, ready to be put in force. Dropping it changes nothing.
+pub(super) struct Prepared<S> {
+    config: Arc<Config>,
+    files: Vec<PathBuf>,
+    began: SystemTime,
+    changes: Option<Changes>,
+    snapshot: Arc<S>,
+    sockets: sockets::Plan,
+    /// `None` once they are served, which the first configuration's are at once.
+    ports: Option<admin_ports::Plan>,
+    /// When it is put in force whether or not all its names are known.
+    due: Instant,
+    waiting: Waiting,
+}
+
+/// Why a configuration cannot be put in force: words for an operator.
+#[derive(Debug)]
+pub(super) struct Failure(pub(super) String);
+
+impl<P: Plane> Control<P> {
+    /// Reads the configuration again and prepares it. The outcome is told to whoever asked, when it is known.
+    pub(super) fn reload(&mut self, mut waiting: Waiting) {
+        if self.drain.is_some() || self.closed {
+            return tell(waiting, &Err("the proxy is draining".to_owned()));
+        }
+        if let Some(before) = self.prepared.take() {
+            // Whoever waited for that one waits for this one now; its sockets must not be in this one's way.
+            waiting.extend(before.waiting);
+        }
+        let began = SystemTime::now();
+        let loaded = match (self.source)() {
+            Ok(loaded) => loaded,
+            Err(rejected) => return self.reject(waiting, rejected.0),
+        };
+        if self.state.config.borrow().as_deref() == Some(&loaded.config) {
+            self.watcher.watch(&loaded.files, began);
+            self.state.history.borrow_mut().enter(Outcome::Unchanged);
+            metrics::counter!("pillion_config_reloads_total", "result" => "unchanged").increment(1);
+            tracing::info!("configuration unchanged");
+            return tell(waiting, &Ok("unchanged".to_owned()));
+        }
+        if let Err(Failure(words)) = self.prepare(loaded, began, Vec::new()) {
+            return self.reject(waiting, words);
+        }
+        if let Some(prepared) = &mut self.prepared {
+            prepared.waiting = waiting;
+        }
+    }
+
+    /// Binds, compiles and begins to look names up.
+    pub(super) fn prepare(&mut self, loaded: Loaded, began: SystemTime, waiting: Waiting) -> Result<(), Failure> {
+        let words = |error: &dyn std::fmt::Display| Failure(error.to_string());
+        let Loaded { config, warnings, files } = loaded;
+        for warning in &warnings {
+            tracing::warn!("configuration: {warning}");
+        }
+        let config = Arc::new(config);
+        let ports = self.ports.plan(&config.admin).map_err(|error| words(&error))?;
+        let sockets = self.sockets.plan(&config.listeners, self.count).map_err(|error| words(&error))?;
+        let in_force = self.in_force.borrow().clone();
+        let snapshot = self.plane.compile(&config, in_force.as_ref()).map_err(|error| words(&error))?;
+        let before = self.state.config.borrow().clone();
+        let hosts = before.iter().flat_map(|before| hosts(before)).chain(hosts(&config));
+        self.names.want(&config.dns, hosts.collect::<Vec<_>>());
+        self.prepared = Some(Prepared {
+            changes: before.map(|before| diff(&before, &config)),
+            due: Instant::now() + config.dns.timeout,
+            config,
+            files,
+            began,
+            snapshot,
+            sockets,
+            ports: Some(ports),
+            waiting,
+        });
+        Ok(())
+    }
+
+    /// Serves the ports of what is prepared before it is in force.
+    pub(super) fn serve_ports(&mut self) {
+        if let Some(ports) = self.prepared.as_mut().and_then(|prepared| prepared.ports.take()) {
+            self.ports.commit(ports, &self.state);
+        }
+    }
+
+    /// Whether something is prepared that need not wait for names any more.
+    pub(super) fn prepared_is_due(&self) -> bool {
+        let due = |prepared: &Prepared<_>| self.names.settled() || Instant::now() >= prepared.due;
+        self.drain.is_none() && self.prepared.as_ref().is_some_and(due)
+    }
+
+    /// When what is prepared is put in force at the latest.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.prepared.as_ref().map(|prepared| prepared.due)
+    }
+
+    /// Puts what is prepared in force.
+    pub(super) async fn commit(&mut self) -> Result<(), Failure> {
+        let Some(prepared) = self.prepared.take() else { return Ok(()) };
+        let Prepared { config, files, began, changes, snapshot, sockets, ports, due: _, waiting } = prepared;
+        let first = changes.is_none();
+        let handed = match self.sockets.commit(sockets, self.count) {
+            Ok(handed) => handed,
+            Err(error) if first => return Err(Failure(error.to_string())),
+            Err(error) => {
+                self.reject(waiting, error.to_string());
+                return Ok(());
+            }
+        };
+        self.names.want(&config.dns, hosts(&config));
+        for host in hosts(&config) {
+            self.deliver(&host, &config, &snapshot);
+        }
+        if let Err(error) = self.workers.apply(&snapshot, handed).await {
+            // Nobody can say how much of it is in force on that worker. At start that is the end; later, a proxy that
+            // serves most is better than none, and the operator is told.
+            if first {
+                return Err(Failure(error.to_string()));
+            }
+            tracing::error!(%error, "a worker could not put the configuration in force");
+        }
+        self.watcher.watch(&files, began);
+        self.state.config.replace(Some(config));
+        self.state.listeners.replace(self.sockets.addresses());
+        self.in_force.replace(Some(snapshot));
+        if let Some(ports) = ports {
+            self.ports.commit(ports, &self.state);
+        }
+        self.say_so(changes, waiting);
+        Ok(())
+    }
+
+    fn say_so(&mut self, changes: Option<Changes>, waiting: Waiting) {
+        metrics::counter!("pillion_config_reloads_total", "result" => "applied").increment(1);
+        if let Some(changes) = &changes {
+            tracing::info!(%changes, "configuration reloaded");
+            if changes.sections.contains(&"workers") {
+                tracing::warn!("the number of workers changes with the next start only");
+            }
+        } else {
+            self.state.stage.set(Stage::Live);
+            for (name, address) in &*self.state.listeners.borrow() {
+                tracing::info!(%name, %address, "listening");
+            }
+            let version = env!("CARGO_PKG_VERSION");
+            let since = self.state.started.elapsed();
+            tracing::info!(version, workers = self.count.get(), after = ?since, "ready");
+            if let Some(on_live) = self.hooks.on_live.take() {
+                on_live(&self.state);
+            }
+        }
+        tell(waiting, &Ok(changes.as_ref().map_or_else(String::new, |changes| format!("reloaded: {changes}"))));
+        self.state.history.borrow_mut().enter(Outcome::Applied(changes.unwrap_or_default()));
+    }
+
+    fn reject(&mut self, waiting: Waiting, words: String) {
+        metrics::counter!("pillion_config_reloads_total", "result" => "rejected").increment(1);
+        for line in words.lines() {
+            tracing::error!("configuration refused, the one before stays in force: {line}");
+        }
+        tell(waiting, &Err(words.clone()));
+        self.state.history.borrow_mut().enter(Outcome::Rejected(words));
+    }
+
+    /// Tells a snapshot the addresses of a name, wherever it stands.
+    pub(super) fn deliver(&self, host: &str, config: &Config, snapshot: &P::Snapshot) {
+        let addresses = self.names.addresses(host);
+        if addresses.is_empty() {
+            return;
+        }
+        for (at, cluster) in config.clusters.iter().enumerate() {
+            for endpoint in &cluster.endpoints {
+                if matches!(&endpoint.address, EndpointAddress::Name(name, _) if **name == *host) {
+                    let cluster = pillion_config::model::ClusterIndex(at);
+                    self.plane.resolved(snapshot, cluster, &endpoint.address, addresses);
+                }
+            }
+        }
+    }
+}
+
+/// The names among a configuration's endpoints, each once.
+fn hosts(config: &Config) -> impl Iterator<Item = Arc<str>> {
+    let endpoints = config.clusters.iter().flat_map(|cluster| &cluster.endpoints);
+    let names = endpoints.filter_map(|endpoint| match &endpoint.address {
+        EndpointAddress::Name(name, _) => Some(Arc::clone(name)),
+        EndpointAddress::Ip(_) => None,
+    });
+    names.collect::<std::collections::BTreeSet<_>>().into_iter()
+}
+
+fn tell(waiting: Waiting, words: &Result<String, String>) {
+    for one in waiting {
+        // Whoever asked may have gone.
+        one.send(words.clone()).ok();
+    }
+}

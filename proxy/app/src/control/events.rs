@@ -1,0 +1,203 @@
+//! What can happen to a running proxy, and what is done about it.
+
+use super::{
+    Control, Exit,
+    state::{Action, Request, Stage},
+};
+use crate::{
+    assembly::Plane,
+    cgroup::{Pressure, Thresholds},
+    dns::{Outcome, Update},
+    drain::{Drain, Phase, Step},
+    signals::Asked,
+    worker::{Death, Order},
+};
+use std::{future::pending, sync::Arc, time::Instant};
+
+/// Something that happened.
+pub(super) enum Event {
+    Signal(Asked),
+    Request(Request),
+    Death(Death),
+    Name(Update),
+    Files,
+    Idle,
+    Memory,
+    TimeIsUp,
+    /// Look again at what is due.
+    Tick,
+}
+
+impl<P: Plane> Control<P> {
+    /// Waits for the next event. Cancel-safe.
+    pub(super) async fn event(&mut self) -> Event {
+        let leaving = self.drain.is_some();
+        let due = self.drain.as_ref().map_or_else(|| self.due(), Drain::due);
+        let time_is_up = self.hooks.exit_after.filter(|_| !leaving).map(|after| self.state.started + after);
+        tokio::select! {
+            asked = self.signals.next() => Event::Signal(asked),
+            Some(request) = self.requests.recv() => Event::Request(request),
+            Some(death) = self.deaths.recv() => Event::Death(death),
+            update = self.names.next() => Event::Name(update),
+            () = self.watcher.changed(), if !leaving => Event::Files,
+            () = self.workers.idle() => Event::Idle,
+            () = at(self.memory_at) => Event::Memory,
+            () = at(time_is_up) => Event::TimeIsUp,
+            () = at(due) => Event::Tick,
+        }
+    }
+
+    /// Deals with an event; an exit when it is the last one.
+    pub(super) async fn handle(&mut self, event: Event) -> Option<Exit> {
+        match event {
+            Event::Signal(Asked::Leave) => {
+                self.asked_to_leave += 1;
+                if self.asked_to_leave > 1 {
+                    tracing::warn!("asked to leave a second time: leaving at once");
+                    return Some(Exit::Cut);
+                }
+                self.leave("a signal");
+            }
+            Event::Signal(Asked::Reload) | Event::Files => self.reload(Vec::new()),
+            Event::Signal(Asked::Reopen) => self.plane.reopen_logs(),
+            Event::Request(request) => self.carry_out(request).await,
+            Event::Death(death) => {
+                tracing::error!(%death, "fatal");
+                return Some(Exit::Died);
+            }
+            Event::Name(update) => self.heard(&update),
+            Event::Idle => self.idle = true,
+            Event::Memory => self.look_at_memory(),
+            Event::TimeIsUp => self.leave("its time"),
+            Event::Tick => {}
+        }
+        None
+    }
+
+    async fn carry_out(&mut self, Request { action, done }: Request) {
+        let words = match action {
+            Action::Reload => return self.reload(vec![done]),
+            Action::Quit => {
+                self.leave("an operator");
+                "draining, then exiting".to_owned()
+            }
+            Action::DrainListeners => {
+                self.close_listeners().await;
+                "listeners are closing".to_owned()
+            }
+        };
+        // Whoever asked may have gone.
+        done.send(Ok(words)).ok();
+    }
+
+    /// Takes the way out, once.
+    fn leave(&mut self, by: &'static str) {
+        if self.drain.is_some() {
+            return;
+        }
+        let Some(config) = self.state.config.borrow().clone() else {
+            // Nothing was ever served.
+            self.idle = true;
+            self.closed = true;
+            self.drain = Some(already_gone());
+            return;
+        };
+        let mut drain = Drain::begin(Instant::now(), &config.drain);
+        if self.closed {
+            drain.skip_delay(Instant::now());
+        }
+        tracing::info!(by, delay = ?config.drain.delay, deadline = ?config.drain.deadline, "draining");
+        self.drain = Some(drain);
+        self.prepared = None;
+        self.state.stage.set(Stage::Draining);
+    }
+
+    async fn close_listeners(&mut self) {
+        self.state.stage.set(Stage::Draining);
+        if !self.closed && self.state.config.borrow().is_some() {
+            self.closed = true;
+            self.prepared = None;
+            // Ours first: the kernel must queue nothing more behind a worker that has accepted the last.
+            self.sockets.release();
+            self.state.listeners.replace(Vec::new());
+            self.workers.drain().await;
+            tracing::info!("listeners closed");
+        }
+    }
+
+    /// Does what the drain demands now; an exit at its end.
+    pub(super) async fn step(&mut self) -> Option<Exit> {
+        loop {
+            let drain = self.drain.as_mut()?;
+            match drain.step(Instant::now(), self.idle) {
+                Step::WaitUntil(_) => return None,
+                Step::CloseListeners => self.close_listeners().await,
+                Step::Abort => {
+                    tracing::warn!("the drain's deadline has passed: cutting what is open");
+                    self.workers.order(Order::Abort).await;
+                }
+                Step::Finished => return Some(Exit::Drained),
+                Step::Overrun => {
+                    debug_assert_eq!(drain.phase(), Phase::Cut);
+                    return Some(Exit::Cut);
+                }
+            }
+        }
+    }
+
+    fn heard(&self, update: &Update) {
+        let result = match &update.outcome {
+            Outcome::Changed => {
+                let addresses = self.names.addresses(&update.host);
+                tracing::info!(host = %update.host, ?addresses, "name resolved");
+                let config = self.state.config.borrow().clone();
+                if let (Some(config), Some(snapshot)) = (config, &*self.in_force.borrow()) {
+                    self.deliver(&update.host, &config, snapshot);
+                }
+                "answered"
+            }
+            Outcome::Same => "answered",
+            Outcome::Failed(failure) => {
+                let known = self.names.addresses(&update.host).len();
+                tracing::warn!(host = %update.host, %failure, known, "name not resolved, what is known stays");
+                failure.name()
+            }
+        };
+        metrics::counter!("pillion_dns_lookups_total", "result" => result).increment(1);
+    }
+
+    fn look_at_memory(&mut self) {
+        let config = self.state.config.borrow().as_ref().map(Arc::clone);
+        let (Some(config), Some(usage)) = (config, self.state.meter.as_ref().and_then(crate::cgroup::Meter::read))
+        else {
+            self.memory_at = Some(Instant::now() + std::time::Duration::from_secs(1));
+            return;
+        };
+        let limits = &config.limits;
+        let thresholds = Thresholds { shrink: limits.memory_shrink_percent, refuse: limits.memory_refuse_percent };
+        let before = self.state.pressure.get();
+        let pressure = thresholds.judge(before, usage);
+        if pressure != before {
+            self.state.pressure.set(pressure);
+            self.plane.pressure(pressure);
+            tracing::warn!(?pressure, used = usage.used, limit = usage.limit, "memory pressure changed");
+        }
+        if pressure >= Pressure::Shrink {
+            self.workers.hint(Order::CloseIdle);
+        }
+        self.memory_at = Some(Instant::now() + thresholds.next_look(usage));
+    }
+}
+
+/// A drain of nothing.
+fn already_gone() -> Drain {
+    let none = pillion_config::model::Drain { delay: std::time::Duration::ZERO, deadline: std::time::Duration::ZERO };
+    Drain::begin(Instant::now(), &none)
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => pending().await,
+    }
+}

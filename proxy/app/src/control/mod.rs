@@ -1,0 +1,243 @@
+//! The control thread: the process's main thread, which does everything that is not traffic.
+//!
+//! ```text
+//!  signals ─► load ─► bind ─► start workers ─► serve admin and probes ─► wait for events ─► drain ─► exit
+//!                                                    ▲        │ signals, files, admin calls,
+//!                                                    └────────┘ names, memory, dying workers
+//! ```
+//!
+//! A configuration, the first one as well as any later one, is *prepared* (read, bound, compiled, its names looked
+//! up) and then *committed*. What cannot be prepared changes nothing.
+//!
+//! Nothing here blocks but reading small files. Where the group's CPU quota is used up the kernel stops all threads
+//! alike, this one included, until the next period: no priority within a process helps against that. But in the
+//! rest of the period this thread, which sleeps nearly always, is scheduled before a worker that runs always, so it
+//! answers within a period or two (100 ms each by default). Priorities are left as they are: lowering the workers'
+//! would also put them behind the application they serve, and cannot be undone without privileges.
+
+mod admin_ports;
+mod commit;
+mod events;
+pub mod state;
+mod workers;
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    assembly::{Plane, Rejected, Source},
+    cgroup::{self, Meter},
+    dns::Names,
+    drain::Drain,
+    reload::Watcher,
+    signals::Signals,
+    sockets::Sockets,
+    worker::Death,
+};
+use admin_ports::AdminPorts;
+use commit::{Failure, Prepared};
+use state::{Request, Stage, State};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    num::NonZeroUsize,
+    process::ExitCode,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::{
+    runtime::Builder,
+    sync::{mpsc, oneshot},
+    task::LocalSet,
+};
+use workers::Workers;
+
+/// How the process ended, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: everything in flight was finished.
+    Drained,
+    /// 1: the configuration, a port or the system did not allow a start.
+    NotStarted,
+    /// 3: connections were cut, at the drain's deadline or by a second signal.
+    Cut,
+    /// 4: a worker died of a bug; the supervisor should start the proxy anew.
+    Died,
+}
+
+/// What the caller wants to be told or done.
+#[derive(Default)]
+pub struct Hooks {
+    /// Called once, when the listeners are served.
+    pub on_live: Option<Box<dyn FnOnce(&State)>>,
+    /// Drain and exit after this time, as if by a signal.
+    pub exit_after: Option<Duration>,
+}
+
+/// Why the process did not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    #[error("cannot start: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The control thread at work.
+struct Control<P: Plane> {
+    plane: Rc<P>,
+    source: Source,
+    hooks: Hooks,
+    state: Rc<State>,
+    in_force: Rc<RefCell<Option<Arc<P::Snapshot>>>>,
+    prepared: Option<Prepared<P::Snapshot>>,
+    count: NonZeroUsize,
+    sockets: Sockets,
+    workers: Workers<P::Snapshot>,
+    names: Names,
+    watcher: Watcher,
+    ports: AdminPorts,
+    signals: Signals,
+    requests: mpsc::Receiver<Request>,
+    deaths: mpsc::UnboundedReceiver<Death>,
+    /// The way out, once it is taken.
+    drain: Option<Drain>,
+    /// `/drain_listeners` was called.
+    closed: bool,
+    /// Every worker was told to drain and has.
+    idle: bool,
+    /// Signals that asked to leave.
+    asked_to_leave: u32,
+    /// When memory is looked at again; `None`: it is not limited.
+    memory_at: Option<Instant>,
+}
+
+/// Runs the proxy on this thread until it has gone.
+pub fn run<P: Plane>(plane: P, source: Source, hooks: Hooks) -> Exit {
+    let runtime = match Builder::new_current_thread().enable_io().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("pillion: cannot start: {error}");
+            return Exit::NotStarted;
+        }
+    };
+    let exit = LocalSet::new().block_on(&runtime, async {
+        match Control::start(plane, source, hooks) {
+            Ok(control) => control.serve().await,
+            Err(error) => {
+                eprintln!("pillion: {error}");
+                Exit::NotStarted
+            }
+        }
+    });
+    // A look-up under way must not hold the process up.
+    runtime.shutdown_background();
+    exit
+}
+
+impl<P: Plane> Control<P> {
+    fn start(plane: P, source: Source, hooks: Hooks) -> Result<Self, StartError> {
+        // First of all, so that a signal means the same from here on.
+        let signals = Signals::install()?;
+        let began = SystemTime::now();
+        let loaded = source()?;
+        let count = cgroup::workers(loaded.config.workers);
+        let (deaths_in, deaths) = mpsc::unbounded_channel();
+        let (actions, requests) = mpsc::channel(8);
+        let plane = Rc::new(plane);
+        let in_force: Rc<RefCell<Option<Arc<P::Snapshot>>>> = Rc::default();
+        let meter = Meter::of_this_process();
+        let state = State {
+            started: Instant::now(),
+            stage: Cell::new(Stage::Starting),
+            failed: Cell::new(false),
+            config: RefCell::default(),
+            listeners: RefCell::default(),
+            history: RefCell::default(),
+            meter,
+            pressure: Cell::default(),
+            workers: count.get(),
+            clusters: {
+                let (plane, in_force) = (Rc::clone(&plane), Rc::clone(&in_force));
+                Box::new(move || in_force.borrow().as_ref().map_or_else(Vec::new, |snapshot| plane.clusters(snapshot)))
+            },
+            metrics: {
+                let plane = Rc::clone(&plane);
+                Box::new(move || plane.metrics())
+            },
+            actions,
+        };
+        let memory_at = state.meter.is_some().then(Instant::now);
+        let mut control = Self {
+            names: Names::new(loaded.config.dns.clone()),
+            workers: Workers::start(&*plane, count, &deaths_in)?,
+            state: Rc::new(state),
+            plane,
+            source,
+            hooks,
+            in_force,
+            prepared: None,
+            count,
+            sockets: Sockets::default(),
+            watcher: Watcher::default(),
+            ports: AdminPorts::default(),
+            signals,
+            requests,
+            deaths,
+            drain: None,
+            closed: false,
+            idle: false,
+            asked_to_leave: 0,
+            memory_at,
+        };
+        control.prepare(loaded, began, Vec::new()).map_err(|Failure(words)| Rejected(words))?;
+        // Probes and admin answer while names are looked up.
+        control.serve_ports();
+        Ok(control)
+    }
+
+    async fn serve(mut self) -> Exit {
+        let exit = loop {
+            if self.prepared_is_due() {
+                if let Err(Failure(words)) = self.commit().await {
+                    eprintln!("pillion: {words}");
+                    break Exit::NotStarted;
+                }
+                continue;
+            }
+            if let Some(exit) = self.step().await {
+                break exit;
+            }
+            let event = self.event().await;
+            if let Some(exit) = self.handle(event).await {
+                break exit;
+            }
+        };
+        self.workers.stop().await;
+        tracing::info!(code = exit.code(), "gone");
+        exit
+    }
+}
+
+impl Exit {
+    /// The process's exit code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Drained => 0,
+            Self::NotStarted => 1,
+            Self::Cut => 3,
+            Self::Died => 4,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// Who waits for a configuration to be in force.
+type Waiting = Vec<oneshot::Sender<Result<String, String>>>;

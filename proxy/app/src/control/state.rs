@@ -1,0 +1,127 @@
+//! What the control thread knows and the admin pages show. Lives on the control thread alone.
+
+use crate::{
+    assembly::ClusterStatus,
+    cgroup::{Meter, Pressure},
+    reload::History,
+};
+use bytes::Bytes;
+use pillion_config::model::{Config, Name};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    sync::Arc,
+    time::Instant,
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// How far the process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Listeners are bound, not served yet.
+    Starting,
+    /// Listeners are served.
+    Live,
+    /// Going away, or told to close its listeners.
+    Draining,
+}
+
+/// Whether load balancers should send connections here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// They should.
+    Ready,
+    /// Not yet.
+    Starting,
+    /// Not any more.
+    Draining,
+    /// An operator said no.
+    Failed,
+}
+
+/// What the admin port may ask of the control loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Close the listeners, finish connections, stay.
+    DrainListeners,
+    /// Drain and exit.
+    Quit,
+    /// Read the configuration again.
+    Reload,
+}
+
+/// An [`Action`] under way.
+#[derive(Debug)]
+pub struct Request {
+    /// What.
+    pub action: Action,
+    /// What is answered: words for the operator.
+    pub done: oneshot::Sender<Result<String, String>>,
+}
+
+/// What is known.
+pub struct State {
+    /// When the process began.
+    pub started: Instant,
+    /// How far it is.
+    pub stage: Cell<Stage>,
+    /// `/healthcheck/fail` was called.
+    pub failed: Cell<bool>,
+    /// The configuration in force; `None` before the first.
+    pub config: RefCell<Option<Arc<Config>>>,
+    /// Listeners and the addresses they are bound to.
+    pub listeners: RefCell<Vec<(Name, SocketAddr)>>,
+    /// How reloads went.
+    pub history: RefCell<History>,
+    /// The group's memory, where it is limited.
+    pub meter: Option<Meter>,
+    /// What memory demands now.
+    pub pressure: Cell<Pressure>,
+    /// Threads that carry traffic.
+    pub workers: usize,
+    /// The state of each cluster.
+    pub clusters: Box<dyn Fn() -> Vec<ClusterStatus>>,
+    /// The metrics, in pieces.
+    pub metrics: Box<dyn Fn() -> Box<dyn Iterator<Item = Bytes>>>,
+    /// To the control loop.
+    pub actions: mpsc::Sender<Request>,
+}
+
+impl State {
+    /// Whether load balancers should send connections here, and why not.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        match self.stage.get() {
+            Stage::Starting => Readiness::Starting,
+            Stage::Draining => Readiness::Draining,
+            Stage::Live if self.failed.get() => Readiness::Failed,
+            Stage::Live => Readiness::Ready,
+        }
+    }
+
+    /// Asks the control loop for something and waits for its words. Dropping the future does not take it back.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not done.
+    pub async fn ask(&self, action: Action) -> Result<String, String> {
+        let (done, words) = oneshot::channel();
+        if self.actions.send(Request { action, done }).await.is_err() {
+            return Err("the proxy is exiting".to_owned());
+        }
+        words.await.unwrap_or_else(|_| Err("the proxy is exiting".to_owned()))
+    }
+}
+
+impl Readiness {
+    /// For `/ready`: a word and, where it is no, the reason.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Ready => "LIVE\n",
+            Self::Starting => "INITIALIZING: listeners are not served yet (names are being resolved)\n",
+            Self::Draining => "DRAINING: the proxy finishes what is in flight and accepts nothing new\n",
+            Self::Failed => "FAILED: an operator called /healthcheck/fail; POST /healthcheck/ok undoes it\n",
+        }
+    }
+}

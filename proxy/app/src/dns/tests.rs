@@ -1,0 +1,165 @@
+//! Against a name server of our own on loopback.
+
+use super::*;
+use std::{
+    cell::RefCell,
+    net::{Ipv4Addr, SocketAddr},
+    rc::Rc,
+};
+use tokio::{net::UdpSocket, task::LocalSet, time::timeout};
+
+/// What the server says to questions for A; it has no AAAA.
+#[derive(Clone)]
+enum Says {
+    Addresses(Vec<Ipv4Addr>, u32),
+    NoSuchName,
+    Nothing,
+}
+
+struct Server {
+    address: SocketAddr,
+    says: Rc<RefCell<Says>>,
+    asked: Rc<RefCell<u32>>,
+}
+
+impl Server {
+    /// Serves within the current `LocalSet`.
+    async fn start(says: Says) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let (says, asked) = (Rc::new(RefCell::new(says)), Rc::new(RefCell::new(0)));
+        let (script, count) = (Rc::clone(&says), Rc::clone(&asked));
+        tokio::task::spawn_local(async move {
+            let mut query = [0; 512];
+            loop {
+                let (length, from) = socket.recv_from(&mut query).await.unwrap();
+                *count.borrow_mut() += 1;
+                let answer = answer(&query[..length], &script.borrow());
+                if let Some(answer) = answer {
+                    socket.send_to(&answer, from).await.unwrap();
+                }
+            }
+        });
+        Self { address, says, asked }
+    }
+
+    fn names(&self, min_millis: u64) -> Names {
+        let settings = Dns {
+            servers: vec![self.address],
+            min_refresh: Duration::from_millis(min_millis),
+            max_refresh: Duration::from_millis(min_millis),
+            timeout: Duration::from_millis(300),
+        };
+        let mut names = Names::new(settings.clone());
+        names.hosts_file = PathBuf::from("/nonexistent");
+        names.want(&settings, ["app.example.".into()]);
+        names
+    }
+}
+
+/// A response (RFC 1035 §4) to the one question of `query`.
+fn answer(query: &[u8], says: &Says) -> Option<Vec<u8>> {
+    let name_end = 12 + query[12..].iter().position(|byte| *byte == 0)? + 1;
+    let question = &query[12..name_end + 4];
+    let is_a = query[name_end..name_end + 2] == [0, 1];
+    let (code, records) = match says {
+        Says::Nothing => return None,
+        Says::NoSuchName => (3, Vec::new()),
+        Says::Addresses(addresses, ttl) if is_a => (0, addresses.iter().map(|address| (address, ttl)).collect()),
+        Says::Addresses(..) => (0, Vec::new()),
+    };
+    let mut out = query[..2].to_vec();
+    out.extend([0x81, 0x80 | code, 0, 1, 0, u8::try_from(records.len()).ok()?, 0, 0, 0, 0]);
+    out.extend(question);
+    for (address, ttl) in records {
+        out.extend([0xc0, 12, 0, 1, 0, 1]);
+        out.extend(ttl.to_be_bytes());
+        out.extend([0, 4]);
+        out.extend(address.octets());
+    }
+    Some(out)
+}
+
+fn address(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, last)
+}
+
+async fn outcome(names: &mut Names) -> Outcome {
+    timeout(Duration::from_secs(5), names.next()).await.expect("an update").outcome
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_through_every_kind_of_failure() {
+    LocalSet::new()
+        .run_until(async {
+            let server = Server::start(Says::Addresses(vec![address(2), address(1), address(2)], 0)).await;
+            let mut names = server.names(20);
+            assert!(!names.settled());
+            assert_eq!(outcome(&mut names).await, Outcome::Changed);
+            assert!(names.settled());
+            let known = [IpAddr::from(address(1)), address(2).into()];
+            assert_eq!(names.addresses("app.example."), known);
+
+            assert_eq!(outcome(&mut names).await, Outcome::Same);
+            *server.says.borrow_mut() = Says::NoSuchName;
+            assert_eq!(outcome(&mut names).await, Outcome::Failed(Failure::NotFound));
+            *server.says.borrow_mut() = Says::Nothing;
+            assert!(matches!(outcome(&mut names).await, Outcome::Failed(Failure::Timeout(_))));
+            assert_eq!(names.addresses("app.example."), known);
+
+            *server.says.borrow_mut() = Says::Addresses(vec![address(9)], 0);
+            assert_eq!(outcome(&mut names).await, Outcome::Changed);
+            assert_eq!(names.addresses("app.example."), [IpAddr::from(address(9))]);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_name_is_not_asked_before_its_time_and_settles_by_failing() {
+    LocalSet::new()
+        .run_until(async {
+            let server = Server::start(Says::NoSuchName).await;
+            let mut names = server.names(60_000);
+            assert_eq!(outcome(&mut names).await, Outcome::Failed(Failure::NotFound));
+            assert!(names.settled());
+            let asked = *server.asked.borrow();
+            assert!(timeout(Duration::from_millis(200), names.next()).await.is_err());
+            assert_eq!(*server.asked.borrow(), asked);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_name_that_stays_wanted_keeps_its_answer_and_one_that_goes_is_forgotten() {
+    LocalSet::new()
+        .run_until(async {
+            let server = Server::start(Says::Addresses(vec![address(1)], 60)).await;
+            let mut names = server.names(60_000);
+            assert_eq!(outcome(&mut names).await, Outcome::Changed);
+            let settings = names.settings.clone();
+            names.want(&settings, ["app.example.".into(), "other.example.".into()]);
+            assert_eq!(names.addresses("app.example.").len(), 1);
+            let asked = *server.asked.borrow();
+            let update = timeout(Duration::from_secs(5), names.next()).await.unwrap();
+            assert_eq!((&*update.host, update.outcome), ("other.example.", Outcome::Changed));
+            assert!(*server.asked.borrow() - asked <= 2, "A and AAAA of the new name only");
+            names.want(&settings, []);
+            assert!(names.addresses("app.example.").is_empty() && names.resolver.is_none());
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn names_that_need_no_server_are_known_at_once() {
+    let settings = Dns {
+        servers: vec!["127.0.0.1:1".parse().unwrap()],
+        min_refresh: Duration::from_secs(1),
+        max_refresh: Duration::from_secs(60),
+        timeout: Duration::from_secs(1),
+    };
+    let mut names = Names::new(settings.clone());
+    names.want(&settings, ["localhost".into()]);
+    assert!(names.settled());
+    assert!(names.addresses("localhost").iter().all(IpAddr::is_loopback));
+    assert!(names.resolver.is_none(), "no resolver was built for it");
+}

@@ -1,0 +1,186 @@
+//! Which series there are. Series are kept rendered: the labels as they stand between the braces, in order.
+
+use super::cells::{CounterCell, GaugeCell, HistogramCell};
+use metrics::Key;
+use metrics_exporter_prometheus::formatting::{sanitize_label_key, sanitize_metric_name};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+/// All families. Shared by all threads: each registers series.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    families: Mutex<BTreeMap<Box<str>, Arc<Family>>>,
+}
+
+/// Series of one name.
+#[derive(Debug)]
+pub(super) struct Family {
+    pub(super) name: Box<str>,
+    pub(super) kind: Kind,
+    pub(super) help: OnceLock<Box<str>>,
+    /// Sorted by labels. A scrape takes a reference and reads without the lock; a registration meanwhile copies.
+    series: Mutex<Arc<Vec<Series>>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Series {
+    /// `cluster="api",class="2xx"`, escaped.
+    pub(super) labels: Arc<str>,
+    pub(super) cell: Cell,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Cell {
+    Counter(Arc<CounterCell>),
+    Gauge(Arc<GaugeCell>),
+    Histogram(Arc<HistogramCell>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Registry {
+    pub(super) fn describe(&self, name: &str, kind: Kind, help: &str) {
+        // The first description stands.
+        let _ = self.family(name, kind).help.set(help.into());
+    }
+
+    /// `None`: the name is another kind's, and what is counted goes nowhere.
+    pub(super) fn counter(&self, key: &Key) -> Option<Arc<CounterCell>> {
+        match self.family(key.name(), Kind::Counter).cell(key) {
+            Cell::Counter(cell) => Some(cell),
+            Cell::Gauge(_) | Cell::Histogram(_) => None,
+        }
+    }
+
+    pub(super) fn gauge(&self, key: &Key) -> Option<Arc<GaugeCell>> {
+        match self.family(key.name(), Kind::Gauge).cell(key) {
+            Cell::Gauge(cell) => Some(cell),
+            Cell::Counter(_) | Cell::Histogram(_) => None,
+        }
+    }
+
+    pub(super) fn histogram(&self, key: &Key) -> Option<Arc<HistogramCell>> {
+        match self.family(key.name(), Kind::Histogram).cell(key) {
+            Cell::Histogram(cell) => Some(cell),
+            Cell::Counter(_) | Cell::Gauge(_) => None,
+        }
+    }
+
+    /// The families as they are now, by name.
+    pub(super) fn families(&self) -> Vec<Arc<Family>> {
+        self.lock().values().cloned().collect()
+    }
+
+    pub(super) fn retain(&self, label: &str, keep: impl Fn(&str) -> bool) {
+        for family in self.families() {
+            let mut series = family.lock();
+            let stays = |one: &Series| label_value(&one.labels, label).is_none_or(|value| keep(&value));
+            if !series.iter().all(stays) {
+                *series = Arc::new(series.iter().filter(|one| stays(one)).cloned().collect());
+            }
+        }
+    }
+
+    /// The family of the name; of the kind asked for only if nobody took the name for another before.
+    fn family(&self, name: &str, kind: Kind) -> Arc<Family> {
+        let mut families = self.lock();
+        if let Some(family) = families.get(name) {
+            return family.clone();
+        }
+        let printed = sanitize_metric_name(name).into_boxed_str();
+        let family = families.entry(printed).or_insert_with_key(|name| {
+            let (help, series) = (OnceLock::new(), Mutex::default());
+            Arc::new(Family { name: name.clone(), kind, help, series })
+        });
+        family.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Box<str>, Arc<Family>>> {
+        self.families.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Family {
+    /// The series as they are now.
+    pub(super) fn series(&self) -> Arc<Vec<Series>> {
+        self.lock().clone()
+    }
+
+    fn cell(&self, key: &Key) -> Cell {
+        let labels = labels(key);
+        let mut series = self.lock();
+        match series.binary_search_by(|one| (*one.labels).cmp(labels.as_str())) {
+            Ok(place) => series[place].cell.clone(),
+            Err(place) => {
+                let cell = match self.kind {
+                    Kind::Counter => Cell::Counter(Arc::default()),
+                    Kind::Gauge => Cell::Gauge(Arc::default()),
+                    Kind::Histogram => Cell::Histogram(Arc::default()),
+                };
+                let one = Series { labels: labels.into(), cell: cell.clone() };
+                Arc::make_mut(&mut series).insert(place, one);
+                cell
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Vec<Series>>> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A key's labels as they are printed.
+///
+/// Values are escaped here and not with the exporter's function, which takes `\\` for an escape made by its caller:
+/// two names could become one, and a name could not be read back.
+fn labels(key: &Key) -> String {
+    let mut out = String::new();
+    for label in key.labels() {
+        if !out.is_empty() {
+            out.push(',');
+        }
+        out.push_str(&sanitize_label_key(label.key()));
+        out.push_str("=\"");
+        for character in label.value().chars() {
+            match character {
+                '\\' => out.push_str("\\\\"),
+                '"' => out.push_str("\\\""),
+                '\n' => out.push_str("\\n"),
+                other => out.push(other),
+            }
+        }
+        out.push('"');
+    }
+    out
+}
+
+/// The value of a label in printed labels; the reverse of [`labels`].
+fn label_value(labels: &str, name: &str) -> Option<String> {
+    let mut rest = labels;
+    while let Some((key, tail)) = rest.split_once("=\"") {
+        let mut value = String::new();
+        let mut characters = tail.chars();
+        loop {
+            match characters.next()? {
+                '"' => break,
+                '\\' => match characters.next()? {
+                    'n' => value.push('\n'),
+                    other => value.push(other),
+                },
+                other => value.push(other),
+            }
+        }
+        if key == name {
+            return Some(value);
+        }
+        rest = characters.as_str().trim_start_matches(',');
+    }
+    None
+}

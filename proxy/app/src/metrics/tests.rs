@@ -1,0 +1,254 @@
+//! What a scrape says, checked by a strict reader of the format.
+
+use super::*;
+use metrics::{counter, gauge, histogram, with_local_recorder};
+use pillion_config::model::Name;
+use pillion_core::telemetry::metrics::{ClusterMetrics, ListenerMetrics};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Everything a scrape yields.
+fn text(recorder: &Recorder) -> String {
+    recorder.scrape().collect()
+}
+
+/// Series and their values, by the key as printed; panics where the text is not what the format allows.
+fn parse(text: &str) -> BTreeMap<String, f64> {
+    let mut samples = BTreeMap::new();
+    let mut kinds = BTreeMap::new();
+    let mut helped = BTreeSet::new();
+    let mut family = String::new();
+    let mut begun = BTreeSet::new();
+    assert!(text.ends_with('\n'));
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, _) = help.split_once(' ').expect("a help text");
+            assert!(helped.insert(name.to_owned()), "HELP twice: {name}");
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').expect("a kind");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            assert!(kinds.insert(name.to_owned(), kind.to_owned()).is_none(), "TYPE twice: {name}");
+            assert!(begun.insert(name.to_owned()));
+            name.clone_into(&mut family);
+        } else {
+            let (key, value) = line.rsplit_once(' ').expect("a value");
+            let name = check_key(key);
+            let suffix = name.strip_prefix(&family).unwrap_or_else(|| panic!("{name} in {family}"));
+            match kinds[&family].as_str() {
+                "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
+                _ => assert_eq!(suffix, "", "{line}"),
+            }
+            let value = match value {
+                "+Inf" => f64::INFINITY,
+                "-Inf" => f64::NEG_INFINITY,
+                value => {
+                    assert!(value.bytes().all(|byte| b"0123456789.-+eNa".contains(&byte)), "{line}");
+                    value.parse().expect("a number")
+                }
+            };
+            assert!(samples.insert(key.to_owned(), value).is_none(), "twice: {key}");
+        }
+    }
+    samples
+}
+
+/// Checks `name{label="value",…}` and returns the name.
+fn check_key(key: &str) -> &str {
+    let (name, labels) = match key.split_once('{') {
+        Some((name, labels)) => (name, labels.strip_suffix('}').expect("a brace")),
+        None => (key, ""),
+    };
+    let word = |text: &str| {
+        !text.is_empty()
+            && !text.as_bytes()[0].is_ascii_digit()
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    assert!(word(name), "{key}");
+    let mut rest = labels;
+    let mut seen = BTreeSet::new();
+    while !rest.is_empty() {
+        let (label, tail) = rest.split_once("=\"").expect("a label");
+        assert!(word(label) && seen.insert(label), "{key}");
+        let mut bytes = tail.bytes().enumerate();
+        let end = loop {
+            match bytes.next().expect("an end of the value") {
+                (at, b'"') => break at,
+                (_, b'\\') => assert!(b"\\\"n".contains(&bytes.next().expect("an escape").1), "{key}"),
+                (_, byte) => assert_ne!(byte, b'\n'),
+            }
+        };
+        rest = &tail[end + 1..];
+        rest = if rest.is_empty() { rest } else { rest.strip_prefix(',').expect("a comma") };
+    }
+    name
+}
+
+#[test]
+fn counters_gauges_and_histograms_are_told() {
+    let recorder = Recorder::default();
+    with_local_recorder(&recorder, || {
+        metrics::describe_counter!("a_total", "Things\nand \\ more.");
+        counter!("a_total", "x" => "1").increment(2);
+        counter!("a_total", "x" => "1").increment(3);
+        counter!("a_total", "x" => "2").increment(1);
+        gauge!("b").set(2.5);
+        gauge!("b").increment(1.0);
+        gauge!("b").decrement(0.5);
+        gauge!("d").increment(3.0);
+        gauge!("d").set(-1.0);
+        gauge!("d").decrement(2.0);
+        let took = histogram!("c_seconds", "l" => "v");
+        for value in [0.0, 0.0005, 0.00051, 0.3, 60.0, 61.0, f64::NAN, f64::INFINITY] {
+            took.record(value);
+        }
+        took.record_many(0.3, 2);
+    });
+    let text = text(&recorder);
+    let samples = parse(&text);
+    assert_eq!(samples["a_total{x=\"1\"}"], 5.0);
+    assert_eq!(samples["a_total{x=\"2\"}"], 1.0);
+    assert_eq!(samples["b"], 3.0);
+    assert_eq!(samples["d"], -3.0);
+    assert_eq!(samples["c_seconds_bucket{l=\"v\",le=\"0.0005\"}"], 2.0);
+    assert_eq!(samples["c_seconds_bucket{l=\"v\",le=\"0.001\"}"], 3.0);
+    assert_eq!(samples["c_seconds_bucket{l=\"v\",le=\"0.25\"}"], 3.0);
+    assert_eq!(samples["c_seconds_bucket{l=\"v\",le=\"0.5\"}"], 6.0);
+    assert_eq!(samples["c_seconds_bucket{l=\"v\",le=\"60\"}"], 7.0);
+    assert_eq!(samples["c_seconds_bucket{l=\"v\",le=\"+Inf\"}"], 8.0);
+    assert_eq!(samples["c_seconds_count{l=\"v\"}"], 8.0);
+    assert!((samples["c_seconds_sum{l=\"v\"}"] - 121.90101).abs() < 1e-9);
+    assert!(text.contains("# HELP a_total Things\\nand \\\\ more.\n# TYPE a_total counter\n"));
+    assert!(samples.contains_key("process_resident_memory_bytes"));
+}
+
+#[test]
+fn a_key_is_one_series_and_a_name_one_kind() {
+    let recorder = Recorder::default();
+    with_local_recorder(&recorder, || {
+        counter!("a_total").increment(1);
+        gauge!("a_total").set(9.0);
+        histogram!("a_total").record(9.0);
+        counter!("odd name\"{", "k\"" => "\\", "l" => "\\\\", "m" => "\"\n").increment(1);
+        counter!("odd name\"{", "k\"" => "\\\\", "l" => "\\\\", "m" => "\"\n").increment(2);
+    });
+    let samples = parse(&text(&recorder));
+    assert_eq!(samples["a_total"], 1.0);
+    assert_eq!(samples[r#"odd_name__{k_="\\",l="\\\\",m="\"\n"}"#], 1.0);
+    assert_eq!(samples[r#"odd_name__{k_="\\\\",l="\\\\",m="\"\n"}"#], 2.0);
+}
+
+#[test]
+fn the_data_paths_series_are_described_and_named_after_their_owners() {
+    let recorder = Recorder::default();
+    with_local_recorder(&recorder, || {
+        pillion_core::telemetry::metrics::describe();
+        recorder.say(Build { version: "1.2.3", commit: "abc" });
+        let listener = ListenerMetrics::register(&Name("we\"b".into()));
+        let _open = listener.connection();
+        listener.refusal("obs_fold");
+        listener.answer(None);
+        let cluster = ClusterMetrics::register(&Name("api".into()));
+        cluster.connected(Duration::from_millis(3));
+    });
+    let text = text(&recorder);
+    let samples = parse(&text);
+    assert_eq!(samples["pillion_accept_connections_total{listener=\"we\\\"b\"}"], 1.0);
+    assert_eq!(samples["pillion_guard_refusals_total{listener=\"we\\\"b\",reason=\"obs_fold\"}"], 1.0);
+    assert_eq!(samples["pillion_connect_duration_seconds_count{cluster=\"api\"}"], 1.0);
+    assert_eq!(samples["pillion_build_info{version=\"1.2.3\",commit=\"abc\"}"], 1.0);
+    let families = text.lines().filter(|line| line.starts_with("# TYPE")).count();
+    let helps = text.lines().filter(|line| line.starts_with("# HELP")).count();
+    assert_eq!(families, helps);
+}
+
+#[test]
+fn series_of_what_was_removed_go_and_come_back_at_zero() {
+    let recorder = Recorder::default();
+    with_local_recorder(&recorder, || {
+        for name in ["one", "two", "th\\r\"ee"] {
+            let cluster = ClusterMetrics::register(&Name(name.into()));
+            cluster.connect_attempt();
+            cluster.replay("unsent");
+        }
+        let listener = ListenerMetrics::register(&Name("two".into()));
+        drop(listener.connection());
+        let before = recorder.clone();
+        recorder.retain("cluster", |name| name != "two");
+        let samples = parse(&text(&before));
+        assert_eq!(samples["pillion_connect_attempts_total{cluster=\"one\"}"], 1.0);
+        assert_eq!(samples[r#"pillion_connect_attempts_total{cluster="th\\r\"ee"}"#], 1.0);
+        assert!(!samples.keys().any(|key| key.contains("cluster=\"two\"")));
+        assert_eq!(samples["pillion_accept_connections_total{listener=\"two\"}"], 1.0);
+
+        drop(ClusterMetrics::register(&Name("two".into())).pool_idle());
+        let samples = parse(&text(&recorder));
+        assert_eq!(samples["pillion_connect_attempts_total{cluster=\"two\"}"], 0.0);
+    });
+}
+
+#[test]
+fn five_thousand_clusters_come_in_small_pieces_of_whole_lines() {
+    let recorder = Recorder::default();
+    with_local_recorder(&recorder, || {
+        pillion_core::telemetry::metrics::describe();
+        for number in 0..5_000 {
+            let name = format!("outbound|8080||service-{number}.namespace.svc.cluster.local");
+            let cluster = ClusterMetrics::register(&Name(name.into()));
+            cluster.connect_attempt();
+            cluster.connected(Duration::from_micros(number));
+        }
+    });
+    let mut all = String::new();
+    let mut slowest = Duration::ZERO;
+    let mut scrape = recorder.scrape();
+    loop {
+        let started = Instant::now();
+        let Some(piece) = scrape.next() else { break };
+        slowest = slowest.max(started.elapsed());
+        assert!(piece.len() <= PIECE_BYTES && piece.ends_with('\n'));
+        all.push_str(&piece);
+    }
+    eprintln!("{} bytes, slowest piece {slowest:?}", all.len());
+    let samples = parse(&all);
+    let count = |family: &str| samples.keys().filter(|key| key.split('{').next() == Some(family)).count();
+    assert_eq!(count("pillion_connect_attempts_total"), 5_000);
+    assert_eq!(count("pillion_connect_duration_seconds_bucket"), 5_000 * 17);
+    assert_eq!(count("pillion_upstream_requests_active"), 5_000);
+}
+
+#[test]
+fn a_scrape_is_well_formed_while_series_come_and_go() {
+    let recorder = Recorder::default();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for worker in 0..2 {
+            let (recorder, stop) = (&recorder, &stop);
+            scope.spawn(move || {
+                with_local_recorder(recorder, || {
+                    let mut number = worker;
+                    while !stop.load(Ordering::Relaxed) {
+                        number = (number + 7) % 500;
+                        let cluster = ClusterMetrics::register(&Name(format!("c{number}").into()));
+                        cluster.connected(Duration::from_millis(number));
+                        recorder.retain("cluster", |name| name != format!("c{}", (number + 250) % 500));
+                    }
+                });
+            });
+        }
+        let scrapes: Vec<_> = (0..20).map(|_| text(&recorder)).collect();
+        // Before anything that may panic: the scope waits for the workers.
+        stop.store(true, Ordering::Relaxed);
+        for scrape in scrapes {
+            let samples = parse(&scrape);
+            let inf = samples.iter().filter(|(key, _)| key.contains("le=\"+Inf\""));
+            for (key, value) in inf {
+                let count = key.replace("_bucket", "_count").replace(",le=\"+Inf\"", "");
+                assert_eq!(samples[&count], *value);
+            }
+        }
+    });
+}

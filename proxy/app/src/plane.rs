@@ -1,0 +1,169 @@
+//! The data path as the control thread drives it: `pillion-core` behind the seam of [`assembly`](crate::assembly).
+
+use crate::{
+    assembly::{ClusterStatus, EndpointStatus, Plane, Rejected},
+    cgroup,
+    metrics::{Build, Recorder},
+    sockets::Handed,
+    worker::{Order, Run},
+};
+use bytes::Bytes;
+use pillion_config::model::{ClusterIndex, Config, EndpointAddress};
+use pillion_core::{
+    downstream::limit::{Limit, Pressure, PressureGauge},
+    drain::Signal,
+    io::{Listening, Tcp},
+    snapshot::Snapshot,
+    telemetry::access_log::AccessLogHandle,
+    upstream::{ClusterState, MemberDescription},
+    worker::{Process, Source, Worker},
+};
+use std::{
+    cell::{OnceCell, RefCell},
+    io,
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+/// The data path of this process.
+pub struct DataPlane {
+    process: Arc<Process>,
+    recorder: Option<Recorder>,
+    /// The log of the newest configuration, for SIGUSR1.
+    access_log: RefCell<Option<Arc<AccessLogHandle>>>,
+}
+
+/// The data path of one worker's thread.
+pub struct DataPath {
+    process: Arc<Process>,
+    worker: OnceCell<Rc<Worker>>,
+}
+
+impl Default for DataPlane {
+    fn default() -> Self {
+        let build =
+            Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PILLION_COMMIT").unwrap_or("unknown") };
+        Self {
+            process: Arc::new(Process { connections: Limit::new(0), pressure: PressureGauge::default() }),
+            // A second plane in one process, as tests make, counts into the first one's series.
+            recorder: Recorder::install(build).ok(),
+            access_log: RefCell::default(),
+        }
+    }
+}
+
+impl Plane for DataPlane {
+    type Snapshot = Snapshot;
+    type Run = DataPath;
+
+    fn maker(&self) -> impl FnOnce(usize) -> DataPath + Send + 'static {
+        let process = Arc::clone(&self.process);
+        move |_| DataPath { process, worker: OnceCell::new() }
+    }
+
+    fn pressure(&self, pressure: cgroup::Pressure) {
+        self.process.pressure.set(match pressure {
+            cgroup::Pressure::Normal => Pressure::Normal,
+            cgroup::Pressure::Shrink => Pressure::Shrink,
+            cgroup::Pressure::Refuse => Pressure::Refuse,
+        });
+    }
+
+    fn compile(&self, config: &Arc<Config>, in_force: Option<&Arc<Snapshot>>) -> Result<Arc<Snapshot>, Rejected> {
+        let before = in_force.filter(|snapshot| snapshot.config.access_log == config.access_log);
+        let access_log = match (before, &config.access_log) {
+            (Some(snapshot), _) => snapshot.access_log.clone(),
+            (None, None) => None,
+            (None, Some(log)) => {
+                Some(Arc::new(AccessLogHandle::open(log).map_err(|error| Rejected(format!("{error}\n")))?))
+            }
+        };
+        self.access_log.borrow_mut().clone_from(&access_log);
+        self.process.connections.resize(config.limits.connections);
+        Ok(Arc::new(Snapshot::compile(Arc::clone(config), in_force.map(|snapshot| &**snapshot), access_log)))
+    }
+
+    fn resolved(&self, snapshot: &Snapshot, cluster: ClusterIndex, endpoint: &EndpointAddress, addresses: &[IpAddr]) {
+        if let Some(state) = snapshot.clusters.get(cluster.0) {
+            state.set_resolved(endpoint, addresses.to_vec());
+        }
+    }
+
+    fn clusters(&self, snapshot: &Snapshot) -> Vec<ClusterStatus> {
+        snapshot.clusters.iter().map(|state| status(state)).collect()
+    }
+
+    fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>> {
+        match &self.recorder {
+            Some(recorder) => Box::new(recorder.scrape().map(Bytes::from)),
+            None => Box::new(std::iter::empty()),
+        }
+    }
+
+    fn reopen_logs(&self) {
+        if let Some(log) = &*self.access_log.borrow() {
+            log.reopen();
+        }
+    }
+}
+
+fn status(state: &ClusterState) -> ClusterStatus {
+    let description = state.describe();
+    let model = &description.model;
+    let endpoint = |member: &MemberDescription| {
+        let written = model.endpoints.get(member.endpoint);
+        EndpointStatus {
+            address: member.address,
+            hostname: written.and_then(|endpoint| match &endpoint.address {
+                EndpointAddress::Name(name, _) => Some(Arc::clone(name)),
+                EndpointAddress::Ip(_) => None,
+            }),
+            weight: written.map_or(0, |endpoint| endpoint.weight),
+            requests: member.active as u64,
+            connections: 0,
+            requests_total: 0,
+            connect_failures: 0,
+        }
+    };
+    ClusterStatus {
+        name: model.name.clone(),
+        circuit: model.circuit,
+        endpoints: description.members.iter().map(endpoint).collect(),
+    }
+}
+
+impl Run for DataPath {
+    type Snapshot = Snapshot;
+
+    fn apply(&self, snapshot: Arc<Snapshot>, sockets: Vec<Handed>) -> io::Result<()> {
+        let sources = sockets
+            .into_iter()
+            .map(|Handed { name, socket }| {
+                let listening = Listening::new(tokio::net::TcpListener::from_std(socket)?)?;
+                Ok(Source { listener: name, accept: Box::new(listening) })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let worker =
+            self.worker.get_or_init(|| Worker::new(Arc::clone(&self.process), Rc::new(Tcp), Arc::clone(&snapshot)));
+        worker.apply(snapshot, sources);
+        Ok(())
+    }
+
+    fn order(&self, order: Order) {
+        let Some(worker) = self.worker.get() else { return };
+        match order {
+            Order::Drain => worker.drain(),
+            Order::CloseIdle => {
+                worker.tell(Signal::CloseIfIdle);
+                worker.close_idle_upstreams();
+            }
+            Order::Abort => worker.tell(Signal::Abort),
+        }
+    }
+
+    fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.worker.get().map_or(Poll::Ready(()), |worker| worker.register.poll_empty(cx))
+    }
+}

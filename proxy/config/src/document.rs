@@ -1,0 +1,21 @@
+//! The document: what a person writes, field by field, as serde sees it.
+//!
+//! The doc comments here *are* the configuration's reference: they become the descriptions of the JSON Schema and the
+//! tables of `REFERENCE.md`, and each default says in them why it is that number. Types here are private to the crate;
+//! they are lowered to [`crate::model`] and forgotten. Nothing here looks at more than one value at a time.
+
+mod cluster;
+mod listener;
+mod root;
+mod route;
+mod scalars;
+mod value;
+mod words;
+
+pub(crate) use cluster::*;
+pub(crate) use listener::*;
+pub(crate) use root::*;
+pub(crate) use route::*;
+pub(crate) use scalars::*;
+pub(crate) use value::*;
+pub(crate) use words::*;

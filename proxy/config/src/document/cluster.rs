@@ -1,0 +1,138 @@
+//! Clusters: where requests go.
+
+use super::{Bytes, Either, Field, Int, List, Off, Period, Text};
+use crate::model::{EndpointAddress, Name};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A group of endpoints that serve the same thing.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["name", "endpoints"]))]
+pub(crate) struct Cluster {
+    /// Its name, in routes, logs and metrics; unique among clusters.
+    pub name: Text<Name>,
+    /// Where it lives: `host:port`, or a mapping with a weight. A host name stands for all of its addresses. At least one.
+    pub endpoints: List<Either<EndpointAddress, Endpoint>>,
+    /// How an endpoint is picked. `least-request`: slow endpoints get less without being told.
+    pub balance: Field<Balance>,
+    /// What is spoken to it. `http1`: every server understands it.
+    pub protocol: Field<Protocols>,
+    /// Time a connection may take to be established. 5s bears two lost SYNs, which are sent again after 1 and 3 s.
+    pub connect_timeout: Text<Period>,
+    /// TCP keepalive on its connections; `off` for none. Absent: as its fields' defaults say.
+    pub tcp_keepalive: Field<Either<Off, Keepalive>>,
+    /// Time a pooled connection may rest before it is closed. 4s, below the 5 s after which Node.js closes: the side that closes first must be the proxy, or requests are lost in the race. Raise it where the server keeps connections longer.
+    pub idle_timeout: Text<Period>,
+    /// Resting HTTP/1.1 connections kept by each worker. 64: a burst's connections are not kept for ever.
+    pub idle_connections: Text<Int<0, 65_535>>,
+    /// Bounds over all workers.
+    pub limits: Field<ClusterLimits>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self {
+            name: Field::ABSENT,
+            endpoints: Field::ABSENT,
+            balance: Field::of(Balance::LeastRequest),
+            protocol: Field::of(Protocols::Http1),
+            connect_timeout: Text::scalar(Period(Duration::from_secs(5))),
+            tcp_keepalive: Field::ABSENT,
+            idle_timeout: Text::scalar(Period(Duration::from_secs(4))),
+            idle_connections: Text::scalar(Int(64)),
+            limits: Field::ABSENT,
+        }
+    }
+}
+
+/// An endpoint and its share.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["address"]))]
+pub(crate) struct Endpoint {
+    /// Its address or name, and port: `10.0.0.7:8080`, `[2001:db8::7]:8080`, `api.local:8080`.
+    pub address: Text<EndpointAddress>,
+    /// Its share relative to its siblings. 1: all alike.
+    pub weight: Text<Int<1, 1_000_000>>,
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self { address: Field::ABSENT, weight: Text::scalar(Int(1)) }
+    }
+}
+
+/// How an endpoint is picked.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum Balance {
+    /// Two by chance, by weight; the one with fewer requests in flight for its weight.
+    LeastRequest,
+    /// In turn, by weight.
+    RoundRobin,
+    /// By chance, by weight.
+    Random,
+}
+
+/// What is spoken to a cluster.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum Protocols {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 with prior knowledge, as gRPC servers want it.
+    Http2,
+    /// HTTP/2 for requests that came by HTTP/2, HTTP/1.1 for the others.
+    SameAsDownstream,
+}
+
+/// TCP keepalive.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Keepalive {
+    /// Silence before the first probe, in whole seconds. 60s: shorter than the idle limits of cloud load balancers and NAT (from 120 s).
+    pub time: Text<Period>,
+    /// Time between probes, in whole seconds. 10s, so that with six probes a dead peer is known after two minutes.
+    pub interval: Text<Period>,
+    /// Unanswered probes after which the connection is dead. 6, as above.
+    pub probes: Text<Int<1, 127>>,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        let seconds = |seconds| Text::scalar(Period(Duration::from_secs(seconds)));
+        Self { time: seconds(60), interval: seconds(10), probes: Text::scalar(Int(6)) }
+    }
+}
+
+/// Bounds of a cluster over all workers. A request beyond one is answered with 503 and the flag UO.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClusterLimits {
+    /// Connections open at once. 1024, as Envoy: a cluster in trouble takes no more descriptors than that.
+    pub connections: Text<Int<1, 1_000_000>>,
+    /// Requests waiting for a connection at once. 1024, as Envoy.
+    pub pending: Text<Int<0, 1_000_000>>,
+    /// Requests in flight at once. 1024, as Envoy.
+    pub requests: Text<Int<1, 1_000_000>>,
+    /// Header fields in a response. 100, as for requests.
+    pub headers: Text<Int<1, 1000>>,
+    /// Bytes of a response's head. 64KiB: servers are trusted with more than clients, and some set many cookies.
+    pub header_bytes: Text<Bytes<1024, { 1 << 20 }>>,
+}
+
+impl Default for ClusterLimits {
+    fn default() -> Self {
+        Self {
+            connections: Text::scalar(Int(1024)),
+            pending: Text::scalar(Int(1024)),
+            requests: Text::scalar(Int(1024)),
+            headers: Text::scalar(Int(100)),
+            header_bytes: Text::scalar(Bytes(64 << 10)),
+        }
+    }
+}

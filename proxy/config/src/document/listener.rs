@@ -1,0 +1,284 @@
+//! Listeners: where connections are accepted and what is demanded of them.
+
+use super::{Bytes, Field, Int, Limit, List, Period, Route, Scalar, Text};
+use crate::model::{Cidr, Name};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, time::Duration};
+
+/// A socket that accepts connections, and what happens to them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["name", "address", "routes"]))]
+pub(crate) struct Listener {
+    /// Its name, in logs and metrics; unique among listeners.
+    pub name: Text<Name>,
+    /// The address it binds, such as `0.0.0.0:8080` or `[::]:8080`. Port 0 lets the kernel choose.
+    pub address: Text<SocketAddr>,
+    /// Whether another process may listen on the same port at the same time. `false`: a second instance started by mistake is refused, not given half of the traffic.
+    pub share_port: Field<bool>,
+    /// Length of the kernel's queue of connections not yet accepted. 1024 bridges a burst; the kernel bounds it by net.core.somaxconn.
+    pub backlog: Text<Int<1, 65_535>>,
+    /// Connections open at once; more wait in the kernel's queue. 8000, as for the whole process: one listener may use it all.
+    pub connections: Text<Int<1, 10_000_000>>,
+    /// The age at which a connection is asked to leave (GOAWAY, or `Connection: close`), with some jitter. Absent or `none`: it may stay.
+    pub max_connection_age: Text<Limit>,
+    /// Sizes and counts of a request's head.
+    pub limits: Field<HttpLimits>,
+    /// Deadlines of a connection.
+    pub timeouts: Field<HttpTimeouts>,
+    /// HTTP/2 settings and flood windows.
+    pub http2: Field<Http2>,
+    /// How a path is cleaned before it is matched and forwarded.
+    pub path: Field<PathPolicy>,
+    /// What upstreams are told about the client, and whom to believe.
+    pub forwarding: Field<Forwarding>,
+    /// What happens to header names with an underscore, which CGI-like servers confuse with a hyphen. `reject`: otherwise a client could pass `x_user` where `x-user` is trusted.
+    pub underscores: Field<Underscores>,
+    /// Whether CONNECT (RFC 9110 §9.3.6) is served. `refuse`: an open tunnel is asked for, not given.
+    pub connect: Field<Connect>,
+    /// Which requests go where. The most specific host wins, then the first route that matches; a request that none matches is answered with 404.
+    pub routes: List<Route>,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            name: Field::ABSENT,
+            address: Field::ABSENT,
+            share_port: Field::of(false),
+            backlog: Text::scalar(Int(1024)),
+            connections: Text::scalar(Int(8000)),
+            max_connection_age: Field::ABSENT,
+            limits: Field::ABSENT,
+            timeouts: Field::ABSENT,
+            http2: Field::ABSENT,
+            path: Field::ABSENT,
+            forwarding: Field::ABSENT,
+            underscores: Field::of(Underscores::Reject),
+            connect: Field::of(Connect::Refuse),
+            routes: Field::ABSENT,
+        }
+    }
+}
+
+/// Sizes and counts of a request's head. Beyond one, the request is answered with 431 or 414.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HttpLimits {
+    /// Header fields in a request, HTTP/2 cookie crumbs counted one by one. 100: browsers send 20 to 40, and a compressed flood of fields stays cheap.
+    pub headers: Text<Int<1, 1000>>,
+    /// Bytes of a request's head; on HTTP/2 with 32 more for each field (RFC 9113 §6.5.2). 32KiB: several large cookies and a token.
+    pub header_bytes: Text<Bytes<1024, { 1 << 20 }>>,
+    /// Bytes of the request target. 8KiB, what RFC 9112 §3 asks for at least.
+    pub target_bytes: Text<Bytes<256, { 1 << 20 }>>,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            headers: Text::scalar(Int(100)),
+            header_bytes: Text::scalar(Bytes(32 << 10)),
+            target_bytes: Text::scalar(Bytes(8 << 10)),
+        }
+    }
+}
+
+/// Deadlines of a downstream connection.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HttpTimeouts {
+    /// Silence allowed between requests. 5m: longer than the pools of common clients keep a connection (Go 90s, browsers up to 5m), so that the client closes first.
+    pub idle: Text<Period>,
+    /// Time from the first byte of a request's head to its last. 10s: slow links manage in 2, slowloris does not.
+    pub header: Text<Period>,
+    /// Silence allowed within a request's body while the proxy wants more of it. 30s bears a mobile network's pause.
+    pub body: Text<Period>,
+    /// Time a client may leave ready bytes of a response unread. 30s, for the same reason.
+    pub write: Text<Period>,
+}
+
+impl Default for HttpTimeouts {
+    fn default() -> Self {
+        let seconds = |seconds| Text::scalar(Period(Duration::from_secs(seconds)));
+        Self { idle: seconds(300), header: seconds(10), body: seconds(30), write: seconds(30) }
+    }
+}
+
+/// HTTP/2 settings announced to clients, and what they may do at most.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Http2 {
+    /// Streams open at once (SETTINGS_MAX_CONCURRENT_STREAMS). 100, the least RFC 9113 §6.5.2 recommends.
+    pub streams: Text<Int<1, 10_000>>,
+    /// Bytes a stream may send ahead (SETTINGS_INITIAL_WINDOW_SIZE). 65535, the protocol's own: what one stream can make the proxy hold.
+    pub stream_window: Text<Bytes<1024, { (1 << 31) - 1 }>>,
+    /// Bytes a connection may send ahead. 1MiB: sixteen streams at full window; what one connection can make the proxy hold.
+    pub connection_window: Text<Bytes<65_535, { (1 << 31) - 1 }>>,
+    /// How many control frames are borne before the connection is closed with ENHANCE_YOUR_CALM.
+    pub flood: Field<Flood>,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            streams: Text::scalar(Int(100)),
+            stream_window: Text::scalar(Bytes(65_535)),
+            connection_window: Text::scalar(Bytes(1 << 20)),
+            flood: Field::ABSENT,
+        }
+    }
+}
+
+/// How many control frames are borne in a window of time.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Flood {
+    /// The period over which frames are counted. 30s: long enough to see a patient attacker, short enough to forget.
+    pub window: Text<Period>,
+    /// RST_STREAM received. 100: a whole page cancelled at once; rapid reset (CVE-2023-44487) sends thousands.
+    pub resets: Text<Int<1, 1_000_000>>,
+    /// Streams reset by the proxy for the client's errors. 500: they cost less than a request, but MadeYouReset (CVE-2025-8671) makes them in thousands.
+    pub reset_by_us: Text<Int<1, 1_000_000>>,
+    /// PING received. 100: gRPC clients that measure bandwidth send a few a second at most.
+    pub pings: Text<Int<1, 1_000_000>>,
+    /// SETTINGS received. 50: real clients send one or two in a connection's life.
+    pub settings: Text<Int<1, 1_000_000>>,
+    /// DATA frames without data and without END_STREAM. 100: they move nothing.
+    pub empty_data: Text<Int<1, 1_000_000>>,
+    /// WINDOW_UPDATE received beyond two for each DATA frame sent. 1000: a client that opens large windows stream by stream stays below.
+    pub window_updates: Text<Int<1, 1_000_000>>,
+    /// PRIORITY and unknown frames received. 1000: Firefox sends one or two a request.
+    pub priorities: Text<Int<1, 1_000_000>>,
+    /// CONTINUATION frames in one header block. 20: at 16 KiB each that is ten times `header_bytes` (CVE-2024-30255).
+    pub continuations: Text<Int<0, 1000>>,
+}
+
+impl Default for Flood {
+    fn default() -> Self {
+        Self {
+            window: Text::scalar(Period(Duration::from_secs(30))),
+            resets: Text::scalar(Int(100)),
+            reset_by_us: Text::scalar(Int(500)),
+            pings: Text::scalar(Int(100)),
+            settings: Text::scalar(Int(50)),
+            empty_data: Text::scalar(Int(100)),
+            window_updates: Text::scalar(Int(1000)),
+            priorities: Text::scalar(Int(1000)),
+            continuations: Text::scalar(Int(20)),
+        }
+    }
+}
+
+/// How a path is cleaned before it is matched and forwarded.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PathPolicy {
+    /// Resolve `.` and `..` segments, percent-encoded ones too; a path above the root is refused. `true`: otherwise `/public/../admin` passes a route for `/public`.
+    pub resolve_dots: Field<bool>,
+    /// Make one slash of several. `true`: otherwise `//admin` passes a route for `/admin`.
+    pub merge_slashes: Field<bool>,
+    /// What happens to `%2F` and `%5C`. `keep`: they are data to many APIs; choose `reject` where a server behind decodes them into slashes.
+    pub escaped_slashes: Field<EscapedSlashes>,
+}
+
+impl Default for PathPolicy {
+    fn default() -> Self {
+        Self {
+            resolve_dots: Field::of(true),
+            merge_slashes: Field::of(true),
+            escaped_slashes: Field::of(EscapedSlashes::Keep),
+        }
+    }
+}
+
+/// What happens to an escaped slash or backslash.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum EscapedSlashes {
+    /// Left as it is: no boundary of segments.
+    Keep,
+    /// Answered with 400.
+    Reject,
+    /// Made a slash before the path is cleaned and matched.
+    Decode,
+}
+
+/// What upstreams are told about the client, and whom to believe.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Forwarding {
+    /// `X-Forwarded-For`, `-Proto` and `-Host`. `append`: applications expect them.
+    pub x_forwarded: Field<ForwardingMode>,
+    /// `Forwarded` (RFC 7239). `off`: few read it, and two sources of one truth can differ.
+    pub forwarded: Field<ForwardingMode>,
+    /// `Via` (RFC 9110 §7.6.3) with this pseudonym on requests and responses. Absent: not added.
+    pub via: Text<String>,
+    /// `X-Request-Id`. `generate`: made (UUID version 4) where there is none, and always for a peer that is not trusted. `pass`: never made.
+    pub request_id: Field<RequestId>,
+    /// Networks whose word about the client is believed, such as `10.0.0.0/8`. None: whoever connects is the client.
+    pub trusted: List<Scalar<Cidr>>,
+    /// Proxies before this one to believe by count when the peer is in no trusted network. 0 believes none.
+    pub trusted_hops: Text<Int<0, 255>>,
+    /// Remove `X-Forwarded-Client-Cert` and `x-envoy-*` that a client sends. `true`: they claim an identity.
+    pub strip_identity: Field<bool>,
+}
+
+impl Default for Forwarding {
+    fn default() -> Self {
+        Self {
+            x_forwarded: Field::of(ForwardingMode::Append),
+            forwarded: Field::of(ForwardingMode::Off),
+            via: Field::ABSENT,
+            request_id: Field::of(RequestId::Generate),
+            trusted: Field::ABSENT,
+            trusted_hops: Text::scalar(Int(0)),
+            strip_identity: Field::of(true),
+        }
+    }
+}
+
+/// What happens to a forwarding header.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum ForwardingMode {
+    /// Passed as it came from a trusted peer, removed from any other.
+    Off,
+    /// This hop is appended to what a trusted peer sent; from any other peer the header is replaced.
+    Append,
+}
+
+/// Whether requests get an identifier.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum RequestId {
+    /// Passed on when there is one, never made.
+    Pass,
+    /// Made where there is none, and always for a peer that is not trusted.
+    Generate,
+}
+
+/// What happens to a header name with an underscore.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum Underscores {
+    /// Passed on.
+    Accept,
+    /// Answered with 400.
+    Reject,
+}
+
+/// Whether a CONNECT request is served.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub(crate) enum Connect {
+    /// Answered with 405.
+    Refuse,
+    /// Routed like any request; the cluster's endpoint is the far end of the tunnel.
+    Allow,
+}

@@ -1,0 +1,183 @@
+//! What concerns the whole process.
+
+use super::{Cluster, Either, Field, FromText, Int, List, Listener, Percent, Period, Table, Text};
+use crate::{
+    model::{AdminAddress, LogDestination, Workers},
+    template::Template,
+};
+use schemars::{JsonSchema, Schema, json_schema};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{borrow::Cow, net::SocketAddr, time::Duration};
+
+/// The configuration of one Pillion process. Unknown fields are errors; a field left out, or left empty, has its default.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "Pillion configuration", extend("required" = ["listeners"]))]
+pub(crate) struct Document {
+    /// The ports that are not traffic. Absent: none, since a port nobody asked for is a port nobody guards.
+    pub admin: Field<Admin>,
+    /// How many threads carry traffic: `auto`, or a number. `auto` follows the cgroup's CPU quota, rounded up, because threads beyond the quota only get throttled; a sidecar with one CPU has one.
+    pub workers: Text<Workers>,
+    /// Bounds of the whole process.
+    pub limits: Field<ProcessLimits>,
+    /// How the proxy goes away after SIGTERM, SIGINT or `/quitquitquit`.
+    pub drain: Field<Drain>,
+    /// One record for each request. Absent: none is written, and it costs nothing.
+    pub access_log: Field<AccessLog>,
+    /// How host names of endpoints become addresses.
+    pub dns: Field<Dns>,
+    /// Where connections are accepted. At least one.
+    pub listeners: List<Listener>,
+    /// Where requests go. May be left out when every route answers by itself.
+    pub clusters: List<Cluster>,
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        Self {
+            admin: Field::ABSENT,
+            workers: Text::scalar(Workers::Auto),
+            limits: Field::ABSENT,
+            drain: Field::ABSENT,
+            access_log: Field::ABSENT,
+            dns: Field::ABSENT,
+            listeners: Field::ABSENT,
+            clusters: Field::ABSENT,
+        }
+    }
+}
+
+/// The ports that are not traffic.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Admin {
+    /// Reads and changes, for an operator on this machine: a loopback address such as `127.0.0.1:15000`, or a Unix socket such as `unix:/run/pillion.sock` (created with mode 0600). Never an address of the network.
+    pub address: Text<AdminAddress>,
+    /// Health and metrics, read-only, for kubelets and scrapers, such as `0.0.0.0:15020`.
+    pub probes: Text<SocketAddr>,
+}
+
+/// Bounds of the whole process.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ProcessLimits {
+    /// Downstream connections over all listeners; more wait in the kernel's queue. 8000 leaves half of the common descriptor limit of 16384 and more for upstream connections, and at some 30 KiB each stays within 256 MiB.
+    pub connections: Text<Int<1, 10_000_000>>,
+    /// Share of the cgroup's memory limit above which idle connections are closed. 85% leaves time before the next step.
+    pub memory_shrink: Text<Percent>,
+    /// Share of the cgroup's memory limit above which new connections are refused. 95%: the rest is for requests in flight, so that the kernel need not kill.
+    pub memory_refuse: Text<Percent>,
+}
+
+impl Default for ProcessLimits {
+    fn default() -> Self {
+        Self {
+            connections: Text::scalar(Int(8000)),
+            memory_shrink: Text::scalar(Percent(85)),
+            memory_refuse: Text::scalar(Percent(95)),
+        }
+    }
+}
+
+/// How the proxy goes away.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Drain {
+    /// Time between failing readiness and closing the listeners. 0s, because only a load balancer that polls readiness needs longer: then a few of its polling intervals.
+    pub delay: Text<Duration>,
+    /// Time after which what is still in flight is cut; the proxy exits earlier when it is idle. 25s, so that the end comes before the kill that Kubernetes sends after 30 s.
+    pub deadline: Text<Duration>,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { delay: Text::scalar(Duration::ZERO), deadline: Text::scalar(Duration::from_secs(25)) }
+    }
+}
+
+/// One record for each request.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct AccessLog {
+    /// `stdout`, or the path of a file, which is appended to and opened anew on SIGUSR1.
+    pub path: Text<LogDestination>,
+    /// `json` (one object a line, the fields of `text` by name), `text` (one line, much as Envoy's), or a format of your own.
+    pub format: Field<Either<FormatWord, Format>>,
+    /// Records that may wait for the writer; one more is dropped and counted. 8192 is a second of heavy traffic in some 4 MiB.
+    pub queue: Text<Int<1, 1_000_000>>,
+}
+
+impl Default for AccessLog {
+    fn default() -> Self {
+        Self {
+            path: Text::scalar(LogDestination::Stdout),
+            format: Field::of(Either::Short(FormatWord::Json)),
+            queue: Text::scalar(Int(8192)),
+        }
+    }
+}
+
+/// A format that needs no writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FormatWord {
+    Json,
+    Text,
+}
+
+impl FromText for FormatWord {
+    fn words() -> Cow<'static, str> {
+        "json, text, or a mapping with one of them".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            other if other.contains('%') => Err(Self::expected(other, "write a format of your own as {text: \"…\"}")),
+            other => Err(Self::expected(other, "")),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["json", "text"] })
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Json => "json".into(),
+            Self::Text => "text".into(),
+        }
+    }
+}
+
+/// A format of your own: exactly one of the two.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Format {
+    /// One line of text with variables, such as `%REQ(:METHOD)% %RESPONSE_CODE%`.
+    pub text: Text<Template>,
+    /// Names and values with variables. A variable alone keeps its type, so that numbers stay numbers.
+    pub json: Field<Table<String, crate::document::Scalar<Template>>>,
+}
+
+/// How host names of endpoints become addresses.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Dns {
+    /// Servers to ask, such as `10.96.0.10:53`. None: those of /etc/resolv.conf.
+    pub servers: List<crate::document::Scalar<SocketAddr>>,
+    /// Least time between two look-ups of a name, whatever its TTL says. 1s: a TTL of 0 shall not make a flood.
+    pub min_refresh: Text<Period>,
+    /// Most time between two look-ups of a name, whatever its TTL says. 5m: a moved service is found within minutes.
+    pub max_refresh: Text<Period>,
+    /// Time one look-up may take. 5s, as resolv.conf(5); the last good answer serves meanwhile.
+    pub timeout: Text<Period>,
+}
+
+impl Default for Dns {
+    fn default() -> Self {
+        let seconds = |seconds| Text::scalar(Period(Duration::from_secs(seconds)));
+        Self { servers: Field::ABSENT, min_refresh: seconds(1), max_refresh: seconds(300), timeout: seconds(5) }
+    }
+}

@@ -1,0 +1,316 @@
+//! Numbers, durations, sizes and words: how a person writes them and what is said when they are written wrongly.
+
+use super::value::FromText;
+use crate::model::Workers;
+use schemars::{Schema, json_schema};
+use serde_json::Value;
+use std::{borrow::Cow, num::NonZeroUsize, time::Duration};
+
+/// Longer than any sane timeout, and short enough that adding it to a clock never overflows.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// A whole number within bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Int<const MIN: u64, const MAX: u64>(pub(crate) u64);
+
+impl<const MIN: u64, const MAX: u64> Int<MIN, MAX> {
+    /// The bounds of each use fit the type it is put in.
+    pub(crate) fn to<N: TryFrom<u64> + Default>(self) -> N {
+        N::try_from(self.0).unwrap_or_default()
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> FromText for Int<MIN, MAX> {
+    const NUMBER: bool = true;
+
+    fn words() -> Cow<'static, str> {
+        format!("a whole number from {MIN} to {MAX}").into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        if digits && text.len() > 1 && text.starts_with('0') {
+            let plain = text.trim_start_matches('0');
+            let plain = if plain.is_empty() { "0" } else { plain };
+            return Err(Self::expected(text, &format!("some readers take a leading zero for octal: write {plain}")));
+        }
+        let number = if digits { text.parse::<u64>().ok() } else { None };
+        match number {
+            Some(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(Self::expected(text, "")),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
+    }
+
+    fn to_json(&self) -> Value {
+        self.0.into()
+    }
+}
+
+/// A duration that may be zero.
+impl FromText for Duration {
+    fn words() -> Cow<'static, str> {
+        "a duration such as 5s or 250ms".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        duration(text).map_err(|remedy| Self::expected(text, &remedy))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" })
+    }
+
+    fn to_json(&self) -> Value {
+        write_duration(*self).into()
+    }
+}
+
+/// A duration longer than zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Period(pub(crate) Duration);
+
+impl FromText for Period {
+    fn words() -> Cow<'static, str> {
+        Duration::words()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match Duration::from_text(text)? {
+            Duration::ZERO => Err(format!("{text} would leave no time at all; write a duration of at least 1ms")),
+            period => Ok(Self(period)),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))*0*[1-9][0-9]*(ms|s|m|h|d)([0-9]+(ms|s|m|h|d))*$" })
+    }
+
+    fn to_json(&self) -> Value {
+        self.0.to_json()
+    }
+}
+
+/// A duration, or no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<Duration>);
+
+impl FromText for Limit {
+    fn words() -> Cow<'static, str> {
+        "a duration such as 5s or 250ms, or none".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let limit = duration(text).map_err(|remedy| Self::expected(text, &remedy))?;
+        Ok(Self((limit > Duration::ZERO).then_some(limit)))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(none|([0-9]+(ms|s|m|h|d))+)$" })
+    }
+
+    fn to_json(&self) -> Value {
+        self.0.map_or_else(|| "none".into(), |limit| limit.to_json())
+    }
+}
+
+/// A number of bytes within bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bytes<const MIN: u32, const MAX: u32>(pub(crate) u32);
+
+impl<const MIN: u32, const MAX: u32> FromText for Bytes<MIN, MAX> {
+    fn words() -> Cow<'static, str> {
+        format!("a size from {} to {}", write_size(MIN.into()), write_size(MAX.into())).into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let size = size(text).map_err(|remedy| Self::expected(text, &remedy))?;
+        match u32::try_from(size) {
+            Ok(size) if (MIN..=MAX).contains(&size) => Ok(Self(size)),
+            _ => Err(Self::expected(text, "")),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" },
+                { "type": "integer", "minimum": MIN, "maximum": MAX },
+            ]
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        match write_size(self.0.into()) {
+            plain if plain.bytes().all(|b| b.is_ascii_digit()) => self.0.into(),
+            size => size.into(),
+        }
+    }
+}
+
+/// A share of a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Percent(pub(crate) u8);
+
+impl FromText for Percent {
+    fn words() -> Cow<'static, str> {
+        "a percentage from 1% to 100%".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let number = text.strip_suffix('%').unwrap_or(text);
+        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        match number.parse::<u8>() {
+            Ok(percent @ 1..=100) if digits && number.len() < text.len() => Ok(Self(percent)),
+            Ok(percent @ 1..=100) if digits => Err(Self::expected(text, &format!("write {percent}%"))),
+            _ => Err(Self::expected(text, "")),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^0*([1-9][0-9]?|100)%$" })
+    }
+
+    fn to_json(&self) -> Value {
+        format!("{}%", self.0).into()
+    }
+}
+
+impl FromText for Workers {
+    fn words() -> Cow<'static, str> {
+        "auto or a whole number from 1 to 1024".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let count = Int::<1, 1024>::from_text(text).map_err(|_| Self::expected(text, ""))?;
+        NonZeroUsize::new(count.to()).map(Self::Count).ok_or_else(|| Self::expected(text, ""))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": 1024 }] })
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Auto => "auto".into(),
+            Self::Count(count) => count.get().into(),
+        }
+    }
+}
+
+/// The word `off`, in place of a structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Off;
+
+impl FromText for Off {
+    fn words() -> Cow<'static, str> {
+        "off or a mapping".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "off" { Ok(Self) } else { Err(Self::expected(text, "")) }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "const": "off" })
+    }
+}
+
+/// Any text. Numbers and `true` are text as they are written.
+impl FromText for String {
+    fn words() -> Cow<'static, str> {
+        "text".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok(text.to_owned())
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+
+    fn to_json(&self) -> Value {
+        self.as_str().into()
+    }
+}
+
+/// `1h30m` and the like; an error is the remedy.
+fn duration(text: &str) -> Result<Duration, String> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("add a unit: {text}s or {text}ms"));
+    }
+    let mut sum = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, after) = rest.split_at(digits);
+        let unit = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (unit, after) = after.split_at(unit);
+        let millis: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ if number.is_empty() || unit.is_empty() => {
+                return Err("write whole numbers with units, as 1m30s".into());
+            }
+            _ => return Err("units are ms, s, m, h and d".into()),
+        };
+        let number: u64 = number.parse().map_err(|_| "write whole numbers with units, as 1m30s".to_owned())?;
+        let part = number.checked_mul(millis).map(Duration::from_millis);
+        sum = part
+            .and_then(|part| sum.checked_add(part))
+            .filter(|sum| *sum <= LONGEST)
+            .ok_or_else(|| "at most 366d".to_owned())?;
+        rest = after;
+    }
+    if text.is_empty() { Err("write whole numbers with units, as 1m30s".into()) } else { Ok(sum) }
+}
+
+fn write_duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
+        if millis > 0 && millis % size == 0 {
+            return format!("{}{unit}", millis / size);
+        }
+    }
+    if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") }
+}
+
+/// `64KiB` and the like; an error is the remedy.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "K" | "k" | "KB" | "kB" | "kb" | "Ki" => return Err(format!("write {number}KiB")),
+        "M" | "m" | "MB" | "mb" | "Mi" => return Err(format!("write {number}MiB")),
+        "G" | "g" | "GB" | "gb" | "Gi" => return Err(format!("write {number}GiB")),
+        _ => return Err("units are B, KiB, MiB and GiB".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "write a whole number with a unit, as 64KiB".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "that is too large".to_owned())
+}
+
+fn write_size(bytes: u64) -> String {
+    for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes > 0 && bytes % size == 0 {
+            return format!("{}{unit}", bytes / size);
+        }
+    }
+    bytes.to_string()
+}

@@ -1,0 +1,344 @@
+//! Names, addresses, hosts and the other words that are parsed once, here, into types that cannot be invalid.
+
+use super::value::FromText;
+use crate::{
+    diagnostic::quoted,
+    model::{AdminAddress, Cidr, EndpointAddress, HostPattern, LogDestination, Name},
+    template::Template,
+};
+use http::{HeaderName, Method};
+use schemars::{Schema, json_schema};
+use serde_json::Value;
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
+
+impl FromText for Name {
+    fn words() -> Cow<'static, str> {
+        "a name of 1 to 255 printable ASCII characters without spaces".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let printable = text.bytes().all(|b| b.is_ascii_graphic());
+        if text.is_empty() || text.len() > 255 || !printable {
+            return Err(Self::expected(text, ""));
+        }
+        Ok(Self(text.into()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"], "pattern": "^[!-~]{1,255}$" })
+    }
+}
+
+impl FromText for SocketAddr {
+    fn words() -> Cow<'static, str> {
+        "an IP address and a port such as 0.0.0.0:8080 or [::]:8080".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(address);
+        }
+        let any = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).filter(|port| port.parse::<u16>().is_ok());
+        let remedy = if text.parse::<u16>().is_ok() {
+            format!("write 0.0.0.0:{text}")
+        } else if let Some(port) = any {
+            format!("write 0.0.0.0:{port} for IPv4, [::]:{port} for IPv6")
+        } else if let Some(port) = text.strip_prefix("localhost:") {
+            format!("names are not resolved here: write 127.0.0.1:{port}")
+        } else if let Ok(address) = text.parse::<IpAddr>() {
+            format!("add a port: {}", SocketAddr::new(address, 8080))
+        } else {
+            ipv6_without_brackets(text).unwrap_or_default()
+        };
+        Err(Self::expected(text, &remedy))
+    }
+}
+
+impl FromText for AdminAddress {
+    fn words() -> Cow<'static, str> {
+        "a loopback address such as 127.0.0.1:15000, or a socket such as unix:/run/pillion.sock".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            // sun_path holds 108 bytes with its final zero (unix(7)).
+            if path.is_empty() || path.len() > 107 || path.contains('\0') {
+                return Err(Self::expected(text, "a socket's path has 1 to 107 bytes"));
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        let address = SocketAddr::from_text(text).map_err(|error| match error.split_once("; ") {
+            Some((_, remedy)) if !remedy.contains("0.0.0.0") => Self::expected(text, remedy),
+            _ => Self::expected(text, ""),
+        })?;
+        if !address.ip().to_canonical().is_loopback() {
+            return Err(format!(
+                "the admin port can stop the proxy and must not be reachable from the network, but {text} is not a \
+                 loopback address: write 127.0.0.1:{}, and use `probes` for what others may read",
+                address.port()
+            ));
+        }
+        Ok(Self::Tcp(address))
+    }
+}
+
+impl FromText for LogDestination {
+    fn words() -> Cow<'static, str> {
+        "stdout or the path of a file".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "" => Err(Self::expected(text, "")),
+            "-" | "stdout" | "/dev/stdout" => Ok(Self::Stdout),
+            "stderr" | "/dev/stderr" => Err(Self::expected(text, "standard error is for the proxy's own messages")),
+            path if path.contains('\0') => Err(Self::expected(text, "")),
+            path => Ok(Self::File(path.into())),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        match self {
+            Self::Stdout => "stdout".into(),
+            Self::File(path) => path.to_string_lossy().into(),
+        }
+    }
+}
+
+impl FromText for EndpointAddress {
+    fn words() -> Cow<'static, str> {
+        "a host and a port such as 10.0.0.7:8080, [2001:db8::7]:8080 or api.local:8080".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse::<SocketAddr>() {
+            if address.port() == 0 {
+                return Err(Self::expected(text, "port 0 cannot be connected to"));
+            }
+            return Ok(Self::Ip(address));
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let rest = rest.split('/').next().unwrap_or(rest);
+            let port = match (rest.contains(':'), scheme) {
+                (true, _) => "",
+                (false, "https") => ":443",
+                (false, _) => ":80",
+            };
+            return Err(Self::expected(text, &format!("write {rest}{port}, without scheme and path")));
+        }
+        if let Some(remedy) = ipv6_without_brackets(text) {
+            return Err(Self::expected(text, &remedy));
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Err(Self::expected(text, "a port is missing"));
+        };
+        let number = Some(port).filter(|port| port.bytes().all(|b| b.is_ascii_digit())).and_then(|p| p.parse().ok());
+        let Some(port @ 1..) = number else {
+            return Err(Self::expected(text, "a port is a number from 1 to 65535"));
+        };
+        host_name(host).map_err(|remedy| Self::expected(text, &remedy))?;
+        Ok(Self::Name(host.to_ascii_lowercase().into(), port))
+    }
+}
+
+impl FromText for Cidr {
+    fn words() -> Cow<'static, str> {
+        "a network such as 10.0.0.0/8 or 2001:db8::/32".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().map_err(|_| Self::expected(text, ""))?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => most,
+            Some(bits) => match bits.parse::<u8>() {
+                Ok(bits @ 0..=128) if bits <= most => bits,
+                _ => {
+                    return Err(Self::expected(text, &format!("the prefix length is a number from 0 to {most}")));
+                }
+            },
+        };
+        let network = match address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(v4.to_bits() & mask))
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & mask))
+            }
+        };
+        if network != address {
+            let remedy = format!("bits beyond the prefix are set: write {network}/{prefix}, or {address} for one host");
+            return Err(Self::expected(text, &remedy));
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl FromText for HostPattern {
+    fn words() -> Cow<'static, str> {
+        "a host such as example.com, *.example.com or [2001:db8::7]".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Err(Self::expected(text, "to match any host, leave `host` out"));
+        }
+        if let Some((_, rest)) = text.split_once("://") {
+            return Err(Self::expected(
+                text,
+                &format!("write {} without the scheme", rest.split('/').next().unwrap_or(rest)),
+            ));
+        }
+        if let Some(literal) = text.strip_prefix('[') {
+            let Some((address, after)) = literal.split_once(']') else {
+                return Err(Self::expected(text, "a bracket is not closed"));
+            };
+            if !after.is_empty() {
+                return Err(Self::expected(
+                    text,
+                    &format!("a host has no port here, every port matches: write [{address}]"),
+                ));
+            }
+            let address: Ipv6Addr = address.parse().map_err(|_| Self::expected(text, ""))?;
+            return Ok(Self::Exact(format!("[{address}]")));
+        }
+        if text.parse::<Ipv6Addr>().is_ok() {
+            return Err(Self::expected(text, &format!("write [{text}]")));
+        }
+        if let Some((host, port)) = text.rsplit_once(':') {
+            if port.bytes().all(|b| b.is_ascii_digit()) {
+                return Err(Self::expected(
+                    text,
+                    &format!("a host has no port here, every port matches: write {host}"),
+                ));
+            }
+        }
+        let (name, suffix) = match text.strip_prefix("*.") {
+            Some(name) => (name, true),
+            None => (text, false),
+        };
+        if name.contains('*') {
+            return Err(Self::expected(text, "a star stands alone in the first label"));
+        }
+        host_name(name).map_err(|remedy| Self::expected(text, &remedy))?;
+        let name = name.to_ascii_lowercase();
+        Ok(if suffix { Self::Suffix(format!(".{name}")) } else { Self::Exact(name) })
+    }
+}
+
+impl FromText for HeaderName {
+    fn words() -> Cow<'static, str> {
+        "a header name such as x-request-id".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.starts_with(':') {
+            return Err(Self::expected(text, "pseudo-headers are matched and changed by fields of their own"));
+        }
+        Self::from_str(text).map_err(|_| Self::expected(text, "letters, digits and hyphens, no spaces"))
+    }
+}
+
+impl FromText for Method {
+    fn words() -> Cow<'static, str> {
+        "a method such as GET".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let upper = text.to_ascii_uppercase();
+        // RFC 9110 §9.1: methods are case-sensitive, so a lower-case one would silently never match.
+        if upper != text && Self::from_str(&upper).is_ok() {
+            return Err(Self::expected(text, &format!("methods are case-sensitive: write {upper}")));
+        }
+        Self::from_str(text).map_err(|_| Self::expected(text, ""))
+    }
+}
+
+impl FromText for Template {
+    fn words() -> Cow<'static, str> {
+        "text, with variables such as %REQ(USER-AGENT)%".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        // Most values are a variable and nothing else: the place says it all.
+        Self::parse(text).map_err(|error| if error.at == 0 { error.message } else { error.to_string() })
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+/// A path, as far as it can be judged without knowing what it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UrlPath(pub(crate) String);
+
+impl FromText for UrlPath {
+    fn words() -> Cow<'static, str> {
+        "a path that begins with /".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if !text.starts_with('/') {
+            return Err(Self::expected(text, &format!("write {}", quoted(&format!("/{text}")))));
+        }
+        if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic()) {
+            return Err(Self::expected(text, &format!("{bad:?} is written percent-encoded in a path")));
+        }
+        if text.contains('?') || text.contains('#') {
+            return Err(Self::expected(text, "a path has no query and no fragment; match those with `query`"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^/[^?#]*$" })
+    }
+}
+
+/// RFC 1123 §2.1 names, with the underscores that service names have in practice. An error is the remedy.
+fn host_name(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err("a host is missing".into());
+    }
+    if !name.is_ascii() {
+        return Err("write international names in their ASCII form (xn--…)".into());
+    }
+    if name.len() > 253 {
+        return Err("a name has at most 253 characters".into());
+    }
+    if name.ends_with('.') {
+        return Err("leave the final dot out".into());
+    }
+    for label in name.split('.') {
+        if label.is_empty() || label.len() > 63 {
+            return Err("between dots stand 1 to 63 characters".into());
+        }
+        if let Some(bad) = label.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))) {
+            return Err(format!("{bad:?} cannot be in a host name"));
+        }
+    }
+    // What ends in a number is an IPv4 address by intent (WHATWG URL §3.5), and it did not parse as one.
+    let last = name.rsplit('.').next().unwrap_or(name);
+    if last.bytes().all(|b| b.is_ascii_digit()) && name.parse::<Ipv4Addr>().is_err() {
+        return Err("that is not an IPv4 address".into());
+    }
+    Ok(())
+}
+
+/// `::1:8080` could mean two things.
+fn ipv6_without_brackets(text: &str) -> Option<String> {
+    if text.starts_with('[') || text.bytes().filter(|b| *b == b':').count() < 2 {
+        return None;
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    let host = host.parse::<Ipv6Addr>().map_or_else(|_| text.to_owned(), |host| host.to_string());
+    Some(format!("put an IPv6 address in brackets: [{host}]:{}", if port.is_empty() { "8080" } else { port }))
+}

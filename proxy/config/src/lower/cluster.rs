@@ -1,0 +1,97 @@
+//! Clusters.
+
+use super::{Lowering, process::or_default};
+use crate::{
+    document::{self, Balance, Either, Int, Keepalive, Off, Period, Protocols},
+    model::{self, Circuit, Cluster, Endpoint, EndpointAddress, TcpKeepalive, UpstreamProtocol},
+    tree::Place,
+};
+use std::{collections::HashSet, time::Duration};
+
+pub(super) fn cluster(cx: &mut Lowering<'_, '_>, cluster: document::Cluster, at: Place) -> Option<Cluster> {
+    let name = cx.required_scalar(at, "name", cluster.name);
+    let endpoints = match cx.required(at, "endpoints", cluster.endpoints) {
+        Some((list, place)) if list.is_empty() => {
+            cx.error(place, "no endpoint: requests to this cluster would have nowhere to go; write at least one");
+            None
+        }
+        Some((list, place)) => Some(endpoints(cx, list, place)),
+        None => None,
+    };
+    let tcp_keepalive = match or_either(cluster.tcp_keepalive, at) {
+        Some((Either::Short(Off), _)) => Some(None),
+        Some((Either::Long(keepalive), place)) => self::tcp_keepalive(cx, keepalive, place).map(Some),
+        None => None,
+    };
+    let (limits, _) = or_default(cluster.limits, at)?;
+    let circuit = Circuit {
+        connections: limits.connections.value()?.to(),
+        pending: limits.pending.value()?.to(),
+        requests: limits.requests.value()?.to(),
+    };
+    Some(Cluster {
+        name: name?.0,
+        endpoints: endpoints?,
+        balance: match cluster.balance.take()? {
+            Balance::LeastRequest => model::Balance::LeastRequest,
+            Balance::RoundRobin => model::Balance::RoundRobin,
+            Balance::Random => model::Balance::Random,
+        },
+        protocol: match cluster.protocol.take()? {
+            Protocols::Http1 => UpstreamProtocol::Http1,
+            Protocols::Http2 => UpstreamProtocol::Http2,
+            Protocols::SameAsDownstream => UpstreamProtocol::SameAsDownstream,
+        },
+        connect_timeout: cluster.connect_timeout.value()?.0,
+        tcp_keepalive: tcp_keepalive?,
+        idle_timeout: cluster.idle_timeout.value()?.0,
+        idle_connections: cluster.idle_connections.value()?.to(),
+        circuit,
+        header_bytes: limits.header_bytes.value()?.0,
+        headers: limits.headers.value()?.to(),
+    })
+}
+
+fn or_either(field: document::Field<Either<Off, Keepalive>>, parent: Place) -> Option<(Either<Off, Keepalive>, Place)> {
+    if field.is_written() { field.at(parent) } else { Some((Either::Long(Keepalive::default()), parent)) }
+}
+
+fn endpoints(
+    cx: &mut Lowering<'_, '_>,
+    list: Vec<document::Field<Either<EndpointAddress, document::Endpoint>>>,
+    at: Place,
+) -> Vec<Endpoint> {
+    let mut endpoints = Vec::with_capacity(list.len());
+    let mut seen = HashSet::new();
+    for (endpoint, place) in cx.elements(at, list) {
+        let read = match endpoint {
+            Either::Short(address) => Some((address, 1)),
+            Either::Long(endpoint) => {
+                let address = cx.required_scalar(place, "address", endpoint.address);
+                address.and_then(|(address, _)| Some((address, endpoint.weight.value()?.to())))
+            }
+        };
+        let Some((address, weight)) = read else {
+            continue;
+        };
+        if !seen.insert(address.clone()) {
+            cx.error(place, format!("the endpoint {address} is written twice; use `weight` to give it a larger share"));
+        }
+        endpoints.push(Endpoint { address, weight });
+    }
+    endpoints
+}
+
+fn tcp_keepalive(cx: &mut Lowering<'_, '_>, keepalive: Keepalive, at: Place) -> Option<TcpKeepalive> {
+    let mut seconds = |field: document::Text<Period>| {
+        let place = field.place().unwrap_or(at);
+        let Period(period) = field.value()?;
+        // tcp(7) counts in whole seconds, up to 32767.
+        if period.subsec_millis() != 0 || period > Duration::from_secs(32_767) {
+            cx.error(place, "the kernel takes whole seconds from 1s to 32767s here");
+        }
+        Some(period)
+    };
+    let (time, interval) = (seconds(keepalive.time), seconds(keepalive.interval));
+    Some(TcpKeepalive { time: time?, interval: interval?, probes: keepalive.probes.value().map(Int::to)? })
+}

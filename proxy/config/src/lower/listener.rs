@@ -1,0 +1,204 @@
+//! Listeners.
+
+use super::{Lowering, matching, process::Names, process::or_default, route};
+use crate::{
+    document::{
+        self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
+    },
+    model::{
+        self, Admin, AdminAddress, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener, PathPolicy, PortSharing,
+    },
+    tree::Place,
+};
+use std::{net::SocketAddr, sync::Arc};
+
+pub(super) fn listeners(
+    cx: &mut Lowering<'_, '_>,
+    list: Vec<Field<document::Listener>>,
+    at: Place,
+    names: &mut Names,
+) -> Option<Vec<(Listener, Place)>> {
+    let count = list.len();
+    let mut read = Vec::with_capacity(count);
+    let mut named = Vec::with_capacity(count);
+    for (listener, place) in cx.elements(at, list) {
+        if let Some(Scalar(name)) = listener.name.get() {
+            named.push((name.clone(), listener.name.place().unwrap_or(place)));
+        }
+        let address_at = listener.address.place().unwrap_or(place);
+        read.extend(self::listener(cx, listener, place, names).map(|listener| (listener, address_at)));
+    }
+    cx.unique("listener", named.iter().map(|(name, place)| (name, *place)));
+    (read.len() == count).then_some(read)
+}
+
+/// Two sockets of one process cannot be bound to one port.
+pub(super) fn same_addresses(cx: &mut Lowering<'_, '_>, listeners: &[(Listener, Place)], admin: Option<&Admin>) {
+    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    if let Some(admin) = admin {
+        if let Some(AdminAddress::Tcp(address)) = admin.address {
+            taken.push((address, "`admin.address`".to_owned()));
+        }
+        if let Some(probes) = admin.probes {
+            taken.push((probes, "`admin.probes`".to_owned()));
+        }
+    }
+    for (listener, place) in listeners {
+        if let Some((_, by)) = taken.iter().find(|(address, _)| overlap(address, &listener.address)) {
+            cx.error(*place, format!("{} is taken by {by}; give each a port of its own", listener.address));
+        }
+        taken.push((listener.address, format!("the listener {:?}", listener.name)));
+    }
+}
+
+/// Whether two sockets would want the same port of the same address.
+pub(super) fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let same_family = a.is_ipv4() == b.is_ipv4();
+    let covers = a.ip() == b.ip() || (same_family && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() != 0 && a.port() == b.port() && covers
+}
+
+fn listener(cx: &mut Lowering<'_, '_>, listener: document::Listener, at: Place, names: &mut Names) -> Option<Listener> {
+    let name = cx.required_scalar(at, "name", listener.name);
+    let address = cx.required_scalar(at, "address", listener.address);
+    let limits = limits(cx, listener.limits, at);
+    let timeouts = timeouts(listener.timeouts, at);
+    let http2 = http2(cx, listener.http2, at);
+    let path = path(listener.path, at);
+    let forwarding = forwarding(cx, listener.forwarding, at);
+    let label = name.as_ref().map_or_else(|| "listener".to_owned(), |(name, _)| name.to_string());
+    let routes = cx.required(at, "routes", listener.routes).and_then(|(list, place)| {
+        if list.is_empty() {
+            cx.warn(place, "no route: every request to this listener is answered with 404");
+        }
+        route::routes(cx, list, place, &label, names)
+    });
+    if let Some(routes) = &routes {
+        matching::shadowed(cx, routes);
+    }
+    Some(Listener {
+        name: name?.0,
+        address: address?.0,
+        port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
+        backlog: listener.backlog.value()?.to(),
+        connections: listener.connections.value()?.to(),
+        max_connection_age: match listener.max_connection_age {
+            absent if !absent.is_written() => None,
+            written => written.value()?.0,
+        },
+        http: Http {
+            limits: limits?,
+            timeouts: timeouts?,
+            http2: http2?,
+            path: path?,
+            forwarding: forwarding?,
+            underscores: match listener.underscores.take()? {
+                Underscores::Accept => model::Underscores::Accept,
+                Underscores::Reject => model::Underscores::Reject,
+            },
+            connect: match listener.connect.take()? {
+                Connect::Refuse => model::Connect::Refuse,
+                Connect::Allow => model::Connect::Allow,
+            },
+        },
+        routes: routes?.into_iter().map(|(route, _)| Arc::new(route)).collect(),
+    })
+}
+
+fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::HttpLimits>, at: Place) -> Option<HttpLimits> {
+    let (limits, at) = or_default(field, at)?;
+    let target_at = limits.target_bytes.place().unwrap_or(at);
+    let (header_bytes, target_bytes) = (limits.header_bytes.value()?.0, limits.target_bytes.value()?.0);
+    if target_bytes > header_bytes {
+        cx.error(
+            target_at,
+            format!("target_bytes ({target_bytes}) is more than header_bytes ({header_bytes}), which the target is part of; write at most that"),
+        );
+    }
+    Some(HttpLimits { headers: limits.headers.value()?.to(), header_bytes, target_bytes })
+}
+
+fn timeouts(field: Field<document::HttpTimeouts>, at: Place) -> Option<HttpTimeouts> {
+    let (timeouts, _) = or_default(field, at)?;
+    let period = |field: Text<Period>| field.value().map(|Period(duration)| duration);
+    Some(HttpTimeouts {
+        idle: period(timeouts.idle)?,
+        header: period(timeouts.header)?,
+        body: period(timeouts.body)?,
+        write: period(timeouts.write)?,
+    })
+}
+
+fn http2(cx: &mut Lowering<'_, '_>, field: Field<document::Http2>, at: Place) -> Option<Http2> {
+    let (http2, at) = or_default(field, at)?;
+    let stream_at = http2.stream_window.place().unwrap_or(at);
+    let (stream_window, connection_window) = (http2.stream_window.value()?.0, http2.connection_window.value()?.0);
+    if stream_window > connection_window {
+        cx.error(
+            stream_at,
+            format!("stream_window ({stream_window}) is more than connection_window ({connection_window}), so it can never be used; write at most that"),
+        );
+    }
+    let (flood, _) = or_default(http2.flood, at)?;
+    Some(Http2 {
+        streams: http2.streams.value()?.to(),
+        stream_window,
+        connection_window,
+        flood_window: flood.window.value()?.0,
+        resets: flood.resets.value().map(Int::to)?,
+        reset_by_us: flood.reset_by_us.value().map(Int::to)?,
+        pings: flood.pings.value().map(Int::to)?,
+        settings: flood.settings.value().map(Int::to)?,
+        empty_data: flood.empty_data.value().map(Int::to)?,
+        window_updates: flood.window_updates.value().map(Int::to)?,
+        priorities: flood.priorities.value().map(Int::to)?,
+        continuations: flood.continuations.value().map(Int::to)?,
+    })
+}
+
+fn path(field: Field<document::PathPolicy>, at: Place) -> Option<PathPolicy> {
+    let (path, _) = or_default(field, at)?;
+    Some(PathPolicy {
+        resolve_dots: path.resolve_dots.take()?,
+        merge_slashes: path.merge_slashes.take()?,
+        escaped_slashes: match path.escaped_slashes.take()? {
+            EscapedSlashes::Keep => model::EscapedSlashes::Keep,
+            EscapedSlashes::Reject => model::EscapedSlashes::Reject,
+            EscapedSlashes::Decode => model::EscapedSlashes::Decode,
+        },
+    })
+}
+
+fn forwarding(cx: &mut Lowering<'_, '_>, field: Field<document::Forwarding>, at: Place) -> Option<Forwarding> {
+    let (forwarding, at) = or_default(field, at)?;
+    let via = forwarding.via.at(at).map(|(Scalar(via), place)| {
+        // RFC 9110 §7.6.3: received-by is a pseudonym (token) or a host with an optional port.
+        let token = via.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~:[]".contains(&b));
+        if via.is_empty() || !token {
+            cx.error(
+                place,
+                format!("expected a pseudonym such as pillion, found {via:?}; letters, digits and .-_ only"),
+            );
+        }
+        via
+    });
+    let trusted_at = forwarding.trusted.place().unwrap_or(at);
+    let trusted = forwarding.trusted.elements();
+    let trusted = cx.elements(trusted_at, trusted).into_iter().map(|(Scalar(network), _)| network).collect();
+    let mode = |mode: ForwardingMode| match mode {
+        ForwardingMode::Off => model::ForwardingMode::Off,
+        ForwardingMode::Append => model::ForwardingMode::Append,
+    };
+    Some(Forwarding {
+        x_forwarded: mode(forwarding.x_forwarded.take()?),
+        forwarded: mode(forwarding.forwarded.take()?),
+        via,
+        request_id: match forwarding.request_id.take()? {
+            RequestId::Pass => model::RequestId::Pass,
+            RequestId::Generate => model::RequestId::Generate,
+        },
+        trusted,
+        trusted_hops: forwarding.trusted_hops.value()?.to(),
+        strip_identity: forwarding.strip_identity.take()?,
+    })
+}

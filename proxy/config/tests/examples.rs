@@ -1,0 +1,173 @@
+//! The files in `examples/` load, say what they seem to say, and stay readable however they are cut.
+
+use pillion_config::{
+    Loaded, SourceName, load,
+    model::{Action, Config, HostPattern, PathMatch, Workers},
+    parse, simple,
+};
+use std::{fs, io, path::Path, time::Duration};
+
+fn example(name: &str) -> Loaded {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    load(&path).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn from_text(text: &str) -> Config {
+    let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
+    parse(&SourceName::new("test.yaml"), text, &none).unwrap_or_else(|errors| panic!("{errors}")).config
+}
+
+#[test]
+fn every_example_loads_without_a_warning() {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".yaml") {
+            let loaded = example(&name);
+            assert!(loaded.warnings.is_empty(), "{name}: {:?}", loaded.warnings);
+            assert!(loaded.files[0].ends_with(&name));
+        }
+    }
+}
+
+#[test]
+fn minimal_means_the_defaults() {
+    let minimal = example("minimal.yaml").config;
+    assert_eq!(minimal.workers, Workers::Auto);
+    assert_eq!(minimal.access_log, None);
+    assert_eq!(minimal.admin.address, None);
+    let listener = &minimal.listeners[0];
+    assert_eq!(listener.max_connection_age, None);
+    assert_eq!(listener.http.timeouts.header, Duration::from_secs(10));
+    assert_eq!(listener.http.http2.stream_window, 65_535);
+    let route = &listener.routes[0];
+    assert_eq!(route.name.as_str(), "web/0");
+    assert_eq!(route.timeout, Some(Duration::from_secs(15)));
+    assert_eq!(route.upgrades, ["websocket"]);
+    assert_eq!(route.matcher.path, PathMatch::Prefix("/".into()));
+    let cluster = &minimal.clusters[0];
+    assert_eq!(cluster.idle_timeout, Duration::from_secs(4));
+    assert_eq!(cluster.tcp_keepalive.unwrap().probes, 6);
+}
+
+/// What the comments of full.yaml claim: values without a comment are the defaults.
+#[test]
+fn full_writes_the_defaults_out() {
+    let (full, minimal) = (example("full.yaml").config, example("minimal.yaml").config);
+    assert_eq!(full.limits, minimal.limits);
+    assert_eq!(full.drain, minimal.drain);
+    let (a, b) = (&full.listeners[0].http, &minimal.listeners[0].http);
+    assert_eq!((&a.limits, &a.timeouts, &a.http2, &a.path), (&b.limits, &b.timeouts, &b.http2, &b.path));
+    assert_eq!(
+        (a.underscores, a.connect, a.forwarding.request_id),
+        (b.underscores, b.connect, b.forwarding.request_id)
+    );
+    assert_eq!(full.listeners[0].backlog, minimal.listeners[0].backlog);
+    let (a, b) = (&full.clusters[0], &minimal.clusters[0]);
+    assert_eq!((a.circuit, a.tcp_keepalive, a.idle_timeout), (b.circuit, b.tcp_keepalive, b.idle_timeout));
+    assert_eq!((a.headers, a.header_bytes, a.balance), (b.headers, b.header_bytes, b.balance));
+    assert_eq!((full.dns.min_refresh, full.dns.max_refresh), (minimal.dns.min_refresh, minimal.dns.max_refresh));
+}
+
+#[test]
+fn referenced_files_are_read_and_named() {
+    let full = example("full.yaml");
+    assert!(full.files[1].ends_with("closed.txt"), "{:?}", full.files);
+    let closed = full.config.listeners[0].routes.iter().find_map(|route| match &route.action {
+        Action::Respond(answer) if answer.status == 503 => Some(answer.body.clone()),
+        _ => None,
+    });
+    assert_eq!(closed.unwrap(), b"The shop is closed.\n");
+}
+
+#[test]
+fn the_same_text_is_the_same_model() {
+    assert_eq!(example("full.yaml").config, example("full.yaml").config);
+    assert_ne!(example("full.yaml").config, example("reverse-proxy.yaml").config);
+}
+
+#[test]
+fn simple_is_what_a_document_would_be() {
+    let listen = "127.0.0.1:8080".parse().unwrap();
+    let written = from_text(
+        "listeners: [{name: listener, address: 127.0.0.1:8080, routes: [{match: {}, cluster: upstream}]}]\n\
+         clusters: [{name: upstream, endpoints: [app.local:80]}]\n",
+    );
+    assert_eq!(simple(listen, "http://app.local").unwrap(), written);
+    assert_eq!(simple(listen, "http://app.local:80/").unwrap(), written);
+    assert_eq!(simple(listen, "app.local:80").unwrap(), written);
+    for (upstream, error) in [
+        (
+            "app.local",
+            "--upstream: expected a host and a port such as 10.0.0.7:8080, [2001:db8::7]:8080 or api.local:8080, found \"app.local\"; a port is missing",
+        ),
+        (
+            "https://app.local",
+            "--upstream: expected a host and a port such as 10.0.0.7:8080, [2001:db8::7]:8080 or api.local:8080, found \"https://app.local\"; write app.local:443, without scheme and path",
+        ),
+        (
+            "127.0.0.1:8080",
+            "--upstream: 127.0.0.1:8080 is where this proxy listens; requests would go round in circles",
+        ),
+    ] {
+        assert_eq!(simple(listen, upstream).unwrap_err().to_string(), error);
+    }
+}
+
+#[test]
+fn hosts_are_lower_cased_and_expressions_match_the_whole() {
+    let config = from_text(
+        "listeners: [{name: a, address: 0.0.0.0:1, routes: [\
+           {match: {host: [API.Example.COM, '*.X', '[::0:1]'], regex: '/a|/b'}, respond: {status: 200}}]}]",
+    );
+    let matcher = &config.listeners[0].routes[0].matcher;
+    let hosts = [
+        HostPattern::Exact("api.example.com".into()),
+        HostPattern::Suffix(".x".into()),
+        HostPattern::Exact("[::1]".into()),
+    ];
+    assert_eq!(matcher.hosts, hosts);
+    let PathMatch::Regex(regex) = &matcher.path else { panic!("{:?}", matcher.path) };
+    assert!(regex.is_match("/a") && regex.is_match("/b"));
+    assert!(!regex.is_match("/ab") && !regex.is_match("/b\n") && !regex.is_match("/x/b"));
+}
+
+#[test]
+fn aliases_stand_for_what_they_name() {
+    let config = from_text(
+        "listeners:\n  - {name: a, address: 0.0.0.0:1, timeouts: &t {idle: 7s}, routes: &r [{match: {}, respond: {status: 200}}]}\n  \
+         - {name: b, address: 0.0.0.0:2, timeouts: *t, routes: *r}\n",
+    );
+    assert_eq!(config.listeners[1].http.timeouts.idle, Duration::from_secs(7));
+    assert_eq!(config.listeners[1].routes.len(), 1);
+}
+
+#[test]
+fn an_empty_value_is_a_field_left_out() {
+    let config = from_text(
+        "limits:\nlisteners: [{name: a, address: 0.0.0.0:1, timeouts: ~, max_connection_age: none, routes: [\
+           {match: {}, respond: {status: 200}, timeout: 0s, idle_timeout: none, upgrades: []}]}]",
+    );
+    assert_eq!(config.limits.connections, 8000);
+    assert_eq!(config.listeners[0].max_connection_age, None);
+    let route = &config.listeners[0].routes[0];
+    assert_eq!((route.timeout, route.idle_timeout, route.upgrades.len()), (None, None, 0));
+}
+
+/// Whatever an editor has saved half of: an answer, never a panic.
+#[test]
+fn every_prefix_and_every_gap_of_an_example_gets_an_answer() {
+    let none = |_: &Path| Ok(b"x".to_vec());
+    for name in ["full.yaml", "reverse-proxy.yaml"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+        let text = fs::read_to_string(path).unwrap();
+        for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+            let _ = parse(&SourceName::new(name), &text[..end], &none);
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        for gap in 0..lines.len() {
+            let without: Vec<&str> =
+                lines.iter().enumerate().filter(|(n, _)| *n != gap).map(|(_, line)| *line).collect();
+            let _ = parse(&SourceName::new(name), &without.join("\n"), &none);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The schema and the reference in the tree are those of the code, and the schema tells the truth about the parser.
+
+use pillion_config::{SourceName, parse, reference, schema};
+use serde_json::Value;
+use std::{env, fs, io, path::Path};
+
+fn up_to_date(name: &str, now: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if env::var_os("PILLION_BLESS").is_some() {
+        fs::write(&path, now).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == now, "{name} is out of date; regenerate it: PILLION_BLESS=1 cargo test -p pillion-config");
+}
+
+#[test]
+fn the_schema_is_up_to_date() {
+    up_to_date("schema.json", &format!("{}\n", serde_json::to_string_pretty(&schema()).unwrap()));
+}
+
+#[test]
+fn the_reference_is_up_to_date() {
+    up_to_date("REFERENCE.md", &reference());
+}
+
+/// Every structure: what its fields are, and which it cannot do without.
+fn structures() -> Vec<(String, Value)> {
+    let schema = schema();
+    let mut all = vec![("Document".to_owned(), schema.clone())];
+    all.extend(schema["$defs"].as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.clone())));
+    all
+}
+
+#[test]
+fn every_structure_is_closed_and_every_field_described() {
+    for (name, structure) in structures() {
+        assert_eq!(structure["additionalProperties"], Value::Bool(false), "{name}");
+        for (field, schema) in structure["properties"].as_object().unwrap() {
+            assert!(
+                schema["description"].as_str().is_some_and(|text| text.len() > 3),
+                "{name}.{field} needs a doc comment"
+            );
+            assert_ne!(schema.get("default"), Some(&Value::Null), "{name}.{field}");
+        }
+    }
+}
+
+/// full.yaml is what its comment says: each field of each structure is written in it.
+#[test]
+fn the_full_example_is_full() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/full.yaml")).unwrap();
+    for (name, structure) in structures() {
+        for field in structure["properties"].as_object().unwrap().keys() {
+            assert!(text.contains(&format!("{field}:")), "{name}.{field} is not in examples/full.yaml");
+        }
+    }
+}
+
+/// Empty structures of each kind are refused exactly for the fields that the schema requires.
+#[test]
+fn required_means_the_same_to_schema_and_parser() {
+    let route = |route: &str| {
+        format!(
+            "listeners: [{{name: a, address: '0.0.0.0:1', routes: [{route}]}}]\nclusters: [{{name: c, endpoints: ['c:1']}}]"
+        )
+    };
+    let documents = [
+        ("Document", "{}".to_owned()),
+        ("Listener", "listeners: [{}]".to_owned()),
+        ("Route", route("{}")),
+        ("Match", route("{match: {}, cluster: c}")),
+        ("WeightedCluster", route("{match: {}, clusters: [{}]}")),
+        ("Respond", route("{match: {}, respond: {}}")),
+        ("Redirect", route("{match: {}, redirect: {}}")),
+        ("Rewrite", route("{match: {}, cluster: c, rewrite: {}}")),
+        ("HeaderChanges", route("{match: {}, cluster: c, request_headers: {}}")),
+        ("HeaderCondition", route("{match: {headers: {a: {}}}, cluster: c}")),
+        ("QueryCondition", route("{match: {query: {a: {}}}, cluster: c}")),
+        ("Cluster", "listeners: []\nclusters: [{}]".to_owned()),
+        ("Endpoint", "listeners: []\nclusters: [{name: c, endpoints: [{}]}]".to_owned()),
+        ("Keepalive", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], tcp_keepalive: {}}]".to_owned()),
+        ("ClusterLimits", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], limits: {}}]".to_owned()),
+        ("Admin", "listeners: []\nadmin: {}".to_owned()),
+        ("ProcessLimits", "listeners: []\nlimits: {}".to_owned()),
+        ("Drain", "listeners: []\ndrain: {}".to_owned()),
+        ("AccessLog", "listeners: []\naccess_log: {}".to_owned()),
+        ("Format", "listeners: []\naccess_log: {format: {}}".to_owned()),
+        ("Dns", "listeners: []\ndns: {}".to_owned()),
+        ("HttpLimits", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], limits: {}}]".to_owned()),
+        ("HttpTimeouts", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], timeouts: {}}]".to_owned()),
+        ("Http2", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], http2: {}}]".to_owned()),
+        ("Flood", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], http2: {flood: {}}}]".to_owned()),
+        ("PathPolicy", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], path: {}}]".to_owned()),
+        ("Forwarding", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], forwarding: {}}]".to_owned()),
+    ];
+    for (name, structure) in structures() {
+        let required: Vec<&str> =
+            structure["required"].as_array().into_iter().flatten().map(|field| field.as_str().unwrap()).collect();
+        let (_, text) =
+            documents.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no document for {name}"));
+        let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
+        let told =
+            parse(&SourceName::new("t"), text, &none).map_or_else(|errors| errors.to_string(), |_| String::new());
+        let mut missing: Vec<&str> =
+            told.lines().filter_map(|line| line.split_once("missing field \"")?.1.strip_suffix('"')).collect();
+        let mut required = required.clone();
+        missing.sort_unstable();
+        required.sort_unstable();
+        assert_eq!(missing, required, "{name}: {told}");
+    }
+}

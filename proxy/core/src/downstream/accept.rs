@@ -1,0 +1,183 @@
+//! accept: connections out of the kernel's queue, as many as the limits allow.
+//!
+//! One task for each listener and worker. An error of one connection is counted and passed over; a lack of the
+//! process's own (descriptors, memory) is back-pressure: the queue waits in the kernel. It never reads a byte.
+
+use super::{
+    codec::http2,
+    limit::{Permit, Pressure},
+};
+use crate::{
+    drain::{Control, Signal},
+    io::{Accept, Socket},
+    snapshot::ListenerSnapshot,
+    telemetry::ConnectionFacts,
+    worker::Worker,
+};
+use pillion_config::model::{Listener, Name, Scheme};
+use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time::Duration};
+
+/// How long the loop waits when the process itself lacks something. Long enough not to burn a CPU that is
+/// short already, short beside any client's patience.
+const BACK_OFF: Duration = Duration::from_millis(20);
+
+/// A listener as one worker runs it. Its identity stays while its configuration changes.
+pub struct ListenerSlot {
+    /// Its identity within the worker.
+    pub id: usize,
+    /// Its name.
+    pub name: Name,
+    /// Its configuration as it is now.
+    pub listener: RefCell<Arc<ListenerSnapshot>>,
+    /// Tells the accept loop to end.
+    pub close: Rc<Control>,
+    /// Made from the model when the first HTTP/2 connection comes.
+    http2: RefCell<Option<(Arc<Listener>, Rc<http2::Settings>)>>,
+}
+
+/// What an accepted connection counts against, given back when it is gone.
+#[derive(Debug)]
+pub struct Permits {
+    _process: Permit,
+    _listener: Permit,
+}
+
+/// What to do after `accept` failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// That connection is gone; the next one may be well.
+    Connection,
+    /// The process lacks descriptors or memory.
+    Process(&'static str),
+}
+
+impl ListenerSlot {
+    /// A listener that has not accepted anything yet.
+    #[must_use]
+    pub fn new(id: usize, listener: Arc<ListenerSnapshot>) -> Self {
+        Self {
+            id,
+            name: listener.model.name.clone(),
+            listener: RefCell::new(listener),
+            close: Rc::default(),
+            http2: RefCell::default(),
+        }
+    }
+
+    /// The configuration as it is now.
+    #[must_use]
+    pub fn now(&self) -> Arc<ListenerSnapshot> {
+        Arc::clone(&self.listener.borrow())
+    }
+}
+
+impl ListenerSlot {
+    /// What this listener asks of HTTP/2 connections.
+    pub fn http2_settings(&self, listener: &ListenerSnapshot) -> Rc<http2::Settings> {
+        let mut known = self.http2.borrow_mut();
+        match &*known {
+            Some((model, settings)) if Arc::ptr_eq(model, &listener.model) => Rc::clone(settings),
+            Some(_) | None => {
+                let settings = Rc::new(http2::Settings::new(&listener.model.http));
+                *known = Some((Arc::clone(&listener.model), Rc::clone(&settings)));
+                settings
+            }
+        }
+    }
+}
+
+/// Accepts until told to close, and then what the kernel has queued already.
+pub async fn run(worker: Rc<Worker>, slot: Rc<ListenerSlot>, source: Box<dyn Accept>) {
+    // Counted among the connections: the worker is idle only when it accepts nothing any more.
+    let _present = worker.register.enter(slot.id);
+    loop {
+        match next(&slot, &*source).await {
+            Next::Connection(socket, peer) => {
+                // One connection at most waits here, in hand; the others wait in the kernel's queue.
+                let permits = permits(&worker, &slot).await;
+                admit(&worker, &slot, socket, peer, source.local_addr(), permits);
+            }
+            Next::Failed(error) => match classify(&error) {
+                Failure::Connection => {}
+                Failure::Process(name) => {
+                    slot.listener.borrow().telemetry.metrics.accept_error(name);
+                    // Idle connections hold descriptors that a waiting client could use.
+                    worker.tell(Signal::CloseIfIdle);
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+            },
+            Next::Closed => return,
+        }
+    }
+}
+
+enum Next {
+    Connection(Socket, SocketAddr),
+    Failed(io::Error),
+    Closed,
+}
+
+/// The next connection. Once the slot is closing, only what is ready now.
+async fn next(slot: &ListenerSlot, source: &dyn Accept) -> Next {
+    poll_fn(|cx| {
+        slot.close.set_waker(cx);
+        match source.poll_accept(cx) {
+            Poll::Ready(Ok((socket, peer))) => Poll::Ready(Next::Connection(socket, peer)),
+            Poll::Ready(Err(error)) => Poll::Ready(Next::Failed(error)),
+            Poll::Pending if slot.close.signal() >= Signal::Drain => Poll::Ready(Next::Closed),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// A permit of the process and one of the listener; waits for both. Connections that leave make room, so that
+/// draining ends the wait too.
+async fn permits(worker: &Worker, slot: &ListenerSlot) -> Permits {
+    let mut waited = false;
+    loop {
+        let listener = slot.now();
+        let short_of = match (worker.process.connections.take(), listener.connections.take()) {
+            (Some(process), Some(listener)) => return Permits { _process: process, _listener: listener },
+            (None, _) => "process_limit",
+            (Some(_), None) => "listener_limit",
+        };
+        if !waited {
+            waited = true;
+            listener.telemetry.metrics.refused(short_of);
+        }
+        tokio::time::sleep(BACK_OFF).await;
+    }
+}
+
+fn admit(
+    worker: &Rc<Worker>,
+    slot: &Rc<ListenerSlot>,
+    socket: Socket,
+    peer: SocketAddr,
+    local: SocketAddr,
+    permits: Permits,
+) {
+    if worker.process.pressure.get() == Pressure::Refuse {
+        slot.listener.borrow().telemetry.metrics.refused("memory");
+        return;
+    }
+    let local = match &socket {
+        // Only a listener on a wildcard address needs to ask which address the client reached.
+        Socket::Tcp(stream) if local.ip().is_unspecified() => stream.local_addr().unwrap_or(local),
+        Socket::Tcp(_) | Socket::Memory(_) => local,
+    };
+    let facts = ConnectionFacts { direct: peer, local, scheme: Scheme::Http };
+    tokio::task::spawn_local(super::serve_connection(Rc::clone(worker), Rc::clone(slot), socket, facts, permits));
+}
+
+/// accept(2) on Linux passes on errors of the connection being accepted; those concern nobody else.
+fn classify(error: &io::Error) -> Failure {
+    use rustix::io::Errno;
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE) => Failure::Process("process_descriptors"),
+        Some(Errno::NFILE) => Failure::Process("system_descriptors"),
+        Some(Errno::NOBUFS | Errno::NOMEM) => Failure::Process("kernel_memory"),
+        Some(_) | None => Failure::Connection,
+    }
+}

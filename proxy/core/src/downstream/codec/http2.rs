@@ -1,0 +1,325 @@
+//! HTTP/2 towards clients: one connection of the h2 crate, a task for each stream.
+//!
+//! ```text
+//!  FrameGuarded ─► h2::server::Connection ─► serve_stream() ─► check ─► service ─► respond ─► pump
+//!       └─ Watch ─► Driver (signals, breaches, deadlines) ─► GOAWAY
+//! ```
+//!
+//! It stands behind `guard::http2` and before `exchange/`. It never invents an answer (h2 itself sends a bare 431 for
+//! a header list over twice the limit, see [`Settings`]) and never routes.
+
+pub mod check;
+mod deadlines;
+mod stream;
+
+use super::Decoded;
+use crate::{
+    body::BodyError,
+    downstream::guard::http2::{Breach, FrameGuarded, FrameLimits, MAX_FRAME_SIZE, Watch},
+    drain::{Control, Signal},
+};
+use bytes::Bytes;
+use check::Malformed;
+use deadlines::{Deadlines, Expired};
+use h2::{
+    Reason,
+    server::{Builder, Connection},
+};
+use http::Response;
+use http_body::Body;
+use pillion_config::model::{Http, HttpLimits, HttpTimeouts};
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+use stream::{Shared, serve_stream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::spawn_local,
+};
+
+/// What a listener asks of its HTTP/2 connections. Built once for a listener and worker.
+pub struct Settings {
+    builder: Builder,
+    frames: Rc<FrameLimits>,
+    limits: HttpLimits,
+    timeouts: HttpTimeouts,
+}
+
+/// Response bytes that h2 holds for one stream while the connection's socket is busy: a few frames keep it busy, and
+/// the product with the streams of a connection is what a peer that reads nothing can make us hold.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// Streams that h2 remembers for a second after we reset them, so that what the client had sent already is ignored
+/// (RFC 9113 §5.4.2).
+const REMEMBERED_RESETS: usize = 50;
+
+impl Settings {
+    /// From a listener's model.
+    #[must_use]
+    pub fn new(http: &Http) -> Self {
+        // h2 answers a list over its own limit by itself, with no record; over four times that it ends the
+        // connection. With twice ours there, what an honest client may send by mistake is refused by `check`.
+        let header_list = http.limits.header_bytes.saturating_mul(2);
+        let mut builder = Builder::new();
+        builder
+            .max_concurrent_streams(http.http2.streams)
+            .initial_window_size(http.http2.stream_window)
+            .initial_connection_window_size(http.http2.connection_window)
+            .max_frame_size(MAX_FRAME_SIZE)
+            .max_header_list_size(header_list)
+            .max_send_buffer_size(SEND_BUFFER)
+            .max_concurrent_reset_streams(REMEMBERED_RESETS)
+            // All frames at hand are read before a stream is accepted, so cancelling a batch is honest. The guard
+            // counts resets, and bounds what one turn reads.
+            .max_pending_accept_reset_streams(http.http2.resets as usize)
+            // h2 counts over the life of a connection; the guard counts what we send, in windows.
+            .max_local_error_reset_streams(None)
+            // DATA frames below 256 bytes cost the difference while they wait. h2's default, half the window, ends
+            // connections with gRPC streams of small messages whose consumer is slow.
+            .data_frame_budget((http.http2.connection_window as usize).saturating_mul(4))
+            .enable_connect_protocol();
+        Self {
+            builder,
+            frames: Rc::new(FrameLimits::new(&http.http2, &http.limits, header_list)),
+            limits: http.limits.clone(),
+            timeouts: http.timeouts.clone(),
+        }
+    }
+}
+
+/// How a connection ended, and what it saw.
+#[derive(Debug)]
+pub struct Served {
+    /// Why.
+    pub end: End,
+    /// Its counts. Streams of an aborted connection may still add to them.
+    pub tally: Rc<Tally>,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client closed it, or said GOAWAY and its streams are done.
+    Closed,
+    /// It was told to leave, and did.
+    Drained,
+    /// It was idle for too long.
+    Idle,
+    /// It was idle when it was told to close.
+    Shed,
+    /// It was told to stop at once.
+    Aborted,
+    /// The client broke a limit of the guard.
+    Breach(Breach),
+    /// The client broke the protocol; h2 said GOAWAY with this.
+    Protocol(Reason),
+    /// The client said GOAWAY with this error.
+    Peer(Reason),
+    /// The socket failed.
+    Io(std::io::ErrorKind),
+}
+
+/// What happened on a connection, for the listener's counters.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Streams accepted.
+    pub requests: Cell<u32>,
+    /// Requests handed to the service as [`Decoded::Refused`].
+    pub refused: Cell<u32>,
+    /// Requests reset as malformed by `check`, by [`Malformed`].
+    pub malformed: [Cell<u32>; 5],
+    /// Requests that the client gave up.
+    pub cancelled: Cell<u32>,
+    /// Responses given up because the client's window stayed closed.
+    pub stalled: Cell<u32>,
+    /// Services that panicked.
+    pub panics: Cell<u32>,
+    /// RST_STREAM sent for the client's errors, those of h2 and its bare 431 included.
+    pub resets_sent: Cell<u32>,
+}
+
+impl Tally {
+    #[expect(clippy::unused_self, reason = "reads as what it does at the call")]
+    fn count(&self, counter: &Cell<u32>) {
+        counter.set(counter.get().saturating_add(1));
+    }
+
+    fn malformed(&self, malformed: Malformed) {
+        self.count(&self.malformed[malformed as usize]);
+    }
+}
+
+/// Serves one connection to its end. `ahead` was read from the socket already, preface included. Must run within a
+/// `LocalSet`: each stream is a task of its own, which ends with its stream or soon after the connection.
+///
+/// `service` is called once for each request; a request that the client gives up is dropped there. Dropping this
+/// closes the connection and gives up its streams.
+pub async fn serve<S, F, Fut, B>(
+    socket: S,
+    ahead: Bytes,
+    settings: Rc<Settings>,
+    control: Rc<Control>,
+    service: F,
+) -> Served
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Fn(Decoded) -> Fut + 'static,
+    Fut: Future<Output = Response<B>> + 'static,
+    B: Body<Data = Bytes, Error = BodyError> + 'static,
+{
+    let socket = FrameGuarded::new(socket, ahead, &settings.frames);
+    let watch = socket.watch();
+    let mut deadlines = Deadlines::new(&settings.timeouts);
+    let tally = Rc::<Tally>::default();
+    let connection = {
+        let mut handshake = pin!(settings.builder.handshake::<_, Bytes>(socket));
+        poll_fn(|cx| {
+            control.set_waker(cx);
+            match control.signal() {
+                Signal::Stay => {}
+                // Before the first request there is nothing to finish.
+                Signal::CloseIfIdle => return Poll::Ready(Err(End::Shed)),
+                Signal::Drain => return Poll::Ready(Err(End::Drained)),
+                Signal::Abort => return Poll::Ready(Err(End::Aborted)),
+            }
+            watch.begin_turn();
+            if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(|error| end_of(&error)));
+            }
+            match deadlines.poll(cx, &watch, 0, || false) {
+                Poll::Ready(Expired::Breach(breach)) => Poll::Ready(Err(End::Breach(breach))),
+                Poll::Ready(Expired::Idle | Expired::Drain | Expired::Close) => Poll::Ready(Err(End::Idle)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    };
+    let connection = match connection {
+        Ok(connection) => connection,
+        Err(end) => return Served { end, tally },
+    };
+    let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally) });
+    let mut driver = Driver { connection, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
+    let end = poll_fn(|cx| {
+        driver.poll(cx, &mut |(request, respond)| {
+            spawn_local(serve_stream(request, respond, Rc::clone(&shared)));
+        })
+    })
+    .await;
+    tally.resets_sent.set(driver.watch.blamed());
+    Served { end, tally }
+}
+
+struct Driver<'a, S> {
+    connection: Connection<FrameGuarded<S>, Bytes>,
+    watch: Rc<Watch>,
+    control: Rc<Control>,
+    deadlines: Deadlines,
+    tally: &'a Tally,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// The end is announced; streams finish.
+    Leaving(End),
+    /// The last GOAWAY is on its way.
+    Closing(End),
+}
+
+type Stream = (http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
+    fn poll(&mut self, cx: &mut Context<'_>, start: &mut dyn FnMut(Stream)) -> Poll<End> {
+        self.control.set_waker(cx);
+        self.watch.begin_turn();
+        loop {
+            if self.control.signal() != Signal::Stay {
+                if let Poll::Ready(end) = self.obey() {
+                    return Poll::Ready(end);
+                }
+            }
+            while let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
+                match accepted {
+                    Some(Ok(stream)) => {
+                        self.tally.count(&self.tally.requests);
+                        start(stream);
+                    }
+                    Some(Err(error)) => return Poll::Ready(self.end(end_of(&error))),
+                    None => return Poll::Ready(self.end(End::Closed)),
+                }
+            }
+            if let (Some(breach), Phase::Serving | Phase::Leaving(_)) = (self.watch.breach(), self.phase) {
+                self.close(End::Breach(breach), breach.code());
+                continue;
+            }
+            let connection = &self.connection;
+            let accepted = self.tally.requests.get();
+            match self.deadlines.poll(cx, &self.watch, accepted, || connection.has_streams()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Expired::Close) => return Poll::Ready(self.end(End::Closed)),
+                // Nothing can be said to a peer that does not read.
+                Poll::Ready(Expired::Breach(Breach::WriteTimeout)) => {
+                    self.watch.note(Breach::WriteTimeout);
+                    return Poll::Ready(self.end(End::Breach(Breach::WriteTimeout)));
+                }
+                Poll::Ready(Expired::Breach(breach)) => self.watch.note(breach),
+                Poll::Ready(Expired::Idle) => self.leave(End::Idle),
+                Poll::Ready(Expired::Drain) => {
+                    if let Phase::Leaving(end) = self.phase {
+                        self.close(end, Reason::NO_ERROR);
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self) -> Poll<End> {
+        match self.control.signal() {
+            Signal::Stay => {}
+            Signal::CloseIfIdle if self.connection.has_streams() => self.control.forget(),
+            Signal::CloseIfIdle => self.close(End::Shed, Reason::NO_ERROR),
+            Signal::Drain => self.leave(End::Drained),
+            Signal::Abort => return Poll::Ready(End::Aborted),
+        }
+        Poll::Pending
+    }
+
+    /// GOAWAY that lets requests on their way in, then the final one after a round trip (RFC 9113 §6.8).
+    fn leave(&mut self, end: End) {
+        if self.phase == Phase::Serving {
+            self.phase = Phase::Leaving(end);
+            self.connection.graceful_shutdown();
+            self.deadlines.draining();
+        }
+    }
+
+    fn close(&mut self, end: End, reason: Reason) {
+        if !matches!(self.phase, Phase::Closing(_)) {
+            self.phase = Phase::Closing(end);
+            self.connection.abrupt_shutdown(reason);
+            self.deadlines.closing();
+        }
+    }
+
+    /// What the connection ended for: what we decided, or else what h2 says.
+    fn end(&self, otherwise: End) -> End {
+        match (self.phase, otherwise) {
+            (Phase::Closing(end), _) | (Phase::Leaving(end), End::Closed) => end,
+            (Phase::Serving | Phase::Leaving(_), otherwise) => otherwise,
+        }
+    }
+}
+
+fn end_of(error: &h2::Error) -> End {
+    if let Some(io) = error.get_io() {
+        return End::Io(io.kind());
+    }
+    let reason = error.reason().unwrap_or(Reason::INTERNAL_ERROR);
+    if error.is_remote() { End::Peer(reason) } else { End::Protocol(reason) }
+}

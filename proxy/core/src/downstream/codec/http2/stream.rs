@@ -1,0 +1,189 @@
+//! One stream: check, serve, respond, pump.
+
+use super::{
+    Settings, Tally,
+    check::{Check, check},
+};
+use crate::{
+    body::{BodyError, Incoming},
+    downstream::codec::{Decoded, Inbound, Interim, date},
+    io::h2_pump::{PumpError, send_body},
+    tunnel::{
+        h2_stream::H2Stream,
+        upgrade::{Offer, TunnelEnd},
+    },
+};
+use bytes::Bytes;
+use h2::{Reason, RecvStream, ext::Protocol, server::SendResponse};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body;
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+};
+use tokio::sync::oneshot;
+
+/// What the streams of a connection share.
+pub(super) struct Shared<F> {
+    pub(super) service: F,
+    pub(super) settings: Rc<Settings>,
+    pub(super) tally: Rc<Tally>,
+}
+
+/// The answering half. If the service panics, the stream ends with INTERNAL_ERROR and no other one does.
+struct Answer<'a> {
+    respond: SendResponse<Bytes>,
+    tally: &'a Tally,
+}
+
+impl Drop for Answer<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.respond.send_reset(Reason::INTERNAL_ERROR);
+            self.tally.count(&self.tally.panics);
+        }
+    }
+}
+
+/// A tunnel that may come of this stream: its receiving half, and where the accepted one goes.
+struct Asked {
+    receive: RecvStream,
+    accepted: oneshot::Sender<TunnelEnd>,
+}
+
+/// Serves one stream to its end. Dropping it resets the stream.
+pub(super) async fn serve_stream<F, Fut, B>(
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    shared: Rc<Shared<F>>,
+) where
+    F: Fn(Decoded) -> Fut,
+    Fut: Future<Output = Response<B>>,
+    B: Body<Data = Bytes, Error = BodyError>,
+{
+    let tally = &*shared.tally;
+    let mut answer = Answer { respond, tally };
+    let (parts, receive) = request.into_parts();
+    let head = parts.method == Method::HEAD;
+    let extended = parts.extensions.get::<Protocol>().is_some();
+    let (decoded, asked, interim) = match check(&parts, &shared.settings.limits, extended) {
+        Check::Serve => decode(parts, receive, &shared.settings),
+        Check::Refuse(refusal) => {
+            tally.count(&tally.refused);
+            // What follows of its body is thrown away as it comes.
+            drop(receive);
+            (Decoded::Refused(parts, refusal), None, None)
+        }
+        Check::Reset(malformed) => {
+            tally.malformed(malformed);
+            answer.respond.send_reset(Reason::PROTOCOL_ERROR);
+            return;
+        }
+    };
+    let response = {
+        let mut future = pin!((shared.service)(decoded));
+        poll_fn(|cx| {
+            let response = future.as_mut().poll(cx);
+            for interim in interim.iter().flat_map(Interim::take) {
+                // A stream that is gone needs none; `poll_reset` says so below.
+                answer.respond.send_informational(interim).ok();
+            }
+            match response {
+                Poll::Ready(response) => Poll::Ready(Some(response)),
+                // The client gave the request up, or the connection ended: nobody waits, so the service is dropped
+                // here, and what it does upstream with it.
+                Poll::Pending => answer.respond.poll_reset(cx).map(|_| None),
+            }
+        })
+        .await
+    };
+    match response {
+        Some(response) => respond_with(response, head, asked, &mut answer, &shared.settings).await,
+        None => tally.count(&tally.cancelled),
+    }
+}
+
+fn decode(parts: Parts, receive: RecvStream, settings: &Settings) -> (Decoded, Option<Asked>, Option<Interim>) {
+    let interim = parts.headers.contains_key(header::EXPECT).then(Interim::default);
+    let (body, asked, upgrade) = if parts.method == Method::CONNECT {
+        let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().to_owned());
+        let (accepted, offer) = Offer::new(protocol);
+        (Incoming::Empty, Some(Asked { receive, accepted }), Some(offer))
+    } else {
+        // h2 has checked that it is a number.
+        let length = parts.headers.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
+        (Incoming::http2_within(receive, length, settings.timeouts.body), None, None)
+    };
+    let request = Request::from_parts(parts, body);
+    (Decoded::Request(Inbound { request, upgrade, interim: interim.clone() }), asked, interim)
+}
+
+async fn respond_with<B>(
+    response: Response<B>,
+    head: bool,
+    asked: Option<Asked>,
+    answer: &mut Answer<'_>,
+    settings: &Settings,
+) where
+    B: Body<Data = Bytes, Error = BodyError>,
+{
+    let (mut parts, body) = response.into_parts();
+    tidy(&mut parts.headers, parts.status);
+    let status = parts.status;
+    // h2 has no 101 (RFC 9113 §8.6), and a 1xx is not a response.
+    if status.is_informational() {
+        answer.respond.send_reset(Reason::INTERNAL_ERROR);
+        return;
+    }
+    if let Some(asked) = asked {
+        if status.is_success() {
+            // RFC 9110 §9.3.6: neither has a meaning there.
+            parts.headers.remove(header::CONTENT_LENGTH);
+            if let Ok(send) = answer.respond.send_response(Response::from_parts(parts, ()), false) {
+                // Without a taker the stream is dropped, which resets it.
+                let stream = H2Stream::new(send, asked.receive);
+                asked.accepted.send(TunnelEnd::new(stream, Bytes::new())).ok();
+            }
+            return;
+        }
+    }
+    let bodyless = head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || body.is_end_stream();
+    let Ok(mut stream) = answer.respond.send_response(Response::from_parts(parts, ()), bodyless) else {
+        // The client reset the stream in the meantime.
+        answer.tally.count(&answer.tally.cancelled);
+        return;
+    };
+    if bodyless {
+        return;
+    }
+    match send_body(pin!(body), &mut stream, settings.timeouts.write).await {
+        // If the request is not over, h2 sends RST_STREAM with NO_ERROR once both halves are dropped (RFC 9113 §8.1).
+        Ok(_) => {}
+        Err(PumpError::Reset(_) | PumpError::Connection(_)) => answer.tally.count(&answer.tally.cancelled),
+        Err(PumpError::Stalled(_)) => {
+            answer.tally.count(&answer.tally.stalled);
+            stream.send_reset(Reason::CANCEL);
+        }
+        // The rest of the body is lost; the client must not take what it has for the whole (RFC 9113 §8.1.1).
+        Err(PumpError::Body(_)) => stream.send_reset(Reason::INTERNAL_ERROR),
+    }
+}
+
+/// Connection-specific fields must not reach HTTP/2 (RFC 9113 §8.2.2); a response has a date (RFC 9110 §6.6.1).
+fn tidy(headers: &mut HeaderMap, status: StatusCode) {
+    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+    if status == StatusCode::NO_CONTENT {
+        // RFC 9110 §8.6.
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    if !headers.contains_key(header::DATE) {
+        headers.insert(header::DATE, date());
+    }
+}

@@ -1,0 +1,92 @@
+//! From guarded bytes to a decoded request, and from a response back to bytes.
+//!
+//! A codec speaks its protocol and nothing else: it decodes, hands a [`Decoded`] to the service, and sends what the
+//! service answers. The service never fails: every answer the proxy invents comes from `exchange::respond`, so that
+//! each has exactly one record. That includes requests the codec refuses, which reach the service as
+//! [`Decoded::Refused`] and must not be routed.
+
+mod date;
+pub mod http1;
+pub mod http2;
+
+use super::Connection;
+use crate::{
+    body::Incoming, exchange, framing::Refusal, io::Socket, snapshot::ListenerSnapshot, tunnel::upgrade::Offer,
+};
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+use std::{cell::RefCell, rc::Rc};
+
+pub use date::date;
+use http2::End;
+
+/// Serves HTTP/2 to the connection's end, and counts what went wrong.
+pub(super) async fn serve_http2(
+    socket: Socket,
+    prefix: Bytes,
+    listener: &ListenerSnapshot,
+    connection: Rc<Connection>,
+) {
+    let settings = connection.slot.http2_settings(listener);
+    let control = Rc::clone(connection.control());
+    let service = move |decoded| {
+        let connection = Rc::clone(&connection);
+        async move {
+            match decoded {
+                Decoded::Request(inbound) => exchange::proxy(connection, inbound).await,
+                Decoded::Refused(head, refusal) => exchange::refuse(connection, &head, &refusal.into()),
+            }
+        }
+    };
+    let served = http2::serve(socket, prefix, settings, control, service).await;
+    if let End::Breach(breach) = served.end {
+        listener.telemetry.metrics.refusal(breach.as_str());
+    }
+}
+
+/// What a codec hands to the service.
+#[derive(Debug)]
+pub enum Decoded {
+    /// A request to be served.
+    Request(Inbound),
+    /// A request to be answered with the refusal's status, and recorded, but not routed.
+    Refused(Parts, Refusal),
+}
+
+/// A request to be served, and what its protocol offers beside it.
+#[derive(Debug)]
+pub struct Inbound {
+    /// The request.
+    pub request: Request<Incoming>,
+    /// The client's side of a tunnel, if the request asks for one (CONNECT, extended CONNECT, Upgrade): it yields the
+    /// stream after the answer that accepts it went out. Beside and not within the request, whose extensions hold
+    /// only what can be sent between threads.
+    pub upgrade: Option<Offer>,
+    /// Sends interim responses, if the client waits for one (`Expect: 100-continue`).
+    pub interim: Option<Interim>,
+}
+
+/// Sends interim (1xx) responses ahead of the response.
+///
+/// To be used within the service's own future: what is sent leaves when that future next gives way.
+#[derive(Debug, Clone, Default)]
+pub struct Interim(Rc<RefCell<Vec<Response<()>>>>);
+
+/// Interim responses kept until they leave; more than one turn of a service ever sends.
+const MOST_INTERIM: usize = 16;
+
+impl Interim {
+    /// Sends one. After the response, or when it is no 1xx other than 101, it is dropped (RFC 9113 §8.6).
+    pub fn send(&self, response: Response<()>) {
+        let mut waiting = self.0.borrow_mut();
+        let interim =
+            response.status().is_informational() && response.status() != http::StatusCode::SWITCHING_PROTOCOLS;
+        if interim && waiting.len() < MOST_INTERIM {
+            waiting.push(response);
+        }
+    }
+
+    fn take(&self) -> Vec<Response<()>> {
+        self.0.take()
+    }
+}

@@ -1,0 +1,194 @@
+//! A downstream connection, as its requests see it, and how it is told to leave.
+
+use super::accept::{ListenerSlot, Permits};
+use crate::{
+    drain::{Control, Registration, Signal},
+    exchange::head::forwarding::Peer,
+    snapshot::ListenerSnapshot,
+    telemetry::{ConnectionFacts, metrics::Active},
+    worker::Worker,
+};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Sleep;
+
+/// How long a draining connection that is idle waits for one request more. A request that is on its way when the
+/// connection closes is lost to its client (the keep-alive race, seen from the other side); a busy client's next
+/// one comes within this time and is answered with `Connection: close`.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
+/// A downstream connection, as its requests see it.
+pub struct Connection {
+    /// The worker it lives on.
+    pub worker: Rc<Worker>,
+    /// The listener it came by.
+    pub slot: Rc<ListenerSlot>,
+    /// Who is at its ends.
+    pub facts: Rc<ConnectionFacts>,
+    /// Kept with the listener it was made for: a reload may change whom to trust.
+    peer: RefCell<Option<(Arc<ListenerSnapshot>, Rc<Peer>)>>,
+    registration: Registration,
+    _permits: Permits,
+    _active: Active,
+}
+
+/// What a connection must do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing new.
+    Carry,
+    /// Close if no request is in flight; otherwise nothing.
+    CloseIfIdle,
+    /// Announce the end with the next answer.
+    Announce,
+    /// Close as soon as no request is in flight.
+    CloseWhenIdle,
+    /// Close now.
+    Abort,
+}
+
+/// Turns what the worker tells a connection into orders. Polled by the connection's own task.
+pub struct Orders {
+    connection: Rc<Connection>,
+    grace: Option<Pin<Box<Sleep>>>,
+    given: Order,
+}
+
+impl Connection {
+    /// A connection that came by this listener.
+    #[must_use]
+    pub fn new(worker: Rc<Worker>, slot: Rc<ListenerSlot>, facts: ConnectionFacts, permits: Permits) -> Rc<Self> {
+        let _active = slot.listener.borrow().telemetry.metrics.connection();
+        let registration = worker.register.enter(slot.id);
+        // It waited in the kernel's queue while its listener was told to close.
+        if slot.close.signal() >= Signal::Drain {
+            registration.control().tell(Signal::Drain);
+        }
+        Rc::new(Self {
+            worker,
+            slot,
+            facts: Rc::new(facts),
+            peer: RefCell::default(),
+            registration,
+            _permits: permits,
+            _active,
+        })
+    }
+
+    /// Whether answers must announce the end of the connection.
+    #[must_use]
+    pub fn leaving(&self) -> bool {
+        self.registration.control().signal() >= Signal::Drain
+    }
+
+    /// Tells the connection to leave when it is old enough. Never ready: it only has an effect.
+    pub async fn age(self: Rc<Self>) -> Infallible {
+        let age = self.slot.listener.borrow().model.max_connection_age;
+        if let Some(age) = age {
+            tokio::time::sleep(jittered(age, self.worker.random.next())).await;
+            self.registration.control().tell(Signal::Drain);
+        }
+        std::future::pending().await
+    }
+
+    /// The line to the worker.
+    #[must_use]
+    pub fn control(&self) -> &Rc<Control> {
+        self.registration.control()
+    }
+
+    /// Who is at the other end, as this listener's forwarding rules see it.
+    #[must_use]
+    pub fn peer(&self, listener: &Arc<ListenerSnapshot>) -> Rc<Peer> {
+        let mut known = self.peer.borrow_mut();
+        match &*known {
+            Some((rules, peer)) if Arc::ptr_eq(rules, listener) => Rc::clone(peer),
+            Some(_) | None => {
+                let peer = Rc::new(listener.forwarding.peer(self.facts.direct.ip(), self.facts.scheme));
+                *known = Some((Arc::clone(listener), Rc::clone(&peer)));
+                peer
+            }
+        }
+    }
+
+    /// Ready when the connection must close whatever is in flight. For a tunnel, once no codec polls orders.
+    pub async fn aborted(&self) {
+        let control = self.registration.control();
+        poll_fn(|cx| {
+            control.set_waker(cx);
+            if control.signal() == Signal::Abort { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Ready when a connection on which nothing has come yet must close.
+    pub async fn unwanted(self: &Rc<Self>) {
+        let mut orders = Orders::new(Rc::clone(self));
+        poll_fn(|cx| match orders.poll(cx) {
+            Order::CloseIfIdle | Order::CloseWhenIdle | Order::Abort => Poll::Ready(()),
+            Order::Carry | Order::Announce => Poll::Pending,
+        })
+        .await;
+    }
+}
+
+impl Orders {
+    /// Orders for this connection.
+    #[must_use]
+    pub fn new(connection: Rc<Connection>) -> Self {
+        Self { connection, grace: None, given: Order::Carry }
+    }
+
+    /// What must be done now. Each order but [`Order::CloseIfIdle`] is given until a stronger one takes its place.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Order {
+        let control = self.connection.registration.control();
+        control.set_waker(cx);
+        match control.signal() {
+            Signal::Stay => Order::Carry,
+            Signal::CloseIfIdle => {
+                control.forget();
+                Order::CloseIfIdle
+            }
+            Signal::Drain => {
+                let grace = self.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_REQUEST)));
+                if self.given == Order::CloseWhenIdle || grace.as_mut().poll(cx).is_ready() {
+                    self.given = Order::CloseWhenIdle;
+                    return Order::CloseWhenIdle;
+                }
+                Order::Announce
+            }
+            Signal::Abort => Order::Abort,
+        }
+    }
+}
+
+/// Between nine and eleven tenths of `age`: connections made together must not leave together.
+fn jittered(age: Duration, random: u64) -> Duration {
+    let tenth = age / 10;
+    let spread = u64::try_from(tenth.as_millis()).unwrap_or(u64::MAX).saturating_mul(2).max(1);
+    age - tenth + Duration::from_millis(random % spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn jitter_stays_within_a_tenth(millis in 1u64..100_000_000, random: u64) {
+            let age = Duration::from_millis(millis);
+            let got = jittered(age, random);
+            prop_assert!(got >= age - age / 10);
+            prop_assert!(got <= age + age / 10 + Duration::from_millis(1));
+        }
+    }
+}

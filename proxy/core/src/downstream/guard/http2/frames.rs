@@ -1,0 +1,416 @@
+//! [`FrameGuard`]: follows the frames a client sends.
+
+use super::{Breach, Counted, FrameLimits, Window};
+use std::rc::Rc;
+
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+// Frame types (RFC 9113 §6).
+pub(super) const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
+pub(super) const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+// Flags.
+const END_STREAM: u8 = 0x1;
+const ACK: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const HAS_PRIORITY: u8 = 0x20;
+
+/// A frame's header.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    pub(super) length: u32,
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
+}
+
+impl Head {
+    #[inline]
+    pub(super) fn parse(b: &[u8; 9]) -> Self {
+        Self {
+            length: u32::from_be_bytes([0, b[0], b[1], b[2]]),
+            kind: b[3],
+            flags: b[4],
+            // The reserved bit is ignored (RFC 9113 §4.1).
+            stream: u32::from_be_bytes([b[5], b[6], b[7], b[8]]) & 0x7fff_ffff,
+        }
+    }
+}
+
+/// Where in the bytes of a slice the guard stopped, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped {
+    /// Bytes of the slice before the frame (or the part of it in this slice) that broke the rule.
+    pub at: usize,
+    /// The rule.
+    pub breach: Breach,
+}
+
+/// Follows the frames a client sends, fed with arbitrary slices of the byte stream from its first byte on.
+#[derive(Debug)]
+pub struct FrameGuard {
+    limits: Rc<FrameLimits>,
+    step: Step,
+    /// The frame whose payload is passing.
+    head: Head,
+    /// The first bytes of a frame header, or of a payload looked into.
+    scratch: [u8; 9],
+    filled: u8,
+    look: Look,
+    /// Whether the HEADERS looked into does not open its stream.
+    trailers: bool,
+    started: bool,
+    /// The header block that awaits END_HEADERS.
+    block: Option<Block>,
+    /// The highest stream a HEADERS opened.
+    last_stream: u32,
+    /// Frames begun, HEADERS weighing [`HEADERS_WEIGHT`]; wraps.
+    weight: u32,
+    /// Frames begun outside a header block; wraps.
+    begun: u32,
+    resets: Window,
+    pings: Window,
+    settings: Window,
+    empty_data: Window,
+    window_updates: Window,
+    priorities: Window,
+}
+
+/// How many other frames a HEADERS counts for in [`FrameGuard::weight`]: its materialised fields are what memory goes to.
+const HEADERS_WEIGHT: u32 = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// This many bytes of the preface came.
+    Preface(u8),
+    /// Within, or before, a frame header.
+    Head,
+    /// This many bytes of the payload are to come.
+    Payload(u32),
+}
+
+/// What of a payload is looked into. These frames are rare or their look ends after a few bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Nothing,
+    /// Each setting (6 bytes).
+    Settings,
+    /// The head of HEADERS: pad length, dependency, and the first field of trailers.
+    Headers,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    continuations: u32,
+    bytes: u32,
+}
+
+impl FrameGuard {
+    /// A guard before the connection's first byte.
+    #[must_use]
+    pub fn new(limits: Rc<FrameLimits>) -> Self {
+        Self {
+            limits,
+            step: Step::Preface(0),
+            head: Head { length: 0, kind: 0, flags: 0, stream: 0 },
+            scratch: [0; 9],
+            filled: 0,
+            look: Look::Nothing,
+            trailers: false,
+            started: false,
+            block: None,
+            last_stream: 0,
+            weight: 0,
+            begun: 0,
+            resets: Window::default(),
+            pings: Window::default(),
+            settings: Window::default(),
+            empty_data: Window::default(),
+            window_updates: Window::default(),
+            priorities: Window::default(),
+        }
+    }
+
+    /// Follows `bytes`, the next of the stream. `credit` holds WINDOW_UPDATE frames that DATA sent has earned;
+    /// `clock` gives milliseconds since the connection began.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken. The guard must not be fed any more after that.
+    pub fn feed(&mut self, bytes: &[u8], credit: &mut u32, clock: impl Fn() -> u32 + Copy) -> Result<(), Stopped> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let (taken, result) = match self.step {
+                Step::Preface(matched) => (self.preface(matched, rest), Ok(())),
+                Step::Head if self.filled == 0 && rest.len() >= 9 => {
+                    let mut head = [0; 9];
+                    head.copy_from_slice(&rest[..9]);
+                    (9, self.begin(Head::parse(&head), credit, clock))
+                }
+                Step::Head => {
+                    let taken = self.collect(rest, 9);
+                    if self.filled < 9 {
+                        (taken, Ok(()))
+                    } else {
+                        self.filled = 0;
+                        (taken, self.begin(Head::parse(&self.scratch), credit, clock))
+                    }
+                }
+                Step::Payload(left) => {
+                    let here = rest.len().min(left as usize);
+                    let result = match self.look {
+                        Look::Nothing => Ok(()),
+                        Look::Settings => self.look_at_settings(&rest[..here]),
+                        Look::Headers => self.look_at_headers(&rest[..here], left),
+                    };
+                    let left = left - here as u32;
+                    self.step = if left == 0 { Step::Head } else { Step::Payload(left) };
+                    if left == 0 {
+                        self.filled = 0;
+                    }
+                    (here, result)
+                }
+            };
+            if let Err(breach) = result {
+                return Err(Stopped { at, breach });
+            }
+            at += taken;
+        }
+        Ok(())
+    }
+
+    /// Whether the peer owes the end of a header block or of a frame other than DATA, and which: another number is
+    /// another one.
+    #[must_use]
+    pub fn owed(&self) -> Option<u32> {
+        let owes = match self.step {
+            Step::Preface(_) => false,
+            Step::Head => self.filled != 0 || self.block.is_some(),
+            Step::Payload(_) => self.head.kind != DATA,
+        };
+        owes.then_some(self.begun)
+    }
+
+    /// Whether the first SETTINGS came whole.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.started && (self.step == Step::Head || self.head.kind != SETTINGS)
+    }
+
+    /// Frames begun so far, a HEADERS counting for several; wraps. Differences bound the work of one turn.
+    #[must_use]
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// A wrong preface is left to h2, which ends the connection there; nothing after it is read.
+    fn preface(&mut self, matched: u8, rest: &[u8]) -> usize {
+        let taken = rest.len().min(PREFACE.len() - usize::from(matched));
+        let matched = matched + taken as u8;
+        self.step = if usize::from(matched) == PREFACE.len() { Step::Head } else { Step::Preface(matched) };
+        taken
+    }
+
+    /// Moves bytes to the scratch until it holds `want`; returns how many.
+    fn collect(&mut self, rest: &[u8], want: usize) -> usize {
+        let filled = usize::from(self.filled);
+        let taken = rest.len().min(want - filled);
+        self.scratch[filled..filled + taken].copy_from_slice(&rest[..taken]);
+        self.filled += taken as u8;
+        taken
+    }
+
+    #[inline]
+    fn begin(&mut self, head: Head, credit: &mut u32, clock: impl Fn() -> u32) -> Result<(), Breach> {
+        self.head = head;
+        self.look = Look::Nothing;
+        self.step = if head.length == 0 { Step::Head } else { Step::Payload(head.length) };
+        self.weight = self.weight.wrapping_add(1);
+        if self.block.is_none() {
+            self.begun = self.begun.wrapping_add(1);
+        }
+        if head.length > self.limits.frame_bytes {
+            return Err(Breach::FrameSize);
+        }
+        if !self.started {
+            if head.kind != SETTINGS || head.flags & ACK != 0 {
+                return Err(Breach::FirstFrame);
+            }
+            self.started = true;
+        }
+        match head.kind {
+            DATA => self.data(head, clock),
+            HEADERS => self.headers(head),
+            CONTINUATION => self.continuation(head),
+            WINDOW_UPDATE => {
+                sized(head.length == 4)?;
+                if *credit > 0 {
+                    *credit -= 1;
+                    return Ok(());
+                }
+                let limits = &self.limits;
+                let counted = self.window_updates.count(limits.window_updates, limits.window, clock);
+                borne(counted, Breach::WindowUpdates)
+            }
+            _ => self.rare(head, clock),
+        }
+    }
+
+    #[inline]
+    fn data(&mut self, head: Head, clock: impl Fn() -> u32) -> Result<(), Breach> {
+        if head.length != 0 || head.flags & END_STREAM != 0 {
+            return Ok(());
+        }
+        let counted = self.empty_data.count(self.limits.empty_data, self.limits.window, clock);
+        borne(counted, Breach::EmptyData)
+    }
+
+    #[inline]
+    fn headers(&mut self, head: Head) -> Result<(), Breach> {
+        self.weight = self.weight.wrapping_add(HEADERS_WEIGHT - 1);
+        self.trailers = head.stream <= self.last_stream;
+        if self.trailers || head.flags & HAS_PRIORITY != 0 {
+            self.look = Look::Headers;
+        }
+        self.last_stream = self.last_stream.max(head.stream);
+        if head.flags & END_HEADERS == 0 {
+            self.block = Some(Block { continuations: 0, bytes: head.length });
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn continuation(&mut self, head: Head) -> Result<(), Breach> {
+        // Without an open block h2 refuses it.
+        let Some(block) = &mut self.block else { return Ok(()) };
+        block.continuations += 1;
+        block.bytes = block.bytes.saturating_add(head.length);
+        if block.continuations > self.limits.continuations {
+            return Err(Breach::Continuations);
+        }
+        if block.bytes > self.limits.block_bytes {
+            return Err(Breach::HeaderBlockBytes);
+        }
+        if head.flags & END_HEADERS != 0 {
+            self.block = None;
+        }
+        Ok(())
+    }
+
+    fn rare(&mut self, head: Head, clock: impl Fn() -> u32) -> Result<(), Breach> {
+        let limits = &self.limits;
+        match head.kind {
+            RST_STREAM => {
+                sized(head.length == 4)?;
+                borne(self.resets.count(limits.resets, limits.window, clock), Breach::ResetsReceived)
+            }
+            SETTINGS => {
+                sized(if head.flags & ACK != 0 { head.length == 0 } else { head.length % 6 == 0 })?;
+                self.look = if head.stream == 0 { Look::Settings } else { Look::Nothing };
+                borne(self.settings.count(limits.settings, limits.window, clock), Breach::Settings)
+            }
+            PING => {
+                sized(head.length == 8)?;
+                borne(self.pings.count(limits.pings, limits.window, clock), Breach::Pings)
+            }
+            PUSH_PROMISE => Err(Breach::PushPromise),
+            kind => {
+                match kind {
+                    PRIORITY => sized(head.length == 5)?,
+                    GOAWAY => sized(head.length >= 8)?,
+                    _ => {}
+                }
+                borne(self.priorities.count(limits.priorities, limits.window, clock), Breach::Priorities)
+            }
+        }
+    }
+
+    #[cold]
+    fn look_at_settings(&mut self, mut here: &[u8]) -> Result<(), Breach> {
+        while !here.is_empty() {
+            let taken = self.collect(here, 6);
+            here = &here[taken..];
+            if self.filled == 6 {
+                self.filled = 0;
+                let [a, b, value @ ..] = self.scratch;
+                let value = u32::from_be_bytes([value[0], value[1], value[2], value[3]]);
+                // SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2).
+                if (a, b) == (0, 4) && value > 0x7fff_ffff {
+                    return Err(Breach::InitialWindow);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Pad length (1), dependency and weight (5), then three bytes of the first field: nine at most.
+    #[cold]
+    fn look_at_headers(&mut self, here: &[u8], left: u32) -> Result<(), Breach> {
+        let padded = usize::from(self.head.flags & PADDED != 0);
+        let weighted = if self.head.flags & HAS_PRIORITY != 0 { 5 } else { 0 };
+        let want = padded + weighted + 3;
+        self.collect(here, want);
+        let known = &self.scratch[..usize::from(self.filled)];
+        let ends = left as usize <= here.len();
+        if known.len() < want && !ends {
+            return Ok(());
+        }
+        self.look = Look::Nothing;
+        if let (5, Some(priority)) = (weighted, known.get(padded..padded + 4)) {
+            let dependency = u32::from_be_bytes([priority[0], priority[1], priority[2], priority[3]]) & 0x7fff_ffff;
+            if dependency == self.head.stream {
+                return Err(Breach::SelfDependency);
+            }
+        }
+        match known.get(padded + weighted..) {
+            Some(field) if self.trailers && begins_with_pseudo(field) => Err(Breach::TrailerPseudo),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+fn sized(fits: bool) -> Result<(), Breach> {
+    if fits { Ok(()) } else { Err(Breach::FrameSize) }
+}
+
+fn borne(counted: Counted, breach: Breach) -> Result<(), Breach> {
+    match counted {
+        Counted::Borne => Ok(()),
+        Counted::Exceeded => Err(breach),
+    }
+}
+
+/// Whether the first field of a block is a pseudo-header field, as far as the static table and a literal name tell
+/// (RFC 7541 §6, appendix A: entries 1 to 14). A name in the dynamic table is not seen.
+fn begins_with_pseudo(field: &[u8]) -> bool {
+    let Some(&first) = field.first() else { return false };
+    let (index, literal) = match first {
+        0x80.. => (first & 0x7f, false),
+        0x40..=0x7f => (first & 0x3f, true),
+        // A table size update; the field after it is not looked at.
+        0x20..=0x3f => return false,
+        0x00..=0x1f => (first & 0x0f, true),
+    };
+    match (index, field.get(1), field.get(2)) {
+        (1..=14, _, _) => true,
+        // A literal name: length and, if Huffman-coded, the seven bits of ':' (RFC 7541 appendix B).
+        (0, Some(length), Some(name)) if literal => {
+            if length & 0x80 == 0 {
+                *name == b':'
+            } else {
+                name >> 1 == 0b101_1100
+            }
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,105 @@
+//! [`SentFrames`]: follows the frames we send.
+
+use super::{
+    Breach, Counted, FrameLimits, Window,
+    frames::{DATA, Head, RST_STREAM},
+};
+use std::rc::Rc;
+
+/// Follows the frames we send: DATA earns the peer WINDOW_UPDATE frames, RST_STREAM that blames the peer is counted.
+#[derive(Debug)]
+pub struct SentFrames {
+    limits: Rc<FrameLimits>,
+    /// Bytes to come of the payload that passes, unless collected.
+    left: u32,
+    /// A frame header, then the error code of RST_STREAM.
+    scratch: [u8; 13],
+    filled: u8,
+    want: u8,
+    resets: Window,
+    blamed: u32,
+}
+
+/// WINDOW_UPDATE frames kept in credit; more than a peer owes for what one window of ours can hold.
+const MOST_CREDIT: u32 = 1 << 16;
+
+impl SentFrames {
+    /// Before the first byte.
+    #[must_use]
+    pub fn new(limits: Rc<FrameLimits>) -> Self {
+        Self { limits, left: 0, scratch: [0; 13], filled: 0, want: 9, resets: Window::default(), blamed: 0 }
+    }
+
+    /// Streams reset by us for the peer's errors so far, what h2 itself refuses included.
+    #[must_use]
+    pub fn blamed(&self) -> u32 {
+        self.blamed
+    }
+
+    /// Follows `bytes`, the next sent. DATA adds to `credit`.
+    ///
+    /// # Errors
+    ///
+    /// [`Breach::ResetsSent`], every time the limit is passed; the bytes are sent all the same.
+    pub fn feed(&mut self, mut bytes: &[u8], credit: &mut u32, clock: impl Fn() -> u32 + Copy) -> Result<(), Breach> {
+        let mut result = Ok(());
+        while !bytes.is_empty() {
+            if self.left > 0 {
+                let here = bytes.len().min(self.left as usize);
+                self.left -= here as u32;
+                bytes = &bytes[here..];
+                continue;
+            }
+            let filled = usize::from(self.filled);
+            let taken = bytes.len().min(usize::from(self.want) - filled);
+            self.scratch[filled..filled + taken].copy_from_slice(&bytes[..taken]);
+            self.filled += taken as u8;
+            bytes = &bytes[taken..];
+            if self.filled < self.want {
+                continue;
+            }
+            if self.want == 9 {
+                self.begin(credit);
+            } else {
+                result = result.and(self.reset(clock));
+            }
+        }
+        result
+    }
+
+    #[inline]
+    fn begin(&mut self, credit: &mut u32) {
+        let mut head = [0; 9];
+        head.copy_from_slice(&self.scratch[..9]);
+        let head = Head::parse(&head);
+        if head.kind == RST_STREAM && head.length == 4 {
+            self.want = 13;
+            return;
+        }
+        if head.kind == DATA {
+            *credit = (*credit + 2).min(MOST_CREDIT);
+        }
+        self.left = head.length;
+        self.filled = 0;
+    }
+
+    fn reset(&mut self, clock: impl Fn() -> u32) -> Result<(), Breach> {
+        self.filled = 0;
+        self.want = 9;
+        let code = u32::from_be_bytes([self.scratch[9], self.scratch[10], self.scratch[11], self.scratch[12]]);
+        // NO_ERROR, INTERNAL_ERROR, CANCEL and the like are ours or nobody's fault (RFC 9113 §7).
+        let blames_peer = match code {
+            // PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, ENHANCE_YOUR_CALM.
+            1 | 3 | 5 | 6 | 7 | 11 => true,
+            _ => false,
+        };
+        if !blames_peer {
+            return Ok(());
+        }
+        self.blamed = self.blamed.saturating_add(1);
+        match self.resets.count(self.limits.reset_by_us, self.limits.window, clock) {
+            Counted::Borne => Ok(()),
+            Counted::Exceeded => Err(Breach::ResetsSent),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! [`FrameGuarded`]: the socket with the guard around it, and [`Watch`], what the connection loop sees of it.
+
+use super::{Breach, FrameGuard, FrameLimits, SentFrames};
+use bytes::{Buf, Bytes};
+use std::{
+    cell::Cell,
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+/// What the guard tells the connection loop. Cells: both live in one task.
+#[derive(Debug, Default)]
+pub struct Watch {
+    breach: Cell<Option<Breach>>,
+    /// Weight of frames taken in this turn.
+    turn: Cell<u32>,
+    /// What began last of which the end is owed; `None`: nothing is owed.
+    owed: Cell<Option<u32>>,
+    started: Cell<bool>,
+    blocked: Cell<bool>,
+    /// Writes that moved a byte; wraps.
+    written: Cell<u32>,
+    blamed: Cell<u32>,
+}
+
+/// Frames taken from the socket in one turn of the connection loop (a HEADERS counts for 16): what bounds the streams
+/// h2 opens, the header fields it materialises and the resets it queues before the codec or the write side sees them.
+const TURN: u32 = 256;
+
+/// What is read and thrown away while the peer reads our GOAWAY: unread input would make the kernel answer with RST,
+/// which can overtake it.
+const LINGER_BYTES: usize = 256 * 1024;
+
+impl Watch {
+    /// The rule broken, if any.
+    #[must_use]
+    pub fn breach(&self) -> Option<Breach> {
+        self.breach.get()
+    }
+
+    /// Notes a breach that the loop saw (a deadline). The first one stays.
+    pub fn note(&self, breach: Breach) {
+        if self.breach.get().is_none() {
+            self.breach.set(Some(breach));
+        }
+    }
+
+    /// A new turn of the connection loop begins.
+    pub fn begin_turn(&self) {
+        self.turn.set(0);
+    }
+
+    /// The frame or header block whose end the peer owes; another value is another one.
+    #[must_use]
+    pub fn owed(&self) -> Option<u32> {
+        self.owed.get()
+    }
+
+    /// Whether preface and SETTINGS came.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.started.get()
+    }
+
+    /// While the socket takes no more: the count of writes that moved a byte.
+    #[must_use]
+    pub fn blocked_at(&self) -> Option<u32> {
+        self.blocked.get().then_some(self.written.get())
+    }
+
+    /// Streams reset by us for the peer's errors, h2's own refusals included.
+    #[must_use]
+    pub fn blamed(&self) -> u32 {
+        self.blamed.get()
+    }
+}
+
+/// A socket whose HTTP/2 frames are guarded in both directions.
+#[derive(Debug)]
+pub struct FrameGuarded<S> {
+    socket: S,
+    /// What was read before the guard (protocol detection), given out first.
+    ahead: Bytes,
+    received: FrameGuard,
+    sent: SentFrames,
+    credit: u32,
+    born: Instant,
+    watch: Rc<Watch>,
+    closing: Closing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// Our half is closed; this many more bytes of input are thrown away.
+    Linger(usize),
+}
+
+impl<S> FrameGuarded<S> {
+    /// Guards `socket` from its first byte; `ahead` was read from it already.
+    #[must_use]
+    pub fn new(socket: S, ahead: Bytes, limits: &Rc<FrameLimits>) -> Self {
+        Self {
+            socket,
+            ahead,
+            received: FrameGuard::new(Rc::clone(limits)),
+            sent: SentFrames::new(Rc::clone(limits)),
+            credit: 0,
+            born: Instant::now(),
+            watch: Rc::default(),
+            closing: Closing::No,
+        }
+    }
+
+    /// What the connection loop watches.
+    #[must_use]
+    pub fn watch(&self) -> Rc<Watch> {
+        Rc::clone(&self.watch)
+    }
+
+    /// Follows what was just read, `buf` beyond `before`; after a breach only what came before it stays.
+    fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let weight = self.received.weight();
+        let born = self.born;
+        let clock = move || milliseconds(born);
+        let bytes = &buf.filled()[before..];
+        if bytes.is_empty() {
+            return;
+        }
+        if let Err(stopped) = self.received.feed(bytes, &mut self.credit, clock) {
+            self.watch.note(stopped.breach);
+            buf.set_filled(before + stopped.at);
+            return;
+        }
+        let more = self.received.weight().wrapping_sub(weight);
+        self.watch.turn.set(self.watch.turn.get().saturating_add(more));
+        self.watch.owed.set(self.received.owed());
+        if !self.watch.started.get() {
+            self.watch.started.set(self.received.started());
+        }
+    }
+
+    fn wrote(&mut self, result: &Poll<io::Result<usize>>, bufs: &[IoSlice<'_>]) {
+        let mut left = match result {
+            Poll::Ready(Ok(written)) if *written > 0 => *written,
+            Poll::Ready(_) => return,
+            Poll::Pending => return self.watch.blocked.set(true),
+        };
+        self.watch.blocked.set(false);
+        self.watch.written.set(self.watch.written.get().wrapping_add(1));
+        let born = self.born;
+        for buf in bufs {
+            let here = left.min(buf.len());
+            left -= here;
+            if let Err(breach) = self.sent.feed(&buf[..here], &mut self.credit, move || milliseconds(born)) {
+                self.watch.note(breach);
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        self.watch.blamed.set(self.sent.blamed());
+    }
+}
+
+fn milliseconds(born: Instant) -> u32 {
+    // Wraps after 49 days; windows are compared by difference.
+    born.elapsed().as_millis() as u32
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for FrameGuarded<S> {
+    /// After a breach it stays pending: the loop sees the breach and closes.
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.watch.breach.get().is_some() {
+            return Poll::Pending;
+        }
+        if this.watch.turn.get() >= TURN {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buf.filled().len();
+        if this.ahead.is_empty() {
+            ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+            if buf.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+        } else {
+            let taken = this.ahead.len().min(buf.remaining());
+            buf.put_slice(&this.ahead[..taken]);
+            this.ahead.advance(taken);
+            if this.ahead.is_empty() {
+                // The allocation that detection made is given back.
+                this.ahead = Bytes::new();
+            }
+        }
+        this.judge(buf, before);
+        if buf.filled().len() == before {
+            // Nothing of it may pass. Zero bytes would mean the end; the loop, which runs now, looks at the breach.
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameGuarded<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.socket).poll_write(cx, buf);
+        this.wrote(&result, &[IoSlice::new(buf)]);
+        result
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.socket).poll_write_vectored(cx, bufs);
+        this.wrote(&result, bufs);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    /// Closes our half, then throws input away until the peer closes its own. The caller bounds the time.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let Closing::Linger(mut left) = this.closing else {
+            ready!(Pin::new(&mut this.socket).poll_shutdown(cx))?;
+            this.closing = Closing::Linger(LINGER_BYTES);
+            return Pin::new(this).poll_shutdown(cx);
+        };
+        let mut scratch = [0; 1024];
+        while left > 0 {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut this.socket).poll_read(cx, &mut buf) {
+                Poll::Pending => {
+                    this.closing = Closing::Linger(left);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(())) if !buf.filled().is_empty() => left = left.saturating_sub(buf.filled().len()),
+                // The peer closed, or the connection is broken: nothing is left to wait for.
+                Poll::Ready(_) => break,
+            }
+        }
+        this.closing = Closing::Linger(0);
+        Poll::Ready(Ok(()))
+    }
+}

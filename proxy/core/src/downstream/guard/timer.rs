@@ -1,0 +1,226 @@
+//! One timer for all deadlines of a connection.
+//!
+//! Waits that begin and end all the time (idle, body, write) are watched by a coarse tick: a wait that two ticks see
+//! without progress between them is timed from the first of the two. So an ordinary request touches neither the timer nor
+//! the clock; a deadline fires up to a quarter of the shortest limit late, never early. A head's deadline is rare (only a
+//! head cut over reads has one) and exact.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How long a client may take. Each fires at most a quarter of the shortest of idle, body and write late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Between requests, and before the first: no byte of a head.
+    pub idle: Duration,
+    /// From the first byte of a head to its last, however many come in between.
+    pub head: Duration,
+    /// Within a body that is wanted: no byte.
+    pub body: Duration,
+    /// While there is something to write: no byte taken.
+    pub write: Duration,
+    /// After the answer to a refusal: how long input is drained so that the client can read it.
+    pub linger: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            // nginx's keepalive_timeout is 75 s, Envoy's idle timeout an hour; load balancers before us use 60.
+            idle: Duration::from_secs(60),
+            // Apache's and hyper's deadline for a head.
+            head: Duration::from_secs(30),
+            // nginx's client_body_timeout and send_timeout are 60 s; Apache asks for progress every 20.
+            body: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+            // Long enough for the answer to cross a slow link; short enough not to be worth holding.
+            linger: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Deadlines {
+    fn tick(&self) -> Duration {
+        (self.idle.min(self.body).min(self.write) / 4).max(Duration::from_millis(1))
+    }
+}
+
+/// What a side of the connection waits for under a coarse deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    Idle,
+    Body,
+    Write,
+}
+
+/// Whether a wait may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Waiting,
+    Expired,
+}
+
+/// The timer. `!Unpin` parts are boxed on first use.
+#[derive(Debug)]
+pub(super) struct Timer {
+    deadlines: Deadlines,
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// Whether the alarm is set and has not been seen to ring.
+    armed: bool,
+    /// Whom the alarm wakes.
+    waker: Option<Waker>,
+    /// How often it rang.
+    tick: u32,
+    read: Watch,
+    write: Watch,
+    /// The exact deadline in force: a head's, or the linger's.
+    due: Option<Instant>,
+}
+
+/// What a tick saw of one side.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watch {
+    tick: u32,
+    seen: Option<Seen>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    wait: Wait,
+    progress: u64,
+    at: Instant,
+}
+
+impl Timer {
+    pub(super) fn new(deadlines: Deadlines) -> Self {
+        Self {
+            deadlines,
+            alarm: None,
+            armed: false,
+            waker: None,
+            tick: 0,
+            read: Watch::default(),
+            write: Watch::default(),
+            due: None,
+        }
+    }
+
+    /// Whether the alarm will yet wake someone.
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed && self.alarm.as_ref().is_some_and(|alarm| !alarm.is_elapsed())
+    }
+
+    /// Called on every pending read or write that a deadline covers. `progress` counts bytes on that side.
+    #[inline]
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>, wait: Wait, progress: u64) -> Verdict {
+        let quiet = self.quiet(cx);
+        // The other side may have heard the ring; each looks once a tick.
+        if quiet && self.side(wait).tick == self.tick {
+            return Verdict::Waiting;
+        }
+        self.look(cx, wait, progress, quiet)
+    }
+
+    /// Called on every pending read inside a head, or while lingering: `limit` counts from the first such call until
+    /// [`clear_due`](Self::clear_due).
+    pub(super) fn until(&mut self, cx: &mut Context<'_>, limit: Duration) -> Verdict {
+        let now = Instant::now();
+        let due = *self.due.get_or_insert(now + limit);
+        if now >= due {
+            self.due = None;
+            return Verdict::Expired;
+        }
+        // An alarm that rings earlier comes here again.
+        if self.quiet(cx) && self.alarm.as_ref().is_some_and(|alarm| alarm.deadline() <= due) {
+            return Verdict::Waiting;
+        }
+        // The other side's tick must not wait for this.
+        self.arm(cx, due.min(now + self.deadlines.tick()));
+        Verdict::Waiting
+    }
+
+    /// [`until`](Self::until) with a head's limit.
+    pub(super) fn until_head(&mut self, cx: &mut Context<'_>) -> Verdict {
+        self.until(cx, self.deadlines.head)
+    }
+
+    /// The head is complete.
+    #[inline]
+    pub(super) fn clear_due(&mut self) {
+        self.due = None;
+    }
+
+    /// Whether the alarm is set for this task and has not rung: two loads, no clock.
+    #[inline]
+    fn quiet(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.armed {
+            return false;
+        }
+        let Some(alarm) = &mut self.alarm else {
+            return false;
+        };
+        let same_task = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if same_task && !alarm.is_elapsed() {
+            return true;
+        }
+        if alarm.as_mut().poll(cx).is_pending() {
+            self.waker = Some(cx.waker().clone());
+            return true;
+        }
+        self.armed = false;
+        self.tick = self.tick.wrapping_add(1);
+        false
+    }
+
+    #[cold]
+    fn look(&mut self, cx: &mut Context<'_>, wait: Wait, progress: u64, armed: bool) -> Verdict {
+        let limit = match wait {
+            Wait::Idle => self.deadlines.idle,
+            Wait::Body => self.deadlines.body,
+            Wait::Write => self.deadlines.write,
+        };
+        let now = Instant::now();
+        let tick = self.tick;
+        let watch = self.side(wait);
+        watch.tick = tick;
+        match watch.seen {
+            Some(seen) if seen.wait == wait && seen.progress == progress => {
+                if now.duration_since(seen.at) >= limit {
+                    return Verdict::Expired;
+                }
+            }
+            Some(_) | None => watch.seen = Some(Seen { wait, progress, at: now }),
+        }
+        if !armed {
+            self.arm(cx, now + self.deadlines.tick());
+        }
+        Verdict::Waiting
+    }
+
+    fn side(&mut self, wait: Wait) -> &mut Watch {
+        match wait {
+            Wait::Idle | Wait::Body => &mut self.read,
+            Wait::Write => &mut self.write,
+        }
+    }
+
+    fn arm(&mut self, cx: &mut Context<'_>, at: Instant) {
+        let alarm = match &mut self.alarm {
+            Some(alarm) => {
+                alarm.as_mut().reset(at);
+                alarm
+            }
+            None => self.alarm.insert(Box::pin(sleep_until(at))),
+        };
+        self.armed = true;
+        self.waker = Some(cx.waker().clone());
+        if let Poll::Ready(()) = alarm.as_mut().poll(cx) {
+            // Already past: come again at once.
+            cx.waker().wake_by_ref();
+        }
+    }
+}

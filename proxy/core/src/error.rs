@@ -1,0 +1,128 @@
+//! What can go wrong with a request, one variant for each stage.
+//!
+//! Beside the path. Stages return their own small errors; the exchange gathers them here, and
+//! [`respond`](crate::exchange::respond) turns each into an answer. Nothing is decided here but whose fault it is.
+
+use crate::{
+    exchange::{
+        head::HeadRefusal,
+        retry::TimedOut,
+        route::{RouteError, path::PathRefusal},
+    },
+    framing,
+    telemetry::{Blame, ResponseFlag},
+    tunnel::upgrade::UpgradeError,
+    upstream::{self, Cause, RequestError},
+};
+
+/// Why a request was not answered by its upstream.
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    /// guard: the request, its head or its body, was refused before or while it was decoded.
+    #[error("guard: {0}")]
+    Guard(#[from] framing::Refusal),
+    /// head: the request's target or headers contradict each other or the policy.
+    #[error("head: {0}")]
+    Head(#[from] HeadRefusal),
+    /// route: the path cannot be cleaned.
+    #[error("path: {0}")]
+    Path(#[from] PathRefusal),
+    /// route: no route, or none that may serve the request.
+    #[error("route: {0}")]
+    Route(#[from] RouteError),
+    /// upstream: no endpoint, no connection, or no response.
+    #[error("upstream: {0}")]
+    Upstream(#[from] upstream::Cause),
+    /// retry: time is up.
+    #[error("retry: {0}")]
+    Timeout(#[from] TimedOut),
+    /// tunnel: the upgrade cannot be carried over.
+    #[error("tunnel: {0}")]
+    Tunnel(#[from] UpgradeError),
+}
+
+/// A stage of the path, by the name of its module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// downstream/guard
+    Guard,
+    /// exchange/head
+    Head,
+    /// exchange/route
+    Route,
+    /// upstream
+    Upstream,
+    /// exchange/retry
+    Retry,
+    /// tunnel
+    Tunnel,
+}
+
+impl ProxyError {
+    /// Where it went wrong.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::Guard(_) => Stage::Guard,
+            Self::Head(_) => Stage::Head,
+            Self::Path(_) | Self::Route(_) => Stage::Route,
+            Self::Upstream(_) => Stage::Upstream,
+            Self::Timeout(_) => Stage::Retry,
+            Self::Tunnel(_) => Stage::Tunnel,
+        }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Guard(_) | Self::Head(_) | Self::Path(_) => Blame::Downstream,
+            Self::Route(_) | Self::Timeout(_) | Self::Tunnel(_) => Blame::Proxy,
+            Self::Upstream(cause) => cause.blame(),
+        }
+    }
+
+    /// Envoy's flag for it.
+    #[must_use]
+    pub fn flag(&self) -> ResponseFlag {
+        match self {
+            Self::Guard(_) | Self::Head(_) | Self::Path(_) => ResponseFlag::DownstreamProtocolError,
+            Self::Route(_) => ResponseFlag::NoRoute,
+            Self::Upstream(cause) => upstream_flag(cause),
+            Self::Timeout(_) => ResponseFlag::UpstreamTimeout,
+            Self::Tunnel(_) => ResponseFlag::UpstreamProtocolError,
+        }
+    }
+
+    /// The name under which a refusal of the client's own making is counted.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::Guard(refusal) => Some(refusal.name()),
+            Self::Head(refusal) => Some(refusal.name()),
+            Self::Path(refusal) => Some(refusal.name()),
+            Self::Route(_) | Self::Upstream(_) | Self::Timeout(_) | Self::Tunnel(_) => None,
+        }
+    }
+}
+
+fn upstream_flag(cause: &Cause) -> ResponseFlag {
+    match cause {
+        Cause::NoEndpoint => ResponseFlag::NoHealthyUpstream,
+        Cause::Overflow(_) => ResponseFlag::UpstreamOverflow,
+        Cause::Connect(_) => ResponseFlag::UpstreamConnectionFailure,
+        Cause::UpgradeUnsupported => ResponseFlag::UpstreamProtocolError,
+        Cause::Request(error) => match error {
+            RequestError::Closed | RequestError::ConnectionReset | RequestError::GoAway(_) => {
+                ResponseFlag::UpstreamConnectionTermination
+            }
+            RequestError::StreamReset(_) => ResponseFlag::UpstreamRemoteReset,
+            RequestError::Violation(_) | RequestError::Malformed | RequestError::TooManyHeaders => {
+                ResponseFlag::UpstreamProtocolError
+            }
+            RequestError::RequestBody => ResponseFlag::DownstreamProtocolError,
+            RequestError::Stalled => ResponseFlag::UpstreamTimeout,
+            RequestError::Unwritable => ResponseFlag::LocalReset,
+        },
+    }
+}

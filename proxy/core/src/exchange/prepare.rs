@@ -1,0 +1,217 @@
+//! A request made ready for its cluster: hop-by-hop fields gone, this hop told, the route's changes made.
+//!
+//! The head keeps the form in which it came (origin-form with `Host`, or HTTP/2's pseudo-headers in the URI); the
+//! upstream side turns it into what it speaks.
+
+use super::{
+    Exchange, Means,
+    head::{Field, HeadRefusal, Survey, grpc, hop_by_hop, hop_by_hop::UpgradeField},
+    receive::{set_authority, set_path},
+    route::{Found, RouteError, rewrite},
+    stream::{Gate, RequestStream},
+};
+use crate::{
+    body::Incoming, downstream::codec::Interim, error::ProxyError, telemetry::Source, tunnel::upgrade::Offer,
+    upstream::OnInformational,
+};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
+use pillion_config::{
+    model::{Connect, HostRewrite, Route},
+    template::Variable,
+};
+use std::{net::SocketAddr, rc::Rc, time::Duration};
+use tokio::time::Instant;
+
+/// A request ready to be sent, perhaps more than once.
+pub(super) struct Prepared {
+    /// The head of every attempt.
+    pub(super) head: request::Parts,
+    /// The body of every attempt; `None`: there is none.
+    pub(super) stream: Option<Rc<RequestStream>>,
+    /// From the body's end to the response's head.
+    pub(super) timeout: Option<Duration>,
+    /// The client's own deadline.
+    pub(super) deadline: Option<Instant>,
+    /// Holds the body until upstream wants it.
+    pub(super) gate: Option<Gate>,
+    /// Who hears of interim responses.
+    pub(super) on_informational: Option<OnInformational>,
+    /// The wish to leave HTTP, if upstream grants it.
+    pub(super) leaving: Option<Leaving>,
+}
+
+/// A wish to leave HTTP.
+pub(super) struct Leaving {
+    /// Hands the downstream end over.
+    pub(super) offer: Offer,
+    /// How the client asked.
+    pub(super) asked: Asked,
+}
+
+/// How a client asks to leave HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// HTTP/1 `Upgrade` to this protocol; with the key, if it is WebSocket.
+    Upgrade(HeaderValue, Option<HeaderValue>),
+    /// HTTP/2 extended CONNECT for this protocol.
+    ExtendedConnect(HeaderValue),
+    /// CONNECT.
+    Connect,
+}
+
+impl Asked {
+    /// The protocol the upstream is asked for; `None`: plain CONNECT.
+    pub(super) fn protocol(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::Upgrade(protocol, _) | Self::ExtendedConnect(protocol) => Some(protocol),
+            Self::Connect => None,
+        }
+    }
+}
+
+/// Makes a request ready for the cluster of this route.
+pub(super) fn prepare(
+    exchange: &mut Exchange,
+    found: &Found<'_>,
+    mut head: request::Parts,
+    survey: Survey,
+    body: Incoming,
+    means: Means,
+) -> Result<Prepared, ProxyError> {
+    let leaving = leaving(exchange, found.route, &head, survey, means.upgrade)?;
+    hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip)?;
+    tell_of_this_hop(exchange, &mut head, survey)?;
+    rewrite_target(exchange, found, &mut head)?;
+    change_headers(exchange, &mut head)?;
+    exchange.record.forwarded(&head);
+
+    let gate = (survey.has(Field::Expect) && !matches!(body, Incoming::Empty)).then(Gate::default);
+    let keep = head.method.is_idempotent();
+    let stream = RequestStream::new(body, exchange.record.meter(), keep, gate.clone());
+    let wanted = gate.is_some() || means.interim.is_some();
+    let on_informational = wanted.then(|| informational(gate.clone(), means.interim));
+    Ok(Prepared {
+        timeout: found.route.timeout,
+        deadline: grpc_deadline(exchange, &head.headers, survey),
+        head,
+        stream,
+        gate,
+        on_informational,
+        leaving,
+    })
+}
+
+/// Whether the client asks to leave HTTP, and may.
+fn leaving(
+    exchange: &Exchange,
+    route: &Route,
+    head: &request::Parts,
+    survey: Survey,
+    offer: Option<Offer>,
+) -> Result<Option<Leaving>, ProxyError> {
+    let allowed = |protocol: &str| route.upgrades.iter().any(|known| known.eq_ignore_ascii_case(protocol));
+    if head.method == Method::CONNECT {
+        let Some(offer) = offer else { return Err(RouteError::ConnectRefused.into()) };
+        let asked = match &offer.protocol {
+            Some(protocol) if allowed(protocol) => {
+                Asked::ExtendedConnect(HeaderValue::from_str(protocol).map_err(|_| RouteError::UpgradeRefused)?)
+            }
+            Some(_) => return Err(RouteError::UpgradeRefused.into()),
+            None if exchange.listener.model.http.connect == Connect::Allow => Asked::Connect,
+            None => return Err(RouteError::ConnectRefused.into()),
+        };
+        return Ok(Some(Leaving { offer, asked }));
+    }
+    let protocol = hop_by_hop::upgrade(&head.headers, survey).filter(|protocol| allowed(protocol));
+    let protocol = protocol.and_then(|protocol| HeaderValue::from_str(&protocol.to_ascii_lowercase()).ok());
+    Ok(offer.zip(protocol).map(|(offer, protocol)| {
+        let key = head.headers.get(header::SEC_WEBSOCKET_KEY).cloned();
+        Leaving { offer, asked: Asked::Upgrade(protocol, key) }
+    }))
+}
+
+fn tell_of_this_hop(exchange: &mut Exchange, head: &mut request::Parts, survey: Survey) -> Result<(), HeadRefusal> {
+    let worker = &exchange.connection.worker;
+    let peer = exchange.connection.peer(&exchange.listener);
+    let from_uri = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let host = head.headers.get(header::HOST).cloned().or(from_uri);
+    let random = || u128::from(worker.random.next()) << 64 | u128::from(worker.random.next());
+    let client = exchange.listener.forwarding.request(
+        &mut head.headers,
+        survey,
+        &peer,
+        exchange.grammar.version,
+        host.as_ref(),
+        random,
+    )?;
+    if client.address != exchange.connection.facts.direct.ip().to_canonical() {
+        // A forwarding header names an address and no port.
+        exchange.record.set_client(SocketAddr::new(client.address, 0));
+    }
+    Ok(())
+}
+
+fn rewrite_target(exchange: &mut Exchange, found: &Found<'_>, head: &mut request::Parts) -> Result<(), ProxyError> {
+    let rewrite = &found.route.rewrite;
+    let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+    let policy = &exchange.listener.model.http.path;
+    if let Some(path) = rewrite::target(&rewrite.path, target, found.matched, policy).map_err(RouteError::Rewrite)? {
+        set_path(&mut head.uri, path)?;
+    }
+    if let HostRewrite::Literal(host) = &rewrite.host {
+        set_host(head, host)?;
+    }
+    Ok(())
+}
+
+/// Gives the request another host, in whichever form it names one.
+pub(super) fn set_host(head: &mut request::Parts, host: &HeaderValue) -> Result<(), HeadRefusal> {
+    if head.uri.authority().is_some() {
+        set_authority(&mut head.uri, host)?;
+        head.headers.remove(header::HOST);
+    } else {
+        head.headers.insert(header::HOST, host.clone());
+    }
+    Ok(())
+}
+
+fn change_headers(exchange: &Exchange, head: &mut request::Parts) -> Result<(), HeadRefusal> {
+    let Some(route) = exchange.compiled_route().filter(|route| !route.request_changes.is_empty()) else {
+        return Ok(());
+    };
+    let mut headers = std::mem::replace(&mut head.headers, HeaderMap::new());
+    let before = headers.clone();
+    head.headers = before;
+    let facts = exchange.facts(Some(head), None);
+    let changed = route.request_changes.apply(&mut headers, |variable, out| render(&facts, variable, out));
+    head.headers = headers;
+    changed
+}
+
+/// Appends what a variable stands for.
+pub(super) fn render(facts: &impl Source, variable: &Variable, out: &mut Vec<u8>) {
+    if let Some(value) = facts.value(variable) {
+        value.append(out);
+    }
+}
+
+/// What to do with interim responses from upstream: 100 lets the body go, others are passed on where they can be.
+fn informational(gate: Option<Gate>, interim: Option<Interim>) -> OnInformational {
+    Rc::new(move |status, headers| {
+        if status == StatusCode::CONTINUE {
+            gate.iter().for_each(Gate::open);
+        }
+        if let Some(interim) = &interim {
+            let mut response = Response::new(());
+            *response.status_mut() = status;
+            response.headers_mut().clone_from(headers);
+            interim.send(response);
+        }
+    })
+}
+
+fn grpc_deadline(exchange: &Exchange, headers: &HeaderMap, survey: Survey) -> Option<Instant> {
+    let asked = (exchange.grammar.grpc && survey.has(Field::GrpcTimeout)).then(|| headers.get("grpc-timeout"));
+    let timeout = grpc::parse_timeout(asked??.as_bytes())?;
+    Some(Instant::now() + timeout)
+}

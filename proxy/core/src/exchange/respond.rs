@@ -1,0 +1,278 @@
+//! respond: the only place that invents a response, and the only door through which responses leave.
+//!
+//! [`invent`] turns an error into an answer by one exhaustive match; [`redirect`] and [`direct`] answer as a route
+//! says; [`pass`] hands an upstream's answer on. Each gives the exchange's record to the body that ends it.
+
+use super::{
+    Exchange,
+    receive::Target,
+    route::{Found, RouteError, rewrite},
+    stream::{Ending, ResponseBody},
+};
+use crate::{
+    body::Incoming,
+    error::ProxyError,
+    exchange::{
+        head::grpc::{self, GrpcStatus},
+        prepare::render,
+        retry::TimedOut,
+    },
+    snapshot::ListenerSnapshot,
+    upstream::{Cause, Limit, RequestError},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request, response};
+use pillion_config::model::{DirectResponse, Redirect, Scheme};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What the client understands.
+#[derive(Debug, Clone, Copy)]
+pub struct Grammar {
+    /// HEAD: no answer has a body.
+    head: bool,
+    /// gRPC: an error is a status in the trailers, on HTTP 200.
+    pub(super) grpc: bool,
+    /// The version the request came in.
+    pub(super) version: Version,
+}
+
+/// An answer on its way out.
+pub struct Answer {
+    pub(super) head: response::Parts,
+    pub(super) body: AnswerBody,
+    /// Silence allowed while the body comes.
+    pub(super) idle: Option<Duration>,
+    /// When the body must be complete.
+    pub(super) deadline: Option<Instant>,
+}
+
+/// What follows an answer's head.
+pub(super) enum AnswerBody {
+    /// A body.
+    Stream(Incoming),
+    /// Nothing that is HTTP: the record has gone with the tunnel.
+    Tunnel(Box<dyn FnOnce(crate::telemetry::Record)>),
+}
+
+/// What an error looks like to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Invention {
+    status: StatusCode,
+    /// A few words for the client, which tell nothing of the inside.
+    text: &'static str,
+    /// The answer's details in the access log.
+    details: &'static str,
+}
+
+impl Grammar {
+    /// What the sender of this request understands.
+    #[must_use]
+    pub fn of(head: &request::Parts) -> Self {
+        Self { head: head.method == Method::HEAD, grpc: grpc::is_grpc(&head.headers), version: head.version }
+    }
+}
+
+/// The error as an answer.
+pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBody> {
+    let invention = invention(error);
+    let metrics = &exchange.listener.telemetry.metrics;
+    metrics.answer(Some(error.flag()));
+    if let Some(reason) = error.refusal() {
+        metrics.refusal(reason);
+    }
+    tracing::debug!(target: "pillion::respond", stage = ?error.stage(), status = invention.status.as_u16(), %error);
+    exchange.record.flag(error.flag());
+    exchange.record.terminated_by(error.blame());
+    exchange.record.details(invention.details);
+    let response = if exchange.grammar.grpc {
+        grpc_response(invention)
+    } else {
+        plain_response(invention.status, Bytes::from_static(invention.text.as_bytes()), &TEXT)
+    };
+    leave(exchange, response.map(Incoming::Full), None, None)
+}
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+
+/// What each error looks like. No arm stands for several by `_`: a new error must be thought about here.
+fn invention(error: &ProxyError) -> Invention {
+    let (status, text, details) = match error {
+        ProxyError::Guard(refusal) => (status(refusal.status()), "bad request\n", refusal.name()),
+        ProxyError::Head(refusal) => (refusal.status(), "bad request\n", refusal.name()),
+        ProxyError::Path(refusal) => (refusal.status(), "bad request\n", refusal.name()),
+        ProxyError::Route(RouteError::NotFound) => (StatusCode::NOT_FOUND, "no route\n", "route_not_found"),
+        ProxyError::Route(RouteError::NoWeight) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "no cluster\n", "cluster_not_found")
+        }
+        ProxyError::Route(RouteError::ConnectRefused) => {
+            (StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n", "connect_refused")
+        }
+        ProxyError::Route(RouteError::UpgradeRefused) => {
+            (StatusCode::NOT_IMPLEMENTED, "this protocol is not served here\n", "upgrade_refused")
+        }
+        ProxyError::Route(RouteError::Rewrite(error)) => (error.status(), "bad request\n", error.name()),
+        ProxyError::Upstream(cause) => upstream(cause),
+        ProxyError::Timeout(TimedOut::Response) => {
+            (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout\n", "response_timeout")
+        }
+        ProxyError::Timeout(TimedOut::Grpc) => (StatusCode::GATEWAY_TIMEOUT, "deadline exceeded\n", "grpc_timeout"),
+        ProxyError::Tunnel(_) => (StatusCode::BAD_GATEWAY, "upgrade failed\n", "upgrade_failed"),
+    };
+    Invention { status, text, details }
+}
+
+/// What an upstream's failure looks like. The words say what happened, never where.
+fn upstream(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
+    match cause {
+        Cause::NoEndpoint => (StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream\n", "no_healthy_upstream"),
+        Cause::Overflow(Limit::Connections) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "connection_overflow"),
+        Cause::Overflow(Limit::Pending) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "pending_overflow"),
+        Cause::Overflow(Limit::Requests) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "request_overflow"),
+        Cause::Connect(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "upstream connect error\n",
+            "upstream_reset_before_response_started{connection_failure}",
+        ),
+        Cause::UpgradeUnsupported => (StatusCode::BAD_GATEWAY, "upgrade failed\n", "upgrade_unsupported_upstream"),
+        Cause::Request(error) => request(error),
+    }
+}
+
+fn request(error: &RequestError) -> (StatusCode, &'static str, &'static str) {
+    const RESET: &str = "upstream connect error or disconnect before headers\n";
+    match error {
+        RequestError::Closed => {
+            (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{connection_termination}")
+        }
+        RequestError::ConnectionReset => {
+            (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{connection_reset}")
+        }
+        RequestError::StreamReset(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{remote_reset}")
+        }
+        RequestError::GoAway(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{go_away}")
+        }
+        RequestError::Violation(violation) => (StatusCode::BAD_GATEWAY, "protocol error\n", violation.name()),
+        RequestError::Malformed => (StatusCode::BAD_GATEWAY, "protocol error\n", "upstream_malformed"),
+        RequestError::TooManyHeaders => (StatusCode::BAD_GATEWAY, "protocol error\n", "upstream_too_many_headers"),
+        RequestError::RequestBody => (StatusCode::BAD_REQUEST, "request body failed\n", "request_body_failed"),
+        RequestError::Stalled => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout\n", "upstream_stalled"),
+        RequestError::Unwritable => (StatusCode::BAD_GATEWAY, "protocol error\n", "request_unwritable"),
+    }
+}
+
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// A redirect as the route says.
+pub(super) fn redirect(
+    listener: &ListenerSnapshot,
+    redirect: &Redirect,
+    found: &Found<'_>,
+    target: &Target<'_>,
+    parts: &request::Parts,
+) -> Result<Answer, ProxyError> {
+    let scheme = match parts.uri.scheme_str() {
+        Some("https") => Scheme::Https,
+        Some(_) | None => Scheme::Http,
+    };
+    let from = rewrite::RedirectFrom {
+        scheme,
+        authority: target.authority,
+        target: target.path_and_query,
+        matched: found.matched,
+    };
+    let location = rewrite::location(redirect, from, &listener.model.http.path).map_err(RouteError::Rewrite)?;
+    let mut response = Response::new(Incoming::Empty);
+    *response.status_mut() = redirect.status;
+    response.headers_mut().insert(header::LOCATION, location);
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    Ok(Answer::of(response))
+}
+
+/// An answer as the route says.
+pub(super) fn direct(direct: &DirectResponse) -> Answer {
+    let response = plain_response(direct.status, Bytes::copy_from_slice(&direct.body), &direct.content_type);
+    Answer::of(response.map(Incoming::Full))
+}
+
+fn plain_response(status: StatusCode, body: Bytes, content_type: &HeaderValue) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    if !response.body().is_empty() {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
+    }
+    // RFC 9110 §8.6: no Content-Length on 204; hyper leaves it out of a 304 whose length it does not know.
+    if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
+        let length = HeaderValue::from(response.body().len());
+        response.headers_mut().insert(header::CONTENT_LENGTH, length);
+    }
+    response
+}
+
+/// Trailers-Only: the status where a gRPC client looks for it (gRPC over HTTP/2, "Responses").
+fn grpc_response(invention: Invention) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert("grpc-status", GrpcStatus::from_http(invention.status).to_value());
+    headers.insert("grpc-message", grpc::message(invention.text.trim_end()));
+    response
+}
+
+impl Answer {
+    fn of(response: Response<Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        Self { head, body: AnswerBody::Stream(body), idle: None, deadline: None }
+    }
+}
+
+/// Hands an answer on.
+pub(super) fn pass(exchange: Exchange, answer: Answer) -> Response<ResponseBody> {
+    match answer.body {
+        AnswerBody::Stream(body) => {
+            leave(exchange, Response::from_parts(answer.head, body), answer.idle, answer.deadline)
+        }
+        AnswerBody::Tunnel(start) => {
+            let mut exchange = exchange;
+            let mut head = answer.head;
+            finish_head(&mut exchange, &mut head);
+            start(exchange.record);
+            Response::from_parts(head, ResponseBody::detached())
+        }
+    }
+}
+
+fn leave(
+    mut exchange: Exchange,
+    response: Response<Incoming>,
+    idle: Option<Duration>,
+    deadline: Option<Instant>,
+) -> Response<ResponseBody> {
+    let (mut head, body) = response.into_parts();
+    finish_head(&mut exchange, &mut head);
+    let body = if exchange.grammar.head { Incoming::Empty } else { body };
+    let mut ending = Ending::new(exchange.record);
+    ending.idle = idle;
+    ending.deadline = deadline;
+    Response::from_parts(head, ResponseBody::new(body, ending))
+}
+
+/// What every response gets, whoever made it: the route's changes, `Via`, and its line in the record.
+fn finish_head(exchange: &mut Exchange, head: &mut response::Parts) {
+    // The version is the codec's business; an HTTP/2 upstream's must not reach an HTTP/1 encoder.
+    head.version = Version::HTTP_11;
+    if let Some(route) = exchange.compiled_route()
+        && !route.response_changes.is_empty()
+    {
+        let mut headers = std::mem::replace(&mut head.headers, HeaderMap::new());
+        let facts = exchange.facts(None, Some(&head.headers));
+        // A head that is full stays as it is.
+        route.response_changes.apply(&mut headers, |variable, out| render(&facts, variable, out)).ok();
+        head.headers = headers;
+    }
+    exchange.record.response(head.status, &head.headers);
+}

@@ -1,0 +1,179 @@
+//! retry: a request is sent, and sent again only when that cannot do it twice.
+//!
+//! A pooled connection may be closed by its server just as a request is written to it. Such a request is replayed
+//! when it is provably unsent (any method), or when its method is idempotent and its body can be sent again
+//! (RFC 9110 §9.2.2). A POST that may have arrived is never sent twice. Time for all attempts is one.
+
+use super::{
+    Exchange,
+    prepare::{Leaving, Prepared},
+    stream::{Gate, RequestBody, RequestStream},
+};
+use crate::{
+    body::Incoming,
+    error::ProxyError,
+    upstream::{self, Carrier, Cause, Delivery, Replay as Look, SendError, SendOptions},
+    worker::Cluster,
+};
+use http::{Request, Response};
+use std::{rc::Rc, time::Duration};
+use tokio::time::Instant;
+
+/// Attempts at most. The first replay takes a fresh connection, so a second failure is the upstream's own.
+const ATTEMPTS: u32 = 3;
+
+/// How long a body waits for an upstream that does not answer `Expect: 100-continue`. RFC 9110 §10.1.1 lets nobody
+/// wait for ever; a second is what curl waits.
+const CONTINUE: Duration = Duration::from_secs(1);
+
+/// Which time ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TimedOut {
+    /// The route's.
+    #[error("upstream did not answer in time")]
+    Response,
+    /// The client's own `grpc-timeout`.
+    #[error("the client's deadline passed")]
+    Grpc,
+}
+
+/// What may be done about a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replay {
+    /// It never left: any request may go again.
+    Unsent,
+    /// It may have arrived, and arriving twice does no harm.
+    Idempotent,
+    /// No.
+    Never,
+}
+
+impl Replay {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unsent => "unsent",
+            Self::Idempotent => "idempotent",
+            Self::Never => "never",
+        }
+    }
+}
+
+/// Sends the request until it is answered, or until sending it again would be wrong. Dropping the future gives it up.
+pub(super) async fn send(
+    exchange: &mut Exchange,
+    cluster: &Rc<Cluster>,
+    prepared: Prepared,
+    leaving: Option<&Leaving>,
+) -> Result<Response<Incoming>, ProxyError> {
+    let stream = prepared.stream.clone();
+    let (timeout, deadline) = (prepared.timeout, prepared.deadline);
+    let gate = prepared.gate.clone();
+    tokio::select! {
+        biased;
+        answered = attempts(exchange, cluster, prepared, leaving) => answered,
+        late = out_of_time(timeout, deadline, stream) => Err(late.into()),
+        late = release(gate) => Err(late.into()),
+    }
+}
+
+async fn attempts(
+    exchange: &mut Exchange,
+    cluster: &Rc<Cluster>,
+    prepared: Prepared,
+    leaving: Option<&Leaving>,
+) -> Result<Response<Incoming>, ProxyError> {
+    let Prepared { mut head, stream, on_informational, .. } = prepared;
+    // What asks to leave HTTP opens a conversation: nothing about it is idempotent.
+    let idempotent = head.method.is_idempotent() && leaving.is_none();
+    let mut tried = Vec::new();
+    for attempt in 1.. {
+        // Only a head that may be needed again is kept: its clone is the price of a replay.
+        let spare = (idempotent && attempt < ATTEMPTS).then(|| head.clone());
+        let body = stream.as_ref().map_or_else(RequestBody::default, RequestStream::attempt);
+        let options = SendOptions {
+            downstream: exchange.grammar.version,
+            replay: if spare.is_some() { Look::Possible } else { Look::Never },
+            upgrade: leaving.and_then(|leaving| leaving.asked.protocol()),
+            tried: &tried,
+            on_informational: on_informational.clone(),
+            body_stall: exchange.listener.model.http.timeouts.write,
+        };
+        exchange.record.attempt();
+        let error = match upstream::send(cluster, Request::from_parts(head, body), &options).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        if let Some(address) = error.address {
+            exchange.record.set_upstream(address);
+            // Where nobody answered, somebody else may; a connection that had gone stale says nothing of its server.
+            if error.carrier != Carrier::Reused {
+                tried.push(address);
+            }
+        }
+        let replay = if attempt < ATTEMPTS { verdict(&error, idempotent, stream.as_deref()) } else { Replay::Never };
+        let unsent = error.request.map(|request| (*request).into_parts().0);
+        head = match (replay, unsent.or(spare)) {
+            (Replay::Unsent | Replay::Idempotent, Some(head)) => head,
+            (Replay::Unsent | Replay::Idempotent, None) | (Replay::Never, _) => return Err(error.cause.into()),
+        };
+        cluster.state().metrics().replay(replay.name());
+    }
+    unreachable!("invariant: the last attempt returns")
+}
+
+fn verdict(error: &SendError<RequestBody>, idempotent: bool, body: Option<&RequestStream>) -> Replay {
+    if !body.is_none_or(RequestStream::can_be_sent_again) {
+        return Replay::Never;
+    }
+    match (&error.cause, error.delivery, error.carrier) {
+        // Nothing was wrong with a connection: the answer would be the same.
+        (Cause::NoEndpoint | Cause::Overflow(_) | Cause::UpgradeUnsupported, _, _) => Replay::Never,
+        (Cause::Connect(_) | Cause::Request(_), Delivery::Unsent, _) => Replay::Unsent,
+        (Cause::Request(_), Delivery::Unanswered, Carrier::Reused) if idempotent => Replay::Idempotent,
+        (Cause::Connect(_) | Cause::Request(_), Delivery::Unanswered | Delivery::Answered, _) => Replay::Never,
+    }
+}
+
+/// Ready when the request's time is up. The route's runs from the request's last byte; while a body is still coming it
+/// runs from the last sign of it, so that an upstream which stops reading is noticed too.
+async fn out_of_time(
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+    stream: Option<Rc<RequestStream>>,
+) -> TimedOut {
+    match (timeout, deadline) {
+        (None, None) => std::future::pending().await,
+        (None, Some(deadline)) => {
+            tokio::time::sleep_until(deadline).await;
+            TimedOut::Grpc
+        }
+        (Some(timeout), None) => {
+            silence(timeout, stream).await;
+            TimedOut::Response
+        }
+        (Some(timeout), Some(deadline)) => tokio::select! {
+            () = tokio::time::sleep_until(deadline) => TimedOut::Grpc,
+            () = silence(timeout, stream) => TimedOut::Response,
+        },
+    }
+}
+
+async fn silence(timeout: Duration, stream: Option<Rc<RequestStream>>) {
+    let Some(stream) = stream else { return tokio::time::sleep(timeout).await };
+    loop {
+        let late = stream.moved() + timeout;
+        if Instant::now() >= late {
+            return;
+        }
+        tokio::time::sleep_until(late).await;
+    }
+}
+
+/// Lets a held body go after a while. Never ready: it only has an effect.
+async fn release(gate: Option<Gate>) -> TimedOut {
+    if let Some(gate) = gate {
+        tokio::time::sleep(CONTINUE).await;
+        gate.open();
+    }
+    std::future::pending().await
+}

@@ -1,0 +1,113 @@
+//! What a route demands besides host and path: methods, headers, query parameters.
+
+use super::{regexes, table::RequestView};
+use pillion_config::model::{HeaderMatch, QueryMatch, Route, ValueMatch};
+use regex::Regex;
+use std::borrow::Cow;
+
+/// Expressions of one route that had to be compiled anew to match whole texts, place by place; `None` where
+/// the model's own serves or where there is no expression.
+#[derive(Default)]
+pub(super) struct Anchored {
+    pub(super) path: Option<Regex>,
+    headers: Box<[Option<Regex>]>,
+    query: Box<[Option<Regex>]>,
+}
+
+impl Anchored {
+    /// What has to be compiled for a route; `None` for the many that have no expression.
+    pub(super) fn compile(route: &Route) -> Option<Box<Self>> {
+        let of = |value: &ValueMatch| match value {
+            ValueMatch::Regex(regex) => regexes::anchored(regex),
+            ValueMatch::Present | ValueMatch::Exact(_) | ValueMatch::Prefix(_) => None,
+        };
+        let matcher = &route.matcher;
+        let anchored = Self {
+            path: match &matcher.path {
+                pillion_config::model::PathMatch::Regex(regex) => regexes::anchored(regex),
+                pillion_config::model::PathMatch::Exact(_) | pillion_config::model::PathMatch::Prefix(_) => None,
+            },
+            headers: matcher.headers.iter().map(|rule| of(&rule.value)).collect(),
+            query: matcher.query.iter().map(|rule| of(&rule.value)).collect(),
+        };
+        let any = anchored.path.is_some()
+            || anchored.headers.iter().any(Option::is_some)
+            || anchored.query.iter().any(Option::is_some);
+        any.then(|| Box::new(anchored))
+    }
+}
+
+/// Whether all that a route demands besides host and path holds.
+pub(super) fn hold(route: &Route, anchored: Option<&Anchored>, view: &RequestView<'_>) -> bool {
+    let matcher = &route.matcher;
+    if !matcher.methods.is_empty() && !matcher.methods.contains(view.method) {
+        return false;
+    }
+    let headers = matcher.headers.iter().enumerate().all(|(at, rule)| {
+        let own = anchored.and_then(|all| all.headers[at].as_ref());
+        header_holds(rule, own, view)
+    });
+    headers
+        && matcher.query.iter().enumerate().all(|(at, rule)| {
+            let own = anchored.and_then(|all| all.query[at].as_ref());
+            query_holds(rule, own, view.query)
+        })
+}
+
+fn header_holds(rule: &HeaderMatch, own: Option<&Regex>, view: &RequestView<'_>) -> bool {
+    let mut values = view.headers.get_all(&rule.name).iter();
+    let found = values.any(|value| {
+        let value = value.as_bytes();
+        match &rule.value {
+            ValueMatch::Present => true,
+            ValueMatch::Exact(wanted) => value == wanted.as_bytes(),
+            ValueMatch::Prefix(wanted) => value.starts_with(wanted.as_bytes()),
+            // A value that is not UTF-8 is matched by no expression.
+            ValueMatch::Regex(regex) => std::str::from_utf8(value).is_ok_and(|value| regexes::whole(regex, own, value)),
+        }
+    });
+    found != rule.invert
+}
+
+fn query_holds(rule: &QueryMatch, own: Option<&Regex>, query: Option<&str>) -> bool {
+    let parameter = query
+        .unwrap_or_default()
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .find(|(name, _)| !name.is_empty() && decoded(name).eq(rule.name.bytes()));
+    let Some((_, value)) = parameter else {
+        return false;
+    };
+    match &rule.value {
+        ValueMatch::Present => true,
+        ValueMatch::Exact(wanted) => decoded(value).eq(wanted.bytes()),
+        ValueMatch::Prefix(wanted) => {
+            let mut have = decoded(value);
+            wanted.bytes().all(|byte| have.next() == Some(byte))
+        }
+        ValueMatch::Regex(regex) => text(value).is_some_and(|value| regexes::whole(regex, own, &value)),
+    }
+}
+
+/// A parameter's bytes with percent escapes resolved; what is no escape stays as it is.
+fn decoded(text: &str) -> impl Iterator<Item = u8> {
+    let mut rest = text.as_bytes();
+    std::iter::from_fn(move || {
+        let (&byte, after) = rest.split_first()?;
+        if let (b'%', Some(value)) = (byte, super::path::escape(after)) {
+            rest = &after[2..];
+            return Some(value);
+        }
+        rest = after;
+        Some(byte)
+    })
+}
+
+/// The same as text: the only place where looking for a route allocates, for an escaped parameter that a route
+/// compares with an expression.
+fn text(value: &str) -> Option<Cow<'_, str>> {
+    if memchr::memchr(b'%', value.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(value));
+    }
+    String::from_utf8(decoded(value).collect()).ok().map(Cow::Owned)
+}

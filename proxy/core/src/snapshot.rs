@@ -1,0 +1,150 @@
+//! A configuration compiled for use: immutable, swapped whole, read once per request.
+//!
+//! Beside the path. What a new configuration did not change is taken over from the one before by content: the
+//! states of clusters (circuit counters, resolved names, statistics) and of listeners (permits, statistics).
+//! It binds nothing and resolves nothing.
+
+use crate::{
+    downstream::limit::Limit,
+    exchange::{
+        head::{change::CompiledChanges, forwarding::ForwardingRules},
+        route::RouteTable,
+    },
+    telemetry::{
+        ListenerTelemetry,
+        access_log::{AccessLogHandle, Logger},
+        metrics::ListenerMetrics,
+    },
+    upstream::ClusterState,
+};
+use pillion_config::model::{Config, Listener, Name};
+use std::{collections::HashMap, sync::Arc};
+
+/// A compiled configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What it was compiled from.
+    pub config: Arc<Config>,
+    /// In the order of [`Config::listeners`].
+    pub listeners: Vec<Arc<ListenerSnapshot>>,
+    /// In the order of [`Config::clusters`].
+    pub clusters: Vec<Arc<ClusterState>>,
+    /// Where records go, if anywhere.
+    pub access_log: Option<Arc<AccessLogHandle>>,
+}
+
+/// A compiled listener.
+#[derive(Debug)]
+pub struct ListenerSnapshot {
+    /// What it was compiled from.
+    pub model: Arc<Listener>,
+    /// Finds a route.
+    pub routes: RouteTable,
+    /// What its routes change, in the order of the model's routes.
+    pub compiled: Box<[CompiledRoute]>,
+    /// What upstreams are told of clients.
+    pub forwarding: ForwardingRules,
+    /// Where what happens is told; its metrics live as long as a listener of that name.
+    pub telemetry: Arc<ListenerTelemetry>,
+    /// Its connections over all workers.
+    pub connections: Arc<Limit>,
+}
+
+/// The changes a route makes, compiled.
+#[derive(Debug)]
+pub struct CompiledRoute {
+    /// To requests.
+    pub request_changes: CompiledChanges,
+    /// To responses.
+    pub response_changes: CompiledChanges,
+}
+
+impl Snapshot {
+    /// Compiles `config`, taking over from `previous` what did not change.
+    #[must_use]
+    pub fn compile(config: Arc<Config>, previous: Option<&Self>, access_log: Option<Arc<AccessLogHandle>>) -> Self {
+        let log = access_log.as_deref().map(AccessLogHandle::logger);
+        let same_log = previous.is_some_and(|previous| match (&previous.access_log, &access_log) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        });
+        Self {
+            listeners: listeners(&config, previous, log.as_ref(), same_log),
+            clusters: clusters(&config, previous),
+            config,
+            access_log,
+        }
+    }
+}
+
+fn clusters(config: &Config, previous: Option<&Snapshot>) -> Vec<Arc<ClusterState>> {
+    let known: HashMap<&Name, &Arc<ClusterState>> = previous
+        .into_iter()
+        .flat_map(|snapshot| &snapshot.clusters)
+        .map(|state| (&state.model().name, state))
+        .collect();
+    let take_over = |model: &Arc<_>| known.get(&name_of(model)).filter(|state| state.model() == model).copied();
+    config
+        .clusters
+        .iter()
+        .map(|model| take_over(model).cloned().unwrap_or_else(|| ClusterState::new(Arc::clone(model))))
+        .collect()
+}
+
+fn name_of(cluster: &pillion_config::model::Cluster) -> &Name {
+    &cluster.name
+}
+
+fn listeners(
+    config: &Config,
+    previous: Option<&Snapshot>,
+    log: Option<&Logger>,
+    same_log: bool,
+) -> Vec<Arc<ListenerSnapshot>> {
+    let known: HashMap<&Name, &Arc<ListenerSnapshot>> = previous
+        .into_iter()
+        .flat_map(|snapshot| &snapshot.listeners)
+        .map(|listener| (&listener.model.name, listener))
+        .collect();
+    // Routes name clusters by index, so a listener is the same only while the clusters' order is.
+    let same_clusters = previous.is_some_and(|snapshot| {
+        snapshot.config.clusters.iter().map(|cluster| &cluster.name).eq(config.clusters.iter().map(|c| &c.name))
+    });
+    let compile = |model: &Arc<Listener>| {
+        let before = known.get(&model.name);
+        if let Some(before) = before.filter(|before| same_log && same_clusters && before.model == *model) {
+            return Arc::clone(before);
+        }
+        let connections = match before {
+            Some(before) => {
+                before.connections.resize(model.connections);
+                Arc::clone(&before.connections)
+            }
+            None => Limit::new(model.connections),
+        };
+        Arc::new(ListenerSnapshot {
+            routes: RouteTable::compile(&model.routes),
+            compiled: model
+                .routes
+                .iter()
+                .map(|route| CompiledRoute {
+                    request_changes: CompiledChanges::compile(&route.request_headers),
+                    response_changes: CompiledChanges::compile(&route.response_headers),
+                })
+                .collect(),
+            forwarding: ForwardingRules::compile(&model.http.forwarding),
+            telemetry: Arc::new(ListenerTelemetry {
+                name: model.name.clone(),
+                metrics: before.map_or_else(
+                    || Arc::new(ListenerMetrics::register(&model.name)),
+                    |before| Arc::clone(&before.telemetry.metrics),
+                ),
+                log: log.cloned(),
+            }),
+            connections,
+            model: Arc::clone(model),
+        })
+    };
+    config.listeners.iter().map(compile).collect()
+}

@@ -1,0 +1,231 @@
+//! The compiled format: which values to capture, and how a line is put together from them. Pure.
+
+use super::{capture::Captured, escape};
+use crate::telemetry::{Record, facts::grpc_status, variable::Value};
+use http::HeaderName;
+use pillion_config::{
+    model::LogFormat,
+    template::{Part, RequestField, Template, Variable},
+};
+use std::time::Duration;
+
+/// A format, and what it needs of each head. Shared by all workers: immutable.
+#[derive(Debug)]
+pub(in crate::telemetry) struct Format {
+    line: Line,
+    /// How many values are captured.
+    pub(super) slots: usize,
+    pub(super) request: Vec<RequestSlot>,
+    pub(super) response: Vec<(usize, HeaderName)>,
+    pub(super) trailers: Vec<(usize, HeaderName)>,
+    pub(super) route: bool,
+    pub(super) response_duration: bool,
+}
+
+/// A value captured from the request's head.
+#[derive(Debug)]
+pub(super) struct RequestSlot {
+    pub(super) slot: usize,
+    pub(super) field: RequestField,
+    pub(super) other: Option<RequestField>,
+}
+
+#[derive(Debug)]
+enum Line {
+    Text(Vec<Piece>),
+    Json(Vec<Member>),
+}
+
+/// A JSON member: `{"key":` or `,"key":` and its value.
+#[derive(Debug)]
+struct Member {
+    key: Vec<u8>,
+    value: Json,
+}
+
+#[derive(Debug)]
+enum Json {
+    /// A variable alone: typed, `null` when missing.
+    Typed(Piece),
+    Text(Vec<Piece>),
+}
+
+#[derive(Debug)]
+enum Piece {
+    /// Ready to be copied: escaped where the line needs it.
+    Literal(Vec<u8>),
+    /// Known to the record.
+    Fact(Variable, Option<usize>),
+    /// Captured.
+    Slot(usize, Option<usize>),
+    /// Captured, a number.
+    Grpc(usize, Option<usize>),
+}
+
+impl Format {
+    pub(super) fn compile(format: &LogFormat) -> Self {
+        let mut this = Self {
+            line: Line::Text(Vec::new()),
+            slots: 0,
+            request: Vec::new(),
+            response: Vec::new(),
+            trailers: Vec::new(),
+            route: false,
+            response_duration: false,
+        };
+        this.line = match format {
+            LogFormat::Text(template) => {
+                let mut pieces = this.pieces(template, |text| text.as_bytes().to_vec());
+                // A record is a line, whether or not the format says so.
+                if let Some(Piece::Literal(last)) = pieces.last_mut() {
+                    last.pop_if(|byte| *byte == b'\n');
+                }
+                Line::Text(pieces)
+            }
+            LogFormat::Json(members) => Line::Json(
+                members.iter().enumerate().map(|(index, (key, template))| this.member(index, key, template)).collect(),
+            ),
+        };
+        this
+    }
+
+    fn member(&mut self, index: usize, key: &str, template: &Template) -> Member {
+        let mut text = if index == 0 { b"{\"".to_vec() } else { b",\"".to_vec() };
+        escape::json(key.as_bytes(), &mut text);
+        text.extend_from_slice(b"\":");
+        let mut pieces = self.pieces(template, |text| {
+            let mut escaped = Vec::new();
+            escape::json(text.as_bytes(), &mut escaped);
+            escaped
+        });
+        let alone = matches!(template.0.as_slice(), [Part::Variable(..)]);
+        let value = match pieces.pop() {
+            Some(piece) if alone => Json::Typed(piece),
+            last => {
+                pieces.extend(last);
+                Json::Text(pieces)
+            }
+        };
+        Member { key: text, value }
+    }
+
+    fn pieces(&mut self, template: &Template, literal: impl Fn(&str) -> Vec<u8>) -> Vec<Piece> {
+        let piece = |part: &Part| match part {
+            Part::Literal(text) => Piece::Literal(literal(text)),
+            Part::Variable(variable, limit) => self.variable(variable, *limit),
+        };
+        template.0.iter().map(piece).collect()
+    }
+
+    fn variable(&mut self, variable: &Variable, limit: Option<usize>) -> Piece {
+        match variable {
+            Variable::RequestHeader(field, other) => {
+                let slot = self.slot();
+                let (field, other) = (field.clone(), other.clone());
+                self.request.push(RequestSlot { slot, field, other });
+                Piece::Slot(slot, limit)
+            }
+            Variable::ResponseHeader(name) => {
+                let slot = self.slot();
+                self.response.push((slot, name.clone()));
+                Piece::Slot(slot, limit)
+            }
+            Variable::ResponseTrailer(name) => {
+                let slot = self.slot();
+                self.trailers.push((slot, name.clone()));
+                Piece::Slot(slot, limit)
+            }
+            Variable::GrpcStatus => {
+                let slot = self.slot();
+                let name = HeaderName::from_static("grpc-status");
+                self.response.push((slot, name.clone()));
+                self.trailers.push((slot, name));
+                Piece::Grpc(slot, limit)
+            }
+            known => {
+                self.route |= matches!(known, Variable::RouteName);
+                self.response_duration |= matches!(known, Variable::ResponseDuration);
+                Piece::Fact(known.clone(), limit)
+            }
+        }
+    }
+
+    fn slot(&mut self) -> usize {
+        self.slots += 1;
+        self.slots - 1
+    }
+
+    /// Appends the line of a request that is over, with its newline.
+    pub(super) fn write(&self, record: &Record, captured: &Captured, duration: Duration, out: &mut Vec<u8>) {
+        let values = Values { record, captured, duration };
+        match &self.line {
+            Line::Text(pieces) => {
+                for piece in pieces {
+                    values.append(piece, escape::text, out);
+                }
+            }
+            Line::Json(members) => {
+                if members.is_empty() {
+                    out.push(b'{');
+                }
+                for Member { key, value } in members {
+                    out.extend_from_slice(key);
+                    values.append_json(value, out);
+                }
+                out.push(b'}');
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+struct Values<'a> {
+    record: &'a Record,
+    captured: &'a Captured,
+    duration: Duration,
+}
+
+type Escape = fn(&[u8], &mut Vec<u8>);
+
+impl<'a> Values<'a> {
+    fn get(&self, piece: &'a Piece) -> Option<(Value<'a>, Option<usize>)> {
+        let (value, limit) = match piece {
+            Piece::Literal(text) => (Value::Bytes(text), None),
+            Piece::Fact(variable, limit) => (self.record.value(variable, || self.duration)?, *limit),
+            Piece::Slot(slot, limit) => (Value::Bytes(self.captured.get(*slot)?), *limit),
+            Piece::Grpc(slot, limit) => (grpc_status(self.captured.get(*slot)?)?, *limit),
+        };
+        Some((value.limited(limit), limit))
+    }
+
+    /// A piece as text; `-` when its value is missing.
+    fn append(&self, piece: &'a Piece, escape: Escape, out: &mut Vec<u8>) {
+        match (piece, self.get(piece)) {
+            (Piece::Literal(text), _) => out.extend_from_slice(text),
+            (_, None) => out.push(b'-'),
+            (_, Some((Value::Bytes(bytes), _))) => escape(bytes, out),
+            (_, Some((value, limit))) => value.write(limit, out),
+        }
+    }
+
+    fn append_json(&self, value: &'a Json, out: &mut Vec<u8>) {
+        match value {
+            Json::Typed(piece) => match self.get(piece) {
+                None => out.extend_from_slice(b"null"),
+                Some((Value::Number(number), None)) => Value::Number(number).write(None, out),
+                Some(_) => {
+                    out.push(b'"');
+                    self.append(piece, escape::json, out);
+                    out.push(b'"');
+                }
+            },
+            Json::Text(pieces) => {
+                out.push(b'"');
+                for piece in pieces {
+                    self.append(piece, escape::json, out);
+                }
+                out.push(b'"');
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The series of one listener. Shared by all workers: only atomics, and locks on the cold path.
+
+use super::{
+    Active,
+    handles::{ByClass, ByReason, Owner},
+    name,
+};
+use crate::telemetry::flags::ResponseFlag;
+use http::StatusCode;
+use metrics::{Counter, Gauge, Histogram};
+use pillion_config::model::Name;
+use std::time::Duration;
+
+/// Handles to a listener's series.
+#[derive(Debug)]
+pub struct ListenerMetrics {
+    owner: Owner,
+    connections: Counter,
+    connections_active: Gauge,
+    refused: ByReason,
+    accept_errors: ByReason,
+    detected: ByReason,
+    refusals: ByReason,
+    answers: ByReason,
+    requests: ByClass,
+    requests_active: Gauge,
+    duration: Histogram,
+    request_bytes: Counter,
+    response_bytes: Counter,
+}
+
+impl ListenerMetrics {
+    /// Registers the series that every listener has. Registering a name again yields the same series.
+    #[must_use]
+    pub fn register(listener: &Name) -> Self {
+        let owner = Owner::Listener(listener.0.clone());
+        Self {
+            connections: owner.counter(name::ACCEPT_CONNECTIONS),
+            connections_active: owner.gauge(name::ACCEPT_ACTIVE),
+            refused: ByReason::new(name::ACCEPT_REFUSED, "reason"),
+            accept_errors: ByReason::new(name::ACCEPT_ERRORS, "error"),
+            detected: ByReason::new(name::DETECT_OUTCOMES, "outcome"),
+            refusals: ByReason::new(name::GUARD_REFUSALS, "reason"),
+            answers: ByReason::new(name::ANSWERS, "flag"),
+            requests: ByClass::default(),
+            requests_active: owner.gauge(name::REQUESTS_ACTIVE),
+            duration: owner.histogram(name::DURATION),
+            request_bytes: owner.counter(name::REQUEST_BYTES),
+            response_bytes: owner.counter(name::RESPONSE_BYTES),
+            owner,
+        }
+    }
+
+    /// Counts an accepted connection; it is open until the guard is dropped.
+    pub fn connection(&self) -> Active {
+        self.connections.increment(1);
+        Active::new(&self.connections_active)
+    }
+
+    /// Counts a connection closed as soon as it was accepted: `limit`, `memory`, `draining`, …
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.increment(&self.owner, reason);
+    }
+
+    /// Counts a failure of accept(2): `emfile`, …
+    pub fn accept_error(&self, error: &'static str) {
+        self.accept_errors.increment(&self.owner, error);
+    }
+
+    /// Counts what a connection's first bytes were: `http1`, `http2`, `closed`, `timeout`, `unknown`.
+    pub fn detected(&self, outcome: &'static str) {
+        self.detected.increment(&self.owner, outcome);
+    }
+
+    /// Counts a request or connection refused by the guard, by its reason's name.
+    pub fn refusal(&self, reason: &'static str) {
+        self.refusals.increment(&self.owner, reason);
+    }
+
+    /// Counts an answer that the proxy made itself; `None` for one that was asked for (a redirect, a direct response).
+    pub fn answer(&self, flag: Option<ResponseFlag>) {
+        self.answers.increment(&self.owner, flag.map_or("none", ResponseFlag::code));
+    }
+
+    pub(in crate::telemetry) fn request_begun(&self) {
+        self.requests_active.increment(1.0);
+    }
+
+    pub(in crate::telemetry) fn request_ended(
+        &self,
+        status: Option<StatusCode>,
+        duration: Duration,
+        received: u64,
+        sent: u64,
+    ) {
+        self.requests_active.decrement(1.0);
+        self.requests.increment(&self.owner, name::REQUESTS, status);
+        self.duration.record(duration.as_secs_f64());
+        if received > 0 {
+            self.request_bytes.increment(received);
+        }
+        if sent > 0 {
+            self.response_bytes.increment(sent);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Series that belong to the whole process: names, configuration, access log.
+
+use super::{
+    handles::{ByReason, Owner},
+    name,
+};
+use metrics::{Counter, Gauge};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Handles to the series of name resolution.
+#[derive(Debug)]
+pub struct DnsMetrics {
+    lookups: Counter,
+    failures: ByReason,
+}
+
+impl DnsMetrics {
+    /// Registers the series.
+    #[must_use]
+    pub fn register() -> Self {
+        Self {
+            lookups: Owner::Process.counter(name::DNS_LOOKUPS),
+            failures: ByReason::new(name::DNS_FAILURES, "reason"),
+        }
+    }
+
+    /// Counts a look-up begun.
+    pub fn lookup(&self) {
+        self.lookups.increment(1);
+    }
+
+    /// Counts a look-up without an answer: `timeout`, `no_records`, …
+    pub fn failure(&self, reason: &'static str) {
+        self.failures.increment(&Owner::Process, reason);
+    }
+}
+
+/// What became of a configuration that was read while running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// It differs and is in force.
+    Applied,
+    /// It says what is in force already.
+    Unchanged,
+    /// It is wrong; the last good one stays in force.
+    Rejected,
+}
+
+/// Handles to the series of the configuration.
+#[derive(Debug)]
+pub struct ConfigMetrics {
+    reloads: ByReason,
+    success: Gauge,
+    time: Gauge,
+}
+
+impl ConfigMetrics {
+    /// Registers the series; `loaded` is when the first configuration came into force.
+    #[must_use]
+    pub fn register(loaded: SystemTime) -> Self {
+        let metrics = Self {
+            reloads: ByReason::new(name::RELOADS, "outcome"),
+            success: Owner::Process.gauge(name::RELOAD_SUCCESS),
+            time: Owner::Process.gauge(name::RELOAD_TIME),
+        };
+        metrics.success.set(1.0);
+        metrics.time.set(unix(loaded));
+        metrics
+    }
+
+    /// Counts a configuration that was read, and when.
+    pub fn reload(&self, outcome: ReloadOutcome, at: SystemTime) {
+        let (word, success) = match outcome {
+            ReloadOutcome::Applied => ("applied", 1.0),
+            ReloadOutcome::Unchanged => ("unchanged", 1.0),
+            ReloadOutcome::Rejected => ("rejected", 0.0),
+        };
+        self.reloads.increment(&Owner::Process, word);
+        self.success.set(success);
+        if outcome == ReloadOutcome::Applied {
+            self.time.set(unix(at));
+        }
+    }
+}
+
+fn unix(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// Handles to the series of the access log.
+#[derive(Debug)]
+pub(crate) struct AccessLogMetrics {
+    written: Counter,
+    dropped_queue: Counter,
+    dropped_write: Counter,
+}
+
+impl AccessLogMetrics {
+    pub(crate) fn register() -> Self {
+        let owner = Owner::Process;
+        Self {
+            written: owner.counter(name::LOG_WRITTEN),
+            dropped_queue: owner.counter_by(name::LOG_DROPPED, "reason", "queue"),
+            dropped_write: owner.counter_by(name::LOG_DROPPED, "reason", "write"),
+        }
+    }
+
+    /// Records handed to the kernel.
+    pub(crate) fn written(&self, records: u64) {
+        self.written.increment(records);
+    }
+
+    /// A record for which the queue had no room.
+    pub(crate) fn queue_full(&self) {
+        self.dropped_queue.increment(1);
+    }
+
+    /// Records that the kernel did not take.
+    pub(crate) fn write_failed(&self, records: u64) {
+        self.dropped_write.increment(records);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::testing::Recorded;
+    use std::time::Duration;
+
+    #[test]
+    fn a_rejected_reload_shows_and_leaves_the_time_alone() {
+        let recorded = Recorded::default();
+        metrics::with_local_recorder(&recorded, || {
+            let config = ConfigMetrics::register(UNIX_EPOCH + Duration::from_secs(10));
+            config.reload(ReloadOutcome::Rejected, UNIX_EPOCH + Duration::from_secs(20));
+            assert_eq!(recorded.get("pillion_config_last_reload_success{}"), 0.0);
+            assert_eq!(recorded.get("pillion_config_last_reload_timestamp_seconds{}"), 10.0);
+            config.reload(ReloadOutcome::Applied, UNIX_EPOCH + Duration::from_secs(30));
+            assert_eq!(recorded.get("pillion_config_last_reload_success{}"), 1.0);
+            assert_eq!(recorded.get("pillion_config_last_reload_timestamp_seconds{}"), 30.0);
+        });
+        assert_eq!(recorded.get("pillion_config_reloads_total{outcome=rejected}"), 1.0);
+        assert_eq!(recorded.get("pillion_config_reloads_total{outcome=applied}"), 1.0);
+    }
+}

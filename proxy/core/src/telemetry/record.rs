@@ -1,0 +1,289 @@
+//! One request's record: begun when its head is decoded, filled in by the stages, and accounted for exactly once.
+//!
+//! The accounting happens when the record is dropped, so it cannot be forgotten, and cannot happen twice.
+//! [`Record::finish`] says that the response was delivered to its end; a record dropped without it belongs to a
+//! request whose client went away. With the access log off a record copies no header, path or name: it costs two clock
+//! reads, one allocation (the meter that bodies share) and the counters.
+
+use super::{
+    ConnectionFacts, ListenerTelemetry,
+    access_log::Captured,
+    facts::protocol,
+    flags::{Blame, ResponseFlag, ResponseFlags},
+    metrics::ClusterMetrics,
+    variable::{Value, hostname},
+};
+use http::{HeaderMap, StatusCode, Version, request};
+use pillion_config::{model::Route, template::Variable};
+use std::{
+    cell::Cell,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// What is known of a request so far. Dropped unfinished, it counts as ended by downstream (flag DC) unless a stage
+/// had already said who ended it.
+#[must_use = "a record dropped at once counts as a request whose client went away"]
+pub struct Record {
+    pub(super) listener: Arc<ListenerTelemetry>,
+    pub(super) connection: Rc<ConnectionFacts>,
+    pub(super) captured: Option<Box<Captured>>,
+    meter: Rc<Meter>,
+    started: Instant,
+    client: Option<SocketAddr>,
+    upstream: Option<SocketAddr>,
+    cluster: Option<Arc<ClusterMetrics>>,
+    details: Option<&'static str>,
+    flags: ResponseFlags,
+    attempts: u32,
+    status: Option<StatusCode>,
+    upstream_status: Option<StatusCode>,
+    version: Version,
+    blame: Option<Blame>,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Open,
+    Finished,
+}
+
+/// Bytes of the two bodies, counted where they pass. Not `Send`: both bodies live on their connection's worker.
+#[derive(Debug, Default)]
+struct Meter {
+    received: Cell<u64>,
+    sent: Cell<u64>,
+}
+
+/// A handle with which a body adds to its request's record. What is added after the record is finished is not told.
+#[derive(Debug, Clone)]
+pub struct ByteMeter(Rc<Meter>);
+
+impl ByteMeter {
+    /// Bytes of the request's body that came from downstream.
+    pub fn received(&self, bytes: u64) {
+        self.0.received.set(self.0.received.get() + bytes);
+    }
+
+    /// Bytes of the response's body that were handed to downstream.
+    pub fn sent(&self, bytes: u64) {
+        self.0.sent.set(self.0.sent.get() + bytes);
+    }
+}
+
+impl Record {
+    /// Begins a record: the request is in flight from here on. Reads the clock.
+    pub fn begin(listener: &Arc<ListenerTelemetry>, connection: &Rc<ConnectionFacts>, head: &request::Parts) -> Self {
+        listener.metrics.request_begun();
+        let captured = listener.log.as_ref().map(|log| log.capture(head, connection.scheme));
+        Self {
+            listener: listener.clone(),
+            connection: connection.clone(),
+            captured,
+            meter: Rc::default(),
+            started: Instant::now(),
+            client: None,
+            upstream: None,
+            cluster: None,
+            details: None,
+            flags: ResponseFlags::default(),
+            attempts: 0,
+            status: None,
+            upstream_status: None,
+            version: head.version,
+            blame: None,
+            ending: Ending::Open,
+        }
+    }
+
+    /// When the record was begun.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// A handle to count the bytes of the bodies with.
+    #[must_use]
+    pub fn meter(&self) -> ByteMeter {
+        ByteMeter(self.meter.clone())
+    }
+
+    /// The client's address, where a trusted peer says that it is not the peer's own.
+    pub fn set_client(&mut self, client: SocketAddr) {
+        self.client = Some(client);
+    }
+
+    /// The route that matched.
+    pub fn set_route(&mut self, route: &Arc<Route>) {
+        if let (Some(captured), Some(log)) = (&mut self.captured, &self.listener.log) {
+            captured.route(log.format(), &route.name);
+        }
+    }
+
+    /// The request's head as it goes upstream: later text shows it in place of what the client sent.
+    pub fn forwarded(&mut self, head: &request::Parts) {
+        if let (Some(captured), Some(log)) = (&mut self.captured, &self.listener.log) {
+            captured.forwarded(log.format(), head, self.connection.scheme);
+        }
+    }
+
+    /// The cluster chosen; the request is in flight there until its end, or until another is chosen.
+    pub fn set_cluster(&mut self, cluster: &Arc<ClusterMetrics>) {
+        if let Some(before) = &self.cluster {
+            if Arc::ptr_eq(before, cluster) {
+                return;
+            }
+            before.request_left();
+        }
+        cluster.request_begun();
+        self.cluster = Some(cluster.clone());
+    }
+
+    /// The endpoint chosen.
+    pub fn set_upstream(&mut self, endpoint: SocketAddr) {
+        self.upstream = Some(endpoint);
+    }
+
+    /// The request is being sent upstream, perhaps again.
+    pub fn attempt(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// A final response's head came from upstream. Reads the clock only when the access log shows it.
+    pub fn upstream_head_received(&mut self, status: StatusCode) {
+        self.upstream_status = Some(status);
+        if let (Some(captured), Some(log)) = (&mut self.captured, &self.listener.log) {
+            captured.response_head(log.format(), || self.started.elapsed());
+        }
+    }
+
+    /// The response's head as it goes downstream: upstream's or one of our own. Not for 1xx.
+    pub fn response(&mut self, status: StatusCode, headers: &HeaderMap) {
+        self.status = Some(status);
+        if let (Some(captured), Some(log)) = (&mut self.captured, &self.listener.log) {
+            captured.response(log.format(), headers);
+        }
+    }
+
+    /// The response's trailers.
+    pub fn trailers(&mut self, trailers: &HeaderMap) {
+        if let (Some(captured), Some(log)) = (&mut self.captured, &self.listener.log) {
+            captured.trailers(log.format(), trailers);
+        }
+    }
+
+    /// A reason why the request does not simply end well.
+    pub fn flag(&mut self, flag: ResponseFlag) {
+        self.flags.insert(flag);
+    }
+
+    /// The reasons so far.
+    #[must_use]
+    pub fn flags(&self) -> ResponseFlags {
+        self.flags
+    }
+
+    /// Why the response is what it is, in a word; the last one stands.
+    pub fn details(&mut self, details: &'static str) {
+        self.details = Some(details);
+    }
+
+    /// Who ended a request that does not end well; the first one stands, what follows is its consequence.
+    pub fn terminated_by(&mut self, blame: Blame) {
+        self.blame.get_or_insert(blame);
+    }
+
+    /// The response was delivered to its end, whatever it was.
+    pub fn finish(mut self) {
+        self.ending = Ending::Finished;
+    }
+
+    /// A variable's value as far as the record itself knows it; `elapsed` tells how old the request is.
+    pub(super) fn value(&self, variable: &Variable, elapsed: impl Fn() -> Duration) -> Option<Value<'_>> {
+        match variable {
+            Variable::StartTime => SystemTime::now().checked_sub(elapsed()).map(Value::Time),
+            Variable::Protocol => protocol(self.version).map(Value::Bytes),
+            Variable::ResponseCode => Some(Value::Number(self.status.map_or(0, |status| status.as_u16().into()))),
+            Variable::ResponseCodeDetails => self.details.map(|text| Value::Bytes(text.as_bytes())),
+            Variable::ResponseFlags => Some(Value::Flags(self.flags)),
+            Variable::BytesReceived => Some(Value::Number(self.meter.received.get())),
+            Variable::BytesSent => Some(Value::Number(self.meter.sent.get())),
+            Variable::Duration => Some(Value::Number(milliseconds(elapsed()))),
+            Variable::ResponseDuration => {
+                let duration = self.captured.as_ref()?.response_duration()?;
+                Some(Value::Number(milliseconds(duration)))
+            }
+            Variable::UpstreamHost => self.upstream.map(Value::Address),
+            Variable::UpstreamCluster => {
+                self.cluster.as_ref().map(|cluster| Value::Bytes(cluster.name().as_str().as_bytes()))
+            }
+            Variable::UpstreamRequestAttemptCount => Some(Value::Number(self.attempts.into())),
+            Variable::RouteName => {
+                let name = self.captured.as_ref()?.route_name()?;
+                Some(Value::Bytes(name.as_str().as_bytes()))
+            }
+            Variable::DownstreamRemoteAddress => Some(Value::Address(self.client())),
+            Variable::DownstreamRemoteAddressWithoutPort => Some(Value::Ip(self.client().ip())),
+            Variable::DownstreamDirectRemoteAddress => Some(Value::Address(self.connection.direct)),
+            Variable::DownstreamLocalAddress => Some(Value::Address(self.connection.local)),
+            Variable::TerminatedBy => Some(Value::Bytes(self.blame.map_or("-", Blame::as_str).as_bytes())),
+            Variable::Hostname => Some(Value::Bytes(hostname())),
+            Variable::ListenerName => Some(Value::Bytes(self.listener.name.as_str().as_bytes())),
+            // Of heads a record keeps only what the log's format captured; whoever holds the head answers for it.
+            Variable::RequestHeader(..)
+            | Variable::ResponseHeader(_)
+            | Variable::ResponseTrailer(_)
+            | Variable::GrpcStatus => None,
+        }
+    }
+
+    /// Decides who ended the request, where no stage said so.
+    fn settle_ending(&mut self) {
+        if self.ending == Ending::Open && self.blame.is_none() {
+            self.flags.insert(ResponseFlag::DownstreamConnectionTermination);
+            self.blame = Some(Blame::Downstream);
+        }
+    }
+
+    fn client(&self) -> SocketAddr {
+        self.client.unwrap_or(self.connection.direct)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.settle_ending();
+        let duration = self.started.elapsed();
+        let (received, sent) = (self.meter.received.get(), self.meter.sent.get());
+        self.listener.metrics.request_ended(self.status, duration, received, sent);
+        if let Some(cluster) = &self.cluster {
+            cluster.request_left();
+            if self.attempts > 0 {
+                cluster.request_answered(self.upstream_status, duration);
+            }
+        }
+        if let (Some(log), Some(captured)) = (&self.listener.log, &self.captured) {
+            log.write(self, captured, duration);
+        }
+    }
+}
+
+impl std::fmt::Debug for Record {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Record")
+            .field("listener", &self.listener.name)
+            .field("status", &self.status)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

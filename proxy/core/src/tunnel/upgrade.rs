@@ -1,0 +1,108 @@
+//! How a request leaves HTTP: the codec's offer to hand the connection over, and what is handed over.
+//!
+//! A codec that decodes a request which may become a tunnel (HTTP/1 `Upgrade`, CONNECT, extended CONNECT) gives an
+//! [`Offer`] along with it. The exchange takes it, answers 101 or 200, and waits for the end; a codec whose offer was
+//! not taken goes on with HTTP.
+
+use bytes::{Buf, Bytes};
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
+};
+
+/// A byte stream, whatever carries it.
+pub trait Duplex: AsyncRead + AsyncWrite {}
+
+impl<T: AsyncRead + AsyncWrite> Duplex for T {}
+
+/// One end of a tunnel. Boxed: a tunnel is made once and its two ends differ in every pairing of protocols.
+pub struct TunnelEnd {
+    /// Bytes that came with the head.
+    early: Bytes,
+    stream: Pin<Box<dyn Duplex>>,
+}
+
+/// A codec's offer to hand over the stream behind a request.
+#[derive(Debug)]
+pub struct Offer {
+    /// The protocol an extended CONNECT names (`:protocol`, RFC 8441 §4); HTTP/1 names it in `Upgrade`.
+    pub protocol: Option<String>,
+    end: oneshot::Receiver<TunnelEnd>,
+}
+
+/// Why a tunnel cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// The response says that it switches, but the codec cannot: the request asked for nothing.
+    #[error("upstream switched protocols unasked")]
+    Unasked,
+    /// The connection ended before it could be handed over.
+    #[error("the connection ended before it could be handed over")]
+    Gone,
+    /// Upstream's answer to the WebSocket handshake proves nothing (RFC 6455 §4.1).
+    #[error("upstream's Sec-WebSocket-Accept is wrong")]
+    BadAccept,
+}
+
+impl TunnelEnd {
+    /// An end whose first bytes have been read already.
+    pub fn new(stream: impl Duplex + 'static, early: Bytes) -> Self {
+        Self { early, stream: Box::pin(stream) }
+    }
+}
+
+impl Offer {
+    /// An offer, and the codec's half of it: send the end there, or drop it.
+    #[must_use]
+    pub fn new(protocol: Option<String>) -> (oneshot::Sender<TunnelEnd>, Self) {
+        let (sender, end) = oneshot::channel();
+        (sender, Self { protocol, end })
+    }
+
+    /// Waits for the end. It comes once the head that ends HTTP has been written.
+    ///
+    /// # Errors
+    ///
+    /// [`UpgradeError::Gone`] when the connection ended first.
+    pub async fn end(self) -> Result<TunnelEnd, UpgradeError> {
+        self.end.await.map_err(|_| UpgradeError::Gone)
+    }
+}
+
+impl fmt::Debug for TunnelEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TunnelEnd").field("early", &self.early.len()).finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for TunnelEnd {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.early.is_empty() {
+            return this.stream.as_mut().poll_read(cx, buf);
+        }
+        let taken = this.early.len().min(buf.remaining());
+        buf.put_slice(&this.early[..taken]);
+        this.early.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for TunnelEnd {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().stream.as_mut().poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream.as_mut().poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream.as_mut().poll_shutdown(cx)
+    }
+}

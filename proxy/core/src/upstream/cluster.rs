@@ -1,0 +1,257 @@
+//! [`ClusterState`]: what all workers know of a cluster, and what outlives a reload.
+//!
+//! Beside the path. The control thread writes resolved addresses, workers read them when the version changed; the
+//! counters of the circuit and of requests in flight are atomics. It never dials, resolves or waits.
+
+use super::{circuit::InUse, error::Limit};
+use crate::telemetry::metrics::ClusterMetrics;
+use pillion_config::model::{Circuit, Cluster, EndpointAddress};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+/// A cluster as all workers share it. Kept across reloads while its model is equal.
+#[derive(Debug)]
+pub struct ClusterState {
+    id: ClusterId,
+    model: Arc<Cluster>,
+    version: AtomicU64,
+    in_use: InUse,
+    metrics: Arc<ClusterMetrics>,
+    /// A lock because the control thread replaces it and workers look only when `version` says so.
+    places: Mutex<Places>,
+}
+
+/// Tells clusters of one process apart, those of an earlier configuration included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClusterId(u64);
+
+/// One address of one endpoint.
+#[derive(Debug)]
+pub struct Member {
+    /// Its endpoint's place in the model.
+    pub endpoint: usize,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Requests in flight. Atomic because least-request compares over all workers.
+    active: AtomicUsize,
+}
+
+/// A member and its part of the traffic.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) member: Arc<Member>,
+    /// The endpoint's weight divided among its addresses, in units that are the same throughout the cluster.
+    pub(super) share: u64,
+}
+
+/// A cluster for an operator to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Its model.
+    pub model: Arc<Cluster>,
+    /// Connections open, over all workers.
+    pub connections: usize,
+    /// Requests waiting for a connection.
+    pub pending: usize,
+    /// Requests in flight.
+    pub requests: usize,
+    /// Its addresses; an endpoint whose name is not resolved has none.
+    pub members: Vec<MemberDescription>,
+}
+
+/// One address of a cluster for an operator to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberDescription {
+    /// Its endpoint's place in the model.
+    pub endpoint: usize,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Requests in flight.
+    pub active: usize,
+}
+
+/// Resolved names and what follows from them; nothing is built before somebody asks.
+#[derive(Debug, Default)]
+struct Places {
+    resolved: Vec<(EndpointAddress, Arc<[IpAddr]>)>,
+    seats: Option<Arc<[Seat]>>,
+}
+
+/// The addresses of one name that are used; more tell nothing new and cost memory.
+const MAX_ADDRESSES: usize = 256;
+
+/// Shares are whole numbers: an endpoint's weight times this, divided by its addresses.
+const SHARE_UNITS: u64 = 2_520;
+
+impl ClusterState {
+    /// A cluster nobody has used yet.
+    #[must_use]
+    pub fn new(model: Arc<Cluster>) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Arc::new(Self {
+            id: ClusterId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            metrics: Arc::new(ClusterMetrics::register(&model.name)),
+            model,
+            version: AtomicU64::new(0),
+            in_use: InUse::default(),
+            places: Mutex::new(Places::default()),
+        })
+    }
+
+    /// Its identity.
+    #[must_use]
+    pub fn id(&self) -> ClusterId {
+        self.id
+    }
+
+    /// Its series.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<ClusterMetrics> {
+        &self.metrics
+    }
+
+    /// What it was configured to be.
+    #[must_use]
+    pub fn model(&self) -> &Arc<Cluster> {
+        &self.model
+    }
+
+    /// Sets the addresses of a name; no address at all is taken for a failed look-up and keeps what was known.
+    pub fn set_resolved(&self, name: &EndpointAddress, mut addresses: Vec<IpAddr>) {
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(MAX_ADDRESSES);
+        if addresses.is_empty() || !self.model.endpoints.iter().any(|endpoint| &endpoint.address == name) {
+            return;
+        }
+        let mut places = self.places();
+        match places.resolved.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) if known[..] == addresses[..] => return,
+            Some((_, known)) => *known = addresses.into(),
+            None => places.resolved.push((name.clone(), addresses.into())),
+        }
+        let before = places.seats.take();
+        places.seats = before.map(|before| build(&self.model, &places.resolved, &before));
+        drop(places);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// For an operator to look at.
+    #[must_use]
+    pub fn describe(&self) -> Description {
+        Description {
+            model: Arc::clone(&self.model),
+            connections: self.in_use.get(Limit::Connections),
+            pending: self.in_use.get(Limit::Pending),
+            requests: self.in_use.get(Limit::Requests),
+            members: self
+                .seats()
+                .iter()
+                .map(|Seat { member, .. }| MemberDescription {
+                    endpoint: member.endpoint,
+                    address: member.address,
+                    active: member.active(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Changes whenever [`seats`](Self::seats) does.
+    pub(super) fn version(&self) -> u64 {
+        // Relaxed: a worker that sees the change a request later loses nothing, and the lock orders the rest.
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// The addresses known now.
+    pub(super) fn seats(&self) -> Arc<[Seat]> {
+        let places = &mut *self.places();
+        let resolved = &places.resolved;
+        Arc::clone(places.seats.get_or_insert_with(|| build(&self.model, resolved, &[])))
+    }
+
+    pub(super) fn take(&self, limit: Limit) -> Result<(), Limit> {
+        let Circuit { connections, pending, requests } = self.model.circuit;
+        let max = match limit {
+            Limit::Connections => connections,
+            Limit::Pending => pending,
+            Limit::Requests => requests,
+        };
+        self.in_use.take(limit, max)
+    }
+
+    pub(super) fn give_back(&self, limit: Limit) {
+        self.in_use.give_back(limit);
+    }
+
+    /// A permit that gives itself back.
+    pub(super) fn permit(self: &Arc<Self>, limit: Limit) -> Result<Permit, Limit> {
+        self.take(limit)?;
+        Ok(Permit { state: Arc::clone(self), limit })
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        // Nothing panics while it is held, and the content is whole between statements.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Member {
+    /// Requests in flight, over all workers.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn enter(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A place within a limit, given back on drop.
+#[derive(Debug)]
+pub(super) struct Permit {
+    state: Arc<ClusterState>,
+    limit: Limit,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.state.give_back(self.limit);
+    }
+}
+
+/// All addresses of a cluster; members that stay keep their identity and their count.
+fn build(model: &Cluster, resolved: &[(EndpointAddress, Arc<[IpAddr]>)], before: &[Seat]) -> Arc<[Seat]> {
+    let mut seats = Vec::with_capacity(model.endpoints.len());
+    for (index, endpoint) in model.endpoints.iter().enumerate() {
+        let mut add = |address: SocketAddr, siblings: usize| {
+            let known = before.iter().find(|seat| seat.member.endpoint == index && seat.member.address == address);
+            let member = known.map_or_else(
+                || Arc::new(Member { endpoint: index, address, active: AtomicUsize::new(0) }),
+                |seat| Arc::clone(&seat.member),
+            );
+            let share = (u64::from(endpoint.weight) * SHARE_UNITS / siblings as u64).max(1);
+            seats.push(Seat { member, share });
+        };
+        match &endpoint.address {
+            EndpointAddress::Ip(address) => add(*address, 1),
+            EndpointAddress::Name(_, port) => {
+                if let Some((_, addresses)) = resolved.iter().find(|(name, _)| name == &endpoint.address) {
+                    for ip in addresses.iter() {
+                        add(SocketAddr::new(*ip, *port), addresses.len());
+                    }
+                }
+            }
+        }
+    }
+    seats.into()
+}

@@ -1,0 +1,78 @@
+//! handshake: from a connected socket to a connection that takes requests.
+//!
+//! After connect. The buffers and windows of a connection are decided here and nowhere else.
+
+use super::{
+    cluster::Permit, connect, error::ConnectError, guard::GuardedUpstream, http1::Http1Connection,
+    http2::Http2Connection, line::Line, pool::Host, worker_cluster::WorkerCluster,
+};
+use crate::{framing::Limits, upstream::RequestBody};
+use hyper_util::rt::TokioIo;
+use pillion_config::model::Cluster;
+use std::rc::Rc;
+
+/// The least a codec's buffer may grow to: a page or two of body at once.
+const MIN_BUFFER: usize = 16 * 1024;
+/// Field lines up to which the codec's table needs no heap.
+const FREE_HEADERS: u16 = 100;
+/// Bytes a stream may be ahead of its consumer: HTTP/2's own initial value (RFC 9113 §6.9.2).
+const STREAM_WINDOW: u32 = 65_535;
+/// Bytes all streams of a connection may be ahead of their consumers.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of a stream that may wait in the codec for the socket: two frames.
+const SEND_BUFFER: usize = 32 * 1024;
+/// Streams opened before the peer said how many it takes: what most servers say.
+const STREAMS_BEFORE_SETTINGS: usize = 100;
+
+/// Connects and makes an HTTP/1.1 connection.
+pub(super) async fn http1<B: RequestBody>(
+    host: &Rc<Host<B>>,
+    cluster: &WorkerCluster<B>,
+    permit: Permit,
+) -> Result<Rc<Http1Connection<B>>, ConnectError> {
+    let model = cluster.model();
+    connect::within(model.connect_timeout, async {
+        let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let (line, watch) = Line::new(socket);
+        let (io, guard) = GuardedUpstream::new(line, limits(model));
+        let mut codec = hyper::client::conn::http1::Builder::new();
+        codec.max_buf_size((model.header_bytes as usize).max(MIN_BUFFER));
+        if model.headers > FREE_HEADERS {
+            codec.max_headers(usize::from(model.headers));
+        }
+        let (sender, connection) = codec.handshake(TokioIo::new(io)).await.map_err(|_| ConnectError::Reset)?;
+        host.reached();
+        Ok(Http1Connection::start(sender, connection, guard, watch, host, permit))
+    })
+    .await
+}
+
+/// Connects and makes an HTTP/2 connection, with prior knowledge (RFC 9113 §3.3).
+pub(super) async fn http2<B: RequestBody>(
+    host: &Rc<Host<B>>,
+    cluster: &WorkerCluster<B>,
+    permit: Permit,
+) -> Result<Rc<Http2Connection>, ConnectError> {
+    let model = cluster.model();
+    connect::within(model.connect_timeout, async {
+        let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let (line, watch) = Line::new(socket);
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buffer_size(SEND_BUFFER)
+            .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
+            .max_header_list_size(model.header_bytes)
+            .enable_push(false)
+            .handshake(line)
+            .await
+            .map_err(|error| error.get_io().map_or(ConnectError::Reset, ConnectError::from_io))?;
+        host.reached();
+        Ok(Http2Connection::start(sender, connection, watch, host, permit))
+    })
+    .await
+}
+
+fn limits(model: &Cluster) -> Limits {
+    Limits { max_headers: model.headers, max_head_bytes: model.header_bytes, ..Limits::default() }.within_codec()
+}

@@ -1,0 +1,189 @@
+//! Between the request's canonical form and what HTTP/1.1 and HTTP/2 put on the wire.
+//!
+//! Pure. Canonical is what either codec of the downstream side yields: origin-form with Host, or scheme, authority, path and
+//! query in the URI without Host (CONNECT: the authority alone is enough); no hop-by-hop field.
+
+use h2::ext::Protocol;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Uri, Version,
+    header::{CONNECTION, HOST, TE, UPGRADE},
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use std::net::SocketAddr;
+
+/// What [`to_http1`] took from a request that its HTTP/1.1 form does not say.
+#[derive(Debug, Clone)]
+pub(super) struct Given {
+    method: Option<Method>,
+    uri: Option<Uri>,
+}
+
+/// Writes `request` the HTTP/1.1 way: origin-form and Host (RFC 9112 §3.2), `Connection` for what it names. A request
+/// that came by HTTP/1.1 is already so. One that names no host at all, as HTTP/1.0 may, gets the address it goes to.
+pub(super) fn to_http1<B>(
+    request: &mut Request<B>,
+    upgrade: Option<&HeaderValue>,
+    address: SocketAddr,
+) -> Option<Given> {
+    // An upgrade that came as an extended CONNECT is a GET here (RFC 8441 §5, RFC 6455 §4.1).
+    let extended = upgrade.is_some() && request.method() == Method::CONNECT;
+    let given = Given {
+        method: extended.then(|| std::mem::replace(request.method_mut(), Method::GET)),
+        uri: match request.uri().authority() {
+            Some(authority) => {
+                Some(HeaderValue::from_str(authority.as_str()).ok()?).map(|host| origin_form(request, host))
+            }
+            None => None,
+        },
+    };
+    *request.version_mut() = Version::HTTP_11;
+    let headers = request.headers_mut();
+    if given.uri.is_none() && !headers.contains_key(HOST) {
+        headers.insert(HOST, HeaderValue::from_str(&address.to_string()).ok()?);
+    }
+    // RFC 9110 §7.8 and §10.1.4: both fields must be named in Connection.
+    let connection = match (upgrade, headers.contains_key(TE)) {
+        (None, false) => None,
+        (None, true) => Some(HeaderValue::from_static("te")),
+        (Some(_), false) => Some(HeaderValue::from_static("upgrade")),
+        (Some(_), true) => Some(HeaderValue::from_static("upgrade, te")),
+    };
+    if let Some(connection) = connection {
+        headers.insert(CONNECTION, connection);
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(UPGRADE, protocol.clone());
+    }
+    Some(given)
+}
+
+/// Makes the target one of origin form (CONNECT: authority form); what it was before.
+fn origin_form<B>(request: &mut Request<B>, host: HeaderValue) -> Uri {
+    let before = request.uri().clone();
+    let parts = std::mem::take(request.uri_mut()).into_parts();
+    *request.uri_mut() = match (request.method() == Method::CONNECT, parts.authority, parts.path_and_query) {
+        (true, Some(authority), _) => Uri::from(authority),
+        (_, _, Some(target)) => Uri::from(target),
+        (_, _, None) => Uri::from(PathAndQuery::from_static("/")),
+    };
+    request.headers_mut().insert(HOST, host);
+    before
+}
+
+/// Undoes [`to_http1`] for a request that was handed back.
+pub(super) fn from_http1<B>(mut request: Request<B>, given: Given) -> Request<B> {
+    let headers = request.headers_mut();
+    headers.remove(CONNECTION);
+    headers.remove(UPGRADE);
+    if let Some(method) = given.method {
+        *request.method_mut() = method;
+    }
+    if let Some(uri) = given.uri {
+        request.headers_mut().remove(HOST);
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// The target with scheme and authority, as HTTP/2 says it: from Host, where the request came by HTTP/1.1.
+fn absolute_form(uri: &Uri, headers: &mut HeaderMap) -> Option<Uri> {
+    let host = headers.remove(HOST);
+    let mut parts = uri.clone().into_parts();
+    if parts.authority.is_none() {
+        parts.authority = Some(Authority::try_from(host?.as_bytes()).ok()?);
+    }
+    parts.scheme.get_or_insert(Scheme::HTTP);
+    parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
+    Uri::from_parts(parts).ok()
+}
+
+/// The head of a request as the HTTP/2 codec takes it; `None` when it names no authority.
+pub(super) fn to_http2(
+    method: &Method,
+    uri: &Uri,
+    mut headers: HeaderMap,
+    upgrade: Option<&HeaderValue>,
+) -> Option<Request<()>> {
+    let uri = absolute_form(uri, &mut headers)?;
+    let mut head = Request::new(());
+    *head.version_mut() = Version::HTTP_2;
+    *head.headers_mut() = headers;
+    match upgrade {
+        Some(protocol) => {
+            *head.method_mut() = Method::CONNECT;
+            head.extensions_mut().insert(Protocol::from(protocol.to_str().ok()?));
+            *head.uri_mut() = uri;
+        }
+        None if method == Method::CONNECT => {
+            *head.method_mut() = Method::CONNECT;
+            // RFC 9113 §8.5: no :scheme, no :path.
+            *head.uri_mut() = Uri::from(uri.authority()?.clone());
+        }
+        None => {
+            *head.method_mut() = method.clone();
+            *head.uri_mut() = uri;
+        }
+    }
+    Some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::ACCEPT;
+
+    fn request(method: Method, uri: &'static str) -> Request<()> {
+        Request::builder().method(method).uri(uri).header(ACCEPT, "*/*").body(()).unwrap()
+    }
+
+    const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+    #[test]
+    fn http1_form_and_back() {
+        let upgrade = HeaderValue::from_static("websocket");
+        for (method, uri, upgrade, target, sent) in [
+            (Method::GET, "http://a.example:81/x?y=1", None, "/x?y=1", Method::GET),
+            (Method::POST, "https://a.example/", None, "/", Method::POST),
+            (Method::CONNECT, "a.example:443", None, "a.example:443", Method::CONNECT),
+            (Method::CONNECT, "http://a.example/chat", Some(&upgrade), "/chat", Method::GET),
+            (Method::GET, "http://a.example/chat", Some(&upgrade), "/chat", Method::GET),
+        ] {
+            let mut written = request(method.clone(), uri);
+            let given = to_http1(&mut written, upgrade, ADDRESS).unwrap();
+            assert_eq!((written.uri().to_string().as_str(), written.method()), (target, &sent));
+            assert_eq!(written.headers().get(UPGRADE), upgrade);
+            assert!(uri.contains(written.headers()[HOST].to_str().unwrap()));
+            let back = from_http1(written, given);
+            assert_eq!((back.method(), back.uri()), (&method, &Uri::from_static(uri)));
+            assert_eq!(back.headers().len(), 1);
+        }
+    }
+
+    #[test]
+    fn origin_form_with_host_stays_as_it_is() {
+        let mut written = request(Method::GET, "/x");
+        written.headers_mut().insert(HOST, HeaderValue::from_static("a:81"));
+        let given = to_http1(&mut written, None, ADDRESS).unwrap();
+        let back = from_http1(written, given);
+        assert_eq!((back.uri().to_string().as_str(), &back.headers()[HOST]), ("/x", &HeaderValue::from_static("a:81")));
+        let head = to_http2(&Method::GET, back.uri(), back.headers().clone(), None).unwrap();
+        assert_eq!(head.uri(), "http://a:81/x");
+        assert!(!head.headers().contains_key(HOST));
+    }
+
+    #[test]
+    fn a_request_without_host_gets_the_address_on_http1_and_is_none_on_http2() {
+        let mut written = request(Method::GET, "/x");
+        to_http1(&mut written, None, ADDRESS).unwrap();
+        assert_eq!(written.headers()[HOST], "127.0.0.1:8080");
+        assert!(to_http2(&Method::GET, &Uri::from_static("/x"), HeaderMap::new(), None).is_none());
+    }
+
+    #[test]
+    fn te_is_named_in_connection() {
+        let mut written = request(Method::GET, "http://a/");
+        written.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
+        to_http1(&mut written, None, ADDRESS).unwrap();
+        assert_eq!(written.headers()[CONNECTION], "te");
+    }
+}

@@ -1,0 +1,206 @@
+//! The task of an HTTP/2 connection: it runs the codec and finds out when the peer is dead.
+//!
+//! Beside the path. A peer that stays silent while requests wait is asked by PING (RFC 9113 §6.7); one that does not
+//! answer is dead and its streams fail. Nothing is asked of a connection without requests, and it holds no timer.
+
+use crate::upstream::{
+    RequestBody,
+    circuit_wait::Waiting,
+    cluster::Permit,
+    line::{Line, Watch},
+    pool::Host,
+};
+use bytes::Bytes;
+use h2::{Ping, PingPong, client::Connection};
+use std::{
+    cell::{Cell, RefCell},
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, Sleep, sleep},
+};
+
+/// What a connection's task and its requests tell each other.
+pub(super) struct Shared {
+    pub(super) active: Cell<usize>,
+    pub(super) open: Cell<bool>,
+    settings: Cell<Settings>,
+    settled: Notify,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Whether the peer's SETTINGS have come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Settings {
+    Unknown,
+    /// Somebody waits for them.
+    Asked,
+    Known,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    No,
+    Yes,
+}
+
+struct Driver {
+    codec: Connection<Line, Bytes>,
+    ping: Option<PingPong>,
+    asking: Asking,
+    shared: Rc<Shared>,
+    watch: Watch,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Bytes read when the timer was set; the same number when it fires is silence.
+    read: u64,
+    patience: Duration,
+}
+
+/// Silence, with requests waiting, after which the peer is asked.
+const SILENCE: Duration = Duration::from_secs(20);
+/// Silence after a peer has answered: servers count PINGs that come more often than this as abuse while nothing
+/// else is sent (gRPC's default is 5 min).
+const LONG_SILENCE: Duration = Duration::from_secs(310);
+/// Time a peer has to answer.
+const PONG: Duration = Duration::from_secs(15);
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            active: Cell::new(0),
+            open: Cell::new(true),
+            settings: Cell::new(Settings::Unknown),
+            settled: Notify::new(),
+            waker: RefCell::new(None),
+        }
+    }
+}
+
+impl Shared {
+    /// Waits until the peer's SETTINGS are known or the connection is over. A PING is answered after them: they are
+    /// the first frame a peer sends (RFC 9113 §3.4).
+    pub(super) async fn settled(&self) {
+        while self.open.get() && self.settings.get() != Settings::Known {
+            self.settings.set(Settings::Asked);
+            if let Some(waker) = &*self.waker.borrow() {
+                waker.wake_by_ref();
+            }
+            self.settled.notified().await;
+        }
+    }
+
+    fn settle(&self) {
+        self.settings.set(Settings::Known);
+        self.settled.notify_waiters();
+    }
+}
+
+/// Runs the codec until the connection ends.
+pub(super) async fn drive<B: RequestBody>(
+    mut codec: Connection<Line, Bytes>,
+    shared: Rc<Shared>,
+    watch: Watch,
+    permit: Permit,
+    waiting: Rc<Waiting>,
+    host: Weak<Host<B>>,
+) {
+    let ping = codec.ping_pong();
+    let mut driver = Driver {
+        codec,
+        ping,
+        asking: Asking::No,
+        shared: Rc::clone(&shared),
+        watch,
+        timer: None,
+        read: 0,
+        patience: SILENCE,
+    };
+    poll_fn(|cx| driver.poll(cx)).await;
+    // Streams that are left fail as the codec goes.
+    drop(driver);
+    shared.open.set(false);
+    shared.settled.notify_waiters();
+    drop(permit);
+    waiting.closed();
+    if let Some(host) = host.upgrade() {
+        host.prune();
+    }
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.remember(cx);
+        if Pin::new(&mut self.codec).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        self.hear_pong(cx);
+        if self.shared.settings.get() == Settings::Asked {
+            self.ask();
+        }
+        if self.shared.active.get() == 0 {
+            self.timer = None;
+            return Poll::Pending;
+        }
+        if self.timer.is_none() {
+            self.patience = SILENCE;
+            self.set_timer();
+        }
+        while let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            if self.watch.bytes_read() != Some(self.read) {
+                self.patience = SILENCE;
+            } else if self.asking == Asking::Yes {
+                return Poll::Ready(());
+            } else {
+                self.ask();
+                self.patience = PONG;
+            }
+            self.set_timer();
+        }
+        Poll::Pending
+    }
+
+    fn hear_pong(&mut self, cx: &mut Context<'_>) {
+        if self.asking == Asking::Yes
+            && let Some(ping) = &mut self.ping
+            && ping.poll_pong(cx).is_ready()
+        {
+            self.asking = Asking::No;
+            self.shared.settle();
+            if self.timer.is_some() {
+                self.patience = LONG_SILENCE;
+                self.set_timer();
+            }
+        }
+    }
+
+    fn ask(&mut self) {
+        if self.asking == Asking::No
+            && let Some(ping) = &mut self.ping
+            && ping.send_ping(Ping::opaque()).is_ok()
+        {
+            self.asking = Asking::Yes;
+        }
+    }
+
+    fn set_timer(&mut self) {
+        self.read = self.watch.bytes_read().unwrap_or(0);
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(Instant::now() + self.patience),
+            None => self.timer = Some(Box::pin(sleep(self.patience))),
+        }
+    }
+
+    fn remember(&self, cx: &Context<'_>) {
+        let mut waker = self.shared.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! HTTP/2 to an upstream: many requests on a connection, each in its slot.
+//!
+//! Between the pool and the codec. The codec is used directly: what a GOAWAY left unprocessed and what was refused is
+//! known to be unsent, and a request without a body costs no task.
+
+mod driver;
+mod upload;
+
+pub(super) use upload::Upload;
+
+use super::{
+    circuit_wait::Waiting,
+    cluster::Permit,
+    error::{Carrier, Cause, Delivery, RequestError, SendError},
+    head,
+    lease::{Carried, InFlight, Lease, Leased, Upgraded},
+    line::{Line, Watch},
+    pool::Host,
+};
+use crate::{
+    body::{Http2Body, Incoming},
+    tunnel::h2_stream::H2Stream,
+    upstream::{OnInformational, RequestBody, SendOptions},
+};
+use bytes::Bytes;
+use driver::Shared;
+use futures_util::task::noop_waker_ref;
+use h2::{
+    Reason, RecvStream, SendStream,
+    client::{Connection, ResponseFuture, SendRequest},
+};
+use http::{Request, Response, StatusCode, header::CONTENT_LENGTH};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+use tokio::{task::spawn_local, time::Instant};
+
+/// A connection that carries many requests.
+pub(super) struct Http2Connection {
+    sender: RefCell<SendRequest<Bytes>>,
+    shared: Rc<Shared>,
+    since: Cell<Instant>,
+    waiting: Rc<Waiting>,
+}
+
+/// A request's place on a connection.
+pub(super) struct Slot {
+    connection: Rc<Http2Connection>,
+    carrier: Carrier,
+}
+
+/// Requests on one connection, whatever the peer allows: what one socket's write order can serve fairly.
+const MAX_STREAMS: usize = 1_024;
+
+impl Http2Connection {
+    /// Takes the two halves that the handshake made, and lets the codec's run.
+    pub(super) fn start<B: RequestBody>(
+        sender: SendRequest<Bytes>,
+        codec: Connection<Line, Bytes>,
+        watch: Watch,
+        host: &Rc<Host<B>>,
+        permit: Permit,
+    ) -> Rc<Self> {
+        let shared = Rc::new(Shared::default());
+        let waiting = Rc::clone(&host.waiting);
+        waiting.opened();
+        spawn_local(driver::drive(codec, Rc::clone(&shared), watch, permit, Rc::clone(&waiting), Rc::downgrade(host)));
+        Rc::new(Self { sender: RefCell::new(sender), shared, since: Cell::new(Instant::now()), waiting })
+    }
+
+    /// Neither closed nor told to go away: the codec refuses new streams from then on.
+    pub(super) fn takes_more(&self) -> bool {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        self.is_open() && !matches!(self.sender.borrow_mut().poll_ready(&mut cx), Poll::Ready(Err(_)))
+    }
+
+    /// Takes more, and its peer allows one more now.
+    pub(super) fn has_room(&self) -> bool {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        let mut sender = self.sender.borrow_mut();
+        self.is_open()
+            && self.shared.active.get() < sender.current_max_send_streams().min(MAX_STREAMS)
+            && matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(())))
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.shared.open.get()
+    }
+
+    /// Whether nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.shared.active.get() == 0
+    }
+
+    pub(super) fn resting_since(&self) -> Instant {
+        if self.is_idle() { self.since.get() } else { Instant::now() }
+    }
+}
+
+impl Slot {
+    /// A place on a connection that just was made.
+    pub(super) fn first(connection: &Rc<Http2Connection>) -> Rc<Self> {
+        Self::take(connection, Carrier::Fresh)
+    }
+
+    /// A place on a connection that has served before.
+    pub(super) fn on(connection: &Rc<Http2Connection>) -> Rc<Self> {
+        Self::take(connection, Carrier::Reused)
+    }
+
+    fn take(connection: &Rc<Http2Connection>, carrier: Carrier) -> Rc<Self> {
+        let active = &connection.shared.active;
+        active.set(active.get() + 1);
+        Rc::new(Self { connection: Rc::clone(connection), carrier })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let active = &self.connection.shared.active;
+        active.set(active.get() - 1);
+        if active.get() == 0 {
+            self.connection.since.set(Instant::now());
+        }
+        self.connection.waiting.freed();
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("carrier", &self.carrier).finish_non_exhaustive()
+    }
+}
+
+/// Sends `request` in `slot` and waits for the head of its response.
+pub(super) async fn request<B: RequestBody>(
+    slot: Rc<Slot>,
+    request: Request<B>,
+    in_flight: InFlight,
+    options: &SendOptions<'_>,
+) -> Result<Response<Incoming>, SendError<B>> {
+    let address = in_flight.address();
+    let carrier = slot.carrier;
+    let fail = |cause, delivery, request: Option<Request<B>>| SendError {
+        cause,
+        address: Some(address),
+        carrier,
+        delivery,
+        request: request.map(Box::new),
+    };
+    if options.upgrade.is_some() && !takes_upgrades(&slot).await {
+        return Err(fail(Cause::UpgradeUnsupported, Delivery::Unsent, Some(request)));
+    }
+    // The codec consumes the head; a copy is what makes a refused request one that can be handed back.
+    let headers = request.headers().clone();
+    let Some(head) = head::to_http2(request.method(), request.uri(), headers, options.upgrade) else {
+        return Err(fail(RequestError::Unwritable.into(), Delivery::Unsent, Some(request)));
+    };
+    let bodiless =
+        request.body().is_end_stream() && options.upgrade.is_none() && head.method() != http::Method::CONNECT;
+    let sent = slot.connection.sender.borrow_mut().send_request(head, bodiless);
+    let (response, stream) = match sent {
+        Ok(sent) => sent,
+        Err(error) => return Err(fail(read_error(&error).0.into(), Delivery::Unsent, Some(request))),
+    };
+    if options.upgrade.is_some() || request.method() == http::Method::CONNECT {
+        return match answer(response, options.on_informational.as_ref()).await {
+            Ok(response) => Ok(receive_tunnel(response, stream, slot, in_flight)),
+            Err(error) => {
+                let (cause, delivery) = read_error(&error);
+                Err(fail(cause.into(), delivery, (delivery == Delivery::Unsent).then_some(request)))
+            }
+        };
+    }
+    // Without a body the request stays whole and can be handed back; a body goes its own way.
+    let (upload, whole) = if bodiless {
+        drop(stream);
+        (None, Some(request))
+    } else {
+        let upload = Upload::start(request.into_body(), stream, Rc::clone(&slot), options.body_stall).await;
+        (Some(upload), None)
+    };
+    match answer(response, options.on_informational.as_ref()).await {
+        Ok(response) if response.headers().len() > usize::from(in_flight.model().headers) => {
+            Err(fail(RequestError::TooManyHeaders.into(), Delivery::Answered, None))
+        }
+        Ok(response) => Ok(receive(response, upload, slot, in_flight)),
+        Err(error) => {
+            let (cause, delivery) = read_error(&error);
+            let cause = upload.and_then(|upload| upload.failure()).unwrap_or(cause);
+            Err(fail(cause.into(), delivery, whole.filter(|_| delivery == Delivery::Unsent)))
+        }
+    }
+}
+
+async fn takes_upgrades(slot: &Slot) -> bool {
+    let connection = &slot.connection;
+    connection.shared.settled().await;
+    connection.sender.borrow().is_extended_connect_protocol_enabled()
+}
+
+/// The final response's head; interim ones go to the hook, or nowhere.
+async fn answer(
+    mut response: ResponseFuture,
+    hook: Option<&OnInformational>,
+) -> Result<Response<RecvStream>, h2::Error> {
+    let Some(hook) = hook else { return response.await };
+    poll_fn(|cx| {
+        // An error here is told again by the response itself.
+        while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
+            hook(interim.status(), interim.headers());
+        }
+        Pin::new(&mut response).poll(cx)
+    })
+    .await
+}
+
+fn receive(
+    response: Response<RecvStream>,
+    upload: Option<Upload>,
+    slot: Rc<Slot>,
+    in_flight: InFlight,
+) -> Response<Incoming> {
+    let (head, stream) = response.into_parts();
+    let lease = Lease::Http2 { upload, _slot: slot, _in_flight: in_flight };
+    let body = if stream.is_end_stream() {
+        lease.end();
+        Incoming::Empty
+    } else {
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        Incoming::Leased(Leased::new(Carried::Http2(Http2Body::new(stream, length)), lease))
+    };
+    Response::from_parts(head, body)
+}
+
+/// The byte stream behind a 2xx (RFC 8441 §4); another answer has a body, and the request's half ends here.
+fn receive_tunnel(
+    response: Response<RecvStream>,
+    mut send: SendStream<Bytes>,
+    slot: Rc<Slot>,
+    in_flight: InFlight,
+) -> Response<Incoming> {
+    if response.status().is_success() && response.status() != StatusCode::NO_CONTENT {
+        let (head, receive) = response.into_parts();
+        let upgraded = Upgraded::http2(H2Stream::new(send, receive), slot, in_flight);
+        Response::from_parts(head, Incoming::Upgraded(Box::new(upgraded)))
+    } else {
+        // The stream may be gone by now, which ends this half as well.
+        send.send_data(Bytes::new(), true).ok();
+        receive(response, None, slot, in_flight)
+    }
+}
+
+/// What failed, and whether the peer can have seen the request.
+fn read_error(error: &h2::Error) -> (RequestError, Delivery) {
+    match error.reason() {
+        // RFC 9113 §6.8: the codec tells this to streams above the last one processed only.
+        Some(reason) if error.is_go_away() && error.is_remote() => (RequestError::GoAway(reason), Delivery::Unsent),
+        // RFC 9113 §8.7: not processed.
+        Some(Reason::REFUSED_STREAM) if error.is_remote() => {
+            (RequestError::StreamReset(Reason::REFUSED_STREAM), Delivery::Unsent)
+        }
+        Some(reason) if error.is_remote() => (RequestError::StreamReset(reason), Delivery::Answered),
+        // Ours, by the codec: the peer broke a rule. Ours, by the proxy: the upload's failure says why.
+        Some(_) => (RequestError::Malformed, Delivery::Answered),
+        None => match error.get_io().map(std::io::Error::kind) {
+            Some(std::io::ErrorKind::ConnectionReset) => (RequestError::ConnectionReset, Delivery::Unanswered),
+            Some(_) => (RequestError::Closed, Delivery::Unanswered),
+            // The codec's own refusal of what it was asked to write.
+            None => (RequestError::Unwritable, Delivery::Unsent),
+        },
+    }
+}

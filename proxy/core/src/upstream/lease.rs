@@ -1,0 +1,212 @@
+//! What a response holds on to while it lasts: its connection, its place in the limits, the upload still running.
+//!
+//! Last on the path: at the end of the body the connection goes back to its pool; a body given up earlier takes its
+//! HTTP/1 connection or its HTTP/2 stream with it. It never reads ahead.
+
+use super::{
+    http2::{Slot, Upload},
+    line::Line,
+    pool::HostCore,
+};
+use crate::{
+    body::{BodyError, Http2Body},
+    tunnel::h2_stream::H2Stream,
+    upstream::{cluster::Permit, error::Limit, guard::GuardedUpstream},
+};
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pillion_config::model::Cluster;
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The body of an upstream's response.
+#[derive(Debug)]
+pub struct Leased {
+    body: Carried,
+    lease: Option<Lease>,
+}
+
+#[derive(Debug)]
+pub(super) enum Carried {
+    Http1(hyper::body::Incoming),
+    Http2(Http2Body),
+}
+
+/// What is given back at the end of a response's body.
+pub(super) enum Lease {
+    Http1 { connection: Rc<dyn GoHome>, _in_flight: InFlight },
+    Http2 { upload: Option<Upload>, _slot: Rc<Slot>, _in_flight: InFlight },
+}
+
+/// A connection that knows its pool.
+pub(super) trait GoHome {
+    /// Back to the pool, if it is fit to serve again.
+    fn go_home(self: Rc<Self>);
+}
+
+/// A request's place in its cluster's limit and in its member's count.
+#[derive(Debug)]
+pub(super) struct InFlight(Rc<HostCore>);
+
+/// The byte stream that follows 101 or a 2xx to CONNECT. Ends the connection or the stream when dropped.
+#[derive(Debug)]
+pub struct Upgraded {
+    stream: Stream,
+    _in_flight: InFlight,
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "always within the box of `Incoming::Upgraded`")]
+enum Stream {
+    Http1 { io: GuardedUpstream<Line>, early: Bytes, _permit: Permit },
+    Http2 { io: H2Stream, _slot: Rc<Slot> },
+}
+
+impl InFlight {
+    pub(super) fn begin(host: &Rc<HostCore>) -> Result<Self, Limit> {
+        host.state.take(Limit::Requests)?;
+        host.member.enter();
+        Ok(Self(Rc::clone(host)))
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.0.member.address
+    }
+
+    pub(super) fn model(&self) -> &Cluster {
+        self.0.state.model()
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.member.leave();
+        self.0.state.give_back(Limit::Requests);
+    }
+}
+
+impl Leased {
+    pub(super) fn new(body: Carried, lease: Lease) -> Self {
+        Self { body, lease: Some(lease) }
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(match &mut self.body {
+            Carried::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Http1),
+            Carried::Http2(body) => body.poll_frame(cx),
+        });
+        match &frame {
+            None => self.end(),
+            Some(Ok(_)) if self.is_end_stream() => self.end(),
+            Some(Ok(_)) => {}
+            Some(Err(_)) => self.give_up(),
+        }
+        Poll::Ready(frame)
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match &self.body {
+            Carried::Http1(body) => body.is_end_stream(),
+            Carried::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Carried::Http1(body) => body.size_hint(),
+            Carried::Http2(body) => body.size_hint(),
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.end();
+        }
+    }
+
+    fn give_up(&mut self) {
+        // Dropping it closes the connection, or resets the stream and stops the upload.
+        self.lease = None;
+    }
+}
+
+impl Drop for Leased {
+    fn drop(&mut self) {
+        if self.is_end_stream() { self.end() } else { self.give_up() }
+    }
+}
+
+impl Lease {
+    /// The response is whole. An upload still running goes on until its own end: RFC 9113 §8.1 leaves it to the server
+    /// to stop it.
+    pub(super) fn end(self) {
+        match self {
+            Self::Http1 { connection, .. } => connection.go_home(),
+            Self::Http2 { upload: Some(upload), .. } => upload.let_go(),
+            Self::Http2 { upload: None, .. } => {}
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http1 { .. } => "Lease::Http1",
+            Self::Http2 { .. } => "Lease::Http2",
+        })
+    }
+}
+
+impl Upgraded {
+    pub(super) fn http1(io: GuardedUpstream<Line>, early: Bytes, permit: Permit, in_flight: InFlight) -> Self {
+        Self { stream: Stream::Http1 { io, early, _permit: permit }, _in_flight: in_flight }
+    }
+
+    pub(super) fn http2(io: H2Stream, slot: Rc<Slot>, in_flight: InFlight) -> Self {
+        Self { stream: Stream::Http2 { io, _slot: slot }, _in_flight: in_flight }
+    }
+}
+
+impl AsyncRead for Upgraded {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Http1 { early, .. } if !early.is_empty() => {
+                let len = early.len().min(buf.remaining());
+                buf.put_slice(&early[..len]);
+                early.advance(len);
+                Poll::Ready(Ok(()))
+            }
+            Stream::Http1 { io, .. } => Pin::new(io).poll_read(cx, buf),
+            Stream::Http2 { io, .. } => Pin::new(io).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Upgraded {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().stream {
+            Stream::Http1 { io, .. } => Pin::new(io).poll_write(cx, buf),
+            Stream::Http2 { io, .. } => Pin::new(io).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Http1 { io, .. } => Pin::new(io).poll_flush(cx),
+            Stream::Http2 { io, .. } => Pin::new(io).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().stream {
+            Stream::Http1 { io, .. } => Pin::new(io).poll_shutdown(cx),
+            Stream::Http2 { io, .. } => Pin::new(io).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! [`Line`]: a socket that its codec owns and its pool can look at.
+//!
+//! Beside the path, between the socket and the guard. It counts what was read, so that silence can be told without a
+//! clock, and peeks for a close that the codec has not seen yet. It never buffers.
+
+use crate::io::Socket;
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A socket that its codec owns and its pool can look at.
+#[derive(Debug)]
+pub(super) struct Line(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    socket: RefCell<Socket>,
+    read: Cell<u64>,
+}
+
+/// The pool's view of a [`Line`]; it does not keep the socket open.
+#[derive(Debug, Clone)]
+pub(super) struct Watch(Weak<Shared>);
+
+/// What a look at a resting connection shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing: as a resting connection should be.
+    Quiet,
+    /// The peer closed it, or said something nobody asked for.
+    Over,
+}
+
+impl Line {
+    pub(super) fn new(socket: Socket) -> (Self, Watch) {
+        let shared = Rc::new(Shared { socket: RefCell::new(socket), read: Cell::new(0) });
+        let watch = Watch(Rc::downgrade(&shared));
+        (Self(shared), watch)
+    }
+
+    fn with<T>(&self, call: impl FnOnce(Pin<&mut Socket>) -> T) -> T {
+        call(Pin::new(&mut *self.0.socket.borrow_mut()))
+    }
+}
+
+impl Watch {
+    /// Looks at the socket without taking anything from it.
+    pub(super) fn look(&self) -> Seen {
+        let Some(shared) = self.0.upgrade() else { return Seen::Over };
+        match &*shared.socket.borrow() {
+            Socket::Tcp(socket) => match recv(socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN | Errno::INTR) => Seen::Quiet,
+                Ok(_) | Err(_) => Seen::Over,
+            },
+            Socket::Memory(_) => Seen::Quiet,
+        }
+    }
+
+    /// Bytes read so far; `None` once the socket is closed.
+    pub(super) fn bytes_read(&self) -> Option<u64> {
+        self.0.upgrade().map(|shared| shared.read.get())
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = self.with(|socket| socket.poll_read(cx, buf));
+        self.0.read.set(self.0.read.get() + (buf.filled().len() - before) as u64);
+        polled
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|socket| socket.poll_write(cx, buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.with(|socket| socket.poll_write_vectored(cx, bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.socket.borrow().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|socket| socket.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|socket| socket.poll_shutdown(cx))
+    }
+}

@@ -1,0 +1,297 @@
+//! pool: the connections of one worker to one address, and who gets them.
+//!
+//! HTTP/1.1 connections rest in a stack, so that the youngest serves and the oldest expire; HTTP/2 connections are
+//! shared up to the peer's stream limit, and requests that come while the first is being made wait for it. Waiting is
+//! bounded by the circuit. It never sends anything.
+
+use super::{
+    circuit_wait::Waiting,
+    cluster::{ClusterState, Member, Permit},
+    error::{Cause, ConnectError, Limit},
+    handshake,
+    http1::Http1Connection,
+    http2::{Http2Connection, Slot},
+    worker_cluster::WorkerCluster,
+};
+use crate::upstream::RequestBody;
+use std::{
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// One address, as a request in flight needs to know it.
+#[derive(Debug)]
+pub(super) struct HostCore {
+    pub(super) state: Arc<ClusterState>,
+    pub(super) member: Arc<Member>,
+}
+
+/// One address and this worker's connections to it.
+pub(super) struct Host<B> {
+    pub(super) core: Rc<HostCore>,
+    pub(super) waiting: Rc<Waiting>,
+    cluster: Weak<WorkerCluster<B>>,
+    resting: RefCell<Vec<Rc<Http1Connection<B>>>>,
+    shared: RefCell<Vec<Rc<Http2Connection>>>,
+    first: First,
+    /// Choices for which this address is passed over, after it could not be reached.
+    demoted: Cell<u32>,
+}
+
+/// The HTTP/2 connection being made, if any: one at a time, others wait for it.
+#[derive(Default)]
+struct First {
+    connecting: Cell<bool>,
+    made: Notify,
+    /// Attempts so far, and how the last failed: those who waited for it fail alike.
+    attempts: Cell<u64>,
+    failure: Cell<Option<(u64, ConnectError)>>,
+}
+
+/// A connection to send a request on.
+pub(super) enum Taken<B> {
+    Http1(Rc<Http1Connection<B>>),
+    Http2(Rc<Slot>),
+}
+
+/// Whether a request that is lost on a resting connection could be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// It could: the connection is used as it is.
+    Possible,
+    /// It could not: a connection that rested for a while is looked at first.
+    Never,
+}
+
+/// Rest after which a connection is looked at before it carries a request that cannot be replayed. Shorter, and the
+/// codec's own task has seen a close by now; longer, and a server's idle timer may just have fired.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
+
+/// An address that could not be reached is passed over this many choices, if there are others.
+const DEMOTION: u32 = 64;
+
+impl<B: RequestBody> Host<B> {
+    pub(super) fn new(
+        state: &Arc<ClusterState>,
+        member: Arc<Member>,
+        waiting: &Rc<Waiting>,
+        cluster: Weak<WorkerCluster<B>>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            core: Rc::new(HostCore { state: Arc::clone(state), member }),
+            waiting: Rc::clone(waiting),
+            cluster,
+            resting: RefCell::default(),
+            shared: RefCell::default(),
+            first: First::default(),
+            demoted: Cell::new(0),
+        })
+    }
+
+    /// A connection for an HTTP/1.1 request: one that rests, or a new one, once the limits allow.
+    pub(super) async fn take_http1(
+        self: &Rc<Self>,
+        cluster: &WorkerCluster<B>,
+        replay: Replay,
+    ) -> Result<Taken<B>, Cause> {
+        let mut pending = None;
+        loop {
+            if let Some(connection) = self.rested(replay) {
+                return Ok(Taken::Http1(connection));
+            }
+            self.count_pending(&mut pending)?;
+            match self.core.state.permit(Limit::Connections) {
+                Ok(permit) => {
+                    let made = handshake::http1(self, cluster, permit).await;
+                    return made.map(Taken::Http1).map_err(|error| self.unreachable(error));
+                }
+                Err(limit) => cluster.wait_for_connection(limit).await?,
+            }
+        }
+    }
+
+    /// A stream for an HTTP/2 request: on a connection with room, or on a new one, once the limits allow.
+    pub(super) async fn take_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<Taken<B>, Cause> {
+        let mut pending = None;
+        loop {
+            if let Some(slot) = self.stream() {
+                return Ok(Taken::Http2(slot));
+            }
+            self.count_pending(&mut pending)?;
+            if self.first.connecting.get() {
+                self.first.wait().await?;
+                continue;
+            }
+            match self.core.state.permit(Limit::Connections) {
+                Ok(permit) => return self.make_http2(cluster, permit).await.map(Taken::Http2),
+                Err(limit) => cluster.wait_for_connection(limit).await?,
+            }
+        }
+    }
+
+    async fn make_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>, permit: Permit) -> Result<Rc<Slot>, Cause> {
+        let making = self.first.begin();
+        let made = handshake::http2(self, cluster, permit).await;
+        let connection = made.map_err(|error| {
+            making.failed(error);
+            self.unreachable(error)
+        })?;
+        let slot = Slot::first(&connection);
+        self.shared.borrow_mut().push(connection);
+        drop(making);
+        self.wake_sweeper();
+        Ok(slot)
+    }
+
+    /// The youngest connection that rests and still looks alive.
+    fn rested(&self, replay: Replay) -> Option<Rc<Http1Connection<B>>> {
+        loop {
+            let connection = self.resting.borrow_mut().pop()?;
+            self.waiting.unrest(1);
+            let rest = match replay {
+                Replay::Possible => Duration::ZERO,
+                Replay::Never => Instant::now().saturating_duration_since(connection.resting_since()),
+            };
+            if connection.is_fit(rest > LOOK_AFTER) {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// A stream on a shared connection that takes one more.
+    fn stream(&self) -> Option<Rc<Slot>> {
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|connection| connection.takes_more() || connection.is_open());
+        shared.iter().find(|connection| connection.has_room()).map(Slot::on)
+    }
+
+    /// The request waits from here on, within the limit.
+    fn count_pending(&self, pending: &mut Option<Permit>) -> Result<(), Cause> {
+        if pending.is_none() {
+            *pending = Some(self.core.state.permit(Limit::Pending).map_err(Cause::Overflow)?);
+        }
+        Ok(())
+    }
+
+    fn unreachable(&self, error: ConnectError) -> Cause {
+        self.demoted.set(DEMOTION);
+        Cause::Connect(error)
+    }
+
+    /// Whether the address should be passed over; counts the choices down.
+    pub(super) fn is_demoted(&self) -> bool {
+        self.demoted.get() > 0
+    }
+
+    pub(super) fn passed_over(&self) {
+        self.demoted.set(self.demoted.get().saturating_sub(1));
+    }
+
+    pub(super) fn reached(&self) {
+        self.demoted.set(0);
+    }
+
+    /// Takes a connection back whose last response is whole.
+    pub(super) fn rest(&self, connection: Rc<Http1Connection<B>>) {
+        let idle_connections = self.core.state.model().idle_connections;
+        let bound = if self.waiting.anyone() { usize::MAX } else { idle_connections };
+        // A cluster that is gone after a reload takes nothing back: its connections end with their last response.
+        if self.cluster.strong_count() == 0 || self.waiting.resting() >= bound {
+            return;
+        }
+        self.resting.borrow_mut().push(connection);
+        self.waiting.rest();
+        self.wake_sweeper();
+    }
+
+    /// Forgets connections that ended while they rested.
+    pub(super) fn prune(&self) {
+        let mut ended = Vec::new();
+        self.resting.borrow_mut().retain(|connection| {
+            let keep = connection.is_open();
+            if !keep {
+                ended.push(Rc::clone(connection));
+            }
+            keep
+        });
+        self.waiting.unrest(ended.len());
+        self.shared.borrow_mut().retain(|connection| connection.is_open());
+    }
+
+    /// Closes what rests.
+    pub(super) fn close_idle(&self) {
+        let resting = self.resting.take();
+        self.waiting.unrest(resting.len());
+        self.shared.borrow_mut().retain(|connection| !connection.is_idle());
+    }
+
+    /// Closes the connection that rested longest; `None` if none rests.
+    pub(super) fn close_oldest(&self) -> Option<()> {
+        let mut resting = self.resting.borrow_mut();
+        if !resting.is_empty() {
+            resting.remove(0);
+            self.waiting.unrest(1);
+            return Some(());
+        }
+        let mut shared = self.shared.borrow_mut();
+        let idle = shared.iter().position(|connection| connection.is_idle())?;
+        shared.remove(idle);
+        Some(())
+    }
+
+    /// Closes what rested since before `deadline`; the oldest that is left, if any.
+    pub(super) fn sweep(&self, deadline: Instant) -> Option<Instant> {
+        let mut resting = self.resting.borrow_mut();
+        let expired = resting.partition_point(|connection| connection.resting_since() <= deadline);
+        resting.drain(..expired);
+        self.waiting.unrest(expired);
+        let http1 = resting.first().map(|connection| connection.resting_since());
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|connection| !connection.is_idle() || connection.resting_since() > deadline);
+        let http2 = shared.iter().map(|connection| connection.resting_since()).min();
+        [http1, http2].into_iter().flatten().min()
+    }
+
+    fn wake_sweeper(&self) {
+        if let Some(cluster) = self.cluster.upgrade() {
+            cluster.wake_sweeper();
+        }
+    }
+}
+
+impl First {
+    fn begin(&self) -> Making<'_> {
+        self.connecting.set(true);
+        self.attempts.set(self.attempts.get() + 1);
+        Making(self)
+    }
+
+    /// Waits for the attempt under way; fails as it fails. When its request was given up, somebody else takes over.
+    async fn wait(&self) -> Result<(), Cause> {
+        let attempt = self.attempts.get();
+        self.made.notified().await;
+        match self.failure.get() {
+            Some((failed, error)) if failed == attempt => Err(Cause::Connect(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An attempt at the shared connection, over on drop.
+struct Making<'a>(&'a First);
+
+impl Making<'_> {
+    fn failed(&self, error: ConnectError) {
+        self.0.failure.set(Some((self.0.attempts.get(), error)));
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.connecting.set(false);
+        self.0.made.notify_waiters();
+    }
+}

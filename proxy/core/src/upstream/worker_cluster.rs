@@ -1,0 +1,232 @@
+//! [`WorkerCluster`]: a cluster as one worker uses it, its picker and its pools.
+//!
+//! Holds together what the spine asks for: which host next, which connection; and closes what rested too long. One
+//! timer for the whole cluster, and none while nothing rests.
+
+use super::{
+    RequestBody, SendOptions,
+    balance::{Picker, Random, Standing},
+    circuit_wait::Waiting,
+    cluster::{ClusterState, Seat},
+    error::{Cause, Limit},
+    pool::Host,
+};
+use crate::io::{Dial, DialOptions};
+use pillion_config::model::Cluster;
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    net::SocketAddr,
+    rc::{Rc, Weak},
+    sync::Arc,
+};
+use tokio::{
+    task::spawn_local,
+    time::{Instant, sleep_until},
+};
+
+/// A cluster as one worker uses it. Dropped after a reload, it closes what rests and lets the rest finish.
+pub struct WorkerCluster<B> {
+    me: Weak<Self>,
+    state: Arc<ClusterState>,
+    dial: Rc<dyn Dial>,
+    dial_options: DialOptions,
+    random: Rc<Random>,
+    table: RefCell<Table<B>>,
+    waiting: Rc<Waiting>,
+    sweeper: Cell<Sweeper>,
+}
+
+/// The hosts known at a version of the state, in its order.
+struct Table<B> {
+    version: Option<u64>,
+    hosts: Box<[Rc<Host<B>>]>,
+    shares: Box<[u64]>,
+    picker: Picker,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sweeper {
+    Asleep,
+    Awake,
+}
+
+/// The hosts a request cannot use again: those tried before, and those that could not be reached just now.
+pub(super) struct Tried<'a> {
+    before: &'a [SocketAddr],
+    now: Vec<SocketAddr>,
+}
+
+/// Addresses of one name that a request tries before it gives up.
+const MAX_ATTEMPTS: usize = 3;
+
+impl<B: RequestBody> WorkerCluster<B> {
+    /// A worker's view of `state`; nothing is built or connected yet. `random` and `dial` are the worker's.
+    #[must_use]
+    pub fn new(state: Arc<ClusterState>, dial: Rc<dyn Dial>, random: Rc<Random>) -> Rc<Self> {
+        Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            dial_options: DialOptions { keepalive: state.model().tcp_keepalive },
+            table: RefCell::new(Table {
+                version: None,
+                hosts: Box::default(),
+                shares: Box::default(),
+                picker: Picker::new(state.model().balance, &[]),
+            }),
+            state,
+            dial,
+            random,
+            waiting: Rc::default(),
+            sweeper: Cell::new(Sweeper::Asleep),
+        })
+    }
+
+    /// What all workers share.
+    #[must_use]
+    pub fn state(&self) -> &Arc<ClusterState> {
+        &self.state
+    }
+
+    /// HTTP/1.1 connections that rest in this worker.
+    #[must_use]
+    pub fn resting(&self) -> usize {
+        self.waiting.resting()
+    }
+
+    /// Connections this worker has open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.waiting.open()
+    }
+
+    /// Closes every connection that rests.
+    pub fn close_idle(&self) {
+        for host in &self.table.borrow().hosts {
+            host.close_idle();
+        }
+    }
+
+    pub(super) fn model(&self) -> &Cluster {
+        self.state.model()
+    }
+
+    pub(super) fn dial(&self) -> &dyn Dial {
+        &*self.dial
+    }
+
+    pub(super) fn dial_options(&self) -> &DialOptions {
+        &self.dial_options
+    }
+
+    /// balance: the host for a request that `tried` some.
+    pub(super) fn balance(&self, tried: &Tried<'_>) -> Option<Rc<Host<B>>> {
+        let mut table = self.table.borrow_mut();
+        let version = self.state.version();
+        if table.version != Some(version) {
+            self.refresh(&mut table, version);
+        }
+        let Table { hosts, shares, picker, .. } = &mut *table;
+        let standing = |index: usize| {
+            let host: &Host<B> = &hosts[index];
+            if tried.contains(host.core.member.address) {
+                Standing::Avoided
+            } else if host.is_demoted() {
+                host.passed_over();
+                Standing::Avoided
+            } else {
+                Standing::Good
+            }
+        };
+        let picked = picker.pick(shares, || self.random.next(), |index| hosts[index].core.member.active(), standing)?;
+        Some(Rc::clone(&hosts[picked]))
+    }
+
+    /// After `host` could not be reached: another address of the same name, while there are some to try.
+    pub(super) fn sibling(&self, host: &Host<B>, tried: &mut Tried<'_>) -> Option<Rc<Host<B>>> {
+        tried.now.push(host.core.member.address);
+        if tried.now.len() >= MAX_ATTEMPTS {
+            return None;
+        }
+        let table = self.table.borrow();
+        let of_name = |other: &&Rc<Host<B>>| {
+            other.core.member.endpoint == host.core.member.endpoint && !tried.contains(other.core.member.address)
+        };
+        table.hosts.iter().filter(of_name).min_by_key(|other| other.is_demoted()).map(Rc::clone)
+    }
+
+    /// At the limit of connections: makes room if something rests, and waits for a connection to be free or closed.
+    pub(super) async fn wait_for_connection(&self, limit: Limit) -> Result<(), Cause> {
+        let closing = self.table.borrow().hosts.iter().find_map(|host| host.close_oldest());
+        // All of them belong to other workers: nothing here would ever wake this request.
+        if closing.is_none() && self.waiting.open() == 0 {
+            return Err(Cause::Overflow(limit));
+        }
+        self.waiting.wait().await;
+        Ok(())
+    }
+
+    /// Hosts that stay keep their pools; the connections of those that went finish what they carry.
+    fn refresh(&self, table: &mut Table<B>, version: u64) {
+        let seats = self.state.seats();
+        let host = |seat: &Seat| {
+            let known = table.hosts.iter().find(|host| Arc::ptr_eq(&host.core.member, &seat.member));
+            known.map_or_else(
+                || Host::new(&self.state, Arc::clone(&seat.member), &self.waiting, Weak::clone(&self.me)),
+                Rc::clone,
+            )
+        };
+        let hosts: Box<[_]> = seats.iter().map(host).collect();
+        for gone in table.hosts.iter().filter(|known| !hosts.iter().any(|host| Rc::ptr_eq(host, known))) {
+            gone.close_idle();
+        }
+        table.hosts = hosts;
+        table.shares = seats.iter().map(|seat| seat.share).collect();
+        table.picker = Picker::new(self.model().balance, &table.shares);
+        table.version = Some(version);
+    }
+
+    /// Something rests from now on.
+    pub(super) fn wake_sweeper(&self) {
+        if self.sweeper.replace(Sweeper::Awake) == Sweeper::Asleep {
+            spawn_local(sweep(Weak::clone(&self.me), Instant::now() + self.model().idle_timeout));
+        }
+    }
+
+    /// Closes what rested too long; when to come back, if something is left.
+    fn sweep(&self) -> Option<Instant> {
+        let idle = self.model().idle_timeout;
+        // No instant is older than the timeout when the clock has just begun; nothing can have rested so long.
+        let deadline = Instant::now().checked_sub(idle)?;
+        let table = self.table.borrow();
+        let oldest = table.hosts.iter().filter_map(|host| host.sweep(deadline)).min();
+        if oldest.is_none() {
+            self.sweeper.set(Sweeper::Asleep);
+        }
+        Some(oldest? + idle)
+    }
+}
+
+/// Comes by whenever the oldest connection that rests would expire.
+async fn sweep<B: RequestBody>(cluster: Weak<WorkerCluster<B>>, mut when: Instant) {
+    loop {
+        sleep_until(when).await;
+        let Some(next) = cluster.upgrade().and_then(|cluster| cluster.sweep()) else { return };
+        when = next;
+    }
+}
+
+impl<'a> Tried<'a> {
+    pub(super) fn new(options: &SendOptions<'a>) -> Self {
+        Self { before: options.tried, now: Vec::new() }
+    }
+
+    fn contains(&self, address: SocketAddr) -> bool {
+        self.before.contains(&address) || self.now.contains(&address)
+    }
+}
+
+impl<B> fmt::Debug for WorkerCluster<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerCluster").field("name", &self.state.model().name).finish_non_exhaustive()
+    }
+}

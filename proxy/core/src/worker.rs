@@ -1,0 +1,185 @@
+//! A worker: one thread's share of the proxy. Its listeners, connections and pools; nothing of it is `Send`.
+//!
+//! Beside the path. The app makes the thread and its runtime and hands over [`Snapshot`]s; here they are applied.
+//! It never reads files, binds sockets or talks to operators.
+
+use crate::{
+    downstream::{
+        accept::{self, ListenerSlot},
+        limit::{Limit, PressureGauge},
+    },
+    drain::{Register, Signal},
+    exchange::stream::RequestBody,
+    io::{Accept, Dial},
+    snapshot::Snapshot,
+    upstream::{Random, WorkerCluster},
+};
+use pillion_config::model::{ClusterIndex, Name};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+};
+
+/// What all workers of a process share.
+#[derive(Debug)]
+pub struct Process {
+    /// Downstream connections over all listeners.
+    pub connections: Arc<Limit>,
+    /// How tight memory is.
+    pub pressure: PressureGauge,
+}
+
+/// One thread's share of the proxy.
+pub struct Worker {
+    /// What all workers share.
+    pub process: Arc<Process>,
+    /// How upstream connections are made.
+    pub dial: Rc<dyn Dial>,
+    /// Its downstream connections.
+    pub register: Rc<Register>,
+    /// Chance, for balancing and identifiers.
+    pub random: Rc<Random>,
+    view: RefCell<Rc<View>>,
+    listeners: RefCell<Vec<Rc<ListenerSlot>>>,
+    next_listener: Cell<usize>,
+    draining: Cell<bool>,
+}
+
+/// A cluster as this worker uses it.
+pub type Cluster = WorkerCluster<RequestBody>;
+
+/// A snapshot with what this worker built for it. A request keeps the view it began with.
+pub struct View {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    clusters: Box<[OnceCell<Rc<Cluster>>]>,
+}
+
+/// A source of connections for a listener of the snapshot that comes with it.
+pub struct Source {
+    /// The listener's name.
+    pub listener: Name,
+    /// Where its connections come from.
+    pub accept: Box<dyn Accept>,
+}
+
+impl Worker {
+    /// A worker that has no listener yet.
+    #[must_use]
+    pub fn new(process: Arc<Process>, dial: Rc<dyn Dial>, snapshot: Arc<Snapshot>) -> Rc<Self> {
+        Rc::new(Self {
+            process,
+            dial,
+            register: Rc::default(),
+            random: Rc::new(Random::from_system()),
+            view: RefCell::new(Rc::new(View::new(snapshot, None))),
+            listeners: RefCell::default(),
+            next_listener: Cell::new(0),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// The configuration as it is now.
+    #[must_use]
+    pub fn view(&self) -> Rc<View> {
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// Whether the worker is on its way out.
+    #[must_use]
+    pub fn draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Takes a configuration into use: requests that begin from now on see it. `sources` are those of listeners
+    /// that had none before or changed their address; a listener that is gone stops accepting and its connections
+    /// are asked to leave.
+    pub fn apply(self: &Rc<Self>, snapshot: Arc<Snapshot>, sources: Vec<Source>) {
+        let before = self.view();
+        let view = Rc::new(View::new(snapshot, Some(&before)));
+        *self.view.borrow_mut() = Rc::clone(&view);
+
+        let mut slots = self.listeners.borrow_mut();
+        slots.retain(|slot| {
+            let position = view.position(&slot.name);
+            let replaced = sources.iter().any(|source| source.listener == slot.name);
+            match position {
+                Some(position) if !replaced => {
+                    slot.listener.replace(Arc::clone(&view.snapshot.listeners[position]));
+                    true
+                }
+                _ => {
+                    slot.close.tell(Signal::Drain);
+                    self.register.tell(Some(slot.id), Signal::Drain);
+                    false
+                }
+            }
+        });
+        for source in sources {
+            let Some(position) = view.position(&source.listener) else { continue };
+            let id = self.next_listener.replace(self.next_listener.get() + 1);
+            let slot = Rc::new(ListenerSlot::new(id, Arc::clone(&view.snapshot.listeners[position])));
+            tokio::task::spawn_local(accept::run(Rc::clone(self), Rc::clone(&slot), source.accept));
+            slots.push(slot);
+        }
+    }
+
+    /// Stops accepting, after what the kernel has queued; connections announce their end and finish.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        for slot in self.listeners.borrow_mut().drain(..) {
+            slot.close.tell(Signal::Drain);
+        }
+        self.register.tell(None, Signal::Drain);
+    }
+
+    /// Tells every connection something: to leave if idle, or at once.
+    pub fn tell(&self, signal: Signal) {
+        self.register.tell(None, signal);
+    }
+
+    /// Closes resting upstream connections.
+    pub fn close_idle_upstreams(&self) {
+        for cluster in self.view.borrow().clusters.iter().filter_map(OnceCell::get) {
+            cluster.close_idle();
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub async fn idle(&self) {
+        poll_fn(|cx| self.register.poll_empty(cx)).await;
+    }
+}
+
+impl View {
+    fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Self {
+        let clusters: Box<[OnceCell<Rc<Cluster>>]> = snapshot.clusters.iter().map(|_| OnceCell::new()).collect();
+        // Pools go over with the state they belong to; an unchanged cluster has the same state.
+        let built = before.into_iter().flat_map(|view| view.clusters.iter().filter_map(OnceCell::get));
+        for cluster in built {
+            let same = snapshot.clusters.iter().position(|state| Arc::ptr_eq(state, cluster.state()));
+            if let Some(position) = same {
+                clusters[position].set(Rc::clone(cluster)).ok();
+            }
+        }
+        Self { snapshot, clusters }
+    }
+
+    /// A cluster's pools and picker, built on first use.
+    #[must_use]
+    pub fn cluster(&self, index: ClusterIndex, worker: &Worker) -> &Rc<Cluster> {
+        self.clusters[index.0].get_or_init(|| {
+            WorkerCluster::new(
+                Arc::clone(&self.snapshot.clusters[index.0]),
+                Rc::clone(&worker.dial),
+                Rc::clone(&worker.random),
+            )
+        })
+    }
+
+    fn position(&self, listener: &Name) -> Option<usize> {
+        self.snapshot.listeners.iter().position(|known| known.model.name == *listener)
+    }
+}
