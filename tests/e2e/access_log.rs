@@ -200,14 +200,14 @@ fn nobody_writes_records_of_his_own() {
     let origin = Origin::start();
     let proxy = logging(origin.address, "", "");
     let agents =
-        ["\",\"status\":999,\"x\":\"", "\\", "\\\"", "</script>\x09", "caf\u{e9} \u{2028}", "%REQ(HOST)%", "{}[]"];
+        ["\",\"status\":999,\"x\":\"", "\\", "\\\"", "</script>\x09<b>", "caf\u{e9} \u{2028}", "%REQ(HOST)%", "{}[]"];
     for agent in agents {
         let mut client = proxy.connect();
-        let request = format!("GET /%22%0a%0d HTTP/1.1\r\nHost: test\r\nUser-Agent: {agent}\r\n\r\n");
+        let request = format!("GET /%22%0A%0D HTTP/1.1\r\nHost: test\r\nUser-Agent: {agent}\r\n\r\n");
         assert_eq!(client.exchange(request).status, 200, "{agent}");
     }
     for (record, agent) in records(&proxy, agents.len()).iter().zip(agents) {
-        assert_eq!((&record["status"], &record["path"]), (&200.into(), &"/%22%0a%0d".into()), "{record}");
+        assert_eq!((&record["status"], &record["path"]), (&200.into(), &"/%22%0A%0D".into()), "{record}");
         if agent.is_ascii() {
             assert_eq!(record["agent"], agent);
         }

@@ -44,10 +44,27 @@ fn resting_connections_do_not_hold_the_end_up() {
     assert!(matches!(frames.outcome(1), Outcome::Answered(200, _)));
     let begun = Instant::now();
     proxy.signal(Signal::TERM);
+    // As every HTTP/2 client does, it acknowledges the PING with which a graceful end is measured.
+    let polite = thread::spawn(move || frames.outcome(3));
     assert!(proxy.wait(SOON).success());
     assert!(begun.elapsed() < Duration::from_secs(3), "took {:?}", begun.elapsed());
+    drop(polite.join());
     assert_eq!(resting.end_within(SOON), End::Closed);
     drop(fresh);
+}
+
+#[test]
+fn a_client_that_never_answers_a_ping_does_not_hold_the_end_up() {
+    let origin = Origin::start();
+    let mut proxy = Proxy::to(origin.address);
+    let mut mute = Frames::connect(proxy.address);
+    mute.get(1, "/").expect("a request is sent");
+    assert!(matches!(mute.outcome(1), Outcome::Answered(200, _)));
+    let begun = Instant::now();
+    proxy.signal(Signal::TERM);
+    assert!(proxy.wait(SOON).success());
+    assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+    drop(mute);
 }
 
 #[test]
@@ -66,6 +83,9 @@ fn what_is_in_flight_finishes_and_says_goodbye() {
     let mut goaway = None;
     let mut answered = false;
     while let Ok(Some(frame)) = frames.try_next(SOON) {
+        if frame.kind == kind::PING && frame.flags == 0 {
+            drop(frames.frame(kind::PING, 1, 0, &frame.payload));
+        }
         goaway = goaway.or_else(|| (frame.kind == kind::GOAWAY).then(|| frame.payload[4..8].to_vec()));
         answered |= frame.kind == kind::HEADERS && frame.stream == 1;
     }

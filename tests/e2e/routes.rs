@@ -21,7 +21,7 @@ fn ask(proxy: &Proxy, host: &str, line: &str, fields: &str) -> Response {
 
 #[test]
 fn the_most_specific_host_wins() {
-    let (proxy, ..) = routed(
+    let (proxy, _one, _two) = routed(
         "- { match: { prefix: / }, respond: { status: 201 } }\n\
          - { match: { host: '*.example.com', prefix: / }, respond: { status: 202 } }\n\
          - { match: { host: api.example.com, prefix: / }, respond: { status: 203 } }\n\
@@ -45,7 +45,7 @@ fn the_most_specific_host_wins() {
 
 #[test]
 fn the_first_route_that_matches_wins_by_path() {
-    let (proxy, ..) = routed(
+    let (proxy, _one, _two) = routed(
         "- { match: { path: /v1 }, respond: { status: 201 } }\n\
          - { match: { prefix: /v1 }, respond: { status: 202 } }\n\
          - { match: { regex: '/item/[0-9]+' }, respond: { status: 203 } }\n\
@@ -71,7 +71,7 @@ fn the_first_route_that_matches_wins_by_path() {
 
 #[test]
 fn methods_headers_and_query_must_all_hold() {
-    let (proxy, ..) = routed(
+    let (proxy, _one, _two) = routed(
         "- { match: { method: [PUT, PATCH] }, respond: { status: 201 } }\n\
          - { match: { headers: { x-env: staging } }, respond: { status: 202 } }\n\
          - { match: { headers: { x-version: { regex: 'v[0-9]+' } } }, respond: { status: 203 } }\n\
@@ -125,7 +125,7 @@ fn a_weight_of_zero_takes_a_cluster_out() {
 
 #[test]
 fn redirects_change_what_they_say_and_keep_the_rest() {
-    let (proxy, ..) = routed(
+    let (proxy, _one, _two) = routed(
         "- { match: { prefix: /secure }, redirect: { scheme: https } }\n\
          - { match: { prefix: /moved }, redirect: { status: 308, host: new.example.com, prefix: /now } }\n\
          - { match: { path: /port }, redirect: { status: 302, port: 8443, strip_query: true } }\n\
@@ -147,7 +147,7 @@ fn redirects_change_what_they_say_and_keep_the_rest() {
 
 #[test]
 fn direct_responses_have_status_body_and_type() {
-    let (proxy, one, _) = routed(
+    let (proxy, one, _two) = routed(
         "- { match: { path: /teapot }, respond: { status: 418, body: 'short and stout' } }\n\
          - { match: { path: /json }, respond: { status: 200, body: '{}', content_type: application/json } }\n\
          - { match: { path: /nothing }, respond: { status: 204 } }\n",
@@ -168,7 +168,7 @@ fn direct_responses_have_status_body_and_type() {
 
 #[test]
 fn rewrites_change_the_target_and_the_host() {
-    let (proxy, ..) = routed(
+    let (proxy, _one, _two) = routed(
         "- { match: { prefix: /api }, rewrite: { prefix: / }, cluster: one }\n\
          - { match: { prefix: /deep }, rewrite: { prefix: /a/b }, cluster: one }\n\
          - { match: { prefix: /whole }, rewrite: { path: /index }, cluster: one }\n\
@@ -194,7 +194,7 @@ fn rewrites_change_the_target_and_the_host() {
 
 #[test]
 fn headers_are_set_appended_and_removed_on_both_sides() {
-    let (proxy, ..) = routed(
+    let (proxy, _one, _two) = routed(
         "- match: { prefix: /local }\n\
          \x20 respond: { status: 200 }\n\
          \x20 response_headers: { set: { x-local: 'yes' } }\n\
@@ -225,7 +225,7 @@ fn headers_are_set_appended_and_removed_on_both_sides() {
 
 #[test]
 fn what_matches_nothing_is_404_and_counted() {
-    let (proxy, ..) = routed("- { match: { host: only.example }, respond: { status: 200 } }\n");
+    let (proxy, _one, _two) = routed("- { match: { host: only.example }, respond: { status: 200 } }\n");
     assert_eq!(proxy.get("/").status, 404);
     proxy.await_metric("pillion_respond_answers_total", &["flag=\"NR\""], |count| count == 1.0);
 }
@@ -237,7 +237,7 @@ fn the_last_of_five_thousand_routes_is_found() {
             format!("- {{ match: {{ prefix: /r{number} }}, respond: {{ status: 200, body: 'r{number}' }} }}\n")
         })
         .collect();
-    let (proxy, ..) = routed(&routes);
+    let (proxy, _one, _two) = routed(&routes);
     for number in [0, 4999, 2500] {
         assert_eq!(proxy.get(&format!("/r{number}/x")).text(), format!("r{number}"));
     }

@@ -25,7 +25,7 @@ use std::{
     error::Error,
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -117,7 +117,27 @@ impl Origin {
 /// `count` bytes that tell their own place, so that loss, repetition and mixing show.
 #[must_use]
 pub fn pattern(from: u64, count: usize) -> Vec<u8> {
-    (from..from + count as u64).map(|at| (at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
+    let mut bytes = Vec::with_capacity(count);
+    while bytes.len() < count {
+        let piece = pattern_piece(from + bytes.len() as u64);
+        bytes.extend_from_slice(&piece[..piece.len().min(count - bytes.len())]);
+    }
+    bytes
+}
+
+/// Bytes of one piece, and of what an origin sends at once.
+const PIECE: usize = 64 << 10;
+
+/// The pattern from here on, without copying: it is computed once, since a server that computes is slower than the
+/// proxy it serves. It repeats after a prime number of bytes, which no chunk, frame or buffer is as long as.
+fn pattern_piece(from: u64) -> &'static [u8] {
+    const PERIOD: usize = 1_000_003;
+    static TABLE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let byte = |at: usize| ((at % PERIOD) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
+        (0..PERIOD + PIECE).map(|at| byte(at) as u8).collect()
+    });
+    let at = (from % PERIOD as u64) as usize;
+    &TABLE[at..at + PIECE]
 }
 
 /// FNV-1a over a body, as `/sink` tells it.
@@ -323,10 +343,10 @@ async fn sink(request: Request<Body>) -> Response<Body> {
 }
 
 fn bytes(count: u64) -> Response<Body> {
-    const PIECE: u64 = 64 << 10;
-    let pieces = stream::iter((0..count.div_ceil(PIECE)).map(move |piece| {
-        let from = piece * PIECE;
-        Ok(Frame::data(pattern(from, PIECE.min(count - from) as usize).into()))
+    let pieces = stream::iter((0..count.div_ceil(PIECE as u64)).map(move |piece| {
+        let from = piece * PIECE as u64;
+        let length = (count - from).min(PIECE as u64) as usize;
+        Ok(Frame::data(Bytes::from_static(&pattern_piece(from)[..length])))
     }));
     let mut response = Response::new(StreamBody::new(pieces.boxed()).boxed_unsync());
     response.headers_mut().insert(header::CONTENT_LENGTH, count.into());
