@@ -39,6 +39,9 @@ pub trait Plane: 'static {
         in_force: Option<&Arc<Self::Snapshot>>,
     ) -> Result<Arc<Self::Snapshot>, Rejected>;
 
+    /// The snapshot is in force in every worker; what only earlier ones had may be forgotten.
+    fn in_force(&self, snapshot: &Self::Snapshot);
+
     /// The addresses of an endpoint that is a name, at first and whenever they change.
     fn resolved(
         &self,
@@ -80,6 +83,12 @@ pub struct ClusterStatus {
     pub name: Name,
     /// Its bounds.
     pub circuit: model::Circuit,
+    /// Connections open, over all workers.
+    pub connections: u64,
+    /// Requests waiting for a connection.
+    pub pending: u64,
+    /// Requests in flight.
+    pub requests: u64,
     /// Its endpoints, one for each address.
     pub endpoints: Vec<EndpointStatus>,
 }
@@ -93,12 +102,6 @@ pub struct EndpointStatus {
     pub hostname: Option<Arc<str>>,
     /// Its weight.
     pub weight: u32,
-    /// Connections open.
-    pub connections: u64,
     /// Requests in flight.
     pub requests: u64,
-    /// Requests sent.
-    pub requests_total: u64,
-    /// Connections that could not be made.
-    pub connect_failures: u64,
 }

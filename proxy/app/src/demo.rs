@@ -16,7 +16,7 @@ use pillion_config::{Loaded, model::AdminAddress};
 use std::{
     convert::Infallible,
     fmt::Write as _,
-    io,
+    io::{self, Write as _},
     net::{SocketAddr, TcpListener},
     process::ExitCode,
     thread,
@@ -46,7 +46,11 @@ pub fn run<P: Plane>(plane: impl FnOnce() -> P, exit_after: Option<Duration>) ->
         config.admin.address = Some(AdminAddress::Tcp(admin));
         Ok(Loaded { config, warnings: Vec::new(), files: Vec::new() })
     });
-    let on_live = Box::new(move |_: &State| print!("{}", words(listen, upstream, admin)));
+    let on_live = Box::new(move |_: &State| {
+        let mut out = io::stdout();
+        // Whoever started the demo may not want to read it.
+        out.write_all(words(listen, upstream, admin).as_bytes()).and_then(|()| out.flush()).ok();
+    });
     control::run(plane(), source, Hooks { on_live: Some(on_live), exit_after }).into()
 }
 

@@ -86,6 +86,8 @@ impl Plane for Passthrough {
         Ok(Arc::new(Snapshot { config: Arc::clone(config), upstream: Mutex::new(upstream) }))
     }
 
+    fn in_force(&self, _: &Snapshot) {}
+
     fn resolved(&self, snapshot: &Snapshot, cluster: ClusterIndex, endpoint: &EndpointAddress, addresses: &[IpAddr]) {
         if let (0, EndpointAddress::Name(_, port), Some(address)) = (cluster.0, endpoint, addresses.first()) {
             let upstream = Some(SocketAddr::new(*address, *port));
@@ -95,19 +97,14 @@ impl Plane for Passthrough {
 
     fn clusters(&self, snapshot: &Snapshot) -> Vec<ClusterStatus> {
         let upstream = *snapshot.upstream.lock().unwrap_or_else(PoisonError::into_inner);
-        let endpoint = |address| EndpointStatus {
-            address,
-            hostname: None,
-            weight: 1,
-            connections: self.connections.load(Ordering::Relaxed),
-            requests: 0,
-            requests_total: 0,
-            connect_failures: 0,
-        };
+        let endpoint = |address| EndpointStatus { address, hostname: None, weight: 1, requests: 0 };
         let cluster = snapshot.config.clusters.first();
         let status = cluster.map(|cluster| ClusterStatus {
             name: cluster.name.clone(),
             circuit: cluster.circuit,
+            connections: self.connections.load(Ordering::Relaxed),
+            pending: 0,
+            requests: 0,
             endpoints: upstream.map(endpoint).into_iter().collect(),
         });
         status.into_iter().collect()

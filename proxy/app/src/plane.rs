@@ -20,6 +20,7 @@ use pillion_core::{
 };
 use std::{
     cell::{OnceCell, RefCell},
+    collections::HashSet,
     io,
     net::IpAddr,
     rc::Rc,
@@ -80,9 +81,19 @@ impl Plane for DataPlane {
                 Some(Arc::new(AccessLogHandle::open(log).map_err(|error| Rejected(format!("{error}\n")))?))
             }
         };
-        self.access_log.borrow_mut().clone_from(&access_log);
-        self.process.connections.resize(config.limits.connections);
         Ok(Arc::new(Snapshot::compile(Arc::clone(config), in_force.map(|snapshot| &**snapshot), access_log)))
+    }
+
+    fn in_force(&self, snapshot: &Snapshot) {
+        self.access_log.borrow_mut().clone_from(&snapshot.access_log);
+        self.process.connections.resize(snapshot.config.limits.connections);
+        if let Some(recorder) = &self.recorder {
+            let listeners: HashSet<_> =
+                snapshot.listeners.iter().map(|listener| listener.model.name.as_str()).collect();
+            let clusters: HashSet<_> = snapshot.clusters.iter().map(|state| state.model().name.as_str()).collect();
+            recorder.retain("listener", |name| listeners.contains(name));
+            recorder.retain("cluster", |name| clusters.contains(name));
+        }
     }
 
     fn resolved(&self, snapshot: &Snapshot, cluster: ClusterIndex, endpoint: &EndpointAddress, addresses: &[IpAddr]) {
@@ -122,14 +133,14 @@ fn status(state: &ClusterState) -> ClusterStatus {
             }),
             weight: written.map_or(0, |endpoint| endpoint.weight),
             requests: member.active as u64,
-            connections: 0,
-            requests_total: 0,
-            connect_failures: 0,
         }
     };
     ClusterStatus {
         name: model.name.clone(),
         circuit: model.circuit,
+        connections: description.connections as u64,
+        pending: description.pending as u64,
+        requests: description.requests as u64,
         endpoints: description.members.iter().map(endpoint).collect(),
     }
 }

@@ -112,7 +112,7 @@ impl Sockets {
                 Some(group) => group.carry(listener),
                 None => self.bind(listener, workers)?,
             };
-            if !kept.is_some_and(|kept| kept.name == group.name) {
+            if kept.is_none_or(|kept| kept.name != group.name) {
                 fresh.push(group.name.clone());
             }
             next.groups.push(Arc::new(group));

@@ -5,6 +5,7 @@
 //! they are lowered to [`crate::model`] and forgotten. Nothing here looks at more than one value at a time.
 
 mod cluster;
+mod hosts;
 mod listener;
 mod root;
 mod route;

@@ -9,6 +9,7 @@ mod listener;
 mod matching;
 mod process;
 mod regexes;
+mod rewrite;
 mod route;
 
 use crate::{

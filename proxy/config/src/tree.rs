@@ -4,6 +4,7 @@
 //! any later step can name line, column and path of what it dislikes. Everything that could grow without bound
 //! (size, depth, nodes) is bounded here; aliases point to what they name and are never copied.
 
+mod access;
 mod build;
 mod deserialize;
 

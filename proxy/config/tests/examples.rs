@@ -1,5 +1,7 @@
 //! The files in `examples/` load, say what they seem to say, and stay readable however they are cut.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pillion_config::{
     Loaded, SourceName, load,
     model::{Action, Config, HostPattern, PathMatch, Workers},
@@ -157,10 +159,11 @@ fn an_empty_value_is_a_field_left_out() {
 #[test]
 fn every_prefix_and_every_gap_of_an_example_gets_an_answer() {
     let none = |_: &Path| Ok(b"x".to_vec());
-    for name in ["full.yaml", "reverse-proxy.yaml"] {
+    // The long one is cut at every fifth byte: the whole would take half a minute unoptimised.
+    for (name, step) in [("full.yaml", 5), ("reverse-proxy.yaml", 1)] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
         let text = fs::read_to_string(path).unwrap();
-        for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+        for end in (0..text.len()).step_by(step).filter(|end| text.is_char_boundary(*end)) {
             let _ = parse(&SourceName::new(name), &text[..end], &none);
         }
         let lines: Vec<&str> = text.lines().collect();

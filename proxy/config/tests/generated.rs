@@ -1,5 +1,7 @@
 //! The schema and the reference in the tree are those of the code, and the schema tells the truth about the parser.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pillion_config::{SourceName, parse, reference, schema};
 use serde_json::Value;
 use std::{env, fs, io, path::Path};

@@ -1,5 +1,7 @@
 //! Whatever stands in a document, there is an answer, it comes soon, and it says where.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use pillion_config::{SourceName, parse, simple, template::Template};
 use proptest::prelude::*;
 use std::{
@@ -77,7 +79,7 @@ fn answer(text: &str) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn arbitrary_text_gets_an_answer(text in any::<String>()) {

@@ -38,7 +38,8 @@ pub struct Http2Body {
     /// `Content-Length` less what came; h2 itself holds the peer to it (RFC 9113 §8.1.1).
     expected: Option<u64>,
     state: Http2State,
-    silence: Option<Silence>,
+    /// Boxed: only bodies of downstream requests have one, and every body of either side has this size.
+    silence: Option<Box<Silence>>,
 }
 
 /// How long a wanted body may stay silent. The timer is made when the first wait begins and is only looked at when it
@@ -104,7 +105,7 @@ impl Incoming {
     pub fn http2_within(stream: RecvStream, content_length: Option<u64>, silence: Duration) -> Self {
         let mut body = Self::http2(stream, content_length);
         if let Self::Http2(body) = &mut body {
-            body.silence = Some(Silence { most: silence, timer: None, moved: false });
+            body.silence = Some(Box::new(Silence { most: silence, timer: None, moved: false }));
         }
         body
     }

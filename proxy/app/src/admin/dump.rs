@@ -317,7 +317,7 @@ fn is_secret(name: &str) -> bool {
 }
 
 fn time(time: Duration) -> String {
-    format!("{time:?}")
+    if time.is_zero() { "0s".to_owned() } else { format!("{time:?}") }
 }
 
 /// A template in the notation it is written in.

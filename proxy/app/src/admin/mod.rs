@@ -102,6 +102,8 @@ async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, port: Port, ove
         let state = Rc::clone(&state);
         async move {
             let (head, _body) = request.into_parts();
+            state.answering.set(state.answering.get() + 1);
+            let _answering = Answering(&state);
             Ok::<_, Infallible>(respond(&head, port, judged, &state).await)
         }
     });
@@ -113,6 +115,15 @@ async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, port: Port, ove
         .serve_connection(TokioIo::new(socket), service);
     // How a connection to an operator ends is of no interest.
     timeout(CONNECTION_TIMEOUT, serving).await.ok();
+}
+
+/// Counts an answer as being made until it is; hyper writes a short one in the same turn of its task.
+struct Answering<'a>(&'a State);
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.answering.set(self.0.answering.get() - 1);
+    }
 }
 
 /// Answers one request. `judged`: it came over loopback TCP, where a browser could have been made to send it.

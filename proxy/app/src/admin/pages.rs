@@ -203,28 +203,20 @@ fn listeners_json(state: &State) -> Value {
     json!({ "listener_statuses": listeners.iter().map(status).collect::<Vec<_>>() })
 }
 
-fn counts(endpoint: &EndpointStatus) -> [(&'static str, &'static str, u64); 4] {
-    [
-        ("cx_active", "GAUGE", endpoint.connections),
-        ("cx_connect_fail", "COUNTER", endpoint.connect_failures),
-        ("rq_active", "GAUGE", endpoint.requests),
-        ("rq_total", "COUNTER", endpoint.requests_total),
-    ]
-}
-
 /// Envoy's lines, for the scripts that read them.
 fn clusters_text(clusters: &[ClusterStatus]) -> String {
     let mut out = String::new();
-    for ClusterStatus { name, circuit, endpoints } in clusters {
+    for ClusterStatus { name, circuit, connections, pending, requests, endpoints } in clusters {
         // Writing to a String cannot fail.
         writeln!(out, "{name}::default_priority::max_connections::{}", circuit.connections).ok();
         writeln!(out, "{name}::default_priority::max_pending_requests::{}", circuit.pending).ok();
         writeln!(out, "{name}::default_priority::max_requests::{}", circuit.requests).ok();
+        writeln!(out, "{name}::cx_active::{connections}").ok();
+        writeln!(out, "{name}::rq_pending_active::{pending}").ok();
+        writeln!(out, "{name}::rq_active::{requests}").ok();
         for endpoint in endpoints {
             let address = endpoint.address;
-            for (what, _, value) in counts(endpoint) {
-                writeln!(out, "{name}::{address}::{what}::{value}").ok();
-            }
+            writeln!(out, "{name}::{address}::rq_active::{}", endpoint.requests).ok();
             let hostname = endpoint.hostname.as_deref().unwrap_or("");
             writeln!(out, "{name}::{address}::hostname::{hostname}").ok();
             writeln!(out, "{name}::{address}::health_flags::healthy").ok();
@@ -236,13 +228,12 @@ fn clusters_text(clusters: &[ClusterStatus]) -> String {
 
 fn clusters_json(clusters: &[ClusterStatus]) -> Value {
     let host = |endpoint: &EndpointStatus| {
-        let stats = counts(endpoint).map(|(name, kind, value)| json!({ "name": name, "type": kind, "value": value }));
         json!({
             "address": socket_address(endpoint.address),
             "hostname": endpoint.hostname.as_deref(),
             "weight": endpoint.weight,
             "health_status": { "eds_health_status": "HEALTHY" },
-            "stats": stats,
+            "stats": [{ "name": "rq_active", "type": "GAUGE", "value": endpoint.requests }],
         })
     };
     let cluster = |cluster: &ClusterStatus| {
@@ -255,6 +246,9 @@ fn clusters_json(clusters: &[ClusterStatus]) -> Value {
                 "max_pending_requests": circuit.pending,
                 "max_requests": circuit.requests,
             }]},
+            "cx_active": cluster.connections,
+            "rq_pending_active": cluster.pending,
+            "rq_active": cluster.requests,
             "host_statuses": cluster.endpoints.iter().map(host).collect::<Vec<_>>(),
         })
     };

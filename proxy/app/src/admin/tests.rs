@@ -42,14 +42,14 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
     let status = ClusterStatus {
         name: Name("site".into()),
         circuit: config.clusters[0].circuit,
+        connections: 2,
+        pending: 1,
+        requests: 3,
         endpoints: vec![EndpointStatus {
             address: "127.0.0.1:3000".parse().unwrap(),
             hostname: None,
             weight: 1,
-            connections: 2,
             requests: 3,
-            requests_total: 4,
-            connect_failures: 5,
         }],
     };
     let state = State {
@@ -64,6 +64,7 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
         workers: 1,
         clusters: Box::new(move || vec![status.clone()]),
         metrics: Box::new(|| Box::new(["a 1\n", "b 2\n"].into_iter().map(Bytes::from))),
+        answering: Cell::new(0),
         actions,
     };
     (Rc::new(state), requests)
@@ -138,7 +139,7 @@ async fn the_configuration_is_json_without_secrets() {
     assert_eq!(route["request_headers"][1]["value"], "%HOSTNAME:7%");
     assert_eq!(route["action"]["forward"][0]["cluster"], "upstream");
     assert_eq!(json["clusters"][0]["endpoints"][0]["address"], "127.0.0.1:3000");
-    assert_eq!(json["settings"]["drain"]["deadline"], "30s");
+    assert_eq!(json["settings"]["drain"]["delay"], "0s");
     state.config.replace(None);
     let early = call(&state, Port::Admin, Method::GET, "/config_dump").await.2;
     serde_json::from_str::<serde_json::Value>(&early).unwrap();

@@ -10,6 +10,7 @@ use pillion_config::{
     Loaded,
     model::{Config, EndpointAddress},
 };
+use pillion_core::telemetry::metrics::ReloadOutcome;
 use std::{
     path::PathBuf,
     sync::Arc,
@@ -53,7 +54,7 @@ impl<P: Plane> Control<P> {
         if self.state.config.borrow().as_deref() == Some(&loaded.config) {
             self.watcher.watch(&loaded.files, began);
             self.state.history.borrow_mut().enter(Outcome::Unchanged);
-            metrics::counter!("pillion_config_reloads_total", "result" => "unchanged").increment(1);
+            self.count_reload(ReloadOutcome::Unchanged);
             tracing::info!("configuration unchanged");
             return tell(waiting, &Ok("unchanged".to_owned()));
         }
@@ -140,6 +141,7 @@ impl<P: Plane> Control<P> {
         self.watcher.watch(&files, began);
         self.state.config.replace(Some(config));
         self.state.listeners.replace(self.sockets.addresses());
+        self.plane.in_force(&snapshot);
         self.in_force.replace(Some(snapshot));
         if let Some(ports) = ports {
             self.ports.commit(ports, &self.state);
@@ -148,9 +150,13 @@ impl<P: Plane> Control<P> {
         Ok(())
     }
 
+    fn count_reload(&self, outcome: ReloadOutcome) {
+        self.metrics.config.reload(outcome, SystemTime::now());
+    }
+
     fn say_so(&mut self, changes: Option<Changes>, waiting: Waiting) {
-        metrics::counter!("pillion_config_reloads_total", "result" => "applied").increment(1);
         if let Some(changes) = &changes {
+            self.count_reload(ReloadOutcome::Applied);
             tracing::info!(%changes, "configuration reloaded");
             if changes.sections.contains(&"workers") {
                 tracing::warn!("the number of workers changes with the next start only");
@@ -172,7 +178,7 @@ impl<P: Plane> Control<P> {
     }
 
     fn reject(&mut self, waiting: Waiting, words: String) {
-        metrics::counter!("pillion_config_reloads_total", "result" => "rejected").increment(1);
+        self.count_reload(ReloadOutcome::Rejected);
         for line in words.lines() {
             tracing::error!("configuration refused, the one before stays in force: {line}");
         }

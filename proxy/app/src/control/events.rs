@@ -146,7 +146,8 @@ impl<P: Plane> Control<P> {
     }
 
     fn heard(&self, update: &Update) {
-        let result = match &update.outcome {
+        self.metrics.dns.lookup();
+        match &update.outcome {
             Outcome::Changed => {
                 let addresses = self.names.addresses(&update.host);
                 tracing::info!(host = %update.host, ?addresses, "name resolved");
@@ -154,16 +155,14 @@ impl<P: Plane> Control<P> {
                 if let (Some(config), Some(snapshot)) = (config, &*self.in_force.borrow()) {
                     self.deliver(&update.host, &config, snapshot);
                 }
-                "answered"
             }
-            Outcome::Same => "answered",
+            Outcome::Same => {}
             Outcome::Failed(failure) => {
                 let known = self.names.addresses(&update.host).len();
                 tracing::warn!(host = %update.host, %failure, known, "name not resolved, what is known stays");
-                failure.name()
+                self.metrics.dns.failure(failure.name());
             }
-        };
-        metrics::counter!("pillion_dns_lookups_total", "result" => result).increment(1);
+        }
     }
 
     fn look_at_memory(&mut self) {

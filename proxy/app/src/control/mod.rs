@@ -36,6 +36,7 @@ use crate::{
 };
 use admin_ports::AdminPorts;
 use commit::{Failure, Prepared};
+use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
 use state::{Request, Stage, State};
 use std::{
     cell::{Cell, RefCell},
@@ -50,8 +51,12 @@ use tokio::{
     runtime::Builder,
     sync::{mpsc, oneshot},
     task::LocalSet,
+    time::sleep,
 };
 use workers::Workers;
+
+/// Time for admin answers that are being made when the process exits.
+const ANSWERS: Duration = Duration::from_millis(500);
 
 /// How the process ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +71,14 @@ pub enum Exit {
     Died,
 }
 
+/// What is done once the listeners are served.
+pub type OnLive = Box<dyn FnOnce(&State)>;
+
 /// What the caller wants to be told or done.
 #[derive(Default)]
 pub struct Hooks {
     /// Called once, when the listeners are served.
-    pub on_live: Option<Box<dyn FnOnce(&State)>>,
+    pub on_live: Option<OnLive>,
     /// Drain and exit after this time, as if by a signal.
     pub exit_after: Option<Duration>,
 }
@@ -111,6 +119,13 @@ struct Control<P: Plane> {
     asked_to_leave: u32,
     /// When memory is looked at again; `None`: it is not limited.
     memory_at: Option<Instant>,
+    metrics: ControlMetrics,
+}
+
+/// The series of what this thread does.
+struct ControlMetrics {
+    config: ConfigMetrics,
+    dns: DnsMetrics,
 }
 
 /// Runs the proxy on this thread until it has gone.
@@ -166,6 +181,7 @@ impl<P: Plane> Control<P> {
                 let plane = Rc::clone(&plane);
                 Box::new(move || plane.metrics())
             },
+            answering: Cell::new(0),
             actions,
         };
         let memory_at = state.meter.is_some().then(Instant::now);
@@ -190,6 +206,7 @@ impl<P: Plane> Control<P> {
             idle: false,
             asked_to_leave: 0,
             memory_at,
+            metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };
         control.prepare(loaded, began, Vec::new()).map_err(|Failure(words)| Rejected(words))?;
         // Probes and admin answer while names are looked up.
@@ -215,6 +232,11 @@ impl<P: Plane> Control<P> {
             }
         };
         self.workers.stop().await;
+        // Whoever asked it to quit gets the answer.
+        let last = Instant::now() + ANSWERS;
+        while self.state.answering.get() > 0 && Instant::now() < last {
+            sleep(Duration::from_millis(1)).await;
+        }
         tracing::info!(code = exit.code(), "gone");
         exit
     }

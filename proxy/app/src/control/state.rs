@@ -83,6 +83,8 @@ pub struct State {
     pub clusters: Box<dyn Fn() -> Vec<ClusterStatus>>,
     /// The metrics, in pieces.
     pub metrics: Box<dyn Fn() -> Box<dyn Iterator<Item = Bytes>>>,
+    /// Admin answers that are being made: the process does not exit over one of them.
+    pub answering: Cell<usize>,
     /// To the control loop.
     pub actions: mpsc::Sender<Request>,
 }

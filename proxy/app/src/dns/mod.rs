@@ -29,10 +29,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 pub struct Names {
     settings: Dns,
     hosts: HashMap<Arc<str>, Host>,
-    running: FuturesUnordered<LocalBoxFuture<'static, (Arc<str>, Result<Answer, Failure>)>>,
+    running: FuturesUnordered<LookUp>,
     resolver: Option<TokioResolver>,
     hosts_file: PathBuf,
 }
+
+/// A name being looked up.
+type LookUp = LocalBoxFuture<'static, (Arc<str>, Result<Answer, Failure>)>;
 
 /// What happened to a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,11 +125,9 @@ impl Names {
         self.settings = settings.clone();
         let mut before = std::mem::take(&mut self.hosts);
         for host in wanted {
-            if !self.hosts.contains_key(&host) {
-                let fresh = || Host { due: Some(Instant::now()), ..Host::default() };
-                let state = before.remove(&host).unwrap_or_else(fresh);
-                self.hosts.insert(host, state);
-            }
+            let known = before.remove(&host);
+            let fresh = || Host { due: Some(Instant::now()), ..Host::default() };
+            self.hosts.entry(host).or_insert_with(|| known.unwrap_or_else(fresh));
         }
         if self.hosts.is_empty() {
             self.resolver = None;

@@ -39,6 +39,7 @@ pub(super) fn changes(
         let Some((Table(entries), table_at)) = table.at(at) else {
             continue;
         };
+        let first = all.len();
         for (name, value) in entries {
             let name_at = name.place().unwrap_or(table_at);
             let Some(name) = name.value() else {
@@ -51,11 +52,20 @@ pub(super) fn changes(
             let value = cx.entry(name_at, value);
             if let Some((template, place)) = value {
                 check_template(cx, &template, place, side);
+                if all[first..].iter().any(|change| named(change) == name) {
+                    cx.error(name_at, format!("{name} is written twice; header names differ by more than case"));
+                }
                 all.push(change(name, template));
             }
         }
     }
     Some(all)
+}
+
+fn named(change: &HeaderChange) -> &HeaderName {
+    match change {
+        HeaderChange::Set(name, _) | HeaderChange::Append(name, _) | HeaderChange::Remove(name) => name,
+    }
 }
 
 /// Headers that frame the message or belong to one connection are the proxy's own: a route that set them would split
@@ -74,13 +84,13 @@ fn check_name(cx: &mut Lowering<'_, '_>, name: &HeaderName, place: Place) {
 
 fn check_template(cx: &mut Lowering<'_, '_>, template: &Template, place: Place, side: Side) {
     for part in &template.0 {
-        if let Part::Literal(text) = part {
-            if HeaderValue::from_str(text).is_err() {
-                cx.error(
-                    place,
-                    format!("{text:?} holds a character that no header value can hold; leave control characters out"),
-                );
-            }
+        if let Part::Literal(text) = part
+            && HeaderValue::from_str(text).is_err()
+        {
+            cx.error(
+                place,
+                format!("{text:?} holds a character that no header value can hold; leave control characters out"),
+            );
         }
     }
     if template.is_static() {

@@ -113,10 +113,10 @@ fn admin(cx: &mut Lowering<'_, '_>, field: Field<document::Admin>) -> Option<Adm
     let (admin, at) = or_default(field, ROOT)?;
     let probes_at = admin.probes.place().unwrap_or(at);
     let (address, probes) = (admin.address.value(), admin.probes.value());
-    if let (Some(model::AdminAddress::Tcp(address)), Some(probes)) = (&address, &probes) {
-        if listener::overlap(address, probes) {
-            cx.error(probes_at, format!("{probes} is taken by `admin.address`; give the probes a port of their own"));
-        }
+    if let (Some(model::AdminAddress::Tcp(address)), Some(probes)) = (&address, &probes)
+        && listener::overlap(address, probes)
+    {
+        cx.error(probes_at, format!("{probes} is taken by `admin.address`; give the probes a port of their own"));
     }
     Some(Admin { address, probes })
 }
@@ -127,13 +127,13 @@ fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::ProcessLimits>) -> O
     let connections = limits.connections.value().map(Int::to);
     let shrink = limits.memory_shrink.value();
     let refuse = limits.memory_refuse.value();
-    if let (Some(Percent(shrink)), Some(Percent(refuse))) = (shrink, refuse) {
-        if shrink > refuse {
-            cx.error(
+    if let (Some(Percent(shrink)), Some(Percent(refuse))) = (shrink, refuse)
+        && shrink > refuse
+    {
+        cx.error(
                 shrink_at,
                 format!("memory_shrink ({shrink}%) is above memory_refuse ({refuse}%); idle connections go first, so write at most {refuse}%"),
             );
-        }
     }
     Some(ProcessLimits {
         connections: connections?,
@@ -152,10 +152,10 @@ fn dns(cx: &mut Lowering<'_, '_>, field: Field<document::Dns>) -> Option<Dns> {
     let min_at = dns.min_refresh.place().unwrap_or(at);
     let period = |field: Text<Period>| field.value().map(|Period(duration)| duration);
     let (min, max, timeout) = (period(dns.min_refresh), period(dns.max_refresh), period(dns.timeout));
-    if let (Some(min), Some(max)) = (min, max) {
-        if min > max {
-            cx.error(min_at, "min_refresh is longer than max_refresh; write the shorter one here".to_owned());
-        }
+    if let (Some(min), Some(max)) = (min, max)
+        && min > max
+    {
+        cx.error(min_at, "min_refresh is longer than max_refresh; write the shorter one here".to_owned());
     }
     let servers_at = dns.servers.place().unwrap_or(at);
     let servers = dns.servers.elements();

@@ -5,14 +5,14 @@ use super::{
     headers::{Side, changes},
     matching,
     process::Names,
-    regexes,
+    rewrite::{needs_prefix, rewrite},
 };
 use crate::{
     diagnostic::{nearest, quoted},
-    document::{self, Field, Int, List, Protocol, RedirectStatus, RewriteHost, Scalar, Text, UrlPath},
+    document::{self, Field, Int, List, Protocol, RedirectStatus, Scalar, UrlPath},
     model::{
-        Action, ClusterIndex, DirectResponse, HostPattern, HostRewrite, Name, PathMatch, PathRewrite, Redirect,
-        RedirectPath, Rewrite, Route, Scheme, WeightedCluster,
+        Action, ClusterIndex, DirectResponse, HostPattern, Name, PathMatch, Redirect, RedirectPath, Route, Scheme,
+        WeightedCluster,
     },
     tree::Place,
 };
@@ -199,12 +199,6 @@ fn redirect(
     })
 }
 
-fn needs_prefix(cx: &mut Lowering<'_, '_>, place: Option<Place>, matches_prefix: Option<bool>) {
-    if let (Some(place), Some(false)) = (place, matches_prefix) {
-        cx.error(place, "there is no matched prefix to replace; match by `prefix`, or write `path` here");
-    }
-}
-
 fn respond(cx: &mut Lowering<'_, '_>, respond: document::Respond, at: Place) -> Option<DirectResponse> {
     let status = cx.required_scalar(at, "status", respond.status);
     cx.at_most_one(&[("body", respond.body.place()), ("file", respond.file.place())]);
@@ -217,10 +211,10 @@ fn respond(cx: &mut Lowering<'_, '_>, respond: document::Respond, at: Place) -> 
     } else {
         Some(Vec::new())
     };
-    if let Some(body) = &body {
-        if body.len() > MAX_BODY {
-            cx.error(body_at, format!("{what} has {} bytes; at most 64KiB are sent without an upstream", body.len()));
-        }
+    if let Some(body) = &body
+        && body.len() > MAX_BODY
+    {
+        cx.error(body_at, format!("{what} has {} bytes; at most 64KiB are sent without an upstream", body.len()));
     }
     let (Int(status), _) = status?;
     let status = StatusCode::from_u16(u16::try_from(status).ok()?).ok()?;
@@ -250,54 +244,4 @@ fn body_file(cx: &mut Lowering<'_, '_>, file: &str, place: Place) -> Option<Vec<
             None
         }
     }
-}
-
-fn rewrite(
-    cx: &mut Lowering<'_, '_>,
-    field: Field<document::Rewrite>,
-    at: Place,
-    matches_prefix: Option<bool>,
-) -> Option<Rewrite> {
-    if !field.is_written() {
-        return Some(Rewrite { path: PathRewrite::Keep, host: HostRewrite::Keep });
-    }
-    let (rewrite, at) = field.at(at)?;
-    let written = cx.at_most_one(&[
-        ("prefix", rewrite.prefix.place()),
-        ("path", rewrite.path.place()),
-        ("regex", rewrite.regex.place()),
-    ]);
-    needs_prefix(cx, rewrite.prefix.place(), matches_prefix);
-    if let (Some(place), false) = (rewrite.to.place(), rewrite.regex.is_written()) {
-        cx.error(place, "`to` replaces what `regex` matches; write `regex` too");
-    }
-    let path = if written == 0 {
-        Some(PathRewrite::Keep)
-    } else if rewrite.prefix.is_written() {
-        rewrite.prefix.value().map(|UrlPath(prefix)| PathRewrite::Prefix(prefix))
-    } else if rewrite.path.is_written() {
-        rewrite.path.value().map(|UrlPath(path)| PathRewrite::Full(path))
-    } else {
-        regex_rewrite(cx, rewrite.regex, rewrite.to, at)
-    };
-    let host = if rewrite.host.is_written() {
-        match rewrite.host.value()? {
-            RewriteHost::Endpoint => HostRewrite::Endpoint,
-            RewriteHost::Literal(host) => HostRewrite::Literal(host),
-        }
-    } else {
-        HostRewrite::Keep
-    };
-    Some(Rewrite { path: path?, host })
-}
-
-fn regex_rewrite(cx: &mut Lowering<'_, '_>, regex: Text<String>, to: Text<String>, at: Place) -> Option<PathRewrite> {
-    let to = cx.required_scalar(at, "to", to);
-    let (Scalar(expression), place) = regex.at(at)?;
-    let regex = regexes::anywhere(&expression).map_err(|message| cx.error(place, message)).ok()?;
-    let (to, place) = to?;
-    if let Err(message) = regexes::check_replacement(&regex, &to) {
-        cx.error(place, message);
-    }
-    Some(PathRewrite::Regex(regex, to))
 }

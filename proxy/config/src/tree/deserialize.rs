@@ -4,13 +4,13 @@
 //! [`FIELD`]. At that seam a failure is written down with its place and the field becomes "written, but bad", so that
 //! its siblings are still read. Unknown fields are written down and passed over. One run finds everything.
 
-use super::{Kind, MAX_ALIAS_VISITS, Place, Style, Tree, is_null};
+use super::{
+    Kind, MAX_ALIAS_VISITS, Place, Style, Tree,
+    access::{Children, Placed, Shaped},
+};
 use crate::diagnostic::{nearest, quoted};
 use serde::{
-    de::{
-        self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
-        value::{BoolDeserializer, StrDeserializer, U64Deserializer},
-    },
+    de::{self, Deserializer, IntoDeserializer, Visitor, value::StrDeserializer},
     forward_to_deserialize_any,
 };
 use std::{
@@ -34,14 +34,14 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    fn add(&self, place: Place, message: String) {
+    pub(super) fn add(&self, place: Place, message: String) {
         self.found.borrow_mut().push((place, message));
     }
 }
 
 /// Why a value could not be read; without words where it has been written down already.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure(String);
+pub(crate) struct Failure(pub(super) String);
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -66,18 +66,18 @@ impl<'t> Tree<'t> {
 
 /// One node, to be read.
 #[derive(Clone, Copy)]
-struct Cursor<'a, 't> {
-    tree: &'a Tree<'t>,
-    sink: &'a Sink,
-    place: Place,
+pub(super) struct Cursor<'a, 't> {
+    pub(super) tree: &'a Tree<'t>,
+    pub(super) sink: &'a Sink,
+    pub(super) place: Place,
 }
 
 impl<'a, 't> Cursor<'a, 't> {
-    fn kind(&self) -> &'a Kind<'t> {
+    pub(super) fn kind(&self) -> &'a Kind<'t> {
         &self.tree.node(self.tree.resolve(self.place)).kind
     }
 
-    fn to(self, place: Place) -> Self {
+    pub(super) fn to(self, place: Place) -> Self {
         Self { place, ..self }
     }
 
@@ -86,7 +86,7 @@ impl<'a, 't> Cursor<'a, 't> {
     }
 
     /// Counts a visit; false once aliases have been followed too often ("billion laughs").
-    fn visit(&self) -> bool {
+    pub(super) fn visit(&self) -> bool {
         let visits = self.sink.visits.get() + 1;
         self.sink.visits.set(visits);
         let within = visits <= self.tree.nodes.len() + MAX_ALIAS_VISITS;
@@ -226,115 +226,5 @@ struct Expecting<'v, V>(&'v V);
 impl<'a, V: Visitor<'a>> fmt::Display for Expecting<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.expecting(f)
-    }
-}
-
-/// A field: its place, then its value; no value where it could not be read, nothing at all where it is null.
-struct Placed<'a, 't> {
-    cursor: Cursor<'a, 't>,
-    first: bool,
-}
-
-impl<'a> SeqAccess<'a> for Placed<'a, '_> {
-    type Error = Failure;
-
-    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
-        if std::mem::take(&mut self.first) {
-            let null = matches!(self.cursor.kind(), Kind::Scalar { text, style: Style::Plain } if is_null(text));
-            if null || !self.cursor.visit() {
-                return Ok(None);
-            }
-            let place: U64Deserializer<Failure> = u64::from(self.cursor.place.0).into_deserializer();
-            return seed.deserialize(place).map(Some);
-        }
-        match seed.deserialize(self.cursor) {
-            Ok(value) => Ok(Some(value)),
-            Err(Failure(message)) => {
-                self.cursor.sink.add(self.cursor.place, message);
-                Ok(None)
-            }
-        }
-    }
-}
-
-/// A value of two shapes: whether it is a scalar, then itself.
-struct Shaped<'a, 't> {
-    cursor: Cursor<'a, 't>,
-    first: bool,
-}
-
-impl<'a> SeqAccess<'a> for Shaped<'a, '_> {
-    type Error = Failure;
-
-    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
-        if std::mem::take(&mut self.first) {
-            let scalar: BoolDeserializer<Failure> =
-                matches!(self.cursor.kind(), Kind::Scalar { .. }).into_deserializer();
-            return seed.deserialize(scalar).map(Some);
-        }
-        seed.deserialize(self.cursor).map(Some)
-    }
-}
-
-/// The children of a collection.
-struct Children<'a, 't> {
-    cursor: Cursor<'a, 't>,
-    next: Option<Place>,
-    value: Option<Place>,
-    /// For a struct, the fields it knows.
-    fields: Option<&'static [&'static str]>,
-}
-
-impl<'a, 't> Children<'a, 't> {
-    fn step(&mut self) -> Option<Cursor<'a, 't>> {
-        let place = self.next?;
-        self.next = self.cursor.tree.node(place).next;
-        Some(self.cursor.to(place))
-    }
-
-    fn check(&self, key: Cursor<'a, 't>, fields: &[&str]) -> bool {
-        let Kind::Scalar { text, .. } = key.kind() else {
-            return false;
-        };
-        if fields.contains(&&**text) {
-            return true;
-        }
-        let guess = nearest(text, fields.iter().copied());
-        let guess = guess.map_or(String::new(), |guess| format!(" did you mean {guess:?}?"));
-        let message = format!("unknown field {}:{guess} known fields: {}", quoted(text), fields.join(", "));
-        key.sink.add(key.place, message);
-        false
-    }
-}
-
-impl<'a> SeqAccess<'a> for Children<'a, '_> {
-    type Error = Failure;
-
-    fn next_element_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, Failure> {
-        self.step().map(|element| seed.deserialize(element)).transpose()
-    }
-}
-
-impl<'a> MapAccess<'a> for Children<'a, '_> {
-    type Error = Failure;
-
-    fn next_key_seed<K: DeserializeSeed<'a>>(&mut self, seed: K) -> Result<Option<K::Value>, Failure> {
-        loop {
-            let Some(key) = self.step() else {
-                return Ok(None);
-            };
-            self.value = self.step().map(|value| value.place);
-            match self.fields {
-                Some(fields) if !self.check(key, fields) => {}
-                _ => return seed.deserialize(key).map(Some),
-            }
-        }
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Failure> {
-        match self.value.take() {
-            Some(value) => seed.deserialize(self.cursor.to(value)),
-            None => Err(Failure("a key without a value".into())),
-        }
     }
 }

@@ -111,7 +111,7 @@ async fn attempts(
             }
         }
         let replay = if attempt < ATTEMPTS { verdict(&error, idempotent, stream.as_deref()) } else { Replay::Never };
-        let unsent = error.request.map(|request| (*request).into_parts().0);
+        let unsent = error.request.map(|request| request.into_parts().0).or(error.head.map(|head| *head));
         head = match (replay, unsent.or(spare)) {
             (Replay::Unsent | Replay::Idempotent, Some(head)) => head,
             (Replay::Unsent | Replay::Idempotent, None) | (Replay::Never, _) => return Err(error.cause.into()),

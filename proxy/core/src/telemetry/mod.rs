@@ -21,7 +21,7 @@ mod time;
 mod variable;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use facts::Facts;
 pub use flags::{Blame, ResponseFlag, ResponseFlags};

@@ -2,7 +2,9 @@
 //!
 //! Beside the path: counts only, so that a request that waits for nothing pays nothing.
 
-use std::cell::Cell;
+use super::cluster::Permit;
+use crate::telemetry::metrics::Active;
+use std::{cell::Cell, rc::Rc};
 use tokio::sync::Notify;
 
 /// This worker's connections to a cluster, and those who wait for one.
@@ -12,6 +14,30 @@ pub(super) struct Waiting {
     freed: Notify,
     open: Cell<usize>,
     resting: Cell<usize>,
+}
+
+/// A connection that is open or being made: its place in the limit, and the word to those who wait when it is closed.
+#[derive(Debug)]
+pub(super) struct Opened {
+    permit: Option<Permit>,
+    _gauge: Active,
+    waiting: Rc<Waiting>,
+}
+
+impl Opened {
+    pub(super) fn new(permit: Permit, gauge: Active, waiting: &Rc<Waiting>) -> Self {
+        waiting.open.set(waiting.open.get() + 1);
+        Self { permit: Some(permit), _gauge: gauge, waiting: Rc::clone(waiting) }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // First the place, then the word: whoever wakes must find it free.
+        self.permit = None;
+        self.waiting.open.set(self.waiting.open.get() - 1);
+        self.waiting.freed();
+    }
 }
 
 impl Waiting {
@@ -39,18 +65,9 @@ impl Waiting {
         self.waiters.get() > 0
     }
 
-    /// Connections this worker has open to the cluster.
+    /// Connections this worker has open to the cluster, those being made included.
     pub(super) fn open(&self) -> usize {
         self.open.get()
-    }
-
-    pub(super) fn opened(&self) {
-        self.open.set(self.open.get() + 1);
-    }
-
-    pub(super) fn closed(&self) {
-        self.open.set(self.open.get() - 1);
-        self.freed();
     }
 
     /// HTTP/1.1 connections that rest.

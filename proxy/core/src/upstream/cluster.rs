@@ -3,7 +3,10 @@
 //! Beside the path. The control thread writes resolved addresses, workers read them when the version changed; the
 //! counters of the circuit and of requests in flight are atomics. It never dials, resolves or waits.
 
-use super::{circuit::InUse, error::Limit};
+use super::{
+    circuit::InUse,
+    error::{Cause, Limit},
+};
 use crate::telemetry::metrics::ClusterMetrics;
 use pillion_config::model::{Circuit, Cluster, EndpointAddress};
 use std::{
@@ -19,9 +22,9 @@ use std::{
 pub struct ClusterState {
     id: ClusterId,
     model: Arc<Cluster>,
+    metrics: Arc<ClusterMetrics>,
     version: AtomicU64,
     in_use: InUse,
-    metrics: Arc<ClusterMetrics>,
     /// A lock because the control thread replaces it and workers look only when `version` says so.
     places: Mutex<Places>,
 }
@@ -109,16 +112,16 @@ impl ClusterState {
         self.id
     }
 
-    /// Its series.
-    #[must_use]
-    pub fn metrics(&self) -> &Arc<ClusterMetrics> {
-        &self.metrics
-    }
-
     /// What it was configured to be.
     #[must_use]
     pub fn model(&self) -> &Arc<Cluster> {
         &self.model
+    }
+
+    /// Its series.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<ClusterMetrics> {
+        &self.metrics
     }
 
     /// Sets the addresses of a name; no address at all is taken for a failed look-up and keeps what was known.
@@ -182,6 +185,12 @@ impl ClusterState {
             Limit::Requests => requests,
         };
         self.in_use.take(limit, max)
+    }
+
+    /// Counts a request that is refused at `limit`.
+    pub(super) fn overflow(&self, limit: Limit) -> Cause {
+        self.metrics.overflow(limit.name());
+        Cause::Overflow(limit)
     }
 
     pub(super) fn give_back(&self, limit: Limit) {

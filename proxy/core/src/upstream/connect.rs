@@ -4,16 +4,27 @@
 //! is the spine's to say.
 
 use super::error::ConnectError;
-use crate::io::{Dial, DialOptions, Socket};
+use crate::{
+    io::{Dial, DialOptions, Socket},
+    telemetry::metrics::ClusterMetrics,
+};
 use std::{future::Future, net::SocketAddr, time::Duration};
-use tokio::time;
+use tokio::time::{self, Instant};
 
-/// Runs `dial` and what follows it (the handshake) within the cluster's connect timeout.
+/// Runs the dial and what follows it (the handshake) within the cluster's connect timeout, and counts it.
 pub(super) async fn within<T>(
     limit: Duration,
+    metrics: &ClusterMetrics,
     attempt: impl Future<Output = Result<T, ConnectError>>,
 ) -> Result<T, ConnectError> {
-    time::timeout(limit, attempt).await.unwrap_or(Err(ConnectError::Timeout(limit)))
+    metrics.connect_attempt();
+    let begun = Instant::now();
+    let made = time::timeout(limit, attempt).await.unwrap_or(Err(ConnectError::Timeout(limit)));
+    match &made {
+        Ok(_) => metrics.connected(begun.elapsed()),
+        Err(error) => metrics.connect_failure(error.reason()),
+    }
+    made
 }
 
 /// Dials `to`.

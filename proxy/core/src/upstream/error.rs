@@ -5,7 +5,7 @@
 
 use crate::{framing::Violation, telemetry::Blame};
 use h2::Reason;
-use http::Request;
+use http::{Request, request::Parts};
 use std::{fmt, io, net::SocketAddr, time::Duration};
 
 /// A request that got no response.
@@ -21,6 +21,8 @@ pub struct SendError<B> {
     /// The request as it was given, when no byte of its head or body was taken: always before a connection was used,
     /// often when `delivery` is [`Delivery::Unsent`], never otherwise.
     pub request: Option<Box<Request<B>>>,
+    /// The head alone, when the request is [`Delivery::Unsent`] but its body was begun: for who can begin it again.
+    pub head: Option<Box<Parts>>,
 }
 
 /// What carried a request.
@@ -239,7 +241,14 @@ impl fmt::Display for Limit {
 impl<B> SendError<B> {
     /// An end before any connection was used.
     pub(super) fn unsent(cause: Cause, address: Option<SocketAddr>, request: Request<B>) -> Self {
-        Self { cause, address, carrier: Carrier::None, delivery: Delivery::Unsent, request: Some(Box::new(request)) }
+        Self {
+            cause,
+            address,
+            carrier: Carrier::None,
+            delivery: Delivery::Unsent,
+            request: Some(Box::new(request)),
+            head: None,
+        }
     }
 }
 

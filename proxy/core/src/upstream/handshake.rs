@@ -3,7 +3,7 @@
 //! After connect. The buffers and windows of a connection are decided here and nowhere else.
 
 use super::{
-    cluster::Permit, connect, error::ConnectError, guard::GuardedUpstream, http1::Http1Connection,
+    circuit_wait::Opened, connect, error::ConnectError, guard::GuardedUpstream, http1::Http1Connection,
     http2::Http2Connection, line::Line, pool::Host, worker_cluster::WorkerCluster,
 };
 use crate::{framing::Limits, upstream::RequestBody};
@@ -28,10 +28,10 @@ const STREAMS_BEFORE_SETTINGS: usize = 100;
 pub(super) async fn http1<B: RequestBody>(
     host: &Rc<Host<B>>,
     cluster: &WorkerCluster<B>,
-    permit: Permit,
+    opened: Opened,
 ) -> Result<Rc<Http1Connection<B>>, ConnectError> {
     let model = cluster.model();
-    connect::within(model.connect_timeout, async {
+    connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
         let (line, watch) = Line::new(socket);
         let (io, guard) = GuardedUpstream::new(line, limits(model));
@@ -42,7 +42,7 @@ pub(super) async fn http1<B: RequestBody>(
         }
         let (sender, connection) = codec.handshake(TokioIo::new(io)).await.map_err(|_| ConnectError::Reset)?;
         host.reached();
-        Ok(Http1Connection::start(sender, connection, guard, watch, host, permit))
+        Ok(Http1Connection::start(sender, connection, guard, watch, host, opened))
     })
     .await
 }
@@ -51,10 +51,10 @@ pub(super) async fn http1<B: RequestBody>(
 pub(super) async fn http2<B: RequestBody>(
     host: &Rc<Host<B>>,
     cluster: &WorkerCluster<B>,
-    permit: Permit,
+    opened: Opened,
 ) -> Result<Rc<Http2Connection>, ConnectError> {
     let model = cluster.model();
-    connect::within(model.connect_timeout, async {
+    connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
         let (line, watch) = Line::new(socket);
         let (sender, connection) = h2::client::Builder::new()
@@ -68,7 +68,7 @@ pub(super) async fn http2<B: RequestBody>(
             .await
             .map_err(|error| error.get_io().map_or(ConnectError::Reset, ConnectError::from_io))?;
         host.reached();
-        Ok(Http2Connection::start(sender, connection, watch, host, permit))
+        Ok(Http2Connection::start(sender, connection, watch, host, opened))
     })
     .await
 }

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     body::{BodyError, Incoming},
-    upstream::{OnInformational, RequestBody, SendOptions, circuit_wait::Waiting, cluster::Permit},
+    telemetry::metrics::Active,
+    upstream::{OnInformational, RequestBody, SendOptions, circuit_wait::Opened},
 };
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -47,13 +48,15 @@ pub(super) struct Http1Connection<B> {
     leftover: Rc<Leftover>,
     since: Cell<Instant>,
     carrier: Cell<Carrier>,
+    /// Counted as resting while this is here.
+    idle: Cell<Option<Active>>,
 }
 
 /// Where the connection's task leaves the byte stream when the protocol was changed.
 #[derive(Default)]
 struct Leftover {
     wanted: Cell<bool>,
-    stream: RefCell<Option<(GuardedUpstream<Line>, Bytes, Permit)>>,
+    stream: RefCell<Option<(GuardedUpstream<Line>, Bytes, Opened)>>,
     left: Notify,
 }
 
@@ -71,7 +74,7 @@ impl<B: RequestBody> Http1Connection<B> {
         guard: ResponseHandle,
         watch: Watch,
         host: &Rc<Host<B>>,
-        permit: Permit,
+        opened: Opened,
     ) -> Rc<Self> {
         let leftover = Rc::new(Leftover::default());
         let connection = Rc::new(Self {
@@ -82,10 +85,9 @@ impl<B: RequestBody> Http1Connection<B> {
             leftover: Rc::clone(&leftover),
             since: Cell::new(Instant::now()),
             carrier: Cell::new(Carrier::Fresh),
+            idle: Cell::new(None),
         });
-        let waiting = Rc::clone(&host.waiting);
-        waiting.opened();
-        spawn_local(drive(codec, leftover, permit, waiting, Rc::downgrade(host)));
+        spawn_local(drive(codec, leftover, opened, Rc::downgrade(host)));
         connection
     }
 
@@ -100,6 +102,11 @@ impl<B: RequestBody> Http1Connection<B> {
 
     pub(super) fn resting_since(&self) -> Instant {
         self.since.get()
+    }
+
+    /// Rests from now on, or no longer.
+    pub(super) fn set_idle(&self, gauge: Option<Active>) {
+        self.idle.set(gauge);
     }
 
     fn delivery(&self) -> Delivery {
@@ -138,23 +145,16 @@ impl<B: RequestBody> GoHome for Http1Connection<B> {
 }
 
 /// Runs the codec until the connection ends, then leaves the stream behind if somebody waits for it.
-async fn drive<B: RequestBody>(
-    codec: Codec<B>,
-    leftover: Rc<Leftover>,
-    permit: Permit,
-    waiting: Rc<Waiting>,
-    host: Weak<Host<B>>,
-) {
+async fn drive<B: RequestBody>(codec: Codec<B>, leftover: Rc<Leftover>, opened: Opened, host: Weak<Host<B>>) {
     // An error was told to the request it hit; one that hits a resting connection concerns nobody.
     if let Ok(Parts { io, read_buf, .. }) = codec.without_shutdown().await
         && leftover.wanted.get()
     {
-        *leftover.stream.borrow_mut() = Some((io.into_inner(), read_buf, permit));
+        *leftover.stream.borrow_mut() = Some((io.into_inner(), read_buf, opened));
     } else {
-        drop(permit);
+        drop(opened);
     }
     leftover.left.notify_one();
-    waiting.closed();
     if let Some(host) = host.upgrade() {
         host.prune();
     }
@@ -174,6 +174,7 @@ pub(super) async fn request<B: RequestBody>(
         carrier: connection.carrier.get(),
         delivery,
         request: request.map(Box::new),
+        head: None,
     };
     let Some(given) = head::to_http1(&mut request, options.upgrade, address) else {
         return Err(fail(RequestError::Unwritable.into(), Delivery::Unsent, Some(request)));
@@ -215,8 +216,8 @@ async fn receive<B: RequestBody>(
         let leftover = &connection.leftover;
         // The codec ends in the same turn in which it hands over the head, so this does not wait for the network.
         leftover.left.notified().await;
-        let (io, early, permit) = leftover.stream.borrow_mut().take().ok_or(RequestError::Closed)?;
-        Incoming::Upgraded(Box::new(Upgraded::http1(io, early, permit, in_flight)))
+        let (io, early, opened) = leftover.stream.borrow_mut().take().ok_or(RequestError::Closed)?;
+        Incoming::Upgraded(Box::new(Upgraded::http1(io, early, opened, in_flight)))
     } else {
         connection.leftover.wanted.set(false);
         let lease = Lease::Http1 { connection: Rc::clone(connection) as Rc<dyn GoHome>, _in_flight: in_flight };

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     body::{BodyError, Http2Body},
     tunnel::h2_stream::H2Stream,
-    upstream::{cluster::Permit, error::Limit, guard::GuardedUpstream},
+    upstream::{circuit_wait::Opened, error::Limit, guard::GuardedUpstream},
 };
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
@@ -62,9 +62,8 @@ pub struct Upgraded {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "always within the box of `Incoming::Upgraded`")]
 enum Stream {
-    Http1 { io: GuardedUpstream<Line>, early: Bytes, _permit: Permit },
+    Http1 { io: GuardedUpstream<Line>, early: Bytes, _opened: Opened },
     Http2 { io: H2Stream, _slot: Rc<Slot> },
 }
 
@@ -164,8 +163,8 @@ impl fmt::Debug for Lease {
 }
 
 impl Upgraded {
-    pub(super) fn http1(io: GuardedUpstream<Line>, early: Bytes, permit: Permit, in_flight: InFlight) -> Self {
-        Self { stream: Stream::Http1 { io, early, _permit: permit }, _in_flight: in_flight }
+    pub(super) fn http1(io: GuardedUpstream<Line>, early: Bytes, opened: Opened, in_flight: InFlight) -> Self {
+        Self { stream: Stream::Http1 { io, early, _opened: opened }, _in_flight: in_flight }
     }
 
     pub(super) fn http2(io: H2Stream, slot: Rc<Slot>, in_flight: InFlight) -> Self {

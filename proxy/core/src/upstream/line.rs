@@ -1,4 +1,4 @@
-//! [`Line`]: a socket that its codec owns and its pool can look at.
+//! `Line`: a socket that its codec owns and its pool can look at.
 //!
 //! Beside the path, between the socket and the guard. It counts what was read, so that silence can be told without a
 //! clock, and peeks for a close that the codec has not seen yet. It never buffers.
@@ -103,5 +103,46 @@ impl AsyncWrite for Line {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.with(|socket| socket.poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    #[test]
+    fn a_look_tells_quiet_from_over_and_takes_nothing() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut theirs, _) = listener.accept().await.unwrap();
+            let (mut line, watch) = Line::new(Socket::Tcp(ours));
+            assert_eq!((watch.look(), watch.bytes_read()), (Seen::Quiet, Some(0)));
+            theirs.write_all(b"408").await.unwrap();
+            assert_eq!(until(&watch, Seen::Over).await, Seen::Over, "nobody asked for that");
+            let mut said = [0; 3];
+            line.read_exact(&mut said).await.unwrap();
+            assert_eq!((watch.look(), watch.bytes_read()), (Seen::Quiet, Some(3)));
+            drop(theirs);
+            assert_eq!(until(&watch, Seen::Over).await, Seen::Over);
+            drop(line);
+            assert_eq!((watch.look(), watch.bytes_read()), (Seen::Over, None));
+        });
+    }
+
+    /// The kernel needs a moment between two sockets.
+    async fn until(watch: &Watch, wanted: Seen) -> Seen {
+        for _ in 0..1_000 {
+            if watch.look() == wanted {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        watch.look()
     }
 }

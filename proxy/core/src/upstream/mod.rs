@@ -95,7 +95,7 @@ pub async fn send<B: RequestBody>(
         let address = Some(host.core.member.address);
         let in_flight = match InFlight::begin(&host.core) {
             Ok(in_flight) => in_flight,
-            Err(limit) => return Err(SendError::unsent(Cause::Overflow(limit), address, request)),
+            Err(limit) => return Err(SendError::unsent(cluster.state().overflow(limit), address, request)),
         };
         let taken = match speaks_http2(cluster.model().protocol, options.downstream) {
             false => host.take_http1(cluster, options.replay).await,
@@ -122,3 +122,6 @@ fn speaks_http2(protocol: UpstreamProtocol, downstream: Version) -> bool {
         UpstreamProtocol::SameAsDownstream => downstream == Version::HTTP_2,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@
 //! bounded by the circuit. It never sends anything.
 
 use super::{
-    circuit_wait::Waiting,
+    circuit_wait::{Opened, Waiting},
     cluster::{ClusterState, Member, Permit},
     error::{Cause, ConnectError, Limit},
     handshake,
@@ -103,9 +103,9 @@ impl<B: RequestBody> Host<B> {
                 return Ok(Taken::Http1(connection));
             }
             self.count_pending(&mut pending)?;
-            match self.core.state.permit(Limit::Connections) {
-                Ok(permit) => {
-                    let made = handshake::http1(self, cluster, permit).await;
+            match self.open() {
+                Ok(opened) => {
+                    let made = handshake::http1(self, cluster, opened).await;
                     return made.map(Taken::Http1).map_err(|error| self.unreachable(error));
                 }
                 Err(limit) => cluster.wait_for_connection(limit).await?,
@@ -125,16 +125,16 @@ impl<B: RequestBody> Host<B> {
                 self.first.wait().await?;
                 continue;
             }
-            match self.core.state.permit(Limit::Connections) {
-                Ok(permit) => return self.make_http2(cluster, permit).await.map(Taken::Http2),
+            match self.open() {
+                Ok(opened) => return self.make_http2(cluster, opened).await.map(Taken::Http2),
                 Err(limit) => cluster.wait_for_connection(limit).await?,
             }
         }
     }
 
-    async fn make_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>, permit: Permit) -> Result<Rc<Slot>, Cause> {
+    async fn make_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>, opened: Opened) -> Result<Rc<Slot>, Cause> {
         let making = self.first.begin();
-        let made = handshake::http2(self, cluster, permit).await;
+        let made = handshake::http2(self, cluster, opened).await;
         let connection = made.map_err(|error| {
             making.failed(error);
             self.unreachable(error)
@@ -151,6 +151,7 @@ impl<B: RequestBody> Host<B> {
         loop {
             let connection = self.resting.borrow_mut().pop()?;
             self.waiting.unrest(1);
+            connection.set_idle(None);
             let rest = match replay {
                 Replay::Possible => Duration::ZERO,
                 Replay::Never => Instant::now().saturating_duration_since(connection.resting_since()),
@@ -164,16 +165,22 @@ impl<B: RequestBody> Host<B> {
     /// A stream on a shared connection that takes one more.
     fn stream(&self) -> Option<Rc<Slot>> {
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|connection| connection.takes_more() || connection.is_open());
+        shared.retain(|connection| connection.takes_more());
         shared.iter().find(|connection| connection.has_room()).map(Slot::on)
     }
 
     /// The request waits from here on, within the limit.
     fn count_pending(&self, pending: &mut Option<Permit>) -> Result<(), Cause> {
         if pending.is_none() {
-            *pending = Some(self.core.state.permit(Limit::Pending).map_err(Cause::Overflow)?);
+            *pending = Some(self.core.state.permit(Limit::Pending).map_err(|limit| self.core.state.overflow(limit))?);
         }
         Ok(())
+    }
+
+    /// A place for one more connection, from before it is dialled.
+    fn open(&self) -> Result<Opened, Limit> {
+        let permit = self.core.state.permit(Limit::Connections)?;
+        Ok(Opened::new(permit, self.core.state.metrics().pool_connection(), &self.waiting))
     }
 
     fn unreachable(&self, error: ConnectError) -> Cause {
@@ -202,6 +209,7 @@ impl<B: RequestBody> Host<B> {
         if self.cluster.strong_count() == 0 || self.waiting.resting() >= bound {
             return;
         }
+        connection.set_idle(Some(self.core.state.metrics().pool_idle()));
         self.resting.borrow_mut().push(connection);
         self.waiting.rest();
         self.wake_sweeper();
@@ -242,15 +250,15 @@ impl<B: RequestBody> Host<B> {
         Some(())
     }
 
-    /// Closes what rested since before `deadline`; the oldest that is left, if any.
-    pub(super) fn sweep(&self, deadline: Instant) -> Option<Instant> {
+    /// Closes what has rested for `idle` by `now`; the oldest that is left, if any.
+    pub(super) fn sweep(&self, now: Instant, idle: Duration) -> Option<Instant> {
         let mut resting = self.resting.borrow_mut();
-        let expired = resting.partition_point(|connection| connection.resting_since() <= deadline);
+        let expired = resting.partition_point(|connection| connection.resting_since() + idle <= now);
         resting.drain(..expired);
         self.waiting.unrest(expired);
         let http1 = resting.first().map(|connection| connection.resting_since());
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|connection| !connection.is_idle() || connection.resting_since() > deadline);
+        shared.retain(|connection| !connection.is_idle() || connection.resting_since() + idle > now);
         let http2 = shared.iter().map(|connection| connection.resting_since()).min();
         [http1, http2].into_iter().flatten().min()
     }

@@ -93,7 +93,7 @@ impl<B: RequestBody> WorkerCluster<B> {
         self.waiting.resting()
     }
 
-    /// Connections this worker has open.
+    /// Connections this worker has open or is making.
     #[must_use]
     pub fn open(&self) -> usize {
         self.waiting.open()
@@ -159,7 +159,7 @@ impl<B: RequestBody> WorkerCluster<B> {
         let closing = self.table.borrow().hosts.iter().find_map(|host| host.close_oldest());
         // All of them belong to other workers: nothing here would ever wake this request.
         if closing.is_none() && self.waiting.open() == 0 {
-            return Err(Cause::Overflow(limit));
+            return Err(self.state.overflow(limit));
         }
         self.waiting.wait().await;
         Ok(())
@@ -195,10 +195,9 @@ impl<B: RequestBody> WorkerCluster<B> {
     /// Closes what rested too long; when to come back, if something is left.
     fn sweep(&self) -> Option<Instant> {
         let idle = self.model().idle_timeout;
-        // No instant is older than the timeout when the clock has just begun; nothing can have rested so long.
-        let deadline = Instant::now().checked_sub(idle)?;
+        let now = Instant::now();
         let table = self.table.borrow();
-        let oldest = table.hosts.iter().filter_map(|host| host.sweep(deadline)).min();
+        let oldest = table.hosts.iter().filter_map(|host| host.sweep(now, idle)).min();
         if oldest.is_none() {
             self.sweeper.set(Sweeper::Asleep);
         }

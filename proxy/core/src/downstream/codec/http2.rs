@@ -53,6 +53,9 @@ pub struct Settings {
 /// the product with the streams of a connection is what a peer that reads nothing can make us hold.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// What h2's own default never goes below: a hundred small DATA frames.
+const SMALLEST_BUDGET: u32 = 25_600;
+
 /// Streams that h2 remembers for a second after we reset them, so that what the client had sent already is ignored
 /// (RFC 9113 §5.4.2).
 const REMEMBERED_RESETS: usize = 50;
@@ -78,9 +81,9 @@ impl Settings {
             .max_pending_accept_reset_streams(http.http2.resets as usize)
             // h2 counts over the life of a connection; the guard counts what we send, in windows.
             .max_local_error_reset_streams(None)
-            // DATA frames below 256 bytes cost the difference while they wait. h2's default, half the window, ends
-            // connections with gRPC streams of small messages whose consumer is slow.
-            .data_frame_budget((http.http2.connection_window as usize).saturating_mul(4))
+            // A DATA frame below 256 bytes costs the difference while it waits, and h2 holds some 800 bytes for it. The
+            // whole window and not half of it, as by default: gRPC streams of small messages have slow consumers.
+            .data_frame_budget(http.http2.connection_window.max(SMALLEST_BUDGET) as usize)
             .enable_connect_protocol();
         Self {
             builder,
@@ -131,14 +134,17 @@ pub struct Tally {
     /// Requests handed to the service as [`Decoded::Refused`].
     pub refused: Cell<u32>,
     /// Requests reset as malformed by `check`, by [`Malformed`].
-    pub malformed: [Cell<u32>; 5],
+    pub malformed: [Cell<u32>; 6],
     /// Requests that the client gave up.
     pub cancelled: Cell<u32>,
     /// Responses given up because the client's window stayed closed.
     pub stalled: Cell<u32>,
+    /// Streams that h2 ended by itself: malformed ones, those over the stream limit, and those whose header list is over
+    /// twice the limit (a bare 431). Known when the connection has ended.
+    pub unserved: Cell<u32>,
     /// Services that panicked.
     pub panics: Cell<u32>,
-    /// RST_STREAM sent for the client's errors, those of h2 and its bare 431 included.
+    /// RST_STREAM sent for the client's errors, those of h2 included. Known when the connection has ended.
     pub resets_sent: Cell<u32>,
 }
 
@@ -211,6 +217,7 @@ where
     })
     .await;
     tally.resets_sent.set(driver.watch.blamed());
+    tally.unserved.set(driver.watch.opened().saturating_sub(tally.requests.get()));
     Served { end, tally }
 }
 
@@ -239,10 +246,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         self.control.set_waker(cx);
         self.watch.begin_turn();
         loop {
-            if self.control.signal() != Signal::Stay {
-                if let Poll::Ready(end) = self.obey() {
-                    return Poll::Ready(end);
-                }
+            if let Poll::Ready(end) = self.obey() {
+                return Poll::Ready(end);
             }
             while let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
                 match accepted {

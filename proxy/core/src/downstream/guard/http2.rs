@@ -13,9 +13,11 @@
 //! loop (`codec::http2`) says GOAWAY with the breach's code.
 
 mod frames;
+mod head;
 mod sent;
 mod shell;
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 mod tests;
 
 pub use frames::{FrameGuard, Stopped};

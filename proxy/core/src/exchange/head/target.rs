@@ -30,10 +30,12 @@ impl<'a> Authority<'a> {
     /// string, a log line or a file name, and is in no name that resolves.
     pub fn parse(text: &'a [u8]) -> Result<Self, HeadRefusal> {
         let text = std::str::from_utf8(text).map_err(|_| HeadRefusal::HostMalformed)?;
-        let (host, port) = match text.find(']') {
-            Some(end) => text.split_at(end + 1),
-            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        let mut bytes = text.bytes();
+        let end = match text.starts_with('[') {
+            true => bytes.position(|byte| byte == b']').map(|end| end + 1),
+            false => bytes.position(|byte| byte == b':'),
         };
+        let (host, port) = text.split_at(end.unwrap_or(text.len()));
         let valid = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(address) => address.parse::<Ipv6Addr>().is_ok(),
             None => is_name(host),
@@ -65,10 +67,22 @@ impl<'a> Authority<'a> {
     }
 }
 
+/// Labels of letters, digits and `-_~` between dots; none is empty, but the name may end with a dot. One pass: every
+/// request comes by here.
 fn is_name(host: &str) -> bool {
-    let labels = host.strip_suffix('.').unwrap_or(host);
-    let in_label = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
-    labels.split('.').all(|label| !label.is_empty() && label.bytes().all(in_label))
+    let mut before = b'.';
+    for byte in host.bytes() {
+        let fits = match byte {
+            b'.' => before != b'.',
+            b'-' | b'_' | b'~' => true,
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        if !fits {
+            return false;
+        }
+        before = byte;
+    }
+    !host.is_empty()
 }
 
 fn parse_port(digits: &str) -> Result<u16, HeadRefusal> {

@@ -111,7 +111,7 @@ fn smooth(shares: &[u64], credit: &mut [i128]) -> usize {
 fn by_chance(sums: &[u64], random: u64) -> usize {
     let sum = sums.last().copied().unwrap_or(0);
     // The high half of a 128-bit product: always below `sum`.
-    let point = (u128::from(random) * u128::from(sum) >> 64) as u64;
+    let point = ((u128::from(random) * u128::from(sum)) >> 64) as u64;
     sums.partition_point(|upper| *upper <= point).min(sums.len().saturating_sub(1))
 }
 

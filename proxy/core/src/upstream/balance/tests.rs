@@ -73,7 +73,7 @@ proptest! {
     fn every_random_number_has_its_member(shares in prop::collection::vec(1u64..100, 1..8), random in any::<u64>()) {
         let sums: Vec<u64> = shares.iter().scan(0, |sum, share| { *sum += share; Some(*sum) }).collect();
         let index = by_chance(&sums, random);
-        let point = (u128::from(random) * u128::from(*sums.last().unwrap()) >> 64) as u64;
+        let point = ((u128::from(random) * u128::from(*sums.last().unwrap())) >> 64) as u64;
         prop_assert!(point < sums[index] && (index == 0 || sums[index - 1] <= point));
     }
 }

@@ -5,8 +5,7 @@
 
 use crate::upstream::{
     RequestBody,
-    circuit_wait::Waiting,
-    cluster::Permit,
+    circuit_wait::Opened,
     line::{Line, Watch},
     pool::Host,
 };
@@ -105,8 +104,7 @@ pub(super) async fn drive<B: RequestBody>(
     mut codec: Connection<Line, Bytes>,
     shared: Rc<Shared>,
     watch: Watch,
-    permit: Permit,
-    waiting: Rc<Waiting>,
+    opened: Opened,
     host: Weak<Host<B>>,
 ) {
     let ping = codec.ping_pong();
@@ -125,8 +123,7 @@ pub(super) async fn drive<B: RequestBody>(
     drop(driver);
     shared.open.set(false);
     shared.settled.notify_waiters();
-    drop(permit);
-    waiting.closed();
+    drop(opened);
     if let Some(host) = host.upgrade() {
         host.prune();
     }

@@ -9,8 +9,7 @@ mod upload;
 pub(super) use upload::Upload;
 
 use super::{
-    circuit_wait::Waiting,
-    cluster::Permit,
+    circuit_wait::{Opened, Waiting},
     error::{Carrier, Cause, Delivery, RequestError, SendError},
     head,
     lease::{Carried, InFlight, Lease, Leased, Upgraded},
@@ -64,12 +63,11 @@ impl Http2Connection {
         codec: Connection<Line, Bytes>,
         watch: Watch,
         host: &Rc<Host<B>>,
-        permit: Permit,
+        opened: Opened,
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
-        waiting.opened();
-        spawn_local(driver::drive(codec, Rc::clone(&shared), watch, permit, Rc::clone(&waiting), Rc::downgrade(host)));
+        spawn_local(driver::drive(codec, Rc::clone(&shared), watch, opened, Rc::downgrade(host)));
         Rc::new(Self { sender: RefCell::new(sender), shared, since: Cell::new(Instant::now()), waiting })
     }
 
@@ -152,6 +150,7 @@ pub(super) async fn request<B: RequestBody>(
         carrier,
         delivery,
         request: request.map(Box::new),
+        head: None,
     };
     if options.upgrade.is_some() && !takes_upgrades(&slot).await {
         return Err(fail(Cause::UpgradeUnsupported, Delivery::Unsent, Some(request)));
@@ -178,12 +177,13 @@ pub(super) async fn request<B: RequestBody>(
         };
     }
     // Without a body the request stays whole and can be handed back; a body goes its own way.
-    let (upload, whole) = if bodiless {
+    let (upload, whole, head) = if bodiless {
         drop(stream);
-        (None, Some(request))
+        (None, Some(request), None)
     } else {
-        let upload = Upload::start(request.into_body(), stream, Rc::clone(&slot), options.body_stall).await;
-        (Some(upload), None)
+        let (head, body) = request.into_parts();
+        let upload = Upload::start(body, stream, Rc::clone(&slot), options.body_stall).await;
+        (Some(upload), None, Some(Box::new(head)))
     };
     match answer(response, options.on_informational.as_ref()).await {
         Ok(response) if response.headers().len() > usize::from(in_flight.model().headers) => {
@@ -193,7 +193,9 @@ pub(super) async fn request<B: RequestBody>(
         Err(error) => {
             let (cause, delivery) = read_error(&error);
             let cause = upload.and_then(|upload| upload.failure()).unwrap_or(cause);
-            Err(fail(cause.into(), delivery, whole.filter(|_| delivery == Delivery::Unsent)))
+            let unsent = delivery == Delivery::Unsent;
+            let error = fail(cause.into(), delivery, whole.filter(|_| unsent));
+            Err(SendError { head: head.filter(|_| unsent), ..error })
         }
     }
 }

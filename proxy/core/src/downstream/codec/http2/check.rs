@@ -31,6 +31,8 @@ pub enum Malformed {
     MissingAuthority,
     /// A field value that begins or ends with a space or a tab (RFC 9113 §8.2.1).
     SurroundingSpace,
+    /// An empty Content-Length, which h2 takes for 0 (RFC 9110 §8.6).
+    EmptyLength,
     /// More than one Content-Length, equal ones included: behind us they would be ambiguous (RFC 9110 §8.6).
     RepeatedLength,
 }
@@ -44,6 +46,7 @@ impl Malformed {
             Self::BadPath => "bad_path",
             Self::MissingAuthority => "missing_authority",
             Self::SurroundingSpace => "surrounding_space",
+            Self::EmptyLength => "empty_length",
             Self::RepeatedLength => "repeated_length",
         }
     }
@@ -97,8 +100,10 @@ fn fields(headers: &HeaderMap, uri: &Uri, most: u32) -> Check {
         sum += name.as_str().len() + value.len() + 32;
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    if lengths.next().is_some() && lengths.next().is_some() {
-        return Check::Reset(Malformed::RepeatedLength);
+    match (lengths.next(), lengths.next()) {
+        (Some(length), None) if length.is_empty() => return Check::Reset(Malformed::EmptyLength),
+        (Some(_), Some(_)) => return Check::Reset(Malformed::RepeatedLength),
+        _ => {}
     }
     if sum > most as usize { Check::Refuse(Fault::HeadTooLarge.into()) } else { Check::Serve }
 }
@@ -128,6 +133,7 @@ fn host(headers: &HeaderMap, uri: &Uri, connect: bool) -> Option<Refusal> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 mod tests {
     use super::*;
     use http::Request;
@@ -190,6 +196,7 @@ mod tests {
         }
         let lengths = [("content-length", "1"), ("content-length", "1")];
         assert_eq!(verdict("POST", url, &lengths), Check::Reset(Malformed::RepeatedLength));
+        assert_eq!(verdict("POST", url, &[("content-length", "")]), Check::Reset(Malformed::EmptyLength));
         let crumbs = [("cookie", "a=b"); 5];
         assert_eq!(verdict("GET", url, &crumbs[..4]), Check::Serve);
         assert_eq!(verdict("GET", url, &crumbs), Check::Refuse(Fault::TooManyFields.into()));

@@ -21,6 +21,8 @@ const QUIET: u8 = 4;
 pub(super) struct Deadlines {
     timer: Pin<Box<Sleep>>,
     due: Instant,
+    /// Whether the timer, as it is set now, knows whom to wake: the connection's task, always the same.
+    registered: bool,
     header: Duration,
     write: Duration,
     tick: Duration,
@@ -59,6 +61,7 @@ impl Deadlines {
         Self {
             timer: Box::pin(sleep_until(due)),
             due,
+            registered: false,
             header: timeouts.header,
             write: timeouts.write,
             tick,
@@ -96,13 +99,18 @@ impl Deadlines {
         streams: impl Fn() -> bool,
     ) -> Poll<Expired> {
         self.follow(watch);
+        if self.registered && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
+            self.registered = false;
             if let Some(expired) = self.expired(now, watch, accepted, &streams) {
                 return Poll::Ready(expired);
             }
             self.rearm();
         }
+        self.registered = true;
         Poll::Pending
     }
 
@@ -157,6 +165,7 @@ impl Deadlines {
     fn arm(&mut self, by: Instant) {
         if by < self.due {
             self.due = by;
+            self.registered = false;
             self.timer.as_mut().reset(by);
         }
     }

@@ -138,17 +138,17 @@ async fn respond_with<B>(
         answer.respond.send_reset(Reason::INTERNAL_ERROR);
         return;
     }
-    if let Some(asked) = asked {
-        if status.is_success() {
-            // RFC 9110 §9.3.6: neither has a meaning there.
-            parts.headers.remove(header::CONTENT_LENGTH);
-            if let Ok(send) = answer.respond.send_response(Response::from_parts(parts, ()), false) {
-                // Without a taker the stream is dropped, which resets it.
-                let stream = H2Stream::new(send, asked.receive);
-                asked.accepted.send(TunnelEnd::new(stream, Bytes::new())).ok();
-            }
-            return;
+    if let Some(asked) = asked
+        && status.is_success()
+    {
+        // RFC 9110 §9.3.6: it has no meaning there.
+        parts.headers.remove(header::CONTENT_LENGTH);
+        if let Ok(send) = answer.respond.send_response(Response::from_parts(parts, ()), false) {
+            // Without a taker the stream is dropped, which resets it.
+            let stream = H2Stream::new(send, asked.receive);
+            asked.accepted.send(TunnelEnd::new(stream, Bytes::new())).ok();
         }
+        return;
     }
     let bodyless = head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || body.is_end_stream();
     let Ok(mut stream) = answer.respond.send_response(Response::from_parts(parts, ()), bodyless) else {

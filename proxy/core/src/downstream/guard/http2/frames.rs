@@ -1,50 +1,15 @@
 //! [`FrameGuard`]: follows the frames a client sends.
 
-use super::{Breach, Counted, FrameLimits, Window};
+use super::{
+    Breach, Counted, FrameLimits, Window,
+    head::{
+        ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HAS_PRIORITY, HEADERS, Head, PADDED, PING, PRIORITY,
+        PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, begins_with_pseudo,
+    },
+};
 use std::rc::Rc;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-// Frame types (RFC 9113 §6).
-pub(super) const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const PRIORITY: u8 = 2;
-pub(super) const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PUSH_PROMISE: u8 = 5;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
-// Flags.
-const END_STREAM: u8 = 0x1;
-const ACK: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
-const HAS_PRIORITY: u8 = 0x20;
-
-/// A frame's header.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
-    pub(super) length: u32,
-    pub(super) kind: u8,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
-}
-
-impl Head {
-    #[inline]
-    pub(super) fn parse(b: &[u8; 9]) -> Self {
-        Self {
-            length: u32::from_be_bytes([0, b[0], b[1], b[2]]),
-            kind: b[3],
-            flags: b[4],
-            // The reserved bit is ignored (RFC 9113 §4.1).
-            stream: u32::from_be_bytes([b[5], b[6], b[7], b[8]]) & 0x7fff_ffff,
-        }
-    }
-}
 
 /// Where in the bytes of a slice the guard stopped, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +40,8 @@ pub struct FrameGuard {
     last_stream: u32,
     /// Frames begun, HEADERS weighing [`HEADERS_WEIGHT`]; wraps.
     weight: u32,
+    /// Streams that a HEADERS opened, as far as h2 accepts them.
+    opened: u32,
     /// Frames begun outside a header block; wraps.
     begun: u32,
     resets: Window,
@@ -130,6 +97,7 @@ impl FrameGuard {
             block: None,
             last_stream: 0,
             weight: 0,
+            opened: 0,
             begun: 0,
             resets: Window::default(),
             pings: Window::default(),
@@ -213,6 +181,12 @@ impl FrameGuard {
         self.weight
     }
 
+    /// Streams that a HEADERS asked to open so far; wraps.
+    #[must_use]
+    pub fn opened(&self) -> u32 {
+        self.opened
+    }
+
     /// A wrong preface is left to h2, which ends the connection there; nothing after it is read.
     fn preface(&mut self, matched: u8, rest: &[u8]) -> usize {
         let taken = rest.len().min(PREFACE.len() - usize::from(matched));
@@ -279,6 +253,7 @@ impl FrameGuard {
     fn headers(&mut self, head: Head) -> Result<(), Breach> {
         self.weight = self.weight.wrapping_add(HEADERS_WEIGHT - 1);
         self.trailers = head.stream <= self.last_stream;
+        self.opened = self.opened.wrapping_add(u32::from(!self.trailers));
         if self.trailers || head.flags & HAS_PRIORITY != 0 {
             self.look = Look::Headers;
         }
@@ -292,7 +267,9 @@ impl FrameGuard {
     #[cold]
     fn continuation(&mut self, head: Head) -> Result<(), Breach> {
         // Without an open block h2 refuses it.
-        let Some(block) = &mut self.block else { return Ok(()) };
+        let Some(block) = &mut self.block else {
+            return Ok(());
+        };
         block.continuations += 1;
         block.bytes = block.bytes.saturating_add(head.length);
         if block.continuations > self.limits.continuations {
@@ -315,7 +292,7 @@ impl FrameGuard {
                 borne(self.resets.count(limits.resets, limits.window, clock), Breach::ResetsReceived)
             }
             SETTINGS => {
-                sized(if head.flags & ACK != 0 { head.length == 0 } else { head.length % 6 == 0 })?;
+                sized(if head.flags & ACK != 0 { head.length == 0 } else { head.length.is_multiple_of(6) })?;
                 self.look = if head.stream == 0 { Look::Settings } else { Look::Nothing };
                 borne(self.settings.count(limits.settings, limits.window, clock), Breach::Settings)
             }
@@ -387,30 +364,5 @@ fn borne(counted: Counted, breach: Breach) -> Result<(), Breach> {
     match counted {
         Counted::Borne => Ok(()),
         Counted::Exceeded => Err(breach),
-    }
-}
-
-/// Whether the first field of a block is a pseudo-header field, as far as the static table and a literal name tell
-/// (RFC 7541 §6, appendix A: entries 1 to 14). A name in the dynamic table is not seen.
-fn begins_with_pseudo(field: &[u8]) -> bool {
-    let Some(&first) = field.first() else { return false };
-    let (index, literal) = match first {
-        0x80.. => (first & 0x7f, false),
-        0x40..=0x7f => (first & 0x3f, true),
-        // A table size update; the field after it is not looked at.
-        0x20..=0x3f => return false,
-        0x00..=0x1f => (first & 0x0f, true),
-    };
-    match (index, field.get(1), field.get(2)) {
-        (1..=14, _, _) => true,
-        // A literal name: length and, if Huffman-coded, the seven bits of ':' (RFC 7541 appendix B).
-        (0, Some(length), Some(name)) if literal => {
-            if length & 0x80 == 0 {
-                *name == b':'
-            } else {
-                name >> 1 == 0b101_1100
-            }
-        }
-        _ => false,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Breach, Counted, FrameLimits, Window,
-    frames::{DATA, Head, RST_STREAM},
+    head::{DATA, Head, RST_STREAM},
 };
 use std::rc::Rc;
 

@@ -27,6 +27,7 @@ pub struct Watch {
     /// Writes that moved a byte; wraps.
     written: Cell<u32>,
     blamed: Cell<u32>,
+    opened: Cell<u32>,
 }
 
 /// Frames taken from the socket in one turn of the connection loop (a HEADERS counts for 16): what bounds the streams
@@ -72,6 +73,12 @@ impl Watch {
     #[must_use]
     pub fn blocked_at(&self) -> Option<u32> {
         self.blocked.get().then_some(self.written.get())
+    }
+
+    /// Streams that the peer asked to open; wraps.
+    #[must_use]
+    pub fn opened(&self) -> u32 {
+        self.opened.get()
     }
 
     /// Streams reset by us for the peer's errors, h2's own refusals included.
@@ -141,6 +148,7 @@ impl<S> FrameGuarded<S> {
         let more = self.received.weight().wrapping_sub(weight);
         self.watch.turn.set(self.watch.turn.get().saturating_add(more));
         self.watch.owed.set(self.received.owed());
+        self.watch.opened.set(self.received.opened());
         if !self.watch.started.get() {
             self.watch.started.set(self.received.started());
         }

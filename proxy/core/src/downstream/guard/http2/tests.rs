@@ -80,7 +80,7 @@ fn a_count_is_forgotten_after_its_window() {
     let clock = || now.get();
     let mut guard = FrameGuard::new(limits());
     let ping = frame(6, 0, 0, &[0; 8]);
-    let mut feed = |guard: &mut FrameGuard, bytes: &[u8]| guard.feed(bytes, &mut 0, &clock);
+    let feed = |guard: &mut FrameGuard, bytes: &[u8]| guard.feed(bytes, &mut 0, clock);
     feed(&mut guard, &opening()).unwrap();
     for _ in 0..3 {
         feed(&mut guard, &ping).unwrap();

@@ -148,13 +148,6 @@ fn lengths() {
     }
 }
 
-fn parts(method: &str, uri: &str, fields: &[(&str, &str)]) -> request::Parts {
-    let request = Request::builder().method(method).uri(uri).body(()).expect("a request");
-    let mut parts = request.into_parts().0;
-    parts.headers = headers(fields);
-    parts
-}
-
 #[test]
 fn cookie_crumbs_become_one_field() {
     let mut headers = HeaderMap::new();

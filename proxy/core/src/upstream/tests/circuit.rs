@@ -1,0 +1,203 @@
+use super::*;
+use crate::telemetry::Blame;
+use futures_util::future::join_all;
+use proptest::prelude::*;
+
+#[test]
+fn requests_beyond_the_limit_are_refused_whole() {
+    run(async {
+        let mut model = model(UpstreamProtocol::Http1, &[80]);
+        model.circuit.requests = 1;
+        let (cluster, _) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
+        let held = send(&cluster, get("/"), &options()).await.unwrap();
+        let error = send(&cluster, get("/x"), &options()).await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Overflow(Limit::Requests)), "{error:?}");
+        assert_eq!(error.cause.blame(), Blame::Proxy);
+        assert_eq!(error.request.unwrap().uri(), "http://a.example/x");
+        assert_eq!(text(held).await, "hello");
+        assert_eq!(text(send(&cluster, get("/"), &options()).await.unwrap()).await, "hello");
+    });
+}
+
+#[test]
+fn at_the_limit_of_connections_requests_wait_their_turn() {
+    run(async {
+        let mut model = model(UpstreamProtocol::Http1, &[80]);
+        model.circuit.connections = 2;
+        model.circuit.pending = 6;
+        model.idle_connections = 0;
+        let (cluster, script) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
+        let options = options();
+        let answers = join_all((0..10).map(|_| async {
+            let response = send(&cluster, get("/"), &options).await?;
+            sleep(Duration::from_millis(10)).await;
+            Ok::<_, SendError<TestBody>>(text(response).await)
+        }))
+        .await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 6, "{answers:?}");
+        assert!(
+            answers
+                .iter()
+                .flat_map(|answer| answer.as_ref().err())
+                .all(|error| matches!(error.cause, Cause::Overflow(Limit::Pending)))
+        );
+        assert!(script.dialed.borrow().len() >= 2);
+        assert_nothing_held(&cluster);
+    });
+}
+
+#[test]
+fn what_rests_at_one_address_makes_room_for_another() {
+    run(async {
+        let mut model = model(UpstreamProtocol::Http1, &[80, 81]);
+        model.circuit.connections = 1;
+        let (cluster, script) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
+        for _ in 0..4 {
+            assert_eq!(text(send(&cluster, get("/"), &options()).await.unwrap()).await, "hello");
+            assert_eq!(cluster.state().describe().connections, 1);
+        }
+        assert_eq!(script.dialed.borrow().len(), 4, "by turns, one connection at a time");
+    });
+}
+
+#[test]
+fn a_worker_without_connections_does_not_wait_for_those_of_others() {
+    run(async {
+        let mut model = model(UpstreamProtocol::Http1, &[80]);
+        model.circuit.connections = 1;
+        let (one, _) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
+        let script = Rc::new(Script {
+            plan: Box::new(|_, _| serve(|stream| canned(stream, HELLO))),
+            dialed: RefCell::default(),
+        });
+        let two: TestCluster = WorkerCluster::new(Arc::clone(one.state()), script, Rc::new(Random::seeded(2)));
+        let held = send(&one, get("/"), &options()).await.unwrap();
+        let error = send(&two, get("/"), &options()).await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Overflow(Limit::Connections)), "{error:?}");
+        drop(held);
+        settle().await;
+        assert_eq!(text(send(&two, get("/"), &options()).await.unwrap()).await, "hello");
+        assert_eq!(two.state().describe().connections, 1);
+    });
+}
+
+/// What a client does with its request.
+#[derive(Debug, Clone)]
+struct Client {
+    begins: u64,
+    gives_up: u64,
+    reads: Option<u64>,
+}
+
+/// What the server does with a connection, by its number.
+#[derive(Debug, Clone, Copy)]
+enum Server {
+    Answers(u64),
+    ClosesAfter(u64),
+    Refuses,
+    Hangs,
+}
+
+fn a_client() -> impl Strategy<Value = Client> {
+    (0u64..40, 0u64..30, prop::option::of(0u64..20)).prop_map(|(begins, gives_up, reads)| Client {
+        begins,
+        gives_up,
+        reads,
+    })
+}
+
+fn a_server() -> impl Strategy<Value = Server> {
+    prop_oneof![
+        4 => (0u64..8).prop_map(Server::Answers),
+        2 => (0u64..8).prop_map(Server::ClosesAfter),
+        1 => Just(Server::Refuses),
+        1 => Just(Server::Hangs),
+    ]
+}
+
+fn step(server: Server, protocol: UpstreamProtocol) -> Step {
+    match (server, protocol) {
+        (Server::Refuses, _) => Step::Fail(io::ErrorKind::ConnectionRefused),
+        (Server::Hangs, _) => Step::Hang,
+        (Server::Answers(delay), UpstreamProtocol::Http2) => serve(move |stream| serve_http2(stream, delay)),
+        (Server::ClosesAfter(time), UpstreamProtocol::Http2) => serve(move |stream| async move {
+            tokio::time::timeout(Duration::from_millis(time), serve_http2(stream, 1)).await.ok();
+        }),
+        (Server::Answers(delay), _) => serve(move |stream| slow(stream, delay)),
+        (Server::ClosesAfter(time), _) => serve(move |stream| async move {
+            tokio::time::timeout(Duration::from_millis(time), slow(stream, 1)).await.ok();
+        }),
+    }
+}
+
+async fn slow(mut stream: DuplexStream, delay: u64) {
+    while read_head(&mut stream).await.is_some() {
+        sleep(Duration::from_millis(delay)).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe").await.ok();
+        sleep(Duration::from_millis(delay)).await;
+        if stream.write_all(b"llo").await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn serve_http2(stream: DuplexStream, delay: u64) {
+    let mut builder = h2::server::Builder::new();
+    let Ok(mut connection) = builder.max_concurrent_streams(2).handshake::<_, Bytes>(stream).await else { return };
+    while let Some(Ok((_, mut respond))) = connection.accept().await {
+        spawn_local(async move {
+            sleep(Duration::from_millis(delay)).await;
+            if let Ok(mut body) = respond.send_response(Response::new(()), false) {
+                body.send_data(Bytes::from_static(b"he"), false).ok();
+                sleep(Duration::from_millis(delay)).await;
+                body.send_data(Bytes::from_static(b"llo"), true).ok();
+            }
+        });
+    }
+}
+
+async fn be(client: Client, cluster: TestCluster) {
+    sleep(Duration::from_millis(client.begins)).await;
+    let options = options();
+    let sending = send(&cluster, get("/"), &options);
+    let Ok(answer) = tokio::time::timeout(Duration::from_millis(client.gives_up), sending).await else { return };
+    let Ok(response) = answer else { return };
+    let limits = cluster.state().model().circuit;
+    let now = cluster.state().describe();
+    assert!(now.connections <= limits.connections && now.pending <= limits.pending && now.requests <= limits.requests);
+    match client.reads {
+        None => drop(response),
+        Some(time) => {
+            tokio::time::timeout(Duration::from_millis(time), response.into_body().collect()).await.ok();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn nothing_is_lost_whenever_who_gives_up(
+        clients in prop::collection::vec(a_client(), 1..25),
+        servers in prop::collection::vec(a_server(), 1..6),
+        protocol in prop::sample::select(vec![UpstreamProtocol::Http1, UpstreamProtocol::Http2]),
+        circuit in (1usize..5, 1usize..6, 1usize..8),
+    ) {
+        run(async move {
+            let mut model = model(protocol, &[80, 81]);
+            let (connections, pending, requests) = circuit;
+            model.circuit = Circuit { connections, pending, requests };
+            model.connect_timeout = Duration::from_millis(15);
+            let (cluster, _) = cluster(model, move |nth, _| step(servers[nth % servers.len()], protocol));
+            join_all(clients.into_iter().map(|client| be(client, Rc::clone(&cluster)))).await;
+            sleep(Duration::from_millis(100)).await;
+            settle().await;
+            assert_nothing_held(&cluster);
+            cluster.close_idle();
+            sleep(Duration::from_millis(100)).await;
+            settle().await;
+            assert_eq!((cluster.resting(), cluster.open()), (0, 0));
+            assert_eq!(cluster.state().describe().connections, 0);
+        });
+    }
+}
