@@ -37,7 +37,7 @@ fn under_attack(name: &str, listener: &str, memory: u64, attack: impl FnOnce(&Pr
     figures.assert_clean();
     assert!(grown < memory, "{name}: resident memory grew by {grown} bytes");
     // Not a figure of speed: the build is not optimised and other tests run beside it. Nobody may be starved.
-    assert!(figures.quantile(0.99) < Duration::from_secs(1), "{name}: others' p99 is {:?}", figures.quantile(0.99));
+    assert!(figures.quantile(0.99) < Duration::from_secs(2), "{name}: others' p99 is {:?}", figures.quantile(0.99));
     proxy.assert_healthy();
     drop(origin);
     proxy

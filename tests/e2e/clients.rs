@@ -84,7 +84,7 @@ fn curl_uploads_with_expect_by_both_protocols() {
     let file = format!("@{}", dir.write("body", &body).display());
     let url = format!("http://{}/echo", proxy.address);
     for protocol in ["--http1.1", "--http2-prior-knowledge"] {
-        let arguments = ["-sS", protocol, "-H", "Expect: 100-continue", "--data-binary", &file, &url];
+        let arguments = ["-sS", "-m", "20", protocol, "-H", "Expect: 100-continue", "--data-binary", &file, &url];
         let output = some_or_return!(run("curl", "curl", &arguments));
         assert!(output.status.success(), "{}", text(&output));
         assert!(output.stdout == body, "{protocol}: {} bytes came back", output.stdout.len());

@@ -115,7 +115,7 @@ fn sighup_reloads() {
     fs::write(proxy.config_file(), proxy.filled(&answering("two", origin.address))).expect("the file can be written");
     proxy.signal(Signal::HUP);
     await_text(&proxy, "two");
-    proxy.await_metric("pillion_config_reloads_total", &["result=\"applied\""], |count| count >= 1.0);
+    proxy.await_metric("pillion_config_reloads_total", &["outcome=\"applied\""], |count| count >= 1.0);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn the_last_good_configuration_stays_when_a_new_one_is_wrong() {
     let proxy = Proxy::start(&answering("good", origin.address));
     proxy.replace_config("listeners: [nonsense\n");
     proxy.signal(Signal::HUP);
-    proxy.await_metric("pillion_config_reloads_total", &["result=\"rejected\""], |count| count >= 1.0);
+    proxy.await_metric("pillion_config_reloads_total", &["outcome=\"rejected\""], |count| count >= 1.0);
     proxy.await_metric("pillion_config_last_reload_success", &[], |value| value == 0.0);
     assert_eq!(proxy.get("/who").text(), "good");
     assert!(proxy.is_ready());

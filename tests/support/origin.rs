@@ -181,10 +181,8 @@ async fn serve_h1(stream: TcpStream, seen: &Arc<Seen>) {
             Ok(answer(request.map(|body| body.map_err(Into::into).boxed_unsync()), &seen).await)
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new()
-        .half_close(true)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
     // A connection that ends badly is the test's business, seen by the client.
     drop(connection.await);
 }
