@@ -17,9 +17,8 @@ use std::{
     thread,
 };
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
-    task::LocalSet,
 };
 
 /// What runs on a worker's thread. Everything of it stays there.
@@ -148,9 +147,9 @@ impl<S: Send + Sync + 'static> Worker<S> {
 }
 
 fn live<R: Run>(make: impl FnOnce() -> R, inbox: mpsc::Receiver<Command<R::Snapshot>>) -> io::Result<()> {
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-    let tasks = LocalSet::new();
-    tasks.block_on(&runtime, obey(make, inbox));
+    // A runtime of local tasks: a `LocalSet` within an ordinary one would schedule every task twice.
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())?;
+    runtime.block_on(obey(make, inbox));
     Ok(())
 }
 
