@@ -1,1 +1,21 @@
-//! placeholder
+//! End-to-end tests: real clients through the real program to real servers, capabilities in path order.
+//!
+//! A test that needs what the machine lacks says so loudly and passes; with `CI=true` it fails.
+
+mod clients;
+mod detect;
+mod head;
+
+mod framing;
+
+mod differential;
+
+mod routes;
+mod upgrade;
+mod upstream;
+
+mod abuse;
+mod access_log;
+mod admin;
+mod config;
+mod life;

@@ -1,0 +1,246 @@
+//! Configuration: what is wrong is told with its place; what changes is changed live; nothing is lost by it.
+
+use pillion_tests::{
+    client,
+    load::Load,
+    origin::Origin,
+    proxy::{self, Proxy},
+    tempdir::TempDir,
+    wait,
+};
+use rustix::process::Signal;
+use std::{
+    env, fs,
+    net::SocketAddr,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+
+fn check(file: &Path) -> Output {
+    Command::new(proxy::program()).args(["check", "--config"]).arg(file).output().expect("the program runs")
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn check_accepts_what_is_right() {
+    let dir = TempDir::new();
+    let yaml = "listeners:\n  - name: web\n    address: 127.0.0.1:8080\n    routes:\n      - match: { prefix: / }\n        \
+                cluster: c\nclusters:\n  - name: c\n    endpoints: [127.0.0.1:3000]\n";
+    let output = check(&dir.write("good.yaml", yaml));
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+#[test]
+fn check_tells_every_fault_with_its_place_and_remedy() {
+    let dir = TempDir::new();
+    let yaml = "listeners:\n  - name: web\n    address: 127.0.0.1\n    rutes: []\n    routes:\n      \
+                - match: { prefix: / }\n        cluster: sitee\n        timeout: 5 parsecs\nclusters:\n  - name: site\n    \
+                endpoints: [127.0.0.1:3000]\n";
+    let file = dir.write("bad.yaml", yaml);
+    let output = check(&file);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let text = text(&output);
+    let name = file.display();
+    for (place, words) in [("3:14", "port"), ("4:5", "routes"), ("7:18", "site"), ("8:18", "parsecs")] {
+        let line = text.lines().find(|line| line.contains(&format!("{name}:{place}:")));
+        assert!(line.is_some_and(|line| line.contains(words)), "no `{words}` at {place}:\n{text}");
+    }
+}
+
+#[test]
+fn check_refuses_what_is_no_yaml_and_what_is_not_there() {
+    let dir = TempDir::new();
+    for content in ["listeners: [", "\tx: y", "- 1\n- 2\n", "{{{{", "", "a: &a [*a]"] {
+        let output = check(&dir.write("bad.yaml", content));
+        assert_eq!(output.status.code(), Some(1), "{content:?}: {}", text(&output));
+    }
+    let output = check(&dir.path().join("absent.yaml"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("absent.yaml"), "{}", text(&output));
+}
+
+#[test]
+fn run_refuses_what_check_refuses() {
+    let dir = TempDir::new();
+    let file = dir.write("bad.yaml", "listeners: 5\n");
+    let output = Command::new(proxy::program()).args(["run", "--config"]).arg(file).output().expect("the program runs");
+    assert!(!output.status.success());
+    assert!(text(&output).contains("bad.yaml:1:12"), "{}", text(&output));
+}
+
+#[test]
+fn schema_is_json_and_names_the_fields() {
+    let output = Command::new(proxy::program()).arg("schema").output().expect("the program runs");
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the schema is JSON");
+    for field in ["listeners", "clusters", "admin", "workers"] {
+        assert!(schema["properties"][field].is_object(), "no {field}");
+    }
+}
+
+#[test]
+fn run_without_a_file_proxies() {
+    let origin = Origin::start();
+    let address = pillion_tests::port::free();
+    let mut command = Command::new(proxy::program());
+    command.args(["run", "--listen", &address.to_string(), "--upstream", &origin.address.to_string()]);
+    command.args(["--admin", "none"]);
+    let process = pillion_tests::process::Process::start(&mut command);
+    wait::until_true("the proxy to listen", || std::net::TcpStream::connect(address).is_ok());
+    assert_eq!(client::get(address, "/").status, 200, "{}", process.stderr());
+}
+
+/// The configuration that answers with this text, and its load and health paths from a cluster.
+fn answering(text: &str, origin: SocketAddr) -> String {
+    format!(
+        "admin: {{ address: {{admin}} }}\nlisteners:\n  - name: web\n    address: {{listen}}\n    routes:\n      \
+         - {{ match: {{ path: /who }}, respond: {{ status: 200, body: '{text}' }} }}\n      \
+         - {{ match: {{ prefix: / }}, cluster: origin }}\nclusters:\n  - name: origin\n    endpoints: [\"{origin}\"]\n"
+    )
+}
+
+fn await_text(proxy: &Proxy, text: &str) {
+    wait::until_true(&format!("the answer {text}"), || proxy.get("/who").text() == text);
+}
+
+#[test]
+fn sighup_reloads() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&answering("one", origin.address));
+    assert_eq!(proxy.get("/who").text(), "one");
+    fs::write(proxy.config_file(), proxy.filled(&answering("two", origin.address))).expect("the file can be written");
+    proxy.signal(Signal::HUP);
+    await_text(&proxy, "two");
+    proxy.await_metric("pillion_config_reloads_total", &["outcome=\"applied\""], |count| count >= 1.0);
+}
+
+#[test]
+fn a_file_that_is_replaced_is_reloaded_by_itself() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&answering("one", origin.address));
+    proxy.replace_config(&answering("two", origin.address));
+    await_text(&proxy, "two");
+}
+
+#[test]
+fn a_symlink_swap_as_kubernetes_does_it_is_reloaded() {
+    let origin = Origin::start();
+    let yaml = answering("one", origin.address);
+    // pillion.yaml → ..data/pillion.yaml, ..data → a directory of its own for each version.
+    let mut proxy = Proxy::spawn(&yaml, |program| {
+        let mut command = Command::new("sh");
+        let script = "f=\"$3\"; d=$(dirname \"$f\"); mkdir \"$d/v1\" && mv \"$f\" \"$d/v1/pillion.yaml\" && \
+                      ln -s v1 \"$d/..data\" && ln -s ..data/pillion.yaml \"$f\" && exec \"$0\" \"$@\"";
+        command.arg("-c").arg(script).arg(program);
+        command
+    });
+    proxy.await_ready().expect("the proxy becomes ready");
+    assert_eq!(proxy.get("/who").text(), "one");
+    for (version, text) in [("v2", "two"), ("v3", "three")] {
+        let folder = proxy.dir().join(version);
+        fs::create_dir(&folder).expect("a directory can be made");
+        fs::write(folder.join("pillion.yaml"), proxy.filled(&answering(text, origin.address))).expect("a file");
+        symlink(version, proxy.dir().join("..data_tmp")).expect("a link can be made");
+        fs::rename(proxy.dir().join("..data_tmp"), proxy.dir().join("..data")).expect("a link can be renamed");
+        await_text(&proxy, text);
+    }
+}
+
+#[test]
+fn the_last_good_configuration_stays_when_a_new_one_is_wrong() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&answering("good", origin.address));
+    proxy.replace_config("listeners: [nonsense\n");
+    proxy.signal(Signal::HUP);
+    proxy.await_metric("pillion_config_reloads_total", &["outcome=\"rejected\""], |count| count >= 1.0);
+    proxy.await_metric("pillion_config_last_reload_success", &[], |value| value == 0.0);
+    assert_eq!(proxy.get("/who").text(), "good");
+    assert!(proxy.is_ready());
+    assert!(proxy.stderr().contains("pillion.yaml:"), "{}", proxy.stderr());
+    proxy.replace_config(&answering("better", origin.address));
+    await_text(&proxy, "better");
+    proxy.await_metric("pillion_config_last_reload_success", &[], |value| value == 1.0);
+}
+
+#[test]
+fn listeners_come_and_go_and_their_connections_finish() {
+    let origin = Origin::start();
+    let one = answering("one", origin.address);
+    let proxy = Proxy::start(&one);
+    let second = "  - name: second\n    address: {listen2}\n    routes:\n      - { match: { prefix: / }, cluster: origin }\nclusters:";
+    proxy.replace_config(&one.replace("clusters:", second));
+    wait::until_true("the second listener", || std::net::TcpStream::connect(proxy.second).is_ok());
+    let mut slow = client::Client::connect(proxy.second);
+    slow.send("GET /slow/700 HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait::until_true("the slow request to arrive", || origin.requests() >= 1);
+    proxy.replace_config(&one);
+    wait::until_true("the second listener to go", || std::net::TcpStream::connect(proxy.second).is_err());
+    assert_eq!(slow.receive().status, 200);
+    proxy.assert_healthy();
+}
+
+#[test]
+fn what_did_not_change_keeps_its_connections() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&answering("one", origin.address));
+    let mut client = proxy.connect();
+    assert_eq!(client.get("/").status, 200);
+    proxy.replace_config(&answering("two", origin.address));
+    await_text(&proxy, "two");
+    // The downstream connection lives on with the new routes, over the same upstream connection.
+    assert_eq!(client.get("/who").text(), "two");
+    assert_eq!(client.get("/").status, 200);
+    assert_eq!(origin.connections(), 1);
+}
+
+/// So many reloads under load: no request fails, no connection is dropped, nothing grows.
+fn reload(times: usize) {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&answering("0", origin.address));
+    let mut idle = proxy.connect();
+    assert_eq!(idle.get("/").status, 200);
+    let load = Load::gets(proxy.address, 4, Duration::from_millis(1));
+    load.await_more(100);
+    let mut warm = (0, 0);
+    for number in 1..=times {
+        // Every other one changes the routes, every tenth the cluster as well.
+        let yaml = answering(&(number / 2).to_string(), origin.address);
+        let yaml = if number % 10 == 0 { format!("{yaml}    connect_timeout: {}s\n", number % 7 + 1) } else { yaml };
+        proxy.replace_config(&yaml);
+        proxy.signal(Signal::HUP);
+        if number % 20 == 0 || number == times {
+            await_text(&proxy, &(number / 2).to_string());
+        }
+        if number == times / 4 {
+            warm = (proxy.resident(), proxy.descriptors());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let figures = load.stop();
+    figures.assert_clean();
+    assert_eq!(figures.refused, 0, "connections were refused");
+    assert_eq!(idle.get("/").status, 200, "the connection that rested through all of it");
+    let (resident, descriptors) = (proxy.resident(), proxy.descriptors());
+    println!(
+        "{times} reloads, {} requests; resident {} -> {resident}, descriptors {} -> {descriptors}",
+        figures.answered, warm.0, warm.1
+    );
+    assert!(resident < warm.0 + (3 << 20), "resident memory grew from {} to {resident}", warm.0);
+    assert!(descriptors <= warm.1 + 4, "descriptors grew from {} to {descriptors}", warm.1);
+}
+
+#[test]
+fn reloads_under_load_fail_nothing() {
+    let times = env::var("PILLION_RELOADS").ok().and_then(|times| times.parse().ok()).unwrap_or(200);
+    reload(times);
+}
+
+#[test]
+#[ignore = "a minute and more; run by name"]
+fn ten_thousand_reloads_under_load_fail_nothing() {
+    reload(10_000);
+}

@@ -1,0 +1,119 @@
+//! Peers in Python: gRPC, WebSocket. Made once in a virtual environment under the target directory.
+
+use crate::{need, process::Process, wait};
+use std::{
+    env, fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+/// What is installed, by exact version: a test that fails tomorrow failed for a reason of ours.
+const PACKAGES: [&str; 2] = ["grpcio==1.85.1", "websockets==17.4"];
+
+/// A server written in Python; killed on drop.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    process: Process,
+}
+
+impl Server {
+    /// Starts `support/peers/NAME.py`, which prints its port first, or skips loudly.
+    #[must_use]
+    pub fn start(name: &str, arguments: &[&str]) -> Option<Self> {
+        let python = interpreter()?;
+        let mut process = Process::start(Command::new(python).arg(script(name)).args(arguments));
+        let port = wait::until("a Python server's port", wait::SOON * 3, || {
+            assert!(process.ended().is_none(), "{name} ended: {}", process.stderr());
+            process.stdout().lines().next().and_then(|line| line.trim().parse::<u16>().ok())
+        });
+        Some(Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), process })
+    }
+
+    /// What it printed so far.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        self.process.stdout()
+    }
+}
+
+/// Runs `support/peers/NAME.py` to its end, or skips loudly.
+#[must_use]
+pub fn run(name: &str, arguments: &[&str]) -> Option<Output> {
+    let mut command = Command::new(interpreter()?);
+    Some(command.arg(script(name)).args(arguments).output().expect("Python runs"))
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("support/peers").join(format!("{name}.py"))
+}
+
+/// The environment's Python. `PILLION_PYTHON` names one that has the packages already.
+fn interpreter() -> Option<PathBuf> {
+    static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    if let Some(named) = env::var_os("PILLION_PYTHON") {
+        return Some(named.into());
+    }
+    match MADE.get_or_init(make) {
+        Ok(python) => Some(python.clone()),
+        Err(reason) => {
+            need::skip(reason);
+            None
+        }
+    }
+}
+
+fn make() -> Result<PathBuf, String> {
+    let test = env::current_exe().map_err(|error| error.to_string())?;
+    let target = test.ancestors().nth(3).ok_or("the tests lie outside a target directory")?;
+    let folder = target.join("peers");
+    let python = folder.join("bin/python3");
+    let stamp = folder.join("installed");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PACKAGES.join(" ")) {
+        return Ok(python);
+    }
+    // One maker at a time, also among processes: a directory can be made only once.
+    let lock = target.join("peers.lock");
+    let _held = Held::take(lock)?;
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PACKAGES.join(" ")) {
+        return Ok(python);
+    }
+    step(Command::new("python3").args(["-m", "venv"]).arg(&folder), "apt-get install python3-venv")?;
+    step(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES), "PyPI must be reachable")?;
+    fs::write(&stamp, PACKAGES.join(" ")).map_err(|error| error.to_string())?;
+    Ok(python)
+}
+
+fn step(command: &mut Command, remedy: &str) -> Result<(), String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}; {remedy}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?}: {}; {remedy}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+/// A lock that is a directory.
+struct Held(PathBuf);
+
+impl Held {
+    fn take(path: PathBuf) -> Result<Self, String> {
+        // Installing takes seconds; minutes mean that somebody was killed while holding it.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(120);
+        while fs::create_dir(&path).is_err() {
+            if std::time::Instant::now() > end {
+                return Err(format!("{} is held; remove it", path.display()));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(fs::remove_dir(&self.0));
+    }
+}
