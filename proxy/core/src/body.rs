@@ -3,7 +3,10 @@
 //! [`Incoming`] is what `exchange/` passes on from either side. Beside the path: it moves bytes and trailers and
 //! gives flow-control credit back as they are taken; it never buffers, counts or times.
 
-use crate::upstream::{Leased, Upgraded};
+use crate::{
+    framing::Refusal,
+    upstream::{Leased, Upgraded},
+};
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
@@ -67,6 +70,9 @@ pub enum BodyError {
     /// The HTTP/2 stream that carried it failed.
     #[error("body on HTTP/2: {0}")]
     Http2(#[source] h2::Error),
+    /// It breaks a rule that only the proxy holds it to.
+    #[error("body refused: {0}")]
+    Refused(Refusal),
     /// The proxy gave it up.
     #[error("body given up: {0}")]
     GivenUp(#[from] GivenUp),
@@ -78,6 +84,9 @@ pub enum GivenUp {
     /// Neither side moved a byte for the route's idle timeout.
     #[error("idle timeout")]
     Idle,
+    /// The client's own deadline passed.
+    #[error("deadline")]
+    Late,
     /// The peer sent nothing of it for too long while it was wanted.
     #[error("the peer fell silent")]
     Silent,

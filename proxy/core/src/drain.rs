@@ -5,6 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
 };
@@ -72,11 +73,11 @@ impl Register {
 
     /// Tells every connection, or those of one listener.
     pub fn tell(&self, listener: Option<usize>, signal: Signal) {
-        // Waking only schedules the task, so nothing re-enters the register from here.
-        for control in self.controls.borrow().iter().flatten() {
-            if listener.is_none_or(|wanted| wanted == control.listener) {
-                control.tell(signal);
-            }
+        // Told from a copy: what a waker runs may enter or leave the register.
+        let told = |control: &&Rc<Control>| listener.is_none_or(|wanted| wanted == control.listener);
+        let controls: Vec<_> = self.controls.borrow().iter().flatten().filter(told).cloned().collect();
+        for control in controls {
+            control.tell(signal);
         }
     }
 
@@ -90,7 +91,9 @@ impl Register {
     }
 
     fn leave(&self, slot: usize) {
-        self.controls.borrow_mut()[slot] = None;
+        let gone = self.controls.borrow_mut()[slot].take();
+        // With it goes its waker, and with that perhaps a task: not while the register is borrowed.
+        drop(gone);
         self.free.borrow_mut().push(slot);
         self.open.set(self.open.get() - 1);
         if self.open.get() == 0 {
@@ -109,8 +112,9 @@ impl Control {
     pub fn tell(&self, signal: Signal) {
         if signal > self.signal.get() {
             self.signal.set(signal);
-            if let Some(waker) = &*self.waker.borrow() {
-                waker.wake_by_ref();
+            let waker = self.waker.borrow().clone();
+            if let Some(waker) = waker {
+                waker.wake();
             }
         }
     }
@@ -130,9 +134,9 @@ impl Control {
 
     /// Whom to wake when something is told. Call once in the connection's task.
     pub fn set_waker(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
+        if !self.waker.borrow().as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            let before = self.waker.replace(Some(cx.waker().clone()));
+            drop(before);
         }
     }
 }
@@ -145,10 +149,78 @@ impl Registration {
     }
 }
 
+impl Registration {
+    /// Ready when whoever registered must end now. The only one to poll its control.
+    pub async fn aborted(&self) {
+        poll_fn(|cx| {
+            self.control.set_waker(cx);
+            if self.control.signal() == Signal::Abort { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(register) = self.register.upgrade() {
             register.leave(self.slot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Wake;
+
+    /// A waker that does what no task's does: it comes back at once.
+    struct Reentrant(Box<dyn Fn()>);
+
+    thread_local! {
+        static BACK: RefCell<Option<Reentrant>> = const { RefCell::new(None) };
+    }
+
+    struct CallBack;
+
+    impl Wake for CallBack {
+        fn wake(self: std::sync::Arc<Self>) {
+            let back = BACK.take();
+            if let Some(back) = back {
+                (back.0)();
+            }
+        }
+    }
+
+    #[test]
+    fn a_waker_may_leave_the_register_while_it_is_told() {
+        let register = Rc::<Register>::default();
+        let first = register.enter(0);
+        let second = Rc::new(RefCell::new(Some(register.enter(0))));
+        let waker = Waker::from(std::sync::Arc::new(CallBack));
+        first.control().set_waker(&Context::from_waker(&waker));
+        let (leaving, entered) = (Rc::clone(&second), Rc::clone(&register));
+        let control = Rc::clone(first.control());
+        BACK.set(Some(Reentrant(Box::new(move || {
+            leaving.take();
+            drop(entered.enter(1));
+            control.set_waker(&Context::from_waker(Waker::noop()));
+        }))));
+        register.tell(None, Signal::Drain);
+        assert_eq!((register.open(), first.control().signal()), (1, Signal::Drain));
+        assert!(second.borrow().is_none());
+    }
+
+    #[test]
+    fn one_listener_is_told_alone_and_a_weaker_word_changes_nothing() {
+        let register = Rc::<Register>::default();
+        let (one, other) = (register.enter(1), register.enter(2));
+        register.tell(Some(1), Signal::Drain);
+        register.tell(None, Signal::CloseIfIdle);
+        assert_eq!((one.control().signal(), other.control().signal()), (Signal::Drain, Signal::CloseIfIdle));
+        other.control().forget();
+        one.control().forget();
+        assert_eq!((one.control().signal(), other.control().signal()), (Signal::Drain, Signal::Stay));
+        drop((one, other));
+        assert!(register.poll_empty(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 }

@@ -36,6 +36,9 @@ pub enum ProxyError {
     /// retry: time is up.
     #[error("retry: {0}")]
     Timeout(#[from] TimedOut),
+    /// codec: the client left within its request's body.
+    #[error("codec: the client left within its request")]
+    ClientGone,
     /// tunnel: the upgrade cannot be carried over.
     #[error("tunnel: {0}")]
     Tunnel(#[from] UpgradeError),
@@ -46,6 +49,8 @@ pub enum ProxyError {
 pub enum Stage {
     /// downstream/guard
     Guard,
+    /// downstream/codec
+    Codec,
     /// exchange/head
     Head,
     /// exchange/route
@@ -65,6 +70,7 @@ impl ProxyError {
         match self {
             Self::Guard(_) => Stage::Guard,
             Self::Head(_) => Stage::Head,
+            Self::ClientGone => Stage::Codec,
             Self::Path(_) | Self::Route(_) => Stage::Route,
             Self::Upstream(_) => Stage::Upstream,
             Self::Timeout(_) => Stage::Retry,
@@ -76,8 +82,9 @@ impl ProxyError {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Guard(_) | Self::Head(_) | Self::Path(_) => Blame::Downstream,
-            Self::Route(_) | Self::Timeout(_) | Self::Tunnel(_) => Blame::Proxy,
+            Self::Guard(_) | Self::Head(_) | Self::Path(_) | Self::ClientGone => Blame::Downstream,
+            Self::Route(_) | Self::Timeout(_) => Blame::Proxy,
+            Self::Tunnel(error) => error.blame(),
             Self::Upstream(cause) => cause.blame(),
         }
     }
@@ -87,9 +94,14 @@ impl ProxyError {
     pub fn flag(&self) -> ResponseFlag {
         match self {
             Self::Guard(_) | Self::Head(_) | Self::Path(_) => ResponseFlag::DownstreamProtocolError,
-            Self::Route(_) => ResponseFlag::NoRoute,
+            Self::Route(RouteError::NoWeight) => ResponseFlag::NoCluster,
+            Self::Route(
+                RouteError::NotFound | RouteError::ConnectRefused | RouteError::UpgradeRefused | RouteError::Rewrite(_),
+            ) => ResponseFlag::NoRoute,
+            Self::ClientGone => ResponseFlag::DownstreamConnectionTermination,
             Self::Upstream(cause) => upstream_flag(cause),
-            Self::Timeout(_) => ResponseFlag::UpstreamTimeout,
+            Self::Timeout(TimedOut::Response | TimedOut::Grpc) => ResponseFlag::UpstreamTimeout,
+            Self::Timeout(TimedOut::Idle) => ResponseFlag::StreamIdleTimeout,
             Self::Tunnel(_) => ResponseFlag::UpstreamProtocolError,
         }
     }
@@ -101,7 +113,7 @@ impl ProxyError {
             Self::Guard(refusal) => Some(refusal.name()),
             Self::Head(refusal) => Some(refusal.name()),
             Self::Path(refusal) => Some(refusal.name()),
-            Self::Route(_) | Self::Upstream(_) | Self::Timeout(_) | Self::Tunnel(_) => None,
+            Self::Route(_) | Self::Upstream(_) | Self::Timeout(_) | Self::Tunnel(_) | Self::ClientGone => None,
         }
     }
 }

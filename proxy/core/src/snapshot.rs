@@ -17,7 +17,11 @@ use crate::{
     },
     upstream::ClusterState,
 };
-use pillion_config::model::{Config, Listener, Name};
+use bytes::Bytes;
+use pillion_config::{
+    model::{Action, Config, HeaderChange, Listener, Name, Route},
+    template::Variable,
+};
 use std::{collections::HashMap, sync::Arc};
 
 /// A compiled configuration.
@@ -57,6 +61,30 @@ pub struct CompiledRoute {
     pub request_changes: CompiledChanges,
     /// To responses.
     pub response_changes: CompiledChanges,
+    /// Whether the changes to responses speak of the request, which must then be kept for them.
+    pub response_speaks_of_request: bool,
+    /// The body of its own answer, if it gives one.
+    pub direct: Option<Bytes>,
+}
+
+impl CompiledRoute {
+    fn compile(route: &Route) -> Self {
+        let variables = route.response_headers.iter().flat_map(|change| match change {
+            HeaderChange::Set(_, template) | HeaderChange::Append(_, template) => Some(template.variables()),
+            HeaderChange::Remove(_) => None,
+        });
+        Self {
+            request_changes: CompiledChanges::compile(&route.request_headers),
+            response_changes: CompiledChanges::compile(&route.response_headers),
+            response_speaks_of_request: variables
+                .flatten()
+                .any(|variable| matches!(variable, Variable::RequestHeader(..))),
+            direct: match &route.action {
+                Action::Respond(direct) => Some(Bytes::copy_from_slice(&direct.body)),
+                Action::Forward(_) | Action::Redirect(_) => None,
+            },
+        }
+    }
 }
 
 impl Snapshot {
@@ -125,14 +153,7 @@ fn listeners(
         };
         Arc::new(ListenerSnapshot {
             routes: RouteTable::compile(&model.routes),
-            compiled: model
-                .routes
-                .iter()
-                .map(|route| CompiledRoute {
-                    request_changes: CompiledChanges::compile(&route.request_headers),
-                    response_changes: CompiledChanges::compile(&route.response_headers),
-                })
-                .collect(),
+            compiled: model.routes.iter().map(|route| CompiledRoute::compile(route)).collect(),
             forwarding: ForwardingRules::compile(&model.http.forwarding),
             telemetry: Arc::new(ListenerTelemetry {
                 name: model.name.clone(),

@@ -17,6 +17,7 @@ use crate::{
 use pillion_config::model::{ClusterIndex, Name};
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    collections::HashMap,
     future::poll_fn,
     rc::Rc,
     sync::Arc,
@@ -107,7 +108,7 @@ impl Worker {
             let replaced = sources.iter().any(|source| source.listener == slot.name);
             match position {
                 Some(position) if !replaced => {
-                    slot.listener.replace(Arc::clone(&view.snapshot.listeners[position]));
+                    slot.serve(Rc::clone(&view), Arc::clone(&view.snapshot.listeners[position]));
                     true
                 }
                 _ => {
@@ -117,10 +118,12 @@ impl Worker {
                 }
             }
         });
-        for source in sources {
+        // On its way out, a worker opens nothing new.
+        for source in sources.into_iter().filter(|_| !self.draining()) {
             let Some(position) = view.position(&source.listener) else { continue };
             let id = self.next_listener.replace(self.next_listener.get() + 1);
-            let slot = Rc::new(ListenerSlot::new(id, Arc::clone(&view.snapshot.listeners[position])));
+            let listener = Arc::clone(&view.snapshot.listeners[position]);
+            let slot = Rc::new(ListenerSlot::new(id, Rc::clone(&view), listener));
             tokio::task::spawn_local(accept::run(Rc::clone(self), Rc::clone(&slot), source.accept));
             slots.push(slot);
         }
@@ -158,10 +161,11 @@ impl View {
         let clusters: Box<[OnceCell<Rc<Cluster>>]> = snapshot.clusters.iter().map(|_| OnceCell::new()).collect();
         // Pools go over with the state they belong to; an unchanged cluster has the same state.
         let built = before.into_iter().flat_map(|view| view.clusters.iter().filter_map(OnceCell::get));
+        let places: HashMap<_, _> =
+            snapshot.clusters.iter().enumerate().map(|(at, state)| (Arc::as_ptr(state), at)).collect();
         for cluster in built {
-            let same = snapshot.clusters.iter().position(|state| Arc::ptr_eq(state, cluster.state()));
-            if let Some(position) = same {
-                clusters[position].set(Rc::clone(cluster)).ok();
+            if let Some(place) = places.get(&Arc::as_ptr(cluster.state())) {
+                clusters[*place].set(Rc::clone(cluster)).ok();
             }
         }
         Self { snapshot, clusters }

@@ -12,7 +12,7 @@ use crate::{
     io::{Accept, Socket},
     snapshot::ListenerSnapshot,
     telemetry::ConnectionFacts,
-    worker::Worker,
+    worker::{View, Worker},
 };
 use pillion_config::model::{Listener, Name, Scheme};
 use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time::Duration};
@@ -27,8 +27,9 @@ pub struct ListenerSlot {
     pub id: usize,
     /// Its name.
     pub name: Name,
-    /// Its configuration as it is now.
-    pub listener: RefCell<Arc<ListenerSnapshot>>,
+    /// Its configuration as it is now. Together with the view it belongs to: routes name clusters by their place in
+    /// it, and a listener that was removed goes on serving what it was made with.
+    serving: RefCell<(Rc<View>, Arc<ListenerSnapshot>)>,
     /// Tells the accept loop to end.
     pub close: Rc<Control>,
     /// Made from the model when the first HTTP/2 connection comes.
@@ -54,11 +55,11 @@ enum Failure {
 impl ListenerSlot {
     /// A listener that has not accepted anything yet.
     #[must_use]
-    pub fn new(id: usize, listener: Arc<ListenerSnapshot>) -> Self {
+    pub fn new(id: usize, view: Rc<View>, listener: Arc<ListenerSnapshot>) -> Self {
         Self {
             id,
             name: listener.model.name.clone(),
-            listener: RefCell::new(listener),
+            serving: RefCell::new((view, listener)),
             close: Rc::default(),
             http2: RefCell::default(),
         }
@@ -67,11 +68,20 @@ impl ListenerSlot {
     /// The configuration as it is now.
     #[must_use]
     pub fn now(&self) -> Arc<ListenerSnapshot> {
-        Arc::clone(&self.listener.borrow())
+        Arc::clone(&self.serving.borrow().1)
     }
-}
 
-impl ListenerSlot {
+    /// The configuration as it is now, with the view that its routes speak of.
+    #[must_use]
+    pub fn serving(&self) -> (Rc<View>, Arc<ListenerSnapshot>) {
+        self.serving.borrow().clone()
+    }
+
+    /// Takes another configuration into use.
+    pub fn serve(&self, view: Rc<View>, listener: Arc<ListenerSnapshot>) {
+        self.serving.replace((view, listener));
+    }
+
     /// What this listener asks of HTTP/2 connections.
     pub fn http2_settings(&self, listener: &ListenerSnapshot) -> Rc<http2::Settings> {
         let mut known = self.http2.borrow_mut();
@@ -89,9 +99,9 @@ impl ListenerSlot {
 /// Accepts until told to close, and then what the kernel has queued already.
 pub async fn run(worker: Rc<Worker>, slot: Rc<ListenerSlot>, source: Box<dyn Accept>) {
     // Counted among the connections: the worker is idle only when it accepts nothing any more.
-    let _present = worker.register.enter(slot.id);
+    let present = worker.register.enter(slot.id);
     loop {
-        match next(&slot, &*source).await {
+        match next(&slot, present.control(), &*source).await {
             Next::Connection(socket, peer) => {
                 // One connection at most waits here, in hand; the others wait in the kernel's queue.
                 let permits = permits(&worker, &slot).await;
@@ -100,7 +110,7 @@ pub async fn run(worker: Rc<Worker>, slot: Rc<ListenerSlot>, source: Box<dyn Acc
             Next::Failed(error) => match classify(&error) {
                 Failure::Connection => {}
                 Failure::Process(name) => {
-                    slot.listener.borrow().telemetry.metrics.accept_error(name);
+                    slot.now().telemetry.metrics.accept_error(name);
                     // Idle connections hold descriptors that a waiting client could use.
                     worker.tell(Signal::CloseIfIdle);
                     tokio::time::sleep(BACK_OFF).await;
@@ -117,10 +127,14 @@ enum Next {
     Closed,
 }
 
-/// The next connection. Once the slot is closing, only what is ready now.
-async fn next(slot: &ListenerSlot, source: &dyn Accept) -> Next {
+/// The next connection. Once the slot is closing, only what is ready now; at the abort, none.
+async fn next(slot: &ListenerSlot, worker: &Control, source: &dyn Accept) -> Next {
     poll_fn(|cx| {
         slot.close.set_waker(cx);
+        worker.set_waker(cx);
+        if worker.signal() == Signal::Abort {
+            return Poll::Ready(Next::Closed);
+        }
         match source.poll_accept(cx) {
             Poll::Ready(Ok((socket, peer))) => Poll::Ready(Next::Connection(socket, peer)),
             Poll::Ready(Err(error)) => Poll::Ready(Next::Failed(error)),
@@ -159,7 +173,7 @@ fn admit(
     permits: Permits,
 ) {
     if worker.process.pressure.get() == Pressure::Refuse {
-        slot.listener.borrow().telemetry.metrics.refused("memory");
+        slot.now().telemetry.metrics.refused("memory");
         return;
     }
     let local = match &socket {

@@ -9,7 +9,7 @@ use crate::{
     worker::Worker,
 };
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     convert::Infallible,
     future::{Future, poll_fn},
     pin::Pin,
@@ -36,8 +36,16 @@ pub struct Connection {
     /// Kept with the listener it was made for: a reload may change whom to trust.
     peer: RefCell<Option<(Arc<ListenerSnapshot>, Rc<Peer>)>>,
     registration: Registration,
+    refusal: Cell<Refusal>,
     _permits: Permits,
     _active: Active,
+}
+
+/// Whether what the guard refused on a connection is in the metrics; it refuses once at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    Uncounted,
+    Counted,
 }
 
 /// What a connection must do now.
@@ -66,7 +74,7 @@ impl Connection {
     /// A connection that came by this listener.
     #[must_use]
     pub fn new(worker: Rc<Worker>, slot: Rc<ListenerSlot>, facts: ConnectionFacts, permits: Permits) -> Rc<Self> {
-        let _active = slot.listener.borrow().telemetry.metrics.connection();
+        let _active = slot.now().telemetry.metrics.connection();
         let registration = worker.register.enter(slot.id);
         // It waited in the kernel's queue while its listener was told to close.
         if slot.close.signal() >= Signal::Drain {
@@ -78,6 +86,7 @@ impl Connection {
             facts: Rc::new(facts),
             peer: RefCell::default(),
             registration,
+            refusal: Cell::new(Refusal::Uncounted),
             _permits: permits,
             _active,
         })
@@ -91,7 +100,7 @@ impl Connection {
 
     /// Tells the connection to leave when it is old enough. Never ready: it only has an effect.
     pub async fn age(self: Rc<Self>) -> Infallible {
-        let age = self.slot.listener.borrow().model.max_connection_age;
+        let age = self.slot.now().model.max_connection_age;
         if let Some(age) = age {
             tokio::time::sleep(jittered(age, self.worker.random.next())).await;
             self.registration.control().tell(Signal::Drain);
@@ -119,14 +128,30 @@ impl Connection {
         }
     }
 
-    /// Ready when the connection must close whatever is in flight. For a tunnel, once no codec polls orders.
-    pub async fn aborted(&self) {
-        let control = self.registration.control();
-        poll_fn(|cx| {
-            control.set_waker(cx);
-            if control.signal() == Signal::Abort { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
+    /// A second line to the worker, for a tunnel: that of the connection is its codec's.
+    #[must_use]
+    pub fn enter_tunnel(&self) -> Registration {
+        let registration = self.worker.register.enter(self.slot.id);
+        registration.control().tell(self.registration.control().signal());
+        registration
+    }
+
+    /// Whether the proxy itself has cut the connection.
+    #[must_use]
+    pub fn aborted(&self) -> bool {
+        self.registration.control().signal() == Signal::Abort
+    }
+
+    /// The guard's refusal has been answered, recorded and counted.
+    pub fn refusal_counted(&self) {
+        self.refusal.set(Refusal::Counted);
+    }
+
+    /// Counts what the guard refused, unless an answer to it did: the connection may have ended before.
+    pub fn count_refusal(&self, reason: &'static str) {
+        if self.refusal.replace(Refusal::Counted) == Refusal::Uncounted {
+            self.slot.now().telemetry.metrics.refusal(reason);
+        }
     }
 
     /// Ready when a connection on which nothing has come yet must close.

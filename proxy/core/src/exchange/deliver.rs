@@ -3,7 +3,7 @@
 use super::{
     Exchange,
     head::{Survey, hop_by_hop, hop_by_hop::UpgradeField},
-    prepare::{Asked, Leaving},
+    prepare::{Asked, Leaving, Watched},
     respond::{Answer, AnswerBody},
 };
 use crate::{
@@ -17,10 +17,9 @@ use crate::{
     upstream::{Cause, RequestError},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, response};
 use pillion_config::model::Route;
 use std::rc::Rc;
-use tokio::time::Instant;
 
 /// Makes a response ready.
 pub(super) fn deliver(
@@ -28,7 +27,7 @@ pub(super) fn deliver(
     route: &Route,
     response: Response<Incoming>,
     leaving: Option<Leaving>,
-    deadline: Option<Instant>,
+    watched: Watched,
 ) -> Result<Answer, ProxyError> {
     let (mut head, body) = response.into_parts();
     exchange.record.upstream_head_received(head.status);
@@ -36,21 +35,33 @@ pub(super) fn deliver(
     hop_by_hop::response(&mut head.headers, survey, UpgradeField::Strip)
         .map_err(|_| Cause::from(RequestError::Malformed))?;
     exchange.listener.forwarding.response(&mut head.headers, head.version)?;
-    if switched(&head, leaving.as_ref()) {
-        let leaving = leaving.ok_or(UpgradeError::Unasked)?;
-        return tunnel(exchange, route, head, body, leaving);
+    exchange.record.details("via_upstream");
+    match switched(&head, leaving.as_ref())? {
+        Switched::Yes => tunnel(exchange, route, head, body, leaving.ok_or(UpgradeError::Unasked)?),
+        Switched::No => Ok(Answer { head, body: AnswerBody::Stream(body), idle: route.idle_timeout, watched }),
     }
-    Ok(Answer { head, body: AnswerBody::Stream(body), idle: route.idle_timeout, deadline })
 }
 
-/// Whether this response ends HTTP on its connection or stream.
-fn switched(head: &response::Parts, leaving: Option<&Leaving>) -> bool {
-    head.status == StatusCode::SWITCHING_PROTOCOLS
-        || leaving.is_some_and(|leaving| match &leaving.asked {
-            // An HTTP/2 upstream grants an upgrade with 200.
-            Asked::Upgrade(..) => head.version == http::Version::HTTP_2 && head.status.is_success(),
-            Asked::ExtendedConnect(_) | Asked::Connect => head.status.is_success(),
-        })
+/// Whether a response ends HTTP on its connection or stream.
+enum Switched {
+    No,
+    Yes,
+}
+
+/// HTTP/1 says so by 101, HTTP/2 by any 2xx to an extended CONNECT (RFC 8441 §5).
+fn switched(head: &response::Parts, leaving: Option<&Leaving>) -> Result<Switched, UpgradeError> {
+    let by_http2 = head.version == Version::HTTP_2;
+    let success = head.status.is_success();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Switched::Yes);
+    }
+    match leaving.map(|leaving| &leaving.asked) {
+        Some(Asked::Connect) if success => Ok(Switched::Yes),
+        Some(Asked::Upgrade(..) | Asked::ExtendedConnect(..)) if success && by_http2 => Ok(Switched::Yes),
+        // To an HTTP/2 client a 2xx would say that the tunnel stands.
+        Some(Asked::ExtendedConnect(..)) if success => Err(UpgradeError::Declined),
+        Some(_) | None => Ok(Switched::No),
+    }
 }
 
 fn tunnel(
@@ -61,6 +72,9 @@ fn tunnel(
     leaving: Leaving,
 ) -> Result<Answer, ProxyError> {
     let Incoming::Upgraded(upstream) = body else { return Err(UpgradeError::Unasked.into()) };
+    if let Some(key) = leaving.asked.made_key().filter(|_| head.version == Version::HTTP_11) {
+        websocket::verify(key.as_bytes(), &head.headers)?;
+    }
     let upstream = TunnelEnd::new(upstream, Bytes::new());
     grant(&mut head, &leaving.asked);
     let connection = Rc::clone(&exchange.connection);
@@ -71,7 +85,7 @@ fn tunnel(
             tunnel::forward(connection, downstream, upstream, idle, record).await;
         });
     });
-    Ok(Answer { head, body: AnswerBody::Tunnel(start), idle: None, deadline: None })
+    Ok(Answer { head, body: AnswerBody::Tunnel(start), idle: None, watched: Watched::nothing() })
 }
 
 /// Says yes in the client's protocol.
@@ -88,7 +102,7 @@ fn grant(head: &mut response::Parts, asked: &Asked) {
                 head.headers.insert(header::SEC_WEBSOCKET_ACCEPT, websocket::accept(key.as_bytes()));
             }
         }
-        Asked::ExtendedConnect(_) => {
+        Asked::ExtendedConnect(..) => {
             head.status = StatusCode::OK;
             forget_handshake(&mut head.headers);
         }

@@ -9,6 +9,7 @@
 //! [`proxy`] is the spine. Every response the proxy invents is made in [`respond`], and every request ends with
 //! exactly one [`Record`], whichever way it ends: the record rides on the response's body.
 
+pub mod account;
 mod deliver;
 pub mod head;
 mod prepare;
@@ -30,10 +31,11 @@ use crate::{
     tunnel::upgrade::Offer,
     worker::View,
 };
-use http::{HeaderMap, Response, request};
+use account::Account;
+use http::{HeaderMap, Response, request, uri::PathAndQuery};
 use pillion_config::model::Action;
 use respond::{Answer, Grammar};
-use route::{RouteError, weighted};
+use route::{Found, RouteError, weighted};
 use std::{rc::Rc, sync::Arc};
 use stream::ResponseBody;
 
@@ -48,9 +50,13 @@ pub struct Exchange {
     /// What the client understands.
     pub grammar: Grammar,
     /// What is told of the request when it has ended.
-    pub record: Record,
+    pub record: Account,
     /// The route's place in the listener, once it is chosen.
     pub route: Option<usize>,
+    /// The request as it came, kept only where the route's changes to responses speak of it.
+    asked: Option<Box<request::Parts>>,
+    /// The target before a rewrite, kept only where the route changes headers.
+    original: Option<PathAndQuery>,
 }
 
 /// One request, one response. Never fails: what goes wrong becomes a response.
@@ -81,12 +87,15 @@ struct Means {
 
 impl Exchange {
     fn begin(connection: Rc<Connection>, head: &request::Parts) -> Self {
-        let listener = connection.slot.now();
+        let (view, listener) = connection.slot.serving();
+        let record = Record::begin(&listener.telemetry, &connection.facts, head);
         Self {
-            view: connection.worker.view(),
+            view,
             grammar: Grammar::of(head),
-            record: Record::begin(&listener.telemetry, &connection.facts, head),
+            record: Account::new(record, Rc::clone(&connection)),
             route: None,
+            asked: None,
+            original: None,
             listener,
             connection,
         }
@@ -94,11 +103,10 @@ impl Exchange {
 
     async fn answer(&mut self, mut parts: request::Parts, body: Incoming, means: Means) -> Result<Answer, ProxyError> {
         let listener = Arc::clone(&self.listener);
-        let survey = receive::receive(&listener.model.http, &mut parts)?;
+        let survey = receive::receive(&listener.model.http, &mut parts, &body)?;
         let target = receive::Target::of(&parts)?;
         let found = listener.routes.find(&target.view(&parts)).ok_or(RouteError::NotFound)?;
-        self.route = Some(found.index);
-        self.record.set_route(found.route);
+        self.choose(&found, &parts);
         match &found.route.action {
             Action::Forward(clusters) => {
                 let worker = Rc::clone(&self.connection.worker);
@@ -106,12 +114,27 @@ impl Exchange {
                 let cluster = Rc::clone(self.view.cluster(cluster, &worker));
                 self.record.set_cluster(cluster.state().metrics());
                 let mut prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
-                let (leaving, deadline) = (prepared.leaving.take(), prepared.deadline);
+                let (leaving, watched) = (prepared.leaving.take(), prepared.watched());
                 let response = retry::send(self, &cluster, prepared, leaving.as_ref()).await?;
-                deliver::deliver(self, found.route, response, leaving, deadline)
+                deliver::deliver(self, found.route, response, leaving, watched)
             }
-            Action::Redirect(redirect) => respond::redirect(&listener, redirect, &found, &target, &parts),
-            Action::Respond(direct) => Ok(respond::direct(direct)),
+            Action::Redirect(redirect) => respond::redirect(self, redirect, &found, &target, &parts, survey),
+            Action::Respond(direct) => Ok(respond::direct(self, direct)),
+        }
+    }
+
+    fn choose(&mut self, found: &Found<'_>, parts: &request::Parts) {
+        self.route = Some(found.index);
+        self.record.set_route(found.route);
+        let (asked, original) = match self.compiled_route() {
+            Some(route) => (route.response_speaks_of_request, !route.request_changes.is_empty()),
+            None => return,
+        };
+        if asked || original {
+            self.original = parts.uri.path_and_query().cloned();
+        }
+        if asked {
+            self.asked = Some(Box::new(parts.clone()));
         }
     }
 
@@ -125,6 +148,8 @@ impl Exchange {
     #[must_use]
     pub fn facts<'a>(&'a self, request: Option<&'a request::Parts>, response: Option<&'a HeaderMap>) -> Facts<'a> {
         let route = self.route.and_then(|index| self.listener.model.routes.get(index));
-        Facts { record: &self.record, route: route.map(|route| &**route), request, original_path: None, response }
+        let original_path = self.original.as_ref().map(PathAndQuery::as_str);
+        let request = request.or(self.asked.as_deref());
+        Facts { record: &self.record, route: route.map(|route| &**route), request, original_path, response }
     }
 }

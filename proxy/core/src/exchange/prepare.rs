@@ -6,15 +6,20 @@
 use super::{
     Exchange, Means,
     head::{Field, HeadRefusal, Survey, grpc, hop_by_hop, hop_by_hop::UpgradeField},
-    receive::{set_authority, set_path},
+    receive::set_path,
     route::{Found, RouteError, rewrite},
-    stream::{Gate, RequestStream},
+    stream::{Gate, Opened, RequestStream},
 };
 use crate::{
-    body::Incoming, downstream::codec::Interim, error::ProxyError, telemetry::Source, tunnel::upgrade::Offer,
-    upstream::OnInformational,
+    body::Incoming,
+    downstream::codec::Interim,
+    error::ProxyError,
+    telemetry::Source,
+    tunnel::{upgrade::Offer, websocket},
+    upstream::{HostField, OnInformational, set_host},
 };
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request};
+use http_body::Body;
 use pillion_config::{
     model::{Connect, HostRewrite, Route},
     template::Variable,
@@ -34,10 +39,36 @@ pub(super) struct Prepared {
     pub(super) deadline: Option<Instant>,
     /// Holds the body until upstream wants it.
     pub(super) gate: Option<Gate>,
+    /// Tells the client to go on, where its protocol leaves that to us.
+    pub(super) interim: Option<Interim>,
     /// Who hears of interim responses.
     pub(super) on_informational: Option<OnInformational>,
+    /// Silence allowed on both sides.
+    pub(super) idle: Option<Duration>,
+    /// Which host the upstream is told.
+    pub(super) host: HostField,
     /// The wish to leave HTTP, if upstream grants it.
     pub(super) leaving: Option<Leaving>,
+}
+
+/// What of a request is watched until its response has ended.
+pub(super) struct Watched {
+    /// Its body, which may come on.
+    pub(super) stream: Option<Rc<RequestStream>>,
+    /// The client's own deadline.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Watched {
+    pub(super) fn nothing() -> Self {
+        Self { stream: None, deadline: None }
+    }
+}
+
+impl Prepared {
+    pub(super) fn watched(&self) -> Watched {
+        Watched { stream: self.stream.clone(), deadline: self.deadline }
+    }
 }
 
 /// A wish to leave HTTP.
@@ -53,8 +84,8 @@ pub(super) struct Leaving {
 pub(super) enum Asked {
     /// HTTP/1 `Upgrade` to this protocol; with the key, if it is WebSocket.
     Upgrade(HeaderValue, Option<HeaderValue>),
-    /// HTTP/2 extended CONNECT for this protocol.
-    ExtendedConnect(HeaderValue),
+    /// HTTP/2 extended CONNECT for this protocol; with a key made here, if it is WebSocket and the upstream asks for one.
+    ExtendedConnect(HeaderValue, Option<HeaderValue>),
     /// CONNECT.
     Connect,
 }
@@ -63,8 +94,16 @@ impl Asked {
     /// The protocol the upstream is asked for; `None`: plain CONNECT.
     pub(super) fn protocol(&self) -> Option<&HeaderValue> {
         match self {
-            Self::Upgrade(protocol, _) | Self::ExtendedConnect(protocol) => Some(protocol),
+            Self::Upgrade(protocol, _) | Self::ExtendedConnect(protocol, _) => Some(protocol),
             Self::Connect => None,
+        }
+    }
+
+    /// The key for an upstream that wants one, where the client gave none.
+    pub(super) fn made_key(&self) -> Option<&HeaderValue> {
+        match self {
+            Self::ExtendedConnect(_, key) => key.as_ref(),
+            Self::Upgrade(..) | Self::Connect => None,
         }
     }
 }
@@ -83,22 +122,41 @@ pub(super) fn prepare(
     tell_of_this_hop(exchange, &mut head, survey)?;
     rewrite_target(exchange, found, &mut head)?;
     change_headers(exchange, &mut head)?;
-    exchange.record.forwarded(&head);
 
-    let gate = (survey.has(Field::Expect) && !matches!(body, Incoming::Empty)).then(Gate::default);
-    let keep = head.method.is_idempotent();
-    let stream = RequestStream::new(body, exchange.record.meter(), keep, gate.clone());
-    let wanted = gate.is_some() || means.interim.is_some();
-    let on_informational = wanted.then(|| informational(gate.clone(), means.interim));
+    let gate = gate(&mut head, survey, &body);
+    let idempotent = head.method.is_idempotent();
+    let stream = RequestStream::new(body, exchange.record.meter(), idempotent, gate.clone());
+    let interim = means.interim.filter(|_| gate.is_some());
+    let on_informational = gate.clone().map(|gate| informational(gate, interim.clone()));
+    exchange.record.forwarded(&head);
     Ok(Prepared {
         timeout: found.route.timeout,
         deadline: grpc_deadline(exchange, &head.headers, survey),
         head,
         stream,
         gate,
+        interim,
         on_informational,
+        idle: found.route.idle_timeout,
+        host: match found.route.rewrite.host {
+            HostRewrite::Endpoint => HostField::Endpoint,
+            HostRewrite::Keep | HostRewrite::Literal(_) => HostField::Request,
+        },
         leaving,
     })
+}
+
+/// Whether the body waits until it is asked for. HTTP/1.0 knows no such wait, and nothing to send needs none
+/// (RFC 9110 §10.1.1): the expectation ends here then.
+fn gate(head: &mut request::Parts, survey: Survey, body: &Incoming) -> Option<Gate> {
+    if !survey.has(Field::Expect) {
+        return None;
+    }
+    if head.version < Version::HTTP_11 || body.is_end_stream() {
+        head.headers.remove(header::EXPECT);
+        return None;
+    }
+    Some(Gate::default())
 }
 
 /// Whether the client asks to leave HTTP, and may.
@@ -114,7 +172,9 @@ fn leaving(
         let Some(offer) = offer else { return Err(RouteError::ConnectRefused.into()) };
         let asked = match &offer.protocol {
             Some(protocol) if allowed(protocol) => {
-                Asked::ExtendedConnect(HeaderValue::from_str(protocol).map_err(|_| RouteError::UpgradeRefused)?)
+                let name = HeaderValue::from_str(protocol).map_err(|_| RouteError::UpgradeRefused)?;
+                let websocket = protocol.eq_ignore_ascii_case("websocket");
+                Asked::ExtendedConnect(name, websocket.then(|| websocket::key(chance(exchange))))
             }
             Some(_) => return Err(RouteError::UpgradeRefused.into()),
             None if exchange.listener.model.http.connect == Connect::Allow => Asked::Connect,
@@ -130,19 +190,22 @@ fn leaving(
     }))
 }
 
+fn chance(exchange: &Exchange) -> u128 {
+    let random = &exchange.connection.worker.random;
+    u128::from(random.next()) << 64 | u128::from(random.next())
+}
+
 fn tell_of_this_hop(exchange: &mut Exchange, head: &mut request::Parts, survey: Survey) -> Result<(), HeadRefusal> {
-    let worker = &exchange.connection.worker;
     let peer = exchange.connection.peer(&exchange.listener);
     let from_uri = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let host = head.headers.get(header::HOST).cloned().or(from_uri);
-    let random = || u128::from(worker.random.next()) << 64 | u128::from(worker.random.next());
     let client = exchange.listener.forwarding.request(
         &mut head.headers,
         survey,
         &peer,
         exchange.grammar.version,
         host.as_ref(),
-        random,
+        || chance(exchange),
     )?;
     if client.address != exchange.connection.facts.direct.ip().to_canonical() {
         // A forwarding header names an address and no port.
@@ -159,18 +222,7 @@ fn rewrite_target(exchange: &mut Exchange, found: &Found<'_>, head: &mut request
         set_path(&mut head.uri, path)?;
     }
     if let HostRewrite::Literal(host) = &rewrite.host {
-        set_host(head, host)?;
-    }
-    Ok(())
-}
-
-/// Gives the request another host, in whichever form it names one.
-pub(super) fn set_host(head: &mut request::Parts, host: &HeaderValue) -> Result<(), HeadRefusal> {
-    if head.uri.authority().is_some() {
-        set_authority(&mut head.uri, host)?;
-        head.headers.remove(header::HOST);
-    } else {
-        head.headers.insert(header::HOST, host.clone());
+        set_host(&mut head.uri, &mut head.headers, host).map_err(|_| HeadRefusal::HostMalformed)?;
     }
     Ok(())
 }
@@ -196,18 +248,32 @@ pub(super) fn render(facts: &impl Source, variable: &Variable, out: &mut Vec<u8>
 }
 
 /// What to do with interim responses from upstream: 100 lets the body go, others are passed on where they can be.
-fn informational(gate: Option<Gate>, interim: Option<Interim>) -> OnInformational {
+fn informational(gate: Gate, interim: Option<Interim>) -> OnInformational {
     Rc::new(move |status, headers| {
         if status == StatusCode::CONTINUE {
-            gate.iter().for_each(Gate::open);
-        }
-        if let Some(interim) = &interim {
+            go_on(&gate, interim.as_ref());
+        } else if let Some(interim) = &interim {
             let mut response = Response::new(());
             *response.status_mut() = status;
-            response.headers_mut().clone_from(headers);
-            interim.send(response);
+            let mut headers = headers.clone();
+            let survey = Survey::of(&headers);
+            if hop_by_hop::response(&mut headers, survey, UpgradeField::Strip).is_ok() {
+                *response.headers_mut() = headers;
+                interim.send(response);
+            }
         }
     })
+}
+
+/// Lets the body through; the client is told, once. HTTP/1's codec tells it by itself when the body is asked for.
+pub(super) fn go_on(gate: &Gate, interim: Option<&Interim>) {
+    if gate.open() == Opened::Now
+        && let Some(interim) = interim
+    {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::CONTINUE;
+        interim.send(response);
+    }
 }
 
 fn grpc_deadline(exchange: &Exchange, headers: &HeaderMap, survey: Survey) -> Option<Instant> {

@@ -5,16 +5,18 @@
 use super::{
     head::{Field, HeadRefusal, Survey, target},
     route::{
-        RequestView,
+        RequestView, RouteError,
         path::{self, Cleaned, PathRefusal},
     },
 };
-use crate::error::ProxyError;
-use http::{
-    HeaderValue, Uri, Version, request,
-    uri::{Authority, PathAndQuery},
+use crate::{
+    body::Incoming,
+    error::ProxyError,
+    framing::{Fault, Refusal},
 };
-use pillion_config::model::Http;
+use http::{Method, Uri, Version, header, request, uri::PathAndQuery};
+use http_body::Body;
+use pillion_config::model::{Connect, Http, Underscores};
 
 /// What a request is aimed at.
 pub(super) struct Target<'a> {
@@ -25,13 +27,18 @@ pub(super) struct Target<'a> {
 }
 
 /// Checks the head and cleans its path.
-pub(super) fn receive(http: &Http, parts: &mut request::Parts) -> Result<Survey, ProxyError> {
+pub(super) fn receive(http: &Http, parts: &mut request::Parts, body: &Incoming) -> Result<Survey, ProxyError> {
     let survey = Survey::of(&parts.headers);
     if parts.version == Version::HTTP_2 {
         target::check_http2(&parts.headers, survey)?;
+        hold_to_http1(http, parts, survey, body)?;
         if survey.has(Field::Cookie) {
             target::join_cookies(&mut parts.headers)?;
         }
+    }
+    // Extended CONNECT is for the route to allow.
+    if parts.method == Method::CONNECT && parts.uri.path().is_empty() && http.connect == Connect::Refuse {
+        return Err(RouteError::ConnectRefused.into());
     }
     match path::clean(path_and_query(parts), &http.path) {
         Cleaned::Unchanged => {}
@@ -42,6 +49,23 @@ pub(super) fn receive(http: &Http, parts: &mut request::Parts) -> Result<Survey,
         Cleaned::Refused(refusal) => return Err(refusal.into()),
     }
     Ok(survey)
+}
+
+/// What HTTP/1's guard refuses and neither the HTTP/2 codec nor its guard looks at.
+fn hold_to_http1(http: &Http, parts: &request::Parts, survey: Survey, body: &Incoming) -> Result<(), Refusal> {
+    if http.underscores == Underscores::Reject && survey.has(Field::Underscore) {
+        return Err(Fault::Underscore.into());
+    }
+    if survey.has(Field::Expect) {
+        let mut expected = parts.headers.get_all(header::EXPECT).iter();
+        if !expected.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+            return Err(Refusal::UnknownExpectation);
+        }
+    }
+    if parts.method == Method::TRACE && !body.is_end_stream() {
+        return Err(Refusal::BodyNotAllowed);
+    }
+    Ok(())
 }
 
 impl<'a> Target<'a> {
@@ -77,15 +101,6 @@ fn path_and_query(parts: &request::Parts) -> &str {
 pub(super) fn set_path(uri: &mut Uri, path: PathAndQuery) -> Result<(), HeadRefusal> {
     let mut parts = std::mem::take(uri).into_parts();
     parts.path_and_query = Some(path);
-    *uri = Uri::from_parts(parts).map_err(|_| HeadRefusal::HostMalformed)?;
-    Ok(())
-}
-
-/// Gives a URI another authority, if it has one.
-pub(super) fn set_authority(uri: &mut Uri, authority: &HeaderValue) -> Result<(), HeadRefusal> {
-    let authority = Authority::try_from(authority.as_bytes()).map_err(|_| HeadRefusal::HostMalformed)?;
-    let mut parts = std::mem::take(uri).into_parts();
-    parts.authority = Some(authority);
     *uri = Uri::from_parts(parts).map_err(|_| HeadRefusal::HostMalformed)?;
     Ok(())
 }

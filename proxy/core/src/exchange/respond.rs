@@ -5,6 +5,9 @@
 
 use super::{
     Exchange,
+    account::Account,
+    head::Survey,
+    prepare::Watched,
     receive::Target,
     route::{Found, RouteError, rewrite},
     stream::{Ending, ResponseBody},
@@ -17,14 +20,12 @@ use crate::{
         prepare::render,
         retry::TimedOut,
     },
-    snapshot::ListenerSnapshot,
     upstream::{Cause, Limit, RequestError},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request, response};
-use pillion_config::model::{DirectResponse, Redirect, Scheme};
+use pillion_config::model::{DirectResponse, Redirect};
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// What the client understands.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +44,8 @@ pub struct Answer {
     pub(super) body: AnswerBody,
     /// Silence allowed while the body comes.
     pub(super) idle: Option<Duration>,
-    /// When the body must be complete.
-    pub(super) deadline: Option<Instant>,
+    /// What of the request goes on.
+    pub(super) watched: Watched,
 }
 
 /// What follows an answer's head.
@@ -52,7 +53,7 @@ pub(super) enum AnswerBody {
     /// A body.
     Stream(Incoming),
     /// Nothing that is HTTP: the record has gone with the tunnel.
-    Tunnel(Box<dyn FnOnce(crate::telemetry::Record)>),
+    Tunnel(Box<dyn FnOnce(Account)>),
 }
 
 /// What an error looks like to a client.
@@ -63,6 +64,8 @@ struct Invention {
     text: &'static str,
     /// The answer's details in the access log.
     details: &'static str,
+    /// The same as a gRPC client is told it.
+    grpc: GrpcStatus,
 }
 
 impl Grammar {
@@ -81,6 +84,9 @@ pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBo
     if let Some(reason) = error.refusal() {
         metrics.refusal(reason);
     }
+    if let ProxyError::Guard(_) = error {
+        exchange.connection.refusal_counted();
+    }
     tracing::debug!(target: "pillion::respond", stage = ?error.stage(), status = invention.status.as_u16(), %error);
     exchange.record.flag(error.flag());
     exchange.record.terminated_by(error.blame());
@@ -90,7 +96,7 @@ pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBo
     } else {
         plain_response(invention.status, Bytes::from_static(invention.text.as_bytes()), &TEXT)
     };
-    leave(exchange, response.map(Incoming::Full), None, None)
+    leave(exchange, response.map(Incoming::Full), None, Watched::nothing())
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
@@ -116,10 +122,14 @@ fn invention(error: &ProxyError) -> Invention {
         ProxyError::Timeout(TimedOut::Response) => {
             (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout\n", "response_timeout")
         }
+        ProxyError::Timeout(TimedOut::Idle) => (StatusCode::GATEWAY_TIMEOUT, "stream timeout\n", "stream_idle_timeout"),
+        ProxyError::ClientGone => (StatusCode::BAD_REQUEST, "request body failed\n", "downstream_remote_disconnect"),
         ProxyError::Timeout(TimedOut::Grpc) => (StatusCode::GATEWAY_TIMEOUT, "deadline exceeded\n", "grpc_timeout"),
         ProxyError::Tunnel(_) => (StatusCode::BAD_GATEWAY, "upgrade failed\n", "upgrade_failed"),
     };
-    Invention { status, text, details }
+    let late = matches!(error, ProxyError::Timeout(_));
+    let grpc = if late { GrpcStatus::DeadlineExceeded } else { GrpcStatus::from_http(status) };
+    Invention { status, text, details, grpc }
 }
 
 /// What an upstream's failure looks like. The words say what happened, never where.
@@ -169,34 +179,36 @@ fn status(code: u16) -> StatusCode {
 
 /// A redirect as the route says.
 pub(super) fn redirect(
-    listener: &ListenerSnapshot,
+    exchange: &mut Exchange,
     redirect: &Redirect,
     found: &Found<'_>,
     target: &Target<'_>,
     parts: &request::Parts,
+    survey: Survey,
 ) -> Result<Answer, ProxyError> {
-    let scheme = match parts.uri.scheme_str() {
-        Some("https") => Scheme::Https,
-        Some(_) | None => Scheme::Http,
-    };
+    let peer = exchange.connection.peer(&exchange.listener);
+    // Not the request's own scheme: a client may write what it likes there.
+    let scheme = exchange.listener.forwarding.client(&parts.headers, survey, &peer).scheme;
     let from = rewrite::RedirectFrom {
         scheme,
         authority: target.authority,
         target: target.path_and_query,
         matched: found.matched,
     };
-    let location = rewrite::location(redirect, from, &listener.model.http.path).map_err(RouteError::Rewrite)?;
+    let policy = &exchange.listener.model.http.path;
+    let location = rewrite::location(redirect, from, policy).map_err(RouteError::Rewrite)?;
     let mut response = Response::new(Incoming::Empty);
     *response.status_mut() = redirect.status;
     response.headers_mut().insert(header::LOCATION, location);
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
-    Ok(Answer::of(response))
+    Ok(Answer::asked_for(exchange, response))
 }
 
 /// An answer as the route says.
-pub(super) fn direct(direct: &DirectResponse) -> Answer {
-    let response = plain_response(direct.status, Bytes::copy_from_slice(&direct.body), &direct.content_type);
-    Answer::of(response.map(Incoming::Full))
+pub(super) fn direct(exchange: &mut Exchange, direct: &DirectResponse) -> Answer {
+    let body = exchange.compiled_route().and_then(|route| route.direct.clone()).unwrap_or_default();
+    let response = plain_response(direct.status, body, &direct.content_type);
+    Answer::asked_for(exchange, response.map(Incoming::Full))
 }
 
 fn plain_response(status: StatusCode, body: Bytes, content_type: &HeaderValue) -> Response<Bytes> {
@@ -218,15 +230,17 @@ fn grpc_response(invention: Invention) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    headers.insert("grpc-status", GrpcStatus::from_http(invention.status).to_value());
+    headers.insert("grpc-status", invention.grpc.to_value());
     headers.insert("grpc-message", grpc::message(invention.text.trim_end()));
     response
 }
 
 impl Answer {
-    fn of(response: Response<Incoming>) -> Self {
+    fn asked_for(exchange: &mut Exchange, response: Response<Incoming>) -> Self {
+        exchange.listener.telemetry.metrics.answer(None);
+        exchange.record.details("direct_response");
         let (head, body) = response.into_parts();
-        Self { head, body: AnswerBody::Stream(body), idle: None, deadline: None }
+        Self { head, body: AnswerBody::Stream(body), idle: None, watched: Watched::nothing() }
     }
 }
 
@@ -234,7 +248,7 @@ impl Answer {
 pub(super) fn pass(exchange: Exchange, answer: Answer) -> Response<ResponseBody> {
     match answer.body {
         AnswerBody::Stream(body) => {
-            leave(exchange, Response::from_parts(answer.head, body), answer.idle, answer.deadline)
+            leave(exchange, Response::from_parts(answer.head, body), answer.idle, answer.watched)
         }
         AnswerBody::Tunnel(start) => {
             let mut exchange = exchange;
@@ -250,18 +264,22 @@ fn leave(
     mut exchange: Exchange,
     response: Response<Incoming>,
     idle: Option<Duration>,
-    deadline: Option<Instant>,
+    watched: Watched,
 ) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
     finish_head(&mut exchange, &mut head);
-    let body = if exchange.grammar.head { Incoming::Empty } else { body };
-    let mut ending = Ending::new(exchange.record);
+    // RFC 9110 §6.4.1: whatever came with it, an answer to HEAD, 204 and 304 have no content.
+    let bodiless = exchange.grammar.head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let body = if bodiless { Incoming::Empty } else { body };
+    let mut ending = Ending::new(exchange.record, exchange.grammar.version);
     ending.idle = idle;
-    ending.deadline = deadline;
+    ending.deadline = watched.deadline;
+    ending.request = watched.stream;
     Response::from_parts(head, ResponseBody::new(body, ending))
 }
 
-/// What every response gets, whoever made it: the route's changes, `Via`, and its line in the record.
+/// What every response gets, whoever made it: the route's changes and its line in the record. `Via` is not among it:
+/// an answer made here was forwarded by nobody.
 fn finish_head(exchange: &mut Exchange, head: &mut response::Parts) {
     // The version is the codec's business; an HTTP/2 upstream's must not reach an HTTP/1 encoder.
     head.version = Version::HTTP_11;
@@ -269,6 +287,7 @@ fn finish_head(exchange: &mut Exchange, head: &mut response::Parts) {
         && !route.response_changes.is_empty()
     {
         let mut headers = std::mem::replace(&mut head.headers, HeaderMap::new());
+        head.headers.clone_from(&headers);
         let facts = exchange.facts(None, Some(&head.headers));
         // A head that is full stays as it is.
         route.response_changes.apply(&mut headers, |variable, out| render(&facts, variable, out)).ok();

@@ -6,17 +6,18 @@
 
 use super::{
     Exchange,
-    prepare::{Leaving, Prepared},
-    stream::{Gate, RequestBody, RequestStream},
+    prepare::{Leaving, Prepared, go_on},
+    stream::{BodyFailure, Gate, RequestBody, RequestStream},
 };
 use crate::{
     body::Incoming,
+    downstream::codec::Interim,
     error::ProxyError,
-    upstream::{self, Carrier, Cause, Delivery, Replay as Look, SendError, SendOptions},
+    upstream::{self, Carrier, Cause, Delivery, Replay as Look, RequestError, SendError, SendOptions},
     worker::Cluster,
 };
 use http::{Request, Response};
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, convert::Infallible, net::SocketAddr, rc::Rc, time::Duration};
 use tokio::time::Instant;
 
 /// Attempts at most. The first replay takes a fresh connection, so a second failure is the upstream's own.
@@ -32,6 +33,9 @@ pub enum TimedOut {
     /// The route's.
     #[error("upstream did not answer in time")]
     Response,
+    /// Neither side moved a byte for the route's idle timeout.
+    #[error("nothing moved for too long")]
+    Idle,
     /// The client's own `grpc-timeout`.
     #[error("the client's deadline passed")]
     Grpc,
@@ -66,14 +70,22 @@ pub(super) async fn send(
     leaving: Option<&Leaving>,
 ) -> Result<Response<Incoming>, ProxyError> {
     let stream = prepared.stream.clone();
-    let (timeout, deadline) = (prepared.timeout, prepared.deadline);
-    let gate = prepared.gate.clone();
-    tokio::select! {
+    let (timeout, idle, deadline) = (prepared.timeout, prepared.idle, prepared.deadline);
+    let (gate, interim) = (prepared.gate.clone(), prepared.interim.clone());
+    let address = Cell::new(None);
+    let answered = tokio::select! {
         biased;
-        answered = attempts(exchange, cluster, prepared, leaving) => answered,
-        late = out_of_time(timeout, deadline, stream) => Err(late.into()),
-        late = release(gate) => Err(late.into()),
+        answered = attempts(exchange, cluster, prepared, leaving, &address) => answered,
+        late = out_of_time(timeout, idle, deadline, stream.as_deref()) => Err(late.into()),
+        never = release(gate, interim) => match never {},
+    };
+    if let Some(address) = address.get() {
+        exchange.record.set_upstream(address);
     }
+    if let (Ok(_), Some(stream)) = (&answered, &stream) {
+        stream.answered();
+    }
+    answered
 }
 
 async fn attempts(
@@ -81,19 +93,28 @@ async fn attempts(
     cluster: &Rc<Cluster>,
     prepared: Prepared,
     leaving: Option<&Leaving>,
+    address: &Cell<Option<SocketAddr>>,
 ) -> Result<Response<Incoming>, ProxyError> {
-    let Prepared { mut head, stream, on_informational, .. } = prepared;
+    let Prepared { mut head, stream, on_informational, host, .. } = prepared;
     // What asks to leave HTTP opens a conversation: nothing about it is idempotent.
     let idempotent = head.method.is_idempotent() && leaving.is_none();
     let mut tried = Vec::new();
+    let mut stale = false;
     for attempt in 1.. {
         // Only a head that may be needed again is kept: its clone is the price of a replay.
         let spare = (idempotent && attempt < ATTEMPTS).then(|| head.clone());
         let body = stream.as_ref().map_or_else(RequestBody::default, RequestStream::attempt);
         let options = SendOptions {
             downstream: exchange.grammar.version,
-            replay: if spare.is_some() { Look::Possible } else { Look::Never },
+            replay: match (stale, &spare) {
+                (true, _) => Look::Fresh,
+                (false, Some(_)) => Look::Possible,
+                (false, None) => Look::Never,
+            },
             upgrade: leaving.and_then(|leaving| leaving.asked.protocol()),
+            websocket_key: leaving.and_then(|leaving| leaving.asked.made_key()),
+            host,
+            address: Some(address),
             tried: &tried,
             on_informational: on_informational.clone(),
             body_stall: exchange.listener.model.http.timeouts.write,
@@ -103,14 +124,16 @@ async fn attempts(
             Ok(response) => return Ok(response),
             Err(error) => error,
         };
-        if let Some(address) = error.address {
-            exchange.record.set_upstream(address);
-            // Where nobody answered, somebody else may; a connection that had gone stale says nothing of its server.
-            if error.carrier != Carrier::Reused {
-                tried.push(address);
-            }
+        if let Some(failure) = stream.as_ref().and_then(|stream| stream.failure()) {
+            return Err(of_body(failure));
         }
-        let replay = if attempt < ATTEMPTS { verdict(&error, idempotent, stream.as_deref()) } else { Replay::Never };
+        // Where nobody answered, somebody else may; a connection that had gone stale says nothing of its server.
+        stale = error.carrier == Carrier::Reused;
+        if !stale {
+            tried.extend(error.address);
+        }
+        let may_help = attempt < ATTEMPTS && (stale || cluster.has_other(&tried));
+        let replay = if may_help { verdict(&error, idempotent, stream.as_deref()) } else { Replay::Never };
         let unsent = error.request.map(|request| request.into_parts().0).or(error.head.map(|head| *head));
         head = match (replay, unsent.or(spare)) {
             (Replay::Unsent | Replay::Idempotent, Some(head)) => head,
@@ -121,59 +144,72 @@ async fn attempts(
     unreachable!("invariant: the last attempt returns")
 }
 
+/// The request's own body ended the attempt.
+fn of_body(failure: BodyFailure) -> ProxyError {
+    match failure {
+        BodyFailure::Refused(refusal) => refusal.into(),
+        BodyFailure::Gone => ProxyError::ClientGone,
+    }
+}
+
 fn verdict(error: &SendError<RequestBody>, idempotent: bool, body: Option<&RequestStream>) -> Replay {
     if !body.is_none_or(RequestStream::can_be_sent_again) {
         return Replay::Never;
     }
     match (&error.cause, error.delivery, error.carrier) {
         // Nothing was wrong with a connection: the answer would be the same.
-        (Cause::NoEndpoint | Cause::Overflow(_) | Cause::UpgradeUnsupported, _, _) => Replay::Never,
+        (
+            Cause::NoEndpoint
+            | Cause::Overflow(_)
+            | Cause::UpgradeUnsupported
+            | Cause::Request(RequestError::Unwritable),
+            _,
+            _,
+        ) => Replay::Never,
         (Cause::Connect(_) | Cause::Request(_), Delivery::Unsent, _) => Replay::Unsent,
         (Cause::Request(_), Delivery::Unanswered, Carrier::Reused) if idempotent => Replay::Idempotent,
         (Cause::Connect(_) | Cause::Request(_), Delivery::Unanswered | Delivery::Answered, _) => Replay::Never,
     }
 }
 
-/// Ready when the request's time is up. The route's runs from the request's last byte; while a body is still coming it
-/// runs from the last sign of it, so that an upstream which stops reading is noticed too.
+/// Ready when the request's time is up. The route's runs from the request's last byte. While a body is still coming it
+/// runs from the last sign of it, so that an upstream which stops reading is noticed too, and stands while only the
+/// client is waited for: that is the body's own deadline.
 async fn out_of_time(
     timeout: Option<Duration>,
+    idle: Option<Duration>,
     deadline: Option<Instant>,
-    stream: Option<Rc<RequestStream>>,
+    stream: Option<&RequestStream>,
 ) -> TimedOut {
-    match (timeout, deadline) {
-        (None, None) => std::future::pending().await,
-        (None, Some(deadline)) => {
-            tokio::time::sleep_until(deadline).await;
-            TimedOut::Grpc
-        }
-        (Some(timeout), None) => {
-            silence(timeout, stream).await;
-            TimedOut::Response
-        }
-        (Some(timeout), Some(deadline)) => tokio::select! {
-            () = tokio::time::sleep_until(deadline) => TimedOut::Grpc,
-            () = silence(timeout, stream) => TimedOut::Response,
-        },
-    }
-}
-
-async fn silence(timeout: Duration, stream: Option<Rc<RequestStream>>) {
-    let Some(stream) = stream else { return tokio::time::sleep(timeout).await };
+    let began = Instant::now();
     loop {
-        let late = stream.moved() + timeout;
-        if Instant::now() >= late {
-            return;
+        let now = Instant::now();
+        let moved = match stream {
+            Some(stream) if stream.waits_for_client() => now,
+            Some(stream) => stream.moved(),
+            None => began,
+        };
+        let silent = stream.map_or(began, RequestStream::moved);
+        let ends = [
+            deadline.map(|at| (at, TimedOut::Grpc)),
+            timeout.map(|timeout| (moved + timeout, TimedOut::Response)),
+            idle.map(|idle| (silent + idle, TimedOut::Idle)),
+        ];
+        let Some((at, late)) = ends.into_iter().flatten().min_by_key(|(at, _)| *at) else {
+            return std::future::pending().await;
+        };
+        if at <= now {
+            return late;
         }
-        tokio::time::sleep_until(late).await;
+        tokio::time::sleep_until(at).await;
     }
 }
 
-/// Lets a held body go after a while. Never ready: it only has an effect.
-async fn release(gate: Option<Gate>) -> TimedOut {
+/// Lets a held body go after a while, and tells the client so.
+async fn release(gate: Option<Gate>, interim: Option<Interim>) -> Infallible {
     if let Some(gate) = gate {
         tokio::time::sleep(CONTINUE).await;
-        gate.open();
+        go_on(&gate, interim.as_ref());
     }
     std::future::pending().await
 }

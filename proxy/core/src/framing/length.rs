@@ -67,6 +67,12 @@ impl Declared {
 /// Refuses the trailers of RFC 9110 6.5.1: those that frame, route, modify or authenticate a message, or say how its
 /// content is to be read. Merged into the head by someone behind us, they would be believed.
 pub(super) fn trailer(field: Field<'_>) -> Result<(), Fault> {
+    if is_forbidden_trailer(field.name) { Err(Fault::ForbiddenTrailer) } else { Ok(()) }
+}
+
+/// Whether a field of this name may not be a trailer, as HTTP/1 refuses it; for trailers that came by HTTP/2.
+#[must_use]
+pub fn is_forbidden_trailer(name: &[u8]) -> bool {
     const FORBIDDEN: [&[u8]; 38] = [
         b"age",
         b"authorization",
@@ -107,10 +113,7 @@ pub(super) fn trailer(field: Field<'_>) -> Result<(), Fault> {
         b"www-authenticate",
         b"x-forwarded-client-cert",
     ];
-    if FORBIDDEN.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
-        return Err(Fault::ForbiddenTrailer);
-    }
-    Ok(())
+    FORBIDDEN.iter().any(|forbidden| name.eq_ignore_ascii_case(forbidden))
 }
 
 /// One or more digits whose value is below 2^63: above that, some recipient's signed arithmetic wraps.

@@ -33,6 +33,7 @@ mod withheld;
 mod tests;
 
 pub use fault::{Fault, Refusal, Violation};
+pub use length::is_forbidden_trailer;
 pub use limits::{Limits, Underscores};
 pub use request::{Asks, RequestFramer, Standing, Step};
 pub use response::{Expected, Part, Progress, ResponseFramer};

@@ -15,7 +15,8 @@ pub mod websocket;
 
 use crate::{
     downstream::Connection,
-    telemetry::{Blame, Record, ResponseFlag},
+    exchange::account::Account,
+    telemetry::{Blame, ResponseFlag},
 };
 use counted::{Counted, Meter};
 use std::{io, rc::Rc, time::Duration};
@@ -32,44 +33,49 @@ enum Outcome {
 }
 
 /// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection
-/// is aborted; then writes the record. Dropping the future cuts both.
+/// is aborted; then writes the account. Dropping the future cuts both.
 pub async fn forward(
     connection: Rc<Connection>,
     downstream: TunnelEnd,
     upstream: TunnelEnd,
     idle: Option<Duration>,
-    mut record: Record,
+    mut account: Account,
 ) {
     let (received, sent) = (Rc::new(Meter::default()), Rc::new(Meter::default()));
     let mut downstream = Counted::new(downstream, Rc::clone(&received));
     let mut upstream = Counted::new(upstream, Rc::clone(&sent));
+    let registration = connection.enter_tunnel();
     let outcome = tokio::select! {
         copied = tokio::io::copy_bidirectional_with_sizes(&mut downstream, &mut upstream, BUFFER, BUFFER) => {
             Outcome::Copied(copied)
         }
         () = silence(idle, &received, &sent) => Outcome::Silent,
-        () = connection.aborted() => Outcome::Aborted,
+        () = registration.aborted() => Outcome::Aborted,
     };
-    let meter = record.meter();
+    let meter = account.meter();
     meter.received(received.bytes());
     meter.sent(sent.bytes());
     match outcome {
         Outcome::Copied(Ok(_)) => {}
         Outcome::Copied(Err(_)) if received.failed() => {
-            record.flag(ResponseFlag::DownstreamConnectionTermination);
-            record.terminated_by(Blame::Downstream);
+            account.flag(ResponseFlag::DownstreamConnectionTermination);
+            account.terminated_by(Blame::Downstream);
         }
         Outcome::Copied(Err(_)) => {
-            record.flag(ResponseFlag::UpstreamConnectionTermination);
-            record.terminated_by(Blame::Upstream);
+            account.flag(ResponseFlag::UpstreamConnectionTermination);
+            account.terminated_by(Blame::Upstream);
         }
         Outcome::Silent => {
-            record.flag(ResponseFlag::StreamIdleTimeout);
-            record.terminated_by(Blame::Proxy);
+            account.flag(ResponseFlag::StreamIdleTimeout);
+            account.terminated_by(Blame::Proxy);
         }
-        Outcome::Aborted => record.terminated_by(Blame::Proxy),
+        Outcome::Aborted => {
+            account.flag(ResponseFlag::LocalReset);
+            account.details("drain_deadline");
+            account.terminated_by(Blame::Proxy);
+        }
     }
-    record.finish();
+    account.finish();
 }
 
 /// Ready once nothing has moved for `idle`; looks twice in that time, so it may take half as long again.

@@ -4,6 +4,7 @@
 //! [`Offer`] along with it. The exchange takes it, answers 101 or 200, and waits for the end; a codec whose offer was
 //! not taken goes on with HTTP.
 
+use crate::telemetry::Blame;
 use bytes::{Buf, Bytes};
 use std::{
     fmt, io,
@@ -41,12 +42,26 @@ pub enum UpgradeError {
     /// The response says that it switches, but the codec cannot: the request asked for nothing.
     #[error("upstream switched protocols unasked")]
     Unasked,
+    /// The upstream took the request without switching protocols, which the client's protocol cannot say.
+    #[error("upstream answered without switching protocols")]
+    Declined,
     /// The connection ended before it could be handed over.
     #[error("the connection ended before it could be handed over")]
     Gone,
     /// Upstream's answer to the WebSocket handshake proves nothing (RFC 6455 §4.1).
     #[error("upstream's Sec-WebSocket-Accept is wrong")]
     BadAccept,
+}
+
+impl UpgradeError {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Unasked | Self::Declined | Self::BadAccept => Blame::Upstream,
+            Self::Gone => Blame::Downstream,
+        }
+    }
 }
 
 impl TunnelEnd {

@@ -3,13 +3,52 @@
 //! Pure. Canonical is what either codec of the downstream side yields: origin-form with Host, or scheme, authority, path and
 //! query in the URI without Host (CONNECT: the authority alone is enough); no hop-by-hop field.
 
+use super::{HostField, pool::HostCore};
 use h2::ext::Protocol;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri, Version,
-    header::{CONNECTION, HOST, TE, UPGRADE},
-    uri::{Authority, PathAndQuery, Scheme},
+    header::{CONNECTION, HOST, SEC_WEBSOCKET_KEY, TE, UPGRADE},
+    uri::{Authority, InvalidUri, PathAndQuery, Scheme},
 };
 use std::net::SocketAddr;
+
+/// Gives a request the host that its upstream shall see, in whichever form it names one.
+pub(super) fn set_endpoint<B>(request: &mut Request<B>, to: &HostCore, field: HostField) -> Result<(), InvalidUri> {
+    let named = || request.uri().authority().is_some() || request.headers().contains_key(HOST);
+    let tunnel = request.method() == Method::CONNECT && request.uri().path_and_query().is_none();
+    if tunnel || (field == HostField::Request && named()) {
+        return Ok(());
+    }
+    let Some(host) = to.host() else { return Ok(()) };
+    let mut uri = std::mem::take(request.uri_mut());
+    let set = set_host(&mut uri, request.headers_mut(), host);
+    *request.uri_mut() = uri;
+    set
+}
+
+/// Gives a request another host: in its URI where it has an authority, in Host otherwise.
+///
+/// # Errors
+///
+/// When `host` is no authority; the URI is lost then.
+pub(crate) fn set_host(uri: &mut Uri, headers: &mut HeaderMap, host: &HeaderValue) -> Result<(), InvalidUri> {
+    if uri.authority().is_none() {
+        headers.insert(HOST, host.clone());
+        return Ok(());
+    }
+    let mut parts = std::mem::take(uri).into_parts();
+    let scheme_and_path = parts.scheme.is_some() && parts.path_and_query.is_some();
+    let authority = Authority::try_from(host.as_bytes())?;
+    headers.remove(HOST);
+    *uri = if scheme_and_path {
+        parts.authority = Some(authority);
+        // The rest was a URI before.
+        Uri::from_parts(parts).unwrap_or_default()
+    } else {
+        Uri::from(authority)
+    };
+    Ok(())
+}
 
 /// What [`to_http1`] took from a request that its HTTP/1.1 form does not say.
 #[derive(Debug, Clone)]
@@ -110,6 +149,8 @@ pub(super) fn to_http2(
     *head.headers_mut() = headers;
     match upgrade {
         Some(protocol) => {
+            // RFC 8441 §5: the handshake needs no proof here.
+            head.headers_mut().remove(SEC_WEBSOCKET_KEY);
             *head.method_mut() = Method::CONNECT;
             head.extensions_mut().insert(Protocol::from(protocol.to_str().ok()?));
             *head.uri_mut() = uri;

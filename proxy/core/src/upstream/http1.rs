@@ -18,7 +18,7 @@ use crate::{
     upstream::{OnInformational, RequestBody, SendOptions, circuit_wait::Opened},
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::SEC_WEBSOCKET_KEY};
 use hyper::client::conn::{
     TrySendError,
     http1::{Connection, Parts, SendRequest},
@@ -179,6 +179,9 @@ pub(super) async fn request<B: RequestBody>(
     let Some(given) = head::to_http1(&mut request, options.upgrade, address) else {
         return Err(fail(RequestError::Unwritable.into(), Delivery::Unsent, Some(request)));
     };
+    if let Some(key) = options.websocket_key.filter(|_| options.upgrade.is_some()) {
+        request.headers_mut().insert(SEC_WEBSOCKET_KEY, key.clone());
+    }
     let upgrade = if options.upgrade.is_some() { UpgradeAsked::Yes } else { UpgradeAsked::No };
     let method = request.method().clone();
     let hook = options.on_informational.as_ref().map(|hook| (hook, listen(&mut request)));

@@ -9,11 +9,13 @@ use super::{
     pool::HostCore,
 };
 use crate::{
-    body::{BodyError, Http2Body},
+    body::{BodyError, Http2Body, Incoming},
+    io::Socket,
     tunnel::h2_stream::H2Stream,
     upstream::{circuit_wait::Opened, error::Limit, guard::GuardedUpstream},
 };
 use bytes::{Buf, Bytes};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pillion_config::model::Cluster;
 use std::{
@@ -63,8 +65,20 @@ pub struct Upgraded {
 
 #[derive(Debug)]
 enum Stream {
-    Http1 { io: GuardedUpstream<Line>, early: Bytes, _opened: Opened },
-    Http2 { io: H2Stream, _slot: Rc<Slot> },
+    Http1 {
+        io: GuardedUpstream<Line>,
+        early: Bytes,
+        _opened: Opened,
+    },
+    Http2 {
+        io: H2Stream,
+        _slot: Rc<Slot>,
+    },
+    /// Behind CONNECT.
+    Plain {
+        io: Socket,
+        _opened: Opened,
+    },
 }
 
 impl InFlight {
@@ -172,6 +186,12 @@ impl Upgraded {
     }
 }
 
+/// The answer to a CONNECT whose endpoint was reached.
+pub(super) fn connected(io: Socket, opened: Opened, in_flight: InFlight) -> Response<Incoming> {
+    let stream = Stream::Plain { io, _opened: opened };
+    Response::new(Incoming::Upgraded(Box::new(Upgraded { stream, _in_flight: in_flight })))
+}
+
 impl AsyncRead for Upgraded {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
@@ -183,6 +203,7 @@ impl AsyncRead for Upgraded {
             }
             Stream::Http1 { io, .. } => Pin::new(io).poll_read(cx, buf),
             Stream::Http2 { io, .. } => Pin::new(io).poll_read(cx, buf),
+            Stream::Plain { io, .. } => Pin::new(io).poll_read(cx, buf),
         }
     }
 }
@@ -192,6 +213,7 @@ impl AsyncWrite for Upgraded {
         match &mut self.get_mut().stream {
             Stream::Http1 { io, .. } => Pin::new(io).poll_write(cx, buf),
             Stream::Http2 { io, .. } => Pin::new(io).poll_write(cx, buf),
+            Stream::Plain { io, .. } => Pin::new(io).poll_write(cx, buf),
         }
     }
 
@@ -199,6 +221,7 @@ impl AsyncWrite for Upgraded {
         match &mut self.get_mut().stream {
             Stream::Http1 { io, .. } => Pin::new(io).poll_flush(cx),
             Stream::Http2 { io, .. } => Pin::new(io).poll_flush(cx),
+            Stream::Plain { io, .. } => Pin::new(io).poll_flush(cx),
         }
     }
 
@@ -206,6 +229,7 @@ impl AsyncWrite for Upgraded {
         match &mut self.get_mut().stream {
             Stream::Http1 { io, .. } => Pin::new(io).poll_shutdown(cx),
             Stream::Http2 { io, .. } => Pin::new(io).poll_shutdown(cx),
+            Stream::Plain { io, .. } => Pin::new(io).poll_shutdown(cx),
         }
     }
 }

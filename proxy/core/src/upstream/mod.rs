@@ -29,6 +29,7 @@ mod worker_cluster;
 pub use balance::Random;
 pub use cluster::{ClusterId, ClusterState, Description, Member, MemberDescription};
 pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};
+pub(crate) use head::set_host;
 pub use lease::{Leased, Upgraded};
 pub use pool::Replay;
 pub use worker_cluster::WorkerCluster;
@@ -38,12 +39,12 @@ use crate::{
     telemetry::Blame,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use lease::InFlight;
 use pillion_config::model::UpstreamProtocol;
 use pool::Taken;
-use std::{net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 use worker_cluster::Tried;
 
 /// The body of a request as it goes upstream.
@@ -63,6 +64,12 @@ pub struct SendOptions<'a> {
     pub replay: Replay,
     /// The protocol it asks to change to: `Upgrade` on HTTP/1.1, extended CONNECT on HTTP/2.
     pub upgrade: Option<&'a HeaderValue>,
+    /// The key of a WebSocket handshake, for HTTP/1.1 upstreams, where the client gave none (RFC 8441 §5).
+    pub websocket_key: Option<&'a HeaderValue>,
+    /// Which host it is told it was asked for.
+    pub host: HostField,
+    /// Where the address chosen last is left, whatever becomes of the request.
+    pub address: Option<&'a Cell<Option<SocketAddr>>>,
     /// Addresses tried for it before; avoided if there are others.
     pub tried: &'a [SocketAddr],
     /// Who hears of interim responses. `None` costs nothing.
@@ -71,11 +78,20 @@ pub struct SendOptions<'a> {
     pub body_stall: Duration,
 }
 
+/// Which host an upstream is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostField {
+    /// The request's own; one that has none, as HTTP/1.0 may, gets the endpoint's.
+    Request,
+    /// The endpoint's name as the cluster writes it.
+    Endpoint,
+}
+
 /// Sends `request` to a member of `cluster` and waits for the head of the response; the body holds the connection and
 /// the request's place in the limits until it ends or is dropped.
 ///
 /// The request is canonical: origin-form with Host, or scheme, authority, path and query in its URI without Host; no
-/// hop-by-hop field. It waits for a
+/// hop-by-hop field. CONNECT goes to nobody as a request: its answer is the connection itself. It waits for a
 /// connection at most as long as the caller lets it: waits for the circuit have no deadline of their own, a connect has
 /// the cluster's. Dropping the future gives the request up; nothing leaks and the connection is not reused.
 ///
@@ -87,21 +103,29 @@ pub async fn send<B: RequestBody>(
     request: Request<B>,
     options: &SendOptions<'_>,
 ) -> Result<Response<Incoming>, SendError<B>> {
+    let mut request = request;
     let mut tried = Tried::new(options);
     let Some(mut host) = cluster.balance(&tried) else {
         return Err(SendError::unsent(Cause::NoEndpoint, None, request));
     };
     loop {
         let address = Some(host.core.member.address);
+        options.address.inspect(|chosen| chosen.set(address));
         let in_flight = match InFlight::begin(&host.core) {
             Ok(in_flight) => in_flight,
             Err(limit) => return Err(SendError::unsent(cluster.state().overflow(limit), address, request)),
         };
+        if head::set_endpoint(&mut request, &host.core, options.host).is_err() {
+            return Err(SendError::unsent(RequestError::Unwritable.into(), address, request));
+        }
+        let tunnel = *request.method() == Method::CONNECT && options.upgrade.is_none();
         let taken = match speaks_http2(cluster.model().protocol, options.downstream) {
+            _ if tunnel => host.take_socket(cluster).await,
             false => host.take_http1(cluster, options.replay).await,
             true => host.take_http2(cluster).await,
         };
         match taken {
+            Ok(Taken::Socket(socket, opened)) => return Ok(lease::connected(socket, opened, in_flight)),
             Ok(Taken::Http1(connection)) => return http1::request(connection, request, in_flight, options).await,
             Ok(Taken::Http2(slot)) => return http2::request(slot, request, in_flight, options).await,
             Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {

@@ -7,15 +7,17 @@
 use super::{
     circuit_wait::{Opened, Waiting},
     cluster::{ClusterState, Member, Permit},
+    connect,
     error::{Cause, ConnectError, Limit},
     handshake,
     http1::Http1Connection,
     http2::{Http2Connection, Slot},
     worker_cluster::WorkerCluster,
 };
-use crate::upstream::RequestBody;
+use crate::{io::Socket, upstream::RequestBody};
+use http::HeaderValue;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
@@ -27,6 +29,17 @@ use tokio::{sync::Notify, time::Instant};
 pub(super) struct HostCore {
     pub(super) state: Arc<ClusterState>,
     pub(super) member: Arc<Member>,
+    /// The endpoint's name, once somebody asked for it.
+    host: OnceCell<Option<HeaderValue>>,
+}
+
+impl HostCore {
+    /// The endpoint's name as the cluster writes it; `None`: it cannot stand in a field.
+    pub(super) fn host(&self) -> Option<&HeaderValue> {
+        let endpoint = self.state.model().endpoints.get(self.member.endpoint)?;
+        let written = || HeaderValue::try_from(endpoint.address.to_string()).ok();
+        self.host.get_or_init(written).as_ref()
+    }
 }
 
 /// One address and this worker's connections to it.
@@ -55,6 +68,8 @@ struct First {
 pub(super) enum Taken<B> {
     Http1(Rc<Http1Connection<B>>),
     Http2(Rc<Slot>),
+    /// Nothing is spoken on it yet.
+    Socket(Socket, Opened),
 }
 
 /// Whether a request that is lost on a resting connection could be sent again.
@@ -64,6 +79,8 @@ pub enum Replay {
     Possible,
     /// It could not: a connection that rested for a while is looked at first.
     Never,
+    /// It was lost on such a connection already: it gets a new one.
+    Fresh,
 }
 
 /// Rest after which a connection is looked at before it carries a request that cannot be replayed. Shorter, and the
@@ -81,7 +98,7 @@ impl<B: RequestBody> Host<B> {
         cluster: Weak<WorkerCluster<B>>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            core: Rc::new(HostCore { state: Arc::clone(state), member }),
+            core: Rc::new(HostCore { state: Arc::clone(state), member, host: OnceCell::new() }),
             waiting: Rc::clone(waiting),
             cluster,
             resting: RefCell::default(),
@@ -99,7 +116,9 @@ impl<B: RequestBody> Host<B> {
     ) -> Result<Taken<B>, Cause> {
         let mut pending = None;
         loop {
-            if let Some(connection) = self.rested(replay) {
+            if replay != Replay::Fresh
+                && let Some(connection) = self.rested(replay)
+            {
                 return Ok(Taken::Http1(connection));
             }
             self.count_pending(&mut pending)?;
@@ -132,6 +151,25 @@ impl<B: RequestBody> Host<B> {
         }
     }
 
+    /// A connection on which no protocol is spoken, for CONNECT.
+    pub(super) async fn take_socket(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<Taken<B>, Cause> {
+        let mut pending = None;
+        loop {
+            self.count_pending(&mut pending)?;
+            match self.open() {
+                Ok(opened) => {
+                    let (model, address) = (cluster.model(), self.core.member.address);
+                    let dialled = connect::connect(cluster.dial(), address, cluster.dial_options());
+                    let made = connect::within(model.connect_timeout, cluster.state().metrics(), dialled).await;
+                    let socket = made.map_err(|error| self.unreachable(error))?;
+                    self.reached();
+                    return Ok(Taken::Socket(socket, opened));
+                }
+                Err(limit) => cluster.wait_for_connection(limit).await?,
+            }
+        }
+    }
+
     async fn make_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>, opened: Opened) -> Result<Rc<Slot>, Cause> {
         let making = self.first.begin();
         let made = handshake::http2(self, cluster, opened).await;
@@ -154,7 +192,7 @@ impl<B: RequestBody> Host<B> {
             connection.set_idle(None);
             let rest = match replay {
                 Replay::Possible => Duration::ZERO,
-                Replay::Never => Instant::now().saturating_duration_since(connection.resting_since()),
+                Replay::Never | Replay::Fresh => Instant::now().saturating_duration_since(connection.resting_since()),
             };
             if connection.is_fit(rest > LOOK_AFTER) {
                 return Some(connection);

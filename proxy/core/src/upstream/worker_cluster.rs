@@ -106,6 +106,12 @@ impl<B: RequestBody> WorkerCluster<B> {
         }
     }
 
+    /// Whether there is an address that is not among these.
+    #[must_use]
+    pub fn has_other(&self, than: &[SocketAddr]) -> bool {
+        self.table.borrow().hosts.iter().any(|host| !than.contains(&host.core.member.address))
+    }
+
     pub(super) fn model(&self) -> &Cluster {
         self.state.model()
     }

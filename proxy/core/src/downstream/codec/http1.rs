@@ -9,7 +9,7 @@ use crate::{
         Connection,
         codec::Inbound,
         connection::{Order, Orders},
-        guard::{Begin, Deadlines, GuardHandle, GuardedSocket, RequestTicket},
+        guard::{Begin, Deadlines, Ending, GuardHandle, GuardedSocket, RequestTicket},
     },
     exchange::{self, stream::ResponseBody},
     framing::{Limits, Underscores},
@@ -23,7 +23,7 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use pillion_config::model::{self, Http};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     convert::Infallible,
     future::{Future, poll_fn},
     pin::Pin,
@@ -48,6 +48,14 @@ struct Served {
     guard: GuardHandle,
     /// Where the connection goes once hyper has written the head that ends its HTTP.
     upgrading: RefCell<Option<oneshot::Sender<TunnelEnd>>>,
+    leaving: Cell<Leaving>,
+}
+
+/// Whether the guard was told to close as soon as it can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    Yes,
 }
 
 /// Serves requests until either side is done with the connection. Dropping the future closes it.
@@ -55,7 +63,7 @@ pub async fn serve(socket: Socket, prefix: Bytes, listener: &ListenerSnapshot, c
     let http = &listener.model.http;
     let (guarded, guard) = GuardedSocket::new(socket, prefix, limits(http), deadlines(http));
     let mut orders = Orders::new(Rc::clone(&connection));
-    let served = Rc::new(Served { connection, guard, upgrading: RefCell::default() });
+    let served = Rc::new(Served { connection, guard, upgrading: RefCell::default(), leaving: Cell::new(Leaving::No) });
     let service = service_fn({
         let served = Rc::clone(&served);
         move |request| {
@@ -79,6 +87,7 @@ pub async fn serve(socket: Socket, prefix: Bytes, listener: &ListenerSnapshot, c
     let parts = codec.into_parts();
     let mut guarded = parts.io.into_inner();
     let upgrading = served.upgrading.take();
+    served.count();
     match (ended, upgrading) {
         (Ok(()), Some(tunnel)) => {
             // Nobody waits for it when the tunnel has been given up meanwhile.
@@ -119,8 +128,21 @@ impl Served {
         match order {
             Order::Carry | Order::Announce => {}
             Order::CloseIfIdle if self.guard.outstanding() > 0 => {}
-            Order::CloseIfIdle | Order::CloseWhenIdle => self.guard.close_when_idle(),
+            Order::CloseIfIdle | Order::CloseWhenIdle => {
+                // A head may be half here: its answer must say that it is the last.
+                self.leaving.set(Leaving::Yes);
+                self.guard.close_when_idle();
+            }
             Order::Abort => self.guard.abort(),
+        }
+    }
+
+    /// Counts what no answer accounts for, once the connection has ended.
+    fn count(&self) {
+        if let Some(refusal) = self.guard.refusal() {
+            self.connection.count_refusal(refusal.name());
+        } else if self.guard.ending() == Some(Ending::WriteStalled) {
+            self.connection.count_refusal("write_timeout");
         }
     }
 
@@ -131,7 +153,8 @@ impl Served {
                 exchange::refuse(Rc::clone(&self.connection), &request.into_parts().0, &refusal.into())
             }
         };
-        if self.connection.leaving() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let leaving = self.connection.leaving() || self.leaving.get() == Leaving::Yes;
+        if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

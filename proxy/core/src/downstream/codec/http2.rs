@@ -154,6 +154,14 @@ impl Tally {
         counter.set(counter.get().saturating_add(1));
     }
 
+    /// Tells the requests that were refused without reaching the service, by reason.
+    pub fn each_refusal(&self, mut tell: impl FnMut(&'static str, u32)) {
+        for malformed in Malformed::ALL {
+            tell(malformed.name(), self.malformed[malformed as usize].get());
+        }
+        tell("stalled", self.stalled.get());
+    }
+
     fn malformed(&self, malformed: Malformed) {
         self.count(&self.malformed[malformed as usize]);
     }
@@ -186,10 +194,11 @@ where
         poll_fn(|cx| {
             control.set_waker(cx);
             match control.signal() {
-                Signal::Stay => {}
+                // A client that was accepted while its listener drains is told after the handshake, by GOAWAY: its first
+                // requests may be on their way already.
+                Signal::Stay | Signal::Drain => {}
                 // Before the first request there is nothing to finish.
                 Signal::CloseIfIdle => return Poll::Ready(Err(End::Shed)),
-                Signal::Drain => return Poll::Ready(Err(End::Drained)),
                 Signal::Abort => return Poll::Ready(Err(End::Aborted)),
             }
             watch.begin_turn();

@@ -39,9 +39,13 @@ pub(super) async fn serve_http2(
         }
     };
     let served = http2::serve(socket, prefix, settings, control, service).await;
-    if let End::Breach(breach) = served.end {
-        listener.telemetry.metrics.refusal(breach.as_str());
+    let metrics = &listener.telemetry.metrics;
+    match served.end {
+        End::Breach(breach) => metrics.refusal(breach.as_str()),
+        End::Protocol(_) => metrics.refusal("http2_protocol"),
+        End::Closed | End::Drained | End::Idle | End::Shed | End::Aborted | End::Peer(_) | End::Io(_) => {}
     }
+    served.tally.each_refusal(|reason, count| (0..count).for_each(|_| metrics.refusal(reason)));
 }
 
 /// What a codec hands to the service.

@@ -151,7 +151,9 @@ impl ForwardingRules {
         self.add_via(headers, version)
     }
 
-    fn client(&self, headers: &HeaderMap, survey: Survey, peer: &Peer) -> Client {
+    /// Who the client is and which scheme it used, as far as its peer is believed.
+    #[must_use]
+    pub fn client(&self, headers: &HeaderMap, survey: Survey, peer: &Peer) -> Client {
         let stranger = Client { address: peer.address, scheme: peer.scheme, trust: Trust::Replaced };
         if peer.standing == Standing::Stranger {
             return stranger;

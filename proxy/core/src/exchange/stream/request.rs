@@ -1,7 +1,13 @@
 //! [`RequestBody`]: what the client sends, on its way to an upstream, and perhaps to a second one.
 
+use super::{
+    gate::Gate,
+    trailers::{self, Verdict},
+};
 use crate::{
     body::{BodyError, GivenUp, Incoming},
+    downstream::guard::Refused,
+    framing::{Fault, Refusal},
     telemetry::ByteMeter,
 };
 use bytes::Bytes;
@@ -11,10 +17,6 @@ use std::{
     cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     task::{Context, Poll, Waker, ready},
 };
 use tokio::time::Instant;
@@ -22,6 +24,10 @@ use tokio::time::Instant;
 /// Bytes of a body kept so that it can be sent again. Beyond it a request is sent once: memory per request in
 /// flight is bounded, and most idempotent requests have no body at all.
 const KEEP: usize = 64 * 1024;
+
+/// The same where only a request that provably never left may go again: what an HTTP/2 upload takes before its stream
+/// can be known to be refused.
+const KEEP_UNSENT: usize = 16 * 1024;
 
 /// A request's body as handed to an upstream. Dropping it gives the attempt up, not the request.
 #[derive(Debug, Default)]
@@ -37,9 +43,30 @@ pub struct RequestStream {
     source: RefCell<Incoming>,
     received: ByteMeter,
     kept: RefCell<Kept>,
+    most_kept: usize,
     gate: Option<Gate>,
     state: Cell<State>,
+    failure: Cell<Option<BodyFailure>>,
     moved: Cell<Instant>,
+    wants: Cell<Wants>,
+    /// Who waits for the client's next byte, where the exchange may end first.
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Why a request's body ended before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyFailure {
+    /// It breaks its framing, or did not come in time.
+    Refused(Refusal),
+    /// The client is gone.
+    Gone,
+}
+
+/// Whether a body is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wants {
+    Nothing,
+    More,
 }
 
 /// Whether a body flowed, and how it ended.
@@ -66,50 +93,24 @@ enum Piece {
     Trailers(HeaderMap),
 }
 
-/// Holds a body back until the upstream has said 100 (Continue) or has been silent long enough
-/// (RFC 9110 §10.1.1). Shared with a callback that hyper wants to be `Send`.
-#[derive(Debug, Clone, Default)]
-pub struct Gate(Arc<GateState>);
-
-#[derive(Debug, Default)]
-struct GateState {
-    open: AtomicBool,
-    waker: std::sync::Mutex<Option<Waker>>,
-}
-
-impl Gate {
-    /// Lets the body through.
-    pub fn open(&self) {
-        self.0.open.store(true, Ordering::Relaxed);
-        let waker = self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn poll_open(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.0.open.load(Ordering::Relaxed) {
-            return Poll::Ready(());
-        }
-        *self.0.waker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
 impl RequestStream {
-    /// A stream for this body; `None` when there is none. `keep`: whether it may be sent again after it flowed.
+    /// A stream for this body; `None` when there is none. `idempotent`: whether it may be sent again after it arrived.
     #[must_use]
-    pub fn new(source: Incoming, received: ByteMeter, keep: bool, gate: Option<Gate>) -> Option<Rc<Self>> {
+    pub fn new(source: Incoming, received: ByteMeter, idempotent: bool, gate: Option<Gate>) -> Option<Rc<Self>> {
         if source.is_end_stream() {
             return None;
         }
         Some(Rc::new(Self {
             source: RefCell::new(source),
             received,
-            kept: RefCell::new(if keep { Kept::Frames(Vec::new(), 0) } else { Kept::Nothing }),
+            kept: RefCell::new(Kept::Frames(Vec::new(), 0)),
+            most_kept: if idempotent { KEEP } else { KEEP_UNSENT },
             gate,
             state: Cell::new(State::Untouched),
+            failure: Cell::new(None),
             moved: Cell::new(Instant::now()),
+            wants: Cell::new(Wants::Nothing),
+            waker: RefCell::default(),
         }))
     }
 
@@ -138,10 +139,41 @@ impl RequestStream {
         self.state.get() == State::Ended
     }
 
-    /// Whether the client's side failed while it flowed.
+    /// Why the client's side failed, if it did.
     #[must_use]
-    pub fn failed(&self) -> bool {
-        self.state.get() == State::Failed
+    pub fn failure(&self) -> Option<BodyFailure> {
+        self.failure.get()
+    }
+
+    /// Whether the upstream would take more of it and the client sends nothing: what passes is the client's time.
+    #[must_use]
+    pub fn waits_for_client(&self) -> bool {
+        self.wants.get() == Wants::More
+    }
+
+    /// The upstream has answered: the request is not sent again, and what was kept for that is let go.
+    pub fn answered(&self) {
+        self.kept.replace(Kept::Nothing);
+        if let Some(gate) = &self.gate {
+            gate.open();
+        }
+    }
+
+    /// The exchange is over: what is left of the body is not waited for, and its stream is let go.
+    pub fn give_up(&self) {
+        let source = self.source.replace(Incoming::Empty);
+        drop(source);
+        self.kept.replace(Kept::Nothing);
+        if self.state.get() != State::Ended {
+            self.state.set(State::Failed);
+        }
+        if let Some(gate) = &self.gate {
+            gate.open();
+        }
+        let waker = self.waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -151,8 +183,14 @@ impl RequestStream {
         if self.state.get() == State::Untouched {
             self.state.set(State::Flowing);
         }
-        let frame = ready!(Pin::new(&mut *self.source.borrow_mut()).poll_frame(cx));
+        let polled = Pin::new(&mut *self.source.borrow_mut()).poll_frame(cx);
+        let Poll::Ready(frame) = polled else {
+            self.wait(cx);
+            return Poll::Pending;
+        };
+        self.wants.set(Wants::Nothing);
         self.moved.set(Instant::now());
+        let frame = frame.map(checked);
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -163,10 +201,21 @@ impl RequestStream {
                     self.state.set(State::Ended);
                 }
             }
-            Some(Err(_)) => self.state.set(State::Failed),
+            Some(Err(error)) => {
+                self.state.set(State::Failed);
+                self.failure.set(Some(BodyFailure::of(error)));
+            }
             None => self.state.set(State::Ended),
         }
         Poll::Ready(frame)
+    }
+
+    /// Only an HTTP/2 stream is let go before its end (RFC 9113 §8.1); on HTTP/1 both directions run to theirs.
+    fn wait(&self, cx: &Context<'_>) {
+        self.wants.set(Wants::More);
+        if matches!(&*self.source.borrow(), Incoming::Http2(_)) {
+            self.waker.replace(Some(cx.waker().clone()));
+        }
     }
 
     fn keep(&self, frame: &Frame<Bytes>) {
@@ -178,7 +227,7 @@ impl RequestStream {
                 (None, None) => return,
             };
             *bytes += frame.data_ref().map_or(0, Bytes::len);
-            if *bytes > KEEP {
+            if *bytes > self.most_kept {
                 *kept = Kept::Nothing;
             } else {
                 pieces.push(piece);
@@ -200,6 +249,28 @@ impl RequestStream {
         match &*self.kept.borrow() {
             Kept::Frames(pieces, _) => pieces.len(),
             Kept::Nothing => 0,
+        }
+    }
+}
+
+/// A frame fit to be sent on.
+fn checked(frame: Result<Frame<Bytes>, BodyError>) -> Result<Frame<Bytes>, BodyError> {
+    let mut frame = frame?;
+    match frame.trailers_mut().map(trailers::filter) {
+        None | Some(Verdict::Pass) => Ok(frame),
+        Some(Verdict::TooMany) => Err(BodyError::Refused(Fault::TooManyTrailers.into())),
+    }
+}
+
+impl BodyFailure {
+    fn of(error: &BodyError) -> Self {
+        match error {
+            BodyError::Refused(refusal) => Self::Refused(*refusal),
+            BodyError::Http1(error) => {
+                Refused::find(error).map_or(Self::Gone, |Refused(refusal)| Self::Refused(refusal))
+            }
+            BodyError::GivenUp(GivenUp::Silent) => Self::Refused(Refusal::BodyTimeout),
+            BodyError::Http2(_) | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
         }
     }
 }

@@ -1,22 +1,33 @@
-//! [`ResponseBody`]: what the upstream answers, on its way to the client; carries the exchange's record to its end.
+//! [`ResponseBody`]: what the upstream answers, on its way to the client; carries the exchange's account to its end.
 
+use super::{
+    request::{BodyFailure, RequestStream},
+    trailers::{self, Verdict},
+};
 use crate::{
     body::{BodyError, GivenUp, Incoming},
     downstream::guard::RequestTicket,
-    telemetry::{Blame, ByteMeter, Record, ResponseFlag},
+    exchange::{
+        account::Account,
+        head::grpc::{self, GrpcStatus},
+    },
+    telemetry::{Blame, ByteMeter, ResponseFlag},
+    upstream::guard::ResponseViolation,
 };
 use bytes::Bytes;
+use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use std::{
     future::Future,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A response's body as handed to the downstream codec. When it is dropped the exchange is over: well if all of
-/// it was taken, cut short by the client otherwise.
+/// it was taken, cut short otherwise.
 #[derive(Debug)]
 pub struct ResponseBody {
     source: Incoming,
@@ -28,35 +39,111 @@ pub struct ResponseBody {
 /// What ends with a response.
 #[derive(Debug)]
 pub struct Ending {
-    /// The exchange's record, written when the body ends.
-    pub record: Record,
-    /// Silence of the upstream, while the client wants more, after which the response is cut.
+    /// The exchange's account, closed when the body ends.
+    pub account: Account,
+    /// The version the request came in.
+    pub downstream: Version,
+    /// The request's body, which may still be coming.
+    pub request: Option<Rc<RequestStream>>,
+    /// Silence of both sides, while the client wants more, after which the response is cut.
     pub idle: Option<Duration>,
     /// When the response must be complete (`grpc-timeout`).
     pub deadline: Option<Instant>,
     meter: ByteMeter,
     timer: Option<Pin<Box<Sleep>>>,
+    /// When the timer was set. It is left alone while the body moves and looked at when it fires, so silence ends
+    /// between once and twice the time allowed.
+    set: Option<Instant>,
+    moved: Moved,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moved {
+    No,
+    Yes,
+}
+
+/// Which time ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overdue {
+    Idle,
+    Deadline,
+}
+
+/// Why a response's body failed, as the record says it.
+struct Failure {
+    blame: Blame,
+    flag: ResponseFlag,
+    details: &'static str,
 }
 
 impl Ending {
-    /// An ending that only writes the record.
+    /// An ending that only closes the account.
     #[must_use]
-    pub fn new(record: Record) -> Self {
-        Self { meter: record.meter(), record, idle: None, deadline: None, timer: None }
+    pub fn new(account: Account, downstream: Version) -> Self {
+        Self {
+            meter: account.meter(),
+            account,
+            downstream,
+            request: None,
+            idle: None,
+            deadline: None,
+            timer: None,
+            set: None,
+            moved: Moved::No,
+        }
     }
 
     /// Called when the source has nothing ready. The timer is made here, so that a response that never waits
     /// never makes one.
-    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.timer.is_none() {
-            let idle = self.idle.map(|idle| Instant::now() + idle);
-            let Some(at) = idle.into_iter().chain(self.deadline).min() else { return Poll::Pending };
-            self.timer = Some(Box::pin(tokio::time::sleep_until(at)));
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Overdue> {
+        loop {
+            if self.timer.is_none() {
+                let now = Instant::now();
+                let idle = self.idle.map(|idle| now + idle);
+                let Some(at) = idle.into_iter().chain(self.deadline).min() else { return Poll::Pending };
+                (self.set, self.moved) = (Some(now), Moved::No);
+                self.timer = Some(Box::pin(sleep_until(at)));
+            }
+            let Some(timer) = &mut self.timer else { return Poll::Pending };
+            ready!(timer.as_mut().poll(cx));
+            self.timer = None;
+            if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Poll::Ready(Overdue::Deadline);
+            }
+            let upload = self.request.as_ref().map(|request| request.moved());
+            if self.moved == Moved::No && upload <= self.set {
+                return Poll::Ready(Overdue::Idle);
+            }
         }
-        match &mut self.timer {
-            Some(timer) => timer.as_mut().poll(cx),
-            None => Poll::Pending,
+    }
+
+    /// Closes the account of a response that ended, one way or another.
+    fn close(self, failure: Option<Failure>) {
+        let Self { mut account, request, downstream, .. } = self;
+        if let Some(Failure { blame, flag, details }) = failure {
+            account.flag(flag);
+            account.details(details);
+            account.terminated_by(blame);
         }
+        account.finish();
+        let_go(request.as_deref(), downstream);
+    }
+
+    /// The client did not take all of it.
+    fn cut(self) {
+        let Self { account, request, downstream, .. } = self;
+        drop(account);
+        let_go(request.as_deref(), downstream);
+    }
+}
+
+/// A response is over before its request: HTTP/2 tells the client to stop (RFC 9113 §8.1), HTTP/1 lets it finish.
+fn let_go(request: Option<&RequestStream>, downstream: Version) {
+    if downstream == Version::HTTP_2
+        && let Some(request) = request
+    {
+        request.give_up();
     }
 }
 
@@ -78,13 +165,71 @@ impl ResponseBody {
         self.ticket = Some(ticket);
     }
 
-    fn fail(&mut self, blame: Blame, flag: ResponseFlag, details: &'static str) {
-        if let Some(mut ending) = self.exchange.take() {
-            ending.record.flag(flag);
-            ending.record.details(details);
-            ending.record.terminated_by(blame);
-            ending.record.finish();
+    fn close(&mut self, failure: Option<Failure>) {
+        if let Some(ending) = self.exchange.take() {
+            ending.close(failure);
         }
+    }
+
+    /// Ends a response that took too long. A gRPC client is told by trailers where there can be some.
+    fn late(&mut self, overdue: Overdue) -> Option<Result<Frame<Bytes>, BodyError>> {
+        self.source = Incoming::Empty;
+        let http2 = self.exchange.as_ref().is_some_and(|ending| ending.downstream == Version::HTTP_2);
+        let (flag, details, error) = match overdue {
+            Overdue::Idle => (ResponseFlag::StreamIdleTimeout, "stream_idle_timeout", GivenUp::Idle),
+            Overdue::Deadline => (ResponseFlag::DurationTimeout, "grpc_timeout", GivenUp::Late),
+        };
+        let trailers = (overdue == Overdue::Deadline && http2).then(deadline_exceeded);
+        if let (Some(trailers), Some(ending)) = (&trailers, &mut self.exchange) {
+            ending.account.trailers(trailers);
+        }
+        self.close(Some(Failure { blame: Blame::Proxy, flag, details }));
+        Some(trailers.map(Frame::trailers).ok_or(BodyError::GivenUp(error)))
+    }
+
+    /// Whether nothing more will come. A length that is used up says so too: some upstreams end HTTP/2 streams by an
+    /// empty frame of its own, which a codec that has counted never asks for.
+    fn is_whole(&self) -> bool {
+        self.source.is_end_stream() || self.source.size_hint().exact() == Some(0)
+    }
+}
+
+fn deadline_exceeded() -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(2);
+    trailers.insert("grpc-status", GrpcStatus::DeadlineExceeded.to_value());
+    trailers.insert("grpc-message", grpc::message("deadline exceeded"));
+    trailers
+}
+
+/// Who broke a response off: the upstream, unless the request's body failed first.
+fn failure(error: &BodyError, request: Option<&RequestStream>) -> Failure {
+    let upstream = |flag, details| Failure { blame: Blame::Upstream, flag, details };
+    match request.and_then(RequestStream::failure) {
+        Some(BodyFailure::Refused(refusal)) => {
+            let flag = ResponseFlag::DownstreamProtocolError;
+            return Failure { blame: Blame::Downstream, flag, details: refusal.name() };
+        }
+        Some(BodyFailure::Gone) => {
+            let flag = ResponseFlag::DownstreamConnectionTermination;
+            return Failure { blame: Blame::Downstream, flag, details: "downstream_remote_disconnect" };
+        }
+        None => {}
+    }
+    match error {
+        BodyError::Http1(error) => match ResponseViolation::find(error) {
+            Some(ResponseViolation(violation)) => upstream(ResponseFlag::UpstreamProtocolError, violation.name()),
+            None => upstream(ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started"),
+        },
+        BodyError::Http2(error) if error.is_remote() && error.is_reset() => {
+            upstream(ResponseFlag::UpstreamRemoteReset, "upstream_reset_after_response_started{remote_reset}")
+        }
+        BodyError::Http2(error) if error.get_io().is_none() && !error.is_remote() => {
+            upstream(ResponseFlag::UpstreamProtocolError, "upstream_malformed")
+        }
+        BodyError::Http2(_) | BodyError::GivenUp(_) => {
+            upstream(ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started")
+        }
+        BodyError::Refused(refusal) => upstream(ResponseFlag::UpstreamProtocolError, refusal.name()),
     }
 }
 
@@ -94,39 +239,34 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
-        let frame = match Pin::new(&mut this.source).poll_frame(cx) {
+        let mut frame = match Pin::new(&mut this.source).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => {
                 let Some(ending) = &mut this.exchange else { return Poll::Pending };
-                ready!(ending.poll_overdue(cx));
-                this.source = Incoming::Empty;
-                this.fail(Blame::Proxy, ResponseFlag::StreamIdleTimeout, "response_timeout");
-                return Poll::Ready(Some(Err(GivenUp::Idle.into())));
+                let overdue = ready!(ending.poll_overdue(cx));
+                return Poll::Ready(this.late(overdue));
             }
         };
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(ending) = &mut this.exchange {
-                    // Progress: the silence that follows is a new one. The deadline stays.
-                    ending.timer = None;
-                    match frame.data_ref() {
-                        Some(data) => ending.meter.sent(data.len() as u64),
-                        None => frame.trailers_ref().into_iter().for_each(|trailers| ending.record.trailers(trailers)),
-                    }
+        if let Some(Ok(passing)) = &mut frame
+            && let Some(Verdict::TooMany) = passing.trailers_mut().map(trailers::filter)
+        {
+            frame = Some(Err(BodyError::Refused(crate::framing::Fault::TooManyTrailers.into())));
+        }
+        match (&frame, &mut this.exchange) {
+            (Some(Ok(frame)), Some(ending)) => {
+                ending.moved = Moved::Yes;
+                match frame.data_ref() {
+                    Some(data) => ending.meter.sent(data.len() as u64),
+                    None => frame.trailers_ref().into_iter().for_each(|trailers| ending.account.trailers(trailers)),
                 }
             }
-            Some(Err(_)) => {
-                this.fail(
-                    Blame::Upstream,
-                    ResponseFlag::UpstreamConnectionTermination,
-                    "upstream_reset_after_response_started",
-                );
+            (Some(Err(error)), Some(ending)) => {
+                let failure = failure(error, ending.request.as_deref());
+                this.source = Incoming::Empty;
+                this.close(Some(failure));
             }
-            None => {
-                if let Some(ending) = this.exchange.take() {
-                    ending.record.finish();
-                }
-            }
+            (None, Some(_)) => this.close(None),
+            (_, None) => {}
         }
         Poll::Ready(frame)
     }
@@ -142,14 +282,12 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let Some(mut ending) = self.exchange.take() {
+        let whole = self.is_whole();
+        match self.exchange.take() {
             // A codec need not ask for the end of a body whose length it knows.
-            if !self.source.is_end_stream() {
-                ending.record.flag(ResponseFlag::DownstreamConnectionTermination);
-                ending.record.details("downstream_remote_disconnect");
-                ending.record.terminated_by(Blame::Downstream);
-            }
-            ending.record.finish();
+            Some(ending) if whole => ending.close(None),
+            Some(ending) => ending.cut(),
+            None => {}
         }
     }
 }

@@ -78,22 +78,23 @@ fn an_upgrade_declined_is_a_response_like_another() {
 }
 
 #[test]
-fn connect_leaves_a_stream_on_http1() {
+fn connect_is_the_connection_itself() {
     run(async {
-        let (cluster, _) = cluster(model(UpstreamProtocol::Http1, &[80]), |_, _| {
-            serve(|mut stream| async move {
-                let head = read_head(&mut stream).await.unwrap();
-                assert!(head.starts_with("CONNECT b.example:443 HTTP/1.1\r\n"), "{head}");
-                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nearly").await.unwrap();
-                let (mut reading, mut writing) = tokio::io::split(stream);
-                tokio::io::copy(&mut reading, &mut writing).await.unwrap();
-                writing.shutdown().await.unwrap();
-            })
-        });
-        let request = Request::connect("b.example:443").body(empty()).unwrap();
-        exchange(send(&cluster, request, &options()).await.unwrap(), &cluster).await;
-        settle().await;
-        assert_nothing_held(&cluster);
+        for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::Http2] {
+            let (cluster, _) = cluster(model(protocol, &[80]), |_, _| {
+                serve(|mut stream| async move {
+                    stream.write_all(b"early").await.unwrap();
+                    let (mut reading, mut writing) = tokio::io::split(stream);
+                    tokio::io::copy(&mut reading, &mut writing).await.unwrap();
+                    writing.shutdown().await.unwrap();
+                })
+            });
+            let request = Request::connect("b.example:443").body(empty()).unwrap();
+            exchange(send(&cluster, request, &options()).await.unwrap(), &cluster).await;
+            settle().await;
+            assert_nothing_held(&cluster);
+            assert_eq!(cluster.open(), 0);
+        }
     });
 }
 

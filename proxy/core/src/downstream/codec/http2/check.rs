@@ -38,6 +38,16 @@ pub enum Malformed {
 }
 
 impl Malformed {
+    /// All of them, in order.
+    pub const ALL: [Self; 6] = [
+        Self::MissingPath,
+        Self::BadPath,
+        Self::MissingAuthority,
+        Self::SurroundingSpace,
+        Self::EmptyLength,
+        Self::RepeatedLength,
+    ];
+
     /// A stable name in snake case: a metric's label value.
     #[must_use]
     pub const fn name(self) -> &'static str {

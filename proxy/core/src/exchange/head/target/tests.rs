@@ -1,6 +1,5 @@
 use super::*;
-use http::request;
-use http::{HeaderName, Request};
+use http::HeaderName;
 use proptest::prelude::*;
 
 fn headers(fields: &[(&str, &str)]) -> HeaderMap {

@@ -1,0 +1,74 @@
+//! [`Account`]: an exchange's record together with the connection it came by.
+//!
+//! A request can end by being dropped anywhere on the path. Who is to blame then only the connection knows: a client
+//! that left, or the proxy itself, which cut what was left at the end of a drain.
+
+use crate::{
+    downstream::Connection,
+    telemetry::{Blame, Record, ResponseFlag},
+};
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    rc::Rc,
+};
+
+/// A record that knows who ended it when it is dropped unfinished.
+pub struct Account {
+    record: Option<Record>,
+    connection: Rc<Connection>,
+}
+
+impl Account {
+    /// An account of a request that came by this connection.
+    #[must_use]
+    pub fn new(record: Record, connection: Rc<Connection>) -> Self {
+        Self { record: Some(record), connection }
+    }
+
+    /// The response went out to its end.
+    pub fn finish(mut self) {
+        if let Some(record) = self.record.take() {
+            record.finish();
+        }
+    }
+}
+
+impl Deref for Account {
+    type Target = Record;
+
+    fn deref(&self) -> &Record {
+        self.record.as_ref().expect("invariant: only finishing takes the record")
+    }
+}
+
+impl DerefMut for Account {
+    fn deref_mut(&mut self) -> &mut Record {
+        self.record.as_mut().expect("invariant: only finishing takes the record")
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let Some(record) = &mut self.record else { return };
+        if self.connection.aborted() {
+            record.flag(ResponseFlag::LocalReset);
+            record.details("drain_deadline");
+            record.terminated_by(Blame::Proxy);
+        } else if std::thread::panicking() {
+            record.flag(ResponseFlag::LocalReset);
+            record.details("panic");
+            record.terminated_by(Blame::Proxy);
+        } else {
+            record.flag(ResponseFlag::DownstreamConnectionTermination);
+            record.details("downstream_remote_disconnect");
+            record.terminated_by(Blame::Downstream);
+        }
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.record.fmt(f)
+    }
+}
