@@ -60,6 +60,9 @@ pub trait Plane: 'static {
 
     /// Opens log files anew (SIGUSR1).
     fn reopen_logs(&self);
+
+    /// Waits, for a bounded time, until every record is written. Called last, when no worker is left.
+    fn flush_logs(&self);
 }
 
 /// Why a configuration is refused: every reason at once, a line each.

@@ -116,6 +116,8 @@ impl Plane for Passthrough {
     }
 
     fn reopen_logs(&self) {}
+
+    fn flush_logs(&self) {}
 }
 
 impl Run for Rc<Worker> {

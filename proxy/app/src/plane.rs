@@ -14,7 +14,7 @@ use pillion_core::{
     drain::Signal,
     io::{Listening, Tcp},
     snapshot::Snapshot,
-    telemetry::access_log::AccessLogHandle,
+    telemetry::access_log::{AccessLogHandle, Flushed},
     upstream::{ClusterState, MemberDescription},
     worker::{Process, Source, Worker},
 };
@@ -26,7 +26,11 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
+
+/// How long a log that does not take its records may hold the process up at its end.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 
 /// The data path of this process.
 pub struct DataPlane {
@@ -116,6 +120,14 @@ impl Plane for DataPlane {
     fn reopen_logs(&self) {
         if let Some(log) = &*self.access_log.borrow() {
             log.reopen();
+        }
+    }
+
+    fn flush_logs(&self) {
+        if let Some(log) = &*self.access_log.borrow()
+            && log.flush(LAST_RECORDS) == Flushed::TimedOut
+        {
+            tracing::warn!("the access log takes no more: records are lost");
         }
     }
 }

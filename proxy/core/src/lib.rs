@@ -1,20 +1,31 @@
 //! The data path of Pillion: from an accepted socket to an answered request.
 //!
 //! ```text
-//!                 ┌──────────── downstream ───────────┐   ┌─ exchange ─┐   ┌──────── upstream ───────┐
-//!  client ──────► │ accept → detect → guard → codec   │──►│ route      │──►│ balance → pool | connect │──► server
-//!                 └───────────────────────────────────┘   │ filter     │   │ → handshake → request    │
-//!                            │ 101, 200 to CONNECT        │ respond    │   └──────────────────────────┘
-//!                            ▼                            └────────────┘
+//!            ┌─────────── downstream ───────────┐  ┌──── exchange ────┐  ┌───────── upstream ─────────┐
+//!  client ──►│ accept → detect → guard → codec  │─►│ receive → route  │─►│ balance → pool │ connect → │──► server
+//!            └──────────────────────────────────┘  │ → prepare → retry│  │  handshake → request       │
+//!                            │                     │ → deliver        │  └────────────────────────────┘
+//!                            │ 101, 2xx to CONNECT │ → respond        │
+//!                            ▼                     └──────────────────┘
 //!                          tunnel (opaque bytes)
 //! ```
 //!
-//! Modules in path order: [`downstream`], [`exchange`], [`tunnel`], [`upstream`]; beside the path: `worker`,
-//! [snapshot], [`framing`], [`io`], [`body`], [`drain`], [`error`], [`telemetry`].
+//! The path, in its order:
+//!
+//! 1. [`downstream`]: from an accepted socket to a decoded request; its spine is [`downstream::serve_connection`].
+//! 2. [`exchange`]: one request, one response, exactly one record; its spine is [`exchange::proxy`].
+//! 3. [`upstream`]: from a chosen cluster to bytes on a connection; its spine is [`upstream::send`].
+//! 4. [`tunnel`]: what becomes of a request that left HTTP, after both sides agreed; [`tunnel::forward`].
+//!
+//! Beside the path: [`framing`] (where an HTTP/1 message begins and ends, judged for both sides), [`body`] (the bodies
+//! in either direction), [`io`] (sockets, and the seams [`io::Accept`] and [`io::Dial`]), [`snapshot`] (a compiled
+//! configuration), [`worker`] (one thread's share of all this), [`drain`] (what a worker tells its connections),
+//! [`error`] (what can go wrong, one variant for each stage), [`telemetry`] (metrics and the access log).
 //!
 //! Words: the *downstream* is the client's side, the *upstream* the server's. A *listener* accepts connections, a
 //! *route* says what is done with a request, a *cluster* is a group of *endpoints* that serve the same thing. A
 //! *worker* is a thread with its own runtime, listeners and pools: nothing of it is `Send`, nothing of it is locked.
+//! What workers share is an immutable [`snapshot::Snapshot`] or an atomic counter.
 
 #![forbid(unsafe_code)]
 

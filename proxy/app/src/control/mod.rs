@@ -232,6 +232,7 @@ impl<P: Plane> Control<P> {
             }
         };
         self.workers.stop().await;
+        self.plane.flush_logs();
         // Whoever asked it to quit gets the answer.
         let last = Instant::now() + ANSWERS;
         while self.state.answering.get() > 0 && Instant::now() < last {
