@@ -329,8 +329,9 @@ fn an_idle_proxy_is_small_and_quiet() {
     let (before, begun) = (proxy.cpu(), Instant::now());
     thread::sleep(Duration::from_secs(1));
     let burnt = proxy.cpu() - before;
-    println!("resident {} bytes, {burnt:?} of CPU in {:?}", proxy.resident(), begun.elapsed());
+    let (all, own) = (proxy.resident(), proxy.resident_own());
+    println!("resident {all} bytes, {own} of them its own; {burnt:?} of CPU in {:?}", begun.elapsed());
     assert!(burnt <= Duration::from_millis(20), "an idle proxy used {burnt:?} in a second");
-    // The build under test is not optimised; the release build's bound is 5 MB and is measured in bench.
-    assert!(proxy.resident() < 20 << 20, "resident {}", proxy.resident());
+    // The build under test is not optimised, nor is its allocator: the release build's whole is bounded by 5 MB in bench.
+    assert!(own < 16 << 20, "{own} bytes of its own");
 }

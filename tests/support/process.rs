@@ -108,6 +108,12 @@ impl Process {
         self.status_kib("VmRSS:") * 1024
     }
 
+    /// Resident memory that is its own: without the program's file, which is large where it is not optimised.
+    #[must_use]
+    pub fn resident_own(&self) -> u64 {
+        self.status_kib("RssAnon:") * 1024
+    }
+
     /// The most resident memory it ever had, in bytes.
     #[must_use]
     pub fn resident_peak(&self) -> u64 {
