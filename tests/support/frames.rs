@@ -280,7 +280,7 @@ fn string(block: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// The status in a response's header block, where it is the first field and the dynamic table is not used.
-fn status_of(block: &[u8]) -> Option<u16> {
+pub fn status_of(block: &[u8]) -> Option<u16> {
     // A table size update (RFC 7541 §6.3) may come first.
     let updates = block.iter().take_while(|&&byte| byte & 0xe0 == 0x20).count();
     let block = &block[updates..];

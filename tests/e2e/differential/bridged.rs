@@ -237,11 +237,13 @@ fn fields() -> Vec<Row> {
 
 fn targets() -> Vec<Row> {
     let mut rows = Vec::new();
-    for path in ["x", "*", "?x", "http://other/x", "/a#b", "/../x", "/%2e%2e/x"] {
+    for path in ["x", "*", "?x", "http://other/x", "/../x", "/%2e%2e/x"] {
         rows.push(row(format!(":path {path}"), plain("GET", path), Fate::Refused));
     }
-    // Made valid by the cleaning of paths, or refused.
+    // Made valid by the cleaning of paths, or refused. A fragment is cut off by the codec before anything sees it: what
+    // is routed is what is forwarded.
     for (path, line) in [
+        ("/a#b", "GET /a HTTP/1.1\r\nhost: test\r\n\r\n"),
         ("/a\\b", "GET /a/b HTTP/1.1\r\nhost: test\r\n\r\n"),
         ("/caf\u{e9}", "GET /caf%C3%A9 HTTP/1.1\r\nhost: test\r\n\r\n"),
     ] {

@@ -32,11 +32,12 @@ pub(super) fn deliver(
     let (mut head, body) = response.into_parts();
     exchange.record.upstream_head_received(head.status);
     let survey = Survey::of(&head.headers);
+    let switched = switched(&head, leaving.as_ref())?;
     hop_by_hop::response(&mut head.headers, survey, UpgradeField::Strip)
         .map_err(|_| Cause::from(RequestError::Malformed))?;
     exchange.listener.forwarding.response(&mut head.headers, head.version)?;
     exchange.record.details("via_upstream");
-    match switched(&head, leaving.as_ref())? {
+    match switched {
         Switched::Yes => tunnel(exchange, route, head, body, leaving.ok_or(UpgradeError::Unasked)?),
         Switched::No => Ok(Answer { head, body: AnswerBody::Stream(body), idle: route.idle_timeout, watched }),
     }
@@ -53,7 +54,11 @@ fn switched(head: &response::Parts, leaving: Option<&Leaving>) -> Result<Switche
     let by_http2 = head.version == Version::HTTP_2;
     let success = head.status.is_success();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Switched::Yes);
+        let asked = leaving.and_then(|leaving| leaving.asked.protocol()).ok_or(UpgradeError::Unasked)?;
+        // RFC 9110 §7.8: a server switches to a protocol that was asked for.
+        let same =
+            head.headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(asked.as_bytes()));
+        return if same { Ok(Switched::Yes) } else { Err(UpgradeError::Unasked) };
     }
     match leaving.map(|leaving| &leaving.asked) {
         Some(Asked::Connect) if success => Ok(Switched::Yes),

@@ -19,12 +19,32 @@ pub(super) struct Chunked {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Size { value: u64, digits: u8 },
-    Extension { value: u64 },
+    Extension { value: u64, quote: Quote },
     SizeLf { value: u64 },
     Data { left: u64 },
     DataCr,
     DataLf,
     Trailers(Section),
+}
+
+/// Where a chunk extension stands towards a quoted string. One that the line ends within is read on by some servers,
+/// beyond the line (RFC 9112 §7.1.1 has `quoted-string` there, which holds no line end).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quote {
+    Outside,
+    Inside,
+    Escaped,
+}
+
+impl Quote {
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Outside, b'"') | (Self::Escaped, _) => Self::Inside,
+            (Self::Outside, _) | (Self::Inside, b'"') => Self::Outside,
+            (Self::Inside, b'\\') => Self::Escaped,
+            (Self::Inside, _) => Self::Inside,
+        }
+    }
 }
 
 /// How far a step came.
@@ -72,16 +92,17 @@ impl Chunked {
                     b';' if digits > 0 && room == 0 => return Err(Fault::ChunkExtensionsTooLong),
                     b';' if digits > 0 => {
                         self.extensions += 1;
-                        State::Extension { value }
+                        State::Extension { value, quote: Quote::Outside }
                     }
                     b'\n' if digits > 0 => return Err(Fault::BareLf),
                     _ => State::Size { value: push_hex(value, digits, first)?, digits: digits + 1 },
                 };
                 Ok(1)
             }
-            State::Extension { value } => {
+            State::Extension { value, quote } => {
                 let span = class::span(bytes, class::VALUE);
                 match (span, first) {
+                    (0, b'\r') if quote != Quote::Outside => Err(Fault::BadChunkExtension),
                     (0, b'\r') => {
                         self.state = State::SizeLf { value };
                         Ok(1)
@@ -93,6 +114,8 @@ impl Chunked {
                         let eaten = span.min(room);
                         // At most `room`, which is no more than the limit, a u32.
                         self.extensions += eaten as u32;
+                        let quote = bytes[..eaten].iter().fold(quote, |quote, &byte| quote.after(byte));
+                        self.state = State::Extension { value, quote };
                         Ok(eaten)
                     }
                 }

@@ -18,7 +18,10 @@ use crate::{
     upstream::{OnInformational, RequestBody, SendOptions, circuit_wait::Opened},
 };
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::SEC_WEBSOCKET_KEY};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode,
+    header::{CONTENT_LENGTH, SEC_WEBSOCKET_KEY, TRANSFER_ENCODING},
+};
 use hyper::client::conn::{
     TrySendError,
     http1::{Connection, Parts, SendRequest},
@@ -182,6 +185,7 @@ pub(super) async fn request<B: RequestBody>(
     if let Some(key) = options.websocket_key.filter(|_| options.upgrade.is_some()) {
         request.headers_mut().insert(SEC_WEBSOCKET_KEY, key.clone());
     }
+    frame(&mut request);
     let upgrade = if options.upgrade.is_some() { UpgradeAsked::Yes } else { UpgradeAsked::No };
     let method = request.method().clone();
     let hook = options.on_informational.as_ref().map(|hook| (hook, listen(&mut request)));
@@ -202,6 +206,14 @@ pub(super) async fn request<B: RequestBody>(
             let back = back.map(|request| head::from_http1(request, given));
             Err(fail(Cause::Request(read_error(&connection.guard, &error.into_error())), delivery, back))
         }
+    }
+}
+
+/// Says how a body of unknown length is framed. Of itself the codec takes it that GET and its like have none, and
+/// would drop what there is.
+fn frame<B: RequestBody>(request: &mut Request<B>) {
+    if !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 

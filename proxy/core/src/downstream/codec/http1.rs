@@ -177,6 +177,10 @@ impl Served {
         if switched && ticket.accept_upgrade().is_ok() {
             *self.upgrading.borrow_mut() = Some(end);
         } else {
+            if connect {
+                // What follows a refused CONNECT was meant for the tunnel; none of it is a request.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             response.body_mut().hold(ticket);
         }
         response

@@ -77,7 +77,10 @@ impl Picker {
             Balance::Random => by_chance(&self.sums, random()),
             Balance::LeastRequest => {
                 let one = next_good(by_chance(&self.sums, random()), shares.len(), &standing);
-                let other = next_good(by_chance(&self.sums, random()), shares.len(), &standing);
+                let drawn = by_chance(&self.sums, random());
+                // Two different ones: among two endpoints the slow one would else get every fourth request.
+                let other = if drawn == one { (drawn + 1) % shares.len() } else { drawn };
+                let other = next_good(other, shares.len(), &standing);
                 lighter((one, load(one), shares[one]), (other, load(other), shares[other]))
             }
         };

@@ -107,6 +107,10 @@ fn fields(headers: &HeaderMap, uri: &Uri, most: u32) -> Check {
         if let [b' ' | b'\t', ..] | [.., b' ' | b'\t'] = value.as_bytes() {
             return Check::Reset(Malformed::SurroundingSpace);
         }
+        // The one byte that the map of fields takes in a name and RFC 9110 §5.6.2 does not.
+        if name.as_str().contains('"') {
+            return Check::Refuse(Fault::BadFieldName.into());
+        }
         sum += name.as_str().len() + value.len() + 32;
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();

@@ -15,6 +15,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How long the peer may take to read our GOAWAY after an abrupt end.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long the peer may take to answer the announced end once no stream is open. Most answer within a round trip; a
+/// peer that does not must not hold the process up.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Ticks of silence that make the idle timeout.
 const QUIET: u8 = 4;
 
@@ -76,9 +80,9 @@ impl Deadlines {
         }
     }
 
-    /// The end is announced: the peer must answer in the time of a header block.
+    /// The end is announced: the peer must answer soon.
     pub(super) fn draining(&mut self) {
-        let by = Instant::now() + self.header;
+        let by = Instant::now() + FAREWELL;
         self.drain_by = Some(by);
         self.arm(by);
     }
@@ -143,7 +147,7 @@ impl Deadlines {
             }
         }
         if past(self.drain_by) {
-            self.drain_by = Some(now + self.header);
+            self.drain_by = Some(now + FAREWELL);
             if !streams() {
                 return Some(Expired::Drain);
             }
