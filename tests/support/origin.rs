@@ -19,6 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
+use pillion_core::tunnel::websocket;
 use std::{
     collections::HashMap,
     convert::Infallible,
@@ -190,6 +191,7 @@ async fn serve_h1(stream: TcpStream, seen: &Arc<Seen>) {
 fn upgrade(mut request: Request<hyper::body::Incoming>, seen: &Seen) -> Response<Body> {
     count(request.headers(), seen);
     let protocol = request.headers()[header::UPGRADE].clone();
+    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).cloned();
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         if let Ok(upgraded) = upgraded.await {
@@ -200,6 +202,9 @@ fn upgrade(mut request: Request<hyper::body::Incoming>, seen: &Seen) -> Response
     });
     let mut response = Response::new(Empty::new().map_err(Into::into).boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(key) = key {
+        response.headers_mut().insert(header::SEC_WEBSOCKET_ACCEPT, websocket::accept(key.as_bytes()));
+    }
     response.headers_mut().insert(header::UPGRADE, protocol);
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     response
