@@ -1,7 +1,5 @@
 //! The files in `examples/` load, say what they seem to say, and stay readable however they are cut.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use pillion_config::{
     Loaded, SourceName, load,
     model::{Action, Config, HostPattern, PathMatch, Workers},

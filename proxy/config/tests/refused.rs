@@ -3,8 +3,6 @@
 //! A case is `### FRAME: title`, the text, `---`, the messages. FRAME says what the text is put into: `root` (nothing),
 //! `listener`, `route` or `cluster` (a document that is right but for it). `PILLION_BLESS=1` rewrites the messages.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use pillion_config::{SourceName, parse};
 use std::{env, fmt::Write as _, fs, io, path::Path};
 

@@ -1,4 +1,4 @@
-//! Reading the configuration again: when ([`Watcher`]), what it changes ([`diff`]), and how it went ([`Outcome`]).
+//! Reading the configuration again: when ([`Watcher`]), what it changes ([`mod@diff`]), and how it went ([`Outcome`]).
 //!
 //! Beside the path. The last good configuration stays in force on any error; nothing here applies anything.
 
