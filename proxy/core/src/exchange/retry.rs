@@ -17,7 +17,7 @@ use crate::{
     worker::Cluster,
 };
 use http::{Request, Response};
-use std::{cell::Cell, convert::Infallible, net::SocketAddr, rc::Rc, time::Duration};
+use std::{convert::Infallible, rc::Rc, time::Duration};
 use tokio::time::Instant;
 
 /// Attempts at most. The first replay takes a fresh connection, so a second failure is the upstream's own.
@@ -72,16 +72,12 @@ pub(super) async fn send(
     let stream = prepared.stream.clone();
     let (timeout, idle, deadline) = (prepared.timeout, prepared.idle, prepared.deadline);
     let (gate, interim) = (prepared.gate.clone(), prepared.interim.clone());
-    let address = Cell::new(None);
     let answered = tokio::select! {
         biased;
-        answered = attempts(exchange, cluster, prepared, leaving, &address) => answered,
+        answered = attempts(exchange, cluster, prepared, leaving) => answered,
         late = out_of_time(timeout, idle, deadline, stream.as_deref()) => Err(late.into()),
         never = release(gate, interim) => match never {},
     };
-    if let Some(address) = address.get() {
-        exchange.record.set_upstream(address);
-    }
     if let (Ok(_), Some(stream)) = (&answered, &stream) {
         stream.answered();
     }
@@ -93,11 +89,11 @@ async fn attempts(
     cluster: &Rc<Cluster>,
     prepared: Prepared,
     leaving: Option<&Leaving>,
-    address: &Cell<Option<SocketAddr>>,
 ) -> Result<Response<Incoming>, ProxyError> {
     let Prepared { mut head, stream, on_informational, host, .. } = prepared;
     // What asks to leave HTTP opens a conversation: nothing about it is idempotent.
     let idempotent = head.method.is_idempotent() && leaving.is_none();
+    let meter = exchange.record.meter();
     let mut tried = Vec::new();
     let mut stale = false;
     for attempt in 1.. {
@@ -114,7 +110,7 @@ async fn attempts(
             upgrade: leaving.and_then(|leaving| leaving.asked.protocol()),
             websocket_key: leaving.and_then(|leaving| leaving.asked.made_key()),
             host,
-            address: Some(address),
+            address: Some(meter.upstream()),
             tried: &tried,
             on_informational: on_informational.clone(),
             body_stall: exchange.listener.model.http.timeouts.write,

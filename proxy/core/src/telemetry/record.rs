@@ -36,7 +36,6 @@ pub struct Record {
     meter: Rc<Meter>,
     started: Instant,
     client: Option<SocketAddr>,
-    upstream: Option<SocketAddr>,
     cluster: Option<Arc<ClusterMetrics>>,
     details: Option<&'static str>,
     flags: ResponseFlags,
@@ -54,11 +53,13 @@ enum Ending {
     Finished,
 }
 
-/// Bytes of the two bodies, counted where they pass. Not `Send`: both bodies live on their connection's worker.
+/// Bytes of the two bodies, counted where they pass, and the endpoint they pass to. Not `Send`: both bodies live on their connection's worker.
 #[derive(Debug, Default)]
 struct Meter {
     received: Cell<u64>,
     sent: Cell<u64>,
+    /// Beside the counts because whoever chooses it works while the record waits, and may never come back.
+    upstream: Cell<Option<SocketAddr>>,
 }
 
 /// A handle with which a body adds to its request's record. What is added after the record is finished is not told.
@@ -69,6 +70,12 @@ impl ByteMeter {
     /// Bytes of the request's body that came from downstream.
     pub fn received(&self, bytes: u64) {
         self.0.received.set(self.0.received.get() + bytes);
+    }
+
+    /// Where the endpoint chosen is noted.
+    #[must_use]
+    pub fn upstream(&self) -> &Cell<Option<SocketAddr>> {
+        &self.0.upstream
     }
 
     /// Bytes of the response's body that were handed to downstream.
@@ -89,7 +96,6 @@ impl Record {
             meter: Rc::default(),
             started: Instant::now(),
             client: None,
-            upstream: None,
             cluster: None,
             details: None,
             flags: ResponseFlags::default(),
@@ -147,7 +153,7 @@ impl Record {
 
     /// The endpoint chosen.
     pub fn set_upstream(&mut self, endpoint: SocketAddr) {
-        self.upstream = Some(endpoint);
+        self.meter.upstream.set(Some(endpoint));
     }
 
     /// The request is being sent upstream, perhaps again.
@@ -219,7 +225,7 @@ impl Record {
                 let duration = self.captured.as_ref()?.response_duration()?;
                 Some(Value::Number(milliseconds(duration)))
             }
-            Variable::UpstreamHost => self.upstream.map(Value::Address),
+            Variable::UpstreamHost => self.meter.upstream.get().map(Value::Address),
             Variable::UpstreamCluster => {
                 self.cluster.as_ref().map(|cluster| Value::Bytes(cluster.name().as_str().as_bytes()))
             }

@@ -55,6 +55,8 @@ pub async fn forward(
     let meter = account.meter();
     meter.received(received.bytes());
     meter.sent(sent.bytes());
+    // On HTTP/2 the connection is cut first, and its streams fail.
+    let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
     match outcome {
         Outcome::Copied(Ok(_)) => {}
         Outcome::Copied(Err(_)) if received.failed() => {

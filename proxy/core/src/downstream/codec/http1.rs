@@ -153,7 +153,9 @@ impl Served {
                 exchange::refuse(Rc::clone(&self.connection), &request.into_parts().0, &refusal.into())
             }
         };
-        let leaving = self.connection.leaving() || self.leaving.get() == Leaving::Yes;
+        // Behind a body that broke its framing nothing can be read.
+        let broken = self.guard.body_refusal().is_some();
+        let leaving = broken || self.connection.leaving() || self.leaving.get() == Leaving::Yes;
         if leaving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -1,0 +1,18 @@
+//! The whole data path in memory: a real worker and snapshot, scripted sockets at both ends, a paused clock.
+
+#![allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
+
+mod client;
+mod server;
+mod world;
+
+mod accept;
+mod codec;
+mod detect;
+mod drain;
+mod receive;
+mod records;
+mod respond;
+mod retry;
+mod route;
+mod tunnel;

@@ -1,0 +1,249 @@
+//! What goes back to the client: fields of this hop, bodies, early answers.
+
+use crate::{
+    client::{answer, ask, body, get, http2, request, send},
+    server::{HELLO, canned, head, http2 as h2_server, serve},
+    world::{PLAIN, Setup, run},
+};
+use http::Response;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::sleep,
+};
+
+#[test]
+fn fields_of_the_hop_are_removed_and_changes_made() {
+    let setup = Setup {
+        routes: "      - match: { prefix: / }
+        cluster: up
+        response_headers:
+          set: { x-type: \"%RESP(CONTENT-TYPE)%\", x-asked: \"%REQ(:PATH)%\", x-up: \"%UPSTREAM_HOST%\" }
+          remove: [server]",
+        ..PLAIN
+    };
+    let answer = "HTTP/1.1 200 OK\r\ncontent-type: text/x\r\nserver: s\r\nkeep-alive: timeout=5\r\nconnection: keep-alive, x-hop\r\nx-hop: 1\r\ncontent-length: 2\r\n\r\nok";
+    run(
+        setup,
+        move |_, _| canned(answer),
+        |world| async move {
+            let answer = get(&world, "/a?b").await;
+            for (name, expected) in [
+                ("x-type", Some("text/x")),
+                ("x-asked", Some("/a?b")),
+                ("x-up", Some("10.0.0.1:80")),
+                ("server", None),
+                ("keep-alive", None),
+                ("x-hop", None),
+            ] {
+                assert_eq!(answer.field(name), expected, "{name}");
+            }
+        },
+    );
+}
+
+#[test]
+fn an_early_answer_on_http2_ends_the_request() {
+    for (cluster, step) in [("    protocol: http2", true), ("", false)] {
+        run(
+            Setup { cluster, ..PLAIN },
+            move |_, _| match step {
+                true => h2_server(|request, mut respond| async move {
+                    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                    stream.send_data("no".into(), true).unwrap();
+                    let mut body = request.into_body();
+                    while let Some(Ok(_)) = body.data().await {}
+                }),
+                false => serve(|mut stream| async move {
+                    head(&mut stream).await;
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
+                    stream.read_to_end(&mut Vec::new()).await.ok();
+                }),
+            },
+            |world| async move {
+                let mut sender = http2(&world).await;
+                let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+                stream.send_data("abc".into(), false).unwrap();
+                let response = response.await.unwrap();
+                assert_eq!(body(&mut response.into_body()).await.unwrap().0, "no");
+                let reset =
+                    tokio::time::timeout(Duration::from_secs(1), std::future::poll_fn(|cx| stream.poll_reset(cx)));
+                assert_eq!(reset.await.expect("a reset").unwrap(), h2::Reason::NO_ERROR);
+                assert_eq!(world.record().await.end(), (200, "-", "via_upstream", "-"));
+                world.assert_quiet().await;
+            },
+        );
+    }
+}
+
+#[test]
+fn an_early_answer_on_http1_lets_the_request_finish() {
+    run(
+        PLAIN,
+        |_, _| {
+            serve(|mut stream| async move {
+                head(&mut stream).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+                let mut sent = [0; 5];
+                stream.read_exact(&mut sent).await.unwrap();
+                stream.write_all(&sent).await.unwrap();
+            })
+        },
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+            head(&mut client).await.unwrap();
+            client.write_all(b"abcde").await.unwrap();
+            let mut back = [0; 5];
+            client.read_exact(&mut back).await.unwrap();
+            assert_eq!(&back, b"abcde");
+        },
+    );
+}
+
+#[test]
+fn expectations() {
+    let asks = "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\n";
+    // The upstream's 100 lets the body go at once; its silence, after a second; a final answer ends the wait.
+    for (says, waits) in [(true, 0), (false, 1)] {
+        run(
+            PLAIN,
+            move |_, _| {
+                serve(move |mut stream| async move {
+                    let head = head(&mut stream).await.unwrap();
+                    assert!(head.contains("expect: 100-continue\r\n"), "{head}");
+                    if says {
+                        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+                    }
+                    stream.read_exact(&mut [0; 3]).await.unwrap();
+                    stream.write_all(HELLO.as_bytes()).await.unwrap();
+                })
+            },
+            move |world| async move {
+                let began = tokio::time::Instant::now();
+                let mut client = world.connect();
+                client.write_all(asks.as_bytes()).await.unwrap();
+                assert_eq!(crate::client::next(&mut client, true).await.status, 100);
+                assert_eq!(began.elapsed().as_secs(), waits);
+                client.write_all(b"abc").await.unwrap();
+                assert_eq!(answer(&mut client).await.status, 200);
+            },
+        );
+        run(
+            PLAIN,
+            move |_, _| {
+                serve(move |mut stream| async move {
+                    head(&mut stream).await.unwrap();
+                    if says {
+                        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+                    }
+                    stream.read_exact(&mut [0; 3]).await.unwrap();
+                    stream.write_all(HELLO.as_bytes()).await.unwrap();
+                })
+            },
+            |world| async move {
+                let mut sender = http2(&world).await;
+                let head = request("POST", "/").header("expect", "100-continue").header("content-length", "3");
+                let (mut response, mut stream) = send(&mut sender, head.body(()).unwrap(), false).await;
+                let interim = std::future::poll_fn(|cx| response.poll_informational(cx)).await.unwrap().unwrap();
+                assert_eq!(interim.status(), 100);
+                stream.send_data("abc".into(), true).unwrap();
+                assert_eq!(response.await.unwrap().status(), 200);
+            },
+        );
+    }
+    run(
+        PLAIN,
+        |_, _| {
+            serve(|mut stream| async move {
+                head(&mut stream).await;
+                stream.write_all(b"HTTP/1.1 417 No\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno").await.unwrap();
+            })
+        },
+        move |world| async move {
+            assert_eq!(
+                crate::client::next(
+                    &mut {
+                        let mut client = world.connect();
+                        client.write_all(asks.as_bytes()).await.unwrap();
+                        client
+                    },
+                    false
+                )
+                .await
+                .status,
+                417
+            );
+        },
+    );
+    // HTTP/1.0 knows no expectation and gets no interim answer.
+    run(
+        PLAIN,
+        |_, _| {
+            serve(|mut stream| async move {
+                let head = head(&mut stream).await.unwrap();
+                assert!(!head.contains("expect"), "{head}");
+                stream.read_exact(&mut [0; 3]).await.unwrap();
+                stream.write_all(format!("HTTP/1.1 100 Continue\r\n\r\n{HELLO}").as_bytes()).await.unwrap();
+            })
+        },
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"POST / HTTP/1.0\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\nabc").await.unwrap();
+            let answer = crate::client::next(&mut client, false).await;
+            assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+            assert!(crate::client::closed(&mut client).await);
+        },
+    );
+}
+
+#[test]
+fn redirects_use_the_scheme_a_trusted_peer_says() {
+    let routes = "      - match: { prefix: / }\n        redirect: { path: /there }";
+    let strangers = Setup { routes, ..PLAIN };
+    let trusted = Setup { listener: "    forwarding: { trusted: [192.0.2.0/24] }", ..strangers };
+    for (setup, expected) in [(strangers, "http://a.example/there"), (trusted, "https://a.example/there")] {
+        run(
+            setup,
+            |_, _| canned(HELLO),
+            move |world| async move {
+                let request = "GET / HTTP/1.1\r\nhost: a.example\r\nx-forwarded-for: 203.0.113.1\r\nx-forwarded-proto: https\r\n\r\n";
+                assert_eq!(ask(&world, request).await.field("location"), Some(expected));
+            },
+        );
+    }
+}
+
+#[test]
+fn trailers_of_http2_are_filtered_both_ways() {
+    let setup = Setup { cluster: "    protocol: http2", ..PLAIN };
+    run(
+        setup,
+        |_, _| {
+            h2_server(|request, mut respond| async move {
+                let mut body = request.into_body();
+                while let Some(Ok(_)) = body.data().await {}
+                let mut trailers = body.trailers().await.unwrap().unwrap();
+                assert!(trailers.contains_key("x-sum") && trailers.len() == 1, "{trailers:?}");
+                trailers.insert("host", http::HeaderValue::from_static("b"));
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data("x".into(), false).unwrap();
+                stream.send_trailers(trailers).unwrap();
+            })
+        },
+        |world| async move {
+            let mut sender = http2(&world).await;
+            let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+            let mut trailers = http::HeaderMap::new();
+            for name in ["x-sum", "authorization", "content-length"] {
+                trailers.insert(name, http::HeaderValue::from_static("7"));
+            }
+            stream.send_data("abc".into(), false).unwrap();
+            stream.send_trailers(trailers).unwrap();
+            let (_, trailers) = body(&mut response.await.unwrap().into_body()).await.unwrap();
+            let trailers = trailers.unwrap();
+            assert!(trailers.contains_key("x-sum") && trailers.len() == 1, "{trailers:?}");
+            sleep(Duration::from_millis(1)).await;
+        },
+    );
+}

@@ -1,0 +1,95 @@
+//! What is sent again, and what never is.
+
+use crate::{
+    client::{ask, get, http2, request, send},
+    server::{HELLO, Step, canned, head, http2 as h2_server, serve},
+    world::{PLAIN, Setup, run},
+};
+use h2::Reason;
+use http::Response;
+use std::{cell::Cell, io, rc::Rc};
+use tokio::io::AsyncWriteExt;
+
+const POST: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc";
+const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
+/// Answers once, takes a second request and hangs up.
+fn fickle() -> Step {
+    serve(|mut stream| async move {
+        head(&mut stream).await;
+        stream.write_all(HELLO.as_bytes()).await.unwrap();
+        head(&mut stream).await;
+    })
+}
+
+#[test]
+fn the_keep_alive_race_costs_no_idempotent_request_and_never_sends_a_post_twice() {
+    for (bytes, status, dialed) in [(GET, 200, 2), (POST, 503, 1)] {
+        run(
+            PLAIN,
+            |nth, _| if nth == 0 { fickle() } else { canned(HELLO) },
+            move |world| async move {
+                assert_eq!(get(&world, "/").await.status, 200);
+                assert_eq!(ask(&world, bytes).await.status, status);
+                assert_eq!(world.dialed.borrow().len(), dialed);
+                let record = world.records().await.pop().unwrap();
+                assert_eq!(record.attempts as usize, dialed, "{record:?}");
+            },
+        );
+    }
+}
+
+#[test]
+fn another_address_is_tried_the_same_one_is_not() {
+    let two = Setup { endpoints: "[\"10.0.0.1:80\", \"10.0.0.2:80\"]", ..PLAIN };
+    run(
+        two,
+        |nth, _| if nth == 0 { Step::Fail(io::ErrorKind::ConnectionRefused) } else { canned(HELLO) },
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 200);
+            let dialed = world.dialed.borrow().clone();
+            assert!(dialed.len() == 2 && dialed[0] != dialed[1], "{dialed:?}");
+            assert_eq!(world.record().await.host, dialed[1].to_string());
+        },
+    );
+    run(
+        two,
+        |_, _| Step::Fail(io::ErrorKind::ConnectionRefused),
+        |world| async move {
+            assert_eq!(ask(&world, POST).await.status, 503);
+            assert_eq!(world.dialed.borrow().len(), 2);
+        },
+    );
+}
+
+#[test]
+fn a_refused_stream_is_sent_again_body_and_all() {
+    let two = Setup { cluster: "    protocol: http2", endpoints: "[\"10.0.0.1:80\", \"10.0.0.2:80\"]", ..PLAIN };
+    let refused = Rc::new(Cell::new(0));
+    run(
+        two,
+        move |_, _| {
+            let refused = Rc::clone(&refused);
+            h2_server(move |request, mut respond| {
+                let first = refused.replace(refused.get() + 1) == 0;
+                async move {
+                    if first {
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                        return;
+                    }
+                    let mut body = request.into_body();
+                    let data = body.data().await.unwrap().unwrap();
+                    assert_eq!(data, "abc");
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+            })
+        },
+        |world| async move {
+            let mut sender = http2(&world).await;
+            let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+            stream.send_data("abc".into(), true).unwrap();
+            assert_eq!(response.await.unwrap().status(), 200);
+            assert_eq!(world.record().await.attempts, 2);
+        },
+    );
+}
