@@ -3,7 +3,6 @@
 //! Stands between the accepted (and decrypted) stream and the codec. New bytes are read straight into the codec's
 //! buffer and judged there; only an incomplete head is moved aside until the rest has come. Never answers by itself.
 
-use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -12,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Refused;
 use super::handle::{Ending, GuardHandle, Order, Shared, Upgrade};
 use super::timer::{Deadlines, Timer, Verdict, Wait};
 use crate::framing::{Limits, Refusal, RequestFramer, Standing, Step, Withheld};
@@ -44,31 +44,6 @@ pub struct GuardedSocket<S> {
     writing: bool,
     end: End,
     closing: Closing,
-}
-
-/// The error of a read inside a body that broke its framing, or made no progress. Found by walking
-/// [`source`](std::error::Error::source) from the codec's body error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub Refusal);
-
-impl Refused {
-    /// Looks for one behind `error`, along [`source`](Error::source) and within [`io::Error`]s.
-    #[must_use]
-    pub fn find(error: &(dyn Error + 'static)) -> Option<Self> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref::<Self>() {
-                return Some(*found);
-            }
-            // An io::Error's source is that of the error within it, which this would step over.
-            next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-                Some(within) => Some(within),
-                None => error.source(),
-            };
-        }
-        None
-    }
 }
 
 /// Whether and how input has ended, as the codec sees it.

@@ -15,11 +15,13 @@
 mod handle;
 mod http1;
 pub mod http2;
+mod refused;
 mod timer;
 
 #[cfg(test)]
 mod tests;
 
 pub use handle::{Begin, Ending, GuardHandle, RequestTicket, UpgradeError};
-pub use http1::{GuardedSocket, Refused};
+pub use http1::GuardedSocket;
+pub use refused::Refused;
 pub use timer::Deadlines;
