@@ -13,7 +13,6 @@ pub mod dns;
 pub mod drain;
 pub mod log;
 pub mod metrics;
-pub mod passthrough;
 pub mod plane;
 pub mod reload;
 pub mod signals;

@@ -22,6 +22,8 @@ pub mod state;
 mod workers;
 
 #[cfg(test)]
+mod passthrough;
+#[cfg(test)]
 mod tests;
 
 use crate::{

@@ -1,12 +1,12 @@
 //! Whole proxies on threads of this process, asked over a Unix admin socket. Signals are tested with processes
 //! (`tests/process.rs`), because a signal would reach every proxy here.
 
+use super::passthrough::Passthrough;
 use super::*;
 use crate::{
     admin::client::{Address, Answer},
     assembly::ClusterStatus,
     cgroup::Pressure,
-    passthrough::Passthrough,
     sockets::Handed,
     worker::{Order, Run},
 };

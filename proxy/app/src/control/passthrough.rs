@@ -1,7 +1,6 @@
 //! The least data path there can be: bytes, unseen, to the first endpoint of the first cluster.
 //!
-//! It serves where only connections matter: the control thread's tests, and measuring what the process costs without
-//! its data path.
+//! For the control thread's tests, where only connections matter.
 
 use crate::{
     assembly::{ClusterStatus, EndpointStatus, Plane, Rejected},
@@ -34,7 +33,7 @@ use tokio::{
 
 /// The plane's part on the control thread.
 #[derive(Debug, Default)]
-pub struct Passthrough {
+pub(crate) struct Passthrough {
     connections: Arc<AtomicU64>,
 }
 
