@@ -12,6 +12,7 @@ use crate::{
 use clap::{Args, Parser, Subcommand};
 use pillion_config::{Loaded, model::AdminAddress};
 use std::{
+    io::{self, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -95,7 +96,8 @@ pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
         }
         Command::Check { config } => check(&config),
         Command::Schema => {
-            println!("{}", pillion_config::schema());
+            // A reader that has seen enough closes the pipe: no error of ours.
+            writeln!(io::stdout(), "{}", pillion_config::schema()).ok();
             ExitCode::SUCCESS
         }
         Command::Demo { exit_after } => demo::run(plane, exit_after),

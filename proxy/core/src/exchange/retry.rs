@@ -123,6 +123,9 @@ async fn attempts(
         if let Some(failure) = stream.as_ref().and_then(|stream| stream.failure()) {
             return Err(of_body(failure));
         }
+        if let Cause::Request(cut) = &error.cause {
+            cluster.state().metrics().reset(cut.reason());
+        }
         // Where nobody answered, somebody else may; a connection that had gone stale says nothing of its server.
         stale = error.carrier == Carrier::Reused;
         if !stale {

@@ -202,6 +202,23 @@ impl ConnectError {
 }
 
 impl RequestError {
+    /// The reason as metrics name it.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::ConnectionReset => "connection_reset",
+            Self::StreamReset(_) => "stream_reset",
+            Self::GoAway(_) => "go_away",
+            Self::Violation(violation) => violation.name(),
+            Self::Malformed => "malformed",
+            Self::TooManyHeaders => "too_many_headers",
+            Self::RequestBody => "request_body",
+            Self::Stalled => "stalled",
+            Self::Unwritable => "unwritable",
+        }
+    }
+
     /// Whose fault it is.
     #[must_use]
     pub fn blame(&self) -> Blame {

@@ -32,6 +32,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub struct Leased {
     body: Carried,
     lease: Option<Lease>,
+    progress: Progress,
+}
+
+/// How far a body came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Open,
+    /// Trailers end it; the codec says so only when it is asked once more, and nobody asks.
+    Trailers,
 }
 
 #[derive(Debug)]
@@ -106,14 +115,22 @@ impl Drop for InFlight {
 
 impl Leased {
     pub(super) fn new(body: Carried, lease: Lease) -> Self {
-        Self { body, lease: Some(lease) }
+        Self { body, lease: Some(lease), progress: Progress::Open }
     }
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.progress == Progress::Trailers {
+            return Poll::Ready(None);
+        }
         let frame = ready!(match &mut self.body {
             Carried::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Http1),
             Carried::Http2(body) => body.poll_frame(cx),
         });
+        if let Some(Ok(frame)) = &frame
+            && frame.is_trailers()
+        {
+            self.progress = Progress::Trailers;
+        }
         match &frame {
             None => self.end(),
             Some(Ok(_)) if self.is_end_stream() => self.end(),
@@ -124,10 +141,11 @@ impl Leased {
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        match &self.body {
-            Carried::Http1(body) => body.is_end_stream(),
-            Carried::Http2(body) => body.is_end_stream(),
-        }
+        self.progress == Progress::Trailers
+            || match &self.body {
+                Carried::Http1(body) => body.is_end_stream(),
+                Carried::Http2(body) => body.is_end_stream(),
+            }
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {

@@ -356,6 +356,30 @@ fn upstreams_that_cannot_be_reached() {
 }
 
 #[test]
+fn trailers_end_an_answer_and_its_connection_serves_again() {
+    let start = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-t\r\n\r\n";
+    let answer = format!("{start}3\r\nabc\r\n0\r\nx-t: v\r\n\r\n");
+    run(
+        PLAIN,
+        move |_, _| {
+            let answer = answer.clone();
+            serve(move |mut stream| async move {
+                loop {
+                    head(&mut stream).await;
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            })
+        },
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 200);
+            ended(&world, 200, "-", VIA, "-").await;
+            assert_eq!(get(&world, "/").await.status, 200);
+            assert_eq!(world.recorded.get("pillion_connect_attempts_total{cluster=up}"), 1.0);
+        },
+    );
+}
+
+#[test]
 fn upstreams_that_fail_before_their_answer() {
     run(
         PLAIN,
@@ -368,6 +392,7 @@ fn upstreams_that_fail_before_their_answer() {
             assert_eq!(get(&world, "/").await.status, 503);
             let details = "upstream_reset_before_response_started{connection_termination}";
             ended(&world, 503, "UC", details, "upstream").await;
+            assert_eq!(world.recorded.get("pillion_upstream_resets_total{cluster=up,reason=closed}"), 1.0);
         },
     );
     run(

@@ -197,7 +197,8 @@ impl RequestStream {
                     self.received.received(data.len() as u64);
                 }
                 self.keep(frame);
-                if self.source.borrow().is_end_stream() {
+                // Trailers are the last frame; a codec says that it has ended only when it is asked once more.
+                if frame.is_trailers() || self.source.borrow().is_end_stream() {
                     self.state.set(State::Ended);
                 }
             }
