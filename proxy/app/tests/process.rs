@@ -263,7 +263,8 @@ fn a_signal_works_while_names_are_looked_up() {
     let proxy = Proxy::start(&["run", "--config", &file], listen, admin);
     // On a busy machine the last question before the time is up may stay without an answer.
     until("told that it is starting", || {
-        let wait = Command::new(PILLION).args(["wait", "--admin", &proxy.admin, "--timeout", "500ms"]).output().unwrap();
+        let wait =
+            Command::new(PILLION).args(["wait", "--admin", &proxy.admin, "--timeout", "500ms"]).output().unwrap();
         String::from_utf8(wait.stderr).unwrap().contains("INITIALIZING")
     });
     TcpStream::connect(listen).expect("connections queue meanwhile");

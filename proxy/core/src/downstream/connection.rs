@@ -35,6 +35,8 @@ pub struct Connection {
     pub facts: Rc<ConnectionFacts>,
     /// Kept with the listener it was made for: a reload may change whom to trust.
     peer: RefCell<Option<(Arc<ListenerSnapshot>, Rc<Peer>)>>,
+    /// Why the proxy cut it, where a deadline of the client's ran out.
+    cut: Cell<Option<&'static str>>,
     registration: Registration,
     refusal: Cell<Refusal>,
     _permits: Permits,
@@ -84,6 +86,7 @@ impl Connection {
             worker,
             slot,
             facts: Rc::new(facts),
+            cut: Cell::new(None),
             peer: RefCell::default(),
             registration,
             refusal: Cell::new(Refusal::Uncounted),
@@ -106,6 +109,17 @@ impl Connection {
             self.registration.control().tell(Signal::Drain);
         }
         std::future::pending().await
+    }
+
+    /// Notes that the proxy cuts the connection: what is in flight was not ended by the client.
+    pub fn cut_for(&self, why: &'static str) {
+        self.cut.set(Some(why));
+    }
+
+    /// Why the proxy cut the connection, if it did.
+    #[must_use]
+    pub fn cut(&self) -> Option<&'static str> {
+        self.cut.get()
     }
 
     /// The line to the worker.

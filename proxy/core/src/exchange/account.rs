@@ -55,6 +55,10 @@ impl Drop for Account {
             record.flag(ResponseFlag::LocalReset);
             record.details("drain_deadline");
             record.terminated_by(Blame::Proxy);
+        } else if let Some(why) = self.connection.cut() {
+            record.flag(ResponseFlag::StreamIdleTimeout);
+            record.details(why);
+            record.terminated_by(Blame::Proxy);
         } else if std::thread::panicking() {
             record.flag(ResponseFlag::LocalReset);
             record.details("panic");

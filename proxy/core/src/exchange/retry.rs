@@ -131,7 +131,9 @@ async fn attempts(
         if !stale {
             tried.extend(error.address);
         }
-        let may_help = attempt < ATTEMPTS && (stale || cluster.has_other(&tried));
+        // A server that was reached and handed the request back (REFUSED_STREAM, GOAWAY) may take it now.
+        let handed_back = error.delivery == Delivery::Unsent && matches!(error.cause, Cause::Request(_));
+        let may_help = attempt < ATTEMPTS && (stale || handed_back || cluster.has_other(&tried));
         let replay = if may_help { verdict(&error, idempotent, stream.as_deref()) } else { Replay::Never };
         let unsent = error.request.map(|request| request.into_parts().0).or(error.head.map(|head| *head));
         head = match (replay, unsent.or(spare)) {

@@ -692,3 +692,25 @@ fn an_empty_last_frame_is_no_cut() {
         },
     );
 }
+
+#[test]
+fn a_client_that_does_not_read_is_cut_by_the_proxy() {
+    let impatient = Setup { listener: "    timeouts: { write: 2s }", ..PLAIN };
+    run(
+        impatient,
+        |_, _| {
+            serve(|mut stream| async move {
+                head(&mut stream).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n").await.unwrap();
+                while stream.write_all(&[7; 4096]).await.is_ok() {}
+            })
+        },
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            sleep(Duration::from_secs(10)).await;
+            ended(&world, 200, "SI", "write_timeout", "proxy").await;
+            drop(client);
+        },
+    );
+}

@@ -84,6 +84,10 @@ pub async fn serve(socket: Socket, prefix: Bytes, listener: &ListenerSnapshot, c
         Pin::new(&mut codec).poll(cx)
     })
     .await;
+    if served.guard.ending() == Some(Ending::WriteStalled) {
+        // Before the codec goes, and the response within it.
+        served.connection.cut_for("write_timeout");
+    }
     let parts = codec.into_parts();
     let mut guarded = parts.io.into_inner();
     let upgrading = served.upgrading.take();

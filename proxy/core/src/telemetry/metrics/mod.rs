@@ -83,7 +83,11 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
         Kind::Histogram,
         "Seconds from a request's head to its response's end, for requests sent to the cluster.",
     ),
-    (name::UPSTREAM_RESETS, Kind::Counter, "Requests to the cluster cut off before the head of their response, by reason."),
+    (
+        name::UPSTREAM_RESETS,
+        Kind::Counter,
+        "Requests to the cluster cut off before the head of their response, by reason.",
+    ),
     (name::CONNECT_ATTEMPTS, Kind::Counter, "Connections to the cluster begun."),
     (name::CONNECT_FAILURES, Kind::Counter, "Connections to the cluster that failed, by reason."),
     (name::CONNECT_DURATION, Kind::Histogram, "Seconds to establish a connection to the cluster."),
