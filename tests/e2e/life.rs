@@ -332,6 +332,7 @@ fn an_idle_proxy_is_small_and_quiet() {
     let (all, own) = (proxy.resident(), proxy.resident_own());
     println!("resident {all} bytes, {own} of them its own; {burnt:?} of CPU in {:?}", begun.elapsed());
     assert!(burnt <= Duration::from_millis(20), "an idle proxy used {burnt:?} in a second");
-    // The build under test is not optimised, nor is its allocator: the release build's whole is bounded by 5 MB in bench.
-    assert!(own < 16 << 20, "{own} bytes of its own");
+    // The build under test is not optimised: most of it is the pages of a large binary. What is its own is not.
+    assert!(all < 20 << 20, "resident {all}");
+    assert!(own < 4 << 20, "{own} bytes of its own");
 }
