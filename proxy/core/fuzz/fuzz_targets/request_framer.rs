@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pillion_core::framing::{Limits, RequestFramer, Step, Underscores};
+use pillion_core::framing::{Layout, Limits, RequestFramer, Step, Underscores};
 
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
@@ -16,19 +16,19 @@ enum Event {
 }
 
 fn run(limits: Limits, stream: &[u8], cut: usize) -> Vec<Event> {
-    let mut framer = RequestFramer::new(limits);
+    let (mut framer, mut layout) = (RequestFramer::new(limits), Layout::default());
     let mut events: Vec<Event> = Vec::new();
     let mut at = 0;
     let mut end = 0;
     while end < stream.len() {
         end = (end + cut).min(stream.len());
         loop {
-            match framer.step(&stream[at..end]) {
+            match framer.step(&stream[at..end], &mut layout) {
                 Ok(Step::Head { len, .. }) => {
                     events.push(Event::Head(at, len));
                     at += len;
                 }
-                Ok(Step::Body { len }) => {
+                Ok(Step::Body { len } | Step::Framing { len } | Step::Trailers { len }) => {
                     assert!(len > 0);
                     match events.last_mut() {
                         Some(Event::Body(_, total)) => *total += len,
@@ -44,7 +44,7 @@ fn run(limits: Limits, stream: &[u8], cut: usize) -> Vec<Event> {
                 Ok(Step::Opaque) => unreachable!("nothing was accepted"),
                 Err(refusal) => {
                     for more in [&b""[..], b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"] {
-                        assert_eq!(framer.step(more), Err(refusal), "released after a refusal");
+                        assert_eq!(framer.step(more, &mut layout), Err(refusal), "released after a refusal");
                     }
                     events.push(Event::Refused(at, refusal.name()));
                     return events;

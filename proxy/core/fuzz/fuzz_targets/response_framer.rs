@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pillion_core::framing::{Expected, Limits, Part, Progress, ResponseFramer};
+use pillion_core::framing::{Expected, Layout, Limits, Part, Progress, ResponseFramer};
 
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
@@ -15,7 +15,7 @@ enum Event {
 }
 
 fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
-    let mut framer = ResponseFramer::new(Limits::default());
+    let (mut framer, mut layout) = (ResponseFramer::new(Limits::default()), Layout::default());
     let mut next = [first, Expected::Plain, Expected::Head].into_iter();
     let mut events: Vec<Event> = Vec::new();
     let mut at = 0;
@@ -28,12 +28,12 @@ fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
             {
                 framer.expect(expected);
             }
-            match framer.step(&stream[at..end]) {
+            match framer.step(&stream[at..end], &mut layout) {
                 Ok(Part::Head { len, status }) => {
                     events.push(Event::Head(at, len, status));
                     at += len;
                 }
-                Ok(Part::Body { len }) => {
+                Ok(Part::Body { len } | Part::Framing { len } | Part::Trailers { len }) => {
                     assert!(len > 0);
                     match events.last_mut() {
                         Some(Event::Body(_, total)) => *total += len,
@@ -48,7 +48,7 @@ fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
                 }
                 Err(violation) => {
                     assert_eq!(
-                        framer.step(b"HTTP/1.1 200 OK\r\n\r\n"),
+                        framer.step(b"HTTP/1.1 200 OK\r\n\r\n", &mut layout),
                         Err(violation),
                         "released after a violation"
                     );

@@ -21,6 +21,7 @@
 mod chunked;
 mod class;
 mod fault;
+mod layout;
 mod length;
 mod limits;
 mod request;
@@ -33,7 +34,8 @@ mod withheld;
 mod tests;
 
 pub use fault::{Fault, Refusal, Violation};
-pub use length::is_forbidden_trailer;
+pub use layout::{FieldAt, Layout, Persistence, Version};
+pub use length::{Left, is_forbidden_trailer};
 pub use limits::{Limits, Underscores};
 pub use request::{Asks, RequestFramer, Standing, Step};
 pub use response::{Expected, Part, Progress, ResponseFramer};

@@ -33,6 +33,23 @@ macro_rules! each {
     };
 }
 
+impl Socket {
+    /// Ready when a read may bring something: bytes, an end or an error. Asks no system call of a socket that has been
+    /// read empty.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is gone.
+    #[inline]
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_read_ready(cx),
+            // Only a read tells.
+            Self::Memory(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         each!(self, socket => Pin::new(socket).poll_read(cx, buf))

@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::framing::{Expected, Limits, Part, Progress, ResponseFramer, Violation, Withheld};
+use crate::framing::{Expected, Layout, Limits, Part, Progress, ResponseFramer, Violation, Withheld};
 
 /// The error of a read that met a breach of framing. The connection is of no use after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -250,10 +250,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for GuardedUpstream<S> {
 /// Steps over `bytes`: how many of them are good. A violation stays with the framer.
 #[inline]
 fn judge(framer: &mut ResponseFramer, bytes: &[u8]) -> usize {
-    let mut good = 0;
+    let (mut good, mut layout) = (0, Layout::default());
     loop {
-        match framer.step(&bytes[good..]) {
-            Ok(Part::Head { len, .. } | Part::Body { len }) => good += len,
+        match framer.step(&bytes[good..], &mut layout) {
+            Ok(Part::Head { len, .. } | Part::Body { len } | Part::Framing { len } | Part::Trailers { len }) => {
+                good += len
+            }
             Ok(Part::Opaque) => return bytes.len(),
             Ok(Part::More) | Err(_) => return good,
         }

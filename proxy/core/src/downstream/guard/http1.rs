@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::Refused;
 use super::handle::{Ending, GuardHandle, Order, Shared, Upgrade};
 use super::timer::{Deadlines, Timer, Verdict, Wait};
-use crate::framing::{Limits, Refusal, RequestFramer, Standing, Step, Withheld};
+use crate::framing::{Layout, Limits, Refusal, RequestFramer, Standing, Step, Withheld};
 
 /// What the codec is given in the place of a refused head. The service meets it as [`Begin::Refuse`](super::Begin).
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
@@ -383,15 +383,15 @@ enum Halt {
 /// Steps over `bytes`: how many of them are good, and what stopped it.
 #[inline]
 fn judge(framer: &mut RequestFramer, shared: &Shared, bytes: &[u8]) -> (usize, Result<(), Halt>) {
-    let mut good = 0;
+    let (mut good, mut layout) = (0, Layout::lent());
     loop {
         let in_body = framer.standing() == Standing::InBody;
-        match framer.step(&bytes[good..]) {
+        match framer.step(&bytes[good..], &mut layout) {
             Ok(Step::Head { len, asks }) => {
                 shared.head_released(asks);
                 good += len;
             }
-            Ok(Step::Body { len }) => good += len,
+            Ok(Step::Body { len } | Step::Framing { len } | Step::Trailers { len }) => good += len,
             Ok(Step::Opaque) => return (bytes.len(), Ok(())),
             Ok(Step::More | Step::Held) => return (good, Ok(())),
             Err(refusal) if in_body => return (good, Err(Halt::Body(refusal))),
