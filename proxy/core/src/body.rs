@@ -5,6 +5,7 @@
 
 use crate::{
     framing::Refusal,
+    http1::Broken,
     upstream::{Leased, Upgraded},
 };
 use bytes::Bytes;
@@ -66,7 +67,7 @@ enum Http2State {
 pub enum BodyError {
     /// The HTTP/1 connection that carried it failed.
     #[error("body on HTTP/1: {0}")]
-    Http1(#[source] hyper::Error),
+    Http1(#[source] Broken),
     /// The HTTP/2 stream that carried it failed.
     #[error("body on HTTP/2: {0}")]
     Http2(#[source] h2::Error),
@@ -205,7 +206,9 @@ impl Body for Incoming {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Http1),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|error| {
+                crate::downstream::guard::Refused::find(&error).map_or(BodyError::Http1(Broken::Closed), |refused| BodyError::Refused(refused.0))
+            }),
             Self::Http2(body) => body.poll_frame(cx),
             Self::Leased(body) => body.poll_frame(cx),
             Self::Upgraded(_) => Poll::Ready(None),

@@ -4,9 +4,9 @@
 //! a Transfer-Encoding within a head is never passed on. Names go out as they are held, in lower case.
 
 use http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Version,
+    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
-    request, response,
+    response,
 };
 use http_body::SizeHint;
 
@@ -94,13 +94,13 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Writes a request's head. Its target is the URI as it stands: origin-form, or the authority for CONNECT.
-pub fn request(out: &mut Vec<u8>, head: &request::Parts, framing: Framing) {
+pub fn request(out: &mut Vec<u8>, method: &Method, uri: &Uri, headers: &HeaderMap, framing: Framing) {
     out.reserve(ROOM);
-    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
-    target(out, head);
+    target(out, uri);
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    fields(out, &head.headers, framing, Own::default());
+    fields(out, headers, framing, Own::default());
     out.extend_from_slice(b"\r\n");
 }
 
@@ -137,8 +137,7 @@ fn status_line(out: &mut Vec<u8>, status: StatusCode) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn target(out: &mut Vec<u8>, head: &request::Parts) {
-    let uri = &head.uri;
+fn target(out: &mut Vec<u8>, uri: &Uri) {
     match (uri.path_and_query(), uri.authority()) {
         (Some(target), None) => out.extend_from_slice(target.as_str().as_bytes()),
         (None, Some(authority)) => out.extend_from_slice(authority.as_str().as_bytes()),

@@ -16,7 +16,6 @@ mod circuit_wait;
 mod cluster;
 mod connect;
 mod error;
-pub mod guard;
 mod handshake;
 mod head;
 mod http1;

@@ -1,7 +1,7 @@
 //! [`WorkerCluster`]: a cluster as one worker uses it, its picker and its pools.
 //!
-//! Holds together what the spine asks for: which host next, which connection; and closes what rested too long. One
-//! timer for the whole cluster, and none while nothing rests.
+//! Holds together what the spine asks for: which host next, which connection; and closes what rested too long, or was
+//! closed by its server meanwhile. One task and one timer for the whole cluster, and none while nothing rests.
 
 use super::{
     RequestBody, SendOptions,
@@ -9,16 +9,20 @@ use super::{
     circuit_wait::Waiting,
     cluster::{ClusterState, Seat},
     error::{Cause, Limit},
+    http1::Http1Connection,
     pool::Host,
 };
 use crate::io::{Dial, DialOptions};
 use pillion_config::model::Cluster;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     fmt,
+    future::{Future, poll_fn},
     net::SocketAddr,
+    pin::pin,
     rc::{Rc, Weak},
     sync::Arc,
+    task::{Context, Poll, Waker, ready},
 };
 use tokio::{
     task::spawn_local,
@@ -34,7 +38,7 @@ pub struct WorkerCluster<B> {
     random: Rc<Random>,
     table: RefCell<Table<B>>,
     waiting: Rc<Waiting>,
-    sweeper: Cell<Sweeper>,
+    sweeper: RefCell<Sweeper>,
 }
 
 /// The hosts known at a version of the state, in its order.
@@ -45,10 +49,14 @@ struct Table<B> {
     picker: Picker,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The task that closes what rested too long, or was closed by its server while it rested.
 enum Sweeper {
+    /// There is none: nothing rests.
     Asleep,
-    Awake,
+    /// It has not run yet; when it does, it looks at everything that rests.
+    Starting,
+    /// It is woken by whatever rests.
+    Awake(Waker),
 }
 
 /// The hosts a request cannot use again: those tried before, and those that could not be reached just now.
@@ -77,7 +85,7 @@ impl<B: RequestBody> WorkerCluster<B> {
             dial,
             random,
             waiting: Rc::default(),
-            sweeper: Cell::new(Sweeper::Asleep),
+            sweeper: RefCell::new(Sweeper::Asleep),
         })
     }
 
@@ -193,9 +201,30 @@ impl<B: RequestBody> WorkerCluster<B> {
 
     /// Something rests from now on.
     pub(super) fn wake_sweeper(&self) {
-        if self.sweeper.replace(Sweeper::Awake) == Sweeper::Asleep {
+        let mut sweeper = self.sweeper.borrow_mut();
+        if matches!(*sweeper, Sweeper::Asleep) {
+            *sweeper = Sweeper::Starting;
             spawn_local(sweep(Weak::clone(&self.me), Instant::now() + self.model().idle_timeout));
         }
+    }
+
+    /// Has the sweeper woken when a connection that is about to rest ends. Ready: it has ended already.
+    pub(super) fn watch(&self, connection: &mut Http1Connection) -> Poll<()> {
+        match &*self.sweeper.borrow() {
+            Sweeper::Asleep | Sweeper::Starting => Poll::Pending,
+            Sweeper::Awake(waker) => connection.poll_over(&mut Context::from_waker(waker)),
+        }
+    }
+
+    /// Closes what ended while it rested, and listens for more.
+    fn reap(&self, cx: &mut Context<'_>) {
+        let mut sweeper = self.sweeper.borrow_mut();
+        match &mut *sweeper {
+            Sweeper::Awake(waker) => waker.clone_from(cx.waker()),
+            Sweeper::Asleep | Sweeper::Starting => *sweeper = Sweeper::Awake(cx.waker().clone()),
+        }
+        drop(sweeper);
+        self.table.borrow().hosts.iter().for_each(|host| host.reap(cx));
     }
 
     /// Closes what rested too long; when to come back, if something is left.
@@ -205,19 +234,25 @@ impl<B: RequestBody> WorkerCluster<B> {
         let table = self.table.borrow();
         let oldest = table.hosts.iter().filter_map(|host| host.sweep(now, idle)).min();
         if oldest.is_none() {
-            self.sweeper.set(Sweeper::Asleep);
+            *self.sweeper.borrow_mut() = Sweeper::Asleep;
         }
         Some(oldest? + idle)
     }
 }
 
-/// Comes by whenever the oldest connection that rests would expire.
-async fn sweep<B: RequestBody>(cluster: Weak<WorkerCluster<B>>, mut when: Instant) {
-    loop {
-        sleep_until(when).await;
-        let Some(next) = cluster.upgrade().and_then(|cluster| cluster.sweep()) else { return };
-        when = next;
-    }
+/// Comes by whenever the oldest connection that rests would expire, and whenever one that rests was closed.
+async fn sweep<B: RequestBody>(cluster: Weak<WorkerCluster<B>>, when: Instant) {
+    let mut timer = pin!(sleep_until(when));
+    poll_fn(|cx| {
+        loop {
+            let Some(cluster) = cluster.upgrade() else { return Poll::Ready(()) };
+            cluster.reap(cx);
+            ready!(timer.as_mut().poll(cx));
+            let Some(next) = cluster.sweep() else { return Poll::Ready(()) };
+            timer.as_mut().reset(next);
+        }
+    })
+    .await;
 }
 
 impl<'a> Tried<'a> {

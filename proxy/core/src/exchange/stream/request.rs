@@ -6,7 +6,6 @@ use super::{
 };
 use crate::{
     body::{BodyError, GivenUp, Incoming},
-    downstream::guard::Refused,
     framing::{Fault, Refusal},
     telemetry::ByteMeter,
 };
@@ -267,11 +266,8 @@ impl BodyFailure {
     fn of(error: &BodyError) -> Self {
         match error {
             BodyError::Refused(refusal) => Self::Refused(*refusal),
-            BodyError::Http1(error) => {
-                Refused::find(error).map_or(Self::Gone, |Refused(refusal)| Self::Refused(refusal))
-            }
             BodyError::GivenUp(GivenUp::Silent) => Self::Refused(Refusal::BodyTimeout),
-            BodyError::Http2(_) | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
+            BodyError::Http1(_) | BodyError::Http2(_) | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::{
         account::Account,
         head::grpc::{self, GrpcStatus},
     },
+    http1::Broken,
     telemetry::{Blame, ByteMeter, ResponseFlag},
-    upstream::guard::ResponseViolation,
 };
 use bytes::Bytes;
 use http::{HeaderMap, Version};
@@ -216,17 +216,18 @@ fn failure(error: &BodyError, request: Option<&RequestStream>) -> Failure {
         None => {}
     }
     match error {
-        BodyError::Http1(error) => match ResponseViolation::find(error) {
-            Some(ResponseViolation(violation)) => upstream(ResponseFlag::UpstreamProtocolError, violation.name()),
-            None => upstream(ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started"),
-        },
+        BodyError::Http1(Broken::Violation(violation)) => {
+            upstream(ResponseFlag::UpstreamProtocolError, violation.name())
+        }
         BodyError::Http2(error) if error.is_remote() && error.is_reset() => {
             upstream(ResponseFlag::UpstreamRemoteReset, "upstream_reset_after_response_started{remote_reset}")
         }
         BodyError::Http2(error) if error.get_io().is_none() && !error.is_remote() => {
             upstream(ResponseFlag::UpstreamProtocolError, "upstream_malformed")
         }
-        BodyError::Http2(_) | BodyError::GivenUp(_) => {
+        BodyError::Http1(Broken::Closed | Broken::Reset | Broken::Request)
+        | BodyError::Http2(_)
+        | BodyError::GivenUp(_) => {
             upstream(ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started")
         }
         BodyError::Refused(refusal) => upstream(ResponseFlag::UpstreamProtocolError, refusal.name()),
