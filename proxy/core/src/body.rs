@@ -207,7 +207,8 @@ impl Body for Incoming {
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(|error| {
-                crate::downstream::guard::Refused::find(&error).map_or(BodyError::Http1(Broken::Closed), |refused| BodyError::Refused(refused.0))
+                crate::downstream::guard::Refused::find(&error)
+                    .map_or(BodyError::Http1(Broken::Closed), |refused| BodyError::Refused(refused.0))
             }),
             Self::Http2(body) => body.poll_frame(cx),
             Self::Leased(body) => body.poll_frame(cx),

@@ -89,9 +89,7 @@ impl Socket {
     pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Tcp(_) => self.poll_disturbed(cx, Look::Known),
-            Self::Memory(pipe) => {
-                Pin::new(pipe).poll_read(cx, &mut ReadBuf::new(&mut [0])).map(|_: io::Result<()>| ())
-            }
+            Self::Memory(pipe) => Pin::new(pipe).poll_read(cx, &mut ReadBuf::new(&mut [0])).map(|_: io::Result<()>| ()),
         }
     }
 }

@@ -7,7 +7,10 @@ use super::{
     connect,
     error::ConnectError,
     http1::{Home, Http1Connection},
-    http2::Http2Connection, line::Line, pool::Host, worker_cluster::WorkerCluster,
+    http2::Http2Connection,
+    line::Line,
+    pool::Host,
+    worker_cluster::WorkerCluster,
 };
 use crate::{framing::Limits, upstream::RequestBody};
 use pillion_config::model::Cluster;

@@ -52,8 +52,14 @@ pub(super) enum Carried {
 /// What is given back at the end of a response's body.
 pub(super) enum Lease {
     /// The connection is with the body.
-    Http1 { _in_flight: InFlight },
-    Http2 { upload: Option<Upload>, _slot: Rc<Slot>, _in_flight: InFlight },
+    Http1 {
+        _in_flight: InFlight,
+    },
+    Http2 {
+        upload: Option<Upload>,
+        _slot: Rc<Slot>,
+        _in_flight: InFlight,
+    },
 }
 
 /// A request's place in its cluster's limit and in its member's count.

@@ -88,6 +88,14 @@ pub enum Replay {
     Fresh,
 }
 
+/// When a connection that was closed to make room has left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closed {
+    Now,
+    /// Once its own task has had a turn.
+    Soon,
+}
+
 /// Rest after which the kernel is asked before a connection carries a request that cannot be replayed. Shorter, and the
 /// runtime has heard of a close by now; longer, and a server's idle timer may just have fired.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
@@ -265,17 +273,17 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// Closes the connection that rested longest; `None` if none rests.
-    pub(super) fn close_oldest(&self) -> Option<()> {
+    pub(super) fn close_oldest(&self) -> Option<Closed> {
         let mut resting = self.resting.borrow_mut();
         if !resting.is_empty() {
             resting.remove(0);
             self.waiting.unrest(1);
-            return Some(());
+            return Some(Closed::Now);
         }
         let mut shared = self.shared.borrow_mut();
         let idle = shared.iter().position(|connection| connection.is_idle())?;
         shared.remove(idle);
-        Some(())
+        Some(Closed::Soon)
     }
 
     /// Closes what has rested for `idle` by `now`; the oldest that is left, if any.

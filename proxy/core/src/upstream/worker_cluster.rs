@@ -10,7 +10,7 @@ use super::{
     cluster::{ClusterState, Seat},
     error::{Cause, Limit},
     http1::Http1Connection,
-    pool::Host,
+    pool::{Closed, Host},
 };
 use crate::io::{Dial, DialOptions};
 use pillion_config::model::Cluster;
@@ -171,6 +171,9 @@ impl<B: RequestBody> WorkerCluster<B> {
     /// At the limit of connections: makes room if something rests, and waits for a connection to be free or closed.
     pub(super) async fn wait_for_connection(&self, limit: Limit) -> Result<(), Cause> {
         let closing = self.table.borrow().hosts.iter().find_map(|host| host.close_oldest());
+        if closing == Some(Closed::Now) {
+            return Ok(());
+        }
         // All of them belong to other workers: nothing here would ever wake this request.
         if closing.is_none() && self.waiting.open() == 0 {
             return Err(self.state.overflow(limit));

@@ -267,7 +267,9 @@ impl BodyFailure {
         match error {
             BodyError::Refused(refusal) => Self::Refused(*refusal),
             BodyError::GivenUp(GivenUp::Silent) => Self::Refused(Refusal::BodyTimeout),
-            BodyError::Http1(_) | BodyError::Http2(_) | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
+            BodyError::Http1(_)
+            | BodyError::Http2(_)
+            | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
         }
     }
 }

@@ -47,7 +47,10 @@ pub(super) async fn request<B: RequestBody>(
 ) -> Result<Response<Incoming>, SendError<B>> {
     let (address, carrier) = (in_flight.address(), connection.carrier);
     let Some(given) = head::to_http1(&mut request, options.upgrade, address) else {
-        return Err(SendError { carrier, ..SendError::unsent(RequestError::Unwritable.into(), Some(address), request) });
+        return Err(SendError {
+            carrier,
+            ..SendError::unsent(RequestError::Unwritable.into(), Some(address), request)
+        });
     };
     let sent = Sent { address, carrier, given };
     if let Some(key) = options.websocket_key.filter(|_| options.upgrade.is_some()) {
@@ -79,8 +82,7 @@ pub(super) async fn request<B: RequestBody>(
         let stream = Upgraded::plain(socket, early, opened, in_flight);
         return Ok(Response::from_parts(head, Incoming::Upgraded(Box::new(stream))));
     }
-    let unfinished =
-        upload.is_sending().then(|| Box::new(Unfinished { upload, body: Box::pin(request.into_body()) }));
+    let unfinished = upload.is_sending().then(|| Box::new(Unfinished { upload, body: Box::pin(request.into_body()) }));
     let body = if connection.framer.left() == Left::Nothing {
         finish(connection, unfinished);
         Incoming::Empty
