@@ -5,6 +5,7 @@ mod connect;
 mod http1;
 mod http2;
 mod metrics;
+mod responses;
 mod upgrade;
 
 use super::*;
