@@ -21,7 +21,8 @@
 //! between bytes and messages, for both sides), [`body`] (the bodies
 //! in either direction), [`io`] (sockets, and the seams [`io::Accept`] and [`io::Dial`]), [`snapshot`] (a compiled
 //! configuration), [`worker`] (one thread's share of all this), [`drain`] (what a worker tells its connections),
-//! [`error`] (what can go wrong, one variant for each stage), [`telemetry`] (metrics and the access log).
+//! [`alarm`] (deadlines that are nearly always called off), [`error`] (what can go wrong, one variant for each stage),
+//! [`telemetry`] (metrics and the access log).
 //!
 //! Words: the *downstream* is the client's side, the *upstream* the server's. A *listener* accepts connections, a
 //! *route* says what is done with a request, a *cluster* is a group of *endpoints* that serve the same thing. A
@@ -30,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alarm;
 pub mod body;
 pub mod downstream;
 pub mod drain;

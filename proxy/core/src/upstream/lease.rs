@@ -66,6 +66,14 @@ pub(super) enum Lease {
 #[derive(Debug)]
 pub(super) struct InFlight(Rc<HostCore>);
 
+/// A connection to an upstream that carries opaque bytes. Ends when dropped.
+#[derive(Debug)]
+pub struct Opaque {
+    pub(super) io: Socket,
+    pub(super) _opened: Opened,
+    pub(super) _in_flight: InFlight,
+}
+
 /// The byte stream that follows 101 or a 2xx to CONNECT. Ends the connection or the stream when dropped.
 #[derive(Debug)]
 pub struct Upgraded {
@@ -204,6 +212,26 @@ impl Upgraded {
 /// The answer to a CONNECT whose endpoint was reached.
 pub(super) fn connected(io: Socket, opened: Opened, in_flight: InFlight) -> Response<Incoming> {
     Response::new(Incoming::Upgraded(Box::new(Upgraded::plain(io, Bytes::new(), opened, in_flight))))
+}
+
+impl AsyncRead for Opaque {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Opaque {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
 }
 
 impl AsyncRead for Upgraded {
