@@ -4,8 +4,10 @@
 //! same framing fields, and its target, names and values are valid to the `http` types.
 #![no_main]
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use pillion_core::framing::{Layout, Limits, RequestFramer, Step, Underscores};
+use pillion_core::http1::read;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
@@ -13,6 +15,19 @@ enum Event {
     Body(usize, usize),
     Held(usize),
     Refused(usize, &'static str),
+}
+
+/// Where the machine says that the parts are, httparse finds them.
+fn carry(head: &[u8], layout: &Layout) {
+    let parts = read::request(&Bytes::copy_from_slice(head), layout).expect("valid to the http types");
+    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let mut parsed = httparse::Request::new(&mut fields);
+    assert_eq!(parsed.parse(head), Ok(httparse::Status::Complete(head.len())));
+    assert_eq!(parts.headers.len(), parsed.headers.len());
+    for field in parsed.headers.iter() {
+        let mut values = parts.headers.get_all(field.name).iter();
+        assert!(values.any(|value| value.as_bytes() == field.value.trim_ascii()));
+    }
 }
 
 fn run(limits: Limits, stream: &[u8], cut: usize) -> Vec<Event> {
@@ -25,6 +40,7 @@ fn run(limits: Limits, stream: &[u8], cut: usize) -> Vec<Event> {
         loop {
             match framer.step(&stream[at..end], &mut layout) {
                 Ok(Step::Head { len, .. }) => {
+                    carry(&stream[at..at + len], &layout);
                     events.push(Event::Head(at, len));
                     at += len;
                 }

@@ -3,8 +3,10 @@
 //! Held: the verdict does not depend on the cuts; a violation is final; what passes is a whole head to httparse.
 #![no_main]
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use pillion_core::framing::{Expected, Layout, Limits, Part, Progress, ResponseFramer};
+use pillion_core::http1::read;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
@@ -12,6 +14,19 @@ enum Event {
     Body(usize, usize),
     Opaque(usize),
     Violated(usize, &'static str),
+}
+
+/// Where the machine says that the parts are, httparse finds them.
+fn carry(head: &[u8], layout: &Layout) {
+    let parts = read::response(&Bytes::copy_from_slice(head), layout).expect("valid to the http types");
+    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let mut parsed = httparse::Response::new(&mut fields);
+    assert_eq!(parsed.parse(head), Ok(httparse::Status::Complete(head.len())));
+    assert_eq!(parts.headers.len(), parsed.headers.len());
+    for field in parsed.headers.iter() {
+        let mut values = parts.headers.get_all(field.name).iter();
+        assert!(values.any(|value| value.as_bytes() == field.value.trim_ascii()));
+    }
 }
 
 fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
@@ -30,6 +45,7 @@ fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
             }
             match framer.step(&stream[at..end], &mut layout) {
                 Ok(Part::Head { len, status }) => {
+                    carry(&stream[at..at + len], &layout);
                     events.push(Event::Head(at, len, status));
                     at += len;
                 }

@@ -1,8 +1,8 @@
 //! HTTP/1 framing: where each message begins and ends, and whether everyone would agree on it.
 //!
-//! The codec (hyper) reads leniently and hides the evidence: it drops a Content-Length beside a Transfer-Encoding, merges
-//! equal lengths, takes a bare LF for a line end. Whatever two readers could understand differently is where requests
-//! are smuggled, so these machines look at the bytes before the codec does and refuse it.
+//! A lenient reader drops a Content-Length beside a Transfer-Encoding, merges equal lengths, takes a bare LF for a line
+//! end. Whatever two readers could understand differently is where requests are smuggled, so these machines refuse it. They
+//! also note where the parts of a head are ([`Layout`]): `http1` takes them from there, and nobody reads a head twice.
 //!
 //! ```text
 //!            request_line/status_line → fields … → empty line
@@ -14,9 +14,9 @@
 //!                                             └────────────────┴─► held ─► opaque   (upgrade, CONNECT)
 //! ```
 //!
-//! Pure: bytes in, verdicts out; no I/O, no clock, no allocation ([`Withheld`], which keeps bytes back for a shell, is the
-//! exception). A verdict never depends on how the stream was cut into reads.
-//! The shells are `downstream::guard` and `upstream::guard`.
+//! Pure: bytes in, verdicts out; no I/O, no clock, no allocation but a layout's table ([`Withheld`], which keeps bytes
+//! back for a shell, is the exception). A verdict never depends on how the stream was cut into reads.
+//! The shells are `downstream::guard` and `upstream::http1`.
 
 mod chunked;
 mod class;

@@ -13,7 +13,8 @@ use super::{
     pool::{Closed, Host},
 };
 use crate::io::{Dial, DialOptions};
-use pillion_config::model::Cluster;
+use http::Version;
+use pillion_config::model::{Cluster, UpstreamProtocol};
 use std::{
     cell::RefCell,
     fmt,
@@ -118,6 +119,16 @@ impl<B: RequestBody> WorkerCluster<B> {
     #[must_use]
     pub fn has_other(&self, than: &[SocketAddr]) -> bool {
         self.table.borrow().hosts.iter().any(|host| !than.contains(&host.core.member.address))
+    }
+
+    /// Whether a request that came by this version goes to its servers by HTTP/2.
+    #[must_use]
+    pub fn speaks_http2(&self, downstream: Version) -> bool {
+        match self.model().protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::SameAsDownstream => downstream == Version::HTTP_2,
+        }
     }
 
     pub(super) fn model(&self) -> &Cluster {

@@ -105,11 +105,13 @@ impl Sent {
     #[cold]
     fn lost<B>(self, cause: RequestError, delivery: Delivery, taken: Taken, request: Request<B>) -> SendError<B> {
         let Self { address, carrier, given } = self;
-        let unsent = (delivery == Delivery::Unsent).then(|| head::from_http1(request, given));
-        let (request, head) = match (unsent, taken) {
-            (None, _) => (None, None),
-            (Some(request), Taken::Nothing) => (Some(Box::new(request)), None),
-            (Some(request), Taken::Frames) => (None, Some(Box::new(request.into_parts().0))),
+        let request = head::from_http1(request, given);
+        let (request, head) = match (delivery, taken) {
+            (Delivery::Unsent, Taken::Nothing) => (Some(Box::new(request)), None),
+            (Delivery::Unsent, Taken::Frames) | (Delivery::Unanswered, _) => {
+                (None, Some(Box::new(request.into_parts().0)))
+            }
+            (Delivery::Answered, _) => (None, None),
         };
         SendError { cause: cause.into(), address: Some(address), carrier, delivery, request, head }
     }
@@ -129,6 +131,10 @@ fn poll_head<B: RequestBody>(
             if let (Some(lost), Delivery::Unsent) = (upload.refused(), connection.delivery()) {
                 return Poll::Ready(Err(lost.cause()));
             }
+        }
+        if connection.delivery() == Delivery::Unsent {
+            connection.poll_before(cx).map_err(|lost| lost.cause())?;
+            return Poll::Pending;
         }
         let (len, status) = match ready!(connection.poll_part(cx)) {
             Ok(Part::Head { len, status }) => (len, status),
