@@ -23,9 +23,9 @@ pub struct ReadBuffer {
 /// The first read of a message: nearly every head with a small body.
 const FIRST: usize = 4 * 1024;
 
-/// A read that fills its room doubles the next one, up to this: two connections' worth for a full pipe, and what one
-/// slow client may hold.
-const MOST: usize = 64 * 1024;
+/// A read that fills its room doubles the next one, up to this. Every response in flight to a client that does not read
+/// may hold two of them.
+const MOST: usize = 32 * 1024;
 
 impl Default for ReadBuffer {
     fn default() -> Self {

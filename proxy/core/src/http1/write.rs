@@ -147,10 +147,19 @@ fn target(out: &mut Vec<u8>, uri: &Uri) {
 
 #[inline]
 fn fields(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, own: Own<'_>) {
-    let mut date = own.date;
+    let (mut date, mut length_said) = (own.date, false);
     for (name, value) in headers {
-        if *name == CONTENT_LENGTH && framing != Framing::Nothing {
-            continue;
+        if *name == CONTENT_LENGTH {
+            match framing {
+                Framing::Nothing => {}
+                // In the place it had, and as it is meant.
+                Framing::Length(length) if !length_said => {
+                    content_length_field(out, length);
+                    length_said = true;
+                    continue;
+                }
+                Framing::Length(_) | Framing::Chunked | Framing::UntilClose => continue,
+            }
         } else if *name == TRANSFER_ENCODING || (own.connection.is_some() && *name == CONNECTION) {
             continue;
         } else if *name == DATE {
@@ -159,11 +168,9 @@ fn fields(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, own: Own<'_>
         field(out, name.as_str().as_bytes(), value.as_bytes());
     }
     match framing {
-        Framing::Length(length) => {
-            field(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
-        }
+        Framing::Length(length) if !length_said => content_length_field(out, length),
         Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        Framing::Nothing | Framing::UntilClose => {}
+        Framing::Length(_) | Framing::Nothing | Framing::UntilClose => {}
     }
     if let Some(connection) = own.connection {
         field(out, b"connection", connection.as_bytes());
@@ -171,6 +178,10 @@ fn fields(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, own: Own<'_>
     if let Some(date) = date {
         field(out, b"date", date.as_bytes());
     }
+}
+
+fn content_length_field(out: &mut Vec<u8>, length: u64) {
+    field(out, b"content-length", itoa::Buffer::new().format(length).as_bytes());
 }
 
 #[inline(always)]
