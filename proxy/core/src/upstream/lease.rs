@@ -218,6 +218,14 @@ pub(super) fn connected(io: Socket, opened: Opened, in_flight: InFlight) -> Resp
     Response::new(Incoming::Upgraded(Box::new(Upgraded { stream, _in_flight: in_flight })))
 }
 
+impl Opaque {
+    /// What carries it.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.io
+    }
+}
+
 impl AsyncRead for Opaque {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
