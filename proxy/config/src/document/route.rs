@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::{borrow::Cow, time::Duration};
 
+// What most routes lack is in boxes: thousands of routes are held at once while a document is read.
 /// One rule: which requests, and what is done with them. It has exactly one of `cluster`, `clusters`, `redirect` and `respond`.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
@@ -26,15 +27,15 @@ pub(crate) struct Route {
     /// Clusters that share the requests by weight.
     pub clusters: List<WeightedCluster>,
     /// Answer with a redirect.
-    pub redirect: Field<Redirect>,
+    pub redirect: Field<Box<Redirect>>,
     /// Answer without an upstream.
-    pub respond: Field<Respond>,
+    pub respond: Field<Box<Respond>>,
     /// Changes to the target of a forwarded request.
-    pub rewrite: Field<Rewrite>,
+    pub rewrite: Field<Box<Rewrite>>,
     /// Changes to the request's headers, after the rewrite.
-    pub request_headers: Field<HeaderChanges>,
+    pub request_headers: Field<Box<HeaderChanges>>,
     /// Changes to the response's headers, also on answers the proxy itself makes for this route.
-    pub response_headers: Field<HeaderChanges>,
+    pub response_headers: Field<Box<HeaderChanges>>,
     /// From the request's last byte to the response's head; `none` or `0s`: no limit. `grpc-timeout` may shorten it. 15s, as Envoy.
     pub timeout: Text<Limit>,
     /// Silence in both directions after which a request is given up; `none` or `0s`: no limit. 5m, as Envoy: streams that have something to say speak within it.

@@ -98,6 +98,12 @@ impl FromNode for bool {
     }
 }
 
+impl<T: FromNode> FromNode for Box<T> {
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
+        T::from_node(node).map(Self::new)
+    }
+}
+
 impl<T: FromNode> FromNode for Vec<Field<T>> {
     fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
         Ok(node.elements()?.map(Field::read).collect())

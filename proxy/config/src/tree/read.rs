@@ -177,6 +177,13 @@ impl<'a, 't> Iterator for Children<'a, 't> {
         self.next = self.cursor.tree.node(place).next;
         Some(Cursor { place, ..self.cursor })
     }
+
+    /// Exact, so that what collects a list of thousands need not grow, which would hold it twice.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let following = |place: &Place| self.cursor.tree.node(*place).next;
+        let count = std::iter::successors(self.next, following).count();
+        (count, Some(count))
+    }
 }
 
 /// The keys and values of a mapping.
