@@ -20,7 +20,7 @@ mod schema;
 pub mod template;
 mod tree;
 
-pub use diagnostic::{Diagnostic, Errors, SourceName};
+pub use diagnostic::{Diagnostic, Errors, SourceName, nearest};
 pub use schema::schema;
 
 use document::{Document, Field};
