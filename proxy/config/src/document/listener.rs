@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Bytes, Field, Int, Limit, List, Period, Route, Scalar, Text, fields, words};
+use super::{Bytes, Field, Int, Limit, List, Period, Route, Scalar, Tcp, Text, fields, words};
 use crate::model::{Cidr, Name};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::{net::SocketAddr, time::Duration};
 
-/// A socket that accepts connections, and what happens to them.
+/// A socket that accepts connections, and what happens to them. It has `routes`, `tcp` or both.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
-#[cfg_attr(test, schemars(extend("required" = ["name", "address", "routes"])))]
+#[cfg_attr(test, schemars(extend("required" = ["name", "address"])))]
 pub(crate) struct Listener {
     /// Its name, in logs and metrics; unique among listeners.
     pub name: Text<Name>,
@@ -39,13 +39,15 @@ pub(crate) struct Listener {
     pub underscores: Field<Underscores>,
     /// Whether CONNECT (RFC 9110 §9.3.6) is served. `refuse`: an open tunnel is asked for, not given.
     pub connect: Field<Connect>,
-    /// Which requests go where. The most specific host wins, then the first route that matches; a request that none matches is answered with 404.
+    /// Which requests go where. Absent: HTTP is not spoken. The most specific host wins, then the first route that matches; a request that none matches is answered with 404.
     pub routes: List<Route>,
+    /// Where connections go that are not HTTP. Without `routes`, every connection does, unread.
+    pub tcp: Field<Tcp>,
 }
 
 fields! { Listener {
     name, address, share_port, backlog, connections, max_connection_age, limits, timeouts, http2, path, forwarding,
-    underscores, connect, routes
+    underscores, connect, routes, tcp
 } }
 
 impl Default for Listener {
@@ -65,6 +67,7 @@ impl Default for Listener {
             underscores: Field::of(Underscores::Reject),
             connect: Field::of(Connect::Refuse),
             routes: Field::ABSENT,
+            tcp: Field::ABSENT,
         }
     }
 }
