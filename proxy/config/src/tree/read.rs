@@ -1,6 +1,6 @@
 //! Reading a [`Tree`] without stopping at the first error.
 //!
-//! Every value of a document is a [`Field`](crate::document::Field). At that seam a failure is written down with its
+//! Every value of a document is a [`Field`]. At that seam a failure is written down with its
 //! place and the field becomes "written, but bad", so that its siblings are still read. Unknown fields are written down
 //! and passed over. One run finds everything. What a structure looks like is said in `document`; how its nodes are
 //! reached, counted and named is here, and nothing here is generic: it is compiled once.
