@@ -1,0 +1,13 @@
+//! Measures Pillion, and others beside it, on one machine's loopback; in the order of a measurement:
+//!
+//! 1. [`origin`]: the server behind every proxy, as cheap as can be.
+//! 2. [`load`]: the client before every proxy: a process of its own, so that its CPU time is mixed with nobody's.
+//! 3. [`compare`]: peers, scenarios, rounds, the measuring of processes, the report.
+//!
+//! Nothing here leaves the machine: an address that is not loopback is refused.
+
+#![forbid(unsafe_code)]
+
+pub mod compare;
+pub mod load;
+pub mod origin;
