@@ -11,7 +11,7 @@ enum Command {
     /// Run the scenarios against Pillion, Envoy, nginx and HAProxy, and write the report
     Compare(compare::Args),
     /// Send requests to a server and print what came of them
-    Load(load::Args),
+    Load(Box<load::Args>),
     /// Serve answers that cost as little as possible
     Origin(origin::Args),
 }
@@ -19,8 +19,8 @@ enum Command {
 fn main() -> ExitCode {
     let done: Result<(), Box<dyn Error>> = match Command::parse() {
         Command::Compare(args) => compare::run(&args),
-        Command::Load(args) => load::run(args).map_err(Into::into),
-        Command::Origin(args) => origin::run(args).map_err(Into::into),
+        Command::Load(args) => load::run(&args).map_err(Into::into),
+        Command::Origin(args) => origin::run(&args).map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

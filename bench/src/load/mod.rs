@@ -1,10 +1,50 @@
 //! The load generator: sends requests, open or closed loop, and tells what came of them.
+//!
+//! ```text
+//!  schedule ──► pacer ──► a sender a connection (or stream) ──► tally ──► outcome
+//!  (when)       (who)     http1 | http2 | tcp, over line        (counts)  (JSON)
+//! ```
+//!
+//! *Open loop* (`--rate`): requests are due at moments that do not depend on the answers. One that finds no free
+//! connection waits, and its wait is part of its latency, which runs from the moment it was due: a server that stalls
+//! is charged for every request that should have been sent meanwhile. *Closed loop*: each connection sends when it was
+//! answered; good for the maximum, useless for latency.
+//!
+//! It never leaves loopback, always ends by itself, and never repairs: what is not the expected answer is an error.
 
 pub mod outcome;
 
-pub use outcome::{Held, Latency, Outcome};
+mod crew;
+mod fault;
+mod http1;
+mod http2;
+mod idle;
+mod line;
+mod pacer;
+mod plan;
+mod request;
+mod schedule;
+mod tally;
+mod tcp;
 
-use std::{io, net::SocketAddr, path::PathBuf};
+pub use outcome::{Held, Latency, Outcome};
+pub use plan::PlanError;
+
+use crew::Share;
+use plan::Plan;
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use std::{
+    fmt,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Barrier},
+    thread,
+    time::Duration,
+};
+use tally::Tally;
+use tokio::{runtime, task::LocalSet};
 
 /// What is spoken to the target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -111,7 +151,83 @@ pub struct Args {
     pub json: bool,
 }
 
+/// Why nothing was run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// What was asked for.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The process has no threads, descriptors or output left.
+    #[error("load: {0}")]
+    Io(#[from] io::Error),
+}
+
 /// Sends the load and prints what came of it: an [`Outcome`], or [`Held`] twice with `--idle`.
-pub fn run(_args: Args) -> io::Result<()> {
-    Err(io::Error::other("not built yet"))
+///
+/// # Errors
+///
+/// When nothing could be run. A target that answers nothing is an outcome.
+pub fn run(args: &Args) -> Result<(), LoadError> {
+    let plan = Arc::new(Plan::new(args)?);
+    if let Some(count) = plan.idle {
+        let told = idle::hold(plan, count, |held| tell(args.json, held));
+        return Ok(LocalSet::new().block_on(&runtime()?, told)?);
+    }
+    let outcome = execute(&plan)?;
+    Ok(tell(args.json, &outcome)?)
+}
+
+/// Sends the load.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn measure(args: &Args) -> Result<Outcome, LoadError> {
+    Ok(execute(&Arc::new(Plan::new(args)?))?)
+}
+
+fn execute(plan: &Arc<Plan>) -> io::Result<Outcome> {
+    let start = Arc::new(Barrier::new(plan.threads + 1));
+    let threads = (0..plan.threads).map(|index| {
+        let share = Share {
+            connections: plan.connections / plan.threads + usize::from(index < plan.connections % plan.threads),
+            rate: plan.rate.map(|rate| rate / plan.threads as f64),
+            seed: index as u64,
+        };
+        let (plan, start, runtime) = (Arc::clone(plan), Arc::clone(&start), runtime()?);
+        thread::Builder::new()
+            .name(format!("load-{index}"))
+            .spawn(move || LocalSet::new().block_on(&runtime, crew::run(plan, share, start)))
+    });
+    let threads = threads.collect::<io::Result<Vec<_>>>()?;
+    start.wait();
+    thread::sleep(plan.warmup);
+    let before = cpu_time();
+    thread::sleep(plan.duration);
+    let cpu = cpu_time().saturating_sub(before);
+    let mut sum: Option<Tally> = None;
+    for thread in threads {
+        let tally = thread.join().map_err(|_| io::Error::other("a thread panicked"))??;
+        match &mut sum {
+            Some(sum) => sum.add(&tally),
+            None => sum = Some(tally),
+        }
+    }
+    Ok(sum.map(|tally| tally.outcome(cpu)).unwrap_or_default())
+}
+
+fn tell(json: bool, told: &(impl Serialize + fmt::Display)) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json { writeln!(out, "{}", serde_json::to_string(told)?) } else { writeln!(out, "{told}") }?;
+    out.flush()
+}
+
+/// User and system time of this process.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+fn runtime() -> io::Result<runtime::Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
 }

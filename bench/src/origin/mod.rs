@@ -1,14 +1,43 @@
 //! The server behind every proxy: answers of known sizes that cost as little as possible.
 
+mod bodies;
+mod http1;
+mod http2;
+mod serve;
+mod tcp;
+
+use crate::{
+    loopback::{self, NotLoopback},
+    stdin,
+    tls::{self, Identity, TlsSetupError},
+};
+use bodies::Bodies;
 use serde::{Deserialize, Serialize};
-use std::{io, net::SocketAddr, path::PathBuf};
+use serve::{Services, Sockets};
+use std::{
+    io::{self, Write as _},
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+use tokio::{
+    runtime, select,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::LocalSet,
+    time::sleep,
+};
+
+const MOST_THREADS: usize = 64;
 
 /// What `pillion-bench origin` takes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
     /// Address to listen on; each service gets a port of its own. Loopback only
     #[arg(long, default_value = "127.0.0.1")]
-    pub address: std::net::IpAddr,
+    pub address: IpAddr,
     /// Threads that serve
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
@@ -46,7 +75,81 @@ pub struct Listening {
     pub tcp_source: SocketAddr,
 }
 
-/// Serves until stopped.
-pub fn run(_args: Args) -> io::Result<()> {
-    Err(io::Error::other("not built yet"))
+/// Why nothing is served, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// An address elsewhere.
+    #[error("--address: {0}")]
+    Address(#[from] NotLoopback),
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] TlsSetupError),
+    /// Sockets, threads or standard output.
+    #[error("origin: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Listens, prints [`Listening`] and serves until stopped: by `--lifetime`, SIGTERM, SIGINT or, with
+/// `--stop-with-stdin`, the end of standard input.
+///
+/// # Errors
+///
+/// When it cannot begin.
+pub fn run(args: &Args) -> Result<(), OriginError> {
+    let origin = Origin::start(args)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", serde_json::to_string(&origin.listening).map_err(io::Error::from)?)?;
+    out.flush()?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(until_stopped(args))?;
+    Ok(())
+}
+
+async fn until_stopped(args: &Args) -> io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    select! {
+        () = sleep(Duration::from_secs(args.lifetime)) => {}
+        () = stdin::ended(), if args.stop_with_stdin => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// An origin that serves from threads of its own, until dropped.
+#[derive(Debug)]
+pub struct Origin {
+    /// Where.
+    pub listening: Listening,
+    /// Told to by being dropped.
+    _stop: watch::Sender<()>,
+}
+
+impl Origin {
+    /// Listens and serves.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot begin.
+    pub fn start(args: &Args) -> Result<Self, OriginError> {
+        let address = loopback::only(args.address)?;
+        let identity = args.cert.as_deref().zip(args.key.as_deref()).map(|(cert, key)| Identity { cert, key });
+        let tls = identity.map(|identity| tls::server(identity, args.client_ca.as_deref())).transpose()?;
+        let (stop, stopped) = watch::channel(());
+        let bodies = Arc::new(Bodies::new());
+        let first = Sockets::bind(address, tls.is_some())?;
+        let listening = first.listening()?;
+        let others = (1..args.threads.clamp(1, MOST_THREADS)).map(|_| first.again());
+        let mut each = others.collect::<io::Result<Vec<_>>>()?;
+        each.push(first);
+        for (index, mine) in each.into_iter().enumerate() {
+            let services = Services { bodies: Arc::clone(&bodies), tls: tls.clone() };
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let stopped = stopped.clone();
+            thread::Builder::new().name(format!("origin-{index}")).spawn(move || {
+                LocalSet::new().block_on(&runtime, serve::all(mine, services, stopped));
+            })?;
+        }
+        Ok(Self { listening, _stop: stop })
+    }
 }
