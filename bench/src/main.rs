@@ -1,7 +1,7 @@
 //! The program: reads the command line, runs one of the parts, prints what went wrong.
 
 use clap::Parser;
-use pillion_bench::{compare, load, origin};
+use pillion_bench::{compare, instructions, load, origin};
 use std::{error::Error, process::ExitCode};
 
 /// Measures Pillion, and others beside it, on this machine's loopback.
@@ -14,6 +14,8 @@ enum Command {
     Load(Box<load::Args>),
     /// Serve answers that cost as little as possible
     Origin(origin::Args),
+    /// Count the instructions that a request costs the proxy
+    Instructions(instructions::Args),
 }
 
 fn main() -> ExitCode {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Load(args) => load::run(&args).map_err(Into::into),
         Command::Origin(args) => origin::run(&args).map_err(Into::into),
+        Command::Instructions(args) => instructions::run(&args).map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -25,8 +25,6 @@ use tokio::{
     time::{sleep, timeout_at},
 };
 
-/// How long answers are waited for after the end; those that are not there then are `unanswered`.
-const GRACE: Duration = Duration::from_secs(2);
 /// Closed loop: a target that cannot be reached is not asked again at once.
 const AFTER_REFUSAL: Duration = Duration::from_millis(10);
 /// Connections made at once before the start.
@@ -82,10 +80,24 @@ pub(super) async fn run(plan: Arc<Plan>, share: Share, start: Arc<Barrier>) -> i
     let mut senders = crew.start(lines);
     let all = async { while senders.join_next().await.is_some() {} };
     // Late or not, what is left is counted below.
-    timeout_at((window.end + GRACE).into(), all).await.ok();
+    timeout_at((window.end + plan.grace).into(), all).await.ok();
     senders.shutdown().await;
     pace.shutdown().await;
     Ok(Rc::into_inner(crew).expect("the senders were dropped").finish())
+}
+
+/// Sends so many requests one after another.
+pub(super) async fn exactly(plan: Arc<Plan>, requests: u64) -> Result<(), Fault> {
+    let context = Context::new(Arc::clone(&plan));
+    let (mut line, shared, mut mine) = (None, http2::Shared::default(), None);
+    for request in plan.requests.iter().cycle().take(requests as usize) {
+        match plan.application {
+            Application::Http1 => http1::exchange(&context, request, &mut line).await?,
+            Application::Http2 | Application::Grpc => http2::exchange(&context, request, &shared, &mut mine).await?,
+            Application::Messages | Application::Stream(_) => tcp::exchange(&context, request, &mut line).await?,
+        };
+    }
+    Ok(())
 }
 
 impl Window {

@@ -13,6 +13,10 @@ use http::HeaderMap;
 use std::{future::poll_fn, task::Poll};
 use tokio::sync::Mutex;
 
+/// A server may say goodbye at any time, and other streams may use a new connection up before this one gets to it; a
+/// request that found so many gone one after another has failed.
+const GOODBYES: usize = 16;
+
 /// A connection that several streams share; whoever finds it gone makes the next.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
@@ -70,8 +74,7 @@ pub(super) async fn exchange(
     mine: &mut Option<Handle>,
 ) -> Result<Good, Fault> {
     let mut gone = None;
-    // A server may say goodbye between two requests at any time; twice in a row is a failure.
-    for _attempt in 0..2 {
+    for _attempt in 0..GOODBYES {
         let handle = match (mine.take(), context.plan.reuse) {
             (Some(handle), _) => handle,
             (None, Reuse::KeepAlive) => shared.handle(context, gone).await?,

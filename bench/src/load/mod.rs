@@ -103,6 +103,10 @@ pub struct Args {
     /// Seconds of the same load before, not measured
     #[arg(long, default_value_t = 0.0)]
     pub warmup: f64,
+    /// Seconds that answers are waited for after the end; those that are not there then are `unanswered` (open loop) or
+    /// left out (closed loop)
+    #[arg(long, default_value_t = 2.0)]
+    pub grace: f64,
     /// A new connection for each request
     #[arg(long)]
     pub new_connection_per_request: bool,
@@ -151,6 +155,38 @@ pub struct Args {
     pub json: bool,
 }
 
+impl Args {
+    /// One kind of request over one connection.
+    #[must_use]
+    pub fn one(target: SocketAddr, protocol: Protocol, path: &str, body: usize) -> Self {
+        Self {
+            target,
+            protocol,
+            connections: 1,
+            streams: 1,
+            rate: None,
+            duration: 1.0,
+            warmup: 0.0,
+            grace: 2.0,
+            new_connection_per_request: false,
+            path: vec![path.into()],
+            body_bytes: vec![body],
+            expect_bytes: Vec::new(),
+            host: None,
+            header: Vec::new(),
+            direction: Direction::Download,
+            ca: None,
+            cert: None,
+            key: None,
+            server_name: "localhost".into(),
+            resume: false,
+            idle: None,
+            threads: 1,
+            json: false,
+        }
+    }
+}
+
 /// Why nothing was run.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -184,6 +220,17 @@ pub fn run(args: &Args) -> Result<(), LoadError> {
 /// As [`run`].
 pub fn measure(args: &Args) -> Result<Outcome, LoadError> {
     Ok(execute(&Arc::new(Plan::new(args)?))?)
+}
+
+/// Sends so many requests one after another on one connection.
+///
+/// # Errors
+///
+/// As [`run`], and at the first request that is not answered as expected.
+pub fn exactly(args: &Args, requests: u64) -> Result<(), LoadError> {
+    let plan = Arc::new(Plan::new(args)?);
+    let sent = LocalSet::new().block_on(&runtime()?, crew::exactly(plan, requests));
+    Ok(sent.map_err(|fault| io::Error::other(format!("a request failed: {}", fault.name())))?)
 }
 
 fn execute(plan: &Arc<Plan>) -> io::Result<Outcome> {

@@ -11,6 +11,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 /// Load stops by itself, whatever was asked for.
 const LONGEST: f64 = 3600.0;
+const LONGEST_GRACE: f64 = 60.0;
 /// More than a process may have descriptors for, and less than loopback has ports for.
 const MOST_CONNECTIONS: usize = 25_000;
 const MOST_STREAMS: usize = 10_000;
@@ -78,6 +79,7 @@ pub(crate) struct Plan {
     pub(crate) rate: Option<f64>,
     pub(crate) duration: Duration,
     pub(crate) warmup: Duration,
+    pub(crate) grace: Duration,
     pub(crate) reuse: Reuse,
     /// Sent in turn.
     pub(crate) requests: Vec<Request>,
@@ -94,6 +96,7 @@ impl Plan {
         range("threads", args.threads, MOST_THREADS)?;
         within("duration", args.duration, 0.001, LONGEST)?;
         within("warmup", args.warmup, 0.0, LONGEST)?;
+        within("grace", args.grace, 0.0, LONGEST_GRACE)?;
         if let Some(rate) = args.rate {
             within("rate", rate, 0.001, MOST_RATE)?;
         }
@@ -114,6 +117,7 @@ impl Plan {
             rate: args.rate,
             duration: Duration::from_secs_f64(args.duration),
             warmup: Duration::from_secs_f64(args.warmup),
+            grace: Duration::from_secs_f64(args.grace),
             reuse,
             requests: requests(args, application, reuse)?,
             idle: args.idle,

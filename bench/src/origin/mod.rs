@@ -58,6 +58,14 @@ pub struct Args {
     pub lifetime: u64,
 }
 
+impl Args {
+    /// One thread, no TLS, until dropped.
+    #[must_use]
+    pub fn plain(address: IpAddr) -> Self {
+        Self { address, threads: 1, cert: None, key: None, client_ca: None, stop_with_stdin: false, lifetime: 3600 }
+    }
+}
+
 /// Where it listens: one line of JSON on standard output, before anything is served.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Listening {
