@@ -263,8 +263,8 @@ fn a_flood_of_empty_data_ends_the_connection() {
 
 #[test]
 fn a_stream_stalled_by_a_zero_window_is_reaped() {
-    // Five hundred streams, each with what a server sends before it is held back: some 64 KiB.
-    let proxy = under_attack("zero window", SHORT, 48 << 20, |proxy| {
+    // Five hundred streams, each with what came together with its response's head.
+    let proxy = under_attack("zero window", SHORT, 24 << 20, |proxy| {
         // Nobody may send a byte of any response.
         let mut stalled: Vec<_> = (0..10).map(|_| Frames::connect_with(proxy.address, &[(4, 0)])).collect();
         for frames in &mut stalled {

@@ -1,15 +1,18 @@
-//! The document: what a person writes, field by field, as serde sees it.
+//! The document: what a person writes, field by field.
 //!
 //! The doc comments here *are* the configuration's reference: they become the descriptions of the JSON Schema and the
 //! tables of `REFERENCE.md`, and each default says in them why it is that number. Types here are private to the crate;
 //! they are lowered to [`crate::model`] and forgotten. Nothing here looks at more than one value at a time.
 
 mod cluster;
+#[cfg(test)]
+mod described;
 mod hosts;
 mod listener;
 mod root;
 mod route;
 mod scalars;
+mod tcp;
 mod value;
 mod words;
 
@@ -18,5 +21,6 @@ pub(crate) use listener::*;
 pub(crate) use root::*;
 pub(crate) use route::*;
 pub(crate) use scalars::*;
+pub(crate) use tcp::*;
 pub(crate) use value::*;
 pub(crate) use words::*;

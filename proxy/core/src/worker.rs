@@ -4,6 +4,7 @@
 //! It never reads files, binds sockets or talks to operators.
 
 use crate::{
+    alarm::Alarms,
     downstream::{
         accept::{self, ListenerSlot},
         limit::{Limit, PressureGauge},
@@ -12,6 +13,7 @@ use crate::{
     exchange::stream::RequestBody,
     io::{Accept, Dial},
     snapshot::Snapshot,
+    tunnel::Passage,
     upstream::{Random, WorkerCluster},
 };
 use pillion_config::model::{ClusterIndex, Name};
@@ -42,6 +44,10 @@ pub struct Worker {
     pub register: Rc<Register>,
     /// Chance, for balancing and identifiers.
     pub random: Rc<Random>,
+    /// Bytes of its tunnels in passing.
+    pub passage: Passage,
+    /// Deadlines of its requests.
+    pub alarms: Rc<Alarms>,
     view: RefCell<Rc<View>>,
     listeners: RefCell<Vec<Rc<ListenerSlot>>>,
     next_listener: Cell<usize>,
@@ -75,6 +81,8 @@ impl Worker {
             dial,
             register: Rc::default(),
             random: Rc::new(Random::from_system()),
+            passage: Passage::default(),
+            alarms: Rc::default(),
             view: RefCell::new(Rc::new(View::new(snapshot, None))),
             listeners: RefCell::default(),
             next_listener: Cell::new(0),

@@ -78,10 +78,10 @@ fn route(
         route
             .redirect
             .at(at)
-            .and_then(|(redirect, place)| self::redirect(cx, redirect, place, prefix))
+            .and_then(|(redirect, place)| self::redirect(cx, *redirect, place, prefix))
             .map(Action::Redirect)
     } else {
-        route.respond.at(at).and_then(|(respond, place)| self::respond(cx, respond, place)).map(Action::Respond)
+        route.respond.at(at).and_then(|(respond, place)| self::respond(cx, *respond, place)).map(Action::Respond)
     };
     let rewrite = rewrite(cx, route.rewrite, at, prefix);
     let request_headers = changes(cx, route.request_headers, at, Side::Request);
@@ -102,7 +102,7 @@ fn route(
     })
 }
 
-fn resolve(cx: &mut Lowering<'_, '_>, name: &Name, place: Place, names: &mut Names) -> Option<ClusterIndex> {
+pub(super) fn resolve(cx: &mut Lowering<'_, '_>, name: &Name, place: Place, names: &mut Names) -> Option<ClusterIndex> {
     if let Some(index) = names.index.get(name) {
         names.used[*index] = true;
         return Some(ClusterIndex(*index));
@@ -119,7 +119,7 @@ fn resolve(cx: &mut Lowering<'_, '_>, name: &Name, place: Place, names: &mut Nam
     None
 }
 
-fn weighted(
+pub(super) fn weighted(
     cx: &mut Lowering<'_, '_>,
     list: List<document::WeightedCluster>,
     at: Place,

@@ -324,7 +324,7 @@ fn tunnels_end() {
             head(&mut client).await.unwrap();
             talk(&mut client).await;
             client.read_to_end(&mut Vec::new()).await.ok();
-            assert_eq!(world.record().await.end(), (200, "SI", "via_upstream", "proxy"));
+            assert_eq!(world.record().await.end(), (200, "SI", "idle_timeout", "proxy"));
         },
     );
     // By the drain's deadline, on either protocol.
