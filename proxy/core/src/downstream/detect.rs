@@ -11,6 +11,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How every TLS handshake begins: a record of type handshake, of legacy version 3.x (RFC 8446 §5.1). No method of HTTP
+/// begins with a control byte.
+const CLIENT_HELLO: &[u8] = &[0x16, 0x03];
+
 /// Bytes read at once: a usual request's head comes whole, and the stack bears it.
 const READ: usize = 4096;
 
@@ -21,6 +25,8 @@ pub enum Verdict {
     Http2,
     /// HTTP/1, or what the HTTP/1 guard will refuse with an answer that every client understands.
     Http1,
+    /// TLS, on a listener that speaks clear text: no answer of HTTP's means anything to its client.
+    Tls,
     /// Not decided by so few bytes.
     More,
 }
@@ -32,9 +38,11 @@ pub enum Detected {
     Http1(Bytes),
     /// HTTP/2; the bytes read so far, the preface among them.
     Http2(Bytes),
+    /// A TLS handshake.
+    Tls,
     /// The client closed without a byte.
     Closed,
-    /// The client was silent, or stopped within the preface, beyond the deadline.
+    /// The client was silent, or stopped before it could be told what it speaks, beyond the deadline.
     TimedOut,
     /// The connection failed.
     Failed(io::Error),
@@ -47,6 +55,7 @@ impl Detected {
         match self {
             Self::Http1(_) => "http1",
             Self::Http2(_) => "http2",
+            Self::Tls => "tls",
             Self::Closed => "closed",
             Self::TimedOut => "timeout",
             Self::Failed(_) => "failed",
@@ -58,10 +67,13 @@ impl Detected {
 /// it is not [`Verdict::More`].
 #[must_use]
 pub fn decide(prefix: &[u8]) -> Verdict {
+    if prefix.starts_with(CLIENT_HELLO) {
+        return Verdict::Tls;
+    }
     if prefix.len() >= PREFACE.len() {
         return if prefix.starts_with(PREFACE) { Verdict::Http2 } else { Verdict::Http1 };
     }
-    if PREFACE.starts_with(prefix) { Verdict::More } else { Verdict::Http1 }
+    if PREFACE.starts_with(prefix) || CLIENT_HELLO.starts_with(prefix) { Verdict::More } else { Verdict::Http1 }
 }
 
 /// Reads until the protocol is known, at most for `deadline`.
@@ -84,6 +96,7 @@ async fn read_until_known(socket: &mut Socket) -> Detected {
             Ok(_) => match decide(&prefix) {
                 Verdict::Http1 => return Detected::Http1(prefix.freeze()),
                 Verdict::Http2 => return Detected::Http2(prefix.freeze()),
+                Verdict::Tls => return Detected::Tls,
                 Verdict::More => {}
             },
             Err(error) => return Detected::Failed(error),
@@ -131,6 +144,16 @@ mod tests {
             assert_eq!(decide(&bytes[..=at]), Verdict::Http1, "byte {at}, cut behind it");
         }
         assert_eq!(decide(b"PUT / HTTP/1.1\r\n"), Verdict::Http1);
+    }
+
+    #[test]
+    fn a_client_hello_is_told_by_two_bytes() {
+        assert_eq!(decide(&[0x16]), Verdict::More);
+        for version in 0..=4 {
+            assert_eq!(decide(&[0x16, 0x03, version, 0x02, 0x00, 0x01]), Verdict::Tls);
+        }
+        assert_eq!(decide(&[0x16, 0x04]), Verdict::Http1);
+        assert_eq!(decide(b"\x16GET / HTTP/1.1\r\n"), Verdict::Http1);
     }
 
     proptest! {

@@ -42,7 +42,7 @@ pub async fn serve_connection(
         match detected {
             Detected::Http1(prefix) => codec::http1::serve(socket, prefix, &listener, Rc::clone(&connection)).await,
             Detected::Http2(prefix) => codec::serve_http2(socket, prefix, &listener, Rc::clone(&connection)).await,
-            Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
+            Detected::Tls | Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
         }
     };
     tokio::select! {

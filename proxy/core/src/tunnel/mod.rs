@@ -61,14 +61,17 @@ pub async fn forward(
         Outcome::Copied(Ok(_)) => {}
         Outcome::Copied(Err(_)) if received.failed() => {
             account.flag(ResponseFlag::DownstreamConnectionTermination);
+            account.details("downstream_remote_disconnect");
             account.terminated_by(Blame::Downstream);
         }
         Outcome::Copied(Err(_)) => {
             account.flag(ResponseFlag::UpstreamConnectionTermination);
+            account.details("upstream_reset_after_response_started");
             account.terminated_by(Blame::Upstream);
         }
         Outcome::Silent => {
             account.flag(ResponseFlag::StreamIdleTimeout);
+            account.details("stream_idle_timeout");
             account.terminated_by(Blame::Proxy);
         }
         Outcome::Aborted => {

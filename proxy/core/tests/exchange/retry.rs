@@ -93,3 +93,28 @@ fn a_refused_stream_is_sent_again_body_and_all() {
         },
     );
 }
+
+#[test]
+fn the_last_attempt_that_fails_says_that_there_is_no_other() {
+    let four = Setup { endpoints: "[\"10.0.0.1:80\", \"10.0.0.2:80\", \"10.0.0.3:80\", \"10.0.0.4:80\"]", ..PLAIN };
+    run(
+        four,
+        |_, _| Step::Fail(io::ErrorKind::ConnectionRefused),
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 503);
+            let record = world.record().await;
+            assert_eq!((record.flags.as_str(), record.attempts), ("UF,URX", 3));
+        },
+    );
+    // Nothing was given up that could have helped: no other address, or a request that may not go twice.
+    for (endpoints, bytes) in [("[\"10.0.0.1:80\"]", GET), (four.endpoints, POST)] {
+        run(
+            Setup { endpoints, ..PLAIN },
+            |_, _| serve(|mut stream| async move { drop(head(&mut stream).await) }),
+            move |world| async move {
+                assert_eq!(ask(&world, bytes).await.status, 503);
+                assert_eq!(world.record().await.flags, "UC");
+            },
+        );
+    }
+}
