@@ -2,6 +2,7 @@
 
 use pillion_tests::{
     client::Client,
+    dns::NameServer,
     load::Load,
     nginx::Nginx,
     origin::Origin,
@@ -13,7 +14,7 @@ use pillion_tests::{
 };
 use std::{
     collections::HashMap,
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -72,6 +73,31 @@ fn a_host_name_is_resolved() {
     assert_eq!(response.status, 200);
     // Another request needs no other look-up.
     assert_eq!(proxy.get("/").status, 200);
+}
+
+#[test]
+fn a_name_is_asked_for_again_when_its_time_is_up_and_traffic_follows() {
+    let before = Origin::start();
+    let moved = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), before.address.port()));
+    // Nobody else is there: other sockets of this machine's begin at 127.0.0.1.
+    let after = Origin::start_at(moved);
+    let names = NameServer::start(&[Ipv4Addr::LOCALHOST], 1);
+    let top = format!("dns: {{ servers: [\"{}\"], min_refresh: 1s, timeout: 20s }}", names.address);
+    let yaml = Shape { top: &top, ..Shape::default() }
+        .yaml(&[])
+        .replace("endpoints: []", &format!("endpoints: [\"app.example:{}\"]", moved.port()));
+    let proxy = Proxy::start(&yaml);
+    let mut client = proxy.connect();
+    assert_eq!(client.get("/").status, 200);
+    assert_eq!((before.requests(), after.requests()), (1, 0));
+    let asked = names.asked();
+    names.answer_with(&[Ipv4Addr::new(127, 0, 0, 2)]);
+    wait::until_true("traffic to follow the name", || {
+        assert_eq!(client.get("/").status, 200, "no request is lost by it");
+        after.requests() > 0
+    });
+    assert!(names.asked() > asked);
+    wait::until_true("the connections to the old address to be closed", || before.open() == 0);
 }
 
 #[test]
