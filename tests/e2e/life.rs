@@ -13,7 +13,11 @@ use pillion_tests::{
 };
 use rustix::process::Signal;
 use std::{
+    fs,
+    io::Write as _,
     net::TcpStream,
+    os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -158,11 +162,41 @@ fn a_signal_during_start_works() {
         let mut proxy = Proxy::spawn(&Shape::default().yaml(&[origin.address]), Command::new);
         thread::sleep(Duration::from_millis(delay));
         proxy.signal(Signal::TERM);
-        let status = proxy.wait(Duration::from_secs(3));
-        // Before its handlers stand the kernel ends it; after, it ends itself.
-        let killed = std::os::unix::process::ExitStatusExt::signal(&status) == Some(15);
+        let status = proxy.wait(SOON);
+        // Before its handlers stand the kernel ends it; after, it ends itself. No program can have handlers before its
+        // first instruction, and until they stand this one holds nothing: no socket, no file, nobody's request.
+        let killed = status.signal() == Some(15);
         assert!(status.success() || killed, "after {delay} ms: {status}: {}", proxy.stderr());
     }
+}
+
+#[test]
+fn handlers_stand_before_the_configuration_is_read() {
+    let origin = Origin::start();
+    // The configuration is a pipe into which nobody has written: the program waits in its very first step.
+    let mut proxy = Proxy::spawn(&Shape::default().yaml(&[origin.address]), |program| {
+        let mut command = Command::new("sh");
+        let script = "mv \"$3\" \"$3.real\" && mkfifo \"$3\" && exec \"$0\" \"$@\"";
+        command.arg("-c").arg(script).arg(program);
+        command
+    });
+    // The mask of signals caught (proc(5)), in hexadecimal; SIGTERM's bit is the fifteenth.
+    wait::until_true("a handler for SIGTERM in the program itself", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap_or_default();
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let caught = field("SigCgt:").and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(0);
+        field("Name:").is_some_and(|name| name.starts_with("pillion")) && caught & 1 << 14 != 0
+    });
+    proxy.signal(Signal::TERM);
+    let real = proxy.config_file().with_extension("yaml.real");
+    let text = fs::read(&real).expect("the configuration was moved");
+    let mut pipe = fs::OpenOptions::new().write(true).open(proxy.config_file()).expect("the program reads the pipe");
+    // Whoever looks again finds a file.
+    fs::rename(real, proxy.config_file()).expect("a file can be renamed");
+    pipe.write_all(&text).expect("a pipe can be written to");
+    drop(pipe);
+    let status = proxy.wait(SOON);
+    assert!(status.success(), "{status}: {}", proxy.stderr());
 }
 
 #[test]
@@ -253,11 +287,7 @@ fn await_rest(proxy: &Proxy, what: &str, time: Duration, most: Duration) {
 fn running_out_of_descriptors_is_back_pressure() {
     let origin = Origin::start();
     let yaml = Shape::default().yaml(&[origin.address]);
-    let proxy = Proxy::start_with(&yaml, |program| {
-        let mut command = Command::new("sh");
-        command.arg("-c").arg("ulimit -n 64 && exec \"$0\" \"$@\"").arg(program);
-        command
-    });
+    let proxy = Proxy::start_with(&yaml, after("ulimit -n 64"));
     let held: Vec<_> = (0..100).filter_map(|_| TcpStream::connect_timeout(&proxy.address, SOON).ok()).collect();
     // A loop that spins never has such a half second; one that waits has it once what has come is accepted.
     await_rest(&proxy, "the accept loop to rest", Duration::from_millis(500), Duration::from_millis(200));
@@ -266,6 +296,46 @@ fn running_out_of_descriptors_is_back_pressure() {
     let metrics = proxy.metrics();
     let told = metrics.sum("pillion_accept_errors_total", &[]) + metrics.sum("pillion_accept_refused_total", &[]);
     println!("{told} failures to accept counted");
+}
+
+/// Runs the program after a command of the shell's.
+fn after(shell: &'static str) -> impl Fn(PathBuf) -> Command {
+    move |program| {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{shell} && exec \"$0\" \"$@\"")).arg(program);
+        command
+    }
+}
+
+#[test]
+fn clients_do_not_take_the_descriptors_that_upstream_needs() {
+    let origin = Origin::start();
+    // Whoever waits here is not closed for being slow.
+    let yaml = Shape { listener: "timeouts: { header: 10m, idle: 10m }", ..Shape::default() }.yaml(&[origin.address]);
+    let proxy = Proxy::start_with(&yaml, after("ulimit -n 64"));
+    let mut first = proxy.connect();
+    proxy.await_metric("pillion_accept_connections_active", &[], |open| open >= 1.0);
+    let held: Vec<_> = (0..100).filter_map(|_| TcpStream::connect_timeout(&proxy.address, SOON).ok()).collect();
+    proxy.await_metric("pillion_accept_refused_total", &["reason=\"process_limit\""], |count| count >= 1.0);
+    // It came first and has a connection; there is a descriptor for its server, and were for the questions above.
+    assert_eq!(first.get("/").status, 200);
+    let words = proxy.stderr();
+    assert!(words.contains("limits.connections") && words.contains("LimitNOFILE"), "{words}");
+    drop((held, first));
+    proxy.assert_healthy();
+    let check = after("ulimit -n 64")(proxy::program()).args(["check", "--config"]).arg(proxy.config_file()).output();
+    let words = String::from_utf8_lossy(&check.expect("the program runs").stderr).into_owned();
+    assert!(words.contains("warning: limits.connections: 8000 connections need"), "{words}");
+}
+
+#[test]
+fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+    let origin = Origin::start();
+    let proxy = Proxy::start_with(&Shape::default().yaml(&[origin.address]), after("ulimit -Sn 100"));
+    let limits = fs::read_to_string(format!("/proc/{}/limits", proxy.pid())).expect("the proxy runs");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("the kernel tells it");
+    let [soft, hard, ..] = line.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{line}") };
+    assert_eq!(soft, hard);
 }
 
 #[test]
@@ -309,15 +379,15 @@ fn threads_follow_the_cgroups_quota() {
 
 #[test]
 fn memory_pressure_closes_idle_connections_before_the_kernel_kills() {
-    let group = some_or_return!(Cgroup::new(Some(48 << 20), None));
+    let group = some_or_return!(Cgroup::new(Some(96 << 20), None));
     let origin = Origin::start();
     let yaml =
-        Shape { top: "limits: { memory_shrink: 50%, memory_refuse: 90% }", ..Shape::default() }.yaml(&[origin.address]);
+        Shape { top: "limits: { memory_shrink: 25%, memory_refuse: 90% }", ..Shape::default() }.yaml(&[origin.address]);
     let mut proxy = Proxy::start_with(&yaml, |program| group.command(&program));
     let mut resting = Vec::new();
     let mut closed = 0;
-    for _ in 0..4000 {
-        let Ok(stream) = TcpStream::connect_timeout(&proxy.address, Duration::from_secs(2)) else { break };
+    for _ in 0..2000 {
+        let Ok(stream) = TcpStream::connect_timeout(&proxy.address, SOON) else { break };
         let mut client = Client::over(stream);
         // Something in the buffers of each.
         let padding = "p".repeat(6000);
@@ -329,8 +399,42 @@ fn memory_pressure_closes_idle_connections_before_the_kernel_kills() {
         }
     }
     assert!(proxy.ended().is_none(), "the kernel killed it");
-    println!("{} rest, {closed} closed, resident {}", resting.len(), proxy.resident());
+    // Those that were closed at rest have their end in the socket.
+    let mut at_rest = 0;
+    for client in &mut resting {
+        at_rest += usize::from(client.end_within(Duration::from_millis(1)) == End::Closed);
+    }
+    println!("{} were served, {at_rest} of them closed at rest, {closed} refused", resting.len());
+    println!("resident {} at most, {} now", proxy.resident_peak(), proxy.resident());
+    assert!(at_rest > 0, "nothing was closed");
     drop(resting);
+    proxy.assert_healthy();
+}
+
+#[test]
+fn short_memory_refuses_connections_and_says_so_until_it_is_over() {
+    // Room between refusal and death for what a busy machine lets in before it looks.
+    let group = some_or_return!(Cgroup::new(Some(160 << 20), None));
+    let origin = Origin::start();
+    let yaml =
+        Shape { top: "limits: { memory_shrink: 25%, memory_refuse: 30% }", ..Shape::default() }.yaml(&[origin.address]);
+    let mut proxy = Proxy::start_with(&yaml, |program| group.command(&program));
+    let refused = |proxy: &Proxy| proxy.metrics().sum("pillion_accept_refused_total", &["reason=\"memory\""]);
+    let request = format!("GET /hold HTTP/1.1\r\nHost: test\r\nX-Padding: {}\r\n\r\n", "p".repeat(6000));
+    // Requests in flight are nobody's to close. A few at a time: memory is looked at ten times a second.
+    let mut busy = Vec::new();
+    let pressed = wait::until("connections to be refused", SOON * 4, || {
+        for _ in 0..20 {
+            let mut client = proxy.connect();
+            drop(client.try_send(&request));
+            busy.push(client);
+        }
+        thread::sleep(Duration::from_millis(10));
+        assert!(proxy.ended().is_none(), "the kernel killed it, with {} requests", busy.len());
+        Some(refused(&proxy)).filter(|count| *count > 0.0)
+    });
+    println!("{pressed} refused beside {} requests, resident {}", busy.len(), proxy.resident());
+    drop(busy);
     proxy.assert_healthy();
 }
 

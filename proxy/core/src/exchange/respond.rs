@@ -23,7 +23,7 @@ use crate::{
     upstream::{Cause, Limit, RequestError},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request, response};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header, request, response};
 use pillion_config::model::{DirectResponse, Redirect};
 use std::time::Duration;
 
