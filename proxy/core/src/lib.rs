@@ -20,7 +20,8 @@
 //! Beside the path: [`framing`] (where an HTTP/1 message begins and ends, judged for both sides), [`body`] (the bodies
 //! in either direction), [`io`] (sockets, and the seams [`io::Accept`] and [`io::Dial`]), [`snapshot`] (a compiled
 //! configuration), [`worker`] (one thread's share of all this), [`drain`] (what a worker tells its connections),
-//! [`error`] (what can go wrong, one variant for each stage), [`telemetry`] (metrics and the access log).
+//! [`alarm`] (deadlines that are nearly always called off), [`error`] (what can go wrong, one variant for each stage),
+//! [`telemetry`] (metrics and the access log).
 //!
 //! Words: the *downstream* is the client's side, the *upstream* the server's. A *listener* accepts connections, a
 //! *route* says what is done with a request, a *cluster* is a group of *endpoints* that serve the same thing. A
@@ -29,6 +30,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alarm;
 pub mod body;
 pub mod downstream;
 pub mod drain;

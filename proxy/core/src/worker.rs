@@ -4,6 +4,7 @@
 //! It never reads files, binds sockets or talks to operators.
 
 use crate::{
+    alarm::Alarms,
     downstream::{
         accept::{self, ListenerSlot},
         limit::{Limit, PressureGauge},
@@ -42,6 +43,8 @@ pub struct Worker {
     pub register: Rc<Register>,
     /// Chance, for balancing and identifiers.
     pub random: Rc<Random>,
+    /// Deadlines of its requests.
+    pub alarms: Rc<Alarms>,
     view: RefCell<Rc<View>>,
     listeners: RefCell<Vec<Rc<ListenerSlot>>>,
     next_listener: Cell<usize>,
@@ -75,6 +78,7 @@ impl Worker {
             dial,
             register: Rc::default(),
             random: Rc::new(Random::from_system()),
+            alarms: Rc::default(),
             view: RefCell::new(Rc::new(View::new(snapshot, None))),
             listeners: RefCell::default(),
             next_listener: Cell::new(0),

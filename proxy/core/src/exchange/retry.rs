@@ -10,6 +10,7 @@ use super::{
     stream::{BodyFailure, Gate, RequestBody, RequestStream},
 };
 use crate::{
+    alarm::Alarm,
     body::Incoming,
     downstream::codec::Interim,
     error::ProxyError,
@@ -73,10 +74,12 @@ pub(super) async fn send(
     let stream = prepared.stream.clone();
     let (timeout, idle, deadline) = (prepared.timeout, prepared.idle, prepared.deadline);
     let (gate, interim) = (prepared.gate.clone(), prepared.interim.clone());
+    let mut alarm = exchange.connection.worker.alarms.alarm();
+    let begun = exchange.record.started();
     let answered = tokio::select! {
         biased;
         answered = attempts(exchange, cluster, prepared, leaving) => answered,
-        late = out_of_time(timeout, idle, deadline, stream.as_deref()) => Err(late.into()),
+        late = out_of_time(&mut alarm, begun, timeout, idle, deadline, stream.as_deref()) => Err(late.into()),
         never = release(gate, interim) => match never {},
     };
     if let (Ok(_), Some(stream)) = (&answered, &stream) {
@@ -182,20 +185,22 @@ fn verdict(error: &SendError<RequestBody>, idempotent: bool, body: Option<&Reque
 /// runs from the last sign of it, so that an upstream which stops reading is noticed too, and stands while only the
 /// client is waited for: that is the body's own deadline.
 async fn out_of_time(
+    alarm: &mut Alarm,
+    begun: Instant,
     timeout: Option<Duration>,
     idle: Option<Duration>,
     deadline: Option<Instant>,
     stream: Option<&RequestStream>,
 ) -> TimedOut {
-    let began = Instant::now();
+    // The first round needs no clock: hardly any time has passed.
+    let mut now = begun;
     loop {
-        let now = Instant::now();
         let moved = match stream {
             Some(stream) if stream.waits_for_client() => now,
             Some(stream) => stream.moved(),
-            None => began,
+            None => begun,
         };
-        let silent = stream.map_or(began, RequestStream::moved);
+        let silent = stream.map_or(begun, RequestStream::moved);
         let ends = [
             deadline.map(|at| (at, TimedOut::Grpc)),
             timeout.map(|timeout| (moved + timeout, TimedOut::Response)),
@@ -207,7 +212,8 @@ async fn out_of_time(
         if at <= now {
             return late;
         }
-        tokio::time::sleep_until(at).await;
+        alarm.until(at).await;
+        now = Instant::now();
     }
 }
 
