@@ -14,6 +14,8 @@ mod routes;
 mod upgrade;
 mod upstream;
 
+mod tcp;
+
 mod abuse;
 mod access_log;
 mod admin;

@@ -10,6 +10,7 @@ mod listener;
 mod root;
 mod route;
 mod scalars;
+mod tcp;
 mod value;
 mod words;
 
@@ -18,5 +19,6 @@ pub(crate) use listener::*;
 pub(crate) use root::*;
 pub(crate) use route::*;
 pub(crate) use scalars::*;
+pub(crate) use tcp::*;
 pub(crate) use value::*;
 pub(crate) use words::*;

@@ -11,6 +11,7 @@ mod process;
 mod regexes;
 mod rewrite;
 mod route;
+mod tcp;
 
 use crate::{
     diagnostic::{Diagnostic, SourceName, quoted},

@@ -7,10 +7,12 @@
 mod cluster;
 mod listener;
 mod route;
+mod tcp;
 
 pub use cluster::*;
 pub use listener::*;
 pub use route::*;
+pub use tcp::*;
 
 use crate::template::Template;
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};

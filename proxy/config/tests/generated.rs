@@ -69,6 +69,8 @@ fn required_means_the_same_to_schema_and_parser() {
     let documents = [
         ("Document", "{}".to_owned()),
         ("Listener", "listeners: [{}]".to_owned()),
+        ("Tcp", "listeners: [{name: a, address: '0.0.0.0:1', tcp: {}}]".to_owned()),
+        ("ServerNameRoute", "listeners: [{name: a, address: '0.0.0.0:1', tcp: {server_names: [{}]}}]".to_owned()),
         ("Route", route("{}")),
         ("Match", route("{match: {}, cluster: c}")),
         ("WeightedCluster", route("{match: {}, clusters: [{}]}")),

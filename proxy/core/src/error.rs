@@ -124,7 +124,9 @@ impl ProxyError {
     }
 }
 
-fn upstream_flag(cause: &Cause) -> ResponseFlag {
+/// Envoy's flag for what kept an upstream from serving.
+#[must_use]
+pub fn upstream_flag(cause: &Cause) -> ResponseFlag {
     match cause {
         Cause::NoEndpoint => ResponseFlag::NoHealthyUpstream,
         Cause::Overflow(_) => ResponseFlag::UpstreamOverflow,

@@ -15,6 +15,7 @@ use crate::{
         access_log::{AccessLogHandle, Logger},
         metrics::ListenerMetrics,
     },
+    tunnel::Policy,
     upstream::ClusterState,
 };
 use bytes::Bytes;
@@ -46,6 +47,8 @@ pub struct ListenerSnapshot {
     pub routes: RouteTable,
     /// What its routes change, in the order of the model's routes.
     pub compiled: Box<[CompiledRoute]>,
+    /// Where opaque connections go, if anywhere.
+    pub opaque: Option<Policy>,
     /// What upstreams are told of clients.
     pub forwarding: ForwardingRules,
     /// Where what happens is told; its metrics live as long as a listener of that name.
@@ -154,6 +157,7 @@ fn listeners(
         Arc::new(ListenerSnapshot {
             routes: RouteTable::compile(&model.routes),
             compiled: model.routes.iter().map(|route| CompiledRoute::compile(route)).collect(),
+            opaque: model.protocol.tcp().map(Policy::compile),
             forwarding: ForwardingRules::compile(&model.http.forwarding),
             telemetry: Arc::new(ListenerTelemetry {
                 name: model.name.clone(),

@@ -13,6 +13,7 @@ use crate::{
     exchange::stream::RequestBody,
     io::{Accept, Dial},
     snapshot::Snapshot,
+    tunnel::Passage,
     upstream::{Random, WorkerCluster},
 };
 use pillion_config::model::{ClusterIndex, Name};
@@ -43,6 +44,8 @@ pub struct Worker {
     pub register: Rc<Register>,
     /// Chance, for balancing and identifiers.
     pub random: Rc<Random>,
+    /// Bytes of its tunnels in passing.
+    pub passage: Passage,
     /// Deadlines of its requests.
     pub alarms: Rc<Alarms>,
     view: RefCell<Rc<View>>,
@@ -78,6 +81,7 @@ impl Worker {
             dial,
             register: Rc::default(),
             random: Rc::new(Random::from_system()),
+            passage: Passage::default(),
             alarms: Rc::default(),
             view: RefCell::new(Rc::new(View::new(snapshot, None))),
             listeners: RefCell::default(),

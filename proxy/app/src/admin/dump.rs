@@ -62,7 +62,8 @@ pub(super) fn history(history: &History) -> Value {
 
 /// A listener, routes included.
 pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value {
-    let Listener { name, address, port_sharing, backlog, connections, max_connection_age, http, routes } = listener;
+    let Listener { name, address, port_sharing, backlog, connections, max_connection_age, protocol, http, routes } =
+        listener;
     json!({
         "name": name.as_str(),
         "address": address.to_string(),
@@ -70,7 +71,8 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         "backlog": backlog,
         "connections": connections,
         "max_connection_age": max_connection_age.map(time),
-        "http": http_of(http),
+        "tcp": protocol.tcp().map(|tcp| tcp_of(tcp, clusters)),
+        "http": (!matches!(protocol, ListenerProtocol::Opaque(_))).then(|| http_of(http)),
         "routes": routes.iter().map(|route| route_of(route, clusters)).collect::<Vec<_>>(),
     })
 }
@@ -132,6 +134,35 @@ fn access_log_of(AccessLog { destination, format, queue }: &AccessLog) -> Value 
         },
         "queue": queue,
     })
+}
+
+fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
+    let Tcp { clusters: targets, server_names, idle_timeout, detect_timeout, server_first } = tcp;
+    let by_name = |ServerNameRoute { names, clusters: targets }: &ServerNameRoute| {
+        json!({
+            "names": names.iter().map(host).collect::<Vec<_>>(),
+            "forward": targets_of(targets, clusters),
+        })
+    };
+    json!({
+        "forward": targets_of(targets, clusters),
+        "server_names": server_names.iter().map(by_name).collect::<Vec<_>>(),
+        "idle_timeout": idle_timeout.map(time),
+        "detect_timeout": time(*detect_timeout),
+        "server_first": server_first,
+    })
+}
+
+fn host(pattern: &HostPattern) -> String {
+    match pattern {
+        HostPattern::Exact(name) => name.clone(),
+        HostPattern::Suffix(suffix) => format!("*{suffix}"),
+    }
+}
+
+fn targets_of(targets: &[WeightedCluster], clusters: &[Arc<Cluster>]) -> Value {
+    let target = |WeightedCluster { cluster, weight }: &WeightedCluster| json!({ "cluster": clusters.get(cluster.0).map(|cluster| cluster.name.as_str()), "weight": weight });
+    targets.iter().map(target).collect()
 }
 
 fn http_of(http: &Http) -> Value {
@@ -216,10 +247,6 @@ fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
     let Route { name, matcher, action, rewrite, request_headers, response_headers, timeout, idle_timeout, upgrades } =
         route;
     let RouteMatch { hosts, path, methods, headers, query } = matcher;
-    let host = |host: &HostPattern| match host {
-        HostPattern::Exact(name) => name.clone(),
-        HostPattern::Suffix(suffix) => format!("*{suffix}"),
-    };
     let header = |HeaderMatch { name, value, invert }: &HeaderMatch| json!({ "name": name.as_str(), "value": value_of(name.as_str(), value), "invert": invert });
     let parameter = |QueryMatch { name, value }: &QueryMatch| json!({ "name": name, "value": value_of(name, value) });
     json!({
@@ -258,8 +285,7 @@ fn value_of(name: &str, value: &ValueMatch) -> Value {
 fn action_of(action: &Action, clusters: &[Arc<Cluster>]) -> Value {
     match action {
         Action::Forward(targets) => {
-            let target = |WeightedCluster { cluster, weight }: &WeightedCluster| json!({ "cluster": clusters.get(cluster.0).map(|cluster| cluster.name.as_str()), "weight": weight });
-            json!({ "forward": targets.iter().map(target).collect::<Vec<_>>() })
+            json!({ "forward": targets_of(targets, clusters) })
         }
         Action::Redirect(Redirect { status, scheme, host, port, path, strip_query }) => json!({ "redirect": {
             "status": status.as_u16(),

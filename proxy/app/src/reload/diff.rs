@@ -1,6 +1,9 @@
 //! What differs between two configurations, for the line an operator reads after a reload.
 
-use pillion_config::model::{Action, Cluster, Config, Listener, Name, Route};
+use pillion_config::model::{
+    Action, Cluster, ClusterIndex, Config, Listener, ListenerProtocol, Name, Route, ServerNameRoute, Tcp,
+    WeightedCluster,
+};
 use std::{borrow::Cow, fmt, sync::Arc};
 
 /// What differs.
@@ -125,21 +128,36 @@ fn comparable<'a>(listener: &'a Listener, before: &Config, after: &Config) -> Co
     if places.iter().enumerate().all(|(old, new)| old == *new) {
         return Cow::Borrowed(listener);
     }
+    let moved = |targets: &[WeightedCluster]| -> Vec<WeightedCluster> {
+        let place = |target: &WeightedCluster| places.get(target.cluster.0).copied().unwrap_or(usize::MAX);
+        targets.iter().map(|target| WeightedCluster { cluster: ClusterIndex(place(target)), ..*target }).collect()
+    };
+    let tcp = |tcp: &Tcp| Tcp {
+        clusters: moved(&tcp.clusters),
+        server_names: tcp
+            .server_names
+            .iter()
+            .map(|route| ServerNameRoute { clusters: moved(&route.clusters), ..route.clone() })
+            .collect(),
+        ..tcp.clone()
+    };
+    let protocol = match &listener.protocol {
+        ListenerProtocol::Http => ListenerProtocol::Http,
+        ListenerProtocol::Opaque(opaque) => ListenerProtocol::Opaque(tcp(opaque)),
+        ListenerProtocol::Detect(opaque) => ListenerProtocol::Detect(tcp(opaque)),
+    };
     let routes = listener.routes.iter().map(|route| {
         let Action::Forward(targets) = &route.action else { return Arc::clone(route) };
-        let mut targets = targets.clone();
-        for target in &mut targets {
-            target.cluster.0 = places.get(target.cluster.0).copied().unwrap_or(usize::MAX);
-        }
+        let targets = moved(targets);
         Arc::new(Route { action: Action::Forward(targets), ..Route::clone(route) })
     });
-    Cow::Owned(Listener { routes: routes.collect(), ..listener.clone() })
+    Cow::Owned(Listener { routes: routes.collect(), protocol, ..listener.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pillion_config::model::{Balance, ClusterIndex, WeightedCluster};
+    use pillion_config::model::Balance;
     use pillion_config::simple;
 
     fn config() -> Config {

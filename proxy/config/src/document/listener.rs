@@ -1,15 +1,15 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Bytes, Field, Int, Limit, List, Period, Route, Scalar, Text};
+use super::{Bytes, Field, Int, Limit, List, Period, Route, Scalar, Tcp, Text};
 use crate::model::{Cidr, Name};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, time::Duration};
 
-/// A socket that accepts connections, and what happens to them.
+/// A socket that accepts connections, and what happens to them. It has `routes`, `tcp` or both.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["name", "address", "routes"]))]
+#[schemars(extend("required" = ["name", "address"]))]
 pub(crate) struct Listener {
     /// Its name, in logs and metrics; unique among listeners.
     pub name: Text<Name>,
@@ -37,8 +37,10 @@ pub(crate) struct Listener {
     pub underscores: Field<Underscores>,
     /// Whether CONNECT (RFC 9110 §9.3.6) is served. `refuse`: an open tunnel is asked for, not given.
     pub connect: Field<Connect>,
-    /// Which requests go where. The most specific host wins, then the first route that matches; a request that none matches is answered with 404.
+    /// Which requests go where. Absent: HTTP is not spoken. The most specific host wins, then the first route that matches; a request that none matches is answered with 404.
     pub routes: List<Route>,
+    /// Where connections go that are not HTTP. Without `routes`, every connection does, unread.
+    pub tcp: Field<Tcp>,
 }
 
 impl Default for Listener {
@@ -58,6 +60,7 @@ impl Default for Listener {
             underscores: Field::of(Underscores::Reject),
             connect: Field::of(Connect::Refuse),
             routes: Field::ABSENT,
+            tcp: Field::ABSENT,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Listeners.
 
-use super::{Lowering, matching, process::Names, process::or_default, route};
+use super::{Lowering, matching, process::Names, process::or_default, route, tcp};
 use crate::{
     document::{
         self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
     },
     model::{
-        self, Admin, AdminAddress, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener, PathPolicy, PortSharing,
+        self, Admin, AdminAddress, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener, ListenerProtocol,
+        PathPolicy, PortSharing,
     },
     tree::Place,
 };
@@ -61,18 +62,43 @@ pub(super) fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
 fn listener(cx: &mut Lowering<'_, '_>, listener: document::Listener, at: Place, names: &mut Names) -> Option<Listener> {
     let name = cx.required_scalar(at, "name", listener.name);
     let address = cx.required_scalar(at, "address", listener.address);
+    let http_fields = [
+        ("limits", listener.limits.place()),
+        ("timeouts", listener.timeouts.place()),
+        ("http2", listener.http2.place()),
+        ("path", listener.path.place()),
+        ("forwarding", listener.forwarding.place()),
+        ("underscores", listener.underscores.place()),
+        ("connect", listener.connect.place()),
+    ];
     let limits = limits(cx, listener.limits, at);
     let timeouts = timeouts(listener.timeouts, at);
     let http2 = http2(cx, listener.http2, at);
     let path = path(listener.path, at);
     let forwarding = forwarding(cx, listener.forwarding, at);
     let label = name.as_ref().map_or_else(|| "listener".to_owned(), |(name, _)| name.to_string());
-    let routes = cx.required(at, "routes", listener.routes).and_then(|(list, place)| {
-        if list.is_empty() {
-            cx.warn(place, "no route: every request to this listener is answered with 404");
-        }
-        route::routes(cx, list, place, &label, names)
-    });
+    let speaks_http = listener.routes.is_written();
+    let tcp_written = listener.tcp.is_written();
+    if !speaks_http && !tcp_written {
+        cx.error(at, "nothing is done with these connections; write routes (HTTP), tcp, or both");
+    }
+    let routes = if speaks_http {
+        listener.routes.at(at).and_then(|(list, place)| {
+            if list.is_empty() {
+                cx.warn(place, "no route: every request to this listener is answered with 404");
+            }
+            route::routes(cx, list, place, &label, names)
+        })
+    } else {
+        only_http(cx, &http_fields);
+        Some(Vec::new())
+    };
+    let tcp = listener.tcp.at(at).and_then(|(tcp, place)| tcp::tcp(cx, tcp, place, names));
+    let protocol = match (speaks_http, tcp_written) {
+        (true, false) => Some(ListenerProtocol::Http),
+        (true, true) => tcp.map(ListenerProtocol::Detect),
+        (false, _) => tcp.map(ListenerProtocol::Opaque),
+    };
     if let Some(routes) = &routes {
         matching::shadowed(cx, routes);
     }
@@ -86,6 +112,7 @@ fn listener(cx: &mut Lowering<'_, '_>, listener: document::Listener, at: Place, 
             absent if !absent.is_written() => None,
             written => written.value()?.0,
         },
+        protocol: protocol?,
         http: Http {
             limits: limits?,
             timeouts: timeouts?,
@@ -103,6 +130,13 @@ fn listener(cx: &mut Lowering<'_, '_>, listener: document::Listener, at: Place, 
         },
         routes: routes?.into_iter().map(|(route, _)| Arc::new(route)).collect(),
     })
+}
+
+/// Says of each field that it is of no use where no HTTP is spoken.
+fn only_http(cx: &mut Lowering<'_, '_>, fields: &[(&str, Option<Place>)]) {
+    for (name, place) in fields.iter().filter_map(|(name, place)| place.map(|place| (name, place))) {
+        cx.error(place, format!("{name:?} is about HTTP, which a listener without routes does not speak; remove it"));
+    }
 }
 
 fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::HttpLimits>, at: Place) -> Option<HttpLimits> {

@@ -11,10 +11,7 @@ use std::collections::HashMap;
 
 /// Gives the matcher, and the place of the regular expression or path in it.
 pub(super) fn matcher(cx: &mut Lowering<'_, '_>, field: document::Match, at: Place) -> Option<RouteMatch> {
-    let hosts = any_of(cx, field.host, at);
-    if let Some(hosts) = &hosts {
-        twice(cx, hosts, "host");
-    }
+    let hosts = any_host(cx, field.host, at);
     let methods = any_of(cx, field.method, at);
     if let Some(methods) = &methods {
         twice(cx, methods, "method");
@@ -39,14 +36,24 @@ pub(super) fn matcher(cx: &mut Lowering<'_, '_>, field: document::Match, at: Pla
         };
         query.extend(value.map(|value| QueryMatch { name, value }));
     }
-    let plain = |list: Vec<(HostPattern, Place)>| list.into_iter().map(|(host, _)| host).collect();
     Some(RouteMatch {
-        hosts: plain(hosts?),
+        hosts: hosts?,
         path: path?,
         methods: methods?.into_iter().map(|(method, _)| method).collect::<Vec<Method>>(),
         headers,
         query,
     })
+}
+
+/// Hosts of which any; none where the field is absent.
+pub(super) fn any_host(
+    cx: &mut Lowering<'_, '_>,
+    field: Field<Either<HostPattern, Vec<Field<Scalar<HostPattern>>>>>,
+    at: Place,
+) -> Option<Vec<HostPattern>> {
+    let hosts = any_of(cx, field, at)?;
+    twice(cx, &hosts, "host");
+    Some(hosts.into_iter().map(|(host, _)| host).collect())
 }
 
 /// One or a list of which any; none where the field is absent.

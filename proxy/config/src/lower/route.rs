@@ -102,7 +102,7 @@ fn route(
     })
 }
 
-fn resolve(cx: &mut Lowering<'_, '_>, name: &Name, place: Place, names: &mut Names) -> Option<ClusterIndex> {
+pub(super) fn resolve(cx: &mut Lowering<'_, '_>, name: &Name, place: Place, names: &mut Names) -> Option<ClusterIndex> {
     if let Some(index) = names.index.get(name) {
         names.used[*index] = true;
         return Some(ClusterIndex(*index));
@@ -119,7 +119,7 @@ fn resolve(cx: &mut Lowering<'_, '_>, name: &Name, place: Place, names: &mut Nam
     None
 }
 
-fn weighted(
+pub(super) fn weighted(
     cx: &mut Lowering<'_, '_>,
     list: List<document::WeightedCluster>,
     at: Place,

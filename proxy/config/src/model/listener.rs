@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Name, Route};
+use super::{Name, Route, Tcp};
 use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A socket that accepts connections, and what happens to them.
@@ -18,10 +18,34 @@ pub struct Listener {
     pub connections: usize,
     /// The age at which a connection is asked to leave; `None`: it may stay.
     pub max_connection_age: Option<Duration>,
+    /// What its connections carry.
+    pub protocol: ListenerProtocol,
     /// How HTTP is spoken.
     pub http: Http,
-    /// Routes in the order written. The most specific host wins, then the first route that matches.
+    /// Routes in the order written; none where HTTP is not spoken. The most specific host wins, then the first route that matches.
     pub routes: Vec<Arc<Route>>,
+}
+
+/// What the connections of a listener carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenerProtocol {
+    /// HTTP, and nothing else is accepted.
+    Http,
+    /// Bytes that are not looked at, except for the name that a TLS client asks for where names are told apart.
+    Opaque(Tcp),
+    /// HTTP where the first bytes look like it; anything else is opaque.
+    Detect(Tcp),
+}
+
+impl ListenerProtocol {
+    /// Where opaque connections go, if anywhere.
+    #[must_use]
+    pub fn tcp(&self) -> Option<&Tcp> {
+        match self {
+            Self::Http => None,
+            Self::Opaque(tcp) | Self::Detect(tcp) => Some(tcp),
+        }
+    }
 }
 
 /// Whether a second process may bind a listener's port.

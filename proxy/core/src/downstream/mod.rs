@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  accept ─► detect ─┬─ HTTP/1 ─► guard (strict framing) ─► codec (hyper) ─┬─► exchange
-//!                    └─ HTTP/2 ─► guard (frame floods)   ─► codec (h2) ────┘
+//!                    ├─ HTTP/2 ─► guard (frame floods)   ─► codec (h2) ────┘
+//!                    └─ opaque ─► tunnel
 //! ```
 //!
 //! [`serve_connection`] is the spine: what one connection goes through from its accept to its end.
@@ -16,9 +17,11 @@ pub mod limit;
 
 pub use connection::Connection;
 
-use crate::{io::Socket, telemetry::ConnectionFacts, worker::Worker};
+use crate::{io::Socket, telemetry::ConnectionFacts, tunnel, worker::Worker};
 use accept::{ListenerSlot, Permits};
-use detect::Detected;
+use bytes::Bytes;
+use detect::{Detected, Plan};
+use pillion_config::model::ListenerProtocol;
 use std::rc::Rc;
 
 /// Serves one connection to its end. Dropping the future closes it.
@@ -32,17 +35,28 @@ pub async fn serve_connection(
     let listener = slot.now();
     let metrics = &listener.telemetry.metrics;
     let connection = Connection::new(worker, slot, facts, permits);
-    let detected = tokio::select! {
-        biased;
-        detected = detect::first_bytes(&mut socket, listener.model.http.timeouts.header) => detected,
-        () = connection.unwanted() => return,
+    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.local.port()) {
+        Plan::Unread => Detected::Opaque(Bytes::new()),
+        Plan::Read(among, deadline) => tokio::select! {
+            biased;
+            detected = detect::first_bytes(&mut socket, among, deadline) => detected,
+            () = connection.unwanted() => return,
+        },
     };
     metrics.detected(detected.name());
     let serving = async {
         match detected {
             Detected::Http1(prefix) => codec::http1::serve(socket, prefix, &listener, Rc::clone(&connection)).await,
             Detected::Http2(prefix) => codec::serve_http2(socket, prefix, &listener, Rc::clone(&connection)).await,
-            Detected::Tls | Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
+            // Nothing that could be answered means anything to its client.
+            Detected::Tls(..) if matches!(listener.model.protocol, ListenerProtocol::Http) => {}
+            Detected::Tls(early, name) => {
+                tunnel::serve(Rc::clone(&connection), &listener, socket, early, name.as_deref()).await;
+            }
+            Detected::Opaque(early) => {
+                tunnel::serve(Rc::clone(&connection), &listener, socket, early, None).await;
+            }
+            Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
         }
     };
     tokio::select! {

@@ -26,6 +26,12 @@ impl Account {
         Self { record: Some(record), connection }
     }
 
+    /// The connection it came by.
+    #[must_use]
+    pub fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
     /// The response went out to its end.
     pub fn finish(mut self) {
         if let Some(record) = self.record.take() {

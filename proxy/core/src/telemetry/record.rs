@@ -1,4 +1,5 @@
-//! One request's record: begun when its head is decoded, filled in by the stages, and accounted for exactly once.
+//! The record of one request, or of one opaque connection: begun when its head is decoded or its bytes are known to be
+//! opaque, filled in by the stages, and accounted for exactly once.
 //!
 //! The accounting happens when the record is dropped, so it cannot be forgotten, and cannot happen twice.
 //! [`Record::finish`] says that the response was delivered to its end; a record dropped without it belongs to a
@@ -43,9 +44,16 @@ pub struct Record {
     attempts: u32,
     status: Option<StatusCode>,
     upstream_status: Option<StatusCode>,
-    version: Version,
+    subject: Subject,
     blame: Option<Blame>,
     ending: Ending,
+}
+
+/// What a record is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Request(Version),
+    Connection,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,6 +98,22 @@ impl Record {
     pub fn begin(listener: &Arc<ListenerTelemetry>, connection: &Rc<ConnectionFacts>, head: &request::Parts) -> Self {
         listener.metrics.request_begun();
         let captured = listener.log.as_ref().map(|log| log.capture(head, connection.scheme));
+        Self::new(Subject::Request(head.version), captured, listener, connection)
+    }
+
+    /// Begins the record of a connection whose bytes are opaque: it is open from here on. Reads the clock.
+    pub fn begin_connection(listener: &Arc<ListenerTelemetry>, connection: &Rc<ConnectionFacts>) -> Self {
+        listener.metrics.tunnel_begun();
+        let captured = listener.log.as_ref().map(|log| log.capture_nothing());
+        Self::new(Subject::Connection, captured, listener, connection)
+    }
+
+    fn new(
+        subject: Subject,
+        captured: Option<Box<Captured>>,
+        listener: &Arc<ListenerTelemetry>,
+        connection: &Rc<ConnectionFacts>,
+    ) -> Self {
         Self {
             listener: listener.clone(),
             connection: connection.clone(),
@@ -103,7 +127,7 @@ impl Record {
             attempts: 0,
             status: None,
             upstream_status: None,
-            version: head.version,
+            subject,
             blame: None,
             ending: Ending::Open,
         }
@@ -146,9 +170,13 @@ impl Record {
             if Arc::ptr_eq(before, cluster) {
                 return;
             }
-            before.request_left();
+            if matches!(self.subject, Subject::Request(_)) {
+                before.request_left();
+            }
         }
-        cluster.request_begun();
+        if matches!(self.subject, Subject::Request(_)) {
+            cluster.request_begun();
+        }
         self.cluster = Some(cluster.clone());
     }
 
@@ -215,7 +243,10 @@ impl Record {
     pub(super) fn value(&self, variable: &Variable, elapsed: impl Fn() -> Duration) -> Option<Value<'_>> {
         match variable {
             Variable::StartTime => SystemTime::now().checked_sub(elapsed()).map(Value::Time),
-            Variable::Protocol => protocol(self.version).map(Value::Bytes),
+            Variable::Protocol => match self.subject {
+                Subject::Request(version) => protocol(version).map(Value::Bytes),
+                Subject::Connection => None,
+            },
             Variable::ResponseCode => Some(Value::Number(self.status.map_or(0, |status| status.as_u16().into()))),
             Variable::ResponseCodeDetails => self.details.map(|text| Value::Bytes(text.as_bytes())),
             Variable::ResponseFlags => Some(Value::Flags(self.flags)),
@@ -268,11 +299,18 @@ impl Drop for Record {
         self.settle_ending();
         let duration = self.started.elapsed();
         let (received, sent) = (self.meter.received.get(), self.meter.sent.get());
-        self.listener.metrics.request_ended(self.status, duration, received, sent);
-        if let Some(cluster) = &self.cluster {
-            cluster.request_left();
-            if self.attempts > 0 {
-                cluster.request_answered(self.upstream_status, duration);
+        match (self.subject, &self.cluster) {
+            (Subject::Connection, _) => {
+                self.listener.metrics.tunnel_ended(self.flags.iter().next(), duration, received, sent);
+            }
+            (Subject::Request(_), cluster) => {
+                self.listener.metrics.request_ended(self.status, duration, received, sent);
+                if let Some(cluster) = cluster {
+                    cluster.request_left();
+                    if self.attempts > 0 {
+                        cluster.request_answered(self.upstream_status, duration);
+                    }
+                }
             }
         }
         if let (Some(log), Some(captured)) = (&self.listener.log, &self.captured) {

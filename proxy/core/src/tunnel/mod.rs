@@ -1,96 +1,161 @@
 //! 2'. Opaque bytes, both ways, until both sides have ended.
 //!
 //! ```text
-//!  downstream end ──► count ──► copy ──► upstream end
-//!                 ◄── copy ◄── count ◄──
+//!  opaque connection ─► policy ─► balance ─► connect ─┐
+//!                                                     ├─► copy ⇄ ─► account
+//!  request that left HTTP (upgrade, CONNECT) ─────────┘
 //! ```
 //!
-//! [`forward`] carries what became of a request that left HTTP: an accepted `Upgrade`, CONNECT. Half-close is kept:
-//! one side's end is passed on while the other side still speaks. It reads nothing of what it carries.
+//! [`serve`] is the spine of a connection whose bytes are opaque from the first on; [`forward`] carries what became of a
+//! request that left HTTP: an accepted `Upgrade`, CONNECT. Half-close is kept. Nothing of what is carried is looked at.
 
-mod counted;
+mod copy;
 pub mod h2_stream;
+mod policy;
 pub mod upgrade;
 pub mod websocket;
 
+pub use copy::Passage;
+pub use policy::Policy;
+
 use crate::{
     downstream::Connection,
-    exchange::account::Account,
-    telemetry::{Blame, ResponseFlag},
+    drain::Registration,
+    error::upstream_flag,
+    exchange::{account::Account, route::weighted},
+    io::Socket,
+    snapshot::ListenerSnapshot,
+    telemetry::{Blame, Record, ResponseFlag},
+    upstream::{self, Cause},
 };
-use counted::{Counted, Meter};
-use std::{io, rc::Rc, time::Duration};
+use bytes::Bytes;
+use copy::{Broken, Meters};
+use std::{rc::Rc, time::Duration};
+use tokio::io::{AsyncRead, AsyncWrite};
 use upgrade::TunnelEnd;
-
-/// Bytes held for each direction.
-const BUFFER: usize = 8 * 1024;
 
 /// How a tunnel ended.
 enum Outcome {
-    Copied(io::Result<(u64, u64)>),
+    Copied(Result<(), Broken>),
     Silent,
     Aborted,
+}
+
+/// Serves a connection whose bytes are opaque, to its end. `early` was read of it before; `server_name` is what a TLS
+/// client asks for in it. Dropping the future closes both sides.
+pub async fn serve(
+    connection: Rc<Connection>,
+    listener: &ListenerSnapshot,
+    mut downstream: Socket,
+    early: Bytes,
+    server_name: Option<&str>,
+) {
+    let Some(tcp) = listener.model.protocol.tcp() else { return };
+    let record = Record::begin_connection(&listener.telemetry, &connection.facts);
+    let mut account = Account::new(record, Rc::clone(&connection));
+    let chosen = listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(server_name));
+    let Some(cluster) = weighted::choose(chosen, connection.worker.random.next()) else {
+        return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
+    };
+    let cluster = Rc::clone(connection.slot.serving().0.cluster(cluster, &connection.worker));
+    account.set_cluster(cluster.state().metrics());
+    let meter = account.meter();
+    account.attempt();
+    let registration = connection.enter_tunnel();
+    let opened = tokio::select! {
+        biased;
+        opened = upstream::open(&cluster, meter.upstream()) => opened,
+        () = registration.aborted() => {
+            return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline");
+        }
+    };
+    let mut upstream = match opened {
+        Ok(upstream) => upstream,
+        Err(cause) => return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause)),
+    };
+    carry(&registration, (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await;
 }
 
 /// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection
 /// is aborted; then writes the account. Dropping the future cuts both.
 pub async fn forward(
     connection: Rc<Connection>,
-    downstream: TunnelEnd,
-    upstream: TunnelEnd,
+    mut downstream: TunnelEnd,
+    mut upstream: TunnelEnd,
+    idle: Option<Duration>,
+    account: Account,
+) {
+    let registration = connection.enter_tunnel();
+    carry(&registration, (&mut downstream, Bytes::new()), &mut upstream, idle, account).await;
+}
+
+async fn carry<D, U>(
+    registration: &Registration,
+    (downstream, early): (&mut D, Bytes),
+    upstream: &mut U,
     idle: Option<Duration>,
     mut account: Account,
-) {
-    let (received, sent) = (Rc::new(Meter::default()), Rc::new(Meter::default()));
-    let mut downstream = Counted::new(downstream, Rc::clone(&received));
-    let mut upstream = Counted::new(upstream, Rc::clone(&sent));
-    let registration = connection.enter_tunnel();
+) where
+    D: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let meters = Meters::default();
+    let connection = Rc::clone(account.connection());
     let outcome = tokio::select! {
-        copied = tokio::io::copy_bidirectional_with_sizes(&mut downstream, &mut upstream, BUFFER, BUFFER) => {
-            Outcome::Copied(copied)
-        }
-        () = silence(idle, &received, &sent) => Outcome::Silent,
+        copied = copy::copy(&connection.worker.passage, downstream, upstream, early, &meters) => Outcome::Copied(copied),
+        () = silence(idle, &meters) => Outcome::Silent,
         () = registration.aborted() => Outcome::Aborted,
     };
     let meter = account.meter();
-    meter.received(received.bytes());
-    meter.sent(sent.bytes());
+    meter.received(meters.received.get());
+    meter.sent(meters.sent.get());
     // On HTTP/2 the connection is cut first, and its streams fail.
     let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
     match outcome {
-        Outcome::Copied(Ok(_)) => {}
-        Outcome::Copied(Err(_)) if received.failed() => {
-            account.flag(ResponseFlag::DownstreamConnectionTermination);
-            account.details("downstream_remote_disconnect");
-            account.terminated_by(Blame::Downstream);
+        Outcome::Copied(Ok(())) => {}
+        Outcome::Copied(Err(Broken::Downstream)) => {
+            end(&mut account, ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken");
         }
-        Outcome::Copied(Err(_)) => {
-            account.flag(ResponseFlag::UpstreamConnectionTermination);
-            account.details("upstream_reset_after_response_started");
-            account.terminated_by(Blame::Upstream);
+        Outcome::Copied(Err(Broken::Upstream)) => {
+            end(&mut account, ResponseFlag::UpstreamConnectionTermination, Blame::Upstream, "upstream_broken");
         }
-        Outcome::Silent => {
-            account.flag(ResponseFlag::StreamIdleTimeout);
-            account.details("stream_idle_timeout");
-            account.terminated_by(Blame::Proxy);
-        }
-        Outcome::Aborted => {
-            account.flag(ResponseFlag::LocalReset);
-            account.details("drain_deadline");
-            account.terminated_by(Blame::Proxy);
-        }
+        Outcome::Silent => end(&mut account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
+        Outcome::Aborted => end(&mut account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline"),
     }
     account.finish();
 }
 
+/// Closes the account of a connection that never became a tunnel.
+fn refuse(mut account: Account, flag: ResponseFlag, blame: Blame, details: &'static str) {
+    end(&mut account, flag, blame, details);
+    account.finish();
+}
+
+fn end(account: &mut Account, flag: ResponseFlag, blame: Blame, details: &'static str) {
+    account.flag(flag);
+    account.details(details);
+    account.terminated_by(blame);
+}
+
+/// Why no upstream connection could be had, in a word.
+fn details(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::NoEndpoint => "no_healthy_upstream",
+        Cause::Overflow(limit) => limit.name(),
+        Cause::Connect(error) => error.reason(),
+        Cause::Request(error) => error.reason(),
+        Cause::UpgradeUnsupported => "upgrade_unsupported",
+    }
+}
+
 /// Ready once nothing has moved for `idle`; looks twice in that time, so it may take half as long again.
-async fn silence(idle: Option<Duration>, received: &Meter, sent: &Meter) {
+async fn silence(idle: Option<Duration>, meters: &Meters) {
     let Some(idle) = idle else { return std::future::pending().await };
-    let mut moved = (received.bytes(), sent.bytes());
+    let mut moved = meters.total();
     let mut still = 0;
     while still < 2 {
         tokio::time::sleep(idle / 2).await;
-        let now = (received.bytes(), sent.bytes());
+        let now = meters.total();
         still = if now == moved { still + 1 } else { 0 };
         moved = now;
     }

@@ -65,6 +65,14 @@ pub(super) trait GoHome {
 #[derive(Debug)]
 pub(super) struct InFlight(Rc<HostCore>);
 
+/// A connection to an upstream that carries opaque bytes. Ends when dropped.
+#[derive(Debug)]
+pub struct Opaque {
+    pub(super) io: Socket,
+    pub(super) _opened: Opened,
+    pub(super) _in_flight: InFlight,
+}
+
 /// The byte stream that follows 101 or a 2xx to CONNECT. Ends the connection or the stream when dropped.
 #[derive(Debug)]
 pub struct Upgraded {
@@ -208,6 +216,26 @@ impl Upgraded {
 pub(super) fn connected(io: Socket, opened: Opened, in_flight: InFlight) -> Response<Incoming> {
     let stream = Stream::Plain { io, _opened: opened };
     Response::new(Incoming::Upgraded(Box::new(Upgraded { stream, _in_flight: in_flight })))
+}
+
+impl AsyncRead for Opaque {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Opaque {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
 }
 
 impl AsyncRead for Upgraded {

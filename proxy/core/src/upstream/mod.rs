@@ -30,7 +30,7 @@ pub use balance::Random;
 pub use cluster::{ClusterId, ClusterState, Description, Member, MemberDescription};
 pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};
 pub(crate) use head::set_host;
-pub use lease::{Leased, Upgraded};
+pub use lease::{Leased, Opaque, Upgraded};
 pub use pool::Replay;
 pub use worker_cluster::WorkerCluster;
 
@@ -120,7 +120,7 @@ pub async fn send<B: RequestBody>(
         }
         let tunnel = *request.method() == Method::CONNECT && options.upgrade.is_none();
         let taken = match speaks_http2(cluster.model().protocol, options.downstream) {
-            _ if tunnel => host.take_socket(cluster).await,
+            _ if tunnel => host.take_socket(cluster).await.map(|(socket, opened)| Taken::Socket(socket, opened)),
             false => host.take_http1(cluster, options.replay).await,
             true => host.take_http2(cluster).await,
         };
@@ -135,6 +135,31 @@ pub async fn send<B: RequestBody>(
                 }
             }
             Err(cause) => return Err(SendError::unsent(cause, address, request)),
+        }
+    }
+}
+
+/// Connects to a member of `cluster` for opaque bytes; `chosen` is left with the address tried last, whatever becomes of
+/// it. Each connect has the cluster's timeout. Dropping the future gives the connection up.
+///
+/// # Errors
+///
+/// Why no connection could be had.
+pub async fn open<B: RequestBody>(
+    cluster: &Rc<WorkerCluster<B>>,
+    chosen: &Cell<Option<SocketAddr>>,
+) -> Result<Opaque, Cause> {
+    let mut tried = Tried::nothing();
+    let mut host = cluster.balance(&tried).ok_or(Cause::NoEndpoint)?;
+    loop {
+        chosen.set(Some(host.core.member.address));
+        let _in_flight = InFlight::begin(&host.core).map_err(|limit| cluster.state().overflow(limit))?;
+        match host.take_socket(cluster).await {
+            Ok((io, _opened)) => return Ok(Opaque { io, _opened, _in_flight }),
+            Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {
+                host = cluster.sibling(&host, &mut tried).ok_or(Cause::Connect(error))?;
+            }
+            Err(cause) => return Err(cause),
         }
     }
 }

@@ -152,7 +152,7 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// A connection on which no protocol is spoken, for CONNECT.
-    pub(super) async fn take_socket(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<Taken<B>, Cause> {
+    pub(super) async fn take_socket(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<(Socket, Opened), Cause> {
         let mut pending = None;
         loop {
             self.count_pending(&mut pending)?;
@@ -163,7 +163,7 @@ impl<B: RequestBody> Host<B> {
                     let made = connect::within(model.connect_timeout, cluster.state().metrics(), dialled).await;
                     let socket = made.map_err(|error| self.unreachable(error))?;
                     self.reached();
-                    return Ok(Taken::Socket(socket, opened));
+                    return Ok((socket, opened));
                 }
                 Err(limit) => cluster.wait_for_connection(limit).await?,
             }

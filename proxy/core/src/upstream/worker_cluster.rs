@@ -225,6 +225,11 @@ impl<'a> Tried<'a> {
         Self { before: options.tried, now: Vec::new() }
     }
 
+    /// For what is tried for the first time.
+    pub(super) fn nothing() -> Self {
+        Self { before: &[], now: Vec::new() }
+    }
+
     fn contains(&self, address: SocketAddr) -> bool {
         self.before.contains(&address) || self.now.contains(&address)
     }

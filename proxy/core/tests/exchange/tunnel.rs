@@ -327,7 +327,7 @@ fn tunnels_end() {
             client.read_exact(&mut [0; 5]).await.unwrap();
             client.write_all(b"more").await.unwrap();
             client.read_to_end(&mut Vec::new()).await.ok();
-            assert_eq!(world.record().await.end(), (200, "UC", "upstream_reset_after_response_started", "upstream"));
+            assert_eq!(world.record().await.end(), (200, "UC", "upstream_broken", "upstream"));
         },
     );
     // By the client, which does not wait for the answer.
@@ -341,7 +341,7 @@ fn tunnels_end() {
             talk(&mut client).await;
             client.write_all(b"more").await.unwrap();
             drop(client);
-            assert_eq!(world.record().await.end(), (200, "DC", "downstream_remote_disconnect", "downstream"));
+            assert_eq!(world.record().await.end(), (200, "DC", "downstream_broken", "downstream"));
         },
     );
     // By silence.
@@ -356,7 +356,7 @@ fn tunnels_end() {
             head(&mut client).await.unwrap();
             talk(&mut client).await;
             client.read_to_end(&mut Vec::new()).await.ok();
-            assert_eq!(world.record().await.end(), (200, "SI", "stream_idle_timeout", "proxy"));
+            assert_eq!(world.record().await.end(), (200, "SI", "idle_timeout", "proxy"));
         },
     );
     // By the drain's deadline, on either protocol.

@@ -5,13 +5,13 @@ use pillion_config::model::HostPattern;
 
 /// A group of routes that share a host pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct GroupId(pub(super) u32);
+pub(crate) struct GroupId(pub(crate) u32);
 
 /// The group of the routes for any host; always there, and every chain of parents ends in it.
-pub(super) const ANY: GroupId = GroupId(0);
+pub(crate) const ANY: GroupId = GroupId(0);
 
 /// The groups of all hosts.
-pub(super) struct Hosts {
+pub(crate) struct Hosts {
     patterns: Index<Named>,
     /// For each group the next less specific one that covers all of its hosts.
     parents: Vec<Option<GroupId>>,
@@ -29,7 +29,7 @@ const SUFFIX: u8 = 1;
 
 impl Hosts {
     /// Groups for these patterns and the one for any host.
-    pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a HostPattern>) -> Self {
+    pub(crate) fn new<'a>(patterns: impl Iterator<Item = &'a HostPattern>) -> Self {
         let mut hosts = Self { patterns: Index::new(), parents: vec![None], longest_exact: 0, longest_suffix: 0 };
         let mut named = Vec::new();
         for pattern in patterns {
@@ -58,7 +58,7 @@ impl Hosts {
     }
 
     /// How many groups there are.
-    pub(super) fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.parents.len()
     }
 
@@ -68,12 +68,12 @@ impl Hosts {
     }
 
     /// The group made for a pattern.
-    pub(super) fn group(&self, pattern: &HostPattern) -> Option<GroupId> {
+    pub(crate) fn group(&self, pattern: &HostPattern) -> Option<GroupId> {
         self.patterns.get(hash(pattern), |held| held.pattern == *pattern).map(|held| held.group)
     }
 
     /// The most specific group for a request's host, given as the client wrote it.
-    pub(super) fn find(&self, host: &str) -> GroupId {
+    pub(crate) fn find(&self, host: &str) -> GroupId {
         let host = bare(host);
         if host.len() <= self.longest_exact {
             let exact = self.patterns.get(exact_hash(host), |held| {

@@ -17,6 +17,7 @@ pub mod rewrite;
 mod table;
 pub mod weighted;
 
+pub(crate) use hosts::{ANY, GroupId, Hosts};
 pub use table::{Found, RequestView, RouteTable};
 
 /// Why a request has no route, or its route cannot serve it.

@@ -28,13 +28,18 @@ pub(in crate::telemetry) struct Captured {
 }
 
 impl Captured {
-    pub(super) fn begin(format: &Format, head: &request::Parts, scheme: Scheme) -> Self {
-        let mut captured = Self {
-            bytes: Vec::with_capacity(USUAL_BYTES),
+    /// For what has no head: every slot stays empty.
+    pub(super) fn nothing(format: &Format) -> Self {
+        Self {
+            bytes: Vec::new(),
             slots: vec![None; format.slots].into_boxed_slice(),
             route: None,
             response_duration: None,
-        };
+        }
+    }
+
+    pub(super) fn begin(format: &Format, head: &request::Parts, scheme: Scheme) -> Self {
+        let mut captured = Self { bytes: Vec::with_capacity(USUAL_BYTES), ..Self::nothing(format) };
         for RequestSlot { slot, field, other } in &format.request {
             let value = request_values(field, head, scheme).or_else(|| request_values(other.as_ref()?, head, scheme));
             captured.put(*slot, value);

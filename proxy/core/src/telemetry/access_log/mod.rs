@@ -125,6 +125,11 @@ impl Logger {
         Box::new(Captured::begin(&self.format, head, scheme))
     }
 
+    /// For what has no head.
+    pub(super) fn capture_nothing(&self) -> Box<Captured> {
+        Box::new(Captured::nothing(&self.format))
+    }
+
     pub(super) fn format(&self) -> &Format {
         &self.format
     }

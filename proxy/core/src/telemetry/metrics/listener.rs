@@ -9,7 +9,7 @@ use crate::telemetry::flags::ResponseFlag;
 use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram};
 use pillion_config::model::Name;
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 /// Handles to a listener's series.
 #[derive(Debug)]
@@ -27,6 +27,18 @@ pub struct ListenerMetrics {
     duration: Histogram,
     request_bytes: Counter,
     response_bytes: Counter,
+    /// Made when the first opaque connection comes.
+    tunnels: OnceLock<Box<Tunnels>>,
+}
+
+#[derive(Debug)]
+struct Tunnels {
+    connections: Counter,
+    active: Gauge,
+    failures: ByReason,
+    duration: Histogram,
+    received_bytes: Counter,
+    sent_bytes: Counter,
 }
 
 impl ListenerMetrics {
@@ -47,6 +59,7 @@ impl ListenerMetrics {
             duration: owner.histogram(name::DURATION),
             request_bytes: owner.counter(name::REQUEST_BYTES),
             response_bytes: owner.counter(name::RESPONSE_BYTES),
+            tunnels: OnceLock::new(),
             owner,
         }
     }
@@ -80,6 +93,43 @@ impl ListenerMetrics {
     /// Counts an answer that the proxy made itself; `None` for one that was asked for (a redirect, a direct response).
     pub fn answer(&self, flag: Option<ResponseFlag>) {
         self.answers.increment(&self.owner, flag.map_or("none", ResponseFlag::code));
+    }
+
+    pub(in crate::telemetry) fn tunnel_begun(&self) {
+        let tunnels = self.tunnels();
+        tunnels.connections.increment(1);
+        tunnels.active.increment(1.0);
+    }
+
+    /// `failure`: the first reason why it did not simply end.
+    pub(in crate::telemetry) fn tunnel_ended(
+        &self,
+        failure: Option<ResponseFlag>,
+        duration: Duration,
+        received: u64,
+        sent: u64,
+    ) {
+        let tunnels = self.tunnels();
+        tunnels.active.decrement(1.0);
+        tunnels.duration.record(duration.as_secs_f64());
+        tunnels.received_bytes.increment(received);
+        tunnels.sent_bytes.increment(sent);
+        if let Some(flag) = failure {
+            tunnels.failures.increment(&self.owner, flag.code());
+        }
+    }
+
+    fn tunnels(&self) -> &Tunnels {
+        self.tunnels.get_or_init(|| {
+            Box::new(Tunnels {
+                connections: self.owner.counter(name::TUNNELS),
+                active: self.owner.gauge(name::TUNNELS_ACTIVE),
+                failures: ByReason::new(name::TUNNEL_FAILURES, "flag"),
+                duration: self.owner.histogram(name::TUNNEL_DURATION),
+                received_bytes: self.owner.counter(name::TUNNEL_RECEIVED_BYTES),
+                sent_bytes: self.owner.counter(name::TUNNEL_SENT_BYTES),
+            })
+        })
     }
 
     pub(in crate::telemetry) fn request_begun(&self) {

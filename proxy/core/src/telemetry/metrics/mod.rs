@@ -30,6 +30,12 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const REQUEST_BYTES: &str = "pillion_exchange_request_bytes_total";
     pub(in crate::telemetry) const RESPONSE_BYTES: &str = "pillion_exchange_response_bytes_total";
     pub(in crate::telemetry) const ANSWERS: &str = "pillion_respond_answers_total";
+    pub(in crate::telemetry) const TUNNELS: &str = "pillion_tunnel_connections_total";
+    pub(in crate::telemetry) const TUNNELS_ACTIVE: &str = "pillion_tunnel_connections_active";
+    pub(in crate::telemetry) const TUNNEL_FAILURES: &str = "pillion_tunnel_failures_total";
+    pub(in crate::telemetry) const TUNNEL_DURATION: &str = "pillion_tunnel_duration_seconds";
+    pub(in crate::telemetry) const TUNNEL_RECEIVED_BYTES: &str = "pillion_tunnel_received_bytes_total";
+    pub(in crate::telemetry) const TUNNEL_SENT_BYTES: &str = "pillion_tunnel_sent_bytes_total";
     pub(in crate::telemetry) const UPSTREAM_REQUESTS: &str = "pillion_upstream_requests_total";
     pub(in crate::telemetry) const UPSTREAM_ACTIVE: &str = "pillion_upstream_requests_active";
     pub(in crate::telemetry) const UPSTREAM_DURATION: &str = "pillion_upstream_duration_seconds";
@@ -72,6 +78,16 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::REQUEST_BYTES, Kind::Counter, "Bytes of request bodies, counted when the request ends."),
     (name::RESPONSE_BYTES, Kind::Counter, "Bytes of response bodies, counted when the request ends."),
     (name::ANSWERS, Kind::Counter, "Responses made by the proxy itself, by response flag."),
+    (name::TUNNELS, Kind::Counter, "Opaque connections begun."),
+    (name::TUNNELS_ACTIVE, Kind::Gauge, "Opaque connections open."),
+    (
+        name::TUNNEL_FAILURES,
+        Kind::Counter,
+        "Opaque connections that did not end by both sides' will, by response flag.",
+    ),
+    (name::TUNNEL_DURATION, Kind::Histogram, "Seconds from the beginning of an opaque connection to its end."),
+    (name::TUNNEL_RECEIVED_BYTES, Kind::Counter, "Bytes from clients of opaque connections, counted at their end."),
+    (name::TUNNEL_SENT_BYTES, Kind::Counter, "Bytes to clients of opaque connections, counted at their end."),
     (
         name::UPSTREAM_REQUESTS,
         Kind::Counter,

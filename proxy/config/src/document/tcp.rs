@@ -1,0 +1,52 @@
+//! What a listener does with connections that are not HTTP.
+
+use super::{Either, Field, Int, Limit, List, Period, Scalar, Text, WeightedCluster};
+use crate::model::{HostPattern, Name};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Where opaque connections go: bytes both ways, untouched. It has one of `cluster` and `clusters`, or only `server_names`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Tcp {
+    /// The cluster that gets the connections.
+    pub cluster: Text<Name>,
+    /// Clusters that share the connections by weight.
+    pub clusters: List<WeightedCluster>,
+    /// TLS connections by the server name they ask for (SNI, RFC 6066 §3), passed on still encrypted. The most specific name wins; a name that none matches goes to `cluster`, or is closed where there is none.
+    pub server_names: List<ServerNameRoute>,
+    /// Silence in both directions after which a connection is closed; `none` or `0s`: no limit. 1h, as Envoy: databases keep quiet connections for long.
+    pub idle_timeout: Text<Limit>,
+    /// How long the first bytes are waited for where they decide; a client that says nothing is opaque then. 200ms: what speaks first has spoken, and what waits for its server hardly notices.
+    pub detect_timeout: Text<Period>,
+    /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
+    pub server_first: List<Scalar<Int<1, 65_535>>>,
+}
+
+impl Default for Tcp {
+    fn default() -> Self {
+        let ports = [21, 25, 110, 143, 587, 3306].map(|port| Field::of(Scalar(Int(port))));
+        Self {
+            cluster: Field::ABSENT,
+            clusters: Field::ABSENT,
+            server_names: Field::ABSENT,
+            idle_timeout: Text::scalar(Limit(Some(Duration::from_secs(3600)))),
+            detect_timeout: Text::scalar(Period(Duration::from_millis(200))),
+            server_first: Field::of(ports.into()),
+        }
+    }
+}
+
+/// TLS connections that ask for a name, and where they go. It has exactly one of `cluster` and `clusters`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["name"]))]
+pub(crate) struct ServerNameRoute {
+    /// A name, or a list of which any: `api.example.com`, `*.example.com` (one label or more before the rest).
+    pub name: Field<Either<HostPattern, Vec<Field<Scalar<HostPattern>>>>>,
+    /// The cluster that gets the connections.
+    pub cluster: Text<Name>,
+    /// Clusters that share the connections by weight.
+    pub clusters: List<WeightedCluster>,
+}

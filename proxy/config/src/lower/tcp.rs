@@ -1,0 +1,85 @@
+//! Opaque connections.
+
+use super::{
+    Lowering,
+    matching::any_host,
+    process::Names,
+    route::{resolve, weighted},
+};
+use crate::{
+    document::{self, Int, List, Scalar, Text},
+    model::{Name, ServerNameRoute, Tcp, WeightedCluster},
+    tree::Place,
+};
+
+pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, names: &mut Names) -> Option<Tcp> {
+    let by_name = tcp.server_names.is_written();
+    let clusters = match targets(cx, tcp.cluster, tcp.clusters, at, names) {
+        Targets::Missing if !by_name => {
+            cx.error(at, "these connections go nowhere; write cluster, clusters or server_names");
+            None
+        }
+        Targets::Missing => Some(Vec::new()),
+        Targets::Read(clusters) => clusters,
+    };
+    let names_at = tcp.server_names.place().unwrap_or(at);
+    let list = tcp.server_names.elements();
+    let count = list.len();
+    let list = cx.elements(names_at, list);
+    let routes: Vec<_> = list.into_iter().filter_map(|(route, place)| server_name(cx, route, place, names)).collect();
+    let ports_at = tcp.server_first.place().unwrap_or(at);
+    let ports = tcp.server_first.elements();
+    let ports = cx.elements(ports_at, ports);
+    Some(Tcp {
+        clusters: clusters?,
+        server_names: (routes.len() == count).then_some(routes)?,
+        idle_timeout: tcp.idle_timeout.value()?.0,
+        detect_timeout: tcp.detect_timeout.value()?.0,
+        server_first: ports.into_iter().map(|(Scalar(port), _)| Int::to(port)).collect(),
+    })
+}
+
+fn server_name(
+    cx: &mut Lowering<'_, '_>,
+    route: document::ServerNameRoute,
+    at: Place,
+    names: &mut Names,
+) -> Option<ServerNameRoute> {
+    if !route.name.is_written() {
+        cx.error(at, "missing field \"name\"");
+    }
+    let wanted = any_host(cx, route.name, at);
+    let clusters = match targets(cx, route.cluster, route.clusters, at, names) {
+        Targets::Missing => {
+            cx.error(at, "connections to this name go nowhere; write cluster or clusters");
+            None
+        }
+        Targets::Read(clusters) => clusters,
+    };
+    Some(ServerNameRoute { names: wanted?, clusters: clusters? })
+}
+
+/// What stands in `cluster` or `clusters`.
+enum Targets {
+    /// Neither is written.
+    Missing,
+    /// One is; `None`: and an error was told.
+    Read(Option<Vec<WeightedCluster>>),
+}
+
+fn targets(
+    cx: &mut Lowering<'_, '_>,
+    cluster: Text<Name>,
+    clusters: List<document::WeightedCluster>,
+    at: Place,
+    names: &mut Names,
+) -> Targets {
+    match cx.at_most_one(&[("cluster", cluster.place()), ("clusters", clusters.place())]) {
+        0 => Targets::Missing,
+        _ if cluster.is_written() => Targets::Read(cluster.at(at).and_then(|(Scalar(name), place)| {
+            let cluster = resolve(cx, &name, place, names)?;
+            Some(vec![WeightedCluster { cluster, weight: 1 }])
+        })),
+        _ => Targets::Read(weighted(cx, clusters, at, names)),
+    }
+}

@@ -1,0 +1,28 @@
+//! What a listener does with connections that are not HTTP.
+
+use super::{HostPattern, WeightedCluster};
+use std::time::Duration;
+
+/// Where opaque connections go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tcp {
+    /// The clusters that share them; empty: only TLS connections that ask for one of `server_names` go anywhere.
+    pub clusters: Vec<WeightedCluster>,
+    /// TLS connections by the name they ask for.
+    pub server_names: Vec<ServerNameRoute>,
+    /// Silence in both directions after which a connection is closed; `None`: no limit.
+    pub idle_timeout: Option<Duration>,
+    /// How long the first bytes are waited for where they decide.
+    pub detect_timeout: Duration,
+    /// Ports whose server speaks first.
+    pub server_first: Vec<u16>,
+}
+
+/// TLS connections that ask for one of some names (SNI, RFC 6066 §3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerNameRoute {
+    /// Any of these, without port.
+    pub names: Vec<HostPattern>,
+    /// The clusters that share the connections.
+    pub clusters: Vec<WeightedCluster>,
+}

@@ -1,0 +1,317 @@
+//! detect: which protocol a connection speaks, told from its first bytes.
+//!
+//! The decision is a pure function of a prefix, [`decide`]; [`first_bytes`] reads until it is made. No byte is
+//! lost: what was read is handed on with the verdict. Nothing is answered here. A listener that takes only HTTP leaves
+//! what is none to the HTTP/1 guard; one that takes only opaque connections reads nothing, unless it tells TLS clients
+//! apart by the name they ask for.
+
+pub mod client_hello;
+
+use crate::io::Socket;
+use bytes::{Bytes, BytesMut};
+use client_hello::Hello;
+use pillion_config::model::{Http, ListenerProtocol};
+use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// What a client with prior knowledge of HTTP/2 sends first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How every TLS handshake begins: a record of type handshake, of legacy version 3.x (RFC 8446 §5.1). No method of HTTP
+/// begins with a control byte.
+const CLIENT_HELLO: &[u8] = &[0x16, 0x03];
+
+/// Bytes read at once: a usual request's head comes whole, and the stack bears it.
+const READ: usize = 4096;
+
+/// Bytes of a request line that are looked at before it is left to the HTTP/1 guard, which refuses long ones.
+const MAX_LINE: usize = 8 * 1024;
+
+/// What a connection may turn out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Among {
+    /// HTTP, or what is refused as HTTP is.
+    Http,
+    /// HTTP, TLS, or anything else.
+    Any,
+    /// TLS by the name it asks for, or anything else.
+    Names,
+}
+
+/// How the first bytes of a connection are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Not at all: the connection is opaque.
+    Unread,
+    /// Until what it is among these is known, at most for so long.
+    Read(Among, Duration),
+}
+
+/// What the first bytes say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// HTTP/2 with prior knowledge.
+    Http2,
+    /// HTTP/1, or what the HTTP/1 guard will refuse with an answer that every client understands.
+    Http1,
+    /// TLS, and the name its client asks for, if it does (RFC 6066 §3).
+    Tls(Option<String>),
+    /// None of those.
+    Opaque,
+    /// Not decided by so few bytes.
+    More,
+}
+
+/// How detection ended.
+#[derive(Debug)]
+pub enum Detected {
+    /// HTTP/1; the bytes read so far.
+    Http1(Bytes),
+    /// HTTP/2; the bytes read so far, the preface among them.
+    Http2(Bytes),
+    /// TLS that is not ended here; the bytes read so far, and the name it asks for where names are looked at.
+    Tls(Bytes, Option<String>),
+    /// Something else; the bytes read so far.
+    Opaque(Bytes),
+    /// The client closed without a byte.
+    Closed,
+    /// The client was silent where only HTTP is spoken, or stopped within the preface, beyond the deadline.
+    TimedOut,
+    /// The connection failed.
+    Failed(io::Error),
+}
+
+impl Detected {
+    /// A stable name in snake case: a metric's label value.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Http1(_) => "http1",
+            Self::Http2(_) => "http2",
+            Self::Tls(..) => "tls",
+            Self::Opaque(_) => "opaque",
+            Self::Closed => "closed",
+            Self::TimedOut => "timeout",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+impl Plan {
+    /// How a listener looks at a connection that reached this port of it.
+    #[must_use]
+    pub fn of(protocol: &ListenerProtocol, http: &Http, port: u16) -> Self {
+        match protocol {
+            ListenerProtocol::Http => Self::Read(Among::Http, http.timeouts.header),
+            ListenerProtocol::Opaque(tcp) if tcp.server_names.is_empty() => Self::Unread,
+            ListenerProtocol::Opaque(tcp) => Self::Read(Among::Names, tcp.detect_timeout),
+            ListenerProtocol::Detect(tcp) if tcp.server_first.contains(&port) => Self::Unread,
+            ListenerProtocol::Detect(tcp) => Self::Read(Among::Any, tcp.detect_timeout),
+        }
+    }
+}
+
+/// Decides by a prefix of the stream. Deciding on a prefix and on any longer one gives the same answer, once
+/// it is not [`Verdict::More`].
+#[must_use]
+pub fn decide(prefix: &[u8], among: Among) -> Verdict {
+    if among != Among::Names {
+        if prefix.starts_with(PREFACE) {
+            return Verdict::Http2;
+        }
+        if PREFACE.starts_with(prefix) {
+            return Verdict::More;
+        }
+    }
+    match among {
+        // Where no name is asked for, two bytes are enough.
+        Among::Http if prefix.starts_with(CLIENT_HELLO) => Verdict::Tls(None),
+        Among::Http if CLIENT_HELLO.starts_with(prefix) => Verdict::More,
+        Among::Http => Verdict::Http1,
+        Among::Any | Among::Names => match client_hello::read(prefix) {
+            Hello::Whole(name) => Verdict::Tls(name),
+            Hello::More if prefix.len() <= client_hello::MAX_BYTES => Verdict::More,
+            Hello::More => Verdict::Opaque,
+            Hello::Not if among == Among::Any => request_line(prefix),
+            Hello::Not => Verdict::Opaque,
+        },
+    }
+}
+
+/// Whether `prefix` begins with an HTTP/1 request line (RFC 9112 §3). Its version tells: `EHLO mail.example` reads like
+/// a method and a target.
+fn request_line(prefix: &[u8]) -> Verdict {
+    const VERSION: &[u8] = b"HTTP/1.";
+    let line = prefix.split(|&byte| byte == b'\n').next().unwrap_or(prefix);
+    let mut words = line.splitn(3, |&byte| byte == b' ');
+    let method = words.next().unwrap_or_default();
+    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    if method.is_empty() || method.len() > 32 || !method.iter().all(token) {
+        return Verdict::Opaque;
+    }
+    let target = words.next().unwrap_or_default();
+    if target.iter().any(|byte| byte.is_ascii_control()) {
+        return Verdict::Opaque;
+    }
+    match words.next() {
+        Some(version) if version.starts_with(VERSION) => Verdict::Http1,
+        Some(version) if VERSION.starts_with(version) && line.len() == prefix.len() => Verdict::More,
+        Some(_) => Verdict::Opaque,
+        // The line goes on.
+        None if line.len() == prefix.len() && line.len() <= MAX_LINE => Verdict::More,
+        None if line.len() == prefix.len() => Verdict::Http1,
+        None => Verdict::Opaque,
+    }
+}
+
+/// Reads until it is known what the connection is among these, at most for `deadline`.
+///
+/// Dropping the future loses the bytes read: the connection must go with it.
+pub async fn first_bytes(socket: &mut Socket, among: Among, deadline: Duration) -> Detected {
+    let mut prefix = BytesMut::new();
+    match tokio::time::timeout(deadline, read_until_known(socket, &mut prefix, among)).await {
+        Ok(Ok(Verdict::Http1)) => Detected::Http1(prefix.freeze()),
+        Ok(Ok(Verdict::Http2)) => Detected::Http2(prefix.freeze()),
+        Ok(Ok(Verdict::Tls(name))) => Detected::Tls(prefix.freeze(), name),
+        Ok(Ok(Verdict::Opaque)) => Detected::Opaque(prefix.freeze()),
+        // It ended before it was known. The guard answers a head that was cut short.
+        Ok(Ok(Verdict::More)) if prefix.is_empty() => Detected::Closed,
+        Ok(Ok(Verdict::More)) if among == Among::Http => Detected::Http1(prefix.freeze()),
+        Ok(Ok(Verdict::More)) => Detected::Opaque(prefix.freeze()),
+        Ok(Err(error)) => Detected::Failed(error),
+        Err(_elapsed) if among == Among::Http => Detected::TimedOut,
+        Err(_elapsed) => Detected::Opaque(prefix.freeze()),
+    }
+}
+
+/// [`Verdict::More`]: the stream ended first.
+async fn read_until_known(socket: &mut Socket, prefix: &mut BytesMut, among: Among) -> io::Result<Verdict> {
+    loop {
+        if read_some(socket, prefix).await? == 0 {
+            return Ok(Verdict::More);
+        }
+        match decide(prefix, among) {
+            Verdict::More => {}
+            verdict => return Ok(verdict),
+        }
+    }
+}
+
+/// One read. The buffer lives on the stack for the time of a poll: a client that says nothing holds no memory.
+async fn read_some(socket: &mut Socket, prefix: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut bytes = [std::mem::MaybeUninit::uninit(); READ];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        match Pin::new(&mut *socket).poll_read(cx, &mut buf) {
+            Poll::Ready(Ok(())) => {
+                prefix.extend_from_slice(buf.filled());
+                Poll::Ready(Ok(buf.filled().len()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio::io::AsyncWriteExt;
+
+    #[test]
+    fn every_proper_prefix_of_the_preface_asks_for_more() {
+        for end in 0..PREFACE.len() {
+            assert_eq!(decide(&PREFACE[..end], Among::Http), Verdict::More, "{end} bytes");
+            assert_eq!(decide(&PREFACE[..end], Among::Any), Verdict::More, "{end} bytes");
+        }
+        assert_eq!(decide(PREFACE, Among::Http), Verdict::Http2);
+        assert_eq!(decide(PREFACE, Among::Any), Verdict::Http2);
+    }
+
+    #[test]
+    fn one_byte_that_differs_is_http1() {
+        for at in 0..PREFACE.len() {
+            let mut bytes = PREFACE.to_vec();
+            bytes[at] ^= 1;
+            assert_eq!(decide(&bytes, Among::Http), Verdict::Http1, "byte {at}");
+            assert_eq!(decide(&bytes[..=at], Among::Http), Verdict::Http1, "byte {at}, cut behind it");
+        }
+        assert_eq!(decide(b"PUT / HTTP/1.1\r\n", Among::Http), Verdict::Http1);
+    }
+
+    #[test]
+    fn where_only_http_is_spoken_two_bytes_tell_tls() {
+        let http = |bytes: &[u8]| decide(bytes, Among::Http);
+        assert_eq!(http(&[0x16]), Verdict::More);
+        for version in 0..=4 {
+            assert_eq!(http(&[0x16, 0x03, version, 0x02, 0x00, 0x01]), Verdict::Tls(None));
+        }
+        assert_eq!(http(&[0x16, 0x04]), Verdict::Http1);
+        assert_eq!(http(b"\x16GET / HTTP/1.1\r\n"), Verdict::Http1);
+    }
+
+    #[test]
+    fn http1_is_told_from_protocols_that_look_like_it() {
+        for http in ["GET / HTTP/1.1\r\n", "OPTIONS * HTTP/1.0\r\n\r\n", "M-SEARCH http://a/ HTTP/1.1\r\n"] {
+            assert_eq!(decide(http.as_bytes(), Among::Any), Verdict::Http1, "{http}");
+            let known = http.find("1.").expect("a version") + 2;
+            for end in 0..known {
+                assert_eq!(decide(&http.as_bytes()[..end], Among::Any), Verdict::More, "{:?}", &http[..end]);
+            }
+        }
+        for other in [
+            &b"EHLO mail.example.com\r\n"[..],
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            b"USER anonymous\r\n",
+            b"\0\0\0\x08\x04\xd2\x16\x2f",
+            b"*3\r\n$3\r\nSET\r\n",
+            b"GET /\r\n",
+            b"GET / HTTP/2.0\r\n",
+            b"GET / http/1.1\r\n",
+            b" GET / HTTP/1.1\r\n",
+            b"\r\nGET / HTTP/1.1\r\n",
+            b"GET /a\0b HTTP/1.1\r\n",
+        ] {
+            assert_eq!(decide(other, Among::Any), Verdict::Opaque, "{}", other.escape_ascii());
+        }
+        let long = [&b"GET /"[..], &[b'a'; MAX_LINE]].concat();
+        assert_eq!(decide(&long, Among::Any), Verdict::Http1, "the guard says that it is too long");
+    }
+
+    proptest! {
+        #[test]
+        fn a_decision_stands(start in 0u8..4, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let start: &[u8] = [&b""[..], b"GET /x", b"PRI * HT", &[22, 3, 1, 0, 9, 1]][usize::from(start)];
+            let bytes = [start, &bytes].concat();
+            for among in [Among::Http, Among::Any, Among::Names] {
+                let whole = decide(&bytes, among);
+                for end in 0..bytes.len() {
+                    let early = decide(&bytes[..end], among);
+                    prop_assert!(early == Verdict::More || early == whole, "{among:?} {end}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_in_pieces_are_kept_and_silence_ends() {
+        let (mut client, server) = tokio::io::duplex(256);
+        let mut socket = Socket::Memory(server);
+        let reading = async { first_bytes(&mut socket, Among::Http, Duration::from_secs(10)).await };
+        let writing = async {
+            for piece in PREFACE.chunks(5) {
+                client.write_all(piece).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        let (detected, ()) = tokio::join!(reading, writing);
+        assert!(matches!(detected, Detected::Http2(bytes) if bytes == PREFACE));
+
+        let silent = first_bytes(&mut socket, Among::Http, Duration::from_secs(10)).await;
+        assert!(matches!(silent, Detected::TimedOut));
+        drop(client);
+        assert!(matches!(first_bytes(&mut socket, Among::Http, Duration::from_secs(10)).await, Detected::Closed));
+    }
+}

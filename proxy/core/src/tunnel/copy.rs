@@ -1,0 +1,286 @@
+//! copy: bytes both ways until both sides have ended.
+//!
+//! What is read goes into a buffer that all connections of a worker share and from there straight to the other side;
+//! only what that side does not take at once is kept, in as many bytes as it has. So a tunnel that rests holds no
+//! buffer, and thousands of them cost what their sockets cost. Half-close is kept: one side's end is passed on while the
+//! other side still speaks. Nothing that is carried is looked at.
+
+use bytes::{Buf, Bytes};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes read at once, and so what one direction holds at most while its reader is slow. Enough that a bulk stream's
+/// system calls disappear beside its copying; half of a usual second-level cache's share for one of its two copies.
+const READ: usize = 64 * 1024;
+
+/// A worker's buffer for bytes in passing. Made when it is first used.
+#[derive(Debug, Default)]
+pub struct Passage(RefCell<Box<[u8]>>);
+
+/// Bytes that came from each side, readable while they flow.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    /// From downstream.
+    pub(super) received: Cell<u64>,
+    /// From upstream.
+    pub(super) sent: Cell<u64>,
+}
+
+impl Meters {
+    /// Bytes of both directions.
+    pub(super) fn total(&self) -> u64 {
+        self.received.get() + self.sent.get()
+    }
+}
+
+/// The side whose socket failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Broken {
+    /// The client's.
+    Downstream,
+    /// The server's.
+    Upstream,
+}
+
+/// One direction.
+struct Direction<'a> {
+    /// Read and not yet taken by the other side.
+    held: Bytes,
+    stage: Stage,
+    /// Written since the last flush.
+    unflushed: Unflushed,
+    meter: &'a Cell<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Flowing,
+    Ending,
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unflushed {
+    Nothing,
+    Something,
+}
+
+/// Which of a direction's two sockets failed.
+enum Failed {
+    Reading,
+    Writing,
+}
+
+/// Copies until both sides have ended or one has failed. `early` was read from downstream before. Dropping the future
+/// loses what is held of either direction; the sockets must go with it.
+pub(super) async fn copy<D, U>(
+    passage: &Passage,
+    downstream: &mut D,
+    upstream: &mut U,
+    early: Bytes,
+    meters: &Meters,
+) -> Result<(), Broken>
+where
+    D: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    meters.received.set(meters.received.get() + early.len() as u64);
+    let mut up = Direction::new(early, &meters.received);
+    let mut down = Direction::new(Bytes::new(), &meters.sent);
+    poll_fn(|cx| {
+        let up = up.poll(cx, passage, downstream, upstream).map_err(|failed| match failed {
+            Failed::Reading => Broken::Downstream,
+            Failed::Writing => Broken::Upstream,
+        })?;
+        let down = down.poll(cx, passage, upstream, downstream).map_err(|failed| match failed {
+            Failed::Reading => Broken::Upstream,
+            Failed::Writing => Broken::Downstream,
+        })?;
+        if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+impl<'a> Direction<'a> {
+    fn new(held: Bytes, meter: &'a Cell<u64>) -> Self {
+        Self { held, stage: Stage::Flowing, unflushed: Unflushed::Nothing, meter }
+    }
+
+    /// Moves what can be moved. Ready once the end has been passed on.
+    fn poll<F, T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        passage: &Passage,
+        from: &mut F,
+        to: &mut T,
+    ) -> Poll<Result<(), Failed>>
+    where
+        F: AsyncRead + Unpin,
+        T: AsyncWrite + Unpin,
+    {
+        loop {
+            while !self.held.is_empty() {
+                let taken = ready!(write(cx, to, &self.held))?;
+                self.held.advance(taken);
+                self.unflushed = Unflushed::Something;
+            }
+            match self.stage {
+                Stage::Flowing => match self.poll_pass(cx, passage, from, to) {
+                    Poll::Ready(passed) => passed?,
+                    Poll::Pending => {
+                        // A socket has nothing to flush; a layer upon one may.
+                        if self.unflushed == Unflushed::Something {
+                            ready!(Pin::new(to).poll_flush(cx)).map_err(|_| Failed::Writing)?;
+                            self.unflushed = Unflushed::Nothing;
+                        }
+                        return Poll::Pending;
+                    }
+                },
+                Stage::Ending => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| Failed::Writing)?;
+                    self.stage = Stage::Ended;
+                }
+                Stage::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// One read, and the write of what it brought as far as it goes.
+    fn poll_pass<F, T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        passage: &Passage,
+        from: &mut F,
+        to: &mut T,
+    ) -> Poll<Result<(), Failed>>
+    where
+        F: AsyncRead + Unpin,
+        T: AsyncWrite + Unpin,
+    {
+        let mut buffer = passage.0.borrow_mut();
+        if buffer.is_empty() {
+            *buffer = vec![0; READ].into();
+        }
+        let mut read = ReadBuf::new(&mut buffer);
+        ready!(Pin::new(from).poll_read(cx, &mut read)).map_err(|_| Failed::Reading)?;
+        let bytes = read.filled();
+        if bytes.is_empty() {
+            self.stage = Stage::Ending;
+            return Poll::Ready(Ok(()));
+        }
+        self.meter.set(self.meter.get() + bytes.len() as u64);
+        let taken = match write(cx, to, bytes) {
+            Poll::Ready(taken) => taken?,
+            Poll::Pending => 0,
+        };
+        self.unflushed = Unflushed::Something;
+        self.held = Bytes::copy_from_slice(&bytes[taken..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn write<T: AsyncWrite + Unpin>(cx: &mut Context<'_>, to: &mut T, bytes: &[u8]) -> Poll<Result<usize, Failed>> {
+    match ready!(Pin::new(to).poll_write(cx, bytes)) {
+        Ok(0) | Err(_) => Poll::Ready(Err(Failed::Writing)),
+        Ok(taken) => Poll::Ready(Ok(taken)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    fn run<F: Future<Output = ()>>(test: F) {
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made").block_on(test);
+    }
+
+    async fn pump(ours: (DuplexStream, DuplexStream), early: Bytes) -> (Result<(), Broken>, u64, u64) {
+        let (mut downstream, mut upstream) = ours;
+        let (passage, meters) = (Passage::default(), Meters::default());
+        let copied = copy(&passage, &mut downstream, &mut upstream, early, &meters).await;
+        (copied, meters.received.get(), meters.sent.get())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_byte_arrives_in_order_through_narrow_pipes(
+            up in proptest::collection::vec(any::<u8>(), 0..200_000),
+            down in proptest::collection::vec(any::<u8>(), 0..200_000),
+            narrow in 1usize..5_000,
+            early in 0usize..300,
+        ) {
+            run(async {
+                let early = early.min(up.len());
+                let (mut client, downstream) = duplex(narrow);
+                let (mut server, upstream) = duplex(narrow * 3);
+                let client_side = async {
+                    let (mut read, mut write) = tokio::io::split(&mut client);
+                    let mut got = Vec::new();
+                    let said = async { write.write_all(&up[early..]).await.unwrap(); write.shutdown().await.unwrap(); };
+                    let ((), read) = tokio::join!(said, read.read_to_end(&mut got));
+                    read.unwrap();
+                    got
+                };
+                let server_side = async {
+                    let (mut read, mut write) = tokio::io::split(&mut server);
+                    let mut got = Vec::new();
+                    let said = async { write.write_all(&down).await.unwrap(); write.shutdown().await.unwrap(); };
+                    let ((), read) = tokio::join!(said, read.read_to_end(&mut got));
+                    read.unwrap();
+                    got
+                };
+                let pumped = pump((downstream, upstream), Bytes::copy_from_slice(&up[..early]));
+                let (to_client, to_server, (copied, received, sent)) = tokio::join!(client_side, server_side, pumped);
+                assert!(copied.is_ok());
+                assert!(to_client == down && to_server == up);
+                assert_eq!((received, sent), (up.len() as u64, down.len() as u64));
+            });
+        }
+    }
+
+    #[test]
+    fn one_side_may_end_while_the_other_still_speaks() {
+        run(async {
+            let (mut client, downstream) = duplex(64);
+            let (mut server, upstream) = duplex(64);
+            let ends = async {
+                client.shutdown().await.unwrap();
+                let mut nothing = Vec::new();
+                assert_eq!(server.read_to_end(&mut nothing).await.unwrap(), 0, "the end is passed on");
+                server.write_all(b"still here").await.unwrap();
+                server.shutdown().await.unwrap();
+                let mut said = Vec::new();
+                client.read_to_end(&mut said).await.unwrap();
+                assert_eq!(said, b"still here");
+            };
+            let ((copied, ..), ()) = tokio::join!(pump((downstream, upstream), Bytes::new()), ends);
+            assert!(copied.is_ok());
+        });
+    }
+
+    #[test]
+    fn the_side_that_failed_is_named() {
+        run(async {
+            let (client, downstream) = duplex(64);
+            let (mut server, upstream) = duplex(64);
+            drop(client);
+            server.write_all(b"to nobody").await.unwrap();
+            let (copied, ..) = pump((downstream, upstream), Bytes::new()).await;
+            assert!(matches!(copied, Err(Broken::Downstream)), "{copied:?}");
+            let (client, downstream) = duplex(64);
+            let (server, upstream) = duplex(64);
+            drop(server);
+            let (copied, ..) = pump((downstream, upstream), Bytes::from_static(b"to nobody")).await;
+            assert!(matches!(copied, Err(Broken::Upstream)), "{copied:?}");
+            drop(client);
+        });
+    }
+}
