@@ -21,6 +21,7 @@ use crate::{io::Socket, telemetry::ConnectionFacts, tunnel, worker::Worker};
 use accept::{ListenerSlot, Permits};
 use bytes::Bytes;
 use detect::{Detected, Plan};
+use pillion_config::model::ListenerProtocol;
 use std::rc::Rc;
 
 /// Serves one connection to its end. Dropping the future closes it.
@@ -47,6 +48,8 @@ pub async fn serve_connection(
         match detected {
             Detected::Http1(prefix) => codec::http1::serve(socket, prefix, &listener, Rc::clone(&connection)).await,
             Detected::Http2(prefix) => codec::serve_http2(socket, prefix, &listener, Rc::clone(&connection)).await,
+            // Nothing that could be answered means anything to its client.
+            Detected::Tls(..) if matches!(listener.model.protocol, ListenerProtocol::Http) => {}
             Detected::Tls(early, name) => {
                 tunnel::serve(Rc::clone(&connection), &listener, socket, early, name.as_deref()).await;
             }
