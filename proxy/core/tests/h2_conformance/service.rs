@@ -88,7 +88,7 @@ pub(crate) async fn serve(decoded: Decoded, seen: Rc<Seen>) -> Response<Content>
             return answer(refusal.status(), 3);
         }
     };
-    if let Some(interim) = interim {
+    if let Some(interim) = interim.filter(|_| request.headers().contains_key(http::header::EXPECT)) {
         interim.send(Response::builder().status(StatusCode::CONTINUE).body(()).unwrap());
     }
     if let Some(upgrade) = upgrade {
