@@ -110,8 +110,9 @@ pub(crate) fn sort(all: &mut Vec<Diagnostic>) {
     all.dedup();
 }
 
-/// ` did you mean "x"?`-like help: the nearest of `known`, if it is near enough to be what was meant.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The nearest of `known`, if it is near enough to be what was meant: for "did you mean".
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A name thousands of characters long is no slip of the fingers, and comparing it costs its square.
     if word.len() > 64 {
         return None;

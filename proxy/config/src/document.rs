@@ -1,10 +1,12 @@
-//! The document: what a person writes, field by field, as serde sees it.
+//! The document: what a person writes, field by field.
 //!
 //! The doc comments here *are* the configuration's reference: they become the descriptions of the JSON Schema and the
 //! tables of `REFERENCE.md`, and each default says in them why it is that number. Types here are private to the crate;
 //! they are lowered to [`crate::model`] and forgotten. Nothing here looks at more than one value at a time.
 
 mod cluster;
+#[cfg(test)]
+mod described;
 mod hosts;
 mod listener;
 mod root;

@@ -14,13 +14,13 @@ mod diagnostic;
 mod document;
 mod lower;
 pub mod model;
+#[cfg(test)]
 mod reference;
 mod schema;
 pub mod template;
 mod tree;
 
-pub use diagnostic::{Diagnostic, Errors, SourceName};
-pub use reference::reference;
+pub use diagnostic::{Diagnostic, Errors, SourceName, nearest};
 pub use schema::schema;
 
 use document::{Document, Field};
@@ -83,12 +83,12 @@ pub fn parse(file: &SourceName, text: &str, read: &dyn Fn(&Path) -> io::Result<V
     let (tree, faults) = Tree::parse(text).map_err(|fault| Errors::one(from_fault(None, fault)))?;
     let mut errors: Vec<Diagnostic> = faults.into_iter().map(|fault| from_fault(Some(&tree), fault)).collect();
     let sink = Sink::default();
-    let document: Option<Field<Document>> = tree.read(&sink);
+    let document: Field<Document> = tree.read(&sink);
     let told = sink.found.borrow();
     errors.extend(told.iter().map(|(place, message)| lower::diagnostic(&tree, file, *place, message.clone())));
     let mut lowering = Lowering::new(&tree, file, read);
-    let written = document.as_ref().is_some_and(Field::is_written);
-    let config = match document.and_then(Field::take) {
+    let written = document.is_written();
+    let config = match document.take() {
         Some(document) => lowering.document(document),
         None if written => None,
         None => {

@@ -1,13 +1,10 @@
 //! The configuration reference: the schema as pages a person reads.
 
-use crate::schema::schema;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 
 /// The reference of every field as Markdown: one table for each structure, in the order in which they are met.
-#[must_use]
-pub fn reference() -> String {
-    let schema = schema();
+pub(crate) fn reference(schema: &Value) -> String {
     let empty = Map::new();
     let structures = schema.get("$defs").and_then(Value::as_object).unwrap_or(&empty);
     let mut order = Vec::new();
@@ -18,7 +15,7 @@ pub fn reference() -> String {
          Durations are written `250ms`, `5s`, `1m30s`, `2h`, `1d`; sizes `512`, `64KiB`, `1MiB`. Text needs quotes only\n\
          where YAML would read it otherwise. Anchors and aliases may be used, merge keys (`<<`) not.\n",
     );
-    section(&mut text, "Document", &schema, structures, &mut order);
+    section(&mut text, "Document", schema, structures, &mut order);
     let mut done = 0;
     while done < order.len() {
         let name = order[done].clone();

@@ -4,12 +4,11 @@
 //! any later step can name line, column and path of what it dislikes. Everything that could grow without bound
 //! (size, depth, nodes) is bounded here; aliases point to what they name and are never copied.
 
-mod access;
 mod build;
-mod deserialize;
+mod read;
 
 pub(crate) use build::Fault;
-pub(crate) use deserialize::{EITHER, FIELD, NUMBER, Sink};
+pub(crate) use read::{Cursor, Failure, Sink};
 
 use crate::diagnostic::quoted;
 use std::{borrow::Cow, fmt::Write as _};

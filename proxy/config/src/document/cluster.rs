@@ -1,15 +1,17 @@
 //! Clusters: where requests go.
 
-use super::{Bytes, Either, Field, Int, List, Off, Period, Text};
+use super::{Bytes, Either, Field, Int, List, Off, Period, Text, fields, words};
 use crate::model::{EndpointAddress, Name};
+#[cfg(test)]
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+#[cfg(test)]
+use serde::Serialize;
 use std::time::Duration;
 
 /// A group of endpoints that serve the same thing.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["name", "endpoints"]))]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["name", "endpoints"])))]
 pub(crate) struct Cluster {
     /// Its name, in routes, logs and metrics; unique among clusters.
     pub name: Text<Name>,
@@ -31,6 +33,10 @@ pub(crate) struct Cluster {
     pub limits: Field<ClusterLimits>,
 }
 
+fields! { Cluster {
+    name, endpoints, balance, protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits
+} }
+
 impl Default for Cluster {
     fn default() -> Self {
         Self {
@@ -48,15 +54,17 @@ impl Default for Cluster {
 }
 
 /// An endpoint and its share.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["address"]))]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["address"])))]
 pub(crate) struct Endpoint {
     /// Its address or name, and port: `10.0.0.7:8080`, `[2001:db8::7]:8080`, `api.local:8080`.
     pub address: Text<EndpointAddress>,
     /// Its share relative to its siblings. 1: all alike.
     pub weight: Text<Int<1, 1_000_000>>,
 }
+
+fields! { Endpoint { address, weight } }
 
 impl Default for Endpoint {
     fn default() -> Self {
@@ -65,9 +73,8 @@ impl Default for Endpoint {
 }
 
 /// How an endpoint is picked.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
 pub(crate) enum Balance {
     /// Two by chance, by weight; the one with fewer requests in flight for its weight.
     LeastRequest,
@@ -77,10 +84,11 @@ pub(crate) enum Balance {
     Random,
 }
 
+words! { Balance { "least-request" => LeastRequest, "round-robin" => RoundRobin, "random" => Random } }
+
 /// What is spoken to a cluster.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
 pub(crate) enum Protocols {
     /// HTTP/1.1.
     Http1,
@@ -90,9 +98,11 @@ pub(crate) enum Protocols {
     SameAsDownstream,
 }
 
+words! { Protocols { "http1" => Http1, "http2" => Http2, "same-as-downstream" => SameAsDownstream } }
+
 /// TCP keepalive.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Keepalive {
     /// Silence before the first probe, in whole seconds. 60s: shorter than the idle limits of cloud load balancers and NAT (from 120 s).
     pub time: Text<Period>,
@@ -102,6 +112,8 @@ pub(crate) struct Keepalive {
     pub probes: Text<Int<1, 127>>,
 }
 
+fields! { Keepalive { time, interval, probes } }
+
 impl Default for Keepalive {
     fn default() -> Self {
         let seconds = |seconds| Text::scalar(Period(Duration::from_secs(seconds)));
@@ -110,8 +122,8 @@ impl Default for Keepalive {
 }
 
 /// Bounds of a cluster over all workers. A request beyond one is answered with 503 and the flag UO.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct ClusterLimits {
     /// Connections open at once. 1024, as Envoy: a cluster in trouble takes no more descriptors than that.
     pub connections: Text<Int<1, 1_000_000>>,
@@ -124,6 +136,8 @@ pub(crate) struct ClusterLimits {
     /// Bytes of a response's head. 64KiB: servers are trusted with more than clients, and some set many cookies.
     pub header_bytes: Text<Bytes<1024, { 1 << 20 }>>,
 }
+
+fields! { ClusterLimits { connections, pending, requests, headers, header_bytes } }
 
 impl Default for ClusterLimits {
     fn default() -> Self {

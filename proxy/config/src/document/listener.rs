@@ -1,15 +1,17 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Bytes, Field, Int, Limit, List, Period, Route, Scalar, Tcp, Text};
+use super::{Bytes, Field, Int, Limit, List, Period, Route, Scalar, Tcp, Text, fields, words};
 use crate::model::{Cidr, Name};
+#[cfg(test)]
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+#[cfg(test)]
+use serde::Serialize;
 use std::{net::SocketAddr, time::Duration};
 
 /// A socket that accepts connections, and what happens to them. It has `routes`, `tcp` or both.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["name", "address"]))]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["name", "address"])))]
 pub(crate) struct Listener {
     /// Its name, in logs and metrics; unique among listeners.
     pub name: Text<Name>,
@@ -43,6 +45,11 @@ pub(crate) struct Listener {
     pub tcp: Field<Tcp>,
 }
 
+fields! { Listener {
+    name, address, share_port, backlog, connections, max_connection_age, limits, timeouts, http2, path, forwarding,
+    underscores, connect, routes, tcp
+} }
+
 impl Default for Listener {
     fn default() -> Self {
         Self {
@@ -66,8 +73,8 @@ impl Default for Listener {
 }
 
 /// Sizes and counts of a request's head. Beyond one, the request is answered with 431 or 414.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct HttpLimits {
     /// Header fields in a request, HTTP/2 cookie crumbs counted one by one. 100: browsers send 20 to 40, and a compressed flood of fields stays cheap.
     pub headers: Text<Int<1, 1000>>,
@@ -76,6 +83,8 @@ pub(crate) struct HttpLimits {
     /// Bytes of the request target. 8KiB, what RFC 9112 §3 asks for at least.
     pub target_bytes: Text<Bytes<256, { 1 << 20 }>>,
 }
+
+fields! { HttpLimits { headers, header_bytes, target_bytes } }
 
 impl Default for HttpLimits {
     fn default() -> Self {
@@ -88,8 +97,8 @@ impl Default for HttpLimits {
 }
 
 /// Deadlines of a downstream connection.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct HttpTimeouts {
     /// Silence allowed between requests. 5m: longer than the pools of common clients keep a connection (Go 90s, browsers up to 5m), so that the client closes first.
     pub idle: Text<Period>,
@@ -101,6 +110,8 @@ pub(crate) struct HttpTimeouts {
     pub write: Text<Period>,
 }
 
+fields! { HttpTimeouts { idle, header, body, write } }
+
 impl Default for HttpTimeouts {
     fn default() -> Self {
         let seconds = |seconds| Text::scalar(Period(Duration::from_secs(seconds)));
@@ -109,8 +120,8 @@ impl Default for HttpTimeouts {
 }
 
 /// HTTP/2 settings announced to clients, and what they may do at most.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Http2 {
     /// Streams open at once (SETTINGS_MAX_CONCURRENT_STREAMS). 100, the least RFC 9113 §6.5.2 recommends.
     pub streams: Text<Int<1, 10_000>>,
@@ -121,6 +132,8 @@ pub(crate) struct Http2 {
     /// How many control frames are borne before the connection is closed with ENHANCE_YOUR_CALM.
     pub flood: Field<Flood>,
 }
+
+fields! { Http2 { streams, stream_window, connection_window, flood } }
 
 impl Default for Http2 {
     fn default() -> Self {
@@ -134,8 +147,8 @@ impl Default for Http2 {
 }
 
 /// How many control frames are borne in a window of time.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Flood {
     /// The period over which frames are counted. 30s: long enough to see a patient attacker, short enough to forget.
     pub window: Text<Period>,
@@ -157,6 +170,10 @@ pub(crate) struct Flood {
     pub continuations: Text<Int<0, 1000>>,
 }
 
+fields! { Flood {
+    window, resets, reset_by_us, pings, settings, empty_data, window_updates, priorities, continuations
+} }
+
 impl Default for Flood {
     fn default() -> Self {
         Self {
@@ -174,8 +191,8 @@ impl Default for Flood {
 }
 
 /// How a path is cleaned before it is matched and forwarded.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct PathPolicy {
     /// Resolve `.` and `..` segments, percent-encoded ones too; a path above the root is refused. `true`: otherwise `/public/../admin` passes a route for `/public`.
     pub resolve_dots: Field<bool>,
@@ -184,6 +201,8 @@ pub(crate) struct PathPolicy {
     /// What happens to `%2F` and `%5C`. `keep`: they are data to many APIs; choose `reject` where a server behind decodes them into slashes.
     pub escaped_slashes: Field<EscapedSlashes>,
 }
+
+fields! { PathPolicy { resolve_dots, merge_slashes, escaped_slashes } }
 
 impl Default for PathPolicy {
     fn default() -> Self {
@@ -196,9 +215,8 @@ impl Default for PathPolicy {
 }
 
 /// What happens to an escaped slash or backslash.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
 pub(crate) enum EscapedSlashes {
     /// Left as it is: no boundary of segments.
     Keep,
@@ -208,9 +226,11 @@ pub(crate) enum EscapedSlashes {
     Decode,
 }
 
+words! { EscapedSlashes { "keep" => Keep, "reject" => Reject, "decode" => Decode } }
+
 /// What upstreams are told about the client, and whom to believe.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Forwarding {
     /// `X-Forwarded-For`, `-Proto` and `-Host`. `append`: applications expect them.
     pub x_forwarded: Field<ForwardingMode>,
@@ -228,6 +248,8 @@ pub(crate) struct Forwarding {
     pub strip_identity: Field<bool>,
 }
 
+fields! { Forwarding { x_forwarded, forwarded, via, request_id, trusted, trusted_hops, strip_identity } }
+
 impl Default for Forwarding {
     fn default() -> Self {
         Self {
@@ -243,9 +265,8 @@ impl Default for Forwarding {
 }
 
 /// What happens to a forwarding header.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
 pub(crate) enum ForwardingMode {
     /// Passed as it came from a trusted peer, removed from any other.
     Off,
@@ -253,10 +274,11 @@ pub(crate) enum ForwardingMode {
     Append,
 }
 
+words! { ForwardingMode { "off" => Off, "append" => Append } }
+
 /// Whether requests get an identifier.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
 pub(crate) enum RequestId {
     /// Passed on when there is one, never made.
     Pass,
@@ -264,10 +286,11 @@ pub(crate) enum RequestId {
     Generate,
 }
 
+words! { RequestId { "pass" => Pass, "generate" => Generate } }
+
 /// What happens to a header name with an underscore.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
 pub(crate) enum Underscores {
     /// Passed on.
     Accept,
@@ -275,13 +298,16 @@ pub(crate) enum Underscores {
     Reject,
 }
 
+words! { Underscores { "accept" => Accept, "reject" => Reject } }
+
 /// Whether a CONNECT request is served.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
 pub(crate) enum Connect {
     /// Answered with 405.
     Refuse,
     /// Routed like any request; the cluster's endpoint is the far end of the tunnel.
     Allow,
 }
+
+words! { Connect { "refuse" => Refuse, "allow" => Allow } }

@@ -1,19 +1,18 @@
 //! What concerns the whole process.
 
-use super::{Cluster, Either, Field, FromText, Int, List, Listener, Percent, Period, Table, Text};
+use super::{Cluster, Either, Field, FromText, Int, List, Listener, Percent, Period, Table, Text, fields};
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
     template::Template,
 };
-use schemars::{JsonSchema, Schema, json_schema};
-use serde::Deserialize;
-use serde_json::Value;
+#[cfg(test)]
+use schemars::JsonSchema;
 use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 /// The configuration of one Pillion process. Unknown fields are errors; a field left out, or left empty, has its default.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(title = "Pillion configuration", extend("required" = ["listeners"]))]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(title = "Pillion configuration", extend("required" = ["listeners"])))]
 pub(crate) struct Document {
     /// The ports that are not traffic. Absent: none, since a port nobody asked for is a port nobody guards.
     pub admin: Field<Admin>,
@@ -33,6 +32,8 @@ pub(crate) struct Document {
     pub clusters: List<Cluster>,
 }
 
+fields! { Document { admin, workers, limits, drain, access_log, dns, listeners, clusters } }
+
 impl Default for Document {
     fn default() -> Self {
         Self {
@@ -49,8 +50,8 @@ impl Default for Document {
 }
 
 /// The ports that are not traffic.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Admin {
     /// Reads and changes, for an operator on this machine: a loopback address such as `127.0.0.1:15000`, or a Unix socket such as `unix:/run/pillion.sock` (created with mode 0600). Never an address of the network.
     pub address: Text<AdminAddress>,
@@ -58,17 +59,21 @@ pub(crate) struct Admin {
     pub probes: Text<SocketAddr>,
 }
 
+fields! { Admin { address, probes } }
+
 /// Bounds of the whole process.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct ProcessLimits {
-    /// Downstream connections over all listeners; more wait in the kernel's queue. 8000 leaves half of the common descriptor limit of 16384 and more for upstream connections, and at some 30 KiB each stays within 256 MiB.
+    /// Downstream connections over all listeners; more wait in the kernel's queue, and so do those for which the process has too few file descriptors: each needs a second one for its server. 8000 leaves half of the common descriptor limit of 16384 and more for upstream connections, and at some 30 KiB each stays within 256 MiB.
     pub connections: Text<Int<1, 10_000_000>>,
     /// Share of the cgroup's memory limit above which idle connections are closed. 85% leaves time before the next step.
     pub memory_shrink: Text<Percent>,
     /// Share of the cgroup's memory limit above which new connections are refused. 95%: the rest is for requests in flight, so that the kernel need not kill.
     pub memory_refuse: Text<Percent>,
 }
+
+fields! { ProcessLimits { connections, memory_shrink, memory_refuse } }
 
 impl Default for ProcessLimits {
     fn default() -> Self {
@@ -81,14 +86,16 @@ impl Default for ProcessLimits {
 }
 
 /// How the proxy goes away.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Drain {
     /// Time between failing readiness and closing the listeners. 0s, because only a load balancer that polls readiness needs longer: then a few of its polling intervals.
     pub delay: Text<Duration>,
     /// Time after which what is still in flight is cut; the proxy exits earlier when it is idle. 25s, so that the end comes before the kill that Kubernetes sends after 30 s.
     pub deadline: Text<Duration>,
 }
+
+fields! { Drain { delay, deadline } }
 
 impl Default for Drain {
     fn default() -> Self {
@@ -97,8 +104,8 @@ impl Default for Drain {
 }
 
 /// One record for each request.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct AccessLog {
     /// `stdout`, or the path of a file, which is appended to and opened anew on SIGUSR1.
     pub path: Text<LogDestination>,
@@ -107,6 +114,8 @@ pub(crate) struct AccessLog {
     /// Records that may wait for the writer; one more is dropped and counted. 8192 is a second of heavy traffic in some 4 MiB.
     pub queue: Text<Int<1, 1_000_000>>,
 }
+
+fields! { AccessLog { path, format, queue } }
 
 impl Default for AccessLog {
     fn default() -> Self {
@@ -138,22 +147,11 @@ impl FromText for FormatWord {
             other => Err(Self::expected(other, "")),
         }
     }
-
-    fn schema() -> Schema {
-        json_schema!({ "enum": ["json", "text"] })
-    }
-
-    fn to_json(&self) -> Value {
-        match self {
-            Self::Json => "json".into(),
-            Self::Text => "text".into(),
-        }
-    }
 }
 
 /// A format of your own: exactly one of the two.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Format {
     /// One line of text with variables, such as `%REQ(:METHOD)% %RESPONSE_CODE%`.
     pub text: Text<Template>,
@@ -161,9 +159,11 @@ pub(crate) struct Format {
     pub json: Field<Table<String, crate::document::Scalar<Template>>>,
 }
 
+fields! { Format { text, json } }
+
 /// How host names of endpoints become addresses.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Dns {
     /// Servers to ask, such as `10.96.0.10:53`. None: those of /etc/resolv.conf.
     pub servers: List<crate::document::Scalar<SocketAddr>>,
@@ -174,6 +174,8 @@ pub(crate) struct Dns {
     /// Time one look-up may take. 5s, as resolv.conf(5); the last good answer serves meanwhile.
     pub timeout: Text<Period>,
 }
+
+fields! { Dns { servers, min_refresh, max_refresh, timeout } }
 
 impl Default for Dns {
     fn default() -> Self {

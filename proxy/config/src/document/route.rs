@@ -1,20 +1,22 @@
 //! Routes: which requests, and what is done with them.
 
-use super::{Either, Field, FromText, Int, Limit, List, Scalar, Table, Text, UrlPath};
+use super::{Either, Field, FromText, Int, Limit, List, Scalar, Table, Text, UrlPath, fields, words};
 use crate::{
     model::{HostPattern, Name},
     template::Template,
 };
 use http::{HeaderName, HeaderValue, Method};
-use schemars::{JsonSchema, Schema, json_schema};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+#[cfg(test)]
+use schemars::JsonSchema;
+#[cfg(test)]
+use serde::Serialize;
 use std::{borrow::Cow, time::Duration};
 
+// What most routes lack is in boxes: thousands of routes are held at once while a document is read.
 /// One rule: which requests, and what is done with them. It has exactly one of `cluster`, `clusters`, `redirect` and `respond`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["match"]))]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["match"])))]
 pub(crate) struct Route {
     /// Its name, in logs. Absent: the listener's name and the route's position, as in `web/0`.
     pub name: Text<Name>,
@@ -25,15 +27,15 @@ pub(crate) struct Route {
     /// Clusters that share the requests by weight.
     pub clusters: List<WeightedCluster>,
     /// Answer with a redirect.
-    pub redirect: Field<Redirect>,
+    pub redirect: Field<Box<Redirect>>,
     /// Answer without an upstream.
-    pub respond: Field<Respond>,
+    pub respond: Field<Box<Respond>>,
     /// Changes to the target of a forwarded request.
-    pub rewrite: Field<Rewrite>,
+    pub rewrite: Field<Box<Rewrite>>,
     /// Changes to the request's headers, after the rewrite.
-    pub request_headers: Field<HeaderChanges>,
+    pub request_headers: Field<Box<HeaderChanges>>,
     /// Changes to the response's headers, also on answers the proxy itself makes for this route.
-    pub response_headers: Field<HeaderChanges>,
+    pub response_headers: Field<Box<HeaderChanges>>,
     /// From the request's last byte to the response's head; `none` or `0s`: no limit. `grpc-timeout` may shorten it. 15s, as Envoy.
     pub timeout: Text<Limit>,
     /// Silence in both directions after which a request is given up; `none` or `0s`: no limit. 5m, as Envoy: streams that have something to say speak within it.
@@ -41,6 +43,11 @@ pub(crate) struct Route {
     /// Protocols that `Upgrade` (RFC 9110 §7.8) and extended CONNECT (RFC 8441) may switch to. `[websocket]`; `[]` allows none.
     pub upgrades: List<Scalar<Protocol>>,
 }
+
+fields! { Route {
+    name, r#match, cluster, clusters, redirect, respond, rewrite, request_headers, response_headers, timeout,
+    idle_timeout, upgrades
+} }
 
 impl Default for Route {
     fn default() -> Self {
@@ -62,8 +69,8 @@ impl Default for Route {
 }
 
 /// What a request must look like. At most one of `prefix`, `path` and `regex`; none of them matches every path.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Match {
     /// A host, or a list of which any: `api.example.com`, `*.example.com` (one label or more before the rest), `[2001:db8::7]`. Without port: every port matches. Absent: any host.
     pub host: Field<Either<HostPattern, Vec<Field<Scalar<HostPattern>>>>>,
@@ -81,9 +88,11 @@ pub(crate) struct Match {
     pub query: Field<Table<String, Either<String, QueryCondition>>>,
 }
 
+fields! { Match { host, prefix, path, regex, method, headers, query } }
+
 /// A condition on a header: one of `exact`, `prefix`, `regex` and `present`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct HeaderCondition {
     /// Exactly this value.
     pub exact: Text<String>,
@@ -97,9 +106,11 @@ pub(crate) struct HeaderCondition {
     pub invert: Field<bool>,
 }
 
+fields! { HeaderCondition { exact, prefix, regex, present, invert } }
+
 /// A condition on a query parameter: one of `exact`, `prefix`, `regex` and `present`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct QueryCondition {
     /// Exactly this value.
     pub exact: Text<String>,
@@ -111,16 +122,20 @@ pub(crate) struct QueryCondition {
     pub present: Field<bool>,
 }
 
+fields! { QueryCondition { exact, prefix, regex, present } }
+
 /// A cluster and its share.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["name"]))]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["name"])))]
 pub(crate) struct WeightedCluster {
     /// The cluster.
     pub name: Text<Name>,
     /// Its share of the sum of weights; 0 takes it out for now. 1, so that clusters without weight share evenly.
     pub weight: Text<Int<0, 1_000_000>>,
 }
+
+fields! { WeightedCluster { name, weight } }
 
 impl Default for WeightedCluster {
     fn default() -> Self {
@@ -129,8 +144,8 @@ impl Default for WeightedCluster {
 }
 
 /// Where a redirect leads; what is left out stays as the request had it. At least one field besides `status` is given, at most one of `path` and `prefix`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Redirect {
     /// 301, 302, 303, 307 or 308. 301, as Envoy; 307 and 308 keep the method.
     pub status: Text<RedirectStatus>,
@@ -148,6 +163,8 @@ pub(crate) struct Redirect {
     pub strip_query: Field<bool>,
 }
 
+fields! { Redirect { status, scheme, host, port, path, prefix, strip_query } }
+
 impl Default for Redirect {
     fn default() -> Self {
         Self {
@@ -163,15 +180,16 @@ impl Default for Redirect {
 }
 
 /// A URI's scheme.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
 pub(crate) enum Scheme {
     /// http
     Http,
     /// https
     Https,
 }
+
+words! { Scheme { "http" => Http, "https" => Https } }
 
 /// A redirect's status.
 #[derive(Debug, Clone, Copy)]
@@ -194,20 +212,12 @@ impl FromText for RedirectStatus {
             _ => Err(Self::expected(text, "")),
         }
     }
-
-    fn schema() -> Schema {
-        json_schema!({ "enum": [301, 302, 303, 307, 308] })
-    }
-
-    fn to_json(&self) -> Value {
-        self.0.into()
-    }
 }
 
 /// An answer given without an upstream. At most one of `body` and `file`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["status"]))]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["status"])))]
 pub(crate) struct Respond {
     /// The status, 200 to 599.
     pub status: Text<Int<200, 599>>,
@@ -218,6 +228,8 @@ pub(crate) struct Respond {
     /// `Content-Type` of a body that is not empty. Plain text, which no browser executes.
     pub content_type: Text<HeaderValue>,
 }
+
+fields! { Respond { status, body, file, content_type } }
 
 impl Default for Respond {
     fn default() -> Self {
@@ -238,15 +250,11 @@ impl FromText for HeaderValue {
     fn from_text(text: &str) -> Result<Self, String> {
         Self::from_str(text).map_err(|_| Self::expected(text, ""))
     }
-
-    fn to_json(&self) -> Value {
-        String::from_utf8_lossy(self.as_bytes()).into()
-    }
 }
 
 /// Changes to the target of a forwarded request. At most one of `prefix`, `path` and `regex`. The query stays.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Rewrite {
     /// This in place of the matched prefix; needs `match.prefix`.
     pub prefix: Text<UrlPath>,
@@ -259,6 +267,8 @@ pub(crate) struct Rewrite {
     /// The host: a name, or `endpoint` for the endpoint's name as the cluster writes it. Absent: as the client sent it.
     pub host: Text<RewriteHost>,
 }
+
+fields! { Rewrite { prefix, path, regex, to, host } }
 
 /// A host to be sent upstream.
 #[derive(Debug, Clone)]
@@ -285,8 +295,8 @@ impl FromText for RewriteHost {
 }
 
 /// Changes to headers: first `remove`, then `set`, then `append`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct HeaderChanges {
     /// Names and values that replace all values of that name. Values may hold variables such as `%DOWNSTREAM_REMOTE_ADDRESS%`.
     pub set: Field<Table<HeaderName, Scalar<Template>>>,
@@ -295,6 +305,8 @@ pub(crate) struct HeaderChanges {
     /// Names whose values all go.
     pub remove: List<Scalar<HeaderName>>,
 }
+
+fields! { HeaderChanges { set, append, remove } }
 
 /// A protocol to upgrade to, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -316,9 +328,5 @@ impl FromText for Protocol {
         }
         let token = lower.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&b));
         if lower.is_empty() || !token { Err(Self::expected(text, "")) } else { Ok(Self(lower)) }
-    }
-
-    fn to_json(&self) -> Value {
-        self.0.as_str().into()
     }
 }

@@ -2,8 +2,6 @@
 
 use super::value::FromText;
 use crate::model::Workers;
-use schemars::{Schema, json_schema};
-use serde_json::Value;
 use std::{borrow::Cow, num::NonZeroUsize, time::Duration};
 
 /// Longer than any sane timeout, and short enough that adding it to a clock never overflows.
@@ -40,14 +38,6 @@ impl<const MIN: u64, const MAX: u64> FromText for Int<MIN, MAX> {
             _ => Err(Self::expected(text, "")),
         }
     }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
-    }
-
-    fn to_json(&self) -> Value {
-        self.0.into()
-    }
 }
 
 /// A duration that may be zero.
@@ -58,14 +48,6 @@ impl FromText for Duration {
 
     fn from_text(text: &str) -> Result<Self, String> {
         duration(text).map_err(|remedy| Self::expected(text, &remedy))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" })
-    }
-
-    fn to_json(&self) -> Value {
-        write_duration(*self).into()
     }
 }
 
@@ -83,14 +65,6 @@ impl FromText for Period {
             Duration::ZERO => Err(format!("{text} would leave no time at all; write a duration of at least 1ms")),
             period => Ok(Self(period)),
         }
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))*0*[1-9][0-9]*(ms|s|m|h|d)([0-9]+(ms|s|m|h|d))*$" })
-    }
-
-    fn to_json(&self) -> Value {
-        self.0.to_json()
     }
 }
 
@@ -110,14 +84,6 @@ impl FromText for Limit {
         let limit = duration(text).map_err(|remedy| Self::expected(text, &remedy))?;
         Ok(Self((limit > Duration::ZERO).then_some(limit)))
     }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(none|([0-9]+(ms|s|m|h|d))+)$" })
-    }
-
-    fn to_json(&self) -> Value {
-        self.0.map_or_else(|| "none".into(), |limit| limit.to_json())
-    }
 }
 
 /// A number of bytes within bounds.
@@ -134,22 +100,6 @@ impl<const MIN: u32, const MAX: u32> FromText for Bytes<MIN, MAX> {
         match u32::try_from(size) {
             Ok(size) if (MIN..=MAX).contains(&size) => Ok(Self(size)),
             _ => Err(Self::expected(text, "")),
-        }
-    }
-
-    fn schema() -> Schema {
-        json_schema!({
-            "anyOf": [
-                { "type": "string", "pattern": "^[0-9]+(B|KiB|MiB|GiB)?$" },
-                { "type": "integer", "minimum": MIN, "maximum": MAX },
-            ]
-        })
-    }
-
-    fn to_json(&self) -> Value {
-        match write_size(self.0.into()) {
-            plain if plain.bytes().all(|b| b.is_ascii_digit()) => self.0.into(),
-            size => size.into(),
         }
     }
 }
@@ -172,14 +122,6 @@ impl FromText for Percent {
             _ => Err(Self::expected(text, "")),
         }
     }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^0*([1-9][0-9]?|100)%$" })
-    }
-
-    fn to_json(&self) -> Value {
-        format!("{}%", self.0).into()
-    }
 }
 
 impl FromText for Workers {
@@ -193,17 +135,6 @@ impl FromText for Workers {
         }
         let count = Int::<1, 1024>::from_text(text).map_err(|_| Self::expected(text, ""))?;
         NonZeroUsize::new(count.to()).map(Self::Count).ok_or_else(|| Self::expected(text, ""))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "anyOf": [{ "const": "auto" }, { "type": "integer", "minimum": 1, "maximum": 1024 }] })
-    }
-
-    fn to_json(&self) -> Value {
-        match self {
-            Self::Auto => "auto".into(),
-            Self::Count(count) => count.get().into(),
-        }
     }
 }
 
@@ -219,10 +150,6 @@ impl FromText for Off {
     fn from_text(text: &str) -> Result<Self, String> {
         if text == "off" { Ok(Self) } else { Err(Self::expected(text, "")) }
     }
-
-    fn schema() -> Schema {
-        json_schema!({ "const": "off" })
-    }
 }
 
 /// Any text. Numbers and `true` are text as they are written.
@@ -233,14 +160,6 @@ impl FromText for String {
 
     fn from_text(text: &str) -> Result<Self, String> {
         Ok(text.to_owned())
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": ["string", "number", "boolean"] })
-    }
-
-    fn to_json(&self) -> Value {
-        self.as_str().into()
     }
 }
 
@@ -278,16 +197,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err("write whole numbers with units, as 1m30s".into()) } else { Ok(sum) }
 }
 
-fn write_duration(duration: Duration) -> String {
-    let millis = duration.as_millis();
-    for (unit, size) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
-        if millis > 0 && millis.is_multiple_of(size) {
-            return format!("{}{unit}", millis / size);
-        }
-    }
-    if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") }
-}
-
 /// `64KiB` and the like; an error is the remedy.
 fn size(text: &str) -> Result<u64, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -306,7 +215,7 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "that is too large".to_owned())
 }
 
-fn write_size(bytes: u64) -> String {
+pub(super) fn write_size(bytes: u64) -> String {
     for (unit, size) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes > 0 && bytes.is_multiple_of(size) {
             return format!("{}{unit}", bytes / size);

@@ -1,14 +1,14 @@
 //! What a listener does with connections that are not HTTP.
 
-use super::{Either, Field, Int, Limit, List, Period, Scalar, Text, WeightedCluster};
+use super::{Either, Field, Int, Limit, List, Period, Scalar, Text, WeightedCluster, fields};
 use crate::model::{HostPattern, Name};
+#[cfg(test)]
 use schemars::JsonSchema;
-use serde::Deserialize;
 use std::time::Duration;
 
 /// Where opaque connections go: bytes both ways, untouched. It has one of `cluster` and `clusters`, or only `server_names`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Tcp {
     /// The cluster that gets the connections.
     pub cluster: Text<Name>,
@@ -23,6 +23,8 @@ pub(crate) struct Tcp {
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,
 }
+
+fields! { Tcp { cluster, clusters, server_names, idle_timeout, detect_timeout, server_first } }
 
 impl Default for Tcp {
     fn default() -> Self {
@@ -39,9 +41,9 @@ impl Default for Tcp {
 }
 
 /// TLS connections that ask for a name, and where they go. It has exactly one of `cluster` and `clusters`.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(extend("required" = ["name"]))]
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["name"])))]
 pub(crate) struct ServerNameRoute {
     /// A name, or a list of which any: `api.example.com`, `*.example.com` (one label or more before the rest).
     pub name: Field<Either<HostPattern, Vec<Field<Scalar<HostPattern>>>>>,
@@ -50,3 +52,5 @@ pub(crate) struct ServerNameRoute {
     /// Clusters that share the connections by weight.
     pub clusters: List<WeightedCluster>,
 }
+
+fields! { ServerNameRoute { name, cluster, clusters } }

@@ -1,13 +1,7 @@
 //! The wrappers every value of a document is in: they carry its place and survive its faults.
 
-use crate::tree::{EITHER, FIELD, NUMBER, Place};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::Value;
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use crate::tree::{Cursor, Failure, Place};
+use std::borrow::Cow;
 
 /// A field: absent, or written at a place and bad (its error is told already), or written and good, or a default.
 #[derive(Debug)]
@@ -78,45 +72,41 @@ impl<T> List<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldVisitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for FieldVisitor<T> {
-            type Value = Field<T>;
+/// What can be read from a node of the tree.
+///
+/// Not serde: each structure would be compiled as several layers of generic visitors, some 400 KiB of code that is
+/// touched at every start. Here what is generic is a call and a move; all else is in [`Cursor`], once.
+pub(crate) trait FromNode: Sized {
+    /// Reads the node. A failure inside of a field is told where it stands and makes that field bad; only what has no
+    /// field of its own to be bad comes back as an error.
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure>;
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Field<T>, A::Error> {
-                let Some(place) = seq.next_element::<u32>()? else {
-                    return Ok(Field::ABSENT);
-                };
-                Ok(Field { value: seq.next_element()?, place: Some(Place(place)) })
-            }
+impl<T: FromNode> Field<T> {
+    /// A field never fails: it is absent, bad or good.
+    pub(crate) fn read(node: Cursor<'_, '_>) -> Self {
+        if !node.is_there() {
+            return Self::ABSENT;
         }
-        deserializer.deserialize_tuple_struct(FIELD, 2, FieldVisitor(PhantomData))
+        Self { value: node.told(T::from_node(node)), place: Some(node.place()) }
     }
 }
 
-/// Only defaults are ever written out: into the schema.
-impl<T: Serialize> Serialize for Field<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(serializer)
+impl FromNode for bool {
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
+        node.boolean()
     }
 }
 
-impl<T: JsonSchema> JsonSchema for Field<T> {
-    fn inline_schema() -> bool {
-        true
+impl<T: FromNode> FromNode for Box<T> {
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
+        T::from_node(node).map(Self::new)
     }
+}
 
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        generator.subschema_for::<T>()
+impl<T: FromNode> FromNode for Vec<Field<T>> {
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
+        Ok(node.elements()?.map(Field::read).collect())
     }
 }
 
@@ -131,112 +121,34 @@ pub(crate) trait FromText: Sized {
     /// Reads it; an error is the whole sentence about what is wrong and what would be right.
     fn from_text(text: &str) -> Result<Self, String>;
 
-    /// Its schema, without description.
-    fn schema() -> Schema {
-        json_schema!({ "type": "string" })
-    }
-
-    /// As it would be written, for defaults.
-    fn to_json(&self) -> Value {
-        Value::Null
-    }
-
     /// "expected …, found …", with a remedy where there is one.
     fn expected(found: &str, remedy: &str) -> String {
-        let separator = if remedy.is_empty() { "" } else { "; " };
-        format!("expected {}, found {}{separator}{remedy}", Self::words(), crate::diagnostic::quoted(found))
+        expected(&Self::words(), found, remedy)
     }
 }
 
-/// A [`FromText`] as serde and schemars see it.
+fn expected(words: &str, found: &str, remedy: &str) -> String {
+    let separator = if remedy.is_empty() { "" } else { "; " };
+    format!("expected {words}, found {}{separator}{remedy}", crate::diagnostic::quoted(found))
+}
+
+/// A [`FromText`] as a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Scalar<T>(pub(crate) T);
 
-struct ScalarVisitor<T>(PhantomData<T>);
-
-impl<T: FromText> Visitor<'_> for ScalarVisitor<T> {
-    type Value = Scalar<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&T::words())
+impl<T: FromText> FromNode for Scalar<T> {
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
+        T::from_text(node.scalar(T::NUMBER, T::words)?).map(Self).map_err(Failure)
     }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Scalar<T>, E> {
-        T::from_text(text).map(Scalar).map_err(E::custom)
-    }
-}
-
-impl<'de, T: FromText> Deserialize<'de> for Scalar<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = if T::NUMBER { NUMBER } else { "" };
-        deserializer.deserialize_newtype_struct(name, ScalarVisitor(PhantomData))
-    }
-}
-
-impl<T: FromText> Serialize for Scalar<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.to_json().serialize(serializer)
-    }
-}
-
-impl<T: FromText> JsonSchema for Scalar<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::words()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        titled::<T>()
-    }
-}
-
-/// A scalar's schema with what is expected in words, which editors show.
-fn titled<T: FromText>() -> Schema {
-    let mut schema = T::schema();
-    schema.insert("title".to_owned(), T::words().into());
-    schema
 }
 
 /// A mapping of names to values in the order written.
 #[derive(Debug)]
 pub(crate) struct Table<K, V>(pub(crate) Vec<(Text<K>, Field<V>)>);
 
-impl<'de, K: FromText, V: Deserialize<'de>> Deserialize<'de> for Table<K, V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TableVisitor<K, V>(PhantomData<(K, V)>);
-        impl<'de, K: FromText, V: Deserialize<'de>> Visitor<'de> for TableVisitor<K, V> {
-            type Value = Table<K, V>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a mapping of names to values")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Table<K, V>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry::<Text<K>, Field<V>>()? {
-                    entries.push(entry);
-                }
-                Ok(Table(entries))
-            }
-        }
-        deserializer.deserialize_map(TableVisitor(PhantomData))
-    }
-}
-
-impl<K, V: JsonSchema> JsonSchema for Table<K, V> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Table".into()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "object", "additionalProperties": generator.subschema_for::<V>() })
+impl<K: FromText, V: FromNode> FromNode for Table<K, V> {
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
+        Ok(Self(node.entries()?.map(|(key, value)| (Field::read(key), Field::read(value))).collect()))
     }
 }
 
@@ -247,48 +159,57 @@ pub(crate) enum Either<T, M> {
     Long(M),
 }
 
-impl<'de, T: FromText, M: Deserialize<'de>> Deserialize<'de> for Either<T, M> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct EitherVisitor<T, M>(PhantomData<(T, M)>);
-        impl<'de, T: FromText, M: Deserialize<'de>> Visitor<'de> for EitherVisitor<T, M> {
-            type Value = Either<T, M>;
+impl<T: FromText, M: FromNode> FromNode for Either<T, M> {
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
+        if node.is_scalar() {
+            Scalar::from_node(node).map(|Scalar(short)| Self::Short(short))
+        } else {
+            M::from_node(node).map(Self::Long)
+        }
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&T::words())
+/// Makes a structure readable from a mapping: every field in it, or it does not compile.
+macro_rules! fields {
+    ($type:ident { $($field:ident),* $(,)? }) => {
+        impl $crate::document::FromNode for $type {
+            fn from_node(node: $crate::tree::Cursor<'_, '_>) -> Result<Self, $crate::tree::Failure> {
+                const NAMES: &[&str] = &[$($crate::document::plain(stringify!($field))),*];
+                const READ: &[fn(&mut $type, $crate::tree::Cursor<'_, '_>)] =
+                    &[$(|read, node| read.$field = $crate::document::Field::read(node)),*];
+                let mut read = Self::default();
+                for (index, value) in node.fields(NAMES)? {
+                    READ[index](&mut read, value);
+                }
+                // Taken apart whole, so that a field that is missing from the list is an error here.
+                let Self { $($field: _),* } = &read;
+                Ok(read)
             }
+        }
+    };
+}
+pub(crate) use fields;
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let read = if seq.next_element::<bool>()? == Some(true) {
-                    seq.next_element::<Scalar<T>>()?.map(|Scalar(short)| Either::Short(short))
-                } else {
-                    seq.next_element()?.map(Either::Long)
+/// Makes an enum readable from one of its words.
+macro_rules! words {
+    ($type:ident { $($word:literal => $variant:ident),* $(,)? }) => {
+        impl $crate::document::FromNode for $type {
+            fn from_node(node: $crate::tree::Cursor<'_, '_>) -> Result<Self, $crate::tree::Failure> {
+                // A variant without a word is an error here.
+                let _ = |variant: Self| match variant {
+                    $(Self::$variant => (),)*
                 };
-                read.ok_or_else(|| A::Error::custom("nothing is written here"))
+                Ok([$(Self::$variant),*][node.word(&[$($word),*])?])
             }
         }
-        deserializer.deserialize_tuple_struct(EITHER, 2, EitherVisitor(PhantomData))
-    }
+    };
 }
+pub(crate) use words;
 
-impl<T: FromText, M: JsonSchema> JsonSchema for Either<T, M> {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        M::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [titled::<T>(), generator.subschema_for::<M>()] })
-    }
-}
-
-impl<T: FromText, M> Serialize for Either<T, M> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Short(short) => short.to_json().serialize(serializer),
-            Self::Long(_) => serializer.serialize_none(),
-        }
+/// A field's name as it is written: without the mark that lets a keyword be a name in Rust.
+pub(crate) const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
     }
 }

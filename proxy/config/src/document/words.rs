@@ -10,8 +10,6 @@ use crate::{
     template::Template,
 };
 use http::{HeaderName, Method};
-use schemars::{Schema, json_schema};
-use serde_json::Value;
 use std::{
     borrow::Cow,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -29,10 +27,6 @@ impl FromText for Name {
             return Err(Self::expected(text, ""));
         }
         Ok(Self(text.into()))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": ["string", "number", "boolean"], "pattern": "^[!-~]{1,255}$" })
     }
 }
 
@@ -101,13 +95,6 @@ impl FromText for LogDestination {
             "stderr" | "/dev/stderr" => Err(Self::expected(text, "standard error is for the proxy's own messages")),
             path if path.contains('\0') => Err(Self::expected(text, "")),
             path => Ok(Self::File(path.into())),
-        }
-    }
-
-    fn to_json(&self) -> Value {
-        match self {
-            Self::Stdout => "stdout".into(),
-            Self::File(path) => path.to_string_lossy().into(),
         }
     }
 }
@@ -221,10 +208,6 @@ impl FromText for Template {
         // Most values are a variable and nothing else: the place says it all.
         Self::parse(text).map_err(|error| if error.at == 0 { error.message } else { error.to_string() })
     }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": ["string", "number", "boolean"] })
-    }
 }
 
 /// A path, as far as it can be judged without knowing what it is for.
@@ -247,9 +230,5 @@ impl FromText for UrlPath {
             return Err(Self::expected(text, "a path has no query and no fragment; match those with `query`"));
         }
         Ok(Self(text.to_owned()))
-    }
-
-    fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": "^/[^?#]*$" })
     }
 }

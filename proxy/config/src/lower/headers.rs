@@ -18,7 +18,7 @@ pub(super) enum Side {
 
 pub(super) fn changes(
     cx: &mut Lowering<'_, '_>,
-    field: Field<HeaderChanges>,
+    field: Field<Box<HeaderChanges>>,
     at: Place,
     side: Side,
 ) -> Option<Vec<HeaderChange>> {

@@ -9,7 +9,7 @@ use crate::{
 
 pub(super) fn rewrite(
     cx: &mut Lowering<'_, '_>,
-    field: Field<document::Rewrite>,
+    field: Field<Box<document::Rewrite>>,
     at: Place,
     matches_prefix: Option<bool>,
 ) -> Option<Rewrite> {

@@ -78,10 +78,10 @@ fn route(
         route
             .redirect
             .at(at)
-            .and_then(|(redirect, place)| self::redirect(cx, redirect, place, prefix))
+            .and_then(|(redirect, place)| self::redirect(cx, *redirect, place, prefix))
             .map(Action::Redirect)
     } else {
-        route.respond.at(at).and_then(|(respond, place)| self::respond(cx, respond, place)).map(Action::Respond)
+        route.respond.at(at).and_then(|(respond, place)| self::respond(cx, *respond, place)).map(Action::Respond)
     };
     let rewrite = rewrite(cx, route.rewrite, at, prefix);
     let request_headers = changes(cx, route.request_headers, at, Side::Request);

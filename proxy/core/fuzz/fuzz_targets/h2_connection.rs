@@ -74,6 +74,7 @@ async fn service(decoded: Decoded) -> Response<Incoming> {
             assert!(parts.headers.values().all(|value| value.as_bytes() == value.as_bytes().trim_ascii()));
             *response.body_mut() = body;
         }
+        Decoded::Reset(..) => {}
         Decoded::Refused(_, refusal) => {
             *response.status_mut() = http::StatusCode::from_u16(refusal.status()).unwrap();
         }

@@ -21,6 +21,7 @@ use crate::{io::Socket, telemetry::ConnectionFacts, tunnel, worker::Worker};
 use accept::{ListenerSlot, Permits};
 use bytes::Bytes;
 use detect::{Detected, Plan};
+use pillion_config::model::ListenerProtocol;
 use std::rc::Rc;
 
 /// Serves one connection to its end. Dropping the future closes it.
@@ -48,6 +49,8 @@ pub async fn serve_connection(
             }
             // Boxed: what is larger than HTTP/1's future would be held by every connection.
             Detected::Http2(prefix) => Box::pin(codec::serve_http2(socket, prefix, listener, connection)).await,
+            // Nothing that could be answered means anything to its client.
+            Detected::Tls(..) if matches!(listener.model.protocol, ListenerProtocol::Http) => {}
             Detected::Tls(early, name) => {
                 Box::pin(tunnel::serve(connection, &listener, socket, early, name.as_deref())).await;
             }

@@ -27,7 +27,7 @@ use crate::{
     },
     error::ProxyError,
     snapshot::{CompiledRoute, ListenerSnapshot},
-    telemetry::{Facts, Record},
+    telemetry::{Blame, Facts, Record, ResponseFlag},
     tunnel::upgrade::Offer,
     worker::View,
 };
@@ -75,6 +75,17 @@ pub async fn proxy(connection: Rc<Connection>, inbound: Inbound) -> Response<Res
 /// A request that the guard or the codec refused: one answer, one record. `head` is what there is of its head.
 pub fn refuse(connection: Rc<Connection>, head: &request::Parts, error: &ProxyError) -> Response<ResponseBody> {
     respond::invent(Exchange::begin(connection, head), error)
+}
+
+/// A request that the codec reset as `why`: a record and no answer. `head` is what there is of its head.
+pub fn reset(connection: Rc<Connection>, head: &request::Parts, why: &'static str) -> Response<ResponseBody> {
+    let mut exchange = Exchange::begin(connection, head);
+    exchange.listener.telemetry.metrics.refusal(why);
+    exchange.record.flag(ResponseFlag::DownstreamProtocolError);
+    exchange.record.details(why);
+    exchange.record.terminated_by(Blame::Downstream);
+    exchange.record.finish();
+    Response::new(ResponseBody::detached())
 }
 
 /// What the codec can do for a request beyond taking a response.

@@ -231,9 +231,10 @@ fn change_headers(exchange: &Exchange, head: &mut request::Parts) -> Result<(), 
     let Some(route) = exchange.compiled_route().filter(|route| !route.request_changes.is_empty()) else {
         return Ok(());
     };
-    let mut headers = std::mem::replace(&mut head.headers, HeaderMap::new());
-    let before = headers.clone();
-    head.headers = before;
+    let mut headers = std::mem::take(&mut head.headers);
+    if route.request_changes.speaks_of_fields() {
+        head.headers.clone_from(&headers);
+    }
     let facts = exchange.facts(Some(head), None);
     let changed = route.request_changes.apply(&mut headers, |variable, out| render(&facts, variable, out));
     head.headers = headers;

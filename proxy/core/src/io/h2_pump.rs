@@ -1,8 +1,9 @@
 //! Moves a body into an HTTP/2 stream, as fast as the peer's window lets it and no faster.
 //!
 //! Both sides use it: requests to an upstream, responses to a downstream. It holds at most one chunk of the body,
-//! asks for the next only when that one has left, and never sends beyond the window it was given. It never resets the
-//! stream: the caller knows whose fault the end was.
+//! asks for the next only when that one has left, and never sends beyond the window it was given. While a peer grants no
+//! window it does not take a chunk of a body that is known to be long: nothing would be held but for that peer. It never
+//! resets the stream: the caller knows whose fault the end was.
 
 use crate::body::BodyError;
 use bytes::Bytes;
@@ -47,6 +48,9 @@ enum Next {
     Reset(Result<Reason, h2::Error>),
 }
 
+/// What a body may have left to be taken whole before its peer grants a window. Longer ones wait where they come from.
+const HELD: u64 = 8 * 1024;
+
 /// Sends `body` on `stream` and ends the stream's sending half.
 ///
 /// A chunk known to be the last goes out with END_STREAM on it; a body that is empty from the start costs one empty
@@ -63,6 +67,15 @@ where
     loop {
         if body.is_end_stream() {
             return end(stream.send_data(Bytes::new(), true), stream).await;
+        }
+        // A body of unknown length may end without needing a window, so it is asked in any case.
+        if body.size_hint().lower() > HELD {
+            stream.reserve_capacity(1);
+            if stream.capacity() == 0
+                && let Room::Refused(reset) = wait_for_room(stream, stall).await?
+            {
+                return verdict(reset);
+            }
         }
         let frame = match poll_fn(|cx| poll_next(&mut body, stream, cx)).await {
             Next::Frame(Some(Ok(frame))) => frame,
@@ -111,13 +124,12 @@ async fn send_chunk(
 ) -> Result<Chunk, PumpError> {
     while !data.is_empty() || last {
         stream.reserve_capacity(data.len());
-        let room = if data.is_empty() || stream.capacity() > 0 {
-            stream.capacity()
-        } else {
-            match wait_for_room(stream, stall).await? {
+        let room = match stream.capacity() {
+            0 if !data.is_empty() => match wait_for_room(stream, stall).await? {
                 Room::Open(room) => room,
                 Room::Refused(reset) => return Ok(Chunk::Refused(reset)),
-            }
+            },
+            room => room,
         };
         let piece = data.split_to(room.min(data.len()));
         let ends = last && data.is_empty();

@@ -4,7 +4,15 @@
 //! only what that side does not take at once is kept, in as many bytes as it has. So a tunnel that rests holds no
 //! buffer, and thousands of them cost what their sockets cost. Half-close is kept: one side's end is passed on while the
 //! other side still speaks. Nothing that is carried is looked at.
+//!
+//! A direction between two TCP sockets that brings large reads is moved within the kernel instead (`splice.rs`), until it
+//! slows down again.
 
+use super::{
+    splice::{Moved, Pipe, Pipes},
+    upgrade::TunnelEnd,
+};
+use crate::{io::Socket, upstream::Opaque};
 use bytes::{Buf, Bytes};
 use std::{
     cell::{Cell, RefCell},
@@ -12,15 +20,62 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 
 /// Bytes read at once, and so what one direction holds at most while its reader is slow. Enough that a bulk stream's
 /// system calls disappear beside its copying; half of a usual second-level cache's share for one of its two copies.
 const READ: usize = 64 * 1024;
 
-/// A worker's buffer for bytes in passing. Made when it is first used.
+/// A read as large as this is a bulk stream's: the kernel had it waiting.
+const BULK: usize = READ / 2;
+
+/// So many of them in a row, and the direction is moved within the kernel.
+const STREAK: u8 = 4;
+
+/// A worker's means for bytes in passing. Made when they are first used.
 #[derive(Debug, Default)]
-pub struct Passage(RefCell<Box<[u8]>>);
+pub struct Passage {
+    buffer: RefCell<Box<[u8]>>,
+    pipes: Pipes,
+}
+
+impl Passage {
+    /// Pipes that wait for their next use.
+    #[cfg(test)]
+    pub(super) fn resting_pipes(&self) -> usize {
+        self.pipes.resting()
+    }
+}
+
+/// One end of a tunnel.
+pub(super) trait End: AsyncRead + AsyncWrite + Unpin {
+    /// The socket that carries it untouched, if one does.
+    fn tcp(&self) -> Option<&TcpStream>;
+}
+
+impl End for Socket {
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Memory(_) => None,
+        }
+    }
+}
+
+impl End for Opaque {
+    fn tcp(&self) -> Option<&TcpStream> {
+        self.socket().tcp()
+    }
+}
+
+impl End for TunnelEnd {
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}
 
 /// Bytes that came from each side, readable while they flow.
 #[derive(Debug, Default)]
@@ -54,6 +109,10 @@ struct Direction<'a> {
     stage: Stage,
     /// Written since the last flush.
     unflushed: Unflushed,
+    /// Large reads in a row.
+    streak: u8,
+    /// What is on its way within the kernel.
+    pipe: Option<Pipe>,
     meter: &'a Cell<u64>,
 }
 
@@ -86,8 +145,8 @@ pub(super) async fn copy<D, U>(
     meters: &Meters,
 ) -> Result<(), Broken>
 where
-    D: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    D: End,
+    U: End,
 {
     meters.received.set(meters.received.get() + early.len() as u64);
     let mut up = Direction::new(early, &meters.received);
@@ -108,7 +167,7 @@ where
 
 impl<'a> Direction<'a> {
     fn new(held: Bytes, meter: &'a Cell<u64>) -> Self {
-        Self { held, stage: Stage::Flowing, unflushed: Unflushed::Nothing, meter }
+        Self { held, stage: Stage::Flowing, unflushed: Unflushed::Nothing, streak: 0, pipe: None, meter }
     }
 
     /// Moves what can be moved. Ready once the end has been passed on.
@@ -120,8 +179,8 @@ impl<'a> Direction<'a> {
         to: &mut T,
     ) -> Poll<Result<(), Failed>>
     where
-        F: AsyncRead + Unpin,
-        T: AsyncWrite + Unpin,
+        F: End,
+        T: End,
     {
         loop {
             while !self.held.is_empty() {
@@ -130,6 +189,11 @@ impl<'a> Direction<'a> {
                 self.unflushed = Unflushed::Something;
             }
             match self.stage {
+                Stage::Flowing if self.streak >= STREAK => match (from.tcp(), to.tcp()) {
+                    (Some(from), Some(to)) => ready!(self.poll_splice(cx, passage, from, to))?,
+                    // Never again: what carries it does not change.
+                    (None, _) | (_, None) => self.streak = 0,
+                },
                 Stage::Flowing => match self.poll_pass(cx, passage, from, to) {
                     Poll::Ready(passed) => passed?,
                     Poll::Pending => {
@@ -159,10 +223,10 @@ impl<'a> Direction<'a> {
         to: &mut T,
     ) -> Poll<Result<(), Failed>>
     where
-        F: AsyncRead + Unpin,
-        T: AsyncWrite + Unpin,
+        F: End,
+        T: End,
     {
-        let mut buffer = passage.0.borrow_mut();
+        let mut buffer = passage.buffer.borrow_mut();
         if buffer.is_empty() {
             *buffer = vec![0; READ].into();
         }
@@ -174,12 +238,52 @@ impl<'a> Direction<'a> {
             return Poll::Ready(Ok(()));
         }
         self.meter.set(self.meter.get() + bytes.len() as u64);
+        self.streak = if bytes.len() >= BULK { self.streak + 1 } else { 0 };
         let taken = match write(cx, to, bytes) {
             Poll::Ready(taken) => taken?,
             Poll::Pending => 0,
         };
         self.unflushed = Unflushed::Something;
         self.held = Bytes::copy_from_slice(&bytes[taken..]);
+        Poll::Ready(Ok(()))
+    }
+
+    /// One move within the kernel: out of one socket into a pipe, and on into the other. Leaves the mode where what comes
+    /// is small, or where no pipe can be had.
+    fn poll_splice(
+        &mut self,
+        cx: &mut Context<'_>,
+        passage: &Passage,
+        from: &TcpStream,
+        to: &TcpStream,
+    ) -> Poll<Result<(), Failed>> {
+        if self.pipe.is_none() {
+            // Taken only when there is something to move: a direction that waits holds no pipe.
+            ready!(from.poll_read_ready(cx)).map_err(|_| Failed::Reading)?;
+            self.pipe = passage.pipes.take();
+        }
+        let Some(pipe) = &mut self.pipe else {
+            self.streak = 0;
+            return Poll::Ready(Ok(()));
+        };
+        if pipe.is_empty() {
+            match pipe.fill(from) {
+                Ok(Moved::Bytes(count)) => {
+                    self.meter.set(self.meter.get() + count as u64);
+                    // A bulk stream has its small moments.
+                    let large = count >= BULK;
+                    self.streak = if large { (self.streak + 1).min(2 * STREAK) } else { self.streak - 1 };
+                }
+                Ok(Moved::End) => self.stage = Stage::Ending,
+                Ok(Moved::NotYet) => {}
+                Err(_) => return Poll::Ready(Err(Failed::Reading)),
+            }
+        }
+        while !pipe.is_empty() {
+            ready!(to.poll_write_ready(cx)).map_err(|_| Failed::Writing)?;
+            pipe.drain(to).map_err(|_| Failed::Writing)?;
+        }
+        passage.pipes.put(self.pipe.take());
         Poll::Ready(Ok(()))
     }
 }
@@ -201,7 +305,12 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made").block_on(test);
     }
 
-    async fn pump(ours: (DuplexStream, DuplexStream), early: Bytes) -> (Result<(), Broken>, u64, u64) {
+    fn memory(size: usize) -> (DuplexStream, Socket) {
+        let (theirs, ours) = duplex(size);
+        (theirs, Socket::Memory(ours))
+    }
+
+    async fn pump(ours: (Socket, Socket), early: Bytes) -> (Result<(), Broken>, u64, u64) {
         let (mut downstream, mut upstream) = ours;
         let (passage, meters) = (Passage::default(), Meters::default());
         let copied = copy(&passage, &mut downstream, &mut upstream, early, &meters).await;
@@ -219,8 +328,8 @@ mod tests {
         ) {
             run(async {
                 let early = early.min(up.len());
-                let (mut client, downstream) = duplex(narrow);
-                let (mut server, upstream) = duplex(narrow * 3);
+                let (mut client, downstream) = memory(narrow);
+                let (mut server, upstream) = memory(narrow * 3);
                 let client_side = async {
                     let (mut read, mut write) = tokio::io::split(&mut client);
                     let mut got = Vec::new();
@@ -249,8 +358,8 @@ mod tests {
     #[test]
     fn one_side_may_end_while_the_other_still_speaks() {
         run(async {
-            let (mut client, downstream) = duplex(64);
-            let (mut server, upstream) = duplex(64);
+            let (mut client, downstream) = memory(64);
+            let (mut server, upstream) = memory(64);
             let ends = async {
                 client.shutdown().await.unwrap();
                 let mut nothing = Vec::new();
@@ -269,14 +378,14 @@ mod tests {
     #[test]
     fn the_side_that_failed_is_named() {
         run(async {
-            let (client, downstream) = duplex(64);
-            let (mut server, upstream) = duplex(64);
+            let (client, downstream) = memory(64);
+            let (mut server, upstream) = memory(64);
             drop(client);
             server.write_all(b"to nobody").await.unwrap();
             let (copied, ..) = pump((downstream, upstream), Bytes::new()).await;
             assert!(matches!(copied, Err(Broken::Downstream)), "{copied:?}");
-            let (client, downstream) = duplex(64);
-            let (server, upstream) = duplex(64);
+            let (client, downstream) = memory(64);
+            let (server, upstream) = memory(64);
             drop(server);
             let (copied, ..) = pump((downstream, upstream), Bytes::from_static(b"to nobody")).await;
             assert!(matches!(copied, Err(Broken::Upstream)), "{copied:?}");

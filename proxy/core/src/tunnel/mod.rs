@@ -12,6 +12,7 @@
 mod copy;
 pub mod h2_stream;
 mod policy;
+mod splice;
 pub mod upgrade;
 pub mod websocket;
 
@@ -29,9 +30,8 @@ use crate::{
     upstream::{self, Cause},
 };
 use bytes::Bytes;
-use copy::{Broken, Meters};
+use copy::{Broken, End, Meters};
 use std::{rc::Rc, time::Duration};
-use tokio::io::{AsyncRead, AsyncWrite};
 use upgrade::TunnelEnd;
 
 /// How a tunnel ended.
@@ -96,8 +96,8 @@ async fn carry<D, U>(
     idle: Option<Duration>,
     mut account: Account,
 ) where
-    D: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    D: End,
+    U: End,
 {
     let meters = Meters::default();
     let connection = Rc::clone(account.connection());

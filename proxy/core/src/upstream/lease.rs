@@ -214,6 +214,14 @@ pub(super) fn connected(io: Socket, opened: Opened, in_flight: InFlight) -> Resp
     Response::new(Incoming::Upgraded(Box::new(Upgraded::plain(io, Bytes::new(), opened, in_flight))))
 }
 
+impl Opaque {
+    /// What carries it.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.io
+    }
+}
+
 impl AsyncRead for Opaque {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_read(cx, buf)

@@ -350,7 +350,7 @@ fn upstreams_that_cannot_be_reached() {
         |_, _| hello(),
         |world| async move {
             assert_eq!(get(&world, "/").await.status, 503);
-            ended(&world, 503, "UH", "no_healthy_upstream", "upstream").await;
+            ended(&world, 503, "UH,DF", "no_healthy_upstream", "upstream").await;
         },
     );
 }
@@ -711,6 +711,72 @@ fn a_client_that_does_not_read_is_cut_by_the_proxy() {
             sleep(Duration::from_secs(10)).await;
             ended(&world, 200, "SI", "write_timeout", "proxy").await;
             drop(client);
+        },
+    );
+}
+
+/// Preface and SETTINGS, then frames.
+fn raw_http2(settings: &[u8], frames: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend([0, 0, settings.len() as u8, 4, 0, 0, 0, 0, 0]);
+    bytes.extend(settings);
+    bytes.extend(frames.concat());
+    bytes
+}
+
+/// HEADERS that are a whole request.
+fn raw_request(stream: u8, block: &[u8]) -> Vec<u8> {
+    [&[0, 0, block.len() as u8, 1, 5, 0, 0, 0, stream], block].concat()
+}
+
+/// GET http://a/ (RFC 7541, appendix A).
+const GET_A: &[u8] = &[0x82, 0x86, 0x84, 0x01, 1, b'a'];
+
+#[test]
+fn an_http2_client_that_does_not_read_is_cut_by_the_proxy() {
+    let endless = |_: usize, _: std::net::SocketAddr| {
+        serve(|mut stream| async move {
+            head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n").await.unwrap();
+            while stream.write_all(&[7; 4096]).await.is_ok() {}
+        })
+    };
+    let impatient = Setup { listener: "    timeouts: { write: 2s }", ..PLAIN };
+    // A window of zero stalls the stream; windows without end and an unread socket stall the connection.
+    let closed: &[u8] = &[0, 4, 0, 0, 0, 0];
+    let open: &[u8] = &[0, 4, 0x7f, 0xff, 0xff, 0xff];
+    for settings in [closed, open] {
+        run(impatient, endless, move |world| async move {
+            let mut client = world.connect();
+            let wide = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0x7f, 0, 0, 0];
+            client.write_all(&raw_http2(settings, &[&wide, &raw_request(1, GET_A)])).await.unwrap();
+            sleep(Duration::from_secs(10)).await;
+            ended(&world, 200, "SI", "write_timeout", "proxy").await;
+            drop(client);
+        });
+    }
+}
+
+#[test]
+fn http2_requests_that_are_reset_have_their_record() {
+    run(
+        PLAIN,
+        |_, _| canned(HELLO),
+        |world| async move {
+            let mut client = world.connect();
+            // By the codec: a value that begins with a space. By h2: no method, then an index that is none: the end.
+            let spaced = raw_request(1, &[GET_A, b"\x00\x01x\x02 x"].concat());
+            let (nameless, fine) = (raw_request(3, &GET_A[1..]), raw_request(5, GET_A));
+            client.write_all(&raw_http2(&[], &[&spaced, &nameless, &fine])).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            client.write_all(&raw_request(7, &[0x80])).await.unwrap();
+            sleep(Duration::from_secs(10)).await;
+            drop(client);
+            let records = world.records().await;
+            let mut ends: Vec<_> = records.iter().map(|record| record.end()).collect();
+            ends.sort_unstable();
+            let refused = (0, "DPE", "http2_refused", "downstream");
+            assert_eq!(ends, [refused, refused, (0, "DPE", "surrounding_space", "downstream"), (200, "-", VIA, "-")]);
         },
     );
 }

@@ -61,8 +61,12 @@ fn a_large_head_is_refused_through_the_service_and_a_huge_one_by_h2() {
         assert_eq!(peer.find(HEADERS, 3).await.payload, [0xbf]);
         assert_eq!(peer.seen.calls.get(), 1);
         peer.serves(5).await;
+        // A block that never ends is no request.
+        peer.send(&headers(END_STREAM, 7, &get("/"))).await;
+        let seen = peer.seen.clone();
         let served = peer.leave().await;
         assert_eq!((served.tally.requests.get(), served.tally.unserved.get()), (2, 1));
+        assert_eq!(*seen.reset.borrow(), ["http2_refused"]);
         healthy().await;
     });
 }

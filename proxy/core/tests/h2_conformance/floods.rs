@@ -75,7 +75,7 @@ fn rapid_reset_without_client_resets() {
 fn data_on_a_closed_stream_is_ignored() {
     run(async {
         let mut peer = Peer::open().await;
-        peer.send(&[headers(WHOLE, 1, &get("/hang")), reset(1, CANCEL)].concat()).await;
+        peer.send(&[headers(END_HEADERS, 1, &post("/hang")), reset(1, CANCEL)].concat()).await;
         peer.send_while_reading(&data(0, 1, b"x").repeat(3_000)).await;
         peer.serves(3).await;
         // Not one for each, which would be an amplifier.

@@ -7,6 +7,7 @@ mod codec;
 mod cost;
 mod floods;
 mod generic;
+mod h2spec;
 mod hpack;
 mod memory;
 mod peer;

@@ -5,7 +5,7 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame};
 use pillion_core::{
     body::{BodyError, Incoming},
-    downstream::codec::{Decoded, Inbound},
+    downstream::codec::{Cut, Decoded, Inbound},
 };
 use std::{
     cell::{Cell, RefCell},
@@ -28,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) running: Cell<usize>,
     /// Refusals, by name.
     pub(crate) refused: RefCell<Vec<&'static str>>,
+    /// Requests reset without an answer, by name.
+    pub(crate) reset: RefCell<Vec<&'static str>>,
     /// Why request bodies failed.
     pub(crate) broken: RefCell<Vec<String>>,
     /// Trailers received.
@@ -69,6 +71,12 @@ impl Body for Content {
     }
 }
 
+impl Cut for Content {
+    fn cut(self: Pin<&mut Self>, why: &'static str) {
+        assert_eq!(why, "write_timeout");
+    }
+}
+
 fn content(left: usize) -> Content {
     Content { left, trailers: None, _running: None }
 }
@@ -86,6 +94,10 @@ pub(crate) async fn serve(decoded: Decoded, seen: Rc<Seen>) -> Response<Content>
         Decoded::Refused(_, refusal) => {
             seen.refused.borrow_mut().push(refusal.name());
             return answer(refusal.status(), 3);
+        }
+        Decoded::Reset(_, why) => {
+            seen.reset.borrow_mut().push(why);
+            return answer(500, 0);
         }
     };
     if let Some(interim) = interim.filter(|_| request.headers().contains_key(http::header::EXPECT)) {

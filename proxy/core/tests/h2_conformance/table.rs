@@ -4,6 +4,7 @@ use crate::{
     peer::{Event, Peer, healthy, run},
     wire::*,
 };
+use std::future::Future;
 
 pub(crate) enum Step {
     Send(Vec<u8>),
@@ -22,6 +23,8 @@ pub(crate) enum Expect {
     Response(u32, u16),
     /// An acknowledged PING with this payload; the connection goes on.
     Pong([u8; 8]),
+    /// A single octet of DATA on this stream, and no more; the connection goes on.
+    Octet(u32),
     /// Acknowledged SETTINGS.
     SettingsAck,
     /// No answer, and the connection goes on.
@@ -61,6 +64,15 @@ pub(crate) fn play(cases: Vec<Case>) {
         }
     }
     assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Plays one case that is more than bytes and an expectation.
+pub(crate) fn alone(name: &str, case: impl Future<Output = ()>) {
+    println!("{name}");
+    run(async {
+        case.await;
+        healthy().await;
+    });
 }
 
 async fn one(peer: &mut Peer, steps: Vec<Step>, expect: &Expect) {
@@ -108,6 +120,11 @@ async fn one(peer: &mut Peer, steps: Vec<Step>, expect: &Expect) {
         Expect::Pong(payload) => {
             let pong = peer.find(PING, 0).await;
             assert_eq!((pong.flags & ACK, &pong.payload[..]), (ACK, &payload[..]));
+            peer.serves(1001).await;
+        }
+        Expect::Octet(stream) => {
+            assert_eq!(peer.find(DATA, *stream).await.payload.len(), 1);
+            peer.send(&settings(&[(INITIAL_WINDOW_SIZE, 65_535)])).await;
             peer.serves(1001).await;
         }
         Expect::SettingsAck => {

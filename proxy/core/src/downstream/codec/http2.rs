@@ -6,13 +6,15 @@
 //! ```
 //!
 //! It stands behind `guard::http2` and before `exchange/`. It never invents an answer (h2 itself sends a bare 431 for
-//! a header list over twice the limit, see [`Settings`]) and never routes.
+//! a header list over twice the limit, see [`Settings`]) and never routes. What is reset and not answered reaches the
+//! service as [`Decoded::Reset`], so that it has its record: malformed requests at once, those that h2 ended by itself,
+//! of which nothing is known, when the connection ends.
 
 pub mod check;
 mod deadlines;
 mod stream;
 
-use super::Decoded;
+use super::{Cut, Decoded};
 use crate::{
     body::BodyError,
     downstream::guard::http2::{Breach, FrameGuarded, FrameLimits, MAX_FRAME_SIZE, Watch},
@@ -25,7 +27,7 @@ use h2::{
     Reason,
     server::{Builder, Connection},
 };
-use http::Response;
+use http::{Request, Response, Version, request::Parts};
 use http_body::Body;
 use pillion_config::model::{Http, HttpLimits, HttpTimeouts};
 use std::{
@@ -154,11 +156,8 @@ impl Tally {
         counter.set(counter.get().saturating_add(1));
     }
 
-    /// Tells the requests that were refused without reaching the service, by reason.
+    /// Tells what was cut without the service having a name for it.
     pub fn each_refusal(&self, mut tell: impl FnMut(&'static str, u32)) {
-        for malformed in Malformed::ALL {
-            tell(malformed.name(), self.malformed[malformed as usize].get());
-        }
         tell("stalled", self.stalled.get());
     }
 
@@ -183,7 +182,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Fn(Decoded) -> Fut + 'static,
     Fut: Future<Output = Response<B>> + 'static,
-    B: Body<Data = Bytes, Error = BodyError> + 'static,
+    B: Body<Data = Bytes, Error = BodyError> + Cut + 'static,
 {
     let socket = FrameGuarded::new(socket, ahead, &settings.frames);
     let watch = socket.watch();
@@ -218,16 +217,38 @@ where
         Err(end) => return Served { end, tally },
     };
     let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally) });
+    let streams = Rc::clone(&shared);
     let mut driver = Driver { connection, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
     let end = poll_fn(|cx| {
         driver.poll(cx, &mut |(request, respond)| {
-            spawn_local(serve_stream(request, respond, Rc::clone(&shared)));
+            spawn_local(serve_stream(request, respond, Rc::clone(&streams)));
         })
     })
     .await;
     tally.resets_sent.set(driver.watch.blamed());
-    tally.unserved.set(driver.watch.opened().saturating_sub(tally.requests.get()));
+    // A header block that never ended was no request yet.
+    let unfinished = u32::from(driver.watch.owed().is_some());
+    let opened = driver.watch.opened().saturating_sub(unfinished);
+    drop(driver);
+    tally.unserved.set(opened.saturating_sub(tally.requests.get()));
+    for number in 1..=tally.unserved.get() {
+        drop((shared.service)(Decoded::Reset(nothing_known(), UNSERVED)).await);
+        if number % 64 == 0 {
+            // Other connections are not kept waiting for one that collected thousands.
+            tokio::task::yield_now().await;
+        }
+    }
     Served { end, tally }
+}
+
+/// How the record and the counter name a request that h2 ended by itself.
+const UNSERVED: &str = "http2_refused";
+
+/// The head of a request that only h2 has seen.
+fn nothing_known() -> Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.version = Version::HTTP_2;
+    parts
 }
 
 struct Driver<'a, S> {

@@ -11,11 +11,12 @@ pub mod http2;
 
 use super::Connection;
 use crate::{
-    body::Incoming, exchange, framing::Refusal, io::Socket, snapshot::ListenerSnapshot, tunnel::upgrade::Offer,
+    body::Incoming, downstream::guard::http2::Breach, exchange, framing::Refusal, io::Socket,
+    snapshot::ListenerSnapshot, tunnel::upgrade::Offer,
 };
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, pin::Pin, rc::Rc, sync::Arc};
 
 pub use date::date;
 use http2::End;
@@ -29,16 +30,22 @@ pub(super) async fn serve_http2(
 ) {
     let settings = connection.slot.http2_settings(&listener);
     let control = Rc::clone(connection.control());
+    let for_service = Rc::clone(&connection);
     let service = move |decoded| {
-        let connection = Rc::clone(&connection);
+        let connection = Rc::clone(&for_service);
         async move {
             match decoded {
                 Decoded::Request(inbound) => exchange::proxy(connection, inbound).await,
                 Decoded::Refused(head, refusal) => exchange::refuse(connection, &head, &refusal.into()),
+                Decoded::Reset(head, why) => exchange::reset(connection, &head, why),
             }
         }
     };
     let served = http2::serve(socket, prefix, settings, control, service).await;
+    if served.end == End::Breach(Breach::WriteTimeout) {
+        // Before the streams' tasks see that the connection is gone.
+        connection.cut_for(WRITE_TIMEOUT);
+    }
     let metrics = &listener.telemetry.metrics;
     match served.end {
         End::Breach(breach) => metrics.refusal(breach.as_str()),
@@ -55,7 +62,23 @@ pub enum Decoded {
     Request(Inbound),
     /// A request to be answered with the refusal's status, and recorded, but not routed.
     Refused(Parts, Refusal),
+    /// A request that was reset, to be recorded and counted under this name. The answer is thrown away.
+    Reset(Parts, &'static str),
 }
+
+/// A response body that learns why its client was not given all of it.
+pub trait Cut {
+    /// The proxy cuts it, for this reason. Nothing is asked of the body after that.
+    fn cut(self: Pin<&mut Self>, why: &'static str);
+}
+
+/// A body with no account: whoever sends it sees that it is dropped, and needs no reason.
+impl Cut for Incoming {
+    fn cut(self: Pin<&mut Self>, _: &'static str) {}
+}
+
+/// A client that takes too long to read, as the record and the counter name it.
+const WRITE_TIMEOUT: &str = "write_timeout";
 
 /// A request to be served, and what its protocol offers beside it.
 #[derive(Debug)]

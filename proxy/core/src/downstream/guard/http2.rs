@@ -8,14 +8,19 @@
 //!
 //! The h2 crate speaks the protocol; it has no bound for most control frames, no deadline for a header block, and
 //! answers some errors with another code than RFC 9113 asks for. This stands in front of it. It follows the 9-byte
-//! frame headers of both directions, allocates nothing, and reads a clock only when a counter reaches its limit. It
-//! never decodes HPACK and never changes a byte: after a breach it lets nothing more through, and the connection
-//! loop (`codec::http2`) says GOAWAY with the breach's code.
+//! frame headers of both directions, keeps the header blocks of the last read, and reads a clock only when a counter
+//! reaches its limit. After a breach it lets nothing more through, and the connection loop (`codec::http2`) says GOAWAY
+//! with the breach's code. It looks into a header block only after h2 ended the connection over one, and changes a
+//! single byte then: the code of that GOAWAY, if the block cannot be decoded.
 
+mod blocks;
 mod frames;
 mod head;
+mod hpack;
+mod huffman;
 mod sent;
 mod shell;
+mod streams;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 mod tests;
@@ -67,11 +72,13 @@ pub enum Breach {
     SelfDependency,
     /// Trailers that begin with a pseudo-header field (RFC 9113 §8.1), which h2 drops silently.
     TrailerPseudo,
+    /// DATA or HEADERS on a stream that the client has ended, or HEADERS on one it has reset (RFC 9113 §5.1).
+    StreamClosed,
 }
 
 impl Breach {
     /// All of them, in the order of [`Breach::index`].
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ResetsReceived,
         Self::ResetsSent,
         Self::Pings,
@@ -90,6 +97,7 @@ impl Breach {
         Self::InitialWindow,
         Self::SelfDependency,
         Self::TrailerPseudo,
+        Self::StreamClosed,
     ];
 
     /// Its place in [`Breach::ALL`], for a table of counters.
@@ -120,6 +128,7 @@ impl Breach {
             Self::InitialWindow => "initial_window",
             Self::SelfDependency => "self_dependency",
             Self::TrailerPseudo => "trailer_pseudo",
+            Self::StreamClosed => "stream_closed",
         }
     }
 
@@ -140,6 +149,7 @@ impl Breach {
             | Self::HeaderTimeout
             | Self::WriteTimeout => Reason::ENHANCE_YOUR_CALM,
             Self::FrameSize => Reason::FRAME_SIZE_ERROR,
+            Self::StreamClosed => Reason::STREAM_CLOSED,
             Self::InitialWindow => Reason::FLOW_CONTROL_ERROR,
             Self::FirstFrame | Self::PushPromise | Self::SelfDependency | Self::TrailerPseudo => Reason::PROTOCOL_ERROR,
         }

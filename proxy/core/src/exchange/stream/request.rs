@@ -1,12 +1,9 @@
 //! [`RequestBody`]: what the client sends, on its way to an upstream, and perhaps to a second one.
 
-use super::{
-    gate::Gate,
-    trailers::{self, Verdict},
-};
+use super::{gate::Gate, trailers};
 use crate::{
     body::{BodyError, GivenUp, Incoming},
-    framing::{Fault, Refusal},
+    framing::Refusal,
     telemetry::ByteMeter,
 };
 use bytes::Bytes;
@@ -255,10 +252,10 @@ impl RequestStream {
 
 /// A frame fit to be sent on.
 fn checked(frame: Result<Frame<Bytes>, BodyError>) -> Result<Frame<Bytes>, BodyError> {
-    let mut frame = frame?;
-    match frame.trailers_mut().map(trailers::filter) {
-        None | Some(Verdict::Pass) => Ok(frame),
-        Some(Verdict::TooMany) => Err(BodyError::Refused(Fault::TooManyTrailers.into())),
+    let frame = frame?;
+    match frame.trailers_ref().map(trailers::judge) {
+        None | Some(Ok(())) => Ok(frame),
+        Some(Err(fault)) => Err(BodyError::Refused(fault.into())),
     }
 }
 

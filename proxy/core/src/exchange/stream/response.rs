@@ -2,10 +2,11 @@
 
 use super::{
     request::{BodyFailure, RequestStream},
-    trailers::{self, Verdict},
+    trailers,
 };
 use crate::{
     body::{BodyError, GivenUp, Incoming},
+    downstream::codec::Cut,
     exchange::{
         account::Account,
         head::grpc::{self, GrpcStatus},
@@ -241,9 +242,9 @@ impl Body for ResponseBody {
             }
         };
         if let Some(Ok(passing)) = &mut frame
-            && let Some(Verdict::TooMany) = passing.trailers_mut().map(trailers::filter)
+            && let Some(Err(fault)) = passing.trailers_ref().map(trailers::judge)
         {
-            frame = Some(Err(BodyError::Refused(crate::framing::Fault::TooManyTrailers.into())));
+            frame = Some(Err(BodyError::Refused(fault.into())));
         }
         match (&frame, &mut this.exchange) {
             (Some(Ok(frame)), Some(ending)) => {
@@ -270,6 +271,13 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.source.size_hint()
+    }
+}
+
+impl Cut for ResponseBody {
+    fn cut(self: Pin<&mut Self>, why: &'static str) {
+        let flag = ResponseFlag::StreamIdleTimeout;
+        self.get_mut().close(Some(Failure { blame: Blame::Proxy, flag, details: why }));
     }
 }
 

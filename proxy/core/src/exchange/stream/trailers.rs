@@ -1,31 +1,23 @@
-//! Trailers on their way through: what may not be one goes no further (RFC 9110 §6.5.1).
+//! Trailers on their way through: what may not be one is not sent on (RFC 9110 §6.5.1), nor is the message it ends.
 //!
-//! HTTP/1's guards refuse such a message; on HTTP/2 no guard reads trailers, and behind a bridge somebody may merge them
-//! into the head.
+//! HTTP/1's guards refuse such a message as it passes; on HTTP/2 no guard reads trailers, so they are judged here, by the
+//! same rule. Leaving the fields out instead would pass on a message whose sender meant to change how it is framed,
+//! routed or trusted after the fact, and would answer the same message differently by the protocol it came in.
 
-use crate::framing::{Limits, is_forbidden_trailer};
+use crate::framing::{Fault, Limits, is_forbidden_trailer};
 use http::{HeaderMap, HeaderName};
 
 /// Whether trailers may pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// What is left of them may.
-    Pass,
-    /// There are too many.
-    TooMany,
-}
-
-/// Removes the fields that frame, route, authenticate or describe a message.
-pub(super) fn filter(trailers: &mut HeaderMap) -> Verdict {
+///
+/// # Errors
+///
+/// There are too many, or one frames, routes, authenticates or describes the message.
+pub(super) fn judge(trailers: &HeaderMap) -> Result<(), Fault> {
     if trailers.len() > usize::from(Limits::default().max_trailers) {
-        return Verdict::TooMany;
+        return Err(Fault::TooManyTrailers);
     }
-    let forbidden = |name: &&HeaderName| is_forbidden_trailer(name.as_str().as_bytes());
-    let gone: Vec<HeaderName> = trailers.keys().filter(forbidden).cloned().collect();
-    for name in gone {
-        trailers.remove(name);
-    }
-    Verdict::Pass
+    let forbidden = |name: &HeaderName| is_forbidden_trailer(name.as_str().as_bytes());
+    if trailers.keys().any(forbidden) { Err(Fault::ForbiddenTrailer) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -33,18 +25,21 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    #[test]
-    fn names_are_filtered_and_counted() {
+    fn trailers(names: &[&'static str]) -> HeaderMap {
         let mut trailers = HeaderMap::new();
-        for name in ["x-checksum", "content-length", "authorization", "host", "transfer-encoding", "grpc-status"] {
+        for name in names {
             trailers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
-        assert_eq!(filter(&mut trailers), Verdict::Pass);
-        let left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
-        assert_eq!(left, ["x-checksum", "grpc-status"]);
-        for _ in 0..32 {
-            trailers.append("x-more", HeaderValue::from_static("1"));
+        trailers
+    }
+
+    #[test]
+    fn names_and_their_number() {
+        assert_eq!(judge(&trailers(&["x-checksum", "grpc-status", "grpc-message"])), Ok(()));
+        for name in ["content-length", "authorization", "host", "transfer-encoding"] {
+            assert_eq!(judge(&trailers(&["x-checksum", name])), Err(Fault::ForbiddenTrailer), "{name}");
         }
-        assert_eq!(filter(&mut trailers), Verdict::TooMany);
+        assert_eq!(judge(&trailers(&["x-more"; 32])), Ok(()));
+        assert_eq!(judge(&trailers(&["x-more"; 33])), Err(Fault::TooManyTrailers));
     }
 }

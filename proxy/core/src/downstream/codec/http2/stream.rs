@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     body::{BodyError, Incoming},
-    downstream::codec::{Decoded, Inbound, Interim, date},
+    downstream::codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
     io::h2_pump::{PumpError, send_body},
     tunnel::{
         h2_stream::H2Stream,
@@ -61,7 +61,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
 ) where
     F: Fn(Decoded) -> Fut,
     Fut: Future<Output = Response<B>>,
-    B: Body<Data = Bytes, Error = BodyError>,
+    B: Body<Data = Bytes, Error = BodyError> + Cut,
 {
     let tally = &*shared.tally;
     let mut answer = Answer { respond, tally };
@@ -79,6 +79,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
         Check::Reset(malformed) => {
             tally.malformed(malformed);
             answer.respond.send_reset(Reason::PROTOCOL_ERROR);
+            drop((shared.service)(Decoded::Reset(parts, malformed.name())).await);
             return;
         }
     };
@@ -128,7 +129,7 @@ async fn respond_with<B>(
     answer: &mut Answer<'_>,
     settings: &Settings,
 ) where
-    B: Body<Data = Bytes, Error = BodyError>,
+    B: Body<Data = Bytes, Error = BodyError> + Cut,
 {
     let (mut parts, body) = response.into_parts();
     tidy(&mut parts.headers, parts.status);
@@ -159,12 +160,14 @@ async fn respond_with<B>(
     if bodyless {
         return;
     }
-    match send_body(pin!(body), &mut stream, settings.timeouts.write).await {
+    let mut body = pin!(body);
+    match send_body(body.as_mut(), &mut stream, settings.timeouts.write).await {
         // If the request is not over, h2 sends RST_STREAM with NO_ERROR once both halves are dropped (RFC 9113 §8.1).
         Ok(_) => {}
         Err(PumpError::Reset(_) | PumpError::Connection(_)) => answer.tally.count(&answer.tally.cancelled),
         Err(PumpError::Stalled(_)) => {
             answer.tally.count(&answer.tally.stalled);
+            body.cut(WRITE_TIMEOUT);
             stream.send_reset(Reason::CANCEL);
         }
         // The rest of the body is lost; the client must not take what it has for the whole (RFC 9113 §8.1.1).

@@ -2,10 +2,12 @@
 
 use super::{
     Breach, Counted, FrameLimits, Window,
+    blocks::Blocks,
     head::{
         ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HAS_PRIORITY, HEADERS, Head, PADDED, PING, PRIORITY,
         PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, begins_with_pseudo,
     },
+    streams::Streams,
 };
 use std::rc::Rc;
 
@@ -36,8 +38,11 @@ pub struct FrameGuard {
     started: bool,
     /// The header block that awaits END_HEADERS.
     block: Option<Block>,
-    /// The highest stream a HEADERS opened.
-    last_stream: u32,
+    streams: Streams,
+    /// What of the last slice h2 may refuse to decode.
+    blocks: Blocks,
+    /// Whether the payload that passes belongs to them.
+    kept: Kept,
     /// Frames begun, HEADERS weighing [`HEADERS_WEIGHT`]; wraps.
     weight: u32,
     /// Streams that a HEADERS opened, as far as h2 accepts them.
@@ -75,6 +80,13 @@ enum Look {
     Headers,
 }
 
+/// Whether a payload is kept until h2 has looked at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    No,
+    Yes,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Block {
     continuations: u32,
@@ -95,7 +107,9 @@ impl FrameGuard {
             trailers: false,
             started: false,
             block: None,
-            last_stream: 0,
+            streams: Streams::default(),
+            blocks: Blocks::default(),
+            kept: Kept::No,
             weight: 0,
             opened: 0,
             begun: 0,
@@ -115,6 +129,7 @@ impl FrameGuard {
     ///
     /// The first rule broken. The guard must not be fed any more after that.
     pub fn feed(&mut self, bytes: &[u8], credit: &mut u32, clock: impl Fn() -> u32 + Copy) -> Result<(), Stopped> {
+        self.blocks.turn(self.block.is_some() || (self.kept == Kept::Yes && self.step != Step::Head));
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
@@ -136,6 +151,9 @@ impl FrameGuard {
                 }
                 Step::Payload(left) => {
                     let here = rest.len().min(left as usize);
+                    if self.kept == Kept::Yes {
+                        self.blocks.push(&rest[..here]);
+                    }
                     let result = match self.look {
                         Look::Nothing => Ok(()),
                         Look::Settings => self.look_at_settings(&rest[..here]),
@@ -145,6 +163,7 @@ impl FrameGuard {
                     self.step = if left == 0 { Step::Head } else { Step::Payload(left) };
                     if left == 0 {
                         self.filled = 0;
+                        self.finish_block();
                     }
                     (here, result)
                 }
@@ -187,12 +206,27 @@ impl FrameGuard {
         self.opened
     }
 
+    /// Whether h2's GOAWAY with PROTOCOL_ERROR, which names `processed` as the last stream, answers a header block of
+    /// the last slice that cannot be decoded (RFC 9113 §4.3).
+    #[must_use]
+    pub fn undecodable(&self, processed: u32) -> bool {
+        self.blocks.undecodable(processed)
+    }
+
     /// A wrong preface is left to h2, which ends the connection there; nothing after it is read.
     fn preface(&mut self, matched: u8, rest: &[u8]) -> usize {
         let taken = rest.len().min(PREFACE.len() - usize::from(matched));
         let matched = matched + taken as u8;
         self.step = if usize::from(matched) == PREFACE.len() { Step::Head } else { Step::Preface(matched) };
         taken
+    }
+
+    /// The payload came whole.
+    #[inline]
+    fn finish_block(&mut self) {
+        if self.kept == Kept::Yes && self.head.flags & END_HEADERS != 0 {
+            self.blocks.finish();
+        }
     }
 
     /// Moves bytes to the scratch until it holds `want`; returns how many.
@@ -222,9 +256,21 @@ impl FrameGuard {
             }
             self.started = true;
         }
+        let opens = head.kind == HEADERS && head.stream > self.streams.last();
+        self.kept = match head.kind {
+            HEADERS => Kept::Yes,
+            CONTINUATION if self.block.is_some() => Kept::Yes,
+            _ => Kept::No,
+        };
+        if head.kind != CONTINUATION || self.kept == Kept::No {
+            self.blocks.frame(head, opens);
+        }
+        if head.length == 0 {
+            self.finish_block();
+        }
         match head.kind {
             DATA => self.data(head, clock),
-            HEADERS => self.headers(head),
+            HEADERS => self.headers(head, opens),
             CONTINUATION => self.continuation(head),
             WINDOW_UPDATE => {
                 sized(head.length == 4)?;
@@ -242,6 +288,13 @@ impl FrameGuard {
 
     #[inline]
     fn data(&mut self, head: Head, clock: impl Fn() -> u32) -> Result<(), Breach> {
+        // Within a header block h2 refuses it.
+        if self.block.is_none() && self.streams.is_ended(head.stream) {
+            return Err(Breach::StreamClosed);
+        }
+        if head.flags & END_STREAM != 0 {
+            self.streams.end(head.stream);
+        }
         if head.length != 0 || head.flags & END_STREAM != 0 {
             return Ok(());
         }
@@ -250,14 +303,21 @@ impl FrameGuard {
     }
 
     #[inline]
-    fn headers(&mut self, head: Head) -> Result<(), Breach> {
+    fn headers(&mut self, head: Head, opens: bool) -> Result<(), Breach> {
         self.weight = self.weight.wrapping_add(HEADERS_WEIGHT - 1);
-        self.trailers = head.stream <= self.last_stream;
-        self.opened = self.opened.wrapping_add(u32::from(!self.trailers));
+        self.trailers = !opens;
+        if opens {
+            self.opened = self.opened.wrapping_add(1);
+            self.streams.open(head.stream);
+        } else if self.block.is_none() && self.streams.is_over(head.stream) {
+            return Err(Breach::StreamClosed);
+        }
+        if head.flags & END_STREAM != 0 {
+            self.streams.end(head.stream);
+        }
         if self.trailers || head.flags & HAS_PRIORITY != 0 {
             self.look = Look::Headers;
         }
-        self.last_stream = self.last_stream.max(head.stream);
         if head.flags & END_HEADERS == 0 {
             self.block = Some(Block { continuations: 0, bytes: head.length });
         }
@@ -289,6 +349,7 @@ impl FrameGuard {
         match head.kind {
             RST_STREAM => {
                 sized(head.length == 4)?;
+                self.streams.reset(head.stream);
                 borne(self.resets.count(limits.resets, limits.window, clock), Breach::ResetsReceived)
             }
             SETTINGS => {

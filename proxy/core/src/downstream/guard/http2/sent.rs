@@ -2,7 +2,7 @@
 
 use super::{
     Breach, Counted, FrameLimits, Window,
-    head::{DATA, Head, RST_STREAM},
+    head::{DATA, GOAWAY, Head, RST_STREAM},
 };
 use std::rc::Rc;
 
@@ -65,6 +65,34 @@ impl SentFrames {
             }
         }
         result
+    }
+
+    /// If `bytes`, the next to be sent, end in a GOAWAY with PROTOCOL_ERROR and nothing more, as h2 says it: the last
+    /// stream it names.
+    #[must_use]
+    #[inline]
+    pub fn ends_in_protocol_error(&self, bytes: &[u8]) -> Option<u32> {
+        match bytes.last_chunk::<17>() {
+            Some([0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, 1])
+                if self.frame_begins(bytes, bytes.len() - 17) =>
+            {
+                Some(u32::from_be_bytes([*a, *b, *c, *d]))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a frame begins there: the same bytes may stand within DATA.
+    #[cold]
+    fn frame_begins(&self, bytes: &[u8], place: usize) -> bool {
+        let mut at = self.left as usize;
+        while self.filled == 0
+            && at < place
+            && let Some(head) = bytes.get(at..).and_then(|rest| rest.first_chunk::<9>())
+        {
+            at += 9 + Head::parse(head).length as usize;
+        }
+        self.filled == 0 && at == place
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 use super::{Breach, FrameGuard, FrameLimits, SentFrames};
 use bytes::{Buf, Bytes};
+use h2::Reason;
 use std::{
     cell::Cell,
     io::{self, IoSlice},
@@ -177,6 +178,31 @@ impl<S> FrameGuarded<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> FrameGuarded<S> {
+    /// h2's GOAWAY, with the code that RFC 9113 §4.3 asks for if a header block could not be decoded. `None`: what is to
+    /// be written stays as it is.
+    #[inline]
+    fn corrected(&self, bufs: &[IoSlice<'_>]) -> Option<Vec<u8>> {
+        // h2 says it last, in one piece.
+        let last = bufs.iter().rev().find(|buf| !buf.is_empty())?;
+        if last.last_chunk::<4>() != Some(&[0, 0, 0, 1]) {
+            return None;
+        }
+        self.corrected_end(bufs)
+    }
+
+    #[cold]
+    fn corrected_end(&self, bufs: &[IoSlice<'_>]) -> Option<Vec<u8>> {
+        let mut bytes = bufs.iter().flat_map(|buf| buf.iter().copied()).collect::<Vec<_>>();
+        let processed = self.sent.ends_in_protocol_error(&bytes)?;
+        if !self.received.undecodable(processed) {
+            return None;
+        }
+        *bytes.last_mut()? = u32::from(Reason::COMPRESSION_ERROR) as u8;
+        Some(bytes)
+    }
+}
+
 fn milliseconds(born: Instant) -> u32 {
     // Wraps after 49 days; windows are compared by difference.
     born.elapsed().as_millis() as u32
@@ -219,10 +245,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameGuarded<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameGuarded<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let result = Pin::new(&mut this.socket).poll_write(cx, buf);
-        this.wrote(&result, &[IoSlice::new(buf)]);
-        result
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -231,7 +254,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameGuarded<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let result = Pin::new(&mut this.socket).poll_write_vectored(cx, bufs);
+        let corrected = this.corrected(bufs);
+        let socket = Pin::new(&mut this.socket);
+        let result = match (&corrected, bufs) {
+            (Some(bytes), _) => socket.poll_write(cx, bytes),
+            (None, [buf]) => socket.poll_write(cx, buf),
+            (None, bufs) => socket.poll_write_vectored(cx, bufs),
+        };
         this.wrote(&result, bufs);
         result
     }

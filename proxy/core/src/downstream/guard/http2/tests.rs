@@ -218,6 +218,26 @@ fn trailers_that_begin_with_a_pseudo_header_field() {
 }
 
 #[test]
+fn frames_on_streams_that_the_client_has_finished() {
+    let open = frame(1, 4, 1, &[0x83]);
+    let (data, last) = (frame(0, 0, 1, b"x"), frame(0, 1, 1, b"x"));
+    let again = frame(1, 5, 1, &[0x83]);
+    let reset = frame(3, 0, 1, &[0; 4]);
+    let closed = Some(Breach::StreamClosed);
+    let after = |frames: &[&Vec<u8>]| after_opening(&frames.iter().map(|frame| (*frame).clone()).collect::<Vec<_>>());
+    assert_eq!(after(&[&open, &data, &last]), None);
+    assert_eq!(after(&[&open, &last, &data]), closed);
+    assert_eq!(after(&[&open, &last, &again]), closed);
+    assert_eq!(after(&[&again, &data]), closed, "ended by its HEADERS");
+    assert_eq!(after(&[&open, &reset, &again]), closed);
+    assert_eq!(after(&[&open, &reset, &data]), None, "h2 resets that stream");
+    // What may still be on its way.
+    assert_eq!(after(&[&again, &reset, &frame(8, 0, 1, &[0, 0, 0, 1]), &frame(2, 0, 1, &[0; 5])]), None);
+    // Never opened: h2 refuses it by another rule.
+    assert_eq!(after(&[&frame(1, 5, 5, &[0x82]), &frame(1, 5, 3, &[0x8f])]), None);
+}
+
+#[test]
 fn names_are_stable_and_distinct() {
     let mut names: Vec<_> = Breach::ALL.iter().map(|breach| breach.as_str()).collect();
     for (at, breach) in Breach::ALL.iter().enumerate() {

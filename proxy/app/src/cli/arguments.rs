@@ -1,0 +1,316 @@
+//! What the words of the command line mean: a table of commands and their options, and reading it.
+//!
+//! Pure. A table instead of a framework: the framework's code was a tenth of what is resident in an idle proxy.
+
+use super::{
+    command::{Command, Remote, Run},
+    values::{address, duration, level, listen},
+};
+use crate::log;
+use lexopt::Arg;
+use std::{
+    ffi::OsString,
+    fmt::{self, Write as _},
+};
+
+/// Why there is nothing to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// What was asked for: help, or the version.
+    Asked(String),
+    /// What is wrong, and what would be right.
+    Wrong(String),
+}
+
+/// A command.
+#[derive(Debug)]
+struct Verb {
+    name: &'static str,
+    about: &'static str,
+    /// What follows the name.
+    usage: &'static str,
+    options: &'static [Opt],
+    examples: &'static [&'static str],
+}
+
+/// An option. Each has a value.
+#[derive(Debug, PartialEq, Eq)]
+struct Opt {
+    long: &'static str,
+    short: Option<char>,
+    value: &'static str,
+    about: &'static str,
+}
+
+const CONFIG: Opt = Opt { long: "config", short: Some('c'), value: "FILE", about: "The configuration" };
+const REMOTE: &[Opt] = &[
+    Opt {
+        long: "admin",
+        short: None,
+        value: "ADDRESS",
+        about: "The proxy's admin address [default: $PILLION_ADMIN, or 127.0.0.1:15000]",
+    },
+    Opt { long: "timeout", short: None, value: "DURATION", about: "How long to wait [default: 60s]" },
+];
+
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "run",
+        about: "Run the proxy",
+        usage: "--config <FILE> | --listen <ADDRESS> --upstream <ADDRESS>",
+        options: &[
+            CONFIG,
+            Opt {
+                long: "listen",
+                short: None,
+                value: "ADDRESS",
+                about: "Without a file: where to listen, as 0.0.0.0:8080",
+            },
+            Opt {
+                long: "upstream",
+                short: None,
+                value: "ADDRESS",
+                about: "Without a file: where requests go, as 127.0.0.1:3000 or app.local:3000",
+            },
+            Opt {
+                long: "admin",
+                short: None,
+                value: "ADDRESS",
+                about: "Without a file: where the admin pages are, as 127.0.0.1:15000 or unix:/run/pillion.sock; `none` for nowhere",
+            },
+            Opt {
+                long: "log-level",
+                short: None,
+                value: "LEVEL",
+                about: "How much is logged to stderr: off, error, warn, info, debug, trace [default: info]",
+            },
+        ],
+        examples: &["run --config pillion.yaml", "run --listen 127.0.0.1:8080 --upstream 127.0.0.1:3000"],
+    },
+    Verb {
+        name: "check",
+        about: "Validate a configuration and everything it refers to",
+        usage: "--config <FILE>",
+        options: &[CONFIG],
+        examples: &["check --config pillion.yaml"],
+    },
+    Verb {
+        name: "schema",
+        about: "Print the JSON Schema of the configuration",
+        usage: "",
+        options: &[],
+        examples: &["schema > pillion.schema.json"],
+    },
+    Verb {
+        name: "demo",
+        about: "Run an application and the proxy before it, to look around",
+        usage: "[OPTIONS]",
+        options: &[Opt { long: "exit-after", short: None, value: "DURATION", about: "Exit by itself after this time" }],
+        examples: &["demo --exit-after 10s"],
+    },
+    Verb {
+        name: "wait",
+        about: "Wait until a running proxy is ready",
+        usage: "[OPTIONS]",
+        options: REMOTE,
+        examples: &["wait --timeout 10s", "wait --admin unix:/run/pillion.sock"],
+    },
+    Verb {
+        name: "quit",
+        about: "Ask a running proxy to drain and exit, and wait until it has",
+        usage: "[OPTIONS]",
+        options: REMOTE,
+        examples: &["quit --timeout 30s"],
+    },
+];
+
+/// Reads the words after the program's name.
+pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
+    let mut parser = lexopt::Parser::from_args(words);
+    let word = match parser.next().map_err(|error| wrong(&error, None))? {
+        None => return Err(Stop::Wrong(help())),
+        Some(Arg::Short('h') | Arg::Long("help")) => return Err(Stop::Asked(help())),
+        Some(Arg::Short('V') | Arg::Long("version")) => {
+            return Err(Stop::Asked(format!("pillion {}", env!("CARGO_PKG_VERSION"))));
+        }
+        Some(Arg::Value(word)) => word.to_string_lossy().into_owned(),
+        Some(other) => return Err(wrong(&format_args!("unexpected argument '{}' found", written(&other)), None)),
+    };
+    let Some(verb) = VERBS.iter().find(|verb| verb.name == word) else {
+        let tip = tip("subcommand", "", &word, VERBS.iter().map(|verb| verb.name));
+        return Err(wrong(&format_args!("unrecognized subcommand '{word}'{tip}"), None));
+    };
+    let given = Given::read(verb, &mut parser)?;
+    match verb.name {
+        "run" => given.run().map(Command::Run),
+        "check" => Ok(Command::Check { config: given.required("config")?.into() }),
+        "schema" => Ok(Command::Schema),
+        "demo" => Ok(Command::Demo { exit_after: given.read_as("exit-after", duration)? }),
+        "wait" => given.remote().map(Command::Wait),
+        _ => given.remote().map(Command::Quit),
+    }
+}
+
+/// The options of a command that are written, each once.
+struct Given {
+    verb: &'static Verb,
+    values: Vec<(&'static Opt, OsString)>,
+}
+
+impl Given {
+    fn read(verb: &'static Verb, parser: &mut lexopt::Parser) -> Result<Self, Stop> {
+        let mut values: Vec<(&'static Opt, OsString)> = Vec::new();
+        while let Some(argument) = parser.next().map_err(|error| wrong(&error, Some(verb)))? {
+            let option = match &argument {
+                Arg::Short('h') | Arg::Long("help") => return Err(Stop::Asked(verb.help())),
+                Arg::Short(short) => verb.options.iter().find(|option| option.short == Some(*short)),
+                Arg::Long(long) => verb.options.iter().find(|option| option.long == *long),
+                Arg::Value(_) => None,
+            };
+            let Some(option) = option else {
+                let tip = match argument {
+                    Arg::Long(long) => tip("argument", "--", long, verb.options.iter().map(|option| option.long)),
+                    _ => String::new(),
+                };
+                let words = format!("unexpected argument '{}' found{tip}", written(&argument));
+                return Err(wrong(&words, Some(verb)));
+            };
+            if values.iter().any(|(earlier, _)| *earlier == option) {
+                return Err(wrong(&format_args!("the argument '{option}' cannot be used multiple times"), Some(verb)));
+            }
+            // What looks like an option is not its value: something is missing before it.
+            let value = parser.value().ok().filter(|value| !value.as_encoded_bytes().starts_with(b"--"));
+            let Some(value) = value else {
+                let words = format!("a value is required for '{option}' but none was supplied");
+                return Err(wrong(&words, Some(verb)));
+            };
+            values.push((option, value));
+        }
+        Ok(Self { verb, values })
+    }
+
+    fn option(&self, long: &str) -> Option<&(&'static Opt, OsString)> {
+        self.values.iter().find(|(option, _)| option.long == long)
+    }
+
+    fn required(&self, long: &str) -> Result<OsString, Stop> {
+        self.option(long).map(|(_, value)| value.clone()).ok_or_else(|| self.missing(long))
+    }
+
+    fn missing(&self, long: &str) -> Stop {
+        let option = self.verb.options.iter().find(|option| option.long == long);
+        let option = option.map_or(String::new(), Opt::to_string);
+        wrong(&format_args!("the following required arguments were not provided:\n  {option}"), Some(self.verb))
+    }
+
+    fn read_as<T, E: fmt::Display>(
+        &self,
+        long: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Stop> {
+        let Some((option, value)) = self.option(long) else {
+            return Ok(None);
+        };
+        let invalid = |reason: &dyn fmt::Display| {
+            let value = value.to_string_lossy();
+            wrong(&format_args!("invalid value '{value}' for '{option}': {reason}"), Some(self.verb))
+        };
+        let text = value.to_str().ok_or_else(|| invalid(&"not UTF-8 text"))?;
+        read(text).map(Some).map_err(|error| invalid(&error))
+    }
+
+    fn text(&self, long: &str) -> Result<Option<String>, Stop> {
+        self.read_as(long, |text| Ok::<_, std::convert::Infallible>(text.to_owned()))
+    }
+
+    fn remote(&self) -> Result<Remote, Stop> {
+        let default = Remote::default();
+        Ok(Remote {
+            admin: self.read_as("admin", address)?,
+            timeout: self.read_as("timeout", duration)?.unwrap_or(default.timeout),
+        })
+    }
+
+    fn run(&self) -> Result<Run, Stop> {
+        let log_level = self.read_as("log-level", level)?.unwrap_or(log::Level::Info);
+        if self.option("config").is_some() {
+            if let Some((other, _)) =
+                ["listen", "upstream", "admin"].into_iter().find_map(|without_file| self.option(without_file))
+            {
+                let words = format!("the argument '{CONFIG}' cannot be used with '{other}'");
+                return Err(wrong(&words, Some(self.verb)));
+            }
+            return Ok(Run::File { config: self.required("config")?.into(), log_level });
+        }
+        if self.values.iter().all(|(option, _)| option.long == "log-level") {
+            return Err(self.missing("config"));
+        }
+        Ok(Run::Addresses {
+            listen: self.read_as("listen", listen)?.ok_or_else(|| self.missing("listen"))?,
+            upstream: self.text("upstream")?.ok_or_else(|| self.missing("upstream"))?,
+            admin: self.text("admin")?,
+            log_level,
+        })
+    }
+}
+
+impl fmt::Display for Opt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--{} <{}>", self.long, self.value)
+    }
+}
+
+impl Verb {
+    fn help(&self) -> String {
+        let mut text = format!("{}\n\nUsage: {self}\n\nOptions:\n", self.about);
+        for option in self.options {
+            let short = option.short.map_or("   ".to_owned(), |short| format!("-{short},"));
+            let _ = writeln!(text, "  {short} {:<23} {}", option.to_string(), option.about);
+        }
+        text.push_str("  -h, --help                  Print help\n\nExamples:");
+        for example in self.examples {
+            let _ = write!(text, "\n  pillion {example}");
+        }
+        text
+    }
+}
+
+/// How it is used.
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", format_args!("pillion {} {}", self.name, self.usage).to_string().trim_end())
+    }
+}
+
+fn help() -> String {
+    let mut text = "A lightweight sidecar proxy\n\nUsage: pillion <COMMAND>\n\nCommands:\n".to_owned();
+    for verb in VERBS {
+        let _ = writeln!(text, "  {:<7} {}", verb.name, verb.about);
+    }
+    text.push_str("\nOptions:\n  -h, --help     Print help\n  -V, --version  Print version\n\nExamples:\n");
+    text.push_str("  pillion demo\n  pillion run --config pillion.yaml\n  pillion run --help");
+    text
+}
+
+fn wrong(words: &dyn fmt::Display, verb: Option<&Verb>) -> Stop {
+    let usage = verb.map_or_else(|| "pillion <COMMAND>".to_owned(), Verb::to_string);
+    Stop::Wrong(format!("error: {words}\n\nUsage: {usage}\n\nFor more information, try '--help'."))
+}
+
+/// An argument as it was written.
+fn written(argument: &Arg<'_>) -> String {
+    match argument {
+        Arg::Short(short) => format!("-{short}"),
+        Arg::Long(long) => format!("--{long}"),
+        Arg::Value(value) => value.to_string_lossy().into_owned(),
+    }
+}
+
+/// What was probably meant.
+fn tip(what: &str, mark: &str, word: &str, known: impl Iterator<Item = &'static str>) -> String {
+    pillion_config::nearest(word, known)
+        .map_or(String::new(), |known| format!("\n\n  tip: a similar {what} exists: '{mark}{known}'"))
+}
+
+#[cfg(test)]
+mod tests;

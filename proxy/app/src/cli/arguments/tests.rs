@@ -1,0 +1,107 @@
+//! Lines and what is made of them.
+
+use super::*;
+
+fn line(line: &str) -> Result<Command, Stop> {
+    parse(line.split_whitespace().map(OsString::from))
+}
+
+fn told(text: &str) -> String {
+    match line(text) {
+        Err(Stop::Wrong(told)) => told,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+#[test]
+fn a_line_is_right_or_wrong() {
+    for (text, good) in [
+        ("run --config p.yaml", true),
+        ("run --config=p.yaml", true),
+        ("run -c p.yaml", true),
+        ("run -cp.yaml", true),
+        ("run --listen :8080 --upstream 127.0.0.1:3000", true),
+        ("run --listen :8080 --upstream app:3000 --admin none --log-level debug", true),
+        ("run", false),
+        ("run --log-level debug", false),
+        ("run --listen :8080", false),
+        ("run --upstream 127.0.0.1:3000", false),
+        ("run --admin none", false),
+        ("run --config p.yaml --listen :8080 --upstream app:3000", false),
+        ("run --config p.yaml --admin none", false),
+        ("run --config p.yaml --config q.yaml", false),
+        ("run --config p.yaml extra", false),
+        ("run --config p.yaml -- extra", false),
+        ("run --config", false),
+        ("run --config --listen :8080", false),
+        ("run --listen 8080 --upstream app:3000", false),
+        ("run --config p.yaml --log-level loud", false),
+        ("check -c p.yaml", true),
+        ("check", false),
+        ("schema", true),
+        ("schema --pretty", false),
+        ("demo", true),
+        ("demo --exit-after 10s", true),
+        ("wait", true),
+        ("wait --timeout 5s --admin unix:/run/p.sock", true),
+        ("quit --timeout soon", false),
+        ("quit -t 5s", false),
+        ("", false),
+        ("help", false),
+        ("--config p.yaml run", false),
+    ] {
+        let parsed = line(text);
+        assert_eq!(parsed.is_ok(), good, "{text}: {parsed:?}");
+        assert!(!matches!(parsed, Err(Stop::Asked(_))), "{text}");
+    }
+}
+
+#[test]
+fn values_arrive() {
+    let run = Run::Addresses {
+        listen: "[::]:8080".parse().unwrap(),
+        upstream: "app:3000".to_owned(),
+        admin: Some("none".to_owned()),
+        log_level: crate::log::Level::Debug,
+    };
+    assert_eq!(line("run --log-level=debug --admin none --upstream app:3000 --listen :8080"), Ok(Command::Run(run)));
+    assert_eq!(line("quit"), Ok(Command::Quit(Remote::default())));
+}
+
+#[test]
+fn what_is_wrong_is_told_with_the_remedy() {
+    for (text, words) in [
+        ("runn", "unrecognized subcommand 'runn'\n\n  tip: a similar subcommand exists: 'run'"),
+        ("run --confg p.yaml", "unexpected argument '--confg' found\n\n  tip: a similar argument exists: '--config'"),
+        ("run -x", "unexpected argument '-x' found"),
+        ("run extra", "unexpected argument 'extra' found"),
+        ("run", "the following required arguments were not provided:\n  --config <FILE>"),
+        ("run --listen :8080", "the following required arguments were not provided:\n  --upstream <ADDRESS>"),
+        ("run --config", "a value is required for '--config <FILE>' but none was supplied"),
+        ("run -c p --listen :1", "the argument '--config <FILE>' cannot be used with '--listen <ADDRESS>'"),
+        ("check -c a -c b", "the argument '--config <FILE>' cannot be used multiple times"),
+        ("wait --timeout soon", "invalid value 'soon' for '--timeout <DURATION>': write a number and a unit"),
+    ] {
+        let told = told(text);
+        assert!(told.starts_with("error: ") && told.contains(words), "{text}: {told}");
+        assert!(told.contains("\nUsage: pillion ") && told.ends_with("try '--help'."), "{text}: {told}");
+    }
+    assert!(told("").contains("Commands:"));
+}
+
+#[test]
+fn help_names_every_option_and_its_examples_are_right() {
+    let Err(Stop::Asked(all)) = line("--help") else { panic!("no help") };
+    for verb in VERBS {
+        assert!(all.contains(verb.name), "{}", verb.name);
+        let Err(Stop::Asked(help)) = line(&format!("{} -h", verb.name)) else { panic!("no help of {}", verb.name) };
+        for option in verb.options {
+            assert!(help.contains(&option.to_string()) && help.contains(option.about), "{}: {help}", verb.name);
+        }
+        for example in verb.examples {
+            let words = example.split(" >").next().unwrap_or(example);
+            assert!(line(words).is_ok(), "{example}");
+        }
+    }
+    assert_eq!(line("-V"), Err(Stop::Asked(format!("pillion {}", env!("CARGO_PKG_VERSION")))));
+}
