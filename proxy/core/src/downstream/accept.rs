@@ -150,12 +150,17 @@ async fn next(slot: &ListenerSlot, worker: &Control, source: &dyn Accept) -> Nex
         if worker.signal() == Signal::Abort {
             return Poll::Ready(Next::Closed);
         }
-        match source.poll_accept(cx) {
-            Poll::Ready(Ok((socket, peer))) => Poll::Ready(Next::Connection(socket, peer)),
-            Poll::Ready(Err(error)) => Poll::Ready(Next::Failed(error)),
-            Poll::Pending if slot.close.signal() >= Signal::Drain => Poll::Ready(Next::Closed),
-            Poll::Pending => Poll::Pending,
-        }
+        let accepted = match source.poll_accept(cx) {
+            Poll::Ready(accepted) => Some(accepted),
+            // A client that was just told to go elsewhere may be here again before the runtime has heard of it.
+            Poll::Pending if slot.close.signal() >= Signal::Drain => source.accept_queued(),
+            Poll::Pending => return Poll::Pending,
+        };
+        Poll::Ready(match accepted {
+            Some(Ok((socket, peer))) => Next::Connection(socket, peer),
+            Some(Err(error)) => Next::Failed(error),
+            None => Next::Closed,
+        })
     })
     .await
 }

@@ -6,7 +6,7 @@
 //! head cut over reads has one) and exact.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ impl Timer {
             return true;
         }
         // Rung, or between deadline and ring; a poll tells.
-        if self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_pending()) {
+        if self.alarm.as_mut().is_some_and(|alarm| ask(alarm, cx).is_pending()) {
             return true;
         }
         self.armed = false;
@@ -175,9 +175,43 @@ impl Timer {
             None => self.alarm.insert(Box::pin(sleep_until(at))),
         };
         self.armed = true;
-        if let Poll::Ready(()) = alarm.as_mut().poll(cx) {
+        if let Poll::Ready(()) = ask(alarm, cx) {
             // Already past: come again at once.
             cx.waker().wake_by_ref();
         }
+    }
+}
+
+/// Asks the alarm, whatever the task has done in this turn: one that has used up its budget is told "pending" without
+/// being noted, and this alarm is not asked again before it rings.
+fn ask(alarm: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    pin!(tokio::task::unconstrained(alarm)).poll(cx)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::task::coop;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_has_used_up_its_budget_is_called_all_the_same() {
+        let four = Duration::from_secs(4);
+        let deadlines = Deadlines { idle: four, head: four, body: four, write: four };
+        let mut timer = Timer::default();
+        let mut turns = 0;
+        let began = Instant::now();
+        let watching = poll_fn(|cx| {
+            turns += 1;
+            while turns == 1 && coop::has_budget_remaining() {
+                let _ = pin!(coop::consume_budget()).poll(cx);
+            }
+            match timer.watch(cx, &deadlines, Wait::Write, 0) {
+                Verdict::Waiting => Poll::Pending,
+                Verdict::Expired => Poll::Ready(()),
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(600), watching).await.expect("the alarm rings");
+        assert!((4..=5).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     }
 }
