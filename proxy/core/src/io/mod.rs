@@ -8,4 +8,4 @@ mod seams;
 mod socket;
 
 pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};
-pub use socket::Socket;
+pub use socket::{Look, Socket};
