@@ -52,6 +52,7 @@ pub(super) struct Host<B> {
     pub(super) core: Rc<HostCore>,
     pub(super) waiting: Rc<Waiting>,
     cluster: Weak<WorkerCluster<B>>,
+    #[expect(clippy::vec_box, reason = "a connection moves to its request and back by its pointer")]
     resting: RefCell<Vec<Box<Http1Connection>>>,
     shared: RefCell<Vec<Rc<Http2Connection>>>,
     first: First,
