@@ -4,6 +4,7 @@
 //! process's own (descriptors, memory) is back-pressure: the queue waits in the kernel. It never reads a byte.
 
 use super::{
+    Connection,
     codec::{http1, http2},
     limit::{Permit, Pressure},
 };
@@ -202,7 +203,8 @@ fn admit(
         Socket::Tcp(_) | Socket::Memory(_) => local,
     };
     let facts = ConnectionFacts { direct: peer, local, scheme: Scheme::Http };
-    tokio::task::spawn_local(super::serve_connection(Rc::clone(worker), Rc::clone(slot), socket, facts, permits));
+    let connection = Connection::new(Rc::clone(worker), Rc::clone(slot), facts, permits);
+    tokio::task::spawn_local(super::serve_connection(connection, socket));
 }
 
 /// accept(2) on Linux passes on errors of the connection being accepted; those concern nobody else.
