@@ -7,7 +7,7 @@ use pillion_tests::{
     load::Load,
     origin::{Origin, pattern},
     proxy::{Proxy, Shape},
-    wait::SOON,
+    wait::{self, SOON},
 };
 use std::{
     io::Write as _,
@@ -19,7 +19,8 @@ use std::{
 /// Runs an attack beside a well-behaved client, then holds the proxy to its bounds.
 fn under_attack(name: &str, listener: &str, memory: u64, attack: impl FnOnce(&Proxy)) -> Proxy {
     let origin = Origin::start();
-    let proxy = Shape { listener, ..Shape::default() }.start(origin.address);
+    // What others wait for is looked at below; a busy machine alone must not end it.
+    let proxy = Shape { listener, route: "timeout: 2m", ..Shape::default() }.start(origin.address);
     proxy.assert_healthy();
     let before = proxy.resident();
     let others = Load::gets(proxy.address, 2, Duration::from_millis(2));
@@ -37,7 +38,7 @@ fn under_attack(name: &str, listener: &str, memory: u64, attack: impl FnOnce(&Pr
     figures.assert_clean();
     assert!(grown < memory, "{name}: resident memory grew by {grown} bytes");
     // Not a figure of speed: the build is not optimised and other tests run beside it. Nobody may be starved.
-    assert!(figures.quantile(0.99) < Duration::from_secs(2), "{name}: others' p99 is {:?}", figures.quantile(0.99));
+    assert!(figures.quantile(0.99) < SOON, "{name}: others' p99 is {:?}", figures.quantile(0.99));
     proxy.assert_healthy();
     drop(origin);
     proxy
@@ -50,12 +51,14 @@ fn until_refused(name: &str, mut send: impl FnMut(u32) -> std::io::Result<()>) -
         if send(round).is_err() {
             return round;
         }
-        assert!(begun.elapsed() < Duration::from_secs(20), "{name}: {round} rounds and no end");
+        assert!(begun.elapsed() < SOON * 2, "{name}: {round} rounds and no end");
     }
     unreachable!("the loop ends by return or by the clock")
 }
 
 const SHORT: &str = "timeouts: { header: 500ms, body: 500ms, write: 700ms }";
+/// For those who send their requests in time, whenever this machine lets them.
+const SHORT_WRITE: &str = "timeouts: { header: 2m, write: 700ms }";
 
 #[test]
 fn slowloris_is_cut_at_the_deadline() {
@@ -63,7 +66,8 @@ fn slowloris_is_cut_at_the_deadline() {
         let mut slow: Vec<_> = (0..200).map(|_| proxy.connect()).collect();
         let begun = Instant::now();
         for client in &mut slow {
-            client.send("GET / HTTP/1.1\r\nHost: test\r\n");
+            // On a busy machine the first may have had their deadline before the last was connected.
+            drop(client.try_send("GET / HTTP/1.1\r\nHost: test\r\n"));
         }
         // A byte now and then does not buy time: the deadline is for the whole head.
         while begun.elapsed() < Duration::from_millis(1200) {
@@ -73,7 +77,7 @@ fn slowloris_is_cut_at_the_deadline() {
             thread::sleep(Duration::from_millis(100));
         }
         for client in &mut slow {
-            match client.end_within(Duration::from_secs(2)) {
+            match client.end_within(SOON) {
                 End::Bytes(bytes) => {
                     assert!(bytes.starts_with(b"HTTP/1.1 408"), "{:?}", String::from_utf8_lossy(&bytes))
                 }
@@ -89,11 +93,10 @@ fn a_slow_body_is_cut_at_the_deadline() {
     under_attack("slow body", SHORT, 16 << 20, |proxy| {
         let mut slow: Vec<_> = (0..50).map(|_| proxy.connect()).collect();
         for client in &mut slow {
-            client.send("POST /sink HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nhello");
+            drop(client.try_send("POST /sink HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nhello"));
         }
-        thread::sleep(Duration::from_millis(1200));
         for client in &mut slow {
-            match client.end_within(Duration::from_secs(2)) {
+            match client.end_within(SOON) {
                 End::Bytes(bytes) => {
                     assert!(bytes.starts_with(b"HTTP/1.1 408"), "{:?}", String::from_utf8_lossy(&bytes))
                 }
@@ -106,13 +109,14 @@ fn a_slow_body_is_cut_at_the_deadline() {
 
 #[test]
 fn a_slow_reader_is_cut_at_the_deadline() {
-    let proxy = under_attack("slow read", SHORT, 24 << 20, |proxy| {
+    let proxy = under_attack("slow read", SHORT_WRITE, 24 << 20, |proxy| {
         let mut slow: Vec<_> = (0..50).map(|_| Client::connect_narrow(proxy.address, 4096)).collect();
         for client in &mut slow {
             client.send("GET /bytes/100000000 HTTP/1.1\r\nHost: test\r\n\r\n");
         }
-        proxy.await_metric("pillion_exchange_requests_active", &[], |active| active >= 50.0);
         // The clients keep their connections open and read nothing.
+        let cut = ["reason=\"write_timeout\""];
+        proxy.await_metric("pillion_guard_refusals_total", &cut, |count| count >= 50.0);
         proxy.await_metric("pillion_exchange_requests_active", &[], |active| active <= 3.0);
         drop(slow);
     });
@@ -133,17 +137,18 @@ fn idle_connections_go_and_their_memory_with_them() {
     }
     let full = proxy.resident();
     proxy.await_metric("pillion_accept_connections_active", &[], |open| open <= 1.0);
-    thread::sleep(Duration::from_millis(300));
-    let after = proxy.resident();
+    let grown = full.saturating_sub(before);
+    let after = wait::until("the memory of what is gone to be given back", SOON, || {
+        Some(proxy.resident()).filter(|after| *after < before + grown / 2 + (4 << 20))
+    });
     println!(
         "1000 idle connections: {} bytes each; {} KiB before, {} KiB full, {} KiB after",
-        full.saturating_sub(before) / 1000,
+        grown / 1000,
         before / 1024,
         full / 1024,
         after / 1024
     );
-    assert!(full - before < 1000 * 60_000, "{} bytes a connection", (full - before) / 1000);
-    assert!(after < before + (full - before) / 2 + (4 << 20), "{after} bytes stay after a burst of {full}");
+    assert!(grown < 1000 * 60_000, "{} bytes a connection", grown / 1000);
     proxy.assert_healthy();
 }
 
@@ -263,16 +268,22 @@ fn a_flood_of_empty_data_ends_the_connection() {
 
 #[test]
 fn a_stream_stalled_by_a_zero_window_is_reaped() {
-    // Five hundred streams, each with what came together with its response's head.
-    let proxy = under_attack("zero window", SHORT, 24 << 20, |proxy| {
+    // Two hundred streams, each with what came together with its response's head.
+    let proxy = under_attack("zero window", SHORT_WRITE, 24 << 20, |proxy| {
         // Nobody may send a byte of any response.
-        let mut stalled: Vec<_> = (0..10).map(|_| Frames::connect_with(proxy.address, &[(4, 0)])).collect();
+        let mut stalled: Vec<_> = (0..4).map(|_| Frames::connect_with(proxy.address, &[(4, 0)])).collect();
         for frames in &mut stalled {
             for stream in 0..50 {
                 drop(frames.get(stream * 2 + 1, "/bytes/10000000"));
             }
         }
-        proxy.await_metric("pillion_exchange_requests_active", &[], |active| active >= 100.0);
+        for frames in &mut stalled {
+            let mut reaped = 0;
+            while reaped < 50 {
+                let frame = frames.next(SOON).expect("every stream is reset");
+                reaped += u32::from(frame.kind == kind::RST_STREAM);
+            }
+        }
         proxy.await_metric("pillion_exchange_requests_active", &[], |active| active <= 3.0);
         drop(stalled);
     });
@@ -341,5 +352,5 @@ fn a_thousand_connections_that_reset_leave_nothing_behind() {
     proxy.await_metric("pillion_accept_connections_active", &[], |open| open == 0.0);
     proxy.await_metric("pillion_exchange_requests_active", &[], |active| active == 0.0);
     proxy.assert_healthy();
-    pillion_tests::wait::until_true("the descriptors to be closed", || proxy.descriptors() <= before + 4);
+    wait::until_true("the descriptors to be closed", || proxy.descriptors() <= before + 4);
 }

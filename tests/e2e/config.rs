@@ -175,10 +175,11 @@ fn listeners_come_and_go_and_their_connections_finish() {
     proxy.replace_config(&one.replace("clusters:", second));
     wait::until_true("the second listener", || std::net::TcpStream::connect(proxy.second).is_ok());
     let mut slow = client::Client::connect(proxy.second);
-    slow.send("GET /slow/700 HTTP/1.1\r\nHost: test\r\n\r\n");
+    slow.send("GET /hold HTTP/1.1\r\nHost: test\r\n\r\n");
     wait::until_true("the slow request to arrive", || origin.requests() >= 1);
     proxy.replace_config(&one);
     wait::until_true("the second listener to go", || std::net::TcpStream::connect(proxy.second).is_err());
+    origin.release();
     assert_eq!(slow.receive().status, 200);
     proxy.assert_healthy();
 }

@@ -78,3 +78,19 @@ fn a_silent_connection_is_closed_after_the_deadline() {
     assert_eq!(silent.end_within(SOON), End::Closed);
     proxy.assert_healthy();
 }
+
+#[test]
+fn a_tls_handshake_in_clear_text_is_closed_at_once_and_counted() {
+    let origin = Origin::start();
+    // Were it taken for the beginning of a head, it would stay open longer than the test waits.
+    let proxy = Shape { listener: "timeouts: { header: 10m }", ..Shape::default() }.start(origin.address);
+    let mut client = proxy.connect();
+    client.send([0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xfc, 0x03, 0x03]);
+    match client.end_within(SOON) {
+        // A socket that is closed with bytes unread is reset.
+        End::Closed | End::Reset => {}
+        other => panic!("{other:?}"),
+    }
+    proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"tls\""], |count| count == 1.0);
+    proxy.assert_healthy();
+}

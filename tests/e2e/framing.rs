@@ -123,7 +123,7 @@ fn expect_is_released_after_a_second_where_the_server_says_nothing() {
     client.send("POST / HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
     assert_eq!(client.receive().status, 100);
     let waited = begun.elapsed();
-    assert!((900..4000).contains(&waited.as_millis()), "released after {waited:?}");
+    assert!(waited >= Duration::from_millis(900), "released after {waited:?}");
     assert_eq!(client.send("hello").receive_for("POST").text(), "hello");
 }
 
@@ -162,12 +162,10 @@ fn early_hints_reach_the_client_before_the_answer() {
     let proxy = Proxy::to(server.address);
     let mut client = proxy.connect();
     client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
-    let mut response = client.receive();
-    // RFC 9110 §15.2 wants 1xx forwarded; a proxy may drop 103, and then the final answer comes first.
-    if response.status == 103 {
-        assert_eq!(response.header("link"), Some("</a.css>; rel=preload"));
-        response = client.receive();
-    }
+    // RFC 9110 §15.2: 1xx is forwarded.
+    let hints = client.receive();
+    assert_eq!((hints.status, hints.header("link")), (103, Some("</a.css>; rel=preload")));
+    let response = client.receive();
     assert_eq!((response.status, response.text().as_str()), (200, "ok"));
 }
 
@@ -336,10 +334,11 @@ fn a_request_cut_by_the_client_never_looks_whole_to_the_server() {
     let proxy = Proxy::to(server.address);
     for framing in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] {
         let mut client = proxy.connect();
+        let seen = server.received_text().matches("hello").count();
         client.send(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}"));
-        thread::sleep(Duration::from_millis(100));
+        wait::until_true("the piece to arrive", || server.received_text().matches("hello").count() > seen);
         drop(client);
+        wait::until_true("the server's connection to end", || server.open() == 0);
     }
-    wait::until_true("the server's connections to end", || server.connections() >= 2 && server.open() == 0);
-    assert!(!server.received_text().contains("0\r\n\r\n"), "the cut body was given an end");
+    assert!(!server.received_text().contains("\r\n0\r\n\r\n"), "the cut body was given an end");
 }

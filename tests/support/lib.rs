@@ -13,6 +13,7 @@
 
 pub mod cgroup;
 pub mod client;
+pub mod dns;
 pub mod frames;
 pub mod load;
 pub mod metrics;

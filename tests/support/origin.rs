@@ -7,6 +7,7 @@
 //! | `/bytes/N` | N bytes of [`pattern`] |
 //! | `/slow/MS` | the default answer after so many milliseconds |
 //! | `/stall/MS` | the head at once, the body after so many milliseconds |
+//! | `/hold` | the default answer once [`Origin::release`] was called |
 //! | `/status/N` | that status, no body |
 //! | `/early` | 413 at once, the body unread |
 //! | `/trailers` | `hello` and the trailer `x-checksum: 5` |
@@ -35,7 +36,7 @@ use std::{
 use tokio::{
     io::{AsyncWriteExt, copy, split},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{oneshot, watch},
     time::sleep,
 };
 
@@ -56,6 +57,7 @@ struct Seen {
     open: AtomicUsize,
     requests: AtomicUsize,
     ids: Mutex<HashMap<String, usize>>,
+    released: watch::Sender<bool>,
 }
 
 impl Origin {
@@ -106,6 +108,11 @@ impl Origin {
     #[must_use]
     pub fn requests(&self) -> usize {
         self.seen.requests.load(Ordering::SeqCst)
+    }
+
+    /// Lets every request to `/hold` be answered, those to come as well.
+    pub fn release(&self) {
+        self.seen.released.send_replace(true);
     }
 
     /// How often each `X-Test-Id` arrived.
@@ -303,6 +310,11 @@ async fn answer(request: Request<Body>, seen: &Seen) -> Response<Body> {
         }
         "slow" => {
             sleep(Duration::from_millis(number)).await;
+            full(described(&request))
+        }
+        "hold" => {
+            // The sender lives in `seen`, so that waiting cannot fail.
+            drop(seen.released.subscribe().wait_for(|released| *released).await);
             full(described(&request))
         }
         "stall" => {

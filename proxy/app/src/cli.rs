@@ -11,7 +11,7 @@ use crate::{
     admin::client::Address,
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
-    demo, log,
+    demo, descriptors, log,
 };
 use arguments::Stop;
 use command::{Command, Remote, Run};
@@ -104,6 +104,10 @@ fn check(file: &Path) -> ExitCode {
         Ok(Loaded { config, warnings, .. }) => {
             for warning in &warnings {
                 eprintln!("warning: {warning}");
+            }
+            descriptors::raise();
+            if let Some(words) = descriptors::shortage(&config) {
+                eprintln!("warning: {words}");
             }
             println!("ok: {} listeners, {} clusters", config.listeners.len(), config.clusters.len());
             ExitCode::SUCCESS

@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod cli;
 pub mod control;
 pub mod demo;
+pub mod descriptors;
 pub mod dns;
 pub mod drain;
 pub mod log;

@@ -2,7 +2,7 @@
 
 use crate::{
     assembly::{ClusterStatus, EndpointStatus, Plane, Rejected},
-    cgroup,
+    cgroup, descriptors,
     metrics::{Build, Recorder},
     sockets::Handed,
     worker::{Order, Run},
@@ -90,7 +90,7 @@ impl Plane for DataPlane {
 
     fn in_force(&self, snapshot: &Snapshot) {
         self.access_log.borrow_mut().clone_from(&snapshot.access_log);
-        self.process.connections.resize(snapshot.config.limits.connections);
+        self.process.connections.resize(descriptors::connections(&snapshot.config));
         if let Some(recorder) = &self.recorder {
             let listeners: HashSet<_> =
                 snapshot.listeners.iter().map(|listener| listener.model.name.as_str()).collect();

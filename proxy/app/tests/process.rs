@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -15,6 +15,10 @@ use std::{
 };
 
 const PILLION: &str = env!("CARGO_BIN_EXE_pillion");
+
+/// How long a thing that should happen at once may take on a machine that is busy with other work. Only a test that
+/// fails ever waits for it.
+const SOON: Duration = Duration::from_secs(30);
 
 struct Directory(PathBuf);
 
@@ -61,7 +65,7 @@ impl Proxy {
     }
 
     fn ask(&self, what: &str) -> Output {
-        Command::new(PILLION).args([what, "--admin", &self.admin, "--timeout", "10s"]).output().unwrap()
+        Command::new(PILLION).args([what, "--admin", &self.admin, "--timeout", "30s"]).output().unwrap()
     }
 
     fn signal(&self, signal: Signal) {
@@ -70,7 +74,7 @@ impl Proxy {
 
     /// Its exit and everything it said.
     fn end(mut self) -> (ExitStatus, String) {
-        let last = Instant::now() + Duration::from_secs(10);
+        let last = Instant::now() + SOON;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
@@ -95,9 +99,11 @@ impl Drop for Proxy {
     }
 }
 
-/// Free, as far as one can know.
+/// Free, and nobody else's: an address of 127.0.0.0/8 that this process alone makes up, so that neither another test nor
+/// an outgoing connection, which begins at 127.0.0.1, takes the port before the proxy binds it.
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    TcpListener::bind((Ipv4Addr::new(127, 64 | a & 63, b, c), 0)).unwrap().local_addr().unwrap()
 }
 
 /// A server that answers each connection's first line with `word` and keeps the connection.
@@ -124,7 +130,7 @@ fn server(word: &'static str) -> SocketAddr {
 /// A connection through the proxy on which a request has been answered.
 fn request(address: SocketAddr) -> Option<(TcpStream, String)> {
     let mut socket = TcpStream::connect(address).ok()?;
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
     socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
     let mut text = Vec::new();
     let mut buffer = [0; 4096];
@@ -136,7 +142,7 @@ fn request(address: SocketAddr) -> Option<(TcpStream, String)> {
 }
 
 fn until(what: &str, holds: impl Fn() -> bool) {
-    let last = Instant::now() + Duration::from_secs(10);
+    let last = Instant::now() + SOON;
     while !holds() {
         assert!(Instant::now() < last, "not {what} in time");
         thread::sleep(Duration::from_millis(10));
@@ -175,7 +181,7 @@ fn a_second_signal_leaves_at_once() {
 }
 
 fn says_draining(proxy: &Proxy) -> bool {
-    let wait = Command::new(PILLION).args(["wait", "--admin", &proxy.admin, "--timeout", "100ms"]).output().unwrap();
+    let wait = Command::new(PILLION).args(["wait", "--admin", &proxy.admin, "--timeout", "500ms"]).output().unwrap();
     String::from_utf8(wait.stderr).unwrap().contains("DRAINING")
 }
 
@@ -254,11 +260,11 @@ fn the_file_is_read_again_when_it_changes_and_on_sighup() {
 #[test]
 fn a_signal_works_while_names_are_looked_up() {
     let directory = Directory::new();
-    // A name server that never answers.
+    // A name server that never answers, for longer than the test waits.
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (listen, admin, file) =
         (free(), format!("unix:{}", directory.file("admin.sock")), directory.file("pillion.yaml"));
-    let dns = format!("dns: {{ servers: [\"{}\"], timeout: 8s }}\n", silent.local_addr().unwrap());
+    let dns = format!("dns: {{ servers: [\"{}\"], timeout: 5m }}\n", silent.local_addr().unwrap());
     fs::write(&file, document(listen, &admin, "app.example:80", &dns)).unwrap();
     let proxy = Proxy::start(&["run", "--config", &file], listen, admin);
     // On a busy machine the last question before the time is up may stay without an answer.
@@ -268,11 +274,9 @@ fn a_signal_works_while_names_are_looked_up() {
         String::from_utf8(wait.stderr).unwrap().contains("INITIALIZING")
     });
     TcpStream::connect(listen).expect("connections queue meanwhile");
-    let asked = Instant::now();
     proxy.signal(Signal::TERM);
     let (status, said) = proxy.end();
     assert_eq!(status.code(), Some(0), "{said}");
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
 }
 
 #[test]

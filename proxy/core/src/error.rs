@@ -106,6 +106,12 @@ impl ProxyError {
         }
     }
 
+    /// What Envoy's flag for it leaves open: a cluster has no address only where none of its names was ever resolved.
+    #[must_use]
+    pub fn second_flag(&self) -> Option<ResponseFlag> {
+        matches!(self, Self::Upstream(Cause::NoEndpoint)).then_some(ResponseFlag::DnsFailure)
+    }
+
     /// The name under which a refusal of the client's own making is counted.
     #[must_use]
     pub fn refusal(&self) -> Option<&'static str> {

@@ -6,7 +6,7 @@ use pillion_tests::{
     frames::{Frames, Outcome, request},
     proxy::Proxy,
 };
-use std::{fmt::Write as _, time::Duration};
+use std::fmt::Write as _;
 
 type Field = (Vec<u8>, Vec<u8>);
 
@@ -299,7 +299,7 @@ fn check(row: &Row, proxy: &Proxy, recorder: &Recorder) -> Result<(), String> {
     let mut frames = Frames::connect(proxy.address);
     // The connection may be ended while we send.
     drop(send(row, &mut frames));
-    let outcome = frames.outcome_within(1, Duration::from_secs(3));
+    let outcome = frames.outcome(1);
     let refused = match &outcome {
         Outcome::Answered(status, _) => (400..=501).contains(status) && *status != 500,
         Outcome::Reset(_) | Outcome::GoAway(_) | Outcome::Closed => true,
@@ -307,13 +307,13 @@ fn check(row: &Row, proxy: &Proxy, recorder: &Recorder) -> Result<(), String> {
     };
     if matches!(outcome, Outcome::Answered(..) | Outcome::Reset(_)) {
         // The fault was the stream's: the connection serves the next one.
-        let probe = frames.get(3, "/probe").map(|()| frames.outcome_within(3, Duration::from_secs(3)));
+        let probe = frames.get(3, "/probe").map(|()| frames.outcome(3));
         if !matches!(&probe, Ok(Outcome::Answered(200, body)) if body == b"/probe") {
             return Err(format!("{outcome:?}, and then the next stream: {probe:?}"));
         }
     }
     drop(frames);
-    let mut arrivals = recorder.take_settled();
+    let mut arrivals = recorder.take_settled(proxy);
     arrivals.retain(|arrival| !matches!(arrival, Arrival::Whole(request) if request.target() == "/probe"));
     let whole: Vec<_> = arrivals
         .iter()

@@ -1,15 +1,13 @@
 //! The server behind the proxy in these tests: it reads strictly, answers each request with its target, and keeps
 //! every request, whole, cut or unreadable.
 
-use pillion_tests::{received::Received, scripted::Scripted, wait};
+use pillion_tests::{proxy::Proxy, received::Received, scripted::Scripted, wait};
 use std::{
     io::{BufRead as _, Cursor},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
-    time::Duration,
 };
 
 /// What reached the server, in the order in which it ended.
@@ -60,11 +58,18 @@ impl Recorder {
         Self { server, arrivals, begun }
     }
 
-    /// What arrived since the last time, once nothing is on its way any more.
-    pub(super) fn take_settled(&self) -> Vec<Arrival> {
-        // The proxy learns a moment after us that a client has gone.
-        thread::sleep(Duration::from_millis(1));
-        wait::until_true("requests to end at the server", || self.begun.load(Ordering::SeqCst) == 0);
+    /// What arrived since the last time, once nothing is on its way any more: the proxy has no request in flight, every
+    /// connection it made was accepted here, and those it closed were read to their end. It opens and closes its
+    /// connections at its own pace, perhaps after the client has its refusal.
+    pub(super) fn take_settled(&self, proxy: &Proxy) -> Vec<Arrival> {
+        wait::until_true("requests to end at the server", || {
+            let metrics = proxy.metrics();
+            let told = |name: &str| metrics.sum(name, &[]) as usize;
+            told("pillion_exchange_requests_active") == 0
+                && told("pillion_connect_attempts_total") == self.server.connections()
+                && told("pillion_pool_connections_active") == self.server.open()
+                && self.begun.load(Ordering::SeqCst) == 0
+        });
         self.take()
     }
 

@@ -6,7 +6,6 @@ use std::{
     collections::HashMap,
     fmt::Write as _,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 struct Row {
@@ -81,7 +80,6 @@ fn every_hand_written_response_meets_its_fate() {
 fn check(number: usize, row: &Row, proxy: &Proxy, carried: &Mutex<HashMap<usize, Vec<String>>>) -> Result<(), String> {
     let method = if row.letters.contains('h') { "HEAD" } else { "GET" };
     let mut client = proxy.connect();
-    client.patience(Duration::from_secs(3));
     client.send(format!("{method} /row/{number} HTTP/1.1\r\nHost: test\r\n\r\n"));
     let must_end_early = row.letters.contains('t');
     let refused = loop {

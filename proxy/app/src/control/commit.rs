@@ -3,6 +3,7 @@
 use super::{Control, Waiting, admin_ports, state::Stage};
 use crate::{
     assembly::Plane,
+    descriptors,
     reload::{Changes, Outcome, diff},
     sockets,
 };
@@ -72,6 +73,9 @@ impl<P: Plane> Control<P> {
         let Loaded { config, warnings, files } = loaded;
         for warning in &warnings {
             tracing::warn!("configuration: {warning}");
+        }
+        if let Some(words) = descriptors::shortage(&config) {
+            tracing::warn!("{words}");
         }
         let config = Arc::new(config);
         let ports = self.ports.plan(&config.admin).map_err(|error| words(&error))?;

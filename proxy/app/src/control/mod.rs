@@ -29,6 +29,7 @@ mod tests;
 use crate::{
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
+    descriptors,
     dns::Names,
     drain::Drain,
     reload::Watcher,
@@ -157,6 +158,7 @@ impl<P: Plane> Control<P> {
     fn start(plane: P, source: Source, hooks: Hooks) -> Result<Self, StartError> {
         // First of all, so that a signal means the same from here on.
         let signals = Signals::install()?;
+        descriptors::raise();
         let began = SystemTime::now();
         let loaded = source()?;
         let count = cgroup::workers(loaded.config.workers);

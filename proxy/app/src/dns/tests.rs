@@ -43,13 +43,18 @@ impl Server {
         Self { address, says, asked }
     }
 
-    fn names(&self, min_millis: u64) -> Names {
-        let settings = Dns {
-            servers: vec![self.address],
-            min_refresh: Duration::from_millis(min_millis),
-            max_refresh: Duration::from_millis(min_millis),
-            timeout: Duration::from_millis(300),
-        };
+    /// Asked again and again; its timeout is short, for the sake of the server that says nothing.
+    fn names(&self) -> Names {
+        self.names_with(Duration::from_millis(20), Duration::from_millis(300))
+    }
+
+    /// Asked once, for as long as the test lasts.
+    fn patient_names(&self) -> Names {
+        self.names_with(Duration::from_secs(600), SOON)
+    }
+
+    fn names_with(&self, refresh: Duration, timeout: Duration) -> Names {
+        let settings = Dns { servers: vec![self.address], min_refresh: refresh, max_refresh: refresh, timeout };
         let mut names = Names::new(settings.clone());
         names.hosts_file = PathBuf::from("/nonexistent");
         names.want(&settings, ["app.example.".into()]);
@@ -84,8 +89,20 @@ fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, last)
 }
 
+const SOON: Duration = Duration::from_secs(30);
+
 async fn outcome(names: &mut Names) -> Outcome {
-    timeout(Duration::from_secs(5), names.next()).await.expect("an update").outcome
+    timeout(SOON, names.next()).await.expect("an update").outcome
+}
+
+/// The next outcome of a server that answers. On a busy machine an answer may come after its time; then it is asked again.
+async fn answered(names: &mut Names) -> Outcome {
+    loop {
+        match outcome(names).await {
+            Outcome::Failed(Failure::Timeout(_)) => {}
+            other => return other,
+        }
+    }
 }
 
 #[tokio::test]
@@ -93,22 +110,22 @@ async fn an_answer_is_kept_through_every_kind_of_failure() {
     LocalSet::new()
         .run_until(async {
             let server = Server::start(Says::Addresses(vec![address(2), address(1), address(2)], 0)).await;
-            let mut names = server.names(20);
+            let mut names = server.names();
             assert!(!names.settled());
-            assert_eq!(outcome(&mut names).await, Outcome::Changed);
+            assert_eq!(answered(&mut names).await, Outcome::Changed);
             assert!(names.settled());
             let known = [IpAddr::from(address(1)), address(2).into()];
             assert_eq!(names.addresses("app.example."), known);
 
-            assert_eq!(outcome(&mut names).await, Outcome::Same);
+            assert_eq!(answered(&mut names).await, Outcome::Same);
             *server.says.borrow_mut() = Says::NoSuchName;
-            assert_eq!(outcome(&mut names).await, Outcome::Failed(Failure::NotFound));
+            assert_eq!(answered(&mut names).await, Outcome::Failed(Failure::NotFound));
             *server.says.borrow_mut() = Says::Nothing;
             assert!(matches!(outcome(&mut names).await, Outcome::Failed(Failure::Timeout(_))));
             assert_eq!(names.addresses("app.example."), known);
 
             *server.says.borrow_mut() = Says::Addresses(vec![address(9)], 0);
-            assert_eq!(outcome(&mut names).await, Outcome::Changed);
+            assert_eq!(answered(&mut names).await, Outcome::Changed);
             assert_eq!(names.addresses("app.example."), [IpAddr::from(address(9))]);
         })
         .await;
@@ -119,7 +136,7 @@ async fn a_name_is_not_asked_before_its_time_and_settles_by_failing() {
     LocalSet::new()
         .run_until(async {
             let server = Server::start(Says::NoSuchName).await;
-            let mut names = server.names(60_000);
+            let mut names = server.patient_names();
             assert_eq!(outcome(&mut names).await, Outcome::Failed(Failure::NotFound));
             assert!(names.settled());
             let asked = *server.asked.borrow();
@@ -134,13 +151,13 @@ async fn a_name_that_stays_wanted_keeps_its_answer_and_one_that_goes_is_forgotte
     LocalSet::new()
         .run_until(async {
             let server = Server::start(Says::Addresses(vec![address(1)], 60)).await;
-            let mut names = server.names(60_000);
+            let mut names = server.patient_names();
             assert_eq!(outcome(&mut names).await, Outcome::Changed);
             let settings = names.settings.clone();
             names.want(&settings, ["app.example.".into(), "other.example.".into()]);
             assert_eq!(names.addresses("app.example.").len(), 1);
             let asked = *server.asked.borrow();
-            let update = timeout(Duration::from_secs(5), names.next()).await.unwrap();
+            let update = timeout(SOON, names.next()).await.unwrap();
             assert_eq!((&*update.host, update.outcome), ("other.example.", Outcome::Changed));
             assert!(*server.asked.borrow() - asked <= 2, "A and AAAA of the new name only");
             names.want(&settings, []);

@@ -241,7 +241,7 @@ mod tests {
     }
 
     async fn reports(watcher: &mut Watcher) -> bool {
-        timeout(Duration::from_secs(5), watcher.changed()).await.is_ok()
+        timeout(Duration::from_secs(30), watcher.changed()).await.is_ok()
     }
 
     async fn is_quiet(watcher: &mut Watcher) -> bool {

@@ -65,7 +65,7 @@ fields! { Admin { address, probes } }
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct ProcessLimits {
-    /// Downstream connections over all listeners; more wait in the kernel's queue. 8000 leaves half of the common descriptor limit of 16384 and more for upstream connections, and at some 30 KiB each stays within 256 MiB.
+    /// Downstream connections over all listeners; more wait in the kernel's queue, and so do those for which the process has too few file descriptors: each needs a second one for its server. 8000 leaves half of the common descriptor limit of 16384 and more for upstream connections, and at some 30 KiB each stays within 256 MiB.
     pub connections: Text<Int<1, 10_000_000>>,
     /// Share of the cgroup's memory limit above which idle connections are closed. 85% leaves time before the next step.
     pub memory_shrink: Text<Percent>,

@@ -1,7 +1,7 @@
 //! Any bytes, as a client's side of a connection. The first byte chooses the limits and the cuts.
 //!
 //! Held: the verdict does not depend on the cuts; a refusal is final; what passes is a whole head to httparse, with the
-//! same framing fields, and its target, names and values are valid to the `http` types.
+//! same framing fields, and what the codec reads by the layout is what httparse reads by itself.
 #![no_main]
 
 use bytes::Bytes;
@@ -44,8 +44,12 @@ fn run(limits: Limits, stream: &[u8], cut: usize) -> Vec<Event> {
                     events.push(Event::Head(at, len));
                     at += len;
                 }
-                Ok(Step::Body { len } | Step::Framing { len } | Step::Trailers { len }) => {
+                Ok(step @ (Step::Body { len } | Step::Framing { len } | Step::Trailers { len })) => {
                     assert!(len > 0);
+                    if let Step::Trailers { .. } = step {
+                        let section = Bytes::copy_from_slice(&stream[at..at + len]);
+                        read::trailers(&section, &layout).expect("trailers that the codec carries");
+                    }
                     match events.last_mut() {
                         Some(Event::Body(_, total)) => *total += len,
                         _ => events.push(Event::Body(at, len)),

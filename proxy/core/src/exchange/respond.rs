@@ -23,7 +23,7 @@ use crate::{
     upstream::{Cause, Limit, RequestError},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request, response};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header, request, response};
 use pillion_config::model::{DirectResponse, Redirect};
 use std::time::Duration;
 
@@ -89,6 +89,9 @@ pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBo
     }
     tracing::debug!(target: "pillion::respond", stage = ?error.stage(), status = invention.status.as_u16(), %error);
     exchange.record.flag(error.flag());
+    if let Some(flag) = error.second_flag() {
+        exchange.record.flag(flag);
+    }
     exchange.record.terminated_by(error.blame());
     exchange.record.details(invention.details);
     let response = if exchange.grammar.grpc {
@@ -217,7 +220,7 @@ fn plain_response(status: StatusCode, body: Bytes, content_type: &HeaderValue) -
     if !response.body().is_empty() {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
     }
-    // RFC 9110 §8.6: no Content-Length on 204; hyper leaves it out of a 304 whose length it does not know.
+    // RFC 9110 §8.6: no Content-Length on 204, nor on a 304 whose length nobody knows.
     if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
         let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert(header::CONTENT_LENGTH, length);
@@ -286,8 +289,10 @@ fn finish_head(exchange: &mut Exchange, head: &mut response::Parts) {
     if let Some(route) = exchange.compiled_route()
         && !route.response_changes.is_empty()
     {
-        let mut headers = std::mem::replace(&mut head.headers, HeaderMap::new());
-        head.headers.clone_from(&headers);
+        let mut headers = std::mem::take(&mut head.headers);
+        if route.response_changes.speaks_of_fields() {
+            head.headers.clone_from(&headers);
+        }
         let facts = exchange.facts(None, Some(&head.headers));
         // A head that is full stays as it is.
         route.response_changes.apply(&mut headers, |variable, out| render(&facts, variable, out)).ok();

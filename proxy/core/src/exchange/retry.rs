@@ -14,6 +14,7 @@ use crate::{
     body::Incoming,
     downstream::codec::Interim,
     error::ProxyError,
+    telemetry::ResponseFlag,
     upstream::{self, Carrier, Cause, Delivery, Replay as Look, RequestError, SendError, SendOptions},
     worker::Cluster,
 };
@@ -137,10 +138,14 @@ async fn attempts(
         }
         // A server that was reached and handed the request back (REFUSED_STREAM, GOAWAY) may take it now.
         let handed_back = error.delivery == Delivery::Unsent && matches!(error.cause, Cause::Request(_));
-        let may_help = attempt < ATTEMPTS && (stale || handed_back || cluster.has_other(&tried));
-        let replay = if may_help { verdict(&error, idempotent, stream.as_deref()) } else { Replay::Never };
-        let back = error.request.map(|request| request.into_parts().0).or(error.head.map(|head| *head));
-        head = match (replay, back.or(spare)) {
+        let may_help = stale || handed_back || cluster.has_other(&tried);
+        let mut replay = if may_help { verdict(&error, idempotent, stream.as_deref()) } else { Replay::Never };
+        if attempt >= ATTEMPTS && replay != Replay::Never {
+            exchange.record.flag(ResponseFlag::RetryLimitExceeded);
+            replay = Replay::Never;
+        }
+        let unsent = error.request.map(|request| request.into_parts().0).or(error.head.map(|head| *head));
+        head = match (replay, unsent.or(spare)) {
             (Replay::Unsent | Replay::Idempotent, Some(head)) => head,
             (Replay::Unsent | Replay::Idempotent, None) | (Replay::Never, _) => return Err(error.cause.into()),
         };

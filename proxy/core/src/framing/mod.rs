@@ -14,9 +14,8 @@
 //!                                             └────────────────┴─► held ─► opaque   (upgrade, CONNECT)
 //! ```
 //!
-//! Pure: bytes in, verdicts out; no I/O, no clock, no allocation but a layout's table ([`Withheld`], which keeps bytes
-//! back for a shell, is the exception). A verdict never depends on how the stream was cut into reads.
-//! The shells are `downstream::guard` and `upstream::http1`.
+//! Pure: bytes in, verdicts out; no I/O, no clock, no allocation but a layout's table. A verdict never depends on how the
+//! stream was cut into reads. The shells are `downstream::codec::http1` and `upstream::http1`.
 
 mod chunked;
 mod class;
@@ -28,7 +27,6 @@ mod request;
 mod response;
 mod section;
 mod target;
-mod withheld;
 
 #[cfg(test)]
 mod tests;
@@ -39,4 +37,3 @@ pub use length::{Left, is_forbidden_trailer};
 pub use limits::{Limits, Underscores};
 pub use request::{Asks, RequestFramer, Standing, Step};
 pub use response::{Expected, Part, Progress, ResponseFramer};
-pub use withheld::Withheld;

@@ -53,12 +53,8 @@ flags! {
     StreamIdleTimeout = "SI",
     /// The request lasted longer than it may.
     DurationTimeout = "DT",
-    /// A header that steers the proxy has a value that means nothing.
-    InvalidEnvoyHeaders = "IH",
     /// The route's cluster does not exist.
     NoCluster = "NC",
-    /// Refused because the process is short of memory.
-    Overload = "OM",
     /// The cluster's name has no address.
     DnsFailure = "DF",
 }

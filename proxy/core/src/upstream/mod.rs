@@ -25,7 +25,7 @@ mod line;
 mod pool;
 mod worker_cluster;
 
-pub use balance::Random;
+pub use balance::{Picker, Random, Standing};
 pub use cluster::{ClusterId, ClusterState, Description, Member, MemberDescription};
 pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};
 pub(crate) use head::set_host;

@@ -350,7 +350,7 @@ fn upstreams_that_cannot_be_reached() {
         |_, _| hello(),
         |world| async move {
             assert_eq!(get(&world, "/").await.status, 503);
-            ended(&world, 503, "UH", "no_healthy_upstream", "upstream").await;
+            ended(&world, 503, "UH,DF", "no_healthy_upstream", "upstream").await;
         },
     );
 }

@@ -312,6 +312,38 @@ fn tunnels_end() {
             world.worker.idle().await;
         },
     );
+    // By the upstream, which hears no more.
+    run(
+        CONNECT,
+        |_, _| {
+            serve(|mut stream| async move {
+                stream.write_all(b"early").await.unwrap();
+            })
+        },
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"CONNECT b:443 HTTP/1.1\r\nhost: b:443\r\n\r\n").await.unwrap();
+            head(&mut client).await.unwrap();
+            client.read_exact(&mut [0; 5]).await.unwrap();
+            client.write_all(b"more").await.unwrap();
+            client.read_to_end(&mut Vec::new()).await.ok();
+            assert_eq!(world.record().await.end(), (200, "UC", "upstream_broken", "upstream"));
+        },
+    );
+    // By the client, which does not wait for the answer.
+    run(
+        CONNECT,
+        |_, _| serve(parrot),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"CONNECT b:443 HTTP/1.1\r\nhost: b:443\r\n\r\n").await.unwrap();
+            head(&mut client).await.unwrap();
+            talk(&mut client).await;
+            client.write_all(b"more").await.unwrap();
+            drop(client);
+            assert_eq!(world.record().await.end(), (200, "DC", "downstream_broken", "downstream"));
+        },
+    );
     // By silence.
     let idle =
         Setup { routes: "      - match: { prefix: / }\n        cluster: up\n        idle_timeout: 2s", ..CONNECT };

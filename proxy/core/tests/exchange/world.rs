@@ -139,7 +139,7 @@ impl World {
     /// What was told of the requests that ended, in the order in which they did.
     pub(crate) async fn records(&self) -> Vec<Line> {
         settle().await;
-        self.log.flush(Duration::from_secs(5));
+        self.log.flush(Duration::from_secs(60));
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         text.lines().map(line).collect()
     }

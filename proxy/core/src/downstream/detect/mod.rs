@@ -17,6 +17,10 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How every TLS handshake begins: a record of type handshake, of legacy version 3.x (RFC 8446 §5.1). No method of HTTP
+/// begins with a control byte.
+const CLIENT_HELLO: &[u8] = &[0x16, 0x03];
+
 /// Bytes read at once: a usual request's head comes whole, and the stack bears it.
 const READ: usize = 4096;
 
@@ -65,7 +69,7 @@ pub enum Detected {
     Http1(Bytes),
     /// HTTP/2; the bytes read so far, the preface among them.
     Http2(Bytes),
-    /// TLS that is not ended here; the bytes read so far, and the name it asks for.
+    /// TLS that is not ended here; the bytes read so far, and the name it asks for where names are looked at.
     Tls(Bytes, Option<String>),
     /// Something else; the bytes read so far.
     Opaque(Bytes),
@@ -120,6 +124,9 @@ pub fn decide(prefix: &[u8], among: Among) -> Verdict {
         }
     }
     match among {
+        // Where no name is asked for, two bytes are enough.
+        Among::Http if prefix.starts_with(CLIENT_HELLO) => Verdict::Tls(None),
+        Among::Http if CLIENT_HELLO.starts_with(prefix) => Verdict::More,
         Among::Http => Verdict::Http1,
         Among::Any | Among::Names => match client_hello::read(prefix) {
             Hello::Whole(name) => Verdict::Tls(name),
@@ -232,6 +239,17 @@ mod tests {
             assert_eq!(decide(&bytes[..=at], Among::Http), Verdict::Http1, "byte {at}, cut behind it");
         }
         assert_eq!(decide(b"PUT / HTTP/1.1\r\n", Among::Http), Verdict::Http1);
+    }
+
+    #[test]
+    fn where_only_http_is_spoken_two_bytes_tell_tls() {
+        let http = |bytes: &[u8]| decide(bytes, Among::Http);
+        assert_eq!(http(&[0x16]), Verdict::More);
+        for version in 0..=4 {
+            assert_eq!(http(&[0x16, 0x03, version, 0x02, 0x00, 0x01]), Verdict::Tls(None));
+        }
+        assert_eq!(http(&[0x16, 0x04]), Verdict::Http1);
+        assert_eq!(http(b"\x16GET / HTTP/1.1\r\n"), Verdict::Http1);
     }
 
     #[test]

@@ -15,7 +15,10 @@ use pillion_config::{
 
 /// A list of changes, compiled; applied in order.
 #[derive(Debug, Clone, Default)]
-pub struct CompiledChanges(Box<[Change]>);
+pub struct CompiledChanges {
+    changes: Box<[Change]>,
+    speaks_of_fields: bool,
+}
 
 #[derive(Debug, Clone)]
 enum Change {
@@ -37,13 +40,21 @@ impl CompiledChanges {
     /// Compiles changes, given in the order written.
     #[must_use]
     pub fn compile(changes: &[HeaderChange]) -> Self {
-        Self(changes.iter().map(Change::compile).collect())
+        let changes: Box<[Change]> = changes.iter().map(Change::compile).collect();
+        Self { speaks_of_fields: changes.iter().any(Change::speaks_of_fields), changes }
+    }
+
+    /// Whether a variable stands for a field of the message that is changed: then its fields must stay to be read as they
+    /// were before the first change.
+    #[must_use]
+    pub fn speaks_of_fields(&self) -> bool {
+        self.speaks_of_fields
     }
 
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.changes.is_empty()
     }
 
     /// Applies the changes. `render` appends what a variable stands for; nothing when it stands for nothing.
@@ -55,7 +66,7 @@ impl CompiledChanges {
         headers: &mut HeaderMap,
         mut render: impl FnMut(&Variable, &mut Vec<u8>),
     ) -> Result<(), HeadRefusal> {
-        for change in &self.0 {
+        for change in &self.changes {
             match change {
                 Change::Set(name, text) => match text.value(&mut render) {
                     Some(value) => put(headers, name.clone(), value)?,
@@ -83,6 +94,17 @@ impl Change {
             HeaderChange::Set(name, template) => Self::Set(name.clone(), Text::compile(template)),
             HeaderChange::Append(name, template) => Self::Append(name.clone(), Text::compile(template)),
             HeaderChange::Remove(name) => Self::Remove(name.clone()),
+        }
+    }
+
+    fn speaks_of_fields(&self) -> bool {
+        use Variable::{GrpcStatus, RequestHeader, ResponseHeader, ResponseTrailer};
+        let of_fields = |part: &Part| {
+            matches!(part, Part::Variable(RequestHeader(..) | ResponseHeader(_) | ResponseTrailer(_) | GrpcStatus, _))
+        };
+        match self {
+            Self::Set(_, Text::Rendered(parts)) | Self::Append(_, Text::Rendered(parts)) => parts.iter().any(of_fields),
+            Self::Set(_, Text::Fixed(_)) | Self::Append(_, Text::Fixed(_)) | Self::Remove(_) => false,
         }
     }
 }
@@ -212,6 +234,20 @@ mod tests {
         assert_eq!(headers.len(), 1);
         assert_eq!(headers["b"], "a-b");
         assert!(CompiledChanges::default().is_empty() && !changes.is_empty());
+        assert!(changes.speaks_of_fields());
+    }
+
+    #[test]
+    fn a_head_is_kept_only_for_changes_that_read_it() {
+        for change in [
+            HeaderChange::Set(A, literal("x")),
+            HeaderChange::Append(A, client_then("", None)),
+            HeaderChange::Remove(A),
+        ] {
+            assert!(!CompiledChanges::compile(&[change]).speaks_of_fields());
+        }
+        let of_response = Template(vec![Part::Variable(Variable::ResponseHeader(B), None)]);
+        assert!(CompiledChanges::compile(&[HeaderChange::Append(A, of_response)]).speaks_of_fields());
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     body::{BodyError, GivenUp, Incoming},
-    downstream::{codec::Cut, guard::RequestTicket},
+    downstream::codec::Cut,
     exchange::{
         account::Account,
         head::grpc::{self, GrpcStatus},
@@ -32,8 +32,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub struct ResponseBody {
     source: Incoming,
     exchange: Option<Box<Ending>>,
-    /// Tells the HTTP/1 guard, by being dropped, that the request is answered.
-    ticket: Option<RequestTicket>,
 }
 
 /// What ends with a response.
@@ -151,18 +149,13 @@ impl ResponseBody {
     /// A body whose end is the exchange's end.
     #[must_use]
     pub fn new(source: Incoming, ending: Ending) -> Self {
-        Self { source, exchange: Some(Box::new(ending)), ticket: None }
+        Self { source, exchange: Some(Box::new(ending)) }
     }
 
     /// A body that ends nothing: its exchange lives on, in a tunnel.
     #[must_use]
     pub fn detached() -> Self {
-        Self { source: Incoming::Empty, exchange: None, ticket: None }
-    }
-
-    /// Keeps the HTTP/1 guard's ticket until the body has ended.
-    pub fn hold(&mut self, ticket: RequestTicket) {
-        self.ticket = Some(ticket);
+        Self { source: Incoming::Empty, exchange: None }
     }
 
     fn close(&mut self, failure: Option<Failure>) {

@@ -10,7 +10,7 @@ use pillion_config::model::Balance;
 
 /// The state of a choice among a fixed row of members; one for each worker.
 #[derive(Debug)]
-pub(super) struct Picker {
+pub struct Picker {
     balance: Balance,
     /// Sums of the shares up to and including each member, for choices by chance.
     sums: Box<[u64]>,
@@ -28,7 +28,7 @@ enum Turn {
 
 /// Whether a member should take a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub enum Standing {
     /// It may.
     Good,
     /// Only if no other can.
@@ -36,7 +36,9 @@ pub(super) enum Standing {
 }
 
 impl Picker {
-    pub(super) fn new(balance: Balance, shares: &[u64]) -> Self {
+    /// A picker for a row of members with these shares.
+    #[must_use]
+    pub fn new(balance: Balance, shares: &[u64]) -> Self {
         let mut sum = 0u64;
         let sums = match balance {
             Balance::RoundRobin => Box::default(),
@@ -59,7 +61,7 @@ impl Picker {
     /// Picks one of `shares`, the row this picker was made for; `None` if the row is empty.
     ///
     /// A member that is avoided is picked only when all are: otherwise the next good one in the row takes its place.
-    pub(super) fn pick(
+    pub fn pick(
         &mut self,
         shares: &[u64],
         mut random: impl FnMut() -> u64,

@@ -1,0 +1,278 @@
+//! Scenarios about a process rather than its speed: idle connections, many routes, reloads, a burst, the start.
+
+use super::{
+    Load, SMALL, Scenario,
+    generator::{self, Order},
+    session::{Session, VisitError},
+};
+use crate::compare::{
+    measure::interrupt::interrupted,
+    peers::{
+        Peer,
+        find::Program,
+        running::{Running, fetch},
+        setup::{Forwarding, Setup},
+    },
+    results::{Figures, Metric, Run, add_memory, figures},
+    world::World,
+};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+/// Time for a process to settle before its memory is read: longer than timers that give memory back or park what is idle.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Between two reloads.
+const RELOAD_EVERY: Duration = Duration::from_millis(250);
+
+/// Carries a scenario out: for each round, each peer.
+pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> {
+    match scenario {
+        Scenario::Idle5000Connections => each(session, scenario, Setup::Http1(Forwarding::Told), idle),
+        Scenario::Routes5000 => [10, 1_000, 5_000]
+            .into_iter()
+            .try_for_each(|n| each(session, scenario, Setup::Routes(n), move |at| routes(at, n))),
+        Scenario::ReloadUnderLoad => each(session, scenario, Setup::Reload, reload),
+        Scenario::Startup => each(session, scenario, Setup::Http1(Forwarding::Told), startup),
+        _ => burst(session, scenario),
+    }
+}
+
+/// One peer in one round.
+struct Visit<'a> {
+    session: &'a Session,
+    scenario: Scenario,
+    setup: Setup,
+    program: &'a Program,
+    round: u32,
+}
+
+fn each(
+    session: &mut Session,
+    scenario: Scenario,
+    setup: Setup,
+    visit: impl Fn(&Visit<'_>) -> Result<Vec<Run>, VisitError>,
+) -> Result<(), VisitError> {
+    let origin = session.world.listening.http1;
+    let able = session.able(scenario, setup, origin);
+    let pace = session.pace;
+    let rounds = if scenario == Scenario::Startup { pace.rounds } else { pace.slow_rounds };
+    for round in 1..=rounds {
+        for program in &able {
+            session.progress.now(scenario, round, rounds, program.peer);
+            let runs = visit(&Visit { session, scenario, setup, program, round });
+            session.visited(scenario, program.peer, runs)?;
+        }
+    }
+    Ok(())
+}
+
+impl Visit<'_> {
+    fn start(&self) -> Result<Running, VisitError> {
+        let world = &self.session.world;
+        Ok(Running::start(self.program, self.setup, world, world.listening.http1, &self.scenario.name())?)
+    }
+
+    fn world(&self) -> &World {
+        &self.session.world
+    }
+
+    fn run(&self, step: &str, figures: Figures) -> Run {
+        run_of(self.scenario, self.program.peer, self.round, step, figures)
+    }
+}
+
+fn run_of(scenario: Scenario, peer: Peer, round: u32, step: &str, figures: Figures) -> Run {
+    let step = step.to_owned();
+    Run { scenario: scenario.name(), step, peer, round, figures, command: Vec::new(), outcome: None, calls: None }
+}
+
+/// Sleeps, but not through a signal.
+fn rest(time: Duration) -> io::Result<()> {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        if interrupted() {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted by a signal"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn idle(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
+    let running = at.start()?;
+    let mut runs = Vec::new();
+    let mut empty = None;
+    for connections in [0_u32, 1_000, 5_000] {
+        let holding =
+            (connections > 0).then(|| generator::hold(at.world(), running.address, connections)).transpose()?;
+        rest(SETTLE)?;
+        let memory = running.group.memory()?;
+        let mut figures = Figures::new();
+        add_memory(&mut figures, memory);
+        match &holding {
+            None => empty = Some(memory.resident),
+            Some(holding) => {
+                let failed: u64 = holding.held.errors.values().sum();
+                if failed > 0 {
+                    return Err(VisitError::Differs(format!("idle connections failed: {:?}", holding.held.errors)));
+                }
+                let grown = memory.resident.saturating_sub(empty.unwrap_or_default());
+                #[expect(clippy::cast_precision_loss, reason = "sizes of memory are far below 2^52")]
+                figures.insert(Metric::ConnectionMemory, grown as f64 / 1e3 / f64::from(connections));
+            }
+        }
+        runs.push(at.run(&idle_step(connections), figures));
+        if let Some(holding) = holding {
+            holding.release()?;
+        }
+    }
+    Ok(runs)
+}
+
+/// The step's name; plots read the number from it.
+fn idle_step(connections: u32) -> String {
+    format!("{connections} idle connections")
+}
+
+fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {
+    let running = at.start()?;
+    let mut first = Figures::from([(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3)]);
+    rest(Duration::from_millis(200))?;
+    add_memory(&mut first, running.group.memory()?);
+    let path = format!("/r{}/small", routes - 1);
+    let order = |seconds| Order { load: SMALL, target: running.address, path: Some(&path), rate: None, seconds };
+    generator::send(at.world(), order(at.session.pace.warmup), || {})?;
+    let before = running.group.usage()?;
+    let (command, outcome) = generator::send(at.world(), order(at.session.pace.window), || {})?;
+    first.extend(figures(&outcome, Some(running.group.usage()?.saturating_sub(before)), None));
+    Ok(vec![Run { command, outcome: Some(outcome), ..at.run(&format!("{routes} routes"), first) }])
+}
+
+fn reload(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
+    let running = at.start()?;
+    let (world, seconds) = (at.world(), at.session.pace.reload);
+    let order = |seconds| Order { load: SMALL, target: running.address, path: None, rate: Some(2_000.0), seconds };
+    generator::send(world, order(at.session.pace.warmup), || {})?;
+    let before = running.group.memory()?;
+    let (mut reloads, mut failure) = (0_u32, None);
+    // The look at what is under load comes at seven tenths of the time: from there on nothing is changed any more.
+    let (command, outcome) = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| generator::send(world, order(seconds), || {}));
+        let end = Instant::now() + Duration::from_secs_f64(seconds * 0.8);
+        while Instant::now() + RELOAD_EVERY < end && failure.is_none() && !interrupted() {
+            std::thread::sleep(RELOAD_EVERY);
+            reloads += 1;
+            failure = running.reload(world, reloads).err();
+        }
+        sending.join().unwrap_or_else(|_| Err(io::Error::other("the sending thread died")))
+    })?;
+    if let Some(failure) = failure {
+        return Err(failure.into());
+    }
+    in_force(&running, reloads)?;
+    let mut figures = figures(&outcome, None, Some(2_000.0));
+    figures.entry(Metric::Errors).or_insert(0.0);
+    figures.insert(Metric::Reloads, f64::from(reloads));
+    #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
+    figures.insert(Metric::Connections, outcome.connections_opened as f64);
+    let mut fresh = Figures::new();
+    add_memory(&mut fresh, before);
+    rest(SETTLE)?;
+    add_memory(&mut figures, running.group.memory()?);
+    Ok(vec![
+        at.run("before the reloads", fresh),
+        Run { command, outcome: Some(outcome), ..at.run("2,000 a second under reloads", figures) },
+    ])
+}
+
+/// Waits until answers come from the last configuration.
+fn in_force(running: &Running, generation: u32) -> Result<(), VisitError> {
+    let end = Instant::now() + Duration::from_secs(10);
+    let mut last = String::new();
+    while Instant::now() < end {
+        if let Ok(answer) = fetch(running.address, "/small") {
+            last = answer.field("x-generation").unwrap_or("none").to_owned();
+            if last == generation.to_string() {
+                return Ok(());
+            }
+        }
+        rest(Duration::from_millis(20))?;
+    }
+    Err(VisitError::Differs(format!("configuration {generation} is not in force after 10 s, but {last}")))
+}
+
+fn startup(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
+    let mut runs = Vec::new();
+    for _ in 0..at.session.pace.starts {
+        let running = at.start()?;
+        let mut figures = Figures::from([(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3)]);
+        add_memory(&mut figures, running.group.memory()?);
+        runs.push(at.run("start", figures));
+    }
+    Ok(runs)
+}
+
+/// All peers wait for the end of the quiet time together, which is why this one is not made of visits.
+fn burst(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> {
+    let setup = Setup::Http1(Forwarding::Told);
+    let able = session.able(scenario, setup, session.world.listening.http1);
+    let pace = session.pace;
+    for round in 1..=pace.slow_rounds {
+        let mut waiting = Vec::new();
+        for program in &able {
+            session.progress.now(scenario, round, pace.slow_rounds, program.peer);
+            let visit = Visit { session, scenario, setup, program, round };
+            match steady(&visit).and_then(|steady| Ok((steady, bursting(&visit)?))) {
+                Ok((mut runs, (running, more))) => {
+                    runs.extend(more);
+                    waiting.push((program.peer, running, Instant::now()));
+                    session.visited(scenario, program.peer, Ok(runs))?;
+                }
+                Err(error) => session.visited(scenario, program.peer, Err(error))?,
+            }
+        }
+        for (peer, running, ended) in waiting {
+            let quiet = Duration::from_secs_f64(pace.after_burst);
+            let after = || {
+                rest(quiet.saturating_sub(ended.elapsed()))?;
+                let mut figures = Figures::new();
+                add_memory(&mut figures, running.group.memory()?);
+                let step = format!("{} s after the burst", pace.after_burst);
+                Ok(vec![run_of(scenario, peer, round, &step, figures)])
+            };
+            let runs = after();
+            session.visited(scenario, peer, runs)?;
+        }
+    }
+    Ok(())
+}
+
+/// Memory while a modest load is on.
+fn steady(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
+    let running = at.start()?;
+    Ok(vec![loaded(at, &running, "1,000 a second on 100 connections", 100, 1_000.0)?])
+}
+
+/// Memory before and in a burst; the process goes on.
+fn bursting(at: &Visit<'_>) -> Result<(Running, Vec<Run>), VisitError> {
+    let running = at.start()?;
+    let before = loaded(at, &running, "50 a second on 10 connections", 10, 50.0)?;
+    let burst = loaded(at, &running, "5,000 a second on 1,000 connections", 1_000, 5_000.0)?;
+    Ok((running, vec![before, burst]))
+}
+
+fn loaded(at: &Visit<'_>, running: &Running, step: &str, connections: u32, rate: f64) -> Result<Run, VisitError> {
+    let load = Load { connections, ..SMALL };
+    let seconds = at.session.pace.window.max(1.0);
+    let order = Order { load, target: running.address, path: None, rate: Some(rate), seconds };
+    let mut memory = None;
+    let (command, outcome) = generator::send(at.world(), order, || memory = Some(running.group.memory()))?;
+    let mut taken = Figures::new();
+    if let Some(memory) = memory.transpose()? {
+        add_memory(&mut taken, memory);
+    }
+    taken.extend(figures(&outcome, None, Some(rate)).into_iter().filter(|(metric, _)| *metric == Metric::Errors));
+    Ok(Run { command, outcome: Some(outcome), ..at.run(step, taken) })
+}

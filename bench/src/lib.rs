@@ -1,0 +1,22 @@
+//! Measures Pillion, and others beside it, on one machine's loopback; in the order of a measurement:
+//!
+//! 1. [`origin`]: the server behind every proxy, as cheap as can be.
+//! 2. [`load`]: the client before every proxy: a process of its own, so that its CPU time is mixed with nobody's.
+//! 3. [`compare`]: peers, scenarios, rounds, the measuring of processes, the report.
+//!
+//! Beside it [`instructions`]: what a request costs the proxy alone, counted and not timed; and `benches/stages`: what
+//! each stage of its path costs.
+//!
+//! Nothing here leaves the machine: an address that is not loopback is refused.
+
+#![deny(unsafe_code)]
+
+pub mod compare;
+pub mod instructions;
+pub mod load;
+pub mod origin;
+
+mod http1;
+mod loopback;
+mod stdin;
+mod tls;

@@ -1,0 +1,35 @@
+//! The program: reads the command line, runs one of the parts, prints what went wrong.
+
+use clap::Parser;
+use pillion_bench::{compare, instructions, load, origin};
+use std::{error::Error, process::ExitCode};
+
+/// Measures Pillion, and others beside it, on this machine's loopback.
+#[derive(Debug, Parser)]
+#[command(version)]
+enum Command {
+    /// Run the scenarios against Pillion, Envoy, nginx and HAProxy, and write the report
+    Compare(compare::Args),
+    /// Send requests to a server and print what came of them
+    Load(Box<load::Args>),
+    /// Serve answers that cost as little as possible
+    Origin(origin::Args),
+    /// Count the instructions that a request costs the proxy
+    Instructions(instructions::Args),
+}
+
+fn main() -> ExitCode {
+    let done: Result<(), Box<dyn Error>> = match Command::parse() {
+        Command::Compare(args) => compare::run(&args),
+        Command::Load(args) => load::run(&args).map_err(Into::into),
+        Command::Origin(args) => origin::run(&args).map_err(Into::into),
+        Command::Instructions(args) => instructions::run(&args).map_err(Into::into),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pillion-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
