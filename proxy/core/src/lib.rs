@@ -37,6 +37,7 @@ pub mod drain;
 pub mod error;
 pub mod exchange;
 pub mod framing;
+pub mod identity;
 pub mod io;
 pub mod snapshot;
 pub mod telemetry;

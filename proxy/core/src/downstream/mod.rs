@@ -1,9 +1,9 @@
 //! 1. From an accepted socket to a decoded request.
 //!
 //! ```text
-//!  accept ─► detect ─┬─ HTTP/1 ─► guard (strict framing) ─► codec (hyper) ─┬─► exchange
-//!                    ├─ HTTP/2 ─► guard (frame floods)   ─► codec (h2) ────┘
-//!                    └─ opaque ─► tunnel
+//!  accept ─► tls ─► detect ─┬─ HTTP/1 ─► guard (strict framing) ─► codec (hyper) ─┬─► exchange
+//!                           ├─ HTTP/2 ─► guard (frame floods)   ─► codec (h2) ────┘
+//!                           └─ opaque ─► tunnel
 //! ```
 //!
 //! [`serve_connection`] is the spine: what one connection goes through from its accept to its end.
@@ -14,35 +14,42 @@ pub mod connection;
 pub mod detect;
 pub mod guard;
 pub mod limit;
+pub mod tls;
 
 pub use connection::Connection;
 
 use crate::{io::Socket, telemetry::ConnectionFacts, tunnel, worker::Worker};
 use accept::{ListenerSlot, Permits};
-use bytes::Bytes;
 use detect::{Detected, Plan};
 use pillion_config::model::ListenerProtocol;
 use std::rc::Rc;
+use tls::Accepted;
 
 /// Serves one connection to its end. Dropping the future closes it.
 pub async fn serve_connection(
     worker: Rc<Worker>,
     slot: Rc<ListenerSlot>,
-    mut socket: Socket,
+    socket: Socket,
     facts: ConnectionFacts,
     permits: Permits,
 ) {
     let listener = slot.now();
     let metrics = &listener.telemetry.metrics;
     let connection = Connection::new(worker, slot, facts, permits);
-    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.local.port()) {
-        Plan::Unread => Detected::Opaque(Bytes::new()),
-        Plan::Read(among, deadline) => tokio::select! {
-            biased;
-            detected = detect::first_bytes(&mut socket, among, deadline) => detected,
-            () = connection.unwanted() => return,
-        },
+    let arriving = async {
+        let Accepted { mut socket, prefix, agreed } = tls::accept(socket, &listener, &connection).await?;
+        let detected = match Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.local.port()) {
+            Plan::Unread => Detected::Opaque(prefix),
+            Plan::Read(among, deadline) => detect::first_bytes(&mut socket, prefix, among, deadline).await,
+        };
+        Some((socket, detected.agreed(agreed)))
     };
+    let arrived = tokio::select! {
+        biased;
+        arrived = arriving => arrived,
+        () = connection.unwanted() => return,
+    };
+    let Some((socket, detected)) = arrived else { return };
     metrics.detected(detected.name());
     let serving = async {
         match detected {

@@ -1,5 +1,9 @@
-//! [`Socket`]: one end of a connection, whatever carries it. It never buffers.
+//! [`Socket`]: one end of a connection, whatever carries it.
+//!
+//! Sockets without TLS never buffer. TLS may hold the end of what was written while the carrier takes no more: whoever
+//! writes flushes.
 
+use super::tls::TlsStream;
 use std::{
     io,
     pin::Pin,
@@ -18,6 +22,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A pipe in memory, for tests.
     Memory(DuplexStream),
+    /// TLS over one of the others.
+    Tls(Box<TlsStream>),
 }
 
 /// Bytes up to which several buffers are copied into one. A head with a small body goes out by send(2), whose path in
@@ -29,6 +35,10 @@ macro_rules! each {
         match $self.get_mut() {
             Socket::Tcp($socket) => $call,
             Socket::Memory($socket) => $call,
+            Socket::Tls($socket) => {
+                let $socket = &mut **$socket;
+                $call
+            }
         }
     };
 }
@@ -53,7 +63,7 @@ impl AsyncWrite for Socket {
         if let [single] = bufs {
             return self.poll_write(cx, single);
         }
-        if total <= GATHERED {
+        if total <= GATHERED && !matches!(*self, Self::Tls(_)) {
             let mut gathered = [0; GATHERED];
             let mut end = 0;
             for buf in bufs {
@@ -69,6 +79,7 @@ impl AsyncWrite for Socket {
         match self {
             Self::Tcp(socket) => socket.is_write_vectored(),
             Self::Memory(socket) => socket.is_write_vectored(),
+            Self::Tls(socket) => socket.is_write_vectored(),
         }
     }
 

@@ -4,9 +4,9 @@
 
 use super::{
     circuit_wait::Opened, connect, error::ConnectError, guard::GuardedUpstream, http1::Http1Connection,
-    http2::Http2Connection, line::Line, pool::Host, worker_cluster::WorkerCluster,
+    http2::Http2Connection, line::Line, pool::Host, tls, worker_cluster::WorkerCluster,
 };
-use crate::{framing::Limits, upstream::RequestBody};
+use crate::{framing::Limits, identity::Speaks, upstream::RequestBody};
 use hyper_util::rt::TokioIo;
 use pillion_config::model::Cluster;
 use std::rc::Rc;
@@ -33,6 +33,7 @@ pub(super) async fn http1<B: RequestBody>(
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let socket = tls::secure(socket, &host.core, Speaks::Http1).await?;
         let (line, watch) = Line::new(socket);
         let (io, guard) = GuardedUpstream::new(line, limits(model));
         let mut codec = hyper::client::conn::http1::Builder::new();
@@ -56,6 +57,7 @@ pub(super) async fn http2<B: RequestBody>(
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let socket = tls::secure(socket, &host.core, Speaks::Http2).await?;
         let (line, watch) = Line::new(socket);
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)

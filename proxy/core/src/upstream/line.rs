@@ -52,6 +52,19 @@ impl Line {
     }
 }
 
+/// Looks at what waits in front of a TLS connection: a server's session ticket is no end, an alert is.
+fn look_at_records(carrier: &Socket) -> Seen {
+    /// An alert in the clear (RFC 5246 §7.2), and one within a record of TLS 1.3: two bytes, its kind, a tag of 16.
+    const ALERTS: [[u8; 2]; 2] = [[21, 2], [23, 19]];
+    let Socket::Tcp(socket) = carrier else { return Seen::Quiet };
+    let mut header = [0u8; 5];
+    match recv(socket, &mut header[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Err(Errno::AGAIN | Errno::INTR) => Seen::Quiet,
+        Ok((5, _)) if !ALERTS.contains(&[header[0], header[4]]) => Seen::Quiet,
+        Ok(_) | Err(_) => Seen::Over,
+    }
+}
+
 impl Watch {
     /// Looks at the socket without taking anything from it.
     pub(super) fn look(&self) -> Seen {
@@ -62,6 +75,7 @@ impl Watch {
                 Ok(_) | Err(_) => Seen::Over,
             },
             Socket::Memory(_) => Seen::Quiet,
+            Socket::Tls(stream) => look_at_records(stream.carrier()),
         }
     }
 
