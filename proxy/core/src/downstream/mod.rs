@@ -36,20 +36,16 @@ pub async fn serve_connection(
     let listener = slot.now();
     let metrics = &listener.telemetry.metrics;
     let connection = Connection::new(worker, slot, facts, permits);
-    let arriving = async {
-        let Accepted { mut socket, prefix, agreed } = tls::accept(socket, &listener, &connection).await?;
-        let detected = match Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.local.port()) {
-            Plan::Unread => Detected::Opaque(prefix),
-            Plan::Read(among, deadline) => detect::first_bytes(&mut socket, prefix, among, deadline).await,
-        };
-        Some((socket, detected.agreed(agreed)))
+    let accepted = tls::accept(socket, &listener, &connection).await;
+    let Some(Accepted { mut socket, prefix, agreed }) = accepted else { return };
+    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.local.port()) {
+        Plan::Unread => Detected::Opaque(prefix),
+        Plan::Read(among, deadline) => tokio::select! {
+            biased;
+            detected = detect::first_bytes(&mut socket, prefix, among, deadline) => detected.agreed(agreed),
+            () = connection.unwanted() => return,
+        },
     };
-    let arrived = tokio::select! {
-        biased;
-        arrived = arriving => arrived,
-        () = connection.unwanted() => return,
-    };
-    let Some((socket, detected)) = arrived else { return };
     metrics.detected(detected.name());
     let serving = async {
         match detected {

@@ -20,7 +20,7 @@ use crate::{
 use bytes::Bytes;
 use pillion_config::model::{Alpn, ListenerTlsMode};
 use rustls::{HandshakeKind, ProtocolVersion, pki_types::UnixTime, server::UnbufferedServerConnection};
-use std::{future::poll_fn, pin::Pin, sync::Arc, task::ready};
+use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, task::ready};
 use tokio::{
     io::{AsyncRead, ReadBuf},
     time::timeout,
@@ -37,13 +37,33 @@ pub(super) struct Accepted {
 }
 
 /// Shakes hands as the listener wants it; `None`: it came to nothing. Dropping the future loses the connection.
-pub(super) async fn accept(socket: Socket, listener: &ListenerSnapshot, connection: &Connection) -> Option<Accepted> {
-    let Some(tls) = &listener.tls else { return Some(Accepted { socket, prefix: Bytes::new(), agreed: None }) };
+pub(super) async fn accept(
+    socket: Socket,
+    listener: &ListenerSnapshot,
+    connection: &Rc<Connection>,
+) -> Option<Accepted> {
+    match &listener.tls {
+        None => Some(Accepted { socket, prefix: Bytes::new(), agreed: None }),
+        // Boxed: a connection in the clear does not carry the room for it.
+        Some(tls) => Box::pin(secure(socket, tls, listener, connection)).await,
+    }
+}
+
+async fn secure(
+    socket: Socket,
+    tls: &TlsServer,
+    listener: &ListenerSnapshot,
+    connection: &Rc<Connection>,
+) -> Option<Accepted> {
     let turns = Turns::of_this_thread();
     let most = connection.worker.view().snapshot.config.limits.tls_handshakes;
-    // Boxed: a connection in the clear does not carry the room for it.
-    let attempt = Box::pin(attempt(socket, tls, listener, &turns, most));
-    match timeout(tls.model().handshake_timeout, attempt).await.unwrap_or(Err(Failure::of(Cause::Timeout))) {
+    let attempt = timeout(tls.model().handshake_timeout, attempt(socket, tls, listener, &turns, most));
+    let outcome = tokio::select! {
+        biased;
+        outcome = attempt => outcome,
+        () = connection.unwanted() => return None,
+    };
+    match outcome.unwrap_or(Err(Failure::of(Cause::Timeout))) {
         Ok(Shaken { accepted, facts }) => {
             if let Some(facts) = facts {
                 listener.telemetry.metrics.tls_handshake(facts.version);

@@ -4,7 +4,7 @@
 
 use super::{error::ConnectError, pool::HostCore};
 use crate::{
-    identity::{Cause, Failure, Speaks, protocol_of, still_valid},
+    identity::{Cause, Failure, Speaks, TlsClient, protocol_of, still_valid},
     io::{
         Socket,
         tls::{Session, Told, Turns, handshake},
@@ -15,7 +15,14 @@ use rustls::{HandshakeKind, client::UnbufferedClientConnection, pki_types::UnixT
 
 /// Shakes hands with the server, if the cluster wants it.
 pub(super) async fn secure(socket: Socket, host: &HostCore, speaks: Speaks) -> Result<Socket, ConnectError> {
-    let Some(tls) = host.state.tls() else { return Ok(socket) };
+    match host.state.tls() {
+        None => Ok(socket),
+        // Boxed: a request to a cluster in the clear does not carry the room for it.
+        Some(tls) => Box::pin(shake(socket, tls, host, speaks)).await,
+    }
+}
+
+async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks) -> Result<Socket, ConnectError> {
     let (model, turns) = (host.state.model(), Turns::of_this_thread());
     let attempt = async {
         let config = tls.now(speaks).ok_or(Failure::of(Cause::NotReady))?;
