@@ -1,6 +1,6 @@
 //! What a certificate says of itself (RFC 5280 §4): validity, key usage, names of kind URI.
 //!
-//! Pure, over DER. Whether any of it is to be believed is judged in [`verify`](super::verify).
+//! Pure, over DER. Whether any of it is to be believed is judged in [`verify`](mod@super::verify).
 
 use super::der::{Reader, tag, time};
 
