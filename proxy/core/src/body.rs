@@ -4,7 +4,9 @@
 //! gives flow-control credit back as they are taken; it never buffers, counts or times.
 
 use crate::{
+    downstream::codec::http1::Upload,
     framing::Refusal,
+    http1::Broken,
     upstream::{Leased, Upgraded},
 };
 use bytes::Bytes;
@@ -24,8 +26,8 @@ pub enum Incoming {
     Empty,
     /// A whole body in memory.
     Full(Bytes),
-    /// The body of an HTTP/1 message.
-    Http1(hyper::body::Incoming),
+    /// The body of an HTTP/1 request.
+    Http1(Upload),
     /// The DATA and trailers of an HTTP/2 stream.
     Http2(Http2Body),
     /// The body of an upstream's response, with what it holds on to: its connection, its place in the limits.
@@ -66,7 +68,7 @@ enum Http2State {
 pub enum BodyError {
     /// The HTTP/1 connection that carried it failed.
     #[error("body on HTTP/1: {0}")]
-    Http1(#[source] hyper::Error),
+    Http1(#[source] Broken),
     /// The HTTP/2 stream that carried it failed.
     #[error("body on HTTP/2: {0}")]
     Http2(#[source] h2::Error),
@@ -96,12 +98,6 @@ pub enum GivenUp {
 }
 
 impl Incoming {
-    /// The body of an HTTP/1 message; one that is known to be empty is told so at once.
-    #[must_use]
-    pub fn http1(body: hyper::body::Incoming) -> Self {
-        if body.is_end_stream() { Self::Empty } else { Self::Http1(body) }
-    }
-
     /// The body of an HTTP/2 stream; `content_length` as the head says.
     #[must_use]
     pub fn http2(stream: RecvStream, content_length: Option<u64>) -> Self {
@@ -205,7 +201,7 @@ impl Body for Incoming {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Http1),
+            Self::Http1(body) => body.poll_frame(cx),
             Self::Http2(body) => body.poll_frame(cx),
             Self::Leased(body) => body.poll_frame(cx),
             Self::Upgraded(_) => Poll::Ready(None),

@@ -17,7 +17,8 @@
 //! 3. [`upstream`]: from a chosen cluster to bytes on a connection; its spine is [`upstream::send`].
 //! 4. [`tunnel`]: what becomes of a request that left HTTP, after both sides agreed; [`tunnel::forward`].
 //!
-//! Beside the path: [`framing`] (where an HTTP/1 message begins and ends, judged for both sides), [`body`] (the bodies
+//! Beside the path: [`framing`] (where an HTTP/1 message begins and ends, judged for both sides), [`http1`] (HTTP/1
+//! between bytes and messages, for both sides), [`body`] (the bodies
 //! in either direction), [`io`] (sockets, and the seams [`io::Accept`] and [`io::Dial`]), [`snapshot`] (a compiled
 //! configuration), [`worker`] (one thread's share of all this), [`drain`] (what a worker tells its connections),
 //! [`alarm`] (deadlines that are nearly always called off), [`error`] (what can go wrong, one variant for each stage),
@@ -37,6 +38,7 @@ pub mod drain;
 pub mod error;
 pub mod exchange;
 pub mod framing;
+pub mod http1;
 pub mod identity;
 pub mod io;
 pub mod snapshot;

@@ -1,11 +1,13 @@
 //! Any bytes, as a client's side of a connection. The first byte chooses the limits and the cuts.
 //!
 //! Held: the verdict does not depend on the cuts; a refusal is final; what passes is a whole head to httparse, with the
-//! same framing fields, and its target, names and values are valid to the `http` types.
+//! same framing fields, and what the codec reads by the layout is what httparse reads by itself.
 #![no_main]
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use pillion_core::framing::{Limits, RequestFramer, Step, Underscores};
+use pillion_core::framing::{Layout, Limits, RequestFramer, Step, Underscores};
+use pillion_core::http1::read;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
@@ -15,21 +17,39 @@ enum Event {
     Refused(usize, &'static str),
 }
 
+/// Where the machine says that the parts are, httparse finds them.
+fn carry(head: &[u8], layout: &Layout) {
+    let parts = read::request(&Bytes::copy_from_slice(head), layout).expect("valid to the http types");
+    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let mut parsed = httparse::Request::new(&mut fields);
+    assert_eq!(parsed.parse(head), Ok(httparse::Status::Complete(head.len())));
+    assert_eq!(parts.headers.len(), parsed.headers.len());
+    for field in parsed.headers.iter() {
+        let mut values = parts.headers.get_all(field.name).iter();
+        assert!(values.any(|value| value.as_bytes() == field.value.trim_ascii()));
+    }
+}
+
 fn run(limits: Limits, stream: &[u8], cut: usize) -> Vec<Event> {
-    let mut framer = RequestFramer::new(limits);
+    let (mut framer, mut layout) = (RequestFramer::new(limits), Layout::default());
     let mut events: Vec<Event> = Vec::new();
     let mut at = 0;
     let mut end = 0;
     while end < stream.len() {
         end = (end + cut).min(stream.len());
         loop {
-            match framer.step(&stream[at..end]) {
+            match framer.step(&stream[at..end], &mut layout) {
                 Ok(Step::Head { len, .. }) => {
+                    carry(&stream[at..at + len], &layout);
                     events.push(Event::Head(at, len));
                     at += len;
                 }
-                Ok(Step::Body { len }) => {
+                Ok(step @ (Step::Body { len } | Step::Framing { len } | Step::Trailers { len })) => {
                     assert!(len > 0);
+                    if let Step::Trailers { .. } = step {
+                        let section = Bytes::copy_from_slice(&stream[at..at + len]);
+                        read::trailers(&section, &layout).expect("trailers that the codec carries");
+                    }
                     match events.last_mut() {
                         Some(Event::Body(_, total)) => *total += len,
                         _ => events.push(Event::Body(at, len)),
@@ -44,7 +64,7 @@ fn run(limits: Limits, stream: &[u8], cut: usize) -> Vec<Event> {
                 Ok(Step::Opaque) => unreachable!("nothing was accepted"),
                 Err(refusal) => {
                     for more in [&b""[..], b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"] {
-                        assert_eq!(framer.step(more), Err(refusal), "released after a refusal");
+                        assert_eq!(framer.step(more, &mut layout), Err(refusal), "released after a refusal");
                     }
                     events.push(Event::Refused(at, refusal.name()));
                     return events;

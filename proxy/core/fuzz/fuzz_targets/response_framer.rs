@@ -3,8 +3,10 @@
 //! Held: the verdict does not depend on the cuts; a violation is final; what passes is a whole head to httparse.
 #![no_main]
 
+use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use pillion_core::framing::{Expected, Limits, Part, Progress, ResponseFramer};
+use pillion_core::framing::{Expected, Layout, Limits, Part, Progress, ResponseFramer};
+use pillion_core::http1::read;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
@@ -14,8 +16,21 @@ enum Event {
     Violated(usize, &'static str),
 }
 
+/// Where the machine says that the parts are, httparse finds them.
+fn carry(head: &[u8], layout: &Layout) {
+    let parts = read::response(&Bytes::copy_from_slice(head), layout).expect("valid to the http types");
+    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let mut parsed = httparse::Response::new(&mut fields);
+    assert_eq!(parsed.parse(head), Ok(httparse::Status::Complete(head.len())));
+    assert_eq!(parts.headers.len(), parsed.headers.len());
+    for field in parsed.headers.iter() {
+        let mut values = parts.headers.get_all(field.name).iter();
+        assert!(values.any(|value| value.as_bytes() == field.value.trim_ascii()));
+    }
+}
+
 fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
-    let mut framer = ResponseFramer::new(Limits::default());
+    let (mut framer, mut layout) = (ResponseFramer::new(Limits::default()), Layout::default());
     let mut next = [first, Expected::Plain, Expected::Head].into_iter();
     let mut events: Vec<Event> = Vec::new();
     let mut at = 0;
@@ -28,12 +43,13 @@ fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
             {
                 framer.expect(expected);
             }
-            match framer.step(&stream[at..end]) {
+            match framer.step(&stream[at..end], &mut layout) {
                 Ok(Part::Head { len, status }) => {
+                    carry(&stream[at..at + len], &layout);
                     events.push(Event::Head(at, len, status));
                     at += len;
                 }
-                Ok(Part::Body { len }) => {
+                Ok(Part::Body { len } | Part::Framing { len } | Part::Trailers { len }) => {
                     assert!(len > 0);
                     match events.last_mut() {
                         Some(Event::Body(_, total)) => *total += len,
@@ -48,7 +64,7 @@ fn run(stream: &[u8], first: Expected, cut: usize) -> Vec<Event> {
                 }
                 Err(violation) => {
                     assert_eq!(
-                        framer.step(b"HTTP/1.1 200 OK\r\n\r\n"),
+                        framer.step(b"HTTP/1.1 200 OK\r\n\r\n", &mut layout),
                         Err(violation),
                         "released after a violation"
                     );

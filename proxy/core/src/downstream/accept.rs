@@ -4,7 +4,8 @@
 //! process's own (descriptors, memory) is back-pressure: the queue waits in the kernel. It never reads a byte.
 
 use super::{
-    codec::http2,
+    Connection,
+    codec::{http1, http2},
     limit::{Permit, Pressure},
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     telemetry::ConnectionFacts,
     worker::{View, Worker},
 };
-use pillion_config::model::{Listener, Name};
+use pillion_config::model::{Http, Listener, Name};
 use std::{
     cell::{OnceCell, RefCell},
     future::poll_fn,
@@ -41,9 +42,14 @@ pub struct ListenerSlot {
     serving: RefCell<(Rc<View>, Arc<ListenerSnapshot>)>,
     /// Tells the accept loop to end.
     pub close: Rc<Control>,
-    /// Made from the model when the first HTTP/2 connection comes.
-    http2: RefCell<Option<(Arc<Listener>, Rc<http2::Settings>)>>,
+    /// Made from the model when the first HTTP/1 connection comes.
+    http1: Made<http1::Settings>,
+    /// The same for HTTP/2.
+    http2: Made<http2::Settings>,
 }
+
+/// Something made of a listener's model, and kept as long as that is in force.
+type Made<T> = RefCell<Option<(Arc<Listener>, Rc<T>)>>;
 
 /// What an accepted connection counts against, given back when it is gone.
 #[derive(Debug)]
@@ -70,6 +76,7 @@ impl ListenerSlot {
             name: listener.model.name.clone(),
             serving: RefCell::new((view, listener)),
             close: Rc::default(),
+            http1: RefCell::default(),
             http2: RefCell::default(),
         }
     }
@@ -91,16 +98,25 @@ impl ListenerSlot {
         self.serving.replace((view, listener));
     }
 
+    /// What this listener asks of HTTP/1 connections.
+    pub fn http1_settings(&self, listener: &ListenerSnapshot) -> Rc<http1::Settings> {
+        made(&self.http1, &listener.model, http1::Settings::new)
+    }
+
     /// What this listener asks of HTTP/2 connections.
     pub fn http2_settings(&self, listener: &ListenerSnapshot) -> Rc<http2::Settings> {
-        let mut known = self.http2.borrow_mut();
-        match &*known {
-            Some((model, settings)) if Arc::ptr_eq(model, &listener.model) => Rc::clone(settings),
-            Some(_) | None => {
-                let settings = Rc::new(http2::Settings::new(&listener.model.http));
-                *known = Some((Arc::clone(&listener.model), Rc::clone(&settings)));
-                settings
-            }
+        made(&self.http2, &listener.model, http2::Settings::new)
+    }
+}
+
+fn made<T>(known: &Made<T>, model: &Arc<Listener>, make: impl FnOnce(&Http) -> T) -> Rc<T> {
+    let mut known = known.borrow_mut();
+    match &*known {
+        Some((of, made)) if Arc::ptr_eq(of, model) => Rc::clone(made),
+        Some(_) | None => {
+            let made = Rc::new(make(&model.http));
+            *known = Some((Arc::clone(model), Rc::clone(&made)));
+            made
         }
     }
 }
@@ -144,12 +160,17 @@ async fn next(slot: &ListenerSlot, worker: &Control, source: &dyn Accept) -> Nex
         if worker.signal() == Signal::Abort {
             return Poll::Ready(Next::Closed);
         }
-        match source.poll_accept(cx) {
-            Poll::Ready(Ok((socket, peer))) => Poll::Ready(Next::Connection(socket, peer)),
-            Poll::Ready(Err(error)) => Poll::Ready(Next::Failed(error)),
-            Poll::Pending if slot.close.signal() >= Signal::Drain => Poll::Ready(Next::Closed),
-            Poll::Pending => Poll::Pending,
-        }
+        let accepted = match source.poll_accept(cx) {
+            Poll::Ready(accepted) => Some(accepted),
+            // A client that was just told to go elsewhere may be here again before the runtime has heard of it.
+            Poll::Pending if slot.close.signal() >= Signal::Drain => source.accept_queued(),
+            Poll::Pending => return Poll::Pending,
+        };
+        Poll::Ready(match accepted {
+            Some(Ok((socket, peer))) => Next::Connection(socket, peer),
+            Some(Err(error)) => Next::Failed(error),
+            None => Next::Closed,
+        })
     })
     .await
 }
@@ -191,7 +212,8 @@ fn admit(
         Socket::Tcp(_) | Socket::Memory(_) | Socket::Tls(_) => local,
     };
     let facts = ConnectionFacts { direct: peer, local, tls: OnceCell::new() };
-    tokio::task::spawn_local(super::serve_connection(Rc::clone(worker), Rc::clone(slot), socket, facts, permits));
+    let connection = Connection::new(Rc::clone(worker), Rc::clone(slot), facts, permits);
+    tokio::task::spawn_local(super::serve_connection(connection, socket));
 }
 
 /// accept(2) on Linux passes on errors of the connection being accepted; those concern nobody else.

@@ -101,13 +101,10 @@ impl Connection {
         self.registration.control().signal() >= Signal::Drain
     }
 
-    /// Tells the connection to leave when it is old enough. Never ready: it only has an effect.
-    pub async fn age(self: Rc<Self>) -> Infallible {
-        let age = self.slot.now().model.max_connection_age;
-        if let Some(age) = age {
-            tokio::time::sleep(jittered(age, self.worker.random.next())).await;
-            self.registration.control().tell(Signal::Drain);
-        }
+    /// Tells the connection to leave when it is so old. Never ready: it only has an effect.
+    pub async fn age(self: Rc<Self>, age: Duration) -> Infallible {
+        tokio::time::sleep(jittered(age, self.worker.random.next())).await;
+        self.registration.control().tell(Signal::Drain);
         std::future::pending().await
     }
 

@@ -36,20 +36,15 @@ pub(super) struct Accepted {
     pub(super) agreed: Option<Alpn>,
 }
 
-/// Shakes hands as the listener wants it; `None`: it came to nothing. Dropping the future loses the connection.
-pub(super) async fn accept(
-    socket: Socket,
-    listener: &ListenerSnapshot,
-    connection: &Rc<Connection>,
-) -> Option<Accepted> {
-    match &listener.tls {
-        None => Some(Accepted { socket, prefix: Bytes::new(), agreed: None }),
-        // Boxed: a connection in the clear does not carry the room for it.
-        Some(tls) => Box::pin(secure(socket, tls, listener, connection)).await,
+impl Accepted {
+    /// One in the clear, of which nothing was read.
+    pub(super) fn untouched(socket: Socket) -> Self {
+        Self { socket, prefix: Bytes::new(), agreed: None }
     }
 }
 
-async fn secure(
+/// Shakes hands as the listener wants it; `None`: it came to nothing. Dropping the future loses the connection.
+pub(super) async fn accept(
     socket: Socket,
     tls: &TlsServer,
     listener: &ListenerSnapshot,

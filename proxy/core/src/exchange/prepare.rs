@@ -39,7 +39,7 @@ pub(super) struct Prepared {
     pub(super) deadline: Option<Instant>,
     /// Holds the body until upstream wants it.
     pub(super) gate: Option<Gate>,
-    /// Tells the client to go on, where its protocol leaves that to us.
+    /// Sends interim responses, where the client's protocol has them.
     pub(super) interim: Option<Interim>,
     /// Who hears of interim responses.
     pub(super) on_informational: Option<OnInformational>,
@@ -126,8 +126,8 @@ pub(super) fn prepare(
     let gate = gate(&mut head, survey, &body);
     let idempotent = head.method.is_idempotent();
     let stream = RequestStream::new(body, exchange.record.meter(), idempotent, gate.clone());
-    let interim = means.interim.filter(|_| gate.is_some());
-    let on_informational = gate.clone().map(|gate| informational(gate, interim.clone()));
+    let interim = means.interim;
+    let on_informational = interim.clone().map(|interim| informational(gate.clone(), interim));
     exchange.record.forwarded(&head);
     Ok(Prepared {
         timeout: found.route.timeout,
@@ -248,12 +248,13 @@ pub(super) fn render(facts: &impl Source, variable: &Variable, out: &mut Vec<u8>
     }
 }
 
-/// What to do with interim responses from upstream: 100 lets the body go, others are passed on where they can be.
-fn informational(gate: Gate, interim: Option<Interim>) -> OnInformational {
+/// What to do with interim responses from upstream: 100 lets the body go, and is nobody's who does not wait for it;
+/// others are passed on (RFC 9110 §15.2).
+fn informational(gate: Option<Gate>, interim: Interim) -> OnInformational {
     Rc::new(move |status, headers| {
         if status == StatusCode::CONTINUE {
-            go_on(&gate, interim.as_ref());
-        } else if let Some(interim) = &interim {
+            gate.iter().for_each(|gate| go_on(gate, Some(&interim)));
+        } else {
             let mut response = Response::new(());
             *response.status_mut() = status;
             let mut headers = headers.clone();
@@ -266,7 +267,7 @@ fn informational(gate: Gate, interim: Option<Interim>) -> OnInformational {
     })
 }
 
-/// Lets the body through; the client is told, once. HTTP/1's codec tells it by itself when the body is asked for.
+/// Lets the body through; the client is told, once.
 pub(super) fn go_on(gate: &Gate, interim: Option<&Interim>) {
     if gate.open() == Opened::Now
         && let Some(interim) = interim

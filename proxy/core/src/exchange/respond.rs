@@ -220,7 +220,7 @@ fn plain_response(status: StatusCode, body: Bytes, content_type: &HeaderValue) -
     if !response.body().is_empty() {
         response.headers_mut().insert(header::CONTENT_TYPE, content_type.clone());
     }
-    // RFC 9110 §8.6: no Content-Length on 204; hyper leaves it out of a 304 whose length it does not know.
+    // RFC 9110 §8.6: no Content-Length on 204, nor on a 304 whose length nobody knows.
     if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
         let length = HeaderValue::from(response.body().len());
         response.headers_mut().insert(header::CONTENT_LENGTH, length);

@@ -101,15 +101,16 @@ async fn attempts(
     let mut tried = Vec::new();
     let mut stale = false;
     for attempt in 1.. {
-        // Only a head that may be needed again is kept: its clone is the price of a replay.
-        let spare = (idempotent && attempt < ATTEMPTS).then(|| head.clone());
+        // HTTP/1.1 hands back what it did not use up; towards HTTP/2 a head that may be needed again is cloned.
+        let replayable = idempotent && attempt < ATTEMPTS;
+        let spare = (replayable && cluster.speaks_http2(exchange.grammar.version)).then(|| head.clone());
         let body = stream.as_ref().map_or_else(RequestBody::default, RequestStream::attempt);
         let options = SendOptions {
             downstream: exchange.grammar.version,
-            replay: match (stale, &spare) {
+            replay: match (stale, replayable) {
                 (true, _) => Look::Fresh,
-                (false, Some(_)) => Look::Possible,
-                (false, None) => Look::Never,
+                (false, true) => Look::Possible,
+                (false, false) => Look::Never,
             },
             upgrade: leaving.and_then(|leaving| leaving.asked.protocol()),
             websocket_key: leaving.and_then(|leaving| leaving.asked.made_key()),

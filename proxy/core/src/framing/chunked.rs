@@ -1,9 +1,10 @@
 //! The chunked coding, RFC 9112 7.1: followed byte by byte, its data skipped in one step.
 //!
-//! What it has eaten may be passed on; at a fault it has eaten everything before the faulty byte and nothing after.
+//! It tells content from what frames it; at a fault it has eaten everything before the faulty byte and nothing after.
 
 use super::class;
 use super::fault::Fault;
+use super::layout::Layout;
 use super::length;
 use super::limits::Limits;
 use super::section::{Bounds, Next, Section};
@@ -50,10 +51,12 @@ impl Quote {
 /// How far a step came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Eaten {
-    /// These many bytes belong to the body, which goes on.
-    Some(usize),
-    /// These many bytes belong to the body, which ends with them.
-    Last(usize),
+    /// These many bytes are content.
+    Data(usize),
+    /// These many bytes frame the content: sizes, extensions, line ends.
+    Framing(usize),
+    /// These many bytes are the trailer section; the body ends with them.
+    Trailers(usize),
     /// The bytes are an incomplete trailer section: give them again with more behind them.
     None,
 }
@@ -65,11 +68,22 @@ impl Chunked {
 
     /// Takes a step over `bytes`, which are not empty. A fault is reported only when it is at the first byte, or in the
     /// trailer section that begins there.
-    pub(super) fn step(&mut self, bytes: &[u8], limits: &Limits) -> Result<Eaten, Fault> {
+    pub(super) fn step(&mut self, bytes: &[u8], limits: &Limits, layout: &mut Layout) -> Result<Eaten, Fault> {
         let mut at = 0;
         while at < bytes.len() {
-            if let State::Trailers(section) = &mut self.state {
-                return if at == 0 { trailers(section, bytes, limits) } else { Ok(Eaten::Some(at)) };
+            match &mut self.state {
+                State::Trailers(_) | State::Data { .. } if at > 0 => break,
+                State::Trailers(section) => return trailers(section, bytes, limits, layout),
+                State::Data { left } => {
+                    let eaten = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                    *left -= eaten as u64;
+                    if *left == 0 {
+                        self.state = State::DataCr;
+                    }
+                    return Ok(Eaten::Data(eaten));
+                }
+                State::Size { .. } | State::Extension { .. } | State::SizeLf { .. } | State::DataCr | State::DataLf => {
+                }
             }
             match self.advance(&bytes[at..], limits) {
                 Ok(eaten) => at += eaten,
@@ -78,7 +92,7 @@ impl Chunked {
                 Err(_) => break,
             }
         }
-        Ok(Eaten::Some(at))
+        Ok(Eaten::Framing(at))
     }
 
     /// Moves over at least one byte, or leaves the state as it is and says what is wrong with the first.
@@ -127,12 +141,6 @@ impl Chunked {
                 self.state = if value == 0 { State::Trailers(Section::default()) } else { State::Data { left: value } };
                 Ok(1)
             }
-            State::Data { left } => {
-                let eaten = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-                let left = left - eaten as u64;
-                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
-                Ok(eaten)
-            }
             State::DataCr if first == b'\r' => {
                 self.state = State::DataLf;
                 Ok(1)
@@ -142,8 +150,8 @@ impl Chunked {
                 Ok(1)
             }
             State::DataCr | State::DataLf => Err(Fault::BadChunkEnd),
-            // `step` takes trailers as a section; a stray call eats nothing wrong.
-            State::Trailers(_) => Err(Fault::BadChunkEnd),
+            // `step` takes content and trailers whole; a stray call eats nothing wrong.
+            State::Data { .. } | State::Trailers(_) => Err(Fault::BadChunkEnd),
         }
     }
 }
@@ -157,7 +165,10 @@ fn push_hex(value: u64, digits: u8, digit: u8) -> Result<u64, Fault> {
     Ok(value << 4 | u64::from(digit))
 }
 
-fn trailers(section: &mut Section, bytes: &[u8], limits: &Limits) -> Result<Eaten, Fault> {
+fn trailers(section: &mut Section, bytes: &[u8], limits: &Limits, layout: &mut Layout) -> Result<Eaten, Fault> {
+    if section.at() == 0 {
+        layout.begin_section();
+    }
     let bounds = Bounds {
         end: limits.max_trailer_bytes as usize,
         too_large: Fault::TrailersTooLarge,
@@ -166,9 +177,9 @@ fn trailers(section: &mut Section, bytes: &[u8], limits: &Limits) -> Result<Eate
         underscores: limits.underscores,
     };
     loop {
-        match section.next(bytes, &bounds)? {
+        match section.next(bytes, &bounds, layout)? {
             Next::Field(field) => length::trailer(field)?,
-            Next::End(len) => return Ok(Eaten::Last(len)),
+            Next::End(len) => return Ok(Eaten::Trailers(len)),
             Next::Partial => return Ok(Eaten::None),
         }
     }

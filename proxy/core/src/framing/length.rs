@@ -1,16 +1,8 @@
 //! How long a message's body is: Content-Length and Transfer-Encoding, and nothing that could be read two ways.
 
 use super::fault::Fault;
+use super::layout::Version;
 use super::section::Field;
-
-/// The protocol version of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
-    /// HTTP/1.0.
-    Http10,
-    /// HTTP/1.1.
-    Http11,
-}
 
 impl Version {
     /// Reads `HTTP/1.0` or `HTTP/1.1`; `None` when `word` has not even a version's shape.
@@ -25,6 +17,19 @@ impl Version {
             _ => None,
         }
     }
+}
+
+/// What is left of the body that a stream stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing: it has ended, or there is none.
+    Nothing,
+    /// These many bytes of content.
+    Length(u64),
+    /// Chunks, as many as come.
+    Chunked,
+    /// All that comes until the connection is closed. Responses only.
+    UntilClose,
 }
 
 /// What a head says of its body.

@@ -33,16 +33,16 @@ pub enum Underscores {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // The codec's own number: above it, it takes its field table from the heap.
+            // What Apache and HAProxy take, and three times what a browser sends.
             max_headers: 100,
             // Envoy's advice for an edge; four times what nginx gives a single field.
             max_head_bytes: 32 * 1024,
             // What nginx and Apache allow a request line.
             max_target_bytes: 8 * 1024,
             max_trailers: 32,
-            // Half of what the codec would take.
+            // A few checksums and a signature.
             max_trailer_bytes: 8 * 1024,
-            // Signed uploads carry some 80 bytes a chunk; the codec gives up at 16 KiB a body.
+            // Signed uploads carry some 80 bytes a chunk: a hundred chunks of them.
             max_chunk_extension_bytes: 8 * 1024,
             max_interim: 16,
             underscores: Underscores::Accept,
@@ -51,11 +51,12 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same, brought within what the codec behind can carry, so that it never refuses on its own.
+    /// The same, brought within what the `http` types and a connection's buffer can carry, so that what is found good is
+    /// never refused later.
     #[must_use]
     pub fn within_codec(self) -> Self {
         Self {
-            // The codec's read buffer holds some 400 KiB.
+            // What one connection may hold of a head.
             max_head_bytes: self.max_head_bytes.min(256 * 1024),
             // `http::Uri` counts in 16 bits; the scheme and authority of an absolute form count too.
             max_target_bytes: self.max_target_bytes.min(65_000),

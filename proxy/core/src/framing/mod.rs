@@ -1,8 +1,8 @@
 //! HTTP/1 framing: where each message begins and ends, and whether everyone would agree on it.
 //!
-//! The codec (hyper) reads leniently and hides the evidence: it drops a Content-Length beside a Transfer-Encoding, merges
-//! equal lengths, takes a bare LF for a line end. Whatever two readers could understand differently is where requests
-//! are smuggled, so these machines look at the bytes before the codec does and refuse it.
+//! A lenient reader drops a Content-Length beside a Transfer-Encoding, merges equal lengths, takes a bare LF for a line
+//! end. Whatever two readers could understand differently is where requests are smuggled, so these machines refuse it. They
+//! also note where the parts of a head are ([`Layout`]): `http1` takes them from there, and nobody reads a head twice.
 //!
 //! ```text
 //!            request_line/status_line → fields … → empty line
@@ -14,27 +14,26 @@
 //!                                             └────────────────┴─► held ─► opaque   (upgrade, CONNECT)
 //! ```
 //!
-//! Pure: bytes in, verdicts out; no I/O, no clock, no allocation ([`Withheld`], which keeps bytes back for a shell, is the
-//! exception). A verdict never depends on how the stream was cut into reads.
-//! The shells are `downstream::guard` and `upstream::guard`.
+//! Pure: bytes in, verdicts out; no I/O, no clock, no allocation but a layout's table. A verdict never depends on how the
+//! stream was cut into reads. The shells are `downstream::codec::http1` and `upstream::http1`.
 
 mod chunked;
 mod class;
 mod fault;
+mod layout;
 mod length;
 mod limits;
 mod request;
 mod response;
 mod section;
 mod target;
-mod withheld;
 
 #[cfg(test)]
 mod tests;
 
 pub use fault::{Fault, Refusal, Violation};
-pub use length::is_forbidden_trailer;
+pub use layout::{FieldAt, Layout, Persistence, Version};
+pub use length::{Left, is_forbidden_trailer};
 pub use limits::{Limits, Underscores};
 pub use request::{Asks, RequestFramer, Standing, Step};
 pub use response::{Expected, Part, Progress, ResponseFramer};
-pub use withheld::Withheld;

@@ -5,7 +5,8 @@ use memchr::memchr;
 use super::chunked::{Chunked, Eaten};
 use super::class;
 use super::fault::{Fault, Refusal};
-use super::length::{Declared, Version};
+use super::layout::{self, Layout, Line, Span, Version};
+use super::length::{Declared, Left};
 use super::limits::Limits;
 use super::section::{Bounds, Field, Next, Section};
 use super::target::{Authority, Method, Target};
@@ -88,9 +89,19 @@ pub enum Step {
         /// What it asks the connection to become.
         asks: Asks,
     },
-    /// `len` bytes of the current body, framing included.
+    /// `len` bytes of the current body's content.
     Body {
         /// At least 1.
+        len: usize,
+    },
+    /// `len` bytes that frame the current body: chunk sizes, extensions, line ends.
+    Framing {
+        /// At least 1.
+        len: usize,
+    },
+    /// `len` bytes of trailer section, which end the current body; the layout has its fields.
+    Trailers {
+        /// At least 2: the empty line.
         len: usize,
     },
     /// Nothing more can be said: an incomplete head or trailer section, or no byte at all. Give these bytes again with
@@ -126,7 +137,8 @@ impl RequestFramer {
         Self { limits: limits.within_codec(), state: State::Head(Head::default()) }
     }
 
-    /// Looks at `bytes`, which begin at the first byte not yet accounted for by a `len`.
+    /// Looks at `bytes`, which begin at the first byte not yet accounted for by a `len`. Where the parts of a head or of
+    /// trailers lie is noted in `layout`.
     ///
     /// The sequence of heads, the bytes in bodies and the refusal do not depend on how the stream is cut.
     ///
@@ -134,7 +146,7 @@ impl RequestFramer {
     ///
     /// The refusal of what `bytes` begin with; it is final, and repeated ever after.
     #[inline]
-    pub fn step(&mut self, bytes: &[u8]) -> Result<Step, Refusal> {
+    pub fn step(&mut self, bytes: &[u8], layout: &mut Layout) -> Result<Step, Refusal> {
         if bytes.is_empty() {
             return match self.state {
                 State::Refused(refusal) => Err(refusal),
@@ -144,7 +156,7 @@ impl RequestFramer {
             };
         }
         let step = match &mut self.state {
-            State::Head(head) => match head.read(bytes, &self.limits) {
+            State::Head(head) => match head.read(bytes, &self.limits, layout) {
                 Ok(Some(found)) => {
                     self.state = after_head(found.body, found.asks);
                     Ok(Step::Head { len: found.len, asks: found.asks })
@@ -160,11 +172,12 @@ impl RequestFramer {
                 }
                 Ok(Step::Body { len })
             }
-            State::Chunked { body, asks } => match body.step(bytes, &self.limits) {
-                Ok(Eaten::Some(len)) => Ok(Step::Body { len }),
-                Ok(Eaten::Last(len)) => {
+            State::Chunked { body, asks } => match body.step(bytes, &self.limits, layout) {
+                Ok(Eaten::Data(len)) => Ok(Step::Body { len }),
+                Ok(Eaten::Framing(len)) => Ok(Step::Framing { len }),
+                Ok(Eaten::Trailers(len)) => {
                     self.state = after_body(*asks);
-                    Ok(Step::Body { len })
+                    Ok(Step::Trailers { len })
                 }
                 Ok(Eaten::None) => Ok(Step::More),
                 Err(fault) => Err(Refusal::Malformed(fault)),
@@ -196,6 +209,17 @@ impl RequestFramer {
     /// Ends the stream for a reason that is not in its bytes, such as a deadline.
     pub fn refuse(&mut self, refusal: Refusal) {
         self.state = State::Refused(refusal);
+    }
+
+    /// What is left of the current body.
+    #[must_use]
+    #[inline]
+    pub fn left(&self) -> Left {
+        match &self.state {
+            State::Length { left, .. } => Left::Length(*left),
+            State::Chunked { .. } => Left::Chunked,
+            State::Head(_) | State::Held | State::Opaque | State::Refused(_) => Left::Nothing,
+        }
     }
 
     /// Where the stream stands after the last step.
@@ -238,10 +262,10 @@ struct Found {
 impl Head {
     /// Goes on with the head that `bytes` begin with; `None` while it is incomplete.
     #[inline]
-    fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<Found>, Refusal> {
+    fn read(&mut self, bytes: &[u8], limits: &Limits, layout: &mut Layout) -> Result<Option<Found>, Refusal> {
         let line = match self.line {
             Some(line) => line,
-            None => match self.request_line(bytes, limits)? {
+            None => match self.request_line(bytes, limits, layout)? {
                 Some(line) => *self.line.insert(line),
                 None => return Ok(None),
             },
@@ -254,15 +278,20 @@ impl Head {
             underscores: limits.underscores,
         };
         loop {
-            match self.section.next(bytes, &bounds)? {
-                Next::Field(field) => self.field(field, line.version, bytes)?,
+            match self.section.next(bytes, &bounds, layout)? {
+                Next::Field(field) => self.field(field, line.version, bytes, layout)?,
                 Next::End(len) => return self.conclude(line, bytes, len).map(Some),
                 Next::Partial => return Ok(None),
             }
         }
     }
 
-    fn request_line(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<RequestLine>, Refusal> {
+    fn request_line(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        layout: &mut Layout,
+    ) -> Result<Option<RequestLine>, Refusal> {
         let max_line = (limits.max_target_bytes as usize + LINE_EXTRA).min(limits.max_head_bytes as usize);
         loop {
             let Some(line) = self.section.peek(bytes) else {
@@ -281,7 +310,7 @@ impl Head {
                 [b'\r'] => return Err(Refusal::EmptyLines),
                 [line @ .., b'\r'] => {
                     self.begun = true;
-                    return request_line(line, at, limits).map(Some);
+                    return request_line(line, at, limits, layout).map(Some);
                 }
                 _ => return Err(Fault::BareLf.into()),
             }
@@ -290,7 +319,7 @@ impl Head {
 
     /// Takes in one field. The name's length rules nearly all of them out.
     #[inline(always)]
-    fn field(&mut self, field: Field<'_>, version: Version, bytes: &[u8]) -> Result<(), Refusal> {
+    fn field(&mut self, field: Field<'_>, version: Version, bytes: &[u8], layout: &mut Layout) -> Result<(), Refusal> {
         let Field { name, value } = field;
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
@@ -301,16 +330,21 @@ impl Head {
                 let start = value.as_ptr() as usize - bytes.as_ptr() as usize;
                 self.host = Some(Range { start, end: start + value.len() });
             }
-            6 if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") => {
-                return Err(Refusal::UnknownExpectation);
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                if !value.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Refusal::UnknownExpectation);
+                }
+                layout.line.expects_continue = true;
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 let h2c = value.eq_ignore_ascii_case(b"h2c") && self.upgrade != Asks::Upgrade;
                 self.upgrade = if h2c { Asks::H2c } else { Asks::Upgrade };
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.connection_upgrade |=
-                    value.split(|&byte| byte == b',').any(|word| class::trim(word).eq_ignore_ascii_case(b"upgrade"));
+                for option in layout::options(value) {
+                    self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                    layout.connection_option(option);
+                }
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.body.length(value)?,
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.body.encoding(value, version)?,
@@ -349,7 +383,7 @@ impl Head {
 
 /// Reads `method SP target SP version`, the line's own place being `at`.
 #[inline]
-fn request_line(line: &[u8], at: usize, limits: &Limits) -> Result<RequestLine, Refusal> {
+fn request_line(line: &[u8], at: usize, limits: &Limits, layout: &mut Layout) -> Result<RequestLine, Refusal> {
     let method_end = class::span(line, class::TOKEN);
     if memchr(b'\r', line).is_some() {
         return Err(Fault::BareCr.into());
@@ -373,5 +407,11 @@ fn request_line(line: &[u8], at: usize, limits: &Limits) -> Result<RequestLine, 
         Target::Local => None,
         Target::Absolute(..) | Target::Tunnel(_) => Some(Range { start, end: start + target_len }),
     };
+    layout.begin(Line {
+        method: Span::of(at..at + method_end),
+        target: Span::of(start..start + target_len),
+        version,
+        ..Line::default()
+    });
     Ok(RequestLine { method, version, authority })
 }

@@ -3,7 +3,8 @@
 use super::chunked::{Chunked, Eaten};
 use super::class;
 use super::fault::{Fault, Violation};
-use super::length::{Declared, Version};
+use super::layout::{self, Layout, Line, Version};
+use super::length::{Declared, Left};
 use super::limits::Limits;
 use super::section::{Bounds, Field, Next, Section};
 
@@ -70,9 +71,19 @@ pub enum Part {
         /// Its status.
         status: u16,
     },
-    /// `len` bytes of the current body, framing included.
+    /// `len` bytes of the current body's content.
     Body {
         /// At least 1.
+        len: usize,
+    },
+    /// `len` bytes that frame the current body: chunk sizes, extensions, line ends.
+    Framing {
+        /// At least 1.
+        len: usize,
+    },
+    /// `len` bytes of trailer section, which end the current body; the layout has its fields.
+    Trailers {
+        /// At least 2: the empty line.
         len: usize,
     },
     /// Nothing more can be said: an incomplete head or trailer section, or no byte at all. Give these bytes again with
@@ -118,7 +129,8 @@ impl ResponseFramer {
         self.interim = 0;
     }
 
-    /// Looks at `bytes`, which begin at the first byte not yet accounted for by a `len`.
+    /// Looks at `bytes`, which begin at the first byte not yet accounted for by a `len`. Where the parts of a head or of
+    /// trailers lie is noted in `layout`.
     ///
     /// The sequence of heads, the bytes in bodies and the violation do not depend on how the stream is cut.
     ///
@@ -126,7 +138,7 @@ impl ResponseFramer {
     ///
     /// The violation that `bytes` begin with; it is final, and repeated ever after.
     #[inline]
-    pub fn step(&mut self, bytes: &[u8]) -> Result<Part, Violation> {
+    pub fn step(&mut self, bytes: &[u8], layout: &mut Layout) -> Result<Part, Violation> {
         if bytes.is_empty() {
             return match self.state {
                 State::Refused(violation) => Err(violation),
@@ -140,7 +152,7 @@ impl ResponseFramer {
         }
         let part = match &mut self.state {
             State::Idle => Err(Violation::Unsolicited),
-            State::Head(head) => match head.read(bytes, &self.limits) {
+            State::Head(head) => match head.read(bytes, &self.limits, layout) {
                 Ok(Some((line, len))) => {
                     let body = head.body;
                     self.after_head(line, body).map(|()| Part::Head { len, status: line.status })
@@ -156,11 +168,12 @@ impl ResponseFramer {
                 }
                 Ok(Part::Body { len })
             }
-            State::Chunked(body) => match body.step(bytes, &self.limits) {
-                Ok(Eaten::Some(len)) => Ok(Part::Body { len }),
-                Ok(Eaten::Last(len)) => {
+            State::Chunked(body) => match body.step(bytes, &self.limits, layout) {
+                Ok(Eaten::Data(len)) => Ok(Part::Body { len }),
+                Ok(Eaten::Framing(len)) => Ok(Part::Framing { len }),
+                Ok(Eaten::Trailers(len)) => {
                     self.state = State::Idle;
-                    Ok(Part::Body { len })
+                    Ok(Part::Trailers { len })
                 }
                 Ok(Eaten::None) => Ok(Part::More),
                 Err(fault) => Err(Violation::Malformed(fault)),
@@ -178,6 +191,18 @@ impl ResponseFramer {
     /// Ends the stream for a reason that is not in its bytes.
     pub fn refuse(&mut self, violation: Violation) {
         self.state = State::Refused(violation);
+    }
+
+    /// What is left of the current body.
+    #[must_use]
+    #[inline]
+    pub fn left(&self) -> Left {
+        match &self.state {
+            State::Length { left } => Left::Length(*left),
+            State::Chunked(_) => Left::Chunked,
+            State::UntilClose => Left::UntilClose,
+            State::Idle | State::Head(_) | State::Opaque | State::Refused(_) => Left::Nothing,
+        }
     }
 
     /// Where the stream stands after the last step.
@@ -226,11 +251,20 @@ impl ResponseFramer {
 impl Head {
     /// Goes on with the head that `bytes` begin with; `None` while it is incomplete.
     #[inline]
-    fn read(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<(StatusLine, usize)>, Violation> {
+    fn read(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        layout: &mut Layout,
+    ) -> Result<Option<(StatusLine, usize)>, Violation> {
         let line = match self.line {
             Some(line) => line,
             None => match self.status_line(bytes)? {
-                Some(line) => *self.line.insert(line),
+                Some(line) => {
+                    let StatusLine { version, status } = line;
+                    layout.begin(Line { version, status, ..Line::default() });
+                    *self.line.insert(line)
+                }
                 None => return Ok(None),
             },
         };
@@ -242,8 +276,11 @@ impl Head {
             underscores: limits.underscores,
         };
         loop {
-            match self.section.next(bytes, &bounds)? {
+            match self.section.next(bytes, &bounds, layout)? {
                 Next::Field(Field { name, value }) => match name.len() {
+                    10 if name.eq_ignore_ascii_case(b"connection") => {
+                        layout::options(value).for_each(|option| layout.connection_option(option));
+                    }
                     14 if name.eq_ignore_ascii_case(b"content-length") => self.body.length(value)?,
                     17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.body.encoding(value, line.version)?,
                     _ => {}

@@ -7,6 +7,7 @@ use memchr::memchr;
 
 use super::class;
 use super::fault::Fault;
+use super::layout::Layout;
 use super::limits::Underscores;
 
 /// Longer names than this have no use, and the codec's name type has a bound of its own.
@@ -75,9 +76,15 @@ impl Section {
         self.line
     }
 
-    /// The next field line, looked at whole.
+    /// The next field line, looked at whole, and its place noted.
     #[inline(always)]
-    pub(super) fn next<'a>(&mut self, bytes: &'a [u8], bounds: &Bounds) -> Result<Next<'a>, Fault> {
+    pub(super) fn next<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        bounds: &Bounds,
+        layout: &mut Layout,
+    ) -> Result<Next<'a>, Fault> {
+        let start = self.line;
         let Some(line) = self.peek(bytes) else {
             return if bytes.len() > bounds.end { Err(bounds.too_large) } else { Ok(Next::Partial) };
         };
@@ -95,7 +102,11 @@ impl Section {
             return Err(bounds.too_many);
         }
         self.fields += 1;
-        field(line, bounds.underscores).map(Next::Field)
+        let field = field(line, bounds.underscores)?;
+        // The value lies within the line: their distance is its place.
+        let value = start + (field.value.as_ptr() as usize - line.as_ptr() as usize);
+        layout.field(start, field.name.len(), value..value + field.value.len());
+        Ok(Next::Field(field))
     }
 }
 

@@ -21,17 +21,17 @@ pub(super) enum Event {
 
 /// Runs a stream, cut after each of `cuts`, through a request framer the way a shell does.
 pub(super) fn requests(limits: Limits, stream: &[u8], cuts: &[usize]) -> Vec<Event> {
-    let mut framer = RequestFramer::new(limits);
+    let (mut framer, mut layout) = (RequestFramer::new(limits), Layout::default());
     let mut events = Vec::new();
     let mut at = 0;
     for end in cuts.iter().copied().chain([stream.len()]) {
         loop {
-            match framer.step(&stream[at..end]) {
+            match framer.step(&stream[at..end], &mut layout) {
                 Ok(Step::Head { len, asks }) => {
                     at += len;
                     events.push(Event::Head { len, asks });
                 }
-                Ok(Step::Body { len }) => {
+                Ok(Step::Body { len } | Step::Framing { len } | Step::Trailers { len }) => {
                     assert!(len > 0, "a step over no bytes");
                     at += len;
                     push_body(&mut events, len);
@@ -43,7 +43,8 @@ pub(super) fn requests(limits: Limits, stream: &[u8], cuts: &[usize]) -> Vec<Eve
                 }
                 Ok(Step::Opaque) => unreachable!("nothing was accepted"),
                 Err(refusal) => {
-                    assert_eq!(framer.step(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"), Err(refusal), "a refusal is final");
+                    let good = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+                    assert_eq!(framer.step(good, &mut layout), Err(refusal), "a refusal is final");
                     events.push(Event::Refused(refusal));
                     return events;
                 }
@@ -55,7 +56,7 @@ pub(super) fn requests(limits: Limits, stream: &[u8], cuts: &[usize]) -> Vec<Eve
 
 /// The same for responses: one request of each of `expected` is announced as soon as the one before is answered.
 pub(super) fn responses(limits: Limits, expected: &[Expected], stream: &[u8], cuts: &[usize]) -> Vec<Event> {
-    let mut framer = ResponseFramer::new(limits);
+    let (mut framer, mut layout) = (ResponseFramer::new(limits), Layout::default());
     let mut expected = expected.iter();
     let mut events = Vec::new();
     let mut at = 0;
@@ -66,12 +67,12 @@ pub(super) fn responses(limits: Limits, expected: &[Expected], stream: &[u8], cu
             {
                 framer.expect(*next);
             }
-            match framer.step(&stream[at..end]) {
+            match framer.step(&stream[at..end], &mut layout) {
                 Ok(Part::Head { len, status }) => {
                     at += len;
                     events.push(Event::Status(status, len));
                 }
-                Ok(Part::Body { len }) => {
+                Ok(Part::Body { len } | Part::Framing { len } | Part::Trailers { len }) => {
                     assert!(len > 0, "a step over no bytes");
                     at += len;
                     push_body(&mut events, len);
@@ -82,7 +83,8 @@ pub(super) fn responses(limits: Limits, expected: &[Expected], stream: &[u8], cu
                     return events;
                 }
                 Err(violation) => {
-                    assert_eq!(framer.step(b"HTTP/1.1 200 OK\r\n\r\n"), Err(violation), "a violation is final");
+                    let good = b"HTTP/1.1 200 OK\r\n\r\n";
+                    assert_eq!(framer.step(good, &mut layout), Err(violation), "a violation is final");
                     events.push(Event::Violated(violation));
                     return events;
                 }

@@ -9,4 +9,4 @@ mod socket;
 pub mod tls;
 
 pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};
-pub use socket::Socket;
+pub use socket::{Look, Socket};

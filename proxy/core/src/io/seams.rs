@@ -20,6 +20,12 @@ pub trait Accept {
     /// What `accept(2)` says; the caller tells errors of one connection from those of the process.
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>>;
 
+    /// A connection that waits in the kernel's queue, of which the runtime may not have heard yet: to be asked before the
+    /// source is closed, which resets what waits there.
+    fn accept_queued(&self) -> Option<io::Result<(Socket, SocketAddr)>> {
+        None
+    }
+
     /// The address bound.
     fn local_addr(&self) -> SocketAddr;
 }
@@ -60,12 +66,29 @@ impl Listening {
     }
 }
 
+fn accepted(socket: TcpStream) -> Socket {
+    // Small answers must not wait for an ACK of the one before (RFC 896's algorithm off).
+    socket.set_nodelay(true).ok();
+    Socket::Tcp(socket)
+}
+
 impl Accept for Listening {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
         let (socket, peer) = ready!(self.listener.poll_accept(cx))?;
-        // Small answers must not wait for an ACK of the one before (RFC 896's algorithm off).
-        socket.set_nodelay(true).ok();
-        Poll::Ready(Ok((Socket::Tcp(socket), peer)))
+        Poll::Ready(Ok((accepted(socket), peer)))
+    }
+
+    fn accept_queued(&self) -> Option<io::Result<(Socket, SocketAddr)>> {
+        let queued = || {
+            let (socket, peer) = SockRef::from(&self.listener).accept()?;
+            socket.set_nonblocking(true)?;
+            let peer = peer.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+            Ok((accepted(TcpStream::from_std(socket.into())?), peer))
+        };
+        match queued() {
+            Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => None,
+            queued => Some(queued),
+        }
     }
 
     fn local_addr(&self) -> SocketAddr {

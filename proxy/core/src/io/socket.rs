@@ -4,13 +4,17 @@
 //! writes flushes.
 
 use super::tls::TlsStream;
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -24,6 +28,15 @@ pub enum Socket {
     Memory(DuplexStream),
     /// TLS over one of the others.
     Tls(Box<TlsStream>),
+}
+
+/// How closely a socket is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// What the runtime has heard of it: no system call while it has heard nothing.
+    Known,
+    /// The kernel is asked.
+    Kernel,
 }
 
 /// Bytes up to which several buffers are copied into one. A head with a small body goes out by send(2), whose path in
@@ -41,6 +54,63 @@ macro_rules! each {
             }
         }
     };
+}
+
+impl Socket {
+    /// Ready when a read may bring something: bytes, an end or an error. Asks no system call of a socket that has been
+    /// read empty.
+    ///
+    /// # Errors
+    ///
+    /// When the runtime is gone.
+    #[inline]
+    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(socket) => socket.poll_read_ready(cx),
+            // Only a read tells.
+            Self::Memory(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) if stream.has_something() => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.carrier().poll_read_ready(cx),
+        }
+    }
+
+    /// Ready when a socket that should be quiet is not: its peer closed it, or sent something. Takes nothing from it. A
+    /// pipe in memory tells nothing.
+    pub fn poll_disturbed(&self, cx: &mut Context<'_>, look: Look) -> Poll<()> {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Memory(_) => return Poll::Pending,
+            Self::Tls(stream) => return stream.poll_disturbed(cx, look),
+        };
+        let peek = || recv(socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        if look == Look::Kernel {
+            return match peek() {
+                Err(Errno::AGAIN | Errno::INTR) => Poll::Pending,
+                Ok(_) | Err(_) => Poll::Ready(()),
+            };
+        }
+        loop {
+            if ready!(socket.poll_read_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            // What the runtime heard may have been read since; then it forgets it here.
+            match socket.try_io(Interest::READABLE, || peek().map_err(io::Error::from)) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Ok(_) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    /// As [`poll_disturbed`](Self::poll_disturbed), of a socket that is of no use once it is ready: a byte may be taken.
+    pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Tcp(_) => self.poll_disturbed(cx, Look::Known),
+            Self::Memory(pipe) => Pin::new(pipe).poll_read(cx, &mut ReadBuf::new(&mut [0])).map(|_: io::Result<()>| ()),
+            Self::Tls(stream) => {
+                Pin::new(&mut **stream).poll_read(cx, &mut ReadBuf::new(&mut [0])).map(|_: io::Result<()>| ())
+            }
+        }
+    }
 }
 
 impl AsyncRead for Socket {

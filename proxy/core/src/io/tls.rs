@@ -13,7 +13,11 @@ mod session;
 pub use handshake::{Told, Turns, handshake};
 pub use session::Session;
 
-use super::Socket;
+use super::{Look, Socket};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use session::Step;
 use std::{
     cell::RefCell,
@@ -21,7 +25,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// A TLS connection.
 #[derive(Debug)]
@@ -112,10 +116,42 @@ impl TlsStream {
         &self.session
     }
 
-    /// Whether something came that was not read yet: a record half read, or bytes nobody had room for.
-    #[must_use]
-    pub fn has_unread(&self) -> bool {
-        !self.incoming.is_empty() || !self.plain.is_empty()
+    /// Whether a read has something to do before anything more comes: bytes nobody had room for, records to send.
+    pub(super) fn has_something(&self) -> bool {
+        !self.incoming.is_empty() || !self.plain.is_empty() || !self.outgoing.is_empty() || self.input == Input::Closed
+    }
+
+    /// Ready when a connection that should be quiet is not. A server's session ticket, which may come at any time, is
+    /// none of that; an alert, an end or bytes of the peer's are. Takes nothing.
+    pub(super) fn poll_disturbed(&self, cx: &mut Context<'_>, look: Look) -> Poll<()> {
+        /// An alert in the clear (RFC 5246 §7.2), and one within a record of TLS 1.3: two bytes, its kind, a tag of 16.
+        const ALERTS: [[u8; 2]; 2] = [[21, 2], [23, 19]];
+        if !self.plain.is_empty() || self.input == Input::Closed || self.broken.is_some() {
+            return Poll::Ready(());
+        }
+        let Socket::Tcp(socket) = &self.io else { return Poll::Pending };
+        let mut header = [0u8; 5];
+        let mut peek = || recv(socket, &mut header[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let peeked = match look {
+            Look::Kernel => peek(),
+            Look::Known => loop {
+                if socket.poll_read_ready(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                // What the runtime heard may have been read since; then it forgets it here.
+                let peeked = socket.try_io(Interest::READABLE, || Ok(peek()?));
+                match peeked {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => break Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+                    Ok(peeked) => break Ok(peeked),
+                }
+            },
+        };
+        match peeked {
+            Err(Errno::AGAIN | Errno::INTR) => Poll::Pending,
+            Ok((5, _)) if !ALERTS.contains(&[header[0], header[4]]) => Poll::Pending,
+            Ok(_) | Err(_) => Poll::Ready(()),
+        }
     }
 
     /// One step of the session over what came; `done` grows by what it is done with. When it fails, the alert is among what

@@ -21,7 +21,8 @@ pub struct SendError<B> {
     /// The request as it was given, when no byte of its head or body was taken: always before a connection was used,
     /// often when `delivery` is [`Delivery::Unsent`], never otherwise.
     pub request: Option<Box<Request<B>>>,
-    /// The head alone, when the request is [`Delivery::Unsent`] but its body was begun: for who can begin it again.
+    /// The head alone, where the request is not handed back whole, for who may begin its body again: when it is
+    /// [`Delivery::Unsent`], and on HTTP/1.1 also when it is [`Delivery::Unanswered`].
     pub head: Option<Box<Parts>>,
 }
 

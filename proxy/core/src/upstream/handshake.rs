@@ -3,18 +3,20 @@
 //! After connect. The buffers and windows of a connection are decided here and nowhere else.
 
 use super::{
-    circuit_wait::Opened, connect, error::ConnectError, guard::GuardedUpstream, http1::Http1Connection,
-    http2::Http2Connection, line::Line, pool::Host, tls, worker_cluster::WorkerCluster,
+    circuit_wait::Opened,
+    connect,
+    error::ConnectError,
+    http1::{Home, Http1Connection},
+    http2::Http2Connection,
+    line::Line,
+    pool::Host,
+    tls,
+    worker_cluster::WorkerCluster,
 };
 use crate::{framing::Limits, identity::Speaks, upstream::RequestBody};
-use hyper_util::rt::TokioIo;
 use pillion_config::model::Cluster;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
-/// The least a codec's buffer may grow to: a page or two of body at once.
-const MIN_BUFFER: usize = 16 * 1024;
-/// Field lines up to which the codec's table needs no heap.
-const FREE_HEADERS: u16 = 100;
 /// Bytes a stream may be ahead of its consumer: HTTP/2's own initial value (RFC 9113 §6.9.2).
 const STREAM_WINDOW: u32 = 65_535;
 /// Bytes all streams of a connection may be ahead of their consumers.
@@ -29,21 +31,14 @@ pub(super) async fn http1<B: RequestBody>(
     host: &Rc<Host<B>>,
     cluster: &WorkerCluster<B>,
     opened: Opened,
-) -> Result<Rc<Http1Connection<B>>, ConnectError> {
+) -> Result<Box<Http1Connection>, ConnectError> {
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
         let socket = tls::secure(socket, &host.core, Speaks::Http1).await?;
-        let (line, watch) = Line::new(socket);
-        let (io, guard) = GuardedUpstream::new(line, limits(model));
-        let mut codec = hyper::client::conn::http1::Builder::new();
-        codec.max_buf_size((model.header_bytes as usize).max(MIN_BUFFER));
-        if model.headers > FREE_HEADERS {
-            codec.max_headers(usize::from(model.headers));
-        }
-        let (sender, connection) = codec.handshake(TokioIo::new(io)).await.map_err(|_| ConnectError::Reset)?;
         host.reached();
-        Ok(Http1Connection::start(sender, connection, guard, watch, host, opened))
+        let home = Rc::downgrade(host) as Weak<dyn Home>;
+        Ok(Http1Connection::new(socket, limits(model), home, opened))
     })
     .await
 }

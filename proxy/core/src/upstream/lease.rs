@@ -4,19 +4,19 @@
 //! HTTP/1 connection or its HTTP/2 stream with it. It never reads ahead.
 
 use super::{
+    http1::Http1Body,
     http2::{Slot, Upload},
-    line::Line,
     pool::HostCore,
 };
 use crate::{
     body::{BodyError, Http2Body, Incoming},
     io::Socket,
     tunnel::h2_stream::H2Stream,
-    upstream::{circuit_wait::Opened, error::Limit, guard::GuardedUpstream},
+    upstream::{circuit_wait::Opened, error::Limit},
 };
 use bytes::{Buf, Bytes};
 use http::Response;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use pillion_config::model::Cluster;
 use std::{
     fmt, io,
@@ -45,20 +45,21 @@ enum Progress {
 
 #[derive(Debug)]
 pub(super) enum Carried {
-    Http1(hyper::body::Incoming),
+    Http1(Http1Body),
     Http2(Http2Body),
 }
 
 /// What is given back at the end of a response's body.
 pub(super) enum Lease {
-    Http1 { connection: Rc<dyn GoHome>, _in_flight: InFlight },
-    Http2 { upload: Option<Upload>, _slot: Rc<Slot>, _in_flight: InFlight },
-}
-
-/// A connection that knows its pool.
-pub(super) trait GoHome {
-    /// Back to the pool, if it is fit to serve again.
-    fn go_home(self: Rc<Self>);
+    /// The connection is with the body.
+    Http1 {
+        _in_flight: InFlight,
+    },
+    Http2 {
+        upload: Option<Upload>,
+        _slot: Rc<Slot>,
+        _in_flight: InFlight,
+    },
 }
 
 /// A request's place in its cluster's limit and in its member's count.
@@ -82,18 +83,15 @@ pub struct Upgraded {
 
 #[derive(Debug)]
 enum Stream {
-    Http1 {
-        io: GuardedUpstream<Line>,
-        early: Bytes,
-        _opened: Opened,
-    },
     Http2 {
         io: H2Stream,
         _slot: Rc<Slot>,
     },
-    /// Behind CONNECT.
+    /// Behind 101 on HTTP/1.1, or CONNECT.
     Plain {
         io: Socket,
+        /// What came with the head.
+        early: Bytes,
         _opened: Opened,
     },
 }
@@ -131,7 +129,7 @@ impl Leased {
             return Poll::Ready(None);
         }
         let frame = ready!(match &mut self.body {
-            Carried::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Http1),
+            Carried::Http1(body) => body.poll_frame(cx),
             Carried::Http2(body) => body.poll_frame(cx),
         });
         if let Some(Ok(frame)) = &frame
@@ -186,9 +184,8 @@ impl Lease {
     /// to stop it.
     pub(super) fn end(self) {
         match self {
-            Self::Http1 { connection, .. } => connection.go_home(),
             Self::Http2 { upload: Some(upload), .. } => upload.let_go(),
-            Self::Http2 { upload: None, .. } => {}
+            Self::Http1 { .. } | Self::Http2 { upload: None, .. } => {}
         }
     }
 }
@@ -203,8 +200,8 @@ impl fmt::Debug for Lease {
 }
 
 impl Upgraded {
-    pub(super) fn http1(io: GuardedUpstream<Line>, early: Bytes, opened: Opened, in_flight: InFlight) -> Self {
-        Self { stream: Stream::Http1 { io, early, _opened: opened }, _in_flight: in_flight }
+    pub(super) fn plain(io: Socket, early: Bytes, opened: Opened, in_flight: InFlight) -> Self {
+        Self { stream: Stream::Plain { io, early, _opened: opened }, _in_flight: in_flight }
     }
 
     pub(super) fn http2(io: H2Stream, slot: Rc<Slot>, in_flight: InFlight) -> Self {
@@ -214,8 +211,7 @@ impl Upgraded {
 
 /// The answer to a CONNECT whose endpoint was reached.
 pub(super) fn connected(io: Socket, opened: Opened, in_flight: InFlight) -> Response<Incoming> {
-    let stream = Stream::Plain { io, _opened: opened };
-    Response::new(Incoming::Upgraded(Box::new(Upgraded { stream, _in_flight: in_flight })))
+    Response::new(Incoming::Upgraded(Box::new(Upgraded::plain(io, Bytes::new(), opened, in_flight))))
 }
 
 impl Opaque {
@@ -249,13 +245,12 @@ impl AsyncWrite for Opaque {
 impl AsyncRead for Upgraded {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
-            Stream::Http1 { early, .. } if !early.is_empty() => {
+            Stream::Plain { early, .. } if !early.is_empty() => {
                 let len = early.len().min(buf.remaining());
                 buf.put_slice(&early[..len]);
                 early.advance(len);
                 Poll::Ready(Ok(()))
             }
-            Stream::Http1 { io, .. } => Pin::new(io).poll_read(cx, buf),
             Stream::Http2 { io, .. } => Pin::new(io).poll_read(cx, buf),
             Stream::Plain { io, .. } => Pin::new(io).poll_read(cx, buf),
         }
@@ -265,7 +260,6 @@ impl AsyncRead for Upgraded {
 impl AsyncWrite for Upgraded {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().stream {
-            Stream::Http1 { io, .. } => Pin::new(io).poll_write(cx, buf),
             Stream::Http2 { io, .. } => Pin::new(io).poll_write(cx, buf),
             Stream::Plain { io, .. } => Pin::new(io).poll_write(cx, buf),
         }
@@ -273,7 +267,6 @@ impl AsyncWrite for Upgraded {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
-            Stream::Http1 { io, .. } => Pin::new(io).poll_flush(cx),
             Stream::Http2 { io, .. } => Pin::new(io).poll_flush(cx),
             Stream::Plain { io, .. } => Pin::new(io).poll_flush(cx),
         }
@@ -281,7 +274,6 @@ impl AsyncWrite for Upgraded {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().stream {
-            Stream::Http1 { io, .. } => Pin::new(io).poll_shutdown(cx),
             Stream::Http2 { io, .. } => Pin::new(io).poll_shutdown(cx),
             Stream::Plain { io, .. } => Pin::new(io).poll_shutdown(cx),
         }

@@ -16,7 +16,6 @@ mod circuit_wait;
 mod cluster;
 mod connect;
 mod error;
-pub mod guard;
 mod handshake;
 mod head;
 mod http1;
@@ -43,7 +42,6 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use lease::InFlight;
-use pillion_config::model::UpstreamProtocol;
 use pool::Taken;
 use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 use worker_cluster::Tried;
@@ -120,7 +118,7 @@ pub async fn send<B: RequestBody>(
             return Err(SendError::unsent(RequestError::Unwritable.into(), address, request));
         }
         let tunnel = *request.method() == Method::CONNECT && options.upgrade.is_none();
-        let taken = match speaks_http2(cluster.model().protocol, options.downstream) {
+        let taken = match cluster.speaks_http2(options.downstream) {
             _ if tunnel => host.take_socket(cluster).await.map(|(socket, opened)| Taken::Socket(socket, opened)),
             false => host.take_http1(cluster, options.replay).await,
             true => host.take_http2(cluster).await,
@@ -162,14 +160,6 @@ pub async fn open<B: RequestBody>(
             }
             Err(cause) => return Err(cause),
         }
-    }
-}
-
-fn speaks_http2(protocol: UpstreamProtocol, downstream: Version) -> bool {
-    match protocol {
-        UpstreamProtocol::Http1 => false,
-        UpstreamProtocol::Http2 => true,
-        UpstreamProtocol::SameAsDownstream => downstream == Version::HTTP_2,
     }
 }
 

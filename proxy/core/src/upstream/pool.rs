@@ -10,17 +10,23 @@ use super::{
     connect,
     error::{Cause, ConnectError, Limit},
     handshake,
-    http1::Http1Connection,
+    http1::{Home, Http1Connection},
     http2::{Http2Connection, Slot},
     tls,
     worker_cluster::WorkerCluster,
 };
-use crate::{identity::Speaks, io::Socket, upstream::RequestBody};
+use crate::{
+    identity::Speaks,
+    io::{Look, Socket},
+    upstream::RequestBody,
+};
 use http::HeaderValue;
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    future::poll_fn,
     rc::{Rc, Weak},
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{sync::Notify, time::Instant};
@@ -48,7 +54,8 @@ pub(super) struct Host<B> {
     pub(super) core: Rc<HostCore>,
     pub(super) waiting: Rc<Waiting>,
     cluster: Weak<WorkerCluster<B>>,
-    resting: RefCell<Vec<Rc<Http1Connection<B>>>>,
+    #[expect(clippy::vec_box, reason = "a connection moves to its request and back by its pointer")]
+    resting: RefCell<Vec<Box<Http1Connection>>>,
     shared: RefCell<Vec<Rc<Http2Connection>>>,
     first: First,
     /// Choices for which this address is passed over, after it could not be reached.
@@ -66,8 +73,8 @@ struct First {
 }
 
 /// A connection to send a request on.
-pub(super) enum Taken<B> {
-    Http1(Rc<Http1Connection<B>>),
+pub(super) enum Taken {
+    Http1(Box<Http1Connection>),
     Http2(Rc<Slot>),
     /// Nothing is spoken on it yet.
     Socket(Socket, Opened),
@@ -84,8 +91,16 @@ pub enum Replay {
     Fresh,
 }
 
-/// Rest after which a connection is looked at before it carries a request that cannot be replayed. Shorter, and the
-/// codec's own task has seen a close by now; longer, and a server's idle timer may just have fired.
+/// When a connection that was closed to make room has left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closed {
+    Now,
+    /// Once its own task has had a turn.
+    Soon,
+}
+
+/// Rest after which the kernel is asked before a connection carries a request that cannot be replayed. Shorter, and the
+/// runtime has heard of a close by now; longer, and a server's idle timer may just have fired.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// An address that could not be reached is passed over this many choices, if there are others.
@@ -114,11 +129,11 @@ impl<B: RequestBody> Host<B> {
         self: &Rc<Self>,
         cluster: &WorkerCluster<B>,
         replay: Replay,
-    ) -> Result<Taken<B>, Cause> {
+    ) -> Result<Taken, Cause> {
         let mut pending = None;
         loop {
             if replay != Replay::Fresh
-                && let Some(connection) = self.rested(replay)
+                && let Some(connection) = poll_fn(|cx| Poll::Ready(self.rested(replay, cx))).await
             {
                 return Ok(Taken::Http1(connection));
             }
@@ -134,7 +149,7 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// A stream for an HTTP/2 request: on a connection with room, or on a new one, once the limits allow.
-    pub(super) async fn take_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<Taken<B>, Cause> {
+    pub(super) async fn take_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<Taken, Cause> {
         let mut pending = None;
         loop {
             if let Some(slot) = self.stream() {
@@ -189,16 +204,16 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// The youngest connection that rests and still looks alive.
-    fn rested(&self, replay: Replay) -> Option<Rc<Http1Connection<B>>> {
+    fn rested(&self, replay: Replay, cx: &mut Context<'_>) -> Option<Box<Http1Connection>> {
         loop {
-            let connection = self.resting.borrow_mut().pop()?;
+            let mut connection = self.resting.borrow_mut().pop()?;
             self.waiting.unrest(1);
             connection.set_idle(None);
             let rest = match replay {
                 Replay::Possible => Duration::ZERO,
                 Replay::Never | Replay::Fresh => Instant::now().saturating_duration_since(connection.resting_since()),
             };
-            if connection.is_fit(rest > LOOK_AFTER) {
+            if connection.is_fit(cx, if rest > LOOK_AFTER { Look::Kernel } else { Look::Known }) {
                 return Some(connection);
             }
         }
@@ -243,32 +258,17 @@ impl<B: RequestBody> Host<B> {
         self.demoted.set(0);
     }
 
-    /// Takes a connection back whose last response is whole.
-    pub(super) fn rest(&self, connection: Rc<Http1Connection<B>>) {
-        let idle_connections = self.core.state.model().idle_connections;
-        let bound = if self.waiting.anyone() { usize::MAX } else { idle_connections };
-        // A cluster that is gone after a reload takes nothing back: its connections end with their last response.
-        if self.cluster.strong_count() == 0 || self.waiting.resting() >= bound {
-            return;
-        }
-        connection.set_idle(Some(self.core.state.metrics().pool_idle()));
-        self.resting.borrow_mut().push(connection);
-        self.waiting.rest();
-        self.wake_sweeper();
+    /// Forgets HTTP/2 connections that ended.
+    pub(super) fn prune(&self) {
+        self.shared.borrow_mut().retain(|connection| connection.is_open());
     }
 
-    /// Forgets connections that ended while they rested.
-    pub(super) fn prune(&self) {
-        let mut ended = Vec::new();
-        self.resting.borrow_mut().retain(|connection| {
-            let keep = connection.is_open();
-            if !keep {
-                ended.push(Rc::clone(connection));
-            }
-            keep
-        });
-        self.waiting.unrest(ended.len());
-        self.shared.borrow_mut().retain(|connection| connection.is_open());
+    /// Closes what ended while it rested, and has `cx` woken when more does.
+    pub(super) fn reap(&self, cx: &mut Context<'_>) {
+        let mut resting = self.resting.borrow_mut();
+        let before = resting.len();
+        resting.retain_mut(|connection| connection.poll_over(cx).is_pending());
+        self.waiting.unrest(before - resting.len());
     }
 
     /// Closes what rests.
@@ -279,17 +279,17 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// Closes the connection that rested longest; `None` if none rests.
-    pub(super) fn close_oldest(&self) -> Option<()> {
+    pub(super) fn close_oldest(&self) -> Option<Closed> {
         let mut resting = self.resting.borrow_mut();
         if !resting.is_empty() {
             resting.remove(0);
             self.waiting.unrest(1);
-            return Some(());
+            return Some(Closed::Now);
         }
         let mut shared = self.shared.borrow_mut();
         let idle = shared.iter().position(|connection| connection.is_idle())?;
         shared.remove(idle);
-        Some(())
+        Some(Closed::Soon)
     }
 
     /// Closes what has rested for `idle` by `now`; the oldest that is left, if any.
@@ -309,6 +309,23 @@ impl<B: RequestBody> Host<B> {
         if let Some(cluster) = self.cluster.upgrade() {
             cluster.wake_sweeper();
         }
+    }
+}
+
+impl<B: RequestBody> Home for Host<B> {
+    fn rest(&self, mut connection: Box<Http1Connection>) {
+        let idle_connections = self.core.state.model().idle_connections;
+        let bound = if self.waiting.anyone() { usize::MAX } else { idle_connections };
+        // A cluster that is gone after a reload takes nothing back: its connections end with their last response.
+        let Some(cluster) = self.cluster.upgrade().filter(|_| self.waiting.resting() < bound) else { return };
+        // It may have been closed behind its last response.
+        if cluster.watch(&mut connection).is_ready() {
+            return;
+        }
+        connection.set_idle(Some(self.core.state.metrics().pool_idle()));
+        self.resting.borrow_mut().push(connection);
+        self.waiting.rest();
+        cluster.wake_sweeper();
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`WorkerCluster`]: a cluster as one worker uses it, its picker and its pools.
 //!
-//! Holds together what the spine asks for: which host next, which connection; and closes what rested too long. One
-//! timer for the whole cluster, and none while nothing rests.
+//! Holds together what the spine asks for: which host next, which connection; and closes what rested too long, or was
+//! closed by its server meanwhile. One task and one timer for the whole cluster, and none while nothing rests.
 
 use super::{
     RequestBody, SendOptions,
@@ -9,16 +9,21 @@ use super::{
     circuit_wait::Waiting,
     cluster::{ClusterState, Seat},
     error::{Cause, Limit},
-    pool::Host,
+    http1::Http1Connection,
+    pool::{Closed, Host},
 };
 use crate::io::{Dial, DialOptions};
-use pillion_config::model::Cluster;
+use http::Version;
+use pillion_config::model::{Cluster, UpstreamProtocol};
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     fmt,
+    future::{Future, poll_fn},
     net::SocketAddr,
+    pin::pin,
     rc::{Rc, Weak},
     sync::Arc,
+    task::{Context, Poll, Waker, ready},
 };
 use tokio::{
     task::spawn_local,
@@ -34,7 +39,7 @@ pub struct WorkerCluster<B> {
     random: Rc<Random>,
     table: RefCell<Table<B>>,
     waiting: Rc<Waiting>,
-    sweeper: Cell<Sweeper>,
+    sweeper: RefCell<Sweeper>,
 }
 
 /// The hosts known at a version of the state, in its order.
@@ -45,10 +50,14 @@ struct Table<B> {
     picker: Picker,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// The task that closes what rested too long, or was closed by its server while it rested.
 enum Sweeper {
+    /// There is none: nothing rests.
     Asleep,
-    Awake,
+    /// It has not run yet; when it does, it looks at everything that rests.
+    Starting,
+    /// It is woken by whatever rests.
+    Awake(Waker),
 }
 
 /// The hosts a request cannot use again: those tried before, and those that could not be reached just now.
@@ -77,7 +86,7 @@ impl<B: RequestBody> WorkerCluster<B> {
             dial,
             random,
             waiting: Rc::default(),
-            sweeper: Cell::new(Sweeper::Asleep),
+            sweeper: RefCell::new(Sweeper::Asleep),
         })
     }
 
@@ -110,6 +119,16 @@ impl<B: RequestBody> WorkerCluster<B> {
     #[must_use]
     pub fn has_other(&self, than: &[SocketAddr]) -> bool {
         self.table.borrow().hosts.iter().any(|host| !than.contains(&host.core.member.address))
+    }
+
+    /// Whether a request that came by this version goes to its servers by HTTP/2.
+    #[must_use]
+    pub fn speaks_http2(&self, downstream: Version) -> bool {
+        match self.model().protocol {
+            UpstreamProtocol::Http1 => false,
+            UpstreamProtocol::Http2 => true,
+            UpstreamProtocol::SameAsDownstream => downstream == Version::HTTP_2,
+        }
     }
 
     pub(super) fn model(&self) -> &Cluster {
@@ -163,6 +182,9 @@ impl<B: RequestBody> WorkerCluster<B> {
     /// At the limit of connections: makes room if something rests, and waits for a connection to be free or closed.
     pub(super) async fn wait_for_connection(&self, limit: Limit) -> Result<(), Cause> {
         let closing = self.table.borrow().hosts.iter().find_map(|host| host.close_oldest());
+        if closing == Some(Closed::Now) {
+            return Ok(());
+        }
         // All of them belong to other workers: nothing here would ever wake this request.
         if closing.is_none() && self.waiting.open() == 0 {
             return Err(self.state.overflow(limit));
@@ -193,9 +215,30 @@ impl<B: RequestBody> WorkerCluster<B> {
 
     /// Something rests from now on.
     pub(super) fn wake_sweeper(&self) {
-        if self.sweeper.replace(Sweeper::Awake) == Sweeper::Asleep {
+        let mut sweeper = self.sweeper.borrow_mut();
+        if matches!(*sweeper, Sweeper::Asleep) {
+            *sweeper = Sweeper::Starting;
             spawn_local(sweep(Weak::clone(&self.me), Instant::now() + self.model().idle_timeout));
         }
+    }
+
+    /// Has the sweeper woken when a connection that is about to rest ends. Ready: it has ended already.
+    pub(super) fn watch(&self, connection: &mut Http1Connection) -> Poll<()> {
+        match &*self.sweeper.borrow() {
+            Sweeper::Asleep | Sweeper::Starting => Poll::Pending,
+            Sweeper::Awake(waker) => connection.poll_over(&mut Context::from_waker(waker)),
+        }
+    }
+
+    /// Closes what ended while it rested, and listens for more.
+    fn reap(&self, cx: &mut Context<'_>) {
+        let mut sweeper = self.sweeper.borrow_mut();
+        match &mut *sweeper {
+            Sweeper::Awake(waker) => waker.clone_from(cx.waker()),
+            Sweeper::Asleep | Sweeper::Starting => *sweeper = Sweeper::Awake(cx.waker().clone()),
+        }
+        drop(sweeper);
+        self.table.borrow().hosts.iter().for_each(|host| host.reap(cx));
     }
 
     /// Closes what rested too long; when to come back, if something is left.
@@ -205,19 +248,25 @@ impl<B: RequestBody> WorkerCluster<B> {
         let table = self.table.borrow();
         let oldest = table.hosts.iter().filter_map(|host| host.sweep(now, idle)).min();
         if oldest.is_none() {
-            self.sweeper.set(Sweeper::Asleep);
+            *self.sweeper.borrow_mut() = Sweeper::Asleep;
         }
         Some(oldest? + idle)
     }
 }
 
-/// Comes by whenever the oldest connection that rests would expire.
-async fn sweep<B: RequestBody>(cluster: Weak<WorkerCluster<B>>, mut when: Instant) {
-    loop {
-        sleep_until(when).await;
-        let Some(next) = cluster.upgrade().and_then(|cluster| cluster.sweep()) else { return };
-        when = next;
-    }
+/// Comes by whenever the oldest connection that rests would expire, and whenever one that rests was closed.
+async fn sweep<B: RequestBody>(cluster: Weak<WorkerCluster<B>>, when: Instant) {
+    let mut timer = pin!(sleep_until(when));
+    poll_fn(|cx| {
+        loop {
+            let Some(cluster) = cluster.upgrade() else { return Poll::Ready(()) };
+            cluster.reap(cx);
+            ready!(timer.as_mut().poll(cx));
+            let Some(next) = cluster.sweep() else { return Poll::Ready(()) };
+            timer.as_mut().reset(next);
+        }
+    })
+    .await;
 }
 
 impl<'a> Tried<'a> {

@@ -10,6 +10,7 @@ mod accept;
 mod codec;
 mod detect;
 mod drain;
+mod http1;
 mod receive;
 mod records;
 mod respond;

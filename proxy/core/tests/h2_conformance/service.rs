@@ -100,7 +100,7 @@ pub(crate) async fn serve(decoded: Decoded, seen: Rc<Seen>) -> Response<Content>
             return answer(500, 0);
         }
     };
-    if let Some(interim) = interim {
+    if let Some(interim) = interim.filter(|_| request.headers().contains_key(http::header::EXPECT)) {
         interim.send(Response::builder().status(StatusCode::CONTINUE).body(()).unwrap());
     }
     if let Some(upgrade) = upgrade {

@@ -16,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
-use std::{cell::RefCell, pin::Pin, rc::Rc};
+use std::{cell::RefCell, pin::Pin, rc::Rc, sync::Arc};
 
 pub use date::date;
 use http2::End;
@@ -25,10 +25,10 @@ use http2::End;
 pub(super) async fn serve_http2(
     socket: Socket,
     prefix: Bytes,
-    listener: &ListenerSnapshot,
+    listener: Arc<ListenerSnapshot>,
     connection: Rc<Connection>,
 ) {
-    let settings = connection.slot.http2_settings(listener);
+    let settings = connection.slot.http2_settings(&listener);
     let control = Rc::clone(connection.control());
     let for_service = Rc::clone(&connection);
     let service = move |decoded| {
@@ -89,7 +89,7 @@ pub struct Inbound {
     /// stream after the answer that accepts it went out. Beside and not within the request, whose extensions hold
     /// only what can be sent between threads.
     pub upgrade: Option<Offer>,
-    /// Sends interim responses, if the client waits for one (`Expect: 100-continue`).
+    /// Sends interim responses, where the client's protocol has them: not on HTTP/1.0.
     pub interim: Option<Interim>,
 }
 

@@ -3,7 +3,6 @@
 use super::{gate::Gate, trailers};
 use crate::{
     body::{BodyError, GivenUp, Incoming},
-    downstream::guard::Refused,
     framing::Refusal,
     telemetry::ByteMeter,
 };
@@ -264,11 +263,10 @@ impl BodyFailure {
     fn of(error: &BodyError) -> Self {
         match error {
             BodyError::Refused(refusal) => Self::Refused(*refusal),
-            BodyError::Http1(error) => {
-                Refused::find(error).map_or(Self::Gone, |Refused(refusal)| Self::Refused(refusal))
-            }
             BodyError::GivenUp(GivenUp::Silent) => Self::Refused(Refusal::BodyTimeout),
-            BodyError::Http2(_) | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
+            BodyError::Http1(_)
+            | BodyError::Http2(_)
+            | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
         }
     }
 }

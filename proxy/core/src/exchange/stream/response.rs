@@ -6,13 +6,13 @@ use super::{
 };
 use crate::{
     body::{BodyError, GivenUp, Incoming},
-    downstream::{codec::Cut, guard::RequestTicket},
+    downstream::codec::Cut,
     exchange::{
         account::Account,
         head::grpc::{self, GrpcStatus},
     },
+    http1::Broken,
     telemetry::{Blame, ByteMeter, ResponseFlag},
-    upstream::guard::ResponseViolation,
 };
 use bytes::Bytes;
 use http::{HeaderMap, Version};
@@ -32,8 +32,6 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub struct ResponseBody {
     source: Incoming,
     exchange: Option<Box<Ending>>,
-    /// Tells the HTTP/1 guard, by being dropped, that the request is answered.
-    ticket: Option<RequestTicket>,
 }
 
 /// What ends with a response.
@@ -151,18 +149,13 @@ impl ResponseBody {
     /// A body whose end is the exchange's end.
     #[must_use]
     pub fn new(source: Incoming, ending: Ending) -> Self {
-        Self { source, exchange: Some(Box::new(ending)), ticket: None }
+        Self { source, exchange: Some(Box::new(ending)) }
     }
 
     /// A body that ends nothing: its exchange lives on, in a tunnel.
     #[must_use]
     pub fn detached() -> Self {
-        Self { source: Incoming::Empty, exchange: None, ticket: None }
-    }
-
-    /// Keeps the HTTP/1 guard's ticket until the body has ended.
-    pub fn hold(&mut self, ticket: RequestTicket) {
-        self.ticket = Some(ticket);
+        Self { source: Incoming::Empty, exchange: None }
     }
 
     fn close(&mut self, failure: Option<Failure>) {
@@ -216,17 +209,18 @@ fn failure(error: &BodyError, request: Option<&RequestStream>) -> Failure {
         None => {}
     }
     match error {
-        BodyError::Http1(error) => match ResponseViolation::find(error) {
-            Some(ResponseViolation(violation)) => upstream(ResponseFlag::UpstreamProtocolError, violation.name()),
-            None => upstream(ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started"),
-        },
+        BodyError::Http1(Broken::Violation(violation)) => {
+            upstream(ResponseFlag::UpstreamProtocolError, violation.name())
+        }
         BodyError::Http2(error) if error.is_remote() && error.is_reset() => {
             upstream(ResponseFlag::UpstreamRemoteReset, "upstream_reset_after_response_started{remote_reset}")
         }
         BodyError::Http2(error) if error.get_io().is_none() && !error.is_remote() => {
             upstream(ResponseFlag::UpstreamProtocolError, "upstream_malformed")
         }
-        BodyError::Http2(_) | BodyError::GivenUp(_) => {
+        BodyError::Http1(Broken::Closed | Broken::Reset | Broken::Request)
+        | BodyError::Http2(_)
+        | BodyError::GivenUp(_) => {
             upstream(ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started")
         }
         BodyError::Refused(refusal) => upstream(ResponseFlag::UpstreamProtocolError, refusal.name()),

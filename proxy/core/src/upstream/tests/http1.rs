@@ -110,6 +110,8 @@ fn a_close_that_crosses_the_request_says_what_is_known() {
         assert!(matches!(error.cause, Cause::Request(RequestError::Closed)), "{error:?}");
         assert_eq!((error.carrier, error.delivery), (Carrier::Reused, Delivery::Unanswered));
         assert!(error.request.is_none());
+        let head = error.head.expect("for who may send it twice");
+        assert_eq!((head.uri.to_string().as_str(), head.headers.len()), ("http://a.example/", 0));
         assert_nothing_held(&cluster);
     });
 }
@@ -259,7 +261,9 @@ fn the_future_stays_small() {
         let (cluster, _) = cluster(model(UpstreamProtocol::Http1, &[80]), |_, _| Step::Hang);
         let options = options();
         let future = send(&cluster, get("/"), &options);
-        assert!(size_of_val(&future) <= 4096, "{} bytes", size_of_val(&future));
+        assert!(size_of_val(&future) <= 2560, "{} bytes", size_of_val(&future));
         assert!(size_of::<Incoming>() <= 96, "{} bytes", size_of::<Incoming>());
+        let connection = size_of::<super::super::http1::Http1Connection>();
+        assert!(connection <= 512, "{connection} bytes");
     });
 }

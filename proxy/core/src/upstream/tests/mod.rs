@@ -5,13 +5,14 @@ mod connect;
 mod http1;
 mod http2;
 mod metrics;
+mod responses;
 mod upgrade;
 
 use super::*;
 use crate::io::{Dial, DialOptions, Socket};
 use futures_util::future::LocalBoxFuture;
 use http_body_util::BodyExt;
-use pillion_config::model::{Balance, Circuit, Cluster, Endpoint, EndpointAddress, Name};
+use pillion_config::model::{Balance, Circuit, Cluster, Endpoint, EndpointAddress, Name, UpstreamProtocol};
 use std::{cell::RefCell, future::Future, io, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},

@@ -107,7 +107,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
 }
 
 fn decode(parts: Parts, receive: RecvStream, settings: &Settings) -> (Decoded, Option<Asked>, Option<Interim>) {
-    let interim = parts.headers.contains_key(header::EXPECT).then(Interim::default);
+    let interim = Interim::default();
     let (body, asked, upgrade) = if parts.method == Method::CONNECT {
         let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().to_owned());
         let (accepted, offer) = Offer::new(protocol);
@@ -119,7 +119,7 @@ fn decode(parts: Parts, receive: RecvStream, settings: &Settings) -> (Decoded, O
         (Incoming::http2_within(receive, length, settings.timeouts.body), None, None)
     };
     let request = Request::from_parts(parts, body);
-    (Decoded::Request(Inbound { request, upgrade, interim: interim.clone() }), asked, interim)
+    (Decoded::Request(Inbound { request, upgrade, interim: Some(interim.clone()) }), asked, Some(interim))
 }
 
 async fn respond_with<B>(

@@ -6,8 +6,8 @@
 //! head cut over reads has one) and exact.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -23,24 +23,6 @@ pub struct Deadlines {
     pub body: Duration,
     /// While there is something to write: no byte taken.
     pub write: Duration,
-    /// After the answer to a refusal: how long input is drained so that the client can read it.
-    pub linger: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            // nginx's keepalive_timeout is 75 s, Envoy's idle timeout an hour; load balancers before us use 60.
-            idle: Duration::from_secs(60),
-            // Apache's and hyper's deadline for a head.
-            head: Duration::from_secs(30),
-            // nginx's client_body_timeout and send_timeout are 60 s; Apache asks for progress every 20.
-            body: Duration::from_secs(30),
-            write: Duration::from_secs(30),
-            // Long enough for the answer to cross a slow link; short enough not to be worth holding.
-            linger: Duration::from_secs(1),
-        }
-    }
 }
 
 impl Deadlines {
@@ -64,31 +46,29 @@ pub(super) enum Verdict {
     Expired,
 }
 
-/// The timer. `!Unpin` parts are boxed on first use.
-#[derive(Debug)]
+/// The timer. Only the connection's own task may ask it: it wakes whoever asked last.
+#[derive(Debug, Default)]
 pub(super) struct Timer {
-    deadlines: Deadlines,
+    /// Boxed and made on first use: `!Unpin`, and larger than the rest of it.
     alarm: Option<Pin<Box<Sleep>>>,
     /// Whether the alarm is set and has not been seen to ring.
     armed: bool,
-    /// Whom the alarm wakes.
-    waker: Option<Waker>,
     /// How often it rang.
     tick: u32,
     read: Watch,
     write: Watch,
-    /// The exact deadline in force: a head's, or the linger's.
+    /// When the head that has begun must be complete.
     due: Option<Instant>,
 }
 
 /// What a tick saw of one side.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Watch {
     tick: u32,
     seen: Option<Seen>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Seen {
     wait: Wait,
     progress: u64,
@@ -96,40 +76,22 @@ struct Seen {
 }
 
 impl Timer {
-    pub(super) fn new(deadlines: Deadlines) -> Self {
-        Self {
-            deadlines,
-            alarm: None,
-            armed: false,
-            waker: None,
-            tick: 0,
-            read: Watch::default(),
-            write: Watch::default(),
-            due: None,
-        }
-    }
-
-    /// Whether the alarm will yet wake someone.
-    pub(super) fn is_armed(&self) -> bool {
-        self.armed && self.alarm.as_ref().is_some_and(|alarm| !alarm.is_elapsed())
-    }
-
     /// Called on every pending read or write that a deadline covers. `progress` counts bytes on that side.
     #[inline]
-    pub(super) fn watch(&mut self, cx: &mut Context<'_>, wait: Wait, progress: u64) -> Verdict {
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>, deadlines: &Deadlines, wait: Wait, progress: u64) -> Verdict {
         let quiet = self.quiet(cx);
         // The other side may have heard the ring; each looks once a tick.
         if quiet && self.side(wait).tick == self.tick {
             return Verdict::Waiting;
         }
-        self.look(cx, wait, progress, quiet)
+        self.look(cx, deadlines, wait, progress, quiet)
     }
 
-    /// Called on every pending read inside a head, or while lingering: `limit` counts from the first such call until
-    /// [`clear_due`](Self::clear_due).
-    pub(super) fn until(&mut self, cx: &mut Context<'_>, limit: Duration) -> Verdict {
+    /// Called on every pending read inside a head: its time counts from the first such call until
+    /// [`head_ended`](Self::head_ended).
+    pub(super) fn head(&mut self, cx: &mut Context<'_>, deadlines: &Deadlines) -> Verdict {
         let now = Instant::now();
-        let due = *self.due.get_or_insert(now + limit);
+        let due = *self.due.get_or_insert(now + deadlines.head);
         if now >= due {
             self.due = None;
             return Verdict::Expired;
@@ -139,36 +101,32 @@ impl Timer {
             return Verdict::Waiting;
         }
         // The other side's tick must not wait for this.
-        self.arm(cx, due.min(now + self.deadlines.tick()));
+        self.arm(cx, due.min(now + deadlines.tick()));
         Verdict::Waiting
-    }
-
-    /// [`until`](Self::until) with a head's limit.
-    pub(super) fn until_head(&mut self, cx: &mut Context<'_>) -> Verdict {
-        self.until(cx, self.deadlines.head)
     }
 
     /// The head is complete.
     #[inline]
-    pub(super) fn clear_due(&mut self) {
+    pub(super) fn head_ended(&mut self) {
         self.due = None;
     }
 
-    /// Whether the alarm is set for this task and has not rung: two loads, no clock.
+    /// Whether the alarm will yet ring: two loads, no clock.
+    #[inline]
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed && self.alarm.as_ref().is_some_and(|alarm| !alarm.is_elapsed())
+    }
+
     #[inline]
     fn quiet(&mut self, cx: &mut Context<'_>) -> bool {
         if !self.armed {
             return false;
         }
-        let Some(alarm) = &mut self.alarm else {
-            return false;
-        };
-        let same_task = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if same_task && !alarm.is_elapsed() {
+        if self.is_armed() {
             return true;
         }
-        if alarm.as_mut().poll(cx).is_pending() {
-            self.waker = Some(cx.waker().clone());
+        // Rung, or between deadline and ring; a poll tells.
+        if self.alarm.as_mut().is_some_and(|alarm| ask(alarm, cx).is_pending()) {
             return true;
         }
         self.armed = false;
@@ -177,17 +135,17 @@ impl Timer {
     }
 
     #[cold]
-    fn look(&mut self, cx: &mut Context<'_>, wait: Wait, progress: u64, armed: bool) -> Verdict {
+    fn look(&mut self, cx: &mut Context<'_>, deadlines: &Deadlines, wait: Wait, progress: u64, armed: bool) -> Verdict {
         let limit = match wait {
-            Wait::Idle => self.deadlines.idle,
-            Wait::Body => self.deadlines.body,
-            Wait::Write => self.deadlines.write,
+            Wait::Idle => deadlines.idle,
+            Wait::Body => deadlines.body,
+            Wait::Write => deadlines.write,
         };
         let now = Instant::now();
         let tick = self.tick;
         let watch = self.side(wait);
         watch.tick = tick;
-        match watch.seen {
+        match &watch.seen {
             Some(seen) if seen.wait == wait && seen.progress == progress => {
                 if now.duration_since(seen.at) >= limit {
                     return Verdict::Expired;
@@ -196,7 +154,7 @@ impl Timer {
             Some(_) | None => watch.seen = Some(Seen { wait, progress, at: now }),
         }
         if !armed {
-            self.arm(cx, now + self.deadlines.tick());
+            self.arm(cx, now + deadlines.tick());
         }
         Verdict::Waiting
     }
@@ -217,10 +175,43 @@ impl Timer {
             None => self.alarm.insert(Box::pin(sleep_until(at))),
         };
         self.armed = true;
-        self.waker = Some(cx.waker().clone());
-        if let Poll::Ready(()) = alarm.as_mut().poll(cx) {
+        if let Poll::Ready(()) = ask(alarm, cx) {
             // Already past: come again at once.
             cx.waker().wake_by_ref();
         }
+    }
+}
+
+/// Asks the alarm, whatever the task has done in this turn: one that has used up its budget is told "pending" without
+/// being noted, and this alarm is not asked again before it rings.
+fn ask(alarm: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
+    pin!(tokio::task::unconstrained(alarm)).poll(cx)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::task::coop;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_has_used_up_its_budget_is_called_all_the_same() {
+        let four = Duration::from_secs(4);
+        let deadlines = Deadlines { idle: four, head: four, body: four, write: four };
+        let mut timer = Timer::default();
+        let mut turns = 0;
+        let began = Instant::now();
+        let watching = poll_fn(|cx| {
+            turns += 1;
+            while turns == 1 && coop::has_budget_remaining() {
+                let _ = pin!(coop::consume_budget()).poll(cx);
+            }
+            match timer.watch(cx, &deadlines, Wait::Write, 0) {
+                Verdict::Waiting => Poll::Pending,
+                Verdict::Expired => Poll::Ready(()),
+            }
+        });
+        tokio::time::timeout(Duration::from_secs(600), watching).await.expect("the alarm rings");
+        assert!((4..=5).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     }
 }

@@ -1,0 +1,220 @@
+//! From a response to bytes, and what becomes of the connection after it.
+//!
+//! It writes what it is given, framed as the client's version can read it, and adds only what belongs to the
+//! connection: `Connection`, `Date`, the framing itself.
+
+use super::{
+    Leaving, Server, Then,
+    wire::{Asked, Course, Gone, Trailers},
+};
+use crate::{
+    body::BodyError,
+    downstream::codec::date,
+    exchange::stream::ResponseBody,
+    framing::Persistence,
+    http1::{
+        Encoder, Outbox,
+        write::{self, Content, Framing, Own},
+    },
+    tunnel::upgrade::TunnelEnd,
+};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, Version, header, response};
+use http_body::{Body, Frame};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::sync::oneshot;
+
+/// An answer on its way out.
+struct Answer {
+    /// Until all of it is in the outbox, or it failed.
+    body: Option<ResponseBody>,
+    encoder: Encoder,
+    out: Outbox,
+    end: End,
+}
+
+/// How a body got to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// It is not what its head says: only the connection's end can tell the client.
+    Broken,
+}
+
+/// Writes an interim response, unless the client has left too much of those before it.
+pub(super) fn interim(interim: Response<()>, out: &mut Outbox) {
+    if !out.has_room() {
+        return;
+    }
+    let (head, ()) = interim.into_parts();
+    write::response(out.buffer(), &head, Framing::Nothing, Own::default());
+}
+
+impl Server {
+    /// Sends a response.
+    pub(super) async fn answer(
+        &mut self,
+        response: Response<ResponseBody>,
+        asked: Asked,
+        tunnel: Option<oneshot::Sender<TunnelEnd>>,
+        mut out: Outbox,
+    ) -> Then {
+        let (head, body) = response.into_parts();
+        let switched = switched(&head, &asked.method);
+        let settled = poll_fn(|cx| Poll::Ready(self.settle_now(cx))).await;
+        let content = Content::of(&body);
+        let framing = write::frame_response(&head, content, &asked.method, asked.version);
+        let last = settled == Persistence::Close
+            || asked.persistence == Persistence::Close
+            || framing == Framing::UntilClose
+            || self.leaving == Leaving::Yes
+            || self.connection.leaving()
+            // What follows a refused CONNECT was meant for the tunnel; none of it is a request.
+            || asked.method == Method::CONNECT;
+        let persistence = if last { Persistence::Close } else { Persistence::Keep };
+        write_head(&mut out, &head, framing, if switched { None } else { connection(persistence, asked.version) });
+        let mut encoder = Encoder::new(framing);
+        if asked.trailers == Trailers::Welcome {
+            encoder.promise(&head.headers);
+        }
+        drop(head);
+        let mut answer = Answer { body: Some(body), encoder, out, end: End::Whole };
+        match poll_fn(|cx| self.poll_sent(cx, &mut answer)).await {
+            Err(gone) => return gone.into(),
+            Ok(End::Broken) => return Then::Close,
+            Ok(End::Whole) => {}
+        }
+        drop(answer);
+        match tunnel.filter(|_| switched) {
+            Some(tunnel) => return Then::Tunnel(tunnel),
+            None if last => return Then::Close,
+            None => {}
+        }
+        match poll_fn(|cx| self.poll_settled(cx)).await {
+            Persistence::Keep => {
+                self.wire.borrow_mut().decline_upgrade();
+                Then::Next
+            }
+            Persistence::Close => Then::Close,
+        }
+    }
+
+    /// Whether the request's body lets the connection go on, as far as can be told before the answer.
+    fn settle_now(&self, cx: &mut Context<'_>) -> Persistence {
+        let mut wire = self.wire.borrow_mut();
+        match wire.course() {
+            Course::Whole | Course::Coming(_) => Persistence::Keep,
+            Course::Abandoned => wire.drain(cx),
+            Course::Refused(_) | Course::Cut(_) => Persistence::Close,
+        }
+    }
+
+    fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Persistence> {
+        if self.obey(cx).is_err() {
+            return Poll::Ready(Persistence::Close);
+        }
+        self.wire.borrow_mut().poll_settled(cx)
+    }
+
+    /// Moves the body into the socket, and gives up when the client does.
+    fn poll_sent(&mut self, cx: &mut Context<'_>, answer: &mut Answer) -> Poll<Result<End, Gone>> {
+        self.obey(cx)?;
+        loop {
+            let starved = answer.fill(cx);
+            let mut wire = self.wire.borrow_mut();
+            match wire.poll_flush(cx, &mut answer.out) {
+                Poll::Ready(Ok(())) if answer.body.is_none() => return Poll::Ready(Ok(answer.end)),
+                Poll::Ready(Ok(())) if starved == Starved::No => continue,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(gone)) => return Poll::Ready(Err(self.lost(gone))),
+                Poll::Pending => {}
+            }
+            return wire.poll_gone(cx).map(Err);
+        }
+    }
+}
+
+/// Whether the body had nothing more to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Starved {
+    No,
+    Yes,
+}
+
+impl Answer {
+    /// Takes of the body what the outbox has room for.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Starved {
+        while let Some(body) = &mut self.body {
+            if self.encoder.is_done() {
+                self.body = None;
+                break;
+            }
+            if !self.out.has_room() {
+                return Starved::No;
+            }
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(frame) => self.take(frame),
+                Poll::Pending => return Starved::Yes,
+            }
+        }
+        Starved::No
+    }
+
+    fn take(&mut self, frame: Option<Result<Frame<Bytes>, BodyError>>) {
+        let taken = match frame {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => self.encoder.data(data, &mut self.out),
+                Err(frame) => match frame.into_trailers() {
+                    Ok(trailers) => self.encoder.trailers(&trailers, &mut self.out),
+                    Err(_) => Ok(()),
+                },
+            },
+            None => {
+                self.body = None;
+                self.encoder.end(&mut self.out)
+            }
+            Some(Err(_)) => {
+                self.body = None;
+                self.end = End::Broken;
+                return;
+            }
+        };
+        if taken.is_err() {
+            self.body = None;
+            self.end = End::Broken;
+        }
+    }
+}
+
+/// Whether a response ends HTTP on its connection.
+fn switched(head: &response::Parts, method: &Method) -> bool {
+    match *method {
+        Method::CONNECT => head.status.is_success(),
+        _ => head.status == StatusCode::SWITCHING_PROTOCOLS,
+    }
+}
+
+/// What a client must be told of the connection; what it takes for granted is left out (RFC 9112 §9.3).
+fn connection(persistence: Persistence, client: Version) -> Option<&'static str> {
+    match persistence {
+        Persistence::Close => Some("close"),
+        Persistence::Keep if client < Version::HTTP_11 => Some("keep-alive"),
+        Persistence::Keep => None,
+    }
+}
+
+fn write_head(out: &mut Outbox, head: &response::Parts, framing: Framing, connection: Option<&'static str>) {
+    let now;
+    let date = match head.headers.contains_key(header::DATE) {
+        true => None,
+        false => {
+            now = date();
+            Some(&now)
+        }
+    };
+    write::response(out.buffer(), head, framing, Own { date, connection });
+}

@@ -1,0 +1,501 @@
+//! [`Wire`]: a connection's socket, what was read from it and not used up, and where its stream of requests stands.
+//!
+//! The connection's task and the body of the request in progress share it, since either may be the one who reads: the
+//! body while somebody wants it, the task before and after. It judges by `framing`, times by the connection's one
+//! timer, and never answers.
+
+use super::{
+    Leaving, Settings,
+    timer::{Timer, Verdict, Wait},
+};
+use crate::{
+    body::{BodyError, Incoming},
+    framing::{Asks, Layout, Left, Persistence, Refusal, RequestFramer, Standing, Step},
+    http1::{Broken, Outbox, ReadBuffer, read},
+    io::Socket,
+};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Version};
+use http_body::{Frame, SizeHint};
+use std::{
+    cell::RefCell,
+    fmt,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+};
+use tokio::io::AsyncWrite;
+
+/// Bytes of a body that nobody wants which are read so that its connection can go on: what comes along with a head.
+/// Whoever sends more is closed upon.
+const MOST_DRAINED: usize = 64 * 1024;
+
+/// A connection's socket and the state of its stream.
+pub(super) struct Wire {
+    /// `None`: the connection has ended, or is a tunnel's.
+    socket: Option<Socket>,
+    settings: Rc<Settings>,
+    framer: RequestFramer,
+    layout: Layout,
+    input: ReadBuffer,
+    timer: Timer,
+    read: u64,
+    written: u64,
+    course: Course,
+    /// Who waits for the body's next bytes.
+    reader: Option<Waker>,
+    /// The connection's task, while a body may be read in another.
+    task: Option<Waker>,
+    /// What the connection was refused for.
+    refusal: Option<Refusal>,
+}
+
+/// How the body of the request in progress stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Course {
+    /// There is none, or all of it was taken.
+    Whole,
+    /// It is coming, and is read by whoever has its [`Upload`].
+    Coming(Wants),
+    /// Nobody wants what is left of it.
+    Abandoned,
+    /// It was refused.
+    Refused(Refusal),
+    /// The connection ended within it.
+    Cut(Broken),
+}
+
+/// Whether a body's next bytes are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wants {
+    Nothing,
+    More,
+}
+
+/// What comes next on a connection.
+pub(super) enum Next {
+    /// A request, whose head is at hand.
+    Head(Begun),
+    /// What cannot be a request.
+    Refused(Refusal),
+    /// Nothing.
+    End,
+}
+
+/// A head that is at hand and good.
+pub(super) struct Begun {
+    len: usize,
+    pub(super) asks: Asks,
+}
+
+/// What the head of a request means for its answer.
+pub(super) struct Asked {
+    pub(super) method: Method,
+    pub(super) version: Version,
+    pub(super) persistence: Persistence,
+    pub(super) trailers: Trailers,
+}
+
+/// Whether a client takes trailers (`TE: trailers`, RFC 9110 §6.5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trailers {
+    Welcome,
+    Unwelcome,
+}
+
+/// Why nothing more can be said to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// It closed the connection, or the connection failed.
+    Left,
+    /// It took nothing for too long.
+    Stalled,
+    /// The worker says so.
+    Aborted,
+}
+
+/// A [`Wire`] that two share.
+pub(super) type Shared = Rc<RefCell<Wire>>;
+
+impl Wire {
+    /// Of `socket`, from which detection has read `prefix`.
+    pub(super) fn shared(socket: Socket, prefix: Bytes, settings: Rc<Settings>) -> Shared {
+        Rc::new(RefCell::new(Self {
+            socket: Some(socket),
+            framer: RequestFramer::new(settings.limits),
+            settings,
+            layout: Layout::default(),
+            read: prefix.len() as u64,
+            input: ReadBuffer::starting_with(prefix),
+            timer: Timer::default(),
+            written: 0,
+            course: Course::Whole,
+            reader: None,
+            task: None,
+            refusal: None,
+        }))
+    }
+
+    /// Waits for the next head; on a connection that is leaving, only for one that has begun.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, leaving: Leaving) -> Poll<Next> {
+        loop {
+            if !self.input.is_empty() {
+                if self.framer.standing() == Standing::Between {
+                    self.layout = Layout::lent();
+                }
+                match self.framer.step(self.input.bytes(), &mut self.layout) {
+                    Ok(Step::Head { len, asks }) => {
+                        self.timer.head_ended();
+                        return Poll::Ready(Next::Head(Begun { len, asks }));
+                    }
+                    Ok(Step::More) => {}
+                    Ok(
+                        Step::Body { .. } | Step::Framing { .. } | Step::Trailers { .. } | Step::Held | Step::Opaque,
+                    ) => {
+                        return Poll::Ready(Next::End);
+                    }
+                    Err(refusal) => return Poll::Ready(Next::Refused(self.refuse(refusal))),
+                }
+            }
+            match self.poll_fill(cx) {
+                // A head that stops here is nobody's request any more.
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return self.wait_for_head(cx, leaving),
+            }
+        }
+    }
+
+    fn wait_for_head(&mut self, cx: &mut Context<'_>, leaving: Leaving) -> Poll<Next> {
+        let deadlines = &self.settings.deadlines;
+        if self.framer.standing() == Standing::InHead {
+            return match self.timer.head(cx, deadlines) {
+                Verdict::Waiting => Poll::Pending,
+                Verdict::Expired => Poll::Ready(Next::Refused(self.refuse(Refusal::HeadTimeout))),
+            };
+        }
+        if leaving == Leaving::Yes {
+            return Poll::Ready(Next::End);
+        }
+        match self.timer.watch(cx, deadlines, Wait::Idle, self.read) {
+            Verdict::Waiting => Poll::Pending,
+            Verdict::Expired => Poll::Ready(Next::End),
+        }
+    }
+
+    /// Takes a head that [`Wire::poll_head`] has found.
+    ///
+    /// # Errors
+    ///
+    /// A refusal where the request's types cannot carry it.
+    pub(super) fn take_head(this: &Shared, begun: &Begun) -> Result<(Request<Incoming>, Asked), Refusal> {
+        let mut wire = this.borrow_mut();
+        let wire = &mut *wire;
+        let head = wire.input.take(begun.len);
+        wire.input.release();
+        let parts = match read::request(&head, &wire.layout) {
+            Ok(parts) => parts,
+            Err(_uncarriable) => return Err(wire.refuse(Refusal::BadTarget)),
+        };
+        let asked = Asked {
+            method: parts.method.clone(),
+            version: parts.version,
+            persistence: wire.layout.persistence(),
+            trailers: trailers(&head, &wire.layout),
+        };
+        wire.layout.give_back();
+        let body = match wire.framer.left() {
+            Left::Nothing => Incoming::Empty,
+            Left::Length(_) | Left::Chunked | Left::UntilClose => {
+                wire.course = Course::Coming(Wants::Nothing);
+                Incoming::Http1(Upload { wire: Rc::clone(this) })
+            }
+        };
+        Ok((Request::from_parts(parts, body), asked))
+    }
+
+    /// Watches the client while its request is answered. Ready when it has left.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        match self.course {
+            Course::Coming(wants) => {
+                self.mind(cx);
+                if wants == Wants::More {
+                    self.watch_body(cx);
+                }
+                Poll::Pending
+            }
+            // What comes is for later, and no more than one read of it.
+            Course::Whole | Course::Abandoned if self.input.is_empty() => match ready!(self.poll_fill(cx)) {
+                Ok(0) | Err(_) => Poll::Ready(Gone::Left),
+                Ok(_) => Poll::Pending,
+            },
+            Course::Whole | Course::Abandoned | Course::Refused(_) | Course::Cut(_) => Poll::Pending,
+        }
+    }
+
+    /// After an answer: waits for the end of a body that somebody still reads, and reads on over one that nobody wants
+    /// as far as it has come.
+    pub(super) fn poll_settled(&mut self, cx: &mut Context<'_>) -> Poll<Persistence> {
+        match self.course {
+            Course::Coming(wants) => {
+                self.mind(cx);
+                // Its exchange is over: where the upstream does not take it, nobody else counts the time.
+                match (self.timer.watch(cx, &self.settings.deadlines, Wait::Body, self.read), wants) {
+                    (Verdict::Waiting, _) => return Poll::Pending,
+                    (Verdict::Expired, Wants::More) => self.refuse_body(Refusal::BodyTimeout),
+                    (Verdict::Expired, Wants::Nothing) => {}
+                }
+                Poll::Ready(Persistence::Close)
+            }
+            Course::Abandoned => Poll::Ready(self.drain(cx)),
+            Course::Whole => Poll::Ready(Persistence::Keep),
+            Course::Refused(_) | Course::Cut(_) => Poll::Ready(Persistence::Close),
+        }
+    }
+
+    /// Reads over what has come of a body that nobody wants.
+    pub(super) fn drain(&mut self, cx: &mut Context<'_>) -> Persistence {
+        let until = self.read + MOST_DRAINED as u64;
+        while self.course == Course::Abandoned && self.read < until {
+            match self.poll_frame(cx) {
+                Poll::Ready(Some(Ok(_)) | None) => {}
+                Poll::Ready(Some(Err(_))) | Poll::Pending => break,
+            }
+        }
+        match self.course {
+            Course::Whole => Persistence::Keep,
+            Course::Coming(_) | Course::Abandoned | Course::Refused(_) | Course::Cut(_) => Persistence::Close,
+        }
+    }
+
+    /// Notes the connection's task, to be woken when a body's reader is done or waits.
+    fn mind(&mut self, cx: &Context<'_>) {
+        if !self.task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            self.task = Some(cx.waker().clone());
+        }
+    }
+
+    fn watch_body(&mut self, cx: &mut Context<'_>) {
+        if self.timer.watch(cx, &self.settings.deadlines, Wait::Body, self.read) == Verdict::Expired {
+            self.refuse_body(Refusal::BodyTimeout);
+        }
+    }
+
+    fn refuse_body(&mut self, refusal: Refusal) {
+        self.refuse(refusal);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Writes what there is to write.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, out: &mut Outbox) -> Poll<Result<(), Gone>> {
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Err(Gone::Left)) };
+        let written = &mut self.written;
+        let flushed = match out.poll_flush(socket, cx, |len| *written += len as u64) {
+            Poll::Ready(Ok(())) => Pin::new(socket).poll_flush(cx),
+            other => other,
+        };
+        match flushed {
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Gone::Left)),
+            Poll::Pending => match self.timer.watch(cx, &self.settings.deadlines, Wait::Write, self.written) {
+                Verdict::Waiting => Poll::Pending,
+                Verdict::Expired => Poll::Ready(Err(Gone::Stalled)),
+            },
+        }
+    }
+
+    /// An upgrade was not granted: what follows is the next request.
+    pub(super) fn decline_upgrade(&mut self) {
+        self.framer.decline_upgrade();
+    }
+
+    /// How the body of the request in progress stands.
+    pub(super) fn course(&self) -> Course {
+        self.course
+    }
+
+    /// What the connection was refused for, if it was; or would be for what is at hand behind its last request.
+    pub(super) fn refusal(&mut self) -> Option<Refusal> {
+        if self.framer.standing() == Standing::Between
+            && let Err(refusal) = self.framer.step(self.input.bytes(), &mut self.layout)
+        {
+            self.refuse(refusal);
+        }
+        self.refusal
+    }
+
+    /// Whether the client may still be sending: closing on unread input makes its kernel throw our answer away.
+    pub(super) fn must_linger(&self) -> bool {
+        match self.framer.standing() {
+            Standing::InBody | Standing::Refused(_) => true,
+            Standing::Between | Standing::InHead | Standing::Held | Standing::Opaque => !self.input.is_empty(),
+        }
+    }
+
+    /// The socket, and what was read from it and not used up. Whoever reads a body is told that it is cut.
+    pub(super) fn hand_over(&mut self) -> Option<(Socket, Bytes)> {
+        if let Course::Coming(_) | Course::Abandoned = self.course {
+            self.course = Course::Cut(Broken::Closed);
+        }
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        self.task = None;
+        let early = self.input.take_all();
+        self.socket.take().map(|socket| (socket, early))
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Refusal {
+        self.framer.refuse(refusal);
+        self.timer.head_ended();
+        self.layout.give_back();
+        if let Course::Coming(_) | Course::Abandoned = self.course {
+            self.course = Course::Refused(refusal);
+        }
+        self.refusal = Some(refusal);
+        refusal
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let Some(socket) = &mut self.socket else { return Poll::Ready(Ok(0)) };
+        let len = ready!(self.input.poll_fill(socket, cx))?;
+        self.read += len as u64;
+        Poll::Ready(Ok(len))
+    }
+
+    /// The next frame of the body in progress.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match self.course {
+                Course::Coming(_) | Course::Abandoned => {}
+                Course::Whole => return Poll::Ready(None),
+                Course::Refused(refusal) => return Poll::Ready(Some(Err(BodyError::Refused(refusal)))),
+                Course::Cut(broken) => return Poll::Ready(Some(Err(BodyError::Http1(broken)))),
+            }
+            match self.framer.step(self.input.bytes(), &mut self.layout) {
+                Ok(Step::Body { len }) => {
+                    let data = self.input.take(len);
+                    // The end of chunks is known only when it has come.
+                    if self.framer.left() == Left::Nothing {
+                        self.ended();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Ok(Step::Framing { len }) => self.input.skip(len),
+                Ok(Step::Trailers { len }) => {
+                    if let Some(trailers) = self.take_trailers(len) {
+                        return Poll::Ready(Some(trailers.map(Frame::trailers)));
+                    }
+                }
+                Ok(Step::More | Step::Head { .. } | Step::Held | Step::Opaque) => match ready!(self.poll_fill(cx)) {
+                    Ok(0) => self.course = Course::Cut(Broken::Closed),
+                    Ok(_) => {}
+                    Err(error) => self.course = Course::Cut(Broken::of(&error)),
+                },
+                Err(refusal) => {
+                    self.refuse(refusal);
+                }
+            }
+        }
+    }
+
+    fn take_trailers(&mut self, len: usize) -> Option<Result<HeaderMap, BodyError>> {
+        let section = self.input.take(len);
+        let trailers = read::trailers(&section, &self.layout);
+        self.layout.give_back();
+        self.ended();
+        match trailers {
+            Ok(trailers) if trailers.is_empty() => None,
+            Ok(trailers) => Some(Ok(trailers)),
+            Err(_uncarriable) => Some(Err(BodyError::Refused(self.refuse(Refusal::BadTarget)))),
+        }
+    }
+
+    fn ended(&mut self) {
+        self.course = Course::Whole;
+        self.input.release();
+    }
+}
+
+/// Whether a request says that it takes trailers.
+fn trailers(head: &Bytes, layout: &Layout) -> Trailers {
+    let mut te = layout.fields().iter().filter(|field| field.name().len() == 2);
+    let welcome = te.any(|field| {
+        head[field.name()].eq_ignore_ascii_case(b"te")
+            && head[field.value()]
+                .split(|&byte| byte == b',')
+                .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    });
+    if welcome { Trailers::Welcome } else { Trailers::Unwelcome }
+}
+
+/// The body of an HTTP/1 request, read from its connection as it is asked for. Dropped, what is left of it is nobody's.
+pub struct Upload {
+    wire: Shared,
+}
+
+impl Upload {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut wire = self.wire.borrow_mut();
+        let polled = wire.poll_frame(cx);
+        match (&polled, wire.course) {
+            (Poll::Pending, _) => {
+                wire.course = Course::Coming(Wants::More);
+                if !wire.reader.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                    wire.reader = Some(cx.waker().clone());
+                }
+                // The connection's task keeps the time, unless an alarm will call it anyway.
+                if !wire.timer.is_armed() {
+                    wire.call_task(cx);
+                }
+            }
+            (Poll::Ready(_), Course::Coming(_)) => wire.course = Course::Coming(Wants::Nothing),
+            // It is the task that reads from here on.
+            (Poll::Ready(_), _) => wire.call_task(cx),
+        }
+        polled
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.wire.borrow().course == Course::Whole
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self.wire.borrow().framer.left() {
+            Left::Nothing => SizeHint::with_exact(0),
+            Left::Length(left) => SizeHint::with_exact(left),
+            Left::Chunked | Left::UntilClose => SizeHint::default(),
+        }
+    }
+}
+
+impl Wire {
+    /// Wakes the connection's task, if it is another than the one that runs.
+    fn call_task(&self, cx: &Context<'_>) {
+        if let Some(task) = &self.task
+            && !task.will_wake(cx.waker())
+        {
+            task.wake_by_ref();
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let mut wire = self.wire.borrow_mut();
+        wire.reader = None;
+        if let Course::Coming(_) = wire.course {
+            wire.course = Course::Abandoned;
+            if let Some(task) = &wire.task {
+                task.wake_by_ref();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,118 @@
+//! [`ReadBuffer`]: what was read from a socket and is not used up.
+
+use crate::io::Socket;
+use bytes::{Buf, Bytes, BytesMut};
+use std::{
+    future::Future,
+    io,
+    pin::pin,
+    task::{Context, Poll, ready},
+};
+use tokio::io::AsyncReadExt;
+
+/// What was read from a socket and is not used up. Heads and content are split off as slices that share its memory.
+///
+/// Holds no memory while there is nothing in it and nothing to read.
+#[derive(Debug)]
+pub struct ReadBuffer {
+    bytes: BytesMut,
+    /// Bytes the next read may bring.
+    room: usize,
+}
+
+/// The first read of a message: nearly every head with a small body.
+const FIRST: usize = 4 * 1024;
+
+/// A read that fills its room doubles the next one, up to this. Every response in flight to a client that does not read
+/// may hold two of them.
+const MOST: usize = 32 * 1024;
+
+impl Default for ReadBuffer {
+    fn default() -> Self {
+        Self { bytes: BytesMut::new(), room: FIRST }
+    }
+}
+
+impl ReadBuffer {
+    /// A buffer that begins with these bytes, read by somebody else.
+    #[must_use]
+    pub fn starting_with(bytes: Bytes) -> Self {
+        Self { bytes: BytesMut::from(bytes), room: FIRST }
+    }
+
+    /// Reads once, behind what is there. How many bytes came; 0: the peer has ended its side.
+    ///
+    /// Cancel-safe. While the socket has nothing to read, an empty buffer takes no memory.
+    ///
+    /// # Errors
+    ///
+    /// What `recv(2)` says.
+    pub fn poll_fill(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(socket.poll_read_ready(cx))?;
+        if self.bytes.capacity() - self.bytes.len() < self.room / 4 {
+            self.bytes.reserve(self.room);
+        }
+        let room = self.bytes.capacity() - self.bytes.len();
+        let polled = pin!(socket.read_buf(&mut self.bytes)).poll(cx);
+        match &polled {
+            Poll::Ready(Ok(len)) if *len == room => self.room = (self.room * 2).min(MOST),
+            Poll::Ready(_) => {}
+            Poll::Pending => self.release(),
+        }
+        polled
+    }
+
+    /// What is not used up.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether all is used up.
+    #[must_use]
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Uses up the first `len` bytes, and has them.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    #[must_use]
+    #[inline]
+    pub fn take(&mut self, len: usize) -> Bytes {
+        self.bytes.split_to(len).freeze()
+    }
+
+    /// Uses up the first `len` bytes.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many.
+    #[inline]
+    pub fn skip(&mut self, len: usize) {
+        self.bytes.advance(len);
+    }
+
+    /// All that is not used up: the connection belongs to another protocol.
+    #[must_use]
+    pub fn take_all(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes).freeze()
+    }
+
+    /// Gives its memory back if nothing is in it: the connection rests.
+    pub fn release(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > 0 {
+            *self = Self::default();
+        }
+    }
+
+    /// Bytes of memory it holds, beyond itself.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
