@@ -418,7 +418,7 @@ fn short_memory_refuses_connections_and_says_so_until_it_is_over() {
     let group = some_or_return!(Cgroup::new(Some(64 << 20), None));
     let origin = Origin::start();
     let yaml =
-        Shape { top: "limits: { memory_shrink: 25%, memory_refuse: 30% }", ..Shape::default() }.yaml(&[origin.address]);
+        Shape { top: "limits: { memory_shrink: 25%, memory_refuse: 40% }", ..Shape::default() }.yaml(&[origin.address]);
     let mut proxy = Proxy::start_with(&yaml, |program| group.command(&program));
     let refused = |proxy: &Proxy| proxy.metrics().sum("pillion_accept_refused_total", &["reason=\"memory\""]);
     let request = format!("GET /hold HTTP/1.1\r\nHost: test\r\nX-Padding: {}\r\n\r\n", "p".repeat(6000));

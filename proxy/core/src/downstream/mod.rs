@@ -45,41 +45,40 @@ pub async fn serve_connection(connection: Rc<Connection>, socket: Socket) {
             drop(listener);
             codec::http1::serve(socket, prefix, settings, connection).await;
         }
-        (detected, age) => Box::pin(serve(detected, age, listener, connection, socket)).await,
+        (detected, None) => Box::pin(serve(detected, listener, connection, socket)).await,
+        (detected, Some(age)) => Box::pin(serve_to_age(detected, age, listener, connection, socket)).await,
     }
 }
 
-/// Serves what was detected, and asks it to leave at this age.
-async fn serve(
+/// Serves what was detected; each protocol takes the room it needs and no other's.
+async fn serve(detected: Detected, listener: Arc<ListenerSnapshot>, connection: Rc<Connection>, socket: Socket) {
+    match detected {
+        Detected::Http1(prefix) => {
+            let settings = connection.slot.http1_settings(&listener);
+            Box::pin(codec::http1::serve(socket, prefix, settings, connection)).await;
+        }
+        Detected::Http2(prefix) => Box::pin(codec::serve_http2(socket, prefix, listener, connection)).await,
+        // Nothing that could be answered means anything to its client.
+        Detected::Tls(..) if matches!(listener.model.protocol, ListenerProtocol::Http) => {}
+        Detected::Tls(early, name) => {
+            Box::pin(tunnel::serve(connection, &listener, socket, early, name.as_deref())).await;
+        }
+        Detected::Opaque(early) => Box::pin(tunnel::serve(connection, &listener, socket, early, None)).await,
+        Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
+    }
+}
+
+/// As [`serve`], and asks the connection to leave at this age.
+async fn serve_to_age(
     detected: Detected,
-    age: Option<Duration>,
+    age: Duration,
     listener: Arc<ListenerSnapshot>,
     connection: Rc<Connection>,
     socket: Socket,
 ) {
-    let aging = Rc::clone(&connection);
-    let serving = async {
-        match detected {
-            Detected::Http1(prefix) => {
-                let settings = connection.slot.http1_settings(&listener);
-                codec::http1::serve(socket, prefix, settings, connection).await;
-            }
-            Detected::Http2(prefix) => codec::serve_http2(socket, prefix, listener, connection).await,
-            // Nothing that could be answered means anything to its client.
-            Detected::Tls(..) if matches!(listener.model.protocol, ListenerProtocol::Http) => {}
-            Detected::Tls(early, name) => {
-                tunnel::serve(connection, &listener, socket, early, name.as_deref()).await;
-            }
-            Detected::Opaque(early) => tunnel::serve(connection, &listener, socket, early, None).await,
-            Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
-        }
-    };
-    match age {
-        None => serving.await,
-        Some(age) => tokio::select! {
-            () = serving => {}
-            never = aging.age(age) => match never {},
-        },
+    tokio::select! {
+        () = serve(detected, listener, Rc::clone(&connection), socket) => {}
+        never = connection.age(age) => match never {},
     }
 }
 
