@@ -3,6 +3,8 @@
 //! A test that needs what the machine lacks says so loudly and passes; with `CI=true` it fails.
 
 mod clients;
+mod tls;
+
 mod detect;
 mod head;
 

@@ -67,24 +67,33 @@ fn interpreter() -> Option<PathBuf> {
 }
 
 fn make() -> Result<PathBuf, String> {
+    environment("peers", &PACKAGES).map(|folder| folder.join("bin/python3"))
+}
+
+/// A virtual environment of this name under the target directory with exactly these packages in it.
+///
+/// # Errors
+///
+/// Why there is none.
+pub fn environment(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let test = env::current_exe().map_err(|error| error.to_string())?;
     let target = test.ancestors().nth(3).ok_or("the tests lie outside a target directory")?;
-    let folder = target.join("peers");
+    let folder = target.join(name);
     let python = folder.join("bin/python3");
     let stamp = folder.join("installed");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PACKAGES.join(" ")) {
-        return Ok(python);
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == packages.join(" ")) {
+        return Ok(folder);
     }
     // One maker at a time, also among processes: a directory can be made only once.
-    let lock = target.join("peers.lock");
+    let lock = target.join(format!("{name}.lock"));
     let _held = Held::take(lock)?;
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == PACKAGES.join(" ")) {
-        return Ok(python);
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == packages.join(" ")) {
+        return Ok(folder);
     }
     step(Command::new("python3").args(["-m", "venv"]).arg(&folder), "apt-get install python3-venv")?;
-    step(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES), "PyPI must be reachable")?;
-    fs::write(&stamp, PACKAGES.join(" ")).map_err(|error| error.to_string())?;
-    Ok(python)
+    step(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages), "PyPI must be reachable")?;
+    fs::write(&stamp, packages.join(" ")).map_err(|error| error.to_string())?;
+    Ok(folder)
 }
 
 fn step(command: &mut Command, remedy: &str) -> Result<(), String> {

@@ -9,6 +9,7 @@ use pillion_config::{
     Loaded,
     model::{self, ClusterIndex, Config, EndpointAddress, Name},
 };
+use pillion_core::{identity::Secrets, snapshot::TlsState};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -38,6 +39,9 @@ pub trait Plane: 'static {
         config: &Arc<Config>,
         in_force: Option<&Arc<Self::Snapshot>>,
     ) -> Result<Arc<Self::Snapshot>, Rejected>;
+
+    /// Takes certificates, keys and roots into use; handshakes that begin from now on see them.
+    fn update_tls(&self, snapshot: &Self::Snapshot, secrets: &Secrets) -> TlsState;
 
     /// The snapshot is in force in every worker; what only earlier ones had may be forgotten.
     fn in_force(&self, snapshot: &Self::Snapshot);

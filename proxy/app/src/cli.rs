@@ -11,11 +11,12 @@ use crate::{
     admin::client::Address,
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
-    demo, descriptors, log,
+    demo, descriptors, log, secrets,
 };
 use arguments::Stop;
 use command::{Command, Remote, Run};
 use pillion_config::{Loaded, model::AdminAddress};
+use pillion_core::identity::Secrets;
 use std::{
     env,
     io::{self, Write as _},
@@ -104,6 +105,13 @@ fn check(file: &Path) -> ExitCode {
         Ok(Loaded { config, warnings, .. }) => {
             for warning in &warnings {
                 eprintln!("warning: {warning}");
+            }
+            let read = secrets::read(&config, &Secrets::default());
+            if !read.problems.is_empty() {
+                for problem in &read.problems {
+                    eprintln!("{problem}");
+                }
+                return Exit::NotStarted.into();
             }
             descriptors::raise();
             if let Some(words) = descriptors::shortage(&config) {

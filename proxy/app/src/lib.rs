@@ -16,6 +16,7 @@ pub mod log;
 pub mod metrics;
 pub mod plane;
 pub mod reload;
+pub mod secrets;
 pub mod signals;
 pub mod sockets;
 pub mod worker;

@@ -12,8 +12,9 @@ use pillion_config::model::{ClusterIndex, Config, EndpointAddress};
 use pillion_core::{
     downstream::limit::{Limit, Pressure, PressureGauge},
     drain::Signal,
+    identity::Secrets,
     io::{Listening, Tcp},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, TlsState},
     telemetry::access_log::{AccessLogHandle, Flushed},
     upstream::{ClusterState, MemberDescription},
     worker::{Process, Source, Worker},
@@ -86,6 +87,10 @@ impl Plane for DataPlane {
             }
         };
         Ok(Arc::new(Snapshot::compile(Arc::clone(config), in_force.map(|snapshot| &**snapshot), access_log)))
+    }
+
+    fn update_tls(&self, snapshot: &Snapshot, secrets: &Secrets) -> TlsState {
+        snapshot.update_tls(secrets)
     }
 
     fn in_force(&self, snapshot: &Snapshot) {

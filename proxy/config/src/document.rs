@@ -13,6 +13,7 @@ mod root;
 mod route;
 mod scalars;
 mod tcp;
+mod tls;
 mod value;
 mod words;
 
@@ -22,5 +23,6 @@ pub(crate) use root::*;
 pub(crate) use route::*;
 pub(crate) use scalars::*;
 pub(crate) use tcp::*;
+pub(crate) use tls::*;
 pub(crate) use value::*;
 pub(crate) use words::*;

@@ -12,6 +12,7 @@ mod regexes;
 mod rewrite;
 mod route;
 mod tcp;
+mod tls;
 
 use crate::{
     diagnostic::{Diagnostic, SourceName, quoted},

@@ -8,11 +8,13 @@ mod cluster;
 mod listener;
 mod route;
 mod tcp;
+mod tls;
 
 pub use cluster::*;
 pub use listener::*;
 pub use route::*;
 pub use tcp::*;
+pub use tls::*;
 
 use crate::template::Template;
 use std::{fmt, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
@@ -32,6 +34,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// How host names become addresses.
     pub dns: Dns,
+    /// Who this workload is to its peers; `None`: nobody, and nothing is looked at.
+    pub identity: Option<Identity>,
     /// Where connections are accepted, in the order written; names are unique.
     pub listeners: Vec<Arc<Listener>>,
     /// Where requests go, in the order written; names are unique. [`ClusterIndex`] points in here.
@@ -98,6 +102,8 @@ pub enum Workers {
 pub struct ProcessLimits {
     /// Downstream connections over all listeners; one more waits in the kernel's backlog.
     pub connections: usize,
+    /// TLS handshakes of a worker that may wait for its CPU; one more is refused.
+    pub tls_handshakes: usize,
     /// Percent of the cgroup's memory limit above which idle connections are closed.
     pub memory_shrink_percent: u8,
     /// Percent of the cgroup's memory limit above which new connections are refused.

@@ -109,6 +109,14 @@ pub enum Variable {
     TerminatedBy,
     /// `%HOSTNAME%`: this machine's name.
     Hostname,
+    /// `%DOWNSTREAM_TLS_VERSION%`: `TLSv1.2` or `TLSv1.3`.
+    DownstreamTlsVersion,
+    /// `%DOWNSTREAM_TLS_CIPHER%`: the cipher suite's name.
+    DownstreamTlsCipher,
+    /// `%REQUESTED_SERVER_NAME%`: the server name the client asked for by TLS.
+    RequestedServerName,
+    /// `%DOWNSTREAM_PEER_URI_SAN%`: the client's SPIFFE ID.
+    DownstreamPeerUriSan,
     /// `%LISTENER_NAME%`: the listener's name.
     ListenerName,
 }

@@ -61,6 +61,18 @@ fn required_means_the_same_to_schema_and_parser() {
         ("HeaderChanges", route("{match: {}, cluster: c, request_headers: {}}")),
         ("HeaderCondition", route("{match: {headers: {a: {}}}, cluster: c}")),
         ("QueryCondition", route("{match: {query: {a: {}}}, cluster: c}")),
+        ("Identity", "listeners: []\nidentity: {}".to_owned()),
+        ("IdentityFiles", "listeners: []\nidentity: {files: {}}".to_owned()),
+        (
+            "TrustBundle",
+            "listeners: []\nidentity: {files: {certificate_chain: a, private_key: b, trust_bundles: [{}]}}".to_owned(),
+        ),
+        ("ListenerTls", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], tls: {}}]".to_owned()),
+        (
+            "Certificate",
+            "listeners: [{name: a, address: '0.0.0.0:1', routes: [], tls: {certificates: [{}]}}]".to_owned(),
+        ),
+        ("ClusterTls", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], tls: {}}]".to_owned()),
         ("Cluster", "listeners: []\nclusters: [{}]".to_owned()),
         ("Endpoint", "listeners: []\nclusters: [{name: c, endpoints: [{}]}]".to_owned()),
         ("Keepalive", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], tcp_keepalive: {}}]".to_owned()),

@@ -39,6 +39,7 @@ pub mod error;
 pub mod exchange;
 pub mod framing;
 pub mod http1;
+pub mod identity;
 pub mod io;
 pub mod snapshot;
 pub mod telemetry;

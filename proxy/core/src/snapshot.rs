@@ -10,6 +10,7 @@ use crate::{
         head::{change::CompiledChanges, forwarding::ForwardingRules},
         route::RouteTable,
     },
+    identity::{Secrets, TlsServer, Updated},
     telemetry::{
         ListenerTelemetry,
         access_log::{AccessLogHandle, Logger},
@@ -47,6 +48,8 @@ pub struct ListenerSnapshot {
     pub routes: RouteTable,
     /// What its routes change, in the order of the model's routes.
     pub compiled: Box<[CompiledRoute]>,
+    /// Its TLS; `None`: it speaks in the clear.
+    pub tls: Option<Arc<TlsServer>>,
     /// Where opaque connections go, if anywhere.
     pub opaque: Option<Policy>,
     /// What upstreams are told of clients.
@@ -109,6 +112,38 @@ impl Snapshot {
     }
 }
 
+/// How far TLS is after an update.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsState {
+    /// Listeners and clusters that lack what they are to present or to believe.
+    pub missing: Vec<Name>,
+    /// Those that rustls refused to make, with its words; they keep what they had.
+    pub refused: Vec<(Name, String)>,
+}
+
+impl Snapshot {
+    /// Takes certificates, keys and roots into use: handshakes that begin from now on see them. Where nothing changed
+    /// nothing is made anew. Called on the control thread.
+    #[must_use]
+    pub fn update_tls(&self, secrets: &Secrets) -> TlsState {
+        let mut state = TlsState::default();
+        let listeners = self
+            .listeners
+            .iter()
+            .filter_map(|listener| Some((&listener.model.name, listener.tls.as_ref()?.update(secrets))));
+        let clusters =
+            self.clusters.iter().filter_map(|cluster| Some((&cluster.model().name, cluster.tls()?.update(secrets))));
+        for (name, updated) in listeners.chain(clusters) {
+            match updated {
+                Ok(Updated::Same | Updated::Renewed) => {}
+                Ok(Updated::Missing) => state.missing.push(name.clone()),
+                Err(error) => state.refused.push((name.clone(), error.to_string())),
+            }
+        }
+        state
+    }
+}
+
 fn clusters(config: &Config, previous: Option<&Snapshot>) -> Vec<Arc<ClusterState>> {
     let known: HashMap<&Name, &Arc<ClusterState>> = previous
         .into_iter()
@@ -157,6 +192,11 @@ fn listeners(
         Arc::new(ListenerSnapshot {
             routes: RouteTable::compile(&model.routes),
             compiled: model.routes.iter().map(|route| CompiledRoute::compile(route)).collect(),
+            tls: model.tls.as_ref().map(|tls| match before.and_then(|before| before.tls.as_ref()) {
+                // With it the key of its tickets.
+                Some(before) if before.model() == tls => Arc::clone(before),
+                Some(_) | None => Arc::new(TlsServer::new(tls)),
+            }),
             opaque: model.protocol.tcp().map(Policy::compile),
             forwarding: ForwardingRules::compile(&model.http.forwarding),
             telemetry: Arc::new(ListenerTelemetry {

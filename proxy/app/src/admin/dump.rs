@@ -2,6 +2,8 @@
 //!
 //! Structs are taken apart by name, so that a field added to the model does not compile until it is shown here.
 
+mod tls;
+
 use super::pages::seconds;
 use crate::reload::{History, Outcome};
 use pillion_config::{
@@ -16,9 +18,9 @@ const REDACTED: &str = "[redacted]";
 
 /// What is neither listener nor cluster.
 pub(super) fn settings(config: &Config) -> Value {
-    let Config { admin, workers, limits, drain, access_log, dns, listeners: _, clusters: _ } = config;
+    let Config { admin, workers, limits, drain, access_log, dns, identity, listeners: _, clusters: _ } = config;
     let Admin { address, probes } = admin;
-    let ProcessLimits { connections, memory_shrink_percent, memory_refuse_percent } = limits;
+    let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
     let Dns { servers, min_refresh, max_refresh, timeout } = dns;
     let address = address.as_ref().map(|address| match address {
@@ -33,6 +35,7 @@ pub(super) fn settings(config: &Config) -> Value {
         },
         "limits": {
             "connections": connections,
+            "tls_handshakes": tls_handshakes,
             "memory_shrink_percent": memory_shrink_percent,
             "memory_refuse_percent": memory_refuse_percent,
         },
@@ -44,6 +47,7 @@ pub(super) fn settings(config: &Config) -> Value {
             "max_refresh": time(*max_refresh),
             "timeout": time(*timeout),
         },
+        "identity": identity.as_ref().map(tls::identity),
     })
 }
 
@@ -62,7 +66,7 @@ pub(super) fn history(history: &History) -> Value {
 
 /// A listener, routes included.
 pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value {
-    let Listener { name, address, port_sharing, backlog, connections, max_connection_age, protocol, http, routes } =
+    let Listener { name, address, port_sharing, backlog, connections, max_connection_age, tls, protocol, http, routes } =
         listener;
     json!({
         "name": name.as_str(),
@@ -71,6 +75,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         "backlog": backlog,
         "connections": connections,
         "max_connection_age": max_connection_age.map(time),
+        "tls": tls.as_ref().map(tls::listener),
         "tcp": protocol.tcp().map(|tcp| tcp_of(tcp, clusters)),
         "http": (!matches!(protocol, ListenerProtocol::Opaque(_))).then(|| http_of(http)),
         "routes": routes.iter().map(|route| route_of(route, clusters)).collect::<Vec<_>>(),
@@ -84,6 +89,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         endpoints,
         balance,
         protocol,
+        tls,
         connect_timeout,
         tcp_keepalive,
         idle_timeout,
@@ -108,6 +114,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
             UpstreamProtocol::Http2 => "http2",
             UpstreamProtocol::SameAsDownstream => "same-as-downstream",
         },
+        "tls": tls.as_ref().map(tls::cluster),
         "connect_timeout": time(*connect_timeout),
         "tcp_keepalive": tcp_keepalive.map(|TcpKeepalive { time: silence, interval, probes }| {
             json!({ "time": time(silence), "interval": time(interval), "probes": probes })
@@ -393,6 +400,10 @@ fn variable_name(variable: &Variable) -> String {
         Variable::GrpcStatus => "GRPC_STATUS",
         Variable::TerminatedBy => "TERMINATED_BY",
         Variable::Hostname => "HOSTNAME",
+        Variable::DownstreamTlsVersion => "DOWNSTREAM_TLS_VERSION",
+        Variable::DownstreamTlsCipher => "DOWNSTREAM_TLS_CIPHER",
+        Variable::RequestedServerName => "REQUESTED_SERVER_NAME",
+        Variable::DownstreamPeerUriSan => "DOWNSTREAM_PEER_URI_SAN",
         Variable::ListenerName => "LISTENER_NAME",
     };
     plain.to_owned()

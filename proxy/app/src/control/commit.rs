@@ -1,11 +1,14 @@
 //! From a configuration that was read to one that is in force.
 
-use super::{Control, Waiting, admin_ports, state::Stage};
+use super::{
+    Control, Waiting, admin_ports,
+    state::{Certificates, Stage},
+};
 use crate::{
     assembly::Plane,
     descriptors,
     reload::{Changes, Outcome, diff},
-    sockets,
+    secrets, sockets,
 };
 use pillion_config::{
     Loaded,
@@ -25,6 +28,7 @@ pub(super) struct Prepared<S> {
     began: SystemTime,
     changes: Option<Changes>,
     snapshot: Arc<S>,
+    secrets: secrets::Read,
     sockets: sockets::Plan,
     /// `None` once they are served, which the first configuration's are at once.
     ports: Option<admin_ports::Plan>,
@@ -82,6 +86,7 @@ impl<P: Plane> Control<P> {
         let sockets = self.sockets.plan(&config.listeners, self.count).map_err(|error| words(&error))?;
         let in_force = self.in_force.borrow().clone();
         let snapshot = self.plane.compile(&config, in_force.as_ref()).map_err(|error| words(&error))?;
+        let secrets = self.keeper.read(&config);
         let before = self.state.config.borrow().clone();
         let hosts = before.iter().flat_map(|before| hosts(before)).chain(hosts(&config));
         self.names.want(&config.dns, hosts.collect::<Vec<_>>());
@@ -92,6 +97,7 @@ impl<P: Plane> Control<P> {
             files,
             began,
             snapshot,
+            secrets,
             sockets,
             ports: Some(ports),
             waiting,
@@ -120,7 +126,7 @@ impl<P: Plane> Control<P> {
     /// Puts what is prepared in force.
     pub(super) async fn commit(&mut self) -> Result<(), Failure> {
         let Some(prepared) = self.prepared.take() else { return Ok(()) };
-        let Prepared { config, files, began, changes, snapshot, sockets, ports, due: _, waiting } = prepared;
+        let Prepared { config, files, began, changes, snapshot, secrets, sockets, ports, due: _, waiting } = prepared;
         let first = changes.is_none();
         let handed = match self.sockets.commit(sockets, self.count) {
             Ok(handed) => handed,
@@ -134,6 +140,8 @@ impl<P: Plane> Control<P> {
         for host in hosts(&config) {
             self.deliver(&host, &config, &snapshot);
         }
+        // Before anything is accepted: whoever comes first finds a certificate.
+        self.update_tls(&snapshot, secrets, &config);
         if let Err(error) = self.workers.apply(&snapshot, handed).await {
             // Nobody can say how much of it is in force on that worker. At start that is the end; later, a proxy that
             // serves most is better than none, and the operator is told.
@@ -152,6 +160,31 @@ impl<P: Plane> Control<P> {
         }
         self.say_so(changes, waiting);
         Ok(())
+    }
+
+    /// Takes secrets into use, and says what is missing.
+    fn update_tls(&mut self, snapshot: &P::Snapshot, read: secrets::Read, config: &Config) {
+        self.keeper.keep(read, config);
+        let state = self.plane.update_tls(snapshot, self.keeper.secrets());
+        for (name, error) in &state.refused {
+            tracing::error!(%name, %error, "its certificates cannot be used");
+        }
+        if state.missing.is_empty() {
+            self.state.certificates.set(Certificates::There);
+        } else {
+            let names: Vec<&str> = state.missing.iter().map(|name| name.as_str()).collect();
+            tracing::warn!(names = names.join(" "), "certificates, keys or roots are not there yet");
+        }
+    }
+
+    /// Reads certificates, keys and roots again: a file changed.
+    pub(super) fn renew(&mut self) {
+        let config = self.state.config.borrow().clone();
+        let snapshot = self.in_force.borrow().clone();
+        if let (Some(config), Some(snapshot)) = (config, snapshot) {
+            let read = self.keeper.read(&config);
+            self.update_tls(&snapshot, read, &config);
+        }
     }
 
     fn count_reload(&self, outcome: ReloadOutcome) {

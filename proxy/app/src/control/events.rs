@@ -21,6 +21,8 @@ pub(super) enum Event {
     Death(Death),
     Name(Update),
     Files,
+    Secrets,
+    Expiry,
     Idle,
     Memory,
     TimeIsUp,
@@ -34,12 +36,16 @@ impl<P: Plane> Control<P> {
         let leaving = self.drain.is_some();
         let due = self.drain.as_ref().map_or_else(|| self.due(), Drain::due);
         let time_is_up = self.hooks.exit_after.filter(|_| !leaving).map(|after| self.state.started + after);
+        let config = self.state.config.borrow().clone();
+        let warning = config.and_then(|config| self.keeper.warning_due(&config)).map(|left| Instant::now() + left);
         tokio::select! {
             asked = self.signals.next() => Event::Signal(asked),
             Some(request) = self.requests.recv() => Event::Request(request),
             Some(death) = self.deaths.recv() => Event::Death(death),
             update = self.names.next() => Event::Name(update),
             () = self.watcher.changed(), if !leaving => Event::Files,
+            () = self.keeper.changed() => Event::Secrets,
+            () = at(warning) => Event::Expiry,
             () = self.workers.idle() => Event::Idle,
             () = at(self.memory_at) => Event::Memory,
             () = at(time_is_up) => Event::TimeIsUp,
@@ -66,6 +72,12 @@ impl<P: Plane> Control<P> {
                 return Some(Exit::Died);
             }
             Event::Name(update) => self.heard(&update),
+            Event::Secrets => self.renew(),
+            Event::Expiry => {
+                if let Some(config) = self.state.config.borrow().as_ref() {
+                    self.keeper.look_at_expiry(config);
+                }
+            }
             Event::Idle => self.idle = true,
             Event::Memory => self.look_at_memory(),
             Event::TimeIsUp => self.leave("its time"),

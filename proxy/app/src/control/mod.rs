@@ -33,6 +33,7 @@ use crate::{
     dns::Names,
     drain::Drain,
     reload::Watcher,
+    secrets::Keeper,
     signals::Signals,
     sockets::Sockets,
     worker::Death,
@@ -40,7 +41,7 @@ use crate::{
 use admin_ports::AdminPorts;
 use commit::{Failure, Prepared};
 use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
-use state::{Request, Stage, State};
+use state::{Certificates, Request, Stage, State};
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -108,6 +109,7 @@ struct Control<P: Plane> {
     workers: Workers<P::Snapshot>,
     names: Names,
     watcher: Watcher,
+    keeper: Keeper,
     ports: AdminPorts,
     signals: Signals,
     requests: mpsc::Receiver<Request>,
@@ -171,6 +173,7 @@ impl<P: Plane> Control<P> {
             started: Instant::now(),
             stage: Cell::new(Stage::Starting),
             failed: Cell::new(false),
+            certificates: Cell::new(Certificates::Awaited),
             config: RefCell::default(),
             listeners: RefCell::default(),
             history: RefCell::default(),
@@ -201,6 +204,7 @@ impl<P: Plane> Control<P> {
             count,
             sockets: Sockets::default(),
             watcher: Watcher::default(),
+            keeper: Keeper::new(),
             ports: AdminPorts::default(),
             signals,
             requests,

@@ -10,7 +10,11 @@ use crate::{
 };
 use bytes::Bytes;
 use pillion_config::model::{ClusterIndex, Config, EndpointAddress, Name};
-use pillion_core::drain::{Register, Signal};
+use pillion_core::{
+    drain::{Register, Signal},
+    identity::Secrets,
+    snapshot::TlsState,
+};
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
@@ -83,6 +87,10 @@ impl Plane for Passthrough {
             EndpointAddress::Name(..) => None,
         });
         Ok(Arc::new(Snapshot { config: Arc::clone(config), upstream: Mutex::new(upstream) }))
+    }
+
+    fn update_tls(&self, _: &Snapshot, _: &Secrets) -> TlsState {
+        TlsState::default()
     }
 
     fn in_force(&self, _: &Snapshot) {}

@@ -26,6 +26,15 @@ pub enum Stage {
     Draining,
 }
 
+/// Whether listeners and clusters have what they are to present and to believe. Once they have they keep it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Certificates {
+    /// Something was never there yet.
+    Awaited,
+    /// All was there, or none is needed.
+    There,
+}
+
 /// Whether load balancers should send connections here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -33,6 +42,8 @@ pub enum Readiness {
     Ready,
     /// Not yet.
     Starting,
+    /// Not yet: certificates or keys were never there.
+    NoIdentity,
     /// Not any more.
     Draining,
     /// An operator said no.
@@ -67,6 +78,8 @@ pub struct State {
     pub stage: Cell<Stage>,
     /// `/healthcheck/fail` was called.
     pub failed: Cell<bool>,
+    /// Whether everything TLS needs was there once.
+    pub certificates: Cell<Certificates>,
     /// The configuration in force; `None` before the first.
     pub config: RefCell<Option<Arc<Config>>>,
     /// Listeners and the addresses they are bound to.
@@ -97,6 +110,7 @@ impl State {
             Stage::Starting => Readiness::Starting,
             Stage::Draining => Readiness::Draining,
             Stage::Live if self.failed.get() => Readiness::Failed,
+            Stage::Live if self.certificates.get() == Certificates::Awaited => Readiness::NoIdentity,
             Stage::Live => Readiness::Ready,
         }
     }
@@ -122,6 +136,7 @@ impl Readiness {
         match self {
             Self::Ready => "LIVE\n",
             Self::Starting => "INITIALIZING: listeners are not served yet (names are being resolved)\n",
+            Self::NoIdentity => "INITIALIZING: certificates, keys or roots are not there yet; the log says which\n",
             Self::Draining => "DRAINING: the proxy finishes what is in flight and accepts nothing new\n",
             Self::Failed => "FAILED: an operator called /healthcheck/fail; POST /healthcheck/ok undoes it\n",
         }

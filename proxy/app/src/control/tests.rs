@@ -291,6 +291,10 @@ impl Plane for Doomed {
         Ok(Arc::new(()))
     }
 
+    fn update_tls(&self, _: &Self::Snapshot, _: &pillion_core::identity::Secrets) -> pillion_core::snapshot::TlsState {
+        pillion_core::snapshot::TlsState::default()
+    }
+
     fn in_force(&self, _: &Self::Snapshot) {}
 
     fn resolved(&self, (): &(), _: ClusterIndex, _: &EndpointAddress, _: &[IpAddr]) {}

@@ -38,6 +38,7 @@ pub fn diff(before: &Config, after: &Config) -> Changes {
         ("drain", before.drain != after.drain),
         ("access_log", before.access_log != after.access_log),
         ("dns", before.dns != after.dns),
+        ("identity", before.identity != after.identity),
     ];
     let same_listener = |old: &Listener, new: &Listener| *comparable(old, before, after) == *new;
     Changes {

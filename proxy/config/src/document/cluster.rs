@@ -1,6 +1,6 @@
 //! Clusters: where requests go.
 
-use super::{Bytes, Either, Field, Int, List, Off, Period, Text, fields, words};
+use super::{Bytes, ClusterTls, Either, Field, Int, List, Off, Period, Text, fields, words};
 use crate::model::{EndpointAddress, Name};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -21,6 +21,8 @@ pub(crate) struct Cluster {
     pub balance: Field<Balance>,
     /// What is spoken to it. `http1`: every server understands it.
     pub protocol: Field<Protocols>,
+    /// TLS. Absent: it is spoken to in the clear.
+    pub tls: Field<ClusterTls>,
     /// Time a connection may take to be established. 5s bears two lost SYNs, which are sent again after 1 and 3 s.
     pub connect_timeout: Text<Period>,
     /// TCP keepalive on its connections; `off` for none. Absent: as its fields' defaults say.
@@ -33,9 +35,7 @@ pub(crate) struct Cluster {
     pub limits: Field<ClusterLimits>,
 }
 
-fields! { Cluster {
-    name, endpoints, balance, protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits
-} }
+fields! { Cluster { name, endpoints, balance, protocol, tls, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
 
 impl Default for Cluster {
     fn default() -> Self {
@@ -44,6 +44,7 @@ impl Default for Cluster {
             endpoints: Field::ABSENT,
             balance: Field::of(Balance::LeastRequest),
             protocol: Field::of(Protocols::Http1),
+            tls: Field::ABSENT,
             connect_timeout: Text::scalar(Period(Duration::from_secs(5))),
             tcp_keepalive: Field::ABSENT,
             idle_timeout: Text::scalar(Period(Duration::from_secs(4))),

@@ -5,7 +5,9 @@
 
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
-    model::{AdminAddress, Cidr, EndpointAddress, HostPattern, LogDestination, Name, Workers},
+    model::{
+        AdminAddress, Cidr, EndpointAddress, HostPattern, LogDestination, Name, SpiffeMatch, TrustDomain, Workers,
+    },
     template::Template,
 };
 use http::{HeaderName, HeaderValue, Method};
@@ -295,3 +297,19 @@ fn write_duration(duration: Duration) -> String {
     }
     if millis == 0 { "0s".to_owned() } else { format!("{millis}ms") }
 }
+
+impl Described for FilePath {}
+
+impl Described for TrustDomain {
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[a-z0-9._-]{1,255}$" })
+    }
+}
+
+impl Described for SpiffeMatch {
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^spiffe://[a-z0-9._-]{1,255}(/[A-Za-z0-9._-]+)*(/\\*)?$" })
+    }
+}
+
+impl Described for ServerName {}

@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Bytes, Field, Int, Limit, List, Period, Route, Scalar, Tcp, Text, fields, words};
+use super::{Bytes, Field, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields, words};
 use crate::model::{Cidr, Name};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -25,6 +25,8 @@ pub(crate) struct Listener {
     pub connections: Text<Int<1, 10_000_000>>,
     /// The age at which a connection is asked to leave (GOAWAY, or `Connection: close`), with some jitter. Absent or `none`: it may stay.
     pub max_connection_age: Text<Limit>,
+    /// TLS. Absent: the listener speaks in the clear.
+    pub tls: Field<ListenerTls>,
     /// Sizes and counts of a request's head.
     pub limits: Field<HttpLimits>,
     /// Deadlines of a connection.
@@ -45,10 +47,7 @@ pub(crate) struct Listener {
     pub tcp: Field<Tcp>,
 }
 
-fields! { Listener {
-    name, address, share_port, backlog, connections, max_connection_age, limits, timeouts, http2, path, forwarding,
-    underscores, connect, routes, tcp
-} }
+fields! { Listener { name, address, share_port, backlog, connections, max_connection_age, tls, limits, timeouts, http2, path, forwarding, underscores, connect, routes, tcp } }
 
 impl Default for Listener {
     fn default() -> Self {
@@ -59,6 +58,7 @@ impl Default for Listener {
             backlog: Text::scalar(Int(1024)),
             connections: Text::scalar(Int(8000)),
             max_connection_age: Field::ABSENT,
+            tls: Field::ABSENT,
             limits: Field::ABSENT,
             timeouts: Field::ABSENT,
             http2: Field::ABSENT,

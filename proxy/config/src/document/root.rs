@@ -1,6 +1,6 @@
 //! What concerns the whole process.
 
-use super::{Cluster, Either, Field, FromText, Int, List, Listener, Percent, Period, Table, Text, fields};
+use super::{Cluster, Either, Field, FromText, Identity, Int, List, Listener, Percent, Period, Table, Text, fields};
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
     template::Template,
@@ -26,13 +26,15 @@ pub(crate) struct Document {
     pub access_log: Field<AccessLog>,
     /// How host names of endpoints become addresses.
     pub dns: Field<Dns>,
+    /// Who this workload is to its peers, and whom it believes. Absent: TLS with certificates of its own only.
+    pub identity: Field<Identity>,
     /// Where connections are accepted. At least one.
     pub listeners: List<Listener>,
     /// Where requests go. May be left out when every route answers by itself.
     pub clusters: List<Cluster>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, listeners, clusters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, identity, listeners, clusters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -43,6 +45,7 @@ impl Default for Document {
             drain: Field::ABSENT,
             access_log: Field::ABSENT,
             dns: Field::ABSENT,
+            identity: Field::ABSENT,
             listeners: Field::ABSENT,
             clusters: Field::ABSENT,
         }
@@ -67,18 +70,21 @@ fields! { Admin { address, probes } }
 pub(crate) struct ProcessLimits {
     /// Downstream connections over all listeners; more wait in the kernel's queue, and so do those for which the process has too few file descriptors: each needs a second one for its server. 8000 leaves half of the common descriptor limit of 16384 and more for upstream connections, and at some 30 KiB each stays within 256 MiB.
     pub connections: Text<Int<1, 10_000_000>>,
+    /// TLS handshakes of each worker that may wait for its CPU; one more is refused. 500: at a third of a millisecond each the last waits less than a fifth of a second.
+    pub tls_handshakes: Text<Int<1, 1_000_000>>,
     /// Share of the cgroup's memory limit above which idle connections are closed. 85% leaves time before the next step.
     pub memory_shrink: Text<Percent>,
     /// Share of the cgroup's memory limit above which new connections are refused. 95%: the rest is for requests in flight, so that the kernel need not kill.
     pub memory_refuse: Text<Percent>,
 }
 
-fields! { ProcessLimits { connections, memory_shrink, memory_refuse } }
+fields! { ProcessLimits { connections, tls_handshakes, memory_shrink, memory_refuse } }
 
 impl Default for ProcessLimits {
     fn default() -> Self {
         Self {
             connections: Text::scalar(Int(8000)),
+            tls_handshakes: Text::scalar(Int(500)),
             memory_shrink: Text::scalar(Percent(85)),
             memory_refuse: Text::scalar(Percent(95)),
         }

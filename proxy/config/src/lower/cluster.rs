@@ -1,6 +1,6 @@
 //! Clusters.
 
-use super::{Lowering, process::or_default};
+use super::{Lowering, process::or_default, tls};
 use crate::{
     document::{self, Balance, Either, Int, Keepalive, Off, Period, Protocols},
     model::{self, Circuit, Cluster, Endpoint, EndpointAddress, TcpKeepalive, UpstreamProtocol},
@@ -8,7 +8,12 @@ use crate::{
 };
 use std::{collections::HashSet, time::Duration};
 
-pub(super) fn cluster(cx: &mut Lowering<'_, '_>, cluster: document::Cluster, at: Place) -> Option<Cluster> {
+pub(super) fn cluster(
+    cx: &mut Lowering<'_, '_>,
+    cluster: document::Cluster,
+    at: Place,
+    identity: &tls::Known,
+) -> Option<Cluster> {
     let name = cx.required_scalar(at, "name", cluster.name);
     let endpoints = match cx.required(at, "endpoints", cluster.endpoints) {
         Some((list, place)) if list.is_empty() => {
@@ -23,6 +28,7 @@ pub(super) fn cluster(cx: &mut Lowering<'_, '_>, cluster: document::Cluster, at:
         Some((Either::Long(keepalive), place)) => self::tcp_keepalive(cx, keepalive, place).map(Some),
         None => None,
     };
+    let tls = tls::cluster(cx, cluster.tls, at, identity);
     let (limits, _) = or_default(cluster.limits, at)?;
     let circuit = Circuit {
         connections: limits.connections.value()?.to(),
@@ -42,6 +48,7 @@ pub(super) fn cluster(cx: &mut Lowering<'_, '_>, cluster: document::Cluster, at:
             Protocols::Http2 => UpstreamProtocol::Http2,
             Protocols::SameAsDownstream => UpstreamProtocol::SameAsDownstream,
         },
+        tls: tls?,
         connect_timeout: cluster.connect_timeout.value()?.0,
         tcp_keepalive: tcp_keepalive?,
         idle_timeout: cluster.idle_timeout.value()?.0,

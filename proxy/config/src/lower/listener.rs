@@ -1,6 +1,6 @@
 //! Listeners.
 
-use super::{Lowering, matching, process::Names, process::or_default, route, tcp};
+use super::{Lowering, matching, process::Names, process::or_default, route, tcp, tls};
 use crate::{
     document::{
         self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
@@ -18,6 +18,7 @@ pub(super) fn listeners(
     list: Vec<Field<document::Listener>>,
     at: Place,
     names: &mut Names,
+    identity: &tls::Known,
 ) -> Option<Vec<(Listener, Place)>> {
     let count = list.len();
     let mut read = Vec::with_capacity(count);
@@ -27,7 +28,7 @@ pub(super) fn listeners(
             named.push((name.clone(), listener.name.place().unwrap_or(place)));
         }
         let address_at = listener.address.place().unwrap_or(place);
-        read.extend(self::listener(cx, listener, place, names).map(|listener| (listener, address_at)));
+        read.extend(self::listener(cx, listener, place, names, identity).map(|listener| (listener, address_at)));
     }
     cx.unique("listener", named.iter().map(|(name, place)| (name, *place)));
     (read.len() == count).then_some(read)
@@ -59,9 +60,17 @@ pub(super) fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && covers
 }
 
-fn listener(cx: &mut Lowering<'_, '_>, listener: document::Listener, at: Place, names: &mut Names) -> Option<Listener> {
+fn listener(
+    cx: &mut Lowering<'_, '_>,
+    listener: document::Listener,
+    at: Place,
+    names: &mut Names,
+    identity: &tls::Known,
+) -> Option<Listener> {
     let name = cx.required_scalar(at, "name", listener.name);
     let address = cx.required_scalar(at, "address", listener.address);
+    let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
+    let mut tls = tls::listener(cx, listener.tls, at, identity);
     let http_fields = [
         ("limits", listener.limits.place()),
         ("timeouts", listener.timeouts.place()),
@@ -99,6 +108,10 @@ fn listener(cx: &mut Lowering<'_, '_>, listener: document::Listener, at: Place, 
         (true, true) => tcp.map(ListenerProtocol::Detect),
         (false, _) => tcp.map(ListenerProtocol::Opaque),
     };
+    // The names of what is carried are between the client and its server.
+    if let (Some(Some(tls)), Some(ListenerProtocol::Opaque(_)), false) = (&mut tls, &protocol, names_written) {
+        tls.alpn.clear();
+    }
     if let Some(routes) = &routes {
         matching::shadowed(cx, routes);
     }
@@ -112,6 +125,7 @@ fn listener(cx: &mut Lowering<'_, '_>, listener: document::Listener, at: Place, 
             absent if !absent.is_written() => None,
             written => written.value()?.0,
         },
+        tls: tls?,
         protocol: protocol?,
         http: Http {
             limits: limits?,

@@ -1,6 +1,6 @@
 //! The root, and what concerns the whole process.
 
-use super::{Lowering, cluster, listener};
+use super::{Lowering, cluster, listener, tls};
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Percent, Period, Scalar, Text},
     model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, ProcessLimits, Workers},
@@ -47,6 +47,12 @@ pub(super) struct Names {
 }
 
 pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Config> {
+    let identity_written = document.identity.is_written();
+    let identity = match document.identity.at(ROOT) {
+        Some((identity, at)) => tls::identity(cx, identity, at),
+        None => None,
+    };
+    let known = tls::Known::of(identity_written, identity.as_ref());
     let listeners_written = document.listeners.place();
     let clusters_at = document.clusters.place().unwrap_or(ROOT);
     let clusters = document.clusters.elements();
@@ -64,14 +70,14 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
     cx.unique("cluster", named.iter().map(|(name, place)| (name, *place)));
     let places: Vec<Place> = clusters.iter().map(|(_, place)| *place).collect();
     let clusters: Vec<Option<Arc<Cluster>>> =
-        clusters.into_iter().map(|(cluster, at)| cluster::cluster(cx, cluster, at).map(Arc::new)).collect();
+        clusters.into_iter().map(|(cluster, at)| cluster::cluster(cx, cluster, at, &known).map(Arc::new)).collect();
 
     let listeners = match cx.required(ROOT, "listeners", document.listeners) {
         Some((list, at)) if list.is_empty() => {
             cx.error(at, "no listener: a proxy listens somewhere; write at least one");
             None
         }
-        Some((list, at)) => listener::listeners(cx, list, at, &mut names),
+        Some((list, at)) => listener::listeners(cx, list, at, &mut names, &known),
         None => None,
     };
     if listeners_written.is_some() {
@@ -92,6 +98,9 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
     if let Some(listeners) = &listeners {
         listener::same_addresses(cx, listeners, admin.as_ref());
     }
+    if identity.is_none() && identity_written {
+        return None;
+    }
     Some(Config {
         admin: admin?,
         workers: document.workers.value().unwrap_or(Workers::Auto),
@@ -99,6 +108,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         drain: drain?,
         access_log: access_log?,
         dns: dns?,
+        identity,
         listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,
     })
@@ -137,6 +147,7 @@ fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::ProcessLimits>) -> O
     }
     Some(ProcessLimits {
         connections: connections?,
+        tls_handshakes: limits.tls_handshakes.value()?.to(),
         memory_shrink_percent: shrink?.0,
         memory_refuse_percent: refuse?.0,
     })

@@ -1,6 +1,6 @@
 //! Clusters: where requests go.
 
-use super::Name;
+use super::{ClusterTls, Name};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A group of endpoints that serve the same thing.
@@ -14,6 +14,8 @@ pub struct Cluster {
     pub balance: Balance,
     /// What is spoken to it.
     pub protocol: UpstreamProtocol,
+    /// TLS; `None`: in the clear.
+    pub tls: Option<ClusterTls>,
     /// Time a connection may take to be established.
     pub connect_timeout: Duration,
     /// TCP keepalive on its connections; `None`: off.

@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Name, Route, Tcp};
+use super::{ListenerTls, Name, Route, Tcp};
 use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A socket that accepts connections, and what happens to them.
@@ -18,6 +18,8 @@ pub struct Listener {
     pub connections: usize,
     /// The age at which a connection is asked to leave; `None`: it may stay.
     pub max_connection_age: Option<Duration>,
+    /// TLS; `None`: in the clear.
+    pub tls: Option<ListenerTls>,
     /// What its connections carry.
     pub protocol: ListenerProtocol,
     /// How HTTP is spoken.

@@ -6,7 +6,7 @@ use http::HeaderName;
 use std::str::FromStr;
 
 /// Variables without an argument.
-const PLAIN: [(&str, Variable); 21] = [
+const PLAIN: [(&str, Variable); 25] = [
     ("START_TIME", Variable::StartTime),
     ("PROTOCOL", Variable::Protocol),
     ("RESPONSE_CODE", Variable::ResponseCode),
@@ -27,6 +27,10 @@ const PLAIN: [(&str, Variable); 21] = [
     ("GRPC_STATUS", Variable::GrpcStatus),
     ("TERMINATED_BY", Variable::TerminatedBy),
     ("HOSTNAME", Variable::Hostname),
+    ("DOWNSTREAM_TLS_VERSION", Variable::DownstreamTlsVersion),
+    ("DOWNSTREAM_TLS_CIPHER", Variable::DownstreamTlsCipher),
+    ("REQUESTED_SERVER_NAME", Variable::RequestedServerName),
+    ("DOWNSTREAM_PEER_URI_SAN", Variable::DownstreamPeerUriSan),
     ("LISTENER_NAME", Variable::ListenerName),
 ];
 /// Variables that take a header's name.

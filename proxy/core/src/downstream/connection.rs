@@ -132,7 +132,9 @@ impl Connection {
         match &*known {
             Some((rules, peer)) if Arc::ptr_eq(rules, listener) => Rc::clone(peer),
             Some(_) | None => {
-                let peer = Rc::new(listener.forwarding.peer(self.facts.direct.ip(), self.facts.scheme));
+                let peer = Rc::new(
+                    listener.forwarding.peer(self.facts.direct.ip(), self.facts.scheme()).certified(self.facts.peer()),
+                );
                 *known = Some((Arc::clone(listener), Rc::clone(&peer)));
                 peer
             }

@@ -1,9 +1,9 @@
 //! 1. From an accepted socket to a decoded request.
 //!
 //! ```text
-//!  accept ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ────┬─► exchange
-//!                    ├─ HTTP/2 ─► guard (frame floods) ─► codec (h2) ──────┘
-//!                    └─ opaque ─► tunnel
+//!  accept ─► tls ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ────┬─► exchange
+//!                           ├─ HTTP/2 ─► guard (frame floods) ─► codec (h2) ──────┘
+//!                           └─ opaque ─► tunnel
 //! ```
 //!
 //! [`serve_connection`] is the spine: what one connection goes through from its accept to its end.
@@ -14,6 +14,7 @@ pub mod connection;
 pub mod detect;
 pub mod guard;
 pub mod limit;
+pub mod tls;
 
 pub use connection::Connection;
 
@@ -22,14 +23,21 @@ use bytes::Bytes;
 use detect::{Detected, Plan};
 use pillion_config::model::ListenerProtocol;
 use std::{rc::Rc, sync::Arc, time::Duration};
+use tls::Accepted;
 
 /// Serves one connection to its end. Dropping the future closes it.
 ///
 /// What a connection at rest does not need is boxed: the room of this future is held as long as the connection lives.
-pub async fn serve_connection(connection: Rc<Connection>, mut socket: Socket) {
+pub async fn serve_connection(connection: Rc<Connection>, socket: Socket) {
     let listener = connection.slot.now();
     let plan = Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.local.port());
-    let Some(detected) = Box::pin(detected(&connection, &mut socket, plan)).await else { return };
+    let arrived = match &listener.tls {
+        None => Some(Accepted::untouched(socket)),
+        Some(tls) => Box::pin(tls::accept(socket, tls, &listener, &connection)).await,
+    };
+    let Some(Accepted { mut socket, prefix, agreed }) = arrived else { return };
+    let Some(detected) = Box::pin(detected(&connection, &mut socket, prefix, plan)).await else { return };
+    let detected = detected.agreed(agreed);
     listener.telemetry.metrics.detected(detected.name());
     match (detected, listener.model.max_connection_age) {
         (Detected::Http1(prefix), None) => {
@@ -75,12 +83,12 @@ async fn serve_to_age(
 }
 
 /// What a connection speaks; `None`: it was told to leave before it said so.
-async fn detected(connection: &Rc<Connection>, socket: &mut Socket, plan: Plan) -> Option<Detected> {
+async fn detected(connection: &Rc<Connection>, socket: &mut Socket, prefix: Bytes, plan: Plan) -> Option<Detected> {
     match plan {
-        Plan::Unread => Some(Detected::Opaque(Bytes::new())),
+        Plan::Unread => Some(Detected::Opaque(prefix)),
         Plan::Read(among, deadline) => tokio::select! {
             biased;
-            detected = detect::first_bytes(socket, among, deadline) => Some(detected),
+            detected = detect::first_bytes(socket, prefix, among, deadline) => Some(detected),
             () = connection.unwanted() => None,
         },
     }

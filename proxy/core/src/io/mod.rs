@@ -6,6 +6,7 @@
 pub mod h2_pump;
 mod seams;
 mod socket;
+pub mod tls;
 
 pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};
 pub use socket::{Look, Socket};

@@ -1,5 +1,9 @@
-//! [`Socket`]: one end of a connection, whatever carries it. It never buffers.
+//! [`Socket`]: one end of a connection, whatever carries it.
+//!
+//! Sockets without TLS never buffer. TLS may hold the end of what was written while the carrier takes no more: whoever
+//! writes flushes.
 
+use super::tls::TlsStream;
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -22,6 +26,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A pipe in memory, for tests.
     Memory(DuplexStream),
+    /// TLS over one of the others.
+    Tls(Box<TlsStream>),
 }
 
 /// How closely a socket is looked at.
@@ -42,6 +48,10 @@ macro_rules! each {
         match $self.get_mut() {
             Socket::Tcp($socket) => $call,
             Socket::Memory($socket) => $call,
+            Socket::Tls($socket) => {
+                let $socket = &mut **$socket;
+                $call
+            }
         }
     };
 }
@@ -59,13 +69,19 @@ impl Socket {
             Self::Tcp(socket) => socket.poll_read_ready(cx),
             // Only a read tells.
             Self::Memory(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) if stream.has_something() => Poll::Ready(Ok(())),
+            Self::Tls(stream) => stream.carrier().poll_read_ready(cx),
         }
     }
 
     /// Ready when a socket that should be quiet is not: its peer closed it, or sent something. Takes nothing from it. A
     /// pipe in memory tells nothing.
     pub fn poll_disturbed(&self, cx: &mut Context<'_>, look: Look) -> Poll<()> {
-        let Self::Tcp(socket) = self else { return Poll::Pending };
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Memory(_) => return Poll::Pending,
+            Self::Tls(stream) => return stream.poll_disturbed(cx, look),
+        };
         let peek = || recv(socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         if look == Look::Kernel {
             return match peek() {
@@ -90,6 +106,9 @@ impl Socket {
         match self {
             Self::Tcp(_) => self.poll_disturbed(cx, Look::Known),
             Self::Memory(pipe) => Pin::new(pipe).poll_read(cx, &mut ReadBuf::new(&mut [0])).map(|_: io::Result<()>| ()),
+            Self::Tls(stream) => {
+                Pin::new(&mut **stream).poll_read(cx, &mut ReadBuf::new(&mut [0])).map(|_: io::Result<()>| ())
+            }
         }
     }
 }
@@ -114,7 +133,7 @@ impl AsyncWrite for Socket {
         if let [single] = bufs {
             return self.poll_write(cx, single);
         }
-        if total <= GATHERED {
+        if total <= GATHERED && !matches!(*self, Self::Tls(_)) {
             let mut gathered = [0; GATHERED];
             let mut end = 0;
             for buf in bufs {
@@ -130,6 +149,7 @@ impl AsyncWrite for Socket {
         match self {
             Self::Tcp(socket) => socket.is_write_vectored(),
             Self::Memory(socket) => socket.is_write_vectored(),
+            Self::Tls(socket) => socket.is_write_vectored(),
         }
     }
 

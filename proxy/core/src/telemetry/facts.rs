@@ -40,7 +40,7 @@ impl Facts<'_> {
     fn request_field(&self, field: &RequestField) -> Option<&[u8]> {
         match field {
             RequestField::OriginalPath => self.original_path.map(str::as_bytes),
-            field => request_field(field, self.request?, self.record.connection.scheme),
+            field => request_field(field, self.request?, self.record.connection.scheme()),
         }
     }
 }

@@ -18,6 +18,7 @@ mod flags;
 pub mod metrics;
 mod record;
 mod time;
+mod tls;
 mod variable;
 
 #[cfg(test)]
@@ -26,12 +27,13 @@ pub(crate) mod testing;
 pub use facts::Facts;
 pub use flags::{Blame, ResponseFlag, ResponseFlags};
 pub use record::{ByteMeter, Record};
+pub use tls::{TlsFacts, TlsPeer, cipher_name};
 pub use variable::{Source, Value, render};
 
 use access_log::Logger;
 use metrics::ListenerMetrics;
 use pillion_config::model::{Name, Scheme};
-use std::{net::SocketAddr, sync::Arc};
+use std::{cell::OnceCell, net::SocketAddr, sync::Arc};
 
 /// Where what happens on a listener is told. Shared: made once for each snapshot, read by all workers.
 #[derive(Debug)]
@@ -45,12 +47,27 @@ pub struct ListenerTelemetry {
 }
 
 /// What is known of a downstream connection from its accept to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionFacts {
     /// The peer at the other end of the socket.
     pub direct: SocketAddr,
     /// The address the peer reached.
     pub local: SocketAddr,
-    /// What the transport makes of it: `Https` behind TLS.
-    pub scheme: Scheme,
+    /// What TLS adds, once hands were shaken. Never set: the connection is in the clear.
+    /// Boxed: most connections have none.
+    pub tls: OnceCell<Box<TlsFacts>>,
+}
+
+impl ConnectionFacts {
+    /// What the transport makes of it.
+    #[must_use]
+    pub fn scheme(&self) -> Scheme {
+        if self.tls.get().is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
+    /// The client, where it showed a certificate.
+    #[must_use]
+    pub fn peer(&self) -> Option<&TlsPeer> {
+        self.tls.get()?.peer.as_ref()
+    }
 }

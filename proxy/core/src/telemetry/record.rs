@@ -97,7 +97,7 @@ impl Record {
     /// Begins a record: the request is in flight from here on. Reads the clock.
     pub fn begin(listener: &Arc<ListenerTelemetry>, connection: &Rc<ConnectionFacts>, head: &request::Parts) -> Self {
         listener.metrics.request_begun();
-        let captured = listener.log.as_ref().map(|log| log.capture(head, connection.scheme));
+        let captured = listener.log.as_ref().map(|log| log.capture(head, connection.scheme()));
         Self::new(Subject::Request(head.version), captured, listener, connection)
     }
 
@@ -160,7 +160,7 @@ impl Record {
     /// The request's head as it goes upstream: later text shows it in place of what the client sent.
     pub fn forwarded(&mut self, head: &request::Parts) {
         if let (Some(captured), Some(log)) = (&mut self.captured, &self.listener.log) {
-            captured.forwarded(log.format(), head, self.connection.scheme);
+            captured.forwarded(log.format(), head, self.connection.scheme());
         }
     }
 
@@ -273,6 +273,15 @@ impl Record {
             Variable::TerminatedBy => Some(Value::Bytes(self.blame.map_or("-", Blame::as_str).as_bytes())),
             Variable::Hostname => Some(Value::Bytes(hostname())),
             Variable::ListenerName => Some(Value::Bytes(self.listener.name.as_str().as_bytes())),
+            Variable::DownstreamTlsVersion => self.connection.tls.get().map(|tls| Value::Bytes(tls.version.as_bytes())),
+            Variable::DownstreamTlsCipher => self.connection.tls.get().map(|tls| Value::Bytes(tls.cipher.as_bytes())),
+            Variable::RequestedServerName => {
+                let name = self.connection.tls.get()?.server_name.as_deref()?;
+                Some(Value::Bytes(name.as_bytes()))
+            }
+            Variable::DownstreamPeerUriSan => {
+                self.connection.peer()?.id.as_ref().map(|id| Value::Bytes(id.as_str().as_bytes()))
+            }
             // Of heads a record keeps only what the log's format captured; whoever holds the head answers for it.
             Variable::RequestHeader(..)
             | Variable::ResponseHeader(_)

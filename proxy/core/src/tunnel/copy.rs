@@ -60,7 +60,7 @@ impl End for Socket {
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
-            Self::Memory(_) => None,
+            Self::Memory(_) | Self::Tls(_) => None,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     circuit::InUse,
     error::{Cause, Limit},
 };
-use crate::telemetry::metrics::ClusterMetrics;
+use crate::{identity::TlsClient, telemetry::metrics::ClusterMetrics};
 use pillion_config::model::{Circuit, Cluster, EndpointAddress};
 use std::{
     net::{IpAddr, SocketAddr},
@@ -23,6 +23,7 @@ pub struct ClusterState {
     id: ClusterId,
     model: Arc<Cluster>,
     metrics: Arc<ClusterMetrics>,
+    tls: Option<TlsClient>,
     version: AtomicU64,
     in_use: InUse,
     /// A lock because the control thread replaces it and workers look only when `version` says so.
@@ -99,6 +100,7 @@ impl ClusterState {
         Arc::new(Self {
             id: ClusterId(NEXT.fetch_add(1, Ordering::Relaxed)),
             metrics: Arc::new(ClusterMetrics::register(&model.name)),
+            tls: model.tls.as_ref().map(TlsClient::new),
             model,
             version: AtomicU64::new(0),
             in_use: InUse::default(),
@@ -116,6 +118,12 @@ impl ClusterState {
     #[must_use]
     pub fn model(&self) -> &Arc<Cluster> {
         &self.model
+    }
+
+    /// Its TLS; `None`: it is spoken to in the clear.
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsClient> {
+        self.tls.as_ref()
     }
 
     /// Its series.

@@ -3,7 +3,7 @@
 //! Every variant says what failed; [`Cause::blame`] whose fault it is; [`SendError::delivery`] whether the upstream can
 //! have seen the request, which is all a retry needs to know. Nothing here decides to retry or invents a response.
 
-use crate::{framing::Violation, telemetry::Blame};
+use crate::{framing::Violation, identity::Failure, telemetry::Blame};
 use h2::Reason;
 use http::{Request, request::Parts};
 use std::{fmt, io, net::SocketAddr, time::Duration};
@@ -100,6 +100,9 @@ pub enum ConnectError {
     /// This machine has no local port or memory left for a connection.
     #[error("out of local ports or memory")]
     LocalResources,
+    /// TLS: the server is not the right one, or no hands could be shaken.
+    #[error("TLS: {0}")]
+    Tls(Failure),
     /// What else the kernel says.
     #[error("{0}")]
     Io(io::ErrorKind),
@@ -182,7 +185,9 @@ impl ConnectError {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Refused | Self::Timeout(_) | Self::Unreachable | Self::Reset | Self::Io(_) => Blame::Upstream,
+            Self::Refused | Self::Timeout(_) | Self::Unreachable | Self::Reset | Self::Tls(_) | Self::Io(_) => {
+                Blame::Upstream
+            }
             Self::Descriptors | Self::LocalResources => Blame::Proxy,
         }
     }
@@ -197,6 +202,7 @@ impl ConnectError {
             Self::Reset => "reset",
             Self::Descriptors => "descriptors",
             Self::LocalResources => "local_resources",
+            Self::Tls(failure) => failure.upstream_name(),
             Self::Io(_) => "io",
         }
     }

@@ -10,9 +10,10 @@ use super::{
     http2::Http2Connection,
     line::Line,
     pool::Host,
+    tls,
     worker_cluster::WorkerCluster,
 };
-use crate::{framing::Limits, upstream::RequestBody};
+use crate::{framing::Limits, identity::Speaks, upstream::RequestBody};
 use pillion_config::model::Cluster;
 use std::rc::{Rc, Weak};
 
@@ -34,6 +35,7 @@ pub(super) async fn http1<B: RequestBody>(
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let socket = tls::secure(socket, &host.core, Speaks::Http1).await?;
         host.reached();
         let home = Rc::downgrade(host) as Weak<dyn Home>;
         Ok(Http1Connection::new(socket, limits(model), home, opened))
@@ -50,6 +52,7 @@ pub(super) async fn http2<B: RequestBody>(
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let socket = tls::secure(socket, &host.core, Speaks::Http2).await?;
         let (line, watch) = Line::new(socket);
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)

@@ -23,6 +23,7 @@ mod http2;
 mod lease;
 mod line;
 mod pool;
+mod tls;
 mod worker_cluster;
 
 pub use balance::{Picker, Random, Standing};

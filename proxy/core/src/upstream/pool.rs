@@ -12,9 +12,11 @@ use super::{
     handshake,
     http1::{Home, Http1Connection},
     http2::{Http2Connection, Slot},
+    tls,
     worker_cluster::WorkerCluster,
 };
 use crate::{
+    identity::Speaks,
     io::{Look, Socket},
     upstream::RequestBody,
 };
@@ -173,7 +175,10 @@ impl<B: RequestBody> Host<B> {
             match self.open() {
                 Ok(opened) => {
                     let (model, address) = (cluster.model(), self.core.member.address);
-                    let dialled = connect::connect(cluster.dial(), address, cluster.dial_options());
+                    let dialled = async {
+                        let socket = connect::connect(cluster.dial(), address, cluster.dial_options()).await?;
+                        tls::secure(socket, &self.core, Speaks::Opaque).await
+                    };
                     let made = connect::within(model.connect_timeout, cluster.state().metrics(), dialled).await;
                     let socket = made.map_err(|error| self.unreachable(error))?;
                     self.reached();

@@ -3,18 +3,41 @@
 //! RFC 8446 §4.1.2 (the message), RFC 8446 §5.1 (records, which may cut it anywhere), RFC 6066 §3 (server_name). Lengths
 //! that do not fit each other make it no ClientHello; what the extensions mean beside the name is not judged.
 
+use crate::identity::is_of_the_mesh;
+
 /// Bytes of a ClientHello at most. Browsers with post-quantum key shares send 2 KiB.
 pub const MAX_BYTES: usize = 16 * 1024;
 
 /// What a prefix of a TLS connection says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hello {
-    /// A whole ClientHello, with the host name it asks for, if it does.
-    Whole(Option<String>),
+    /// A whole ClientHello.
+    Whole(Asked),
+    /// One longer than any client's.
+    TooLarge,
     /// The beginning of one.
     More,
     /// Something else.
     Not,
+}
+
+/// What a ClientHello asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The host name, if it asks for one; in lower case.
+    pub name: Option<String>,
+    /// Who it comes from.
+    pub speaker: Speaker,
+}
+
+/// Who a ClientHello comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Speaker {
+    /// A peer of the mesh, by the application protocols it offers (RFC 7301).
+    Mesh,
+    /// Anybody.
+    #[default]
+    Other,
 }
 
 /// Content type of a handshake record.
@@ -28,6 +51,8 @@ const MESSAGE_HEAD: usize = 4;
 const MAX_RECORD: usize = 1 << 14;
 /// The extension's number, and the type of a name in it that is a DNS host name.
 const SERVER_NAME: u16 = 0;
+/// The extension of application protocols.
+const ALPN: u16 = 16;
 const HOST_NAME: u8 = 0;
 /// Bytes of a DNS name at most (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
@@ -99,14 +124,14 @@ fn finish(message: &[u8]) -> Option<Hello> {
     let (head, rest) = message.split_first_chunk::<MESSAGE_HEAD>()?;
     let len = usize::from(head[1]) << 16 | usize::from(head[2]) << 8 | usize::from(head[3]);
     if len + MESSAGE_HEAD > MAX_BYTES {
-        return Some(Hello::Not);
+        return Some(Hello::TooLarge);
     }
     let (body, _) = rest.split_at_checked(len)?;
-    Some(server_name(body).map_or(Hello::Not, Hello::Whole))
+    Some(asked(body).map_or(Hello::Not, Hello::Whole))
 }
 
-/// The outer `None`: lengths do not fit.
-fn server_name(body: &[u8]) -> Option<Option<String>> {
+/// `None`: lengths do not fit.
+fn asked(body: &[u8]) -> Option<Asked> {
     let mut body = Cursor(body);
     body.take(2 + 32)?;
     let session = body.u8()?;
@@ -117,27 +142,44 @@ fn server_name(body: &[u8]) -> Option<Option<String>> {
     body.take(usize::from(compressions))?;
     // A client of old has no extensions.
     if body.0.is_empty() {
-        return Some(None);
+        return Some(Asked::default());
     }
     let len = body.u16()?;
     let mut extensions = Cursor(body.take(usize::from(len))?);
     if !body.0.is_empty() {
         return None;
     }
-    let mut name = None;
+    let mut asked = Asked::default();
     while !extensions.0.is_empty() {
         let kind = extensions.u16()?;
         let len = extensions.u16()?;
         let content = extensions.take(usize::from(len))?;
         if kind == SERVER_NAME {
             // Twice the same extension is an error (RFC 8446 §4.2): which one the server reads is not known.
-            if name.is_some() {
+            if asked.name.is_some() {
                 return None;
             }
-            name = Some(host_name(content)?);
+            asked.name = Some(host_name(content)?);
+        }
+        if kind == ALPN {
+            asked.speaker = speaker(content)?;
         }
     }
-    Some(name)
+    Some(asked)
+}
+
+fn speaker(list: &[u8]) -> Option<Speaker> {
+    let mut list = Cursor(list);
+    let len = list.u16()?;
+    let mut names = Cursor(list.take(usize::from(len))?);
+    let mut speaker = Speaker::Other;
+    while !names.0.is_empty() {
+        let len = names.u8()?;
+        if is_of_the_mesh(names.take(usize::from(len))?) {
+            speaker = Speaker::Mesh;
+        }
+    }
+    Some(speaker)
 }
 
 fn host_name(list: &[u8]) -> Option<String> {
@@ -212,15 +254,29 @@ mod tests {
         let named = [extension(43, &[2, 3, 4]), sni(b"Api.Example.com"), extension(51, &[0; 1200])];
         for cut in [1, 3, 100, 1000, MAX_RECORD] {
             let bytes = hello(&named, cut);
-            let expected = Hello::Whole(Some("api.example.com".to_owned()));
+            let name = Some("api.example.com".to_owned());
+            let expected = Hello::Whole(Asked { name, speaker: Speaker::Other });
             assert_eq!(read(&bytes), expected, "records of {cut}");
             for end in 0..bytes.len() {
                 assert_eq!(read(&bytes[..end]), Hello::More, "records of {cut}, {end} bytes");
             }
             assert_eq!(read(&[&bytes[..], b"more"].concat()), expected);
         }
-        assert_eq!(read(&hello(&[extension(43, &[2, 3, 4])], 500)), Hello::Whole(None));
-        assert_eq!(read(&hello(&[], 500)), Hello::Whole(None));
+        assert_eq!(read(&hello(&[extension(43, &[2, 3, 4])], 500)), Hello::Whole(Asked::default()));
+        assert_eq!(read(&hello(&[], 500)), Hello::Whole(Asked::default()));
+    }
+
+    #[test]
+    fn a_peer_of_the_mesh_is_told_by_what_it_offers() {
+        let speaker = |names: &[&[u8]]| {
+            let list: Vec<u8> = names.iter().flat_map(|name| [&[name.len() as u8], *name].concat()).collect();
+            match read(&hello(&[extension(16, &sized(&list))], 500)) {
+                Hello::Whole(asked) => asked.speaker,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(speaker(&[b"h2", b"http/1.1"]), Speaker::Other);
+        assert_eq!(speaker(&[b"h2", b"pillion/http/1.1"]), Speaker::Mesh);
     }
 
     #[test]
@@ -250,7 +306,7 @@ mod tests {
             assert_eq!(read(bytes), Hello::Not, "{bytes:?}");
         }
         let huge = [22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfd];
-        assert_eq!(read(&huge), Hello::Not, "one byte too long");
+        assert_eq!(read(&huge), Hello::TooLarge, "one byte too long");
     }
 
     proptest! {

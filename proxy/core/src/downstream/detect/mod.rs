@@ -10,7 +10,7 @@ pub mod client_hello;
 use crate::io::Socket;
 use bytes::{Bytes, BytesMut};
 use client_hello::Hello;
-use pillion_config::model::{Http, ListenerProtocol};
+use pillion_config::model::{Alpn, Http, ListenerProtocol};
 use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -82,6 +82,16 @@ pub enum Detected {
 }
 
 impl Detected {
+    /// What TLS agreed upon stands; the guard refuses a client that then speaks another protocol.
+    #[must_use]
+    pub fn agreed(self, protocol: Option<Alpn>) -> Self {
+        match (self, protocol) {
+            (Self::Http1(prefix) | Self::Http2(prefix), Some(Alpn::Http2)) => Self::Http2(prefix),
+            (Self::Http1(prefix) | Self::Http2(prefix), Some(Alpn::Http1)) => Self::Http1(prefix),
+            (detected, _) => detected,
+        }
+    }
+
     /// A stable name in snake case: a metric's label value.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -129,9 +139,10 @@ pub fn decide(prefix: &[u8], among: Among) -> Verdict {
         Among::Http if CLIENT_HELLO.starts_with(prefix) => Verdict::More,
         Among::Http => Verdict::Http1,
         Among::Any | Among::Names => match client_hello::read(prefix) {
-            Hello::Whole(name) => Verdict::Tls(name),
+            Hello::Whole(asked) => Verdict::Tls(asked.name),
             Hello::More if prefix.len() <= client_hello::MAX_BYTES => Verdict::More,
             Hello::More => Verdict::Opaque,
+            Hello::TooLarge => Verdict::Opaque,
             Hello::Not if among == Among::Any => request_line(prefix),
             Hello::Not => Verdict::Opaque,
         },
@@ -164,11 +175,11 @@ fn request_line(prefix: &[u8]) -> Verdict {
     }
 }
 
-/// Reads until it is known what the connection is among these, at most for `deadline`.
+/// Reads until it is known what the connection is among these, at most for `deadline`. `prefix` was read already.
 ///
 /// Dropping the future loses the bytes read: the connection must go with it.
-pub async fn first_bytes(socket: &mut Socket, among: Among, deadline: Duration) -> Detected {
-    let mut prefix = BytesMut::new();
+pub async fn first_bytes(socket: &mut Socket, prefix: Bytes, among: Among, deadline: Duration) -> Detected {
+    let mut prefix = BytesMut::from(prefix);
     match tokio::time::timeout(deadline, read_until_known(socket, &mut prefix, among)).await {
         Ok(Ok(Verdict::Http1)) => Detected::Http1(prefix.freeze()),
         Ok(Ok(Verdict::Http2)) => Detected::Http2(prefix.freeze()),
@@ -187,12 +198,12 @@ pub async fn first_bytes(socket: &mut Socket, among: Among, deadline: Duration) 
 /// [`Verdict::More`]: the stream ended first.
 async fn read_until_known(socket: &mut Socket, prefix: &mut BytesMut, among: Among) -> io::Result<Verdict> {
     loop {
-        if read_some(socket, prefix).await? == 0 {
-            return Ok(Verdict::More);
-        }
         match decide(prefix, among) {
             Verdict::More => {}
             verdict => return Ok(verdict),
+        }
+        if read_some(socket, prefix).await? == 0 {
+            return Ok(Verdict::More);
         }
     }
 }
@@ -299,7 +310,7 @@ mod tests {
     async fn bytes_in_pieces_are_kept_and_silence_ends() {
         let (mut client, server) = tokio::io::duplex(256);
         let mut socket = Socket::Memory(server);
-        let reading = async { first_bytes(&mut socket, Among::Http, Duration::from_secs(10)).await };
+        let reading = async { first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10)).await };
         let writing = async {
             for piece in PREFACE.chunks(5) {
                 client.write_all(piece).await.unwrap();
@@ -309,9 +320,12 @@ mod tests {
         let (detected, ()) = tokio::join!(reading, writing);
         assert!(matches!(detected, Detected::Http2(bytes) if bytes == PREFACE));
 
-        let silent = first_bytes(&mut socket, Among::Http, Duration::from_secs(10)).await;
+        let silent = first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10)).await;
         assert!(matches!(silent, Detected::TimedOut));
         drop(client);
-        assert!(matches!(first_bytes(&mut socket, Among::Http, Duration::from_secs(10)).await, Detected::Closed));
+        assert!(matches!(
+            first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10)).await,
+            Detected::Closed
+        ));
     }
 }

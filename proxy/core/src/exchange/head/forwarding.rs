@@ -10,6 +10,7 @@ use super::{
     survey::is_identity,
     target::{add, put},
 };
+use crate::telemetry::TlsPeer;
 use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pillion_config::model::{Cidr, Forwarding, ForwardingMode, RequestId, Scheme};
@@ -22,6 +23,7 @@ use addresses::{Claim, claims};
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// A listener's rules, compiled.
@@ -44,6 +46,16 @@ pub struct Peer {
     standing: Standing,
     /// The address as text.
     text: HeaderValue,
+    /// `X-Forwarded-Client-Cert`, where it showed a certificate.
+    certificate: Option<Box<HeaderValue>>,
+}
+
+impl Peer {
+    /// The same peer, with what it showed.
+    #[must_use]
+    pub fn certified(self, peer: Option<&TlsPeer>) -> Self {
+        Self { certificate: peer.map(|peer| Box::new(peer.forwarded.clone())), ..self }
+    }
 }
 
 /// What is known of the client, for logs, redirects and limits.
@@ -116,6 +128,7 @@ impl ForwardingRules {
             scheme,
             standing,
             text: HeaderValue::try_from(address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
+            certificate: None,
         }
     }
 
@@ -135,6 +148,9 @@ impl ForwardingRules {
         let client = self.client(headers, survey, peer);
         if self.strip_identity && survey.has(Field::Identity) {
             strip_identity(headers);
+        }
+        if let Some(certificate) = &peer.certificate {
+            put(headers, CLIENT_CERT, HeaderValue::clone(certificate))?;
         }
         self.x_forwarded(headers, survey, peer, host, client.trust)?;
         self.forwarded(headers, survey, peer, host, client.trust)?;

@@ -108,7 +108,7 @@ fn connection() -> Rc<ConnectionFacts> {
     Rc::new(ConnectionFacts {
         direct: "[::ffff:192.0.2.1]:5000".parse().unwrap(),
         local: "127.0.0.1:8080".parse().unwrap(),
-        scheme: Scheme::Http,
+        tls: std::cell::OnceCell::new(),
     })
 }
 

@@ -14,6 +14,7 @@ static METADATA: Metadata<'static> = Metadata::new("pillion", Level::INFO, None)
 pub(super) enum Owner {
     Listener(Arc<str>),
     Cluster(Arc<str>),
+    Certificate(Arc<str>),
     Process,
 }
 
@@ -42,6 +43,7 @@ impl Owner {
         let own = match self {
             Self::Listener(value) => Some(Label::new("listener", value.clone())),
             Self::Cluster(value) => Some(Label::new("cluster", value.clone())),
+            Self::Certificate(value) => Some(Label::new("certificate", value.clone())),
             Self::Process => None,
         };
         Key::from_parts(KeyName::from_const_str(name), own.into_iter().chain(extra).collect::<Vec<_>>())

@@ -19,6 +19,8 @@ pub struct ListenerMetrics {
     connections_active: Gauge,
     refused: ByReason,
     accept_errors: ByReason,
+    tls_handshakes: ByReason,
+    tls_failures: ByReason,
     detected: ByReason,
     refusals: ByReason,
     answers: ByReason,
@@ -51,6 +53,8 @@ impl ListenerMetrics {
             connections_active: owner.gauge(name::ACCEPT_ACTIVE),
             refused: ByReason::new(name::ACCEPT_REFUSED, "reason"),
             accept_errors: ByReason::new(name::ACCEPT_ERRORS, "error"),
+            tls_handshakes: ByReason::new(name::TLS_HANDSHAKES, "version"),
+            tls_failures: ByReason::new(name::TLS_FAILURES, "reason"),
             detected: ByReason::new(name::DETECT_OUTCOMES, "outcome"),
             refusals: ByReason::new(name::GUARD_REFUSALS, "reason"),
             answers: ByReason::new(name::ANSWERS, "flag"),
@@ -78,6 +82,16 @@ impl ListenerMetrics {
     /// Counts a failure of accept(2): `emfile`, …
     pub fn accept_error(&self, error: &'static str) {
         self.accept_errors.increment(&self.owner, error);
+    }
+
+    /// Counts a TLS handshake that is done: `TLSv1.2`, `TLSv1.3`.
+    pub fn tls_handshake(&self, version: &'static str) {
+        self.tls_handshakes.increment(&self.owner, version);
+    }
+
+    /// Counts a TLS handshake that failed, by its cause's name.
+    pub fn tls_failure(&self, reason: &'static str) {
+        self.tls_failures.increment(&self.owner, reason);
     }
 
     /// Counts what a connection's first bytes were: `http1`, `http2`, `closed`, `timeout`, `unknown`.

@@ -13,7 +13,7 @@ pub use cluster::ClusterMetrics;
 pub use handles::Active;
 pub use listener::ListenerMetrics;
 pub(crate) use process::AccessLogMetrics;
-pub use process::{ConfigMetrics, DnsMetrics, ReloadOutcome};
+pub use process::{ConfigMetrics, DnsMetrics, IdentityMetrics, ReloadOutcome};
 
 use metrics::{KeyName, with_recorder};
 
@@ -22,6 +22,8 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const ACCEPT_ACTIVE: &str = "pillion_accept_connections_active";
     pub(in crate::telemetry) const ACCEPT_REFUSED: &str = "pillion_accept_refused_total";
     pub(in crate::telemetry) const ACCEPT_ERRORS: &str = "pillion_accept_errors_total";
+    pub(in crate::telemetry) const TLS_HANDSHAKES: &str = "pillion_tls_handshakes_total";
+    pub(in crate::telemetry) const TLS_FAILURES: &str = "pillion_tls_failures_total";
     pub(in crate::telemetry) const DETECT_OUTCOMES: &str = "pillion_detect_outcomes_total";
     pub(in crate::telemetry) const GUARD_REFUSALS: &str = "pillion_guard_refusals_total";
     pub(in crate::telemetry) const REQUESTS: &str = "pillion_exchange_requests_total";
@@ -49,6 +51,9 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const OVERFLOW: &str = "pillion_balance_overflow_total";
     pub(in crate::telemetry) const DNS_LOOKUPS: &str = "pillion_dns_lookups_total";
     pub(in crate::telemetry) const DNS_FAILURES: &str = "pillion_dns_failures_total";
+    pub(in crate::telemetry) const IDENTITY_EXPIRATION: &str = "pillion_identity_cert_expiration_timestamp_seconds";
+    pub(in crate::telemetry) const IDENTITY_REFRESHES: &str = "pillion_identity_refreshes_total";
+    pub(in crate::telemetry) const IDENTITY_FAILURES: &str = "pillion_identity_refresh_failures_total";
     pub(in crate::telemetry) const RELOADS: &str = "pillion_config_reloads_total";
     pub(in crate::telemetry) const RELOAD_SUCCESS: &str = "pillion_config_last_reload_success";
     pub(in crate::telemetry) const RELOAD_TIME: &str = "pillion_config_last_reload_timestamp_seconds";
@@ -70,6 +75,8 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::ACCEPT_ACTIVE, Kind::Gauge, "Downstream connections open."),
     (name::ACCEPT_REFUSED, Kind::Counter, "Downstream connections closed at once, by reason."),
     (name::ACCEPT_ERRORS, Kind::Counter, "Failures of accept(2), by error."),
+    (name::TLS_HANDSHAKES, Kind::Counter, "Downstream TLS handshakes done, by version."),
+    (name::TLS_FAILURES, Kind::Counter, "Downstream TLS handshakes that failed, by cause."),
     (name::DETECT_OUTCOMES, Kind::Counter, "What the first bytes of a connection turned out to be."),
     (name::GUARD_REFUSALS, Kind::Counter, "Requests and connections refused for what they sent, by reason."),
     (name::REQUESTS, Kind::Counter, "Requests ended, by class of the status sent; none: no status was sent."),
@@ -113,6 +120,13 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::OVERFLOW, Kind::Counter, "Requests refused at a limit of the cluster, by limit."),
     (name::DNS_LOOKUPS, Kind::Counter, "Names looked up."),
     (name::DNS_FAILURES, Kind::Counter, "Look-ups without an answer, by reason."),
+    (name::IDENTITY_EXPIRATION, Kind::Gauge, "Unix time at which a certificate ends."),
+    (name::IDENTITY_REFRESHES, Kind::Counter, "Identities taken into use, the first included."),
+    (
+        name::IDENTITY_FAILURES,
+        Kind::Counter,
+        "Certificates, keys or roots that could not be used; the last good ones stay.",
+    ),
     (name::RELOADS, Kind::Counter, "Configurations read after the first, by outcome."),
     (name::RELOAD_SUCCESS, Kind::Gauge, "Whether the last configuration read is in force (1) or was rejected (0)."),
     (name::RELOAD_TIME, Kind::Gauge, "Unix time at which a configuration last came into force."),

@@ -35,6 +35,41 @@ impl DnsMetrics {
     }
 }
 
+/// Handles to the series of certificates.
+#[derive(Debug)]
+pub struct IdentityMetrics {
+    refreshes: ByReason,
+    failures: ByReason,
+}
+
+impl Default for IdentityMetrics {
+    fn default() -> Self {
+        Self {
+            refreshes: ByReason::new(name::IDENTITY_REFRESHES, "source"),
+            failures: ByReason::new(name::IDENTITY_FAILURES, "source"),
+        }
+    }
+}
+
+impl IdentityMetrics {
+    /// Counts an identity taken into use.
+    pub fn refresh(&self) {
+        self.refreshes.increment(&Owner::Process, "files");
+    }
+
+    /// Counts something that cannot be used: a certificate, a key, roots.
+    pub fn failure(&self) {
+        self.failures.increment(&Owner::Process, "files");
+    }
+
+    /// Tells when a certificate ends, in seconds since 1970.
+    pub fn expires(&self, certificate: &str, not_after: u64) {
+        // A date fits.
+        #[expect(clippy::cast_precision_loss, reason = "seconds since 1970 fit 53 bits for 285 million years")]
+        Owner::Certificate(certificate.into()).gauge(name::IDENTITY_EXPIRATION).set(not_after as f64);
+    }
+}
+
 /// What became of a configuration that was read while running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadOutcome {

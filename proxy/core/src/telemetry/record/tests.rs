@@ -8,9 +8,7 @@ use crate::telemetry::{
 };
 use http::Request;
 use pillion_config::{
-    model::{
-        Action, DirectResponse, HostRewrite, LogFormat, Name, PathMatch, PathRewrite, Rewrite, RouteMatch, Scheme,
-    },
+    model::{Action, DirectResponse, HostRewrite, LogFormat, Name, PathMatch, PathRewrite, Rewrite, RouteMatch},
     template::{Part, RequestField, Template},
 };
 use proptest::prelude::*;
@@ -29,7 +27,7 @@ fn begin(listener: &Arc<ListenerTelemetry>) -> Record {
     let connection = ConnectionFacts {
         direct: "192.0.2.1:5000".parse().unwrap(),
         local: "127.0.0.1:8080".parse().unwrap(),
-        scheme: Scheme::Http,
+        tls: std::cell::OnceCell::new(),
     };
     let head = Request::builder().uri("/").body(()).unwrap().into_parts().0;
     Record::begin(listener, &Rc::new(connection), &head)

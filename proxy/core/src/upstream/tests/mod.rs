@@ -81,6 +81,7 @@ pub(super) fn model(protocol: UpstreamProtocol, ports: &[u16]) -> Cluster {
             .collect(),
         balance: Balance::RoundRobin,
         protocol,
+        tls: None,
         connect_timeout: Duration::from_secs(5),
         tcp_keepalive: None,
         idle_timeout: Duration::from_secs(60),

@@ -1,0 +1,274 @@
+//! Certificates, keys and roots: read from their files, kept while they are good, looked at again when a file changes.
+//!
+//! Beside the path, on the control thread. The last good one of each stays in use when a new one cannot be read, and
+//! what cannot be read is told and counted. Nothing of a key is ever told.
+
+use crate::reload::Watcher;
+use pillion_config::model::{CertificateFiles, Config, Identity, IdentitySource, ServerVerification, TrustBundle};
+use pillion_core::{
+    identity::{Bundles, Certificate, MaterialError, Roots, Secrets, Svid},
+    telemetry::metrics::IdentityMetrics,
+};
+use std::{
+    collections::BTreeSet,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+/// The secrets of the configuration in force.
+#[derive(Debug)]
+pub struct Keeper {
+    secrets: Arc<Secrets>,
+    watcher: Watcher,
+    metrics: IdentityMetrics,
+    /// When the identity ends, as far as the operator was told of it.
+    warned: Option<u64>,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub struct Read {
+    /// Everything that can be used, what was known before included.
+    pub secrets: Arc<Secrets>,
+    /// What cannot, and why.
+    pub problems: Vec<Problem>,
+    /// Every file looked at.
+    pub files: Vec<PathBuf>,
+    /// When reading began.
+    began: Option<SystemTime>,
+}
+
+/// Why a file, or a pair of files, cannot be used.
+#[derive(Debug)]
+pub struct Problem {
+    what: String,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    Read(io::Error),
+    Material(MaterialError),
+    TooLarge,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.what)?;
+        match &self.why {
+            Why::Read(error) => write!(f, "cannot be read: {error}"),
+            Why::Material(error) => error.fmt(f),
+            Why::TooLarge => write!(f, "is larger than {MAX_FILE} bytes"),
+        }
+    }
+}
+
+/// Bytes of a file: all the roots of the Web are 220 KiB.
+const MAX_FILE: u64 = 4 << 20;
+
+impl Keeper {
+    /// Knows nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { secrets: Arc::default(), watcher: Watcher::default(), metrics: IdentityMetrics::default(), warned: None }
+    }
+
+    /// Reads what a configuration speaks of. What cannot be read stays as it is known.
+    #[must_use]
+    pub fn read(&self, config: &Config) -> Read {
+        read(config, &self.secrets)
+    }
+
+    /// Keeps what was read, tells and counts what is wrong with it, and watches its files from now on.
+    pub fn keep(&mut self, read: Read, config: &Config) {
+        for problem in &read.problems {
+            tracing::error!(%problem, "not usable; what was in use before stays");
+            self.metrics.failure();
+        }
+        let before = std::mem::replace(&mut self.secrets, read.secrets);
+        if let Some(svid) = &self.secrets.identity {
+            let renewed = before.identity.as_ref().is_none_or(|before| !before.certificate.same_as(&svid.certificate));
+            if renewed && let Some(id) = svid.certificate.id() {
+                tracing::info!(%id, not_after = svid.certificate.not_after(), "identity in use");
+                self.metrics.refresh();
+            }
+        }
+        let identity = self.secrets.identity.as_ref().map(|svid| ("identity".into(), svid.certificate.not_after()));
+        let others = self.secrets.certificates.iter();
+        let others = others.map(|(files, certificate)| (files.chain.to_string_lossy(), certificate.not_after()));
+        for (name, not_after) in identity.into_iter().chain(others) {
+            self.metrics.expires(&name, not_after);
+        }
+        self.watcher.watch(&read.files, read.began.unwrap_or(UNIX_EPOCH));
+        self.look_at_expiry(config);
+    }
+
+    /// What is known now.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Waits until a file changed. Never ready without files. Cancel-safe.
+    pub async fn changed(&mut self) {
+        self.watcher.changed().await;
+    }
+
+    /// When the identity's end is to be warned of.
+    #[must_use]
+    pub fn warning_due(&self, config: &Config) -> Option<Duration> {
+        let (svid, identity) = (self.secrets.identity.as_ref()?, config.identity.as_ref()?);
+        let not_after = svid.certificate.not_after();
+        let left = Duration::from_secs(not_after.saturating_sub(now()));
+        match self.warned {
+            Some(warned) if warned == not_after => None,
+            Some(_) | None => Some(left.saturating_sub(identity.expiry_warning)),
+        }
+    }
+
+    /// Tells the operator, once for each certificate, that the identity is about to end.
+    pub fn look_at_expiry(&mut self, config: &Config) {
+        if self.warning_due(config) != Some(Duration::ZERO) {
+            return;
+        }
+        let Some(svid) = &self.secrets.identity else { return };
+        let not_after = svid.certificate.not_after();
+        let left = not_after.saturating_sub(now());
+        self.warned = Some(not_after);
+        tracing::warn!(seconds_left = left, "the identity's certificate is about to end and was not renewed");
+    }
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads what a configuration speaks of; what cannot be read stays as it is `known`. Blocks on the file system.
+#[must_use]
+pub fn read(config: &Config, known: &Secrets) -> Read {
+    let mut reading = Reading { problems: Vec::new(), files: BTreeSet::new() };
+    let began = SystemTime::now();
+    let mut secrets = Secrets {
+        identity: config.identity.as_ref().and_then(|identity| reading.identity(identity, known)),
+        ..Secrets::default()
+    };
+    for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+        for files in &tls.certificates {
+            let before = known.certificates.get(files);
+            if let Some(certificate) = reading.certificate(files, before) {
+                secrets.certificates.insert(files.clone(), certificate);
+            }
+        }
+        if let Some(path) = &tls.client_roots {
+            reading.roots_into(path, known, &mut secrets);
+        }
+    }
+    for tls in config.clusters.iter().filter_map(|cluster| cluster.tls.as_ref()) {
+        match &tls.verification {
+            ServerVerification::Names { roots, .. } | ServerVerification::DangerAnyName { roots } => {
+                reading.roots_into(roots, known, &mut secrets);
+            }
+            ServerVerification::SpiffeIds(_) | ServerVerification::DangerAnyone => {}
+        }
+    }
+    Read {
+        secrets: Arc::new(secrets),
+        problems: reading.problems,
+        files: reading.files.into_iter().collect(),
+        began: Some(began),
+    }
+}
+
+struct Reading {
+    problems: Vec<Problem>,
+    files: BTreeSet<PathBuf>,
+}
+
+impl Reading {
+    fn identity(&mut self, identity: &Identity, known: &Secrets) -> Option<Svid> {
+        let IdentitySource::Files(files) = &identity.source;
+        let before = known.identity.as_ref();
+        let certificate = self.certificate(&files.certificate, before.map(|svid| &svid.certificate));
+        let mut bundles = Vec::with_capacity(files.trust_bundles.len());
+        for TrustBundle { domain, path } in &files.trust_bundles {
+            let known = before.and_then(|svid| svid.bundles.iter().find(|(known, _)| known == domain));
+            let roots = self.roots(path, known.map(|(_, roots)| roots));
+            bundles.extend(roots.map(|roots| (domain.clone(), roots)));
+        }
+        let whole = bundles.len() == files.trust_bundles.len();
+        let bundles = Bundles::new(bundles);
+        let bundles = match before {
+            Some(before) if before.bundles.same_as(&bundles) => Arc::clone(&before.bundles),
+            Some(_) | None => Arc::new(bundles),
+        };
+        let made = Svid::new(certificate?, bundles).map_err(|error| {
+            let what = files.certificate.chain.display().to_string();
+            self.problems.push(Problem { what, why: Why::Material(error) });
+        });
+        made.ok().filter(|_| whole).or_else(|| before.cloned())
+    }
+
+    fn certificate(&mut self, files: &CertificateFiles, known: Option<&Arc<Certificate>>) -> Option<Arc<Certificate>> {
+        let chain = self.file(&files.chain);
+        let key = self.file(&files.key);
+        let (Some(chain), Some(key)) = (chain, key) else { return known.cloned() };
+        match Certificate::from_pem(&chain, &key) {
+            Ok(certificate) => match known {
+                Some(known) if known.same_as(&certificate) => Some(Arc::clone(known)),
+                Some(_) | None => Some(Arc::new(certificate)),
+            },
+            Err(error) => {
+                let what = format!("{} with {}", files.chain.display(), files.key.display());
+                self.problems.push(Problem { what, why: Why::Material(error) });
+                known.cloned()
+            }
+        }
+    }
+
+    fn roots_into(&mut self, path: &Path, known: &Secrets, secrets: &mut Secrets) {
+        if secrets.roots.contains_key(path) {
+            return;
+        }
+        if let Some(roots) = self.roots(path, known.roots.get(path)) {
+            secrets.roots.insert(path.to_owned(), roots);
+        }
+    }
+
+    fn roots(&mut self, path: &Path, known: Option<&Arc<Roots>>) -> Option<Arc<Roots>> {
+        let Some(pem) = self.file(path) else { return known.cloned() };
+        match Roots::from_pem(&pem) {
+            Ok(roots) => match known {
+                Some(known) if known.same_as(&roots) => Some(Arc::clone(known)),
+                Some(_) | None => Some(Arc::new(roots)),
+            },
+            Err(error) => {
+                self.problems.push(Problem { what: path.display().to_string(), why: Why::Material(error) });
+                known.cloned()
+            }
+        }
+    }
+
+    fn file(&mut self, path: &Path) -> Option<Vec<u8>> {
+        self.files.insert(path.to_owned());
+        let read = fs::File::open(path).and_then(|file| {
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(&mut io::Read::take(file, MAX_FILE + 1), &mut bytes)?;
+            Ok(bytes)
+        });
+        let why = match read {
+            Ok(bytes) if bytes.len() as u64 <= MAX_FILE => return Some(bytes),
+            Ok(_) => Why::TooLarge,
+            Err(error) => Why::Read(error),
+        };
+        self.problems.push(Problem { what: path.display().to_string(), why });
+        None
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,180 @@
+//! tls: from an accepted socket to one whose bytes are the client's own.
+//!
+//! Between accept and detect. It reads the ClientHello, which is bounded before anything is computed, shakes hands
+//! within the listener's deadline, and notes who the client is. It answers nothing: a handshake that fails is counted by
+//! its cause, logged with the peer and the alert, and closed.
+
+use super::{
+    Connection,
+    detect::client_hello::{self, Asked, Hello, Speaker},
+};
+use crate::{
+    identity::{Cause, Failure, Serving, TlsServer, protocol_of, spiffe_id, still_valid},
+    io::{
+        Socket,
+        tls::{Session, Told, Turns, handshake},
+    },
+    snapshot::ListenerSnapshot,
+    telemetry::{TlsFacts, TlsPeer, cipher_name},
+};
+use bytes::Bytes;
+use pillion_config::model::{Alpn, ListenerTlsMode};
+use rustls::{HandshakeKind, ProtocolVersion, pki_types::UnixTime, server::UnbufferedServerConnection};
+use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, task::ready};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::timeout,
+};
+
+/// A connection whose bytes are the client's own.
+pub(super) struct Accepted {
+    /// It.
+    pub(super) socket: Socket,
+    /// What was read of it already.
+    pub(super) prefix: Bytes,
+    /// What TLS agreed upon, if it did.
+    pub(super) agreed: Option<Alpn>,
+}
+
+impl Accepted {
+    /// One in the clear, of which nothing was read.
+    pub(super) fn untouched(socket: Socket) -> Self {
+        Self { socket, prefix: Bytes::new(), agreed: None }
+    }
+}
+
+/// Shakes hands as the listener wants it; `None`: it came to nothing. Dropping the future loses the connection.
+pub(super) async fn accept(
+    socket: Socket,
+    tls: &TlsServer,
+    listener: &ListenerSnapshot,
+    connection: &Rc<Connection>,
+) -> Option<Accepted> {
+    let turns = Turns::of_this_thread();
+    let most = connection.worker.view().snapshot.config.limits.tls_handshakes;
+    let attempt = timeout(tls.model().handshake_timeout, attempt(socket, tls, listener, &turns, most));
+    let outcome = tokio::select! {
+        biased;
+        outcome = attempt => outcome,
+        () = connection.unwanted() => return None,
+    };
+    match outcome.unwrap_or(Err(Failure::of(Cause::Timeout))) {
+        Ok(Shaken { accepted, facts }) => {
+            if let Some(facts) = facts {
+                listener.telemetry.metrics.tls_handshake(facts.version);
+                // Set once: a connection shakes hands once.
+                let _ = connection.facts.tls.set(Box::new(facts));
+            }
+            Some(accepted)
+        }
+        Err(failure) => {
+            listener.telemetry.metrics.tls_failure(failure.name());
+            if turns.tells() == Told::Yes {
+                let (listener, peer) = (&listener.telemetry.name, connection.facts.direct);
+                tracing::info!(%listener, %peer, %failure, "TLS handshake failed");
+            }
+            None
+        }
+    }
+}
+
+struct Shaken {
+    accepted: Accepted,
+    /// `None`: it is served as it came.
+    facts: Option<TlsFacts>,
+}
+
+impl Shaken {
+    fn untouched(socket: Socket, prefix: Vec<u8>) -> Self {
+        Self { accepted: Accepted { socket, prefix: prefix.into(), agreed: None }, facts: None }
+    }
+}
+
+async fn attempt(
+    mut socket: Socket,
+    tls: &TlsServer,
+    listener: &ListenerSnapshot,
+    turns: &Turns,
+    most: usize,
+) -> Result<Shaken, Failure> {
+    let permissive = tls.model().mode == ListenerTlsMode::Permissive;
+    let patience = listener.model.protocol.tcp().filter(|_| permissive).map(|tcp| tcp.detect_timeout);
+    let mut prefix = Vec::new();
+    let asked = loop {
+        match client_hello::read(&prefix) {
+            Hello::More if prefix.len() <= client_hello::MAX_BYTES => {
+                let reading = read_some(&mut socket, &mut prefix);
+                match patience {
+                    None => reading.await?,
+                    // A client that waits for its server to speak is no peer of the mesh.
+                    Some(patience) => match timeout(patience, reading).await {
+                        Ok(read) => read?,
+                        Err(_elapsed) => return Ok(Shaken::untouched(socket, prefix)),
+                    },
+                }
+            }
+            Hello::More | Hello::TooLarge => return Err(Failure::of(Cause::HelloTooLarge)),
+            Hello::Not if permissive => return Ok(Shaken::untouched(socket, prefix)),
+            Hello::Not => return Err(Failure::of(Cause::NotTls)),
+            Hello::Whole(asked) => break asked,
+        }
+    };
+    if permissive && asked.speaker == Speaker::Other {
+        // The application's own, to be carried as it is where the listener carries what is not HTTP.
+        return match listener.opaque {
+            Some(_) => Ok(Shaken::untouched(socket, prefix)),
+            None => Err(Failure::of(Cause::ApplicationTls)),
+        };
+    }
+    let serving = tls.now().ok_or(Failure::of(Cause::NotReady))?;
+    turns.admit(most)?;
+    let session = UnbufferedServerConnection::new(Arc::clone(&serving.config));
+    let session = session.map_err(|error| Failure::from_tls(&error))?;
+    let stream = handshake(socket, Session::Server(Box::new(session)), prefix, turns).await?;
+    let session = stream.session();
+    let facts = facts(session, asked, &serving)?;
+    let agreed = session.alpn().and_then(protocol_of);
+    let socket = Socket::Tls(Box::new(stream));
+    Ok(Shaken { accepted: Accepted { socket, prefix: Bytes::new(), agreed }, facts: Some(facts) })
+}
+
+/// What was agreed upon, and with whom.
+fn facts(session: &Session, asked: Asked, serving: &Serving) -> Result<TlsFacts, Failure> {
+    let peer = match session.peer_certificates() {
+        None | Some([]) => None,
+        Some(chain @ [leaf, ..]) => {
+            let resumed = session.kind() == Some(HandshakeKind::Resumed);
+            if resumed {
+                // rustls has restored the chain; whether its time is over nobody has looked at since.
+                still_valid(chain, UnixTime::now()).map_err(|refusal| Failure::of(Cause::Refused(refusal)))?;
+            }
+            let id = crate::identity::Facts::read(leaf).and_then(|facts| spiffe_id(&facts).ok());
+            Some(TlsPeer::new(leaf, id, serving.own.as_ref()))
+        }
+    };
+    Ok(TlsFacts {
+        version: match session.version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        },
+        cipher: session.cipher().map_or("unknown", cipher_name),
+        server_name: asked.name.map(String::into_boxed_str),
+        peer,
+    })
+}
+
+/// One read, appended to `prefix`. The buffer lives on the stack for the time of a poll.
+async fn read_some(socket: &mut Socket, prefix: &mut Vec<u8>) -> Result<(), Failure> {
+    let read = poll_fn(|cx| {
+        let mut bytes = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        let outcome = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buf));
+        prefix.extend_from_slice(buf.filled());
+        outcome.map(|()| buf.filled().len()).into()
+    });
+    match read.await {
+        Ok(0) => Err(Failure::of(Cause::Closed)),
+        Ok(_) => Ok(()),
+        Err(_) => Err(Failure::of(Cause::Io)),
+    }
+}

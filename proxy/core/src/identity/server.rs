@@ -1,0 +1,212 @@
+//! A listener's side of TLS: what it presents and whom it lets in, as rustls wants it.
+//!
+//! Made on the control thread whenever its certificates or its trust change; workers take what is there when a
+//! connection comes. Connections made before go on.
+
+use super::{
+    material::{Bundles, Certificate, Roots, Secrets},
+    provider::provider,
+    tickets::Tickets,
+    verifier::Clients,
+    verify::Judge,
+};
+use pillion_config::model::{Alpn, ListenerTls, SpiffeId, TlsVersions};
+use rustls::{
+    ServerConfig, SupportedProtocolVersion,
+    pki_types::ServerName,
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A listener's TLS.
+#[derive(Debug)]
+pub struct TlsServer {
+    model: ListenerTls,
+    /// A lock because the control thread replaces it; looked at once for each handshake, which costs a thousand times more.
+    now: Mutex<Option<Arc<Serving>>>,
+}
+
+/// What is presented now, and to whom.
+#[derive(Debug)]
+pub struct Serving {
+    /// For rustls.
+    pub config: Arc<ServerConfig>,
+    /// Who we are, where the identity is presented.
+    pub own: Option<SpiffeId>,
+    made_of: Inputs,
+}
+
+/// What a configuration is made of: while these are the same it stays, and with it the key of its tickets.
+#[derive(Debug)]
+struct Inputs {
+    certificates: Vec<Arc<Certificate>>,
+    trust: Trust,
+}
+
+#[derive(Debug)]
+enum Trust {
+    Nobody,
+    Mesh(Arc<Bundles>),
+    Roots(Arc<Roots>),
+}
+
+/// What became of an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Updated {
+    /// Something is not there yet; what was there before stays.
+    Missing,
+    /// Nothing changed.
+    Same,
+    /// New handshakes see the new state.
+    Renewed,
+}
+
+impl TlsServer {
+    /// Has nothing to present yet.
+    #[must_use]
+    pub fn new(model: &ListenerTls) -> Self {
+        Self { model: model.clone(), now: Mutex::default() }
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn model(&self) -> &ListenerTls {
+        &self.model
+    }
+
+    /// What is presented now; `None`: nothing yet.
+    #[must_use]
+    pub fn now(&self) -> Option<Arc<Serving>> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes new certificates and roots into use, if they are all there.
+    ///
+    /// # Errors
+    ///
+    /// When rustls or the system refuses them; what was there before stays.
+    pub fn update(&self, secrets: &Secrets) -> Result<Updated, rustls::Error> {
+        let Some(inputs) = Inputs::of(&self.model, secrets) else { return Ok(Updated::Missing) };
+        if self.now().is_some_and(|now| now.made_of.same_as(&inputs)) {
+            return Ok(Updated::Same);
+        }
+        let serving = Serving {
+            config: Arc::new(config(&self.model, &inputs)?),
+            own: self.model.certificates.is_empty().then(|| inputs.certificates[0].id().cloned()).flatten(),
+            made_of: inputs,
+        };
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(serving));
+        Ok(Updated::Renewed)
+    }
+}
+
+impl Inputs {
+    fn of(model: &ListenerTls, secrets: &Secrets) -> Option<Self> {
+        use pillion_config::model::ClientCertificates;
+        let mut certificates = Vec::with_capacity(model.certificates.len().max(1));
+        for files in &model.certificates {
+            certificates.push(Arc::clone(secrets.certificates.get(files)?));
+        }
+        if certificates.is_empty() {
+            certificates.push(Arc::clone(&secrets.identity.as_ref()?.certificate));
+        }
+        let trust = match (model.clients, &model.client_roots) {
+            (ClientCertificates::Off, _) => Trust::Nobody,
+            (_, Some(path)) => Trust::Roots(Arc::clone(secrets.roots.get(path)?)),
+            (_, None) => Trust::Mesh(Arc::clone(&secrets.identity.as_ref()?.bundles)),
+        };
+        Some(Self { certificates, trust })
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        let certificates = self.certificates.len() == other.certificates.len()
+            && self.certificates.iter().zip(&other.certificates).all(|(a, b)| Arc::ptr_eq(a, b) || a.same_as(b));
+        let trust = match (&self.trust, &other.trust) {
+            (Trust::Nobody, Trust::Nobody) => true,
+            (Trust::Mesh(a), Trust::Mesh(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
+            (Trust::Roots(a), Trust::Roots(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
+            (Trust::Nobody | Trust::Mesh(_) | Trust::Roots(_), _) => false,
+        };
+        certificates && trust
+    }
+}
+
+fn config(model: &ListenerTls, inputs: &Inputs) -> Result<ServerConfig, rustls::Error> {
+    let judge = match &inputs.trust {
+        Trust::Nobody => None,
+        Trust::Mesh(bundles) => Some(Judge::Spiffe { bundles: Arc::clone(bundles), ids: Box::default() }),
+        Trust::Roots(roots) => Some(Judge::Roots(Arc::clone(roots))),
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(provider()))
+        .with_protocol_versions(&versions(model.versions))?
+        .with_client_cert_verifier(match judge {
+            Some(judge) => Arc::new(Clients { judge, demand: model.clients }),
+            None => WebPkiClientVerifier::no_client_auth(),
+        });
+    let mut config = builder.with_cert_resolver(Arc::new(ByName(inputs.certificates.clone())));
+    config.alpn_protocols = alpn(model);
+    // Stateless tickets only: a flood of handshakes leaves nothing behind.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    let ends = inputs.certificates.iter().map(|certificate| certificate.not_after()).min().unwrap_or(0);
+    config.ticketer = Tickets::with_own_key(ends)?;
+    // A client keeps its connections; a second ticket costs bytes and an encryption for nothing.
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+/// What a peer of the mesh offers beside the plain names, so that it is told from the application's own TLS.
+pub(super) const MESH_H2: &[u8] = b"pillion/h2";
+/// See [`MESH_H2`].
+pub(super) const MESH_HTTP1: &[u8] = b"pillion/http/1.1";
+/// See [`MESH_H2`]; what is carried nobody knows.
+pub(super) const MESH_TCP: &[u8] = b"pillion/tcp";
+pub(super) const H2: &[u8] = b"h2";
+pub(super) const HTTP1: &[u8] = b"http/1.1";
+
+/// The protocol an ALPN name stands for.
+#[must_use]
+pub fn protocol_of(name: &[u8]) -> Option<Alpn> {
+    match name {
+        H2 | MESH_H2 => Some(Alpn::Http2),
+        HTTP1 | MESH_HTTP1 => Some(Alpn::Http1),
+        _ => None,
+    }
+}
+
+/// Whether this ALPN name is offered by peers of the mesh alone.
+#[must_use]
+pub fn is_of_the_mesh(name: &[u8]) -> bool {
+    matches!(name, MESH_H2 | MESH_HTTP1 | MESH_TCP)
+}
+
+fn alpn(model: &ListenerTls) -> Vec<Vec<u8>> {
+    let mesh = model.certificates.is_empty();
+    let names = model.alpn.iter().flat_map(|protocol| match protocol {
+        Alpn::Http2 => [MESH_H2, H2],
+        Alpn::Http1 => [MESH_HTTP1, HTTP1],
+    });
+    names.chain([MESH_TCP]).filter(|name| mesh || !is_of_the_mesh(name)).map(<[u8]>::to_vec).collect()
+}
+
+pub(super) fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolVersion> {
+    match versions {
+        TlsVersions::Only12 => vec![&TLS12],
+        TlsVersions::Both => vec![&TLS13, &TLS12],
+        TlsVersions::Only13 => vec![&TLS13],
+    }
+}
+
+/// The first certificate that has the name asked for, otherwise the first of all.
+#[derive(Debug)]
+struct ByName(Vec<Arc<Certificate>>);
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let asked = hello.server_name().filter(|_| self.0.len() > 1);
+        let asked = asked.and_then(|name| ServerName::try_from(name).ok());
+        let found = asked.and_then(|name| self.0.iter().find(|certificate| certificate.is_for(&name)));
+        found.or(self.0.first()).map(|certificate| Arc::clone(certificate.key()))
+    }
+}

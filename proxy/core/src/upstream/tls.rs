@@ -1,0 +1,53 @@
+//! tls: from a connected socket to one whose bytes the right server reads.
+//!
+//! Between connect and handshake; nothing at all for a cluster in the clear. The cluster's connect timeout bounds it.
+
+use super::{error::ConnectError, pool::HostCore};
+use crate::{
+    identity::{Cause, Failure, Speaks, TlsClient, protocol_of, still_valid},
+    io::{
+        Socket,
+        tls::{Session, Told, Turns, handshake},
+    },
+};
+use pillion_config::model::Alpn;
+use rustls::{HandshakeKind, client::UnbufferedClientConnection, pki_types::UnixTime};
+
+/// Shakes hands with the server, if the cluster wants it.
+pub(super) async fn secure(socket: Socket, host: &HostCore, speaks: Speaks) -> Result<Socket, ConnectError> {
+    match host.state.tls() {
+        None => Ok(socket),
+        // Boxed: a request to a cluster in the clear does not carry the room for it.
+        Some(tls) => Box::pin(shake(socket, tls, host, speaks)).await,
+    }
+}
+
+async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks) -> Result<Socket, ConnectError> {
+    let (model, turns) = (host.state.model(), Turns::of_this_thread());
+    let attempt = async {
+        let config = tls.now(speaks).ok_or(Failure::of(Cause::NotReady))?;
+        let endpoint = model.endpoints.get(host.member.endpoint).ok_or(Failure::of(Cause::Internal))?;
+        let name = tls.server_name(&endpoint.address).ok_or(Failure::of(Cause::Internal))?;
+        let session = UnbufferedClientConnection::new(config, name).map_err(|error| Failure::from_tls(&error))?;
+        let stream = handshake(socket, Session::Client(Box::new(session)), Vec::new(), &turns).await?;
+        let session = stream.session();
+        if session.kind() == Some(HandshakeKind::Resumed) {
+            let chain = session.peer_certificates().unwrap_or_default();
+            still_valid(chain, UnixTime::now()).map_err(|refusal| Failure::of(Cause::Refused(refusal)))?;
+        }
+        // A server that names none speaks what the cluster says.
+        match (session.alpn().map(protocol_of), speaks) {
+            (None, _)
+            | (Some(_), Speaks::Opaque)
+            | (Some(Some(Alpn::Http1)), Speaks::Http1)
+            | (Some(Some(Alpn::Http2)), Speaks::Http2) => Ok(Socket::Tls(Box::new(stream))),
+            (Some(_), _) => Err(Failure::of(Cause::NoProtocol)),
+        }
+    };
+    attempt.await.map_err(|failure: Failure| {
+        if turns.tells() == Told::Yes {
+            tracing::info!(cluster = %model.name, address = %host.member.address, %failure, "TLS handshake failed");
+        }
+        ConnectError::Tls(failure)
+    })
+}

@@ -1,0 +1,511 @@
+//! TLS: who is let in, who is turned away and by what name, and that a renewal is felt by nobody.
+
+use pillion_tests::{
+    envoy,
+    load::Load,
+    need,
+    origin::Origin,
+    pki::{self, Authority, Issued, Leaf},
+    port,
+    process::Process,
+    proxy::{Proxy, Shape, program},
+    some_or_return,
+    tempdir::TempDir,
+    tls::{Offer, TlsClient},
+    wait,
+};
+use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
+use rustls::{HandshakeKind, NamedGroup, version};
+use serde_json::Value;
+use std::{
+    fs,
+    io::Write as _,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+const WEB: &str = "spiffe://example.org/ns/shop/sa/web";
+const CLIENT: &str = "spiffe://example.org/ns/shop/sa/client";
+
+fn strict(identity: &str, origin: SocketAddr) -> Proxy {
+    Shape { top: identity, listener: "tls: {}", ..Shape::default() }.start(origin)
+}
+
+fn header<'a>(described: &'a Value, name: &str) -> Option<&'a str> {
+    let headers = described["headers"].as_array().expect("the origin lists headers");
+    let found = headers.iter().find(|header| header[0].as_str() == Some(name));
+    found.and_then(|header| header[1].as_str())
+}
+
+fn refused(proxy: &Proxy, reason: &str) -> f64 {
+    proxy.metrics().sum("pillion_tls_failures_total", &[&format!("reason=\"{reason}\"")])
+}
+
+#[test]
+fn a_peer_of_the_mesh_is_let_in_and_told_upstream_and_ml_kem_is_spoken() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, identity) = pki::identity(&authority, WEB);
+    let log = dir.path().join("access.log");
+    let top = format!(
+        "{identity}\naccess_log: {{ path: {}, format: {{ text: \"%DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_TLS_CIPHER% \
+         %REQUESTED_SERVER_NAME% %DOWNSTREAM_PEER_URI_SAN%\" }} }}",
+        log.display()
+    );
+    let proxy = strict(&top, origin.address);
+    let client = authority.svid(CLIENT);
+    let mut connection = Offer { certificate: Some(&client), ..Offer::default() }.connect(proxy.address).unwrap();
+    assert_eq!(connection.group(), Some(NamedGroup::X25519MLKEM768));
+    for _ in 0..3 {
+        let described = connection.get("/").unwrap().json();
+        let told = header(&described, "x-forwarded-client-cert").expect("the client is told of");
+        assert!(told.starts_with(&format!("By={WEB};Hash=")) && told.ends_with(&format!(";URI={CLIENT}")), "{told}");
+        assert_eq!(header(&described, "x-forwarded-proto"), Some("https"));
+    }
+    let line =
+        wait::until("a record", wait::SOON, || fs::read_to_string(&log).ok()?.lines().next().map(ToOwned::to_owned));
+    assert_eq!(line, format!("TLSv1.3 TLS_AES_256_GCM_SHA384 localhost {CLIENT}"));
+    proxy.await_metric("pillion_tls_handshakes_total", &["version=\"TLSv1.3\""], |count| count == 1.0);
+    assert!(proxy.metrics().sum("pillion_identity_cert_expiration_timestamp_seconds", &[]) > 4e9);
+    let dump = proxy.admin_get("/config_dump").text();
+    assert!(!dump.contains("PRIVATE KEY") && dump.contains("svid.key"), "{dump}");
+}
+
+#[test]
+fn whoever_is_not_a_peer_is_turned_away_and_counted_by_cause() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_dir, identity) = pki::identity(&authority, WEB);
+    let proxy = strict(&identity, origin.address);
+    let other = Authority::new("another root");
+    let peer = Leaf { uris: &[CLIENT], ..Leaf::default() };
+    let with = |uris| authority.issue(&Leaf { uris, ..Leaf::default() });
+    let cases: Vec<(&str, Option<Issued>, usize)> = vec![
+        ("no_certificate", None, 0),
+        ("certificate_expired", Some(authority.issue(&Leaf { years: (2020, 2021), ..peer.clone() })), 0),
+        ("certificate_not_yet_valid", Some(authority.issue(&Leaf { years: (2090, 2091), ..peer.clone() })), 0),
+        ("unknown_issuer", Some(other.issue(&peer)), 0),
+        ("unknown_issuer", Some(pki::self_signed(&peer)), 0),
+        ("unknown_trust_domain", Some(with(&["spiffe://example.com/web"])), 0),
+        ("key_usage", Some(authority.issue(&Leaf { usages: &[], ..peer.clone() })), 0),
+        ("key_usage", Some(authority.issue(&Leaf { usages: &[KeyUsagePurpose::KeyAgreement], ..peer.clone() })), 0),
+        (
+            "key_usage",
+            Some(authority.issue(&Leaf {
+                usages: &[KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign],
+                ..peer.clone()
+            })),
+            0,
+        ),
+        (
+            "extended_key_usage",
+            Some(authority.issue(&Leaf { purposes: &[ExtendedKeyUsagePurpose::ServerAuth], ..peer.clone() })),
+            0,
+        ),
+        ("no_spiffe_id", Some(with(&[])), 0),
+        ("several_uris", Some(with(&[CLIENT, "spiffe://example.org/admin"])), 0),
+        ("bad_spiffe_id", Some(with(&["https://example.org/web"])), 0),
+        ("bad_spiffe_id", Some(with(&["spiffe://example.org/web\0.evil"])), 0),
+        ("chain_too_long", Some(authority.issue(&peer)), 8),
+        ("chain_too_large", Some(authority.issue(&Leaf { padding: 1400, ..peer.clone() })), 0),
+    ];
+    for (cause, certificate, ballast) in &cases {
+        let before = refused(&proxy, cause);
+        let offer = Offer { certificate: certificate.as_ref(), ballast: *ballast, ..Offer::default() };
+        // TLS 1.3: the client learns of it with its first read.
+        let answer = offer.connect(proxy.address).and_then(|mut connection| connection.get("/"));
+        assert!(answer.is_err(), "{cause}: {answer:?}");
+        let reason = format!("reason=\"{cause}\"");
+        proxy.await_metric("pillion_tls_failures_total", &[&reason], |count| count == before + 1.0);
+    }
+    for (cause, bytes) in [
+        ("not_tls", &b"GET / HTTP/1.1\r\n\r\n"[..]),
+        ("hello_too_large", &[22, 3, 1, 0x40, 0, 1, 0, 0x40, 1]),
+        ("not_tls", &[22, 3, 1, 0, 8, 1, 0, 0, 4, 3, 3, 0, 0]),
+    ] {
+        let before = refused(&proxy, cause);
+        let mut socket = TcpStream::connect(proxy.address).unwrap();
+        socket.write_all(bytes).unwrap();
+        let reason = format!("reason=\"{cause}\"");
+        proxy.await_metric("pillion_tls_failures_total", &[&reason], |count| count == before + 1.0);
+    }
+    assert_eq!(origin.requests(), 0);
+    let good = authority.issue(&peer);
+    let mut connection = Offer { certificate: Some(&good), ..Offer::default() }.connect(proxy.address).unwrap();
+    assert_eq!(connection.get("/").unwrap().status, 200);
+    let logged = proxy.stderr();
+    assert!(logged.contains("TLS handshake failed") && logged.contains("CertificateExpired"), "{logged}");
+}
+
+#[test]
+fn a_session_is_resumed_and_not_after_a_change_of_trust() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, identity) = pki::identity(&authority, WEB);
+    let proxy = strict(&identity, origin.address);
+    let client = authority.svid(CLIENT);
+    for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
+        let config = Offer { certificate: Some(&client), versions, ..Offer::default() }.config();
+        let kind = || {
+            let mut connection = TlsClient::connect(config.clone(), proxy.address).unwrap();
+            assert_eq!(connection.get("/").unwrap().status, 200);
+            connection.session().handshake_kind()
+        };
+        assert_ne!(kind(), Some(HandshakeKind::Resumed));
+        assert_eq!(kind(), Some(HandshakeKind::Resumed));
+        let refreshes = "pillion_identity_refreshes_total";
+        let before = proxy.metrics().sum(refreshes, &[]);
+        authority.svid(WEB).write(dir.path(), "svid");
+        proxy.await_metric(refreshes, &[], |count| count > before);
+        assert_ne!(kind(), Some(HandshakeKind::Resumed), "a new key for tickets");
+    }
+}
+
+#[test]
+fn two_proxies_speak_to_each_other_as_the_mesh() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_b, server) = pki::identity(&authority, WEB);
+    let (_a, client) = pki::identity(&authority, CLIENT);
+    let inbound = strict(&server, origin.address);
+    for protocol in ["http1", "http2"] {
+        let cluster = format!("protocol: {protocol}\ntls: {{ mode: mutual, spiffe_ids: [\"{WEB}\"] }}");
+        let outbound = Shape { top: &client, cluster: &cluster, ..Shape::default() }.start(inbound.address);
+        for path in ["/", "/bytes/1000000", "/"] {
+            let response = outbound.get(path);
+            assert_eq!(response.status, 200, "{}", response.text());
+            assert!(path == "/" || response.body.len() == 1_000_000, "{}", response.body.len());
+        }
+        let big = vec![b'x'; 700_000];
+        assert_eq!(outbound.post("/echo", &big).body, big);
+        let described = outbound.get("/").json();
+        assert!(header(&described, "x-forwarded-client-cert").is_some_and(|told| told.ends_with(CLIENT)));
+    }
+    let cluster = "tls: { mode: mutual, spiffe_ids: [\"spiffe://example.org/ns/shop/sa/other\"] }";
+    let outbound = Shape { top: &client, cluster, ..Shape::default() }.start(inbound.address);
+    assert_eq!(outbound.get("/").status, 503);
+    assert!(outbound.metrics().sum("pillion_connect_failures_total", &["reason=\"unexpected_id\""]) > 0.0);
+    let cluster = "tls: { spiffe_ids: [\"spiffe://example.org/*\"] }";
+    let outbound = Shape { top: &client, cluster, ..Shape::default() }.start(inbound.address);
+    assert!(outbound.get("/").status >= 502, "it shows nothing");
+}
+
+fn run(command: &mut Command, input: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut stdin = child.stdin.take().expect("a pipe was asked for");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    // s_client leaves when its input ends; the answer must be there by then.
+    thread::spawn(move || {
+        thread::sleep(Duration::from_secs(3));
+        drop(stdin);
+    });
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn curl_and_openssl_are_served_by_either_version() {
+    let curl = some_or_return!(need::program("curl", "curl"));
+    let openssl = some_or_return!(need::program("openssl", "openssl"));
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, identity) = pki::identity(&authority, WEB);
+    authority.svid(CLIENT).write(dir.path(), "client");
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let proxy = strict(&identity, origin.address);
+    let port = proxy.address.port();
+    for (version, most) in [("--tlsv1.2", "1.2"), ("--tlsv1.3", "1.3")] {
+        for http in ["--http1.1", "--http2"] {
+            let url = format!("https://localhost:{port}/");
+            let output = Command::new(&curl)
+                .args(["-sS", "--max-time", "20", version, "--tls-max", most, http, "--cacert", &file("ca.pem")])
+                .args(["--cert", &file("client.pem"), "--key", &file("client.key"), "--resolve"])
+                .args([&format!("localhost:{port}:127.0.0.1"), &url])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{version} {http}: {}", String::from_utf8_lossy(&output.stderr));
+            let described: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert!(header(&described, "x-forwarded-client-cert").is_some_and(|told| told.ends_with(CLIENT)));
+        }
+        let versions = [format!("version=\"TLSv{most}\"")];
+        proxy.await_metric("pillion_tls_handshakes_total", &[&versions[0]], |count| count == 2.0);
+    }
+    for version in ["-tls1_2", "-tls1_3"] {
+        let output = run(
+            Command::new(&openssl)
+                .args(["s_client", "-quiet", "-verify_return_error", version, "-CAfile", &file("ca.pem")])
+                .args(["-cert", &file("client.pem"), "-key", &file("client.key"), "-connect"])
+                .arg(proxy.address.to_string()),
+            "GET /status/204 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        );
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with("HTTP/1.1 204"), "{version}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+fn nginx(dir: &Path, address: SocketAddr, server: &str) -> Option<Process> {
+    let program = need::program("nginx", "nginx-light")?;
+    let root = dir.display();
+    let config = format!(
+        "daemon off; master_process off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;\n\
+         events {{ worker_connections 256; }}\n\
+         http {{ access_log off; client_body_temp_path {root}/b; proxy_temp_path {root}/p;\n\
+         fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;\n\
+         server {{ {server} }} }}\n"
+    );
+    let file = dir.join("nginx.conf");
+    fs::write(&file, config).expect("a file can be written");
+    let mut process = Process::start(Command::new(program).arg("-p").arg(dir).arg("-c").arg(file));
+    wait::until_true("nginx to listen", || {
+        assert!(process.ended().is_none(), "nginx ended: {}", process.stderr());
+        TcpStream::connect(address).is_ok()
+    });
+    Some(process)
+}
+
+#[test]
+fn nginx_is_a_peer_on_either_side() {
+    let authority = Authority::new("root");
+    let (dir, identity) = pki::identity(&authority, CLIENT);
+    authority.svid(WEB).write(dir.path(), "web");
+    let root = dir.path().display();
+    for versions in ["TLSv1.2", "TLSv1.3"] {
+        let folder = TempDir::new();
+        let address = port::free();
+        let server = format!(
+            "listen {address} ssl; ssl_certificate {root}/web.pem; ssl_certificate_key {root}/web.key;\n\
+             ssl_protocols {versions}; ssl_client_certificate {root}/ca.pem; ssl_verify_client on;\n\
+             location / {{ return 200 \"$ssl_protocol $ssl_client_verify\"; }}"
+        );
+        let _nginx = some_or_return!(nginx(folder.path(), address, &server));
+        let cluster = format!("tls: {{ mode: mutual, spiffe_ids: [\"{WEB}\"] }}");
+        let proxy = Shape { top: &identity, cluster: &cluster, ..Shape::default() }.start(address);
+        for _ in 0..3 {
+            let response = proxy.get("/");
+            assert_eq!(response.text(), format!("{versions} SUCCESS"), "{}", proxy.stderr());
+        }
+        // By name, and pinned to another root: refused with its cause.
+        dir.write("other.pem", Authority::new("other").pem());
+        let cluster = format!("tls: {{ mode: mutual, server_name: localhost, trusted_ca: {root}/ca.pem }}");
+        let named = Shape { top: &identity, cluster: &cluster, ..Shape::default() }.start(address);
+        assert_eq!(named.get("/").status, 200, "{}", named.stderr());
+        for (tls, reason) in [
+            (format!("server_name: elsewhere.example, trusted_ca: {root}/ca.pem"), "name_mismatch"),
+            (format!("server_name: localhost, trusted_ca: {root}/other.pem"), "unknown_issuer"),
+        ] {
+            let cluster = format!("tls: {{ mode: mutual, {tls} }}");
+            let proxy = Shape { top: &identity, cluster: &cluster, ..Shape::default() }.start(address);
+            assert_eq!(proxy.get("/").status, 503);
+            let reason = format!("reason=\"{reason}\"");
+            assert!(proxy.metrics().sum("pillion_connect_failures_total", &[&reason]) > 0.0, "{}", proxy.stderr());
+        }
+        // The other way round: nginx before a listener of ours.
+        let origin = Origin::start();
+        let ours = strict(&identity, origin.address);
+        let (folder, front) = (TempDir::new(), port::free());
+        let server = format!(
+            "listen {front}; location / {{ proxy_pass https://{}; proxy_ssl_protocols {versions};\n\
+             proxy_ssl_certificate {root}/web.pem; proxy_ssl_certificate_key {root}/web.key;\n\
+             proxy_ssl_trusted_certificate {root}/ca.pem; proxy_ssl_verify on; proxy_ssl_name localhost; }}",
+            ours.address
+        );
+        let _front = some_or_return!(nginx(folder.path(), front, &server));
+        let described = pillion_tests::client::get(front, "/").json();
+        assert!(header(&described, "x-forwarded-client-cert").is_some_and(|told| told.ends_with(WEB)));
+    }
+}
+
+#[test]
+fn readiness_waits_for_the_identity_and_bad_files_leave_the_good_one_in_use() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let dir = TempDir::new();
+    let shape = Shape { top: &pki::section(dir.path()), listener: "tls: {}", ..Shape::default() };
+    let mut proxy = Proxy::spawn(&shape.yaml(&[origin.address]), Command::new);
+    wait::until_true("the admin port", || proxy.try_admin("GET", "/ready").is_ok());
+    let answer = proxy.admin_get("/ready");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    dir.write("ca.pem", authority.pem());
+    authority.svid(WEB).write(dir.path(), "svid");
+    proxy.await_ready().unwrap();
+    let client = authority.svid(CLIENT);
+    let works = || {
+        let mut connection = Offer { certificate: Some(&client), ..Offer::default() }.connect(proxy.address).unwrap();
+        assert_eq!(connection.get("/").unwrap().status, 200);
+    };
+    works();
+    let failures = "pillion_identity_refresh_failures_total";
+    for (name, text) in [("svid.pem", "nonsense"), ("ca.pem", ""), ("svid.key", &*authority.svid(WEB).key)] {
+        let before = proxy.metrics().sum(failures, &[]);
+        pki::replace(dir.path(), name, text);
+        proxy.await_metric(failures, &[], |count| count > before);
+        works();
+        assert!(proxy.is_ready());
+    }
+}
+
+#[test]
+fn renewals_and_a_change_of_roots_under_load_are_felt_by_nobody() {
+    let (old, new, origin) = (Authority::new("old"), Authority::new("new"), Origin::start());
+    let (b, server) = pki::identity(&old, WEB);
+    let (a, client) = pki::identity(&old, CLIENT);
+    let inbound = strict(&server, origin.address);
+    // Short rest and short lives: handshakes all the time.
+    let cluster = format!("idle_timeout: 50ms\ntls: {{ mode: mutual, spiffe_ids: [\"{WEB}\"] }}");
+    let outbound = Shape { top: &client, cluster: &cluster, ..Shape::default() }.start(inbound.address);
+    let load = Load::gets(outbound.address, 4, Duration::from_millis(60));
+    let both = format!("{}{}", old.pem(), new.pem());
+    let refreshes = "pillion_identity_refreshes_total";
+    let mut rounds = 0.0;
+    for (roots, authority) in [(both.clone(), &old), (both.clone(), &new), (new.pem(), &new), (both, &new)] {
+        for dir in [&a, &b] {
+            pki::replace(dir.path(), "ca.pem", &roots);
+        }
+        for _ in 0..3 {
+            authority.svid(WEB).write(b.path(), "svid");
+            authority.svid(CLIENT).write(a.path(), "svid");
+            rounds += 1.0;
+            for proxy in [&inbound, &outbound] {
+                proxy.await_metric(refreshes, &[], |count| count > rounds);
+            }
+            load.await_more(20);
+        }
+    }
+    load.stop().assert_clean();
+    assert!(inbound.metrics().sum("pillion_tls_handshakes_total", &[]) > 20.0);
+    assert_eq!(inbound.metrics().sum("pillion_tls_failures_total", &[]), 0.0, "{}", inbound.stderr());
+}
+
+#[test]
+fn a_permissive_listener_serves_the_mesh_and_what_is_not_tls() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_dir, identity) = pki::identity(&authority, WEB);
+    let proxy =
+        Shape { top: &identity, listener: "tls: { mode: permissive }", ..Shape::default() }.start(origin.address);
+    assert!(header(&proxy.get("/").json(), "x-forwarded-client-cert").is_none());
+    let client = authority.svid(CLIENT);
+    let mesh = Offer { certificate: Some(&client), alpn: &["pillion/http/1.1", "http/1.1"], ..Offer::default() };
+    let described = mesh.connect(proxy.address).unwrap().get("/").unwrap().json();
+    assert!(header(&described, "x-forwarded-client-cert").is_some());
+    let stranger = Offer { alpn: &["pillion/http/1.1"], ..Offer::default() };
+    assert!(stranger.connect(proxy.address).and_then(|mut connection| connection.get("/")).is_err());
+    let application = Offer { certificate: Some(&client), alpn: &["http/1.1"], ..Offer::default() };
+    assert!(application.connect(proxy.address).is_err());
+    proxy.await_metric("pillion_tls_failures_total", &["reason=\"application_tls\""], |count| count == 1.0);
+}
+
+/// Opaque bytes between two proxies, and the application's own TLS through a permissive listener.
+#[test]
+fn what_is_not_http_is_carried_by_the_mesh_too() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_b, server) = pki::identity(&authority, WEB);
+    let (_a, client) = pki::identity(&authority, CLIENT);
+    let opaque = |top: &str, listener: &str, cluster: &str, endpoint: SocketAddr| {
+        Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\n{top}\nlisteners: [{{ name: web, address: \"{{listen}}\", \
+             tcp: {{ cluster: c }}{listener} }}]\nclusters: [{{ name: c, endpoints: [\"{endpoint}\"]{cluster} }}]\n"
+        ))
+    };
+    let inbound = opaque(&server, ", tls: {}", "", origin.address);
+    let tls = format!(", tls: {{ mode: mutual, spiffe_ids: [\"{WEB}\"] }}");
+    let outbound = opaque(&client, "", &tls, inbound.address);
+    assert_eq!(outbound.get("/bytes/2000000").body.len(), 2_000_000);
+    let big = vec![b'x'; 2_000_000];
+    assert_eq!(outbound.post("/echo", &big).body.len(), big.len());
+
+    // An application that speaks TLS itself, behind a listener that the mesh is joining.
+    let (_c, own) = pki::identity(&authority, "spiffe://example.org/ns/shop/sa/application");
+    let application = Shape { top: &own, listener: "tls: { client_certificates: off }", ..Shape::default() };
+    let application = application.start(origin.address);
+    let front = opaque(&server, ", tls: { mode: permissive }", "", application.address);
+    let mut connection = Offer { alpn: &["http/1.1"], ..Offer::default() }.connect(front.address).unwrap();
+    assert_eq!(connection.get("/").unwrap().status, 200);
+    assert_eq!(front.metrics().sum("pillion_tls_handshakes_total", &[]), 0.0, "it was not ended there");
+}
+
+#[test]
+fn check_reads_the_certificates_too() {
+    let dir = TempDir::new();
+    let text = format!(
+        "{}\nlisteners: [{{name: a, address: 127.0.0.1:1, tls: {{}}, routes: []}}]\n",
+        pki::section(dir.path())
+    );
+    let file = dir.write("pillion.yaml", text);
+    let check = || Command::new(program()).args(["check", "--config"]).arg(&file).output().unwrap();
+    let output = check();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && words.contains("svid.pem") && words.contains("ca.pem"), "{words}");
+    let authority = Authority::new("root");
+    dir.write("ca.pem", authority.pem());
+    authority.svid(WEB).write(dir.path(), "svid");
+    assert!(check().status.success());
+}
+
+/// Envoy with the same certificates and its own SPIFFE validator, before us and behind us.
+#[test]
+fn envoy_is_a_peer_on_either_side() {
+    let program = some_or_return!(envoy::program());
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, identity) = pki::identity(&authority, WEB);
+    authority.svid(CLIENT).write(dir.path(), "client");
+    let root = dir.path().display();
+    let ours = strict(&identity, origin.address);
+    let (front, back) = (port::free(), port::free());
+    let context = |name: &str| {
+        format!(
+            "common_tls_context: {{ tls_certificates: [{{ certificate_chain: {{ filename: {root}/{name}.pem }}, \
+             private_key: {{ filename: {root}/{name}.key }} }}], validation_context: {{ custom_validator_config: {{ \
+             name: envoy.tls.cert_validator.spiffe, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig, \
+             trust_domains: [{{ name: example.org, trust_bundle: {{ filename: {root}/ca.pem }} }}] }} }} }} }}"
+        )
+    };
+    let manager = |route: &str| {
+        format!(
+            "filters: [{{ name: http, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, \
+             stat_prefix: a, codec_type: AUTO, route_config: {{ virtual_hosts: [{{ name: all, domains: [\"*\"], routes: [{{ match: {{ prefix: / }}, {route} }}] }}] }}, \
+             http_filters: [{{ name: router, typed_config: {{ \"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }} }}] }} }}]"
+        )
+    };
+    let socket = |address: SocketAddr| {
+        format!("{{ socket_address: {{ address: {}, port_value: {} }} }}", address.ip(), address.port())
+    };
+    let config = format!(
+        "static_resources:\n  listeners:\n  - {{ name: front, address: {}, filter_chains: [{{ {} }}] }}\n  \
+         - {{ name: back, address: {}, filter_chains: [{{ {}, transport_socket: {{ name: tls, typed_config: {{ \
+         \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext, \
+         require_client_certificate: true, {} }} }} }}] }}\n  clusters:\n  - {{ name: ours, connect_timeout: 5s, \
+         load_assignment: {{ cluster_name: ours, endpoints: [{{ lb_endpoints: [{{ endpoint: {{ address: {} }} }}] }}] }}, \
+         transport_socket: {{ name: tls, typed_config: {{ \
+         \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, sni: localhost, {} }} }} }}\n",
+        socket(front),
+        manager("route: { cluster: ours }"),
+        socket(back),
+        manager("direct_response: { status: 200, body: { inline_string: envoy } }"),
+        context("svid"),
+        socket(ours.address),
+        context("client"),
+    );
+    let file = dir.write("envoy.yaml", config);
+    let mut envoy = Process::start(Command::new(program).arg("-c").arg(file).args([
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "-l",
+        "warn",
+    ]));
+    for address in [front, back] {
+        wait::until("Envoy to listen", wait::SOON * 6, || {
+            assert!(envoy.ended().is_none(), "Envoy ended: {}", envoy.stderr());
+            TcpStream::connect(address).ok()
+        });
+    }
+    let described = pillion_tests::client::get(front, "/").json();
+    assert!(header(&described, "x-forwarded-client-cert").is_some_and(|told| told.ends_with(CLIENT)), "{described}");
+    for protocol in ["http1", "http2"] {
+        let cluster = format!("protocol: {protocol}\ntls: {{ mode: mutual, spiffe_ids: [\"{WEB}\"] }}");
+        let proxy = Shape { top: &identity, cluster: &cluster, ..Shape::default() }.start(back);
+        for _ in 0..3 {
+            assert_eq!(proxy.get("/").text(), "envoy", "{}", proxy.stderr());
+        }
+    }
+    let stranger =
+        Shape { top: &identity, cluster: "tls: { danger_accept_any_certificate: true }", ..Shape::default() };
+    assert!(stranger.start(back).get("/").status >= 502, "Envoy asks for a certificate");
+}

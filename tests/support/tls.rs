@@ -1,0 +1,142 @@
+//! A TLS client that shows what a test wants shown, and believes anybody: the server is judged by others.
+
+use crate::{pki::Issued, response::Response, wait::SOON};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, NamedGroup, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+use std::{
+    io::{self, BufReader, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+};
+
+/// What a client shows and offers.
+#[derive(Debug, Clone, Default)]
+pub struct Offer<'a> {
+    /// Its certificate.
+    pub certificate: Option<&'a Issued>,
+    /// Certificates to append to its chain.
+    pub ballast: usize,
+    /// Application protocols.
+    pub alpn: &'a [&'a str],
+    /// Versions; none: all.
+    pub versions: &'a [&'static SupportedProtocolVersion],
+}
+
+/// A connection.
+pub struct TlsClient {
+    stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
+}
+
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl Offer<'_> {
+    /// rustls' configuration for it; kept by a test that resumes.
+    #[must_use]
+    pub fn config(&self) -> Arc<ClientConfig> {
+        let provider = Arc::new(CryptoProvider {
+            kx_groups: vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519],
+            ..aws_lc_rs::default_provider()
+        });
+        let versions = if self.versions.is_empty() { rustls::ALL_VERSIONS } else { self.versions };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions)
+            .expect("the versions go with the suites")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+        let mut config = match self.certificate {
+            None => builder.with_no_client_auth(),
+            Some(Issued { chain, key }) => {
+                let mut chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.as_bytes())
+                    .collect::<Result<_, _>>()
+                    .expect("a chain made by a test is PEM");
+                let more = vec![chain[0].clone(); self.ballast];
+                chain.extend(more);
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key made by a test is PEM");
+                builder.with_client_auth_cert(chain, key).expect("a key goes with its certificate")
+            }
+        };
+        config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+
+    /// Connects.
+    pub fn connect(&self, address: SocketAddr) -> io::Result<TlsClient> {
+        TlsClient::connect(self.config(), address)
+    }
+}
+
+impl TlsClient {
+    /// Connects, asking for `localhost`.
+    pub fn connect(config: Arc<ClientConfig>, address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpStream::connect_timeout(&address, SOON)?;
+        socket.set_read_timeout(Some(SOON))?;
+        socket.set_write_timeout(Some(SOON))?;
+        let name = ServerName::try_from("localhost").expect("a name");
+        let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(session, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// One request and its answer.
+    pub fn get(&mut self, path: &str) -> io::Result<Response> {
+        let stream = self.stream.get_mut();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        stream.flush()?;
+        Response::read(&mut self.stream, "GET")
+    }
+
+    /// The session.
+    pub fn session(&self) -> &ClientConnection {
+        &self.stream.get_ref().conn
+    }
+
+    /// The group the keys were exchanged in.
+    #[must_use]
+    pub fn group(&self) -> Option<NamedGroup> {
+        self.session().negotiated_key_exchange_group().map(|group| group.name())
+    }
+}
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
