@@ -36,13 +36,6 @@ pub(super) struct Accepted {
     pub(super) agreed: Option<Alpn>,
 }
 
-impl Accepted {
-    /// One in the clear, of which nothing was read.
-    pub(super) fn untouched(socket: Socket) -> Self {
-        Self { socket, prefix: Bytes::new(), agreed: None }
-    }
-}
-
 /// Shakes hands as the listener wants it; `None`: it came to nothing. Dropping the future loses the connection.
 pub(super) async fn accept(
     socket: Socket,

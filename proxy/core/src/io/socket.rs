@@ -57,6 +57,12 @@ macro_rules! each {
 }
 
 impl Socket {
+    /// The socket itself, to be put into something else; a pipe without another end stands in its place.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Memory(tokio::io::duplex(1).0))
+    }
+
     /// Ready when a read may bring something: bytes, an end or an error. Asks no system call of a socket that has been
     /// read empty.
     ///
