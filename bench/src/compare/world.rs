@@ -7,7 +7,7 @@ use super::measure::{
 use crate::origin::Listening;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P256_SHA256, SanType,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::{
@@ -111,6 +111,8 @@ pub fn write_certificates(folder: &Path) -> Result<(), Box<dyn Error>> {
     {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()])?;
         params.distinguished_name.push(DnType::CommonName, name);
+        // What Pillion presents is an X.509-SVID: one URI (SPIFFE X.509-SVID §2).
+        params.subject_alt_names.push(SanType::URI(format!("spiffe://bench.example/{name}").try_into()?));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![purpose];
         params.use_authority_key_identifier_extension = true;

@@ -100,7 +100,7 @@ fn templates(peer: Peer, setup: Setup) -> Result<&'static [Template], &'static s
         (Peer::Pillion, Http1(_) | Reload) => templates!("pillion": "http1.yaml"),
         (Peer::Pillion, Http2 | Grpc) => templates!("pillion": "http2.yaml"),
         (Peer::Pillion, Routes(_)) => templates!("pillion": "routes.yaml"),
-        (Peer::Pillion, Mutual | Tls) => return Err("it has no TLS listeners yet"),
+        (Peer::Pillion, Mutual | Tls) => templates!("pillion": "tls.yaml"),
         (Peer::Pillion, Tcp) => templates!("pillion": "tcp.yaml"),
         (Peer::Nginx, Http1(_) | Reload) => templates!("nginx": "http1.conf"),
         (Peer::Nginx, Http2) => templates!("nginx": "http2.conf"),
