@@ -21,7 +21,8 @@
 //! - *Memory at rest.* hyper keeps its buffers while a connection is idle; here a buffer with nothing in it holds none.
 //! - *Work.* hyper's client runs in a task of its own beside the request: two channels, two wake-ups, and some ten
 //!   moves of a whole `Request` and `Response` each way. By callgrind (one worker, 8 connections, GET, a small answer by
-//!   nginx) a request cost 45,300 user instructions with hyper on both sides, and 38,200 with this towards servers.
+//!   nginx) a request cost 45,300 user instructions with hyper on both sides, 38,200 with this towards servers,
+//!   and 36,400 with it on both sides.
 
 mod buffer;
 mod encoder;
