@@ -38,7 +38,7 @@ fn under_attack(name: &str, listener: &str, memory: u64, attack: impl FnOnce(&Pr
     figures.assert_clean();
     assert!(grown < memory, "{name}: resident memory grew by {grown} bytes");
     // Not a figure of speed: the build is not optimised and other tests run beside it. Nobody may be starved.
-    assert!(figures.quantile(0.99) < SOON, "{name}: others' p99 is {:?}", figures.quantile(0.99));
+    assert!(figures.quantile(0.99) < Duration::from_secs(2), "{name}: others' p99 is {:?}", figures.quantile(0.99));
     proxy.assert_healthy();
     drop(origin);
     proxy
@@ -268,10 +268,10 @@ fn a_flood_of_empty_data_ends_the_connection() {
 
 #[test]
 fn a_stream_stalled_by_a_zero_window_is_reaped() {
-    // Two hundred streams, each with what came together with its response's head.
+    // Five hundred streams, each with what came together with its response's head.
     let proxy = under_attack("zero window", SHORT_WRITE, 24 << 20, |proxy| {
         // Nobody may send a byte of any response.
-        let mut stalled: Vec<_> = (0..4).map(|_| Frames::connect_with(proxy.address, &[(4, 0)])).collect();
+        let mut stalled: Vec<_> = (0..10).map(|_| Frames::connect_with(proxy.address, &[(4, 0)])).collect();
         for frames in &mut stalled {
             for stream in 0..50 {
                 drop(frames.get(stream * 2 + 1, "/bytes/10000000"));
