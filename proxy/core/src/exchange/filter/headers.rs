@@ -34,9 +34,12 @@ pub struct Headers {
     line: Line,
     fields: HeaderMap,
     /// What a filter set and no message can say.
-    unsayable: Vec<(Box<[u8]>, Box<[u8]>)>,
+    unsayable: Vec<Pair>,
     changed: Changed,
 }
+
+/// A name and a value, whatever bytes they are.
+type Pair = (Box<[u8]>, Box<[u8]>);
 
 /// Whether a filter changed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -185,9 +185,10 @@ async fn collect(response: Response<Incoming>, no_body: bool, most: usize) -> Re
     let (head, mut body) = response.into_parts();
     let mut reply = HttpReply { status: head.status, headers: head.headers, body: Bytes::new(), trailers: None };
     let mut whole = BytesMut::new();
-    while !no_body {
-        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-        let Some(frame) = frame else { break };
+    if no_body {
+        return Ok(reply);
+    }
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         match frame.map_err(|_| CallError::Broken)?.into_data() {
             Ok(data) if whole.len() + data.len() > most => return Err(CallError::TooLarge),
             Ok(data) if whole.is_empty() && body.is_end_stream() => {
