@@ -4,6 +4,7 @@
 //! says that a thing is absent and never that a default applies. Two models can be compared by value, which is
 //! how a reload finds out what did not change.
 
+mod authorization;
 mod cluster;
 mod filter;
 mod listener;
@@ -11,6 +12,7 @@ mod route;
 mod tcp;
 mod tls;
 
+pub use authorization::*;
 pub use cluster::*;
 pub use filter::*;
 pub use listener::*;

@@ -39,6 +39,7 @@ fn route() -> Arc<Route> {
             headers: Vec::new(),
             query: Vec::new(),
         },
+        authorization: None,
         action: Action::Respond(DirectResponse {
             status: StatusCode::OK,
             body: Vec::new(),
