@@ -119,8 +119,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         headers,
     } = cluster;
     let Circuit { connections, pending, requests } = circuit;
-    let endpoint =
-        |Endpoint { address, weight }: &Endpoint| json!({ "address": address.to_string(), "weight": weight });
+    let endpoint = |Endpoint { address, weight, identity }: &Endpoint| json!({ "address": address.to_string(), "weight": weight, "identity": identity.as_ref().map(ToString::to_string) });
     json!({
         "name": name.as_str(),
         "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),

@@ -108,8 +108,9 @@ async fn attempt(
                 }
             }
             Hello::More | Hello::TooLarge => return Err(Failure::of(Cause::HelloTooLarge)),
-            Hello::Not if permissive => return Ok(Shaken::untouched(socket, prefix)),
+            Hello::Not | Hello::Malformed if permissive => return Ok(Shaken::untouched(socket, prefix)),
             Hello::Not => return Err(Failure::of(Cause::NotTls)),
+            Hello::Malformed => return Err(Failure::of(Cause::Malformed)),
             Hello::Whole(asked) => break asked,
         }
     };
