@@ -15,6 +15,7 @@ pub mod drain;
 pub mod log;
 pub mod metrics;
 pub mod plane;
+pub mod proof;
 pub mod reload;
 pub mod secrets;
 pub mod signals;

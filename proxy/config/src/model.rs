@@ -4,12 +4,14 @@
 //! says that a thing is absent and never that a default applies. Two models can be compared by value, which is
 //! how a reload finds out what did not change.
 
+mod capture;
 mod cluster;
 mod listener;
 mod route;
 mod tcp;
 mod tls;
 
+pub use capture::*;
 pub use cluster::*;
 pub use listener::*;
 pub use route::*;
@@ -36,6 +38,8 @@ pub struct Config {
     pub dns: Dns,
     /// Who this workload is to its peers; `None`: nobody, and nothing is looked at.
     pub identity: Option<Identity>,
+    /// What holds for all that is captured.
+    pub capture: CaptureSettings,
     /// Where connections are accepted, in the order written; names are unique.
     pub listeners: Vec<Arc<Listener>>,
     /// Where requests go, in the order written; names are unique. [`ClusterIndex`] points in here.

@@ -1,7 +1,7 @@
 //! 1. From an accepted socket to a decoded request.
 //!
 //! ```text
-//!  accept ─► tls ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ────┬─► exchange
+//!  accept ─► (original_dst) ─► tls ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ────┬─► exchange
 //!                           ├─ HTTP/2 ─► guard (frame floods) ─► codec (h2) ──────┘
 //!                           └─ opaque ─► tunnel
 //! ```
@@ -14,6 +14,7 @@ pub mod connection;
 pub mod detect;
 pub mod guard;
 pub mod limit;
+pub mod original_dst;
 pub mod tls;
 
 pub use connection::Connection;

@@ -34,7 +34,7 @@ pub(super) async fn http1<B: RequestBody>(
 ) -> Result<Box<Http1Connection>, ConnectError> {
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
-        let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let socket = connect::connect(cluster, &host.core, &opened).await?;
         let socket = tls::secure(socket, &host.core, Speaks::Http1).await?;
         host.reached();
         let home = Rc::downgrade(host) as Weak<dyn Home>;
@@ -51,7 +51,7 @@ pub(super) async fn http2<B: RequestBody>(
 ) -> Result<Rc<Http2Connection>, ConnectError> {
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
-        let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let socket = connect::connect(cluster, &host.core, &opened).await?;
         let socket = tls::secure(socket, &host.core, Speaks::Http2).await?;
         let (line, watch) = Line::new(socket);
         let (sender, connection) = h2::client::Builder::new()

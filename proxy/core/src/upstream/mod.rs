@@ -36,6 +36,7 @@ pub use worker_cluster::WorkerCluster;
 
 use crate::{
     body::{BodyError, Incoming},
+    downstream::original_dst::Captured,
     telemetry::Blame,
 };
 use bytes::Bytes;
@@ -71,6 +72,8 @@ pub struct SendOptions<'a> {
     pub address: Option<&'a Cell<Option<SocketAddr>>>,
     /// Addresses tried for it before; avoided if there are others.
     pub tried: &'a [SocketAddr],
+    /// What the connection it came by was about, for clusters that live where that was going.
+    pub captured: Option<Captured>,
     /// Who hears of interim responses. `None` costs nothing.
     pub on_informational: Option<OnInformational>,
     /// Time an HTTP/2 upstream may leave its window shut while the body waits.
@@ -146,9 +149,10 @@ pub async fn send<B: RequestBody>(
 /// Why no connection could be had.
 pub async fn open<B: RequestBody>(
     cluster: &Rc<WorkerCluster<B>>,
+    captured: Option<Captured>,
     chosen: &Cell<Option<SocketAddr>>,
 ) -> Result<Opaque, Cause> {
-    let mut tried = Tried::nothing();
+    let mut tried = Tried::nothing(captured);
     let mut host = cluster.balance(&tried).ok_or(Cause::NoEndpoint)?;
     loop {
         chosen.set(Some(host.core.member.address));
