@@ -18,6 +18,7 @@ pub mod envoy;
 pub mod frames;
 pub mod load;
 pub mod metrics;
+pub mod namespaces;
 pub mod need;
 pub mod nginx;
 pub mod origin;

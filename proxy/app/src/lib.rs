@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod plane;
 pub mod proof;
 pub mod reload;
+pub mod rules;
 pub mod secrets;
 pub mod signals;
 pub mod sockets;

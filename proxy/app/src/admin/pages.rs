@@ -62,7 +62,10 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
             let readiness = state.readiness();
             let status = match readiness {
                 Readiness::Ready => StatusCode::OK,
-                Readiness::Starting | Readiness::NoIdentity | Readiness::NotCaptured(_) | Readiness::Draining | Readiness::Failed => {
+                Readiness::Starting
+                | Readiness::NoIdentity
+                | Readiness::NotCaptured(_)
+                | Readiness::Draining | Readiness::Failed => {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
             };
