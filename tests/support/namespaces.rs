@@ -119,6 +119,8 @@ impl Switch {
             socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, Some(all))
                 .expect("root may look at packets")
         });
+        // Room for a burst while this thread is not scheduled; what is lost was not seen.
+        drop(socket2::SockRef::from(&socket).set_recv_buffer_size(8 << 20));
         let (seen, stop) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::<AtomicBool>::default());
         let thread = thread::spawn({
             let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));

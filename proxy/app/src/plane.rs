@@ -53,7 +53,11 @@ impl Default for DataPlane {
         let build =
             Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PILLION_COMMIT").unwrap_or("unknown") };
         Self {
-            process: Arc::new(Process { connections: Limit::new(0), pressure: PressureGauge::default(), capture: Capturing::default() }),
+            process: Arc::new(Process {
+                connections: Limit::new(0),
+                pressure: PressureGauge::default(),
+                capture: Capturing::default(),
+            }),
             // A second plane in one process, as tests make, counts into the first one's series.
             recorder: Recorder::install(build).ok(),
             access_log: RefCell::default(),
@@ -180,8 +184,7 @@ impl Run for DataPath {
                 Ok(Source { listener: name, accept: Box::new(listening) })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let worker =
-            self.worker.get_or_init(|| {
+        let worker = self.worker.get_or_init(|| {
             let dial = Tcp::new(Arc::clone(&self.process.capture.own));
             Worker::new(Arc::clone(&self.process), Rc::new(dial), Arc::clone(&snapshot))
         });

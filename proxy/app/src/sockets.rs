@@ -219,7 +219,12 @@ impl Group {
             }
             transparent(&socket, listener).map_err(|_| BindError::NotTransparent { name: listener.name.clone() })?;
         }
-        Ok(Self { name: listener.name.clone(), asked: self.asked, bound: self.bound, sockets: Arc::clone(&self.sockets) })
+        Ok(Self {
+            name: listener.name.clone(),
+            asked: self.asked,
+            bound: self.bound,
+            sockets: Arc::clone(&self.sockets),
+        })
     }
 
     fn holds(&self, other: &Self) -> bool {

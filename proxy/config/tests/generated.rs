@@ -73,10 +73,7 @@ fn required_means_the_same_to_schema_and_parser() {
             "listeners: [{name: a, address: '0.0.0.0:1', routes: [], tls: {certificates: [{}]}}]".to_owned(),
         ),
         ("ClusterTls", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], tls: {}}]".to_owned()),
-        (
-            "DestinationRoute",
-            "listeners: [{name: a, address: '0.0.0.0:1', tcp: {destinations: [{}]}}]".to_owned(),
-        ),
+        ("DestinationRoute", "listeners: [{name: a, address: '0.0.0.0:1', tcp: {destinations: [{}]}}]".to_owned()),
         ("CaptureSettings", "listeners: []\ncapture: {}".to_owned()),
         ("OriginalDestination", "listeners: []\nclusters: [{name: c, original_destination: {}}]".to_owned()),
         ("Cluster", "listeners: []\nclusters: [{}]".to_owned()),

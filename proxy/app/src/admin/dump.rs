@@ -18,7 +18,8 @@ const REDACTED: &str = "[redacted]";
 
 /// What is neither listener nor cluster.
 pub(super) fn settings(config: &Config) -> Value {
-    let Config { admin, workers, limits, drain, access_log, dns, identity, capture, listeners: _, clusters: _ } = config;
+    let Config { admin, workers, limits, drain, access_log, dns, identity, capture, listeners: _, clusters: _ } =
+        config;
     let CaptureSettings { prove, probe_port, mark } = capture;
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;

@@ -65,9 +65,8 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
                 Readiness::Starting
                 | Readiness::NoIdentity
                 | Readiness::NotCaptured(_)
-                | Readiness::Draining | Readiness::Failed => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
+                | Readiness::Draining
+                | Readiness::Failed => StatusCode::SERVICE_UNAVAILABLE,
             };
             text(status, readiness.words().into())
         }

@@ -194,7 +194,8 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
 
 /// The name of a command of several words, as far as it is written: `redirect rules install`.
 fn whole(mut word: String, parser: &mut lexopt::Parser) -> Result<String, Stop> {
-    let goes_on = |word: &str| VERBS.iter().any(|verb| verb.name.strip_prefix(word).is_some_and(|r| r.starts_with(' ')));
+    let goes_on =
+        |word: &str| VERBS.iter().any(|verb| verb.name.strip_prefix(word).is_some_and(|r| r.starts_with(' ')));
     while goes_on(&word) {
         let below = || VERBS.iter().filter(|verb| verb.name.starts_with(&format!("{word} ")));
         match parser.next().map_err(|error| wrong(&error, None))? {

@@ -33,7 +33,11 @@ pub(super) const OPTIONS: &[Opt] = &[
     opt!("outbound-port", "PORT", "Where outgoing connections are sent; `none` for nowhere [default: 15001]"),
     opt!("inbound-port", "PORT", "Where incoming connections are sent; `none` for nowhere [default: 15006]"),
     opt!("inbound-mode", "MODE", "redirect, or tproxy, which keeps the client's address [default: redirect]"),
-    opt!("probe-port", "PORT", "capture.probe_port, by which the proxy proves that it captures; `none` [default: 15099]"),
+    opt!(
+        "probe-port",
+        "PORT",
+        "capture.probe_port, by which the proxy proves that it captures; `none` [default: 15099]"
+    ),
     opt!("exclude-outbound-ports", "LIST", "Outgoing connections to these ports are left alone"),
     opt!("exclude-inbound-ports", "LIST", "Incoming connections to these ports are left alone [default: 15020]"),
     opt!("exclude-outbound-cidrs", "LIST", "Outgoing connections to these networks are left alone"),

@@ -1,8 +1,8 @@
 //! What differs between two configurations, for the line an operator reads after a reload.
 
 use pillion_config::model::{
-    Action, Cluster, ClusterIndex, Config, DestinationRoute, Listener, ListenerProtocol, Name, Route, ServerNameRoute, Tcp,
-    WeightedCluster,
+    Action, Cluster, ClusterIndex, Config, DestinationRoute, Listener, ListenerProtocol, Name, Route, ServerNameRoute,
+    Tcp, WeightedCluster,
 };
 use std::{borrow::Cow, fmt, sync::Arc};
 

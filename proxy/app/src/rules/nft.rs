@@ -82,9 +82,9 @@ fn comment(at: usize, of: usize, digest: &str) -> String {
 /// Of all that is installed: rules of other settings have another.
 fn digest(settings: &Settings) -> String {
     let chains = chains(settings);
-    let lines = chains.iter().flat_map(|chain| {
-        [chain.name, chain.hook].into_iter().map(str::to_owned).chain(chain.rules.iter().cloned())
-    });
+    let lines = chains
+        .iter()
+        .flat_map(|chain| [chain.name, chain.hook].into_iter().map(str::to_owned).chain(chain.rules.iter().cloned()));
     super::programs::digest(lines)
 }
 
@@ -102,7 +102,11 @@ fn chains(settings: &Settings) -> Vec<Chain> {
         (Some(port), InboundMode::Redirect) => {
             let mut rules = inbound(settings);
             rules.push(format!("meta l4proto tcp redirect to :{port}"));
-            chains.push(Chain { name: "inbound", hook: "type nat hook prerouting priority -100; policy accept;", rules });
+            chains.push(Chain {
+                name: "inbound",
+                hook: "type nat hook prerouting priority -100; policy accept;",
+                rules,
+            });
         }
         (Some(port), InboundMode::Tproxy) => {
             let mark = settings.mark.unwrap_or_default();

@@ -63,9 +63,7 @@ impl Programs {
             Backend::Nft => vec![Self::Nft],
             Backend::Iptables("iptables") => KINDS.map(|kind| Self::Iptables(Iptables(kind))).to_vec(),
             Backend::Iptables(kind) => vec![Self::Iptables(Iptables(kind))],
-            Backend::Auto => {
-                [Self::Nft].into_iter().chain(KINDS.map(|kind| Self::Iptables(Iptables(kind)))).collect()
-            }
+            Backend::Auto => [Self::Nft].into_iter().chain(KINDS.map(|kind| Self::Iptables(Iptables(kind)))).collect(),
         };
         let mut told = Vec::new();
         for candidate in candidates {

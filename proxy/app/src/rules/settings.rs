@@ -85,7 +85,9 @@ pub enum SettingsError {
     #[error("how is the proxy's own traffic told from the application's? Write --uid, --mark or both")]
     NobodyExempt,
     /// The proxy as root exempts everything that runs as root.
-    #[error("--uid 0 would leave every process of root alone, the application too perhaps; run the proxy as a user of its own")]
+    #[error(
+        "--uid 0 would leave every process of root alone, the application too perhaps; run the proxy as a user of its own"
+    )]
     RootExempt,
     /// Nothing is captured.
     #[error("nothing would be captured; write a port for --outbound-port or --inbound-port")]

@@ -129,7 +129,8 @@ fn a_set_is_recognised_and_a_half_installed_one_too() {
         let less = [&lines[..at], &lines[at + 1..]].concat().join("\n");
         assert!(matches!(judged(&less), Installed::Partly(_)), "without {line}");
     }
-    let foreign = whole.replace("\tchain inbound {\n", "\tchain other {\n\t\ttcp dport 1 accept\n\t}\n\tchain inbound {\n");
+    let foreign =
+        whole.replace("\tchain inbound {\n", "\tchain other {\n\t\ttcp dport 1 accept\n\t}\n\tchain inbound {\n");
     assert!(matches!(judged(&foreign), Installed::Partly(_)));
     assert!(matches!(judged(&shown(&settings())), Installed::Partly(_)), "other settings");
     assert!(matches!(judged("table inet pillion_redirect {\n}\n"), Installed::Partly(_)), "an empty table");
@@ -138,7 +139,8 @@ fn a_set_is_recognised_and_a_half_installed_one_too() {
 #[test]
 fn iptables_jumps_are_there_once() {
     let rules = iptables::rules(&full(), Family::Ipv4);
-    let text = iptables::text(&rules, &[]).replace("-I PREROUTING 1", "-A PREROUTING").replace("-I OUTPUT 1", "-A OUTPUT");
+    let text =
+        iptables::text(&rules, &[]).replace("-I PREROUTING 1", "-A PREROUTING").replace("-I OUTPUT 1", "-A OUTPUT");
     let judged = |saved: &str| judge(&iptables::marked(&rules), &iptables::listed(saved));
     assert_eq!(judged(&text), Installed::Whole);
     assert_eq!(judged("*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j ACCEPT\nCOMMIT\n"), Installed::Absent);

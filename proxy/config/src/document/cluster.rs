@@ -63,7 +63,7 @@ impl Default for Cluster {
 pub(crate) struct OriginalDestination {
     /// Which address; the port is the original one. `original`: what passes through goes where it was going.
     pub address: Field<OriginalAddress>,
-    /// Whose address the server sees. `proxy`: `client` needs CAP_NET_ADMIN, `capture.mark`, and the return route that `pillion redirect rules install --inbound-mode tproxy` makes.
+    /// Whose address the server sees. `proxy`: `client` needs CAP_NET_ADMIN, `address: original`, `capture.mark`, and the return route that `pillion redirect rules install --inbound-mode tproxy` makes.
     pub source: Field<Source>,
 }
 

@@ -6,7 +6,8 @@
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
     model::{
-        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, SpiffeMatch, TrustDomain, Workers,
+        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, SpiffeMatch, TrustDomain,
+        Workers,
     },
     template::Template,
 };

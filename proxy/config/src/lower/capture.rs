@@ -87,6 +87,13 @@ pub(super) fn original_destination(
         document::OriginalAddress::Original => OriginalAddress::Original,
         document::OriginalAddress::Loopback => OriginalAddress::Loopback,
     };
+    if source == Source::Client && address == OriginalAddress::Loopback {
+        cx.error(
+            source_at,
+            "the kernel sends nothing from 127.0.0.1 to a client's address; write address: original, which is this \
+             machine's own",
+        );
+    }
     Some(Some(OriginalDestination { address, source }))
 }
 

@@ -25,7 +25,10 @@ pub(super) fn cluster(
     let endpoints = match cluster.endpoints.at(at) {
         Some(_) | None if dynamic => Some(Vec::new()),
         None if !written => {
-            cx.error(at, "the cluster lives nowhere; write endpoints, or original_destination for captured connections");
+            cx.error(
+                at,
+                "the cluster lives nowhere; write endpoints, or original_destination for captured connections",
+            );
             None
         }
         Some((list, place)) if list.is_empty() => {

@@ -71,8 +71,10 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         .collect();
     cx.unique("cluster", named.iter().map(|(name, place)| (name, *place)));
     let places: Vec<Place> = clusters.iter().map(|(_, place)| *place).collect();
-    let clusters: Vec<Option<Arc<Cluster>>> =
-        clusters.into_iter().map(|(cluster, at)| cluster::cluster(cx, cluster, at, &known, mark).map(Arc::new)).collect();
+    let clusters: Vec<Option<Arc<Cluster>>> = clusters
+        .into_iter()
+        .map(|(cluster, at)| cluster::cluster(cx, cluster, at, &known, mark).map(Arc::new))
+        .collect();
 
     let listeners = match cx.required(ROOT, "listeners", document.listeners) {
         Some((list, at)) if list.is_empty() => {

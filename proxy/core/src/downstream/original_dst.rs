@@ -184,7 +184,8 @@ mod tests {
 
     #[test]
     fn what_the_proxy_connected_to_does_not_come_back() {
-        let looped = judge(Capture::Redirect, seen(Some("10.0.0.7:80"), "127.0.0.1:15001"), |to| to == at("10.0.0.7:80"));
+        let looped =
+            judge(Capture::Redirect, seen(Some("10.0.0.7:80"), "127.0.0.1:15001"), |to| to == at("10.0.0.7:80"));
         assert_eq!(looped, Arrival::Refused(Refusal::Loop));
     }
 }

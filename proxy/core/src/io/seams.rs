@@ -154,7 +154,11 @@ async fn prepared(to: SocketAddr, options: &DialOptions) -> io::Result<TcpStream
         socket.set_mark(mark)?;
     }
     if let Some(source) = options.source {
-        if source.is_ipv4() { socket.set_ip_transparent_v4(true)? } else { socket.set_ip_transparent_v6(true)? }
+        if source.is_ipv4() {
+            socket.set_ip_transparent_v4(true)?
+        } else {
+            socket.set_ip_transparent_v6(true)?
+        }
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
     match socket.connect(&to.into()) {

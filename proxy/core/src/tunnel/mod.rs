@@ -53,7 +53,8 @@ pub async fn serve(
     let Some(tcp) = listener.model.protocol.tcp() else { return };
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
-    let chosen = listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
+    let chosen =
+        listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
     let Some(cluster) = weighted::choose(chosen, connection.worker.random.next()) else {
         return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
     };

@@ -98,9 +98,13 @@ mod tests {
         ] {
             assert_eq!(policy.clusters(([10, 0, 0, 7], 80).into(), name), one(cluster), "{name:?}");
         }
-        for (destination, cluster) in
-            [("10.0.0.7:5432", 4), ("[::1]:5432", 4), ("10.9.8.7:80", 4), ("[::ffff:10.9.8.7]:80", 4), ("10.9.8.7:81", 2)]
-        {
+        for (destination, cluster) in [
+            ("10.0.0.7:5432", 4),
+            ("[::1]:5432", 4),
+            ("10.9.8.7:80", 4),
+            ("[::ffff:10.9.8.7]:80", 4),
+            ("10.9.8.7:81", 2),
+        ] {
             let clusters = policy.clusters(destination.parse().unwrap(), Some("api.example.com"));
             assert_eq!(clusters, one(cluster), "{destination}");
         }

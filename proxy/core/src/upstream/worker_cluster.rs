@@ -87,7 +87,11 @@ impl<B: RequestBody> WorkerCluster<B> {
     pub fn new(state: Arc<ClusterState>, dial: Rc<dyn Dial>, random: Rc<Random>) -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
-            dial_options: DialOptions { keepalive: state.model().tcp_keepalive, mark: state.model().mark, ..DialOptions::default() },
+            dial_options: DialOptions {
+                keepalive: state.model().tcp_keepalive,
+                mark: state.model().mark,
+                ..DialOptions::default()
+            },
             table: RefCell::new(Table {
                 version: None,
                 hosts: Box::default(),
