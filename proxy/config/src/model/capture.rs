@@ -112,24 +112,6 @@ impl Destination {
     }
 }
 
-impl Cidr {
-    /// Whether `address` lies in this network. An IPv4 address mapped into IPv6 is IPv4.
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address.to_canonical(), address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let beside = 32 - u32::from(self.prefix.min(32));
-                (network.to_bits() ^ address.to_bits()).checked_shr(beside).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let beside = 128 - u32::from(self.prefix.min(128));
-                (network.to_bits() ^ address.to_bits()).checked_shr(beside).unwrap_or(0) == 0
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
-    }
-}
-
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.network, self.port) {

@@ -15,7 +15,10 @@ use std::{
     rc::Rc,
     time::Duration,
 };
-use tokio::time::{self, Instant};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{self, Instant},
+};
 
 /// Runs the dial and what follows it (the handshake) within the cluster's connect timeout, and counts it.
 pub(super) async fn within<T>(
@@ -33,11 +36,12 @@ pub(super) async fn within<T>(
     made
 }
 
-/// Dials the host's address for a connection that is being opened.
+/// Dials the host's address for a connection that is being opened, and says first what is to be said before anything else.
 pub(super) async fn connect<B: RequestBody>(
     cluster: &WorkerCluster<B>,
     host: &HostCore,
     opened: &Opened,
+    announced: Option<&Rc<[u8]>>,
 ) -> Result<Socket, ConnectError> {
     let (dial, to) = (cluster.dial(), host.member.address);
     let dialled = match (host.source, dial.entry()) {
@@ -45,7 +49,12 @@ pub(super) async fn connect<B: RequestBody>(
         // Boxed: where nothing is captured a request does not carry the room for it.
         (source, entry) => Box::pin(captured(dial, to, cluster.dial_options(), source, entry, opened)).await,
     };
-    dialled.map_err(|error| ConnectError::from_io(&error))
+    let mut socket = dialled.map_err(|error| ConnectError::from_io(&error))?;
+    if let Some(announced) = announced {
+        // Boxed: a cluster that announces nobody does not carry the room for it.
+        Box::pin(socket.write_all(announced)).await.map_err(|error| ConnectError::from_io(&error))?;
+    }
+    Ok(socket)
 }
 
 /// Dials while listeners capture: the connection must be known if it comes back.
