@@ -217,6 +217,13 @@ fn families_are_not_mixed() {
     }
 }
 
+#[test]
+fn what_the_proxy_says_for_itself_leaves_the_sockets_addresses() {
+    for version in [AnnouncementVersion::V1, AnnouncementVersion::V2] {
+        assert_eq!(whole(&local(&announcement(version, &[]))), Header::default());
+    }
+}
+
 /// CVE-2026-47692: whatever a client makes its fields hold, the header's length is the header's.
 #[test]
 fn a_field_that_is_too_long_is_left_out_of_header_and_length() {

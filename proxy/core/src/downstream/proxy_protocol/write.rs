@@ -33,6 +33,15 @@ pub fn header(announcement: &Announcement, ends: &Ends, said: &Said<'_>) -> Vec<
     }
 }
 
+/// The header for a connection that the proxy makes on behalf of nobody but itself.
+#[must_use]
+pub fn local(announcement: &Announcement) -> Vec<u8> {
+    match announcement.version {
+        AnnouncementVersion::V1 => b"PROXY UNKNOWN\r\n".to_vec(),
+        AnnouncementVersion::V2 => [V2_START, &[0x20, v2::UNSPEC, 0, 0]].concat(),
+    }
+}
+
 /// Both as IPv4 where both are; a pair of which one is IPv6 is written as IPv6, the other one mapped (RFC 4291 §2.5.5.2).
 fn same_family(ends: &Ends) -> Ends {
     let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
