@@ -11,7 +11,7 @@ use crate::{
     admin::client::Address,
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
-    demo, descriptors, inject, log, secrets,
+    demo, descriptors, inject, injector, log, secrets,
 };
 use arguments::Stop;
 use command::{Command, Remote, Run};
@@ -64,6 +64,10 @@ pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
         Command::Wait(remote) => finish(remote.wait()),
         Command::Quit(remote) => finish(remote.quit()),
         Command::Inject(request) => inject(&request),
+        Command::Injector(request) => {
+            log::install(log::Level::Info);
+            injector::run(*request)
+        }
     }
 }
 

@@ -14,6 +14,8 @@ pub mod descriptors;
 pub mod dns;
 pub mod drain;
 pub mod inject;
+pub mod injector;
+pub mod kube;
 pub mod log;
 pub mod metrics;
 pub mod outgoing;

@@ -133,6 +133,7 @@ const VERBS: &[Verb] = &[
     },
     // Its options are the settings of an injection, which `inject::arguments` reads.
     Verb { name: "inject", about: "Put the proxy into the pods of Kubernetes manifests", usage: "", options: &[], examples: &[] },
+    Verb { name: "injector", about: "Serve the admission webhook that does so in a cluster", usage: "", options: &[], examples: &[] },
 ];
 
 /// Reads the words after the program's name.
@@ -154,6 +155,10 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
     if verb.name == "inject" {
         let written = inject::arguments::read(&inject::arguments::INJECT, &mut parser).map_err(Stop::from)?;
         return Ok(Command::Inject(Box::new(written.into_request())));
+    }
+    if verb.name == "injector" {
+        let written = inject::arguments::read(&inject::arguments::INJECTOR, &mut parser).map_err(Stop::from)?;
+        return Ok(Command::Injector(Box::new(written.into_injector().map_err(Stop::from)?)));
     }
     let given = Given::read(verb, &mut parser)?;
     match verb.name {

@@ -1,6 +1,6 @@
 //! What can be asked of the program, in types that cannot be contradictory.
 
-use crate::{admin::client::Address, inject, log};
+use crate::{admin::client::Address, inject, injector, log};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A command with all it needs.
@@ -13,6 +13,7 @@ pub(super) enum Command {
     Wait(Remote),
     Quit(Remote),
     Inject(Box<inject::command::Request>),
+    Injector(Box<injector::Request>),
 }
 
 /// Where the configuration of `run` is from.

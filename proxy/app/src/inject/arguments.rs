@@ -153,6 +153,69 @@ impl Written {
     }
 }
 
+/// `pillion injector`.
+pub const INJECTOR: Usage = Usage {
+    name: "injector",
+    about: "Serve the admission webhook that puts the proxy into pods as they are made",
+    usage: "(--cert <FILE> --key <FILE> | --self-signed <SERVICE.NAMESPACE>) [OPTIONS]",
+    own: &[
+        Own { long: "listen", short: None, value: "ADDRESS", about: "Where reviews are taken, by TLS [0.0.0.0:9443]" },
+        Own { long: "probes", short: None, value: "ADDRESS", about: "Where /livez, /readyz and /metrics are [0.0.0.0:9090]" },
+        Own { long: "cert", short: None, value: "FILE", about: "The certificate with its chain, PEM; read again when it changes" },
+        Own { long: "key", short: None, value: "FILE", about: "Its key, PEM" },
+        Own { long: "self-signed", short: None, value: "SERVICE.NAMESPACE", about: "Make a certificate for this Service instead" },
+        Own {
+            long: "webhook-config",
+            short: None,
+            value: "NAME",
+            about: "With it: the webhook configurations whose caBundle is told our authority",
+        },
+    ],
+    examples: &[
+        "pillion injector --cert /tls/tls.crt --key /tls/tls.key",
+        "pillion injector --self-signed pillion-injector.pillion --webhook-config pillion-injector --identity csi",
+    ],
+};
+
+impl Written {
+    /// What was written behind `pillion injector`.
+    ///
+    /// # Errors
+    /// What is missing, or does not go together.
+    pub fn into_injector(self) -> Result<crate::injector::Request, Stop> {
+        use crate::injector::Source;
+        let wrong = |words: &str| {
+            Stop::Wrong(format!("error: {words}\n\nUsage: pillion injector {}\n\nFor more information, try '--help'.", INJECTOR.usage))
+        };
+        let get = |name: &str| self.own.iter().rev().find(|(own, _)| *own == name).map(|(_, value)| value.as_str());
+        let address = |name: &str, default: &str| {
+            let text = get(name).unwrap_or(default);
+            text.parse().map_err(|_| wrong(&format!("--{name}: {text:?} is no address: write one as 0.0.0.0:9443")))
+        };
+        if let Some(word) = self.rest.first() {
+            return Err(wrong(&format!("unexpected argument '{word}' found")));
+        }
+        let source = match (get("cert"), get("key"), get("self-signed"), get("webhook-config")) {
+            (Some(chain), Some(key), None, None) => Source::Files(chain.into(), key.into()),
+            (None, None, Some(service), config) => {
+                let Some((name, namespace)) = service.split_once('.') else {
+                    return Err(wrong("--self-signed: write SERVICE.NAMESPACE, as pillion-injector.pillion"));
+                };
+                let names = [service.to_owned(), format!("{name}.{namespace}.svc"), format!("{name}.{namespace}.svc.cluster.local")];
+                Source::Own(names.to_vec(), config.map(str::to_owned))
+            }
+            (Some(_), Some(_), None, Some(_)) => return Err(wrong("--webhook-config goes with --self-signed: who made the files tells their authority")),
+            _ => return Err(wrong("write --cert and --key, or --self-signed")),
+        };
+        Ok(crate::injector::Request {
+            listen: address("listen", "0.0.0.0:9443")?,
+            probes: address("probes", "0.0.0.0:9090")?,
+            source,
+            settings: self.settings,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -209,7 +209,7 @@ fn judge(text: &str) -> Result<(), Vec<Problem>> {
         Ok(_) => return Ok(()),
         Err(errors) => errors,
     };
-    let problems = errors.iter().filter(|e| !(e.message.contains("\"direction\"") || e.message.contains("\"capture\"")|| e.message.contains("destination\"")||e.message.contains("missing field \"endpoints"))).map(|error| {
+    let problems = errors.iter().filter(|e| !(e.message.contains("\"direction\"") || e.message.contains("\"capture\"")|| e.message.contains("unknown field \"destination")|| e.message.contains("original_destination")||e.message.contains("missing field \"endpoints"))).map(|error| {
         let from = if error.path.contains("filters") { "filters" } else if error.path.contains("spiffe_ids") { "upstreams" } else { "" };
         let message = format!("the proxy would refuse this: {}: {}", error.path, error.message);
         if from.is_empty() {

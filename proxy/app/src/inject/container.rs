@@ -135,12 +135,16 @@ fn security() -> Value {
 
 /// The container that installs the rules. It is root with one capability, in the pod's own network namespace.
 pub(super) fn init(settings: &Settings, spec: &Value) -> Value {
-    let numbers = |ports: &[Ports]| ports.iter().map(Ports::to_string).collect::<Vec<_>>().join(",");
+    let numbers = |ports: &[Ports]| {
+        let each = ports.iter().flat_map(|ports| ports.0..=ports.1);
+        each.map(|port| port.to_string()).collect::<Vec<_>>().join(",")
+    };
     let mut arguments: Vec<String> = ["redirect", "rules", "install"].map(str::to_owned).into();
     let mut option = |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
     option("inbound-port", port::INBOUND.to_string());
     option("outbound-port", port::OUTBOUND.to_string());
-    option("proxy-user", USER.to_string());
+    option("uid", USER.to_string());
+    option("families", if settings.ip_family == IpFamily::Dual { "both" } else { "ipv4" }.to_owned());
     let mut skipped = vec![Ports(port::PROBES, port::PROBES)];
     skipped.extend(&settings.skip_inbound_ports);
     option("exclude-inbound-ports", numbers(&skipped));

@@ -184,7 +184,7 @@ pub const KEYS: &[Key] = &[
         value: "PORTS",
         about: "Ports of the application that are not captured, as 22,9000-9010",
         set: |settings, text| {
-            settings.skip_inbound_ports = each(text, ports)?;
+            settings.skip_inbound_ports = few(each(text, ports)?)?;
             Ok(())
         },
     },
@@ -193,7 +193,7 @@ pub const KEYS: &[Key] = &[
         value: "PORTS",
         about: "Ports of others to which connections are not captured",
         set: |settings, text| {
-            settings.skip_outbound_ports = each(text, ports)?;
+            settings.skip_outbound_ports = few(each(text, ports)?)?;
             Ok(())
         },
     },
@@ -211,9 +211,8 @@ pub const KEYS: &[Key] = &[
         value: "PORTS",
         about: "Ports whose bytes are passed on without looking for a protocol, as 3306,5432",
         set: |settings, text| {
-            settings.opaque_ports = each(text, ports)?;
-            let many = settings.opaque_ports.iter().map(|ports| u32::from(ports.1 - ports.0) + 1).sum::<u32>() > 256;
-            if many { Err("more than 256 ports: skip-inbound-ports leaves them alone altogether".to_owned()) } else { Ok(()) }
+            settings.opaque_ports = few(each(text, ports)?)?;
+            Ok(())
         },
     },
     Key {
@@ -390,7 +389,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "ip-family",
         value: "ipv4|dual",
-        about: "Listen on 0.0.0.0, or on [::] for both families [ipv4]",
+        about: "Both families, or, on nodes without IPv6, IPv4 alone [dual]",
         set: |settings, text| {
             settings.ip_family = word(text, &[("ipv4", IpFamily::Ipv4), ("dual", IpFamily::Dual)])?;
             Ok(())
@@ -428,7 +427,7 @@ impl Default for Settings {
             config: None,
             drain_delay: Duration::ZERO,
             drain_deadline: None,
-            ip_family: IpFamily::Ipv4,
+            ip_family: IpFamily::Dual,
         }
     }
 }
@@ -557,6 +556,12 @@ fn ports(text: &str) -> Result<Ports, String> {
     let (from, to) = text.split_once('-').unwrap_or((text, text));
     let ports = Ports(port(from)?, port(to)?);
     if ports.0 > ports.1 { Err(format!("write the smaller one first: {}-{}", ports.1, ports.0)) } else { Ok(ports) }
+}
+
+/// Each of them becomes a rule.
+fn few(ports: Vec<Ports>) -> Result<Vec<Ports>, String> {
+    let many = ports.iter().map(|ports| u32::from(ports.1 - ports.0) + 1).sum::<u32>() > 256;
+    if many { Err("more than 256 ports".to_owned()) } else { Ok(ports) }
 }
 
 fn cidr(text: &str) -> Result<String, String> {

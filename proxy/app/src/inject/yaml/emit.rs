@@ -113,7 +113,9 @@ fn literal(text: &str) -> Option<&'static str> {
 /// A text that reads as itself.
 pub(super) fn plain_or_quoted(text: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '+' | '=' | ' ' | ',' | '(' | ')' | ';' | '@' | '%' | '$' | '<' | '>');
-    let plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '.'))
+    let option = text.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '.'));
+    let plain = (option || begins)
         && text.chars().all(safe)
         && !text.ends_with([':', ' '])
         && !text.contains(": ")
