@@ -4,6 +4,8 @@
 //!
 //! Whether API servers of several versions would take the outcome is asked in the end-to-end tests, by their schemas.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its cases has failed")]
+
 use pillion::inject::{
     arguments::{INJECT, read},
     command::run,
@@ -71,7 +73,8 @@ fn without_empties(value: Value) -> Value {
 fn kept(text: &str, file: &Path) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("inject");
     fs::create_dir_all(&folder).unwrap();
-    let path = folder.join(format!("{:?}-{}", std::thread::current().id(), file.file_name().unwrap().to_string_lossy()));
+    let path =
+        folder.join(format!("{:?}-{}", std::thread::current().id(), file.file_name().unwrap().to_string_lossy()));
     fs::write(&path, text).unwrap();
     path
 }
@@ -152,8 +155,19 @@ fn level(pod: &Value) -> Level {
         found.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect()
     };
     const BASELINE: [&str; 13] = [
-        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID",
-        "SETPCAP", "SETUID", "SYS_CHROOT",
+        "AUDIT_WRITE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_BIND_SERVICE",
+        "SETFCAP",
+        "SETGID",
+        "SETPCAP",
+        "SETUID",
+        "SYS_CHROOT",
     ];
     let baseline = !["hostNetwork", "hostPID", "hostIPC"].iter().any(|field| is_true(spec.get(field)))
         && spec.list("volumes").iter().all(|volume| volume.get("hostPath").is_none())
@@ -167,9 +181,8 @@ fn level(pod: &Value) -> Level {
     if !baseline {
         return Level::Privileged;
     }
-    let either = |container: &Value, path: &[&str]| -> Option<Value> {
-        container.at(path).or_else(|| spec.at(path)).cloned()
-    };
+    let either =
+        |container: &Value, path: &[&str]| -> Option<Value> { container.at(path).or_else(|| spec.at(path)).cloned() };
     let restricted = containers().all(|container| {
         let seccomp = either(container, &["securityContext", "seccompProfile", "type"]);
         either(container, &["securityContext", "runAsNonRoot"]) == Some(Value::Bool(true))
@@ -180,7 +193,14 @@ fn level(pod: &Value) -> Level {
             && words(container, &["securityContext", "capabilities", "add"]).iter().all(|add| add == "NET_BIND_SERVICE")
     }) && spec.list("volumes").iter().all(|volume| {
         const ALLOWED: [&str; 8] = [
-            "configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret",
+            "configMap",
+            "csi",
+            "downwardAPI",
+            "emptyDir",
+            "ephemeral",
+            "persistentVolumeClaim",
+            "projected",
+            "secret",
         ];
         ALLOWED.iter().any(|kind| volume.get(kind).is_some())
     });
@@ -207,7 +227,12 @@ fn without_rules_of_its_own_an_injected_pod_passes_what_it_passed_before() {
             }
             let (text, _) = inject(&flags, &file).unwrap();
             for (before, after) in before.iter().flat_map(pods).zip(meaning(&text).iter().flat_map(pods)) {
-                let rules = after.get("spec").unwrap().list("initContainers").iter().any(|one| one.str("name") == Some("pillion-init"));
+                let rules = after
+                    .get("spec")
+                    .unwrap()
+                    .list("initContainers")
+                    .iter()
+                    .any(|one| one.str("name") == Some("pillion-init"));
                 let expected = if rules { Level::Privileged } else { level(&before) };
                 assert_eq!(level(&after), expected, "{} {flags:?}\n{text}", file.display());
                 restricted += usize::from(level(&after) == Level::Restricted);

@@ -62,7 +62,8 @@ fn redirected(answer: &Answer, get: &Get, port: u16, kubelet: &HeaderMap) -> Opt
         Some(target) => {
             let here = authority(kubelet, port);
             let here = here.to_str().ok()?.rsplit_once(':')?.0.to_owned();
-            let asked = get.headers.iter().find(|(name, _)| *name == header::HOST).and_then(|(_, host)| host.to_str().ok());
+            let asked =
+                get.headers.iter().find(|(name, _)| *name == header::HOST).and_then(|(_, host)| host.to_str().ok());
             let same = target.host() == here || asked.is_some_and(|host| host.split(':').next() == Some(target.host()));
             let tls = location.scheme_str() == Some("https");
             same.then(|| (tls, target.port_u16().unwrap_or(if tls { 443 } else { 80 })))?

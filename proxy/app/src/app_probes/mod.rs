@@ -70,7 +70,9 @@ impl AppProbes {
         };
         match timeout(probe.timeout, asked).await {
             Ok(Ok(finding)) => finding,
-            Ok(Err(words)) => Finding::failed(StatusCode::SERVICE_UNAVAILABLE, &format!("port {}: {words}\n", probe.port)),
+            Ok(Err(words)) => {
+                Finding::failed(StatusCode::SERVICE_UNAVAILABLE, &format!("port {}: {words}\n", probe.port))
+            }
             Err(_) => {
                 let words = format!("port {}: no answer within {:?}\n", probe.port, probe.timeout);
                 Finding::failed(StatusCode::GATEWAY_TIMEOUT, &words)

@@ -87,7 +87,9 @@ fn path(written: &str) -> String {
     // A kubelet escapes what cannot stand in a request target.
     let mut target = slash.to_owned();
     for byte in written.bytes() {
-        if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#') {
+        if byte.is_ascii_graphic()
+            && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#')
+        {
             target.push(char::from(byte));
         } else {
             target.push_str(&format!("%{byte:02X}"));

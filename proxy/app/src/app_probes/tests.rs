@@ -55,7 +55,9 @@ fn http_is_asked_as_a_kubelet_would() {
         assert_eq!(carry_out(&probes).await, (418, "short".to_owned()));
         let request = &served.await.unwrap()[0];
         assert!(request.starts_with("GET /healthz?a=b%20c HTTP/1.1\r\n"), "{request}");
-        for line in [&format!("host: 10.1.2.3:{port}\r\n"), "user-agent: kube-probe/1.31\r\n", "x-a: 1\r\n", "accept: */*\r\n"] {
+        for line in
+            [&format!("host: 10.1.2.3:{port}\r\n"), "user-agent: kube-probe/1.31\r\n", "x-a: 1\r\n", "accept: */*\r\n"]
+        {
             assert!(request.contains(line), "{request}");
         }
     });
@@ -109,7 +111,10 @@ fn grpc_health_is_asked() {
                             assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
                             let data = request.into_body().data().await.unwrap().unwrap();
                             assert_eq!(&data[..], b"\0\0\0\0\x06\x0a\x04shop");
-                            let head = ::http::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+                            let head = ::http::Response::builder()
+                                .header("content-type", "application/grpc")
+                                .body(())
+                                .unwrap();
                             let mut body = respond.send_response(head, false).unwrap();
                             body.send_data(Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, status]), false).unwrap();
                             let mut trailers = HeaderMap::new();
@@ -137,5 +142,8 @@ fn what_no_injection_wrote_is_refused() {
     ] {
         assert!(read(text).unwrap_err().to_string().contains(words), "{text}");
     }
-    assert_eq!(read(r#"{"/x":{"port":1,"timeoutSeconds":0,"tcpSocket":{}}}"#).unwrap().0["/x"].timeout, Duration::from_secs(1));
+    assert_eq!(
+        read(r#"{"/x":{"port":1,"timeoutSeconds":0,"tcpSocket":{}}}"#).unwrap().0["/x"].timeout,
+        Duration::from_secs(1)
+    );
 }

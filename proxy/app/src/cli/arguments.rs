@@ -51,7 +51,12 @@ struct Opt {
     about: &'static str,
 }
 
-const CONFIG: Opt = Opt { long: "config", short: Some('c'), value: "FILE", about: "The configuration; env:NAME is an environment variable that holds it" };
+const CONFIG: Opt = Opt {
+    long: "config",
+    short: Some('c'),
+    value: "FILE",
+    about: "The configuration; env:NAME is an environment variable that holds it",
+};
 const REMOTE: &[Opt] = &[
     Opt {
         long: "admin",
@@ -132,8 +137,20 @@ const VERBS: &[Verb] = &[
         examples: &["quit --timeout 30s"],
     },
     // Its options are the settings of an injection, which `inject::arguments` reads.
-    Verb { name: "inject", about: "Put the proxy into the pods of Kubernetes manifests", usage: "", options: &[], examples: &[] },
-    Verb { name: "injector", about: "Serve the admission webhook that does so in a cluster", usage: "", options: &[], examples: &[] },
+    Verb {
+        name: "inject",
+        about: "Put the proxy into the pods of Kubernetes manifests",
+        usage: "",
+        options: &[],
+        examples: &[],
+    },
+    Verb {
+        name: "injector",
+        about: "Serve the admission webhook that does so in a cluster",
+        usage: "",
+        options: &[],
+        examples: &[],
+    },
 ];
 
 /// Reads the words after the program's name.

@@ -59,7 +59,12 @@ pub enum Stop {
 pub fn read(usage: &'static Usage, parser: &mut Parser) -> Result<Written, Stop> {
     let mut written = Written::default();
     let mut seen: Vec<&str> = Vec::new();
-    let wrong = |words: String| Stop::Wrong(format!("error: {words}\n\nUsage: pillion {} {}\n\nFor more information, try '--help'.", usage.name, usage.usage));
+    let wrong = |words: String| {
+        Stop::Wrong(format!(
+            "error: {words}\n\nUsage: pillion {} {}\n\nFor more information, try '--help'.",
+            usage.name, usage.usage
+        ))
+    };
     while let Some(argument) = parser.next().map_err(|error| wrong(error.to_string()))? {
         let (own, key, spelled) = match argument {
             Arg::Short('h') | Arg::Long("help") => return Err(Stop::Help(help(usage))),
@@ -80,7 +85,8 @@ pub fn read(usage: &'static Usage, parser: &mut Parser) -> Result<Written, Stop>
         if own.is_none() && key.is_none() {
             let known = usage.own.iter().map(|own| own.long).chain(KEYS.iter().map(|key| key.name));
             let guess = pillion_config::nearest(spelled.trim_start_matches('-'), known);
-            let guess = guess.map_or(String::new(), |guess| format!("\n\n  tip: a similar argument exists: '--{guess}'"));
+            let guess =
+                guess.map_or(String::new(), |guess| format!("\n\n  tip: a similar argument exists: '--{guess}'"));
             return Err(wrong(format!("unexpected argument '{spelled}' found{guess}")));
         }
         let value = parser.value().and_then(|value| value.string());
@@ -125,7 +131,12 @@ pub const INJECT: Usage = Usage {
     about: "Put the proxy into the pods of manifests",
     usage: "[OPTIONS] [FILE|FOLDER|-]...",
     own: &[
-        Own { long: "file", short: Some('f'), value: "PATH", about: "A file, a folder, or - for standard input; as often as wanted" },
+        Own {
+            long: "file",
+            short: Some('f'),
+            value: "PATH",
+            about: "A file, a folder, or - for standard input; as often as wanted",
+        },
         Own { long: "uninject", short: None, value: "", about: "Take the proxy out again" },
         Own { long: "diff", short: None, value: "", about: "Show what would change instead of the manifests" },
     ],
@@ -160,10 +171,25 @@ pub const INJECTOR: Usage = Usage {
     usage: "(--cert <FILE> --key <FILE> | --self-signed <SERVICE.NAMESPACE>) [OPTIONS]",
     own: &[
         Own { long: "listen", short: None, value: "ADDRESS", about: "Where reviews are taken, by TLS [0.0.0.0:9443]" },
-        Own { long: "probes", short: None, value: "ADDRESS", about: "Where /livez, /readyz and /metrics are [0.0.0.0:9090]" },
-        Own { long: "cert", short: None, value: "FILE", about: "The certificate with its chain, PEM; read again when it changes" },
+        Own {
+            long: "probes",
+            short: None,
+            value: "ADDRESS",
+            about: "Where /livez, /readyz and /metrics are [0.0.0.0:9090]",
+        },
+        Own {
+            long: "cert",
+            short: None,
+            value: "FILE",
+            about: "The certificate with its chain, PEM; read again when it changes",
+        },
         Own { long: "key", short: None, value: "FILE", about: "Its key, PEM" },
-        Own { long: "self-signed", short: None, value: "SERVICE.NAMESPACE", about: "Make a certificate for this Service instead" },
+        Own {
+            long: "self-signed",
+            short: None,
+            value: "SERVICE.NAMESPACE",
+            about: "Make a certificate for this Service instead",
+        },
         Own {
             long: "webhook-config",
             short: None,
@@ -185,7 +211,10 @@ impl Written {
     pub fn into_injector(self) -> Result<crate::injector::Request, Stop> {
         use crate::injector::Source;
         let wrong = |words: &str| {
-            Stop::Wrong(format!("error: {words}\n\nUsage: pillion injector {}\n\nFor more information, try '--help'.", INJECTOR.usage))
+            Stop::Wrong(format!(
+                "error: {words}\n\nUsage: pillion injector {}\n\nFor more information, try '--help'.",
+                INJECTOR.usage
+            ))
         };
         let get = |name: &str| self.own.iter().rev().find(|(own, _)| *own == name).map(|(_, value)| value.as_str());
         let address = |name: &str, default: &str| {
@@ -201,10 +230,18 @@ impl Written {
                 let Some((name, namespace)) = service.split_once('.') else {
                     return Err(wrong("--self-signed: write SERVICE.NAMESPACE, as pillion-injector.pillion"));
                 };
-                let names = [service.to_owned(), format!("{name}.{namespace}.svc"), format!("{name}.{namespace}.svc.cluster.local")];
+                let names = [
+                    service.to_owned(),
+                    format!("{name}.{namespace}.svc"),
+                    format!("{name}.{namespace}.svc.cluster.local"),
+                ];
                 Source::Own(names.to_vec(), config.map(str::to_owned))
             }
-            (Some(_), Some(_), None, Some(_)) => return Err(wrong("--webhook-config goes with --self-signed: who made the files tells their authority")),
+            (Some(_), Some(_), None, Some(_)) => {
+                return Err(wrong(
+                    "--webhook-config goes with --self-signed: who made the files tells their authority",
+                ));
+            }
             _ => return Err(wrong("write --cert and --key, or --self-signed")),
         };
         Ok(crate::injector::Request {

@@ -60,7 +60,11 @@ pub fn run(request: &Request, out: &mut dyn io::Write, say: &mut dyn FnMut(&str)
         for remark in remarks {
             match remark.report.verdict {
                 Verdict::Wrong(_) => errors.push(remark.to_string()),
-                Verdict::Injected | Verdict::Uninjected | Verdict::Refused(_) | Verdict::NotInjected | Verdict::Note(_) => {
+                Verdict::Injected
+                | Verdict::Uninjected
+                | Verdict::Refused(_)
+                | Verdict::NotInjected
+                | Verdict::Note(_) => {
                     say(&remark.to_string());
                 }
             }
@@ -117,7 +121,8 @@ fn gather(path: &Path, asked_for: bool, depth: usize, texts: &mut Vec<(String, S
             return Err(format!("{name}: folders deeper than {MAX_DEPTH}"));
         }
         let entries = fs::read_dir(path).map_err(cannot)?;
-        let mut entries = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(cannot)?;
+        let mut entries =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(cannot)?;
         entries.sort();
         let before = texts.len();
         for entry in &entries {
@@ -143,7 +148,8 @@ fn bounded(from: &mut dyn io::Read, name: &str) -> Result<String, String> {
         return Err(format!("{name}: more than {MAX_BYTES} bytes (64 MiB): give it in several files"));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line =
+            error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
         format!("{name}:{line}: not UTF-8 text")
     })
 }

@@ -54,7 +54,9 @@ pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: O
     }
     let mut ports = vec![container_port("pillion-probes", port::PROBES)];
     if settings.capture == Capture::None {
-        ports.extend(settings.inbound_ports.iter().map(|port| container_port(&format!("pln-{}", port.listen), port.listen)));
+        ports.extend(
+            settings.inbound_ports.iter().map(|port| container_port(&format!("pln-{}", port.listen), port.listen)),
+        );
     } else {
         ports.push(container_port("pillion-in", port::INBOUND));
     }
@@ -75,9 +77,8 @@ pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: O
     fields.set("resources", resources(settings));
     fields.set("securityContext", security());
     let mut mounts = Vec::new();
-    let mount = |name: &str, path: &str| {
-        map([("name", name.into()), ("mountPath", path.into()), ("readOnly", true.into())])
-    };
+    let mount =
+        |name: &str, path: &str| map([("name", name.into()), ("mountPath", path.into()), ("readOnly", true.into())]);
     if settings.identity != Identity::None {
         mounts.push(mount(IDENTITY_VOLUME, IDENTITY));
     }
@@ -116,7 +117,11 @@ fn resources(settings: &Settings) -> Value {
     }
     let requests =
         map([("cpu", settings.cpu_request.to_string().into()), ("memory", settings.memory_request.to_string().into())]);
-    if limits.0.is_empty() { map([("requests", requests)]) } else { map([("requests", requests), ("limits", limits.into())]) }
+    if limits.0.is_empty() {
+        map([("requests", requests)])
+    } else {
+        map([("requests", requests), ("limits", limits.into())])
+    }
 }
 
 /// What Pod Security *restricted* asks for, and a root file system that nobody writes.
@@ -189,7 +194,10 @@ pub(super) fn volumes(settings: &Settings) -> Vec<Value> {
         Identity::None => {}
         Identity::Secret(secret) => {
             // 0440 would need the pod's fsGroup, which is the application's to choose.
-            volumes.push(map([name, ("secret", map([("secretName", secret.as_str().into()), ("defaultMode", 0o444_u16.into())]))]));
+            volumes.push(map([
+                name,
+                ("secret", map([("secretName", secret.as_str().into()), ("defaultMode", 0o444_u16.into())])),
+            ]));
         }
         Identity::Csi(driver) => {
             let mut csi = map([("driver", driver.as_str().into()), ("readOnly", true.into())]);

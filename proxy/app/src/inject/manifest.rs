@@ -45,7 +45,9 @@ impl Manifests {
             let values = serde_json::Deserializer::from_str(text.trim_start_matches('\u{feff}')).into_iter::<Value>();
             match values.collect::<Result<Vec<_>, _>>() {
                 Ok(values) => return Ok(Self { name: name.to_owned(), text, form: Form::Json(values) }),
-                Err(error) if text.trim_end().ends_with(['}', ']']) && !text.contains('#') && yaml::read(&text).is_err() => {
+                Err(error)
+                    if text.trim_end().ends_with(['}', ']']) && !text.contains('#') && yaml::read(&text).is_err() =>
+                {
                     return Err(fault(error.line(), error.column(), format!("not valid JSON: {error}")));
                 }
                 Err(_) => {}
@@ -71,7 +73,12 @@ impl Manifests {
 
     /// The text with what is wanted done, and what is said about it.
     #[must_use]
-    pub fn change(&self, wanted: Wanted, settings: &Settings, namespaces: &Namespaces) -> (String, Vec<Remark>, Vec<String>) {
+    pub fn change(
+        &self,
+        wanted: Wanted,
+        settings: &Settings,
+        namespaces: &Namespaces,
+    ) -> (String, Vec<Remark>, Vec<String>) {
         let (mut remarks, mut warnings) = (Vec::new(), Vec::new());
         let mut changed: Vec<Value> = self.objects().cloned().collect();
         for (index, object) in changed.iter_mut().enumerate() {

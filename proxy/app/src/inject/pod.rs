@@ -225,7 +225,10 @@ fn collisions(spec: &Value, settings: &Settings) -> Vec<Problem> {
             }
             if runs_as_proxy(container) {
                 let path = ["spec", list, &index, "securityContext", "runAsUser"];
-                problems.push(Problem::new(&path, format!("{USER} is the proxy's user, whose connections are not captured")));
+                problems.push(Problem::new(
+                    &path,
+                    format!("{USER} is the proxy's user, whose connections are not captured"),
+                ));
             }
         }
     }
@@ -282,7 +285,8 @@ fn assemble(mut pod: Value, around: &Surroundings, mut settings: Settings) -> Re
             let containers = spec.list_at("containers").ok_or_else(|| malformed(&["spec", "containers"]))?;
             containers.insert(0, proxy);
             if let Some(init) = init {
-                let containers = spec.list_at("initContainers").ok_or_else(|| malformed(&["spec", "initContainers"]))?;
+                let containers =
+                    spec.list_at("initContainers").ok_or_else(|| malformed(&["spec", "initContainers"]))?;
                 containers.push(init);
             }
             if shares && let Some(spec) = spec.as_map_mut() {

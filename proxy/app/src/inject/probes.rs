@@ -127,7 +127,10 @@ lifecycle: {preStop: {httpGet: {path: /bye, port: 8080}}}",
             originals.get("/app-probes/web/readiness").unwrap().to_json(),
             r#"{"port":8080,"timeoutSeconds":3,"httpGet":{"path":"/r","port":"http","httpHeaders":[{"name":"Host","value":"x"}]}}"#
         );
-        assert_eq!(originals.get("/app-probes/web/liveness").unwrap().to_json(), r#"{"port":9000,"timeoutSeconds":1,"tcpSocket":{"port":"9000"}}"#);
+        assert_eq!(
+            originals.get("/app-probes/web/liveness").unwrap().to_json(),
+            r#"{"port":9000,"timeoutSeconds":1,"tcpSocket":{"port":"9000"}}"#
+        );
         assert!(originals.get("/app-probes/web/pre-stop").is_some());
         move_back(&mut moved, &originals);
         assert_eq!(moved, container);

@@ -49,7 +49,9 @@ impl FromStr for Quantity {
         let amount = plain.then(|| number.parse::<f64>().ok()).flatten().map(|number| number * factor);
         match amount.filter(|amount| *amount > 0.0 && amount.is_finite()) {
             Some(amount) => Ok(Self { text: text.to_owned(), amount }),
-            None => Err(format!("{text:?} is no quantity: write a number with a unit, as 10m of CPU or 16Mi of memory")),
+            None => {
+                Err(format!("{text:?} is no quantity: write a number with a unit, as 10m of CPU or 16Mi of memory"))
+            }
         }
     }
 }
@@ -66,7 +68,9 @@ mod tests {
 
     #[test]
     fn amounts_are_those_of_kubernetes() {
-        for (text, amount) in [("10m", 0.01), ("1", 1.0), ("16Mi", 16.0 * 1024.0 * 1024.0), ("1.5k", 1500.0), ("1e3", 1e3)] {
+        for (text, amount) in
+            [("10m", 0.01), ("1", 1.0), ("16Mi", 16.0 * 1024.0 * 1024.0), ("1.5k", 1500.0), ("1e3", 1e3)]
+        {
             assert_eq!(text.parse::<Quantity>().unwrap().amount(), amount, "{text}");
         }
         for text in ["", "m", "-1", "0", "1KB", "ten", "1 Mi", "inf", "NaN"] {

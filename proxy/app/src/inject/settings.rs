@@ -574,8 +574,10 @@ fn cidr(text: &str) -> Result<String, String> {
 }
 
 fn upstream(text: &str) -> Result<Upstream, String> {
-    let remedy = || "write NAME.NAMESPACE:PORT, as api.shop:8080; =spiffe://… behind it names who it must be".to_owned();
-    let (place, identity) = text.split_once('=').map_or((text, None), |(place, id)| (place, Some(id.trim().to_owned())));
+    let remedy =
+        || "write NAME.NAMESPACE:PORT, as api.shop:8080; =spiffe://… behind it names who it must be".to_owned();
+    let (place, identity) =
+        text.split_once('=').map_or((text, None), |(place, id)| (place, Some(id.trim().to_owned())));
     let parts: Vec<&str> = place.trim().split(':').collect();
     let (local, host, at) = match parts[..] {
         [host, at] => (None, host, at),
@@ -604,7 +606,8 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 fn image(text: &str) -> Result<String, String> {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\' | b'$'));
+    let plain =
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\' | b'$'));
     if plain { Ok(text.to_owned()) } else { Err(format!("{text:?} is no image: write one as registry/pillion:0.1.0")) }
 }
 
@@ -621,9 +624,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
         let (number, unit) = rest.split_at(digits);
         let known = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
         let found = known.iter().find(|(name, _)| unit.starts_with(name) && (*name != "m" || !unit.starts_with("ms")));
-        let value = found.and_then(|(name, millis)| {
-            Some((name.len(), number.parse::<u64>().ok()?.checked_mul(*millis)?))
-        });
+        let value =
+            found.and_then(|(name, millis)| Some((name.len(), number.parse::<u64>().ok()?.checked_mul(*millis)?)));
         let Some((length, millis)) = value else {
             return Err(format!("{text:?} is no duration: write whole numbers with units, as 5s or 1m30s"));
         };
@@ -651,7 +653,10 @@ mod tests {
 
     #[test]
     fn what_is_right_is_read() {
-        assert_eq!(set("skip-inbound-ports", "22, 9000-9010").unwrap().skip_inbound_ports, [Ports(22, 22), Ports(9000, 9010)]);
+        assert_eq!(
+            set("skip-inbound-ports", "22, 9000-9010").unwrap().skip_inbound_ports,
+            [Ports(22, 22), Ports(9000, 9010)]
+        );
         assert_eq!(set("identity", "csi").unwrap().identity, Identity::Csi("spiffe.csi.cert-manager.io".into()));
         let upstreams = set("upstreams", "15432:db.shop:5432=spiffe://x/y,api.shop:80").unwrap().upstreams;
         assert_eq!((upstreams[0].local, upstreams[1].local), (Some(15432), None));
@@ -661,7 +666,10 @@ mod tests {
         assert_eq!(set("image", "r.io:5000/p:1").unwrap().init_image(), "r.io:5000/p:1-init");
         assert_eq!(set("image", "r.io:5000/p").unwrap().init_image(), "r.io:5000/p");
         assert_eq!(set("image", "p@sha256:00").unwrap().init_image(), "p@sha256:00");
-        assert_eq!(set("skip-outbound-cidrs", "10.0.0.1,fd00::/8").unwrap().skip_outbound_cidrs, ["10.0.0.1/32", "fd00::/8"]);
+        assert_eq!(
+            set("skip-outbound-cidrs", "10.0.0.1,fd00::/8").unwrap().skip_outbound_cidrs,
+            ["10.0.0.1/32", "fd00::/8"]
+        );
     }
 
     #[test]
@@ -694,7 +702,13 @@ mod tests {
     fn contradictions_are_found() {
         let mut settings = Settings::default();
         assert_eq!(settings.contradictions(), []);
-        for (name, text) in [("inbound-tls", "strict"), ("capture", "none"), ("memory-limit", "8Mi"), ("config", "c"), ("opaque-ports", "1")] {
+        for (name, text) in [
+            ("inbound-tls", "strict"),
+            ("capture", "none"),
+            ("memory-limit", "8Mi"),
+            ("config", "c"),
+            ("opaque-ports", "1"),
+        ] {
             settings.set(key(name).unwrap(), text).unwrap();
         }
         let names: Vec<&str> = settings.contradictions().iter().map(|(name, _)| *name).collect();

@@ -114,7 +114,8 @@ fn walk(
     }
     let Some(pod) = object.at_mut(place) else { return };
     let mut say = |deeper: &[String], verdict| {
-        let path = path.iter().cloned().chain(place.iter().map(|step| (*step).to_owned())).chain(deeper.iter().cloned());
+        let path =
+            path.iter().cloned().chain(place.iter().map(|step| (*step).to_owned())).chain(deeper.iter().cloned());
         reports.push(Report { object: name.clone(), path: path.collect(), verdict });
     };
     match wanted {

@@ -67,7 +67,8 @@ fn operations(object: &Value, authority: &str) -> Vec<Value> {
         }
     }
     if let (false, Some(version)) = (operations.is_empty(), object.at(&["metadata", "resourceVersion"])) {
-        let test = map([("op", "test".into()), ("path", "/metadata/resourceVersion".into()), ("value", version.clone())]);
+        let test =
+            map([("op", "test".into()), ("path", "/metadata/resourceVersion".into()), ("value", version.clone())]);
         operations.insert(0, test);
     }
     operations
@@ -106,7 +107,9 @@ mod tests {
 
     #[test]
     fn the_patch_holds_for_the_version_it_was_made_for() {
-        let object: Value = serde_json::from_str(r#"{"metadata":{"resourceVersion":"7"},"webhooks":[{"clientConfig":{}},{}]}"#).unwrap();
+        let object: Value =
+            serde_json::from_str(r#"{"metadata":{"resourceVersion":"7"},"webhooks":[{"clientConfig":{}},{}]}"#)
+                .unwrap();
         let written: Vec<String> = operations(&object, &format!("x\n{END}")).iter().map(Value::to_json).collect();
         assert!(written[0].contains(r#""op":"test","path":"/metadata/resourceVersion","value":"7""#));
         assert!(written[2].contains("/webhooks/1/clientConfig/caBundle"));

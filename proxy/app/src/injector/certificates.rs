@@ -1,11 +1,19 @@
 //! The injector's own certificate: from files that something else renews, or made here and renewed by us.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use std::{fs, path::{Path, PathBuf}, sync::Arc, time::{Duration, SystemTime}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// Life of a certificate made here. It is renewed each third of it.
 const LIFE: Duration = Duration::from_secs(30 * 86_400);

@@ -14,10 +14,21 @@ pub mod review;
 mod serve;
 mod tally;
 
-use crate::{inject::settings::Settings, kube::Access, signals::{Asked as Told, Signals}};
+use crate::{
+    inject::settings::Settings,
+    kube::Access,
+    signals::{Asked as Told, Signals},
+};
 use certificates::{Certificates, Presented};
 use serve::Server;
-use std::{cell::RefCell, io, net::SocketAddr, process::ExitCode, rc::Rc, time::{Duration, SystemTime}};
+use std::{
+    cell::RefCell,
+    io,
+    net::SocketAddr,
+    process::ExitCode,
+    rc::Rc,
+    time::{Duration, SystemTime},
+};
 use tally::Tally;
 use tokio::{net::TcpListener, runtime::Builder, task::LocalSet, time::sleep};
 
@@ -97,8 +108,14 @@ async fn live(request: Request) -> Result<(), String> {
         Source::Own(names, publish) => (Certificates::own(names)?, publish),
     };
     let presented = certificates.present()?;
-    let waiting = publish.as_ref().map_or(Ok(()), |_| Err("our authority is not in the webhook configuration yet".to_owned()));
-    let shared = Rc::new(Shared { settings, presented: RefCell::new(presented), ready: RefCell::new(waiting), tally: Tally::default() });
+    let waiting =
+        publish.as_ref().map_or(Ok(()), |_| Err("our authority is not in the webhook configuration yet".to_owned()));
+    let shared = Rc::new(Shared {
+        settings,
+        presented: RefCell::new(presented),
+        ready: RefCell::new(waiting),
+        tally: Tally::default(),
+    });
     let reviews = bind(listen).await?;
     let health = bind(probes).await?;
     tracing::info!(reviews = %address(&reviews), probes = %address(&health), "injector served");

@@ -87,7 +87,8 @@ fn read(bytes: &[u8]) -> Result<Request, String> {
     let uid = request.str("uid").filter(|uid| !uid.is_empty()).ok_or("a request without uid")?;
     let core = |kind: &Value| matches!(kind.str("group"), None | Some("" | "apps" | "batch"));
     let kind = request.get("kind").filter(|kind| core(kind)).and_then(|kind| kind.str("kind")).unwrap_or("");
-    let name = object.at(&["metadata", "name"]).or_else(|| object.at(&["metadata", "generateName"])).and_then(Value::as_str);
+    let name =
+        object.at(&["metadata", "name"]).or_else(|| object.at(&["metadata", "generateName"])).and_then(Value::as_str);
     Ok(Request {
         uid: uid.to_owned(),
         kind: kind.to_owned(),
@@ -114,7 +115,8 @@ fn judge(asked: Asked, request: &Request, settings: &Settings) -> Answer {
         // The webhook's selector has judged the namespace.
         namespace_wish: None,
         namespace: request.namespace.clone(),
-        job: matches!(request.kind.as_str(), "Job" | "CronJob") || owners.iter().any(|owner| owner.str("kind") == Some("Job")),
+        job: matches!(request.kind.as_str(), "Job" | "CronJob")
+            || owners.iter().any(|owner| owner.str("kind") == Some("Job")),
     };
     match (asked, pod::inject(pod, &around, settings)) {
         (_, Err(problems)) => denied(request, place, &problems),
@@ -128,7 +130,10 @@ fn judge(asked: Asked, request: &Request, settings: &Settings) -> Answer {
         (Asked::Mutate, Ok(Outcome::Refused(refusal))) => {
             let words = refusal.to_string();
             // Who asked not to have it need not be told.
-            let quiet = matches!(refusal, Refusal::Disabled | Refusal::NamespaceDisabled | Refusal::Already(_) | Refusal::Mirror);
+            let quiet = matches!(
+                refusal,
+                Refusal::Disabled | Refusal::NamespaceDisabled | Refusal::Already(_) | Refusal::Mirror
+            );
             let warnings = Value::List(vec![format!("Pillion is not injected: {words}").into()]);
             let fields = if quiet { Vec::new() } else { vec![("warnings", warnings)] };
             reply(request, Ending::Skipped, words, fields)
@@ -138,7 +143,8 @@ fn judge(asked: Asked, request: &Request, settings: &Settings) -> Answer {
 
 fn denied(request: &Request, place: &[&str], problems: &[Problem]) -> Answer {
     let words = problems.iter().map(|problem| {
-        let path: Vec<String> = place.iter().map(|step| (*step).to_owned()).chain(problem.path.iter().cloned()).collect();
+        let path: Vec<String> =
+            place.iter().map(|step| (*step).to_owned()).chain(problem.path.iter().cloned()).collect();
         format!("{}: {}", written(&path), problem.message)
     });
     let words = words.collect::<Vec<_>>().join("; ");
@@ -156,7 +162,8 @@ fn reply(request: &Request, outcome: Ending, words: String, fields: Vec<(&str, V
     }
     let said = map([("outcome", outcome.name().into())]);
     response.set("auditAnnotations", said);
-    let review = map([("apiVersion", VERSION.into()), ("kind", "AdmissionReview".into()), ("response", response.into())]);
+    let review =
+        map([("apiVersion", VERSION.into()), ("kind", "AdmissionReview".into()), ("response", response.into())]);
     let namespace = request.namespace.as_deref().unwrap_or("");
     let words = format!("{}/{namespace}/{}: {words}", request.kind, request.name);
     Answer { status: 200, body: review.to_json(), outcome, words }

@@ -122,7 +122,7 @@ impl Server {
             return text(StatusCode::METHOD_NOT_ALLOWED, "reviews come by POST\n");
         }
         let json = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-        if !json.is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "application/json")) {
+        if json.and_then(|kind| kind.split(';').next()).map(str::trim) != Some("application/json") {
             self.shared.tally.turned_away("content_type");
             return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "reviews are application/json\n");
         }
@@ -198,7 +198,9 @@ impl Server {
                 Ok(()) => text(StatusCode::OK, "OK\n"),
                 Err(words) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{words}\n")),
             },
-            "/metrics" => response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.shared.tally.text()),
+            "/metrics" => {
+                response(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.shared.tally.text())
+            }
             _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
         }
     }

@@ -62,20 +62,32 @@ impl Tally {
         };
         let reviews: Vec<_> = counts.reviews.iter().map(|(key, count)| each(key, count)).collect();
         family("pillion_injector_reviews_total", "counter", "Admission reviews answered.", &reviews);
-        let away: Vec<_> =
-            counts.turned_away.iter().map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), count.to_string())).collect();
+        let away: Vec<_> = counts
+            .turned_away
+            .iter()
+            .map(|(reason, count)| (format!("{{reason=\"{reason}\"}}"), count.to_string()))
+            .collect();
         family("pillion_injector_turned_away_total", "counter", "Requests and connections beyond a bound.", &away);
         let certificates = [
             ("{outcome=\"taken\"}".to_owned(), counts.renewals.to_string()),
             ("{outcome=\"failed\"}".to_owned(), counts.renewal_failures.to_string()),
         ];
-        family("pillion_injector_certificates_total", "counter", "Certificates taken into use, and those that could not be.", &certificates);
+        family(
+            "pillion_injector_certificates_total",
+            "counter",
+            "Certificates taken into use, and those that could not be.",
+            &certificates,
+        );
         let name = "pillion_injector_review_duration_seconds";
         let _ = writeln!(text, "# HELP {name} Time from a review's first byte to its answer.\n# TYPE {name} histogram");
         for (bucket, bound) in counts.buckets.iter().zip(BOUNDS) {
             let _ = writeln!(text, "{name}_bucket{{le=\"{bound}\"}} {bucket}");
         }
-        let _ = writeln!(text, "{name}_bucket{{le=\"+Inf\"}} {0}\n{name}_sum {1}\n{name}_count {0}", counts.count, counts.seconds);
+        let _ = writeln!(
+            text,
+            "{name}_bucket{{le=\"+Inf\"}} {0}\n{name}_sum {1}\n{name}_count {0}",
+            counts.count, counts.seconds
+        );
         text
     }
 }

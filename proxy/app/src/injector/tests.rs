@@ -86,9 +86,16 @@ fn mistakes_are_denied_at_their_path() {
 
 #[test]
 fn only_pods_that_are_made_are_changed() {
-    let sub = review("Pod", "CREATE", POD).replace(r#""name":"","#, r#""name":"","subResource":"ephemeralcontainers","#);
+    let sub =
+        review("Pod", "CREATE", POD).replace(r#""name":"","#, r#""name":"","subResource":"ephemeralcontainers","#);
     let deployment = review("Deployment", "CREATE", &format!(r#"{{"spec":{{"template":{POD}}}}}"#));
-    for text in [review("Pod", "UPDATE", POD), review("Service", "CREATE", "{}"), review("Pod", "DELETE", "null"), sub, deployment] {
+    for text in [
+        review("Pod", "UPDATE", POD),
+        review("Service", "CREATE", "{}"),
+        review("Pod", "DELETE", "null"),
+        sub,
+        deployment,
+    ] {
         let (answer, body) = ask(Asked::Mutate, &text);
         assert_eq!((answer.outcome, body.at(&["response", "patch"])), (Ending::Allowed, None), "{text}");
     }
@@ -102,7 +109,10 @@ fn what_is_no_review_is_refused_in_words() {
         ("{}", "not an AdmissionReview"),
         (deep.as_str(), "not JSON"),
         (r#"{"kind":"AdmissionReview"}"#, "without apiVersion"),
-        (r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","request":{}}"#, "admissionReviewVersions"),
+        (
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","request":{}}"#,
+            "admissionReviewVersions",
+        ),
         (r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}"#, "without request"),
         (r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":""}}"#, "without uid"),
         (r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":[]}"#, "without uid"),
@@ -116,7 +126,11 @@ fn what_is_no_review_is_refused_in_words() {
     for end in 0..whole.len() {
         assert_eq!(ask(Asked::Mutate, &whole[..end]).0.outcome, Ending::Malformed);
     }
-    for (from, to) in [(r#"[{"name":"web""#, r#"[7,{"name":"web""#), (r#""containers":["#, r#""containers":{},"x":["#), (r#""metadata":{"#, r#""metadata":7,"m":{"#)] {
+    for (from, to) in [
+        (r#"[{"name":"web""#, r#"[7,{"name":"web""#),
+        (r#""containers":["#, r#""containers":{},"x":["#),
+        (r#""metadata":{"#, r#""metadata":7,"m":{"#),
+    ] {
         let (answer, _) = ask(Asked::Mutate, &review("Pod", "CREATE", &POD.replacen(from, to, 1)));
         assert_eq!(answer.status, 200, "{}", answer.body);
     }

@@ -29,7 +29,9 @@ pub struct Access {
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// Not in a pod.
-    #[error("there is no API server here: KUBERNETES_SERVICE_HOST is not set, as it is in every pod; outside of one set {VARIABLE}=http://127.0.0.1:8001 and run `kubectl proxy`")]
+    #[error(
+        "there is no API server here: KUBERNETES_SERVICE_HOST is not set, as it is in every pod; outside of one set {VARIABLE}=http://127.0.0.1:8001 and run `kubectl proxy`"
+    )]
     Nowhere,
     /// A variable that cannot be read.
     #[error("{0}: {1:?} is no address; write http://ADDRESS:PORT")]
@@ -49,7 +51,8 @@ impl Access {
     /// As [`AccessError`] says.
     pub fn of_environment() -> Result<Self, AccessError> {
         if let Ok(text) = env::var(VARIABLE) {
-            let address = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')).and_then(|rest| rest.parse().ok());
+            let address =
+                text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')).and_then(|rest| rest.parse().ok());
             let address = address.ok_or(AccessError::Address(VARIABLE, text))?;
             return Ok(Self { address, tls: None, token: None });
         }

@@ -75,10 +75,17 @@ async fn whole(access: &Access, method: Method, path: &str, body: Option<String>
 }
 
 /// Sends a request and returns its answer when it is a good one.
-pub(crate) async fn begin(access: &Access, method: Method, path: &str, body: Option<String>) -> Result<Answer, CallError> {
+pub(crate) async fn begin(
+    access: &Access,
+    method: Method,
+    path: &str,
+    body: Option<String>,
+) -> Result<Answer, CallError> {
     let unreachable = |error: &dyn std::fmt::Display| CallError::Unreachable(format!("{}: {error}", access.address()));
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, access.host());
-    request = request.header(header::ACCEPT, "application/json").header(header::USER_AGENT, concat!("pillion/", env!("CARGO_PKG_VERSION")));
+    request = request
+        .header(header::ACCEPT, "application/json")
+        .header(header::USER_AGENT, concat!("pillion/", env!("CARGO_PKG_VERSION")));
     if body.is_some() {
         request = request.header(header::CONTENT_TYPE, "application/json-patch+json");
     }
@@ -96,7 +103,8 @@ pub(crate) async fn begin(access: &Access, method: Method, path: &str, body: Opt
     }
     let status = answer.head.status;
     let bytes = read(answer).await.unwrap_or_default();
-    let message = serde_json::from_slice::<Value>(&bytes).ok().and_then(|status| status.str("message").map(str::to_owned));
+    let message =
+        serde_json::from_slice::<Value>(&bytes).ok().and_then(|status| status.str("message").map(str::to_owned));
     let plain = || String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).trim().to_owned();
     Err(refused(status, message.unwrap_or_else(plain)))
 }

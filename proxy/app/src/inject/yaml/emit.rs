@@ -106,13 +106,21 @@ fn literal(text: &str) -> Option<&'static str> {
         && !body.starts_with([' ', '\n'])
         && !body.ends_with('\n')
         && body.split('\n').all(|line| line.is_empty() || !line.trim().is_empty())
-        && body.chars().all(|c| c == '\n' || (!c.is_control() && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')));
+        && body
+            .chars()
+            .all(|c| c == '\n' || (!c.is_control() && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')));
     whole.then_some(if text.ends_with('\n') { "|" } else { "|-" })
 }
 
 /// A text that reads as itself.
 pub(super) fn plain_or_quoted(text: &str) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '+' | '=' | ' ' | ',' | '(' | ')' | ';' | '@' | '%' | '$' | '<' | '>');
+    let safe = |c: char| {
+        c.is_ascii_alphanumeric()
+            || matches!(
+                c,
+                '-' | '_' | '.' | '/' | ':' | '+' | '=' | ' ' | ',' | '(' | ')' | ';' | '@' | '%' | '$' | '<' | '>'
+            )
+    };
     let option = text.strip_prefix("--").is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()));
     let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '.'));
     let plain = (option || begins)

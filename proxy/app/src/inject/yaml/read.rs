@@ -120,7 +120,10 @@ impl Reader<'_> {
                 })?;
                 self.aliased += size;
                 if self.aliased > MAX_ALIASED {
-                    return Err(fault(span, "aliases make this text too large; write less of it through aliases".into()));
+                    return Err(fault(
+                        span,
+                        "aliases make this text too large; write less of it through aliases".into(),
+                    ));
                 }
                 self.close(Node { value, kind: Kind::Alias, start, end, marked: true }, 0, size, span)
             }
@@ -284,7 +287,11 @@ impl Node {
         match &self.kind {
             Kind::Scalar | Kind::Flow | Kind::Alias => {
                 // A scalar that is nothing has a place, but it may be the next token's.
-                if self.start >= self.end { self.start } else { self.start + text[self.start..self.end].trim_end().len() }
+                if self.start >= self.end {
+                    self.start
+                } else {
+                    self.start + text[self.start..self.end].trim_end().len()
+                }
             }
             Kind::Block => self.start + block_scalar_length(text, self.start),
             Kind::List(elements) => elements.last().map_or(self.end, |last| last.content_end(text)),
@@ -296,11 +303,7 @@ impl Node {
 /// The end of a field's content. Where nothing is written it ends with its colon.
 pub(super) fn value_end(text: &str, key: &Node, value: &Node) -> usize {
     let nothing = matches!(value.kind, Kind::Scalar) && value.start >= value.end;
-    if nothing {
-        text[key.end..].find(':').map_or(key.end, |at| key.end + at + 1)
-    } else {
-        value.content_end(text)
-    }
+    if nothing { text[key.end..].find(':').map_or(key.end, |at| key.end + at + 1) } else { value.content_end(text) }
 }
 
 /// The end of the line that holds this byte, its line end excluded.

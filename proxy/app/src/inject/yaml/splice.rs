@@ -37,7 +37,11 @@ pub(super) fn apply(text: &str, start: usize, end: usize, mut edits: Vec<Edit>) 
             return None;
         }
         out.push_str(&text[at..edit.start]);
-        if crlf { out.push_str(&edit.text.replace('\n', "\r\n")) } else { out.push_str(&edit.text) }
+        if crlf {
+            out.push_str(&edit.text.replace('\n', "\r\n"))
+        } else {
+            out.push_str(&edit.text)
+        }
         at = edit.end;
     }
     (at <= end).then(|| {
@@ -147,7 +151,9 @@ impl Splicer<'_> {
         for (at, element) in elements.iter().enumerate() {
             match aligned.of_before[at] {
                 Some(new) if element.value == wanted[new] => {}
-                Some(new) if matches!(element.kind, Kind::Map(_) | Kind::List(_)) => self.node(element, &wanted[new])?,
+                Some(new) if matches!(element.kind, Kind::Map(_) | Kind::List(_)) => {
+                    self.node(element, &wanted[new])?
+                }
                 Some(new) if !element.marked && !matches!(element.kind, Kind::Block) => {
                     let mut text = emit::emit(&wanted[new], column + 2, self.lists);
                     text.truncate(text.trim_end().len());
@@ -279,7 +285,9 @@ fn style(text: &str, node: &Node) -> Lists {
         match &node.kind {
             Kind::Map(fields) => fields.iter().find_map(|(key, value)| match &value.kind {
                 // Its beginning is behind the first dash where it is not indented.
-                Kind::List(_) if column(value.start) <= column(key.start) + 2 && !text[value.start..].starts_with("- ") => {
+                Kind::List(_)
+                    if column(value.start) <= column(key.start) + 2 && !text[value.start..].starts_with("- ") =>
+                {
                     Some(Lists::Flush)
                 }
                 Kind::List(_) => Some(Lists::Indented),

@@ -153,7 +153,8 @@ fn faults_have_a_place_and_a_remedy() {
     }
     let deep = "[".repeat(200);
     assert!(read(&deep).unwrap_err().message.contains("nested deeper"));
-    let laughs: String = (1..12).map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(","))).collect();
+    let laughs: String =
+        (1..12).map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(","))).collect();
     assert!(read(&format!("a0: &a0 x\n{laughs}")).unwrap_err().message.contains("aliases"));
 }
 
@@ -163,7 +164,8 @@ fn any_value() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         (-3_i64..300).prop_map(Value::from),
         "[ -~é\n]{0,12}".prop_map(Value::from),
-        "(yes|on|null|~|0644|1e3|-|\\.|2026-01-01|12:30|a: b|# x|x #y|\\* a|& a|!x|%x|@x|'|\"|\\{|\\[|,)".prop_map(Value::from),
+        "(yes|on|null|~|0644|1e3|-|\\.|2026-01-01|12:30|a: b|# x|x #y|\\* a|& a|!x|%x|@x|'|\"|\\{|\\[|,)"
+            .prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 30, 4, |inner| {
         prop_oneof![
