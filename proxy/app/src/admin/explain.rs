@@ -46,6 +46,7 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
     };
     let view = asked.method.as_ref().map(|method| RequestView {
         method,
+        destination: (listener.address.ip(), asked.port.unwrap_or(listener.address.port())).into(),
         host: &asked.host,
         path,
         query: rest,

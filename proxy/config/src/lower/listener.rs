@@ -3,7 +3,7 @@
 use super::{
     Lowering,
     authorization::{self, Knows},
-    matching,
+    capture, matching,
     process::Names,
     process::or_default,
     route, tcp, tls,
@@ -76,6 +76,8 @@ fn listener(
 ) -> Option<Listener> {
     let name = cx.required_scalar(at, "name", listener.name);
     let address = cx.required_scalar(at, "address", listener.address);
+    let direction = capture::direction(listener.direction);
+    let captured = capture::capture(cx, listener.capture, address.as_ref().map(|(address, _)| *address), at);
     let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
     let mut tls = tls::listener(cx, listener.tls, at, identity);
     let knows = match &tls {
@@ -132,6 +134,9 @@ fn listener(
     Some(Listener {
         name: name?.0,
         address: address?.0,
+        direction: direction?,
+        capture: captured?,
+        probe_port: None,
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),

@@ -120,7 +120,7 @@ impl Exchange {
         let listener = Arc::clone(&self.listener);
         let survey = receive::receive(&listener.model.http, &mut parts, &body)?;
         let target = receive::Target::of(&parts)?;
-        let view = target.view(&parts);
+        let view = target.view(&parts, self.connection.facts.local);
         // Before it is known whether there is such a route: a stranger learns nothing of what there is.
         admit::request(&self.connection, &listener, listener.admit.as_deref(), &view)?;
         let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;

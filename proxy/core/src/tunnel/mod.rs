@@ -23,6 +23,7 @@ use crate::{
     downstream::{
         Connection,
         admit::{self, Carried},
+        original_dst::Captured,
     },
     drain::Registration,
     error::upstream_flag,
@@ -59,7 +60,8 @@ pub async fn serve(
     if let Err(denied) = admit::opaque(&connection, listener, server_name) {
         return refuse(account, ResponseFlag::Unauthorized, Blame::Proxy, denied.details);
     }
-    let chosen = listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(server_name));
+    let chosen =
+        listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
     let Some(cluster) = weighted::choose(chosen, connection.worker.random.next()) else {
         return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
     };
@@ -70,9 +72,10 @@ pub async fn serve(
     account.attempt();
     let carried = Carried::opaque(&connection, server_name);
     let registration = connection.enter_tunnel(&carried);
+    let captured = Captured::of(&listener.model, &connection.facts);
     let opened = tokio::select! {
         biased;
-        opened = upstream::open(&cluster, meter.upstream(), announced.as_ref()) => opened,
+        opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
             let (flag, details) = cut(&carried);
             return refuse(account, flag, Blame::Proxy, details);

@@ -22,7 +22,7 @@ use crate::{
 };
 use http::request;
 use pillion_config::model::{Authorization, ClientCertificates, ListenerTlsMode, Name};
-use std::{borrow::Cow, cell::RefCell, rc::Rc};
+use std::{borrow::Cow, cell::RefCell, net::SocketAddr, rc::Rc};
 
 /// The rules of a listener or a route, and where their decisions are counted.
 #[derive(Debug)]
@@ -288,7 +288,7 @@ impl Carried {
         let Some(admission) = &listener.admit else { return Ok(()) };
         let (request, server_name) = match &self.of {
             Of::Connection(name) => (Fact::Is(None), name.as_deref()),
-            Of::Request(Some(parts)) => (Fact::Is(Some(view(parts))), None),
+            Of::Request(Some(parts)) => (Fact::Is(Some(view(parts, self.connection.facts.local))), None),
             // It came before there were rules: what it asked for nobody knows any more.
             Of::Request(None) => (Fact::Pending, None),
         };
@@ -317,11 +317,12 @@ impl Subject for Carried {
 }
 
 /// A request's head as rules see it, its path cleaned before.
-fn view(parts: &request::Parts) -> RequestView<'_> {
+fn view(parts: &request::Parts, destination: SocketAddr) -> RequestView<'_> {
     let target = parts.uri.path_and_query();
     let from_field = || parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
     RequestView {
         method: &parts.method,
+        destination,
         host: parts.uri.authority().map(|authority| authority.as_str()).or_else(from_field).unwrap_or_default(),
         path: target.map_or("", |target| target.path()),
         query: target.and_then(|target| target.query()),

@@ -38,6 +38,7 @@ impl Facts {
     fn at(&self, known: u8) -> Attributes<'_> {
         let request = self.request.as_ref().map(|(method, path, headers)| RequestView {
             method,
+            destination: (self.direct, self.port).into(),
             host: "api.example.com",
             path,
             query: None,
@@ -109,7 +110,14 @@ fn some<T: Clone + std::fmt::Debug + 'static>(values: Vec<T>) -> impl Strategy<V
 }
 
 fn looks() -> Vec<RouteMatch> {
-    let look = |path, methods, headers| RouteMatch { hosts: Vec::new(), path, methods, headers, query: Vec::new() };
+    let look = |path, methods, headers| RouteMatch {
+        hosts: Vec::new(),
+        destinations: Vec::new(),
+        path,
+        methods,
+        headers,
+        query: Vec::new(),
+    };
     let field = |invert| HeaderMatch { name: HeaderName::from_static("x-a"), value: ValueMatch::Present, invert };
     vec![
         look(PathMatch::Prefix("/".into()), Vec::new(), Vec::new()),

@@ -38,6 +38,9 @@ impl Anchored {
 
 /// Whether all that a match demands besides host and path holds.
 pub(super) fn hold(matcher: &RouteMatch, anchored: Option<&Anchored>, view: &RequestView<'_>) -> bool {
+    if !matcher.destinations.is_empty() && !matcher.destinations.iter().any(|wanted| wanted.holds(view.destination)) {
+        return false;
+    }
     if !matcher.methods.is_empty() && !matcher.methods.contains(view.method) {
         return false;
     }
