@@ -1,6 +1,6 @@
 //! Filters: what requests, responses and opaque bytes pass through between client and cluster.
 
-use super::{HeaderChange, HeaderMatch, Name};
+use super::{HeaderChange, HeaderMatch, Jwt, Name};
 use http::HeaderName;
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
@@ -33,6 +33,8 @@ pub enum FilterKind {
     Headers(Vec<HeaderRule>),
     /// Answers 429 beyond a rate.
     RateLimit(RateLimit),
+    /// Answers 401 where there is no good token.
+    Jwt(Box<Jwt>),
 }
 
 /// What becomes of a request or connection for which a filter fails: a trap, a used-up limit, a machine that is being

@@ -10,6 +10,7 @@ pub(super) fn filter(filter: &Filter) -> Value {
         FilterKind::Wasm(wasm) => ("wasm", wasm_of(wasm)),
         FilterKind::Headers(rules) => ("headers", rules.iter().map(rule).collect()),
         FilterKind::RateLimit(limit) => ("rate_limit", limit_of(limit)),
+        FilterKind::Jwt(jwt) => ("jwt", jwt_of(jwt)),
     };
     json!({
         "name": name.as_str(),
@@ -92,5 +93,37 @@ fn limit_of(RateLimit { requests, per, burst, keys, most_keys }: &RateLimit) -> 
         "burst": burst,
         "keys": keys.iter().map(key).collect::<Vec<_>>(),
         "most_keys": most_keys,
+    })
+}
+
+fn jwt_of(jwt: &Jwt) -> Value {
+    let Jwt { presence, issuers, audiences, scopes, algorithms, keys, clock_skew, expiry, places, forward, claims } =
+        jwt;
+    json!({
+        "required": *presence == JwtPresence::Required,
+        "issuers": issuers,
+        "audiences": audiences,
+        "scopes": scopes,
+        "algorithms": algorithms.iter().map(|algorithm| format!("{algorithm:?}").to_uppercase()).collect::<Vec<_>>(),
+        "keys": match keys {
+            JwtKeys::Set(set) => json!({ "set": String::from_utf8_lossy(set) }),
+            JwtKeys::Url(JwtUrl { cluster, host, path, refresh, timeout }) => json!({
+                "cluster": cluster.as_str(),
+                "host": host,
+                "path": path,
+                "refresh": time(*refresh),
+                "timeout": time(*timeout),
+            }),
+            JwtKeys::Secret(_) => json!({ "secret": REDACTED }),
+        },
+        "clock_skew": time(*clock_skew),
+        "expiry_required": *expiry == JwtPresence::Required,
+        "places": places.iter().map(|place| match place {
+            JwtPlace::Header(name, word) => json!({ "header": name.as_str(), "word": word }),
+            JwtPlace::Query(name) => json!({ "query": name }),
+            JwtPlace::Cookie(name) => json!({ "cookie": name }),
+        }).collect::<Vec<_>>(),
+        "forward": *forward == JwtForward::Keep,
+        "claims": claims.iter().map(|(name, path)| json!({ "header": name.as_str(), "claim": path })).collect::<Vec<_>>(),
     })
 }

@@ -1,5 +1,7 @@
 //! Filters of Pillion's own.
 
+mod jwt;
+
 use super::{Factory, LoadError, Loader, Loading};
 use pillion_config::model::{self, FilterKind};
 use std::sync::Arc;
@@ -18,6 +20,14 @@ impl Loader for Native<'_> {
                 let reason = "this build runs no wasm filters".to_owned();
                 Err(LoadError { filter: filter.name.clone(), reason })
             }),
+            (FilterKind::Jwt(_), _) if previous.is_some() => {
+                let kept = previous.map(Arc::clone);
+                Box::pin(async move { Ok(kept.expect("invariant: looked at just now")) })
+            }
+            (FilterKind::Jwt(model), _) => {
+                let loaded = jwt::JwtAuth::load(filter, model);
+                Box::pin(async move { loaded.map(|auth| Arc::new(auth) as Arc<dyn Factory>) })
+            }
             (FilterKind::Headers(_) | FilterKind::RateLimit(_), _) => Box::pin(async {
                 let reason = "not built yet".to_owned();
                 Err(LoadError { filter: filter.name.clone(), reason })

@@ -1,0 +1,276 @@
+//! JSON Web Tokens: who shows no good one is answered 401, or 403 where it is good for something else.
+//!
+//! Where a token is, is decided in [`token`], whether it is good in [`verify`], by which keys in [`keys`]; all pure. Here
+//! is what waits: keys that are fetched, by each worker for itself, through a cluster of the configuration. The last good
+//! ones stay in use until they are replaced. A token that names an unknown key has them fetched anew, at most every
+//! [`fetch::PAUSE`], and waits for that; so do requests that come before the first keys. What was verified is remembered for the
+//! token's life: a signature costs a hundred times what looking it up does.
+
+mod fetch;
+mod keys;
+#[cfg(test)]
+mod tests;
+mod token;
+mod verify;
+
+use super::super::{
+    End, Factory, Failed, Filter, HeadStatus, Headers, Instance, Interest, LoadError, LocalReply, Map, Services, Side,
+    Stream, Task,
+};
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
+use keys::KeySet;
+use pillion_config::model::{self, Jwt, JwtForward, JwtKeys, JwtPresence};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+};
+use token::Found;
+use tokio::{sync::Notify, time::Instant};
+use verify::{Unfit, Verified, Verifier};
+
+/// Tokens that are remembered by a worker: a kilobyte each at most, and whoever has more clients verifies more often.
+const MAX_REMEMBERED: usize = 1024;
+/// Requests of a worker that may wait for keys.
+const MAX_WAITING: usize = 1024;
+
+/// A filter's factory.
+#[derive(Debug)]
+pub(super) struct JwtAuth {
+    model: Arc<Jwt>,
+    /// Of a set or a secret that the configuration holds.
+    keys: Option<Arc<KeySet>>,
+}
+
+impl JwtAuth {
+    /// Reads the keys that the configuration holds.
+    pub(super) fn load(filter: &model::Filter, model: &Jwt) -> Result<Self, LoadError> {
+        let refused = |reason: String| LoadError { filter: filter.name.clone(), reason };
+        let keys = match &model.keys {
+            JwtKeys::Set(set) => {
+                let keys = KeySet::read(set).map_err(|error| refused(format!("the keys cannot be used: {error}")))?;
+                Some(Arc::new(keys))
+            }
+            JwtKeys::Secret(secret) => Some(Arc::new(KeySet::secret(&secret.0))),
+            JwtKeys::Url(_) => None,
+        };
+        Ok(Self { model: Arc::new(model.clone()), keys })
+    }
+}
+
+impl Factory for JwtAuth {
+    fn instance(&self, services: Services) -> Rc<dyn Instance> {
+        let guard = Rc::new(Guard {
+            verifier: Verifier::new(&self.model),
+            model: Arc::clone(&self.model),
+            keys: RefCell::new(self.keys.clone()),
+            remembered: RefCell::default(),
+            waiting: RefCell::default(),
+            unknown: Notify::new(),
+            asked: Cell::new(None),
+        });
+        let task = match &self.model.keys {
+            JwtKeys::Url(url) => {
+                let (url, within) = (url.clone(), services.clone());
+                Some(services.spawn(fetch::keep(Rc::clone(&guard), url, within)))
+            }
+            JwtKeys::Set(_) | JwtKeys::Secret(_) => None,
+        };
+        Rc::new(Share { guard, _task: task })
+    }
+}
+
+/// A worker's share.
+struct Share {
+    guard: Rc<Guard>,
+    _task: Option<Task>,
+}
+
+/// What a worker's streams look at.
+struct Guard {
+    model: Arc<Jwt>,
+    verifier: Verifier,
+    keys: RefCell<Option<Arc<KeySet>>>,
+    remembered: RefCell<HashMap<[u8; 32], Rc<Verified>>>,
+    /// Streams that wait for keys.
+    waiting: RefCell<Vec<Stream>>,
+    /// Tells whoever fetches that a key is unknown.
+    unknown: Notify,
+    /// When keys were asked for last.
+    asked: Cell<Option<Instant>>,
+}
+
+/// A stream's share.
+struct One(Rc<Guard>);
+
+/// What becomes of a request.
+enum Verdict {
+    Pass,
+    Wait,
+    Answer(LocalReply),
+}
+
+impl Instance for Share {
+    fn interest(&self) -> Interest {
+        Interest::REQUEST_HEADERS
+    }
+
+    fn open(&self, _: &Stream) -> Result<Box<dyn Filter>, Failed> {
+        Ok(Box::new(One(Rc::clone(&self.guard))))
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        // Nobody fetches for them any more.
+        self.guard.settle();
+    }
+}
+
+impl Filter for One {
+    fn request_headers(&mut self, stream: &Stream, _: End) -> Result<HeadStatus, Failed> {
+        let name = &stream.filter().name;
+        let verdict = stream.headers(Map::RequestHeaders, |headers| self.0.judge(headers, name, Patience::Some));
+        match verdict {
+            None | Some(Verdict::Pass) => Ok(HeadStatus::Continue),
+            Some(Verdict::Wait) => {
+                self.0.waiting.borrow_mut().push(stream.clone());
+                self.0.unknown.notify_one();
+                Ok(HeadStatus::StopAllIterationAndWatermark)
+            }
+            Some(Verdict::Answer(reply)) => {
+                stream.reply(reply).ok();
+                Ok(HeadStatus::StopAllIterationAndWatermark)
+            }
+        }
+    }
+}
+
+/// Whether a request may wait for keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Some,
+    /// It has waited.
+    None,
+}
+
+impl Guard {
+    /// Judges a request, and changes its head where it passes.
+    fn judge(&self, headers: &mut Headers, realm: &model::Name, patience: Patience) -> Verdict {
+        for name in self.verifier.headers() {
+            // A client's own would be believed.
+            headers.remove(name.as_str().as_bytes());
+        }
+        let (token, place) = match token::find(&self.model.places, headers) {
+            Found::Token(token, place) => (token, place),
+            Found::Nothing if self.model.presence == JwtPresence::Optional => return Verdict::Pass,
+            Found::Nothing => return Verdict::Answer(unauthorized(realm, None)),
+            Found::Several => return Verdict::Answer(unauthorized(realm, Some(Unfit::Malformed))),
+        };
+        let verified = match self.verify(&token) {
+            Some(Err(Unfit::UnknownKey)) | None if patience == Patience::Some && self.may_wait() => {
+                return Verdict::Wait;
+            }
+            None => return Verdict::Answer(unavailable()),
+            Some(Err(unfit)) => return Verdict::Answer(unauthorized(realm, Some(unfit))),
+            Some(Ok(verified)) => verified,
+        };
+        for (name, value) in &verified.headers {
+            headers.add(name.as_str().as_bytes(), value.as_bytes());
+        }
+        if self.model.forward == JwtForward::Strip {
+            token::strip(&self.model.places[place], headers);
+        }
+        Verdict::Pass
+    }
+
+    /// `None`: there are no keys yet.
+    fn verify(&self, token: &str) -> Option<Result<Rc<Verified>, Unfit>> {
+        let keys = self.keys.borrow().clone()?;
+        let digest = digest(&SHA256, token.as_bytes());
+        let name = <[u8; 32]>::try_from(digest.as_ref()).expect("invariant: SHA-256 has 32 bytes");
+        let now = verify::now();
+        let mut remembered = self.remembered.borrow_mut();
+        match remembered.get(&name) {
+            Some(known) if now < known.until => return Some(Ok(Rc::clone(known))),
+            Some(_) => {
+                remembered.remove(&name);
+            }
+            None => {}
+        }
+        let verified = match self.verifier.verify(&keys, token) {
+            Ok(verified) => Rc::new(verified),
+            Err(unfit) => return Some(Err(unfit)),
+        };
+        if remembered.len() >= MAX_REMEMBERED {
+            remembered.retain(|_, known| now < known.until);
+        }
+        if remembered.len() >= MAX_REMEMBERED {
+            // A worker with so many clients finds its own pace again.
+            remembered.clear();
+        }
+        remembered.insert(name, Rc::clone(&verified));
+        Some(Ok(verified))
+    }
+
+    /// Whether keys are fetched, will be soon enough, and there is room to wait for them.
+    fn may_wait(&self) -> bool {
+        let fetches = matches!(self.model.keys, JwtKeys::Url(_));
+        let soon = self.asked.get().is_none_or(|asked| asked.elapsed() >= fetch::PAUSE) || self.keys.borrow().is_none();
+        fetches && soon && self.waiting.borrow().len() < MAX_WAITING
+    }
+
+    /// Keys came; what they vouch for is looked at anew.
+    fn renew(&self, keys: KeySet) {
+        self.keys.replace(Some(Arc::new(keys)));
+        self.remembered.borrow_mut().clear();
+    }
+
+    /// Whoever waited is judged by what keys there are now.
+    fn settle(&self) {
+        for stream in self.waiting.take() {
+            let name = stream.filter().name.clone();
+            let judged = stream.headers(Map::RequestHeaders, |headers| self.judge(headers, &name, Patience::None));
+            match judged {
+                Some(Verdict::Pass) => stream.resume(Side::Request),
+                Some(Verdict::Answer(reply)) => {
+                    stream.reply(reply).ok();
+                }
+                // The stream is over.
+                Some(Verdict::Wait) | None => {}
+            }
+        }
+    }
+}
+
+/// 401 or 403 with the challenge of RFC 6750 §3; `None`: there is no token.
+fn unauthorized(realm: &model::Name, unfit: Option<Unfit>) -> LocalReply {
+    // A name is printable ASCII; a quoted string takes all of that but two (RFC 9110 §5.6.4).
+    let realm: String = realm.as_str().chars().filter(|c| !matches!(c, '"' | '\\')).collect();
+    let (status, details, challenge, text) = match unfit {
+        None => (StatusCode::UNAUTHORIZED, "jwt_missing", format!("Bearer realm=\"{realm}\""), "a token is missing\n"),
+        Some(unfit) => {
+            let (error, description) = unfit.challenge();
+            let challenge = format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{description}\"");
+            let text =
+                if unfit.status() == StatusCode::FORBIDDEN { "access denied\n" } else { "the token is not accepted\n" };
+            (unfit.status(), unfit.details(), challenge, text)
+        }
+    };
+    let mut reply = LocalReply::new(status, details);
+    reply.body = Bytes::from_static(text.as_bytes());
+    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+        reply.headers.push((WWW_AUTHENTICATE, challenge));
+    }
+    reply
+}
+
+/// The keys cannot be had: no fault of the client's.
+fn unavailable() -> LocalReply {
+    let mut reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "jwt_keys_unavailable");
+    reply.body = Bytes::from_static(b"tokens cannot be judged now\n");
+    reply
+}
