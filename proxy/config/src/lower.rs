@@ -4,6 +4,7 @@
 //! silence. Reads no file but those a document refers to, and those only through the reader it is given.
 
 mod cluster;
+mod filter;
 mod headers;
 mod listener;
 mod matching;

@@ -1,6 +1,8 @@
 //! What concerns the whole process.
 
-use super::{Cluster, Either, Field, FromText, Identity, Int, List, Listener, Percent, Period, Table, Text, fields};
+use super::{
+    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, Percent, Period, Table, Text, fields,
+};
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
     template::Template,
@@ -32,9 +34,11 @@ pub(crate) struct Document {
     pub listeners: List<Listener>,
     /// Where requests go. May be left out when every route answers by itself.
     pub clusters: List<Cluster>,
+    /// Filters that several listeners and routes use by their names.
+    pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, identity, listeners, clusters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, identity, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -48,6 +52,7 @@ impl Default for Document {
             identity: Field::ABSENT,
             listeners: Field::ABSENT,
             clusters: Field::ABSENT,
+            filters: Field::ABSENT,
         }
     }
 }

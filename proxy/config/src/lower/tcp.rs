@@ -1,7 +1,7 @@
 //! Opaque connections.
 
 use super::{
-    Lowering,
+    Lowering, filter,
     matching::any_host,
     process::Names,
     route::{resolve, weighted},
@@ -30,13 +30,16 @@ pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, name
     let ports_at = tcp.server_first.place().unwrap_or(at);
     let ports = tcp.server_first.elements();
     let ports = cx.elements(ports_at, ports);
+    let mut known = std::mem::take(&mut names.filters);
+    let chain = known.chain(cx, tcp.filters, at, names);
+    names.filters = known;
     Some(Tcp {
         clusters: clusters?,
         server_names: (routes.len() == count).then_some(routes)?,
         idle_timeout: tcp.idle_timeout.value()?.0,
         detect_timeout: tcp.detect_timeout.value()?.0,
         server_first: ports.into_iter().map(|(Scalar(port), _)| Int::to(port)).collect(),
-        filters: None,
+        filters: filter::shared(chain?),
     })
 }
 

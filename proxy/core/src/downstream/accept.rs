@@ -12,7 +12,7 @@ use crate::{
     drain::{Control, Signal},
     io::{Accept, Socket},
     snapshot::ListenerSnapshot,
-    telemetry::ConnectionFacts,
+    telemetry::{ConnectionFacts, ConnectionId},
     worker::{View, Worker},
 };
 use pillion_config::model::{Http, Listener, Name};
@@ -211,7 +211,7 @@ fn admit(
         Socket::Tcp(stream) if local.ip().is_unspecified() => stream.local_addr().unwrap_or(local),
         Socket::Tcp(_) | Socket::Memory(_) | Socket::Tls(_) => local,
     };
-    let facts = ConnectionFacts { direct: peer, local, tls: OnceCell::new() };
+    let facts = ConnectionFacts { id: ConnectionId::next(), direct: peer, local, tls: OnceCell::new() };
     let connection = Connection::new(Rc::clone(worker), Rc::clone(slot), facts, permits);
     tokio::task::spawn_local(super::serve_connection(connection, socket));
 }

@@ -28,12 +28,20 @@ pub use facts::Facts;
 pub use flags::{Blame, ResponseFlag, ResponseFlags};
 pub use record::{ByteMeter, Record};
 pub use tls::{TlsFacts, TlsPeer, cipher_name};
+pub(crate) use variable::hostname;
 pub use variable::{Source, Value, render};
 
 use access_log::Logger;
 use metrics::ListenerMetrics;
 use pillion_config::model::{Name, Scheme};
-use std::{cell::OnceCell, net::SocketAddr, sync::Arc};
+use std::{
+    cell::OnceCell,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// Where what happens on a listener is told. Shared: made once for each snapshot, read by all workers.
 #[derive(Debug)]
@@ -49,6 +57,8 @@ pub struct ListenerTelemetry {
 /// What is known of a downstream connection from its accept to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionFacts {
+    /// Tells it apart from all others of the process.
+    pub id: ConnectionId,
     /// The peer at the other end of the socket.
     pub direct: SocketAddr,
     /// The address the peer reached.
@@ -56,6 +66,20 @@ pub struct ConnectionFacts {
     /// What TLS adds, once hands were shaken. Never set: the connection is in the clear.
     /// Boxed: most connections have none.
     pub tls: OnceCell<Box<TlsFacts>>,
+}
+
+/// A connection's number within the process; 1 is the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// The next one.
+    #[must_use]
+    pub fn next() -> Self {
+        // Relaxed: it orders nothing.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 impl ConnectionFacts {

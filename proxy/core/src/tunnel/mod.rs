@@ -10,6 +10,7 @@
 //! request that left HTTP: an accepted `Upgrade`, CONNECT. Half-close is kept. Nothing of what is carried is looked at.
 
 mod copy;
+mod filtered;
 pub mod h2_stream;
 mod policy;
 mod splice;
@@ -53,6 +54,12 @@ pub async fn serve(
     let Some(tcp) = listener.model.protocol.tcp() else { return };
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
+    if tcp.filters.is_some() {
+        // Together: filters are named by their place in the view.
+        let serving = connection.slot.serving();
+        let filters = serving.1.model.protocol.tcp().and_then(|tcp| tcp.filters.clone()).unwrap_or_default();
+        return Box::pin(filtered::serve(serving, &filters, downstream, early, server_name, account)).await;
+    }
     let chosen = listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(server_name));
     let Some(cluster) = weighted::choose(chosen, connection.worker.random.next()) else {
         return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
@@ -73,7 +80,7 @@ pub async fn serve(
         Ok(upstream) => upstream,
         Err(cause) => return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause)),
     };
-    carry(&registration, (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await;
+    carry(&registration, (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await.finish();
 }
 
 /// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection
@@ -86,7 +93,7 @@ pub async fn forward(
     account: Account,
 ) {
     let registration = connection.enter_tunnel();
-    carry(&registration, (&mut downstream, Bytes::new()), &mut upstream, idle, account).await;
+    carry(&registration, (&mut downstream, Bytes::new()), &mut upstream, idle, account).await.finish();
 }
 
 async fn carry<D, U>(
@@ -95,7 +102,8 @@ async fn carry<D, U>(
     upstream: &mut U,
     idle: Option<Duration>,
     mut account: Account,
-) where
+) -> Account
+where
     D: End,
     U: End,
 {
@@ -122,7 +130,7 @@ async fn carry<D, U>(
         Outcome::Silent => end(&mut account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
         Outcome::Aborted => end(&mut account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline"),
     }
-    account.finish();
+    account
 }
 
 /// Closes the account of a connection that never became a tunnel.

@@ -17,14 +17,6 @@ pub struct Buffer {
     /// What is being put together; comes after the pieces.
     tail: BytesMut,
     len: usize,
-    changed: Touched,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Touched {
-    #[default]
-    No,
-    Yes,
 }
 
 impl Buffer {
@@ -60,13 +52,11 @@ impl Buffer {
 
     /// At the end, in place.
     pub fn append(&mut self, bytes: &[u8]) {
-        self.changed = Touched::Yes;
         self.put(Bytes::copy_from_slice(bytes));
     }
 
     /// At the beginning.
     pub fn prepend(&mut self, bytes: &[u8]) {
-        self.changed = Touched::Yes;
         self.len += bytes.len();
         self.pieces.push_front(Bytes::copy_from_slice(bytes));
     }
@@ -79,7 +69,6 @@ impl Buffer {
 
     /// Takes the first `length` bytes away.
     pub fn drop_front(&mut self, length: usize) {
-        self.changed = Touched::Yes;
         let mut left = length.min(self.len);
         self.len -= left;
         while let Some(piece) = self.pieces.front_mut().filter(|_| left > 0) {
@@ -95,12 +84,7 @@ impl Buffer {
 
     /// Takes everything away.
     pub fn clear(&mut self) {
-        *self = Self { changed: Touched::Yes, ..Self::default() };
-    }
-
-    /// Whether a filter changed it.
-    pub(super) fn is_changed(&self) -> bool {
-        self.changed == Touched::Yes
+        *self = Self::default();
     }
 
     /// A chunk as it came.

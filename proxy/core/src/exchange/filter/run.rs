@@ -19,8 +19,7 @@ use crate::{
     downstream::codec::Interim,
     error::{FilterError, ProxyError},
     exchange::{
-        Exchange, Means,
-        deliver,
+        Exchange, Means, deliver,
         head::{Field, Survey, hop_by_hop, hop_by_hop::UpgradeField},
         prepare::{self, Leaving},
         receive,
@@ -93,7 +92,10 @@ pub(in crate::exchange) async fn run(
 /// What an interruption answers, and the filter it came from on the request's side.
 fn answer(exchange: &mut Exchange, interrupt: Interrupt) -> (Answer, Option<usize>) {
     match interrupt {
-        Interrupt::Reply(reply, by) => (respond::local(exchange, *reply), by),
+        Interrupt::Reply(reply, by) => {
+            let (reply, flag) = *reply;
+            (respond::local(exchange, reply, flag), by)
+        }
         Interrupt::Error(error, by) => (respond::error(exchange, &error.into()), by),
         Interrupt::Close(details) => (respond::nothing(details), None),
     }
@@ -103,7 +105,7 @@ fn answer(exchange: &mut Exchange, interrupt: Interrupt) -> (Answer, Option<usiz
 fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<Shared> {
     let slots = slots(exchange, filters);
     let told = exchange.record.told();
-    let connection = Rc::clone(&exchange.connection);
+    let connection = Rc::clone(&exchange.connection.facts);
     let listener = Arc::clone(&exchange.listener);
     let chain = Shared::new(StreamKind::Http, connection, listener, slots, told, exchange.record.meter());
     chain.route.replace(Some(Arc::clone(route)));
@@ -521,4 +523,3 @@ impl From<Stuck> for ProxyError {
         }
     }
 }
-

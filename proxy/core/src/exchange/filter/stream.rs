@@ -2,7 +2,10 @@
 
 use super::{Buffer, Facts, Failed, Filter, Headers, Interest, Map, facts::Told};
 use crate::{
-    body::Incoming, downstream::Connection, error::FilterError, snapshot::ListenerSnapshot, telemetry::ByteMeter,
+    body::Incoming,
+    error::FilterError,
+    snapshot::ListenerSnapshot,
+    telemetry::{ByteMeter, ConnectionFacts, ResponseFlag},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -106,7 +109,8 @@ pub enum Ended {
 /// What a stream's filters and their chain share.
 pub(crate) struct Shared {
     pub(super) kind: StreamKind,
-    pub(super) connection: Rc<Connection>,
+    /// Not the connection itself: a filter may keep its [`Stream`] for longer.
+    pub(super) connection: Rc<ConnectionFacts>,
     pub(super) listener: Arc<ListenerSnapshot>,
     pub(super) route: RefCell<Option<Arc<Route>>>,
     pub(super) slots: Box<[Slot]>,
@@ -250,7 +254,7 @@ pub(super) enum At {
 #[derive(Debug)]
 pub(super) enum Interrupt {
     /// An answer; `Some`: given on the request's side by the filter in this slot.
-    Reply(Box<LocalReply>, Option<usize>),
+    Reply(Box<(LocalReply, Option<ResponseFlag>)>, Option<usize>),
     /// No answer.
     Close(&'static str),
     /// An error; the slot as for a reply.
@@ -314,7 +318,7 @@ impl Slot {
 impl Shared {
     pub(super) fn new(
         kind: StreamKind,
-        connection: Rc<Connection>,
+        connection: Rc<ConnectionFacts>,
         listener: Arc<ListenerSnapshot>,
         slots: Box<[Slot]>,
         told: Told,
@@ -370,7 +374,7 @@ impl Shared {
         self.wake(Side::Response);
     }
 
-    pub(super) fn interrupted(&self) -> bool {
+    pub(crate) fn interrupted(&self) -> bool {
         self.interrupt.borrow().is_some()
     }
 
@@ -462,6 +466,19 @@ impl Stream {
     ///
     /// [`Refused`]: nothing happens.
     pub fn reply(&self, reply: LocalReply) -> Result<(), Refused> {
+        self.answer(reply, None)
+    }
+
+    /// As [`reply`](Self::reply), with a flag for record and metrics.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]: nothing happens.
+    pub fn reply_as(&self, reply: LocalReply, flag: ResponseFlag) -> Result<(), Refused> {
+        self.answer(reply, Some(flag))
+    }
+
+    fn answer(&self, reply: LocalReply, flag: Option<ResponseFlag>) -> Result<(), Refused> {
         if self.shared.kind == StreamKind::Tcp {
             return Err(Refused::NotHttp);
         }
@@ -475,7 +492,7 @@ impl Stream {
             return Err(Refused::TooMuch);
         }
         let by = (self.shared.phase.get() == Phase::Request).then_some(self.slot);
-        self.shared.interrupt(Interrupt::Reply(Box::new(reply), by));
+        self.shared.interrupt(Interrupt::Reply(Box::new((reply, flag)), by));
         Ok(())
     }
 
@@ -503,7 +520,7 @@ impl Stream {
 
     /// The connection it came by.
     #[must_use]
-    pub fn connection(&self) -> &Rc<Connection> {
+    pub fn connection(&self) -> &Rc<ConnectionFacts> {
         &self.shared.connection
     }
 

@@ -106,6 +106,7 @@ fn listener(log: Option<Logger>) -> Arc<ListenerTelemetry> {
 
 fn connection() -> Rc<ConnectionFacts> {
     Rc::new(ConnectionFacts {
+        id: crate::telemetry::ConnectionId(1),
         direct: "[::ffff:192.0.2.1]:5000".parse().unwrap(),
         local: "127.0.0.1:8080".parse().unwrap(),
         tls: std::cell::OnceCell::new(),

@@ -25,6 +25,7 @@ fn listener_with(log: Option<Logger>) -> Arc<ListenerTelemetry> {
 
 fn begin(listener: &Arc<ListenerTelemetry>) -> Record {
     let connection = ConnectionFacts {
+        id: crate::telemetry::ConnectionId(1),
         direct: "192.0.2.1:5000".parse().unwrap(),
         local: "127.0.0.1:8080".parse().unwrap(),
         tls: std::cell::OnceCell::new(),
