@@ -1,7 +1,7 @@
 //! 2. One request, one response.
 //!
 //! ```text
-//!  request ─► receive ─► route ─► (filters: none yet) ─► prepare ─► retry ⟲ upstream ─► deliver ─► response
+//!  request ─► receive ─► route ─► [filter, both ways] ──► prepare ─► retry ⟲ upstream ─► deliver ─► response
 //!                │          │                               │          │                   ▲
 //!                └──────────┴──────────── ProxyError ───────┴──────────┴────► respond ─────┘
 //! ```

@@ -1,6 +1,6 @@
 //! A connection whose bytes pass filters: the spine of [`serve`](super::serve) once more, with them in it.
 
-use super::{carry, details, end, refuse};
+use super::{carry, details, refuse};
 use crate::{
     error::upstream_flag,
     exchange::{
@@ -77,10 +77,7 @@ pub(super) async fn serve(
     chain.early(early);
     let mut client = chain.end(&mut downstream, Side::Request);
     let mut server = chain.end(&mut upstream, Side::Response);
-    let mut account = carry(&registration, (&mut client, Bytes::new()), &mut server, idle, account).await;
-    if let Some((flag, details)) = account.interrupted() {
-        end(&mut account, flag, Blame::Proxy, details);
-    }
+    let account = carry(&registration, (&mut client, Bytes::new()), &mut server, idle, account).await;
     chain.closed();
     account.finish();
 }

@@ -119,6 +119,10 @@ where
     meter.sent(meters.sent.get());
     // On HTTP/2 the connection is cut first, and its streams fail.
     let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
+    if let Some((flag, details)) = account.interrupted() {
+        end(&mut account, flag, Blame::Proxy, details);
+        return account;
+    }
     match outcome {
         Outcome::Copied(Ok(())) => {}
         Outcome::Copied(Err(Broken::Downstream)) => {

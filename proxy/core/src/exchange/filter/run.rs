@@ -73,7 +73,9 @@ pub(in crate::exchange) async fn run(
         () = chain.interruption() => Err(Stuck::Interrupted),
     };
     let interrupt = chain.interrupt.take();
-    if outcome.is_err() || interrupt.is_some() || !chain.request.borrow().handed_out {
+    let answered_here = interrupt.is_some() || !matches!(outcome, Ok(Ok(_)));
+    if answered_here || !chain.request.borrow().handed_out {
+        chain.request_over.set(true);
         let source = std::mem::replace(&mut chain.request.borrow_mut().source, Incoming::Empty);
         drop(source);
     }
