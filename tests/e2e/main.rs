@@ -7,6 +7,7 @@ mod tls;
 
 mod detect;
 mod head;
+mod proxy_protocol;
 
 mod framing;
 
@@ -17,6 +18,8 @@ mod upgrade;
 mod upstream;
 
 mod tcp;
+
+mod capture;
 
 mod abuse;
 mod access_log;

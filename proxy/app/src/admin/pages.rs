@@ -6,6 +6,7 @@ use super::{
     route::{Change, Page, Port, Verdict, help},
 };
 use crate::{
+    app_probes::Finding,
     assembly::{ClusterStatus, EndpointStatus},
     cgroup::Pressure,
     control::state::{Action, Readiness, Stage, State},
@@ -41,6 +42,11 @@ pub(super) fn text(status: StatusCode, words: String) -> Response<Body> {
     typed(status, TEXT, Body::full(words))
 }
 
+/// What an application's probe found.
+pub(super) fn probed(finding: Finding) -> Response<Body> {
+    typed(finding.status, TEXT, Body::full(finding.words))
+}
+
 fn typed(status: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -62,9 +68,11 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
             let readiness = state.readiness();
             let status = match readiness {
                 Readiness::Ready => StatusCode::OK,
-                Readiness::Starting | Readiness::NoIdentity | Readiness::Draining | Readiness::Failed => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
+                Readiness::Starting
+                | Readiness::NoIdentity
+                | Readiness::NotCaptured(_)
+                | Readiness::Draining
+                | Readiness::Failed => StatusCode::SERVICE_UNAVAILABLE,
             };
             text(status, readiness.words().into())
         }

@@ -1,9 +1,12 @@
 //! Clusters.
 
-use super::{Lowering, process::or_default, tls};
+use super::{Lowering, capture, process::or_default, tls};
 use crate::{
     document::{self, Balance, Either, Int, Keepalive, Off, Period, Protocols},
-    model::{self, Circuit, Cluster, Endpoint, EndpointAddress, TcpKeepalive, UpstreamProtocol},
+    model::{
+        self, AnnouncedField, Announcement, AnnouncementVersion, Circuit, Cluster, Endpoint, EndpointAddress,
+        TcpKeepalive, UpstreamProtocol,
+    },
     tree::Place,
 };
 use std::{collections::HashSet, time::Duration};
@@ -13,9 +16,24 @@ pub(super) fn cluster(
     cluster: document::Cluster,
     at: Place,
     identity: &tls::Known,
+    mark: Option<u32>,
 ) -> Option<Cluster> {
     let name = cx.required_scalar(at, "name", cluster.name);
-    let endpoints = match cx.required(at, "endpoints", cluster.endpoints) {
+    let written = cluster.endpoints.is_written();
+    let original_destination = capture::original_destination(cx, cluster.original_destination, at, mark);
+    let dynamic = matches!(original_destination, Some(Some(_)));
+    if let (true, Some(place)) = (dynamic, cluster.endpoints.place()) {
+        cx.error(place, "\"endpoints\" cannot stand beside \"original_destination\"; keep one of them");
+    }
+    let endpoints = match cluster.endpoints.at(at) {
+        Some(_) | None if dynamic => Some(Vec::new()),
+        None if !written => {
+            cx.error(
+                at,
+                "the cluster lives nowhere; write endpoints, or original_destination for captured connections",
+            );
+            None
+        }
         Some((list, place)) if list.is_empty() => {
             cx.error(place, "no endpoint: requests to this cluster would have nowhere to go; write at least one");
             None
@@ -29,6 +47,7 @@ pub(super) fn cluster(
         None => None,
     };
     let tls = tls::cluster(cx, cluster.tls, at, identity);
+    let proxy_protocol = announcement(cx, cluster.proxy_protocol, at);
     let (limits, _) = or_default(cluster.limits, at)?;
     let circuit = Circuit {
         connections: limits.connections.value()?.to(),
@@ -38,6 +57,8 @@ pub(super) fn cluster(
     Some(Cluster {
         name: name?.0,
         endpoints: endpoints?,
+        original_destination: original_destination?,
+        mark,
         balance: match cluster.balance.take()? {
             Balance::LeastRequest => model::Balance::LeastRequest,
             Balance::RoundRobin => model::Balance::RoundRobin,
@@ -49,6 +70,7 @@ pub(super) fn cluster(
             Protocols::SameAsDownstream => UpstreamProtocol::SameAsDownstream,
         },
         tls: tls?,
+        proxy_protocol: proxy_protocol?,
         connect_timeout: cluster.connect_timeout.value()?.0,
         tcp_keepalive: tcp_keepalive?,
         idle_timeout: cluster.idle_timeout.value()?.0,
@@ -57,6 +79,41 @@ pub(super) fn cluster(
         header_bytes: limits.header_bytes.value()?.0,
         headers: limits.headers.value()?.to(),
     })
+}
+
+fn announcement(
+    cx: &mut Lowering<'_, '_>,
+    field: document::Field<document::Announcement>,
+    at: Place,
+) -> Option<Option<Announcement>> {
+    if !field.is_written() {
+        return Some(None);
+    }
+    let (announcement, at) = field.at(at)?;
+    let fields_at = announcement.fields.place().unwrap_or(at);
+    let list = announcement.fields.elements();
+    let count = list.len();
+    let mut fields = Vec::with_capacity(count);
+    for (field, place) in cx.elements(fields_at, list) {
+        let field = match field {
+            document::AnnouncedField::Authority => AnnouncedField::Authority,
+            document::AnnouncedField::Alpn => AnnouncedField::Alpn,
+            document::AnnouncedField::UniqueId => AnnouncedField::UniqueId,
+            document::AnnouncedField::Checksum => AnnouncedField::Checksum,
+        };
+        if fields.contains(&field) {
+            cx.error(place, "this field stands in the list twice; remove one");
+        }
+        fields.push(field);
+    }
+    let version = match announcement.version.take()? {
+        document::AnnouncementVersion::V1 => AnnouncementVersion::V1,
+        document::AnnouncementVersion::V2 => AnnouncementVersion::V2,
+    };
+    if version == AnnouncementVersion::V1 && count > 0 {
+        cx.error(fields_at, "version 1 has no fields; write version: v2, or remove them");
+    }
+    (fields.len() == count).then_some(Some(Announcement { version, fields }))
 }
 
 fn or_either(field: document::Field<Either<Off, Keepalive>>, parent: Place) -> Option<(Either<Off, Keepalive>, Place)> {

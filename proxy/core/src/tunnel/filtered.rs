@@ -2,6 +2,7 @@
 
 use super::{carry, details, refuse};
 use crate::{
+    downstream::original_dst::Captured,
     error::upstream_flag,
     exchange::{
         account::Account,
@@ -48,7 +49,8 @@ pub(super) async fn serve(
             None => return refuse(account, ResponseFlag::NoCluster, Blame::Proxy, "cluster_not_found"),
         },
         None => {
-            let chosen = listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(server_name));
+            let chosen =
+                listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
             match weighted::choose(chosen, connection.worker.random.next()) {
                 Some(cluster) => cluster,
                 None => return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route"),
@@ -57,11 +59,13 @@ pub(super) async fn serve(
     };
     let cluster = Rc::clone(view.cluster(cluster, &connection.worker));
     account.set_cluster(cluster.state().metrics());
+    let announced = connection.announced(cluster.state().model().proxy_protocol.as_ref(), server_name);
+    let captured = Captured::of(&listener.model, &connection.facts);
     let meter = account.meter();
     account.attempt();
     let opened = tokio::select! {
         biased;
-        opened = upstream::open(&cluster, meter.upstream()) => opened,
+        opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
             chain.closed();
             return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline");

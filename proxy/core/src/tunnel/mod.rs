@@ -21,7 +21,7 @@ pub use copy::Passage;
 pub use policy::Policy;
 
 use crate::{
-    downstream::Connection,
+    downstream::{Connection, original_dst::Captured},
     drain::Registration,
     error::upstream_flag,
     exchange::{account::Account, route::weighted},
@@ -60,18 +60,21 @@ pub async fn serve(
         let filters = serving.1.model.protocol.tcp().and_then(|tcp| tcp.filters.clone()).unwrap_or_default();
         return Box::pin(filtered::serve(serving, &filters, downstream, early, server_name, account)).await;
     }
-    let chosen = listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(server_name));
+    let chosen =
+        listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
     let Some(cluster) = weighted::choose(chosen, connection.worker.random.next()) else {
         return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
     };
     let cluster = Rc::clone(connection.slot.serving().0.cluster(cluster, &connection.worker));
     account.set_cluster(cluster.state().metrics());
+    let announced = connection.announced(cluster.state().model().proxy_protocol.as_ref(), server_name);
     let meter = account.meter();
     account.attempt();
     let registration = connection.enter_tunnel();
+    let captured = Captured::of(&listener.model, &connection.facts);
     let opened = tokio::select! {
         biased;
-        opened = upstream::open(&cluster, meter.upstream()) => opened,
+        opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
             return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline");
         }

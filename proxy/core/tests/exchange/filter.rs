@@ -45,7 +45,8 @@ impl Kept {
 
     async fn wait(&self) -> Stream {
         loop {
-            if let Some(stream) = self.0.borrow().clone() {
+            let kept = self.0.borrow().clone();
+            if let Some(stream) = kept {
                 settle().await;
                 return stream;
             }
@@ -949,7 +950,9 @@ fn a_body_that_waits_to_be_asked_for_is_asked_for() {
             client.write_all(head.as_bytes()).await.unwrap();
             assert_eq!(crate::client::next(&mut client, true).await.status, 100);
             client.write_all(b"abc").await.unwrap();
+            let begun = tokio::time::Instant::now();
             let answer = answer(&mut client).await;
+            assert!(begun.elapsed() < Duration::from_millis(500), "the upstream was not to be asked again");
             assert!(answer.body.ends_with("abc") && !answer.body.contains("expect"), "{answer:?}");
         },
     );
@@ -1176,7 +1179,10 @@ fn a_filter_calls_grpc_services() {
             let timeout = Some(Duration::from_secs(5));
             let call = GrpcCall { cluster: "up", service: "s.S", method: "M", metadata: &metadata, timeout };
             let reply = services().grpc_call(&call, b"hello").unwrap().await.unwrap();
-            assert_eq!((reply.status, &reply.message[..], reply.body.as_deref()), (5, &b"not there"[..], Some(&b"hello"[..])));
+            assert_eq!(
+                (reply.status, &reply.message[..], reply.body.as_deref()),
+                (5, &b"not there"[..], Some(&b"hello"[..]))
+            );
             assert_eq!(reply.initial["x-first"], "1");
 
             let (stream, mut events) = services().grpc_stream(&GrpcCall { timeout: None, ..call.clone() }).unwrap();

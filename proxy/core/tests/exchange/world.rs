@@ -125,7 +125,11 @@ impl World {
         crate::scripted::events();
         let filters = load(&config, None);
         let snapshot = Arc::new(Snapshot::compile(Arc::new(config), None, Some(Arc::new(log.clone())), filters));
-        let process = Arc::new(Process { connections: Limit::new(100), pressure: PressureGauge::default() });
+        let process = Arc::new(Process {
+            connections: Limit::new(100),
+            pressure: PressureGauge::default(),
+            capture: Default::default(),
+        });
         let dialed = Rc::<RefCell<Vec<SocketAddr>>>::default();
         let dial = Rc::new(Script { plan: Box::new(plan), dialed: Rc::clone(&dialed) });
         let worker = Worker::new(Arc::clone(&process), dial, Arc::clone(&snapshot));

@@ -169,13 +169,16 @@ async fn onward(
     let mut survey = survey;
     let (mut parts, changed) = chain.take_request()?;
     let listener = Arc::clone(&exchange.listener);
-    if changed {
+    // A filter that wanted the body first has had it asked for.
+    let asked = survey.has(Field::Expect) && !parts.headers.contains_key(header::EXPECT);
+    if changed || asked {
         survey = Survey::of(&parts.headers);
         hop_by_hop::request(&mut parts.headers, survey, UpgradeField::Strip)?;
     }
     let target = receive::Target::of(&parts)?;
     // What is found again needs the place in the table, and how much of the path a prefix covers.
-    let found = listener.routes.find(&target.view(&parts)).ok_or(RouteError::NotFound)?;
+    let found =
+        listener.routes.find(&target.view(&parts, exchange.connection.facts.local)).ok_or(RouteError::NotFound)?;
     let found = match exchange.route {
         Some(index) if !changed && !chain.clear_route.get() && index != found.index => {
             // The chain changed nothing, but this hop did (`X-Forwarded-…`): the first route stands.
