@@ -40,6 +40,7 @@ pub fn diff(before: &Config, after: &Config) -> Changes {
         ("dns", before.dns != after.dns),
         ("identity", before.identity != after.identity),
         ("capture", before.capture != after.capture),
+        ("filters", before.filters != after.filters),
     ];
     let same_listener = |old: &Listener, new: &Listener| *comparable(old, before, after) == *new;
     Changes {
