@@ -5,6 +5,7 @@
 
 mod arguments;
 mod command;
+mod redirect;
 mod values;
 
 use crate::{
@@ -63,6 +64,7 @@ pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
         Command::Demo { exit_after } => demo::run(plane, exit_after),
         Command::Wait(remote) => finish(remote.wait()),
         Command::Quit(remote) => finish(remote.quit()),
+        Command::Redirect(redirect) => redirect.run(),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod descriptors;
 pub mod dns;
 pub mod drain;
 pub mod log;
+pub mod loopback;
 pub mod metrics;
 pub mod plane;
 pub mod reload;

@@ -7,12 +7,14 @@
 mod cluster;
 mod listener;
 mod route;
+mod sockmap;
 mod tcp;
 mod tls;
 
 pub use cluster::*;
 pub use listener::*;
 pub use route::*;
+pub use sockmap::*;
 pub use tcp::*;
 pub use tls::*;
 
@@ -36,6 +38,8 @@ pub struct Config {
     pub dns: Dns,
     /// Who this workload is to its peers; `None`: nobody, and nothing is looked at.
     pub identity: Option<Identity>,
+    /// Loopback traffic past the kernel's TCP path; `None`: not at all.
+    pub redirect: Option<LoopbackRedirect>,
     /// Where connections are accepted, in the order written; names are unique.
     pub listeners: Vec<Arc<Listener>>,
     /// Where requests go, in the order written; names are unique. [`ClusterIndex`] points in here.

@@ -18,7 +18,8 @@ const REDACTED: &str = "[redacted]";
 
 /// What is neither listener nor cluster.
 pub(super) fn settings(config: &Config) -> Value {
-    let Config { admin, workers, limits, drain, access_log, dns, identity, listeners: _, clusters: _ } = config;
+    let Config { admin, workers, limits, drain, access_log, dns, identity, redirect, listeners: _, clusters: _ } =
+        config;
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
@@ -48,6 +49,7 @@ pub(super) fn settings(config: &Config) -> Value {
             "timeout": time(*timeout),
         },
         "identity": identity.as_ref().map(tls::identity),
+        "redirect": redirect.as_ref().map(redirect_of),
     })
 }
 
@@ -62,6 +64,21 @@ pub(super) fn history(history: &History) -> Value {
         json!({ "at": seconds(attempt.at), "outcome": outcome, "detail": detail })
     });
     json!({ "applied": history.applied, "rejected": history.rejected, "last": last })
+}
+
+fn redirect_of(redirect: &LoopbackRedirect) -> Value {
+    let LoopbackRedirect { instance, cgroup, large_messages, waived, outbound } = redirect;
+    json!({
+        "instance": instance.as_str(),
+        "cgroup": cgroup,
+        "large_messages": large_messages,
+        "waive": waived,
+        "outbound": outbound.as_ref().map(|RedirectOutbound { port, exclude, exclude_ports }| json!({
+            "port": port,
+            "exclude": exclude.iter().map(|Cidr { address, prefix }| format!("{address}/{prefix}")).collect::<Vec<_>>(),
+            "exclude_ports": exclude_ports,
+        })),
+    })
 }
 
 /// A listener, routes included.

@@ -32,6 +32,8 @@ pub enum Page {
     Memory,
     /// The log's level.
     Logging,
+    /// The redirect of loopback traffic.
+    Redirect,
     /// What there is.
     Help,
 }
@@ -51,6 +53,8 @@ pub enum Change {
     Reload,
     /// Set the log's level.
     Logging,
+    /// Switch the redirect of loopback traffic.
+    Redirect,
 }
 
 /// What a request means.
@@ -82,6 +86,12 @@ const PATHS: &[(&str, Option<Page>, Option<Change>, &str)] = &[
     ("/server_info", Some(Page::ServerInfo), None, "version, state, uptime"),
     ("/memory", Some(Page::Memory), None, "memory of the process and its group"),
     ("/logging", Some(Page::Logging), Some(Change::Logging), "the log's level; POST ?level= sets it"),
+    (
+        "/redirect",
+        Some(Page::Redirect),
+        Some(Change::Redirect),
+        "loopback traffic past TCP (?format=json); POST ?switch=on|off",
+    ),
     ("/help", Some(Page::Help), None, "this page"),
     ("/", Some(Page::Help), None, "this page"),
     ("/healthcheck/fail", None, Some(Change::Fail), "fail readiness"),
@@ -133,6 +143,7 @@ fn is_probe(page: Page) -> bool {
         | Page::ServerInfo
         | Page::Memory
         | Page::Logging
+        | Page::Redirect
         | Page::Help => false,
     }
 }

@@ -4,6 +4,7 @@
 
 use super::{
     command::{Command, Remote, Run},
+    redirect,
     values::{address, duration, level, listen},
 };
 use crate::log;
@@ -24,22 +25,22 @@ pub(super) enum Stop {
 
 /// A command.
 #[derive(Debug)]
-struct Verb {
-    name: &'static str,
-    about: &'static str,
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
     /// What follows the name.
-    usage: &'static str,
-    options: &'static [Opt],
-    examples: &'static [&'static str],
+    pub(super) usage: &'static str,
+    pub(super) options: &'static [Opt],
+    pub(super) examples: &'static [&'static str],
 }
 
-/// An option. Each has a value.
+/// An option. One without a word for its value is a switch.
 #[derive(Debug, PartialEq, Eq)]
-struct Opt {
-    long: &'static str,
-    short: Option<char>,
-    value: &'static str,
-    about: &'static str,
+pub(super) struct Opt {
+    pub(super) long: &'static str,
+    pub(super) short: Option<char>,
+    pub(super) value: &'static str,
+    pub(super) about: &'static str,
 }
 
 const CONFIG: Opt = Opt { long: "config", short: Some('c'), value: "FILE", about: "The configuration" };
@@ -122,6 +123,12 @@ const VERBS: &[Verb] = &[
         options: REMOTE,
         examples: &["quit --timeout 30s"],
     },
+    redirect::PROBE,
+    redirect::ATTACH,
+    redirect::AGENT,
+    redirect::SWITCH,
+    redirect::DETACH,
+    redirect::STATUS,
 ];
 
 /// Reads the words after the program's name.
@@ -136,6 +143,18 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         Some(Arg::Value(word)) => word.to_string_lossy().into_owned(),
         Some(other) => return Err(wrong(&format_args!("unexpected argument '{}' found", written(&other)), None)),
     };
+    let mut word = word;
+    // A command of several words: those of a group follow its name.
+    while !VERBS.iter().any(|verb| verb.name == word) && VERBS.iter().any(|verb| is_group(verb, &word)) {
+        match parser.next().map_err(|error| wrong(&error, None))? {
+            Some(Arg::Value(next)) => word = format!("{word} {}", next.to_string_lossy()),
+            Some(Arg::Short('h') | Arg::Long("help")) => return Err(Stop::Asked(group_help(&word))),
+            Some(other) => {
+                return Err(wrong(&format_args!("unexpected argument '{}' found", written(&other)), None));
+            }
+            None => return Err(Stop::Wrong(group_help(&word))),
+        }
+    }
     let Some(verb) = VERBS.iter().find(|verb| verb.name == word) else {
         let tip = tip("subcommand", "", &word, VERBS.iter().map(|verb| verb.name));
         return Err(wrong(&format_args!("unrecognized subcommand '{word}'{tip}"), None));
@@ -147,12 +166,25 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         "schema" => Ok(Command::Schema),
         "demo" => Ok(Command::Demo { exit_after: given.read_as("exit-after", duration)? }),
         "wait" => given.remote().map(Command::Wait),
-        _ => given.remote().map(Command::Quit),
+        "quit" => given.remote().map(Command::Quit),
+        name => given.redirect(name).map(Command::Redirect),
     }
 }
 
+fn is_group(verb: &Verb, word: &str) -> bool {
+    verb.name.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '))
+}
+
+fn group_help(word: &str) -> String {
+    let mut text = format!("Usage: pillion {word} <COMMAND>\n\nCommands:");
+    for verb in VERBS.iter().filter(|verb| is_group(verb, word)) {
+        let _ = write!(text, "\n  {:<16} {}", verb.name, verb.about);
+    }
+    text
+}
+
 /// The options of a command that are written, each once.
-struct Given {
+pub(super) struct Given {
     verb: &'static Verb,
     values: Vec<(&'static Opt, OsString)>,
 }
@@ -178,6 +210,10 @@ impl Given {
             if values.iter().any(|(earlier, _)| *earlier == option) {
                 return Err(wrong(&format_args!("the argument '{option}' cannot be used multiple times"), Some(verb)));
             }
+            if option.value.is_empty() {
+                values.push((option, OsString::new()));
+                continue;
+            }
             // What looks like an option is not its value: something is missing before it.
             let value = parser.value().ok().filter(|value| !value.as_encoded_bytes().starts_with(b"--"));
             let Some(value) = value else {
@@ -189,11 +225,11 @@ impl Given {
         Ok(Self { verb, values })
     }
 
-    fn option(&self, long: &str) -> Option<&(&'static Opt, OsString)> {
+    pub(super) fn option(&self, long: &str) -> Option<&(&'static Opt, OsString)> {
         self.values.iter().find(|(option, _)| option.long == long)
     }
 
-    fn required(&self, long: &str) -> Result<OsString, Stop> {
+    pub(super) fn required(&self, long: &str) -> Result<OsString, Stop> {
         self.option(long).map(|(_, value)| value.clone()).ok_or_else(|| self.missing(long))
     }
 
@@ -203,7 +239,7 @@ impl Given {
         wrong(&format_args!("the following required arguments were not provided:\n  {option}"), Some(self.verb))
     }
 
-    fn read_as<T, E: fmt::Display>(
+    pub(super) fn read_as<T, E: fmt::Display>(
         &self,
         long: &str,
         read: impl FnOnce(&str) -> Result<T, E>,
@@ -219,7 +255,7 @@ impl Given {
         read(text).map(Some).map_err(|error| invalid(&error))
     }
 
-    fn text(&self, long: &str) -> Result<Option<String>, Stop> {
+    pub(super) fn text(&self, long: &str) -> Result<Option<String>, Stop> {
         self.read_as(long, |text| Ok::<_, std::convert::Infallible>(text.to_owned()))
     }
 
@@ -256,7 +292,10 @@ impl Given {
 
 impl fmt::Display for Opt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--{} <{}>", self.long, self.value)
+        match self.value {
+            "" => write!(f, "--{}", self.long),
+            value => write!(f, "--{} <{value}>", self.long),
+        }
     }
 }
 
@@ -284,9 +323,10 @@ impl fmt::Display for Verb {
 
 fn help() -> String {
     let mut text = "A lightweight sidecar proxy\n\nUsage: pillion <COMMAND>\n\nCommands:\n".to_owned();
-    for verb in VERBS {
-        let _ = writeln!(text, "  {:<7} {}", verb.name, verb.about);
+    for verb in VERBS.iter().filter(|verb| !verb.name.contains(' ')) {
+        let _ = writeln!(text, "  {:<8} {}", verb.name, verb.about);
     }
+    let _ = writeln!(text, "  redirect Loopback traffic past TCP, by eBPF");
     text.push_str("\nOptions:\n  -h, --help     Print help\n  -V, --version  Print version\n\nExamples:\n");
     text.push_str("  pillion demo\n  pillion run --config pillion.yaml\n  pillion run --help");
     text

@@ -12,6 +12,7 @@ pub(super) enum Command {
     Demo { exit_after: Option<Duration> },
     Wait(Remote),
     Quit(Remote),
+    Redirect(super::redirect::Redirect),
 }
 
 /// Where the configuration of `run` is from.

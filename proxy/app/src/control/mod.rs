@@ -32,6 +32,7 @@ use crate::{
     descriptors,
     dns::Names,
     drain::Drain,
+    loopback::Loopback,
     reload::Watcher,
     secrets::Keeper,
     signals::Signals,
@@ -110,6 +111,7 @@ struct Control<P: Plane> {
     names: Names,
     watcher: Watcher,
     keeper: Keeper,
+    loopback: Loopback,
     ports: AdminPorts,
     signals: Signals,
     requests: mpsc::Receiver<Request>,
@@ -205,6 +207,7 @@ impl<P: Plane> Control<P> {
             sockets: Sockets::default(),
             watcher: Watcher::default(),
             keeper: Keeper::new(),
+            loopback: Loopback::default(),
             ports: AdminPorts::default(),
             signals,
             requests,
@@ -240,6 +243,7 @@ impl<P: Plane> Control<P> {
             }
         };
         self.workers.stop().await;
+        self.loopback.end();
         self.plane.flush_logs();
         // Whoever asked it to quit gets the answer.
         let last = Instant::now() + ANSWERS;

@@ -1,6 +1,9 @@
 //! What concerns the whole process.
 
-use super::{Cluster, Either, Field, FromText, Identity, Int, List, Listener, Percent, Period, Table, Text, fields};
+use super::{
+    Cluster, Either, Field, FromText, Identity, Int, List, Listener, LoopbackRedirect, Percent, Period, Table, Text,
+    fields,
+};
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
     template::Template,
@@ -28,13 +31,15 @@ pub(crate) struct Document {
     pub dns: Field<Dns>,
     /// Who this workload is to its peers, and whom it believes. Absent: TLS with certificates of its own only.
     pub identity: Field<Identity>,
+    /// Loopback traffic past the kernel's TCP path. Absent: everything goes through TCP, and it costs nothing.
+    pub redirect: Field<LoopbackRedirect>,
     /// Where connections are accepted. At least one.
     pub listeners: List<Listener>,
     /// Where requests go. May be left out when every route answers by itself.
     pub clusters: List<Cluster>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, identity, listeners, clusters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, identity, redirect, listeners, clusters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -46,6 +51,7 @@ impl Default for Document {
             access_log: Field::ABSENT,
             dns: Field::ABSENT,
             identity: Field::ABSENT,
+            redirect: Field::ABSENT,
             listeners: Field::ABSENT,
             clusters: Field::ABSENT,
         }

@@ -1,6 +1,6 @@
 //! The root, and what concerns the whole process.
 
-use super::{Lowering, cluster, listener, tls};
+use super::{Lowering, cluster, listener, sockmap, tls};
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Percent, Period, Scalar, Text},
     model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, ProcessLimits, Workers},
@@ -95,6 +95,10 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         None => Some(None),
     };
     let dns = dns(cx, document.dns);
+    let redirect = match document.redirect.at(ROOT) {
+        Some((redirect, at)) => sockmap::redirect(cx, redirect, at).map(Some),
+        None => Some(None),
+    };
     if let Some(listeners) = &listeners {
         listener::same_addresses(cx, listeners, admin.as_ref());
     }
@@ -109,6 +113,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         access_log: access_log?,
         dns: dns?,
         identity,
+        redirect: redirect?,
         listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,
     })
