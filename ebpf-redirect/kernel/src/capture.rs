@@ -212,7 +212,8 @@ fn tell_original(ctx: &SockoptContext, level: i32) -> Option<()> {
     // SAFETY: copied at once.
     let original = *unsafe { ORIGINALS.get(&client) }?;
     // SAFETY: words of the context.
-    let (begin, end) = unsafe { ((*ctx).__bindgen_anon_2.optval as usize, (*ctx).__bindgen_anon_3.optval_end as usize) };
+    let (begin, end) =
+        unsafe { ((*ctx).__bindgen_anon_2.optval as usize, (*ctx).__bindgen_anon_3.optval_end as usize) };
     let port = (original.port as u16).to_be();
     let length = if level == SOL_IP {
         let address = original.address.as_v4()?;
@@ -261,10 +262,14 @@ fn client(socket: *mut bpf_sock, netns: u64) -> Endpoint {
             Address::v4((*socket).dst_ip4)
         } else {
             let at = (&raw const (*socket).dst_ip6).cast::<u32>();
-            Address::v6([at.read_volatile(), at.add(1).read_volatile(), at.add(2).read_volatile(), at.add(3).read_volatile()])
+            Address::v6([
+                at.read_volatile(),
+                at.add(1).read_volatile(),
+                at.add(2).read_volatile(),
+                at.add(3).read_volatile(),
+            ])
         };
         let port = u16::from_be((*socket).dst_port);
         Endpoint { netns, address, port: port.into(), zero: 0 }
     }
 }
-

@@ -16,7 +16,7 @@ use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RWND_INIT,
         BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
-        BPF_TCP_ESTABLISHED, BPF_TCP_FIN_WAIT1, BPF_TCP_CLOSE_WAIT, bpf_sock_ops,
+        BPF_TCP_CLOSE_WAIT, BPF_TCP_ESTABLISHED, BPF_TCP_FIN_WAIT1, bpf_sock_ops,
     },
     helpers::generated::{
         bpf_get_netns_cookie, bpf_ktime_get_ns, bpf_skc_to_mptcp_sock, bpf_sock_hash_update, bpf_sock_ops_cb_flags_set,
@@ -25,9 +25,7 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use core::{ffi::c_void, ptr::read_volatile};
-use redirect_common::{
-    Address, Closed, Control, Counter, Endpoint, Event, Flow, Original, Pair, PairKey, flow as bits, port,
-};
+use redirect_common::{Address, Closed, Counter, Endpoint, Event, Flow, Original, Pair, PairKey, flow as bits, port};
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -117,7 +115,7 @@ fn active(ctx: &SockOpsContext) {
         return;
     }
     let key = PairKey::of_client(&local, sent(ctx), received(ctx));
-    if let Some(own) = enrolled(ctx, control, key, flags) {
+    if let Some(own) = enrolled(ctx, key, flags) {
         let _ = PAIRS.insert(&key, &Pair { client: own, server: 0, flags: flags.into() }, 0);
     }
 }
@@ -125,20 +123,19 @@ fn active(ctx: &SockOpsContext) {
 /// This end was connected to.
 #[inline(always)]
 fn passive(ctx: &SockOpsContext) {
-    let Some(control) = maps::control() else { return };
     let key = PairKey::of_server(&remote(ctx), sent(ctx), received(ctx));
     let Some(pair) = PAIRS.get_ptr_mut(&key.pair()) else { return };
     // SAFETY: an entry that only the two ends of this connection write to; were it reused meanwhile for another one, that
     // would find a wrong address which its look-up by key does not confirm.
     let pair = unsafe { &mut *pair };
-    if let Some(own) = enrolled(ctx, control, key, pair.flags as u32) {
+    if let Some(own) = enrolled(ctx, key, pair.flags as u32) {
         pair.server = own;
     }
 }
 
 /// Takes an end into the map. Gives the kernel's address of it.
 #[inline(always)]
-fn enrolled(ctx: &SockOpsContext, control: &Control, key: PairKey, flags: u32) -> Option<u64> {
+fn enrolled(ctx: &SockOpsContext, key: PairKey, flags: u32) -> Option<u64> {
     count(Counter::Eligible, 1);
     let socket = socket(ctx)?;
     // SAFETY: the context's socket, not null.
@@ -168,19 +165,16 @@ fn enrolled(ctx: &SockOpsContext, control: &Control, key: PairKey, flags: u32) -
     flow.flags |= flags;
     let mut key = key;
     // SAFETY: the context, a map of sockets, a key of its type.
-    let failed = unsafe {
-        bpf_sock_hash_update(ctx.ops, (&raw const SOCKETS).cast_mut().cast(), (&raw mut key).cast(), ONCE)
-    };
+    let failed =
+        unsafe { bpf_sock_hash_update(ctx.ops, (&raw const SOCKETS).cast_mut().cast(), (&raw mut key).cast(), ONCE) };
     if failed != 0 {
         count(Counter::EnrolFailed, 1);
         return None;
     }
     flow.flags |= bits::ENROLLED;
     count(Counter::Enrolled, 1);
-    if control.events != 0 {
-        // SAFETY: the context; the flags of other programs are kept.
-        unsafe { bpf_sock_ops_cb_flags_set(ctx.ops, (ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32) };
-    }
+    // SAFETY: the context; the flags of other programs are kept.
+    unsafe { bpf_sock_ops_cb_flags_set(ctx.ops, (ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32) };
     Some(flow.own)
 }
 
@@ -205,7 +199,7 @@ fn state(ctx: &SockOpsContext) {
     count(Counter::Closed, 1);
     let pair = flow.peer.pair();
     let _ = PAIRS.remove(&pair);
-    if flow.flags & bits::SELF_TEST == 0 {
+    if flow.flags & bits::SELF_TEST == 0 && maps::control().is_some_and(|control| control.events != 0) {
         tell(ctx, flow, old);
     }
 }
@@ -248,8 +242,13 @@ fn tell(ctx: &SockOpsContext, flow: &Flow, old: u32) {
 #[inline(always)]
 fn cgroup(own: u64) -> u64 {
     // SAFETY: statics that only the loader sets, before they are frozen; read so that the compiler does not assume 0.
-    let (data, node, id) =
-        unsafe { (read_volatile(&raw const SOCK_CGROUP), read_volatile(&raw const CGROUP_NODE), read_volatile(&raw const NODE_ID)) };
+    let (data, node, id) = unsafe {
+        (
+            read_volatile(&raw const SOCK_CGROUP),
+            read_volatile(&raw const CGROUP_NODE),
+            read_volatile(&raw const NODE_ID),
+        )
+    };
     if data == 0 {
         return 0;
     }

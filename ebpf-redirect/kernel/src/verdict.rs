@@ -98,7 +98,11 @@ fn must_pass(flow: &mut Flow, control: &Control, size: u32) -> Option<Counter> {
     }
     // SAFETY: statics that only the loader sets, before they are frozen; read so that the compiler does not assume 0.
     let (write_seq, copied_seq, rmem_alloc) = unsafe {
-        (read_volatile(&raw const TCP_WRITE_SEQ), read_volatile(&raw const TCP_COPIED_SEQ), read_volatile(&raw const SOCK_RMEM_ALLOC))
+        (
+            read_volatile(&raw const TCP_WRITE_SEQ),
+            read_volatile(&raw const TCP_COPIED_SEQ),
+            read_volatile(&raw const SOCK_RMEM_ALLOC),
+        )
     };
     let written = word(flow.own, write_seq);
     let read = word(flow.other, copied_seq);

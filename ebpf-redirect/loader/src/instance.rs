@@ -23,6 +23,7 @@ use std::{
     net::IpAddr,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -413,7 +414,8 @@ pub fn try_out(object: &Object) -> Result<(Report, Duration), AttachError> {
     if object.is_empty() {
         return Err(AttachError::NoObject);
     }
-    let pins = Pins::of(&format!("try-{}", std::process::id()))?;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let pins = Pins::of(&format!("try-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))?;
     let lock = pins.lock()?;
     let tried = || -> Result<_, AttachError> {
         let loaded = object::load(object, &pins)?;

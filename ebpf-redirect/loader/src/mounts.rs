@@ -41,7 +41,7 @@ pub enum MountError {
 /// Where bpffs is mounted by custom.
 const BPF: &str = "/sys/fs/bpf";
 const TABLE: &str = "/proc/self/mountinfo";
-const OWN: &str = "/proc/self/cgroup";
+const OWN: &str = "/proc/thread-self/cgroup";
 
 /// A mounted file system: its root within itself and where that is seen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -161,8 +161,7 @@ impl Watch {
         let on = control.mode == mode::ON;
         let reading = Reading { totals: self.maps.totals()?, occupancy: self.maps.occupancy() };
         let alarm = if on { judge(&self.before, &reading) } else { None };
-        // Without events nothing counts what closed.
-        self.leaking = if control.events != 0 && leaks(&reading) { self.leaking + 1 } else { 0 };
+        self.leaking = if leaks(&reading) { self.leaking + 1 } else { 0 };
         let alarm = alarm.or((on && self.leaking >= PERSISTENT).then_some(Alarm::Leak));
         if alarm.is_some() {
             self.maps.set_mode(false)?;

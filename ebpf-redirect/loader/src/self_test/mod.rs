@@ -26,6 +26,10 @@ pub enum Property {
     Peek,
     /// splice(2) takes data out of the socket.
     Splice,
+    /// A reader that sleeps in recv(2) is woken by data and by the end.
+    Sleeping,
+    /// A reader that sleeps in recv(2) sleeps on when another thread's send(2) on the same socket gets room.
+    Duplex,
     /// Data sent before accept(2) arrives first, and in order with what TCP carried.
     Order,
     /// Either side can end its direction and go on reading.
@@ -45,6 +49,8 @@ pub const PROPERTIES: &[Property] = &[
     Property::PollEdge,
     Property::Peek,
     Property::Splice,
+    Property::Sleeping,
+    Property::Duplex,
     Property::Order,
     Property::HalfClose,
     Property::Integrity,
@@ -62,6 +68,8 @@ impl Property {
             Self::PollEdge => "poll_edge",
             Self::Peek => "peek",
             Self::Splice => "splice",
+            Self::Sleeping => "sleeping",
+            Self::Duplex => "duplex",
             Self::Order => "order",
             Self::HalfClose => "half_close",
             Self::Integrity => "integrity",

@@ -7,7 +7,7 @@ use super::{
 use crate::maps::Maps;
 use redirect_common::Counter;
 use rustix::{
-    event::{Timespec, epoll},
+    event::{PollFd, PollFlags, Timespec, epoll, poll},
     io::ioctl_fionread,
     net::RecvFlags,
     pipe::{PipeFlags, SpliceFlags, pipe_with, splice},
@@ -16,7 +16,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Bytes of the integrity test, each way.
@@ -32,6 +32,8 @@ pub(super) fn hold(property: Property, listener: &TcpListener, maps: &Maps) -> R
         Property::PollEdge => poll_edge(Pair::new(listener)?),
         Property::Peek => peek(&Pair::new(listener)?),
         Property::Splice => spliced(&Pair::new(listener)?),
+        Property::Sleeping => sleeping(listener),
+        Property::Duplex => duplex(listener),
         Property::Order => order(listener),
         Property::HalfClose => half_close(listener),
         Property::Integrity => integrity(&Pair::new(listener)?),
@@ -190,6 +192,47 @@ fn spliced(pair: &Pair) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Time for a thread to fall asleep in recv(2). Too short makes the test weaker, not wrong.
+const ASLEEP: Duration = Duration::from_millis(20);
+
+fn sleeping(listener: &TcpListener) -> Result<(), Failure> {
+    for server_sleeps in [true, false] {
+        let pair = Pair::new(listener)?;
+        let (from, to) = if server_sleeps { (&pair.client, &pair.server) } else { (&pair.server, &pair.client) };
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| expect(to, b"good morning").and_then(|()| expect_end(to)));
+            thread::sleep(ASLEEP);
+            send(from, b"good morning")?;
+            thread::sleep(ASLEEP);
+            from.shutdown(Shutdown::Write).during("shutdown")?;
+            reading.join().unwrap_or_else(|_| Err(seen("a thread of the test died")))
+        })?;
+    }
+    Ok(())
+}
+
+fn duplex(listener: &TcpListener) -> Result<(), Failure> {
+    for client_writes in [true, false] {
+        let pair = Pair::new(listener)?;
+        let (busy, other) = if client_writes { (&pair.client, &pair.server) } else { (&pair.server, &pair.client) };
+        const MUCH: usize = 16 * 1024 * 1024;
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| expect(busy, b"at last"));
+            thread::sleep(ASLEEP);
+            // More than all buffers hold: the writer has to wait for room, again and again.
+            let writing = scope.spawn(|| send(busy, &vec![1; MUCH]));
+            thread::sleep(ASLEEP);
+            expect(other, &vec![1; MUCH])?;
+            let failed = |_| Err(seen("a thread of the test died"));
+            writing.join().unwrap_or_else(failed)?;
+            thread::sleep(ASLEEP);
+            send(other, b"at last")?;
+            reading.join().unwrap_or_else(failed)
+        })?;
+    }
+    Ok(())
+}
+
 fn order(listener: &TcpListener) -> Result<(), Failure> {
     // The client speaks before accept(2), perhaps before the server's end is enrolled.
     for round in 0..20_u8 {
@@ -233,14 +276,31 @@ fn byte(at: usize, seed: u8) -> u8 {
     byte ^ seed
 }
 
-fn stream(mut to: &TcpStream, seed: u8) -> Result<(), Failure> {
+/// As event-driven programs do: what [`Property::Duplex`] is about is not asked here.
+fn await_event(socket: &TcpStream, event: PollFlags) -> Result<bool, Failure> {
+    let limit = Timespec::try_from(SOON).map_err(|error| seen(error.to_string()))?;
+    Ok(poll(&mut [PollFd::new(socket, event)], Some(&limit)).during("poll")? > 0)
+}
+
+fn write_all(mut to: &TcpStream, mut bytes: &[u8]) -> Result<(), Failure> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) if error.kind() == ErrorKind::WouldBlock && await_event(to, PollFlags::OUT)? => {}
+            Err(error) => return Err(Failure::Io("send", error)),
+        }
+    }
+    Ok(())
+}
+
+fn stream(to: &TcpStream, seed: u8) -> Result<(), Failure> {
     let mut piece = Vec::with_capacity(64 * 1024);
     let (mut at, mut size) = (0, 1);
     while at < BULK {
         let end = (at + size).min(BULK);
         piece.clear();
         piece.extend((at..end).map(|at| byte(at, seed)));
-        to.write_all(&piece).during("send")?;
+        write_all(to, &piece)?;
         at = end;
         // All sizes, small and large, in turn.
         size = (size * 7 + 13) % 65_521 + 1;
@@ -252,7 +312,10 @@ fn check(mut from: &TcpStream, seed: u8) -> Result<(), Failure> {
     let mut room = vec![0; 50_000];
     let mut at = 0;
     while at < BULK {
-        let count = from.read(&mut room).during("receive")?;
+        let count = match from.read(&mut room) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && await_event(from, PollFlags::IN)? => continue,
+            read => read.during("receive")?,
+        };
         if count == 0 {
             return Err(seen(format!("the end comes after {at} of {BULK} bytes")));
         }
@@ -265,6 +328,8 @@ fn check(mut from: &TcpStream, seed: u8) -> Result<(), Failure> {
 }
 
 fn integrity(pair: &Pair) -> Result<(), Failure> {
+    pair.client.set_nonblocking(true).during("O_NONBLOCK")?;
+    pair.server.set_nonblocking(true).during("O_NONBLOCK")?;
     thread::scope(|scope| {
         let running = [
             scope.spawn(|| stream(&pair.client, 1)),

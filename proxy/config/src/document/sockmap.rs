@@ -17,7 +17,7 @@ pub(crate) struct LoopbackRedirect {
     pub cgroup: Text<FilePath>,
     /// Messages of this size and more stay on TCP. 64KiB: about where handing them over stops to win.
     pub large_messages: Text<Bytes<1, { 1 << 30 }>>,
-    /// Properties of the self-test that may fail, since nothing here needs them: `fionread`, `peek`, `splice`. No kernel known passes `splice`: an application that receives by splice(2), as HAProxy with `option splice-auto` and Go's TCP-to-TCP copy do, would stall.
+    /// Properties of the self-test that may fail, since nothing here needs them: `fionread`, `peek`, `splice`, `duplex`. No kernel known passes `splice` (who receives by splice(2), as HAProxy with `option splice-auto` and Go's TCP-to-TCP copy do, stalls) nor `duplex` (where one thread sleeps in recv(2) while another one's send(2) on the same socket waits for room, the reader may get EAGAIN); programs that wait by poll or epoll are not concerned by `duplex`.
     pub waive: List<Waiver>,
     /// Outbound connections, taken to a listener without netfilter rules. Absent: none.
     pub outbound: Field<RedirectOutbound>,
@@ -47,9 +47,11 @@ pub(crate) enum Waiver {
     Peek,
     /// splice(2) out of a socket.
     Splice,
+    /// One thread asleep in recv(2) while another sends much on the same socket.
+    Duplex,
 }
 
-words! { Waiver { "fionread" => Fionread, "peek" => Peek, "splice" => Splice } }
+words! { Waiver { "fionread" => Fionread, "peek" => Peek, "splice" => Splice, "duplex" => Duplex } }
 
 /// Outbound connections, taken to a listener.
 #[derive(Debug, Default)]

@@ -32,6 +32,7 @@ pub(super) fn redirect(
             Waiver::Fionread => "fionread",
             Waiver::Peek => "peek",
             Waiver::Splice => "splice",
+            Waiver::Duplex => "duplex",
         })
         .collect();
     let outbound = match redirect.outbound.at(at) {

@@ -75,7 +75,9 @@ impl Pipe {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         let taken = from.try_io(Interest::READABLE, || match splice_on(from, &self.write, MOST, flags) {
             // Asked before the socket counts as unreadable: nothing would wake it again for bytes that are there already.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && rustix::io::ioctl_fionread(from)? > 0 => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && rustix::io::ioctl_fionread(from)? > 0 => {
+                Ok(None)
+            }
             taken => taken.map(Some),
         });
         match taken {
