@@ -2,6 +2,8 @@
 //!
 //! Structs are taken apart by name, so that a field added to the model does not compile until it is shown here.
 
+mod filters;
+mod proxy;
 mod tls;
 
 use super::pages::seconds;
@@ -18,8 +20,19 @@ const REDACTED: &str = "[redacted]";
 
 /// What is neither listener nor cluster.
 pub(super) fn settings(config: &Config) -> Value {
-    let Config { admin, workers, limits, drain, access_log, dns, identity, redirect, listeners: _, clusters: _ } =
-        config;
+    let Config {
+        admin,
+        workers,
+        limits,
+        drain,
+        access_log,
+        dns,
+        identity,
+        redirect,
+        listeners: _,
+        clusters: _,
+        filters,
+    } = config;
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
@@ -50,6 +63,7 @@ pub(super) fn settings(config: &Config) -> Value {
         },
         "identity": identity.as_ref().map(tls::identity),
         "redirect": redirect.as_ref().map(redirect_of),
+        "filters": filters.iter().map(|filter| filters::filter(filter)).collect::<Vec<_>>(),
     })
 }
 
@@ -83,8 +97,19 @@ fn redirect_of(redirect: &LoopbackRedirect) -> Value {
 
 /// A listener, routes included.
 pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value {
-    let Listener { name, address, port_sharing, backlog, connections, max_connection_age, tls, protocol, http, routes } =
-        listener;
+    let Listener {
+        name,
+        address,
+        port_sharing,
+        backlog,
+        connections,
+        max_connection_age,
+        proxy_protocol,
+        tls,
+        protocol,
+        http,
+        routes,
+    } = listener;
     json!({
         "name": name.as_str(),
         "address": address.to_string(),
@@ -92,6 +117,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         "backlog": backlog,
         "connections": connections,
         "max_connection_age": max_connection_age.map(time),
+        "proxy_protocol": proxy_protocol.as_ref().map(proxy::listener),
         "tls": tls.as_ref().map(tls::listener),
         "tcp": protocol.tcp().map(|tcp| tcp_of(tcp, clusters)),
         "http": (!matches!(protocol, ListenerProtocol::Opaque(_))).then(|| http_of(http)),
@@ -107,6 +133,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         balance,
         protocol,
         tls,
+        proxy_protocol,
         connect_timeout,
         tcp_keepalive,
         idle_timeout,
@@ -132,6 +159,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
             UpstreamProtocol::SameAsDownstream => "same-as-downstream",
         },
         "tls": tls.as_ref().map(tls::cluster),
+        "proxy_protocol": proxy_protocol.as_ref().map(proxy::cluster),
         "connect_timeout": time(*connect_timeout),
         "tcp_keepalive": tcp_keepalive.map(|TcpKeepalive { time: silence, interval, probes }| {
             json!({ "time": time(silence), "interval": time(interval), "probes": probes })
@@ -161,7 +189,7 @@ fn access_log_of(AccessLog { destination, format, queue }: &AccessLog) -> Value 
 }
 
 fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
-    let Tcp { clusters: targets, server_names, idle_timeout, detect_timeout, server_first } = tcp;
+    let Tcp { clusters: targets, server_names, idle_timeout, detect_timeout, server_first, filters } = tcp;
     let by_name = |ServerNameRoute { names, clusters: targets }: &ServerNameRoute| {
         json!({
             "names": names.iter().map(host).collect::<Vec<_>>(),
@@ -174,6 +202,7 @@ fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
         "idle_timeout": idle_timeout.map(time),
         "detect_timeout": time(*detect_timeout),
         "server_first": server_first,
+        "filters": chain(filters.as_deref()),
     })
 }
 
@@ -189,6 +218,10 @@ fn targets_of(targets: &[WeightedCluster], clusters: &[Arc<Cluster>]) -> Value {
     targets.iter().map(target).collect()
 }
 
+fn cidr(Cidr { address, prefix }: &Cidr) -> String {
+    format!("{address}/{prefix}")
+}
+
 fn http_of(http: &Http) -> Value {
     let Http { limits, timeouts, http2, path, forwarding, underscores, connect } = http;
     let HttpLimits { headers, header_bytes, target_bytes } = limits;
@@ -199,7 +232,6 @@ fn http_of(http: &Http) -> Value {
         ForwardingMode::Off => "off",
         ForwardingMode::Append => "append",
     };
-    let cidr = |Cidr { address, prefix }: &Cidr| format!("{address}/{prefix}");
     json!({
         "limits": { "headers": headers, "header_bytes": header_bytes, "target_bytes": target_bytes },
         "timeouts": { "idle": time(*idle), "header": time(*header), "body": time(*body), "write": time(*write) },
@@ -268,8 +300,18 @@ fn http2_of(http2: &Http2) -> Value {
 }
 
 fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
-    let Route { name, matcher, action, rewrite, request_headers, response_headers, timeout, idle_timeout, upgrades } =
-        route;
+    let Route {
+        name,
+        matcher,
+        action,
+        rewrite,
+        request_headers,
+        response_headers,
+        timeout,
+        idle_timeout,
+        upgrades,
+        filters,
+    } = route;
     let RouteMatch { hosts, path, methods, headers, query } = matcher;
     let header = |HeaderMatch { name, value, invert }: &HeaderMatch| json!({ "name": name.as_str(), "value": value_of(name.as_str(), value), "invert": invert });
     let parameter = |QueryMatch { name, value }: &QueryMatch| json!({ "name": name, "value": value_of(name, value) });
@@ -293,7 +335,13 @@ fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
         "timeout": timeout.map(time),
         "idle_timeout": idle_timeout.map(time),
         "upgrades": upgrades,
+        "filters": chain(filters.as_deref()),
     })
+}
+
+/// By their places in the list of filters.
+fn chain(filters: Option<&[FilterIndex]>) -> Vec<usize> {
+    filters.unwrap_or_default().iter().map(|FilterIndex(at)| *at).collect()
 }
 
 fn value_of(name: &str, value: &ValueMatch) -> Value {

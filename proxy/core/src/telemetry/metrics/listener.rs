@@ -19,11 +19,13 @@ pub struct ListenerMetrics {
     connections_active: Gauge,
     refused: ByReason,
     accept_errors: ByReason,
+    proxy_headers: ByReason,
     tls_handshakes: ByReason,
     tls_failures: ByReason,
     detected: ByReason,
     refusals: ByReason,
     answers: ByReason,
+    filter_failures: ByReason,
     requests: ByClass,
     requests_active: Gauge,
     duration: Histogram,
@@ -53,11 +55,13 @@ impl ListenerMetrics {
             connections_active: owner.gauge(name::ACCEPT_ACTIVE),
             refused: ByReason::new(name::ACCEPT_REFUSED, "reason"),
             accept_errors: ByReason::new(name::ACCEPT_ERRORS, "error"),
+            proxy_headers: ByReason::new(name::PROXY_HEADERS, "outcome"),
             tls_handshakes: ByReason::new(name::TLS_HANDSHAKES, "version"),
             tls_failures: ByReason::new(name::TLS_FAILURES, "reason"),
             detected: ByReason::new(name::DETECT_OUTCOMES, "outcome"),
             refusals: ByReason::new(name::GUARD_REFUSALS, "reason"),
             answers: ByReason::new(name::ANSWERS, "flag"),
+            filter_failures: ByReason::new(name::FILTER_FAILURES, "reason"),
             requests: ByClass::default(),
             requests_active: owner.gauge(name::REQUESTS_ACTIVE),
             duration: owner.histogram(name::DURATION),
@@ -84,6 +88,11 @@ impl ListenerMetrics {
         self.accept_errors.increment(&self.owner, error);
     }
 
+    /// Counts how the look for a PROXY protocol header ended: `proxied`, `local`, `absent`, … or the fault's name.
+    pub fn proxy_header(&self, outcome: &'static str) {
+        self.proxy_headers.increment(&self.owner, outcome);
+    }
+
     /// Counts a TLS handshake that is done: `TLSv1.2`, `TLSv1.3`.
     pub fn tls_handshake(&self, version: &'static str) {
         self.tls_handshakes.increment(&self.owner, version);
@@ -107,6 +116,11 @@ impl ListenerMetrics {
     /// Counts an answer that the proxy made itself; `None` for one that was asked for (a redirect, a direct response).
     pub fn answer(&self, flag: Option<ResponseFlag>) {
         self.answers.increment(&self.owner, flag.map_or("none", ResponseFlag::code));
+    }
+
+    /// Counts a stream for which a filter failed, by its reason.
+    pub fn filter_failure(&self, reason: &'static str) {
+        self.filter_failures.increment(&self.owner, reason);
     }
 
     pub(in crate::telemetry) fn tunnel_begun(&self) {

@@ -22,6 +22,7 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const ACCEPT_ACTIVE: &str = "pillion_accept_connections_active";
     pub(in crate::telemetry) const ACCEPT_REFUSED: &str = "pillion_accept_refused_total";
     pub(in crate::telemetry) const ACCEPT_ERRORS: &str = "pillion_accept_errors_total";
+    pub(in crate::telemetry) const PROXY_HEADERS: &str = "pillion_proxy_protocol_headers_total";
     pub(in crate::telemetry) const TLS_HANDSHAKES: &str = "pillion_tls_handshakes_total";
     pub(in crate::telemetry) const TLS_FAILURES: &str = "pillion_tls_failures_total";
     pub(in crate::telemetry) const DETECT_OUTCOMES: &str = "pillion_detect_outcomes_total";
@@ -32,6 +33,7 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const REQUEST_BYTES: &str = "pillion_exchange_request_bytes_total";
     pub(in crate::telemetry) const RESPONSE_BYTES: &str = "pillion_exchange_response_bytes_total";
     pub(in crate::telemetry) const ANSWERS: &str = "pillion_respond_answers_total";
+    pub(in crate::telemetry) const FILTER_FAILURES: &str = "pillion_filter_failures_total";
     pub(in crate::telemetry) const TUNNELS: &str = "pillion_tunnel_connections_total";
     pub(in crate::telemetry) const TUNNELS_ACTIVE: &str = "pillion_tunnel_connections_active";
     pub(in crate::telemetry) const TUNNEL_FAILURES: &str = "pillion_tunnel_failures_total";
@@ -75,6 +77,7 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::ACCEPT_ACTIVE, Kind::Gauge, "Downstream connections open."),
     (name::ACCEPT_REFUSED, Kind::Counter, "Downstream connections closed at once, by reason."),
     (name::ACCEPT_ERRORS, Kind::Counter, "Failures of accept(2), by error."),
+    (name::PROXY_HEADERS, Kind::Counter, "Connections of listeners with the PROXY protocol, by what stood first."),
     (name::TLS_HANDSHAKES, Kind::Counter, "Downstream TLS handshakes done, by version."),
     (name::TLS_FAILURES, Kind::Counter, "Downstream TLS handshakes that failed, by cause."),
     (name::DETECT_OUTCOMES, Kind::Counter, "What the first bytes of a connection turned out to be."),
@@ -85,6 +88,7 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::REQUEST_BYTES, Kind::Counter, "Bytes of request bodies, counted when the request ends."),
     (name::RESPONSE_BYTES, Kind::Counter, "Bytes of response bodies, counted when the request ends."),
     (name::ANSWERS, Kind::Counter, "Responses made by the proxy itself, by response flag."),
+    (name::FILTER_FAILURES, Kind::Counter, "Streams for which a filter failed, by reason."),
     (name::TUNNELS, Kind::Counter, "Opaque connections begun."),
     (name::TUNNELS_ACTIVE, Kind::Gauge, "Opaque connections open."),
     (
