@@ -17,6 +17,7 @@ mod routes;
 mod upgrade;
 mod upstream;
 
+mod redirect;
 mod tcp;
 
 mod abuse;
