@@ -78,6 +78,12 @@ impl Property {
         }
     }
 
+    /// Whether an application may be known to do without it. What is left is correctness itself.
+    #[must_use]
+    pub const fn may_be_waived(self) -> bool {
+        matches!(self, Self::Fionread | Self::Peek | Self::Splice | Self::Duplex)
+    }
+
     /// The property of a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

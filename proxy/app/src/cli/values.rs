@@ -71,9 +71,10 @@ pub(super) fn prefixes(text: &str) -> Result<Vec<(IpAddr, u8)>, &'static str> {
 pub(super) fn properties(text: &str) -> Result<Vec<Property>, String> {
     text.split(',')
         .map(|name| {
-            Property::named(name.trim()).ok_or_else(|| {
-                let known: Vec<_> = redirect::PROPERTIES.iter().map(|property| property.name()).collect();
-                format!("there is no property {name:?}; there are {}", known.join(", "))
+            Property::named(name.trim()).filter(|property| property.may_be_waived()).ok_or_else(|| {
+                let all = redirect::PROPERTIES.iter().filter(|property| property.may_be_waived());
+                let known: Vec<_> = all.map(|property| property.name()).collect();
+                format!("{name:?} cannot be waived; {} can", known.join(", "))
             })
         })
         .collect()

@@ -49,6 +49,20 @@ fn a_line_is_right_or_wrong() {
         ("", false),
         ("help", false),
         ("--config p.yaml run", false),
+        ("redirect", false),
+        ("redirect prob", false),
+        ("redirect probe --json", true),
+        ("redirect probe --json yes", false),
+        ("redirect attach --ports 15001,15006 --proxy-uid 1337 --waive splice,duplex --large 32KiB", true),
+        ("redirect attach --capture 15001 --exclude 10.0.0.0/8,fd00::/8,::1 --exclude-ports 22", true),
+        ("redirect attach --ports 0", false),
+        ("redirect attach --exclude 10.0.0.0/33", false),
+        ("redirect attach --waive integrity", false),
+        ("redirect agent --proxy-cgroup relative", false),
+        ("redirect switch", false),
+        ("redirect switch --to maybe", false),
+        ("redirect switch --to off --instance a", true),
+        ("redirect status --json --watch", true),
     ] {
         let parsed = line(text);
         assert_eq!(parsed.is_ok(), good, "{text}: {parsed:?}");
@@ -93,7 +107,14 @@ fn what_is_wrong_is_told_with_the_remedy() {
 fn help_names_every_option_and_its_examples_are_right() {
     let Err(Stop::Asked(all)) = line("--help") else { panic!("no help") };
     for verb in VERBS {
-        assert!(all.contains(verb.name), "{}", verb.name);
+        // A group stands there by its own name, and lists its commands itself.
+        match verb.name.rsplit_once(' ') {
+            None => assert!(all.contains(verb.name), "{}", verb.name),
+            Some((group, _)) => {
+                let Err(Stop::Asked(listed)) = line(&format!("{group} -h")) else { panic!("no help of {group}") };
+                assert!(all.contains(group) && listed.contains(verb.name), "{}: {listed}", verb.name);
+            }
+        }
         let Err(Stop::Asked(help)) = line(&format!("{} -h", verb.name)) else { panic!("no help of {}", verb.name) };
         for option in verb.options {
             assert!(help.contains(&option.to_string()) && help.contains(option.about), "{}: {help}", verb.name);
