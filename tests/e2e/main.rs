@@ -20,6 +20,8 @@ mod upstream;
 mod redirect;
 mod tcp;
 
+mod capture;
+
 mod abuse;
 mod access_log;
 mod admin;

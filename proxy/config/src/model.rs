@@ -4,6 +4,7 @@
 //! says that a thing is absent and never that a default applies. Two models can be compared by value, which is
 //! how a reload finds out what did not change.
 
+mod capture;
 mod cluster;
 mod filter;
 mod listener;
@@ -12,6 +13,7 @@ mod sockmap;
 mod tcp;
 mod tls;
 
+pub use capture::*;
 pub use cluster::*;
 pub use filter::*;
 pub use listener::*;
@@ -42,6 +44,8 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// Loopback traffic past the kernel's TCP path; `None`: not at all.
     pub redirect: Option<LoopbackRedirect>,
+    /// What holds for all that is captured.
+    pub capture: CaptureSettings,
     /// Where connections are accepted, in the order written; names are unique.
     pub listeners: Vec<Arc<Listener>>,
     /// Where requests go, in the order written; names are unique. [`ClusterIndex`] points in here.

@@ -5,6 +5,7 @@
 use super::{
     command::{Command, Remote, Run},
     redirect,
+    rules::{self, Act, DRY_RUN, Rules},
     values::{address, duration, level, listen},
 };
 use crate::{inject, log};
@@ -43,11 +44,12 @@ pub(super) struct Verb {
     pub(super) examples: &'static [&'static str],
 }
 
-/// An option. One without a word for its value is a switch.
-#[derive(Debug, PartialEq, Eq)]
+/// An option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Opt {
     pub(super) long: &'static str,
     pub(super) short: Option<char>,
+    /// What its value is; empty: it has none.
     pub(super) value: &'static str,
     pub(super) about: &'static str,
 }
@@ -67,6 +69,17 @@ const REMOTE: &[Opt] = &[
     },
     Opt { long: "timeout", short: None, value: "DURATION", about: "How long to wait [default: 60s]" },
 ];
+
+/// `--dry-run` stands last, where help shows it.
+const RULES: &[Opt] = &{
+    let mut all = [DRY_RUN; rules::OPTIONS.len() + 1];
+    let mut at = 0;
+    while at < rules::OPTIONS.len() {
+        all[at] = rules::OPTIONS[at];
+        at += 1;
+    }
+    all
+};
 
 const VERBS: &[Verb] = &[
     Verb {
@@ -143,6 +156,30 @@ const VERBS: &[Verb] = &[
     redirect::SWITCH,
     redirect::DETACH,
     redirect::STATUS,
+    Verb {
+        name: "redirect rules install",
+        about: "Install the kernel's rules that send connections to the proxy, or repair them",
+        usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
+        options: RULES,
+        examples: &[
+            "redirect rules install --uid 1337",
+            "redirect rules install --mark 1337 --inbound-mode tproxy --dry-run",
+        ],
+    },
+    Verb {
+        name: "redirect rules check",
+        about: "Say whether exactly these rules are installed",
+        usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
+        options: RULES,
+        examples: &["redirect rules check --uid 1337"],
+    },
+    Verb {
+        name: "redirect rules remove",
+        about: "Remove all rules of the proxy, whatever their settings were",
+        usage: "",
+        options: &[],
+        examples: &["redirect rules remove"],
+    },
     // Its options are the settings of an injection, which `inject::arguments` reads.
     Verb {
         name: "inject",
@@ -172,18 +209,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         Some(Arg::Value(word)) => word.to_string_lossy().into_owned(),
         Some(other) => return Err(wrong(&format_args!("unexpected argument '{}' found", written(&other)), None)),
     };
-    let mut word = word;
-    // A command of several words: those of a group follow its name.
-    while !VERBS.iter().any(|verb| verb.name == word) && VERBS.iter().any(|verb| is_group(verb, &word)) {
-        match parser.next().map_err(|error| wrong(&error, None))? {
-            Some(Arg::Value(next)) => word = format!("{word} {}", next.to_string_lossy()),
-            Some(Arg::Short('h') | Arg::Long("help")) => return Err(Stop::Asked(group_help(&word))),
-            Some(other) => {
-                return Err(wrong(&format_args!("unexpected argument '{}' found", written(&other)), None));
-            }
-            None => return Err(Stop::Wrong(group_help(&word))),
-        }
-    }
+    let word = whole(word, &mut parser)?;
     let Some(verb) = VERBS.iter().find(|verb| verb.name == word) else {
         let tip = tip("subcommand", "", &word, VERBS.iter().map(|verb| verb.name));
         return Err(wrong(&format_args!("unrecognized subcommand '{word}'{tip}"), None));
@@ -203,21 +229,34 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         "schema" => Ok(Command::Schema),
         "demo" => Ok(Command::Demo { exit_after: given.read_as("exit-after", duration)? }),
         "wait" => given.remote().map(Command::Wait),
-        "quit" => given.remote().map(Command::Quit),
-        name => given.redirect(name).map(Command::Redirect),
+        "redirect rules install" => Rules::read(&given, Act::Install).map(Command::Rules),
+        "redirect rules check" => Rules::read(&given, Act::Check).map(Command::Rules),
+        "redirect rules remove" => Rules::read(&given, Act::Remove).map(Command::Rules),
+        _ => given.remote().map(Command::Quit),
     }
 }
 
-fn is_group(verb: &Verb, word: &str) -> bool {
-    verb.name.strip_prefix(word).is_some_and(|rest| rest.starts_with(' '))
+/// The name of a command of several words, as far as it is written: `redirect rules install`.
+fn whole(mut word: String, parser: &mut lexopt::Parser) -> Result<String, Stop> {
+    let goes_on =
+        |word: &str| VERBS.iter().any(|verb| verb.name.strip_prefix(word).is_some_and(|r| r.starts_with(' ')));
+    while goes_on(&word) {
+        let below = || VERBS.iter().filter(|verb| verb.name.starts_with(&format!("{word} ")));
+        match parser.next().map_err(|error| wrong(&error, None))? {
+            Some(Arg::Value(next)) => word = format!("{word} {}", next.to_string_lossy()),
+            Some(Arg::Short('h') | Arg::Long("help")) => return Err(Stop::Asked(listed(below()))),
+            Some(_) | None => {
+                let words = format!("'{word}' is followed by a subcommand:\n\n{}", listed(below()));
+                return Err(wrong(&words, None));
+            }
+        }
+    }
+    Ok(word)
 }
 
-fn group_help(word: &str) -> String {
-    let mut text = format!("Usage: pillion {word} <COMMAND>\n\nCommands:");
-    for verb in VERBS.iter().filter(|verb| is_group(verb, word)) {
-        let _ = write!(text, "\n  {:<16} {}", verb.name, verb.about);
-    }
-    text
+fn listed(verbs: impl Iterator<Item = &'static Verb>) -> String {
+    let lines: Vec<String> = verbs.map(|verb| format!("  pillion {:<24} {}", verb.name, verb.about)).collect();
+    lines.join("\n")
 }
 
 /// The options of a command that are written, each once.
@@ -274,6 +313,14 @@ impl Given {
         let option = self.verb.options.iter().find(|option| option.long == long);
         let option = option.map_or(String::new(), Opt::to_string);
         wrong(&format_args!("the following required arguments were not provided:\n  {option}"), Some(self.verb))
+    }
+
+    pub(super) fn has(&self, long: &str) -> bool {
+        self.option(long).is_some()
+    }
+
+    pub(super) fn wrong(&self, words: &dyn fmt::Display) -> Stop {
+        wrong(words, Some(self.verb))
     }
 
     pub(super) fn read_as<T, E: fmt::Display>(
@@ -360,10 +407,9 @@ impl fmt::Display for Verb {
 
 fn help() -> String {
     let mut text = "A lightweight sidecar proxy\n\nUsage: pillion <COMMAND>\n\nCommands:\n".to_owned();
-    for verb in VERBS.iter().filter(|verb| !verb.name.contains(' ')) {
-        let _ = writeln!(text, "  {:<8} {}", verb.name, verb.about);
+    for verb in VERBS {
+        let _ = writeln!(text, "  {:<22} {}", verb.name, verb.about);
     }
-    let _ = writeln!(text, "  redirect Loopback traffic past TCP, by eBPF");
     text.push_str("\nOptions:\n  -h, --help     Print help\n  -V, --version  Print version\n\nExamples:\n");
     text.push_str("  pillion demo\n  pillion run --config pillion.yaml\n  pillion run --help");
     text

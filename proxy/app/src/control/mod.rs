@@ -34,6 +34,7 @@ use crate::{
     dns::Names,
     drain::Drain,
     loopback::Loopback,
+    proof::Proof,
     reload::Watcher,
     secrets::Keeper,
     signals::Signals,
@@ -43,7 +44,7 @@ use crate::{
 use admin_ports::AdminPorts;
 use commit::{Failure, Prepared};
 use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
-use state::{Certificates, Request, Stage, State};
+use state::{Certificates, Interception, Request, Stage, State};
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -113,6 +114,7 @@ struct Control<P: Plane> {
     watcher: Watcher,
     keeper: Keeper,
     loopback: Loopback,
+    proof: Proof,
     ports: AdminPorts,
     signals: Signals,
     requests: mpsc::Receiver<Request>,
@@ -178,6 +180,7 @@ impl<P: Plane> Control<P> {
             stage: Cell::new(Stage::Starting),
             failed: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
+            interception: Cell::new(Interception::NotNeeded),
             config: RefCell::default(),
             listeners: RefCell::default(),
             history: RefCell::default(),
@@ -210,6 +213,7 @@ impl<P: Plane> Control<P> {
             watcher: Watcher::default(),
             keeper: Keeper::new(),
             loopback: Loopback::default(),
+            proof: Proof::default(),
             ports: AdminPorts::default(),
             signals,
             requests,
