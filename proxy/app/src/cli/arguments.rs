@@ -232,7 +232,8 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         "redirect rules install" => Rules::read(&given, Act::Install).map(Command::Rules),
         "redirect rules check" => Rules::read(&given, Act::Check).map(Command::Rules),
         "redirect rules remove" => Rules::read(&given, Act::Remove).map(Command::Rules),
-        _ => given.remote().map(Command::Quit),
+        "quit" => given.remote().map(Command::Quit),
+        name => given.redirect(name).map(Command::Redirect),
     }
 }
 
