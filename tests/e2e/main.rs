@@ -5,6 +5,7 @@
 mod clients;
 mod tls;
 
+mod admit;
 mod detect;
 mod head;
 mod proxy_protocol;
