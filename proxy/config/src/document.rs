@@ -8,11 +8,14 @@ mod authorization;
 mod cluster;
 #[cfg(test)]
 mod described;
+mod filter;
 mod hosts;
+mod jwt;
 mod listener;
 mod root;
 mod route;
 mod scalars;
+mod sockmap;
 mod tcp;
 mod tls;
 mod value;
@@ -20,10 +23,13 @@ mod words;
 
 pub(crate) use authorization::*;
 pub(crate) use cluster::*;
+pub(crate) use filter::*;
+pub(crate) use jwt::*;
 pub(crate) use listener::*;
 pub(crate) use root::*;
 pub(crate) use route::*;
 pub(crate) use scalars::*;
+pub(crate) use sockmap::*;
 pub(crate) use tcp::*;
 pub(crate) use tls::*;
 pub(crate) use value::*;

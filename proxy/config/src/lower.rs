@@ -6,13 +6,16 @@
 mod authorization;
 mod capture;
 mod cluster;
+mod filter;
 mod headers;
+mod jwt;
 mod listener;
 mod matching;
 mod process;
 mod regexes;
 mod rewrite;
 mod route;
+mod sockmap;
 mod tcp;
 mod tls;
 

@@ -11,6 +11,7 @@ mod filter;
 mod jwt;
 mod listener;
 mod route;
+mod sockmap;
 mod tcp;
 mod tls;
 
@@ -21,6 +22,7 @@ pub use filter::*;
 pub use jwt::*;
 pub use listener::*;
 pub use route::*;
+pub use sockmap::*;
 pub use tcp::*;
 pub use tls::*;
 
@@ -44,6 +46,8 @@ pub struct Config {
     pub dns: Dns,
     /// Who this workload is to its peers; `None`: nobody, and nothing is looked at.
     pub identity: Option<Identity>,
+    /// Loopback traffic past the kernel's TCP path; `None`: not at all.
+    pub redirect: Option<LoopbackRedirect>,
     /// What holds for all that is captured.
     pub capture: CaptureSettings,
     /// Where connections are accepted, in the order written; names are unique.

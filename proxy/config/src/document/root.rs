@@ -1,6 +1,9 @@
 //! What concerns the whole process.
 
-use super::{Cluster, Either, Field, FromText, Identity, Int, List, Listener, Percent, Period, Table, Text, fields};
+use super::{
+    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, LoopbackRedirect, Percent, Period, Table,
+    Text, fields,
+};
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
     template::Template,
@@ -28,15 +31,19 @@ pub(crate) struct Document {
     pub dns: Field<Dns>,
     /// Who this workload is to its peers, and whom it believes. Absent: TLS with certificates of its own only.
     pub identity: Field<Identity>,
+    /// Loopback traffic past the kernel's TCP path. Absent: everything goes through TCP, and it costs nothing.
+    pub redirect: Field<LoopbackRedirect>,
     /// What holds for all that is captured. Absent: as its fields' defaults say, where a listener captures.
     pub capture: Field<CaptureSettings>,
     /// Where connections are accepted. At least one.
     pub listeners: List<Listener>,
     /// Where requests go. May be left out when every route answers by itself.
     pub clusters: List<Cluster>,
+    /// Filters that several listeners and routes use by their names.
+    pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, identity, capture, listeners, clusters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, identity, redirect, capture, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -48,9 +55,11 @@ impl Default for Document {
             access_log: Field::ABSENT,
             dns: Field::ABSENT,
             identity: Field::ABSENT,
+            redirect: Field::ABSENT,
             capture: Field::ABSENT,
             listeners: Field::ABSENT,
             clusters: Field::ABSENT,
+            filters: Field::ABSENT,
         }
     }
 }

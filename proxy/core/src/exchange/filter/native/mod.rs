@@ -1,9 +1,14 @@
 //! Filters of Pillion's own.
 
+mod headers;
 mod jwt;
+mod rate_limit;
+mod source;
 
 use super::{Factory, LoadError, Loader, Loading};
+use headers::HeaderPolicy;
 use pillion_config::model::{self, FilterKind};
+use rate_limit::RateLimiter;
 use std::sync::Arc;
 
 /// Loads Pillion's own filters; `other` loads the rest, wasm modules.
@@ -14,24 +19,25 @@ pub struct Native<'a> {
 
 impl Loader for Native<'_> {
     fn load<'a>(&'a self, filter: &'a Arc<model::Filter>, previous: Option<&'a Arc<dyn Factory>>) -> Loading<'a> {
-        match (&filter.kind, self.other) {
-            (FilterKind::Wasm(_), Some(other)) => other.load(filter, previous),
-            (FilterKind::Wasm(_), None) => Box::pin(async {
-                let reason = "this build runs no wasm filters".to_owned();
-                Err(LoadError { filter: filter.name.clone(), reason })
-            }),
-            (FilterKind::Jwt(_), _) if previous.is_some() => {
-                let kept = previous.map(Arc::clone);
-                Box::pin(async move { Ok(kept.expect("invariant: looked at just now")) })
+        let factory: Arc<dyn Factory> = match (&filter.kind, self.other, previous) {
+            (FilterKind::Wasm(_), Some(other), _) => return other.load(filter, previous),
+            (FilterKind::Wasm(_), None, _) => {
+                return Box::pin(async {
+                    let reason = "this build runs no wasm filters".to_owned();
+                    Err(LoadError { filter: filter.name.clone(), reason })
+                });
             }
-            (FilterKind::Jwt(model), _) => {
-                let loaded = jwt::JwtAuth::load(filter, model);
-                Box::pin(async move { loaded.map(|auth| Arc::new(auth) as Arc<dyn Factory>) })
+            // With it what it has counted.
+            (FilterKind::Headers(_) | FilterKind::RateLimit(_) | FilterKind::Jwt(_), _, Some(previous)) => {
+                Arc::clone(previous)
             }
-            (FilterKind::Headers(_) | FilterKind::RateLimit(_), _) => Box::pin(async {
-                let reason = "not built yet".to_owned();
-                Err(LoadError { filter: filter.name.clone(), reason })
-            }),
-        }
+            (FilterKind::Headers(rules), _, None) => Arc::new(HeaderPolicy::new(rules)),
+            (FilterKind::Jwt(model), _, None) => match jwt::JwtAuth::load(filter, model) {
+                Ok(auth) => Arc::new(auth),
+                Err(error) => return Box::pin(async { Err(error) }),
+            },
+            (FilterKind::RateLimit(limit), _, None) => Arc::new(RateLimiter::new(limit)),
+        };
+        Box::pin(async { Ok(factory) })
     }
 }
