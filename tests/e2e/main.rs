@@ -8,6 +8,7 @@ mod tls;
 mod admit;
 mod detect;
 mod head;
+mod jwt;
 mod proxy_protocol;
 
 mod framing;
