@@ -5,6 +5,7 @@
 mod clients;
 mod tls;
 
+mod admit;
 mod detect;
 mod head;
 mod proxy_protocol;
@@ -17,7 +18,10 @@ mod routes;
 mod upgrade;
 mod upstream;
 
+mod redirect;
 mod tcp;
+
+mod capture;
 
 mod abuse;
 mod access_log;

@@ -61,7 +61,7 @@ fn pristine(smaps: &str) -> Vec<Range<usize>> {
 
 struct Mapping {
     range: Range<usize>,
-    /// Of a file, readable, and not writable.
+    /// Of a file, private, readable, and not writable.
     is_constant: bool,
 }
 
@@ -74,7 +74,7 @@ impl Mapping {
         let range = address(start)?..address(end)?;
         let permissions = words.next()?;
         let path = words.nth(3).unwrap_or_default();
-        Some(Self { range, is_constant: permissions.starts_with("r-") && path.starts_with('/') })
+        Some(Self { range, is_constant: matches!(permissions, "r--p" | "r-xp") && path.starts_with('/') })
     }
 }
 
@@ -99,6 +99,8 @@ Anonymous: 0 kB
 7f40-7f50 r-xp 00000000 00:00 0 [vdso]
 Anonymous: 0 kB
 7f60-7f70 rwxp 00000000 fe:01 8 /tmp/writable.so
+Anonymous: 0 kB
+7f70-7f80 r--s 00000000 00:0e 9 /dev/shared with others
 Anonymous: 0 kB
 7f80-7f90 r-xp 00000000 fe:01 9 /usr/lib/libc.so.6
 Anonymous: 0 kB

@@ -4,6 +4,8 @@
 
 use super::{
     command::{Command, Remote, Run},
+    redirect,
+    rules::{self, Act, DRY_RUN, Rules},
     values::{address, duration, level, listen},
 };
 use crate::{inject, log};
@@ -33,22 +35,23 @@ impl From<inject::arguments::Stop> for Stop {
 
 /// A command.
 #[derive(Debug)]
-struct Verb {
-    name: &'static str,
-    about: &'static str,
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
     /// What follows the name.
-    usage: &'static str,
-    options: &'static [Opt],
-    examples: &'static [&'static str],
+    pub(super) usage: &'static str,
+    pub(super) options: &'static [Opt],
+    pub(super) examples: &'static [&'static str],
 }
 
-/// An option. Each has a value.
-#[derive(Debug, PartialEq, Eq)]
-struct Opt {
-    long: &'static str,
-    short: Option<char>,
-    value: &'static str,
-    about: &'static str,
+/// An option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Opt {
+    pub(super) long: &'static str,
+    pub(super) short: Option<char>,
+    /// What its value is; empty: it has none.
+    pub(super) value: &'static str,
+    pub(super) about: &'static str,
 }
 
 const CONFIG: Opt = Opt {
@@ -66,6 +69,17 @@ const REMOTE: &[Opt] = &[
     },
     Opt { long: "timeout", short: None, value: "DURATION", about: "How long to wait [default: 60s]" },
 ];
+
+/// `--dry-run` stands last, where help shows it.
+const RULES: &[Opt] = &{
+    let mut all = [DRY_RUN; rules::OPTIONS.len() + 1];
+    let mut at = 0;
+    while at < rules::OPTIONS.len() {
+        all[at] = rules::OPTIONS[at];
+        at += 1;
+    }
+    all
+};
 
 const VERBS: &[Verb] = &[
     Verb {
@@ -136,6 +150,36 @@ const VERBS: &[Verb] = &[
         options: REMOTE,
         examples: &["quit --timeout 30s"],
     },
+    redirect::PROBE,
+    redirect::ATTACH,
+    redirect::AGENT,
+    redirect::SWITCH,
+    redirect::DETACH,
+    redirect::STATUS,
+    Verb {
+        name: "redirect rules install",
+        about: "Install the kernel's rules that send connections to the proxy, or repair them",
+        usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
+        options: RULES,
+        examples: &[
+            "redirect rules install --uid 1337",
+            "redirect rules install --mark 1337 --inbound-mode tproxy --dry-run",
+        ],
+    },
+    Verb {
+        name: "redirect rules check",
+        about: "Say whether exactly these rules are installed",
+        usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
+        options: RULES,
+        examples: &["redirect rules check --uid 1337"],
+    },
+    Verb {
+        name: "redirect rules remove",
+        about: "Remove all rules of the proxy, whatever their settings were",
+        usage: "",
+        options: &[],
+        examples: &["redirect rules remove"],
+    },
     // Its options are the settings of an injection, which `inject::arguments` reads.
     Verb {
         name: "inject",
@@ -165,6 +209,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         Some(Arg::Value(word)) => word.to_string_lossy().into_owned(),
         Some(other) => return Err(wrong(&format_args!("unexpected argument '{}' found", written(&other)), None)),
     };
+    let word = whole(word, &mut parser)?;
     let Some(verb) = VERBS.iter().find(|verb| verb.name == word) else {
         let tip = tip("subcommand", "", &word, VERBS.iter().map(|verb| verb.name));
         return Err(wrong(&format_args!("unrecognized subcommand '{word}'{tip}"), None));
@@ -184,12 +229,39 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         "schema" => Ok(Command::Schema),
         "demo" => Ok(Command::Demo { exit_after: given.read_as("exit-after", duration)? }),
         "wait" => given.remote().map(Command::Wait),
-        _ => given.remote().map(Command::Quit),
+        "redirect rules install" => Rules::read(&given, Act::Install).map(Command::Rules),
+        "redirect rules check" => Rules::read(&given, Act::Check).map(Command::Rules),
+        "redirect rules remove" => Rules::read(&given, Act::Remove).map(Command::Rules),
+        "quit" => given.remote().map(Command::Quit),
+        name => given.redirect(name).map(Command::Redirect),
     }
 }
 
+/// The name of a command of several words, as far as it is written: `redirect rules install`.
+fn whole(mut word: String, parser: &mut lexopt::Parser) -> Result<String, Stop> {
+    let goes_on =
+        |word: &str| VERBS.iter().any(|verb| verb.name.strip_prefix(word).is_some_and(|r| r.starts_with(' ')));
+    while goes_on(&word) {
+        let below = || VERBS.iter().filter(|verb| verb.name.starts_with(&format!("{word} ")));
+        match parser.next().map_err(|error| wrong(&error, None))? {
+            Some(Arg::Value(next)) => word = format!("{word} {}", next.to_string_lossy()),
+            Some(Arg::Short('h') | Arg::Long("help")) => return Err(Stop::Asked(listed(below()))),
+            Some(_) | None => {
+                let words = format!("'{word}' is followed by a subcommand:\n\n{}", listed(below()));
+                return Err(wrong(&words, None));
+            }
+        }
+    }
+    Ok(word)
+}
+
+fn listed(verbs: impl Iterator<Item = &'static Verb>) -> String {
+    let lines: Vec<String> = verbs.map(|verb| format!("  pillion {:<24} {}", verb.name, verb.about)).collect();
+    lines.join("\n")
+}
+
 /// The options of a command that are written, each once.
-struct Given {
+pub(super) struct Given {
     verb: &'static Verb,
     values: Vec<(&'static Opt, OsString)>,
 }
@@ -215,6 +287,10 @@ impl Given {
             if values.iter().any(|(earlier, _)| *earlier == option) {
                 return Err(wrong(&format_args!("the argument '{option}' cannot be used multiple times"), Some(verb)));
             }
+            if option.value.is_empty() {
+                values.push((option, OsString::new()));
+                continue;
+            }
             // What looks like an option is not its value: something is missing before it.
             let value = parser.value().ok().filter(|value| !value.as_encoded_bytes().starts_with(b"--"));
             let Some(value) = value else {
@@ -226,11 +302,11 @@ impl Given {
         Ok(Self { verb, values })
     }
 
-    fn option(&self, long: &str) -> Option<&(&'static Opt, OsString)> {
+    pub(super) fn option(&self, long: &str) -> Option<&(&'static Opt, OsString)> {
         self.values.iter().find(|(option, _)| option.long == long)
     }
 
-    fn required(&self, long: &str) -> Result<OsString, Stop> {
+    pub(super) fn required(&self, long: &str) -> Result<OsString, Stop> {
         self.option(long).map(|(_, value)| value.clone()).ok_or_else(|| self.missing(long))
     }
 
@@ -240,7 +316,15 @@ impl Given {
         wrong(&format_args!("the following required arguments were not provided:\n  {option}"), Some(self.verb))
     }
 
-    fn read_as<T, E: fmt::Display>(
+    pub(super) fn has(&self, long: &str) -> bool {
+        self.option(long).is_some()
+    }
+
+    pub(super) fn wrong(&self, words: &dyn fmt::Display) -> Stop {
+        wrong(words, Some(self.verb))
+    }
+
+    pub(super) fn read_as<T, E: fmt::Display>(
         &self,
         long: &str,
         read: impl FnOnce(&str) -> Result<T, E>,
@@ -256,7 +340,7 @@ impl Given {
         read(text).map(Some).map_err(|error| invalid(&error))
     }
 
-    fn text(&self, long: &str) -> Result<Option<String>, Stop> {
+    pub(super) fn text(&self, long: &str) -> Result<Option<String>, Stop> {
         self.read_as(long, |text| Ok::<_, std::convert::Infallible>(text.to_owned()))
     }
 
@@ -293,7 +377,10 @@ impl Given {
 
 impl fmt::Display for Opt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--{} <{}>", self.long, self.value)
+        match self.value {
+            "" => write!(f, "--{}", self.long),
+            value => write!(f, "--{} <{value}>", self.long),
+        }
     }
 }
 
@@ -322,7 +409,7 @@ impl fmt::Display for Verb {
 fn help() -> String {
     let mut text = "A lightweight sidecar proxy\n\nUsage: pillion <COMMAND>\n\nCommands:\n".to_owned();
     for verb in VERBS {
-        let _ = writeln!(text, "  {:<7} {}", verb.name, verb.about);
+        let _ = writeln!(text, "  {:<22} {}", verb.name, verb.about);
     }
     text.push_str("\nOptions:\n  -h, --help     Print help\n  -V, --version  Print version\n\nExamples:\n");
     text.push_str("  pillion demo\n  pillion run --config pillion.yaml\n  pillion run --help");

@@ -33,7 +33,9 @@ use crate::{
     descriptors,
     dns::Names,
     drain::Drain,
+    loopback::Loopback,
     memory,
+    proof::Proof,
     reload::Watcher,
     secrets::Keeper,
     signals::Signals,
@@ -43,7 +45,7 @@ use crate::{
 use admin_ports::AdminPorts;
 use commit::{Failure, Prepared};
 use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
-use state::{Certificates, Request, Stage, State};
+use state::{Certificates, Interception, Request, Stage, State};
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -116,6 +118,8 @@ struct Control<P: Plane> {
     names: Names,
     watcher: Watcher,
     keeper: Keeper,
+    loopback: Loopback,
+    proof: Proof,
     ports: AdminPorts,
     signals: Signals,
     requests: mpsc::Receiver<Request>,
@@ -184,6 +188,7 @@ impl<P: Plane> Control<P> {
             stage: Cell::new(Stage::Starting),
             failed: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
+            interception: Cell::new(Interception::NotNeeded),
             config: RefCell::default(),
             listeners: RefCell::default(),
             history: RefCell::default(),
@@ -215,6 +220,8 @@ impl<P: Plane> Control<P> {
             sockets: Sockets::default(),
             watcher: Watcher::default(),
             keeper: Keeper::new(),
+            loopback: Loopback::default(),
+            proof: Proof::default(),
             ports: AdminPorts::default(),
             signals,
             requests,
@@ -251,6 +258,7 @@ impl<P: Plane> Control<P> {
             }
         };
         self.workers.stop().await;
+        self.loopback.end();
         self.plane.flush_logs();
         // Whoever asked it to quit gets the answer.
         let last = Instant::now() + ANSWERS;

@@ -1,6 +1,13 @@
 //! Listeners.
 
-use super::{Lowering, matching, process::Names, process::or_default, route, tcp, tls};
+use super::{
+    Lowering,
+    authorization::{self, Knows},
+    capture, matching,
+    process::Names,
+    process::or_default,
+    route, tcp, tls,
+};
 use crate::{
     document::{
         self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
@@ -69,8 +76,16 @@ fn listener(
 ) -> Option<Listener> {
     let name = cx.required_scalar(at, "name", listener.name);
     let address = cx.required_scalar(at, "address", listener.address);
+    let direction = capture::direction(listener.direction);
+    let captured = capture::capture(cx, listener.capture, address.as_ref().map(|(address, _)| *address), at);
     let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
     let mut tls = tls::listener(cx, listener.tls, at, identity);
+    let knows = match &tls {
+        Some(tls) => Knows::of(tls.as_ref(), listener.routes.is_written()),
+        // What is wrong with it was told already.
+        None => Knows { peers: true, requests: listener.routes.is_written() },
+    };
+    let authorization = authorization::authorization(cx, listener.authorization, at, knows);
     let proxy_protocol = proxy_protocol(cx, listener.proxy_protocol, at);
     let http_fields = [
         ("limits", listener.limits.place()),
@@ -97,7 +112,7 @@ fn listener(
             if list.is_empty() {
                 cx.warn(place, "no route: every request to this listener is answered with 404");
             }
-            route::routes(cx, list, place, &label, names)
+            route::routes(cx, list, place, (&label, knows), names)
         })
     } else {
         only_http(cx, &http_fields);
@@ -119,6 +134,9 @@ fn listener(
     Some(Listener {
         name: name?.0,
         address: address?.0,
+        direction: direction?,
+        capture: captured?,
+        probe_port: None,
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),
@@ -128,6 +146,7 @@ fn listener(
         },
         proxy_protocol: proxy_protocol?,
         tls: tls?,
+        authorization: authorization?,
         protocol: protocol?,
         http: Http {
             limits: limits?,

@@ -18,6 +18,7 @@ use http::{Method, Uri, Version, header, request, uri::PathAndQuery};
 use http_body::Body;
 use memchr::memchr;
 use pillion_config::model::{Connect, Http, Underscores};
+use std::net::SocketAddr;
 
 /// What a request is aimed at.
 pub(super) struct Target<'a> {
@@ -79,7 +80,7 @@ impl<'a> Target<'a> {
     }
 
     /// What routing looks at.
-    pub(super) fn view(&self, parts: &'a request::Parts) -> RequestView<'a> {
+    pub(super) fn view(&self, parts: &'a request::Parts, destination: SocketAddr) -> RequestView<'a> {
         let (path, query) = match memchr(b'?', self.path_and_query.as_bytes()) {
             Some(at) => (&self.path_and_query[..at], Some(&self.path_and_query[at + 1..])),
             None => (self.path_and_query, None),
@@ -90,6 +91,7 @@ impl<'a> Target<'a> {
             path,
             query,
             headers: &parts.headers,
+            destination,
         }
     }
 }

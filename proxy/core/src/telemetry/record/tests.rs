@@ -33,12 +33,14 @@ fn route() -> Arc<Route> {
     Arc::new(Route {
         name: Name("web/0".into()),
         matcher: RouteMatch {
+            destinations: Vec::new(),
             hosts: Vec::new(),
             path: PathMatch::Prefix("/".into()),
             methods: Vec::new(),
             headers: Vec::new(),
             query: Vec::new(),
         },
+        authorization: None,
         action: Action::Respond(DirectResponse {
             status: StatusCode::OK,
             body: Vec::new(),
