@@ -5,8 +5,10 @@
 mod clients;
 mod tls;
 
+mod admit;
 mod detect;
 mod head;
+mod proxy_protocol;
 
 mod framing;
 
@@ -17,6 +19,8 @@ mod upgrade;
 mod upstream;
 
 mod tcp;
+
+mod capture;
 
 mod abuse;
 mod access_log;

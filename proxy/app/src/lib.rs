@@ -4,6 +4,7 @@
 //! for signals, files, admin calls, names and memory. It never touches a byte of traffic.
 
 pub mod admin;
+pub mod app_probes;
 pub mod assembly;
 pub mod cgroup;
 pub mod cli;
@@ -12,10 +13,16 @@ pub mod demo;
 pub mod descriptors;
 pub mod dns;
 pub mod drain;
+pub mod inject;
+pub mod injector;
+pub mod kube;
 pub mod log;
 pub mod metrics;
+pub mod outgoing;
 pub mod plane;
+pub mod proof;
 pub mod reload;
+pub mod rules;
 pub mod secrets;
 pub mod signals;
 pub mod sockets;

@@ -2,7 +2,9 @@
 //!
 //! Structs are taken apart by name, so that a field added to the model does not compile until it is shown here.
 
+mod authorization;
 mod filters;
+mod proxy;
 mod tls;
 
 use super::pages::seconds;
@@ -19,8 +21,20 @@ const REDACTED: &str = "[redacted]";
 
 /// What is neither listener nor cluster.
 pub(super) fn settings(config: &Config) -> Value {
-    let Config { admin, workers, limits, drain, access_log, dns, identity, listeners: _, clusters: _, filters } =
-        config;
+    let Config {
+        admin,
+        workers,
+        limits,
+        drain,
+        access_log,
+        dns,
+        identity,
+        capture,
+        listeners: _,
+        clusters: _,
+        filters,
+    } = config;
+    let CaptureSettings { prove, probe_port, mark } = capture;
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
@@ -50,6 +64,7 @@ pub(super) fn settings(config: &Config) -> Value {
             "timeout": time(*timeout),
         },
         "identity": identity.as_ref().map(tls::identity),
+        "capture": { "prove": *prove == Prove::Required, "probe_port": probe_port, "mark": mark },
         "filters": filters.iter().map(|filter| filters::filter(filter)).collect::<Vec<_>>(),
     })
 }
@@ -69,16 +84,43 @@ pub(super) fn history(history: &History) -> Value {
 
 /// A listener, routes included.
 pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value {
-    let Listener { name, address, port_sharing, backlog, connections, max_connection_age, tls, protocol, http, routes } =
-        listener;
+    let Listener {
+        name,
+        address,
+        direction,
+        capture,
+        probe_port,
+        port_sharing,
+        backlog,
+        connections,
+        max_connection_age,
+        proxy_protocol,
+        tls,
+        authorization,
+        protocol,
+        http,
+        routes,
+    } = listener;
     json!({
         "name": name.as_str(),
         "address": address.to_string(),
+        "direction": match direction {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+        },
+        "capture": match capture {
+            Capture::Off => "off",
+            Capture::Redirect => "redirect",
+            Capture::Tproxy => "tproxy",
+        },
+        "probe_port": probe_port,
         "share_port": *port_sharing == PortSharing::Shared,
         "backlog": backlog,
         "connections": connections,
         "max_connection_age": max_connection_age.map(time),
+        "proxy_protocol": proxy_protocol.as_ref().map(proxy::listener),
         "tls": tls.as_ref().map(tls::listener),
+        "authorization": authorization.as_ref().map(authorization::of),
         "tcp": protocol.tcp().map(|tcp| tcp_of(tcp, clusters)),
         "http": (!matches!(protocol, ListenerProtocol::Opaque(_))).then(|| http_of(http)),
         "routes": routes.iter().map(|route| route_of(route, clusters)).collect::<Vec<_>>(),
@@ -90,9 +132,12 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
     let Cluster {
         name,
         endpoints,
+        original_destination,
+        mark,
         balance,
         protocol,
         tls,
+        proxy_protocol,
         connect_timeout,
         tcp_keepalive,
         idle_timeout,
@@ -102,11 +147,23 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         headers,
     } = cluster;
     let Circuit { connections, pending, requests } = circuit;
-    let endpoint =
-        |Endpoint { address, weight }: &Endpoint| json!({ "address": address.to_string(), "weight": weight });
+    let endpoint = |Endpoint { address, weight, identity }: &Endpoint| json!({ "address": address.to_string(), "weight": weight, "identity": identity.as_ref().map(ToString::to_string) });
     json!({
         "name": name.as_str(),
         "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "original_destination": original_destination.map(|OriginalDestination { address, source }| {
+            json!({
+                "address": match address {
+                    OriginalAddress::Original => "original",
+                    OriginalAddress::Loopback => "loopback",
+                },
+                "source": match source {
+                    Source::Proxy => "proxy",
+                    Source::Client => "client",
+                },
+            })
+        }),
+        "mark": mark,
         "balance": match balance {
             Balance::RoundRobin => "round-robin",
             Balance::Random => "random",
@@ -118,6 +175,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
             UpstreamProtocol::SameAsDownstream => "same-as-downstream",
         },
         "tls": tls.as_ref().map(tls::cluster),
+        "proxy_protocol": proxy_protocol.as_ref().map(proxy::cluster),
         "connect_timeout": time(*connect_timeout),
         "tcp_keepalive": tcp_keepalive.map(|TcpKeepalive { time: silence, interval, probes }| {
             json!({ "time": time(silence), "interval": time(interval), "probes": probes })
@@ -147,15 +205,23 @@ fn access_log_of(AccessLog { destination, format, queue }: &AccessLog) -> Value 
 }
 
 fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
-    let Tcp { clusters: targets, server_names, idle_timeout, detect_timeout, server_first, filters } = tcp;
+    let Tcp { clusters: targets, destinations, server_names, idle_timeout, detect_timeout, server_first, filters } =
+        tcp;
     let by_name = |ServerNameRoute { names, clusters: targets }: &ServerNameRoute| {
         json!({
             "names": names.iter().map(host).collect::<Vec<_>>(),
             "forward": targets_of(targets, clusters),
         })
     };
+    let by_address = |DestinationRoute { destinations, clusters: targets }: &DestinationRoute| {
+        json!({
+            "destinations": destinations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "forward": targets_of(targets, clusters),
+        })
+    };
     json!({
         "forward": targets_of(targets, clusters),
+        "destinations": destinations.iter().map(by_address).collect::<Vec<_>>(),
         "server_names": server_names.iter().map(by_name).collect::<Vec<_>>(),
         "idle_timeout": idle_timeout.map(time),
         "detect_timeout": time(*detect_timeout),
@@ -176,6 +242,10 @@ fn targets_of(targets: &[WeightedCluster], clusters: &[Arc<Cluster>]) -> Value {
     targets.iter().map(target).collect()
 }
 
+fn cidr(Cidr { address, prefix }: &Cidr) -> String {
+    format!("{address}/{prefix}")
+}
+
 fn http_of(http: &Http) -> Value {
     let Http { limits, timeouts, http2, path, forwarding, underscores, connect } = http;
     let HttpLimits { headers, header_bytes, target_bytes } = limits;
@@ -186,7 +256,6 @@ fn http_of(http: &Http) -> Value {
         ForwardingMode::Off => "off",
         ForwardingMode::Append => "append",
     };
-    let cidr = |Cidr { address, prefix }: &Cidr| format!("{address}/{prefix}");
     json!({
         "limits": { "headers": headers, "header_bytes": header_bytes, "target_bytes": target_bytes },
         "timeouts": { "idle": time(*idle), "header": time(*header), "body": time(*body), "write": time(*write) },
@@ -254,10 +323,28 @@ fn http2_of(http2: &Http2) -> Value {
     })
 }
 
+fn match_of(RouteMatch { hosts, destinations, path, methods, headers, query }: &RouteMatch) -> Value {
+    let header = |HeaderMatch { name, value, invert }: &HeaderMatch| json!({ "name": name.as_str(), "value": value_of(name.as_str(), value), "invert": invert });
+    let parameter = |QueryMatch { name, value }: &QueryMatch| json!({ "name": name, "value": value_of(name, value) });
+    json!({
+        "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
+        "destinations": destinations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "path": match path {
+            PathMatch::Exact(path) => json!({ "exact": path }),
+            PathMatch::Prefix(path) => json!({ "prefix": path }),
+            PathMatch::Regex(regex) => json!({ "regex": regex.as_str() }),
+        },
+        "methods": methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
+        "headers": headers.iter().map(header).collect::<Vec<_>>(),
+        "query": query.iter().map(parameter).collect::<Vec<_>>(),
+    })
+}
+
 fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
     let Route {
         name,
         matcher,
+        authorization,
         action,
         rewrite,
         request_headers,
@@ -267,22 +354,10 @@ fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
         upgrades,
         filters,
     } = route;
-    let RouteMatch { hosts, path, methods, headers, query } = matcher;
-    let header = |HeaderMatch { name, value, invert }: &HeaderMatch| json!({ "name": name.as_str(), "value": value_of(name.as_str(), value), "invert": invert });
-    let parameter = |QueryMatch { name, value }: &QueryMatch| json!({ "name": name, "value": value_of(name, value) });
     json!({
         "name": name.as_str(),
-        "match": {
-            "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
-            "path": match path {
-                PathMatch::Exact(path) => json!({ "exact": path }),
-                PathMatch::Prefix(path) => json!({ "prefix": path }),
-                PathMatch::Regex(regex) => json!({ "regex": regex.as_str() }),
-            },
-            "methods": methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
-            "headers": headers.iter().map(header).collect::<Vec<_>>(),
-            "query": query.iter().map(parameter).collect::<Vec<_>>(),
-        },
+        "match": match_of(matcher),
+        "authorization": authorization.as_deref().map(authorization::of),
         "action": action_of(action, clusters),
         "rewrite": rewrite_of(rewrite),
         "request_headers": request_headers.iter().map(change_of).collect::<Vec<_>>(),

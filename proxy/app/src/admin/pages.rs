@@ -2,10 +2,11 @@
 
 use super::{
     body::{Body, Pieces},
-    dump,
+    dump, explain,
     route::{Change, Page, Port, Verdict, help},
 };
 use crate::{
+    app_probes::Finding,
     assembly::{ClusterStatus, EndpointStatus},
     cgroup::Pressure,
     control::state::{Action, Readiness, Stage, State},
@@ -41,6 +42,11 @@ pub(super) fn text(status: StatusCode, words: String) -> Response<Body> {
     typed(status, TEXT, Body::full(words))
 }
 
+/// What an application's probe found.
+pub(super) fn probed(finding: Finding) -> Response<Body> {
+    typed(finding.status, TEXT, Body::full(finding.words))
+}
+
 fn typed(status: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -62,9 +68,11 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
             let readiness = state.readiness();
             let status = match readiness {
                 Readiness::Ready => StatusCode::OK,
-                Readiness::Starting | Readiness::NoIdentity | Readiness::Draining | Readiness::Failed => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
+                Readiness::Starting
+                | Readiness::NoIdentity
+                | Readiness::NotCaptured(_)
+                | Readiness::Draining
+                | Readiness::Failed => StatusCode::SERVICE_UNAVAILABLE,
             };
             text(status, readiness.words().into())
         }
@@ -76,6 +84,14 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
         Page::Listeners => {
             let listeners = state.listeners.borrow();
             text(StatusCode::OK, listeners.iter().map(|(name, address)| format!("{name}::{address}\n")).collect())
+        }
+        Page::Explain => {
+            let config = state.config.borrow().clone();
+            match config.map(|config| explain::explain(&config, query)) {
+                Some(Ok(answer)) => json(&answer),
+                Some(Err(words)) => text(StatusCode::BAD_REQUEST, words + "\n"),
+                None => text(StatusCode::SERVICE_UNAVAILABLE, "no configuration is in force yet\n".into()),
+            }
         }
         Page::ServerInfo => json(&server_info(state)),
         Page::Memory => json(&memory(state)),

@@ -27,11 +27,13 @@ mod passthrough;
 mod tests;
 
 use crate::{
+    app_probes::AppProbes,
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
     descriptors,
     dns::Names,
     drain::Drain,
+    proof::Proof,
     reload::Watcher,
     secrets::Keeper,
     signals::Signals,
@@ -41,7 +43,7 @@ use crate::{
 use admin_ports::AdminPorts;
 use commit::{Failure, Prepared};
 use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
-use state::{Certificates, Request, Stage, State};
+use state::{Certificates, Interception, Request, Stage, State};
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -110,6 +112,7 @@ struct Control<P: Plane> {
     names: Names,
     watcher: Watcher,
     keeper: Keeper,
+    proof: Proof,
     ports: AdminPorts,
     signals: Signals,
     requests: mpsc::Receiver<Request>,
@@ -171,9 +174,11 @@ impl<P: Plane> Control<P> {
         let meter = Meter::of_this_process();
         let state = State {
             started: Instant::now(),
+            app_probes: AppProbes::of_environment().map_err(|error| Rejected(error.to_string()))?,
             stage: Cell::new(Stage::Starting),
             failed: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
+            interception: Cell::new(Interception::NotNeeded),
             config: RefCell::default(),
             listeners: RefCell::default(),
             history: RefCell::default(),
@@ -205,6 +210,7 @@ impl<P: Plane> Control<P> {
             sockets: Sockets::default(),
             watcher: Watcher::default(),
             keeper: Keeper::new(),
+            proof: Proof::default(),
             ports: AdminPorts::default(),
             signals,
             requests,

@@ -1,28 +1,32 @@
 //! Clusters: where requests go.
 
 use super::{Bytes, ClusterTls, Either, Field, Int, List, Off, Period, Text, fields, words};
-use crate::model::{EndpointAddress, Name};
+use crate::model::{EndpointAddress, Name, SpiffeId};
 #[cfg(test)]
 use schemars::JsonSchema;
 #[cfg(test)]
 use serde::Serialize;
 use std::time::Duration;
 
-/// A group of endpoints that serve the same thing.
+/// A group of endpoints that serve the same thing. It has `endpoints` or `original_destination`.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
-#[cfg_attr(test, schemars(extend("required" = ["name", "endpoints"])))]
+#[cfg_attr(test, schemars(extend("required" = ["name"])))]
 pub(crate) struct Cluster {
     /// Its name, in routes, logs and metrics; unique among clusters.
     pub name: Text<Name>,
-    /// Where it lives: `host:port`, or a mapping with a weight. A host name stands for all of its addresses. At least one.
+    /// Where it lives: `host:port`, or a mapping with a weight. A host name stands for all of its addresses. At least one, unless there is `original_destination`.
     pub endpoints: List<Either<EndpointAddress, Endpoint>>,
+    /// Instead of endpoints: it lives wherever a captured connection was going. For listeners with `capture`.
+    pub original_destination: Field<OriginalDestination>,
     /// How an endpoint is picked. `least-request`: slow endpoints get less without being told.
     pub balance: Field<Balance>,
     /// What is spoken to it. `http1`: every server understands it.
     pub protocol: Field<Protocols>,
     /// TLS. Absent: it is spoken to in the clear.
     pub tls: Field<ClusterTls>,
+    /// The PROXY protocol, by which its servers learn who the client is. Absent: they are told by HTTP's headers, or not at all. A connection then serves the requests of one client connection only.
+    pub proxy_protocol: Field<Announcement>,
     /// Time a connection may take to be established. 5s bears two lost SYNs, which are sent again after 1 and 3 s.
     pub connect_timeout: Text<Period>,
     /// TCP keepalive on its connections; `off` for none. Absent: as its fields' defaults say.
@@ -35,16 +39,18 @@ pub(crate) struct Cluster {
     pub limits: Field<ClusterLimits>,
 }
 
-fields! { Cluster { name, endpoints, balance, protocol, tls, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
+fields! { Cluster { name, endpoints, original_destination, balance, protocol, tls, proxy_protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
 
 impl Default for Cluster {
     fn default() -> Self {
         Self {
             name: Field::ABSENT,
             endpoints: Field::ABSENT,
+            original_destination: Field::ABSENT,
             balance: Field::of(Balance::LeastRequest),
             protocol: Field::of(Protocols::Http1),
             tls: Field::ABSENT,
+            proxy_protocol: Field::ABSENT,
             connect_timeout: Text::scalar(Period(Duration::from_secs(5))),
             tcp_keepalive: Field::ABSENT,
             idle_timeout: Text::scalar(Period(Duration::from_secs(4))),
@@ -53,6 +59,48 @@ impl Default for Cluster {
         }
     }
 }
+
+/// Where a captured connection is passed on to.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+pub(crate) struct OriginalDestination {
+    /// Which address; the port is the original one. `original`: what passes through goes where it was going.
+    pub address: Field<OriginalAddress>,
+    /// Whose address the server sees. `proxy`: `client` needs CAP_NET_ADMIN, `address: original`, `capture.mark`, and the return route that `pillion redirect rules install --inbound-mode tproxy` makes.
+    pub source: Field<Source>,
+}
+
+fields! { OriginalDestination { address, source } }
+
+impl Default for OriginalDestination {
+    fn default() -> Self {
+        Self { address: Field::of(OriginalAddress::Original), source: Field::of(Source::Proxy) }
+    }
+}
+
+/// Which address of a captured connection's destination is connected to.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum OriginalAddress {
+    /// The original one.
+    Original,
+    /// 127.0.0.1 or ::1, by its family: the application beside the proxy.
+    Loopback,
+}
+
+words! { OriginalAddress { "original" => Original, "loopback" => Loopback } }
+
+/// Whose address a server sees.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum Source {
+    /// The proxy's.
+    Proxy,
+    /// The client's (IP_TRANSPARENT); the port is the kernel's choice.
+    Client,
+}
+
+words! { Source { "proxy" => Proxy, "client" => Client } }
 
 /// An endpoint and its share.
 #[derive(Debug)]
@@ -63,13 +111,15 @@ pub(crate) struct Endpoint {
     pub address: Text<EndpointAddress>,
     /// Its share relative to its siblings. 1: all alike.
     pub weight: Text<Int<1, 1_000_000>>,
+    /// The SPIFFE ID of the workload there, for clusters whose `tls` is `mutual-if-identity`. Absent: it is spoken to in the clear.
+    pub identity: Text<SpiffeId>,
 }
 
-fields! { Endpoint { address, weight } }
+fields! { Endpoint { address, weight, identity } }
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { address: Field::ABSENT, weight: Text::scalar(Int(1)) }
+        Self { address: Field::ABSENT, weight: Text::scalar(Int(1)), identity: Field::ABSENT }
     }
 }
 
@@ -100,6 +150,52 @@ pub(crate) enum Protocols {
 }
 
 words! { Protocols { "http1" => Http1, "http2" => Http2, "same-as-downstream" => SameAsDownstream } }
+
+/// The PROXY protocol header that begins each connection to a cluster, before TLS.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+pub(crate) struct Announcement {
+    /// The version written. `v2`: binary, and it has fields.
+    pub version: Field<AnnouncementVersion>,
+    /// What version 2 says beside the addresses, where it is known. Nothing by default.
+    pub fields: List<AnnouncedField>,
+}
+
+fields! { Announcement { version, fields } }
+
+impl Default for Announcement {
+    fn default() -> Self {
+        Self { version: Field::of(AnnouncementVersion::V2), fields: Field::ABSENT }
+    }
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum AnnouncementVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+words! { AnnouncementVersion { "v1" => V1, "v2" => V2 } }
+
+/// A field (TLV) of a PROXY protocol header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum AnnouncedField {
+    /// The server name that the client asked for (PP2_TYPE_AUTHORITY).
+    Authority,
+    /// The application protocol agreed upon with the client (PP2_TYPE_ALPN).
+    Alpn,
+    /// The name a proxy before this one gave the connection, or one made here (PP2_TYPE_UNIQUE_ID).
+    UniqueId,
+    /// A checksum over the header (PP2_TYPE_CRC32C).
+    Checksum,
+}
+
+words! { AnnouncedField { "authority" => Authority, "alpn" => Alpn, "unique-id" => UniqueId, "checksum" => Checksum } }
 
 /// TCP keepalive.
 #[derive(Debug)]

@@ -1,6 +1,8 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Bytes, Field, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields, words};
+use super::{
+    Authorization, Bytes, Field, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields, words,
+};
 use crate::model::{Cidr, Name};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -17,6 +19,10 @@ pub(crate) struct Listener {
     pub name: Text<Name>,
     /// The address it binds, such as `0.0.0.0:8080` or `[::]:8080`. Port 0 lets the kernel choose.
     pub address: Text<SocketAddr>,
+    /// Which way its connections go, seen from the application. `inbound`: to it. Of the listeners that capture, the outbound ones carry the proof that connections are captured.
+    pub direction: Field<Direction>,
+    /// How its connections come to it. `off`: their clients connect to it. Otherwise the kernel's rules (`pillion redirect rules install`) send them here, and what their clients connected to is their destination: its port decides in `server_first`, and clusters with `original_destination` pass them on to it.
+    pub capture: Field<Capture>,
     /// Whether another process may listen on the same port at the same time. `false`: a second instance started by mistake is refused, not given half of the traffic.
     pub share_port: Field<bool>,
     /// Length of the kernel's queue of connections not yet accepted. 1024 bridges a burst; the kernel bounds it by net.core.somaxconn.
@@ -25,8 +31,12 @@ pub(crate) struct Listener {
     pub connections: Text<Int<1, 10_000_000>>,
     /// The age at which a connection is asked to leave (GOAWAY, or `Connection: close`), with some jitter. Absent or `none`: it may stay.
     pub max_connection_age: Text<Limit>,
+    /// The PROXY protocol, by which a load balancer before this proxy says who the client is. Absent: none is looked for, and whoever connects is the client.
+    pub proxy_protocol: Field<ProxyProtocol>,
     /// TLS. Absent: the listener speaks in the clear.
     pub tls: Field<ListenerTls>,
+    /// Who may connect and ask. Absent: everybody.
+    pub authorization: Field<Box<Authorization>>,
     /// Sizes and counts of a request's head.
     pub limits: Field<HttpLimits>,
     /// Deadlines of a connection.
@@ -47,18 +57,22 @@ pub(crate) struct Listener {
     pub tcp: Field<Tcp>,
 }
 
-fields! { Listener { name, address, share_port, backlog, connections, max_connection_age, tls, limits, timeouts, http2, path, forwarding, underscores, connect, routes, tcp } }
+fields! { Listener { name, address, direction, capture, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, authorization, limits, timeouts, http2, path, forwarding, underscores, connect, routes, tcp } }
 
 impl Default for Listener {
     fn default() -> Self {
         Self {
             name: Field::ABSENT,
             address: Field::ABSENT,
+            direction: Field::of(Direction::Inbound),
+            capture: Field::of(Capture::Off),
             share_port: Field::of(false),
             backlog: Text::scalar(Int(1024)),
             connections: Text::scalar(Int(8000)),
             max_connection_age: Field::ABSENT,
+            proxy_protocol: Field::ABSENT,
             tls: Field::ABSENT,
+            authorization: Field::ABSENT,
             limits: Field::ABSENT,
             timeouts: Field::ABSENT,
             http2: Field::ABSENT,
@@ -71,6 +85,72 @@ impl Default for Listener {
         }
     }
 }
+
+/// Which way a listener's connections go.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum Direction {
+    /// To the application.
+    Inbound,
+    /// From the application.
+    Outbound,
+}
+
+words! { Direction { "inbound" => Inbound, "outbound" => Outbound } }
+
+/// How a listener's connections come to it.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum Capture {
+    /// Their clients connect to it.
+    Off,
+    /// By a rule that rewrites their destination, which the kernel remembers (SO_ORIGINAL_DST).
+    Redirect,
+    /// By a rule that leaves them as they are (TPROXY, IP_TRANSPARENT). Needs CAP_NET_ADMIN.
+    Tproxy,
+}
+
+words! { Capture { "off" => Off, "redirect" => Redirect, "tproxy" => Tproxy } }
+
+/// The PROXY protocol, versions 1 and 2, read before anything else of a connection. What it says stands for the socket's addresses everywhere.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["trusted"])))]
+pub(crate) struct ProxyProtocol {
+    /// Whether a connection must begin with a header. `required`: where a sender always writes one, what comes without it did not pass the sender.
+    pub headers: Field<ProxyHeaders>,
+    /// Networks of senders who are believed, such as `10.0.0.0/8`. Anybody else could pose as any client.
+    pub trusted: List<Scalar<Cidr>>,
+    /// Time from the accept to the header's last byte. 3s bears a lost packet; a sender writes it at once.
+    pub timeout: Text<Period>,
+    /// Bytes of a version 2 header behind its fixed 16. 4KiB: addresses and fields take a few hundred, a client's certificate passed on some 2 KiB.
+    pub header_bytes: Text<Bytes<216, 65_535>>,
+}
+
+fields! { ProxyProtocol { headers, trusted, timeout, header_bytes } }
+
+impl Default for ProxyProtocol {
+    fn default() -> Self {
+        Self {
+            headers: Field::of(ProxyHeaders::Required),
+            trusted: Field::ABSENT,
+            timeout: Text::scalar(Period(Duration::from_secs(3))),
+            header_bytes: Text::scalar(Bytes(4 << 10)),
+        }
+    }
+}
+
+/// Whether a connection must begin with a PROXY protocol header.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum ProxyHeaders {
+    /// It must, and come from a trusted sender; any other connection is closed.
+    Required,
+    /// A trusted sender may write one; a connection of anybody else is taken as it is, and a header in it is none.
+    Optional,
+}
+
+words! { ProxyHeaders { "required" => Required, "optional" => Optional } }
 
 /// Sizes and counts of a request's head. Beyond one, the request is answered with 431 or 414.
 #[derive(Debug)]

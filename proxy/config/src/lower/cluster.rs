@@ -1,9 +1,12 @@
 //! Clusters.
 
-use super::{Lowering, process::or_default, tls};
+use super::{Lowering, capture, process::or_default, tls};
 use crate::{
     document::{self, Balance, Either, Int, Keepalive, Off, Period, Protocols},
-    model::{self, Circuit, Cluster, Endpoint, EndpointAddress, TcpKeepalive, UpstreamProtocol},
+    model::{
+        self, AnnouncedField, Announcement, AnnouncementVersion, Circuit, Cluster, Endpoint, EndpointAddress,
+        TcpKeepalive, UpstreamProtocol,
+    },
     tree::Place,
 };
 use std::{collections::HashSet, time::Duration};
@@ -13,14 +16,34 @@ pub(super) fn cluster(
     cluster: document::Cluster,
     at: Place,
     identity: &tls::Known,
+    mark: Option<u32>,
 ) -> Option<Cluster> {
     let name = cx.required_scalar(at, "name", cluster.name);
-    let endpoints = match cx.required(at, "endpoints", cluster.endpoints) {
+    let mode = cluster.tls.get().and_then(|tls| tls.mode.get());
+    let identities = match mode {
+        Some(document::ClusterTlsMode::MutualIfIdentity) => Identities::Wanted,
+        Some(_) | None => Identities::Idle,
+    };
+    let written = cluster.endpoints.is_written();
+    let original_destination = capture::original_destination(cx, cluster.original_destination, at, mark);
+    let dynamic = matches!(original_destination, Some(Some(_)));
+    if let (true, Some(place)) = (dynamic, cluster.endpoints.place()) {
+        cx.error(place, "\"endpoints\" cannot stand beside \"original_destination\"; keep one of them");
+    }
+    let endpoints = match cluster.endpoints.at(at) {
+        Some(_) | None if dynamic => Some(Vec::new()),
+        None if !written => {
+            cx.error(
+                at,
+                "the cluster lives nowhere; write endpoints, or original_destination for captured connections",
+            );
+            None
+        }
         Some((list, place)) if list.is_empty() => {
             cx.error(place, "no endpoint: requests to this cluster would have nowhere to go; write at least one");
             None
         }
-        Some((list, place)) => Some(endpoints(cx, list, place)),
+        Some((list, place)) => Some(endpoints(cx, list, place, identities)),
         None => None,
     };
     let tcp_keepalive = match or_either(cluster.tcp_keepalive, at) {
@@ -28,7 +51,9 @@ pub(super) fn cluster(
         Some((Either::Long(keepalive), place)) => self::tcp_keepalive(cx, keepalive, place).map(Some),
         None => None,
     };
-    let tls = tls::cluster(cx, cluster.tls, at, identity);
+    let who = endpoints.iter().flatten().filter_map(|endpoint: &Endpoint| endpoint.identity.clone()).collect();
+    let tls = tls::cluster(cx, cluster.tls, at, identity, who);
+    let proxy_protocol = announcement(cx, cluster.proxy_protocol, at);
     let (limits, _) = or_default(cluster.limits, at)?;
     let circuit = Circuit {
         connections: limits.connections.value()?.to(),
@@ -38,6 +63,8 @@ pub(super) fn cluster(
     Some(Cluster {
         name: name?.0,
         endpoints: endpoints?,
+        original_destination: original_destination?,
+        mark,
         balance: match cluster.balance.take()? {
             Balance::LeastRequest => model::Balance::LeastRequest,
             Balance::RoundRobin => model::Balance::RoundRobin,
@@ -49,6 +76,7 @@ pub(super) fn cluster(
             Protocols::SameAsDownstream => UpstreamProtocol::SameAsDownstream,
         },
         tls: tls?,
+        proxy_protocol: proxy_protocol?,
         connect_timeout: cluster.connect_timeout.value()?.0,
         tcp_keepalive: tcp_keepalive?,
         idle_timeout: cluster.idle_timeout.value()?.0,
@@ -59,6 +87,48 @@ pub(super) fn cluster(
     })
 }
 
+/// Whether it matters who is at an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Identities {
+    Wanted,
+    Idle,
+}
+
+fn announcement(
+    cx: &mut Lowering<'_, '_>,
+    field: document::Field<document::Announcement>,
+    at: Place,
+) -> Option<Option<Announcement>> {
+    if !field.is_written() {
+        return Some(None);
+    }
+    let (announcement, at) = field.at(at)?;
+    let fields_at = announcement.fields.place().unwrap_or(at);
+    let list = announcement.fields.elements();
+    let count = list.len();
+    let mut fields = Vec::with_capacity(count);
+    for (field, place) in cx.elements(fields_at, list) {
+        let field = match field {
+            document::AnnouncedField::Authority => AnnouncedField::Authority,
+            document::AnnouncedField::Alpn => AnnouncedField::Alpn,
+            document::AnnouncedField::UniqueId => AnnouncedField::UniqueId,
+            document::AnnouncedField::Checksum => AnnouncedField::Checksum,
+        };
+        if fields.contains(&field) {
+            cx.error(place, "this field stands in the list twice; remove one");
+        }
+        fields.push(field);
+    }
+    let version = match announcement.version.take()? {
+        document::AnnouncementVersion::V1 => AnnouncementVersion::V1,
+        document::AnnouncementVersion::V2 => AnnouncementVersion::V2,
+    };
+    if version == AnnouncementVersion::V1 && count > 0 {
+        cx.error(fields_at, "version 1 has no fields; write version: v2, or remove them");
+    }
+    (fields.len() == count).then_some(Some(Announcement { version, fields }))
+}
+
 fn or_either(field: document::Field<Either<Off, Keepalive>>, parent: Place) -> Option<(Either<Off, Keepalive>, Place)> {
     if field.is_written() { field.at(parent) } else { Some((Either::Long(Keepalive::default()), parent)) }
 }
@@ -67,24 +137,30 @@ fn endpoints(
     cx: &mut Lowering<'_, '_>,
     list: Vec<document::Field<Either<EndpointAddress, document::Endpoint>>>,
     at: Place,
+    identity: Identities,
 ) -> Vec<Endpoint> {
     let mut endpoints = Vec::with_capacity(list.len());
     let mut seen = HashSet::new();
     for (endpoint, place) in cx.elements(at, list) {
         let read = match endpoint {
-            Either::Short(address) => Some((address, 1)),
+            Either::Short(address) => Some((address, 1, None)),
             Either::Long(endpoint) => {
                 let address = cx.required_scalar(place, "address", endpoint.address);
-                address.and_then(|(address, _)| Some((address, endpoint.weight.value()?.to())))
+                if let (Some(place), true) = (endpoint.identity.place(), identity != Identities::Wanted) {
+                    cx.error(place, "who is there matters where `tls` is `mutual-if-identity` only; write that mode, or remove this");
+                }
+                let known =
+                    if endpoint.identity.is_written() { endpoint.identity.value().map(Some) } else { Some(None) };
+                address.and_then(|(address, _)| Some((address, endpoint.weight.value()?.to(), known?)))
             }
         };
-        let Some((address, weight)) = read else {
+        let Some((address, weight, identity)) = read else {
             continue;
         };
         if !seen.insert(address.clone()) {
             cx.error(place, format!("the endpoint {address} is written twice; use `weight` to give it a larger share"));
         }
-        endpoints.push(Endpoint { address, weight });
+        endpoints.push(Endpoint { address, weight, identity });
     }
     endpoints
 }

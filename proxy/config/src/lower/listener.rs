@@ -1,13 +1,20 @@
 //! Listeners.
 
-use super::{Lowering, matching, process::Names, process::or_default, route, tcp, tls};
+use super::{
+    Lowering,
+    authorization::{self, Knows},
+    capture, matching,
+    process::Names,
+    process::or_default,
+    route, tcp, tls,
+};
 use crate::{
     document::{
         self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
     },
     model::{
         self, Admin, AdminAddress, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener, ListenerProtocol,
-        PathPolicy, PortSharing,
+        PathPolicy, PortSharing, ProxyHeaders, ProxyProtocol,
     },
     tree::Place,
 };
@@ -69,8 +76,17 @@ fn listener(
 ) -> Option<Listener> {
     let name = cx.required_scalar(at, "name", listener.name);
     let address = cx.required_scalar(at, "address", listener.address);
+    let direction = capture::direction(listener.direction);
+    let captured = capture::capture(cx, listener.capture, address.as_ref().map(|(address, _)| *address), at);
     let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
     let mut tls = tls::listener(cx, listener.tls, at, identity);
+    let knows = match &tls {
+        Some(tls) => Knows::of(tls.as_ref(), listener.routes.is_written()),
+        // What is wrong with it was told already.
+        None => Knows { peers: true, requests: listener.routes.is_written() },
+    };
+    let authorization = authorization::authorization(cx, listener.authorization, at, knows);
+    let proxy_protocol = proxy_protocol(cx, listener.proxy_protocol, at);
     let http_fields = [
         ("limits", listener.limits.place()),
         ("timeouts", listener.timeouts.place()),
@@ -96,7 +112,7 @@ fn listener(
             if list.is_empty() {
                 cx.warn(place, "no route: every request to this listener is answered with 404");
             }
-            route::routes(cx, list, place, &label, names)
+            route::routes(cx, list, place, (&label, knows), names)
         })
     } else {
         only_http(cx, &http_fields);
@@ -118,6 +134,9 @@ fn listener(
     Some(Listener {
         name: name?.0,
         address: address?.0,
+        direction: direction?,
+        capture: captured?,
+        probe_port: None,
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),
@@ -125,7 +144,9 @@ fn listener(
             absent if !absent.is_written() => None,
             written => written.value()?.0,
         },
+        proxy_protocol: proxy_protocol?,
         tls: tls?,
+        authorization: authorization?,
         protocol: protocol?,
         http: Http {
             limits: limits?,
@@ -144,6 +165,43 @@ fn listener(
         },
         routes: routes?.into_iter().map(|(route, _)| Arc::new(route)).collect(),
     })
+}
+
+fn proxy_protocol(
+    cx: &mut Lowering<'_, '_>,
+    field: Field<document::ProxyProtocol>,
+    at: Place,
+) -> Option<Option<ProxyProtocol>> {
+    if !field.is_written() {
+        return Some(None);
+    }
+    let (proxy, at) = field.at(at)?;
+    let trusted = match cx.required(at, "trusted", proxy.trusted) {
+        Some((list, place)) if list.is_empty() => {
+            cx.error(
+                place,
+                "no network: nobody's header would be believed; write those of the senders, or remove `proxy_protocol`",
+            );
+            None
+        }
+        Some((list, place)) => {
+            let networks = cx.elements(place, list);
+            if let Some((_, place)) = networks.iter().find(|(Scalar(network), _)| network.prefix == 0) {
+                cx.warn(*place, "everybody's header is believed: whoever reaches this listener can pose as any client");
+            }
+            Some(networks.into_iter().map(|(Scalar(network), _)| network).collect())
+        }
+        None => None,
+    };
+    Some(Some(ProxyProtocol {
+        headers: match proxy.headers.take()? {
+            document::ProxyHeaders::Required => ProxyHeaders::Required,
+            document::ProxyHeaders::Optional => ProxyHeaders::Optional,
+        },
+        trusted: trusted?,
+        timeout: proxy.timeout.value()?.0,
+        header_bytes: proxy.header_bytes.value()?.0 as usize,
+    }))
 }
 
 /// Says of each field that it is of no use where no HTTP is spoken.

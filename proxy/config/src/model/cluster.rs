@@ -1,6 +1,6 @@
 //! Clusters: where requests go.
 
-use super::{ClusterTls, Name};
+use super::{ClusterTls, Name, OriginalDestination, SpiffeId};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A group of endpoints that serve the same thing.
@@ -8,14 +8,20 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 pub struct Cluster {
     /// Its name, in routes, logs and metrics.
     pub name: Name,
-    /// Where it lives; not empty.
+    /// Where it lives; not empty, unless it has `original_destination`.
     pub endpoints: Vec<Endpoint>,
+    /// It lives wherever a captured connection was going; `None`: at its endpoints.
+    pub original_destination: Option<OriginalDestination>,
+    /// `SO_MARK` of its connections; `None`: none.
+    pub mark: Option<u32>,
     /// How an endpoint is picked.
     pub balance: Balance,
     /// What is spoken to it.
     pub protocol: UpstreamProtocol,
     /// TLS; `None`: in the clear.
     pub tls: Option<ClusterTls>,
+    /// Who the client is, told first on each connection; `None`: it is not told.
+    pub proxy_protocol: Option<Announcement>,
     /// Time a connection may take to be established.
     pub connect_timeout: Duration,
     /// TCP keepalive on its connections; `None`: off.
@@ -32,6 +38,37 @@ pub struct Cluster {
     pub headers: u16,
 }
 
+/// The PROXY protocol header that begins each connection to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// Its version.
+    pub version: AnnouncementVersion,
+    /// What it says beside the addresses, in this order; empty in version 1.
+    pub fields: Vec<AnnouncedField>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnouncementVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// A field of a PROXY protocol header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnouncedField {
+    /// The server name that the client asked for.
+    Authority,
+    /// The application protocol agreed upon with the client.
+    Alpn,
+    /// What the connection is called.
+    UniqueId,
+    /// A checksum over the header.
+    Checksum,
+}
+
 /// One place where a cluster lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -39,6 +76,8 @@ pub struct Endpoint {
     pub address: EndpointAddress,
     /// Its share relative to its siblings; at least 1.
     pub weight: u32,
+    /// Who must be there, where the cluster's TLS depends on it; `None`: nobody in particular.
+    pub identity: Option<SpiffeId>,
 }
 
 /// The address of an endpoint as written.

@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{ListenerTls, Name, Route, Tcp};
+use super::{Authorization, Capture, Direction, ListenerTls, Name, Route, Tcp};
 use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A socket that accepts connections, and what happens to them.
@@ -10,6 +10,12 @@ pub struct Listener {
     pub name: Name,
     /// The address it binds.
     pub address: SocketAddr,
+    /// Which way its connections go.
+    pub direction: Direction,
+    /// How they came to it.
+    pub capture: Capture,
+    /// The port of the proxy's own probe, answered here; `None`: there is none.
+    pub probe_port: Option<u16>,
     /// Whether another process may listen on the same port at the same time.
     pub port_sharing: PortSharing,
     /// Length of the kernel's queue of connections not yet accepted.
@@ -18,8 +24,12 @@ pub struct Listener {
     pub connections: usize,
     /// The age at which a connection is asked to leave; `None`: it may stay.
     pub max_connection_age: Option<Duration>,
+    /// Who says first who the client is; `None`: nobody, whoever connects is the client.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS; `None`: in the clear.
     pub tls: Option<ListenerTls>,
+    /// Who may connect and ask; `None`: everybody.
+    pub authorization: Option<Authorization>,
     /// What its connections carry.
     pub protocol: ListenerProtocol,
     /// How HTTP is spoken.
@@ -48,6 +58,28 @@ impl ListenerProtocol {
             Self::Opaque(tcp) | Self::Detect(tcp) => Some(tcp),
         }
     }
+}
+
+/// The PROXY protocol as a listener takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Whether there must be a header.
+    pub headers: ProxyHeaders,
+    /// Networks of senders who are believed; not empty.
+    pub trusted: Vec<Cidr>,
+    /// Time from the accept to the header's last byte.
+    pub timeout: Duration,
+    /// Bytes of a version 2 header behind its fixed part.
+    pub header_bytes: usize,
+}
+
+/// Whether a connection must begin with a PROXY protocol header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyHeaders {
+    /// It must, and come from a trusted sender.
+    Required,
+    /// A trusted sender may write one; from anybody else none is looked for.
+    Optional,
 }
 
 /// Whether a second process may bind a listener's port.
@@ -197,6 +229,29 @@ pub struct Cidr {
     pub address: IpAddr,
     /// Leading bits that count.
     pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether an address lies in it. A v4-mapped one is the IPv4 address it stands for, on either side.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                // A network written as v4-mapped counts its 96 leading bits.
+                let prefix = match self.address {
+                    IpAddr::V4(_) => self.prefix,
+                    IpAddr::V6(_) => self.prefix.saturating_sub(96),
+                };
+                let differs = network.to_bits() ^ address.to_bits();
+                differs.leading_zeros() >= u32::from(prefix.min(32))
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differs = network.to_bits() ^ address.to_bits();
+                differs.leading_zeros() >= u32::from(self.prefix.min(128))
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
 }
 
 /// What happens to a header name with an underscore.

@@ -1,6 +1,6 @@
 //! Routes: which requests, and what is done with them.
 
-use super::{ClusterIndex, FilterIndex, Name};
+use super::{Authorization, ClusterIndex, Destination, FilterIndex, Name};
 use crate::template::Template;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::{sync::Arc, time::Duration};
@@ -12,6 +12,8 @@ pub struct Route {
     pub name: Name,
     /// What a request must look like.
     pub matcher: RouteMatch,
+    /// Who may ask; `None`: everybody whom the listener lets.
+    pub authorization: Option<Box<Authorization>>,
     /// What is done with it.
     pub action: Action,
     /// Changes to the target of a forwarded request.
@@ -36,6 +38,8 @@ pub struct Route {
 pub struct RouteMatch {
     /// Any of these hosts; empty: any host.
     pub hosts: Vec<HostPattern>,
+    /// Any of these destinations of the connection; empty: any.
+    pub destinations: Vec<Destination>,
     /// The path.
     pub path: PathMatch,
     /// Any of these methods; empty: any.

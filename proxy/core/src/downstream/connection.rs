@@ -1,19 +1,24 @@
 //! A downstream connection, as its requests see it, and how it is told to leave.
 
-use super::accept::{ListenerSlot, Permits};
+use super::{
+    accept::{ListenerSlot, Permits},
+    admit::{Carried, Distrust},
+    proxy_protocol::{self, Ends, Said},
+};
 use crate::{
-    drain::{Control, Registration, Signal},
+    drain::{Control, Registration, Signal, Subject},
     exchange::head::forwarding::Peer,
     snapshot::ListenerSnapshot,
     telemetry::{ConnectionFacts, metrics::Active},
     worker::Worker,
 };
+use pillion_config::model::{Alpn, AnnouncedField, Announcement};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     convert::Infallible,
     future::{Future, poll_fn},
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -37,8 +42,12 @@ pub struct Connection {
     peer: RefCell<Option<(Arc<ListenerSnapshot>, Rc<Peer>)>>,
     /// Why the proxy cut it, where a deadline of the client's ran out.
     cut: Cell<Option<&'static str>>,
+    /// What it is called towards upstreams that want a name; made when the first does.
+    unique_id: OnceCell<Box<[u8; 8]>>,
     registration: Registration,
     refusal: Cell<Refusal>,
+    distrusted: Cell<Option<Distrust>>,
+    arrived: Cell<bool>,
     _permits: Permits,
     _active: Active,
 }
@@ -82,17 +91,45 @@ impl Connection {
         if slot.close.signal() >= Signal::Drain {
             registration.control().tell(Signal::Drain);
         }
-        Rc::new(Self {
+        let connection = Rc::new(Self {
             worker,
             slot,
             facts: Rc::new(facts),
             cut: Cell::new(None),
             peer: RefCell::default(),
+            unique_id: OnceCell::new(),
             registration,
             refusal: Cell::new(Refusal::Uncounted),
+            distrusted: Cell::new(None),
+            arrived: Cell::new(false),
             _permits: permits,
             _active,
-        })
+        });
+        let subject = Rc::downgrade(&connection) as Weak<dyn Subject>;
+        connection.registration.control().concerns(subject);
+        connection
+    }
+
+    /// What it speaks is known: nothing more of it is still to come but what it carries.
+    pub(super) fn has_arrived(&self) {
+        self.arrived.set(true);
+    }
+
+    /// Whether what it speaks is known.
+    #[must_use]
+    pub fn arrived(&self) -> bool {
+        self.arrived.get()
+    }
+
+    /// Its client is not believed any more.
+    pub(super) fn distrust(&self, why: Option<Distrust>) {
+        self.distrusted.set(why);
+    }
+
+    /// Why its client is not believed any more.
+    #[must_use]
+    pub fn distrusted(&self) -> Option<Distrust> {
+        self.distrusted.get()
     }
 
     /// Whether answers must announce the end of the connection.
@@ -133,7 +170,10 @@ impl Connection {
             Some((rules, peer)) if Arc::ptr_eq(rules, listener) => Rc::clone(peer),
             Some(_) | None => {
                 let peer = Rc::new(
-                    listener.forwarding.peer(self.facts.direct.ip(), self.facts.scheme()).certified(self.facts.peer()),
+                    listener
+                        .forwarding
+                        .peer(self.facts.client().ip(), self.facts.scheme())
+                        .certified(self.facts.peer()),
                 );
                 *known = Some((Arc::clone(listener), Rc::clone(&peer)));
                 peer
@@ -141,10 +181,35 @@ impl Connection {
         }
     }
 
+    /// What a connection made on behalf of this one begins with, where its cluster wants it. `server_name` is what the
+    /// client asked for in TLS that is passed on.
+    #[must_use]
+    pub fn announced(&self, how: Option<&Announcement>, server_name: Option<&str>) -> Option<Rc<[u8]>> {
+        let how = how?;
+        let facts = &self.facts;
+        let header = facts.proxied.get();
+        let agreed = facts.tls.get().and_then(|tls| tls.alpn).map(|alpn| match alpn {
+            Alpn::Http1 => &b"http/1.1"[..],
+            Alpn::Http2 => b"h2",
+        });
+        let given = header.and_then(|header| header.unique_id.as_deref());
+        let made = || self.unique_id.get_or_init(|| Box::new(self.worker.random.next().to_be_bytes())).as_slice();
+        let named = how.fields.contains(&AnnouncedField::UniqueId);
+        let said = Said {
+            authority: server_name.or_else(|| facts.server_name()),
+            alpn: agreed.or_else(|| header.and_then(|header| header.alpn.as_deref())),
+            unique_id: named.then(|| given.unwrap_or_else(made)),
+        };
+        let ends = Ends { source: facts.client(), destination: facts.destination() };
+        Some(proxy_protocol::written(how, &ends, &said).into())
+    }
+
     /// A second line to the worker, for a tunnel: that of the connection is its codec's.
     #[must_use]
-    pub fn enter_tunnel(&self) -> Registration {
+    pub fn enter_tunnel(&self, carried: &Rc<Carried>) -> Registration {
         let registration = self.worker.register.enter(self.slot.id);
+        let subject = Rc::downgrade(carried) as Weak<dyn Subject>;
+        registration.control().concerns(subject);
         registration.control().tell(self.registration.control().signal());
         registration
     }

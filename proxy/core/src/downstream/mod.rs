@@ -1,24 +1,28 @@
 //! 1. From an accepted socket to a decoded request.
 //!
 //! ```text
-//!  accept ─► tls ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ────┬─► exchange
-//!                           ├─ HTTP/2 ─► guard (frame floods) ─► codec (h2) ──────┘
-//!                           └─ opaque ─► tunnel
+//!  accept ─► original_dst ─► proxy_protocol ─► tls ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ─┬─► exchange
+//!                                                             ├─ HTTP/2 ─► guard (frame floods) ─► codec (h2) ───┘
+//!                                                             └─ opaque ─► tunnel
 //! ```
 //!
-//! [`serve_connection`] is the spine: what one connection goes through from its accept to its end.
+//! [`admit`] is asked as soon as something new is known of the client. [`serve_connection`] is the spine: what one connection goes through from its accept to its end.
 
 pub mod accept;
+pub mod admit;
 pub mod codec;
 pub mod connection;
 pub mod detect;
 pub mod guard;
 pub mod limit;
+pub mod original_dst;
+pub mod proxy_protocol;
 pub mod tls;
 
 pub use connection::Connection;
 
 use crate::{io::Socket, snapshot::ListenerSnapshot, tunnel};
+use admit::Admitted;
 use bytes::Bytes;
 use detect::{Detected, Plan};
 use pillion_config::model::ListenerProtocol;
@@ -74,18 +78,29 @@ async fn serve_to_age(
     }
 }
 
-/// tls, then detect: what the connection speaks; `None`: it came to nothing.
+/// proxy_protocol, admit, tls, admit, then detect: what the connection speaks; `None`: it came to nothing.
 async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket: &mut Socket) -> Option<Detected> {
+    let early = match &listener.model.proxy_protocol {
+        None => Bytes::new(),
+        Some(rules) => Box::pin(proxy_protocol::accept(socket, rules, listener, connection)).await?,
+    };
+    if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
+        return None;
+    }
     let (prefix, agreed) = match &listener.tls {
-        None => (Bytes::new(), None),
+        None => (early, None),
         Some(tls) => {
             // Boxed: a connection in the clear does not carry the room for it.
-            let accepted = Box::pin(tls::accept(socket.take(), tls, listener, connection)).await?;
+            let accepted = Box::pin(tls::accept(socket.take(), early, tls, listener, connection)).await?;
             *socket = accepted.socket;
+            if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
+                return None;
+            }
             (accepted.prefix, accepted.agreed)
         }
     };
-    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.local.port()) {
+    let port = connection.facts.destination().port();
+    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, port) {
         Plan::Unread => Detected::Opaque(prefix),
         Plan::Read(among, deadline) => tokio::select! {
             biased;
@@ -93,6 +108,11 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
             () = connection.unwanted() => return None,
         },
     };
+    connection.has_arrived();
+    let speaks_http = matches!(detected, Detected::Http1(_) | Detected::Http2(_));
+    if speaks_http && listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
+        return None;
+    }
     Some(detected.agreed(agreed))
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     alarm::Alarm,
     body::Incoming,
-    downstream::codec::Interim,
+    downstream::{codec::Interim, original_dst::Captured},
     error::ProxyError,
     telemetry::ResponseFlag,
     upstream::{self, Carrier, Cause, Delivery, Replay as Look, RequestError, SendError, SendOptions},
@@ -98,6 +98,7 @@ async fn attempts(
     // What asks to leave HTTP opens a conversation: nothing about it is idempotent.
     let idempotent = head.method.is_idempotent() && leaving.is_none();
     let meter = exchange.record.meter();
+    let announced = exchange.connection.announced(cluster.state().model().proxy_protocol.as_ref(), None);
     let mut tried = Vec::new();
     let mut stale = false;
     for attempt in 1.. {
@@ -117,7 +118,9 @@ async fn attempts(
             host,
             address: Some(meter.upstream()),
             tried: &tried,
+            captured: Captured::of(&exchange.listener.model, &exchange.connection.facts),
             on_informational: on_informational.clone(),
+            announced: announced.as_ref(),
             body_stall: exchange.listener.model.http.timeouts.write,
         };
         exchange.record.attempt();

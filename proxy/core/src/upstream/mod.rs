@@ -36,6 +36,7 @@ pub use worker_cluster::WorkerCluster;
 
 use crate::{
     body::{BodyError, Incoming},
+    downstream::original_dst::Captured,
     telemetry::Blame,
 };
 use bytes::Bytes;
@@ -71,8 +72,13 @@ pub struct SendOptions<'a> {
     pub address: Option<&'a Cell<Option<SocketAddr>>>,
     /// Addresses tried for it before; avoided if there are others.
     pub tried: &'a [SocketAddr],
+    /// What the connection it came by was about, for clusters that live where that was going.
+    pub captured: Option<Captured>,
     /// Who hears of interim responses. `None` costs nothing.
     pub on_informational: Option<OnInformational>,
+    /// What a new connection begins with, where the cluster wants it. A connection that began with something else
+    /// serves this request not.
+    pub announced: Option<&'a Rc<[u8]>>,
     /// Time an HTTP/2 upstream may leave its window shut while the body waits.
     pub body_stall: Duration,
 }
@@ -119,9 +125,11 @@ pub async fn send<B: RequestBody>(
         }
         let tunnel = *request.method() == Method::CONNECT && options.upgrade.is_none();
         let taken = match cluster.speaks_http2(options.downstream) {
-            _ if tunnel => host.take_socket(cluster).await.map(|(socket, opened)| Taken::Socket(socket, opened)),
-            false => host.take_http1(cluster, options.replay).await,
-            true => host.take_http2(cluster).await,
+            _ if tunnel => {
+                host.take_socket(cluster, options.announced).await.map(|(socket, opened)| Taken::Socket(socket, opened))
+            }
+            false => host.take_http1(cluster, options.replay, options.announced).await,
+            true => host.take_http2(cluster, options.announced).await,
         };
         match taken {
             Ok(Taken::Socket(socket, opened)) => return Ok(lease::connected(socket, opened, in_flight)),
@@ -139,21 +147,23 @@ pub async fn send<B: RequestBody>(
 }
 
 /// Connects to a member of `cluster` for opaque bytes; `chosen` is left with the address tried last, whatever becomes of
-/// it. Each connect has the cluster's timeout. Dropping the future gives the connection up.
+/// it. The connection begins with `announced`. Each connect has the cluster's timeout. Dropping the future gives the connection up.
 ///
 /// # Errors
 ///
 /// Why no connection could be had.
 pub async fn open<B: RequestBody>(
     cluster: &Rc<WorkerCluster<B>>,
+    captured: Option<Captured>,
     chosen: &Cell<Option<SocketAddr>>,
+    announced: Option<&Rc<[u8]>>,
 ) -> Result<Opaque, Cause> {
-    let mut tried = Tried::nothing();
+    let mut tried = Tried::nothing(captured);
     let mut host = cluster.balance(&tried).ok_or(Cause::NoEndpoint)?;
     loop {
         chosen.set(Some(host.core.member.address));
         let _in_flight = InFlight::begin(&host.core).map_err(|limit| cluster.state().overflow(limit))?;
-        match host.take_socket(cluster).await {
+        match host.take_socket(cluster, announced).await {
             Ok((io, _opened)) => return Ok(Opaque { io, _opened, _in_flight }),
             Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {
                 host = cluster.sibling(&host, &mut tried).ok_or(Cause::Connect(error))?;

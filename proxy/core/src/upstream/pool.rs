@@ -21,9 +21,11 @@ use crate::{
     upstream::RequestBody,
 };
 use http::HeaderValue;
+use pillion_config::model::EndpointAddress;
 use std::{
     cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
+    net::IpAddr,
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
@@ -36,15 +38,22 @@ use tokio::{sync::Notify, time::Instant};
 pub(super) struct HostCore {
     pub(super) state: Arc<ClusterState>,
     pub(super) member: Arc<Member>,
+    /// The address its connections come from; `None`: the proxy's.
+    pub(super) source: Option<IpAddr>,
     /// The endpoint's name, once somebody asked for it.
     host: OnceCell<Option<HeaderValue>>,
 }
 
 impl HostCore {
+    /// The endpoint as the cluster writes it, or the address where it writes none.
+    pub(super) fn endpoint(&self) -> EndpointAddress {
+        let written = self.state.model().endpoints.get(self.member.endpoint);
+        written.map_or(EndpointAddress::Ip(self.member.address), |endpoint| endpoint.address.clone())
+    }
+
     /// The endpoint's name as the cluster writes it; `None`: it cannot stand in a field.
     pub(super) fn host(&self) -> Option<&HeaderValue> {
-        let endpoint = self.state.model().endpoints.get(self.member.endpoint)?;
-        let written = || HeaderValue::try_from(endpoint.address.to_string()).ok();
+        let written = || HeaderValue::try_from(self.endpoint().to_string()).ok();
         self.host.get_or_init(written).as_ref()
     }
 }
@@ -110,11 +119,12 @@ impl<B: RequestBody> Host<B> {
     pub(super) fn new(
         state: &Arc<ClusterState>,
         member: Arc<Member>,
+        source: Option<IpAddr>,
         waiting: &Rc<Waiting>,
         cluster: Weak<WorkerCluster<B>>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            core: Rc::new(HostCore { state: Arc::clone(state), member, host: OnceCell::new() }),
+            core: Rc::new(HostCore { state: Arc::clone(state), member, source, host: OnceCell::new() }),
             waiting: Rc::clone(waiting),
             cluster,
             resting: RefCell::default(),
@@ -129,18 +139,19 @@ impl<B: RequestBody> Host<B> {
         self: &Rc<Self>,
         cluster: &WorkerCluster<B>,
         replay: Replay,
+        announced: Option<&Rc<[u8]>>,
     ) -> Result<Taken, Cause> {
         let mut pending = None;
         loop {
             if replay != Replay::Fresh
-                && let Some(connection) = poll_fn(|cx| Poll::Ready(self.rested(replay, cx))).await
+                && let Some(connection) = poll_fn(|cx| Poll::Ready(self.rested(replay, announced, cx))).await
             {
                 return Ok(Taken::Http1(connection));
             }
             self.count_pending(&mut pending)?;
             match self.open() {
                 Ok(opened) => {
-                    let made = handshake::http1(self, cluster, opened).await;
+                    let made = handshake::http1(self, cluster, opened, announced).await;
                     return made.map(Taken::Http1).map_err(|error| self.unreachable(error));
                 }
                 Err(limit) => cluster.wait_for_connection(limit).await?,
@@ -149,34 +160,43 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// A stream for an HTTP/2 request: on a connection with room, or on a new one, once the limits allow.
-    pub(super) async fn take_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<Taken, Cause> {
+    pub(super) async fn take_http2(
+        self: &Rc<Self>,
+        cluster: &WorkerCluster<B>,
+        announced: Option<&Rc<[u8]>>,
+    ) -> Result<Taken, Cause> {
         let mut pending = None;
         loop {
-            if let Some(slot) = self.stream() {
+            if let Some(slot) = self.stream(announced) {
                 return Ok(Taken::Http2(slot));
             }
             self.count_pending(&mut pending)?;
-            if self.first.connecting.get() {
+            // A connection that is announced serves its own client's requests only.
+            if announced.is_none() && self.first.connecting.get() {
                 self.first.wait().await?;
                 continue;
             }
             match self.open() {
-                Ok(opened) => return self.make_http2(cluster, opened).await.map(Taken::Http2),
+                Ok(opened) => return self.make_http2(cluster, opened, announced).await.map(Taken::Http2),
                 Err(limit) => cluster.wait_for_connection(limit).await?,
             }
         }
     }
 
     /// A connection on which no protocol is spoken, for CONNECT.
-    pub(super) async fn take_socket(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<(Socket, Opened), Cause> {
+    pub(super) async fn take_socket(
+        self: &Rc<Self>,
+        cluster: &WorkerCluster<B>,
+        announced: Option<&Rc<[u8]>>,
+    ) -> Result<(Socket, Opened), Cause> {
         let mut pending = None;
         loop {
             self.count_pending(&mut pending)?;
             match self.open() {
                 Ok(opened) => {
-                    let (model, address) = (cluster.model(), self.core.member.address);
+                    let model = cluster.model();
                     let dialled = async {
-                        let socket = connect::connect(cluster.dial(), address, cluster.dial_options()).await?;
+                        let socket = connect::connect(cluster, &self.core, &opened, announced).await?;
                         tls::secure(socket, &self.core, Speaks::Opaque).await
                     };
                     let made = connect::within(model.connect_timeout, cluster.state().metrics(), dialled).await;
@@ -189,9 +209,14 @@ impl<B: RequestBody> Host<B> {
         }
     }
 
-    async fn make_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>, opened: Opened) -> Result<Rc<Slot>, Cause> {
+    async fn make_http2(
+        self: &Rc<Self>,
+        cluster: &WorkerCluster<B>,
+        opened: Opened,
+        announced: Option<&Rc<[u8]>>,
+    ) -> Result<Rc<Slot>, Cause> {
         let making = self.first.begin();
-        let made = handshake::http2(self, cluster, opened).await;
+        let made = handshake::http2(self, cluster, opened, announced).await;
         let connection = made.map_err(|error| {
             making.failed(error);
             self.unreachable(error)
@@ -204,9 +229,17 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// The youngest connection that rests and still looks alive.
-    fn rested(&self, replay: Replay, cx: &mut Context<'_>) -> Option<Box<Http1Connection>> {
+    fn rested(
+        &self,
+        replay: Replay,
+        announced: Option<&Rc<[u8]>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Box<Http1Connection>> {
         loop {
-            let mut connection = self.resting.borrow_mut().pop()?;
+            let mut resting = self.resting.borrow_mut();
+            let youngest = resting.iter().rposition(|connection| connection.began_with(announced))?;
+            let mut connection = resting.remove(youngest);
+            drop(resting);
             self.waiting.unrest(1);
             connection.set_idle(None);
             let rest = match replay {
@@ -220,10 +253,10 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// A stream on a shared connection that takes one more.
-    fn stream(&self) -> Option<Rc<Slot>> {
+    fn stream(&self, announced: Option<&Rc<[u8]>>) -> Option<Rc<Slot>> {
         let mut shared = self.shared.borrow_mut();
         shared.retain(|connection| connection.takes_more());
-        shared.iter().find(|connection| connection.has_room()).map(Slot::on)
+        shared.iter().find(|connection| connection.began_with(announced) && connection.has_room()).map(Slot::on)
     }
 
     /// The request waits from here on, within the limit.
@@ -269,6 +302,11 @@ impl<B: RequestBody> Host<B> {
         let before = resting.len();
         resting.retain_mut(|connection| connection.poll_over(cx).is_pending());
         self.waiting.unrest(before - resting.len());
+    }
+
+    /// Whether it serves a request or keeps a connection.
+    pub(super) fn is_used(&self) -> bool {
+        self.core.member.active() > 0 || !self.resting.borrow().is_empty() || !self.shared.borrow().is_empty()
     }
 
     /// Closes what rests.

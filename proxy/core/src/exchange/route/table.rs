@@ -16,7 +16,7 @@ use super::{
 };
 use http::{HeaderMap, Method};
 use pillion_config::model::{PathMatch, Route};
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 /// What routing looks at in a request.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ pub struct RequestView<'a> {
     pub query: Option<&'a str>,
     /// The headers.
     pub headers: &'a HeaderMap,
+    /// What the client connected to.
+    pub destination: SocketAddr,
 }
 
 /// A route, and how it was found.
@@ -108,7 +110,7 @@ impl RouteTable {
             paths: Index::new(),
             routes: routes
                 .iter()
-                .map(|route| Compiled { route: Arc::clone(route), anchored: Anchored::compile(route) })
+                .map(|route| Compiled { route: Arc::clone(route), anchored: Anchored::compile(&route.matcher) })
                 .collect(),
         };
         for (at, route) in routes.iter().enumerate() {
@@ -248,7 +250,7 @@ impl Compiled {
                 return false;
             }
         }
-        conditions::hold(&self.route, anchored, view)
+        conditions::hold(&self.route.matcher, anchored, view)
     }
 }
 

@@ -44,6 +44,9 @@ pub(super) struct Http2Connection {
     sender: RefCell<SendRequest<Bytes>>,
     shared: Rc<Shared>,
     since: Cell<Instant>,
+    announced: Option<Rc<[u8]>>,
+    /// Whether TLS carries it.
+    secure: bool,
     waiting: Rc<Waiting>,
 }
 
@@ -64,11 +67,20 @@ impl Http2Connection {
         watch: Watch,
         host: &Rc<Host<B>>,
         opened: Opened,
+        announced: Option<Rc<[u8]>>,
+        secure: bool,
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
         spawn_local(driver::drive(codec, Rc::clone(&shared), watch, opened, Rc::downgrade(host)));
-        Rc::new(Self { sender: RefCell::new(sender), shared, since: Cell::new(Instant::now()), waiting })
+        Rc::new(Self {
+            sender: RefCell::new(sender),
+            shared,
+            since: Cell::new(Instant::now()),
+            announced,
+            secure,
+            waiting,
+        })
     }
 
     /// Neither closed nor told to go away: the codec refuses new streams from then on.
@@ -84,6 +96,11 @@ impl Http2Connection {
         self.is_open()
             && self.shared.active.get() < sender.current_max_send_streams().min(MAX_STREAMS)
             && matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(())))
+    }
+
+    /// Whether it began as a request wants it.
+    pub(super) fn began_with(&self, announced: Option<&Rc<[u8]>>) -> bool {
+        self.announced.as_ref() == announced
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -157,7 +174,8 @@ pub(super) async fn request<B: RequestBody>(
     }
     // The codec consumes the head; a copy is what makes a refused request one that can be handed back.
     let headers = request.headers().clone();
-    let Some(head) = head::to_http2(request.method(), request.uri(), headers, options.upgrade) else {
+    let secure = slot.connection.secure;
+    let Some(head) = head::to_http2(request.method(), request.uri(), headers, options.upgrade, secure) else {
         return Err(fail(RequestError::Unwritable.into(), Delivery::Unsent, Some(request)));
     };
     let bodiless =

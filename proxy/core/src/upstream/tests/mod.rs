@@ -75,13 +75,16 @@ pub(super) fn address(port: u16) -> SocketAddr {
 pub(super) fn model(protocol: UpstreamProtocol, ports: &[u16]) -> Cluster {
     Cluster {
         name: Name("test".into()),
+        original_destination: None,
+        mark: None,
         endpoints: ports
             .iter()
-            .map(|port| Endpoint { address: EndpointAddress::Ip(address(*port)), weight: 1 })
+            .map(|port| Endpoint { address: EndpointAddress::Ip(address(*port)), weight: 1, identity: None })
             .collect(),
         balance: Balance::RoundRobin,
         protocol,
         tls: None,
+        proxy_protocol: None,
         connect_timeout: Duration::from_secs(5),
         tcp_keepalive: None,
         idle_timeout: Duration::from_secs(60),
@@ -117,6 +120,7 @@ pub(super) fn post(path: &str, body: TestBody) -> Request<TestBody> {
 
 pub(super) fn options() -> SendOptions<'static> {
     SendOptions {
+        captured: None,
         downstream: Version::HTTP_11,
         replay: Replay::Possible,
         upgrade: None,
@@ -125,6 +129,7 @@ pub(super) fn options() -> SendOptions<'static> {
         address: None,
         tried: &[],
         on_informational: None,
+        announced: None,
         body_stall: Duration::from_secs(30),
     }
 }

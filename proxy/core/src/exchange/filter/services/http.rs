@@ -3,6 +3,7 @@
 use super::{CallError, CallRefused, Services};
 use crate::{
     body::{BodyError, Incoming, MadeBody},
+    downstream::proxy_protocol,
     exchange::{
         filter::Headers,
         head::{Survey, hop_by_hop, hop_by_hop::UpgradeField},
@@ -150,11 +151,15 @@ pub(super) async fn send(
     version: Version,
 ) -> Result<Response<Incoming>, CallError> {
     let stream = RequestStream::new(source, ByteMeter::detached(), false, None);
+    // Made on behalf of no client.
+    let announced = cluster.state().model().proxy_protocol.as_ref().map(|how| Rc::from(proxy_protocol::local(how)));
     let mut head = head;
     let mut replay = Replay::Possible;
     loop {
         let body = stream.as_ref().map_or_else(RequestBody::default, RequestStream::attempt);
         let options = SendOptions {
+            // A call of a filter comes by no connection.
+            captured: None,
             downstream: version,
             replay,
             upgrade: None,
@@ -163,6 +168,7 @@ pub(super) async fn send(
             address: None,
             tried: &[],
             on_informational: None,
+            announced: announced.as_ref(),
             body_stall: STALL,
         };
         let error = match upstream::send(cluster, Request::from_parts(head, body), &options).await {

@@ -17,11 +17,13 @@ fn route(hosts: &[&str], path: PathMatch) -> Route {
         name: Name("r".into()),
         matcher: RouteMatch {
             hosts: hosts.iter().map(host).collect(),
+            destinations: Vec::new(),
             path,
             methods: Vec::new(),
             headers: Vec::new(),
             query: Vec::new(),
         },
+        authorization: None,
         action: Action::Forward(vec![WeightedCluster { cluster: ClusterIndex(0), weight: 1 }]),
         rewrite: Rewrite { path: PathRewrite::Keep, host: HostRewrite::Keep },
         request_headers: Vec::new(),
@@ -50,7 +52,7 @@ fn table(routes: Vec<Route>) -> RouteTable {
 }
 
 fn view<'a>(host: &'a str, path: &'a str, headers: &'a HeaderMap) -> RequestView<'a> {
-    RequestView { method: &Method::GET, host, path, query: None, headers }
+    RequestView { method: &Method::GET, host, path, query: None, headers, destination: ([10, 0, 0, 7], 80).into() }
 }
 
 fn index(table: &RouteTable, host: &str, path: &str) -> Option<usize> {
