@@ -18,6 +18,7 @@ mod routes;
 mod upgrade;
 mod upstream;
 
+mod redirect;
 mod tcp;
 
 mod capture;
