@@ -145,7 +145,7 @@ fn idle_step(connections: u32) -> String {
 fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {
     let running = at.start()?;
     let mut first = Figures::from([(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3)]);
-    rest(Duration::from_millis(200))?;
+    rest(SETTLE)?;
     add_memory(&mut first, running.group.memory()?);
     let path = format!("/r{}/small", routes - 1);
     let order = |seconds| Order { load: SMALL, target: running.address, path: Some(&path), rate: None, seconds };
@@ -223,10 +223,14 @@ fn in_force(running: &Running, generation: u32) -> Result<(), VisitError> {
 
 fn startup(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
     let mut runs = Vec::new();
-    for _ in 0..at.session.pace.starts {
+    for number in 0..at.session.pace.starts {
         let running = at.start()?;
         let mut figures = Figures::from([(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3)]);
-        add_memory(&mut figures, running.group.memory()?);
+        // Idle is what it says: at rest, not just begun.
+        if number == 0 {
+            rest(SETTLE)?;
+            add_memory(&mut figures, running.group.memory()?);
+        }
         runs.push(at.run("start", figures));
     }
     Ok(runs)

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     body::BodyError,
     downstream::codec::date,
-    exchange::stream::ResponseBody,
+    exchange::{respond::Reset, stream::ResponseBody},
     framing::Persistence,
     http1::{
         Encoder, Outbox,
@@ -19,7 +19,7 @@ use crate::{
     tunnel::upgrade::TunnelEnd,
 };
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, Version, header, response};
+use http::{Method, Response, StatusCode, Version, response};
 use http_body::{Body, Frame};
 use std::{
     future::poll_fn,
@@ -64,6 +64,9 @@ impl Server {
         mut out: Outbox,
     ) -> Then {
         let (head, body) = response.into_parts();
+        if head.extensions.get::<Reset>().is_some() {
+            return Then::Drop;
+        }
         let switched = switched(&head, &asked.method);
         let settled = poll_fn(|cx| Poll::Ready(self.settle_now(cx))).await;
         let content = Content::of(&body);
@@ -208,13 +211,5 @@ fn connection(persistence: Persistence, client: Version) -> Option<&'static str>
 }
 
 fn write_head(out: &mut Outbox, head: &response::Parts, framing: Framing, connection: Option<&'static str>) {
-    let now;
-    let date = match head.headers.contains_key(header::DATE) {
-        true => None,
-        false => {
-            now = date();
-            Some(&now)
-        }
-    };
-    write::response(out.buffer(), head, framing, Own { date, connection });
+    write::response(out.buffer(), head, framing, Own { date: Some(date), connection });
 }
