@@ -1,5 +1,6 @@
 //! What can be asked of the program, in types that cannot be contradictory.
 
+use super::rules::Rules;
 use crate::{admin::client::Address, inject, injector, log};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -14,6 +15,7 @@ pub(super) enum Command {
     Quit(Remote),
     Inject(Box<inject::command::Request>),
     Injector(Box<injector::Request>),
+    Rules(Rules),
 }
 
 /// Where the configuration of `run` is from.

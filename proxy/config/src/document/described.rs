@@ -6,7 +6,8 @@
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
     model::{
-        AdminAddress, Cidr, EndpointAddress, HostPattern, LogDestination, Name, SpiffeMatch, TrustDomain, Workers,
+        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, SpiffeMatch, TrustDomain,
+        Workers,
     },
     template::Template,
 };
@@ -269,6 +270,8 @@ impl Described for LogDestination {
 impl Described for EndpointAddress {}
 
 impl Described for Cidr {}
+
+impl Described for Destination {}
 
 impl Described for HeaderName {}
 

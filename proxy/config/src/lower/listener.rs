@@ -1,6 +1,6 @@
 //! Listeners.
 
-use super::{Lowering, matching, process::Names, process::or_default, route, tcp, tls};
+use super::{Lowering, capture, matching, process::Names, process::or_default, route, tcp, tls};
 use crate::{
     document::{
         self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
@@ -69,6 +69,8 @@ fn listener(
 ) -> Option<Listener> {
     let name = cx.required_scalar(at, "name", listener.name);
     let address = cx.required_scalar(at, "address", listener.address);
+    let direction = capture::direction(listener.direction);
+    let captured = capture::capture(cx, listener.capture, address.as_ref().map(|(address, _)| *address), at);
     let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
     let mut tls = tls::listener(cx, listener.tls, at, identity);
     let proxy_protocol = proxy_protocol(cx, listener.proxy_protocol, at);
@@ -119,6 +121,9 @@ fn listener(
     Some(Listener {
         name: name?.0,
         address: address?.0,
+        direction: direction?,
+        capture: captured?,
+        probe_port: None,
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),

@@ -3,7 +3,7 @@
 use super::{Lowering, regexes};
 use crate::{
     document::{self, Either, Field, Scalar, Table, Text, UrlPath},
-    model::{HeaderMatch, HostPattern, PathMatch, QueryMatch, Route, RouteMatch, ValueMatch},
+    model::{Destination, HeaderMatch, HostPattern, PathMatch, QueryMatch, Route, RouteMatch, ValueMatch},
     tree::Place,
 };
 use http::Method;
@@ -12,6 +12,7 @@ use std::collections::HashMap;
 /// Gives the matcher, and the place of the regular expression or path in it.
 pub(super) fn matcher(cx: &mut Lowering<'_, '_>, field: document::Match, at: Place) -> Option<RouteMatch> {
     let hosts = any_host(cx, field.host, at);
+    let destinations = any_destination(cx, field.destination, at);
     let methods = any_of(cx, field.method, at);
     if let Some(methods) = &methods {
         twice(cx, methods, "method");
@@ -38,6 +39,7 @@ pub(super) fn matcher(cx: &mut Lowering<'_, '_>, field: document::Match, at: Pla
     }
     Some(RouteMatch {
         hosts: hosts?,
+        destinations: destinations?,
         path: path?,
         methods: methods?.into_iter().map(|(method, _)| method).collect::<Vec<Method>>(),
         headers,
@@ -54,6 +56,17 @@ pub(super) fn any_host(
     let hosts = any_of(cx, field, at)?;
     twice(cx, &hosts, "host");
     Some(hosts.into_iter().map(|(host, _)| host).collect())
+}
+
+/// Destinations of which any; none where the field is absent.
+pub(super) fn any_destination(
+    cx: &mut Lowering<'_, '_>,
+    field: Field<Either<Destination, Vec<Field<Scalar<Destination>>>>>,
+    at: Place,
+) -> Option<Vec<Destination>> {
+    let destinations = any_of(cx, field, at)?;
+    twice(cx, &destinations, "destination");
+    Some(destinations.into_iter().map(|(destination, _)| destination).collect())
 }
 
 /// One or a list of which any; none where the field is absent.
@@ -242,9 +255,13 @@ fn paths(path: &PathMatch) -> (String, Vec<String>) {
 
 /// Whether whatever the later one matches, the earlier one has matched, hosts and path being the same.
 fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
+    let destinations = earlier.destinations.is_empty()
+        || (!later.destinations.is_empty()
+            && later.destinations.iter().all(|destination| earlier.destinations.contains(destination)));
     let methods = earlier.methods.is_empty()
         || (!later.methods.is_empty() && later.methods.iter().all(|method| earlier.methods.contains(method)));
-    methods
+    destinations
+        && methods
         && earlier.headers.iter().all(|condition| later.headers.contains(condition))
         && earlier.query.iter().all(|condition| later.query.contains(condition))
 }

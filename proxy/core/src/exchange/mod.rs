@@ -117,7 +117,8 @@ impl Exchange {
         let listener = Arc::clone(&self.listener);
         let survey = receive::receive(&listener.model.http, &mut parts, &body)?;
         let target = receive::Target::of(&parts)?;
-        let found = listener.routes.find(&target.view(&parts)).ok_or(RouteError::NotFound)?;
+        let found =
+            listener.routes.find(&target.view(&parts, self.connection.facts.local)).ok_or(RouteError::NotFound)?;
         self.choose(&found, &parts);
         match &found.route.action {
             Action::Forward(clusters) => {

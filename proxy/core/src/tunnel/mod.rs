@@ -20,7 +20,7 @@ pub use copy::Passage;
 pub use policy::Policy;
 
 use crate::{
-    downstream::Connection,
+    downstream::{Connection, original_dst::Captured},
     drain::Registration,
     error::upstream_flag,
     exchange::{account::Account, route::weighted},
@@ -53,7 +53,8 @@ pub async fn serve(
     let Some(tcp) = listener.model.protocol.tcp() else { return };
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
-    let chosen = listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(server_name));
+    let chosen =
+        listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
     let Some(cluster) = weighted::choose(chosen, connection.worker.random.next()) else {
         return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
     };
@@ -63,9 +64,10 @@ pub async fn serve(
     let meter = account.meter();
     account.attempt();
     let registration = connection.enter_tunnel();
+    let captured = Captured::of(&listener.model, &connection.facts);
     let opened = tokio::select! {
         biased;
-        opened = upstream::open(&cluster, meter.upstream(), announced.as_ref()) => opened,
+        opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
             return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline");
         }

@@ -116,7 +116,11 @@ impl World {
         let log = AccessLogHandle::open(config.access_log.as_ref().unwrap()).unwrap();
         let snapshot =
             Arc::new(Snapshot::compile(Arc::new(config), None, Some(Arc::new(log.clone())), FilterSet::empty()));
-        let process = Arc::new(Process { connections: Limit::new(100), pressure: PressureGauge::default() });
+        let process = Arc::new(Process {
+            connections: Limit::new(100),
+            pressure: PressureGauge::default(),
+            capture: Default::default(),
+        });
         let dialed = Rc::<RefCell<Vec<SocketAddr>>>::default();
         let dial = Rc::new(Script { plan: Box::new(plan), dialed: Rc::clone(&dialed) });
         let worker = Worker::new(Arc::clone(&process), dial, Arc::clone(&snapshot));

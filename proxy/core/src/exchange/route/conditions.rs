@@ -40,6 +40,9 @@ impl Anchored {
 /// Whether all that a route demands besides host and path holds.
 pub(super) fn hold(route: &Route, anchored: Option<&Anchored>, view: &RequestView<'_>) -> bool {
     let matcher = &route.matcher;
+    if !matcher.destinations.is_empty() && !matcher.destinations.iter().any(|wanted| wanted.holds(view.destination)) {
+        return false;
+    }
     if !matcher.methods.is_empty() && !matcher.methods.contains(view.method) {
         return false;
     }
