@@ -149,21 +149,6 @@ const VERBS: &[Verb] = &[
         options: REMOTE,
         examples: &["quit --timeout 30s"],
     },
-    // Its options are the settings of an injection, which `inject::arguments` reads.
-    Verb {
-        name: "inject",
-        about: "Put the proxy into the pods of Kubernetes manifests",
-        usage: "",
-        options: &[],
-        examples: &[],
-    },
-    Verb {
-        name: "injector",
-        about: "Serve the admission webhook that does so in a cluster",
-        usage: "",
-        options: &[],
-        examples: &[],
-    },
     Verb {
         name: "redirect rules install",
         about: "Install the kernel's rules that send connections to the proxy, or repair them",
@@ -187,6 +172,21 @@ const VERBS: &[Verb] = &[
         usage: "",
         options: &[],
         examples: &["redirect rules remove"],
+    },
+    // Its options are the settings of an injection, which `inject::arguments` reads.
+    Verb {
+        name: "inject",
+        about: "Put the proxy into the pods of Kubernetes manifests",
+        usage: "",
+        options: &[],
+        examples: &[],
+    },
+    Verb {
+        name: "injector",
+        about: "Serve the admission webhook that does so in a cluster",
+        usage: "",
+        options: &[],
+        examples: &[],
     },
 ];
 

@@ -13,9 +13,9 @@ pub(super) enum Command {
     Demo { exit_after: Option<Duration> },
     Wait(Remote),
     Quit(Remote),
+    Rules(Rules),
     Inject(Box<inject::command::Request>),
     Injector(Box<injector::Request>),
-    Rules(Rules),
 }
 
 /// Where the configuration of `run` is from.
