@@ -20,6 +20,7 @@ mod upstream;
 mod tcp;
 
 mod capture;
+mod inject;
 
 mod abuse;
 mod access_log;

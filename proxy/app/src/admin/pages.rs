@@ -105,6 +105,9 @@ async fn carry_out(change: Change, query: Option<&str>, state: &State) -> Respon
             return text(StatusCode::OK, "OK\n".into());
         }
         Change::Logging => return set_level(query),
+        Change::DrainListeners if query.is_some_and(|query| query.split('&').any(|word| word == "inboundonly")) => {
+            Action::DrainInbound
+        }
         Change::DrainListeners => Action::DrainListeners,
         Change::Quit => Action::Quit,
         Change::Reload => Action::Reload,
