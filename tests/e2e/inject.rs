@@ -160,7 +160,7 @@ fn a_native_sidecar_announces_the_end_and_leaves_when_told() {
 #[test]
 fn a_job_ends_with_its_application() {
     let (_switch, pod, _other) = some_or_return!(pods());
-    need::program("unshare", "util-linux");
+    some_or_return!(need::program("unshare", "util-linux"));
     let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
     let mut environment = injected.environment.clone();
     // What a Job's pod gets, which also shares its process namespace.
