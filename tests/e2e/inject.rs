@@ -69,7 +69,10 @@ impl Injected {
             let rules = Command::new(program()).args(&self.rules).output().expect("the program runs");
             assert!(rules.status.success(), "{}", String::from_utf8_lossy(&rules.stderr));
             let mut command = Command::new("setpriv");
-            command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"]).arg(program()).args(&self.arguments);
+            command
+                .args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"])
+                .arg(program())
+                .args(&self.arguments);
             let proxy = Process::start(command.envs(self.environment.iter().cloned()));
             wait::until("the startup probe", SOON, || (kubelet("/readyz") == Some(200)).then_some(()));
             proxy
@@ -207,7 +210,8 @@ fn api_server(name: &'static str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             }
             let mut body = vec![0; length];
             reader.read_exact(&mut body).ok();
-            let object = json!({"metadata": {"name": name, "resourceVersion": "7"}, "webhooks": [{"clientConfig": {}}]});
+            let object =
+                json!({"metadata": {"name": name, "resourceVersion": "7"}, "webhooks": [{"clientConfig": {}}]});
             let (status, answer) = match (head.split(' ').next(), head.contains(name)) {
                 // The first look fails: it is tried again.
                 _ if number == 0 => ("503 Service Unavailable", json!({"message": "starting"})),
@@ -220,7 +224,11 @@ fn api_server(name: &'static str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             };
             let answer = answer.to_string();
             let length = answer.len();
-            write!(reader.get_mut(), "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}").ok();
+            write!(
+                reader.get_mut(),
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}"
+            )
+            .ok();
         }
     });
     (address, patches)

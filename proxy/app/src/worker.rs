@@ -50,6 +50,8 @@ pub enum Order {
     DrainInbound,
     /// Close connections at rest, once.
     CloseIdle,
+    /// Look whether what lives may go on: others are trusted than before.
+    LookAgain,
     /// Close everything now.
     Abort,
 }

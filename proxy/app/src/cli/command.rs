@@ -14,6 +14,7 @@ pub(super) enum Command {
     Wait(Remote),
     Quit(Remote),
     Drain(Remote),
+    Redirect(super::redirect::Redirect),
     Rules(Rules),
     Inject(Box<inject::command::Request>),
     Injector(Box<injector::Request>),

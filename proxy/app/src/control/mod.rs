@@ -34,6 +34,7 @@ use crate::{
     descriptors,
     dns::Names,
     drain::Drain,
+    loopback::Loopback,
     proof::Proof,
     reload::Watcher,
     secrets::Keeper,
@@ -113,6 +114,7 @@ struct Control<P: Plane> {
     names: Names,
     watcher: Watcher,
     keeper: Keeper,
+    loopback: Loopback,
     proof: Proof,
     ports: AdminPorts,
     signals: Signals,
@@ -218,6 +220,7 @@ impl<P: Plane> Control<P> {
             sockets: Sockets::default(),
             watcher: Watcher::default(),
             keeper: Keeper::new(),
+            loopback: Loopback::default(),
             proof: Proof::default(),
             ports: AdminPorts::default(),
             signals,
@@ -257,6 +260,7 @@ impl<P: Plane> Control<P> {
             }
         };
         self.workers.stop().await;
+        self.loopback.end();
         self.plane.flush_logs();
         // Whoever asked it to quit gets the answer.
         let last = Instant::now() + ANSWERS;

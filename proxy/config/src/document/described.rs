@@ -6,8 +6,8 @@
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
     model::{
-        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, SpiffeMatch, TrustDomain,
-        Workers,
+        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, SpiffeId, SpiffeMatch,
+        TrustDomain, Workers,
     },
     template::Template,
 };
@@ -308,6 +308,8 @@ impl Described for TrustDomain {
         json_schema!({ "type": "string", "pattern": "^[a-z0-9._-]{1,255}$" })
     }
 }
+
+impl Described for SpiffeId {}
 
 impl Described for SpiffeMatch {
     fn schema() -> Schema {
