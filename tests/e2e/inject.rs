@@ -245,8 +245,9 @@ fn review() -> String {
 
 /// `curl`, as the API server's client: status and body.
 fn ask(curl: &Path, at: SocketAddr, authority: &Path, path: &str, more: &[&str]) -> (String, String) {
+    let kind = more.iter().find(|word| word.starts_with("content-type:")).unwrap_or(&"content-type: application/json");
     let done = Command::new(curl)
-        .args(["-sS", "--max-time", "20", "-w", "\n%{http_code}", "-H", "content-type: application/json", "--cacert"])
+        .args(["-sS", "--max-time", "20", "-w", "\n%{http_code}", "-H", kind, "--cacert"])
         .arg(authority)
         .args(["--connect-to", &format!("::{at}")])
         .args(more)
@@ -332,4 +333,9 @@ fn api_servers_would_take_what_was_injected_and_the_chart() {
     assert!(done.status.success(), "{text}{}", String::from_utf8_lossy(&done.stderr));
     let judged: usize = text.trim().parse().expect("a count");
     assert!(judged >= 6 * 60, "{judged}");
+
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/chart").display().to_string();
+    let done = some_or_return!(python::run("chart_schemas", &["1.29,1.30,1.31,1.32,1.33,1.34", &chart]));
+    let text = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{text}{}", String::from_utf8_lossy(&done.stderr));
 }
