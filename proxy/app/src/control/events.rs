@@ -10,6 +10,7 @@ use crate::{
     cgroup::{Pressure, Thresholds},
     dns::{Outcome, Update},
     drain::{Drain, Phase, Step, Until},
+    memory,
     signals::Asked,
     worker::{Death, Order},
 };
@@ -34,6 +35,7 @@ pub(super) enum Event {
     Expiry,
     Idle,
     Memory,
+    Tidy,
     TimeIsUp,
     /// Look whether the application has ended.
     Application,
@@ -59,6 +61,7 @@ impl<P: Plane> Control<P> {
             () = at(warning) => Event::Expiry,
             () = self.workers.idle() => Event::Idle,
             () = at(self.memory_at) => Event::Memory,
+            () = at(self.tidy_at) => Event::Tidy,
             () = at(time_is_up) => Event::TimeIsUp,
             () = at(self.application_at), if !leaving => Event::Application,
             () = at(due) => Event::Tick,
@@ -92,6 +95,11 @@ impl<P: Plane> Control<P> {
             }
             Event::Idle => self.idle = true,
             Event::Memory => self.look_at_memory(),
+            Event::Tidy => {
+                self.tidy_at = None;
+                memory::give_back_heap();
+                memory::give_back_program();
+            }
             Event::TimeIsUp => self.leave("its time"),
             Event::Application => self.look_at_application(),
             Event::Tick => {}

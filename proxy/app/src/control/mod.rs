@@ -35,6 +35,7 @@ use crate::{
     dns::Names,
     drain::Drain,
     loopback::Loopback,
+    memory,
     proof::Proof,
     reload::Watcher,
     secrets::Keeper,
@@ -58,10 +59,14 @@ use std::{
 use tokio::{
     runtime::Builder,
     sync::{mpsc, oneshot},
-    task::LocalSet,
+    task::{LocalSet, spawn_local},
     time::sleep,
 };
 use workers::Workers;
+
+/// Between a configuration's taking effect and the giving back of what it took to get there: whoever waited for it comes
+/// first.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// Time for admin answers that are being made when the process exits.
 const ANSWERS: Duration = Duration::from_millis(500);
@@ -130,6 +135,8 @@ struct Control<P: Plane> {
     asked_to_leave: u32,
     /// When memory is looked at again; `None`: it is not limited.
     memory_at: Option<Instant>,
+    /// When what a new configuration took is given back.
+    tidy_at: Option<Instant>,
     metrics: ControlMetrics,
     /// By what the application beside us is known.
     application: Watch,
@@ -155,6 +162,7 @@ pub fn run<P: Plane>(plane: P, source: Source, hooks: Hooks) -> Exit {
         }
     };
     let exit = LocalSet::new().block_on(&runtime, async {
+        spawn_local(memory::keep_small());
         match Control::start(plane, source, hooks) {
             Ok(control) => control.serve().await,
             Err(error) => {
@@ -234,6 +242,7 @@ impl<P: Plane> Control<P> {
             application,
             application_at: (application == Watch::Processes).then(Instant::now),
             application_seen: false,
+            tidy_at: None,
             metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };
         control.prepare(loaded, began, Vec::new()).map_err(|Failure(words)| Rejected(words))?;
