@@ -6,8 +6,8 @@
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
     model::{
-        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, SpiffeMatch, TrustDomain,
-        Workers,
+        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, SpiffeId, SpiffeMatch,
+        TrustDomain, Workers,
     },
     template::Template,
 };
@@ -272,6 +272,10 @@ impl Described for EndpointAddress {}
 impl Described for Cidr {}
 
 impl Described for Destination {}
+
+impl Described for UnixSocket {}
+
+impl Described for SpiffeId {}
 
 impl Described for HeaderName {}
 
