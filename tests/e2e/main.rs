@@ -6,6 +6,7 @@ mod clients;
 mod identity;
 mod tls;
 
+mod admit;
 mod detect;
 mod head;
 mod proxy_protocol;

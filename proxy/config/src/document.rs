@@ -4,6 +4,7 @@
 //! tables of `REFERENCE.md`, and each default says in them why it is that number. Types here are private to the crate;
 //! they are lowered to [`crate::model`] and forgotten. Nothing here looks at more than one value at a time.
 
+mod authorization;
 mod cluster;
 #[cfg(test)]
 mod described;
@@ -17,6 +18,7 @@ mod tls;
 mod value;
 mod words;
 
+pub(crate) use authorization::*;
 pub(crate) use cluster::*;
 pub(crate) use listener::*;
 pub(crate) use root::*;

@@ -4,6 +4,7 @@
 //! says that a thing is absent and never that a default applies. Two models can be compared by value, which is
 //! how a reload finds out what did not change.
 
+mod authorization;
 mod capture;
 mod cluster;
 mod filter;
@@ -12,6 +13,7 @@ mod route;
 mod tcp;
 mod tls;
 
+pub use authorization::*;
 pub use capture::*;
 pub use cluster::*;
 pub use filter::*;

@@ -2,7 +2,7 @@
 
 use super::{
     body::{Body, Pieces},
-    dump,
+    dump, explain,
     route::{Change, Page, Port, Verdict, help},
 };
 use crate::{
@@ -84,6 +84,14 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
         Page::Listeners => {
             let listeners = state.listeners.borrow();
             text(StatusCode::OK, listeners.iter().map(|(name, address)| format!("{name}::{address}\n")).collect())
+        }
+        Page::Explain => {
+            let config = state.config.borrow().clone();
+            match config.map(|config| explain::explain(&config, query)) {
+                Some(Ok(answer)) => json(&answer),
+                Some(Err(words)) => text(StatusCode::BAD_REQUEST, words + "\n"),
+                None => text(StatusCode::SERVICE_UNAVAILABLE, "no configuration is in force yet\n".into()),
+            }
         }
         Page::ServerInfo => json(&server_info(state)),
         Page::Memory => json(&memory(state)),

@@ -30,6 +30,8 @@ pub enum Page {
     ServerInfo,
     /// What the process holds and what it may hold.
     Memory,
+    /// Which rule decides.
+    Explain,
     /// The log's level.
     Logging,
     /// What there is.
@@ -79,6 +81,7 @@ const PATHS: &[(&str, Option<Page>, Option<Change>, &str)] = &[
     ("/config_dump", Some(Page::ConfigDump), None, "the configuration in force, secrets redacted"),
     ("/clusters", Some(Page::Clusters), None, "endpoints and their state (?format=json)"),
     ("/listeners", Some(Page::Listeners), None, "listeners and their addresses (?format=json)"),
+    ("/authorization/explain", Some(Page::Explain), None, "which rule decides (?listener=NAME&source=ADDRESS&peer=…)"),
     ("/server_info", Some(Page::ServerInfo), None, "version, state, uptime"),
     ("/memory", Some(Page::Memory), None, "memory of the process and its group"),
     ("/logging", Some(Page::Logging), Some(Change::Logging), "the log's level; POST ?level= sets it"),
@@ -132,6 +135,7 @@ fn is_probe(page: Page) -> bool {
         | Page::Listeners
         | Page::ServerInfo
         | Page::Memory
+        | Page::Explain
         | Page::Logging
         | Page::Help => false,
     }

@@ -72,7 +72,7 @@ impl<P: Plane> Control<P> {
                 return Some(Exit::Died);
             }
             Event::Name(update) => self.heard(&update),
-            Event::Secrets => self.renew(),
+            Event::Secrets => self.renew().await,
             Event::Expiry => {
                 if let Some(config) = self.state.config.borrow().as_ref() {
                     self.keeper.look_at_expiry(config);

@@ -275,8 +275,6 @@ impl Described for Destination {}
 
 impl Described for UnixSocket {}
 
-impl Described for SpiffeId {}
-
 impl Described for HeaderName {}
 
 impl Described for Method {}
@@ -312,6 +310,8 @@ impl Described for TrustDomain {
         json_schema!({ "type": "string", "pattern": "^[a-z0-9._-]{1,255}$" })
     }
 }
+
+impl Described for SpiffeId {}
 
 impl Described for SpiffeMatch {
     fn schema() -> Schema {

@@ -258,9 +258,11 @@ pub(crate) enum ClusterTlsMode {
     Tls,
     /// Both do: servers that ask are shown the identity.
     Mutual,
+    /// `mutual` to endpoints that have an `identity`, which then must be theirs; in the clear to the others.
+    MutualIfIdentity,
 }
 
-words! { ClusterTlsMode { "off" => Off, "tls" => Tls, "mutual" => Mutual } }
+words! { ClusterTlsMode { "off" => Off, "tls" => Tls, "mutual" => Mutual, "mutual-if-identity" => MutualIfIdentity } }
 
 /// The path of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::{
     Lowering,
+    authorization::{self, Knows},
     headers::{Side, changes},
     matching,
     process::Names,
@@ -26,7 +27,7 @@ pub(super) fn routes(
     cx: &mut Lowering<'_, '_>,
     list: Vec<Field<document::Route>>,
     at: Place,
-    listener: &str,
+    (listener, knows): (&str, Knows),
     names: &mut Names,
 ) -> Option<Vec<(Route, Place)>> {
     let count = list.len();
@@ -38,7 +39,7 @@ pub(super) fn routes(
             named.push((name.clone(), route.name.place().unwrap_or(place)));
         }
         let name = Name(format!("{listener}/{index}").into());
-        read.extend(self::route(cx, route, place, name, names).map(|route| (route, place)));
+        read.extend(self::route(cx, route, place, (name, knows), names).map(|route| (route, place)));
     }
     cx.unique("route", named.iter().map(|(name, place)| (name, *place)));
     (read.len() == count).then_some(read)
@@ -48,11 +49,12 @@ fn route(
     cx: &mut Lowering<'_, '_>,
     route: document::Route,
     at: Place,
-    unnamed: Name,
+    (unnamed, knows): (Name, Knows),
     names: &mut Names,
 ) -> Option<Route> {
     let matcher =
         cx.required(at, "match", route.r#match).and_then(|(matcher, place)| matching::matcher(cx, matcher, place));
+    let authorization = authorization::authorization(cx, route.authorization, at, knows);
     let prefix = matcher.as_ref().map(|matcher| matches!(matcher.path, PathMatch::Prefix(_)));
     let targets = [
         ("cluster", route.cluster.place()),
@@ -92,6 +94,7 @@ fn route(
     Some(Route {
         name: if route.name.is_written() { route.name.value()? } else { unnamed },
         matcher: matcher?,
+        authorization: authorization?.map(Box::new),
         action: action?,
         rewrite: rewrite?,
         request_headers: request_headers?,

@@ -11,6 +11,7 @@
 mod conditions;
 mod hosts;
 mod index;
+mod matcher;
 pub mod path;
 mod regexes;
 pub mod rewrite;
@@ -18,6 +19,7 @@ mod table;
 pub mod weighted;
 
 pub(crate) use hosts::{ANY, GroupId, Hosts};
+pub(crate) use matcher::Matcher;
 pub use table::{Found, RequestView, RouteTable};
 
 /// Why a request has no route, or its route cannot serve it.
