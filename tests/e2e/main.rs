@@ -19,6 +19,7 @@ mod routes;
 mod upgrade;
 mod upstream;
 
+mod redirect;
 mod tcp;
 
 mod capture;

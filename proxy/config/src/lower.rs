@@ -13,6 +13,7 @@ mod process;
 mod regexes;
 mod rewrite;
 mod route;
+mod sockmap;
 mod tcp;
 mod tls;
 

@@ -10,6 +10,7 @@ mod cluster;
 mod filter;
 mod listener;
 mod route;
+mod sockmap;
 mod tcp;
 mod tls;
 
@@ -19,6 +20,7 @@ pub use cluster::*;
 pub use filter::*;
 pub use listener::*;
 pub use route::*;
+pub use sockmap::*;
 pub use tcp::*;
 pub use tls::*;
 
@@ -42,6 +44,8 @@ pub struct Config {
     pub dns: Dns,
     /// Who this workload is to its peers; `None`: nobody, and nothing is looked at.
     pub identity: Option<Identity>,
+    /// Loopback traffic past the kernel's TCP path; `None`: not at all.
+    pub redirect: Option<LoopbackRedirect>,
     /// What holds for all that is captured.
     pub capture: CaptureSettings,
     /// Where connections are accepted, in the order written; names are unique.

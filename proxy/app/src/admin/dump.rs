@@ -29,6 +29,7 @@ pub(super) fn settings(config: &Config) -> Value {
         access_log,
         dns,
         identity,
+        redirect,
         capture,
         listeners: _,
         clusters: _,
@@ -64,6 +65,7 @@ pub(super) fn settings(config: &Config) -> Value {
             "timeout": time(*timeout),
         },
         "identity": identity.as_ref().map(tls::identity),
+        "redirect": redirect.as_ref().map(redirect_of),
         "capture": { "prove": *prove == Prove::Required, "probe_port": probe_port, "mark": mark },
         "filters": filters.iter().map(|filter| filters::filter(filter)).collect::<Vec<_>>(),
     })
@@ -80,6 +82,21 @@ pub(super) fn history(history: &History) -> Value {
         json!({ "at": seconds(attempt.at), "outcome": outcome, "detail": detail })
     });
     json!({ "applied": history.applied, "rejected": history.rejected, "last": last })
+}
+
+fn redirect_of(redirect: &LoopbackRedirect) -> Value {
+    let LoopbackRedirect { instance, cgroup, large_messages, waived, outbound } = redirect;
+    json!({
+        "instance": instance.as_str(),
+        "cgroup": cgroup,
+        "large_messages": large_messages,
+        "waive": waived,
+        "outbound": outbound.as_ref().map(|RedirectOutbound { port, exclude, exclude_ports }| json!({
+            "port": port,
+            "exclude": exclude.iter().map(|Cidr { address, prefix }| format!("{address}/{prefix}")).collect::<Vec<_>>(),
+            "exclude_ports": exclude_ports,
+        })),
+    })
 }
 
 /// A listener, routes included.

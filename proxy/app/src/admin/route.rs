@@ -34,6 +34,8 @@ pub enum Page {
     Explain,
     /// The log's level.
     Logging,
+    /// The redirect of loopback traffic.
+    Redirect,
     /// What there is.
     Help,
 }
@@ -53,6 +55,8 @@ pub enum Change {
     Reload,
     /// Set the log's level.
     Logging,
+    /// Switch the redirect of loopback traffic.
+    Redirect,
 }
 
 /// What a request means.
@@ -85,6 +89,12 @@ const PATHS: &[(&str, Option<Page>, Option<Change>, &str)] = &[
     ("/server_info", Some(Page::ServerInfo), None, "version, state, uptime"),
     ("/memory", Some(Page::Memory), None, "memory of the process and its group"),
     ("/logging", Some(Page::Logging), Some(Change::Logging), "the log's level; POST ?level= sets it"),
+    (
+        "/redirect",
+        Some(Page::Redirect),
+        Some(Change::Redirect),
+        "loopback traffic past TCP (?format=json); POST ?switch=on|off",
+    ),
     ("/help", Some(Page::Help), None, "this page"),
     ("/", Some(Page::Help), None, "this page"),
     ("/healthcheck/fail", None, Some(Change::Fail), "fail readiness"),
@@ -137,6 +147,7 @@ fn is_probe(page: Page) -> bool {
         | Page::Memory
         | Page::Explain
         | Page::Logging
+        | Page::Redirect
         | Page::Help => false,
     }
 }

@@ -155,7 +155,11 @@ impl<P: Plane> Control<P> {
         self.watcher.watch(&files, began);
         self.proof.seek(&config, &self.state, self.plane.probe_token());
         self.state.config.replace(Some(config));
-        self.state.listeners.replace(self.sockets.addresses());
+        let addresses = self.sockets.addresses();
+        if let Some(config) = self.state.config.borrow().as_deref() {
+            self.loopback.apply(config, addresses.iter().map(|(_, address)| address.port()).collect());
+        }
+        self.state.listeners.replace(addresses);
         self.plane.in_force(&snapshot);
         self.in_force.replace(Some(snapshot));
         if let Some(ports) = ports {
