@@ -28,4 +28,5 @@ mod abuse;
 mod access_log;
 mod admin;
 mod config;
+mod filters;
 mod life;

@@ -9,6 +9,7 @@ use crate::{
     cgroup::{Pressure, Thresholds},
     dns::{Outcome, Update},
     drain::{Drain, Phase, Step},
+    memory,
     signals::Asked,
     worker::{Death, Order},
 };
@@ -25,6 +26,7 @@ pub(super) enum Event {
     Expiry,
     Idle,
     Memory,
+    Tidy,
     TimeIsUp,
     /// Look again at what is due.
     Tick,
@@ -48,6 +50,7 @@ impl<P: Plane> Control<P> {
             () = at(warning) => Event::Expiry,
             () = self.workers.idle() => Event::Idle,
             () = at(self.memory_at) => Event::Memory,
+            () = at(self.tidy_at) => Event::Tidy,
             () = at(time_is_up) => Event::TimeIsUp,
             () = at(due) => Event::Tick,
         }
@@ -80,6 +83,11 @@ impl<P: Plane> Control<P> {
             }
             Event::Idle => self.idle = true,
             Event::Memory => self.look_at_memory(),
+            Event::Tidy => {
+                self.tidy_at = None;
+                memory::give_back_heap();
+                memory::give_back_program();
+            }
             Event::TimeIsUp => self.leave("its time"),
             Event::Tick => {}
         }
