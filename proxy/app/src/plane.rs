@@ -13,7 +13,7 @@ use pillion_config::model::{Capture, ClusterIndex, Config, EndpointAddress};
 use pillion_core::{
     downstream::limit::{Limit, Pressure, PressureGauge},
     drain::Signal,
-    exchange::filter::FilterSet,
+    exchange::filter::{FilterSet, Native},
     identity::Secrets,
     io::{Listening, Tcp},
     snapshot::{Snapshot, TlsState},
@@ -24,11 +24,13 @@ use pillion_core::{
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashSet,
+    future::Future as _,
     io,
     net::IpAddr,
+    pin::pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -84,6 +86,16 @@ impl Plane for DataPlane {
     }
 
     fn compile(&self, config: &Arc<Config>, in_force: Option<&Arc<Snapshot>>) -> Result<Arc<Snapshot>, Rejected> {
+        let before_all = in_force.map(|snapshot| &**snapshot);
+        let native = Native { other: None };
+        let filters = pin!(FilterSet::load(config, before_all, &native));
+        // Native filters are ready at once; no other can be loaded here.
+        let filters = match filters.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(filters) => {
+                filters.map_err(|errors| Rejected(errors.iter().map(|error| format!("{error}\n")).collect()))?
+            }
+            Poll::Pending => return Err(Rejected("a filter takes its time to load\n".to_owned())),
+        };
         let before = in_force.filter(|snapshot| snapshot.config.access_log == config.access_log);
         let access_log = match (before, &config.access_log) {
             (Some(snapshot), _) => snapshot.access_log.clone(),
@@ -92,12 +104,7 @@ impl Plane for DataPlane {
                 Some(Arc::new(AccessLogHandle::open(log).map_err(|error| Rejected(format!("{error}\n")))?))
             }
         };
-        Ok(Arc::new(Snapshot::compile(
-            Arc::clone(config),
-            in_force.map(|snapshot| &**snapshot),
-            access_log,
-            FilterSet::empty(),
-        )))
+        Ok(Arc::new(Snapshot::compile(Arc::clone(config), in_force.map(|snapshot| &**snapshot), access_log, filters)))
     }
 
     fn update_tls(&self, snapshot: &Snapshot, secrets: &Secrets) -> TlsState {

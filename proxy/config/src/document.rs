@@ -8,6 +8,7 @@ mod authorization;
 mod cluster;
 #[cfg(test)]
 mod described;
+mod filter;
 mod hosts;
 mod listener;
 mod root;
@@ -21,6 +22,7 @@ mod words;
 
 pub(crate) use authorization::*;
 pub(crate) use cluster::*;
+pub(crate) use filter::*;
 pub(crate) use listener::*;
 pub(crate) use root::*;
 pub(crate) use route::*;

@@ -6,6 +6,7 @@
 mod authorization;
 mod capture;
 mod cluster;
+mod filter;
 mod headers;
 mod listener;
 mod matching;

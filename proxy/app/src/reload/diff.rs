@@ -41,6 +41,7 @@ pub fn diff(before: &Config, after: &Config) -> Changes {
         ("identity", before.identity != after.identity),
         ("redirect", before.redirect != after.redirect),
         ("capture", before.capture != after.capture),
+        ("filters", before.filters != after.filters),
     ];
     let same_listener = |old: &Listener, new: &Listener| *comparable(old, before, after) == *new;
     Changes {

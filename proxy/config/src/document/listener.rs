@@ -1,7 +1,8 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
 use super::{
-    Authorization, Bytes, Field, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields, words,
+    Authorization, Bytes, Field, FilterUse, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields,
+    words,
 };
 use crate::model::{Cidr, Name};
 #[cfg(test)]
@@ -53,11 +54,13 @@ pub(crate) struct Listener {
     pub connect: Field<Connect>,
     /// Which requests go where. Absent: HTTP is not spoken. The most specific host wins, then the first route that matches; a request that none matches is answered with 404.
     pub routes: List<Route>,
+    /// What its requests pass, in order, and its responses in reverse: filters, or the names of filters.
+    pub filters: List<FilterUse>,
     /// Where connections go that are not HTTP. Without `routes`, every connection does, unread.
     pub tcp: Field<Tcp>,
 }
 
-fields! { Listener { name, address, direction, capture, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, authorization, limits, timeouts, http2, path, forwarding, underscores, connect, routes, tcp } }
+fields! { Listener { name, address, direction, capture, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, authorization, limits, timeouts, http2, path, forwarding, underscores, connect, routes, filters, tcp } }
 
 impl Default for Listener {
     fn default() -> Self {
@@ -81,6 +84,7 @@ impl Default for Listener {
             underscores: Field::of(Underscores::Reject),
             connect: Field::of(Connect::Refuse),
             routes: Field::ABSENT,
+            filters: Field::ABSENT,
             tcp: Field::ABSENT,
         }
     }

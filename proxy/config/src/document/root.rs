@@ -1,8 +1,8 @@
 //! What concerns the whole process.
 
 use super::{
-    Cluster, Either, Field, FromText, Identity, Int, List, Listener, LoopbackRedirect, Percent, Period, Table, Text,
-    fields,
+    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, LoopbackRedirect, Percent, Period, Table,
+    Text, fields,
 };
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
@@ -39,9 +39,11 @@ pub(crate) struct Document {
     pub listeners: List<Listener>,
     /// Where requests go. May be left out when every route answers by itself.
     pub clusters: List<Cluster>,
+    /// Filters that several listeners and routes use by their names.
+    pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, identity, redirect, capture, listeners, clusters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, identity, redirect, capture, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -57,6 +59,7 @@ impl Default for Document {
             capture: Field::ABSENT,
             listeners: Field::ABSENT,
             clusters: Field::ABSENT,
+            filters: Field::ABSENT,
         }
     }
 }

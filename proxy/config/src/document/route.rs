@@ -1,6 +1,8 @@
 //! Routes: which requests, and what is done with them.
 
-use super::{Authorization, Either, Field, FromText, Int, Limit, List, Scalar, Table, Text, UrlPath, fields, words};
+use super::{
+    Authorization, Either, Field, FilterUse, FromText, Int, Limit, List, Scalar, Table, Text, UrlPath, fields, words,
+};
 use crate::{
     model::{Destination, HostPattern, Name},
     template::Template,
@@ -44,11 +46,13 @@ pub(crate) struct Route {
     pub idle_timeout: Text<Limit>,
     /// Protocols that `Upgrade` (RFC 9110 §7.8) and extended CONNECT (RFC 8441) may switch to. `[websocket]`; `[]` allows none.
     pub upgrades: List<Scalar<Protocol>>,
+    /// Filters of this route alone, after those of the listener; and what is different here of those.
+    pub filters: List<FilterUse>,
 }
 
 fields! { Route {
     name, r#match, authorization, cluster, clusters, redirect, respond, rewrite, request_headers, response_headers, timeout,
-    idle_timeout, upgrades
+    idle_timeout, upgrades, filters
 } }
 
 impl Default for Route {
@@ -67,6 +71,7 @@ impl Default for Route {
             timeout: Text::scalar(Limit(Some(Duration::from_secs(15)))),
             idle_timeout: Text::scalar(Limit(Some(Duration::from_secs(300)))),
             upgrades: Field::of(vec![Field::of(Scalar(Protocol("websocket".into())))]),
+            filters: Field::ABSENT,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a listener does with connections that are not HTTP.
 
-use super::{Either, Field, Int, Limit, List, Period, Scalar, Text, WeightedCluster, fields};
+use super::{Either, Field, FilterUse, Int, Limit, List, Period, Scalar, Text, WeightedCluster, fields};
 use crate::model::{Destination, HostPattern, Name};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -24,9 +24,11 @@ pub(crate) struct Tcp {
     pub detect_timeout: Text<Period>,
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,
+    /// What their bytes pass, in order: wasm filters, or the names of such.
+    pub filters: List<FilterUse>,
 }
 
-fields! { Tcp { cluster, clusters, destinations, server_names, idle_timeout, detect_timeout, server_first } }
+fields! { Tcp { cluster, clusters, destinations, server_names, idle_timeout, detect_timeout, server_first, filters } }
 
 impl Default for Tcp {
     fn default() -> Self {
@@ -39,6 +41,7 @@ impl Default for Tcp {
             idle_timeout: Text::scalar(Limit(Some(Duration::from_secs(3600)))),
             detect_timeout: Text::scalar(Period(Duration::from_millis(200))),
             server_first: Field::of(ports.into()),
+            filters: Field::ABSENT,
         }
     }
 }

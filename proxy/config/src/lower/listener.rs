@@ -107,12 +107,20 @@ fn listener(
     if !speaks_http && !tcp_written {
         cx.error(at, "nothing is done with these connections; write routes (HTTP), tcp, or both");
     }
+    let chain_at = listener.filters.place();
+    let mut known = std::mem::take(&mut names.filters);
+    let chain = known.chain(cx, listener.filters, at, names);
+    names.filters = known;
+    if let (Some(at), false) = (chain_at, speaks_http) {
+        cx.error(at, "these are for HTTP, which this listener does not speak; write them under `tcp`");
+    }
+    let chain = chain.unwrap_or_default();
     let routes = if speaks_http {
         listener.routes.at(at).and_then(|(list, place)| {
             if list.is_empty() {
                 cx.warn(place, "no route: every request to this listener is answered with 404");
             }
-            route::routes(cx, list, place, (&label, knows), names)
+            route::routes(cx, list, place, (&label, knows), &chain, names)
         })
     } else {
         only_http(cx, &http_fields);

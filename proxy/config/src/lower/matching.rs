@@ -6,7 +6,7 @@ use crate::{
     model::{Destination, HeaderMatch, HostPattern, PathMatch, QueryMatch, Route, RouteMatch, ValueMatch},
     tree::Place,
 };
-use http::Method;
+use http::{HeaderName, Method};
 use std::collections::HashMap;
 
 /// Gives the matcher, and the place of the regular expression or path in it.
@@ -18,17 +18,7 @@ pub(super) fn matcher(cx: &mut Lowering<'_, '_>, field: document::Match, at: Pla
         twice(cx, methods, "method");
     }
     let path = path(cx, field.prefix, field.path, field.regex, at);
-    let mut headers = Vec::new();
-    for (name, name_at, condition, at) in entries(cx, field.headers, at) {
-        if name == http::header::HOST {
-            cx.error(name_at, "the host is matched by `host`, which knows ports and HTTP/2's :authority");
-        }
-        let condition = match condition {
-            Either::Short(text) => Some((ValueMatch::Exact(text), false)),
-            Either::Long(condition) => header_condition(cx, condition, at),
-        };
-        headers.extend(condition.map(|(value, invert)| HeaderMatch { name, value, invert }));
-    }
+    let headers = headers(cx, field.headers, at);
     let mut query = Vec::new();
     for (name, _, condition, at) in entries(cx, field.query, at) {
         let value = match condition {
@@ -45,6 +35,26 @@ pub(super) fn matcher(cx: &mut Lowering<'_, '_>, field: document::Match, at: Pla
         headers,
         query,
     })
+}
+
+/// Conditions on headers; those that are bad have been told.
+pub(super) fn headers(
+    cx: &mut Lowering<'_, '_>,
+    field: Field<Table<HeaderName, Either<String, document::HeaderCondition>>>,
+    at: Place,
+) -> Vec<HeaderMatch> {
+    let mut headers = Vec::new();
+    for (name, name_at, condition, at) in entries(cx, field, at) {
+        if name == http::header::HOST {
+            cx.error(name_at, "the host is matched by `host`, which knows ports and HTTP/2's :authority");
+        }
+        let condition = match condition {
+            Either::Short(text) => Some((ValueMatch::Exact(text), false)),
+            Either::Long(condition) => header_condition(cx, condition, at),
+        };
+        headers.extend(condition.map(|(value, invert)| HeaderMatch { name, value, invert }));
+    }
+    headers
 }
 
 /// Hosts of which any; none where the field is absent.

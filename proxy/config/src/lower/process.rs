@@ -1,6 +1,6 @@
 //! The root, and what concerns the whole process.
 
-use super::{Lowering, capture, cluster, listener, sockmap, tls};
+use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, tls};
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Percent, Period, Scalar, Text},
     model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, ProcessLimits, Workers},
@@ -44,6 +44,7 @@ const ROOT: Place = Place(0);
 pub(super) struct Names {
     pub(super) index: HashMap<Name, usize>,
     pub(super) used: Vec<bool>,
+    pub(super) filters: Filters,
 }
 
 pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Config> {
@@ -59,7 +60,11 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
     let clusters_at = document.clusters.place().unwrap_or(ROOT);
     let clusters = document.clusters.elements();
     let clusters = cx.elements(clusters_at, clusters);
-    let mut names = Names { index: HashMap::with_capacity(clusters.len()), used: vec![false; clusters.len()] };
+    let mut names = Names {
+        index: HashMap::with_capacity(clusters.len()),
+        used: vec![false; clusters.len()],
+        filters: Filters::default(),
+    };
     for (index, (cluster, _)) in clusters.iter().enumerate() {
         if let Some(Scalar(name)) = cluster.name.get() {
             names.index.entry(name.clone()).or_insert(index);
@@ -76,6 +81,8 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         .map(|(cluster, at)| cluster::cluster(cx, cluster, at, &known, mark).map(Arc::new))
         .collect();
 
+    let defined = Filters::define(cx, document.filters, &mut names);
+    names.filters = defined;
     let listeners = match cx.required(ROOT, "listeners", document.listeners) {
         Some((list, at)) if list.is_empty() => {
             cx.error(at, "no listener: a proxy listens somewhere; write at least one");
@@ -108,6 +115,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         listener::same_addresses(cx, listeners, admin.as_ref());
         capture::agree(cx, listeners, &clusters, settings);
     }
+    let filters = std::mem::take(&mut names.filters).finish(cx);
     if identity.is_none() && identity_written {
         return None;
     }
@@ -123,7 +131,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         capture: settings?,
         listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,
-        filters: Vec::new(),
+        filters,
     })
 }
 

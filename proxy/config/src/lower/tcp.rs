@@ -1,7 +1,7 @@
 //! Opaque connections.
 
 use super::{
-    Lowering,
+    Lowering, filter,
     matching::{any_destination, any_host},
     process::Names,
     route::{resolve, weighted},
@@ -36,6 +36,9 @@ pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, name
     let ports_at = tcp.server_first.place().unwrap_or(at);
     let ports = tcp.server_first.elements();
     let ports = cx.elements(ports_at, ports);
+    let mut known = std::mem::take(&mut names.filters);
+    let chain = known.chain(cx, tcp.filters, at, names);
+    names.filters = known;
     Some(Tcp {
         clusters: clusters?,
         destinations: (destinations.len() == count_by_address).then_some(destinations)?,
@@ -43,7 +46,7 @@ pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, name
         idle_timeout: tcp.idle_timeout.value()?.0,
         detect_timeout: tcp.detect_timeout.value()?.0,
         server_first: ports.into_iter().map(|(Scalar(port), _)| Int::to(port)).collect(),
-        filters: None,
+        filters: filter::shared(chain?),
     })
 }
 

@@ -1,7 +1,7 @@
 //! 2. One request, one response.
 //!
 //! ```text
-//!  request ─► receive ─► route ─► (filters: none yet) ─► prepare ─► retry ⟲ upstream ─► deliver ─► response
+//!  request ─► receive ─► route ─► [filter, both ways] ──► prepare ─► retry ⟲ upstream ─► deliver ─► response
 //!                │          │                               │          │                   ▲
 //!                └──────────┴──────────── ProxyError ───────┴──────────┴────► respond ─────┘
 //! ```
@@ -54,6 +54,8 @@ pub struct Exchange {
     pub record: Account,
     /// The route's place in the listener, once it is chosen.
     pub route: Option<usize>,
+    /// The route's changes to the response are made: before filters, where there are any.
+    changed: bool,
     /// The request as it came, kept only where the route's changes to responses speak of it.
     asked: Option<Box<request::Parts>>,
     /// The request as its rules judged it, kept only where it may become a tunnel and there are rules.
@@ -108,6 +110,7 @@ impl Exchange {
             grammar: Grammar::of(head),
             record: Account::new(record, Rc::clone(&connection)),
             route: None,
+            changed: false,
             asked: None,
             judged: None,
             original: None,
@@ -127,6 +130,9 @@ impl Exchange {
         self.choose(&found, &parts);
         if let Some(rules) = self.compiled_route().and_then(|route| route.admit.as_deref()) {
             admit::request(&self.connection, &listener, Some(rules), &view)?;
+        }
+        if let Some(filters) = &found.route.filters {
+            return Box::pin(filter::run(self, filters, found.route, parts, survey, body, means)).await;
         }
         match &found.route.action {
             Action::Forward(clusters) => {

@@ -250,7 +250,6 @@ impl Record {
     }
 
     /// What filters are told of it.
-    #[expect(dead_code, reason = "the chain is put into the path with the next change")]
     pub(crate) fn told(&self) -> Told {
         Told {
             started: self.started,
@@ -263,6 +262,7 @@ impl Record {
             details: self.details.clone(),
             flags: self.flags,
             blame: self.blame,
+            client: self.client(),
             attempts: self.attempts,
             sent_at: None,
             answered_at: None,

@@ -10,6 +10,7 @@
 //! request that left HTTP: an accepted `Upgrade`, CONNECT. Half-close is kept. Nothing of what is carried is looked at.
 
 mod copy;
+mod filtered;
 pub mod h2_stream;
 mod policy;
 mod splice;
@@ -60,6 +61,12 @@ pub async fn serve(
     if let Err(denied) = admit::opaque(&connection, listener, server_name) {
         return refuse(account, ResponseFlag::Unauthorized, Blame::Proxy, denied.details);
     }
+    if tcp.filters.is_some() {
+        // Together: filters are named by their place in the view.
+        let serving = connection.slot.serving();
+        let filters = serving.1.model.protocol.tcp().and_then(|tcp| tcp.filters.clone()).unwrap_or_default();
+        return Box::pin(filtered::serve(serving, &filters, downstream, early, server_name, account)).await;
+    }
     let chosen =
         listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
     let Some(cluster) = weighted::choose(chosen, connection.worker.random.next()) else {
@@ -85,7 +92,7 @@ pub async fn serve(
         Ok(upstream) => upstream,
         Err(cause) => return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause)),
     };
-    carry((&registration, &carried), (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await;
+    carry((&registration, &carried), (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await.finish();
 }
 
 /// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection
@@ -98,7 +105,7 @@ pub async fn forward(
     account: Account,
 ) {
     let registration = account.connection().enter_tunnel(&carried);
-    carry((&registration, &carried), (&mut downstream, Bytes::new()), &mut upstream, idle, account).await;
+    carry((&registration, &carried), (&mut downstream, Bytes::new()), &mut upstream, idle, account).await.finish();
 }
 
 async fn carry<D, U>(
@@ -107,7 +114,8 @@ async fn carry<D, U>(
     upstream: &mut U,
     idle: Option<Duration>,
     mut account: Account,
-) where
+) -> Account
+where
     D: End,
     U: End,
 {
@@ -123,6 +131,10 @@ async fn carry<D, U>(
     meter.sent(meters.sent.get());
     // On HTTP/2 the connection is cut first, and its streams fail.
     let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
+    if let Some((flag, details)) = account.interrupted() {
+        end(&mut account, flag, Blame::Proxy, details);
+        return account;
+    }
     match outcome {
         Outcome::Copied(Ok(())) => {}
         Outcome::Copied(Err(Broken::Downstream)) => {
@@ -137,7 +149,7 @@ async fn carry<D, U>(
             end(&mut account, flag, Blame::Proxy, details);
         }
     }
-    account.finish();
+    account
 }
 
 /// Closes the account of a connection that never became a tunnel.

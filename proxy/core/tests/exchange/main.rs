@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 
 mod client;
+mod scripted;
 mod server;
 mod world;
 
@@ -10,6 +11,9 @@ mod accept;
 mod codec;
 mod detect;
 mod drain;
+mod filter;
+mod filter_native;
+mod filter_tcp;
 mod http1;
 mod receive;
 mod records;

@@ -5,7 +5,7 @@
 
 use super::{
     BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Side, Stream, StreamKind, TrailersStatus,
-    stream::{At, Flow, HeadHere, Interrupt, Phase, Shared, Stage, StopFlow, TooMuch, TrailersHere},
+    stream::{At, Flow, HeadHere, Interrupt, Phase, Shared, StopFlow, TooMuch, TrailersHere},
 };
 use crate::error::FilterError;
 use bytes::Bytes;
@@ -87,9 +87,14 @@ impl Shared {
         }
         // Those before it never see this message.
         for before in 0..place.min(self.places()) {
-            self.slots[self.slot_at(side, before)].stage(side).borrow_mut().head = HeadHere::Passed;
+            self.slots[self.slot_at(side, before)].stage(side).borrow_mut().head = HeadHere::Skipped;
         }
         self.give_head(side, place);
+    }
+
+    /// An opaque connection comes into the chain.
+    pub(super) fn begin_connection(self: &Rc<Self>) {
+        self.give_head(Side::Request, 0);
     }
 
     fn give_head(self: &Rc<Self>, side: Side, from: usize) {
@@ -107,9 +112,15 @@ impl Shared {
                 continue;
             }
             let end = End::when(ends);
-            let status = self.call(side, slot, |filter, stream| match side {
-                Side::Request => filter.request_headers(stream, end),
-                Side::Response => filter.response_headers(stream, end),
+            let status = self.call(side, slot, |filter, stream| match (self.kind, side) {
+                (StreamKind::Http, Side::Request) => filter.request_headers(stream, end),
+                (StreamKind::Http, Side::Response) => filter.response_headers(stream, end),
+                (StreamKind::Tcp, _) => filter.new_connection(stream).map(|status| match status {
+                    BodyStatus::Continue => HeadStatus::Continue,
+                    BodyStatus::StopIterationAndBuffer
+                    | BodyStatus::StopIterationAndWatermark
+                    | BodyStatus::StopIterationNoBuffer => HeadStatus::StopAllIterationAndWatermark,
+                }),
             });
             if self.stopped() {
                 return;
@@ -152,6 +163,9 @@ impl Shared {
             let at = &self.slots[slot];
             {
                 let mut stage = at.stage(side).borrow_mut();
+                if stage.head == HeadHere::Skipped {
+                    continue;
+                }
                 let clear = stage.head == HeadHere::Passed && stage.body == Flow::Flowing;
                 if clear && self.passes_by(slot, wanted) {
                     continue;
@@ -266,8 +280,12 @@ impl Shared {
         for place in from..self.places() {
             let slot = self.slot_at(side, place);
             let at = &self.slots[slot];
+            if at.stage(side).borrow().head == HeadHere::Skipped {
+                continue;
+            }
             self.half(side).borrow_mut().trailers_at = At::Slot(slot);
-            if let HeadHere::Held(_) = at.stage(side).borrow().head {
+            let head = at.stage(side).borrow().head;
+            if let HeadHere::Held(_) = head {
                 at.stage(side).borrow_mut().trailers = TrailersHere::Unseen;
                 return;
             }
@@ -373,7 +391,7 @@ impl Shared {
                 (HeadHere::Held(TooMuch::Waits), _) | (_, Flow::Stopped(StopFlow::Watermark)) => {
                     return stage.bytes() < slot.model.body_buffer;
                 }
-                (HeadHere::NotYet | HeadHere::Stopped | HeadHere::Passed, Flow::Flowing) => {}
+                (HeadHere::NotYet | HeadHere::Stopped | HeadHere::Passed | HeadHere::Skipped, Flow::Flowing) => {}
             }
         }
         true
@@ -413,12 +431,5 @@ impl Shared {
                 waker.wake();
             }
         }
-    }
-}
-
-impl Stage {
-    #[cfg(test)]
-    pub(super) fn is_clear(&self) -> bool {
-        !self.paused() && self.bytes() == 0
     }
 }

@@ -1,10 +1,7 @@
 //! [`Facts`]: what is known of a stream beside its heads and bodies.
 
 use super::stream::{Ended, Phase, Shared};
-use crate::{
-    downstream::Connection,
-    telemetry::{Blame, ResponseFlags, metrics::ClusterMetrics},
-};
+use crate::telemetry::{Blame, ConnectionFacts, ResponseFlags, metrics::ClusterMetrics};
 use http::{StatusCode, Version};
 use pillion_config::model::{Name, Route};
 use std::{
@@ -19,8 +16,8 @@ use tokio::time::Instant;
 /// What is known of a stream at one moment. What names it has, its [`Route`] and connection say.
 #[derive(Clone)]
 pub struct Facts {
-    /// The connection it came by: addresses, TLS, the peer's certificate (`facts`).
-    pub connection: Rc<Connection>,
+    /// The connection it came by: addresses, TLS, the peer's certificate.
+    pub connection: Rc<ConnectionFacts>,
     /// The listener's name.
     pub listener: Name,
     /// The route, once it is chosen; the one chosen last.
@@ -41,6 +38,8 @@ pub struct Facts {
     pub details: Option<Cow<'static, str>>,
     /// Why it does not simply end well.
     pub flags: ResponseFlags,
+    /// The client: the peer, or whom a trusted peer says it forwards for (with port 0 then).
+    pub client: SocketAddr,
     /// Who ended it, where it did not end well.
     pub blame: Option<Blame>,
     /// Requests sent upstream.
@@ -67,6 +66,7 @@ pub(crate) struct Told {
     pub(crate) details: Option<Cow<'static, str>>,
     pub(crate) flags: ResponseFlags,
     pub(crate) blame: Option<Blame>,
+    pub(crate) client: SocketAddr,
     pub(crate) attempts: u32,
     /// When the request's head left the chain, and when a response's head came.
     pub(crate) sent_at: Option<Instant>,
@@ -96,6 +96,7 @@ impl Facts {
             status: told.status,
             details: told.details.clone(),
             flags: told.flags,
+            client: told.client,
             blame: told.blame,
             attempts: told.attempts,
             upstream: shared.meter.upstream().get(),

@@ -39,28 +39,31 @@
 //! A callback that fails ([`Failed`]) takes its filter out of the chain; what becomes of the stream says the filter's
 //! [`FailPolicy`]. Nothing waits for a filter without an end: the route's `idle_timeout` bounds every pause.
 
-#![expect(dead_code, unused_imports, reason = "the chain is put into the path with the next change")]
-
+mod body;
 mod buffer;
 mod chain;
 mod facts;
 mod headers;
 mod native;
+mod run;
 mod services;
 mod set;
 mod stream;
+mod tcp;
 
 pub use buffer::Buffer;
 pub use facts::Facts;
 pub(crate) use facts::Told;
 pub use headers::{HeadFault, Headers, Map};
 pub use native::Native;
+pub(in crate::exchange) use run::run;
 pub use services::{
     CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Services, Task,
 };
 pub use set::{FilterSet, Loaded};
 pub(crate) use stream::Shared;
 pub use stream::{Ended, LocalReply, Peer, Refused, Side, Stream, StreamKind};
+pub(crate) use tcp::{Held, TcpChain, TcpEnd};
 
 use pillion_config::model;
 use std::{fmt, future::Future, pin::Pin, rc::Rc, sync::Arc};
@@ -264,7 +267,7 @@ pub struct Interest(u8);
 impl Interest {
     /// None.
     pub const NONE: Self = Self(0);
-    /// [`Filter::request_headers`].
+    /// [`Filter::request_headers`], [`Filter::new_connection`].
     pub const REQUEST_HEADERS: Self = Self(1);
     /// [`Filter::request_body`], [`Filter::downstream_data`].
     pub const REQUEST_BODY: Self = Self(1 << 1);

@@ -2,7 +2,10 @@
 
 use super::{Buffer, Facts, Failed, Filter, Headers, Interest, Map, facts::Told};
 use crate::{
-    body::Incoming, downstream::Connection, error::FilterError, snapshot::ListenerSnapshot, telemetry::ByteMeter,
+    body::Incoming,
+    error::FilterError,
+    snapshot::ListenerSnapshot,
+    telemetry::{ByteMeter, ConnectionFacts, ResponseFlag},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -106,7 +109,8 @@ pub enum Ended {
 /// What a stream's filters and their chain share.
 pub(crate) struct Shared {
     pub(super) kind: StreamKind,
-    pub(super) connection: Rc<Connection>,
+    /// Not the connection itself: a filter may keep its [`Stream`] for longer.
+    pub(super) connection: Rc<ConnectionFacts>,
     pub(super) listener: Arc<ListenerSnapshot>,
     pub(super) route: RefCell<Option<Arc<Route>>>,
     pub(super) slots: Box<[Slot]>,
@@ -118,6 +122,8 @@ pub(crate) struct Shared {
     /// Who waits for it beside the two halves.
     pub(super) waiting: RefCell<Option<Waker>>,
     pub(super) clear_route: Cell<bool>,
+    /// The request was answered here: nothing more of it is shown to filters.
+    pub(super) request_over: Cell<bool>,
     pub(super) cluster: RefCell<Option<Box<str>>>,
     pub(super) told: RefCell<Told>,
     pub(super) meter: ByteMeter,
@@ -179,6 +185,8 @@ pub(super) enum HeadHere {
     Held(TooMuch),
     /// Gone on.
     Passed,
+    /// The message began behind this filter.
+    Skipped,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +235,10 @@ pub(super) struct Half {
     /// Where the body comes from.
     pub(super) source: Incoming,
     pub(super) source_ended: bool,
+    /// Its body was given to whoever sends it on.
+    pub(super) handed_out: bool,
+    /// Bytes that the head promised and that have not been fetched.
+    pub(super) length: Option<u64>,
     pub(super) waker: Option<Waker>,
 }
 
@@ -244,7 +256,7 @@ pub(super) enum At {
 #[derive(Debug)]
 pub(super) enum Interrupt {
     /// An answer; `Some`: given on the request's side by the filter in this slot.
-    Reply(Box<LocalReply>, Option<usize>),
+    Reply(Box<(LocalReply, Option<ResponseFlag>)>, Option<usize>),
     /// No answer.
     Close(&'static str),
     /// An error; the slot as for a reply.
@@ -263,6 +275,8 @@ impl Default for Half {
             ended: false,
             source: Incoming::Empty,
             source_ended: false,
+            handed_out: false,
+            length: None,
             waker: None,
         }
     }
@@ -306,7 +320,7 @@ impl Slot {
 impl Shared {
     pub(super) fn new(
         kind: StreamKind,
-        connection: Rc<Connection>,
+        connection: Rc<ConnectionFacts>,
         listener: Arc<ListenerSnapshot>,
         slots: Box<[Slot]>,
         told: Told,
@@ -324,6 +338,7 @@ impl Shared {
             interrupt: RefCell::default(),
             waiting: RefCell::default(),
             clear_route: Cell::new(false),
+            request_over: Cell::new(false),
             cluster: RefCell::default(),
             told: RefCell::new(told),
             meter,
@@ -362,7 +377,7 @@ impl Shared {
         self.wake(Side::Response);
     }
 
-    pub(super) fn interrupted(&self) -> bool {
+    pub(crate) fn interrupted(&self) -> bool {
         self.interrupt.borrow().is_some()
     }
 
@@ -454,6 +469,19 @@ impl Stream {
     ///
     /// [`Refused`]: nothing happens.
     pub fn reply(&self, reply: LocalReply) -> Result<(), Refused> {
+        self.answer(reply, None)
+    }
+
+    /// As [`reply`](Self::reply), with a flag for record and metrics.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]: nothing happens.
+    pub fn reply_as(&self, reply: LocalReply, flag: ResponseFlag) -> Result<(), Refused> {
+        self.answer(reply, Some(flag))
+    }
+
+    fn answer(&self, reply: LocalReply, flag: Option<ResponseFlag>) -> Result<(), Refused> {
         if self.shared.kind == StreamKind::Tcp {
             return Err(Refused::NotHttp);
         }
@@ -467,7 +495,7 @@ impl Stream {
             return Err(Refused::TooMuch);
         }
         let by = (self.shared.phase.get() == Phase::Request).then_some(self.slot);
-        self.shared.interrupt(Interrupt::Reply(Box::new(reply), by));
+        self.shared.interrupt(Interrupt::Reply(Box::new((reply, flag)), by));
         Ok(())
     }
 
@@ -495,7 +523,7 @@ impl Stream {
 
     /// The connection it came by.
     #[must_use]
-    pub fn connection(&self) -> &Rc<Connection> {
+    pub fn connection(&self) -> &Rc<ConnectionFacts> {
         &self.shared.connection
     }
 

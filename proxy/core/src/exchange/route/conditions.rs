@@ -1,6 +1,7 @@
 //! What a route demands besides host and path: methods, headers, query parameters.
 
 use super::{regexes, table::RequestView};
+use http::HeaderMap;
 use pillion_config::model::{HeaderMatch, QueryMatch, RouteMatch, ValueMatch};
 use regex::Regex;
 use std::borrow::Cow;
@@ -36,6 +37,25 @@ impl Anchored {
     }
 }
 
+/// Conditions on headers, compiled. All must hold.
+pub(crate) struct HeaderConditions {
+    rules: Box<[(HeaderMatch, Option<Regex>)]>,
+}
+
+impl HeaderConditions {
+    pub(crate) fn compile(rules: &[HeaderMatch]) -> Self {
+        let anchored = |rule: &HeaderMatch| match &rule.value {
+            ValueMatch::Regex(regex) => regexes::anchored(regex),
+            ValueMatch::Present | ValueMatch::Exact(_) | ValueMatch::Prefix(_) => None,
+        };
+        Self { rules: rules.iter().map(|rule| (rule.clone(), anchored(rule))).collect() }
+    }
+
+    pub(crate) fn hold(&self, headers: &HeaderMap) -> bool {
+        self.rules.iter().all(|(rule, own)| header_holds(rule, own.as_ref(), headers))
+    }
+}
+
 /// Whether all that a match demands besides host and path holds.
 pub(super) fn hold(matcher: &RouteMatch, anchored: Option<&Anchored>, view: &RequestView<'_>) -> bool {
     if !matcher.destinations.is_empty() && !matcher.destinations.iter().any(|wanted| wanted.holds(view.destination)) {
@@ -46,7 +66,7 @@ pub(super) fn hold(matcher: &RouteMatch, anchored: Option<&Anchored>, view: &Req
     }
     let headers = matcher.headers.iter().enumerate().all(|(at, rule)| {
         let own = anchored.and_then(|all| all.headers[at].as_ref());
-        header_holds(rule, own, view)
+        header_holds(rule, own, view.headers)
     });
     headers
         && matcher.query.iter().enumerate().all(|(at, rule)| {
@@ -55,8 +75,8 @@ pub(super) fn hold(matcher: &RouteMatch, anchored: Option<&Anchored>, view: &Req
         })
 }
 
-fn header_holds(rule: &HeaderMatch, own: Option<&Regex>, view: &RequestView<'_>) -> bool {
-    let mut values = view.headers.get_all(&rule.name).iter();
+fn header_holds(rule: &HeaderMatch, own: Option<&Regex>, headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(&rule.name).iter();
     let found = values.any(|value| {
         let value = value.as_bytes();
         match &rule.value {
