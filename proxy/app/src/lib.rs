@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app_probes;
+pub mod application;
 pub mod assembly;
 pub mod cgroup;
 pub mod cli;
@@ -29,3 +30,4 @@ pub mod secrets;
 pub mod signals;
 pub mod sockets;
 pub mod worker;
+pub mod workload_api;
