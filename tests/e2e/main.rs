@@ -3,6 +3,7 @@
 //! A test that needs what the machine lacks says so loudly and passes; with `CI=true` it fails.
 
 mod clients;
+mod identity;
 mod tls;
 
 mod admit;
@@ -23,9 +24,11 @@ mod redirect;
 mod tcp;
 
 mod capture;
+mod inject;
 
 mod abuse;
 mod access_log;
 mod admin;
 mod config;
+mod filters;
 mod life;

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app_probes;
+pub mod application;
 pub mod assembly;
 pub mod cgroup;
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod injector;
 pub mod kube;
 pub mod log;
 pub mod loopback;
+pub mod memory;
 pub mod metrics;
 pub mod outgoing;
 pub mod plane;
@@ -28,3 +30,4 @@ pub mod secrets;
 pub mod signals;
 pub mod sockets;
 pub mod worker;
+pub mod workload_api;

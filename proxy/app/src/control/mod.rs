@@ -28,12 +28,14 @@ mod tests;
 
 use crate::{
     app_probes::AppProbes,
+    application::Watch,
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
     descriptors,
     dns::Names,
     drain::Drain,
     loopback::Loopback,
+    memory,
     proof::Proof,
     reload::Watcher,
     secrets::Keeper,
@@ -57,10 +59,14 @@ use std::{
 use tokio::{
     runtime::Builder,
     sync::{mpsc, oneshot},
-    task::LocalSet,
+    task::{LocalSet, spawn_local},
     time::sleep,
 };
 use workers::Workers;
+
+/// Between a configuration's taking effect and the giving back of what it took to get there: whoever waited for it comes
+/// first.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// Time for admin answers that are being made when the process exits.
 const ANSWERS: Duration = Duration::from_millis(500);
@@ -129,7 +135,15 @@ struct Control<P: Plane> {
     asked_to_leave: u32,
     /// When memory is looked at again; `None`: it is not limited.
     memory_at: Option<Instant>,
+    /// When what a new configuration took is given back.
+    tidy_at: Option<Instant>,
     metrics: ControlMetrics,
+    /// By what the application beside us is known.
+    application: Watch,
+    /// When its processes are looked at again; `None`: never.
+    application_at: Option<Instant>,
+    /// They were seen.
+    application_seen: bool,
 }
 
 /// The series of what this thread does.
@@ -148,6 +162,7 @@ pub fn run<P: Plane>(plane: P, source: Source, hooks: Hooks) -> Exit {
         }
     };
     let exit = LocalSet::new().block_on(&runtime, async {
+        spawn_local(memory::keep_small());
         match Control::start(plane, source, hooks) {
             Ok(control) => control.serve().await,
             Err(error) => {
@@ -198,6 +213,7 @@ impl<P: Plane> Control<P> {
             answering: Cell::new(0),
             actions,
         };
+        let application = Watch::of_environment().map_err(Rejected)?;
         let memory_at = state.meter.is_some().then(Instant::now);
         let mut control = Self {
             names: Names::new(loaded.config.dns.clone()),
@@ -223,6 +239,10 @@ impl<P: Plane> Control<P> {
             idle: false,
             asked_to_leave: 0,
             memory_at,
+            application,
+            application_at: (application == Watch::Processes).then(Instant::now),
+            application_seen: false,
+            tidy_at: None,
             metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };
         control.prepare(loaded, began, Vec::new()).map_err(|Failure(words)| Rejected(words))?;
