@@ -9,6 +9,7 @@ use pillion_config::{
 };
 use pillion_core::{
     downstream::limit::{Limit, PressureGauge},
+    exchange::filter::FilterSet,
     io::{Accept, Dial, DialOptions, Socket},
     snapshot::Snapshot,
     worker::{Process, Source, Worker},
@@ -53,7 +54,7 @@ impl World {
         let (client, worker) = local.block_on(&runtime, async {
             let protocol = if upstream == Speaks::Http2 { "    protocol: http2" } else { "" };
             let config = config("      - match: { prefix: / }\n        cluster: up", protocol);
-            let snapshot = Arc::new(Snapshot::compile(Arc::new(config), None, None));
+            let snapshot = Arc::new(Snapshot::compile(Arc::new(config), None, None, FilterSet::empty()));
             let process = Arc::new(Process { connections: Limit::new(100), pressure: PressureGauge::default() });
             let worker = Worker::new(process, Rc::new(Pipes(upstream)), Arc::clone(&snapshot));
             let (client, theirs) = duplex(PIPE);

@@ -12,6 +12,7 @@ use pillion_config::model::{ClusterIndex, Config, EndpointAddress};
 use pillion_core::{
     downstream::limit::{Limit, Pressure, PressureGauge},
     drain::Signal,
+    exchange::filter::FilterSet,
     identity::Secrets,
     io::{Listening, Tcp},
     snapshot::{Snapshot, TlsState},
@@ -86,7 +87,12 @@ impl Plane for DataPlane {
                 Some(Arc::new(AccessLogHandle::open(log).map_err(|error| Rejected(format!("{error}\n")))?))
             }
         };
-        Ok(Arc::new(Snapshot::compile(Arc::clone(config), in_force.map(|snapshot| &**snapshot), access_log)))
+        Ok(Arc::new(Snapshot::compile(
+            Arc::clone(config),
+            in_force.map(|snapshot| &**snapshot),
+            access_log,
+            FilterSet::empty(),
+        )))
     }
 
     fn update_tls(&self, snapshot: &Snapshot, secrets: &Secrets) -> TlsState {

@@ -5,12 +5,14 @@
 //! how a reload finds out what did not change.
 
 mod cluster;
+mod filter;
 mod listener;
 mod route;
 mod tcp;
 mod tls;
 
 pub use cluster::*;
+pub use filter::*;
 pub use listener::*;
 pub use route::*;
 pub use tcp::*;
@@ -40,6 +42,8 @@ pub struct Config {
     pub listeners: Vec<Arc<Listener>>,
     /// Where requests go, in the order written; names are unique. [`ClusterIndex`] points in here.
     pub clusters: Vec<Arc<Cluster>>,
+    /// The filters that listeners and routes name. [`FilterIndex`] points in here.
+    pub filters: Vec<Arc<Filter>>,
 }
 
 /// The name of a listener, cluster or route: not empty, at most 255 bytes, printable ASCII without spaces.

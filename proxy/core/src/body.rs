@@ -13,6 +13,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 use std::{
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -34,6 +35,20 @@ pub enum Incoming {
     Leased(Leased),
     /// Not a body: what follows 101, or 2xx to CONNECT, is the upstream's byte stream. As a body it is empty.
     Upgraded(Box<Upgraded>),
+    /// What the proxy itself makes as it is asked for.
+    Made(Box<dyn MadeBody>),
+}
+
+/// A body that the proxy makes. As [`Body`], without its pins.
+pub trait MadeBody: fmt::Debug {
+    /// The next frame.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+    /// Whether nothing more will come.
+    fn is_end_stream(&self) -> bool;
+
+    /// How much will come.
+    fn size_hint(&self) -> SizeHint;
 }
 
 /// The DATA and trailers of an HTTP/2 stream.
@@ -95,6 +110,9 @@ pub enum GivenUp {
     /// The exchange is over; nobody waits for the rest.
     #[error("the exchange ended")]
     Ended,
+    /// A filter ended it.
+    #[error("a filter ended it")]
+    Filter,
 }
 
 impl Incoming {
@@ -205,6 +223,7 @@ impl Body for Incoming {
             Self::Http2(body) => body.poll_frame(cx),
             Self::Leased(body) => body.poll_frame(cx),
             Self::Upgraded(_) => Poll::Ready(None),
+            Self::Made(body) => body.poll_frame(cx),
         }
     }
 
@@ -215,6 +234,7 @@ impl Body for Incoming {
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
             Self::Leased(body) => body.is_end_stream(),
+            Self::Made(body) => body.is_end_stream(),
         }
     }
 
@@ -225,6 +245,7 @@ impl Body for Incoming {
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
             Self::Leased(body) => body.size_hint(),
+            Self::Made(body) => body.size_hint(),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::{
     exchange::{
+        filter::HeadFault,
         head::HeadRefusal,
         retry::TimedOut,
         route::{RouteError, path::PathRefusal},
@@ -39,9 +40,32 @@ pub enum ProxyError {
     /// codec: the client left within its request's body.
     #[error("codec: the client left within its request")]
     ClientGone,
+    /// filter: a filter failed, or made something that cannot be sent.
+    #[error("filter: {0}")]
+    Filter(#[from] FilterError),
     /// tunnel: the upgrade cannot be carried over.
     #[error("tunnel: {0}")]
     Tunnel(#[from] UpgradeError),
+}
+
+/// Why filters kept a request from being answered by its upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// A filter failed, whose policy is `fail: closed`.
+    #[error("failed: {0}")]
+    Failed(&'static str),
+    /// A filter holds back more of the request's body than it may.
+    #[error("the request's body is too large for a filter to hold")]
+    RequestTooLarge,
+    /// A filter holds back more of the response's body than it may.
+    #[error("the response's body is too large for a filter to hold")]
+    ResponseTooLarge,
+    /// Filters made a request of it that cannot be sent.
+    #[error("request: {0}")]
+    Request(HeadFault),
+    /// Filters made a response of it that cannot be sent.
+    #[error("response: {0}")]
+    Response(HeadFault),
 }
 
 /// A stage of the path, by the name of its module.
@@ -55,6 +79,8 @@ pub enum Stage {
     Head,
     /// exchange/route
     Route,
+    /// exchange/filter
+    Filter,
     /// upstream
     Upstream,
     /// exchange/retry
@@ -72,6 +98,7 @@ impl ProxyError {
             Self::Head(_) => Stage::Head,
             Self::ClientGone => Stage::Codec,
             Self::Path(_) | Self::Route(_) => Stage::Route,
+            Self::Filter(_) => Stage::Filter,
             Self::Upstream(_) => Stage::Upstream,
             Self::Timeout(_) => Stage::Retry,
             Self::Tunnel(_) => Stage::Tunnel,
@@ -83,7 +110,8 @@ impl ProxyError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Guard(_) | Self::Head(_) | Self::Path(_) | Self::ClientGone => Blame::Downstream,
-            Self::Route(_) | Self::Timeout(_) => Blame::Proxy,
+            Self::Filter(FilterError::RequestTooLarge) => Blame::Downstream,
+            Self::Route(_) | Self::Timeout(_) | Self::Filter(_) => Blame::Proxy,
             Self::Tunnel(error) => error.blame(),
             Self::Upstream(cause) => cause.blame(),
         }
@@ -99,6 +127,11 @@ impl ProxyError {
                 RouteError::NotFound | RouteError::ConnectRefused | RouteError::UpgradeRefused | RouteError::Rewrite(_),
             ) => ResponseFlag::NoRoute,
             Self::ClientGone => ResponseFlag::DownstreamConnectionTermination,
+            Self::Filter(FilterError::RequestTooLarge) => ResponseFlag::DownstreamProtocolError,
+            Self::Filter(FilterError::ResponseTooLarge) => ResponseFlag::LocalReset,
+            Self::Filter(FilterError::Failed(_) | FilterError::Request(_) | FilterError::Response(_)) => {
+                ResponseFlag::FilterFailed
+            }
             Self::Upstream(cause) => upstream_flag(cause),
             Self::Timeout(TimedOut::Response | TimedOut::Grpc) => ResponseFlag::UpstreamTimeout,
             Self::Timeout(TimedOut::Idle) => ResponseFlag::StreamIdleTimeout,
@@ -119,7 +152,13 @@ impl ProxyError {
             Self::Guard(refusal) => Some(refusal.name()),
             Self::Head(refusal) => Some(refusal.name()),
             Self::Path(refusal) => Some(refusal.name()),
-            Self::Route(_) | Self::Upstream(_) | Self::Timeout(_) | Self::Tunnel(_) | Self::ClientGone => None,
+            Self::Filter(FilterError::RequestTooLarge) => Some("request_payload_too_large"),
+            Self::Route(_)
+            | Self::Filter(_)
+            | Self::Upstream(_)
+            | Self::Timeout(_)
+            | Self::Tunnel(_)
+            | Self::ClientGone => None,
         }
     }
 }

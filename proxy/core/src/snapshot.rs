@@ -7,6 +7,7 @@
 use crate::{
     downstream::limit::Limit,
     exchange::{
+        filter::FilterSet,
         head::{change::CompiledChanges, forwarding::ForwardingRules},
         route::RouteTable,
     },
@@ -35,6 +36,8 @@ pub struct Snapshot {
     pub listeners: Vec<Arc<ListenerSnapshot>>,
     /// In the order of [`Config::clusters`].
     pub clusters: Vec<Arc<ClusterState>>,
+    /// In the order of [`Config::filters`].
+    pub filters: FilterSet,
     /// Where records go, if anywhere.
     pub access_log: Option<Arc<AccessLogHandle>>,
 }
@@ -94,9 +97,19 @@ impl CompiledRoute {
 }
 
 impl Snapshot {
-    /// Compiles `config`, taking over from `previous` what did not change.
+    /// Compiles `config`, whose filters are `filters`, taking over from `previous` what did not change.
+    ///
+    /// # Panics
+    ///
+    /// When `filters` are those of another configuration.
     #[must_use]
-    pub fn compile(config: Arc<Config>, previous: Option<&Self>, access_log: Option<Arc<AccessLogHandle>>) -> Self {
+    pub fn compile(
+        config: Arc<Config>,
+        previous: Option<&Self>,
+        access_log: Option<Arc<AccessLogHandle>>,
+        filters: FilterSet,
+    ) -> Self {
+        assert_eq!(filters.loaded().len(), config.filters.len(), "a factory for each filter");
         let log = access_log.as_deref().map(AccessLogHandle::logger);
         let same_log = previous.is_some_and(|previous| match (&previous.access_log, &access_log) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
@@ -106,6 +119,7 @@ impl Snapshot {
         Self {
             listeners: listeners(&config, previous, log.as_ref(), same_log),
             clusters: clusters(&config, previous),
+            filters,
             config,
             access_log,
         }

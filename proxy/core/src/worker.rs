@@ -10,18 +10,21 @@ use crate::{
         limit::{Limit, PressureGauge},
     },
     drain::{Register, Signal},
-    exchange::stream::RequestBody,
+    exchange::{
+        filter::{Factory, Instance, Interest, Services},
+        stream::RequestBody,
+    },
     io::{Accept, Dial},
     snapshot::Snapshot,
     tunnel::Passage,
     upstream::{Random, WorkerCluster},
 };
-use pillion_config::model::{ClusterIndex, Name};
+use pillion_config::model::{ClusterIndex, FilterIndex, Name};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
     future::poll_fn,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
 };
 
@@ -62,6 +65,19 @@ pub struct View {
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
     clusters: Box<[OnceCell<Rc<Cluster>>]>,
+    /// Made when a filter first calls a cluster.
+    names: OnceCell<HashMap<Arc<str>, ClusterIndex>>,
+    filters: Box<[WorkerFilter]>,
+}
+
+/// A filter as this worker uses it.
+pub struct WorkerFilter {
+    /// What it was made by.
+    pub factory: Arc<dyn Factory>,
+    /// The worker's share.
+    pub instance: Rc<dyn Instance>,
+    /// The callbacks it wants.
+    pub interest: Interest,
 }
 
 /// A source of connections for a listener of the snapshot that comes with it.
@@ -76,14 +92,14 @@ impl Worker {
     /// A worker that has no listener yet.
     #[must_use]
     pub fn new(process: Arc<Process>, dial: Rc<dyn Dial>, snapshot: Arc<Snapshot>) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new_cyclic(|me| Self {
             process,
             dial,
             register: Rc::default(),
             random: Rc::new(Random::from_system()),
             passage: Passage::default(),
             alarms: Rc::default(),
-            view: RefCell::new(Rc::new(View::new(snapshot, None))),
+            view: RefCell::new(Rc::new(View::new(snapshot, None, me))),
             listeners: RefCell::default(),
             next_listener: Cell::new(0),
             draining: Cell::new(false),
@@ -107,8 +123,9 @@ impl Worker {
     /// are asked to leave.
     pub fn apply(self: &Rc<Self>, snapshot: Arc<Snapshot>, sources: Vec<Source>) {
         let before = self.view();
-        let view = Rc::new(View::new(snapshot, Some(&before)));
+        let view = Rc::new(View::new(snapshot, Some(&before), &Rc::downgrade(self)));
         *self.view.borrow_mut() = Rc::clone(&view);
+        before.retire(&view);
 
         let mut slots = self.listeners.borrow_mut();
         slots.retain(|slot| {
@@ -165,7 +182,7 @@ impl Worker {
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Self {
+    fn new(snapshot: Arc<Snapshot>, before: Option<&Self>, worker: &Weak<Worker>) -> Self {
         let clusters: Box<[OnceCell<Rc<Cluster>>]> = snapshot.clusters.iter().map(|_| OnceCell::new()).collect();
         // Pools go over with the state they belong to; an unchanged cluster has the same state.
         let built = before.into_iter().flat_map(|view| view.clusters.iter().filter_map(OnceCell::get));
@@ -176,7 +193,41 @@ impl View {
                 clusters[*place].set(Rc::clone(cluster)).ok();
             }
         }
-        Self { snapshot, clusters }
+        let known = before.map_or(&[][..], |view| &view.filters);
+        let filters = snapshot.filters.loaded().iter().map(|loaded| {
+            let same = known.iter().find(|known| Arc::ptr_eq(&known.factory, &loaded.factory));
+            let instance = match same {
+                Some(same) => Rc::clone(&same.instance),
+                None => loaded.factory.instance(Services::new(Weak::clone(worker))),
+            };
+            WorkerFilter { factory: Arc::clone(&loaded.factory), interest: instance.interest(), instance }
+        });
+        Self { filters: filters.collect(), snapshot, clusters, names: OnceCell::new() }
+    }
+
+    /// Tells the filters that a newer view does without.
+    fn retire(&self, newer: &Self) {
+        for filter in &self.filters {
+            if !newer.filters.iter().any(|known| Arc::ptr_eq(&known.factory, &filter.factory)) {
+                filter.instance.retire();
+            }
+        }
+    }
+
+    /// A filter's share of this worker.
+    #[must_use]
+    pub fn filter(&self, index: FilterIndex) -> &WorkerFilter {
+        &self.filters[index.0]
+    }
+
+    /// The place of the cluster of this name.
+    #[must_use]
+    pub fn cluster_named(&self, name: &str) -> Option<ClusterIndex> {
+        let names = self.names.get_or_init(|| {
+            let clusters = self.snapshot.config.clusters.iter().enumerate();
+            clusters.map(|(at, cluster)| (Arc::clone(&cluster.name.0), ClusterIndex(at))).collect()
+        });
+        names.get(name).copied()
     }
 
     /// A cluster's pools and picker, built on first use.

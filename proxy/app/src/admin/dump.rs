@@ -2,6 +2,7 @@
 //!
 //! Structs are taken apart by name, so that a field added to the model does not compile until it is shown here.
 
+mod filters;
 mod tls;
 
 use super::pages::seconds;
@@ -18,7 +19,8 @@ const REDACTED: &str = "[redacted]";
 
 /// What is neither listener nor cluster.
 pub(super) fn settings(config: &Config) -> Value {
-    let Config { admin, workers, limits, drain, access_log, dns, identity, listeners: _, clusters: _ } = config;
+    let Config { admin, workers, limits, drain, access_log, dns, identity, listeners: _, clusters: _, filters } =
+        config;
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
@@ -48,6 +50,7 @@ pub(super) fn settings(config: &Config) -> Value {
             "timeout": time(*timeout),
         },
         "identity": identity.as_ref().map(tls::identity),
+        "filters": filters.iter().map(|filter| filters::filter(filter)).collect::<Vec<_>>(),
     })
 }
 
@@ -144,7 +147,7 @@ fn access_log_of(AccessLog { destination, format, queue }: &AccessLog) -> Value 
 }
 
 fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
-    let Tcp { clusters: targets, server_names, idle_timeout, detect_timeout, server_first } = tcp;
+    let Tcp { clusters: targets, server_names, idle_timeout, detect_timeout, server_first, filters } = tcp;
     let by_name = |ServerNameRoute { names, clusters: targets }: &ServerNameRoute| {
         json!({
             "names": names.iter().map(host).collect::<Vec<_>>(),
@@ -157,6 +160,7 @@ fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
         "idle_timeout": idle_timeout.map(time),
         "detect_timeout": time(*detect_timeout),
         "server_first": server_first,
+        "filters": chain(filters.as_deref()),
     })
 }
 
@@ -251,8 +255,18 @@ fn http2_of(http2: &Http2) -> Value {
 }
 
 fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
-    let Route { name, matcher, action, rewrite, request_headers, response_headers, timeout, idle_timeout, upgrades } =
-        route;
+    let Route {
+        name,
+        matcher,
+        action,
+        rewrite,
+        request_headers,
+        response_headers,
+        timeout,
+        idle_timeout,
+        upgrades,
+        filters,
+    } = route;
     let RouteMatch { hosts, path, methods, headers, query } = matcher;
     let header = |HeaderMatch { name, value, invert }: &HeaderMatch| json!({ "name": name.as_str(), "value": value_of(name.as_str(), value), "invert": invert });
     let parameter = |QueryMatch { name, value }: &QueryMatch| json!({ "name": name, "value": value_of(name, value) });
@@ -276,7 +290,13 @@ fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
         "timeout": timeout.map(time),
         "idle_timeout": idle_timeout.map(time),
         "upgrades": upgrades,
+        "filters": chain(filters.as_deref()),
     })
+}
+
+/// By their places in the list of filters.
+fn chain(filters: Option<&[FilterIndex]>) -> Vec<usize> {
+    filters.unwrap_or_default().iter().map(|FilterIndex(at)| *at).collect()
 }
 
 fn value_of(name: &str, value: &ValueMatch) -> Value {

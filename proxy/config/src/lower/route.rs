@@ -99,6 +99,7 @@ fn route(
         timeout: route.timeout.value()?.0,
         idle_timeout: route.idle_timeout.value()?.0,
         upgrades: upgrades.into_iter().map(|(Scalar(Protocol(protocol)), _)| protocol).collect(),
+        filters: None,
     })
 }
 

@@ -36,6 +36,7 @@ pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, name
         idle_timeout: tcp.idle_timeout.value()?.0,
         detect_timeout: tcp.detect_timeout.value()?.0,
         server_first: ports.into_iter().map(|(Scalar(port), _)| Int::to(port)).collect(),
+        filters: None,
     })
 }
 

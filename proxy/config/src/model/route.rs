@@ -1,9 +1,9 @@
 //! Routes: which requests, and what is done with them.
 
-use super::{ClusterIndex, Name};
+use super::{ClusterIndex, FilterIndex, Name};
 use crate::template::Template;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// One rule: which requests, what is done with them.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,9 @@ pub struct Route {
     pub idle_timeout: Option<Duration>,
     /// Whether `Upgrade` (RFC 9110 §7.8) and extended CONNECT (RFC 8441) are let through, by protocol in lower case.
     pub upgrades: Vec<String>,
+    /// The filters its requests pass, in order: those of the listener that the route does not disable, then its own.
+    /// `None` costs nothing; routes with the same ones share the list.
+    pub filters: Option<Arc<[FilterIndex]>>,
 }
 
 /// What a request must look like; everything given must hold.

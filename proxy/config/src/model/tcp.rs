@@ -1,7 +1,7 @@
 //! What a listener does with connections that are not HTTP.
 
-use super::{HostPattern, WeightedCluster};
-use std::time::Duration;
+use super::{FilterIndex, HostPattern, WeightedCluster};
+use std::{sync::Arc, time::Duration};
 
 /// Where opaque connections go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Tcp {
     pub detect_timeout: Duration,
     /// Ports whose server speaks first.
     pub server_first: Vec<u16>,
+    /// The filters their bytes pass, in order. `None` costs nothing.
+    pub filters: Option<Arc<[FilterIndex]>>,
 }
 
 /// TLS connections that ask for one of some names (SNI, RFC 6066 §3).

@@ -11,6 +11,7 @@
 
 pub mod account;
 mod deliver;
+pub mod filter;
 pub mod head;
 mod prepare;
 mod receive;

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{
     body::Incoming,
-    error::ProxyError,
+    error::{FilterError, ProxyError},
     exchange::{
+        filter::HeadFault,
         head::grpc::{self, GrpcStatus},
         prepare::render,
         retry::TimedOut,
@@ -121,6 +122,7 @@ fn invention(error: &ProxyError) -> Invention {
             (StatusCode::NOT_IMPLEMENTED, "this protocol is not served here\n", "upgrade_refused")
         }
         ProxyError::Route(RouteError::Rewrite(error)) => (error.status(), "bad request\n", error.name()),
+        ProxyError::Filter(error) => filter(error),
         ProxyError::Upstream(cause) => upstream(cause),
         ProxyError::Timeout(TimedOut::Response) => {
             (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout\n", "response_timeout")
@@ -133,6 +135,40 @@ fn invention(error: &ProxyError) -> Invention {
     let late = matches!(error, ProxyError::Timeout(_));
     let grpc = if late { GrpcStatus::DeadlineExceeded } else { GrpcStatus::from_http(status) };
     Invention { status, text, details, grpc }
+}
+
+/// What a filter's failure looks like: Envoy's status for each.
+fn filter(error: &FilterError) -> (StatusCode, &'static str, &'static str) {
+    const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
+    match error {
+        FilterError::Failed(details) => (UNAVAILABLE, "", details),
+        FilterError::RequestTooLarge => {
+            (StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", "request_payload_too_large")
+        }
+        FilterError::ResponseTooLarge => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", "response_payload_too_large")
+        }
+        FilterError::Request(HeadFault::NoPath) => {
+            (StatusCode::NOT_FOUND, "no route\n", "filter_removed_required_request_headers{:path}")
+        }
+        FilterError::Request(HeadFault::NoMethod) => {
+            (UNAVAILABLE, "missing required header: :method", "filter_removed_required_request_headers{:method}")
+        }
+        FilterError::Request(HeadFault::NoAuthority) => {
+            (UNAVAILABLE, "missing required header: :authority", "filter_removed_required_request_headers{:authority}")
+        }
+        FilterError::Request(HeadFault::Invalid | HeadFault::NoStatus) => {
+            (UNAVAILABLE, "invalid header value", "filter_set_invalid_request_headers")
+        }
+        FilterError::Response(HeadFault::NoStatus) => (
+            StatusCode::BAD_GATEWAY,
+            "missing required header: :status",
+            "filter_removed_required_response_headers{:status}",
+        ),
+        FilterError::Response(
+            HeadFault::Invalid | HeadFault::NoPath | HeadFault::NoMethod | HeadFault::NoAuthority,
+        ) => (UNAVAILABLE, "invalid header value", "filter_set_invalid_response_headers"),
+    }
 }
 
 /// What an upstream's failure looks like. The words say what happened, never where.

@@ -57,6 +57,10 @@ flags! {
     NoCluster = "NC",
     /// The cluster's name has no address.
     DnsFailure = "DF",
+    /// A filter failed, or made a message that cannot be sent. Envoy has no word for it.
+    FilterFailed = "FF",
+    /// A rate limit is used up.
+    RateLimited = "RL",
 }
 
 /// A set of [`ResponseFlag`]s; prints as `UF,URX`, and `-` when empty.

@@ -14,9 +14,11 @@ use super::{
     metrics::ClusterMetrics,
     variable::{Value, hostname},
 };
+use crate::exchange::filter::Told;
 use http::{HeaderMap, StatusCode, Version, request};
 use pillion_config::{model::Route, template::Variable};
 use std::{
+    borrow::Cow,
     cell::Cell,
     net::SocketAddr,
     rc::Rc,
@@ -39,7 +41,7 @@ pub struct Record {
     started: Instant,
     client: Option<SocketAddr>,
     cluster: Option<Arc<ClusterMetrics>>,
-    details: Option<&'static str>,
+    details: Option<Cow<'static, str>>,
     flags: ResponseFlags,
     attempts: u32,
     status: Option<StatusCode>,
@@ -76,6 +78,24 @@ struct Meter {
 pub struct ByteMeter(Rc<Meter>);
 
 impl ByteMeter {
+    /// A meter of a request that has no record.
+    #[must_use]
+    pub fn detached() -> Self {
+        Self(Rc::default())
+    }
+
+    /// Bytes of the request's body so far.
+    #[must_use]
+    pub fn received_bytes(&self) -> u64 {
+        self.0.received.get()
+    }
+
+    /// Bytes of the response's body so far.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.0.sent.get()
+    }
+
     /// Bytes of the request's body that came from downstream.
     pub fn received(&self, bytes: u64) {
         self.0.received.set(self.0.received.get() + bytes);
@@ -225,8 +245,29 @@ impl Record {
     }
 
     /// Why the response is what it is, in a word; the last one stands.
-    pub fn details(&mut self, details: &'static str) {
-        self.details = Some(details);
+    pub fn details(&mut self, details: impl Into<Cow<'static, str>>) {
+        self.details = Some(details.into());
+    }
+
+    /// What filters are told of it.
+    #[expect(dead_code, reason = "the chain is put into the path with the next change")]
+    pub(crate) fn told(&self) -> Told {
+        Told {
+            started: self.started,
+            version: match self.subject {
+                Subject::Request(version) => Some(version),
+                Subject::Connection => None,
+            },
+            cluster: self.cluster.clone(),
+            status: self.status.or(self.upstream_status),
+            details: self.details.clone(),
+            flags: self.flags,
+            blame: self.blame,
+            attempts: self.attempts,
+            sent_at: None,
+            answered_at: None,
+            duration: None,
+        }
     }
 
     /// Who ended a request that does not end well; the first one stands, what follows is its consequence.
@@ -248,7 +289,7 @@ impl Record {
                 Subject::Connection => None,
             },
             Variable::ResponseCode => Some(Value::Number(self.status.map_or(0, |status| status.as_u16().into()))),
-            Variable::ResponseCodeDetails => self.details.map(|text| Value::Bytes(text.as_bytes())),
+            Variable::ResponseCodeDetails => self.details.as_ref().map(|text| Value::Bytes(text.as_bytes())),
             Variable::ResponseFlags => Some(Value::Flags(self.flags)),
             Variable::BytesReceived => Some(Value::Number(self.meter.received.get())),
             Variable::BytesSent => Some(Value::Number(self.meter.sent.get())),

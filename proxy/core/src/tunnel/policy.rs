@@ -71,6 +71,7 @@ mod tests {
             idle_timeout: None,
             detect_timeout: Duration::ZERO,
             server_first: Vec::new(),
+            filters: None,
         };
         let policy = Policy::compile(&tcp);
         for (name, cluster) in [

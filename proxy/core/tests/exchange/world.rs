@@ -9,6 +9,7 @@ use metrics::{
 use pillion_config::{SourceName, model::Name, parse};
 use pillion_core::{
     downstream::limit::{Limit, PressureGauge},
+    exchange::filter::FilterSet,
     io::{Accept, Dial, DialOptions, Socket},
     snapshot::Snapshot,
     telemetry::access_log::AccessLogHandle,
@@ -113,7 +114,8 @@ impl World {
         let log_yaml = format!("access_log:\n  path: {}\n  format: {{ text: \"{FORMAT}\" }}\n", path.display());
         let config = config(&log_yaml, setup);
         let log = AccessLogHandle::open(config.access_log.as_ref().unwrap()).unwrap();
-        let snapshot = Arc::new(Snapshot::compile(Arc::new(config), None, Some(Arc::new(log.clone()))));
+        let snapshot =
+            Arc::new(Snapshot::compile(Arc::new(config), None, Some(Arc::new(log.clone())), FilterSet::empty()));
         let process = Arc::new(Process { connections: Limit::new(100), pressure: PressureGauge::default() });
         let dialed = Rc::<RefCell<Vec<SocketAddr>>>::default();
         let dial = Rc::new(Script { plan: Box::new(plan), dialed: Rc::clone(&dialed) });
@@ -128,7 +130,7 @@ impl World {
         let config = Arc::new(config(&self.log_yaml, setup));
         let before = Arc::clone(&self.worker.view().snapshot);
         let log = before.access_log.clone();
-        self.worker.apply(Arc::new(Snapshot::compile(config, Some(&before), log)), sources);
+        self.worker.apply(Arc::new(Snapshot::compile(config, Some(&before), log, FilterSet::empty())), sources);
     }
 
     /// A client's end of a new connection.

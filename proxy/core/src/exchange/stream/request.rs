@@ -266,7 +266,7 @@ impl BodyFailure {
             BodyError::GivenUp(GivenUp::Silent) => Self::Refused(Refusal::BodyTimeout),
             BodyError::Http1(_)
             | BodyError::Http2(_)
-            | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
+            | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended | GivenUp::Filter) => Self::Gone,
         }
     }
 }

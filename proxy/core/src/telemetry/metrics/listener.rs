@@ -24,6 +24,7 @@ pub struct ListenerMetrics {
     detected: ByReason,
     refusals: ByReason,
     answers: ByReason,
+    filter_failures: ByReason,
     requests: ByClass,
     requests_active: Gauge,
     duration: Histogram,
@@ -58,6 +59,7 @@ impl ListenerMetrics {
             detected: ByReason::new(name::DETECT_OUTCOMES, "outcome"),
             refusals: ByReason::new(name::GUARD_REFUSALS, "reason"),
             answers: ByReason::new(name::ANSWERS, "flag"),
+            filter_failures: ByReason::new(name::FILTER_FAILURES, "reason"),
             requests: ByClass::default(),
             requests_active: owner.gauge(name::REQUESTS_ACTIVE),
             duration: owner.histogram(name::DURATION),
@@ -107,6 +109,11 @@ impl ListenerMetrics {
     /// Counts an answer that the proxy made itself; `None` for one that was asked for (a redirect, a direct response).
     pub fn answer(&self, flag: Option<ResponseFlag>) {
         self.answers.increment(&self.owner, flag.map_or("none", ResponseFlag::code));
+    }
+
+    /// Counts a stream for which a filter failed, by its reason.
+    pub fn filter_failure(&self, reason: &'static str) {
+        self.filter_failures.increment(&self.owner, reason);
     }
 
     pub(in crate::telemetry) fn tunnel_begun(&self) {

@@ -32,6 +32,7 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const REQUEST_BYTES: &str = "pillion_exchange_request_bytes_total";
     pub(in crate::telemetry) const RESPONSE_BYTES: &str = "pillion_exchange_response_bytes_total";
     pub(in crate::telemetry) const ANSWERS: &str = "pillion_respond_answers_total";
+    pub(in crate::telemetry) const FILTER_FAILURES: &str = "pillion_filter_failures_total";
     pub(in crate::telemetry) const TUNNELS: &str = "pillion_tunnel_connections_total";
     pub(in crate::telemetry) const TUNNELS_ACTIVE: &str = "pillion_tunnel_connections_active";
     pub(in crate::telemetry) const TUNNEL_FAILURES: &str = "pillion_tunnel_failures_total";
@@ -85,6 +86,7 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::REQUEST_BYTES, Kind::Counter, "Bytes of request bodies, counted when the request ends."),
     (name::RESPONSE_BYTES, Kind::Counter, "Bytes of response bodies, counted when the request ends."),
     (name::ANSWERS, Kind::Counter, "Responses made by the proxy itself, by response flag."),
+    (name::FILTER_FAILURES, Kind::Counter, "Streams for which a filter failed, by reason."),
     (name::TUNNELS, Kind::Counter, "Opaque connections begun."),
     (name::TUNNELS_ACTIVE, Kind::Gauge, "Opaque connections open."),
     (

@@ -54,6 +54,7 @@ fn route() -> Arc<Route> {
         timeout: None,
         idle_timeout: None,
         upgrades: Vec::new(),
+        filters: None,
     })
 }
 

@@ -29,6 +29,7 @@ fn route(hosts: &[&str], path: PathMatch) -> Route {
         timeout: None,
         idle_timeout: None,
         upgrades: Vec::new(),
+        filters: None,
     }
 }
 

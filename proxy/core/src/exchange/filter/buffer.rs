@@ -1,0 +1,151 @@
+//! [`Buffer`]: bytes of a body while a filter looks at them or holds them back.
+//!
+//! One chunk passes through it without a copy. Of several, small ones are put together: each would pin the read buffer
+//! it is part of, so that a body sent in single bytes would hold many times its own size.
+
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// Chunks smaller than this are copied together. As large as what a codec reads at once at least, so that what is held
+/// is at most twice what was sent.
+const SMALL: usize = 8 * 1024;
+
+/// Bytes in order, in as few pieces as can be had without copying large ones.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    pieces: VecDeque<Bytes>,
+    /// What is being put together; comes after the pieces.
+    tail: BytesMut,
+    len: usize,
+    changed: Touched,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Touched {
+    #[default]
+    No,
+    Yes,
+}
+
+impl Buffer {
+    /// How many bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes from `start` on, at most `length`, in their pieces; both are clipped to what there is.
+    pub fn range(&self, start: usize, length: usize) -> impl Iterator<Item = &[u8]> {
+        let end = start.saturating_add(length).min(self.len);
+        let mut at = 0;
+        self.pieces.iter().map(|piece| &piece[..]).chain(std::iter::once(&self.tail[..])).filter_map(move |piece| {
+            let (from, to) = (at, at + piece.len());
+            at = to;
+            let (from, to) = (start.max(from) - from, end.min(to).saturating_sub(from));
+            (from < to).then(|| &piece[from..to])
+        })
+    }
+
+    /// All of it in one piece, copied.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        self.range(0, self.len).collect::<Vec<_>>().concat()
+    }
+
+    /// At the end, in place.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.changed = Touched::Yes;
+        self.put(Bytes::copy_from_slice(bytes));
+    }
+
+    /// At the beginning.
+    pub fn prepend(&mut self, bytes: &[u8]) {
+        self.changed = Touched::Yes;
+        self.len += bytes.len();
+        self.pieces.push_front(Bytes::copy_from_slice(bytes));
+    }
+
+    /// This in place of everything.
+    pub fn replace(&mut self, bytes: &[u8]) {
+        self.clear();
+        self.append(bytes);
+    }
+
+    /// Takes the first `length` bytes away.
+    pub fn drop_front(&mut self, length: usize) {
+        self.changed = Touched::Yes;
+        let mut left = length.min(self.len);
+        self.len -= left;
+        while let Some(piece) = self.pieces.front_mut().filter(|_| left > 0) {
+            let taken = left.min(piece.len());
+            bytes::Buf::advance(piece, taken);
+            left -= taken;
+            if piece.is_empty() {
+                self.pieces.pop_front();
+            }
+        }
+        bytes::Buf::advance(&mut self.tail, left);
+    }
+
+    /// Takes everything away.
+    pub fn clear(&mut self) {
+        *self = Self { changed: Touched::Yes, ..Self::default() };
+    }
+
+    /// Whether a filter changed it.
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed == Touched::Yes
+    }
+
+    /// A chunk as it came.
+    pub(super) fn put(&mut self, chunk: Bytes) {
+        if chunk.is_empty() {
+            return;
+        }
+        let first = self.len == 0;
+        self.len += chunk.len();
+        if first {
+            return self.pieces.push_back(chunk);
+        }
+        if chunk.len() >= SMALL {
+            if !self.tail.is_empty() {
+                self.pieces.push_back(self.tail.split().freeze());
+            }
+            return self.pieces.push_back(chunk);
+        }
+        // A first small chunk was kept as it came; now it is clear that more follows.
+        if self.tail.is_empty()
+            && let Some(last) = self.pieces.pop_back_if(|last| last.len() < SMALL)
+        {
+            self.tail.extend_from_slice(&last);
+        }
+        self.tail.extend_from_slice(&chunk);
+        if self.tail.len() >= SMALL {
+            self.pieces.push_back(self.tail.split().freeze());
+        }
+    }
+
+    /// Everything of another, at the end.
+    pub(super) fn put_all(&mut self, mut other: Self) {
+        while let Some(piece) = other.pop() {
+            self.put(piece);
+        }
+    }
+
+    /// The first piece.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let piece = match self.pieces.pop_front() {
+            Some(piece) => piece,
+            None if self.tail.is_empty() => return None,
+            None => self.tail.split().freeze(),
+        };
+        self.len -= piece.len();
+        Some(piece)
+    }
+}

@@ -1,0 +1,424 @@
+//! The chain itself: how heads, bodies and trailers pass from one filter to the next, stop and go on.
+//!
+//! It moves what it is given as far as it goes, calls filters, and never waits: `run` and `body` feed it and fetch what
+//! left it. The two directions are alike but for the order of the filters.
+
+use super::{
+    BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Side, Stream, StreamKind, TrailersStatus,
+    stream::{At, Flow, HeadHere, Interrupt, Phase, Shared, Stage, StopFlow, TooMuch, TrailersHere},
+};
+use crate::error::FilterError;
+use bytes::Bytes;
+use http::HeaderMap;
+use std::rc::Rc;
+
+/// Whether something can go on behind a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    On,
+    Stops,
+}
+
+impl Shared {
+    fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The slot at a place of a direction's order.
+    fn slot_at(&self, side: Side, place: usize) -> usize {
+        match side {
+            Side::Request => place,
+            Side::Response => self.slots.len() - 1 - place,
+        }
+    }
+
+    /// The place at which a response begins that the filter in `slot` gave.
+    pub(super) fn place_of_reply(&self, slot: Option<usize>) -> usize {
+        match slot {
+            Some(slot) => self.slots.len() - 1 - slot,
+            None => self.slots.len(),
+        }
+    }
+
+    /// Runs a filter's callback. `None`: it is not there, or the stream's course has ended meanwhile.
+    fn call<R>(
+        self: &Rc<Self>,
+        side: Side,
+        slot: usize,
+        callback: impl FnOnce(&mut dyn Filter, &Stream) -> Result<R, Failed>,
+    ) -> Option<R> {
+        let at = &self.slots[slot];
+        let mut filter = at.filter.borrow_mut().take()?;
+        at.stage(side).borrow_mut().running = true;
+        let stream = Stream { shared: Rc::clone(self), slot };
+        let returned = callback(&mut *filter, &stream);
+        at.stage(side).borrow_mut().running = false;
+        match returned {
+            Ok(returned) if !at.gone.get() => {
+                at.filter.replace(Some(filter));
+                Some(returned)
+            }
+            Ok(_) => None,
+            Err(failed) => {
+                drop(filter);
+                self.fail(slot, failed);
+                None
+            }
+        }
+    }
+
+    /// Whether the filter in `slot` is passed by: it failed, or does not want this callback.
+    fn passes_by(&self, slot: usize, interest: Interest) -> bool {
+        let at = &self.slots[slot];
+        at.gone.get() || !at.interest.has(interest)
+    }
+
+    /// Whether nothing more is to be done in this direction.
+    fn stopped(&self) -> bool {
+        self.interrupted() || self.phase.get() >= Phase::Logging
+    }
+
+    /// A head comes into the chain, at this place.
+    pub(super) fn begin_head(self: &Rc<Self>, side: Side, place: usize, head: Headers, end: End) {
+        {
+            let mut half = self.half(side).borrow_mut();
+            half.head = Some(head);
+            half.head_ends = end == End::Yes;
+        }
+        // Those before it never see this message.
+        for before in 0..place.min(self.places()) {
+            self.slots[self.slot_at(side, before)].stage(side).borrow_mut().head = HeadHere::Passed;
+        }
+        self.give_head(side, place);
+    }
+
+    fn give_head(self: &Rc<Self>, side: Side, from: usize) {
+        let ends = self.half(side).borrow().head_ends;
+        let wanted = match side {
+            Side::Request => Interest::REQUEST_HEADERS,
+            Side::Response => Interest::RESPONSE_HEADERS,
+        };
+        for place in from..self.places() {
+            let slot = self.slot_at(side, place);
+            let stage = self.slots[slot].stage(side);
+            self.half(side).borrow_mut().head_at = At::Slot(slot);
+            if self.passes_by(slot, wanted) {
+                stage.borrow_mut().head = HeadHere::Passed;
+                continue;
+            }
+            let end = End::when(ends);
+            let status = self.call(side, slot, |filter, stream| match side {
+                Side::Request => filter.request_headers(stream, end),
+                Side::Response => filter.response_headers(stream, end),
+            });
+            if self.stopped() {
+                return;
+            }
+            let mut stage = stage.borrow_mut();
+            let resumed = std::mem::take(&mut stage.resume);
+            stage.head = match status {
+                // It failed, and its policy is to go on without it.
+                None | Some(HeadStatus::Continue) => HeadHere::Passed,
+                Some(_) if resumed => HeadHere::Passed,
+                Some(HeadStatus::StopIteration) => HeadHere::Stopped,
+                Some(HeadStatus::StopAllIterationAndBuffer) => HeadHere::Held(TooMuch::Fails),
+                Some(HeadStatus::StopAllIterationAndWatermark) => HeadHere::Held(TooMuch::Waits),
+            };
+            if stage.head != HeadHere::Passed {
+                return;
+            }
+        }
+        let mut half = self.half(side).borrow_mut();
+        half.head_at = At::Out;
+        if ends {
+            half.ended = true;
+        }
+    }
+
+    /// A piece of a body comes into the chain. `End::Yes`: the last, and no trailers follow.
+    pub(super) fn feed(self: &Rc<Self>, side: Side, data: Bytes, end: End) {
+        let mut buffer = Buffer::default();
+        buffer.put(data);
+        self.give_body(side, 0, buffer, end);
+    }
+
+    fn give_body(self: &Rc<Self>, side: Side, from: usize, mut data: Buffer, end: End) {
+        let wanted = match side {
+            Side::Request => Interest::REQUEST_BODY,
+            Side::Response => Interest::RESPONSE_BODY,
+        };
+        for place in from..self.places() {
+            let slot = self.slot_at(side, place);
+            let at = &self.slots[slot];
+            {
+                let mut stage = at.stage(side).borrow_mut();
+                let clear = stage.head == HeadHere::Passed && stage.body == Flow::Flowing;
+                if clear && self.passes_by(slot, wanted) {
+                    continue;
+                }
+                stage.held.put_all(std::mem::take(&mut data));
+                stage.end |= end == End::Yes;
+                if let HeadHere::Held(too_much) = stage.head {
+                    let bytes = stage.bytes();
+                    drop(stage);
+                    return self.bound(side, slot, bytes, too_much);
+                }
+            }
+            if self.show_body(side, place, slot, wanted) == Goes::Stops {
+                return;
+            }
+            data = at.stage(side).borrow_mut().take();
+        }
+        let mut half = self.half(side).borrow_mut();
+        half.out.put_all(data);
+        half.ended |= end == End::Yes;
+    }
+
+    /// Calls a filter for the body it has; what it had held back goes on with it where it says so.
+    fn show_body(self: &Rc<Self>, side: Side, place: usize, slot: usize, wanted: Interest) -> Goes {
+        let at = &self.slots[slot];
+        let (size, end) = {
+            let stage = at.stage(side).borrow();
+            (stage.held.len(), End::when(stage.end))
+        };
+        let status = if self.passes_by(slot, wanted) {
+            // Stopped by something else than its body's callback: what comes waits with it.
+            let stage = at.stage(side).borrow();
+            let waits = !at.gone.get() && stage.paused();
+            Some(if waits { BodyStatus::StopIterationAndWatermark } else { BodyStatus::Continue })
+        } else {
+            self.call(side, slot, |filter, stream| match (self.kind, side) {
+                (StreamKind::Http, Side::Request) => filter.request_body(stream, size, end),
+                (StreamKind::Http, Side::Response) => filter.response_body(stream, size, end),
+                (StreamKind::Tcp, Side::Request) => filter.downstream_data(stream, size, end),
+                (StreamKind::Tcp, Side::Response) => filter.upstream_data(stream, size, end),
+            })
+        };
+        if self.stopped() {
+            return Goes::Stops;
+        }
+        let mut stage = at.stage(side).borrow_mut();
+        let resumed = std::mem::take(&mut stage.resume);
+        let (stop, too_much) = match status {
+            None | Some(BodyStatus::Continue) => {
+                stage.body = Flow::Flowing;
+                drop(stage);
+                return self.let_head_go(side, place, slot);
+            }
+            Some(_) if resumed => {
+                stage.body = Flow::Flowing;
+                drop(stage);
+                return self.let_head_go(side, place, slot);
+            }
+            Some(BodyStatus::StopIterationAndBuffer) => (StopFlow::Buffer, TooMuch::Fails),
+            Some(BodyStatus::StopIterationAndWatermark) => {
+                let shown = std::mem::take(&mut stage.held);
+                stage.parked.get_or_insert_default().put_all(shown);
+                (StopFlow::Watermark, TooMuch::Waits)
+            }
+            Some(BodyStatus::StopIterationNoBuffer) => {
+                stage.held = Buffer::default();
+                (StopFlow::NoBuffer, TooMuch::Waits)
+            }
+        };
+        stage.body = Flow::Stopped(stop);
+        let bytes = stage.bytes();
+        drop(stage);
+        self.bound(side, slot, bytes, too_much);
+        Goes::Stops
+    }
+
+    /// Lets a head that a filter stopped go on, since its body does.
+    fn let_head_go(self: &Rc<Self>, side: Side, place: usize, slot: usize) -> Goes {
+        {
+            let mut stage = self.slots[slot].stage(side).borrow_mut();
+            if stage.head == HeadHere::Passed {
+                return Goes::On;
+            }
+            stage.head = HeadHere::Passed;
+        }
+        self.give_head(side, place + 1);
+        if self.stopped() { Goes::Stops } else { Goes::On }
+    }
+
+    /// Holds what a filter keeps back to its bound.
+    fn bound(&self, side: Side, slot: usize, bytes: usize, too_much: TooMuch) {
+        if bytes > self.slots[slot].model.body_buffer && too_much == TooMuch::Fails {
+            let (error, by) = match side {
+                Side::Request => (FilterError::RequestTooLarge, Some(slot)),
+                Side::Response => (FilterError::ResponseTooLarge, None),
+            };
+            self.interrupt(Interrupt::Error(error, by));
+        }
+    }
+
+    /// Trailers come into the chain: the end of the body.
+    pub(super) fn feed_trailers(self: &Rc<Self>, side: Side, trailers: HeaderMap) {
+        self.half(side).borrow_mut().trailers = Some(Headers::trailers(trailers));
+        self.give_trailers(side, 0);
+    }
+
+    fn give_trailers(self: &Rc<Self>, side: Side, from: usize) {
+        let wanted = match side {
+            Side::Request => Interest::REQUEST_TRAILERS,
+            Side::Response => Interest::RESPONSE_TRAILERS,
+        };
+        for place in from..self.places() {
+            let slot = self.slot_at(side, place);
+            let at = &self.slots[slot];
+            self.half(side).borrow_mut().trailers_at = At::Slot(slot);
+            if let HeadHere::Held(_) = at.stage(side).borrow().head {
+                at.stage(side).borrow_mut().trailers = TrailersHere::Unseen;
+                return;
+            }
+            let status = if self.passes_by(slot, wanted) {
+                let waits = !at.gone.get() && at.stage(side).borrow().paused();
+                Some(if waits { TrailersStatus::StopIteration } else { TrailersStatus::Continue })
+            } else {
+                self.call(side, slot, |filter, stream| match side {
+                    Side::Request => filter.request_trailers(stream),
+                    Side::Response => filter.response_trailers(stream),
+                })
+            };
+            if self.stopped() {
+                return;
+            }
+            let mut stage = at.stage(side).borrow_mut();
+            let resumed = std::mem::take(&mut stage.resume);
+            if status == Some(TrailersStatus::StopIteration) && !resumed {
+                stage.trailers = TrailersHere::Stopped;
+                return;
+            }
+            drop(stage);
+            if self.release(side, place, slot) == Goes::Stops {
+                return;
+            }
+        }
+        let mut half = self.half(side).borrow_mut();
+        half.trailers_at = At::Out;
+        half.ended = true;
+    }
+
+    /// Lets go what a filter held back of head and body, behind its own callbacks.
+    fn release(self: &Rc<Self>, side: Side, place: usize, slot: usize) -> Goes {
+        if self.let_head_go(side, place, slot) == Goes::Stops {
+            return Goes::Stops;
+        }
+        let (held, end) = {
+            let mut stage = self.slots[slot].stage(side).borrow_mut();
+            stage.body = Flow::Flowing;
+            (stage.take(), stage.end)
+        };
+        if !held.is_empty() || end {
+            self.give_body(side, place + 1, held, End::when(end));
+        }
+        if self.stopped() { Goes::Stops } else { Goes::On }
+    }
+
+    /// Does what filters asked for outside of callbacks.
+    pub(super) fn advance(self: &Rc<Self>, side: Side) {
+        for place in 0..self.places() {
+            if self.stopped() {
+                return;
+            }
+            let slot = self.slot_at(side, place);
+            if self.slots[slot].stage(side).borrow().resume {
+                self.slots[slot].stage(side).borrow_mut().resume = false;
+                self.go_on(side, place, slot);
+            }
+        }
+    }
+
+    /// A filter lets go on what it holds back.
+    fn go_on(self: &Rc<Self>, side: Side, place: usize, slot: usize) {
+        let stage = self.slots[slot].stage(side);
+        let (head, trailers) = {
+            let stage = stage.borrow();
+            (stage.head, stage.trailers)
+        };
+        if let HeadHere::Held(_) = head {
+            // What came meanwhile was not shown to it.
+            if self.let_head_go(side, place, slot) == Goes::Stops {
+                return;
+            }
+            let (held, end) = {
+                let mut stage = stage.borrow_mut();
+                (stage.take(), std::mem::take(&mut stage.end))
+            };
+            if !held.is_empty() || end {
+                self.give_body(side, place, held, End::when(end));
+            }
+            if trailers == TrailersHere::Unseen && !self.stopped() {
+                stage.borrow_mut().trailers = TrailersHere::No;
+                self.give_trailers(side, place);
+            }
+            return;
+        }
+        stage.borrow_mut().trailers = TrailersHere::No;
+        if self.release(side, place, slot) == Goes::On && trailers != TrailersHere::No {
+            self.give_trailers(side, place + 1);
+        }
+    }
+
+    /// Whether more of a body is to be read now, where somebody wants it.
+    pub(super) fn has_room(&self, side: Side) -> bool {
+        for place in 0..self.places() {
+            let slot = &self.slots[self.slot_at(side, place)];
+            let stage = slot.stage(side).borrow();
+            match (stage.head, stage.body) {
+                // It fails if it is too much.
+                (HeadHere::Held(TooMuch::Fails), _) | (_, Flow::Stopped(StopFlow::Buffer | StopFlow::NoBuffer)) => {
+                    return true;
+                }
+                (HeadHere::Held(TooMuch::Waits), _) | (_, Flow::Stopped(StopFlow::Watermark)) => {
+                    return stage.bytes() < slot.model.body_buffer;
+                }
+                (HeadHere::NotYet | HeadHere::Stopped | HeadHere::Passed, Flow::Flowing) => {}
+            }
+        }
+        true
+    }
+
+    /// Whether a filter waits for the body while it holds the head.
+    pub(super) fn wants_body_first(&self, side: Side) -> bool {
+        self.slots.iter().any(|slot| slot.stage(side).borrow().head == HeadHere::Stopped)
+    }
+
+    /// The end: log, done, gone; for each filter in order.
+    pub(super) fn end(self: &Rc<Self>) {
+        if self.phase.replace(Phase::Logging) >= Phase::Logging {
+            return;
+        }
+        for slot in 0..self.places() {
+            let taken = self.slots[slot].filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
+            let Some(mut filter) = taken else { continue };
+            let stream = Stream { shared: Rc::clone(self), slot };
+            match self.kind {
+                StreamKind::Http => {
+                    filter.log(&stream);
+                    filter.done(&stream);
+                }
+                StreamKind::Tcp => {
+                    filter.done(&stream);
+                    filter.log(&stream);
+                }
+            }
+            self.slots[slot].gone.set(true);
+            drop(filter);
+        }
+        self.phase.set(Phase::Over);
+        for side in [Side::Request, Side::Response] {
+            let waker = self.half(side).borrow_mut().waker.take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Stage {
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        !self.paused() && self.bytes() == 0
+    }
+}

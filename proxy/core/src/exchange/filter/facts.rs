@@ -1,0 +1,115 @@
+//! [`Facts`]: what is known of a stream beside its heads and bodies.
+
+use super::stream::{Ended, Phase, Shared};
+use crate::{
+    downstream::Connection,
+    telemetry::{Blame, ResponseFlags, metrics::ClusterMetrics},
+};
+use http::{StatusCode, Version};
+use pillion_config::model::{Name, Route};
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::time::Instant;
+
+/// What is known of a stream at one moment. What names it has, its [`Route`] and connection say.
+#[derive(Clone)]
+pub struct Facts {
+    /// The connection it came by: addresses, TLS, the peer's certificate (`facts`).
+    pub connection: Rc<Connection>,
+    /// The listener's name.
+    pub listener: Name,
+    /// The route, once it is chosen; the one chosen last.
+    pub route: Option<Arc<Route>>,
+    /// The cluster, once it is chosen.
+    pub cluster: Option<Name>,
+    /// The version the request came in; `None`: no HTTP.
+    pub version: Option<Version>,
+    /// When it began.
+    pub started: Instant,
+    /// How long it took; `None`: it is not over.
+    pub duration: Option<Duration>,
+    /// From the request's head to the upstream to its response's head.
+    pub upstream_latency: Option<Duration>,
+    /// The upstream's answer, or the one made here.
+    pub status: Option<StatusCode>,
+    /// Why the answer is what it is.
+    pub details: Option<Cow<'static, str>>,
+    /// Why it does not simply end well.
+    pub flags: ResponseFlags,
+    /// Who ended it, where it did not end well.
+    pub blame: Option<Blame>,
+    /// Requests sent upstream.
+    pub attempts: u32,
+    /// The endpoint chosen.
+    pub upstream: Option<SocketAddr>,
+    /// Bytes of the request's body that came.
+    pub received: u64,
+    /// Bytes of the response's body that were handed on.
+    pub sent: u64,
+    /// The number in `grpc-status`, of trailers or head.
+    pub grpc_status: Option<u32>,
+    /// Whether it is over.
+    pub ended: Ended,
+}
+
+/// What a record knows, as told to the stream's filters when it last passed by.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) started: Instant,
+    pub(crate) version: Option<Version>,
+    pub(crate) cluster: Option<Arc<ClusterMetrics>>,
+    pub(crate) status: Option<StatusCode>,
+    pub(crate) details: Option<Cow<'static, str>>,
+    pub(crate) flags: ResponseFlags,
+    pub(crate) blame: Option<Blame>,
+    pub(crate) attempts: u32,
+    /// When the request's head left the chain, and when a response's head came.
+    pub(crate) sent_at: Option<Instant>,
+    pub(crate) answered_at: Option<Instant>,
+    pub(crate) duration: Option<Duration>,
+}
+
+impl Facts {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let told = shared.told.borrow();
+        let response = shared.response.borrow();
+        let grpc = response
+            .trailers
+            .as_ref()
+            .and_then(|trailers| trailers.get(b"grpc-status"))
+            .or_else(|| response.head.as_ref().and_then(|head| head.get(b"grpc-status")));
+        let grpc_status = grpc.and_then(|value| std::str::from_utf8(value).ok()).and_then(|value| value.parse().ok());
+        Self {
+            connection: Rc::clone(&shared.connection),
+            listener: shared.listener.model.name.clone(),
+            route: shared.route.borrow().clone(),
+            cluster: told.cluster.as_ref().map(|cluster| cluster.name().clone()),
+            version: told.version,
+            started: told.started,
+            duration: told.duration,
+            upstream_latency: told.sent_at.zip(told.answered_at).map(|(from, to)| to - from),
+            status: told.status,
+            details: told.details.clone(),
+            flags: told.flags,
+            blame: told.blame,
+            attempts: told.attempts,
+            upstream: shared.meter.upstream().get(),
+            received: shared.meter.received_bytes(),
+            sent: shared.meter.sent_bytes(),
+            grpc_status,
+            ended: if shared.phase.get() >= Phase::Logging { Ended::Yes } else { Ended::No },
+        }
+    }
+
+    /// When it began, by the calendar. Reads the clock.
+    #[must_use]
+    pub fn began(&self) -> SystemTime {
+        let now = SystemTime::now();
+        now.checked_sub(self.started.elapsed()).unwrap_or(now)
+    }
+}

@@ -1,0 +1,477 @@
+//! [`Headers`]: a head or trailers as a filter sees them, pseudo-headers among them, and their way back to what can be
+//! sent.
+//!
+//! Behind it stands the message's own `HeaderMap`, moved here and back, so that what no filter touches is never copied.
+//! What a filter sets is taken as it is, as Envoy takes it; what no message can say (a name that is no token, a line
+//! break in a value) is kept beside the map, is seen like the rest, and makes [`Headers::into_request`] fail. The order
+//! is that of the message; a changed field goes to the end. Values of one name stand together.
+
+use crate::{exchange::head::target, upstream::set_host};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
+    header::{self, HOST},
+    request, response,
+    uri::{PathAndQuery, Scheme},
+};
+
+/// Which fields of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Map {
+    /// The request's head.
+    RequestHeaders,
+    /// The request's trailers.
+    RequestTrailers,
+    /// The response's head.
+    ResponseHeaders,
+    /// The response's trailers.
+    ResponseTrailers,
+}
+
+/// Fields of a message in order, pseudo-headers first. Names are case-insensitive throughout.
+#[derive(Debug, Clone)]
+pub struct Headers {
+    line: Line,
+    fields: HeaderMap,
+    /// What a filter set and no message can say.
+    unsayable: Vec<Pair>,
+    changed: Changed,
+}
+
+/// A name and a value, whatever bytes they are.
+type Pair = (Box<[u8]>, Box<[u8]>);
+
+/// Whether a filter changed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changed {
+    No,
+    Yes,
+}
+
+/// What comes before the fields.
+#[derive(Debug, Clone)]
+enum Line {
+    Request(Box<RequestLine>),
+    Response(Box<ResponseLine>),
+    /// Trailers have none.
+    None,
+}
+
+#[derive(Debug, Clone)]
+struct RequestLine {
+    head: request::Parts,
+    /// What the connection makes of it, where the URI does not say.
+    scheme: &'static str,
+    /// In the order of [`Pseudo::REQUEST`].
+    set: [Set; 4],
+}
+
+#[derive(Debug, Clone)]
+struct ResponseLine {
+    head: response::Parts,
+    code: [u8; 3],
+    status: Set,
+}
+
+/// What a filter made of a pseudo-header.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+enum Set {
+    /// Nothing.
+    #[default]
+    Kept,
+    /// This.
+    To(Bytes),
+    /// It is gone.
+    Removed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pseudo {
+    Authority = 0,
+    Path = 1,
+    Method = 2,
+    Scheme = 3,
+    Status,
+}
+
+impl Pseudo {
+    /// As Envoy shows an HTTP/1 request.
+    const REQUEST_HTTP1: [Self; 4] = [Self::Authority, Self::Path, Self::Method, Self::Scheme];
+    /// As most HTTP/2 clients send them; which order this one's had, the codec does not tell.
+    const REQUEST_HTTP2: [Self; 4] = [Self::Method, Self::Scheme, Self::Authority, Self::Path];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Authority => ":authority",
+            Self::Path => ":path",
+            Self::Method => ":method",
+            Self::Scheme => ":scheme",
+            Self::Status => ":status",
+        }
+    }
+}
+
+/// Why a head that left the chain cannot be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeadFault {
+    /// A field or pseudo-header that no message can say.
+    #[error("invalid header value or name")]
+    Invalid,
+    /// `:method` is gone.
+    #[error("missing required header: :method")]
+    NoMethod,
+    /// `:path` is gone.
+    #[error("missing required header: :path")]
+    NoPath,
+    /// `:authority` is gone.
+    #[error("missing required header: :authority")]
+    NoAuthority,
+    /// `:status` is gone, or no status of a response.
+    #[error("missing required header: :status")]
+    NoStatus,
+}
+
+impl Headers {
+    /// A request's head. `scheme` is what the connection makes of it.
+    #[must_use]
+    pub fn request(mut head: request::Parts, scheme: &'static str) -> Self {
+        let fields = std::mem::take(&mut head.headers);
+        Self::new(Line::Request(Box::new(RequestLine { head, scheme, set: Default::default() })), fields)
+    }
+
+    /// A response's head.
+    #[must_use]
+    pub fn response(mut head: response::Parts) -> Self {
+        let fields = std::mem::take(&mut head.headers);
+        let mut code = [0; 3];
+        code.copy_from_slice(head.status.as_str().as_bytes());
+        Self::new(Line::Response(Box::new(ResponseLine { head, code, status: Set::Kept })), fields)
+    }
+
+    /// Trailers, or any fields without a line.
+    #[must_use]
+    pub fn trailers(fields: HeaderMap) -> Self {
+        Self::new(Line::None, fields)
+    }
+
+    fn new(line: Line, fields: HeaderMap) -> Self {
+        Self { line, fields, unsayable: Vec::new(), changed: Changed::No }
+    }
+
+    /// The first value of that name.
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
+        match self.pseudo(name) {
+            Some(pseudo) => return self.pseudo_value(pseudo),
+            None if name.first() == Some(&b':') => {}
+            None => {
+                // `HeaderName::from_bytes` copies longer names; this look-up does not.
+                let found = match std::str::from_utf8(name) {
+                    Ok(name) => self.fields.get(name),
+                    Err(_) => None,
+                };
+                if let Some(value) = found {
+                    return Some(value.as_bytes());
+                }
+            }
+        }
+        let unsayable = self.unsayable.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        unsayable.map(|(_, value)| &**value)
+    }
+
+    /// All names, in lower case, with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let order: &'static [Pseudo] = match &self.line {
+            Line::Request(line) if line.head.version == Version::HTTP_2 => &Pseudo::REQUEST_HTTP2,
+            Line::Request(_) => &Pseudo::REQUEST_HTTP1,
+            Line::Response(_) => &[Pseudo::Status],
+            Line::None => &[],
+        };
+        let pseudo = order.iter().filter_map(|pseudo| Some((pseudo.name().as_bytes(), self.pseudo_value(*pseudo)?)));
+        // A request's Host is its `:authority`.
+        let request = matches!(self.line, Line::Request(_));
+        let fields = self.fields.iter().filter(move |(name, _)| !(request && *name == HOST));
+        let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+        let unsayable = self.unsayable.iter().map(|(name, value)| (&**name, &**value));
+        pseudo.chain(fields).chain(unsayable)
+    }
+
+    /// How many pairs [`iter`](Self::iter) gives.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let host = matches!(self.line, Line::Request(_)) && self.fields.contains_key(HOST);
+        let pseudo = match &self.line {
+            Line::Request(_) => Pseudo::REQUEST_HTTP1.iter().filter(|one| self.pseudo_value(**one).is_some()).count(),
+            Line::Response(_) => usize::from(self.pseudo_value(Pseudo::Status).is_some()),
+            Line::None => 0,
+        };
+        pseudo + self.fields.len() - usize::from(host) + self.unsayable.len()
+    }
+
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of all names and values.
+    #[must_use]
+    pub fn byte_size(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
+    /// One value more. A pseudo-header that is there gets it after a comma, as Envoy does it.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) {
+        self.changed = Changed::Yes;
+        if let Some(pseudo) = self.pseudo(name) {
+            let joined = match self.pseudo_value(pseudo) {
+                Some(before) => Bytes::from([before, b",", value].concat()),
+                None => Bytes::copy_from_slice(value),
+            };
+            return self.set_pseudo(pseudo, Set::To(joined));
+        }
+        match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            // A map that is full (32 768 names) has bounds of its own: no codec sends such a head.
+            (Ok(name), Ok(value)) if self.fields.try_append(name.clone(), value.clone()).is_ok() => {}
+            _ => self.unsayable.push((name.to_ascii_lowercase().into(), value.into())),
+        }
+    }
+
+    /// This value in place of all of that name; it moves to the end.
+    pub fn replace(&mut self, name: &[u8], value: &[u8]) {
+        self.changed = Changed::Yes;
+        if let Some(pseudo) = self.pseudo(name) {
+            return self.set_pseudo(pseudo, Set::To(Bytes::copy_from_slice(value)));
+        }
+        self.remove(name);
+        self.add(name, value);
+    }
+
+    /// All values of that name go.
+    pub fn remove(&mut self, name: &[u8]) {
+        if let Some(pseudo) = self.pseudo(name) {
+            self.changed = Changed::Yes;
+            return self.set_pseudo(pseudo, Set::Removed);
+        }
+        self.unsayable.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        let Ok(name) = HeaderName::from_bytes(name) else { return };
+        if !self.fields.contains_key(&name) {
+            return;
+        }
+        self.changed = Changed::Yes;
+        if self.fields.keys().last() == Some(&name) {
+            self.fields.remove(&name);
+            return;
+        }
+        // `HeaderMap::remove` puts the last name in the place of the one that goes; the order is to stay.
+        let before = std::mem::take(&mut self.fields);
+        self.fields.reserve(before.len());
+        let mut last = None;
+        for (next, value) in before {
+            let current = next.or(last);
+            if let Some(current) = &current
+                && *current != name
+            {
+                self.fields.append(current.clone(), value);
+            }
+            last = current;
+        }
+    }
+
+    /// These in place of everything, pseudo-headers included.
+    pub fn replace_all<'a>(&mut self, pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) {
+        self.changed = Changed::Yes;
+        self.fields.clear();
+        self.unsayable.clear();
+        match &mut self.line {
+            Line::Request(line) => line.set = std::array::from_fn(|_| Set::Removed),
+            Line::Response(line) => line.status = Set::Removed,
+            Line::None => {}
+        }
+        for (name, value) in pairs {
+            self.add(name, value);
+        }
+    }
+
+    /// Whether a filter changed something since it was made.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.changed == Changed::Yes
+    }
+
+    /// The fields themselves, without pseudo-headers; a request's Host may be among them.
+    #[must_use]
+    pub fn fields(&self) -> &HeaderMap {
+        &self.fields
+    }
+
+    /// The fields themselves, to be changed by what needs no pseudo-header.
+    pub fn fields_mut(&mut self) -> &mut HeaderMap {
+        self.changed = Changed::Yes;
+        &mut self.fields
+    }
+
+    /// The request line, as it was before any filter changed it; `None`: it is no request's head.
+    #[must_use]
+    pub fn request_line(&self) -> Option<(&Method, &Uri, Version)> {
+        match &self.line {
+            Line::Request(line) => Some((&line.head.method, &line.head.uri, line.head.version)),
+            Line::Response(_) | Line::None => None,
+        }
+    }
+
+    /// Which pseudo-header a name is here; the old name of `:authority` among them.
+    fn pseudo(&self, name: &[u8]) -> Option<Pseudo> {
+        let colon = name.first() == Some(&b':');
+        match &self.line {
+            Line::Request(_) if colon => {
+                Pseudo::REQUEST_HTTP1.into_iter().find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()))
+            }
+            Line::Request(_) if name.eq_ignore_ascii_case(b"host") => Some(Pseudo::Authority),
+            Line::Response(_) if colon && name.eq_ignore_ascii_case(b":status") => Some(Pseudo::Status),
+            Line::Request(_) | Line::Response(_) | Line::None => None,
+        }
+    }
+
+    fn pseudo_value(&self, pseudo: Pseudo) -> Option<&[u8]> {
+        let set = match (&self.line, pseudo) {
+            (Line::Response(line), Pseudo::Status) => &line.status,
+            (Line::Request(line), pseudo) => line.set.get(pseudo as usize)?,
+            (Line::Response(_) | Line::None, _) => return None,
+        };
+        match set {
+            Set::To(value) => return Some(value),
+            Set::Removed => return None,
+            Set::Kept => {}
+        }
+        match (&self.line, pseudo) {
+            (Line::Response(line), _) => Some(&line.code),
+            (Line::Request(line), pseudo) => {
+                let uri = &line.head.uri;
+                match pseudo {
+                    Pseudo::Authority => match uri.authority() {
+                        Some(authority) => Some(authority.as_str().as_bytes()),
+                        None => self.fields.get(HOST).map(HeaderValue::as_bytes),
+                    },
+                    Pseudo::Path => uri.path_and_query().map(|path| path.as_str().as_bytes()),
+                    Pseudo::Method => Some(line.head.method.as_str().as_bytes()),
+                    Pseudo::Scheme => Some(uri.scheme_str().unwrap_or(line.scheme).as_bytes()),
+                    Pseudo::Status => None,
+                }
+            }
+            (Line::None, _) => None,
+        }
+    }
+
+    fn set_pseudo(&mut self, pseudo: Pseudo, to: Set) {
+        match &mut self.line {
+            Line::Request(line) => {
+                if let Some(set) = line.set.get_mut(pseudo as usize) {
+                    *set = to;
+                }
+            }
+            Line::Response(line) => line.status = to,
+            Line::None => {}
+        }
+    }
+
+    /// The request's head, as it can be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadFault`]: a filter made something of it that cannot.
+    pub fn into_request(self) -> Result<request::Parts, HeadFault> {
+        let Line::Request(line) = self.line else { return Err(HeadFault::NoMethod) };
+        let RequestLine { mut head, set: [authority, path, method, scheme], .. } = *line;
+        head.headers = self.fields;
+        if self.changed == Changed::No {
+            return Ok(head);
+        }
+        if !self.unsayable.is_empty() {
+            return Err(HeadFault::Invalid);
+        }
+        match method {
+            Set::Kept => {}
+            Set::To(method) => head.method = Method::from_bytes(&method).map_err(|_| HeadFault::Invalid)?,
+            Set::Removed => return Err(HeadFault::NoMethod),
+        }
+        match authority {
+            Set::Kept => {}
+            Set::To(host) => {
+                let host = HeaderValue::from_maybe_shared(host).map_err(|_| HeadFault::Invalid)?;
+                set_host(&mut head.uri, &mut head.headers, &host).map_err(|_| HeadFault::Invalid)?;
+            }
+            Set::Removed => return Err(HeadFault::NoAuthority),
+        }
+        match path {
+            Set::Kept => {}
+            Set::To(path) => {
+                let path = PathAndQuery::from_maybe_shared(path).map_err(|_| HeadFault::Invalid)?;
+                let mut parts = std::mem::take(&mut head.uri).into_parts();
+                parts.path_and_query = Some(path);
+                head.uri = Uri::from_parts(parts).map_err(|_| HeadFault::Invalid)?;
+            }
+            // CONNECT has none.
+            Set::Removed if head.uri.path_and_query().is_none() => {}
+            Set::Removed => return Err(HeadFault::NoPath),
+        }
+        if let Set::To(scheme) = scheme
+            && head.uri.scheme().is_some()
+        {
+            let mut parts = std::mem::take(&mut head.uri).into_parts();
+            parts.scheme = Some(Scheme::try_from(&scheme[..]).map_err(|_| HeadFault::Invalid)?);
+            head.uri = Uri::from_parts(parts).map_err(|_| HeadFault::Invalid)?;
+        }
+        one_length(&head.headers)?;
+        target::authority(&head.method, head.version, &head.uri, &head.headers).map_err(|_| HeadFault::Invalid)?;
+        Ok(head)
+    }
+
+    /// The response's head, as it can be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadFault`]: a filter made something of it that cannot.
+    pub fn into_response(self) -> Result<response::Parts, HeadFault> {
+        let Line::Response(line) = self.line else { return Err(HeadFault::NoStatus) };
+        let mut head = line.head;
+        head.headers = self.fields;
+        if self.changed == Changed::No {
+            return Ok(head);
+        }
+        if !self.unsayable.is_empty() {
+            return Err(HeadFault::Invalid);
+        }
+        match line.status {
+            Set::Kept => {}
+            Set::To(status) => {
+                let status = StatusCode::from_bytes(&status).map_err(|_| HeadFault::NoStatus)?;
+                // An interim status would not end the exchange; 101 would end HTTP on a connection nobody took over.
+                if !(200..=599).contains(&status.as_u16()) {
+                    return Err(HeadFault::NoStatus);
+                }
+                head.status = status;
+            }
+            Set::Removed => return Err(HeadFault::NoStatus),
+        }
+        one_length(&head.headers)?;
+        Ok(head)
+    }
+
+    /// Trailers, as they can be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadFault`]: a filter made something of them that cannot.
+    pub fn into_trailers(self) -> Result<HeaderMap, HeadFault> {
+        if self.unsayable.is_empty() { Ok(self.fields) } else { Err(HeadFault::Invalid) }
+    }
+}
+
+/// A message has one length or none, and it is a number (RFC 9110 §8.6).
+fn one_length(headers: &HeaderMap) -> Result<(), HeadFault> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return Ok(()) };
+    let digits = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit) && first.len() < 20;
+    if digits && lengths.next().is_none() { Ok(()) } else { Err(HeadFault::Invalid) }
+}

@@ -1,0 +1,189 @@
+//! [`Services`]: what a worker does for an instance outside of any stream: calls to clusters, timers, tasks.
+//!
+//! Calls use the worker's pools and the clusters' circuits as requests do. Each is a future: dropping it gives the call
+//! up. Nothing here lives longer than the worker.
+
+mod grpc;
+mod http;
+
+pub use grpc::{GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream};
+pub use http::{HttpCall, HttpReply};
+
+use crate::{
+    upstream::{Cause, RequestError},
+    worker::{Cluster, Worker},
+};
+use ::http::StatusCode;
+use pillion_config::model::AllowedClusters;
+use std::{
+    cell::Cell,
+    future::Future,
+    rc::{Rc, Weak},
+    time::Duration,
+};
+use tokio::task::AbortHandle;
+
+/// What a worker does for one of its instances. Clones are the same.
+#[derive(Clone)]
+pub struct Services(Rc<Inner>);
+
+struct Inner {
+    worker: Weak<Worker>,
+    allowed: AllowedClusters,
+    most_calls: usize,
+    most_response: usize,
+    calls: Cell<usize>,
+}
+
+/// A task of the worker; dropping this ends it.
+#[derive(Debug)]
+#[must_use = "a task that is dropped at once never runs"]
+pub struct Task(AbortHandle);
+
+/// Why a call is not even begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CallRefused {
+    /// No cluster of the configuration has this name.
+    #[error("unknown cluster")]
+    UnknownCluster,
+    /// The filter may not call it (`allowed_clusters`).
+    #[error("the cluster is not among allowed_clusters")]
+    NotAllowed,
+    /// A pseudo-header is missing, or a field is no field.
+    #[error("the request cannot be sent")]
+    Malformed,
+    /// The filter has as many calls under way as it may.
+    #[error("too many calls")]
+    TooMany,
+}
+
+/// Why a call came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// Its time is up.
+    #[error("timed out")]
+    Timeout,
+    /// No endpoint, no connection, no response.
+    #[error("upstream: {0}")]
+    Upstream(#[from] Cause),
+    /// The response broke off.
+    #[error("the response broke off")]
+    Broken,
+    /// The response is larger than the filter takes.
+    #[error("the response is too large")]
+    TooLarge,
+    /// The worker is gone.
+    #[error("shutting down")]
+    Gone,
+}
+
+impl CallError {
+    /// What Envoy gives a filter in place of a response: status and body.
+    #[must_use]
+    pub fn as_response(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout"),
+            Self::Upstream(Cause::Request(RequestError::Stalled)) => {
+                (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout")
+            }
+            Self::Upstream(Cause::NoEndpoint) => (StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream"),
+            Self::Upstream(_) | Self::Broken | Self::TooLarge | Self::Gone => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "upstream connect error or disconnect/reset before headers. reset reason: connection failure",
+            ),
+        }
+    }
+}
+
+/// A call under way.
+struct UnderWay(Rc<Inner>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.calls.set(self.0.calls.get() - 1);
+    }
+}
+
+impl Services {
+    /// Services of this worker, for an instance that may call these clusters: so many calls at once, so many bytes of each
+    /// answer.
+    #[must_use]
+    pub fn new(worker: Weak<Worker>) -> Self {
+        Self(Rc::new(Inner {
+            worker,
+            allowed: AllowedClusters::All,
+            most_calls: 100,
+            most_response: 1 << 20,
+            calls: Cell::new(0),
+        }))
+    }
+
+    /// The same worker's services within these bounds. What was under way before is not counted.
+    #[must_use]
+    pub fn bounded(&self, allowed: AllowedClusters, most_calls: usize, most_response: usize) -> Self {
+        Self(Rc::new(Inner { worker: self.0.worker.clone(), allowed, most_calls, most_response, calls: Cell::new(0) }))
+    }
+
+    /// Runs a future on this worker until it ends or the task is dropped.
+    pub fn spawn(&self, future: impl Future<Output = ()> + 'static) -> Task {
+        Task(tokio::task::spawn_local(future).abort_handle())
+    }
+
+    /// Calls `tick` every `period` (at least a millisecond), first after one, until the task is dropped. A tick that comes
+    /// late is not made up for.
+    pub fn every(&self, period: Duration, mut tick: impl FnMut() + 'static) -> Task {
+        let period = period.max(Duration::from_millis(1));
+        self.spawn(async move {
+            loop {
+                tokio::time::sleep(period).await;
+                tick();
+            }
+        })
+    }
+
+    /// A number nobody can guess.
+    #[must_use]
+    pub fn random(&self) -> u64 {
+        self.0.worker.upgrade().map_or(0, |worker| worker.random.next())
+    }
+
+    /// Whether the filter may call this cluster now.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn may_call(&self, cluster: &str) -> Result<(), CallRefused> {
+        self.cluster(cluster).map(|_| ())
+    }
+
+    fn cluster(&self, name: &str) -> Result<Rc<Cluster>, CallRefused> {
+        let worker = self.0.worker.upgrade().ok_or(CallRefused::UnknownCluster)?;
+        let view = worker.view();
+        let index = view.cluster_named(name).ok_or(CallRefused::UnknownCluster)?;
+        if !self.0.allowed.allows(name) {
+            return Err(CallRefused::NotAllowed);
+        }
+        Ok(Rc::clone(view.cluster(index, &worker)))
+    }
+
+    fn begin(&self) -> Result<UnderWay, CallRefused> {
+        if self.0.calls.get() >= self.0.most_calls {
+            return Err(CallRefused::TooMany);
+        }
+        self.0.calls.set(self.0.calls.get() + 1);
+        Ok(UnderWay(Rc::clone(&self.0)))
+    }
+}
+
+impl Task {
+    /// Lets it run to its end.
+    pub fn detach(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,465 @@
+//! gRPC calls: unary, and streams of messages. Sources: the gRPC project's "gRPC over HTTP2".
+
+use super::{
+    CallError, CallRefused, Services, UnderWay,
+    http::{head, send},
+};
+use crate::{
+    body::{BodyError, GivenUp, Incoming, MadeBody},
+    exchange::head::grpc::GrpcStatus,
+};
+use ::http::{HeaderMap, StatusCode, Version};
+use base64::Engine as _;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+/// What stands before a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// A gRPC call to a cluster.
+#[derive(Debug, Clone)]
+pub struct GrpcCall<'a> {
+    /// The cluster's name.
+    pub cluster: &'a str,
+    /// The service, such as `helloworld.Greeter`.
+    pub service: &'a str,
+    /// The method, such as `SayHello`.
+    pub method: &'a str,
+    /// The initial metadata; values of names that end in `-bin` are bytes and are encoded here.
+    pub metadata: &'a [(&'a [u8], &'a [u8])],
+    /// Time for all of it; `None`, for streams: no limit.
+    pub timeout: Option<Duration>,
+}
+
+/// What a unary call came to.
+#[derive(Debug, Clone)]
+pub struct GrpcReply {
+    /// `grpc-status`, or what follows from an HTTP status.
+    pub status: u32,
+    /// `grpc-message`, percent-decoded.
+    pub message: Vec<u8>,
+    /// The message that was answered, if one was.
+    pub body: Option<Bytes>,
+    /// The initial metadata.
+    pub initial: HeaderMap,
+    /// The trailing metadata.
+    pub trailing: HeaderMap,
+}
+
+/// What happens on a gRPC stream, in this order.
+#[derive(Debug)]
+pub enum GrpcEvent {
+    /// The initial metadata; once.
+    Initial(HeaderMap),
+    /// A message.
+    Message(Bytes),
+    /// The trailing metadata; once, unless the stream broke off.
+    Trailing(HeaderMap),
+    /// The end: `grpc-status` and `grpc-message`. Nothing follows.
+    Closed(u32, Vec<u8>),
+}
+
+/// The sending half of a gRPC stream. When both halves are dropped, the stream is reset.
+#[derive(Clone)]
+pub struct GrpcStream(Rc<RefCell<Outgoing>>);
+
+/// The receiving half.
+pub struct GrpcEvents {
+    state: State,
+    waiting: VecDeque<GrpcEvent>,
+    outgoing: Rc<RefCell<Outgoing>>,
+    most: usize,
+    _under_way: UnderWay,
+}
+
+enum State {
+    Sending(Pin<Box<dyn Future<Output = Result<::http::Response<Incoming>, CallError>>>>),
+    Receiving(Box<Incoming>, Messages),
+    Over,
+}
+
+/// Messages on their way to the upstream.
+#[derive(Debug, Default)]
+struct Outgoing {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    closed: bool,
+    reset: bool,
+    waker: Option<Waker>,
+}
+
+/// The body they are.
+#[derive(Debug)]
+struct Sending(Rc<RefCell<Outgoing>>);
+
+/// Takes messages out of a body.
+#[derive(Debug, Default)]
+struct Messages {
+    held: BytesMut,
+}
+
+/// Why a body is no sequence of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoMessage {
+    Compressed,
+    TooLarge,
+}
+
+impl Services {
+    /// A unary call.
+    ///
+    /// # Errors
+    ///
+    /// [`CallRefused`] at once, [`CallError`] from the future. What the server says is no error.
+    pub fn grpc_call(
+        &self,
+        call: &GrpcCall<'_>,
+        message: &[u8],
+    ) -> Result<impl Future<Output = Result<GrpcReply, CallError>> + use<>, CallRefused> {
+        let (stream, mut events) = self.grpc_stream(call)?;
+        // A message beyond what a stream keeps is refused here, before anything is sent.
+        stream.send(message).map_err(|_| CallRefused::Malformed)?;
+        stream.close();
+        let timeout = call.timeout.unwrap_or(Duration::MAX);
+        Ok(async move {
+            let whole = async {
+                let mut reply = GrpcReply {
+                    status: 0,
+                    message: Vec::new(),
+                    body: None,
+                    initial: HeaderMap::new(),
+                    trailing: HeaderMap::new(),
+                };
+                loop {
+                    match events.next().await? {
+                        Some(GrpcEvent::Initial(initial)) => reply.initial = initial,
+                        Some(GrpcEvent::Message(message)) => reply.body = Some(message),
+                        Some(GrpcEvent::Trailing(trailing)) => reply.trailing = trailing,
+                        Some(GrpcEvent::Closed(status, message)) => {
+                            (reply.status, reply.message) = (status, message);
+                            return Ok(reply);
+                        }
+                        None => return Err(CallError::Broken),
+                    }
+                }
+            };
+            tokio::time::timeout(timeout, whole).await.unwrap_or(Err(CallError::Timeout))
+        })
+    }
+
+    /// A stream. It begins when its events are first waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`CallRefused`]: it cannot be begun.
+    pub fn grpc_stream(&self, call: &GrpcCall<'_>) -> Result<(GrpcStream, GrpcEvents), CallRefused> {
+        let cluster = self.cluster(call.cluster)?;
+        let under_way = self.begin()?;
+        let path = format!("/{}/{}", call.service, call.method);
+        let timeout = call.timeout.map(|timeout| format!("{}m", timeout.as_millis().min(99_999_999)));
+        let mut pairs: Vec<(&[u8], &[u8])> = vec![
+            (b":method", b"POST"),
+            (b":path", path.as_bytes()),
+            (b":authority", call.cluster.as_bytes()),
+            (b"te", b"trailers"),
+            (b"content-type", b"application/grpc"),
+        ];
+        pairs.extend(timeout.as_ref().map(|timeout| (&b"grpc-timeout"[..], timeout.as_bytes())));
+        let encoded: Vec<(&[u8], Vec<u8>)> = call
+            .metadata
+            .iter()
+            .map(|(name, value)| {
+                let binary = name.to_ascii_lowercase().ends_with(b"-bin");
+                let encode = |value| base64::engine::general_purpose::STANDARD_NO_PAD.encode(value).into_bytes();
+                (*name, if binary { encode(value) } else { value.to_vec() })
+            })
+            .collect();
+        pairs.extend(encoded.iter().map(|(name, value)| (*name, &value[..])));
+        let head = head(&pairs, Version::HTTP_2)?;
+        let outgoing = Rc::new(RefCell::new(Outgoing::default()));
+        let source = Incoming::Made(Box::new(Sending(Rc::clone(&outgoing))));
+        let sending = Box::pin(async move { send(&cluster, head, source, Version::HTTP_2).await });
+        let events = GrpcEvents {
+            state: State::Sending(sending),
+            waiting: VecDeque::new(),
+            outgoing: Rc::clone(&outgoing),
+            most: self.0.most_response,
+            _under_way: under_way,
+        };
+        Ok((GrpcStream(outgoing), events))
+    }
+}
+
+/// Bytes of messages that wait for the upstream at most.
+const MOST_WAITING: usize = 4 << 20;
+
+impl GrpcStream {
+    /// Sends a message.
+    ///
+    /// # Errors
+    ///
+    /// The stream is closed, or too much waits already.
+    pub fn send(&self, message: &[u8]) -> Result<(), CallError> {
+        let mut outgoing = self.0.borrow_mut();
+        let length = u32::try_from(message.len()).map_err(|_| CallError::TooLarge)?;
+        if outgoing.closed || outgoing.reset {
+            return Err(CallError::Gone);
+        }
+        if outgoing.bytes + message.len() > MOST_WAITING {
+            return Err(CallError::TooLarge);
+        }
+        let mut frame = BytesMut::with_capacity(PREFIX + message.len());
+        frame.put_u8(0);
+        frame.put_u32(length);
+        frame.put_slice(message);
+        outgoing.bytes += frame.len();
+        outgoing.frames.push_back(frame.freeze());
+        outgoing.wake();
+        Ok(())
+    }
+
+    /// Says that no message follows.
+    pub fn close(&self) {
+        let mut outgoing = self.0.borrow_mut();
+        outgoing.closed = true;
+        outgoing.wake();
+    }
+
+    /// Gives the stream up.
+    pub fn cancel(&self) {
+        let mut outgoing = self.0.borrow_mut();
+        outgoing.reset = true;
+        outgoing.wake();
+    }
+}
+
+impl Outgoing {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl MadeBody for Sending {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut outgoing = self.0.borrow_mut();
+        if outgoing.reset {
+            return Poll::Ready(Some(Err(GivenUp::Ended.into())));
+        }
+        if let Some(frame) = outgoing.frames.pop_front() {
+            outgoing.bytes -= frame.len();
+            return Poll::Ready(Some(Ok(Frame::data(frame))));
+        }
+        if outgoing.closed {
+            return Poll::Ready(None);
+        }
+        outgoing.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let outgoing = self.0.borrow();
+        outgoing.closed && outgoing.frames.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl GrpcEvents {
+    /// What happens next; `None` after [`GrpcEvent::Closed`]. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// No response came at all; nothing follows.
+    pub async fn next(&mut self) -> Result<Option<GrpcEvent>, CallError> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<GrpcEvent>, CallError>> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Poll::Ready(Ok(Some(event)));
+            }
+            match &mut self.state {
+                State::Over => return Poll::Ready(Ok(None)),
+                State::Sending(sending) => match sending.as_mut().poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => {
+                        self.state = State::Over;
+                        return Poll::Ready(Err(error));
+                    }
+                    Poll::Ready(Ok(response)) => self.answered(response),
+                },
+                State::Receiving(body, messages) => {
+                    match messages.next(self.most) {
+                        Ok(Some(message)) => return Poll::Ready(Ok(Some(GrpcEvent::Message(message)))),
+                        Ok(None) => {}
+                        Err(fault) => {
+                            self.close(GrpcStatus::from(fault), fault.words());
+                            continue;
+                        }
+                    }
+                    match Pin::new(&mut **body).poll_frame(cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                            Ok(data) => messages.held.extend_from_slice(&data),
+                            Err(frame) => {
+                                let trailers = frame.into_trailers().unwrap_or_default();
+                                self.ended(trailers);
+                            }
+                        },
+                        Poll::Ready(Some(Err(_))) => self.close(GrpcStatus::Unavailable, "the stream broke off"),
+                        Poll::Ready(None) => self.close(GrpcStatus::Unknown, "the stream ended without a status"),
+                    }
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, response: ::http::Response<Incoming>) {
+        let (head, body) = response.into_parts();
+        if head.status != StatusCode::OK {
+            self.waiting.push_back(GrpcEvent::Initial(head.headers));
+            return self.close(GrpcStatus::from_http(head.status), "no gRPC server answered");
+        }
+        // Trailers-Only: the status stands in the head.
+        if head.headers.contains_key("grpc-status") {
+            self.waiting.push_back(GrpcEvent::Initial(HeaderMap::new()));
+            return self.ended(head.headers);
+        }
+        self.waiting.push_back(GrpcEvent::Initial(head.headers));
+        self.state = State::Receiving(Box::new(body), Messages::default());
+    }
+
+    fn ended(&mut self, trailers: HeaderMap) {
+        let status = trailers.get("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
+        let message = trailers.get("grpc-message").map(|value| percent_decoded(value.as_bytes()));
+        self.waiting.push_back(GrpcEvent::Trailing(trailers));
+        self.finish(status.unwrap_or(u32::from(GrpcStatus::Unknown.code())), message.unwrap_or_default());
+    }
+
+    fn close(&mut self, status: GrpcStatus, message: &str) {
+        self.finish(status.code().into(), message.as_bytes().to_vec());
+    }
+
+    fn finish(&mut self, status: u32, message: Vec<u8>) {
+        self.waiting.push_back(GrpcEvent::Closed(status, message));
+        self.state = State::Over;
+        let mut outgoing = self.outgoing.borrow_mut();
+        outgoing.closed = true;
+        outgoing.wake();
+    }
+}
+
+impl Messages {
+    /// The next whole message.
+    fn next(&mut self, most: usize) -> Result<Option<Bytes>, NoMessage> {
+        let Some((prefix, rest)) = self.held.split_at_checked(PREFIX) else { return Ok(None) };
+        if prefix[0] != 0 {
+            return Err(NoMessage::Compressed);
+        }
+        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
+        if length > most {
+            return Err(NoMessage::TooLarge);
+        }
+        if rest.len() < length {
+            return Ok(None);
+        }
+        self.held.advance(PREFIX);
+        Ok(Some(self.held.split_to(length).freeze()))
+    }
+}
+
+impl NoMessage {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Compressed => "a compressed message, though no compression was offered",
+            Self::TooLarge => "a message larger than the filter takes",
+        }
+    }
+}
+
+impl From<NoMessage> for GrpcStatus {
+    fn from(fault: NoMessage) -> Self {
+        match fault {
+            NoMessage::Compressed => Self::Internal,
+            NoMessage::TooLarge => Self::ResourceExhausted,
+        }
+    }
+}
+
+/// `grpc-message` without its percent signs; what is no escape stays.
+fn percent_decoded(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((&byte, after)) = rest.split_first() {
+        let escape = match (byte, after) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        out.push(escape.unwrap_or(byte));
+        rest = if escape.is_some() { &after[2..] } else { after };
+    }
+    out
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+impl fmt::Debug for GrpcStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrpcStream")
+    }
+}
+
+impl fmt::Debug for GrpcEvents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GrpcEvents")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_whole_however_their_bytes_come() {
+        let sent = [&b"\0\0\0\0\x03abc"[..], b"\0\0\0\0\0", b"\0\0\0\0\x02de"].concat();
+        for step in 1..=sent.len() {
+            let mut messages = Messages::default();
+            let mut got = Vec::new();
+            for piece in sent.chunks(step) {
+                messages.held.extend_from_slice(piece);
+                while let Some(message) = messages.next(10).unwrap() {
+                    got.push(message);
+                }
+            }
+            assert_eq!(got, ["abc", "", "de"]);
+        }
+        let mut messages = Messages { held: (&b"\x01\0\0\0\0"[..]).into() };
+        assert_eq!(messages.next(10), Err(NoMessage::Compressed));
+        let mut messages = Messages { held: (&b"\0\0\0\0\x0b"[..]).into() };
+        assert_eq!(messages.next(10), Err(NoMessage::TooLarge));
+    }
+
+    #[test]
+    fn messages_of_a_status_are_decoded() {
+        for (value, decoded) in [("a%20b", "a b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%C3%A4", "ä")] {
+            assert_eq!(percent_decoded(value.as_bytes()), decoded.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! HTTP calls: a request in memory, a response in memory.
+
+use super::{CallError, CallRefused, Services};
+use crate::{
+    body::{BodyError, Incoming, MadeBody},
+    exchange::{
+        filter::Headers,
+        head::{Survey, hop_by_hop, hop_by_hop::UpgradeField},
+        stream::{RequestBody, RequestStream},
+    },
+    telemetry::ByteMeter,
+    upstream::{self, Carrier, Delivery, HostField, Replay, SendOptions},
+    worker::Cluster,
+};
+use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header, request};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// How long an upstream may leave a call's body unread.
+const STALL: Duration = Duration::from_secs(30);
+
+/// A request to a cluster.
+#[derive(Debug, Clone)]
+pub struct HttpCall<'a> {
+    /// The cluster's name.
+    pub cluster: &'a str,
+    /// Fields in order; `:method`, `:path` and `:authority` must be among them.
+    pub headers: &'a [(&'a [u8], &'a [u8])],
+    /// The body.
+    pub body: Bytes,
+    /// Trailers.
+    pub trailers: &'a [(&'a [u8], &'a [u8])],
+    /// Time for all of it.
+    pub timeout: Duration,
+}
+
+/// A cluster's response.
+#[derive(Debug, Clone)]
+pub struct HttpReply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// Its trailers.
+    pub trailers: Option<HeaderMap>,
+}
+
+/// A body in memory with what comes after it.
+#[derive(Debug)]
+struct Whole {
+    data: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl MadeBody for Whole {
+    fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.data.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.data)))));
+        }
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.len() as u64)
+    }
+}
+
+impl Services {
+    /// Calls a cluster. The call begins when the future is polled; dropping that gives it up.
+    ///
+    /// # Errors
+    ///
+    /// [`CallRefused`] at once, [`CallError`] from the future.
+    pub fn http_call(
+        &self,
+        call: &HttpCall<'_>,
+    ) -> Result<impl Future<Output = Result<HttpReply, CallError>> + use<>, CallRefused> {
+        let cluster = self.cluster(call.cluster)?;
+        let under_way = self.begin()?;
+        let mut head = head(call.headers, Version::HTTP_11)?;
+        let trailers = fields(call.trailers)?;
+        head.headers.remove(header::TRANSFER_ENCODING);
+        let bodyless = matches!(head.method, Method::GET | Method::HEAD | Method::CONNECT | Method::OPTIONS);
+        head.headers.remove(header::CONTENT_LENGTH);
+        if trailers.is_none() && !(call.body.is_empty() && bodyless) {
+            head.headers.insert(header::CONTENT_LENGTH, call.body.len().into());
+        }
+        let no_body = head.method == Method::HEAD;
+        let source = match trailers {
+            None => Incoming::Full(call.body.clone()),
+            Some(trailers) => Incoming::Made(Box::new(Whole { data: call.body.clone(), trailers: Some(trailers) })),
+        };
+        let (timeout, most) = (call.timeout, self.0.most_response);
+        Ok(async move {
+            let _under_way = under_way;
+            let whole = async {
+                let response = send(&cluster, head, source, Version::HTTP_11).await?;
+                collect(response, no_body, most).await
+            };
+            tokio::time::timeout(timeout, whole).await.unwrap_or(Err(CallError::Timeout))
+        })
+    }
+}
+
+/// A head of these fields.
+pub(super) fn head(pairs: &[(&[u8], &[u8])], version: Version) -> Result<request::Parts, CallRefused> {
+    let (mut blank, ()) = Request::new(()).into_parts();
+    blank.version = Version::HTTP_2;
+    blank.uri = Uri::from_static("http://x/");
+    let mut headers = Headers::request(blank, "http");
+    headers.replace_all(pairs.iter().copied().filter(|(name, _)| !name.eq_ignore_ascii_case(b":scheme")));
+    let mut head = headers.into_request().map_err(|_| CallRefused::Malformed)?;
+    if head.method == Method::CONNECT {
+        return Err(CallRefused::Malformed);
+    }
+    let survey = Survey::of(&head.headers);
+    hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip).map_err(|_| CallRefused::Malformed)?;
+    head.version = version;
+    Ok(head)
+}
+
+/// Fields without a line; `None` of none.
+fn fields(pairs: &[(&[u8], &[u8])]) -> Result<Option<HeaderMap>, CallRefused> {
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    let mut headers = Headers::trailers(HeaderMap::new());
+    headers.replace_all(pairs.iter().copied());
+    headers.into_trailers().map(Some).map_err(|_| CallRefused::Malformed)
+}
+
+/// Sends a request, and once more where it provably never arrived: a resting connection may be closed just now.
+pub(super) async fn send(
+    cluster: &Rc<Cluster>,
+    head: request::Parts,
+    source: Incoming,
+    version: Version,
+) -> Result<Response<Incoming>, CallError> {
+    let stream = RequestStream::new(source, ByteMeter::detached(), false, None);
+    let mut head = head;
+    let mut replay = Replay::Possible;
+    loop {
+        let body = stream.as_ref().map_or_else(RequestBody::default, RequestStream::attempt);
+        let options = SendOptions {
+            downstream: version,
+            replay,
+            upgrade: None,
+            websocket_key: None,
+            host: HostField::Request,
+            address: None,
+            tried: &[],
+            on_informational: None,
+            body_stall: STALL,
+        };
+        let error = match upstream::send(cluster, Request::from_parts(head, body), &options).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        let again = error.delivery == Delivery::Unsent && error.carrier == Carrier::Reused && replay != Replay::Fresh;
+        let whole = stream.as_ref().is_none_or(|stream| stream.can_be_sent_again());
+        let unsent = error.request.map(|request| request.into_parts().0).or(error.head.map(|head| *head));
+        match unsent {
+            Some(given_back) if again && whole => head = given_back,
+            _ => return Err(error.cause.into()),
+        }
+        replay = Replay::Fresh;
+    }
+}
+
+/// A response's body in memory.
+async fn collect(response: Response<Incoming>, no_body: bool, most: usize) -> Result<HttpReply, CallError> {
+    let (head, mut body) = response.into_parts();
+    let mut reply = HttpReply { status: head.status, headers: head.headers, body: Bytes::new(), trailers: None };
+    let mut whole = BytesMut::new();
+    if no_body {
+        return Ok(reply);
+    }
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        match frame.map_err(|_| CallError::Broken)?.into_data() {
+            Ok(data) if whole.len() + data.len() > most => return Err(CallError::TooLarge),
+            Ok(data) if whole.is_empty() && body.is_end_stream() => {
+                reply.body = data;
+                return Ok(reply);
+            }
+            Ok(data) => whole.extend_from_slice(&data),
+            Err(frame) => reply.trailers = frame.into_trailers().ok(),
+        }
+    }
+    reply.body = whole.freeze();
+    Ok(reply)
+}
