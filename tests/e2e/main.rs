@@ -7,6 +7,7 @@ mod tls;
 
 mod detect;
 mod head;
+mod proxy_protocol;
 
 mod framing;
 

@@ -4,7 +4,7 @@
 //!   client (raw bytes, frames, load)     proxy (the real binary)        peers
 //!   ─────────────────────────────────►   ───────────────────────►  scripted   a server written byte for byte
 //!                                         │ metrics, admin, /proc   origin     HTTP/1.1 and HTTP/2 that tells what it saw
-//!                                         ▼                         nginx      Debian's
+//!                                         ▼                         nginx, haproxy  Debian's
 //!                                        process, metrics           python     gRPC, WebSocket servers and clients
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod client;
 pub mod dns;
 pub mod envoy;
 pub mod frames;
+pub mod haproxy;
 pub mod load;
 pub mod metrics;
 pub mod need;

@@ -24,18 +24,9 @@ impl Nginx {
     /// (204), `/moved` (301), `/chunked` (a file without its length known); closes a connection after `requests`.
     #[must_use]
     pub fn start(requests: usize) -> Option<Self> {
-        let program = need::program("nginx", "nginx-light")?;
-        let dir = TempDir::new();
-        let address = port::free();
-        let root = dir.path().display().to_string();
-        dir.write("big.bin", crate::origin::pattern(0, BIG));
-        dir.write("page.txt", "chunk ".repeat(4096));
-        let config = format!(
-            "daemon off; master_process off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;\n\
-             events {{ worker_connections 1024; }}\n\
-             http {{ access_log off; client_body_temp_path {root}/b; proxy_temp_path {root}/p;\n\
-             fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;\n\
-             server {{ listen {address} backlog=1024; keepalive_requests {requests}; root {root};\n\
+        Self::serving("backlog=1024", |root| {
+            format!(
+                "keepalive_requests {requests}; root {root};\n\
              location = / {{ return 200 \"hello from nginx\\n\"; }}\n\
              location /load {{ return 200 ok; }}\n\
              location /healthy {{ return 200 ok; }}\n\
@@ -43,8 +34,28 @@ impl Nginx {
              location = /moved {{ return 301 /elsewhere; }}\n\
              location = /big.bin {{ }}\n\
              location = /chunked {{ ssi on; ssi_types text/plain; types {{ text/plain txt; }} \
-             try_files /page.txt =404; }}\n\
-             }} }}\n"
+             try_files /page.txt =404; }}\n"
+            )
+        })
+    }
+
+    /// Starts it with a server of the test's own, or skips loudly: what stands behind `listen ADDRESS`, and what
+    /// stands in `server`, given the directory it runs in.
+    #[must_use]
+    pub fn serving(listen: &str, server: impl FnOnce(&str) -> String) -> Option<Self> {
+        let program = need::program("nginx", "nginx-light")?;
+        let dir = TempDir::new();
+        let address = port::free();
+        let root = dir.path().display().to_string();
+        dir.write("big.bin", crate::origin::pattern(0, BIG));
+        dir.write("page.txt", "chunk ".repeat(4096));
+        let server = server(&root);
+        let config = format!(
+            "daemon off; master_process off; worker_processes 1; pid {root}/pid; error_log {root}/error.log;\n\
+             events {{ worker_connections 1024; }}\n\
+             http {{ access_log off; client_body_temp_path {root}/b; proxy_temp_path {root}/p;\n\
+             fastcgi_temp_path {root}/f; uwsgi_temp_path {root}/u; scgi_temp_path {root}/s;\n\
+             server {{ listen {address} {listen};\n{server} }} }}\n"
         );
         let file = dir.write("nginx.conf", config);
         // Debian's nginx starts as root and drops to www-data unless it runs as a single process.

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod descriptors;
 pub mod dns;
 pub mod drain;
+pub mod filters;
 pub mod log;
 pub mod metrics;
 pub mod plane;

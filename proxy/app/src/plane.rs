@@ -1,8 +1,9 @@
 //! The data path as the control thread drives it: `pillion-core` behind the seam of [`assembly`](crate::assembly).
 
 use crate::{
-    assembly::{ClusterStatus, EndpointStatus, Plane, Rejected},
+    assembly::{ClusterStatus, EndpointStatus, LoadingFilters, Plane, Rejected},
     cgroup, descriptors,
+    filters::{self, Filters},
     metrics::{Build, Recorder},
     sockets::Handed,
     worker::{Order, Run},
@@ -40,6 +41,7 @@ pub struct DataPlane {
     recorder: Option<Recorder>,
     /// The log of the newest configuration, for SIGUSR1.
     access_log: RefCell<Option<Arc<AccessLogHandle>>>,
+    filters: Rc<Filters>,
 }
 
 /// The data path of one worker's thread.
@@ -57,6 +59,7 @@ impl Default for DataPlane {
             // A second plane in one process, as tests make, counts into the first one's series.
             recorder: Recorder::install(build).ok(),
             access_log: RefCell::default(),
+            filters: Rc::default(),
         }
     }
 }
@@ -64,6 +67,7 @@ impl Default for DataPlane {
 impl Plane for DataPlane {
     type Snapshot = Snapshot;
     type Run = DataPath;
+    type Filters = FilterSet;
 
     fn maker(&self) -> impl FnOnce(usize) -> DataPath + Send + 'static {
         let process = Arc::clone(&self.process);
@@ -78,7 +82,24 @@ impl Plane for DataPlane {
         });
     }
 
-    fn compile(&self, config: &Arc<Config>, in_force: Option<&Arc<Snapshot>>) -> Result<Arc<Snapshot>, Rejected> {
+    fn load_filters(
+        &self,
+        config: &Arc<Config>,
+        in_force: Option<&Arc<Snapshot>>,
+    ) -> Option<LoadingFilters<FilterSet>> {
+        if config.filters.is_empty() {
+            return None;
+        }
+        let (config, in_force) = (Arc::clone(config), in_force.cloned());
+        Some(Box::pin(filters::load(config, in_force, Rc::clone(&self.filters))))
+    }
+
+    fn compile(
+        &self,
+        config: &Arc<Config>,
+        in_force: Option<&Arc<Snapshot>>,
+        filters: Option<FilterSet>,
+    ) -> Result<Arc<Snapshot>, Rejected> {
         let before = in_force.filter(|snapshot| snapshot.config.access_log == config.access_log);
         let access_log = match (before, &config.access_log) {
             (Some(snapshot), _) => snapshot.access_log.clone(),
@@ -91,7 +112,7 @@ impl Plane for DataPlane {
             Arc::clone(config),
             in_force.map(|snapshot| &**snapshot),
             access_log,
-            FilterSet::empty(),
+            filters.unwrap_or_default(),
         )))
     }
 
@@ -101,6 +122,7 @@ impl Plane for DataPlane {
 
     fn in_force(&self, snapshot: &Snapshot) {
         self.access_log.borrow_mut().clone_from(&snapshot.access_log);
+        self.filters.in_force(&snapshot.config);
         self.process.connections.resize(descriptors::connections(&snapshot.config));
         if let Some(recorder) = &self.recorder {
             let listeners: HashSet<_> =
@@ -108,6 +130,8 @@ impl Plane for DataPlane {
             let clusters: HashSet<_> = snapshot.clusters.iter().map(|state| state.model().name.as_str()).collect();
             recorder.retain("listener", |name| listeners.contains(name));
             recorder.retain("cluster", |name| clusters.contains(name));
+            let filters: HashSet<_> = snapshot.config.filters.iter().map(|filter| filter.name.as_str()).collect();
+            recorder.retain("filter", |name| filters.contains(name));
         }
     }
 

@@ -75,6 +75,8 @@ fn required_means_the_same_to_schema_and_parser() {
         ("ClusterTls", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], tls: {}}]".to_owned()),
         ("Cluster", "listeners: []\nclusters: [{}]".to_owned()),
         ("Endpoint", "listeners: []\nclusters: [{name: c, endpoints: [{}]}]".to_owned()),
+        ("ProxyProtocol", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], proxy_protocol: {}}]".to_owned()),
+        ("Announcement", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], proxy_protocol: {}}]".to_owned()),
         ("Keepalive", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], tcp_keepalive: {}}]".to_owned()),
         ("ClusterLimits", "listeners: []\nclusters: [{name: c, endpoints: ['c:1'], limits: {}}]".to_owned()),
         ("Admin", "listeners: []\nadmin: {}".to_owned()),

@@ -1,17 +1,12 @@
 //! Calls of guests under way: their tokens, their tasks, and how an answer finds its way back into the guest.
 
-use crate::vm::{
-    Machine,
-    state::Shown,
-};
+use crate::vm::{Machine, state::Shown};
 use bytes::Bytes;
 use http::HeaderMap;
-use pillion_core::exchange::filter::{CallError, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpReply, Services, Task};
-use std::{
-    collections::HashMap,
-    future::Future,
-    rc::Weak,
+use pillion_core::exchange::filter::{
+    CallError, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpReply, Services, Task,
 };
+use std::{collections::HashMap, future::Future, rc::Weak};
 
 /// Calls of one machine under way. What it is dropped with is given up.
 pub struct Calls {
@@ -151,7 +146,9 @@ pub fn grpc(
         let answer = answer.await;
         let Some(machine) = machine.upgrade() else { return };
         match answer {
-            Ok(GrpcReply { status: 0, body: Some(message), .. }) => machine.grpc_message(root, token, message, Last::Yes),
+            Ok(GrpcReply { status: 0, body: Some(message), .. }) => {
+                machine.grpc_message(root, token, message, Last::Yes)
+            }
             // A call that went well has a message; without one something is wrong with the server.
             Ok(GrpcReply { status: 0, body: None, .. }) => {
                 machine.grpc_closed(root, token, INTERNAL, b"no message".to_vec());

@@ -52,7 +52,10 @@ impl Factory for WasmFactory {
         let services = services.bounded(self.plugin.allowed_clusters.clone(), limits.calls, limits.call_response);
         let slot = Slot::of(&self.key, &self.runtime, &self.module, &self.spec);
         let seat = slot.seat(&self.plugin, services, Metrics::new(&self.plugin.name));
-        Rc::new(WasmInstance { interest: seat.machine().map_or(Interest::ALL, |(machine, _)| wants(machine.callbacks())), seat })
+        Rc::new(WasmInstance {
+            interest: seat.machine().map_or(Interest::ALL, |(machine, _)| wants(machine.callbacks())),
+            seat,
+        })
     }
 }
 
@@ -63,7 +66,10 @@ fn wants(callbacks: &Callbacks) -> Interest {
         (callbacks.request_headers.is_some() || callbacks.request_headers_0_1_0.is_some(), Interest::REQUEST_HEADERS),
         (request_body.is_some() || callbacks.downstream_data.is_some(), Interest::REQUEST_BODY),
         (request_trailers.is_some(), Interest::REQUEST_TRAILERS),
-        (callbacks.response_headers.is_some() || callbacks.response_headers_0_1_0.is_some(), Interest::RESPONSE_HEADERS),
+        (
+            callbacks.response_headers.is_some() || callbacks.response_headers_0_1_0.is_some(),
+            Interest::RESPONSE_HEADERS,
+        ),
         (response_body.is_some() || callbacks.upstream_data.is_some(), Interest::RESPONSE_BODY),
         (response_trailers.is_some(), Interest::RESPONSE_TRAILERS),
         (log.is_some(), Interest::LOG),
@@ -243,7 +249,9 @@ impl Drop for WasmFilter {
 
 impl fmt::Debug for WasmFactory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WasmFactory").field("name", &self.plugin.name).field("module", &self.module).finish_non_exhaustive()
+        f.debug_struct("WasmFactory")
+            .field("name", &self.plugin.name)
+            .field("module", &self.module)
+            .finish_non_exhaustive()
     }
 }
-

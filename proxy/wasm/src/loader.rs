@@ -14,8 +14,11 @@ use crate::{
     worker::Key,
 };
 use pillion_config::model::{self, FilterKind, Wasm, WasmSource, WasmUrl};
-use pillion_core::exchange::filter::{Factory, LoadError, Loading};
-use std::{cell::RefCell, collections::HashMap, fs::File, future::Future, io::Read, path::Path, pin::Pin, rc::Rc, sync::Arc, thread};
+use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
+use std::{
+    cell::RefCell, collections::HashMap, fs::File, future::Future, io::Read, path::Path, pin::Pin, rc::Rc, sync::Arc,
+    thread,
+};
 use tokio::sync::oneshot;
 
 /// Bytes of a module. The largest real ones have about 10 MB.
@@ -42,6 +45,17 @@ struct Prepared {
     digest: [u8; 32],
 }
 
+impl Loader for WasmLoader {
+    fn load<'a>(&'a self, filter: &'a Arc<model::Filter>, previous: Option<&'a Arc<dyn Factory>>) -> Loading<'a> {
+        match &filter.kind {
+            FilterKind::Wasm(wasm) => self.load_wasm(filter, wasm, previous),
+            FilterKind::Headers(_) | FilterKind::RateLimit(_) => Box::pin(async {
+                Err(LoadError { filter: filter.name.clone(), reason: "it is no wasm filter".to_owned() })
+            }),
+        }
+    }
+}
+
 impl WasmLoader {
     /// A loader that compiles this way and fetches that way.
     #[must_use]
@@ -57,7 +71,7 @@ impl WasmLoader {
     }
 
     /// The factory of a wasm filter; that of the configuration in force where its model is the same.
-    pub fn load<'a>(
+    fn load_wasm<'a>(
         &'a self,
         filter: &'a Arc<model::Filter>,
         wasm: &'a Wasm,
@@ -151,8 +165,8 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 
 /// Starts the filter once, away from any request, and lets it go.
 fn attempt(runtime: &Runtime, module: &Module, spec: &Arc<MachineSpec>, plugin: &Arc<Plugin>) -> Result<(), String> {
-    let (machine, _told) = Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial)
-        .map_err(|error| error.to_string())?;
+    let (machine, _told) =
+        Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial).map_err(|error| error.to_string())?;
     machine.add_root(plugin, None).map(|_| ()).map_err(|error| error.to_string())
 }
 

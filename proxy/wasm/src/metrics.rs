@@ -26,7 +26,10 @@ pub fn describe() {
     describe_counter!("pillion_wasm_failures_total", "Machines of wasm filters that died, by reason.");
     describe_counter!("pillion_wasm_restarts_total", "Machines of wasm filters that were started again.");
     describe_gauge!("pillion_wasm_machines", "Machines of wasm filters that run, over all workers.");
-    describe_gauge!("pillion_wasm_memory_bytes", "Linear memory of a wasm filter's machine, of the worker that served last.");
+    describe_gauge!(
+        "pillion_wasm_memory_bytes",
+        "Linear memory of a wasm filter's machine, of the worker that served last."
+    );
 }
 
 impl Metrics {

@@ -35,12 +35,7 @@ pub struct Running<'a>(&'a Ticker);
 
 impl Ticker {
     pub(crate) fn new(engine: Engine) -> Arc<Self> {
-        Arc::new(Self {
-            engine,
-            running: AtomicUsize::new(0),
-            parked: AtomicBool::new(false),
-            thread: OnceLock::new(),
-        })
+        Arc::new(Self { engine, running: AtomicUsize::new(0), parked: AtomicBool::new(false), thread: OnceLock::new() })
     }
 
     /// A guest begins to run. The first one starts the thread.
@@ -58,9 +53,10 @@ impl Ticker {
 
     fn start(self: &Arc<Self>) -> Option<Thread> {
         let ticker = Arc::clone(self);
-        let started = thread::Builder::new().name("pillion-wasm-tick".to_owned()).stack_size(64 * 1024).spawn(move || {
-            ticker.tick();
-        });
+        let started =
+            thread::Builder::new().name("pillion-wasm-tick".to_owned()).stack_size(64 * 1024).spawn(move || {
+                ticker.tick();
+            });
         match started {
             Ok(handle) => Some(handle.thread().clone()),
             Err(error) => {

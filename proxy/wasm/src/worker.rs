@@ -78,7 +78,11 @@ pub struct Slot {
 
 enum State {
     Down(Option<Task>),
-    Running(Rc<Machine>, Task),
+    Running {
+        machine: Rc<Machine>,
+        /// Tells it of messages in its queues, as long as it is kept.
+        _listening: Task,
+    },
 }
 
 /// A plugin's place in a machine.
@@ -118,13 +122,8 @@ impl Slot {
     /// Seats a plugin: in the machine that runs, or in a new one. A failure counts as a death.
     #[must_use]
     pub fn seat(self: &Rc<Self>, plugin: &Arc<Plugin>, services: Services, metrics: Metrics) -> Rc<Seat> {
-        let seat = Rc::new(Seat {
-            slot: Rc::clone(self),
-            plugin: Arc::clone(plugin),
-            services,
-            metrics,
-            root: Cell::new(0),
-        });
+        let seat =
+            Rc::new(Seat { slot: Rc::clone(self), plugin: Arc::clone(plugin), services, metrics, root: Cell::new(0) });
         let mut seats = self.seats.borrow_mut();
         seats.retain(|seat| seat.strong_count() > 0);
         seats.push(Rc::downgrade(&seat));
@@ -133,7 +132,9 @@ impl Slot {
         let result = match running {
             Some(machine) => seat.sit(&machine),
             None if matches!(*self.state.borrow(), State::Down(Some(_))) => return seat,
-            None => return self.start().map_or_else(|seat_error| self.not_started(&seat, &seat_error), |()| seat.clone()),
+            None => {
+                return self.start().map_or_else(|seat_error| self.not_started(&seat, &seat_error), |()| seat.clone());
+            }
         };
         if let Err(error) = result {
             return self.not_started(&seat, &error);
@@ -150,8 +151,8 @@ impl Slot {
 
     fn running(&self) -> Option<Rc<Machine>> {
         match &*self.state.borrow() {
-            State::Running(machine, _) if machine.dead().is_none() => Some(Rc::clone(machine)),
-            State::Running(..) | State::Down(_) => None,
+            State::Running { machine, .. } if machine.dead().is_none() => Some(Rc::clone(machine)),
+            State::Running { .. } | State::Down(_) => None,
         }
     }
 
@@ -173,7 +174,7 @@ impl Slot {
         machine.set_mourner(me);
         tracing::debug!(vm_id = self.spec.vm_id, took = ?begun.elapsed(), "wasm machine started");
         let listening = first.services.spawn(listen(Rc::downgrade(&machine), told));
-        let before = self.state.replace(State::Running(machine, listening));
+        let before = self.state.replace(State::Running { machine, _listening: listening });
         drop(before);
         for seat in &seats {
             seat.metrics.up();

@@ -3,6 +3,7 @@
 //! Structs are taken apart by name, so that a field added to the model does not compile until it is shown here.
 
 mod filters;
+mod proxy;
 mod tls;
 
 use super::pages::seconds;
@@ -69,8 +70,19 @@ pub(super) fn history(history: &History) -> Value {
 
 /// A listener, routes included.
 pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value {
-    let Listener { name, address, port_sharing, backlog, connections, max_connection_age, tls, protocol, http, routes } =
-        listener;
+    let Listener {
+        name,
+        address,
+        port_sharing,
+        backlog,
+        connections,
+        max_connection_age,
+        proxy_protocol,
+        tls,
+        protocol,
+        http,
+        routes,
+    } = listener;
     json!({
         "name": name.as_str(),
         "address": address.to_string(),
@@ -78,6 +90,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         "backlog": backlog,
         "connections": connections,
         "max_connection_age": max_connection_age.map(time),
+        "proxy_protocol": proxy_protocol.as_ref().map(proxy::listener),
         "tls": tls.as_ref().map(tls::listener),
         "tcp": protocol.tcp().map(|tcp| tcp_of(tcp, clusters)),
         "http": (!matches!(protocol, ListenerProtocol::Opaque(_))).then(|| http_of(http)),
@@ -93,6 +106,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         balance,
         protocol,
         tls,
+        proxy_protocol,
         connect_timeout,
         tcp_keepalive,
         idle_timeout,
@@ -118,6 +132,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
             UpstreamProtocol::SameAsDownstream => "same-as-downstream",
         },
         "tls": tls.as_ref().map(tls::cluster),
+        "proxy_protocol": proxy_protocol.as_ref().map(proxy::cluster),
         "connect_timeout": time(*connect_timeout),
         "tcp_keepalive": tcp_keepalive.map(|TcpKeepalive { time: silence, interval, probes }| {
             json!({ "time": time(silence), "interval": time(interval), "probes": probes })
@@ -176,6 +191,10 @@ fn targets_of(targets: &[WeightedCluster], clusters: &[Arc<Cluster>]) -> Value {
     targets.iter().map(target).collect()
 }
 
+fn cidr(Cidr { address, prefix }: &Cidr) -> String {
+    format!("{address}/{prefix}")
+}
+
 fn http_of(http: &Http) -> Value {
     let Http { limits, timeouts, http2, path, forwarding, underscores, connect } = http;
     let HttpLimits { headers, header_bytes, target_bytes } = limits;
@@ -186,7 +205,6 @@ fn http_of(http: &Http) -> Value {
         ForwardingMode::Off => "off",
         ForwardingMode::Append => "append",
     };
-    let cidr = |Cidr { address, prefix }: &Cidr| format!("{address}/{prefix}");
     json!({
         "limits": { "headers": headers, "header_bytes": header_bytes, "target_bytes": target_bytes },
         "timeouts": { "idle": time(*idle), "header": time(*header), "body": time(*body), "write": time(*write) },

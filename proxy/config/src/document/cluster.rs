@@ -23,6 +23,8 @@ pub(crate) struct Cluster {
     pub protocol: Field<Protocols>,
     /// TLS. Absent: it is spoken to in the clear.
     pub tls: Field<ClusterTls>,
+    /// The PROXY protocol, by which its servers learn who the client is. Absent: they are told by HTTP's headers, or not at all. A connection then serves the requests of one client connection only.
+    pub proxy_protocol: Field<Announcement>,
     /// Time a connection may take to be established. 5s bears two lost SYNs, which are sent again after 1 and 3 s.
     pub connect_timeout: Text<Period>,
     /// TCP keepalive on its connections; `off` for none. Absent: as its fields' defaults say.
@@ -35,7 +37,7 @@ pub(crate) struct Cluster {
     pub limits: Field<ClusterLimits>,
 }
 
-fields! { Cluster { name, endpoints, balance, protocol, tls, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
+fields! { Cluster { name, endpoints, balance, protocol, tls, proxy_protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
 
 impl Default for Cluster {
     fn default() -> Self {
@@ -45,6 +47,7 @@ impl Default for Cluster {
             balance: Field::of(Balance::LeastRequest),
             protocol: Field::of(Protocols::Http1),
             tls: Field::ABSENT,
+            proxy_protocol: Field::ABSENT,
             connect_timeout: Text::scalar(Period(Duration::from_secs(5))),
             tcp_keepalive: Field::ABSENT,
             idle_timeout: Text::scalar(Period(Duration::from_secs(4))),
@@ -100,6 +103,52 @@ pub(crate) enum Protocols {
 }
 
 words! { Protocols { "http1" => Http1, "http2" => Http2, "same-as-downstream" => SameAsDownstream } }
+
+/// The PROXY protocol header that begins each connection to a cluster, before TLS.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+pub(crate) struct Announcement {
+    /// The version written. `v2`: binary, and it has fields.
+    pub version: Field<AnnouncementVersion>,
+    /// What version 2 says beside the addresses, where it is known. Nothing by default.
+    pub fields: List<AnnouncedField>,
+}
+
+fields! { Announcement { version, fields } }
+
+impl Default for Announcement {
+    fn default() -> Self {
+        Self { version: Field::of(AnnouncementVersion::V2), fields: Field::ABSENT }
+    }
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum AnnouncementVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+words! { AnnouncementVersion { "v1" => V1, "v2" => V2 } }
+
+/// A field (TLV) of a PROXY protocol header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum AnnouncedField {
+    /// The server name that the client asked for (PP2_TYPE_AUTHORITY).
+    Authority,
+    /// The application protocol agreed upon with the client (PP2_TYPE_ALPN).
+    Alpn,
+    /// The name a proxy before this one gave the connection, or one made here (PP2_TYPE_UNIQUE_ID).
+    UniqueId,
+    /// A checksum over the header (PP2_TYPE_CRC32C).
+    Checksum,
+}
+
+words! { AnnouncedField { "authority" => Authority, "alpn" => Alpn, "unique-id" => UniqueId, "checksum" => Checksum } }
 
 /// TCP keepalive.
 #[derive(Debug)]

@@ -25,6 +25,8 @@ pub(crate) struct Listener {
     pub connections: Text<Int<1, 10_000_000>>,
     /// The age at which a connection is asked to leave (GOAWAY, or `Connection: close`), with some jitter. Absent or `none`: it may stay.
     pub max_connection_age: Text<Limit>,
+    /// The PROXY protocol, by which a load balancer before this proxy says who the client is. Absent: none is looked for, and whoever connects is the client.
+    pub proxy_protocol: Field<ProxyProtocol>,
     /// TLS. Absent: the listener speaks in the clear.
     pub tls: Field<ListenerTls>,
     /// Sizes and counts of a request's head.
@@ -47,7 +49,7 @@ pub(crate) struct Listener {
     pub tcp: Field<Tcp>,
 }
 
-fields! { Listener { name, address, share_port, backlog, connections, max_connection_age, tls, limits, timeouts, http2, path, forwarding, underscores, connect, routes, tcp } }
+fields! { Listener { name, address, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, limits, timeouts, http2, path, forwarding, underscores, connect, routes, tcp } }
 
 impl Default for Listener {
     fn default() -> Self {
@@ -58,6 +60,7 @@ impl Default for Listener {
             backlog: Text::scalar(Int(1024)),
             connections: Text::scalar(Int(8000)),
             max_connection_age: Field::ABSENT,
+            proxy_protocol: Field::ABSENT,
             tls: Field::ABSENT,
             limits: Field::ABSENT,
             timeouts: Field::ABSENT,
@@ -71,6 +74,46 @@ impl Default for Listener {
         }
     }
 }
+
+/// The PROXY protocol, versions 1 and 2, read before anything else of a connection. What it says stands for the socket's addresses everywhere.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["trusted"])))]
+pub(crate) struct ProxyProtocol {
+    /// Whether a connection must begin with a header. `required`: where a sender always writes one, what comes without it did not pass the sender.
+    pub headers: Field<ProxyHeaders>,
+    /// Networks of senders who are believed, such as `10.0.0.0/8`. Anybody else could pose as any client.
+    pub trusted: List<Scalar<Cidr>>,
+    /// Time from the accept to the header's last byte. 3s bears a lost packet; a sender writes it at once.
+    pub timeout: Text<Period>,
+    /// Bytes of a version 2 header behind its fixed 16. 4KiB: addresses and fields take a few hundred, a client's certificate passed on some 2 KiB.
+    pub header_bytes: Text<Bytes<216, 65_535>>,
+}
+
+fields! { ProxyProtocol { headers, trusted, timeout, header_bytes } }
+
+impl Default for ProxyProtocol {
+    fn default() -> Self {
+        Self {
+            headers: Field::of(ProxyHeaders::Required),
+            trusted: Field::ABSENT,
+            timeout: Text::scalar(Period(Duration::from_secs(3))),
+            header_bytes: Text::scalar(Bytes(4 << 10)),
+        }
+    }
+}
+
+/// Whether a connection must begin with a PROXY protocol header.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum ProxyHeaders {
+    /// It must, and come from a trusted sender; any other connection is closed.
+    Required,
+    /// A trusted sender may write one; a connection of anybody else is taken as it is, and a header in it is none.
+    Optional,
+}
+
+words! { ProxyHeaders { "required" => Required, "optional" => Optional } }
 
 /// Sizes and counts of a request's head. Beyond one, the request is answered with 431 or 414.
 #[derive(Debug)]

@@ -3,7 +3,10 @@
 use super::{Lowering, process::or_default, tls};
 use crate::{
     document::{self, Balance, Either, Int, Keepalive, Off, Period, Protocols},
-    model::{self, Circuit, Cluster, Endpoint, EndpointAddress, TcpKeepalive, UpstreamProtocol},
+    model::{
+        self, AnnouncedField, Announcement, AnnouncementVersion, Circuit, Cluster, Endpoint, EndpointAddress,
+        TcpKeepalive, UpstreamProtocol,
+    },
     tree::Place,
 };
 use std::{collections::HashSet, time::Duration};
@@ -29,6 +32,7 @@ pub(super) fn cluster(
         None => None,
     };
     let tls = tls::cluster(cx, cluster.tls, at, identity);
+    let proxy_protocol = announcement(cx, cluster.proxy_protocol, at);
     let (limits, _) = or_default(cluster.limits, at)?;
     let circuit = Circuit {
         connections: limits.connections.value()?.to(),
@@ -49,6 +53,7 @@ pub(super) fn cluster(
             Protocols::SameAsDownstream => UpstreamProtocol::SameAsDownstream,
         },
         tls: tls?,
+        proxy_protocol: proxy_protocol?,
         connect_timeout: cluster.connect_timeout.value()?.0,
         tcp_keepalive: tcp_keepalive?,
         idle_timeout: cluster.idle_timeout.value()?.0,
@@ -57,6 +62,41 @@ pub(super) fn cluster(
         header_bytes: limits.header_bytes.value()?.0,
         headers: limits.headers.value()?.to(),
     })
+}
+
+fn announcement(
+    cx: &mut Lowering<'_, '_>,
+    field: document::Field<document::Announcement>,
+    at: Place,
+) -> Option<Option<Announcement>> {
+    if !field.is_written() {
+        return Some(None);
+    }
+    let (announcement, at) = field.at(at)?;
+    let fields_at = announcement.fields.place().unwrap_or(at);
+    let list = announcement.fields.elements();
+    let count = list.len();
+    let mut fields = Vec::with_capacity(count);
+    for (field, place) in cx.elements(fields_at, list) {
+        let field = match field {
+            document::AnnouncedField::Authority => AnnouncedField::Authority,
+            document::AnnouncedField::Alpn => AnnouncedField::Alpn,
+            document::AnnouncedField::UniqueId => AnnouncedField::UniqueId,
+            document::AnnouncedField::Checksum => AnnouncedField::Checksum,
+        };
+        if fields.contains(&field) {
+            cx.error(place, "this field stands in the list twice; remove one");
+        }
+        fields.push(field);
+    }
+    let version = match announcement.version.take()? {
+        document::AnnouncementVersion::V1 => AnnouncementVersion::V1,
+        document::AnnouncementVersion::V2 => AnnouncementVersion::V2,
+    };
+    if version == AnnouncementVersion::V1 && count > 0 {
+        cx.error(fields_at, "version 1 has no fields; write version: v2, or remove them");
+    }
+    (fields.len() == count).then_some(Some(Announcement { version, fields }))
 }
 
 fn or_either(field: document::Field<Either<Off, Keepalive>>, parent: Place) -> Option<(Either<Off, Keepalive>, Place)> {

@@ -7,7 +7,7 @@ use crate::{
     },
     model::{
         self, Admin, AdminAddress, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener, ListenerProtocol,
-        PathPolicy, PortSharing,
+        PathPolicy, PortSharing, ProxyHeaders, ProxyProtocol,
     },
     tree::Place,
 };
@@ -71,6 +71,7 @@ fn listener(
     let address = cx.required_scalar(at, "address", listener.address);
     let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
     let mut tls = tls::listener(cx, listener.tls, at, identity);
+    let proxy_protocol = proxy_protocol(cx, listener.proxy_protocol, at);
     let http_fields = [
         ("limits", listener.limits.place()),
         ("timeouts", listener.timeouts.place()),
@@ -125,6 +126,7 @@ fn listener(
             absent if !absent.is_written() => None,
             written => written.value()?.0,
         },
+        proxy_protocol: proxy_protocol?,
         tls: tls?,
         protocol: protocol?,
         http: Http {
@@ -144,6 +146,43 @@ fn listener(
         },
         routes: routes?.into_iter().map(|(route, _)| Arc::new(route)).collect(),
     })
+}
+
+fn proxy_protocol(
+    cx: &mut Lowering<'_, '_>,
+    field: Field<document::ProxyProtocol>,
+    at: Place,
+) -> Option<Option<ProxyProtocol>> {
+    if !field.is_written() {
+        return Some(None);
+    }
+    let (proxy, at) = field.at(at)?;
+    let trusted = match cx.required(at, "trusted", proxy.trusted) {
+        Some((list, place)) if list.is_empty() => {
+            cx.error(
+                place,
+                "no network: nobody's header would be believed; write those of the senders, or remove `proxy_protocol`",
+            );
+            None
+        }
+        Some((list, place)) => {
+            let networks = cx.elements(place, list);
+            if let Some((_, place)) = networks.iter().find(|(Scalar(network), _)| network.prefix == 0) {
+                cx.warn(*place, "everybody's header is believed: whoever reaches this listener can pose as any client");
+            }
+            Some(networks.into_iter().map(|(Scalar(network), _)| network).collect())
+        }
+        None => None,
+    };
+    Some(Some(ProxyProtocol {
+        headers: match proxy.headers.take()? {
+            document::ProxyHeaders::Required => ProxyHeaders::Required,
+            document::ProxyHeaders::Optional => ProxyHeaders::Optional,
+        },
+        trusted: trusted?,
+        timeout: proxy.timeout.value()?.0,
+        header_bytes: proxy.header_bytes.value()?.0 as usize,
+    }))
 }
 
 /// Says of each field that it is of no use where no HTTP is spoken.

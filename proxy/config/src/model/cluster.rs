@@ -16,6 +16,8 @@ pub struct Cluster {
     pub protocol: UpstreamProtocol,
     /// TLS; `None`: in the clear.
     pub tls: Option<ClusterTls>,
+    /// Who the client is, told first on each connection; `None`: it is not told.
+    pub proxy_protocol: Option<Announcement>,
     /// Time a connection may take to be established.
     pub connect_timeout: Duration,
     /// TCP keepalive on its connections; `None`: off.
@@ -30,6 +32,37 @@ pub struct Cluster {
     pub header_bytes: u32,
     /// Header fields in a response.
     pub headers: u16,
+}
+
+/// The PROXY protocol header that begins each connection to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Announcement {
+    /// Its version.
+    pub version: AnnouncementVersion,
+    /// What it says beside the addresses, in this order; empty in version 1.
+    pub fields: Vec<AnnouncedField>,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnouncementVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// A field of a PROXY protocol header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnouncedField {
+    /// The server name that the client asked for.
+    Authority,
+    /// The application protocol agreed upon with the client.
+    Alpn,
+    /// What the connection is called.
+    UniqueId,
+    /// A checksum over the header.
+    Checksum,
 }
 
 /// One place where a cluster lives.

@@ -18,6 +18,8 @@ pub struct Listener {
     pub connections: usize,
     /// The age at which a connection is asked to leave; `None`: it may stay.
     pub max_connection_age: Option<Duration>,
+    /// Who says first who the client is; `None`: nobody, whoever connects is the client.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS; `None`: in the clear.
     pub tls: Option<ListenerTls>,
     /// What its connections carry.
@@ -48,6 +50,28 @@ impl ListenerProtocol {
             Self::Opaque(tcp) | Self::Detect(tcp) => Some(tcp),
         }
     }
+}
+
+/// The PROXY protocol as a listener takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyProtocol {
+    /// Whether there must be a header.
+    pub headers: ProxyHeaders,
+    /// Networks of senders who are believed; not empty.
+    pub trusted: Vec<Cidr>,
+    /// Time from the accept to the header's last byte.
+    pub timeout: Duration,
+    /// Bytes of a version 2 header behind its fixed part.
+    pub header_bytes: usize,
+}
+
+/// Whether a connection must begin with a PROXY protocol header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyHeaders {
+    /// It must, and come from a trusted sender.
+    Required,
+    /// A trusted sender may write one; from anybody else none is looked for.
+    Optional,
 }
 
 /// Whether a second process may bind a listener's port.
@@ -197,6 +221,29 @@ pub struct Cidr {
     pub address: IpAddr,
     /// Leading bits that count.
     pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether an address lies in it. A v4-mapped one is the IPv4 address it stands for, on either side.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address.to_canonical(), address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                // A network written as v4-mapped counts its 96 leading bits.
+                let prefix = match self.address {
+                    IpAddr::V4(_) => self.prefix,
+                    IpAddr::V6(_) => self.prefix.saturating_sub(96),
+                };
+                let differs = network.to_bits() ^ address.to_bits();
+                differs.leading_zeros() >= u32::from(prefix.min(32))
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let differs = network.to_bits() ^ address.to_bits();
+                differs.leading_zeros() >= u32::from(self.prefix.min(128))
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
 }
 
 /// What happens to a header name with an underscore.

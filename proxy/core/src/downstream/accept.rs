@@ -16,16 +16,7 @@ use crate::{
     worker::{View, Worker},
 };
 use pillion_config::model::{Http, Listener, Name};
-use std::{
-    cell::{OnceCell, RefCell},
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 /// How long the loop waits when the process itself lacks something. Long enough not to burn a CPU that is
 /// short already, short beside any client's patience.
@@ -211,7 +202,7 @@ fn admit(
         Socket::Tcp(stream) if local.ip().is_unspecified() => stream.local_addr().unwrap_or(local),
         Socket::Tcp(_) | Socket::Memory(_) | Socket::Tls(_) => local,
     };
-    let facts = ConnectionFacts { direct: peer, local, tls: OnceCell::new() };
+    let facts = ConnectionFacts::new(peer, local);
     let connection = Connection::new(Rc::clone(worker), Rc::clone(slot), facts, permits);
     tokio::task::spawn_local(super::serve_connection(connection, socket));
 }

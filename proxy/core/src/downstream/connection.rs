@@ -1,6 +1,9 @@
 //! A downstream connection, as its requests see it, and how it is told to leave.
 
-use super::accept::{ListenerSlot, Permits};
+use super::{
+    accept::{ListenerSlot, Permits},
+    proxy_protocol::{self, Ends, Said},
+};
 use crate::{
     drain::{Control, Registration, Signal},
     exchange::head::forwarding::Peer,
@@ -8,13 +11,17 @@ use crate::{
     telemetry::{ConnectionFacts, metrics::Active},
     worker::Worker,
 };
+use pillion_config::model::{Alpn, AnnouncedField, Announcement};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     convert::Infallible,
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -37,6 +44,10 @@ pub struct Connection {
     peer: RefCell<Option<(Arc<ListenerSnapshot>, Rc<Peer>)>>,
     /// Why the proxy cut it, where a deadline of the client's ran out.
     cut: Cell<Option<&'static str>>,
+    /// What it is called towards upstreams that want a name; made when the first does.
+    unique_id: OnceCell<Box<[u8; 8]>>,
+    /// Given when it is first asked for.
+    id: OnceCell<u64>,
     registration: Registration,
     refusal: Cell<Refusal>,
     _permits: Permits,
@@ -87,7 +98,9 @@ impl Connection {
             slot,
             facts: Rc::new(facts),
             cut: Cell::new(None),
+            id: OnceCell::new(),
             peer: RefCell::default(),
+            unique_id: OnceCell::new(),
             registration,
             refusal: Cell::new(Refusal::Uncounted),
             _permits: permits,
@@ -113,6 +126,13 @@ impl Connection {
         self.cut.set(Some(why));
     }
 
+    /// A number of its own in this process, for filters (`connection.id`).
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        *self.id.get_or_init(|| LAST.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
     /// Why the proxy cut the connection, if it did.
     #[must_use]
     pub fn cut(&self) -> Option<&'static str> {
@@ -133,12 +153,38 @@ impl Connection {
             Some((rules, peer)) if Arc::ptr_eq(rules, listener) => Rc::clone(peer),
             Some(_) | None => {
                 let peer = Rc::new(
-                    listener.forwarding.peer(self.facts.direct.ip(), self.facts.scheme()).certified(self.facts.peer()),
+                    listener
+                        .forwarding
+                        .peer(self.facts.client().ip(), self.facts.scheme())
+                        .certified(self.facts.peer()),
                 );
                 *known = Some((Arc::clone(listener), Rc::clone(&peer)));
                 peer
             }
         }
+    }
+
+    /// What a connection made on behalf of this one begins with, where its cluster wants it. `server_name` is what the
+    /// client asked for in TLS that is passed on.
+    #[must_use]
+    pub fn announced(&self, how: Option<&Announcement>, server_name: Option<&str>) -> Option<Rc<[u8]>> {
+        let how = how?;
+        let facts = &self.facts;
+        let header = facts.proxied.get();
+        let agreed = facts.tls.get().and_then(|tls| tls.alpn).map(|alpn| match alpn {
+            Alpn::Http1 => &b"http/1.1"[..],
+            Alpn::Http2 => b"h2",
+        });
+        let given = header.and_then(|header| header.unique_id.as_deref());
+        let made = || self.unique_id.get_or_init(|| Box::new(self.worker.random.next().to_be_bytes())).as_slice();
+        let named = how.fields.contains(&AnnouncedField::UniqueId);
+        let said = Said {
+            authority: server_name.or_else(|| facts.server_name()),
+            alpn: agreed.or_else(|| header.and_then(|header| header.alpn.as_deref())),
+            unique_id: named.then(|| given.unwrap_or_else(made)),
+        };
+        let ends = Ends { source: facts.client(), destination: facts.destination() };
+        Some(proxy_protocol::written(how, &ends, &said).into())
     }
 
     /// A second line to the worker, for a tunnel: that of the connection is its codec's.

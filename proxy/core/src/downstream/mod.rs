@@ -1,9 +1,9 @@
 //! 1. From an accepted socket to a decoded request.
 //!
 //! ```text
-//!  accept ─► tls ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ────┬─► exchange
-//!                           ├─ HTTP/2 ─► guard (frame floods) ─► codec (h2) ──────┘
-//!                           └─ opaque ─► tunnel
+//!  accept ─► proxy_protocol ─► tls ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ─┬─► exchange
+//!                                             ├─ HTTP/2 ─► guard (frame floods) ─► codec (h2) ───┘
+//!                                             └─ opaque ─► tunnel
 //! ```
 //!
 //! [`serve_connection`] is the spine: what one connection goes through from its accept to its end.
@@ -14,6 +14,7 @@ pub mod connection;
 pub mod detect;
 pub mod guard;
 pub mod limit;
+pub mod proxy_protocol;
 pub mod tls;
 
 pub use connection::Connection;
@@ -74,18 +75,23 @@ async fn serve_to_age(
     }
 }
 
-/// tls, then detect: what the connection speaks; `None`: it came to nothing.
+/// proxy_protocol, tls, then detect: what the connection speaks; `None`: it came to nothing.
 async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket: &mut Socket) -> Option<Detected> {
+    let early = match &listener.model.proxy_protocol {
+        None => Bytes::new(),
+        Some(rules) => Box::pin(proxy_protocol::accept(socket, rules, listener, connection)).await?,
+    };
     let (prefix, agreed) = match &listener.tls {
-        None => (Bytes::new(), None),
+        None => (early, None),
         Some(tls) => {
             // Boxed: a connection in the clear does not carry the room for it.
-            let accepted = Box::pin(tls::accept(socket.take(), tls, listener, connection)).await?;
+            let accepted = Box::pin(tls::accept(socket.take(), early, tls, listener, connection)).await?;
             *socket = accepted.socket;
             (accepted.prefix, accepted.agreed)
         }
     };
-    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.local.port()) {
+    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.destination().port())
+    {
         Plan::Unread => Detected::Opaque(prefix),
         Plan::Read(among, deadline) => tokio::select! {
             biased;

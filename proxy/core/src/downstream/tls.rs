@@ -6,7 +6,10 @@
 
 use super::{
     Connection,
-    detect::client_hello::{self, Asked, Hello, Speaker},
+    detect::{
+        self,
+        client_hello::{self, Asked, Hello, Speaker},
+    },
 };
 use crate::{
     identity::{Cause, Failure, Serving, TlsServer, protocol_of, spiffe_id, still_valid},
@@ -20,11 +23,8 @@ use crate::{
 use bytes::Bytes;
 use pillion_config::model::{Alpn, ListenerTlsMode};
 use rustls::{HandshakeKind, ProtocolVersion, pki_types::UnixTime, server::UnbufferedServerConnection};
-use std::{future::poll_fn, pin::Pin, rc::Rc, sync::Arc, task::ready};
-use tokio::{
-    io::{AsyncRead, ReadBuf},
-    time::timeout,
-};
+use std::{rc::Rc, sync::Arc};
+use tokio::time::timeout;
 
 /// A connection whose bytes are the client's own.
 pub(super) struct Accepted {
@@ -36,16 +36,17 @@ pub(super) struct Accepted {
     pub(super) agreed: Option<Alpn>,
 }
 
-/// Shakes hands as the listener wants it; `None`: it came to nothing. Dropping the future loses the connection.
+/// Shakes hands as the listener wants it, on a connection of which `prefix` was read before; `None`: it came to nothing. Dropping the future loses the connection.
 pub(super) async fn accept(
     socket: Socket,
+    prefix: Bytes,
     tls: &TlsServer,
     listener: &ListenerSnapshot,
     connection: &Rc<Connection>,
 ) -> Option<Accepted> {
     let turns = Turns::of_this_thread();
     let most = connection.worker.view().snapshot.config.limits.tls_handshakes;
-    let attempt = timeout(tls.model().handshake_timeout, attempt(socket, tls, listener, &turns, most));
+    let attempt = timeout(tls.model().handshake_timeout, attempt(socket, prefix.into(), tls, listener, &turns, most));
     let outcome = tokio::select! {
         biased;
         outcome = attempt => outcome,
@@ -63,7 +64,7 @@ pub(super) async fn accept(
         Err(failure) => {
             listener.telemetry.metrics.tls_failure(failure.name());
             if turns.tells() == Told::Yes {
-                let (listener, peer) = (&listener.telemetry.name, connection.facts.direct);
+                let (listener, peer) = (&listener.telemetry.name, connection.facts.client());
                 tracing::info!(%listener, %peer, %failure, "TLS handshake failed");
             }
             None
@@ -85,6 +86,7 @@ impl Shaken {
 
 async fn attempt(
     mut socket: Socket,
+    mut prefix: Vec<u8>,
     tls: &TlsServer,
     listener: &ListenerSnapshot,
     turns: &Turns,
@@ -92,7 +94,6 @@ async fn attempt(
 ) -> Result<Shaken, Failure> {
     let permissive = tls.model().mode == ListenerTlsMode::Permissive;
     let patience = listener.model.protocol.tcp().filter(|_| permissive).map(|tcp| tcp.detect_timeout);
-    let mut prefix = Vec::new();
     let asked = loop {
         match client_hello::read(&prefix) {
             Hello::More if prefix.len() <= client_hello::MAX_BYTES => {
@@ -126,7 +127,7 @@ async fn attempt(
     let stream = handshake(socket, Session::Server(Box::new(session)), prefix, turns).await?;
     let session = stream.session();
     let facts = facts(session, asked, &serving)?;
-    let agreed = session.alpn().and_then(protocol_of);
+    let agreed = facts.alpn;
     let socket = Socket::Tls(Box::new(stream));
     Ok(Shaken { accepted: Accepted { socket, prefix: Bytes::new(), agreed }, facts: Some(facts) })
 }
@@ -151,21 +152,15 @@ fn facts(session: &Session, asked: Asked, serving: &Serving) -> Result<TlsFacts,
             _ => "TLSv1.3",
         },
         cipher: session.cipher().map_or("unknown", cipher_name),
+        alpn: session.alpn().and_then(protocol_of),
         server_name: asked.name.map(String::into_boxed_str),
         peer,
     })
 }
 
-/// One read, appended to `prefix`. The buffer lives on the stack for the time of a poll.
+/// One read, appended to `prefix`.
 async fn read_some(socket: &mut Socket, prefix: &mut Vec<u8>) -> Result<(), Failure> {
-    let read = poll_fn(|cx| {
-        let mut bytes = [std::mem::MaybeUninit::uninit(); 4096];
-        let mut buf = ReadBuf::uninit(&mut bytes);
-        let outcome = ready!(Pin::new(&mut *socket).poll_read(cx, &mut buf));
-        prefix.extend_from_slice(buf.filled());
-        outcome.map(|()| buf.filled().len()).into()
-    });
-    match read.await {
+    match detect::read_more(socket, |bytes| prefix.extend_from_slice(bytes)).await {
         Ok(0) => Err(Failure::of(Cause::Closed)),
         Ok(_) => Ok(()),
         Err(_) => Err(Failure::of(Cause::Io)),

@@ -207,7 +207,7 @@ fn tell_of_this_hop(exchange: &mut Exchange, head: &mut request::Parts, survey: 
         host.as_ref(),
         || chance(exchange),
     )?;
-    if client.address != exchange.connection.facts.direct.ip().to_canonical() {
+    if client.address != exchange.connection.facts.client().ip().to_canonical() {
         // A forwarding header names an address and no port.
         exchange.record.set_client(SocketAddr::new(client.address, 0));
     }

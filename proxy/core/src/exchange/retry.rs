@@ -98,6 +98,7 @@ async fn attempts(
     // What asks to leave HTTP opens a conversation: nothing about it is idempotent.
     let idempotent = head.method.is_idempotent() && leaving.is_none();
     let meter = exchange.record.meter();
+    let announced = exchange.connection.announced(cluster.state().model().proxy_protocol.as_ref(), None);
     let mut tried = Vec::new();
     let mut stale = false;
     for attempt in 1.. {
@@ -118,6 +119,7 @@ async fn attempts(
             address: Some(meter.upstream()),
             tried: &tried,
             on_informational: on_informational.clone(),
+            announced: announced.as_ref(),
             body_stall: exchange.listener.model.http.timeouts.write,
         };
         exchange.record.attempt();

@@ -30,6 +30,7 @@ pub use record::{ByteMeter, Record};
 pub use tls::{TlsFacts, TlsPeer, cipher_name};
 pub use variable::{Source, Value, render};
 
+use crate::downstream::proxy_protocol::{Ends, Header};
 use access_log::Logger;
 use metrics::ListenerMetrics;
 use pillion_config::model::{Name, Scheme};
@@ -53,12 +54,43 @@ pub struct ConnectionFacts {
     pub direct: SocketAddr,
     /// The address the peer reached.
     pub local: SocketAddr,
+    /// What a trusted peer said first, by the PROXY protocol. Boxed: most connections have none.
+    pub proxied: OnceCell<Box<Header>>,
     /// What TLS adds, once hands were shaken. Never set: the connection is in the clear.
     /// Boxed: most connections have none.
     pub tls: OnceCell<Box<TlsFacts>>,
 }
 
 impl ConnectionFacts {
+    /// The facts of a connection of which nothing is known but its ends.
+    #[must_use]
+    pub fn new(direct: SocketAddr, local: SocketAddr) -> Self {
+        Self { direct, local, proxied: OnceCell::new(), tls: OnceCell::new() }
+    }
+
+    /// The client: whom a trusted peer speaks for, otherwise the peer itself.
+    #[must_use]
+    pub fn client(&self) -> SocketAddr {
+        self.ends().map_or(self.direct, |ends| ends.source)
+    }
+
+    /// The address the client reached, of a trusted peer where one speaks for it.
+    #[must_use]
+    pub fn destination(&self) -> SocketAddr {
+        self.ends().map_or(self.local, |ends| ends.destination)
+    }
+
+    /// The server name that the client asked for, of us or of a trusted peer before us.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        let own = self.tls.get().and_then(|tls| tls.server_name.as_deref());
+        own.or_else(|| self.proxied.get().and_then(|header| header.authority.as_deref()))
+    }
+
+    fn ends(&self) -> Option<&Ends> {
+        self.proxied.get().and_then(|header| header.ends.as_ref())
+    }
+
     /// What the transport makes of it.
     #[must_use]
     pub fn scheme(&self) -> Scheme {

@@ -310,16 +310,13 @@ impl Record {
             Variable::DownstreamRemoteAddress => Some(Value::Address(self.client())),
             Variable::DownstreamRemoteAddressWithoutPort => Some(Value::Ip(self.client().ip())),
             Variable::DownstreamDirectRemoteAddress => Some(Value::Address(self.connection.direct)),
-            Variable::DownstreamLocalAddress => Some(Value::Address(self.connection.local)),
+            Variable::DownstreamLocalAddress => Some(Value::Address(self.connection.destination())),
             Variable::TerminatedBy => Some(Value::Bytes(self.blame.map_or("-", Blame::as_str).as_bytes())),
             Variable::Hostname => Some(Value::Bytes(hostname())),
             Variable::ListenerName => Some(Value::Bytes(self.listener.name.as_str().as_bytes())),
             Variable::DownstreamTlsVersion => self.connection.tls.get().map(|tls| Value::Bytes(tls.version.as_bytes())),
             Variable::DownstreamTlsCipher => self.connection.tls.get().map(|tls| Value::Bytes(tls.cipher.as_bytes())),
-            Variable::RequestedServerName => {
-                let name = self.connection.tls.get()?.server_name.as_deref()?;
-                Some(Value::Bytes(name.as_bytes()))
-            }
+            Variable::RequestedServerName => self.connection.server_name().map(|name| Value::Bytes(name.as_bytes())),
             Variable::DownstreamPeerUriSan => {
                 self.connection.peer()?.id.as_ref().map(|id| Value::Bytes(id.as_str().as_bytes()))
             }
@@ -340,7 +337,7 @@ impl Record {
     }
 
     fn client(&self) -> SocketAddr {
-        self.client.unwrap_or(self.connection.direct)
+        self.client.unwrap_or_else(|| self.connection.client())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderValue;
-use pillion_config::model::SpiffeId;
+use pillion_config::model::{Alpn, SpiffeId};
 use std::fmt::Write as _;
 
 /// What was agreed upon in a handshake, and with whom.
@@ -14,6 +14,8 @@ pub struct TlsFacts {
     pub cipher: &'static str,
     /// The server name the client asked for.
     pub server_name: Option<Box<str>>,
+    /// The application protocol agreed upon.
+    pub alpn: Option<Alpn>,
     /// The client, where it showed a certificate.
     pub peer: Option<TlsPeer>,
 }

@@ -59,12 +59,13 @@ pub async fn serve(
     };
     let cluster = Rc::clone(connection.slot.serving().0.cluster(cluster, &connection.worker));
     account.set_cluster(cluster.state().metrics());
+    let announced = connection.announced(cluster.state().model().proxy_protocol.as_ref(), server_name);
     let meter = account.meter();
     account.attempt();
     let registration = connection.enter_tunnel();
     let opened = tokio::select! {
         biased;
-        opened = upstream::open(&cluster, meter.upstream()) => opened,
+        opened = upstream::open(&cluster, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
             return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline");
         }

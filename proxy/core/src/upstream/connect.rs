@@ -8,8 +8,11 @@ use crate::{
     io::{Dial, DialOptions, Socket},
     telemetry::metrics::ClusterMetrics,
 };
-use std::{future::Future, net::SocketAddr, time::Duration};
-use tokio::time::{self, Instant};
+use std::{future::Future, net::SocketAddr, rc::Rc, time::Duration};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{self, Instant},
+};
 
 /// Runs the dial and what follows it (the handshake) within the cluster's connect timeout, and counts it.
 pub(super) async fn within<T>(
@@ -27,7 +30,17 @@ pub(super) async fn within<T>(
     made
 }
 
-/// Dials `to`.
-pub(super) async fn connect(dial: &dyn Dial, to: SocketAddr, options: &DialOptions) -> Result<Socket, ConnectError> {
-    dial.dial(to, options).await.map_err(|error| ConnectError::from_io(&error))
+/// Dials `to`, and says first what is to be said before anything else.
+pub(super) async fn connect(
+    dial: &dyn Dial,
+    to: SocketAddr,
+    options: &DialOptions,
+    announced: Option<&Rc<[u8]>>,
+) -> Result<Socket, ConnectError> {
+    let mut socket = dial.dial(to, options).await.map_err(|error| ConnectError::from_io(&error))?;
+    if let Some(announced) = announced {
+        // Boxed: a cluster that announces nobody does not carry the room for it.
+        Box::pin(socket.write_all(announced)).await.map_err(|error| ConnectError::from_io(&error))?;
+    }
+    Ok(socket)
 }

@@ -31,14 +31,16 @@ pub(super) async fn http1<B: RequestBody>(
     host: &Rc<Host<B>>,
     cluster: &WorkerCluster<B>,
     opened: Opened,
+    announced: Option<&Rc<[u8]>>,
 ) -> Result<Box<Http1Connection>, ConnectError> {
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
-        let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let address = host.core.member.address;
+        let socket = connect::connect(cluster.dial(), address, cluster.dial_options(), announced).await?;
         let socket = tls::secure(socket, &host.core, Speaks::Http1).await?;
         host.reached();
         let home = Rc::downgrade(host) as Weak<dyn Home>;
-        Ok(Http1Connection::new(socket, limits(model), home, opened))
+        Ok(Http1Connection::new(socket, limits(model), home, opened, announced.cloned()))
     })
     .await
 }
@@ -48,10 +50,12 @@ pub(super) async fn http2<B: RequestBody>(
     host: &Rc<Host<B>>,
     cluster: &WorkerCluster<B>,
     opened: Opened,
+    announced: Option<&Rc<[u8]>>,
 ) -> Result<Rc<Http2Connection>, ConnectError> {
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
-        let socket = connect::connect(cluster.dial(), host.core.member.address, cluster.dial_options()).await?;
+        let address = host.core.member.address;
+        let socket = connect::connect(cluster.dial(), address, cluster.dial_options(), announced).await?;
         let socket = tls::secure(socket, &host.core, Speaks::Http2).await?;
         let (line, watch) = Line::new(socket);
         let (sender, connection) = h2::client::Builder::new()
@@ -65,7 +69,7 @@ pub(super) async fn http2<B: RequestBody>(
             .await
             .map_err(|error| error.get_io().map_or(ConnectError::Reset, ConnectError::from_io))?;
         host.reached();
-        Ok(Http2Connection::start(sender, connection, watch, host, opened))
+        Ok(Http2Connection::start(sender, connection, watch, host, opened, announced.cloned()))
     })
     .await
 }

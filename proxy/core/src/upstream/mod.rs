@@ -73,6 +73,9 @@ pub struct SendOptions<'a> {
     pub tried: &'a [SocketAddr],
     /// Who hears of interim responses. `None` costs nothing.
     pub on_informational: Option<OnInformational>,
+    /// What a new connection begins with, where the cluster wants it. A connection that began with something else
+    /// serves this request not.
+    pub announced: Option<&'a Rc<[u8]>>,
     /// Time an HTTP/2 upstream may leave its window shut while the body waits.
     pub body_stall: Duration,
 }
@@ -119,9 +122,11 @@ pub async fn send<B: RequestBody>(
         }
         let tunnel = *request.method() == Method::CONNECT && options.upgrade.is_none();
         let taken = match cluster.speaks_http2(options.downstream) {
-            _ if tunnel => host.take_socket(cluster).await.map(|(socket, opened)| Taken::Socket(socket, opened)),
-            false => host.take_http1(cluster, options.replay).await,
-            true => host.take_http2(cluster).await,
+            _ if tunnel => {
+                host.take_socket(cluster, options.announced).await.map(|(socket, opened)| Taken::Socket(socket, opened))
+            }
+            false => host.take_http1(cluster, options.replay, options.announced).await,
+            true => host.take_http2(cluster, options.announced).await,
         };
         match taken {
             Ok(Taken::Socket(socket, opened)) => return Ok(lease::connected(socket, opened, in_flight)),
@@ -139,7 +144,7 @@ pub async fn send<B: RequestBody>(
 }
 
 /// Connects to a member of `cluster` for opaque bytes; `chosen` is left with the address tried last, whatever becomes of
-/// it. Each connect has the cluster's timeout. Dropping the future gives the connection up.
+/// it. The connection begins with `announced`. Each connect has the cluster's timeout. Dropping the future gives the connection up.
 ///
 /// # Errors
 ///
@@ -147,13 +152,14 @@ pub async fn send<B: RequestBody>(
 pub async fn open<B: RequestBody>(
     cluster: &Rc<WorkerCluster<B>>,
     chosen: &Cell<Option<SocketAddr>>,
+    announced: Option<&Rc<[u8]>>,
 ) -> Result<Opaque, Cause> {
     let mut tried = Tried::nothing();
     let mut host = cluster.balance(&tried).ok_or(Cause::NoEndpoint)?;
     loop {
         chosen.set(Some(host.core.member.address));
         let _in_flight = InFlight::begin(&host.core).map_err(|limit| cluster.state().overflow(limit))?;
-        match host.take_socket(cluster).await {
+        match host.take_socket(cluster, announced).await {
             Ok((io, _opened)) => return Ok(Opaque { io, _opened, _in_flight }),
             Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {
                 host = cluster.sibling(&host, &mut tried).ok_or(Cause::Connect(error))?;

@@ -129,18 +129,19 @@ impl<B: RequestBody> Host<B> {
         self: &Rc<Self>,
         cluster: &WorkerCluster<B>,
         replay: Replay,
+        announced: Option<&Rc<[u8]>>,
     ) -> Result<Taken, Cause> {
         let mut pending = None;
         loop {
             if replay != Replay::Fresh
-                && let Some(connection) = poll_fn(|cx| Poll::Ready(self.rested(replay, cx))).await
+                && let Some(connection) = poll_fn(|cx| Poll::Ready(self.rested(replay, announced, cx))).await
             {
                 return Ok(Taken::Http1(connection));
             }
             self.count_pending(&mut pending)?;
             match self.open() {
                 Ok(opened) => {
-                    let made = handshake::http1(self, cluster, opened).await;
+                    let made = handshake::http1(self, cluster, opened, announced).await;
                     return made.map(Taken::Http1).map_err(|error| self.unreachable(error));
                 }
                 Err(limit) => cluster.wait_for_connection(limit).await?,
@@ -149,26 +150,35 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// A stream for an HTTP/2 request: on a connection with room, or on a new one, once the limits allow.
-    pub(super) async fn take_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<Taken, Cause> {
+    pub(super) async fn take_http2(
+        self: &Rc<Self>,
+        cluster: &WorkerCluster<B>,
+        announced: Option<&Rc<[u8]>>,
+    ) -> Result<Taken, Cause> {
         let mut pending = None;
         loop {
-            if let Some(slot) = self.stream() {
+            if let Some(slot) = self.stream(announced) {
                 return Ok(Taken::Http2(slot));
             }
             self.count_pending(&mut pending)?;
-            if self.first.connecting.get() {
+            // A connection that is announced serves its own client's requests only.
+            if announced.is_none() && self.first.connecting.get() {
                 self.first.wait().await?;
                 continue;
             }
             match self.open() {
-                Ok(opened) => return self.make_http2(cluster, opened).await.map(Taken::Http2),
+                Ok(opened) => return self.make_http2(cluster, opened, announced).await.map(Taken::Http2),
                 Err(limit) => cluster.wait_for_connection(limit).await?,
             }
         }
     }
 
     /// A connection on which no protocol is spoken, for CONNECT.
-    pub(super) async fn take_socket(self: &Rc<Self>, cluster: &WorkerCluster<B>) -> Result<(Socket, Opened), Cause> {
+    pub(super) async fn take_socket(
+        self: &Rc<Self>,
+        cluster: &WorkerCluster<B>,
+        announced: Option<&Rc<[u8]>>,
+    ) -> Result<(Socket, Opened), Cause> {
         let mut pending = None;
         loop {
             self.count_pending(&mut pending)?;
@@ -176,7 +186,8 @@ impl<B: RequestBody> Host<B> {
                 Ok(opened) => {
                     let (model, address) = (cluster.model(), self.core.member.address);
                     let dialled = async {
-                        let socket = connect::connect(cluster.dial(), address, cluster.dial_options()).await?;
+                        let socket =
+                            connect::connect(cluster.dial(), address, cluster.dial_options(), announced).await?;
                         tls::secure(socket, &self.core, Speaks::Opaque).await
                     };
                     let made = connect::within(model.connect_timeout, cluster.state().metrics(), dialled).await;
@@ -189,9 +200,14 @@ impl<B: RequestBody> Host<B> {
         }
     }
 
-    async fn make_http2(self: &Rc<Self>, cluster: &WorkerCluster<B>, opened: Opened) -> Result<Rc<Slot>, Cause> {
+    async fn make_http2(
+        self: &Rc<Self>,
+        cluster: &WorkerCluster<B>,
+        opened: Opened,
+        announced: Option<&Rc<[u8]>>,
+    ) -> Result<Rc<Slot>, Cause> {
         let making = self.first.begin();
-        let made = handshake::http2(self, cluster, opened).await;
+        let made = handshake::http2(self, cluster, opened, announced).await;
         let connection = made.map_err(|error| {
             making.failed(error);
             self.unreachable(error)
@@ -204,9 +220,17 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// The youngest connection that rests and still looks alive.
-    fn rested(&self, replay: Replay, cx: &mut Context<'_>) -> Option<Box<Http1Connection>> {
+    fn rested(
+        &self,
+        replay: Replay,
+        announced: Option<&Rc<[u8]>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Box<Http1Connection>> {
         loop {
-            let mut connection = self.resting.borrow_mut().pop()?;
+            let mut resting = self.resting.borrow_mut();
+            let youngest = resting.iter().rposition(|connection| connection.began_with(announced))?;
+            let mut connection = resting.remove(youngest);
+            drop(resting);
             self.waiting.unrest(1);
             connection.set_idle(None);
             let rest = match replay {
@@ -220,10 +244,10 @@ impl<B: RequestBody> Host<B> {
     }
 
     /// A stream on a shared connection that takes one more.
-    fn stream(&self) -> Option<Rc<Slot>> {
+    fn stream(&self, announced: Option<&Rc<[u8]>>) -> Option<Rc<Slot>> {
         let mut shared = self.shared.borrow_mut();
         shared.retain(|connection| connection.takes_more());
-        shared.iter().find(|connection| connection.has_room()).map(Slot::on)
+        shared.iter().find(|connection| connection.began_with(announced) && connection.has_room()).map(Slot::on)
     }
 
     /// The request waits from here on, within the limit.

@@ -114,11 +114,7 @@ impl Callbacks {
     /// # Errors
     ///
     /// The first export whose signature is not the ABI's.
-    pub fn resolve<T: 'static>(
-        store: &mut Store<T>,
-        instance: &Instance,
-        abi: AbiVersion,
-    ) -> Result<Self, BadExport> {
+    pub fn resolve<T: 'static>(store: &mut Store<T>, instance: &Instance, abi: AbiVersion) -> Result<Self, BadExport> {
         let mut callbacks = Self::default();
         callbacks.fill(store, instance)?;
         let (request, response) = ("proxy_on_request_headers", "proxy_on_response_headers");
@@ -222,9 +218,8 @@ where
 
 /// `(i32, i32) -> i32`.
 pub(crate) fn words(params: impl Iterator<Item = ValType>, results: impl Iterator<Item = ValType>) -> String {
-    let list = |types: &mut dyn Iterator<Item = ValType>| {
-        types.map(|one| one.to_string()).collect::<Vec<_>>().join(", ")
-    };
+    let list =
+        |types: &mut dyn Iterator<Item = ValType>| types.map(|one| one.to_string()).collect::<Vec<_>>().join(", ");
     let (mut params, mut results) = (params, results);
     let (params, results) = (list(&mut params), list(&mut results));
     if results.is_empty() { format!("({params}) -> nothing") } else { format!("({params}) -> {results}") }

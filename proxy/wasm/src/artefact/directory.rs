@@ -31,7 +31,7 @@ const SUFFIX: &str = ".aot";
 pub struct Directory(Place);
 
 enum Place {
-    Private(PathBuf, Key),
+    Private(PathBuf, Box<Key>),
     /// No directory can be written: artefacts live in memory, and each start of the proxy compiles anew.
     Memory,
 }
@@ -50,7 +50,7 @@ impl Directory {
         let mut reasons = Vec::new();
         for path in candidates {
             match private(path).and_then(|()| key(path)) {
-                Ok(key) => return Self(Place::Private(path.clone(), key)),
+                Ok(key) => return Self(Place::Private(path.clone(), Box::new(key))),
                 Err(error) => reasons.push(format!("{}: {error}", path.display())),
             }
         }
@@ -127,8 +127,9 @@ impl Directory {
             fs::rename(&path, directory.join(format!("{name}.{}{SUFFIX}", hex(&mac))))?;
             forget_oldest(directory);
         }
-        kept.file.rewind()?;
-        Ok(kept.file)
+        let mut file = kept.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
     }
 }
 

@@ -18,7 +18,12 @@ pub use directory::{Directory, Kept};
 
 use crate::engine::Runtime;
 use aws_lc_rs::digest::{SHA256, digest};
-use std::{fs::File, io::Read, path::PathBuf};
+use std::{
+    fs::File,
+    hash::{Hash, Hasher},
+    io::Read,
+    path::PathBuf,
+};
 
 /// Part of every name; changed with whatever makes older artefacts unfit that wasmtime does not check.
 const FORMAT: &str = "pillion-1";
@@ -48,9 +53,25 @@ fn name(module: &[u8; 32]) -> String {
     hex(&sha256(parts.as_bytes())[..16])
 }
 
-/// The engine's version, which its artefacts carry too: another version's is refused by it.
-fn wasmtime_version() -> &'static str {
-    wasmtime::VERSION
+/// The engine's version in full: it would itself take artefacts of any with the same first number, though a later one may
+/// have mended what the compiler got wrong.
+fn wasmtime_version() -> String {
+    let mut version = Bytes(Vec::new());
+    wasmtime::ModuleVersionStrategy::WasmtimeVersion.hash(&mut version);
+    hex(&version.0)
+}
+
+/// Keeps what it is given.
+struct Bytes(Vec<u8>);
+
+impl Hasher for Bytes {
+    fn finish(&self) -> u64 {
+        0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
 }
 
 /// The features of the CPU that compiled code may use: a directory may be shared by machines of different kinds.
@@ -63,8 +84,23 @@ fn features() -> String {
             };
         }
         let known = have!(
-            "sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "avx", "avx2", "bmi1", "bmi2", "lzcnt", "fma", "avx512f",
-            "avx512vl", "avx512dq", "avx512bitalg", "avx512vbmi", "cmpxchg16b"
+            "sse3",
+            "ssse3",
+            "sse4.1",
+            "sse4.2",
+            "popcnt",
+            "avx",
+            "avx2",
+            "bmi1",
+            "bmi2",
+            "lzcnt",
+            "fma",
+            "avx512f",
+            "avx512vl",
+            "avx512dq",
+            "avx512bitalg",
+            "avx512vbmi",
+            "cmpxchg16b"
         );
         let have = known.into_iter().filter_map(|(name, there)| there.then_some(name));
         have.collect::<Vec<_>>().join(",")

@@ -75,7 +75,9 @@ pub(super) fn status(caller: &mut Caller<'_, Host>, kind: u32, size: u32, flags:
     let len = match place(host, kind) {
         Place::Absent => return Err(Status::NotFound.into()),
         Place::Bytes(bytes) => bytes.len(),
-        Place::Stream(side) => host.stream().ok().and_then(|stream| stream.body(side, |buffer| buffer.len())).unwrap_or(0),
+        Place::Stream(side) => {
+            host.stream().ok().and_then(|stream| stream.body(side, |buffer| buffer.len())).unwrap_or(0)
+        }
     };
     put_u32(memory, size, u32::try_from(len).unwrap_or(u32::MAX))?;
     put_u32(memory, flags, 0)?;

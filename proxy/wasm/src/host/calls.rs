@@ -18,8 +18,10 @@ use wasmtime::Caller;
 /// Bytes of a call's body: it is copied out of the guest's memory and held until it is sent.
 const MOST_BODY: u32 = 4 * 1024 * 1024;
 
-/// Pairs with their memory, as the services take them.
-fn list(bytes: &[u8]) -> Result<Vec<(&[u8], &[u8])>, Status> {
+/// Pairs, as the services take them.
+type List<'a> = Vec<(&'a [u8], &'a [u8])>;
+
+fn list(bytes: &[u8]) -> Result<List<'_>, Status> {
     if bytes.len() > MOST_GIVEN {
         return Err(Status::BadArgument);
     }
@@ -124,9 +126,7 @@ pub(super) fn grpc_call(
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
     let cluster = grpc_cluster(slice(memory, cluster, cluster_length)?)?;
-    let text = |pointer, length| {
-        std::str::from_utf8(slice(memory, pointer, length)?).map_err(|_| Status::BadArgument)
-    };
+    let text = |pointer, length| std::str::from_utf8(slice(memory, pointer, length)?).map_err(|_| Status::BadArgument);
     let (service, method) = (text(service, service_length)?, text(method, method_length)?);
     let metadata = list(slice(memory, metadata, metadata_length)?)?;
     if message_length > MOST_BODY {
@@ -165,9 +165,7 @@ pub(super) fn grpc_stream(
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
     let cluster = grpc_cluster(slice(memory, cluster, cluster_length)?)?;
-    let text = |pointer, length| {
-        std::str::from_utf8(slice(memory, pointer, length)?).map_err(|_| Status::BadArgument)
-    };
+    let text = |pointer, length| std::str::from_utf8(slice(memory, pointer, length)?).map_err(|_| Status::BadArgument);
     let (service, method) = (text(service, service_length)?, text(method, method_length)?);
     let metadata = list(slice(memory, metadata, metadata_length)?)?;
     let services = services(host)?;

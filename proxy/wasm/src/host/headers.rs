@@ -31,10 +31,9 @@ fn place(map: u32) -> Result<Place, Status> {
         MapType::RequestTrailers => Place::Stream(Map::RequestTrailers),
         MapType::ResponseHeaders => Place::Stream(Map::ResponseHeaders),
         MapType::ResponseTrailers => Place::Stream(Map::ResponseTrailers),
-        MapType::GrpcInitialMetadata
-        | MapType::GrpcTrailingMetadata
-        | MapType::CallHeaders
-        | MapType::CallTrailers => Place::Call(map),
+        MapType::GrpcInitialMetadata | MapType::GrpcTrailingMetadata | MapType::CallHeaders | MapType::CallTrailers => {
+            Place::Call(map)
+        }
     })
 }
 
@@ -94,7 +93,9 @@ impl View<'_> {
     fn byte_size(&self) -> usize {
         match self {
             View::Stream(headers) => headers.byte_size(),
-            View::Call(status, fields) => with_status(*status, fields).map(|(name, value)| name.len() + value.len()).sum(),
+            View::Call(status, fields) => {
+                with_status(*status, fields).map(|(name, value)| name.len() + value.len()).sum()
+            }
         }
     }
 }

@@ -39,10 +39,10 @@ fn gate(caller: &Caller<'_, Host>, name: &'static str) -> wasmtime::Result<()> {
 /// Binds functions whose arguments are all words.
 macro_rules! bind {
     ($linker:expr, $($name:literal => $function:path, ($($arg:ident),*);)*) => {
-        $($linker.func_wrap("env", $name, |mut caller: Caller<'_, Host>, $($arg: u32),*| -> wasmtime::Result<u32> {
+        {$($linker.func_wrap("env", $name, |mut caller: Caller<'_, Host>, $($arg: u32),*| -> wasmtime::Result<u32> {
             gate(&caller, $name)?;
             answer($function(&mut caller, $($arg),*))
-        })?;)*
+        })?;)*}
     };
 }
 
@@ -107,16 +107,20 @@ pub fn linker(engine: &Engine, abi: AbiVersion) -> wasmtime::Result<Linker<Host>
         answer(shared::record_metric(&mut caller, id, value))
     })?;
     match abi {
-        AbiVersion::V0_1_0 => bind! { linker,
-            "proxy_get_configuration" => buffers::get_configuration, (data, size);
-            "proxy_continue_request" => stream::continue_request, ();
-            "proxy_continue_response" => stream::continue_response, ();
-            "proxy_clear_route_cache" => stream::clear_route_cache, ();
-        },
-        AbiVersion::V0_2_0 | AbiVersion::V0_2_1 => bind! { linker,
-            "proxy_continue_stream" => stream::continue_stream, (kind);
-            "proxy_close_stream" => stream::close_stream, (kind);
-        },
+        AbiVersion::V0_1_0 => {
+            bind! { linker,
+                "proxy_get_configuration" => buffers::get_configuration, (data, size);
+                "proxy_continue_request" => stream::continue_request, ();
+                "proxy_continue_response" => stream::continue_response, ();
+                "proxy_clear_route_cache" => stream::clear_route_cache, ();
+            }
+        }
+        AbiVersion::V0_2_0 | AbiVersion::V0_2_1 => {
+            bind! { linker,
+                "proxy_continue_stream" => stream::continue_stream, (kind);
+                "proxy_close_stream" => stream::close_stream, (kind);
+            }
+        }
     }
     if abi == AbiVersion::V0_2_1 {
         bind! { linker, "proxy_get_log_level" => system::get_log_level, (level); }

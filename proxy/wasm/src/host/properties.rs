@@ -81,7 +81,9 @@ fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
     let rest = path.get(first.len() + 1..);
     let root = host.root();
     match (first, rest) {
-        (b"plugin_name", None) => return Ok(Value::Text(root.ok_or(Status::NotFound)?.plugin.name.as_str().to_owned())),
+        (b"plugin_name", None) => {
+            return Ok(Value::Text(root.ok_or(Status::NotFound)?.plugin.name.as_str().to_owned()));
+        }
         (b"plugin_root_id", None) => return Ok(Value::Text(root.ok_or(Status::NotFound)?.plugin.root_id.clone())),
         (b"plugin_vm_id", None) => return Ok(Value::Text(host.spec.vm_id.clone())),
         (b"node", Some(rest)) => return node(rest),
@@ -201,8 +203,8 @@ fn request(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
         b"duration" => facts().duration.map(number),
         b"size" => Some(Value::Number(size(stream, &facts()))),
         b"total_size" => {
-            let facts = facts();
-            Some(Value::Number(size(stream, &facts) + facts.request_head_bytes))
+            let head = stream.read_headers(MAP, Headers::byte_size).unwrap_or(0);
+            Some(Value::Number(size(stream, &facts()) + head as u64))
         }
         _ => None,
     };
@@ -246,10 +248,11 @@ fn response(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
         b"headers" => Some(map(stream, Map::ResponseHeaders)),
         b"trailers" => Some(map(stream, Map::ResponseTrailers)),
         b"size" => Some(Value::Number(facts.sent)),
-        b"total_size" => Some(Value::Number(facts.sent + facts.response_head_bytes)),
-        b"backend_latency" => {
-            facts.upstream_latency.filter(|_| facts.ended == Ended::Yes).map(number)
+        b"total_size" => {
+            let bytes = |map| stream.read_headers(map, Headers::byte_size).unwrap_or(0) as u64;
+            Some(Value::Number(facts.sent + bytes(Map::ResponseHeaders) + bytes(Map::ResponseTrailers)))
         }
+        b"backend_latency" => facts.upstream_latency.filter(|_| facts.ended == Ended::Yes).map(number),
         _ => None,
     };
     value.ok_or(Status::NotFound)

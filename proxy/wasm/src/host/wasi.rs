@@ -46,9 +46,13 @@ fn fault<E>(_: E) -> u32 {
 
 /// Binds the functions under one of the names modules import them by.
 pub(super) fn bind(linker: &mut Linker<Host>, module: &str) -> wasmtime::Result<()> {
-    linker.func_wrap(module, "fd_write", |mut caller: Caller<'_, Host>, fd: u32, pieces: u32, count: u32, size: u32| {
-        answer(fd_write(&mut caller, fd, pieces, count, size))
-    })?;
+    linker.func_wrap(
+        module,
+        "fd_write",
+        |mut caller: Caller<'_, Host>, fd: u32, pieces: u32, count: u32, size: u32| {
+            answer(fd_write(&mut caller, fd, pieces, count, size))
+        },
+    )?;
     linker.func_wrap(module, "fd_read", |_: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32| errno::NOSYS)?;
     linker.func_wrap(module, "fd_seek", |_: Caller<'_, Host>, _: u32, _: i64, _: u32, _: u32| errno::SPIPE)?;
     linker.func_wrap(module, "fd_close", |_: Caller<'_, Host>, _: u32| errno::SUCCESS)?;
@@ -80,14 +84,10 @@ pub(super) fn bind(linker: &mut Linker<Host>, module: &str) -> wasmtime::Result<
         answer(random_get(&mut caller, data, length))
     })?;
     linker.func_wrap(module, "sched_yield", |_: Caller<'_, Host>| errno::SUCCESS)?;
-    linker.func_wrap(
-        module,
-        "poll_oneoff",
-        |mut caller: Caller<'_, Host>, _: u32, _: u32, _: u32, events: u32| {
-            // Nothing waits here; a guest that sleeps goes on at once.
-            answer(put_u32(split(&mut caller).0, events, 0).map_err(fault))
-        },
-    )?;
+    linker.func_wrap(module, "poll_oneoff", |mut caller: Caller<'_, Host>, _: u32, _: u32, _: u32, events: u32| {
+        // Nothing waits here; a guest that sleeps goes on at once.
+        answer(put_u32(split(&mut caller).0, events, 0).map_err(fault))
+    })?;
     linker.func_wrap(module, "proc_exit", |mut caller: Caller<'_, Host>, code: u32| {
         // As in Envoy, the guest goes on; most trap right after.
         let line = format!("the filter called proc_exit({code})");

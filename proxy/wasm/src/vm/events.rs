@@ -37,9 +37,15 @@ impl Machine {
             _ => (root, token, 0, 0, 0),
         };
         let call = self.take_call(token);
-        self.tell("proxy_on_http_call_response", root, |all| all.http_call_response.clone(), params, |host| {
-            host.shown = shown;
-        });
+        self.tell(
+            "proxy_on_http_call_response",
+            root,
+            |all| all.http_call_response.clone(),
+            params,
+            |host| {
+                host.shown = shown;
+            },
+        );
         drop(call);
     }
 
@@ -47,19 +53,31 @@ impl Machine {
     pub(crate) fn grpc_initial(&self, root: u32, token: u32, fields: HeaderMap) {
         let params = (root, token, size(fields.len()));
         let name = "proxy_on_grpc_receive_initial_metadata";
-        self.tell(name, root, |callbacks| callbacks.grpc_initial_metadata.clone(), params, |host| {
-            host.shown = Shown::GrpcInitialMetadata(fields);
-        });
+        self.tell(
+            name,
+            root,
+            |callbacks| callbacks.grpc_initial_metadata.clone(),
+            params,
+            |host| {
+                host.shown = Shown::GrpcInitialMetadata(fields);
+            },
+        );
     }
 
     /// A message of a gRPC call or stream.
     pub(crate) fn grpc_message(&self, root: u32, token: u32, message: Bytes, last: Last) {
         let call = if last == Last::Yes { self.take_call(token) } else { None };
         let params = (root, token, size(message.len()));
-        self.tell("proxy_on_grpc_receive", root, |callbacks| callbacks.grpc_receive.clone(), params, |host| {
-            host.status = (0, Bytes::new());
-            host.shown = Shown::GrpcMessage(message);
-        });
+        self.tell(
+            "proxy_on_grpc_receive",
+            root,
+            |callbacks| callbacks.grpc_receive.clone(),
+            params,
+            |host| {
+                host.status = (0, Bytes::new());
+                host.shown = Shown::GrpcMessage(message);
+            },
+        );
         drop(call);
     }
 
@@ -67,17 +85,29 @@ impl Machine {
     pub(crate) fn grpc_trailing(&self, root: u32, token: u32, fields: HeaderMap) {
         let params = (root, token, size(fields.len()));
         let name = "proxy_on_grpc_receive_trailing_metadata";
-        self.tell(name, root, |callbacks| callbacks.grpc_trailing_metadata.clone(), params, |host| {
-            host.shown = Shown::GrpcTrailingMetadata(fields);
-        });
+        self.tell(
+            name,
+            root,
+            |callbacks| callbacks.grpc_trailing_metadata.clone(),
+            params,
+            |host| {
+                host.shown = Shown::GrpcTrailingMetadata(fields);
+            },
+        );
     }
 
     /// A gRPC call failed, or a stream ended.
     pub(crate) fn grpc_closed(&self, root: u32, token: u32, status: u32, message: Vec<u8>) {
         let call = self.take_call(token);
-        self.tell("proxy_on_grpc_close", root, |all| all.grpc_close.clone(), (root, token, status), |host| {
-            host.status = (status, message.into());
-        });
+        self.tell(
+            "proxy_on_grpc_close",
+            root,
+            |all| all.grpc_close.clone(),
+            (root, token, status),
+            |host| {
+                host.status = (status, message.into());
+            },
+        );
         drop(call);
     }
 
@@ -98,11 +128,10 @@ impl Machine {
         // A plugin that is gone has nothing to hear.
         let Some(plugin) = self.plugin(root) else { return };
         let budget = Budget(ticks(plugin.limits.callback));
-        let told: Result<(), Failed> = self.run(name, &callback, budget, root, params, prepare);
+        // Whoever must know of a failure was told where it happened.
+        let _: Result<(), Failed> = self.run(name, &callback, budget, root, params, prepare);
         if let Ok(mut store) = self.store.try_borrow_mut() {
             store.data_mut().shown = Shown::Nothing;
         }
-        // Whoever must know of a failure was told where it happened.
-        drop(told);
     }
 }

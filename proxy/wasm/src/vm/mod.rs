@@ -9,11 +9,11 @@
 //! A machine is one worker's and is never entered twice: host functions only note what must be done after, and what
 //! ends while a guest runs is forgotten once it returns.
 
+mod events;
 pub mod failure;
 pub mod limits;
 pub mod log;
 pub mod memory;
-mod events;
 mod start;
 pub mod state;
 

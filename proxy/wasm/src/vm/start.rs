@@ -18,8 +18,7 @@ use bytes::Bytes;
 use pillion_core::exchange::filter::Services;
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
-    rc::{Rc, Weak},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };

@@ -202,20 +202,20 @@ async fn read_until_known(socket: &mut Socket, prefix: &mut BytesMut, among: Amo
             Verdict::More => {}
             verdict => return Ok(verdict),
         }
-        if read_some(socket, prefix).await? == 0 {
+        if read_more(socket, |bytes| prefix.extend_from_slice(bytes)).await? == 0 {
             return Ok(Verdict::More);
         }
     }
 }
 
 /// One read. The buffer lives on the stack for the time of a poll: a client that says nothing holds no memory.
-async fn read_some(socket: &mut Socket, prefix: &mut BytesMut) -> io::Result<usize> {
+pub(super) async fn read_more(socket: &mut Socket, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
     poll_fn(|cx| {
         let mut bytes = [std::mem::MaybeUninit::uninit(); READ];
         let mut buf = ReadBuf::uninit(&mut bytes);
         match Pin::new(&mut *socket).poll_read(cx, &mut buf) {
             Poll::Ready(Ok(())) => {
-                prefix.extend_from_slice(buf.filled());
+                take(buf.filled());
                 Poll::Ready(Ok(buf.filled().len()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

@@ -214,7 +214,7 @@ impl ForwardingRules {
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {
-        self.trusted.iter().any(|network| contains(network, address))
+        self.trusted.iter().any(|network| network.contains(address))
     }
 
     fn x_forwarded(
@@ -355,25 +355,6 @@ fn strip_identity(headers: &mut HeaderMap) {
     let names: Vec<HeaderName> = names.cloned().collect();
     for name in names {
         headers.remove(name);
-    }
-}
-
-fn contains(network: &Cidr, address: IpAddr) -> bool {
-    match (network.address.to_canonical(), address) {
-        (IpAddr::V4(network_address), IpAddr::V4(address)) => {
-            // A network written as v4-mapped counts its 96 leading bits.
-            let prefix = match network.address {
-                IpAddr::V4(_) => network.prefix,
-                IpAddr::V6(_) => network.prefix.saturating_sub(96),
-            };
-            let differs = network_address.to_bits() ^ address.to_bits();
-            differs.leading_zeros() >= u32::from(prefix.min(32))
-        }
-        (IpAddr::V6(network_address), IpAddr::V6(address)) => {
-            let differs = network_address.to_bits() ^ address.to_bits();
-            differs.leading_zeros() >= u32::from(network.prefix.min(128))
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
 }
 

@@ -105,11 +105,7 @@ fn listener(log: Option<Logger>) -> Arc<ListenerTelemetry> {
 }
 
 fn connection() -> Rc<ConnectionFacts> {
-    Rc::new(ConnectionFacts {
-        direct: "[::ffff:192.0.2.1]:5000".parse().unwrap(),
-        local: "127.0.0.1:8080".parse().unwrap(),
-        tls: std::cell::OnceCell::new(),
-    })
+    Rc::new(ConnectionFacts::new("[::ffff:192.0.2.1]:5000".parse().unwrap(), "127.0.0.1:8080".parse().unwrap()))
 }
 
 fn head(uri: &str, headers: &[(&'static str, &[u8])]) -> request::Parts {

@@ -19,6 +19,7 @@ pub struct ListenerMetrics {
     connections_active: Gauge,
     refused: ByReason,
     accept_errors: ByReason,
+    proxy_headers: ByReason,
     tls_handshakes: ByReason,
     tls_failures: ByReason,
     detected: ByReason,
@@ -54,6 +55,7 @@ impl ListenerMetrics {
             connections_active: owner.gauge(name::ACCEPT_ACTIVE),
             refused: ByReason::new(name::ACCEPT_REFUSED, "reason"),
             accept_errors: ByReason::new(name::ACCEPT_ERRORS, "error"),
+            proxy_headers: ByReason::new(name::PROXY_HEADERS, "outcome"),
             tls_handshakes: ByReason::new(name::TLS_HANDSHAKES, "version"),
             tls_failures: ByReason::new(name::TLS_FAILURES, "reason"),
             detected: ByReason::new(name::DETECT_OUTCOMES, "outcome"),
@@ -84,6 +86,11 @@ impl ListenerMetrics {
     /// Counts a failure of accept(2): `emfile`, …
     pub fn accept_error(&self, error: &'static str) {
         self.accept_errors.increment(&self.owner, error);
+    }
+
+    /// Counts how the look for a PROXY protocol header ended: `proxied`, `local`, `absent`, … or the fault's name.
+    pub fn proxy_header(&self, outcome: &'static str) {
+        self.proxy_headers.increment(&self.owner, outcome);
     }
 
     /// Counts a TLS handshake that is done: `TLSv1.2`, `TLSv1.3`.

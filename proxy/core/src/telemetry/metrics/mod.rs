@@ -22,6 +22,7 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const ACCEPT_ACTIVE: &str = "pillion_accept_connections_active";
     pub(in crate::telemetry) const ACCEPT_REFUSED: &str = "pillion_accept_refused_total";
     pub(in crate::telemetry) const ACCEPT_ERRORS: &str = "pillion_accept_errors_total";
+    pub(in crate::telemetry) const PROXY_HEADERS: &str = "pillion_proxy_protocol_headers_total";
     pub(in crate::telemetry) const TLS_HANDSHAKES: &str = "pillion_tls_handshakes_total";
     pub(in crate::telemetry) const TLS_FAILURES: &str = "pillion_tls_failures_total";
     pub(in crate::telemetry) const DETECT_OUTCOMES: &str = "pillion_detect_outcomes_total";
@@ -76,6 +77,7 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::ACCEPT_ACTIVE, Kind::Gauge, "Downstream connections open."),
     (name::ACCEPT_REFUSED, Kind::Counter, "Downstream connections closed at once, by reason."),
     (name::ACCEPT_ERRORS, Kind::Counter, "Failures of accept(2), by error."),
+    (name::PROXY_HEADERS, Kind::Counter, "Connections of listeners with the PROXY protocol, by what stood first."),
     (name::TLS_HANDSHAKES, Kind::Counter, "Downstream TLS handshakes done, by version."),
     (name::TLS_FAILURES, Kind::Counter, "Downstream TLS handshakes that failed, by cause."),
     (name::DETECT_OUTCOMES, Kind::Counter, "What the first bytes of a connection turned out to be."),

@@ -24,11 +24,7 @@ fn listener_with(log: Option<Logger>) -> Arc<ListenerTelemetry> {
 }
 
 fn begin(listener: &Arc<ListenerTelemetry>) -> Record {
-    let connection = ConnectionFacts {
-        direct: "192.0.2.1:5000".parse().unwrap(),
-        local: "127.0.0.1:8080".parse().unwrap(),
-        tls: std::cell::OnceCell::new(),
-    };
+    let connection = ConnectionFacts::new("192.0.2.1:5000".parse().unwrap(), "127.0.0.1:8080".parse().unwrap());
     let head = Request::builder().uri("/").body(()).unwrap().into_parts().0;
     Record::begin(listener, &Rc::new(connection), &head)
 }

@@ -16,7 +16,7 @@ use crate::{
 use bytes::Bytes;
 use std::{
     io,
-    rc::Weak,
+    rc::{Rc, Weak},
     task::{Context, Poll, ready},
 };
 use tokio::time::Instant;
@@ -35,6 +35,7 @@ pub(in crate::upstream) struct Http1Connection {
     pub(super) persistence: Persistence,
     pub(super) carrier: Carrier,
     since: Instant,
+    announced: Option<Rc<[u8]>>,
     home: Weak<dyn Home>,
     /// Counted as resting while this is here.
     idle: Option<Active>,
@@ -60,8 +61,14 @@ pub(super) enum Lost {
 }
 
 impl Http1Connection {
-    /// A connection that nothing was sent on.
-    pub(in crate::upstream) fn new(socket: Socket, limits: Limits, home: Weak<dyn Home>, opened: Opened) -> Box<Self> {
+    /// A connection that nothing was sent on but what it was `announced` with.
+    pub(in crate::upstream) fn new(
+        socket: Socket,
+        limits: Limits,
+        home: Weak<dyn Home>,
+        opened: Opened,
+        announced: Option<Rc<[u8]>>,
+    ) -> Box<Self> {
         Box::new(Self {
             socket,
             framer: ResponseFramer::new(limits),
@@ -73,6 +80,7 @@ impl Http1Connection {
             persistence: Persistence::Keep,
             carrier: Carrier::Fresh,
             since: Instant::now(),
+            announced,
             home,
             idle: None,
             opened,
@@ -88,6 +96,11 @@ impl Http1Connection {
     /// Ready when a resting connection is over: its server closed it, or said something that nobody asked for.
     pub(in crate::upstream) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.socket.poll_over(cx)
+    }
+
+    /// Whether it began as a request wants it.
+    pub(in crate::upstream) fn began_with(&self, announced: Option<&Rc<[u8]>>) -> bool {
+        self.announced.as_ref() == announced
     }
 
     pub(in crate::upstream) fn resting_since(&self) -> Instant {

@@ -44,6 +44,7 @@ pub(super) struct Http2Connection {
     sender: RefCell<SendRequest<Bytes>>,
     shared: Rc<Shared>,
     since: Cell<Instant>,
+    announced: Option<Rc<[u8]>>,
     waiting: Rc<Waiting>,
 }
 
@@ -64,11 +65,12 @@ impl Http2Connection {
         watch: Watch,
         host: &Rc<Host<B>>,
         opened: Opened,
+        announced: Option<Rc<[u8]>>,
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
         spawn_local(driver::drive(codec, Rc::clone(&shared), watch, opened, Rc::downgrade(host)));
-        Rc::new(Self { sender: RefCell::new(sender), shared, since: Cell::new(Instant::now()), waiting })
+        Rc::new(Self { sender: RefCell::new(sender), shared, since: Cell::new(Instant::now()), announced, waiting })
     }
 
     /// Neither closed nor told to go away: the codec refuses new streams from then on.
@@ -84,6 +86,11 @@ impl Http2Connection {
         self.is_open()
             && self.shared.active.get() < sender.current_max_send_streams().min(MAX_STREAMS)
             && matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(())))
+    }
+
+    /// Whether it began as a request wants it.
+    pub(super) fn began_with(&self, announced: Option<&Rc<[u8]>>) -> bool {
+        self.announced.as_ref() == announced
     }
 
     pub(super) fn is_open(&self) -> bool {

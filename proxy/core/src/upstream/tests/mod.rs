@@ -82,6 +82,7 @@ pub(super) fn model(protocol: UpstreamProtocol, ports: &[u16]) -> Cluster {
         balance: Balance::RoundRobin,
         protocol,
         tls: None,
+        proxy_protocol: None,
         connect_timeout: Duration::from_secs(5),
         tcp_keepalive: None,
         idle_timeout: Duration::from_secs(60),
@@ -125,6 +126,7 @@ pub(super) fn options() -> SendOptions<'static> {
         address: None,
         tried: &[],
         on_informational: None,
+        announced: None,
         body_stall: Duration::from_secs(30),
     }
 }

@@ -6,8 +6,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     signature::{
         self, RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
-        RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaKeyPair, UnparsedPublicKey,
-        VerificationAlgorithm,
+        RSA_PKCS1_2048_8192_SHA512, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RsaKeyPair,
+        UnparsedPublicKey, VerificationAlgorithm,
     },
 };
 

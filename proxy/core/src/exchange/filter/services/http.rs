@@ -3,6 +3,7 @@
 use super::{CallError, CallRefused, Services};
 use crate::{
     body::{BodyError, Incoming, MadeBody},
+    downstream::proxy_protocol,
     exchange::{
         filter::Headers,
         head::{Survey, hop_by_hop, hop_by_hop::UpgradeField},
@@ -150,6 +151,8 @@ pub(super) async fn send(
     version: Version,
 ) -> Result<Response<Incoming>, CallError> {
     let stream = RequestStream::new(source, ByteMeter::detached(), false, None);
+    // Made on behalf of no client.
+    let announced = cluster.state().model().proxy_protocol.as_ref().map(|how| Rc::from(proxy_protocol::local(how)));
     let mut head = head;
     let mut replay = Replay::Possible;
     loop {
@@ -163,6 +166,7 @@ pub(super) async fn send(
             address: None,
             tried: &[],
             on_informational: None,
+            announced: announced.as_ref(),
             body_stall: STALL,
         };
         let error = match upstream::send(cluster, Request::from_parts(head, body), &options).await {

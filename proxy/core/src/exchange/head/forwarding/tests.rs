@@ -198,7 +198,7 @@ fn networks() {
     ] {
         let cidr = Cidr { address: network.parse().expect("an address"), prefix };
         let address = address.parse().expect("an address");
-        assert_eq!(contains(&cidr, address), expected, "{network}/{prefix} {address}");
+        assert_eq!(cidr.contains(address), expected, "{network}/{prefix} {address}");
     }
 }
 

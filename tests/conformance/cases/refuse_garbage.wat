@@ -1,0 +1,5 @@
+;;! covers: refusal
+;;! about: A start that traps.
+;;! refused: refuse_garbage
+
+(func (export "_initialize") (unreachable))

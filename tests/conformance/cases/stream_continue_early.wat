@@ -1,0 +1,9 @@
+;;! covers: proxy_continue_stream
+;;! about: Continuing the response while the request is still in its headers.
+;;! envoy-crashes: segmentation fault (continueEncoding before there is a response)
+;;! deviation: Envoy crashes; here the call is without effect
+;;! step: GET /x
+
+(on request_headers
+  (call $show @"response" (call $proxy_continue_stream (i32.const 1)))
+  (i32.const 0))

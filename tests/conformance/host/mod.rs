@@ -1,0 +1,118 @@
+//! The hosts: each starts one process with a listener per case and tells what its guests logged.
+
+mod envoy;
+mod pillion;
+
+use super::{case::Case, upstream::Upstream};
+use pillion_tests::process::Process;
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// Whom the kit asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Host {
+    /// Envoy, the reference.
+    Envoy,
+    /// The product.
+    Pillion,
+}
+
+/// A case ready to be loaded.
+#[derive(Debug)]
+pub(crate) struct Loaded<'a> {
+    /// The case.
+    pub(crate) case: &'a Case,
+    /// Its module's file.
+    pub(crate) module: PathBuf,
+    /// Its listener.
+    pub(crate) address: SocketAddr,
+}
+
+/// A host that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    process: Process,
+    _folder: pillion_tests::tempdir::TempDir,
+    taken: HashMap<String, usize>,
+}
+
+impl Host {
+    /// As the command line spells it.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Self::Envoy => "envoy",
+            Self::Pillion => "pillion",
+        }
+    }
+
+    /// Its program, or `None` after saying why the machine has none.
+    pub(crate) fn program(self) -> Option<PathBuf> {
+        match self {
+            Self::Envoy => envoy::program(),
+            Self::Pillion => Some(pillion_tests::proxy::program()),
+        }
+    }
+
+    /// Starts it with these cases; what it said where it refuses them.
+    pub(crate) fn start(self, program: &Path, cases: &[Loaded<'_>], upstream: &Upstream) -> Result<Running, String> {
+        match self {
+            Self::Envoy => envoy::start(program, cases, upstream),
+            Self::Pillion => pillion::start(program, cases, upstream),
+        }
+    }
+}
+
+impl Running {
+    fn new(process: Process, folder: pillion_tests::tempdir::TempDir) -> Self {
+        Self { process, _folder: folder, taken: HashMap::new() }
+    }
+
+    /// What the guest of this case logged since the last look, without the host's decoration.
+    pub(crate) fn lines(&mut self, case: &str) -> Vec<String> {
+        let all = self.peek(case);
+        let taken = self.taken.entry(case.to_owned()).or_default();
+        let new = all[(*taken).min(all.len())..].to_vec();
+        *taken = all.len();
+        new
+    }
+
+    /// Everything the guest of this case has logged. Incomplete lines at the end of the output are left for later.
+    pub(crate) fn peek(&self, case: &str) -> Vec<String> {
+        let tag = format!("kit:{case}: ");
+        let (output, errors) = (self.process.stdout(), self.process.stderr());
+        [output, errors]
+            .iter()
+            .flat_map(|text| text.split_inclusive('\n'))
+            .filter(|line| line.ends_with('\n'))
+            .filter_map(|line| line.find(&tag).map(|at| unescaped(line[at + tag.len()..].trim_end())))
+            .collect()
+    }
+
+    /// Whether it has ended, and its last words.
+    pub(crate) fn fallen(&mut self) -> Option<String> {
+        let status = self.process.ended()?;
+        let words = self.process.stderr();
+        let tail: Vec<&str> = words.lines().rev().take(12).collect();
+        Some(format!("ended with {status}: {}", tail.into_iter().rev().collect::<Vec<_>>().join("\n")))
+    }
+}
+
+/// A host that writes its log as quoted text escapes quotes and backslashes.
+fn unescaped(line: &str) -> String {
+    if !line.contains("\\\"") {
+        return line.to_owned();
+    }
+    let mut out = String::new();
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => out.extend(characters.next()),
+            '"' => break,
+            other => out.push(other),
+        }
+    }
+    out
+}

@@ -1,0 +1,115 @@
+//! The conformance kit for proxy-wasm hosts: every host function and callback of ABI 0.2.1, and what 0.2.0 and 0.1.0 have
+//! otherwise, seen through what any host shows: its guests' log lines, and what a client and an upstream get.
+//!
+//! ```text
+//! cargo test -p pillion-tests --test conformance                        each host that is found
+//! cargo test -p pillion-tests --test conformance -- --host envoy        one host
+//! cargo test -p pillion-tests --test conformance -- --case headers      cases whose name holds a word
+//! cargo test -p pillion-tests --test conformance -- --list              what there is
+//! cargo test -p pillion-tests --test conformance -- --bless             take what Envoy does as what is expected
+//! ```
+//!
+//! It ends with the table: function × host × verdict. `README.md` beside this says how to write a case.
+
+mod case;
+mod drive;
+mod guest;
+mod host;
+mod run;
+mod table;
+mod upstream;
+
+use host::Host;
+use run::Verdict;
+use std::{env, path::Path, process::ExitCode};
+
+#[derive(Debug, Default)]
+struct Options {
+    hosts: Vec<Host>,
+    words: Vec<String>,
+    list: bool,
+    bless: bool,
+    verbose: bool,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut arguments = env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--host" => match value()?.as_str() {
+                "envoy" => options.hosts.push(Host::Envoy),
+                "pillion" => options.hosts.push(Host::Pillion),
+                other => return Err(format!("no host `{other}`; there are envoy and pillion")),
+            },
+            "--case" => options.words.push(value()?),
+            "--list" => options.list = true,
+            "--bless" => options.bless = true,
+            "--verbose" => options.verbose = true,
+            // What Cargo's own harness takes means nothing here.
+            other if other.starts_with('-') => {}
+            word => options.words.push(word.to_owned()),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    match conduct() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(words) => {
+            eprintln!("{words}");
+            println!("test result: FAILED. 0 passed; 1 failed; 0 ignored");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn conduct() -> Result<bool, String> {
+    let options = options()?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/cases");
+    let mut cases = case::read_all(&folder)?;
+    cases.retain(|case| options.words.is_empty() || options.words.iter().any(|word| case.name.contains(word.as_str())));
+    let uncovered = table::uncovered(&cases);
+    if options.words.is_empty() && !uncovered.is_empty() {
+        return Err(format!("no case covers {}", uncovered.join(", ")));
+    }
+    if options.list {
+        for case in &cases {
+            println!("{:<34} {}", case.name, case.about);
+        }
+        return Ok(true);
+    }
+    let hosts = if options.bless {
+        vec![Host::Envoy]
+    } else if options.hosts.is_empty() {
+        vec![Host::Envoy]
+    } else {
+        options.hosts
+    };
+    let upstream = upstream::Upstream::start();
+    let mut results = Vec::new();
+    for host in hosts {
+        let Some(program) = host.program() else { continue };
+        let verdicts = run::all(host, &program, &cases, &upstream, options.bless.then_some(folder.as_path()))?;
+        results.push((host, verdicts));
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for (host, verdicts) in &results {
+        for (case, verdict) in cases.iter().zip(verdicts) {
+            match verdict {
+                Verdict::Ok | Verdict::Deviates | Verdict::Crashes => passed += 1,
+                Verdict::Wrong(lines) => {
+                    failed += 1;
+                    println!("\n{} on {}: {}\n{}", case.name, host.key(), case.about, lines.join("\n"));
+                }
+            }
+        }
+    }
+    println!("{}", table::render(&cases, &results));
+    let outcome = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {outcome}. {passed} passed; {failed} failed; 0 ignored");
+    Ok(failed == 0)
+}

@@ -1,0 +1,277 @@
+//! Runs cases on a host and compares what they showed with what was expected.
+
+use super::{
+    case::{self, Case},
+    drive, guest,
+    host::{Host, Loaded, Running},
+    upstream::Upstream,
+};
+use pillion_tests::{port, tempdir::TempDir};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How a case went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// As expected.
+    Ok,
+    /// As expected of this host, which differs from the reference on purpose.
+    Deviates,
+    /// Not asked: the host is known to crash.
+    Crashes,
+    /// Otherwise: the difference, line by line.
+    Wrong(Vec<String>),
+}
+
+/// How long the guest's last lines may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long nothing must come before a step counts as over: blessing, where the count of lines is not known.
+const QUIET: Duration = Duration::from_millis(400);
+/// The same after the lines that were expected: for lines too many.
+const SETTLE: Duration = Duration::from_millis(15);
+
+/// Runs all cases: those that can be together in one process, the others one by one.
+pub(crate) fn all(
+    host: Host,
+    program: &Path,
+    cases: &[Case],
+    upstream: &Upstream,
+    bless: Option<&Path>,
+) -> Result<Vec<Verdict>, String> {
+    let folder = TempDir::new();
+    let mut loaded = Vec::new();
+    let mut faults = String::new();
+    for case in cases {
+        match guest::build(case) {
+            Ok(module) => {
+                let module = folder.write(&format!("{}.wasm", case.name), module);
+                loaded.push(Loaded { case, module, address: port::free() });
+            }
+            Err(words) => faults.push_str(&words),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut verdicts = vec![Verdict::Ok; cases.len()];
+    let (mut together, mut apart) = (Vec::new(), Vec::new());
+    for (number, loaded) in loaded.into_iter().enumerate() {
+        if host == Host::Envoy && loaded.case.envoy_crashes.is_some() {
+            verdicts[number] = Verdict::Crashes;
+        } else if loaded.case.alone() {
+            apart.push((number, loaded));
+        } else {
+            together.push((number, loaded));
+        }
+    }
+    let mut groups = vec![together];
+    groups.extend(apart.into_iter().map(|one| vec![one]));
+    for group in groups.into_iter().filter(|group| !group.is_empty()) {
+        let (numbers, loaded): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        for (number, verdict) in numbers.into_iter().zip(run_group(host, program, loaded, upstream, bless)) {
+            verdicts[number] = verdict;
+        }
+    }
+    Ok(verdicts)
+}
+
+/// Runs cases in one process. Where it does not start, each gets one of its own, so that the guilty one is known.
+fn run_group(
+    host: Host,
+    program: &Path,
+    loaded: Vec<Loaded<'_>>,
+    upstream: &Upstream,
+    bless: Option<&Path>,
+) -> Vec<Verdict> {
+    match host.start(program, &loaded, upstream) {
+        Ok(running) => one_by_one(host, program, loaded, upstream, bless, running),
+        Err(words) => match loaded.as_slice() {
+            [one] => vec![judge_refusal(one.case, &words)],
+            _ => loaded.into_iter().flat_map(|one| run_group(host, program, vec![one], upstream, bless)).collect(),
+        },
+    }
+}
+
+fn one_by_one(
+    host: Host,
+    program: &Path,
+    loaded: Vec<Loaded<'_>>,
+    upstream: &Upstream,
+    bless: Option<&Path>,
+    mut running: Running,
+) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    let mut rest = loaded.into_iter();
+    while let Some(one) = rest.next() {
+        if one.case.refused.is_some() {
+            verdicts
+                .push(Verdict::Wrong(vec!["  the configuration was taken and should have been refused".to_owned()]));
+            continue;
+        }
+        let lines = transcript(host, &one, upstream, &mut running, bless.is_some());
+        if let Some(words) = running.fallen() {
+            verdicts.push(Verdict::Wrong([lines, vec![format!("  the host {words}")]].concat()));
+            // The others are asked all the same.
+            let left: Vec<_> = rest.collect();
+            if !left.is_empty() {
+                verdicts.extend(run_group(host, program, left, upstream, bless));
+            }
+            return verdicts;
+        }
+        if let Some(folder) = bless {
+            let written = case::bless(folder, &one.case.name, "expect", &lines);
+            verdicts.push(written.map_or_else(|error| Verdict::Wrong(vec![error.to_string()]), |()| Verdict::Ok));
+            continue;
+        }
+        verdicts.push(judge(host, one.case, &lines));
+    }
+    verdicts
+}
+
+fn judge_refusal(case: &Case, words: &str) -> Verdict {
+    let Some(expected) = &case.refused else {
+        return Verdict::Wrong(vec![format!("  the host did not start: {words}")]);
+    };
+    let missing: Vec<_> = expected.iter().filter(|word| !words.contains(word.as_str())).collect();
+    if missing.is_empty() {
+        return Verdict::Ok;
+    }
+    Verdict::Wrong(vec![format!("  refused, but without the words {missing:?}: {words}")])
+}
+
+fn judge(host: Host, case: &Case, lines: &[String]) -> Verdict {
+    let expected = case.expected(host.key());
+    if lines == expected {
+        let differs = host == Host::Pillion && case.expect_pillion.is_some();
+        return if differs { Verdict::Deviates } else { Verdict::Ok };
+    }
+    Verdict::Wrong(difference(expected, lines))
+}
+
+/// Both sides, the common lines once: `-` expected, `+` seen.
+fn difference(expected: &[String], seen: &[String]) -> Vec<String> {
+    // Longest common subsequence; transcripts are short.
+    let (rows, columns) = (expected.len(), seen.len());
+    let mut length = vec![vec![0_usize; columns + 1]; rows + 1];
+    for row in (0..rows).rev() {
+        for column in (0..columns).rev() {
+            length[row][column] = if expected[row] == seen[column] {
+                length[row + 1][column + 1] + 1
+            } else {
+                length[row + 1][column].max(length[row][column + 1])
+            };
+        }
+    }
+    let (mut row, mut column, mut out) = (0, 0, Vec::new());
+    while row < rows || column < columns {
+        if row < rows && column < columns && expected[row] == seen[column] {
+            out.push(format!("    {}", seen[column]));
+            (row, column) = (row + 1, column + 1);
+        } else if column == columns || (row < rows && length[row + 1][column] >= length[row][column + 1]) {
+            out.push(format!("  - {}", expected[row]));
+            row += 1;
+        } else {
+            out.push(format!("  + {}", seen[column]));
+            column += 1;
+        }
+    }
+    out
+}
+
+/// Does what the case says and writes down what is seen.
+fn transcript(host: Host, one: &Loaded<'_>, upstream: &Upstream, running: &mut Running, bless: bool) -> Vec<String> {
+    let case = one.case;
+    let expected = sections(case.expected(host.key()));
+    upstream.take(&case.name);
+    let mut seen_roots = Vec::new();
+    let mut lines = guest_lines(case, running, expected.first(), bless, &mut seen_roots);
+    for (number, step) in case.steps.iter().enumerate() {
+        lines.push(format!("# {step}"));
+        let client = if let Some(words) = step.strip_prefix("wait ") {
+            await_words(running, &case.name, words)
+        } else {
+            drive::run(step, one.address)
+        };
+        lines.extend(guest_lines(case, running, expected.get(number + 1), bless, &mut seen_roots));
+        let reached = upstream.take(&case.name);
+        if !case.has("upstream-races") {
+            lines.extend(reached);
+        }
+        lines.extend(client);
+    }
+    lines.into_iter().map(|line| normal(&line, one, upstream)).collect()
+}
+
+/// The expected guest lines of each section: before the first step, then per step.
+fn sections(expected: &[String]) -> Vec<usize> {
+    let mut counts = vec![0];
+    for line in expected {
+        if line.starts_with("# ") {
+            counts.push(0);
+        } else if !line.starts_with("^ ")
+            && !line.starts_with("> ")
+            && let Some(last) = counts.last_mut()
+        {
+            *last += 1;
+        }
+    }
+    counts
+}
+
+fn await_words(running: &Running, case: &str, words: &str) -> Vec<String> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if running.peek(case).iter().any(|line| line.contains(words)) {
+            return Vec::new();
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    vec![format!("> never logged {words:?}")]
+}
+
+/// Callbacks of root contexts. A host may keep a VM per thread, and one more to try the configuration on: what it does in
+/// each is the same, so a line that came before is not told again.
+const ROOT: [&str; 6] = ["start|", "context_create| root", "vm_start|", "configure|", "tick|", "queue_ready|"];
+
+fn guest_lines(
+    case: &Case,
+    running: &mut Running,
+    expected: Option<&usize>,
+    bless: bool,
+    roots: &mut Vec<String>,
+) -> Vec<String> {
+    let (mut kept, begun) = (Vec::new(), Instant::now());
+    let mut last = Instant::now();
+    loop {
+        for line in running.lines(&case.name) {
+            last = Instant::now();
+            if ROOT.iter().any(|prefix| line.starts_with(prefix)) {
+                if roots.contains(&line) {
+                    continue;
+                }
+                roots.push(line.clone());
+            }
+            kept.push(line);
+        }
+        let quiet = last.elapsed();
+        let over = match expected {
+            _ if bless => quiet > QUIET,
+            Some(count) => kept.len() >= *count && quiet > SETTLE,
+            None => quiet > QUIET,
+        };
+        if over || begun.elapsed() > PATIENCE {
+            return kept;
+        }
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Addresses that differ by run get names.
+fn normal(line: &str, one: &Loaded<'_>, upstream: &Upstream) -> String {
+    line.replace(&one.address.to_string(), "LISTENER")
+        .replace(&upstream.address.to_string(), "UPSTREAM")
+        .replace(&upstream.bytes.to_string(), "BYTES")
+}

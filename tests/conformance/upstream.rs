@@ -1,0 +1,270 @@
+//! The kit's own server: HTTP/1.1, HTTP/2 and gRPC on one port, and a record of each request that reached it.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/echo` | 200, the body as it came, its trailers |
+//! | `/status/N` | that status, body `status` |
+//! | `/trailers` | `hello`, then the trailer `x-kit-checksum: 5` |
+//! | `/twice` | `x-kit-rep: one` and `x-kit-rep: two` |
+//! | `/drip` | `one`, a moment later `two` |
+//! | `/slow` | nothing for three seconds |
+//! | `/kit.Kit/Echo` | gRPC: each message back, status 0 |
+//! | `/kit.Kit/Refuse` | gRPC: trailers alone, status 7 `not you` |
+//! | anything else | 200, `x-kit-up: yes`, body `hello` |
+
+use bytes::Bytes;
+use futures_util::{StreamExt, future::poll_fn};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+use hyper_util::rt::TokioIo;
+use std::{
+    convert::Infallible,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// A running server; it lives as long as the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    /// For HTTP.
+    pub(crate) address: SocketAddr,
+    /// For bytes: echoes them in capitals, closes after `bye`.
+    pub(crate) bytes: SocketAddr,
+    record: Record,
+}
+
+/// Requests as lines, each with the authority it was for.
+type Record = Arc<Mutex<Vec<(String, String)>>>;
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+impl Upstream {
+    /// Starts it.
+    pub(crate) fn start() -> Self {
+        let bind = || {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+            listener.set_nonblocking(true).expect("a socket can be made non-blocking");
+            let address = listener.local_addr().expect("a bound socket has an address");
+            (listener, address)
+        };
+        let ((http, address), (tcp, bytes)) = (bind(), bind());
+        let record = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&record);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime can be built").block_on(async move {
+                let http = TcpListener::from_std(http).expect("a socket can be registered");
+                let tcp = TcpListener::from_std(tcp).expect("a socket can be registered");
+                loop {
+                    tokio::select! {
+                        Ok((stream, _)) = http.accept() => { tokio::spawn(connection(stream, Arc::clone(&kept))); }
+                        Ok((stream, _)) = tcp.accept() => { tokio::spawn(capitals(stream)); }
+                    }
+                }
+            });
+        });
+        Self { address, bytes, record }
+    }
+
+    /// What reached it since the last look, in order of the alphabet: requests and calls race each other. Calls that guests
+    /// of other cases made from their root contexts are left out.
+    pub(crate) fn take(&self, case: &str) -> Vec<String> {
+        let own = format!("call-{case}");
+        let all = std::mem::take(&mut *self.record.lock().unwrap_or_else(PoisonError::into_inner));
+        let ours = all.into_iter().filter(|(host, _)| !host.starts_with("call-") || *host == own);
+        let mut lines: Vec<_> = ours.map(|(_, line)| line).collect();
+        lines.sort();
+        lines
+    }
+}
+
+async fn capitals(mut stream: TcpStream) {
+    let mut buffer = [0; 4096];
+    while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+        let upper = buffer[..n].to_ascii_uppercase();
+        if stream.write_all(&upper).await.is_err() || upper.ends_with(b"BYE") {
+            break;
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, record: Record) {
+    drop(stream.set_nodelay(true));
+    let mut first = [0; 4];
+    let is_h2 = loop {
+        match stream.peek(&mut first).await {
+            Ok(4) => break &first == b"PRI ",
+            Ok(1..=3) => tokio::time::sleep(Duration::from_millis(1)).await,
+            Ok(_) | Err(_) => return,
+        }
+    };
+    if is_h2 {
+        return h2_connection(stream, record).await;
+    }
+    let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+        let record = Arc::clone(&record);
+        async move {
+            let (head, body) = request.into_parts();
+            let received = body.collect().await.map(|whole| {
+                let trailers = whole.trailers().cloned().unwrap_or_default();
+                (whole.to_bytes(), trailers)
+            });
+            Ok::<_, Infallible>(answer(head, received.ok(), &record).await)
+        }
+    });
+    // Trailers are written for clients that ask for them; proxies do not always say so.
+    drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+}
+
+async fn h2_connection(stream: TcpStream, record: Record) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        tokio::spawn(h2_stream(request, respond, Arc::clone(&record)));
+    }
+}
+
+async fn h2_stream(request: Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>, record: Record) {
+    let (head, mut body) = request.into_parts();
+    if head.uri.path() == "/kit.Kit/Echo" {
+        return grpc_echo(head, body, respond, &record).await;
+    }
+    let mut whole = Vec::new();
+    let mut received = true;
+    while let Some(data) = body.data().await {
+        let Ok(data) = data else {
+            received = false;
+            break;
+        };
+        drop(body.flow_control().release_capacity(data.len()));
+        whole.extend_from_slice(&data);
+    }
+    let trailers = if received { body.trailers().await.ok().flatten().unwrap_or_default() } else { HeaderMap::new() };
+    let response = answer(head, received.then(|| (whole.into(), trailers)), &record).await;
+    let (head, mut body) = response.into_parts();
+    let Ok(mut send) = respond.send_response(Response::from_parts(head, ()), false) else { return };
+    while let Some(Ok(frame)) = body.frame().await {
+        match frame.into_data() {
+            Ok(data) => drop(send.send_data(data, false)),
+            Err(frame) => return drop(send.send_trailers(frame.into_trailers().unwrap_or_default())),
+        }
+    }
+    drop(send.send_data(Bytes::new(), true));
+}
+
+/// Messages back as they come, for as long as the caller sends.
+async fn grpc_echo(
+    head: http::request::Parts,
+    mut body: h2::RecvStream,
+    mut respond: h2::server::SendResponse<Bytes>,
+    record: &Record,
+) {
+    note(record, &head, describe(&head, None, &HeaderMap::new()));
+    let mut response = Response::new(());
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    response.headers_mut().insert("x-kit-initial", HeaderValue::from_static("i"));
+    let Ok(mut send) = respond.send_response(response, false) else { return };
+    while let Some(data) = body.data().await {
+        let Ok(data) = data else { return };
+        drop(body.flow_control().release_capacity(data.len()));
+        send.reserve_capacity(data.len());
+        drop(poll_fn(|cx| send.poll_capacity(cx)).await);
+        drop(send.send_data(data, false));
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers.insert("x-kit-trailing", HeaderValue::from_static("t"));
+    drop(send.send_trailers(trailers));
+}
+
+fn note(record: &Record, head: &http::request::Parts, line: String) {
+    let named = head.headers.get("host").and_then(|host| host.to_str().ok());
+    let host = head.uri.authority().map(http::uri::Authority::as_str).or(named).unwrap_or("");
+    record.lock().unwrap_or_else(PoisonError::into_inner).push((host.to_owned(), line));
+}
+
+fn describe(head: &http::request::Parts, body: Option<&[u8]>, trailers: &HeaderMap) -> String {
+    let target = head.uri.path_and_query().map_or("?", http::uri::PathAndQuery::as_str);
+    let mut line = format!("^ {} {target}", head.method);
+    for (name, value) in &head.headers {
+        if super::drive::is_told(name.as_str()) {
+            line.push_str(&format!(" {name}={}", super::drive::shown(value.as_bytes())));
+        }
+    }
+    if let Some(body) = body.filter(|body| !body.is_empty()) {
+        line.push_str(&format!(" body {}", super::drive::shown(body)));
+    }
+    for (name, value) in trailers {
+        line.push_str(&format!(" trailer {name}={:?}", String::from_utf8_lossy(value.as_bytes())));
+    }
+    line
+}
+
+async fn answer(head: http::request::Parts, received: Option<(Bytes, HeaderMap)>, record: &Record) -> Response<Body> {
+    let Some((body, trailers)) = received else {
+        note(record, &head, format!("{} cut short", describe(&head, None, &HeaderMap::new())));
+        return full(400, "cut short".into());
+    };
+    note(record, &head, describe(&head, Some(&body), &trailers));
+    let path = head.uri.path();
+    if let Some(status) = path.strip_prefix("/status/").and_then(|text| text.parse().ok()) {
+        return full(status, "status".into());
+    }
+    match path {
+        "/echo" => streamed(vec![body], trailers),
+        "/trailers" => {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-kit-checksum", HeaderValue::from_static("5"));
+            streamed(vec!["hello".into()], trailers)
+        }
+        "/twice" => {
+            let mut response = full(200, "twice".into());
+            response.headers_mut().append("x-kit-rep", HeaderValue::from_static("one"));
+            response.headers_mut().append("x-kit-rep", HeaderValue::from_static("two"));
+            response
+        }
+        "/drip" => streamed(vec!["one".into(), "two".into()], HeaderMap::new()),
+        "/slow" => {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            full(200, "late".into())
+        }
+        "/kit.Kit/Refuse" => {
+            let mut response = full(200, Bytes::new());
+            response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+            response.headers_mut().insert("grpc-status", HeaderValue::from_static("7"));
+            response.headers_mut().insert("grpc-message", HeaderValue::from_static("not you"));
+            response
+        }
+        _ => {
+            let mut response = full(200, "hello".into());
+            response.headers_mut().insert("x-kit-up", HeaderValue::from_static("yes"));
+            response
+        }
+    }
+}
+
+fn full(status: u16, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body).boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    response
+}
+
+/// Pieces with a pause between them, so that a proxy sees them one by one; then trailers.
+fn streamed(pieces: Vec<Bytes>, trailers: HeaderMap) -> Response<Body> {
+    let mut frames: Vec<Frame<Bytes>> = pieces.into_iter().map(Frame::data).collect();
+    if !trailers.is_empty() {
+        frames.push(Frame::trailers(trailers));
+    }
+    let paced = futures_util::stream::iter(frames).enumerate().then(|(number, frame)| async move {
+        if number > 0 && frame.is_data() {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        Ok(frame)
+    });
+    Response::new(StreamBody::new(paced).boxed_unsync())
+}
