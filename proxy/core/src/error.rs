@@ -60,6 +60,9 @@ pub enum FilterError {
     /// A filter holds back more of the response's body than it may.
     #[error("the response's body is too large for a filter to hold")]
     ResponseTooLarge,
+    /// Filters left of a body less than its `Content-Length` says.
+    #[error("the body is shorter than its Content-Length")]
+    BodyTooShort,
     /// Filters made a request of it that cannot be sent.
     #[error("request: {0}")]
     Request(HeadFault),
@@ -129,9 +132,12 @@ impl ProxyError {
             Self::ClientGone => ResponseFlag::DownstreamConnectionTermination,
             Self::Filter(FilterError::RequestTooLarge) => ResponseFlag::DownstreamProtocolError,
             Self::Filter(FilterError::ResponseTooLarge) => ResponseFlag::LocalReset,
-            Self::Filter(FilterError::Failed(_) | FilterError::Request(_) | FilterError::Response(_)) => {
-                ResponseFlag::FilterFailed
-            }
+            Self::Filter(
+                FilterError::Failed(_)
+                | FilterError::BodyTooShort
+                | FilterError::Request(_)
+                | FilterError::Response(_),
+            ) => ResponseFlag::FilterFailed,
             Self::Upstream(cause) => upstream_flag(cause),
             Self::Timeout(TimedOut::Response | TimedOut::Grpc) => ResponseFlag::UpstreamTimeout,
             Self::Timeout(TimedOut::Idle) => ResponseFlag::StreamIdleTimeout,

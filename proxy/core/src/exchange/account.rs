@@ -3,6 +3,7 @@
 //! A request can end by being dropped anywhere on the path. Who is to blame then only the connection knows: a client
 //! that left, or the proxy itself, which cut what was left at the end of a drain.
 
+use super::filter;
 use crate::{
     downstream::Connection,
     telemetry::{Blame, Record, ResponseFlag},
@@ -17,13 +18,15 @@ use std::{
 pub struct Account {
     record: Option<Record>,
     connection: Rc<Connection>,
+    /// The filters that are told of its end.
+    chain: Option<Rc<filter::Shared>>,
 }
 
 impl Account {
     /// An account of a request that came by this connection.
     #[must_use]
     pub fn new(record: Record, connection: Rc<Connection>) -> Self {
-        Self { record: Some(record), connection }
+        Self { record: Some(record), connection, chain: None }
     }
 
     /// The connection it came by.
@@ -32,9 +35,27 @@ impl Account {
         &self.connection
     }
 
+    /// Filters that are told of its end.
+    pub(crate) fn attach(&mut self, chain: Rc<filter::Shared>) {
+        self.chain = Some(chain);
+    }
+
+    /// The filters that are told of its end.
+    pub(super) fn chain(&self) -> Option<&Rc<filter::Shared>> {
+        self.chain.as_ref()
+    }
+
+    /// How a filter cut the response, if one did.
+    pub(super) fn cut(&self) -> Option<(ResponseFlag, &'static str)> {
+        self.chain.as_ref().map(|chain| chain.cut())
+    }
+
     /// The response went out to its end.
     pub fn finish(mut self) {
         if let Some(record) = self.record.take() {
+            if let Some(chain) = self.chain.take() {
+                chain.over(&record);
+            }
             record.finish();
         }
     }
@@ -73,6 +94,10 @@ impl Drop for Account {
             record.flag(ResponseFlag::DownstreamConnectionTermination);
             record.details("downstream_remote_disconnect");
             record.terminated_by(Blame::Downstream);
+        }
+        // Not while unwinding: a filter runs code of its own.
+        if let Some(chain) = self.chain.take().filter(|_| !std::thread::panicking()) {
+            chain.over(record);
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Exchange {
     pub record: Account,
     /// The route's place in the listener, once it is chosen.
     pub route: Option<usize>,
+    /// The route's changes to the response are made: before filters, where there are any.
+    changed: bool,
     /// The request as it came, kept only where the route's changes to responses speak of it.
     asked: Option<Box<request::Parts>>,
     /// The target before a rewrite, kept only where the route changes headers.
@@ -106,6 +108,7 @@ impl Exchange {
             grammar: Grammar::of(head),
             record: Account::new(record, Rc::clone(&connection)),
             route: None,
+            changed: false,
             asked: None,
             original: None,
             listener,
@@ -119,6 +122,9 @@ impl Exchange {
         let target = receive::Target::of(&parts)?;
         let found = listener.routes.find(&target.view(&parts)).ok_or(RouteError::NotFound)?;
         self.choose(&found, &parts);
+        if let Some(filters) = &found.route.filters {
+            return Box::pin(filter::run(self, filters, found.route, parts, survey, body, means)).await;
+        }
         match &found.route.action {
             Action::Forward(clusters) => {
                 let worker = Rc::clone(&self.connection.worker);

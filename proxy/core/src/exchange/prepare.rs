@@ -14,7 +14,7 @@ use crate::{
     body::Incoming,
     downstream::codec::Interim,
     error::ProxyError,
-    telemetry::Source,
+    telemetry::{ByteMeter, Source},
     tunnel::{upgrade::Offer, websocket},
     upstream::{HostField, OnInformational, set_host},
 };
@@ -117,16 +117,42 @@ pub(super) fn prepare(
     body: Incoming,
     means: Means,
 ) -> Result<Prepared, ProxyError> {
-    let leaving = leaving(exchange, found.route, &head, survey, means.upgrade)?;
+    let leaving = arrive(exchange, found.route, &mut head, survey, means.upgrade)?;
+    depart(exchange, found, head, survey, body, means.interim, leaving)
+}
+
+/// What does not depend on where a request goes: hop-by-hop fields gone, this hop told. Before filters.
+pub(super) fn arrive(
+    exchange: &mut Exchange,
+    route: &Route,
+    head: &mut request::Parts,
+    survey: Survey,
+    offer: Option<Offer>,
+) -> Result<Option<Leaving>, ProxyError> {
+    let leaving = leaving(exchange, route, head, survey, offer)?;
     hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip)?;
-    tell_of_this_hop(exchange, &mut head, survey)?;
+    tell_of_this_hop(exchange, head, survey)?;
+    Ok(leaving)
+}
+
+/// What does: the route's changes. After filters.
+pub(super) fn depart(
+    exchange: &mut Exchange,
+    found: &Found<'_>,
+    mut head: request::Parts,
+    survey: Survey,
+    body: Incoming,
+    interim: Option<Interim>,
+    leaving: Option<Leaving>,
+) -> Result<Prepared, ProxyError> {
     rewrite_target(exchange, found, &mut head)?;
     change_headers(exchange, &mut head)?;
 
     let gate = gate(&mut head, survey, &body);
     let idempotent = head.method.is_idempotent();
-    let stream = RequestStream::new(body, exchange.record.meter(), idempotent, gate.clone());
-    let interim = means.interim;
+    // A body behind filters is counted where it comes in.
+    let meter = if matches!(body, Incoming::Made(_)) { ByteMeter::detached() } else { exchange.record.meter() };
+    let stream = RequestStream::new(body, meter, idempotent, gate.clone());
     let on_informational = interim.clone().map(|interim| informational(gate.clone(), interim));
     exchange.record.forwarded(&head);
     Ok(Prepared {

@@ -16,17 +16,18 @@ use crate::{
     body::Incoming,
     error::{FilterError, ProxyError},
     exchange::{
-        filter::HeadFault,
+        filter::{HeadFault, LocalReply},
         head::grpc::{self, GrpcStatus},
         prepare::render,
         retry::TimedOut,
     },
+    telemetry::{Blame, ResponseFlag},
     upstream::{Cause, Limit, RequestError},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, Version, header, request, response};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request, response};
 use pillion_config::model::{DirectResponse, Redirect};
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// What the client understands.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +56,13 @@ pub(super) enum AnswerBody {
     Stream(Incoming),
     /// Nothing that is HTTP: the record has gone with the tunnel.
     Tunnel(Box<dyn FnOnce(Account)>),
+    /// Nothing at all, not even the head: the stream is reset, for this reason.
+    Reset(&'static str),
 }
+
+/// In a response's extensions: it is none, and the codec resets the stream, or closes the connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Reset;
 
 /// What an error looks like to a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +82,22 @@ impl Grammar {
     pub fn of(head: &request::Parts) -> Self {
         Self { head: head.method == Method::HEAD, grpc: grpc::is_grpc(&head.headers), version: head.version }
     }
+
+    /// Whether an answer with this status has no content, whatever came with it (RFC 9110 §6.4.1).
+    pub(super) fn bodiless(self, status: StatusCode) -> bool {
+        self.head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
 }
 
 /// The error as an answer.
 pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBody> {
+    let Answer { head, body, .. } = self::error(&mut exchange, error);
+    let AnswerBody::Stream(body) = body else { unreachable!("invariant: an error is answered") };
+    leave(exchange, Response::from_parts(head, body), None, Watched::nothing())
+}
+
+/// The error as an answer, before it leaves.
+pub(super) fn error(exchange: &mut Exchange, error: &ProxyError) -> Answer {
     let invention = invention(error);
     let metrics = &exchange.listener.telemetry.metrics;
     metrics.answer(Some(error.flag()));
@@ -100,7 +119,64 @@ pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBo
     } else {
         plain_response(invention.status, Bytes::from_static(invention.text.as_bytes()), &TEXT)
     };
-    leave(exchange, response.map(Incoming::Full), None, Watched::nothing())
+    let (head, body) = response.map(Incoming::Full).into_parts();
+    Answer { head, body: AnswerBody::Stream(body), idle: None, watched: Watched::nothing() }
+}
+
+/// An error's details in the access log.
+pub(super) fn details(error: &ProxyError) -> &'static str {
+    invention(error).details
+}
+
+/// No answer: the stream is reset.
+pub(super) fn nothing(details: &'static str) -> Answer {
+    let (head, ()) = Response::new(()).into_parts();
+    Answer { head, body: AnswerBody::Reset(details), idle: None, watched: Watched::nothing() }
+}
+
+/// An answer as a filter gives it.
+pub(super) fn local(exchange: &mut Exchange, reply: LocalReply) -> Answer {
+    exchange.listener.telemetry.metrics.answer(None);
+    exchange.record.details(match reply.details {
+        Cow::Borrowed(details) => Cow::Borrowed(details),
+        // One word in the access log.
+        Cow::Owned(details) => Cow::Owned(details.replace(char::is_whitespace, "_")),
+    });
+    let status = StatusCode::from_u16(reply.status).ok().filter(|status| (200..=599).contains(&status.as_u16()));
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let own = |name: &HeaderName| {
+        matches!(*name, header::CONTENT_LENGTH | header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE)
+    };
+    let given = reply.headers.into_iter().filter(|(name, _)| !own(name));
+    let mut response = if exchange.grammar.grpc {
+        let grpc = reply.grpc_status.unwrap_or_else(|| GrpcStatus::from_http(status).code().into());
+        let mut response = Response::new(Bytes::new());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert("grpc-status", HeaderValue::from(grpc));
+        if !reply.body.is_empty() {
+            headers.insert("grpc-message", grpc::message(&String::from_utf8_lossy(&reply.body)));
+        }
+        response
+    } else {
+        plain_response(status, reply.body, &TEXT)
+    };
+    let grpc = exchange.grammar.grpc;
+    let mut typed = false;
+    for (name, value) in given {
+        match name {
+            header::CONTENT_TYPE if grpc => {}
+            header::CONTENT_TYPE if !std::mem::replace(&mut typed, true) => {
+                response.headers_mut().insert(name, value);
+            }
+            name => {
+                // A head that is full stays as it is.
+                response.headers_mut().try_append(name, value).ok();
+            }
+        }
+    }
+    let (head, body) = response.map(Incoming::Full).into_parts();
+    Answer { head, body: AnswerBody::Stream(body), idle: None, watched: Watched::nothing() }
 }
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
@@ -148,6 +224,7 @@ fn filter(error: &FilterError) -> (StatusCode, &'static str, &'static str) {
         FilterError::ResponseTooLarge => {
             (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", "response_payload_too_large")
         }
+        FilterError::BodyTooShort => (UNAVAILABLE, "invalid body", "filter_body_too_short"),
         FilterError::Request(HeadFault::NoPath) => {
             (StatusCode::NOT_FOUND, "no route\n", "filter_removed_required_request_headers{:path}")
         }
@@ -289,6 +366,16 @@ pub(super) fn pass(exchange: Exchange, answer: Answer) -> Response<ResponseBody>
         AnswerBody::Stream(body) => {
             leave(exchange, Response::from_parts(answer.head, body), answer.idle, answer.watched)
         }
+        AnswerBody::Reset(details) => {
+            let mut exchange = exchange;
+            exchange.record.flag(ResponseFlag::LocalReset);
+            exchange.record.details(details);
+            exchange.record.terminated_by(Blame::Proxy);
+            exchange.record.finish();
+            let mut response = Response::new(ResponseBody::detached());
+            response.extensions_mut().insert(Reset);
+            response
+        }
         AnswerBody::Tunnel(start) => {
             let mut exchange = exchange;
             let mut head = answer.head;
@@ -307,9 +394,7 @@ fn leave(
 ) -> Response<ResponseBody> {
     let (mut head, body) = response.into_parts();
     finish_head(&mut exchange, &mut head);
-    // RFC 9110 §6.4.1: whatever came with it, an answer to HEAD, 204 and 304 have no content.
-    let bodiless = exchange.grammar.head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let body = if bodiless { Incoming::Empty } else { body };
+    let body = if exchange.grammar.bodiless(head.status) { Incoming::Empty } else { body };
     let mut ending = Ending::new(exchange.record, exchange.grammar.version);
     ending.idle = idle;
     ending.deadline = watched.deadline;
@@ -322,6 +407,17 @@ fn leave(
 fn finish_head(exchange: &mut Exchange, head: &mut response::Parts) {
     // The version is the codec's business; an HTTP/2 upstream's must not reach an HTTP/1 encoder.
     head.version = Version::HTTP_11;
+    if !exchange.changed {
+        change_head(exchange, head);
+    }
+    exchange.record.response(head.status, &head.headers);
+    if let Some(chain) = exchange.record.chain() {
+        chain.keep_response(head);
+    }
+}
+
+/// The route's changes to a response.
+pub(super) fn change_head(exchange: &Exchange, head: &mut response::Parts) {
     if let Some(route) = exchange.compiled_route()
         && !route.response_changes.is_empty()
     {
@@ -334,5 +430,4 @@ fn finish_head(exchange: &mut Exchange, head: &mut response::Parts) {
         route.response_changes.apply(&mut headers, |variable, out| render(&facts, variable, out)).ok();
         head.headers = headers;
     }
-    exchange.record.response(head.status, &head.headers);
 }

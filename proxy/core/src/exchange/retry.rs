@@ -13,7 +13,7 @@ use crate::{
     alarm::Alarm,
     body::Incoming,
     downstream::codec::Interim,
-    error::ProxyError,
+    error::{FilterError, ProxyError},
     telemetry::ResponseFlag,
     upstream::{self, Carrier, Cause, Delivery, Replay as Look, RequestError, SendError, SendOptions},
     worker::Cluster,
@@ -161,6 +161,7 @@ fn of_body(failure: BodyFailure) -> ProxyError {
     match failure {
         BodyFailure::Refused(refusal) => refusal.into(),
         BodyFailure::Gone => ProxyError::ClientGone,
+        BodyFailure::Filter => FilterError::BodyTooShort.into(),
     }
 }
 

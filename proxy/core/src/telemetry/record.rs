@@ -250,7 +250,6 @@ impl Record {
     }
 
     /// What filters are told of it.
-    #[expect(dead_code, reason = "the chain is put into the path with the next change")]
     pub(crate) fn told(&self) -> Told {
         Told {
             started: self.started,

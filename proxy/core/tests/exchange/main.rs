@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 
 mod client;
+mod scripted;
 mod server;
 mod world;
 
 mod accept;
 mod codec;
 mod detect;
+mod filter;
 mod drain;
 mod http1;
 mod receive;

@@ -1,12 +1,16 @@
 //! A worker with one listener and one cluster, whose sockets are pipes; and what it told of its requests.
 
-use crate::server::Step;
-use futures_util::future::LocalBoxFuture;
+use crate::{scripted::Scripts, server::Step};
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
 };
-use pillion_config::{SourceName, model::Name, parse};
+use pillion_config::{
+    SourceName,
+    model::{Config, FailPolicy, Filter, FilterIndex, FilterKind, ListenerProtocol, Name},
+    parse,
+};
 use pillion_core::{
     downstream::limit::{Limit, PressureGauge},
     exchange::filter::FilterSet,
@@ -43,6 +47,9 @@ pub(crate) struct Setup {
     pub(crate) routes: &'static str,
     pub(crate) cluster: &'static str,
     pub(crate) endpoints: &'static str,
+    /// Names of scripted filters, on every route and on opaque connections. One with `open` in its name fails open; one
+    /// with `small` holds back 16 bytes at most.
+    pub(crate) filters: &'static [&'static str],
 }
 
 pub(crate) const PLAIN: Setup = Setup {
@@ -50,6 +57,7 @@ pub(crate) const PLAIN: Setup = Setup {
     routes: "      - match: { prefix: / }\n        cluster: up",
     cluster: "",
     endpoints: "[\"10.0.0.1:80\"]",
+    filters: &[],
 };
 
 const FORMAT: &str = "%REQ(:METHOD)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %TERMINATED_BY% \
@@ -114,8 +122,9 @@ impl World {
         let log_yaml = format!("access_log:\n  path: {}\n  format: {{ text: \"{FORMAT}\" }}\n", path.display());
         let config = config(&log_yaml, setup);
         let log = AccessLogHandle::open(config.access_log.as_ref().unwrap()).unwrap();
-        let snapshot =
-            Arc::new(Snapshot::compile(Arc::new(config), None, Some(Arc::new(log.clone())), FilterSet::empty()));
+        crate::scripted::events();
+        let filters = load(&config, None);
+        let snapshot = Arc::new(Snapshot::compile(Arc::new(config), None, Some(Arc::new(log.clone())), filters));
         let process = Arc::new(Process { connections: Limit::new(100), pressure: PressureGauge::default() });
         let dialed = Rc::<RefCell<Vec<SocketAddr>>>::default();
         let dial = Rc::new(Script { plan: Box::new(plan), dialed: Rc::clone(&dialed) });
@@ -130,7 +139,8 @@ impl World {
         let config = Arc::new(config(&self.log_yaml, setup));
         let before = Arc::clone(&self.worker.view().snapshot);
         let log = before.access_log.clone();
-        self.worker.apply(Arc::new(Snapshot::compile(config, Some(&before), log, FilterSet::empty())), sources);
+        let filters = load(&config, Some(&before));
+        self.worker.apply(Arc::new(Snapshot::compile(config, Some(&before), log, filters)), sources);
     }
 
     /// A client's end of a new connection.
@@ -193,16 +203,47 @@ fn line(text: &str) -> Line {
 }
 
 fn config(log: &str, setup: Setup) -> pillion_config::model::Config {
-    let Setup { listener, routes, cluster, endpoints } = setup;
+    let Setup { listener, routes, cluster, endpoints, filters } = setup;
     let text = format!(
         "{log}listeners:\n  - name: web\n    address: 127.0.0.1:8080\n{listener}\n    routes:\n{routes}\nclusters:\n  \
          - name: up\n    endpoints: {endpoints}\n{cluster}\n"
     );
     let missing = |_: &Path| Err(io::ErrorKind::NotFound.into());
     match parse(&SourceName::new(Path::new("test.yaml")), &text, &missing) {
-        Ok(loaded) => loaded.config,
+        Ok(loaded) => with_filters(loaded.config, filters),
         Err(errors) => panic!("{errors}\n{text}"),
     }
+}
+
+/// Puts scripted filters on everything.
+fn with_filters(mut config: Config, names: &[&str]) -> Config {
+    if names.is_empty() {
+        return config;
+    }
+    let filter = |name: &&str| Filter {
+        name: Name((*name).into()),
+        route: None,
+        kind: FilterKind::Headers(Vec::new()),
+        fail: if name.contains("open") { FailPolicy::Open } else { FailPolicy::Closed },
+        body_buffer: if name.contains("small") { 16 } else { 1 << 20 },
+    };
+    config.filters = names.iter().map(|name| Arc::new(filter(name))).collect();
+    let chain: Arc<[FilterIndex]> = (0..names.len()).map(FilterIndex).collect();
+    for listener in &mut config.listeners {
+        let listener = Arc::make_mut(listener);
+        for route in &mut listener.routes {
+            Arc::make_mut(route).filters = Some(Arc::clone(&chain));
+        }
+        match &mut listener.protocol {
+            ListenerProtocol::Http => {}
+            ListenerProtocol::Opaque(tcp) | ListenerProtocol::Detect(tcp) => tcp.filters = Some(Arc::clone(&chain)),
+        }
+    }
+    config
+}
+
+fn load(config: &Config, before: Option<&Snapshot>) -> FilterSet {
+    FilterSet::load(config, before, &Scripts).now_or_never().unwrap().unwrap()
 }
 
 /// Lets every task that can run do so.

@@ -87,7 +87,7 @@ impl Shared {
         }
         // Those before it never see this message.
         for before in 0..place.min(self.places()) {
-            self.slots[self.slot_at(side, before)].stage(side).borrow_mut().head = HeadHere::Passed;
+            self.slots[self.slot_at(side, before)].stage(side).borrow_mut().head = HeadHere::Skipped;
         }
         self.give_head(side, place);
     }
@@ -152,6 +152,9 @@ impl Shared {
             let at = &self.slots[slot];
             {
                 let mut stage = at.stage(side).borrow_mut();
+                if stage.head == HeadHere::Skipped {
+                    continue;
+                }
                 let clear = stage.head == HeadHere::Passed && stage.body == Flow::Flowing;
                 if clear && self.passes_by(slot, wanted) {
                     continue;
@@ -266,6 +269,9 @@ impl Shared {
         for place in from..self.places() {
             let slot = self.slot_at(side, place);
             let at = &self.slots[slot];
+            if at.stage(side).borrow().head == HeadHere::Skipped {
+                continue;
+            }
             self.half(side).borrow_mut().trailers_at = At::Slot(slot);
             if let HeadHere::Held(_) = at.stage(side).borrow().head {
                 at.stage(side).borrow_mut().trailers = TrailersHere::Unseen;
@@ -373,7 +379,7 @@ impl Shared {
                 (HeadHere::Held(TooMuch::Waits), _) | (_, Flow::Stopped(StopFlow::Watermark)) => {
                     return stage.bytes() < slot.model.body_buffer;
                 }
-                (HeadHere::NotYet | HeadHere::Stopped | HeadHere::Passed, Flow::Flowing) => {}
+                (HeadHere::NotYet | HeadHere::Stopped | HeadHere::Passed | HeadHere::Skipped, Flow::Flowing) => {}
             }
         }
         true

@@ -311,6 +311,11 @@ impl Headers {
         &mut self.fields
     }
 
+    /// Takes a field away without that counting as a change.
+    pub(super) fn forget(&mut self, name: &HeaderName) {
+        self.fields.remove(name);
+    }
+
     /// The request line, as it was before any filter changed it; `None`: it is no request's head.
     #[must_use]
     pub fn request_line(&self) -> Option<(&Method, &Uri, Version)> {

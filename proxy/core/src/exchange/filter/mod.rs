@@ -39,13 +39,13 @@
 //! A callback that fails ([`Failed`]) takes its filter out of the chain; what becomes of the stream says the filter's
 //! [`FailPolicy`]. Nothing waits for a filter without an end: the route's `idle_timeout` bounds every pause.
 
-#![expect(dead_code, unused_imports, reason = "the chain is put into the path with the next change")]
-
+mod body;
 mod buffer;
 mod chain;
 mod facts;
 mod headers;
 mod native;
+mod run;
 mod services;
 mod set;
 mod stream;
@@ -59,6 +59,7 @@ pub use services::{
     CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Services, Task,
 };
 pub use set::{FilterSet, Loaded};
+pub(in crate::exchange) use run::run;
 pub(crate) use stream::Shared;
 pub use stream::{Ended, LocalReply, Peer, Refused, Side, Stream, StreamKind};
 

@@ -179,6 +179,8 @@ pub(super) enum HeadHere {
     Held(TooMuch),
     /// Gone on.
     Passed,
+    /// The message began behind this filter.
+    Skipped,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -227,6 +229,10 @@ pub(super) struct Half {
     /// Where the body comes from.
     pub(super) source: Incoming,
     pub(super) source_ended: bool,
+    /// Its body was given to whoever sends it on.
+    pub(super) handed_out: bool,
+    /// Bytes that the head promised and that have not been fetched.
+    pub(super) length: Option<u64>,
     pub(super) waker: Option<Waker>,
 }
 
@@ -263,6 +269,8 @@ impl Default for Half {
             ended: false,
             source: Incoming::Empty,
             source_ended: false,
+            handed_out: false,
+            length: None,
             waker: None,
         }
     }

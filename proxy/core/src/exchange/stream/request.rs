@@ -56,6 +56,8 @@ pub enum BodyFailure {
     Refused(Refusal),
     /// The client is gone.
     Gone,
+    /// Filters left less of it than its length says.
+    Filter,
 }
 
 /// Whether a body is waited for.
@@ -210,7 +212,7 @@ impl RequestStream {
     /// Only an HTTP/2 stream is let go before its end (RFC 9113 §8.1); on HTTP/1 both directions run to theirs.
     fn wait(&self, cx: &Context<'_>) {
         self.wants.set(Wants::More);
-        if matches!(&*self.source.borrow(), Incoming::Http2(_)) {
+        if matches!(&*self.source.borrow(), Incoming::Http2(_) | Incoming::Made(_)) {
             self.waker.replace(Some(cx.waker().clone()));
         }
     }
@@ -260,13 +262,14 @@ fn checked(frame: Result<Frame<Bytes>, BodyError>) -> Result<Frame<Bytes>, BodyE
 }
 
 impl BodyFailure {
-    fn of(error: &BodyError) -> Self {
+    pub(in crate::exchange) fn of(error: &BodyError) -> Self {
         match error {
             BodyError::Refused(refusal) => Self::Refused(*refusal),
             BodyError::GivenUp(GivenUp::Silent) => Self::Refused(Refusal::BodyTimeout),
             BodyError::Http1(_)
             | BodyError::Http2(_)
-            | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended | GivenUp::Filter) => Self::Gone,
+            | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
+            BodyError::GivenUp(GivenUp::Filter) => Self::Filter,
         }
     }
 }

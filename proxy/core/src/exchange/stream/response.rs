@@ -206,6 +206,10 @@ fn failure(error: &BodyError, request: Option<&RequestStream>) -> Failure {
             let flag = ResponseFlag::DownstreamConnectionTermination;
             return Failure { blame: Blame::Downstream, flag, details: "downstream_remote_disconnect" };
         }
+        Some(BodyFailure::Filter) => {
+            let flag = ResponseFlag::FilterFailed;
+            return Failure { blame: Blame::Proxy, flag, details: "filter_body_too_short" };
+        }
         None => {}
     }
     match error {
@@ -255,7 +259,11 @@ impl Body for ResponseBody {
                 }
             }
             (Some(Err(error)), Some(ending)) => {
-                let failure = failure(error, ending.request.as_deref());
+                let by_filter = matches!(error, BodyError::GivenUp(GivenUp::Filter)).then(|| ending.account.cut()).flatten();
+                let failure = match by_filter {
+                    Some((flag, details)) => Failure { blame: Blame::Proxy, flag, details },
+                    None => failure(error, ending.request.as_deref()),
+                };
                 this.source = Incoming::Empty;
                 this.close(Some(failure));
             }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     body::BodyError,
     downstream::codec::date,
-    exchange::stream::ResponseBody,
+    exchange::{respond::Reset, stream::ResponseBody},
     framing::Persistence,
     http1::{
         Encoder, Outbox,
@@ -64,6 +64,9 @@ impl Server {
         mut out: Outbox,
     ) -> Then {
         let (head, body) = response.into_parts();
+        if head.extensions.get::<Reset>().is_some() {
+            return Then::Drop;
+        }
         let switched = switched(&head, &asked.method);
         let settled = poll_fn(|cx| Poll::Ready(self.settle_now(cx))).await;
         let content = Content::of(&body);

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     body::{BodyError, Incoming},
     downstream::codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
+    exchange::respond::Reset,
     io::h2_pump::{PumpError, send_body},
     tunnel::{
         h2_stream::H2Stream,
@@ -132,6 +133,10 @@ async fn respond_with<B>(
     B: Body<Data = Bytes, Error = BodyError> + Cut,
 {
     let (mut parts, body) = response.into_parts();
+    if parts.extensions.get::<Reset>().is_some() {
+        answer.respond.send_reset(Reason::CANCEL);
+        return;
+    }
     tidy(&mut parts.headers, parts.status);
     let status = parts.status;
     // h2 has no 101 (RFC 9113 §8.6), and a 1xx is not a response.

@@ -1,0 +1,187 @@
+//! [`Filtered`]: a body behind its filters, as whoever sends it on sees it.
+//!
+//! It is fetched from its source as it is asked for, shown to the filters, and given on piece by piece as it came where
+//! they let it. A head's `Content-Length` that a filter left in place is kept to: what is longer is cut there, as Envoy's
+//! peers do, and never reaches a server as the beginning of another request; what is shorter is an error.
+
+use super::{
+    End, Side,
+    stream::{At, Half, Interrupt, Phase, Shared},
+};
+use crate::{
+    body::{BodyError, GivenUp, Incoming, MadeBody},
+    error::FilterError,
+};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::{
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+
+/// What became of reading once from a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fed {
+    Something,
+    Nothing,
+}
+
+/// A body that passes filters.
+#[derive(Debug)]
+pub(super) struct Filtered {
+    shared: Rc<Shared>,
+    side: Side,
+}
+
+impl Filtered {
+    /// The body of this direction, of which nothing has been fetched yet.
+    pub(super) fn body(shared: &Rc<Shared>, side: Side) -> Incoming {
+        shared.half(side).borrow_mut().handed_out = true;
+        Incoming::Made(Box::new(Self { shared: Rc::clone(shared), side }))
+    }
+
+    /// What has left the chain.
+    fn fetch(&self) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut half = self.shared.half(self.side).borrow_mut();
+        while let Some(mut piece) = half.out.pop() {
+            if let Some(left) = &mut half.length {
+                let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                piece.truncate(most);
+                *left -= piece.len() as u64;
+            }
+            if !piece.is_empty() {
+                return Some(Some(Ok(Frame::data(piece))));
+            }
+        }
+        if !half.ended {
+            return None;
+        }
+        if half.length.is_some_and(|left| left > 0) {
+            half.length = None;
+            drop(half);
+            self.shared.interrupt(Interrupt::Error(FilterError::BodyTooShort, None));
+            return Some(Some(Err(GivenUp::Filter.into())));
+        }
+        if half.trailers_at != At::Out {
+            return Some(None);
+        }
+        half.trailers_at = At::Gone;
+        let trailers = if self.shared.keeps_heads() { half.trailers.clone() } else { half.trailers.take() };
+        drop(half);
+        let Some(trailers) = trailers else { return Some(None) };
+        match trailers.into_trailers() {
+            Ok(trailers) if trailers.is_empty() => Some(None),
+            Ok(trailers) => Some(Some(Ok(Frame::trailers(trailers)))),
+            Err(fault) => {
+                let error = match self.side {
+                    Side::Request => FilterError::Request(fault),
+                    Side::Response => FilterError::Response(fault),
+                };
+                self.shared.interrupt(Interrupt::Error(error, None));
+                Some(Some(Err(GivenUp::Filter.into())))
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Reads a piece of a body and shows it to the filters.
+    pub(super) fn poll_feed(self: &Rc<Self>, side: Side, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let frame = {
+            let mut half = self.half(side).borrow_mut();
+            if half.source_ended {
+                return Poll::Pending;
+            }
+            let polled = Pin::new(&mut half.source).poll_frame(cx);
+            let Poll::Ready(frame) = polled else { return Poll::Pending };
+            let end = !matches!(&frame, Some(Ok(frame)) if frame.is_data()) || half.source.is_end_stream();
+            half.source_ended |= end;
+            frame.map(|frame| frame.map(|frame| (frame, End::when(end))))
+        };
+        match frame {
+            None => self.feed(side, Bytes::new(), End::Yes),
+            Some(Err(error)) => return Poll::Ready(Err(error)),
+            Some(Ok((frame, end))) => match frame.into_data() {
+                Ok(data) => {
+                    if side == Side::Request {
+                        self.meter.received(data.len() as u64);
+                    }
+                    self.feed(side, data, end);
+                }
+                Err(frame) => self.feed_trailers(side, frame.into_trailers().unwrap_or_default()),
+            },
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_more(self: &Rc<Self>, side: Side, cx: &mut Context<'_>) -> Result<Fed, BodyError> {
+        if !self.has_room(side) {
+            return Ok(Fed::Nothing);
+        }
+        match self.poll_feed(side, cx) {
+            Poll::Pending => Ok(Fed::Nothing),
+            Poll::Ready(fed) => fed.map(|()| Fed::Something),
+        }
+    }
+}
+
+impl MadeBody for Filtered {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+        let (shared, side) = (Rc::clone(&self.shared), self.side);
+        loop {
+            if shared.phase.get() >= Phase::Logging {
+                // The exchange is over, and its filters are gone: what still flows, on HTTP/1, flows as it comes.
+                if let Some(fetched) = self.fetch() {
+                    return Poll::Ready(fetched);
+                }
+                return Pin::new(&mut shared.half(side).borrow_mut().source).poll_frame(cx);
+            }
+            shared.half(side).borrow_mut().waker = Some(cx.waker().clone());
+            shared.advance(side);
+            if shared.interrupted() {
+                // Before a response's head is gone, whoever runs the exchange answers and drops this.
+                if side == Side::Request && shared.phase.get() < Phase::Sent {
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Some(Err(GivenUp::Filter.into())));
+            }
+            if let Some(fetched) = self.fetch() {
+                return Poll::Ready(fetched);
+            }
+            match shared.poll_more(side, cx) {
+                Ok(Fed::Something) => {}
+                Ok(Fed::Nothing) => return Poll::Pending,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let half = self.shared.half(self.side).borrow();
+        half.out.is_empty() && half.ended && half.trailers_at != At::Out && half.length.is_none_or(|left| left == 0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let half = self.shared.half(self.side).borrow();
+        match half.length {
+            Some(left) => SizeHint::with_exact(left),
+            None if half.ended && half.trailers_at != At::Out => SizeHint::with_exact(half.out.len() as u64),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Filtered {
+    fn drop(&mut self) {
+        let source = {
+            let Ok(mut half) = self.shared.half(self.side).try_borrow_mut() else { return };
+            let half: &mut Half = &mut half;
+            half.source_ended = true;
+            std::mem::replace(&mut half.source, Incoming::Empty)
+        };
+        drop(source);
+    }
+}
