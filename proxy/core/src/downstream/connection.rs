@@ -18,10 +18,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -46,8 +43,6 @@ pub struct Connection {
     cut: Cell<Option<&'static str>>,
     /// What it is called towards upstreams that want a name; made when the first does.
     unique_id: OnceCell<Box<[u8; 8]>>,
-    /// Given when it is first asked for.
-    id: OnceCell<u64>,
     registration: Registration,
     refusal: Cell<Refusal>,
     _permits: Permits,
@@ -98,7 +93,6 @@ impl Connection {
             slot,
             facts: Rc::new(facts),
             cut: Cell::new(None),
-            id: OnceCell::new(),
             peer: RefCell::default(),
             unique_id: OnceCell::new(),
             registration,
@@ -124,13 +118,6 @@ impl Connection {
     /// Notes that the proxy cuts the connection: what is in flight was not ended by the client.
     pub fn cut_for(&self, why: &'static str) {
         self.cut.set(Some(why));
-    }
-
-    /// A number of its own in this process, for filters (`connection.id`).
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        *self.id.get_or_init(|| LAST.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// Why the proxy cut the connection, if it did.

@@ -34,7 +34,14 @@ use crate::downstream::proxy_protocol::{Ends, Header};
 use access_log::Logger;
 use metrics::ListenerMetrics;
 use pillion_config::model::{Name, Scheme};
-use std::{cell::OnceCell, net::SocketAddr, sync::Arc};
+use std::{
+    cell::OnceCell,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// Where what happens on a listener is told. Shared: made once for each snapshot, read by all workers.
 #[derive(Debug)]
@@ -50,6 +57,8 @@ pub struct ListenerTelemetry {
 /// What is known of a downstream connection from its accept to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionFacts {
+    /// Tells it apart from all others of the process.
+    pub id: ConnectionId,
     /// The peer at the other end of the socket.
     pub direct: SocketAddr,
     /// The address the peer reached.
@@ -61,11 +70,25 @@ pub struct ConnectionFacts {
     pub tls: OnceCell<Box<TlsFacts>>,
 }
 
+/// A connection's number within the process; 1 is the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(pub u64);
+
+impl ConnectionId {
+    /// The next one.
+    #[must_use]
+    pub fn next() -> Self {
+        // Relaxed: it orders nothing.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 impl ConnectionFacts {
     /// The facts of a connection of which nothing is known but its ends.
     #[must_use]
     pub fn new(direct: SocketAddr, local: SocketAddr) -> Self {
-        Self { direct, local, proxied: OnceCell::new(), tls: OnceCell::new() }
+        Self { id: ConnectionId::next(), direct, local, proxied: OnceCell::new(), tls: OnceCell::new() }
     }
 
     /// The client: whom a trusted peer speaks for, otherwise the peer itself.

@@ -98,12 +98,12 @@ fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
             Err(Status::SerializationFailure)
         }
         (b"connection", Some(rest)) => connection(stream, rest),
-        (b"connection_id", None) => Ok(Value::Number(stream.connection().id())),
+        (b"connection_id", None) => Ok(Value::Number(stream.connection().id.0)),
         (b"source", Some(rest)) => {
-            let address = stream.connection().facts.direct;
+            let address = stream.connection().client();
             address_of(&address, rest)
         }
-        (b"destination", Some(rest)) => address_of(&stream.connection().facts.local, rest),
+        (b"destination", Some(rest)) => address_of(&stream.connection().destination(), rest),
         (b"upstream", rest) => upstream(stream, rest),
         (b"metadata", None) => Ok(Value::Empty),
         (b"filter_state", Some(key)) => stream.state(key).map(Value::Bytes).ok_or(Status::NotFound),
@@ -268,25 +268,24 @@ fn address_of(address: &SocketAddr, path: &[u8]) -> Result<Value, Status> {
 
 fn connection(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
     let connection = stream.connection();
-    let tls = connection.facts.tls.get();
-    let peer = connection.facts.peer();
+    let tls = connection.tls.get();
+    let peer = connection.peer();
     let forwarded = |key: &str| {
         let line = peer?.forwarded.to_str().ok()?;
         let found = line.split(';').find_map(|part| part.strip_prefix(key)?.strip_prefix('='));
         found.map(|value| Value::Text(value.to_owned()))
     };
     let value = match path {
-        b"id" => Some(Value::Number(connection.id())),
+        b"id" => Some(Value::Number(connection.id.0)),
         b"mtls" => Some(Value::Truth(peer.is_some())),
         b"requested_server_name" => {
-            let name = tls.and_then(|tls| tls.server_name.as_deref());
+            let name = connection.server_name();
             Some(name.map_or(Value::Empty, |name| Value::Text(name.to_owned())))
         }
         b"tls_version" => tls.map(|tls| Value::Text(tls.version.to_owned())),
         b"uri_san_peer_certificate" => forwarded("URI"),
         b"uri_san_local_certificate" => forwarded("By"),
         b"sha256_peer_certificate_digest" => forwarded("Hash"),
-        b"termination_details" => connection.cut().map(|why| Value::Text(why.to_owned())),
         _ => None,
     };
     value.ok_or(Status::NotFound)

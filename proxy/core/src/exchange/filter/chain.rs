@@ -273,7 +273,8 @@ impl Shared {
                 continue;
             }
             self.half(side).borrow_mut().trailers_at = At::Slot(slot);
-            if let HeadHere::Held(_) = at.stage(side).borrow().head {
+            let head = at.stage(side).borrow().head;
+            if let HeadHere::Held(_) = head {
                 at.stage(side).borrow_mut().trailers = TrailersHere::Unseen;
                 return;
             }

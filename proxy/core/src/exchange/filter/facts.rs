@@ -2,8 +2,7 @@
 
 use super::stream::{Ended, Phase, Shared};
 use crate::{
-    downstream::Connection,
-    telemetry::{Blame, ResponseFlags, metrics::ClusterMetrics},
+    telemetry::{Blame, ConnectionFacts, ResponseFlags, metrics::ClusterMetrics},
 };
 use http::{StatusCode, Version};
 use pillion_config::model::{Name, Route};
@@ -19,8 +18,8 @@ use tokio::time::Instant;
 /// What is known of a stream at one moment. What names it has, its [`Route`] and connection say.
 #[derive(Clone)]
 pub struct Facts {
-    /// The connection it came by: addresses, TLS, the peer's certificate (`facts`).
-    pub connection: Rc<Connection>,
+    /// The connection it came by: addresses, TLS, the peer's certificate.
+    pub connection: Rc<ConnectionFacts>,
     /// The listener's name.
     pub listener: Name,
     /// The route, once it is chosen; the one chosen last.

@@ -103,7 +103,7 @@ fn answer(exchange: &mut Exchange, interrupt: Interrupt) -> (Answer, Option<usiz
 fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<Shared> {
     let slots = slots(exchange, filters);
     let told = exchange.record.told();
-    let connection = Rc::clone(&exchange.connection);
+    let connection = Rc::clone(&exchange.connection.facts);
     let listener = Arc::clone(&exchange.listener);
     let chain = Shared::new(StreamKind::Http, connection, listener, slots, told, exchange.record.meter());
     chain.route.replace(Some(Arc::clone(route)));

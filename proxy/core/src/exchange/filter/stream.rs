@@ -2,7 +2,7 @@
 
 use super::{Buffer, Facts, Failed, Filter, Headers, Interest, Map, facts::Told};
 use crate::{
-    body::Incoming, downstream::Connection, error::FilterError, snapshot::ListenerSnapshot, telemetry::ByteMeter,
+    body::Incoming, error::FilterError, snapshot::ListenerSnapshot, telemetry::{ByteMeter, ConnectionFacts},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -106,7 +106,8 @@ pub enum Ended {
 /// What a stream's filters and their chain share.
 pub(crate) struct Shared {
     pub(super) kind: StreamKind,
-    pub(super) connection: Rc<Connection>,
+    /// Not the connection itself: a filter may keep its [`Stream`] for longer.
+    pub(super) connection: Rc<ConnectionFacts>,
     pub(super) listener: Arc<ListenerSnapshot>,
     pub(super) route: RefCell<Option<Arc<Route>>>,
     pub(super) slots: Box<[Slot]>,
@@ -314,7 +315,7 @@ impl Slot {
 impl Shared {
     pub(super) fn new(
         kind: StreamKind,
-        connection: Rc<Connection>,
+        connection: Rc<ConnectionFacts>,
         listener: Arc<ListenerSnapshot>,
         slots: Box<[Slot]>,
         told: Told,
@@ -503,7 +504,7 @@ impl Stream {
 
     /// The connection it came by.
     #[must_use]
-    pub fn connection(&self) -> &Rc<Connection> {
+    pub fn connection(&self) -> &Rc<ConnectionFacts> {
         &self.shared.connection
     }
 
