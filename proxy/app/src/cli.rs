@@ -11,11 +11,11 @@ use crate::{
     admin::client::Address,
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
-    demo, descriptors, filters, log, secrets,
+    demo, descriptors, filters, inject, injector, log, secrets,
 };
 use arguments::Stop;
 use command::{Command, Remote, Run};
-use pillion_config::{Loaded, model::AdminAddress};
+use pillion_config::{Loaded, SourceName, model::AdminAddress};
 use pillion_core::identity::Secrets;
 use std::{
     env,
@@ -66,6 +66,22 @@ pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
         Command::Demo { exit_after } => demo::run(plane, exit_after),
         Command::Wait(remote) => finish(remote.wait()),
         Command::Quit(remote) => finish(remote.quit()),
+        Command::Inject(request) => inject(&request),
+        Command::Injector(request) => {
+            log::install(log::Level::Info);
+            injector::run(*request)
+        }
+    }
+}
+
+fn inject(request: &inject::command::Request) -> ExitCode {
+    let done = inject::command::run(request, &mut io::stdout().lock(), &mut |words| eprintln!("{words}"));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(errors) => {
+            errors.iter().for_each(|error| eprintln!("{error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -82,7 +98,19 @@ impl Run {
 
 /// The source that is a file.
 fn from_file(file: PathBuf) -> Source {
-    Box::new(move || Ok(pillion_config::load(&file)?))
+    match file.to_str().and_then(|name| name.strip_prefix("env:")) {
+        Some(variable) => {
+            let variable = variable.to_owned();
+            Box::new(move || from_variable(&variable))
+        }
+        None => Box::new(move || Ok(pillion_config::load(&file)?)),
+    }
+}
+
+/// The source that is an environment variable, as an injected pod has it: it is there before any volume is, and needs none.
+fn from_variable(name: &str) -> Result<Loaded, Rejected> {
+    let text = env::var(name).map_err(|error| Rejected(format!("--config env:{name}: {error}")))?;
+    Ok(pillion_config::parse(&SourceName::new(format!("${name}")), &text, &|path| std::fs::read(path))?)
 }
 
 fn from_addresses(listen: SocketAddr, upstream: &str, admin: Option<&str>) -> Result<Loaded, Rejected> {
@@ -104,7 +132,7 @@ fn from_addresses(listen: SocketAddr, upstream: &str, admin: Option<&str>) -> Re
 }
 
 fn check(file: &Path) -> ExitCode {
-    match pillion_config::load(file) {
+    match from_file(file.to_owned())() {
         Ok(Loaded { config, warnings, .. }) => {
             for warning in &warnings {
                 eprintln!("warning: {warning}");

@@ -4,6 +4,7 @@
 //! for signals, files, admin calls, names and memory. It never touches a byte of traffic.
 
 pub mod admin;
+pub mod app_probes;
 pub mod assembly;
 pub mod cgroup;
 pub mod cli;
@@ -13,8 +14,12 @@ pub mod descriptors;
 pub mod dns;
 pub mod drain;
 pub mod filters;
+pub mod inject;
+pub mod injector;
+pub mod kube;
 pub mod log;
 pub mod metrics;
+pub mod outgoing;
 pub mod plane;
 pub mod reload;
 pub mod secrets;

@@ -21,7 +21,7 @@ pub use bind::{BindError, Bound};
 pub use host::{Sender, judge};
 pub use route::{Change, Page, Port, Verdict, help, route};
 
-use crate::control::state::State;
+use crate::{app_probes::AppProbes, control::state::State};
 use bind::Listener;
 use body::Body;
 use http::{Request, Response, StatusCode};
@@ -139,6 +139,9 @@ async fn respond(head: &http::request::Parts, port: Port, judged: bool, state: &
                 return pages::text(StatusCode::FORBIDDEN, "the admin address does not serve web pages\n".into());
             }
         }
+    }
+    if port == Port::Probes && AppProbes::has(head.uri.path()) {
+        return pages::probed(state.app_probes.carry_out(head.uri.path(), &head.headers).await);
     }
     pages::answer(route(port, &head.method, head.uri.path()), port, head.uri.query(), state).await
 }

@@ -6,6 +6,7 @@ use super::{
     route::{Change, Page, Port, Verdict, help},
 };
 use crate::{
+    app_probes::Finding,
     assembly::{ClusterStatus, EndpointStatus},
     cgroup::Pressure,
     control::state::{Action, Readiness, Stage, State},
@@ -39,6 +40,11 @@ pub(super) async fn answer(verdict: Verdict, port: Port, query: Option<&str>, st
 /// A short answer in text.
 pub(super) fn text(status: StatusCode, words: String) -> Response<Body> {
     typed(status, TEXT, Body::full(words))
+}
+
+/// What an application's probe found.
+pub(super) fn probed(finding: Finding) -> Response<Body> {
+    typed(finding.status, TEXT, Body::full(finding.words))
 }
 
 fn typed(status: StatusCode, content_type: HeaderValue, body: Body) -> Response<Body> {

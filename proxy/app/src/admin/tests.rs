@@ -54,6 +54,7 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
     };
     let state = State {
         started: Instant::now(),
+        app_probes: crate::app_probes::AppProbes::default(),
         stage: Cell::new(Stage::Live),
         failed: Cell::new(false),
         certificates: Cell::new(crate::control::state::Certificates::There),

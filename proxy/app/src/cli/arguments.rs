@@ -6,7 +6,7 @@ use super::{
     command::{Command, Remote, Run},
     values::{address, duration, level, listen},
 };
-use crate::log;
+use crate::{inject, log};
 use lexopt::Arg;
 use std::{
     ffi::OsString,
@@ -20,6 +20,15 @@ pub(super) enum Stop {
     Asked(String),
     /// What is wrong, and what would be right.
     Wrong(String),
+}
+
+impl From<inject::arguments::Stop> for Stop {
+    fn from(stop: inject::arguments::Stop) -> Self {
+        match stop {
+            inject::arguments::Stop::Help(text) => Self::Asked(text),
+            inject::arguments::Stop::Wrong(text) => Self::Wrong(text),
+        }
+    }
 }
 
 /// A command.
@@ -42,7 +51,12 @@ struct Opt {
     about: &'static str,
 }
 
-const CONFIG: Opt = Opt { long: "config", short: Some('c'), value: "FILE", about: "The configuration" };
+const CONFIG: Opt = Opt {
+    long: "config",
+    short: Some('c'),
+    value: "FILE",
+    about: "The configuration; env:NAME is an environment variable that holds it",
+};
 const REMOTE: &[Opt] = &[
     Opt {
         long: "admin",
@@ -122,6 +136,21 @@ const VERBS: &[Verb] = &[
         options: REMOTE,
         examples: &["quit --timeout 30s"],
     },
+    // Its options are the settings of an injection, which `inject::arguments` reads.
+    Verb {
+        name: "inject",
+        about: "Put the proxy into the pods of Kubernetes manifests",
+        usage: "",
+        options: &[],
+        examples: &[],
+    },
+    Verb {
+        name: "injector",
+        about: "Serve the admission webhook that does so in a cluster",
+        usage: "",
+        options: &[],
+        examples: &[],
+    },
 ];
 
 /// Reads the words after the program's name.
@@ -140,6 +169,14 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         let tip = tip("subcommand", "", &word, VERBS.iter().map(|verb| verb.name));
         return Err(wrong(&format_args!("unrecognized subcommand '{word}'{tip}"), None));
     };
+    if verb.name == "inject" {
+        let written = inject::arguments::read(&inject::arguments::INJECT, &mut parser).map_err(Stop::from)?;
+        return Ok(Command::Inject(Box::new(written.into_request())));
+    }
+    if verb.name == "injector" {
+        let written = inject::arguments::read(&inject::arguments::INJECTOR, &mut parser).map_err(Stop::from)?;
+        return Ok(Command::Injector(Box::new(written.into_injector().map_err(Stop::from)?)));
+    }
     let given = Given::read(verb, &mut parser)?;
     match verb.name {
         "run" => given.run().map(Command::Run),

@@ -1,10 +1,10 @@
 //! What can be asked of the program, in types that cannot be contradictory.
 
-use crate::{admin::client::Address, log};
+use crate::{admin::client::Address, inject, injector, log};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A command with all it needs.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Command {
     Run(Run),
     Check { config: PathBuf },
@@ -12,6 +12,8 @@ pub(super) enum Command {
     Demo { exit_after: Option<Duration> },
     Wait(Remote),
     Quit(Remote),
+    Inject(Box<inject::command::Request>),
+    Injector(Box<injector::Request>),
 }
 
 /// Where the configuration of `run` is from.

@@ -27,6 +27,7 @@ mod passthrough;
 mod tests;
 
 use crate::{
+    app_probes::AppProbes,
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
     descriptors,
@@ -171,6 +172,7 @@ impl<P: Plane> Control<P> {
         let meter = Meter::of_this_process();
         let state = State {
             started: Instant::now(),
+            app_probes: AppProbes::of_environment().map_err(|error| Rejected(error.to_string()))?,
             stage: Cell::new(Stage::Starting),
             failed: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),

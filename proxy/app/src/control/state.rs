@@ -1,6 +1,7 @@
 //! What the control thread knows and the admin pages show. Lives on the control thread alone.
 
 use crate::{
+    app_probes::AppProbes,
     assembly::ClusterStatus,
     cgroup::{Meter, Pressure},
     reload::History,
@@ -74,6 +75,8 @@ pub struct Request {
 pub struct State {
     /// When the process began.
     pub started: Instant,
+    /// The application's probes, where an injection moved them here.
+    pub app_probes: AppProbes,
     /// How far it is.
     pub stage: Cell<Stage>,
     /// `/healthcheck/fail` was called.

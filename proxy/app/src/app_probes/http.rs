@@ -1,0 +1,89 @@
+//! A probe by HTTP, as a kubelet makes it: HTTP/1.1, a connection of its own, redirects on the same host followed, a
+//! status from 200 to 399 is success.
+
+use super::{Finding, authority, either, read::Get};
+use crate::outgoing::{self, Answer, Tls};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use rustls::pki_types::ServerName;
+
+/// Bytes of an answer that are passed on; a kubelet reads as many.
+const WORDS: usize = 10 * 1024;
+/// Redirects that are followed; a kubelet follows as many.
+const REDIRECTS: usize = 10;
+/// What a kubelet calls itself, where it does not.
+const AGENT: HeaderValue = HeaderValue::from_static("kube-probe/1.29");
+
+/// Asks, and says what was answered.
+pub(super) async fn ask(get: &Get, port: u16, kubelet: &HeaderMap) -> Result<Finding, String> {
+    let (mut get, mut port) = (get.clone(), port);
+    for _ in 0..REDIRECTS {
+        let answer = once(&get, port, kubelet).await?;
+        let Some((next, at)) = redirected(&answer, &get, port, kubelet) else { return finding(answer).await };
+        (get, port) = (next, at);
+    }
+    Err(format!("more than {REDIRECTS} redirects"))
+}
+
+async fn once(get: &Get, port: u16, kubelet: &HeaderMap) -> Result<Answer, String> {
+    let host = authority(kubelet, port);
+    let mut request = Request::new(Full::new(Bytes::new()));
+    *request.uri_mut() = get.path.parse::<Uri>().map_err(|error| format!("{}: {error}", get.path))?;
+    let agent = kubelet.get(header::USER_AGENT).cloned().unwrap_or(AGENT);
+    let fields = request.headers_mut();
+    fields.insert(header::HOST, host.clone());
+    fields.insert(header::USER_AGENT, agent);
+    fields.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+    fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    for (name, value) in &get.headers {
+        fields.insert(name, value.clone());
+    }
+    // The name a certificate is chosen by; an address is none.
+    let asked = get.headers.iter().find(|(name, _)| *name == header::HOST).map_or(&host, |(_, value)| value);
+    let name = asked.to_str().ok().map(|host| host.split(':').next().unwrap_or("").to_owned());
+    let name = name.and_then(|name| ServerName::try_from(name).ok());
+    let name = name.unwrap_or_else(|| ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
+    let tls = get.tls.then(|| Tls { config: outgoing::unverified(), name });
+    let stream = either(port, |address| outgoing::connect(address, tls.as_ref())).await;
+    let stream = stream.map_err(|error| error.to_string())?;
+    outgoing::send(stream, request).await.map_err(|error| error.to_string())
+}
+
+/// Where a redirect leads, if it stays on this host; another host's is taken for the answer.
+fn redirected(answer: &Answer, get: &Get, port: u16, kubelet: &HeaderMap) -> Option<(Get, u16)> {
+    if !matches!(answer.head.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let location: Uri = answer.head.headers.get(header::LOCATION)?.to_str().ok()?.parse().ok()?;
+    let path = location.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let (tls, port) = match location.authority() {
+        None => (get.tls, port),
+        Some(target) => {
+            let here = authority(kubelet, port);
+            let here = here.to_str().ok()?.rsplit_once(':')?.0.to_owned();
+            let asked =
+                get.headers.iter().find(|(name, _)| *name == header::HOST).and_then(|(_, host)| host.to_str().ok());
+            let same = target.host() == here || asked.is_some_and(|host| host.split(':').next() == Some(target.host()));
+            let tls = location.scheme_str() == Some("https");
+            same.then(|| (tls, target.port_u16().unwrap_or(if tls { 443 } else { 80 })))?
+        }
+    };
+    Some((Get { tls, path, headers: get.headers.clone() }, port))
+}
+
+async fn finding(answer: Answer) -> Result<Finding, String> {
+    let (status, mut body) = (answer.head.status, answer.body);
+    let mut words = Vec::new();
+    while words.len() < WORDS {
+        match body.frame().await {
+            None => break,
+            Some(Ok(frame)) => words.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+            Some(Err(error)) => return Err(error.to_string()),
+        }
+    }
+    words.truncate(WORDS);
+    // The kubelet would follow a redirect to our own port.
+    let status = if status.is_redirection() { StatusCode::OK } else { status };
+    Ok(Finding { status, words })
+}

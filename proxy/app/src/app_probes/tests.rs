@@ -1,0 +1,149 @@
+//! Probes against scripted applications on loopback.
+
+use super::*;
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::LocalSet,
+};
+
+/// An application that answers each connection with the next text; what it was sent.
+async fn application(answers: Vec<&'static str>) -> (u16, tokio::task::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serving = tokio::task::spawn_local(async move {
+        let mut received = Vec::new();
+        for answer in answers {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut bytes = vec![0; 4096];
+            let mut length = 0;
+            while !bytes[..length].ends_with(b"\r\n\r\n") {
+                length += socket.read(&mut bytes[length..]).await.unwrap();
+            }
+            received.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+        received
+    });
+    (port, serving)
+}
+
+fn probes(port: u16, rest: &str) -> AppProbes {
+    read(&format!(r#"{{"/app-probes/a/liveness":{{"port":{port},"timeoutSeconds":1,{rest}}}}}"#)).unwrap()
+}
+
+async fn carry_out(probes: &AppProbes) -> (u16, String) {
+    let mut headers = HeaderMap::new();
+    headers.insert("host", "10.1.2.3:15020".parse().unwrap());
+    headers.insert("user-agent", "kube-probe/1.31".parse().unwrap());
+    let finding = probes.carry_out("/app-probes/a/liveness", &headers).await;
+    (finding.status.as_u16(), String::from_utf8(finding.words).unwrap())
+}
+
+fn here(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(LocalSet::new().run_until(test));
+}
+
+#[test]
+fn http_is_asked_as_a_kubelet_would() {
+    here(async {
+        let (port, served) = application(vec!["HTTP/1.1 418 I'm a teapot\r\ncontent-length: 5\r\n\r\nshort"]).await;
+        let probes = probes(port, r#""httpGet":{"path":"healthz?a=b c","httpHeaders":[{"name":"X-A","value":"1"}]}"#);
+        assert_eq!(carry_out(&probes).await, (418, "short".to_owned()));
+        let request = &served.await.unwrap()[0];
+        assert!(request.starts_with("GET /healthz?a=b%20c HTTP/1.1\r\n"), "{request}");
+        for line in
+            [&format!("host: 10.1.2.3:{port}\r\n"), "user-agent: kube-probe/1.31\r\n", "x-a: 1\r\n", "accept: */*\r\n"]
+        {
+            assert!(request.contains(line), "{request}");
+        }
+    });
+}
+
+#[test]
+fn redirects_on_this_host_are_followed_and_others_are_success() {
+    here(async {
+        let (port, served) = application(vec![
+            "HTTP/1.1 302 Found\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 302 Found\r\nlocation: https://elsewhere.example/\r\ncontent-length: 0\r\n\r\n",
+        ])
+        .await;
+        let probes = probes(port, r#""httpGet":{"path":"/"}"#);
+        assert_eq!(carry_out(&probes).await.0, 500);
+        assert_eq!(carry_out(&probes).await.0, 200);
+        assert!(served.await.unwrap()[1].starts_with("GET /login "));
+    });
+}
+
+#[test]
+fn a_silent_an_absent_and_a_broken_application_fail() {
+    here(async {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let (status, words) = carry_out(&probes(port, r#""httpGet":{}"#)).await;
+        assert_eq!((status, words.contains("no answer within 1s")), (504, true), "{words}");
+        assert_eq!(carry_out(&probes(port, r#""tcpSocket":{}"#)).await.0, 200);
+        drop(silent);
+        for way in [r#""httpGet":{}"#, r#""tcpSocket":{}"#, r#""grpc":{}"#, r#""httpGet":{"scheme":"HTTPS"}"#] {
+            assert_eq!(carry_out(&probes(port, way)).await.0, 503, "{way}");
+        }
+        let (port, _) = application(vec!["SSH-2.0-x\r\n"]).await;
+        assert_eq!(carry_out(&probes(port, r#""httpGet":{}"#)).await.0, 503);
+    });
+}
+
+#[test]
+fn grpc_health_is_asked() {
+    here(async {
+        let listener = TcpListener::bind("[::1]:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::task::spawn_local(async move {
+            for status in [1_u8, 2] {
+                let (socket, _) = listener.accept().await.unwrap();
+                tokio::task::spawn_local(async move {
+                    let mut connection = h2::server::handshake(socket).await.unwrap();
+                    while let Some(Ok((request, mut respond))) = connection.accept().await {
+                        tokio::task::spawn_local(async move {
+                            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+                            let data = request.into_body().data().await.unwrap().unwrap();
+                            assert_eq!(&data[..], b"\0\0\0\0\x06\x0a\x04shop");
+                            let head = ::http::Response::builder()
+                                .header("content-type", "application/grpc")
+                                .body(())
+                                .unwrap();
+                            let mut body = respond.send_response(head, false).unwrap();
+                            body.send_data(Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, status]), false).unwrap();
+                            let mut trailers = HeaderMap::new();
+                            trailers.insert("grpc-status", "0".parse().unwrap());
+                            body.send_trailers(trailers).unwrap();
+                        });
+                    }
+                });
+            }
+        });
+        let probes = probes(port, r#""grpc":{"service":"shop"}"#);
+        assert_eq!(carry_out(&probes).await, (200, "SERVING\n".to_owned()));
+        assert_eq!(carry_out(&probes).await, (503, format!("port {port}: NOT_SERVING\n")));
+    });
+}
+
+#[test]
+fn what_no_injection_wrote_is_refused() {
+    for (text, words) in [
+        ("", "not JSON"),
+        ("[]", "not a JSON object"),
+        (r#"{"/x":{}}"#, "\"/x\" is no probe"),
+        (r#"{"/x":{"port":0.5,"tcpSocket":{}}}"#, "is no probe"),
+        (r#"{"/x":{"port":1,"httpGet":{"httpHeaders":[{"name":"a b"}]}}}"#, "is no probe"),
+    ] {
+        assert!(read(text).unwrap_err().to_string().contains(words), "{text}");
+    }
+    assert_eq!(
+        read(r#"{"/x":{"port":1,"timeoutSeconds":0,"tcpSocket":{}}}"#).unwrap().0["/x"].timeout,
+        Duration::from_secs(1)
+    );
+}

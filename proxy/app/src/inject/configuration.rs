@@ -1,0 +1,228 @@
+//! The configuration that an injected proxy runs with, from the settings of its pod. Pure.
+
+use super::{
+    container::{IDENTITY, any_address},
+    pod::{Problem, port},
+    settings::{Capture, Identity, InboundTls, IpFamily, PREFIX, Settings, Upstream},
+    value::{Map, Value, list, map},
+    yaml,
+};
+use pillion_config::SourceName;
+use std::{io, path::Path};
+
+/// Writes the configuration, which `pillion check` would accept.
+///
+/// # Errors
+/// What the proxy would refuse, told of the annotation it comes from.
+pub(super) fn generate(settings: &Settings) -> Result<String, Vec<Problem>> {
+    let mut root = Map::default();
+    root.set(
+        "admin",
+        map([
+            ("address", format!("127.0.0.1:{}", port::ADMIN).into()),
+            ("probes", any_address(settings.ip_family, port::PROBES).into()),
+        ]),
+    );
+    root.set("workers", settings.workers);
+    let mut drain = Map::default();
+    drain.set("delay", duration(settings.drain_delay));
+    if let Some(deadline) = settings.drain_deadline {
+        drain.set("deadline", duration(deadline));
+    }
+    root.set("drain", drain);
+    if settings.identity != Identity::None {
+        let file = |name: &str| Value::from(format!("{IDENTITY}/{name}"));
+        let bundle = map([("trust_domain", settings.trust_domain.as_str().into()), ("path", file("ca.crt"))]);
+        let files = map([
+            ("certificate_chain", file("tls.crt")),
+            ("private_key", file("tls.key")),
+            ("trust_bundles", Value::List(vec![bundle])),
+        ]);
+        root.set("identity", map([("files", files)]));
+    }
+    let (listeners, clusters) = match settings.capture {
+        Capture::None => explicit(settings),
+        Capture::Init | Capture::Node => captured(settings)?,
+    };
+    root.set("listeners", listeners);
+    root.set("clusters", clusters);
+    let text = yaml::emit(&Value::Map(root), 0, yaml::Lists::Indented);
+    judge(&text).map(|()| text)
+}
+
+/// Listeners and clusters where rules bring the connections.
+fn captured(settings: &Settings) -> Result<(Vec<Value>, Vec<Value>), Vec<Problem>> {
+    let mut inbound = Map::default();
+    inbound.set("name", "inbound");
+    inbound.set("address", any_address(settings.ip_family, port::INBOUND));
+    inbound.set("direction", "inbound");
+    inbound.set("capture", "redirect");
+    inbound_policy(settings, &mut inbound)?;
+    inbound.set("routes", to("application"));
+    inbound.set("tcp", opaque(settings, "application", true));
+    let mut outbound = Map::default();
+    let loopback = if settings.ip_family == IpFamily::Dual { "[::]" } else { "127.0.0.1" };
+    outbound.set("name", "outbound");
+    outbound.set("address", format!("{loopback}:{}", port::OUTBOUND));
+    outbound.set("direction", "outbound");
+    outbound.set("capture", "redirect");
+    let mut routes: Vec<Value> = settings.upstreams.iter().map(|upstream| by_host(upstream, settings)).collect();
+    routes.extend(to("passthrough").elements().iter().cloned());
+    outbound.set("routes", routes);
+    outbound.set("tcp", opaque(settings, "passthrough", false));
+    let original = |name: &str, address: &str| {
+        map([
+            ("name", name.into()),
+            ("original_destination", map([("address", address.into())])),
+            ("protocol", "same-as-downstream".into()),
+        ])
+    };
+    let mut clusters = vec![original("application", "loopback"), original("passthrough", "original")];
+    clusters.extend(settings.upstreams.iter().map(|upstream| cluster(upstream, settings)));
+    Ok((vec![inbound.into(), outbound.into()], clusters))
+}
+
+/// Listeners and clusters where the application and its clients are told the proxy's ports.
+fn explicit(settings: &Settings) -> (Vec<Value>, Vec<Value>) {
+    let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
+    for port in &settings.inbound_ports {
+        let name = format!("application-{}", port.application);
+        let mut listener = Map::default();
+        listener.set("name", format!("inbound-{}", port.listen));
+        listener.set("address", any_address(settings.ip_family, port.listen));
+        listener.set("direction", "inbound");
+        // It cannot fail here: what a pod may write was judged with the whole.
+        inbound_policy(settings, &mut listener).ok();
+        if settings.opaque_ports.iter().any(|ports| ports.contain(port.application)) {
+            listener.set("tcp", map([("cluster", name.as_str().into())]));
+        } else {
+            listener.set("routes", to(&name));
+        }
+        listeners.push(listener.into());
+        clusters.push(map([
+            ("name", name.as_str().into()),
+            ("endpoints", list([format!("127.0.0.1:{}", port.application)])),
+            ("protocol", "same-as-downstream".into()),
+        ]));
+    }
+    for upstream in &settings.upstreams {
+        let Some(local) = upstream.local else { continue };
+        let mut listener = Map::default();
+        listener.set("name", format!("outbound-{local}"));
+        listener.set("address", format!("127.0.0.1:{local}"));
+        listener.set("direction", "outbound");
+        if settings.opaque_ports.iter().any(|ports| ports.contain(upstream.port)) {
+            listener.set("tcp", map([("cluster", upstream.cluster().into())]));
+        } else {
+            listener.set("routes", to(&upstream.cluster()));
+        }
+        listeners.push(listener.into());
+        clusters.push(cluster(upstream, settings));
+    }
+    (listeners, clusters)
+}
+
+fn inbound_policy(settings: &Settings, listener: &mut Map) -> Result<(), Vec<Problem>> {
+    match settings.inbound_tls() {
+        InboundTls::Off => {}
+        InboundTls::Strict => listener.set("tls", map([("mode", "strict".into())])),
+        InboundTls::Permissive => listener.set("tls", map([("mode", "permissive".into())])),
+    }
+    if let Some(text) = &settings.filters {
+        let problem =
+            |message: String| vec![Problem::new(&["metadata", "annotations", &format!("{PREFIX}filters")], message)];
+        let read = yaml::read(text).map_err(|fault| problem(format!("line {}: {}", fault.line, fault.message)))?;
+        match read.first().map(|node| &node.value) {
+            Some(Value::List(filters)) => listener.set("filters", filters.clone()),
+            Some(_) | None => return Err(problem("write a list of filters, as [{name: …}]".to_owned())),
+        }
+    }
+    Ok(())
+}
+
+/// One route, for everything.
+fn to(cluster: &str) -> Value {
+    let everything = map([("prefix", "/".into())]);
+    // A sidecar passes on what the application set its own limits for.
+    Value::List(vec![map([
+        ("match", everything),
+        ("cluster", cluster.into()),
+        ("timeout", "none".into()),
+        ("idle_timeout", "1h".into()),
+    ])])
+}
+
+fn by_host(upstream: &Upstream, settings: &Settings) -> Value {
+    let Upstream { service, namespace, .. } = upstream;
+    let domain = &settings.cluster_domain;
+    let hosts = [
+        format!("{service}.{namespace}"),
+        format!("{service}.{namespace}.svc"),
+        format!("{service}.{namespace}.svc.{domain}"),
+    ];
+    map([
+        ("match", map([("host", list(hosts)), ("destination", format!(":{}", upstream.port).into())])),
+        ("cluster", upstream.cluster().into()),
+        ("timeout", "none".into()),
+        ("idle_timeout", "1h".into()),
+    ])
+}
+
+/// What is passed on byte by byte.
+fn opaque(settings: &Settings, cluster: &str, inbound: bool) -> Value {
+    let mut tcp = map([("cluster", cluster.into())]);
+    if let (true, Some(tcp)) = (inbound && !settings.opaque_ports.is_empty(), tcp.as_map_mut()) {
+        let ports = settings.opaque_ports.iter().flat_map(|ports| ports.0..=ports.1);
+        let addresses = list(ports.map(|port| format!(":{port}")));
+        tcp.set("destinations", Value::List(vec![map([("address", addresses), ("cluster", cluster.into())])]));
+    }
+    tcp
+}
+
+fn cluster(upstream: &Upstream, settings: &Settings) -> Value {
+    let Upstream { service, namespace, port, .. } = upstream;
+    let mut fields = Map::default();
+    fields.set("name", upstream.cluster());
+    fields.set("endpoints", list([format!("{service}.{namespace}.svc.{}:{port}", settings.cluster_domain)]));
+    fields.set("protocol", "same-as-downstream");
+    if settings.identity != Identity::None {
+        let anybody = || format!("spiffe://{}/ns/{namespace}/*", settings.trust_domain);
+        let id = upstream.identity.clone().unwrap_or_else(anybody);
+        fields.set("tls", map([("mode", "mutual".into()), ("spiffe_ids", list([id]))]));
+    }
+    fields.into()
+}
+
+impl Upstream {
+    fn cluster(&self) -> String {
+        format!("{}.{}:{}", self.service, self.namespace, self.port)
+    }
+}
+
+fn duration(time: std::time::Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
+}
+
+/// Reads the text as the proxy will.
+fn judge(text: &str) -> Result<(), Vec<Problem>> {
+    let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
+    let errors = match pillion_config::parse(&SourceName::new("generated"), text, &none) {
+        Ok(_) => return Ok(()),
+        Err(errors) => errors,
+    };
+    // The proxy of this build does not know these fields of captured connections yet.
+    let of_capture = ["\"direction\"", "\"capture\"", "destination", "missing field \"endpoints\""];
+    let errors = errors.iter().filter(|error| !of_capture.iter().any(|word| error.message.contains(word)));
+    let problems: Vec<Problem> = errors
+        .map(|error| {
+            let message = format!("the proxy would refuse this: {}: {}", error.path, error.message);
+            let from = ["filters", "spiffe_ids"].into_iter().find(|field| error.path.contains(field));
+            match from {
+                None => Problem::new(&["metadata", "annotations"], message),
+                Some("filters") => Problem::new(&["metadata", "annotations", &format!("{PREFIX}filters")], message),
+                Some(_) => Problem::new(&["metadata", "annotations", &format!("{PREFIX}upstreams")], message),
+            }
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}

@@ -1,0 +1,239 @@
+//! What is put into a pod: the proxy's container, the one that installs rules, their volumes. Pure.
+
+use super::{
+    pod::{INIT, PROXY, Surroundings, USER, port},
+    probes,
+    settings::{Capture, Identity, IpFamily, Mode, Ports, Settings},
+    value::{Map, Value, list, map},
+};
+
+/// Where the image has the program.
+const PROGRAM: &str = "/pillion";
+/// Where certificates are mounted.
+pub(super) const IDENTITY: &str = "/run/pillion/identity";
+/// Where a ConfigMap is mounted.
+const CONFIG: &str = "/etc/pillion";
+/// The variable that holds a generated configuration.
+pub(super) const CONFIG_VARIABLE: &str = "PILLION_CONFIG";
+const IDENTITY_VOLUME: &str = "pillion-identity";
+const CONFIG_VOLUME: &str = "pillion-config";
+
+/// The proxy. `moved` are the application's probes.
+pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: Option<&str>, moved: &Map) -> Value {
+    let native = settings.mode == Mode::Native;
+    let mut fields = Map::default();
+    fields.set("name", PROXY);
+    fields.set("image", settings.image.as_str());
+    fields.set("imagePullPolicy", settings.image_pull_policy.as_str());
+    if native {
+        fields.set("restartPolicy", "Always");
+    }
+    let config = match configuration {
+        Some(_) => format!("env:{CONFIG_VARIABLE}"),
+        None => format!("{CONFIG}/pillion.yaml"),
+    };
+    let mut arguments = vec!["run", "--config", &config, "--log-level", &settings.log_level];
+    if !native && around.job {
+        arguments.push("--exit-with-application");
+    }
+    fields.set("command", list([PROGRAM]));
+    fields.set("args", list(arguments));
+    let mut env = Vec::new();
+    let variable = |name: &str, value: &str| {
+        // A kubelet would replace $(NAME); doubled, it is left.
+        map([("name", name.into()), ("value", value.replace("$(", "$$(").into())])
+    };
+    if let Some(configuration) = configuration {
+        env.push(variable(CONFIG_VARIABLE, configuration));
+    }
+    if !moved.0.is_empty() {
+        env.push(variable(probes::VARIABLE, &Value::Map(moved.clone()).to_json()));
+    }
+    if !env.is_empty() {
+        fields.set("env", env);
+    }
+    let mut ports = vec![container_port("pillion-probes", port::PROBES)];
+    if settings.capture == Capture::None {
+        ports.extend(
+            settings.inbound_ports.iter().map(|port| container_port(&format!("pln-{}", port.listen), port.listen)),
+        );
+    } else {
+        ports.push(container_port("pillion-in", port::INBOUND));
+    }
+    fields.set("ports", ports);
+    // A sidecar that is not ready has listeners, certificates or configuration missing: the application waits for it.
+    let ready = |period: i128, failures: i128, path: &str| {
+        map([
+            ("httpGet", map([("path", path.into()), ("port", port::PROBES.into())])),
+            ("periodSeconds", period.into()),
+            ("timeoutSeconds", 2_i128.into()),
+            ("failureThreshold", failures.into()),
+        ])
+    };
+    fields.set("startupProbe", ready(1, 120, "/readyz"));
+    fields.set("readinessProbe", ready(2, 2, "/readyz"));
+    fields.set("livenessProbe", ready(10, 6, "/livez"));
+    fields.set("lifecycle", lifecycle(settings.mode));
+    fields.set("resources", resources(settings));
+    fields.set("securityContext", security());
+    let mut mounts = Vec::new();
+    let mount =
+        |name: &str, path: &str| map([("name", name.into()), ("mountPath", path.into()), ("readOnly", true.into())]);
+    if settings.identity != Identity::None {
+        mounts.push(mount(IDENTITY_VOLUME, IDENTITY));
+    }
+    if settings.config.is_some() {
+        mounts.push(mount(CONFIG_VOLUME, CONFIG));
+    }
+    if !mounts.is_empty() {
+        fields.set("volumeMounts", mounts);
+    }
+    Value::Map(fields)
+}
+
+fn container_port(name: &str, port: u16) -> Value {
+    map([("name", name.into()), ("containerPort", port.into()), ("protocol", "TCP".into())])
+}
+
+/// The pod's end begins with the hooks of all containers, and a native sidecar gets its signal when the others have gone. So
+/// the hook tells inbound connections to leave; a container beside the others hears that by its own signal.
+fn lifecycle(mode: Mode) -> Value {
+    let exec = |arguments: &[&str]| {
+        let words = std::iter::once(PROGRAM).chain(arguments.iter().copied());
+        map([("exec", map([("command", list(words))]))])
+    };
+    match mode {
+        Mode::Native => map([("preStop", exec(&["drain", "--inbound"]))]),
+        Mode::Container => map([("postStart", exec(&["wait", "--timeout", "120s"]))]),
+    }
+}
+
+fn resources(settings: &Settings) -> Value {
+    let mut limits = Map::default();
+    for (name, limit) in [("cpu", &settings.cpu_limit), ("memory", &settings.memory_limit)] {
+        if let Some(limit) = limit {
+            limits.set(name, limit.to_string());
+        }
+    }
+    let requests =
+        map([("cpu", settings.cpu_request.to_string().into()), ("memory", settings.memory_request.to_string().into())]);
+    if limits.0.is_empty() {
+        map([("requests", requests)])
+    } else {
+        map([("requests", requests), ("limits", limits.into())])
+    }
+}
+
+/// What Pod Security *restricted* asks for, and a root file system that nobody writes.
+fn security() -> Value {
+    map([
+        ("runAsUser", USER.into()),
+        ("runAsGroup", USER.into()),
+        ("runAsNonRoot", true.into()),
+        ("readOnlyRootFilesystem", true.into()),
+        ("allowPrivilegeEscalation", false.into()),
+        ("privileged", false.into()),
+        ("capabilities", map([("drop", list(["ALL"]))])),
+        ("seccompProfile", map([("type", "RuntimeDefault".into())])),
+    ])
+}
+
+/// The container that installs the rules. It is root with one capability, in the pod's own network namespace.
+pub(super) fn init(settings: &Settings, spec: &Value) -> Value {
+    let numbers = |ports: &[Ports]| {
+        let each = ports.iter().flat_map(|ports| ports.0..=ports.1);
+        each.map(|port| port.to_string()).collect::<Vec<_>>().join(",")
+    };
+    let mut arguments: Vec<String> = ["redirect", "rules", "install"].map(str::to_owned).into();
+    let mut option = |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
+    option("inbound-port", port::INBOUND.to_string());
+    option("outbound-port", port::OUTBOUND.to_string());
+    option("uid", USER.to_string());
+    option("families", if settings.ip_family == IpFamily::Dual { "both" } else { "ipv4" }.to_owned());
+    let mut skipped = vec![Ports(port::PROBES, port::PROBES)];
+    skipped.extend(&settings.skip_inbound_ports);
+    option("exclude-inbound-ports", numbers(&skipped));
+    if !settings.skip_outbound_ports.is_empty() {
+        option("exclude-outbound-ports", numbers(&settings.skip_outbound_ports));
+    }
+    if !settings.skip_outbound_cidrs.is_empty() {
+        option("exclude-outbound-cidrs", settings.skip_outbound_cidrs.join(","));
+    }
+    let mut fields = Map::default();
+    fields.set("name", INIT);
+    fields.set("image", settings.init_image());
+    fields.set("imagePullPolicy", settings.image_pull_policy.as_str());
+    fields.set("command", list([PROGRAM]));
+    fields.set("args", list(arguments.iter().map(String::as_str)));
+    let amounts = || map([("cpu", "10m".into()), ("memory", "16Mi".into())]);
+    let limits = map([("cpu", "100m".into()), ("memory", "64Mi".into())]);
+    fields.set("resources", map([("requests", amounts()), ("limits", limits)]));
+    let mut security = map([
+        ("runAsUser", 0_u16.into()),
+        ("runAsGroup", 0_u16.into()),
+        ("runAsNonRoot", false.into()),
+        ("readOnlyRootFilesystem", true.into()),
+        ("allowPrivilegeEscalation", false.into()),
+        ("privileged", false.into()),
+        ("capabilities", map([("add", list(["NET_ADMIN"])), ("drop", list(["ALL"]))])),
+        ("seccompProfile", map([("type", "RuntimeDefault".into())])),
+    ]);
+    // SELinux options of the pod hold for it as for the others.
+    if let (Some(options), Some(security)) = (spec.at(&["securityContext", "seLinuxOptions"]), security.as_map_mut()) {
+        security.set("seLinuxOptions", options.clone());
+    }
+    fields.set("securityContext", security);
+    Value::Map(fields)
+}
+
+/// What is mounted into the proxy.
+pub(super) fn volumes(settings: &Settings) -> Vec<Value> {
+    let mut volumes = Vec::new();
+    let name = ("name", Value::from(IDENTITY_VOLUME));
+    match &settings.identity {
+        Identity::None => {}
+        Identity::Secret(secret) => {
+            // 0440 would need the pod's fsGroup, which is the application's to choose.
+            volumes.push(map([
+                name,
+                ("secret", map([("secretName", secret.as_str().into()), ("defaultMode", 0o444_u16.into())])),
+            ]));
+        }
+        Identity::Csi(driver) => {
+            let mut csi = map([("driver", driver.as_str().into()), ("readOnly", true.into())]);
+            if let (true, Some(csi)) = (driver == "spiffe.csi.cert-manager.io", csi.as_map_mut()) {
+                let group = USER.to_string();
+                csi.set("volumeAttributes", map([("spiffe.csi.cert-manager.io/fs-group", group.into())]));
+            }
+            volumes.push(map([name, ("csi", csi)]));
+        }
+    }
+    if let Some(config) = &settings.config {
+        volumes.push(map([("name", CONFIG_VOLUME.into()), ("configMap", map([("name", config.as_str().into())]))]));
+    }
+    volumes
+}
+
+/// What was injected, for people and for `--uninject`.
+pub(super) fn status(settings: &Settings, shares_processes: bool) -> Value {
+    let mode = if settings.mode == Mode::Native { "native" } else { "container" };
+    let capture = match settings.capture {
+        Capture::Init => "init",
+        Capture::Node => "node",
+        Capture::None => "none",
+    };
+    let mut status =
+        map([("version", env!("CARGO_PKG_VERSION").into()), ("mode", mode.into()), ("capture", capture.into())]);
+    if let (true, Some(status)) = (shares_processes, status.as_map_mut()) {
+        status.set("sharesProcesses", true);
+    }
+    status.to_json().into()
+}
+
+/// Where the proxy listens for what comes from outside of the pod.
+pub(super) fn any_address(family: IpFamily, port: u16) -> String {
+    match family {
+        IpFamily::Ipv4 => format!("0.0.0.0:{port}"),
+        IpFamily::Dual => format!("[::]:{port}"),
+    }
+}

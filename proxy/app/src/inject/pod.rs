@@ -1,0 +1,321 @@
+//! The decision: what becomes of a pod. Pure; shared by the command line and the webhook.
+
+use super::{
+    configuration, container, probes,
+    settings::{self, Capture, INJECT, Mode, PREFIX, STATUS, Settings},
+    value::{Map, Value},
+};
+
+/// The proxy's container.
+pub const PROXY: &str = "pillion-proxy";
+/// The container that installs the rules.
+pub const INIT: &str = "pillion-init";
+/// What our volumes' names begin with.
+pub(super) const VOLUMES: &str = "pillion-";
+/// The proxy's user and group: nobody else's, since rules tell its connections from the application's by it.
+pub const USER: u16 = 2510;
+/// The pod's grace period where none is written, in seconds.
+const GRACE: i128 = 30;
+
+/// The proxy's own ports in a pod.
+#[expect(missing_docs, reason = "named for what they are")]
+pub mod port {
+    pub const ADMIN: u16 = 15000;
+    pub const OUTBOUND: u16 = 15001;
+    pub const INBOUND: u16 = 15006;
+    /// Readiness, metrics, and the application's probes.
+    pub const PROBES: u16 = 15020;
+}
+
+/// What surrounds a pod.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// `pillion.io/inject` of its namespace.
+    pub namespace_wish: Option<String>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// It is a Job's, or a CronJob's: it must come to an end.
+    pub job: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The pod with the proxy.
+    Injected(Box<Value>),
+    /// As it was, and why.
+    Refused(Refusal),
+}
+
+/// Why a pod is left as it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its own wish.
+    #[error("pillion.io/inject is disabled")]
+    Disabled,
+    /// Its namespace's.
+    #[error("pillion.io/inject is disabled on its namespace")]
+    NamespaceDisabled,
+    /// It was injected before.
+    #[error("it already has Pillion{0}; `pillion inject --uninject` takes it out")]
+    Already(String),
+    /// It shares the node's network.
+    #[error("hostNetwork: rules in it would capture the whole node's connections")]
+    HostNetwork,
+    /// Another operating system.
+    #[error("it is for Windows nodes, and Pillion runs on Linux")]
+    Windows,
+    /// The sidecar of another mesh.
+    #[error("it has the sidecar of another mesh, {0}: two would capture each other's connections")]
+    OtherMesh(String),
+    /// A copy of a static pod, which the API server cannot change.
+    #[error("it mirrors a static pod of a node")]
+    Mirror,
+}
+
+/// Something that its author must change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, from the pod on.
+    pub path: Vec<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl Problem {
+    pub(super) fn new(path: &[&str], message: impl Into<String>) -> Self {
+        Self { path: path.iter().map(|step| (*step).to_owned()).collect(), message: message.into() }
+    }
+}
+
+/// Containers of other meshes, by their usual names.
+const OTHERS: [&str; 4] = ["istio-proxy", "linkerd-proxy", "consul-dataplane", "kuma-sidecar"];
+
+/// Decides about a pod: an object with `metadata` and `spec`, be it a Pod or a template of one.
+///
+/// # Errors
+/// Everything its author must change.
+pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result<Outcome, Vec<Problem>> {
+    let wish = wish(pod)?;
+    if wish == Some(false) {
+        return Ok(Outcome::Refused(Refusal::Disabled));
+    }
+    if wish.is_none() && around.namespace_wish.as_deref() == Some("disabled") {
+        return Ok(Outcome::Refused(Refusal::NamespaceDisabled));
+    }
+    let Some(spec) = pod.get("spec").filter(|spec| !spec.list("containers").is_empty()) else {
+        return Err(vec![Problem::new(&["spec", "containers"], "a pod needs at least one container")]);
+    };
+    if let Some(refusal) = refusal(pod, spec) {
+        return Ok(Outcome::Refused(refusal));
+    }
+    let settings = settings_of(pod, defaults)?;
+    let problems = collisions(spec, &settings);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    assemble(pod.clone(), around, settings).map(|pod| Outcome::Injected(Box::new(pod)))
+}
+
+/// What the pod itself says about being injected.
+fn wish(pod: &Value) -> Result<Option<bool>, Vec<Problem>> {
+    for kind in ["annotations", "labels"] {
+        match pod.at(&["metadata", kind, INJECT]) {
+            None => {}
+            Some(Value::String(text)) if text == "enabled" => return Ok(Some(true)),
+            Some(Value::String(text)) if text == "disabled" => return Ok(Some(false)),
+            Some(other) => {
+                let words = format!("{}: write enabled or disabled", other.to_json());
+                return Err(vec![Problem::new(&["metadata", kind, INJECT], words)]);
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
+    let containers = || spec.list("initContainers").iter().chain(spec.list("containers"));
+    let named = |name: &str| containers().any(|container| container.str("name") == Some(name));
+    if pod.at(&["metadata", "annotations", "kubernetes.io/config.mirror"]).is_some() {
+        return Some(Refusal::Mirror);
+    }
+    if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
+        return Some(Refusal::HostNetwork);
+    }
+    let windows = |selector: &str| spec.at(&["nodeSelector", selector]).and_then(Value::as_str) == Some("windows");
+    if spec.at(&["os", "name"]).and_then(Value::as_str) == Some("windows")
+        || windows("kubernetes.io/os")
+        || windows("beta.kubernetes.io/os")
+        || spec.at(&["securityContext", "windowsOptions"]).is_some()
+    {
+        return Some(Refusal::Windows);
+    }
+    let status = pod.at(&["metadata", "annotations", STATUS]).and_then(Value::as_str);
+    if named(PROXY) || named(INIT) || status.is_some() {
+        let version = status.and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let version = version.and_then(|status| status.str("version").map(|version| format!(" {version}")));
+        return Some(Refusal::Already(version.unwrap_or_default()));
+    }
+    OTHERS.iter().find(|name| named(name)).map(|name| Refusal::OtherMesh((*name).to_owned()))
+}
+
+/// The settings of a pod: its annotations over the defaults. Every mistake is told.
+///
+/// # Errors
+/// What is wrong with the annotations.
+pub fn settings_of(pod: &Value, defaults: &Settings) -> Result<Settings, Vec<Problem>> {
+    let mut settings = defaults.clone();
+    let mut problems = Vec::new();
+    let annotations = pod.at(&["metadata", "annotations"]).and_then(Value::as_map);
+    for (full, value) in annotations.into_iter().flat_map(|map| &map.0) {
+        let Some(name) = full.strip_prefix(PREFIX).filter(|_| full != INJECT && full != STATUS) else { continue };
+        let mut problem = |message: String| problems.push(Problem::new(&["metadata", "annotations", full], message));
+        match (settings::key(name), value.as_str()) {
+            (Some(key), Some(text)) => {
+                if let Err(words) = settings.set(key, text) {
+                    problem(words);
+                }
+            }
+            (Some(_), None) => problem("an annotation is text: put it in quotes".to_owned()),
+            (None, _) => {
+                let known = settings::KEYS.iter().map(|key| key.name);
+                let guess = pillion_config::nearest(name, known.clone());
+                let guess = guess.map_or(String::new(), |guess| format!(" did you mean {PREFIX}{guess}?"));
+                let known: Vec<&str> = known.collect();
+                problem(format!("there is no such annotation:{guess} known are {}", known.join(", ")));
+            }
+        }
+    }
+    if problems.is_empty() {
+        let contradictions = settings.contradictions().into_iter();
+        problems.extend(contradictions.map(|(name, words)| {
+            let full = format!("{PREFIX}{name}");
+            let written = annotations.is_some_and(|map| map.get(&full).is_some());
+            // What contradicts may be the defaults' part.
+            if written {
+                Problem::new(&["metadata", "annotations", &full], words)
+            } else {
+                Problem::new(&["metadata", "annotations"], format!("{name}: {words}"))
+            }
+        }));
+    }
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// What of the pod's own stands in the way.
+fn collisions(spec: &Value, settings: &Settings) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut own = vec![port::ADMIN, port::PROBES];
+    if settings.capture == Capture::None {
+        own.extend(settings.inbound_ports.iter().map(|port| port.listen));
+        own.extend(settings.upstreams.iter().filter_map(|upstream| upstream.local));
+    } else {
+        own.extend([port::OUTBOUND, port::INBOUND]);
+    }
+    for list in ["containers", "initContainers"] {
+        for (index, container) in spec.list(list).iter().enumerate() {
+            let index = index.to_string();
+            for (at, entry) in container.list("ports").iter().enumerate() {
+                let Some(port) = entry.get("containerPort").and_then(Value::as_int) else { continue };
+                let tcp = entry.str("protocol").is_none_or(|protocol| protocol == "TCP");
+                if tcp && own.iter().any(|own| i128::from(*own) == port) {
+                    let path = ["spec", list, &index, "ports", &at.to_string(), "containerPort"];
+                    problems.push(Problem::new(&path, format!("{port} is the proxy's own port: choose another one")));
+                }
+            }
+            if runs_as_proxy(container) {
+                let path = ["spec", list, &index, "securityContext", "runAsUser"];
+                problems.push(Problem::new(
+                    &path,
+                    format!("{USER} is the proxy's user, whose connections are not captured"),
+                ));
+            }
+        }
+    }
+    if runs_as_proxy(spec) {
+        let words = format!("{USER} is the proxy's user, whose connections are not captured");
+        problems.push(Problem::new(&["spec", "securityContext", "runAsUser"], words));
+    }
+    for (index, volume) in spec.list("volumes").iter().enumerate() {
+        if volume.str("name").is_some_and(|name| name.starts_with(VOLUMES)) {
+            let path = ["spec", "volumes", &index.to_string(), "name"];
+            problems.push(Problem::new(&path, format!("names that begin with {VOLUMES} are the proxy's")));
+        }
+    }
+    problems
+}
+
+fn runs_as_proxy(of: &Value) -> bool {
+    of.at(&["securityContext", "runAsUser"]).and_then(Value::as_int) == Some(USER.into())
+}
+
+/// Puts everything in.
+fn assemble(mut pod: Value, around: &Surroundings, mut settings: Settings) -> Result<Value, Vec<Problem>> {
+    let malformed = |path: &[&str]| vec![Problem::new(path, "it is not what it must be in a pod")];
+    let grace = pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_int).unwrap_or(GRACE);
+    settings.drain_deadline.get_or_insert_with(|| {
+        // What is cut must be recorded before the kubelet kills.
+        let grace = u64::try_from(grace).unwrap_or(0).min(86_400);
+        std::time::Duration::from_secs(grace.saturating_sub(5).max(1)).saturating_sub(settings.drain_delay)
+    });
+    let moved = move_probes(&mut pod, &settings);
+    let configuration = match &settings.config {
+        Some(_) => None,
+        None => Some(configuration::generate(&settings)?),
+    };
+    let proxy = container::proxy(&settings, around, configuration.as_deref(), &moved);
+    let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
+    let init = (settings.capture == Capture::Init).then(|| container::init(&settings, spec));
+    let volumes = container::volumes(&settings);
+    let shared = spec.get("shareProcessNamespace").and_then(Value::as_bool) == Some(true);
+    let shares = settings.mode == Mode::Container && around.job && !shared;
+    if !volumes.is_empty() {
+        spec.list_at("volumes").ok_or_else(|| malformed(&["spec", "volumes"]))?.extend(volumes);
+    }
+    match settings.mode {
+        Mode::Native => {
+            // Before the application's own: what they call goes through the proxy as well.
+            let ours: Vec<Value> = init.into_iter().chain([proxy]).collect();
+            let containers = spec.list_at("initContainers").ok_or_else(|| malformed(&["spec", "initContainers"]))?;
+            containers.splice(0..0, ours);
+        }
+        Mode::Container => {
+            // First, since kubelets start containers in this order and wait for each one's postStart; the rules last, since
+            // before the proxy runs the application's own init containers would find nobody behind them.
+            let containers = spec.list_at("containers").ok_or_else(|| malformed(&["spec", "containers"]))?;
+            containers.insert(0, proxy);
+            if let Some(init) = init {
+                let containers =
+                    spec.list_at("initContainers").ok_or_else(|| malformed(&["spec", "initContainers"]))?;
+                containers.push(init);
+            }
+            if shares && let Some(spec) = spec.as_map_mut() {
+                // The proxy sees by the processes that the application has gone.
+                spec.set("shareProcessNamespace", true);
+            }
+        }
+    }
+    let metadata = pod.map_at("metadata").ok_or_else(|| malformed(&["metadata"]))?;
+    let mut holder = Value::Map(std::mem::take(metadata));
+    let annotations = holder.map_at("annotations").ok_or_else(|| malformed(&["metadata", "annotations"]))?;
+    annotations.set(STATUS, container::status(&settings, shares));
+    if let (Value::Map(filled), Some(metadata)) = (holder, pod.map_at("metadata")) {
+        *metadata = filled;
+    }
+    Ok(pod)
+}
+
+fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
+    let mut moved = Map::default();
+    if !settings.rewrite_probes || settings.capture == Capture::None {
+        return moved;
+    }
+    let captured = |port| !settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
+    for list in ["containers", "initContainers"] {
+        let Some(Value::List(containers)) = pod.at_mut(&["spec", list]) else { continue };
+        for container in containers {
+            moved.0.extend(probes::move_away(container, port::PROBES, &captured).0);
+        }
+    }
+    moved
+}

@@ -1,0 +1,155 @@
+//! Probes of the application, moved to the proxy: which are, to which path, and what the proxy must then do.
+//!
+//! A kubelet has no certificate and speaks from the node, so that a probe of a captured port would be refused, or answered
+//! by the proxy instead of the application. Each such probe becomes an HTTP request to the proxy's own port, and what it was
+//! is handed to the proxy in an environment variable, which carries it out over loopback. Pure.
+
+use super::value::{Map, Value, map};
+
+/// The environment variable that holds the probes: a JSON object from path to [`Original`].
+pub const VARIABLE: &str = "PILLION_APP_PROBES";
+/// What the paths begin with.
+pub const PATH: &str = "/app-probes/";
+
+/// The probes of a container, and the words for them in paths.
+const PROBES: [(&str, &str); 3] =
+    [("startupProbe", "startup"), ("readinessProbe", "readiness"), ("livenessProbe", "liveness")];
+/// The hooks of a container's life, which kubelets call just so.
+const HOOKS: [(&str, &str); 2] = [("postStart", "post-start"), ("preStop", "pre-stop")];
+/// What can be asked of another place than the pod; `exec` stays, since it runs in the container.
+const HANDLERS: [&str; 3] = ["httpGet", "tcpSocket", "grpc"];
+/// A container's probe timeout where none is written, in seconds.
+const TIMEOUT: i128 = 1;
+/// A hook has none of its own; the probe port ends what takes two minutes.
+const HOOK_TIMEOUT: i128 = 110;
+
+/// Moves the probes of a container, and returns what they were, by path. `captured` says which ports are.
+pub(super) fn move_away(container: &mut Value, proxy_port: u16, captured: &dyn Fn(u16) -> bool) -> Map {
+    let mut moved = Map::default();
+    let Some(name) = container.str("name").map(str::to_owned) else { return moved };
+    let ports = named_ports(container);
+    let mut take = |handler: &mut Value, kind: &str, timeout: i128| {
+        let Some(which) = HANDLERS.iter().find(|which| handler.get(which).is_some()) else { return };
+        let Some(original) = handler.get(which).cloned() else { return };
+        // Another host is not ours to ask over loopback.
+        if original.get("host").is_some_and(|host| host.as_str() != Some("")) {
+            return;
+        }
+        let port = match original.get("port") {
+            Some(Value::Int(port)) => u16::try_from(*port).ok(),
+            // A port may be written as text, or be a name of one of this container's.
+            Some(Value::String(name)) => {
+                let named = ports.iter().find(|(known, _)| known == name).map(|(_, port)| *port);
+                named.or_else(|| name.parse().ok())
+            }
+            _ => None,
+        };
+        let Some(port) = port.filter(|port| captured(*port)) else { return };
+        let path = format!("{PATH}{name}/{kind}");
+        let request = map([("path", path.as_str().into()), ("port", proxy_port.into())]);
+        if let Some(handler) = handler.as_map_mut() {
+            handler.replace(which, "httpGet", request);
+        }
+        let original = map([("port", port.into()), ("timeoutSeconds", timeout.into()), (which, original)]);
+        moved.set(&path, original);
+    };
+    for (field, kind) in PROBES {
+        if let Some(probe) = container.at_mut(&[field]) {
+            let timeout = probe.get("timeoutSeconds").and_then(Value::as_int).unwrap_or(TIMEOUT);
+            take(probe, kind, timeout);
+        }
+    }
+    for (field, kind) in HOOKS {
+        if let Some(hook) = container.at_mut(&["lifecycle", field]) {
+            take(hook, kind, HOOK_TIMEOUT);
+        }
+    }
+    moved
+}
+
+/// Moves the probes of a container back to what they were.
+pub(super) fn move_back(container: &mut Value, originals: &Map) {
+    let Some(name) = container.str("name").map(str::to_owned) else { return };
+    let places = PROBES.map(|(field, kind)| (vec![field], kind)).into_iter();
+    let places = places.chain(HOOKS.map(|(field, kind)| (vec!["lifecycle", field], kind)));
+    for (path, kind) in places {
+        let key = format!("{PATH}{name}/{kind}");
+        let Some(handler) = container.at_mut(&path) else { continue };
+        // Somebody may have changed it since.
+        if handler.at(&["httpGet", "path"]).and_then(Value::as_str) != Some(&key) {
+            continue;
+        }
+        let Some(original) = originals.get(&key) else { continue };
+        if let Some(which) = HANDLERS.iter().find(|which| original.get(which).is_some())
+            && let (Some(handler), Some(was)) = (handler.as_map_mut(), original.get(which))
+        {
+            handler.replace("httpGet", which, was.clone());
+        }
+    }
+}
+
+fn named_ports(container: &Value) -> Vec<(String, u16)> {
+    let ports = container.list("ports").iter();
+    let named = ports.filter_map(|port| {
+        let number = u16::try_from(port.get("containerPort")?.as_int()?).ok()?;
+        Some((port.str("name")?.to_owned(), number))
+    });
+    named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Value {
+        crate::inject::yaml::read(text).unwrap().remove(0).value
+    }
+
+    #[test]
+    fn probes_move_to_the_proxy_and_back() {
+        let container = read(
+            "name: web
+ports: [{name: http, containerPort: 8080}]
+startupProbe: {exec: {command: [true]}}
+readinessProbe: {httpGet: {path: /r, port: http, httpHeaders: [{name: Host, value: x}]}, timeoutSeconds: 3, periodSeconds: 2}
+livenessProbe: {tcpSocket: {port: '9000'}, failureThreshold: 2}
+lifecycle: {preStop: {httpGet: {path: /bye, port: 8080}}}",
+        );
+        let mut moved = container.clone();
+        let originals = move_away(&mut moved, 15020, &|port| port != 1);
+        assert_eq!(
+            moved.at(&["readinessProbe"]).unwrap().to_json(),
+            r#"{"httpGet":{"path":"/app-probes/web/readiness","port":15020},"timeoutSeconds":3,"periodSeconds":2}"#
+        );
+        assert_eq!(moved.at(&["livenessProbe", "failureThreshold"]), Some(&Value::Int(2)));
+        assert_eq!(moved.get("startupProbe"), container.get("startupProbe"));
+        assert_eq!(
+            originals.get("/app-probes/web/readiness").unwrap().to_json(),
+            r#"{"port":8080,"timeoutSeconds":3,"httpGet":{"path":"/r","port":"http","httpHeaders":[{"name":"Host","value":"x"}]}}"#
+        );
+        assert_eq!(
+            originals.get("/app-probes/web/liveness").unwrap().to_json(),
+            r#"{"port":9000,"timeoutSeconds":1,"tcpSocket":{"port":"9000"}}"#
+        );
+        assert!(originals.get("/app-probes/web/pre-stop").is_some());
+        move_back(&mut moved, &originals);
+        assert_eq!(moved, container);
+    }
+
+    #[test]
+    fn what_is_not_captured_or_elsewhere_stays() {
+        for probe in [
+            "{tcpSocket: {port: 1}}",
+            "{tcpSocket: {port: 8080, host: db.example}}",
+            "{httpGet: {port: nobody}}",
+            "{exec: {command: [x]}}",
+            "{grpc: {}}",
+            "{}",
+        ] {
+            let container = read(&format!("name: a\nlivenessProbe: {probe}\n"));
+            let mut moved = container.clone();
+            assert_eq!(move_away(&mut moved, 15020, &|port| port != 1), Map::default(), "{probe}");
+            assert_eq!(moved, container, "{probe}");
+        }
+    }
+}

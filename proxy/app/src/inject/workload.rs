@@ -1,0 +1,194 @@
+//! Objects of the API: where their pods are, and what is said about each. Pure.
+
+use super::{
+    pod::{self, Outcome, Problem, Refusal, Surroundings},
+    settings::{INJECT, PREFIX, Settings},
+    uninject,
+    value::Value,
+};
+use std::{collections::HashMap, fmt};
+
+/// What is done to pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Put the proxy in.
+    Inject,
+    /// Take it out.
+    Uninject,
+}
+
+/// What became of a workload.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The proxy is in.
+    Injected,
+    /// The proxy is out.
+    Uninjected,
+    /// As it was.
+    Refused(Refusal),
+    /// It never had the proxy.
+    NotInjected,
+    /// Something its author should look at.
+    Note(String),
+    /// Something its author must change.
+    Wrong(String),
+}
+
+/// What is said about a workload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// `Deployment/shop/web`.
+    pub object: String,
+    /// Where it is said of, from the document's root on.
+    pub path: Vec<String>,
+    /// What is said.
+    pub verdict: Verdict,
+}
+
+/// `pillion.io/inject` of the namespaces that the manifests themselves have.
+#[derive(Debug, Clone, Default)]
+pub struct Namespaces(HashMap<String, String>);
+
+impl Namespaces {
+    /// Notes the namespaces in a document.
+    pub fn learn(&mut self, object: &Value) {
+        if let Some(items) = items(object) {
+            items.iter().for_each(|item| self.learn(item));
+        }
+        if object.str("kind") != Some("Namespace") {
+            return;
+        }
+        let wish = ["annotations", "labels"].iter().find_map(|kind| object.at(&["metadata", kind, INJECT])?.as_str());
+        if let (Some(wish), Some(name)) = (wish, object.at(&["metadata", "name"]).and_then(Value::as_str)) {
+            self.0.insert(name.to_owned(), wish.to_owned());
+        }
+    }
+}
+
+/// Does to a document what is wanted, in place, and says what it did.
+pub fn process(object: &mut Value, wanted: Wanted, settings: &Settings, namespaces: &Namespaces) -> Vec<Report> {
+    let mut reports = Vec::new();
+    walk(object, &mut Vec::new(), wanted, settings, namespaces, &mut reports);
+    reports
+}
+
+fn items(object: &Value) -> Option<&[Value]> {
+    let list = object.str("kind").is_some_and(|kind| kind.ends_with("List"));
+    let items = object.get("items").filter(|items| list && matches!(items, Value::List(_)))?;
+    Some(items.elements())
+}
+
+fn walk(
+    object: &mut Value,
+    path: &mut Vec<String>,
+    wanted: Wanted,
+    settings: &Settings,
+    namespaces: &Namespaces,
+    reports: &mut Vec<Report>,
+) {
+    if items(object).is_some() {
+        let Some(Value::List(items)) = object.at_mut(&["items"]) else { return };
+        for (index, item) in items.iter_mut().enumerate() {
+            path.extend(["items".to_owned(), index.to_string()]);
+            walk(item, path, wanted, settings, namespaces, reports);
+            path.truncate(path.len() - 2);
+        }
+        return;
+    }
+    let Some(place) = object.str("kind").and_then(template) else { return };
+    let name = describe(object);
+    let namespace = object.at(&["metadata", "namespace"]).and_then(Value::as_str).map(str::to_owned);
+    let around = Surroundings {
+        namespace_wish: namespaces.0.get(namespace.as_deref().unwrap_or("default")).cloned(),
+        namespace,
+        job: matches!(object.str("kind"), Some("Job" | "CronJob")),
+    };
+    if !place.is_empty() {
+        let own = object.at(&["metadata", "annotations"]).and_then(Value::as_map);
+        for (key, _) in own.into_iter().flat_map(|map| &map.0).filter(|(key, _)| key.starts_with(PREFIX)) {
+            let words = format!("{key} does nothing here: write it under {}.metadata.annotations", place.join("."));
+            let mut path = path.clone();
+            path.extend(["metadata", "annotations", key].map(str::to_owned));
+            reports.push(Report { object: name.clone(), path, verdict: Verdict::Note(words) });
+        }
+    }
+    let Some(pod) = object.at_mut(place) else { return };
+    let mut say = |deeper: &[String], verdict| {
+        let path =
+            path.iter().cloned().chain(place.iter().map(|step| (*step).to_owned())).chain(deeper.iter().cloned());
+        reports.push(Report { object: name.clone(), path: path.collect(), verdict });
+    };
+    match wanted {
+        Wanted::Uninject => match uninject(pod) {
+            Some(without) => {
+                *pod = without;
+                say(&[], Verdict::Uninjected);
+            }
+            None => say(&[], Verdict::NotInjected),
+        },
+        Wanted::Inject => match pod::inject(pod, &around, settings) {
+            Ok(Outcome::Injected(with)) => {
+                *pod = *with;
+                say(&[], Verdict::Injected);
+            }
+            Ok(Outcome::Refused(refusal)) => say(&[], Verdict::Refused(refusal)),
+            Err(problems) => {
+                for Problem { path, message } in problems {
+                    say(&path, Verdict::Wrong(message));
+                }
+            }
+        },
+    }
+}
+
+/// Where an object of this kind has its pod.
+#[must_use]
+pub fn template(kind: &str) -> Option<&'static [&'static str]> {
+    match kind {
+        "Pod" => Some(&[]),
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "ReplicationController" | "Job" => {
+            Some(&["spec", "template"])
+        }
+        "CronJob" => Some(&["spec", "jobTemplate", "spec", "template"]),
+        "PodTemplate" => Some(&["template"]),
+        _ => None,
+    }
+}
+
+fn describe(object: &Value) -> String {
+    let metadata = |key: &str| object.at(&["metadata", key]).and_then(Value::as_str);
+    let name = metadata("name").or_else(|| metadata("generateName")).unwrap_or("(without a name)");
+    let kind = object.str("kind").unwrap_or("");
+    metadata("namespace").map_or_else(|| format!("{kind}/{name}"), |namespace| format!("{kind}/{namespace}/{name}"))
+}
+
+/// A path as a person would write it: `spec.containers[0].ports`.
+#[must_use]
+pub fn written(path: &[String]) -> String {
+    let mut text = String::new();
+    for step in path {
+        if step.bytes().all(|b| b.is_ascii_digit()) {
+            text.push_str(&format!("[{step}]"));
+        } else if step.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+            text.push_str(if text.is_empty() { "" } else { "." });
+            text.push_str(step);
+        } else {
+            text.push_str(&format!("[{step:?}]"));
+        }
+    }
+    text
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, path, verdict } = self;
+        match verdict {
+            Verdict::Injected => write!(f, "{object}: injected"),
+            Verdict::Uninjected => write!(f, "{object}: taken out"),
+            Verdict::Refused(refusal) => write!(f, "{object}: not injected: {refusal}"),
+            Verdict::NotInjected => write!(f, "{object}: it has no Pillion"),
+            Verdict::Note(words) => write!(f, "{object}: warning: {words}"),
+            Verdict::Wrong(words) => write!(f, "{object}: {}: {words}", written(path)),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Reviews as API servers of several versions send them, and everything that is none.
+
+use super::review::{Answer, Asked, Ending, answer};
+use crate::inject::{
+    diff::{Action, Operation, apply},
+    settings::Settings,
+    value::Value,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+fn review(kind: &str, operation: &str, object: &str) -> String {
+    let group = if kind == "Pod" { "" } else { "apps" };
+    format!(
+        r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{{"uid":"705ab4f5-6393-11e8-b7cc-42010a800002","kind":{{"group":"{group}","version":"v1","kind":"{kind}"}},"resource":{{"group":"{group}","version":"v1","resource":"x"}},"requestKind":{{"group":"{group}","version":"v1","kind":"{kind}"}},"name":"","namespace":"shop","operation":"{operation}","userInfo":{{"username":"system:serviceaccount:kube-system:replicaset-controller"}},"object":{object},"oldObject":null,"dryRun":true,"options":{{"kind":"CreateOptions","apiVersion":"meta.k8s.io/v1"}}}}}}"#
+    )
+}
+
+const POD: &str = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"generateName":"web-7d9c-","creationTimestamp":null,"labels":{"app":"web"}},"spec":{"containers":[{"name":"web","image":"web:1","ports":[{"containerPort":8080,"protocol":"TCP"}],"livenessProbe":{"httpGet":{"path":"/","port":8080,"scheme":"HTTP"},"timeoutSeconds":1},"resources":{}}],"restartPolicy":"Always","terminationGracePeriodSeconds":30}}"#;
+
+fn ask(asked: Asked, text: &str) -> (Answer, Value) {
+    let answer = answer(asked, text.as_bytes(), &Settings::default());
+    let body = serde_json::from_str::<Value>(&answer.body).unwrap_or_default();
+    (answer, body)
+}
+
+/// The patch of an answer, carried out.
+fn patched(body: &Value, object: &str) -> Value {
+    let patch = STANDARD.decode(body.at(&["response", "patch"]).and_then(Value::as_str).unwrap()).unwrap();
+    let patch: Value = serde_json::from_slice(&patch).unwrap();
+    let operations: Vec<Operation> = patch
+        .elements()
+        .iter()
+        .map(|operation| Operation {
+            path: operation.str("path").unwrap().to_owned(),
+            action: match operation.str("op") {
+                Some("add") => Action::Add(operation.as_map().unwrap().get("value").unwrap().clone()),
+                Some("replace") => Action::Replace(operation.as_map().unwrap().get("value").unwrap().clone()),
+                _ => Action::Remove,
+            },
+        })
+        .collect();
+    let mut value = serde_json::from_str(object).unwrap();
+    apply(&mut value, &operations).unwrap();
+    value
+}
+
+#[test]
+fn a_pod_gets_a_patch() {
+    let (answer, body) = ask(Asked::Mutate, &review("Pod", "CREATE", POD));
+    assert_eq!((answer.status, answer.outcome), (200, Ending::Injected));
+    assert_eq!(body.at(&["response", "uid"]).and_then(Value::as_str), Some("705ab4f5-6393-11e8-b7cc-42010a800002"));
+    assert_eq!(body.at(&["response", "patchType"]).and_then(Value::as_str), Some("JSONPatch"));
+    let pod = patched(&body, POD);
+    assert_eq!(pod.get("spec").unwrap().list("initContainers")[1].str("name"), Some("pillion-proxy"));
+    let probe = pod.get("spec").unwrap().list("containers")[0].at(&["livenessProbe", "httpGet", "path"]);
+    assert_eq!(probe.and_then(Value::as_str), Some("/app-probes/web/liveness"));
+    // The same pod again, as a reinvocation sends it.
+    let (answer, body) = ask(Asked::Mutate, &review("Pod", "CREATE", &pod.to_json()));
+    assert_eq!((answer.outcome, body.at(&["response", "patch"])), (Ending::Skipped, None));
+}
+
+#[test]
+fn what_cannot_be_injected_is_allowed_with_a_warning() {
+    let host = POD.replace(r#""spec":{"#, r#""spec":{"hostNetwork":true,"#);
+    let (answer, body) = ask(Asked::Mutate, &review("Pod", "CREATE", &host));
+    assert_eq!(answer.outcome, Ending::Skipped);
+    assert_eq!(body.at(&["response", "allowed"]), Some(&Value::Bool(true)));
+    assert!(body.get("response").unwrap().list("warnings")[0].as_str().unwrap().contains("hostNetwork"));
+}
+
+#[test]
+fn mistakes_are_denied_at_their_path() {
+    let wrong = POD.replace(r#""labels""#, r#""annotations":{"pillion.io/mode":"x"},"labels""#);
+    for (kind, object, path) in [
+        ("Pod", wrong.clone(), "metadata.annotations"),
+        ("Deployment", format!(r#"{{"spec":{{"template":{wrong}}}}}"#), "spec.template.metadata.annotations"),
+    ] {
+        let (answer, body) = ask(Asked::Validate, &review(kind, "UPDATE", &object));
+        assert_eq!(answer.outcome, Ending::Denied);
+        assert_eq!(body.at(&["response", "allowed"]), Some(&Value::Bool(false)));
+        let message = body.at(&["response", "status", "message"]).and_then(Value::as_str).unwrap();
+        assert_eq!(message, format!("Pillion: {path}[\"pillion.io/mode\"]: \"x\" is not one of native, container"));
+    }
+    assert_eq!(ask(Asked::Validate, &review("Pod", "CREATE", POD)).0.outcome, Ending::Allowed);
+}
+
+#[test]
+fn only_pods_that_are_made_are_changed() {
+    let sub =
+        review("Pod", "CREATE", POD).replace(r#""name":"","#, r#""name":"","subResource":"ephemeralcontainers","#);
+    let deployment = review("Deployment", "CREATE", &format!(r#"{{"spec":{{"template":{POD}}}}}"#));
+    for text in [
+        review("Pod", "UPDATE", POD),
+        review("Service", "CREATE", "{}"),
+        review("Pod", "DELETE", "null"),
+        sub,
+        deployment,
+    ] {
+        let (answer, body) = ask(Asked::Mutate, &text);
+        assert_eq!((answer.outcome, body.at(&["response", "patch"])), (Ending::Allowed, None), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_review_is_refused_in_words() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (text, words) in [
+        ("", "not JSON"),
+        ("{}", "not an AdmissionReview"),
+        (deep.as_str(), "not JSON"),
+        (r#"{"kind":"AdmissionReview"}"#, "without apiVersion"),
+        (
+            r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1beta1","request":{}}"#,
+            "admissionReviewVersions",
+        ),
+        (r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1"}"#, "without request"),
+        (r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{"uid":""}}"#, "without uid"),
+        (r#"{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":[]}"#, "without uid"),
+    ] {
+        let (answer, _) = ask(Asked::Mutate, text);
+        assert_eq!((answer.status, answer.outcome), (400, Ending::Malformed));
+        assert!(answer.body.contains(words), "{}", answer.body);
+    }
+    // Whatever is cut off or of another type: an answer, and never a panic.
+    let whole = review("Pod", "CREATE", POD);
+    for end in 0..whole.len() {
+        assert_eq!(ask(Asked::Mutate, &whole[..end]).0.outcome, Ending::Malformed);
+    }
+    for (from, to) in [
+        (r#"[{"name":"web""#, r#"[7,{"name":"web""#),
+        (r#""containers":["#, r#""containers":{},"x":["#),
+        (r#""metadata":{"#, r#""metadata":7,"m":{"#),
+    ] {
+        let (answer, _) = ask(Asked::Mutate, &review("Pod", "CREATE", &POD.replacen(from, to, 1)));
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+}

@@ -1,0 +1,266 @@
+//! Injection over manifests as people write them: `inject/cases/`, each with the text that comes out (`inject/expected/`) and
+//! what is said about it. `PILLION_EXPECTED=write cargo test -p pillion --test inject` writes them anew, to be read before
+//! they are committed.
+//!
+//! Whether API servers of several versions would take the outcome is asked in the end-to-end tests, by their schemas.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its cases has failed")]
+
+use pillion::inject::{
+    arguments::{INJECT, read},
+    command::run,
+    value::Value,
+    workload::template,
+    yaml,
+};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/inject").join(name)
+}
+
+/// Each case: its file and the flags in its first line, or beside it.
+fn cases() -> Vec<(PathBuf, Vec<String>)> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder("cases"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "yaml" || end == "json"))
+        .collect();
+    files.sort();
+    let flags = |file: &Path| {
+        let text = fs::read_to_string(file).unwrap();
+        let first = text.lines().next().and_then(|line| line.strip_prefix("# inject:")).map(str::to_owned);
+        let beside = || fs::read_to_string(file.with_extension("flags")).unwrap_or_default();
+        first.unwrap_or_else(beside).split_whitespace().map(str::to_owned).collect()
+    };
+    files.into_iter().map(|file| (flags(&file), file)).map(|(flags, file)| (file, flags)).collect()
+}
+
+/// `pillion inject`, and what it says.
+fn inject(arguments: &[String], file: &Path) -> Result<(String, String), Vec<String>> {
+    let words = arguments.iter().cloned().chain([file.display().to_string()]);
+    let request = read(&INJECT, &mut lexopt::Parser::from_args(words)).unwrap().into_request();
+    let (mut out, mut said) = (Vec::new(), String::new());
+    let name = file.display().to_string();
+    run(&request, &mut out, &mut |words| {
+        said.push_str(&words.replace(&name, &file.file_name().unwrap().to_string_lossy()));
+        said.push('\n');
+    })?;
+    Ok((String::from_utf8(out).unwrap(), said))
+}
+
+fn meaning(text: &str) -> Vec<Value> {
+    yaml::read(text).unwrap().into_iter().map(|node| without_empties(node.value)).collect()
+}
+
+/// A list that is empty and a list that is not there mean the same to an API server.
+fn without_empties(value: Value) -> Value {
+    match value {
+        Value::Map(mut map) => {
+            map.0 = map.0.into_iter().map(|(key, value)| (key, without_empties(value))).collect();
+            map.0.retain(|(_, value)| !value.is_empty());
+            Value::Map(map)
+        }
+        Value::List(list) => Value::List(list.into_iter().map(without_empties).collect()),
+        other => other,
+    }
+}
+
+/// A text on disk for another run.
+fn kept(text: &str, file: &Path) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("inject");
+    fs::create_dir_all(&folder).unwrap();
+    let path =
+        folder.join(format!("{:?}-{}", std::thread::current().id(), file.file_name().unwrap().to_string_lossy()));
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn what_comes_out_is_what_was_read_and_approved() {
+    let mut different = Vec::new();
+    for (file, flags) in cases() {
+        let (text, said) = inject(&flags, &file).unwrap_or_else(|errors| panic!("{}: {errors:#?}", file.display()));
+        let expected = folder("expected").join(file.file_name().unwrap());
+        let words = expected.with_extension("said");
+        if std::env::var("PILLION_EXPECTED").as_deref() == Ok("write") {
+            fs::create_dir_all(folder("expected")).unwrap();
+            fs::write(&expected, &text).unwrap();
+            fs::write(&words, &said).unwrap();
+        }
+        let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        if read(&expected) != text || read(&words) != said {
+            different.push(format!("{}:\n{text}\n{said}", file.display()));
+        }
+    }
+    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+}
+
+#[test]
+fn there_are_enough_of_them() {
+    assert!(cases().len() >= 60, "{}", cases().len());
+}
+
+#[test]
+fn twice_is_once() {
+    for (file, flags) in cases() {
+        let (once, _) = inject(&flags, &file).unwrap();
+        let (twice, _) = inject(&flags, &kept(&once, &file)).unwrap();
+        assert_eq!(once, twice, "{}", file.display());
+    }
+}
+
+#[test]
+fn taking_it_out_restores_the_meaning() {
+    for (file, flags) in cases() {
+        let (with, _) = inject(&flags, &file).unwrap();
+        let (without, _) = inject(&["--uninject".to_owned()], &kept(&with, &file)).unwrap();
+        let before = fs::read_to_string(&file).unwrap();
+        assert_eq!(meaning(&before), meaning(&without), "{}", file.display());
+    }
+}
+
+#[test]
+fn comments_stay() {
+    for (file, flags) in cases().into_iter().filter(|(file, _)| file.extension().is_some_and(|end| end == "yaml")) {
+        let (text, said) = inject(&flags, &file).unwrap();
+        // What must be written anew says so.
+        if said.contains("written anew") {
+            continue;
+        }
+        let before = fs::read_to_string(&file).unwrap();
+        for comment in before.lines().filter_map(|line| Some(&line[line.find(" # ")?..])) {
+            assert!(text.contains(comment), "{}: lost {comment:?}", file.display());
+        }
+    }
+}
+
+/// The level of the Pod Security Standards that a pod would pass, as far as its fields say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Privileged,
+    Baseline,
+    Restricted,
+}
+
+fn level(pod: &Value) -> Level {
+    let spec = pod.get("spec").unwrap();
+    let is_true = |value: Option<&Value>| value.and_then(Value::as_bool) == Some(true);
+    let containers = || spec.list("initContainers").iter().chain(spec.list("containers"));
+    let words = |container: &Value, path: &[&str]| -> Vec<String> {
+        let found = container.at(path).map_or(&[][..], Value::elements);
+        found.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect()
+    };
+    const BASELINE: [&str; 13] = [
+        "AUDIT_WRITE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_BIND_SERVICE",
+        "SETFCAP",
+        "SETGID",
+        "SETPCAP",
+        "SETUID",
+        "SYS_CHROOT",
+    ];
+    let baseline = !["hostNetwork", "hostPID", "hostIPC"].iter().any(|field| is_true(spec.get(field)))
+        && spec.list("volumes").iter().all(|volume| volume.get("hostPath").is_none())
+        && containers().all(|container| {
+            !is_true(container.at(&["securityContext", "privileged"]))
+                && container.list("ports").iter().all(|port| port.get("hostPort").is_none())
+                && words(container, &["securityContext", "capabilities", "add"])
+                    .iter()
+                    .all(|capability| BASELINE.contains(&capability.as_str()))
+        });
+    if !baseline {
+        return Level::Privileged;
+    }
+    let either =
+        |container: &Value, path: &[&str]| -> Option<Value> { container.at(path).or_else(|| spec.at(path)).cloned() };
+    let restricted = containers().all(|container| {
+        let seccomp = either(container, &["securityContext", "seccompProfile", "type"]);
+        either(container, &["securityContext", "runAsNonRoot"]) == Some(Value::Bool(true))
+            && either(container, &["securityContext", "runAsUser"]) != Some(Value::Int(0))
+            && container.at(&["securityContext", "allowPrivilegeEscalation"]) == Some(&Value::Bool(false))
+            && matches!(seccomp.as_ref().and_then(Value::as_str), Some("RuntimeDefault" | "Localhost"))
+            && words(container, &["securityContext", "capabilities", "drop"]).contains(&"ALL".to_owned())
+            && words(container, &["securityContext", "capabilities", "add"]).iter().all(|add| add == "NET_BIND_SERVICE")
+    }) && spec.list("volumes").iter().all(|volume| {
+        const ALLOWED: [&str; 8] = [
+            "configMap",
+            "csi",
+            "downwardAPI",
+            "emptyDir",
+            "ephemeral",
+            "persistentVolumeClaim",
+            "projected",
+            "secret",
+        ];
+        ALLOWED.iter().any(|kind| volume.get(kind).is_some())
+    });
+    if restricted { Level::Restricted } else { Level::Baseline }
+}
+
+/// The pods of an object.
+fn pods(object: &Value) -> Vec<Value> {
+    let items = object.list("items").iter().flat_map(pods);
+    let own = object.str("kind").and_then(template).and_then(|path| object.at(path).cloned());
+    items.chain(own).collect()
+}
+
+#[test]
+fn without_rules_of_its_own_an_injected_pod_passes_what_it_passed_before() {
+    let mut restricted = 0;
+    for (file, flags) in cases() {
+        let before = meaning(&fs::read_to_string(&file).unwrap());
+        for capture in ["node", "init"] {
+            let mut flags = flags.clone();
+            let chosen = flags.iter().any(|flag| flag == "--capture");
+            if !chosen {
+                flags.extend(["--capture".to_owned(), capture.to_owned()]);
+            }
+            let (text, _) = inject(&flags, &file).unwrap();
+            for (before, after) in before.iter().flat_map(pods).zip(meaning(&text).iter().flat_map(pods)) {
+                let rules = after
+                    .get("spec")
+                    .unwrap()
+                    .list("initContainers")
+                    .iter()
+                    .any(|one| one.str("name") == Some("pillion-init"));
+                let expected = if rules { Level::Privileged } else { level(&before) };
+                assert_eq!(level(&after), expected, "{} {flags:?}\n{text}", file.display());
+                restricted += usize::from(level(&after) == Level::Restricted);
+            }
+        }
+    }
+    assert!(restricted >= 3, "{restricted}");
+}
+
+#[test]
+fn mistakes_are_told_at_their_place_and_nothing_comes_out() {
+    let folder = folder("refused");
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end != "said")).collect();
+    files.sort();
+    assert!(files.len() >= 10);
+    let mut different = Vec::new();
+    for file in files {
+        let errors = inject(&[], &file).expect_err(&file.display().to_string());
+        let name = file.display().to_string();
+        let told: String = errors.iter().map(|error| error.replace(&format!("{name}:"), "") + "\n").collect();
+        let expected = file.with_extension("said");
+        if std::env::var("PILLION_EXPECTED").as_deref() == Ok("write") {
+            fs::write(&expected, &told).unwrap();
+        }
+        if fs::read_to_string(&expected).unwrap_or_default() != told {
+            different.push(format!("{name}:\n{told}"));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
