@@ -133,10 +133,7 @@ impl ProxyError {
             Self::Filter(FilterError::RequestTooLarge) => ResponseFlag::DownstreamProtocolError,
             Self::Filter(FilterError::ResponseTooLarge) => ResponseFlag::LocalReset,
             Self::Filter(
-                FilterError::Failed(_)
-                | FilterError::BodyTooShort
-                | FilterError::Request(_)
-                | FilterError::Response(_),
+                FilterError::Failed(_) | FilterError::BodyTooShort | FilterError::Request(_) | FilterError::Response(_),
             ) => ResponseFlag::FilterFailed,
             Self::Upstream(cause) => upstream_flag(cause),
             Self::Timeout(TimedOut::Response | TimedOut::Grpc) => ResponseFlag::UpstreamTimeout,

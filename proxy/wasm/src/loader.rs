@@ -89,6 +89,7 @@ impl WasmLoader {
     }
 
     async fn make(&self, filter: &model::Filter, wasm: &Wasm) -> Result<WasmFactory, String> {
+        crate::metrics::describe();
         let runtime = engine::runtime().map_err(|error| error.to_string())?.clone();
         let bytes = self.bytes(&wasm.source).await?;
         let plugin = Arc::new(Plugin::of(filter, wasm));
@@ -134,13 +135,22 @@ impl WasmLoader {
             }
             WasmSource::Inline(bytes) => Ok(bytes.to_vec()),
             WasmSource::Url(url) => {
+                let (directory, sha256) = (self.directory(), url.sha256);
+                if let Some(bytes) = on_thread(move || Ok(directory.fetched(&sha256))).await? {
+                    return Ok(bytes);
+                }
                 let bytes = (self.fetch)(url).await?;
                 let digest = artefact::sha256(&bytes);
                 if digest != url.sha256 {
                     let (got, wanted) = (artefact::hex(&digest), artefact::hex(&url.sha256));
                     return Err(format!("{}: its SHA-256 is {got}, not {wanted} as configured", url.url));
                 }
-                Ok(bytes)
+                let directory = self.directory();
+                on_thread(move || {
+                    directory.keep_fetched(&digest, &bytes);
+                    Ok(bytes)
+                })
+                .await
             }
         }
     }

@@ -185,7 +185,7 @@ impl Slot {
     /// The machine is dead: it is started again after a while. `seat` is any of its plugins.
     fn down(&self, burnt: Duration, seat: &Rc<Seat>) {
         let wait = self.wait(burnt, seat.plugin.limits.restarts);
-        tracing::info!(filter = %seat.plugin.name, ?wait, "the filter's machine will be started again");
+        tracing::debug!(filter = %seat.plugin.name, ?wait, "the filter's machine will be started again");
         let me = Weak::clone(&self.me);
         let task = seat.services.spawn(async move {
             tokio::time::sleep(wait).await;
@@ -251,7 +251,10 @@ impl Mourner for Slot {
             tracing::debug!(filter = %names(), callback, reason = cause.word(), "the wasm filter died again as before");
         } else {
             let backtrace = backtrace.join(" < ");
-            tracing::error!(filter = %names(), callback, reason = cause.word(), backtrace, "the wasm filter died: {words}");
+            tracing::error!(
+                filter = %names(), callback, reason = cause.word(), backtrace,
+                "the wasm filter died: {words}; its machine is started again, the same death is not logged twice"
+            );
             self.told.replace(Some(failure.clone()));
         }
         self.down(burnt, seat);

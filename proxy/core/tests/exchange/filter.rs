@@ -320,7 +320,10 @@ fn an_answer_passes_back_from_the_filter_that_gave_it() {
         |_, _| echo(),
         |world| async move {
             let answer = get(&world, "/").await;
-            assert_eq!((answer.status, answer.body.as_str(), answer.field("content-type")), (403, "no", Some("text/x")));
+            assert_eq!(
+                (answer.status, answer.body.as_str(), answer.field("content-type")),
+                (403, "no", Some("text/x"))
+            );
             assert_eq!(answer.head.matches("x-a: ").count(), 2);
             one_record(&world, (403, "-", "by_filter", "-")).await;
             let heard = events();
@@ -967,7 +970,9 @@ fn heads_can_be_read_when_it_is_logged() {
             Event::Log => {
                 let path = stream.read_headers(Map::RequestHeaders, |head| head.get(b":path").map(<[u8]>::to_vec));
                 assert_eq!(path.unwrap().unwrap(), b"/x");
-                assert!(stream.read_headers(Map::ResponseHeaders, |head| head.get(b"content-length").is_some()).unwrap());
+                assert!(
+                    stream.read_headers(Map::ResponseHeaders, |head| head.get(b"content-length").is_some()).unwrap()
+                );
                 assert!(stream.headers(Map::RequestHeaders, |_| ()).is_none(), "to read only");
                 let facts = stream.facts();
                 assert_eq!((facts.received, facts.details.as_deref()), (6, Some("via_upstream")));
@@ -1080,11 +1085,7 @@ fn a_filter_calls_a_cluster_while_the_stream_waits() {
 fn calls_time_out_and_are_bounded() {
     run(
         ONE,
-        |_, _| {
-            serve(|mut stream| async move {
-                while head(&mut stream).await.is_some() {}
-            })
-        },
+        |_, _| serve(|mut stream| async move { while head(&mut stream).await.is_some() {} }),
         |world| async move {
             let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":path", b"/"), (b":authority", b"a")];
             let call = HttpCall {

@@ -1,6 +1,6 @@
 //! [`Directory`]: where artefacts are kept, and what makes them ours.
 
-use super::hex;
+use super::{hex, sha256};
 use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
     hmac::{Context, HMAC_SHA256, Key},
@@ -18,7 +18,7 @@ use std::{
     time::SystemTime,
 };
 
-/// Artefacts kept; the ones used longest ago go. A proxy runs a handful, over a few versions of each.
+/// Artefacts and fetched modules kept; the ones used longest ago go. A proxy runs a handful, over a few versions of each.
 const MOST_KEPT: usize = 64;
 
 /// The file of the key.
@@ -26,6 +26,9 @@ const KEY: &str = "key";
 
 /// What artefacts' names end in.
 const SUFFIX: &str = ".aot";
+
+/// What names of modules fetched from elsewhere end in.
+const FETCHED: &str = ".wasm";
 
 /// Where artefacts are kept.
 pub struct Directory(Place);
@@ -92,6 +95,30 @@ impl Directory {
             }
         }
         None
+    }
+
+    /// A module that was fetched before, by its SHA-256, which it is held to.
+    #[must_use]
+    pub fn fetched(&self, digest: &[u8; 32]) -> Option<Vec<u8>> {
+        let Place::Private(directory, _) = &self.0 else { return None };
+        let path = directory.join(hex(digest) + FETCHED);
+        let mut bytes = Vec::new();
+        private_file().read(true).open(path).ok()?.read_to_end(&mut bytes).ok()?;
+        (sha256(&bytes) == *digest).then_some(bytes)
+    }
+
+    /// Keeps a module that was fetched, so that a start needs nobody else. That it cannot be kept is told to the log.
+    pub fn keep_fetched(&self, digest: &[u8; 32], bytes: &[u8]) {
+        let Place::Private(directory, _) = &self.0 else { return };
+        let kept = self.new_file().and_then(|mut kept| {
+            kept.file.write_all(bytes)?;
+            let path = kept.path.take().ok_or_else(|| refused("it has no name"))?;
+            fs::rename(path, directory.join(hex(digest) + FETCHED))
+        });
+        match kept {
+            Ok(()) => forget_oldest(directory),
+            Err(error) => tracing::warn!("a fetched wasm module cannot be kept: {error}"),
+        }
     }
 
     /// A file for a new artefact.
@@ -249,7 +276,7 @@ fn authentic(path: &Path, key: &Key, name: &str, expected: &str) -> io::Result<F
 
 fn forget_oldest(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
-    let artefact = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX));
+    let artefact = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX) || name.ends_with(FETCHED));
     let age = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
     let mut all: Vec<_> = entries.flatten().filter(artefact).filter_map(age).collect();
     all.sort();

@@ -1,9 +1,7 @@
 //! [`Facts`]: what is known of a stream beside its heads and bodies.
 
 use super::stream::{Ended, Phase, Shared};
-use crate::{
-    telemetry::{Blame, ConnectionFacts, ResponseFlags, metrics::ClusterMetrics},
-};
+use crate::telemetry::{Blame, ConnectionFacts, ResponseFlags, metrics::ClusterMetrics};
 use http::{StatusCode, Version};
 use pillion_config::model::{Name, Route};
 use std::{

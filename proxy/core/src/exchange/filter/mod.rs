@@ -55,11 +55,11 @@ pub use facts::Facts;
 pub(crate) use facts::Told;
 pub use headers::{HeadFault, Headers, Map};
 pub use native::Native;
+pub(in crate::exchange) use run::run;
 pub use services::{
     CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Services, Task,
 };
 pub use set::{FilterSet, Loaded};
-pub(in crate::exchange) use run::run;
 pub(crate) use stream::Shared;
 pub use stream::{Ended, LocalReply, Peer, Refused, Side, Stream, StreamKind};
 

@@ -19,8 +19,7 @@ use crate::{
     downstream::codec::Interim,
     error::{FilterError, ProxyError},
     exchange::{
-        Exchange, Means,
-        deliver,
+        Exchange, Means, deliver,
         head::{Field, Survey, hop_by_hop, hop_by_hop::UpgradeField},
         prepare::{self, Leaving},
         receive,
@@ -521,4 +520,3 @@ impl From<Stuck> for ProxyError {
         }
     }
 }
-

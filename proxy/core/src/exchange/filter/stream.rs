@@ -2,7 +2,10 @@
 
 use super::{Buffer, Facts, Failed, Filter, Headers, Interest, Map, facts::Told};
 use crate::{
-    body::Incoming, error::FilterError, snapshot::ListenerSnapshot, telemetry::{ByteMeter, ConnectionFacts},
+    body::Incoming,
+    error::FilterError,
+    snapshot::ListenerSnapshot,
+    telemetry::{ByteMeter, ConnectionFacts},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};

@@ -259,7 +259,8 @@ impl Body for ResponseBody {
                 }
             }
             (Some(Err(error)), Some(ending)) => {
-                let by_filter = matches!(error, BodyError::GivenUp(GivenUp::Filter)).then(|| ending.account.cut()).flatten();
+                let by_filter =
+                    matches!(error, BodyError::GivenUp(GivenUp::Filter)).then(|| ending.account.cut()).flatten();
                 let failure = match by_filter {
                     Some((flag, details)) => Failure { blame: Blame::Proxy, flag, details },
                     None => failure(error, ending.request.as_deref()),
