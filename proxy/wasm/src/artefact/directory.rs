@@ -276,7 +276,9 @@ fn authentic(path: &Path, key: &Key, name: &str, expected: &str) -> io::Result<F
 
 fn forget_oldest(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
-    let artefact = |entry: &fs::DirEntry| entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX) || name.ends_with(FETCHED));
+    let artefact = |entry: &fs::DirEntry| {
+        entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX) || name.ends_with(FETCHED))
+    };
     let age = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
     let mut all: Vec<_> = entries.flatten().filter(artefact).filter_map(age).collect();
     all.sort();

@@ -18,7 +18,9 @@ fn fails(callback: &str, words: usize, what: &str) -> String {
             other = if callback == "proxy_on_request_headers" {
                 String::new()
             } else {
-                format!(r#"(func (export "{callback}") (param {params}) (result i32) (if (global.get $bad) (then {what})) (i32.const 0))"#)
+                format!(
+                    r#"(func (export "{callback}") (param {params}) (result i32) (if (global.get $bad) (then {what})) (i32.const 0))"#
+                )
             },
         ),
     )

@@ -24,7 +24,9 @@ fn requests_pass_in_order_and_responses_in_reverse() {
     run(vec![Guest::new("a", marker('a')), Guest::new("b", marker('b'))], async |world| {
         let answer = world.get("/").await;
         assert_eq!(answer.status, 200);
-        let ways = |text: &str| text.to_ascii_lowercase().split("x-way: ").skip(1).map(|rest| rest[..1].to_owned()).collect::<String>();
+        let ways = |text: &str| {
+            text.to_ascii_lowercase().split("x-way: ").skip(1).map(|rest| rest[..1].to_owned()).collect::<String>()
+        };
         assert_eq!(ways(&world.last()), "ab");
         assert_eq!(ways(&answer.head), "ba");
     });
@@ -74,7 +76,12 @@ fn bodies_are_gathered_and_replaced() {
 fn a_paused_request_goes_on_from_a_tick() {
     // The tick names the stream that waits, which is context 2, and lets it go on.
     let text = guest(
-        &[("set_tick_period_milliseconds", 1), ("set_effective_context", 1), ("continue_stream", 1), ("add_header_map_value", 5)],
+        &[
+            ("set_tick_period_milliseconds", 1),
+            ("set_effective_context", 1),
+            ("continue_stream", 1),
+            ("add_header_map_value", 5),
+        ],
         r#"(data (i32.const 0) "x-tick1") (global $waits (mut i32) (i32.const 0))
            (func (export "proxy_on_configure") (param i32 i32) (result i32)
                (drop (call $set_tick_period_milliseconds (i32.const 5))) (i32.const 1))

@@ -97,7 +97,8 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = Arc::new(config(address, upstream, &guests));
-        let fetch = Rc::new(|_: &_| Box::pin(async { Err("nothing is fetched here".to_owned()) }) as pillion_wasm::Fetching);
+        let fetch =
+            Rc::new(|_: &_| Box::pin(async { Err("nothing is fetched here".to_owned()) }) as pillion_wasm::Fetching);
         let wasm = WasmLoader::new(Compiler::Here, fetch).with_directory(Directory::memory());
         let filters = FilterSet::load(&config, None, &Native { other: Some(&wasm) }).await;
         let filters = filters.unwrap_or_else(|errors| panic!("{errors:?}"));
@@ -197,9 +198,10 @@ async fn serve(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
                     }
                     continue;
                 };
-                let length = head.to_ascii_lowercase().split("content-length: ").nth(1).map_or(0, |rest| {
-                    rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
-                });
+                let length =
+                    head.to_ascii_lowercase().split("content-length: ").nth(1).map_or(0, |rest| {
+                        rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+                    });
                 let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
                 if body.len() < length || (chunked && !body.ends_with("0\r\n\r\n")) {
                     if socket.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
@@ -209,7 +211,8 @@ async fn serve(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
                 }
                 seen.lock().unwrap().push(text.clone());
                 let body = if length > 0 { &body[..length] } else { "nothing" };
-                let answer = format!("HTTP/1.1 200 OK\r\nx-origin: yes\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\nx-origin: yes\r\nContent-Length: {}\r\n\r\n{body}", body.len());
                 if socket.write_all(answer.as_bytes()).await.is_err() {
                     return;
                 }
