@@ -19,6 +19,8 @@ mod upstream;
 
 mod tcp;
 
+mod capture;
+
 mod abuse;
 mod access_log;
 mod admin;

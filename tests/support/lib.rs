@@ -19,6 +19,7 @@ pub mod frames;
 pub mod haproxy;
 pub mod load;
 pub mod metrics;
+pub mod namespaces;
 pub mod need;
 pub mod nginx;
 pub mod origin;

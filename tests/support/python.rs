@@ -51,8 +51,9 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("support/peers").join(format!("{name}.py"))
 }
 
-/// The environment's Python. `PILLION_PYTHON` names one that has the packages already.
-fn interpreter() -> Option<PathBuf> {
+/// The environment's Python, made on first use: before a namespace without the network is entered. `PILLION_PYTHON` names one that has the packages already.
+#[must_use]
+pub fn interpreter() -> Option<PathBuf> {
     static MADE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     if let Some(named) = env::var_os("PILLION_PYTHON") {
         return Some(named.into());

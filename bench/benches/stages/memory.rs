@@ -55,7 +55,11 @@ impl World {
             let protocol = if upstream == Speaks::Http2 { "    protocol: http2" } else { "" };
             let config = config("      - match: { prefix: / }\n        cluster: up", protocol);
             let snapshot = Arc::new(Snapshot::compile(Arc::new(config), None, None, FilterSet::empty()));
-            let process = Arc::new(Process { connections: Limit::new(100), pressure: PressureGauge::default() });
+            let process = Arc::new(Process {
+                connections: Limit::new(100),
+                pressure: PressureGauge::default(),
+                capture: Default::default(),
+            });
             let worker = Worker::new(process, Rc::new(Pipes(upstream)), Arc::clone(&snapshot));
             let (client, theirs) = duplex(PIPE);
             let queue = Queue(RefCell::new([Socket::Memory(theirs)].into()));

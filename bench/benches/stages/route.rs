@@ -30,7 +30,14 @@ fn path_of_none_of_n_prefixes(bencher: Bencher<'_, '_>, routes: usize) {
 
 fn find(bencher: Bencher<'_, '_>, table: &RouteTable, host: &str, path: &str) {
     let headers = HeaderMap::new();
-    let view = RequestView { method: &Method::GET, host, path, query: None, headers: &headers };
+    let view = RequestView {
+        method: &Method::GET,
+        host,
+        path,
+        query: None,
+        headers: &headers,
+        destination: ([127, 0, 0, 1], 80).into(),
+    };
     bencher.bench_local(|| table.find(black_box(&view)).map(|found| found.index));
 }
 

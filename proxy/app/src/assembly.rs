@@ -3,7 +3,7 @@
 //! [`Plane`] is the seam. The control thread knows nothing of requests; whoever implements it knows nothing of
 //! signals, reloads or draining.
 
-use crate::{cgroup::Pressure, worker::Run};
+use crate::{cgroup::Pressure, proof::Token, worker::Run};
 use bytes::Bytes;
 use pillion_config::{
     Loaded,
@@ -62,6 +62,11 @@ pub trait Plane: 'static {
 
     /// Takes certificates, keys and roots into use; handshakes that begin from now on see them.
     fn update_tls(&self, snapshot: &Self::Snapshot, secrets: &Secrets) -> TlsState;
+
+    /// What a listener answers the proxy's own probe with.
+    fn probe_token(&self) -> Token {
+        Token::default()
+    }
 
     /// The snapshot is in force in every worker; what only earlier ones had may be forgotten.
     fn in_force(&self, snapshot: &Self::Snapshot);

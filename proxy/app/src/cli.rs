@@ -5,6 +5,7 @@
 
 mod arguments;
 mod command;
+mod rules;
 mod values;
 
 use crate::{
@@ -66,6 +67,7 @@ pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
         Command::Demo { exit_after } => demo::run(plane, exit_after),
         Command::Wait(remote) => finish(remote.wait()),
         Command::Quit(remote) => finish(remote.quit()),
+        Command::Rules(rules) => rules.run(),
         Command::Inject(request) => inject(&request),
         Command::Injector(request) => {
             log::install(log::Level::Info);

@@ -5,11 +5,12 @@ use crate::{
     cgroup, descriptors,
     filters::{self, Filters},
     metrics::{Build, Recorder},
+    proof::Token,
     sockets::Handed,
     worker::{Order, Run},
 };
 use bytes::Bytes;
-use pillion_config::model::{ClusterIndex, Config, EndpointAddress};
+use pillion_config::model::{Capture, ClusterIndex, Config, EndpointAddress};
 use pillion_core::{
     downstream::limit::{Limit, Pressure, PressureGauge},
     drain::Signal,
@@ -19,7 +20,7 @@ use pillion_core::{
     snapshot::{Snapshot, TlsState},
     telemetry::access_log::{AccessLogHandle, Flushed},
     upstream::{ClusterState, MemberDescription},
-    worker::{Process, Source, Worker},
+    worker::{Capturing, Process, Source, Worker},
 };
 use std::{
     cell::{OnceCell, RefCell},
@@ -55,7 +56,11 @@ impl Default for DataPlane {
         let build =
             Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PILLION_COMMIT").unwrap_or("unknown") };
         Self {
-            process: Arc::new(Process { connections: Limit::new(0), pressure: PressureGauge::default() }),
+            process: Arc::new(Process {
+                connections: Limit::new(0),
+                pressure: PressureGauge::default(),
+                capture: Capturing::default(),
+            }),
             // A second plane in one process, as tests make, counts into the first one's series.
             recorder: Recorder::install(build).ok(),
             access_log: RefCell::default(),
@@ -120,9 +125,15 @@ impl Plane for DataPlane {
         snapshot.update_tls(secrets)
     }
 
+    fn probe_token(&self) -> Token {
+        self.process.capture.token
+    }
+
     fn in_force(&self, snapshot: &Snapshot) {
         self.access_log.borrow_mut().clone_from(&snapshot.access_log);
         self.filters.in_force(&snapshot.config);
+        let captures = snapshot.config.listeners.iter().any(|listener| listener.capture != Capture::Off);
+        self.process.capture.own.watch(captures);
         self.process.connections.resize(descriptors::connections(&snapshot.config));
         if let Some(recorder) = &self.recorder {
             let listeners: HashSet<_> =
@@ -203,8 +214,10 @@ impl Run for DataPath {
                 Ok(Source { listener: name, accept: Box::new(listening) })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        let worker =
-            self.worker.get_or_init(|| Worker::new(Arc::clone(&self.process), Rc::new(Tcp), Arc::clone(&snapshot)));
+        let worker = self.worker.get_or_init(|| {
+            let dial = Tcp::new(Arc::clone(&self.process.capture.own));
+            Worker::new(Arc::clone(&self.process), Rc::new(dial), Arc::clone(&snapshot))
+        });
         worker.apply(snapshot, sources);
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! A second instance is detected without a race: the first socket of a group binds and listens *without*
 //! `SO_REUSEPORT`, which the kernel refuses while anybody else listens there; only then is the group opened.
 
-use pillion_config::model::{Listener, Name, PortSharing};
+use pillion_config::model::{Capture, Listener, Name, PortSharing};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
@@ -40,6 +40,14 @@ pub enum BindError {
         name: Name,
         /// Where it should listen.
         address: SocketAddr,
+    },
+    /// Capturing by TPROXY is for whoever may change the network.
+    #[error(
+        "listener {name}: capture: tproxy needs CAP_NET_ADMIN (give it to the process, or write capture: redirect)"
+    )]
+    NotTransparent {
+        /// The listener.
+        name: Name,
     },
     /// The address is not of this machine.
     #[error("listener {name}: {address} is not an address of this machine (0.0.0.0 or [::] stand for all of them)")]
@@ -109,7 +117,7 @@ impl Sockets {
                 .iter()
                 .find(|group| group.asked == listener.address && !next.groups.iter().any(|taken| taken.holds(group)));
             let group = match kept {
-                Some(group) => group.carry(listener),
+                Some(group) => group.carry(listener)?,
                 None => self.bind(listener, workers)?,
             };
             if kept.is_none_or(|kept| kept.name != group.name) {
@@ -171,6 +179,7 @@ impl Group {
     fn bind(listener: &Listener, workers: NonZeroUsize, share: bool) -> Result<Self, BindError> {
         let group = || -> io::Result<Self> {
             let first = listen(listener.address, listener.backlog, share)?;
+            transparent(&first, listener)?;
             let bound = first.local_addr()?.as_socket().unwrap_or(listener.address);
             let mut sockets = vec![TcpListener::from(first)];
             if workers.get() > 1 {
@@ -178,7 +187,9 @@ impl Group {
                 socket2::SockRef::from(&sockets[0]).set_reuse_port(true)?;
             }
             for _ in 1..workers.get() {
-                sockets.push(listen(bound, listener.backlog, true)?.into());
+                let more = listen(bound, listener.backlog, true)?;
+                transparent(&more, listener)?;
+                sockets.push(more.into());
             }
             Ok(Self { name: listener.name.clone(), asked: listener.address, bound, sockets: sockets.into() })
         };
@@ -186,6 +197,9 @@ impl Group {
             let (name, address) = (listener.name.clone(), listener.address);
             match source.kind() {
                 io::ErrorKind::AddrInUse => BindError::InUse { name, address },
+                io::ErrorKind::PermissionDenied if address.port() >= 1024 && listener.capture == Capture::Tproxy => {
+                    BindError::NotTransparent { name }
+                }
                 io::ErrorKind::PermissionDenied => BindError::Denied { name, address },
                 io::ErrorKind::AddrNotAvailable => BindError::NotLocal { name, address },
                 _ => BindError::Io { name, address, source },
@@ -194,7 +208,7 @@ impl Group {
     }
 
     /// The same sockets for a listener that may have another name, backlog or sharing.
-    fn carry(&self, listener: &Listener) -> Self {
+    fn carry(&self, listener: &Listener) -> Result<Self, BindError> {
         for socket in &*self.sockets {
             let socket = socket2::SockRef::from(socket);
             // listen(2) on a listening socket only changes its backlog. Neither call can fail on a socket that
@@ -203,8 +217,14 @@ impl Group {
             if listener.port_sharing == PortSharing::Shared {
                 socket.set_reuse_port(true).ok();
             }
+            transparent(&socket, listener).map_err(|_| BindError::NotTransparent { name: listener.name.clone() })?;
         }
-        Self { name: listener.name.clone(), asked: self.asked, bound: self.bound, sockets: Arc::clone(&self.sockets) }
+        Ok(Self {
+            name: listener.name.clone(),
+            asked: self.asked,
+            bound: self.bound,
+            sockets: Arc::clone(&self.sockets),
+        })
     }
 
     fn holds(&self, other: &Self) -> bool {
@@ -213,6 +233,20 @@ impl Group {
 
     fn hand(&self, worker: usize) -> io::Result<Handed> {
         Ok(Handed { name: self.name.clone(), socket: self.sockets[worker % self.sockets.len()].try_clone()? })
+    }
+}
+
+/// Lets a socket take connections to addresses that are not this machine's, if its listener captures so (`IP_TRANSPARENT`,
+/// ip(7)). Set anew at each configuration: the kernel looks at it with each connection. One option serves both families of
+/// a socket, and it is per socket, not per family, in the kernel.
+fn transparent(socket: &Socket, listener: &Listener) -> io::Result<()> {
+    let wanted = listener.capture == Capture::Tproxy;
+    let six = listener.address.is_ipv6();
+    let is = if six { socket.ip_transparent_v6()? } else { socket.ip_transparent_v4()? };
+    match (is == wanted, six) {
+        (true, _) => Ok(()),
+        (false, true) => socket.set_ip_transparent_v6(wanted),
+        (false, false) => socket.set_ip_transparent_v4(wanted),
     }
 }
 

@@ -7,6 +7,7 @@
 mod cluster;
 #[cfg(test)]
 mod described;
+mod filter;
 mod hosts;
 mod listener;
 mod root;
@@ -18,6 +19,7 @@ mod value;
 mod words;
 
 pub(crate) use cluster::*;
+pub(crate) use filter::*;
 pub(crate) use listener::*;
 pub(crate) use root::*;
 pub(crate) use route::*;

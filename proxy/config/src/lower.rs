@@ -3,7 +3,9 @@
 //! Runs to the end whatever it finds, so that all errors come at once. A value that is bad already is passed over in
 //! silence. Reads no file but those a document refers to, and those only through the reader it is given.
 
+mod capture;
 mod cluster;
+mod filter;
 mod headers;
 mod listener;
 mod matching;

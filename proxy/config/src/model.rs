@@ -4,6 +4,7 @@
 //! says that a thing is absent and never that a default applies. Two models can be compared by value, which is
 //! how a reload finds out what did not change.
 
+mod capture;
 mod cluster;
 mod filter;
 mod listener;
@@ -11,6 +12,7 @@ mod route;
 mod tcp;
 mod tls;
 
+pub use capture::*;
 pub use cluster::*;
 pub use filter::*;
 pub use listener::*;
@@ -38,6 +40,8 @@ pub struct Config {
     pub dns: Dns,
     /// Who this workload is to its peers; `None`: nobody, and nothing is looked at.
     pub identity: Option<Identity>,
+    /// What holds for all that is captured.
+    pub capture: CaptureSettings,
     /// Where connections are accepted, in the order written; names are unique.
     pub listeners: Vec<Arc<Listener>>,
     /// Where requests go, in the order written; names are unique. [`ClusterIndex`] points in here.

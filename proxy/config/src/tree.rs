@@ -5,6 +5,7 @@
 //! (size, depth, nodes) is bounded here; aliases point to what they name and are never copied.
 
 mod build;
+mod json;
 mod read;
 
 pub(crate) use build::Fault;

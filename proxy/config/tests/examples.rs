@@ -2,7 +2,7 @@
 
 use pillion_config::{
     Loaded, SourceName, load,
-    model::{Action, Config, HostPattern, PathMatch, Workers},
+    model::{Action, Config, FilterIndex, FilterKind, HostPattern, PathMatch, Workers},
     parse, simple,
 };
 use std::{fs, io, path::Path, time::Duration};
@@ -71,7 +71,7 @@ fn full_writes_the_defaults_out() {
 #[test]
 fn referenced_files_are_read_and_named() {
     let full = example("full.yaml");
-    assert!(full.files[1].ends_with("closed.txt"), "{:?}", full.files);
+    assert!(full.files[1].ends_with("nothing.wasm") && full.files[2].ends_with("closed.txt"), "{:?}", full.files);
     let closed = full.config.listeners[0].routes.iter().find_map(|route| match &route.action {
         Action::Respond(answer) if answer.status == 503 => Some(answer.body.clone()),
         _ => None,
@@ -171,4 +171,39 @@ fn every_prefix_and_every_gap_of_an_example_gets_an_answer() {
             let _ = parse(&SourceName::new(name), &without.join("\n"), &none);
         }
     }
+}
+
+/// A route's chain is the listener's as it changes it, then its own filters.
+#[test]
+fn chains_are_what_listener_and_route_say_together() {
+    let config = from_text(
+        "filters:\n  - { name: a, wasm: { inline: AGFzbQEAAAA=, configuration: { deep: [1, x, true, ~, '2'] } } }\n  \
+         - { name: b, rate_limit: { requests: 5 } }\n\
+         listeners:\n  - name: web\n    address: 127.0.0.1:1\n    filters: [a, b]\n    routes:\n      \
+         - { match: { path: /1 }, respond: { status: 200 } }\n      \
+         - { match: { path: /2 }, respond: { status: 200 }, filters: [{ name: a, disabled: true }] }\n      \
+         - { match: { path: /3 }, respond: { status: 200 }, filters: [{ name: a, configuration: own }, { name: c, headers: [] }] }\n      \
+         - { match: { path: /4 }, respond: { status: 200 } }\n",
+    );
+    let name = |index: &FilterIndex| config.filters[index.0].name.as_str();
+    let chains: Vec<Vec<&str>> = config.listeners[0]
+        .routes
+        .iter()
+        .map(|route| route.filters.iter().flat_map(|chain| chain.iter()).map(name).collect())
+        .collect();
+    assert_eq!(chains, [vec!["a", "b"], vec!["b"], vec!["a", "b", "c"], vec!["a", "b"]]);
+    let configuration = |route: usize| {
+        let chain = config.listeners[0].routes[route].filters.as_ref().unwrap();
+        match &config.filters[chain[0].0].kind {
+            FilterKind::Wasm(wasm) => String::from_utf8(wasm.configuration.clone()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(configuration(0), r#"{"deep":[1,"x",true,null,"2"]}"#);
+    assert_eq!(configuration(2), "own");
+    let limit = config.filters.iter().find_map(|filter| match &filter.kind {
+        FilterKind::RateLimit(limit) => Some(limit),
+        _ => None,
+    });
+    assert_eq!(limit.unwrap().burst.get(), 5);
 }

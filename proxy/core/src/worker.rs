@@ -14,7 +14,7 @@ use crate::{
         filter::{Factory, Instance, Interest, Services},
         stream::RequestBody,
     },
-    io::{Accept, Dial},
+    io::{Accept, Dial, Own},
     snapshot::Snapshot,
     tunnel::Passage,
     upstream::{Random, WorkerCluster},
@@ -35,6 +35,25 @@ pub struct Process {
     pub connections: Arc<Limit>,
     /// How tight memory is.
     pub pressure: PressureGauge,
+    /// What is captured, and what comes back.
+    pub capture: Capturing,
+}
+
+/// What capture needs to know of the process.
+#[derive(Debug)]
+pub struct Capturing {
+    /// The connections it made.
+    pub own: Arc<Own>,
+    /// What a probe is answered with: this process and no other captured it.
+    pub token: [u8; 16],
+}
+
+impl Default for Capturing {
+    fn default() -> Self {
+        let random = Random::from_system();
+        let token = (u128::from(random.next()) << 64) | u128::from(random.next());
+        Self { own: Arc::default(), token: token.to_be_bytes() }
+    }
 }
 
 /// One thread's share of the proxy.

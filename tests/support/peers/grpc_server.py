@@ -1,4 +1,5 @@
-"""A gRPC server without schemas: bytes in, bytes out. Prints its port.
+"""A gRPC server without schemas: bytes in, bytes out. Listens at HOST, the first
+argument, or on loopback; prints its port.
 
 /test.Echo/Unary    returns what it got; metadata `fail: CODE` fails with that code, `sleep: MS` waits first
 /test.Echo/Client   returns the messages joined with commas
@@ -7,6 +8,7 @@
 Each call returns initial metadata `x-initial: yes` and trailing metadata `x-trailing: yes`.
 """
 
+import sys
 import time
 from concurrent import futures
 
@@ -58,6 +60,7 @@ class Handler(grpc.GenericRpcHandler):
 
 if __name__ == "__main__":
     serving = grpc.server(futures.ThreadPoolExecutor(8), handlers=(Handler(),))
-    print(serving.add_insecure_port("127.0.0.1:0"), flush=True)
+    host = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
+    print(serving.add_insecure_port(f"{host}:0"), flush=True)
     serving.start()
     serving.wait_for_termination()

@@ -20,8 +20,20 @@ const REDACTED: &str = "[redacted]";
 
 /// What is neither listener nor cluster.
 pub(super) fn settings(config: &Config) -> Value {
-    let Config { admin, workers, limits, drain, access_log, dns, identity, listeners: _, clusters: _, filters } =
-        config;
+    let Config {
+        admin,
+        workers,
+        limits,
+        drain,
+        access_log,
+        dns,
+        identity,
+        capture,
+        listeners: _,
+        clusters: _,
+        filters,
+    } = config;
+    let CaptureSettings { prove, probe_port, mark } = capture;
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
@@ -51,6 +63,7 @@ pub(super) fn settings(config: &Config) -> Value {
             "timeout": time(*timeout),
         },
         "identity": identity.as_ref().map(tls::identity),
+        "capture": { "prove": *prove == Prove::Required, "probe_port": probe_port, "mark": mark },
         "filters": filters.iter().map(|filter| filters::filter(filter)).collect::<Vec<_>>(),
     })
 }
@@ -73,6 +86,9 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
     let Listener {
         name,
         address,
+        direction,
+        capture,
+        probe_port,
         port_sharing,
         backlog,
         connections,
@@ -86,6 +102,16 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
     json!({
         "name": name.as_str(),
         "address": address.to_string(),
+        "direction": match direction {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+        },
+        "capture": match capture {
+            Capture::Off => "off",
+            Capture::Redirect => "redirect",
+            Capture::Tproxy => "tproxy",
+        },
+        "probe_port": probe_port,
         "share_port": *port_sharing == PortSharing::Shared,
         "backlog": backlog,
         "connections": connections,
@@ -103,6 +129,8 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
     let Cluster {
         name,
         endpoints,
+        original_destination,
+        mark,
         balance,
         protocol,
         tls,
@@ -121,6 +149,19 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
     json!({
         "name": name.as_str(),
         "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+        "original_destination": original_destination.map(|OriginalDestination { address, source }| {
+            json!({
+                "address": match address {
+                    OriginalAddress::Original => "original",
+                    OriginalAddress::Loopback => "loopback",
+                },
+                "source": match source {
+                    Source::Proxy => "proxy",
+                    Source::Client => "client",
+                },
+            })
+        }),
+        "mark": mark,
         "balance": match balance {
             Balance::RoundRobin => "round-robin",
             Balance::Random => "random",
@@ -162,15 +203,23 @@ fn access_log_of(AccessLog { destination, format, queue }: &AccessLog) -> Value 
 }
 
 fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
-    let Tcp { clusters: targets, server_names, idle_timeout, detect_timeout, server_first, filters } = tcp;
+    let Tcp { clusters: targets, destinations, server_names, idle_timeout, detect_timeout, server_first, filters } =
+        tcp;
     let by_name = |ServerNameRoute { names, clusters: targets }: &ServerNameRoute| {
         json!({
             "names": names.iter().map(host).collect::<Vec<_>>(),
             "forward": targets_of(targets, clusters),
         })
     };
+    let by_address = |DestinationRoute { destinations, clusters: targets }: &DestinationRoute| {
+        json!({
+            "destinations": destinations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "forward": targets_of(targets, clusters),
+        })
+    };
     json!({
         "forward": targets_of(targets, clusters),
+        "destinations": destinations.iter().map(by_address).collect::<Vec<_>>(),
         "server_names": server_names.iter().map(by_name).collect::<Vec<_>>(),
         "idle_timeout": idle_timeout.map(time),
         "detect_timeout": time(*detect_timeout),
@@ -285,13 +334,14 @@ fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
         upgrades,
         filters,
     } = route;
-    let RouteMatch { hosts, path, methods, headers, query } = matcher;
+    let RouteMatch { hosts, destinations, path, methods, headers, query } = matcher;
     let header = |HeaderMatch { name, value, invert }: &HeaderMatch| json!({ "name": name.as_str(), "value": value_of(name.as_str(), value), "invert": invert });
     let parameter = |QueryMatch { name, value }: &QueryMatch| json!({ "name": name, "value": value_of(name, value) });
     json!({
         "name": name.as_str(),
         "match": {
             "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
+            "destinations": destinations.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "path": match path {
                 PathMatch::Exact(path) => json!({ "exact": path }),
                 PathMatch::Prefix(path) => json!({ "prefix": path }),

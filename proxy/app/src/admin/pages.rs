@@ -68,9 +68,11 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
             let readiness = state.readiness();
             let status = match readiness {
                 Readiness::Ready => StatusCode::OK,
-                Readiness::Starting | Readiness::NoIdentity | Readiness::Draining | Readiness::Failed => {
-                    StatusCode::SERVICE_UNAVAILABLE
-                }
+                Readiness::Starting
+                | Readiness::NoIdentity
+                | Readiness::NotCaptured(_)
+                | Readiness::Draining
+                | Readiness::Failed => StatusCode::SERVICE_UNAVAILABLE,
             };
             text(status, readiness.words().into())
         }

@@ -4,6 +4,7 @@
 
 use super::{
     command::{Command, Remote, Run},
+    rules::{self, Act, DRY_RUN, Rules},
     values::{address, duration, level, listen},
 };
 use crate::{inject, log};
@@ -42,13 +43,14 @@ struct Verb {
     examples: &'static [&'static str],
 }
 
-/// An option. Each has a value.
-#[derive(Debug, PartialEq, Eq)]
-struct Opt {
-    long: &'static str,
-    short: Option<char>,
-    value: &'static str,
-    about: &'static str,
+/// An option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Opt {
+    pub(super) long: &'static str,
+    pub(super) short: Option<char>,
+    /// What its value is; empty: it has none.
+    pub(super) value: &'static str,
+    pub(super) about: &'static str,
 }
 
 const CONFIG: Opt = Opt {
@@ -66,6 +68,17 @@ const REMOTE: &[Opt] = &[
     },
     Opt { long: "timeout", short: None, value: "DURATION", about: "How long to wait [default: 60s]" },
 ];
+
+/// `--dry-run` stands last, where help shows it.
+const RULES: &[Opt] = &{
+    let mut all = [DRY_RUN; rules::OPTIONS.len() + 1];
+    let mut at = 0;
+    while at < rules::OPTIONS.len() {
+        all[at] = rules::OPTIONS[at];
+        at += 1;
+    }
+    all
+};
 
 const VERBS: &[Verb] = &[
     Verb {
@@ -136,6 +149,30 @@ const VERBS: &[Verb] = &[
         options: REMOTE,
         examples: &["quit --timeout 30s"],
     },
+    Verb {
+        name: "redirect rules install",
+        about: "Install the kernel's rules that send connections to the proxy, or repair them",
+        usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
+        options: RULES,
+        examples: &[
+            "redirect rules install --uid 1337",
+            "redirect rules install --mark 1337 --inbound-mode tproxy --dry-run",
+        ],
+    },
+    Verb {
+        name: "redirect rules check",
+        about: "Say whether exactly these rules are installed",
+        usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
+        options: RULES,
+        examples: &["redirect rules check --uid 1337"],
+    },
+    Verb {
+        name: "redirect rules remove",
+        about: "Remove all rules of the proxy, whatever their settings were",
+        usage: "",
+        options: &[],
+        examples: &["redirect rules remove"],
+    },
     // Its options are the settings of an injection, which `inject::arguments` reads.
     Verb {
         name: "inject",
@@ -165,6 +202,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         Some(Arg::Value(word)) => word.to_string_lossy().into_owned(),
         Some(other) => return Err(wrong(&format_args!("unexpected argument '{}' found", written(&other)), None)),
     };
+    let word = whole(word, &mut parser)?;
     let Some(verb) = VERBS.iter().find(|verb| verb.name == word) else {
         let tip = tip("subcommand", "", &word, VERBS.iter().map(|verb| verb.name));
         return Err(wrong(&format_args!("unrecognized subcommand '{word}'{tip}"), None));
@@ -184,12 +222,38 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         "schema" => Ok(Command::Schema),
         "demo" => Ok(Command::Demo { exit_after: given.read_as("exit-after", duration)? }),
         "wait" => given.remote().map(Command::Wait),
+        "redirect rules install" => Rules::read(&given, Act::Install).map(Command::Rules),
+        "redirect rules check" => Rules::read(&given, Act::Check).map(Command::Rules),
+        "redirect rules remove" => Rules::read(&given, Act::Remove).map(Command::Rules),
         _ => given.remote().map(Command::Quit),
     }
 }
 
+/// The name of a command of several words, as far as it is written: `redirect rules install`.
+fn whole(mut word: String, parser: &mut lexopt::Parser) -> Result<String, Stop> {
+    let goes_on =
+        |word: &str| VERBS.iter().any(|verb| verb.name.strip_prefix(word).is_some_and(|r| r.starts_with(' ')));
+    while goes_on(&word) {
+        let below = || VERBS.iter().filter(|verb| verb.name.starts_with(&format!("{word} ")));
+        match parser.next().map_err(|error| wrong(&error, None))? {
+            Some(Arg::Value(next)) => word = format!("{word} {}", next.to_string_lossy()),
+            Some(Arg::Short('h') | Arg::Long("help")) => return Err(Stop::Asked(listed(below()))),
+            Some(_) | None => {
+                let words = format!("'{word}' is followed by a subcommand:\n\n{}", listed(below()));
+                return Err(wrong(&words, None));
+            }
+        }
+    }
+    Ok(word)
+}
+
+fn listed(verbs: impl Iterator<Item = &'static Verb>) -> String {
+    let lines: Vec<String> = verbs.map(|verb| format!("  pillion {:<24} {}", verb.name, verb.about)).collect();
+    lines.join("\n")
+}
+
 /// The options of a command that are written, each once.
-struct Given {
+pub(super) struct Given {
     verb: &'static Verb,
     values: Vec<(&'static Opt, OsString)>,
 }
@@ -214,6 +278,10 @@ impl Given {
             };
             if values.iter().any(|(earlier, _)| *earlier == option) {
                 return Err(wrong(&format_args!("the argument '{option}' cannot be used multiple times"), Some(verb)));
+            }
+            if option.value.is_empty() {
+                values.push((option, OsString::new()));
+                continue;
             }
             // What looks like an option is not its value: something is missing before it.
             let value = parser.value().ok().filter(|value| !value.as_encoded_bytes().starts_with(b"--"));
@@ -240,7 +308,15 @@ impl Given {
         wrong(&format_args!("the following required arguments were not provided:\n  {option}"), Some(self.verb))
     }
 
-    fn read_as<T, E: fmt::Display>(
+    pub(super) fn has(&self, long: &str) -> bool {
+        self.option(long).is_some()
+    }
+
+    pub(super) fn wrong(&self, words: &dyn fmt::Display) -> Stop {
+        wrong(words, Some(self.verb))
+    }
+
+    pub(super) fn read_as<T, E: fmt::Display>(
         &self,
         long: &str,
         read: impl FnOnce(&str) -> Result<T, E>,
@@ -293,7 +369,10 @@ impl Given {
 
 impl fmt::Display for Opt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--{} <{}>", self.long, self.value)
+        match self.value {
+            "" => write!(f, "--{}", self.long),
+            value => write!(f, "--{} <{value}>", self.long),
+        }
     }
 }
 
@@ -322,7 +401,7 @@ impl fmt::Display for Verb {
 fn help() -> String {
     let mut text = "A lightweight sidecar proxy\n\nUsage: pillion <COMMAND>\n\nCommands:\n".to_owned();
     for verb in VERBS {
-        let _ = writeln!(text, "  {:<7} {}", verb.name, verb.about);
+        let _ = writeln!(text, "  {:<22} {}", verb.name, verb.about);
     }
     text.push_str("\nOptions:\n  -h, --help     Print help\n  -V, --version  Print version\n\nExamples:\n");
     text.push_str("  pillion demo\n  pillion run --config pillion.yaml\n  pillion run --help");

@@ -1,5 +1,6 @@
 //! What can be asked of the program, in types that cannot be contradictory.
 
+use super::rules::Rules;
 use crate::{admin::client::Address, inject, injector, log};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -12,6 +13,7 @@ pub(super) enum Command {
     Demo { exit_after: Option<Duration> },
     Wait(Remote),
     Quit(Remote),
+    Rules(Rules),
     Inject(Box<inject::command::Request>),
     Injector(Box<injector::Request>),
 }

@@ -203,6 +203,7 @@ impl<P: Plane> Control<P> {
             tracing::error!(%error, "a worker could not put the configuration in force");
         }
         self.watcher.watch(&files, began);
+        self.proof.seek(&config, &self.state, self.plane.probe_token());
         self.state.config.replace(Some(config));
         self.state.listeners.replace(self.sockets.addresses());
         self.plane.in_force(&snapshot);

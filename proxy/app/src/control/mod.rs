@@ -33,6 +33,7 @@ use crate::{
     descriptors,
     dns::Names,
     drain::Drain,
+    proof::Proof,
     reload::Watcher,
     secrets::Keeper,
     signals::Signals,
@@ -42,7 +43,7 @@ use crate::{
 use admin_ports::AdminPorts;
 use commit::{Failure, Prepared};
 use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
-use state::{Certificates, Request, Stage, State};
+use state::{Certificates, Interception, Request, Stage, State};
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -111,6 +112,7 @@ struct Control<P: Plane> {
     names: Names,
     watcher: Watcher,
     keeper: Keeper,
+    proof: Proof,
     ports: AdminPorts,
     signals: Signals,
     requests: mpsc::Receiver<Request>,
@@ -176,6 +178,7 @@ impl<P: Plane> Control<P> {
             stage: Cell::new(Stage::Starting),
             failed: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
+            interception: Cell::new(Interception::NotNeeded),
             config: RefCell::default(),
             listeners: RefCell::default(),
             history: RefCell::default(),
@@ -207,6 +210,7 @@ impl<P: Plane> Control<P> {
             sockets: Sockets::default(),
             watcher: Watcher::default(),
             keeper: Keeper::new(),
+            proof: Proof::default(),
             ports: AdminPorts::default(),
             signals,
             requests,

@@ -4,6 +4,7 @@ use crate::{
     app_probes::AppProbes,
     assembly::ClusterStatus,
     cgroup::{Meter, Pressure},
+    proof::Cause,
     reload::History,
 };
 use bytes::Bytes;
@@ -36,6 +37,28 @@ pub enum Certificates {
     There,
 }
 
+/// Whether connections are known to be captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interception {
+    /// Nobody asked.
+    NotNeeded,
+    /// A probe of our own arrived.
+    Proven,
+    /// It did not.
+    Unproven(Unproven),
+}
+
+/// What is missing for a proof that connections are captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unproven {
+    /// No probe was answered or refused yet.
+    Untried,
+    /// The probe over IPv4 did not arrive.
+    Ipv4(Cause),
+    /// The probe over IPv6 did not arrive.
+    Ipv6(Cause),
+}
+
 /// Whether load balancers should send connections here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -45,6 +68,8 @@ pub enum Readiness {
     Starting,
     /// Not yet: certificates or keys were never there.
     NoIdentity,
+    /// Not yet: nothing proves that connections are captured.
+    NotCaptured(Unproven),
     /// Not any more.
     Draining,
     /// An operator said no.
@@ -83,6 +108,8 @@ pub struct State {
     pub failed: Cell<bool>,
     /// Whether everything TLS needs was there once.
     pub certificates: Cell<Certificates>,
+    /// Whether connections are known to be captured.
+    pub interception: Cell<Interception>,
     /// The configuration in force; `None` before the first.
     pub config: RefCell<Option<Arc<Config>>>,
     /// Listeners and the addresses they are bound to.
@@ -114,7 +141,10 @@ impl State {
             Stage::Draining => Readiness::Draining,
             Stage::Live if self.failed.get() => Readiness::Failed,
             Stage::Live if self.certificates.get() == Certificates::Awaited => Readiness::NoIdentity,
-            Stage::Live => Readiness::Ready,
+            Stage::Live => match self.interception.get() {
+                Interception::NotNeeded | Interception::Proven => Readiness::Ready,
+                Interception::Unproven(unproven) => Readiness::NotCaptured(unproven),
+            },
         }
     }
 
@@ -140,8 +170,37 @@ impl Readiness {
             Self::Ready => "LIVE\n",
             Self::Starting => "INITIALIZING: listeners are not served yet (names are being resolved)\n",
             Self::NoIdentity => "INITIALIZING: certificates, keys or roots are not there yet; the log says which\n",
+            Self::NotCaptured(unproven) => unproven.words(),
             Self::Draining => "DRAINING: the proxy finishes what is in flight and accepts nothing new\n",
             Self::Failed => "FAILED: an operator called /healthcheck/fail; POST /healthcheck/ok undoes it\n",
+        }
+    }
+}
+
+impl Unproven {
+    /// What is missing, and the remedy.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Untried => "INITIALIZING: whether connections are captured is being tried\n",
+            Self::Ipv4(Cause::Refused) => {
+                "INITIALIZING: no rule captured the probe over IPv4; run `pillion redirect rules install`, or write \
+                 `capture: { prove: false }`\n"
+            }
+            Self::Ipv6(Cause::Refused) => {
+                "INITIALIZING: no rule captured the probe over IPv6; run `pillion redirect rules install`, or write \
+                 `capture: { prove: false }`\n"
+            }
+            Self::Ipv4(Cause::Other) | Self::Ipv6(Cause::Other) => {
+                "INITIALIZING: somebody else answered the probe: the rules send connections to another process, or \
+                 capture.probe_port is taken\n"
+            }
+            Self::Ipv4(Cause::Silent) | Self::Ipv6(Cause::Silent) => {
+                "INITIALIZING: the probe was not answered in time: the rules send it somewhere else, or drop it\n"
+            }
+            Self::Ipv4(Cause::Failed) | Self::Ipv6(Cause::Failed) => {
+                "INITIALIZING: the probe could not be sent over loopback: is `lo` up?\n"
+            }
         }
     }
 }

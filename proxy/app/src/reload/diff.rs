@@ -1,8 +1,8 @@
 //! What differs between two configurations, for the line an operator reads after a reload.
 
 use pillion_config::model::{
-    Action, Cluster, ClusterIndex, Config, Listener, ListenerProtocol, Name, Route, ServerNameRoute, Tcp,
-    WeightedCluster,
+    Action, Cluster, ClusterIndex, Config, DestinationRoute, Listener, ListenerProtocol, Name, Route, ServerNameRoute,
+    Tcp, WeightedCluster,
 };
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -39,6 +39,8 @@ pub fn diff(before: &Config, after: &Config) -> Changes {
         ("access_log", before.access_log != after.access_log),
         ("dns", before.dns != after.dns),
         ("identity", before.identity != after.identity),
+        ("capture", before.capture != after.capture),
+        ("filters", before.filters != after.filters),
     ];
     let same_listener = |old: &Listener, new: &Listener| *comparable(old, before, after) == *new;
     Changes {
@@ -135,6 +137,11 @@ fn comparable<'a>(listener: &'a Listener, before: &Config, after: &Config) -> Co
     };
     let tcp = |tcp: &Tcp| Tcp {
         clusters: moved(&tcp.clusters),
+        destinations: tcp
+            .destinations
+            .iter()
+            .map(|route| DestinationRoute { clusters: moved(&route.clusters), ..route.clone() })
+            .collect(),
         server_names: tcp
             .server_names
             .iter()

@@ -8,15 +8,17 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 
-/// A group of endpoints that serve the same thing.
+/// A group of endpoints that serve the same thing. It has `endpoints` or `original_destination`.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
-#[cfg_attr(test, schemars(extend("required" = ["name", "endpoints"])))]
+#[cfg_attr(test, schemars(extend("required" = ["name"])))]
 pub(crate) struct Cluster {
     /// Its name, in routes, logs and metrics; unique among clusters.
     pub name: Text<Name>,
-    /// Where it lives: `host:port`, or a mapping with a weight. A host name stands for all of its addresses. At least one.
+    /// Where it lives: `host:port`, or a mapping with a weight. A host name stands for all of its addresses. At least one, unless there is `original_destination`.
     pub endpoints: List<Either<EndpointAddress, Endpoint>>,
+    /// Instead of endpoints: it lives wherever a captured connection was going. For listeners with `capture`.
+    pub original_destination: Field<OriginalDestination>,
     /// How an endpoint is picked. `least-request`: slow endpoints get less without being told.
     pub balance: Field<Balance>,
     /// What is spoken to it. `http1`: every server understands it.
@@ -37,13 +39,14 @@ pub(crate) struct Cluster {
     pub limits: Field<ClusterLimits>,
 }
 
-fields! { Cluster { name, endpoints, balance, protocol, tls, proxy_protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
+fields! { Cluster { name, endpoints, original_destination, balance, protocol, tls, proxy_protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
 
 impl Default for Cluster {
     fn default() -> Self {
         Self {
             name: Field::ABSENT,
             endpoints: Field::ABSENT,
+            original_destination: Field::ABSENT,
             balance: Field::of(Balance::LeastRequest),
             protocol: Field::of(Protocols::Http1),
             tls: Field::ABSENT,
@@ -56,6 +59,48 @@ impl Default for Cluster {
         }
     }
 }
+
+/// Where a captured connection is passed on to.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+pub(crate) struct OriginalDestination {
+    /// Which address; the port is the original one. `original`: what passes through goes where it was going.
+    pub address: Field<OriginalAddress>,
+    /// Whose address the server sees. `proxy`: `client` needs CAP_NET_ADMIN, `address: original`, `capture.mark`, and the return route that `pillion redirect rules install --inbound-mode tproxy` makes.
+    pub source: Field<Source>,
+}
+
+fields! { OriginalDestination { address, source } }
+
+impl Default for OriginalDestination {
+    fn default() -> Self {
+        Self { address: Field::of(OriginalAddress::Original), source: Field::of(Source::Proxy) }
+    }
+}
+
+/// Which address of a captured connection's destination is connected to.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum OriginalAddress {
+    /// The original one.
+    Original,
+    /// 127.0.0.1 or ::1, by its family: the application beside the proxy.
+    Loopback,
+}
+
+words! { OriginalAddress { "original" => Original, "loopback" => Loopback } }
+
+/// Whose address a server sees.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum Source {
+    /// The proxy's.
+    Proxy,
+    /// The client's (IP_TRANSPARENT); the port is the kernel's choice.
+    Client,
+}
+
+words! { Source { "proxy" => Proxy, "client" => Client } }
 
 /// An endpoint and its share.
 #[derive(Debug)]

@@ -6,7 +6,8 @@
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
     model::{
-        AdminAddress, Cidr, EndpointAddress, HostPattern, LogDestination, Name, SpiffeMatch, TrustDomain, Workers,
+        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, RateKey, SpiffeMatch,
+        TrustDomain, Workers,
     },
     template::Template,
 };
@@ -231,6 +232,44 @@ impl Described for Workers {
     }
 }
 
+impl Described for All {
+    fn schema() -> Schema {
+        json_schema!({ "const": "all" })
+    }
+
+    fn to_json(&self) -> Value {
+        "all".into()
+    }
+}
+
+impl Described for Sha256 {
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9a-fA-F]{64}$" })
+    }
+}
+
+impl Described for RateKey {}
+
+impl JsonSchema for Structured {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "text or a mapping".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "number", "boolean", "object", "array"], "title": "text or a mapping" })
+    }
+}
+
+impl Serialize for Structured {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
+}
+
 impl Described for Off {
     fn schema() -> Schema {
         json_schema!({ "const": "off" })
@@ -269,6 +308,8 @@ impl Described for LogDestination {
 impl Described for EndpointAddress {}
 
 impl Described for Cidr {}
+
+impl Described for Destination {}
 
 impl Described for HeaderName {}
 

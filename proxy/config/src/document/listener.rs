@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Bytes, Field, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields, words};
+use super::{Bytes, Field, FilterUse, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields, words};
 use crate::model::{Cidr, Name};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -17,6 +17,10 @@ pub(crate) struct Listener {
     pub name: Text<Name>,
     /// The address it binds, such as `0.0.0.0:8080` or `[::]:8080`. Port 0 lets the kernel choose.
     pub address: Text<SocketAddr>,
+    /// Which way its connections go, seen from the application. `inbound`: to it. Of the listeners that capture, the outbound ones carry the proof that connections are captured.
+    pub direction: Field<Direction>,
+    /// How its connections come to it. `off`: their clients connect to it. Otherwise the kernel's rules (`pillion redirect rules install`) send them here, and what their clients connected to is their destination: its port decides in `server_first`, and clusters with `original_destination` pass them on to it.
+    pub capture: Field<Capture>,
     /// Whether another process may listen on the same port at the same time. `false`: a second instance started by mistake is refused, not given half of the traffic.
     pub share_port: Field<bool>,
     /// Length of the kernel's queue of connections not yet accepted. 1024 bridges a burst; the kernel bounds it by net.core.somaxconn.
@@ -45,17 +49,21 @@ pub(crate) struct Listener {
     pub connect: Field<Connect>,
     /// Which requests go where. Absent: HTTP is not spoken. The most specific host wins, then the first route that matches; a request that none matches is answered with 404.
     pub routes: List<Route>,
+    /// What its requests pass, in order, and its responses in reverse: filters, or the names of filters.
+    pub filters: List<FilterUse>,
     /// Where connections go that are not HTTP. Without `routes`, every connection does, unread.
     pub tcp: Field<Tcp>,
 }
 
-fields! { Listener { name, address, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, limits, timeouts, http2, path, forwarding, underscores, connect, routes, tcp } }
+fields! { Listener { name, address, direction, capture, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, limits, timeouts, http2, path, forwarding, underscores, connect, routes, filters, tcp } }
 
 impl Default for Listener {
     fn default() -> Self {
         Self {
             name: Field::ABSENT,
             address: Field::ABSENT,
+            direction: Field::of(Direction::Inbound),
+            capture: Field::of(Capture::Off),
             share_port: Field::of(false),
             backlog: Text::scalar(Int(1024)),
             connections: Text::scalar(Int(8000)),
@@ -70,10 +78,37 @@ impl Default for Listener {
             underscores: Field::of(Underscores::Reject),
             connect: Field::of(Connect::Refuse),
             routes: Field::ABSENT,
+            filters: Field::ABSENT,
             tcp: Field::ABSENT,
         }
     }
 }
+
+/// Which way a listener's connections go.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum Direction {
+    /// To the application.
+    Inbound,
+    /// From the application.
+    Outbound,
+}
+
+words! { Direction { "inbound" => Inbound, "outbound" => Outbound } }
+
+/// How a listener's connections come to it.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum Capture {
+    /// Their clients connect to it.
+    Off,
+    /// By a rule that rewrites their destination, which the kernel remembers (SO_ORIGINAL_DST).
+    Redirect,
+    /// By a rule that leaves them as they are (TPROXY, IP_TRANSPARENT). Needs CAP_NET_ADMIN.
+    Tproxy,
+}
+
+words! { Capture { "off" => Off, "redirect" => Redirect, "tproxy" => Tproxy } }
 
 /// The PROXY protocol, versions 1 and 2, read before anything else of a connection. What it says stands for the socket's addresses everywhere.
 #[derive(Debug)]

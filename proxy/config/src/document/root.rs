@@ -1,6 +1,8 @@
 //! What concerns the whole process.
 
-use super::{Cluster, Either, Field, FromText, Identity, Int, List, Listener, Percent, Period, Table, Text, fields};
+use super::{
+    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, Percent, Period, Table, Text, fields,
+};
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
     template::Template,
@@ -28,13 +30,17 @@ pub(crate) struct Document {
     pub dns: Field<Dns>,
     /// Who this workload is to its peers, and whom it believes. Absent: TLS with certificates of its own only.
     pub identity: Field<Identity>,
+    /// What holds for all that is captured. Absent: as its fields' defaults say, where a listener captures.
+    pub capture: Field<CaptureSettings>,
     /// Where connections are accepted. At least one.
     pub listeners: List<Listener>,
     /// Where requests go. May be left out when every route answers by itself.
     pub clusters: List<Cluster>,
+    /// Filters that several listeners and routes use by their names.
+    pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, identity, listeners, clusters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, identity, capture, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -46,9 +52,31 @@ impl Default for Document {
             access_log: Field::ABSENT,
             dns: Field::ABSENT,
             identity: Field::ABSENT,
+            capture: Field::ABSENT,
             listeners: Field::ABSENT,
             clusters: Field::ABSENT,
+            filters: Field::ABSENT,
         }
+    }
+}
+
+/// What holds for all that is captured.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+pub(crate) struct CaptureSettings {
+    /// Whether the proxy connects to a reserved address at start, to see that an outbound listener with `capture: redirect` gets the connection, and is not ready before it does. `true`: traffic that silently bypasses the proxy is worse than none.
+    pub prove: Field<bool>,
+    /// The reserved port on loopback, as given to `pillion redirect rules install --probe-port`. 15099.
+    pub probe_port: Text<Int<1, 65_535>>,
+    /// Mark of the proxy's upstream connections (SO_MARK), by which rules leave them alone. Needs CAP_NET_ADMIN. Absent: none, and rules tell them by user.
+    pub mark: Text<Int<1, { u32::MAX as u64 }>>,
+}
+
+fields! { CaptureSettings { prove, probe_port, mark } }
+
+impl Default for CaptureSettings {
+    fn default() -> Self {
+        Self { prove: Field::of(true), probe_port: Text::scalar(Int(15_099)), mark: Field::ABSENT }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Routes: which requests, and what is done with them.
 
-use super::{Either, Field, FromText, Int, Limit, List, Scalar, Table, Text, UrlPath, fields, words};
+use super::{Either, Field, FilterUse, FromText, Int, Limit, List, Scalar, Table, Text, UrlPath, fields, words};
 use crate::{
-    model::{HostPattern, Name},
+    model::{Destination, HostPattern, Name},
     template::Template,
 };
 use http::{HeaderName, HeaderValue, Method};
@@ -42,11 +42,13 @@ pub(crate) struct Route {
     pub idle_timeout: Text<Limit>,
     /// Protocols that `Upgrade` (RFC 9110 §7.8) and extended CONNECT (RFC 8441) may switch to. `[websocket]`; `[]` allows none.
     pub upgrades: List<Scalar<Protocol>>,
+    /// Filters of this route alone, after those of the listener; and what is different here of those.
+    pub filters: List<FilterUse>,
 }
 
 fields! { Route {
     name, r#match, cluster, clusters, redirect, respond, rewrite, request_headers, response_headers, timeout,
-    idle_timeout, upgrades
+    idle_timeout, upgrades, filters
 } }
 
 impl Default for Route {
@@ -64,6 +66,7 @@ impl Default for Route {
             timeout: Text::scalar(Limit(Some(Duration::from_secs(15)))),
             idle_timeout: Text::scalar(Limit(Some(Duration::from_secs(300)))),
             upgrades: Field::of(vec![Field::of(Scalar(Protocol("websocket".into())))]),
+            filters: Field::ABSENT,
         }
     }
 }
@@ -74,6 +77,8 @@ impl Default for Route {
 pub(crate) struct Match {
     /// A host, or a list of which any: `api.example.com`, `*.example.com` (one label or more before the rest), `[2001:db8::7]`. Without port: every port matches. Absent: any host.
     pub host: Field<Either<HostPattern, Vec<Field<Scalar<HostPattern>>>>>,
+    /// Where the connection was going, or a list of which any: `10.0.0.7:80`, `10.96.0.0/16`, `[2001:db8::/32]:80`, `:8080`. What its client connected to, for listeners that capture and for those on every address. Absent: anywhere.
+    pub destination: Field<Either<Destination, Vec<Field<Scalar<Destination>>>>>,
     /// This path and what is below it: `/v1` matches `/v1`, `/v1/` and `/v1/x`, not `/v10`. `/` matches all.
     pub prefix: Text<UrlPath>,
     /// Exactly this path.
@@ -88,7 +93,7 @@ pub(crate) struct Match {
     pub query: Field<Table<String, Either<String, QueryCondition>>>,
 }
 
-fields! { Match { host, prefix, path, regex, method, headers, query } }
+fields! { Match { host, destination, prefix, path, regex, method, headers, query } }
 
 /// A condition on a header: one of `exact`, `prefix`, `regex` and `present`.
 #[derive(Debug, Default)]

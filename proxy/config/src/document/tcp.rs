@@ -1,12 +1,12 @@
 //! What a listener does with connections that are not HTTP.
 
-use super::{Either, Field, Int, Limit, List, Period, Scalar, Text, WeightedCluster, fields};
-use crate::model::{HostPattern, Name};
+use super::{Either, Field, FilterUse, Int, Limit, List, Period, Scalar, Text, WeightedCluster, fields};
+use crate::model::{Destination, HostPattern, Name};
 #[cfg(test)]
 use schemars::JsonSchema;
 use std::time::Duration;
 
-/// Where opaque connections go: bytes both ways, untouched. It has one of `cluster` and `clusters`, or only `server_names`.
+/// Where opaque connections go: bytes both ways, untouched. It has one of `cluster` and `clusters`, or only `destinations` or `server_names`.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Tcp {
@@ -14,6 +14,8 @@ pub(crate) struct Tcp {
     pub cluster: Text<Name>,
     /// Clusters that share the connections by weight.
     pub clusters: List<WeightedCluster>,
+    /// Connections by where they were going, before anything else is looked at; for listeners that capture, and for those on every address. The first that matches wins.
+    pub destinations: List<DestinationRoute>,
     /// TLS connections by the server name they ask for (SNI, RFC 6066 §3), passed on still encrypted. The most specific name wins; a name that none matches goes to `cluster`, or is closed where there is none.
     pub server_names: List<ServerNameRoute>,
     /// Silence in both directions after which a connection is closed; `none` or `0s`: no limit. 1h, as Envoy: databases keep quiet connections for long.
@@ -22,9 +24,11 @@ pub(crate) struct Tcp {
     pub detect_timeout: Text<Period>,
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,
+    /// What their bytes pass, in order: wasm filters, or the names of such.
+    pub filters: List<FilterUse>,
 }
 
-fields! { Tcp { cluster, clusters, server_names, idle_timeout, detect_timeout, server_first } }
+fields! { Tcp { cluster, clusters, destinations, server_names, idle_timeout, detect_timeout, server_first, filters } }
 
 impl Default for Tcp {
     fn default() -> Self {
@@ -32,13 +36,30 @@ impl Default for Tcp {
         Self {
             cluster: Field::ABSENT,
             clusters: Field::ABSENT,
+            destinations: Field::ABSENT,
             server_names: Field::ABSENT,
             idle_timeout: Text::scalar(Limit(Some(Duration::from_secs(3600)))),
             detect_timeout: Text::scalar(Period(Duration::from_millis(200))),
             server_first: Field::of(ports.into()),
+            filters: Field::ABSENT,
         }
     }
 }
+
+/// Connections to some addresses, and where they go. It has exactly one of `cluster` and `clusters`.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["address"])))]
+pub(crate) struct DestinationRoute {
+    /// A destination, or a list of which any: `10.0.0.7:5432`, `10.96.0.0/16:6379`, `[2001:db8::/32]:443`, `10.0.0.0/8` (any port), `:9000` (any address).
+    pub address: Field<Either<Destination, Vec<Field<Scalar<Destination>>>>>,
+    /// The cluster that gets the connections.
+    pub cluster: Text<Name>,
+    /// Clusters that share the connections by weight.
+    pub clusters: List<WeightedCluster>,
+}
+
+fields! { DestinationRoute { address, cluster, clusters } }
 
 /// TLS connections that ask for a name, and where they go. It has exactly one of `cluster` and `clusters`.
 #[derive(Debug, Default)]

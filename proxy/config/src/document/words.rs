@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     diagnostic::quoted,
-    model::{AdminAddress, Cidr, EndpointAddress, LogDestination, Name},
+    model::{AdminAddress, Cidr, Destination, EndpointAddress, LogDestination, Name},
     template::Template,
 };
 use http::{HeaderName, Method};
@@ -132,6 +132,36 @@ impl FromText for EndpointAddress {
         };
         host_name(host).map_err(|remedy| Self::expected(text, &remedy))?;
         Ok(Self::Name(host.to_ascii_lowercase().into(), port))
+    }
+}
+
+impl FromText for Destination {
+    fn words() -> Cow<'static, str> {
+        "an address, a network, a port or both such as 10.0.0.7:5432, 10.96.0.0/16, [2001:db8::/32]:443 or :9000".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let port_of = |port: &str| match port.parse::<u16>() {
+            Ok(port @ 1..) if !port.to_string().is_empty() => Ok(Some(port)),
+            _ => Err(Self::expected(text, "a port is a number from 1 to 65535")),
+        };
+        let network_of = |network: &str| match Cidr::from_text(network) {
+            Ok(network) => Ok(Some(network)),
+            Err(error) => Err(Self::expected(text, error.split_once("; ").map_or("", |(_, remedy)| remedy))),
+        };
+        if let Some(port) = text.strip_prefix(':').filter(|rest| !rest.contains(':')) {
+            return Ok(Self { network: None, port: port_of(port)? });
+        }
+        if let Some((network, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+            return Ok(Self { network: network_of(network)?, port: port_of(port)? });
+        }
+        match text.split_once(':') {
+            Some((network, port)) if !port.contains(':') => {
+                Ok(Self { network: network_of(network)?, port: port_of(port)? })
+            }
+            // No colon, or several: an address of IPv6 without a port.
+            Some(_) | None => Ok(Self { network: network_of(text)?, port: None }),
+        }
     }
 }
 

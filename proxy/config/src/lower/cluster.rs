@@ -1,6 +1,6 @@
 //! Clusters.
 
-use super::{Lowering, process::or_default, tls};
+use super::{Lowering, capture, process::or_default, tls};
 use crate::{
     document::{self, Balance, Either, Int, Keepalive, Off, Period, Protocols},
     model::{
@@ -16,9 +16,24 @@ pub(super) fn cluster(
     cluster: document::Cluster,
     at: Place,
     identity: &tls::Known,
+    mark: Option<u32>,
 ) -> Option<Cluster> {
     let name = cx.required_scalar(at, "name", cluster.name);
-    let endpoints = match cx.required(at, "endpoints", cluster.endpoints) {
+    let written = cluster.endpoints.is_written();
+    let original_destination = capture::original_destination(cx, cluster.original_destination, at, mark);
+    let dynamic = matches!(original_destination, Some(Some(_)));
+    if let (true, Some(place)) = (dynamic, cluster.endpoints.place()) {
+        cx.error(place, "\"endpoints\" cannot stand beside \"original_destination\"; keep one of them");
+    }
+    let endpoints = match cluster.endpoints.at(at) {
+        Some(_) | None if dynamic => Some(Vec::new()),
+        None if !written => {
+            cx.error(
+                at,
+                "the cluster lives nowhere; write endpoints, or original_destination for captured connections",
+            );
+            None
+        }
         Some((list, place)) if list.is_empty() => {
             cx.error(place, "no endpoint: requests to this cluster would have nowhere to go; write at least one");
             None
@@ -42,6 +57,8 @@ pub(super) fn cluster(
     Some(Cluster {
         name: name?.0,
         endpoints: endpoints?,
+        original_destination: original_destination?,
+        mark,
         balance: match cluster.balance.take()? {
             Balance::LeastRequest => model::Balance::LeastRequest,
             Balance::RoundRobin => model::Balance::RoundRobin,

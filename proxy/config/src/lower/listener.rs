@@ -1,6 +1,6 @@
 //! Listeners.
 
-use super::{Lowering, matching, process::Names, process::or_default, route, tcp, tls};
+use super::{Lowering, capture, matching, process::Names, process::or_default, route, tcp, tls};
 use crate::{
     document::{
         self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
@@ -69,6 +69,8 @@ fn listener(
 ) -> Option<Listener> {
     let name = cx.required_scalar(at, "name", listener.name);
     let address = cx.required_scalar(at, "address", listener.address);
+    let direction = capture::direction(listener.direction);
+    let captured = capture::capture(cx, listener.capture, address.as_ref().map(|(address, _)| *address), at);
     let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
     let mut tls = tls::listener(cx, listener.tls, at, identity);
     let proxy_protocol = proxy_protocol(cx, listener.proxy_protocol, at);
@@ -92,12 +94,20 @@ fn listener(
     if !speaks_http && !tcp_written {
         cx.error(at, "nothing is done with these connections; write routes (HTTP), tcp, or both");
     }
+    let chain_at = listener.filters.place();
+    let mut known = std::mem::take(&mut names.filters);
+    let chain = known.chain(cx, listener.filters, at, names);
+    names.filters = known;
+    if let (Some(at), false) = (chain_at, speaks_http) {
+        cx.error(at, "these are for HTTP, which this listener does not speak; write them under `tcp`");
+    }
+    let chain = chain.unwrap_or_default();
     let routes = if speaks_http {
         listener.routes.at(at).and_then(|(list, place)| {
             if list.is_empty() {
                 cx.warn(place, "no route: every request to this listener is answered with 404");
             }
-            route::routes(cx, list, place, &label, names)
+            route::routes(cx, list, place, &label, &chain, names)
         })
     } else {
         only_http(cx, &http_fields);
@@ -119,6 +129,9 @@ fn listener(
     Some(Listener {
         name: name?.0,
         address: address?.0,
+        direction: direction?,
+        capture: captured?,
+        probe_port: None,
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),

@@ -3,31 +3,22 @@
 use super::{Lowering, regexes};
 use crate::{
     document::{self, Either, Field, Scalar, Table, Text, UrlPath},
-    model::{HeaderMatch, HostPattern, PathMatch, QueryMatch, Route, RouteMatch, ValueMatch},
+    model::{Destination, HeaderMatch, HostPattern, PathMatch, QueryMatch, Route, RouteMatch, ValueMatch},
     tree::Place,
 };
-use http::Method;
+use http::{HeaderName, Method};
 use std::collections::HashMap;
 
 /// Gives the matcher, and the place of the regular expression or path in it.
 pub(super) fn matcher(cx: &mut Lowering<'_, '_>, field: document::Match, at: Place) -> Option<RouteMatch> {
     let hosts = any_host(cx, field.host, at);
+    let destinations = any_destination(cx, field.destination, at);
     let methods = any_of(cx, field.method, at);
     if let Some(methods) = &methods {
         twice(cx, methods, "method");
     }
     let path = path(cx, field.prefix, field.path, field.regex, at);
-    let mut headers = Vec::new();
-    for (name, name_at, condition, at) in entries(cx, field.headers, at) {
-        if name == http::header::HOST {
-            cx.error(name_at, "the host is matched by `host`, which knows ports and HTTP/2's :authority");
-        }
-        let condition = match condition {
-            Either::Short(text) => Some((ValueMatch::Exact(text), false)),
-            Either::Long(condition) => header_condition(cx, condition, at),
-        };
-        headers.extend(condition.map(|(value, invert)| HeaderMatch { name, value, invert }));
-    }
+    let headers = headers(cx, field.headers, at);
     let mut query = Vec::new();
     for (name, _, condition, at) in entries(cx, field.query, at) {
         let value = match condition {
@@ -38,11 +29,32 @@ pub(super) fn matcher(cx: &mut Lowering<'_, '_>, field: document::Match, at: Pla
     }
     Some(RouteMatch {
         hosts: hosts?,
+        destinations: destinations?,
         path: path?,
         methods: methods?.into_iter().map(|(method, _)| method).collect::<Vec<Method>>(),
         headers,
         query,
     })
+}
+
+/// Conditions on headers; those that are bad have been told.
+pub(super) fn headers(
+    cx: &mut Lowering<'_, '_>,
+    field: Field<Table<HeaderName, Either<String, document::HeaderCondition>>>,
+    at: Place,
+) -> Vec<HeaderMatch> {
+    let mut headers = Vec::new();
+    for (name, name_at, condition, at) in entries(cx, field, at) {
+        if name == http::header::HOST {
+            cx.error(name_at, "the host is matched by `host`, which knows ports and HTTP/2's :authority");
+        }
+        let condition = match condition {
+            Either::Short(text) => Some((ValueMatch::Exact(text), false)),
+            Either::Long(condition) => header_condition(cx, condition, at),
+        };
+        headers.extend(condition.map(|(value, invert)| HeaderMatch { name, value, invert }));
+    }
+    headers
 }
 
 /// Hosts of which any; none where the field is absent.
@@ -54,6 +66,17 @@ pub(super) fn any_host(
     let hosts = any_of(cx, field, at)?;
     twice(cx, &hosts, "host");
     Some(hosts.into_iter().map(|(host, _)| host).collect())
+}
+
+/// Destinations of which any; none where the field is absent.
+pub(super) fn any_destination(
+    cx: &mut Lowering<'_, '_>,
+    field: Field<Either<Destination, Vec<Field<Scalar<Destination>>>>>,
+    at: Place,
+) -> Option<Vec<Destination>> {
+    let destinations = any_of(cx, field, at)?;
+    twice(cx, &destinations, "destination");
+    Some(destinations.into_iter().map(|(destination, _)| destination).collect())
 }
 
 /// One or a list of which any; none where the field is absent.
@@ -242,9 +265,13 @@ fn paths(path: &PathMatch) -> (String, Vec<String>) {
 
 /// Whether whatever the later one matches, the earlier one has matched, hosts and path being the same.
 fn covers(earlier: &RouteMatch, later: &RouteMatch) -> bool {
+    let destinations = earlier.destinations.is_empty()
+        || (!later.destinations.is_empty()
+            && later.destinations.iter().all(|destination| earlier.destinations.contains(destination)));
     let methods = earlier.methods.is_empty()
         || (!later.methods.is_empty() && later.methods.iter().all(|method| earlier.methods.contains(method)));
-    methods
+    destinations
+        && methods
         && earlier.headers.iter().all(|condition| later.headers.contains(condition))
         && earlier.query.iter().all(|condition| later.query.contains(condition))
 }

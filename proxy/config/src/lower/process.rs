@@ -1,6 +1,6 @@
 //! The root, and what concerns the whole process.
 
-use super::{Lowering, cluster, listener, tls};
+use super::{Lowering, capture, cluster, filter::Filters, listener, tls};
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Percent, Period, Scalar, Text},
     model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, ProcessLimits, Workers},
@@ -44,6 +44,7 @@ const ROOT: Place = Place(0);
 pub(super) struct Names {
     pub(super) index: HashMap<Name, usize>,
     pub(super) used: Vec<bool>,
+    pub(super) filters: Filters,
 }
 
 pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Config> {
@@ -53,11 +54,17 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         None => None,
     };
     let known = tls::Known::of(identity_written, identity.as_ref());
+    let settings = capture::settings(document.capture);
+    let mark = settings.and_then(|settings| settings.mark);
     let listeners_written = document.listeners.place();
     let clusters_at = document.clusters.place().unwrap_or(ROOT);
     let clusters = document.clusters.elements();
     let clusters = cx.elements(clusters_at, clusters);
-    let mut names = Names { index: HashMap::with_capacity(clusters.len()), used: vec![false; clusters.len()] };
+    let mut names = Names {
+        index: HashMap::with_capacity(clusters.len()),
+        used: vec![false; clusters.len()],
+        filters: Filters::default(),
+    };
     for (index, (cluster, _)) in clusters.iter().enumerate() {
         if let Some(Scalar(name)) = cluster.name.get() {
             names.index.entry(name.clone()).or_insert(index);
@@ -69,9 +76,13 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         .collect();
     cx.unique("cluster", named.iter().map(|(name, place)| (name, *place)));
     let places: Vec<Place> = clusters.iter().map(|(_, place)| *place).collect();
-    let clusters: Vec<Option<Arc<Cluster>>> =
-        clusters.into_iter().map(|(cluster, at)| cluster::cluster(cx, cluster, at, &known).map(Arc::new)).collect();
+    let clusters: Vec<Option<Arc<Cluster>>> = clusters
+        .into_iter()
+        .map(|(cluster, at)| cluster::cluster(cx, cluster, at, &known, mark).map(Arc::new))
+        .collect();
 
+    let defined = Filters::define(cx, document.filters, &mut names);
+    names.filters = defined;
     let listeners = match cx.required(ROOT, "listeners", document.listeners) {
         Some((list, at)) if list.is_empty() => {
             cx.error(at, "no listener: a proxy listens somewhere; write at least one");
@@ -95,9 +106,12 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         None => Some(None),
     };
     let dns = dns(cx, document.dns);
-    if let Some(listeners) = &listeners {
+    let mut listeners = listeners;
+    if let (Some(listeners), Some(settings)) = (&mut listeners, settings) {
         listener::same_addresses(cx, listeners, admin.as_ref());
+        capture::agree(cx, listeners, &clusters, settings);
     }
+    let filters = std::mem::take(&mut names.filters).finish(cx);
     if identity.is_none() && identity_written {
         return None;
     }
@@ -109,9 +123,10 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         access_log: access_log?,
         dns: dns?,
         identity,
+        capture: settings?,
         listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,
-        filters: Vec::new(),
+        filters,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Routes: what is done with a request.
 
 use super::{
-    Lowering,
+    Lowering, filter,
     headers::{Side, changes},
     matching,
     process::Names,
@@ -11,13 +11,13 @@ use crate::{
     diagnostic::{nearest, quoted},
     document::{self, Field, Int, List, Protocol, RedirectStatus, Scalar, UrlPath},
     model::{
-        Action, ClusterIndex, DirectResponse, HostPattern, Name, PathMatch, Redirect, RedirectPath, Route, Scheme,
-        WeightedCluster,
+        Action, ClusterIndex, DirectResponse, FilterIndex, HostPattern, Name, PathMatch, Redirect, RedirectPath, Route,
+        Scheme, WeightedCluster,
     },
     tree::Place,
 };
 use http::StatusCode;
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 /// Largest body of an answer without an upstream: it is held in memory and written in one piece.
 const MAX_BODY: usize = 64 << 10;
@@ -27,8 +27,10 @@ pub(super) fn routes(
     list: Vec<Field<document::Route>>,
     at: Place,
     listener: &str,
+    chain: &[FilterIndex],
     names: &mut Names,
 ) -> Option<Vec<(Route, Place)>> {
+    let inherited = filter::shared(chain.to_vec());
     let count = list.len();
     let mut read = Vec::with_capacity(count);
     let mut named = Vec::new();
@@ -38,7 +40,9 @@ pub(super) fn routes(
             named.push((name.clone(), route.name.place().unwrap_or(place)));
         }
         let name = Name(format!("{listener}/{index}").into());
-        read.extend(self::route(cx, route, place, name, names).map(|route| (route, place)));
+        read.extend(
+            self::route(cx, route, place, name, (chain, inherited.as_ref()), names).map(|route| (route, place)),
+        );
     }
     cx.unique("route", named.iter().map(|(name, place)| (name, *place)));
     (read.len() == count).then_some(read)
@@ -49,6 +53,7 @@ fn route(
     route: document::Route,
     at: Place,
     unnamed: Name,
+    (chain, inherited): (&[FilterIndex], Option<&Arc<[FilterIndex]>>),
     names: &mut Names,
 ) -> Option<Route> {
     let matcher =
@@ -89,8 +94,18 @@ fn route(
     let upgrades_at = route.upgrades.place().unwrap_or(at);
     let upgrades = route.upgrades.elements();
     let upgrades = cx.elements(upgrades_at, upgrades);
+    let name = if route.name.is_written() { route.name.value() } else { Some(unnamed) };
+    let filters = if route.filters.is_written() {
+        let label = name.clone().unwrap_or_else(|| Name("route".into()));
+        let mut known = std::mem::take(&mut names.filters);
+        let own = known.of_route(cx, route.filters, at, chain, &label, names);
+        names.filters = known;
+        own.map(filter::shared)
+    } else {
+        Some(inherited.cloned())
+    };
     Some(Route {
-        name: if route.name.is_written() { route.name.value()? } else { unnamed },
+        name: name?,
         matcher: matcher?,
         action: action?,
         rewrite: rewrite?,
@@ -99,7 +114,7 @@ fn route(
         timeout: route.timeout.value()?.0,
         idle_timeout: route.idle_timeout.value()?.0,
         upgrades: upgrades.into_iter().map(|(Scalar(Protocol(protocol)), _)| protocol).collect(),
-        filters: None,
+        filters: filters?,
     })
 }
 

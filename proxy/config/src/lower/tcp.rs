@@ -1,22 +1,22 @@
 //! Opaque connections.
 
 use super::{
-    Lowering,
-    matching::any_host,
+    Lowering, filter,
+    matching::{any_destination, any_host},
     process::Names,
     route::{resolve, weighted},
 };
 use crate::{
     document::{self, Int, List, Scalar, Text},
-    model::{Name, ServerNameRoute, Tcp, WeightedCluster},
+    model::{DestinationRoute, Name, ServerNameRoute, Tcp, WeightedCluster},
     tree::Place,
 };
 
 pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, names: &mut Names) -> Option<Tcp> {
-    let by_name = tcp.server_names.is_written();
+    let by_name = tcp.server_names.is_written() || tcp.destinations.is_written();
     let clusters = match targets(cx, tcp.cluster, tcp.clusters, at, names) {
         Targets::Missing if !by_name => {
-            cx.error(at, "these connections go nowhere; write cluster, clusters or server_names");
+            cx.error(at, "these connections go nowhere; write cluster, clusters, destinations or server_names");
             None
         }
         Targets::Missing => Some(Vec::new()),
@@ -27,17 +27,47 @@ pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, name
     let count = list.len();
     let list = cx.elements(names_at, list);
     let routes: Vec<_> = list.into_iter().filter_map(|(route, place)| server_name(cx, route, place, names)).collect();
+    let by_address_at = tcp.destinations.place().unwrap_or(at);
+    let by_address = tcp.destinations.elements();
+    let count_by_address = by_address.len();
+    let by_address = cx.elements(by_address_at, by_address);
+    let destinations: Vec<_> =
+        by_address.into_iter().filter_map(|(route, place)| destination(cx, route, place, names)).collect();
     let ports_at = tcp.server_first.place().unwrap_or(at);
     let ports = tcp.server_first.elements();
     let ports = cx.elements(ports_at, ports);
+    let mut known = std::mem::take(&mut names.filters);
+    let chain = known.chain(cx, tcp.filters, at, names);
+    names.filters = known;
     Some(Tcp {
         clusters: clusters?,
+        destinations: (destinations.len() == count_by_address).then_some(destinations)?,
         server_names: (routes.len() == count).then_some(routes)?,
         idle_timeout: tcp.idle_timeout.value()?.0,
         detect_timeout: tcp.detect_timeout.value()?.0,
         server_first: ports.into_iter().map(|(Scalar(port), _)| Int::to(port)).collect(),
-        filters: None,
+        filters: filter::shared(chain?),
     })
+}
+
+fn destination(
+    cx: &mut Lowering<'_, '_>,
+    route: document::DestinationRoute,
+    at: Place,
+    names: &mut Names,
+) -> Option<DestinationRoute> {
+    if !route.address.is_written() {
+        cx.error(at, "missing field \"address\"");
+    }
+    let wanted = any_destination(cx, route.address, at);
+    let clusters = match targets(cx, route.cluster, route.clusters, at, names) {
+        Targets::Missing => {
+            cx.error(at, "connections to this address go nowhere; write cluster or clusters");
+            None
+        }
+        Targets::Read(clusters) => clusters,
+    };
+    Some(DestinationRoute { destinations: wanted?, clusters: clusters? })
 }
 
 fn server_name(

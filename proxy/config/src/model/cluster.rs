@@ -1,6 +1,6 @@
 //! Clusters: where requests go.
 
-use super::{ClusterTls, Name};
+use super::{ClusterTls, Name, OriginalDestination};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A group of endpoints that serve the same thing.
@@ -8,8 +8,12 @@ use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 pub struct Cluster {
     /// Its name, in routes, logs and metrics.
     pub name: Name,
-    /// Where it lives; not empty.
+    /// Where it lives; not empty, unless it has `original_destination`.
     pub endpoints: Vec<Endpoint>,
+    /// It lives wherever a captured connection was going; `None`: at its endpoints.
+    pub original_destination: Option<OriginalDestination>,
+    /// `SO_MARK` of its connections; `None`: none.
+    pub mark: Option<u32>,
     /// How an endpoint is picked.
     pub balance: Balance,
     /// What is spoken to it.

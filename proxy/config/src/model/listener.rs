@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{ListenerTls, Name, Route, Tcp};
+use super::{Capture, Direction, ListenerTls, Name, Route, Tcp};
 use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A socket that accepts connections, and what happens to them.
@@ -10,6 +10,12 @@ pub struct Listener {
     pub name: Name,
     /// The address it binds.
     pub address: SocketAddr,
+    /// Which way its connections go.
+    pub direction: Direction,
+    /// How they came to it.
+    pub capture: Capture,
+    /// The port of the proxy's own probe, answered here; `None`: there is none.
+    pub probe_port: Option<u16>,
     /// Whether another process may listen on the same port at the same time.
     pub port_sharing: PortSharing,
     /// Length of the kernel's queue of connections not yet accepted.

@@ -1,6 +1,6 @@
 //! Routes: which requests, and what is done with them.
 
-use super::{ClusterIndex, FilterIndex, Name};
+use super::{ClusterIndex, Destination, FilterIndex, Name};
 use crate::template::Template;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::{sync::Arc, time::Duration};
@@ -36,6 +36,8 @@ pub struct Route {
 pub struct RouteMatch {
     /// Any of these hosts; empty: any host.
     pub hosts: Vec<HostPattern>,
+    /// Any of these destinations of the connection; empty: any.
+    pub destinations: Vec<Destination>,
     /// The path.
     pub path: PathMatch,
     /// Any of these methods; empty: any.

@@ -1,6 +1,6 @@
 //! What a listener does with connections that are not HTTP.
 
-use super::{FilterIndex, HostPattern, WeightedCluster};
+use super::{DestinationRoute, FilterIndex, HostPattern, WeightedCluster};
 use std::{sync::Arc, time::Duration};
 
 /// Where opaque connections go.
@@ -8,6 +8,8 @@ use std::{sync::Arc, time::Duration};
 pub struct Tcp {
     /// The clusters that share them; empty: only TLS connections that ask for one of `server_names` go anywhere.
     pub clusters: Vec<WeightedCluster>,
+    /// Connections by where they were going; before anything else.
+    pub destinations: Vec<DestinationRoute>,
     /// TLS connections by the name they ask for.
     pub server_names: Vec<ServerNameRoute>,
     /// Silence in both directions after which a connection is closed; `None`: no limit.

@@ -54,7 +54,7 @@ impl<'a, 't> Cursor<'a, 't> {
         self.place
     }
 
-    fn kind(&self) -> &'a Kind<'t> {
+    pub(super) fn kind(&self) -> &'a Kind<'t> {
         &self.tree.node(self.tree.resolve(self.place)).kind
     }
 
@@ -67,6 +67,11 @@ impl<'a, 't> Cursor<'a, 't> {
     pub(crate) fn is_there(&self) -> bool {
         let null = matches!(self.kind(), Kind::Scalar { text, style: Style::Plain } if is_null(text));
         !null && self.visit()
+    }
+
+    /// Whether one visit more is allowed.
+    pub(super) fn counts(&self) -> bool {
+        self.visit()
     }
 
     fn visit(&self) -> bool {

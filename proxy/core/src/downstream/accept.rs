@@ -7,6 +7,7 @@ use super::{
     Connection,
     codec::{http1, http2},
     limit::{Permit, Pressure},
+    original_dst::{self, Arrival},
 };
 use crate::{
     drain::{Control, Signal},
@@ -15,7 +16,7 @@ use crate::{
     telemetry::ConnectionFacts,
     worker::{View, Worker},
 };
-use pillion_config::model::{Http, Listener, Name};
+use pillion_config::model::{Capture, Http, Listener, Name};
 use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 /// How long the loop waits when the process itself lacks something. Long enough not to burn a CPU that is
@@ -190,7 +191,7 @@ fn admit(
     slot: &Rc<ListenerSlot>,
     socket: Socket,
     peer: SocketAddr,
-    local: SocketAddr,
+    listening: SocketAddr,
     permits: Permits,
 ) {
     if worker.process.pressure.get() == Pressure::Refuse {
@@ -199,9 +200,28 @@ fn admit(
     }
     let local = match &socket {
         // Only a listener on a wildcard address needs to ask which address the client reached.
-        Socket::Tcp(stream) if local.ip().is_unspecified() => stream.local_addr().unwrap_or(local),
-        Socket::Tcp(_) | Socket::Memory(_) | Socket::Tls(_) => local,
+        Socket::Tcp(stream) if listening.ip().is_unspecified() => stream.local_addr().unwrap_or(listening),
+        Socket::Tcp(_) | Socket::Memory(_) | Socket::Tls(_) => listening,
     };
+    let listener = slot.now();
+    let local = match listener.model.capture {
+        Capture::Off => local,
+        Capture::Redirect | Capture::Tproxy => {
+            let capture = &worker.process.capture;
+            match original_dst::arrival(&listener.model, &socket, peer, listening, &capture.own) {
+                Arrival::For(destination) => destination,
+                Arrival::Probe => {
+                    tokio::task::spawn_local(original_dst::answer_probe(socket, capture.token));
+                    return;
+                }
+                Arrival::Refused(refusal) => {
+                    listener.telemetry.metrics.refused(refusal.name());
+                    return;
+                }
+            }
+        }
+    };
+    drop(listener);
     let facts = ConnectionFacts::new(peer, local);
     let connection = Connection::new(Rc::clone(worker), Rc::clone(slot), facts, permits);
     tokio::task::spawn_local(super::serve_connection(connection, socket));

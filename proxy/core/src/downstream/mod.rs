@@ -1,9 +1,9 @@
 //! 1. From an accepted socket to a decoded request.
 //!
 //! ```text
-//!  accept ─► proxy_protocol ─► tls ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ─┬─► exchange
-//!                                             ├─ HTTP/2 ─► guard (frame floods) ─► codec (h2) ───┘
-//!                                             └─ opaque ─► tunnel
+//!  accept ─► original_dst ─► proxy_protocol ─► tls ─► detect ─┬─ HTTP/1 ─► codec (its own, over strict framing) ─┬─► exchange
+//!                                                             ├─ HTTP/2 ─► guard (frame floods) ─► codec (h2) ───┘
+//!                                                             └─ opaque ─► tunnel
 //! ```
 //!
 //! [`serve_connection`] is the spine: what one connection goes through from its accept to its end.
@@ -14,6 +14,7 @@ pub mod connection;
 pub mod detect;
 pub mod guard;
 pub mod limit;
+pub mod original_dst;
 pub mod proxy_protocol;
 pub mod tls;
 

@@ -41,8 +41,14 @@ impl Account {
     }
 
     /// The filters that are told of its end.
-    pub(super) fn chain(&self) -> Option<&Rc<filter::Shared>> {
+    pub(crate) fn chain(&self) -> Option<&Rc<filter::Shared>> {
         self.chain.as_ref()
+    }
+
+    /// How a filter ended it, if one did.
+    #[must_use]
+    pub fn interrupted(&self) -> Option<(ResponseFlag, &'static str)> {
+        self.chain.as_ref().filter(|chain| chain.interrupted()).map(|chain| chain.cut())
     }
 
     /// How a filter cut the response, if one did.

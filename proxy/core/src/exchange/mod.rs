@@ -1,7 +1,7 @@
 //! 2. One request, one response.
 //!
 //! ```text
-//!  request ─► receive ─► route ─► (filters: none yet) ─► prepare ─► retry ⟲ upstream ─► deliver ─► response
+//!  request ─► receive ─► route ─► [filter, both ways] ──► prepare ─► retry ⟲ upstream ─► deliver ─► response
 //!                │          │                               │          │                   ▲
 //!                └──────────┴──────────── ProxyError ───────┴──────────┴────► respond ─────┘
 //! ```
@@ -120,7 +120,8 @@ impl Exchange {
         let listener = Arc::clone(&self.listener);
         let survey = receive::receive(&listener.model.http, &mut parts, &body)?;
         let target = receive::Target::of(&parts)?;
-        let found = listener.routes.find(&target.view(&parts)).ok_or(RouteError::NotFound)?;
+        let found =
+            listener.routes.find(&target.view(&parts, self.connection.facts.local)).ok_or(RouteError::NotFound)?;
         self.choose(&found, &parts);
         if let Some(filters) = &found.route.filters {
             return Box::pin(filter::run(self, filters, found.route, parts, survey, body, means)).await;

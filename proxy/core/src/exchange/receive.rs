@@ -17,6 +17,7 @@ use crate::{
 use http::{Method, Uri, Version, header, request, uri::PathAndQuery};
 use http_body::Body;
 use pillion_config::model::{Connect, Http, Underscores};
+use std::net::SocketAddr;
 
 /// What a request is aimed at.
 pub(super) struct Target<'a> {
@@ -78,7 +79,7 @@ impl<'a> Target<'a> {
     }
 
     /// What routing looks at.
-    pub(super) fn view(&self, parts: &'a request::Parts) -> RequestView<'a> {
+    pub(super) fn view(&self, parts: &'a request::Parts, destination: SocketAddr) -> RequestView<'a> {
         let (path, query) = match self.path_and_query.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (self.path_and_query, None),
@@ -89,6 +90,7 @@ impl<'a> Target<'a> {
             path,
             query,
             headers: &parts.headers,
+            destination,
         }
     }
 }

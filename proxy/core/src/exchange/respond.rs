@@ -135,8 +135,11 @@ pub(super) fn nothing(details: &'static str) -> Answer {
 }
 
 /// An answer as a filter gives it.
-pub(super) fn local(exchange: &mut Exchange, reply: LocalReply) -> Answer {
-    exchange.listener.telemetry.metrics.answer(None);
+pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<ResponseFlag>) -> Answer {
+    exchange.listener.telemetry.metrics.answer(flag);
+    if let Some(flag) = flag {
+        exchange.record.flag(flag);
+    }
     exchange.record.details(match reply.details {
         Cow::Borrowed(details) => Cow::Borrowed(details),
         // One word in the access log.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     alarm::Alarm,
     body::Incoming,
-    downstream::codec::Interim,
+    downstream::{codec::Interim, original_dst::Captured},
     error::{FilterError, ProxyError},
     telemetry::ResponseFlag,
     upstream::{self, Carrier, Cause, Delivery, Replay as Look, RequestError, SendError, SendOptions},
@@ -118,6 +118,7 @@ async fn attempts(
             host,
             address: Some(meter.upstream()),
             tried: &tried,
+            captured: Captured::of(&exchange.listener.model, &exchange.connection.facts),
             on_informational: on_informational.clone(),
             announced: announced.as_ref(),
             body_stall: exchange.listener.model.http.timeouts.write,

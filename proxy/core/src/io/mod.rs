@@ -4,9 +4,11 @@
 //! (a listening socket, an in-memory queue) and [`Dial`] (TCP, scripted by a test).
 
 pub mod h2_pump;
+mod own;
 mod seams;
 mod socket;
 pub mod tls;
 
+pub use own::{Entry, Own};
 pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};
 pub use socket::{Look, Socket};

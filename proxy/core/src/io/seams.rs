@@ -1,12 +1,15 @@
 //! Where connections come from ([`Accept`]) and how they are made ([`Dial`]).
 
-use super::Socket;
+use super::{Entry, Own, Socket};
 use futures_util::future::LocalBoxFuture;
 use pillion_config::model::TcpKeepalive;
-use socket2::SockRef;
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockRef, Type};
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -38,13 +41,25 @@ pub trait Dial {
     ///
     /// What `connect(2)` says.
     fn dial<'a>(&'a self, to: SocketAddr, options: &'a DialOptions) -> LocalBoxFuture<'a, io::Result<Socket>>;
+
+    /// A place among the connections of this process, where they are remembered.
+    fn entry(&self) -> Option<Rc<Entry>> {
+        None
+    }
 }
 
 /// What is set on a connection before it is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct DialOptions {
     /// TCP keepalive; `None`: off.
     pub keepalive: Option<TcpKeepalive>,
+    /// `SO_MARK`, which needs CAP_NET_ADMIN; `None`: none.
+    pub mark: Option<u32>,
+    /// An address to come from that need not be this machine's (`IP_TRANSPARENT`, which needs CAP_NET_ADMIN); `None`: the
+    /// kernel's choice.
+    pub source: Option<IpAddr>,
+    /// Where the connection's ends are noted as soon as they are known; `None`: nowhere.
+    pub entry: Option<Rc<Entry>>,
 }
 
 /// A listening TCP socket.
@@ -97,13 +112,24 @@ impl Accept for Listening {
 }
 
 /// Plain TCP.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Tcp;
+#[derive(Debug, Clone, Default)]
+pub struct Tcp {
+    own: Arc<Own>,
+}
+
+impl Tcp {
+    /// TCP whose connections are remembered, while that is wanted.
+    #[must_use]
+    pub fn new(own: Arc<Own>) -> Self {
+        Self { own }
+    }
+}
 
 impl Dial for Tcp {
     fn dial<'a>(&'a self, to: SocketAddr, options: &'a DialOptions) -> LocalBoxFuture<'a, io::Result<Socket>> {
         Box::pin(async move {
-            let socket = TcpStream::connect(to).await?;
+            let plain = options.mark.is_none() && options.source.is_none() && options.entry.is_none();
+            let socket = if plain { TcpStream::connect(to).await? } else { prepared(to, options).await? };
             socket.set_nodelay(true)?;
             if let Some(keepalive) = &options.keepalive {
                 let parameters = socket2::TcpKeepalive::new()
@@ -115,4 +141,34 @@ impl Dial for Tcp {
             Ok(Socket::Tcp(socket))
         })
     }
+
+    fn entry(&self) -> Option<Rc<Entry>> {
+        self.own.entry()
+    }
+}
+
+/// Connects a socket on which something is set before.
+async fn prepared(to: SocketAddr, options: &DialOptions) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    if let Some(mark) = options.mark {
+        socket.set_mark(mark)?;
+    }
+    if let Some(source) = options.source {
+        if source.is_ipv4() {
+            socket.set_ip_transparent_v4(true)?
+        } else {
+            socket.set_ip_transparent_v6(true)?
+        }
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    if let (Some(entry), Some(local)) = (&options.entry, socket.local_addr()?.as_socket()) {
+        entry.note(local, to);
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    stream.writable().await?;
+    stream.take_error()?.map_or(Ok(stream), Err)
 }

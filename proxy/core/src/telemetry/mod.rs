@@ -28,6 +28,7 @@ pub use facts::Facts;
 pub use flags::{Blame, ResponseFlag, ResponseFlags};
 pub use record::{ByteMeter, Record};
 pub use tls::{TlsFacts, TlsPeer, cipher_name};
+pub(crate) use variable::hostname;
 pub use variable::{Source, Value, render};
 
 use crate::downstream::proxy_protocol::{Ends, Header};

@@ -262,6 +262,7 @@ impl Record {
             details: self.details.clone(),
             flags: self.flags,
             blame: self.blame,
+            client: self.client(),
             attempts: self.attempts,
             sent_at: None,
             answered_at: None,

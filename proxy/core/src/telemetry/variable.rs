@@ -101,7 +101,7 @@ pub(super) fn cut(bytes: &[u8], limit: usize) -> &[u8] {
 }
 
 /// This machine's name, read once.
-pub(super) fn hostname() -> &'static [u8] {
+pub(crate) fn hostname() -> &'static [u8] {
     static NAME: OnceLock<Box<[u8]>> = OnceLock::new();
     NAME.get_or_init(|| rustix::system::uname().nodename().to_bytes().into())
 }

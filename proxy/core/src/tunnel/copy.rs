@@ -12,7 +12,7 @@ use super::{
     splice::{Moved, Pipe, Pipes},
     upgrade::TunnelEnd,
 };
-use crate::{io::Socket, upstream::Opaque};
+use crate::{exchange::filter::TcpEnd, io::Socket, upstream::Opaque};
 use bytes::{Buf, Bytes};
 use std::{
     cell::{Cell, RefCell},
@@ -68,6 +68,12 @@ impl End for Socket {
 impl End for Opaque {
     fn tcp(&self) -> Option<&TcpStream> {
         self.socket().tcp()
+    }
+}
+
+impl<E: End> End for TcpEnd<'_, E> {
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
     }
 }
 

@@ -10,6 +10,7 @@
 //! request that left HTTP: an accepted `Upgrade`, CONNECT. Half-close is kept. Nothing of what is carried is looked at.
 
 mod copy;
+mod filtered;
 pub mod h2_stream;
 mod policy;
 mod splice;
@@ -20,7 +21,7 @@ pub use copy::Passage;
 pub use policy::Policy;
 
 use crate::{
-    downstream::Connection,
+    downstream::{Connection, original_dst::Captured},
     drain::Registration,
     error::upstream_flag,
     exchange::{account::Account, route::weighted},
@@ -53,7 +54,14 @@ pub async fn serve(
     let Some(tcp) = listener.model.protocol.tcp() else { return };
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
-    let chosen = listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(server_name));
+    if tcp.filters.is_some() {
+        // Together: filters are named by their place in the view.
+        let serving = connection.slot.serving();
+        let filters = serving.1.model.protocol.tcp().and_then(|tcp| tcp.filters.clone()).unwrap_or_default();
+        return Box::pin(filtered::serve(serving, &filters, downstream, early, server_name, account)).await;
+    }
+    let chosen =
+        listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
     let Some(cluster) = weighted::choose(chosen, connection.worker.random.next()) else {
         return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
     };
@@ -63,9 +71,10 @@ pub async fn serve(
     let meter = account.meter();
     account.attempt();
     let registration = connection.enter_tunnel();
+    let captured = Captured::of(&listener.model, &connection.facts);
     let opened = tokio::select! {
         biased;
-        opened = upstream::open(&cluster, meter.upstream(), announced.as_ref()) => opened,
+        opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
             return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline");
         }
@@ -74,7 +83,7 @@ pub async fn serve(
         Ok(upstream) => upstream,
         Err(cause) => return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause)),
     };
-    carry(&registration, (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await;
+    carry(&registration, (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await.finish();
 }
 
 /// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection
@@ -87,7 +96,7 @@ pub async fn forward(
     account: Account,
 ) {
     let registration = connection.enter_tunnel();
-    carry(&registration, (&mut downstream, Bytes::new()), &mut upstream, idle, account).await;
+    carry(&registration, (&mut downstream, Bytes::new()), &mut upstream, idle, account).await.finish();
 }
 
 async fn carry<D, U>(
@@ -96,7 +105,8 @@ async fn carry<D, U>(
     upstream: &mut U,
     idle: Option<Duration>,
     mut account: Account,
-) where
+) -> Account
+where
     D: End,
     U: End,
 {
@@ -112,6 +122,10 @@ async fn carry<D, U>(
     meter.sent(meters.sent.get());
     // On HTTP/2 the connection is cut first, and its streams fail.
     let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
+    if let Some((flag, details)) = account.interrupted() {
+        end(&mut account, flag, Blame::Proxy, details);
+        return account;
+    }
     match outcome {
         Outcome::Copied(Ok(())) => {}
         Outcome::Copied(Err(Broken::Downstream)) => {
@@ -123,7 +137,7 @@ async fn carry<D, U>(
         Outcome::Silent => end(&mut account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
         Outcome::Aborted => end(&mut account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline"),
     }
-    account.finish();
+    account
 }
 
 /// Closes the account of a connection that never became a tunnel.

@@ -1,10 +1,12 @@
 //! policy: which clusters an opaque connection goes to. Compiled with its listener; pure.
 
 use crate::exchange::route::{ANY, GroupId, Hosts};
-use pillion_config::model::{Tcp, WeightedCluster};
+use pillion_config::model::{DestinationRoute, Tcp, WeightedCluster};
+use std::net::SocketAddr;
 
 /// A listener's rules for opaque connections, compiled.
 pub struct Policy {
+    by_address: Vec<DestinationRoute>,
     otherwise: Vec<WeightedCluster>,
     names: Hosts,
     /// By group of `names`, the one for any name excepted.
@@ -25,12 +27,16 @@ impl Policy {
                 }
             }
         }
-        Self { otherwise: tcp.clusters.clone(), names, by_name }
+        Self { by_address: tcp.destinations.clone(), otherwise: tcp.clusters.clone(), names, by_name }
     }
 
-    /// The clusters for a connection whose TLS client asks for `server_name`; empty: it goes nowhere.
+    /// The clusters for a connection to `destination` whose TLS client asks for `server_name`; empty: it goes nowhere.
     #[must_use]
-    pub fn clusters(&self, server_name: Option<&str>) -> &[WeightedCluster] {
+    pub fn clusters(&self, destination: SocketAddr, server_name: Option<&str>) -> &[WeightedCluster] {
+        let meant = |route: &&DestinationRoute| route.destinations.iter().any(|wanted| wanted.holds(destination));
+        if let Some(route) = self.by_address.iter().find(meant) {
+            return &route.clusters;
+        }
         let group = server_name.map_or(ANY, |name| self.names.find(name));
         place(group).map_or(&self.otherwise, |place| &self.by_name[place])
     }
@@ -49,7 +55,7 @@ impl std::fmt::Debug for Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pillion_config::model::{ClusterIndex, HostPattern, ServerNameRoute};
+    use pillion_config::model::{Cidr, ClusterIndex, Destination, HostPattern, ServerNameRoute};
     use std::time::Duration;
 
     fn one(cluster: usize) -> Vec<WeightedCluster> {
@@ -63,6 +69,13 @@ mod tests {
         let rule = |names, cluster| ServerNameRoute { names, clusters: one(cluster) };
         let mut tcp = Tcp {
             clusters: one(0),
+            destinations: vec![DestinationRoute {
+                destinations: vec![
+                    Destination { network: None, port: Some(5432) },
+                    Destination { network: Some(Cidr { address: [10, 9, 0, 0].into(), prefix: 16 }), port: Some(80) },
+                ],
+                clusters: one(4),
+            }],
             server_names: vec![
                 rule(vec![suffix(".example.com")], 1),
                 rule(vec![exact("api.example.com"), exact("www.example.org")], 2),
@@ -84,9 +97,19 @@ mod tests {
             (Some(""), 0),
             (None, 0),
         ] {
-            assert_eq!(policy.clusters(name), one(cluster), "{name:?}");
+            assert_eq!(policy.clusters(([10, 0, 0, 7], 80).into(), name), one(cluster), "{name:?}");
+        }
+        for (destination, cluster) in [
+            ("10.0.0.7:5432", 4),
+            ("[::1]:5432", 4),
+            ("10.9.8.7:80", 4),
+            ("[::ffff:10.9.8.7]:80", 4),
+            ("10.9.8.7:81", 2),
+        ] {
+            let clusters = policy.clusters(destination.parse().unwrap(), Some("api.example.com"));
+            assert_eq!(clusters, one(cluster), "{destination}");
         }
         tcp.clusters.clear();
-        assert!(Policy::compile(&tcp).clusters(None).is_empty());
+        assert!(Policy::compile(&tcp).clusters(([10, 0, 0, 7], 80).into(), None).is_empty());
     }
 }

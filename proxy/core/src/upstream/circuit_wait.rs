@@ -3,8 +3,11 @@
 //! Beside the path: counts only, so that a request that waits for nothing pays nothing.
 
 use super::cluster::Permit;
-use crate::telemetry::metrics::Active;
-use std::{cell::Cell, rc::Rc};
+use crate::{io::Entry, telemetry::metrics::Active};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 use tokio::sync::Notify;
 
 /// This worker's connections to a cluster, and those who wait for one.
@@ -22,12 +25,19 @@ pub(super) struct Opened {
     permit: Option<Permit>,
     _gauge: Active,
     waiting: Rc<Waiting>,
+    /// Its place among the process's connections, where those are remembered.
+    entry: RefCell<Option<Rc<Entry>>>,
 }
 
 impl Opened {
     pub(super) fn new(permit: Permit, gauge: Active, waiting: &Rc<Waiting>) -> Self {
         waiting.open.set(waiting.open.get() + 1);
-        Self { permit: Some(permit), _gauge: gauge, waiting: Rc::clone(waiting) }
+        Self { permit: Some(permit), _gauge: gauge, waiting: Rc::clone(waiting), entry: RefCell::default() }
+    }
+
+    /// Keeps the connection's place among the process's as long as the connection.
+    pub(super) fn keep(&self, entry: Option<Rc<Entry>>) {
+        *self.entry.borrow_mut() = entry;
     }
 }
 

@@ -218,6 +218,11 @@ impl ClusterState {
 }
 
 impl Member {
+    /// Of a cluster without endpoints.
+    pub(super) fn at(address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self { endpoint: usize::MAX, address, active: AtomicUsize::new(0) })
+    }
+
     /// Requests in flight, over all workers.
     #[must_use]
     pub fn active(&self) -> usize {

@@ -35,8 +35,7 @@ pub(super) async fn http1<B: RequestBody>(
 ) -> Result<Box<Http1Connection>, ConnectError> {
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
-        let address = host.core.member.address;
-        let socket = connect::connect(cluster.dial(), address, cluster.dial_options(), announced).await?;
+        let socket = connect::connect(cluster, &host.core, &opened, announced).await?;
         let socket = tls::secure(socket, &host.core, Speaks::Http1).await?;
         host.reached();
         let home = Rc::downgrade(host) as Weak<dyn Home>;
@@ -54,8 +53,7 @@ pub(super) async fn http2<B: RequestBody>(
 ) -> Result<Rc<Http2Connection>, ConnectError> {
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
-        let address = host.core.member.address;
-        let socket = connect::connect(cluster.dial(), address, cluster.dial_options(), announced).await?;
+        let socket = connect::connect(cluster, &host.core, &opened, announced).await?;
         let socket = tls::secure(socket, &host.core, Speaks::Http2).await?;
         let (line, watch) = Line::new(socket);
         let (sender, connection) = h2::client::Builder::new()

@@ -36,6 +36,7 @@ pub use worker_cluster::WorkerCluster;
 
 use crate::{
     body::{BodyError, Incoming},
+    downstream::original_dst::Captured,
     telemetry::Blame,
 };
 use bytes::Bytes;
@@ -71,6 +72,8 @@ pub struct SendOptions<'a> {
     pub address: Option<&'a Cell<Option<SocketAddr>>>,
     /// Addresses tried for it before; avoided if there are others.
     pub tried: &'a [SocketAddr],
+    /// What the connection it came by was about, for clusters that live where that was going.
+    pub captured: Option<Captured>,
     /// Who hears of interim responses. `None` costs nothing.
     pub on_informational: Option<OnInformational>,
     /// What a new connection begins with, where the cluster wants it. A connection that began with something else
@@ -151,10 +154,11 @@ pub async fn send<B: RequestBody>(
 /// Why no connection could be had.
 pub async fn open<B: RequestBody>(
     cluster: &Rc<WorkerCluster<B>>,
+    captured: Option<Captured>,
     chosen: &Cell<Option<SocketAddr>>,
     announced: Option<&Rc<[u8]>>,
 ) -> Result<Opaque, Cause> {
-    let mut tried = Tried::nothing();
+    let mut tried = Tried::nothing(captured);
     let mut host = cluster.balance(&tried).ok_or(Cause::NoEndpoint)?;
     loop {
         chosen.set(Some(host.core.member.address));

@@ -21,9 +21,11 @@ use crate::{
     upstream::RequestBody,
 };
 use http::HeaderValue;
+use pillion_config::model::EndpointAddress;
 use std::{
     cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
+    net::IpAddr,
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
@@ -36,15 +38,22 @@ use tokio::{sync::Notify, time::Instant};
 pub(super) struct HostCore {
     pub(super) state: Arc<ClusterState>,
     pub(super) member: Arc<Member>,
+    /// The address its connections come from; `None`: the proxy's.
+    pub(super) source: Option<IpAddr>,
     /// The endpoint's name, once somebody asked for it.
     host: OnceCell<Option<HeaderValue>>,
 }
 
 impl HostCore {
+    /// The endpoint as the cluster writes it, or the address where it writes none.
+    pub(super) fn endpoint(&self) -> EndpointAddress {
+        let written = self.state.model().endpoints.get(self.member.endpoint);
+        written.map_or(EndpointAddress::Ip(self.member.address), |endpoint| endpoint.address.clone())
+    }
+
     /// The endpoint's name as the cluster writes it; `None`: it cannot stand in a field.
     pub(super) fn host(&self) -> Option<&HeaderValue> {
-        let endpoint = self.state.model().endpoints.get(self.member.endpoint)?;
-        let written = || HeaderValue::try_from(endpoint.address.to_string()).ok();
+        let written = || HeaderValue::try_from(self.endpoint().to_string()).ok();
         self.host.get_or_init(written).as_ref()
     }
 }
@@ -110,11 +119,12 @@ impl<B: RequestBody> Host<B> {
     pub(super) fn new(
         state: &Arc<ClusterState>,
         member: Arc<Member>,
+        source: Option<IpAddr>,
         waiting: &Rc<Waiting>,
         cluster: Weak<WorkerCluster<B>>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            core: Rc::new(HostCore { state: Arc::clone(state), member, host: OnceCell::new() }),
+            core: Rc::new(HostCore { state: Arc::clone(state), member, source, host: OnceCell::new() }),
             waiting: Rc::clone(waiting),
             cluster,
             resting: RefCell::default(),
@@ -184,10 +194,9 @@ impl<B: RequestBody> Host<B> {
             self.count_pending(&mut pending)?;
             match self.open() {
                 Ok(opened) => {
-                    let (model, address) = (cluster.model(), self.core.member.address);
+                    let model = cluster.model();
                     let dialled = async {
-                        let socket =
-                            connect::connect(cluster.dial(), address, cluster.dial_options(), announced).await?;
+                        let socket = connect::connect(cluster, &self.core, &opened, announced).await?;
                         tls::secure(socket, &self.core, Speaks::Opaque).await
                     };
                     let made = connect::within(model.connect_timeout, cluster.state().metrics(), dialled).await;
@@ -293,6 +302,11 @@ impl<B: RequestBody> Host<B> {
         let before = resting.len();
         resting.retain_mut(|connection| connection.poll_over(cx).is_pending());
         self.waiting.unrest(before - resting.len());
+    }
+
+    /// Whether it serves a request or keeps a connection.
+    pub(super) fn is_used(&self) -> bool {
+        self.core.member.active() > 0 || !self.resting.borrow().is_empty() || !self.shared.borrow().is_empty()
     }
 
     /// Closes what rests.

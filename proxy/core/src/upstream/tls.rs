@@ -26,8 +26,7 @@ async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks)
     let (model, turns) = (host.state.model(), Turns::of_this_thread());
     let attempt = async {
         let config = tls.now(speaks).ok_or(Failure::of(Cause::NotReady))?;
-        let endpoint = model.endpoints.get(host.member.endpoint).ok_or(Failure::of(Cause::Internal))?;
-        let name = tls.server_name(&endpoint.address).ok_or(Failure::of(Cause::Internal))?;
+        let name = tls.server_name(&host.endpoint()).ok_or(Failure::of(Cause::Internal))?;
         let session = UnbufferedClientConnection::new(config, name).map_err(|error| Failure::from_tls(&error))?;
         let stream = handshake(socket, Session::Client(Box::new(session)), Vec::new(), &turns).await?;
         let session = stream.session();

@@ -7,19 +7,23 @@ use super::{
     RequestBody, SendOptions,
     balance::{Picker, Random, Standing},
     circuit_wait::Waiting,
-    cluster::{ClusterState, Seat},
+    cluster::{ClusterState, Member, Seat},
     error::{Cause, Limit},
     http1::Http1Connection,
     pool::{Closed, Host},
 };
-use crate::io::{Dial, DialOptions};
+use crate::{
+    downstream::original_dst::Captured,
+    io::{Dial, DialOptions},
+};
 use http::Version;
-use pillion_config::model::{Cluster, UpstreamProtocol};
+use pillion_config::model::{Cluster, OriginalDestination, Source, UpstreamProtocol};
 use std::{
     cell::RefCell,
+    collections::HashMap,
     fmt,
     future::{Future, poll_fn},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     rc::{Rc, Weak},
     sync::Arc,
@@ -46,6 +50,10 @@ pub struct WorkerCluster<B> {
 struct Table<B> {
     version: Option<u64>,
     hosts: Box<[Rc<Host<B>>]>,
+    /// Those of a cluster that lives where captured connections were going, by address and the client it is for.
+    original: HashMap<(SocketAddr, Option<IpAddr>), Rc<Host<B>>>,
+    /// How many of those there may be before the unused ones go.
+    prune_at: usize,
     shares: Box<[u64]>,
     picker: Picker,
 }
@@ -63,11 +71,15 @@ enum Sweeper {
 /// The hosts a request cannot use again: those tried before, and those that could not be reached just now.
 pub(super) struct Tried<'a> {
     before: &'a [SocketAddr],
+    captured: Option<Captured>,
     now: Vec<SocketAddr>,
 }
 
 /// Addresses of one name that a request tries before it gives up.
 const MAX_ATTEMPTS: usize = 3;
+
+/// Original destinations remembered before the unused ones are forgotten; a browser knows about as many servers at once.
+const PRUNE_AT: usize = 64;
 
 impl<B: RequestBody> WorkerCluster<B> {
     /// A worker's view of `state`; nothing is built or connected yet. `random` and `dial` are the worker's.
@@ -75,10 +87,16 @@ impl<B: RequestBody> WorkerCluster<B> {
     pub fn new(state: Arc<ClusterState>, dial: Rc<dyn Dial>, random: Rc<Random>) -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
-            dial_options: DialOptions { keepalive: state.model().tcp_keepalive },
+            dial_options: DialOptions {
+                keepalive: state.model().tcp_keepalive,
+                mark: state.model().mark,
+                ..DialOptions::default()
+            },
             table: RefCell::new(Table {
                 version: None,
                 hosts: Box::default(),
+                original: HashMap::new(),
+                prune_at: PRUNE_AT,
                 shares: Box::default(),
                 picker: Picker::new(state.model().balance, &[]),
             }),
@@ -110,9 +128,7 @@ impl<B: RequestBody> WorkerCluster<B> {
 
     /// Closes every connection that rests.
     pub fn close_idle(&self) {
-        for host in &self.table.borrow().hosts {
-            host.close_idle();
-        }
+        self.table.borrow().all().for_each(|host| host.close_idle());
     }
 
     /// Whether there is an address that is not among these.
@@ -145,6 +161,9 @@ impl<B: RequestBody> WorkerCluster<B> {
 
     /// balance: the host for a request that `tried` some.
     pub(super) fn balance(&self, tried: &Tried<'_>) -> Option<Rc<Host<B>>> {
+        if let Some(original) = self.model().original_destination {
+            return tried.captured.map(|captured| self.original(original, captured));
+        }
         let mut table = self.table.borrow_mut();
         let version = self.state.version();
         if table.version != Some(version) {
@@ -166,6 +185,23 @@ impl<B: RequestBody> WorkerCluster<B> {
         Some(Rc::clone(&hosts[picked]))
     }
 
+    /// The host for a captured connection, made when it is first asked for.
+    fn original(&self, original: OriginalDestination, captured: Captured) -> Rc<Host<B>> {
+        let address = original.address.of(captured.destination);
+        let source = (original.source == Source::Client).then_some(captured.client);
+        let table = &mut *self.table.borrow_mut();
+        if let Some(host) = table.original.get(&(address, source)) {
+            return Rc::clone(host);
+        }
+        if table.original.len() >= table.prune_at {
+            table.original.retain(|_, host| Rc::strong_count(host) > 1 || host.is_used());
+            table.prune_at = (2 * table.original.len()).max(PRUNE_AT);
+        }
+        let host = Host::new(&self.state, Member::at(address), source, &self.waiting, Weak::clone(&self.me));
+        table.original.insert((address, source), Rc::clone(&host));
+        host
+    }
+
     /// After `host` could not be reached: another address of the same name, while there are some to try.
     pub(super) fn sibling(&self, host: &Host<B>, tried: &mut Tried<'_>) -> Option<Rc<Host<B>>> {
         tried.now.push(host.core.member.address);
@@ -181,7 +217,7 @@ impl<B: RequestBody> WorkerCluster<B> {
 
     /// At the limit of connections: makes room if something rests, and waits for a connection to be free or closed.
     pub(super) async fn wait_for_connection(&self, limit: Limit) -> Result<(), Cause> {
-        let closing = self.table.borrow().hosts.iter().find_map(|host| host.close_oldest());
+        let closing = self.table.borrow().all().find_map(|host| host.close_oldest());
         if closing == Some(Closed::Now) {
             return Ok(());
         }
@@ -199,7 +235,7 @@ impl<B: RequestBody> WorkerCluster<B> {
         let host = |seat: &Seat| {
             let known = table.hosts.iter().find(|host| Arc::ptr_eq(&host.core.member, &seat.member));
             known.map_or_else(
-                || Host::new(&self.state, Arc::clone(&seat.member), &self.waiting, Weak::clone(&self.me)),
+                || Host::new(&self.state, Arc::clone(&seat.member), None, &self.waiting, Weak::clone(&self.me)),
                 Rc::clone,
             )
         };
@@ -238,7 +274,7 @@ impl<B: RequestBody> WorkerCluster<B> {
             Sweeper::Asleep | Sweeper::Starting => *sweeper = Sweeper::Awake(cx.waker().clone()),
         }
         drop(sweeper);
-        self.table.borrow().hosts.iter().for_each(|host| host.reap(cx));
+        self.table.borrow().all().for_each(|host| host.reap(cx));
     }
 
     /// Closes what rested too long; when to come back, if something is left.
@@ -246,11 +282,17 @@ impl<B: RequestBody> WorkerCluster<B> {
         let idle = self.model().idle_timeout;
         let now = Instant::now();
         let table = self.table.borrow();
-        let oldest = table.hosts.iter().filter_map(|host| host.sweep(now, idle)).min();
+        let oldest = table.all().filter_map(|host| host.sweep(now, idle)).min();
         if oldest.is_none() {
             *self.sweeper.borrow_mut() = Sweeper::Asleep;
         }
         Some(oldest? + idle)
+    }
+}
+
+impl<B> Table<B> {
+    fn all(&self) -> impl Iterator<Item = &Rc<Host<B>>> {
+        self.hosts.iter().chain(self.original.values())
     }
 }
 
@@ -271,12 +313,12 @@ async fn sweep<B: RequestBody>(cluster: Weak<WorkerCluster<B>>, when: Instant) {
 
 impl<'a> Tried<'a> {
     pub(super) fn new(options: &SendOptions<'a>) -> Self {
-        Self { before: options.tried, now: Vec::new() }
+        Self { before: options.tried, captured: options.captured, now: Vec::new() }
     }
 
     /// For what is tried for the first time.
-    pub(super) fn nothing() -> Self {
-        Self { before: &[], now: Vec::new() }
+    pub(super) fn nothing(captured: Option<Captured>) -> Self {
+        Self { before: &[], captured, now: Vec::new() }
     }
 
     fn contains(&self, address: SocketAddr) -> bool {

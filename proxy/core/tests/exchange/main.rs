@@ -12,6 +12,8 @@ mod codec;
 mod detect;
 mod drain;
 mod filter;
+mod filter_native;
+mod filter_tcp;
 mod http1;
 mod receive;
 mod records;

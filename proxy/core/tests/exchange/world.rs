@@ -125,7 +125,11 @@ impl World {
         crate::scripted::events();
         let filters = load(&config, None);
         let snapshot = Arc::new(Snapshot::compile(Arc::new(config), None, Some(Arc::new(log.clone())), filters));
-        let process = Arc::new(Process { connections: Limit::new(100), pressure: PressureGauge::default() });
+        let process = Arc::new(Process {
+            connections: Limit::new(100),
+            pressure: PressureGauge::default(),
+            capture: Default::default(),
+        });
         let dialed = Rc::<RefCell<Vec<SocketAddr>>>::default();
         let dial = Rc::new(Script { plan: Box::new(plan), dialed: Rc::clone(&dialed) });
         let worker = Worker::new(Arc::clone(&process), dial, Arc::clone(&snapshot));
@@ -204,8 +208,9 @@ fn line(text: &str) -> Line {
 
 fn config(log: &str, setup: Setup) -> pillion_config::model::Config {
     let Setup { listener, routes, cluster, endpoints, filters } = setup;
+    let routes = if routes.is_empty() { String::new() } else { format!("    routes:\n{routes}") };
     let text = format!(
-        "{log}listeners:\n  - name: web\n    address: 127.0.0.1:8080\n{listener}\n    routes:\n{routes}\nclusters:\n  \
+        "{log}listeners:\n  - name: web\n    address: 127.0.0.1:8080\n{listener}\n{routes}\nclusters:\n  \
          - name: up\n    endpoints: {endpoints}\n{cluster}\n"
     );
     let missing = |_: &Path| Err(io::ErrorKind::NotFound.into());
@@ -243,7 +248,8 @@ fn with_filters(mut config: Config, names: &[&str]) -> Config {
 }
 
 fn load(config: &Config, before: Option<&Snapshot>) -> FilterSet {
-    FilterSet::load(config, before, &Scripts).now_or_never().unwrap().unwrap()
+    let scripts = Scripts;
+    FilterSet::load(config, before, &scripts).now_or_never().unwrap().unwrap()
 }
 
 /// Lets every task that can run do so.

@@ -8,7 +8,7 @@ use pillion_core::{
     exchange::filter::{FilterSet, Native},
     io::{Listening, Tcp},
     snapshot::Snapshot,
-    worker::{Process, Source, Worker},
+    worker::{Capturing, Process, Source, Worker},
 };
 use pillion_wasm::{Compiler, Directory, WasmLoader};
 use std::{
@@ -104,7 +104,11 @@ impl World {
         let filters = filters.unwrap_or_else(|errors| panic!("{errors:?}"));
         let name = config.listeners[0].name.clone();
         let snapshot = Arc::new(Snapshot::compile(config, None, None, filters));
-        let process = Arc::new(Process { connections: Limit::new(100), pressure: PressureGauge::default() });
+        let process = Arc::new(Process {
+            connections: Limit::new(100),
+            pressure: PressureGauge::default(),
+            capture: Capturing::default(),
+        });
         let worker = Worker::new(process, Rc::new(Tcp), Arc::clone(&snapshot));
         let accept = Box::new(Listening::new(listener).unwrap());
         worker.apply(snapshot, vec![Source { listener: name, accept }]);

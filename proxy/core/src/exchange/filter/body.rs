@@ -139,6 +139,9 @@ impl MadeBody for Filtered {
                 }
                 return Pin::new(&mut shared.half(side).borrow_mut().source).poll_frame(cx);
             }
+            if side == Side::Request && shared.request_over.get() {
+                return Poll::Ready(Some(Err(GivenUp::Ended.into())));
+            }
             shared.half(side).borrow_mut().waker = Some(cx.waker().clone());
             shared.advance(side);
             if shared.interrupted() {

@@ -17,14 +17,6 @@ pub struct Buffer {
     /// What is being put together; comes after the pieces.
     tail: BytesMut,
     len: usize,
-    changed: Touched,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Touched {
-    #[default]
-    No,
-    Yes,
 }
 
 impl Buffer {
@@ -60,13 +52,11 @@ impl Buffer {
 
     /// At the end, in place.
     pub fn append(&mut self, bytes: &[u8]) {
-        self.changed = Touched::Yes;
         self.put(Bytes::copy_from_slice(bytes));
     }
 
     /// At the beginning.
     pub fn prepend(&mut self, bytes: &[u8]) {
-        self.changed = Touched::Yes;
         self.len += bytes.len();
         self.pieces.push_front(Bytes::copy_from_slice(bytes));
     }
@@ -79,7 +69,6 @@ impl Buffer {
 
     /// Takes the first `length` bytes away.
     pub fn drop_front(&mut self, length: usize) {
-        self.changed = Touched::Yes;
         let mut left = length.min(self.len);
         self.len -= left;
         while let Some(piece) = self.pieces.front_mut().filter(|_| left > 0) {
@@ -95,12 +84,7 @@ impl Buffer {
 
     /// Takes everything away.
     pub fn clear(&mut self) {
-        *self = Self { changed: Touched::Yes, ..Self::default() };
-    }
-
-    /// Whether a filter changed it.
-    pub(super) fn is_changed(&self) -> bool {
-        self.changed == Touched::Yes
+        *self = Self::default();
     }
 
     /// A chunk as it came.
@@ -147,5 +131,88 @@ impl Buffer {
         };
         self.len -= piece.len();
         Some(piece)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Put(usize),
+        Append(Vec<u8>),
+        Prepend(Vec<u8>),
+        Replace(Vec<u8>),
+        DropFront(usize),
+        Pop,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let some = || proptest::collection::vec(any::<u8>(), 0..20);
+        prop_oneof![
+            4 => (0usize..20_000).prop_map(Step::Put),
+            1 => some().prop_map(Step::Append),
+            1 => some().prop_map(Step::Prepend),
+            1 => some().prop_map(Step::Replace),
+            1 => (0usize..30_000).prop_map(Step::DropFront),
+            1 => Just(Step::Pop),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_holds_what_a_vector_would(steps in proptest::collection::vec(step(), 0..30), start in 0usize..40_000, length: usize) {
+            let (mut buffer, mut model) = (Buffer::default(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Put(length) => {
+                        let chunk: Vec<u8> = (0..length).map(|at| at as u8).collect();
+                        model.extend_from_slice(&chunk);
+                        buffer.put(chunk.into());
+                    }
+                    Step::Append(bytes) => {
+                        model.extend_from_slice(&bytes);
+                        buffer.append(&bytes);
+                    }
+                    Step::Prepend(bytes) => {
+                        model.splice(0..0, bytes.iter().copied());
+                        buffer.prepend(&bytes);
+                    }
+                    Step::Replace(bytes) => {
+                        model.clone_from(&bytes);
+                        buffer.replace(&bytes);
+                    }
+                    Step::DropFront(length) => {
+                        model.drain(..length.min(model.len()));
+                        buffer.drop_front(length);
+                    }
+                    Step::Pop => {
+                        let piece = buffer.pop().unwrap_or_default();
+                        prop_assert!(model.starts_with(&piece));
+                        model.drain(..piece.len());
+                    }
+                }
+                prop_assert_eq!(buffer.len(), model.len());
+            }
+            prop_assert_eq!(buffer.to_vec(), &model[..]);
+            let part: Vec<u8> = buffer.range(start, length).collect::<Vec<_>>().concat();
+            let from = start.min(model.len());
+            let to = start.saturating_add(length).min(model.len()).max(from);
+            prop_assert_eq!(part, &model[from..to]);
+        }
+    }
+
+    #[test]
+    fn small_chunks_are_put_together_and_a_single_one_is_not_copied() {
+        let mut buffer = Buffer::default();
+        let chunk = Bytes::from(vec![1; 100]);
+        buffer.put(chunk.clone());
+        assert_eq!(buffer.pop().unwrap().as_ptr(), chunk.as_ptr());
+        for _ in 0..10_000 {
+            buffer.put(Bytes::from_static(b"x"));
+        }
+        assert!(buffer.pieces.len() <= 2, "{} pieces", buffer.pieces.len());
     }
 }

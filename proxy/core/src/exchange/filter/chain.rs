@@ -92,6 +92,11 @@ impl Shared {
         self.give_head(side, place);
     }
 
+    /// An opaque connection comes into the chain.
+    pub(super) fn begin_connection(self: &Rc<Self>) {
+        self.give_head(Side::Request, 0);
+    }
+
     fn give_head(self: &Rc<Self>, side: Side, from: usize) {
         let ends = self.half(side).borrow().head_ends;
         let wanted = match side {
@@ -107,9 +112,15 @@ impl Shared {
                 continue;
             }
             let end = End::when(ends);
-            let status = self.call(side, slot, |filter, stream| match side {
-                Side::Request => filter.request_headers(stream, end),
-                Side::Response => filter.response_headers(stream, end),
+            let status = self.call(side, slot, |filter, stream| match (self.kind, side) {
+                (StreamKind::Http, Side::Request) => filter.request_headers(stream, end),
+                (StreamKind::Http, Side::Response) => filter.response_headers(stream, end),
+                (StreamKind::Tcp, _) => filter.new_connection(stream).map(|status| match status {
+                    BodyStatus::Continue => HeadStatus::Continue,
+                    BodyStatus::StopIterationAndBuffer
+                    | BodyStatus::StopIterationAndWatermark
+                    | BodyStatus::StopIterationNoBuffer => HeadStatus::StopAllIterationAndWatermark,
+                }),
             });
             if self.stopped() {
                 return;

@@ -38,6 +38,8 @@ pub struct Facts {
     pub details: Option<Cow<'static, str>>,
     /// Why it does not simply end well.
     pub flags: ResponseFlags,
+    /// The client: the peer, or whom a trusted peer says it forwards for (with port 0 then).
+    pub client: SocketAddr,
     /// Who ended it, where it did not end well.
     pub blame: Option<Blame>,
     /// Requests sent upstream.
@@ -64,6 +66,7 @@ pub(crate) struct Told {
     pub(crate) details: Option<Cow<'static, str>>,
     pub(crate) flags: ResponseFlags,
     pub(crate) blame: Option<Blame>,
+    pub(crate) client: SocketAddr,
     pub(crate) attempts: u32,
     /// When the request's head left the chain, and when a response's head came.
     pub(crate) sent_at: Option<Instant>,
@@ -93,6 +96,7 @@ impl Facts {
             status: told.status,
             details: told.details.clone(),
             flags: told.flags,
+            client: told.client,
             blame: told.blame,
             attempts: told.attempts,
             upstream: shared.meter.upstream().get(),

@@ -480,3 +480,77 @@ fn one_length(headers: &HeaderMap) -> Result<(), HeadFault> {
     let digits = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit) && first.len() < 20;
     if digits && lengths.next().is_none() { Ok(()) } else { Err(HeadFault::Invalid) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{Request, Response};
+
+    fn http1() -> Headers {
+        let request = Request::post("/a?b").header("host", "h:1").header("x-a", "1").header("x-b", "2");
+        let request = request.header("x-a", "3").header("x-c", "4").body(()).unwrap();
+        Headers::request(request.into_parts().0, "http")
+    }
+
+    fn text(headers: &Headers) -> String {
+        let pair = |(name, value): (&[u8], &[u8])| {
+            format!("{}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+        };
+        headers.iter().map(pair).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_order_is_the_messages_and_changes_go_to_the_end() {
+        let mut head = http1();
+        assert_eq!(text(&head), ":authority=h:1 :path=/a?b :method=POST :scheme=http x-a=1 x-a=3 x-b=2 x-c=4");
+        assert_eq!((head.len(), head.is_changed()), (8, false));
+        head.remove(b"nobody");
+        assert!(!head.is_changed());
+        head.replace(b"X-A", b"5");
+        head.add(b"x-B", b"6");
+        assert_eq!(text(&head), ":authority=h:1 :path=/a?b :method=POST :scheme=http x-b=2 x-b=6 x-c=4 x-a=5");
+        assert_eq!(
+            (head.get(b"x-B"), head.get(b"HOST"), head.get(b":nobody")),
+            (Some(&b"2"[..]), Some(&b"h:1"[..]), None)
+        );
+        head.replace(b"host", b"other");
+        head.replace(b":path", b"/p");
+        head.add(b":path", b"/q");
+        assert_eq!(head.get(b":path"), Some(&b"/p,/q"[..]));
+        let parts = head.into_request().unwrap();
+        assert_eq!(
+            (parts.uri.to_string(), &parts.headers["host"]),
+            ("/p,/q".to_owned(), &HeaderValue::from_static("other"))
+        );
+    }
+
+    #[test]
+    fn an_http2_head_keeps_its_authority_in_the_uri() {
+        let request = Request::get("https://h:1/a").version(Version::HTTP_2).body(()).unwrap();
+        let mut head = Headers::request(request.into_parts().0, "https");
+        assert_eq!(text(&head), ":method=GET :scheme=https :authority=h:1 :path=/a");
+        head.replace(b":authority", b"other");
+        head.replace(b":method", b"PUT");
+        let parts = head.into_request().unwrap();
+        assert_eq!((parts.uri.to_string(), parts.method), ("https://other/a".to_owned(), Method::PUT));
+    }
+
+    #[test]
+    fn what_no_message_can_say_is_seen_and_refused() {
+        let mut head = http1();
+        head.add(b"Bad Name", b"v");
+        head.add(b"x-bad", b"a\nb");
+        assert_eq!((head.get(b"bad name"), head.get(b"x-bad")), (Some(&b"v"[..]), Some(&b"a\nb"[..])));
+        assert_eq!(head.clone().into_request().unwrap_err(), HeadFault::Invalid);
+        head.remove(b"bad name");
+        head.remove(b"x-bad");
+        assert!(head.into_request().is_ok());
+        let mut head = Headers::response(Response::new(()).into_parts().0);
+        head.replace_all([(&b":status"[..], &b"404"[..]), (b"a", b"b")]);
+        assert_eq!(text(&head), ":status=404 a=b");
+        assert_eq!(head.clone().into_response().unwrap().status, StatusCode::NOT_FOUND);
+        head.add(b"content-length", b"1");
+        head.add(b"content-length", b"2");
+        assert_eq!(head.into_response().unwrap_err(), HeadFault::Invalid);
+    }
+}

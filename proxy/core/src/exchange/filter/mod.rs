@@ -49,6 +49,7 @@ mod run;
 mod services;
 mod set;
 mod stream;
+mod tcp;
 
 pub use buffer::Buffer;
 pub use facts::Facts;
@@ -62,6 +63,7 @@ pub use services::{
 pub use set::{FilterSet, Loaded};
 pub(crate) use stream::Shared;
 pub use stream::{Ended, LocalReply, Peer, Refused, Side, Stream, StreamKind};
+pub(crate) use tcp::{Held, TcpChain, TcpEnd};
 
 use pillion_config::model;
 use std::{fmt, future::Future, pin::Pin, rc::Rc, sync::Arc};
@@ -265,7 +267,7 @@ pub struct Interest(u8);
 impl Interest {
     /// None.
     pub const NONE: Self = Self(0);
-    /// [`Filter::request_headers`].
+    /// [`Filter::request_headers`], [`Filter::new_connection`].
     pub const REQUEST_HEADERS: Self = Self(1);
     /// [`Filter::request_body`], [`Filter::downstream_data`].
     pub const REQUEST_BODY: Self = Self(1 << 1);

@@ -73,7 +73,9 @@ pub(in crate::exchange) async fn run(
         () = chain.interruption() => Err(Stuck::Interrupted),
     };
     let interrupt = chain.interrupt.take();
-    if outcome.is_err() || interrupt.is_some() || !chain.request.borrow().handed_out {
+    let answered_here = interrupt.is_some() || !matches!(outcome, Ok(Ok(_)));
+    if answered_here || !chain.request.borrow().handed_out {
+        chain.request_over.set(true);
         let source = std::mem::replace(&mut chain.request.borrow_mut().source, Incoming::Empty);
         drop(source);
     }
@@ -92,7 +94,10 @@ pub(in crate::exchange) async fn run(
 /// What an interruption answers, and the filter it came from on the request's side.
 fn answer(exchange: &mut Exchange, interrupt: Interrupt) -> (Answer, Option<usize>) {
     match interrupt {
-        Interrupt::Reply(reply, by) => (respond::local(exchange, *reply), by),
+        Interrupt::Reply(reply, by) => {
+            let (reply, flag) = *reply;
+            (respond::local(exchange, reply, flag), by)
+        }
         Interrupt::Error(error, by) => (respond::error(exchange, &error.into()), by),
         Interrupt::Close(details) => (respond::nothing(details), None),
     }
@@ -164,13 +169,16 @@ async fn onward(
     let mut survey = survey;
     let (mut parts, changed) = chain.take_request()?;
     let listener = Arc::clone(&exchange.listener);
-    if changed {
+    // A filter that wanted the body first has had it asked for.
+    let asked = survey.has(Field::Expect) && !parts.headers.contains_key(header::EXPECT);
+    if changed || asked {
         survey = Survey::of(&parts.headers);
         hop_by_hop::request(&mut parts.headers, survey, UpgradeField::Strip)?;
     }
     let target = receive::Target::of(&parts)?;
     // What is found again needs the place in the table, and how much of the path a prefix covers.
-    let found = listener.routes.find(&target.view(&parts)).ok_or(RouteError::NotFound)?;
+    let found =
+        listener.routes.find(&target.view(&parts, exchange.connection.facts.local)).ok_or(RouteError::NotFound)?;
     let found = match exchange.route {
         Some(index) if !changed && !chain.clear_route.get() && index != found.index => {
             // The chain changed nothing, but this hop did (`X-Forwarded-…`): the first route stands.

@@ -5,7 +5,7 @@ use crate::{
     body::Incoming,
     error::FilterError,
     snapshot::ListenerSnapshot,
-    telemetry::{ByteMeter, ConnectionFacts},
+    telemetry::{ByteMeter, ConnectionFacts, ResponseFlag},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -122,6 +122,8 @@ pub(crate) struct Shared {
     /// Who waits for it beside the two halves.
     pub(super) waiting: RefCell<Option<Waker>>,
     pub(super) clear_route: Cell<bool>,
+    /// The request was answered here: nothing more of it is shown to filters.
+    pub(super) request_over: Cell<bool>,
     pub(super) cluster: RefCell<Option<Box<str>>>,
     pub(super) told: RefCell<Told>,
     pub(super) meter: ByteMeter,
@@ -254,7 +256,7 @@ pub(super) enum At {
 #[derive(Debug)]
 pub(super) enum Interrupt {
     /// An answer; `Some`: given on the request's side by the filter in this slot.
-    Reply(Box<LocalReply>, Option<usize>),
+    Reply(Box<(LocalReply, Option<ResponseFlag>)>, Option<usize>),
     /// No answer.
     Close(&'static str),
     /// An error; the slot as for a reply.
@@ -336,6 +338,7 @@ impl Shared {
             interrupt: RefCell::default(),
             waiting: RefCell::default(),
             clear_route: Cell::new(false),
+            request_over: Cell::new(false),
             cluster: RefCell::default(),
             told: RefCell::new(told),
             meter,
@@ -374,7 +377,7 @@ impl Shared {
         self.wake(Side::Response);
     }
 
-    pub(super) fn interrupted(&self) -> bool {
+    pub(crate) fn interrupted(&self) -> bool {
         self.interrupt.borrow().is_some()
     }
 
@@ -466,6 +469,19 @@ impl Stream {
     ///
     /// [`Refused`]: nothing happens.
     pub fn reply(&self, reply: LocalReply) -> Result<(), Refused> {
+        self.answer(reply, None)
+    }
+
+    /// As [`reply`](Self::reply), with a flag for record and metrics.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]: nothing happens.
+    pub fn reply_as(&self, reply: LocalReply, flag: ResponseFlag) -> Result<(), Refused> {
+        self.answer(reply, Some(flag))
+    }
+
+    fn answer(&self, reply: LocalReply, flag: Option<ResponseFlag>) -> Result<(), Refused> {
         if self.shared.kind == StreamKind::Tcp {
             return Err(Refused::NotHttp);
         }
@@ -479,7 +495,7 @@ impl Stream {
             return Err(Refused::TooMuch);
         }
         let by = (self.shared.phase.get() == Phase::Request).then_some(self.slot);
-        self.shared.interrupt(Interrupt::Reply(Box::new(reply), by));
+        self.shared.interrupt(Interrupt::Reply(Box::new((reply, flag)), by));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What a route demands besides host and path: methods, headers, query parameters.
 
 use super::{regexes, table::RequestView};
+use http::HeaderMap;
 use pillion_config::model::{HeaderMatch, QueryMatch, Route, ValueMatch};
 use regex::Regex;
 use std::borrow::Cow;
@@ -37,15 +38,37 @@ impl Anchored {
     }
 }
 
+/// Conditions on headers, compiled. All must hold.
+pub(crate) struct HeaderConditions {
+    rules: Box<[(HeaderMatch, Option<Regex>)]>,
+}
+
+impl HeaderConditions {
+    pub(crate) fn compile(rules: &[HeaderMatch]) -> Self {
+        let anchored = |rule: &HeaderMatch| match &rule.value {
+            ValueMatch::Regex(regex) => regexes::anchored(regex),
+            ValueMatch::Present | ValueMatch::Exact(_) | ValueMatch::Prefix(_) => None,
+        };
+        Self { rules: rules.iter().map(|rule| (rule.clone(), anchored(rule))).collect() }
+    }
+
+    pub(crate) fn hold(&self, headers: &HeaderMap) -> bool {
+        self.rules.iter().all(|(rule, own)| header_holds(rule, own.as_ref(), headers))
+    }
+}
+
 /// Whether all that a route demands besides host and path holds.
 pub(super) fn hold(route: &Route, anchored: Option<&Anchored>, view: &RequestView<'_>) -> bool {
     let matcher = &route.matcher;
+    if !matcher.destinations.is_empty() && !matcher.destinations.iter().any(|wanted| wanted.holds(view.destination)) {
+        return false;
+    }
     if !matcher.methods.is_empty() && !matcher.methods.contains(view.method) {
         return false;
     }
     let headers = matcher.headers.iter().enumerate().all(|(at, rule)| {
         let own = anchored.and_then(|all| all.headers[at].as_ref());
-        header_holds(rule, own, view)
+        header_holds(rule, own, view.headers)
     });
     headers
         && matcher.query.iter().enumerate().all(|(at, rule)| {
@@ -54,8 +77,8 @@ pub(super) fn hold(route: &Route, anchored: Option<&Anchored>, view: &RequestVie
         })
 }
 
-fn header_holds(rule: &HeaderMatch, own: Option<&Regex>, view: &RequestView<'_>) -> bool {
-    let mut values = view.headers.get_all(&rule.name).iter();
+fn header_holds(rule: &HeaderMatch, own: Option<&Regex>, headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(&rule.name).iter();
     let found = values.any(|value| {
         let value = value.as_bytes();
         match &rule.value {

@@ -17,6 +17,7 @@ pub mod rewrite;
 mod table;
 pub mod weighted;
 
+pub(crate) use conditions::HeaderConditions;
 pub(crate) use hosts::{ANY, GroupId, Hosts};
 pub use table::{Found, RequestView, RouteTable};
 

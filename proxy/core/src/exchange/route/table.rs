@@ -16,7 +16,7 @@ use super::{
 };
 use http::{HeaderMap, Method};
 use pillion_config::model::{PathMatch, Route};
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 /// What routing looks at in a request.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +31,8 @@ pub struct RequestView<'a> {
     pub query: Option<&'a str>,
     /// The headers.
     pub headers: &'a HeaderMap,
+    /// What the client connected to.
+    pub destination: SocketAddr,
 }
 
 /// A route, and how it was found.

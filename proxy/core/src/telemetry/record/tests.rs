@@ -33,6 +33,7 @@ fn route() -> Arc<Route> {
     Arc::new(Route {
         name: Name("web/0".into()),
         matcher: RouteMatch {
+            destinations: Vec::new(),
             hosts: Vec::new(),
             path: PathMatch::Prefix("/".into()),
             methods: Vec::new(),

@@ -75,6 +75,8 @@ pub(super) fn address(port: u16) -> SocketAddr {
 pub(super) fn model(protocol: UpstreamProtocol, ports: &[u16]) -> Cluster {
     Cluster {
         name: Name("test".into()),
+        original_destination: None,
+        mark: None,
         endpoints: ports
             .iter()
             .map(|port| Endpoint { address: EndpointAddress::Ip(address(*port)), weight: 1 })
@@ -118,6 +120,7 @@ pub(super) fn post(path: &str, body: TestBody) -> Request<TestBody> {
 
 pub(super) fn options() -> SendOptions<'static> {
     SendOptions {
+        captured: None,
         downstream: Version::HTTP_11,
         replay: Replay::Possible,
         upgrade: None,

@@ -1,7 +1,13 @@
 //! Filters of Pillion's own.
 
+mod headers;
+mod rate_limit;
+mod source;
+
 use super::{Factory, LoadError, Loader, Loading};
+use headers::HeaderPolicy;
 use pillion_config::model::{self, FilterKind};
+use rate_limit::RateLimiter;
 use std::sync::Arc;
 
 /// Loads Pillion's own filters; `other` loads the rest, wasm modules.
@@ -12,16 +18,19 @@ pub struct Native<'a> {
 
 impl Loader for Native<'_> {
     fn load<'a>(&'a self, filter: &'a Arc<model::Filter>, previous: Option<&'a Arc<dyn Factory>>) -> Loading<'a> {
-        match (&filter.kind, self.other) {
-            (FilterKind::Wasm(_), Some(other)) => other.load(filter, previous),
-            (FilterKind::Wasm(_), None) => Box::pin(async {
-                let reason = "this build runs no wasm filters".to_owned();
-                Err(LoadError { filter: filter.name.clone(), reason })
-            }),
-            (FilterKind::Headers(_) | FilterKind::RateLimit(_), _) => Box::pin(async {
-                let reason = "not built yet".to_owned();
-                Err(LoadError { filter: filter.name.clone(), reason })
-            }),
-        }
+        let factory: Arc<dyn Factory> = match (&filter.kind, self.other, previous) {
+            (FilterKind::Wasm(_), Some(other), _) => return other.load(filter, previous),
+            (FilterKind::Wasm(_), None, _) => {
+                return Box::pin(async {
+                    let reason = "this build runs no wasm filters".to_owned();
+                    Err(LoadError { filter: filter.name.clone(), reason })
+                });
+            }
+            // With it what it has counted.
+            (FilterKind::Headers(_) | FilterKind::RateLimit(_), _, Some(previous)) => Arc::clone(previous),
+            (FilterKind::Headers(rules), _, None) => Arc::new(HeaderPolicy::new(rules)),
+            (FilterKind::RateLimit(limit), _, None) => Arc::new(RateLimiter::new(limit)),
+        };
+        Box::pin(async { Ok(factory) })
     }
 }

@@ -158,6 +158,8 @@ pub(super) async fn send(
     loop {
         let body = stream.as_ref().map_or_else(RequestBody::default, RequestStream::attempt);
         let options = SendOptions {
+            // A call of a filter comes by no connection.
+            captured: None,
             downstream: version,
             replay,
             upgrade: None,

@@ -17,6 +17,7 @@ fn route(hosts: &[&str], path: PathMatch) -> Route {
         name: Name("r".into()),
         matcher: RouteMatch {
             hosts: hosts.iter().map(host).collect(),
+            destinations: Vec::new(),
             path,
             methods: Vec::new(),
             headers: Vec::new(),
@@ -50,7 +51,7 @@ fn table(routes: Vec<Route>) -> RouteTable {
 }
 
 fn view<'a>(host: &'a str, path: &'a str, headers: &'a HeaderMap) -> RequestView<'a> {
-    RequestView { method: &Method::GET, host, path, query: None, headers }
+    RequestView { method: &Method::GET, host, path, query: None, headers, destination: ([10, 0, 0, 7], 80).into() }
 }
 
 fn index(table: &RouteTable, host: &str, path: &str) -> Option<usize> {

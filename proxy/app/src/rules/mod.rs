@@ -1,0 +1,235 @@
+//! The kernel's rules that send an application's connections to the proxy: install, check, remove.
+//!
+//! ```text
+//!  Settings ─► nft::ruleset   (one table, both families, replaced in one transaction)  ─► nft -f -
+//!          └─► iptables::…    (a text for each family, one transaction for each table) ─► iptables-restore
+//!              judge()  ◄─ what the kernel lists: each rule carries its place and the set's digest as a comment
+//! ```
+//!
+//! Beside the path, in a command of its own (an init container, a unit's `ExecStartPre`): it runs the system's programs and
+//! no library, since whoever debugs the rules does it with them. What is installed is a pure function of [`Settings`], so
+//! that a set is recognised, a half-installed one repaired, and a changed one replaced.
+
+mod iptables;
+mod nft;
+mod programs;
+mod routes;
+mod settings;
+
+#[cfg(test)]
+mod tests;
+
+pub use programs::Failure;
+pub use settings::{Backend, Families, InboundMode, Network, Settings, SettingsError};
+
+use programs::Programs;
+use std::fmt::Write as _;
+
+/// How far a set of rules is installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Installed {
+    /// Nothing of it is there.
+    Absent,
+    /// All of it, and nothing else of ours.
+    Whole,
+    /// Something is missing, of other settings, or somebody else's; in words.
+    Partly(String),
+}
+
+/// One rule of a set: the chain it stands in and what it carries as its comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Marked {
+    chain: &'static str,
+    comment: String,
+}
+
+/// A rule as the kernel lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Listed {
+    chain: String,
+    comment: Option<String>,
+}
+
+/// Judges what is listed of our chains against what should be there, in order.
+fn judge(expected: &[Marked], listed: &[Listed]) -> Installed {
+    if listed.is_empty() {
+        return Installed::Absent;
+    }
+    let mut chains: Vec<&str> = expected.iter().map(|rule| rule.chain).collect();
+    chains.dedup();
+    for chain in &chains {
+        let wanted: Vec<&str> =
+            expected.iter().filter(|rule| rule.chain == *chain).map(|rule| rule.comment.as_str()).collect();
+        let found: Vec<&Listed> = listed.iter().filter(|rule| rule.chain == *chain).collect();
+        let same = wanted.len() == found.len()
+            && wanted.iter().zip(&found).all(|(wanted, found)| found.comment.as_deref() == Some(*wanted));
+        if !same {
+            return Installed::Partly(format!(
+                "the chain {chain} has {} rules, of which {} are of this set's {}",
+                found.len(),
+                found.iter().filter(|found| found.comment.as_deref().is_some_and(|c| wanted.contains(&c))).count(),
+                wanted.len()
+            ));
+        }
+    }
+    match listed.iter().find(|rule| !chains.contains(&rule.chain.as_str())) {
+        Some(other) => Installed::Partly(format!("the chain {} belongs to other settings", other.chain)),
+        None => Installed::Whole,
+    }
+}
+
+/// Installs the rules and looks whether they are there. Says what was done.
+///
+/// # Errors
+///
+/// [`Failure`]: nothing is left half-done where the kernel allows transactions; what was installed for one family is
+/// removed when the other fails.
+pub fn install(settings: &Settings) -> Result<String, Failure> {
+    let programs = Programs::find(settings.backend)?;
+    match look(settings, &programs)? {
+        Installed::Whole => return Ok(format!("already installed ({})\n", programs.name())),
+        Installed::Absent | Installed::Partly(_) => {}
+    }
+    match &programs {
+        Programs::Nft => programs::feed("nft", &["-f", "-"], &nft::ruleset(settings))?,
+        Programs::Iptables(names) => {
+            for family in settings.families.each() {
+                if let Err(failure) = iptables::apply(names, family, &iptables::rules(settings, family)) {
+                    // Traffic of one family alone would silently pass the proxy by.
+                    clear(&programs)?;
+                    return Err(failure);
+                }
+            }
+        }
+    }
+    if settings.inbound_mode == InboundMode::Tproxy {
+        for family in settings.families.each() {
+            routes::add(family)?;
+        }
+    } else {
+        routes::remove()?;
+    }
+    match look(settings, &programs)? {
+        Installed::Whole => Ok(format!("installed ({})\n", programs.name())),
+        Installed::Absent => Err(Failure::NotThere("none of the rules".to_owned())),
+        Installed::Partly(words) => Err(Failure::NotThere(words)),
+    }
+}
+
+/// Looks how far the rules are installed.
+///
+/// # Errors
+///
+/// When the system's programs cannot tell.
+pub fn check(settings: &Settings) -> Result<Installed, Failure> {
+    look(settings, &Programs::find(settings.backend)?)
+}
+
+/// Removes whatever was ever installed, by either kind of program.
+///
+/// # Errors
+///
+/// When the system's programs cannot; what was removed before stays removed.
+pub fn remove() -> Result<String, Failure> {
+    let mut done = String::new();
+    for programs in Programs::all() {
+        if clear(&programs)? {
+            let _ = writeln!(done, "removed ({})", programs.name());
+        }
+    }
+    routes::remove()?;
+    if done.is_empty() {
+        done.push_str("nothing was installed\n");
+    }
+    Ok(done)
+}
+
+/// What `install` would give to the system's programs.
+///
+/// # Errors
+///
+/// When there are none and the settings do not say which.
+pub fn dry_run(settings: &Settings) -> Result<String, Failure> {
+    let mut text = String::new();
+    match settings.backend {
+        Backend::Auto | Backend::Nft => {
+            let _ = write!(text, "# nft -f -\n{}", nft::ruleset(settings));
+        }
+        Backend::Iptables(_) => {
+            for family in settings.families.each() {
+                let rules = iptables::rules(settings, family);
+                let _ = write!(text, "# {} --noflush\n{}", family.iptables(), iptables::text(&rules, &[]));
+            }
+        }
+    }
+    if settings.inbound_mode == InboundMode::Tproxy {
+        for family in settings.families.each() {
+            text.push_str(&routes::text(family));
+        }
+    }
+    Ok(text)
+}
+
+fn look(settings: &Settings, programs: &Programs) -> Result<Installed, Failure> {
+    match programs {
+        Programs::Nft => {
+            let listing = programs::ask("nft", &["list", "tables"])?;
+            if !nft::has_table(&listing) {
+                return Ok(Installed::Absent);
+            }
+            let listing = programs::ask("nft", &["list", "table", "inet", nft::TABLE])?;
+            let judged = judge(&nft::marked(settings), &nft::listed(&listing));
+            complete(settings, judged)
+        }
+        Programs::Iptables(names) => {
+            let mut outcomes = Vec::new();
+            for family in settings.families.each() {
+                let saved = iptables::save(names, family)?;
+                let rules = iptables::rules(settings, family);
+                outcomes.push(judge(&iptables::marked(&rules), &iptables::listed(&saved)));
+            }
+            let judged = match outcomes.iter().find(|outcome| matches!(outcome, Installed::Partly(_))) {
+                Some(partly) => partly.clone(),
+                None if outcomes.windows(2).any(|pair| pair[0] != pair[1]) => {
+                    Installed::Partly("only one of the two address families has the rules".to_owned())
+                }
+                None => outcomes.pop().unwrap_or(Installed::Absent),
+            };
+            complete(settings, judged)
+        }
+    }
+}
+
+/// Rules are whole with their routes only.
+fn complete(settings: &Settings, judged: Installed) -> Result<Installed, Failure> {
+    if judged == Installed::Whole && settings.inbound_mode == InboundMode::Tproxy {
+        for family in settings.families.each() {
+            if !routes::there(family)? {
+                return Ok(Installed::Partly(format!("the return route of {} is missing", family.name())));
+            }
+        }
+    }
+    Ok(judged)
+}
+
+/// Removes what one kind of program has installed; whether there was anything.
+fn clear(programs: &Programs) -> Result<bool, Failure> {
+    match programs {
+        Programs::Nft => {
+            if !nft::has_table(&programs::ask("nft", &["list", "tables"])?) {
+                return Ok(false);
+            }
+            programs::feed("nft", &["-f", "-"], &format!("delete table inet {}\n", nft::TABLE))?;
+            Ok(true)
+        }
+        Programs::Iptables(names) => {
+            let mut any = false;
+            for family in Families::Both.each() {
+                // A kernel without IPv6 has no such tables.
+                let Ok(saved) = iptables::save(names, family) else { continue };
+                any |= iptables::clear(names, family, &saved)?;
+            }
+            Ok(any)
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The system's programs: which there are, and running them.
+
+use super::settings::{Backend, Family};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    process::{Command, Stdio},
+};
+
+/// Why rules could not be installed, checked or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nothing to install with.
+    #[error("neither nft nor iptables works here: {0}")]
+    NoProgram(String),
+    /// A program could not be run.
+    #[error("cannot run {program}: {source} (install it: nftables, iptables or iproute2)")]
+    Run {
+        /// The program.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A program refused.
+    #[error("{command}: {words}{}", hint(.words))]
+    Refused {
+        /// What was run.
+        command: String,
+        /// What it said.
+        words: String,
+    },
+    /// The kernel took the rules and does not show them.
+    #[error("the rules were given to the kernel, but it does not show them: {0}")]
+    NotThere(String),
+}
+
+fn hint(words: &str) -> &'static str {
+    let words = words.to_ascii_lowercase();
+    if words.contains("not permitted") || words.contains("must be root") || words.contains("permission denied") {
+        " (this needs CAP_NET_ADMIN, and CAP_NET_RAW for iptables-legacy, in the network namespace of the application)"
+    } else {
+        ""
+    }
+}
+
+/// What installs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Programs {
+    Nft,
+    Iptables(Iptables),
+}
+
+/// Which iptables: `iptables`, `iptables-nft` or `iptables-legacy`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Iptables(&'static str);
+
+/// In the order in which they are tried: where both kernel interfaces exist, iptables' own choice comes first.
+const KINDS: [&str; 3] = ["iptables", "iptables-nft", "iptables-legacy"];
+
+impl Programs {
+    pub(super) fn find(backend: Backend) -> Result<Self, Failure> {
+        let candidates = match backend {
+            Backend::Nft => vec![Self::Nft],
+            Backend::Iptables("iptables") => KINDS.map(|kind| Self::Iptables(Iptables(kind))).to_vec(),
+            Backend::Iptables(kind) => vec![Self::Iptables(Iptables(kind))],
+            Backend::Auto => [Self::Nft].into_iter().chain(KINDS.map(|kind| Self::Iptables(Iptables(kind)))).collect(),
+        };
+        let mut told = Vec::new();
+        for candidate in candidates {
+            match candidate.works() {
+                Ok(()) => return Ok(candidate),
+                Err(failure) => told.push(failure.to_string()),
+            }
+        }
+        Err(Failure::NoProgram(told.join("; ")))
+    }
+
+    /// All that work here.
+    pub(super) fn all() -> Vec<Self> {
+        let all = [Self::Nft].into_iter().chain(KINDS.map(|kind| Self::Iptables(Iptables(kind))));
+        all.filter(|programs| programs.works().is_ok()).collect()
+    }
+
+    fn works(&self) -> Result<(), Failure> {
+        match self {
+            Self::Nft => ask("nft", &["list", "tables"]).map(drop),
+            Self::Iptables(names) => ask(&names.save(Family::Ipv4), &["-t", "nat"]).map(drop),
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            Self::Iptables(Iptables(kind)) => kind,
+        }
+    }
+}
+
+impl Iptables {
+    pub(super) fn save(self, family: Family) -> String {
+        self.program(family, "save")
+    }
+
+    pub(super) fn restore(self, family: Family) -> String {
+        self.program(family, "restore")
+    }
+
+    fn program(self, family: Family, what: &str) -> String {
+        let kind = self.0.strip_prefix("iptables").unwrap_or_default();
+        match family {
+            Family::Ipv4 => format!("iptables{kind}-{what}"),
+            Family::Ipv6 => format!("ip6tables{kind}-{what}"),
+        }
+    }
+}
+
+/// Runs a program and gives what it says.
+pub(super) fn ask(program: &str, arguments: &[&str]) -> Result<String, Failure> {
+    run(program, arguments, "")
+}
+
+/// Runs a program on a text.
+pub(super) fn feed(program: &str, arguments: &[&str], text: &str) -> Result<(), Failure> {
+    run(program, arguments, text).map(drop)
+}
+
+fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, Failure> {
+    let failed = |source| Failure::Run { program: program.to_owned(), source };
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut child = Command::new(program)
+        .args(arguments)
+        // Where Debian keeps them, which is not on everybody's path.
+        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // One that ends without reading says why on stderr.
+        stdin.write_all(input.as_bytes()).ok();
+    }
+    let output = child.wait_with_output().map_err(failed)?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::Refused { command: Shown(program, arguments).to_string(), words: words.trim().to_owned() })
+}
+
+struct Shown<'a>(&'a str, &'a [&'a str]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, self.1.join(" "))
+    }
+}
+
+/// A short name for a text (FNV-1a): told apart from others of ours, not kept from anybody.
+pub(super) fn digest(lines: impl Iterator<Item = String>) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for line in lines {
+        for byte in line.bytes().chain([b'\n']) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    format!("{hash:016x}")
+}

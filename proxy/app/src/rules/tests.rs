@@ -1,0 +1,170 @@
+//! Settings and the text they become; what is listed and what it is judged to be.
+
+use super::{
+    settings::{Family, SettingsError},
+    *,
+};
+
+fn settings() -> Settings {
+    Settings { uids: vec![1337], ..Settings::default() }
+}
+
+/// Everything there is.
+fn full() -> Settings {
+    Settings {
+        mark: Some(7),
+        inbound_mode: InboundMode::Tproxy,
+        exclude_outbound_ports: vec![22, 9100],
+        exclude_inbound_ports: vec![15_020],
+        exclude_outbound_cidrs: vec!["169.254.0.0/16".parse().unwrap(), "fe80::/10".parse().unwrap()],
+        exclude_inbound_cidrs: vec!["10.0.0.1".parse().unwrap()],
+        exclude_users: vec![65_534],
+        ..settings()
+    }
+}
+
+/// The rules of a text without what tells them apart.
+fn plain(text: &str) -> Vec<String> {
+    let without = |line: &str| match line.split_once(" comment \"") {
+        Some((rule, _)) => rule.trim().to_owned(),
+        None => match line.split_once("-m comment --comment \"") {
+            Some((matches, rest)) => format!("{matches}{}", rest.split_once("\" ").map_or("", |(_, target)| target)),
+            None => line.trim().to_owned(),
+        },
+    };
+    text.lines().map(without).collect()
+}
+
+#[test]
+fn nft_rules_stand_in_their_order() {
+    let text = nft::ruleset(&full());
+    let expected = "table inet pillion_redirect
+delete table inet pillion_redirect
+table inet pillion_redirect {
+chain outbound {
+type nat hook output priority -100; policy accept;
+ip daddr 127.0.0.1 tcp dport 15099 redirect to :15001
+ip6 daddr ::1 tcp dport 15099 redirect to :15001
+meta l4proto != tcp return
+meta skuid { 1337 } return
+meta mark 7 return
+oifname \"lo\" return
+fib daddr type local return
+meta skuid { 65534 } return
+tcp dport { 22, 9100 } return
+ip daddr 169.254.0.0/16 return
+ip6 daddr fe80::/10 return
+meta l4proto tcp redirect to :15001
+}
+chain inbound {
+type filter hook prerouting priority -150; policy accept;
+iifname \"lo\" meta mark 7 fib saddr type != local ct mark set 1338
+iifname \"lo\" return
+meta l4proto != tcp return
+tcp dport { 15020 } return
+ip saddr 10.0.0.1/32 return
+ct direction reply return
+meta nfproto ipv4 meta l4proto tcp tproxy ip to :15006 meta mark set 1338
+meta nfproto ipv6 meta l4proto tcp tproxy ip6 to :15006 meta mark set 1338
+}
+chain answers {
+type route hook output priority -150; policy accept;
+ct direction reply ct mark 1338 meta mark set 1338
+}
+}";
+    assert_eq!(plain(&text).join("\n"), expected);
+    assert!(text.contains("comment \"pillion 1/12 "), "{text}");
+}
+
+#[test]
+fn iptables_rules_are_of_one_family() {
+    let of = |family| plain(&iptables::text(&iptables::rules(&full(), family), &[])).join("\n");
+    let four = of(Family::Ipv4);
+    let expected = "*nat
+:PILLION_OUTBOUND - [0:0]
+-A PILLION_OUTBOUND -d 127.0.0.1/32 -p tcp --dport 15099 -j REDIRECT --to-ports 15001
+-A PILLION_OUTBOUND -m owner --uid-owner 1337 -j RETURN
+-A PILLION_OUTBOUND -m mark --mark 7 -j RETURN
+-A PILLION_OUTBOUND -o lo -j RETURN
+-A PILLION_OUTBOUND -m addrtype --dst-type LOCAL -j RETURN
+-A PILLION_OUTBOUND -m owner --uid-owner 65534 -j RETURN
+-A PILLION_OUTBOUND -p tcp --dport 22 -j RETURN
+-A PILLION_OUTBOUND -p tcp --dport 9100 -j RETURN
+-A PILLION_OUTBOUND -d 169.254.0.0/16 -j RETURN
+-A PILLION_OUTBOUND -p tcp -j REDIRECT --to-ports 15001
+-I OUTPUT 1 -p tcp -j PILLION_OUTBOUND
+COMMIT
+*mangle
+:PILLION_INBOUND - [0:0]
+:PILLION_ANSWERS - [0:0]
+-A PILLION_INBOUND -i lo -p tcp -m mark --mark 7 -m addrtype ! --src-type LOCAL -j CONNMARK --set-mark 1338
+-A PILLION_INBOUND -i lo -j RETURN
+-A PILLION_INBOUND -p tcp --dport 15020 -j RETURN
+-A PILLION_INBOUND -s 10.0.0.1/32 -j RETURN
+-A PILLION_INBOUND -m conntrack --ctdir REPLY -j RETURN
+-A PILLION_INBOUND -p tcp -j TPROXY --on-port 15006 --tproxy-mark 1338
+-I PREROUTING 1 -p tcp -j PILLION_INBOUND
+-A PILLION_ANSWERS -p tcp -m conntrack --ctdir REPLY -m connmark --mark 1338 -j MARK --set-mark 1338
+-I OUTPUT 1 -p tcp -j PILLION_ANSWERS
+COMMIT";
+    assert_eq!(four, expected);
+    let six = of(Family::Ipv6);
+    assert!(six.contains("-d ::1/128") && six.contains("-d fe80::/10") && !six.contains("169.254"), "{six}");
+}
+
+/// As `nft list table` shows a set.
+fn shown(settings: &Settings) -> String {
+    let text = nft::ruleset(settings);
+    text.split_once(&format!("delete table inet {}\n", nft::TABLE)).unwrap().1.to_owned()
+}
+
+#[test]
+fn a_set_is_recognised_and_a_half_installed_one_too() {
+    let judged = |listing: &str| judge(&nft::marked(&full()), &nft::listed(listing));
+    let whole = shown(&full());
+    assert_eq!(judged(&whole), Installed::Whole);
+    let lines: Vec<&str> = whole.lines().collect();
+    // Without any one line that is a rule or a hook, it is not whole.
+    for (at, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("\t\t")) {
+        let less = [&lines[..at], &lines[at + 1..]].concat().join("\n");
+        assert!(matches!(judged(&less), Installed::Partly(_)), "without {line}");
+    }
+    let foreign =
+        whole.replace("\tchain inbound {\n", "\tchain other {\n\t\ttcp dport 1 accept\n\t}\n\tchain inbound {\n");
+    assert!(matches!(judged(&foreign), Installed::Partly(_)));
+    assert!(matches!(judged(&shown(&settings())), Installed::Partly(_)), "other settings");
+    assert!(matches!(judged("table inet pillion_redirect {\n}\n"), Installed::Partly(_)), "an empty table");
+}
+
+#[test]
+fn iptables_jumps_are_there_once() {
+    let rules = iptables::rules(&full(), Family::Ipv4);
+    let text =
+        iptables::text(&rules, &[]).replace("-I PREROUTING 1", "-A PREROUTING").replace("-I OUTPUT 1", "-A OUTPUT");
+    let judged = |saved: &str| judge(&iptables::marked(&rules), &iptables::listed(saved));
+    assert_eq!(judged(&text), Installed::Whole);
+    assert_eq!(judged("*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j ACCEPT\nCOMMIT\n"), Installed::Absent);
+    for line in text.lines().filter(|line| line.starts_with("-A ")) {
+        let less = text.replace(&format!("{line}\n"), "");
+        assert!(matches!(judged(&less), Installed::Partly(_)), "without {line}");
+        let twice = text.replace(line, &format!("{line}\n{line}"));
+        assert!(matches!(judged(&twice), Installed::Partly(_)), "twice {line}");
+    }
+}
+
+#[test]
+fn settings_that_do_harm_are_refused() {
+    let with = |change: &dyn Fn(&mut Settings)| {
+        let mut settings = settings();
+        change(&mut settings);
+        settings.validate().map(drop)
+    };
+    assert_eq!(with(&|_| {}), Ok(()));
+    assert_eq!(with(&|settings| settings.uids.clear()), Err(SettingsError::NobodyExempt));
+    assert_eq!(with(&|settings| settings.uids = vec![0]), Err(SettingsError::RootExempt));
+    assert_eq!(with(&|settings| settings.inbound_mode = InboundMode::Tproxy), Err(SettingsError::NoMark));
+    assert_eq!(with(&|settings| settings.mark = Some(1338)), Err(SettingsError::MarkTaken));
+    assert_eq!(with(&|settings| settings.probe_port = Some(15_001)), Err(SettingsError::SamePorts));
+    let nothing = |settings: &mut Settings| (settings.outbound_port, settings.inbound_port) = (None, None);
+    assert_eq!(with(&nothing), Err(SettingsError::Nothing));
+}

@@ -1,0 +1,275 @@
+//! Filters: what requests, responses and opaque bytes pass through.
+
+use super::{
+    Bytes, Either, Field, FromNode, FromText, HeaderChanges, HeaderCondition, Int, List, Period, Scalar, Table, Text,
+    fields, words,
+};
+use crate::{
+    model::{Name, RateKey},
+    tree::{Cursor, Failure},
+};
+use http::HeaderName;
+#[cfg(test)]
+use schemars::JsonSchema;
+#[cfg(test)]
+use serde::Serialize;
+use std::{borrow::Cow, time::Duration};
+
+/// A filter. It has exactly one of `wasm`, `headers` and `rate_limit`; on a route it may have none, and then concerns the filter of that name that is defined elsewhere. A name alone, in place of the mapping, means the same.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["name"])))]
+pub(crate) struct Filter {
+    /// Its name, in logs and metrics; unique in the whole configuration.
+    pub name: Text<Name>,
+    /// Runs a proxy-wasm module (ABI 0.1.0, 0.2.0 or 0.2.1).
+    pub wasm: Field<Box<Wasm>>,
+    /// Changes headers, where conditions hold: every rule whose conditions do, in order.
+    pub headers: List<HeaderRule>,
+    /// Answers 429 beyond a rate, for the whole process.
+    pub rate_limit: Field<Box<RateLimit>>,
+    /// What becomes of a request for which it fails (a trap, a used-up limit). `closed`: 503, since who is not checked is not let through; `open` goes on without it.
+    pub fail: Field<Fail>,
+    /// Bytes of one body that it may hold back. 1MiB, as Envoy; a request with more is answered 413, a response 500.
+    pub body_buffer: Text<Bytes<0, { 1 << 30 }>>,
+    /// On a route: the filter of that name in the listener's list is left out here.
+    pub disabled: Field<bool>,
+    /// On a route: what the wasm filter of that name is configured with here, in place of its own `wasm.configuration`.
+    pub configuration: Field<Structured>,
+}
+
+fields! { Filter { name, wasm, headers, rate_limit, fail, body_buffer, disabled, configuration } }
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            name: Field::ABSENT,
+            wasm: Field::ABSENT,
+            headers: Field::ABSENT,
+            rate_limit: Field::ABSENT,
+            fail: Field::of(Fail::Closed),
+            body_buffer: Text::scalar(Bytes(1 << 20)),
+            disabled: Field::ABSENT,
+            configuration: Field::ABSENT,
+        }
+    }
+}
+
+/// A filter, or the name of one.
+pub(crate) type FilterUse = Either<Name, Filter>;
+
+/// What becomes of a request for which a filter fails.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum Fail {
+    /// It is answered 503.
+    Closed,
+    /// It goes on without the filter.
+    Open,
+}
+
+words! { Fail { "closed" => Closed, "open" => Open } }
+
+/// A proxy-wasm module and how it is run. It has exactly one of `file`, `inline` and `url`.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+pub(crate) struct Wasm {
+    /// The module's file; sought beside this document. When it changes, it is taken into use like a changed configuration.
+    pub file: Text<String>,
+    /// The module itself, in base64.
+    pub inline: Text<String>,
+    /// Where the module is fetched from (`http://` or `https://`); needs `sha256`.
+    pub url: Text<String>,
+    /// What the SHA-256 of a fetched module must be, in 64 hexadecimal digits.
+    pub sha256: Text<Sha256>,
+    /// Time one attempt to fetch may take. 10s: modules have megabytes.
+    pub fetch_timeout: Text<Period>,
+    /// Filters with the same `vm_id`, module and `vm_configuration` share a machine per worker; shared data and queues are shared by `vm_id`.
+    pub vm_id: Text<String>,
+    /// Which of the module's root contexts.
+    pub root_id: Text<String>,
+    /// What the machine is started with: text, or anything else, which is passed as JSON.
+    pub vm_configuration: Field<Structured>,
+    /// What the filter is configured with: text, or anything else, which is passed as JSON.
+    pub configuration: Field<Structured>,
+    /// Environment variables that the module sees.
+    pub environment: Field<Table<String, Scalar<String>>>,
+    /// Variables of the proxy's own environment that the module sees.
+    pub host_environment: List<Scalar<String>>,
+    /// The clusters it may call: `all`, or a list. `all`, as Envoy; list them for a module that you did not write.
+    pub allowed_clusters: Field<Either<All, Vec<Field<Scalar<Name>>>>>,
+    /// Bounds.
+    pub limits: Field<WasmLimits>,
+    /// Envoy's option of that name: body callbacks come while the module holds headers back. `false`, as Envoy.
+    pub allow_on_headers_stop_iteration: Field<bool>,
+}
+
+fields! { Wasm {
+    file, inline, url, sha256, fetch_timeout, vm_id, root_id, vm_configuration, configuration, environment,
+    host_environment, allowed_clusters, limits, allow_on_headers_stop_iteration
+} }
+
+impl Default for Wasm {
+    fn default() -> Self {
+        Self {
+            file: Field::ABSENT,
+            inline: Field::ABSENT,
+            url: Field::ABSENT,
+            sha256: Field::ABSENT,
+            fetch_timeout: Text::scalar(Period(Duration::from_secs(10))),
+            vm_id: Text::scalar(String::new()),
+            root_id: Text::scalar(String::new()),
+            vm_configuration: Field::ABSENT,
+            configuration: Field::ABSENT,
+            environment: Field::ABSENT,
+            host_environment: Field::ABSENT,
+            allowed_clusters: Field::of(Either::Short(All)),
+            limits: Field::ABSENT,
+            allow_on_headers_stop_iteration: Field::of(false),
+        }
+    }
+}
+
+/// Bounds of a wasm filter.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+pub(crate) struct WasmLimits {
+    /// CPU time of one callback. 10ms: with `restarts` it bounds what a filter that crashes in a loop takes of a worker to 0.5%.
+    pub callback: Text<Period>,
+    /// CPU time of a machine's start. 500ms: Go's runtime sets itself up.
+    pub start: Text<Period>,
+    /// Linear memory of one machine. 64MiB: several times what filters use.
+    pub memory: Text<Bytes<65_536, { u32::MAX }>>,
+    /// Calls to clusters under way at once, on each worker. 100: a burst of requests that all ask the same service.
+    pub calls: Text<Int<0, 100_000>>,
+    /// Bytes of an answer to a call. 1MiB: it is held in memory whole.
+    pub call_response: Text<Bytes<0, { 1 << 30 }>>,
+    /// Restarts of a machine within a minute; beyond it requests are treated as `fail` says until the minute is over.
+    pub restarts: Text<Int<0, 10_000>>,
+}
+
+fields! { WasmLimits { callback, start, memory, calls, call_response, restarts } }
+
+impl Default for WasmLimits {
+    fn default() -> Self {
+        Self {
+            callback: Text::scalar(Period(Duration::from_millis(10))),
+            start: Text::scalar(Period(Duration::from_millis(500))),
+            memory: Text::scalar(Bytes(64 << 20)),
+            calls: Text::scalar(Int(100)),
+            call_response: Text::scalar(Bytes(1 << 20)),
+            restarts: Text::scalar(Int(30)),
+        }
+    }
+}
+
+/// Changes to headers, where conditions hold.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+pub(crate) struct HeaderRule {
+    /// Headers of the request by name: the exact value, or a condition; all must hold. Absent: always.
+    pub when: Field<Table<HeaderName, Either<String, HeaderCondition>>>,
+    /// Changes to the request. The route is chosen again after them.
+    pub request: Field<Box<HeaderChanges>>,
+    /// Changes to the response.
+    pub response: Field<Box<HeaderChanges>>,
+}
+
+fields! { HeaderRule { when, request, response } }
+
+/// A token bucket for each key. A request beyond it is answered 429, with `Retry-After` and `x-ratelimit-…`.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["requests"])))]
+pub(crate) struct RateLimit {
+    /// Requests in each `per`.
+    pub requests: Text<Int<1, 1_000_000_000>>,
+    /// The time in which they are let through. 1s: what most limits are said in.
+    pub per: Text<Period>,
+    /// Requests that may come at once. Absent: as many as `requests`.
+    pub burst: Text<Int<1, 1_000_000_000>>,
+    /// What tells buckets apart, together: `route`, `client` (its address; of IPv6 the /64), `peer-identity` (the SPIFFE ID of its certificate), `header:x-name`. Absent: one bucket for all.
+    pub keys: List<Scalar<RateKey>>,
+    /// Buckets kept at once; the one that has been idle longest makes room. 10000: some 1 MiB.
+    pub most_keys: Text<Int<1, 10_000_000>>,
+}
+
+fields! { RateLimit { requests, per, burst, keys, most_keys } }
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            requests: Field::ABSENT,
+            per: Text::scalar(Period(Duration::from_secs(1))),
+            burst: Field::ABSENT,
+            keys: Field::ABSENT,
+            most_keys: Text::scalar(Int(10_000)),
+        }
+    }
+}
+
+impl FromText for RateKey {
+    fn words() -> Cow<'static, str> {
+        "route, client, peer-identity or header:NAME".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "route" => Ok(Self::Route),
+            "client" => Ok(Self::Client),
+            "peer-identity" => Ok(Self::PeerIdentity),
+            _ => match text.strip_prefix("header:").map(|name| name.trim().parse()) {
+                Some(Ok(name)) => Ok(Self::Header(name)),
+                Some(Err(_)) | None => Err(Self::expected(text, "")),
+            },
+        }
+    }
+}
+
+/// The word `all`, in place of a list.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct All;
+
+impl FromText for All {
+    fn words() -> Cow<'static, str> {
+        "all or a list".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "all" { Ok(Self) } else { Err(Self::expected(text, "a list of one is written [name]")) }
+    }
+}
+
+/// A SHA-256.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sha256(pub(crate) [u8; 32]);
+
+impl FromText for Sha256 {
+    fn words() -> Cow<'static, str> {
+        "a SHA-256 of 64 hexadecimal digits".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let digit = |at: usize| text.as_bytes().get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            let both = digit(2 * at).zip(digit(2 * at + 1));
+            let value = both.and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+            *byte = value.ok_or_else(|| Self::expected(text, "write what sha256sum prints"))?;
+        }
+        if text.len() == 64 { Ok(Self(bytes)) } else { Err(Self::expected(text, "write what sha256sum prints")) }
+    }
+}
+
+/// Text as it is written, or anything else as JSON.
+#[derive(Debug)]
+pub(crate) struct Structured(pub(crate) Vec<u8>);
+
+impl FromNode for Structured {
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
+        if node.is_scalar() {
+            return node.scalar(false, || "text or a mapping".into()).map(|text| Self(text.as_bytes().to_vec()));
+        }
+        node.json().map(|text| Self(text.into_bytes()))
+    }
+}

@@ -1,0 +1,463 @@
+//! Filters: definitions, and the chains of listeners and routes.
+
+use super::{
+    Lowering,
+    headers::{Side, changes},
+    matching,
+    process::{Names, or_default},
+};
+use crate::{
+    diagnostic::{nearest, quoted},
+    document::{self, Either, Field, FilterUse, Int, List, Period, Scalar, Sha256, Structured, Table},
+    model::{
+        AllowedClusters, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit, Wasm, WasmLimits,
+        WasmSource, WasmUrl,
+    },
+    tree::Place,
+};
+use base64::Engine as _;
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    num::NonZeroU32,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+/// The filters met so far.
+#[derive(Default)]
+pub(super) struct Filters {
+    all: Vec<Arc<Filter>>,
+    /// By name, with the place of the definition and whether a chain uses it.
+    known: HashMap<Name, Known>,
+    /// Names whose definition is bad; what is said of them has been said.
+    bad: Vec<Name>,
+}
+
+struct Known {
+    index: usize,
+    place: Place,
+    used: bool,
+}
+
+/// The filters of a listener, in order.
+pub(super) type Chain = Vec<FilterIndex>;
+
+impl Filters {
+    /// The definitions at the top.
+    pub(super) fn define(cx: &mut Lowering<'_, '_>, list: List<document::Filter>, names: &mut Names) -> Self {
+        let mut filters = Self::default();
+        let at = list.place().unwrap_or(Place(0));
+        let list = list.elements();
+        for (filter, place) in cx.elements(at, list) {
+            only_on_routes(cx, &filter);
+            filters.add(cx, filter, place, names);
+        }
+        filters
+    }
+
+    /// All of them, in the order in which they were met; those that nobody uses are told.
+    pub(super) fn finish(self, cx: &mut Lowering<'_, '_>) -> Vec<Arc<Filter>> {
+        let mut unused: Vec<_> = self.known.iter().filter(|(_, known)| !known.used).collect();
+        unused.sort_by_key(|(_, known)| known.place);
+        for (name, known) in unused {
+            cx.warn(known.place, format!("no listener or route uses the filter {name:?}"));
+        }
+        self.all
+    }
+
+    fn add(
+        &mut self,
+        cx: &mut Lowering<'_, '_>,
+        filter: document::Filter,
+        place: Place,
+        names: &mut Names,
+    ) -> Option<FilterIndex> {
+        let name_at = filter.name.place().unwrap_or(place);
+        let written = filter.name.get().map(|Scalar(name)| name.clone());
+        let lowered = definition(cx, filter, place, names);
+        let Some(filter) = lowered else {
+            self.bad.extend(written);
+            return None;
+        };
+        if let Some(known) = self.known.get(&filter.name) {
+            let line = cx.line(known.place);
+            let name = quoted(filter.name.as_str());
+            cx.error(
+                name_at,
+                format!(
+                    "the name {name} is taken by the filter in line {line}; to use that one here write its name alone"
+                ),
+            );
+            return None;
+        }
+        let index = self.all.len();
+        self.known.insert(filter.name.clone(), Known { index, place: name_at, used: false });
+        self.all.push(Arc::new(filter));
+        Some(FilterIndex(index))
+    }
+
+    /// The filters of a listener, or of its opaque connections.
+    pub(super) fn chain(
+        &mut self,
+        cx: &mut Lowering<'_, '_>,
+        list: List<FilterUse>,
+        at: Place,
+        names: &mut Names,
+    ) -> Option<Chain> {
+        let at = list.place().unwrap_or(at);
+        let list = list.elements();
+        let count = list.len();
+        let mut chain = Vec::with_capacity(count);
+        for (filter, place) in cx.elements(at, list) {
+            let found = match filter {
+                Either::Short(name) => self.named(cx, &name, place),
+                Either::Long(filter) => {
+                    only_on_routes(cx, &filter);
+                    self.add(cx, filter, place, names)
+                }
+            };
+            chain.extend(found.filter(|found| self.once(cx, &chain, *found, place)));
+        }
+        self.used(&chain);
+        (chain.len() == count).then_some(chain)
+    }
+
+    /// The filters of a route: the listener's as it changes them, then its own. `None`: something is wrong.
+    pub(super) fn of_route(
+        &mut self,
+        cx: &mut Lowering<'_, '_>,
+        list: List<FilterUse>,
+        at: Place,
+        listener: &[FilterIndex],
+        route: &Name,
+        names: &mut Names,
+    ) -> Option<Chain> {
+        let mut chain: Vec<Option<FilterIndex>> = listener.iter().copied().map(Some).collect();
+        let at = list.place().unwrap_or(at);
+        let list = list.elements();
+        let mut good = true;
+        for (filter, place) in cx.elements(at, list) {
+            let filter = match filter {
+                Either::Short(name) => {
+                    let found = self.named(cx, &name, place);
+                    let present: Vec<_> = chain.iter().flatten().copied().collect();
+                    match found.filter(|found| self.once(cx, &present, *found, place)) {
+                        Some(found) => chain.push(Some(found)),
+                        None => good = false,
+                    }
+                    continue;
+                }
+                Either::Long(filter) => filter,
+            };
+            let defines = filter.wasm.is_written() || filter.headers.is_written() || filter.rate_limit.is_written();
+            if defines {
+                only_on_routes(cx, &filter);
+                match self.add(cx, filter, place, names) {
+                    Some(found) => chain.push(Some(found)),
+                    None => good = false,
+                }
+                continue;
+            }
+            good &= self.change(cx, filter, place, &mut chain, route).is_some();
+        }
+        let chain: Chain = chain.into_iter().flatten().collect();
+        self.used(&chain);
+        good.then_some(chain)
+    }
+
+    /// What a route says of a filter that is defined elsewhere.
+    fn change(
+        &mut self,
+        cx: &mut Lowering<'_, '_>,
+        filter: document::Filter,
+        place: Place,
+        chain: &mut Vec<Option<FilterIndex>>,
+        route: &Name,
+    ) -> Option<()> {
+        for (name, at) in [("fail", filter.fail.place()), ("body_buffer", filter.body_buffer.place())] {
+            if let Some(at) = at {
+                cx.error(at, format!("{name} belongs to the filter's definition; a route cannot change it"));
+            }
+        }
+        let (name, name_at) = cx.required_scalar(place, "name", filter.name)?;
+        let found = self.named(cx, &name, name_at)?;
+        let here = chain.iter().position(|known| *known == Some(found));
+        let disabled = if filter.disabled.is_written() { filter.disabled.take()? } else { false };
+        if disabled {
+            let Some(here) = here else {
+                cx.error(
+                    place,
+                    format!("the listener has no filter {} to be disabled; remove this", quoted(name.as_str())),
+                );
+                return None;
+            };
+            chain[here] = None;
+            if filter.configuration.is_written() {
+                cx.error(place, "a filter that is disabled needs no configuration; keep one of the two");
+            }
+            return Some(());
+        }
+        let mut found = found;
+        if filter.configuration.is_written() {
+            let (Structured(configuration), at) = filter.configuration.at(place)?;
+            let mut own = Filter::clone(&self.all[found.0]);
+            let FilterKind::Wasm(wasm) = &mut own.kind else {
+                cx.error(
+                    at,
+                    "only a wasm filter has a configuration; write what is different as a filter of this route",
+                );
+                return None;
+            };
+            wasm.configuration = configuration;
+            own.route = Some(route.clone());
+            self.used(&[found]);
+            found = FilterIndex(self.all.len());
+            self.all.push(Arc::new(own));
+        }
+        match here {
+            Some(here) => chain[here] = Some(found),
+            None => chain.push(Some(found)),
+        }
+        Some(())
+    }
+
+    fn used(&mut self, chain: &[FilterIndex]) {
+        for known in self.known.values_mut() {
+            known.used |= chain.iter().any(|index| index.0 == known.index);
+        }
+    }
+
+    /// A filter stands in a chain once.
+    fn once(&self, cx: &mut Lowering<'_, '_>, chain: &[FilterIndex], found: FilterIndex, place: Place) -> bool {
+        let twice = chain.contains(&found);
+        if twice {
+            let name = quoted(self.all[found.0].name.as_str());
+            cx.error(place, format!("the filter {name} stands in this chain already; remove one of the two"));
+        }
+        !twice
+    }
+
+    fn named(&self, cx: &mut Lowering<'_, '_>, name: &Name, place: Place) -> Option<FilterIndex> {
+        if let Some(known) = self.known.get(name) {
+            return Some(FilterIndex(known.index));
+        }
+        if self.bad.contains(name) {
+            return None;
+        }
+        let mut known: Vec<&str> = self.known.keys().map(Name::as_str).collect();
+        known.sort_unstable();
+        let remedy = match nearest(name.as_str(), known.iter().copied()) {
+            Some(guess) => format!("did you mean {guess:?}?"),
+            None if known.is_empty() => "there are none; write it under `filters`".to_owned(),
+            None => format!("known filters: {}", known.join(", ")),
+        };
+        cx.error(place, format!("unknown filter {}: {remedy}", quoted(name.as_str())));
+        None
+    }
+}
+
+/// As a model holds a chain.
+pub(super) fn shared(chain: Chain) -> Option<Arc<[FilterIndex]>> {
+    (!chain.is_empty()).then(|| chain.into())
+}
+
+fn only_on_routes(cx: &mut Lowering<'_, '_>, filter: &document::Filter) {
+    if let Some(at) = filter.disabled.place() {
+        cx.error(at, "a filter is disabled on a route, by its name; to have it nowhere remove it");
+    }
+    if let Some(at) = filter.configuration.place() {
+        cx.error(at, "a filter that is defined here has its configuration in `wasm.configuration`");
+    }
+}
+
+fn definition(cx: &mut Lowering<'_, '_>, filter: document::Filter, at: Place, names: &mut Names) -> Option<Filter> {
+    let name = cx.required_scalar(at, "name", filter.name);
+    let kinds =
+        [("wasm", filter.wasm.place()), ("headers", filter.headers.place()), ("rate_limit", filter.rate_limit.place())];
+    if cx.at_most_one(&kinds) == 0 {
+        cx.error(at, "this filter does nothing; write one of wasm, headers and rate_limit");
+    }
+    let kind = if let Some((wasm, at)) = filter.wasm.at(at) {
+        wasm_of(cx, *wasm, at, names).map(|wasm| FilterKind::Wasm(Box::new(wasm)))
+    } else if filter.headers.is_written() {
+        rules(cx, filter.headers, at).map(FilterKind::Headers)
+    } else {
+        filter.rate_limit.at(at).and_then(|(limit, at)| rate_limit(cx, *limit, at)).map(FilterKind::RateLimit)
+    };
+    Some(Filter {
+        name: name?.0,
+        route: None,
+        kind: kind?,
+        fail: match filter.fail.take()? {
+            document::Fail::Closed => FailPolicy::Closed,
+            document::Fail::Open => FailPolicy::Open,
+        },
+        body_buffer: filter.body_buffer.value()?.0 as usize,
+    })
+}
+
+fn rules(cx: &mut Lowering<'_, '_>, list: List<document::HeaderRule>, at: Place) -> Option<Vec<HeaderRule>> {
+    let (list, at) = list.at(at)?;
+    let count = list.len();
+    let mut rules = Vec::with_capacity(count);
+    for (rule, place) in cx.elements(at, list) {
+        let when = matching::headers(cx, rule.when, place);
+        let request = changes(cx, rule.request, place, Side::Request);
+        let response = changes(cx, rule.response, place, Side::Response);
+        if let (Some(request), Some(response)) = (request, response) {
+            if request.is_empty() && response.is_empty() {
+                cx.warn(place, "this rule changes nothing");
+            }
+            rules.push(HeaderRule { when, request, response });
+        }
+    }
+    (rules.len() == count).then_some(rules)
+}
+
+fn rate_limit(cx: &mut Lowering<'_, '_>, limit: document::RateLimit, at: Place) -> Option<RateLimit> {
+    let per_at = limit.per.place().unwrap_or(at);
+    let requests = cx.required_scalar(at, "requests", limit.requests);
+    let burst =
+        if limit.burst.is_written() { limit.burst.value() } else { requests.as_ref().map(|(Int(n), _)| Int(*n)) };
+    let Period(per) = limit.per.value()?;
+    if per < Duration::from_millis(1) || per > Duration::from_secs(86_400) {
+        cx.error(per_at, "a rate is said for a time between 1ms and 1d; write one such as 1s or 1m");
+    }
+    let keys_at = limit.keys.place().unwrap_or(at);
+    let keys = limit.keys.elements();
+    let keys = cx.elements(keys_at, keys).into_iter().map(|(Scalar(key), _)| key).collect();
+    let number = |Int(number): Int<1, 1_000_000_000>| u32::try_from(number).ok().and_then(NonZeroU32::new);
+    Some(RateLimit {
+        requests: number(requests?.0)?,
+        per,
+        burst: number(burst?)?,
+        keys,
+        most_keys: limit.most_keys.value()?.to(),
+    })
+}
+
+fn wasm_of(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, names: &mut Names) -> Option<Wasm> {
+    let sources = [("file", wasm.file.place()), ("inline", wasm.inline.place()), ("url", wasm.url.place())];
+    if cx.at_most_one(&sources) == 0 {
+        cx.error(at, "this filter has no module; write one of file, inline and url");
+    }
+    let sha256_at = wasm.sha256.place();
+    if let (Some(at), None) = (sha256_at, wasm.url.place()) {
+        cx.error(at, "sha256 is for a module that is fetched; remove it, or write url");
+    }
+    let Period(timeout) = wasm.fetch_timeout.value()?;
+    let source = if let Some((Scalar(file), at)) = wasm.file.at(at) {
+        module_file(cx, &file, at)
+    } else if let Some((Scalar(text), at)) = wasm.inline.at(at) {
+        inline(cx, &text, at)
+    } else if let Some((Scalar(url), url_at)) = wasm.url.at(at) {
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            cx.error(url_at, format!("expected a URL that begins with http:// or https://, found {}", quoted(&url)));
+        }
+        if sha256_at.is_none() {
+            cx.error(at, "a module that is fetched needs sha256, since the network is not to be believed; write it");
+        }
+        wasm.sha256.value().map(|Sha256(sha256)| WasmSource::Url(WasmUrl { url, sha256, timeout }))
+    } else {
+        None
+    };
+    let allowed = match wasm.allowed_clusters.at(at) {
+        Some((Either::Short(_), _)) => Some(AllowedClusters::All),
+        Some((Either::Long(list), at)) => {
+            let count = list.len();
+            let mut allowed = Vec::with_capacity(count);
+            for (Scalar(name), place) in cx.elements(at, list) {
+                if super::route::resolve(cx, &name, place, names).is_some() {
+                    allowed.push(name);
+                }
+            }
+            (allowed.len() == count).then_some(AllowedClusters::Only(allowed))
+        }
+        None => None,
+    };
+    let mut environment = Vec::new();
+    if let Some((Table(entries), table_at)) = wasm.environment.at(at) {
+        for (name, value) in entries {
+            let name_at = name.place().unwrap_or(table_at);
+            let value = cx.entry(name_at, value);
+            if let (Some(name), Some((value, _))) = (name.value(), value) {
+                environment.push((name, value));
+            }
+        }
+    }
+    let host_at = wasm.host_environment.place().unwrap_or(at);
+    let host = wasm.host_environment.elements();
+    let host_environment = cx.elements(host_at, host).into_iter().map(|(Scalar(name), _)| name).collect();
+    let bytes = |field: Field<Structured>| match field {
+        absent if !absent.is_written() => Some(Vec::new()),
+        written => written.take().map(|Structured(bytes)| bytes),
+    };
+    Some(Wasm {
+        source: source?,
+        vm_id: wasm.vm_id.value()?,
+        root_id: wasm.root_id.value()?,
+        vm_configuration: bytes(wasm.vm_configuration)?,
+        configuration: bytes(wasm.configuration)?,
+        environment,
+        host_environment,
+        allowed_clusters: allowed?,
+        limits: limits(wasm.limits, at)?,
+        allow_on_headers_stop_iteration: wasm.allow_on_headers_stop_iteration.take()?,
+    })
+}
+
+fn limits(field: Field<document::WasmLimits>, at: Place) -> Option<WasmLimits> {
+    let (limits, _) = or_default(field, at)?;
+    Some(WasmLimits {
+        callback: limits.callback.value()?.0,
+        start: limits.start.value()?.0,
+        memory: limits.memory.value()?.0 as usize,
+        calls: limits.calls.value()?.to(),
+        call_response: limits.call_response.value()?.0 as usize,
+        restarts: limits.restarts.value()?.to(),
+    })
+}
+
+/// What every module begins with (WebAssembly core specification §5.5.16).
+const MAGIC: &[u8] = b"\0asm";
+
+fn module_file(cx: &mut Lowering<'_, '_>, file: &str, place: Place) -> Option<WasmSource> {
+    let base = cx.file.path().parent().unwrap_or(Path::new(""));
+    let path = base.join(file);
+    if !cx.files.contains(&path) {
+        cx.files.push(path.clone());
+    }
+    match (cx.read)(&path) {
+        Ok(bytes) if bytes.starts_with(MAGIC) => {
+            let mut hasher = DefaultHasher::new();
+            bytes.hash(&mut hasher);
+            Some(WasmSource::File(path, hasher.finish()))
+        }
+        Ok(_) => {
+            cx.error(place, format!("the file {} is no WebAssembly module", quoted(&path.to_string_lossy())));
+            None
+        }
+        Err(error) => {
+            let path = quoted(&path.to_string_lossy());
+            cx.error(place, format!("the file {path} cannot be read: {}", crate::reason(&error)));
+            None
+        }
+    }
+}
+
+fn inline(cx: &mut Lowering<'_, '_>, text: &str, place: Place) -> Option<WasmSource> {
+    let text: String = text.chars().filter(|character| !character.is_ascii_whitespace()).collect();
+    match base64::engine::general_purpose::STANDARD.decode(text) {
+        Ok(bytes) if bytes.starts_with(MAGIC) => Some(WasmSource::Inline(bytes.into())),
+        Ok(_) => {
+            cx.error(place, "this is base64, but not of a WebAssembly module");
+            None
+        }
+        Err(_) => {
+            cx.error(place, "expected a module in base64; write what `base64 -w0 FILE` prints");
+            None
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! original_dst: where a captured connection was going, and whether it may be served.
+//!
+//! After accept, before TLS; only on listeners that capture. Decided by [`judge`], which is pure, from what the kernel
+//! says. A connection that was not captured, or that the proxy made itself, is refused: it would come back for ever.
+
+use crate::{
+    io::{Own, Socket},
+    telemetry::ConnectionFacts,
+};
+use pillion_config::model::{Capture, Listener};
+use rustix::io::Errno;
+use socket2::SockRef;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
+
+/// What a captured connection was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Captured {
+    /// Where its client connected to.
+    pub destination: SocketAddr,
+    /// Who its client is.
+    pub client: IpAddr,
+}
+
+impl Captured {
+    /// Of a connection that came by this listener; `None`: nothing is captured there.
+    #[must_use]
+    pub fn of(listener: &Listener, facts: &ConnectionFacts) -> Option<Self> {
+        let captured = || Self { destination: facts.local, client: facts.direct.ip().to_canonical() };
+        (listener.capture != Capture::Off).then(captured)
+    }
+}
+
+/// What is done with a connection on a listener that captures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// It is served; this is where it was going.
+    For(SocketAddr),
+    /// It is the proxy's own probe.
+    Probe,
+    /// It is closed.
+    Refused(Refusal),
+}
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Its client connected to the listener itself: no rule sent it here.
+    NotCaptured,
+    /// The proxy made it: no rule leaves the proxy's own traffic alone.
+    Loop,
+    /// The kernel does not say where it was going.
+    Unknown,
+}
+
+impl Refusal {
+    /// A stable name in snake case: the reason in `pillion_accept_refused_total`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::NotCaptured => "not_captured",
+            Self::Loop => "loop",
+            Self::Unknown => "original_dst",
+        }
+    }
+}
+
+/// What is known of a connection when it arrives.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    /// Where the kernel says it was going before rules changed that; `None`: it remembers nothing.
+    remembered: Option<SocketAddr>,
+    /// Its local address now.
+    local: SocketAddr,
+    /// The port that the listener is bound to.
+    port: u16,
+    /// The port of the proxy's own probe.
+    probe_port: Option<u16>,
+}
+
+/// Asks the kernel about a connection of a listener that captures.
+pub(super) fn arrival(
+    listener: &Listener,
+    socket: &Socket,
+    peer: SocketAddr,
+    listening: SocketAddr,
+    own: &Own,
+) -> Arrival {
+    let stream = match socket {
+        Socket::Tcp(stream) => stream,
+        // In memory nothing is captured; TLS comes later.
+        Socket::Memory(_) | Socket::Tls(_) => return Arrival::Refused(Refusal::Unknown),
+    };
+    let Ok(local) = stream.local_addr() else { return Arrival::Refused(Refusal::Unknown) };
+    let seen = Seen {
+        remembered: match listener.capture {
+            Capture::Redirect => remembered(stream, local).ok(),
+            Capture::Off | Capture::Tproxy => None,
+        },
+        local: plain(local),
+        port: listening.port(),
+        probe_port: listener.probe_port,
+    };
+    judge(listener.capture, seen, |destination| own.made(peer, destination))
+}
+
+fn judge(capture: Capture, seen: Seen, ours: impl FnOnce(SocketAddr) -> bool) -> Arrival {
+    let destination = match (capture, seen.remembered) {
+        (Capture::Redirect, Some(destination)) if destination == seen.local => {
+            return Arrival::Refused(Refusal::NotCaptured);
+        }
+        (Capture::Redirect, Some(destination)) => destination,
+        (Capture::Redirect, None) => return Arrival::Refused(Refusal::Unknown),
+        (Capture::Tproxy | Capture::Off, _) if seen.local.port() == seen.port => {
+            return Arrival::Refused(Refusal::NotCaptured);
+        }
+        (Capture::Tproxy | Capture::Off, _) => seen.local,
+    };
+    if destination.ip().is_loopback() && Some(destination.port()) == seen.probe_port {
+        return Arrival::Probe;
+    }
+    if ours(destination) { Arrival::Refused(Refusal::Loop) } else { Arrival::For(destination) }
+}
+
+/// Where the connection was going before NAT (`SO_ORIGINAL_DST`, `IP6T_SO_ORIGINAL_DST`). The kernel answers from
+/// connection tracking by the family of the packets: a socket of IPv6 that carries IPv4 is asked as IPv4.
+fn remembered(stream: &TcpStream, local: SocketAddr) -> io::Result<SocketAddr> {
+    let socket = SockRef::from(stream);
+    let address = if local.ip().to_canonical().is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
+    let address = address?.as_socket().ok_or(Errno::AFNOSUPPORT)?;
+    Ok(plain(address))
+}
+
+/// IPv4 as such, whatever socket carries it.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Tells whoever sent the probe that it arrived here. They are the proxy itself, or somebody who learns nothing.
+pub(super) async fn answer_probe(mut socket: Socket, token: [u8; 16]) {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let answer = async {
+        socket.write_all(&token).await?;
+        socket.shutdown().await
+    };
+    // A probe that has gone is sent again by whoever needs it.
+    drop(timeout(PATIENCE, answer).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().unwrap()
+    }
+
+    fn seen(remembered: Option<&str>, local: &str) -> Seen {
+        Seen { remembered: remembered.map(at), local: at(local), port: 15001, probe_port: Some(15099) }
+    }
+
+    #[test]
+    fn a_captured_connection_is_for_where_it_was_going() {
+        use Arrival::{For, Probe, Refused};
+        let cases = [
+            (Capture::Redirect, Some("10.0.0.7:80"), "127.0.0.1:15001", For(at("10.0.0.7:80"))),
+            (Capture::Redirect, Some("[fd00::7]:80"), "[::1]:15001", For(at("[fd00::7]:80"))),
+            (Capture::Redirect, Some("127.0.0.1:15001"), "127.0.0.1:15001", Refused(Refusal::NotCaptured)),
+            (Capture::Redirect, None, "127.0.0.1:15001", Refused(Refusal::Unknown)),
+            (Capture::Redirect, Some("127.0.0.1:15099"), "127.0.0.1:15001", Probe),
+            (Capture::Redirect, Some("[::1]:15099"), "[::1]:15001", Probe),
+            (Capture::Redirect, Some("10.0.0.7:15099"), "127.0.0.1:15001", For(at("10.0.0.7:15099"))),
+            (Capture::Tproxy, None, "10.0.0.7:80", For(at("10.0.0.7:80"))),
+            (Capture::Tproxy, None, "10.0.0.7:15001", Refused(Refusal::NotCaptured)),
+        ];
+        for (capture, remembered, local, expected) in cases {
+            let got = judge(capture, seen(remembered, local), |_| false);
+            assert_eq!(got, expected, "{capture:?} {remembered:?} {local}");
+        }
+    }
+
+    #[test]
+    fn what_the_proxy_connected_to_does_not_come_back() {
+        let looped =
+            judge(Capture::Redirect, seen(Some("10.0.0.7:80"), "127.0.0.1:15001"), |to| to == at("10.0.0.7:80"));
+        assert_eq!(looped, Arrival::Refused(Refusal::Loop));
+    }
+}

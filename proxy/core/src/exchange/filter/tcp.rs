@@ -1,0 +1,203 @@
+//! The chain of an opaque connection: [`TcpChain`], and [`TcpEnd`], an end whose bytes pass it as they are read.
+//!
+//! The same chain as a request's. A new connection stands for the head: while a filter holds it, nothing is read and no
+//! upstream is chosen. What comes from downstream passes the filters in order, what comes from upstream in reverse.
+
+use super::{
+    End, FilterSet, Side, Stream,
+    stream::{At, HeadHere, Interrupt, Peer, Shared, Slot, StreamKind},
+};
+use crate::{exchange::account::Account, snapshot::ListenerSnapshot, worker::View};
+use bytes::{Bytes, BytesMut};
+use pillion_config::model::FilterIndex;
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes read at once.
+const READ: usize = 16 * 1024;
+
+/// The filters of one connection.
+pub(crate) struct TcpChain {
+    shared: Rc<Shared>,
+    /// The end that ended first: the other one's end follows from it.
+    first: Cell<Option<Side>>,
+}
+
+/// An end of a connection, whose bytes pass filters as they are read.
+pub(crate) struct TcpEnd<'a, E> {
+    inner: &'a mut E,
+    chain: &'a TcpChain,
+    side: Side,
+    /// What has left the chain and did not fit.
+    rest: Bytes,
+}
+
+/// What became of a connection before it had an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// It goes on.
+    No,
+    /// A filter ended it.
+    Ended,
+}
+
+impl TcpChain {
+    /// Begins the stream at each filter, and attaches the chain to the connection's account.
+    pub(crate) fn open(
+        view: &View,
+        listener: &Arc<ListenerSnapshot>,
+        filters: &[FilterIndex],
+        account: &mut Account,
+    ) -> Self {
+        let set: &FilterSet = &view.snapshot.filters;
+        let slots = filters
+            .iter()
+            .map(|index| Slot::new(Arc::clone(&set.loaded()[index.0].model), view.filter(*index).interest))
+            .collect();
+        let facts = Rc::clone(&account.connection().facts);
+        let shared = Shared::new(StreamKind::Tcp, facts, Arc::clone(listener), slots, account.told(), account.meter());
+        shared.open(|index| &view.filter(index).instance, filters);
+        for slot in &shared.slots {
+            slot.response.borrow_mut().head = HeadHere::Passed;
+        }
+        account.attach(Rc::clone(&shared));
+        Self { shared, first: Cell::new(None) }
+    }
+
+    /// Shows the connection to the filters, and waits until all have let it go on.
+    pub(crate) async fn connected(&self) -> Held {
+        if self.shared.interrupted() {
+            return Held::Ended;
+        }
+        self.shared.begin_connection();
+        poll_fn(|cx| {
+            self.shared.half(Side::Request).borrow_mut().waker = Some(cx.waker().clone());
+            self.shared.advance(Side::Request);
+            if self.shared.interrupted() {
+                return Poll::Ready(Held::Ended);
+            }
+            let out = self.shared.half(Side::Request).borrow().head_at == At::Out;
+            if out { Poll::Ready(Held::No) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// The cluster that a filter chose.
+    pub(crate) fn cluster(&self) -> Option<Box<str>> {
+        self.shared.cluster.borrow().clone()
+    }
+
+    /// What was read of downstream before the chain was there.
+    pub(crate) fn early(&self, early: Bytes) {
+        if !early.is_empty() {
+            self.shared.feed(Side::Request, early, End::No);
+        }
+    }
+
+    /// An end whose bytes pass the chain.
+    pub(crate) fn end<'a, E>(&'a self, inner: &'a mut E, side: Side) -> TcpEnd<'a, E> {
+        TcpEnd { inner, chain: self, side, rest: Bytes::new() }
+    }
+
+    /// Tells the filters that both ends are gone.
+    pub(crate) fn closed(&self) {
+        for side in [Side::Request, Side::Response] {
+            let by = match self.first.get() {
+                Some(first) if first == side => Peer::Remote,
+                Some(_) | None => Peer::Local,
+            };
+            for slot in 0..self.shared.slots.len() {
+                let taken = self.shared.slots[slot].filter.borrow_mut().take();
+                let Some(mut filter) = taken else { continue };
+                let stream = Stream { shared: Rc::clone(&self.shared), slot };
+                match side {
+                    Side::Request => filter.downstream_closed(&stream, by),
+                    Side::Response => filter.upstream_closed(&stream, by),
+                }
+                if !self.shared.slots[slot].gone.get() {
+                    self.shared.slots[slot].filter.replace(Some(filter));
+                }
+            }
+        }
+    }
+}
+
+impl<E: AsyncRead + Unpin> TcpEnd<'_, E> {
+    /// The next bytes that have left the chain; empty at the end.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let (shared, side) = (&self.chain.shared, self.side);
+        loop {
+            shared.half(side).borrow_mut().waker = Some(cx.waker().clone());
+            shared.advance(side);
+            let closing = match &*shared.interrupt.borrow() {
+                None => false,
+                // What has passed is flushed.
+                Some(Interrupt::Close(_)) => true,
+                Some(Interrupt::Error(..) | Interrupt::Reply(..)) => {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+                }
+            };
+            {
+                let mut half = shared.half(side).borrow_mut();
+                if let Some(piece) = half.out.pop() {
+                    return Poll::Ready(Ok(piece));
+                }
+                if closing || half.ended {
+                    return Poll::Ready(Ok(Bytes::new()));
+                }
+                if half.source_ended {
+                    return Poll::Pending;
+                }
+            }
+            if !shared.has_room(side) {
+                return Poll::Pending;
+            }
+            let mut bytes = BytesMut::zeroed(READ);
+            let mut read = ReadBuf::new(&mut bytes);
+            ready!(Pin::new(&mut *self.inner).poll_read(cx, &mut read))?;
+            let length = read.filled().len();
+            bytes.truncate(length);
+            if length == 0 {
+                shared.half(side).borrow_mut().source_ended = true;
+                if self.chain.first.get().is_none() {
+                    self.chain.first.set(Some(side));
+                }
+            }
+            shared.feed(side, bytes.freeze(), End::when(length == 0));
+        }
+    }
+}
+
+impl<E: AsyncRead + Unpin> AsyncRead for TcpEnd<'_, E> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.rest.is_empty() {
+            this.rest = ready!(this.poll_bytes(cx))?;
+        }
+        let piece = this.rest.split_to(this.rest.len().min(buf.remaining()));
+        buf.put_slice(&piece);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<E: AsyncWrite + Unpin> AsyncWrite for TcpEnd<'_, E> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.get_mut().inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.get_mut().inner).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,94 @@
+//! A connection whose bytes pass filters: the spine of [`serve`](super::serve) once more, with them in it.
+
+use super::{carry, details, refuse};
+use crate::{
+    downstream::original_dst::Captured,
+    error::upstream_flag,
+    exchange::{
+        account::Account,
+        filter::{Held, Side, TcpChain},
+        route::weighted,
+    },
+    io::Socket,
+    snapshot::ListenerSnapshot,
+    telemetry::{Blame, ResponseFlag},
+    upstream,
+    worker::View,
+};
+use bytes::Bytes;
+use pillion_config::model::FilterIndex;
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+/// Serves a connection whose bytes pass filters, to its end.
+pub(super) async fn serve(
+    (view, listener): (Rc<View>, Arc<ListenerSnapshot>),
+    filters: &[FilterIndex],
+    mut downstream: Socket,
+    early: Bytes,
+    server_name: Option<&str>,
+    mut account: Account,
+) {
+    let connection = Rc::clone(account.connection());
+    let idle = listener.model.protocol.tcp().and_then(|tcp| tcp.idle_timeout);
+    let chain = TcpChain::open(&view, &listener, filters, &mut account);
+    let registration = connection.enter_tunnel();
+    let held = tokio::select! {
+        biased;
+        held = chain.connected() => held,
+        () = registration.aborted() => return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline"),
+        () = too_long(idle) => return refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
+    };
+    if held == Held::Ended {
+        let (flag, details) = account.interrupted().unwrap_or((ResponseFlag::LocalReset, "filter_interrupted"));
+        chain.closed();
+        return refuse(account, flag, Blame::Proxy, details);
+    }
+    let cluster = match chain.cluster() {
+        Some(name) => match view.cluster_named(&name) {
+            Some(cluster) => cluster,
+            None => return refuse(account, ResponseFlag::NoCluster, Blame::Proxy, "cluster_not_found"),
+        },
+        None => {
+            let chosen =
+                listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
+            match weighted::choose(chosen, connection.worker.random.next()) {
+                Some(cluster) => cluster,
+                None => return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route"),
+            }
+        }
+    };
+    let cluster = Rc::clone(view.cluster(cluster, &connection.worker));
+    account.set_cluster(cluster.state().metrics());
+    let announced = connection.announced(cluster.state().model().proxy_protocol.as_ref(), server_name);
+    let captured = Captured::of(&listener.model, &connection.facts);
+    let meter = account.meter();
+    account.attempt();
+    let opened = tokio::select! {
+        biased;
+        opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
+        () = registration.aborted() => {
+            chain.closed();
+            return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline");
+        }
+    };
+    let mut upstream = match opened {
+        Ok(upstream) => upstream,
+        Err(cause) => {
+            chain.closed();
+            return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
+        }
+    };
+    chain.early(early);
+    let mut client = chain.end(&mut downstream, Side::Request);
+    let mut server = chain.end(&mut upstream, Side::Response);
+    let account = carry(&registration, (&mut client, Bytes::new()), &mut server, idle, account).await;
+    chain.closed();
+    account.finish();
+}
+
+async fn too_long(idle: Option<Duration>) {
+    match idle {
+        Some(idle) => tokio::time::sleep(idle).await,
+        None => std::future::pending().await,
+    }
+}

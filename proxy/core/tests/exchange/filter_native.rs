@@ -1,0 +1,88 @@
+//! Pillion's own filters: changes to headers under conditions, rate limits.
+
+use crate::{
+    client::{ask, get},
+    server::echo,
+    world::{PLAIN, Setup, run, settle},
+};
+use std::time::Duration;
+
+#[test]
+fn headers_change_where_their_conditions_hold() {
+    let listener = "    filters:
+      - name: policy
+        headers:
+          - when: { x-debug: { regex: 'y|yes' } }
+            request: { remove: [x-debug], set: { x-trace: '%REQ(x-debug)%', x-from: '%DOWNSTREAM_REMOTE_ADDRESS%' } }
+            response: { set: { x-was: '%REQ(x-debug)% %RESP(content-length)% %RESPONSE_CODE%' } }
+          - when: { x-debug: { present: false } }
+            request: { set: { x-plain: '1' } }";
+    run(
+        Setup { listener, ..PLAIN },
+        |_, _| echo(),
+        |world| async move {
+            let answer = ask(&world, "GET / HTTP/1.1\r\nhost: a\r\nx-debug: yes\r\n\r\n").await;
+            assert!(answer.body.contains("x-trace: yes\r\n") && !answer.body.contains("x-debug"), "{answer:?}");
+            assert!(
+                answer.body.contains("x-from: 192.0.2.7:5000\r\n") && !answer.body.contains("x-plain"),
+                "{answer:?}"
+            );
+            let expected = format!("yes {} 200", answer.body.len());
+            assert_eq!(answer.field("x-was"), Some(&*expected));
+            let answer = get(&world, "/").await;
+            assert!(answer.body.contains("x-plain: 1\r\n") && answer.field("x-was").is_none(), "{answer:?}");
+            let answer = ask(&world, "GET / HTTP/1.1\r\nhost: a\r\nx-debug: yesterday\r\n\r\n").await;
+            assert!(!answer.body.contains("x-trace") && !answer.body.contains("x-plain"), "{answer:?}");
+        },
+    );
+}
+
+#[test]
+fn beyond_a_rate_requests_are_answered_429() {
+    let listener = "    filters:
+      - name: limit
+        rate_limit: { requests: 2, per: 10s, keys: ['header:x-user', client] }";
+    run(
+        Setup { listener, ..PLAIN },
+        |_, _| echo(),
+        |world| async move {
+            let request = |user: &str| format!("GET / HTTP/1.1\r\nhost: a\r\nx-user: {user}\r\n\r\n");
+            for status in [200, 200, 429] {
+                let answer = ask(&world, &request("ann")).await;
+                assert_eq!(answer.status, status);
+                if status == 429 {
+                    assert_eq!(answer.field("retry-after"), Some("5"));
+                    assert_eq!(answer.field("x-ratelimit-limit"), Some("2"));
+                    assert_eq!(answer.field("x-ratelimit-remaining"), Some("0"));
+                    assert_eq!(answer.field("x-ratelimit-reset"), Some("10"));
+                }
+            }
+            // Another has a bucket of its own, and time fills all of them.
+            assert_eq!(ask(&world, &request("bob")).await.status, 200);
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            assert_eq!(ask(&world, &request("ann")).await.status, 200);
+            assert_eq!(ask(&world, &request("ann")).await.status, 429);
+            settle().await;
+            let records = world.records().await;
+            let last = records.last().unwrap();
+            assert_eq!(last.end(), (429, "RL", "local_rate_limited", "-"), "{last:?}");
+            assert_eq!(world.recorded.get("pillion_respond_answers_total{flag=RL,listener=web}"), 2.0);
+        },
+    );
+}
+
+#[test]
+fn a_limit_survives_a_reload_that_does_not_change_it() {
+    let listener = "    filters:
+      - name: limit
+        rate_limit: { requests: 1, per: 1h, keys: [route] }";
+    run(
+        Setup { listener, ..PLAIN },
+        |_, _| echo(),
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 200);
+            world.apply(Setup { listener, cluster: "    connect_timeout: 3s", ..PLAIN }, Vec::new());
+            assert_eq!(get(&world, "/").await.status, 429);
+        },
+    );
+}

@@ -1,0 +1,167 @@
+//! Filters on opaque connections.
+
+use crate::{
+    client::closed,
+    scripted::{Do, Event, events, script},
+    server::serve,
+    world::{PLAIN, Setup, World, run, settle},
+};
+use pillion_core::exchange::filter::{Side, Stream};
+use std::{cell::RefCell, rc::Rc};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const TCP: Setup = Setup { listener: "    tcp: { cluster: up }", routes: "", filters: &["a", "b"], ..PLAIN };
+
+/// Sends back what comes, in capitals, to the end.
+fn shout() -> crate::server::Step {
+    serve(|mut stream| async move {
+        let mut buffer = [0; 1000];
+        while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+            let text = buffer[..length].to_ascii_uppercase();
+            if stream.write_all(&text).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+async fn one_record(world: &World, end: (&str, &str, &str)) {
+    let record = world.record().await;
+    assert_eq!((&*record.flags, &*record.details, &*record.by), end, "{record:?}");
+    world.assert_quiet().await;
+}
+
+#[test]
+fn bytes_pass_in_order_and_back_in_reverse() {
+    run(
+        TCP,
+        |_, _| shout(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"abc").await.unwrap();
+            let mut got = [0; 3];
+            client.read_exact(&mut got).await.unwrap();
+            assert_eq!(&got, b"ABC");
+            client.shutdown().await.unwrap();
+            assert!(closed(&mut client).await);
+            one_record(&world, ("-", "-", "-")).await;
+            assert_eq!(
+                events(),
+                [
+                    "a: open",
+                    "b: open",
+                    "a: new_connection",
+                    "b: new_connection",
+                    "a: downstream_data 3 No",
+                    "b: downstream_data 3 No",
+                    "b: upstream_data 3 No",
+                    "a: upstream_data 3 No",
+                    "a: downstream_data 0 Yes",
+                    "b: downstream_data 0 Yes",
+                    "b: upstream_data 0 Yes",
+                    "a: upstream_data 0 Yes",
+                    "a: downstream_closed Remote",
+                    "b: downstream_closed Remote",
+                    "a: upstream_closed Local",
+                    "b: upstream_closed Local",
+                    "a: done",
+                    "a: log",
+                    "a: gone",
+                    "b: done",
+                    "b: log",
+                    "b: gone",
+                ]
+            );
+        },
+    );
+}
+
+#[test]
+fn a_connection_and_its_bytes_can_wait() {
+    let kept = Rc::new(RefCell::new(None::<Stream>));
+    let keep = Rc::clone(&kept);
+    script("a", move |event, stream| {
+        keep.replace(Some(stream.clone()));
+        match event {
+            Event::NewConnection => Do::Pause,
+            Event::DownstreamData(size, _) if size < 6 => Do::Pause,
+            Event::DownstreamData(..) => {
+                stream.body(Side::Request, |bytes| bytes.append(b"!")).unwrap();
+                Do::Continue
+            }
+            _ => Do::Continue,
+        }
+    });
+    run(
+        TCP,
+        |_, _| shout(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"abc").await.unwrap();
+            settle().await;
+            assert!(world.dialed.borrow().is_empty());
+            let stream = kept.borrow().clone().unwrap();
+            stream.resume(Side::Request);
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            client.write_all(b"def").await.unwrap();
+            let mut got = [0; 7];
+            client.read_exact(&mut got).await.unwrap();
+            assert_eq!(&got, b"ABCDEF!");
+            let heard = events();
+            assert!(heard.contains(&"a: downstream_data 6 No".to_owned()), "{heard:?}");
+        },
+    );
+}
+
+#[test]
+fn a_filter_closes_fails_and_sends_elsewhere() {
+    // Closed: what has passed is flushed.
+    script("a", |event, stream| {
+        if let Event::UpstreamData(..) = event {
+            stream.close("enough");
+        }
+        Do::Continue
+    });
+    run(
+        TCP,
+        |_, _| shout(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"abc").await.unwrap();
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            one_record(&world, ("LR", "enough", "proxy")).await;
+        },
+    );
+    for at_once in [true, false] {
+        script("a", move |event, _| match event {
+            Event::NewConnection if at_once => Do::Fail,
+            Event::DownstreamData(..) => Do::Fail,
+            _ => Do::Continue,
+        });
+        run(
+            TCP,
+            |_, _| shout(),
+            |world| async move {
+                let mut client = world.connect();
+                client.write_all(b"abc").await.unwrap();
+                assert!(closed(&mut client).await);
+                one_record(&world, ("FF", "script_failed", "proxy")).await;
+            },
+        );
+    }
+    script("a", |event, stream| {
+        if event == Event::NewConnection {
+            stream.set_cluster("nobody");
+        }
+        Do::Continue
+    });
+    run(
+        TCP,
+        |_, _| shout(),
+        |world| async move {
+            let mut client = world.connect();
+            assert!(closed(&mut client).await);
+            one_record(&world, ("NC", "cluster_not_found", "proxy")).await;
+        },
+    );
+}

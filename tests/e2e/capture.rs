@@ -1,0 +1,378 @@
+//! Capture in network namespaces: unmodified applications, rules of the real kernel, and mutual TLS between two pods.
+//!
+//! ```text
+//!   pod client: application ─► rules ─► Pillion A ══ mutual TLS over the switch ══► rules ─► Pillion B ─► application
+//! ```
+
+mod rules;
+
+use pillion_tests::{
+    client::Client,
+    namespaces::{Pod, Sniffer, Switch},
+    need,
+    origin::Origin,
+    pki::{self, Authority, Leaf},
+    process::Process,
+    proxy::{Proxy, program},
+    python, some_or_return,
+    tempdir::TempDir,
+    tls::Offer,
+    wait::{self, SOON},
+};
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::Command,
+    thread,
+};
+
+/// The user the proxies run as: rules tell their connections from the application's by it.
+const UID: &str = "1337";
+
+/// What no byte between the pods may be part of.
+const SECRET: &str = "PLAINTEXT-THAT-NOBODY-MAY-READ";
+
+const OUTBOUND: &str = "
+listeners:
+  - name: outbound
+    address: '[::]:15001'
+    direction: outbound
+    capture: redirect
+    routes:
+      - { match: { destination: [10.77.0.0/24, 'fd77::/64'] }, cluster: mesh, timeout: none }
+    tcp:
+      destinations: [{ address: [10.77.0.0/24, 'fd77::/64'], cluster: mesh }]
+clusters:
+  - name: mesh
+    original_destination: {}
+    protocol: same-as-downstream
+    tls: { mode: mutual, spiffe_ids: ['spiffe://example.org/ns/shop/sa/server'] }
+";
+
+fn inbound(capture: &str, destination: &str, top: &str) -> String {
+    format!(
+        "{top}
+listeners:
+  - name: inbound
+    address: '[::]:15006'
+    capture: {capture}
+    tls: {{ mode: strict }}
+    routes:
+      - {{ match: {{}}, cluster: application, timeout: none }}
+    tcp: {{ cluster: application }}
+clusters:
+  - name: application
+    original_destination: {{ {destination} }}
+    protocol: same-as-downstream
+"
+    )
+}
+
+/// Two pods whose applications know nothing of each other's proxies.
+struct Mesh {
+    switch: Switch,
+    client: Pod,
+    server: Pod,
+    a: Proxy,
+    b: Proxy,
+    _identities: [TempDir; 2],
+}
+
+/// How connections come in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Inbound {
+    Redirect,
+    Tproxy,
+}
+
+/// The proxy as a user of its own, with this capability if any.
+fn as_user(capability: Option<&'static str>) -> impl Fn(PathBuf) -> Command {
+    move |program| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", UID, "--regid", UID, "--clear-groups"]);
+        if let Some(capability) = capability {
+            command.args(["--inh-caps", capability, "--ambient-caps", capability]);
+        }
+        command.arg(program);
+        command
+    }
+}
+
+fn rules(pod: &Pod, arguments: &str) -> std::process::Output {
+    let mut command = Command::new(program());
+    command.args(["redirect", "rules"]).args(arguments.split_whitespace());
+    pod.enter(|| command.output().expect("the program runs"))
+}
+
+fn install(pod: &Pod, arguments: &str) {
+    let output = rules(pod, &format!("install {arguments}"));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words}{}", String::from_utf8_lossy(&output.stdout));
+}
+
+impl Mesh {
+    fn start(way: Inbound) -> Option<Self> {
+        let switch = Switch::new()?;
+        need::program("nft", "nftables")?;
+        need::program("setpriv", "util-linux")?;
+        let (client, server) = (switch.pod(), switch.pod());
+        let authority = Authority::new("root");
+        let (client_dir, client_identity) = pki::identity(&authority, "spiffe://example.org/ns/shop/sa/client");
+        let (server_dir, server_identity) = pki::identity(&authority, "spiffe://example.org/ns/shop/sa/server");
+        install(&client, &format!("--uid {UID} --inbound-port none --exclude-outbound-ports 9999"));
+        let admin = "admin: { address: {admin} }\nworkers: 1\n";
+        let outbound = format!("{admin}{client_identity}\n{OUTBOUND}");
+        let a = client.enter(|| Proxy::start_with(&outbound, as_user(None)));
+        let (yaml, arguments, capability) = match way {
+            Inbound::Redirect => (inbound("redirect", "address: loopback", ""), "", None),
+            Inbound::Tproxy => (
+                inbound("tproxy", "source: client", "capture: { mark: 1337 }"),
+                "--inbound-mode tproxy --mark 1337",
+                Some("+net_admin"),
+            ),
+        };
+        let ports = "--outbound-port none --exclude-inbound-ports 9999";
+        install(&server, &format!("--uid {UID} {ports} {arguments}"));
+        let b = server.enter(|| Proxy::start_with(&format!("{admin}{server_identity}\n{yaml}"), as_user(capability)));
+        Some(Self { switch, client, server, a, b, _identities: [client_dir, server_dir] })
+    }
+
+    /// The server's addresses, by which its application is known.
+    fn addresses(&self) -> [IpAddr; 2] {
+        [self.server.ipv4.into(), self.server.ipv6.into()]
+    }
+
+    /// Panics with what both proxies say, if this failed.
+    fn told(&self) -> String {
+        format!("A: {}\nB: {}", self.a.stderr(), self.b.stderr())
+    }
+
+    /// A server in the server's pod, on every address: each connection is given to `serve` on a thread of its own.
+    fn serve(&self, port: u16, serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) {
+        self.server.enter(move || {
+            let listener = TcpListener::bind(("::", port)).expect("a port of a new pod is free");
+            thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let serve = serve.clone();
+                    thread::spawn(move || serve(stream));
+                }
+            });
+        });
+    }
+
+    fn connect(&self, to: IpAddr, port: u16) -> Client {
+        self.client.enter(|| Client::connect(SocketAddr::new(to, port)))
+    }
+}
+
+/// That the sniffer sees what passes: a connection that both sides' rules leave alone.
+fn sees(mesh: &Mesh, sniffer: &Sniffer) {
+    mesh.serve(9999, |mut stream| drop(stream.read(&mut [0; 64])));
+    mesh.connect(mesh.server.ipv4.into(), 9999).send("in the clear, as a control");
+    wait::until_true("the sniffer to see the control", || sniffer.saw(b"in the clear, as a control"));
+}
+
+#[test]
+fn applications_speak_and_nobody_between_reads() {
+    let mesh = some_or_return!(Mesh::start(Inbound::Redirect));
+    let sniffer = mesh.switch.sniff();
+    sees(&mesh, &sniffer);
+    let _origin = mesh.server.enter(|| Origin::start_at("[::]:8080".parse().expect("an address")));
+    // A server that speaks first, on a port that is known for it, and one that only listens.
+    mesh.serve(3306, |mut stream| {
+        drop(write!(stream, "220 {SECRET}\r\n"));
+        let mut said = [0; 6];
+        drop(stream.read_exact(&mut said).and_then(|()| stream.write_all(b"221 ok")));
+    });
+    mesh.serve(9000, |mut stream| {
+        let count = std::io::copy(&mut stream, &mut std::io::sink()).unwrap_or(0);
+        drop(write!(stream, "{count}"));
+    });
+    for to in mesh.addresses() {
+        // HTTP/1.1.
+        let mut client = mesh.connect(to, 8080);
+        let body = SECRET.repeat(10);
+        for _ in 0..3 {
+            let length = body.len();
+            let head = format!("POST /echo HTTP/1.1\r\nHost: shop\r\nContent-Length: {length}\r\n\r\n{body}");
+            let response = client.exchange(head);
+            assert_eq!((response.status, response.text()), (200, body.clone()), "{to}: {}", mesh.told());
+        }
+        let described = client.get("/").json();
+        assert!(described.to_string().contains("URI=spiffe://example.org/ns/shop/sa/client"), "{described}");
+        // HTTP/2 with prior knowledge.
+        let curl = some_or_return!(need::program("curl", "curl"));
+        let url = format!("http://{}/echo", SocketAddr::new(to, 8080));
+        let mut command = Command::new(curl);
+        command.args(["--noproxy", "*", "-sS", "--max-time", "20", "--http2-prior-knowledge", "-d", SECRET]);
+        command.args(["-w", " %{http_version}", &url]);
+        let output = mesh.client.enter(|| command.output().expect("curl runs"));
+        let words = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(words, format!("{SECRET} 2"), "{}{}", String::from_utf8_lossy(&output.stderr), mesh.told());
+        // A server that speaks first.
+        let mut client = mesh.connect(to, 3306);
+        let greeting = format!("220 {SECRET}\r\n");
+        assert_eq!(client.bytes(greeting.len()), greeting.as_bytes(), "{to}");
+        assert_eq!(client.send("QUIT\r\n").bytes(6), b"221 ok");
+        // A stream.
+        let mut client = mesh.connect(to, 9000);
+        let piece = SECRET.repeat(1000);
+        let pieces = 300;
+        for _ in 0..pieces {
+            client.send(&piece);
+        }
+        client.stream().shutdown(Shutdown::Write).expect("a socket can be half closed");
+        let total = (piece.len() * pieces).to_string();
+        assert_eq!(client.bytes(total.len()), total.as_bytes(), "{to}");
+    }
+    assert!(sniffer.bytes() > 300 * 1000 * SECRET.len(), "{} bytes passed", sniffer.bytes());
+    assert!(!sniffer.saw(SECRET.as_bytes()), "in the clear between the pods");
+}
+
+#[test]
+fn grpc_and_websocket_applications_speak() {
+    // Installed out here, where the network is.
+    let _python = some_or_return!(python::interpreter());
+    let mesh = some_or_return!(Mesh::start(Inbound::Redirect));
+    let sniffer = mesh.switch.sniff();
+    sees(&mesh, &sniffer);
+    for (to, loopback) in mesh.addresses().into_iter().zip([("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")]) {
+        let grpc = some_or_return!(mesh.server.enter(|| python::Server::start("grpc_server", &[loopback.0])));
+        let address = SocketAddr::new(to, grpc.address.port()).to_string();
+        for check in ["unary", "bidi", "server"] {
+            let output = mesh.client.enter(|| python::run("grpc_client", &[&address, check])).expect("it is there");
+            assert!(output.status.success(), "{to} {check}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let sockets = some_or_return!(mesh.server.enter(|| python::Server::start("websocket_server", &[loopback.1])));
+        let address = SocketAddr::new(to, sockets.address.port()).to_string();
+        let output = mesh.client.enter(|| python::run("websocket_client", &[&address])).expect("it is there");
+        assert!(output.status.success(), "{to}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for word in ["/test.Echo", "Sec-WebSocket", "hello"] {
+        assert!(!sniffer.saw(word.as_bytes()), "{word} in the clear");
+    }
+}
+
+#[test]
+fn an_applications_own_tls_passes_within_ours() {
+    let mesh = some_or_return!(Mesh::start(Inbound::Redirect));
+    let openssl = some_or_return!(need::program("openssl", "openssl"));
+    let sniffer = mesh.switch.sniff();
+    sees(&mesh, &sniffer);
+    let dir = TempDir::new();
+    // The application's certificate is its own: only its name, which a mesh in the clear would show, is looked for.
+    pki::self_signed(&Leaf { names: &["localhost"], ..Leaf::default() }).write(dir.path(), "app");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for (to, accept) in mesh.addresses().into_iter().zip(["127.0.0.1:8443", "[::1]:8443"]) {
+        let mut command = Command::new(&openssl);
+        command.args(["s_server", "-accept", accept, "-www", "-cert", &path("app.pem"), "-key", &path("app.key")]);
+        let _server = mesh.server.enter(|| Process::start(&mut command));
+        let address = SocketAddr::new(to, 8443);
+        let answer = wait::until("an answer of openssl", SOON, || {
+            let answer = mesh.client.enter(|| Offer::default().connect(address).and_then(|mut client| client.get("/")));
+            answer.inspect_err(|error| eprintln!("{error}: {}", mesh.told())).ok()
+        });
+        assert_eq!(answer.status, 200, "{to}");
+        assert!(answer.text().contains("s_server"), "{}", answer.text());
+    }
+    let detected = |proxy: &Proxy, pod: &Pod| {
+        pod.enter(|| proxy.metrics().sum("pillion_detect_outcomes_total", &["outcome=\"tls\""]))
+    };
+    assert!(detected(&mesh.a, &mesh.client) >= 2.0 && detected(&mesh.b, &mesh.server) >= 2.0);
+    assert!(!sniffer.saw(b"localhost"), "the name that the application asks for is in the clear");
+}
+
+#[test]
+fn a_server_sees_its_clients_address_by_tproxy() {
+    let mesh = some_or_return!(Mesh::start(Inbound::Tproxy));
+    let sniffer = mesh.switch.sniff();
+    sees(&mesh, &sniffer);
+    // Tells whom it speaks with, as a server that speaks first and as one that answers HTTP.
+    mesh.serve(3306, |mut stream| {
+        let peer = stream.peer_addr().map(|peer| peer.ip().to_canonical().to_string()).unwrap_or_default();
+        drop(stream.write_all(format!("{peer} {SECRET}\n").as_bytes()));
+        drop(stream.read(&mut [0; 1]));
+    });
+    mesh.serve(8080, |mut stream| {
+        let peer = stream.peer_addr().map(|peer| peer.ip().to_canonical().to_string()).unwrap_or_default();
+        let mut request = [0; 4096];
+        while stream.read(&mut request).is_ok_and(|read| read > 0) {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{peer}", peer.len());
+            drop(stream.write_all(head.as_bytes()));
+        }
+    });
+    for (to, from) in mesh.addresses().into_iter().zip([IpAddr::from(mesh.client.ipv4), mesh.client.ipv6.into()]) {
+        let mut client = mesh.connect(to, 3306);
+        let expected = format!("{from} {SECRET}\n");
+        let got = client.some().unwrap_or_else(|error| panic!("{error}: {}", mesh.told()));
+        assert_eq!(String::from_utf8_lossy(&got), expected, "{}", mesh.told());
+        let mut client = mesh.connect(to, 8080);
+        for _ in 0..3 {
+            let response = client.get("/");
+            assert_eq!((response.status, response.text()), (200, from.to_string()), "{}", mesh.told());
+        }
+    }
+    assert!(!sniffer.saw(SECRET.as_bytes()), "in the clear between the pods");
+}
+
+#[test]
+fn it_is_not_ready_before_connections_are_captured() {
+    let switch = some_or_return!(Switch::new());
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    let pod = switch.pod();
+    let yaml = "admin: { address: {admin}, probes: {probes} }\nworkers: 1\nlisteners:\n  - { name: out, address: \
+                '[::]:15001', direction: outbound, capture: redirect, tcp: { cluster: through } }\nclusters:\n  - { \
+                name: through, original_destination: {} }\n";
+    let mut proxy = pod.enter(|| Proxy::spawn(yaml, as_user(None)));
+    let why = || {
+        let answer = pod.enter(|| proxy.try_admin("GET", "/ready").ok())?;
+        (answer.status == 503).then(|| answer.text())
+    };
+    wait::until("the reason", SOON, || why().filter(|words| words.contains("no rule captured the probe over IPv4")));
+    // Half of it is not it.
+    install(&pod, &format!("--uid {UID} --inbound-port none --families ipv4"));
+    wait::until("the other reason", SOON, || why().filter(|words| words.contains("over IPv6")));
+    install(&pod, &format!("--uid {UID} --inbound-port none"));
+    pod.enter(|| proxy.await_ready()).unwrap_or_else(|words| panic!("{words}"));
+}
+
+#[test]
+fn what_passes_through_and_what_would_come_back() {
+    let switch = some_or_return!(Switch::new());
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    let (pod, other) = (switch.pod(), switch.pod());
+    let _origin = other.enter(|| Origin::start_at("[::]:8080".parse().expect("an address")));
+    let yaml = "admin: { address: {admin} }\nworkers: 1\nlisteners:\n  - name: out\n    address: '[::]:15001'\n    \
+                direction: outbound\n    capture: redirect\n    routes:\n      - { match: { destination: ':8081' }, \
+                respond: { status: 403 } }\n      - { match: {}, cluster: through }\n    tcp: { cluster: through }\n\
+                clusters:\n  - { name: through, original_destination: {}, connect_timeout: 2s, idle_connections: 0 }\n";
+    install(&pod, &format!("--uid {UID} --inbound-port none"));
+    let proxy = pod.enter(|| Proxy::start_with(yaml, as_user(None)));
+    let refused = |reason: &str| {
+        let reason = format!("reason=\"{reason}\"");
+        pod.enter(|| proxy.metrics().sum("pillion_accept_refused_total", &[&reason]))
+    };
+    let get = |to: IpAddr, port: u16| pod.enter(|| Client::connect(SocketAddr::new(to, port)).get("/").status);
+    for to in [IpAddr::from(other.ipv4), other.ipv6.into()] {
+        assert_eq!(get(to, 8080), 200, "{}", proxy.stderr());
+        assert_eq!(get(to, 8081), 403, "blocked by its port");
+        assert_eq!(get(to, 8082), 503, "nobody is there");
+    }
+    // Straight to the listener: there is nowhere to pass it on to.
+    for to in ["127.0.0.1", "::1"] {
+        let address = SocketAddr::new(to.parse().expect("an address"), 15_001);
+        pod.enter(|| drop(Client::connect(address).send("GET / HTTP/1.1\r\n\r\n").end_within(SOON)));
+    }
+    assert_eq!(refused("not_captured"), 2.0);
+    assert_eq!(refused("loop"), 0.0);
+    // Rules that do not know the proxy send its own connections back to it.
+    install(&pod, "--uid 4242 --inbound-port none");
+    for to in [IpAddr::from(other.ipv4), other.ipv6.into()] {
+        let before = refused("loop");
+        assert!(get(to, 8080) >= 502, "refused, not sent round for ever");
+        assert!(refused("loop") > before);
+    }
+    install(&pod, &format!("--uid {UID} --inbound-port none"));
+    assert_eq!(get(other.ipv4.into(), 8080), 200);
+}

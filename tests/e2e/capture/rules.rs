@@ -1,0 +1,92 @@
+//! `pillion redirect rules` against the real kernel, by each program that there is.
+
+use super::{UID, rules};
+use pillion_tests::{
+    namespaces::{Pod, Switch},
+    need, some_or_return,
+};
+
+/// Everything the kernel has, as its own programs show it.
+fn everything(pod: &Pod) -> String {
+    let mut all = pod.run("nft", &["list", "ruleset"]);
+    for (program, table) in [
+        ("iptables-legacy-save", "nat"),
+        ("iptables-legacy-save", "mangle"),
+        ("ip6tables-legacy-save", "nat"),
+        ("ip6tables-legacy-save", "mangle"),
+    ] {
+        all.push_str(&pod.run(program, &["-t", table]));
+    }
+    all = all + &pod.run("ip", &["rule", "show"]) + &pod.run("ip", &["-6", "rule", "show"]);
+    // Without the time, and without the counters of the kernel's own chains.
+    let lines = all.lines().filter(|line| !line.starts_with('#')).map(|line| line.split(" [").next().unwrap_or(line));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn act(pod: &Pod, arguments: &str) -> (bool, String) {
+    let output = rules(pod, arguments);
+    let words = [&output.stdout[..], &output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&words).into_owned())
+}
+
+#[test]
+fn rules_are_installed_recognised_repaired_and_removed() {
+    let switch = some_or_return!(Switch::new());
+    for (program, package) in [("nft", "nftables"), ("iptables-legacy-save", "iptables")] {
+        let _there = some_or_return!(need::program(program, package));
+    }
+    for backend in ["nft", "iptables-nft", "iptables-legacy"] {
+        for mode in ["", "--mark 1337 --inbound-mode tproxy"] {
+            let pod = switch.pod();
+            let common =
+                format!("--uid {UID} --backend {backend} --exclude-outbound-cidrs 169.254.0.0/16,fe80::/10 {mode}");
+            let (check, install) = (format!("check {common}"), format!("install {common}"));
+            assert_eq!(act(&pod, &check), (false, "not installed\n".to_owned()), "{backend} {mode}");
+            let (good, words) = act(&pod, &install);
+            assert!(good && words.starts_with("installed"), "{backend} {mode}: {words}");
+            assert_eq!(act(&pod, &check), (true, "installed\n".to_owned()), "{backend} {mode}");
+            let whole = everything(&pod);
+            let (good, words) = act(&pod, &install);
+            assert!(good && words.starts_with("already installed"), "{words}");
+            assert_eq!(everything(&pod), whole, "nothing was touched");
+            // Half of it goes; it is seen, and repaired.
+            match backend {
+                "nft" => {
+                    pod.run("nft", &["flush", "chain", "inet", "pillion_redirect", "outbound"]);
+                }
+                kind => {
+                    pod.run(&kind.replace("iptables", "ip6tables"), &["-t", "nat", "-F", "PILLION_OUTBOUND"]);
+                }
+            }
+            let (good, words) = act(&pod, &check);
+            assert!(!good && words.starts_with("partly installed"), "{backend}: {words}");
+            let (good, words) = act(&pod, &install);
+            assert!(good && words.starts_with("installed"), "{backend}: {words}");
+            assert_eq!(act(&pod, &check).1, "installed\n");
+            // Other settings replace it.
+            let (good, words) = act(&pod, &format!("{install} --exclude-users 65534"));
+            assert!(good, "{words}");
+            let (good, words) = act(&pod, &check);
+            assert!(!good && words.starts_with("partly"), "{words}");
+            let (good, words) = act(&pod, "remove");
+            assert!(good && words.contains("removed"), "{words}");
+            let left = everything(&pod).to_lowercase();
+            assert!(!left.contains("pillion") && !left.contains("0x53a"), "{backend} {mode}: {left}");
+            assert_eq!(act(&pod, "remove"), (true, "nothing was installed\n".to_owned()));
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_prints_and_changes_nothing() {
+    let switch = some_or_return!(Switch::new());
+    let pod = switch.pod();
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    for backend in ["nft", "iptables"] {
+        let (good, words) = act(&pod, &format!("install --uid {UID} --backend {backend} --dry-run"));
+        assert!(good && words.contains("15001") && words.contains("15099"), "{words}");
+    }
+    assert_eq!(pod.run("nft", &["list", "ruleset"]), "");
+    let (good, words) = act(&pod, "install");
+    assert!(!good && words.contains("--uid, --mark or both"), "{words}");
+}
