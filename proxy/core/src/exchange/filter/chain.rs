@@ -5,7 +5,7 @@
 
 use super::{
     BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Side, Stream, StreamKind, TrailersStatus,
-    stream::{At, Flow, HeadHere, Interrupt, Phase, Shared, Stage, StopFlow, TooMuch, TrailersHere},
+    stream::{At, Flow, HeadHere, Interrupt, Phase, Shared, StopFlow, TooMuch, TrailersHere},
 };
 use crate::error::FilterError;
 use bytes::Bytes;
@@ -431,12 +431,5 @@ impl Shared {
                 waker.wake();
             }
         }
-    }
-}
-
-impl Stage {
-    #[cfg(test)]
-    pub(super) fn is_clear(&self) -> bool {
-        !self.paused() && self.bytes() == 0
     }
 }

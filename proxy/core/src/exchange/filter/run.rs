@@ -25,7 +25,7 @@ use crate::{
         receive,
         respond::{self, Answer, AnswerBody},
         retry::{self, TimedOut},
-        route::{Found, RouteError, weighted},
+        route::{RouteError, weighted},
         stream::BodyFailure,
     },
     http1::write::content_length,
@@ -147,7 +147,7 @@ async fn forward(
     chain.begin_head(Side::Request, 0, Headers::request(head, scheme), end);
     let expects = if survey.has(Field::Expect) { Expects::Continue } else { Expects::Nothing };
     leave(exchange, chain, Side::Request, route.idle_timeout, expects, interim.as_ref()).await?;
-    Ok(onward(exchange, chain, route, survey, interim, leaving).await)
+    Ok(onward(exchange, chain, survey, interim, leaving).await)
 }
 
 /// Whether a body comes only when it is asked for.
@@ -161,7 +161,6 @@ enum Expects {
 async fn onward(
     exchange: &mut Exchange,
     chain: &Rc<Shared>,
-    route: &Arc<Route>,
     survey: Survey,
     interim: Option<Interim>,
     leaving: Option<Leaving>,
@@ -176,18 +175,17 @@ async fn onward(
         hop_by_hop::request(&mut parts.headers, survey, UpgradeField::Strip)?;
     }
     let target = receive::Target::of(&parts)?;
-    // What is found again needs the place in the table, and how much of the path a prefix covers.
-    let found =
-        listener.routes.find(&target.view(&parts, exchange.connection.facts.local)).ok_or(RouteError::NotFound)?;
-    let found = match exchange.route {
-        Some(index) if !changed && !chain.clear_route.get() && index != found.index => {
-            // The chain changed nothing, but this hop did (`X-Forwarded-…`): the first route stands.
-            Found { route, index, matched: found.matched }
-        }
-        Some(index) if index == found.index => found,
-        Some(_) | None => {
-            exchange.choose(&found, &parts);
-            chain.route.replace(Some(Arc::clone(found.route)));
+    let view = target.view(&parts, exchange.connection.facts.local);
+    let choose_again = changed || chain.clear_route.get();
+    let first = exchange.route.filter(|_| !choose_again).and_then(|index| listener.routes.again(index, &view));
+    let found = match first {
+        Some(first) => first,
+        None => {
+            let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
+            if exchange.route != Some(found.index) {
+                exchange.choose(&found, &parts);
+                chain.route.replace(Some(Arc::clone(found.route)));
+            }
             found
         }
     };

@@ -140,6 +140,12 @@ impl RouteTable {
         None
     }
 
+    /// The route at this place, which was found before for a request with the same path; `None`: there is none.
+    #[must_use]
+    pub fn again(&self, index: usize, view: &RequestView<'_>) -> Option<Found<'_>> {
+        (index < self.routes.len()).then(|| self.found(index as u32, view))
+    }
+
     fn file(&mut self, group: GroupId, at: u32, path: &PathMatch) {
         let held = &mut self.groups[group.0 as usize];
         let (place, path) = match path {
