@@ -5,6 +5,7 @@
 mod clients;
 mod tls;
 
+mod admit;
 mod detect;
 mod head;
 mod proxy_protocol;
@@ -17,6 +18,7 @@ mod routes;
 mod upgrade;
 mod upstream;
 
+mod redirect;
 mod tcp;
 
 mod capture;

@@ -122,7 +122,7 @@ fn whoever_is_not_a_peer_is_turned_away_and_counted_by_cause() {
     for (cause, bytes) in [
         ("not_tls", &b"GET / HTTP/1.1\r\n\r\n"[..]),
         ("hello_too_large", &[22, 3, 1, 0x40, 0, 1, 0, 0x40, 1]),
-        ("not_tls", &[22, 3, 1, 0, 8, 1, 0, 0, 4, 3, 3, 0, 0]),
+        ("malformed", &[22, 3, 1, 0, 8, 1, 0, 0, 4, 3, 3, 0, 0]),
     ] {
         let before = refused(&proxy, cause);
         let mut socket = TcpStream::connect(proxy.address).unwrap();
@@ -508,4 +508,48 @@ fn envoy_is_a_peer_on_either_side() {
     let stranger =
         Shape { top: &identity, cluster: "tls: { danger_accept_any_certificate: true }", ..Shape::default() };
     assert!(stranger.start(back).get("/").status >= 502, "Envoy asks for a certificate");
+}
+
+#[test]
+fn an_endpoint_with_an_identity_is_spoken_to_by_mutual_tls_and_must_be_who_it_is_said_to_be() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_b, server) = pki::identity(&authority, WEB);
+    let (_a, client) = pki::identity(&authority, CLIENT);
+    let inbound = strict(&server, origin.address);
+    let yaml = |endpoints: String| {
+        format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\n{client}\nlisteners:\n  - name: web\n    address: \
+             {{listen}}\n    routes: [{{ match: {{ prefix: / }}, cluster: c }}]\nclusters:\n  - name: c\n    balance: \
+             round-robin\n    endpoints: [{endpoints}]\n    tls: {{ mode: mutual-if-identity }}\n"
+        )
+    };
+    let mesh = format!("{{ address: \"{}\", identity: \"{WEB}\" }}", inbound.address);
+    let proxy = Proxy::start(&yaml(format!("{mesh}, \"{}\"", origin.address)));
+    let told: Vec<bool> = (0..4)
+        .map(|_| header(&proxy.get("/").json(), "x-forwarded-client-cert").is_some_and(|told| told.ends_with(CLIENT)))
+        .collect();
+    assert_eq!(told.iter().filter(|told| **told).count(), 2, "one of the two is of the mesh: {told:?}");
+    let wrong = format!("{{ address: \"{}\", identity: \"{CLIENT}\" }}", inbound.address);
+    // That the cluster knows somebody else by the server's name makes it no better.
+    let proxy = Proxy::start(&yaml(format!("{wrong}, {{ address: \"127.0.0.1:1\", identity: \"{WEB}\" }}")));
+    assert_eq!(proxy.get("/").status, 503);
+    assert!(proxy.metrics().sum("pillion_connect_failures_total", &["reason=\"unexpected_id\""]) > 0.0);
+}
+
+#[test]
+fn http2_over_tls_says_https() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_b, server) = pki::identity(&authority, WEB);
+    let (_a, client) = pki::identity(&authority, CLIENT);
+    let top = format!(
+        "{server}\naccess_log: {{ path: \"{{dir}}/access.log\", format: {{ text: \"%REQ(:SCHEME)% %PROTOCOL%\" }} }}"
+    );
+    let inbound = strict(&top, origin.address);
+    let cluster = format!("protocol: http2\ntls: {{ mode: mutual, spiffe_ids: [\"{WEB}\"] }}");
+    let outbound = Shape { top: &client, cluster: &cluster, ..Shape::default() }.start(inbound.address);
+    assert_eq!(outbound.get("/").status, 200);
+    let line = wait::until("a record", wait::SOON, || {
+        fs::read_to_string(inbound.dir().join("access.log")).ok()?.lines().next().map(ToOwned::to_owned)
+    });
+    assert_eq!(line, "https HTTP/2");
 }

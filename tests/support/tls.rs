@@ -94,6 +94,11 @@ impl TlsClient {
         Response::read(&mut self.stream, "GET")
     }
 
+    /// The stream, for what is not HTTP.
+    pub fn stream(&mut self) -> &mut StreamOwned<ClientConnection, TcpStream> {
+        self.stream.get_mut()
+    }
+
     /// The session.
     pub fn session(&self) -> &ClientConnection {
         &self.stream.get_ref().conn

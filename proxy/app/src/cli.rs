@@ -5,6 +5,7 @@
 
 mod arguments;
 mod command;
+mod redirect;
 mod rules;
 mod values;
 
@@ -67,6 +68,7 @@ pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
         Command::Demo { exit_after } => demo::run(plane, exit_after),
         Command::Wait(remote) => finish(remote.wait()),
         Command::Quit(remote) => finish(remote.quit()),
+        Command::Redirect(redirect) => redirect.run(),
         Command::Rules(rules) => rules.run(),
         Command::Inject(request) => inject(&request),
         Command::Injector(request) => {

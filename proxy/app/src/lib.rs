@@ -18,6 +18,7 @@ pub mod inject;
 pub mod injector;
 pub mod kube;
 pub mod log;
+pub mod loopback;
 pub mod metrics;
 pub mod outgoing;
 pub mod plane;

@@ -230,6 +230,7 @@ impl Run for DataPath {
                 worker.tell(Signal::CloseIfIdle);
                 worker.close_idle_upstreams();
             }
+            Order::LookAgain => worker.look_again(),
             Order::Abort => worker.tell(Signal::Abort),
         }
     }

@@ -48,6 +48,8 @@ pub enum Order {
     Drain,
     /// Close connections at rest, once.
     CloseIdle,
+    /// Look whether what lives may go on: others are trusted than before.
+    LookAgain,
     /// Close everything now.
     Abort,
 }

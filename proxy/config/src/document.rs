@@ -4,6 +4,7 @@
 //! tables of `REFERENCE.md`, and each default says in them why it is that number. Types here are private to the crate;
 //! they are lowered to [`crate::model`] and forgotten. Nothing here looks at more than one value at a time.
 
+mod authorization;
 mod cluster;
 #[cfg(test)]
 mod described;
@@ -13,17 +14,20 @@ mod listener;
 mod root;
 mod route;
 mod scalars;
+mod sockmap;
 mod tcp;
 mod tls;
 mod value;
 mod words;
 
+pub(crate) use authorization::*;
 pub(crate) use cluster::*;
 pub(crate) use filter::*;
 pub(crate) use listener::*;
 pub(crate) use root::*;
 pub(crate) use route::*;
 pub(crate) use scalars::*;
+pub(crate) use sockmap::*;
 pub(crate) use tcp::*;
 pub(crate) use tls::*;
 pub(crate) use value::*;

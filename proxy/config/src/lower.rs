@@ -3,6 +3,7 @@
 //! Runs to the end whatever it finds, so that all errors come at once. A value that is bad already is passed over in
 //! silence. Reads no file but those a document refers to, and those only through the reader it is given.
 
+mod authorization;
 mod capture;
 mod cluster;
 mod filter;
@@ -13,6 +14,7 @@ mod process;
 mod regexes;
 mod rewrite;
 mod route;
+mod sockmap;
 mod tcp;
 mod tls;
 

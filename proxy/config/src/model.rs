@@ -4,19 +4,23 @@
 //! says that a thing is absent and never that a default applies. Two models can be compared by value, which is
 //! how a reload finds out what did not change.
 
+mod authorization;
 mod capture;
 mod cluster;
 mod filter;
 mod listener;
 mod route;
+mod sockmap;
 mod tcp;
 mod tls;
 
+pub use authorization::*;
 pub use capture::*;
 pub use cluster::*;
 pub use filter::*;
 pub use listener::*;
 pub use route::*;
+pub use sockmap::*;
 pub use tcp::*;
 pub use tls::*;
 
@@ -40,6 +44,8 @@ pub struct Config {
     pub dns: Dns,
     /// Who this workload is to its peers; `None`: nobody, and nothing is looked at.
     pub identity: Option<Identity>,
+    /// Loopback traffic past the kernel's TCP path; `None`: not at all.
+    pub redirect: Option<LoopbackRedirect>,
     /// What holds for all that is captured.
     pub capture: CaptureSettings,
     /// Where connections are accepted, in the order written; names are unique.

@@ -4,7 +4,8 @@
 //! the register, and a connection that is told nothing pays nothing. It never closes anything itself.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
+    fmt,
     future::poll_fn,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
@@ -33,11 +34,19 @@ pub struct Register {
     empty: RefCell<Vec<Waker>>,
 }
 
+/// Something that lives on a connection's line, and may have to end when the configuration changes.
+pub trait Subject {
+    /// Looks whether it may go on under what is in force now, and tells `control` what follows.
+    fn look_again(&self, control: &Control);
+}
+
 /// A connection's line to its worker.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Control {
     signal: Cell<Signal>,
     waker: RefCell<Option<Waker>>,
+    /// What lives on it.
+    subject: OnceCell<Weak<dyn Subject>>,
     /// Of the listener it came by: a listener can be drained alone.
     listener: usize,
 }
@@ -54,7 +63,12 @@ impl Register {
     /// Enters a connection that came by the listener with this identity.
     #[must_use]
     pub fn enter(self: &Rc<Self>, listener: usize) -> Registration {
-        let control = Rc::new(Control { signal: Cell::new(Signal::Stay), waker: RefCell::new(None), listener });
+        let control = Rc::new(Control {
+            signal: Cell::new(Signal::Stay),
+            waker: RefCell::new(None),
+            subject: OnceCell::new(),
+            listener,
+        });
         let mut controls = self.controls.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
             controls.push(None);
@@ -78,6 +92,17 @@ impl Register {
         let controls: Vec<_> = self.controls.borrow().iter().flatten().filter(told).cloned().collect();
         for control in controls {
             control.tell(signal);
+        }
+    }
+
+    /// Everything that lives looks whether it may go on.
+    pub fn look_again(&self) {
+        // From a copy, as above.
+        let controls: Vec<_> = self.controls.borrow().iter().flatten().cloned().collect();
+        for control in controls {
+            if let Some(subject) = control.subject.get().and_then(Weak::upgrade) {
+                subject.look_again(&control);
+            }
         }
     }
 
@@ -119,6 +144,11 @@ impl Control {
         }
     }
 
+    /// Says what lives on it. Once.
+    pub fn concerns(&self, subject: Weak<dyn Subject>) {
+        let _ = self.subject.set(subject);
+    }
+
     /// What was told.
     #[must_use]
     pub fn signal(&self) -> Signal {
@@ -138,6 +168,13 @@ impl Control {
             let before = self.waker.replace(Some(cx.waker().clone()));
             drop(before);
         }
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { signal, listener, .. } = self;
+        f.debug_struct("Control").field("signal", signal).field("listener", listener).finish_non_exhaustive()
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`respond`](crate::exchange::respond) turns each into an answer. Nothing is decided here but whose fault it is.
 
 use crate::{
+    downstream::admit::Denied,
     exchange::{
         filter::HeadFault,
         head::HeadRefusal,
@@ -28,6 +29,9 @@ pub enum ProxyError {
     /// route: the path cannot be cleaned.
     #[error("path: {0}")]
     Path(#[from] PathRefusal),
+    /// admit: rules deny it.
+    #[error("admit: {0}")]
+    Denied(#[from] Denied),
     /// route: no route, or none that may serve the request.
     #[error("route: {0}")]
     Route(#[from] RouteError),
@@ -76,6 +80,8 @@ pub enum FilterError {
 pub enum Stage {
     /// downstream/guard
     Guard,
+    /// downstream/admit
+    Admit,
     /// downstream/codec
     Codec,
     /// exchange/head
@@ -99,6 +105,7 @@ impl ProxyError {
         match self {
             Self::Guard(_) => Stage::Guard,
             Self::Head(_) => Stage::Head,
+            Self::Denied(_) => Stage::Admit,
             Self::ClientGone => Stage::Codec,
             Self::Path(_) | Self::Route(_) => Stage::Route,
             Self::Filter(_) => Stage::Filter,
@@ -114,7 +121,7 @@ impl ProxyError {
         match self {
             Self::Guard(_) | Self::Head(_) | Self::Path(_) | Self::ClientGone => Blame::Downstream,
             Self::Filter(FilterError::RequestTooLarge) => Blame::Downstream,
-            Self::Route(_) | Self::Timeout(_) | Self::Filter(_) => Blame::Proxy,
+            Self::Route(_) | Self::Timeout(_) | Self::Filter(_) | Self::Denied(_) => Blame::Proxy,
             Self::Tunnel(error) => error.blame(),
             Self::Upstream(cause) => cause.blame(),
         }
@@ -129,6 +136,7 @@ impl ProxyError {
             Self::Route(
                 RouteError::NotFound | RouteError::ConnectRefused | RouteError::UpgradeRefused | RouteError::Rewrite(_),
             ) => ResponseFlag::NoRoute,
+            Self::Denied(_) => ResponseFlag::Unauthorized,
             Self::ClientGone => ResponseFlag::DownstreamConnectionTermination,
             Self::Filter(FilterError::RequestTooLarge) => ResponseFlag::DownstreamProtocolError,
             Self::Filter(FilterError::ResponseTooLarge) => ResponseFlag::LocalReset,
@@ -161,7 +169,8 @@ impl ProxyError {
             | Self::Upstream(_)
             | Self::Timeout(_)
             | Self::Tunnel(_)
-            | Self::ClientGone => None,
+            | Self::ClientGone
+            | Self::Denied(_) => None,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! It binds nothing and resolves nothing.
 
 use crate::{
-    downstream::limit::Limit,
+    downstream::{admit::Admission, limit::Limit},
     exchange::{
         filter::FilterSet,
         head::{change::CompiledChanges, forwarding::ForwardingRules},
@@ -51,6 +51,8 @@ pub struct ListenerSnapshot {
     pub routes: RouteTable,
     /// What its routes change, in the order of the model's routes.
     pub compiled: Box<[CompiledRoute]>,
+    /// Its rules; `None`: everybody may.
+    pub admit: Option<Box<Admission>>,
     /// Its TLS; `None`: it speaks in the clear.
     pub tls: Option<Arc<TlsServer>>,
     /// Where opaque connections go, if anywhere.
@@ -72,12 +74,14 @@ pub struct CompiledRoute {
     pub response_changes: CompiledChanges,
     /// Whether the changes to responses speak of the request, which must then be kept for them.
     pub response_speaks_of_request: bool,
+    /// Its rules; `None`: whoever the listener lets may.
+    pub admit: Option<Box<Admission>>,
     /// The body of its own answer, if it gives one.
     pub direct: Option<Bytes>,
 }
 
 impl CompiledRoute {
-    fn compile(route: &Route) -> Self {
+    fn compile(listener: &Name, route: &Route) -> Self {
         let variables = route.response_headers.iter().flat_map(|change| match change {
             HeaderChange::Set(_, template) | HeaderChange::Append(_, template) => Some(template.variables()),
             HeaderChange::Remove(_) => None,
@@ -88,6 +92,7 @@ impl CompiledRoute {
             response_speaks_of_request: variables
                 .flatten()
                 .any(|variable| matches!(variable, Variable::RequestHeader(..))),
+            admit: route.authorization.as_deref().map(|rules| Admission::compile(listener, Some(&route.name), rules)),
             direct: match &route.action {
                 Action::Respond(direct) => Some(Bytes::copy_from_slice(&direct.body)),
                 Action::Forward(_) | Action::Redirect(_) => None,
@@ -131,6 +136,8 @@ impl Snapshot {
 pub struct TlsState {
     /// Listeners and clusters that lack what they are to present or to believe.
     pub missing: Vec<Name>,
+    /// Whether a listener trusts others than before.
+    pub retrusted: bool,
     /// Those that rustls refused to make, with its words; they keep what they had.
     pub refused: Vec<(Name, String)>,
 }
@@ -150,6 +157,7 @@ impl Snapshot {
         for (name, updated) in listeners.chain(clusters) {
             match updated {
                 Ok(Updated::Same | Updated::Renewed) => {}
+                Ok(Updated::Retrusted) => state.retrusted = true,
                 Ok(Updated::Missing) => state.missing.push(name.clone()),
                 Err(error) => state.refused.push((name.clone(), error.to_string())),
             }
@@ -205,7 +213,8 @@ fn listeners(
         };
         Arc::new(ListenerSnapshot {
             routes: RouteTable::compile(&model.routes),
-            compiled: model.routes.iter().map(|route| CompiledRoute::compile(route)).collect(),
+            compiled: model.routes.iter().map(|route| CompiledRoute::compile(&model.name, route)).collect(),
+            admit: model.authorization.as_ref().map(|rules| Admission::compile(&model.name, None, rules)),
             tls: model.tls.as_ref().map(|tls| match before.and_then(|before| before.tls.as_ref()) {
                 // With it the key of its tickets.
                 Some(before) if before.model() == tls => Arc::clone(before),

@@ -171,6 +171,15 @@ impl Worker {
             tokio::task::spawn_local(accept::run(Rc::clone(self), Rc::clone(&slot), source.accept));
             slots.push(slot);
         }
+        drop(slots);
+        self.register.look_again();
+    }
+
+    /// Everything that lives looks whether it may go on: whom to trust has changed.
+    pub fn look_again(&self) {
+        self.register.look_again();
+        // A server that rests was judged by what held before.
+        self.close_idle_upstreams();
     }
 
     /// Stops accepting, after what the kernel has queued; connections announce their end and finish.

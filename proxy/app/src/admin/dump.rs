@@ -2,6 +2,7 @@
 //!
 //! Structs are taken apart by name, so that a field added to the model does not compile until it is shown here.
 
+mod authorization;
 mod filters;
 mod proxy;
 mod tls;
@@ -28,6 +29,7 @@ pub(super) fn settings(config: &Config) -> Value {
         access_log,
         dns,
         identity,
+        redirect,
         capture,
         listeners: _,
         clusters: _,
@@ -63,6 +65,7 @@ pub(super) fn settings(config: &Config) -> Value {
             "timeout": time(*timeout),
         },
         "identity": identity.as_ref().map(tls::identity),
+        "redirect": redirect.as_ref().map(redirect_of),
         "capture": { "prove": *prove == Prove::Required, "probe_port": probe_port, "mark": mark },
         "filters": filters.iter().map(|filter| filters::filter(filter)).collect::<Vec<_>>(),
     })
@@ -81,6 +84,21 @@ pub(super) fn history(history: &History) -> Value {
     json!({ "applied": history.applied, "rejected": history.rejected, "last": last })
 }
 
+fn redirect_of(redirect: &LoopbackRedirect) -> Value {
+    let LoopbackRedirect { instance, cgroup, large_messages, waived, outbound } = redirect;
+    json!({
+        "instance": instance.as_str(),
+        "cgroup": cgroup,
+        "large_messages": large_messages,
+        "waive": waived,
+        "outbound": outbound.as_ref().map(|RedirectOutbound { port, exclude, exclude_ports }| json!({
+            "port": port,
+            "exclude": exclude.iter().map(|Cidr { address, prefix }| format!("{address}/{prefix}")).collect::<Vec<_>>(),
+            "exclude_ports": exclude_ports,
+        })),
+    })
+}
+
 /// A listener, routes included.
 pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value {
     let Listener {
@@ -95,6 +113,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         max_connection_age,
         proxy_protocol,
         tls,
+        authorization,
         protocol,
         http,
         routes,
@@ -118,6 +137,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         "max_connection_age": max_connection_age.map(time),
         "proxy_protocol": proxy_protocol.as_ref().map(proxy::listener),
         "tls": tls.as_ref().map(tls::listener),
+        "authorization": authorization.as_ref().map(authorization::of),
         "tcp": protocol.tcp().map(|tcp| tcp_of(tcp, clusters)),
         "http": (!matches!(protocol, ListenerProtocol::Opaque(_))).then(|| http_of(http)),
         "routes": routes.iter().map(|route| route_of(route, clusters)).collect::<Vec<_>>(),
@@ -144,8 +164,7 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         headers,
     } = cluster;
     let Circuit { connections, pending, requests } = circuit;
-    let endpoint =
-        |Endpoint { address, weight }: &Endpoint| json!({ "address": address.to_string(), "weight": weight });
+    let endpoint = |Endpoint { address, weight, identity }: &Endpoint| json!({ "address": address.to_string(), "weight": weight, "identity": identity.as_ref().map(ToString::to_string) });
     json!({
         "name": name.as_str(),
         "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
@@ -321,10 +340,28 @@ fn http2_of(http2: &Http2) -> Value {
     })
 }
 
+fn match_of(RouteMatch { hosts, destinations, path, methods, headers, query }: &RouteMatch) -> Value {
+    let header = |HeaderMatch { name, value, invert }: &HeaderMatch| json!({ "name": name.as_str(), "value": value_of(name.as_str(), value), "invert": invert });
+    let parameter = |QueryMatch { name, value }: &QueryMatch| json!({ "name": name, "value": value_of(name, value) });
+    json!({
+        "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
+        "destinations": destinations.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "path": match path {
+            PathMatch::Exact(path) => json!({ "exact": path }),
+            PathMatch::Prefix(path) => json!({ "prefix": path }),
+            PathMatch::Regex(regex) => json!({ "regex": regex.as_str() }),
+        },
+        "methods": methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
+        "headers": headers.iter().map(header).collect::<Vec<_>>(),
+        "query": query.iter().map(parameter).collect::<Vec<_>>(),
+    })
+}
+
 fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
     let Route {
         name,
         matcher,
+        authorization,
         action,
         rewrite,
         request_headers,
@@ -334,23 +371,10 @@ fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
         upgrades,
         filters,
     } = route;
-    let RouteMatch { hosts, destinations, path, methods, headers, query } = matcher;
-    let header = |HeaderMatch { name, value, invert }: &HeaderMatch| json!({ "name": name.as_str(), "value": value_of(name.as_str(), value), "invert": invert });
-    let parameter = |QueryMatch { name, value }: &QueryMatch| json!({ "name": name, "value": value_of(name, value) });
     json!({
         "name": name.as_str(),
-        "match": {
-            "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
-            "destinations": destinations.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "path": match path {
-                PathMatch::Exact(path) => json!({ "exact": path }),
-                PathMatch::Prefix(path) => json!({ "prefix": path }),
-                PathMatch::Regex(regex) => json!({ "regex": regex.as_str() }),
-            },
-            "methods": methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
-            "headers": headers.iter().map(header).collect::<Vec<_>>(),
-            "query": query.iter().map(parameter).collect::<Vec<_>>(),
-        },
+        "match": match_of(matcher),
+        "authorization": authorization.as_deref().map(authorization::of),
         "action": action_of(action, clusters),
         "rewrite": rewrite_of(rewrite),
         "request_headers": request_headers.iter().map(change_of).collect::<Vec<_>>(),

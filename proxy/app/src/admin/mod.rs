@@ -11,6 +11,7 @@ mod bind;
 mod body;
 pub mod client;
 mod dump;
+mod explain;
 mod host;
 mod pages;
 mod route;

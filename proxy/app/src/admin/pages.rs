@@ -2,7 +2,7 @@
 
 use super::{
     body::{Body, Pieces},
-    dump,
+    dump, explain,
     route::{Change, Page, Port, Verdict, help},
 };
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     assembly::{ClusterStatus, EndpointStatus},
     cgroup::Pressure,
     control::state::{Action, Readiness, Stage, State},
-    log,
+    log, loopback,
 };
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -85,9 +85,18 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
             let listeners = state.listeners.borrow();
             text(StatusCode::OK, listeners.iter().map(|(name, address)| format!("{name}::{address}\n")).collect())
         }
+        Page::Explain => {
+            let config = state.config.borrow().clone();
+            match config.map(|config| explain::explain(&config, query)) {
+                Some(Ok(answer)) => json(&answer),
+                Some(Err(words)) => text(StatusCode::BAD_REQUEST, words + "\n"),
+                None => text(StatusCode::SERVICE_UNAVAILABLE, "no configuration is in force yet\n".into()),
+            }
+        }
         Page::ServerInfo => json(&server_info(state)),
         Page::Memory => json(&memory(state)),
         Page::Logging => text(StatusCode::OK, format!("active loggers:\n  pillion: {}\n", log::level().name())),
+        Page::Redirect => redirected(wants_json, state),
         Page::Help => text(StatusCode::OK, help(port)),
     }
 }
@@ -105,6 +114,11 @@ async fn carry_out(change: Change, query: Option<&str>, state: &State) -> Respon
             return text(StatusCode::OK, "OK\n".into());
         }
         Change::Logging => return set_level(query),
+        Change::Redirect => match parameter(query, "switch") {
+            Some("on") => Action::Redirect(true),
+            Some("off") => Action::Redirect(false),
+            _ => return text(StatusCode::BAD_REQUEST, "write ?switch=on or ?switch=off\n".into()),
+        },
         Change::DrainListeners => Action::DrainListeners,
         Change::Quit => Action::Quit,
         Change::Reload => Action::Reload,
@@ -112,6 +126,20 @@ async fn carry_out(change: Change, query: Option<&str>, state: &State) -> Respon
     match state.ask(action).await {
         Ok(words) => text(StatusCode::OK, words + "\n"),
         Err(words) => text(StatusCode::CONFLICT, words + "\n"),
+    }
+}
+
+/// The redirect as its maps have it.
+fn redirected(wants_json: bool, state: &State) -> Response<Body> {
+    let config = state.config.borrow();
+    let Some(wanted) = config.as_ref().and_then(|config| config.redirect.as_ref()) else {
+        return text(StatusCode::OK, "not configured\n".into());
+    };
+    match redirect::status(wanted.instance.as_str()) {
+        Ok(Some(status)) if wants_json => json(&loopback::status_json(&status)),
+        Ok(Some(status)) => text(StatusCode::OK, loopback::status_text(&status)),
+        Ok(None) => text(StatusCode::OK, "not attached: plain TCP is used; the log says why\n".into()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
 

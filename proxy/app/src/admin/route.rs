@@ -30,8 +30,12 @@ pub enum Page {
     ServerInfo,
     /// What the process holds and what it may hold.
     Memory,
+    /// Which rule decides.
+    Explain,
     /// The log's level.
     Logging,
+    /// The redirect of loopback traffic.
+    Redirect,
     /// What there is.
     Help,
 }
@@ -51,6 +55,8 @@ pub enum Change {
     Reload,
     /// Set the log's level.
     Logging,
+    /// Switch the redirect of loopback traffic.
+    Redirect,
 }
 
 /// What a request means.
@@ -79,9 +85,16 @@ const PATHS: &[(&str, Option<Page>, Option<Change>, &str)] = &[
     ("/config_dump", Some(Page::ConfigDump), None, "the configuration in force, secrets redacted"),
     ("/clusters", Some(Page::Clusters), None, "endpoints and their state (?format=json)"),
     ("/listeners", Some(Page::Listeners), None, "listeners and their addresses (?format=json)"),
+    ("/authorization/explain", Some(Page::Explain), None, "which rule decides (?listener=NAME&source=ADDRESS&peer=…)"),
     ("/server_info", Some(Page::ServerInfo), None, "version, state, uptime"),
     ("/memory", Some(Page::Memory), None, "memory of the process and its group"),
     ("/logging", Some(Page::Logging), Some(Change::Logging), "the log's level; POST ?level= sets it"),
+    (
+        "/redirect",
+        Some(Page::Redirect),
+        Some(Change::Redirect),
+        "loopback traffic past TCP (?format=json); POST ?switch=on|off",
+    ),
     ("/help", Some(Page::Help), None, "this page"),
     ("/", Some(Page::Help), None, "this page"),
     ("/healthcheck/fail", None, Some(Change::Fail), "fail readiness"),
@@ -132,7 +145,9 @@ fn is_probe(page: Page) -> bool {
         | Page::Listeners
         | Page::ServerInfo
         | Page::Memory
+        | Page::Explain
         | Page::Logging
+        | Page::Redirect
         | Page::Help => false,
     }
 }

@@ -4,6 +4,7 @@
 
 use super::{
     command::{Command, Remote, Run},
+    redirect,
     rules::{self, Act, DRY_RUN, Rules},
     values::{address, duration, level, listen},
 };
@@ -34,13 +35,13 @@ impl From<inject::arguments::Stop> for Stop {
 
 /// A command.
 #[derive(Debug)]
-struct Verb {
-    name: &'static str,
-    about: &'static str,
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
     /// What follows the name.
-    usage: &'static str,
-    options: &'static [Opt],
-    examples: &'static [&'static str],
+    pub(super) usage: &'static str,
+    pub(super) options: &'static [Opt],
+    pub(super) examples: &'static [&'static str],
 }
 
 /// An option.
@@ -149,6 +150,12 @@ const VERBS: &[Verb] = &[
         options: REMOTE,
         examples: &["quit --timeout 30s"],
     },
+    redirect::PROBE,
+    redirect::ATTACH,
+    redirect::AGENT,
+    redirect::SWITCH,
+    redirect::DETACH,
+    redirect::STATUS,
     Verb {
         name: "redirect rules install",
         about: "Install the kernel's rules that send connections to the proxy, or repair them",
@@ -225,7 +232,8 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         "redirect rules install" => Rules::read(&given, Act::Install).map(Command::Rules),
         "redirect rules check" => Rules::read(&given, Act::Check).map(Command::Rules),
         "redirect rules remove" => Rules::read(&given, Act::Remove).map(Command::Rules),
-        _ => given.remote().map(Command::Quit),
+        "quit" => given.remote().map(Command::Quit),
+        name => given.redirect(name).map(Command::Redirect),
     }
 }
 
@@ -294,11 +302,11 @@ impl Given {
         Ok(Self { verb, values })
     }
 
-    fn option(&self, long: &str) -> Option<&(&'static Opt, OsString)> {
+    pub(super) fn option(&self, long: &str) -> Option<&(&'static Opt, OsString)> {
         self.values.iter().find(|(option, _)| option.long == long)
     }
 
-    fn required(&self, long: &str) -> Result<OsString, Stop> {
+    pub(super) fn required(&self, long: &str) -> Result<OsString, Stop> {
         self.option(long).map(|(_, value)| value.clone()).ok_or_else(|| self.missing(long))
     }
 
@@ -332,7 +340,7 @@ impl Given {
         read(text).map(Some).map_err(|error| invalid(&error))
     }
 
-    fn text(&self, long: &str) -> Result<Option<String>, Stop> {
+    pub(super) fn text(&self, long: &str) -> Result<Option<String>, Stop> {
         self.read_as(long, |text| Ok::<_, std::convert::Infallible>(text.to_owned()))
     }
 

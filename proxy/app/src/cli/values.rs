@@ -4,7 +4,13 @@ use crate::{
     admin::client::{Address, NotAnAddress},
     log,
 };
-use std::{net::SocketAddr, time::Duration};
+use redirect::Property;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 pub(super) fn listen(text: &str) -> Result<SocketAddr, &'static str> {
     // `:8080` is how many other tools write "every address".
@@ -28,6 +34,57 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
         Duration::try_from_secs_f64(number * seconds).ok()
     });
     parsed.ok_or("write a number and a unit, as 500ms, 5s or 2m")
+}
+
+pub(super) fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "write a number")
+}
+
+pub(super) fn cgroup(text: &str) -> Result<PathBuf, &'static str> {
+    if text.starts_with('/') { Ok(text.into()) } else { Err("write the whole path of its directory") }
+}
+
+/// Ports, with commas between.
+pub(super) fn list(text: &str) -> Result<Vec<u16>, &'static str> {
+    text.split(',')
+        .map(|port| port.trim().parse().ok().filter(|port| *port != 0))
+        .collect::<Option<_>>()
+        .ok_or("write ports with commas between, as 15001,15006")
+}
+
+/// `10.0.0.0/8,fd00::/8`; an address alone is itself.
+pub(super) fn prefixes(text: &str) -> Result<Vec<(IpAddr, u8)>, &'static str> {
+    let prefix = |text: &str| {
+        let (address, bits) =
+            text.trim().split_once('/').map_or((text.trim(), None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.parse().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Some(most), |bits| bits.parse().ok().filter(|bits| *bits <= most))?;
+        Some((address, bits))
+    };
+    text.split(',')
+        .map(prefix)
+        .collect::<Option<_>>()
+        .ok_or("write prefixes with commas between, as 10.0.0.0/8,fd00::/8")
+}
+
+pub(super) fn properties(text: &str) -> Result<Vec<Property>, String> {
+    text.split(',')
+        .map(|name| {
+            Property::named(name.trim()).filter(|property| property.may_be_waived()).ok_or_else(|| {
+                let all = redirect::PROPERTIES.iter().filter(|property| property.may_be_waived());
+                let known: Vec<_> = all.map(|property| property.name()).collect();
+                format!("{name:?} cannot be waived; {} can", known.join(", "))
+            })
+        })
+        .collect()
+}
+
+/// `64KiB`, `1MiB`, or bytes without a unit.
+pub(super) fn size(text: &str) -> Result<u32, &'static str> {
+    let units = [("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1), ("", 1_u32)];
+    let read = units.iter().find_map(|(unit, bytes)| text.strip_suffix(unit)?.parse::<u32>().ok()?.checked_mul(*bytes));
+    read.ok_or("write a size, as 64KiB")
 }
 
 #[cfg(test)]

@@ -9,12 +9,13 @@ use crate::{
     descriptors,
     reload::{Changes, Outcome, diff},
     secrets, sockets,
+    worker::Order,
 };
 use pillion_config::{
     Loaded,
     model::{Config, EndpointAddress},
 };
-use pillion_core::telemetry::metrics::ReloadOutcome;
+use pillion_core::{snapshot::TlsState, telemetry::metrics::ReloadOutcome};
 use std::{
     future::pending,
     path::PathBuf,
@@ -193,6 +194,7 @@ impl<P: Plane> Control<P> {
             self.deliver(&host, &config, &snapshot);
         }
         // Before anything is accepted: whoever comes first finds a certificate.
+        // What lives looks again when the workers put it in force.
         self.update_tls(&snapshot, secrets, &config);
         if let Err(error) = self.workers.apply(&snapshot, handed).await {
             // Nobody can say how much of it is in force on that worker. At start that is the end; later, a proxy that
@@ -205,7 +207,11 @@ impl<P: Plane> Control<P> {
         self.watcher.watch(&files, began);
         self.proof.seek(&config, &self.state, self.plane.probe_token());
         self.state.config.replace(Some(config));
-        self.state.listeners.replace(self.sockets.addresses());
+        let addresses = self.sockets.addresses();
+        if let Some(config) = self.state.config.borrow().as_deref() {
+            self.loopback.apply(config, addresses.iter().map(|(_, address)| address.port()).collect());
+        }
+        self.state.listeners.replace(addresses);
         self.plane.in_force(&snapshot);
         self.in_force.replace(Some(snapshot));
         if let Some(ports) = ports {
@@ -216,7 +222,7 @@ impl<P: Plane> Control<P> {
     }
 
     /// Takes secrets into use, and says what is missing.
-    fn update_tls(&mut self, snapshot: &P::Snapshot, read: secrets::Read, config: &Config) {
+    fn update_tls(&mut self, snapshot: &P::Snapshot, read: secrets::Read, config: &Config) -> TlsState {
         self.keeper.keep(read, config);
         let state = self.plane.update_tls(snapshot, self.keeper.secrets());
         for (name, error) in &state.refused {
@@ -228,15 +234,19 @@ impl<P: Plane> Control<P> {
             let names: Vec<&str> = state.missing.iter().map(|name| name.as_str()).collect();
             tracing::warn!(names = names.join(" "), "certificates, keys or roots are not there yet");
         }
+        state
     }
 
     /// Reads certificates, keys and roots again: a file changed.
-    pub(super) fn renew(&mut self) {
+    pub(super) async fn renew(&mut self) {
         let config = self.state.config.borrow().clone();
         let snapshot = self.in_force.borrow().clone();
         if let (Some(config), Some(snapshot)) = (config, snapshot) {
             let read = self.keeper.read(&config);
-            self.update_tls(&snapshot, read, &config);
+            if self.update_tls(&snapshot, read, &config).retrusted {
+                tracing::info!("others are trusted than before: connections that live are looked at again");
+                self.workers.order(Order::LookAgain).await;
+            }
         }
     }
 

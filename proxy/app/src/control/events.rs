@@ -81,7 +81,7 @@ impl<P: Plane> Control<P> {
                 return Some(Exit::Died);
             }
             Event::Name(update) => self.heard(&update),
-            Event::Secrets => self.renew(),
+            Event::Secrets => self.renew().await,
             Event::Expiry => {
                 if let Some(config) = self.state.config.borrow().as_ref() {
                     self.keeper.look_at_expiry(config);
@@ -98,6 +98,16 @@ impl<P: Plane> Control<P> {
     async fn carry_out(&mut self, Request { action, done }: Request) {
         let words = match action {
             Action::Reload => return self.reload(vec![done]),
+            Action::Redirect(on) => {
+                let answer = match self.loopback.switch(on) {
+                    Ok(answer) => answer.await.unwrap_or_else(|_| Err("the redirect's thread has ended".to_owned())),
+                    Err(words) => Err(words),
+                };
+                let words = if on { "redirecting" } else { "everything goes through TCP" };
+                // Whoever asked may have gone.
+                done.send(answer.map(|()| words.to_owned())).ok();
+                return;
+            }
             Action::Quit => {
                 self.leave("an operator");
                 "draining, then exiting".to_owned()

@@ -33,6 +33,7 @@ use crate::{
     descriptors,
     dns::Names,
     drain::Drain,
+    loopback::Loopback,
     proof::Proof,
     reload::Watcher,
     secrets::Keeper,
@@ -112,6 +113,7 @@ struct Control<P: Plane> {
     names: Names,
     watcher: Watcher,
     keeper: Keeper,
+    loopback: Loopback,
     proof: Proof,
     ports: AdminPorts,
     signals: Signals,
@@ -210,6 +212,7 @@ impl<P: Plane> Control<P> {
             sockets: Sockets::default(),
             watcher: Watcher::default(),
             keeper: Keeper::new(),
+            loopback: Loopback::default(),
             proof: Proof::default(),
             ports: AdminPorts::default(),
             signals,
@@ -246,6 +249,7 @@ impl<P: Plane> Control<P> {
             }
         };
         self.workers.stop().await;
+        self.loopback.end();
         self.plane.flush_logs();
         // Whoever asked it to quit gets the answer.
         let last = Instant::now() + ANSWERS;

@@ -152,7 +152,7 @@ impl Run for Rc<Worker> {
     fn order(&self, order: Order) {
         match order {
             Order::Drain => self.listeners.borrow_mut().clear(),
-            Order::CloseIdle => {}
+            Order::CloseIdle | Order::LookAgain => {}
             Order::Abort => self.register.tell(None, Signal::Abort),
         }
     }

@@ -85,6 +85,8 @@ pub enum Action {
     Quit,
     /// Read the configuration again.
     Reload,
+    /// Redirect loopback traffic, or leave it to TCP.
+    Redirect(bool),
 }
 
 /// An [`Action`] under way.

@@ -39,6 +39,7 @@ pub fn diff(before: &Config, after: &Config) -> Changes {
         ("access_log", before.access_log != after.access_log),
         ("dns", before.dns != after.dns),
         ("identity", before.identity != after.identity),
+        ("redirect", before.redirect != after.redirect),
         ("capture", before.capture != after.capture),
         ("filters", before.filters != after.filters),
     ];

@@ -1,7 +1,7 @@
 //! Clusters: where requests go.
 
 use super::{Bytes, ClusterTls, Either, Field, Int, List, Off, Period, Text, fields, words};
-use crate::model::{EndpointAddress, Name};
+use crate::model::{EndpointAddress, Name, SpiffeId};
 #[cfg(test)]
 use schemars::JsonSchema;
 #[cfg(test)]
@@ -111,13 +111,15 @@ pub(crate) struct Endpoint {
     pub address: Text<EndpointAddress>,
     /// Its share relative to its siblings. 1: all alike.
     pub weight: Text<Int<1, 1_000_000>>,
+    /// The SPIFFE ID of the workload there, for clusters whose `tls` is `mutual-if-identity`. Absent: it is spoken to in the clear.
+    pub identity: Text<SpiffeId>,
 }
 
-fields! { Endpoint { address, weight } }
+fields! { Endpoint { address, weight, identity } }
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { address: Field::ABSENT, weight: Text::scalar(Int(1)) }
+        Self { address: Field::ABSENT, weight: Text::scalar(Int(1)), identity: Field::ABSENT }
     }
 }
 

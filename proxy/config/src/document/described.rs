@@ -6,8 +6,8 @@
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
     model::{
-        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, RateKey, SpiffeMatch,
-        TrustDomain, Workers,
+        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, RateKey, SpiffeId,
+        SpiffeMatch, TrustDomain, Workers,
     },
     template::Template,
 };
@@ -346,6 +346,8 @@ impl Described for TrustDomain {
         json_schema!({ "type": "string", "pattern": "^[a-z0-9._-]{1,255}$" })
     }
 }
+
+impl Described for SpiffeId {}
 
 impl Described for SpiffeMatch {
     fn schema() -> Schema {

@@ -1,6 +1,9 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Bytes, Field, FilterUse, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields, words};
+use super::{
+    Authorization, Bytes, Field, FilterUse, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields,
+    words,
+};
 use crate::model::{Cidr, Name};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -33,6 +36,8 @@ pub(crate) struct Listener {
     pub proxy_protocol: Field<ProxyProtocol>,
     /// TLS. Absent: the listener speaks in the clear.
     pub tls: Field<ListenerTls>,
+    /// Who may connect and ask. Absent: everybody.
+    pub authorization: Field<Box<Authorization>>,
     /// Sizes and counts of a request's head.
     pub limits: Field<HttpLimits>,
     /// Deadlines of a connection.
@@ -55,7 +60,7 @@ pub(crate) struct Listener {
     pub tcp: Field<Tcp>,
 }
 
-fields! { Listener { name, address, direction, capture, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, limits, timeouts, http2, path, forwarding, underscores, connect, routes, filters, tcp } }
+fields! { Listener { name, address, direction, capture, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, authorization, limits, timeouts, http2, path, forwarding, underscores, connect, routes, filters, tcp } }
 
 impl Default for Listener {
     fn default() -> Self {
@@ -70,6 +75,7 @@ impl Default for Listener {
             max_connection_age: Field::ABSENT,
             proxy_protocol: Field::ABSENT,
             tls: Field::ABSENT,
+            authorization: Field::ABSENT,
             limits: Field::ABSENT,
             timeouts: Field::ABSENT,
             http2: Field::ABSENT,

@@ -1,7 +1,8 @@
 //! What concerns the whole process.
 
 use super::{
-    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, Percent, Period, Table, Text, fields,
+    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, LoopbackRedirect, Percent, Period, Table,
+    Text, fields,
 };
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
@@ -30,6 +31,8 @@ pub(crate) struct Document {
     pub dns: Field<Dns>,
     /// Who this workload is to its peers, and whom it believes. Absent: TLS with certificates of its own only.
     pub identity: Field<Identity>,
+    /// Loopback traffic past the kernel's TCP path. Absent: everything goes through TCP, and it costs nothing.
+    pub redirect: Field<LoopbackRedirect>,
     /// What holds for all that is captured. Absent: as its fields' defaults say, where a listener captures.
     pub capture: Field<CaptureSettings>,
     /// Where connections are accepted. At least one.
@@ -40,7 +43,7 @@ pub(crate) struct Document {
     pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, identity, capture, listeners, clusters, filters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, identity, redirect, capture, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -52,6 +55,7 @@ impl Default for Document {
             access_log: Field::ABSENT,
             dns: Field::ABSENT,
             identity: Field::ABSENT,
+            redirect: Field::ABSENT,
             capture: Field::ABSENT,
             listeners: Field::ABSENT,
             clusters: Field::ABSENT,

@@ -1,6 +1,8 @@
 //! Routes: which requests, and what is done with them.
 
-use super::{Either, Field, FilterUse, FromText, Int, Limit, List, Scalar, Table, Text, UrlPath, fields, words};
+use super::{
+    Authorization, Either, Field, FilterUse, FromText, Int, Limit, List, Scalar, Table, Text, UrlPath, fields, words,
+};
 use crate::{
     model::{Destination, HostPattern, Name},
     template::Template,
@@ -22,6 +24,8 @@ pub(crate) struct Route {
     pub name: Text<Name>,
     /// What a request must look like; everything given must hold.
     pub r#match: Field<Match>,
+    /// Who may ask. Absent: everybody whom the listener lets.
+    pub authorization: Field<Box<Authorization>>,
     /// The cluster that gets the requests.
     pub cluster: Text<Name>,
     /// Clusters that share the requests by weight.
@@ -47,7 +51,7 @@ pub(crate) struct Route {
 }
 
 fields! { Route {
-    name, r#match, cluster, clusters, redirect, respond, rewrite, request_headers, response_headers, timeout,
+    name, r#match, authorization, cluster, clusters, redirect, respond, rewrite, request_headers, response_headers, timeout,
     idle_timeout, upgrades, filters
 } }
 
@@ -56,6 +60,7 @@ impl Default for Route {
         Self {
             name: Field::ABSENT,
             r#match: Field::ABSENT,
+            authorization: Field::ABSENT,
             cluster: Field::ABSENT,
             clusters: Field::ABSENT,
             redirect: Field::ABSENT,

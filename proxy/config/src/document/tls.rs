@@ -215,9 +215,11 @@ pub(crate) enum ClusterTlsMode {
     Tls,
     /// Both do: servers that ask are shown the identity.
     Mutual,
+    /// `mutual` to endpoints that have an `identity`, which then must be theirs; in the clear to the others.
+    MutualIfIdentity,
 }
 
-words! { ClusterTlsMode { "off" => Off, "tls" => Tls, "mutual" => Mutual } }
+words! { ClusterTlsMode { "off" => Off, "tls" => Tls, "mutual" => Mutual, "mutual-if-identity" => MutualIfIdentity } }
 
 /// The path of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,6 +252,17 @@ impl FromText for TrustDomain {
             Some(rest) => Self::expected(text, &format!("write {}", rest.split('/').next().unwrap_or(rest))),
             None => Self::expected(text, "lower-case letters, digits, dots, hyphens and underscores"),
         })
+    }
+}
+
+impl FromText for SpiffeId {
+    fn words() -> Cow<'static, str> {
+        "a SPIFFE ID such as spiffe://example.org/ns/shop/sa/api".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let remedy = "letters, digits and .-_ between slashes, the trust domain in lower case";
+        Self::parse(text).filter(Self::names_a_workload).ok_or_else(|| Self::expected(text, remedy))
     }
 }
 

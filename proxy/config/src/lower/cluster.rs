@@ -19,6 +19,11 @@ pub(super) fn cluster(
     mark: Option<u32>,
 ) -> Option<Cluster> {
     let name = cx.required_scalar(at, "name", cluster.name);
+    let mode = cluster.tls.get().and_then(|tls| tls.mode.get());
+    let identities = match mode {
+        Some(document::ClusterTlsMode::MutualIfIdentity) => Identities::Wanted,
+        Some(_) | None => Identities::Idle,
+    };
     let written = cluster.endpoints.is_written();
     let original_destination = capture::original_destination(cx, cluster.original_destination, at, mark);
     let dynamic = matches!(original_destination, Some(Some(_)));
@@ -38,7 +43,7 @@ pub(super) fn cluster(
             cx.error(place, "no endpoint: requests to this cluster would have nowhere to go; write at least one");
             None
         }
-        Some((list, place)) => Some(endpoints(cx, list, place)),
+        Some((list, place)) => Some(endpoints(cx, list, place, identities)),
         None => None,
     };
     let tcp_keepalive = match or_either(cluster.tcp_keepalive, at) {
@@ -46,7 +51,8 @@ pub(super) fn cluster(
         Some((Either::Long(keepalive), place)) => self::tcp_keepalive(cx, keepalive, place).map(Some),
         None => None,
     };
-    let tls = tls::cluster(cx, cluster.tls, at, identity);
+    let who = endpoints.iter().flatten().filter_map(|endpoint: &Endpoint| endpoint.identity.clone()).collect();
+    let tls = tls::cluster(cx, cluster.tls, at, identity, who);
     let proxy_protocol = announcement(cx, cluster.proxy_protocol, at);
     let (limits, _) = or_default(cluster.limits, at)?;
     let circuit = Circuit {
@@ -79,6 +85,13 @@ pub(super) fn cluster(
         header_bytes: limits.header_bytes.value()?.0,
         headers: limits.headers.value()?.to(),
     })
+}
+
+/// Whether it matters who is at an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Identities {
+    Wanted,
+    Idle,
 }
 
 fn announcement(
@@ -124,24 +137,30 @@ fn endpoints(
     cx: &mut Lowering<'_, '_>,
     list: Vec<document::Field<Either<EndpointAddress, document::Endpoint>>>,
     at: Place,
+    identity: Identities,
 ) -> Vec<Endpoint> {
     let mut endpoints = Vec::with_capacity(list.len());
     let mut seen = HashSet::new();
     for (endpoint, place) in cx.elements(at, list) {
         let read = match endpoint {
-            Either::Short(address) => Some((address, 1)),
+            Either::Short(address) => Some((address, 1, None)),
             Either::Long(endpoint) => {
                 let address = cx.required_scalar(place, "address", endpoint.address);
-                address.and_then(|(address, _)| Some((address, endpoint.weight.value()?.to())))
+                if let (Some(place), true) = (endpoint.identity.place(), identity != Identities::Wanted) {
+                    cx.error(place, "who is there matters where `tls` is `mutual-if-identity` only; write that mode, or remove this");
+                }
+                let known =
+                    if endpoint.identity.is_written() { endpoint.identity.value().map(Some) } else { Some(None) };
+                address.and_then(|(address, _)| Some((address, endpoint.weight.value()?.to(), known?)))
             }
         };
-        let Some((address, weight)) = read else {
+        let Some((address, weight, identity)) = read else {
             continue;
         };
         if !seen.insert(address.clone()) {
             cx.error(place, format!("the endpoint {address} is written twice; use `weight` to give it a larger share"));
         }
-        endpoints.push(Endpoint { address, weight });
+        endpoints.push(Endpoint { address, weight, identity });
     }
     endpoints
 }

@@ -1,6 +1,13 @@
 //! Listeners.
 
-use super::{Lowering, capture, matching, process::Names, process::or_default, route, tcp, tls};
+use super::{
+    Lowering,
+    authorization::{self, Knows},
+    capture, matching,
+    process::Names,
+    process::or_default,
+    route, tcp, tls,
+};
 use crate::{
     document::{
         self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
@@ -73,6 +80,12 @@ fn listener(
     let captured = capture::capture(cx, listener.capture, address.as_ref().map(|(address, _)| *address), at);
     let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
     let mut tls = tls::listener(cx, listener.tls, at, identity);
+    let knows = match &tls {
+        Some(tls) => Knows::of(tls.as_ref(), listener.routes.is_written()),
+        // What is wrong with it was told already.
+        None => Knows { peers: true, requests: listener.routes.is_written() },
+    };
+    let authorization = authorization::authorization(cx, listener.authorization, at, knows);
     let proxy_protocol = proxy_protocol(cx, listener.proxy_protocol, at);
     let http_fields = [
         ("limits", listener.limits.place()),
@@ -107,7 +120,7 @@ fn listener(
             if list.is_empty() {
                 cx.warn(place, "no route: every request to this listener is answered with 404");
             }
-            route::routes(cx, list, place, &label, &chain, names)
+            route::routes(cx, list, place, (&label, knows), &chain, names)
         })
     } else {
         only_http(cx, &http_fields);
@@ -141,6 +154,7 @@ fn listener(
         },
         proxy_protocol: proxy_protocol?,
         tls: tls?,
+        authorization: authorization?,
         protocol: protocol?,
         http: Http {
             limits: limits?,

@@ -1,6 +1,6 @@
 //! The root, and what concerns the whole process.
 
-use super::{Lowering, capture, cluster, filter::Filters, listener, tls};
+use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, tls};
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Percent, Period, Scalar, Text},
     model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, ProcessLimits, Workers},
@@ -106,6 +106,10 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         None => Some(None),
     };
     let dns = dns(cx, document.dns);
+    let redirect = match document.redirect.at(ROOT) {
+        Some((redirect, at)) => sockmap::redirect(cx, redirect, at).map(Some),
+        None => Some(None),
+    };
     let mut listeners = listeners;
     if let (Some(listeners), Some(settings)) = (&mut listeners, settings) {
         listener::same_addresses(cx, listeners, admin.as_ref());
@@ -123,6 +127,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         access_log: access_log?,
         dns: dns?,
         identity,
+        redirect: redirect?,
         capture: settings?,
         listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,

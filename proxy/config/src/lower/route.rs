@@ -1,7 +1,9 @@
 //! Routes: what is done with a request.
 
 use super::{
-    Lowering, filter,
+    Lowering,
+    authorization::{self, Knows},
+    filter,
     headers::{Side, changes},
     matching,
     process::Names,
@@ -26,7 +28,7 @@ pub(super) fn routes(
     cx: &mut Lowering<'_, '_>,
     list: Vec<Field<document::Route>>,
     at: Place,
-    listener: &str,
+    (listener, knows): (&str, Knows),
     chain: &[FilterIndex],
     names: &mut Names,
 ) -> Option<Vec<(Route, Place)>> {
@@ -40,9 +42,8 @@ pub(super) fn routes(
             named.push((name.clone(), route.name.place().unwrap_or(place)));
         }
         let name = Name(format!("{listener}/{index}").into());
-        read.extend(
-            self::route(cx, route, place, name, (chain, inherited.as_ref()), names).map(|route| (route, place)),
-        );
+        let chains = (chain, inherited.as_ref());
+        read.extend(self::route(cx, route, place, (name, knows), chains, names).map(|route| (route, place)));
     }
     cx.unique("route", named.iter().map(|(name, place)| (name, *place)));
     (read.len() == count).then_some(read)
@@ -52,12 +53,13 @@ fn route(
     cx: &mut Lowering<'_, '_>,
     route: document::Route,
     at: Place,
-    unnamed: Name,
+    (unnamed, knows): (Name, Knows),
     (chain, inherited): (&[FilterIndex], Option<&Arc<[FilterIndex]>>),
     names: &mut Names,
 ) -> Option<Route> {
     let matcher =
         cx.required(at, "match", route.r#match).and_then(|(matcher, place)| matching::matcher(cx, matcher, place));
+    let authorization = authorization::authorization(cx, route.authorization, at, knows);
     let prefix = matcher.as_ref().map(|matcher| matches!(matcher.path, PathMatch::Prefix(_)));
     let targets = [
         ("cluster", route.cluster.place()),
@@ -107,6 +109,7 @@ fn route(
     Some(Route {
         name: name?,
         matcher: matcher?,
+        authorization: authorization?.map(Box::new),
         action: action?,
         rewrite: rewrite?,
         request_headers: request_headers?,

@@ -7,8 +7,8 @@ use crate::{
     document::{self, Field, FilePath, Period, Scalar, ServerName, Text, TlsVersion},
     model::{
         Alpn, CertificateFiles, ClientCertificates, ClusterTls, ClusterTlsMode, Identity, IdentityFiles,
-        IdentitySource, ListenerTls, ListenerTlsMode, ServerVerification, SpiffeMatch, TlsVersions, TrustBundle,
-        TrustDomain,
+        IdentitySource, ListenerTls, ListenerTlsMode, ServerVerification, SpiffeId, SpiffeMatch, TlsVersions,
+        TrustBundle, TrustDomain,
     },
     tree::Place,
 };
@@ -172,6 +172,7 @@ pub(super) fn cluster(
     field: Field<document::ClusterTls>,
     at: Place,
     known: &Known,
+    who: Vec<SpiffeId>,
 ) -> Option<Option<ClusterTls>> {
     if !field.is_written() {
         return Some(None);
@@ -179,7 +180,8 @@ pub(super) fn cluster(
     let (tls, at) = field.at(at)?;
     let mode_at = tls.mode.place().unwrap_or(at);
     let mode = tls.mode.take();
-    if matches!(mode, Some(document::ClusterTlsMode::Mutual)) && known.is_none() {
+    let by_endpoint = matches!(mode, Some(document::ClusterTlsMode::MutualIfIdentity));
+    if (by_endpoint || matches!(mode, Some(document::ClusterTlsMode::Mutual))) && known.is_none() {
         cx.error(mode_at, "mutual TLS shows the identity; write `identity` at the top of the document");
     }
     let name_bad = tls.server_name.is_written() && tls.server_name.get().is_none();
@@ -193,11 +195,16 @@ pub(super) fn cluster(
         any_name: tls.danger_ignore_names,
         anyone: tls.danger_accept_any_certificate,
     };
-    let verification = if off { None } else { verification(cx, what, at, known) };
+    let verification = match (off, by_endpoint) {
+        (true, _) => None,
+        (false, true) => by_identity(cx, &what, who, mode_at, known),
+        (false, false) => verification(cx, what, at, known),
+    };
     let mode = match mode? {
         document::ClusterTlsMode::Off => return Some(None),
         document::ClusterTlsMode::Tls => ClusterTlsMode::Tls,
         document::ClusterTlsMode::Mutual => ClusterTlsMode::Mutual,
+        document::ClusterTlsMode::MutualIfIdentity => ClusterTlsMode::MutualIfIdentity,
     };
     if name_bad {
         return None;
@@ -212,6 +219,32 @@ struct Judged {
     names: document::List<Scalar<ServerName>>,
     any_name: Field<bool>,
     anyone: Field<bool>,
+}
+
+/// Each endpoint's own identity says what makes its server the right one.
+fn by_identity(
+    cx: &mut Lowering<'_, '_>,
+    what: &Judged,
+    who: Vec<SpiffeId>,
+    at: Place,
+    known: &Known,
+) -> Option<ServerVerification> {
+    let written = [what.spiffe_ids.place(), what.trusted_ca.place(), what.names.place()];
+    for place in written.into_iter().flatten() {
+        cx.error(place, "under mutual-if-identity each endpoint's `identity` says who must be there; remove this");
+    }
+    if who.is_empty() {
+        cx.warn(at, "no endpoint has an `identity`, so that all of them are spoken to in the clear");
+    }
+    if let Known::Domains(domains) = known {
+        for id in who.iter().filter(|id| !domains.contains(id.domain())) {
+            cx.error(
+                at,
+                format!("nothing vouches for {id}: there is no trust bundle of {} in `identity`", id.domain()),
+            );
+        }
+    }
+    Some(ServerVerification::SpiffeIds(who.into_iter().map(SpiffeMatch::Exact).collect()))
 }
 
 fn verification(cx: &mut Lowering<'_, '_>, what: Judged, at: Place, known: &Known) -> Option<ServerVerification> {

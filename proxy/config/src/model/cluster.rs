@@ -1,6 +1,6 @@
 //! Clusters: where requests go.
 
-use super::{ClusterTls, Name, OriginalDestination};
+use super::{ClusterTls, Name, OriginalDestination, SpiffeId};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A group of endpoints that serve the same thing.
@@ -76,6 +76,8 @@ pub struct Endpoint {
     pub address: EndpointAddress,
     /// Its share relative to its siblings; at least 1.
     pub weight: u32,
+    /// Who must be there, where the cluster's TLS depends on it; `None`: nobody in particular.
+    pub identity: Option<SpiffeId>,
 }
 
 /// The address of an endpoint as written.

@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Capture, Direction, ListenerTls, Name, Route, Tcp};
+use super::{Authorization, Capture, Direction, ListenerTls, Name, Route, Tcp};
 use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A socket that accepts connections, and what happens to them.
@@ -28,6 +28,8 @@ pub struct Listener {
     pub proxy_protocol: Option<ProxyProtocol>,
     /// TLS; `None`: in the clear.
     pub tls: Option<ListenerTls>,
+    /// Who may connect and ask; `None`: everybody.
+    pub authorization: Option<Authorization>,
     /// What its connections carry.
     pub protocol: ListenerProtocol,
     /// How HTTP is spoken.

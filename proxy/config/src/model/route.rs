@@ -1,6 +1,6 @@
 //! Routes: which requests, and what is done with them.
 
-use super::{ClusterIndex, Destination, FilterIndex, Name};
+use super::{Authorization, ClusterIndex, Destination, FilterIndex, Name};
 use crate::template::Template;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::{sync::Arc, time::Duration};
@@ -12,6 +12,8 @@ pub struct Route {
     pub name: Name,
     /// What a request must look like.
     pub matcher: RouteMatch,
+    /// Who may ask; `None`: everybody whom the listener lets.
+    pub authorization: Option<Box<Authorization>>,
     /// What is done with it.
     pub action: Action,
     /// Changes to the target of a forwarded request.

@@ -127,6 +127,8 @@ pub enum ClusterTlsMode {
     Tls,
     /// They get the identity's, if they ask.
     Mutual,
+    /// The same where the endpoint has an identity, which must be theirs; the others are spoken to in the clear.
+    MutualIfIdentity,
 }
 
 /// What makes a server the right one.

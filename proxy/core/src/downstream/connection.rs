@@ -2,10 +2,11 @@
 
 use super::{
     accept::{ListenerSlot, Permits},
+    admit::{Carried, Distrust},
     proxy_protocol::{self, Ends, Said},
 };
 use crate::{
-    drain::{Control, Registration, Signal},
+    drain::{Control, Registration, Signal, Subject},
     exchange::head::forwarding::Peer,
     snapshot::ListenerSnapshot,
     telemetry::{ConnectionFacts, metrics::Active},
@@ -17,7 +18,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -45,6 +46,8 @@ pub struct Connection {
     unique_id: OnceCell<Box<[u8; 8]>>,
     registration: Registration,
     refusal: Cell<Refusal>,
+    distrusted: Cell<Option<Distrust>>,
+    arrived: Cell<bool>,
     _permits: Permits,
     _active: Active,
 }
@@ -88,7 +91,7 @@ impl Connection {
         if slot.close.signal() >= Signal::Drain {
             registration.control().tell(Signal::Drain);
         }
-        Rc::new(Self {
+        let connection = Rc::new(Self {
             worker,
             slot,
             facts: Rc::new(facts),
@@ -97,9 +100,36 @@ impl Connection {
             unique_id: OnceCell::new(),
             registration,
             refusal: Cell::new(Refusal::Uncounted),
+            distrusted: Cell::new(None),
+            arrived: Cell::new(false),
             _permits: permits,
             _active,
-        })
+        });
+        let subject = Rc::downgrade(&connection) as Weak<dyn Subject>;
+        connection.registration.control().concerns(subject);
+        connection
+    }
+
+    /// What it speaks is known: nothing more of it is still to come but what it carries.
+    pub(super) fn has_arrived(&self) {
+        self.arrived.set(true);
+    }
+
+    /// Whether what it speaks is known.
+    #[must_use]
+    pub fn arrived(&self) -> bool {
+        self.arrived.get()
+    }
+
+    /// Its client is not believed any more.
+    pub(super) fn distrust(&self, why: Option<Distrust>) {
+        self.distrusted.set(why);
+    }
+
+    /// Why its client is not believed any more.
+    #[must_use]
+    pub fn distrusted(&self) -> Option<Distrust> {
+        self.distrusted.get()
     }
 
     /// Whether answers must announce the end of the connection.
@@ -176,8 +206,10 @@ impl Connection {
 
     /// A second line to the worker, for a tunnel: that of the connection is its codec's.
     #[must_use]
-    pub fn enter_tunnel(&self) -> Registration {
+    pub fn enter_tunnel(&self, carried: &Rc<Carried>) -> Registration {
         let registration = self.worker.register.enter(self.slot.id);
+        let subject = Rc::downgrade(carried) as Weak<dyn Subject>;
+        registration.control().concerns(subject);
         registration.control().tell(self.registration.control().signal());
         registration
     }

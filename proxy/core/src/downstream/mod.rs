@@ -6,9 +6,10 @@
 //!                                                             └─ opaque ─► tunnel
 //! ```
 //!
-//! [`serve_connection`] is the spine: what one connection goes through from its accept to its end.
+//! [`admit`] is asked as soon as something new is known of the client. [`serve_connection`] is the spine: what one connection goes through from its accept to its end.
 
 pub mod accept;
+pub mod admit;
 pub mod codec;
 pub mod connection;
 pub mod detect;
@@ -21,6 +22,7 @@ pub mod tls;
 pub use connection::Connection;
 
 use crate::{io::Socket, snapshot::ListenerSnapshot, tunnel};
+use admit::Admitted;
 use bytes::Bytes;
 use detect::{Detected, Plan};
 use pillion_config::model::ListenerProtocol;
@@ -76,23 +78,29 @@ async fn serve_to_age(
     }
 }
 
-/// proxy_protocol, tls, then detect: what the connection speaks; `None`: it came to nothing.
+/// proxy_protocol, admit, tls, admit, then detect: what the connection speaks; `None`: it came to nothing.
 async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket: &mut Socket) -> Option<Detected> {
     let early = match &listener.model.proxy_protocol {
         None => Bytes::new(),
         Some(rules) => Box::pin(proxy_protocol::accept(socket, rules, listener, connection)).await?,
     };
+    if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
+        return None;
+    }
     let (prefix, agreed) = match &listener.tls {
         None => (early, None),
         Some(tls) => {
             // Boxed: a connection in the clear does not carry the room for it.
             let accepted = Box::pin(tls::accept(socket.take(), early, tls, listener, connection)).await?;
             *socket = accepted.socket;
+            if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
+                return None;
+            }
             (accepted.prefix, accepted.agreed)
         }
     };
-    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, connection.facts.destination().port())
-    {
+    let port = connection.facts.destination().port();
+    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, port) {
         Plan::Unread => Detected::Opaque(prefix),
         Plan::Read(among, deadline) => tokio::select! {
             biased;
@@ -100,6 +108,11 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
             () = connection.unwanted() => return None,
         },
     };
+    connection.has_arrived();
+    let speaks_http = matches!(detected, Detected::Http1(_) | Detected::Http2(_));
+    if speaks_http && listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
+        return None;
+    }
     Some(detected.agreed(agreed))
 }
 

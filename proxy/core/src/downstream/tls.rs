@@ -23,7 +23,7 @@ use crate::{
 use bytes::Bytes;
 use pillion_config::model::{Alpn, ListenerTlsMode};
 use rustls::{HandshakeKind, ProtocolVersion, pki_types::UnixTime, server::UnbufferedServerConnection};
-use std::{rc::Rc, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 use tokio::time::timeout;
 
 /// A connection whose bytes are the client's own.
@@ -108,8 +108,9 @@ async fn attempt(
                 }
             }
             Hello::More | Hello::TooLarge => return Err(Failure::of(Cause::HelloTooLarge)),
-            Hello::Not if permissive => return Ok(Shaken::untouched(socket, prefix)),
+            Hello::Not | Hello::Malformed if permissive => return Ok(Shaken::untouched(socket, prefix)),
             Hello::Not => return Err(Failure::of(Cause::NotTls)),
+            Hello::Malformed => return Err(Failure::of(Cause::Malformed)),
             Hello::Whole(asked) => break asked,
         }
     };
@@ -127,6 +128,10 @@ async fn attempt(
     let stream = handshake(socket, Session::Server(Box::new(session)), prefix, turns).await?;
     let session = stream.session();
     let facts = facts(session, asked, &serving)?;
+    if let Some(peer) = &facts.peer {
+        // Whom to trust may have changed while hands were shaken.
+        tls.still_trusts(&peer.chain, &facts.trust).map_err(|refusal| Failure::of(Cause::Refused(refusal)))?;
+    }
     let agreed = facts.alpn;
     let socket = Socket::Tls(Box::new(stream));
     Ok(Shaken { accepted: Accepted { socket, prefix: Bytes::new(), agreed }, facts: Some(facts) })
@@ -143,7 +148,7 @@ fn facts(session: &Session, asked: Asked, serving: &Serving) -> Result<TlsFacts,
                 still_valid(chain, UnixTime::now()).map_err(|refusal| Failure::of(Cause::Refused(refusal)))?;
             }
             let id = crate::identity::Facts::read(leaf).and_then(|facts| spiffe_id(&facts).ok());
-            Some(TlsPeer::new(leaf, id, serving.own.as_ref()))
+            Some(TlsPeer::of(chain, id, serving.own.as_ref()))
         }
     };
     Ok(TlsFacts {
@@ -155,6 +160,7 @@ fn facts(session: &Session, asked: Asked, serving: &Serving) -> Result<TlsFacts,
         alpn: session.alpn().and_then(protocol_of),
         server_name: asked.name.map(String::into_boxed_str),
         peer,
+        trust: Cell::new(serving.trust),
     })
 }
 

@@ -9,6 +9,7 @@ use crate::{
     telemetry::{Blame, Record, ResponseFlag},
 };
 use std::{
+    borrow::Cow,
     fmt,
     ops::{Deref, DerefMut},
     rc::Rc,
@@ -47,12 +48,12 @@ impl Account {
 
     /// How a filter ended it, if one did.
     #[must_use]
-    pub fn interrupted(&self) -> Option<(ResponseFlag, &'static str)> {
+    pub fn interrupted(&self) -> Option<(ResponseFlag, Cow<'static, str>)> {
         self.chain.as_ref().filter(|chain| chain.interrupted()).map(|chain| chain.cut())
     }
 
     /// How a filter cut the response, if one did.
-    pub(super) fn cut(&self) -> Option<(ResponseFlag, &'static str)> {
+    pub(super) fn cut(&self) -> Option<(ResponseFlag, Cow<'static, str>)> {
         self.chain.as_ref().map(|chain| chain.cut())
     }
 

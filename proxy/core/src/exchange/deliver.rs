@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     body::Incoming,
+    downstream::admit::Carried,
     error::ProxyError,
     tunnel::{
         self,
@@ -19,7 +20,6 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, response};
 use pillion_config::model::Route;
-use std::rc::Rc;
 
 /// Makes a response ready.
 pub(super) fn deliver(
@@ -82,12 +82,12 @@ fn tunnel(
     }
     let upstream = TunnelEnd::new(upstream, Bytes::new());
     grant(&mut head, &leaving.asked);
-    let connection = Rc::clone(&exchange.connection);
+    let carried = Carried::upgraded(&exchange.connection, exchange.judged.take());
     let idle = route.idle_timeout;
     let start = Box::new(move |record| {
         tokio::task::spawn_local(async move {
             let Ok(downstream) = leaving.offer.end().await else { return };
-            tunnel::forward(connection, downstream, upstream, idle, record).await;
+            tunnel::forward(carried, downstream, upstream, idle, record).await;
         });
     });
     Ok(Answer { head, body: AnswerBody::Tunnel(start), idle: None, watched: Watched::nothing() })

@@ -23,7 +23,7 @@ pub mod stream;
 use crate::{
     body::Incoming,
     downstream::{
-        Connection,
+        Connection, admit,
         codec::{Inbound, Interim},
     },
     error::ProxyError,
@@ -58,6 +58,8 @@ pub struct Exchange {
     changed: bool,
     /// The request as it came, kept only where the route's changes to responses speak of it.
     asked: Option<Box<request::Parts>>,
+    /// The request as its rules judged it, kept only where it may become a tunnel and there are rules.
+    judged: Option<Box<request::Parts>>,
     /// The target before a rewrite, kept only where the route changes headers.
     original: Option<PathAndQuery>,
 }
@@ -110,6 +112,7 @@ impl Exchange {
             route: None,
             changed: false,
             asked: None,
+            judged: None,
             original: None,
             listener,
             connection,
@@ -120,9 +123,14 @@ impl Exchange {
         let listener = Arc::clone(&self.listener);
         let survey = receive::receive(&listener.model.http, &mut parts, &body)?;
         let target = receive::Target::of(&parts)?;
-        let found =
-            listener.routes.find(&target.view(&parts, self.connection.facts.local)).ok_or(RouteError::NotFound)?;
+        let view = target.view(&parts, self.connection.facts.local);
+        // Before it is known whether there is such a route: a stranger learns nothing of what there is.
+        admit::request(&self.connection, &listener, listener.admit.as_deref(), &view)?;
+        let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
         self.choose(&found, &parts);
+        if let Some(rules) = self.compiled_route().and_then(|route| route.admit.as_deref()) {
+            admit::request(&self.connection, &listener, Some(rules), &view)?;
+        }
         if let Some(filters) = &found.route.filters {
             return Box::pin(filter::run(self, filters, found.route, parts, survey, body, means)).await;
         }
@@ -132,6 +140,7 @@ impl Exchange {
                 let cluster = weighted::choose(clusters, worker.random.next()).ok_or(RouteError::NoWeight)?;
                 let cluster = Rc::clone(self.view.cluster(cluster, &worker));
                 self.record.set_cluster(cluster.state().metrics());
+                self.judged = (listener.admit.is_some() && means.upgrade.is_some()).then(|| Box::new(parts.clone()));
                 let mut prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
                 let (leaving, watched) = (prepared.leaving.take(), prepared.watched());
                 let response = retry::send(self, &cluster, prepared, leaving.as_ref()).await?;

@@ -65,13 +65,13 @@ pub(super) enum AnswerBody {
 pub struct Reset;
 
 /// What an error looks like to a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Invention {
     status: StatusCode,
     /// A few words for the client, which tell nothing of the inside.
-    text: &'static str,
+    text: Cow<'static, str>,
     /// The answer's details in the access log.
-    details: &'static str,
+    details: Cow<'static, str>,
     /// The same as a gRPC client is told it.
     grpc: GrpcStatus,
 }
@@ -113,18 +113,22 @@ pub(super) fn error(exchange: &mut Exchange, error: &ProxyError) -> Answer {
         exchange.record.flag(flag);
     }
     exchange.record.terminated_by(error.blame());
-    exchange.record.details(invention.details);
+    exchange.record.details(invention.details.clone());
     let response = if exchange.grammar.grpc {
-        grpc_response(invention)
+        grpc_response(&invention)
     } else {
-        plain_response(invention.status, Bytes::from_static(invention.text.as_bytes()), &TEXT)
+        let text = match invention.text {
+            Cow::Borrowed(text) => Bytes::from_static(text.as_bytes()),
+            Cow::Owned(text) => text.into(),
+        };
+        plain_response(invention.status, text, &TEXT)
     };
     let (head, body) = response.map(Incoming::Full).into_parts();
     Answer { head, body: AnswerBody::Stream(body), idle: None, watched: Watched::nothing() }
 }
 
 /// An error's details in the access log.
-pub(super) fn details(error: &ProxyError) -> &'static str {
+pub(super) fn details(error: &ProxyError) -> Cow<'static, str> {
     invention(error).details
 }
 
@@ -190,6 +194,7 @@ fn invention(error: &ProxyError) -> Invention {
         ProxyError::Guard(refusal) => (status(refusal.status()), "bad request\n", refusal.name()),
         ProxyError::Head(refusal) => (refusal.status(), "bad request\n", refusal.name()),
         ProxyError::Path(refusal) => (refusal.status(), "bad request\n", refusal.name()),
+        ProxyError::Denied(_) => (StatusCode::FORBIDDEN, "access denied\n", "rbac_access_denied"),
         ProxyError::Route(RouteError::NotFound) => (StatusCode::NOT_FOUND, "no route\n", "route_not_found"),
         ProxyError::Route(RouteError::NoWeight) => {
             (StatusCode::SERVICE_UNAVAILABLE, "no cluster\n", "cluster_not_found")
@@ -213,6 +218,14 @@ fn invention(error: &ProxyError) -> Invention {
     };
     let late = matches!(error, ProxyError::Timeout(_));
     let grpc = if late { GrpcStatus::DeadlineExceeded } else { GrpcStatus::from_http(status) };
+    let (text, details) = match error {
+        // A peer who is known is told which rule, in the operator's own words.
+        ProxyError::Denied(denied) => {
+            let told = denied.told.as_ref().map(|told| Cow::Owned(told.to_string()));
+            (told.unwrap_or(Cow::Borrowed(text)), denied.details.clone())
+        }
+        _ => (Cow::Borrowed(text), details.into()),
+    };
     Invention { status, text, details, grpc }
 }
 
@@ -345,7 +358,7 @@ fn plain_response(status: StatusCode, body: Bytes, content_type: &HeaderValue) -
 }
 
 /// Trailers-Only: the status where a gRPC client looks for it (gRPC over HTTP/2, "Responses").
-fn grpc_response(invention: Invention) -> Response<Bytes> {
+fn grpc_response(invention: &Invention) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

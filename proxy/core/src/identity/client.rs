@@ -86,6 +86,12 @@ impl TlsClient {
         })
     }
 
+    /// What it was made from.
+    #[must_use]
+    pub fn model(&self) -> &ClusterTls {
+        &self.model
+    }
+
     /// The name an endpoint is asked for, and must have where names are judged.
     #[must_use]
     pub fn server_name(&self, endpoint: &EndpointAddress) -> Option<ServerName<'static>> {
@@ -108,7 +114,7 @@ impl TlsClient {
             return Ok(Updated::Same);
         }
         let plain = config(&self.model, &inputs)?;
-        let mesh = self.model.mode == ClusterTlsMode::Mutual;
+        let mesh = self.model.mode != ClusterTlsMode::Tls;
         let speaking = |names: &[&[u8]]| {
             let mut config = plain.clone();
             let names = names.iter().filter(|name| mesh || !is_of_the_mesh(name));
@@ -125,7 +131,9 @@ impl Inputs {
     fn of(model: &ClusterTls, secrets: &Secrets) -> Option<Self> {
         let shown = match model.mode {
             ClusterTlsMode::Tls => None,
-            ClusterTlsMode::Mutual => Some(Arc::clone(&secrets.identity.as_ref()?.certificate)),
+            ClusterTlsMode::Mutual | ClusterTlsMode::MutualIfIdentity => {
+                Some(Arc::clone(&secrets.identity.as_ref()?.certificate))
+            }
         };
         let trust = match &model.verification {
             ServerVerification::SpiffeIds(_) => Trust::Mesh(Arc::clone(&secrets.identity.as_ref()?.bundles)),

@@ -4,21 +4,30 @@
 //! connection comes. Connections made before go on.
 
 use super::{
+    certificate::Facts,
     material::{Bundles, Certificate, Roots, Secrets},
     provider::provider,
     tickets::Tickets,
     verifier::Clients,
-    verify::Judge,
+    verify::{Judge, Refusal, Side, verify},
 };
+use crate::telemetry::TrustVersion;
 use pillion_config::model::{Alpn, ListenerTls, SpiffeId, TlsVersions};
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
-    pki_types::ServerName,
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    cell::Cell,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// A listener's TLS.
 #[derive(Debug)]
@@ -35,6 +44,9 @@ pub struct Serving {
     pub config: Arc<ServerConfig>,
     /// Who we are, where the identity is presented.
     pub own: Option<SpiffeId>,
+    /// Changes whenever whom it trusts does.
+    pub trust: TrustVersion,
+    judge: Option<Judge>,
     made_of: Inputs,
 }
 
@@ -61,6 +73,8 @@ pub enum Updated {
     Same,
     /// New handshakes see the new state.
     Renewed,
+    /// They do, and others are trusted than before: whoever was may not be any more.
+    Retrusted,
 }
 
 impl TlsServer {
@@ -89,16 +103,67 @@ impl TlsServer {
     /// When rustls or the system refuses them; what was there before stays.
     pub fn update(&self, secrets: &Secrets) -> Result<Updated, rustls::Error> {
         let Some(inputs) = Inputs::of(&self.model, secrets) else { return Ok(Updated::Missing) };
-        if self.now().is_some_and(|now| now.made_of.same_as(&inputs)) {
+        let before = self.now();
+        if before.as_ref().is_some_and(|now| now.made_of.same_as(&inputs)) {
             return Ok(Updated::Same);
         }
+        let kept = before.as_ref().filter(|before| before.made_of.trust.same_as(&inputs.trust));
+        let updated = if before.is_some() && kept.is_none() { Updated::Retrusted } else { Updated::Renewed };
+        let judge = inputs.trust.judge();
         let serving = Serving {
-            config: Arc::new(config(&self.model, &inputs)?),
+            trust: kept.map_or_else(next_trust, |before| before.trust),
+            config: Arc::new(config(&self.model, &inputs, judge.clone())?),
+            judge,
             own: self.model.certificates.is_empty().then(|| inputs.certificates[0].id().cloned()).flatten(),
             made_of: inputs,
         };
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(serving));
-        Ok(Updated::Renewed)
+        Ok(updated)
+    }
+
+    /// Judges a client once more, if others are trusted than when it was `judged`. That its time is over since is no
+    /// matter: a connection may outlive a certificate.
+    ///
+    /// # Errors
+    ///
+    /// Why it would be refused now.
+    pub fn still_trusts(&self, chain: &[CertificateDer<'_>], judged: &Cell<TrustVersion>) -> Result<(), Refusal> {
+        let Some(now) = self.now() else { return Ok(()) };
+        if judged.get() == now.trust {
+            return Ok(());
+        }
+        let (Some(judge), [leaf, above @ ..]) = (&now.judge, chain) else { return Ok(()) };
+        let ends = chain.iter().filter_map(|der| Facts::read(der)).map(|facts| facts.not_after).min();
+        let at = UnixTime::now().as_secs().min(ends.unwrap_or(u64::MAX));
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(at));
+        let algorithms = provider().signature_verification_algorithms.all;
+        verify(judge, Side::Client, (leaf, above), None, algorithms, at)?;
+        judged.set(now.trust);
+        Ok(())
+    }
+}
+
+fn next_trust() -> TrustVersion {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    TrustVersion(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Trust {
+    fn judge(&self) -> Option<Judge> {
+        match self {
+            Self::Nobody => None,
+            Self::Mesh(bundles) => Some(Judge::Spiffe { bundles: Arc::clone(bundles), ids: Box::default() }),
+            Self::Roots(roots) => Some(Judge::Roots(Arc::clone(roots))),
+        }
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Nobody, Self::Nobody) => true,
+            (Self::Mesh(a), Self::Mesh(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
+            (Self::Roots(a), Self::Roots(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
+            (Self::Nobody | Self::Mesh(_) | Self::Roots(_), _) => false,
+        }
     }
 }
 
@@ -123,22 +188,11 @@ impl Inputs {
     fn same_as(&self, other: &Self) -> bool {
         let certificates = self.certificates.len() == other.certificates.len()
             && self.certificates.iter().zip(&other.certificates).all(|(a, b)| Arc::ptr_eq(a, b) || a.same_as(b));
-        let trust = match (&self.trust, &other.trust) {
-            (Trust::Nobody, Trust::Nobody) => true,
-            (Trust::Mesh(a), Trust::Mesh(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
-            (Trust::Roots(a), Trust::Roots(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
-            (Trust::Nobody | Trust::Mesh(_) | Trust::Roots(_), _) => false,
-        };
-        certificates && trust
+        certificates && self.trust.same_as(&other.trust)
     }
 }
 
-fn config(model: &ListenerTls, inputs: &Inputs) -> Result<ServerConfig, rustls::Error> {
-    let judge = match &inputs.trust {
-        Trust::Nobody => None,
-        Trust::Mesh(bundles) => Some(Judge::Spiffe { bundles: Arc::clone(bundles), ids: Box::default() }),
-        Trust::Roots(roots) => Some(Judge::Roots(Arc::clone(roots))),
-    };
+fn config(model: &ListenerTls, inputs: &Inputs, judge: Option<Judge>) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&versions(model.versions))?
         .with_client_cert_verifier(match judge {

@@ -57,6 +57,8 @@ flags! {
     NoCluster = "NC",
     /// The cluster's name has no address.
     DnsFailure = "DF",
+    /// Rules deny it.
+    Unauthorized = "UAEX",
     /// A filter failed, or made a message that cannot be sent. Envoy has no word for it.
     FilterFailed = "FF",
     /// A rate limit is used up.

@@ -27,7 +27,7 @@ pub(crate) mod testing;
 pub use facts::Facts;
 pub use flags::{Blame, ResponseFlag, ResponseFlags};
 pub use record::{ByteMeter, Record};
-pub use tls::{TlsFacts, TlsPeer, cipher_name};
+pub use tls::{TlsFacts, TlsPeer, TrustVersion, cipher_name};
 pub(crate) use variable::hostname;
 pub use variable::{Source, Value, render};
 
@@ -124,6 +124,6 @@ impl ConnectionFacts {
     /// The client, where it showed a certificate.
     #[must_use]
     pub fn peer(&self) -> Option<&TlsPeer> {
-        self.tls.get()?.peer.as_ref()
+        self.tls.get()?.peer.as_deref()
     }
 }

@@ -3,7 +3,20 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderValue;
 use pillion_config::model::{Alpn, SpiffeId};
-use std::fmt::Write as _;
+use rustls::pki_types::CertificateDer;
+use std::{
+    cell::{Cell, RefCell},
+    fmt::Write as _,
+    rc::{Rc, Weak},
+};
+
+/// Peers that a worker looks for among those it knows. Those beyond are remembered by each of their connections.
+const MAX_PEERS: usize = 64;
+
+thread_local! {
+    /// The peers of this worker's connections.
+    static PEERS: RefCell<Vec<Weak<TlsPeer>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What was agreed upon in a handshake, and with whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,9 +29,15 @@ pub struct TlsFacts {
     pub server_name: Option<Box<str>>,
     /// The application protocol agreed upon.
     pub alpn: Option<Alpn>,
-    /// The client, where it showed a certificate.
-    pub peer: Option<TlsPeer>,
+    /// The client, where it showed a certificate. Shared: a peer has many connections and one certificate.
+    pub peer: Option<Rc<TlsPeer>>,
+    /// What it was judged by, last.
+    pub trust: Cell<TrustVersion>,
 }
+
+/// Tells apart what listeners believed in the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TrustVersion(pub u64);
 
 /// A client that showed a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +46,36 @@ pub struct TlsPeer {
     pub id: Option<SpiffeId>,
     /// `X-Forwarded-Client-Cert`, made once for all requests.
     pub forwarded: HeaderValue,
+    /// Its certificate and those above it: whom to trust may change.
+    pub chain: Box<[CertificateDer<'static>]>,
 }
 
 impl TlsPeer {
-    /// The client with this certificate and ID, as it connected to us.
+    /// The client with this chain, its own certificate first, and ID, as it connected to us.
     #[must_use]
-    pub fn new(leaf: &[u8], id: Option<SpiffeId>, own: Option<&SpiffeId>) -> Self {
+    pub fn of(chain: &[CertificateDer<'_>], id: Option<SpiffeId>, own: Option<&SpiffeId>) -> Rc<Self> {
+        let leaf = chain.first().map_or(&[][..], |leaf| &**leaf);
+        let known = |peer: &Rc<Self>| {
+            let by = peer.forwarded.as_bytes().strip_prefix(b"By=");
+            let by = by.and_then(|by| by.split(|&byte| byte == b';').next());
+            *peer.chain == *chain && by == own.map(|own| own.as_str().as_bytes())
+        };
+        PEERS.with_borrow_mut(|peers| {
+            if let Some(peer) = peers.iter().filter_map(Weak::upgrade).find(known) {
+                return peer;
+            }
+            let mut peer = Self::new(leaf, id, own);
+            peer.chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+            let peer = Rc::new(peer);
+            peers.retain(|peer| peer.strong_count() > 0);
+            if peers.len() < MAX_PEERS {
+                peers.push(Rc::downgrade(&peer));
+            }
+            peer
+        })
+    }
+
+    fn new(leaf: &[u8], id: Option<SpiffeId>, own: Option<&SpiffeId>) -> Self {
         // SPIFFE IDs hold none of the characters that would need quotes.
         let mut text = own.map_or_else(String::new, |own| format!("By={own};"));
         text.push_str("Hash=");
@@ -43,7 +86,7 @@ impl TlsPeer {
             let _ = write!(text, ";URI={id}");
         }
         let forwarded = HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
-        Self { id, forwarded }
+        Self { id, forwarded, chain: Box::default() }
     }
 }
 

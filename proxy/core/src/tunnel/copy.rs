@@ -282,6 +282,8 @@ impl<'a> Direction<'a> {
                 }
                 Ok(Moved::End) => self.stage = Stage::Ending,
                 Ok(Moved::NotYet) => {}
+                // Read instead; the next large ones may come through TCP again.
+                Ok(Moved::Unseen) => self.streak = 0,
                 Err(_) => return Poll::Ready(Err(Failed::Reading)),
             }
         }

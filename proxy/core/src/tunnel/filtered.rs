@@ -1,8 +1,8 @@
 //! A connection whose bytes pass filters: the spine of [`serve`](super::serve) once more, with them in it.
 
-use super::{carry, details, refuse};
+use super::{carry, cut, details, refuse};
 use crate::{
-    downstream::original_dst::Captured,
+    downstream::{admit::Carried, original_dst::Captured},
     error::upstream_flag,
     exchange::{
         account::Account,
@@ -31,15 +31,19 @@ pub(super) async fn serve(
     let connection = Rc::clone(account.connection());
     let idle = listener.model.protocol.tcp().and_then(|tcp| tcp.idle_timeout);
     let chain = TcpChain::open(&view, &listener, filters, &mut account);
-    let registration = connection.enter_tunnel();
+    let carried = Carried::opaque(&connection, server_name);
+    let registration = connection.enter_tunnel(&carried);
     let held = tokio::select! {
         biased;
         held = chain.connected() => held,
-        () = registration.aborted() => return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline"),
+        () = registration.aborted() => {
+            let (flag, details) = cut(&carried);
+            return refuse(account, flag, Blame::Proxy, details);
+        }
         () = too_long(idle) => return refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
     };
     if held == Held::Ended {
-        let (flag, details) = account.interrupted().unwrap_or((ResponseFlag::LocalReset, "filter_interrupted"));
+        let (flag, details) = account.interrupted().unwrap_or((ResponseFlag::LocalReset, "filter_interrupted".into()));
         chain.closed();
         return refuse(account, flag, Blame::Proxy, details);
     }
@@ -68,7 +72,8 @@ pub(super) async fn serve(
         opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
             chain.closed();
-            return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline");
+            let (flag, details) = cut(&carried);
+            return refuse(account, flag, Blame::Proxy, details);
         }
     };
     let mut upstream = match opened {
@@ -81,7 +86,7 @@ pub(super) async fn serve(
     chain.early(early);
     let mut client = chain.end(&mut downstream, Side::Request);
     let mut server = chain.end(&mut upstream, Side::Response);
-    let account = carry(&registration, (&mut client, Bytes::new()), &mut server, idle, account).await;
+    let account = carry((&registration, &carried), (&mut client, Bytes::new()), &mut server, idle, account).await;
     chain.closed();
     account.finish();
 }

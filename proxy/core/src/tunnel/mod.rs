@@ -21,7 +21,11 @@ pub use copy::Passage;
 pub use policy::Policy;
 
 use crate::{
-    downstream::{Connection, original_dst::Captured},
+    downstream::{
+        Connection,
+        admit::{self, Carried},
+        original_dst::Captured,
+    },
     drain::Registration,
     error::upstream_flag,
     exchange::{account::Account, route::weighted},
@@ -32,7 +36,7 @@ use crate::{
 };
 use bytes::Bytes;
 use copy::{Broken, End, Meters};
-use std::{rc::Rc, time::Duration};
+use std::{borrow::Cow, rc::Rc, time::Duration};
 use upgrade::TunnelEnd;
 
 /// How a tunnel ended.
@@ -54,6 +58,9 @@ pub async fn serve(
     let Some(tcp) = listener.model.protocol.tcp() else { return };
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
+    if let Err(denied) = admit::opaque(&connection, listener, server_name) {
+        return refuse(account, ResponseFlag::Unauthorized, Blame::Proxy, denied.details);
+    }
     if tcp.filters.is_some() {
         // Together: filters are named by their place in the view.
         let serving = connection.slot.serving();
@@ -70,37 +77,39 @@ pub async fn serve(
     let announced = connection.announced(cluster.state().model().proxy_protocol.as_ref(), server_name);
     let meter = account.meter();
     account.attempt();
-    let registration = connection.enter_tunnel();
+    let carried = Carried::opaque(&connection, server_name);
+    let registration = connection.enter_tunnel(&carried);
     let captured = Captured::of(&listener.model, &connection.facts);
     let opened = tokio::select! {
         biased;
         opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
-            return refuse(account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline");
+            let (flag, details) = cut(&carried);
+            return refuse(account, flag, Blame::Proxy, details);
         }
     };
     let mut upstream = match opened {
         Ok(upstream) => upstream,
         Err(cause) => return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause)),
     };
-    carry(&registration, (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await.finish();
+    carry((&registration, &carried), (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await.finish();
 }
 
 /// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection
 /// is aborted; then writes the account. Dropping the future cuts both.
 pub async fn forward(
-    connection: Rc<Connection>,
+    carried: Rc<Carried>,
     mut downstream: TunnelEnd,
     mut upstream: TunnelEnd,
     idle: Option<Duration>,
     account: Account,
 ) {
-    let registration = connection.enter_tunnel();
-    carry(&registration, (&mut downstream, Bytes::new()), &mut upstream, idle, account).await.finish();
+    let registration = account.connection().enter_tunnel(&carried);
+    carry((&registration, &carried), (&mut downstream, Bytes::new()), &mut upstream, idle, account).await.finish();
 }
 
 async fn carry<D, U>(
-    registration: &Registration,
+    (registration, carried): (&Registration, &Carried),
     (downstream, early): (&mut D, Bytes),
     upstream: &mut U,
     idle: Option<Duration>,
@@ -135,21 +144,32 @@ where
             end(&mut account, ResponseFlag::UpstreamConnectionTermination, Blame::Upstream, "upstream_broken");
         }
         Outcome::Silent => end(&mut account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
-        Outcome::Aborted => end(&mut account, ResponseFlag::LocalReset, Blame::Proxy, "drain_deadline"),
+        Outcome::Aborted => {
+            let (flag, details) = cut(carried);
+            end(&mut account, flag, Blame::Proxy, details);
+        }
     }
     account
 }
 
 /// Closes the account of a connection that never became a tunnel.
-fn refuse(mut account: Account, flag: ResponseFlag, blame: Blame, details: &'static str) {
+fn refuse(mut account: Account, flag: ResponseFlag, blame: Blame, details: impl Into<Cow<'static, str>>) {
     end(&mut account, flag, blame, details);
     account.finish();
 }
 
-fn end(account: &mut Account, flag: ResponseFlag, blame: Blame, details: &'static str) {
+fn end(account: &mut Account, flag: ResponseFlag, blame: Blame, details: impl Into<Cow<'static, str>>) {
     account.flag(flag);
     account.details(details);
     account.terminated_by(blame);
+}
+
+/// Why the proxy cut a tunnel: it may not be any more, or the drain's deadline has come.
+fn cut(carried: &Carried) -> (ResponseFlag, Cow<'static, str>) {
+    match carried.denied() {
+        Some(denied) => (ResponseFlag::Unauthorized, denied.details),
+        None => (ResponseFlag::LocalReset, Cow::Borrowed("drain_deadline")),
+    }
 }
 
 /// Why no upstream connection could be had, in a word.

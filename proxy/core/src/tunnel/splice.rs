@@ -37,6 +37,8 @@ pub(super) enum Moved {
     End,
     /// Nothing yet: it must be polled again.
     NotYet,
+    /// Bytes wait that splice(2) does not see: they were handed over past TCP (`ebpf-redirect/`) and can only be read.
+    Unseen,
 }
 
 impl Pipes {
@@ -71,10 +73,17 @@ impl Pipe {
     /// Takes what `from` has. The pipe is empty: only then does "would block" speak of the socket.
     pub(super) fn fill(&mut self, from: &TcpStream) -> io::Result<Moved> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        let taken = from.try_io(Interest::READABLE, || splice_on(from, &self.write, MOST, flags));
+        let taken = from.try_io(Interest::READABLE, || match splice_on(from, &self.write, MOST, flags) {
+            // Asked before the socket counts as unreadable: nothing would wake it again for bytes that are there already.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && rustix::io::ioctl_fionread(from)? > 0 => {
+                Ok(None)
+            }
+            taken => taken.map(Some),
+        });
         match taken {
-            Ok(0) => Ok(Moved::End),
-            Ok(count) => {
+            Ok(None) => Ok(Moved::Unseen),
+            Ok(Some(0)) => Ok(Moved::End),
+            Ok(Some(count)) => {
                 self.held = count;
                 Ok(Moved::Bytes(count))
             }

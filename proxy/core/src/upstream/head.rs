@@ -125,25 +125,31 @@ pub(super) fn from_http1<B>(mut request: Request<B>, given: Given) -> Request<B>
 }
 
 /// The target with scheme and authority, as HTTP/2 says it: from Host, where the request came by HTTP/1.1.
-fn absolute_form(uri: &Uri, headers: &mut HeaderMap) -> Option<Uri> {
+fn absolute_form(uri: &Uri, headers: &mut HeaderMap, secure: bool) -> Option<Uri> {
     let host = headers.remove(HOST);
     let mut parts = uri.clone().into_parts();
     if parts.authority.is_none() {
         parts.authority = Some(Authority::try_from(host?.as_bytes()).ok()?);
+    }
+    // The server knows what it is spoken to by; what the client used is told by X-Forwarded-Proto.
+    if secure {
+        parts.scheme = Some(Scheme::HTTPS);
     }
     parts.scheme.get_or_insert(Scheme::HTTP);
     parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
     Uri::from_parts(parts).ok()
 }
 
-/// The head of a request as the HTTP/2 codec takes it; `None` when it names no authority.
+/// The head of a request as the HTTP/2 codec takes it, on a connection that is `secure` or not; `None` when it names no
+/// authority.
 pub(super) fn to_http2(
     method: &Method,
     uri: &Uri,
     mut headers: HeaderMap,
     upgrade: Option<&HeaderValue>,
+    secure: bool,
 ) -> Option<Request<()>> {
-    let uri = absolute_form(uri, &mut headers)?;
+    let uri = absolute_form(uri, &mut headers, secure)?;
     let mut head = Request::new(());
     *head.version_mut() = Version::HTTP_2;
     *head.headers_mut() = headers;
@@ -207,8 +213,12 @@ mod tests {
         let given = to_http1(&mut written, None, ADDRESS).unwrap();
         let back = from_http1(written, given);
         assert_eq!((back.uri().to_string().as_str(), &back.headers()[HOST]), ("/x", &HeaderValue::from_static("a:81")));
-        let head = to_http2(&Method::GET, back.uri(), back.headers().clone(), None).unwrap();
+        let head = to_http2(&Method::GET, back.uri(), back.headers().clone(), None, false).unwrap();
         assert_eq!(head.uri(), "http://a:81/x");
+        for uri in ["/x", "http://a:81/x", "https://a:81/x"] {
+            let head = to_http2(&Method::GET, &Uri::from_static(uri), back.headers().clone(), None, true).unwrap();
+            assert_eq!(head.uri(), "https://a:81/x", "over TLS");
+        }
         assert!(!head.headers().contains_key(HOST));
     }
 
@@ -217,7 +227,7 @@ mod tests {
         let mut written = request(Method::GET, "/x");
         to_http1(&mut written, None, ADDRESS).unwrap();
         assert_eq!(written.headers()[HOST], "127.0.0.1:8080");
-        assert!(to_http2(&Method::GET, &Uri::from_static("/x"), HeaderMap::new(), None).is_none());
+        assert!(to_http2(&Method::GET, &Uri::from_static("/x"), HeaderMap::new(), None, false).is_none());
     }
 
     #[test]

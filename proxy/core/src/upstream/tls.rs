@@ -4,22 +4,28 @@
 
 use super::{error::ConnectError, pool::HostCore};
 use crate::{
-    identity::{Cause, Failure, Speaks, TlsClient, protocol_of, still_valid},
+    identity::{Cause, Facts, Failure, Refusal, Speaks, TlsClient, protocol_of, spiffe_id, still_valid},
     io::{
         Socket,
         tls::{Session, Told, Turns, handshake},
     },
 };
-use pillion_config::model::Alpn;
+use pillion_config::model::{Alpn, ClusterTlsMode, SpiffeId};
 use rustls::{HandshakeKind, client::UnbufferedClientConnection, pki_types::UnixTime};
 
 /// Shakes hands with the server, if the cluster wants it.
 pub(super) async fn secure(socket: Socket, host: &HostCore, speaks: Speaks) -> Result<Socket, ConnectError> {
     match host.state.tls() {
         None => Ok(socket),
+        Some(tls) if tls.model().mode == ClusterTlsMode::MutualIfIdentity && wanted(host).is_none() => Ok(socket),
         // Boxed: a request to a cluster in the clear does not carry the room for it.
         Some(tls) => Box::pin(shake(socket, tls, host, speaks)).await,
     }
+}
+
+/// Who must be at the endpoint, where the cluster says so of each.
+fn wanted(host: &HostCore) -> Option<&SpiffeId> {
+    host.state.model().endpoints.get(host.member.endpoint)?.identity.as_ref()
 }
 
 async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks) -> Result<Socket, ConnectError> {
@@ -33,6 +39,14 @@ async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks)
         if session.kind() == Some(HandshakeKind::Resumed) {
             let chain = session.peer_certificates().unwrap_or_default();
             still_valid(chain, UnixTime::now()).map_err(|refusal| Failure::of(Cause::Refused(refusal)))?;
+        }
+        // The cluster's verification lets in whoever is at any of its endpoints.
+        if let Some(wanted) = wanted(host) {
+            let leaf = session.peer_certificates().and_then(<[_]>::first);
+            let id = leaf.and_then(|leaf| Facts::read(leaf)).and_then(|facts| spiffe_id(&facts).ok());
+            if id.as_ref() != Some(wanted) {
+                return Err(Failure::of(Cause::Refused(Refusal::UnexpectedId)));
+            }
         }
         // A server that names none speaks what the cluster says.
         match (session.alpn().map(protocol_of), speaks) {

@@ -1206,3 +1206,26 @@ fn a_filter_calls_grpc_services() {
         },
     );
 }
+
+#[test]
+fn a_route_that_a_filter_leads_to_judges_the_client_too() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.headers(Map::RequestHeaders, |head| head.replace(b":path", b"/inner"));
+        }
+        Do::Continue
+    });
+    let routes = "      - match: { prefix: /inner }
+        cluster: up
+        authorization: { rules: [{ action: allow, sources: [10.0.0.0/8] }] }
+      - match: { prefix: / }
+        cluster: up";
+    run(
+        Setup { routes, ..ONE },
+        |_, _| echo(),
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 403);
+            assert!(world.dialed.borrow().is_empty());
+        },
+    );
+}

@@ -58,6 +58,7 @@ pub(super) fn cluster(ClusterTls { mode, server_name, verification, versions }: 
         "mode": match mode {
             ClusterTlsMode::Tls => "tls",
             ClusterTlsMode::Mutual => "mutual",
+            ClusterTlsMode::MutualIfIdentity => "mutual-if-identity",
         },
         "server_name": server_name.as_deref(),
         "verification": verification,

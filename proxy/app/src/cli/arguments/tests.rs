@@ -49,6 +49,20 @@ fn a_line_is_right_or_wrong() {
         ("", false),
         ("help", false),
         ("--config p.yaml run", false),
+        ("redirect", false),
+        ("redirect prob", false),
+        ("redirect probe --json", true),
+        ("redirect probe --json yes", false),
+        ("redirect attach --ports 15001,15006 --proxy-uid 1337 --waive splice,duplex --large 32KiB", true),
+        ("redirect attach --capture 15001 --exclude 10.0.0.0/8,fd00::/8,::1 --exclude-ports 22", true),
+        ("redirect attach --ports 0", false),
+        ("redirect attach --exclude 10.0.0.0/33", false),
+        ("redirect attach --waive integrity", false),
+        ("redirect agent --proxy-cgroup relative", false),
+        ("redirect switch", false),
+        ("redirect switch --to maybe", false),
+        ("redirect switch --to off --instance a", true),
+        ("redirect status --json --watch", true),
     ] {
         let parsed = line(text);
         assert_eq!(parsed.is_ok(), good, "{text}: {parsed:?}");

@@ -1,7 +1,7 @@
 //! The name a TLS client asks for, read from its ClientHello without answering it. Pure.
 //!
 //! RFC 8446 §4.1.2 (the message), RFC 8446 §5.1 (records, which may cut it anywhere), RFC 6066 §3 (server_name). Lengths
-//! that do not fit each other make it no ClientHello; what the extensions mean beside the name is not judged.
+//! that do not fit each other make it malformed; what the extensions mean beside the name is not judged.
 
 use crate::identity::is_of_the_mesh;
 
@@ -15,6 +15,8 @@ pub enum Hello {
     Whole(Asked),
     /// One longer than any client's.
     TooLarge,
+    /// One whose lengths do not fit each other, or another message of TLS in its place.
+    Malformed,
     /// The beginning of one.
     More,
     /// Something else.
@@ -65,7 +67,8 @@ pub fn read(prefix: &[u8]) -> Hello {
     let mut rest = prefix;
     loop {
         match record(rest) {
-            Record::Not => return Hello::Not,
+            Record::Not if message.is_empty() => return Hello::Not,
+            Record::Not | Record::Malformed => return Hello::Malformed,
             Record::Head => return Hello::More,
             Record::Part(content) => {
                 message.extend_from_slice(content);
@@ -85,6 +88,8 @@ pub fn read(prefix: &[u8]) -> Hello {
 enum Record<'a> {
     /// Not a handshake record.
     Not,
+    /// One of a length that none has.
+    Malformed,
     /// Its head is incomplete.
     Head,
     /// Its content is incomplete.
@@ -108,7 +113,7 @@ fn record(bytes: &[u8]) -> Record<'_> {
     let len = usize::from(u16::from_be_bytes([head[3], head[4]]));
     // A handshake record is never empty (RFC 8446 §5.1).
     if len == 0 || len > MAX_RECORD {
-        return Record::Not;
+        return Record::Malformed;
     }
     match rest.split_at_checked(len) {
         Some((content, behind)) => Record::Whole(content, behind),
@@ -119,7 +124,7 @@ fn record(bytes: &[u8]) -> Record<'_> {
 /// `None`: the message is incomplete.
 fn finish(message: &[u8]) -> Option<Hello> {
     if message.first().is_some_and(|&kind| kind != CLIENT_HELLO) {
-        return Some(Hello::Not);
+        return Some(Hello::Malformed);
     }
     let (head, rest) = message.split_first_chunk::<MESSAGE_HEAD>()?;
     let len = usize::from(head[1]) << 16 | usize::from(head[2]) << 8 | usize::from(head[3]);
@@ -127,7 +132,7 @@ fn finish(message: &[u8]) -> Option<Hello> {
         return Some(Hello::TooLarge);
     }
     let (body, _) = rest.split_at_checked(len)?;
-    Some(asked(body).map_or(Hello::Not, Hello::Whole))
+    Some(asked(body).map_or(Hello::Malformed, Hello::Whole))
 }
 
 /// `None`: lengths do not fit.
@@ -280,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_no_hello() {
+    fn what_contradicts_itself_is_malformed() {
         let bad = [
             hello(&[sni(b"a"), sni(b"a")], 500),
             hello(&[sni(b"")], 500),
@@ -298,11 +303,12 @@ mod tests {
             },
         ];
         for bytes in bad {
-            assert_eq!(read(&bytes), Hello::Not, "{bytes:?}");
+            assert_eq!(read(&bytes), Hello::Malformed, "{bytes:?}");
         }
-        for bytes in
-            [&b"GET / HTTP/1.1"[..], &[23, 3, 3], &[22, 2, 0], &[22, 3, 5], &[22, 3, 1, 0, 0], &[22, 3, 1, 0, 1, 2]]
-        {
+        for bytes in [&[22, 3, 1, 0, 0][..], &[22, 3, 1, 0, 1, 2], &[22, 3, 1, 0xff, 0xff], &[22, 3, 1, 0, 1, 1, 23]] {
+            assert_eq!(read(bytes), Hello::Malformed, "{bytes:?}");
+        }
+        for bytes in [&b"GET / HTTP/1.1"[..], &[23, 3, 3], &[22, 2, 0], &[22, 3, 5]] {
             assert_eq!(read(bytes), Hello::Not, "{bytes:?}");
         }
         let huge = [22, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfd];

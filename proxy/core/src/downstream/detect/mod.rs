@@ -142,7 +142,7 @@ pub fn decide(prefix: &[u8], among: Among) -> Verdict {
             Hello::Whole(asked) => Verdict::Tls(asked.name),
             Hello::More if prefix.len() <= client_hello::MAX_BYTES => Verdict::More,
             Hello::More => Verdict::Opaque,
-            Hello::TooLarge => Verdict::Opaque,
+            Hello::TooLarge | Hello::Malformed => Verdict::Opaque,
             Hello::Not if among == Among::Any => request_line(prefix),
             Hello::Not => Verdict::Opaque,
         },

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     body::{BodyError, Incoming},
-    downstream::codec::Interim,
+    downstream::{admit, codec::Interim},
     error::{FilterError, ProxyError},
     exchange::{
         Exchange, Means, deliver,
@@ -34,6 +34,7 @@ use http::{HeaderValue, Response, StatusCode, header, request, response};
 use http_body::Body;
 use pillion_config::model::{Action, FailPolicy, FilterIndex, Route, Scheme};
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     future::poll_fn,
     rc::Rc,
@@ -64,6 +65,7 @@ pub(in crate::exchange) async fn run(
     means: Means,
 ) -> Result<Answer, ProxyError> {
     let Means { upgrade, interim } = means;
+    exchange.judged = (exchange.listener.admit.is_some() && upgrade.is_some()).then(|| Box::new(head.clone()));
     let leaving = prepare::arrive(exchange, route, &mut head, survey, upgrade)?;
     let chain = open(exchange, filters, route);
     exchange.record.attach(Rc::clone(&chain));
@@ -184,6 +186,10 @@ async fn onward(
             let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
             if exchange.route != Some(found.index) {
                 exchange.choose(&found, &parts);
+                // Who may take the first route need not be one who may take this one.
+                if let Some(rules) = exchange.compiled_route().and_then(|route| route.admit.as_deref()) {
+                    admit::request(&exchange.connection, &listener, Some(rules), &view)?;
+                }
                 chain.route.replace(Some(Arc::clone(found.route)));
             }
             found
@@ -362,16 +368,16 @@ impl Shared {
     }
 
     /// How the stream was cut once its response's head was gone.
-    pub(in crate::exchange) fn cut(&self) -> (crate::telemetry::ResponseFlag, &'static str) {
+    pub(in crate::exchange) fn cut(&self) -> (crate::telemetry::ResponseFlag, Cow<'static, str>) {
         use crate::telemetry::ResponseFlag::LocalReset;
         match &*self.interrupt.borrow() {
             Some(Interrupt::Error(error, _)) => {
                 let error = ProxyError::from(*error);
                 (error.flag(), respond::details(&error))
             }
-            Some(Interrupt::Close(details)) => (LocalReset, details),
-            Some(Interrupt::Reply(..)) => (LocalReset, "filter_reply_after_response_headers"),
-            None => (LocalReset, "filter_interrupted"),
+            Some(Interrupt::Close(details)) => (LocalReset, Cow::Borrowed(details)),
+            Some(Interrupt::Reply(..)) => (LocalReset, Cow::Borrowed("filter_reply_after_response_headers")),
+            None => (LocalReset, Cow::Borrowed("filter_interrupted")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{regexes, table::RequestView};
 use http::HeaderMap;
-use pillion_config::model::{HeaderMatch, QueryMatch, Route, ValueMatch};
+use pillion_config::model::{HeaderMatch, QueryMatch, RouteMatch, ValueMatch};
 use regex::Regex;
 use std::borrow::Cow;
 
@@ -16,13 +16,12 @@ pub(super) struct Anchored {
 }
 
 impl Anchored {
-    /// What has to be compiled for a route; `None` for the many that have no expression.
-    pub(super) fn compile(route: &Route) -> Option<Box<Self>> {
+    /// What has to be compiled for a match; `None` for the many that have no expression.
+    pub(super) fn compile(matcher: &RouteMatch) -> Option<Box<Self>> {
         let of = |value: &ValueMatch| match value {
             ValueMatch::Regex(regex) => regexes::anchored(regex),
             ValueMatch::Present | ValueMatch::Exact(_) | ValueMatch::Prefix(_) => None,
         };
-        let matcher = &route.matcher;
         let anchored = Self {
             path: match &matcher.path {
                 pillion_config::model::PathMatch::Regex(regex) => regexes::anchored(regex),
@@ -57,9 +56,8 @@ impl HeaderConditions {
     }
 }
 
-/// Whether all that a route demands besides host and path holds.
-pub(super) fn hold(route: &Route, anchored: Option<&Anchored>, view: &RequestView<'_>) -> bool {
-    let matcher = &route.matcher;
+/// Whether all that a match demands besides host and path holds.
+pub(super) fn hold(matcher: &RouteMatch, anchored: Option<&Anchored>, view: &RequestView<'_>) -> bool {
     if !matcher.destinations.is_empty() && !matcher.destinations.iter().any(|wanted| wanted.holds(view.destination)) {
         return false;
     }

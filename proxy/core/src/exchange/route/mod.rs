@@ -11,6 +11,7 @@
 mod conditions;
 mod hosts;
 mod index;
+mod matcher;
 pub mod path;
 mod regexes;
 pub mod rewrite;
@@ -19,6 +20,7 @@ pub mod weighted;
 
 pub(crate) use conditions::HeaderConditions;
 pub(crate) use hosts::{ANY, GroupId, Hosts};
+pub(crate) use matcher::Matcher;
 pub use table::{Found, RequestView, RouteTable};
 
 /// Why a request has no route, or its route cannot serve it.

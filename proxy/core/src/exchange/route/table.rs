@@ -110,7 +110,7 @@ impl RouteTable {
             paths: Index::new(),
             routes: routes
                 .iter()
-                .map(|route| Compiled { route: Arc::clone(route), anchored: Anchored::compile(route) })
+                .map(|route| Compiled { route: Arc::clone(route), anchored: Anchored::compile(&route.matcher) })
                 .collect(),
         };
         for (at, route) in routes.iter().enumerate() {
@@ -256,7 +256,7 @@ impl Compiled {
                 return false;
             }
         }
-        conditions::hold(&self.route, anchored, view)
+        conditions::hold(&self.route.matcher, anchored, view)
     }
 }
 

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Version};
 use http_body::{Body, Frame, SizeHint};
 use std::{
+    borrow::Cow,
     future::Future,
     pin::Pin,
     rc::Rc,
@@ -72,7 +73,7 @@ enum Overdue {
 struct Failure {
     blame: Blame,
     flag: ResponseFlag,
-    details: &'static str,
+    details: Cow<'static, str>,
 }
 
 impl Ending {
@@ -176,7 +177,7 @@ impl ResponseBody {
         if let (Some(trailers), Some(ending)) = (&trailers, &mut self.exchange) {
             ending.account.trailers(trailers);
         }
-        self.close(Some(Failure { blame: Blame::Proxy, flag, details }));
+        self.close(Some(Failure { blame: Blame::Proxy, flag, details: details.into() }));
         Some(trailers.map(Frame::trailers).ok_or(BodyError::GivenUp(error)))
     }
 
@@ -196,19 +197,20 @@ fn deadline_exceeded() -> HeaderMap {
 
 /// Who broke a response off: the upstream, unless the request's body failed first.
 fn failure(error: &BodyError, request: Option<&RequestStream>) -> Failure {
-    let upstream = |flag, details| Failure { blame: Blame::Upstream, flag, details };
+    let upstream =
+        |flag, details: &'static str| Failure { blame: Blame::Upstream, flag, details: Cow::Borrowed(details) };
     match request.and_then(RequestStream::failure) {
         Some(BodyFailure::Refused(refusal)) => {
             let flag = ResponseFlag::DownstreamProtocolError;
-            return Failure { blame: Blame::Downstream, flag, details: refusal.name() };
+            return Failure { blame: Blame::Downstream, flag, details: refusal.name().into() };
         }
         Some(BodyFailure::Gone) => {
             let flag = ResponseFlag::DownstreamConnectionTermination;
-            return Failure { blame: Blame::Downstream, flag, details: "downstream_remote_disconnect" };
+            return Failure { blame: Blame::Downstream, flag, details: "downstream_remote_disconnect".into() };
         }
         Some(BodyFailure::Filter) => {
             let flag = ResponseFlag::FilterFailed;
-            return Failure { blame: Blame::Proxy, flag, details: "filter_body_too_short" };
+            return Failure { blame: Blame::Proxy, flag, details: "filter_body_too_short".into() };
         }
         None => {}
     }
@@ -286,7 +288,7 @@ impl Body for ResponseBody {
 impl Cut for ResponseBody {
     fn cut(self: Pin<&mut Self>, why: &'static str) {
         let flag = ResponseFlag::StreamIdleTimeout;
-        self.get_mut().close(Some(Failure { blame: Blame::Proxy, flag, details: why }));
+        self.get_mut().close(Some(Failure { blame: Blame::Proxy, flag, details: why.into() }));
     }
 }
 

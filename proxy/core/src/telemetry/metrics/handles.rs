@@ -29,6 +29,11 @@ impl Owner {
         with_recorder(|recorder| recorder.register_counter(&key, &METADATA))
     }
 
+    pub(super) fn counter_with(&self, name: &'static str, labels: impl IntoIterator<Item = Label>) -> Counter {
+        let key = self.key(name, labels);
+        with_recorder(|recorder| recorder.register_counter(&key, &METADATA))
+    }
+
     pub(super) fn gauge(&self, name: &'static str) -> Gauge {
         let key = self.key(name, None);
         with_recorder(|recorder| recorder.register_gauge(&key, &METADATA))
@@ -39,7 +44,7 @@ impl Owner {
         with_recorder(|recorder| recorder.register_histogram(&key, &METADATA))
     }
 
-    fn key(&self, name: &'static str, extra: Option<Label>) -> Key {
+    fn key(&self, name: &'static str, extra: impl IntoIterator<Item = Label>) -> Key {
         let own = match self {
             Self::Listener(value) => Some(Label::new("listener", value.clone())),
             Self::Cluster(value) => Some(Label::new("cluster", value.clone())),

@@ -20,6 +20,7 @@ pub struct ListenerMetrics {
     refused: ByReason,
     accept_errors: ByReason,
     proxy_headers: ByReason,
+    revoked: ByReason,
     tls_handshakes: ByReason,
     tls_failures: ByReason,
     detected: ByReason,
@@ -55,6 +56,7 @@ impl ListenerMetrics {
             connections_active: owner.gauge(name::ACCEPT_ACTIVE),
             refused: ByReason::new(name::ACCEPT_REFUSED, "reason"),
             accept_errors: ByReason::new(name::ACCEPT_ERRORS, "error"),
+            revoked: ByReason::new(name::ADMIT_REVOKED, "reason"),
             proxy_headers: ByReason::new(name::PROXY_HEADERS, "outcome"),
             tls_handshakes: ByReason::new(name::TLS_HANDSHAKES, "version"),
             tls_failures: ByReason::new(name::TLS_FAILURES, "reason"),
@@ -86,6 +88,11 @@ impl ListenerMetrics {
     /// Counts a failure of accept(2): `emfile`, …
     pub fn accept_error(&self, error: &'static str) {
         self.accept_errors.increment(&self.owner, error);
+    }
+
+    /// Counts a live connection or tunnel that a change ended: of `rules`, of `trust`.
+    pub fn revoked(&self, reason: &'static str) {
+        self.revoked.increment(&self.owner, reason);
     }
 
     /// Counts how the look for a PROXY protocol header ended: `proxied`, `local`, `absent`, … or the fault's name.

@@ -4,11 +4,13 @@
 //! the stages (`reason`, `class`, …); nothing that a client sends becomes a label. Series appear when they are first
 //! used: a cluster that never sees a request costs two words.
 
+mod admit;
 mod cluster;
 mod handles;
 mod listener;
 mod process;
 
+pub use admit::AdmitMetrics;
 pub use cluster::ClusterMetrics;
 pub use handles::Active;
 pub use listener::ListenerMetrics;
@@ -23,6 +25,8 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const ACCEPT_REFUSED: &str = "pillion_accept_refused_total";
     pub(in crate::telemetry) const ACCEPT_ERRORS: &str = "pillion_accept_errors_total";
     pub(in crate::telemetry) const PROXY_HEADERS: &str = "pillion_proxy_protocol_headers_total";
+    pub(in crate::telemetry) const ADMIT_DECISIONS: &str = "pillion_admit_decisions_total";
+    pub(in crate::telemetry) const ADMIT_REVOKED: &str = "pillion_admit_revoked_total";
     pub(in crate::telemetry) const TLS_HANDSHAKES: &str = "pillion_tls_handshakes_total";
     pub(in crate::telemetry) const TLS_FAILURES: &str = "pillion_tls_failures_total";
     pub(in crate::telemetry) const DETECT_OUTCOMES: &str = "pillion_detect_outcomes_total";
@@ -78,6 +82,12 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::ACCEPT_REFUSED, Kind::Counter, "Downstream connections closed at once, by reason."),
     (name::ACCEPT_ERRORS, Kind::Counter, "Failures of accept(2), by error."),
     (name::PROXY_HEADERS, Kind::Counter, "Connections of listeners with the PROXY protocol, by what stood first."),
+    (name::ADMIT_DECISIONS, Kind::Counter, "Connections and requests let through or denied, by the rule that decided."),
+    (
+        name::ADMIT_REVOKED,
+        Kind::Counter,
+        "Live connections and tunnels that a change of rules or of trust ended, by which.",
+    ),
     (name::TLS_HANDSHAKES, Kind::Counter, "Downstream TLS handshakes done, by version."),
     (name::TLS_FAILURES, Kind::Counter, "Downstream TLS handshakes that failed, by cause."),
     (name::DETECT_OUTCOMES, Kind::Counter, "What the first bytes of a connection turned out to be."),

@@ -40,6 +40,7 @@ fn route() -> Arc<Route> {
             headers: Vec::new(),
             query: Vec::new(),
         },
+        authorization: None,
         action: Action::Respond(DirectResponse {
             status: StatusCode::OK,
             body: Vec::new(),

@@ -45,6 +45,8 @@ pub(super) struct Http2Connection {
     shared: Rc<Shared>,
     since: Cell<Instant>,
     announced: Option<Rc<[u8]>>,
+    /// Whether TLS carries it.
+    secure: bool,
     waiting: Rc<Waiting>,
 }
 
@@ -66,11 +68,19 @@ impl Http2Connection {
         host: &Rc<Host<B>>,
         opened: Opened,
         announced: Option<Rc<[u8]>>,
+        secure: bool,
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
         spawn_local(driver::drive(codec, Rc::clone(&shared), watch, opened, Rc::downgrade(host)));
-        Rc::new(Self { sender: RefCell::new(sender), shared, since: Cell::new(Instant::now()), announced, waiting })
+        Rc::new(Self {
+            sender: RefCell::new(sender),
+            shared,
+            since: Cell::new(Instant::now()),
+            announced,
+            secure,
+            waiting,
+        })
     }
 
     /// Neither closed nor told to go away: the codec refuses new streams from then on.
@@ -164,7 +174,8 @@ pub(super) async fn request<B: RequestBody>(
     }
     // The codec consumes the head; a copy is what makes a refused request one that can be handed back.
     let headers = request.headers().clone();
-    let Some(head) = head::to_http2(request.method(), request.uri(), headers, options.upgrade) else {
+    let secure = slot.connection.secure;
+    let Some(head) = head::to_http2(request.method(), request.uri(), headers, options.upgrade, secure) else {
         return Err(fail(RequestError::Unwritable.into(), Delivery::Unsent, Some(request)));
     };
     let bodiless =

@@ -4,7 +4,7 @@ use crate::telemetry::Blame;
 fn named(protocol: UpstreamProtocol) -> (Cluster, EndpointAddress) {
     let name = EndpointAddress::Name("backend".into(), 80);
     let mut model = model(protocol, &[]);
-    model.endpoints.push(Endpoint { address: name.clone(), weight: 1 });
+    model.endpoints.push(Endpoint { address: name.clone(), weight: 1, identity: None });
     (model, name)
 }
 

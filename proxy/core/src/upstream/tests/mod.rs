@@ -79,7 +79,7 @@ pub(super) fn model(protocol: UpstreamProtocol, ports: &[u16]) -> Cluster {
         mark: None,
         endpoints: ports
             .iter()
-            .map(|port| Endpoint { address: EndpointAddress::Ip(address(*port)), weight: 1 })
+            .map(|port| Endpoint { address: EndpointAddress::Ip(address(*port)), weight: 1, identity: None })
             .collect(),
         balance: Balance::RoundRobin,
         protocol,

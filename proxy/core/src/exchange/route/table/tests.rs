@@ -23,6 +23,7 @@ fn route(hosts: &[&str], path: PathMatch) -> Route {
             headers: Vec::new(),
             query: Vec::new(),
         },
+        authorization: None,
         action: Action::Forward(vec![WeightedCluster { cluster: ClusterIndex(0), weight: 1 }]),
         rewrite: Rewrite { path: PathRewrite::Keep, host: HostRewrite::Keep },
         request_headers: Vec::new(),

@@ -1,0 +1,21 @@
+//! What lets the loader put these types into maps.
+#![expect(unsafe_code, reason = "aya's marker for types that are bytes and nothing else")]
+
+use crate::{Control, Endpoint, FilterControl, Identity, Original, Pair, PairKey, Rule, RuleHits};
+
+macro_rules! bytes {
+    ($($name:ty),+) => {
+        // SAFETY: `#[repr(C)]`, integers only, no padding: the test beside compares sizes with the sums of their fields.
+        $(unsafe impl aya::Pod for $name {})+
+    };
+}
+
+bytes!(Control, Endpoint, FilterControl, Identity, Original, Pair, PairKey, Rule, RuleHits);
+
+/// The counters of one CPU.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy)]
+pub struct Counts(pub [u64; crate::COUNTERS.len()]);
+
+// SAFETY: an array of integers.
+unsafe impl aya::Pod for Counts {}

@@ -1,0 +1,312 @@
+//! enrol: connections of the proxy enter the socket map when they are established, and report when they end.
+//!
+//! `enrol`, `sock_ops`, on a cgroup (version 2); Linux 5.19. A failure in it leaves the connection to TCP.
+//!
+//! ```text
+//!  downstream:  SYN at a listener's port ─► EXPECTED ─► the client, ACTIVE ─► PAIRS ─► the listener's child, PASSIVE
+//!  upstream:    connect(2) by the proxy ─► its storage ─► the proxy, ACTIVE ─► PAIRS ─► the application's child, PASSIVE
+//! ```
+//!
+//! A client is enrolled when the proxy itself has seen its SYN, a server when its client was: so what comes from another
+//! machine or another cgroup, and whoever talks past the proxy, is never touched. The client always comes
+//! first: the server's end is established by its ACK.
+
+use crate::maps::{self, EVENTS, EXPECTED, ONCE, ORIGINALS, PAIRS, PORTS, SOCKETS, count, flow, flow_or_new, long};
+use aya_ebpf::{
+    bindings::{
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RWND_INIT,
+        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
+        BPF_TCP_CLOSE_WAIT, BPF_TCP_ESTABLISHED, BPF_TCP_FIN_WAIT1, bpf_sock_ops,
+    },
+    helpers::generated::{
+        bpf_get_netns_cookie, bpf_ktime_get_ns, bpf_skc_to_mptcp_sock, bpf_sock_hash_update, bpf_sock_ops_cb_flags_set,
+    },
+    macros::sock_ops,
+    programs::SockOpsContext,
+};
+use core::{ffi::c_void, ptr::read_volatile};
+use redirect_common::{Address, Closed, Counter, Endpoint, Event, Flow, Original, Pair, PairKey, flow as bits, port};
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+
+/// What the kernel shall go on with: the same for every question that this program is asked.
+const NO_OPINION: u32 = 1;
+
+/// `sock.sk_cgrp_data`, whose first field is the cgroup. Where fields stand in this kernel's structures is read by the
+/// loader from its BTF.
+#[unsafe(no_mangle)]
+static SOCK_CGROUP: u32 = 0;
+/// `cgroup.kn`.
+#[unsafe(no_mangle)]
+static CGROUP_NODE: u32 = 0;
+/// `kernfs_node.id`.
+#[unsafe(no_mangle)]
+static NODE_ID: u32 = 0;
+
+#[sock_ops]
+pub fn enrol(ctx: SockOpsContext) -> u32 {
+    match ctx.op() {
+        BPF_SOCK_OPS_RWND_INIT => expect(&ctx),
+        BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&ctx),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => active(&ctx),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => passive(&ctx),
+        BPF_SOCK_OPS_STATE_CB => state(&ctx),
+        _ => {}
+    }
+    NO_OPINION
+}
+
+/// A SYN has come: asked of the request before it is answered.
+#[inline(always)]
+fn expect(ctx: &SockOpsContext) {
+    let port = ctx.local_port();
+    // SAFETY: the value is copied at once.
+    let Some(kind) = (unsafe { PORTS.get(&port) }).copied() else { return };
+    let Some(control) = maps::control() else { return };
+    if maps::on(control) || kind == port::SELF_TEST {
+        let client = remote(ctx);
+        let _ = EXPECTED.insert(&client, &kind, 0);
+    }
+}
+
+/// A SYN is about to leave, from a port that is known now.
+#[inline(always)]
+fn connecting(ctx: &SockOpsContext) {
+    // SAFETY: checked for null.
+    let Some(flow) = socket(ctx).and_then(|socket| unsafe { flow(socket) }) else { return };
+    // SAFETY: the storage of a socket that is locked by this call.
+    let flow = unsafe { &mut *flow };
+    // SAFETY: no arguments.
+    flow.begun = unsafe { bpf_ktime_get_ns() };
+    if flow.flags & bits::CAPTURED != 0 {
+        let family = if ctx.family() == AF_INET { 4 } else { 6 };
+        let original = Original { address: flow.original, port: flow.original_port, family };
+        let _ = ORIGINALS.insert(&local(ctx), &original, 0);
+    }
+}
+
+/// This end has connected.
+#[inline(always)]
+fn active(ctx: &SockOpsContext) {
+    let Some(control) = maps::control() else { return };
+    let local = local(ctx);
+    let mut flags = 0;
+    // SAFETY: the value is copied at once.
+    if let Some(kind) = (unsafe { EXPECTED.get(&local) }).copied() {
+        let _ = EXPECTED.remove(&local);
+        if kind == port::SELF_TEST {
+            flags |= bits::SELF_TEST;
+        }
+    } else {
+        // SAFETY: checked for null.
+        let Some(flow) = socket(ctx).and_then(|socket| unsafe { flow(socket) }) else { return };
+        // SAFETY: a socket that is locked by the stack.
+        if unsafe { (*flow).flags } & bits::PROXY == 0 {
+            return;
+        }
+        // To this machine only. Its own addresses are reached from themselves.
+        let remote = remote(ctx).address;
+        if !remote.is_loopback() && remote != local.address {
+            return;
+        }
+    }
+    if !maps::on(control) && flags & bits::SELF_TEST == 0 {
+        return;
+    }
+    let key = PairKey::of_client(&local, sent(ctx), received(ctx));
+    if let Some(own) = enrolled(ctx, key, flags) {
+        let _ = PAIRS.insert(&key, &Pair { client: own, server: 0, flags: flags.into() }, 0);
+    }
+}
+
+/// This end was connected to.
+#[inline(always)]
+fn passive(ctx: &SockOpsContext) {
+    let key = PairKey::of_server(&remote(ctx), sent(ctx), received(ctx));
+    let Some(pair) = PAIRS.get_ptr_mut(&key.pair()) else { return };
+    // SAFETY: an entry that only the two ends of this connection write to; were it reused meanwhile for another one, that
+    // would find a wrong address which its look-up by key does not confirm.
+    let pair = unsafe { &mut *pair };
+    if let Some(own) = enrolled(ctx, key, pair.flags as u32) {
+        pair.server = own;
+    }
+}
+
+/// Takes an end into the map. Gives the kernel's address of it.
+#[inline(always)]
+fn enrolled(ctx: &SockOpsContext, key: PairKey, flags: u32) -> Option<u64> {
+    count(Counter::Eligible, 1);
+    let socket = socket(ctx)?;
+    // SAFETY: the context's socket, not null.
+    if !unsafe { bpf_skc_to_mptcp_sock(socket) }.is_null() {
+        count(Counter::SkippedMptcp, 1);
+        return None;
+    }
+    // SAFETY: the context's socket, not null.
+    let Some(flow) = (unsafe { flow_or_new(socket) }) else {
+        count(Counter::EnrolFailed, 1);
+        return None;
+    };
+    // SAFETY: the storage of a socket that is locked by the stack.
+    let flow = unsafe { &mut *flow };
+    // Asked twice where this program stands on two cgroups, one within the other.
+    if flow.flags & bits::ENROLLED != 0 {
+        return None;
+    }
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if flow.begun != 0 {
+        flow.connecting = now - flow.begun;
+    }
+    flow.begun = now;
+    flow.peer = key.other();
+    flow.own = socket as u64;
+    flow.flags |= flags;
+    let mut key = key;
+    // SAFETY: the context, a map of sockets, a key of its type.
+    let failed =
+        unsafe { bpf_sock_hash_update(ctx.ops, (&raw const SOCKETS).cast_mut().cast(), (&raw mut key).cast(), ONCE) };
+    if failed != 0 {
+        count(Counter::EnrolFailed, 1);
+        return None;
+    }
+    flow.flags |= bits::ENROLLED;
+    count(Counter::Enrolled, 1);
+    // SAFETY: the context; the flags of other programs are kept.
+    unsafe { bpf_sock_ops_cb_flags_set(ctx.ops, (ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32) };
+    Some(flow.own)
+}
+
+/// An enrolled end has changed its state.
+#[inline(always)]
+fn state(ctx: &SockOpsContext) {
+    let (old, new) = (ctx.arg(0), ctx.arg(1));
+    if new != BPF_TCP_CLOSE {
+        return;
+    }
+    // SAFETY: checked for null.
+    let Some(flow) = socket(ctx).and_then(|socket| unsafe { flow(socket) }) else { return };
+    // SAFETY: the storage of a socket that is locked by the stack.
+    let flow = unsafe { &mut *flow };
+    if flow.flags & bits::CAPTURED != 0 {
+        let _ = ORIGINALS.remove(&local(ctx));
+    }
+    if flow.flags & bits::ENROLLED == 0 {
+        return;
+    }
+    flow.flags &= !bits::ENROLLED;
+    count(Counter::Closed, 1);
+    let pair = flow.peer.pair();
+    let _ = PAIRS.remove(&pair);
+    if flow.flags & bits::SELF_TEST == 0 && maps::control().is_some_and(|control| control.events != 0) {
+        tell(ctx, flow, old);
+    }
+}
+
+#[inline(always)]
+fn tell(ctx: &SockOpsContext, flow: &Flow, old: u32) {
+    let end = flow.peer.end ^ 1;
+    let client = if end == redirect_common::CLIENT { local(ctx) } else { remote(ctx) };
+    let server = if end == redirect_common::CLIENT { remote(ctx) } else { local(ctx) };
+    let closed = match old {
+        BPF_TCP_ESTABLISHED => Closed::Aborted,
+        BPF_TCP_FIN_WAIT1 | BPF_TCP_CLOSE_WAIT => Closed::HalfClosed,
+        _ => Closed::InOrder,
+    };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: words of the context.
+    let (srtt, retransmits) = unsafe { ((*ctx.ops).srtt_us >> 3, (*ctx.ops).total_retrans) };
+    let event = Event {
+        connecting: flow.connecting,
+        lived: now - flow.begun,
+        redirected_bytes: flow.redirected_bytes,
+        passed_bytes: flow.passed_bytes,
+        cgroup: cgroup(flow.own),
+        client,
+        remote: server.address,
+        remote_port: server.port,
+        srtt,
+        retransmits,
+        closed: closed as u32,
+        end,
+        zero: 0,
+    };
+    if EVENTS.output(&event, 0).is_err() {
+        count(Counter::EventsDropped, 1);
+    }
+}
+
+/// The number of the cgroup (version 2) that a socket was made in; 0 where this kernel does not say.
+#[inline(always)]
+fn cgroup(own: u64) -> u64 {
+    // SAFETY: statics that only the loader sets, before they are frozen; read so that the compiler does not assume 0.
+    let (data, node, id) = unsafe {
+        (
+            read_volatile(&raw const SOCK_CGROUP),
+            read_volatile(&raw const CGROUP_NODE),
+            read_volatile(&raw const NODE_ID),
+        )
+    };
+    if data == 0 {
+        return 0;
+    }
+    let group = long(own, data);
+    let node = if group == 0 { 0 } else { long(group, node) };
+    if node == 0 { 0 } else { long(node, id) }
+}
+
+/// The socket, where it is a full one.
+#[inline(always)]
+fn socket(ctx: &SockOpsContext) -> Option<*mut c_void> {
+    // SAFETY: a read of the context, of the width that the kernel allows.
+    let socket = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
+    if socket.is_null() { None } else { Some(socket.cast()) }
+}
+
+#[inline(always)]
+fn sent(ctx: &SockOpsContext) -> u32 {
+    // SAFETY: a word of the context.
+    unsafe { (*ctx.ops).snd_nxt }
+}
+
+#[inline(always)]
+fn received(ctx: &SockOpsContext) -> u32 {
+    // SAFETY: a word of the context.
+    unsafe { (*ctx.ops).rcv_nxt }
+}
+
+#[inline(always)]
+fn netns(ops: *mut bpf_sock_ops) -> u64 {
+    // SAFETY: the context.
+    unsafe { bpf_get_netns_cookie(ops.cast()) }
+}
+
+#[inline(always)]
+fn local(ctx: &SockOpsContext) -> Endpoint {
+    let address = match ctx.family() {
+        AF_INET => Address::v4(ctx.local_ip4()),
+        AF_INET6 => Address::v6(words(unsafe { &raw const (*ctx.ops).local_ip6 })),
+        _ => maps::NOWHERE,
+    };
+    Endpoint { netns: netns(ctx.ops), address, port: ctx.local_port(), zero: 0 }
+}
+
+#[inline(always)]
+fn remote(ctx: &SockOpsContext) -> Endpoint {
+    let address = match ctx.family() {
+        AF_INET => Address::v4(ctx.remote_ip4()),
+        AF_INET6 => Address::v6(words(unsafe { &raw const (*ctx.ops).remote_ip6 })),
+        _ => maps::NOWHERE,
+    };
+    Endpoint { netns: netns(ctx.ops), address, port: u32::from_be(ctx.remote_port()), zero: 0 }
+}
+
+/// Four words of the context, each read by itself: the kernel allows no wider read there.
+#[inline(always)]
+fn words(at: *const [u32; 4]) -> [u32; 4] {
+    let at = at.cast::<u32>();
+    // SAFETY: within the array that was pointed to; volatile, so that two reads do not become one.
+    unsafe { [at.read_volatile(), at.add(1).read_volatile(), at.add(2).read_volatile(), at.add(3).read_volatile()] }
+}

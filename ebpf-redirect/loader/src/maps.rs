@@ -1,0 +1,130 @@
+//! The maps of an instance, opened by their pins.
+
+use crate::pins::Pins;
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
+use redirect_common::{COUNTERS, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Original, Pair, PairKey, mode};
+use std::collections::BTreeMap;
+
+/// What the programs and their loaders share.
+pub(crate) struct Maps {
+    control: Array<MapData, Control>,
+    pub(crate) ports: HashMap<MapData, u32, u32>,
+    pub(crate) proxies: HashMap<MapData, Identity, u32>,
+    pub(crate) excluded: LpmTrie<MapData, [u32; 4], u32>,
+    pub(crate) excluded_ports: HashMap<MapData, u32, u32>,
+    pub(crate) sockets: SockHash<MapData, PairKey>,
+    pairs: HashMap<MapData, PairKey, Pair>,
+    originals: HashMap<MapData, Endpoint, Original>,
+    counts: PerCpuArray<MapData, Counts>,
+}
+
+/// A sum over all CPUs of each counter, in the order of [`COUNTERS`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Totals(Vec<u64>);
+
+impl Totals {
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0.get(counter as usize).copied().unwrap_or(0)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(counts: &[(Counter, u64)]) -> Self {
+        let mut totals = vec![0; COUNTERS.len()];
+        for (counter, count) in counts {
+            totals[*counter as usize] = *count;
+        }
+        Self(totals)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (Counter, u64)> {
+        COUNTERS.iter().copied().zip(self.0.iter().copied())
+    }
+}
+
+/// How full maps are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Ends of connections in the socket map.
+    pub sockets: u64,
+    /// Pairs noted.
+    pub pairs: u64,
+    /// Original destinations noted.
+    pub originals: u64,
+}
+
+fn data(pins: &Pins, name: &str) -> Result<MapData, MapError> {
+    MapData::from_pin(pins.map(name))
+}
+
+impl Maps {
+    pub(crate) fn open(pins: &Pins) -> Result<Self, MapError> {
+        Ok(Self {
+            control: Array::try_from(Map::Array(data(pins, "CONTROL")?))?,
+            ports: HashMap::try_from(Map::HashMap(data(pins, "PORTS")?))?,
+            proxies: HashMap::try_from(Map::HashMap(data(pins, "PROXIES")?))?,
+            excluded: LpmTrie::try_from(Map::LpmTrie(data(pins, "EXCLUDED")?))?,
+            excluded_ports: HashMap::try_from(Map::HashMap(data(pins, "EXCLUDED_PORTS")?))?,
+            sockets: SockHash::try_from(Map::SockHash(data(pins, "SOCKETS")?))?,
+            pairs: HashMap::try_from(Map::LruHashMap(data(pins, "PAIRS")?))?,
+            originals: HashMap::try_from(Map::LruHashMap(data(pins, "ORIGINALS")?))?,
+            counts: PerCpuArray::try_from(Map::PerCpuArray(data(pins, "COUNTS")?))?,
+        })
+    }
+
+    pub(crate) fn control(&self) -> Result<Control, MapError> {
+        self.control.get(&0, 0)
+    }
+
+    pub(crate) fn set_control(&mut self, control: Control) -> Result<(), MapError> {
+        self.control.set(0, control, 0)
+    }
+
+    /// Pulls the kill switch, or puts it back.
+    pub(crate) fn set_mode(&mut self, on: bool) -> Result<(), MapError> {
+        let control = self.control()?;
+        self.set_control(Control { layout: LAYOUT, mode: if on { mode::ON } else { mode::OFF }, ..control })
+    }
+
+    pub(crate) fn totals(&self) -> Result<Totals, MapError> {
+        let cpus = self.counts.get(&0, 0)?;
+        let sum = |index: usize| cpus.iter().map(|Counts(counts)| counts[index]).fold(0, u64::wrapping_add);
+        Ok(Totals((0..COUNTERS.len()).map(sum).collect()))
+    }
+
+    pub(crate) fn occupancy(&self) -> Occupancy {
+        let count = |keys: &mut dyn Iterator<Item = ()>| keys.count() as u64;
+        Occupancy {
+            sockets: count(&mut self.sockets.keys().filter_map(Result::ok).map(drop)),
+            pairs: count(&mut self.pairs.keys().filter_map(Result::ok).map(drop)),
+            originals: count(&mut self.originals.keys().filter_map(Result::ok).map(drop)),
+        }
+    }
+
+    /// Whether an end of a connection is enrolled still.
+    pub(crate) fn has_sockets(&self) -> bool {
+        self.sockets.keys().any(|key| key.is_ok())
+    }
+}
+
+/// The events of an instance. One reader at a time.
+pub(crate) fn events(pins: &Pins) -> Result<RingBuf<MapData>, MapError> {
+    RingBuf::try_from(Map::RingBuf(data(pins, "EVENTS")?))
+}
+
+/// Makes a set of numbers in a map what is wanted, without a moment in which one that stays is missing.
+pub(crate) fn make<K: aya::Pod + Ord + Copy>(
+    map: &mut HashMap<MapData, K, u32>,
+    wanted: &BTreeMap<K, u32>,
+) -> Result<(), MapError> {
+    for (key, value) in wanted {
+        map.insert(*key, *value, 0)?;
+    }
+    let gone: Vec<K> = map.keys().filter_map(Result::ok).filter(|key| !wanted.contains_key(key)).collect();
+    for key in gone {
+        map.remove(&key)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! The compiled programs: embedded, loaded into the kernel, verified.
+
+use crate::{
+    btf::{Btf, BtfError},
+    pins::{MAPS, Pins},
+    sys::Hook,
+};
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    programs::{CgroupSockAddr, CgroupSockopt, Program, ProgramError, ProgramFd, SkMsg, SockOps},
+};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
+
+/// The object that this build embeds, and the digest of the source that it came from.
+static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../prebuilt/redirect.o");
+/// In hexadecimal.
+const DIGEST: &str = include_str!("../../prebuilt/redirect.digest");
+
+/// Programs of one build.
+#[derive(Debug, Clone)]
+pub struct Object {
+    bytes: Cow<'static, [u8]>,
+    digest: Cow<'static, str>,
+}
+
+impl Default for Object {
+    fn default() -> Self {
+        Self { bytes: EMBEDDED.into(), digest: DIGEST.trim().into() }
+    }
+}
+
+impl Object {
+    /// Another build's, as tests and those who build their own use it.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>, digest: impl Into<String>) -> Self {
+        Self { bytes: bytes.into(), digest: digest.into().into() }
+    }
+
+    /// The digest of its source, in hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Whether this build embeds programs at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+}
+
+/// Why programs did not come into the kernel.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Fields that a program reads are not known.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// The object or its maps.
+    #[error("the object cannot be loaded: {0}")]
+    Object(EbpfError),
+    /// The kernel refuses to load programs at all.
+    #[error("program {name}: {error}: loading needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or root")]
+    Forbidden {
+        /// The program.
+        name: &'static str,
+        /// What the kernel said.
+        error: std::io::Error,
+    },
+    /// The verifier does.
+    #[error("program {name} is refused by the kernel: {error}\n--- the verifier's log ---\n{log}")]
+    Refused {
+        /// The program.
+        name: &'static str,
+        /// What the kernel said.
+        error: std::io::Error,
+        /// The verifier's own words.
+        log: String,
+    },
+    /// It is not in the object, or of another kind.
+    #[error("program {name}: {error}")]
+    Program {
+        /// The program.
+        name: &'static str,
+        /// Why.
+        error: ProgramError,
+    },
+}
+
+/// A program, by its name in the object, and where it is attached.
+pub(crate) struct Attachment {
+    pub(crate) name: &'static str,
+    pub(crate) hook: Hook,
+    /// Only where outbound connections are captured.
+    pub(crate) for_capture: bool,
+}
+
+const fn attachment(name: &'static str, hook: Hook, for_capture: bool) -> Attachment {
+    Attachment { name, hook, for_capture }
+}
+
+/// What is attached to the cgroup.
+pub(crate) const ATTACHMENTS: &[Attachment] = &[
+    attachment("connect4", Hook::Connect4, false),
+    attachment("connect6", Hook::Connect6, false),
+    attachment("getpeername4", Hook::Getpeername4, true),
+    attachment("getpeername6", Hook::Getpeername6, true),
+    attachment("getsockopt", Hook::Getsockopt, true),
+    // Last: it begins to enrol.
+    attachment("enrol", Hook::SockOps, false),
+];
+
+/// The verdict that the stub calls, and the stub.
+pub(crate) const VERDICT: &str = "verdict";
+pub(crate) const STUB: &str = "verdict_stub";
+
+/// Programs in the kernel, held by this process until something else holds them.
+pub(crate) struct Loaded {
+    ebpf: Ebpf,
+    /// What reading, relocating and verifying took.
+    pub(crate) took: Duration,
+}
+
+/// Loads an object over an instance's maps; those that are not pinned yet are made and pinned.
+pub(crate) fn load(object: &Object, pins: &Pins) -> Result<Loaded, LoadError> {
+    let begun = Instant::now();
+    let btf = Btf::of_kernel()?;
+    let fields = [
+        ("TCP_WRITE_SEQ", btf.offset("tcp_sock", "write_seq")?),
+        ("TCP_COPIED_SEQ", btf.offset("tcp_sock", "copied_seq")?),
+        ("SOCK_RMEM_ALLOC", btf.offset("sock", "sk_backlog.rmem_alloc")?),
+        // For events only: 0 says unknown.
+        ("SOCK_CGROUP", btf.offset("sock", "sk_cgrp_data").unwrap_or(0)),
+        ("CGROUP_NODE", btf.offset("cgroup", "kn").unwrap_or(0)),
+        ("NODE_ID", btf.offset("kernfs_node", "id").unwrap_or(0)),
+    ];
+    drop(btf);
+    let mut loader = EbpfLoader::new();
+    for (name, offset) in &fields {
+        loader.override_global(name, offset, true);
+    }
+    for name in MAPS {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    let mut ebpf = loader.load(&object.bytes).map_err(LoadError::Object)?;
+    for name in [STUB, VERDICT].into_iter().chain(ATTACHMENTS.iter().map(|attachment| attachment.name)) {
+        let program = program(&mut ebpf, name)?;
+        let loaded = match program {
+            Program::SkMsg(program) => SkMsg::load(program),
+            Program::SockOps(program) => SockOps::load(program),
+            Program::CgroupSockAddr(program) => CgroupSockAddr::load(program),
+            Program::CgroupSockopt(program) => CgroupSockopt::load(program),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        loaded.map_err(|error| refused(name, error))?;
+    }
+    Ok(Loaded { ebpf, took: begun.elapsed() })
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, LoadError> {
+    ebpf.program_mut(name).ok_or(LoadError::Program { name, error: ProgramError::NotLoaded })
+}
+
+fn refused(name: &'static str, error: ProgramError) -> LoadError {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            if log.trim().is_empty() && io_error.kind() == std::io::ErrorKind::PermissionDenied {
+                LoadError::Forbidden { name, error: io_error }
+            } else {
+                LoadError::Refused { name, error: io_error, log }
+            }
+        }
+        error => LoadError::Program { name, error },
+    }
+}
+
+impl Loaded {
+    /// A loaded program.
+    pub(crate) fn fd(&self, name: &'static str) -> Result<&ProgramFd, LoadError> {
+        let failed = |error| LoadError::Program { name, error };
+        let program = self.ebpf.program(name).ok_or(failed(ProgramError::NotLoaded))?;
+        program.fd().map_err(failed)
+    }
+}

@@ -1,0 +1,231 @@
+//! Pins: the directory in which an instance keeps its maps and links, so that they outlive who loaded them.
+//!
+//! ```text
+//!  <bpffs>/pillion/<instance>/v1/CONTROL, SOCKETS, …      maps
+//!  <bpffs>/pillion/<instance>/v1/links/enrol, connect4, … what is attached
+//! ```
+//!
+//! The layout's version is a directory of its own: whoever finds another one there touches nothing.
+
+use crate::{mounts, sys};
+use redirect_common::LAYOUT;
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+/// Every map that is pinned.
+pub(crate) const MAPS: &[&str] = &[
+    "CONTROL",
+    "PORTS",
+    "PROXIES",
+    "EXCLUDED",
+    "EXCLUDED_PORTS",
+    "SOCKETS",
+    "PROGRAMS",
+    "FLOWS",
+    "EXPECTED",
+    "PAIRS",
+    "ORIGINALS",
+    "COUNTS",
+    "EVENTS",
+];
+
+/// Why an instance's directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// Nothing to pin to.
+    #[error(transparent)]
+    Mount(#[from] mounts::MountError),
+    /// A name that would leave the directory.
+    #[error("{0:?} cannot name an instance: letters, digits, `-` and `_`, at most 64 of them")]
+    Name(String),
+    /// Something of another version, or of somebody else.
+    #[error(
+        "{at} has {found:?}, which is not of this version (v{LAYOUT}): detach it with the version that made it, or remove \
+         {at} when no connection uses it any more"
+    )]
+    Foreign {
+        /// The instance's directory.
+        at: PathBuf,
+        /// What lies in it.
+        found: String,
+    },
+    /// Another process is at work on it.
+    #[error("{0}: another process is attaching or detaching this instance")]
+    Busy(PathBuf),
+    /// The file system refused.
+    #[error("{at}: {error}")]
+    Io {
+        /// Where.
+        at: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// An instance's directory.
+#[derive(Debug, Clone)]
+pub struct Pins {
+    instance: PathBuf,
+}
+
+/// Held while an instance is changed.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _directory: OwnedFd,
+}
+
+impl Pins {
+    /// That of an instance. The file system is mounted where it was not, nothing else is made.
+    ///
+    /// # Errors
+    ///
+    /// No BPF file system, or a name that cannot be a directory's.
+    pub fn of(instance: &str) -> Result<Self, PinError> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if instance.is_empty() || instance.len() > 64 || !instance.bytes().all(fits) {
+            return Err(PinError::Name(instance.into()));
+        }
+        Ok(Self { instance: mounts::bpf()?.join("pillion").join(instance) })
+    }
+
+    /// All instances that have a directory.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read.
+    pub fn all() -> Result<Vec<(String, Self)>, PinError> {
+        let Some(mount) = mounts::mounted_bpf()? else { return Ok(Vec::new()) };
+        let folder = mount.join("pillion");
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(PinError::Io { at: folder, error }),
+        };
+        let mut all: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, Self { instance: entry.path() })))
+            .collect();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        Ok(all)
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.instance
+    }
+
+    fn version(&self) -> PathBuf {
+        self.instance.join(format!("v{LAYOUT}"))
+    }
+
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.version().join(name)
+    }
+
+    pub(crate) fn link(&self, name: &str) -> PathBuf {
+        self.version().join("links").join(name)
+    }
+
+    /// Whether all maps are there.
+    pub(crate) fn are_there(&self) -> bool {
+        MAPS.iter().all(|name| self.map(name).exists())
+    }
+
+    /// Whether anything is there.
+    #[must_use]
+    pub fn exist(&self) -> bool {
+        self.instance.exists()
+    }
+
+    /// Refuses what another version left.
+    pub(crate) fn check(&self) -> Result<(), PinError> {
+        let ours = format!("v{LAYOUT}");
+        let entries = match fs::read_dir(&self.instance) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.failed(error)),
+        };
+        for entry in entries {
+            let found = entry.map_err(|error| self.failed(error))?.file_name();
+            if found != *ours {
+                return Err(PinError::Foreign {
+                    at: self.instance.clone(),
+                    found: found.to_string_lossy().into_owned(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the directory, refuses a foreign one, and keeps others out until the lock is dropped.
+    pub(crate) fn lock(&self) -> Result<Lock, PinError> {
+        self.check()?;
+        fs::create_dir_all(self.version().join("links")).map_err(|error| self.failed(error))?;
+        let directory =
+            rustix::fs::open(&self.instance, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .map_err(|error| self.failed(error.into()))?;
+        rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|_| PinError::Busy(self.instance.clone()))?;
+        Ok(Lock { _directory: directory })
+    }
+
+    /// Held by the one process that takes the events; `None`: another one does.
+    pub(crate) fn lock_events(&self) -> Result<Option<Lock>, PinError> {
+        let at = self.version().join("links");
+        let directory = rustix::fs::open(&at, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| PinError::Io { at, error: error.into() })?;
+        let locked = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
+        Ok(locked.ok().map(|()| Lock { _directory: directory }))
+    }
+
+    /// The names of the links that are pinned.
+    pub(crate) fn links(&self) -> Vec<String> {
+        fs::read_dir(self.version().join("links"))
+            .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+            .unwrap_or_default()
+    }
+
+    /// Detaches every link and forgets it. Connections that are enrolled stay so.
+    pub(crate) fn detach_links(&self) -> Result<usize, PinError> {
+        let links = self.links();
+        for name in &links {
+            let at = self.link(name);
+            if let Ok(link) = sys::pinned(&at) {
+                // Another descriptor of it may be open elsewhere; where the kernel is too old for this, or the cgroup has
+                // gone, forgetting the name is all there is to do.
+                drop(sys::detach(std::os::fd::AsFd::as_fd(&link)));
+            }
+            fs::remove_file(&at).map_err(|error| PinError::Io { at, error })?;
+        }
+        Ok(links.len())
+    }
+
+    /// Removes everything. Only to be called when the map of sockets is empty.
+    pub(crate) fn remove(&self) -> Result<(), PinError> {
+        self.detach_links()?;
+        for name in MAPS {
+            match fs::remove_file(self.map(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed(error)),
+                _ => {}
+            }
+        }
+        for folder in [self.version().join("links"), self.version(), self.instance.clone()] {
+            match fs::remove_dir(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(PinError::Io { at: folder, error });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: io::Error) -> PinError {
+        PinError::Io { at: self.instance.clone(), error }
+    }
+}

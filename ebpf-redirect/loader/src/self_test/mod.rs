@@ -1,0 +1,152 @@
+//! The self-test: what a socket must still do when it is in the map, tried on private pairs on loopback.
+//!
+//! Known faults of kernels come and go between stable releases, so no version is believed: every property is tried inside
+//! the real programs, before anything else is enrolled. The pairs are enrolled by a port that only this test uses.
+//!
+//! Everything here waits for a bounded time; a property that does not hold in it has failed.
+
+mod pair;
+mod properties;
+
+use crate::maps::Maps;
+use aya::maps::MapError;
+use redirect_common::port;
+use std::{fmt, io};
+
+/// A property that sockets in the map must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Property {
+    /// Both ends are enrolled, and messages are redirected.
+    Redirect,
+    /// FIONREAD tells how much can be read.
+    Fionread,
+    /// Edge-triggered epoll wakes for data, again for more, and for the end.
+    PollEdge,
+    /// MSG_PEEK shows data and leaves it.
+    Peek,
+    /// splice(2) takes data out of the socket.
+    Splice,
+    /// A reader that sleeps in recv(2) is woken by data and by the end.
+    Sleeping,
+    /// A reader that sleeps in recv(2) sleeps on when another thread's send(2) on the same socket gets room.
+    Duplex,
+    /// Data sent before accept(2) arrives first, and in order with what TCP carried.
+    Order,
+    /// Either side can end its direction and go on reading.
+    HalfClose,
+    /// Ten MB each way, at once, arrive whole.
+    Integrity,
+    /// A reader that does not read makes its sender wait, within bounded memory.
+    SlowReader,
+    /// A closed end is seen, and both leave the map.
+    Close,
+}
+
+/// All of them, in the order they are tried.
+pub const PROPERTIES: &[Property] = &[
+    Property::Redirect,
+    Property::Fionread,
+    Property::PollEdge,
+    Property::Peek,
+    Property::Splice,
+    Property::Sleeping,
+    Property::Duplex,
+    Property::Order,
+    Property::HalfClose,
+    Property::Integrity,
+    Property::SlowReader,
+    Property::Close,
+];
+
+impl Property {
+    /// Its name, in reports and in what an operator may waive.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Redirect => "redirect",
+            Self::Fionread => "fionread",
+            Self::PollEdge => "poll_edge",
+            Self::Peek => "peek",
+            Self::Splice => "splice",
+            Self::Sleeping => "sleeping",
+            Self::Duplex => "duplex",
+            Self::Order => "order",
+            Self::HalfClose => "half_close",
+            Self::Integrity => "integrity",
+            Self::SlowReader => "slow_reader",
+            Self::Close => "close",
+        }
+    }
+
+    /// Whether an application may be known to do without it. What is left is correctness itself.
+    #[must_use]
+    pub const fn may_be_waived(self) -> bool {
+        matches!(self, Self::Fionread | Self::Peek | Self::Splice | Self::Duplex)
+    }
+
+    /// The property of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        PROPERTIES.iter().copied().find(|property| property.name() == name)
+    }
+}
+
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a property came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Which.
+    pub property: Property,
+    /// What went wrong; `None`: it holds.
+    pub failure: Option<String>,
+}
+
+/// How the self-test came out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Each property that was tried.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Report {
+    /// The first property that failed and is not waived.
+    #[must_use]
+    pub fn failed(&self, waived: &[Property]) -> Option<&Outcome> {
+        self.outcomes.iter().find(|outcome| outcome.failure.is_some() && !waived.contains(&outcome.property))
+    }
+}
+
+/// Why the test could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SelfTestError {
+    /// No listener on loopback.
+    #[error("the self-test cannot use loopback: {0}; is `lo` up in this network namespace?")]
+    Loopback(io::Error),
+    /// The maps.
+    #[error("the self-test cannot use the maps: {0}")]
+    Map(#[from] MapError),
+}
+
+/// Runs it. The programs are attached to a cgroup that this process is in.
+pub(crate) fn run(maps: &mut Maps) -> Result<Report, SelfTestError> {
+    let listener = pair::listener().map_err(SelfTestError::Loopback)?;
+    let number = listener.local_addr().map_err(SelfTestError::Loopback)?.port();
+    maps.ports.insert(u32::from(number), port::SELF_TEST, 0)?;
+    let mut report = Report::default();
+    for property in PROPERTIES {
+        let failure = properties::hold(*property, &listener, maps).err().map(|failure| failure.to_string());
+        let broken = failure.is_some() && *property == Property::Redirect;
+        report.outcomes.push(Outcome { property: *property, failure });
+        if broken {
+            // Nothing is redirected: what the others would show is TCP.
+            break;
+        }
+    }
+    maps.ports.remove(&u32::from(number))?;
+    Ok(report)
+}

@@ -1,0 +1,142 @@
+//! bpf(2) where aya does not wrap it: links and programs by number, and the replacement of a link's program.
+//!
+//! Each call fills the fields of `union bpf_attr` (linux/bpf.h) that its command reads; the kernel takes what is missing at the
+//! end as zero.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+const MAP_LOOKUP: u32 = 1;
+const MAP_UPDATE: u32 = 2;
+const OBJ_PIN: u32 = 6;
+const OBJ_GET: u32 = 7;
+const PROG_ATTACH: u32 = 8;
+const PROG_GET_FD_BY_ID: u32 = 13;
+const OBJ_GET_INFO_BY_FD: u32 = 15;
+const LINK_CREATE: u32 = 28;
+const LINK_UPDATE: u32 = 29;
+const LINK_DETACH: u32 = 34;
+
+/// Where a program hooks in (`enum bpf_attach_type`).
+#[repr(u32)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hook {
+    SockOps = 3,
+    SkMsg = 7,
+    Connect4 = 10,
+    Connect6 = 11,
+    Getsockopt = 21,
+    Getpeername4 = 29,
+    Getpeername6 = 30,
+}
+
+/// Words of `union bpf_attr`, zero where nothing is said.
+#[repr(C, align(8))]
+struct Attributes([u32; 32]);
+
+impl Attributes {
+    fn new(words: &[u32]) -> Self {
+        let mut all = [0; 32];
+        all[..words.len()].copy_from_slice(words);
+        Self(all)
+    }
+
+    /// A pointer, at an even word.
+    fn pointer(mut self, at: usize, pointer: *const u8) -> Self {
+        let pointer = pointer as u64;
+        let bytes = pointer.to_ne_bytes();
+        self.0[at] = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        self.0[at + 1] = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        self
+    }
+}
+
+fn bpf(command: u32, attributes: &mut Attributes, words: usize) -> io::Result<i32> {
+    // SAFETY: the structure lives through the call and is as long as is said; pointers in it point to what the callers
+    // below keep alive.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, command, (&raw mut attributes.0).cast::<u8>(), words * 4) };
+    i32::try_from(done).ok().filter(|done| *done >= 0).ok_or_else(io::Error::last_os_error)
+}
+
+fn descriptor(command: u32, attributes: &mut Attributes, words: usize) -> io::Result<OwnedFd> {
+    let raw = bpf(command, attributes, words)?;
+    // SAFETY: the kernel just made it for this call.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+fn word(fd: impl AsFd) -> u32 {
+    fd.as_fd().as_raw_fd().cast_unsigned()
+}
+
+fn path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// The number of the program in an array of programs; `None`: there is none.
+pub(crate) fn program_at(array: BorrowedFd<'_>, index: u32) -> Option<u32> {
+    let mut number = 0_u32;
+    let mut attributes =
+        Attributes::new(&[word(array)]).pointer(2, (&raw const index).cast()).pointer(4, (&raw mut number).cast());
+    bpf(MAP_LOOKUP, &mut attributes, 8).ok().map(|_| number)
+}
+
+/// Puts a program into an array of programs: who calls it from now on gets this one.
+pub(crate) fn set_program_at(array: BorrowedFd<'_>, index: u32, program: BorrowedFd<'_>) -> io::Result<()> {
+    let value = word(program);
+    let mut attributes =
+        Attributes::new(&[word(array)]).pointer(2, (&raw const index).cast()).pointer(4, (&raw const value).cast());
+    bpf(MAP_UPDATE, &mut attributes, 8).map(drop)
+}
+
+/// Attaches a program to a map of sockets, in the place of the one that is there.
+pub(crate) fn attach_to_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>, hook: Hook) -> io::Result<()> {
+    bpf(PROG_ATTACH, &mut Attributes::new(&[word(map), word(program), hook as u32]), 5).map(drop)
+}
+
+/// Attaches a program to a cgroup beside others (Linux 5.7).
+pub(crate) fn link(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<OwnedFd> {
+    descriptor(LINK_CREATE, &mut Attributes::new(&[word(program), word(cgroup), hook as u32, 0]), 4)
+}
+
+/// Puts another program in the place of a link's: no packet and no connection in between meets neither.
+pub(crate) fn update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    bpf(LINK_UPDATE, &mut Attributes::new(&[word(link), word(program), 0, 0]), 4).map(drop)
+}
+
+/// Detaches at once, whoever else holds the link (Linux 5.9).
+pub(crate) fn detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    bpf(LINK_DETACH, &mut Attributes::new(&[word(link)]), 1).map(drop)
+}
+
+/// Gives an object a name in a BPF file system.
+pub(crate) fn pin(object: BorrowedFd<'_>, at: &Path) -> io::Result<()> {
+    let name = path(at)?;
+    bpf(OBJ_PIN, &mut Attributes::new(&[0, 0, word(object), 0]).pointer(0, name.as_ptr().cast()), 4).map(drop)
+}
+
+/// An object by its name.
+pub(crate) fn pinned(at: &Path) -> io::Result<OwnedFd> {
+    let name = path(at)?;
+    descriptor(OBJ_GET, &mut Attributes::new(&[0, 0, 0, 0]).pointer(0, name.as_ptr().cast()), 4)
+}
+
+/// A loaded program by its number.
+pub(crate) fn program(number: u32) -> io::Result<OwnedFd> {
+    descriptor(PROG_GET_FD_BY_ID, &mut Attributes::new(&[number]), 3)
+}
+
+/// The number of a link's program (`struct bpf_link_info`: type, id, prog_id).
+pub(crate) fn link_program(link: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut info = [0_u32; 3];
+    let length = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
+    let mut attributes = Attributes::new(&[word(link), length]).pointer(2, (&raw mut info).cast());
+    bpf(OBJ_GET_INFO_BY_FD, &mut attributes, 4)?;
+    Ok(info[2])
+}

@@ -1,0 +1,95 @@
+//! Outbound connections taken to the proxy by the connect hook.
+
+use crate::ground::{Ground, accept, connect, listen_at, talk, wait_for};
+use redirect::{Capture, Counter};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{Ipv6Addr, SocketAddr, TcpStream},
+    os::fd::AsRawFd,
+};
+
+const PROXY: u16 = 18080;
+/// SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST.
+const ORIGINAL_DST: i32 = 80;
+
+/// What netfilter would be asked.
+fn original(socket: &TcpStream, level: i32) -> io::Result<Vec<u8>> {
+    let mut room = [0_u8; 28];
+    let mut length = libc::socklen_t::try_from(room.len()).unwrap();
+    // SAFETY: the buffer and its length live through the call.
+    let failed =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), level, ORIGINAL_DST, room.as_mut_ptr().cast(), &raw mut length) };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(room[..length as usize].to_vec())
+}
+
+fn ground() -> Option<Ground> {
+    let mut ground = Ground::new()?;
+    ground.options.ports.insert(PROXY);
+    ground.options.capture = Some(Capture {
+        port: PROXY,
+        exclude: vec![("198.51.100.0".parse().unwrap(), 24), ("2001:db8:1::".parse().unwrap(), 48)],
+        exclude_ports: BTreeSet::from([22]),
+    });
+    ground.attach();
+    Some(ground)
+}
+
+#[test]
+fn a_captured_connection_reaches_the_proxy_and_both_ends_learn_where_it_wanted_to_go() {
+    let Some(ground) = ground() else { return };
+    ground.pod(|| {
+        let before = ground.count(Counter::RedirectedMessages);
+        let mapped = "[::ffff:192.0.2.9]:81";
+        for (to, at) in
+            [("192.0.2.9:80", "127.0.0.1:18080"), (mapped, "127.0.0.1:18080"), ("[2001:db8::9]:443", "[::1]:18080")]
+        {
+            let listener = listen_at(at.parse().unwrap());
+            let to: SocketAddr = to.parse().unwrap();
+            let client = connect(to);
+            let server = accept(&listener);
+            assert_eq!(client.peer_addr().unwrap(), to, "the client sees what it asked for");
+            let told = original(&server, if at.starts_with('[') { libc::SOL_IPV6 } else { libc::SOL_IP }).unwrap();
+            assert_eq!(told[2..4], to.port().to_be_bytes());
+            match to.ip().to_canonical() {
+                std::net::IpAddr::V4(v4) => assert_eq!((told.len(), &told[4..8]), (16, &v4.octets()[..])),
+                std::net::IpAddr::V6(v6) => assert_eq!((told.len(), &told[8..24]), (28, &v6.octets()[..])),
+            }
+            talk(&client, &server, b"captured");
+        }
+        assert_eq!(ground.count(Counter::RedirectedMessages) - before, 6);
+        assert_eq!(ground.count(Counter::Captured), 3);
+        assert_eq!(ground.count(Counter::OriginalsTold), 3);
+    });
+    wait_for("the original destinations to go", || ground.status().occupancy.originals == 0);
+}
+
+#[test]
+fn what_is_excluded_on_loopback_or_switched_off_goes_where_it_wanted() {
+    let Some(ground) = ground() else { return };
+    ground.pod(|| {
+        crate::ground::ip("address add 198.51.100.3/32 dev lo");
+        crate::ground::ip("address add 192.0.2.3/32 dev lo");
+        crate::ground::ip("address add 2001:db8:1::3/128 dev lo");
+        for to in ["198.51.100.3:80", "[2001:db8:1::3]:80", "192.0.2.3:22", "127.0.0.1:80", "[::1]:80"] {
+            let to: SocketAddr = to.parse().unwrap();
+            let listener = listen_at(to);
+            let (client, server) = (connect(to), accept(&listener));
+            assert_eq!(server.local_addr().unwrap(), to);
+            let error = original(&server, libc::SOL_IP).unwrap_err();
+            assert!(matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOPROTOOPT | libc::EINVAL)), "{error}");
+            talk(&client, &server, b"left alone");
+        }
+        assert_eq!(ground.count(Counter::Captured), 0);
+        redirect::switch(&ground.options.instance, false).unwrap();
+        let to: SocketAddr = "192.0.2.3:80".parse().unwrap();
+        let listener = listen_at(to);
+        let (client, server) = (connect(to), accept(&listener));
+        assert_eq!(server.local_addr().unwrap(), to);
+        assert_eq!(client.peer_addr().unwrap(), to);
+        let _ = Ipv6Addr::LOCALHOST;
+    });
+}

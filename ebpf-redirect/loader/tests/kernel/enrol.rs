@@ -1,0 +1,187 @@
+//! Which connections are enrolled, and that no others are.
+
+use crate::ground::{Ground, accept, connect, ip, listen, listen_at, localhost, pair, talk, within};
+use redirect::{Counter, Proxy};
+use socket2::{Domain, Socket, Type};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv6Addr, SocketAddr, TcpStream},
+    process::{self, Command},
+    sync::{Barrier, mpsc},
+    thread,
+};
+
+const PROXY: u16 = 18080;
+
+#[test]
+fn both_directions_are_redirected_over_ipv4_ipv6_and_mapped_addresses() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let before = ground.count(Counter::Enrolled);
+    ground.pod(|| {
+        let dual = || {
+            let socket = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+            socket.set_only_v6(false).unwrap();
+            socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, PROXY)).into()).unwrap();
+            socket.listen(16).unwrap();
+            std::net::TcpListener::from(socket)
+        };
+        let listener = dual();
+        let mapped: SocketAddr = "[::ffff:127.0.0.1]:18080".parse().unwrap();
+        for address in [localhost(PROXY), (Ipv6Addr::LOCALHOST, PROXY).into(), mapped] {
+            let messages = ground.count(Counter::RedirectedMessages);
+            let (client, server) = (connect(address), accept(&listener));
+            for _ in 0..10 {
+                talk(&client, &server, b"one of ten");
+            }
+            assert_eq!(ground.count(Counter::RedirectedMessages) - messages, 20, "{address}");
+        }
+    });
+    assert_eq!(ground.count(Counter::Enrolled) - before, 6);
+    ground.await_empty();
+}
+
+#[test]
+fn the_upstream_leg_is_known_by_who_opens_it_and_where_it_goes() {
+    let Some(mut ground) = Ground::new() else { return };
+    ground.options.proxies = vec![Proxy::Process(process::id())];
+    ground.attach();
+    ground.pod(|| {
+        ip("address add 192.0.2.7/32 dev lo");
+        let before = ground.count(Counter::RedirectedMessages);
+        for address in ["127.0.0.1:3000", "192.0.2.7:3000", "[::1]:3000"] {
+            let listener = listen_at(address.parse().unwrap());
+            let (client, server) = pair(&listener);
+            talk(&client, &server, b"to the application");
+        }
+        assert_eq!(ground.count(Counter::RedirectedMessages) - before, 6);
+    });
+}
+
+#[test]
+fn connections_past_the_proxy_from_elsewhere_or_by_others_are_never_enrolled() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let before = ground.count(Counter::Eligible);
+    // Within the cgroup, not the proxy's port.
+    ground.pod(|| {
+        let (client, server) = pair(&listen(PROXY + 1));
+        talk(&client, &server, b"past the proxy");
+        // From the proxy's port number, as a client.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&localhost(PROXY).into()).unwrap();
+        let listener = listen(PROXY + 2);
+        socket.connect(&localhost(PROXY + 2).into()).unwrap();
+        let (client, server) = (TcpStream::from(socket), accept(&listener));
+        talk(&client, &server, b"from its port");
+    });
+    // The proxy's port, outside of the cgroup.
+    within(None, || {
+        let (client, server) = pair(&listen(PROXY));
+        talk(&client, &server, b"in another cgroup");
+    });
+    assert_eq!(ground.count(Counter::Eligible), before);
+    // Half in it: a client outside, the proxy inside.
+    within(None, || {
+        let (ready, is_ready) = mpsc::channel();
+        thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                let tid = rustix::thread::gettid().as_raw_nonzero().to_string();
+                fs::write(ground.cgroup.join("cgroup.threads"), tid).unwrap();
+                let listener = listen(PROXY);
+                ready.send(()).unwrap();
+                accept(&listener)
+            });
+            is_ready.recv().unwrap();
+            let client = connect(localhost(PROXY));
+            talk(&client, &inside.join().unwrap(), b"from outside");
+        });
+    });
+    assert_eq!(ground.count(Counter::Eligible), before);
+    assert_eq!(ground.status().occupancy.sockets, 0);
+}
+
+#[test]
+fn two_pods_with_the_same_tuples_never_mix() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let before = ground.count(Counter::RedirectedMessages);
+    let together = Barrier::new(2);
+    let pod = |name: u8| {
+        ground.pod(|| {
+            let listener = listen(PROXY);
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.bind(&localhost(40_000).into()).unwrap();
+            together.wait();
+            socket.connect(&localhost(PROXY).into()).unwrap();
+            let (client, server) = (TcpStream::from(socket), accept(&listener));
+            together.wait();
+            for round in 0..500_u32 {
+                let words = [&[name; 64][..], &round.to_ne_bytes()].concat();
+                talk(&client, &server, &words);
+            }
+            together.wait();
+        });
+    };
+    thread::scope(|scope| {
+        let one = scope.spawn(|| pod(1));
+        let other = scope.spawn(|| pod(2));
+        one.join().unwrap();
+        other.join().unwrap();
+    });
+    assert_eq!(ground.count(Counter::RedirectedMessages) - before, 2000);
+    ground.await_empty();
+}
+
+#[test]
+fn a_redirect_rule_hides_no_pair() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    ground.pod(|| {
+        ip("address add 192.0.2.1/32 dev lo");
+        ip("address add 2001:db8::1/128 dev lo");
+        for rules in [
+            "iptables-nft -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 18080",
+            "ip6tables-nft -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 18080",
+        ] {
+            let mut words = rules.split(' ');
+            let done = Command::new(words.next().unwrap()).args(words).output().unwrap();
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        let before = ground.count(Counter::RedirectedMessages);
+        for (to, at) in [("192.0.2.1:80", "127.0.0.1:18080"), ("[2001:db8::1]:80", "[::1]:18080")] {
+            let listener = listen_at(at.parse().unwrap());
+            let client = connect(to.parse::<SocketAddr>().unwrap());
+            let server = accept(&listener);
+            assert_eq!(client.peer_addr().unwrap(), to.parse().unwrap());
+            assert_eq!(server.local_addr().unwrap(), at.parse().unwrap());
+            talk(&client, &server, b"through a rule");
+        }
+        assert_eq!(ground.count(Counter::RedirectedMessages) - before, 4);
+    });
+}
+
+#[test]
+fn ten_thousand_short_connections_leave_nothing_behind() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let before = (ground.count(Counter::Enrolled), ground.count(Counter::Closed));
+    ground.pod(|| {
+        let listener = listen(PROXY);
+        for round in 0..10_000_u32 {
+            let (mut client, mut server) = pair(&listener);
+            client.write_all(&round.to_ne_bytes()).unwrap();
+            let mut got = [0; 4];
+            server.read_exact(&mut got).unwrap();
+            assert_eq!(got, round.to_ne_bytes());
+            // Both orders, and resets in between.
+            match round % 3 {
+                0 => drop(client),
+                1 => drop(server),
+                _ => socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap(),
+            }
+        }
+    });
+    ground.await_empty();
+    let status = ground.status();
+    assert_eq!((status.occupancy.pairs, status.occupancy.originals), (0, 0));
+    assert_eq!(status.totals.get(Counter::Enrolled) - before.0, 20_000);
+    assert_eq!(status.totals.get(Counter::Closed) - before.1, 20_000);
+    assert_eq!(status.totals.get(Counter::EnrolFailed), 0);
+}

@@ -1,0 +1,213 @@
+//! An instance's life under load: attached, replaced, rolled back, switched, detached, left behind.
+
+use crate::ground::{Ground, connect, echo, listen, localhost, pair, talk, wait_for};
+use redirect::{AttachError, Counter, Detached, Object, PinError, Pins, Watch};
+use std::{
+    fs,
+    io::{Read, Write},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+};
+
+const PROXY: u16 = 18080;
+
+/// Runs `meanwhile` while connections, long ones and short ones, send and check without a pause.
+fn under_load(ground: &Ground, meanwhile: impl FnOnce(&AtomicU64) + Send) {
+    let (ended, exchanges) = (AtomicBool::new(false), AtomicU64::new(0));
+    ground.pod(|| {
+        echo(listen(PROXY));
+        thread::scope(|scope| {
+            for number in 0..4_u8 {
+                let (ended, exchanges) = (&ended, &exchanges);
+                scope.spawn(move || {
+                    let mut round = 0_u32;
+                    while !ended.load(Ordering::Relaxed) {
+                        let mut stream = connect(localhost(PROXY));
+                        // Two keep theirs for the whole test.
+                        let most = if number < 2 { u32::MAX } else { 20 };
+                        for _ in 0..most {
+                            let size = (round as usize * 37) % 9000 + 1;
+                            let sent: Vec<u8> = (0..size).map(|at| (at as u32 ^ round) as u8 ^ number).collect();
+                            stream.write_all(&sent).unwrap();
+                            let mut got = vec![0; size];
+                            stream.read_exact(&mut got).unwrap();
+                            assert!(got == sent, "bytes are lost or moved in round {round}");
+                            round += 1;
+                            exchanges.fetch_add(1, Ordering::Relaxed);
+                            if ended.load(Ordering::Relaxed) {
+                                return;
+                            }
+                        }
+                    }
+                });
+            }
+            // A failure in here must end the load too.
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| meanwhile(&exchanges)));
+            ended.store(true, Ordering::Relaxed);
+            if let Err(panic) = done {
+                std::panic::resume_unwind(panic);
+            }
+        });
+    });
+}
+
+/// Waits until so many more exchanges were made.
+fn go_on(exchanges: &AtomicU64) {
+    let before = exchanges.load(Ordering::Relaxed);
+    wait_for("traffic to go on", || exchanges.load(Ordering::Relaxed) > before + 200);
+}
+
+#[test]
+fn attached_replaced_switched_and_detached_under_load_without_a_byte_lost() {
+    let Some(mut ground) = Ground::new() else { return };
+    ground.options.ports.insert(PROXY);
+    let options = ground.options.clone();
+    let instance = options.instance.clone();
+    under_load(&ground, |exchanges| {
+        go_on(exchanges);
+        let attached = redirect::attach(&options).unwrap();
+        assert!(!attached.replaced);
+        go_on(exchanges);
+        let redirected = || redirect::status(&instance).unwrap().unwrap().totals.get(Counter::RedirectedMessages);
+        wait_for("new connections to be redirected", || redirected() > 100);
+        for _ in 0..3 {
+            assert!(redirect::attach(&options).unwrap().replaced);
+            let before = redirected();
+            go_on(exchanges);
+            wait_for("the new programs to redirect", || redirected() > before + 50);
+        }
+        redirect::switch(&instance, false).unwrap();
+        go_on(exchanges);
+        let off = redirected();
+        go_on(exchanges);
+        assert_eq!(redirected(), off, "the kill switch is pulled");
+        redirect::switch(&instance, true).unwrap();
+        wait_for("messages to be redirected again", || redirected() > off + 100);
+        assert!(matches!(redirect::detach(&instance).unwrap(), Detached::Draining(_)));
+        go_on(exchanges);
+        let status = redirect::status(&instance).unwrap().unwrap();
+        assert!(status.links.is_empty() && !status.on);
+        // And once more over the maps that are still in use.
+        redirect::attach(&options).unwrap();
+        go_on(exchanges);
+        wait_for("old maps to serve new programs", || redirected() > off + 300);
+    });
+    ground.await_empty();
+    assert_eq!(redirect::detach(&ground.options.instance).unwrap(), Detached::Gone);
+    assert_eq!(redirect::detach(&ground.options.instance).unwrap(), Detached::Absent);
+    assert!(!Pins::of(&ground.options.instance).unwrap().exist());
+}
+
+#[test]
+fn what_does_not_load_or_fails_its_self_test_replaces_nothing() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let fine = ground.options.clone();
+    under_load(&ground, |exchanges| {
+        let before = redirect::status(&fine.instance).unwrap().unwrap();
+        let mut broken = fine.clone();
+        broken.object = Object::of(vec![0; 4096], "broken");
+        assert!(matches!(redirect::attach(&broken), Err(AttachError::Load(_))));
+        // This kernel's splice fails: who does not waive it is declined.
+        let mut strict = fine.clone();
+        strict.waived.clear();
+        match redirect::attach(&strict) {
+            Err(AttachError::Declined(outcome)) => assert_eq!(outcome.property.name(), "splice"),
+            Err(error) => panic!("{error}"),
+            // A kernel that has it mended.
+            Ok(attached) => assert!(attached.replaced),
+        }
+        go_on(exchanges);
+        let now = redirect::status(&fine.instance).unwrap().unwrap();
+        assert_eq!((now.links, now.on, now.ports), (before.links, true, before.ports));
+        let redirected = now.totals.get(Counter::RedirectedMessages);
+        wait_for("the programs before to go on", || {
+            redirect::status(&fine.instance).unwrap().unwrap().totals.get(Counter::RedirectedMessages) > redirected + 50
+        });
+    });
+}
+
+#[test]
+fn a_declined_first_attach_leaves_nothing_behind() {
+    let Some(mut ground) = Ground::new() else { return };
+    ground.options.waived.clear();
+    if let Err(error) = redirect::attach(&ground.options) {
+        assert!(error.to_string().contains("the self-test failed: splice"), "{error}");
+        assert!(!Pins::of(&ground.options.instance).unwrap().exist());
+    }
+}
+
+#[test]
+fn what_a_crash_left_is_cleaned_up_and_another_version_is_refused() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let folder = Pins::of(&ground.options.instance).unwrap().directory().join("v1");
+    // Died while it pinned its maps.
+    for gone in ["links/enrol", "links/connect4", "links/connect6", "COUNTS", "SOCKETS"] {
+        fs::remove_file(folder.join(gone)).unwrap();
+    }
+    assert!(!redirect::attach(&ground.options).unwrap().replaced);
+    ground.pod(|| {
+        let (client, server) = pair(&listen(PROXY));
+        talk(&client, &server, b"after a crash");
+    });
+    assert!(ground.count(Counter::RedirectedMessages) >= 2);
+    // Died after it attached only some of its programs.
+    fs::remove_file(folder.join("links/enrol")).unwrap();
+    assert!(redirect::attach(&ground.options).unwrap().replaced);
+    assert_eq!(ground.status().links, ["connect4", "connect6", "enrol"]);
+    // Another version's.
+    let foreign = folder.with_file_name("v0");
+    fs::create_dir(&foreign).unwrap();
+    for refused in [redirect::attach(&ground.options).map(drop), redirect::detach(&ground.options.instance).map(drop)] {
+        let error = refused.unwrap_err();
+        assert!(matches!(error, AttachError::Pin(PinError::Foreign { .. })), "{error}");
+        assert!(error.to_string().contains("v0"), "{error}");
+    }
+    fs::remove_dir(&foreign).unwrap();
+    assert_eq!(ground.status().links, ["connect4", "connect6", "enrol"], "what was there stands");
+}
+
+#[test]
+fn a_watch_is_told_how_connections_ended() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let mut watch = Watch::new(&ground.options.instance).unwrap();
+    assert!(watch.takes_events());
+    assert!(!Watch::new(&ground.options.instance).unwrap().takes_events(), "one of them takes the events");
+    ground.pod(|| {
+        let listener = listen(PROXY);
+        for _ in 0..5 {
+            let (client, server) = pair(&listener);
+            talk(&client, &server, b"hello");
+        }
+        let (client, server) = pair(&listener);
+        socket2::SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+        drop(server);
+    });
+    ground.await_empty();
+    let mut cgroups = Vec::new();
+    let look = watch.look(|event| cgroups.push(event.cgroup)).unwrap();
+    assert_eq!((look.alarm, look.on), (None, true));
+    let own = redirect::cgroup_number(&ground.cgroup).unwrap();
+    assert!(cgroups.iter().all(|cgroup| *cgroup == own), "{cgroups:?} are of {own}");
+    let ended = &watch.ended;
+    assert_eq!(ended.by_reason.iter().sum::<u64>(), 12, "{ended:?}");
+    assert!(ended.by_reason[1] >= 1, "{ended:?}");
+    assert_eq!((ended.lived.count(), ended.malformed), (12, 0));
+    assert!(ended.redirected.sum >= 50.0, "{ended:?}");
+}
+
+#[test]
+fn only_one_at_a_time_changes_an_instance() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let all: Vec<_> = (0..3).map(|_| scope.spawn(|| redirect::attach(&ground.options))).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(outcomes.iter().any(Result::is_ok));
+    for outcome in outcomes {
+        match outcome {
+            Ok(_) | Err(AttachError::Pin(PinError::Busy(_))) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Which rule decides: `/authorization/explain`. Pure.
+//!
+//! The question is a query string, and says what is known of a client; the answer is what the rules of the configuration
+//! in force make of it. What is not said is taken for absent, and without a method there is no request.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use pillion_config::model::{Authorization, Config, Enforcement, RuleAction, SpiffeId};
+use pillion_core::{
+    downstream::admit::{Attributes, Decision, Fact, Rules, Verdict},
+    exchange::route::{RequestView, RouteTable},
+};
+use serde_json::{Value, json};
+use std::{borrow::Cow, net::IpAddr};
+
+/// What can be asked, for whoever asks wrongly.
+const USAGE: &str = "say what is known of the client: listener=NAME, source=ADDRESS (127.0.0.1 by default), \
+                     direct_source=ADDRESS (source by default), peer=SPIFFE-ID, server_name=NAME, port=NUMBER (the \
+                     listener's by default) and, for a request, method=GET with path=/, host=NAME and header.NAME=VALUE";
+
+/// A question, read.
+#[derive(Debug)]
+struct Question {
+    listener: String,
+    source: IpAddr,
+    direct: Option<IpAddr>,
+    peer: Option<SpiffeId>,
+    server_name: Option<String>,
+    port: Option<u16>,
+    method: Option<Method>,
+    target: String,
+    host: String,
+    headers: HeaderMap,
+}
+
+/// The answer; an error is the sentence about what is wrong.
+pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, String> {
+    let asked = Question::read(query.unwrap_or_default())?;
+    let listener = config.listeners.iter().find(|listener| listener.name.as_str() == asked.listener);
+    let Some(listener) = listener else {
+        let names: Vec<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
+        return Err(format!("there is no listener {:?}; there are {}; {USAGE}", asked.listener, names.join(", ")));
+    };
+    let (path, rest) = match asked.target.split_once('?') {
+        Some((path, rest)) => (path, Some(rest)),
+        None => (&*asked.target, None),
+    };
+    let view = asked.method.as_ref().map(|method| RequestView {
+        method,
+        destination: (listener.address.ip(), asked.port.unwrap_or(listener.address.port())).into(),
+        host: &asked.host,
+        path,
+        query: rest,
+        headers: &asked.headers,
+    });
+    let attributes = Attributes {
+        source: asked.source,
+        direct: asked.direct.unwrap_or(asked.source),
+        port: asked.port.unwrap_or(listener.address.port()),
+        peer: Fact::Is(asked.peer.as_ref()),
+        server_name: Fact::Is(asked.server_name.as_deref()),
+        request: Fact::Is(view),
+    };
+    let (decision, of_listener) = judged(listener.authorization.as_ref(), &attributes);
+    let table = RouteTable::compile(&listener.routes);
+    let found = view.as_ref().and_then(|view| table.find(view));
+    let of_route = found.map(|found| {
+        let (decision, judged) = judged(found.route.authorization.as_deref(), &attributes);
+        (decision, json!({ "route": found.route.name.as_str(), "verdict": judged }))
+    });
+    let denied = |decision| decision == Decision::Deny;
+    let may = !denied(decision) && !of_route.as_ref().is_some_and(|(decision, _)| denied(*decision));
+    Ok(json!({
+        "decision": if may { "allow" } else { "deny" },
+        "listener": of_listener,
+        // Asked only where the listener lets it through.
+        "route": if denied(decision) { None } else { of_route.map(|(_, judged)| judged) },
+    }))
+}
+
+/// What a list of rules says, and how it is told.
+fn judged(model: Option<&Authorization>, attributes: &Attributes<'_>) -> (Decision, Value) {
+    let Some(model) = model else {
+        return (Decision::Allow, json!({ "decision": "allow", "because": "there are no rules" }));
+    };
+    let rules = Rules::compile(model);
+    let told = |Verdict { decision, rule }: Verdict| {
+        let word = match decision {
+            Decision::Allow => "allow",
+            Decision::Deny => "deny",
+            Decision::Undecided => "undecided",
+        };
+        let because = match (decision, rule.and_then(|rule| model.rules.get(rule))) {
+            (_, Some(rule)) => {
+                let action = match rule.action {
+                    RuleAction::Allow => "allows",
+                    RuleAction::Deny => "denies",
+                };
+                format!("rule {} {action} it", rule.name)
+            }
+            (Decision::Deny, None) => "no allow rule matches".to_owned(),
+            (_, None) => "no deny rule matches, and there is no allow rule".to_owned(),
+        };
+        let rule = rule.and_then(|rule| rules.name(rule)).map(|name| name.as_str());
+        json!({ "decision": word, "rule": rule, "because": because })
+    };
+    let verdict = rules.judge(attributes);
+    let mut answer = told(verdict);
+    if let Some(rehearsed) = rules.rehearse(attributes) {
+        answer["with_dry_run_rules"] = told(rehearsed);
+    }
+    let dry = model.rules.iter().filter(|rule| rule.enforcement == Enforcement::DryRun).count();
+    answer["rules"] = json!(model.rules.len());
+    answer["dry_run_rules"] = json!(dry);
+    (verdict.decision, answer)
+}
+
+impl Question {
+    fn read(query: &str) -> Result<Self, String> {
+        let mut asked = Self {
+            listener: String::new(),
+            source: IpAddr::from([127, 0, 0, 1]),
+            direct: None,
+            peer: None,
+            server_name: None,
+            port: None,
+            method: None,
+            target: "/".to_owned(),
+            host: String::new(),
+            headers: HeaderMap::new(),
+        };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decoded(value);
+            let bad = |wanted: &str| format!("{name}: expected {wanted}, found {value:?}");
+            match name {
+                "listener" => asked.listener = value.into_owned(),
+                "source" => asked.source = value.parse().map_err(|_| bad("an address"))?,
+                "direct_source" => asked.direct = Some(value.parse().map_err(|_| bad("an address"))?),
+                "peer" => asked.peer = Some(SpiffeId::parse(&value).ok_or_else(|| bad("a SPIFFE ID"))?),
+                "server_name" => asked.server_name = Some(value.into_owned()),
+                "port" => asked.port = Some(value.parse().map_err(|_| bad("a port"))?),
+                "method" => {
+                    asked.method = Some(Method::from_bytes(value.as_bytes()).map_err(|_| bad("a method"))?);
+                }
+                "path" => asked.target = value.into_owned(),
+                "host" => asked.host = value.into_owned(),
+                _ => {
+                    let field = name.strip_prefix("header.");
+                    let field = field.ok_or_else(|| format!("unknown parameter {name:?}; {USAGE}"))?;
+                    let field: HeaderName = field.parse().map_err(|_| bad("a header name behind header."))?;
+                    let value = HeaderValue::from_str(&value).map_err(|_| bad("a header value"))?;
+                    asked.headers.append(field, value);
+                }
+            }
+        }
+        if asked.listener.is_empty() {
+            return Err(format!("which listener? {USAGE}"));
+        }
+        Ok(asked)
+    }
+}
+
+/// A value without its percent escapes. What is no escape stays as it is.
+fn decoded(value: &str) -> Cow<'_, str> {
+    if !value.contains('%') {
+        return Cow::Borrowed(value);
+    }
+    let digit = |at: usize| value.as_bytes().get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while let Some(&byte) = value.as_bytes().get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                bytes.push(byte);
+                at += 1;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pillion_config::{SourceName, parse};
+
+    const CONFIG: &str = "
+listeners:
+  - name: web
+    address: 0.0.0.0:8080
+    authorization:
+      rules:
+        - { name: net, action: allow, sources: [10.0.0.0/8] }
+        - { name: admin, action: deny, requests: [{ prefix: /admin }] }
+        - { name: later, action: deny, dry_run: true, direct_sources: [192.0.2.0/24] }
+    routes:
+      - name: api
+        match: { prefix: / }
+        cluster: c
+        authorization: { rules: [{ name: readers, action: allow, requests: [{ prefix: /, method: GET }] }] }
+  - { name: open, address: '0.0.0.0:8081', tcp: { cluster: c } }
+clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
+";
+
+    fn ask(query: &str) -> Result<Value, String> {
+        let config =
+            parse(&SourceName::new("t"), CONFIG, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap().config;
+        explain(&config, Some(query))
+    }
+
+    #[test]
+    fn the_rule_that_decides_is_named() {
+        for (query, decision, of_listener, of_route) in [
+            ("listener=web&source=10.1.2.3&method=GET&path=/x%3fa=b", "allow", Some("net"), Some("readers")),
+            ("listener=web&source=10.1.2.3&method=POST&path=/x", "deny", Some("net"), None),
+            ("listener=web&source=11.1.2.3&method=GET", "deny", None, None),
+            ("listener=web&source=10.1.2.3&method=GET&path=/admin/x", "deny", Some("admin"), None),
+            ("listener=web&source=10.1.2.3", "deny", Some("admin"), None),
+            ("listener=open&source=10.1.2.3", "allow", None, None),
+        ] {
+            let answer = ask(query).unwrap();
+            assert_eq!(answer["decision"], decision, "{query}: {answer:#}");
+            assert_eq!(answer["listener"]["rule"].as_str(), of_listener, "{query}: {answer:#}");
+            assert_eq!(answer["route"]["verdict"]["rule"].as_str(), of_route, "{query}: {answer:#}");
+        }
+        let rehearsed = ask("listener=web&source=10.1.2.3&direct_source=192.0.2.1&method=GET").unwrap();
+        assert_eq!(rehearsed["decision"], "allow");
+        assert_eq!(rehearsed["listener"]["with_dry_run_rules"]["rule"], "later");
+    }
+
+    #[test]
+    fn a_bad_question_is_answered_with_what_to_ask() {
+        for (query, words) in [
+            ("", "which listener?"),
+            ("listener=none", "there are web, open"),
+            ("listener=web&source=x", "expected an address"),
+            ("listener=web&peer=web", "expected a SPIFFE ID"),
+            ("listener=web&port=99999", "expected a port"),
+            ("listener=web&what=1", "unknown parameter \"what\""),
+        ] {
+            assert!(ask(query).unwrap_err().contains(words), "{query}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! `pillion redirect`: the eBPF side by hand, and the agent that does it for a proxy without privileges.
+
+use super::{
+    arguments::{Given, Opt, Stop, Verb},
+    values::{cgroup, list, number, prefixes, properties, size},
+};
+use crate::{log, signals};
+use redirect::{Capture, Detached, Object, Options, Property, Proxy, Watch};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+};
+
+const fn opt(long: &'static str, value: &'static str, about: &'static str) -> Opt {
+    Opt { long, short: None, value, about }
+}
+
+const INSTANCE: Opt = opt("instance", "NAME", "Which instance, where there are several [default: pillion]");
+const JSON: Opt = opt("json", "", "Print JSON");
+const WAIVE: Opt =
+    opt("waive", "LIST", "Properties of the self-test that may fail, as splice: nothing here needs them");
+const OBJECT: Opt = opt("object", "FILE", "Programs other than those of this build");
+
+const WHAT: &[Opt] = &[
+    INSTANCE,
+    opt("cgroup", "PATH", "The cgroup (version 2) of application and proxy [default: that of this process]"),
+    opt("ports", "LIST", "The ports that the proxy listens on, as 15001,15006"),
+    opt("proxy-uid", "NUMBER", "The user that the proxy runs as: its upstream connections are redirected too"),
+    opt("proxy-pid", "NUMBER", "The proxy's process, as this process sees it"),
+    opt("proxy-cgroup", "PATH", "The cgroup that the proxy alone runs in"),
+    opt("large", "SIZE", "Messages of this size and more stay on TCP [default: 64KiB]"),
+    opt("capture", "PORT", "Take outbound connections to the proxy's port, without netfilter rules"),
+    opt("exclude", "LIST", "Destinations that are not captured, as 10.0.0.0/8,fd00::/8"),
+    opt("exclude-ports", "LIST", "Destination ports that are not captured, as 22,53"),
+    WAIVE,
+    OBJECT,
+];
+
+pub(super) const PROBE: Verb = Verb {
+    name: "redirect probe",
+    about: "Say what this node can do, and why not",
+    usage: "[OPTIONS]",
+    options: &[JSON, OBJECT],
+    examples: &["redirect probe", "redirect probe --json"],
+};
+pub(super) const ATTACH: Verb = Verb {
+    name: "redirect attach",
+    about: "Attach the programs, or replace those that are attached, and exit",
+    usage: "[OPTIONS]",
+    options: WHAT,
+    examples: &["redirect attach --ports 15001,15006 --proxy-uid 1337 --cgroup /sys/fs/cgroup/kubepods/pod1"],
+};
+pub(super) const AGENT: Verb = Verb {
+    name: "redirect agent",
+    about: "Attach the programs, watch them, and detach them at the end",
+    usage: "[OPTIONS]",
+    options: WHAT,
+    examples: &["redirect agent --ports 15001 --proxy-uid 1337"],
+};
+pub(super) const SWITCH: Verb = Verb {
+    name: "redirect switch",
+    about: "Pull the kill switch (off), or put it back (on)",
+    usage: "--to on|off",
+    options: &[INSTANCE, opt("to", "on|off", "off: every connection goes on through TCP")],
+    examples: &["redirect switch --to off"],
+};
+pub(super) const DETACH: Verb = Verb {
+    name: "redirect detach",
+    about: "Detach the programs; connections go on through TCP",
+    usage: "[OPTIONS]",
+    options: &[INSTANCE],
+    examples: &["redirect detach"],
+};
+pub(super) const STATUS: Verb = Verb {
+    name: "redirect status",
+    about: "Show what is attached and what it counts",
+    usage: "[OPTIONS]",
+    options: &[INSTANCE, JSON, opt("watch", "", "Again every second, until interrupted")],
+    examples: &["redirect status", "redirect status --watch"],
+};
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Redirect {
+    Probe { json: bool, object: Option<PathBuf> },
+    Attach(What),
+    Agent(What),
+    Switch { instance: String, on: bool },
+    Detach { instance: String },
+    Status { instance: String, json: bool, watch: bool },
+}
+
+/// What to attach.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct What {
+    instance: String,
+    cgroup: Option<PathBuf>,
+    ports: Vec<u16>,
+    proxies: Vec<Proxy>,
+    large: Option<u32>,
+    capture: Option<Capture>,
+    waived: Vec<Property>,
+    object: Option<PathBuf>,
+}
+
+impl Given {
+    pub(super) fn redirect(&self, name: &str) -> Result<Redirect, Stop> {
+        let instance = self.text("instance")?.unwrap_or_else(|| redirect_default().into());
+        let json = self.option("json").is_some();
+        match name {
+            "redirect probe" => Ok(Redirect::Probe { json, object: self.path("object")? }),
+            "redirect attach" => self.what(instance).map(Redirect::Attach),
+            "redirect agent" => self.what(instance).map(Redirect::Agent),
+            "redirect switch" => {
+                self.required("to")?;
+                let on = self.read_as("to", |text| match text {
+                    "on" => Ok(true),
+                    "off" => Ok(false),
+                    _ => Err("write on or off"),
+                })?;
+                Ok(Redirect::Switch { instance, on: on.unwrap_or(false) })
+            }
+            "redirect detach" => Ok(Redirect::Detach { instance }),
+            _ => Ok(Redirect::Status { instance, json, watch: self.option("watch").is_some() }),
+        }
+    }
+
+    fn path(&self, long: &str) -> Result<Option<PathBuf>, Stop> {
+        Ok(self.text(long)?.map(PathBuf::from))
+    }
+
+    fn what(&self, instance: String) -> Result<What, Stop> {
+        let mut proxies = Vec::new();
+        proxies.extend(self.read_as("proxy-uid", number::<u32>)?.map(Proxy::User));
+        proxies.extend(self.read_as("proxy-pid", number::<u32>)?.map(Proxy::Process));
+        proxies.extend(self.read_as("proxy-cgroup", cgroup)?.map(Proxy::Cgroup));
+        let capture = self.read_as("capture", number::<u16>)?;
+        let exclude = self.read_as("exclude", prefixes)?.unwrap_or_default();
+        let exclude_ports: BTreeSet<u16> =
+            self.read_as("exclude-ports", list)?.unwrap_or_default().into_iter().collect();
+        Ok(What {
+            instance,
+            cgroup: self.path("cgroup")?,
+            ports: self.read_as("ports", list)?.unwrap_or_default(),
+            proxies,
+            large: self.read_as("large", size)?,
+            capture: capture.map(|port| Capture { port, exclude, exclude_ports }),
+            waived: self.read_as("waive", properties)?.unwrap_or_default(),
+            object: self.path("object")?,
+        })
+    }
+}
+
+/// The instance of a proxy that is alone.
+const fn redirect_default() -> &'static str {
+    "pillion"
+}
+
+type Failed = Box<dyn std::error::Error>;
+
+fn object(file: Option<&Path>) -> Result<Object, Failed> {
+    match file {
+        None => Ok(Object::default()),
+        Some(file) => {
+            let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+            Ok(Object::of(bytes, file.display().to_string()))
+        }
+    }
+}
+
+impl What {
+    fn options(self) -> Result<Options, Failed> {
+        let cgroup = match self.cgroup {
+            Some(cgroup) => cgroup,
+            None => redirect::own_cgroup()?,
+        };
+        let object = object(self.object.as_deref())?;
+        let mut options = Options::new(self.instance, cgroup);
+        options.ports.extend(self.ports);
+        options.proxies = self.proxies;
+        options.large = self.large.unwrap_or(options.large);
+        options.capture = self.capture;
+        options.waived = self.waived;
+        options.object = object;
+        Ok(options)
+    }
+}
+
+impl Redirect {
+    /// Does it.
+    pub(super) fn run(self) -> ExitCode {
+        match self.carry_out() {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("pillion: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn carry_out(self) -> Result<ExitCode, Failed> {
+        let mut out = io::stdout().lock();
+        match self {
+            Self::Probe { json, object: file } => {
+                let probe = redirect::probe(&object(file.as_deref())?);
+                if json {
+                    writeln!(out, "{:#}", probe.to_json())?;
+                } else {
+                    writeln!(out, "{probe}")?;
+                }
+                return Ok(if probe.is_good(&[]) { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            }
+            Self::Attach(what) => {
+                let options = what.options()?;
+                let attached = redirect::attach(&options)?;
+                let word = if attached.replaced { "replaced" } else { "attached" };
+                writeln!(out, "{word} {} on {}", options.instance, options.cgroup.display())?;
+                for outcome in attached.report.outcomes.iter().filter(|outcome| outcome.failure.is_some()) {
+                    writeln!(out, "waived: {} fails on this kernel", outcome.property)?;
+                }
+            }
+            Self::Agent(what) => {
+                drop(out);
+                return agent(&what.options()?);
+            }
+            Self::Switch { instance, on } => redirect::switch(&instance, on)?,
+            Self::Detach { instance } => match redirect::detach(&instance)? {
+                Detached::Absent => writeln!(out, "nothing is attached")?,
+                Detached::Gone => writeln!(out, "detached")?,
+                Detached::Draining(ends) => {
+                    writeln!(
+                        out,
+                        "detached; {ends} ends of connections go on through TCP, their maps go with the last one"
+                    )?;
+                }
+            },
+            Self::Status { instance, json, watch: false } => match redirect::status(&instance)? {
+                None => {
+                    writeln!(out, "nothing is attached")?;
+                    return Ok(ExitCode::FAILURE);
+                }
+                Some(status) if json => writeln!(out, "{:#}", crate::loopback::status_json(&status))?,
+                Some(status) => write!(out, "{}", crate::loopback::status_text(&status))?,
+            },
+            Self::Status { instance, json, watch: true } => watch(&instance, json, &mut out)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Shows every second what has changed. Ends when nobody reads it any more.
+fn watch(instance: &str, json: bool, out: &mut impl io::Write) -> Result<(), Failed> {
+    let mut watch = Watch::new(instance)?;
+    let mut before = redirect::status(instance)?.ok_or("nothing is attached")?.totals;
+    loop {
+        thread::sleep(redirect::EVERY);
+        let reading = watch.read_only()?;
+        let line = if json {
+            crate::loopback::reading_json(&reading, &before, &watch).to_string()
+        } else {
+            crate::loopback::reading_text(&reading, &before, &watch)
+        };
+        if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+            return Ok(());
+        }
+        before = reading.totals;
+    }
+}
+
+/// Attaches, watches until a signal, detaches.
+fn agent(options: &Options) -> Result<ExitCode, Failed> {
+    log::install(log::Level::Info);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // Before anything is attached, so that no signal leaves it so.
+        let mut signals = signals::Signals::install()?;
+        let attached = redirect::attach(options)?;
+        tracing::info!(
+            instance = %options.instance,
+            cgroup = %options.cgroup.display(),
+            replaced = attached.replaced,
+            "redirect attached"
+        );
+        let mut watch = Watch::new(&options.instance)?;
+        loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    signals::Asked::Leave => break,
+                    signals::Asked::Reload | signals::Asked::Reopen => {}
+                },
+                () = tokio::time::sleep(redirect::EVERY) => {
+                    if let Some(alarm) = watch.look(|_| {})?.alarm {
+                        tracing::error!(alarm = alarm.word(), "redirect switched off: connections go on through TCP");
+                    }
+                }
+            }
+        }
+        match redirect::detach(&options.instance)? {
+            Detached::Draining(ends) => tracing::info!(ends, "redirect detached, connections go on through TCP"),
+            Detached::Absent | Detached::Gone => tracing::info!("redirect detached"),
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -1,0 +1,149 @@
+//! What the redirect counts, as series.
+
+use metrics::{
+    Counter as Series, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+use redirect::{Alarm, CLIENT, Closed, Counter, Event, Look};
+use std::time::Duration;
+
+const ENDS: &str = "pillion_redirect_ends_total";
+const MESSAGES: &str = "pillion_redirect_messages_total";
+const BYTES: &str = "pillion_redirect_bytes_total";
+const CAPTURE: &str = "pillion_redirect_capture_total";
+const DROPPED: &str = "pillion_redirect_events_dropped_total";
+const ENTRIES: &str = "pillion_redirect_map_entries";
+const ON: &str = "pillion_redirect_on";
+const ATTACHES: &str = "pillion_redirect_attaches_total";
+const LOAD: &str = "pillion_redirect_load_seconds";
+const ALARMS: &str = "pillion_redirect_alarms_total";
+const CONNECT: &str = "pillion_redirect_connect_seconds";
+const ROUND_TRIP: &str = "pillion_redirect_tcp_round_trip_seconds";
+const LIVED: &str = "pillion_redirect_connection_seconds";
+const RETRANSMITS: &str = "pillion_redirect_tcp_retransmits_total";
+const CLOSED: &str = "pillion_redirect_closed_total";
+
+/// Handles.
+pub(super) struct Metrics {
+    counters: Vec<(Counter, Series)>,
+    sockets: Gauge,
+    pairs: Gauge,
+    originals: Gauge,
+    on: Gauge,
+    load: Gauge,
+    connect: Histogram,
+    round_trip: Histogram,
+    lived: Histogram,
+    retransmits: Series,
+    closed: [Series; 3],
+}
+
+/// Where a counter of the programs is shown.
+fn series(of: Counter) -> Series {
+    match of {
+        Counter::Eligible => counter!(ENDS, "event" => "eligible"),
+        Counter::Enrolled => counter!(ENDS, "event" => "enrolled"),
+        Counter::EnrolFailed => counter!(ENDS, "event" => "enrol_failed"),
+        Counter::SkippedMptcp => counter!(ENDS, "event" => "skipped_mptcp"),
+        Counter::Closed => counter!(ENDS, "event" => "closed"),
+        Counter::RedirectedMessages => counter!(MESSAGES, "way" => "redirected"),
+        Counter::RedirectedBytes => counter!(BYTES, "way" => "redirected"),
+        Counter::PassedOff => counter!(MESSAGES, "way" => "off"),
+        Counter::PassedNoPeer => counter!(MESSAGES, "way" => "no_peer"),
+        Counter::PassedGone => counter!(MESSAGES, "way" => "gone"),
+        Counter::PassedOrder => counter!(MESSAGES, "way" => "order"),
+        Counter::PassedSlow => counter!(MESSAGES, "way" => "slow"),
+        Counter::PassedLarge => counter!(MESSAGES, "way" => "large"),
+        Counter::PassedUnknown => counter!(MESSAGES, "way" => "unknown"),
+        Counter::PassedBytes => counter!(BYTES, "way" => "tcp"),
+        Counter::EventsDropped => counter!(DROPPED),
+        Counter::Captured => counter!(CAPTURE, "outcome" => "captured"),
+        Counter::CaptureExcluded => counter!(CAPTURE, "outcome" => "excluded"),
+        Counter::OriginalsTold => counter!(CAPTURE, "outcome" => "destination_told"),
+    }
+}
+
+impl Metrics {
+    pub(super) fn register() -> Self {
+        describe_counter!(ENDS, "Ends of connections of the proxy on loopback, by what became of them.");
+        describe_counter!(MESSAGES, "Messages of enrolled ends: redirected, or why they went through TCP.");
+        describe_counter!(BYTES, "Bytes of enrolled ends, by their way.");
+        describe_counter!(CAPTURE, "Outbound connections that the connect hook judged.");
+        describe_counter!(DROPPED, "Events of connections that found no room in the ring.");
+        describe_gauge!(ENTRIES, "Entries of the redirect's maps.");
+        describe_gauge!(ON, "1 while the redirect is attached and the kill switch is not pulled.");
+        describe_counter!(ATTACHES, "Attempts to attach the programs, by outcome.");
+        describe_gauge!(LOAD, "Seconds that loading and verifying the programs took.");
+        describe_counter!(ALARMS, "Times the watchdog pulled the kill switch, and why.");
+        describe_histogram!(CONNECT, "Seconds from connect to established, of enrolled clients.");
+        describe_histogram!(ROUND_TRIP, "Smoothed round trip of TCP, of enrolled ends that sent through it.");
+        describe_histogram!(LIVED, "Seconds that enrolled ends lived.");
+        describe_counter!(RETRANSMITS, "Segments that TCP sent again for enrolled ends.");
+        describe_counter!(CLOSED, "Enrolled ends that closed, by how.");
+        Self {
+            counters: redirect::COUNTERS.iter().map(|of| (*of, series(*of))).collect(),
+            sockets: gauge!(ENTRIES, "map" => "sockets"),
+            pairs: gauge!(ENTRIES, "map" => "pairs"),
+            originals: gauge!(ENTRIES, "map" => "originals"),
+            on: gauge!(ON),
+            load: gauge!(LOAD),
+            connect: histogram!(CONNECT),
+            round_trip: histogram!(ROUND_TRIP),
+            lived: histogram!(LIVED),
+            retransmits: counter!(RETRANSMITS),
+            closed: ["in_order", "aborted", "half_closed"].map(|how| counter!(CLOSED, "how" => how)),
+        }
+    }
+
+    pub(super) fn attached(&self, took: Duration) {
+        counter!(ATTACHES, "outcome" => "attached").increment(1);
+        self.load.set(took.as_secs_f64());
+    }
+
+    pub(super) fn declined(&self, reason: &'static str) {
+        counter!(ATTACHES, "outcome" => reason).increment(1);
+        self.on.set(0.0);
+    }
+
+    pub(super) fn detached(&self) {
+        self.on.set(0.0);
+    }
+
+    #[expect(clippy::unused_self, reason = "only who has registered the series counts into them")]
+    pub(super) fn alarm(&self, alarm: Alarm) {
+        counter!(ALARMS, "alarm" => alarm.word()).increment(1);
+    }
+
+    pub(super) fn looked(&self, look: &Look) {
+        for (of, series) in &self.counters {
+            // Those of the pinned maps: they go on where a proxy before this one left them.
+            series.absolute(look.reading.totals.get(*of));
+        }
+        let occupancy = look.reading.occupancy;
+        #[expect(clippy::cast_precision_loss, reason = "maps have some ten thousand entries")]
+        for (gauge, entries) in
+            [(&self.sockets, occupancy.sockets), (&self.pairs, occupancy.pairs), (&self.originals, occupancy.originals)]
+        {
+            gauge.set(entries as f64);
+        }
+        self.on.set(if look.on { 1.0 } else { 0.0 });
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "exact to a nanosecond for a hundred days")]
+    pub(super) fn ended(&self, event: &Event) {
+        if event.end == CLIENT && event.connecting > 0 {
+            self.connect.record(event.connecting as f64 / 1e9);
+        }
+        if event.passed_bytes > 0 {
+            self.round_trip.record(f64::from(event.srtt) / 1e6);
+        }
+        self.lived.record(event.lived as f64 / 1e9);
+        self.retransmits.increment(event.retransmits.into());
+        let how = match event.closed {
+            how if how == Closed::InOrder as u32 => 0,
+            how if how == Closed::Aborted as u32 => 1,
+            _ => 2,
+        };
+        self.closed[how].increment(1);
+    }
+}

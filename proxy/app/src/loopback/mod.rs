@@ -1,0 +1,218 @@
+//! The redirect of loopback traffic, where the configuration asks for it: attached, watched, switched and detached.
+//!
+//! One thread for it, made when it is first asked for and gone with the process; a proxy that is not asked has neither
+//! thread nor memory for it. Nothing here is on the path of a request, and nothing waits for it: connections made before
+//! it is attached go through TCP, and so does everything where it declines.
+
+mod metrics;
+mod words;
+
+pub(crate) use words::{reading_json, reading_text, status_json, status_text};
+
+use metrics::Metrics;
+use pillion_config::model::{Config, LoopbackRedirect};
+use redirect::{Capture, Detached, Options, Property, Proxy, Watch};
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::MetadataExt,
+    process,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread::{self, JoinHandle},
+};
+
+/// The inode of the initial process namespace (PROC_PID_INIT_INO, linux/proc_ns.h).
+const FIRST_PROCESSES: u64 = 0xEFFF_FFFC;
+
+/// What the thread may be told.
+enum Order {
+    Attach(Box<Options>),
+    Detach,
+    Switch(bool, tokio::sync::oneshot::Sender<Result<(), String>>),
+}
+
+/// The control thread's end of it.
+#[derive(Default)]
+pub struct Loopback {
+    thread: Option<(mpsc::Sender<Order>, JoinHandle<()>)>,
+    wanted: Option<(LoopbackRedirect, BTreeSet<u16>)>,
+}
+
+impl Loopback {
+    /// A configuration is in force, whose listeners have these ports.
+    pub fn apply(&mut self, config: &Config, ports: BTreeSet<u16>) {
+        let wanted = config.redirect.clone().map(|redirect| (redirect, ports));
+        if wanted == self.wanted {
+            return;
+        }
+        let order = match &wanted {
+            None => Order::Detach,
+            Some((redirect, ports)) => match options(redirect, ports.clone()) {
+                Ok(options) => Order::Attach(Box::new(options)),
+                Err(error) => {
+                    tracing::warn!("redirect declined, plain TCP is used: {error}");
+                    self.wanted = wanted;
+                    return;
+                }
+            },
+        };
+        self.wanted = wanted;
+        self.tell(order);
+    }
+
+    /// Pulls the kill switch, or puts it back; the answer comes when it is done.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is attached.
+    pub fn switch(&self, on: bool) -> Result<tokio::sync::oneshot::Receiver<Result<(), String>>, String> {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        let (orders, _) = self.thread.as_ref().ok_or("no redirect is configured")?;
+        orders.send(Order::Switch(on, done)).map_err(|_| "the redirect's thread has ended")?;
+        Ok(answer)
+    }
+
+    /// Detaches and waits until that is done: at the process's end.
+    pub fn end(&mut self) {
+        if let Some((orders, thread)) = self.thread.take() {
+            drop(orders);
+            if thread.join().is_err() {
+                tracing::error!("the redirect's thread died of a bug; `pillion redirect detach` cleans up");
+            }
+        }
+    }
+
+    fn tell(&mut self, order: Order) {
+        if self.thread.is_none() {
+            let (orders, taken) = mpsc::channel();
+            match thread::Builder::new().name("redirect".into()).spawn(move || work(&taken)) {
+                Ok(thread) => self.thread = Some((orders, thread)),
+                Err(error) => {
+                    tracing::warn!("redirect declined, plain TCP is used: no thread for it: {error}");
+                    return;
+                }
+            }
+        }
+        if let Some((orders, _)) = &self.thread
+            && orders.send(order).is_err()
+        {
+            tracing::error!("the redirect's thread has ended; plain TCP is used");
+        }
+    }
+}
+
+fn options(redirect: &LoopbackRedirect, ports: BTreeSet<u16>) -> Result<Options, redirect::MountError> {
+    let own = redirect::own_cgroup();
+    let cgroup = match &redirect.cgroup {
+        Some(cgroup) => cgroup.clone(),
+        None => own.as_ref().map_or_else(|_| "/".into(), Clone::clone),
+    };
+    // Within a namespace of processes the number that the kernel's programs see is another one; there the container's
+    // own cgroup says who the proxy is.
+    let first = fs::metadata("/proc/self/ns/pid").is_ok_and(|data| data.ino() == FIRST_PROCESSES);
+    let proxy = if first { Proxy::Process(process::id()) } else { Proxy::Cgroup(own?) };
+    let mut options = Options::new(redirect.instance.as_str(), cgroup);
+    options.ports = ports;
+    options.proxies = vec![proxy];
+    options.large = redirect.large_messages;
+    options.waived = redirect.waived.iter().filter_map(|name| Property::named(name)).collect();
+    options.capture = redirect.outbound.as_ref().map(|outbound| Capture {
+        port: outbound.port,
+        exclude: outbound.exclude.iter().map(|network| (network.address, network.prefix)).collect(),
+        exclude_ports: outbound.exclude_ports.iter().copied().collect(),
+    });
+    Ok(options)
+}
+
+/// The thread: does what it is told, looks every second, detaches when nobody can tell it anything any more.
+fn work(orders: &mpsc::Receiver<Order>) {
+    let metrics = Metrics::register();
+    let mut attached: Option<(String, Watch)> = None;
+    loop {
+        let order = match &attached {
+            Some(_) => orders.recv_timeout(redirect::EVERY),
+            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match order {
+            Ok(Order::Attach(options)) => {
+                if attached.as_ref().is_some_and(|(instance, _)| *instance != options.instance) {
+                    detach(&mut attached, &metrics);
+                }
+                attach(&options, &mut attached, &metrics);
+            }
+            Ok(Order::Detach) => detach(&mut attached, &metrics),
+            Ok(Order::Switch(on, done)) => {
+                let switched = match &attached {
+                    Some((instance, _)) => redirect::switch(instance, on).map_err(|error| error.to_string()),
+                    None => Err("the redirect is not attached".to_owned()),
+                };
+                if switched.is_ok() {
+                    tracing::warn!(on, "redirect switched by an operator's order");
+                }
+                // Whoever asked may have gone.
+                done.send(switched).ok();
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                detach(&mut attached, &metrics);
+                return;
+            }
+        }
+        if let Some((_, watch)) = &mut attached {
+            match watch.look(|event| metrics.ended(event)) {
+                Ok(look) => {
+                    if let Some(alarm) = look.alarm {
+                        metrics.alarm(alarm);
+                        tracing::error!(
+                            alarm = alarm.word(),
+                            "redirect switched off: connections go on through TCP; POST /redirect?switch=on tries again"
+                        );
+                    }
+                    metrics.looked(&look);
+                }
+                Err(error) => {
+                    tracing::error!("the redirect cannot be watched: {error}");
+                    attached = None;
+                    metrics.detached();
+                }
+            }
+        }
+    }
+}
+
+fn attach(options: &Options, attached: &mut Option<(String, Watch)>, metrics: &Metrics) {
+    match redirect::attach(options) {
+        Ok(done) => {
+            metrics.attached(done.load_time);
+            tracing::info!(
+                cgroup = %options.cgroup.display(),
+                replaced = done.replaced,
+                waived = ?done.report.outcomes.iter().filter(|outcome| outcome.failure.is_some()).map(|outcome| outcome.property.name()).collect::<Vec<_>>(),
+                "redirect attached"
+            );
+            // The one before holds the events: it goes first.
+            if attached.is_none() {
+                match Watch::new(&options.instance) {
+                    Ok(watch) => *attached = Some((options.instance.clone(), watch)),
+                    Err(error) => tracing::error!("the redirect cannot be watched: {error}"),
+                }
+            }
+        }
+        Err(error) => {
+            metrics.declined(error.reason());
+            let state = if attached.is_some() { "the one before stays" } else { "plain TCP is used" };
+            tracing::warn!("redirect declined, {state}: {error}");
+        }
+    }
+}
+
+fn detach(attached: &mut Option<(String, Watch)>, metrics: &Metrics) {
+    let Some((instance, watch)) = attached.take() else { return };
+    drop(watch);
+    metrics.detached();
+    match redirect::detach(&instance) {
+        Ok(Detached::Draining(ends)) => tracing::info!(ends, "redirect detached, connections go on through TCP"),
+        Ok(Detached::Gone | Detached::Absent) => tracing::info!("redirect detached"),
+        Err(error) => tracing::error!("the redirect cannot be detached: {error}"),
+    }
+}

@@ -1,0 +1,118 @@
+//! The redirect's state for people and for programs.
+
+use redirect::{Ended, Histogram, Reading, Status, Totals, Watch};
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+
+/// For people.
+pub(crate) fn status_text(status: &Status) -> String {
+    let mut text = String::new();
+    let state = match (status.links.is_empty(), status.on) {
+        (true, _) => "detached: connections go on through TCP until they close",
+        (false, true) => "attached",
+        (false, false) => "attached, switched off: connections go through TCP",
+    };
+    // A String takes everything.
+    let _ = writeln!(text, "redirect: {state}");
+    let _ = writeln!(text, "programs: {}", status.links.join(", "));
+    let ports: Vec<_> = status.ports.iter().map(u16::to_string).collect();
+    let _ = writeln!(text, "ports: {}", ports.join(", "));
+    let _ = writeln!(text, "large messages: {} bytes and more stay on TCP", status.control.large);
+    if status.control.capture != 0 {
+        let _ = writeln!(text, "outbound: taken to port {}", status.control.capture);
+    }
+    let occupancy = status.occupancy;
+    let _ = writeln!(
+        text,
+        "maps: {} sockets, {} pairs, {} original destinations",
+        occupancy.sockets, occupancy.pairs, occupancy.originals
+    );
+    for (counter, count) in status.totals.iter() {
+        let _ = writeln!(text, "{:<22} {count}", counter.name());
+    }
+    text
+}
+
+/// For programs.
+pub(crate) fn status_json(status: &Status) -> Value {
+    json!({
+        "attached": !status.links.is_empty(),
+        "on": status.on,
+        "programs": status.links,
+        "ports": status.ports,
+        "budget": status.control.budget,
+        "large_messages": status.control.large,
+        "capture_port": status.control.capture,
+        "maps": {
+            "sockets": status.occupancy.sockets,
+            "pairs": status.occupancy.pairs,
+            "originals": status.occupancy.originals,
+        },
+        "counters": counters(status.totals.iter().map(|(counter, count)| (counter.name(), count))),
+    })
+}
+
+fn counters<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Value {
+    Value::Object(counts.map(|(name, count)| (name.to_owned(), count.into())).collect::<Map<_, _>>())
+}
+
+fn since<'a>(reading: &'a Reading, before: &'a Totals) -> impl Iterator<Item = (&'static str, u64)> + 'a {
+    reading.totals.iter().map(|(counter, count)| (counter.name(), count.saturating_sub(before.get(counter))))
+}
+
+/// What changed since the reading before, for people.
+pub(crate) fn reading_text(reading: &Reading, before: &Totals, watch: &Watch) -> String {
+    let mut text = format!("sockets {}", reading.occupancy.sockets);
+    for (name, count) in since(reading, before).filter(|(_, count)| *count > 0) {
+        let _ = write!(text, "  {name} +{count}");
+    }
+    if watch.takes_events() {
+        let Ended { by_reason: [in_order, aborted, half_closed], connecting, round_trip, lived, retransmits, .. } =
+            &watch.ended;
+        let _ = write!(text, "  ended {in_order} in order, {aborted} aborted, {half_closed} half closed");
+        for (name, histogram) in [("connect", connecting), ("tcp round trip", round_trip), ("lived", lived)] {
+            if let (Some(half), Some(most)) = (histogram.quantile(0.5), histogram.quantile(0.99)) {
+                let _ = write!(text, "  {name} p50 ≤ {half:.6} s p99 ≤ {most:.6} s");
+            }
+        }
+        let _ = write!(text, "  retransmits {retransmits}");
+    }
+    text
+}
+
+/// What changed since the reading before, for programs.
+pub(crate) fn reading_json(reading: &Reading, before: &Totals, watch: &Watch) -> Value {
+    let ended = watch.takes_events().then(|| {
+        let Ended {
+            by_reason: [in_order, aborted, half_closed],
+            connecting,
+            round_trip,
+            lived,
+            redirected,
+            retransmits,
+            malformed,
+        } = &watch.ended;
+        json!({
+            "in_order": in_order, "aborted": aborted, "half_closed": half_closed,
+            "connect_seconds": histogram(connecting),
+            "tcp_round_trip_seconds": histogram(round_trip),
+            "lived_seconds": histogram(lived),
+            "redirected_bytes": histogram(redirected),
+            "retransmits": retransmits,
+            "malformed_events": malformed,
+        })
+    });
+    json!({
+        "sockets": reading.occupancy.sockets,
+        "since": counters(since(reading, before)),
+        "ended": ended,
+    })
+}
+
+fn histogram(histogram: &Histogram) -> Value {
+    json!({
+        "count": histogram.count(),
+        "sum": histogram.sum,
+        "buckets": histogram.buckets().map(|(bound, samples)| json!([bound, samples])).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,82 @@
+//! Who may use a listener or a route.
+
+use super::{Field, Int, List, Match, Scalar, Text, fields, words};
+use crate::model::{Cidr, HostPattern, Name, SpiffeMatch};
+#[cfg(test)]
+use schemars::JsonSchema;
+#[cfg(test)]
+use serde::Serialize;
+
+/// Who may. What a deny rule matches is denied, whatever else allows it; once there is an allow rule, what none of them matches is denied too. A listener's rules and its route's must both allow.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["rules"])))]
+pub(crate) struct Authorization {
+    /// Only count what these rules would do. `false`: rules are written to hold.
+    pub dry_run: Field<bool>,
+    /// The rules. An empty list allows everything.
+    pub rules: List<AuthorizationRule>,
+}
+
+fields! { Authorization { dry_run, rules } }
+
+impl Default for Authorization {
+    fn default() -> Self {
+        Self { dry_run: Field::of(false), rules: Field::ABSENT }
+    }
+}
+
+/// One rule. All that is given must hold, of each list any; a rule without a condition matches everything.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["action"])))]
+pub(crate) struct AuthorizationRule {
+    /// Its name, in metrics and the access log; unique within its list. Absent: its position, as in `0`.
+    pub name: Text<Name>,
+    /// What happens to what it matches.
+    pub action: Field<RuleAction>,
+    /// Only count what this rule would do. `false`, as above.
+    pub dry_run: Field<bool>,
+    /// SPIFFE IDs of clients, from their certificates: `spiffe://example.org/ns/shop/sa/api`, all below a path as `spiffe://example.org/ns/shop/*`, all of a trust domain as `spiffe://example.org/*`.
+    pub peers: List<Scalar<SpiffeMatch>>,
+    /// Networks of clients, such as `10.0.0.0/8`: of the address that a trusted PROXY protocol header tells, otherwise of the socket's peer. What headers such as `X-Forwarded-For` say is not looked at.
+    pub sources: List<Scalar<Cidr>>,
+    /// Networks of the socket's peers, whatever they say of others.
+    pub direct_sources: List<Scalar<Cidr>>,
+    /// Server names that TLS clients ask for (SNI): `api.example.com`, `*.example.com`.
+    pub server_names: List<Scalar<HostPattern>>,
+    /// Ports that clients reached.
+    pub ports: List<Scalar<Int<1, 65_535>>>,
+    /// What HTTP requests look like. An opaque connection is no request: no allow rule with this matches it, and every deny rule with this does whose other conditions hold.
+    pub requests: List<Match>,
+}
+
+fields! { AuthorizationRule { name, action, dry_run, peers, sources, direct_sources, server_names, ports, requests } }
+
+impl Default for AuthorizationRule {
+    fn default() -> Self {
+        Self {
+            name: Field::ABSENT,
+            action: Field::ABSENT,
+            dry_run: Field::of(false),
+            peers: Field::ABSENT,
+            sources: Field::ABSENT,
+            direct_sources: Field::ABSENT,
+            server_names: Field::ABSENT,
+            ports: Field::ABSENT,
+            requests: Field::ABSENT,
+        }
+    }
+}
+
+/// What happens to what a rule matches.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum RuleAction {
+    /// It may, unless a deny rule matches it too.
+    Allow,
+    /// It may not: an opaque connection is closed, a request answered with 403.
+    Deny,
+}
+
+words! { RuleAction { "allow" => Allow, "deny" => Deny } }

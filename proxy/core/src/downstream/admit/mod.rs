@@ -1,0 +1,331 @@
+//! admit: may this client do that.
+//!
+//! Asked as soon as something new is known of a connection (its address, then its certificate, then what it speaks), of
+//! each request, and again of everything that lives whenever the rules or the trust change. What is decided is pure
+//! ([`Rules`]); here it is counted, told and carried out. Listeners and routes without rules have no [`Admission`], and
+//! nothing is looked at.
+
+mod rules;
+mod sets;
+#[cfg(test)]
+mod tests;
+
+pub use rules::{Attributes, Decision, Fact, Rules, Verdict};
+
+use super::Connection;
+use crate::{
+    drain::{Control, Signal, Subject},
+    exchange::{account::Account, route::RequestView},
+    identity::Refusal,
+    snapshot::ListenerSnapshot,
+    telemetry::{Blame, Record, ResponseFlag, metrics::AdmitMetrics},
+};
+use http::request;
+use pillion_config::model::{Authorization, ClientCertificates, ListenerTlsMode, Name};
+use std::{borrow::Cow, cell::RefCell, net::SocketAddr, rc::Rc};
+
+/// The rules of a listener or a route, and where their decisions are counted.
+#[derive(Debug)]
+pub struct Admission {
+    rules: Rules,
+    metrics: AdmitMetrics,
+    /// For the access log, by rule; the last one where no rule matched.
+    details: Box<[Box<str>]>,
+}
+
+/// It may not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{details}")]
+pub struct Denied {
+    /// Which rule, in Envoy's words, or what else.
+    pub details: Cow<'static, str>,
+    /// What the client is told of it; nothing, unless it is known who it is.
+    pub told: Option<Box<str>>,
+}
+
+/// What goes on with a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// It.
+    Yes,
+    /// Nothing: its end is recorded.
+    No,
+}
+
+impl Admission {
+    /// Compiles the rules of a listener, or of a route of it.
+    #[must_use]
+    pub fn compile(listener: &Name, route: Option<&Name>, model: &Authorization) -> Box<Self> {
+        let rules = Rules::compile(model);
+        let named = |rule: &str| match route {
+            Some(route) => format!("{route}/{rule}"),
+            None => rule.to_owned(),
+        };
+        // Envoy's word where no policy matched.
+        let names: Vec<String> = rules.names().map(Name::as_str).chain(["none"]).map(named).collect();
+        let details = names.iter().map(|name| format!("rbac_access_denied_matched_policy[{name}]").into());
+        Box::new(Self { details: details.collect(), metrics: AdmitMetrics::new(listener, &names), rules })
+    }
+
+    /// The place of what decided among details and metrics.
+    fn place(&self, rule: Option<usize>) -> usize {
+        rule.unwrap_or(self.details.len() - 1)
+    }
+
+    /// Decides, and counts what is decided for good. `known`: whether it is known who the client is.
+    fn decide(&self, attributes: &Attributes<'_>, known: bool) -> Result<Decision, Denied> {
+        if let Some(verdict) = self.rules.rehearse(attributes) {
+            self.metrics.rehearsed(self.place(verdict.rule), verdict.decision);
+        }
+        let Verdict { decision, rule } = self.rules.judge(attributes);
+        let place = self.place(rule);
+        self.metrics.decided(place, decision);
+        if decision != Decision::Deny {
+            return Ok(decision);
+        }
+        let told = known.then(|| match rule.and_then(|rule| self.rules.name(rule)) {
+            Some(name) => format!("access denied by rule {name}\n").into(),
+            None => "access denied: no rule allows this\n".into(),
+        });
+        Err(Denied { details: Cow::Owned(self.details[place].to_string()), told })
+    }
+}
+
+/// What is known of a connection. Before hands were shaken neither certificate nor server name is.
+fn attributes<'a>(
+    connection: &'a Connection,
+    listener: &ListenerSnapshot,
+    request: Fact<Option<RequestView<'a>>>,
+) -> Attributes<'a> {
+    let facts = &connection.facts;
+    // What has arrived speaks TLS already, or will never tell us its certificate.
+    let settled = connection.arrived() || facts.tls.get().is_some() || listener.tls.is_none();
+    let seen = |server_name| if settled { Fact::Is(server_name) } else { Fact::Pending };
+    Attributes {
+        source: facts.client().ip(),
+        direct: facts.direct.ip(),
+        port: facts.destination().port(),
+        peer: if settled { Fact::Is(facts.peer().and_then(|peer| peer.id.as_ref())) } else { Fact::Pending },
+        // One that is passed on in TLS may still be read.
+        server_name: match facts.server_name() {
+            Some(name) => Fact::Is(Some(name)),
+            None if listener.opaque.is_some() && !connection.arrived() => Fact::Pending,
+            None => seen(None),
+        },
+        request,
+    }
+}
+
+/// Asked before a byte of the application's is interpreted; a connection that may not be is recorded.
+pub(super) fn connection(connection: &Rc<Connection>, listener: &ListenerSnapshot) -> Admitted {
+    let Some(admission) = &listener.admit else { return Admitted::Yes };
+    let attributes = attributes(connection, listener, Fact::Pending);
+    if admission.rules.judge(&attributes).decision != Decision::Deny {
+        // What follows is asked, and counted.
+        return Admitted::Yes;
+    }
+    if let Err(denied) = admission.decide(&attributes, false) {
+        let record = Record::begin_connection(&listener.telemetry, &connection.facts);
+        let mut account = Account::new(record, Rc::clone(connection));
+        account.flag(ResponseFlag::Unauthorized);
+        account.details(denied.details);
+        account.terminated_by(Blame::Proxy);
+        account.finish();
+        return Admitted::No;
+    }
+    Admitted::Yes
+}
+
+/// Asked of an opaque connection, once what it asks for is known.
+///
+/// # Errors
+///
+/// It may not.
+pub fn opaque(connection: &Connection, listener: &ListenerSnapshot, server_name: Option<&str>) -> Result<(), Denied> {
+    trusted(connection)?;
+    let Some(admission) = &listener.admit else { return Ok(()) };
+    let mut attributes = attributes(connection, listener, Fact::Is(None));
+    if server_name.is_some() {
+        attributes.server_name = Fact::Is(server_name);
+    }
+    admission.decide(&attributes, false).map(drop)
+}
+
+/// Asked of a request, by its listener's rules before its route is looked for, then by its route's.
+///
+/// # Errors
+///
+/// It may not.
+pub fn request(
+    connection: &Connection,
+    listener: &ListenerSnapshot,
+    admission: Option<&Admission>,
+    view: &RequestView<'_>,
+) -> Result<(), Denied> {
+    trusted(connection)?;
+    let Some(admission) = admission else { return Ok(()) };
+    let known = connection.facts.peer().is_some_and(|peer| peer.id.is_some());
+    admission.decide(&attributes(connection, listener, Fact::Is(Some(*view))), known).map(drop)
+}
+
+/// A connection whose client is not believed any more does nothing new.
+fn trusted(connection: &Connection) -> Result<(), Denied> {
+    match connection.distrusted() {
+        None => Ok(()),
+        Some(why) => Err(why.into()),
+    }
+}
+
+/// Why a client that was believed is not any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// Its certificate would be refused now.
+    Certificate(Refusal),
+    /// It showed none, and would have to now.
+    NoCertificate,
+    /// It does not speak TLS, and would have to now.
+    NoTls,
+}
+
+impl From<Distrust> for Denied {
+    fn from(why: Distrust) -> Self {
+        Self { details: Cow::Borrowed(why.details()), told: None }
+    }
+}
+
+impl Distrust {
+    /// For the access log.
+    #[must_use]
+    pub fn details(self) -> &'static str {
+        match self {
+            Self::Certificate(_) => "client_certificate_not_trusted_any_more",
+            Self::NoCertificate => "client_certificate_required_now",
+            Self::NoTls => "tls_required_now",
+        }
+    }
+
+    /// Whether a client of this listener is still believed.
+    #[must_use]
+    pub fn of(connection: &Connection, listener: &ListenerSnapshot) -> Option<Self> {
+        let tls = listener.tls.as_ref()?;
+        match connection.facts.tls.get() {
+            Some(facts) => match &facts.peer {
+                Some(peer) => tls.still_trusts(&peer.chain, &facts.trust).err().map(Self::Certificate),
+                None => (tls.model().clients == ClientCertificates::Required).then_some(Self::NoCertificate),
+            },
+            None => (connection.arrived() && tls.model().mode == ListenerTlsMode::Strict).then_some(Self::NoTls),
+        }
+    }
+}
+
+impl Subject for Connection {
+    /// Requests are asked one by one; a connection that would not be let in now is led to its end.
+    fn look_again(&self, control: &Control) {
+        let listener = self.slot.now();
+        if control.signal() >= Signal::Drain {
+            return;
+        }
+        let distrust = Distrust::of(self, &listener);
+        let reason = match (distrust, &listener.admit) {
+            (Some(_), _) => Some("trust"),
+            (None, Some(admission)) => {
+                let verdict = admission.rules.judge(&attributes(self, &listener, Fact::Pending));
+                (verdict.decision == Decision::Deny).then_some("rules")
+            }
+            (None, None) => None,
+        };
+        if let Some(reason) = reason {
+            listener.telemetry.metrics.revoked(reason);
+            self.distrust(distrust);
+            control.tell(Signal::Drain);
+        }
+    }
+}
+
+/// What a tunnel came of.
+enum Of {
+    /// An opaque connection; what its client asked for in TLS that is passed on.
+    Connection(Option<Box<str>>),
+    /// A request, kept where there were rules that may look at it.
+    Request(Option<Box<request::Parts>>),
+}
+
+/// A tunnel, as far as it may have to end before its ends want it.
+pub struct Carried {
+    connection: Rc<Connection>,
+    of: Of,
+    denied: RefCell<Option<Denied>>,
+}
+
+impl Carried {
+    /// An opaque connection.
+    #[must_use]
+    pub fn opaque(connection: &Rc<Connection>, server_name: Option<&str>) -> Rc<Self> {
+        Self::new(connection, Of::Connection(server_name.map(Into::into)))
+    }
+
+    /// What became of a request.
+    #[must_use]
+    pub fn upgraded(connection: &Rc<Connection>, request: Option<Box<request::Parts>>) -> Rc<Self> {
+        Self::new(connection, Of::Request(request))
+    }
+
+    fn new(connection: &Rc<Connection>, of: Of) -> Rc<Self> {
+        Rc::new(Self { connection: Rc::clone(connection), of, denied: RefCell::default() })
+    }
+
+    /// Why it had to end, if it had to.
+    #[must_use]
+    pub fn denied(&self) -> Option<Denied> {
+        self.denied.borrow().clone()
+    }
+
+    fn judge(&self, listener: &ListenerSnapshot) -> Result<(), Denied> {
+        if let Some(why) = Distrust::of(&self.connection, listener) {
+            listener.telemetry.metrics.revoked("trust");
+            return Err(why.into());
+        }
+        let Some(admission) = &listener.admit else { return Ok(()) };
+        let (request, server_name) = match &self.of {
+            Of::Connection(name) => (Fact::Is(None), name.as_deref()),
+            Of::Request(Some(parts)) => (Fact::Is(Some(view(parts, self.connection.facts.local))), None),
+            // It came before there were rules: what it asked for nobody knows any more.
+            Of::Request(None) => (Fact::Pending, None),
+        };
+        let mut attributes = attributes(&self.connection, listener, request);
+        if server_name.is_some() {
+            attributes.server_name = Fact::Is(server_name);
+        }
+        if admission.rules.judge(&attributes).decision != Decision::Deny {
+            return Ok(());
+        }
+        listener.telemetry.metrics.revoked("rules");
+        admission.decide(&attributes, false).map(drop)
+    }
+}
+
+impl Subject for Carried {
+    fn look_again(&self, control: &Control) {
+        if control.signal() == Signal::Abort {
+            return;
+        }
+        if let Err(denied) = self.judge(&self.connection.slot.now()) {
+            self.denied.replace(Some(denied));
+            control.tell(Signal::Abort);
+        }
+    }
+}
+
+/// A request's head as rules see it, its path cleaned before.
+fn view(parts: &request::Parts, destination: SocketAddr) -> RequestView<'_> {
+    let target = parts.uri.path_and_query();
+    let from_field = || parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    RequestView {
+        method: &parts.method,
+        destination,
+        host: parts.uri.authority().map(|authority| authority.as_str()).or_else(from_field).unwrap_or_default(),
+        path: target.map_or("", |target| target.path()),
+        query: target.and_then(|target| target.query()),
+        headers: &parts.headers,
+    }
+}

@@ -1,0 +1,335 @@
+//! Loopback traffic past TCP with the real program: loaded by itself, by an agent, or declined; with peers as users have them.
+
+use pillion_tests::{
+    client::Client,
+    need,
+    nginx::Nginx,
+    origin::{Origin, checksum, pattern},
+    process::Process,
+    proxy::{self, Proxy, Shape},
+    python, some_or_return,
+    tempdir::TempDir,
+    wait,
+};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+};
+
+/// What no kernel known passes; the peers of these tests do without.
+const WAIVED: &str = "splice,duplex";
+
+/// A name for the pins, so that tests do not meet.
+fn instance() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("e2e-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        need::skip("loading BPF programs needs root");
+    }
+    root
+}
+
+fn section(instance: &str) -> String {
+    format!("redirect: {{ instance: {instance}, waive: [{WAIVED}] }}")
+}
+
+/// `pillion redirect …`: its exit code's success, and what it said.
+fn redirect(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(proxy::program()).arg("redirect").args(arguments).output().expect("the program runs");
+    let words = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&words).into_owned())
+}
+
+fn status(instance: &str) -> Option<Value> {
+    let (attached, words) = redirect(&["status", "--json", "--instance", instance]);
+    if attached { serde_json::from_str(&words).ok() } else { None }
+}
+
+fn redirected(instance: &str) -> u64 {
+    status(instance).and_then(|status| status["counters"]["redirected_messages"].as_u64()).unwrap_or(0)
+}
+
+/// Detaches at the end, whatever happened; the maps go when the last connection has.
+struct Detached(String);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        for _ in 0..100 {
+            if !redirect(&["detach", "--instance", &self.0]).1.contains("go on through TCP") {
+                return;
+            }
+            thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+}
+
+/// Sends back what comes, and its end.
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut room = vec![0; 65_536];
+                while let Ok(count @ 1..) = stream.read(&mut room) {
+                    if stream.write_all(&room[..count]).is_err() {
+                        return;
+                    }
+                }
+                drop(stream.shutdown(Shutdown::Write));
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn curl_to_nginx_is_redirected_on_both_legs_and_switched_live() {
+    let curl = some_or_return!(need::program("curl", "curl"));
+    let nginx = some_or_return!(Nginx::start(1000));
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let proxy = Shape { top: &section(&name), ..Shape::default() }.start(nginx.address);
+    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    let fetch = |path: &str, count: usize| {
+        let url = format!("http://{}{path}", proxy.address);
+        let output =
+            Command::new(&curl).args(["-sS", "--fail", "--max-time", "30"]).args(vec![url; count]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    assert_eq!(fetch("/", 50), b"hello from nginx\n".repeat(50));
+    // Fifty requests on each of two legs, and fifty answers.
+    proxy.await_metric("pillion_redirect_messages_total", &["way=\"redirected\""], |count| count >= 150.0);
+    assert!(checksum(&fetch("/big.bin", 1)) == checksum(&pattern(0, pillion_tests::nginx::BIG)));
+    assert_eq!(proxy.admin_post("/redirect").status, 400);
+    assert_eq!(proxy.admin_post("/redirect?switch=off").status, 200);
+    let off = redirected(&name);
+    assert_eq!(fetch("/", 20), b"hello from nginx\n".repeat(20));
+    assert_eq!(redirected(&name), off);
+    proxy.await_metric("pillion_redirect_on", &[], |on| on == 0.0);
+    assert!(proxy.admin_get("/redirect").text().contains("switched off"));
+    assert_eq!(proxy.admin_post("/redirect?switch=on").status, 200);
+    assert_eq!(fetch("/", 20), b"hello from nginx\n".repeat(20));
+    assert!(redirected(&name) > off);
+    proxy.await_metric("pillion_redirect_closed_total", &[], |count| count > 0.0);
+    assert_eq!(proxy.metrics().sum("pillion_redirect_alarms_total", &[]), 0.0);
+}
+
+#[test]
+fn what_programs_do_with_sockets_works_through_a_redirecting_tunnel() {
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let echo = echo();
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n{}\nlisteners:\n  - {{ name: db, address: {{listen}}, tcp: {{ forward: echo }} \
+         }}\nclusters:\n  - {{ name: echo, endpoints: [\"{echo}\"] }}\n",
+        section(&name)
+    ));
+    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    let port = proxy.address.port().to_string();
+    let output = some_or_return!(python::run("sockets_client.py", &["127.0.0.1", &port]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // A bulk stream both ways: the tunnel splices where TCP carries it, and reads where it was redirected.
+    let mut client = TcpStream::connect(proxy.address).unwrap();
+    let sent = pattern(0, 32 << 20);
+    let mut writer = client.try_clone().unwrap();
+    let copy = sent.clone();
+    let sending = thread::spawn(move || {
+        // In sizes of both kinds.
+        for (number, piece) in copy.chunks(97_001).enumerate() {
+            let (small, large) = piece.split_at(piece.len().min(number % 700 + 1));
+            writer.write_all(small).unwrap();
+            writer.write_all(large).unwrap();
+        }
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let (mut got, mut room) = (Vec::with_capacity(sent.len()), vec![0; 100_000]);
+    client.set_read_timeout(Some(wait::SOON)).unwrap();
+    while got.len() < sent.len() {
+        match client.read(&mut room) {
+            Ok(0) => panic!("the end comes after {} bytes", got.len()),
+            Ok(count) => got.extend_from_slice(&room[..count]),
+            // A thread beside it sends: this kernel's `duplex`, as in the self-test.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    sending.join().unwrap();
+    assert!(got == sent);
+    assert!(redirected(&name) > 4000, "{:?}", status(&name));
+    wait::until_true("no socket in the map", || {
+        drop(client.shutdown(Shutdown::Both));
+        status(&name).is_some_and(|status| status["maps"]["sockets"] == 0)
+    });
+}
+
+#[test]
+fn where_splice_is_not_waived_the_proxy_declines_and_a_splicing_haproxy_works() {
+    let haproxy = some_or_return!(need::program("haproxy", "haproxy"));
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let origin = Origin::start();
+    let top = format!("redirect: {{ instance: {name}, waive: [duplex] }}");
+    let proxy = Shape { top: &top, ..Shape::default() }.start(origin.address);
+    wait::until_true("the redirect's verdict", || proxy.stderr().contains("redirect "));
+    if proxy.stderr().contains("redirect attached") {
+        return; // A kernel on which splice works.
+    }
+    assert!(
+        proxy.stderr().contains("redirect declined, plain TCP is used: the self-test failed: splice"),
+        "{}",
+        proxy.stderr()
+    );
+    proxy.await_metric("pillion_redirect_attaches_total", &["outcome=\"splice\""], |count| count == 1.0);
+    assert!(status(&name).is_none(), "nothing is left behind");
+    let dir = TempDir::new();
+    let front = pillion_tests::port::free();
+    let file = dir.write(
+        "haproxy.cfg",
+        format!(
+            "global\n  maxconn 100\ndefaults\n  mode tcp\n  option splice-auto\n  option splice-request\n  option splice-response\n  \
+             timeout connect 5s\n  timeout client 30s\n  timeout server 30s\nlisten f\n  bind {front}\n  server s {}\n",
+            proxy.address
+        ),
+    );
+    let _haproxy = Process::start(Command::new(haproxy).arg("-db").arg("-f").arg(file));
+    wait::until_true("haproxy", || TcpStream::connect(front).is_ok());
+    let mut client = Client::connect(front);
+    assert_eq!(client.get(&format!("/bytes/{}", 8 << 20)).status, 200);
+    proxy.assert_healthy();
+}
+
+#[test]
+fn killed_with_9_it_starts_clean_and_connections_live_on() {
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let origin = Origin::start();
+    let section = section(&name);
+    let shape = Shape { top: &section, ..Shape::default() };
+    let mut first = shape.start(origin.address);
+    first.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    assert_eq!(first.get("/").status, 200);
+    first.signal(Signal::KILL);
+    first.wait(wait::SOON);
+    let left = status(&name).expect("what it attached outlives it");
+    assert_eq!(left["attached"], true);
+    let second = shape.start(origin.address);
+    second.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    assert!(second.stderr().contains("replaced=true"), "{}", second.stderr());
+    let before = redirected(&name);
+    for _ in 0..10 {
+        assert_eq!(second.get("/").status, 200);
+    }
+    assert!(redirected(&name) >= before + 20);
+    assert_eq!(status(&name).unwrap()["ports"], serde_json::json!([second.address.port()]));
+}
+
+#[test]
+fn without_privileges_it_runs_as_ever_and_says_so_once() {
+    let setpriv = some_or_return!(need::program("setpriv", "util-linux"));
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let origin = Origin::start();
+    let section = section(&name);
+    let yaml = Shape { top: &section, ..Shape::default() }.yaml(&[origin.address]);
+    let proxy = Proxy::start_with(&yaml, |program| {
+        let mut command = Command::new(&setpriv);
+        command.args(["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]).arg(program);
+        command
+    });
+    wait::until_true("the redirect's verdict", || proxy.stderr().contains("redirect declined, plain TCP is used"));
+    for _ in 0..10 {
+        assert_eq!(proxy.get("/").status, 200);
+    }
+    assert_eq!(proxy.stderr().matches("redirect declined").count(), 1, "{}", proxy.stderr());
+    assert_eq!(proxy.metrics().sum("pillion_redirect_on", &[]), 0.0);
+    // Who does not ask for it has neither thread nor series of it.
+    let plain = Proxy::to(origin.address);
+    assert!(plain.threads() < proxy.threads(), "{} and {} threads", plain.threads(), proxy.threads());
+    assert!(!plain.metrics().has("pillion_redirect_on"));
+}
+
+#[test]
+fn an_agent_serves_a_proxy_without_privileges_and_may_be_killed() {
+    let setpriv = some_or_return!(need::program("setpriv", "util-linux"));
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let origin = Origin::start();
+    // A user that nothing else here runs as.
+    let uid = "61337";
+    let yaml = Shape::default().yaml(&[origin.address]);
+    let proxy = Proxy::start_with(&yaml, |program| {
+        let mut command = Command::new("sh");
+        // The file is root's own; the descriptor is not.
+        command
+            .args(["-c", &format!("chmod 755 \"$(dirname \"$4\")\" && exec {} --reuid={uid} --bounding-set=-all --inh-caps=-all \"$0\" \"$@\"", setpriv.display())])
+            .arg(program);
+        command
+    });
+    let port = proxy.address.port().to_string();
+    let agent = || {
+        let mut command = Command::new(proxy::program());
+        command.args([
+            "redirect",
+            "agent",
+            "--instance",
+            &name,
+            "--ports",
+            &port,
+            "--proxy-uid",
+            uid,
+            "--waive",
+            WAIVED,
+        ]);
+        let agent = Process::start(&mut command);
+        wait::until_true("the agent", || agent.stderr().contains("redirect attached"));
+        agent
+    };
+    let talk = || {
+        let before = redirected(&name);
+        // A fresh connection each, so that both legs are made anew now and then.
+        for _ in 0..10 {
+            assert_eq!(proxy.get("/").status, 200);
+        }
+        redirected(&name) - before
+    };
+    let mut first = agent();
+    assert!(talk() >= 20);
+    first.kill().unwrap();
+    first.wait(wait::SOON);
+    assert!(talk() >= 20, "what it attached works on without it");
+    let mut second = agent();
+    assert!(second.stderr().contains("replaced=true"), "{}", second.stderr());
+    assert!(talk() >= 20);
+    second.signal(Signal::TERM);
+    second.wait(wait::SOON);
+    assert_eq!(talk(), 0);
+    proxy.assert_healthy();
+}
