@@ -4,8 +4,8 @@
 //! 2. [`load`]: the client before every proxy: a process of its own, so that its CPU time is mixed with nobody's.
 //! 3. [`compare`]: peers, scenarios, rounds, the measuring of processes, the report.
 //!
-//! Beside it [`instructions`]: what a request costs the proxy alone, counted and not timed; and `benches/stages`: what
-//! each stage of its path costs.
+//! Beside it [`instructions`]: what a request costs the proxy alone, counted and not timed; [`resident`]: what of it is in
+//! memory at rest; and `benches/stages`: what each stage of its path costs.
 //!
 //! Nothing here leaves the machine: an address that is not loopback is refused.
 
@@ -15,6 +15,7 @@ pub mod compare;
 pub mod instructions;
 pub mod load;
 pub mod origin;
+pub mod resident;
 
 mod http1;
 mod loopback;

@@ -1,7 +1,7 @@
 //! The program: reads the command line, runs one of the parts, prints what went wrong.
 
 use clap::Parser;
-use pillion_bench::{compare, instructions, load, origin};
+use pillion_bench::{compare, instructions, load, origin, resident};
 use std::{error::Error, process::ExitCode};
 
 /// Measures Pillion, and others beside it, on this machine's loopback.
@@ -16,6 +16,8 @@ enum Command {
     Origin(origin::Args),
     /// Count the instructions that a request costs the proxy
     Instructions(instructions::Args),
+    /// Tell what of the proxy is resident at rest, and fail above a bound
+    Resident(resident::Args),
 }
 
 fn main() -> ExitCode {
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         Command::Load(args) => load::run(&args).map_err(Into::into),
         Command::Origin(args) => origin::run(&args).map_err(Into::into),
         Command::Instructions(args) => instructions::run(&args).map_err(Into::into),
+        Command::Resident(args) => resident::run(&args).map_err(Into::into),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

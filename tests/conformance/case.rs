@@ -1,4 +1,5 @@
-//! A case: one file of `cases/`, WebAssembly text with directives in its comments.
+//! A case: one file of `cases/`, WebAssembly text with directives in its comments, or directives alone about a module that
+//! is there already (`modules/*.case`).
 //!
 //! | directive | meaning |
 //! |---|---|
@@ -7,19 +8,33 @@
 //! | `abi: 0_1_0` | the version marker that is exported; `0_2_1` without it |
 //! | `plugin: …`, `vm: …` | the plugin's and the VM's configuration |
 //! | `option: WORD…` | `tcp`, `fail_open`, `stop_iteration`, `restricted`, `env`; `no-marker`, `no-allocator`; `alone` (a process of its own); `upstream-races` (what reaches the upstream depends on time and is not told) |
+//! | `module: FROM/NAME` | a compiled guest: `prebuilt/NAME` of `filters/`, or `third-party/NAME` |
+//! | `root: ID` | the root id; `kit-root` without it |
+//! | `log: WORDS` | of a module's own lines those with these words are told; none without it |
 //! | `refused: WORDS` | the host must refuse the configuration, saying all these words |
 //! | `step: …` | what the client does, see [`super::drive`] |
 //! | `deviation: …` | why Pillion differs from Envoy here; `expect-pillion:` has what it does instead |
 //! | `envoy-crashes: …` | Envoy 1.40 ends with a signal; the case is not run there |
 //! | `expect:`, `expect-pillion:` | the lines that follow are the transcript, up to the end of the comment block |
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// One case.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Case {
     /// The file's name without its ending.
     pub(crate) name: String,
+    /// Where it stands.
+    pub(crate) path: PathBuf,
+    /// The compiled guest, where it is not made from `body`.
+    pub(crate) module: Option<String>,
+    /// The root id.
+    pub(crate) root: String,
+    /// Which of a module's own log lines are told.
+    pub(crate) log: Option<String>,
     /// Rows of the table.
     pub(crate) covers: Vec<String>,
     /// One line for people.
@@ -67,8 +82,15 @@ impl Case {
         }
     }
 
-    fn parse(name: &str, text: &str) -> Result<Self, String> {
-        let mut case = Self { name: name.to_owned(), abi: "0_2_1".to_owned(), ..Self::default() };
+    fn parse(path: &Path, text: &str) -> Result<Self, String> {
+        let name = &path.file_stem().unwrap_or_default().to_string_lossy();
+        let mut case = Self {
+            name: name.to_string(),
+            path: path.to_owned(),
+            abi: "0_2_1".to_owned(),
+            root: "kit-root".to_owned(),
+            ..Self::default()
+        };
         let mut into = Into::Directives;
         for (number, line) in text.lines().enumerate() {
             let Some(rest) = line.strip_prefix(";;!") else {
@@ -86,11 +108,15 @@ impl Case {
                 Into::Pillion if rest.starts_with("   ") => {
                     case.expect_pillion.get_or_insert_default().push(rest[3..].to_owned());
                 }
-                _ => into = case.directive(rest.trim()).map_err(|what| format!("{name}.wat:{}: {what}", number + 1))?,
+                _ => {
+                    into = case
+                        .directive(rest.trim())
+                        .map_err(|what| format!("{}:{}: {what}", path.display(), number + 1))?
+                }
             }
         }
         if case.covers.is_empty() || case.about.is_empty() {
-            return Err(format!("{name}.wat: `covers:` and `about:` are missing"));
+            return Err(format!("{}: `covers:` and `about:` are missing", path.display()));
         }
         Ok(case)
     }
@@ -103,6 +129,9 @@ impl Case {
             "covers" => self.covers.extend(words()),
             "about" => value.clone_into(&mut self.about),
             "abi" => value.clone_into(&mut self.abi),
+            "module" => self.module = Some(value.to_owned()),
+            "root" => value.clone_into(&mut self.root),
+            "log" => self.log = Some(value.to_owned()),
             "plugin" => value.clone_into(&mut self.plugin),
             "vm" => value.clone_into(&mut self.vm),
             "option" => self.options.extend(words()),
@@ -134,10 +163,9 @@ pub(crate) fn read_all(folder: &Path) -> Result<Vec<Case>, String> {
     let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for entry in entries.flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|ending| ending == "wat") {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if path.extension().is_some_and(|ending| ending == "wat" || ending == "case") {
             let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            cases.push(Case::parse(&name, &text)?);
+            cases.push(Case::parse(&path, &text)?);
         }
     }
     cases.sort_by(|one, other| one.name.cmp(&other.name));
@@ -145,9 +173,8 @@ pub(crate) fn read_all(folder: &Path) -> Result<Vec<Case>, String> {
 }
 
 /// Writes a transcript into a case's file in place of the one it has.
-pub(crate) fn bless(folder: &Path, name: &str, key: &str, lines: &[String]) -> std::io::Result<()> {
-    let path = folder.join(format!("{name}.wat"));
-    let text = fs::read_to_string(&path)?;
+pub(crate) fn bless(path: &Path, key: &str, lines: &[String]) -> std::io::Result<()> {
+    let text = fs::read_to_string(path)?;
     let (mut out, mut skipping, mut written) = (String::new(), false, false);
     let block = |out: &mut String| {
         out.push_str(&format!(";;! {key}:\n"));
@@ -173,6 +200,9 @@ pub(crate) fn bless(folder: &Path, name: &str, key: &str, lines: &[String]) -> s
         }
         out.push_str(line);
         out.push('\n');
+    }
+    if !written {
+        block(&mut out);
     }
     fs::write(path, out)
 }

@@ -23,12 +23,30 @@ use std::{
 /// How long a client waits: long enough for a busy machine, short enough for a case that expects silence.
 const PATIENCE: Duration = Duration::from_secs(6);
 
+/// What filters in `modules/` set or take away.
+const TOLD: [&str; 17] = [
+    "content-type",
+    "www-authenticate",
+    "authorization",
+    "retry-after",
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "hello",
+    "powered-by",
+    "custom-header",
+    "strict-transport-security",
+    "x-content-type-options",
+    "x-frame-options",
+    "referrer-policy",
+    "x-auth-subject",
+    "x-shadow",
+    "x-edge",
+    "x-debug",
+];
+
 /// Whether a field is part of a transcript.
 pub(crate) fn is_told(name: &str) -> bool {
-    name.starts_with("x-k")
-        || ["grpc-status", "grpc-message"].contains(&name)
-        || ["content-type", "location", "www-authenticate", "retry-after", "ratelimit-limit", "ratelimit-remaining"]
-            .contains(&name)
+    name.starts_with("x-k") || ["grpc-status", "grpc-message", "location"].contains(&name) || TOLD.contains(&name)
 }
 
 /// Bytes as a transcript has them: text in quotes, long ones by length.
@@ -148,7 +166,10 @@ fn failure(error: &std::io::Error) -> String {
 
 fn tell(status: u16, headers: &[(String, String)], body: &[u8], trailers: &[(String, String)]) -> Vec<String> {
     let mut line = format!("> {status}");
-    for (name, value) in headers.iter().filter(|(name, _)| is_told(name)) {
+    // The order of fields with different names means nothing (RFC 9110 §5.3).
+    let mut told: Vec<_> = headers.iter().filter(|(name, _)| is_told(name)).collect();
+    told.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for (name, value) in told {
         line.push_str(&format!(" {name}={}", shown(value.as_bytes())));
     }
     if !body.is_empty() {

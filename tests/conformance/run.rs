@@ -8,7 +8,7 @@ use super::{
 };
 use pillion_tests::{port, tempdir::TempDir};
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +22,8 @@ pub(crate) enum Verdict {
     Deviates,
     /// Not asked: the host is known to crash.
     Crashes,
+    /// Not asked: its module has not been built here.
+    Absent,
     /// Otherwise: the difference, line by line.
     Wrong(Vec<String>),
 }
@@ -39,26 +41,36 @@ pub(crate) fn all(
     program: &Path,
     cases: &[Case],
     upstream: &Upstream,
-    bless: Option<&Path>,
+    bless: bool,
 ) -> Result<Vec<Verdict>, String> {
     let folder = TempDir::new();
     let mut loaded = Vec::new();
     let mut faults = String::new();
-    for case in cases {
-        match guest::build(case) {
-            Ok(module) => {
-                let module = folder.write(&format!("{}.wasm", case.name), module);
-                loaded.push(Loaded { case, module, address: port::free() });
-            }
-            Err(words) => faults.push_str(&words),
-        }
+    let mut verdicts = vec![Verdict::Ok; cases.len()];
+    for (number, case) in cases.iter().enumerate() {
+        let module = match &case.module {
+            None => match guest::build(case) {
+                Ok(module) => folder.write(&format!("{}.wasm", case.name), module),
+                Err(words) => {
+                    faults.push_str(&words);
+                    continue;
+                }
+            },
+            Some(name) => match compiled(name) {
+                Some(path) => path,
+                None => {
+                    verdicts[number] = Verdict::Absent;
+                    continue;
+                }
+            },
+        };
+        loaded.push((number, Loaded { case, module, address: port::free() }));
     }
     if !faults.is_empty() {
         return Err(faults);
     }
-    let mut verdicts = vec![Verdict::Ok; cases.len()];
     let (mut together, mut apart) = (Vec::new(), Vec::new());
-    for (number, loaded) in loaded.into_iter().enumerate() {
+    for (number, loaded) in loaded {
         if host == Host::Envoy && loaded.case.envoy_crashes.is_some() {
             verdicts[number] = Verdict::Crashes;
         } else if loaded.case.alone() {
@@ -78,14 +90,22 @@ pub(crate) fn all(
     Ok(verdicts)
 }
 
+/// Where a module is that the kit does not make itself. Third parties' are built by `conformance/third-party`, never kept.
+fn compiled(name: &str) -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let path = match name.split_once('/')? {
+        ("prebuilt", name) => root.join("filters/prebuilt").join(name),
+        (_, name) => match std::env::var_os("KIT_THIRD_PARTY") {
+            Some(folder) => Path::new(&folder).join(name),
+            None => root.join("target/third-party").join(name),
+        },
+    };
+    let path = path.with_file_name(format!("{}.wasm", path.file_name()?.to_string_lossy()));
+    path.is_file().then_some(path)
+}
+
 /// Runs cases in one process. Where it does not start, each gets one of its own, so that the guilty one is known.
-fn run_group(
-    host: Host,
-    program: &Path,
-    loaded: Vec<Loaded<'_>>,
-    upstream: &Upstream,
-    bless: Option<&Path>,
-) -> Vec<Verdict> {
+fn run_group(host: Host, program: &Path, loaded: Vec<Loaded<'_>>, upstream: &Upstream, bless: bool) -> Vec<Verdict> {
     match host.start(program, &loaded, upstream) {
         Ok(running) => one_by_one(host, program, loaded, upstream, bless, running),
         Err(words) => match loaded.as_slice() {
@@ -100,7 +120,7 @@ fn one_by_one(
     program: &Path,
     loaded: Vec<Loaded<'_>>,
     upstream: &Upstream,
-    bless: Option<&Path>,
+    bless: bool,
     mut running: Running,
 ) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
@@ -111,7 +131,7 @@ fn one_by_one(
                 .push(Verdict::Wrong(vec!["  the configuration was taken and should have been refused".to_owned()]));
             continue;
         }
-        let lines = transcript(host, &one, upstream, &mut running, bless.is_some());
+        let lines = transcript(host, &one, upstream, &mut running, bless);
         if let Some(words) = running.fallen() {
             verdicts.push(Verdict::Wrong([lines, vec![format!("  the host {words}")]].concat()));
             // The others are asked all the same.
@@ -121,8 +141,8 @@ fn one_by_one(
             }
             return verdicts;
         }
-        if let Some(folder) = bless {
-            let written = case::bless(folder, &one.case.name, "expect", &lines);
+        if bless {
+            let written = case::bless(&one.case.path, "expect", &lines);
             verdicts.push(written.map_or_else(|error| Verdict::Wrong(vec![error.to_string()]), |()| Verdict::Ok));
             continue;
         }
@@ -187,16 +207,22 @@ fn transcript(host: Host, one: &Loaded<'_>, upstream: &Upstream, running: &mut R
     let expected = sections(case.expected(host.key()));
     upstream.take(&case.name);
     let mut seen_roots = Vec::new();
-    let mut lines = guest_lines(case, running, expected.first(), bless, &mut seen_roots);
+    let mut lines = guest_lines(case, running, expected.first().map(|section| section.guest), bless, &mut seen_roots);
     for (number, step) in case.steps.iter().enumerate() {
         lines.push(format!("# {step}"));
         let client = if let Some(words) = step.strip_prefix("wait ") {
-            await_words(running, &case.name, words)
+            await_words(running, case, words)
         } else {
             drive::run(step, one.address)
         };
-        lines.extend(guest_lines(case, running, expected.get(number + 1), bless, &mut seen_roots));
-        let reached = upstream.take(&case.name);
+        lines.extend(guest_lines(
+            case,
+            running,
+            expected.get(number + 1).map(|section| section.guest),
+            bless,
+            &mut seen_roots,
+        ));
+        let reached = reached(upstream, case, expected.get(number + 1).map_or(0, |section| section.upstream));
         if !case.has("upstream-races") {
             lines.extend(reached);
         }
@@ -205,23 +231,42 @@ fn transcript(host: Host, one: &Loaded<'_>, upstream: &Upstream, running: &mut R
     lines.into_iter().map(|line| normal(&line, one, upstream)).collect()
 }
 
-/// The expected guest lines of each section: before the first step, then per step.
-fn sections(expected: &[String]) -> Vec<usize> {
-    let mut counts = vec![0];
+/// How many lines are expected in a section: before the first step, or of one step.
+#[derive(Debug, Clone, Copy, Default)]
+struct Section {
+    guest: usize,
+    upstream: usize,
+}
+
+fn sections(expected: &[String]) -> Vec<Section> {
+    let mut counts = vec![Section::default()];
     for line in expected {
         if line.starts_with("# ") {
-            counts.push(0);
-        } else if !line.starts_with("^ ")
-            && !line.starts_with("> ")
-            && let Some(last) = counts.last_mut()
-        {
-            *last += 1;
+            counts.push(Section::default());
+        } else if let Some(last) = counts.last_mut() {
+            match &line[..line.len().min(2)] {
+                "^ " => last.upstream += 1,
+                "> " => {}
+                _ => last.guest += 1,
+            }
         }
     }
     counts
 }
 
-fn await_words(running: &Running, case: &str, words: &str) -> Vec<String> {
+/// What reached the upstream, once as much is there as is expected: a copy of a request may come after its answer.
+fn reached(upstream: &Upstream, case: &Case, expected: usize) -> Vec<String> {
+    let begun = Instant::now();
+    let mut lines = upstream.take(&case.name);
+    while lines.len() < expected && begun.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(3));
+        lines.extend(upstream.take(&case.name));
+    }
+    lines.sort();
+    lines
+}
+
+fn await_words(running: &Running, case: &Case, words: &str) -> Vec<String> {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         if running.peek(case).iter().any(|line| line.contains(words)) {
@@ -239,16 +284,19 @@ const ROOT: [&str; 6] = ["start|", "context_create| root", "vm_start|", "configu
 fn guest_lines(
     case: &Case,
     running: &mut Running,
-    expected: Option<&usize>,
+    expected: Option<usize>,
     bless: bool,
     roots: &mut Vec<String>,
 ) -> Vec<String> {
     let (mut kept, begun) = (Vec::new(), Instant::now());
     let mut last = Instant::now();
     loop {
-        for line in running.lines(&case.name) {
+        for line in running.lines(case) {
             last = Instant::now();
-            if ROOT.iter().any(|prefix| line.starts_with(prefix)) {
+            if case.module.is_some() && !case.log.as_ref().is_some_and(|words| line.contains(words.as_str())) {
+                continue;
+            }
+            if case.module.is_some() || ROOT.iter().any(|prefix| line.starts_with(prefix)) {
                 if roots.contains(&line) {
                     continue;
                 }
@@ -259,7 +307,7 @@ fn guest_lines(
         let quiet = last.elapsed();
         let over = match expected {
             _ if bless => quiet > QUIET,
-            Some(count) => kept.len() >= *count && quiet > SETTLE,
+            Some(count) => kept.len() >= count && quiet > SETTLE,
             None => quiet > QUIET,
         };
         if over || begun.elapsed() > PATIENCE {

@@ -126,6 +126,7 @@ const ROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Faults", &["trap", "refusal", "restriction"]),
+    ("Filters", &["filters", "proxy-wasm-rust-sdk", "assemblyscript-sdk"]),
 ];
 
 /// The rows no case covers.
@@ -177,6 +178,13 @@ fn cell(cases: &[Case], verdicts: &[Verdict], numbers: &[usize]) -> String {
     }
     let mut notes = Vec::new();
     let (deviates, crashes) = (of(|v| *v == Verdict::Deviates), of(|v| *v == Verdict::Crashes));
+    let absent = of(|v| *v == Verdict::Absent);
+    if !absent.is_empty() {
+        notes.push(format!("not built here: {}", absent.join(", ")));
+    }
+    if absent.len() == numbers.len() {
+        return notes.concat();
+    }
     if !deviates.is_empty() {
         notes.push(format!("differs on purpose: {}", deviates.join(", ")));
     }

@@ -10,6 +10,7 @@
 //! | `/slow` | nothing for three seconds |
 //! | `/kit.Kit/Echo` | gRPC: each message back, status 0 |
 //! | `/kit.Kit/Refuse` | gRPC: trailers alone, status 7 `not you` |
+//! | `/bytes/1` | a byte, even and odd by turns |
 //! | anything else | 200, `x-kit-up: yes`, body `hello` |
 
 use bytes::Bytes;
@@ -21,7 +22,10 @@ use hyper_util::rt::TokioIo;
 use std::{
     convert::Infallible,
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -191,7 +195,9 @@ fn note(record: &Record, head: &http::request::Parts, line: String) {
 fn describe(head: &http::request::Parts, body: Option<&[u8]>, trailers: &HeaderMap) -> String {
     let target = head.uri.path_and_query().map_or("?", http::uri::PathAndQuery::as_str);
     let mut line = format!("^ {} {target}", head.method);
-    for (name, value) in &head.headers {
+    let mut fields: Vec<_> = head.headers.iter().collect();
+    fields.sort_by_key(|(name, _)| name.as_str());
+    for (name, value) in fields {
         if super::drive::is_told(name.as_str()) {
             line.push_str(&format!(" {name}={}", super::drive::shown(value.as_bytes())));
         }
@@ -229,6 +235,10 @@ async fn answer(head: http::request::Parts, received: Option<(Bytes, HeaderMap)>
             response
         }
         "/drip" => streamed(vec!["one".into(), "two".into()], HeaderMap::new()),
+        "/bytes/1" => {
+            static TURN: AtomicU8 = AtomicU8::new(0);
+            full(200, vec![TURN.fetch_add(1, Ordering::Relaxed) % 2].into())
+        }
         "/slow" => {
             tokio::time::sleep(Duration::from_secs(3)).await;
             full(200, "late".into())

@@ -27,4 +27,5 @@ mod abuse;
 mod access_log;
 mod admin;
 mod config;
+mod filters;
 mod life;

@@ -19,6 +19,7 @@ pub mod injector;
 pub mod kube;
 pub mod log;
 pub mod loopback;
+pub mod memory;
 pub mod metrics;
 pub mod outgoing;
 pub mod plane;

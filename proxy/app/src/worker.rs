@@ -5,7 +5,7 @@
 //! a panic of the worker itself is fatal for the process, because a proxy that silently lost a worker refuses a
 //! part of all connections for ever.
 
-use crate::sockets::Handed;
+use crate::{memory, sockets::Handed};
 use std::{
     any::Any,
     future::poll_fn,
@@ -19,6 +19,7 @@ use std::{
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{mpsc, oneshot},
+    task::spawn_local,
 };
 
 /// What runs on a worker's thread. Everything of it stays there.
@@ -158,6 +159,7 @@ fn live<R: Run>(make: impl FnOnce() -> R, inbox: mpsc::Receiver<Command<R::Snaps
 
 async fn obey<R: Run>(make: impl FnOnce() -> R, mut inbox: mpsc::Receiver<Command<R::Snapshot>>) {
     let run = Rc::new(make());
+    spawn_local(memory::keep_small());
     while let Some(command) = inbox.recv().await {
         match command {
             Command::Apply { snapshot, sockets, done } => {
@@ -167,7 +169,7 @@ async fn obey<R: Run>(make: impl FnOnce() -> R, mut inbox: mpsc::Receiver<Comman
             Command::Drain { idle } => {
                 run.order(Order::Drain);
                 let run = Rc::clone(&run);
-                tokio::task::spawn_local(async move {
+                spawn_local(async move {
                     poll_fn(|cx| run.poll_idle(cx)).await;
                     idle.send(()).ok();
                 });

@@ -27,7 +27,7 @@
 ;;!   log| add 0 "x-kit-late" = 2
 ;;!   log| get 0 "x-kit-new" = 0 "n"
 ;;!   log| get 2 "x-kit-new" = 0 "r"
-;;!   ^ GET /twice x-kit-a="1" x-kit-a="again" x-kit-new="n" x-kit-void="" x-kit-b="only" x-kit-missing="added"
+;;!   ^ GET /twice x-kit-a="1" x-kit-a="again" x-kit-b="only" x-kit-missing="added" x-kit-new="n" x-kit-void=""
 ;;!   > 203 x-kit-new="r" x-kit-rep="one of two" body "twice"
 
 (on request_headers

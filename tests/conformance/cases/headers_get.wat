@@ -24,7 +24,7 @@
 ;;!   response_headers| get 2 ":status" = 0 "200"
 ;;!   response_headers| get 2 "x-kit-rep" = 0 "one"
 ;;!   response_headers| get 3 "x-kit-rep" = 2
-;;!   ^ GET /twice?q=1 x-kit-one="1" x-kit-rep="a" x-kit-rep="b" x-kit-empty=""
+;;!   ^ GET /twice?q=1 x-kit-empty="" x-kit-one="1" x-kit-rep="a" x-kit-rep="b"
 ;;!   > 200 x-kit-rep="one" x-kit-rep="two" body "twice"
 
 (on request_headers

@@ -14,7 +14,7 @@
 ;;!   response_headers| pairs 2 = 0 :status="200" x-kit-rep="one" x-kit-rep="two"
 ;;!   log| pairs 0 = 0 :authority="kit" :path="/twice" :method="GET" :scheme="http" x-kit-b="2" x-kit-a="1" x-kit-b="3" x-kit-case="Kept"
 ;;!   log| pairs 2 = 0 :status="200" x-kit-rep="one" x-kit-rep="two"
-;;!   ^ GET /twice x-kit-b="2" x-kit-b="3" x-kit-a="1" x-kit-case="Kept"
+;;!   ^ GET /twice x-kit-a="1" x-kit-b="2" x-kit-b="3" x-kit-case="Kept"
 ;;!   > 200 x-kit-rep="one" x-kit-rep="two" body "twice"
 
 (on request_headers

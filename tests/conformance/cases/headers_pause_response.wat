@@ -11,7 +11,7 @@
 ;;!   response_body| buffer 1 0+100 = 0 "hello"
 ;;!   ^ GET /call x-kit-call="1"
 ;;!   ^ GET /x
-;;!   > 200 x-kit-up="yes" x-kit-held="yes" body "hello"
+;;!   > 200 x-kit-held="yes" x-kit-up="yes" body "hello"
 
 (global $stream (mut i32) (i32.const 0))
 (on response_headers

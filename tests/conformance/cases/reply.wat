@@ -33,7 +33,7 @@
 ;;!   response_body| buffer 1 0+100 = 0 "{}"
 ;;!   log| property response.code_details = 0 "kit_says_no"
 ;;!   log| property response.code = 0 403
-;;!   > 403 x-kit-reply="one" x-kit-reply="two" content-type="application/json" x-kit-encoded="yes" body "{}"
+;;!   > 403 content-type="application/json" x-kit-encoded="yes" x-kit-reply="one" x-kit-reply="two" body "{}"
 ;;!   # GET /x | x-kit-do: twice
 ;;!   request_headers| reply = 0
 ;;!   request_headers| reply = 0

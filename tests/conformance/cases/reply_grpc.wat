@@ -6,13 +6,13 @@
 ;;! expect:
 ;;!   # h2 POST /h2/kit.Kit/Echo | content-type: application/grpc | te: trailers | x-kit-do: mapped || \x00\x00\x00\x00\x00
 ;;!   request_headers| reply = 0
-;;!   > 200 content-type="application/grpc" grpc-status="7" grpc-message="not for you"
+;;!   > 200 content-type="application/grpc" grpc-message="not for you" grpc-status="7"
 ;;!   # h2 POST /h2/kit.Kit/Echo | content-type: application/grpc | te: trailers | x-kit-do: given || \x00\x00\x00\x00\x00
 ;;!   request_headers| reply = 0
-;;!   > 200 content-type="application/grpc" grpc-status="16" grpc-message="not for you"
+;;!   > 200 content-type="application/grpc" grpc-message="not for you" grpc-status="16"
 ;;!   # h2 POST /h2/kit.Kit/Echo | content-type: application/grpc | te: trailers | x-kit-do: unavailable || \x00\x00\x00\x00\x00
 ;;!   request_headers| reply = 0
-;;!   > 200 content-type="application/grpc" grpc-status="14" grpc-message="not for you"
+;;!   > 200 content-type="application/grpc" grpc-message="not for you" grpc-status="14"
 
 (func $with (param $code i32) (param $status i32)
   (call $show @"reply" (call $proxy_send_local_response (local.get $code) (i32.const 0) (i32.const 0)

@@ -1,7 +1,7 @@
 //! Envoy's configuration: a listener per case, three clusters.
 
 use super::{Loaded, Running};
-use crate::upstream::Upstream;
+use crate::{case::Case, upstream::Upstream};
 use pillion_tests::{port, process::Process, tempdir::TempDir, wait::SOON};
 use std::{
     fmt::Write as _,
@@ -40,13 +40,21 @@ pub(super) fn start(program: &Path, cases: &[Loaded<'_>], upstream: &Upstream) -
         }
         // Listeners open together; a connection to a case's would be seen by its guest.
         if TcpStream::connect(ready).is_ok() {
-            return Ok(Running::new(process, folder));
+            return Ok(Running::new(process, folder, words));
         }
         if Instant::now() > end {
             return Err(format!("does not listen after {SOON:?}: {}", process.stderr()));
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
+}
+
+/// `wasm log [PLUGIN] ROOT VM: words`
+fn words(case: &Case, line: &str) -> Option<String> {
+    // At the VM's start the plugin's name is not there yet.
+    let own = format!("{} vm-{}: ", case.root, case.name);
+    let words = if case.module.is_some() { line.split_once(&own)?.1 } else { super::after_mark(case, line)? };
+    Some(words.to_owned())
 }
 
 fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String {
@@ -91,6 +99,8 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
         ("origin-h2", upstream.address, true),
         ("bytes", upstream.bytes, false),
         ("dead", dead, true),
+        // The name that the SDKs' examples call.
+        ("httpbin", upstream.address, false),
     ] {
         let protocol =
             if h2 { "http2_protocol_options: {}" } else { "http_protocol_options: { enable_trailers: true }" };
@@ -138,7 +148,7 @@ fn plugin(loaded: &Loaded<'_>, indent: usize, kind: &str) -> String {
     };
     let mut lines = vec![
         format!("- name: wasm\n{inner}typed_config:\n{inner}  \"@type\": {package}\n{inner}  config:"),
-        format!("{inner}    name: {}\n{inner}    root_id: kit-root", case.name),
+        format!("{inner}    name: {}\n{inner}    root_id: {}", case.name, case.root),
     ];
     if case.has("fail_open") {
         lines.push(format!("{inner}    fail_open: true"));

@@ -37,6 +37,8 @@ pub(crate) struct Running {
     process: Process,
     _folder: pillion_tests::tempdir::TempDir,
     taken: HashMap<String, usize>,
+    /// The words of a case's guest in a line of the log, where they are.
+    words: fn(&Case, &str) -> Option<String>,
 }
 
 impl Host {
@@ -66,28 +68,31 @@ impl Host {
 }
 
 impl Running {
-    fn new(process: Process, folder: pillion_tests::tempdir::TempDir) -> Self {
-        Self { process, _folder: folder, taken: HashMap::new() }
+    fn new(
+        process: Process,
+        folder: pillion_tests::tempdir::TempDir,
+        words: fn(&Case, &str) -> Option<String>,
+    ) -> Self {
+        Self { process, _folder: folder, taken: HashMap::new(), words }
     }
 
     /// What the guest of this case logged since the last look, without the host's decoration.
-    pub(crate) fn lines(&mut self, case: &str) -> Vec<String> {
+    pub(crate) fn lines(&mut self, case: &Case) -> Vec<String> {
         let all = self.peek(case);
-        let taken = self.taken.entry(case.to_owned()).or_default();
+        let taken = self.taken.entry(case.name.clone()).or_default();
         let new = all[(*taken).min(all.len())..].to_vec();
         *taken = all.len();
         new
     }
 
     /// Everything the guest of this case has logged. Incomplete lines at the end of the output are left for later.
-    pub(crate) fn peek(&self, case: &str) -> Vec<String> {
-        let tag = format!("kit:{case}: ");
+    pub(crate) fn peek(&self, case: &Case) -> Vec<String> {
         let (output, errors) = (self.process.stdout(), self.process.stderr());
         [output, errors]
             .iter()
             .flat_map(|text| text.split_inclusive('\n'))
             .filter(|line| line.ends_with('\n'))
-            .filter_map(|line| line.find(&tag).map(|at| unescaped(line[at + tag.len()..].trim_end())))
+            .filter_map(|line| (self.words)(case, line.trim_end()))
             .collect()
     }
 
@@ -100,19 +105,8 @@ impl Running {
     }
 }
 
-/// A host that writes its log as quoted text escapes quotes and backslashes.
-fn unescaped(line: &str) -> String {
-    if !line.contains("\\\"") {
-        return line.to_owned();
-    }
-    let mut out = String::new();
-    let mut characters = line.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '\\' => out.extend(characters.next()),
-            '"' => break,
-            other => out.push(other),
-        }
-    }
-    out
+/// What comes after the mark that the kit's own guests begin each line with.
+fn after_mark<'a>(case: &Case, line: &'a str) -> Option<&'a str> {
+    let mark = format!("kit:{}: ", case.name);
+    line.find(&mark).map(|at| &line[at + mark.len()..])
 }

@@ -1,9 +1,128 @@
 //! Pillion's configuration: the same listeners and clusters.
 
 use super::{Loaded, Running};
-use crate::upstream::Upstream;
-use std::path::Path;
+use crate::{case::Case, upstream::Upstream};
+use pillion_tests::{client::Client, port, process::Process, tempdir::TempDir, wait::SOON};
+use serde_json::json;
+use std::{
+    fmt::Write as _,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-pub(super) fn start(_program: &Path, _cases: &[Loaded<'_>], _upstream: &Upstream) -> Result<Running, String> {
-    Err("not yet".to_owned())
+pub(super) fn start(program: &Path, cases: &[Loaded<'_>], upstream: &Upstream) -> Result<Running, String> {
+    let folder = TempDir::new();
+    let admin = port::free();
+    let file = folder.write("pillion.yaml", yaml(cases, upstream, admin));
+    if let Some(copy) = std::env::var_os("KIT_KEEP") {
+        drop(std::fs::copy(&file, Path::new(&copy).join("pillion.yaml")));
+    }
+    let mut process = Process::start(
+        Command::new(program)
+            .args(["run", "--config"])
+            .arg(file)
+            .env("KIT_SHOWN", "shown")
+            // What it keeps of compiled modules is this run's own.
+            .env("XDG_CACHE_HOME", folder.path())
+            .env("XDG_RUNTIME_DIR", folder.path())
+            .current_dir(folder.path()),
+    );
+    // A hundred modules are compiled by a child that is not optimised in tests.
+    let end = Instant::now() + SOON * 10;
+    loop {
+        if let Some(status) = process.ended() {
+            std::thread::sleep(Duration::from_millis(30));
+            return Err(format!("ended with {status}: {}{}", process.stderr(), process.stdout()));
+        }
+        if ready(admin) {
+            return Ok(Running::new(process, folder, words));
+        }
+        if Instant::now() > end {
+            return Err(format!("not ready in time: {}", process.stderr()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn ready(admin: SocketAddr) -> bool {
+    let Ok(stream) = TcpStream::connect(admin) else { return false };
+    let mut client = Client::over(stream);
+    client.try_send(format!("GET /ready HTTP/1.1\r\nHost: {admin}\r\nConnection: close\r\n\r\n")).is_ok()
+        && client.try_receive("GET").is_ok_and(|response| response.status == 200)
+}
+
+fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String {
+    let mut text = format!("admin: {{ address: {admin} }}\nworkers: 1\nlisteners:\n");
+    for loaded in cases {
+        let (name, address) = (&loaded.case.name, loaded.address);
+        let _ = writeln!(text, "  - name: {name}\n    address: {address}");
+        if loaded.case.has("tcp") {
+            let _ = writeln!(text, "    tcp: {{ cluster: bytes, filters: [{name}] }}");
+        } else {
+            let _ = write!(text, "    filters: [{name}]\n{ROUTES}");
+        }
+    }
+    text.push_str("filters:\n");
+    for loaded in cases {
+        let _ = writeln!(text, "  - {}", filter(loaded));
+    }
+    // Port 1 on loopback: nobody listens.
+    let dead = SocketAddr::from(([127, 0, 0, 1], 1));
+    text.push_str("clusters:\n");
+    for (name, address, more) in [
+        ("origin", upstream.address, ""),
+        ("origin-h2", upstream.address, ", protocol: http2"),
+        ("bytes", upstream.bytes, ""),
+        ("dead", dead, ", protocol: http2"),
+        ("httpbin", upstream.address, ""),
+    ] {
+        let _ = writeln!(text, "  - {{ name: {name}, endpoints: [\"{address}\"], connect_timeout: 2s{more} }}");
+    }
+    text
+}
+
+const ROUTES: &str = "    routes:
+      - { name: by-header, match: { prefix: /, headers: { x-kit-route: other } }, respond: { status: 210, body: other } }
+      - { name: h2-route, match: { prefix: /h2/ }, rewrite: { prefix: / }, cluster: origin-h2 }
+      - { name: dead-route, match: { prefix: /dead }, cluster: dead }
+      - { name: main-route, match: { prefix: / }, cluster: origin }
+";
+
+/// JSON is YAML.
+fn filter(loaded: &Loaded<'_>) -> serde_json::Value {
+    let case = loaded.case;
+    let mut wasm = json!({
+        "file": loaded.module,
+        "vm_id": format!("vm-{}", case.name),
+        "root_id": case.root,
+        // The callbacks of a build that is not optimised, on a machine that does other things.
+        "limits": { "callback": "2s", "start": "10s", "restarts": 1000 },
+    });
+    if !case.plugin.is_empty() {
+        wasm["configuration"] = json!(case.plugin);
+    }
+    if !case.vm.is_empty() {
+        wasm["vm_configuration"] = json!(case.vm);
+    }
+    if case.has("stop_iteration") {
+        wasm["allow_on_headers_stop_iteration"] = json!(true);
+    }
+    if case.has("env") {
+        wasm["host_environment"] = json!(["KIT_SHOWN"]);
+        wasm["environment"] = json!({ "KIT_SET": "set" });
+    }
+    let fail = if case.has("fail_open") { "open" } else { "closed" };
+    json!({ "name": case.name, "fail": fail, "wasm": wasm })
+}
+
+/// `time level words filter=PLUGIN`
+fn words(case: &Case, line: &str) -> Option<String> {
+    let line = line.strip_suffix(&format!(" filter={}", case.name))?;
+    let words = match case.module {
+        Some(_) => line.splitn(3, ' ').nth(2)?,
+        None => super::after_mark(case, line)?,
+    };
+    Some(words.to_owned())
 }

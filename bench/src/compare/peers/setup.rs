@@ -25,7 +25,23 @@ pub enum Setup {
     Routes(usize),
     /// HTTP/1.1 in the form that can be reloaded.
     Reload,
+    /// HTTP/1.1 without added headers, through a wasm filter or none.
+    Wasm(Guest),
 }
+
+/// The wasm filter of a setup: `filters/header-policy`, made with the Rust SDK, which exports every callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guest {
+    /// None: what the filters are held against.
+    None,
+    /// One that changes nothing.
+    Noop,
+    /// One that sets a header on the request and one on the response.
+    Adds,
+}
+
+/// Where the guests lie.
+const GUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../filters/prebuilt");
 
 /// Whether a proxy tells the origin about the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,13 +110,16 @@ macro_rules! templates {
 /// The templates of a peer for a setup; the one place that says who cannot do what. What a peer's build lacks (a module
 /// that is not installed) is told by its own check of the configuration.
 fn templates(peer: Peer, setup: Setup) -> Result<&'static [Template], &'static str> {
-    use Setup::{Grpc, Http1, Http2, Mutual, Reload, Routes, Tcp, Tls};
+    use Setup::{Grpc, Http1, Http2, Mutual, Reload, Routes, Tcp, Tls, Wasm};
     Ok(match (peer, setup) {
         (Peer::Direct, _) => return Err("there is no proxy to configure"),
         (Peer::Pillion, Http1(_) | Reload) => templates!("pillion": "http1.yaml"),
         (Peer::Pillion, Http2 | Grpc) => templates!("pillion": "http2.yaml"),
         (Peer::Pillion, Routes(_)) => templates!("pillion": "routes.yaml"),
         (Peer::Pillion, Mutual | Tls) => templates!("pillion": "tls.yaml"),
+        (Peer::Pillion, Wasm(_)) => templates!("pillion": "wasm.yaml"),
+        (Peer::Envoy, Wasm(_)) => templates!("envoy": "wasm.yaml"),
+        (Peer::Nginx | Peer::Haproxy, Wasm(_)) => return Err("it runs no proxy-wasm filters"),
         (Peer::Pillion, Tcp) => templates!("pillion": "tcp.yaml"),
         (Peer::Nginx, Http1(_) | Reload) => templates!("nginx": "http1.conf"),
         (Peer::Nginx, Http2) => templates!("nginx": "http2.conf"),
@@ -152,7 +171,8 @@ pub fn plan(peer: Peer, setup: Setup, place: Place<'_>, generation: u32) -> Resu
 }
 
 fn values(setup: Setup, place: Place<'_>, generation: u32) -> Values {
-    let told = setup != Setup::Http1(Forwarding::Bare);
+    let told = !matches!(setup, Setup::Http1(Forwarding::Bare) | Setup::Wasm(_));
+    let guest = if let Setup::Wasm(guest) = setup { guest } else { Guest::None };
     let mutual = setup == Setup::Mutual;
     Values::default()
         .text("listen", place.listen.to_string())
@@ -169,6 +189,9 @@ fn values(setup: Setup, place: Place<'_>, generation: u32) -> Values {
         .text("connections", connections(setup, place.descriptors).to_string())
         .text("scheme", if matches!(setup, Setup::Mutual | Setup::Tls) { "https" } else { "http" })
         .text("generation", generation.to_string())
+        .text("guests", GUESTS)
+        .text("policy", if guest == Guest::Adds { POLICY } else { "{}" })
+        .section("guest", usize::from(guest != Guest::None))
         .section("reload", usize::from(setup == Setup::Reload))
         .section("forwarding", usize::from(told))
         .section("bare", usize::from(!told))
@@ -176,6 +199,9 @@ fn values(setup: Setup, place: Place<'_>, generation: u32) -> Values {
         .section("plain", usize::from(!mutual))
         .section("routes", if let Setup::Routes(routes) = setup { routes } else { 0 })
 }
+
+/// The configuration of the guest that adds headers.
+const POLICY: &str = r#"{"request":{"set":{"x-added":"1"}},"response":{"set":{"x-added":"1"}}}"#;
 
 /// Connections a peer may have: each takes two descriptors, and two more where HAProxy splices them through a pipe; some
 /// are wanted for other things.
@@ -207,11 +233,11 @@ fn arguments(peer: Peer, setup: Setup, main: &str, directory: &Path) -> (Vec<Str
 
 #[cfg(test)]
 mod tests {
-    use super::{Forwarding, Place, Setup, SetupError, plan};
+    use super::{Forwarding, Guest, Place, Setup, SetupError, plan};
     use crate::compare::peers::Peer;
     use std::path::Path;
 
-    const ALL: [Setup; 9] = [
+    const ALL: [Setup; 11] = [
         Setup::Http1(Forwarding::Told),
         Setup::Http1(Forwarding::Bare),
         Setup::Http2,
@@ -221,6 +247,8 @@ mod tests {
         Setup::Tcp,
         Setup::Routes(3),
         Setup::Reload,
+        Setup::Wasm(Guest::None),
+        Setup::Wasm(Guest::Adds),
     ];
 
     fn place() -> Place<'static> {

@@ -49,6 +49,8 @@ pub enum Scenario {
     MemoryAfterBurst,
     /// From exec to the first answer
     Startup,
+    /// Small GETs through no wasm filter, one that does nothing, one that adds headers
+    WasmHeaders,
 }
 
 /// A load that the generator sends.
@@ -98,6 +100,8 @@ pub enum Kind {
     Burst,
     /// Start.
     Startup,
+    /// The load at its maximum, with filters and without.
+    Filters,
 }
 
 impl Scenario {
@@ -152,6 +156,10 @@ impl Scenario {
                 "1,000 a second on 100 connections; in a fresh process 50 a second on 10 connections, then 5,000 a second \
                  on 1,000 connections, then silence"
             }
+            Self::WasmHeaders => {
+                "32 client connections, kept → GET /small → proxy with no filter, then a Rust SDK guest that exports every \
+                 callback and does nothing, then one that sets a header on request and response → 16 bytes back"
+            }
             Self::Startup => "exec → connect until accepted → GET /small → proxy → origin → 16 bytes back",
         }
     }
@@ -195,6 +203,7 @@ impl Scenario {
             Self::ReloadUnderLoad => Kind::Reload,
             Self::MemoryAfterBurst => Kind::Burst,
             Self::Startup => Kind::Startup,
+            Self::WasmHeaders => Kind::Filters,
         }
     }
 }
@@ -203,7 +212,7 @@ impl Scenario {
 #[must_use]
 pub fn behind(setup: Setup, protocol: &str, listening: &Listening) -> Option<SocketAddr> {
     match setup {
-        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload => Some(listening.http1),
+        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) => Some(listening.http1),
         Setup::Http2 | Setup::Grpc => Some(listening.http2),
         Setup::Mutual => listening.tls,
         Setup::Tcp if protocol == "tcp-stream" => Some(listening.tcp_source),
@@ -299,6 +308,7 @@ mod tests {
                 "reload_under_load",
                 "memory_after_burst",
                 "startup",
+                "wasm_headers",
             ]
         );
     }

@@ -11,7 +11,7 @@ use crate::compare::{
         Peer,
         find::Program,
         running::{Running, fetch},
-        setup::{Forwarding, Setup},
+        setup::{Forwarding, Guest, Setup},
     },
     results::{Figures, Metric, Run, add_memory, figures},
     world::World,
@@ -35,6 +35,11 @@ pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> 
             .try_for_each(|n| each(session, scenario, Setup::Routes(n), move |at| routes(at, n))),
         Scenario::ReloadUnderLoad => each(session, scenario, Setup::Reload, reload),
         Scenario::Startup => each(session, scenario, Setup::Http1(Forwarding::Told), startup),
+        Scenario::WasmHeaders => {
+            [("no filter", Guest::None), ("no-op filter", Guest::Noop), ("header-adding filter", Guest::Adds)]
+                .into_iter()
+                .try_for_each(|(step, guest)| each(session, scenario, Setup::Wasm(guest), move |at| filters(at, step)))
+        }
         _ => burst(session, scenario),
     }
 }
@@ -57,7 +62,8 @@ fn each(
     let origin = session.world.listening.http1;
     let able = session.able(scenario, setup, origin);
     let pace = session.pace;
-    let rounds = if scenario == Scenario::Startup { pace.rounds } else { pace.slow_rounds };
+    let rounds =
+        if matches!(scenario, Scenario::Startup | Scenario::WasmHeaders) { pace.rounds } else { pace.slow_rounds };
     for round in 1..=rounds {
         for program in &able {
             session.progress.now(scenario, round, rounds, program.peer);
@@ -139,7 +145,7 @@ fn idle_step(connections: u32) -> String {
 fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {
     let running = at.start()?;
     let mut first = Figures::from([(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3)]);
-    rest(Duration::from_millis(200))?;
+    rest(SETTLE)?;
     add_memory(&mut first, running.group.memory()?);
     let path = format!("/r{}/small", routes - 1);
     let order = |seconds| Order { load: SMALL, target: running.address, path: Some(&path), rate: None, seconds };
@@ -148,6 +154,18 @@ fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {
     let (command, outcome) = generator::send(at.world(), order(at.session.pace.window), || {})?;
     first.extend(figures(&outcome, Some(running.group.usage()?.saturating_sub(before)), None));
     Ok(vec![Run { command, outcome: Some(outcome), ..at.run(&format!("{routes} routes"), first) }])
+}
+
+fn filters(at: &Visit<'_>, step: &str) -> Result<Vec<Run>, VisitError> {
+    let running = at.start()?;
+    let order = |seconds| Order { load: SMALL, target: running.address, path: None, rate: None, seconds };
+    generator::send(at.world(), order(at.session.pace.warmup), || {})?;
+    let before = running.group.usage()?;
+    let (command, outcome) = generator::send(at.world(), order(at.session.pace.window), || {})?;
+    let mut measured = figures(&outcome, Some(running.group.usage()?.saturating_sub(before)), None);
+    add_memory(&mut measured, running.group.memory()?);
+    measured.insert(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3);
+    Ok(vec![Run { command, outcome: Some(outcome), ..at.run(step, measured) }])
 }
 
 fn reload(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
@@ -205,10 +223,14 @@ fn in_force(running: &Running, generation: u32) -> Result<(), VisitError> {
 
 fn startup(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
     let mut runs = Vec::new();
-    for _ in 0..at.session.pace.starts {
+    for number in 0..at.session.pace.starts {
         let running = at.start()?;
         let mut figures = Figures::from([(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3)]);
-        add_memory(&mut figures, running.group.memory()?);
+        // Idle is what it says: at rest, not just begun.
+        if number == 0 {
+            rest(SETTLE)?;
+            add_memory(&mut figures, running.group.memory()?);
+        }
         runs.push(at.run("start", figures));
     }
     Ok(runs)

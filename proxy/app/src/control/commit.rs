@@ -1,7 +1,7 @@
 //! From a configuration that was read to one that is in force.
 
 use super::{
-    Control, Waiting, admin_ports,
+    Control, TIDY_AFTER, Waiting, admin_ports,
     state::{Certificates, Stage},
 };
 use crate::{
@@ -217,6 +217,7 @@ impl<P: Plane> Control<P> {
         if let Some(ports) = ports {
             self.ports.commit(ports, &self.state);
         }
+        self.tidy_at = Some(Instant::now() + TIDY_AFTER);
         self.say_so(changes, waiting);
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::{
     cgroup::{Pressure, Thresholds},
     dns::{Outcome, Update},
     drain::{Drain, Phase, Step},
+    memory,
     signals::Asked,
     worker::{Death, Order},
 };
@@ -27,6 +28,7 @@ pub(super) enum Event<F> {
     Expiry,
     Idle,
     Memory,
+    Tidy,
     TimeIsUp,
     /// Look again at what is due.
     Tick,
@@ -51,6 +53,7 @@ impl<P: Plane> Control<P> {
             () = at(warning) => Event::Expiry,
             () = self.workers.idle() => Event::Idle,
             () = at(self.memory_at) => Event::Memory,
+            () = at(self.tidy_at) => Event::Tidy,
             () = at(time_is_up) => Event::TimeIsUp,
             () = at(due) => Event::Tick,
         }
@@ -89,6 +92,11 @@ impl<P: Plane> Control<P> {
             }
             Event::Idle => self.idle = true,
             Event::Memory => self.look_at_memory(),
+            Event::Tidy => {
+                self.tidy_at = None;
+                memory::give_back_heap();
+                memory::give_back_program();
+            }
             Event::TimeIsUp => self.leave("its time"),
             Event::Tick => {}
         }

@@ -34,6 +34,7 @@ use crate::{
     dns::Names,
     drain::Drain,
     loopback::Loopback,
+    memory,
     proof::Proof,
     reload::Watcher,
     secrets::Keeper,
@@ -57,10 +58,14 @@ use std::{
 use tokio::{
     runtime::Builder,
     sync::{mpsc, oneshot},
-    task::LocalSet,
+    task::{LocalSet, spawn_local},
     time::sleep,
 };
 use workers::Workers;
+
+/// Between a configuration's taking effect and the giving back of what it took to get there: whoever waited for it comes
+/// first.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
 
 /// Time for admin answers that are being made when the process exits.
 const ANSWERS: Duration = Duration::from_millis(500);
@@ -129,6 +134,8 @@ struct Control<P: Plane> {
     asked_to_leave: u32,
     /// When memory is looked at again; `None`: it is not limited.
     memory_at: Option<Instant>,
+    /// When what a new configuration took is given back.
+    tidy_at: Option<Instant>,
     metrics: ControlMetrics,
 }
 
@@ -148,6 +155,7 @@ pub fn run<P: Plane>(plane: P, source: Source, hooks: Hooks) -> Exit {
         }
     };
     let exit = LocalSet::new().block_on(&runtime, async {
+        spawn_local(memory::keep_small());
         match Control::start(plane, source, hooks) {
             Ok(control) => control.serve().await,
             Err(error) => {
@@ -223,6 +231,7 @@ impl<P: Plane> Control<P> {
             idle: false,
             asked_to_leave: 0,
             memory_at,
+            tidy_at: None,
             metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };
         control.prepare(loaded, began, Vec::new()).map_err(|Failure(words)| Rejected(words))?;

@@ -16,6 +16,7 @@ use crate::{
 };
 use http::{Method, Uri, Version, header, request, uri::PathAndQuery};
 use http_body::Body;
+use memchr::memchr;
 use pillion_config::model::{Connect, Http, Underscores};
 use std::net::SocketAddr;
 
@@ -80,8 +81,8 @@ impl<'a> Target<'a> {
 
     /// What routing looks at.
     pub(super) fn view(&self, parts: &'a request::Parts, destination: SocketAddr) -> RequestView<'a> {
-        let (path, query) = match self.path_and_query.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
+        let (path, query) = match memchr(b'?', self.path_and_query.as_bytes()) {
+            Some(at) => (&self.path_and_query[..at], Some(&self.path_and_query[at + 1..])),
             None => (self.path_and_query, None),
         };
         RequestView {

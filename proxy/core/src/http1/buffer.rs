@@ -3,12 +3,13 @@
 use crate::io::Socket;
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
+    cell::RefCell,
     future::Future,
     io,
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
 };
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 /// What was read from a socket and is not used up. Heads and content are split off as slices that share its memory.
 ///
@@ -20,8 +21,14 @@ pub struct ReadBuffer {
     room: usize,
 }
 
-/// The first read of a message: nearly every head with a small body.
+/// The first read of a message: nearly every head with a small body. What it brings is copied to memory of its size, which
+/// takes less time than to find 4 KiB for each, and less room while the request lasts.
 const FIRST: usize = 4 * 1024;
+
+thread_local! {
+    /// Where first reads go to.
+    static SCRATCH: RefCell<[u8; FIRST]> = const { RefCell::new([0; FIRST]) };
+}
 
 /// A read that fills its room doubles the next one, up to this. Every response in flight to a client that does not read
 /// may hold two of them.
@@ -48,18 +55,41 @@ impl ReadBuffer {
     ///
     /// What `recv(2)` says.
     pub fn poll_fill(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let polled = if self.room == FIRST { self.poll_first(socket, cx) } else { self.poll_more(socket, cx) };
+        if polled.is_pending() {
+            self.release();
+        }
+        polled
+    }
+
+    /// Reads into the thread's own memory and keeps what came.
+    fn poll_first(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(socket).poll_read(cx, &mut read))?;
+            self.bytes.extend_from_slice(read.filled());
+            self.filled(read.filled().len(), FIRST);
+            Poll::Ready(Ok(read.filled().len()))
+        })
+    }
+
+    /// Reads to where the bytes stay.
+    fn poll_more(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         ready!(socket.poll_read_ready(cx))?;
         if self.bytes.capacity() - self.bytes.len() < self.room / 4 {
             self.bytes.reserve(self.room);
         }
         let room = self.bytes.capacity() - self.bytes.len();
-        let polled = pin!(socket.read_buf(&mut self.bytes)).poll(cx);
-        match &polled {
-            Poll::Ready(Ok(len)) if *len == room => self.room = (self.room * 2).min(MOST),
-            Poll::Ready(_) => {}
-            Poll::Pending => self.release(),
+        let len = ready!(pin!(socket.read_buf(&mut self.bytes)).poll(cx))?;
+        self.filled(len, room);
+        Poll::Ready(Ok(len))
+    }
+
+    /// A read brought `len` bytes where it had `room` for more or no more.
+    fn filled(&mut self, len: usize, room: usize) {
+        if len == room {
+            self.room = (self.room * 2).min(MOST);
         }
-        polled
     }
 
     /// What is not used up.

@@ -15,8 +15,11 @@ use http::{
 #[error("a head that cannot be carried")]
 pub struct Uncarriable;
 
-/// Fields that a head is given on its way: forwarding, `Via`, an identifier, and what routes add.
+/// Fields that a request is given on its way: forwarding, `Via`, an identifier, and what routes add.
 const SPARE: usize = 8;
+
+/// Fields that a response is given: seldom any.
+const RESPONSE_SPARE: usize = 2;
 
 /// A request's head.
 ///
@@ -41,7 +44,7 @@ pub fn response(head: &Bytes, layout: &Layout) -> Result<response::Parts, Uncarr
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = StatusCode::from_u16(layout.status()).map_err(|_| Uncarriable)?;
     parts.version = version(layout.version());
-    parts.headers = fields(head, layout.fields(), SPARE)?;
+    parts.headers = fields(head, layout.fields(), RESPONSE_SPARE)?;
     Ok(parts)
 }
 

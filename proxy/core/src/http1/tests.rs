@@ -292,8 +292,7 @@ fn a_response_says_its_date_and_what_becomes_of_the_connection_once() {
     let (mut head, ()) = Response::new(()).into_parts();
     head.status = StatusCode::from_u16(599).unwrap();
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("x"));
-    let date = HeaderValue::from_static("now");
-    let own = Own { date: Some(&date), connection: Some("close") };
+    let own = Own { date: Some(|| HeaderValue::from_static("now")), connection: Some("close") };
     let mut out = Vec::new();
     write::response(&mut out, &head, Framing::Nothing, own);
     assert_eq!(String::from_utf8_lossy(&out), "HTTP/1.1 599 \r\nconnection: close\r\ndate: now\r\n\r\n");

@@ -52,12 +52,11 @@ impl Content {
 /// How a request's body is framed: by the length that its head names, else by the one that is known, else in chunks.
 #[must_use]
 pub fn frame_request(headers: &HeaderMap, content: Content) -> Framing {
-    match (content, content_length(headers)) {
-        (Content::Nothing, _) => Framing::Nothing,
-        (Content::Known(_) | Content::Unknown, Some(length)) | (Content::Known(length), None) => {
-            Framing::Length(length)
-        }
-        (Content::Unknown, None) => Framing::Chunked,
+    // Most requests have no content, and their lengths need not be looked for.
+    match content {
+        Content::Nothing => Framing::Nothing,
+        Content::Known(length) => Framing::Length(content_length(headers).unwrap_or(length)),
+        Content::Unknown => content_length(headers).map_or(Framing::Chunked, Framing::Length),
     }
 }
 
@@ -72,14 +71,16 @@ pub fn frame_response(head: &response::Parts, content: Content, method: &Method,
     if bodiless {
         return Framing::Nothing;
     }
-    match (content, content_length(&head.headers)) {
+    let announced = || content_length(&head.headers);
+    match content {
         // A body that is not there and a length that is: said as it is, since nobody takes it for what follows.
-        (Content::Nothing, _) => Framing::Length(0),
-        (Content::Known(_) | Content::Unknown, Some(length)) | (Content::Known(length), None) => {
-            Framing::Length(length)
-        }
-        (Content::Unknown, None) if client >= Version::HTTP_11 => Framing::Chunked,
-        (Content::Unknown, None) => Framing::UntilClose,
+        Content::Nothing => Framing::Length(0),
+        Content::Known(length) => Framing::Length(announced().unwrap_or(length)),
+        Content::Unknown => match announced() {
+            Some(length) => Framing::Length(length),
+            None if client >= Version::HTTP_11 => Framing::Chunked,
+            None => Framing::UntilClose,
+        },
     }
 }
 
@@ -106,15 +107,15 @@ pub fn request(out: &mut Vec<u8>, method: &Method, uri: &Uri, headers: &HeaderMa
 
 /// What the server's side itself says in a response's head.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Own<'a> {
-    /// Now, for heads that have no Date.
-    pub date: Option<&'a HeaderValue>,
+pub struct Own {
+    /// What tells the time, for heads that have no Date.
+    pub date: Option<fn() -> HeaderValue>,
     /// What becomes of the connection, in place of what the head says of it.
     pub connection: Option<&'static str>,
 }
 
 /// Writes a response's head, or that of an interim response.
-pub fn response(out: &mut Vec<u8>, head: &response::Parts, framing: Framing, own: Own<'_>) {
+pub fn response(out: &mut Vec<u8>, head: &response::Parts, framing: Framing, own: Own) {
     out.reserve(ROOM);
     status_line(out, head.status);
     fields(out, &head.headers, framing, own);
@@ -146,7 +147,7 @@ fn target(out: &mut Vec<u8>, uri: &Uri) {
 }
 
 #[inline]
-fn fields(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, own: Own<'_>) {
+fn fields(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, own: Own) {
     let (mut date, mut length_said) = (own.date, false);
     for (name, value) in headers {
         if *name == CONTENT_LENGTH {
@@ -176,7 +177,7 @@ fn fields(out: &mut Vec<u8>, headers: &HeaderMap, framing: Framing, own: Own<'_>
         field(out, b"connection", connection.as_bytes());
     }
     if let Some(date) = date {
-        field(out, b"date", date.as_bytes());
+        field(out, b"date", date().as_bytes());
     }
 }
 

@@ -14,7 +14,7 @@ pub mod check;
 mod deadlines;
 mod stream;
 
-use super::{Cut, Decoded};
+use super::{Cut, Decoded, boxed};
 use crate::{
     body::BodyError,
     downstream::guard::http2::{Breach, FrameGuarded, FrameLimits, MAX_FRAME_SIZE, Watch},
@@ -221,7 +221,7 @@ where
     let mut driver = Driver { connection, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
     let end = poll_fn(|cx| {
         driver.poll(cx, &mut |(request, respond)| {
-            spawn_local(serve_stream(request, respond, Rc::clone(&streams)));
+            spawn_local(boxed(|| serve_stream(request, respond, Rc::clone(&streams))));
         })
     })
     .await;

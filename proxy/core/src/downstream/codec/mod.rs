@@ -16,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
-use std::{cell::RefCell, pin::Pin, rc::Rc, sync::Arc};
+use std::{cell::RefCell, future::Future, pin::Pin, rc::Rc, sync::Arc};
 
 pub use date::date;
 use http2::End;
@@ -53,6 +53,12 @@ pub(super) async fn serve_http2(
         End::Closed | End::Drained | End::Idle | End::Shed | End::Aborted | End::Peer(_) | End::Io(_) => {}
     }
     served.tally.each_refusal(|reason, count| (0..count).for_each(|_| metrics.refusal(reason)));
+}
+
+/// A future made where it stays: made first and boxed or spawned then, all of its room would be copied, several KiB a
+/// request, and a task's is copied again at its end.
+fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 /// What a codec hands to the service.

@@ -18,7 +18,7 @@ mod wire;
 pub use timer::Deadlines;
 pub use wire::Upload;
 
-use super::{Inbound, Interim};
+use super::{Inbound, Interim, boxed};
 use crate::{
     downstream::{
         Connection,
@@ -304,11 +304,6 @@ impl Drop for Server {
         self.count(wire.refusal());
         drop(wire.hand_over());
     }
-}
-
-/// A future made where it stays: made first and boxed then, all of its room would be copied, several KiB a request.
-fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
-    Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 
 fn stand_in() -> request::Parts {

@@ -1,0 +1,97 @@
+//! The glue: reads the bucket, decides, swaps, and says what came of it.
+
+use crate::{ATTEMPTS, Decision, Key, Limit, WhenBusy, stored, without_port};
+use proxy_wasm::{
+    traits::{Context, HttpContext, RootContext},
+    types::{Action, ContextType, LogLevel},
+};
+use std::{rc::Rc, time::UNIX_EPOCH};
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(Root { limit: None }) });
+}}
+
+struct Root {
+    limit: Option<Rc<Limit>>,
+}
+
+struct Stream {
+    limit: Rc<Limit>,
+    remaining: u64,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        match Limit::read(&self.get_plugin_configuration().unwrap_or_default()) {
+            Ok(limit) => {
+                self.limit = Some(Rc::new(limit));
+                true
+            }
+            Err(words) => {
+                log::error!("{words}");
+                false
+            }
+        }
+    }
+
+    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
+        let limit = Rc::clone(self.limit.as_ref()?);
+        Some(Box::new(Stream { limit, remaining: 0 }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
+        let who = match &self.limit.key {
+            Key::All => Vec::new(),
+            Key::Source => without_port(&self.get_property(vec!["source", "address"]).unwrap_or_default()).to_vec(),
+            Key::Header(name) => self.get_http_request_header_bytes(name).unwrap_or_default(),
+        };
+        match self.take(&self.limit.slot(&who)) {
+            Decision::Allow { remaining, .. } => {
+                self.remaining = remaining;
+                Action::Continue
+            }
+            Decision::Refuse { retry_after } => {
+                let retry_after = retry_after.to_string();
+                let headers = vec![("content-type", "text/plain"), ("retry-after", retry_after.as_str())];
+                self.send_http_response(429, headers, Some(b"too many requests\n"));
+                Action::Pause
+            }
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end: bool) -> Action {
+        self.set_http_response_header("ratelimit-limit", Some(&self.limit.burst().to_string()));
+        self.set_http_response_header("ratelimit-remaining", Some(&self.remaining.to_string()));
+        Action::Continue
+    }
+}
+
+impl Stream {
+    fn take(&self, slot: &str) -> Decision {
+        for _ in 0..ATTEMPTS {
+            let since = self.get_current_time().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let now = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+            let (bytes, version) = self.get_shared_data(slot);
+            let decision = self.limit.decide(bytes.as_deref().and_then(stored), now);
+            let Decision::Allow { state, .. } = decision else { return decision };
+            if self.set_shared_data(slot, Some(&state.to_le_bytes()), version).is_ok() {
+                return decision;
+            }
+        }
+        match self.limit.when_busy {
+            WhenBusy::Allow => Decision::Allow { state: 0, remaining: 0 },
+            WhenBusy::Refuse => Decision::Refuse { retry_after: 1 },
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Bearer tokens (RFC 6750): static ones, or JSON Web Tokens (RFC 7519) whose claims become headers.
+//!
+//! ```json
+//! {
+//!   "realm": "api",
+//!   "static": [{ "token": "s3cret", "claims": { "sub": "robot" } }],
+//!   "jwt": { "issuer": "https://id.example", "audiences": ["api"], "leeway_seconds": 30,
+//!            "keys": [{ "kty": "EC", "crv": "P-256", "kid": "2026", "x": "…", "y": "…" }] },
+//!   "claims_to_headers": { "sub": "x-auth-subject", "scope": "x-auth-scope" },
+//!   "require_scopes": ["read"],
+//!   "public": ["/health"],
+//!   "forward": false
+//! }
+//! ```
+//!
+//! Keys are those of a JWKS (RFC 7517): `oct` for HS256, `RSA` for RS256, `EC` with P-256 for ES256. The key decides the
+//! algorithm, never the token. Without a token or with a bad one the answer is 401, without the scopes 403, both with
+//! `www-authenticate`. Headers that carry claims are taken away from what clients send, on public paths too.
+
+mod jwt;
+mod keys;
+
+#[cfg(target_arch = "wasm32")]
+mod guest;
+
+pub use jwt::{Claims, Rejection};
+use keys::{Document as KeyDocument, Key};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The policy, its keys read.
+#[derive(Debug)]
+pub struct Policy {
+    realm: String,
+    tokens: Vec<Static>,
+    jwt: Option<jwt::Verifier>,
+    claims_to_headers: BTreeMap<String, String>,
+    require_scopes: Vec<String>,
+    public: Vec<String>,
+    forward: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes; these headers are set.
+    Pass(Vec<(String, String)>),
+    /// It is answered.
+    Refuse(Refusal),
+}
+
+/// An answer in place of the application's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// 401 or 403.
+    pub status: u32,
+    /// The value of `www-authenticate`.
+    pub challenge: String,
+    /// For people.
+    pub body: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(default = "realm")]
+    realm: String,
+    #[serde(default, rename = "static")]
+    tokens: Vec<Static>,
+    jwt: Option<JwtDocument>,
+    #[serde(default)]
+    claims_to_headers: BTreeMap<String, String>,
+    #[serde(default)]
+    require_scopes: Vec<String>,
+    #[serde(default)]
+    public: Vec<String>,
+    #[serde(default)]
+    forward: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Static {
+    token: String,
+    #[serde(default)]
+    claims: Claims,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JwtDocument {
+    issuer: Option<String>,
+    #[serde(default)]
+    audiences: Vec<String>,
+    #[serde(default = "leeway")]
+    leeway_seconds: u64,
+    keys: Vec<KeyDocument>,
+}
+
+fn realm() -> String {
+    "proxy".to_owned()
+}
+
+/// Clocks of servers differ by seconds.
+fn leeway() -> u64 {
+    30
+}
+
+impl Policy {
+    /// Reads a configuration and its keys.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, where, and what would be right.
+    pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        let document: Document = serde_json::from_slice(bytes).map_err(|error| format!("token-auth: {error}"))?;
+        if document.tokens.is_empty() && document.jwt.is_none() {
+            return Err("token-auth: neither `static` nor `jwt` is there: no request could pass".to_owned());
+        }
+        if document.realm.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\' || byte > b'~') {
+            return Err("token-auth: realm: quotes, backslashes and control characters cannot be in it".to_owned());
+        }
+        if let Some(number) = document.tokens.iter().position(|token| token.token.len() < 4) {
+            return Err(format!("token-auth: static[{number}].token: is shorter than four characters"));
+        }
+        if let Some(path) = document.public.iter().find(|path| !path.starts_with('/')) {
+            return Err(format!("token-auth: public: {path:?} does not begin with a slash"));
+        }
+        let jwt = document.jwt.map(|jwt| {
+            if jwt.keys.is_empty() {
+                return Err("token-auth: jwt.keys: is empty".to_owned());
+            }
+            let keys =
+                jwt.keys.iter().enumerate().map(|(number, key)| {
+                    Key::read(key).map_err(|what| format!("token-auth: jwt.keys[{number}]: {what}"))
+                });
+            Ok(jwt::Verifier {
+                issuer: jwt.issuer,
+                audiences: jwt.audiences,
+                leeway: jwt.leeway_seconds,
+                keys: keys.collect::<Result<_, _>>()?,
+            })
+        });
+        Ok(Self {
+            realm: document.realm,
+            tokens: document.tokens,
+            jwt: jwt.transpose()?,
+            claims_to_headers: document
+                .claims_to_headers
+                .into_iter()
+                .map(|(claim, header)| (claim, header.to_ascii_lowercase()))
+                .collect(),
+            require_scopes: document.require_scopes,
+            public: document.public,
+            forward: document.forward,
+        })
+    }
+
+    /// Headers that clients may not send themselves.
+    pub fn own_headers(&self) -> impl Iterator<Item = &str> {
+        self.claims_to_headers.values().map(String::as_str)
+    }
+
+    /// Whether the application sees the token.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.forward
+    }
+
+    /// Decides about a request. `path` is its target with the query, `authorization` that field's values, `now` seconds
+    /// since 1970.
+    #[must_use]
+    pub fn decide(&self, path: &str, authorization: &[&[u8]], now: u64) -> Verdict {
+        if self.is_public(path) {
+            return Verdict::Pass(Vec::new());
+        }
+        let token = match authorization {
+            [] => return self.refuse(401, None, "a bearer token is needed"),
+            [one] => match bearer(one) {
+                Some(token) => token,
+                None => return self.refuse(401, None, "a bearer token is needed"),
+            },
+            _ => return self.refuse(401, Some("invalid_request"), "more than one authorization field"),
+        };
+        let claims = match self.claims(token, now) {
+            Ok(claims) => claims,
+            Err(rejection) => return self.refuse(401, Some("invalid_token"), rejection.words()),
+        };
+        let scopes: Vec<&str> = claims.scopes();
+        if self.require_scopes.iter().any(|wanted| !scopes.contains(&wanted.as_str())) {
+            return self.refuse(403, Some("insufficient_scope"), "the token lacks a scope");
+        }
+        let headers = self.claims_to_headers.iter();
+        Verdict::Pass(headers.filter_map(|(claim, header)| Some((header.clone(), claims.text(claim)?))).collect())
+    }
+
+    /// A prefix by whole segments: `/health` is public, `/healthy` and `/health/../admin` are not.
+    fn is_public(&self, path: &str) -> bool {
+        let path = path.split(['?', '#']).next().unwrap_or("");
+        if path.split('/').any(|segment| segment == ".." || segment.contains('%') || segment.contains('\\')) {
+            return false;
+        }
+        self.public.iter().any(|prefix| {
+            path.strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
+        })
+    }
+
+    fn claims(&self, token: &str, now: u64) -> Result<Claims, Rejection> {
+        // Every token is compared, each in the same time whatever it holds.
+        let mut known = None;
+        for candidate in &self.tokens {
+            if keys::same(candidate.token.as_bytes(), token.as_bytes()) {
+                known = Some(&candidate.claims);
+            }
+        }
+        match (known, &self.jwt) {
+            (Some(claims), _) => Ok(claims.clone()),
+            (None, Some(jwt)) => jwt.verify(token, now),
+            (None, None) => Err(Rejection::Unknown),
+        }
+    }
+
+    fn refuse(&self, status: u32, error: Option<&str>, words: &str) -> Verdict {
+        let mut challenge = format!("Bearer realm=\"{}\"", self.realm);
+        if let Some(error) = error {
+            challenge.push_str(&format!(", error=\"{error}\", error_description=\"{words}\""));
+        }
+        if status == 403 {
+            challenge.push_str(&format!(", scope=\"{}\"", self.require_scopes.join(" ")));
+        }
+        Verdict::Refuse(Refusal { status, challenge, body: format!("{words}\n") })
+    }
+}
+
+/// The token of an `authorization` value: the scheme in any case, one space or more, then RFC 6750's `b64token`.
+fn bearer(value: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (scheme, rest) = text.split_once(' ')?;
+    let token = rest.trim_matches(' ');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.bytes().all(allowed)).then_some(token)
+}
+
+#[cfg(test)]
+mod tests;

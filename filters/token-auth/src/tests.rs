@@ -1,0 +1,188 @@
+//! The policy with tokens that another implementation signed (`tests.json`: PyJWT, keys made for it and thrown away).
+
+use super::*;
+use serde_json::{Value, json};
+
+const NOW: u64 = 1_700_000_000;
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("tests.json")).expect("the vectors are JSON")
+}
+
+fn token(name: &str) -> String {
+    vectors()["tokens"][name].as_str().unwrap_or_else(|| panic!("no token {name}")).to_owned()
+}
+
+fn policy() -> Policy {
+    let text = json!({
+        "realm": "api",
+        "static": [{ "token": "s3cret-token", "claims": { "sub": "robot", "scope": "read" } }],
+        "jwt": { "issuer": "https://id.test", "audiences": ["api"], "keys": vectors()["keys"] },
+        "claims_to_headers": { "sub": "X-Auth-Subject", "level": "x-level", "groups": "x-groups", "none": "x-none" },
+        "require_scopes": ["read"],
+        "public": ["/health", "/assets/"]
+    });
+    Policy::read(text.to_string().as_bytes()).expect("the configuration is right")
+}
+
+fn with(authorization: &str) -> Verdict {
+    policy().decide("/x?y=1", &[authorization.as_bytes()], NOW)
+}
+
+fn refused(verdict: &Verdict) -> &Refusal {
+    match verdict {
+        Verdict::Refuse(refusal) => refusal,
+        Verdict::Pass(_) => panic!("it passed"),
+    }
+}
+
+#[test]
+fn each_algorithm_is_believed() {
+    for name in ["rs256", "es256", "hs256", "no_kid"] {
+        let Verdict::Pass(headers) = with(&format!("Bearer {}", token(name))) else { panic!("{name}") };
+        let expected = [("x-groups", "a,b"), ("x-level", "7"), ("x-auth-subject", "alice")];
+        for (header, value) in expected {
+            assert!(headers.contains(&(header.to_owned(), value.to_owned())), "{name}: {headers:?}");
+        }
+        assert_eq!(headers.len(), 3);
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_else() {
+    for (name, words) in [
+        ("expired", "has expired"),
+        ("no_exp", "never expires"),
+        ("not_yet", "not valid yet"),
+        ("issuer", "another issuer"),
+        ("audience", "another audience"),
+        ("critical", "critical"),
+        ("wrong_key", "signature is wrong"),
+        ("none", "no key fits"),
+        ("unknown_kid", "no key fits"),
+        ("confused", "no key fits"),
+    ] {
+        let verdict = with(&format!("Bearer {}", token(name)));
+        let refusal = refused(&verdict);
+        assert_eq!(refusal.status, 401, "{name}");
+        assert!(
+            refusal.challenge.starts_with("Bearer realm=\"api\", error=\"invalid_token\""),
+            "{}",
+            refusal.challenge
+        );
+        assert!(refusal.challenge.contains(words), "{name}: {}", refusal.challenge);
+    }
+}
+
+#[test]
+fn every_changed_byte_is_noticed() {
+    for name in ["rs256", "es256", "hs256"] {
+        let good = token(name);
+        for at in (0..good.len()).step_by(7) {
+            let mut bytes = good.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+            let bad = String::from_utf8(bytes).expect("ASCII stays ASCII");
+            // The last character of base64 has bits that mean nothing; the decoder refuses them too.
+            assert!(matches!(with(&format!("Bearer {bad}")), Verdict::Refuse(_)), "{name} at {at}");
+        }
+    }
+}
+
+#[test]
+fn prefixes_and_rubbish_are_refused() {
+    let good = token("es256");
+    for length in 0..good.len() {
+        assert!(matches!(with(&format!("Bearer {}", &good[..length])), Verdict::Refuse(_)), "{length}");
+    }
+    for rubbish in [
+        "Bearer .",
+        "Bearer ..",
+        "Bearer a.b.c",
+        "Bearer e30.e30.",
+        "Bearer =",
+        &format!("Bearer {}", "a".repeat(99_999)),
+    ] {
+        assert!(matches!(with(rubbish), Verdict::Refuse(_)), "{rubbish}");
+    }
+}
+
+#[test]
+fn without_a_token_no_error_is_named() {
+    for verdict in [policy().decide("/x", &[], NOW), with("Basic YTpi"), with("Bearer"), with("Bearer two words")] {
+        let refusal = refused(&verdict);
+        assert_eq!((refusal.status, refusal.challenge.as_str()), (401, "Bearer realm=\"api\""));
+    }
+    let twice = policy().decide("/x", &[b"Bearer s3cret-token", b"Bearer s3cret-token"], NOW);
+    assert!(refused(&twice).challenge.contains("invalid_request"));
+}
+
+#[test]
+fn static_tokens_pass_with_their_claims() {
+    let Verdict::Pass(headers) = with("bearer  s3cret-token") else { panic!("it is known") };
+    assert_eq!(headers, [("x-auth-subject".to_owned(), "robot".to_owned())]);
+    for wrong in ["Bearer s3cret-toke", "Bearer s3cret-token1", "Bearer S3cret-token"] {
+        assert_eq!(refused(&with(wrong)).status, 401);
+    }
+}
+
+#[test]
+fn scopes_that_lack_are_forbidden() {
+    let verdict = with(&format!("Bearer {}", token("no_scope")));
+    let refusal = refused(&verdict);
+    assert_eq!(refusal.status, 403);
+    assert!(refusal.challenge.contains("error=\"insufficient_scope\""));
+    assert!(refusal.challenge.ends_with("scope=\"read\""));
+}
+
+#[test]
+fn public_paths_by_whole_segments() {
+    for path in ["/health", "/health/live", "/health?x=1", "/assets/a.js"] {
+        assert_eq!(policy().decide(path, &[], NOW), Verdict::Pass(vec![]), "{path}");
+    }
+    for path in ["/healthy", "/assets", "/", "/health/../x", "/health/%2e%2e/x", "/x/health"] {
+        assert!(matches!(policy().decide(path, &[], NOW), Verdict::Refuse(_)), "{path}");
+    }
+}
+
+#[test]
+fn leeway_holds_both_ways() {
+    let policy = policy();
+    let bearer = format!("Bearer {}", token("expired"));
+    assert!(matches!(policy.decide("/x", &[bearer.as_bytes()], 1_500_000_029), Verdict::Pass(_)));
+    assert!(matches!(policy.decide("/x", &[bearer.as_bytes()], 1_500_000_030), Verdict::Refuse(_)));
+    let bearer = format!("Bearer {}", token("not_yet"));
+    assert!(matches!(policy.decide("/x", &[bearer.as_bytes()], 1_899_999_970), Verdict::Pass(_)));
+    assert!(matches!(policy.decide("/x", &[bearer.as_bytes()], 1_899_999_969), Verdict::Refuse(_)));
+}
+
+#[test]
+fn claims_cannot_break_out_of_a_header() {
+    let claims: Claims =
+        serde_json::from_value(json!({ "sub": "a\r\nx: y", "ok": "ü", "object": {} })).expect("claims");
+    assert_eq!(claims.text("sub"), None);
+    assert_eq!(claims.text("object"), None);
+    assert_eq!(claims.text("ok"), Some("ü".to_owned()));
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    let key = |key: Value| json!({ "jwt": { "keys": [key] } }).to_string();
+    for (text, words) in [
+        ("{}".to_owned(), "neither `static` nor `jwt`"),
+        (r#"{"static": [{"token": "abc"}]}"#.to_owned(), "static[0].token: is shorter"),
+        (r#"{"jwt": {"keys": []}}"#.to_owned(), "jwt.keys: is empty"),
+        (key(json!({ "kty": "oct", "k": "AAAA" })), "jwt.keys[0]: k: has 3 bytes, HS256 needs 32"),
+        (key(json!({ "kty": "OKP" })), "kty: \"OKP\" is none of"),
+        (key(json!({ "kty": "EC", "crv": "P-521" })), "only \"P-256\""),
+        (key(json!({ "kty": "EC", "crv": "P-256", "x": "AAAA" })), "y: is missing"),
+        (key(json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" })), "2048 to 8192"),
+        (
+            key(json!({ "kty": "oct", "alg": "RS256", "k": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" })),
+            "does not go with the key",
+        ),
+        (r#"{"static": [{"token": "abcd"}], "realm": "a\"b"}"#.to_owned(), "realm"),
+    ] {
+        let error = Policy::read(text.as_bytes()).expect_err(&text);
+        assert!(error.contains(words), "{error}");
+    }
+}

@@ -1,0 +1,162 @@
+//! The body of the request in progress: read as it is asked for, and read over where nobody asks.
+
+use super::{Course, Shared, Wants, Wire};
+use crate::{
+    body::BodyError,
+    framing::{Left, Persistence, Refusal, Step},
+    http1::{Broken, read},
+};
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use std::{
+    fmt,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+/// Bytes of a body that nobody wants which are read so that its connection can go on: what comes along with a head.
+/// Whoever sends more is closed upon.
+const MOST_DRAINED: usize = 64 * 1024;
+
+impl Wire {
+    /// Reads over what has come of a body that nobody wants.
+    pub(in super::super) fn drain(&mut self, cx: &mut Context<'_>) -> Persistence {
+        let until = self.read + MOST_DRAINED as u64;
+        while self.course == Course::Abandoned && self.read < until {
+            match self.poll_frame(cx) {
+                Poll::Ready(Some(Ok(_)) | None) => {}
+                Poll::Ready(Some(Err(_))) | Poll::Pending => break,
+            }
+        }
+        match self.course {
+            Course::Whole => Persistence::Keep,
+            Course::Coming(_) | Course::Abandoned | Course::Refused(_) | Course::Cut(_) => Persistence::Close,
+        }
+    }
+
+    /// The next frame of the body in progress.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            match self.course {
+                Course::Coming(_) | Course::Abandoned => {}
+                Course::Whole => return Poll::Ready(None),
+                Course::Refused(refusal) => return Poll::Ready(Some(Err(BodyError::Refused(refusal)))),
+                Course::Cut(broken) => return Poll::Ready(Some(Err(BodyError::Http1(broken)))),
+            }
+            match self.framer.step(self.input.bytes(), &mut self.layout) {
+                Ok(Step::Body { len }) => {
+                    let data = self.input.take(len);
+                    // The end of chunks is known only when it has come.
+                    if self.framer.left() == Left::Nothing {
+                        self.ended();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Ok(Step::Framing { len }) => self.input.skip(len),
+                Ok(Step::Trailers { len }) => {
+                    if let Some(trailers) = self.take_trailers(len) {
+                        return Poll::Ready(Some(trailers.map(Frame::trailers)));
+                    }
+                }
+                Ok(Step::More | Step::Head { .. } | Step::Held | Step::Opaque) => match ready!(self.poll_fill(cx)) {
+                    Ok(0) => self.course = Course::Cut(Broken::Closed),
+                    Ok(_) => {}
+                    Err(error) => self.course = Course::Cut(Broken::of(&error)),
+                },
+                Err(refusal) => {
+                    self.refuse(refusal);
+                }
+            }
+        }
+    }
+
+    fn take_trailers(&mut self, len: usize) -> Option<Result<HeaderMap, BodyError>> {
+        let section = self.input.take(len);
+        let trailers = read::trailers(&section, &self.layout);
+        self.layout.give_back();
+        self.ended();
+        match trailers {
+            Ok(trailers) if trailers.is_empty() => None,
+            Ok(trailers) => Some(Ok(trailers)),
+            Err(_uncarriable) => Some(Err(BodyError::Refused(self.refuse(Refusal::BadTarget)))),
+        }
+    }
+
+    fn ended(&mut self) {
+        self.course = Course::Whole;
+        self.input.release();
+    }
+
+    /// Wakes the connection's task, if it is another than the one that runs.
+    fn call_task(&self, cx: &Context<'_>) {
+        if let Some(task) = &self.task
+            && !task.will_wake(cx.waker())
+        {
+            task.wake_by_ref();
+        }
+    }
+}
+
+/// The body of an HTTP/1 request, read from its connection as it is asked for. Dropped, what is left of it is nobody's.
+pub struct Upload {
+    wire: Shared,
+}
+
+impl Upload {
+    pub(super) fn of(wire: &Shared) -> Self {
+        Self { wire: Rc::clone(wire) }
+    }
+
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut wire = self.wire.borrow_mut();
+        let polled = wire.poll_frame(cx);
+        match (&polled, wire.course) {
+            (Poll::Pending, _) => {
+                wire.course = Course::Coming(Wants::More);
+                if !wire.reader.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                    wire.reader = Some(cx.waker().clone());
+                }
+                // The connection's task keeps the time, unless an alarm will call it anyway.
+                if !wire.timer.is_armed() {
+                    wire.call_task(cx);
+                }
+            }
+            (Poll::Ready(_), Course::Coming(_)) => wire.course = Course::Coming(Wants::Nothing),
+            // It is the task that reads from here on.
+            (Poll::Ready(_), _) => wire.call_task(cx),
+        }
+        polled
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        self.wire.borrow().course == Course::Whole
+    }
+
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match self.wire.borrow().framer.left() {
+            Left::Nothing => SizeHint::with_exact(0),
+            Left::Length(left) => SizeHint::with_exact(left),
+            Left::Chunked | Left::UntilClose => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let mut wire = self.wire.borrow_mut();
+        wire.reader = None;
+        if let Course::Coming(_) = wire.course {
+            wire.course = Course::Abandoned;
+            if let Some(task) = &wire.task {
+                task.wake_by_ref();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").finish_non_exhaustive()
+    }
+}
