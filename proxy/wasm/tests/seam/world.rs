@@ -109,7 +109,7 @@ impl World {
             pressure: PressureGauge::default(),
             capture: Capturing::default(),
         });
-        let worker = Worker::new(process, Rc::new(Tcp), Arc::clone(&snapshot));
+        let worker = Worker::new(process, Rc::new(Tcp::default()), Arc::clone(&snapshot));
         let accept = Box::new(Listening::new(listener).unwrap());
         worker.apply(snapshot, vec![Source { listener: name, accept }]);
         Self { address, seen, _worker: worker }
