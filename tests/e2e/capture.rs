@@ -376,3 +376,42 @@ fn what_passes_through_and_what_would_come_back() {
     install(&pod, &format!("--uid {UID} --inbound-port none"));
     assert_eq!(get(other.ipv4.into(), 8080), 200);
 }
+
+/// Two pods with the example's sidecar, rules for both directions in each, the application of each a client of the other's.
+#[test]
+fn the_example_is_a_sidecar() {
+    let switch = some_or_return!(Switch::new());
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxy/config/examples/sidecar.yaml");
+    let example = std::fs::read_to_string(example).expect("the example is there");
+    let authority = Authority::new("root");
+    let ids = ["spiffe://example.org/ns/shop/sa/one", "spiffe://example.org/ns/shop/sa/two"];
+    let pods = ids.map(|id| {
+        let pod = switch.pod();
+        let (dir, _) = pki::identity(&authority, id);
+        let yaml = example
+            .replace("127.0.0.1:15000", "{admin}")
+            .replace("0.0.0.0:15020", "{probes}")
+            .replace("/run/spiffe/tls.crt", &dir.path().join("svid.pem").display().to_string())
+            .replace("/run/spiffe/tls.key", &dir.path().join("svid.key").display().to_string())
+            .replace("/run/spiffe/ca.crt", &dir.path().join("ca.pem").display().to_string());
+        install(&pod, &format!("--uid {UID}"));
+        let proxy = pod.enter(|| Proxy::start_with(&yaml, as_user(None)));
+        let origin = pod.enter(|| Origin::start_at("[::]:8080".parse().expect("an address")));
+        (pod, proxy, origin, dir)
+    });
+    let sniffer = switch.sniff();
+    let stranger = switch.pod();
+    for ((from, ..), (to, proxy, ..), id) in [(&pods[0], &pods[1], ids[0]), (&pods[1], &pods[0], ids[1])] {
+        for address in [IpAddr::from(to.ipv4), to.ipv6.into()] {
+            let address = SocketAddr::new(address, 8080);
+            let described = from.enter(|| Client::connect(address).get(&format!("/{SECRET}"))).json().to_string();
+            assert!(described.contains(&format!("URI={id}")), "{described} {}", proxy.stderr());
+        }
+    }
+    assert!(!sniffer.saw(SECRET.as_bytes()), "in the clear between the pods");
+    // Permissive: who is not in the mesh is served as it comes.
+    let address = SocketAddr::new(pods[0].0.ipv4.into(), 8080);
+    let described = stranger.enter(|| Client::connect(address).get("/")).json().to_string();
+    assert!(!described.contains("URI="), "{described}");
+}

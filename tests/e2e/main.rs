@@ -3,6 +3,7 @@
 //! A test that needs what the machine lacks says so loudly and passes; with `CI=true` it fails.
 
 mod clients;
+mod identity;
 mod tls;
 
 mod admit;

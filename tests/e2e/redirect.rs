@@ -137,13 +137,13 @@ fn what_programs_do_with_sockets_works_through_a_redirecting_tunnel() {
     let _detached = Detached(name.clone());
     let echo = echo();
     let proxy = Proxy::start(&format!(
-        "admin: {{ address: {{admin}} }}\nworkers: 1\n{}\nlisteners:\n  - {{ name: db, address: {{listen}}, tcp: {{ forward: echo }} \
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n{}\nlisteners:\n  - {{ name: db, address: {{listen}}, tcp: {{ cluster: echo }} \
          }}\nclusters:\n  - {{ name: echo, endpoints: [\"{echo}\"] }}\n",
         section(&name)
     ));
     proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
     let port = proxy.address.port().to_string();
-    let output = some_or_return!(python::run("sockets_client.py", &["127.0.0.1", &port]));
+    let output = some_or_return!(python::run("sockets_client", &["127.0.0.1", &port]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // A bulk stream both ways: the tunnel splices where TCP carries it, and reads where it was redirected.
     let mut client = TcpStream::connect(proxy.address).unwrap();
@@ -173,10 +173,8 @@ fn what_programs_do_with_sockets_works_through_a_redirecting_tunnel() {
     sending.join().unwrap();
     assert!(got == sent);
     assert!(redirected(&name) > 4000, "{:?}", status(&name));
-    wait::until_true("no socket in the map", || {
-        drop(client.shutdown(Shutdown::Both));
-        status(&name).is_some_and(|status| status["maps"]["sockets"] == 0)
-    });
+    drop(client);
+    wait::until_true("no socket in the map", || status(&name).is_some_and(|status| status["maps"]["sockets"] == 0));
 }
 
 #[test]

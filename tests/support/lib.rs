@@ -31,6 +31,7 @@ pub mod python;
 pub mod received;
 pub mod response;
 pub mod scripted;
+pub mod spiffe;
 pub mod tempdir;
 pub mod tls;
 pub mod wait;

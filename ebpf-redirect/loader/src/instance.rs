@@ -30,7 +30,8 @@ use std::{
 /// Unread bytes at a receiver beyond which its sender goes through TCP: a small message's queue, not a bulk stream's.
 pub const BUDGET: u32 = 256 * 1024;
 
-/// Messages of so many bytes go through TCP unless said otherwise: about where redirecting stops to win (bench/README.md).
+/// Messages of so many bytes go through TCP unless said otherwise: pieces of larger ones look like this, and at 1 MiB
+/// redirecting loses (ebpf-redirect/README.md).
 pub const LARGE: u32 = 64 * 1024;
 
 /// Who the proxy is.

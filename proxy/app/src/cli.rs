@@ -138,7 +138,7 @@ fn check(file: &Path) -> ExitCode {
             for warning in &warnings {
                 eprintln!("warning: {warning}");
             }
-            let read = secrets::read(&config, &Secrets::default());
+            let read = secrets::read(&config, &Secrets::default(), None);
             if !read.problems.is_empty() {
                 for problem in &read.problems {
                     eprintln!("{problem}");

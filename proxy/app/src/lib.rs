@@ -29,3 +29,4 @@ pub mod secrets;
 pub mod signals;
 pub mod sockets;
 pub mod worker;
+pub mod workload_api;

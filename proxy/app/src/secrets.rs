@@ -3,11 +3,11 @@
 //! Beside the path, on the control thread. The last good one of each stays in use when a new one cannot be read, and
 //! what cannot be read is told and counted. Nothing of a key is ever told.
 
-use crate::reload::Watcher;
+use crate::{reload::Watcher, workload_api::Follower};
 use pillion_config::model::{CertificateFiles, Config, Identity, IdentitySource, ServerVerification, TrustBundle};
 use pillion_core::{
     identity::{Bundles, Certificate, MaterialError, Roots, Secrets, Svid},
-    telemetry::metrics::IdentityMetrics,
+    telemetry::metrics::{IdentityMetrics, IdentityOrigin},
 };
 use std::{
     collections::BTreeSet,
@@ -23,6 +23,8 @@ pub struct Keeper {
     secrets: Arc<Secrets>,
     watcher: Watcher,
     metrics: IdentityMetrics,
+    /// Who tells the identity, where it is no file that does.
+    follower: Option<Follower>,
     /// When the identity ends, as far as the operator was told of it.
     warned: Option<u64>,
 }
@@ -72,27 +74,36 @@ impl Keeper {
     /// Knows nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { secrets: Arc::default(), watcher: Watcher::default(), metrics: IdentityMetrics::default(), warned: None }
+        Self {
+            secrets: Arc::default(),
+            watcher: Watcher::default(),
+            metrics: IdentityMetrics::default(),
+            follower: None,
+            warned: None,
+        }
     }
 
     /// Reads what a configuration speaks of. What cannot be read stays as it is known.
     #[must_use]
     pub fn read(&self, config: &Config) -> Read {
-        read(config, &self.secrets)
+        read(config, &self.secrets, self.follower.as_ref().and_then(Follower::latest))
     }
 
     /// Keeps what was read, tells and counts what is wrong with it, and watches its files from now on.
     pub fn keep(&mut self, read: Read, config: &Config) {
         for problem in &read.problems {
             tracing::error!(%problem, "not usable; what was in use before stays");
-            self.metrics.failure();
+            self.metrics.failure(IdentityOrigin::Files);
         }
         let before = std::mem::replace(&mut self.secrets, read.secrets);
         if let Some(svid) = &self.secrets.identity {
             let renewed = before.identity.as_ref().is_none_or(|before| !before.certificate.same_as(&svid.certificate));
             if renewed && let Some(id) = svid.certificate.id() {
                 tracing::info!(%id, not_after = svid.certificate.not_after(), "identity in use");
-                self.metrics.refresh();
+                self.metrics.refresh(match config.identity.as_ref().map(|identity| &identity.source) {
+                    Some(IdentitySource::WorkloadApi(_)) => IdentityOrigin::WorkloadApi,
+                    Some(IdentitySource::Files(_)) | None => IdentityOrigin::Files,
+                });
             }
         }
         let identity = self.secrets.identity.as_ref().map(|svid| ("identity".into(), svid.certificate.not_after()));
@@ -103,6 +114,14 @@ impl Keeper {
         }
         self.watcher.watch(&read.files, read.began.unwrap_or(UNIX_EPOCH));
         self.look_at_expiry(config);
+        match config.identity.as_ref().map(|identity| &identity.source) {
+            Some(IdentitySource::WorkloadApi(api)) => {
+                if self.follower.as_ref().is_none_or(|follower| follower.api() != api) {
+                    self.follower = Some(Follower::start(api.clone()));
+                }
+            }
+            Some(IdentitySource::Files(_)) | None => self.follower = None,
+        }
     }
 
     /// What is known now.
@@ -111,9 +130,15 @@ impl Keeper {
         &self.secrets
     }
 
-    /// Waits until a file changed. Never ready without files. Cancel-safe.
+    /// Waits until a file changed, or an agent told another identity. Never ready without either. Cancel-safe.
     pub async fn changed(&mut self) {
-        self.watcher.changed().await;
+        match &mut self.follower {
+            None => self.watcher.changed().await,
+            Some(follower) => tokio::select! {
+                () = self.watcher.changed() => {}
+                () = follower.changed() => {}
+            },
+        }
     }
 
     /// When the identity's end is to be warned of.
@@ -147,13 +172,14 @@ impl Default for Keeper {
     }
 }
 
-/// Reads what a configuration speaks of; what cannot be read stays as it is `known`. Blocks on the file system.
+/// Reads what a configuration speaks of; what cannot be read stays as it is `known`. `told` is the identity that an agent
+/// told. Blocks on the file system.
 #[must_use]
-pub fn read(config: &Config, known: &Secrets) -> Read {
+pub fn read(config: &Config, known: &Secrets, told: Option<Svid>) -> Read {
     let mut reading = Reading { problems: Vec::new(), files: BTreeSet::new() };
     let began = SystemTime::now();
     let mut secrets = Secrets {
-        identity: config.identity.as_ref().and_then(|identity| reading.identity(identity, known)),
+        identity: config.identity.as_ref().and_then(|identity| reading.identity(identity, known, told)),
         ..Secrets::default()
     };
     for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
@@ -189,9 +215,12 @@ struct Reading {
 }
 
 impl Reading {
-    fn identity(&mut self, identity: &Identity, known: &Secrets) -> Option<Svid> {
-        let IdentitySource::Files(files) = &identity.source;
+    fn identity(&mut self, identity: &Identity, known: &Secrets, told: Option<Svid>) -> Option<Svid> {
         let before = known.identity.as_ref();
+        let files = match &identity.source {
+            IdentitySource::Files(files) => files,
+            IdentitySource::WorkloadApi(_) => return told.or_else(|| before.cloned()),
+        };
         let certificate = self.certificate(&files.certificate, before.map(|svid| &svid.certificate));
         let mut bundles = Vec::with_capacity(files.trust_bundles.len());
         for TrustBundle { domain, path } in &files.trust_bundles {

@@ -62,6 +62,7 @@ fn required_means_the_same_to_schema_and_parser() {
         ("HeaderCondition", route("{match: {headers: {a: {}}}, cluster: c}")),
         ("QueryCondition", route("{match: {query: {a: {}}}, cluster: c}")),
         ("Identity", "listeners: []\nidentity: {}".to_owned()),
+        ("WorkloadApi", "listeners: []\nidentity: {workload_api: {}}".to_owned()),
         ("IdentityFiles", "listeners: []\nidentity: {files: {}}".to_owned()),
         (
             "TrustBundle",

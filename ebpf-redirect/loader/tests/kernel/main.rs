@@ -5,6 +5,7 @@
 
 mod capture;
 mod enrol;
+mod figures;
 mod ground;
 mod life;
 mod streams;

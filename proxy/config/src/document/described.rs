@@ -311,6 +311,8 @@ impl Described for Cidr {}
 
 impl Described for Destination {}
 
+impl Described for UnixSocket {}
+
 impl Described for HeaderName {}
 
 impl Described for Method {}

@@ -15,7 +15,7 @@ pub(crate) struct LoopbackRedirect {
     pub instance: Text<Name>,
     /// The directory of the cgroup (version 2) that holds application and proxy. Absent: the proxy's own.
     pub cgroup: Text<FilePath>,
-    /// Messages of this size and more stay on TCP. 64KiB: about where handing them over stops to win.
+    /// Messages of this size and more stay on TCP. 64KiB: the kernel shows larger ones in pieces of this size, and where they are very large, handing them over loses.
     pub large_messages: Text<Bytes<1, { 1 << 30 }>>,
     /// Properties of the self-test that may fail, since nothing here needs them: `fionread`, `peek`, `splice`, `duplex`. No kernel known passes `splice` (who receives by splice(2), as HAProxy with `option splice-auto` and Go's TCP-to-TCP copy do, stalls) nor `duplex` (where one thread sleeps in recv(2) while another one's send(2) on the same socket waits for room, the reader may get EAGAIN); programs that wait by poll or epoll are not concerned by `duplex`.
     pub waive: List<Waiver>,

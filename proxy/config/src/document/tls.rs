@@ -8,22 +8,65 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::{borrow::Cow, path::PathBuf, time::Duration};
 
-/// Who this workload is to its peers, and whom it believes: SPIFFE X.509-SVIDs. Renewed without a reload; the last good one stays in use when a new one cannot be read. The proxy is not ready before the first.
+/// Who this workload is to its peers, and whom it believes: SPIFFE X.509-SVIDs. Renewed without a reload; the last good one stays in use when a new one cannot be read. The proxy is not ready before the first. It has one of `files` and `workload_api`.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
-#[cfg_attr(test, schemars(extend("required" = ["files"])))]
 pub(crate) struct Identity {
     /// Files that something else renews: cert-manager's CSI driver, spiffe-helper, a mounted secret. Watched, symbolic links on the way included.
     pub files: Field<IdentityFiles>,
+    /// The SPIFFE Workload API, as SPIRE's agent serves it: certificate and trust bundles come by a stream, whenever they change.
+    pub workload_api: Field<WorkloadApi>,
     /// Remaining life of the certificate below which its expiry is warned of. 10m: SVIDs live an hour and are renewed at half of it, so this is late enough to be an accident and early enough to act.
     pub expiry_warning: Text<Period>,
 }
 
-fields! { Identity { files, expiry_warning } }
+fields! { Identity { files, workload_api, expiry_warning } }
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { files: Field::ABSENT, expiry_warning: Text::scalar(Period(Duration::from_secs(600))) }
+        Self {
+            files: Field::ABSENT,
+            workload_api: Field::ABSENT,
+            expiry_warning: Text::scalar(Period(Duration::from_secs(600))),
+        }
+    }
+}
+
+/// An agent on this machine that tells workloads who they are.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["address"])))]
+pub(crate) struct WorkloadApi {
+    /// Its socket, as others write it in SPIFFE_ENDPOINT_SOCKET: `unix:///run/spire/sockets/agent.sock`.
+    pub address: Text<UnixSocket>,
+    /// Which identity, where the agent has several for this workload. Absent: its default, the first.
+    pub spiffe_id: Text<SpiffeId>,
+}
+
+fields! { WorkloadApi { address, spiffe_id } }
+
+/// The address of a Unix socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnixSocket(pub(crate) PathBuf);
+
+impl FromText for UnixSocket {
+    fn words() -> Cow<'static, str> {
+        "the address of a Unix socket such as unix:///run/spire/sockets/agent.sock".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        // SPIFFE Workload Endpoint §4: a URI of scheme unix without authority.
+        let path = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")).unwrap_or_default();
+        // sun_path holds 108 bytes with its final zero (unix(7)).
+        let good = path.starts_with('/') && path.len() <= 107 && !path.contains(['\0', '?', '#']);
+        match text {
+            _ if good => Ok(Self(path.into())),
+            text if text.starts_with('/') => Err(Self::expected(text, &format!("write unix://{text}"))),
+            text if text.starts_with("tcp:") => {
+                Err(Self::expected(text, "over TCP anybody on the machine could ask for this workload's identity"))
+            }
+            text => Err(Self::expected(text, "")),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     model::{
         Alpn, CertificateFiles, ClientCertificates, ClusterTls, ClusterTlsMode, Identity, IdentityFiles,
         IdentitySource, ListenerTls, ListenerTlsMode, ServerVerification, SpiffeId, SpiffeMatch, TlsVersions,
-        TrustBundle, TrustDomain,
+        TrustBundle, TrustDomain, WorkloadApi,
     },
     tree::Place,
 };
@@ -25,6 +25,8 @@ pub(super) enum Known {
     Bad,
     /// Its trust domains.
     Domains(Vec<TrustDomain>),
+    /// One that is told while running, with its trust domains.
+    Told,
 }
 
 impl Known {
@@ -33,7 +35,10 @@ impl Known {
             None if written => Self::Bad,
             None => Self::None,
             Some(identity) => {
-                let IdentitySource::Files(files) = &identity.source;
+                let files = match &identity.source {
+                    IdentitySource::Files(files) => files,
+                    IdentitySource::WorkloadApi(_) => return Self::Told,
+                };
                 Self::Domains(files.trust_bundles.iter().map(|bundle| bundle.domain.clone()).collect())
             }
         }
@@ -46,7 +51,19 @@ impl Known {
 
 pub(super) fn identity(cx: &mut Lowering<'_, '_>, identity: document::Identity, at: Place) -> Option<Identity> {
     let warning = identity.expiry_warning.value().map(|Period(period)| period);
-    let (files, at) = cx.required(at, "files", identity.files)?;
+    let sources = [("files", identity.files.place()), ("workload_api", identity.workload_api.place())];
+    if cx.at_most_one(&sources) == 0 {
+        cx.error(at, "an identity comes from somewhere; write files or workload_api");
+        return None;
+    }
+    if identity.workload_api.is_written() {
+        let (api, at) = identity.workload_api.at(at)?;
+        let socket = cx.required_scalar(at, "address", api.address);
+        let spiffe_id = if api.spiffe_id.is_written() { Some(api.spiffe_id.value()?) } else { None };
+        let source = IdentitySource::WorkloadApi(WorkloadApi { socket: socket?.0.0, spiffe_id });
+        return Some(Identity { source, expiry_warning: warning? });
+    }
+    let (files, at) = identity.files.at(at)?;
     let certificate = certificate(cx, at, files.certificate_chain, files.private_key);
     let bundles = match cx.required(at, "trust_bundles", files.trust_bundles) {
         Some((list, place)) if list.is_empty() => {

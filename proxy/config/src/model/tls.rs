@@ -19,6 +19,17 @@ pub struct Identity {
 pub enum IdentitySource {
     /// Files that something else renews.
     Files(IdentityFiles),
+    /// The SPIFFE Workload API.
+    WorkloadApi(WorkloadApi),
+}
+
+/// An agent on this machine that tells workloads who they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkloadApi {
+    /// Its Unix socket.
+    pub socket: PathBuf,
+    /// Which of several identities; `None`: the agent's default.
+    pub spiffe_id: Option<SpiffeId>,
 }
 
 /// An identity in files.

@@ -83,6 +83,16 @@ pub enum MaterialError {
 }
 
 impl Certificate {
+    /// Reads a chain and its key, both DER, the key in PKCS#8.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem`](Self::from_pem).
+    pub fn from_der(chain: Vec<&[u8]>, key: &[u8]) -> Result<Self, MaterialError> {
+        let chain = chain.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+        Self::new(chain, PrivateKeyDer::Pkcs8(key.to_vec().into()))
+    }
+
     /// Reads a chain and its key, both PEM.
     ///
     /// # Errors
@@ -94,6 +104,10 @@ impl Certificate {
             rustls::pki_types::pem::Error::NoItemsFound => MaterialError::NoKey,
             _ => MaterialError::Pem,
         })?;
+        Self::new(chain, key)
+    }
+
+    fn new(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, MaterialError> {
         let leaf = chain.first().ok_or(MaterialError::NoCertificate)?;
         let facts = Facts::read(leaf).ok_or(MaterialError::Malformed(1))?;
         let not_after = facts.not_after;
@@ -146,7 +160,22 @@ impl Roots {
     ///
     /// Why they cannot be used.
     pub fn from_pem(pem: &[u8]) -> Result<Self, MaterialError> {
-        let der = certificates(pem)?;
+        Self::new(certificates(pem)?)
+    }
+
+    /// Reads roots, DER.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be used.
+    pub fn from_der(roots: Vec<&[u8]>) -> Result<Self, MaterialError> {
+        if roots.is_empty() {
+            return Err(MaterialError::NoCertificate);
+        }
+        Self::new(roots.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect())
+    }
+
+    fn new(der: Vec<CertificateDer<'static>>) -> Result<Self, MaterialError> {
         let mut anchors = Vec::with_capacity(der.len());
         let mut not_after = 0;
         for (at, root) in der.iter().enumerate() {

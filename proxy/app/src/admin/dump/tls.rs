@@ -6,16 +6,21 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 pub(super) fn identity(Identity { source, expiry_warning }: &Identity) -> Value {
-    let IdentitySource::Files(IdentityFiles { certificate, trust_bundles }) = source;
     let bundle =
         |TrustBundle { domain, path }: &TrustBundle| json!({ "trust_domain": domain.as_str(), "path": shown(path) });
-    json!({
-        "files": {
-            "certificate": self::certificate(certificate),
-            "trust_bundles": trust_bundles.iter().map(bundle).collect::<Vec<_>>(),
-        },
-        "expiry_warning": time(*expiry_warning),
-    })
+    match source {
+        IdentitySource::Files(IdentityFiles { certificate, trust_bundles }) => json!({
+            "files": {
+                "certificate": self::certificate(certificate),
+                "trust_bundles": trust_bundles.iter().map(bundle).collect::<Vec<_>>(),
+            },
+            "expiry_warning": time(*expiry_warning),
+        }),
+        IdentitySource::WorkloadApi(WorkloadApi { socket, spiffe_id }) => json!({
+            "workload_api": { "socket": shown(socket), "spiffe_id": spiffe_id.as_ref().map(ToString::to_string) },
+            "expiry_warning": time(*expiry_warning),
+        }),
+    }
 }
 
 pub(super) fn listener(tls: &ListenerTls) -> Value {

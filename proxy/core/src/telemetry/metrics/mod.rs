@@ -15,7 +15,7 @@ pub use cluster::ClusterMetrics;
 pub use handles::Active;
 pub use listener::ListenerMetrics;
 pub(crate) use process::AccessLogMetrics;
-pub use process::{ConfigMetrics, DnsMetrics, IdentityMetrics, ReloadOutcome};
+pub use process::{ConfigMetrics, DnsMetrics, IdentityMetrics, IdentityOrigin, ReloadOutcome};
 
 use metrics::{KeyName, with_recorder};
 

@@ -35,6 +35,24 @@ impl DnsMetrics {
     }
 }
 
+/// Where an identity comes from, as a label's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentityOrigin {
+    /// Files.
+    Files,
+    /// The SPIFFE Workload API.
+    WorkloadApi,
+}
+
+impl IdentityOrigin {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::WorkloadApi => "workload_api",
+        }
+    }
+}
+
 /// Handles to the series of certificates.
 #[derive(Debug)]
 pub struct IdentityMetrics {
@@ -53,13 +71,13 @@ impl Default for IdentityMetrics {
 
 impl IdentityMetrics {
     /// Counts an identity taken into use.
-    pub fn refresh(&self) {
-        self.refreshes.increment(&Owner::Process, "files");
+    pub fn refresh(&self, origin: IdentityOrigin) {
+        self.refreshes.increment(&Owner::Process, origin.name());
     }
 
     /// Counts something that cannot be used: a certificate, a key, roots.
-    pub fn failure(&self) {
-        self.failures.increment(&Owner::Process, "files");
+    pub fn failure(&self, origin: IdentityOrigin) {
+        self.failures.increment(&Owner::Process, origin.name());
     }
 
     /// Tells when a certificate ends, in seconds since 1970.
