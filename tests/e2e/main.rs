@@ -23,6 +23,7 @@ mod redirect;
 mod tcp;
 
 mod capture;
+mod inject;
 
 mod abuse;
 mod access_log;

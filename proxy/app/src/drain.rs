@@ -3,21 +3,30 @@
 //!
 //! ```text
 //!  asked ──► Announced ──(delay)──► Draining ──(all workers idle)────────► exit 0
-//!               │                      └──────(deadline) ──► Cut ──────────► exit 3
+//!               │                   ▲  └──────(deadline) ──► Cut ──────────► exit 3
+//!               │                   │
+//!               ├──(delay, a sidecar)► OutboundOnly ──(the application has gone, or the deadline)
 //!               └── a second signal, in any phase ─────────────────────────► exit 3
 //! ```
+//!
+//! A sidecar's drain is asymmetric: who comes in is told to go elsewhere at once, while what the application sends out is
+//! accepted until it has gone. It has gone when nothing is seen of it ([`Until::Absent`]), or when the signal comes that
+//! follows it ([`Until::Told`], as native sidecars get it behind the announcement of their `preStop` hook).
 //!
 //! The deadline is counted from the end of the delay, so a pod's grace period should exceed the sum of both. The
 //! machine is pure; the control thread asks it when to look again and does what it says.
 
+use crate::application::Presence;
 use pillion_config::model;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How far the process has gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Readiness fails; connections are still accepted.
     Announced,
+    /// Inbound listeners are closed and their connections finish; outbound connections are accepted.
+    OutboundOnly,
     /// Listeners are closed; connections finish.
     Draining,
     /// The deadline has passed: everything still open is cut.
@@ -26,19 +35,43 @@ pub enum Phase {
     Gone,
 }
 
+/// How long outbound connections are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// As long as inbound ones.
+    Closed,
+    /// Until nothing is seen of the application, and nothing a moment later.
+    Absent,
+    /// Until somebody says so; there is no deadline before.
+    Told,
+}
+
 /// A drain under way.
 #[derive(Debug)]
 pub struct Drain {
     phase: Phase,
+    until: Until,
     close_at: Instant,
     cut_at: Instant,
+    deadline: Duration,
+    look_at: Instant,
+    absences: u32,
 }
+
+/// Time between two looks at the application.
+const LOOK: Duration = Duration::from_millis(250);
+/// Looks that must see nothing of it, one after the other: between two connections of its own it may have no socket.
+const ABSENCES: u32 = 8;
 
 /// What the control thread does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Wait until then, or until the workers are idle.
     WaitUntil(Instant),
+    /// Tell the workers to close their inbound listeners and drain those.
+    CloseInbound,
+    /// Look whether the application is there, and say so with [`Drain::saw`].
+    Look,
     /// Tell the workers to close their listeners and drain.
     CloseListeners,
     /// Tell the workers to cut what is open.
@@ -49,20 +82,55 @@ pub enum Step {
     Overrun,
 }
 
+/// Farther off than any process lives.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 impl Drain {
     /// Begins now. Times too far away to be represented are taken to be a century off.
     #[must_use]
-    pub fn begin(now: Instant, times: &model::Drain) -> Self {
-        const CENTURY: std::time::Duration = std::time::Duration::from_secs(100 * 365 * 86_400);
+    pub fn begin(now: Instant, times: &model::Drain, until: Until) -> Self {
         let after = |at: Instant, time| at.checked_add(time).unwrap_or(now + CENTURY);
         let close_at = after(now, times.delay);
-        Self { phase: Phase::Announced, close_at, cut_at: after(close_at, times.deadline) }
+        let cut_at = after(close_at, times.deadline);
+        let deadline = cut_at.saturating_duration_since(close_at);
+        Self { phase: Phase::Announced, until, close_at, cut_at, deadline, look_at: close_at, absences: 0 }
     }
 
     /// The phase now.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// How long outbound connections are accepted.
+    #[must_use]
+    pub fn until(&self) -> Until {
+        self.until
+    }
+
+    /// A drain that waited to be told is told: the application has gone, so no delay is owed to anybody.
+    pub fn told(&mut self, now: Instant) {
+        if self.until == Until::Told {
+            self.until = Until::Closed;
+            self.close_at = self.close_at.min(now);
+            self.cut_at = now + self.deadline;
+        }
+    }
+
+    /// A drain that waited to be told is asked to leave while the application is there.
+    pub fn watch(&mut self, now: Instant) {
+        if self.until == Until::Told {
+            self.until = Until::Absent;
+            self.cut_at = self.close_at.max(now) + self.deadline;
+        }
+    }
+
+    /// What a look at the application saw.
+    pub fn saw(&mut self, presence: Presence) {
+        self.absences = if presence == Presence::Gone { self.absences + 1 } else { 0 };
+        if self.absences >= ABSENCES && self.until == Until::Absent {
+            self.until = Until::Closed;
+        }
     }
 
     /// The listeners are already closed (`/drain_listeners` came first): no delay is owed to anybody.
@@ -77,6 +145,11 @@ impl Drain {
     pub fn due(&self) -> Option<Instant> {
         match self.phase {
             Phase::Announced => Some(self.close_at),
+            Phase::OutboundOnly => match self.until {
+                Until::Closed => None,
+                Until::Absent => Some(self.look_at.min(self.cut_at)),
+                Until::Told => Some(self.close_at + CENTURY),
+            },
             Phase::Draining => Some(self.cut_at),
             Phase::Cut | Phase::Gone => None,
         }
@@ -86,7 +159,19 @@ impl Drain {
     pub fn step(&mut self, now: Instant, idle: bool) -> Step {
         match self.phase {
             Phase::Announced if now < self.close_at => Step::WaitUntil(self.close_at),
-            Phase::Announced => {
+            Phase::Announced if self.until != Until::Closed => {
+                self.phase = Phase::OutboundOnly;
+                Step::CloseInbound
+            }
+            Phase::OutboundOnly if self.until == Until::Told => Step::WaitUntil(self.close_at + CENTURY),
+            Phase::OutboundOnly if self.until == Until::Absent && now < self.cut_at => {
+                if now < self.look_at {
+                    return Step::WaitUntil(self.look_at.min(self.cut_at));
+                }
+                self.look_at = now + LOOK;
+                Step::Look
+            }
+            Phase::Announced | Phase::OutboundOnly => {
                 self.phase = Phase::Draining;
                 Step::CloseListeners
             }
@@ -113,7 +198,7 @@ mod tests {
     fn drain(delay: u64, deadline: u64) -> (Instant, Drain) {
         let now = Instant::now();
         let times = model::Drain { delay: Duration::from_secs(delay), deadline: Duration::from_secs(deadline) };
-        (now, Drain::begin(now, &times))
+        (now, Drain::begin(now, &times, Until::Closed))
     }
 
     #[test]
@@ -146,9 +231,61 @@ mod tests {
     }
 
     #[test]
+    fn outbound_is_accepted_until_the_application_has_gone() {
+        let now = Instant::now();
+        let times = model::Drain { delay: Duration::from_secs(2), deadline: Duration::from_secs(30) };
+        let mut drain = Drain::begin(now, &times, Until::Absent);
+        let at = |millis| now + Duration::from_millis(millis);
+        assert_eq!(drain.step(at(0), false), Step::WaitUntil(at(2000)));
+        assert_eq!(drain.step(at(2000), false), Step::CloseInbound);
+        let mut time = 2000;
+        for presence in [Presence::There, Presence::Gone, Presence::There].into_iter().chain([Presence::Gone; 8]) {
+            assert_eq!(drain.step(at(time), false), Step::Look);
+            drain.saw(presence);
+            if time < 2000 + 250 * 10 {
+                assert_eq!(drain.step(at(time + 1), false), Step::WaitUntil(at(time + 250)));
+            }
+            time += 250;
+        }
+        assert_eq!(drain.step(at(time), false), Step::CloseListeners);
+        assert_eq!(drain.step(at(time), true), Step::Finished);
+    }
+
+    #[test]
+    fn an_application_that_stays_is_not_waited_for_beyond_the_deadline() {
+        let now = Instant::now();
+        let times = model::Drain { delay: Duration::ZERO, deadline: Duration::from_secs(30) };
+        let mut drain = Drain::begin(now, &times, Until::Absent);
+        assert_eq!(drain.step(now, false), Step::CloseInbound);
+        let late = now + Duration::from_secs(30);
+        assert_eq!(drain.step(late, false), Step::CloseListeners);
+        assert_eq!(drain.step(late, false), Step::Abort);
+    }
+
+    #[test]
+    fn a_native_sidecar_announces_and_waits_for_its_signal() {
+        let now = Instant::now();
+        let times = model::Drain { delay: Duration::from_secs(5), deadline: Duration::from_secs(30) };
+        let hours = now + Duration::from_secs(7200);
+        let mut drain = Drain::begin(now, &times, Until::Told);
+        assert!(matches!(drain.step(now, false), Step::WaitUntil(_)));
+        assert_eq!(drain.step(now + Duration::from_secs(5), false), Step::CloseInbound);
+        assert!(matches!(drain.step(hours, false), Step::WaitUntil(_)));
+        drain.told(hours);
+        assert_eq!(drain.due(), None);
+        assert_eq!(drain.step(hours, false), Step::CloseListeners);
+        assert_eq!(drain.step(hours, false), Step::WaitUntil(hours + Duration::from_secs(30)));
+        // Told before the delay was over.
+        let mut drain = Drain::begin(now, &times, Until::Told);
+        drain.told(now);
+        assert_eq!(drain.step(now, false), Step::CloseListeners);
+    }
+
+    #[test]
     fn absurd_times_are_survived() {
         let now = Instant::now();
-        let mut drain = Drain::begin(now, &model::Drain { delay: Duration::ZERO, deadline: Duration::MAX });
+        let mut drain =
+            Drain::begin(now, &model::Drain { delay: Duration::ZERO, deadline: Duration::MAX }, Until::Closed);
         assert_eq!(drain.step(now, false), Step::CloseListeners);
         assert!(matches!(drain.step(now, false), Step::WaitUntil(_)));
     }

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod app_probes;
+pub mod application;
 pub mod assembly;
 pub mod cgroup;
 pub mod cli;

@@ -209,6 +209,7 @@ impl Run for DataPath {
         let Some(worker) = self.worker.get() else { return };
         match order {
             Order::Drain => worker.drain(),
+            Order::DrainInbound => worker.drain_inbound(),
             Order::CloseIdle => {
                 worker.tell(Signal::CloseIfIdle);
                 worker.close_idle_upstreams();

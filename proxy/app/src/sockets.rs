@@ -168,6 +168,11 @@ impl Sockets {
         self.groups.clear();
     }
 
+    /// Lets go of the sockets of these listeners.
+    pub fn release_some(&mut self, names: &[Name]) {
+        self.groups.retain(|group| !names.contains(&group.name));
+    }
+
     /// Names and the addresses really bound.
     #[must_use]
     pub fn addresses(&self) -> Vec<(Name, SocketAddr)> {

@@ -47,6 +47,8 @@ pub trait Run: 'static {
 pub enum Order {
     /// Accept what the kernel queued, close the listeners, tell connections to finish and leave.
     Drain,
+    /// The same for inbound listeners and their connections alone; outbound ones go on.
+    DrainInbound,
     /// Close connections at rest, once.
     CloseIdle,
     /// Look whether what lives may go on: others are trusted than before.

@@ -19,7 +19,7 @@ use crate::{
     tunnel::Passage,
     upstream::{Random, WorkerCluster},
 };
-use pillion_config::model::{ClusterIndex, FilterIndex, Name};
+use pillion_config::model::{ClusterIndex, Direction, FilterIndex, Name};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
@@ -189,6 +189,18 @@ impl Worker {
             slot.close.tell(Signal::Drain);
         }
         self.register.tell(None, Signal::Drain);
+    }
+
+    /// Does so for inbound listeners and their connections alone: a sidecar serves what its application sends out to the end.
+    pub fn drain_inbound(&self) {
+        self.listeners.borrow_mut().retain(|slot| {
+            let stays = slot.now().model.direction == Direction::Outbound;
+            if !stays {
+                slot.close.tell(Signal::Drain);
+                self.register.tell(Some(slot.id), Signal::Drain);
+            }
+            stays
+        });
     }
 
     /// Tells every connection something: to leave if idle, or at once.

@@ -114,6 +114,9 @@ async fn carry_out(change: Change, query: Option<&str>, state: &State) -> Respon
             return text(StatusCode::OK, "OK\n".into());
         }
         Change::Logging => return set_level(query),
+        Change::DrainListeners if query.is_some_and(|query| query.split('&').any(|word| word == "inboundonly")) => {
+            Action::DrainInbound
+        }
         Change::Redirect => match parameter(query, "switch") {
             Some("on") => Action::Redirect(true),
             Some("off") => Action::Redirect(false),

@@ -99,7 +99,12 @@ const PATHS: &[(&str, Option<Page>, Option<Change>, &str)] = &[
     ("/", Some(Page::Help), None, "this page"),
     ("/healthcheck/fail", None, Some(Change::Fail), "fail readiness"),
     ("/healthcheck/ok", None, Some(Change::Pass), "undo /healthcheck/fail"),
-    ("/drain_listeners", None, Some(Change::DrainListeners), "close listeners, finish connections, stay"),
+    (
+        "/drain_listeners",
+        None,
+        Some(Change::DrainListeners),
+        "close listeners, finish connections, stay; ?inboundonly: those alone, after drain.delay",
+    ),
     ("/quitquitquit", None, Some(Change::Quit), "drain and exit"),
     ("/reload", None, Some(Change::Reload), "read the configuration again"),
 ];

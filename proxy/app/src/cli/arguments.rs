@@ -157,6 +157,13 @@ const VERBS: &[Verb] = &[
     redirect::DETACH,
     redirect::STATUS,
     Verb {
+        name: "drain",
+        about: "Tell a running sidecar that its pod ends: inbound connections leave, outbound ones go on",
+        usage: "[OPTIONS]",
+        options: REMOTE,
+        examples: &["drain"],
+    },
+    Verb {
         name: "redirect rules install",
         about: "Install the kernel's rules that send connections to the proxy, or repair them",
         usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
@@ -229,6 +236,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         "schema" => Ok(Command::Schema),
         "demo" => Ok(Command::Demo { exit_after: given.read_as("exit-after", duration)? }),
         "wait" => given.remote().map(Command::Wait),
+        "drain" => given.remote().map(Command::Drain),
         "redirect rules install" => Rules::read(&given, Act::Install).map(Command::Rules),
         "redirect rules check" => Rules::read(&given, Act::Check).map(Command::Rules),
         "redirect rules remove" => Rules::read(&given, Act::Remove).map(Command::Rules),

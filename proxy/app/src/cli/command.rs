@@ -13,6 +13,7 @@ pub(super) enum Command {
     Demo { exit_after: Option<Duration> },
     Wait(Remote),
     Quit(Remote),
+    Drain(Remote),
     Redirect(super::redirect::Redirect),
     Rules(Rules),
     Inject(Box<inject::command::Request>),

@@ -5,15 +5,24 @@ use super::{
     state::{Action, Request, Stage},
 };
 use crate::{
+    application::Presence,
     assembly::Plane,
     cgroup::{Pressure, Thresholds},
     dns::{Outcome, Update},
-    drain::{Drain, Phase, Step},
+    drain::{Drain, Phase, Step, Until},
     memory,
     signals::Asked,
     worker::{Death, Order},
 };
-use std::{future::pending, sync::Arc, time::Instant};
+use pillion_config::model::Direction;
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Time between two looks at the processes of a Job.
+pub(super) const APPLICATION: Duration = Duration::from_secs(1);
 
 /// Something that happened.
 pub(super) enum Event {
@@ -28,6 +37,8 @@ pub(super) enum Event {
     Memory,
     Tidy,
     TimeIsUp,
+    /// Look whether the application has ended.
+    Application,
     /// Look again at what is due.
     Tick,
 }
@@ -52,6 +63,7 @@ impl<P: Plane> Control<P> {
             () = at(self.memory_at) => Event::Memory,
             () = at(self.tidy_at) => Event::Tidy,
             () = at(time_is_up) => Event::TimeIsUp,
+            () = at(self.application_at), if !leaving => Event::Application,
             () = at(due) => Event::Tick,
         }
     }
@@ -89,6 +101,7 @@ impl<P: Plane> Control<P> {
                 memory::give_back_program();
             }
             Event::TimeIsUp => self.leave("its time"),
+            Event::Application => self.look_at_application(),
             Event::Tick => {}
         }
         None
@@ -111,6 +124,10 @@ impl<P: Plane> Control<P> {
                 self.leave("an operator");
                 "draining, then exiting".to_owned()
             }
+            Action::DrainInbound => {
+                self.announce();
+                "inbound listeners are closing; outbound ones stay until the proxy is told to leave".to_owned()
+            }
             Action::DrainListeners => {
                 self.close_listeners().await;
                 "listeners are closing".to_owned()
@@ -122,7 +139,13 @@ impl<P: Plane> Control<P> {
 
     /// Takes the way out, once.
     fn leave(&mut self, by: &'static str) {
-        if self.drain.is_some() {
+        let now = Instant::now();
+        let watched = self.application.by_sockets() == Presence::There;
+        if let Some(drain) = &mut self.drain {
+            if drain.until() == Until::Told {
+                tracing::info!(by, "leaving");
+                if watched { drain.watch(now) } else { drain.told(now) }
+            }
             return;
         }
         let Some(config) = self.state.config.borrow().clone() else {
@@ -132,14 +155,51 @@ impl<P: Plane> Control<P> {
             self.drain = Some(already_gone());
             return;
         };
-        let mut drain = Drain::begin(Instant::now(), &config.drain);
+        let until = if watched { Until::Absent } else { Until::Closed };
+        let mut drain = Drain::begin(now, &config.drain, until);
         if self.closed {
-            drain.skip_delay(Instant::now());
+            drain.skip_delay(now);
         }
         tracing::info!(by, delay = ?config.drain.delay, deadline = ?config.drain.deadline, "draining");
         self.drain = Some(drain);
         self.prepared = None;
         self.state.stage.set(Stage::Draining);
+    }
+
+    /// Begins a drain of what comes in; what goes out is carried until the process is told to leave.
+    fn announce(&mut self) {
+        let Some(config) = self.state.config.borrow().clone().filter(|_| self.drain.is_none() && !self.closed) else {
+            return;
+        };
+        tracing::info!(delay = ?config.drain.delay, "draining what comes in");
+        self.drain = Some(Drain::begin(Instant::now(), &config.drain, Until::Told));
+        self.prepared = None;
+        self.state.stage.set(Stage::Draining);
+    }
+
+    async fn close_inbound(&mut self) {
+        let Some(config) = self.state.config.borrow().clone() else { return };
+        let inbound: Vec<_> = config
+            .listeners
+            .iter()
+            .filter(|listener| listener.direction == Direction::Inbound)
+            .map(|listener| listener.name.clone())
+            .collect();
+        // Ours first, as in `close_listeners`.
+        self.sockets.release_some(&inbound);
+        self.state.listeners.borrow_mut().retain(|(name, _)| !inbound.contains(name));
+        self.workers.order(Order::DrainInbound).await;
+        tracing::info!("inbound listeners closed");
+    }
+
+    /// Leaves when an application that was seen is seen no more.
+    fn look_at_application(&mut self) {
+        self.application_at = Some(Instant::now() + APPLICATION);
+        match self.application.by_processes() {
+            Presence::There => self.application_seen = true,
+            Presence::Gone if self.application_seen => self.leave("the application's end"),
+            Presence::Gone => {}
+        }
     }
 
     async fn close_listeners(&mut self) {
@@ -161,6 +221,8 @@ impl<P: Plane> Control<P> {
             let drain = self.drain.as_mut()?;
             match drain.step(Instant::now(), self.idle) {
                 Step::WaitUntil(_) => return None,
+                Step::CloseInbound => self.close_inbound().await,
+                Step::Look => drain.saw(self.application.by_sockets()),
                 Step::CloseListeners => self.close_listeners().await,
                 Step::Abort => {
                     tracing::warn!("the drain's deadline has passed: cutting what is open");
@@ -221,7 +283,7 @@ impl<P: Plane> Control<P> {
 /// A drain of nothing.
 fn already_gone() -> Drain {
     let none = pillion_config::model::Drain { delay: std::time::Duration::ZERO, deadline: std::time::Duration::ZERO };
-    Drain::begin(Instant::now(), &none)
+    Drain::begin(Instant::now(), &none, Until::Closed)
 }
 
 async fn at(when: Option<Instant>) {

@@ -28,6 +28,7 @@ mod tests;
 
 use crate::{
     app_probes::AppProbes,
+    application::Watch,
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
     descriptors,
@@ -137,6 +138,12 @@ struct Control<P: Plane> {
     /// When what a new configuration took is given back.
     tidy_at: Option<Instant>,
     metrics: ControlMetrics,
+    /// By what the application beside us is known.
+    application: Watch,
+    /// When its processes are looked at again; `None`: never.
+    application_at: Option<Instant>,
+    /// They were seen.
+    application_seen: bool,
 }
 
 /// The series of what this thread does.
@@ -206,6 +213,7 @@ impl<P: Plane> Control<P> {
             answering: Cell::new(0),
             actions,
         };
+        let application = Watch::of_environment().map_err(Rejected)?;
         let memory_at = state.meter.is_some().then(Instant::now);
         let mut control = Self {
             names: Names::new(loaded.config.dns.clone()),
@@ -231,6 +239,9 @@ impl<P: Plane> Control<P> {
             idle: false,
             asked_to_leave: 0,
             memory_at,
+            application,
+            application_at: (application == Watch::Processes).then(Instant::now),
+            application_seen: false,
             tidy_at: None,
             metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };

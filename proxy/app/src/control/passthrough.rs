@@ -147,6 +147,8 @@ impl Run for Rc<Worker> {
         match order {
             Order::Drain => self.listeners.borrow_mut().clear(),
             Order::CloseIdle | Order::LookAgain => {}
+            // Its listeners are all inbound.
+            Order::DrainInbound => self.register.tell(None, Signal::Drain),
             Order::Abort => self.register.tell(None, Signal::Abort),
         }
     }

@@ -81,6 +81,8 @@ pub enum Readiness {
 pub enum Action {
     /// Close the listeners, finish connections, stay.
     DrainListeners,
+    /// The same for inbound listeners alone, after the drain's delay.
+    DrainInbound,
     /// Drain and exit.
     Quit,
     /// Read the configuration again.

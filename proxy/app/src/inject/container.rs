@@ -6,6 +6,7 @@ use super::{
     settings::{Capture, Identity, IpFamily, Mode, Ports, Settings},
     value::{Map, Value, list, map},
 };
+use crate::application;
 
 /// Where the image has the program.
 const PROGRAM: &str = "/pillion";
@@ -32,10 +33,7 @@ pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: O
         Some(_) => format!("env:{CONFIG_VARIABLE}"),
         None => format!("{CONFIG}/pillion.yaml"),
     };
-    let mut arguments = vec!["run", "--config", &config, "--log-level", &settings.log_level];
-    if !native && around.job {
-        arguments.push("--exit-with-application");
-    }
+    let arguments = ["run", "--config", &config, "--log-level", &settings.log_level];
     fields.set("command", list([PROGRAM]));
     fields.set("args", list(arguments));
     let mut env = Vec::new();
@@ -48,6 +46,10 @@ pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: O
     }
     if !moved.0.is_empty() {
         env.push(variable(probes::VARIABLE, &Value::Map(moved.clone()).to_json()));
+    }
+    if !native {
+        // A native sidecar gets its signal when the application has gone; another one looks for itself.
+        env.push(variable(application::VARIABLE, if around.job { "processes" } else { "sockets" }));
     }
     if !env.is_empty() {
         fields.set("env", env);
@@ -103,7 +105,7 @@ fn lifecycle(mode: Mode) -> Value {
         map([("exec", map([("command", list(words))]))])
     };
     match mode {
-        Mode::Native => map([("preStop", exec(&["drain", "--inbound"]))]),
+        Mode::Native => map([("preStop", exec(&["drain"]))]),
         Mode::Container => map([("postStart", exec(&["wait", "--timeout", "120s"]))]),
     }
 }

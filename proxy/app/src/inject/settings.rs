@@ -371,7 +371,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "drain-delay",
         value: "DURATION",
-        about: "How long connections are accepted after a pod was told to end [0s]",
+        about: "How long connections are accepted after a pod was told to end: endpoints are forgotten with a delay [5s]",
         set: |settings, text| {
             settings.drain_delay = seconds(text)?;
             Ok(())
@@ -425,7 +425,7 @@ impl Default for Settings {
             log_level: "info".to_owned(),
             filters: None,
             config: None,
-            drain_delay: Duration::ZERO,
+            drain_delay: Duration::from_secs(5),
             drain_deadline: None,
             ip_family: IpFamily::Dual,
         }
