@@ -11,9 +11,14 @@ use pillion_config::{
 };
 use pillion_core::{identity::Secrets, snapshot::TlsState};
 use std::{
+    future::Future,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::Arc,
 };
+
+/// Filters of a configuration being loaded.
+pub type LoadingFilters<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>>>>;
 
 /// What the control thread needs of a data path. Everything here is called on the control thread and must not block.
 pub trait Plane: 'static {
@@ -22,12 +27,26 @@ pub trait Plane: 'static {
     /// What runs on each worker's thread.
     type Run: Run<Snapshot = Self::Snapshot>;
 
+    /// The filters of a configuration, loaded.
+    type Filters: 'static;
+
     /// What builds a worker's part, on the worker's own thread, given its number (from 0).
     fn maker(&self) -> impl FnOnce(usize) -> Self::Run + Send + 'static;
 
     /// What memory demands from now on: under [`Pressure::Refuse`] new connections are refused. (That connections at
     /// rest are closed is ordered of each worker.)
     fn pressure(&self, pressure: Pressure);
+
+    /// Loads the filters of a configuration, which may take its time: modules are fetched and compiled. `None`: there is
+    /// nothing to wait for, and [`compile`](Self::compile) is given none. Dropping the future gives it up.
+    fn load_filters(
+        &self,
+        config: &Arc<Config>,
+        in_force: Option<&Arc<Self::Snapshot>>,
+    ) -> Option<LoadingFilters<Self::Filters>> {
+        let _ = (config, in_force);
+        None
+    }
 
     /// Compiles a configuration; what did not change by content is taken over from the snapshot in force.
     ///
@@ -38,6 +57,7 @@ pub trait Plane: 'static {
         &self,
         config: &Arc<Config>,
         in_force: Option<&Arc<Self::Snapshot>>,
+        filters: Option<Self::Filters>,
     ) -> Result<Arc<Self::Snapshot>, Rejected>;
 
     /// Takes certificates, keys and roots into use; handshakes that begin from now on see them.

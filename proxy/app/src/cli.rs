@@ -13,7 +13,7 @@ use crate::{
     admin::client::Address,
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
-    demo, descriptors, inject, injector, log, secrets,
+    demo, descriptors, filters, inject, injector, log, secrets,
 };
 use arguments::Stop;
 use command::{Command, Remote, Run};
@@ -39,6 +39,9 @@ const ANSWER: Duration = Duration::from_secs(2);
 
 /// Does what the command line says. `plane` makes the data path; it is called for `run` and `demo` alone.
 pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
+    if filters::asked_to_compile(env::args_os()) {
+        return pillion_wasm::compile_main();
+    }
     let command = match arguments::parse(env::args_os().skip(1)) {
         Ok(command) => command,
         Err(Stop::Asked(text)) => {

@@ -1,8 +1,9 @@
 //! The data path as the control thread drives it: `pillion-core` behind the seam of [`assembly`](crate::assembly).
 
 use crate::{
-    assembly::{ClusterStatus, EndpointStatus, Plane, Rejected},
+    assembly::{ClusterStatus, EndpointStatus, LoadingFilters, Plane, Rejected},
     cgroup, descriptors,
+    filters::{self, Filters},
     metrics::{Build, Recorder},
     proof::Token,
     sockets::Handed,
@@ -13,7 +14,7 @@ use pillion_config::model::{Capture, ClusterIndex, Config, EndpointAddress};
 use pillion_core::{
     downstream::limit::{Limit, Pressure, PressureGauge},
     drain::Signal,
-    exchange::filter::{FilterSet, Native},
+    exchange::filter::FilterSet,
     identity::Secrets,
     io::{Listening, Tcp},
     snapshot::{Snapshot, TlsState},
@@ -24,13 +25,11 @@ use pillion_core::{
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashSet,
-    future::Future as _,
     io,
     net::IpAddr,
-    pin::pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -43,6 +42,7 @@ pub struct DataPlane {
     recorder: Option<Recorder>,
     /// The log of the newest configuration, for SIGUSR1.
     access_log: RefCell<Option<Arc<AccessLogHandle>>>,
+    filters: Rc<Filters>,
 }
 
 /// The data path of one worker's thread.
@@ -64,6 +64,7 @@ impl Default for DataPlane {
             // A second plane in one process, as tests make, counts into the first one's series.
             recorder: Recorder::install(build).ok(),
             access_log: RefCell::default(),
+            filters: Rc::default(),
         }
     }
 }
@@ -71,6 +72,7 @@ impl Default for DataPlane {
 impl Plane for DataPlane {
     type Snapshot = Snapshot;
     type Run = DataPath;
+    type Filters = FilterSet;
 
     fn maker(&self) -> impl FnOnce(usize) -> DataPath + Send + 'static {
         let process = Arc::clone(&self.process);
@@ -85,17 +87,24 @@ impl Plane for DataPlane {
         });
     }
 
-    fn compile(&self, config: &Arc<Config>, in_force: Option<&Arc<Snapshot>>) -> Result<Arc<Snapshot>, Rejected> {
-        let before_all = in_force.map(|snapshot| &**snapshot);
-        let native = Native { other: None };
-        let filters = pin!(FilterSet::load(config, before_all, &native));
-        // Native filters are ready at once; no other can be loaded here.
-        let filters = match filters.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(filters) => {
-                filters.map_err(|errors| Rejected(errors.iter().map(|error| format!("{error}\n")).collect()))?
-            }
-            Poll::Pending => return Err(Rejected("a filter takes its time to load\n".to_owned())),
-        };
+    fn load_filters(
+        &self,
+        config: &Arc<Config>,
+        in_force: Option<&Arc<Snapshot>>,
+    ) -> Option<LoadingFilters<FilterSet>> {
+        if config.filters.is_empty() {
+            return None;
+        }
+        let (config, in_force) = (Arc::clone(config), in_force.cloned());
+        Some(Box::pin(filters::load(config, in_force, Rc::clone(&self.filters))))
+    }
+
+    fn compile(
+        &self,
+        config: &Arc<Config>,
+        in_force: Option<&Arc<Snapshot>>,
+        filters: Option<FilterSet>,
+    ) -> Result<Arc<Snapshot>, Rejected> {
         let before = in_force.filter(|snapshot| snapshot.config.access_log == config.access_log);
         let access_log = match (before, &config.access_log) {
             (Some(snapshot), _) => snapshot.access_log.clone(),
@@ -104,7 +113,12 @@ impl Plane for DataPlane {
                 Some(Arc::new(AccessLogHandle::open(log).map_err(|error| Rejected(format!("{error}\n")))?))
             }
         };
-        Ok(Arc::new(Snapshot::compile(Arc::clone(config), in_force.map(|snapshot| &**snapshot), access_log, filters)))
+        Ok(Arc::new(Snapshot::compile(
+            Arc::clone(config),
+            in_force.map(|snapshot| &**snapshot),
+            access_log,
+            filters.unwrap_or_default(),
+        )))
     }
 
     fn update_tls(&self, snapshot: &Snapshot, secrets: &Secrets) -> TlsState {
@@ -117,6 +131,7 @@ impl Plane for DataPlane {
 
     fn in_force(&self, snapshot: &Snapshot) {
         self.access_log.borrow_mut().clone_from(&snapshot.access_log);
+        self.filters.in_force(&snapshot.config);
         let captures = snapshot.config.listeners.iter().any(|listener| listener.capture != Capture::Off);
         self.process.capture.own.watch(captures);
         self.process.connections.resize(descriptors::connections(&snapshot.config));
@@ -126,6 +141,8 @@ impl Plane for DataPlane {
             let clusters: HashSet<_> = snapshot.clusters.iter().map(|state| state.model().name.as_str()).collect();
             recorder.retain("listener", |name| listeners.contains(name));
             recorder.retain("cluster", |name| clusters.contains(name));
+            let filters: HashSet<_> = snapshot.config.filters.iter().map(|filter| filter.name.as_str()).collect();
+            recorder.retain("filter", |name| filters.contains(name));
         }
     }
 

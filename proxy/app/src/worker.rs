@@ -101,8 +101,9 @@ pub struct Worker<S> {
 const QUEUE: usize = 16;
 
 /// Bytes of a worker's stack. Tasks live on the heap: what the deepest poll needs is a few dozen KiB in a release
-/// build, several times that in a debug build. The kernel backs only what is touched.
-const STACK: usize = 512 * 1024;
+/// build, several times that in a debug build; the rest is what frames of wasm filters may use. The kernel backs only
+/// what is touched.
+const STACK: usize = 512 * 1024 + pillion_wasm::engine::GUEST_STACK;
 
 impl<S: Send + Sync + 'static> Worker<S> {
     /// Starts a thread and builds its [`Run`] there.

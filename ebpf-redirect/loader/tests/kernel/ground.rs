@@ -56,6 +56,14 @@ impl Ground {
         }
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("redirect-test-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // What processes that have ended left, whose last threads ended with them.
+        for entry in fs::read_dir(redirect::cgroup2().unwrap()).unwrap().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let pid = name.strip_prefix("redirect-test-").and_then(|rest| rest.split('-').next());
+            if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                drop(fs::remove_dir(entry.path()));
+            }
+        }
         let cgroup = redirect::cgroup2().unwrap().join(&name);
         fs::create_dir(&cgroup).unwrap();
         fs::write(cgroup.join("cgroup.type"), "threaded").unwrap();
@@ -106,7 +114,7 @@ impl Drop for Ground {
         }
         // The threads that were in it have ended; the kernel may notice a moment later.
         while fs::remove_dir(&self.cgroup).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
-            && begun.elapsed() < SOON
+            && begun.elapsed() < Duration::from_secs(2)
         {
             thread::sleep(Duration::from_millis(20));
         }

@@ -5,7 +5,7 @@ use super::{
     state::{Certificates, Stage},
 };
 use crate::{
-    assembly::Plane,
+    assembly::{LoadingFilters, Plane},
     descriptors,
     reload::{Changes, Outcome, diff},
     secrets, sockets,
@@ -17,18 +17,21 @@ use pillion_config::{
 };
 use pillion_core::{snapshot::TlsState, telemetry::metrics::ReloadOutcome};
 use std::{
+    future::pending,
     path::PathBuf,
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
 /// Everything a configuration needs, ready to be put in force. Dropping it changes nothing.
-pub(super) struct Prepared<S> {
+pub(super) struct Prepared<P: Plane> {
     config: Arc<Config>,
     files: Vec<PathBuf>,
     began: SystemTime,
     changes: Option<Changes>,
-    snapshot: Arc<S>,
+    /// `None` while its filters are loaded.
+    snapshot: Option<Arc<P::Snapshot>>,
+    filters: Option<LoadingFilters<P::Filters>>,
     secrets: secrets::Read,
     sockets: sockets::Plan,
     /// `None` once they are served, which the first configuration's are at once.
@@ -86,7 +89,14 @@ impl<P: Plane> Control<P> {
         let ports = self.ports.plan(&config.admin).map_err(|error| words(&error))?;
         let sockets = self.sockets.plan(&config.listeners, self.count).map_err(|error| words(&error))?;
         let in_force = self.in_force.borrow().clone();
-        let snapshot = self.plane.compile(&config, in_force.as_ref()).map_err(|error| words(&error))?;
+        let filters = self.plane.load_filters(&config, in_force.as_ref());
+        let snapshot = match &filters {
+            Some(_) => None,
+            None => {
+                let compiled = self.plane.compile(&config, in_force.as_ref(), None);
+                Some(compiled.map_err(|error| words(&error))?)
+            }
+        };
         let secrets = self.keeper.read(&config);
         let before = self.state.config.borrow().clone();
         let hosts = before.iter().flat_map(|before| hosts(before)).chain(hosts(&config));
@@ -98,6 +108,7 @@ impl<P: Plane> Control<P> {
             files,
             began,
             snapshot,
+            filters,
             secrets,
             sockets,
             ports: Some(ports),
@@ -113,21 +124,62 @@ impl<P: Plane> Control<P> {
         }
     }
 
+    /// Waits until the filters of what is prepared are loaded. Cancel-safe.
+    pub(super) async fn filters(prepared: &mut Option<Prepared<P>>) -> Result<P::Filters, Failure> {
+        let Some(loading) = prepared.as_mut().and_then(|prepared| prepared.filters.as_mut()) else {
+            return pending().await;
+        };
+        let loaded = loading.await.map_err(|error| Failure(error.to_string()));
+        if let Some(prepared) = prepared {
+            prepared.filters = None;
+        }
+        loaded
+    }
+
+    /// Its filters are loaded, or cannot be: compiles what is prepared, or drops it.
+    ///
+    /// # Errors
+    ///
+    /// When there is none before it that could stay in force.
+    pub(super) fn filters_loaded(&mut self, filters: Result<P::Filters, Failure>) -> Result<(), Failure> {
+        let Some(mut prepared) = self.prepared.take() else { return Ok(()) };
+        let in_force = self.in_force.borrow().clone();
+        let compiled = filters.and_then(|filters| {
+            let compiled = self.plane.compile(&prepared.config, in_force.as_ref(), Some(filters));
+            compiled.map_err(|error| Failure(error.to_string()))
+        });
+        match compiled {
+            Ok(snapshot) => {
+                prepared.snapshot = Some(snapshot);
+                self.prepared = Some(prepared);
+                Ok(())
+            }
+            Err(failure) if in_force.is_none() => Err(failure),
+            Err(Failure(words)) => {
+                self.reject(prepared.waiting, words);
+                Ok(())
+            }
+        }
+    }
+
     /// Whether something is prepared that need not wait for names any more.
     pub(super) fn prepared_is_due(&self) -> bool {
-        let due = |prepared: &Prepared<_>| self.names.settled() || Instant::now() >= prepared.due;
+        let due = |prepared: &Prepared<P>| {
+            prepared.snapshot.is_some() && (self.names.settled() || Instant::now() >= prepared.due)
+        };
         self.drain.is_none() && self.prepared.as_ref().is_some_and(due)
     }
 
     /// When what is prepared is put in force at the latest.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.prepared.as_ref().map(|prepared| prepared.due)
+        self.prepared.as_ref().filter(|prepared| prepared.snapshot.is_some()).map(|prepared| prepared.due)
     }
 
     /// Puts what is prepared in force.
     pub(super) async fn commit(&mut self) -> Result<(), Failure> {
         let Some(prepared) = self.prepared.take() else { return Ok(()) };
-        let Prepared { config, files, began, changes, snapshot, secrets, sockets, ports, due: _, waiting } = prepared;
+        let Prepared { config, files, began, changes, snapshot, secrets, sockets, ports, waiting, .. } = prepared;
+        let Some(snapshot) = snapshot else { return Ok(()) };
         let first = changes.is_none();
         let handed = match self.sockets.commit(sockets, self.count) {
             Ok(handed) => handed,

@@ -2,6 +2,7 @@
 
 use super::{
     Control, Exit,
+    commit::Failure,
     state::{Action, Request, Stage},
 };
 use crate::{
@@ -25,12 +26,13 @@ use std::{
 pub(super) const APPLICATION: Duration = Duration::from_secs(1);
 
 /// Something that happened.
-pub(super) enum Event {
+pub(super) enum Event<F> {
     Signal(Asked),
     Request(Request),
     Death(Death),
     Name(Update),
     Files,
+    Filters(Result<F, Failure>),
     Secrets,
     Expiry,
     Idle,
@@ -45,7 +47,7 @@ pub(super) enum Event {
 
 impl<P: Plane> Control<P> {
     /// Waits for the next event. Cancel-safe.
-    pub(super) async fn event(&mut self) -> Event {
+    pub(super) async fn event(&mut self) -> Event<P::Filters> {
         let leaving = self.drain.is_some();
         let due = self.drain.as_ref().map_or_else(|| self.due(), Drain::due);
         let time_is_up = self.hooks.exit_after.filter(|_| !leaving).map(|after| self.state.started + after);
@@ -55,6 +57,7 @@ impl<P: Plane> Control<P> {
             asked = self.signals.next() => Event::Signal(asked),
             Some(request) = self.requests.recv() => Event::Request(request),
             Some(death) = self.deaths.recv() => Event::Death(death),
+            filters = Self::filters(&mut self.prepared), if !leaving => Event::Filters(filters),
             update = self.names.next() => Event::Name(update),
             () = self.watcher.changed(), if !leaving => Event::Files,
             () = self.keeper.changed() => Event::Secrets,
@@ -69,7 +72,7 @@ impl<P: Plane> Control<P> {
     }
 
     /// Deals with an event; an exit when it is the last one.
-    pub(super) async fn handle(&mut self, event: Event) -> Option<Exit> {
+    pub(super) async fn handle(&mut self, event: Event<P::Filters>) -> Option<Exit> {
         match event {
             Event::Signal(Asked::Leave) => {
                 self.asked_to_leave += 1;
@@ -80,6 +83,12 @@ impl<P: Plane> Control<P> {
                 self.leave("a signal");
             }
             Event::Signal(Asked::Reload) | Event::Files => self.reload(Vec::new()),
+            Event::Filters(filters) => {
+                if let Err(Failure(words)) = self.filters_loaded(filters) {
+                    eprintln!("pillion: {words}");
+                    return Some(Exit::NotStarted);
+                }
+            }
             Event::Signal(Asked::Reopen) => self.plane.reopen_logs(),
             Event::Request(request) => self.carry_out(request).await,
             Event::Death(death) => {

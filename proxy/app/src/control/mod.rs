@@ -112,7 +112,7 @@ struct Control<P: Plane> {
     hooks: Hooks,
     state: Rc<State>,
     in_force: Rc<RefCell<Option<Arc<P::Snapshot>>>>,
-    prepared: Option<Prepared<P::Snapshot>>,
+    prepared: Option<Prepared<P>>,
     count: NonZeroUsize,
     sockets: Sockets,
     workers: Workers<P::Snapshot>,

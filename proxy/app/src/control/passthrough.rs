@@ -63,6 +63,7 @@ pub struct Worker {
 impl Plane for Passthrough {
     type Snapshot = Snapshot;
     type Run = Rc<Worker>;
+    type Filters = ();
 
     fn maker(&self) -> impl FnOnce(usize) -> Rc<Worker> + Send + 'static {
         let connections = Arc::clone(&self.connections);
@@ -80,7 +81,12 @@ impl Plane for Passthrough {
 
     fn pressure(&self, _: Pressure) {}
 
-    fn compile(&self, config: &Arc<Config>, _: Option<&Arc<Snapshot>>) -> Result<Arc<Snapshot>, Rejected> {
+    fn compile(
+        &self,
+        config: &Arc<Config>,
+        _: Option<&Arc<Snapshot>>,
+        _: Option<()>,
+    ) -> Result<Arc<Snapshot>, Rejected> {
         let first = config.clusters.first().and_then(|cluster| cluster.endpoints.first());
         let upstream = first.and_then(|endpoint| match endpoint.address {
             EndpointAddress::Ip(address) => Some(address),

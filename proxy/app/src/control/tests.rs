@@ -280,6 +280,7 @@ struct DoomedRun(Cell<u32>);
 impl Plane for Doomed {
     type Snapshot = ();
     type Run = DoomedRun;
+    type Filters = ();
 
     fn maker(&self) -> impl FnOnce(usize) -> DoomedRun + Send + 'static {
         |_| DoomedRun(Cell::new(0))
@@ -287,7 +288,7 @@ impl Plane for Doomed {
 
     fn pressure(&self, _: Pressure) {}
 
-    fn compile(&self, _: &Arc<Config>, _: Option<&Arc<()>>) -> Result<Arc<()>, Rejected> {
+    fn compile(&self, _: &Arc<Config>, _: Option<&Arc<()>>, _: Option<()>) -> Result<Arc<()>, Rejected> {
         Ok(Arc::new(()))
     }
 

@@ -17,9 +17,8 @@
 //! - [`Factory`] is immutable and lives in the snapshot. It is kept over a reload when the loader gives it back.
 //! - [`Instance`] is a worker's share, made when the worker takes a configuration into use, before any request needs it.
 //! - [`Filter`] is a stream's share. Its callbacks are synchronous, are given a [`Stream`], and return what the chain does
-//!   next. Whatever a filter may act on later (from a timer, or when a call was answered) it reaches through a clone of
-//!   that [`Stream`], which outlives neither the filter's stream in effect (its methods do nothing then) nor costs more
-//!   than a reference count.
+//!   next. What a filter does later (from a timer, or when a call was answered) it does through a clone of that
+//!   [`Stream`], which costs a reference count; one that outlives its stream sees nothing and does nothing.
 //!
 //! # What a callback may do, and what follows
 //!

@@ -1,0 +1,75 @@
+//! The filters of a configuration: loaded by core where they are its own, by the wasm host otherwise.
+//!
+//! Wasm modules are compiled by a short-lived child, which is this binary with one secret word; here that word is known.
+
+mod fetch;
+
+use crate::assembly::Rejected;
+use pillion_config::model::{Config, Dns};
+use pillion_core::{
+    exchange::filter::{FilterSet, Native},
+    snapshot::Snapshot,
+};
+use pillion_wasm::{Compiler, WasmLoader};
+use std::{cell::RefCell, ffi::OsString, rc::Rc, sync::Arc};
+
+/// What the child is called with. Not for people: it reads a module and writes code.
+const COMPILE: &str = "__compile-wasm";
+
+/// Whether this process is the child that compiles.
+#[must_use]
+pub fn asked_to_compile(arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.skip(1).eq([OsString::from(COMPILE)])
+}
+
+/// Loads the filters of configurations. Nothing of the engine is there before the first wasm filter.
+pub struct Filters {
+    wasm: WasmLoader,
+    /// How names in URLs are resolved: as the configuration being loaded says.
+    dns: Rc<RefCell<Option<Dns>>>,
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        let dns = Rc::default();
+        Self { wasm: WasmLoader::new(Compiler::myself([OsString::from(COMPILE)]), fetch::fetch(&dns)), dns }
+    }
+}
+
+impl Filters {
+    /// The configuration is in force: what only others needed is forgotten.
+    pub fn in_force(&self, config: &Config) {
+        self.wasm.retain(config);
+    }
+}
+
+/// Loads the filters of a configuration.
+///
+/// # Errors
+///
+/// What is wrong with each that cannot be loaded, a line each.
+pub async fn load(
+    config: Arc<Config>,
+    in_force: Option<Arc<Snapshot>>,
+    filters: Rc<Filters>,
+) -> Result<FilterSet, Rejected> {
+    filters.dns.replace(Some(config.dns.clone()));
+    let native = Native { other: Some(&filters.wasm) };
+    FilterSet::load(&config, in_force.as_deref(), &native)
+        .await
+        .map_err(|errors| Rejected(errors.iter().map(|error| format!("{error}\n")).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_child_compiles() {
+        let asked = |words: &[&str]| asked_to_compile(words.iter().map(OsString::from));
+        assert!(asked(&["pillion", COMPILE]));
+        assert!(!asked(&["pillion", "run", COMPILE]));
+        assert!(!asked(&["pillion", COMPILE, "x"]));
+        assert!(!asked(&["pillion"]));
+    }
+}

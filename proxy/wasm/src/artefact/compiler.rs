@@ -1,0 +1,159 @@
+//! [`Compiler`]: compiles in a child of the same binary, so that neither its memory nor its time is the proxy's.
+
+use super::Kept;
+use crate::engine;
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read, Write},
+    path::PathBuf,
+    process::{Child, Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Time a module may take. The largest real ones (Go, with a rule engine, 10 MB) take some ten seconds on a slow machine.
+const TIME: Duration = Duration::from_secs(120);
+
+/// How often the child is looked at.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Bytes of what it says that are kept.
+const MOST_WORDS: u64 = 4096;
+
+/// How modules are compiled.
+#[derive(Debug, Clone)]
+pub enum Compiler {
+    /// By this command: it reads the module from its standard input and writes the artefact to its standard output,
+    /// as [`compile_main`] does.
+    Child {
+        /// The program.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<OsString>,
+    },
+    /// In this process: for tests.
+    Here,
+}
+
+/// Why there is no compiled module.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// It is no module, or uses what is not supported.
+    #[error("{0}")]
+    Module(String),
+    /// The compiler did not run to its end.
+    #[error("the compiler did not run: {0}")]
+    Compiler(String),
+    /// The artefact cannot be kept.
+    #[error("the compiled module cannot be kept: {0}")]
+    Keep(String),
+    /// The engine does not take what was compiled.
+    #[error("the engine does not take the compiled module: {0}")]
+    Engine(String),
+}
+
+impl Compiler {
+    /// This very binary with these arguments, even if its file was replaced meanwhile.
+    #[must_use]
+    pub fn myself(arguments: impl IntoIterator<Item = OsString>) -> Self {
+        Self::Child { program: "/proc/self/exe".into(), arguments: arguments.into_iter().collect() }
+    }
+
+    pub(super) fn compile(&self, module: &[u8], into: &Kept) -> Result<(), CompileError> {
+        let failed = |error: io::Error| CompileError::Compiler(error.to_string());
+        let mut file = into.file.try_clone().map_err(failed)?;
+        match self {
+            Self::Here => {
+                let artefact = engine::compile(module).map_err(CompileError::Module)?;
+                file.write_all(&artefact).map_err(failed)
+            }
+            Self::Child { program, arguments } => {
+                let mut child = Command::new(program)
+                    .args(arguments)
+                    .env_clear()
+                    .stdin(Stdio::piped())
+                    .stdout(file)
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .map_err(failed)?;
+                let done = wait(&mut child, module);
+                if done.is_err() {
+                    // It is waited for below whether it could be killed or had ended.
+                    child.kill().ok();
+                    child.wait().ok();
+                }
+                done
+            }
+        }
+    }
+}
+
+fn wait(child: &mut Child, module: &[u8]) -> Result<(), CompileError> {
+    let failed = |error: io::Error| CompileError::Compiler(error.to_string());
+    let until = Instant::now() + TIME;
+    if let Some(mut input) = child.stdin.take() {
+        match input.write_all(module) {
+            // What it did not read it says below.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if Instant::now() >= until {
+            return Err(CompileError::Compiler(format!("it took longer than {TIME:?}")));
+        }
+        thread::sleep(LOOK);
+    };
+    let mut words = String::new();
+    if let Some(output) = child.stderr.take() {
+        output.take(MOST_WORDS).read_to_string(&mut words).ok();
+    }
+    let words = words.trim();
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(REFUSED) => Err(CompileError::Module(words.to_owned())),
+        _ => Err(CompileError::Compiler(format!("{status}: {words}"))),
+    }
+}
+
+/// The exit code of a child that found the module wrong.
+const REFUSED: i32 = 3;
+
+/// What the child does: a module from standard input, its artefact to standard output.
+#[must_use]
+pub fn compile_main() -> ExitCode {
+    // Compiling can wait; what serves requests cannot.
+    rustix::process::nice(10).ok();
+    let mut module = Vec::new();
+    let read = io::stdin().lock().read_to_end(&mut module);
+    if let Err(error) = read {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    match engine::compile(&module) {
+        Ok(artefact) => {
+            let written = output().and_then(|mut output| output.write_all(&artefact));
+            match written {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
+        Err(words) => {
+            eprintln!("{words}");
+            ExitCode::from(u8::try_from(REFUSED).unwrap_or(1))
+        }
+    }
+}
+
+/// Standard output without the line buffer, which would look for line ends in code.
+fn output() -> io::Result<File> {
+    use std::os::fd::AsFd;
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}

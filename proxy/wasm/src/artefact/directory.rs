@@ -1,0 +1,289 @@
+//! [`Directory`]: where artefacts are kept, and what makes them ours.
+
+use super::{hex, sha256};
+use aws_lc_rs::{
+    constant_time::verify_slices_are_equal,
+    hmac::{Context, HMAC_SHA256, Key},
+    rand,
+};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::geteuid,
+};
+use std::{
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// Artefacts and fetched modules kept; the ones used longest ago go. A proxy runs a handful, over a few versions of each.
+const MOST_KEPT: usize = 64;
+
+/// The file of the key.
+const KEY: &str = "key";
+
+/// What artefacts' names end in.
+const SUFFIX: &str = ".aot";
+
+/// What names of modules fetched from elsewhere end in.
+const FETCHED: &str = ".wasm";
+
+/// Where artefacts are kept.
+pub struct Directory(Place);
+
+enum Place {
+    Private(PathBuf, Box<Key>),
+    /// No directory can be written: artefacts live in memory, and each start of the proxy compiles anew.
+    Memory,
+}
+
+/// A new artefact's file.
+pub struct Kept {
+    /// Open for reading and writing.
+    pub file: File,
+    path: Option<PathBuf>,
+}
+
+impl Directory {
+    /// The first of these that is private or can be made so; what is not is told to the log.
+    #[must_use]
+    pub fn open(candidates: &[PathBuf]) -> Self {
+        let mut reasons = Vec::new();
+        for path in candidates {
+            match private(path).and_then(|()| key(path)) {
+                Ok(key) => return Self(Place::Private(path.clone(), Box::new(key))),
+                Err(error) => reasons.push(format!("{}: {error}", path.display())),
+            }
+        }
+        tracing::warn!(
+            "no directory for compiled wasm modules: they are compiled anew at each start and kept in memory ({}); set \
+             PILLION_WASM_CACHE to a directory that only this user can write",
+            reasons.join("; ")
+        );
+        Self(Place::Memory)
+    }
+
+    /// Artefacts in memory only.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self(Place::Memory)
+    }
+
+    /// The artefact kept under this name, if it is there and authentic. One that is not is removed.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<File> {
+        let Place::Private(directory, key) = &self.0 else { return None };
+        for entry in fs::read_dir(directory).ok()?.flatten() {
+            let file_name = entry.file_name();
+            let Some(mac) = file_name.to_str().and_then(|file| file.strip_prefix(name)?.strip_suffix(SUFFIX)) else {
+                continue;
+            };
+            let Some(mac) = mac.strip_prefix('.') else { continue };
+            match authentic(&entry.path(), key, name, mac) {
+                Ok(file) => {
+                    // Told to what forgets the oldest; it is no harm if that cannot be.
+                    file.set_modified(SystemTime::now()).ok();
+                    return Some(file);
+                }
+                Err(error) => {
+                    let path = entry.path();
+                    tracing::warn!("{}: {error}; the module is compiled anew", path.display());
+                    fs::remove_file(path).ok();
+                }
+            }
+        }
+        None
+    }
+
+    /// A module that was fetched before, by its SHA-256, which it is held to.
+    #[must_use]
+    pub fn fetched(&self, digest: &[u8; 32]) -> Option<Vec<u8>> {
+        let Place::Private(directory, _) = &self.0 else { return None };
+        let path = directory.join(hex(digest) + FETCHED);
+        let mut bytes = Vec::new();
+        private_file().read(true).open(path).ok()?.read_to_end(&mut bytes).ok()?;
+        (sha256(&bytes) == *digest).then_some(bytes)
+    }
+
+    /// Keeps a module that was fetched, so that a start needs nobody else. That it cannot be kept is told to the log.
+    pub fn keep_fetched(&self, digest: &[u8; 32], bytes: &[u8]) {
+        let Place::Private(directory, _) = &self.0 else { return };
+        let kept = self.new_file().and_then(|mut kept| {
+            kept.file.write_all(bytes)?;
+            let path = kept.path.take().ok_or_else(|| refused("it has no name"))?;
+            fs::rename(path, directory.join(hex(digest) + FETCHED))
+        });
+        match kept {
+            Ok(()) => forget_oldest(directory),
+            Err(error) => tracing::warn!("a fetched wasm module cannot be kept: {error}"),
+        }
+    }
+
+    /// A file for a new artefact.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn new_file(&self) -> io::Result<Kept> {
+        match &self.0 {
+            Place::Private(directory, _) => {
+                let mut unique = [0; 8];
+                rand::fill(&mut unique).map_err(|_| io::Error::other("no randomness"))?;
+                let path = directory.join(format!("{}.new", hex(&unique)));
+                let file = private_file().read(true).write(true).create_new(true).open(&path)?;
+                Ok(Kept { file, path: Some(path) })
+            }
+            Place::Memory => {
+                let file = rustix::fs::memfd_create("pillion-wasm", rustix::fs::MemfdFlags::CLOEXEC)?;
+                Ok(Kept { file: file.into(), path: None })
+            }
+        }
+    }
+
+    /// Keeps a new artefact under a name; the file, to be read.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn keep(&self, name: &str, mut kept: Kept) -> io::Result<File> {
+        if let (Place::Private(directory, key), Some(path)) = (&self.0, kept.path.take()) {
+            kept.file.sync_data()?;
+            let mac = mac(key, name, &mut kept.file)?;
+            fs::rename(&path, directory.join(format!("{name}.{}{SUFFIX}", hex(&mac))))?;
+            forget_oldest(directory);
+        }
+        let mut file = kept.file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(path) = self.path.take() {
+            fs::remove_file(path).ok();
+        }
+    }
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600).custom_flags(i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or(0));
+    options
+}
+
+fn refused(why: &'static str) -> io::Error {
+    io::Error::other(why)
+}
+
+/// Whether this user alone can write it.
+fn ours(metadata: &Metadata) -> io::Result<()> {
+    if metadata.uid() != geteuid().as_raw() {
+        return Err(refused("it belongs to another user"));
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(refused("others may enter or read it (its mode must be 0700 for a directory, 0600 for a file)"));
+    }
+    Ok(())
+}
+
+/// Makes the directory, or checks that it is private.
+fn private(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        return Err(refused("it is no directory"));
+    }
+    ours(&metadata)?;
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
+    // A directory can be ours and lie on a file system that is not to be written.
+    let probe = rustix::fs::open(path, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
+    match probe {
+        Ok(_) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The key of the directory, made if there is none.
+fn key(directory: &Path) -> io::Result<Key> {
+    let path = directory.join(KEY);
+    for _ in 0..2 {
+        match private_file().read(true).open(&path) {
+            Ok(mut file) => {
+                ours(&file.metadata()?)?;
+                let mut bytes = [0; 32];
+                file.read_exact(&mut bytes)?;
+                return Ok(Key::new(HMAC_SHA256, &bytes));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let mut bytes = [0; 32];
+        rand::fill(&mut bytes).map_err(|_| refused("no randomness"))?;
+        let fresh = directory.join(format!("key.{}", std::process::id()));
+        fs::remove_file(&fresh).ok();
+        private_file().write(true).create_new(true).open(&fresh)?.write_all(&bytes)?;
+        // A link is made whole or not at all; another process may have been first.
+        let linked = fs::hard_link(&fresh, &path);
+        fs::remove_file(&fresh)?;
+        match linked {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused("its key comes and goes"))
+}
+
+fn mac(key: &Key, name: &str, file: &mut File) -> io::Result<Vec<u8>> {
+    let mut context = Context::with_key(key);
+    context.update(name.as_bytes());
+    context.update(&[0]);
+    let mut buffer = vec![0; 64 * 1024];
+    let mut at = 0;
+    loop {
+        let read = file.read_at(&mut buffer, at)?;
+        if read == 0 {
+            return Ok(context.sign().as_ref().to_vec());
+        }
+        context.update(&buffer[..read]);
+        at += read as u64;
+    }
+}
+
+/// Opens an artefact whose MAC is the one in its name.
+fn authentic(path: &Path, key: &Key, name: &str, expected: &str) -> io::Result<File> {
+    let mut file = private_file().read(true).write(true).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(refused("it is no file"));
+    }
+    ours(&metadata)?;
+    let mac = hex(&mac(key, name, &mut file)?);
+    verify_slices_are_equal(mac.as_bytes(), expected.as_bytes())
+        .map_err(|_| refused("it is not what this directory's key vouches for"))?;
+    Ok(file)
+}
+
+fn forget_oldest(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    let artefact = |entry: &fs::DirEntry| {
+        entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX) || name.ends_with(FETCHED))
+    };
+    let age = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
+    let mut all: Vec<_> = entries.flatten().filter(artefact).filter_map(age).collect();
+    all.sort();
+    let over = all.len().saturating_sub(MOST_KEPT);
+    for (_, path) in all.into_iter().take(over) {
+        fs::remove_file(path).ok();
+    }
+}

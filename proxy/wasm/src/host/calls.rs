@@ -1,0 +1,236 @@
+//! Calls to clusters: HTTP, gRPC, gRPC streams. Begun here; their answers come back through `calls`.
+
+use super::headers::MOST_GIVEN;
+use crate::{
+    abi::{Status, pairs},
+    calls::{self, Call, Kind},
+    host::foreign::proto,
+    vm::{
+        memory::{Answer, put_u32, slice, split},
+        state::{Host, Stage},
+    },
+};
+use bytes::Bytes;
+use pillion_core::exchange::filter::{CallRefused, GrpcCall, HttpCall, Services};
+use std::time::Duration;
+use wasmtime::Caller;
+
+/// Bytes of a call's body: it is copied out of the guest's memory and held until it is sent.
+const MOST_BODY: u32 = 4 * 1024 * 1024;
+
+/// Pairs, as the services take them.
+type List<'a> = Vec<(&'a [u8], &'a [u8])>;
+
+fn list(bytes: &[u8]) -> Result<List<'_>, Status> {
+    if bytes.len() > MOST_GIVEN {
+        return Err(Status::BadArgument);
+    }
+    Ok(pairs::decode(bytes)?.collect())
+}
+
+/// The services of the plugin that calls. `None`: the machine is on trial, and calls go nowhere.
+fn services(host: &Host) -> Result<Option<Services>, Status> {
+    match (host.stage, host.root()) {
+        (Stage::Trial, Some(_)) => Ok(None),
+        (_, Some(root)) => Ok(root.services.clone()),
+        (_, None) => Err(Status::BadArgument),
+    }
+}
+
+fn refused(refused: CallRefused) -> Status {
+    match refused {
+        CallRefused::UnknownCluster | CallRefused::NotAllowed | CallRefused::Malformed => Status::BadArgument,
+        CallRefused::TooMany => Status::InternalFailure,
+    }
+}
+
+/// For gRPC, Envoy tells an unknown service by another status.
+fn grpc_refused(refused: CallRefused) -> Status {
+    match refused {
+        CallRefused::UnknownCluster | CallRefused::NotAllowed => Status::ParseFailure,
+        CallRefused::Malformed => Status::BadArgument,
+        CallRefused::TooMany => Status::InternalFailure,
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the ABI's")]
+pub(super) fn http_call(
+    caller: &mut Caller<'_, Host>,
+    cluster: u32,
+    cluster_length: u32,
+    headers: u32,
+    headers_length: u32,
+    body: u32,
+    body_length: u32,
+    trailers: u32,
+    trailers_length: u32,
+    timeout: u32,
+    token_at: u32,
+) -> Answer {
+    let (memory, host) = split(caller);
+    slice(memory, token_at, 4)?;
+    let cluster = std::str::from_utf8(slice(memory, cluster, cluster_length)?).map_err(|_| Status::BadArgument)?;
+    let headers = list(slice(memory, headers, headers_length)?)?;
+    let trailers = list(slice(memory, trailers, trailers_length)?)?;
+    if body_length > MOST_BODY {
+        return Err(Status::BadArgument.into());
+    }
+    let body = Bytes::copy_from_slice(slice(memory, body, body_length)?);
+    let needed = [&b":method"[..], b":path", b":authority"];
+    if needed.into_iter().any(|name| !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))) {
+        return Err(Status::BadArgument.into());
+    }
+    let services = services(host)?;
+    let root = host.root_id();
+    let timeout = Duration::from_millis(timeout.into());
+    let call = HttpCall { cluster, headers: &headers, body, trailers: &trailers, timeout };
+    let future = match &services {
+        Some(services) => Some(services.http_call(&call).map_err(refused)?),
+        None => None,
+    };
+    let token = host.calls.token(Kind::Http).ok_or(Status::InternalFailure)?;
+    if let (Some(services), Some(future)) = (services, future) {
+        let task = calls::http(&services, host.calls.machine(), root, token, future);
+        host.calls.begun(token, Call::new(task, None));
+    }
+    Ok(put_u32(memory, token_at, token)?)
+}
+
+/// The cluster of a gRPC service: a serialised `envoy.config.core.v3.GrpcService` with an Envoy gRPC target, or else a
+/// bare name.
+fn grpc_cluster(service: &[u8]) -> Result<&str, Status> {
+    let of_message = || {
+        let target = proto::fields(service).find(|field| field.number == 1)?.bytes?;
+        let name = proto::fields(target).find(|field| field.number == 1)?.bytes?;
+        std::str::from_utf8(name).ok().filter(|name| !name.is_empty())
+    };
+    of_message().or_else(|| std::str::from_utf8(service).ok()).ok_or(Status::ParseFailure)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the ABI's")]
+pub(super) fn grpc_call(
+    caller: &mut Caller<'_, Host>,
+    cluster: u32,
+    cluster_length: u32,
+    service: u32,
+    service_length: u32,
+    method: u32,
+    method_length: u32,
+    metadata: u32,
+    metadata_length: u32,
+    message: u32,
+    message_length: u32,
+    timeout: u32,
+    token_at: u32,
+) -> Answer {
+    let (memory, host) = split(caller);
+    slice(memory, token_at, 4)?;
+    let cluster = grpc_cluster(slice(memory, cluster, cluster_length)?)?;
+    let text = |pointer, length| std::str::from_utf8(slice(memory, pointer, length)?).map_err(|_| Status::BadArgument);
+    let (service, method) = (text(service, service_length)?, text(method, method_length)?);
+    let metadata = list(slice(memory, metadata, metadata_length)?)?;
+    if message_length > MOST_BODY {
+        return Err(Status::BadArgument.into());
+    }
+    let message = slice(memory, message, message_length)?;
+    let services = services(host)?;
+    let root = host.root_id();
+    let timeout = (timeout > 0).then(|| Duration::from_millis(timeout.into()));
+    let call = GrpcCall { cluster, service, method, metadata: &metadata, timeout };
+    let future = match &services {
+        Some(services) => Some(services.grpc_call(&call, message).map_err(grpc_refused)?),
+        None => None,
+    };
+    let token = host.calls.token(Kind::GrpcCall).ok_or(Status::InternalFailure)?;
+    if let (Some(services), Some(future)) = (services, future) {
+        let task = calls::grpc(&services, host.calls.machine(), root, token, future);
+        host.calls.begun(token, Call::new(task, None));
+    }
+    Ok(put_u32(memory, token_at, token)?)
+}
+
+#[expect(clippy::too_many_arguments, reason = "the ABI's")]
+pub(super) fn grpc_stream(
+    caller: &mut Caller<'_, Host>,
+    cluster: u32,
+    cluster_length: u32,
+    service: u32,
+    service_length: u32,
+    method: u32,
+    method_length: u32,
+    metadata: u32,
+    metadata_length: u32,
+    token_at: u32,
+) -> Answer {
+    let (memory, host) = split(caller);
+    slice(memory, token_at, 4)?;
+    let cluster = grpc_cluster(slice(memory, cluster, cluster_length)?)?;
+    let text = |pointer, length| std::str::from_utf8(slice(memory, pointer, length)?).map_err(|_| Status::BadArgument);
+    let (service, method) = (text(service, service_length)?, text(method, method_length)?);
+    let metadata = list(slice(memory, metadata, metadata_length)?)?;
+    let services = services(host)?;
+    let root = host.root_id();
+    let call = GrpcCall { cluster, service, method, metadata: &metadata, timeout: None };
+    let halves = match &services {
+        Some(services) => Some(services.grpc_stream(&call).map_err(grpc_refused)?),
+        None => None,
+    };
+    let token = host.calls.token(Kind::GrpcStream).ok_or(Status::InternalFailure)?;
+    if let (Some(services), Some((sending, events))) = (services, halves) {
+        let task = calls::grpc_stream(&services, host.calls.machine(), root, token, events);
+        host.calls.begun(token, Call::new(task, Some(sending)));
+    }
+    Ok(put_u32(memory, token_at, token)?)
+}
+
+pub(super) fn grpc_send(caller: &mut Caller<'_, Host>, token: u32, message: u32, length: u32, end: u32) -> Answer {
+    let (memory, host) = split(caller);
+    if Kind::of(token) != Some(Kind::GrpcStream) {
+        return Err(Status::BadArgument.into());
+    }
+    let message = slice(memory, message, length)?;
+    let sending = host.calls.sending(token).ok_or(Status::NotFound)?;
+    if length > MOST_BODY || sending.send(message).is_err() {
+        return Err(Status::InternalFailure.into());
+    }
+    if end != 0 {
+        sending.close();
+    }
+    Ok(())
+}
+
+pub(super) fn grpc_cancel(caller: &mut Caller<'_, Host>, token: u32) -> Answer {
+    let host = caller.data_mut();
+    if !matches!(Kind::of(token), Some(Kind::GrpcCall | Kind::GrpcStream)) {
+        return Err(Status::BadArgument.into());
+    }
+    match host.calls.cancel(token) {
+        Some(()) => Ok(()),
+        None => Err(Status::NotFound.into()),
+    }
+}
+
+pub(super) fn grpc_close(caller: &mut Caller<'_, Host>, token: u32) -> Answer {
+    let host = caller.data_mut();
+    match Kind::of(token) {
+        Some(Kind::GrpcStream) => {
+            host.calls.sending(token).ok_or(Status::NotFound)?.close();
+            Ok(())
+        }
+        // A call has nothing more to say: closing it gives it up.
+        Some(Kind::GrpcCall) => Ok(host.calls.cancel(token).ok_or(Status::NotFound)?),
+        Some(Kind::Http) | None => Err(Status::BadArgument.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_a_message_or_a_name() {
+        assert_eq!(grpc_cluster(b"\x0a\x08\x0a\x06target"), Ok("target"));
+        assert_eq!(grpc_cluster(b"target"), Ok("target"));
+        assert_eq!(grpc_cluster(b"\xff\xfe"), Err(Status::ParseFailure));
+    }
+}

@@ -1,0 +1,307 @@
+//! Properties: what is known of a stream, under the paths and in the encodings of Envoy.
+//!
+//! A path is its segments with NULs between. Text is itself; numbers are 64 bits, little-endian; a truth is one byte;
+//! times and durations are nanoseconds as numbers; maps are pairs. Envoy 1.40 dropped the old names at the top
+//! (`cluster_name`, `node`, …) and keeps them as `xds.cluster_name`; filters use both, so both are served.
+
+mod flags;
+
+use super::headers::MOST_GIVEN;
+use crate::{
+    abi::{Status, pairs},
+    vm::{
+        memory::{Answer, give_made, slice, split},
+        state::Host,
+    },
+};
+use bytes::Bytes;
+use http::Version;
+use pillion_core::exchange::filter::{Ended, Facts, Headers, Map, Stream};
+use std::{
+    net::SocketAddr,
+    sync::OnceLock,
+    time::{Duration, UNIX_EPOCH},
+};
+use wasmtime::Caller;
+
+/// Bytes of a path.
+const MOST_PATH: u32 = 4096;
+
+/// What a property is, before it is encoded.
+enum Value {
+    Text(String),
+    Bytes(Bytes),
+    Number(u64),
+    Truth(bool),
+    /// There and empty.
+    Empty,
+    /// Pairs, encoded already.
+    Pairs(Vec<u8>),
+}
+
+pub(super) fn get(caller: &mut Caller<'_, Host>, path: u32, path_length: u32, value: u32, length: u32) -> Answer {
+    if path_length > MOST_PATH {
+        return Err(Status::NotFound.into());
+    }
+    give_made(caller, value, length, |memory, host, out| {
+        let path = slice(memory, path, path_length)?;
+        match find(host, path)? {
+            Value::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Value::Bytes(bytes) => out.extend_from_slice(&bytes),
+            Value::Number(number) => out.extend_from_slice(&number.to_le_bytes()),
+            Value::Truth(truth) => out.push(truth.into()),
+            Value::Empty => {}
+            Value::Pairs(pairs) => out.extend_from_slice(&pairs),
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn set(caller: &mut Caller<'_, Host>, path: u32, path_length: u32, value: u32, length: u32) -> Answer {
+    let (memory, host) = split(caller);
+    if path_length > MOST_PATH || length as usize > MOST_GIVEN {
+        return Err(Status::BadArgument.into());
+    }
+    let (path, value) = (slice(memory, path, path_length)?, slice(memory, value, length)?);
+    // Outside of a stream there is nothing to hold it.
+    let stream = host.stream().map_err(|_| Status::NotFound)?;
+    let set = stream.set_state(&state_key(path), Bytes::copy_from_slice(value));
+    set.map_err(|_| Status::InternalFailure.into())
+}
+
+/// Under which key of the stream's state a property that a guest set is kept.
+fn state_key(path: &[u8]) -> Vec<u8> {
+    [b"wasm.", path].concat()
+}
+
+fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
+    let path = path.strip_suffix(b"\0").unwrap_or(path);
+    let mut segments = path.split(|byte| *byte == 0);
+    let first = segments.next().unwrap_or_default();
+    let rest = path.get(first.len() + 1..);
+    let root = host.root();
+    match (first, rest) {
+        (b"plugin_name", None) => {
+            return Ok(Value::Text(root.ok_or(Status::NotFound)?.plugin.name.as_str().to_owned()));
+        }
+        (b"plugin_root_id", None) => return Ok(Value::Text(root.ok_or(Status::NotFound)?.plugin.root_id.clone())),
+        (b"plugin_vm_id", None) => return Ok(Value::Text(host.spec.vm_id.clone())),
+        (b"node", Some(rest)) => return node(rest),
+        (b"xds", Some(rest)) if rest.starts_with(b"node\0") => return node(&rest[5..]),
+        _ => {}
+    }
+    let stream = host.stream().map_err(|_| Status::NotFound)?;
+    match (first, rest) {
+        (b"request", Some(rest)) => request(stream, rest),
+        (b"response", Some(rest)) => response(stream, rest),
+        (b"request" | b"response" | b"connection" | b"source" | b"destination" | b"filter_state", None) => {
+            Err(Status::SerializationFailure)
+        }
+        (b"connection", Some(rest)) => connection(stream, rest),
+        (b"connection_id", None) => Ok(Value::Number(stream.connection().id.0)),
+        (b"source", Some(rest)) => {
+            let address = stream.connection().client();
+            address_of(&address, rest)
+        }
+        (b"destination", Some(rest)) => address_of(&stream.connection().destination(), rest),
+        (b"upstream", rest) => upstream(stream, rest),
+        (b"metadata", None) => Ok(Value::Empty),
+        (b"filter_state", Some(key)) => stream.state(key).map(Value::Bytes).ok_or(Status::NotFound),
+        (b"xds", Some(rest)) => configured(stream, rest),
+        (_, None) => match configured(stream, first) {
+            Ok(value) => Ok(value),
+            Err(_) => stream.state(&state_key(first)).map(Value::Bytes).ok_or(Status::NotFound),
+        },
+        (_, Some(_)) => Err(Status::NotFound),
+    }
+}
+
+/// The proxy itself.
+fn node(path: &[u8]) -> Result<Value, Status> {
+    match path {
+        b"id" => Ok(Value::Text(hostname().to_owned())),
+        _ => Err(Status::NotFound),
+    }
+}
+
+/// The machine's name; Envoy's node is named in its bootstrap, which has no counterpart here.
+fn hostname() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+}
+
+/// What of the configuration the stream met.
+fn configured(stream: &Stream, name: &[u8]) -> Result<Value, Status> {
+    let facts = stream.facts();
+    let value = match name {
+        b"cluster_name" => facts.cluster.map(|name| Value::Text(name.as_str().to_owned())),
+        b"route_name" => facts.route.as_ref().map(|route| Value::Text(route.name.as_str().to_owned())),
+        b"listener_name" => Some(Value::Text(facts.listener.as_str().to_owned())),
+        // There are no virtual hosts here: a listener's routes are one list.
+        b"virtual_host_name" => facts.route.as_ref().map(|_| Value::Text(facts.listener.as_str().to_owned())),
+        b"cluster_metadata" => facts.cluster.map(|_| Value::Empty),
+        b"route_metadata" => facts.route.map(|_| Value::Empty),
+        b"listener_metadata" | b"filter_chain_name" => Some(Value::Empty),
+        // 0 unspecified, 1 inbound, 2 outbound.
+        b"listener_direction" => Some(Value::Number(0)),
+        _ => None,
+    };
+    value.ok_or(Status::NotFound)
+}
+
+fn text(value: &[u8]) -> Value {
+    Value::Bytes(Bytes::copy_from_slice(value))
+}
+
+/// A map's pairs; an absent or empty one is a count of zero.
+fn map(stream: &Stream, map: Map) -> Value {
+    let mut out = Vec::new();
+    stream.read_headers(map, |headers| pairs::encode(|| headers.iter(), &mut out));
+    if out.is_empty() {
+        out.extend_from_slice(&0_u32.to_le_bytes());
+    }
+    Value::Pairs(out)
+}
+
+fn field(stream: &Stream, map: Map, name: &[u8]) -> Result<Value, Status> {
+    let found = stream.read_headers(map, |headers| headers.get(name).map(text));
+    found.flatten().ok_or(Status::NotFound)
+}
+
+fn number(duration: Duration) -> Value {
+    Value::Number(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn request(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
+    const MAP: Map = Map::RequestHeaders;
+    if let Some(name) = path.strip_prefix(b"headers\0") {
+        return field(stream, MAP, name);
+    }
+    let read = |f: &dyn Fn(&Headers) -> Option<Value>| stream.read_headers(MAP, f).flatten();
+    let split = |headers: &Headers| {
+        let path = headers.get(b":path")?;
+        let at = path.iter().position(|byte| *byte == b'?').unwrap_or(path.len());
+        Some((text(&path[..at]), text(path.get(at + 1..).unwrap_or_default())))
+    };
+    let facts = || stream.facts();
+    let value = match path {
+        b"path" => read(&|headers| headers.get(b":path").map(text)),
+        b"url_path" => read(&|headers| split(headers).map(|(path, _)| path)),
+        b"query" => read(&|headers| split(headers).map(|(_, query)| query)),
+        b"host" => read(&|headers| headers.get(b":authority").map(text)),
+        b"scheme" => read(&|headers| headers.get(b":scheme").map(text)),
+        b"method" => read(&|headers| headers.get(b":method").map(text)),
+        b"referer" => read(&|headers| headers.get(b"referer").map(text)),
+        b"useragent" => read(&|headers| headers.get(b"user-agent").map(text)),
+        b"id" => read(&|headers| headers.get(b"x-request-id").map(text)),
+        b"headers" => Some(map(stream, MAP)),
+        b"protocol" => facts().version.map(|version| Value::Text(protocol(version).to_owned())),
+        b"time" => {
+            let since = facts().began().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Some(number(since))
+        }
+        b"duration" => facts().duration.map(number),
+        b"size" => Some(Value::Number(size(stream, &facts()))),
+        b"total_size" => {
+            let head = stream.read_headers(MAP, Headers::byte_size).unwrap_or(0);
+            Some(Value::Number(size(stream, &facts()) + head as u64))
+        }
+        _ => None,
+    };
+    value.ok_or(Status::NotFound)
+}
+
+/// Bytes of the request's body: what it announces, or what came.
+fn size(stream: &Stream, facts: &Facts) -> u64 {
+    let announced = stream.read_headers(Map::RequestHeaders, |headers| {
+        std::str::from_utf8(headers.get(b"content-length")?).ok()?.parse().ok()
+    });
+    announced.flatten().unwrap_or(facts.received)
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 | Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        Version::HTTP_3 => "HTTP/3",
+        _ => "HTTP/1.1",
+    }
+}
+
+fn response(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
+    if let Some(name) = path.strip_prefix(b"headers\0") {
+        return field(stream, Map::ResponseHeaders, name);
+    }
+    if let Some(name) = path.strip_prefix(b"trailers\0") {
+        return field(stream, Map::ResponseTrailers, name);
+    }
+    let facts = stream.facts();
+    let value = match path {
+        b"code" => facts.status.map(|status| Value::Number(status.as_u16().into())),
+        b"code_details" => {
+            // Before anything went wrong, an upstream's answer is what it is.
+            let plain = facts.status.map(|_| "via_upstream".to_owned());
+            facts.details.map(std::borrow::Cow::into_owned).or(plain).map(Value::Text)
+        }
+        b"flags" => Some(Value::Number(flags::envoy(facts.flags))),
+        b"grpc_status" => facts.grpc_status.map(|status| Value::Number(status.into())),
+        b"headers" => Some(map(stream, Map::ResponseHeaders)),
+        b"trailers" => Some(map(stream, Map::ResponseTrailers)),
+        b"size" => Some(Value::Number(facts.sent)),
+        b"total_size" => {
+            let bytes = |map| stream.read_headers(map, Headers::byte_size).unwrap_or(0) as u64;
+            Some(Value::Number(facts.sent + bytes(Map::ResponseHeaders) + bytes(Map::ResponseTrailers)))
+        }
+        b"backend_latency" => facts.upstream_latency.filter(|_| facts.ended == Ended::Yes).map(number),
+        _ => None,
+    };
+    value.ok_or(Status::NotFound)
+}
+
+fn address_of(address: &SocketAddr, path: &[u8]) -> Result<Value, Status> {
+    match path {
+        b"address" => Ok(Value::Text(address.to_string())),
+        b"port" => Ok(Value::Number(address.port().into())),
+        _ => Err(Status::NotFound),
+    }
+}
+
+fn connection(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
+    let connection = stream.connection();
+    let tls = connection.tls.get();
+    let peer = connection.peer();
+    let forwarded = |key: &str| {
+        let line = peer?.forwarded.to_str().ok()?;
+        let found = line.split(';').find_map(|part| part.strip_prefix(key)?.strip_prefix('='));
+        found.map(|value| Value::Text(value.to_owned()))
+    };
+    let value = match path {
+        b"id" => Some(Value::Number(connection.id.0)),
+        b"mtls" => Some(Value::Truth(peer.is_some())),
+        b"requested_server_name" => {
+            let name = connection.server_name();
+            Some(name.map_or(Value::Empty, |name| Value::Text(name.to_owned())))
+        }
+        b"tls_version" => tls.map(|tls| Value::Text(tls.version.to_owned())),
+        b"uri_san_peer_certificate" => forwarded("URI"),
+        b"uri_san_local_certificate" => forwarded("By"),
+        b"sha256_peer_certificate_digest" => forwarded("Hash"),
+        _ => None,
+    };
+    value.ok_or(Status::NotFound)
+}
+
+fn upstream(stream: &Stream, path: Option<&[u8]>) -> Result<Value, Status> {
+    let facts = stream.facts();
+    let Some(path) = path else {
+        return Err(if facts.upstream.is_some() { Status::SerializationFailure } else { Status::NotFound });
+    };
+    let value = match (path, facts.upstream) {
+        (b"request_attempt_count", _) => Some(Value::Number(facts.attempts.into())),
+        (b"address", Some(address)) => Some(Value::Text(address.to_string())),
+        (b"port", Some(address)) => Some(Value::Number(address.port().into())),
+        (b"transport_failure_reason" | b"locality", Some(_)) => Some(Value::Empty),
+        _ => None,
+    };
+    value.ok_or(Status::NotFound)
+}

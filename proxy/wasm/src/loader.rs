@@ -1,0 +1,195 @@
+//! [`WasmLoader`]: from a filter's model to a factory that can serve: fetched, compiled, checked and tried.
+//!
+//! Runs on the control thread; everything that takes time does on a thread of its own. A filter that would fail at its
+//! start fails here, and the configuration in force stays.
+
+use crate::{
+    artefact::{self, Compiler, Directory},
+    engine::{self, Runtime},
+    filter::WasmFactory,
+    module::Module,
+    plugin::{MachineSpec, Plugin},
+    shared::Shared,
+    vm::{Machine, state::Stage},
+    worker::Key,
+};
+use pillion_config::model::{self, FilterKind, Wasm, WasmSource, WasmUrl};
+use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
+use std::{
+    cell::RefCell, collections::HashMap, fs::File, future::Future, io::Read, path::Path, pin::Pin, rc::Rc, sync::Arc,
+    thread,
+};
+use tokio::sync::oneshot;
+
+/// Bytes of a module. The largest real ones have about 10 MB.
+pub const MOST_MODULE: u64 = 64 * 1024 * 1024;
+
+/// A module's bytes on their way.
+pub type Fetching = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>>>>;
+
+/// How modules are fetched from URLs: at most [`MOST_MODULE`] bytes, within the URL's timeout.
+pub type Fetch = Rc<dyn Fn(&WasmUrl) -> Fetching>;
+
+/// Loads wasm filters.
+pub struct WasmLoader {
+    compiler: Compiler,
+    fetch: Fetch,
+    directory: RefCell<Option<Arc<Directory>>>,
+    /// Modules of the configurations loaded last, so that filters with the same one share it.
+    modules: RefCell<HashMap<[u8; 32], Module>>,
+}
+
+/// What a thread makes of a module's bytes.
+struct Prepared {
+    module: Module,
+    digest: [u8; 32],
+}
+
+impl Loader for WasmLoader {
+    fn load<'a>(&'a self, filter: &'a Arc<model::Filter>, previous: Option<&'a Arc<dyn Factory>>) -> Loading<'a> {
+        match &filter.kind {
+            FilterKind::Wasm(wasm) => self.load_wasm(filter, wasm, previous),
+            FilterKind::Headers(_) | FilterKind::RateLimit(_) => Box::pin(async {
+                Err(LoadError { filter: filter.name.clone(), reason: "it is no wasm filter".to_owned() })
+            }),
+        }
+    }
+}
+
+impl WasmLoader {
+    /// A loader that compiles this way and fetches that way.
+    #[must_use]
+    pub fn new(compiler: Compiler, fetch: Fetch) -> Self {
+        Self { compiler, fetch, directory: RefCell::default(), modules: RefCell::default() }
+    }
+
+    /// A loader that keeps artefacts in `directory`.
+    #[must_use]
+    pub fn with_directory(self, directory: Directory) -> Self {
+        self.directory.replace(Some(Arc::new(directory)));
+        self
+    }
+
+    /// The factory of a wasm filter; that of the configuration in force where its model is the same.
+    fn load_wasm<'a>(
+        &'a self,
+        filter: &'a Arc<model::Filter>,
+        wasm: &'a Wasm,
+        previous: Option<&'a Arc<dyn Factory>>,
+    ) -> Loading<'a> {
+        Box::pin(async move {
+            if let Some(previous) = previous {
+                return Ok(Arc::clone(previous));
+            }
+            match self.make(filter, wasm).await {
+                Ok(factory) => Ok(Arc::new(factory) as Arc<dyn Factory>),
+                Err(reason) => Err(LoadError { filter: filter.name.clone(), reason }),
+            }
+        })
+    }
+
+    async fn make(&self, filter: &model::Filter, wasm: &Wasm) -> Result<WasmFactory, String> {
+        crate::metrics::describe();
+        let runtime = engine::runtime().map_err(|error| error.to_string())?.clone();
+        let bytes = self.bytes(&wasm.source).await?;
+        let plugin = Arc::new(Plugin::of(filter, wasm));
+        let spec = Arc::new(MachineSpec::of(wasm, Shared::process()));
+        let digest = artefact::sha256(&bytes);
+        let known = self.modules.borrow().get(&digest).cloned();
+        let (work, compiler) = (Arc::clone(&plugin), self.compiler.clone());
+        let (directory, its_spec, its_runtime) = (self.directory(), Arc::clone(&spec), runtime.clone());
+        let prepared = on_thread(move || {
+            let module = match known {
+                Some(module) => module,
+                None => {
+                    let compiled = artefact::module(&its_runtime, &directory, &compiler, &bytes, &digest);
+                    let compiled = compiled.map_err(|error| error.to_string())?;
+                    Module::link(&its_runtime, &compiled).map_err(|error| error.to_string())?
+                }
+            };
+            attempt(&its_runtime, &module, &its_spec, &work)?;
+            Ok(Prepared { module, digest })
+        })
+        .await?;
+        self.modules.borrow_mut().insert(prepared.digest, prepared.module.clone());
+        let key = Key {
+            module: prepared.digest,
+            vm_id: spec.vm_id.clone(),
+            configuration: spec.configuration.to_vec(),
+            environment: spec.environment.clone(),
+            memory: spec.memory,
+        };
+        Ok(WasmFactory { runtime, module: prepared.module, plugin, spec, key })
+    }
+
+    fn directory(&self) -> Arc<Directory> {
+        let mut directory = self.directory.borrow_mut();
+        Arc::clone(directory.get_or_insert_with(|| Arc::new(Directory::open(&artefact::candidates()))))
+    }
+
+    async fn bytes(&self, source: &WasmSource) -> Result<Vec<u8>, String> {
+        match source {
+            WasmSource::File(path, _) => {
+                let path = path.clone();
+                on_thread(move || read(&path)).await
+            }
+            WasmSource::Inline(bytes) => Ok(bytes.to_vec()),
+            WasmSource::Url(url) => {
+                let (directory, sha256) = (self.directory(), url.sha256);
+                if let Some(bytes) = on_thread(move || Ok(directory.fetched(&sha256))).await? {
+                    return Ok(bytes);
+                }
+                let bytes = (self.fetch)(url).await?;
+                let digest = artefact::sha256(&bytes);
+                if digest != url.sha256 {
+                    let (got, wanted) = (artefact::hex(&digest), artefact::hex(&url.sha256));
+                    return Err(format!("{}: its SHA-256 is {got}, not {wanted} as configured", url.url));
+                }
+                let directory = self.directory();
+                on_thread(move || {
+                    directory.keep_fetched(&digest, &bytes);
+                    Ok(bytes)
+                })
+                .await
+            }
+        }
+    }
+
+    /// Forgets modules that the configuration in force does not use.
+    pub fn retain(&self, config: &model::Config) {
+        if !config.filters.iter().any(|filter| matches!(filter.kind, FilterKind::Wasm(_))) {
+            self.modules.borrow_mut().clear();
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(MOST_MODULE + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MOST_MODULE {
+        return Err(format!("{}: larger than {MOST_MODULE} bytes", path.display()));
+    }
+    Ok(bytes)
+}
+
+/// Starts the filter once, away from any request, and lets it go.
+fn attempt(runtime: &Runtime, module: &Module, spec: &Arc<MachineSpec>, plugin: &Arc<Plugin>) -> Result<(), String> {
+    let (machine, _told) =
+        Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial).map_err(|error| error.to_string())?;
+    machine.add_root(plugin, None).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Runs what blocks on a thread of its own.
+async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    let (done, outcome) = oneshot::channel();
+    thread::Builder::new()
+        .name("pillion-wasm".to_owned())
+        .stack_size(engine::GUEST_STACK + 1024 * 1024)
+        .spawn(move || {
+            // Whoever asked may have given up.
+            done.send(work()).ok();
+        })
+        .map_err(|error| format!("no thread to load it on: {error}"))?;
+    outcome.await.unwrap_or_else(|_| Err("loading it failed; the log says why".to_owned()))
+}

@@ -1,0 +1,76 @@
+//! What is fixed of a filter and its machine when the configuration is loaded. Shared by all workers, immutable.
+
+use crate::shared::Shared;
+use bytes::Bytes;
+use pillion_config::model::{self, AllowedClusters, FailPolicy, WasmLimits};
+use std::sync::Arc;
+
+/// A plugin: one wasm filter of the configuration.
+#[derive(Debug)]
+pub struct Plugin {
+    /// Its name (`plugin_name`).
+    pub name: model::Name,
+    /// Which root context of its module (`plugin_root_id`).
+    pub root_id: String,
+    /// What `proxy_on_configure` is given.
+    pub configuration: Bytes,
+    /// The clusters it may call.
+    pub allowed_clusters: AllowedClusters,
+    /// Its bounds; those of memory and start are its machine's.
+    pub limits: WasmLimits,
+    /// What becomes of its streams when it fails.
+    pub fail: FailPolicy,
+    /// Whether pausing at a head lets body callbacks come.
+    pub allow_on_headers_stop_iteration: bool,
+}
+
+/// What a machine is of: plugins with the same are in one machine per worker.
+#[derive(Debug, Default)]
+pub struct MachineSpec {
+    /// Under which id its data and queues are (`plugin_vm_id`).
+    pub vm_id: String,
+    /// What `proxy_on_vm_start` is given.
+    pub configuration: Bytes,
+    /// What WASI shows as the environment, `NAME=value` each.
+    pub environment: Vec<Vec<u8>>,
+    /// What it shares with machines of other workers.
+    pub shared: Arc<Shared>,
+    /// Bytes of linear memory.
+    pub memory: usize,
+}
+
+impl Plugin {
+    /// Of a filter's model.
+    #[must_use]
+    pub fn of(filter: &model::Filter, wasm: &model::Wasm) -> Self {
+        Self {
+            name: filter.name.clone(),
+            root_id: wasm.root_id.clone(),
+            configuration: Bytes::copy_from_slice(&wasm.configuration),
+            allowed_clusters: wasm.allowed_clusters.clone(),
+            limits: wasm.limits.clone(),
+            fail: filter.fail,
+            allow_on_headers_stop_iteration: wasm.allow_on_headers_stop_iteration,
+        }
+    }
+}
+
+impl MachineSpec {
+    /// Of a filter's model. The environment is that of the host first, then the filter's own.
+    #[must_use]
+    pub fn of(wasm: &model::Wasm, shared: Arc<Shared>) -> Self {
+        let host = wasm.host_environment.iter().filter_map(|name| {
+            use std::os::unix::ffi::OsStrExt;
+            let value = std::env::var_os(name)?;
+            Some([name.as_bytes(), b"=", value.as_bytes()].concat())
+        });
+        let own = wasm.environment.iter().map(|(name, value)| format!("{name}={value}").into_bytes());
+        Self {
+            vm_id: wasm.vm_id.clone(),
+            configuration: Bytes::copy_from_slice(&wasm.vm_configuration),
+            environment: host.chain(own).collect(),
+            shared,
+            memory: wasm.limits.memory,
+        }
+    }
+}

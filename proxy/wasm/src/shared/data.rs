@@ -1,0 +1,126 @@
+//! Shared data: values by vm_id and key, with a number that says which write a value is of.
+
+use crate::abi::Status;
+use bytes::Bytes;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// Keys over all vm_ids. A rate limiter keeps one for each client address; a million of them would be the guest's leak.
+pub const MOST_KEYS: usize = 100_000;
+
+/// Bytes of keys and values over all vm_ids.
+pub const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// Values by vm_id and key. Shared by all workers: that is its purpose.
+#[derive(Debug, Default)]
+pub struct SharedData(Mutex<Store>);
+
+#[derive(Debug, Default)]
+struct Store {
+    /// By vm_id, then by key, so that a look-up needs no key of its own.
+    machines: HashMap<Box<str>, HashMap<Box<[u8]>, Value>>,
+    keys: usize,
+    bytes: usize,
+    /// The number of the last write; one count for all keys, as in Envoy.
+    writes: u32,
+}
+
+#[derive(Debug)]
+struct Value {
+    bytes: Bytes,
+    write: u32,
+}
+
+impl SharedData {
+    /// A value and the number of its write.
+    #[must_use]
+    pub fn get(&self, vm_id: &str, key: &[u8]) -> Option<(Bytes, u32)> {
+        let store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = store.machines.get(vm_id)?.get(key)?;
+        Some((value.bytes.clone(), value.write))
+    }
+
+    /// Writes a value. `cas` 0 writes in any case; another number only if it is still that of the last write.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::CasMismatch`], or [`Status::InternalFailure`] beyond a bound.
+    pub fn set(&self, vm_id: &str, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
+        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &mut *store;
+        let known = store.machines.get(vm_id).and_then(|keys| keys.get(key));
+        if cas != 0 && known.is_some_and(|known| known.write != cas) {
+            return Err(Status::CasMismatch);
+        }
+        let (before, fresh) = match known {
+            Some(known) => (known.bytes.len(), false),
+            None => (0, true),
+        };
+        let added = value.len() + if fresh { key.len() } else { 0 };
+        let bytes = store.bytes + added - before;
+        if bytes > MOST_BYTES || (fresh && store.keys >= MOST_KEYS) {
+            return Err(Status::InternalFailure);
+        }
+        store.writes = store.writes.checked_add(1).unwrap_or(1);
+        let value = Value { bytes: Bytes::copy_from_slice(value), write: store.writes };
+        store.bytes = bytes;
+        store.keys += usize::from(fresh);
+        match store.machines.get_mut(vm_id) {
+            Some(keys) => {
+                keys.insert(key.into(), value);
+            }
+            None => {
+                store.machines.insert(vm_id.into(), HashMap::from([(key.into(), value)]));
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what vm_ids wrote that are not configured any more.
+    pub fn retain(&self, keep: impl Fn(&str) -> bool) {
+        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        store.machines.retain(|vm_id, _| keep(vm_id));
+        let (mut keys, mut bytes) = (0, 0);
+        for (key, value) in store.machines.values().flatten() {
+            keys += 1;
+            bytes += key.len() + value.bytes.len();
+        }
+        (store.keys, store.bytes) = (keys, bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compare_and_swap_is_envoys() {
+        let data = SharedData::default();
+        assert_eq!(data.get("v", b"k"), None);
+        data.set("v", b"k", b"1", 0).unwrap();
+        let (value, cas) = data.get("v", b"k").unwrap();
+        assert_eq!((&value[..], cas), (&b"1"[..], 1));
+        assert_eq!(data.set("v", b"k", b"2", 7), Err(Status::CasMismatch));
+        data.set("v", b"k", b"2", cas).unwrap();
+        assert_eq!(data.set("v", b"k", b"3", cas), Err(Status::CasMismatch));
+        data.set("v", b"other", b"", 0).unwrap();
+        assert_eq!(data.get("v", b"other").unwrap().1, 3, "one count for all keys");
+        assert_eq!(data.get("w", b"k"), None, "another machine's");
+        assert!(data.set("v", b"new", b"x", 9).is_ok(), "a number without a value is no conflict");
+    }
+
+    #[test]
+    fn bounds_hold_and_what_goes_gives_room() {
+        let data = SharedData::default();
+        let large = vec![0; MOST_BYTES / 2];
+        data.set("v", b"a", &large, 0).unwrap();
+        assert_eq!(data.set("v", b"b", &large, 0), Err(Status::InternalFailure));
+        data.set("v", b"a", b"", 0).unwrap();
+        data.set("w", b"b", &large, 0).unwrap();
+        data.retain(|vm_id| vm_id == "v");
+        assert_eq!(data.get("w", b"b"), None);
+        data.set("v", b"c", &large, 0).unwrap();
+    }
+}

@@ -1,0 +1,137 @@
+//! What comes to a machine from outside of its streams: ticks, answers to calls, messages in queues.
+//!
+//! All of it comes to a plugin's context; guests find the stream themselves and name it by
+//! `proxy_set_effective_context`. A failure has told everybody by the time it comes back here.
+
+use super::{
+    Budget, Machine,
+    state::{Host, Shown},
+};
+use crate::{abi::callback::Callbacks, calls::Last, host::headers::count, ticker::ticks};
+use bytes::Bytes;
+use http::HeaderMap;
+use pillion_core::exchange::filter::Failed;
+use wasmtime::{TypedFunc, WasmParams};
+
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+impl Machine {
+    /// A plugin's timer.
+    pub fn tick(&self, root: u32) {
+        self.tell("proxy_on_tick", root, |callbacks| callbacks.tick.clone(), (root,), |_| ());
+    }
+
+    /// Something is in a queue that a plugin registered.
+    pub fn queue_ready(&self, root: u32, queue: u32) {
+        self.tell("proxy_on_queue_ready", root, |callbacks| callbacks.queue_ready.clone(), (root, queue), |_| ());
+    }
+
+    /// An HTTP call was answered.
+    pub(crate) fn http_answered(&self, root: u32, token: u32, shown: Shown) {
+        let params = match &shown {
+            Shown::HttpCall { status, headers, body, trailers } => {
+                (root, token, count(*status, headers), size(body.len()), size(trailers.len()))
+            }
+            _ => (root, token, 0, 0, 0),
+        };
+        let call = self.take_call(token);
+        self.tell(
+            "proxy_on_http_call_response",
+            root,
+            |all| all.http_call_response.clone(),
+            params,
+            |host| {
+                host.shown = shown;
+            },
+        );
+        drop(call);
+    }
+
+    /// Initial metadata of a gRPC stream.
+    pub(crate) fn grpc_initial(&self, root: u32, token: u32, fields: HeaderMap) {
+        let params = (root, token, size(fields.len()));
+        let name = "proxy_on_grpc_receive_initial_metadata";
+        self.tell(
+            name,
+            root,
+            |callbacks| callbacks.grpc_initial_metadata.clone(),
+            params,
+            |host| {
+                host.shown = Shown::GrpcInitialMetadata(fields);
+            },
+        );
+    }
+
+    /// A message of a gRPC call or stream.
+    pub(crate) fn grpc_message(&self, root: u32, token: u32, message: Bytes, last: Last) {
+        let call = if last == Last::Yes { self.take_call(token) } else { None };
+        let params = (root, token, size(message.len()));
+        self.tell(
+            "proxy_on_grpc_receive",
+            root,
+            |callbacks| callbacks.grpc_receive.clone(),
+            params,
+            |host| {
+                host.status = (0, Bytes::new());
+                host.shown = Shown::GrpcMessage(message);
+            },
+        );
+        drop(call);
+    }
+
+    /// Trailing metadata of a gRPC stream.
+    pub(crate) fn grpc_trailing(&self, root: u32, token: u32, fields: HeaderMap) {
+        let params = (root, token, size(fields.len()));
+        let name = "proxy_on_grpc_receive_trailing_metadata";
+        self.tell(
+            name,
+            root,
+            |callbacks| callbacks.grpc_trailing_metadata.clone(),
+            params,
+            |host| {
+                host.shown = Shown::GrpcTrailingMetadata(fields);
+            },
+        );
+    }
+
+    /// A gRPC call failed, or a stream ended.
+    pub(crate) fn grpc_closed(&self, root: u32, token: u32, status: u32, message: Vec<u8>) {
+        let call = self.take_call(token);
+        self.tell(
+            "proxy_on_grpc_close",
+            root,
+            |all| all.grpc_close.clone(),
+            (root, token, status),
+            |host| {
+                host.status = (status, message.into());
+            },
+        );
+        drop(call);
+    }
+
+    /// The call is over; what waited for it is dropped by the caller, outside of the store.
+    fn take_call(&self, token: u32) -> Option<crate::calls::Call> {
+        self.store.try_borrow_mut().ok()?.data_mut().calls.take(token)
+    }
+
+    fn tell<P: WasmParams>(
+        &self,
+        name: &'static str,
+        root: u32,
+        callback: impl FnOnce(&Callbacks) -> Option<TypedFunc<P, ()>>,
+        params: P,
+        prepare: impl FnOnce(&mut Host),
+    ) {
+        let Some(callback) = callback(&self.callbacks) else { return };
+        // A plugin that is gone has nothing to hear.
+        let Some(plugin) = self.plugin(root) else { return };
+        let budget = Budget(ticks(plugin.limits.callback));
+        // Whoever must know of a failure was told where it happened.
+        let _: Result<(), Failed> = self.run(name, &callback, budget, root, params, prepare);
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            store.data_mut().shown = Shown::Nothing;
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Why a machine died, for the log, the counters and the answers of its streams.
+
+use super::{Budget, memory::Reentered, state::Host};
+use crate::{host::TooEarly, ticker::TICK};
+use pillion_core::exchange::filter::Failed;
+use std::time::Duration;
+use wasmtime::{Trap, WasmBacktrace};
+
+/// Why, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The guest trapped: `unreachable` (a panic), a bad access, a division by zero, …
+    Trap,
+    /// A callback ran longer than it may.
+    Timeout,
+    /// Its frames did not fit the stack.
+    Stack,
+    /// It trapped after the host denied it memory.
+    Memory,
+    /// It broke the ABI: called what cannot be called then.
+    Abi,
+    /// It could not be started again.
+    Start,
+    /// It is waiting to be started again.
+    Down,
+    /// It was entered while it ran. This is a bug of the host's.
+    Busy,
+    /// All ids of contexts are used up.
+    Contexts,
+}
+
+impl Cause {
+    /// The word, as counters and the access log have it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::Stack => "stack",
+            Self::Memory => "memory",
+            Self::Abi => "abi",
+            Self::Start => "start",
+            Self::Down => "down",
+            Self::Busy => "busy",
+            Self::Contexts => "contexts",
+        }
+    }
+
+    /// What a stream is told: Envoy's details for all of them.
+    #[must_use]
+    pub fn failed(self) -> Failed {
+        Failed { details: "wasm_fail_stream" }
+    }
+}
+
+/// A failure, in detail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub cause: Cause,
+    /// In which callback.
+    pub callback: &'static str,
+    /// In wasmtime's words.
+    pub words: String,
+    /// The guest's functions, the innermost first.
+    pub backtrace: Vec<String>,
+}
+
+impl Failure {
+    /// Of what a call of the guest's ended with.
+    #[must_use]
+    pub fn of(error: &wasmtime::Error, host: &Host) -> Self {
+        let cause = if error.is::<Reentered>() || error.is::<TooEarly>() {
+            Cause::Abi
+        } else {
+            match error.downcast_ref::<Trap>() {
+                Some(Trap::Interrupt) => Cause::Timeout,
+                Some(Trap::StackOverflow) => Cause::Stack,
+                Some(_) if host.limiter.denied() > 0 => Cause::Memory,
+                Some(_) | None => Cause::Trap,
+            }
+        };
+        let backtrace = error.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |backtrace| {
+            let frame = |frame: &wasmtime::FrameInfo| {
+                frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), demangled)
+            };
+            backtrace.frames().iter().map(frame).collect()
+        });
+        Self { cause, callback: host.callback, words: error.root_cause().to_string(), backtrace }
+    }
+
+    /// Time that the callback burnt, at most.
+    #[must_use]
+    pub fn burnt(&self, budget: Budget) -> Duration {
+        match self.cause {
+            Cause::Timeout => TICK * u32::try_from(budget.0).unwrap_or(u32::MAX),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// A function's name as its author wrote it.
+fn demangled(name: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(name))
+}

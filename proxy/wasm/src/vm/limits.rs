@@ -1,0 +1,69 @@
+//! How much a machine may hold.
+
+use wasmtime::ResourceLimiter;
+
+/// Bytes of linear memory that no configuration can exceed: Envoy's bound.
+pub const MOST_MEMORY: usize = 1 << 30;
+
+/// Entries of a table: functions that can be called indirectly. The largest real filters have some ten thousand.
+const MOST_TABLE: usize = 200_000;
+
+/// Bounds the memory of one machine. A growth beyond answers −1 to the guest, as the specification of WebAssembly has it.
+#[derive(Debug)]
+pub struct Limiter {
+    most: usize,
+    now: usize,
+    denied: u64,
+}
+
+impl Limiter {
+    /// At most so many bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { most: most.min(MOST_MEMORY), now: 0, denied: 0 }
+    }
+
+    /// Bytes of linear memory now.
+    #[must_use]
+    pub fn now(&self) -> usize {
+        self.now
+    }
+
+    /// How often growth was denied.
+    #[must_use]
+    pub fn denied(&self) -> u64 {
+        self.denied
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.now.saturating_sub(current).saturating_add(desired);
+        if total > self.most {
+            self.denied += 1;
+            return Ok(false);
+        }
+        self.now = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= MOST_TABLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_count_together_and_denials_are_counted() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(!limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.memory_growing(60, 100, None).unwrap());
+        assert!(!limiter.memory_growing(100, 101, None).unwrap());
+        assert_eq!((limiter.now(), limiter.denied()), (100, 2));
+        assert_eq!(Limiter::new(usize::MAX).most, MOST_MEMORY);
+    }
+}

@@ -1,0 +1,292 @@
+//! [`Machine`]: one instance of a module, with its contexts: what runs a guest.
+//!
+//! ```text
+//!  start: instantiate ─► _initialize (main) | _start ─► add_root: create ─► vm_start (first) ─► configure
+//!  serve: open ─► request_headers … ─► log, done ─► close          any of them may fail: the machine is dead then
+//!  between: tick, http_answered, grpc_*, queue_ready               and every stream of it is told
+//! ```
+//!
+//! A machine is one worker's and is never entered twice: host functions only note what must be done after, and what
+//! ends while a guest runs is forgotten once it returns.
+
+mod events;
+pub mod failure;
+pub mod limits;
+pub mod log;
+pub mod memory;
+mod start;
+pub mod state;
+
+pub use failure::{Cause, Failure};
+pub use start::StartError;
+
+use crate::{abi::callback::Callbacks, plugin::Plugin, ticker::Ticker};
+use pillion_core::exchange::filter::{Failed, Services, Stream, Task};
+use state::{Context, Host, StreamContext};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use wasmtime::{Store, TypedFunc, WasmParams, WasmResults};
+
+/// One instance of a module, on one worker.
+pub struct Machine {
+    store: RefCell<Store<Host>>,
+    callbacks: Callbacks,
+    ticker: Arc<Ticker>,
+    /// Why it is dead, if it is.
+    dead: Cell<Option<Cause>>,
+    /// Streams that ended while a guest ran.
+    orphans: RefCell<Vec<u32>>,
+    timers: RefCell<HashMap<u32, Task>>,
+    /// Who is told when it dies.
+    mourner: RefCell<Option<Weak<dyn Mourner>>>,
+}
+
+/// Is told when a machine dies.
+pub trait Mourner {
+    /// It died of this; the callback that killed it ran so long.
+    fn died(&self, failure: &Failure, burnt: Duration);
+}
+
+/// How long a callback may run, in ticks; which plugin answers for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget(pub u64);
+
+impl Machine {
+    /// What the guest exports.
+    #[must_use]
+    pub fn callbacks(&self) -> &Callbacks {
+        &self.callbacks
+    }
+
+    /// Why it is dead, if it is.
+    #[must_use]
+    pub fn dead(&self) -> Option<Cause> {
+        self.dead.get()
+    }
+
+    /// Bytes of linear memory now.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.store.try_borrow().map_or(0, |store| store.data().limiter.now())
+    }
+
+    /// Who is told when it dies.
+    pub fn set_mourner(&self, mourner: Weak<dyn Mourner>) {
+        self.mourner.replace(Some(mourner));
+    }
+
+    /// Calls a callback on a context.
+    ///
+    /// # Errors
+    ///
+    /// The machine is dead, by this call or before.
+    pub fn call<P: WasmParams, R: WasmResults>(
+        &self,
+        name: &'static str,
+        callback: &TypedFunc<P, R>,
+        budget: Budget,
+        context: u32,
+        params: P,
+    ) -> Result<R, Failed> {
+        self.run(name, callback, budget, context, params, |_| ())
+    }
+
+    /// As [`call`](Self::call); `prepare` sets what the callback can read.
+    fn run<P: WasmParams, R: WasmResults>(
+        &self,
+        name: &'static str,
+        callback: &TypedFunc<P, R>,
+        budget: Budget,
+        context: u32,
+        params: P,
+        prepare: impl FnOnce(&mut Host),
+    ) -> Result<R, Failed> {
+        if let Some(cause) = self.dead.get() {
+            return Err(cause.failed());
+        }
+        // It runs: somebody calls it from within a host function, which none here does.
+        let Ok(mut store) = self.store.try_borrow_mut() else { return Err(Cause::Busy.failed()) };
+        store.set_epoch_deadline(budget.0);
+        let host = store.data_mut();
+        host.effective = context;
+        host.callback = name;
+        prepare(host);
+        let running = self.ticker.enter();
+        let result = callback.call(&mut *store, params);
+        drop(running);
+        match result {
+            Ok(result) => {
+                self.after(&mut store);
+                Ok(result)
+            }
+            Err(error) => {
+                let failure = Failure::of(&error, store.data());
+                drop(store);
+                Err(self.die(&failure, context, budget))
+            }
+        }
+    }
+
+    /// Does what host functions noted.
+    fn after(&self, store: &mut Store<Host>) {
+        let host = store.data_mut();
+        if !host.timers.is_empty() {
+            for (root, period) in std::mem::take(&mut host.timers) {
+                self.set_timer(host, root, period);
+            }
+        }
+        if !self.orphans.borrow().is_empty() {
+            for id in self.orphans.take() {
+                host.contexts.remove(&id);
+            }
+        }
+    }
+
+    fn set_timer(&self, host: &Host, root: u32, period: Duration) {
+        let services = host.root_of(root).and_then(|context| context.services.clone());
+        let task = services.filter(|_| !period.is_zero()).map(|services| {
+            let machine = host.calls.machine();
+            services.every(period, move || {
+                if let Some(machine) = machine.upgrade() {
+                    machine.tick(root);
+                }
+            })
+        });
+        let before = match task {
+            Some(task) => self.timers.borrow_mut().insert(root, task),
+            None => self.timers.borrow_mut().remove(&root),
+        };
+        drop(before);
+    }
+
+    /// The machine is dead: its streams and whoever keeps it are told.
+    fn die(&self, failure: &Failure, context: u32, budget: Budget) -> Failed {
+        let burnt = failure.burnt(budget);
+        self.dead.set(Some(failure.cause));
+        let failed = failure.cause.failed();
+        let mut others = Vec::new();
+        let mut calls = None;
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            let host = store.data_mut();
+            host.calls.clear();
+            calls = Some(());
+            others.extend(host.contexts.iter().filter_map(|(id, known)| match known {
+                Context::Stream(known) if *id != context => Some(known.stream.clone()),
+                Context::Stream(_) | Context::Root(_) => None,
+            }));
+        }
+        debug_assert!(calls.is_some(), "a machine dies outside of its guest");
+        let timers = self.timers.take();
+        drop(timers);
+        let mourner = self.mourner.borrow().as_ref().and_then(Weak::upgrade);
+        if let Some(mourner) = mourner {
+            mourner.died(failure, burnt);
+        }
+        // Last: each may drop a filter of ours.
+        others.into_iter().for_each(|stream| stream.fail(failed));
+        failed
+    }
+
+    /// Begins a stream of a plugin.
+    ///
+    /// # Errors
+    ///
+    /// The machine is dead.
+    pub fn open(&self, root: u32, stream: &Stream, budget: Budget) -> Result<u32, Failed> {
+        if let Some(cause) = self.dead.get() {
+            return Err(cause.failed());
+        }
+        let id = {
+            let Ok(mut store) = self.store.try_borrow_mut() else { return Err(Cause::Busy.failed()) };
+            let host = store.data_mut();
+            let Some(id) = host.new_id() else { return Err(Cause::Contexts.failed()) };
+            let context = StreamContext { root, stream: stream.clone(), written: 0 };
+            host.contexts.insert(id, Context::Stream(context));
+            id
+        };
+        if let Some(create) = &self.callbacks.context_create
+            && let Err(failed) = self.call("proxy_on_context_create", create, budget, id, (id, root))
+        {
+            self.forget(id);
+            return Err(failed);
+        }
+        Ok(id)
+    }
+
+    /// Ends a stream.
+    pub fn close(&self, id: u32, budget: Budget) {
+        if let Some(delete) = &self.callbacks.delete
+            && self.dead.get().is_none()
+        {
+            // A machine that dies of it has said so.
+            let _ = self.call("proxy_on_delete", delete, budget, id, (id,));
+        }
+        self.forget(id);
+    }
+
+    fn forget(&self, id: u32) {
+        match self.store.try_borrow_mut() {
+            Ok(mut store) => {
+                let context = store.data_mut().contexts.remove(&id);
+                drop(store);
+                drop(context);
+            }
+            Err(_) => self.orphans.borrow_mut().push(id),
+        }
+    }
+
+    /// Ends a plugin: asks whether it may go, waits a while if it says not yet.
+    pub fn retire(self: &Rc<Self>, root: u32, budget: Budget, services: Option<&Services>) {
+        let done = match &self.callbacks.done {
+            Some(done) if self.dead.get().is_none() => self.call("proxy_on_done", done, budget, root, (root,)),
+            Some(_) | None => Ok(1),
+        };
+        match (done, services) {
+            (Ok(0), Some(services)) if !self.said_done(root) => {
+                let machine = Rc::clone(self);
+                let waiting = services.spawn(async move {
+                    let until = Instant::now() + LAST_WORDS;
+                    while Instant::now() < until && !machine.said_done(root) && machine.dead.get().is_none() {
+                        tokio::time::sleep(LAST_WORDS / 50).await;
+                    }
+                    machine.bury(root, budget);
+                });
+                waiting.detach();
+            }
+            _ => self.bury(root, budget),
+        }
+    }
+
+    fn said_done(&self, root: u32) -> bool {
+        self.store.try_borrow().is_ok_and(|store| store.data().done.contains(&root))
+    }
+
+    fn bury(&self, root: u32, budget: Budget) {
+        let timer = self.timers.borrow_mut().remove(&root);
+        drop(timer);
+        self.close(root, budget);
+    }
+
+    /// The plugin of a root context.
+    #[must_use]
+    pub fn plugin(&self, root: u32) -> Option<Arc<Plugin>> {
+        let store = self.store.try_borrow().ok()?;
+        store.data().root_of(root).map(|root| Arc::clone(&root.plugin))
+    }
+}
+
+/// How long a plugin that said it is not done yet may go on after its end.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+impl Host {
+    /// The next context's id; `None`: they are used up, after four thousand million streams.
+    fn new_id(&mut self) -> Option<u32> {
+        self.last_context = self.last_context.checked_add(1)?;
+        Some(self.last_context)
+    }
+}

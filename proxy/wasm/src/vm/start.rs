@@ -1,0 +1,188 @@
+//! How a machine comes to life: instantiation, the module's own start, plugins.
+
+use super::{
+    Budget, Machine,
+    failure::Failure,
+    state::{Context, Host, Root, Shown, Stage},
+};
+use crate::{
+    abi::callback::{BadExport, Callbacks},
+    calls::Calls,
+    engine::Runtime,
+    module::Module,
+    plugin::{MachineSpec, Plugin},
+    shared::Ready,
+    ticker::ticks,
+};
+use bytes::Bytes;
+use pillion_core::exchange::filter::Services;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::mpsc;
+use wasmtime::{Store, TypedFunc, WasmParams, WasmResults};
+
+/// Messages that a machine can be told of before it has looked. What is beyond goes to another machine, or waits in its
+/// queue until the guest looks.
+const MOST_READY: usize = 1024;
+
+/// Why a machine does not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// It cannot be instantiated: its memory is larger than it may be, say.
+    #[error("it cannot be instantiated: {0}")]
+    Instantiate(String),
+    /// A function it exports is not the ABI's.
+    #[error(transparent)]
+    Export(#[from] BadExport),
+    /// It failed in a function of its own.
+    #[error("{} failed ({}): {}{}", .0.callback, .0.cause.word(), .0.words, frames(&.0.backtrace))]
+    Failed(Failure),
+    /// It answered that it does not accept its configuration.
+    #[error("{0} answered false: the filter does not accept its configuration")]
+    Refused(&'static str),
+}
+
+fn frames(frames: &[String]) -> String {
+    if frames.is_empty() { String::new() } else { format!(" (in {})", frames.join(" < ")) }
+}
+
+impl Machine {
+    /// Instantiates a module and lets it start itself. No plugin is in it yet. What is in its queues is told on the
+    /// channel's other end.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn start(
+        runtime: &Runtime,
+        module: &Module,
+        spec: &Arc<MachineSpec>,
+        limit: Duration,
+        stage: Stage,
+    ) -> Result<(Rc<Self>, mpsc::Receiver<Ready>), StartError> {
+        let (ready, told) = mpsc::channel(MOST_READY);
+        let host = Host::new(Arc::clone(spec), module.abi(), ready);
+        let mut store = Store::new(&runtime.engine, host);
+        store.limiter(|host| &mut host.limiter);
+        store.set_epoch_deadline(ticks(limit));
+        let running = runtime.ticker.enter();
+        let instance = match module.pre().instantiate(&mut store) {
+            Ok(instance) => instance,
+            Err(error) if error.is::<wasmtime::Trap>() => {
+                return Err(StartError::Failed(Failure::of(&error, store.data())));
+            }
+            Err(error) => return Err(StartError::Instantiate(format!("{error:#}"))),
+        };
+        let callbacks = Callbacks::resolve(&mut store, &instance, module.abi())?;
+        let memory = instance.get_memory(&mut store, "memory");
+        let host = store.data_mut();
+        (host.memory, host.allocator) = (memory, callbacks.allocator());
+        initialise(&mut store, &callbacks)?;
+        drop(running);
+        store.data_mut().stage = stage;
+        let machine = Rc::new(Self {
+            store: RefCell::new(store),
+            callbacks,
+            ticker: Arc::clone(&runtime.ticker),
+            dead: Cell::new(None),
+            orphans: RefCell::default(),
+            timers: RefCell::default(),
+            mourner: RefCell::default(),
+        });
+        machine.store.borrow_mut().data_mut().calls = Calls::new(Rc::downgrade(&machine));
+        Ok((machine, told))
+    }
+
+    /// Puts a plugin into the machine; its root context's id.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not start; the machine is not to be used then.
+    pub fn add_root(&self, plugin: &Arc<Plugin>, services: Option<Services>) -> Result<u32, StartError> {
+        let (id, first, trial, sizes) = {
+            let mut store = self.store.borrow_mut();
+            let host = store.data_mut();
+            let first = host.last_context == 0;
+            let id = host.new_id().ok_or(StartError::Refused("the host"))?;
+            host.contexts.insert(id, Context::Root(Root { plugin: Arc::clone(plugin), services }));
+            let size = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            let sizes = (size(&host.spec.configuration), size(&plugin.configuration));
+            (id, first, host.stage == Stage::Trial, sizes)
+        };
+        let budget = Budget(ticks(plugin.limits.start));
+        let Callbacks { context_create, vm_start, validate_configuration, configure, .. } = &self.callbacks;
+        if let Some(create) = context_create {
+            self.begin("proxy_on_context_create", create, budget, id, (id, 0), Shown::Nothing)?;
+        }
+        if let Some(vm_start) = vm_start.as_ref().filter(|_| first) {
+            let name = "proxy_on_vm_start";
+            accepted(name, self.begin(name, vm_start, budget, id, (id, sizes.0), Shown::Nothing)?)?;
+        }
+        let shown = || Shown::PluginConfiguration(plugin.configuration.clone());
+        if let Some(validate) = validate_configuration.as_ref().filter(|_| trial) {
+            let name = "proxy_validate_configuration";
+            accepted(name, self.begin(name, validate, budget, id, (id, sizes.1), shown())?)?;
+        }
+        if let Some(configure) = configure {
+            let name = "proxy_on_configure";
+            accepted(name, self.begin(name, configure, budget, id, (id, sizes.1), shown())?)?;
+        }
+        Ok(id)
+    }
+
+    /// A callback of a start: its failure is told in full and is nobody else's yet.
+    fn begin<P: WasmParams, R: WasmResults>(
+        &self,
+        name: &'static str,
+        callback: &TypedFunc<P, R>,
+        budget: Budget,
+        context: u32,
+        params: P,
+        shown: Shown,
+    ) -> Result<R, StartError> {
+        let mut store = self.store.borrow_mut();
+        store.set_epoch_deadline(budget.0);
+        let host = store.data_mut();
+        (host.effective, host.callback, host.shown) = (context, name, shown);
+        let running = self.ticker.enter();
+        let result = callback.call(&mut *store, params);
+        drop(running);
+        store.data_mut().shown = Shown::Nothing;
+        let result = result.map_err(|error| StartError::Failed(Failure::of(&error, store.data())))?;
+        self.after(&mut store);
+        Ok(result)
+    }
+}
+
+fn accepted(name: &'static str, answer: u32) -> Result<(), StartError> {
+    if answer == 0 { Err(StartError::Refused(name)) } else { Ok(()) }
+}
+
+/// Lets the module start itself, as its toolchain has it.
+fn initialise(store: &mut Store<Host>, callbacks: &Callbacks) -> Result<(), StartError> {
+    if let Some(initialize) = &callbacks.initialize {
+        own(store, "_initialize", initialize, ())?;
+        if let Some(main) = &callbacks.main {
+            own(store, "main", main, (0, 0))?;
+        } else if let Some(main) = &callbacks.main_void {
+            own(store, "__main_void", main, ())?;
+        }
+    } else if let Some(start) = &callbacks.start {
+        own(store, "_start", start, ())?;
+    }
+    Ok(())
+}
+
+fn own<P: WasmParams, R: WasmResults>(
+    store: &mut Store<Host>,
+    name: &'static str,
+    function: &TypedFunc<P, R>,
+    params: P,
+) -> Result<R, StartError> {
+    store.data_mut().callback = name;
+    function.call(&mut *store, params).map_err(|error| StartError::Failed(Failure::of(&error, store.data())))
+}

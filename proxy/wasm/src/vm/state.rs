@@ -1,0 +1,243 @@
+//! [`Host`]: what a machine's store holds, the host's side of one machine.
+
+use super::{limits::Limiter, log::LogBudget};
+use crate::{
+    abi::{AbiVersion, LogLevel, Status},
+    calls::Calls,
+    plugin::{MachineSpec, Plugin},
+    shared::Ready,
+};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use pillion_core::exchange::filter::{Services, Stream};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    rc::Weak,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::mpsc;
+use wasmtime::{Memory, TypedFunc};
+
+/// The host's side of a machine.
+pub struct Host {
+    /// Bounds its memory.
+    pub limiter: Limiter,
+    /// Its memory, if it exports one.
+    pub memory: Option<Memory>,
+    /// Its allocator, if it exports one.
+    pub allocator: Option<TypedFunc<(u32,), u32>>,
+    /// The allocator runs, called by a host function.
+    pub allocating: bool,
+    /// Bytes on their way into the guest; kept so that giving them needs no allocation.
+    pub scratch: Vec<u8>,
+    /// The ABI its module speaks.
+    pub abi: AbiVersion,
+    /// How far the machine is.
+    pub stage: Stage,
+    /// What it is a machine of.
+    pub spec: Arc<MachineSpec>,
+    /// Its contexts, but that of the machine itself, by id.
+    pub contexts: Contexts,
+    /// The id given last.
+    pub last_context: u32,
+    /// The context that host functions act on.
+    pub effective: u32,
+    /// The function of the guest that runs, for the log.
+    pub callback: &'static str,
+    /// What can be read while the callback runs that brought it.
+    pub shown: Shown,
+    /// What `proxy_get_status` says: of the call answered last.
+    pub status: (u32, Bytes),
+    /// Calls under way.
+    pub calls: Calls,
+    /// Lines it may still log.
+    pub lines: LogBudget,
+    /// Told when something is in a queue it registered.
+    pub ready: mpsc::Sender<Ready>,
+    /// Timers the guest set in this callback: a root and its period.
+    pub timers: Vec<(u32, Duration)>,
+    /// Roots that said `proxy_done` since the machine last looked.
+    pub done: Vec<u32>,
+}
+
+/// Contexts by id. Ids are the host's own and in sequence, so they are their own hash.
+pub type Contexts = HashMap<u32, Context, BuildHasherDefault<Sequence>>;
+
+/// Hashes ids that come in sequence.
+#[derive(Debug, Default)]
+pub struct Sequence(u64);
+
+impl Hasher for Sequence {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 << 8) | u64::from(*byte);
+        }
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        // The upper bits tell groups apart, the lower ones places: both must differ between neighbours.
+        self.0 = u64::from(id).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+/// How far a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its own start functions run: only the log and WASI are there.
+    Loading,
+    /// It serves.
+    Serving,
+    /// It is tried before a configuration is taken into use: calls go nowhere.
+    Trial,
+}
+
+/// What a host function acts on.
+pub enum Context {
+    /// A plugin's.
+    Root(Root),
+    /// A stream's.
+    Stream(StreamContext),
+}
+
+/// A plugin in a machine.
+pub struct Root {
+    /// Its configuration.
+    pub plugin: Arc<Plugin>,
+    /// Its way to clusters; none on trial.
+    pub services: Option<Services>,
+}
+
+/// A stream in a machine.
+pub struct StreamContext {
+    /// Its plugin's context.
+    pub root: u32,
+    /// The stream.
+    pub stream: Stream,
+    /// Bytes its guest wrote into its maps.
+    pub written: usize,
+}
+
+/// What can be read while one callback runs.
+#[derive(Debug, Default)]
+pub enum Shown {
+    /// Nothing of its own.
+    #[default]
+    Nothing,
+    /// `plugin_configuration`, while the plugin is configured.
+    PluginConfiguration(Bytes),
+    /// The answer to an HTTP call.
+    HttpCall {
+        /// Its status; `None`: the call itself failed, and there is nothing.
+        status: Option<StatusCode>,
+        /// Its fields.
+        headers: HeaderMap,
+        /// Its body.
+        body: Bytes,
+        /// Its trailers.
+        trailers: HeaderMap,
+    },
+    /// Initial metadata of a gRPC stream.
+    GrpcInitialMetadata(HeaderMap),
+    /// Trailing metadata of a gRPC stream.
+    GrpcTrailingMetadata(HeaderMap),
+    /// A message of a gRPC call or stream.
+    GrpcMessage(Bytes),
+}
+
+impl Host {
+    /// The host's side of a machine that is not instantiated yet.
+    #[must_use]
+    pub fn new(spec: Arc<MachineSpec>, abi: AbiVersion, ready: mpsc::Sender<Ready>) -> Self {
+        Self {
+            limiter: Limiter::new(spec.memory),
+            memory: None,
+            allocator: None,
+            allocating: false,
+            scratch: Vec::new(),
+            abi,
+            stage: Stage::Loading,
+            spec,
+            contexts: HashMap::default(),
+            last_context: 0,
+            effective: 0,
+            callback: "the module's start function",
+            shown: Shown::Nothing,
+            status: (0, Bytes::new()),
+            calls: Calls::new(Weak::new()),
+            lines: LogBudget::new(),
+            ready,
+            timers: Vec::new(),
+            done: Vec::new(),
+        }
+    }
+
+    /// The stream that host functions act on.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::BadArgument`] when they act on a plugin or the machine.
+    pub fn stream(&self) -> Result<&Stream, Status> {
+        match self.contexts.get(&self.effective) {
+            Some(Context::Stream(context)) => Ok(&context.stream),
+            Some(Context::Root(_)) | None => Err(Status::BadArgument),
+        }
+    }
+
+    /// The context of that stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`stream`](Self::stream).
+    pub fn stream_context(&mut self) -> Result<&mut StreamContext, Status> {
+        match self.contexts.get_mut(&self.effective) {
+            Some(Context::Stream(context)) => Ok(context),
+            Some(Context::Root(_)) | None => Err(Status::BadArgument),
+        }
+    }
+
+    /// The id of the plugin that the effective context belongs to.
+    #[must_use]
+    pub fn root_id(&self) -> u32 {
+        match self.contexts.get(&self.effective) {
+            Some(Context::Stream(context)) => context.root,
+            Some(Context::Root(_)) | None => self.effective,
+        }
+    }
+
+    /// The plugin that the effective context belongs to.
+    #[must_use]
+    pub fn root(&self) -> Option<&Root> {
+        self.root_of(self.root_id())
+    }
+
+    /// The plugin of this id.
+    #[must_use]
+    pub fn root_of(&self, id: u32) -> Option<&Root> {
+        match self.contexts.get(&id) {
+            Some(Context::Root(root)) => Some(root),
+            Some(Context::Stream(_)) | None => None,
+        }
+    }
+
+    /// The plugin of this id, to be changed.
+    pub fn root_of_mut(&mut self, id: u32) -> Option<&mut Root> {
+        match self.contexts.get_mut(&id) {
+            Some(Context::Root(root)) => Some(root),
+            Some(Context::Stream(_)) | None => None,
+        }
+    }
+
+    /// Writes a line of the guest's to the log, if it may still log.
+    pub fn log(&mut self, level: LogLevel, message: &[u8]) {
+        let Some(lost) = self.lines.take() else { return };
+        let root = self.root().map(|root| Arc::clone(&root.plugin));
+        let name = root.as_ref().map_or(self.spec.vm_id.as_str(), |plugin| plugin.name.as_str());
+        super::log::write(level, name, message, lost);
+    }
+}

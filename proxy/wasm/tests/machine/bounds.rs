@@ -1,0 +1,100 @@
+//! Guests that misbehave: what they try costs them their machine or gets a status, and nothing else.
+
+use crate::world::{World, guest, guest_with};
+use pillion_wasm::vm::{Cause, state::Stage};
+use std::time::Duration;
+
+/// A guest whose tick does `body`; what killed it, if it was killed.
+fn tick(world: &World, imports: &str, body: &str) -> Option<Cause> {
+    let text = guest_with(imports, "", &format!(r#"(func $tick (export "proxy_on_tick") (param i32) {body})"#));
+    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    machine.tick(root);
+    let dead = machine.dead();
+    // A dead machine is asked nothing more; a living one goes on.
+    machine.tick(root);
+    dead
+}
+
+#[test]
+fn a_spin_ends_at_the_limit_and_a_trap_at_once() {
+    assert_eq!(tick(&World::default(), "", "(loop (br 0))"), Some(Cause::Timeout));
+    assert_eq!(tick(&World::default(), "", "(unreachable)"), Some(Cause::Trap));
+    assert_eq!(tick(&World::default(), "", "(drop (i32.div_u (i32.const 1) (i32.const 0)))"), Some(Cause::Trap));
+    assert_eq!(tick(&World::default(), "", "(drop (i32.load (i32.const -8)))"), Some(Cause::Trap));
+    assert_eq!(tick(&World::default(), "", "(nop)"), None);
+}
+
+#[test]
+fn recursion_ends_on_the_guests_stack() {
+    assert_eq!(tick(&World::default(), "", "(call $tick (local.get 0))"), Some(Cause::Stack));
+    // With frames of the host between.
+    let import = r#"(import "env" "proxy_get_log_level" (func $f (param i32) (result i32)))"#;
+    let body = "(drop (call $f (i32.const 0))) (call $tick (local.get 0))";
+    let patient = World { callback: Duration::from_secs(20), ..World::default() };
+    assert_eq!(tick(&patient, import, body), Some(Cause::Stack));
+}
+
+#[test]
+fn growth_ends_at_the_limit_and_a_trap_after_it_is_told_apart() {
+    let grow = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))";
+    assert_eq!(tick(&World::default(), "", grow), None, "growth is denied, and the guest goes on");
+    assert_eq!(tick(&World::default(), "", &format!("{grow} (unreachable)")), Some(Cause::Memory));
+}
+
+#[test]
+fn an_allocator_that_re_enters_ends_its_machine() {
+    let text = guest_with(
+        r#"(import "env" "proxy_get_buffer_bytes" (func $get (param i32 i32 i32 i32 i32) (result i32)))"#,
+        "",
+        r#"(func (export "malloc") (param i32) (result i32)
+               (drop (call $get (i32.const 6) (i32.const 0) (i32.const 100) (i32.const 0) (i32.const 4)))
+               (i32.const 8))
+           (func (export "proxy_on_tick") (param i32)
+               (drop (call $get (i32.const 6) (i32.const 0) (i32.const 100) (i32.const 0) (i32.const 4))))"#,
+    );
+    let (machine, root) = World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    machine.tick(root);
+    assert_eq!(machine.dead(), Some(Cause::Abi));
+}
+
+#[test]
+fn an_allocator_may_use_what_does_not_allocate_and_may_grow_the_memory() {
+    let text = guest_with(
+        r#"(import "env" "proxy_get_buffer_bytes" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+           (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#,
+        "",
+        r#"(func (export "malloc") (param i32) (result i32)
+               (drop (call $log (i32.const 0) (i32.const 0) (i32.const 1)))
+               (i32.mul (memory.grow (i32.const 1)) (i32.const 65536)))
+           (func (export "proxy_on_configure") (param i32 i32) (result i32)
+               (drop (call $get (i32.const 6) (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 4)))
+               ;; "vmco"
+               (i32.eq (i32.load (i32.load (i32.const 0))) (i32.const 0x6f636d76)))"#,
+    );
+    World::default().machine(&text).unwrap_or_else(|refused| panic!("{refused}"));
+}
+
+#[test]
+fn bad_pointers_of_allocators_are_statuses() {
+    for pointer in ["0", "-1", "131070"] {
+        let text = guest_with(
+            r#"(import "env" "proxy_get_buffer_bytes" (func $get (param i32 i32 i32 i32 i32) (result i32)))"#,
+            "",
+            &format!(
+                r#"(func (export "malloc") (param i32) (result i32) (i32.const {pointer}))
+                   (func (export "proxy_on_configure") (param i32 i32) (result i32)
+                       (i32.eq (i32.const 6)
+                           (call $get (i32.const 6) (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 4))))"#
+            ),
+        );
+        World::default().machine(&text).unwrap_or_else(|refused| panic!("{pointer}: {refused}"));
+    }
+}
+
+#[test]
+fn a_tick_of_a_plugin_that_is_gone_is_nothing() {
+    let text = guest(r#"(func (export "proxy_on_tick") (param i32) (unreachable))"#);
+    let (machine, root) = World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    machine.tick(root + 1);
+    assert_eq!(machine.dead(), None);
+}

@@ -1,0 +1,113 @@
+//! Guests that fail: their streams are answered as their policy says, and others' as ever.
+
+use crate::world::{Guest, guest, run};
+
+/// A guest that does `what` in `callback` when the path is `/bad`.
+fn fails(callback: &str, words: usize, what: &str) -> String {
+    let params = "i32 ".repeat(words);
+    guest(
+        &[("get_header_map_value", 5)],
+        &format!(
+            r#"(data (i32.const 0) ":path") (global $bad (mut i32) (i32.const 0))
+               (func $look (drop (call $get_header_map_value (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 16) (i32.const 20)))
+                   (global.set $bad (i32.eq (i32.load (i32.load (i32.const 16))) (i32.const 0x6461622f))))
+               (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $look)
+                   (if (i32.and (global.get $bad) (i32.const {request})) (then {what})) (i32.const 0))
+               {other}"#,
+            request = u8::from(callback == "proxy_on_request_headers"),
+            other = if callback == "proxy_on_request_headers" {
+                String::new()
+            } else {
+                format!(
+                    r#"(func (export "{callback}") (param {params}) (result i32) (if (global.get $bad) (then {what})) (i32.const 0))"#
+                )
+            },
+        ),
+    )
+}
+
+#[test]
+fn a_trap_is_answered_503_and_the_machine_comes_back() {
+    run(vec![Guest::new("trap", fails("proxy_on_request_headers", 3, "(unreachable)"))], async |world| {
+        assert_eq!(world.get("/good").await.status, 200);
+        assert_eq!(world.get("/bad").await.status, 503);
+        world.until("/good", |answer| answer.status == 200).await;
+        assert_eq!(world.get("/bad").await.status, 503);
+        world.until("/good", |answer| answer.status == 200).await;
+    });
+}
+
+#[test]
+fn a_spin_is_answered_503_too() {
+    run(vec![Guest::new("spin", fails("proxy_on_request_headers", 3, "(loop (br 0))"))], async |world| {
+        assert_eq!(world.get("/bad").await.status, 503);
+    });
+}
+
+#[test]
+fn a_filter_that_fails_open_is_gone_round() {
+    run(vec![Guest::new("trap", fails("proxy_on_request_headers", 3, "(unreachable)")).open()], async |world| {
+        assert_eq!(world.get("/bad").await.status, 200);
+        assert_eq!(world.get("/bad").await.status, 200, "while its machine is down");
+    });
+}
+
+#[test]
+fn a_trap_at_the_responses_head_is_answered_503() {
+    run(vec![Guest::new("late", fails("proxy_on_response_headers", 3, "(unreachable)"))], async |world| {
+        assert_eq!(world.get("/good").await.status, 200);
+        assert_eq!(world.get("/bad").await.status, 503);
+    });
+}
+
+#[test]
+fn streams_of_a_machine_that_dies_are_answered() {
+    // The first request waits; the second kills the machine.
+    let text = guest(
+        &[],
+        r#"(global $count (mut i32) (i32.const 0))
+           (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+               (global.set $count (i32.add (global.get $count) (i32.const 1)))
+               (if (i32.gt_u (global.get $count) (i32.const 1)) (then (unreachable)))
+               (i32.const 1))"#,
+    );
+    run(vec![Guest::new("both", text)], async |world| {
+        let (first, second) = tokio::join!(world.get("/first"), async {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            world.get("/second").await
+        });
+        assert_eq!((first.status, second.status), (503, 503));
+    });
+}
+
+#[test]
+fn a_local_reply_from_the_log_is_refused() {
+    let text = guest(
+        &[("send_local_response", 8), ("continue_stream", 1)],
+        r#"(global $told (mut i32) (i32.const 99))
+           (func (export "proxy_on_log") (param i32)
+               (global.set $told (call $send_local_response (i32.const 500) (i32.const 0) (i32.const 0) (i32.const 0)
+                   (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1)))
+               (if (i32.ne (global.get $told) (i32.const 2)) (then (unreachable))))
+           (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+               ;; In Envoy this is the end of the process.
+               (drop (call $continue_stream (i32.const 1))) (i32.const 0))"#,
+    );
+    run(vec![Guest::new("log", text)], async |world| {
+        for _ in 0..3 {
+            assert_eq!(world.get("/").await.status, 200);
+        }
+    });
+}
+
+#[test]
+fn a_storm_of_traps_leaves_other_filters_alone() {
+    let bad = Guest::new("storm", fails("proxy_on_request_headers", 3, "(unreachable)")).open();
+    let good = Guest::new("good", fails("proxy_on_request_body", 3, "(nop)"));
+    run(vec![bad, good], async |world| {
+        for turn in 0..100 {
+            let path = if turn % 10 == 0 { "/bad" } else { "/good" };
+            assert_eq!(world.get(path).await.status, 200, "{turn}");
+        }
+    });
+}
