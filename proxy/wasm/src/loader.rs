@@ -49,7 +49,7 @@ impl Loader for WasmLoader {
     fn load<'a>(&'a self, filter: &'a Arc<model::Filter>, previous: Option<&'a Arc<dyn Factory>>) -> Loading<'a> {
         match &filter.kind {
             FilterKind::Wasm(wasm) => self.load_wasm(filter, wasm, previous),
-            FilterKind::Headers(_) | FilterKind::RateLimit(_) => Box::pin(async {
+            FilterKind::Headers(_) | FilterKind::RateLimit(_) | FilterKind::Jwt(_) => Box::pin(async {
                 Err(LoadError { filter: filter.name.clone(), reason: "it is no wasm filter".to_owned() })
             }),
         }
