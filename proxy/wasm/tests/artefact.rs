@@ -1,5 +1,7 @@
 //! Compiled modules on disk: kept, found again, never run when they are not ours.
 
+#![allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
+
 use pillion_wasm::{
     Compiler, Directory,
     artefact::{module, sha256},

@@ -1,5 +1,7 @@
 //! Wasm filters through the real seam: a worker on loopback, an origin that echoes, guests in text.
 
+#![allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
+
 mod faults;
 mod http;
 mod world;
