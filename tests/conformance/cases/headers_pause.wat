@@ -23,6 +23,8 @@
   (call $show @"call" (call $fetch @"origin" @"/call" (i32.const 5000)))
   (i32.const 1))
 (on request_body
+  ;; The end of a body may come by itself, when the call was answered before it.
+  (if (i32.eqz (local.get $end)) (then (return (i32.const 1))))
   (call $show @"end" (local.get $end))
   (call $buffer (i32.const 0) (i32.const 0) (i32.const 100))
   (i32.const 0))

@@ -6,7 +6,7 @@
 
 use super::value::{Map, Value, map};
 
-/// The environment variable that holds the probes: a JSON object from path to [`Original`].
+/// The environment variable that holds the probes: a JSON object from path to the probe as it was.
 pub const VARIABLE: &str = "PILLION_APP_PROBES";
 /// What the paths begin with.
 pub const PATH: &str = "/app-probes/";

@@ -62,7 +62,7 @@ struct RequestLine {
     head: request::Parts,
     /// What the connection makes of it, where the URI does not say.
     scheme: &'static str,
-    /// In the order of [`Pseudo::REQUEST`].
+    /// In the order of the request's pseudo-headers, as [`Pseudo`] names them.
     set: [Set; 4],
 }
 

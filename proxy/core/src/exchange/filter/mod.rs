@@ -36,7 +36,7 @@
 //! gave it and those before it; from the response's side it passes none. [`Stream::close`] ends the stream unanswered.
 //!
 //! A callback that fails ([`Failed`]) takes its filter out of the chain; what becomes of the stream says the filter's
-//! [`FailPolicy`]. Nothing waits for a filter without an end: the route's `idle_timeout` bounds every pause.
+//! [`FailPolicy`](pillion_config::model::FailPolicy). Nothing waits for a filter without an end: the route's `idle_timeout` bounds every pause.
 
 mod body;
 mod buffer;
