@@ -2,7 +2,7 @@
 //! otherwise, seen through what any host shows: its guests' log lines, and what a client and an upstream get.
 //!
 //! ```text
-//! cargo test -p pillion-tests --test conformance                        each host that is found
+//! cargo test -p pillion-tests --test conformance                        Pillion
 //! cargo test -p pillion-tests --test conformance -- --host envoy        one host
 //! cargo test -p pillion-tests --test conformance -- --case headers      cases whose name holds a word
 //! cargo test -p pillion-tests --test conformance -- --list              what there is
@@ -19,9 +19,10 @@ mod run;
 mod table;
 mod upstream;
 
+use case::Case;
 use host::Host;
 use run::Verdict;
-use std::{env, path::Path, process::ExitCode};
+use std::{env, fs, path::Path, process::ExitCode, slice};
 
 #[derive(Debug, Default)]
 struct Options {
@@ -83,29 +84,63 @@ fn conduct() -> Result<bool, String> {
         }
         return Ok(true);
     }
-    // Expectations are Envoy's: only its run can record them.
-    let hosts = if options.bless || options.hosts.is_empty() { vec![Host::Envoy] } else { options.hosts };
+    // Expectations are Envoy's: only its run can record them. Otherwise it is Pillion that is judged.
+    let hosts = match (options.bless, options.hosts.is_empty()) {
+        (true, _) => vec![Host::Envoy],
+        (false, true) => vec![Host::Pillion],
+        (false, false) => options.hosts,
+    };
+    let open = fs::read_to_string(folder.join("open.txt")).map_err(|error| format!("open.txt: {error}"))?;
+    let is_open = |host: Host, case: &Case| {
+        host == Host::Pillion && open.lines().any(|line| line.split_whitespace().next() == Some(case.name.as_str()))
+    };
     let upstream = upstream::Upstream::start();
     let mut results = Vec::new();
     for host in hosts {
         let Some(program) = host.program() else { continue };
-        let verdicts = run::all(host, &program, &cases, &upstream, options.bless)?;
+        let mut verdicts = run::all(host, &program, &cases, &upstream, options.bless)?;
+        // Some transcripts depend on what arrives first: a case that is wrong is judged once more, by itself.
+        for (case, verdict) in cases.iter().zip(&mut verdicts) {
+            if matches!(verdict, Verdict::Wrong(_)) && !is_open(host, case) && !options.bless {
+                println!("{} on {}: once more", case.name, host.key());
+                *verdict = run::all(host, &program, slice::from_ref(case), &upstream, false)?.remove(0);
+            }
+        }
         results.push((host, verdicts));
     }
     let (mut passed, mut failed, mut absent) = (0, 0, 0);
+    let (mut differing, mut agreeing) = (Vec::new(), Vec::new());
     for (host, verdicts) in &results {
         for (case, verdict) in cases.iter().zip(verdicts) {
             match verdict {
+                Verdict::Ok if is_open(*host, case) => {
+                    passed += 1;
+                    agreeing.push(case.name.as_str());
+                }
                 Verdict::Ok | Verdict::Deviates | Verdict::Crashes => passed += 1,
                 Verdict::Absent => absent += 1,
                 Verdict::Wrong(lines) => {
-                    failed += 1;
+                    if is_open(*host, case) {
+                        absent += 1;
+                        differing.push(case.name.as_str());
+                        if !options.verbose {
+                            continue;
+                        }
+                    } else {
+                        failed += 1;
+                    }
                     println!("\n{} on {}: {}\n{}", case.name, host.key(), case.about, lines.join("\n"));
                 }
             }
         }
     }
     println!("{}", table::render(&cases, &results));
+    if !differing.is_empty() {
+        println!("differ still, listed in open.txt (--verbose shows how): {}", differing.join(" "));
+    }
+    if !agreeing.is_empty() {
+        println!("agree now, to be taken out of open.txt: {}", agreeing.join(" "));
+    }
     let outcome = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {outcome}. {passed} passed; {failed} failed; {absent} ignored");
     Ok(failed == 0)

@@ -121,8 +121,9 @@ struct Stderr;
 
 impl Subscriber for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        // Nobody reads spans here, so their places are switched off for good.
-        metadata.is_event() && level().filter() >= *metadata.level() && speaks(metadata.target(), *metadata.level())
+        // Nobody reads spans here, so their places are switched off for good. What only asks whether a line would be
+        // read (`tracing::enabled!`, for lines of wasm filters) is neither span nor event.
+        !metadata.is_span() && level().filter() >= *metadata.level() && speaks(metadata.target(), *metadata.level())
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -271,6 +272,14 @@ mod tests {
             timestamp(&mut text, UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_millis(7));
             assert_eq!(text, expected);
         }
+    }
+
+    #[test]
+    fn who_asks_whether_a_line_is_read_hears_the_truth() {
+        tracing::subscriber::with_default(Stderr, || {
+            assert!(tracing::enabled!(target: "pillion::wasm::guest", tracing::Level::ERROR));
+            assert!(!tracing::enabled!(target: "pillion::wasm::guest", tracing::Level::TRACE));
+        });
     }
 
     #[test]
