@@ -136,7 +136,7 @@ fn a_redirect_rule_hides_no_pair() {
     let Some(ground) = Ground::attached(PROXY) else { return };
     ground.pod(|| {
         ip("address add 192.0.2.1/32 dev lo");
-        ip("address add 2001:db8::1/128 dev lo");
+        ip("address add 2001:db8::1/128 dev lo nodad");
         for rules in [
             "iptables-nft -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 18080",
             "ip6tables-nft -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 18080",
