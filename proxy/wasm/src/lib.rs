@@ -24,6 +24,7 @@
 pub mod abi;
 pub mod artefact;
 pub mod calls;
+pub mod cel;
 pub mod engine;
 pub mod filter;
 pub mod host;

@@ -1,5 +1,6 @@
 ;;! covers: proxy_on_context_create proxy_on_vm_start proxy_on_configure proxy_on_request_headers proxy_on_response_headers proxy_on_request_body proxy_on_response_body proxy_on_log proxy_on_done proxy_on_delete
 ;;! about: Every callback of an HTTP stream in its order, and of the root context.
+;;! deviation: the end of a body comes with its last bytes where they are known to be the last, as Envoy does it over HTTP/2; over HTTP/1 Envoy enters the guest once more, for nothing
 ;;! vm: vmconf
 ;;! plugin: plugconf
 ;;! step: GET /x

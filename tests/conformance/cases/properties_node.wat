@@ -9,6 +9,15 @@
 ;;!   > 200 x-kit-up="yes" body "hello"
 
 (on request_headers
-  (call $property_status @"xds\00node\00id")
-  (call $property_status @"xds\00node\00cluster")
+  (call $property @"xds\00node\00id")
+  (call $property @"xds\00node\00cluster")
+  (call $property @"xds\00node\00metadata\00NAME")
+  (call $property @"xds\00node\00metadata\00LABELS\00app")
+  (call $property_length @"xds\00node\00metadata\00PORT")
+  (call $property_length @"xds\00node\00metadata\00READY")
+  (call $property_length @"xds\00node\00metadata\00LABELS")
+  (call $property_length @"xds\00node\00metadata\00ZONES")
+  (call $property_length @"xds\00node\00metadata")
+  (call $property @"xds\00node\00metadata\00NOBODY")
+  (call $property @"xds\00node\00nosuch")
   (i32.const 0))

@@ -1,5 +1,6 @@
 ;;! covers: proxy_get_property
 ;;! about: Attributes of the plugin, the node, the route and the cluster, in the root context and in a stream.
+;;! deviation: there are no virtual hosts here: a listener's routes are one list, which has the listener's name
 ;;! step: GET /x
 ;;! expect:
 ;;!   configure| property plugin_name = 0 "properties_proxy"

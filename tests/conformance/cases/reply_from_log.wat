@@ -1,7 +1,7 @@
 ;;! covers: proxy_send_local_response
 ;;! about: A reply from the log callback, when everything is over.
 ;;! envoy-crashes: segmentation fault (on_log calls itself without end)
-;;! deviation: Envoy crashes; here the call is refused with BadArgument
+;;! deviation: Envoy crashes; here the call is refused with BadArgument, since everything is over
 ;;! step: GET /x
 
 (on log (call $reply (i32.const 500) @"no"))

@@ -1,5 +1,6 @@
 ;;! covers: proxy_send_local_response
 ;;! about: Statuses that are none.
+;;! deviation: Envoy writes statuses that no client can read; here they are 500
 ;;! step: GET /x | x-kit-do: below
 ;;! step: GET /x | x-kit-do: zero
 ;;! step: GET /x | x-kit-do: large

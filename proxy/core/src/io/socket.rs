@@ -10,6 +10,7 @@ use rustix::{
 };
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -61,6 +62,16 @@ impl Socket {
     #[must_use]
     pub fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Memory(tokio::io::duplex(1).0))
+    }
+
+    /// Our end's address; a pipe in memory has none. A system call.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok(),
+            Self::Memory(_) => None,
+            Self::Tls(stream) => stream.carrier().local_addr(),
+        }
     }
 
     /// Ready when a read may bring something: bytes, an end or an error. Asks no system call of a socket that has been
