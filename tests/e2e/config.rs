@@ -73,7 +73,9 @@ fn check_loads_the_filters_it_can_have_here() {
     let output = checked(&format!("- {{ name: one, wasm: {{ url: 'http://127.0.0.1:1/m', sha256: {sha256} }} }}"));
     let words = text(&output);
     assert!(output.status.success() && words.contains("filters: one: not loaded: its module is fetched"), "{words}");
-    let output = checked(&format!("- {{ name: one, wasm: {{ file: {good:?}, configuration: {{ response: {{ security: true }} }} }} }}"));
+    let output = checked(&format!(
+        "- {{ name: one, wasm: {{ file: {good:?}, configuration: {{ response: {{ security: true }} }} }} }}"
+    ));
     let words = text(&output);
     assert!(output.status.success() && words.contains("1 filters loaded"), "{words}");
     let restricted = format!("- {{ name: one, wasm: {{ file: {good:?}, allowed_capabilities: [proxy_nosuch] }} }}");

@@ -30,6 +30,29 @@
 ;;!   response_body| set buffer 1 0+6 = 0
 ;;!   ^ GET /drip
 ;;!   > 200 body "whole"
+;;! expect-pillion:
+;;!   # POST /echo || one || two || three
+;;!   request_body| end = 0
+;;!   request_body| buffer 0 0+100 = 0 "one"
+;;!   request_body| end = 0
+;;!   request_body| buffer 0 0+100 = 0 "onetwo"
+;;!   request_body| end = 0
+;;!   request_body| buffer 0 0+100 = 0 "onetwothree"
+;;!   request_body| end = 1
+;;!   request_body| buffer 0 0+100 = 0 "onetwothree"
+;;!   response_body| end = 1
+;;!   response_body| buffer 1 0+100 = 0 "onetwothree"
+;;!   response_body| set buffer 1 0+11 = 0
+;;!   ^ POST /echo body "onetwothree"
+;;!   > 200 body "whole"
+;;!   # GET /drip
+;;!   response_body| end = 0
+;;!   response_body| buffer 1 0+100 = 0 "one"
+;;!   response_body| end = 1
+;;!   response_body| buffer 1 0+100 = 0 "onetwo"
+;;!   response_body| set buffer 1 0+6 = 0
+;;!   ^ GET /drip
+;;!   > 200 body "whole"
 
 (global $seen (mut i32) (i32.const 0))
 (on request_body

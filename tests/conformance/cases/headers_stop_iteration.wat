@@ -15,6 +15,15 @@
 ;;!   request_body| replace 0 "x-kit-a" = 0
 ;;!   ^ POST /echo x-kit-a="after the body" body "body"
 ;;!   > 200 body "body"
+;;! expect-pillion:
+;;!   # POST /echo | x-kit-a: 1 || body
+;;!   request_headers| end = 0
+;;!   request_body| end = 1
+;;!   request_body| buffer 0 0+100 = 0 "body"
+;;!   request_body| get 0 "x-kit-a" = 0 "1"
+;;!   request_body| replace 0 "x-kit-a" = 0
+;;!   ^ POST /echo x-kit-a="after the body" body "body"
+;;!   > 200 body "body"
 
 (on request_headers (call $show @"end" (local.get $end)) (i32.const 1))
 (on request_body

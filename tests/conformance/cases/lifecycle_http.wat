@@ -47,6 +47,42 @@
 ;;!   delete| called
 ;;!   ^ POST /echo body "body"
 ;;!   > 200 body "body"
+;;! expect-pillion:
+;;!   context_create| root 1
+;;!   vm_start| size = 6
+;;!   vm_start| buffer 6 0+100 = 0 "vmconf"
+;;!   vm_start| buffer 7 0+100 = 1
+;;!   configure| size = 8
+;;!   configure| buffer 6 0+100 = 0 "vmconf"
+;;!   configure| buffer 7 0+100 = 0 "plugconf"
+;;!   # GET /x
+;;!   context_create| stream, parent 1
+;;!   request_headers| end = 1
+;;!   request_headers| buffer 6 0+100 = 0 "vmconf"
+;;!   request_headers| buffer 7 0+100 = 1
+;;!   response_headers| end = 0
+;;!   response_body| size = 5
+;;!   response_body| end = 1
+;;!   log| called
+;;!   done| called
+;;!   delete| called
+;;!   ^ GET /x
+;;!   > 200 x-kit-up="yes" body "hello"
+;;!   # POST /echo || body
+;;!   context_create| stream, parent 1
+;;!   request_headers| end = 0
+;;!   request_headers| buffer 6 0+100 = 0 "vmconf"
+;;!   request_headers| buffer 7 0+100 = 1
+;;!   request_body| size = 4
+;;!   request_body| end = 1
+;;!   response_headers| end = 0
+;;!   response_body| size = 4
+;;!   response_body| end = 1
+;;!   log| called
+;;!   done| called
+;;!   delete| called
+;;!   ^ POST /echo body "body"
+;;!   > 200 body "body"
 
 (on context_create
   (call $begin)

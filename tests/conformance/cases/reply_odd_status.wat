@@ -14,6 +14,16 @@
 ;;!   # GET /x | x-kit-do: large
 ;;!   request_headers| reply = 0
 ;;!   > 100 content-type="text/plain"
+;;! expect-pillion:
+;;!   # GET /x | x-kit-do: below
+;;!   request_headers| reply = 0
+;;!   > 500 content-type="text/plain" body "b"
+;;!   # GET /x | x-kit-do: zero
+;;!   request_headers| reply = 0
+;;!   > 500 content-type="text/plain" body "z"
+;;!   # GET /x | x-kit-do: large
+;;!   request_headers| reply = 0
+;;!   > 500 content-type="text/plain" body "l"
 
 (on request_headers
   (call $note_do)

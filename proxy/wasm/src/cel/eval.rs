@@ -2,12 +2,19 @@
 
 use super::{
     Attributes, NoValue, Value,
-    parse::{Binary, Function, MOST_REGEX, Node, Unary, regex},
+    parse::{Binary, Each, Function, MOST_REGEX, Node, Unary, Walk, regex},
 };
-use std::{borrow::Cow, cell::Cell, cmp::Ordering};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    cmp::Ordering,
+};
 
 /// Bytes that one evaluation may make or copy.
 const MOST_BYTES: usize = 1024 * 1024;
+
+/// Parts of expressions that one evaluation may look at: about a millisecond.
+const MOST_STEPS: usize = 20_000;
 
 type Found = Result<Value, NoValue>;
 
@@ -15,11 +22,14 @@ type Found = Result<Value, NoValue>;
 pub(super) struct Evaluation<'a, A> {
     attributes: &'a A,
     left: Cell<usize>,
+    steps: Cell<usize>,
+    /// What walks call the values they are at, the innermost last.
+    names: RefCell<Vec<(&'a str, Value)>>,
 }
 
 impl<'a, A: Attributes> Evaluation<'a, A> {
     pub(super) fn new(attributes: &'a A) -> Self {
-        Self { attributes, left: Cell::new(MOST_BYTES) }
+        Self { attributes, left: Cell::new(MOST_BYTES), steps: Cell::new(MOST_STEPS), names: RefCell::default() }
     }
 
     /// Pays for a value.
@@ -33,9 +43,11 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
         Ok(())
     }
 
-    pub(super) fn value(&self, node: &Node) -> Found {
+    pub(super) fn value(&self, node: &'a Node) -> Found {
+        self.steps.set(self.steps.get().checked_sub(1).ok_or(NoValue::TooLarge)?);
         match node {
             Node::Literal(value) => self.paid(value.clone()),
+            Node::Each(each) => self.each(each),
             Node::Name(_) | Node::Select(..) | Node::Index(..) => self.member(node),
             Node::Has(of, field) => match self.member_of(of, field) {
                 Ok(_) => Ok(Value::Bool(true)),
@@ -78,7 +90,48 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
         }
     }
 
-    fn truth(&self, node: &Node) -> Result<bool, NoValue> {
+    /// The value that a walk calls by this name.
+    fn named(&self, name: &str) -> Option<Value> {
+        self.names.borrow().iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    }
+
+    fn each(&self, each: &'a Each) -> Found {
+        let values = match self.value(&each.over)? {
+            Value::List(values) => values,
+            Value::Map(entries) => entries.into_iter().map(|(key, _)| key).collect(),
+            _ => return Err(NoValue::NoOverload),
+        };
+        let (mut kept, mut count, mut undecided) = (Vec::new(), 0_u32, None);
+        for value in values {
+            self.names.borrow_mut().push((&each.name, value));
+            let asked = each.asked.as_ref().map_or(Ok(true), |asked| self.truth(asked));
+            let made = match (&asked, &each.made) {
+                (Ok(true), Some(made)) => Some(self.value(made)),
+                _ => None,
+            };
+            let value = self.names.borrow_mut().pop().map(|(_, value)| value);
+            match (each.walk, asked) {
+                (Walk::All, Ok(false)) => return Ok(Value::Bool(false)),
+                (Walk::Exists, Ok(true)) => return Ok(Value::Bool(true)),
+                // Another value may still decide.
+                (Walk::All | Walk::Exists, Err(error)) => undecided = undecided.or(Some(error)),
+                (_, Err(error)) => return Err(error),
+                (Walk::ExistsOne, Ok(true)) => count += 1,
+                (Walk::Filter, Ok(true)) => kept.extend(value),
+                (Walk::Map, Ok(true)) => kept.extend(made.transpose()?),
+                (_, Ok(_)) => {}
+            }
+        }
+        match (each.walk, undecided) {
+            (Walk::All | Walk::Exists, Some(error)) => Err(error),
+            (Walk::All, None) => Ok(Value::Bool(true)),
+            (Walk::Exists, None) => Ok(Value::Bool(false)),
+            (Walk::ExistsOne, _) => Ok(Value::Bool(count == 1)),
+            (Walk::Filter | Walk::Map, _) => self.paid(Value::List(kept)),
+        }
+    }
+
+    fn truth(&self, node: &'a Node) -> Result<bool, NoValue> {
         match self.value(node)? {
             Value::Bool(truth) => Ok(truth),
             _ => Err(NoValue::NoOverload),
@@ -86,7 +139,7 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
     }
 
     /// `&&` and `||`: one that decides makes the others' errors no matter, wherever it stands.
-    fn row(&self, nodes: &[Node], decides: bool) -> Found {
+    fn row(&self, nodes: &'a [Node], decides: bool) -> Found {
         let mut undecided = Ok(Value::Bool(!decides));
         for node in nodes {
             match self.truth(node) {
@@ -99,8 +152,9 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
     }
 
     /// The path of an attribute: names behind one another, or text in brackets.
-    fn path<'n>(&self, node: &'n Node, out: &mut Vec<Cow<'n, str>>) -> Result<bool, NoValue> {
+    fn path(&self, node: &'a Node, out: &mut Vec<Cow<'a, str>>) -> Result<bool, NoValue> {
         match node {
+            Node::Name(name) if self.named(name).is_some() => return Ok(false),
             Node::Name(name) => out.push(name.into()),
             Node::Select(of, field) => {
                 if !self.path(of, out)? {
@@ -122,7 +176,7 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
         Ok(true)
     }
 
-    fn member(&self, node: &Node) -> Found {
+    fn member(&self, node: &'a Node) -> Found {
         let mut path = Vec::new();
         if self.path(node, &mut path)? {
             let path: Vec<&str> = path.iter().map(|segment| &**segment).collect();
@@ -131,11 +185,12 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
         match node {
             Node::Select(of, field) => within(&self.value(of)?, &Value::Text(field.clone())),
             Node::Index(of, key) => within(&self.value(of)?, &self.value(key)?),
+            Node::Name(name) => self.paid(self.named(name).ok_or(NoValue::Absent)?),
             _ => Err(NoValue::Absent),
         }
     }
 
-    fn member_of(&self, of: &Node, field: &str) -> Found {
+    fn member_of(&self, of: &'a Node, field: &str) -> Found {
         let mut path = Vec::new();
         if self.path(of, &mut path)? {
             let path: Vec<&str> = path.iter().map(|segment| &**segment).chain([field]).collect();
@@ -144,7 +199,7 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
         within(&self.value(of)?, &Value::Text(field.to_owned()))
     }
 
-    fn call(&self, function: &Function, arguments: &[Node]) -> Found {
+    fn call(&self, function: &Function, arguments: &'a [Node]) -> Found {
         let mut values = arguments.iter().map(|node| self.value(node));
         let first = values.next().unwrap_or(Err(NoValue::NoOverload))?;
         let found = match (function, values.next().transpose()?) {

@@ -1,17 +1,14 @@
-//! Expressions of the Common Expression Language, as guests give them to `expr_create`: as much of it as Envoy lets guests
-//! use.
+//! Expressions of the Common Expression Language, as guests give them to `expr_create`.
 //!
 //! ```text
 //!  text ─► lex ─► parse ─► Expression ─► eval (attributes: the host's properties) ─► Value
 //! ```
 //!
-//! Our own, since what guests give must be bounded: a host function cannot be interrupted. Text, depth, values and regular
-//! expressions have limits, and without comprehensions (`all`, `exists`, `map`, `filter`), which Envoy refuses too, an
-//! evaluation takes as long as its text has parts. The crate `cel` (0.15) has comprehensions, no limit on steps, and makes a
-//! program 1.7 MB larger.
+//! Our own, since what guests give must be bounded: a host function cannot be interrupted. Text, depth, steps, values and
+//! regular expressions have limits. The crate `cel` (0.15) has none on steps, and makes a program 1.7 MB larger.
 //!
-//! Source: <https://github.com/google/cel-spec>, `doc/langdef.md`. Not offered: comprehensions, messages (`Type{…}`), `type`,
-//! `timestamp` and the parts of a date.
+//! Source: <https://github.com/google/cel-spec>, `doc/langdef.md`. Not offered: messages (`Type{…}`), `type`, `timestamp` and
+//! the parts of a date.
 
 mod eval;
 mod lex;
@@ -54,9 +51,12 @@ pub enum NoValue {
     /// A number is too large, or divided by zero.
     #[error("out of range")]
     Range,
-    /// More bytes than an evaluation may make.
+    /// More steps or bytes than an evaluation may take.
     #[error("too large")]
     TooLarge,
+    /// There is something, and no value of it: `request` alone.
+    #[error("no value by itself")]
+    Opaque,
 }
 
 /// Where attributes come from.
@@ -65,7 +65,7 @@ pub trait Attributes {
     ///
     /// # Errors
     ///
-    /// [`NoValue::Absent`].
+    /// [`NoValue::Absent`], [`NoValue::Opaque`].
     fn get(&self, path: &[&str]) -> Result<Value, NoValue>;
 }
 
@@ -95,7 +95,7 @@ impl Expression {
     /// # Errors
     ///
     /// Why it has none.
-    pub fn evaluate(&self, attributes: &impl Attributes) -> Result<Value, NoValue> {
+    pub fn evaluate<A: Attributes>(&self, attributes: &A) -> Result<Value, NoValue> {
         eval::Evaluation::new(attributes).value(&self.root)
     }
 }

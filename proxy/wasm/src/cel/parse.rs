@@ -34,6 +34,29 @@ pub(super) enum Node {
     Call(Function, Vec<Node>),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
+    Each(Box<Each>),
+}
+
+/// A walk over a list's values, or a map's keys.
+#[derive(Debug)]
+pub(super) struct Each {
+    pub(super) walk: Walk,
+    pub(super) over: Node,
+    /// What each is called.
+    pub(super) name: String,
+    /// What is asked of each; `map` may do without.
+    pub(super) asked: Option<Node>,
+    /// What becomes of each.
+    pub(super) made: Option<Node>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Walk {
+    All,
+    Exists,
+    ExistsOne,
+    Filter,
+    Map,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +168,10 @@ fn depth(node: &Node) -> usize {
                 go(key);
                 go(value);
             }),
+            Node::Each(each) => {
+                go(&each.over);
+                each.asked.iter().chain(&each.made).for_each(go);
+            }
         }
     }
     deepest
@@ -376,6 +403,18 @@ impl Parser {
                 _ => self.wrong("has() takes a member: has(a.b)"),
             };
         }
+        let walk = match name {
+            "all" => Some(Walk::All),
+            "exists" => Some(Walk::Exists),
+            "exists_one" => Some(Walk::ExistsOne),
+            "filter" => Some(Walk::Filter),
+            "map" => Some(Walk::Map),
+            _ => None,
+        };
+        let receiver = match (walk, receiver) {
+            (Some(walk), Some(over)) => return self.each(name, walk, over, arguments),
+            (_, receiver) => receiver,
+        };
         let arguments: Vec<_> = receiver.into_iter().chain(arguments).collect();
         let Some((function, count)) = Function::named(name) else {
             return self.wrong(format!("there is no function {name} here"));
@@ -395,5 +434,22 @@ impl Parser {
             (function, _) => function,
         };
         Ok(Node::Call(function, arguments))
+    }
+
+    fn each(&mut self, name: &str, walk: Walk, over: Node, arguments: Vec<Node>) -> Result<Node, Malformed> {
+        let mut arguments = arguments.into_iter();
+        let (Some(Node::Name(variable)), Some(first)) = (arguments.next(), arguments.next()) else {
+            return self.wrong(format!("{name} takes a name and an expression: {name}(x, …)"));
+        };
+        let (asked, made) = match (walk, arguments.next()) {
+            (Walk::Map, None) => (None, Some(first)),
+            (Walk::Map, Some(made)) => (Some(first), Some(made)),
+            (_, None) => (Some(first), None),
+            (_, Some(_)) => return self.wrong(format!("{name} takes a name and one expression")),
+        };
+        match arguments.next() {
+            None => Ok(Node::Each(Box::new(Each { walk, over, name: variable, asked, made }))),
+            Some(_) => self.wrong(format!("{name} takes fewer arguments")),
+        }
     }
 }

@@ -42,6 +42,11 @@ fn values_are_the_languages() {
         "!(false && request.nosuch == 1) && !(request.nosuch == 1 && false)",
         "int('5') == 5 && uint(5) == 5u && string(5) == '5' && double('1.5') == 1.5 && int(2.9) == 2",
         "request.duration > duration('1s') && duration('1h30m') == duration('90m')",
+        "[1, 2].exists(x, x == 2) && [1, 2].all(x, x > 0) && [1, 2].exists_one(x, x == 2)",
+        "[1, 2].map(x, x * 2) == [2, 4] && [1, 2].map(x, x > 1, x * 2) == [4] && [1, 2].filter(x, x > 1) == [2]",
+        "request.headers.exists(name, name.startsWith('x-')) && {'k': 1}.all(k, {'k': 1}[k] == 1)",
+        "[[1], [2]].all(x, x.exists(y, y > 0) && size(x) == 1) && [0, 1].exists(x, 1 / x == 1)",
+        "[{'a': 1}].all(x, x.a == 1) && !has({'a': 1}.b)",
         "(request.size > 2 ? 'many' : 'few') == 'many' // a comment",
         "0xff == 255 && -9223372036854775808 < 0 && null == null && 'abc'.contains('b') && 'abc'.endsWith('c')",
     ];
@@ -68,6 +73,10 @@ fn what_has_no_value_says_why() {
     }
     let large = format!("[{}]", vec!["request.path + request.path"; 100].join(","));
     assert!(eval(&large).is_ok());
+    let list = format!("[{}]", vec!["1"; 100].join(","));
+    let walk = |body: &str| format!("{list}.map(x, {body})");
+    assert_eq!(eval(&walk(&walk(&walk("x")))), Err(NoValue::TooLarge), "a million steps");
+    assert_eq!(eval("x"), Err(NoValue::Absent), "a name is known within its walk");
 }
 
 #[test]
@@ -76,7 +85,9 @@ fn what_is_no_expression_is_refused_with_its_place() {
         ("1 +", 4),
         ("", 1),
         ("a b", 3),
-        ("[1].all(x, x > 0)", 18),
+        ("[1].all(x)", 11),
+        ("[1].map(1, 2)", 14),
+        ("all(x, true)", 13),
         ("nosuch(1)", 10),
         ("'open", 1),
         ("1x", 1),

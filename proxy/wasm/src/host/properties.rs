@@ -137,6 +137,8 @@ fn configured(stream: &Stream, name: &[u8]) -> Result<Value, Status> {
         b"virtual_host_name" => facts.route.as_ref().map(|_| Value::Text(facts.listener.as_str().to_owned())),
         b"cluster_metadata" => facts.cluster.map(|_| Value::Empty),
         b"route_metadata" => facts.route.map(|_| Value::Empty),
+        // There is a host, and nothing is said of it.
+        b"upstream_host_metadata" if facts.upstream.is_some() => return Err(Status::SerializationFailure),
         b"listener_metadata" | b"filter_chain_name" => Some(Value::Empty),
         // 0 unspecified, 1 inbound, 2 outbound.
         b"listener_direction" => Some(Value::Number(0)),

@@ -42,9 +42,14 @@ pub(super) fn create(text: &[u8], host: &mut Host, out: &mut Vec<u8>) -> Result<
 /// What an expression is worth to the stream at hand.
 pub(super) fn evaluate(id: &[u8], host: &Host, out: &mut Vec<u8>) -> Result<(), Status> {
     let expression = host.expressions.known.get(&number(id)?).ok_or(Status::NotFound)?;
-    let value = expression.evaluate(&Properties(host)).map_err(|_| Status::InternalFailure)?;
-    value.encode(out);
-    Ok(())
+    match expression.evaluate(&Properties(host)) {
+        Ok(Value::Null) | Err(NoValue::Opaque) => Err(Status::SerializationFailure),
+        Ok(value) => {
+            value.encode(out);
+            Ok(())
+        }
+        Err(_) => Err(Status::InternalFailure),
+    }
 }
 
 /// Forgets an expression; one that is not there is forgotten.
@@ -65,7 +70,10 @@ struct Properties<'a>(&'a Host);
 impl Attributes for Properties<'_> {
     fn get(&self, path: &[&str]) -> Result<Value, NoValue> {
         let joined = path.join("\0");
-        let found = properties::find(self.0, joined.as_bytes()).map_err(|_| NoValue::Absent)?;
+        let found = properties::find(self.0, joined.as_bytes()).map_err(|status| match status {
+            Status::SerializationFailure => NoValue::Opaque,
+            _ => NoValue::Absent,
+        })?;
         Ok(match found {
             Property::Text(text) => Value::Text(text),
             Property::Bytes(bytes) => text(&bytes),
