@@ -1,5 +1,5 @@
 use super::*;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 
 fn http1() -> Headers {
     let request = Request::post("/a?b").header("host", "h:1").header("x-a", "1").header("x-b", "2");
