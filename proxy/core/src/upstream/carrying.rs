@@ -40,7 +40,7 @@ impl Carrying {
                 };
                 Some(CarryingTls { version, peer: leaf.map(|leaf| leaf.clone().into_owned()) })
             }
-            Socket::Tcp(_) | Socket::Memory(_) => None,
+            Socket::Tcp(_) | Socket::Redirectable(_) | Socket::Memory(_) => None,
         };
         Rc::new(Self { local: socket.local_addr(), tls })
     }
