@@ -445,13 +445,10 @@ fn an_idle_proxy_is_small_and_quiet() {
     let proxy = Proxy::to(origin.address);
     proxy.assert_healthy();
     await_rest(&proxy, "an idle proxy's rest", Duration::from_secs(1), Duration::from_millis(20));
-    // The build under test is not optimised: most of what starting it touches is pages of a large binary, and those are
-    // given back a second after a configuration came into force. What is its own is not, relocated constants included.
-    let all = wait::until("the program's pages to be given back", SOON, || {
-        let all = proxy.resident();
-        (all < 20 << 20).then_some(all)
-    });
+    // The program under test is not optimised: what of its file is in memory says nothing of the one that is released
+    // (`pillion-bench resident --bound` does). What is its own does: heap, stacks, data; constants are not, since it
+    // stands at a fixed address (`build.rs`), as the released one does.
     let own = proxy.resident_own();
-    println!("resident {all} bytes, {own} of them its own");
-    assert!(own < 6 << 20, "{own} bytes of its own");
+    println!("{own} bytes of its own, {} resident", proxy.resident());
+    assert!(own < 4 << 20, "{own} bytes of its own");
 }

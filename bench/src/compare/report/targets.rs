@@ -61,6 +61,7 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
     let at = |scenario, step, metric| Place { scenario, step, metric };
     let small = |step, metric| at("http1_keepalive_small", step, metric);
     let idle = at("idle_5000_connections", "5000 idle connections", ConnectionMemory);
+    let idle_as = |step| at("idle_5000_connections", step, ConnectionMemory);
     let routes = |metric| at("routes_5000", "5000 routes", metric);
     let burst = |step| at("memory_after_burst", step, Resident);
     let h1 = "CPU a request, HTTP/1.1 keep-alive";
@@ -83,6 +84,8 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
         ("resident at 1,000 a second on 100 connections (MB)", burst("1,000 a second on 100 connections"), Most(10.0)),
         ("memory a kept-alive idle connection (KB)", idle, Most(2.0)),
         (connection, idle, Of(0.15, Peer::Envoy)),
+        ("memory an idle TLS connection", idle_as("1000 idle connections, TLS"), Of(1.5, Peer::Nginx)),
+        ("memory an idle HTTP/2 connection", idle_as("1000 idle connections, HTTP/2"), Of(1.5, Peer::Nginx)),
         ("resident with 5,000 routes and clusters (MB)", routes(Resident), Most(25.0)),
         ("resident with 5,000 routes and clusters", routes(Resident), Of(0.1, Peer::Envoy)),
         ("throughput on the last of 5,000 routes", routes(Throughput), AtLeastOwn(0.95, "10 routes")),

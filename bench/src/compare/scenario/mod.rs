@@ -142,7 +142,8 @@ impl Scenario {
             Self::TcpStream => "4 client connections ← proxy ← bytes of the origin, without end",
             Self::TcpSmallMessages => "16 client connections → 64 bytes → proxy → origin echoes → 64 bytes back",
             Self::Idle5000Connections => {
-                "1,000, then 5,000 client connections, one GET /small on each, then silence; the proxy's memory"
+                "1,000, then 5,000 client connections, one GET /small on each, then silence; 1,000 with TLS; 1,000 of HTTP/2; \
+                 the proxy's memory"
             }
             Self::Routes5000 => {
                 "10, 1,000, 5,000 prefixes /rN/, each with a cluster of its own (all at one origin); 32 kept connections \

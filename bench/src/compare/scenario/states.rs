@@ -1,7 +1,7 @@
 //! Scenarios about a process rather than its speed: idle connections, many routes, reloads, a burst, the start.
 
 use super::{
-    Load, SMALL, Scenario,
+    Load, SMALL, Scenario, behind,
     generator::{self, Order},
     session::{Session, VisitError},
 };
@@ -18,6 +18,7 @@ use crate::compare::{
 };
 use std::{
     io,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -29,7 +30,19 @@ const RELOAD_EVERY: Duration = Duration::from_millis(250);
 /// Carries a scenario out: for each round, each peer.
 pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> {
     match scenario {
-        Scenario::Idle5000Connections => each(session, scenario, Setup::Http1(Forwarding::Told), idle),
+        Scenario::Idle5000Connections => {
+            let tls = Load { protocol: "tls-http1", ..SMALL };
+            let http2 = Load { protocol: "http2", ..SMALL };
+            [
+                (Setup::Http1(Forwarding::Told), SMALL, &[0, 1_000, 5_000][..], ""),
+                (Setup::Tls, tls, &[0, 1_000], ", TLS"),
+                (Setup::Http2, http2, &[0, 1_000], ", HTTP/2"),
+            ]
+            .into_iter()
+            .try_for_each(|(setup, load, numbers, words)| {
+                each(session, scenario, setup, |at| idle(at, load, numbers, words))
+            })
+        }
         Scenario::Routes5000 => [10, 1_000, 5_000]
             .into_iter()
             .try_for_each(|n| each(session, scenario, Setup::Routes(n), move |at| routes(at, n))),
@@ -59,7 +72,7 @@ fn each(
     setup: Setup,
     visit: impl Fn(&Visit<'_>) -> Result<Vec<Run>, VisitError>,
 ) -> Result<(), VisitError> {
-    let origin = session.world.listening.http1;
+    let origin = origin(setup, &session.world);
     let able = session.able(scenario, setup, origin);
     let pace = session.pace;
     let rounds =
@@ -77,7 +90,8 @@ fn each(
 impl Visit<'_> {
     fn start(&self) -> Result<Running, VisitError> {
         let world = &self.session.world;
-        Ok(Running::start(self.program, self.setup, world, world.listening.http1, &self.scenario.name())?)
+        let origin = origin(self.setup, world);
+        Ok(Running::start(self.program, self.setup, world, origin, &self.scenario.name())?)
     }
 
     fn world(&self) -> &World {
@@ -106,13 +120,20 @@ fn rest(time: Duration) -> io::Result<()> {
     Ok(())
 }
 
-fn idle(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
+/// Where requests of this setup end. None of these scenarios asks for mutual TLS, the one whose origin may be missing.
+fn origin(setup: Setup, world: &World) -> SocketAddr {
+    behind(setup, SMALL.protocol, &world.listening).unwrap_or(world.listening.http1)
+}
+
+fn idle(at: &Visit<'_>, load: Load, numbers: &[u32], words: &str) -> Result<Vec<Run>, VisitError> {
     let running = at.start()?;
+    let hold = |connections| generator::hold(at.world(), running.address, load, connections);
+    // Code that the first request brings into memory is no connection's.
+    hold(1)?.release()?;
     let mut runs = Vec::new();
     let mut empty = None;
-    for connections in [0_u32, 1_000, 5_000] {
-        let holding =
-            (connections > 0).then(|| generator::hold(at.world(), running.address, connections)).transpose()?;
+    for &connections in numbers {
+        let holding = (connections > 0).then(|| hold(connections)).transpose()?;
         rest(SETTLE)?;
         let memory = running.group.memory()?;
         let mut figures = Figures::new();
@@ -129,17 +150,12 @@ fn idle(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
                 figures.insert(Metric::ConnectionMemory, grown as f64 / 1e3 / f64::from(connections));
             }
         }
-        runs.push(at.run(&idle_step(connections), figures));
+        runs.push(at.run(&format!("{connections} idle connections{words}"), figures));
         if let Some(holding) = holding {
             holding.release()?;
         }
     }
     Ok(runs)
-}
-
-/// The step's name; plots read the number from it.
-fn idle_step(connections: u32) -> String {
-    format!("{connections} idle connections")
 }
 
 fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {

@@ -107,7 +107,6 @@ impl<P: Plane> Control<P> {
             Event::Tidy => {
                 self.tidy_at = None;
                 memory::give_back_heap();
-                memory::give_back_program();
             }
             Event::TimeIsUp => self.leave("its time"),
             Event::Application => self.look_at_application(),
