@@ -170,15 +170,14 @@ fn a_filter_closes_fails_and_sends_elsewhere() {
 #[test]
 fn filters_hear_who_ended_a_connection() {
     let ends = || events().into_iter().filter(|event| event.starts_with("a: ") && event.contains("closed")).collect();
-    let answer_and_go = || {
-        serve(|mut stream| async move {
-            stream.read_exact(&mut [0; 3]).await.unwrap();
-            stream.write_all(b"bye").await.unwrap();
-        })
-    };
     run(
         TCP,
-        |_, _| answer_and_go(),
+        |_, _| {
+            serve(|mut stream| async move {
+                stream.read_exact(&mut [0; 3]).await.unwrap();
+                stream.write_all(b"bye").await.unwrap();
+            })
+        },
         |world| async move {
             let mut client = world.connect();
             client.write_all(b"abc").await.unwrap();
