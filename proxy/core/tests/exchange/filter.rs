@@ -1225,7 +1225,10 @@ fn trailers_that_come_alone_are_trailers_with_a_status() {
             let Some(GrpcEvent::Initial(initial)) = events.next().await.unwrap() else { panic!("no initial metadata") };
             assert!(initial.status.is_none() && initial.fields.is_empty(), "{initial:?}");
             let Some(GrpcEvent::Trailing(trailing)) = events.next().await.unwrap() else { panic!("no trailers") };
-            assert_eq!((trailing.status, &trailing.fields["grpc-status"]), (Some(StatusCode::OK), &"7".parse().unwrap()));
+            assert_eq!(
+                (trailing.status, &trailing.fields["grpc-status"]),
+                (Some(StatusCode::OK), &"7".parse().unwrap())
+            );
             let Some(GrpcEvent::Closed(status, message)) = events.next().await.unwrap() else { panic!("no end") };
             assert_eq!((status, &message[..]), (7, &b"not you"[..]));
         },

@@ -57,8 +57,8 @@ pub use headers::{HeadFault, Headers, Map};
 pub use native::Native;
 pub(in crate::exchange) use run::run;
 pub use services::{
-    CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Metadata, Services,
-    Task,
+    CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Metadata,
+    Services, Task,
 };
 pub use set::{FilterSet, Loaded};
 pub(crate) use stream::Shared;
