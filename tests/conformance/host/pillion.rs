@@ -131,9 +131,11 @@ fn filter(loaded: &Loaded<'_>) -> serde_json::Value {
     json!({ "name": case.name, "fail": fail, "wasm": wasm })
 }
 
-/// `time level words filter=PLUGIN`
+/// `time level words filter=PLUGIN`, and `vm_id=VM` while the module starts itself.
 fn words(case: &Case, line: &str) -> Option<String> {
-    let line = line.strip_suffix(&format!(" filter={}", case.name))?;
+    let line = line
+        .strip_suffix(&format!(" filter={}", case.name))
+        .or_else(|| line.strip_suffix(&format!(" vm_id=vm-{}", case.name)))?;
     let words = match case.module {
         Some(_) => line.splitn(3, ' ').nth(2)?,
         None => super::after_mark(case, line)?,
