@@ -119,7 +119,7 @@ impl WasmLoader {
             environment: spec.environment.clone(),
             memory: spec.memory,
         };
-        Ok(WasmFactory { runtime, module: prepared.module, plugin, spec, key })
+        Ok(WasmFactory::new(&runtime, prepared.module, plugin, spec, key))
     }
 
     fn directory(&self) -> Arc<Directory> {
