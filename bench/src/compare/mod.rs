@@ -129,7 +129,7 @@ fn measure(session: &mut Session, scenarios: &[Scenario]) -> Result<(), Box<dyn 
             Kind::Requests(setup, load) => requests::run(session, scenario, setup, load, requests::Rated::Yes)?,
             Kind::Stream(setup, load) => requests::run(session, scenario, setup, load, requests::Rated::No)?,
             Kind::Idle | Kind::Routes | Kind::Reload | Kind::Burst | Kind::Startup => states::run(session, scenario)?,
-            Kind::Filters => filters::run(session, scenario)?,
+            Kind::Filters => scenario::filters::run(session, scenario)?,
         }
     }
     Ok(())

@@ -55,8 +55,7 @@ impl Guest {
 
     fn linked(self) -> Module {
         let (bytes, runtime) = (self.bytes(), engine::runtime().expect("an engine"));
-        let compiled =
-            module(runtime, &directory(), &Compiler::Here, &bytes, &sha256(&bytes)).expect("it compiles");
+        let compiled = module(runtime, &directory(), &Compiler::Here, &bytes, &sha256(&bytes)).expect("it compiles");
         Module::link(runtime, &compiled).expect("it links")
     }
 }

@@ -58,8 +58,8 @@ const RATE: &str = "2,000 a second";
 fn targets() -> Vec<(&'static str, Place, Bound)> {
     use Bound::{AtLeast, AtLeastOwn, Most, NearOwn, Of, OfOwn, OfTheBetter};
     use Metric::{
-        AddedP50, AddedP99, BytesPerCpuSecond, ConnectionMemory, CpuPerRequest, FilterCpu, FirstAnswer, MachineMemory, P99,
-        Resident, Throughput, Unanswered,
+        AddedP50, AddedP99, BytesPerCpuSecond, ConnectionMemory, CpuPerRequest, FilterCpu, FirstAnswer, MachineMemory,
+        P99, Resident, Throughput, Unanswered,
     };
     let at = |scenario, step, metric| Place { scenario, step, metric };
     let small = |step, metric| at("http1_keepalive_small", step, metric);

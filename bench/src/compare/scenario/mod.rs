@@ -219,7 +219,9 @@ impl Scenario {
 #[must_use]
 pub fn behind(setup: Setup, protocol: &str, listening: &Listening) -> Option<SocketAddr> {
     match setup {
-        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => Some(listening.http1),
+        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => {
+            Some(listening.http1)
+        }
         Setup::Http2 | Setup::Grpc => Some(listening.http2),
         Setup::Mutual => listening.tls,
         Setup::Tcp if protocol == "tcp-stream" => Some(listening.tcp_source),

@@ -112,7 +112,7 @@ static MADE: LazyLock<Made> = LazyLock::new(|| {
 
 fn config(tcp: bool) -> Config {
     let routes = "    routes:\n      - match: { prefix: / }\n        cluster: up\n        timeout: 3s\n        idle_timeout: 2s\n";
-    let guests = if tcp { "    protocol: tcp\n    cluster: up\n    idle_timeout: 2s\n" } else { routes };
+    let guests = if tcp { "    tcp: { cluster: up, idle_timeout: 2s }\n" } else { routes };
     let text = format!(
         "listeners:\n  - name: guests\n    address: 127.0.0.1:8080\n{guests}  - name: others\n    address: \
          127.0.0.1:8081\n{routes}clusters:\n  - name: up\n    endpoints: [\"10.0.0.1:80\"]\n"
