@@ -30,5 +30,6 @@ mod abuse;
 mod access_log;
 mod admin;
 mod config;
+mod filter_storms;
 mod filters;
 mod life;

@@ -132,7 +132,7 @@ impl WasmLoader {
             memory: spec.memory,
             capabilities: spec.capabilities.clone(),
         };
-        Ok(WasmFactory { runtime, module: prepared.module, plugin, spec, key })
+        Ok(WasmFactory::new(&runtime, prepared.module, plugin, spec, key))
     }
 
     fn directory(&self) -> Arc<Directory> {

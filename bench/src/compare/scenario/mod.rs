@@ -1,8 +1,9 @@
 //! What is done to each peer: the scenarios, their byte flows and sizes. Pure; the folder's other files carry them out.
 //!
 //! [`session`] keeps what is measured and says how far it is; [`generator`] runs the load generator; [`requests`] are
-//! the scenarios that send requests, [`states`] those that look at memory, start and reload.
+//! the scenarios that send requests, [`states`] those that look at memory, start and reload, [`filters`] those about wasm.
 
+pub mod filters;
 pub mod generator;
 pub mod requests;
 pub mod session;
@@ -51,6 +52,8 @@ pub enum Scenario {
     Startup,
     /// Small GETs through no wasm filter, one that does nothing, one that adds headers
     WasmHeaders,
+    /// Latency of a listener while a filter on another traps, spins, leaks
+    WasmStorms,
 }
 
 /// A load that the generator sends.
@@ -100,7 +103,7 @@ pub enum Kind {
     Burst,
     /// Start.
     Startup,
-    /// The load at its maximum, with filters and without.
+    /// Wasm filters.
     Filters,
 }
 
@@ -161,6 +164,10 @@ impl Scenario {
                 "32 client connections, kept → GET /small → proxy with no filter, then a Rust SDK guest that exports every \
                  callback and does nothing, then one that sets a header on request and response → 16 bytes back"
             }
+            Self::WasmStorms => {
+                "32 kept connections → GET /small, 2,000 a second → one listener → 16 bytes back, while another listener of \
+                 the same worker gets 500 a second through a filter that traps, spins or leaks, and fails closed"
+            }
             Self::Startup => "exec → connect until accepted → GET /small → proxy → origin → 16 bytes back",
         }
     }
@@ -204,7 +211,7 @@ impl Scenario {
             Self::ReloadUnderLoad => Kind::Reload,
             Self::MemoryAfterBurst => Kind::Burst,
             Self::Startup => Kind::Startup,
-            Self::WasmHeaders => Kind::Filters,
+            Self::WasmHeaders | Self::WasmStorms => Kind::Filters,
         }
     }
 }
@@ -213,7 +220,9 @@ impl Scenario {
 #[must_use]
 pub fn behind(setup: Setup, protocol: &str, listening: &Listening) -> Option<SocketAddr> {
     match setup {
-        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) => Some(listening.http1),
+        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => {
+            Some(listening.http1)
+        }
         Setup::Http2 | Setup::Grpc => Some(listening.http2),
         Setup::Mutual => listening.tls,
         Setup::Tcp if protocol == "tcp-stream" => Some(listening.tcp_source),
@@ -310,6 +319,7 @@ mod tests {
                 "memory_after_burst",
                 "startup",
                 "wasm_headers",
+                "wasm_storms",
             ]
         );
     }

@@ -84,7 +84,8 @@ impl Facts {
             .trailers
             .as_ref()
             .and_then(|trailers| trailers.get(b"grpc-status"))
-            .or_else(|| response.head.as_ref().and_then(|head| head.get(b"grpc-status")));
+            .or_else(|| response.head.as_ref().and_then(|head| head.get(b"grpc-status")))
+            .or_else(|| response.kept.as_ref().and_then(|kept| kept.get(b"grpc-status")));
         let grpc_status = grpc.and_then(|value| std::str::from_utf8(value).ok()).and_then(|value| value.parse().ok());
         Self {
             connection: Rc::clone(&shared.connection),

@@ -43,6 +43,7 @@ mod buffer;
 mod chain;
 mod facts;
 mod headers;
+mod kept;
 mod native;
 mod run;
 mod services;

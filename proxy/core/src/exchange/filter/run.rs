@@ -12,6 +12,7 @@
 use super::{
     End, HeadFault, Headers, Side,
     body::Filtered,
+    kept::Kept,
     stream::{At, Interrupt, Phase, Shared, Slot, Stage, StreamKind},
 };
 use crate::{
@@ -449,8 +450,8 @@ impl Shared {
     fn take_request(&self) -> Result<(request::Parts, bool), FilterError> {
         let mut half = self.request.borrow_mut();
         half.head_at = At::Gone;
-        let head = if self.keeps_heads() { half.head.clone() } else { half.head.take() };
-        let head = head.ok_or(FilterError::Request(HeadFault::NoPath))?;
+        let head = half.head.take().ok_or(FilterError::Request(HeadFault::NoPath))?;
+        half.kept = self.keeps_heads().then(|| Kept::of(&head));
         let changed = head.is_changed();
         let mut parts = head.into_request().map_err(FilterError::Request)?;
         if let Some(whole) = half.whole()
@@ -466,8 +467,9 @@ impl Shared {
     fn take_response(&self, bodiless: bool) -> Result<response::Parts, HeadFault> {
         let mut half = self.response.borrow_mut();
         half.head_at = At::Gone;
-        let head = if self.keeps_heads() { half.head.clone() } else { half.head.take() };
-        let mut parts = head.ok_or(HeadFault::NoStatus)?.into_response()?;
+        let head = half.head.take().ok_or(HeadFault::NoStatus)?;
+        half.kept = self.keeps_heads().then(|| Kept::of(&head));
+        let mut parts = head.into_response()?;
         if !bodiless {
             if let Some(whole) = half.whole()
                 && parts.headers.contains_key(header::CONTENT_LENGTH)
@@ -506,8 +508,9 @@ impl Shared {
     /// The response's head as it went out, for the log, where the chain has not seen it.
     pub(in crate::exchange) fn keep_response(&self, head: &response::Parts) {
         let mut half = self.response.borrow_mut();
-        if self.keeps_heads() && (half.head.is_none() || half.head_at != At::Gone) {
-            half.head = Some(Headers::response(head.clone()));
+        if self.keeps_heads() && (half.kept.is_none() || half.head_at != At::Gone) {
+            half.head = None;
+            half.kept = Some(Kept::response(head));
         }
     }
 }

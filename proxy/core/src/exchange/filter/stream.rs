@@ -1,6 +1,6 @@
 //! [`Stream`]: what a filter can see of its stream and do to it, in a callback and between callbacks.
 
-use super::{Buffer, Facts, Failed, Filter, Headers, Interest, Map, facts::Told};
+use super::{Buffer, Facts, Failed, Filter, Headers, Interest, Map, facts::Told, kept::Kept};
 use crate::{
     body::Incoming,
     error::FilterError,
@@ -231,6 +231,8 @@ pub(super) enum TrailersHere {
 #[derive(Debug)]
 pub(super) struct Half {
     pub(super) head: Option<Headers>,
+    /// What the log shows of a head that is gone.
+    pub(super) kept: Option<Kept>,
     pub(super) head_at: At,
     /// No body follows the head.
     pub(super) head_ends: bool,
@@ -275,6 +277,7 @@ impl Default for Half {
     fn default() -> Self {
         Self {
             head: None,
+            kept: None,
             head_at: At::Nowhere,
             head_ends: false,
             trailers: None,
@@ -461,9 +464,16 @@ impl Stream {
     /// As [`headers`](Self::headers), to read; while the stream is being logged, everything that came can be read.
     pub fn read_headers<R>(&self, map: Map, f: impl FnOnce(&Headers) -> R) -> Option<R> {
         let (side, trailers) = map.parts();
+        let logging = self.shared.phase.get() == Phase::Logging;
+        if logging && !trailers {
+            let mut half = self.shared.half(side).borrow_mut();
+            if let Some(kept) = half.kept.take() {
+                half.head = Some(kept.headers());
+            }
+        }
         let half = self.shared.half(side).borrow();
         let (at, fields) = if trailers { (half.trailers_at, &half.trailers) } else { (half.head_at, &half.head) };
-        (at == At::Slot(self.slot) || self.shared.phase.get() == Phase::Logging).then_some(())?;
+        (at == At::Slot(self.slot) || logging).then_some(())?;
         fields.as_ref().map(f)
     }
 
