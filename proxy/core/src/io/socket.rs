@@ -4,13 +4,16 @@
 //! writes flushes.
 
 use super::tls::TlsStream;
+use crate::identity::Dialling;
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
 };
+use rustls::pki_types::CertificateDer;
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::{
@@ -61,6 +64,24 @@ impl Socket {
     #[must_use]
     pub fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Memory(tokio::io::duplex(1).0))
+    }
+
+    /// By what the server at the other end was judged, where that is TLS that we began.
+    #[must_use]
+    pub fn made_by(&self) -> Option<&Arc<Dialling>> {
+        match self {
+            Self::Tls(stream) => stream.made_by(),
+            Self::Tcp(_) | Self::Memory(_) => None,
+        }
+    }
+
+    /// The chain that the peer showed, its own certificate first.
+    #[must_use]
+    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match self {
+            Self::Tls(stream) => stream.session().peer_certificates(),
+            Self::Tcp(_) | Self::Memory(_) => None,
+        }
     }
 
     /// Ready when a read may bring something: bytes, an end or an error. Asks no system call of a socket that has been
