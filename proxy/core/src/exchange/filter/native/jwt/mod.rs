@@ -179,6 +179,11 @@ impl Guard {
             Found::Several => return Verdict::Answer(unauthorized(realm, Some(Unfit::Malformed))),
         };
         let verified = match self.verify(&token) {
+            // Another worker may have just told what this one will hear of next.
+            Some(Err(Unfit::UnknownKey)) | None if self.catches_up() => self.verify(&token),
+            known => known,
+        };
+        let verified = match verified {
             Some(Err(Unfit::UnknownKey)) | None if patience == Patience::Some && self.may_wait() => {
                 return Verdict::Wait;
             }
@@ -230,8 +235,13 @@ impl Guard {
         worth && self.waiting.borrow().len() < MAX_WAITING
     }
 
-    /// Other keys came; what they vouch for is looked at anew.
-    fn renew(&self, keys: Option<Arc<KeySet>>) {
+    /// Takes the keys that are known to all workers; whether they were others.
+    fn catches_up(&self) -> bool {
+        self.fetched.as_ref().is_some_and(|fetched| self.renew(fetched.told().keys))
+    }
+
+    /// Other keys came, if they are others; what they vouch for is looked at anew.
+    fn renew(&self, keys: Option<Arc<KeySet>>) -> bool {
         let same = match (&*self.keys.borrow(), &keys) {
             (Some(before), Some(now)) => Arc::ptr_eq(before, now),
             (None, None) => true,
@@ -241,6 +251,7 @@ impl Guard {
             self.keys.replace(keys);
             self.remembered.borrow_mut().clear();
         }
+        !same
     }
 
     /// Whoever waited is judged by what keys there are now.
