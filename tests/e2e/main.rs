@@ -3,8 +3,10 @@
 //! A test that needs what the machine lacks says so loudly and passes; with `CI=true` it fails.
 
 mod clients;
+mod handshakes;
 mod identity;
 mod tls;
+mod trust;
 
 mod admit;
 mod detect;

@@ -34,6 +34,8 @@ pub enum Scenario {
     Http1Mtls,
     /// A full TLS handshake for each request
     TlsHandshakes,
+    /// The same, the client offering X25519MLKEM768
+    TlsHandshakesMlKem,
     /// Bytes as fast as they go, from the origin to the client
     TcpStream,
     /// 64 bytes there and back
@@ -73,6 +75,8 @@ pub struct Load {
     pub body: u32,
     /// A connection for each request.
     pub fresh: bool,
+    /// TLS: X25519MLKEM768 is offered, and X25519 for who has it not.
+    pub ml_kem: bool,
 }
 
 /// Small GETs on 32 kept connections.
@@ -84,6 +88,7 @@ pub const SMALL: Load = Load {
     answer: Some(16),
     body: 0,
     fresh: false,
+    ml_kem: false,
 };
 
 /// How a scenario is carried out.
@@ -142,6 +147,10 @@ impl Scenario {
                 "connect → full TLS 1.3 handshake, P-256 → GET /small → proxy → kept clear-text origin connections → 16 \
                  bytes back → close; 16 clients at once"
             }
+            Self::TlsHandshakesMlKem => {
+                "as tls_handshakes, but the client offers X25519MLKEM768 first; who has it not (nginx and HAProxy with OpenSSL \
+                 before 3.5) takes X25519, and does less"
+            }
             Self::TcpStream => "4 client connections ← proxy ← bytes of the origin, without end",
             Self::TcpSmallMessages => "16 client connections → 64 bytes → proxy → origin echoes → 64 bytes back",
             Self::Idle5000Connections => {
@@ -184,6 +193,7 @@ impl Scenario {
             answer: None,
             body: 64,
             fresh: false,
+            ml_kem: false,
         };
         match self {
             Self::Http1KeepaliveSmall => Kind::Requests(Setup::Http1(Forwarding::Told), SMALL),
@@ -201,6 +211,10 @@ impl Scenario {
             Self::Http1Mtls => Kind::Requests(Setup::Mutual, Load { protocol: "tls-http1", ..SMALL }),
             Self::TlsHandshakes => {
                 Kind::Requests(Setup::Tls, Load { protocol: "tls-http1", connections: 16, fresh: true, ..SMALL })
+            }
+            Self::TlsHandshakesMlKem => {
+                let load = Load { protocol: "tls-http1", connections: 16, fresh: true, ml_kem: true, ..SMALL };
+                Kind::Requests(Setup::Tls, load)
             }
             Self::TcpStream => {
                 Kind::Stream(Setup::Tcp, Load { protocol: "tcp-stream", connections: 4, body: 0, ..tcp })
@@ -311,6 +325,7 @@ mod tests {
                 "grpc_unary",
                 "http1_mtls",
                 "tls_handshakes",
+                "tls_handshakes_ml_kem",
                 "tcp_stream",
                 "tcp_small_messages",
                 "idle_5000_connections",

@@ -58,7 +58,7 @@ pub struct Exchange {
     changed: bool,
     /// The request as it came, kept only where the route's changes to responses speak of it.
     asked: Option<Box<request::Parts>>,
-    /// The request as its rules judged it, kept only where it may become a tunnel and there are rules.
+    /// The request as its rules judged it, kept only where it may become a tunnel.
     judged: Option<Box<request::Parts>>,
     /// The target before a rewrite, kept only where the route changes headers.
     original: Option<PathAndQuery>,
@@ -140,7 +140,7 @@ impl Exchange {
                 let cluster = weighted::choose(clusters, worker.random.next()).ok_or(RouteError::NoWeight)?;
                 let cluster = Rc::clone(self.view.cluster(cluster, &worker));
                 self.record.set_cluster(cluster.state().metrics());
-                self.judged = (listener.admit.is_some() && means.upgrade.is_some()).then(|| Box::new(parts.clone()));
+                self.judged = means.upgrade.is_some().then(|| Box::new(parts.clone()));
                 let mut prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
                 let (leaving, watched) = (prepared.leaving.take(), prepared.watched());
                 let response = retry::send(self, &cluster, prepared, leaving.as_ref()).await?;

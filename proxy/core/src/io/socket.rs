@@ -4,14 +4,17 @@
 //! writes flushes.
 
 use super::{Redirectable, tls::TlsStream};
+use crate::identity::Dialling;
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
 };
+use rustls::pki_types::CertificateDer;
 use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::{
@@ -91,6 +94,24 @@ impl Socket {
     pub fn send_briefly(&mut self, brief: bool) {
         if let Self::Redirectable(socket) = self {
             socket.send_briefly(brief);
+        }
+    }
+
+    /// By what the server at the other end was judged, where that is TLS that we began.
+    #[must_use]
+    pub fn made_by(&self) -> Option<&Arc<Dialling>> {
+        match self {
+            Self::Tls(stream) => stream.made_by(),
+            Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => None,
+        }
+    }
+
+    /// The chain that the peer showed, its own certificate first.
+    #[must_use]
+    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match self {
+            Self::Tls(stream) => stream.session().peer_certificates(),
+            Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => None,
         }
     }
 

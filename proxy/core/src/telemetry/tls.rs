@@ -34,11 +34,13 @@ pub struct TlsFacts {
     pub presented: Option<Arc<CertifiedKey>>,
     /// The client, where it showed a certificate. Shared: a peer has many connections and one certificate.
     pub peer: Option<Rc<TlsPeer>>,
+    /// Who we were to it.
+    pub own: Option<Arc<SpiffeId>>,
     /// What it was judged by, last.
     pub trust: Cell<TrustVersion>,
 }
 
-/// Tells apart what listeners believed in the life of the process.
+/// Tells apart what listeners and clusters believed, and who they were, in the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TrustVersion(pub u64);
 

@@ -34,6 +34,7 @@ pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, Sen
 pub(crate) use head::set_host;
 pub use lease::{Leased, Opaque, Upgraded};
 pub use pool::Replay;
+pub use tls::Server;
 pub use worker_cluster::WorkerCluster;
 
 use crate::{
@@ -175,9 +176,9 @@ pub async fn open<B: RequestBody>(
     let mut host = cluster.balance(&tried).ok_or(Cause::NoEndpoint)?;
     loop {
         chosen.set(Some(host.core.member.address));
-        let _in_flight = InFlight::begin(&host.core).map_err(|limit| cluster.state().overflow(limit))?;
+        let in_flight = InFlight::begin(&host.core).map_err(|limit| cluster.state().overflow(limit))?;
         match host.take_socket(cluster, announced).await {
-            Ok((io, _opened)) => return Ok(Opaque { io, _opened, _in_flight }),
+            Ok((io, _opened)) => return Ok(Opaque { io, _opened, in_flight }),
             Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {
                 host = cluster.sibling(&host, &mut tried).ok_or(Cause::Connect(error))?;
             }

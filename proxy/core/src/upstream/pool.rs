@@ -16,7 +16,7 @@ use super::{
     worker_cluster::WorkerCluster,
 };
 use crate::{
-    identity::Speaks,
+    identity::{Dialling, Speaks},
     io::{Look, Socket},
     upstream::RequestBody,
 };
@@ -242,6 +242,9 @@ impl<B: RequestBody> Host<B> {
             drop(resting);
             self.waiting.unrest(1);
             connection.set_idle(None);
+            if !self.still_trusts(connection.made_by()) {
+                continue;
+            }
             let rest = match replay {
                 Replay::Possible => Duration::ZERO,
                 Replay::Never | Replay::Fresh => Instant::now().saturating_duration_since(connection.resting_since()),
@@ -255,8 +258,17 @@ impl<B: RequestBody> Host<B> {
     /// A stream on a shared connection that takes one more.
     fn stream(&self, announced: Option<&Rc<[u8]>>) -> Option<Rc<Slot>> {
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|connection| connection.takes_more());
+        // One that is let go of here finishes what it carries.
+        shared.retain(|connection| connection.takes_more() && self.still_trusts(connection.made_by()));
         shared.iter().find(|connection| connection.began_with(announced) && connection.has_room()).map(Slot::on)
+    }
+
+    /// Whether a connection made by this may carry a request: whom the cluster believes and who we are is as it was.
+    fn still_trusts(&self, made_by: Option<&Dialling>) -> bool {
+        match (made_by, self.core.state.tls()) {
+            (Some(made_by), Some(tls)) => tls.is_current(made_by),
+            (None, _) | (_, None) => true,
+        }
     }
 
     /// The request waits from here on, within the limit.
@@ -316,6 +328,16 @@ impl<B: RequestBody> Host<B> {
         self.shared.borrow_mut().retain(|connection| !connection.is_idle());
     }
 
+    /// Closes what rests and was made when others were believed, or we were somebody else; what of that carries something
+    /// carries nothing new.
+    pub(super) fn close_distrusted(&self) {
+        let mut resting = self.resting.borrow_mut();
+        let before = resting.len();
+        resting.retain(|connection| self.still_trusts(connection.made_by()));
+        self.waiting.unrest(before - resting.len());
+        self.shared.borrow_mut().retain(|connection| self.still_trusts(connection.made_by()));
+    }
+
     /// Closes the connection that rested longest; `None` if none rests.
     pub(super) fn close_oldest(&self) -> Option<Closed> {
         let mut resting = self.resting.borrow_mut();
@@ -356,6 +378,9 @@ impl<B: RequestBody> Home for Host<B> {
         let bound = if self.waiting.anyone() { usize::MAX } else { idle_connections };
         // A cluster that is gone after a reload takes nothing back: its connections end with their last response.
         let Some(cluster) = self.cluster.upgrade().filter(|_| self.waiting.resting() < bound) else { return };
+        if !self.still_trusts(connection.made_by()) {
+            return;
+        }
         // It may have been closed behind its last response.
         if cluster.watch(&mut connection).is_ready() {
             return;

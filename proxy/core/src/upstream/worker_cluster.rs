@@ -7,7 +7,7 @@ use super::{
     RequestBody, SendOptions,
     balance::{Picker, Random, Standing},
     circuit_wait::Waiting,
-    cluster::{ClusterState, Member, Seat},
+    cluster::{ClusterState, Seat},
     error::{Cause, Limit},
     http1::Http1Connection,
     pool::{Closed, Host},
@@ -131,6 +131,13 @@ impl<B: RequestBody> WorkerCluster<B> {
         self.table.borrow().all().for_each(|host| host.close_idle());
     }
 
+    /// Closes every connection that rests and was made when others were believed, or we were somebody else.
+    pub fn close_distrusted(&self) {
+        if self.state.tls().is_some() {
+            self.table.borrow().all().for_each(|host| host.close_distrusted());
+        }
+    }
+
     /// Whether there is an address that is not among these.
     #[must_use]
     pub fn has_other(&self, than: &[SocketAddr]) -> bool {
@@ -197,7 +204,7 @@ impl<B: RequestBody> WorkerCluster<B> {
             table.original.retain(|_, host| Rc::strong_count(host) > 1 || host.is_used());
             table.prune_at = (2 * table.original.len()).max(PRUNE_AT);
         }
-        let host = Host::new(&self.state, Member::at(address), source, &self.waiting, Weak::clone(&self.me));
+        let host = Host::new(&self.state, self.state.original(address), source, &self.waiting, Weak::clone(&self.me));
         table.original.insert((address, source), Rc::clone(&host));
         host
     }

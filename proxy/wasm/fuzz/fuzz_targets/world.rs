@@ -202,6 +202,7 @@ impl World {
             connections: Limit::new(100),
             pressure: PressureGauge::default(),
             capture: Default::default(),
+            redirect: Default::default(),
         });
         let received = Rc::<RefCell<Vec<u8>>>::default();
         let dial = Rc::new(Echo { received: Rc::clone(&received), opaque: kind == Kind::Tcp });

@@ -67,7 +67,7 @@ pub(in crate::exchange) async fn run(
     means: Means,
 ) -> Result<Answer, ProxyError> {
     let Means { upgrade, interim } = means;
-    exchange.judged = (exchange.listener.admit.is_some() && upgrade.is_some()).then(|| Box::new(head.clone()));
+    exchange.judged = upgrade.is_some().then(|| Box::new(head.clone()));
     let leaving = prepare::arrive(exchange, route, &mut head, survey, upgrade)?;
     let chain = open(exchange, filters, route);
     exchange.record.attach(Rc::clone(&chain));

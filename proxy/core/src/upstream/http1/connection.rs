@@ -6,6 +6,7 @@
 use crate::{
     framing::{Expected, Layout, Limits, Part, Persistence, Progress, ResponseFramer, Violation},
     http1::{Broken, Outbox, ReadBuffer},
+    identity::Dialling,
     io::{Look, Socket},
     telemetry::metrics::Active,
     upstream::{
@@ -109,6 +110,11 @@ impl Http1Connection {
     /// Whether it began as a request wants it.
     pub(in crate::upstream) fn began_with(&self, announced: Option<&Rc<[u8]>>) -> bool {
         self.announced.as_ref() == announced
+    }
+
+    /// By what its server was judged, where it speaks TLS.
+    pub(in crate::upstream) fn made_by(&self) -> Option<&Dialling> {
+        self.socket.made_by().map(|made_by| &**made_by)
     }
 
     pub(in crate::upstream) fn resting_since(&self) -> Instant {

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     body::{Http2Body, Incoming},
+    identity::Dialling,
     tunnel::h2_stream::H2Stream,
     upstream::{Carrying, OnInformational, RequestBody, SendOptions},
 };
@@ -29,12 +30,14 @@ use h2::{
     client::{Connection, ResponseFuture, SendRequest},
 };
 use http::{Request, Response, StatusCode, header::CONTENT_LENGTH};
+use rustls::pki_types::CertificateDer;
 use std::{
     cell::{Cell, OnceCell, RefCell},
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::{task::spawn_local, time::Instant};
@@ -45,10 +48,10 @@ pub(super) struct Http2Connection {
     shared: Rc<Shared>,
     since: Cell<Instant>,
     announced: Option<Rc<[u8]>>,
-    watch: Watch,
     carrying: OnceCell<Rc<Carrying>>,
-    /// Whether TLS carries it.
-    secure: bool,
+    /// By what its server was judged, where TLS carries it.
+    made_by: Option<Arc<Dialling>>,
+    watch: Watch,
     waiting: Rc<Waiting>,
 }
 
@@ -70,7 +73,6 @@ impl Http2Connection {
         host: &Rc<Host<B>>,
         opened: Opened,
         announced: Option<Rc<[u8]>>,
-        secure: bool,
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
@@ -80,9 +82,9 @@ impl Http2Connection {
             shared,
             since: Cell::new(Instant::now()),
             announced,
-            watch,
             carrying: OnceCell::new(),
-            secure,
+            made_by: watch.made_by(),
+            watch,
             waiting,
         })
     }
@@ -105,6 +107,11 @@ impl Http2Connection {
     /// Whether it began as a request wants it.
     pub(super) fn began_with(&self, announced: Option<&Rc<[u8]>>) -> bool {
         self.announced.as_ref() == announced
+    }
+
+    /// By what its server was judged, where it speaks TLS.
+    pub(super) fn made_by(&self) -> Option<&Dialling> {
+        self.made_by.as_deref()
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -148,6 +155,14 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// By what the server was judged and the chain it showed, where it speaks TLS.
+    pub(super) fn shown(&self) -> Option<(Arc<Dialling>, Box<[CertificateDer<'static>]>)> {
+        let made_by = self.connection.made_by.clone()?;
+        Some((made_by, self.connection.watch.peer_certificates()))
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let active = &self.connection.shared.active;
@@ -187,7 +202,7 @@ pub(super) async fn request<B: RequestBody>(
     }
     // The codec consumes the head; a copy is what makes a refused request one that can be handed back.
     let headers = request.headers().clone();
-    let secure = slot.connection.secure;
+    let secure = slot.connection.made_by.is_some();
     let Some(head) = head::to_http2(request.method(), request.uri(), headers, options.upgrade, secure) else {
         return Err(fail(RequestError::Unwritable.into(), Delivery::Unsent, Some(request)));
     };
