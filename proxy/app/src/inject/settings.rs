@@ -56,6 +56,8 @@ pub enum Identity {
     Secret(String),
     /// A CSI driver that writes the same three files for the pod's service account.
     Csi(String),
+    /// The SPIFFE Workload API, whose socket of this name the driver `csi.spiffe.io` brings in.
+    WorkloadApi(String),
 }
 
 /// An inclusive range of ports.
@@ -86,6 +88,15 @@ pub struct InboundPort {
     pub application: u16,
 }
 
+/// How the pods of a service are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discovery {
+    /// By the service's name.
+    Dns,
+    /// By its EndpointSlices.
+    EndpointSlices,
+}
+
 /// Everything that can be chosen.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each field is described in KEYS, under its own name")]
@@ -99,6 +110,8 @@ pub struct Settings {
     pub skip_outbound_cidrs: Vec<String>,
     pub opaque_ports: Vec<Ports>,
     pub upstreams: Vec<Upstream>,
+    pub discovery: Discovery,
+    pub zone: Option<String>,
     pub identity: Identity,
     pub trust_domain: String,
     pub cluster_domain: String,
@@ -141,6 +154,8 @@ impl Default for Settings {
             skip_outbound_cidrs: Vec::new(),
             opaque_ports: Vec::new(),
             upstreams: Vec::new(),
+            discovery: Discovery::Dns,
+            zone: None,
             identity: Identity::None,
             trust_domain: "cluster.local".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
@@ -177,6 +192,12 @@ impl Settings {
     pub fn inbound_tls(&self) -> InboundTls {
         let default = if self.identity == Identity::None { InboundTls::Off } else { InboundTls::Permissive };
         self.inbound_tls.unwrap_or(default)
+    }
+
+    /// Whether the proxy follows EndpointSlices.
+    #[must_use]
+    pub fn asks_the_api_server(&self) -> bool {
+        self.discovery == Discovery::EndpointSlices && !self.upstreams.is_empty()
     }
 
     /// The image that installs the rules.

@@ -27,7 +27,7 @@ mod tls;
 mod worker_cluster;
 
 pub use balance::{Picker, Random, Standing};
-pub use cluster::{ClusterId, ClusterState, Description, Member, MemberDescription};
+pub use cluster::{ClusterId, ClusterState, Description, MAX_DISCOVERED, Member, MemberDescription};
 pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};
 pub(crate) use head::set_host;
 pub use lease::{Leased, Opaque, Upgraded};

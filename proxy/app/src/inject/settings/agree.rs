@@ -1,6 +1,6 @@
 //! Which settings do not go together.
 
-use super::{Capture, Identity, InboundTls, Settings};
+use super::{Capture, Discovery, Identity, InboundTls, Settings};
 
 impl Settings {
     /// What does not go together, each with the name of the setting to change.
@@ -36,11 +36,15 @@ impl Settings {
                 say("upstreams", "a local port is for capture none only");
             }
         }
+        if self.discovery == Discovery::Dns && self.zone.is_some() {
+            say("zone", "hints are in EndpointSlices: set discovery endpoint-slices as well");
+        }
         if self.config.is_some() {
             let generated = [
                 ("inbound-ports", self.inbound_ports.is_empty()),
                 ("upstreams", self.upstreams.is_empty()),
                 ("opaque-ports", self.opaque_ports.is_empty()),
+                ("discovery", self.discovery == Discovery::Dns),
                 ("filters", self.filters.is_none()),
                 ("inbound-tls", self.inbound_tls.is_none()),
             ];

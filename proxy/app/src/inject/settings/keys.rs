@@ -1,7 +1,7 @@
 //! One table of names, read from flags (`--image X`) and from annotations of the pod (`pillion.io/image: X`) alike.
 
 use super::{
-    Capture, Identity, InboundPort, InboundTls, IpFamily, Mode, Settings,
+    Capture, Discovery, Identity, InboundPort, InboundTls, IpFamily, Mode, Settings,
     read::{cidr, each, few, image, limit, name, port, ports, seconds, upstream, word},
 };
 
@@ -107,16 +107,41 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "discovery",
+        value: "dns|endpoint-slices",
+        about: "Upstreams are found by name, or by EndpointSlices, which the pod's service account must be allowed to watch [dns]",
+        set: |settings, text| {
+            settings.discovery =
+                word(text, &[("dns", Discovery::Dns), ("endpoint-slices", Discovery::EndpointSlices)])?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "zone",
+        value: "ZONE",
+        about: "With --discovery endpoint-slices: where the pod is, so that hints for zones are followed [they are not]",
+        set: |settings, text| {
+            settings.zone = Some(name(text)?);
+            Ok(())
+        },
+    },
+    Key {
         name: "identity",
-        value: "none|secret:NAME|csi[:DRIVER]",
-        about: "Certificates from a Secret or a CSI volume (tls.crt, tls.key, ca.crt) [none]",
+        value: "none|secret:NAME|csi[:DRIVER]|workload-api[:SOCKET]",
+        about: "Certificates from a Secret or a CSI volume (tls.crt, tls.key, ca.crt), or from the SPIFFE Workload API, by the driver csi.spiffe.io and the name of its socket (spire-agent.sock) [none]",
         set: |settings, text| {
             settings.identity = match text.split_once(':').unwrap_or((text, "")) {
                 ("none", "") => Identity::None,
                 ("csi", "") => Identity::Csi("spiffe.csi.cert-manager.io".to_owned()),
                 ("csi", driver) => Identity::Csi(name(driver)?),
+                ("workload-api", "") => Identity::WorkloadApi("spire-agent.sock".to_owned()),
+                ("workload-api", socket) if !socket.contains('/') => Identity::WorkloadApi(name(socket)?),
                 ("secret", secret) if !secret.is_empty() => Identity::Secret(name(secret)?),
-                _ => return Err("write none, secret:NAME, csi or csi:DRIVER".to_owned()),
+                _ => {
+                    return Err(
+                        "write none, secret:NAME, csi, csi:DRIVER, workload-api or workload-api:SOCKET".to_owned()
+                    );
+                }
             };
             Ok(())
         },
