@@ -38,8 +38,9 @@ pub struct Figures {
     pub failed: Vec<String>,
     /// Connections that could not be made.
     pub refused: usize,
-    /// Requests that came later than [`PATIENCE`] after the answer before them, on a connection that had been closed by
-    /// then: this machine's doing, and no failure of the proxy, which has said how long it waits.
+    /// Requests that came later than [`PATIENCE`] after the answer before them or after the connection was made, on a
+    /// connection that had been closed by then: this machine's doing, and no failure of the proxy, which has said how long
+    /// it waits.
     pub late: usize,
     /// How long each answer took.
     pub latencies: Vec<Duration>,
@@ -146,11 +147,13 @@ fn run(address: SocketAddr, pause: Duration, shared: &Shared, request: impl Fn(u
     let mut number = 0;
     let mut rested_since = Instant::now();
     while !shared.stop.load(Ordering::Relaxed) {
-        let is_reused = open.is_some();
         let mut client = match open.take() {
             Some(client) => client,
             None => match TcpStream::connect_timeout(&address, SOON) {
-                Ok(stream) => Client::over(stream),
+                Ok(stream) => {
+                    rested_since = Instant::now();
+                    Client::over(stream)
+                }
                 Err(_) => {
                     figures.refused += 1;
                     thread::sleep(Duration::from_millis(5));
@@ -168,7 +171,7 @@ fn run(address: SocketAddr, pause: Duration, shared: &Shared, request: impl Fn(u
                 shared.done.fetch_add(1, Ordering::Relaxed);
                 open = (!closes).then_some(client);
             }
-            Err(error) if is_closed(&error) && is_reused && sent - rested_since >= PATIENCE => figures.late += 1,
+            Err(error) if is_closed(&error) && sent - rested_since >= PATIENCE => figures.late += 1,
             Err(error) => figures.failed.push(format!("request {number}: {error}")),
         }
         number += 1;

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-/// How long anything may take that should be there at once. Generous: a stopped machine must not look like a fault.
-pub(super) const SOON: Duration = Duration::from_secs(3);
+/// How long anything may take that should be there at once. Generous: a machine that is busy with other things, or
+/// stopped for a while, must not look like a fault. Only what fails waits so long.
+pub(super) const SOON: Duration = Duration::from_secs(10);
 
 /// A property does not hold.
 #[derive(Debug, thiserror::Error)]

@@ -148,6 +148,9 @@ fn peek(pair: &Pair) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How long splice(2) may find nothing where poll(2) has seen data.
+const PERSISTENT: Duration = Duration::from_millis(300);
+
 fn spliced(pair: &Pair) -> Result<(), Failure> {
     let message = [7_u8; 3000];
     for (direction, from, to) in pair.directions() {
@@ -158,6 +161,8 @@ fn spliced(pair: &Pair) -> Result<(), Failure> {
         }
         let mut taken = 0;
         let begun = Instant::now();
+        // SPLICE_F_NONBLOCK is the pipe's; without this the socket would wait.
+        to.set_nonblocking(true).during("O_NONBLOCK")?;
         while taken < message.len() {
             match splice(to, None, &into, None, 65_536, SpliceFlags::NONBLOCK) {
                 Ok(0) => {
@@ -167,7 +172,7 @@ fn spliced(pair: &Pair) -> Result<(), Failure> {
                     )));
                 }
                 Ok(count) => taken += count,
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if begun.elapsed() < SOON / 10 => {
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) if begun.elapsed() < PERSISTENT => {
                     thread::yield_now();
                 }
                 Err(rustix::io::Errno::AGAIN) => {
@@ -184,6 +189,7 @@ fn spliced(pair: &Pair) -> Result<(), Failure> {
         if got != message {
             return Err(seen(format!("{direction}: other bytes come out of splice than were sent")));
         }
+        to.set_nonblocking(false).during("O_NONBLOCK")?;
         // And into the socket.
         rustix::io::write(&into, b"by splice").during("write the pipe")?;
         splice(&out, None, from, None, 9, SpliceFlags::empty()).during("splice")?;

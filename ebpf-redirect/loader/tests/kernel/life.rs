@@ -1,24 +1,31 @@
 //! An instance's life under load: attached, replaced, rolled back, switched, detached, left behind.
 
 use crate::ground::{Ground, connect, echo, listen, localhost, pair, talk, wait_for};
-use redirect::{AttachError, Counter, Detached, Object, PinError, Pins, Watch};
+use redirect::{AttachError, Counter, Detached, Ended, Object, PinError, Pins, Watch};
 use std::{
     fs,
     io::{Read, Write},
+    net::TcpStream,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
 };
 
 const PROXY: u16 = 18080;
 
+/// Threads that send and check without a pause.
+const SENDERS: usize = 4;
+
+/// What each of them has exchanged.
+type Exchanges = [AtomicU64; SENDERS];
+
 /// Runs `meanwhile` while connections, long ones and short ones, send and check without a pause.
-fn under_load(ground: &Ground, meanwhile: impl FnOnce(&AtomicU64) + Send) {
-    let (ended, exchanges) = (AtomicBool::new(false), AtomicU64::new(0));
+fn under_load(ground: &Ground, meanwhile: impl FnOnce(&Exchanges) + Send) {
+    let (ended, exchanges) = (AtomicBool::new(false), Exchanges::default());
     ground.pod(|| {
         echo(listen(PROXY));
         thread::scope(|scope| {
-            for number in 0..4_u8 {
-                let (ended, exchanges) = (&ended, &exchanges);
+            for (number, exchanges) in (0_u8..).zip(&exchanges) {
+                let ended = &ended;
                 scope.spawn(move || {
                     let mut round = 0_u32;
                     while !ended.load(Ordering::Relaxed) {
@@ -51,10 +58,22 @@ fn under_load(ground: &Ground, meanwhile: impl FnOnce(&AtomicU64) + Send) {
     });
 }
 
-/// Waits until so many more exchanges were made.
-fn go_on(exchanges: &AtomicU64) {
-    let before = exchanges.load(Ordering::Relaxed);
-    wait_for("traffic to go on", || exchanges.load(Ordering::Relaxed) > before + 200);
+/// Waits until many more exchanges were made, some of them by each thread: what was on its way before has arrived.
+fn go_on(exchanges: &Exchanges) {
+    let now = || exchanges.each_ref().map(|made| made.load(Ordering::Relaxed));
+    let before = now();
+    wait_for("traffic to go on", || {
+        let made: Vec<_> = now().iter().zip(before).map(|(now, before)| now - before).collect();
+        made.iter().all(|made| *made >= 2) && made.iter().sum::<u64>() > 200
+    });
+}
+
+/// A message to the echo and back.
+fn echoed(mut stream: &TcpStream, words: &[u8]) {
+    stream.write_all(words).unwrap();
+    let mut got = vec![0; words.len()];
+    stream.read_exact(&mut got).unwrap();
+    assert!(got == words, "other bytes come back than were sent");
 }
 
 #[test]
@@ -68,10 +87,13 @@ fn attached_replaced_switched_and_detached_under_load_without_a_byte_lost() {
         let attached = redirect::attach(&options).unwrap();
         assert!(!attached.replaced);
         go_on(exchanges);
+        // Enrolled for certain, and held through everything: those of the load were there before, or come and go.
+        let held = connect(localhost(PROXY));
         let redirected = || redirect::status(&instance).unwrap().unwrap().totals.get(Counter::RedirectedMessages);
         wait_for("new connections to be redirected", || redirected() > 100);
         for _ in 0..3 {
             assert!(redirect::attach(&options).unwrap().replaced);
+            echoed(&held, b"replaced");
             let before = redirected();
             go_on(exchanges);
             wait_for("the new programs to redirect", || redirected() > before + 50);
@@ -83,12 +105,15 @@ fn attached_replaced_switched_and_detached_under_load_without_a_byte_lost() {
         assert_eq!(redirected(), off, "the kill switch is pulled");
         redirect::switch(&instance, true).unwrap();
         wait_for("messages to be redirected again", || redirected() > off + 100);
-        assert!(matches!(redirect::detach(&instance).unwrap(), Detached::Draining(_)));
+        let detached = redirect::detach(&instance).unwrap();
+        assert!(matches!(detached, Detached::Draining(ends) if ends >= 2), "{detached:?}");
+        echoed(&held, b"detached");
         go_on(exchanges);
         let status = redirect::status(&instance).unwrap().unwrap();
         assert!(status.links.is_empty() && !status.on);
         // And once more over the maps that are still in use.
         redirect::attach(&options).unwrap();
+        echoed(&held, b"attached again");
         go_on(exchanges);
         wait_for("old maps to serve new programs", || redirected() > off + 300);
     });
@@ -172,6 +197,9 @@ fn a_watch_is_told_how_connections_ended() {
     let mut watch = Watch::new(&ground.options.instance).unwrap();
     assert!(watch.takes_events());
     assert!(!Watch::new(&ground.options.instance).unwrap().takes_events(), "one of them takes the events");
+    // Of the self-test, whose last connections may have ended after the instance was switched on.
+    watch.read_only().unwrap();
+    watch.ended = Ended::default();
     ground.pod(|| {
         let listener = listen(PROXY);
         for _ in 0..5 {
@@ -183,10 +211,13 @@ fn a_watch_is_told_how_connections_ended() {
         drop(client);
         drop(server);
     });
-    ground.await_empty();
     let mut cgroups = Vec::new();
-    let look = watch.look(|event| cgroups.push(event.cgroup)).unwrap();
-    assert_eq!((look.alarm, look.on), (None, true));
+    // A socket tells of its end when TCP has done with it, which may be after it has left the map.
+    wait_for("the events of all ends", || {
+        let look = watch.look(|event| cgroups.push(event.cgroup)).unwrap();
+        assert_eq!((look.alarm, look.on), (None, true));
+        cgroups.len() >= 12
+    });
     let own = redirect::cgroup_number(&ground.cgroup).unwrap();
     assert!(cgroups.iter().all(|cgroup| *cgroup == own), "{cgroups:?} are of {own}");
     let ended = &watch.ended;

@@ -4,17 +4,18 @@
 
 mod authorization;
 mod filters;
+mod http;
 mod proxy;
+mod route;
+mod template;
 mod tls;
 
 use super::pages::seconds;
 use crate::reload::{History, Outcome};
-use pillion_config::{
-    model::*,
-    template::{Part, RequestField, Template, Variable},
-};
+use pillion_config::model::*;
 use serde_json::{Map, Value, json};
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
+use template::template;
 
 /// What stands where a secret could.
 const REDACTED: &str = "[redacted]";
@@ -151,8 +152,8 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         "tls": tls.as_ref().map(tls::listener),
         "authorization": authorization.as_ref().map(authorization::of),
         "tcp": protocol.tcp().map(|tcp| tcp_of(tcp, clusters)),
-        "http": (!matches!(protocol, ListenerProtocol::Opaque(_))).then(|| http_of(http)),
-        "routes": routes.iter().map(|route| route_of(route, clusters)).collect::<Vec<_>>(),
+        "http": (!matches!(protocol, ListenerProtocol::Opaque(_))).then(|| http::of(http)),
+        "routes": routes.iter().map(|route| route::of(route, clusters)).collect::<Vec<_>>(),
     })
 }
 
@@ -275,194 +276,9 @@ fn cidr(Cidr { address, prefix }: &Cidr) -> String {
     format!("{address}/{prefix}")
 }
 
-fn http_of(http: &Http) -> Value {
-    let Http { limits, timeouts, http2, path, forwarding, underscores, connect } = http;
-    let HttpLimits { headers, header_bytes, target_bytes } = limits;
-    let HttpTimeouts { idle, header, body, write } = timeouts;
-    let PathPolicy { resolve_dots, merge_slashes, escaped_slashes } = path;
-    let Forwarding { x_forwarded, forwarded, via, request_id, trusted, trusted_hops, strip_identity } = forwarding;
-    let mode = |mode: &ForwardingMode| match mode {
-        ForwardingMode::Off => "off",
-        ForwardingMode::Append => "append",
-    };
-    json!({
-        "limits": { "headers": headers, "header_bytes": header_bytes, "target_bytes": target_bytes },
-        "timeouts": { "idle": time(*idle), "header": time(*header), "body": time(*body), "write": time(*write) },
-        "http2": http2_of(http2),
-        "path": {
-            "resolve_dots": resolve_dots,
-            "merge_slashes": merge_slashes,
-            "escaped_slashes": match escaped_slashes {
-                EscapedSlashes::Keep => "keep",
-                EscapedSlashes::Reject => "reject",
-                EscapedSlashes::Decode => "decode",
-            },
-        },
-        "forwarding": {
-            "x_forwarded": mode(x_forwarded),
-            "forwarded": mode(forwarded),
-            "via": via,
-            "request_id": match request_id {
-                RequestId::Pass => "pass",
-                RequestId::Generate => "generate",
-            },
-            "trusted": trusted.iter().map(cidr).collect::<Vec<_>>(),
-            "trusted_hops": trusted_hops,
-            "strip_identity": strip_identity,
-        },
-        "underscores": match underscores {
-            Underscores::Accept => "accept",
-            Underscores::Reject => "reject",
-        },
-        "connect": match connect {
-            Connect::Refuse => "refuse",
-            Connect::Allow => "allow",
-        },
-    })
-}
-
-fn http2_of(http2: &Http2) -> Value {
-    let Http2 {
-        streams,
-        stream_window,
-        connection_window,
-        flood_window,
-        resets,
-        reset_by_us,
-        pings,
-        settings,
-        empty_data,
-        window_updates,
-        priorities,
-        continuations,
-    } = http2;
-    json!({
-        "streams": streams,
-        "stream_window": stream_window,
-        "connection_window": connection_window,
-        "flood_window": time(*flood_window),
-        "resets": resets,
-        "reset_by_us": reset_by_us,
-        "pings": pings,
-        "settings": settings,
-        "empty_data": empty_data,
-        "window_updates": window_updates,
-        "priorities": priorities,
-        "continuations": continuations,
-    })
-}
-
-fn match_of(RouteMatch { hosts, destinations, path, methods, headers, query }: &RouteMatch) -> Value {
-    let header = |HeaderMatch { name, value, invert }: &HeaderMatch| json!({ "name": name.as_str(), "value": value_of(name.as_str(), value), "invert": invert });
-    let parameter = |QueryMatch { name, value }: &QueryMatch| json!({ "name": name, "value": value_of(name, value) });
-    json!({
-        "hosts": hosts.iter().map(host).collect::<Vec<_>>(),
-        "destinations": destinations.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "path": match path {
-            PathMatch::Exact(path) => json!({ "exact": path }),
-            PathMatch::Prefix(path) => json!({ "prefix": path }),
-            PathMatch::Regex(regex) => json!({ "regex": regex.as_str() }),
-        },
-        "methods": methods.iter().map(http::Method::as_str).collect::<Vec<_>>(),
-        "headers": headers.iter().map(header).collect::<Vec<_>>(),
-        "query": query.iter().map(parameter).collect::<Vec<_>>(),
-    })
-}
-
-fn route_of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
-    let Route {
-        name,
-        matcher,
-        authorization,
-        action,
-        rewrite,
-        request_headers,
-        response_headers,
-        timeout,
-        idle_timeout,
-        upgrades,
-        filters,
-    } = route;
-    json!({
-        "name": name.as_str(),
-        "match": match_of(matcher),
-        "authorization": authorization.as_deref().map(authorization::of),
-        "action": action_of(action, clusters),
-        "rewrite": rewrite_of(rewrite),
-        "request_headers": request_headers.iter().map(change_of).collect::<Vec<_>>(),
-        "response_headers": response_headers.iter().map(change_of).collect::<Vec<_>>(),
-        "timeout": timeout.map(time),
-        "idle_timeout": idle_timeout.map(time),
-        "upgrades": upgrades,
-        "filters": chain(filters.as_deref()),
-    })
-}
-
 /// By their places in the list of filters.
 fn chain(filters: Option<&[FilterIndex]>) -> Vec<usize> {
     filters.unwrap_or_default().iter().map(|FilterIndex(at)| *at).collect()
-}
-
-fn value_of(name: &str, value: &ValueMatch) -> Value {
-    match value {
-        ValueMatch::Present => json!("present"),
-        ValueMatch::Exact(_) | ValueMatch::Prefix(_) | ValueMatch::Regex(_) if is_secret(name) => json!(REDACTED),
-        ValueMatch::Exact(value) => json!({ "exact": value }),
-        ValueMatch::Prefix(value) => json!({ "prefix": value }),
-        ValueMatch::Regex(regex) => json!({ "regex": regex.as_str() }),
-    }
-}
-
-fn action_of(action: &Action, clusters: &[Arc<Cluster>]) -> Value {
-    match action {
-        Action::Forward(targets) => {
-            json!({ "forward": targets_of(targets, clusters) })
-        }
-        Action::Redirect(Redirect { status, scheme, host, port, path, strip_query }) => json!({ "redirect": {
-            "status": status.as_u16(),
-            "scheme": scheme.map(|scheme| match scheme {
-                Scheme::Http => "http",
-                Scheme::Https => "https",
-            }),
-            "host": host,
-            "port": port,
-            "path": path.as_ref().map(|path| match path {
-                RedirectPath::Full(path) => json!({ "full": path }),
-                RedirectPath::Prefix(path) => json!({ "prefix": path }),
-            }),
-            "strip_query": strip_query,
-        }}),
-        Action::Respond(DirectResponse { status, body, content_type }) => json!({ "respond": {
-            "status": status.as_u16(),
-            "body_bytes": body.len(),
-            "content_type": String::from_utf8_lossy(content_type.as_bytes()),
-        }}),
-    }
-}
-
-fn rewrite_of(Rewrite { path, host }: &Rewrite) -> Value {
-    json!({
-        "path": match path {
-            PathRewrite::Keep => json!("keep"),
-            PathRewrite::Prefix(path) => json!({ "prefix": path }),
-            PathRewrite::Full(path) => json!({ "full": path }),
-            PathRewrite::Regex(regex, to) => json!({ "regex": regex.as_str(), "to": to }),
-        },
-        "host": match host {
-            HostRewrite::Keep => json!("keep"),
-            HostRewrite::Literal(host) => json!(String::from_utf8_lossy(host.as_bytes())),
-            HostRewrite::Endpoint => json!("endpoint"),
-        },
-    })
-}
-
-fn change_of(change: &HeaderChange) -> Value {
-    let shown = |name: &str, value: &Template| if is_secret(name) { REDACTED.to_owned() } else { template(value) };
-    match change {
-        HeaderChange::Set(name, value) => json!({ "set": name.as_str(), "value": shown(name.as_str(), value) }),
-        HeaderChange::Append(name, value) => json!({ "append": name.as_str(), "value": shown(name.as_str(), value) }),
-        HeaderChange::Remove(name) => json!({ "remove": name.as_str() }),
-    }
 }
 
 /// Whether a header or parameter of this name usually carries a credential.
@@ -475,71 +291,4 @@ fn is_secret(name: &str) -> bool {
 
 fn time(time: Duration) -> String {
     if time.is_zero() { "0s".to_owned() } else { format!("{time:?}") }
-}
-
-/// A template in the notation it is written in.
-fn template(Template(parts): &Template) -> String {
-    let mut out = String::new();
-    for part in parts {
-        match part {
-            Part::Literal(text) => out.push_str(&text.replace('%', "%%")),
-            Part::Variable(variable, limit) => {
-                out.push('%');
-                out.push_str(&variable_name(variable));
-                if let Some(limit) = limit {
-                    write!(out, ":{limit}").ok();
-                }
-                out.push('%');
-            }
-        }
-    }
-    out
-}
-
-fn variable_name(variable: &Variable) -> String {
-    let plain = match variable {
-        Variable::RequestHeader(field, None) => return format!("REQ({})", field_name(field)),
-        Variable::RequestHeader(field, Some(other)) => {
-            return format!("REQ({}?{})", field_name(field), field_name(other));
-        }
-        Variable::ResponseHeader(name) => return format!("RESP({name})"),
-        Variable::ResponseTrailer(name) => return format!("TRAILER({name})"),
-        Variable::StartTime => "START_TIME",
-        Variable::Protocol => "PROTOCOL",
-        Variable::ResponseCode => "RESPONSE_CODE",
-        Variable::ResponseCodeDetails => "RESPONSE_CODE_DETAILS",
-        Variable::ResponseFlags => "RESPONSE_FLAGS",
-        Variable::BytesReceived => "BYTES_RECEIVED",
-        Variable::BytesSent => "BYTES_SENT",
-        Variable::Duration => "DURATION",
-        Variable::ResponseDuration => "RESPONSE_DURATION",
-        Variable::UpstreamHost => "UPSTREAM_HOST",
-        Variable::UpstreamCluster => "UPSTREAM_CLUSTER",
-        Variable::UpstreamRequestAttemptCount => "UPSTREAM_REQUEST_ATTEMPT_COUNT",
-        Variable::RouteName => "ROUTE_NAME",
-        Variable::DownstreamRemoteAddress => "DOWNSTREAM_REMOTE_ADDRESS",
-        Variable::DownstreamRemoteAddressWithoutPort => "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
-        Variable::DownstreamDirectRemoteAddress => "DOWNSTREAM_DIRECT_REMOTE_ADDRESS",
-        Variable::DownstreamLocalAddress => "DOWNSTREAM_LOCAL_ADDRESS",
-        Variable::GrpcStatus => "GRPC_STATUS",
-        Variable::TerminatedBy => "TERMINATED_BY",
-        Variable::Hostname => "HOSTNAME",
-        Variable::DownstreamTlsVersion => "DOWNSTREAM_TLS_VERSION",
-        Variable::DownstreamTlsCipher => "DOWNSTREAM_TLS_CIPHER",
-        Variable::RequestedServerName => "REQUESTED_SERVER_NAME",
-        Variable::DownstreamPeerUriSan => "DOWNSTREAM_PEER_URI_SAN",
-        Variable::ListenerName => "LISTENER_NAME",
-    };
-    plain.to_owned()
-}
-
-fn field_name(field: &RequestField) -> &str {
-    match field {
-        RequestField::Method => ":METHOD",
-        RequestField::Path => ":PATH",
-        RequestField::OriginalPath => "X-ENVOY-ORIGINAL-PATH",
-        RequestField::Authority => ":AUTHORITY",
-        RequestField::Scheme => ":SCHEME",
-        RequestField::Header(name) => name.as_str(),
-    }
 }

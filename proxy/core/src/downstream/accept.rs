@@ -23,6 +23,10 @@ use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc
 /// short already, short beside any client's patience.
 const BACK_OFF: Duration = Duration::from_millis(20);
 
+/// How long clients that have begun to connect get for the last of their three packets, once nobody else can begin: some
+/// round trips of a data centre, and nothing anybody waits for.
+const HANDSHAKE: Duration = Duration::from_millis(25);
+
 /// A listener as one worker runs it. Its identity stays while its configuration changes.
 pub struct ListenerSlot {
     /// Its identity within the worker.
@@ -117,6 +121,7 @@ fn made<T>(known: &Made<T>, model: &Arc<Listener>, make: impl FnOnce(&Http) -> T
 pub async fn run(worker: Rc<Worker>, slot: Rc<ListenerSlot>, source: Box<dyn Accept>) {
     // Counted among the connections: the worker is idle only when it accepts nothing any more.
     let present = worker.register.enter(slot.id);
+    let mut turned_away = false;
     loop {
         match next(&slot, present.control(), &*source).await {
             Next::Connection(socket, peer) => {
@@ -133,6 +138,12 @@ pub async fn run(worker: Rc<Worker>, slot: Rc<ListenerSlot>, source: Box<dyn Acc
                     tokio::time::sleep(BACK_OFF).await;
                 }
             },
+            // Whoever came in between the last look and the end would be reset.
+            Next::Closed if !turned_away && present.control().signal() < Signal::Abort => {
+                turned_away = true;
+                source.turn_away();
+                tokio::time::sleep(HANDSHAKE).await;
+            }
             Next::Closed => return,
         }
     }

@@ -4,7 +4,7 @@ use super::{Entry, Own, Socket};
 use futures_util::future::LocalBoxFuture;
 use pillion_config::model::TcpKeepalive;
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockRef, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Type};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -28,6 +28,12 @@ pub trait Accept {
     fn accept_queued(&self) -> Option<io::Result<(Socket, SocketAddr)>> {
         None
     }
+
+    /// Lets no client begin a connection any more; those that have begun one can still finish. Closing the source resets what
+    /// came into its queue since it was last looked at, so this comes first. A client that asks meanwhile hears nothing
+    /// and asks again after its first retransmission, a second later, when the address refuses it or somebody else
+    /// serves it. Where the system cannot do this, nothing happens.
+    fn turn_away(&self) {}
 
     /// The address bound.
     fn local_addr(&self) -> SocketAddr;
@@ -81,6 +87,20 @@ impl Listening {
     }
 }
 
+/// A classic BPF program that drops what has SYN set (RFC 9293 section 3.1: bit 1 of the header's byte 13) and passes the rest.
+/// The kernel shows a TCP socket's filter the segment from its TCP header on.
+fn no_syn() -> [SockFilter; 4] {
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, 13),
+        SockFilter::new(JUMP_IF_SET, 0, 1, 0x02),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+}
+
 fn accepted(socket: TcpStream) -> Socket {
     // Small answers must not wait for an ACK of the one before (RFC 896's algorithm off).
     socket.set_nodelay(true).ok();
@@ -104,6 +124,10 @@ impl Accept for Listening {
             Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => None,
             queued => Some(queued),
         }
+    }
+
+    fn turn_away(&self) {
+        SockRef::from(&self.listener).attach_filter(&no_syn()).ok();
     }
 
     fn local_addr(&self) -> SocketAddr {
@@ -171,4 +195,31 @@ async fn prepared(to: SocketAddr, options: &DialOptions) -> io::Result<TcpStream
     let stream = TcpStream::from_std(socket.into())?;
     stream.writable().await?;
     stream.take_error()?.map_or(Ok(stream), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::poll_fn, time::Duration};
+    use tokio::time::timeout;
+
+    /// Less than the second after which a client asks again.
+    const UNHEARD: Duration = Duration::from_millis(300);
+
+    #[tokio::test]
+    async fn once_turned_away_clients_wait_and_those_before_are_served() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let source = Listening::new(listener).unwrap();
+        let early = TcpStream::connect(source.local_addr()).await.unwrap();
+        source.turn_away();
+        let late = tokio::spawn(TcpStream::connect(source.local_addr()));
+        let (_socket, peer) = poll_fn(|cx| source.poll_accept(cx)).await.unwrap();
+        assert_eq!(peer, early.local_addr().unwrap());
+        assert!(timeout(UNHEARD, poll_fn(|cx| source.poll_accept(cx))).await.is_err(), "nobody else came in");
+        assert!(source.accept_queued().is_none());
+        assert!(!late.is_finished(), "whoever asks later is neither served nor refused");
+        drop(source);
+        let refused = late.await.unwrap().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

@@ -1,6 +1,6 @@
 //! Rules of listeners and routes as JSON.
 
-use super::{cidr, host, match_of};
+use super::{cidr, host, route::match_of};
 use pillion_config::model::*;
 use serde_json::{Value, json};
 

@@ -1,6 +1,10 @@
 //! The filters of a configuration as JSON. What a guest is configured with may be a secret, and is redacted.
 
-use super::{REDACTED, change_of, time, value_of};
+use super::{
+    REDACTED,
+    route::{change_of, value_of},
+    time,
+};
 use pillion_config::model::*;
 use serde_json::{Value, json};
 
