@@ -130,6 +130,11 @@ fn no_trouble_empties_a_cluster(troubles: &[Trouble]) {
             &format!("what was missed in {trouble:?}"),
             &[origin.address, at([127, 0, 0, 9], missed)],
         );
+        // Word by the watch ends what the client remembers of the failures before.
+        let bookmarks = || proxy.metrics().sum("pillion_discovery_events_total", &["type=\"bookmark\""]);
+        let before = bookmarks();
+        server.bookmark();
+        soon(&proxy, "a bookmark", || bookmarks() > before);
         missed += 1;
     }
     server.remove(SERVICE, "b");
@@ -300,10 +305,14 @@ fn a_port_by_number_is_found_through_the_service() {
     server.service(SERVICE, &[(80, "http"), (90, "admin")]);
     let proxy = Proxy::start(&yaml(&server, "api.shop:90", ""));
     await_endpoints(&proxy, "the port that the service calls 90", &[at([127, 0, 0, 1], 9090)]);
+    // A watch begins after a look at the service.
+    let watching = |count: usize| soon(&proxy, "a watch", || server.counts().watches == count);
+    watching(1);
     // Whoever gives the number to another port is followed with the next watch.
     server.service(SERVICE, &[(90, "http")]);
     server.disconnect();
     await_endpoints(&proxy, "the port that is 90 now", &[at([127, 0, 0, 1], 8080)]);
+    watching(2);
     server.service(SERVICE, &[(80, "http")]);
     server.disconnect();
     await_endpoints(&proxy, "no such port", &[]);

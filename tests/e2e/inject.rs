@@ -367,6 +367,8 @@ fn api_servers_would_take_what_was_injected_and_the_chart() {
         .filter(|path| path.extension().is_some_and(|end| end == "yaml" || end == "json"))
         .map(|path| path.display().to_string())
         .collect();
+    let rights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/kubernetes/discovery-rbac.yaml");
+    let files: Vec<String> = files.into_iter().chain([rights.display().to_string()]).collect();
     let mut arguments = vec!["1.29,1.30,1.31,1.32,1.33,1.34"];
     arguments.extend(files.iter().map(String::as_str));
     let done = some_or_return!(python::run("kubernetes_schemas", &arguments));

@@ -349,6 +349,9 @@ impl Shared {
             state.counts.denied += usize::from(!good);
             (state.trouble, state.age, good)
         };
+        if trouble == Trouble::HangUp {
+            return Ok(());
+        }
         if !good {
             return status(&mut stream, 401, "Unauthorized");
         }

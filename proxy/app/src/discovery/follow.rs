@@ -35,7 +35,7 @@ const MAX_PAGES: usize = super::slices::MAX_SLICES;
 /// How long a watch may outlive the time it was asked to last.
 const GRACE: Duration = Duration::from_secs(30);
 /// A watch that lasted as long, or told something, was a good one.
-const GOOD: Duration = Duration::from_secs(5);
+const GOOD: Duration = Duration::from_secs(1);
 
 /// A service that is followed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

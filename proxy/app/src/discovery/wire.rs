@@ -226,3 +226,80 @@ pub(super) fn event(line: &[u8]) -> Result<Event<'_>, WireError> {
     }
     Ok(if kind == "DELETED" { Event::Gone(slice.metadata.name, version) } else { Event::Set(slice, version) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIST: &str = r#"{"kind":"EndpointSliceList","apiVersion":"discovery.k8s.io/v1","metadata":{"resourceVersion":"7",
+        "continue":"abc","remainingItemCount":3},"items":[{"metadata":{"name":"api-1","managedFields":[{}]},
+        "addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"],"conditions":{"ready":true},"nodeName":"n",
+        "targetRef":{"kind":"Pod","uid":"u\u002d1"},"hints":{"forZones":[{"name":"a"}],"forNodes":[{"name":"n"}]},
+        "deprecatedTopology":{"x":"y"}}],"ports":[{"name":"http","port":80,"protocol":"TCP","appProtocol":"h2c"}]}]}"#;
+
+    #[test]
+    fn a_list_is_read_and_no_beginning_of_it_is_one() {
+        let read = page(LIST.as_bytes()).unwrap();
+        assert_eq!((read.version.as_ref(), read.next.as_deref(), read.items.len()), ("7", Some("abc"), 1));
+        let endpoint = &read.items[0].endpoints.as_ref().unwrap()[0];
+        assert_eq!(endpoint.target_ref.as_ref().unwrap().uid, "u-1");
+        for end in 0..LIST.len() {
+            assert!(page(&LIST.as_bytes()[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn nothing_else_is_an_empty_list() {
+        for (text, words) in [
+            ("{}", "no EndpointSliceList"),
+            ("[]", "invalid"),
+            (r#"{"kind":"Status","code":200,"items":[]}"#, "no EndpointSliceList but \"Status\""),
+            (r#"{"kind":"EndpointSliceList","items":[]}"#, "metadata.resourceVersion is missing"),
+            (r#"{"kind":"EndpointSliceList","metadata":{"resourceVersion":"7"},"items":[{}]}"#, "metadata.name"),
+            (r#"{"kind":"EndpointSliceList","metadata":{"resourceVersion":"7"},"items":{}}"#, "invalid type"),
+            (r#"{"kind":"EndpointSliceList","metadata":{"resourceVersion":7},"items":[]}"#, "invalid type"),
+        ] {
+            let error = page(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+        // Go writes an empty list as null.
+        let none = br#"{"kind":"EndpointSliceList","metadata":{"resourceVersion":"7","continue":""},"items":null}"#;
+        assert_eq!(page(none).map(|page| (page.items.len(), page.next.is_none())).unwrap(), (0, true));
+    }
+
+    #[test]
+    fn events_are_read_in_any_order_of_fields() {
+        let set = event(br#"{"object":{"metadata":{"resourceVersion":"8","name":"a"}},"type":"MODIFIED"}"#).unwrap();
+        assert!(matches!(set, Event::Set(_, at) if at == "8"));
+        let gone = event(br#"{"type":"DELETED","object":{"metadata":{"name":"a","resourceVersion":"9"}}}"#).unwrap();
+        assert!(matches!(gone, Event::Gone(name, at) if name == "a" && at == "9"));
+        let mark = event(br#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"10"}}}"#).unwrap();
+        assert!(matches!(mark, Event::Bookmark(at) if at == "10"));
+        let error = event(br#"{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}"#).unwrap();
+        assert!(matches!(error, Event::Error(410, words) if words == "too old"));
+        for text in [
+            "{}",
+            "null",
+            r#"{"type":"ADDED"}"#,
+            r#"{"type":"ADDED","object":{"metadata":{"name":"a"}}}"#,
+            r#"{"type":"ADDED","object":{"metadata":{"resourceVersion":"7"}}}"#,
+            r#"{"type":"BOOKMARK","object":{}}"#,
+            r#"{"type":"RENAMED","object":{"metadata":{"name":"a","resourceVersion":"9"}}}"#,
+        ] {
+            assert!(event(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_do_harm(bytes in proptest::collection::vec(any::<u8>(), 0..200), at in 0..LIST.len(), by in any::<u8>()) {
+            page(&bytes).ok();
+            event(&bytes).ok();
+            let mut text = LIST.as_bytes().to_vec();
+            text[at] = by;
+            page(&text).ok();
+            event(&text).ok();
+        }
+    }
+}
