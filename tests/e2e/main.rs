@@ -26,6 +26,7 @@ mod redirect;
 mod tcp;
 
 mod capture;
+mod discovery;
 mod inject;
 
 mod abuse;

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod control;
 pub mod demo;
 pub mod descriptors;
+pub mod discovery;
 pub mod dns;
 pub mod drain;
 pub mod filters;

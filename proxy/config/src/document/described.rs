@@ -6,8 +6,8 @@
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
     model::{
-        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, RateKey, SpiffeId,
-        SpiffeMatch, TrustDomain, Workers,
+        AdminAddress, ApiServer, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, RateKey,
+        ServiceRef, SpiffeId, SpiffeMatch, TrustDomain, Workers, Zone,
     },
     template::Template,
 };
@@ -326,6 +326,12 @@ impl Described for LogDestination {
 }
 
 impl Described for EndpointAddress {}
+
+impl Described for ServiceRef {}
+
+impl Described for Zone {}
+
+impl Described for ApiServer {}
 
 impl Described for Cidr {}
 

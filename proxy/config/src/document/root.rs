@@ -1,7 +1,7 @@
 //! What concerns the whole process.
 
 use super::{
-    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, LoopbackRedirect, Mapping, Percent,
+    Cluster, Either, Field, Filter, FromText, Identity, Int, Kubernetes, List, Listener, LoopbackRedirect, Mapping, Percent,
     Period, Table, Text, fields,
 };
 use crate::{
@@ -29,6 +29,8 @@ pub(crate) struct Document {
     pub access_log: Field<AccessLog>,
     /// How host names of endpoints become addresses.
     pub dns: Field<Dns>,
+    /// How services of Kubernetes become addresses. Only looked at where a cluster has `service`.
+    pub kubernetes: Field<Kubernetes>,
     /// Who this workload is to its peers, and whom it believes. Absent: TLS with certificates of its own only.
     pub identity: Field<Identity>,
     /// Loopback traffic past the kernel's TCP path. Absent: everything goes through TCP, and it costs nothing.
@@ -45,7 +47,7 @@ pub(crate) struct Document {
     pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, identity, redirect, node, capture, listeners, clusters, filters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, kubernetes, identity, redirect, node, capture, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -56,6 +58,7 @@ impl Default for Document {
             drain: Field::ABSENT,
             access_log: Field::ABSENT,
             dns: Field::ABSENT,
+            kubernetes: Field::ABSENT,
             identity: Field::ABSENT,
             redirect: Field::ABSENT,
             node: Field::ABSENT,

@@ -3,7 +3,10 @@
 use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, tls};
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Mapping, Percent, Period, Scalar, Text},
-    model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, Node, ProcessLimits, Workers},
+    model::{
+        self, AccessLog, Admin, Cluster, Config, Dns, Drain, Family, Kubernetes, LogFormat, Name, Node, ProcessLimits,
+        Workers,
+    },
     template::Template,
     tree::Place,
 };
@@ -110,6 +113,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         None => Some(None),
     };
     let dns = dns(cx, document.dns);
+    let kubernetes = kubernetes(cx, document.kubernetes);
     let redirect = match document.redirect.at(ROOT) {
         Some((redirect, at)) => sockmap::redirect(cx, redirect, at).map(Some),
         None => Some(None),
@@ -130,6 +134,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         drain: drain?,
         access_log: access_log?,
         dns: dns?,
+        kubernetes: kubernetes?,
         identity,
         redirect: redirect?,
         capture: settings?,
@@ -210,6 +215,22 @@ fn dns(cx: &mut Lowering<'_, '_>, field: Field<document::Dns>) -> Option<Dns> {
         addresses.push(server);
     }
     Some(Dns { servers: addresses, min_refresh: min?, max_refresh: max?, timeout: timeout? })
+}
+
+fn kubernetes(cx: &mut Lowering<'_, '_>, field: Field<document::Kubernetes>) -> Option<Kubernetes> {
+    let (kubernetes, at) = or_default(field, ROOT)?;
+    let account_at = kubernetes.service_account.place().unwrap_or(at);
+    let prefer = match kubernetes.prefer.take()? {
+        document::Preferred::Ipv4 => Family::Ipv4,
+        document::Preferred::Ipv6 => Family::Ipv6,
+    };
+    let zone = if kubernetes.zone.is_written() { Some(kubernetes.zone.value()?) } else { None };
+    let server = if kubernetes.server.is_written() { Some(kubernetes.server.value()?) } else { None };
+    let document::FilePath(service_account) = kubernetes.service_account.value()?;
+    if !service_account.is_absolute() {
+        cx.error(account_at, "write a path that begins with /: the folder is the kubelet's, not the configuration's");
+    }
+    Some(Kubernetes { zone, prefer, server, service_account, timeout: kubernetes.timeout.value()?.0 })
 }
 
 fn access_log(cx: &mut Lowering<'_, '_>, log: document::AccessLog, at: Place) -> Option<AccessLog> {

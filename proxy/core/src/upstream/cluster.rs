@@ -93,7 +93,7 @@ struct Original {
 /// Resolved names and what follows from them; nothing is built before somebody asks.
 #[derive(Debug, Default)]
 struct Places {
-    resolved: Vec<(EndpointAddress, Arc<[IpAddr]>)>,
+    resolved: Vec<(EndpointAddress, Arc<[SocketAddr]>)>,
     seats: Option<Arc<[Seat]>>,
 }
 
@@ -102,6 +102,9 @@ const MAX_ADDRESSES: usize = 256;
 
 /// Original destinations that are remembered before those that nobody has any more are forgotten.
 const PRUNE_AT: usize = 64;
+
+/// The addresses of one service that are used: what a proxy beside one application can hold pools for.
+pub const MAX_DISCOVERED: usize = 4096;
 
 /// Shares are whole numbers: an endpoint's weight times this, divided by its addresses.
 const SHARE_UNITS: u64 = 2_520;
@@ -152,14 +155,30 @@ impl ClusterState {
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(MAX_ADDRESSES);
-        if addresses.is_empty() || !self.model.endpoints.iter().any(|endpoint| &endpoint.address == name) {
+        let EndpointAddress::Name(_, port) = name else { return };
+        if !addresses.is_empty() {
+            self.set_addresses(name, addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)).collect());
+        }
+    }
+
+    /// Sets the addresses of a service, [`MAX_DISCOVERED`] at most: whoever says so knows all of them, so none at all
+    /// means that there is none.
+    pub fn set_discovered(&self, service: &EndpointAddress, mut addresses: Vec<SocketAddr>) {
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(MAX_DISCOVERED);
+        self.set_addresses(service, addresses);
+    }
+
+    fn set_addresses(&self, endpoint: &EndpointAddress, addresses: Vec<SocketAddr>) {
+        if !self.model.endpoints.iter().any(|known| &known.address == endpoint) {
             return;
         }
         let mut places = self.places();
-        match places.resolved.iter_mut().find(|(known, _)| known == name) {
+        match places.resolved.iter_mut().find(|(known, _)| known == endpoint) {
             Some((_, known)) if known[..] == addresses[..] => return,
             Some((_, known)) => *known = addresses.into(),
-            None => places.resolved.push((name.clone(), addresses.into())),
+            None => places.resolved.push((endpoint.clone(), addresses.into())),
         }
         let before = places.seats.take();
         places.seats = before.map(|before| build(&self.model, &places.resolved, &before));
@@ -287,24 +306,26 @@ impl Drop for Permit {
 }
 
 /// All addresses of a cluster; members that stay keep their identity and their count.
-fn build(model: &Cluster, resolved: &[(EndpointAddress, Arc<[IpAddr]>)], before: &[Seat]) -> Arc<[Seat]> {
+fn build(model: &Cluster, resolved: &[(EndpointAddress, Arc<[SocketAddr]>)], before: &[Seat]) -> Arc<[Seat]> {
     let mut seats = Vec::with_capacity(model.endpoints.len());
+    // A service may have thousands: looked up, not searched.
+    let before: HashMap<(usize, SocketAddr), &Arc<Member>> =
+        before.iter().map(|seat| ((seat.member.endpoint, seat.member.address), &seat.member)).collect();
     for (index, endpoint) in model.endpoints.iter().enumerate() {
         let mut add = |address: SocketAddr, siblings: usize| {
-            let known = before.iter().find(|seat| seat.member.endpoint == index && seat.member.address == address);
-            let member = known.map_or_else(
+            let member = before.get(&(index, address)).map_or_else(
                 || Arc::new(Member { endpoint: index, address, active: AtomicUsize::new(0) }),
-                |seat| Arc::clone(&seat.member),
+                |member| Arc::clone(member),
             );
             let share = (u64::from(endpoint.weight) * SHARE_UNITS / siblings as u64).max(1);
             seats.push(Seat { member, share });
         };
         match &endpoint.address {
             EndpointAddress::Ip(address) => add(*address, 1),
-            EndpointAddress::Name(_, port) => {
-                if let Some((_, addresses)) = resolved.iter().find(|(name, _)| name == &endpoint.address) {
-                    for ip in addresses.iter() {
-                        add(SocketAddr::new(*ip, *port), addresses.len());
+            EndpointAddress::Name(..) | EndpointAddress::Service(_) => {
+                if let Some((_, addresses)) = resolved.iter().find(|(known, _)| known == &endpoint.address) {
+                    for address in addresses.iter() {
+                        add(*address, addresses.len());
                     }
                 }
             }

@@ -29,7 +29,7 @@ mod worker_cluster;
 
 pub use balance::{Picker, Random, Standing};
 pub use carrying::{Carrying, CarryingTls, Told};
-pub use cluster::{ClusterId, ClusterState, Description, Member, MemberDescription};
+pub use cluster::{ClusterId, ClusterState, Description, MAX_DISCOVERED, Member, MemberDescription};
 pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};
 pub(crate) use head::set_host;
 pub use lease::{Leased, Opaque, Upgraded};

@@ -21,7 +21,7 @@ use crate::{
     upstream::RequestBody,
 };
 use http::HeaderValue;
-use pillion_config::model::EndpointAddress;
+use pillion_config::model::{EndpointAddress, ServicePort};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
@@ -53,7 +53,17 @@ impl HostCore {
 
     /// The endpoint's name as the cluster writes it; `None`: it cannot stand in a field.
     pub(super) fn host(&self) -> Option<&HeaderValue> {
-        let written = || HeaderValue::try_from(self.endpoint().to_string()).ok();
+        let written = || {
+            let host = match self.endpoint() {
+                EndpointAddress::Service(service) => match service.port {
+                    ServicePort::Number(port) => format!("{}:{port}", service.host()),
+                    // A name is no port in a URI (RFC 3986 §3.2.3).
+                    ServicePort::Name(_) => service.host(),
+                },
+                endpoint @ (EndpointAddress::Ip(_) | EndpointAddress::Name(..)) => endpoint.to_string(),
+            };
+            HeaderValue::try_from(host).ok()
+        };
         self.host.get_or_init(written).as_ref()
     }
 }

@@ -239,17 +239,16 @@ impl<B: RequestBody> WorkerCluster<B> {
     /// Hosts that stay keep their pools; the connections of those that went finish what they carry.
     fn refresh(&self, table: &mut Table<B>, version: u64) {
         let seats = self.state.seats();
+        // A service may have thousands: looked up, not searched.
+        let mut before: HashMap<*const Member, Rc<Host<B>>> =
+            table.hosts.iter().map(|host| (Arc::as_ptr(&host.core.member), Rc::clone(host))).collect();
         let host = |seat: &Seat| {
-            let known = table.hosts.iter().find(|host| Arc::ptr_eq(&host.core.member, &seat.member));
-            known.map_or_else(
-                || Host::new(&self.state, Arc::clone(&seat.member), None, &self.waiting, Weak::clone(&self.me)),
-                Rc::clone,
-            )
+            before.remove(&Arc::as_ptr(&seat.member)).unwrap_or_else(|| {
+                Host::new(&self.state, Arc::clone(&seat.member), None, &self.waiting, Weak::clone(&self.me))
+            })
         };
         let hosts: Box<[_]> = seats.iter().map(host).collect();
-        for gone in table.hosts.iter().filter(|known| !hosts.iter().any(|host| Rc::ptr_eq(host, known))) {
-            gone.close_idle();
-        }
+        before.values().for_each(|gone| gone.close_idle());
         table.hosts = hosts;
         table.shares = seats.iter().map(|seat| seat.share).collect();
         table.picker = Picker::new(self.model().balance, &table.shares);
