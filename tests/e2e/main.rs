@@ -11,6 +11,7 @@ mod detect;
 mod head;
 mod jwt;
 mod proxy_protocol;
+mod source_filter;
 
 mod framing;
 

@@ -14,6 +14,7 @@ pub mod demo;
 pub mod descriptors;
 pub mod dns;
 pub mod drain;
+pub mod edge;
 pub mod filters;
 pub mod inject;
 pub mod injector;

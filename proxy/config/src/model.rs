@@ -12,6 +12,7 @@ mod jwt;
 mod listener;
 mod route;
 mod sockmap;
+mod source_filter;
 mod tcp;
 mod tls;
 
@@ -23,6 +24,7 @@ pub use jwt::*;
 pub use listener::*;
 pub use route::*;
 pub use sockmap::*;
+pub use source_filter::*;
 pub use tcp::*;
 pub use tls::*;
 
@@ -48,6 +50,8 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// Loopback traffic past the kernel's TCP path; `None`: not at all.
     pub redirect: Option<LoopbackRedirect>,
+    /// Whose packets come in at all; `None`: everybody's, and nothing is asked.
+    pub source_filter: Option<Arc<SourceFilter>>,
     /// What holds for all that is captured.
     pub capture: CaptureSettings,
     /// Where connections are accepted, in the order written; names are unique.

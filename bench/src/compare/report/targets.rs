@@ -24,6 +24,8 @@ enum Bound {
     AtLeast(f64, Peer),
     /// At least this multiple of Pillion's own in another step.
     AtLeastOwn(f64, &'static str),
+    /// At most this multiple of Pillion's own in another step.
+    MostOwn(f64, &'static str),
     /// At most 1.3 times Pillion's own in another step, or 4 MB more if that is larger.
     NearOwn(&'static str),
 }
@@ -54,9 +56,9 @@ const MAXIMUM: &str = "maximum";
 const RATE: &str = "2,000 a second";
 
 fn targets() -> Vec<(&'static str, Place, Bound)> {
-    use Bound::{AtLeast, AtLeastOwn, Most, NearOwn, Of, OfTheBetter};
+    use Bound::{AtLeast, AtLeastOwn, Most, MostOwn, NearOwn, Of, OfTheBetter};
     use Metric::{
-        AddedP50, AddedP99, BytesPerCpuSecond, ConnectionMemory, CpuPerRequest, FirstAnswer, Resident, Throughput,
+        AddedP50, AddedP99, BytesPerCpuSecond, ConnectionMemory, CpuPerRequest, FirstAnswer, P50, Resident, Throughput,
     };
     let at = |scenario, step, metric| Place { scenario, step, metric };
     let small = |step, metric| at("http1_keepalive_small", step, metric);
@@ -68,6 +70,8 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
     let grpc = "CPU a request, gRPC unary";
     let tls = "CPU a request, TLS downstream, mutual TLS upstream";
     let connection = "memory a kept-alive idle connection";
+    let sockmap = |step, metric| at("sockmap_on_off", step, metric);
+    const OFF: &str = "TCP on both legs";
     vec![
         (h1, small(MAXIMUM, CpuPerRequest), Of(0.3, Peer::Envoy)),
         (h1, small(MAXIMUM, CpuPerRequest), OfTheBetter(1.0)),
@@ -88,6 +92,12 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
         ("throughput on the last of 5,000 routes", routes(Throughput), AtLeastOwn(0.95, "10 routes")),
         ("resident 60 s after a burst (MB)", burst("60 s after the burst"), NearOwn("50 a second on 10 connections")),
         ("exec to first answer (ms)", at("startup", "start", FirstAnswer), Most(3.0)),
+        ("CPU a request, both legs past TCP", sockmap("both legs past TCP", CpuPerRequest), MostOwn(0.6, OFF)),
+        ("CPU a request, both legs past TCP", sockmap("both legs past TCP", CpuPerRequest), Of(0.2, Peer::Envoy)),
+        ("throughput, both legs past TCP", sockmap("both legs past TCP", Throughput), AtLeastOwn(1.4, OFF)),
+        ("p50, both legs past TCP", sockmap("both legs past TCP", P50), MostOwn(0.8, OFF)),
+        ("CPU a request, the client's leg past TCP", sockmap("the client's leg past TCP", CpuPerRequest), MostOwn(0.8, OFF)),
+        ("CPU a request, the upstream's leg past TCP", sockmap("the upstream's leg past TCP", CpuPerRequest), MostOwn(0.8, OFF)),
         ("TCP bytes for a CPU second", at("tcp_stream", MAXIMUM, BytesPerCpuSecond), AtLeast(1.0, Peer::Haproxy)),
     ]
 }
@@ -121,6 +131,10 @@ fn verdict(summary: &Summary, what: &str, place: Place, bound: Bound) -> Option<
         Bound::AtLeastOwn(factor, step) => {
             let reached = ratio(own, of(step, Peer::Pillion)?)?;
             (format!("≥ {factor} × that with {step}"), format!("{reached:.2} ×"), reached >= factor)
+        }
+        Bound::MostOwn(factor, step) => {
+            let reached = ratio(own, of(step, Peer::Pillion)?)?;
+            (format!("≤ {factor} × that with {step}"), format!("{reached:.2} ×"), reached <= factor)
         }
         Bound::NearOwn(step) => {
             let most = of(step, Peer::Pillion)?.median;

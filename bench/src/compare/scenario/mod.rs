@@ -6,6 +6,7 @@
 pub mod generator;
 pub mod requests;
 pub mod session;
+pub mod sockmap;
 pub mod states;
 
 use super::peers::setup::{Forwarding, Setup};
@@ -51,6 +52,8 @@ pub enum Scenario {
     Startup,
     /// Small GETs through no wasm filter, one that does nothing, one that adds headers
     WasmHeaders,
+    /// Small GETs with the redirect of loopback traffic off, on both legs, on either one; and a ping-pong by size
+    SockmapOnOff,
 }
 
 /// A load that the generator sends.
@@ -102,6 +105,8 @@ pub enum Kind {
     Startup,
     /// The load at its maximum, with filters and without.
     Filters,
+    /// The load at its maximum, with the redirect and without.
+    Sockmap,
 }
 
 impl Scenario {
@@ -160,6 +165,10 @@ impl Scenario {
                 "32 client connections, kept → GET /small → proxy with no filter, then a Rust SDK guest that exports every \
                  callback and does nothing, then one that sets a header on request and response → 16 bytes back"
             }
+            Self::SockmapOnOff => {
+                "32 client connections, kept → GET /small → proxy → kept origin connections → 16 bytes back, the connections past \
+                 TCP or not; then 1 connection → 64 bytes to 1 MiB → proxy → origin echoes → the same back"
+            }
             Self::Startup => "exec → connect until accepted → GET /small → proxy → origin → 16 bytes back",
         }
     }
@@ -204,6 +213,7 @@ impl Scenario {
             Self::MemoryAfterBurst => Kind::Burst,
             Self::Startup => Kind::Startup,
             Self::WasmHeaders => Kind::Filters,
+            Self::SockmapOnOff => Kind::Sockmap,
         }
     }
 }
@@ -309,6 +319,7 @@ mod tests {
                 "memory_after_burst",
                 "startup",
                 "wasm_headers",
+                "sockmap_on_off",
             ]
         );
     }

@@ -36,7 +36,7 @@ static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../../prebuilt/filter.o
 const PROGRAM: &str = "source_filter";
 
 /// Where a frame meets the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mode {
     /// In the driver, before the kernel has made anything of it.
     Native,

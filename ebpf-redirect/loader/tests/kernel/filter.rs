@@ -417,7 +417,7 @@ fn cost_of_a_frame_by_number_of_prefixes() {
         let mut prefixes = Vec::new();
         for number in 0..count {
             // Spread over the whole space, of several lengths.
-            let spread = number.wrapping_mul(2_654_435_761);
+            let spread = number.wrapping_mul(2_654_435_761) | 0x8000_0000;
             let bits = 16 + (number % 17) as u8;
             prefixes.push((IpAddr::from(spread.to_be_bytes()), bits));
             let mut v6 = [0; 16];

@@ -1,8 +1,8 @@
 //! What concerns the whole process.
 
 use super::{
-    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, LoopbackRedirect, Percent, Period, Table,
-    Text, fields,
+    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, LoopbackRedirect, Percent, Period,
+    SourceFilter, Table, Text, fields,
 };
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
@@ -33,6 +33,8 @@ pub(crate) struct Document {
     pub identity: Field<Identity>,
     /// Loopback traffic past the kernel's TCP path. Absent: everything goes through TCP, and it costs nothing.
     pub redirect: Field<LoopbackRedirect>,
+    /// Whose packets come in at all, by source address. Absent: everybody's, and it costs nothing.
+    pub source_filter: Field<SourceFilter>,
     /// What holds for all that is captured. Absent: as its fields' defaults say, where a listener captures.
     pub capture: Field<CaptureSettings>,
     /// Where connections are accepted. At least one.
@@ -43,7 +45,7 @@ pub(crate) struct Document {
     pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, identity, redirect, capture, listeners, clusters, filters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, identity, redirect, source_filter, capture, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -56,6 +58,7 @@ impl Default for Document {
             dns: Field::ABSENT,
             identity: Field::ABSENT,
             redirect: Field::ABSENT,
+            source_filter: Field::ABSENT,
             capture: Field::ABSENT,
             listeners: Field::ABSENT,
             clusters: Field::ABSENT,
