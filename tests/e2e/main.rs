@@ -13,6 +13,7 @@ mod detect;
 mod head;
 mod jwt;
 mod proxy_protocol;
+mod source_filter;
 
 mod framing;
 

@@ -618,18 +618,16 @@ fn filters_are_told_what_certificates_say() {
         ],
     );
     let file = dir.write("teller.wasm", module);
-    let filters = format!("filters: [{{ name: teller, wasm: {{ file: {file:?}, limits: {{ callback: 2s, start: 10s }} }} }}]");
-    let inbound = Shape {
-        top: &format!("{server}\n{filters}"),
-        listener: "tls: {}\nfilters: [teller]",
-        ..Shape::default()
-    }
-    .start(origin.address);
+    let filters =
+        format!("filters: [{{ name: teller, wasm: {{ file: {file:?}, limits: {{ callback: 2s, start: 10s }} }} }}]");
+    let inbound =
+        Shape { top: &format!("{server}\n{filters}"), listener: "tls: {}\nfilters: [teller]", ..Shape::default() }
+            .start(origin.address);
     for protocol in ["http1", "http2"] {
         let cluster = format!("protocol: {protocol}\ntls: {{ mode: mutual, spiffe_ids: [\"{WEB}\"] }}");
         let top = format!("{client}\n{filters}");
-        let outbound =
-            Shape { top: &top, listener: "filters: [teller]", cluster: &cluster, ..Shape::default() }.start(inbound.address);
+        let outbound = Shape { top: &top, listener: "filters: [teller]", cluster: &cluster, ..Shape::default() }
+            .start(inbound.address);
         // The second request finds the connection there.
         for _ in 0..2 {
             let response = outbound.get("/");

@@ -24,7 +24,7 @@ use results::Results;
 use scenario::{
     Kind, Pace, Scenario, requests,
     session::{Progress, Session},
-    states,
+    sockmap, states,
 };
 use std::{
     env,
@@ -130,6 +130,7 @@ fn measure(session: &mut Session, scenarios: &[Scenario]) -> Result<(), Box<dyn 
             Kind::Stream(setup, load) => requests::run(session, scenario, setup, load, requests::Rated::No)?,
             Kind::Idle | Kind::Routes | Kind::Reload | Kind::Burst | Kind::Startup => states::run(session, scenario)?,
             Kind::Filters => scenario::filters::run(session, scenario)?,
+            Kind::Sockmap => sockmap::run(session, scenario)?,
         }
     }
     Ok(())

@@ -18,6 +18,8 @@ pub enum Metric {
     Throughput,
     /// CPU time of the proxy for a request, in microseconds.
     CpuPerRequest,
+    /// CPU time of the proxy and of the server behind it for a request, in microseconds.
+    CpuWithOrigin,
     /// Bytes of bodies (TCP: all bytes) a second, in MB.
     Bandwidth,
     /// MB moved for a second of the proxy's CPU time.
@@ -89,6 +91,7 @@ impl Metric {
             Self::Rate => "sent, 1/s",
             Self::Throughput => "throughput, 1/s",
             Self::CpuPerRequest => "CPU a request, µs",
+            Self::CpuWithOrigin => "CPU a request with the server's, µs",
             Self::Bandwidth => "bandwidth, MB/s",
             Self::BytesPerCpuSecond => "moved per CPU second, MB",
             Self::SystemCalls => "system calls a request",

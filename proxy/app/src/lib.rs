@@ -17,6 +17,7 @@ pub mod descriptors;
 pub mod discovery;
 pub mod dns;
 pub mod drain;
+pub mod edge;
 pub mod filters;
 pub mod inject;
 pub mod injector;

@@ -106,6 +106,8 @@ fn required_means_the_same_to_schema_and_parser() {
         ("Kubernetes", "listeners: []\nkubernetes: {}".to_owned()),
         ("LoopbackRedirect", "listeners: []\nredirect: {}".to_owned()),
         ("RedirectOutbound", "listeners: []\nredirect: {outbound: {}}".to_owned()),
+        ("SourceFilter", "listeners: []\nsource_filter: {}".to_owned()),
+        ("SourceRule", "listeners: []\nsource_filter: {rules: [{}]}".to_owned()),
         ("HttpLimits", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], limits: {}}]".to_owned()),
         ("HttpTimeouts", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], timeouts: {}}]".to_owned()),
         ("Http2", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], http2: {}}]".to_owned()),

@@ -59,7 +59,7 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
     use Bound::{AtLeast, AtLeastOwn, Most, NearOwn, Of, OfOwn, OfTheBetter};
     use Metric::{
         AddedP50, AddedP99, BytesPerCpuSecond, ConnectionMemory, CpuPerRequest, FilterCpu, FirstAnswer, MachineMemory,
-        P99, Resident, Throughput, Unanswered,
+        P50, P99, Resident, Throughput, Unanswered,
     };
     let at = |scenario, step, metric| Place { scenario, step, metric };
     let small = |step, metric| at("http1_keepalive_small", step, metric);
@@ -76,6 +76,8 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
     let wasm = |step, metric| at("wasm_headers", step, metric);
     let storm = |step, metric| at("wasm_storms", step, metric);
     let (traps, spins, leaks) = ("1 in 10 requests traps", "every request spins", "every request leaks 1 MiB");
+    let sockmap = |step, metric| at("sockmap_on_off", step, metric);
+    const OFF: &str = "TCP on both legs";
     vec![
         (h1, small(MAXIMUM, CpuPerRequest), Of(0.3, Peer::Envoy)),
         (h1, small(MAXIMUM, CpuPerRequest), OfTheBetter(1.0)),
@@ -98,6 +100,20 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
         ("throughput on the last of 5,000 routes", routes(Throughput), AtLeastOwn(0.95, "10 routes")),
         ("resident 60 s after a burst (MB)", burst("60 s after the burst"), NearOwn("50 a second on 10 connections")),
         ("exec to first answer (ms)", at("startup", "start", FirstAnswer), Most(3.0)),
+        ("CPU a request, both legs past TCP", sockmap("both legs past TCP", CpuPerRequest), OfOwn(0.6, OFF)),
+        ("CPU a request, both legs past TCP", sockmap("both legs past TCP", CpuPerRequest), Of(0.2, Peer::Envoy)),
+        ("throughput, both legs past TCP", sockmap("both legs past TCP", Throughput), AtLeastOwn(1.4, OFF)),
+        ("p50, both legs past TCP", sockmap("both legs past TCP", P50), OfOwn(0.8, OFF)),
+        (
+            "CPU a request, the client's leg past TCP",
+            sockmap("the client's leg past TCP", CpuPerRequest),
+            OfOwn(0.8, OFF),
+        ),
+        (
+            "CPU a request, the upstream's leg past TCP",
+            sockmap("the upstream's leg past TCP", CpuPerRequest),
+            OfOwn(0.8, OFF),
+        ),
         ("TCP bytes for a CPU second", at("tcp_stream", MAXIMUM, BytesPerCpuSecond), AtLeast(1.0, Peer::Haproxy)),
         ("CPU a request that a no-op wasm filter adds (µs)", wasm(noop, FilterCpu), Most(2.0)),
         ("CPU a request that a no-op wasm filter adds", wasm(noop, FilterCpu), Of(0.3, Peer::Envoy)),

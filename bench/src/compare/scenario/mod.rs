@@ -7,6 +7,7 @@ pub mod filters;
 pub mod generator;
 pub mod requests;
 pub mod session;
+pub mod sockmap;
 pub mod states;
 
 use super::peers::setup::{Forwarding, Setup};
@@ -56,6 +57,8 @@ pub enum Scenario {
     WasmHeaders,
     /// Latency of a listener while a filter on another traps, spins, leaks
     WasmStorms,
+    /// Small GETs with the redirect of loopback traffic off, on both legs, on either one; and a ping-pong by size
+    SockmapOnOff,
 }
 
 /// A load that the generator sends.
@@ -110,6 +113,8 @@ pub enum Kind {
     Startup,
     /// Wasm filters.
     Filters,
+    /// The load at its maximum, with the redirect and without.
+    Sockmap,
 }
 
 impl Scenario {
@@ -177,6 +182,10 @@ impl Scenario {
                 "32 kept connections → GET /small, 2,000 a second → one listener → 16 bytes back, while another listener of \
                  the same worker gets 500 a second through a filter that traps, spins or leaks, and fails closed"
             }
+            Self::SockmapOnOff => {
+                "32 client connections, kept → GET /small → proxy → kept origin connections → 16 bytes back, the connections past \
+                 TCP or not; then 1 connection → 64 bytes to 1 MiB → proxy → origin echoes → the same back"
+            }
             Self::Startup => "exec → connect until accepted → GET /small → proxy → origin → 16 bytes back",
         }
     }
@@ -226,6 +235,7 @@ impl Scenario {
             Self::MemoryAfterBurst => Kind::Burst,
             Self::Startup => Kind::Startup,
             Self::WasmHeaders | Self::WasmStorms => Kind::Filters,
+            Self::SockmapOnOff => Kind::Sockmap,
         }
     }
 }
@@ -335,6 +345,7 @@ mod tests {
                 "startup",
                 "wasm_headers",
                 "wasm_storms",
+                "sockmap_on_off",
             ]
         );
     }

@@ -1,8 +1,8 @@
 //! What concerns the whole process.
 
 use super::{
-    Cluster, Either, Field, Filter, FromText, Identity, Int, Kubernetes, List, Listener, LoopbackRedirect, Mapping, Percent,
-    Period, Table, Text, fields,
+    Cluster, Either, Field, Filter, FromText, Identity, Int, Kubernetes, List, Listener, LoopbackRedirect, Mapping,
+    Percent, Period, SourceFilter, Table, Text, fields,
 };
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
@@ -35,6 +35,8 @@ pub(crate) struct Document {
     pub identity: Field<Identity>,
     /// Loopback traffic past the kernel's TCP path. Absent: everything goes through TCP, and it costs nothing.
     pub redirect: Field<LoopbackRedirect>,
+    /// Whose packets come in at all, by source address. Absent: everybody's, and it costs nothing.
+    pub source_filter: Field<SourceFilter>,
     /// What wasm filters are told of the workload they serve (`xds.node`). Absent: the machine's name alone.
     pub node: Field<Node>,
     /// What holds for all that is captured. Absent: as its fields' defaults say, where a listener captures.
@@ -47,7 +49,7 @@ pub(crate) struct Document {
     pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, kubernetes, identity, redirect, node, capture, listeners, clusters, filters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, kubernetes, identity, redirect, source_filter, node, capture, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -61,6 +63,7 @@ impl Default for Document {
             kubernetes: Field::ABSENT,
             identity: Field::ABSENT,
             redirect: Field::ABSENT,
+            source_filter: Field::ABSENT,
             node: Field::ABSENT,
             capture: Field::ABSENT,
             listeners: Field::ABSENT,

@@ -1,6 +1,6 @@
 //! The root, and what concerns the whole process.
 
-use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, tls};
+use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, source_filter, tls};
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Mapping, Percent, Period, Scalar, Text},
     model::{
@@ -118,6 +118,10 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         Some((redirect, at)) => sockmap::redirect(cx, redirect, at).map(Some),
         None => Some(None),
     };
+    let sources = match document.source_filter.at(ROOT) {
+        Some((filter, at)) => source_filter::source_filter(cx, filter, at).map(|filter| Some(Arc::new(filter))),
+        None => Some(None),
+    };
     let mut listeners = listeners;
     if let (Some(listeners), Some(settings)) = (&mut listeners, settings) {
         listener::same_addresses(cx, listeners, admin.as_ref());
@@ -137,6 +141,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         kubernetes: kubernetes?,
         identity,
         redirect: redirect?,
+        source_filter: sources?,
         capture: settings?,
         listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,

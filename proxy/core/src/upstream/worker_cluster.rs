@@ -7,7 +7,7 @@ use super::{
     RequestBody, SendOptions,
     balance::{Picker, Random, Standing},
     circuit_wait::Waiting,
-    cluster::{ClusterState, Seat},
+    cluster::{ClusterState, Member, Seat},
     error::{Cause, Limit},
     http1::Http1Connection,
     pool::{Closed, Host},

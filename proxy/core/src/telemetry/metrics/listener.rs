@@ -90,7 +90,7 @@ impl ListenerMetrics {
         self.accept_errors.increment(&self.owner, error);
     }
 
-    /// Counts a live connection or tunnel that a change ended: of `rules`, of `trust`.
+    /// Counts a live connection or tunnel that a change ended: of `rules`, of `trust`, of `source`.
     pub fn revoked(&self, reason: &'static str) {
         self.revoked.increment(&self.owner, reason);
     }
