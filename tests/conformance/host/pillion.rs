@@ -30,7 +30,7 @@ pub(super) fn start(program: &Path, cases: &[Loaded<'_>], upstream: &Upstream) -
             .current_dir(folder.path()),
     );
     // A hundred modules are compiled by a child that is not optimised in tests.
-    let end = Instant::now() + SOON * 10;
+    let end = Instant::now() + SOON * 20;
     loop {
         if let Some(status) = process.ended() {
             std::thread::sleep(Duration::from_millis(30));
