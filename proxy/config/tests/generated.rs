@@ -103,6 +103,7 @@ fn required_means_the_same_to_schema_and_parser() {
         ("AccessLog", "listeners: []\naccess_log: {}".to_owned()),
         ("Format", "listeners: []\naccess_log: {format: {}}".to_owned()),
         ("Dns", "listeners: []\ndns: {}".to_owned()),
+        ("Node", "listeners: []\nnode: {}".to_owned()),
         ("Kubernetes", "listeners: []\nkubernetes: {}".to_owned()),
         ("LoopbackRedirect", "listeners: []\nredirect: {}".to_owned()),
         ("RedirectOutbound", "listeners: []\nredirect: {outbound: {}}".to_owned()),
