@@ -63,7 +63,12 @@ impl Factory for WasmFactory {
 fn wants(callbacks: &Callbacks) -> Interest {
     let Callbacks { request_body, request_trailers, response_body, response_trailers, log, .. } = callbacks;
     let asked = [
-        (callbacks.request_headers.is_some() || callbacks.request_headers_0_1_0.is_some(), Interest::REQUEST_HEADERS),
+        (
+            callbacks.request_headers.is_some()
+                || callbacks.request_headers_0_1_0.is_some()
+                || callbacks.new_connection.is_some(),
+            Interest::REQUEST_HEADERS,
+        ),
         (request_body.is_some() || callbacks.downstream_data.is_some(), Interest::REQUEST_BODY),
         (request_trailers.is_some(), Interest::REQUEST_TRAILERS),
         (

@@ -30,7 +30,7 @@ pub(super) fn start(program: &Path, cases: &[Loaded<'_>], upstream: &Upstream) -
             .current_dir(folder.path()),
     );
     // A hundred modules are compiled by a child that is not optimised in tests.
-    let end = Instant::now() + SOON * 10;
+    let end = Instant::now() + SOON * 20;
     loop {
         if let Some(status) = process.ended() {
             std::thread::sleep(Duration::from_millis(30));
@@ -117,9 +117,11 @@ fn filter(loaded: &Loaded<'_>) -> serde_json::Value {
     json!({ "name": case.name, "fail": fail, "wasm": wasm })
 }
 
-/// `time level words filter=PLUGIN`
+/// `time level words filter=PLUGIN`, and `vm_id=VM` while the module starts itself.
 fn words(case: &Case, line: &str) -> Option<String> {
-    let line = line.strip_suffix(&format!(" filter={}", case.name))?;
+    let line = line
+        .strip_suffix(&format!(" filter={}", case.name))
+        .or_else(|| line.strip_suffix(&format!(" vm_id=vm-{}", case.name)))?;
     let words = match case.module {
         Some(_) => line.splitn(3, ' ').nth(2)?,
         None => super::after_mark(case, line)?,

@@ -1183,7 +1183,7 @@ fn a_filter_calls_grpc_services() {
                 (reply.status, &reply.message[..], reply.body.as_deref()),
                 (5, &b"not there"[..], Some(&b"hello"[..]))
             );
-            assert_eq!(reply.initial["x-first"], "1");
+            assert_eq!(reply.initial.fields["x-first"], "1");
 
             let (stream, mut events) = services().grpc_stream(&GrpcCall { timeout: None, ..call.clone() }).unwrap();
             stream.send(b"one").unwrap();
@@ -1203,6 +1203,34 @@ fn a_filter_calls_grpc_services() {
             let (stream, events) = services().grpc_stream(&call).unwrap();
             drop((stream, events));
             world.assert_quiet().await;
+        },
+    );
+}
+
+/// Answers with a head that says it all.
+async fn grpc_refuse(_: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+    let response = Response::builder().header("grpc-status", "7").header("grpc-message", "not%20you");
+    respond.send_response(response.body(()).unwrap(), true).unwrap();
+}
+
+#[test]
+fn trailers_that_come_alone_are_trailers_with_a_status() {
+    use pillion_core::exchange::filter::{GrpcCall, GrpcEvent};
+    run(
+        ONE_H2,
+        |_, _| h2_server(grpc_refuse),
+        |_| async move {
+            let call = GrpcCall { cluster: "up", service: "s.S", method: "M", metadata: &[], timeout: None };
+            let (_stream, mut events) = services().grpc_stream(&call).unwrap();
+            let Some(GrpcEvent::Initial(initial)) = events.next().await.unwrap() else { panic!("no initial metadata") };
+            assert!(initial.status.is_none() && initial.fields.is_empty(), "{initial:?}");
+            let Some(GrpcEvent::Trailing(trailing)) = events.next().await.unwrap() else { panic!("no trailers") };
+            assert_eq!(
+                (trailing.status, &trailing.fields["grpc-status"]),
+                (Some(StatusCode::OK), &"7".parse().unwrap())
+            );
+            let Some(GrpcEvent::Closed(status, message)) = events.next().await.unwrap() else { panic!("no end") };
+            assert_eq!((status, &message[..]), (7, &b"not you"[..]));
         },
     );
 }

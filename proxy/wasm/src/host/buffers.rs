@@ -31,6 +31,8 @@ fn place(host: &Host, kind: BufferType) -> Place {
         (BufferType::PluginConfiguration, Shown::PluginConfiguration(configuration)) => bytes(Some(configuration)),
         (BufferType::CallBody, Shown::HttpCall { body, .. }) => bytes(Some(body)),
         (BufferType::GrpcMessage, Shown::GrpcMessage(message)) => bytes(Some(message)),
+        // Unlike a call's body, one that is not there reads as empty, as in Envoy.
+        (BufferType::GrpcMessage, _) => Place::Bytes(Bytes::new()),
         _ => Place::Absent,
     }
 }

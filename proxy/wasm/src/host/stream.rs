@@ -19,6 +19,9 @@ const MOST_DETAILS: usize = 256;
 
 pub(super) fn continue_stream(caller: &mut Caller<'_, Host>, kind: u32) -> Answer {
     let kind = StreamType::of(kind)?;
+    if kind == StreamType::Upstream {
+        return Err(Status::Unimplemented.into());
+    }
     // Acting on a plugin does nothing, as in Envoy: a guest that forgot to name the stream.
     let Ok(stream) = caller.data().stream() else { return Ok(()) };
     match (kind, stream.kind()) {
@@ -26,9 +29,9 @@ pub(super) fn continue_stream(caller: &mut Caller<'_, Host>, kind: u32) -> Answe
             stream.resume(Side::Request);
         }
         (StreamType::Response, StreamKind::Http) => stream.resume(Side::Response),
-        (StreamType::Upstream, StreamKind::Tcp) => return Err(Status::Unimplemented.into()),
         (StreamType::Request | StreamType::Response, StreamKind::Tcp)
-        | (StreamType::Downstream | StreamType::Upstream, StreamKind::Http) => {}
+        | (StreamType::Downstream, StreamKind::Http)
+        | (StreamType::Upstream, _) => {}
     }
     Ok(())
 }
@@ -73,7 +76,8 @@ pub(super) fn send_local_response(
         return Err(Status::BadArgument.into());
     }
     let fields = pairs::decode(slice(memory, headers, headers_length)?)?;
-    let stream = host.stream()?;
+    // Without effect on a plugin, as in Envoy.
+    let Ok(stream) = host.stream() else { return Ok(()) };
     let reply = LocalReply {
         // What does not fit is no status either; the proxy answers 500 for both.
         status: u16::try_from(status).unwrap_or(0),

@@ -1,6 +1,9 @@
 //! [`Host`]: what a machine's store holds, the host's side of one machine.
 
-use super::{limits::Limiter, log::LogBudget};
+use super::{
+    limits::Limiter,
+    log::{LogBudget, Whose},
+};
 use crate::{
     abi::{AbiVersion, LogLevel, Status},
     calls::Calls,
@@ -9,7 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use pillion_core::exchange::filter::{Services, Stream};
+use pillion_core::exchange::filter::{Metadata, Services, Stream};
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
@@ -139,13 +142,13 @@ pub enum Shown {
         headers: HeaderMap,
         /// Its body.
         body: Bytes,
-        /// Its trailers.
-        trailers: HeaderMap,
+        /// Its trailers; `None`: it had none.
+        trailers: Option<HeaderMap>,
     },
     /// Initial metadata of a gRPC stream.
-    GrpcInitialMetadata(HeaderMap),
+    GrpcInitialMetadata(Metadata),
     /// Trailing metadata of a gRPC stream.
-    GrpcTrailingMetadata(HeaderMap),
+    GrpcTrailingMetadata(Metadata),
     /// A message of a gRPC call or stream.
     GrpcMessage(Bytes),
 }
@@ -237,7 +240,8 @@ impl Host {
     pub fn log(&mut self, level: LogLevel, message: &[u8]) {
         let Some(lost) = self.lines.take() else { return };
         let root = self.root().map(|root| Arc::clone(&root.plugin));
-        let name = root.as_ref().map_or(self.spec.vm_id.as_str(), |plugin| plugin.name.as_str());
-        super::log::write(level, name, message, lost);
+        // While the module starts itself no plugin is in it yet, and between callbacks none is named.
+        let whose = root.as_ref().map_or(Whose::Vm(&self.spec.vm_id), |plugin| Whose::Filter(plugin.name.as_str()));
+        super::log::write(level, whose, message, lost);
     }
 }

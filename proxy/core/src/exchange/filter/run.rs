@@ -317,6 +317,7 @@ impl Slot {
             model,
             interest,
             gone: Cell::new(false),
+            upstream_closed: Cell::new(false),
             request: RefCell::new(Stage::default()),
             response: RefCell::new(Stage::default()),
         }

@@ -152,6 +152,8 @@ pub(super) struct Slot {
     pub(super) model: Arc<model::Filter>,
     pub(super) interest: Interest,
     pub(super) gone: Cell<bool>,
+    /// It was told that an opaque connection's upstream is gone.
+    pub(super) upstream_closed: Cell<bool>,
     pub(super) request: RefCell<Stage>,
     pub(super) response: RefCell<Stage>,
 }
@@ -414,6 +416,12 @@ impl Stream {
     #[must_use]
     pub fn kind(&self) -> StreamKind {
         self.shared.kind
+    }
+
+    /// Whether it is over, and its filters are told so.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        self.shared.phase.get() == Phase::Logging
     }
 
     /// The filter's name.
