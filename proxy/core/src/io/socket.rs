@@ -10,6 +10,7 @@ use rustix::{
 };
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -64,6 +65,15 @@ impl Socket {
     #[must_use]
     pub fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Memory(tokio::io::duplex(1).0))
+    }
+
+    /// Our end's address; a pipe in memory has none. A system call.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tls(stream) => stream.carrier().local_addr(),
+            Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => self.kernels()?.local_addr().ok(),
+        }
     }
 
     /// The kernel's connection, where nothing stands between.

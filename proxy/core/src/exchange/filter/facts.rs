@@ -22,7 +22,7 @@ pub struct Facts {
     pub listener: Name,
     /// The route, once it is chosen; the one chosen last.
     pub route: Option<Arc<Route>>,
-    /// The cluster, once it is chosen.
+    /// The cluster, once it is chosen; before, the one that the route would choose.
     pub cluster: Option<Name>,
     /// The version the request came in; `None`: no HTTP.
     pub version: Option<Version>,
@@ -77,6 +77,8 @@ pub(crate) struct Told {
 impl Facts {
     pub(super) fn of(shared: &Shared) -> Self {
         let told = shared.told.borrow();
+        let aim = shared.aim.borrow();
+        let cluster = told.cluster.as_ref().or_else(|| aim.as_ref().map(|aim| aim.state().metrics()));
         let response = shared.response.borrow();
         let grpc = response
             .trailers
@@ -88,7 +90,7 @@ impl Facts {
             connection: Rc::clone(&shared.connection),
             listener: shared.listener.model.name.clone(),
             route: shared.route.borrow().clone(),
-            cluster: told.cluster.as_ref().map(|cluster| cluster.name().clone()),
+            cluster: cluster.map(|cluster| cluster.name().clone()),
             version: told.version,
             started: told.started,
             duration: told.duration,

@@ -53,6 +53,7 @@ mod tcp;
 pub use buffer::Buffer;
 pub use facts::Facts;
 pub(crate) use facts::Told;
+pub(crate) use headers::WireOrder;
 pub use headers::{HeadFault, Headers, Map};
 pub use native::Native;
 pub(in crate::exchange) use run::run;

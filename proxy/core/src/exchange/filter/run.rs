@@ -29,6 +29,7 @@ use crate::{
         stream::BodyFailure,
     },
     http1::write::content_length,
+    worker::Cluster,
 };
 use http::{HeaderValue, Response, StatusCode, header, request, response};
 use http_body::Body;
@@ -113,8 +114,17 @@ fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<
     let listener = Arc::clone(&exchange.listener);
     let chain = Shared::new(StreamKind::Http, connection, listener, slots, told, exchange.record.meter());
     chain.route.replace(Some(Arc::clone(route)));
+    chain.aim.replace(aim(exchange, route));
     chain.open(|index| &exchange.view.filter(index).instance, filters);
     chain
+}
+
+/// The cluster that a route sends a request to; the same all along, so that filters can be told.
+fn aim(exchange: &Exchange, route: &Route) -> Option<Rc<Cluster>> {
+    let Action::Forward(clusters) = &route.action else { return None };
+    let worker = &exchange.connection.worker;
+    let cluster = weighted::choose(clusters, worker.random.next())?;
+    Some(Rc::clone(exchange.view.cluster(cluster, worker)))
 }
 
 fn slots(exchange: &Exchange, filters: &[FilterIndex]) -> Box<[Slot]> {
@@ -191,15 +201,14 @@ async fn onward(
                     admit::request(&exchange.connection, &listener, Some(rules), &view)?;
                 }
                 chain.route.replace(Some(Arc::clone(found.route)));
+                chain.aim.replace(aim(exchange, found.route));
             }
             found
         }
     };
     match &found.route.action {
-        Action::Forward(clusters) => {
-            let worker = Rc::clone(&exchange.connection.worker);
-            let cluster = weighted::choose(clusters, worker.random.next()).ok_or(RouteError::NoWeight)?;
-            let cluster = Rc::clone(exchange.view.cluster(cluster, &worker));
+        Action::Forward(_) => {
+            let cluster = chain.aim.take().ok_or(RouteError::NoWeight)?;
             exchange.record.set_cluster(cluster.state().metrics());
             let body = chain.body(Side::Request);
             let mut prepared = prepare::depart(exchange, &found, parts, survey, body, interim, leaving)?;
@@ -372,11 +381,11 @@ impl Shared {
         use crate::telemetry::ResponseFlag::LocalReset;
         match &*self.interrupt.borrow() {
             Some(Interrupt::Error(error, _)) => {
-                let error = ProxyError::from(*error);
+                let error = ProxyError::from(error.clone());
                 (error.flag(), respond::details(&error))
             }
             Some(Interrupt::Close(details)) => (LocalReset, Cow::Borrowed(details)),
-            Some(Interrupt::Reply(..)) => (LocalReset, Cow::Borrowed("filter_reply_after_response_headers")),
+            Some(Interrupt::Reply(reply, _)) => (LocalReset, reply.0.details.clone()),
             None => (LocalReset, Cow::Borrowed("filter_interrupted")),
         }
     }

@@ -6,6 +6,8 @@ use crate::{
     error::FilterError,
     snapshot::ListenerSnapshot,
     telemetry::{ByteMeter, ConnectionFacts, ResponseFlag},
+    upstream::{self, Carrying},
+    worker::Cluster,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -113,6 +115,8 @@ pub(crate) struct Shared {
     pub(super) connection: Rc<ConnectionFacts>,
     pub(super) listener: Arc<ListenerSnapshot>,
     pub(super) route: RefCell<Option<Arc<Route>>>,
+    /// Where the route sends the request, unless a filter changes it.
+    pub(super) aim: RefCell<Option<Rc<Cluster>>>,
     pub(super) slots: Box<[Slot]>,
     pub(super) request: RefCell<Half>,
     pub(super) response: RefCell<Half>,
@@ -126,6 +130,8 @@ pub(crate) struct Shared {
     pub(super) request_over: Cell<bool>,
     pub(super) cluster: RefCell<Option<Box<str>>>,
     pub(super) told: RefCell<Told>,
+    /// The connection its request went on last.
+    pub(super) carrying: upstream::Told,
     pub(super) meter: ByteMeter,
     state: RefCell<Vec<(Box<[u8]>, Bytes)>>,
 }
@@ -331,6 +337,7 @@ impl Shared {
             connection,
             listener,
             route: RefCell::default(),
+            aim: RefCell::default(),
             slots,
             request: RefCell::default(),
             response: RefCell::default(),
@@ -341,9 +348,15 @@ impl Shared {
             request_over: Cell::new(false),
             cluster: RefCell::default(),
             told: RefCell::new(told),
+            carrying: RefCell::default(),
             meter,
             state: RefCell::default(),
         })
+    }
+
+    /// Where it is told which connection carries its request.
+    pub(in crate::exchange) fn carrying(&self) -> &upstream::Told {
+        &self.carrying
     }
 
     pub(super) fn half(&self, side: Side) -> &RefCell<Half> {
@@ -390,7 +403,7 @@ impl Shared {
         // Not while it is borrowed: dropping it runs the filter's own code. While it runs it is not here.
         let filter = at.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
         drop(filter);
-        self.listener.telemetry.metrics.filter_failure(failed.details);
+        self.listener.telemetry.metrics.filter_failure(&at.model.name, failed.details);
         tracing::debug!(target: "pillion::filter", filter = %at.model.name, details = failed.details, "failed");
         match at.model.fail {
             FailPolicy::Closed => {
@@ -525,6 +538,12 @@ impl Stream {
     #[must_use]
     pub fn connection(&self) -> &Rc<ConnectionFacts> {
         &self.shared.connection
+    }
+
+    /// The connection that its request went on.
+    #[must_use]
+    pub fn carrying(&self) -> Option<Rc<Carrying>> {
+        self.shared.carrying.borrow().clone()
     }
 
     /// What is known of it now.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     body::{Http2Body, Incoming},
     tunnel::h2_stream::H2Stream,
-    upstream::{OnInformational, RequestBody, SendOptions},
+    upstream::{Carrying, OnInformational, RequestBody, SendOptions},
 };
 use bytes::Bytes;
 use driver::Shared;
@@ -30,7 +30,7 @@ use h2::{
 };
 use http::{Request, Response, StatusCode, header::CONTENT_LENGTH};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
@@ -45,6 +45,8 @@ pub(super) struct Http2Connection {
     shared: Rc<Shared>,
     since: Cell<Instant>,
     announced: Option<Rc<[u8]>>,
+    watch: Watch,
+    carrying: OnceCell<Rc<Carrying>>,
     /// Whether TLS carries it.
     secure: bool,
     waiting: Rc<Waiting>,
@@ -72,12 +74,14 @@ impl Http2Connection {
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
-        spawn_local(driver::drive(codec, Rc::clone(&shared), watch, opened, Rc::downgrade(host)));
+        spawn_local(driver::drive(codec, Rc::clone(&shared), watch.clone(), opened, Rc::downgrade(host)));
         Rc::new(Self {
             sender: RefCell::new(sender),
             shared,
             since: Cell::new(Instant::now()),
             announced,
+            watch,
+            carrying: OnceCell::new(),
             secure,
             waiting,
         })
@@ -121,6 +125,15 @@ impl Slot {
     /// A place on a connection that just was made.
     pub(super) fn first(connection: &Rc<Http2Connection>) -> Rc<Self> {
         Self::take(connection, Carrier::Fresh)
+    }
+
+    /// What its connection is, for filters.
+    pub(super) fn carrying(&self) -> Option<Rc<Carrying>> {
+        let Http2Connection { carrying, watch, .. } = &*self.connection;
+        if carrying.get().is_none() {
+            carrying.set(watch.carrying()?).ok();
+        }
+        carrying.get().cloned()
     }
 
     /// A place on a connection that has served before.
