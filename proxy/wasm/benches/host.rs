@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use divan::Bencher;
-use pillion_config::model::{AllowedClusters, FailPolicy, Name, WasmLimits};
+use pillion_config::model::{AllowedCapabilities, AllowedClusters, FailPolicy, Name, WasmLimits};
 use pillion_wasm::{
     Compiler, Directory,
     artefact::{module, sha256},
@@ -44,7 +44,7 @@ fn directory() -> Directory {
 fn linked() -> Module {
     let (bytes, runtime) = (bytes(), engine::runtime().expect("an engine"));
     let compiled = module(runtime, &directory(), &Compiler::Here, &bytes, &sha256(&bytes)).expect("it compiles");
-    Module::link(runtime, &compiled).expect("it links")
+    Module::link(runtime, &compiled, &AllowedCapabilities::All).expect("it links")
 }
 
 fn plugin() -> Arc<Plugin> {
@@ -82,7 +82,7 @@ fn load_of_a_cached_module(bencher: Bencher<'_, '_>) {
     linked();
     bencher.bench_local(|| {
         let compiled = module(runtime, &directory, &Compiler::Here, &bytes, &sha256(&bytes)).expect("it is cached");
-        Module::link(runtime, &compiled).expect("it links")
+        Module::link(runtime, &compiled, &AllowedCapabilities::All).expect("it links")
     });
 }
 

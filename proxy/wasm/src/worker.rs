@@ -19,6 +19,7 @@ use crate::{
     ticker::ticks,
     vm::{Budget, Cause, Failure, Machine, Mourner, StartError, state::Stage},
 };
+use pillion_config::model::AllowedCapabilities;
 use pillion_core::exchange::filter::{Failed, Services, Task};
 use std::{
     cell::{Cell, RefCell},
@@ -54,6 +55,8 @@ pub struct Key {
     pub environment: Vec<Vec<u8>>,
     /// Bytes of memory it may have.
     pub memory: usize,
+    /// What of the ABI it may use.
+    pub capabilities: AllowedCapabilities,
 }
 
 thread_local! {

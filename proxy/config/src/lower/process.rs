@@ -2,8 +2,8 @@
 
 use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, tls};
 use crate::{
-    document::{self, Document, Either, Field, FormatWord, Int, Percent, Period, Scalar, Text},
-    model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, ProcessLimits, Workers},
+    document::{self, Document, Either, Field, FormatWord, Int, Mapping, Percent, Period, Scalar, Text},
+    model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, Node, ProcessLimits, Workers},
     template::Template,
     tree::Place,
 };
@@ -45,6 +45,8 @@ pub(super) struct Names {
     pub(super) index: HashMap<Name, usize>,
     pub(super) used: Vec<bool>,
     pub(super) filters: Filters,
+    /// What wasm filters are told of the workload.
+    pub(super) node: Arc<Node>,
 }
 
 pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Config> {
@@ -64,6 +66,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         index: HashMap::with_capacity(clusters.len()),
         used: vec![false; clusters.len()],
         filters: Filters::default(),
+        node: Arc::default(),
     };
     for (index, (cluster, _)) in clusters.iter().enumerate() {
         if let Some(Scalar(name)) = cluster.name.get() {
@@ -81,6 +84,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         .map(|(cluster, at)| cluster::cluster(cx, cluster, at, &known, mark).map(Arc::new))
         .collect();
 
+    names.node = Arc::new(node(document.node).unwrap_or_default());
     let defined = Filters::define(cx, document.filters, &mut names);
     names.filters = defined;
     let listeners = match cx.required(ROOT, "listeners", document.listeners) {
@@ -172,6 +176,13 @@ fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::ProcessLimits>) -> O
         memory_shrink_percent: shrink?.0,
         memory_refuse_percent: refuse?.0,
     })
+}
+
+/// What wasm filters are told of the workload. `None`: nothing, or something is wrong and has been told.
+fn node(field: Field<document::Node>) -> Option<Node> {
+    let (node, _) = field.at(ROOT)?;
+    let metadata = node.metadata.take().map_or_else(Vec::new, |Mapping(json)| json);
+    Some(Node { id: node.id.value(), cluster: node.cluster.value()?, metadata })
 }
 
 fn drain(field: Field<document::Drain>) -> Option<Drain> {

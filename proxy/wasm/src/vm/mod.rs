@@ -248,6 +248,9 @@ impl Machine {
         };
         match (done, services) {
             (Ok(0), Some(services)) if !self.said_done(root) => {
+                if let Ok(mut store) = self.store.try_borrow_mut() {
+                    store.data_mut().held.push(root);
+                }
                 let machine = Rc::clone(self);
                 let waiting = services.spawn(async move {
                     let until = Instant::now() + LAST_WORDS;
@@ -270,6 +273,11 @@ impl Machine {
         let timer = self.timers.borrow_mut().remove(&root);
         drop(timer);
         self.close(root, budget);
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            let host = store.data_mut();
+            host.done.retain(|known| *known != root);
+            host.held.retain(|known| *known != root);
+        }
     }
 
     /// The plugin of a root context.
