@@ -78,6 +78,8 @@ impl<P: Plane> Control<P> {
                 self.asked_to_leave += 1;
                 if self.asked_to_leave > 1 {
                     tracing::warn!("asked to leave a second time: leaving at once");
+                    // Connections that are told know who cut them, and say so in their records.
+                    self.workers.order(Order::Abort).await;
                     return Some(Exit::Cut);
                 }
                 self.leave("a signal");

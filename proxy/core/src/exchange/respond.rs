@@ -441,7 +441,7 @@ pub(super) fn change_head(exchange: &Exchange, head: &mut response::Parts) {
         if route.response_changes.speaks_of_fields() {
             head.headers.clone_from(&headers);
         }
-        let facts = exchange.facts(None, Some(&head.headers));
+        let facts = exchange.facts(None, Some(head));
         // A head that is full stays as it is.
         route.response_changes.apply(&mut headers, |variable, out| render(&facts, variable, out)).ok();
         head.headers = headers;

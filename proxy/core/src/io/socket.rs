@@ -102,6 +102,19 @@ impl Socket {
         }
     }
 
+    /// From here on dropping it resets the connection; what the kernel has not sent by then is lost. TLS says no goodbye
+    /// when it is dropped, in any case.
+    pub fn reset_at_close(&self) {
+        let set = match self {
+            Self::Tcp(socket) => socket.set_zero_linger(),
+            Self::Redirectable(socket) => socket.stream().set_zero_linger(),
+            Self::Memory(_) => Ok(()),
+            Self::Tls(stream) => return stream.carrier().reset_at_close(),
+        };
+        // It can fail only on what is no socket any more.
+        set.ok();
+    }
+
     /// Ready when a socket that should be quiet is not: its peer closed it, or sent something. Takes nothing from it. A
     /// pipe in memory tells nothing.
     pub fn poll_disturbed(&self, cx: &mut Context<'_>, look: Look) -> Poll<()> {

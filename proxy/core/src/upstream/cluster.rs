@@ -4,7 +4,7 @@
 //! counters of the circuit and of requests in flight are atomics. It never dials, resolves or waits.
 
 use super::{
-    circuit::InUse,
+    circuit::{InUse, Row},
     error::{Cause, Limit},
 };
 use crate::{identity::TlsClient, telemetry::metrics::ClusterMetrics};
@@ -12,8 +12,8 @@ use pillion_config::model::{Circuit, Cluster, EndpointAddress};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -26,6 +26,8 @@ pub struct ClusterState {
     tls: Option<TlsClient>,
     version: AtomicU64,
     in_use: InUse,
+    /// Made when a connection first rests or somebody waits.
+    row: OnceLock<Box<Row>>,
     /// A lock because the control thread replaces it and workers look only when `version` says so.
     places: Mutex<Places>,
 }
@@ -104,6 +106,7 @@ impl ClusterState {
             model,
             version: AtomicU64::new(0),
             in_use: InUse::default(),
+            row: OnceLock::new(),
             places: Mutex::new(Places::default()),
         })
     }
@@ -203,6 +206,33 @@ impl ClusterState {
 
     pub(super) fn give_back(&self, limit: Limit) {
         self.in_use.give_back(limit);
+        if limit == Limit::Connections {
+            self.call_next();
+        }
+    }
+
+    /// Who waits for a connection, in all workers.
+    pub(super) fn row(&self) -> &Row {
+        self.row.get_or_init(Box::default)
+    }
+
+    /// How many wait for a connection, in all workers.
+    pub(super) fn in_row(&self) -> usize {
+        self.row.get().map_or(0, |row| row.waiting())
+    }
+
+    /// A place may be free: the first in the row looks again.
+    pub(super) fn call_next(&self) {
+        // Whoever is not seen after this sees the place.
+        fence(Ordering::SeqCst);
+        if let Some(row) = self.row.get() {
+            row.call_next();
+        }
+    }
+
+    /// Whether one more connection may be opened.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_use.get(Limit::Connections) < self.model.circuit.connections
     }
 
     /// A permit that gives itself back.

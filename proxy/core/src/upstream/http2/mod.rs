@@ -48,6 +48,8 @@ pub(super) struct Http2Connection {
     /// Whether TLS carries it.
     secure: bool,
     waiting: Rc<Waiting>,
+    /// It finishes what it carries and closes, to make room for requests of other workers.
+    retired: Cell<bool>,
 }
 
 /// A request's place on a connection.
@@ -80,20 +82,24 @@ impl Http2Connection {
             announced,
             secure,
             waiting,
+            retired: Cell::new(false),
         })
     }
 
     /// Neither closed nor told to go away: the codec refuses new streams from then on.
     pub(super) fn takes_more(&self) -> bool {
         let mut cx = Context::from_waker(noop_waker_ref());
-        self.is_open() && !matches!(self.sender.borrow_mut().poll_ready(&mut cx), Poll::Ready(Err(_)))
+        !self.retired.get()
+            && self.is_open()
+            && !matches!(self.sender.borrow_mut().poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
 
     /// Takes more, and its peer allows one more now.
     pub(super) fn has_room(&self) -> bool {
         let mut cx = Context::from_waker(noop_waker_ref());
         let mut sender = self.sender.borrow_mut();
-        self.is_open()
+        !self.retired.get()
+            && self.is_open()
             && self.shared.active.get() < sender.current_max_send_streams().min(MAX_STREAMS)
             && matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(())))
     }
@@ -139,10 +145,15 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let active = &self.connection.shared.active;
         active.set(active.get() - 1);
+        let waiting = &self.connection.waiting;
+        if waiting.yields() {
+            self.connection.retired.set(true);
+        }
         if active.get() == 0 {
             self.connection.since.set(Instant::now());
+            waiting.idle();
         }
-        self.connection.waiting.freed();
+        waiting.freed();
     }
 }
 

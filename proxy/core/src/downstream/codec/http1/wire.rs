@@ -316,6 +316,13 @@ impl Wire {
         }
     }
 
+    /// The client is to see its connection break, not end.
+    pub(super) fn reset_at_close(&self) {
+        if let Some(socket) = &self.socket {
+            socket.reset_at_close();
+        }
+    }
+
     /// Says whether what is sent next is brief. Where more requests are here already, their answers may follow unread ones.
     pub(super) fn send_briefly(&mut self, brief: bool) {
         let brief = brief && self.input.is_empty();
