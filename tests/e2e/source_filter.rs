@@ -60,7 +60,8 @@ fn denied_sources_end_at_the_interface_and_rules_change_while_traffic_flows() {
     let denied = yaml(&filter(&[rule("scanners", "deny", &[&bad])]));
     let mut proxy = server.enter(|| Proxy::start(&denied));
     server.enter(|| {
-        proxy.await_metric("pillion_source_filter_attached", &["interface=\"eth0\"", "mode=\"native\""], |on| on == 1.0);
+        proxy
+            .await_metric("pillion_source_filter_attached", &["interface=\"eth0\"", "mode=\"native\""], |on| on == 1.0);
     });
     let reload = |proxy: &Proxy, yaml: &str| {
         server.enter(|| {

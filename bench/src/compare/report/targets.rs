@@ -96,8 +96,16 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
         ("CPU a request, both legs past TCP", sockmap("both legs past TCP", CpuPerRequest), Of(0.2, Peer::Envoy)),
         ("throughput, both legs past TCP", sockmap("both legs past TCP", Throughput), AtLeastOwn(1.4, OFF)),
         ("p50, both legs past TCP", sockmap("both legs past TCP", P50), MostOwn(0.8, OFF)),
-        ("CPU a request, the client's leg past TCP", sockmap("the client's leg past TCP", CpuPerRequest), MostOwn(0.8, OFF)),
-        ("CPU a request, the upstream's leg past TCP", sockmap("the upstream's leg past TCP", CpuPerRequest), MostOwn(0.8, OFF)),
+        (
+            "CPU a request, the client's leg past TCP",
+            sockmap("the client's leg past TCP", CpuPerRequest),
+            MostOwn(0.8, OFF),
+        ),
+        (
+            "CPU a request, the upstream's leg past TCP",
+            sockmap("the upstream's leg past TCP", CpuPerRequest),
+            MostOwn(0.8, OFF),
+        ),
         ("TCP bytes for a CPU second", at("tcp_stream", MAXIMUM, BytesPerCpuSecond), AtLeast(1.0, Peer::Haproxy)),
     ]
 }

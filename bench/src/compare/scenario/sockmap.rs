@@ -127,10 +127,12 @@ pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> 
         for size in SIZES {
             session.progress.now(scenario, round, rounds, Peer::Pillion);
             for legs in [Legs::None, Legs::Both] {
-                let load = Load { protocol: "tcp-small", connections: 1, path: None, answer: None, body: size, ..SMALL };
+                let load =
+                    Load { protocol: "tcp-small", connections: 1, path: None, answer: None, body: size, ..SMALL };
                 let visit = Visit { session, scenario, program: pillion, round, legs };
                 let run = visit.measure(Setup::Tcp, echo, load);
-                let runs = run.map(|run| vec![Run { step: format!("{size} bytes there and back, {}", legs.step()), ..run }]);
+                let runs =
+                    run.map(|run| vec![Run { step: format!("{size} bytes there and back, {}", legs.step()), ..run }]);
                 session.visited(scenario, Peer::Pillion, runs)?;
             }
         }

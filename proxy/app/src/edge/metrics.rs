@@ -16,9 +16,15 @@ pub(super) struct Metrics {
 
 impl Metrics {
     pub(super) fn register() -> Self {
-        describe_counter!(PACKETS, "Packets that the source filter saw, by rule; and those that no rule decided, by kind.");
+        describe_counter!(
+            PACKETS,
+            "Packets that the source filter saw, by rule; and those that no rule decided, by kind."
+        );
         describe_counter!(BYTES, "Their bytes.");
-        describe_gauge!(ATTACHED, "1 while the source filter's program is attached to an interface, and in which mode.");
+        describe_gauge!(
+            ATTACHED,
+            "1 while the source filter's program is attached to an interface, and in which mode."
+        );
         Self { known: RefCell::default() }
     }
 

@@ -7,7 +7,9 @@
 mod metrics;
 
 use metrics::Metrics;
-use pillion_config::model::{Config, Direction, FilterCovers, FilterMalformed, FilterMode, Name, RuleAction, SourceFilter};
+use pillion_config::model::{
+    Config, Direction, FilterCovers, FilterMalformed, FilterMode, Name, RuleAction, SourceFilter,
+};
 use redirect::filter::{self, Action, Mode, Rule, Rules};
 use std::{
     collections::{BTreeMap, BTreeSet},
