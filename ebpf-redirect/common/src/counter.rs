@@ -47,6 +47,8 @@ counters! {
     PassedSlow = "passed_slow",
     /// Because they are large.
     PassedLarge = "passed_large",
+    /// Because the proxy's end did not say that it is ready for redirected ones.
+    PassedUnready = "passed_unready",
     /// Bytes of all messages passed.
     PassedBytes = "passed_bytes",
     /// Enrolled sockets of which nothing is known.

@@ -24,7 +24,7 @@ pub use key::{Address, CLIENT, Endpoint, PairKey, SERVER};
 pub use user::Counts;
 
 /// The version of everything in this crate. Stands in the name of the pins' directory and in [`Control`].
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Connections that the socket map can hold, each with two ends.
 pub const MOST_SOCKETS: usize = 65_536;
@@ -131,6 +131,8 @@ pub mod flow {
     pub const ENROLLED: u32 = 4;
     /// The self-test's.
     pub const SELF_TEST: u32 = 8;
+    /// Its connection came by a port that the proxy listens on.
+    pub const DOWNSTREAM: u32 = 16;
 }
 
 /// A pair in the making: where the kernel keeps the two ends. The value of the map `PAIRS`.
@@ -141,7 +143,7 @@ pub struct Pair {
     pub client: u64,
     /// The server's end; 0: not enrolled yet.
     pub server: u64,
-    /// [`flow::SELF_TEST`] or nothing.
+    /// [`flow::SELF_TEST`] and [`flow::DOWNSTREAM`], or nothing.
     pub flags: u64,
 }
 

@@ -95,6 +95,7 @@ fn active(ctx: &SockOpsContext) {
     // SAFETY: the value is copied at once.
     if let Some(kind) = (unsafe { EXPECTED.get(&local) }).copied() {
         let _ = EXPECTED.remove(&local);
+        flags |= bits::DOWNSTREAM;
         if kind == port::SELF_TEST {
             flags |= bits::SELF_TEST;
         }

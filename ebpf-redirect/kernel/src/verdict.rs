@@ -9,6 +9,13 @@
 //! come back later. The kernel puts no bound on what waits in a receiver's ingress queue; the budget does, by the
 //! receiver's `sk_rmem_alloc`: beyond it messages go through TCP, whose window then makes the sender wait.
 //!
+//! What was redirected and what TCP carried wait in two queues, and one read takes from one of them. A reader that takes a
+//! short read for the end of what there is (epoll with edges, as tokio and nginx use it) never looks for what lies in the
+//! other, if that came before it read. So towards the proxy, which is known to look again, anything may be redirected; from
+//! the proxy only what it says it ends soon: then nothing follows through TCP while that is unread. The proxy says both on
+//! its socket, by timeouts that mean nothing to a socket that does not block: a finite `sk_sndtimeo`: it looks again; a
+//! finite `sk_rcvtimeo`: what it sends now is brief.
+//!
 //! The receiver is read through an address noted when it was enrolled. It may be freed by now: the reads are of the
 //! kind that cannot fault, and what they say is acted on only if the look-up by key then finds the socket still in the
 //! map, under a key that no other connection has.
@@ -21,7 +28,7 @@ use aya_ebpf::{
     programs::SkMsgContext,
 };
 use core::ptr::read_volatile;
-use redirect_common::{CLIENT, Control, Counter, Flow, flow as bits};
+use redirect_common::{CLIENT, Control, Counter, Flow, SERVER, flow as bits};
 
 /// Where fields stand in this kernel's structures; the loader reads them from its BTF.
 #[unsafe(no_mangle)]
@@ -32,6 +39,15 @@ static TCP_COPIED_SEQ: u32 = 0;
 /// `sock.sk_backlog.rmem_alloc`.
 #[unsafe(no_mangle)]
 static SOCK_RMEM_ALLOC: u32 = 0;
+/// `sock.sk_sndtimeo`.
+#[unsafe(no_mangle)]
+static SOCK_SNDTIMEO: u32 = 0;
+/// `sock.sk_rcvtimeo`.
+#[unsafe(no_mangle)]
+static SOCK_RCVTIMEO: u32 = 0;
+
+/// The lower half of a timeout that was not set (MAX_SCHEDULE_TIMEOUT, the largest `long`).
+const ENDLESS: u32 = u32::MAX;
 
 #[sk_msg]
 pub fn verdict_stub(ctx: SkMsgContext) -> u32 {
@@ -96,6 +112,11 @@ fn must_pass(flow: &mut Flow, control: &Control, size: u32) -> Option<Counter> {
     if flow.other == 0 {
         return Some(Counter::PassedNoPeer);
     }
+    if flow.flags & bits::SELF_TEST == 0
+        && let Some(reason) = unready(flow)
+    {
+        return Some(reason);
+    }
     // SAFETY: statics that only the loader sets, before they are frozen; read so that the compiler does not assume 0.
     let (write_seq, copied_seq, rmem_alloc) = unsafe {
         (
@@ -118,6 +139,22 @@ fn must_pass(flow: &mut Flow, control: &Control, size: u32) -> Option<Counter> {
             }
         }
         _ => Some(Counter::PassedGone),
+    }
+}
+
+/// Why the proxy's end of a connection is not ready for a redirected message, if it is not.
+#[inline(always)]
+fn unready(flow: &Flow) -> Option<Counter> {
+    let own_end = flow.peer.end ^ 1;
+    let proxys_end = if flow.flags & bits::DOWNSTREAM != 0 { SERVER } else { CLIENT };
+    let sends = own_end == proxys_end;
+    // SAFETY: statics that only the loader sets, before they are frozen.
+    let (sndtimeo, rcvtimeo) =
+        unsafe { (read_volatile(&raw const SOCK_SNDTIMEO), read_volatile(&raw const SOCK_RCVTIMEO)) };
+    if sends {
+        (word(flow.own, rcvtimeo) == Some(ENDLESS)).then_some(Counter::PassedUnready)
+    } else {
+        (word(flow.other, sndtimeo) == Some(ENDLESS)).then_some(Counter::PassedUnready)
     }
 }
 

@@ -131,6 +131,8 @@ pub(crate) fn load(object: &Object, pins: &Pins) -> Result<Loaded, LoadError> {
         ("TCP_WRITE_SEQ", btf.offset("tcp_sock", "write_seq")?),
         ("TCP_COPIED_SEQ", btf.offset("tcp_sock", "copied_seq")?),
         ("SOCK_RMEM_ALLOC", btf.offset("sock", "sk_backlog.rmem_alloc")?),
+        ("SOCK_SNDTIMEO", btf.offset("sock", "sk_sndtimeo")?),
+        ("SOCK_RCVTIMEO", btf.offset("sock", "sk_rcvtimeo")?),
         // For events only: 0 says unknown.
         ("SOCK_CGROUP", btf.offset("sock", "sk_cgrp_data").unwrap_or(0)),
         ("CGROUP_NODE", btf.offset("cgroup", "kn").unwrap_or(0)),

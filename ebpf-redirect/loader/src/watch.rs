@@ -183,6 +183,7 @@ fn judge(before: &Reading, now: &Reading) -> Option<Alarm> {
         Counter::PassedOrder,
         Counter::PassedSlow,
         Counter::PassedLarge,
+        Counter::PassedUnready,
         Counter::PassedUnknown,
     ]);
     // That the other end was never enrolled is nothing amiss: it may live in another cgroup.
@@ -265,7 +266,7 @@ mod tests {
             (&[(RedirectedMessages, 100), (PassedUnknown, 50)], 2, Some(Alarm::Unknown)),
             (&[(Eligible, 200), (EnrolFailed, 150)], 2, Some(Alarm::EnrolFailures)),
             (&[(Eligible, 20_000), (EnrolFailed, 150)], 2, None),
-            (&[(PassedLarge, 5000), (PassedOrder, 5000), (PassedSlow, 5000)], 2, None),
+            (&[(PassedLarge, 5000), (PassedOrder, 5000), (PassedSlow, 5000), (PassedUnready, 5000)], 2, None),
             (&[], 65_000, Some(Alarm::Full)),
         ] {
             assert_eq!(judge(&quiet, &reading(counts, sockets)), alarm, "{counts:?} {sockets}");

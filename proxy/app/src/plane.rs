@@ -60,6 +60,7 @@ impl Default for DataPlane {
                 connections: Limit::new(0),
                 pressure: PressureGauge::default(),
                 capture: Capturing::default(),
+                redirect: Arc::default(),
             }),
             // A second plane in one process, as tests make, counts into the first one's series.
             recorder: Recorder::install(build).ok(),
@@ -207,15 +208,17 @@ impl Run for DataPath {
     type Snapshot = Snapshot;
 
     fn apply(&self, snapshot: Arc<Snapshot>, sockets: Vec<Handed>) -> io::Result<()> {
+        self.process.redirect.set(snapshot.config.redirect.is_some());
         let sources = sockets
             .into_iter()
             .map(|Handed { name, socket }| {
-                let listening = Listening::new(tokio::net::TcpListener::from_std(socket)?)?;
+                let socket = tokio::net::TcpListener::from_std(socket)?;
+                let listening = Listening::new(socket, Arc::clone(&self.process.redirect))?;
                 Ok(Source { listener: name, accept: Box::new(listening) })
             })
             .collect::<io::Result<Vec<_>>>()?;
         let worker = self.worker.get_or_init(|| {
-            let dial = Tcp::new(Arc::clone(&self.process.capture.own));
+            let dial = Tcp::new(Arc::clone(&self.process.capture.own), Arc::clone(&self.process.redirect));
             Worker::new(Arc::clone(&self.process), Rc::new(dial), Arc::clone(&snapshot))
         });
         worker.apply(snapshot, sources);

@@ -14,7 +14,7 @@ use crate::{
         filter::{Factory, Instance, Interest, Services},
         stream::RequestBody,
     },
-    io::{Accept, Dial, Own},
+    io::{Accept, Dial, Own, RedirectSwitch},
     snapshot::Snapshot,
     tunnel::Passage,
     upstream::{Random, WorkerCluster},
@@ -37,6 +37,8 @@ pub struct Process {
     pub pressure: PressureGauge,
     /// What is captured, and what comes back.
     pub capture: Capturing,
+    /// Whether BPF programs may redirect its connections.
+    pub redirect: Arc<RedirectSwitch>,
 }
 
 /// What capture needs to know of the process.

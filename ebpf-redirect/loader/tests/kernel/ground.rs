@@ -169,6 +169,7 @@ pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
     patient(listener.accept().unwrap().0)
 }
 
+/// With the two timeouts by which the proxy says that it is ready.
 fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream.set_write_timeout(Some(SOON)).unwrap();
@@ -198,7 +199,7 @@ pub(crate) fn talk(client: &TcpStream, server: &TcpStream, words: &[u8]) {
 pub(crate) fn echo(listener: TcpListener) {
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { return };
+            let Ok(mut stream) = stream.map(patient) else { return };
             thread::spawn(move || {
                 let mut room = vec![0; 70_000];
                 while let Ok(count) = stream.read(&mut room) {

@@ -164,7 +164,7 @@ fn a_declined_first_attach_leaves_nothing_behind() {
 #[test]
 fn what_a_crash_left_is_cleaned_up_and_another_version_is_refused() {
     let Some(ground) = Ground::attached(PROXY) else { return };
-    let folder = Pins::of(&ground.options.instance).unwrap().directory().join("v1");
+    let folder = Pins::of(&ground.options.instance).unwrap().directory().join(format!("v{}", redirect_common::LAYOUT));
     // Died while it pinned its maps.
     for gone in ["links/enrol", "links/connect4", "links/connect6", "COUNTS", "SOCKETS"] {
         fs::remove_file(folder.join(gone)).unwrap();

@@ -54,6 +54,7 @@ fn series(of: Counter) -> Series {
         Counter::PassedOrder => counter!(MESSAGES, "way" => "order"),
         Counter::PassedSlow => counter!(MESSAGES, "way" => "slow"),
         Counter::PassedLarge => counter!(MESSAGES, "way" => "large"),
+        Counter::PassedUnready => counter!(MESSAGES, "way" => "unready"),
         Counter::PassedUnknown => counter!(MESSAGES, "way" => "unknown"),
         Counter::PassedBytes => counter!(BYTES, "way" => "tcp"),
         Counter::EventsDropped => counter!(DROPPED),

@@ -41,7 +41,8 @@ pub struct Loopback {
 impl Loopback {
     /// A configuration is in force, whose listeners have these ports.
     pub fn apply(&mut self, config: &Config, ports: BTreeSet<u16>) {
-        let wanted = config.redirect.clone().map(|redirect| (redirect, ports));
+        let own = config.redirect.clone().filter(|redirect| !redirect.by_agent);
+        let wanted = own.map(|redirect| (redirect, ports));
         if wanted == self.wanted {
             return;
         }

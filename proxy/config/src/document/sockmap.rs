@@ -7,10 +7,12 @@ use schemars::JsonSchema;
 #[cfg(test)]
 use serde::Serialize;
 
-/// Loopback traffic past the kernel's TCP path: connections between this proxy and what runs beside it are handed from socket to socket by eBPF, once a self-test on this node has shown that the kernel does it well. Needs root or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; where anything is missing the proxy runs without and says so once. A proxy without privileges leaves this out and has `pillion redirect agent` do it.
+/// Loopback traffic past the kernel's TCP path: connections between this proxy and what runs beside it are handed from socket to socket by eBPF, once a self-test on this node has shown that the kernel does it well. Needs root or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; where anything is missing the proxy runs without and says so once. A proxy without privileges writes `by: agent` and has `pillion redirect agent` do it.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct LoopbackRedirect {
+    /// Who attaches the programs. `proxy`: this process; `agent`: `pillion redirect agent` beside it, and of the rest of this section nothing counts.
+    pub by: Field<RedirectBy>,
     /// The name of the pins under bpffs, where several proxies share a node.
     pub instance: Text<Name>,
     /// The directory of the cgroup (version 2) that holds application and proxy. Absent: the proxy's own.
@@ -23,11 +25,12 @@ pub(crate) struct LoopbackRedirect {
     pub outbound: Field<RedirectOutbound>,
 }
 
-fields! { LoopbackRedirect { instance, cgroup, large_messages, waive, outbound } }
+fields! { LoopbackRedirect { by, instance, cgroup, large_messages, waive, outbound } }
 
 impl Default for LoopbackRedirect {
     fn default() -> Self {
         Self {
+            by: Field::of(RedirectBy::Proxy),
             instance: Text::scalar(Name("pillion".into())),
             cgroup: Field::ABSENT,
             large_messages: Text::scalar(Bytes(64 << 10)),
@@ -36,6 +39,18 @@ impl Default for LoopbackRedirect {
         }
     }
 }
+
+/// Who attaches the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum RedirectBy {
+    /// This process.
+    Proxy,
+    /// Somebody beside it. The proxy only reads and writes as the programs need it.
+    Agent,
+}
+
+words! { RedirectBy { "proxy" => Proxy, "agent" => Agent } }
 
 /// What an application may be known not to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use crate::{
-    document::{self, FilePath, Int, Scalar, Waiver},
+    document::{self, FilePath, Int, RedirectBy, Scalar, Waiver},
     model::{LoopbackRedirect, RedirectOutbound},
     tree::Place,
 };
@@ -39,7 +39,15 @@ pub(super) fn redirect(
         Some((outbound, at)) => Some(outbound_of(cx, outbound, at)?),
         None => None,
     };
-    Some(LoopbackRedirect { instance, cgroup, large_messages: redirect.large_messages.value()?.0, waived, outbound })
+    let by_agent = redirect.by.at(at).is_some_and(|(by, _)| by == RedirectBy::Agent);
+    Some(LoopbackRedirect {
+        by_agent,
+        instance,
+        cgroup,
+        large_messages: redirect.large_messages.value()?.0,
+        waived,
+        outbound,
+    })
 }
 
 fn outbound_of(cx: &mut Lowering<'_, '_>, outbound: document::RedirectOutbound, at: Place) -> Option<RedirectOutbound> {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 /// What the redirect shall do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoopbackRedirect {
+    /// An agent attaches the programs, and not this process.
+    pub by_agent: bool,
     /// The name of its pins.
     pub instance: Name,
     /// The cgroup of application and proxy; `None`: the proxy's own.

@@ -209,10 +209,10 @@ fn admit(
         slot.now().telemetry.metrics.refused("memory");
         return;
     }
-    let local = match &socket {
+    let local = match socket.kernels() {
         // Only a listener on a wildcard address needs to ask which address the client reached.
-        Socket::Tcp(stream) if listening.ip().is_unspecified() => stream.local_addr().unwrap_or(listening),
-        Socket::Tcp(_) | Socket::Memory(_) | Socket::Tls(_) => listening,
+        Some(stream) if listening.ip().is_unspecified() => stream.local_addr().unwrap_or(listening),
+        Some(_) | None => listening,
     };
     let listener = slot.now();
     let local = match listener.model.capture {

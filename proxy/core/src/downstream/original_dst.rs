@@ -89,11 +89,8 @@ pub(super) fn arrival(
     listening: SocketAddr,
     own: &Own,
 ) -> Arrival {
-    let stream = match socket {
-        Socket::Tcp(stream) => stream,
-        // In memory nothing is captured; TLS comes later.
-        Socket::Memory(_) | Socket::Tls(_) => return Arrival::Refused(Refusal::Unknown),
-    };
+    // In memory nothing is captured; TLS comes later.
+    let Some(stream) = socket.kernels() else { return Arrival::Refused(Refusal::Unknown) };
     let Ok(local) = stream.local_addr() else { return Arrival::Refused(Refusal::Unknown) };
     let seen = Seen {
         remembered: match listener.capture {

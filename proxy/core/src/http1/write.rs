@@ -10,6 +10,8 @@ use http::{
 };
 use http_body::SizeHint;
 
+use crate::io::BRIEF;
+
 /// How a body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -32,6 +34,17 @@ pub enum Content {
     Known(u64),
     /// It ends when it ends.
     Unknown,
+}
+
+impl Framing {
+    /// Whether the peer has soon read all of such a message ([`BRIEF`]).
+    pub fn is_brief(self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Length(length) => length <= BRIEF,
+            Self::Chunked | Self::UntilClose => false,
+        }
+    }
 }
 
 impl Content {

@@ -5,10 +5,12 @@
 
 pub mod h2_pump;
 mod own;
+mod redirectable;
 mod seams;
 mod socket;
 pub mod tls;
 
 pub use own::{Entry, Own};
+pub use redirectable::{BRIEF, RedirectSwitch, Redirectable};
 pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};
 pub use socket::{Look, Socket};

@@ -1,6 +1,9 @@
 //! Where connections come from ([`Accept`]) and how they are made ([`Dial`]).
 
-use super::{Entry, Own, Socket};
+use super::{
+    Entry, Own, RedirectSwitch, Socket,
+    redirectable::{Redirectable, ready_for_redirect},
+};
 use futures_util::future::LocalBoxFuture;
 use pillion_config::model::TcpKeepalive;
 use rustix::io::Errno;
@@ -73,6 +76,7 @@ pub struct DialOptions {
 pub struct Listening {
     listener: TcpListener,
     local: SocketAddr,
+    redirect: Arc<RedirectSwitch>,
 }
 
 impl Listening {
@@ -81,9 +85,15 @@ impl Listening {
     /// # Errors
     ///
     /// When its address cannot be read.
-    pub fn new(listener: TcpListener) -> io::Result<Self> {
+    pub fn new(listener: TcpListener, redirect: Arc<RedirectSwitch>) -> io::Result<Self> {
         let local = listener.local_addr()?;
-        Ok(Self { listener, local })
+        Ok(Self { listener, local, redirect })
+    }
+
+    fn accepted(&self, socket: TcpStream) -> Socket {
+        // Small answers must not wait for an ACK of the one before (RFC 896's algorithm off).
+        socket.set_nodelay(true).ok();
+        carried(socket, &self.redirect)
     }
 }
 
@@ -101,16 +111,19 @@ fn no_syn() -> [SockFilter; 4] {
     ]
 }
 
-fn accepted(socket: TcpStream) -> Socket {
-    // Small answers must not wait for an ACK of the one before (RFC 896's algorithm off).
-    socket.set_nodelay(true).ok();
-    Socket::Tcp(socket)
+fn carried(socket: TcpStream, redirect: &RedirectSwitch) -> Socket {
+    if redirect.on() {
+        ready_for_redirect(&socket);
+        Socket::Redirectable(Redirectable::new(socket))
+    } else {
+        Socket::Tcp(socket)
+    }
 }
 
 impl Accept for Listening {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
         let (socket, peer) = ready!(self.listener.poll_accept(cx))?;
-        Poll::Ready(Ok((accepted(socket), peer)))
+        Poll::Ready(Ok((self.accepted(socket), peer)))
     }
 
     fn accept_queued(&self) -> Option<io::Result<(Socket, SocketAddr)>> {
@@ -118,7 +131,7 @@ impl Accept for Listening {
             let (socket, peer) = SockRef::from(&self.listener).accept()?;
             socket.set_nonblocking(true)?;
             let peer = peer.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-            Ok((accepted(TcpStream::from_std(socket.into())?), peer))
+            Ok((self.accepted(TcpStream::from_std(socket.into())?), peer))
         };
         match queued() {
             Err(error) if io::Error::kind(&error) == io::ErrorKind::WouldBlock => None,
@@ -139,13 +152,14 @@ impl Accept for Listening {
 #[derive(Debug, Clone, Default)]
 pub struct Tcp {
     own: Arc<Own>,
+    redirect: Arc<RedirectSwitch>,
 }
 
 impl Tcp {
     /// TCP whose connections are remembered, while that is wanted.
     #[must_use]
-    pub fn new(own: Arc<Own>) -> Self {
-        Self { own }
+    pub fn new(own: Arc<Own>, redirect: Arc<RedirectSwitch>) -> Self {
+        Self { own, redirect }
     }
 }
 
@@ -162,7 +176,7 @@ impl Dial for Tcp {
                     .with_retries(keepalive.probes);
                 SockRef::from(&socket).set_tcp_keepalive(&parameters)?;
             }
-            Ok(Socket::Tcp(socket))
+            Ok(carried(socket, &self.redirect))
         })
     }
 
@@ -209,7 +223,7 @@ mod tests {
     #[tokio::test]
     async fn once_turned_away_clients_wait_and_those_before_are_served() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let source = Listening::new(listener).unwrap();
+        let source = Listening::new(listener, Arc::default()).unwrap();
         let early = TcpStream::connect(source.local_addr()).await.unwrap();
         source.turn_away();
         let late = tokio::spawn(TcpStream::connect(source.local_addr()));

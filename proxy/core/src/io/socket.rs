@@ -3,7 +3,7 @@
 //! Sockets without TLS never buffer. TLS may hold the end of what was written while the carrier takes no more: whoever
 //! writes flushes.
 
-use super::tls::TlsStream;
+use super::{Redirectable, tls::TlsStream};
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -24,6 +24,8 @@ use tokio::{
 pub enum Socket {
     /// A TCP connection.
     Tcp(TcpStream),
+    /// A TCP connection that BPF programs may take past TCP.
+    Redirectable(Redirectable),
     /// A pipe in memory, for tests.
     Memory(DuplexStream),
     /// TLS over one of the others.
@@ -47,6 +49,7 @@ macro_rules! each {
     ($self:ident, $socket:ident => $call:expr) => {
         match $self.get_mut() {
             Socket::Tcp($socket) => $call,
+            Socket::Redirectable($socket) => $call,
             Socket::Memory($socket) => $call,
             Socket::Tls($socket) => {
                 let $socket = &mut **$socket;
@@ -63,6 +66,24 @@ impl Socket {
         std::mem::replace(self, Self::Memory(tokio::io::duplex(1).0))
     }
 
+    /// The kernel's connection, where nothing stands between.
+    #[must_use]
+    pub fn kernels(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            Self::Redirectable(socket) => Some(socket.stream()),
+            Self::Memory(_) | Self::Tls(_) => None,
+        }
+    }
+
+    /// Says whether what is sent from now on, until it is said again, is brief: over after at most
+    /// [`BRIEF`](super::BRIEF) bytes, and read by the peer before it may expect more.
+    pub fn send_briefly(&mut self, brief: bool) {
+        if let Self::Redirectable(socket) = self {
+            socket.send_briefly(brief);
+        }
+    }
+
     /// Ready when a read may bring something: bytes, an end or an error. Asks no system call of a socket that has been
     /// read empty.
     ///
@@ -73,6 +94,7 @@ impl Socket {
     pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(socket) => socket.poll_read_ready(cx),
+            Self::Redirectable(socket) => socket.stream().poll_read_ready(cx),
             // Only a read tells.
             Self::Memory(_) => Poll::Ready(Ok(())),
             Self::Tls(stream) if stream.has_something() => Poll::Ready(Ok(())),
@@ -85,6 +107,7 @@ impl Socket {
     pub fn poll_disturbed(&self, cx: &mut Context<'_>, look: Look) -> Poll<()> {
         let socket = match self {
             Self::Tcp(socket) => socket,
+            Self::Redirectable(socket) => socket.stream(),
             Self::Memory(_) => return Poll::Pending,
             Self::Tls(stream) => return stream.poll_disturbed(cx, look),
         };
@@ -110,7 +133,7 @@ impl Socket {
     /// As [`poll_disturbed`](Self::poll_disturbed), of a socket that is of no use once it is ready: a byte may be taken.
     pub fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Tcp(_) => self.poll_disturbed(cx, Look::Known),
+            Self::Tcp(_) | Self::Redirectable(_) => self.poll_disturbed(cx, Look::Known),
             Self::Memory(pipe) => Pin::new(pipe).poll_read(cx, &mut ReadBuf::new(&mut [0])).map(|_: io::Result<()>| ()),
             Self::Tls(stream) => {
                 Pin::new(&mut **stream).poll_read(cx, &mut ReadBuf::new(&mut [0])).map(|_: io::Result<()>| ())
@@ -154,6 +177,7 @@ impl AsyncWrite for Socket {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(socket) => socket.is_write_vectored(),
+            Self::Redirectable(socket) => socket.is_write_vectored(),
             Self::Memory(socket) => socket.is_write_vectored(),
             Self::Tls(socket) => socket.is_write_vectored(),
         }

@@ -129,7 +129,7 @@ impl TlsStream {
         if !self.plain.is_empty() || self.input == Input::Closed || self.broken.is_some() {
             return Poll::Ready(());
         }
-        let Socket::Tcp(socket) = &self.io else { return Poll::Pending };
+        let Some(socket) = self.io.kernels() else { return Poll::Pending };
         let mut header = [0u8; 5];
         let mut peek = || recv(socket, &mut header[..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         let peeked = match look {

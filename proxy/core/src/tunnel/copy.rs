@@ -60,7 +60,8 @@ impl End for Socket {
     fn tcp(&self) -> Option<&TcpStream> {
         match self {
             Self::Tcp(stream) => Some(stream),
-            Self::Memory(_) | Self::Tls(_) => None,
+            // splice(2) sees nothing of what is redirected.
+            Self::Redirectable(_) | Self::Memory(_) | Self::Tls(_) => None,
         }
     }
 }

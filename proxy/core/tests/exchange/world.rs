@@ -129,6 +129,7 @@ impl World {
             connections: Limit::new(100),
             pressure: PressureGauge::default(),
             capture: Default::default(),
+            redirect: Arc::default(),
         });
         let dialed = Rc::<RefCell<Vec<SocketAddr>>>::default();
         let dial = Rc::new(Script { plan: Box::new(plan), dialed: Rc::clone(&dialed) });

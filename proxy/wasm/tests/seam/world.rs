@@ -108,9 +108,10 @@ impl World {
             connections: Limit::new(100),
             pressure: PressureGauge::default(),
             capture: Capturing::default(),
+            redirect: Arc::default(),
         });
         let worker = Worker::new(process, Rc::new(Tcp::default()), Arc::clone(&snapshot));
-        let accept = Box::new(Listening::new(listener).unwrap());
+        let accept = Box::new(Listening::new(listener, Arc::default()).unwrap());
         worker.apply(snapshot, vec![Source { listener: name, accept }]);
         Self { address, seen, _worker: worker }
     }

@@ -6,7 +6,7 @@ use crate::{
     http1::{Encoder, write},
     upstream::{RequestBody, error::RequestError},
 };
-use http::Request;
+use http::{Method, Request, header::UPGRADE};
 use http_body::Body;
 use std::{
     pin::Pin,
@@ -51,6 +51,9 @@ impl Upload {
     pub(super) fn begin<B: RequestBody>(request: &Request<B>, connection: &mut Http1Connection) -> Self {
         let framing = write::frame_request(request.headers(), write::Content::of(request.body()));
         write::request(connection.output.buffer(), request.method(), request.uri(), request.headers(), framing);
+        // What may become a tunnel is followed by who knows what.
+        let plain = !request.headers().contains_key(UPGRADE) && request.method() != Method::CONNECT;
+        connection.socket.send_briefly(plain && framing.is_brief());
         let mut encoder = Encoder::new(framing);
         encoder.promise(request.headers());
         Self { encoder, state: State::Sending, taken: Taken::Nothing }

@@ -80,6 +80,7 @@ impl Server {
             || asked.method == Method::CONNECT;
         let persistence = if last { Persistence::Close } else { Persistence::Keep };
         write_head(&mut out, &head, framing, if switched { None } else { connection(persistence, asked.version) });
+        self.wire.borrow_mut().send_briefly(framing.is_brief() && !switched);
         let mut encoder = Encoder::new(framing);
         if asked.trailers == Trailers::Welcome {
             encoder.promise(&head.headers);

@@ -230,6 +230,10 @@ impl Server {
             return Poll::Ready(Ok(response));
         }
         let mut wire = self.wire.borrow_mut();
+        if !out.is_empty() {
+            // Who knows what follows them.
+            wire.send_briefly(false);
+        }
         if !out.is_empty()
             && let Poll::Ready(Err(gone)) = wire.poll_flush(cx, out)
         {

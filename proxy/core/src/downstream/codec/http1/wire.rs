@@ -316,6 +316,14 @@ impl Wire {
         }
     }
 
+    /// Says whether what is sent next is brief. Where more requests are here already, their answers may follow unread ones.
+    pub(super) fn send_briefly(&mut self, brief: bool) {
+        let brief = brief && self.input.is_empty();
+        if let Some(socket) = &mut self.socket {
+            socket.send_briefly(brief);
+        }
+    }
+
     /// The socket, and what was read from it and not used up. Whoever reads a body is told that it is cut.
     pub(super) fn hand_over(&mut self) -> Option<(Socket, Bytes)> {
         if let Course::Coming(_) | Course::Abandoned = self.course {
