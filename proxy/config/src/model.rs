@@ -9,6 +9,7 @@ mod capture;
 mod cluster;
 mod filter;
 mod jwt;
+mod kubernetes;
 mod listener;
 mod route;
 mod sockmap;
@@ -21,6 +22,7 @@ pub use capture::*;
 pub use cluster::*;
 pub use filter::*;
 pub use jwt::*;
+pub use kubernetes::*;
 pub use listener::*;
 pub use route::*;
 pub use sockmap::*;
@@ -46,6 +48,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// How host names become addresses.
     pub dns: Dns,
+    /// How services of Kubernetes become addresses.
+    pub kubernetes: Kubernetes,
     /// Who this workload is to its peers; `None`: nobody, and nothing is looked at.
     pub identity: Option<Identity>,
     /// Loopback traffic past the kernel's TCP path; `None`: not at all.

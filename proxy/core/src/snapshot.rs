@@ -141,7 +141,7 @@ impl Snapshot {
 pub struct TlsState {
     /// Listeners and clusters that lack what they are to present or to believe.
     pub missing: Vec<Name>,
-    /// Whether a listener trusts others than before.
+    /// Whether a listener or cluster trusts others than before, or we are somebody else.
     pub retrusted: bool,
     /// Those that rustls refused to make, with its words; they keep what they had.
     pub refused: Vec<(Name, String)>,

@@ -29,6 +29,7 @@ pub(super) fn settings(config: &Config) -> Value {
         drain,
         access_log,
         dns,
+        kubernetes,
         identity,
         redirect,
         source_filter,
@@ -41,6 +42,7 @@ pub(super) fn settings(config: &Config) -> Value {
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
+    let Kubernetes { zone, prefer, server, service_account, timeout: first_answer } = kubernetes;
     let Dns { servers, min_refresh, max_refresh, timeout } = dns;
     let address = address.as_ref().map(|address| match address {
         AdminAddress::Tcp(address) => address.to_string(),
@@ -65,6 +67,16 @@ pub(super) fn settings(config: &Config) -> Value {
             "min_refresh": time(*min_refresh),
             "max_refresh": time(*max_refresh),
             "timeout": time(*timeout),
+        },
+        "kubernetes": {
+            "zone": zone.as_ref().map(ToString::to_string),
+            "prefer": match prefer {
+                Family::Ipv4 => "ipv4",
+                Family::Ipv6 => "ipv6",
+            },
+            "server": server.as_ref().map(ToString::to_string),
+            "service_account": service_account,
+            "timeout": time(*first_answer),
         },
         "identity": identity.as_ref().map(tls::identity),
         "redirect": redirect.as_ref().map(redirect_of),

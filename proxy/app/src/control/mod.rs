@@ -32,6 +32,7 @@ use crate::{
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
     descriptors,
+    discovery::Services,
     dns::Names,
     drain::Drain,
     edge::Edge,
@@ -118,6 +119,7 @@ struct Control<P: Plane> {
     sockets: Sockets,
     workers: Workers<P::Snapshot>,
     names: Names,
+    services: Services,
     watcher: Watcher,
     keeper: Keeper,
     loopback: Loopback,
@@ -219,6 +221,7 @@ impl<P: Plane> Control<P> {
         let memory_at = state.meter.is_some().then(Instant::now);
         let mut control = Self {
             names: Names::new(loaded.config.dns.clone()),
+            services: Services::default(),
             workers: Workers::start(&*plane, count, &deaths_in)?,
             state: Rc::new(state),
             plane,
