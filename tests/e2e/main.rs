@@ -3,14 +3,17 @@
 //! A test that needs what the machine lacks says so loudly and passes; with `CI=true` it fails.
 
 mod clients;
+mod handshakes;
 mod identity;
 mod tls;
+mod trust;
 
 mod admit;
 mod detect;
 mod head;
 mod jwt;
 mod proxy_protocol;
+mod source_filter;
 
 mod framing;
 
@@ -31,5 +34,6 @@ mod abuse;
 mod access_log;
 mod admin;
 mod config;
+mod filter_storms;
 mod filters;
 mod life;

@@ -13,6 +13,7 @@ mod kubernetes;
 mod listener;
 mod route;
 mod sockmap;
+mod source_filter;
 mod tcp;
 mod tls;
 
@@ -25,6 +26,7 @@ pub use kubernetes::*;
 pub use listener::*;
 pub use route::*;
 pub use sockmap::*;
+pub use source_filter::*;
 pub use tcp::*;
 pub use tls::*;
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// Loopback traffic past the kernel's TCP path; `None`: not at all.
     pub redirect: Option<LoopbackRedirect>,
+    /// Whose packets come in at all; `None`: everybody's, and nothing is asked.
+    pub source_filter: Option<Arc<SourceFilter>>,
     /// What holds for all that is captured.
     pub capture: CaptureSettings,
     /// Where connections are accepted, in the order written; names are unique.

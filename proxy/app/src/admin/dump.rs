@@ -32,6 +32,7 @@ pub(super) fn settings(config: &Config) -> Value {
         kubernetes,
         identity,
         redirect,
+        source_filter,
         capture,
         listeners: _,
         clusters: _,
@@ -79,6 +80,7 @@ pub(super) fn settings(config: &Config) -> Value {
         },
         "identity": identity.as_ref().map(tls::identity),
         "redirect": redirect.as_ref().map(redirect_of),
+        "source_filter": source_filter.as_deref().map(source_filter_of),
         "capture": { "prove": *prove == Prove::Required, "probe_port": probe_port, "mark": mark },
         "filters": filters.iter().map(|filter| filters::filter(filter)).collect::<Vec<_>>(),
     })
@@ -110,6 +112,36 @@ fn redirect_of(redirect: &LoopbackRedirect) -> Value {
             "exclude": exclude.iter().map(|Cidr { address, prefix }| format!("{address}/{prefix}")).collect::<Vec<_>>(),
             "exclude_ports": exclude_ports,
         })),
+    })
+}
+
+fn source_filter_of(filter: &SourceFilter) -> Value {
+    let SourceFilter { interfaces, mode, covers, malformed, otherwise, rules } = filter;
+    let action = |action: &RuleAction| match action {
+        RuleAction::Allow => "allow",
+        RuleAction::Deny => "deny",
+    };
+    json!({
+        "interfaces": interfaces.iter().map(Name::as_str).collect::<Vec<_>>(),
+        "mode": match mode {
+            FilterMode::Auto => "auto",
+            FilterMode::Native => "native",
+            FilterMode::Generic => "generic",
+        },
+        "covers": match covers {
+            FilterCovers::Listeners => "listeners",
+            FilterCovers::Interface => "interface",
+        },
+        "malformed": match malformed {
+            FilterMalformed::Pass => "pass",
+            FilterMalformed::Drop => "drop",
+        },
+        "otherwise": action(otherwise),
+        "rules": rules.iter().map(|SourceRule { name, action: of, sources }| json!({
+            "name": name.as_str(),
+            "action": action(of),
+            "sources": sources.iter().map(|Cidr { address, prefix }| format!("{address}/{prefix}")).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
     })
 }
 

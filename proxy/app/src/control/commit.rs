@@ -227,6 +227,7 @@ impl<P: Plane> Control<P> {
         self.state.config.replace(Some(config));
         let addresses = self.sockets.addresses();
         if let Some(config) = self.state.config.borrow().as_deref() {
+            self.edge.apply(config, &addresses);
             self.loopback.apply(config, addresses.iter().map(|(_, address)| address.port()).collect());
         }
         self.state.listeners.replace(addresses);

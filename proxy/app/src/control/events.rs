@@ -81,6 +81,8 @@ impl<P: Plane> Control<P> {
                 self.asked_to_leave += 1;
                 if self.asked_to_leave > 1 {
                     tracing::warn!("asked to leave a second time: leaving at once");
+                    // Connections that are told know who cut them, and say so in their records.
+                    self.workers.order(Order::Abort).await;
                     return Some(Exit::Cut);
                 }
                 self.leave("a signal");
@@ -111,7 +113,6 @@ impl<P: Plane> Control<P> {
             Event::Tidy => {
                 self.tidy_at = None;
                 memory::give_back_heap();
-                memory::give_back_program();
             }
             Event::TimeIsUp => self.leave("its time"),
             Event::Application => self.look_at_application(),

@@ -35,6 +35,7 @@ use crate::{
     discovery::Services,
     dns::Names,
     drain::Drain,
+    edge::Edge,
     loopback::Loopback,
     memory,
     proof::Proof,
@@ -122,6 +123,7 @@ struct Control<P: Plane> {
     watcher: Watcher,
     keeper: Keeper,
     loopback: Loopback,
+    edge: Edge,
     proof: Proof,
     ports: AdminPorts,
     signals: Signals,
@@ -232,6 +234,7 @@ impl<P: Plane> Control<P> {
             watcher: Watcher::default(),
             keeper: Keeper::new(),
             loopback: Loopback::default(),
+            edge: Edge::default(),
             proof: Proof::default(),
             ports: AdminPorts::default(),
             signals,
@@ -273,6 +276,7 @@ impl<P: Plane> Control<P> {
         };
         self.workers.stop().await;
         self.loopback.end();
+        self.edge.end();
         self.plane.flush_logs();
         // Whoever asked it to quit gets the answer.
         let last = Instant::now() + ANSWERS;

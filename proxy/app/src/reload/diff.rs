@@ -41,6 +41,7 @@ pub fn diff(before: &Config, after: &Config) -> Changes {
         ("kubernetes", before.kubernetes != after.kubernetes),
         ("identity", before.identity != after.identity),
         ("redirect", before.redirect != after.redirect),
+        ("source_filter", before.source_filter != after.source_filter),
         ("capture", before.capture != after.capture),
         ("filters", before.filters != after.filters),
     ];

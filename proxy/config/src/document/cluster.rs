@@ -192,13 +192,15 @@ pub(crate) enum AnnouncedField {
     Authority,
     /// The application protocol agreed upon with the client (PP2_TYPE_ALPN).
     Alpn,
+    /// Whether the client spoke TLS and showed a certificate, version and cipher (PP2_TYPE_SSL); what a proxy before this one says of it, where TLS ends there.
+    Tls,
     /// The name a proxy before this one gave the connection, or one made here (PP2_TYPE_UNIQUE_ID).
     UniqueId,
     /// A checksum over the header (PP2_TYPE_CRC32C).
     Checksum,
 }
 
-words! { AnnouncedField { "authority" => Authority, "alpn" => Alpn, "unique-id" => UniqueId, "checksum" => Checksum } }
+words! { AnnouncedField { "authority" => Authority, "alpn" => Alpn, "tls" => Tls, "unique-id" => UniqueId, "checksum" => Checksum } }
 
 /// TCP keepalive.
 #[derive(Debug)]

@@ -121,6 +121,7 @@ fn announcement(
         let field = match field {
             document::AnnouncedField::Authority => AnnouncedField::Authority,
             document::AnnouncedField::Alpn => AnnouncedField::Alpn,
+            document::AnnouncedField::Tls => AnnouncedField::Tls,
             document::AnnouncedField::UniqueId => AnnouncedField::UniqueId,
             document::AnnouncedField::Checksum => AnnouncedField::Checksum,
         };

@@ -1,10 +1,10 @@
 //! The root, and what concerns the whole process.
 
-use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, tls};
+use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, source_filter, tls};
 use crate::{
-    document::{self, Document, Either, Field, FormatWord, Int, Percent, Period, Scalar, Text},
+    document::{self, Document, Either, Field, FormatWord, Int, Mapping, Percent, Period, Scalar, Text},
     model::{
-        self, AccessLog, Admin, Cluster, Config, Dns, Drain, Family, Kubernetes, LogFormat, Name, ProcessLimits,
+        self, AccessLog, Admin, Cluster, Config, Dns, Drain, Family, Kubernetes, LogFormat, Name, Node, ProcessLimits,
         Workers,
     },
     template::Template,
@@ -48,6 +48,8 @@ pub(super) struct Names {
     pub(super) index: HashMap<Name, usize>,
     pub(super) used: Vec<bool>,
     pub(super) filters: Filters,
+    /// What wasm filters are told of the workload.
+    pub(super) node: Arc<Node>,
 }
 
 pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Config> {
@@ -67,6 +69,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         index: HashMap::with_capacity(clusters.len()),
         used: vec![false; clusters.len()],
         filters: Filters::default(),
+        node: Arc::default(),
     };
     for (index, (cluster, _)) in clusters.iter().enumerate() {
         if let Some(Scalar(name)) = cluster.name.get() {
@@ -84,6 +87,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         .map(|(cluster, at)| cluster::cluster(cx, cluster, at, &known, mark).map(Arc::new))
         .collect();
 
+    names.node = Arc::new(node(document.node).unwrap_or_default());
     let defined = Filters::define(cx, document.filters, &mut names);
     names.filters = defined;
     let listeners = match cx.required(ROOT, "listeners", document.listeners) {
@@ -114,6 +118,10 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         Some((redirect, at)) => sockmap::redirect(cx, redirect, at).map(Some),
         None => Some(None),
     };
+    let sources = match document.source_filter.at(ROOT) {
+        Some((filter, at)) => source_filter::source_filter(cx, filter, at).map(|filter| Some(Arc::new(filter))),
+        None => Some(None),
+    };
     let mut listeners = listeners;
     if let (Some(listeners), Some(settings)) = (&mut listeners, settings) {
         listener::same_addresses(cx, listeners, admin.as_ref());
@@ -133,6 +141,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         kubernetes: kubernetes?,
         identity,
         redirect: redirect?,
+        source_filter: sources?,
         capture: settings?,
         listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,
@@ -177,6 +186,13 @@ fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::ProcessLimits>) -> O
         memory_shrink_percent: shrink?.0,
         memory_refuse_percent: refuse?.0,
     })
+}
+
+/// What wasm filters are told of the workload. `None`: nothing, or something is wrong and has been told.
+fn node(field: Field<document::Node>) -> Option<Node> {
+    let (node, _) = field.at(ROOT)?;
+    let metadata = node.metadata.take().map_or_else(Vec::new, |Mapping(json)| json);
+    Some(Node { id: node.id.value(), cluster: node.cluster.value()?, metadata })
 }
 
 fn drain(field: Field<document::Drain>) -> Option<Drain> {

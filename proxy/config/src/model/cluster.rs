@@ -63,6 +63,8 @@ pub enum AnnouncedField {
     Authority,
     /// The application protocol agreed upon with the client.
     Alpn,
+    /// What the client spoke TLS by, if it did.
+    Tls,
     /// What the connection is called.
     UniqueId,
     /// A checksum over the header.

@@ -4,7 +4,7 @@
 //! counters of the circuit and of requests in flight are atomics. It never dials, resolves or waits.
 
 use super::{
-    circuit::InUse,
+    circuit::{InUse, Row},
     error::{Cause, Limit},
 };
 use crate::{identity::TlsClient, telemetry::metrics::ClusterMetrics};
@@ -13,8 +13,8 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -24,11 +24,15 @@ pub struct ClusterState {
     id: ClusterId,
     model: Arc<Cluster>,
     metrics: Arc<ClusterMetrics>,
-    tls: Option<TlsClient>,
+    tls: Option<Box<TlsClient>>,
     version: AtomicU64,
     in_use: InUse,
+    /// Made when a connection first rests or somebody waits.
+    row: OnceLock<Box<Row>>,
     /// A lock because the control thread replaces it and workers look only when `version` says so.
     places: Mutex<Places>,
+    /// Of a cluster that lives wherever captured connections were going: the addresses that workers know of now.
+    original: OnceLock<Box<Mutex<Original>>>,
 }
 
 /// Tells clusters of one process apart, those of an earlier configuration included.
@@ -80,6 +84,14 @@ pub struct MemberDescription {
     pub active: usize,
 }
 
+/// Addresses that nobody wrote down, as long as some worker has them.
+#[derive(Debug, Default)]
+struct Original {
+    members: HashMap<SocketAddr, Weak<Member>>,
+    /// How many there may be before those that are gone are forgotten.
+    prune_at: usize,
+}
+
 /// Resolved names and what follows from them; nothing is built before somebody asks.
 #[derive(Debug, Default)]
 struct Places {
@@ -89,6 +101,9 @@ struct Places {
 
 /// The addresses of one name that are used; more tell nothing new and cost memory.
 const MAX_ADDRESSES: usize = 256;
+
+/// Original destinations that are remembered before those that nobody has any more are forgotten.
+const PRUNE_AT: usize = 64;
 
 /// The addresses of one service that are used: what a proxy beside one application can hold pools for.
 pub const MAX_DISCOVERED: usize = 4096;
@@ -104,11 +119,13 @@ impl ClusterState {
         Arc::new(Self {
             id: ClusterId(NEXT.fetch_add(1, Ordering::Relaxed)),
             metrics: Arc::new(ClusterMetrics::register(&model.name)),
-            tls: model.tls.as_ref().map(TlsClient::new),
+            tls: model.tls.as_ref().map(|tls| Box::new(TlsClient::new(tls))),
             model,
             version: AtomicU64::new(0),
             in_use: InUse::default(),
+            row: OnceLock::new(),
             places: Mutex::new(Places::default()),
+            original: OnceLock::new(),
         })
     }
 
@@ -127,7 +144,7 @@ impl ClusterState {
     /// Its TLS; `None`: it is spoken to in the clear.
     #[must_use]
     pub fn tls(&self) -> Option<&TlsClient> {
-        self.tls.as_ref()
+        self.tls.as_deref()
     }
 
     /// Its series.
@@ -175,21 +192,41 @@ impl ClusterState {
     /// For an operator to look at.
     #[must_use]
     pub fn describe(&self) -> Description {
+        let describe = |member: &Member| MemberDescription {
+            endpoint: member.endpoint,
+            address: member.address,
+            active: member.active(),
+        };
+        let mut members = Vec::new();
+        if let Some(original) = self.original.get() {
+            let original = original.lock().unwrap_or_else(PoisonError::into_inner);
+            members.extend(original.members.values().filter_map(Weak::upgrade).map(|member| describe(&member)));
+        }
+        members.sort_unstable_by_key(|member| member.address);
+        members.extend(self.seats().iter().map(|seat| describe(&seat.member)));
         Description {
             model: Arc::clone(&self.model),
             connections: self.in_use.get(Limit::Connections),
             pending: self.in_use.get(Limit::Pending),
             requests: self.in_use.get(Limit::Requests),
-            members: self
-                .seats()
-                .iter()
-                .map(|Seat { member, .. }| MemberDescription {
-                    endpoint: member.endpoint,
-                    address: member.address,
-                    active: member.active(),
-                })
-                .collect(),
+            members,
         }
+    }
+
+    /// The member at the address that a captured connection was going to, the same for all workers.
+    pub(super) fn original(&self, address: SocketAddr) -> Arc<Member> {
+        let original = self.original.get_or_init(Box::default);
+        let mut original = original.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(member) = original.members.get(&address).and_then(Weak::upgrade) {
+            return member;
+        }
+        if original.members.len() >= original.prune_at {
+            original.members.retain(|_, member| member.strong_count() > 0);
+            original.prune_at = (2 * original.members.len()).max(PRUNE_AT);
+        }
+        let member = Member::at(address);
+        original.members.insert(address, Arc::downgrade(&member));
+        member
     }
 
     /// Changes whenever [`seats`](Self::seats) does.
@@ -223,6 +260,33 @@ impl ClusterState {
 
     pub(super) fn give_back(&self, limit: Limit) {
         self.in_use.give_back(limit);
+        if limit == Limit::Connections {
+            self.call_next();
+        }
+    }
+
+    /// Who waits for a connection, in all workers.
+    pub(super) fn row(&self) -> &Row {
+        self.row.get_or_init(Box::default)
+    }
+
+    /// How many wait for a connection, in all workers.
+    pub(super) fn in_row(&self) -> usize {
+        self.row.get().map_or(0, |row| row.waiting())
+    }
+
+    /// A place may be free: the first in the row looks again.
+    pub(super) fn call_next(&self) {
+        // Whoever is not seen after this sees the place.
+        fence(Ordering::SeqCst);
+        if let Some(row) = self.row.get() {
+            row.call_next();
+        }
+    }
+
+    /// Whether one more connection may be opened.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_use.get(Limit::Connections) < self.model.circuit.connections
     }
 
     /// A permit that gives itself back.
@@ -239,7 +303,7 @@ impl ClusterState {
 
 impl Member {
     /// Of a cluster without endpoints.
-    pub(super) fn at(address: SocketAddr) -> Arc<Self> {
+    fn at(address: SocketAddr) -> Arc<Self> {
         Arc::new(Self { endpoint: usize::MAX, address, active: AtomicUsize::new(0) })
     }
 

@@ -129,6 +129,7 @@ pub(super) fn options() -> SendOptions<'static> {
         websocket_key: None,
         host: HostField::Request,
         address: None,
+        carrying: None,
         tried: &[],
         on_informational: None,
         announced: None,
