@@ -291,7 +291,7 @@ mod tests {
     use crate::compare::peers::Peer;
     use std::path::Path;
 
-    const ALL: [Setup; 15] = [
+    const ALL: [Setup; 16] = [
         Setup::Http1(Forwarding::Told),
         Setup::Http1(Forwarding::Bare),
         Setup::Http1(Forwarding::BesideAgent),
