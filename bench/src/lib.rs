@@ -4,7 +4,8 @@
 //! 2. [`load`]: the client before every proxy: a process of its own, so that its CPU time is mixed with nobody's.
 //! 3. [`compare`]: peers, scenarios, rounds, the measuring of processes, the report.
 //!
-//! Beside it [`instructions`]: what a request costs the proxy alone, counted and not timed; [`resident`]: what of it is in
+//! Beside it [`flood`]: what attackers do to connections that live; [`instructions`]: what a request costs the proxy alone,
+//! counted and not timed; [`resident`]: what of it is in
 //! memory at rest; and `benches/stages`: what each stage of its path costs.
 //!
 //! Nothing here leaves the machine: an address that is not loopback is refused.
@@ -12,6 +13,7 @@
 #![deny(unsafe_code)]
 
 pub mod compare;
+pub mod flood;
 pub mod instructions;
 pub mod load;
 pub mod origin;

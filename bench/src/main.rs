@@ -1,7 +1,7 @@
 //! The program: reads the command line, runs one of the parts, prints what went wrong.
 
 use clap::Parser;
-use pillion_bench::{compare, instructions, load, origin, resident};
+use pillion_bench::{compare, flood, instructions, load, origin, resident};
 use std::{error::Error, process::ExitCode};
 
 /// Measures Pillion, and others beside it, on this machine's loopback.
@@ -14,6 +14,8 @@ enum Command {
     Load(Box<load::Args>),
     /// Serve answers that cost as little as possible
     Origin(origin::Args),
+    /// Flood the proxy with TLS handshakes, and tell what that does to connections that live
+    Flood(flood::Args),
     /// Count the instructions that a request costs the proxy
     Instructions(instructions::Args),
     /// Tell what of the proxy is resident at rest, and fail above a bound
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Load(args) => load::run(&args).map_err(Into::into),
         Command::Origin(args) => origin::run(&args).map_err(Into::into),
+        Command::Flood(args) => flood::run(&args),
         Command::Instructions(args) => instructions::run(&args).map_err(Into::into),
         Command::Resident(args) => resident::run(&args).map_err(Into::into),
     };

@@ -1,4 +1,4 @@
-//! TLS on both sides, from PEM files: rustls with aws-lc-rs, X25519 alone.
+//! TLS on both sides, from PEM files: rustls with aws-lc-rs, X25519 alone unless a client is told to begin with ML-KEM.
 //!
 //! One key exchange that every peer has keeps the work the same whoever is measured.
 
@@ -49,9 +49,22 @@ pub(crate) struct Identity<'a> {
     pub(crate) key: &'a Path,
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// How keys are exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Groups {
+    /// X25519 alone.
+    #[default]
+    X25519,
+    /// X25519MLKEM768, and X25519 where the peer has it not.
+    MlKem,
+}
+
+fn provider(groups: Groups) -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
-    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+    provider.kx_groups = match groups {
+        Groups::X25519 => vec![aws_lc_rs::kx_group::X25519],
+        Groups::MlKem => vec![aws_lc_rs::kx_group::X25519MLKEM768, aws_lc_rs::kx_group::X25519],
+    };
     Arc::new(provider)
 }
 
@@ -80,8 +93,9 @@ pub(crate) fn client(
     identity: Option<Identity<'_>>,
     alpn: &[u8],
     resume: bool,
+    groups: Groups,
 ) -> Result<Arc<ClientConfig>, TlsSetupError> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let builder = ClientConfig::builder_with_provider(provider(groups)).with_safe_default_protocol_versions()?;
     let builder = builder.with_root_certificates(roots(ca)?);
     let mut config = match identity {
         Some(identity) => builder.with_client_auth_cert(certificates(identity.cert)?, key(identity.key)?)?,
@@ -96,7 +110,7 @@ pub(crate) fn client(
 
 /// A server of HTTP/2 and HTTP/1.1, as the client prefers.
 pub(crate) fn server(identity: Identity<'_>, client_ca: Option<&Path>) -> Result<Arc<ServerConfig>, TlsSetupError> {
-    let provider = provider();
+    let provider = provider(Groups::X25519);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     let builder = match client_ca {
         Some(ca) => builder.with_client_cert_verifier(

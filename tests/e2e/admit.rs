@@ -299,3 +299,46 @@ fn a_change_of_trust_is_felt_by_what_lives_and_a_renewal_is_not() {
     assert!(offer.connect(proxy.address).and_then(|mut connection| connection.get("/")).is_err());
     drop(TcpStream::connect(proxy.address));
 }
+
+#[test]
+fn a_routes_rules_and_those_about_requests_are_asked_of_tunnels_that_live() {
+    let origin = Origin::start();
+    let shape = |listener: &str, route: &str| {
+        Shape { top: &log(""), listener, route: &format!("name: chat\n{route}"), ..Shape::default() }
+            .yaml(&[origin.address])
+    };
+    let proxy = Proxy::start(&shape("backlog: 1024", ""));
+    let websocket = |path: &str| {
+        let mut client = proxy.connect();
+        client.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: test\r\nX-Team: blue\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ));
+        assert_eq!(client.receive().status, 101);
+        client
+    };
+    let cut = |mut client: Client| assert!(matches!(client.end_within(SOON), End::Closed | End::Reset));
+    let (mut a, mut b, mut c) = (websocket("/a"), websocket("/b"), websocket("/c"));
+    // They came before there were rules, and are judged by them all the same: by the route's,
+    reload(
+        &proxy,
+        &shape("backlog: 1024", "authorization: { rules: [{ name: no-a, action: deny, requests: [{ path: /a }] }] }"),
+    );
+    cut(a);
+    await_record(&proxy, "101 UAEX rbac_access_denied_matched_policy[chat/no-a] proxy");
+    assert_eq!(b.send("hello").bytes(5), b"hello");
+    // by what the listener says of requests,
+    let listener = "authorization: { rules: [{ name: no-b, action: deny, requests: [{ path: /b, headers: { x-team: \
+                    blue } }] }] }";
+    reload(&proxy, &shape(listener, ""));
+    cut(b);
+    await_record(&proxy, "101 UAEX rbac_access_denied_matched_policy[no-b] proxy");
+    assert_eq!(c.send("hello").bytes(5), b"hello");
+    // and what no rule allows any more goes too.
+    a = websocket("/a");
+    reload(&proxy, &shape("backlog: 1024", "authorization: { rules: [{ action: allow, requests: [{ path: /c }] }] }"));
+    cut(a);
+    assert_eq!(c.send("hello").bytes(5), b"hello");
+    proxy.await_metric(REVOKED, &["reason=\"rules\""], |count| count == 3.0);
+    drop(c);
+}

@@ -3,7 +3,7 @@
 use pillion_tests::{
     load::Load,
     origin::Origin,
-    pki::{Authority, Leaf},
+    pki::{Authority, Issued, Leaf},
     proxy::{Proxy, Shape},
     some_or_return,
     spiffe::Agent,
@@ -11,6 +11,8 @@ use pillion_tests::{
     wait::{self, SOON},
 };
 use std::{
+    fs,
+    os::unix::fs::symlink,
     process::Command,
     time::{Duration, Instant},
 };
@@ -144,4 +146,48 @@ fn an_agent_that_is_no_workload_api_is_told_of() {
     let proxy = Proxy::spawn(&yaml, Command::new);
     wait::until("the reason", SOON, || proxy.stderr().contains("cannot connect: No such file").then_some(()));
     assert!(!proxy.is_ready());
+}
+
+/// As the kubelet's projected volumes and cert-manager's CSI drivers lay files out: each name a link into `..data`, a link to a
+/// directory of its own for each version, swapped as one.
+#[test]
+fn a_swap_of_all_files_at_once_is_one_renewal_and_no_failure() {
+    let (authority, origin, dir) = (Authority::new("root"), Origin::start(), pillion_tests::tempdir::TempDir::new());
+    let root = dir.path();
+    let version = |number: usize| {
+        let folder = root.join(format!("..version_{number}"));
+        fs::create_dir(&folder).expect("a folder can be made");
+        let Issued { chain, key } = authority.svid(WEB);
+        for (name, text) in [("tls.crt", &chain), ("tls.key", &key), ("ca.crt", &authority.pem())] {
+            fs::write(folder.join(name), text).expect("a file can be written");
+        }
+        symlink(folder.file_name().expect("it has a name"), root.join("..data_tmp")).expect("a link can be made");
+        fs::rename(root.join("..data_tmp"), root.join("..data")).expect("a link can be renamed");
+    };
+    version(0);
+    for name in ["tls.crt", "tls.key", "ca.crt"] {
+        symlink(format!("..data/{name}"), root.join(name)).expect("a link can be made");
+    }
+    let top = format!(
+        "identity: {{ files: {{ certificate_chain: {0}/tls.crt, private_key: {0}/tls.key, trust_bundles: [{{ trust_domain: \
+         example.org, path: {0}/ca.crt }}] }} }}",
+        root.display()
+    );
+    let proxy = Shape { top: &top, listener: "tls: {}", ..Shape::default() }.start(origin.address);
+    let shown = authority.svid(CLIENT);
+    let offer = Offer { certificate: Some(&shown), ..Offer::default() };
+    let mut lives = offer.connect(proxy.address).expect("a peer");
+    let served = |offer: &Offer<'_>| {
+        let client = offer.connect(proxy.address).expect("a peer");
+        client.session().peer_certificates().expect("a server shows one")[0].clone()
+    };
+    for number in 1..=3 {
+        let before = served(&offer);
+        version(number);
+        fs::remove_dir_all(root.join(format!("..version_{}", number - 1))).expect("a folder can be removed");
+        proxy.await_metric(REFRESHES, &["source=\"files\""], |count| count == (number + 1) as f64);
+        assert_ne!(served(&offer), before, "the new one is shown");
+        assert_eq!(lives.get("/").expect("it lives on").status, 200);
+    }
+    assert_eq!(proxy.metrics().sum(FAILURES, &[]), 0.0, "{}", proxy.stderr());
 }

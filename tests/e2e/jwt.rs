@@ -6,14 +6,23 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use pillion_tests::{
+    need,
     origin::Origin,
     proxy::{Proxy, Shape},
     response::Response,
+    some_or_return,
     tempdir::TempDir,
     wait,
 };
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener},
+    process::Command,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 struct Issuer(EcdsaKeyPair, &'static str);
 
@@ -107,4 +116,162 @@ fn keys_are_fetched_through_a_cluster_and_the_first_request_waits_for_them() {
     assert_eq!((response.status, told(&response, "x-user").as_deref()), (200, Some("alice")));
     assert_eq!(ask(&proxy, "/", "").status, 401);
     assert_eq!(ask(&proxy, "/", &format!("Authorization: Bearer {}\r\n", Issuer::new("new").token("api"))).status, 401);
+}
+
+/// An issuer's server: gives its keys, or 500 where it has none to give, and counts how often it was asked.
+#[derive(Clone)]
+struct Published {
+    address: SocketAddr,
+    state: Arc<Mutex<(Option<String>, usize)>>,
+}
+
+impl Published {
+    fn start(set: Option<String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let state = Arc::new(Mutex::new((set, 0)));
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(&stream).lines();
+                while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+                let body = {
+                    let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    state.1 += 1;
+                    state.0.clone()
+                };
+                let (status, body) = body.map_or(("500 Oops", String::new()), |body| ("200 OK", body));
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                drop((&stream).write_all((head + &body).as_bytes()));
+            }
+        });
+        Self { address, state }
+    }
+
+    fn publish(&self, set: Option<String>) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = set;
+    }
+
+    fn asked(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+}
+
+fn guarded(issuer: &Published, origin: &Origin, more: &str) -> Proxy {
+    Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 3\nfilters: [{{ name: login, jwt: {{ keys: {{ url: \
+         \"http://idp/jwks\", cluster: idp{more} }}, {CHECKS} }} }}]\nlisteners:\n  - name: web\n    address: {{listen}}\n    \
+         filters: [login]\n    routes: [{{ match: {{ prefix: / }}, cluster: origin }}]\nclusters:\n  - {{ name: origin, \
+         endpoints: [\"{}\"] }}\n  - {{ name: idp, endpoints: [\"{}\"] }}\n",
+        origin.address, issuer.address
+    ))
+}
+
+fn bearer(token: &str) -> String {
+    format!("Authorization: Bearer {token}\r\n")
+}
+
+#[test]
+fn keys_are_fetched_once_for_all_workers_and_change_and_the_last_good_ones_stay() {
+    let (origin, first, second) = (Origin::start(), Issuer::new("one"), Issuer::new("two"));
+    let issuer = Published::start(Some(first.set()));
+    // Long until they are fetched by themselves: an unknown key is what brings them.
+    let proxy = guarded(&issuer, &origin, "");
+    let good = bearer(&first.token("api"));
+    // Enough connections for each of three workers to have had some.
+    for _ in 0..30 {
+        assert_eq!(ask(&proxy, "/", &good).status, 200);
+    }
+    assert_eq!(issuer.asked(), 1, "one fetch for the process");
+    issuer.publish(Some(second.set()));
+    let next = bearer(&second.token("api"));
+    wait::until_true("the key that was unknown", || ask(&proxy, "/", &next).status == 200);
+    assert_eq!(issuer.asked(), 2);
+    for _ in 0..30 {
+        assert_eq!(ask(&proxy, "/", &next).status, 200);
+        assert_eq!(ask(&proxy, "/", &good).status, 401, "the old key is gone, in each worker");
+    }
+
+    // Fetched by themselves, and the issuer fails: what was good stays good.
+    let issuer = Published::start(Some(first.set()));
+    let proxy = guarded(&issuer, &origin, ", refresh: 200ms");
+    assert_eq!(ask(&proxy, "/", &good).status, 200);
+    issuer.publish(Some(second.set()));
+    wait::until_true("the new key", || ask(&proxy, "/", &next).status == 200);
+    wait::until_true("the old key to be gone", || ask(&proxy, "/", &good).status == 401);
+    for broken in [None, Some("{}".to_owned())] {
+        issuer.publish(broken);
+        let asked = issuer.asked();
+        wait::until_true("the fetches that fail", || issuer.asked() >= asked + 3);
+        assert_eq!(ask(&proxy, "/", &next).status, 200);
+    }
+    assert!(proxy.stderr().contains("cannot be fetched"), "{}", proxy.stderr());
+}
+
+#[test]
+fn without_keys_nothing_can_be_judged_and_they_are_asked_for_again() {
+    let (origin, key) = (Origin::start(), Issuer::new("one"));
+    let issuer = Published::start(None);
+    let proxy = guarded(&issuer, &origin, ", refresh: 500ms");
+    let good = bearer(&key.token("api"));
+    let answer = ask(&proxy, "/", &good);
+    assert_eq!((answer.status, answer.text().as_str()), (503, "tokens cannot be judged now\n"));
+    assert_eq!(ask(&proxy, "/", "").status, 401, "who shows nothing needs no keys to be turned away");
+    assert_eq!(origin.requests(), 0);
+    issuer.publish(Some(key.set()));
+    wait::until_true("the keys", || ask(&proxy, "/", &good).status == 200);
+}
+
+#[test]
+fn a_cookie_and_a_parameter_carry_tokens_and_grpc_is_told_in_its_own_way() {
+    let (origin, dir, issuer) = (Origin::start(), TempDir::new(), Issuer::new("one"));
+    let file = dir.write("jwks.json", issuer.set());
+    let top = format!(
+        "filters: [{{ name: login, jwt: {{ keys: {{ file: \"{}\" }}, issuers: [\"https://issuer\"], audiences: [api], forward: \
+         strip, claims_to_headers: {{ x-user: sub }}, from: [{{ cookie: session }}, {{ query: token }}, {{ header: \
+         authorization, prefix: Bearer }}] }} }}]",
+        file.display()
+    );
+    let proxy = Shape { top: &top, listener: "filters: [login]", ..Shape::default() }.start(origin.address);
+    let good = issuer.token("api");
+    let response = ask(&proxy, "/", &format!("Cookie: a=1; session={good}; b=2\r\n"));
+    assert_eq!((response.status, told(&response, "x-user").as_deref()), (200, Some("alice")));
+    assert_eq!(told(&response, "cookie").as_deref(), Some("a=1; b=2"), "the token does not go on");
+    let response = ask(&proxy, &format!("/x?token={good}&b=2"), "");
+    assert_eq!((response.status, response.json()["target"].as_str()), (200, Some("/x?b=2")));
+    assert_eq!(ask(&proxy, "/", &format!("Cookie: session={good}x\r\n")).status, 401);
+    let twice = format!("Cookie: session={good}; session={good}\r\n");
+    assert_eq!(ask(&proxy, "/", &twice).status, 401, "which of them the server would read nobody knows");
+
+    // A gRPC call hears of it by grpc-status 16, UNAUTHENTICATED, and with a token it arrives.
+    let curl = some_or_return!(need::program("curl", "curl"));
+    let call = |token: Option<&str>| {
+        let mut curl = Command::new(&curl);
+        curl.args([
+            "-s",
+            "--http2-prior-knowledge",
+            "-D",
+            "-",
+            "-o",
+            "/dev/null",
+            "-d",
+            "",
+            "-H",
+            "te: trailers",
+            "-H",
+        ]);
+        curl.arg("content-type: application/grpc").arg(format!("http://{}/shop.Orders/List", proxy.address));
+        if let Some(token) = token {
+            curl.args(["-H", &format!("authorization: Bearer {token}")]);
+        }
+        let output = curl.output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stdout).to_ascii_lowercase();
+        assert!(text.starts_with("http/2 200"), "{text}");
+        text.lines().find_map(|line| line.strip_prefix("grpc-status: ").map(ToOwned::to_owned))
+    };
+    assert_eq!(call(None).as_deref(), Some("16"));
+    assert_eq!(call(Some("nonsense")).as_deref(), Some("16"));
+    let before = origin.requests();
+    assert_eq!(call(Some(&good)), None);
+    assert_eq!(origin.requests(), before + 1);
 }

@@ -132,7 +132,9 @@ fn the_deadline_cuts_what_does_not_end() {
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let origin = Origin::start();
-    let mut proxy = Shape { top: NEVER_CUT, ..Shape::default() }.start(origin.address);
+    let log = "access_log: { path: stdout, format: { text: \"%RESPONSE_FLAGS% %TERMINATED_BY%\" } }";
+    let top = format!("{NEVER_CUT}\n{log}");
+    let mut proxy = Shape { top: &top, ..Shape::default() }.start(origin.address);
     let mut slow = proxy.connect();
     slow.send("GET /hold HTTP/1.1\r\nHost: test\r\n\r\n");
     wait::until_true("the request to arrive", || origin.requests() == 1);
@@ -141,6 +143,7 @@ fn a_second_signal_ends_it_at_once() {
     assert!(proxy.ended().is_none(), "it ended with a request in flight");
     proxy.signal(Signal::INT);
     assert_eq!(proxy.wait(SOON).code(), Some(3));
+    wait::until_true("the record of what was cut", || proxy.stdout() == "LR proxy\n");
 }
 
 #[test]

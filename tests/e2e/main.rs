@@ -3,14 +3,17 @@
 //! A test that needs what the machine lacks says so loudly and passes; with `CI=true` it fails.
 
 mod clients;
+mod handshakes;
 mod identity;
 mod tls;
+mod trust;
 
 mod admit;
 mod detect;
 mod head;
 mod jwt;
 mod proxy_protocol;
+mod source_filter;
 
 mod framing;
 
@@ -24,11 +27,13 @@ mod redirect;
 mod tcp;
 
 mod capture;
+mod discovery;
 mod inject;
 
 mod abuse;
 mod access_log;
 mod admin;
 mod config;
+mod filter_storms;
 mod filters;
 mod life;

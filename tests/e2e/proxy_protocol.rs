@@ -1,6 +1,7 @@
 //! The PROXY protocol with those who speak it: HAProxy and curl before the proxy, nginx and HAProxy behind it, and
 //! senders who break its rules.
 
+use pillion_core::downstream::proxy_protocol::{Read as Header, read};
 use pillion_tests::{
     client::{Client, End},
     haproxy::Haproxy,
@@ -16,8 +17,8 @@ use pillion_tests::{
 };
 use std::{
     fs,
-    io::Write as _,
-    net::{SocketAddr, TcpStream},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::Command,
     thread,
     time::Duration,
@@ -237,7 +238,7 @@ fn haproxy_behind_reads_the_fields_and_the_application_gets_no_byte_of_them() {
          x-unique %[fc_pp_unique_id,hex]\n  server origin {}",
         origin.address
     )));
-    let cluster = "proxy_protocol: { fields: [authority, alpn, unique-id, checksum] }";
+    let cluster = "proxy_protocol: { fields: [authority, alpn, tls, unique-id, checksum] }";
     let listener = "tls: { client_certificates: \"off\" }";
     let proxy = Shape { top: &identity, listener, cluster, ..Shape::default() }.start(haproxy.address);
     let mut client = Offer { alpn: &["http/1.1"], ..Offer::default() }.connect(proxy.address).unwrap();
@@ -248,6 +249,44 @@ fn haproxy_behind_reads_the_fields_and_the_application_gets_no_byte_of_them() {
     assert_eq!(unique.len(), 16);
     let again = told(&client.get("/").unwrap(), "x-unique");
     assert_eq!(again, Some(unique), "the same client connection has the same name");
+}
+
+#[test]
+fn what_a_client_spoke_is_told_and_passed_on() {
+    let authority = Authority::new("root");
+    let (_dir, identity) = pki::identity(&authority, "spiffe://example.org/web");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let cluster = "proxy_protocol: { fields: [tls, checksum] }";
+    // TLS ends at the first; the second knows of it by what the first says.
+    let behind = Shape { listener: TRUSTED, cluster, ..Shape::default() }.start(listener.local_addr().unwrap());
+    let front =
+        Shape { top: &identity, listener: "tls: { client_certificates: optional }", cluster, ..Shape::default() };
+    let front = front.start(behind.address);
+    let certificate = authority.svid("spiffe://example.org/client");
+    for (certificate, begins) in [(None, [1, 0, 0, 0, 1]), (Some(&certificate), [7, 0, 0, 0, 0])] {
+        let mut client = Offer { certificate, ..Offer::default() }.connect(front.address).unwrap();
+        let asking = thread::spawn(move || drop(client.get("/")));
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let mut bytes = Vec::new();
+        let header = loop {
+            let mut more = [0; 512];
+            let len = stream.read(&mut more).unwrap();
+            assert!(len > 0, "{}", bytes.escape_ascii());
+            bytes.extend_from_slice(&more[..len]);
+            match read(&bytes, 1024) {
+                Header::More => {}
+                Header::Whole(header, _) => break header,
+                other => panic!("{other:?}"),
+            }
+        };
+        let told = header.tls.expect("it is told");
+        assert_eq!(told[..5], begins);
+        let text = String::from_utf8_lossy(&told[5..]).into_owned();
+        assert!(text.contains("TLSv1.3") && text.contains("TLS_AES_"), "{text}");
+        drop(stream);
+        asking.join().unwrap();
+    }
 }
 
 #[test]
@@ -267,7 +306,7 @@ fn two_proxies_pass_it_on_by_http2_tls_and_tunnel() {
         assert!(line.starts_with(&format!("192.0.2.{ip}:{ip} 127.0.0.1:")), "{line}");
     }
     // Opaque bytes, to a server that shows what came first.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap();
     let tunnel = Proxy::start(&format!(
         "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - name: db\n    address: {{listen}}\n    tcp: {{ \

@@ -2,11 +2,9 @@
 
 use crate::{pki::Issued, response::Response, wait::SOON};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, NamedGroup, SignatureScheme, StreamOwned,
-    SupportedProtocolVersion,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    ClientConfig, ClientConnection, NamedGroup, StreamOwned, SupportedProtocolVersion,
     crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use std::{
     io::{self, BufReader, Write},
@@ -32,9 +30,6 @@ pub struct TlsClient {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
 }
 
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
 impl Offer<'_> {
     /// rustls' configuration for it; kept by a test that resumes.
     #[must_use]
@@ -48,7 +43,7 @@ impl Offer<'_> {
             .with_protocol_versions(versions)
             .expect("the versions go with the suites")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+            .with_custom_certificate_verifier(pillion::outgoing::anybody(provider));
         let mut config = match self.certificate {
             None => builder.with_no_client_auth(),
             Some(Issued { chain, key }) => {
@@ -108,40 +103,5 @@ impl TlsClient {
     #[must_use]
     pub fn group(&self) -> Option<NamedGroup> {
         self.session().negotiated_key_exchange_group().map(|group| group.name())
-    }
-}
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

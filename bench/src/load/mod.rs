@@ -143,6 +143,9 @@ pub struct Args {
     /// TLS: resume sessions on new connections (else every one is a full handshake)
     #[arg(long)]
     pub resume: bool,
+    /// TLS: offer X25519MLKEM768, and X25519 for who has it not (else X25519 alone)
+    #[arg(long)]
+    pub ml_kem: bool,
     /// Open so many connections, send one request on each, say so (a line of JSON), and hold them until standard
     /// input ends or `--duration` is over
     #[arg(long)]
@@ -180,6 +183,7 @@ impl Args {
             key: None,
             server_name: "localhost".into(),
             resume: false,
+            ml_kem: false,
             idle: None,
             threads: 1,
             json: false,

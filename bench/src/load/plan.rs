@@ -3,7 +3,7 @@
 use super::{Args, Direction, Protocol, request::Request};
 use crate::{
     loopback::{self, NotLoopback},
-    tls::{self, Identity, TlsSetupError},
+    tls::{self, Groups, Identity, TlsSetupError},
 };
 use http::{HeaderName, HeaderValue};
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -181,7 +181,8 @@ fn tls(args: &Args) -> Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, 
     let identity = args.cert.as_deref().zip(args.key.as_deref()).map(|(cert, key)| Identity { cert, key });
     let name = ServerName::try_from(args.server_name.clone());
     let name = name.map_err(|_| TlsSetupError::Name(args.server_name.clone()))?;
-    Ok(Some((tls::client(ca, identity, alpn, args.resume)?, name)))
+    let groups = if args.ml_kem { Groups::MlKem } else { Groups::X25519 };
+    Ok(Some((tls::client(ca, identity, alpn, args.resume, groups)?, name)))
 }
 
 /// Paths and bodies are each taken in turn: as many requests as it takes until both begin anew.

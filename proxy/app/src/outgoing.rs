@@ -14,12 +14,14 @@ use rustls::{
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -107,8 +109,14 @@ pub fn unverified() -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .unwrap_or_else(|error| unreachable!("the provider has suites of every version: {error}"));
-    let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)));
+    let config = builder.dangerous().with_custom_certificate_verifier(anybody(provider));
     Arc::new(config.with_no_client_auth())
+}
+
+/// Believes every server, as long as it has the key of the certificate that it shows.
+#[must_use]
+pub fn anybody(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anybody(provider))
 }
 
 #[derive(Debug)]
@@ -156,6 +164,21 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl Stream {
+    /// Has the kernel find out, within 30 s, that a peer which says nothing is not there any more.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn keep_alive(&self) -> io::Result<()> {
+        let socket = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let probes = TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5));
+        SockRef::from(socket).set_tcp_keepalive(&probes.with_retries(3))
     }
 }
 

@@ -97,9 +97,16 @@ impl Keeper {
         }
         let before = std::mem::replace(&mut self.secrets, read.secrets);
         if let Some(svid) = &self.secrets.identity {
-            let renewed = before.identity.as_ref().is_none_or(|before| !before.certificate.same_as(&svid.certificate));
-            if renewed && let Some(id) = svid.certificate.id() {
-                tracing::info!(%id, not_after = svid.certificate.not_after(), "identity in use");
+            let before = before.identity.as_ref();
+            let renewed = before.is_none_or(|before| !before.certificate.same_as(&svid.certificate));
+            let believed = before.is_none_or(|before| !before.bundles.same_as(&svid.bundles));
+            if let Some(id) = svid.certificate.id().filter(|_| renewed || believed) {
+                if renewed {
+                    tracing::info!(%id, not_after = svid.certificate.not_after(), "identity in use");
+                } else {
+                    let domains = svid.bundles.iter().map(|(domain, _)| domain.as_str()).collect::<Vec<_>>().join(" ");
+                    tracing::info!(domains, "roots in use");
+                }
                 self.metrics.refresh(match config.identity.as_ref().map(|identity| &identity.source) {
                     Some(IdentitySource::WorkloadApi(_)) => IdentityOrigin::WorkloadApi,
                     Some(IdentitySource::Files(_)) | None => IdentityOrigin::Files,
@@ -242,10 +249,18 @@ impl Reading {
     }
 
     fn certificate(&mut self, files: &CertificateFiles, known: Option<&Arc<Certificate>>) -> Option<Arc<Certificate>> {
-        let chain = self.file(&files.chain);
-        let key = self.file(&files.key);
-        let (Some(chain), Some(key)) = (chain, key) else { return known.cloned() };
-        match Certificate::from_pem(&chain, &key) {
+        let mut read = || {
+            let chain = self.file(&files.chain);
+            let key = self.file(&files.key);
+            Some(Certificate::from_pem(&chain?, &key?))
+        };
+        let made = match read() {
+            // Both were swapped at once, as Kubernetes does it, between the two reads.
+            Some(Err(MaterialError::Mismatch)) => read(),
+            made => made,
+        };
+        let Some(made) = made else { return known.cloned() };
+        match made {
             Ok(certificate) => match known {
                 Some(known) if known.same_as(&certificate) => Some(Arc::clone(known)),
                 Some(_) | None => Some(Arc::new(certificate)),

@@ -174,14 +174,16 @@ impl Worker {
             slots.push(slot);
         }
         drop(slots);
-        self.register.look_again();
+        self.look_again();
     }
 
-    /// Everything that lives looks whether it may go on: whom to trust has changed.
+    /// Everything that lives looks whether it may go on: whom to trust, or who we are, has changed.
     pub fn look_again(&self) {
         self.register.look_again();
         // A server that rests was judged by what held before.
-        self.close_idle_upstreams();
+        for cluster in self.view.borrow().clusters.iter().filter_map(OnceCell::get) {
+            cluster.close_distrusted();
+        }
     }
 
     /// Stops accepting, after what the kernel has queued; connections announce their end and finish.

@@ -22,11 +22,11 @@ use wasmtime::TypedFunc;
 
 /// A wasm filter of the configuration, compiled and tried. Shared by all workers: immutable.
 pub struct WasmFactory {
-    pub(crate) runtime: Runtime,
-    pub(crate) module: Module,
-    pub(crate) plugin: Arc<Plugin>,
-    pub(crate) spec: Arc<MachineSpec>,
-    pub(crate) key: Key,
+    runtime: Runtime,
+    module: Module,
+    plugin: Arc<Plugin>,
+    spec: Arc<MachineSpec>,
+    key: Key,
 }
 
 /// A wasm filter on one worker.
@@ -44,6 +44,14 @@ struct WasmFilter {
     budget: Budget,
     /// A head that the guest holds lets body callbacks come.
     stop_iteration: bool,
+}
+
+impl WasmFactory {
+    /// A filter of a module that is linked already; `key` tells its machine from others.
+    #[must_use]
+    pub fn new(runtime: &Runtime, module: Module, plugin: Arc<Plugin>, spec: Arc<MachineSpec>, key: Key) -> Self {
+        Self { runtime: runtime.clone(), module, plugin, spec, key }
+    }
 }
 
 impl Factory for WasmFactory {

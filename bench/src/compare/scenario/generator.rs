@@ -64,6 +64,9 @@ pub fn arguments(order: Order<'_>, certificates: &Path) -> Vec<String> {
             add(flag, certificates.join(file).display().to_string());
         }
     }
+    if load.ml_kem {
+        arguments.push("--ml-kem".to_owned());
+    }
     if load.fresh {
         arguments.push("--new-connection-per-request".to_owned());
     }

@@ -1,11 +1,13 @@
 //! What is done to each peer: the scenarios, their byte flows and sizes. Pure; the folder's other files carry them out.
 //!
 //! [`session`] keeps what is measured and says how far it is; [`generator`] runs the load generator; [`requests`] are
-//! the scenarios that send requests, [`states`] those that look at memory, start and reload.
+//! the scenarios that send requests, [`states`] those that look at memory, start and reload, [`filters`] those about wasm.
 
+pub mod filters;
 pub mod generator;
 pub mod requests;
 pub mod session;
+pub mod sockmap;
 pub mod states;
 
 use super::peers::setup::{Forwarding, Setup};
@@ -33,6 +35,8 @@ pub enum Scenario {
     Http1Mtls,
     /// A full TLS handshake for each request
     TlsHandshakes,
+    /// The same, the client offering X25519MLKEM768
+    TlsHandshakesMlKem,
     /// Bytes as fast as they go, from the origin to the client
     TcpStream,
     /// 64 bytes there and back
@@ -51,6 +55,10 @@ pub enum Scenario {
     Startup,
     /// Small GETs through no wasm filter, one that does nothing, one that adds headers
     WasmHeaders,
+    /// Latency of a listener while a filter on another traps, spins, leaks
+    WasmStorms,
+    /// Small GETs with the redirect of loopback traffic off, on both legs, on either one; and a ping-pong by size
+    SockmapOnOff,
 }
 
 /// A load that the generator sends.
@@ -70,6 +78,8 @@ pub struct Load {
     pub body: u32,
     /// A connection for each request.
     pub fresh: bool,
+    /// TLS: X25519MLKEM768 is offered, and X25519 for who has it not.
+    pub ml_kem: bool,
 }
 
 /// Small GETs on 32 kept connections.
@@ -81,6 +91,7 @@ pub const SMALL: Load = Load {
     answer: Some(16),
     body: 0,
     fresh: false,
+    ml_kem: false,
 };
 
 /// How a scenario is carried out.
@@ -100,8 +111,10 @@ pub enum Kind {
     Burst,
     /// Start.
     Startup,
-    /// The load at its maximum, with filters and without.
+    /// Wasm filters.
     Filters,
+    /// The load at its maximum, with the redirect and without.
+    Sockmap,
 }
 
 impl Scenario {
@@ -139,6 +152,10 @@ impl Scenario {
                 "connect → full TLS 1.3 handshake, P-256 → GET /small → proxy → kept clear-text origin connections → 16 \
                  bytes back → close; 16 clients at once"
             }
+            Self::TlsHandshakesMlKem => {
+                "as tls_handshakes, but the client offers X25519MLKEM768 first; who has it not (nginx and HAProxy with OpenSSL \
+                 before 3.5) takes X25519, and does less"
+            }
             Self::TcpStream => "4 client connections ← proxy ← bytes of the origin, without end",
             Self::TcpSmallMessages => "16 client connections → 64 bytes → proxy → origin echoes → 64 bytes back",
             Self::Idle5000Connections => {
@@ -161,6 +178,14 @@ impl Scenario {
                 "32 client connections, kept → GET /small → proxy with no filter, then a Rust SDK guest that exports every \
                  callback and does nothing, then one that sets a header on request and response → 16 bytes back"
             }
+            Self::WasmStorms => {
+                "32 kept connections → GET /small, 2,000 a second → one listener → 16 bytes back, while another listener of \
+                 the same worker gets 500 a second through a filter that traps, spins or leaks, and fails closed"
+            }
+            Self::SockmapOnOff => {
+                "32 client connections, kept → GET /small → proxy → kept origin connections → 16 bytes back, the connections past \
+                 TCP or not; then 1 connection → 64 bytes to 1 MiB → proxy → origin echoes → the same back"
+            }
             Self::Startup => "exec → connect until accepted → GET /small → proxy → origin → 16 bytes back",
         }
     }
@@ -177,6 +202,7 @@ impl Scenario {
             answer: None,
             body: 64,
             fresh: false,
+            ml_kem: false,
         };
         match self {
             Self::Http1KeepaliveSmall => Kind::Requests(Setup::Http1(Forwarding::Told), SMALL),
@@ -195,6 +221,10 @@ impl Scenario {
             Self::TlsHandshakes => {
                 Kind::Requests(Setup::Tls, Load { protocol: "tls-http1", connections: 16, fresh: true, ..SMALL })
             }
+            Self::TlsHandshakesMlKem => {
+                let load = Load { protocol: "tls-http1", connections: 16, fresh: true, ml_kem: true, ..SMALL };
+                Kind::Requests(Setup::Tls, load)
+            }
             Self::TcpStream => {
                 Kind::Stream(Setup::Tcp, Load { protocol: "tcp-stream", connections: 4, body: 0, ..tcp })
             }
@@ -204,7 +234,8 @@ impl Scenario {
             Self::ReloadUnderLoad => Kind::Reload,
             Self::MemoryAfterBurst => Kind::Burst,
             Self::Startup => Kind::Startup,
-            Self::WasmHeaders => Kind::Filters,
+            Self::WasmHeaders | Self::WasmStorms => Kind::Filters,
+            Self::SockmapOnOff => Kind::Sockmap,
         }
     }
 }
@@ -213,7 +244,9 @@ impl Scenario {
 #[must_use]
 pub fn behind(setup: Setup, protocol: &str, listening: &Listening) -> Option<SocketAddr> {
     match setup {
-        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) => Some(listening.http1),
+        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => {
+            Some(listening.http1)
+        }
         Setup::Http2 | Setup::Grpc => Some(listening.http2),
         Setup::Mutual => listening.tls,
         Setup::Tcp if protocol == "tcp-stream" => Some(listening.tcp_source),
@@ -302,6 +335,7 @@ mod tests {
                 "grpc_unary",
                 "http1_mtls",
                 "tls_handshakes",
+                "tls_handshakes_ml_kem",
                 "tcp_stream",
                 "tcp_small_messages",
                 "idle_5000_connections",
@@ -310,6 +344,8 @@ mod tests {
                 "memory_after_burst",
                 "startup",
                 "wasm_headers",
+                "wasm_storms",
+                "sockmap_on_off",
             ]
         );
     }

@@ -11,7 +11,7 @@ use crate::compare::{
         Peer,
         find::Program,
         running::{Running, fetch},
-        setup::{Forwarding, Guest, Setup},
+        setup::{Forwarding, Setup},
     },
     results::{Figures, Metric, Run, add_memory, figures},
     world::World,
@@ -48,25 +48,20 @@ pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> 
             .try_for_each(|n| each(session, scenario, Setup::Routes(n), move |at| routes(at, n))),
         Scenario::ReloadUnderLoad => each(session, scenario, Setup::Reload, reload),
         Scenario::Startup => each(session, scenario, Setup::Http1(Forwarding::Told), startup),
-        Scenario::WasmHeaders => {
-            [("no filter", Guest::None), ("no-op filter", Guest::Noop), ("header-adding filter", Guest::Adds)]
-                .into_iter()
-                .try_for_each(|(step, guest)| each(session, scenario, Setup::Wasm(guest), move |at| filters(at, step)))
-        }
         _ => burst(session, scenario),
     }
 }
 
 /// One peer in one round.
-struct Visit<'a> {
-    session: &'a Session,
+pub(super) struct Visit<'a> {
+    pub(super) session: &'a Session,
     scenario: Scenario,
     setup: Setup,
     program: &'a Program,
     round: u32,
 }
 
-fn each(
+pub(super) fn each(
     session: &mut Session,
     scenario: Scenario,
     setup: Setup,
@@ -75,8 +70,8 @@ fn each(
     let origin = origin(setup, &session.world);
     let able = session.able(scenario, setup, origin);
     let pace = session.pace;
-    let rounds =
-        if matches!(scenario, Scenario::Startup | Scenario::WasmHeaders) { pace.rounds } else { pace.slow_rounds };
+    let often = matches!(scenario, Scenario::Startup | Scenario::WasmHeaders | Scenario::WasmStorms);
+    let rounds = if often { pace.rounds } else { pace.slow_rounds };
     for round in 1..=rounds {
         for program in &able {
             session.progress.now(scenario, round, rounds, program.peer);
@@ -89,16 +84,21 @@ fn each(
 
 impl Visit<'_> {
     fn start(&self) -> Result<Running, VisitError> {
-        let world = &self.session.world;
-        let origin = origin(self.setup, world);
-        Ok(Running::start(self.program, self.setup, world, origin, &self.scenario.name())?)
+        self.start_with(self.setup, "")
     }
 
-    fn world(&self) -> &World {
+    /// One of several processes of this visit; `label` tells their folders apart.
+    pub(super) fn start_with(&self, setup: Setup, label: &str) -> Result<Running, VisitError> {
+        let world = &self.session.world;
+        let label = format!("{}{}{label}", self.scenario.name(), if label.is_empty() { "" } else { "-" });
+        Ok(Running::start(self.program, setup, world, origin(setup, world), &label)?)
+    }
+
+    pub(super) fn world(&self) -> &World {
         &self.session.world
     }
 
-    fn run(&self, step: &str, figures: Figures) -> Run {
+    pub(super) fn run(&self, step: &str, figures: Figures) -> Run {
         run_of(self.scenario, self.program.peer, self.round, step, figures)
     }
 }
@@ -109,7 +109,7 @@ fn run_of(scenario: Scenario, peer: Peer, round: u32, step: &str, figures: Figur
 }
 
 /// Sleeps, but not through a signal.
-fn rest(time: Duration) -> io::Result<()> {
+pub(super) fn rest(time: Duration) -> io::Result<()> {
     let end = Instant::now() + time;
     while Instant::now() < end {
         if interrupted() {
@@ -170,18 +170,6 @@ fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {
     let (command, outcome) = generator::send(at.world(), order(at.session.pace.window), || {})?;
     first.extend(figures(&outcome, Some(running.group.usage()?.saturating_sub(before)), None));
     Ok(vec![Run { command, outcome: Some(outcome), ..at.run(&format!("{routes} routes"), first) }])
-}
-
-fn filters(at: &Visit<'_>, step: &str) -> Result<Vec<Run>, VisitError> {
-    let running = at.start()?;
-    let order = |seconds| Order { load: SMALL, target: running.address, path: None, rate: None, seconds };
-    generator::send(at.world(), order(at.session.pace.warmup), || {})?;
-    let before = running.group.usage()?;
-    let (command, outcome) = generator::send(at.world(), order(at.session.pace.window), || {})?;
-    let mut measured = figures(&outcome, Some(running.group.usage()?.saturating_sub(before)), None);
-    add_memory(&mut measured, running.group.memory()?);
-    measured.insert(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3);
-    Ok(vec![Run { command, outcome: Some(outcome), ..at.run(step, measured) }])
 }
 
 fn reload(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {

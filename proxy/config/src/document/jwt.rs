@@ -125,7 +125,7 @@ words! { JwtAlgorithm {
 pub(crate) struct JwtKeys {
     /// A file with a JWK Set (RFC 7517 §5); sought beside this document. When it changes, it is taken into use like a changed configuration.
     pub file: Text<String>,
-    /// A JWK Set that each worker fetches through `cluster`, such as `https://issuer.example.com/.well-known/jwks.json`. The last good one stays in use.
+    /// A JWK Set that is fetched through `cluster`, once for all workers, such as `https://issuer.example.com/.well-known/jwks.json`. The last good one stays in use.
     pub url: Text<String>,
     /// With `url`: the cluster that is asked; its `tls` says how it is spoken to.
     pub cluster: Text<Name>,

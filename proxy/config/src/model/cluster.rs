@@ -1,6 +1,6 @@
 //! Clusters: where requests go.
 
-use super::{ClusterTls, Name, OriginalDestination, SpiffeId};
+use super::{ClusterTls, Name, OriginalDestination, ServiceRef, SpiffeId};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A group of endpoints that serve the same thing.
@@ -63,6 +63,8 @@ pub enum AnnouncedField {
     Authority,
     /// The application protocol agreed upon with the client.
     Alpn,
+    /// What the client spoke TLS by, if it did.
+    Tls,
     /// What the connection is called.
     UniqueId,
     /// A checksum over the header.
@@ -87,6 +89,8 @@ pub enum EndpointAddress {
     Ip(SocketAddr),
     /// A host name, resolved to any number of addresses, and a port.
     Name(Arc<str>, u16),
+    /// A service of Kubernetes, with any number of addresses; the only endpoint of its cluster.
+    Service(ServiceRef),
 }
 
 impl fmt::Display for EndpointAddress {
@@ -94,6 +98,7 @@ impl fmt::Display for EndpointAddress {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Name(host, port) => write!(f, "{host}:{port}"),
+            Self::Service(service) => service.fmt(f),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pillion_config::model::{AnnouncedField, Announcement, AnnouncementVersion};
-use pillion_core::downstream::proxy_protocol::{Read, Said, V1_MAX, V2_HEAD, read, written};
+use pillion_core::downstream::proxy_protocol::{Read, Said, SaidTls, V1_MAX, V2_HEAD, read, written};
 
 const START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const MOST: usize = 600;
@@ -32,12 +32,18 @@ fuzz_target!(|input: &[u8]| {
     let Some(ends) = header.ends else {
         return;
     };
-    let fields =
-        [AnnouncedField::Authority, AnnouncedField::Alpn, AnnouncedField::UniqueId, AnnouncedField::Checksum];
+    let fields = [
+        AnnouncedField::Authority,
+        AnnouncedField::Alpn,
+        AnnouncedField::Tls,
+        AnnouncedField::UniqueId,
+        AnnouncedField::Checksum,
+    ];
     let announcement = Announcement { version: AnnouncementVersion::V2, fields: fields.to_vec() };
     let said = Said {
         authority: header.authority.as_deref(),
         alpn: header.alpn.as_deref(),
+        tls: header.tls.as_deref().map(SaidTls::PassedOn),
         unique_id: header.unique_id.as_deref(),
     };
     let again = written(&announcement, &ends, &said);
@@ -46,6 +52,7 @@ fuzz_target!(|input: &[u8]| {
     };
     assert_eq!(all, again.len());
     assert_eq!((read_again.authority, read_again.alpn), (header.authority, header.alpn));
+    assert_eq!(read_again.tls, header.tls);
     // An empty name is no name.
     assert_eq!(read_again.unique_id, header.unique_id.filter(|id| !id.is_empty()));
 });

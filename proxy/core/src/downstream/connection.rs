@@ -3,7 +3,7 @@
 use super::{
     accept::{ListenerSlot, Permits},
     admit::{Carried, Distrust},
-    proxy_protocol::{self, Ends, Said},
+    proxy_protocol::{self, Ends, Said, SaidTls},
 };
 use crate::{
     drain::{Control, Registration, Signal, Subject},
@@ -198,6 +198,12 @@ impl Connection {
         let said = Said {
             authority: server_name.or_else(|| facts.server_name()),
             alpn: agreed.or_else(|| header.and_then(|header| header.alpn.as_deref())),
+            tls: match facts.tls.get() {
+                Some(tls) => {
+                    Some(SaidTls::Own { version: tls.version, cipher: tls.cipher, certificate: tls.peer.is_some() })
+                }
+                None => header.and_then(|header| header.tls.as_deref()).map(SaidTls::PassedOn),
+            },
             unique_id: named.then(|| given.unwrap_or_else(made)),
         };
         let ends = Ends { source: facts.client(), destination: facts.destination() };

@@ -132,8 +132,13 @@ async fn serve_to_age(
     }
 }
 
-/// proxy_protocol, admit, tls, admit, then detect: what the connection speaks; `None`: it came to nothing.
+/// admit by address, proxy_protocol, admit, tls, admit, then detect: what the connection speaks; `None`: it came to nothing.
 async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket: &mut Socket) -> Option<Detected> {
+    if let Some(sources) = &listener.sources
+        && admit::source(connection, listener, sources) == Admitted::No
+    {
+        return None;
+    }
     let early = match &listener.model.proxy_protocol {
         None => Bytes::new(),
         Some(rules) => Box::pin(proxy_protocol::accept(socket, rules, listener, connection)).await?,

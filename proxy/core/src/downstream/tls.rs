@@ -148,7 +148,7 @@ fn facts(session: &Session, asked: Asked, serving: &Serving) -> Result<TlsFacts,
                 still_valid(chain, UnixTime::now()).map_err(|refusal| Failure::of(Cause::Refused(refusal)))?;
             }
             let id = crate::identity::Facts::read(leaf).and_then(|facts| spiffe_id(&facts).ok());
-            Some(TlsPeer::of(chain, id, serving.own.as_ref()))
+            Some(TlsPeer::of(chain, id, serving.own.as_deref()))
         }
     };
     Ok(TlsFacts {
@@ -158,8 +158,10 @@ fn facts(session: &Session, asked: Asked, serving: &Serving) -> Result<TlsFacts,
         },
         cipher: session.cipher().map_or("unknown", cipher_name),
         alpn: session.alpn().and_then(protocol_of),
+        presented: serving.presented(asked.name.as_deref()),
         server_name: asked.name.map(String::into_boxed_str),
         peer,
+        own: serving.own.clone(),
         trust: Cell::new(serving.trust),
     })
 }

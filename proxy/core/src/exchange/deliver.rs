@@ -80,9 +80,11 @@ fn tunnel(
     if let Some(key) = leaving.asked.made_key().filter(|_| head.version == Version::HTTP_11) {
         websocket::verify(key.as_bytes(), &head.headers)?;
     }
+    let asked = exchange.judged.take().ok_or(UpgradeError::Unasked)?;
+    let carried = Carried::upgraded(&exchange.connection, asked);
+    carried.goes_to(upstream.server());
     let upstream = TunnelEnd::new(upstream, Bytes::new());
     grant(&mut head, &leaving.asked);
-    let carried = Carried::upgraded(&exchange.connection, exchange.judged.take());
     let idle = route.idle_timeout;
     let start = Box::new(move |record| {
         tokio::task::spawn_local(async move {

@@ -33,7 +33,7 @@ use crate::{
     worker::View,
 };
 use account::Account;
-use http::{HeaderMap, Response, request, uri::PathAndQuery};
+use http::{Response, request, response, uri::PathAndQuery};
 use pillion_config::model::Action;
 use respond::{Answer, Grammar};
 use route::{Found, RouteError, weighted};
@@ -58,7 +58,7 @@ pub struct Exchange {
     changed: bool,
     /// The request as it came, kept only where the route's changes to responses speak of it.
     asked: Option<Box<request::Parts>>,
-    /// The request as its rules judged it, kept only where it may become a tunnel and there are rules.
+    /// The request as its rules judged it, kept only where it may become a tunnel.
     judged: Option<Box<request::Parts>>,
     /// The target before a rewrite, kept only where the route changes headers.
     original: Option<PathAndQuery>,
@@ -140,7 +140,7 @@ impl Exchange {
                 let cluster = weighted::choose(clusters, worker.random.next()).ok_or(RouteError::NoWeight)?;
                 let cluster = Rc::clone(self.view.cluster(cluster, &worker));
                 self.record.set_cluster(cluster.state().metrics());
-                self.judged = (listener.admit.is_some() && means.upgrade.is_some()).then(|| Box::new(parts.clone()));
+                self.judged = means.upgrade.is_some().then(|| Box::new(parts.clone()));
                 let mut prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
                 let (leaving, watched) = (prepared.leaving.take(), prepared.watched());
                 let response = retry::send(self, &cluster, prepared, leaving.as_ref()).await?;
@@ -174,7 +174,11 @@ impl Exchange {
 
     /// What templates can say of the exchange now.
     #[must_use]
-    pub fn facts<'a>(&'a self, request: Option<&'a request::Parts>, response: Option<&'a HeaderMap>) -> Facts<'a> {
+    pub fn facts<'a>(
+        &'a self,
+        request: Option<&'a request::Parts>,
+        response: Option<&'a response::Parts>,
+    ) -> Facts<'a> {
         let route = self.route.and_then(|index| self.listener.model.routes.get(index));
         let original_path = self.original.as_ref().map(PathAndQuery::as_str);
         let request = request.or(self.asked.as_deref());

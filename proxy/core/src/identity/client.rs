@@ -1,27 +1,34 @@
 //! A cluster's side of TLS: what it shows and which servers are the right ones, as rustls wants it.
 //!
-//! Made on the control thread whenever the identity or the roots change; connections made before go on.
+//! Made on the control thread whenever the identity or the roots change. Connections made before know what they were made
+//! by ([`Dialling`]): where others are believed since, or we are somebody else, they carry what they carry and nothing new.
 
 use super::{
+    certificate::Facts,
     material::{Bundles, Certificate, Roots, Secrets},
     provider::provider,
-    server::{H2, HTTP1, MESH_H2, MESH_HTTP1, MESH_TCP, Updated, is_of_the_mesh, versions},
+    server::{H2, HTTP1, MESH_H2, MESH_HTTP1, MESH_TCP, Updated, is_of_the_mesh, next_trust, versions},
     verifier::Servers,
-    verify::Judge,
+    verify::{Judge, Refusal, Side, spiffe_id, verify_again},
 };
-use pillion_config::model::{ClusterTls, ClusterTlsMode, EndpointAddress, ServerVerification};
+use crate::telemetry::TrustVersion;
+use pillion_config::model::{ClusterTls, ClusterTlsMode, EndpointAddress, ServerVerification, SpiffeId};
 use rustls::{
     ClientConfig, NamedGroup, SignatureScheme,
     client::{
         ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption, Tls12ClientSessionValue,
         Tls12Resumption, Tls13ClientSessionValue,
     },
-    pki_types::{ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     sign::CertifiedKey,
 };
 use std::{
+    cell::Cell,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Servers whose sessions are kept, for each cluster.
@@ -33,11 +40,16 @@ pub struct TlsClient {
     model: ClusterTls,
     /// A lock because the control thread replaces it; looked at once for each handshake.
     now: Mutex<Option<Arc<Dialling>>>,
+    /// Of what is there now. Read for each request; what it guards is a connection's own, so no order is needed.
+    version: AtomicU64,
 }
 
-/// What is shown now, and whom we believe.
+/// What is shown, and whom we believe, from one change to the next.
 #[derive(Debug)]
-struct Dialling {
+pub struct Dialling {
+    /// The same through renewals: it changes with whom we believe and with who we are.
+    version: TrustVersion,
+    judge: Option<Judge>,
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
     opaque: Arc<ClientConfig>,
@@ -72,18 +84,65 @@ impl TlsClient {
     /// Believes nobody yet.
     #[must_use]
     pub fn new(model: &ClusterTls) -> Self {
-        Self { model: model.clone(), now: Mutex::default() }
+        Self { model: model.clone(), now: Mutex::default(), version: AtomicU64::default() }
     }
 
-    /// What a handshake with a server begins with; `None`: what it needs is not there yet.
+    /// What a handshake with a server begins with, and what that is made of; `None`: what it needs is not there yet.
     #[must_use]
-    pub fn now(&self, speaks: Speaks) -> Option<Arc<ClientConfig>> {
-        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        now.as_ref().map(|now| match speaks {
-            Speaks::Http1 => Arc::clone(&now.http1),
-            Speaks::Http2 => Arc::clone(&now.http2),
-            Speaks::Opaque => Arc::clone(&now.opaque),
-        })
+    pub fn now(&self, speaks: Speaks) -> Option<(Arc<ClientConfig>, Arc<Dialling>)> {
+        let now = self.dialling()?;
+        let config = match speaks {
+            Speaks::Http1 => &now.http1,
+            Speaks::Http2 => &now.http2,
+            Speaks::Opaque => &now.opaque,
+        };
+        Some((Arc::clone(config), now))
+    }
+
+    fn dialling(&self) -> Option<Arc<Dialling>> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a connection made by this may carry something new.
+    #[must_use]
+    pub fn is_current(&self, made_by: &Dialling) -> bool {
+        self.version.load(Ordering::Relaxed) == made_by.version.0
+    }
+
+    /// Judges a server once more, if others are believed than when it was `judged`: a tunnel to it is more than what it
+    /// carries now. That its time is over since is no matter.
+    ///
+    /// # Errors
+    ///
+    /// Why it would be refused now.
+    pub fn still_trusts(
+        &self,
+        chain: &[CertificateDer<'_>],
+        endpoint: &EndpointAddress,
+        wanted: Option<&SpiffeId>,
+        judged: &Cell<TrustVersion>,
+    ) -> Result<(), Refusal> {
+        let Some(now) = self.dialling() else { return Ok(()) };
+        if judged.get() == now.version {
+            return Ok(());
+        }
+        let (Some(judge), [leaf, above @ ..]) = (&now.judge, chain) else { return Ok(()) };
+        let asked = self.server_name(endpoint);
+        let algorithms = provider().signature_verification_algorithms.all;
+        verify_again(judge, Side::Server, (leaf, above), asked.as_ref(), algorithms)?;
+        if let Some(wanted) = wanted
+            && Facts::read(leaf).and_then(|facts| spiffe_id(&facts).ok()).as_ref() != Some(wanted)
+        {
+            return Err(Refusal::UnexpectedId);
+        }
+        judged.set(now.version);
+        Ok(())
+    }
+
+    /// Whether we are still who we were to a server that was dialled by this.
+    #[must_use]
+    pub fn still_is(&self, made_by: &Dialling) -> bool {
+        self.dialling().is_none_or(|now| now.made_of.own() == made_by.made_of.own())
     }
 
     /// What it was made from.
@@ -98,6 +157,7 @@ impl TlsClient {
         match (&self.model.server_name, endpoint) {
             (Some(name), _) => ServerName::try_from(name.to_string()).ok(),
             (None, EndpointAddress::Name(name, _)) => ServerName::try_from(name.to_string()).ok(),
+            (None, EndpointAddress::Service(service)) => ServerName::try_from(service.host()).ok(),
             (None, EndpointAddress::Ip(address)) => Some(ServerName::IpAddress(address.ip().to_canonical().into())),
         }
     }
@@ -113,7 +173,12 @@ impl TlsClient {
         if now.as_ref().is_some_and(|now| now.made_of.same_as(&inputs)) {
             return Ok(Updated::Same);
         }
-        let plain = config(&self.model, &inputs)?;
+        let before = now.as_ref();
+        let kept = before.filter(|now| now.made_of.trust.same_as(&inputs.trust) && now.made_of.own() == inputs.own());
+        let updated = if before.is_some() && kept.is_none() { Updated::Retrusted } else { Updated::Renewed };
+        let version = kept.map_or_else(next_trust, |now| now.version);
+        let judge = judge(&self.model, &inputs);
+        let plain = config(&self.model, &inputs, judge.clone())?;
         let mesh = self.model.mode != ClusterTlsMode::Tls;
         let speaking = |names: &[&[u8]]| {
             let mut config = plain.clone();
@@ -122,8 +187,10 @@ impl TlsClient {
             Arc::new(config)
         };
         let (http1, http2) = (speaking(&[MESH_HTTP1, HTTP1]), speaking(&[MESH_H2, H2]));
-        *now = Some(Arc::new(Dialling { http1, http2, opaque: speaking(&[MESH_TCP]), made_of: inputs }));
-        Ok(Updated::Renewed)
+        let opaque = speaking(&[MESH_TCP]);
+        *now = Some(Arc::new(Dialling { version, judge, http1, http2, opaque, made_of: inputs }));
+        self.version.store(version.0, Ordering::Relaxed);
+        Ok(updated)
     }
 }
 
@@ -145,24 +212,43 @@ impl Inputs {
         Some(Self { shown, trust })
     }
 
+    /// Who we say we are.
+    fn own(&self) -> Option<&SpiffeId> {
+        self.shown.as_ref().and_then(|shown| shown.id())
+    }
+
     fn same_as(&self, other: &Self) -> bool {
         let shown = match (&self.shown, &other.shown) {
             (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        let trust = match (&self.trust, &other.trust) {
-            (Trust::Anyone, Trust::Anyone) => true,
-            (Trust::Mesh(a), Trust::Mesh(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
-            (Trust::Roots(a), Trust::Roots(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
-            (Trust::Anyone | Trust::Mesh(_) | Trust::Roots(_), _) => false,
-        };
-        shown && trust
+        shown && self.trust.same_as(&other.trust)
     }
 }
 
-fn config(model: &ClusterTls, inputs: &Inputs) -> Result<ClientConfig, rustls::Error> {
-    let judge = match (&model.verification, &inputs.trust) {
+impl Trust {
+    fn same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Anyone, Self::Anyone) => true,
+            (Self::Mesh(a), Self::Mesh(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
+            (Self::Roots(a), Self::Roots(b)) => Arc::ptr_eq(a, b) || a.same_as(b),
+            (Self::Anyone | Self::Mesh(_) | Self::Roots(_), _) => false,
+        }
+    }
+}
+
+impl Dialling {
+    /// What its connections were judged by.
+    #[must_use]
+    pub fn version(&self) -> TrustVersion {
+        self.version
+    }
+}
+
+/// Who is the right one; `None`: anybody.
+fn judge(model: &ClusterTls, inputs: &Inputs) -> Option<Judge> {
+    match (&model.verification, &inputs.trust) {
         (ServerVerification::SpiffeIds(ids), Trust::Mesh(bundles)) => {
             Some(Judge::Spiffe { bundles: Arc::clone(bundles), ids: ids.as_slice().into() })
         }
@@ -172,7 +258,10 @@ fn config(model: &ClusterTls, inputs: &Inputs) -> Result<ClientConfig, rustls::E
         }
         (_, Trust::Roots(roots)) => Some(Judge::Roots(Arc::clone(roots))),
         (_, Trust::Anyone | Trust::Mesh(_)) => None,
-    };
+    }
+}
+
+fn config(model: &ClusterTls, inputs: &Inputs, judge: Option<Judge>) -> Result<ClientConfig, rustls::Error> {
     let sessions = Arc::new(Sessions::default());
     let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))
         .with_protocol_versions(&versions(model.versions))?

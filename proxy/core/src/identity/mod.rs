@@ -8,8 +8,9 @@
 //!                                         verify: chain (webpki), key usage, SPIFFE ID, names
 //! ```
 //!
-//! Beside the path. What a listener or cluster presents and believes is replaced whole when it changes; connections made
-//! before go on. It reads no file and opens no socket; where the secrets come from is the app's business.
+//! Beside the path. What a listener or cluster presents and believes is replaced whole when it changes; what was made
+//! before goes on, until its peer is not believed any more. It reads no file and opens no socket; where the secrets come
+//! from is the app's business.
 
 mod certificate;
 mod client;
@@ -18,12 +19,13 @@ mod failure;
 mod material;
 mod provider;
 mod server;
+mod subject;
 mod tickets;
 mod verifier;
 mod verify;
 
 pub use certificate::{Authority, Facts, KeyUsage};
-pub use client::{Speaks, TlsClient};
+pub use client::{Dialling, Speaks, TlsClient};
 pub use failure::{Alert, Cause, Failure};
 pub use material::{Bundles, Certificate, MaterialError, Roots, Secrets, Svid};
 pub use server::{Serving, TlsServer, Updated, is_of_the_mesh, protocol_of};

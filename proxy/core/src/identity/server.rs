@@ -4,18 +4,17 @@
 //! connection comes. Connections made before go on.
 
 use super::{
-    certificate::Facts,
     material::{Bundles, Certificate, Roots, Secrets},
     provider::provider,
     tickets::Tickets,
     verifier::Clients,
-    verify::{Judge, Refusal, Side, verify},
+    verify::{Judge, Refusal, Side, verify_again},
 };
 use crate::telemetry::TrustVersion;
 use pillion_config::model::{Alpn, ListenerTls, SpiffeId, TlsVersions};
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, ServerName},
     server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
@@ -26,7 +25,6 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 /// A listener's TLS.
@@ -43,7 +41,7 @@ pub struct Serving {
     /// For rustls.
     pub config: Arc<ServerConfig>,
     /// Who we are, where the identity is presented.
-    pub own: Option<SpiffeId>,
+    pub own: Option<Arc<SpiffeId>>,
     /// Changes whenever whom it trusts does.
     pub trust: TrustVersion,
     judge: Option<Judge>,
@@ -73,7 +71,7 @@ pub enum Updated {
     Same,
     /// New handshakes see the new state.
     Renewed,
-    /// They do, and others are trusted than before: whoever was may not be any more.
+    /// They do, and others are trusted than before, or we are somebody else: what lives is looked at again.
     Retrusted,
 }
 
@@ -108,17 +106,25 @@ impl TlsServer {
             return Ok(Updated::Same);
         }
         let kept = before.as_ref().filter(|before| before.made_of.trust.same_as(&inputs.trust));
-        let updated = if before.is_some() && kept.is_none() { Updated::Retrusted } else { Updated::Renewed };
+        let own = self.model.certificates.is_empty().then(|| inputs.certificates[0].id().cloned()).flatten();
+        let renewed = before.as_ref().is_none_or(|before| kept.is_some() && before.own.as_deref() == own.as_ref());
+        let updated = if renewed { Updated::Renewed } else { Updated::Retrusted };
         let judge = inputs.trust.judge();
         let serving = Serving {
             trust: kept.map_or_else(next_trust, |before| before.trust),
             config: Arc::new(config(&self.model, &inputs, judge.clone())?),
             judge,
-            own: self.model.certificates.is_empty().then(|| inputs.certificates[0].id().cloned()).flatten(),
+            own: own.map(Arc::new),
             made_of: inputs,
         };
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(serving));
         Ok(updated)
+    }
+
+    /// Whether we are still who we were to a peer that was shown this ID.
+    #[must_use]
+    pub fn still_is(&self, shown: Option<&SpiffeId>) -> bool {
+        self.now().is_none_or(|now| now.own.as_deref() == shown)
     }
 
     /// Judges a client once more, if others are trusted than when it was `judged`. That its time is over since is no
@@ -133,17 +139,22 @@ impl TlsServer {
             return Ok(());
         }
         let (Some(judge), [leaf, above @ ..]) = (&now.judge, chain) else { return Ok(()) };
-        let ends = chain.iter().filter_map(|der| Facts::read(der)).map(|facts| facts.not_after).min();
-        let at = UnixTime::now().as_secs().min(ends.unwrap_or(u64::MAX));
-        let at = UnixTime::since_unix_epoch(Duration::from_secs(at));
         let algorithms = provider().signature_verification_algorithms.all;
-        verify(judge, Side::Client, (leaf, above), None, algorithms, at)?;
+        verify_again(judge, Side::Client, (leaf, above), None, algorithms)?;
         judged.set(now.trust);
         Ok(())
     }
 }
 
-fn next_trust() -> TrustVersion {
+impl Serving {
+    /// What a client is shown that asks for this name.
+    #[must_use]
+    pub fn presented(&self, asked: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        choose(&self.made_of.certificates, asked).map(|certificate| Arc::clone(certificate.key()))
+    }
+}
+
+pub(super) fn next_trust() -> TrustVersion {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     TrustVersion(NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -256,11 +267,15 @@ pub(super) fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolV
 #[derive(Debug)]
 struct ByName(Vec<Arc<Certificate>>);
 
+/// Which certificate is for whom asks for this name.
+fn choose<'a>(certificates: &'a [Arc<Certificate>], asked: Option<&str>) -> Option<&'a Arc<Certificate>> {
+    let asked = asked.filter(|_| certificates.len() > 1).and_then(|name| ServerName::try_from(name).ok());
+    let found = asked.and_then(|name| certificates.iter().find(|certificate| certificate.is_for(&name)));
+    found.or(certificates.first())
+}
+
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let asked = hello.server_name().filter(|_| self.0.len() > 1);
-        let asked = asked.and_then(|name| ServerName::try_from(name).ok());
-        let found = asked.and_then(|name| self.0.iter().find(|certificate| certificate.is_for(&name)));
-        found.or(self.0.first()).map(|certificate| Arc::clone(certificate.key()))
+        choose(&self.0, hello.server_name()).map(|certificate| Arc::clone(certificate.key()))
     }
 }

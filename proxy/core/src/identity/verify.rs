@@ -10,7 +10,7 @@ use super::{
 };
 use pillion_config::model::{SpiffeId, SpiffeMatch};
 use rustls::pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorithm, UnixTime};
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 use webpki::{EndEntityCert, KeyUsage};
 
 /// Certificates of a chain, leaf included. Three are usual.
@@ -185,6 +185,26 @@ pub fn verify(
         }
         (Judge::Roots(_) | Judge::Spiffe { .. }, _) => Ok(()),
     }
+}
+
+/// Judges a chain once more that was judged before, by what is believed now. That its time is over since is no matter: a
+/// connection may outlive a certificate.
+///
+/// # Errors
+///
+/// Why it would be refused now.
+pub(super) fn verify_again(
+    judge: &Judge,
+    side: Side,
+    (leaf, above): (&CertificateDer<'_>, &[CertificateDer<'_>]),
+    asked: Option<&ServerName<'_>>,
+    algorithms: &[&dyn SignatureVerificationAlgorithm],
+) -> Result<(), Refusal> {
+    let chain = [leaf].into_iter().chain(above);
+    let ends = chain.filter_map(|der| Facts::read(der)).map(|facts| facts.not_after).min();
+    let at = UnixTime::now().as_secs().min(ends.unwrap_or(u64::MAX));
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(at));
+    verify(judge, side, (leaf, above), asked, algorithms, at)
 }
 
 /// Whether every certificate of a chain that was judged before is within its time still: what a resumed session

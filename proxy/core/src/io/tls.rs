@@ -14,6 +14,7 @@ pub use handshake::{Told, Turns, handshake};
 pub use session::Session;
 
 use super::{Look, Socket};
+use crate::identity::Dialling;
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -23,6 +24,7 @@ use std::{
     cell::RefCell,
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -43,6 +45,8 @@ pub struct TlsStream {
     output: Output,
     /// Why the session is over, if it failed: it must not be asked again.
     broken: Option<Box<rustls::Error>>,
+    /// By what a server was judged, where we connected.
+    made_by: Option<Arc<Dialling>>,
 }
 
 /// Decrypted bytes, and how many of them were read.
@@ -101,6 +105,7 @@ impl TlsStream {
             input: Input::Open,
             output: Output::Open,
             broken: None,
+            made_by: None,
         }
     }
 
@@ -108,6 +113,17 @@ impl TlsStream {
     #[must_use]
     pub fn carrier(&self) -> &Socket {
         &self.io
+    }
+
+    /// Notes by what the server at the other end was judged.
+    pub fn set_made_by(&mut self, dialling: Arc<Dialling>) {
+        self.made_by = Some(dialling);
+    }
+
+    /// By what the server at the other end was judged; `None`: it connected to us.
+    #[must_use]
+    pub fn made_by(&self) -> Option<&Arc<Dialling>> {
+        self.made_by.as_ref()
     }
 
     /// The session, for what was negotiated.

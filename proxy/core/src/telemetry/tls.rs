@@ -3,11 +3,12 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderValue;
 use pillion_config::model::{Alpn, SpiffeId};
-use rustls::pki_types::CertificateDer;
+use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 use std::{
     cell::{Cell, RefCell},
     fmt::Write as _,
     rc::{Rc, Weak},
+    sync::Arc,
 };
 
 /// Peers that a worker looks for among those it knows. Those beyond are remembered by each of their connections.
@@ -19,7 +20,7 @@ thread_local! {
 }
 
 /// What was agreed upon in a handshake, and with whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
@@ -29,13 +30,17 @@ pub struct TlsFacts {
     pub server_name: Option<Box<str>>,
     /// The application protocol agreed upon.
     pub alpn: Option<Alpn>,
+    /// The certificate it was shown.
+    pub presented: Option<Arc<CertifiedKey>>,
     /// The client, where it showed a certificate. Shared: a peer has many connections and one certificate.
     pub peer: Option<Rc<TlsPeer>>,
+    /// Who we were to it.
+    pub own: Option<Arc<SpiffeId>>,
     /// What it was judged by, last.
     pub trust: Cell<TrustVersion>,
 }
 
-/// Tells apart what listeners believed in the life of the process.
+/// Tells apart what listeners and clusters believed, and who they were, in the life of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TrustVersion(pub u64);
 

@@ -94,6 +94,7 @@ pub(super) async fn serve(
             return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
         }
     };
+    carried.goes_to(upstream.server());
     chain.early(early);
     let mut client = chain.end(&mut downstream, Side::Request);
     let mut server = chain.end(&mut upstream, Side::Response);

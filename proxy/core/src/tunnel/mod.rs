@@ -92,6 +92,7 @@ pub async fn serve(
         Ok(upstream) => upstream,
         Err(cause) => return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause)),
     };
+    carried.goes_to(upstream.server());
     carry((&registration, &carried), (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await.finish();
 }
 
@@ -120,6 +121,7 @@ where
     U: End,
 {
     let meters = Meters::default();
+    carried.begin(registration.control());
     let connection = Rc::clone(account.connection());
     let outcome = tokio::select! {
         copied = copy::copy(&connection.worker.passage, downstream, upstream, early, &meters) => Outcome::Copied(copied),

@@ -13,7 +13,7 @@ use super::{
     tls,
     worker_cluster::WorkerCluster,
 };
-use crate::{framing::Limits, identity::Speaks, io::Socket, upstream::RequestBody};
+use crate::{framing::Limits, identity::Speaks, upstream::RequestBody};
 use pillion_config::model::Cluster;
 use std::rc::{Rc, Weak};
 
@@ -55,7 +55,6 @@ pub(super) async fn http2<B: RequestBody>(
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster, &host.core, &opened, announced).await?;
         let socket = tls::secure(socket, &host.core, Speaks::Http2).await?;
-        let secure = matches!(socket, Socket::Tls(_));
         let (line, watch) = Line::new(socket);
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -68,7 +67,7 @@ pub(super) async fn http2<B: RequestBody>(
             .await
             .map_err(|error| error.get_io().map_or(ConnectError::Reset, ConnectError::from_io))?;
         host.reached();
-        Ok(Http2Connection::start(sender, connection, watch, host, opened, announced.cloned(), secure))
+        Ok(Http2Connection::start(sender, connection, watch, host, opened, announced.cloned()))
     })
     .await
 }

@@ -7,6 +7,7 @@ use super::{
     http1::Http1Body,
     http2::{Slot, Upload},
     pool::HostCore,
+    tls::Server,
 };
 use crate::{
     body::{BodyError, Http2Body, Incoming},
@@ -23,6 +24,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -71,21 +73,21 @@ pub(super) struct InFlight(Rc<HostCore>);
 pub struct Opaque {
     pub(super) io: Socket,
     pub(super) _opened: Opened,
-    pub(super) _in_flight: InFlight,
+    pub(super) in_flight: InFlight,
 }
 
 /// The byte stream that follows 101 or a 2xx to CONNECT. Ends the connection or the stream when dropped.
 #[derive(Debug)]
 pub struct Upgraded {
     stream: Stream,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 #[derive(Debug)]
 enum Stream {
     Http2 {
         io: H2Stream,
-        _slot: Rc<Slot>,
+        slot: Rc<Slot>,
     },
     /// Behind 101 on HTTP/1.1, or CONNECT.
     Plain {
@@ -201,12 +203,30 @@ impl fmt::Debug for Lease {
 
 impl Upgraded {
     pub(super) fn plain(io: Socket, early: Bytes, opened: Opened, in_flight: InFlight) -> Self {
-        Self { stream: Stream::Plain { io, early, _opened: opened }, _in_flight: in_flight }
+        Self { stream: Stream::Plain { io, early, _opened: opened }, in_flight }
     }
 
     pub(super) fn http2(io: H2Stream, slot: Rc<Slot>, in_flight: InFlight) -> Self {
-        Self { stream: Stream::Http2 { io, _slot: slot }, _in_flight: in_flight }
+        Self { stream: Stream::Http2 { io, slot }, in_flight }
     }
+
+    /// Who is at the other end, where that is TLS.
+    #[must_use]
+    pub fn server(&self) -> Option<Server> {
+        match &self.stream {
+            Stream::Plain { io, .. } => server_of(io, &self.in_flight),
+            Stream::Http2 { slot, .. } => {
+                let (made_by, chain) = slot.shown()?;
+                Some(Server::of(&self.in_flight.0, made_by, chain))
+            }
+        }
+    }
+}
+
+/// Who is at the other end of a socket, where that is TLS.
+fn server_of(io: &Socket, in_flight: &InFlight) -> Option<Server> {
+    let chain = io.peer_certificates().map(Into::into).unwrap_or_default();
+    Some(Server::of(&in_flight.0, Arc::clone(io.made_by()?), chain))
 }
 
 /// The answer to a CONNECT whose endpoint was reached.
@@ -219,6 +239,12 @@ impl Opaque {
     #[must_use]
     pub fn socket(&self) -> &Socket {
         &self.io
+    }
+
+    /// Who is at the other end, where that is TLS.
+    #[must_use]
+    pub fn server(&self) -> Option<Server> {
+        server_of(&self.io, &self.in_flight)
     }
 }
 

@@ -2,12 +2,15 @@
 //!
 //! Beside the path, between an HTTP/2 connection's socket and its codec. It never buffers.
 
-use crate::io::Socket;
+use super::Carrying;
+use crate::{identity::Dialling, io::Socket};
+use rustls::pki_types::CertificateDer;
 use std::{
     cell::{Cell, RefCell},
     io,
     pin::Pin,
     rc::{Rc, Weak},
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -39,9 +42,25 @@ impl Line {
 }
 
 impl Watch {
+    /// What the socket is, for filters; `None` once it is closed.
+    pub(super) fn carrying(&self) -> Option<Rc<Carrying>> {
+        self.0.upgrade().map(|shared| Carrying::of(&shared.socket.borrow()))
+    }
+
     /// Bytes read so far; `None` once the socket is closed.
     pub(super) fn bytes_read(&self) -> Option<u64> {
         self.0.upgrade().map(|shared| shared.read.get())
+    }
+
+    /// By what the server was judged, where TLS carries it and the socket is open.
+    pub(super) fn made_by(&self) -> Option<Arc<Dialling>> {
+        self.0.upgrade().and_then(|shared| shared.socket.borrow().made_by().cloned())
+    }
+
+    /// The chain that the peer showed; empty once the socket is closed.
+    pub(super) fn peer_certificates(&self) -> Box<[CertificateDer<'static>]> {
+        let shared = self.0.upgrade();
+        shared.and_then(|shared| shared.socket.borrow().peer_certificates().map(Into::into)).unwrap_or_default()
     }
 }
 

@@ -16,12 +16,12 @@ use super::{
     worker_cluster::WorkerCluster,
 };
 use crate::{
-    identity::Speaks,
+    identity::{Dialling, Speaks},
     io::{Look, Socket},
     upstream::RequestBody,
 };
 use http::HeaderValue;
-use pillion_config::model::EndpointAddress;
+use pillion_config::model::{EndpointAddress, ServicePort};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
@@ -31,7 +31,10 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 /// One address, as a request in flight needs to know it.
 #[derive(Debug)]
@@ -53,7 +56,17 @@ impl HostCore {
 
     /// The endpoint's name as the cluster writes it; `None`: it cannot stand in a field.
     pub(super) fn host(&self) -> Option<&HeaderValue> {
-        let written = || HeaderValue::try_from(self.endpoint().to_string()).ok();
+        let written = || {
+            let host = match self.endpoint() {
+                EndpointAddress::Service(service) => match service.port {
+                    ServicePort::Number(port) => format!("{}:{port}", service.host()),
+                    // A name is no port in a URI (RFC 3986 §3.2.3).
+                    ServicePort::Name(_) => service.host(),
+                },
+                endpoint @ (EndpointAddress::Ip(_) | EndpointAddress::Name(..)) => endpoint.to_string(),
+            };
+            HeaderValue::try_from(host).ok()
+        };
         self.host.get_or_init(written).as_ref()
     }
 }
@@ -142,20 +155,25 @@ impl<B: RequestBody> Host<B> {
         announced: Option<&Rc<[u8]>>,
     ) -> Result<Taken, Cause> {
         let mut pending = None;
+        let mut called = false;
         loop {
             if replay != Replay::Fresh
                 && let Some(connection) = poll_fn(|cx| Poll::Ready(self.rested(replay, announced, cx))).await
             {
+                if pending.is_some() {
+                    self.waiting.pass_on();
+                }
                 return Ok(Taken::Http1(connection));
             }
             self.count_pending(&mut pending)?;
-            match self.open() {
+            match self.open(called) {
                 Ok(opened) => {
                     let made = handshake::http1(self, cluster, opened, announced).await;
                     return made.map(Taken::Http1).map_err(|error| self.unreachable(error));
                 }
-                Err(limit) => cluster.wait_for_connection(limit).await?,
+                Err(_) => cluster.wait_for_connection().await,
             }
+            called = true;
         }
     }
 
@@ -166,8 +184,12 @@ impl<B: RequestBody> Host<B> {
         announced: Option<&Rc<[u8]>>,
     ) -> Result<Taken, Cause> {
         let mut pending = None;
+        let mut called = false;
         loop {
             if let Some(slot) = self.stream(announced) {
+                if pending.is_some() {
+                    self.waiting.pass_on();
+                }
                 return Ok(Taken::Http2(slot));
             }
             self.count_pending(&mut pending)?;
@@ -176,23 +198,26 @@ impl<B: RequestBody> Host<B> {
                 self.first.wait().await?;
                 continue;
             }
-            match self.open() {
+            match self.open(called) {
                 Ok(opened) => return self.make_http2(cluster, opened, announced).await.map(Taken::Http2),
-                Err(limit) => cluster.wait_for_connection(limit).await?,
+                Err(_) => cluster.wait_for_connection().await,
             }
+            called = true;
         }
     }
 
-    /// A connection on which no protocol is spoken, for CONNECT.
+    /// A connection on which no protocol is spoken, for CONNECT and opaque bytes. Those who ask for it may be heard by
+    /// nobody while they wait, so they wait no longer than a connect may take.
     pub(super) async fn take_socket(
         self: &Rc<Self>,
         cluster: &WorkerCluster<B>,
         announced: Option<&Rc<[u8]>>,
     ) -> Result<(Socket, Opened), Cause> {
         let mut pending = None;
+        let mut called = false;
         loop {
             self.count_pending(&mut pending)?;
-            match self.open() {
+            match self.open(called) {
                 Ok(opened) => {
                     let model = cluster.model();
                     let dialled = async {
@@ -204,8 +229,13 @@ impl<B: RequestBody> Host<B> {
                     self.reached();
                     return Ok((socket, opened));
                 }
-                Err(limit) => cluster.wait_for_connection(limit).await?,
+                Err(limit) => {
+                    let longest = cluster.model().connect_timeout;
+                    let waited = timeout(longest, cluster.wait_for_connection()).await;
+                    waited.map_err(|_| self.core.state.overflow(limit))?;
+                }
             }
+            called = true;
         }
     }
 
@@ -242,6 +272,9 @@ impl<B: RequestBody> Host<B> {
             drop(resting);
             self.waiting.unrest(1);
             connection.set_idle(None);
+            if !self.still_trusts(connection.made_by()) {
+                continue;
+            }
             let rest = match replay {
                 Replay::Possible => Duration::ZERO,
                 Replay::Never | Replay::Fresh => Instant::now().saturating_duration_since(connection.resting_since()),
@@ -255,8 +288,17 @@ impl<B: RequestBody> Host<B> {
     /// A stream on a shared connection that takes one more.
     fn stream(&self, announced: Option<&Rc<[u8]>>) -> Option<Rc<Slot>> {
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|connection| connection.takes_more());
+        // One that is let go of here finishes what it carries.
+        shared.retain(|connection| connection.takes_more() && self.still_trusts(connection.made_by()));
         shared.iter().find(|connection| connection.began_with(announced) && connection.has_room()).map(Slot::on)
+    }
+
+    /// Whether a connection made by this may carry a request: whom the cluster believes and who we are is as it was.
+    fn still_trusts(&self, made_by: Option<&Dialling>) -> bool {
+        match (made_by, self.core.state.tls()) {
+            (Some(made_by), Some(tls)) => tls.is_current(made_by),
+            (None, _) | (_, None) => true,
+        }
     }
 
     /// The request waits from here on, within the limit.
@@ -267,8 +309,11 @@ impl<B: RequestBody> Host<B> {
         Ok(())
     }
 
-    /// A place for one more connection, from before it is dialled.
-    fn open(&self) -> Result<Opened, Limit> {
+    /// A place for one more connection, from before it is dialled. Who was not `called` stands behind those who wait.
+    fn open(&self, called: bool) -> Result<Opened, Limit> {
+        if !called && self.core.state.in_row() > 0 {
+            return Err(Limit::Connections);
+        }
         let permit = self.core.state.permit(Limit::Connections)?;
         Ok(Opened::new(permit, self.core.state.metrics().pool_connection(), &self.waiting))
     }
@@ -316,6 +361,16 @@ impl<B: RequestBody> Host<B> {
         self.shared.borrow_mut().retain(|connection| !connection.is_idle());
     }
 
+    /// Closes what rests and was made when others were believed, or we were somebody else; what of that carries something
+    /// carries nothing new.
+    pub(super) fn close_distrusted(&self) {
+        let mut resting = self.resting.borrow_mut();
+        let before = resting.len();
+        resting.retain(|connection| self.still_trusts(connection.made_by()));
+        self.waiting.unrest(before - resting.len());
+        self.shared.borrow_mut().retain(|connection| self.still_trusts(connection.made_by()));
+    }
+
     /// Closes the connection that rested longest; `None` if none rests.
     pub(super) fn close_oldest(&self) -> Option<Closed> {
         let mut resting = self.resting.borrow_mut();
@@ -356,6 +411,9 @@ impl<B: RequestBody> Home for Host<B> {
         let bound = if self.waiting.anyone() { usize::MAX } else { idle_connections };
         // A cluster that is gone after a reload takes nothing back: its connections end with their last response.
         let Some(cluster) = self.cluster.upgrade().filter(|_| self.waiting.resting() < bound) else { return };
+        if self.waiting.yields() || !self.still_trusts(connection.made_by()) {
+            return;
+        }
         // It may have been closed behind its last response.
         if cluster.watch(&mut connection).is_ready() {
             return;

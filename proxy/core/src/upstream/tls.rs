@@ -4,14 +4,21 @@
 
 use super::{error::ConnectError, pool::HostCore};
 use crate::{
-    identity::{Cause, Facts, Failure, Refusal, Speaks, TlsClient, protocol_of, spiffe_id, still_valid},
+    downstream::admit::Distrust,
+    identity::{Cause, Dialling, Facts, Failure, Refusal, Speaks, TlsClient, protocol_of, spiffe_id, still_valid},
     io::{
         Socket,
         tls::{Session, Told, Turns, handshake},
     },
+    telemetry::TrustVersion,
 };
-use pillion_config::model::{Alpn, ClusterTlsMode, SpiffeId};
-use rustls::{HandshakeKind, client::UnbufferedClientConnection, pki_types::UnixTime};
+use pillion_config::model::{Alpn, ClusterTlsMode, EndpointAddress, Name, SpiffeId};
+use rustls::{
+    HandshakeKind,
+    client::UnbufferedClientConnection,
+    pki_types::{CertificateDer, UnixTime},
+};
+use std::{cell::Cell, sync::Arc};
 
 /// Shakes hands with the server, if the cluster wants it.
 pub(super) async fn secure(socket: Socket, host: &HostCore, speaks: Speaks) -> Result<Socket, ConnectError> {
@@ -28,13 +35,60 @@ fn wanted(host: &HostCore) -> Option<&SpiffeId> {
     host.state.model().endpoints.get(host.member.endpoint)?.identity.as_ref()
 }
 
+/// The server at the other end of a tunnel, as it was judged when hands were shaken.
+#[derive(Debug)]
+pub struct Server {
+    cluster: Name,
+    endpoint: EndpointAddress,
+    wanted: Option<SpiffeId>,
+    made_by: Arc<Dialling>,
+    chain: Box<[CertificateDer<'static>]>,
+    judged: Cell<TrustVersion>,
+}
+
+impl Server {
+    pub(super) fn of(host: &HostCore, made_by: Arc<Dialling>, chain: Box<[CertificateDer<'static>]>) -> Self {
+        Self {
+            cluster: host.state.model().name.clone(),
+            endpoint: host.endpoint(),
+            wanted: wanted(host).cloned(),
+            judged: Cell::new(made_by.version()),
+            made_by,
+            chain,
+        }
+    }
+
+    /// The cluster it was one of.
+    #[must_use]
+    pub fn cluster(&self) -> &Name {
+        &self.cluster
+    }
+
+    /// Whether nothing has changed for its cluster since it was judged last.
+    #[must_use]
+    pub fn is_current(&self, tls: &TlsClient) -> bool {
+        tls.is_current(&self.made_by)
+    }
+
+    /// Why it would not be spoken to now, by what its cluster believes.
+    #[must_use]
+    pub fn distrust(&self, tls: &TlsClient) -> Option<Distrust> {
+        if !tls.still_is(&self.made_by) {
+            return Some(Distrust::Identity);
+        }
+        let trusted = tls.still_trusts(&self.chain, &self.endpoint, self.wanted.as_ref(), &self.judged);
+        trusted.err().map(Distrust::Server)
+    }
+}
+
 async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks) -> Result<Socket, ConnectError> {
     let (model, turns) = (host.state.model(), Turns::of_this_thread());
     let attempt = async {
-        let config = tls.now(speaks).ok_or(Failure::of(Cause::NotReady))?;
+        let (config, dialling) = tls.now(speaks).ok_or(Failure::of(Cause::NotReady))?;
         let name = tls.server_name(&host.endpoint()).ok_or(Failure::of(Cause::Internal))?;
         let session = UnbufferedClientConnection::new(config, name).map_err(|error| Failure::from_tls(&error))?;
-        let stream = handshake(socket, Session::Client(Box::new(session)), Vec::new(), &turns).await?;
+        let mut stream = handshake(socket, Session::Client(Box::new(session)), Vec::new(), &turns).await?;
+        stream.set_made_by(dialling);
         let session = stream.session();
         if session.kind() == Some(HandshakeKind::Resumed) {
             let chain = session.peer_certificates().unwrap_or_default();

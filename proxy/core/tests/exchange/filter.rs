@@ -719,7 +719,8 @@ fn a_failure_follows_the_filters_policy() {
                 move |world| async move {
                     let mut client = world.connect();
                     client.write_all(POST.as_bytes()).await.unwrap();
-                    let key = "pillion_filter_failures_total{listener=web,reason=script_failed}";
+                    let key =
+                        format!("pillion_filter_failures_total{{filter={name},listener=web,reason=script_failed}}");
                     let failures = if phase == 5 { 0.0 } else { 1.0 };
                     if name == "a-open" || phase == 5 {
                         assert!(answer(&mut client).await.body.ends_with("abcdef"), "phase {phase}");
@@ -734,7 +735,7 @@ fn a_failure_follows_the_filters_policy() {
                         assert_eq!((answer.status, answer.body.as_str()), (503, ""), "phase {phase}");
                         one_record(&world, (503, "FF", "script_failed", "proxy")).await;
                     }
-                    assert_eq!(world.recorded.get(key), failures);
+                    assert_eq!(world.recorded.get(&key), failures);
                     if phase < 5 {
                         let heard = events();
                         assert!(!heard.iter().any(|event| event.contains("log")), "no callback after it: {heard:?}");

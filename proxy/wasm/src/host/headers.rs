@@ -1,7 +1,7 @@
 //! Header maps: of the stream, and of the call whose callback runs.
 
 use crate::{
-    abi::{AbiVersion, MapType, Status, pairs},
+    abi::{AbiVersion, LogLevel, MapType, Status, pairs},
     vm::{
         memory::{Answer, give, give_made, put_u32, slice, split},
         state::{Host, Shown},
@@ -178,7 +178,13 @@ pub(super) fn set_pairs(caller: &mut Caller<'_, Host>, map: u32, data: u32, size
     if size as usize > MOST_GIVEN {
         return Err(Status::BadArgument.into());
     }
-    let pairs = pairs::decode(slice(memory, data, size)?)?;
+    let given = slice(memory, data, size)?;
+    // As in Envoy, what cannot be read is a map of nothing: what is left of a message without its method or status is
+    // answered by an error.
+    let pairs = pairs::decode(given).unwrap_or_else(|_| {
+        host.log(LogLevel::Warn, b"proxy_set_header_map_pairs was given what is no map; all fields are gone");
+        pairs::Pairs::none()
+    });
     change(host, &place, size as usize, |headers| headers.replace_all(pairs))
 }
 

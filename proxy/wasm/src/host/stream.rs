@@ -102,10 +102,13 @@ fn field(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     Some((name, HeaderValue::from_bytes(value).ok()?))
 }
 
+/// What the access log says of a reply without details. The guest reads them as it gave them: empty.
+pub(super) const NO_DETAILS: &str = "wasm_local_reply";
+
 /// A word for the access log: spaces would break its columns.
 fn details(text: &[u8]) -> Cow<'static, str> {
     if text.is_empty() {
-        return Cow::Borrowed("wasm_local_reply");
+        return Cow::Borrowed(NO_DETAILS);
     }
     let text = String::from_utf8_lossy(&text[..text.len().min(MOST_DETAILS)]);
     Cow::Owned(text.chars().map(|one| if one.is_whitespace() || one.is_control() { '_' } else { one }).collect())

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     abi::{AbiVersion, LogLevel, Status},
     calls::Calls,
+    host::foreign::expression::Expressions,
     plugin::{MachineSpec, Plugin},
     shared::Ready,
 };
@@ -61,8 +62,12 @@ pub struct Host {
     pub ready: mpsc::Sender<Ready>,
     /// Timers the guest set in this callback: a root and its period.
     pub timers: Vec<(u32, Duration)>,
-    /// Roots that said `proxy_done` since the machine last looked.
+    /// Expressions it made.
+    pub expressions: Expressions,
+    /// Roots that said `proxy_done`.
     pub done: Vec<u32>,
+    /// Roots that answered `proxy_on_done` with "not yet".
+    pub held: Vec<u32>,
 }
 
 /// Contexts by id. Ids are the host's own and in sequence, so they are their own hash.
@@ -176,7 +181,9 @@ impl Host {
             lines: LogBudget::new(),
             ready,
             timers: Vec::new(),
+            expressions: Expressions::default(),
             done: Vec::new(),
+            held: Vec::new(),
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) fn cluster(Announcement { version, fields }: &Announcement) -> Value 
     let field = |field: &AnnouncedField| match field {
         AnnouncedField::Authority => "authority",
         AnnouncedField::Alpn => "alpn",
+        AnnouncedField::Tls => "tls",
         AnnouncedField::UniqueId => "unique-id",
         AnnouncedField::Checksum => "checksum",
     };

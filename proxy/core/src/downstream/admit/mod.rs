@@ -5,12 +5,16 @@
 //! ([`Rules`]); here it is counted, told and carried out. Listeners and routes without rules have no [`Admission`], and
 //! nothing is looked at.
 
+mod carried;
 mod rules;
 mod sets;
+mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use carried::Carried;
 pub use rules::{Attributes, Decision, Fact, Rules, Verdict};
+pub use sources::{SourceTable, Sources};
 
 use super::Connection;
 use crate::{
@@ -20,9 +24,8 @@ use crate::{
     snapshot::ListenerSnapshot,
     telemetry::{Blame, Record, ResponseFlag, metrics::AdmitMetrics},
 };
-use http::request;
 use pillion_config::model::{Authorization, ClientCertificates, ListenerTlsMode, Name};
-use std::{borrow::Cow, cell::RefCell, net::SocketAddr, rc::Rc};
+use std::{borrow::Cow, rc::Rc};
 
 /// The rules of a listener or a route, and where their decisions are counted.
 #[derive(Debug)]
@@ -124,16 +127,36 @@ pub(super) fn connection(connection: &Rc<Connection>, listener: &ListenerSnapsho
         // What follows is asked, and counted.
         return Admitted::Yes;
     }
-    if let Err(denied) = admission.decide(&attributes, false) {
-        let record = Record::begin_connection(&listener.telemetry, &connection.facts);
-        let mut account = Account::new(record, Rc::clone(connection));
-        account.flag(ResponseFlag::Unauthorized);
-        account.details(denied.details);
-        account.terminated_by(Blame::Proxy);
-        account.finish();
-        return Admitted::No;
+    match admission.decide(&attributes, false) {
+        Ok(_) => Admitted::Yes,
+        Err(denied) => refuse(connection, listener, denied),
     }
-    Admitted::Yes
+}
+
+/// Asked first of all, of the socket's peer: what the source filter (`ebpf-redirect/`) would not have let pass, had it seen it.
+pub(super) fn source(connection: &Rc<Connection>, listener: &ListenerSnapshot, sources: &Sources) -> Admitted {
+    match sources.decide(connection.facts.direct.ip()) {
+        Ok(()) => Admitted::Yes,
+        Err(denied) => {
+            listener.telemetry.metrics.refused("source");
+            refuse(connection, listener, denied)
+        }
+    }
+}
+
+fn refuse(connection: &Rc<Connection>, listener: &ListenerSnapshot, denied: Denied) -> Admitted {
+    let record = Record::begin_connection(&listener.telemetry, &connection.facts);
+    let mut account = Account::new(record, Rc::clone(connection));
+    account.flag(ResponseFlag::Unauthorized);
+    account.details(denied.details);
+    account.terminated_by(Blame::Proxy);
+    account.finish();
+    Admitted::No
+}
+
+/// Why a live connection's source would not be let in now.
+fn shut_out(connection: &Connection, listener: &ListenerSnapshot) -> Option<Denied> {
+    listener.sources.as_ref()?.judge(connection.facts.direct.ip()).err()
 }
 
 /// Asked of an opaque connection, once what it asks for is known.
@@ -176,7 +199,7 @@ fn trusted(connection: &Connection) -> Result<(), Denied> {
     }
 }
 
-/// Why a client that was believed is not any more.
+/// Why a peer that was believed is not any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Distrust {
     /// Its certificate would be refused now.
@@ -185,6 +208,10 @@ pub enum Distrust {
     NoCertificate,
     /// It does not speak TLS, and would have to now.
     NoTls,
+    /// We are not who we were when we showed it our certificate.
+    Identity,
+    /// The server at the other end of a tunnel: its certificate would be refused now.
+    Server(Refusal),
 }
 
 impl From<Distrust> for Denied {
@@ -201,6 +228,16 @@ impl Distrust {
             Self::Certificate(_) => "client_certificate_not_trusted_any_more",
             Self::NoCertificate => "client_certificate_required_now",
             Self::NoTls => "tls_required_now",
+            Self::Identity => "identity_changed",
+            Self::Server(_) => "server_certificate_not_trusted_any_more",
+        }
+    }
+
+    /// For the count of what was ended.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Certificate(_) | Self::NoCertificate | Self::NoTls | Self::Server(_) => "trust",
+            Self::Identity => "identity",
         }
     }
 
@@ -209,6 +246,7 @@ impl Distrust {
     pub fn of(connection: &Connection, listener: &ListenerSnapshot) -> Option<Self> {
         let tls = listener.tls.as_ref()?;
         match connection.facts.tls.get() {
+            Some(facts) if !tls.still_is(facts.own.as_deref()) => Some(Self::Identity),
             Some(facts) => match &facts.peer {
                 Some(peer) => tls.still_trusts(&peer.chain, &facts.trust).err().map(Self::Certificate),
                 None => (tls.model().clients == ClientCertificates::Required).then_some(Self::NoCertificate),
@@ -227,7 +265,8 @@ impl Subject for Connection {
         }
         let distrust = Distrust::of(self, &listener);
         let reason = match (distrust, &listener.admit) {
-            (Some(_), _) => Some("trust"),
+            (Some(distrust), _) => Some(distrust.reason()),
+            (None, _) if shut_out(self, &listener).is_some() => Some("source"),
             (None, Some(admission)) => {
                 let verdict = admission.rules.judge(&attributes(self, &listener, Fact::Pending));
                 (verdict.decision == Decision::Deny).then_some("rules")
@@ -236,96 +275,9 @@ impl Subject for Connection {
         };
         if let Some(reason) = reason {
             listener.telemetry.metrics.revoked(reason);
-            self.distrust(distrust);
+            // Where it is we who changed, the client did nothing wrong: what it asks until it has left is answered.
+            self.distrust(distrust.filter(|why| *why != Distrust::Identity));
             control.tell(Signal::Drain);
         }
-    }
-}
-
-/// What a tunnel came of.
-enum Of {
-    /// An opaque connection; what its client asked for in TLS that is passed on.
-    Connection(Option<Box<str>>),
-    /// A request, kept where there were rules that may look at it.
-    Request(Option<Box<request::Parts>>),
-}
-
-/// A tunnel, as far as it may have to end before its ends want it.
-pub struct Carried {
-    connection: Rc<Connection>,
-    of: Of,
-    denied: RefCell<Option<Denied>>,
-}
-
-impl Carried {
-    /// An opaque connection.
-    #[must_use]
-    pub fn opaque(connection: &Rc<Connection>, server_name: Option<&str>) -> Rc<Self> {
-        Self::new(connection, Of::Connection(server_name.map(Into::into)))
-    }
-
-    /// What became of a request.
-    #[must_use]
-    pub fn upgraded(connection: &Rc<Connection>, request: Option<Box<request::Parts>>) -> Rc<Self> {
-        Self::new(connection, Of::Request(request))
-    }
-
-    fn new(connection: &Rc<Connection>, of: Of) -> Rc<Self> {
-        Rc::new(Self { connection: Rc::clone(connection), of, denied: RefCell::default() })
-    }
-
-    /// Why it had to end, if it had to.
-    #[must_use]
-    pub fn denied(&self) -> Option<Denied> {
-        self.denied.borrow().clone()
-    }
-
-    fn judge(&self, listener: &ListenerSnapshot) -> Result<(), Denied> {
-        if let Some(why) = Distrust::of(&self.connection, listener) {
-            listener.telemetry.metrics.revoked("trust");
-            return Err(why.into());
-        }
-        let Some(admission) = &listener.admit else { return Ok(()) };
-        let (request, server_name) = match &self.of {
-            Of::Connection(name) => (Fact::Is(None), name.as_deref()),
-            Of::Request(Some(parts)) => (Fact::Is(Some(view(parts, self.connection.facts.local))), None),
-            // It came before there were rules: what it asked for nobody knows any more.
-            Of::Request(None) => (Fact::Pending, None),
-        };
-        let mut attributes = attributes(&self.connection, listener, request);
-        if server_name.is_some() {
-            attributes.server_name = Fact::Is(server_name);
-        }
-        if admission.rules.judge(&attributes).decision != Decision::Deny {
-            return Ok(());
-        }
-        listener.telemetry.metrics.revoked("rules");
-        admission.decide(&attributes, false).map(drop)
-    }
-}
-
-impl Subject for Carried {
-    fn look_again(&self, control: &Control) {
-        if control.signal() == Signal::Abort {
-            return;
-        }
-        if let Err(denied) = self.judge(&self.connection.slot.now()) {
-            self.denied.replace(Some(denied));
-            control.tell(Signal::Abort);
-        }
-    }
-}
-
-/// A request's head as rules see it, its path cleaned before.
-fn view(parts: &request::Parts, destination: SocketAddr) -> RequestView<'_> {
-    let target = parts.uri.path_and_query();
-    let from_field = || parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-    RequestView {
-        method: &parts.method,
-        destination,
-        host: parts.uri.authority().map(|authority| authority.as_str()).or_else(from_field).unwrap_or_default(),
-        path: target.map_or("", |target| target.path()),
-        query: target.and_then(|target| target.query()),
-        headers: &parts.headers,
     }
 }

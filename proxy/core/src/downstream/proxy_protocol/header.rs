@@ -40,6 +40,8 @@ pub struct Header {
     pub authority: Option<Box<str>>,
     /// The application protocol that the client and the sender agreed upon.
     pub alpn: Option<Box<[u8]>>,
+    /// What the sender says of the client's TLS, as it came, at most 256 bytes (§2.2.6).
+    pub tls: Option<Box<[u8]>>,
     /// The sender's name for the connection, at most 128 bytes.
     pub unique_id: Option<Box<[u8]>>,
 }

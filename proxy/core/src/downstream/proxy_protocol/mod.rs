@@ -14,7 +14,7 @@ mod v2;
 mod write;
 
 pub use header::{Ends, Fault, Header, Read, V1_MAX, V2_HEAD, read};
-pub use write::{Said, header as written, local};
+pub use write::{Said, SaidTls, header as written, local};
 
 use super::Connection;
 use crate::{io::Socket, snapshot::ListenerSnapshot};

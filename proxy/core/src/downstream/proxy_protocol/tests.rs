@@ -124,6 +124,7 @@ fn version_2_is_read() {
             ends: expected,
             authority: Some("api.example.com".into()),
             alpn: Some((*b"h2").into()),
+            tls: Some((*b"\x01\0\0\0\0\x21\0\x07TLSv1.3").into()),
             unique_id: Some((*b"id").into()),
         }
     );
@@ -174,6 +175,7 @@ fn version_2_is_held_to_its_lengths() {
         (tcp4(&field(0x05, &[0; 129])), Fault::Field),
         (tcp4(&field(0x20, &[0; 4])), Fault::Field),
         (tcp4(&field(0x20, &[0, 0, 0, 0, 0, 0x21, 0, 9])), Fault::Field),
+        (tcp4(&[field(0x20, &[0; 5]), field(0x20, &[1, 0, 0, 0, 0])].concat()), Fault::Field),
         (tcp4(&field(0x30, &[0xff])), Fault::Field),
     ] {
         assert_eq!(read(&bytes, MOST), Read::Bad(fault), "{}", bytes.escape_ascii());
@@ -201,8 +203,13 @@ fn announcement(version: AnnouncementVersion, fields: &[AnnouncedField]) -> Anno
     Announcement { version, fields: fields.into() }
 }
 
-const ALL: &[AnnouncedField] =
-    &[AnnouncedField::Authority, AnnouncedField::Checksum, AnnouncedField::Alpn, AnnouncedField::UniqueId];
+const ALL: &[AnnouncedField] = &[
+    AnnouncedField::Authority,
+    AnnouncedField::Checksum,
+    AnnouncedField::Alpn,
+    AnnouncedField::Tls,
+    AnnouncedField::UniqueId,
+];
 
 #[test]
 fn families_are_not_mixed() {
@@ -230,8 +237,13 @@ fn a_field_that_is_too_long_is_left_out_of_header_and_length() {
     let ends = ends("192.0.2.1:5", "198.51.100.7:443");
     for len in [0, 1, 128, 129, 253, 254, 255, 256, 1000, 65_535, 65_536, 200_000] {
         let text = "a".repeat(len);
-        let said = Said { authority: Some(&text), alpn: Some(text.as_bytes()), unique_id: Some(text.as_bytes()) };
-        let bytes = written(&announcement(AnnouncementVersion::V2, ALL), &ends, &said);
+        let tls = Some(SaidTls::PassedOn(text.as_bytes()));
+        let said = Said { authority: Some(&text), alpn: Some(text.as_bytes()), tls, unique_id: Some(text.as_bytes()) };
+        let fields: Vec<_> = ALL.iter().copied().filter(|field| *field != AnnouncedField::Tls).collect();
+        let all = written(&announcement(AnnouncementVersion::V2, ALL), &ends, &said);
+        assert!(all.len() < 1000, "{len}: {}", all.len());
+        // What is passed on of TLS has a form of its own, which this has not.
+        let bytes = written(&announcement(AnnouncementVersion::V2, &fields), &ends, &said);
         assert!(bytes.len() < 700, "{len}: {}", bytes.len());
         let header = whole(&bytes);
         assert_eq!(header.ends, Some(ends));
@@ -256,7 +268,8 @@ proptest! {
         id in proptest::collection::vec(any::<u8>(), 1..=128),
         behind in proptest::collection::vec(any::<u8>(), 0..64),
     ) {
-        let said = Said { authority: Some(&authority), alpn: Some(&alpn), unique_id: Some(&id) };
+        let own = SaidTls::Own { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256", certificate: second };
+        let said = Said { authority: Some(&authority), alpn: Some(&alpn), tls: Some(own), unique_id: Some(&id) };
         let (version, fields) =
             if second { (AnnouncementVersion::V2, ALL) } else { (AnnouncementVersion::V1, &[][..]) };
         let bytes = written(&announcement(version, fields), &Ends { source, destination }, &said);
@@ -273,6 +286,7 @@ proptest! {
             prop_assert_eq!(header.authority.as_deref(), Some(&*authority));
             prop_assert_eq!(header.alpn.as_deref(), Some(&*alpn));
             prop_assert_eq!(header.unique_id.as_deref(), Some(&*id));
+            prop_assert_eq!(header.tls.as_deref(), Some(&b"\x07\0\0\0\0\x21\0\x07TLSv1.3\x23\0\x16TLS_AES_128_GCM_SHA256"[..]));
         }
         for end in 0..len {
             prop_assert_eq!(super::read(&bytes[..end], MOST), Read::More);

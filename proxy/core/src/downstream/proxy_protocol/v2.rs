@@ -24,7 +24,13 @@ pub(super) const ALPN: u8 = 0x01;
 pub(super) const AUTHORITY: u8 = 0x02;
 pub(super) const CRC32C: u8 = 0x03;
 pub(super) const UNIQUE_ID: u8 = 0x05;
-const SSL: u8 = 0x20;
+pub(super) const SSL: u8 = 0x20;
+/// Types of the fields within it.
+pub(super) const SSL_VERSION: u8 = 0x21;
+pub(super) const SSL_CIPHER: u8 = 0x23;
+/// Bits of its first byte: the client spoke TLS, and showed a certificate on this connection, or in this session (§2.2.6).
+pub(super) const CLIENT_SSL: u8 = 0x01;
+pub(super) const CLIENT_CERT: u8 = 0x02 | 0x04;
 const NETNS: u8 = 0x30;
 
 /// Bytes of a unique identifier at most (§2.2.5).
@@ -32,6 +38,8 @@ pub(super) const MAX_UNIQUE_ID: usize = 128;
 /// Bytes of a DNS name at most (RFC 1035 §2.3.4), and of a protocol's name (RFC 7301 §3.1).
 pub(super) const MAX_AUTHORITY: usize = 253;
 pub(super) const MAX_ALPN: usize = 255;
+/// Bytes of what is said of TLS that are kept: versions, ciphers and a common name of 64 characters come to less.
+pub(super) const MAX_SSL: usize = 256;
 
 /// Reads a prefix that begins as version 2 does.
 pub(super) fn read(prefix: &[u8], most: usize) -> Read {
@@ -86,7 +94,7 @@ fn proxied(family: u8, body: &[u8], whole: &[u8]) -> Result<Header, Fault> {
         _ => return Err(Fault::Family),
     };
     let mut header = Header { ends, ..Header::default() };
-    let mut checked = None;
+    let (mut checked, mut tls) = (None, None);
     let mut rest = fields;
     while !rest.is_empty() {
         let (kind, value, behind) = field(rest)?;
@@ -100,13 +108,14 @@ fn proxied(family: u8, body: &[u8], whole: &[u8]) -> Result<Header, Fault> {
             ALPN if !value.is_empty() && value.len() <= MAX_ALPN => once(&mut header.alpn, value.into())?,
             UNIQUE_ID if value.len() <= MAX_UNIQUE_ID => once(&mut header.unique_id, value.into())?,
             ALPN | UNIQUE_ID => return Err(Fault::Field),
-            SSL => ssl(value)?,
+            SSL => once(&mut tls, ssl(value)?)?,
             NETNS if !value.is_ascii() => return Err(Fault::Field),
             // Padding, what is somebody's own, and what is not known yet.
             _ => {}
         }
         rest = behind;
     }
+    header.tls = tls.filter(|value| value.len() <= MAX_SSL).map(Into::into);
     match checked {
         Some((at, said)) if checksum::of(whole, at) != said => Err(Fault::Checksum),
         Some(_) | None => Ok(header),
@@ -134,13 +143,13 @@ fn authority(value: &[u8]) -> Result<Box<str>, Fault> {
     Ok(value.iter().map(|&byte| char::from(byte).to_ascii_lowercase()).collect::<String>().into())
 }
 
-/// Only its form: what a sender says of the client's certificate is no identity here.
-fn ssl(value: &[u8]) -> Result<(), Fault> {
+/// Only its form, to pass it on: what a sender says of the client's certificate is no identity here.
+fn ssl(value: &[u8]) -> Result<&[u8], Fault> {
     let (_, mut fields) = value.split_at_checked(5).ok_or(Fault::Field)?;
     while !fields.is_empty() {
         (_, _, fields) = field(fields)?;
     }
-    Ok(())
+    Ok(value)
 }
 
 const _: () = assert!(V2_START.len() + 4 == V2_HEAD);

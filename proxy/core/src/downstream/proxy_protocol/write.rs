@@ -2,7 +2,7 @@
 //!
 //! The length a version 2 header states is counted from what was written of it, never computed beside: a field that is
 //! left out is in neither (CVE-2026-47692 was a header whose length knew nothing of fields that were emitted all the
-//! same, so that they ran over into the application's stream). Every field that can be asked for together stays below 700 bytes.
+//! same, so that they ran over into the application's stream). Every field that can be asked for together stays below 1,000 bytes.
 
 use super::{
     checksum,
@@ -19,8 +19,43 @@ pub struct Said<'a> {
     pub authority: Option<&'a str>,
     /// The application protocol that was agreed upon with it.
     pub alpn: Option<&'a [u8]>,
+    /// What the client spoke.
+    pub tls: Option<SaidTls<'a>>,
     /// What the connection is called.
     pub unique_id: Option<&'a [u8]>,
+}
+
+/// What a header says of the client's TLS.
+#[derive(Debug, Clone, Copy)]
+pub enum SaidTls<'a> {
+    /// What a proxy before this one said.
+    PassedOn(&'a [u8]),
+    /// What was agreed upon here.
+    Own {
+        /// As `TLSv1.3`.
+        version: &'a str,
+        /// The suite's name at IANA.
+        cipher: &'a str,
+        /// Whether the client showed a certificate; then it was found good.
+        certificate: bool,
+    },
+}
+
+impl SaidTls<'_> {
+    /// The field's value (§2.2.6).
+    fn value(self) -> Vec<u8> {
+        match self {
+            Self::PassedOn(value) => value.to_vec(),
+            Self::Own { version, cipher, certificate } => {
+                let mut value = vec![v2::CLIENT_SSL | if certificate { v2::CLIENT_CERT } else { 0 }];
+                // Zero means that a certificate was shown and found good.
+                value.extend(u32::from(!certificate).to_be_bytes());
+                put(&mut value, v2::SSL_VERSION, Some(version.as_bytes()), v2::MAX_SSL);
+                put(&mut value, v2::SSL_CIPHER, Some(cipher.as_bytes()), v2::MAX_SSL);
+                value
+            }
+        }
+    }
 }
 
 /// The header for a connection on behalf of the client between these ends.
@@ -81,6 +116,9 @@ fn v2(Ends { source, destination }: &Ends, fields: &[AnnouncedField], said: &Sai
                 put(&mut header, v2::AUTHORITY, said.authority.map(str::as_bytes), v2::MAX_AUTHORITY);
             }
             AnnouncedField::Alpn => put(&mut header, v2::ALPN, said.alpn, v2::MAX_ALPN),
+            AnnouncedField::Tls => {
+                put(&mut header, v2::SSL, said.tls.map(SaidTls::value).as_deref(), v2::MAX_SSL);
+            }
             AnnouncedField::UniqueId => put(&mut header, v2::UNIQUE_ID, said.unique_id, v2::MAX_UNIQUE_ID),
             AnnouncedField::Checksum if sum_at.is_none() => {
                 put(&mut header, v2::CRC32C, Some(&[0; 4]), 4);

@@ -50,7 +50,7 @@ fn sessions(versions: TlsVersions) -> (Session, Session) {
     server.update(&secrets).unwrap();
     client.update(&secrets).unwrap();
     let name = client.server_name(&EndpointAddress::Ip("127.0.0.1:1".parse().unwrap())).unwrap();
-    let client = UnbufferedClientConnection::new(client.now(Speaks::Http1).unwrap(), name).unwrap();
+    let client = UnbufferedClientConnection::new(client.now(Speaks::Http1).unwrap().0, name).unwrap();
     let server = UnbufferedServerConnection::new(Arc::clone(&server.now().unwrap().config)).unwrap();
     (Session::Client(Box::new(client)), Session::Server(Box::new(server)))
 }

@@ -6,9 +6,11 @@
 use crate::{
     framing::{Expected, Layout, Limits, Part, Persistence, Progress, ResponseFramer, Violation},
     http1::{Broken, Outbox, ReadBuffer},
+    identity::Dialling,
     io::{Look, Socket},
     telemetry::metrics::Active,
     upstream::{
+        Carrying,
         circuit_wait::Opened,
         error::{Carrier, Delivery, RequestError},
     },
@@ -36,6 +38,7 @@ pub(in crate::upstream) struct Http1Connection {
     pub(super) carrier: Carrier,
     since: Instant,
     announced: Option<Rc<[u8]>>,
+    carrying: Option<Rc<Carrying>>,
     home: Weak<dyn Home>,
     /// Counted as resting while this is here.
     idle: Option<Active>,
@@ -81,10 +84,16 @@ impl Http1Connection {
             carrier: Carrier::Fresh,
             since: Instant::now(),
             announced,
+            carrying: None,
             home,
             idle: None,
             opened,
         })
+    }
+
+    /// What it is, for filters.
+    pub(in crate::upstream) fn carrying(&mut self) -> Rc<Carrying> {
+        Rc::clone(self.carrying.get_or_insert_with(|| Carrying::of(&self.socket)))
     }
 
     /// Whether it can carry another request. A close that the runtime knows of is seen without a system call; `look`
@@ -101,6 +110,11 @@ impl Http1Connection {
     /// Whether it began as a request wants it.
     pub(in crate::upstream) fn began_with(&self, announced: Option<&Rc<[u8]>>) -> bool {
         self.announced.as_ref() == announced
+    }
+
+    /// By what its server was judged, where it speaks TLS.
+    pub(in crate::upstream) fn made_by(&self) -> Option<&Dialling> {
+        self.socket.made_by().map(|made_by| &**made_by)
     }
 
     pub(in crate::upstream) fn resting_since(&self) -> Instant {

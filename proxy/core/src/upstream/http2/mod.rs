@@ -18,8 +18,9 @@ use super::{
 };
 use crate::{
     body::{Http2Body, Incoming},
+    identity::Dialling,
     tunnel::h2_stream::H2Stream,
-    upstream::{OnInformational, RequestBody, SendOptions},
+    upstream::{Carrying, OnInformational, RequestBody, SendOptions},
 };
 use bytes::Bytes;
 use driver::Shared;
@@ -29,12 +30,14 @@ use h2::{
     client::{Connection, ResponseFuture, SendRequest},
 };
 use http::{Request, Response, StatusCode, header::CONTENT_LENGTH};
+use rustls::pki_types::CertificateDer;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tokio::{task::spawn_local, time::Instant};
@@ -45,9 +48,13 @@ pub(super) struct Http2Connection {
     shared: Rc<Shared>,
     since: Cell<Instant>,
     announced: Option<Rc<[u8]>>,
-    /// Whether TLS carries it.
-    secure: bool,
+    carrying: OnceCell<Rc<Carrying>>,
+    /// By what its server was judged, where TLS carries it.
+    made_by: Option<Arc<Dialling>>,
+    watch: Watch,
     waiting: Rc<Waiting>,
+    /// It finishes what it carries and closes, to make room for requests of other workers.
+    retired: Cell<bool>,
 }
 
 /// A request's place on a connection.
@@ -68,32 +75,37 @@ impl Http2Connection {
         host: &Rc<Host<B>>,
         opened: Opened,
         announced: Option<Rc<[u8]>>,
-        secure: bool,
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
-        spawn_local(driver::drive(codec, Rc::clone(&shared), watch, opened, Rc::downgrade(host)));
+        spawn_local(driver::drive(codec, Rc::clone(&shared), watch.clone(), opened, Rc::downgrade(host)));
         Rc::new(Self {
             sender: RefCell::new(sender),
             shared,
             since: Cell::new(Instant::now()),
             announced,
-            secure,
+            carrying: OnceCell::new(),
+            made_by: watch.made_by(),
+            watch,
             waiting,
+            retired: Cell::new(false),
         })
     }
 
     /// Neither closed nor told to go away: the codec refuses new streams from then on.
     pub(super) fn takes_more(&self) -> bool {
         let mut cx = Context::from_waker(noop_waker_ref());
-        self.is_open() && !matches!(self.sender.borrow_mut().poll_ready(&mut cx), Poll::Ready(Err(_)))
+        !self.retired.get()
+            && self.is_open()
+            && !matches!(self.sender.borrow_mut().poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
 
     /// Takes more, and its peer allows one more now.
     pub(super) fn has_room(&self) -> bool {
         let mut cx = Context::from_waker(noop_waker_ref());
         let mut sender = self.sender.borrow_mut();
-        self.is_open()
+        !self.retired.get()
+            && self.is_open()
             && self.shared.active.get() < sender.current_max_send_streams().min(MAX_STREAMS)
             && matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(())))
     }
@@ -101,6 +113,11 @@ impl Http2Connection {
     /// Whether it began as a request wants it.
     pub(super) fn began_with(&self, announced: Option<&Rc<[u8]>>) -> bool {
         self.announced.as_ref() == announced
+    }
+
+    /// By what its server was judged, where it speaks TLS.
+    pub(super) fn made_by(&self) -> Option<&Dialling> {
+        self.made_by.as_deref()
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -123,6 +140,15 @@ impl Slot {
         Self::take(connection, Carrier::Fresh)
     }
 
+    /// What its connection is, for filters.
+    pub(super) fn carrying(&self) -> Option<Rc<Carrying>> {
+        let Http2Connection { carrying, watch, .. } = &*self.connection;
+        if carrying.get().is_none() {
+            carrying.set(watch.carrying()?).ok();
+        }
+        carrying.get().cloned()
+    }
+
     /// A place on a connection that has served before.
     pub(super) fn on(connection: &Rc<Http2Connection>) -> Rc<Self> {
         Self::take(connection, Carrier::Reused)
@@ -135,14 +161,27 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// By what the server was judged and the chain it showed, where it speaks TLS.
+    pub(super) fn shown(&self) -> Option<(Arc<Dialling>, Box<[CertificateDer<'static>]>)> {
+        let made_by = self.connection.made_by.clone()?;
+        Some((made_by, self.connection.watch.peer_certificates()))
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let active = &self.connection.shared.active;
         active.set(active.get() - 1);
+        let waiting = &self.connection.waiting;
+        if waiting.yields() {
+            self.connection.retired.set(true);
+        }
         if active.get() == 0 {
             self.connection.since.set(Instant::now());
+            waiting.idle();
         }
-        self.connection.waiting.freed();
+        waiting.freed();
     }
 }
 
@@ -174,7 +213,7 @@ pub(super) async fn request<B: RequestBody>(
     }
     // The codec consumes the head; a copy is what makes a refused request one that can be handed back.
     let headers = request.headers().clone();
-    let secure = slot.connection.secure;
+    let secure = slot.connection.made_by.is_some();
     let Some(head) = head::to_http2(request.method(), request.uri(), headers, options.upgrade, secure) else {
         return Err(fail(RequestError::Unwritable.into(), Delivery::Unsent, Some(request)));
     };

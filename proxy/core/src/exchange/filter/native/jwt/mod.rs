@@ -1,10 +1,10 @@
 //! JSON Web Tokens: who shows no good one is answered 401, or 403 where it is good for something else.
 //!
 //! Where a token is, is decided in [`token`], whether it is good in [`verify`], by which keys in [`keys`]; all pure. Here
-//! is what waits: keys that are fetched, by each worker for itself, through a cluster of the configuration. The last good
+//! is what waits: keys that are fetched, by one worker for all, through a cluster of the configuration. The last good
 //! ones stay in use until they are replaced. A token that names an unknown key has them fetched anew, at most every
-//! [`fetch::PAUSE`], and waits for that; so do requests that come before the first keys. What was verified is remembered for the
-//! token's life: a signature costs a hundred times what looking it up does.
+//! [`fetch::PAUSE`], and waits for that; so do requests that come before the first keys, unless they could not be had. What
+//! was verified is remembered for the token's life, by each worker: `what_a_token_costs` (in the tests) has the figures.
 
 mod fetch;
 mod keys;
@@ -19,17 +19,12 @@ use super::super::{
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
+use fetch::Fetched;
 use http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE};
 use keys::KeySet;
 use pillion_config::model::{self, Jwt, JwtForward, JwtKeys, JwtPresence};
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 use token::Found;
-use tokio::{sync::Notify, time::Instant};
 use verify::{Unfit, Verified, Verifier};
 
 /// Tokens that are remembered by a worker: a kilobyte each at most, and whoever has more clients verifies more often.
@@ -41,8 +36,16 @@ const MAX_WAITING: usize = 1024;
 #[derive(Debug)]
 pub(super) struct JwtAuth {
     model: Arc<Jwt>,
+    keys: Keys,
+}
+
+/// Where keys come from. Shared by all workers.
+#[derive(Debug, Clone)]
+enum Keys {
     /// Of a set or a secret that the configuration holds.
-    keys: Option<Arc<KeySet>>,
+    Held(Arc<KeySet>),
+    /// Fetched.
+    Fetched(Arc<Fetched>),
 }
 
 impl JwtAuth {
@@ -52,10 +55,10 @@ impl JwtAuth {
         let keys = match &model.keys {
             JwtKeys::Set(set) => {
                 let keys = KeySet::read(set).map_err(|error| refused(format!("the keys cannot be used: {error}")))?;
-                Some(Arc::new(keys))
+                Keys::Held(Arc::new(keys))
             }
-            JwtKeys::Secret(secret) => Some(Arc::new(KeySet::secret(&secret.0))),
-            JwtKeys::Url(_) => None,
+            JwtKeys::Secret(secret) => Keys::Held(Arc::new(KeySet::secret(&secret.0))),
+            JwtKeys::Url(_) => Keys::Fetched(Arc::default()),
         };
         Ok(Self { model: Arc::new(model.clone()), keys })
     }
@@ -66,18 +69,23 @@ impl Factory for JwtAuth {
         let guard = Rc::new(Guard {
             verifier: Verifier::new(&self.model),
             model: Arc::clone(&self.model),
-            keys: RefCell::new(self.keys.clone()),
+            keys: RefCell::new(match &self.keys {
+                Keys::Held(keys) => Some(Arc::clone(keys)),
+                Keys::Fetched(fetched) => fetched.told().keys,
+            }),
+            fetched: match &self.keys {
+                Keys::Held(_) => None,
+                Keys::Fetched(fetched) => Some(Arc::clone(fetched)),
+            },
             remembered: RefCell::default(),
             waiting: RefCell::default(),
-            unknown: Notify::new(),
-            asked: Cell::new(None),
         });
-        let task = match &self.model.keys {
-            JwtKeys::Url(url) => {
+        let task = match (&self.model.keys, &self.keys) {
+            (JwtKeys::Url(url), Keys::Fetched(fetched)) => {
                 let (url, within) = (url.clone(), services.clone());
-                Some(services.spawn(fetch::keep(Rc::clone(&guard), url, within)))
+                Some(services.spawn(fetch::keep(Rc::clone(&guard), Arc::clone(fetched), url, within)))
             }
-            JwtKeys::Set(_) | JwtKeys::Secret(_) => None,
+            (JwtKeys::Url(_) | JwtKeys::Set(_) | JwtKeys::Secret(_), _) => None,
         };
         Rc::new(Share { guard, _task: task })
     }
@@ -97,10 +105,8 @@ struct Guard {
     remembered: RefCell<HashMap<[u8; 32], Rc<Verified>>>,
     /// Streams that wait for keys.
     waiting: RefCell<Vec<Stream>>,
-    /// Tells whoever fetches that a key is unknown.
-    unknown: Notify,
-    /// When keys were asked for last.
-    asked: Cell<Option<Instant>>,
+    /// Where keys come from, if they are fetched.
+    fetched: Option<Arc<Fetched>>,
 }
 
 /// A stream's share.
@@ -138,7 +144,9 @@ impl Filter for One {
             None | Some(Verdict::Pass) => Ok(HeadStatus::Continue),
             Some(Verdict::Wait) => {
                 self.0.waiting.borrow_mut().push(stream.clone());
-                self.0.unknown.notify_one();
+                if let Some(fetched) = &self.0.fetched {
+                    fetched.ask();
+                }
                 Ok(HeadStatus::StopAllIterationAndWatermark)
             }
             Some(Verdict::Answer(reply)) => {
@@ -171,6 +179,11 @@ impl Guard {
             Found::Several => return Verdict::Answer(unauthorized(realm, Some(Unfit::Malformed))),
         };
         let verified = match self.verify(&token) {
+            // Another worker may have just told what this one will hear of next.
+            Some(Err(Unfit::UnknownKey)) | None if self.catches_up() => self.verify(&token),
+            known => known,
+        };
+        let verified = match verified {
             Some(Err(Unfit::UnknownKey)) | None if patience == Patience::Some && self.may_wait() => {
                 return Verdict::Wait;
             }
@@ -218,15 +231,27 @@ impl Guard {
 
     /// Whether keys are fetched, will be soon enough, and there is room to wait for them.
     fn may_wait(&self) -> bool {
-        let fetches = matches!(self.model.keys, JwtKeys::Url(_));
-        let soon = self.asked.get().is_none_or(|asked| asked.elapsed() >= fetch::PAUSE) || self.keys.borrow().is_none();
-        fetches && soon && self.waiting.borrow().len() < MAX_WAITING
+        let worth = self.fetched.as_ref().is_some_and(|fetched| fetched.is_worth_waiting());
+        worth && self.waiting.borrow().len() < MAX_WAITING
     }
 
-    /// Keys came; what they vouch for is looked at anew.
-    fn renew(&self, keys: KeySet) {
-        self.keys.replace(Some(Arc::new(keys)));
-        self.remembered.borrow_mut().clear();
+    /// Takes the keys that are known to all workers; whether they were others.
+    fn catches_up(&self) -> bool {
+        self.fetched.as_ref().is_some_and(|fetched| self.renew(fetched.told().keys))
+    }
+
+    /// Other keys came, if they are others; what they vouch for is looked at anew.
+    fn renew(&self, keys: Option<Arc<KeySet>>) -> bool {
+        let same = match (&*self.keys.borrow(), &keys) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        if !same {
+            self.keys.replace(keys);
+            self.remembered.borrow_mut().clear();
+        }
+        !same
     }
 
     /// Whoever waited is judged by what keys there are now.

@@ -260,3 +260,37 @@ fn a_set_without_a_key_is_none() {
     assert!(by("PS256").is_ok());
     assert_eq!(by("RS256"), Err(Unfit::UnknownKey));
 }
+
+/// What verifying a token costs, and what remembering it saves: run with `--release -- --ignored --nocapture`.
+///
+/// On a shared two-core virtual machine: see `MAX_REMEMBERED`.
+#[test]
+#[ignore = "a measurement"]
+fn what_a_token_costs() {
+    let keys = keys();
+    for (algorithm, id, model_of) in [
+        ("ES256", "p256", JwtAlgorithm::Es256),
+        ("RS256", "rsa", JwtAlgorithm::Rs256),
+        ("EdDSA", "ed", JwtAlgorithm::EdDsa),
+    ] {
+        let verifier = Verifier::new(&model(&[model_of]));
+        let claims = json!({ "iss": "https://issuer", "aud": "api", "sub": "alice", "exp": now() + 600 });
+        let token = token(&json!({ "alg": algorithm, "kid": id }), &claims);
+        let rounds = 2000;
+        let begun = std::time::Instant::now();
+        for _ in 0..rounds {
+            assert!(verifier.verify(&keys, std::hint::black_box(&token)).is_ok());
+        }
+        println!("{algorithm}: {:.2} µs verified", begun.elapsed().as_secs_f64() * 1e6 / f64::from(rounds));
+        let known = std::collections::HashMap::from([(digest(token.as_bytes()), ())]);
+        let begun = std::time::Instant::now();
+        for _ in 0..rounds {
+            assert!(known.contains_key(&digest(std::hint::black_box(token.as_bytes()))));
+        }
+        println!("{algorithm}: {:.2} µs remembered", begun.elapsed().as_secs_f64() * 1e6 / f64::from(rounds));
+    }
+}
+
+fn digest(bytes: &[u8]) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref().to_vec()
+}

@@ -1,0 +1,154 @@
+//! [`Carried`]: a tunnel, and whether it may go on when rules, trust or identity have changed.
+//!
+//! Both its ends are looked at, and what it came of: an opaque connection by its listener's rules, a request that left HTTP
+//! by those of the listener and of the route it would take now. What may not go on is cut: a tunnel has no end of its own
+//! that could be waited for.
+
+use super::{Admission, Attributes, Connection, Decision, Denied, Distrust, Fact, attributes, shut_out};
+use crate::{
+    drain::{Control, Signal, Subject},
+    exchange::route::RequestView,
+    snapshot::ListenerSnapshot,
+    upstream::Server,
+};
+use http::request;
+use std::{
+    cell::{OnceCell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+};
+
+/// What a tunnel came of.
+enum Of {
+    /// An opaque connection; what its client asked for in TLS that is passed on.
+    Connection(Option<Box<str>>),
+    /// A request, its path cleaned.
+    Request(Box<request::Parts>),
+}
+
+/// A tunnel, as far as it may have to end before its ends want it.
+pub struct Carried {
+    connection: Rc<Connection>,
+    of: Of,
+    /// Who it goes to, where that is TLS that we began.
+    server: OnceCell<Server>,
+    denied: RefCell<Option<Denied>>,
+}
+
+impl Carried {
+    /// An opaque connection.
+    #[must_use]
+    pub fn opaque(connection: &Rc<Connection>, server_name: Option<&str>) -> Rc<Self> {
+        Self::new(connection, Of::Connection(server_name.map(Into::into)))
+    }
+
+    /// What became of a request. Its head is kept: rules that come later may look at any of it.
+    #[must_use]
+    pub fn upgraded(connection: &Rc<Connection>, request: Box<request::Parts>) -> Rc<Self> {
+        Self::new(connection, Of::Request(request))
+    }
+
+    fn new(connection: &Rc<Connection>, of: Of) -> Rc<Self> {
+        Rc::new(Self { connection: Rc::clone(connection), of, server: OnceCell::new(), denied: RefCell::default() })
+    }
+
+    /// Says who it goes to. Once.
+    pub fn goes_to(&self, server: Option<Server>) {
+        if let Some(server) = server {
+            let _ = self.server.set(server);
+        }
+    }
+
+    /// Looks again if whom to believe has changed while hands were shaken.
+    pub fn begin(&self, control: &Control) {
+        let current = |server: &Server| self.tls_of(server, |tls| server.is_current(tls)).unwrap_or(true);
+        if self.server.get().is_some_and(|server| !current(server)) {
+            self.look_again(control);
+        }
+    }
+
+    /// Why it had to end, if it had to.
+    #[must_use]
+    pub fn denied(&self) -> Option<Denied> {
+        self.denied.borrow().clone()
+    }
+
+    fn judge(&self, listener: &ListenerSnapshot) -> Result<(), Denied> {
+        if let Some(why) = Distrust::of(&self.connection, listener).or_else(|| self.distrust_of_server()) {
+            listener.telemetry.metrics.revoked(why.reason());
+            return Err(why.into());
+        }
+        if let Some(denied) = shut_out(&self.connection, listener) {
+            listener.telemetry.metrics.revoked("source");
+            return Err(denied);
+        }
+        match &self.of {
+            Of::Connection(name) => self.ask(listener, listener.admit.as_deref(), None, name.as_deref()),
+            Of::Request(parts) => {
+                let view = view(parts, self.connection.facts.local);
+                self.ask(listener, listener.admit.as_deref(), Some(&view), None)?;
+                let route = listener.routes.find(&view).and_then(|found| listener.compiled.get(found.index));
+                self.ask(listener, route.and_then(|route| route.admit.as_deref()), Some(&view), None)
+            }
+        }
+    }
+
+    /// Asks some rules; counted where they deny.
+    fn ask(
+        &self,
+        listener: &ListenerSnapshot,
+        admission: Option<&Admission>,
+        request: Option<&RequestView<'_>>,
+        server_name: Option<&str>,
+    ) -> Result<(), Denied> {
+        let Some(admission) = admission else { return Ok(()) };
+        let mut attributes: Attributes<'_> = attributes(&self.connection, listener, Fact::Is(request.copied()));
+        if server_name.is_some() {
+            attributes.server_name = Fact::Is(server_name);
+        }
+        if admission.rules.judge(&attributes).decision != Decision::Deny {
+            return Ok(());
+        }
+        listener.telemetry.metrics.revoked("rules");
+        admission.decide(&attributes, false).map(drop)
+    }
+
+    /// Whether its server would be let in now. A cluster that is gone, or speaks in the clear by now, judges nobody.
+    fn distrust_of_server(&self) -> Option<Distrust> {
+        let server = self.server.get()?;
+        self.tls_of(server, |tls| server.distrust(tls)).flatten()
+    }
+
+    /// What the cluster of its server's name believes now.
+    fn tls_of<T>(&self, server: &Server, look: impl FnOnce(&crate::identity::TlsClient) -> T) -> Option<T> {
+        let (view, _) = self.connection.slot.serving();
+        let place = view.cluster_named(server.cluster().as_str())?;
+        view.snapshot.clusters.get(place.0)?.tls().map(look)
+    }
+}
+
+impl Subject for Carried {
+    fn look_again(&self, control: &Control) {
+        if control.signal() == Signal::Abort {
+            return;
+        }
+        if let Err(denied) = self.judge(&self.connection.slot.now()) {
+            self.denied.replace(Some(denied));
+            control.tell(Signal::Abort);
+        }
+    }
+}
+
+/// A request's head as rules see it, its path cleaned before.
+fn view(parts: &request::Parts, destination: SocketAddr) -> RequestView<'_> {
+    let target = parts.uri.path_and_query();
+    let from_field = || parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    RequestView {
+        method: &parts.method,
+        destination,
+        host: parts.uri.authority().map(|authority| authority.as_str()).or_else(from_field).unwrap_or_default(),
+        path: target.map_or("", |target| target.path()),
+        query: target.and_then(|target| target.query()),
+        headers: &parts.headers,
+    }
+}
