@@ -34,11 +34,11 @@ const LIVING: usize = 4;
 
 /// What a client says first; sent again it costs the server what it costs the first time.
 fn hello() -> Vec<u8> {
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut session = ClientConnection::new(Offer::default().config(), name).unwrap();
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut session = ClientConnection::new(Offer::default().config(), name).expect("a configuration that holds");
     let mut bytes = Vec::new();
     while session.wants_write() {
-        session.write_tls(&mut bytes).unwrap();
+        session.write_tls(&mut bytes).expect("memory takes it");
     }
     bytes
 }
