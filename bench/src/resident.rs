@@ -1,13 +1,15 @@
 //! Resident memory at rest, by what it is memory of: told apart so that a change that makes the proxy heavier shows where.
 //!
-//! Pillion is started with a configuration of so many routes and clusters, left alone, and its `smaps` read. Unlike time, the
-//! figure hardly depends on what else the machine does; with `--bound` it fails where the proxy has grown.
+//! Pillion is started with a configuration of so many routes and clusters, answers a few requests, is left alone, and its
+//! `smaps` are read. Unlike time, the figure hardly depends on what else the machine does; with `--bound` it fails where the
+//! proxy has grown.
 
 use std::{
     collections::BTreeMap,
     env,
     fmt::Write as _,
-    fs, io,
+    fs,
+    io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -27,6 +29,9 @@ pub struct Args {
     /// Routes of the configuration, each with a cluster of its own
     #[arg(long, default_value_t = 1)]
     pub routes: usize,
+    /// Requests answered before that, over the last route: their code is in memory then too
+    #[arg(long, default_value_t = 3)]
+    pub requests: u32,
     /// Seconds of rest before memory is read: the proxy gives back what its start took after one
     #[arg(long, default_value_t = 3.0)]
     pub rest: f64,
@@ -44,6 +49,9 @@ pub enum ResidentError {
     /// It ended, or did not begin; its last words.
     #[error("the proxy did not begin to listen: {0}")]
     NotStarted(String),
+    /// It did not pass a request on.
+    #[error("the proxy answered {0:?}, not 200")]
+    NotAnswered(String),
     /// More than allowed.
     #[error("{resident} KiB are resident, {bound} were allowed")]
     Grown {
@@ -84,6 +92,7 @@ impl Kind {
 /// A started proxy; killed on drop.
 struct Running {
     child: Child,
+    address: SocketAddr,
     folder: PathBuf,
 }
 
@@ -109,7 +118,13 @@ pub fn run(args: &Args) -> Result<(), ResidentError> {
     if !program.is_file() {
         return Err(ResidentError::NoProxy(program));
     }
-    let running = start(&program, args.routes)?;
+    let origin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let running = start(&program, args.routes, origin.local_addr()?)?;
+    // It ends with this process.
+    thread::spawn(move || origin.incoming().flatten().for_each(|client| drop(answer(client))));
+    for _ in 0..args.requests {
+        ask(running.address, args.routes.saturating_sub(1))?;
+    }
     thread::sleep(Duration::from_secs_f64(args.rest));
     let smaps = fs::read_to_string(format!("/proc/{}/smaps", running.child.id()))?;
     let kinds = by_kind(&smaps, &program.canonicalize()?);
@@ -117,25 +132,49 @@ pub fn run(args: &Args) -> Result<(), ResidentError> {
     for (kind, size) in &kinds {
         println!("{size:>8} KiB  {}", kind.words());
     }
-    println!("{resident:>8} KiB  resident, {} routes and clusters", args.routes);
+    println!("{resident:>8} KiB  resident, {} routes and clusters, {} requests", args.routes, args.requests);
     match args.bound {
         Some(bound) if resident > bound => Err(ResidentError::Grown { resident, bound }),
         _ => Ok(()),
     }
 }
 
-fn start(program: &Path, routes: usize) -> Result<Running, ResidentError> {
+/// Answers one request after the other, to the connection's end.
+fn answer(mut client: TcpStream) -> io::Result<()> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    loop {
+        client.read_exact(&mut byte)?;
+        head.push(byte[0]);
+        if head.ends_with(b"\r\n\r\n") {
+            head.clear();
+            client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")?;
+        }
+    }
+}
+
+/// One request for a route, on a connection of its own.
+fn ask(proxy: SocketAddr, route: usize) -> Result<(), ResidentError> {
+    let mut stream = TcpStream::connect(proxy)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(stream, "GET /r{route}/ HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let first = answer.lines().next().unwrap_or_default();
+    if first.contains(" 200 ") { Ok(()) } else { Err(ResidentError::NotAnswered(first.to_owned())) }
+}
+
+fn start(program: &Path, routes: usize, origin: SocketAddr) -> Result<Running, ResidentError> {
     let folder = env::temp_dir().join(format!("pillion-resident-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     // Free until it is dropped; nobody else is given it so soon.
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let config = folder.join("pillion.yaml");
-    fs::write(&config, configuration(address, routes))?;
+    fs::write(&config, configuration(address, routes, origin))?;
     let words = folder.join("words");
     let log = fs::File::create(&words)?;
     let mut command = Command::new(program);
     command.args(["run", "--config"]).arg(&config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    let mut running = Running { child: command.spawn()?, folder };
+    let mut running = Running { child: command.spawn()?, address, folder };
     let end = Instant::now() + PATIENCE;
     while TcpStream::connect(address).is_err() {
         if running.child.try_wait()?.is_some() || Instant::now() > end {
@@ -146,7 +185,7 @@ fn start(program: &Path, routes: usize) -> Result<Running, ResidentError> {
     Ok(running)
 }
 
-fn configuration(address: SocketAddr, routes: usize) -> String {
+fn configuration(address: SocketAddr, routes: usize, origin: SocketAddr) -> String {
     let mut text = format!("workers: 1\nlisteners:\n  - name: bench\n    address: {address}\n    routes:\n");
     let written = "invariant: a string takes every write";
     for n in 0..routes {
@@ -154,7 +193,7 @@ fn configuration(address: SocketAddr, routes: usize) -> String {
     }
     text.push_str("clusters:\n");
     for n in 0..routes {
-        writeln!(text, "  - {{ name: c{n}, endpoints: [127.0.0.1:9] }}").expect(written);
+        writeln!(text, "  - {{ name: c{n}, endpoints: [\"{origin}\"] }}").expect(written);
     }
     text
 }
@@ -237,7 +276,7 @@ Anonymous: 32 kB
 
     #[test]
     fn a_proxy_that_is_not_there_is_told_with_the_remedy() {
-        let args = Args { pillion: Some("/nowhere/pillion".into()), routes: 1, rest: 0.0, bound: None };
+        let args = Args { pillion: Some("/nowhere/pillion".into()), routes: 1, requests: 0, rest: 0.0, bound: None };
         let error = run(&args).unwrap_err().to_string();
         assert!(error.contains("/nowhere/pillion") && error.contains("cargo build"), "{error}");
     }

@@ -126,7 +126,7 @@ const ROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Faults", &["trap", "refusal", "restriction"]),
-    ("Filters", &["filters", "proxy-wasm-rust-sdk", "assemblyscript-sdk"]),
+    ("Filters", &["filters", "proxy-wasm-rust-sdk", "assemblyscript-sdk", "go", "c++"]),
 ];
 
 /// The rows no case covers.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future::poll_fn};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::body::Frame;
+use hyper::body::{Body as _, Frame};
 use hyper_util::rt::TokioIo;
 use std::{
     convert::Infallible,
@@ -151,7 +151,12 @@ async fn h2_stream(request: Request<h2::RecvStream>, mut respond: h2::server::Se
     let trailers = if received { body.trailers().await.ok().flatten().unwrap_or_default() } else { HeaderMap::new() };
     let response = answer(head, received.then(|| (whole.into(), trailers)), &record).await;
     let (head, mut body) = response.into_parts();
-    let Ok(mut send) = respond.send_response(Response::from_parts(head, ()), false) else { return };
+    // A gRPC answer of trailers alone is a head that ends its stream; another is no such answer.
+    let alone = body.is_end_stream();
+    let Ok(mut send) = respond.send_response(Response::from_parts(head, ()), alone) else { return };
+    if alone {
+        return;
+    }
     while let Some(Ok(frame)) = body.frame().await {
         match frame.into_data() {
             Ok(data) => drop(send.send_data(data, false)),

@@ -53,6 +53,37 @@ fn check_tells_every_fault_with_its_place_and_remedy() {
 }
 
 #[test]
+fn check_loads_the_filters_it_can_have_here() {
+    let dir = TempDir::new();
+    // `(module)`: it exports no marker of the ABI.
+    dir.write("empty.wasm", b"\0asm\x01\0\0\0");
+    let good = format!("{}/filters/prebuilt/header-policy.wasm", env!("CARGO_MANIFEST_DIR").trim_end_matches("/tests"));
+    let checked = |filters: &str| {
+        let routes = "routes: [{ match: { prefix: / }, redirect: { host: a.example } }]";
+        let yaml = format!(
+            "listeners: [{{ name: web, address: 127.0.0.1:8080, filters: [one], {routes} }}]\nfilters:\n  {filters}\n"
+        );
+        check(&dir.write("filters.yaml", yaml))
+    };
+    let output = checked("- { name: one, wasm: { file: empty.wasm } }");
+    let words = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert!(words.contains("filters: one: it exports no proxy_abi_version_0_2_1"), "{words}");
+    let sha256 = "0".repeat(64);
+    let output = checked(&format!("- {{ name: one, wasm: {{ url: 'http://127.0.0.1:1/m', sha256: {sha256} }} }}"));
+    let words = text(&output);
+    assert!(output.status.success() && words.contains("filters: one: not loaded: its module is fetched"), "{words}");
+    let output = checked(&format!(
+        "- {{ name: one, wasm: {{ file: {good:?}, configuration: {{ response: {{ security: true }} }} }} }}"
+    ));
+    let words = text(&output);
+    assert!(output.status.success() && words.contains("1 filters loaded"), "{words}");
+    let restricted = format!("- {{ name: one, wasm: {{ file: {good:?}, allowed_capabilities: [proxy_nosuch] }} }}");
+    let words = text(&checked(&restricted));
+    assert!(words.contains("allowed_capabilities: \"proxy_nosuch\" is no function"), "{words}");
+}
+
+#[test]
 fn check_refuses_what_is_no_yaml_and_what_is_not_there() {
     let dir = TempDir::new();
     for content in ["listeners: [", "\tx: y", "- 1\n- 2\n", "{{{{", "", "a: &a [*a]"] {

@@ -38,6 +38,22 @@ fn an_http10_client_gets_no_chunks() {
 }
 
 #[test]
+fn an_http10_client_can_tell_a_broken_answer_from_a_whole_one() {
+    for (rest, ends) in [("5\r\nhello\r\n0\r\n\r\n", End::Closed), ("5\r\nhello\r\n", End::Reset)] {
+        let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{rest}");
+        let server = Scripted::answering_once(answer);
+        let proxy = Proxy::to(server.address);
+        let mut client = proxy.connect();
+        client.send("GET / HTTP/1.0\r\nHost: test\r\n\r\n");
+        let ended = wait::until("the connection's end", SOON, || match client.end_within(Duration::from_millis(100)) {
+            End::Bytes(_) | End::Open => None,
+            ended => Some(ended),
+        });
+        assert_eq!(ended, ends, "after {rest:?}");
+    }
+}
+
+#[test]
 fn chunks_go_both_ways_as_they_come() {
     let origin = Origin::start();
     let proxy = Proxy::to(origin.address);

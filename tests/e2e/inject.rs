@@ -1,6 +1,9 @@
 //! Injected pods as network namespaces: what a manifest says is done by hand, as a kubelet would; and the webhook, asked as an
 //! API server would.
 
+mod rolling;
+mod webhook;
+
 use pillion_tests::{
     client::{self, Client},
     namespaces::{Pod, Switch},
@@ -39,9 +42,14 @@ fn words(list: &Value) -> Vec<String> {
 }
 
 fn inject(flags: &[&str]) -> Injected {
+    inject_with(flags, &json!({"httpGet": {"path": "/healthz", "port": 8080}}))
+}
+
+/// A pod whose application has this readiness probe.
+fn inject_with(flags: &[&str], probe: &Value) -> Injected {
     let dir = TempDir::new();
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": {"containers": [
-        {"name": "app", "image": "app", "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}}}]}});
+        {"name": "app", "image": "app", "readinessProbe": probe}]}});
     let file = dir.write("pod.json", pod.to_string());
     let done = Command::new(program()).arg("inject").args(flags).arg(&file).output().expect("the program runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -63,18 +71,51 @@ fn inject(flags: &[&str]) -> Injected {
 const USER: &str = "2510";
 
 impl Injected {
+    /// What the configuration says is mounted at `at` is in this folder.
+    fn mounted(mut self, at: &str, folder: &Path) -> Self {
+        for (_, value) in &mut self.environment {
+            *value = value.replace(at, &folder.display().to_string());
+        }
+        self
+    }
+
+    /// A variable, as every container of a pod has it.
+    fn told(mut self, name: &str, value: impl ToString) -> Self {
+        self.environment.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Runs the hook that begins the end of the pod.
+    fn run_hook(&self, pod: &Pod) {
+        let hook = self.hook.as_ref().expect("a native sidecar has a hook");
+        let done = pod.enter(|| Command::new(program()).args(&hook[1..]).output().expect("the program runs"));
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+
     /// Installs the rules and starts the proxy in a pod, in this order, and waits for its startup probe.
     fn start(&self, pod: &Pod) -> Process {
+        if !self.rules.is_empty() {
+            pod.enter(|| {
+                let rules = Command::new(program()).args(&self.rules).output().expect("the program runs");
+                assert!(rules.status.success(), "{}", String::from_utf8_lossy(&rules.stderr));
+            });
+        }
+        self.start_again(pod)
+    }
+
+    /// Starts the proxy where the rules are installed already.
+    fn start_again(&self, pod: &Pod) -> Process {
         pod.enter(|| {
-            let rules = Command::new(program()).args(&self.rules).output().expect("the program runs");
-            assert!(rules.status.success(), "{}", String::from_utf8_lossy(&rules.stderr));
             let mut command = Command::new("setpriv");
             command
                 .args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"])
                 .arg(program())
                 .args(&self.arguments);
-            let proxy = Process::start(command.envs(self.environment.iter().cloned()));
-            wait::until("the startup probe", SOON, || (kubelet("/readyz") == Some(200)).then_some(()));
+            let mut proxy = Process::start(command.envs(self.environment.iter().cloned()));
+            wait::until("the startup probe", SOON, || {
+                assert_eq!(proxy.ended(), None, "{}", proxy.stderr());
+                (kubelet("/readyz") == Some(200)).then_some(())
+            });
             proxy
         })
     }
@@ -326,6 +367,8 @@ fn api_servers_would_take_what_was_injected_and_the_chart() {
         .filter(|path| path.extension().is_some_and(|end| end == "yaml" || end == "json"))
         .map(|path| path.display().to_string())
         .collect();
+    let rights = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/kubernetes/discovery-rbac.yaml");
+    let files: Vec<String> = files.into_iter().chain([rights.display().to_string()]).collect();
     let mut arguments = vec!["1.29,1.30,1.31,1.32,1.33,1.34"];
     arguments.extend(files.iter().map(String::as_str));
     let done = some_or_return!(python::run("kubernetes_schemas", &arguments));

@@ -13,6 +13,7 @@ mod detect;
 mod head;
 mod jwt;
 mod proxy_protocol;
+mod source_filter;
 
 mod framing;
 
@@ -26,11 +27,13 @@ mod redirect;
 mod tcp;
 
 mod capture;
+mod discovery;
 mod inject;
 
 mod abuse;
 mod access_log;
 mod admin;
 mod config;
+mod filter_storms;
 mod filters;
 mod life;

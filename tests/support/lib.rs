@@ -17,6 +17,7 @@ pub mod dns;
 pub mod envoy;
 pub mod frames;
 pub mod haproxy;
+pub mod kubernetes;
 pub mod load;
 pub mod metrics;
 pub mod namespaces;

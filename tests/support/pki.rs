@@ -26,6 +26,8 @@ pub struct Leaf<'a> {
     pub uris: &'a [&'a str],
     /// Names of kind DNS.
     pub names: &'a [&'a str],
+    /// Addresses.
+    pub addresses: &'a [std::net::IpAddr],
     /// What its key may do.
     pub usages: &'a [KeyUsagePurpose],
     /// What it is for.
@@ -41,6 +43,7 @@ impl Default for Leaf<'_> {
         Self {
             uris: &[],
             names: &[],
+            addresses: &[],
             usages: &[KeyUsagePurpose::DigitalSignature],
             purposes: &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
             years: (2020, 2099),
@@ -96,6 +99,7 @@ fn params(leaf: &Leaf<'_>) -> CertificateParams {
     let text = |text: &str| text.try_into().expect("a name is ASCII");
     params.subject_alt_names = leaf.uris.iter().map(|uri| SanType::URI(text(uri))).collect();
     params.subject_alt_names.extend(leaf.names.iter().map(|name| SanType::DnsName(text(name))));
+    params.subject_alt_names.extend(leaf.addresses.iter().map(|address| SanType::IpAddress(*address)));
     let padding = (0..leaf.padding).map(|number| SanType::DnsName(text(&format!("padding-{number}.example.org"))));
     params.subject_alt_names.extend(padding);
     params.key_usages = leaf.usages.to_vec();

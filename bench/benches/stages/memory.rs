@@ -59,6 +59,7 @@ impl World {
                 connections: Limit::new(100),
                 pressure: PressureGauge::default(),
                 capture: Default::default(),
+                redirect: Arc::default(),
             });
             let worker = Worker::new(process, Rc::new(Pipes(upstream)), Arc::clone(&snapshot));
             let (client, theirs) = duplex(PIPE);

@@ -24,7 +24,7 @@ use results::Results;
 use scenario::{
     Kind, Pace, Scenario, requests,
     session::{Progress, Session},
-    states,
+    sockmap, states,
 };
 use std::{
     env,
@@ -128,9 +128,9 @@ fn measure(session: &mut Session, scenarios: &[Scenario]) -> Result<(), Box<dyn 
         match scenario.kind() {
             Kind::Requests(setup, load) => requests::run(session, scenario, setup, load, requests::Rated::Yes)?,
             Kind::Stream(setup, load) => requests::run(session, scenario, setup, load, requests::Rated::No)?,
-            Kind::Idle | Kind::Routes | Kind::Reload | Kind::Burst | Kind::Startup | Kind::Filters => {
-                states::run(session, scenario)?
-            }
+            Kind::Idle | Kind::Routes | Kind::Reload | Kind::Burst | Kind::Startup => states::run(session, scenario)?,
+            Kind::Filters => scenario::filters::run(session, scenario)?,
+            Kind::Sockmap => sockmap::run(session, scenario)?,
         }
     }
     Ok(())

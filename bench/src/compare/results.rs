@@ -18,6 +18,8 @@ pub enum Metric {
     Throughput,
     /// CPU time of the proxy for a request, in microseconds.
     CpuPerRequest,
+    /// CPU time of the proxy and of the server behind it for a request, in microseconds.
+    CpuWithOrigin,
     /// Bytes of bodies (TCP: all bytes) a second, in MB.
     Bandwidth,
     /// MB moved for a second of the proxy's CPU time.
@@ -60,6 +62,14 @@ pub enum Metric {
     Reloads,
     /// Connections the generator opened.
     Connections,
+    /// CPU time of the proxy for a request more than without a filter, in microseconds.
+    FilterCpu,
+    /// Resident memory for each further machine of a filter, in KB.
+    MachineMemory,
+    /// Requests answered 503 where a filter fails closed.
+    Refused,
+    /// Requests of a filter that fails which got anything else: no answer, or another one.
+    Unanswered,
 }
 
 /// Which way a figure is better.
@@ -81,6 +91,7 @@ impl Metric {
             Self::Rate => "sent, 1/s",
             Self::Throughput => "throughput, 1/s",
             Self::CpuPerRequest => "CPU a request, µs",
+            Self::CpuWithOrigin => "CPU a request with the server's, µs",
             Self::Bandwidth => "bandwidth, MB/s",
             Self::BytesPerCpuSecond => "moved per CPU second, MB",
             Self::SystemCalls => "system calls a request",
@@ -102,6 +113,10 @@ impl Metric {
             Self::Errors => "failed requests",
             Self::Reloads => "reloads",
             Self::Connections => "connections opened",
+            Self::FilterCpu => "CPU a request that the filter adds, µs",
+            Self::MachineMemory => "a further machine, KB",
+            Self::Refused => "with the filter: answered 503",
+            Self::Unanswered => "with the filter: failed otherwise",
         }
     }
 
@@ -110,7 +125,7 @@ impl Metric {
     pub fn better(self) -> Better {
         match self {
             Self::Throughput | Self::Bandwidth | Self::BytesPerCpuSecond => Better::More,
-            Self::Rate | Self::Reloads | Self::Lateness => Better::Neither,
+            Self::Rate | Self::Reloads | Self::Lateness | Self::Refused => Better::Neither,
             _ => Better::Less,
         }
     }
@@ -118,7 +133,7 @@ impl Metric {
     /// Whether it is counted in whole pieces.
     #[must_use]
     pub fn is_count(self) -> bool {
-        matches!(self, Self::Errors | Self::Reloads | Self::Connections)
+        matches!(self, Self::Errors | Self::Reloads | Self::Connections | Self::Refused | Self::Unanswered)
     }
 
     /// The difference to the direct run that belongs to a latency.

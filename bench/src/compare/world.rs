@@ -63,6 +63,11 @@ impl World {
         Ok(Self { cores, listening, certificates, program, folder: folder.to_owned(), descriptors, origin })
     }
 
+    /// Nanoseconds on a CPU so far, of the origin.
+    pub fn origin_usage(&self) -> io::Result<u64> {
+        self.origin.usage()
+    }
+
     /// An error if the origin has died.
     pub fn check(&mut self) -> Result<(), Box<dyn Error>> {
         match self.origin.ended()? {

@@ -7,6 +7,7 @@
 mod callgrind;
 
 use crate::{
+    compare::peers::setup::{GUESTS, POLICY},
     load::{self, LoadError},
     origin::{self, Listening, Origin, OriginError},
 };
@@ -108,9 +109,11 @@ struct Scenario {
     target: fn(&Listening) -> SocketAddr,
     path: &'static str,
     body: usize,
+    /// What a wasm filter before it is configured with (`filters/header-policy`); none: no filter.
+    filter: Option<&'static str>,
 }
 
-const SCENARIOS: [Scenario; 4] = [
+const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "http1_keepalive_small",
         protocol: load::Protocol::Http1,
@@ -118,6 +121,7 @@ const SCENARIOS: [Scenario; 4] = [
         target: |listening| listening.http1,
         path: "/small",
         body: 0,
+        filter: None,
     },
     Scenario {
         name: "http1_64k",
@@ -126,6 +130,7 @@ const SCENARIOS: [Scenario; 4] = [
         target: |listening| listening.http1,
         path: "/64k",
         body: 0,
+        filter: None,
     },
     Scenario {
         name: "http2_small",
@@ -134,6 +139,7 @@ const SCENARIOS: [Scenario; 4] = [
         target: |listening| listening.http2,
         path: "/small",
         body: 0,
+        filter: None,
     },
     Scenario {
         name: "grpc_unary",
@@ -142,6 +148,25 @@ const SCENARIOS: [Scenario; 4] = [
         target: |listening| listening.http2,
         path: "/bench.Echo/Unary",
         body: 100,
+        filter: None,
+    },
+    Scenario {
+        name: "http1_wasm_noop",
+        protocol: load::Protocol::Http1,
+        upstream: "http1",
+        target: |listening| listening.http1,
+        path: "/small",
+        body: 0,
+        filter: Some("{}"),
+    },
+    Scenario {
+        name: "http1_wasm_adds",
+        protocol: load::Protocol::Http1,
+        upstream: "http1",
+        target: |listening| listening.http1,
+        path: "/small",
+        body: 0,
+        filter: Some(POLICY),
     },
 ];
 
@@ -182,7 +207,7 @@ fn count(args: &Args) -> Result<Counted, CountError> {
     for scenario in SCENARIOS.iter().filter(wanted) {
         let upstream = (scenario.target)(&origin.listening);
         let run = |requests| -> Result<u64, CountError> {
-            let proxy = Proxy::start(&program, upstream, scenario.upstream)?;
+            let proxy = Proxy::start(&program, upstream, scenario.upstream, scenario.filter)?;
             let load = load::Args::one(proxy.address, scenario.protocol, scenario.path, scenario.body);
             load::exactly(&load, requests)?;
             proxy.end()

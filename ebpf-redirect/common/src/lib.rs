@@ -8,12 +8,17 @@
 
 mod counter;
 mod event;
+mod filter;
 mod key;
+pub mod packet;
 #[cfg(feature = "user")]
 mod user;
 
 pub use counter::{COUNTERS, Counter};
 pub use event::{Closed, Event};
+pub use filter::{
+    FILTER_LAYOUT, FilterControl, Frames, MOST_PORTS, MOST_PREFIXES, MOST_RULES, MOST_SLOTS, action, slot,
+};
 pub use key::{Address, CLIENT, Endpoint, PairKey, SERVER};
 #[cfg(feature = "user")]
 pub use user::Counts;

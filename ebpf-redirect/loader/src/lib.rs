@@ -10,6 +10,7 @@
 //! of the product's own is here: calls of bpf(2) that aya has no form for.
 
 mod btf;
+pub mod filter;
 mod histogram;
 mod instance;
 mod maps;

@@ -165,7 +165,7 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program
     ebpf.program_mut(name).ok_or(LoadError::Program { name, error: ProgramError::NotLoaded })
 }
 
-fn refused(name: &'static str, error: ProgramError) -> LoadError {
+pub(crate) fn refused(name: &'static str, error: ProgramError) -> LoadError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();

@@ -11,6 +11,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    time::Duration,
 };
 
 const MAP_LOOKUP: u32 = 1;
@@ -18,6 +19,7 @@ const MAP_UPDATE: u32 = 2;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
 const PROG_ATTACH: u32 = 8;
+const PROG_TEST_RUN: u32 = 10;
 const PROG_GET_FD_BY_ID: u32 = 13;
 const OBJ_GET_INFO_BY_FD: u32 = 15;
 const LINK_CREATE: u32 = 28;
@@ -35,6 +37,7 @@ pub(crate) enum Hook {
     Getsockopt = 21,
     Getpeername4 = 29,
     Getpeername6 = 30,
+    Xdp = 37,
 }
 
 /// Words of `union bpf_attr`, zero where nothing is said.
@@ -103,6 +106,21 @@ pub(crate) fn attach_to_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>, hook: 
 /// Attaches a program to a cgroup beside others (Linux 5.7).
 pub(crate) fn link(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<OwnedFd> {
     descriptor(LINK_CREATE, &mut Attributes::new(&[word(program), word(cgroup), hook as u32, 0]), 4)
+}
+
+/// Attaches a program to a network interface, as long as the link lives (Linux 5.9). `flags` names the mode.
+pub(crate) fn link_interface(program: BorrowedFd<'_>, index: u32, flags: u32) -> io::Result<OwnedFd> {
+    descriptor(LINK_CREATE, &mut Attributes::new(&[word(program), index, Hook::Xdp as u32, flags]), 4)
+}
+
+/// Runs a program over a frame so many times. Its last verdict, and the mean of the times it took.
+pub(crate) fn test_run(program: BorrowedFd<'_>, frame: &[u8], times: u32) -> io::Result<(u32, Duration)> {
+    let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
+    // prog_fd, retval, data_size_in, data_size_out, data_in, data_out, repeat, duration.
+    let mut attributes =
+        Attributes::new(&[word(program), 0, length, 0, 0, 0, 0, 0, times, 0]).pointer(4, frame.as_ptr());
+    bpf(PROG_TEST_RUN, &mut attributes, 10)?;
+    Ok((attributes.0[1], Duration::from_nanos(attributes.0[9].into())))
 }
 
 /// Puts another program in the place of a link's: no packet and no connection in between meets neither.

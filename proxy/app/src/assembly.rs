@@ -80,6 +80,11 @@ pub trait Plane: 'static {
         addresses: &[IpAddr],
     );
 
+    /// The addresses of a cluster that is a service, at first and whenever they change; none: it has none.
+    fn discovered(&self, snapshot: &Self::Snapshot, cluster: ClusterIndex, addresses: Vec<SocketAddr>) {
+        let _ = (snapshot, cluster, addresses);
+    }
+
     /// The state of each cluster, in the order of the configuration.
     fn clusters(&self, snapshot: &Self::Snapshot) -> Vec<ClusterStatus>;
 

@@ -153,7 +153,21 @@ fn check(file: &Path) -> ExitCode {
             if let Some(words) = descriptors::shortage(&config) {
                 eprintln!("warning: {words}");
             }
-            println!("ok: {} listeners, {} clusters", config.listeners.len(), config.clusters.len());
+            let filters = match filters::check(&config) {
+                Ok(checked) => checked,
+                Err(Rejected(errors)) => {
+                    eprint!("{errors}");
+                    return Exit::NotStarted.into();
+                }
+            };
+            for name in &filters.unchecked {
+                eprintln!("warning: filters: {name}: not loaded: its module is fetched, which `run` does");
+            }
+            let (listeners, clusters) = (config.listeners.len(), config.clusters.len());
+            match filters.loaded {
+                0 => println!("ok: {listeners} listeners, {clusters} clusters"),
+                loaded => println!("ok: {listeners} listeners, {clusters} clusters, {loaded} filters loaded"),
+            }
             ExitCode::SUCCESS
         }
         Err(errors) => {

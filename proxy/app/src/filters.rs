@@ -5,7 +5,7 @@
 mod fetch;
 
 use crate::assembly::Rejected;
-use pillion_config::model::{Config, Dns};
+use pillion_config::model::{Config, Dns, Filter, FilterKind, Name, WasmSource};
 use pillion_core::{
     exchange::filter::{FilterSet, Native},
     snapshot::Snapshot,
@@ -58,6 +58,35 @@ pub async fn load(
     FilterSet::load(&config, in_force.as_deref(), &native)
         .await
         .map_err(|errors| Rejected(errors.iter().map(|error| format!("{error}\n")).collect()))
+}
+
+/// What became of a configuration's filters when they were tried.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// How many were loaded: compiled, linked and started once.
+    pub loaded: usize,
+    /// Those whose module would have to be fetched.
+    pub unchecked: Vec<Name>,
+}
+
+/// Loads a configuration's filters as `run` would, and lets them go. Nothing is fetched: what can be had on this machine
+/// is checked.
+///
+/// # Errors
+///
+/// What is wrong with each that cannot be loaded, a line each.
+pub fn check(config: &Config) -> Result<Checked, Rejected> {
+    let fetched =
+        |filter: &Filter| matches!(&filter.kind, FilterKind::Wasm(wasm) if matches!(wasm.source, WasmSource::Url(_)));
+    let (away, here): (Vec<_>, Vec<_>) = config.filters.iter().cloned().partition(|filter| fetched(filter));
+    let checked = Checked { loaded: here.len(), unchecked: away.iter().map(|filter| filter.name.clone()).collect() };
+    if here.is_empty() {
+        return Ok(checked);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Rejected(format!("no runtime to load filters on: {error}\n")))?;
+    let config = Arc::new(Config { filters: here, ..config.clone() });
+    tokio::task::LocalSet::new().block_on(&runtime, load(config, None, Rc::default())).map(|_| checked)
 }
 
 #[cfg(test)]

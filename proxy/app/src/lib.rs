@@ -3,6 +3,8 @@
 //! The main thread is the control thread ([`control`]): it loads, binds, starts the [`worker`] threads and then waits
 //! for signals, files, admin calls, names and memory. It never touches a byte of traffic.
 
+#![forbid(unsafe_code)]
+
 pub mod admin;
 pub mod app_probes;
 pub mod application;
@@ -12,8 +14,10 @@ pub mod cli;
 pub mod control;
 pub mod demo;
 pub mod descriptors;
+pub mod discovery;
 pub mod dns;
 pub mod drain;
+pub mod edge;
 pub mod filters;
 pub mod inject;
 pub mod injector;

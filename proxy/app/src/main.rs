@@ -1,5 +1,7 @@
 //! The `pillion` binary: a name for [`pillion::cli::main`], and the choice of allocator.
 
+#![forbid(unsafe_code)]
+
 use mimalloc::MiMalloc;
 use pillion::{cli, plane::DataPlane};
 use std::process::ExitCode;

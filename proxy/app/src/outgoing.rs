@@ -14,12 +14,14 @@ use rustls::{
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
+use socket2::{SockRef, TcpKeepalive};
 use std::{
     io,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -162,6 +164,21 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl Stream {
+    /// Has the kernel find out, within 30 s, that a peer which says nothing is not there any more.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn keep_alive(&self) -> io::Result<()> {
+        let socket = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let probes = TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5));
+        SockRef::from(socket).set_tcp_keepalive(&probes.with_retries(3))
     }
 }
 

@@ -26,7 +26,7 @@ use std::{
     cell::{OnceCell, RefCell},
     collections::HashSet,
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -153,6 +153,14 @@ impl Plane for DataPlane {
         }
     }
 
+    fn discovered(&self, snapshot: &Snapshot, cluster: ClusterIndex, addresses: Vec<SocketAddr>) {
+        if let Some(state) = snapshot.clusters.get(cluster.0)
+            && let [endpoint] = &state.model().endpoints[..]
+        {
+            state.set_discovered(&endpoint.address, addresses);
+        }
+    }
+
     fn clusters(&self, snapshot: &Snapshot) -> Vec<ClusterStatus> {
         snapshot.clusters.iter().map(|state| status(state)).collect()
     }
@@ -188,6 +196,7 @@ fn status(state: &ClusterState) -> ClusterStatus {
             address: member.address,
             hostname: written.and_then(|endpoint| match &endpoint.address {
                 EndpointAddress::Name(name, _) => Some(Arc::clone(name)),
+                EndpointAddress::Service(service) => Some(service.host().into()),
                 EndpointAddress::Ip(_) => None,
             }),
             weight: written.map_or(0, |endpoint| endpoint.weight),

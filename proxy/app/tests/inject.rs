@@ -99,6 +99,32 @@ fn what_comes_out_is_what_was_read_and_approved() {
     assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
 }
 
+/// What was injected as a configuration is what the proxy takes, as the kubelet hands it over.
+#[test]
+fn each_generated_configuration_passes_the_proxys_own_check() {
+    let mut checked = 0;
+    for (file, flags) in cases() {
+        let (text, _) = inject(&flags, &file).unwrap();
+        for pod in meaning(&text).iter().flat_map(pods) {
+            let spec = pod.get("spec").unwrap();
+            let containers = spec.list("initContainers").iter().chain(spec.list("containers"));
+            let variables = containers.flat_map(|container| container.list("env").iter());
+            for variable in variables.filter(|variable| variable.str("name") == Some("PILLION_CONFIG")) {
+                let configuration = variable.str("value").unwrap().replace("$$(", "$(");
+                let none = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+                let parsed = pillion_config::parse(&pillion_config::SourceName::new("env"), &configuration, &none);
+                let loaded = parsed.unwrap_or_else(|errors| panic!("{}: {errors}\n{configuration}", file.display()));
+                // Whoever chose one family knows it.
+                let chosen = |text: &str| text.contains("does not take every connection");
+                let warnings: Vec<_> = loaded.warnings.iter().filter(|warning| !chosen(&warning.message)).collect();
+                assert!(warnings.is_empty(), "{}: {warnings:?}\n{configuration}", file.display());
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 50, "{checked}");
+}
+
 #[test]
 fn there_are_enough_of_them() {
     assert!(cases().len() >= 60, "{}", cases().len());

@@ -16,6 +16,7 @@ mod regexes;
 mod rewrite;
 mod route;
 mod sockmap;
+mod source_filter;
 mod tcp;
 mod tls;
 

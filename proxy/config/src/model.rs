@@ -9,9 +9,11 @@ mod capture;
 mod cluster;
 mod filter;
 mod jwt;
+mod kubernetes;
 mod listener;
 mod route;
 mod sockmap;
+mod source_filter;
 mod tcp;
 mod tls;
 
@@ -20,9 +22,11 @@ pub use capture::*;
 pub use cluster::*;
 pub use filter::*;
 pub use jwt::*;
+pub use kubernetes::*;
 pub use listener::*;
 pub use route::*;
 pub use sockmap::*;
+pub use source_filter::*;
 pub use tcp::*;
 pub use tls::*;
 
@@ -44,10 +48,14 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// How host names become addresses.
     pub dns: Dns,
+    /// How services of Kubernetes become addresses.
+    pub kubernetes: Kubernetes,
     /// Who this workload is to its peers; `None`: nobody, and nothing is looked at.
     pub identity: Option<Identity>,
     /// Loopback traffic past the kernel's TCP path; `None`: not at all.
     pub redirect: Option<LoopbackRedirect>,
+    /// Whose packets come in at all; `None`: everybody's, and nothing is asked.
+    pub source_filter: Option<Arc<SourceFilter>>,
     /// What holds for all that is captured.
     pub capture: CaptureSettings,
     /// Where connections are accepted, in the order written; names are unique.

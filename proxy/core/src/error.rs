@@ -53,7 +53,7 @@ pub enum ProxyError {
 }
 
 /// Why filters kept a request from being answered by its upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// A filter failed, whose policy is `fail: closed`.
     #[error("failed: {0}")]

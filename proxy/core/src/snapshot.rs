@@ -5,7 +5,10 @@
 //! It binds nothing and resolves nothing.
 
 use crate::{
-    downstream::{admit::Admission, limit::Limit},
+    downstream::{
+        admit::{Admission, SourceTable, Sources},
+        limit::Limit,
+    },
     exchange::{
         filter::FilterSet,
         head::{change::CompiledChanges, forwarding::ForwardingRules},
@@ -22,7 +25,7 @@ use crate::{
 };
 use bytes::Bytes;
 use pillion_config::{
-    model::{Action, Config, HeaderChange, Listener, Name, Route},
+    model::{Action, Config, Direction, HeaderChange, Listener, Name, Route},
     template::Variable,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -53,6 +56,8 @@ pub struct ListenerSnapshot {
     pub compiled: Box<[CompiledRoute]>,
     /// Its rules; `None`: everybody may.
     pub admit: Option<Box<Admission>>,
+    /// Whom it is asked of by address alone; `None`: nobody is.
+    pub sources: Option<Box<Sources>>,
     /// Its TLS; `None`: it speaks in the clear.
     pub tls: Option<Arc<TlsServer>>,
     /// Where opaque connections go, if anywhere.
@@ -199,9 +204,13 @@ fn listeners(
     let same_clusters = previous.is_some_and(|snapshot| {
         snapshot.config.clusters.iter().map(|cluster| &cluster.name).eq(config.clusters.iter().map(|c| &c.name))
     });
-    let compile = |model: &Arc<Listener>| {
+    let same_sources = previous.is_some_and(|snapshot| snapshot.config.source_filter == config.source_filter);
+    // Compiled once, however many listeners ask it.
+    let mut table = None;
+    let mut compile = |model: &Arc<Listener>| {
         let before = known.get(&model.name);
-        if let Some(before) = before.filter(|before| same_log && same_clusters && before.model == *model) {
+        let same = same_log && same_clusters && same_sources;
+        if let Some(before) = before.filter(|before| same && before.model == *model) {
             return Arc::clone(before);
         }
         let connections = match before {
@@ -215,6 +224,14 @@ fn listeners(
             routes: RouteTable::compile(&model.routes),
             compiled: model.routes.iter().map(|route| CompiledRoute::compile(&model.name, route)).collect(),
             admit: model.authorization.as_ref().map(|rules| Admission::compile(&model.name, None, rules)),
+            sources: match (&config.source_filter, model.direction) {
+                // What comes from the application beside it has come over no edge.
+                (Some(filter), Direction::Inbound) => {
+                    let table = table.get_or_insert_with(|| SourceTable::compile(filter));
+                    Some(Sources::new(&model.name, filter, table))
+                }
+                (Some(_), Direction::Outbound) | (None, _) => None,
+            },
             tls: model.tls.as_ref().map(|tls| match before.and_then(|before| before.tls.as_ref()) {
                 // With it the key of its tickets.
                 Some(before) if before.model() == tls => Arc::clone(before),
@@ -234,5 +251,5 @@ fn listeners(
             model: Arc::clone(model),
         })
     };
-    config.listeners.iter().map(compile).collect()
+    config.listeners.iter().map(&mut compile).collect()
 }

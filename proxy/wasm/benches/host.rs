@@ -1,11 +1,12 @@
 //! What the host costs by itself: loading, starting, entering a guest, a host function.
 //!
-//! `cargo bench -p pillion-wasm --bench host`. With `PILLION_BENCH_WASM=FILE` the module is that file (a real filter, of
-//! some 150 KB) in place of the least one; it is configured with `PILLION_BENCH_CONFIGURATION`.
+//! `cargo bench -p pillion-wasm --bench host`. Each figure is given for the least guest there can be and for a real one,
+//! `filters/prebuilt/header-policy.wasm`, 216 KB made with the Rust SDK. With `PILLION_BENCH_WASM=FILE` that file takes the
+//! real one's place; it is configured with `PILLION_BENCH_CONFIGURATION`.
 
 use bytes::Bytes;
 use divan::Bencher;
-use pillion_config::model::{AllowedClusters, FailPolicy, Name, WasmLimits};
+use pillion_config::model::{AllowedCapabilities, AllowedClusters, FailPolicy, Name, WasmLimits};
 use pillion_wasm::{
     Compiler, Directory,
     artefact::{module, sha256},
@@ -30,10 +31,32 @@ const LEAST: &str = r#"(module
     (func (export "proxy_on_tick") (param i32))
     (func (export "proxy_on_queue_ready") (param i32 i32) (drop (call $level (i32.const 0)))))"#;
 
-fn bytes() -> Vec<u8> {
-    match std::env::var_os("PILLION_BENCH_WASM") {
-        Some(path) => std::fs::read(path).expect("the file of PILLION_BENCH_WASM"),
-        None => wat::parse_str(LEAST).expect("text of ours"),
+/// Which module.
+#[derive(Debug, Clone, Copy)]
+enum Guest {
+    Least,
+    Real,
+}
+
+const GUESTS: [Guest; 2] = [Guest::Least, Guest::Real];
+
+const REAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../filters/prebuilt/header-policy.wasm");
+
+impl Guest {
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::Least => wat::parse_str(LEAST).expect("text of ours"),
+            Self::Real => {
+                let path = std::env::var_os("PILLION_BENCH_WASM").unwrap_or_else(|| REAL.into());
+                std::fs::read(path).expect("the module is there")
+            }
+        }
+    }
+
+    fn linked(self) -> Module {
+        let (bytes, runtime) = (self.bytes(), engine::runtime().expect("an engine"));
+        let compiled = module(runtime, &directory(), &Compiler::Here, &bytes, &sha256(&bytes)).expect("it compiles");
+        Module::link(runtime, &compiled, &AllowedCapabilities::All).expect("it links")
     }
 }
 
@@ -41,17 +64,11 @@ fn directory() -> Directory {
     Directory::open(&[std::env::temp_dir().join("pillion-wasm-bench")])
 }
 
-fn linked() -> Module {
-    let (bytes, runtime) = (bytes(), engine::runtime().expect("an engine"));
-    let compiled = module(runtime, &directory(), &Compiler::Here, &bytes, &sha256(&bytes)).expect("it compiles");
-    Module::link(runtime, &compiled).expect("it links")
-}
-
 fn plugin() -> Arc<Plugin> {
     Arc::new(Plugin {
         name: Name("bench".into()),
         root_id: String::new(),
-        configuration: Bytes::from(std::env::var("PILLION_BENCH_CONFIGURATION").unwrap_or_default()),
+        configuration: Bytes::from(std::env::var("PILLION_BENCH_CONFIGURATION").unwrap_or_else(|_| "{}".to_owned())),
         allowed_clusters: AllowedClusters::All,
         limits: WasmLimits {
             callback: Duration::from_secs(1),
@@ -76,33 +93,40 @@ fn started(module: &Module) -> (Rc<Machine>, u32) {
 }
 
 /// artefact on disk ─► MAC ─► mapped ─► linked. Target: 5 ms for 150 KB.
-#[divan::bench]
-fn load_of_a_cached_module(bencher: Bencher<'_, '_>) {
-    let (bytes, runtime, directory) = (bytes(), engine::runtime().expect("an engine"), directory());
-    linked();
+#[divan::bench(args = GUESTS)]
+fn load_of_a_cached_module(bencher: Bencher<'_, '_>, guest: Guest) {
+    let (bytes, runtime, directory) = (guest.bytes(), engine::runtime().expect("an engine"), directory());
+    guest.linked();
     bencher.bench_local(|| {
         let compiled = module(runtime, &directory, &Compiler::Here, &bytes, &sha256(&bytes)).expect("it is cached");
-        Module::link(runtime, &compiled).expect("it links")
+        Module::link(runtime, &compiled, &AllowedCapabilities::All).expect("it links")
     });
 }
 
-/// module ─► instance, started and configured; and gone. Target: 100 µs.
-#[divan::bench]
-fn instance(bencher: Bencher<'_, '_>) {
-    let module = linked();
+/// module ─► instance, started and configured. Target: 100 µs.
+#[divan::bench(args = GUESTS)]
+fn instance(bencher: Bencher<'_, '_>, guest: Guest) {
+    let module = guest.linked();
     bencher.bench_local(|| started(&module));
 }
 
+/// The same, and its end: what a restart takes.
+#[divan::bench(args = GUESTS)]
+fn instance_and_its_end(bencher: Bencher<'_, '_>, guest: Guest) {
+    let module = guest.linked();
+    bencher.bench_local(|| drop(started(&module)));
+}
+
 /// host ─► guest ─► host: an empty callback.
-#[divan::bench]
-fn entry_of_an_empty_callback(bencher: Bencher<'_, '_>) {
-    let (machine, root) = started(&linked());
+#[divan::bench(args = GUESTS)]
+fn entry_of_an_empty_callback(bencher: Bencher<'_, '_>, guest: Guest) {
+    let (machine, root) = started(&guest.linked());
     bencher.bench_local(|| machine.tick(root));
 }
 
 /// host ─► guest ─► host function ─► guest ─► host.
 #[divan::bench]
 fn entry_with_a_host_function(bencher: Bencher<'_, '_>) {
-    let (machine, root) = started(&linked());
+    let (machine, root) = started(&Guest::Least.linked());
     bencher.bench_local(|| machine.queue_ready(root, 1));
 }

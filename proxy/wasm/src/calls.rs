@@ -6,7 +6,8 @@ use http::HeaderMap;
 use pillion_core::exchange::filter::{
     CallError, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpReply, Services, Task,
 };
-use std::{collections::HashMap, future::Future, rc::Weak};
+use std::{collections::HashMap, future::Future, rc::Weak, time::Duration};
+use tokio::sync::oneshot;
 
 /// Calls of one machine under way. What it is dropped with is given up.
 pub struct Calls {
@@ -17,9 +18,20 @@ pub struct Calls {
 
 /// A call under way.
 pub struct Call {
-    _task: Task,
-    sending: Option<GrpcStream>,
+    task: Task,
+    stream: Option<OpenStream>,
 }
+
+/// What a guest can still do with a gRPC stream.
+struct OpenStream {
+    sending: GrpcStream,
+    /// Says that the guest does not listen any more.
+    closed: oneshot::Sender<()>,
+}
+
+/// How long a server may go on with a stream that the guest has closed, before it is reset: as long as an upstream may
+/// leave a call's body unread.
+const LINGER: Duration = Duration::from_secs(30);
 
 /// What a call is; it shows in its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +60,8 @@ impl Kind {
 impl Call {
     /// A call with the task that waits for its answer.
     #[must_use]
-    pub fn new(task: Task, sending: Option<GrpcStream>) -> Self {
-        Self { _task: task, sending }
+    pub fn new(task: Task) -> Self {
+        Self { task, stream: None }
     }
 }
 
@@ -82,14 +94,27 @@ impl Calls {
     /// The sending half of a stream.
     #[must_use]
     pub fn sending(&self, token: u32) -> Option<&GrpcStream> {
-        self.under_way.get(&token)?.sending.as_ref()
+        Some(&self.under_way.get(&token)?.stream.as_ref()?.sending)
+    }
+
+    /// The guest is done with a stream: the server gets all that was sent, and the guest hears no more of it, as in Envoy.
+    /// `None`: there is no such stream.
+    pub fn close(&mut self, token: u32) -> Option<()> {
+        self.sending(token)?;
+        let Call { task, stream } = self.under_way.remove(&token)?;
+        let OpenStream { sending, closed } = stream?;
+        sending.close();
+        // The task has ended already, or lingers.
+        let _ = closed.send(());
+        task.detach();
+        Some(())
     }
 
     /// Gives a call up; `None`: there is none.
     pub fn cancel(&mut self, token: u32) -> Option<()> {
         let call = self.under_way.remove(&token)?;
-        if let Some(sending) = &call.sending {
-            sending.cancel();
+        if let Some(stream) = &call.stream {
+            stream.sending.cancel();
         }
         Some(())
     }
@@ -121,13 +146,13 @@ pub fn http(
                 status: Some(reply.status),
                 headers: reply.headers,
                 body: reply.body,
-                trailers: reply.trailers.unwrap_or_default(),
+                trailers: reply.trailers,
             },
             Err(error) => {
                 // As Envoy tells a filter: a response that says what went wrong.
                 let (status, text) = error.as_response();
                 let body = Bytes::from_static(text.as_bytes());
-                Shown::HttpCall { status: Some(status), headers: HeaderMap::new(), body, trailers: HeaderMap::new() }
+                Shown::HttpCall { status: Some(status), headers: HeaderMap::new(), body, trailers: None }
             }
         };
         machine.http_answered(root, token, shown);
@@ -159,26 +184,44 @@ pub fn grpc(
     })
 }
 
-/// Hands on what happens on a gRPC stream.
-pub fn grpc_stream(services: &Services, machine: Weak<Machine>, root: u32, token: u32, mut events: GrpcEvents) -> Task {
-    services.spawn(async move {
-        loop {
-            let event = events.next().await;
-            let Some(machine) = machine.upgrade() else { return };
-            match event {
-                Ok(Some(GrpcEvent::Initial(fields))) => machine.grpc_initial(root, token, fields),
-                Ok(Some(GrpcEvent::Message(message))) => machine.grpc_message(root, token, message, Last::No),
-                Ok(Some(GrpcEvent::Trailing(fields))) => machine.grpc_trailing(root, token, fields),
-                Ok(Some(GrpcEvent::Closed(code, message))) => {
-                    return machine.grpc_closed(root, token, code, message);
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    return machine.grpc_closed(root, token, status(&error), error.to_string().into_bytes());
-                }
+/// A gRPC stream, whose events are handed on until it ends or the guest closes it.
+pub fn grpc_stream(
+    services: &Services,
+    machine: Weak<Machine>,
+    root: u32,
+    token: u32,
+    (sending, mut events): (GrpcStream, GrpcEvents),
+) -> Call {
+    let (closed, told) = oneshot::channel();
+    let task = services.spawn(async move {
+        tokio::select! {
+            () = hand_on(&machine, root, token, &mut events) => return,
+            told = told => if told.is_err() { return },
+        }
+        let rest = async { while let Ok(Some(_)) = events.next().await {} };
+        // Beyond it, the stream is reset as its events are dropped.
+        let _ = tokio::time::timeout(LINGER, rest).await;
+    });
+    Call { task, stream: Some(OpenStream { sending, closed }) }
+}
+
+async fn hand_on(machine: &Weak<Machine>, root: u32, token: u32, events: &mut GrpcEvents) {
+    loop {
+        let event = events.next().await;
+        let Some(machine) = machine.upgrade() else { return };
+        match event {
+            Ok(Some(GrpcEvent::Initial(metadata))) => machine.grpc_initial(root, token, metadata),
+            Ok(Some(GrpcEvent::Message(message))) => machine.grpc_message(root, token, message, Last::No),
+            Ok(Some(GrpcEvent::Trailing(metadata))) => machine.grpc_trailing(root, token, metadata),
+            Ok(Some(GrpcEvent::Closed(code, message))) => {
+                return machine.grpc_closed(root, token, code, message);
+            }
+            Ok(None) => return,
+            Err(error) => {
+                return machine.grpc_closed(root, token, status(&error), error.to_string().into_bytes());
             }
         }
-    })
+    }
 }
 
 /// Whether a message ends its call.

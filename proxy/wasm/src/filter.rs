@@ -22,11 +22,11 @@ use wasmtime::TypedFunc;
 
 /// A wasm filter of the configuration, compiled and tried. Shared by all workers: immutable.
 pub struct WasmFactory {
-    pub(crate) runtime: Runtime,
-    pub(crate) module: Module,
-    pub(crate) plugin: Arc<Plugin>,
-    pub(crate) spec: Arc<MachineSpec>,
-    pub(crate) key: Key,
+    runtime: Runtime,
+    module: Module,
+    plugin: Arc<Plugin>,
+    spec: Arc<MachineSpec>,
+    key: Key,
 }
 
 /// A wasm filter on one worker.
@@ -46,6 +46,14 @@ struct WasmFilter {
     stop_iteration: bool,
 }
 
+impl WasmFactory {
+    /// A filter of a module that is linked already; `key` tells its machine from others.
+    #[must_use]
+    pub fn new(runtime: &Runtime, module: Module, plugin: Arc<Plugin>, spec: Arc<MachineSpec>, key: Key) -> Self {
+        Self { runtime: runtime.clone(), module, plugin, spec, key }
+    }
+}
+
 impl Factory for WasmFactory {
     fn instance(&self, services: Services) -> Rc<dyn Instance> {
         let limits = &self.plugin.limits;
@@ -63,7 +71,12 @@ impl Factory for WasmFactory {
 fn wants(callbacks: &Callbacks) -> Interest {
     let Callbacks { request_body, request_trailers, response_body, response_trailers, log, .. } = callbacks;
     let asked = [
-        (callbacks.request_headers.is_some() || callbacks.request_headers_0_1_0.is_some(), Interest::REQUEST_HEADERS),
+        (
+            callbacks.request_headers.is_some()
+                || callbacks.request_headers_0_1_0.is_some()
+                || callbacks.new_connection.is_some(),
+            Interest::REQUEST_HEADERS,
+        ),
         (request_body.is_some() || callbacks.downstream_data.is_some(), Interest::REQUEST_BODY),
         (request_trailers.is_some(), Interest::REQUEST_TRAILERS),
         (

@@ -13,7 +13,7 @@ use crate::{
     vm::{Machine, state::Stage},
     worker::Key,
 };
-use pillion_config::model::{self, FilterKind, Wasm, WasmSource, WasmUrl};
+use pillion_config::model::{self, AllowedCapabilities, FilterKind, Wasm, WasmSource, WasmUrl};
 use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
 use std::{
     cell::RefCell, collections::HashMap, fs::File, future::Future, io::Read, path::Path, pin::Pin, rc::Rc, sync::Arc,
@@ -36,8 +36,11 @@ pub struct WasmLoader {
     fetch: Fetch,
     directory: RefCell<Option<Arc<Directory>>>,
     /// Modules of the configurations loaded last, so that filters with the same one share it.
-    modules: RefCell<HashMap<[u8; 32], Module>>,
+    modules: RefCell<HashMap<Linked, Module>>,
 }
+
+/// A module's digest, and what it is linked to.
+type Linked = ([u8; 32], AllowedCapabilities);
 
 /// What a thread makes of a module's bytes.
 struct Prepared {
@@ -95,31 +98,41 @@ impl WasmLoader {
         let plugin = Arc::new(Plugin::of(filter, wasm));
         let spec = Arc::new(MachineSpec::of(wasm, Shared::process()));
         let digest = artefact::sha256(&bytes);
-        let known = self.modules.borrow().get(&digest).cloned();
+        let linked = (digest, wasm.allowed_capabilities.clone());
+        let (known, compiled) = {
+            let modules = self.modules.borrow();
+            let compiled = modules.iter().find(|((known, _), _)| *known == digest);
+            (modules.get(&linked).cloned(), compiled.map(|(_, module)| module.pre().module().clone()))
+        };
         let (work, compiler) = (Arc::clone(&plugin), self.compiler.clone());
         let (directory, its_spec, its_runtime) = (self.directory(), Arc::clone(&spec), runtime.clone());
         let prepared = on_thread(move || {
             let module = match known {
                 Some(module) => module,
                 None => {
-                    let compiled = artefact::module(&its_runtime, &directory, &compiler, &bytes, &digest);
-                    let compiled = compiled.map_err(|error| error.to_string())?;
-                    Module::link(&its_runtime, &compiled).map_err(|error| error.to_string())?
+                    let compiled = match compiled {
+                        Some(compiled) => compiled,
+                        None => artefact::module(&its_runtime, &directory, &compiler, &bytes, &digest)
+                            .map_err(|error| error.to_string())?,
+                    };
+                    let capabilities = &its_spec.capabilities;
+                    Module::link(&its_runtime, &compiled, capabilities).map_err(|error| error.to_string())?
                 }
             };
             attempt(&its_runtime, &module, &its_spec, &work)?;
             Ok(Prepared { module, digest })
         })
         .await?;
-        self.modules.borrow_mut().insert(prepared.digest, prepared.module.clone());
+        self.modules.borrow_mut().insert(linked, prepared.module.clone());
         let key = Key {
             module: prepared.digest,
             vm_id: spec.vm_id.clone(),
             configuration: spec.configuration.to_vec(),
             environment: spec.environment.clone(),
             memory: spec.memory,
+            capabilities: spec.capabilities.clone(),
         };
-        Ok(WasmFactory { runtime, module: prepared.module, plugin, spec, key })
+        Ok(WasmFactory::new(&runtime, prepared.module, plugin, spec, key))
     }
 
     fn directory(&self) -> Arc<Directory> {

@@ -2,16 +2,17 @@
 
 use crate::{
     abi::{
-        AbiVersion,
-        callback::{exports_function, words},
+        AbiVersion, LogLevel, Status,
+        callback::{Callbacks, exports_function, words},
     },
     engine::Runtime,
     host,
     vm::state::Host,
 };
+use pillion_config::model::AllowedCapabilities;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use wasmtime::{ExternType, InstancePre, Linker, Store};
+use wasmtime::{ExternType, InstancePre, Linker, Store, Val};
 
 /// A compiled module, linked to the host functions of its ABI. Shared by all workers: immutable.
 #[derive(Clone)]
@@ -56,18 +57,25 @@ pub enum ModuleError {
         /// The version the module speaks.
         abi: &'static str,
     },
+    /// A restriction names what there is not.
+    #[error("allowed_capabilities: {0:?} is no function of proxy-wasm, of the part of WASI offered, nor a callback")]
+    UnknownCapability(String),
     /// wasmtime does not take it.
     #[error("{0}")]
     Engine(String),
 }
 
 impl Module {
-    /// Checks and links a compiled module.
+    /// Checks and links a compiled module to what it may call.
     ///
     /// # Errors
     ///
     /// What is missing or wrong, by name.
-    pub fn link(runtime: &Runtime, module: &wasmtime::Module) -> Result<Self, ModuleError> {
+    pub fn link(
+        runtime: &Runtime,
+        module: &wasmtime::Module,
+        capabilities: &AllowedCapabilities,
+    ) -> Result<Self, ModuleError> {
         let abi = AbiVersion::ALL
             .into_iter()
             .find(|version| exports_function(module, version.marker()))
@@ -76,8 +84,12 @@ impl Module {
             return Err(ModuleError::NoAllocator);
         }
         let engine = |error: wasmtime::Error| ModuleError::Engine(format!("{error:#}"));
-        let linker = host::linker(&runtime.engine, abi).map_err(engine)?;
+        let mut linker = host::linker(&runtime.engine, abi).map_err(engine)?;
         check_imports(&linker, module, abi)?;
+        if let AllowedCapabilities::Only(names) = capabilities {
+            check_capabilities(runtime, names)?;
+            restrict(&mut linker, module, capabilities).map_err(engine)?;
+        }
         let pre = linker.instantiate_pre(module).map_err(engine)?;
         Ok(Self { pre, abi })
     }
@@ -93,6 +105,41 @@ impl Module {
     pub fn pre(&self) -> &InstancePre<Host> {
         &self.pre
     }
+}
+
+/// Every name is one that a restriction can speak of: that of a function of some version of the ABI or of WASI, or of a
+/// callback. A list may be written for filters of many versions.
+fn check_capabilities(runtime: &Runtime, names: &[String]) -> Result<(), ModuleError> {
+    let mut left: Vec<_> = names.iter().filter(|name| !Callbacks::NAMES.contains(&name.as_str())).collect();
+    for abi in AbiVersion::ALL {
+        let linker = host::linker(&runtime.engine, abi).map_err(|error| ModuleError::Engine(format!("{error:#}")))?;
+        let (ready, _) = mpsc::channel(1);
+        let mut store = Store::new(&runtime.engine, Host::new(Arc::default(), abi, ready));
+        let functions: Vec<_> = linker.iter(&mut store).map(|(_, name, _)| name).collect();
+        left.retain(|name| !functions.contains(&name.as_str()));
+    }
+    left.first().map_or(Ok(()), |unknown| Err(ModuleError::UnknownCapability((*unknown).clone())))
+}
+
+/// Binds what the module imports and may not call to something that says so, as in Envoy.
+fn restrict(
+    linker: &mut Linker<Host>,
+    module: &wasmtime::Module,
+    capabilities: &AllowedCapabilities,
+) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    for import in module.imports().filter(|import| !capabilities.allows(import.name())) {
+        let ExternType::Func(kind) = import.ty() else { continue };
+        let line = format!("Attempted call to restricted proxy-wasm capability: {}", import.name());
+        // ENOTCAPABLE of WASI.
+        let status = if import.module() == "env" { Status::InternalFailure as i32 } else { 76 };
+        linker.func_new(import.module(), import.name(), kind, move |mut caller, _, results| {
+            caller.data_mut().log(LogLevel::Error, line.as_bytes());
+            results.iter_mut().for_each(|result| *result = Val::I32(status));
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 /// Every import is a function that is here, of the type it has here.

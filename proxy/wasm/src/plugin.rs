@@ -2,7 +2,7 @@
 
 use crate::shared::Shared;
 use bytes::Bytes;
-use pillion_config::model::{self, AllowedClusters, FailPolicy, WasmLimits};
+use pillion_config::model::{self, AllowedCapabilities, AllowedClusters, FailPolicy, WasmLimits};
 use std::sync::Arc;
 
 /// A plugin: one wasm filter of the configuration.
@@ -37,6 +37,35 @@ pub struct MachineSpec {
     pub shared: Arc<Shared>,
     /// Bytes of linear memory.
     pub memory: usize,
+    /// What of the ABI it may use.
+    pub capabilities: AllowedCapabilities,
+    /// The workload it serves.
+    pub node: Node,
+}
+
+/// What guests are told of the workload they serve.
+#[derive(Debug, Default)]
+pub struct Node {
+    /// Its name.
+    pub id: String,
+    /// What it is one of.
+    pub cluster: String,
+    /// What else there is to know, by name.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Node {
+    /// Of the configuration's; the machine's name where it has none.
+    #[must_use]
+    pub fn of(node: &model::Node) -> Self {
+        let machine = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self {
+            id: node.id.clone().unwrap_or_else(machine),
+            cluster: node.cluster.clone(),
+            // The configuration made JSON of it.
+            metadata: serde_json::from_slice(&node.metadata).unwrap_or_default(),
+        }
+    }
 }
 
 impl Plugin {
@@ -71,6 +100,8 @@ impl MachineSpec {
             environment: host.chain(own).collect(),
             shared,
             memory: wasm.limits.memory,
+            capabilities: wasm.allowed_capabilities.clone(),
+            node: Node::of(&wasm.node),
         }
     }
 }

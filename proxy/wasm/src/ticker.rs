@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::{self, Thread},
     time::Duration,
@@ -27,6 +27,8 @@ pub struct Ticker {
     /// Guests running now, over all workers.
     running: AtomicUsize,
     parked: AtomicBool,
+    /// Ticks so far: what a callback took is told from it without a look at a clock.
+    ticks: AtomicU64,
     thread: OnceLock<Option<Thread>>,
 }
 
@@ -35,7 +37,13 @@ pub struct Running<'a>(&'a Ticker);
 
 impl Ticker {
     pub(crate) fn new(engine: Engine) -> Arc<Self> {
-        Arc::new(Self { engine, running: AtomicUsize::new(0), parked: AtomicBool::new(false), thread: OnceLock::new() })
+        Arc::new(Self {
+            engine,
+            running: AtomicUsize::new(0),
+            parked: AtomicBool::new(false),
+            ticks: AtomicU64::new(0),
+            thread: OnceLock::new(),
+        })
     }
 
     /// A guest begins to run. The first one starts the thread.
@@ -49,6 +57,12 @@ impl Ticker {
             thread.unpark();
         }
         Running(self)
+    }
+
+    /// Ticks so far. While a guest runs they come every [`TICK`].
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
     }
 
     fn start(self: &Arc<Self>) -> Option<Thread> {
@@ -70,6 +84,7 @@ impl Ticker {
         let mut quiet = 0;
         loop {
             thread::sleep(TICK);
+            self.ticks.fetch_add(1, Ordering::Relaxed);
             self.engine.increment_epoch();
             quiet = if self.running.load(Ordering::SeqCst) == 0 { quiet + 1 } else { 0 };
             if quiet >= QUIET {

@@ -6,9 +6,9 @@
 //!  Down(until) ── a timer, never a request ──► start, add every plugin ──► Running ────────┘
 //! ```
 //!
-//! The wait before a start is at least 200 times what the death and the start burnt, so that a filter that always dies
-//! takes at most 0.5 % of its worker's time, and doubles with each restart of the last minute; beyond the filter's
-//! `restarts` in a minute it waits until that minute is over.
+//! The wait before a start is at least 200 times what the death, and the start before it if that was one again, took of
+//! the worker's time, so that a filter that always dies takes at most 0.5 % of it; and it doubles with each restart of the
+//! last minute; beyond the filter's `restarts` in a minute it waits until that minute is over.
 
 use crate::{
     engine::Runtime,
@@ -19,6 +19,7 @@ use crate::{
     ticker::ticks,
     vm::{Budget, Cause, Failure, Machine, Mourner, StartError, state::Stage},
 };
+use pillion_config::model::AllowedCapabilities;
 use pillion_core::exchange::filter::{Failed, Services, Task};
 use std::{
     cell::{Cell, RefCell},
@@ -54,6 +55,8 @@ pub struct Key {
     pub environment: Vec<Vec<u8>>,
     /// Bytes of memory it may have.
     pub memory: usize,
+    /// What of the ABI it may use.
+    pub capabilities: AllowedCapabilities,
 }
 
 thread_local! {
@@ -72,6 +75,8 @@ pub struct Slot {
     seats: RefCell<Vec<Weak<Seat>>>,
     /// When it was started again, of the last minute.
     restarts: RefCell<VecDeque<Instant>>,
+    /// What starting the machine that runs took of the worker's time.
+    start_took: Cell<Duration>,
     /// Its last failure's words: the same one is logged in full only once.
     told: RefCell<Option<Failure>>,
 }
@@ -112,6 +117,7 @@ impl Slot {
                 state: RefCell::new(State::Down(None)),
                 seats: RefCell::default(),
                 restarts: RefCell::default(),
+                start_took: Cell::default(),
                 told: RefCell::default(),
             });
             slots.insert(key.clone(), Rc::downgrade(&slot));
@@ -128,24 +134,26 @@ impl Slot {
         seats.retain(|seat| seat.strong_count() > 0);
         seats.push(Rc::downgrade(&seat));
         drop(seats);
+        let begun = Instant::now();
         let running = self.running();
         let result = match running {
             Some(machine) => seat.sit(&machine),
             None if matches!(*self.state.borrow(), State::Down(Some(_))) => return seat,
             None => {
-                return self.start().map_or_else(|seat_error| self.not_started(&seat, &seat_error), |()| seat.clone());
+                let started = self.start();
+                return started.map_or_else(|error| self.not_started(&seat, &error, begun), |()| seat.clone());
             }
         };
         if let Err(error) = result {
-            return self.not_started(&seat, &error);
+            return self.not_started(&seat, &error, begun);
         }
         seat
     }
 
-    fn not_started(&self, seat: &Rc<Seat>, error: &StartError) -> Rc<Seat> {
+    fn not_started(&self, seat: &Rc<Seat>, error: &StartError, begun: Instant) -> Rc<Seat> {
         tracing::error!(filter = %seat.plugin.name, "the wasm filter does not start on this worker: {error}");
         seat.metrics.failure(Cause::Start);
-        self.down(Duration::ZERO, seat);
+        self.down(begun.elapsed(), seat);
         Rc::clone(seat)
     }
 
@@ -172,7 +180,8 @@ impl Slot {
         }
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
         machine.set_mourner(me);
-        tracing::debug!(vm_id = self.spec.vm_id, took = ?begun.elapsed(), "wasm machine started");
+        self.start_took.set(begun.elapsed());
+        tracing::debug!(vm_id = self.spec.vm_id, took = ?self.start_took.get(), "wasm machine started");
         let listening = first.services.spawn(listen(Rc::downgrade(&machine), told));
         let before = self.state.replace(State::Running { machine, _listening: listening });
         drop(before);
@@ -227,6 +236,9 @@ impl Slot {
         }
         let over = restarts.front().filter(|_| restarts.len() >= most as usize);
         let over = over.map(|oldest| WINDOW.saturating_sub(now.duration_since(*oldest)));
+        // The first start is no crash loop's.
+        let start = self.start_took.take();
+        let burnt = if restarts.is_empty() { burnt } else { burnt + start };
         backoff(u32::try_from(restarts.len()).unwrap_or(u32::MAX), burnt).max(over.unwrap_or_default())
     }
 }

@@ -1,5 +1,6 @@
 ;;! covers: proxy_http_call proxy_on_tick proxy_set_tick_period_milliseconds
 ;;! about: A root context calls without any stream, from its first tick.
+;;! option: upstream-races
 ;;! step: wait :status
 ;;! expect:
 ;;!   configure| tick = 0

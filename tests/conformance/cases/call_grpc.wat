@@ -1,5 +1,6 @@
 ;;! covers: proxy_grpc_call proxy_on_grpc_receive proxy_on_grpc_receive_initial_metadata proxy_on_grpc_receive_trailing_metadata proxy_on_grpc_close proxy_get_status
 ;;! about: Unary calls: an answer, a refusal, a dead endpoint, an unknown cluster, a service that is no service.
+;;! deviation: Envoy adds its response code details to the server's words, or gives them in place of none; here the message is the server's
 ;;! step: GET /x | x-kit-do: echo
 ;;! step: GET /x | x-kit-do: refuse
 ;;! step: GET /x | x-kit-do: none
@@ -14,8 +15,28 @@
 ;;!   > 200 x-kit-up="yes" body "hello"
 ;;!   # GET /x | x-kit-do: refuse
 ;;!   request_headers| call = 0
-;;!   grpc_close| code = 2
-;;!   grpc_close| get_status code 2 = 0 "via_upstream"
+;;!   grpc_close| code = 7
+;;!   grpc_close| get_status code 7 = 0 "not you{via_upstream}"
+;;!   ^ GET /x x-kit-do="refuse"
+;;!   ^ POST /kit.Kit/Refuse content-type="application/grpc" body "\x00\x00\x00\x00\x07message"
+;;!   > 200 x-kit-up="yes" body "hello"
+;;!   # GET /x | x-kit-do: none
+;;!   request_headers| call = 4
+;;!   ^ GET /x x-kit-do="none"
+;;!   > 200 x-kit-up="yes" body "hello"
+;;! expect-pillion:
+;;!   # GET /x | x-kit-do: echo
+;;!   request_headers| call = 0
+;;!   grpc_receive| size = 7
+;;!   grpc_receive| buffer 5 0+100 = 0 "message"
+;;!   grpc_receive| get_status code 0 = 0 empty
+;;!   ^ GET /x x-kit-do="echo"
+;;!   ^ POST /kit.Kit/Echo content-type="application/grpc"
+;;!   > 200 x-kit-up="yes" body "hello"
+;;!   # GET /x | x-kit-do: refuse
+;;!   request_headers| call = 0
+;;!   grpc_close| code = 7
+;;!   grpc_close| get_status code 7 = 0 "not you"
 ;;!   ^ GET /x x-kit-do="refuse"
 ;;!   ^ POST /kit.Kit/Refuse content-type="application/grpc" body "\x00\x00\x00\x00\x07message"
 ;;!   > 200 x-kit-up="yes" body "hello"

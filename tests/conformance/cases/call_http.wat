@@ -7,11 +7,11 @@
 ;;!   # GET /x
 ;;!   request_headers| call = 0
 ;;!   request_headers| token is set = 1
-;;!   http_call_response| headers = 6
 ;;!   http_call_response| body = 5
 ;;!   http_call_response| trailers = 0
 ;;!   http_call_response| get 6 ":status" = 0 "200"
 ;;!   http_call_response| pairs 6 = 0 :status="200" x-kit-rep="one" x-kit-rep="two"
+;;!   http_call_response| headers are its pairs = 1
 ;;!   http_call_response| pairs 7 = 0 empty
 ;;!   http_call_response| buffer 4 0+100 = 0 "twice"
 ;;!   http_call_response| add 6 "x-kit-a" = 2
@@ -23,11 +23,11 @@
 ;;!   > 200 x-kit-up="yes" body "hello"
 ;;!   # GET /x | x-kit-do: trailers
 ;;!   request_headers| call = 0
-;;!   http_call_response| headers = 2
 ;;!   http_call_response| body = 5
 ;;!   http_call_response| trailers = 1
 ;;!   http_call_response| get 6 ":status" = 0 "200"
 ;;!   http_call_response| pairs 6 = 0 :status="200"
+;;!   http_call_response| headers are its pairs = 1
 ;;!   http_call_response| pairs 7 = 0 x-kit-checksum="5"
 ;;!   http_call_response| buffer 4 0+100 = 0 "hello"
 ;;!   http_call_response| add 6 "x-kit-a" = 2
@@ -39,11 +39,11 @@
 ;;!   > 200 x-kit-up="yes" body "hello"
 ;;!   # GET /x | x-kit-do: post
 ;;!   request_headers| call = 0
-;;!   http_call_response| headers = 4
 ;;!   http_call_response| body = 8
 ;;!   http_call_response| trailers = 0
 ;;!   http_call_response| get 6 ":status" = 0 "200"
 ;;!   http_call_response| pairs 6 = 0 :status="200"
+;;!   http_call_response| headers are its pairs = 1
 ;;!   http_call_response| pairs 7 = 0 empty
 ;;!   http_call_response| buffer 4 0+100 = 0 "the body"
 ;;!   http_call_response| add 6 "x-kit-a" = 2
@@ -76,11 +76,11 @@
   (local.set $at)
   (call $proxy_http_call @"origin" (local.get $at) (local.get $n) @"the body" (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 16)))
 (on http_call_response
-  (call $show @"headers" (local.get $headers))
   (call $show @"body" (local.get $size))
   (call $show @"trailers" (local.get $trailers))
   (call $get (i32.const 6) @":status")
   (call $list (i32.const 6))
+  (call $show @"headers are its pairs" (i32.eq (local.get $headers) (i32.load (i32.load (i32.const 16)))))
   (call $list (i32.const 7))
   (call $buffer (i32.const 4) (i32.const 0) (i32.const 100))
   (call $add (i32.const 6) @"x-kit-a" @"read only?")

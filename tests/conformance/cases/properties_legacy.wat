@@ -14,6 +14,18 @@
 ;;!   response_headers| property upstream_host_metadata = 1
 ;;!   ^ GET /x
 ;;!   > 200 x-kit-up="yes" body "hello"
+;;! expect-pillion:
+;;!   # GET /x
+;;!   request_headers| property cluster_name = 0 "origin"
+;;!   request_headers| property route_name = 0 "main-route"
+;;!   request_headers| property cluster_metadata = 0
+;;!   request_headers| property route_metadata = 0
+;;!   request_headers| property listener_direction = 0 0
+;;!   request_headers| property listener_metadata = 0
+;;!   request_headers| property node.id = 0
+;;!   response_headers| property upstream_host_metadata = 1
+;;!   ^ GET /x
+;;!   > 200 x-kit-up="yes" body "hello"
 
 (on request_headers
   (call $property @"cluster_name")

@@ -1,5 +1,6 @@
 ;;! covers: proxy_get_property
 ;;! about: Attributes of the plugin, the node, the route and the cluster, in the root context and in a stream.
+;;! deviation: there are no virtual hosts here: a listener's routes are one list, which has the listener's name
 ;;! step: GET /x
 ;;! expect:
 ;;!   configure| property plugin_name = 0 "properties_proxy"
@@ -23,6 +24,40 @@
 ;;!   request_headers| property xds.cluster_name = 0 "origin"
 ;;!   request_headers| property xds.route_name = 0 "main-route"
 ;;!   request_headers| property xds.virtual_host_name = 0 "kit-host"
+;;!   request_headers| property xds.cluster_metadata = 0
+;;!   request_headers| property xds.route_metadata = 0
+;;!   request_headers| property xds.upstream_host_metadata = 1
+;;!   request_headers| property xds.filter_chain_name = 0
+;;!   request_headers| property xds.listener_metadata = 0
+;;!   request_headers| property xds.listener_direction = 0 0
+;;!   request_headers| property metadata = 0
+;;!   request_headers| property filter_state = 3
+;;!   log| property xds.cluster_name = 0 "origin"
+;;!   log| property xds.route_name = 0 "main-route"
+;;!   ^ GET /x
+;;!   > 200 x-kit-up="yes" body "hello"
+;;! expect-pillion:
+;;!   configure| property plugin_name = 0 "properties_proxy"
+;;!   configure| property plugin_root_id = 0 "kit-root"
+;;!   configure| property plugin_vm_id = 0 "vm-properties_proxy"
+;;!   configure| property xds.cluster_name = 1
+;;!   configure| property xds.route_name = 1
+;;!   configure| property xds.virtual_host_name = 1
+;;!   configure| property xds.cluster_metadata = 1
+;;!   configure| property xds.route_metadata = 1
+;;!   configure| property xds.upstream_host_metadata = 1
+;;!   configure| property xds.filter_chain_name = 1
+;;!   configure| property xds.listener_metadata = 1
+;;!   configure| property xds.listener_direction = 1
+;;!   configure| property metadata = 1
+;;!   configure| property filter_state = 1
+;;!   # GET /x
+;;!   request_headers| property plugin_name = 0 "properties_proxy"
+;;!   request_headers| property plugin_root_id = 0 "kit-root"
+;;!   request_headers| property plugin_vm_id = 0 "vm-properties_proxy"
+;;!   request_headers| property xds.cluster_name = 0 "origin"
+;;!   request_headers| property xds.route_name = 0 "main-route"
+;;!   request_headers| property xds.virtual_host_name = 0 "properties_proxy"
 ;;!   request_headers| property xds.cluster_metadata = 0
 ;;!   request_headers| property xds.route_metadata = 0
 ;;!   request_headers| property xds.upstream_host_metadata = 1

@@ -1,5 +1,6 @@
 ;;! covers: proxy_send_local_response
 ;;! about: Statuses that are none.
+;;! deviation: Envoy writes statuses that no client can read; here they are 500
 ;;! step: GET /x | x-kit-do: below
 ;;! step: GET /x | x-kit-do: zero
 ;;! step: GET /x | x-kit-do: large
@@ -13,6 +14,16 @@
 ;;!   # GET /x | x-kit-do: large
 ;;!   request_headers| reply = 0
 ;;!   > 100 content-type="text/plain"
+;;! expect-pillion:
+;;!   # GET /x | x-kit-do: below
+;;!   request_headers| reply = 0
+;;!   > 500 content-type="text/plain" body "b"
+;;!   # GET /x | x-kit-do: zero
+;;!   request_headers| reply = 0
+;;!   > 500 content-type="text/plain" body "z"
+;;!   # GET /x | x-kit-do: large
+;;!   request_headers| reply = 0
+;;!   > 500 content-type="text/plain" body "l"
 
 (on request_headers
   (call $note_do)

@@ -1,5 +1,6 @@
 ;;! covers: proxy_close_stream
 ;;! about: A stream closed by its filter: the client gets no answer, the log still runs.
+;;! deviation: Envoy keeps the details of a response that its filter cut; here they say that a filter closed the stream
 ;;! step: GET /x | x-kit-do: close request
 ;;! step: GET /x | x-kit-do: response
 ;;! step: h2 GET /h2/x | x-kit-do: close request
@@ -12,6 +13,26 @@
 ;;!   # GET /x | x-kit-do: response
 ;;!   response_headers| close = 0
 ;;!   log| property response.code_details = 0 "via_upstream"
+;;!   ^ GET /x x-kit-do="response"
+;;!   > connection cut
+;;!   # h2 GET /h2/x | x-kit-do: close request
+;;!   request_headers| close = 0
+;;!   log| property response.code_details = 0 "wasm_close_stream"
+;;!   > reset INTERNAL_ERROR
+;;!   # GET /x | x-kit-do: types
+;;!   request_headers| type 4 = 2
+;;!   request_headers| type 9 = 2
+;;!   log| property response.code_details = 0 "via_upstream"
+;;!   ^ GET /x x-kit-do="types"
+;;!   > 200 x-kit-up="yes" body "hello"
+;;! expect-pillion:
+;;!   # GET /x | x-kit-do: close request
+;;!   request_headers| close = 0
+;;!   log| property response.code_details = 0 "wasm_close_stream"
+;;!   > connection cut
+;;!   # GET /x | x-kit-do: response
+;;!   response_headers| close = 0
+;;!   log| property response.code_details = 0 "wasm_close_stream"
 ;;!   ^ GET /x x-kit-do="response"
 ;;!   > connection cut
 ;;!   # h2 GET /h2/x | x-kit-do: close request

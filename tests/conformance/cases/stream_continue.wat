@@ -10,6 +10,13 @@
 ;;!   request_headers| type 4 = 2
 ;;!   request_headers| type 9 = 2
 ;;!   > 200 x-kit-up="yes" body "hello"
+;;! expect-pillion:
+;;!   # GET /x
+;;!   request_headers| request = 0
+;;!   request_headers| upstream = 12
+;;!   request_headers| type 4 = 2
+;;!   request_headers| type 9 = 2
+;;!   > 200 x-kit-up="yes" body "hello"
 
 (on request_headers
   (call $show @"request" (call $proxy_continue_stream (i32.const 0)))

@@ -7,6 +7,10 @@
 ;;!   # GET /x
 ;;!   response_headers| response = 0
 ;;!   > 200 x-kit-up="yes" body "HTTP/"
+;;! expect-pillion:
+;;!   # GET /x
+;;!   response_headers| response = 0
+;;!   > 200 x-kit-up="yes" body "hello"
 
 (on response_headers
   (call $show @"response" (call $proxy_continue_stream (i32.const 1)))

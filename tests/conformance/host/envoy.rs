@@ -1,6 +1,6 @@
 //! Envoy's configuration: a listener per case, three clusters.
 
-use super::{Loaded, Running};
+use super::{Loaded, METADATA, Running};
 use crate::{case::Case, upstream::Upstream};
 use pillion_tests::{port, process::Process, tempdir::TempDir, wait::SOON};
 use std::{
@@ -58,7 +58,9 @@ fn words(case: &Case, line: &str) -> Option<String> {
 }
 
 fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String {
-    let mut text = String::from("node: { id: kit-node, cluster: kit-cluster }\nstatic_resources:\n  listeners:\n");
+    let mut text = format!(
+        "node: {{ id: kit-node, cluster: kit-cluster, metadata: {METADATA} }}\nstatic_resources:\n  listeners:\n"
+    );
     for loaded in cases {
         let case = loaded.case;
         let _ = writeln!(

@@ -11,6 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What both hosts are told of the workload, in YAML.
+const METADATA: &str = "{ NAME: kit, PORT: 7, READY: true, LABELS: { app: k }, ZONES: [a, b] }";
+
 /// Whom the kit asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Host {

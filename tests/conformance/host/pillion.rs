@@ -1,6 +1,6 @@
 //! Pillion's configuration: the same listeners and clusters.
 
-use super::{Loaded, Running};
+use super::{Loaded, METADATA, Running};
 use crate::{case::Case, upstream::Upstream};
 use pillion_tests::{client::Client, port, process::Process, tempdir::TempDir, wait::SOON};
 use serde_json::json;
@@ -30,7 +30,7 @@ pub(super) fn start(program: &Path, cases: &[Loaded<'_>], upstream: &Upstream) -
             .current_dir(folder.path()),
     );
     // A hundred modules are compiled by a child that is not optimised in tests.
-    let end = Instant::now() + SOON * 10;
+    let end = Instant::now() + SOON * 20;
     loop {
         if let Some(status) = process.ended() {
             std::thread::sleep(Duration::from_millis(30));
@@ -54,14 +54,18 @@ fn ready(admin: SocketAddr) -> bool {
 }
 
 fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String {
-    let mut text = format!("admin: {{ address: {admin} }}\nworkers: 1\nlisteners:\n");
+    let mut text = format!(
+        "admin: {{ address: {admin} }}\nworkers: 1\nnode: {{ id: kit-node, cluster: kit-cluster, metadata: {METADATA} }}\n\
+         listeners:\n"
+    );
     for loaded in cases {
         let (name, address) = (&loaded.case.name, loaded.address);
         let _ = writeln!(text, "  - name: {name}\n    address: {address}");
         if loaded.case.has("tcp") {
             let _ = writeln!(text, "    tcp: {{ cluster: bytes, filters: [{name}] }}");
         } else {
-            let _ = write!(text, "    filters: [{name}]\n{ROUTES}");
+            // Envoy's listeners make no ids either.
+            let _ = write!(text, "    forwarding: {{ request_id: pass }}\n    filters: [{name}]\n{ROUTES}");
         }
     }
     text.push_str("filters:\n");
@@ -84,7 +88,7 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String 
 }
 
 const ROUTES: &str = "    routes:
-      - { name: by-header, match: { prefix: /, headers: { x-kit-route: other } }, respond: { status: 210, body: other } }
+      - { name: by-header, match: { prefix: /, headers: { x-kit-route: other } }, respond: { status: 210, body: other, content_type: text/plain } }
       - { name: h2-route, match: { prefix: /h2/ }, rewrite: { prefix: / }, cluster: origin-h2 }
       - { name: dead-route, match: { prefix: /dead }, cluster: dead }
       - { name: main-route, match: { prefix: / }, cluster: origin }
@@ -109,6 +113,16 @@ fn filter(loaded: &Loaded<'_>) -> serde_json::Value {
     if case.has("stop_iteration") {
         wasm["allow_on_headers_stop_iteration"] = json!(true);
     }
+    if case.has("restricted") {
+        wasm["allowed_capabilities"] = json!([
+            "proxy_log",
+            "proxy_on_memory_allocate",
+            "proxy_on_request_headers",
+            "proxy_on_context_create",
+            "proxy_on_vm_start",
+            "proxy_on_configure",
+        ]);
+    }
     if case.has("env") {
         wasm["host_environment"] = json!(["KIT_SHOWN"]);
         wasm["environment"] = json!({ "KIT_SET": "set" });
@@ -117,9 +131,11 @@ fn filter(loaded: &Loaded<'_>) -> serde_json::Value {
     json!({ "name": case.name, "fail": fail, "wasm": wasm })
 }
 
-/// `time level words filter=PLUGIN`
+/// `time level words filter=PLUGIN`, and `vm_id=VM` while the module starts itself.
 fn words(case: &Case, line: &str) -> Option<String> {
-    let line = line.strip_suffix(&format!(" filter={}", case.name))?;
+    let line = line
+        .strip_suffix(&format!(" filter={}", case.name))
+        .or_else(|| line.strip_suffix(&format!(" vm_id=vm-{}", case.name)))?;
     let words = match case.module {
         Some(_) => line.splitn(3, ' ').nth(2)?,
         None => super::after_mark(case, line)?,

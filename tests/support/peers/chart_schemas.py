@@ -37,6 +37,8 @@ def given(made):
 
 def everything(made):
     made["nodeAgent"]["enabled"] = True
+    made["nodeAgent"]["captureOutbound"] = True
+    made["discovery"] = {"namespaces": ["shop", "data"], "clients": ["web", "shop"]}
     made["injector"]["settings"] = {"identity": "csi", "workers": 2, "rewrite-probes": True}
 
 
@@ -55,6 +57,8 @@ for bad in [
     wrong(["injector", "replica"], 2),
     wrong(["injector", "certificate"], {"selfSigned": False}),
     wrong(["image"], {"tag": "1"}),
+    wrong(["nodeAgent", "waive"], ["everything"]),
+    wrong(["discovery", "namespaces"], ["Shop"]),
 ]:
     try:
         jsonschema.validate(bad, schema)

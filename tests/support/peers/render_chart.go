@@ -46,6 +46,13 @@ func run(arguments []string) error {
 			text, err := json.Marshal(value)
 			return string(text), err
 		},
+		"join": func(separator string, list any) string {
+			var words []string
+			for _, one := range list.([]any) {
+				words = append(words, fmt.Sprint(one))
+			}
+			return strings.Join(words, separator)
+		},
 		"toString": func(value any) string { return fmt.Sprint(value) },
 		"quote":    func(value any) string { return fmt.Sprintf("%q", fmt.Sprint(value)) },
 		"default": func(fallback, value any) any {

@@ -84,22 +84,22 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Builds the proxy as it is released and tells where Cargo put it.
+/// Builds the proxy as it is released (`cargo static`, what the image holds) and tells where Cargo put it. Where the
+/// machine cannot link a static program, the ordinary build stands in for it, and that is said.
 fn build(root: &Path) -> Result<PathBuf, String> {
-    eprintln!("building Pillion (cargo build --release -p pillion); PILLION_BIN=… would name another build");
+    eprintln!("building Pillion (cargo static); PILLION_BIN=… would name another build");
+    cargo(root, &["static"]).or_else(|error| {
+        eprintln!("cargo static: {error}; measured is the ordinary build: cargo build --release -p pillion");
+        cargo(root, &["build", "--release", "-p", "pillion"])
+    })
+}
+
+/// Runs a build of the proxy and tells where Cargo put it.
+fn cargo(root: &Path, build: &[&str]) -> Result<PathBuf, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "-p",
-            "pillion",
-            "--bin",
-            "pillion",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
+        .args(build)
+        .args(["--locked", "--bin", "pillion", "--message-format", "json-render-diagnostics"])
         .current_dir(root)
         .stderr(io::stderr())
         .output()

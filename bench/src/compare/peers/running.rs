@@ -194,7 +194,7 @@ fn wait(group: &mut Group, address: SocketAddr, setup: Setup) -> io::Result<bool
     let end = Instant::now() + START;
     loop {
         let answered = match setup {
-            Setup::Http1(_) | Setup::Reload | Setup::Wasm(_) => fetch(address, "/small").is_ok(),
+            Setup::Http1(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => fetch(address, "/small").is_ok(),
             Setup::Routes(_) => fetch(address, "/r0/small").is_ok(),
             Setup::Http2 | Setup::Grpc | Setup::Mutual | Setup::Tls | Setup::Tcp => TcpStream::connect(address).is_ok(),
         };

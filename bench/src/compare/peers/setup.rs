@@ -4,7 +4,11 @@ use super::{
     Peer,
     template::{self, TemplateError, Values},
 };
-use std::{net::SocketAddr, path::Path};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
 
 /// The work that all peers are configured for alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub enum Setup {
     Reload,
     /// HTTP/1.1 without added headers, through a wasm filter or none.
     Wasm(Guest),
+    /// HTTP/1.1 on two listeners, one of which has a filter that misbehaves.
+    Storm(Storm),
 }
 
 /// The wasm filter of a setup: `filters/header-policy`, made with the Rust SDK, which exports every callback.
@@ -38,10 +44,34 @@ pub enum Guest {
     Noop,
     /// One that sets a header on the request and one on the response.
     Adds,
+    /// The one that changes nothing, [`MACHINES`] times, each in a machine of its own.
+    Several,
 }
 
+/// Machines of a setup with several.
+pub const MACHINES: usize = 5;
+
+/// What a filter does to every request, or some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storm {
+    /// There is no filter: what the others are held against.
+    None,
+    /// It traps on every tenth request.
+    Traps,
+    /// It never comes back.
+    Spins,
+    /// It takes a MiB and keeps it; where it gets none, it traps.
+    Leaks,
+}
+
+/// Where the listener with that filter is; its port is that of the other.
+pub const STORMY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// The guest of the storms: its configuration's first byte says what it does.
+const STORM: &str = include_str!("../../../peers/storm.wat");
+
 /// Where the guests lie.
-const GUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../filters/prebuilt");
+pub const GUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../filters/prebuilt");
 
 /// Whether a proxy tells the origin about the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +140,7 @@ macro_rules! templates {
 /// The templates of a peer for a setup; the one place that says who cannot do what. What a peer's build lacks (a module
 /// that is not installed) is told by its own check of the configuration.
 fn templates(peer: Peer, setup: Setup) -> Result<&'static [Template], &'static str> {
-    use Setup::{Grpc, Http1, Http2, Mutual, Reload, Routes, Tcp, Tls, Wasm};
+    use Setup::{Grpc, Http1, Http2, Mutual, Reload, Routes, Storm, Tcp, Tls, Wasm};
     Ok(match (peer, setup) {
         (Peer::Direct, _) => return Err("there is no proxy to configure"),
         (Peer::Pillion, Http1(_) | Reload) => templates!("pillion": "http1.yaml"),
@@ -119,7 +149,9 @@ fn templates(peer: Peer, setup: Setup) -> Result<&'static [Template], &'static s
         (Peer::Pillion, Mutual | Tls) => templates!("pillion": "tls.yaml"),
         (Peer::Pillion, Wasm(_)) => templates!("pillion": "wasm.yaml"),
         (Peer::Envoy, Wasm(_)) => templates!("envoy": "wasm.yaml"),
-        (Peer::Nginx | Peer::Haproxy, Wasm(_)) => return Err("it runs no proxy-wasm filters"),
+        (Peer::Pillion, Storm(_)) => templates!("pillion": "storm.yaml"),
+        (Peer::Envoy, Storm(_)) => return Err("it bounds no filter's time: one that spins has its worker for good"),
+        (Peer::Nginx | Peer::Haproxy, Wasm(_) | Storm(_)) => return Err("it runs no proxy-wasm filters"),
         (Peer::Pillion, Tcp) => templates!("pillion": "tcp.yaml"),
         (Peer::Nginx, Http1(_) | Reload) => templates!("nginx": "http1.conf"),
         (Peer::Nginx, Http2) => templates!("nginx": "http2.conf"),
@@ -171,8 +203,14 @@ pub fn plan(peer: Peer, setup: Setup, place: Place<'_>, generation: u32) -> Resu
 }
 
 fn values(setup: Setup, place: Place<'_>, generation: u32) -> Values {
-    let told = !matches!(setup, Setup::Http1(Forwarding::Bare) | Setup::Wasm(_));
+    let told = !matches!(setup, Setup::Http1(Forwarding::Bare) | Setup::Wasm(_) | Setup::Storm(_));
     let guest = if let Setup::Wasm(guest) = setup { guest } else { Guest::None };
+    let storm = if let Setup::Storm(storm) = setup { storm } else { Storm::None };
+    let guests = match guest {
+        Guest::None => 0,
+        Guest::Noop | Guest::Adds => 1,
+        Guest::Several => MACHINES,
+    };
     let mutual = setup == Setup::Mutual;
     Values::default()
         .text("listen", place.listen.to_string())
@@ -191,7 +229,12 @@ fn values(setup: Setup, place: Place<'_>, generation: u32) -> Values {
         .text("generation", generation.to_string())
         .text("guests", GUESTS)
         .text("policy", if guest == Guest::Adds { POLICY } else { "{}" })
-        .section("guest", usize::from(guest != Guest::None))
+        .section("guest", guests)
+        .section("filtered", guests.min(1))
+        .text("stormy_ip", STORMY.to_string())
+        .text("storm", inline(storm))
+        .text("storm_does", format!("{storm:?}"))
+        .section("storm", usize::from(storm != Storm::None))
         .section("reload", usize::from(setup == Setup::Reload))
         .section("forwarding", usize::from(told))
         .section("bare", usize::from(!told))
@@ -200,8 +243,16 @@ fn values(setup: Setup, place: Place<'_>, generation: u32) -> Values {
         .section("routes", if let Setup::Routes(routes) = setup { routes } else { 0 })
 }
 
+/// The guest of the storms as a configuration has it.
+fn inline(storm: Storm) -> String {
+    if storm == Storm::None {
+        return String::new();
+    }
+    STANDARD.encode(wat::parse_str(STORM).expect("the text is the repository's own"))
+}
+
 /// The configuration of the guest that adds headers.
-const POLICY: &str = r#"{"request":{"set":{"x-added":"1"}},"response":{"set":{"x-added":"1"}}}"#;
+pub const POLICY: &str = r#"{"request":{"set":{"x-added":"1"}},"response":{"set":{"x-added":"1"}}}"#;
 
 /// Connections a peer may have: each takes two descriptors, and two more where HAProxy splices them through a pipe; some
 /// are wanted for other things.
@@ -233,11 +284,11 @@ fn arguments(peer: Peer, setup: Setup, main: &str, directory: &Path) -> (Vec<Str
 
 #[cfg(test)]
 mod tests {
-    use super::{Forwarding, Guest, Place, Setup, SetupError, plan};
+    use super::{Forwarding, Guest, Place, Setup, SetupError, Storm, plan};
     use crate::compare::peers::Peer;
     use std::path::Path;
 
-    const ALL: [Setup; 11] = [
+    const ALL: [Setup; 15] = [
         Setup::Http1(Forwarding::Told),
         Setup::Http1(Forwarding::Bare),
         Setup::Http2,
@@ -249,6 +300,10 @@ mod tests {
         Setup::Reload,
         Setup::Wasm(Guest::None),
         Setup::Wasm(Guest::Adds),
+        Setup::Wasm(Guest::Several),
+        Setup::Storm(Storm::None),
+        Setup::Storm(Storm::Traps),
+        Setup::Storm(Storm::Leaks),
     ];
 
     fn place() -> Place<'static> {

@@ -1,7 +1,7 @@
 //! What the project promises itself, and how far it is: each target against medians of the same run. Pure.
 
 use super::stats::{Summary, ratio};
-use crate::compare::{peers::Peer, results::Metric};
+use crate::compare::{peers::Peer, results::Metric, scenario::filters::NO_FILTER};
 
 /// A figure's place.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,8 @@ enum Bound {
     AtLeast(f64, Peer),
     /// At least this multiple of Pillion's own in another step.
     AtLeastOwn(f64, &'static str),
+    /// At most this multiple of Pillion's own in another step.
+    OfOwn(f64, &'static str),
     /// At most 1.3 times Pillion's own in another step, or 4 MB more if that is larger.
     NearOwn(&'static str),
 }
@@ -54,13 +56,15 @@ const MAXIMUM: &str = "maximum";
 const RATE: &str = "2,000 a second";
 
 fn targets() -> Vec<(&'static str, Place, Bound)> {
-    use Bound::{AtLeast, AtLeastOwn, Most, NearOwn, Of, OfTheBetter};
+    use Bound::{AtLeast, AtLeastOwn, Most, NearOwn, Of, OfOwn, OfTheBetter};
     use Metric::{
-        AddedP50, AddedP99, BytesPerCpuSecond, ConnectionMemory, CpuPerRequest, FirstAnswer, Resident, Throughput,
+        AddedP50, AddedP99, BytesPerCpuSecond, ConnectionMemory, CpuPerRequest, FilterCpu, FirstAnswer, MachineMemory,
+        P50, P99, Resident, Throughput, Unanswered,
     };
     let at = |scenario, step, metric| Place { scenario, step, metric };
     let small = |step, metric| at("http1_keepalive_small", step, metric);
     let idle = at("idle_5000_connections", "5000 idle connections", ConnectionMemory);
+    let idle_as = |step| at("idle_5000_connections", step, ConnectionMemory);
     let routes = |metric| at("routes_5000", "5000 routes", metric);
     let burst = |step| at("memory_after_burst", step, Resident);
     let h1 = "CPU a request, HTTP/1.1 keep-alive";
@@ -68,6 +72,12 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
     let grpc = "CPU a request, gRPC unary";
     let tls = "CPU a request, TLS downstream, mutual TLS upstream";
     let connection = "memory a kept-alive idle connection";
+    let (noop, adds) = ("no-op filter", "header-adding filter");
+    let wasm = |step, metric| at("wasm_headers", step, metric);
+    let storm = |step, metric| at("wasm_storms", step, metric);
+    let (traps, spins, leaks) = ("1 in 10 requests traps", "every request spins", "every request leaks 1 MiB");
+    let sockmap = |step, metric| at("sockmap_on_off", step, metric);
+    const OFF: &str = "TCP on both legs";
     vec![
         (h1, small(MAXIMUM, CpuPerRequest), Of(0.3, Peer::Envoy)),
         (h1, small(MAXIMUM, CpuPerRequest), OfTheBetter(1.0)),
@@ -83,12 +93,37 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
         ("resident at 1,000 a second on 100 connections (MB)", burst("1,000 a second on 100 connections"), Most(10.0)),
         ("memory a kept-alive idle connection (KB)", idle, Most(2.0)),
         (connection, idle, Of(0.15, Peer::Envoy)),
+        ("memory an idle TLS connection", idle_as("1000 idle connections, TLS"), Of(1.5, Peer::Nginx)),
+        ("memory an idle HTTP/2 connection", idle_as("1000 idle connections, HTTP/2"), Of(1.5, Peer::Nginx)),
         ("resident with 5,000 routes and clusters (MB)", routes(Resident), Most(25.0)),
         ("resident with 5,000 routes and clusters", routes(Resident), Of(0.1, Peer::Envoy)),
         ("throughput on the last of 5,000 routes", routes(Throughput), AtLeastOwn(0.95, "10 routes")),
         ("resident 60 s after a burst (MB)", burst("60 s after the burst"), NearOwn("50 a second on 10 connections")),
         ("exec to first answer (ms)", at("startup", "start", FirstAnswer), Most(3.0)),
+        ("CPU a request, both legs past TCP", sockmap("both legs past TCP", CpuPerRequest), OfOwn(0.6, OFF)),
+        ("CPU a request, both legs past TCP", sockmap("both legs past TCP", CpuPerRequest), Of(0.2, Peer::Envoy)),
+        ("throughput, both legs past TCP", sockmap("both legs past TCP", Throughput), AtLeastOwn(1.4, OFF)),
+        ("p50, both legs past TCP", sockmap("both legs past TCP", P50), OfOwn(0.8, OFF)),
+        (
+            "CPU a request, the client's leg past TCP",
+            sockmap("the client's leg past TCP", CpuPerRequest),
+            OfOwn(0.8, OFF),
+        ),
+        (
+            "CPU a request, the upstream's leg past TCP",
+            sockmap("the upstream's leg past TCP", CpuPerRequest),
+            OfOwn(0.8, OFF),
+        ),
         ("TCP bytes for a CPU second", at("tcp_stream", MAXIMUM, BytesPerCpuSecond), AtLeast(1.0, Peer::Haproxy)),
+        ("CPU a request that a no-op wasm filter adds (µs)", wasm(noop, FilterCpu), Most(2.0)),
+        ("CPU a request that a no-op wasm filter adds", wasm(noop, FilterCpu), Of(0.3, Peer::Envoy)),
+        ("CPU a request that a header-adding wasm filter adds", wasm(adds, FilterCpu), Of(0.3, Peer::Envoy)),
+        ("memory of a further wasm machine (KB)", wasm("5 machines", MachineMemory), Most(1_000.0)),
+        ("p99 of another listener while a filter traps", storm(traps, P99), OfOwn(1.5, NO_FILTER)),
+        ("p99 of another listener while a filter spins", storm(spins, P99), OfOwn(1.5, NO_FILTER)),
+        ("p99 of another listener while a filter leaks", storm(leaks, P99), OfOwn(1.5, NO_FILTER)),
+        ("requests of a spinning filter without its policy's answer", storm(spins, Unanswered), Most(0.0)),
+        ("requests of a trapping filter without its policy's answer", storm(traps, Unanswered), Most(0.0)),
     ]
 }
 
@@ -121,6 +156,10 @@ fn verdict(summary: &Summary, what: &str, place: Place, bound: Bound) -> Option<
         Bound::AtLeastOwn(factor, step) => {
             let reached = ratio(own, of(step, Peer::Pillion)?)?;
             (format!("≥ {factor} × that with {step}"), format!("{reached:.2} ×"), reached >= factor)
+        }
+        Bound::OfOwn(factor, step) => {
+            let reached = ratio(own, of(step, Peer::Pillion)?)?;
+            (format!("≤ {factor} × that with {step}"), format!("{reached:.2} ×"), reached <= factor)
         }
         Bound::NearOwn(step) => {
             let most = of(step, Peer::Pillion)?.median;

@@ -97,8 +97,8 @@ pub struct Holding {
 }
 
 /// Opens idle connections, one request on each, and holds them until the value is dropped.
-pub fn hold(world: &World, target: SocketAddr, connections: u32) -> io::Result<Holding> {
-    let order = Order { load: super::SMALL, target, path: None, rate: None, seconds: 300.0 };
+pub fn hold(world: &World, target: SocketAddr, load: Load, connections: u32) -> io::Result<Holding> {
+    let order = Order { load, target, path: None, rate: None, seconds: 300.0 };
     let mut arguments = arguments(order, &world.certificates);
     arguments.extend(["--idle".to_owned(), connections.to_string()]);
     let mut group = start(world, &arguments)?;

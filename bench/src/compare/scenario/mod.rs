@@ -1,11 +1,13 @@
 //! What is done to each peer: the scenarios, their byte flows and sizes. Pure; the folder's other files carry them out.
 //!
 //! [`session`] keeps what is measured and says how far it is; [`generator`] runs the load generator; [`requests`] are
-//! the scenarios that send requests, [`states`] those that look at memory, start and reload.
+//! the scenarios that send requests, [`states`] those that look at memory, start and reload, [`filters`] those about wasm.
 
+pub mod filters;
 pub mod generator;
 pub mod requests;
 pub mod session;
+pub mod sockmap;
 pub mod states;
 
 use super::peers::setup::{Forwarding, Setup};
@@ -53,6 +55,10 @@ pub enum Scenario {
     Startup,
     /// Small GETs through no wasm filter, one that does nothing, one that adds headers
     WasmHeaders,
+    /// Latency of a listener while a filter on another traps, spins, leaks
+    WasmStorms,
+    /// Small GETs with the redirect of loopback traffic off, on both legs, on either one; and a ping-pong by size
+    SockmapOnOff,
 }
 
 /// A load that the generator sends.
@@ -105,8 +111,10 @@ pub enum Kind {
     Burst,
     /// Start.
     Startup,
-    /// The load at its maximum, with filters and without.
+    /// Wasm filters.
     Filters,
+    /// The load at its maximum, with the redirect and without.
+    Sockmap,
 }
 
 impl Scenario {
@@ -151,7 +159,8 @@ impl Scenario {
             Self::TcpStream => "4 client connections ← proxy ← bytes of the origin, without end",
             Self::TcpSmallMessages => "16 client connections → 64 bytes → proxy → origin echoes → 64 bytes back",
             Self::Idle5000Connections => {
-                "1,000, then 5,000 client connections, one GET /small on each, then silence; the proxy's memory"
+                "1,000, then 5,000 client connections, one GET /small on each, then silence; 1,000 with TLS; 1,000 of HTTP/2; \
+                 the proxy's memory"
             }
             Self::Routes5000 => {
                 "10, 1,000, 5,000 prefixes /rN/, each with a cluster of its own (all at one origin); 32 kept connections \
@@ -168,6 +177,14 @@ impl Scenario {
             Self::WasmHeaders => {
                 "32 client connections, kept → GET /small → proxy with no filter, then a Rust SDK guest that exports every \
                  callback and does nothing, then one that sets a header on request and response → 16 bytes back"
+            }
+            Self::WasmStorms => {
+                "32 kept connections → GET /small, 2,000 a second → one listener → 16 bytes back, while another listener of \
+                 the same worker gets 500 a second through a filter that traps, spins or leaks, and fails closed"
+            }
+            Self::SockmapOnOff => {
+                "32 client connections, kept → GET /small → proxy → kept origin connections → 16 bytes back, the connections past \
+                 TCP or not; then 1 connection → 64 bytes to 1 MiB → proxy → origin echoes → the same back"
             }
             Self::Startup => "exec → connect until accepted → GET /small → proxy → origin → 16 bytes back",
         }
@@ -217,7 +234,8 @@ impl Scenario {
             Self::ReloadUnderLoad => Kind::Reload,
             Self::MemoryAfterBurst => Kind::Burst,
             Self::Startup => Kind::Startup,
-            Self::WasmHeaders => Kind::Filters,
+            Self::WasmHeaders | Self::WasmStorms => Kind::Filters,
+            Self::SockmapOnOff => Kind::Sockmap,
         }
     }
 }
@@ -226,7 +244,9 @@ impl Scenario {
 #[must_use]
 pub fn behind(setup: Setup, protocol: &str, listening: &Listening) -> Option<SocketAddr> {
     match setup {
-        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) => Some(listening.http1),
+        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => {
+            Some(listening.http1)
+        }
         Setup::Http2 | Setup::Grpc => Some(listening.http2),
         Setup::Mutual => listening.tls,
         Setup::Tcp if protocol == "tcp-stream" => Some(listening.tcp_source),
@@ -324,6 +344,8 @@ mod tests {
                 "memory_after_burst",
                 "startup",
                 "wasm_headers",
+                "wasm_storms",
+                "sockmap_on_off",
             ]
         );
     }

@@ -1,7 +1,7 @@
 //! Scenarios about a process rather than its speed: idle connections, many routes, reloads, a burst, the start.
 
 use super::{
-    Load, SMALL, Scenario,
+    Load, SMALL, Scenario, behind,
     generator::{self, Order},
     session::{Session, VisitError},
 };
@@ -11,13 +11,14 @@ use crate::compare::{
         Peer,
         find::Program,
         running::{Running, fetch},
-        setup::{Forwarding, Guest, Setup},
+        setup::{Forwarding, Setup},
     },
     results::{Figures, Metric, Run, add_memory, figures},
     world::World,
 };
 use std::{
     io,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -29,41 +30,48 @@ const RELOAD_EVERY: Duration = Duration::from_millis(250);
 /// Carries a scenario out: for each round, each peer.
 pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> {
     match scenario {
-        Scenario::Idle5000Connections => each(session, scenario, Setup::Http1(Forwarding::Told), idle),
+        Scenario::Idle5000Connections => {
+            let tls = Load { protocol: "tls-http1", ..SMALL };
+            let http2 = Load { protocol: "http2", ..SMALL };
+            [
+                (Setup::Http1(Forwarding::Told), SMALL, &[0, 1_000, 5_000][..], ""),
+                (Setup::Tls, tls, &[0, 1_000], ", TLS"),
+                (Setup::Http2, http2, &[0, 1_000], ", HTTP/2"),
+            ]
+            .into_iter()
+            .try_for_each(|(setup, load, numbers, words)| {
+                each(session, scenario, setup, |at| idle(at, load, numbers, words))
+            })
+        }
         Scenario::Routes5000 => [10, 1_000, 5_000]
             .into_iter()
             .try_for_each(|n| each(session, scenario, Setup::Routes(n), move |at| routes(at, n))),
         Scenario::ReloadUnderLoad => each(session, scenario, Setup::Reload, reload),
         Scenario::Startup => each(session, scenario, Setup::Http1(Forwarding::Told), startup),
-        Scenario::WasmHeaders => {
-            [("no filter", Guest::None), ("no-op filter", Guest::Noop), ("header-adding filter", Guest::Adds)]
-                .into_iter()
-                .try_for_each(|(step, guest)| each(session, scenario, Setup::Wasm(guest), move |at| filters(at, step)))
-        }
         _ => burst(session, scenario),
     }
 }
 
 /// One peer in one round.
-struct Visit<'a> {
-    session: &'a Session,
+pub(super) struct Visit<'a> {
+    pub(super) session: &'a Session,
     scenario: Scenario,
     setup: Setup,
     program: &'a Program,
     round: u32,
 }
 
-fn each(
+pub(super) fn each(
     session: &mut Session,
     scenario: Scenario,
     setup: Setup,
     visit: impl Fn(&Visit<'_>) -> Result<Vec<Run>, VisitError>,
 ) -> Result<(), VisitError> {
-    let origin = session.world.listening.http1;
+    let origin = origin(setup, &session.world);
     let able = session.able(scenario, setup, origin);
     let pace = session.pace;
-    let rounds =
-        if matches!(scenario, Scenario::Startup | Scenario::WasmHeaders) { pace.rounds } else { pace.slow_rounds };
+    let often = matches!(scenario, Scenario::Startup | Scenario::WasmHeaders | Scenario::WasmStorms);
+    let rounds = if often { pace.rounds } else { pace.slow_rounds };
     for round in 1..=rounds {
         for program in &able {
             session.progress.now(scenario, round, rounds, program.peer);
@@ -76,15 +84,21 @@ fn each(
 
 impl Visit<'_> {
     fn start(&self) -> Result<Running, VisitError> {
-        let world = &self.session.world;
-        Ok(Running::start(self.program, self.setup, world, world.listening.http1, &self.scenario.name())?)
+        self.start_with(self.setup, "")
     }
 
-    fn world(&self) -> &World {
+    /// One of several processes of this visit; `label` tells their folders apart.
+    pub(super) fn start_with(&self, setup: Setup, label: &str) -> Result<Running, VisitError> {
+        let world = &self.session.world;
+        let label = format!("{}{}{label}", self.scenario.name(), if label.is_empty() { "" } else { "-" });
+        Ok(Running::start(self.program, setup, world, origin(setup, world), &label)?)
+    }
+
+    pub(super) fn world(&self) -> &World {
         &self.session.world
     }
 
-    fn run(&self, step: &str, figures: Figures) -> Run {
+    pub(super) fn run(&self, step: &str, figures: Figures) -> Run {
         run_of(self.scenario, self.program.peer, self.round, step, figures)
     }
 }
@@ -95,7 +109,7 @@ fn run_of(scenario: Scenario, peer: Peer, round: u32, step: &str, figures: Figur
 }
 
 /// Sleeps, but not through a signal.
-fn rest(time: Duration) -> io::Result<()> {
+pub(super) fn rest(time: Duration) -> io::Result<()> {
     let end = Instant::now() + time;
     while Instant::now() < end {
         if interrupted() {
@@ -106,13 +120,20 @@ fn rest(time: Duration) -> io::Result<()> {
     Ok(())
 }
 
-fn idle(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
+/// Where requests of this setup end. None of these scenarios asks for mutual TLS, the one whose origin may be missing.
+fn origin(setup: Setup, world: &World) -> SocketAddr {
+    behind(setup, SMALL.protocol, &world.listening).unwrap_or(world.listening.http1)
+}
+
+fn idle(at: &Visit<'_>, load: Load, numbers: &[u32], words: &str) -> Result<Vec<Run>, VisitError> {
     let running = at.start()?;
+    let hold = |connections| generator::hold(at.world(), running.address, load, connections);
+    // Code that the first request brings into memory is no connection's.
+    hold(1)?.release()?;
     let mut runs = Vec::new();
     let mut empty = None;
-    for connections in [0_u32, 1_000, 5_000] {
-        let holding =
-            (connections > 0).then(|| generator::hold(at.world(), running.address, connections)).transpose()?;
+    for &connections in numbers {
+        let holding = (connections > 0).then(|| hold(connections)).transpose()?;
         rest(SETTLE)?;
         let memory = running.group.memory()?;
         let mut figures = Figures::new();
@@ -129,17 +150,12 @@ fn idle(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
                 figures.insert(Metric::ConnectionMemory, grown as f64 / 1e3 / f64::from(connections));
             }
         }
-        runs.push(at.run(&idle_step(connections), figures));
+        runs.push(at.run(&format!("{connections} idle connections{words}"), figures));
         if let Some(holding) = holding {
             holding.release()?;
         }
     }
     Ok(runs)
-}
-
-/// The step's name; plots read the number from it.
-fn idle_step(connections: u32) -> String {
-    format!("{connections} idle connections")
 }
 
 fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {
@@ -154,18 +170,6 @@ fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {
     let (command, outcome) = generator::send(at.world(), order(at.session.pace.window), || {})?;
     first.extend(figures(&outcome, Some(running.group.usage()?.saturating_sub(before)), None));
     Ok(vec![Run { command, outcome: Some(outcome), ..at.run(&format!("{routes} routes"), first) }])
-}
-
-fn filters(at: &Visit<'_>, step: &str) -> Result<Vec<Run>, VisitError> {
-    let running = at.start()?;
-    let order = |seconds| Order { load: SMALL, target: running.address, path: None, rate: None, seconds };
-    generator::send(at.world(), order(at.session.pace.warmup), || {})?;
-    let before = running.group.usage()?;
-    let (command, outcome) = generator::send(at.world(), order(at.session.pace.window), || {})?;
-    let mut measured = figures(&outcome, Some(running.group.usage()?.saturating_sub(before)), None);
-    add_memory(&mut measured, running.group.memory()?);
-    measured.insert(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3);
-    Ok(vec![Run { command, outcome: Some(outcome), ..at.run(step, measured) }])
 }
 
 fn reload(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {

@@ -6,6 +6,7 @@
 mod capture;
 mod enrol;
 mod figures;
+mod filter;
 mod ground;
 mod life;
 mod streams;

@@ -29,8 +29,10 @@ pub(super) fn settings(config: &Config) -> Value {
         drain,
         access_log,
         dns,
+        kubernetes,
         identity,
         redirect,
+        source_filter,
         capture,
         listeners: _,
         clusters: _,
@@ -40,6 +42,7 @@ pub(super) fn settings(config: &Config) -> Value {
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
+    let Kubernetes { zone, prefer, server, service_account, timeout: first_answer } = kubernetes;
     let Dns { servers, min_refresh, max_refresh, timeout } = dns;
     let address = address.as_ref().map(|address| match address {
         AdminAddress::Tcp(address) => address.to_string(),
@@ -65,8 +68,19 @@ pub(super) fn settings(config: &Config) -> Value {
             "max_refresh": time(*max_refresh),
             "timeout": time(*timeout),
         },
+        "kubernetes": {
+            "zone": zone.as_ref().map(ToString::to_string),
+            "prefer": match prefer {
+                Family::Ipv4 => "ipv4",
+                Family::Ipv6 => "ipv6",
+            },
+            "server": server.as_ref().map(ToString::to_string),
+            "service_account": service_account,
+            "timeout": time(*first_answer),
+        },
         "identity": identity.as_ref().map(tls::identity),
         "redirect": redirect.as_ref().map(redirect_of),
+        "source_filter": source_filter.as_deref().map(source_filter_of),
         "capture": { "prove": *prove == Prove::Required, "probe_port": probe_port, "mark": mark },
         "filters": filters.iter().map(|filter| filters::filter(filter)).collect::<Vec<_>>(),
     })
@@ -98,6 +112,36 @@ fn redirect_of(redirect: &LoopbackRedirect) -> Value {
             "exclude": exclude.iter().map(|Cidr { address, prefix }| format!("{address}/{prefix}")).collect::<Vec<_>>(),
             "exclude_ports": exclude_ports,
         })),
+    })
+}
+
+fn source_filter_of(filter: &SourceFilter) -> Value {
+    let SourceFilter { interfaces, mode, covers, malformed, otherwise, rules } = filter;
+    let action = |action: &RuleAction| match action {
+        RuleAction::Allow => "allow",
+        RuleAction::Deny => "deny",
+    };
+    json!({
+        "interfaces": interfaces.iter().map(Name::as_str).collect::<Vec<_>>(),
+        "mode": match mode {
+            FilterMode::Auto => "auto",
+            FilterMode::Native => "native",
+            FilterMode::Generic => "generic",
+        },
+        "covers": match covers {
+            FilterCovers::Listeners => "listeners",
+            FilterCovers::Interface => "interface",
+        },
+        "malformed": match malformed {
+            FilterMalformed::Pass => "pass",
+            FilterMalformed::Drop => "drop",
+        },
+        "otherwise": action(otherwise),
+        "rules": rules.iter().map(|SourceRule { name, action: of, sources }| json!({
+            "name": name.as_str(),
+            "action": action(of),
+            "sources": sources.iter().map(|Cidr { address, prefix }| format!("{address}/{prefix}")).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
     })
 }
 

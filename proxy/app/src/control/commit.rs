@@ -7,13 +7,14 @@ use super::{
 use crate::{
     assembly::{LoadingFilters, Plane},
     descriptors,
+    discovery::{self, Service},
     reload::{Changes, Outcome, diff},
     secrets, sockets,
     worker::Order,
 };
 use pillion_config::{
     Loaded,
-    model::{Config, EndpointAddress},
+    model::{Cluster, ClusterIndex, Config, Endpoint, EndpointAddress},
 };
 use pillion_core::{snapshot::TlsState, telemetry::metrics::ReloadOutcome};
 use std::{
@@ -101,9 +102,17 @@ impl<P: Plane> Control<P> {
         let before = self.state.config.borrow().clone();
         let hosts = before.iter().flat_map(|before| hosts(before)).chain(hosts(&config));
         self.names.want(&config.dns, hosts.collect::<Vec<_>>());
+        let mut services = discovery::services(&config);
+        services.extend(before.iter().flat_map(|before| discovery::services(before)));
+        let wanted = self.services.want(&config.kubernetes, &services);
+        wanted.map_err(|error| Failure(format!("kubernetes: {error}")))?;
+        let patience = match services.is_empty() {
+            true => config.dns.timeout,
+            false => config.dns.timeout.max(config.kubernetes.timeout),
+        };
         self.prepared = Some(Prepared {
             changes: before.map(|before| diff(&before, &config)),
-            due: Instant::now() + config.dns.timeout,
+            due: Instant::now() + patience,
             config,
             files,
             began,
@@ -165,7 +174,8 @@ impl<P: Plane> Control<P> {
     /// Whether something is prepared that need not wait for names any more.
     pub(super) fn prepared_is_due(&self) -> bool {
         let due = |prepared: &Prepared<P>| {
-            prepared.snapshot.is_some() && (self.names.settled() || Instant::now() >= prepared.due)
+            let known = self.names.settled() && self.services.settled();
+            prepared.snapshot.is_some() && (known || Instant::now() >= prepared.due)
         };
         self.drain.is_none() && self.prepared.as_ref().is_some_and(due)
     }
@@ -193,6 +203,14 @@ impl<P: Plane> Control<P> {
         for host in hosts(&config) {
             self.deliver(&host, &config, &snapshot);
         }
+        let services = discovery::services(&config);
+        if let Err(error) = self.services.want(&config.kubernetes, &services) {
+            // It was right when it was prepared; who is followed is followed on.
+            tracing::warn!(%error, "the API server");
+        }
+        for service in &services {
+            self.deliver_service(service, &config, &snapshot);
+        }
         // Before anything is accepted: whoever comes first finds a certificate.
         // What lives looks again when the workers put it in force.
         self.update_tls(&snapshot, secrets, &config);
@@ -209,6 +227,7 @@ impl<P: Plane> Control<P> {
         self.state.config.replace(Some(config));
         let addresses = self.sockets.addresses();
         if let Some(config) = self.state.config.borrow().as_deref() {
+            self.edge.apply(config, &addresses);
             self.loopback.apply(config, addresses.iter().map(|(_, address)| address.port()).collect());
         }
         self.state.listeners.replace(addresses);
@@ -283,6 +302,10 @@ impl<P: Plane> Control<P> {
         for line in words.lines() {
             tracing::error!("configuration refused, the one before stays in force: {line}");
         }
+        // Services of the configuration before, as it wants them.
+        if let Some(config) = self.state.config.borrow().as_deref() {
+            self.services.want(&config.kubernetes, &discovery::services(config)).ok();
+        }
         tell(waiting, &Err(words.clone()));
         self.state.history.borrow_mut().enter(Outcome::Rejected(words));
     }
@@ -296,12 +319,51 @@ impl<P: Plane> Control<P> {
         for (at, cluster) in config.clusters.iter().enumerate() {
             for endpoint in &cluster.endpoints {
                 if matches!(&endpoint.address, EndpointAddress::Name(name, _) if **name == *host) {
-                    let cluster = pillion_config::model::ClusterIndex(at);
+                    let cluster = ClusterIndex(at);
                     self.plane.resolved(snapshot, cluster, &endpoint.address, addresses);
                 }
             }
         }
     }
+
+    /// Tells a snapshot the addresses of a service, wherever it stands.
+    pub(super) fn deliver_service(&self, service: &Service, config: &Config, snapshot: &P::Snapshot) {
+        for (at, cluster, endpoint) in of_service(service, config) {
+            let Some(addresses) = self.services.addresses(endpoint) else { continue };
+            if let Some(words) = self.services.lacks(endpoint) {
+                tracing::warn!(cluster = %cluster.name, %service, "{words}");
+            }
+            tracing::info!(cluster = %cluster.name, %service, endpoints = addresses.len(), "endpoints");
+            if let Some(metrics) = self.services.metrics() {
+                metrics.endpoints(cluster.name.as_str(), addresses.len());
+            }
+            self.plane.discovered(snapshot, at, addresses);
+        }
+        self.note_heard(service, config);
+    }
+
+    /// The API server told of a service.
+    pub(super) fn note_heard(&self, service: &Service, config: &Config) {
+        let Some(metrics) = self.services.metrics() else { return };
+        for (_, cluster, endpoint) in of_service(service, config) {
+            if self.services.addresses(endpoint).is_some() {
+                metrics.heard(cluster.name.as_str(), SystemTime::now());
+            }
+        }
+    }
+}
+
+/// The clusters that are ports of a service.
+fn of_service<'a>(
+    service: &'a Service,
+    config: &'a Config,
+) -> impl Iterator<Item = (ClusterIndex, &'a Cluster, &'a EndpointAddress)> {
+    config.clusters.iter().enumerate().filter_map(move |(at, cluster)| match &cluster.endpoints[..] {
+        [Endpoint { address: address @ EndpointAddress::Service(wanted), .. }] if Service::of(wanted) == *service => {
+            Some((ClusterIndex(at), &**cluster, address))
+        }
+        _ => None,
+    })
 }
 
 /// The names among a configuration's endpoints, each once.
@@ -309,7 +371,7 @@ fn hosts(config: &Config) -> impl Iterator<Item = Arc<str>> {
     let endpoints = config.clusters.iter().flat_map(|cluster| &cluster.endpoints);
     let names = endpoints.filter_map(|endpoint| match &endpoint.address {
         EndpointAddress::Name(name, _) => Some(Arc::clone(name)),
-        EndpointAddress::Ip(_) => None,
+        EndpointAddress::Ip(_) | EndpointAddress::Service(_) => None,
     });
     names.collect::<std::collections::BTreeSet<_>>().into_iter()
 }

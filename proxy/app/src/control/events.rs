@@ -9,6 +9,7 @@ use crate::{
     application::Presence,
     assembly::Plane,
     cgroup::{Pressure, Thresholds},
+    discovery::{self, News},
     dns::{Outcome, Update},
     drain::{Drain, Phase, Step, Until},
     memory,
@@ -31,6 +32,7 @@ pub(super) enum Event<F> {
     Request(Request),
     Death(Death),
     Name(Update),
+    Service(discovery::Update),
     Files,
     Filters(Result<F, Failure>),
     Secrets,
@@ -59,6 +61,7 @@ impl<P: Plane> Control<P> {
             Some(death) = self.deaths.recv() => Event::Death(death),
             filters = Self::filters(&mut self.prepared), if !leaving => Event::Filters(filters),
             update = self.names.next() => Event::Name(update),
+            update = self.services.next() => Event::Service(update),
             () = self.watcher.changed(), if !leaving => Event::Files,
             () = self.keeper.changed() => Event::Secrets,
             () = at(warning) => Event::Expiry,
@@ -78,6 +81,8 @@ impl<P: Plane> Control<P> {
                 self.asked_to_leave += 1;
                 if self.asked_to_leave > 1 {
                     tracing::warn!("asked to leave a second time: leaving at once");
+                    // Connections that are told know who cut them, and say so in their records.
+                    self.workers.order(Order::Abort).await;
                     return Some(Exit::Cut);
                 }
                 self.leave("a signal");
@@ -96,6 +101,7 @@ impl<P: Plane> Control<P> {
                 return Some(Exit::Died);
             }
             Event::Name(update) => self.heard(&update),
+            Event::Service(update) => self.told(&update),
             Event::Secrets => self.renew().await,
             Event::Expiry => {
                 if let Some(config) = self.state.config.borrow().as_ref() {
@@ -107,7 +113,6 @@ impl<P: Plane> Control<P> {
             Event::Tidy => {
                 self.tidy_at = None;
                 memory::give_back_heap();
-                memory::give_back_program();
             }
             Event::TimeIsUp => self.leave("its time"),
             Event::Application => self.look_at_application(),
@@ -262,6 +267,16 @@ impl<P: Plane> Control<P> {
                 let known = self.names.addresses(&update.host).len();
                 tracing::warn!(host = %update.host, %failure, known, "name not resolved, what is known stays");
                 self.metrics.dns.failure(failure.name());
+            }
+        }
+    }
+
+    fn told(&self, update: &discovery::Update) {
+        let config = self.state.config.borrow().clone();
+        if let (Some(config), Some(snapshot)) = (config, &*self.in_force.borrow()) {
+            match update.news {
+                News::Changed => self.deliver_service(&update.service, &config, snapshot),
+                News::Nothing => self.note_heard(&update.service, &config),
             }
         }
     }

@@ -32,8 +32,10 @@ use crate::{
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
     descriptors,
+    discovery::Services,
     dns::Names,
     drain::Drain,
+    edge::Edge,
     loopback::Loopback,
     memory,
     proof::Proof,
@@ -117,9 +119,11 @@ struct Control<P: Plane> {
     sockets: Sockets,
     workers: Workers<P::Snapshot>,
     names: Names,
+    services: Services,
     watcher: Watcher,
     keeper: Keeper,
     loopback: Loopback,
+    edge: Edge,
     proof: Proof,
     ports: AdminPorts,
     signals: Signals,
@@ -217,6 +221,7 @@ impl<P: Plane> Control<P> {
         let memory_at = state.meter.is_some().then(Instant::now);
         let mut control = Self {
             names: Names::new(loaded.config.dns.clone()),
+            services: Services::default(),
             workers: Workers::start(&*plane, count, &deaths_in)?,
             state: Rc::new(state),
             plane,
@@ -229,6 +234,7 @@ impl<P: Plane> Control<P> {
             watcher: Watcher::default(),
             keeper: Keeper::new(),
             loopback: Loopback::default(),
+            edge: Edge::default(),
             proof: Proof::default(),
             ports: AdminPorts::default(),
             signals,
@@ -270,6 +276,7 @@ impl<P: Plane> Control<P> {
         };
         self.workers.stop().await;
         self.loopback.end();
+        self.edge.end();
         self.plane.flush_logs();
         // Whoever asked it to quit gets the answer.
         let last = Instant::now() + ANSWERS;

@@ -90,7 +90,7 @@ impl Plane for Passthrough {
         let first = config.clusters.first().and_then(|cluster| cluster.endpoints.first());
         let upstream = first.and_then(|endpoint| match endpoint.address {
             EndpointAddress::Ip(address) => Some(address),
-            EndpointAddress::Name(..) => None,
+            EndpointAddress::Name(..) | EndpointAddress::Service(_) => None,
         });
         Ok(Arc::new(Snapshot { config: Arc::clone(config), upstream: Mutex::new(upstream) }))
     }

@@ -172,7 +172,7 @@ impl Readiness {
     pub fn words(self) -> &'static str {
         match self {
             Self::Ready => "LIVE\n",
-            Self::Starting => "INITIALIZING: listeners are not served yet (names are being resolved)\n",
+            Self::Starting => "INITIALIZING: listeners are not served yet (names and services are being resolved)\n",
             Self::NoIdentity => "INITIALIZING: certificates, keys or roots are not there yet; the log says which\n",
             Self::NotCaptured(unproven) => unproven.words(),
             Self::Draining => "DRAINING: the proxy finishes what is in flight and accepts nothing new\n",

@@ -1,9 +1,9 @@
 //! The configuration that an injected proxy runs with, from the settings of its pod. Pure.
 
 use super::{
-    container::{IDENTITY, any_address},
+    container::{ACCOUNT, IDENTITY, any_address},
     pod::{Problem, port},
-    settings::{Capture, Identity, InboundTls, IpFamily, PREFIX, Settings, Upstream},
+    settings::{Capture, Discovery, Identity, InboundTls, IpFamily, PREFIX, Settings, Upstream},
     value::{Map, Value, list, map},
     yaml,
 };
@@ -30,15 +30,30 @@ pub(super) fn generate(settings: &Settings) -> Result<String, Vec<Problem>> {
         drain.set("deadline", duration(deadline));
     }
     root.set("drain", drain);
-    if settings.identity != Identity::None {
-        let file = |name: &str| Value::from(format!("{IDENTITY}/{name}"));
-        let bundle = map([("trust_domain", settings.trust_domain.as_str().into()), ("path", file("ca.crt"))]);
-        let files = map([
-            ("certificate_chain", file("tls.crt")),
-            ("private_key", file("tls.key")),
-            ("trust_bundles", Value::List(vec![bundle])),
-        ]);
-        root.set("identity", map([("files", files)]));
+    match &settings.identity {
+        Identity::None => {}
+        Identity::Secret(_) | Identity::Csi(_) => {
+            let file = |name: &str| Value::from(format!("{IDENTITY}/{name}"));
+            let bundle = map([("trust_domain", settings.trust_domain.as_str().into()), ("path", file("ca.crt"))]);
+            let files = map([
+                ("certificate_chain", file("tls.crt")),
+                ("private_key", file("tls.key")),
+                ("trust_bundles", Value::List(vec![bundle])),
+            ]);
+            root.set("identity", map([("files", files)]));
+        }
+        Identity::WorkloadApi(socket) => {
+            let agent = map([("address", format!("unix://{IDENTITY}/{socket}").into())]);
+            root.set("identity", map([("workload_api", agent)]));
+        }
+    }
+    if settings.asks_the_api_server() {
+        let mut kubernetes = Map::default();
+        kubernetes.set("service_account", ACCOUNT);
+        if let Some(zone) = &settings.zone {
+            kubernetes.set("zone", zone.as_str());
+        }
+        root.set("kubernetes", Value::Map(kubernetes));
     }
     let (listeners, clusters) = match settings.capture {
         Capture::None => explicit(settings),
@@ -183,7 +198,12 @@ fn cluster(upstream: &Upstream, settings: &Settings) -> Value {
     let Upstream { service, namespace, port, .. } = upstream;
     let mut fields = Map::default();
     fields.set("name", upstream.cluster());
-    fields.set("endpoints", list([format!("{service}.{namespace}.svc.{}:{port}", settings.cluster_domain)]));
+    match settings.discovery {
+        Discovery::Dns => {
+            fields.set("endpoints", list([format!("{service}.{namespace}.svc.{}:{port}", settings.cluster_domain)]));
+        }
+        Discovery::EndpointSlices => fields.set("service", format!("{service}.{namespace}:{port}")),
+    }
     fields.set("protocol", "same-as-downstream");
     if settings.identity != Identity::None {
         let anybody = || format!("spiffe://{}/ns/{namespace}/*", settings.trust_domain);

@@ -12,11 +12,14 @@ use crate::application;
 const PROGRAM: &str = "/pillion";
 /// Where certificates are mounted.
 pub(super) const IDENTITY: &str = "/run/pillion/identity";
+/// Where a token for the API server is mounted.
+pub(super) const ACCOUNT: &str = "/run/pillion/account";
 /// Where a ConfigMap is mounted.
 const CONFIG: &str = "/etc/pillion";
 /// The variable that holds a generated configuration.
 pub(super) const CONFIG_VARIABLE: &str = "PILLION_CONFIG";
 const IDENTITY_VOLUME: &str = "pillion-identity";
+const ACCOUNT_VOLUME: &str = "pillion-account";
 const CONFIG_VOLUME: &str = "pillion-config";
 
 /// The proxy. `moved` are the application's probes.
@@ -83,6 +86,9 @@ pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: O
         |name: &str, path: &str| map([("name", name.into()), ("mountPath", path.into()), ("readOnly", true.into())]);
     if settings.identity != Identity::None {
         mounts.push(mount(IDENTITY_VOLUME, IDENTITY));
+    }
+    if settings.asks_the_api_server() {
+        mounts.push(mount(ACCOUNT_VOLUME, ACCOUNT));
     }
     if settings.config.is_some() {
         mounts.push(mount(CONFIG_VOLUME, CONFIG));
@@ -201,6 +207,9 @@ pub(super) fn volumes(settings: &Settings) -> Vec<Value> {
                 ("secret", map([("secretName", secret.as_str().into()), ("defaultMode", 0o444_u16.into())])),
             ]));
         }
+        Identity::WorkloadApi(_) => {
+            volumes.push(map([name, ("csi", map([("driver", "csi.spiffe.io".into()), ("readOnly", true.into())]))]));
+        }
         Identity::Csi(driver) => {
             let mut csi = map([("driver", driver.as_str().into()), ("readOnly", true.into())]);
             if let (true, Some(csi)) = (driver == "spiffe.csi.cert-manager.io", csi.as_map_mut()) {
@@ -209,6 +218,17 @@ pub(super) fn volumes(settings: &Settings) -> Vec<Value> {
             }
             volumes.push(map([name, ("csi", csi)]));
         }
+    }
+    if settings.asks_the_api_server() {
+        // Whether the application's containers have a token is their affair, so the proxy has one of its own.
+        let token = map([("path", "token".into()), ("expirationSeconds", 3600_u16.into())]);
+        let item = map([("key", "ca.crt".into()), ("path", "ca.crt".into())]);
+        let roots = map([("name", "kube-root-ca.crt".into()), ("items", Value::List(vec![item]))]);
+        let sources = vec![map([("serviceAccountToken", token)]), map([("configMap", roots)])];
+        volumes.push(map([
+            ("name", ACCOUNT_VOLUME.into()),
+            ("projected", map([("defaultMode", 0o444_u16.into()), ("sources", Value::List(sources))])),
+        ]));
     }
     if let Some(config) = &settings.config {
         volumes.push(map([("name", CONFIG_VOLUME.into()), ("configMap", map([("name", config.as_str().into())]))]));

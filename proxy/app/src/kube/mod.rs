@@ -14,7 +14,7 @@ use crate::{
     outgoing::{self, Answer},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 /// Bytes of an object or of one page of a list.
 const MAX_BYTES: usize = 16 << 20;
 /// Time for a request and its whole answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why the API server did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -37,13 +37,18 @@ pub enum CallError {
         status: u16,
         /// Its own words.
         message: String,
+        /// When it wants to be asked again, where it says so.
+        retry_after: Option<Duration>,
     },
     /// It took too long.
     #[error("the API server did not answer within {0:?}")]
     Slow(Duration),
-    /// What it said is no JSON, or too much.
+    /// What it said is no JSON, or not what it should be.
     #[error("the API server's answer cannot be used: {0}")]
     Unusable(String),
+    /// What it said is too much.
+    #[error("the API server's answer has more than {0} bytes")]
+    TooLarge(usize),
     /// We do not know who we are.
     #[error(transparent)]
     Access(#[from] AccessError),
@@ -81,7 +86,7 @@ pub(crate) async fn begin(
     path: &str,
     body: Option<String>,
 ) -> Result<Answer, CallError> {
-    let unreachable = |error: &dyn std::fmt::Display| CallError::Unreachable(format!("{}: {error}", access.address()));
+    let unreachable = |error: &dyn std::fmt::Display| CallError::Unreachable(format!("{}: {error}", access.server()));
     let mut request = Request::builder().method(method).uri(path).header(header::HOST, access.host());
     request = request
         .header(header::ACCEPT, "application/json")
@@ -96,31 +101,37 @@ pub(crate) async fn begin(
     }
     let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())));
     let request = request.map_err(|error| CallError::Unusable(error.to_string()))?;
-    let stream = outgoing::connect(access.address(), access.tls()).await.map_err(|error| unreachable(&error))?;
+    let tls = access.tls()?;
+    let address = access.address().await.map_err(|error| unreachable(&error))?;
+    let stream = outgoing::connect(address, tls.as_ref()).await.map_err(|error| unreachable(&error))?;
+    // A watch says nothing for minutes: whether the server is still there is for the kernel to find out.
+    stream.keep_alive().map_err(|error| unreachable(&error))?;
     let answer = outgoing::send(stream, request).await.map_err(|error| unreachable(&error))?;
     if answer.head.status.is_success() {
         return Ok(answer);
     }
     let status = answer.head.status;
+    let wish = answer.head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let bytes = read(answer).await.unwrap_or_default();
     let message =
         serde_json::from_slice::<Value>(&bytes).ok().and_then(|status| status.str("message").map(str::to_owned));
     let plain = || String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).trim().to_owned();
-    Err(refused(status, message.unwrap_or_else(plain)))
+    Err(CallError::Refused {
+        status: status.as_u16(),
+        message: message.unwrap_or_else(plain),
+        retry_after: wish.map(Duration::from_secs),
+    })
 }
 
-fn refused(status: StatusCode, message: String) -> CallError {
-    CallError::Refused { status: status.as_u16(), message }
-}
-
-async fn read(answer: Answer) -> Result<Vec<u8>, CallError> {
+/// Reads a whole answer, [`MAX_BYTES`] at most.
+pub(crate) async fn read(answer: Answer) -> Result<Vec<u8>, CallError> {
     let mut answer = answer;
     let mut bytes = Vec::new();
     while let Some(frame) = answer.body.frame().await {
         let frame = frame.map_err(|error| CallError::Unreachable(error.to_string()))?;
         if let Some(data) = frame.data_ref() {
             if bytes.len() + data.len() > MAX_BYTES {
-                return Err(CallError::Unusable(format!("more than {MAX_BYTES} bytes")));
+                return Err(CallError::TooLarge(MAX_BYTES));
             }
             bytes.extend_from_slice(data);
         }

@@ -38,8 +38,10 @@ pub fn diff(before: &Config, after: &Config) -> Changes {
         ("drain", before.drain != after.drain),
         ("access_log", before.access_log != after.access_log),
         ("dns", before.dns != after.dns),
+        ("kubernetes", before.kubernetes != after.kubernetes),
         ("identity", before.identity != after.identity),
         ("redirect", before.redirect != after.redirect),
+        ("source_filter", before.source_filter != after.source_filter),
         ("capture", before.capture != after.capture),
         ("filters", before.filters != after.filters),
     ];

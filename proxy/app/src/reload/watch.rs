@@ -14,12 +14,12 @@ use std::{
     fs,
     hash::{Hash, Hasher},
     mem::MaybeUninit,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt, unix::fs::MetadataExt},
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Component, Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
-    io::{Interest, unix::AsyncFd},
+    net::unix::pipe,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -40,7 +40,9 @@ pub struct Watcher {
 
 #[derive(Debug)]
 struct Events {
-    inotify: AsyncFd<OwnedFd>,
+    /// To the runtime a pipe, since all that it does with one is to wait until it can be read, and of a pipe it is sure that
+    /// the descriptor stays what it is.
+    inotify: pipe::Receiver,
     names: BTreeSet<OsString>,
 }
 
@@ -115,26 +117,24 @@ impl Events {
             inotify::add_watch(&inotify, &directory, flags)?;
             names.insert(name);
         }
-        // SAFETY: the descriptor is owned by the `AsyncFd` until it is dropped, and never replaced or closed before.
-        let inotify = unsafe { AsyncFd::register_with_interest(inotify, Interest::READABLE)? };
-        Ok(Self { inotify, names })
+        Ok(Self { inotify: pipe::Receiver::from_owned_fd_unchecked(inotify)?, names })
     }
 
     /// Waits for an event that concerns us.
     async fn event(&self) {
         loop {
             // An error of the descriptor is a reason to look, too.
-            let Ok(mut ready) = self.inotify.readable().await else { return };
-            if self.concerns_us() {
+            if self.inotify.readable().await.is_err() || self.concerns_us() {
                 return;
             }
-            ready.clear_ready();
+            // Nothing is left, and the runtime learns so. What came meanwhile has no room in one byte and stays (inotify(7)).
+            self.inotify.try_read(&mut [0]).ok();
         }
     }
 
     fn concerns_us(&self) -> bool {
         let mut buffer = [MaybeUninit::uninit(); 1024];
-        let mut events = inotify::Reader::new(self.inotify.get_ref(), &mut buffer);
+        let mut events = inotify::Reader::new(&self.inotify, &mut buffer);
         let mut concerns = false;
         while let Ok(event) = events.next() {
             let ours = event.file_name().is_none_or(|name| self.names.contains(OsStr::from_bytes(name.to_bytes())));

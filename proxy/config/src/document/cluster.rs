@@ -1,22 +1,24 @@
 //! Clusters: where requests go.
 
-use super::{Bytes, ClusterTls, Either, Field, Int, List, Off, Period, Text, fields, words};
-use crate::model::{EndpointAddress, Name, SpiffeId};
+use super::{Bytes, ClusterTls, Either, Field, Int, List, Off, Period, Service, Text, fields, words};
+use crate::model::{EndpointAddress, Name, ServiceRef, SpiffeId};
 #[cfg(test)]
 use schemars::JsonSchema;
 #[cfg(test)]
 use serde::Serialize;
 use std::time::Duration;
 
-/// A group of endpoints that serve the same thing. It has `endpoints` or `original_destination`.
+/// A group of endpoints that serve the same thing. It has one of `endpoints`, `service` and `original_destination`.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 #[cfg_attr(test, schemars(extend("required" = ["name"])))]
 pub(crate) struct Cluster {
     /// Its name, in routes, logs and metrics; unique among clusters.
     pub name: Text<Name>,
-    /// Where it lives: `host:port`, or a mapping with a weight. A host name stands for all of its addresses. At least one, unless there is `original_destination`.
+    /// Where it lives: `host:port`, or a mapping with a weight. A host name stands for all of its addresses. At least one, unless there is `service` or `original_destination`.
     pub endpoints: List<Either<EndpointAddress, Endpoint>>,
+    /// Instead of endpoints: a service of Kubernetes, whose ready pods are found by its EndpointSlices: `api.shop:http`, or a mapping with who is there.
+    pub service: Field<Either<ServiceRef, Service>>,
     /// Instead of endpoints: it lives wherever a captured connection was going. For listeners with `capture`.
     pub original_destination: Field<OriginalDestination>,
     /// How an endpoint is picked. `least-request`: slow endpoints get less without being told.
@@ -39,13 +41,14 @@ pub(crate) struct Cluster {
     pub limits: Field<ClusterLimits>,
 }
 
-fields! { Cluster { name, endpoints, original_destination, balance, protocol, tls, proxy_protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
+fields! { Cluster { name, endpoints, service, original_destination, balance, protocol, tls, proxy_protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
 
 impl Default for Cluster {
     fn default() -> Self {
         Self {
             name: Field::ABSENT,
             endpoints: Field::ABSENT,
+            service: Field::ABSENT,
             original_destination: Field::ABSENT,
             balance: Field::of(Balance::LeastRequest),
             protocol: Field::of(Protocols::Http1),

@@ -6,8 +6,8 @@
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
     model::{
-        AdminAddress, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, RateKey, SpiffeId,
-        SpiffeMatch, TrustDomain, Workers,
+        AdminAddress, ApiServer, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, RateKey,
+        ServiceRef, SpiffeId, SpiffeMatch, TrustDomain, Workers, Zone,
     },
     template::Template,
 };
@@ -264,6 +264,26 @@ impl JsonSchema for Structured {
     }
 }
 
+impl JsonSchema for Mapping {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "a mapping".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "title": "a mapping" })
+    }
+}
+
+impl Serialize for Mapping {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_none()
+    }
+}
+
 impl Serialize for Structured {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_none()
@@ -306,6 +326,12 @@ impl Described for LogDestination {
 }
 
 impl Described for EndpointAddress {}
+
+impl Described for ServiceRef {}
+
+impl Described for Zone {}
+
+impl Described for ApiServer {}
 
 impl Described for Cidr {}
 

@@ -101,6 +101,9 @@ pub(crate) struct Wasm {
     pub host_environment: List<Scalar<String>>,
     /// The clusters it may call: `all`, or a list. `all`, as Envoy; list them for a module that you did not write.
     pub allowed_clusters: Field<Either<All, Vec<Field<Scalar<Name>>>>>,
+    /// The host functions, functions of WASI and callbacks it may use, by name: `all`, or a list. What is not listed answers
+    /// InternalFailure, or is not called. `all`, as Envoy; the guest's allocator and its own start are always called.
+    pub allowed_capabilities: Field<Either<All, Vec<Field<Scalar<String>>>>>,
     /// Bounds.
     pub limits: Field<WasmLimits>,
     /// Envoy's option of that name: body callbacks come while the module holds headers back. `false`, as Envoy.
@@ -109,7 +112,7 @@ pub(crate) struct Wasm {
 
 fields! { Wasm {
     file, inline, url, sha256, fetch_timeout, vm_id, root_id, vm_configuration, configuration, environment,
-    host_environment, allowed_clusters, limits, allow_on_headers_stop_iteration
+    host_environment, allowed_clusters, allowed_capabilities, limits, allow_on_headers_stop_iteration
 } }
 
 impl Default for Wasm {
@@ -127,6 +130,7 @@ impl Default for Wasm {
             environment: Field::ABSENT,
             host_environment: Field::ABSENT,
             allowed_clusters: Field::of(Either::Short(All)),
+            allowed_capabilities: Field::of(Either::Short(All)),
             limits: Field::ABSENT,
             allow_on_headers_stop_iteration: Field::of(false),
         }
@@ -261,6 +265,18 @@ impl FromText for Sha256 {
             *byte = value.ok_or_else(|| Self::expected(text, "write what sha256sum prints"))?;
         }
         if text.len() == 64 { Ok(Self(bytes)) } else { Err(Self::expected(text, "write what sha256sum prints")) }
+    }
+}
+
+/// A mapping of whatever it holds, as JSON.
+#[derive(Debug)]
+pub(crate) struct Mapping(pub(crate) Vec<u8>);
+
+impl FromNode for Mapping {
+    fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
+        // What is no mapping is told.
+        node.entries()?;
+        node.json().map(|text| Self(text.into_bytes()))
     }
 }
 

@@ -1,8 +1,8 @@
 //! What concerns the whole process.
 
 use super::{
-    Cluster, Either, Field, Filter, FromText, Identity, Int, List, Listener, LoopbackRedirect, Percent, Period, Table,
-    Text, fields,
+    Cluster, Either, Field, Filter, FromText, Identity, Int, Kubernetes, List, Listener, LoopbackRedirect, Mapping,
+    Percent, Period, SourceFilter, Table, Text, fields,
 };
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
@@ -29,10 +29,16 @@ pub(crate) struct Document {
     pub access_log: Field<AccessLog>,
     /// How host names of endpoints become addresses.
     pub dns: Field<Dns>,
+    /// How services of Kubernetes become addresses. Only looked at where a cluster has `service`.
+    pub kubernetes: Field<Kubernetes>,
     /// Who this workload is to its peers, and whom it believes. Absent: TLS with certificates of its own only.
     pub identity: Field<Identity>,
     /// Loopback traffic past the kernel's TCP path. Absent: everything goes through TCP, and it costs nothing.
     pub redirect: Field<LoopbackRedirect>,
+    /// Whose packets come in at all, by source address. Absent: everybody's, and it costs nothing.
+    pub source_filter: Field<SourceFilter>,
+    /// What wasm filters are told of the workload they serve (`xds.node`). Absent: the machine's name alone.
+    pub node: Field<Node>,
     /// What holds for all that is captured. Absent: as its fields' defaults say, where a listener captures.
     pub capture: Field<CaptureSettings>,
     /// Where connections are accepted. At least one.
@@ -43,7 +49,7 @@ pub(crate) struct Document {
     pub filters: List<Filter>,
 }
 
-fields! { Document { admin, workers, limits, drain, access_log, dns, identity, redirect, capture, listeners, clusters, filters } }
+fields! { Document { admin, workers, limits, drain, access_log, dns, kubernetes, identity, redirect, source_filter, node, capture, listeners, clusters, filters } }
 
 impl Default for Document {
     fn default() -> Self {
@@ -54,13 +60,36 @@ impl Default for Document {
             drain: Field::ABSENT,
             access_log: Field::ABSENT,
             dns: Field::ABSENT,
+            kubernetes: Field::ABSENT,
             identity: Field::ABSENT,
             redirect: Field::ABSENT,
+            source_filter: Field::ABSENT,
+            node: Field::ABSENT,
             capture: Field::ABSENT,
             listeners: Field::ABSENT,
             clusters: Field::ABSENT,
             filters: Field::ABSENT,
         }
+    }
+}
+
+/// What wasm filters are told of the workload they serve.
+#[derive(Debug)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+pub(crate) struct Node {
+    /// Its name: `xds.node.id`. Absent: the machine's name.
+    pub id: Text<String>,
+    /// What it is one of: `xds.node.cluster`.
+    pub cluster: Text<String>,
+    /// What else there is to know, a mapping: `xds.node.metadata`. Filters of Istio look for NAME, NAMESPACE, WORKLOAD_NAME, LABELS and others.
+    pub metadata: Field<Mapping>,
+}
+
+fields! { Node { id, cluster, metadata } }
+
+impl Default for Node {
+    fn default() -> Self {
+        Self { id: Field::ABSENT, cluster: Text::scalar(String::new()), metadata: Field::ABSENT }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     document::{self, Balance, Either, Int, Keepalive, Off, Period, Protocols},
     model::{
         self, AnnouncedField, Announcement, AnnouncementVersion, Circuit, Cluster, Endpoint, EndpointAddress,
-        TcpKeepalive, UpstreamProtocol,
+        ServiceRef, SpiffeId, TcpKeepalive, UpstreamProtocol,
     },
     tree::Place,
 };
@@ -27,15 +27,25 @@ pub(super) fn cluster(
     let written = cluster.endpoints.is_written();
     let original_destination = capture::original_destination(cx, cluster.original_destination, at, mark);
     let dynamic = matches!(original_destination, Some(Some(_)));
-    if let (true, Some(place)) = (dynamic, cluster.endpoints.place()) {
-        cx.error(place, "\"endpoints\" cannot stand beside \"original_destination\"; keep one of them");
+    for (place, name) in [(cluster.endpoints.place(), "endpoints"), (cluster.service.place(), "service")] {
+        if let (true, Some(place)) = (dynamic, place) {
+            cx.error(place, format!("{name:?} cannot stand beside \"original_destination\"; keep one of them"));
+        }
     }
+    if let (true, Some(place)) = (written, cluster.service.place()) {
+        cx.error(place, "\"service\" cannot stand beside \"endpoints\"; keep one of them");
+    }
+    let of_service = cluster.service.is_written();
     let endpoints = match cluster.endpoints.at(at) {
         Some(_) | None if dynamic => Some(Vec::new()),
+        Some(_) | None if of_service => {
+            let service = cluster.service.at(at);
+            service.and_then(|(service, place)| self::service(cx, service, place, identities)).map(|it| vec![it])
+        }
         None if !written => {
             cx.error(
                 at,
-                "the cluster lives nowhere; write endpoints, or original_destination for captured connections",
+                "the cluster lives nowhere; write endpoints, service, or original_destination for captured connections",
             );
             None
         }
@@ -147,11 +157,7 @@ fn endpoints(
             Either::Short(address) => Some((address, 1, None)),
             Either::Long(endpoint) => {
                 let address = cx.required_scalar(place, "address", endpoint.address);
-                if let (Some(place), true) = (endpoint.identity.place(), identity != Identities::Wanted) {
-                    cx.error(place, "who is there matters where `tls` is `mutual-if-identity` only; write that mode, or remove this");
-                }
-                let known =
-                    if endpoint.identity.is_written() { endpoint.identity.value().map(Some) } else { Some(None) };
+                let known = who(cx, endpoint.identity, identity);
                 address.and_then(|(address, _)| Some((address, endpoint.weight.value()?.to(), known?)))
             }
         };
@@ -164,6 +170,35 @@ fn endpoints(
         endpoints.push(Endpoint { address, weight, identity });
     }
     endpoints
+}
+
+/// The one endpoint of a cluster that is a service.
+fn service(
+    cx: &mut Lowering<'_, '_>,
+    service: Either<ServiceRef, document::Service>,
+    at: Place,
+    identity: Identities,
+) -> Option<Endpoint> {
+    let (service, identity) = match service {
+        Either::Short(service) => (service, None),
+        Either::Long(service) => {
+            let name = cx.required_scalar(at, "name", service.name);
+            let known = who(cx, service.identity, identity);
+            (name?.0, known?)
+        }
+    };
+    Some(Endpoint { address: EndpointAddress::Service(service), weight: 1, identity })
+}
+
+/// Who is at an endpoint, where that is written; `None`: it is written badly.
+fn who(cx: &mut Lowering<'_, '_>, field: document::Text<SpiffeId>, identity: Identities) -> Option<Option<SpiffeId>> {
+    if let (Some(place), true) = (field.place(), identity != Identities::Wanted) {
+        cx.error(
+            place,
+            "who is there matters where `tls` is `mutual-if-identity` only; write that mode, or remove this",
+        );
+    }
+    if field.is_written() { field.value().map(Some) } else { Some(None) }
 }
 
 fn tcp_keepalive(cx: &mut Lowering<'_, '_>, keepalive: Keepalive, at: Place) -> Option<TcpKeepalive> {

@@ -10,8 +10,8 @@ use crate::{
     diagnostic::{nearest, quoted},
     document::{self, Either, Field, FilterUse, Int, List, Period, Scalar, Sha256, Structured, Table},
     model::{
-        AllowedClusters, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit, Wasm, WasmLimits,
-        WasmSource, WasmUrl,
+        AllowedCapabilities, AllowedClusters, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit,
+        Wasm, WasmLimits, WasmSource, WasmUrl,
     },
     tree::Place,
 };
@@ -386,6 +386,15 @@ fn wasm_of(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, names: &m
         }
         None => None,
     };
+    let capabilities = match wasm.allowed_capabilities.at(at) {
+        Some((Either::Short(_), _)) => Some(AllowedCapabilities::All),
+        Some((Either::Long(list), at)) => {
+            let count = list.len();
+            let names: Vec<_> = cx.elements(at, list).into_iter().map(|(Scalar(name), _)| name).collect();
+            (names.len() == count).then_some(AllowedCapabilities::Only(names))
+        }
+        None => None,
+    };
     let mut environment = Vec::new();
     if let Some((Table(entries), table_at)) = wasm.environment.at(at) {
         for (name, value) in entries {
@@ -412,6 +421,8 @@ fn wasm_of(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, names: &m
         environment,
         host_environment,
         allowed_clusters: allowed?,
+        allowed_capabilities: capabilities?,
+        node: Arc::clone(&names.node),
         limits: limits(wasm.limits, at)?,
         allow_on_headers_stop_iteration: wasm.allow_on_headers_stop_iteration.take()?,
     })

@@ -1,9 +1,12 @@
 //! The root, and what concerns the whole process.
 
-use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, tls};
+use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, source_filter, tls};
 use crate::{
-    document::{self, Document, Either, Field, FormatWord, Int, Percent, Period, Scalar, Text},
-    model::{self, AccessLog, Admin, Cluster, Config, Dns, Drain, LogFormat, Name, ProcessLimits, Workers},
+    document::{self, Document, Either, Field, FormatWord, Int, Mapping, Percent, Period, Scalar, Text},
+    model::{
+        self, AccessLog, Admin, Cluster, Config, Dns, Drain, Family, Kubernetes, LogFormat, Name, Node, ProcessLimits,
+        Workers,
+    },
     template::Template,
     tree::Place,
 };
@@ -45,6 +48,8 @@ pub(super) struct Names {
     pub(super) index: HashMap<Name, usize>,
     pub(super) used: Vec<bool>,
     pub(super) filters: Filters,
+    /// What wasm filters are told of the workload.
+    pub(super) node: Arc<Node>,
 }
 
 pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Config> {
@@ -64,6 +69,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         index: HashMap::with_capacity(clusters.len()),
         used: vec![false; clusters.len()],
         filters: Filters::default(),
+        node: Arc::default(),
     };
     for (index, (cluster, _)) in clusters.iter().enumerate() {
         if let Some(Scalar(name)) = cluster.name.get() {
@@ -81,6 +87,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         .map(|(cluster, at)| cluster::cluster(cx, cluster, at, &known, mark).map(Arc::new))
         .collect();
 
+    names.node = Arc::new(node(document.node).unwrap_or_default());
     let defined = Filters::define(cx, document.filters, &mut names);
     names.filters = defined;
     let listeners = match cx.required(ROOT, "listeners", document.listeners) {
@@ -106,8 +113,13 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         None => Some(None),
     };
     let dns = dns(cx, document.dns);
+    let kubernetes = kubernetes(cx, document.kubernetes);
     let redirect = match document.redirect.at(ROOT) {
         Some((redirect, at)) => sockmap::redirect(cx, redirect, at).map(Some),
+        None => Some(None),
+    };
+    let sources = match document.source_filter.at(ROOT) {
+        Some((filter, at)) => source_filter::source_filter(cx, filter, at).map(|filter| Some(Arc::new(filter))),
         None => Some(None),
     };
     let mut listeners = listeners;
@@ -126,8 +138,10 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         drain: drain?,
         access_log: access_log?,
         dns: dns?,
+        kubernetes: kubernetes?,
         identity,
         redirect: redirect?,
+        source_filter: sources?,
         capture: settings?,
         listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,
@@ -174,6 +188,13 @@ fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::ProcessLimits>) -> O
     })
 }
 
+/// What wasm filters are told of the workload. `None`: nothing, or something is wrong and has been told.
+fn node(field: Field<document::Node>) -> Option<Node> {
+    let (node, _) = field.at(ROOT)?;
+    let metadata = node.metadata.take().map_or_else(Vec::new, |Mapping(json)| json);
+    Some(Node { id: node.id.value(), cluster: node.cluster.value()?, metadata })
+}
+
 fn drain(field: Field<document::Drain>) -> Option<Drain> {
     let (drain, _) = or_default(field, ROOT)?;
     Some(Drain { delay: drain.delay.value()?, deadline: drain.deadline.value()? })
@@ -199,6 +220,22 @@ fn dns(cx: &mut Lowering<'_, '_>, field: Field<document::Dns>) -> Option<Dns> {
         addresses.push(server);
     }
     Some(Dns { servers: addresses, min_refresh: min?, max_refresh: max?, timeout: timeout? })
+}
+
+fn kubernetes(cx: &mut Lowering<'_, '_>, field: Field<document::Kubernetes>) -> Option<Kubernetes> {
+    let (kubernetes, at) = or_default(field, ROOT)?;
+    let account_at = kubernetes.service_account.place().unwrap_or(at);
+    let prefer = match kubernetes.prefer.take()? {
+        document::Preferred::Ipv4 => Family::Ipv4,
+        document::Preferred::Ipv6 => Family::Ipv6,
+    };
+    let zone = if kubernetes.zone.is_written() { Some(kubernetes.zone.value()?) } else { None };
+    let server = if kubernetes.server.is_written() { Some(kubernetes.server.value()?) } else { None };
+    let document::FilePath(service_account) = kubernetes.service_account.value()?;
+    if !service_account.is_absolute() {
+        cx.error(account_at, "write a path that begins with /: the folder is the kubelet's, not the configuration's");
+    }
+    Some(Kubernetes { zone, prefer, server, service_account, timeout: kubernetes.timeout.value()?.0 })
 }
 
 fn access_log(cx: &mut Lowering<'_, '_>, log: document::AccessLog, at: Place) -> Option<AccessLog> {

@@ -1,6 +1,6 @@
 //! Clusters: where requests go.
 
-use super::{ClusterTls, Name, OriginalDestination, SpiffeId};
+use super::{ClusterTls, Name, OriginalDestination, ServiceRef, SpiffeId};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A group of endpoints that serve the same thing.
@@ -89,6 +89,8 @@ pub enum EndpointAddress {
     Ip(SocketAddr),
     /// A host name, resolved to any number of addresses, and a port.
     Name(Arc<str>, u16),
+    /// A service of Kubernetes, with any number of addresses; the only endpoint of its cluster.
+    Service(ServiceRef),
 }
 
 impl fmt::Display for EndpointAddress {
@@ -96,6 +98,7 @@ impl fmt::Display for EndpointAddress {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Name(host, port) => write!(f, "{host}:{port}"),
+            Self::Service(service) => service.fmt(f),
         }
     }
 }

@@ -67,10 +67,25 @@ pub struct Wasm {
     pub host_environment: Vec<String>,
     /// The clusters it may call.
     pub allowed_clusters: AllowedClusters,
+    /// Which host functions it may call, and which of its callbacks are called.
+    pub allowed_capabilities: AllowedCapabilities,
     /// Bounds.
     pub limits: WasmLimits,
     /// Envoy's `allow_on_headers_stop_iteration`: body callbacks come while the guest holds headers back.
     pub allow_on_headers_stop_iteration: bool,
+    /// What it is told of the workload it serves.
+    pub node: Arc<Node>,
+}
+
+/// What wasm filters are told of the workload they serve (`xds.node`).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Node {
+    /// Its name; `None`: the machine's.
+    pub id: Option<String>,
+    /// What it is one of.
+    pub cluster: String,
+    /// What else there is to know: a JSON object, or nothing.
+    pub metadata: Vec<u8>,
 }
 
 /// Where a module comes from.
@@ -103,6 +118,28 @@ pub enum AllowedClusters {
     All,
     /// These; all are in the configuration.
     Only(Vec<Name>),
+}
+
+/// What of the ABI a wasm filter may use, as in Envoy's `capability_restriction_config`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum AllowedCapabilities {
+    /// All of it.
+    #[default]
+    All,
+    /// These host functions, functions of WASI and callbacks, by name. The guest's allocator and its own start are always
+    /// called.
+    Only(Vec<String>),
+}
+
+impl AllowedCapabilities {
+    /// Whether a function or callback of this name may be used.
+    #[must_use]
+    pub fn allows(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|known| known == name),
+        }
+    }
 }
 
 impl AllowedClusters {

@@ -33,7 +33,7 @@ use crate::{
     worker::View,
 };
 use account::Account;
-use http::{HeaderMap, Response, request, uri::PathAndQuery};
+use http::{Response, request, response, uri::PathAndQuery};
 use pillion_config::model::Action;
 use respond::{Answer, Grammar};
 use route::{Found, RouteError, weighted};
@@ -174,7 +174,11 @@ impl Exchange {
 
     /// What templates can say of the exchange now.
     #[must_use]
-    pub fn facts<'a>(&'a self, request: Option<&'a request::Parts>, response: Option<&'a HeaderMap>) -> Facts<'a> {
+    pub fn facts<'a>(
+        &'a self,
+        request: Option<&'a request::Parts>,
+        response: Option<&'a response::Parts>,
+    ) -> Facts<'a> {
         let route = self.route.and_then(|index| self.listener.model.routes.get(index));
         let original_path = self.original.as_ref().map(PathAndQuery::as_str);
         let request = request.or(self.asked.as_deref());

@@ -224,6 +224,12 @@ fn invention(error: &ProxyError) -> Invention {
             let told = denied.told.as_ref().map(|told| Cow::Owned(told.to_string()));
             (told.unwrap_or(Cow::Borrowed(text)), denied.details.clone())
         }
+        // What a filter set is named.
+        ProxyError::Filter(FilterError::Request(fault) | FilterError::Response(fault))
+            if matches!(fault, HeadFault::Name(_) | HeadFault::Value(_)) =>
+        {
+            (Cow::Owned(fault.to_string()), details.into())
+        }
         _ => (Cow::Borrowed(text), details.into()),
     };
     Invention { status, text, details, grpc }
@@ -242,7 +248,7 @@ fn filter(error: &FilterError) -> (StatusCode, &'static str, &'static str) {
         }
         FilterError::BodyTooShort => (UNAVAILABLE, "invalid body", "filter_body_too_short"),
         FilterError::Request(HeadFault::NoPath) => {
-            (StatusCode::NOT_FOUND, "no route\n", "filter_removed_required_request_headers{:path}")
+            (StatusCode::NOT_FOUND, "", "filter_removed_required_request_headers{:path}")
         }
         FilterError::Request(HeadFault::NoMethod) => {
             (UNAVAILABLE, "missing required header: :method", "filter_removed_required_request_headers{:method}")
@@ -250,8 +256,8 @@ fn filter(error: &FilterError) -> (StatusCode, &'static str, &'static str) {
         FilterError::Request(HeadFault::NoAuthority) => {
             (UNAVAILABLE, "missing required header: :authority", "filter_removed_required_request_headers{:authority}")
         }
-        FilterError::Request(HeadFault::Invalid | HeadFault::NoStatus) => {
-            (UNAVAILABLE, "invalid header value", "filter_set_invalid_request_headers")
+        FilterError::Request(HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoStatus) => {
+            (UNAVAILABLE, "", "filter_set_invalid_request_headers")
         }
         FilterError::Response(HeadFault::NoStatus) => (
             StatusCode::BAD_GATEWAY,
@@ -259,8 +265,8 @@ fn filter(error: &FilterError) -> (StatusCode, &'static str, &'static str) {
             "filter_removed_required_response_headers{:status}",
         ),
         FilterError::Response(
-            HeadFault::Invalid | HeadFault::NoPath | HeadFault::NoMethod | HeadFault::NoAuthority,
-        ) => (UNAVAILABLE, "invalid header value", "filter_set_invalid_response_headers"),
+            HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoPath | HeadFault::NoMethod | HeadFault::NoAuthority,
+        ) => (UNAVAILABLE, "", "filter_set_invalid_response_headers"),
     }
 }
 
@@ -441,7 +447,7 @@ pub(super) fn change_head(exchange: &Exchange, head: &mut response::Parts) {
         if route.response_changes.speaks_of_fields() {
             head.headers.clone_from(&headers);
         }
-        let facts = exchange.facts(None, Some(&head.headers));
+        let facts = exchange.facts(None, Some(head));
         // A head that is full stays as it is.
         route.response_changes.apply(&mut headers, |variable, out| render(&facts, variable, out)).ok();
         head.headers = headers;

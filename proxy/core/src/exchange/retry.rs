@@ -5,7 +5,7 @@
 //! (RFC 9110 §9.2.2). A POST that may have arrived is never sent twice. Time for all attempts is one.
 
 use super::{
-    Exchange,
+    Exchange, filter,
     prepare::{Leaving, Prepared, go_on},
     stream::{BodyFailure, Gate, RequestBody, RequestStream},
 };
@@ -99,6 +99,7 @@ async fn attempts(
     let idempotent = head.method.is_idempotent() && leaving.is_none();
     let meter = exchange.record.meter();
     let announced = exchange.connection.announced(cluster.state().model().proxy_protocol.as_ref(), None);
+    let chain = exchange.record.chain().cloned();
     let mut tried = Vec::new();
     let mut stale = false;
     for attempt in 1.. {
@@ -117,6 +118,7 @@ async fn attempts(
             websocket_key: leaving.and_then(|leaving| leaving.asked.made_key()),
             host,
             address: Some(meter.upstream()),
+            carrying: chain.as_deref().map(filter::Shared::carrying),
             tried: &tried,
             captured: Captured::of(&exchange.listener.model, &exchange.connection.facts),
             on_informational: on_informational.clone(),

@@ -44,7 +44,7 @@ struct Head {
     /// Whether a byte of the request line has been seen.
     begun: bool,
     line: Option<RequestLine>,
-    host: Option<Range>,
+    host: Option<Span>,
     body: Declared,
     connection_upgrade: bool,
     upgrade: Asks,
@@ -55,14 +55,7 @@ struct RequestLine {
     method: Method,
     version: Version,
     /// Where the target is, when it names an authority that Host must agree with.
-    authority: Option<Range>,
-}
-
-/// A place in the head, counted from its first byte: slices do not outlive a call.
-#[derive(Clone, Copy, Debug)]
-struct Range {
-    start: usize,
-    end: usize,
+    authority: Option<Span>,
 }
 
 /// Whether a request asks for the connection to become something else.
@@ -328,7 +321,7 @@ impl Head {
                 }
                 // `value` lies within `bytes`: their distance is its place.
                 let start = value.as_ptr() as usize - bytes.as_ptr() as usize;
-                self.host = Some(Range { start, end: start + value.len() });
+                self.host = Some(Span::of(start..start + value.len()));
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
                 if !value.eq_ignore_ascii_case(b"100-continue") {
@@ -357,12 +350,12 @@ impl Head {
     #[inline]
     fn conclude(&self, line: RequestLine, bytes: &[u8], len: usize) -> Result<Found, Refusal> {
         let host = match self.host {
-            Some(range) => Some(Authority::read(&bytes[range.start..range.end]).ok_or(Refusal::BadHost)?),
+            Some(span) => Some(Authority::read(&bytes[span.range()]).ok_or(Refusal::BadHost)?),
             None if line.version == Version::Http11 => return Err(Refusal::MissingHost),
             None => None,
         };
         if let (Some(target), Some(host)) = (line.authority, host) {
-            Target::read(line.method, &bytes[target.start..target.end])?.agree(host)?;
+            Target::read(line.method, &bytes[target.range()])?.agree(host)?;
         }
         if matches!(line.method, Method::Connect | Method::Trace)
             && !matches!(self.body, Declared::Nothing | Declared::Length(0))
@@ -405,7 +398,7 @@ fn request_line(line: &[u8], at: usize, limits: &Limits, layout: &mut Layout) ->
     let start = at + method_end + 1;
     let authority = match Target::read(method, target)? {
         Target::Local => None,
-        Target::Absolute(..) | Target::Tunnel(_) => Some(Range { start, end: start + target_len }),
+        Target::Absolute(..) | Target::Tunnel(_) => Some(Span::of(start..start + target_len)),
     };
     layout.begin(Line {
         method: Span::of(at..at + method_end),

@@ -3,10 +3,13 @@
 //! Nothing is judged here and nothing is copied but names that are no standard ones: values, target and method are
 //! slices of the head.
 
-use crate::framing::{FieldAt, Layout, Version};
+use crate::{
+    exchange::filter::WireOrder,
+    framing::{FieldAt, Layout, Version},
+};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request, response,
+    Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, request, response,
     uri::PathAndQuery,
 };
 
@@ -31,7 +34,11 @@ pub fn request(head: &Bytes, layout: &Layout) -> Result<request::Parts, Uncarria
     parts.method = Method::from_bytes(&head[layout.method()]).map_err(|_| Uncarriable)?;
     parts.uri = target(&parts.method, head.slice(layout.target()))?;
     parts.version = version(layout.version());
-    parts.headers = fields(head, layout.fields(), SPARE)?;
+    let (fields, came) = fields(head, layout.fields(), SPARE)?;
+    parts.headers = fields;
+    if came == Came::Mixed {
+        remember(&mut parts.extensions, head, layout.fields());
+    }
     Ok(parts)
 }
 
@@ -44,7 +51,11 @@ pub fn response(head: &Bytes, layout: &Layout) -> Result<response::Parts, Uncarr
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = StatusCode::from_u16(layout.status()).map_err(|_| Uncarriable)?;
     parts.version = version(layout.version());
-    parts.headers = fields(head, layout.fields(), RESPONSE_SPARE)?;
+    let (fields, came) = fields(head, layout.fields(), RESPONSE_SPARE)?;
+    parts.headers = fields;
+    if came == Came::Mixed {
+        remember(&mut parts.extensions, head, layout.fields());
+    }
     Ok(parts)
 }
 
@@ -54,7 +65,7 @@ pub fn response(head: &Bytes, layout: &Layout) -> Result<response::Parts, Uncarr
 ///
 /// [`Uncarriable`].
 pub fn trailers(section: &Bytes, layout: &Layout) -> Result<HeaderMap, Uncarriable> {
-    fields(section, layout.fields(), 0)
+    Ok(fields(section, layout.fields(), 0)?.0)
 }
 
 /// Origin form is by far the commonest, and read without the search for a scheme.
@@ -72,12 +83,34 @@ fn version(version: Version) -> http::Version {
     }
 }
 
-fn fields(bytes: &Bytes, fields: &[FieldAt], spare: usize) -> Result<HeaderMap, Uncarriable> {
+/// How fields stood in a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    /// Those of one name together.
+    Grouped,
+    /// With others between them.
+    Mixed,
+}
+
+fn fields(bytes: &Bytes, fields: &[FieldAt], spare: usize) -> Result<(HeaderMap, Came), Uncarriable> {
     let mut map = HeaderMap::try_with_capacity(fields.len() + spare).map_err(|_| Uncarriable)?;
-    for field in fields {
+    let mut came = Came::Grouped;
+    for (at, field) in fields.iter().enumerate() {
         let name = HeaderName::from_bytes(&bytes[field.name()]).map_err(|_| Uncarriable)?;
         let value = HeaderValue::from_maybe_shared(bytes.slice(field.value())).map_err(|_| Uncarriable)?;
-        map.try_append(name, value).map_err(|_| Uncarriable)?;
+        let again = map.try_append(name, value).map_err(|_| Uncarriable)?;
+        if again && !bytes[fields[at - 1].name()].eq_ignore_ascii_case(&bytes[field.name()]) {
+            came = Came::Mixed;
+        }
     }
-    Ok(map)
+    Ok((map, came))
+}
+
+/// Keeps the order that the map does not, for filters to see.
+#[cold]
+fn remember(extensions: &mut Extensions, bytes: &Bytes, fields: &[FieldAt]) {
+    let names = fields.iter().filter_map(|field| HeaderName::from_bytes(&bytes[field.name()]).ok());
+    if let Some(order) = WireOrder::of(names) {
+        extensions.insert(order);
+    }
 }

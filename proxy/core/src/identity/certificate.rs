@@ -2,7 +2,10 @@
 //!
 //! Pure, over DER. Whether any of it is to be believed is judged in [`verify`](mod@super::verify).
 
-use super::der::{Reader, tag, time};
+use super::{
+    der::{Reader, tag, time},
+    subject,
+};
 
 /// What a certificate says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Facts<'a> {
     pub key_usage: Option<KeyUsage>,
     /// Whether it may issue certificates.
     pub authority: Authority,
+    /// The subject, as it is.
+    subject: &'a [u8],
 }
 
 /// What a key may do (RFC 5280 §4.2.1.3): the first bits of the extension, the first one highest.
@@ -79,14 +84,21 @@ impl<'a> Facts<'a> {
             dns_names: Vec::new(),
             key_usage: None,
             authority: Authority::No,
+            subject: tbs.expect(tag::SEQUENCE)?,
         };
-        // Subject, key; identifiers of issuer and subject, which nobody writes, are passed over.
+        // The key; identifiers of issuer and subject, which nobody writes, are passed over.
         while !tbs.is_empty() {
             if let (tag::CONTEXT_3, extensions) = tbs.element()? {
                 facts.extensions(extensions)?;
             }
         }
         Some(facts)
+    }
+
+    /// The subject as RFC 2253 writes it; `None`: it is no name.
+    #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        subject::text(self.subject)
     }
 
     fn extensions(&mut self, bytes: &'a [u8]) -> Option<()> {

@@ -157,6 +157,7 @@ impl TlsClient {
         match (&self.model.server_name, endpoint) {
             (Some(name), _) => ServerName::try_from(name.to_string()).ok(),
             (None, EndpointAddress::Name(name, _)) => ServerName::try_from(name.to_string()).ok(),
+            (None, EndpointAddress::Service(service)) => ServerName::try_from(service.host()).ok(),
             (None, EndpointAddress::Ip(address)) => Some(ServerName::IpAddress(address.ip().to_canonical().into())),
         }
     }

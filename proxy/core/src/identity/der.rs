@@ -11,6 +11,7 @@ pub(super) mod tag {
     pub(in crate::identity) const UTC_TIME: u8 = 0x17;
     pub(in crate::identity) const GENERALIZED_TIME: u8 = 0x18;
     pub(in crate::identity) const SEQUENCE: u8 = 0x30;
+    pub(in crate::identity) const SET: u8 = 0x31;
     /// `version` of a TBSCertificate.
     pub(in crate::identity) const CONTEXT_0: u8 = 0xA0;
     /// `extensions` of a TBSCertificate.

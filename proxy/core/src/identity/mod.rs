@@ -19,6 +19,7 @@ mod failure;
 mod material;
 mod provider;
 mod server;
+mod subject;
 mod tickets;
 mod verifier;
 mod verify;

@@ -146,6 +146,14 @@ impl TlsServer {
     }
 }
 
+impl Serving {
+    /// What a client is shown that asks for this name.
+    #[must_use]
+    pub fn presented(&self, asked: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        choose(&self.made_of.certificates, asked).map(|certificate| Arc::clone(certificate.key()))
+    }
+}
+
 pub(super) fn next_trust() -> TrustVersion {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     TrustVersion(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -259,11 +267,15 @@ pub(super) fn versions(versions: TlsVersions) -> Vec<&'static SupportedProtocolV
 #[derive(Debug)]
 struct ByName(Vec<Arc<Certificate>>);
 
+/// Which certificate is for whom asks for this name.
+fn choose<'a>(certificates: &'a [Arc<Certificate>], asked: Option<&str>) -> Option<&'a Arc<Certificate>> {
+    let asked = asked.filter(|_| certificates.len() > 1).and_then(|name| ServerName::try_from(name).ok());
+    let found = asked.and_then(|name| certificates.iter().find(|certificate| certificate.is_for(&name)));
+    found.or(certificates.first())
+}
+
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let asked = hello.server_name().filter(|_| self.0.len() > 1);
-        let asked = asked.and_then(|name| ServerName::try_from(name).ok());
-        let found = asked.and_then(|name| self.0.iter().find(|certificate| certificate.is_for(&name)));
-        found.or(self.0.first()).map(|certificate| Arc::clone(certificate.key()))
+        choose(&self.0, hello.server_name()).map(|certificate| Arc::clone(certificate.key()))
     }
 }

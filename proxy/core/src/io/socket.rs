@@ -12,6 +12,7 @@ use rustix::{
 use rustls::pki_types::CertificateDer;
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -69,21 +70,12 @@ impl Socket {
         std::mem::replace(self, Self::Memory(tokio::io::duplex(1).0))
     }
 
-    /// By what the server at the other end was judged, where that is TLS that we began.
+    /// Our end's address; a pipe in memory has none. A system call.
     #[must_use]
-    pub fn made_by(&self) -> Option<&Arc<Dialling>> {
+    pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tls(stream) => stream.made_by(),
-            Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => None,
-        }
-    }
-
-    /// The chain that the peer showed, its own certificate first.
-    #[must_use]
-    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
-        match self {
-            Self::Tls(stream) => stream.session().peer_certificates(),
-            Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => None,
+            Self::Tls(stream) => stream.carrier().local_addr(),
+            Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => self.kernels()?.local_addr().ok(),
         }
     }
 
@@ -105,6 +97,24 @@ impl Socket {
         }
     }
 
+    /// By what the server at the other end was judged, where that is TLS that we began.
+    #[must_use]
+    pub fn made_by(&self) -> Option<&Arc<Dialling>> {
+        match self {
+            Self::Tls(stream) => stream.made_by(),
+            Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => None,
+        }
+    }
+
+    /// The chain that the peer showed, its own certificate first.
+    #[must_use]
+    pub fn peer_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match self {
+            Self::Tls(stream) => stream.session().peer_certificates(),
+            Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => None,
+        }
+    }
+
     /// Ready when a read may bring something: bytes, an end or an error. Asks no system call of a socket that has been
     /// read empty.
     ///
@@ -121,6 +131,19 @@ impl Socket {
             Self::Tls(stream) if stream.has_something() => Poll::Ready(Ok(())),
             Self::Tls(stream) => stream.carrier().poll_read_ready(cx),
         }
+    }
+
+    /// From here on dropping it resets the connection; what the kernel has not sent by then is lost. TLS says no goodbye
+    /// when it is dropped, in any case.
+    pub fn reset_at_close(&self) {
+        let set = match self {
+            Self::Tcp(socket) => socket.set_zero_linger(),
+            Self::Redirectable(socket) => socket.stream().set_zero_linger(),
+            Self::Memory(_) => Ok(()),
+            Self::Tls(stream) => return stream.carrier().reset_at_close(),
+        };
+        // It can fail only on what is no socket any more.
+        set.ok();
     }
 
     /// Ready when a socket that should be quiet is not: its peer closed it, or sent something. Takes nothing from it. A

@@ -7,7 +7,7 @@ use super::{
     Record,
     variable::{Source, Value, render},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header::HOST, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header::HOST, request, response};
 use pillion_config::{
     model::{Route, Scheme},
     template::{RequestField, Template, Variable},
@@ -24,8 +24,8 @@ pub struct Facts<'a> {
     pub request: Option<&'a request::Parts>,
     /// Path and query as they came, before a rewrite.
     pub original_path: Option<&'a str>,
-    /// The response's headers, as they are now.
-    pub response: Option<&'a HeaderMap>,
+    /// The response's head, as it is now.
+    pub response: Option<&'a response::Parts>,
 }
 
 impl Facts<'_> {
@@ -51,13 +51,17 @@ impl Source for Facts<'_> {
             Variable::RequestHeader(field, other) => {
                 self.request_field(field).or_else(|| other.as_ref().and_then(|other| self.request_field(other)))
             }
-            Variable::ResponseHeader(name) => header(self.response?, name),
+            Variable::ResponseHeader(name) => header(&self.response?.headers, name),
             Variable::ResponseTrailer(_) => None,
             Variable::GrpcStatus => {
-                return grpc_status(self.response?.get("grpc-status")?.as_bytes());
+                return grpc_status(self.response?.headers.get("grpc-status")?.as_bytes());
             }
             Variable::RouteName => self.route.map(|route| route.name.as_str().as_bytes()),
             variable => {
+                // The record learns of the response when its head is finished, which is after this.
+                if let (Variable::ResponseCode, Some(response)) = (variable, self.response) {
+                    return Some(Value::Number(response.status.as_u16().into()));
+                }
                 return self.record.value(variable, || self.record.started().elapsed());
             }
         };

@@ -56,7 +56,7 @@ pub struct ListenerTelemetry {
 }
 
 /// What is known of a downstream connection from its accept to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct ConnectionFacts {
     /// Tells it apart from all others of the process.
     pub id: ConnectionId,

@@ -295,7 +295,9 @@ impl Record {
             Variable::BytesSent => Some(Value::Number(self.meter.sent.get())),
             Variable::Duration => Some(Value::Number(milliseconds(elapsed()))),
             Variable::ResponseDuration => {
-                let duration = self.captured.as_ref()?.response_duration()?;
+                let captured = self.captured.as_ref().and_then(|captured| captured.response_duration());
+                // What no log shows is not captured; a header that shows it is made when the response's head is there.
+                let duration = captured.or_else(|| self.upstream_status.map(|_| elapsed()))?;
                 Some(Value::Number(milliseconds(duration)))
             }
             Variable::UpstreamHost => self.meter.upstream.get().map(Value::Address),

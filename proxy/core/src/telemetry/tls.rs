@@ -3,7 +3,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderValue;
 use pillion_config::model::{Alpn, SpiffeId};
-use rustls::pki_types::CertificateDer;
+use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 use std::{
     cell::{Cell, RefCell},
     fmt::Write as _,
@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// What was agreed upon in a handshake, and with whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
@@ -30,6 +30,8 @@ pub struct TlsFacts {
     pub server_name: Option<Box<str>>,
     /// The application protocol agreed upon.
     pub alpn: Option<Alpn>,
+    /// The certificate it was shown.
+    pub presented: Option<Arc<CertifiedKey>>,
     /// The client, where it showed a certificate. Shared: a peer has many connections and one certificate.
     pub peer: Option<Rc<TlsPeer>>,
     /// Who we were to it.

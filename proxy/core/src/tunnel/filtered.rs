@@ -37,10 +37,14 @@ pub(super) async fn serve(
         biased;
         held = chain.connected() => held,
         () = registration.aborted() => {
+            chain.closed();
             let (flag, details) = cut(&carried);
             return refuse(account, flag, Blame::Proxy, details);
         }
-        () = too_long(idle) => return refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
+        () = too_long(idle) => {
+            chain.closed();
+            return refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
+        }
     };
     if held == Held::Ended {
         let (flag, details) = account.interrupted().unwrap_or((ResponseFlag::LocalReset, "filter_interrupted".into()));
@@ -50,14 +54,20 @@ pub(super) async fn serve(
     let cluster = match chain.cluster() {
         Some(name) => match view.cluster_named(&name) {
             Some(cluster) => cluster,
-            None => return refuse(account, ResponseFlag::NoCluster, Blame::Proxy, "cluster_not_found"),
+            None => {
+                chain.closed();
+                return refuse(account, ResponseFlag::NoCluster, Blame::Proxy, "cluster_not_found");
+            }
         },
         None => {
             let chosen =
                 listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
             match weighted::choose(chosen, connection.worker.random.next()) {
                 Some(cluster) => cluster,
-                None => return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route"),
+                None => {
+                    chain.closed();
+                    return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
+                }
             }
         }
     };
@@ -67,6 +77,7 @@ pub(super) async fn serve(
     let captured = Captured::of(&listener.model, &connection.facts);
     let meter = account.meter();
     account.attempt();
+    chain.tell(&account);
     let opened = tokio::select! {
         biased;
         opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,

@@ -4,7 +4,7 @@
 //! counters of the circuit and of requests in flight are atomics. It never dials, resolves or waits.
 
 use super::{
-    circuit::InUse,
+    circuit::{InUse, Row},
     error::{Cause, Limit},
 };
 use crate::{identity::TlsClient, telemetry::metrics::ClusterMetrics};
@@ -14,7 +14,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering, fence},
     },
 };
 
@@ -27,6 +27,8 @@ pub struct ClusterState {
     tls: Option<Box<TlsClient>>,
     version: AtomicU64,
     in_use: InUse,
+    /// Made when a connection first rests or somebody waits.
+    row: OnceLock<Box<Row>>,
     /// A lock because the control thread replaces it and workers look only when `version` says so.
     places: Mutex<Places>,
     /// Of a cluster that lives wherever captured connections were going: the addresses that workers know of now.
@@ -93,7 +95,7 @@ struct Original {
 /// Resolved names and what follows from them; nothing is built before somebody asks.
 #[derive(Debug, Default)]
 struct Places {
-    resolved: Vec<(EndpointAddress, Arc<[IpAddr]>)>,
+    resolved: Vec<(EndpointAddress, Arc<[SocketAddr]>)>,
     seats: Option<Arc<[Seat]>>,
 }
 
@@ -102,6 +104,9 @@ const MAX_ADDRESSES: usize = 256;
 
 /// Original destinations that are remembered before those that nobody has any more are forgotten.
 const PRUNE_AT: usize = 64;
+
+/// The addresses of one service that are used: what a proxy beside one application can hold pools for.
+pub const MAX_DISCOVERED: usize = 4096;
 
 /// Shares are whole numbers: an endpoint's weight times this, divided by its addresses.
 const SHARE_UNITS: u64 = 2_520;
@@ -118,6 +123,7 @@ impl ClusterState {
             model,
             version: AtomicU64::new(0),
             in_use: InUse::default(),
+            row: OnceLock::new(),
             places: Mutex::new(Places::default()),
             original: OnceLock::new(),
         })
@@ -152,14 +158,30 @@ impl ClusterState {
         addresses.sort_unstable();
         addresses.dedup();
         addresses.truncate(MAX_ADDRESSES);
-        if addresses.is_empty() || !self.model.endpoints.iter().any(|endpoint| &endpoint.address == name) {
+        let EndpointAddress::Name(_, port) = name else { return };
+        if !addresses.is_empty() {
+            self.set_addresses(name, addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)).collect());
+        }
+    }
+
+    /// Sets the addresses of a service, [`MAX_DISCOVERED`] at most: whoever says so knows all of them, so none at all
+    /// means that there is none.
+    pub fn set_discovered(&self, service: &EndpointAddress, mut addresses: Vec<SocketAddr>) {
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses.truncate(MAX_DISCOVERED);
+        self.set_addresses(service, addresses);
+    }
+
+    fn set_addresses(&self, endpoint: &EndpointAddress, addresses: Vec<SocketAddr>) {
+        if !self.model.endpoints.iter().any(|known| &known.address == endpoint) {
             return;
         }
         let mut places = self.places();
-        match places.resolved.iter_mut().find(|(known, _)| known == name) {
+        match places.resolved.iter_mut().find(|(known, _)| known == endpoint) {
             Some((_, known)) if known[..] == addresses[..] => return,
             Some((_, known)) => *known = addresses.into(),
-            None => places.resolved.push((name.clone(), addresses.into())),
+            None => places.resolved.push((endpoint.clone(), addresses.into())),
         }
         let before = places.seats.take();
         places.seats = before.map(|before| build(&self.model, &places.resolved, &before));
@@ -238,6 +260,33 @@ impl ClusterState {
 
     pub(super) fn give_back(&self, limit: Limit) {
         self.in_use.give_back(limit);
+        if limit == Limit::Connections {
+            self.call_next();
+        }
+    }
+
+    /// Who waits for a connection, in all workers.
+    pub(super) fn row(&self) -> &Row {
+        self.row.get_or_init(Box::default)
+    }
+
+    /// How many wait for a connection, in all workers.
+    pub(super) fn in_row(&self) -> usize {
+        self.row.get().map_or(0, |row| row.waiting())
+    }
+
+    /// A place may be free: the first in the row looks again.
+    pub(super) fn call_next(&self) {
+        // Whoever is not seen after this sees the place.
+        fence(Ordering::SeqCst);
+        if let Some(row) = self.row.get() {
+            row.call_next();
+        }
+    }
+
+    /// Whether one more connection may be opened.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_use.get(Limit::Connections) < self.model.circuit.connections
     }
 
     /// A permit that gives itself back.
@@ -287,24 +336,26 @@ impl Drop for Permit {
 }
 
 /// All addresses of a cluster; members that stay keep their identity and their count.
-fn build(model: &Cluster, resolved: &[(EndpointAddress, Arc<[IpAddr]>)], before: &[Seat]) -> Arc<[Seat]> {
+fn build(model: &Cluster, resolved: &[(EndpointAddress, Arc<[SocketAddr]>)], before: &[Seat]) -> Arc<[Seat]> {
     let mut seats = Vec::with_capacity(model.endpoints.len());
+    // A service may have thousands: looked up, not searched.
+    let before: HashMap<(usize, SocketAddr), &Arc<Member>> =
+        before.iter().map(|seat| ((seat.member.endpoint, seat.member.address), &seat.member)).collect();
     for (index, endpoint) in model.endpoints.iter().enumerate() {
         let mut add = |address: SocketAddr, siblings: usize| {
-            let known = before.iter().find(|seat| seat.member.endpoint == index && seat.member.address == address);
-            let member = known.map_or_else(
+            let member = before.get(&(index, address)).map_or_else(
                 || Arc::new(Member { endpoint: index, address, active: AtomicUsize::new(0) }),
-                |seat| Arc::clone(&seat.member),
+                |member| Arc::clone(member),
             );
             let share = (u64::from(endpoint.weight) * SHARE_UNITS / siblings as u64).max(1);
             seats.push(Seat { member, share });
         };
         match &endpoint.address {
             EndpointAddress::Ip(address) => add(*address, 1),
-            EndpointAddress::Name(_, port) => {
-                if let Some((_, addresses)) = resolved.iter().find(|(name, _)| name == &endpoint.address) {
-                    for ip in addresses.iter() {
-                        add(SocketAddr::new(*ip, *port), addresses.len());
+            EndpointAddress::Name(..) | EndpointAddress::Service(_) => {
+                if let Some((_, addresses)) = resolved.iter().find(|(known, _)| known == &endpoint.address) {
+                    for address in addresses.iter() {
+                        add(*address, addresses.len());
                     }
                 }
             }

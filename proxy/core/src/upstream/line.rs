@@ -2,6 +2,7 @@
 //!
 //! Beside the path, between an HTTP/2 connection's socket and its codec. It never buffers.
 
+use super::Carrying;
 use crate::{identity::Dialling, io::Socket};
 use rustls::pki_types::CertificateDer;
 use std::{
@@ -41,6 +42,11 @@ impl Line {
 }
 
 impl Watch {
+    /// What the socket is, for filters; `None` once it is closed.
+    pub(super) fn carrying(&self) -> Option<Rc<Carrying>> {
+        self.0.upgrade().map(|shared| Carrying::of(&shared.socket.borrow()))
+    }
+
     /// Bytes read so far; `None` once the socket is closed.
     pub(super) fn bytes_read(&self) -> Option<u64> {
         self.0.upgrade().map(|shared| shared.read.get())

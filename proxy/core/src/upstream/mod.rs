@@ -11,6 +11,7 @@
 //! hands back what is provably unsent.
 
 mod balance;
+mod carrying;
 mod circuit;
 mod circuit_wait;
 mod cluster;
@@ -27,7 +28,8 @@ mod tls;
 mod worker_cluster;
 
 pub use balance::{Picker, Random, Standing};
-pub use cluster::{ClusterId, ClusterState, Description, Member, MemberDescription};
+pub use carrying::{Carrying, CarryingTls, Told};
+pub use cluster::{ClusterId, ClusterState, Description, MAX_DISCOVERED, Member, MemberDescription};
 pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};
 pub(crate) use head::set_host;
 pub use lease::{Leased, Opaque, Upgraded};
@@ -71,6 +73,8 @@ pub struct SendOptions<'a> {
     pub host: HostField,
     /// Where the address chosen last is left, whatever becomes of the request.
     pub address: Option<&'a Cell<Option<SocketAddr>>>,
+    /// Where it is told which connection carries it. `None` costs nothing.
+    pub carrying: Option<&'a Told>,
     /// Addresses tried for it before; avoided if there are others.
     pub tried: &'a [SocketAddr],
     /// What the connection it came by was about, for clusters that live where that was going.
@@ -133,9 +137,18 @@ pub async fn send<B: RequestBody>(
             true => host.take_http2(cluster, options.announced).await,
         };
         match taken {
-            Ok(Taken::Socket(socket, opened)) => return Ok(lease::connected(socket, opened, in_flight)),
-            Ok(Taken::Http1(connection)) => return http1::request(connection, request, in_flight, options).await,
-            Ok(Taken::Http2(slot)) => return http2::request(slot, request, in_flight, options).await,
+            Ok(Taken::Socket(socket, opened)) => {
+                options.carrying.inspect(|told| drop(told.replace(Some(Carrying::of(&socket)))));
+                return Ok(lease::connected(socket, opened, in_flight));
+            }
+            Ok(Taken::Http1(mut connection)) => {
+                options.carrying.inspect(|told| drop(told.replace(Some(connection.carrying()))));
+                return http1::request(connection, request, in_flight, options).await;
+            }
+            Ok(Taken::Http2(slot)) => {
+                options.carrying.inspect(|told| drop(told.replace(slot.carrying())));
+                return http2::request(slot, request, in_flight, options).await;
+            }
             Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {
                 match cluster.sibling(&host, &mut tried) {
                     Some(sibling) => host = sibling,

@@ -21,7 +21,7 @@ use crate::{
     upstream::RequestBody,
 };
 use http::HeaderValue;
-use pillion_config::model::EndpointAddress;
+use pillion_config::model::{EndpointAddress, ServicePort};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
@@ -31,7 +31,10 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 /// One address, as a request in flight needs to know it.
 #[derive(Debug)]
@@ -53,7 +56,17 @@ impl HostCore {
 
     /// The endpoint's name as the cluster writes it; `None`: it cannot stand in a field.
     pub(super) fn host(&self) -> Option<&HeaderValue> {
-        let written = || HeaderValue::try_from(self.endpoint().to_string()).ok();
+        let written = || {
+            let host = match self.endpoint() {
+                EndpointAddress::Service(service) => match service.port {
+                    ServicePort::Number(port) => format!("{}:{port}", service.host()),
+                    // A name is no port in a URI (RFC 3986 §3.2.3).
+                    ServicePort::Name(_) => service.host(),
+                },
+                endpoint @ (EndpointAddress::Ip(_) | EndpointAddress::Name(..)) => endpoint.to_string(),
+            };
+            HeaderValue::try_from(host).ok()
+        };
         self.host.get_or_init(written).as_ref()
     }
 }
@@ -142,20 +155,25 @@ impl<B: RequestBody> Host<B> {
         announced: Option<&Rc<[u8]>>,
     ) -> Result<Taken, Cause> {
         let mut pending = None;
+        let mut called = false;
         loop {
             if replay != Replay::Fresh
                 && let Some(connection) = poll_fn(|cx| Poll::Ready(self.rested(replay, announced, cx))).await
             {
+                if pending.is_some() {
+                    self.waiting.pass_on();
+                }
                 return Ok(Taken::Http1(connection));
             }
             self.count_pending(&mut pending)?;
-            match self.open() {
+            match self.open(called) {
                 Ok(opened) => {
                     let made = handshake::http1(self, cluster, opened, announced).await;
                     return made.map(Taken::Http1).map_err(|error| self.unreachable(error));
                 }
-                Err(limit) => cluster.wait_for_connection(limit).await?,
+                Err(_) => cluster.wait_for_connection().await,
             }
+            called = true;
         }
     }
 
@@ -166,8 +184,12 @@ impl<B: RequestBody> Host<B> {
         announced: Option<&Rc<[u8]>>,
     ) -> Result<Taken, Cause> {
         let mut pending = None;
+        let mut called = false;
         loop {
             if let Some(slot) = self.stream(announced) {
+                if pending.is_some() {
+                    self.waiting.pass_on();
+                }
                 return Ok(Taken::Http2(slot));
             }
             self.count_pending(&mut pending)?;
@@ -176,23 +198,26 @@ impl<B: RequestBody> Host<B> {
                 self.first.wait().await?;
                 continue;
             }
-            match self.open() {
+            match self.open(called) {
                 Ok(opened) => return self.make_http2(cluster, opened, announced).await.map(Taken::Http2),
-                Err(limit) => cluster.wait_for_connection(limit).await?,
+                Err(_) => cluster.wait_for_connection().await,
             }
+            called = true;
         }
     }
 
-    /// A connection on which no protocol is spoken, for CONNECT.
+    /// A connection on which no protocol is spoken, for CONNECT and opaque bytes. Those who ask for it may be heard by
+    /// nobody while they wait, so they wait no longer than a connect may take.
     pub(super) async fn take_socket(
         self: &Rc<Self>,
         cluster: &WorkerCluster<B>,
         announced: Option<&Rc<[u8]>>,
     ) -> Result<(Socket, Opened), Cause> {
         let mut pending = None;
+        let mut called = false;
         loop {
             self.count_pending(&mut pending)?;
-            match self.open() {
+            match self.open(called) {
                 Ok(opened) => {
                     let model = cluster.model();
                     let dialled = async {
@@ -204,8 +229,13 @@ impl<B: RequestBody> Host<B> {
                     self.reached();
                     return Ok((socket, opened));
                 }
-                Err(limit) => cluster.wait_for_connection(limit).await?,
+                Err(limit) => {
+                    let longest = cluster.model().connect_timeout;
+                    let waited = timeout(longest, cluster.wait_for_connection()).await;
+                    waited.map_err(|_| self.core.state.overflow(limit))?;
+                }
             }
+            called = true;
         }
     }
 
@@ -279,8 +309,11 @@ impl<B: RequestBody> Host<B> {
         Ok(())
     }
 
-    /// A place for one more connection, from before it is dialled.
-    fn open(&self) -> Result<Opened, Limit> {
+    /// A place for one more connection, from before it is dialled. Who was not `called` stands behind those who wait.
+    fn open(&self, called: bool) -> Result<Opened, Limit> {
+        if !called && self.core.state.in_row() > 0 {
+            return Err(Limit::Connections);
+        }
         let permit = self.core.state.permit(Limit::Connections)?;
         Ok(Opened::new(permit, self.core.state.metrics().pool_connection(), &self.waiting))
     }
@@ -378,7 +411,7 @@ impl<B: RequestBody> Home for Host<B> {
         let bound = if self.waiting.anyone() { usize::MAX } else { idle_connections };
         // A cluster that is gone after a reload takes nothing back: its connections end with their last response.
         let Some(cluster) = self.cluster.upgrade().filter(|_| self.waiting.resting() < bound) else { return };
-        if !self.still_trusts(connection.made_by()) {
+        if self.waiting.yields() || !self.still_trusts(connection.made_by()) {
             return;
         }
         // It may have been closed behind its last response.

@@ -7,8 +7,7 @@ use super::{
     RequestBody, SendOptions,
     balance::{Picker, Random, Standing},
     circuit_wait::Waiting,
-    cluster::{ClusterState, Seat},
-    error::{Cause, Limit},
+    cluster::{ClusterState, Member, Seat},
     http1::Http1Connection,
     pool::{Closed, Host},
 };
@@ -100,10 +99,10 @@ impl<B: RequestBody> WorkerCluster<B> {
                 shares: Box::default(),
                 picker: Picker::new(state.model().balance, &[]),
             }),
+            waiting: Waiting::new(&state),
             state,
             dial,
             random,
-            waiting: Rc::default(),
             sweeper: RefCell::new(Sweeper::Asleep),
         })
     }
@@ -222,34 +221,40 @@ impl<B: RequestBody> WorkerCluster<B> {
         table.hosts.iter().filter(of_name).min_by_key(|other| other.is_demoted()).map(Rc::clone)
     }
 
-    /// At the limit of connections: makes room if something rests, and waits for a connection to be free or closed.
-    pub(super) async fn wait_for_connection(&self, limit: Limit) -> Result<(), Cause> {
-        let closing = self.table.borrow().all().find_map(|host| host.close_oldest());
-        if closing == Some(Closed::Now) {
-            return Ok(());
+    /// At the limit of connections: makes room if something rests here or in another worker, and waits for a connection
+    /// to be free or closed.
+    pub(super) async fn wait_for_connection(&self) {
+        if self.close_oldest() != Some(Closed::Now) {
+            self.waiting.wait().await;
         }
-        // All of them belong to other workers: nothing here would ever wake this request.
-        if closing.is_none() && self.waiting.open() == 0 {
-            return Err(self.state.overflow(limit));
+    }
+
+    fn close_oldest(&self) -> Option<Closed> {
+        self.table.borrow().all().find_map(|host| host.close_oldest())
+    }
+
+    /// Closes what rests, as far as requests of other workers wait for room.
+    fn make_room(&self) {
+        for _ in 0..self.waiting.others() {
+            if self.state.has_room() || self.close_oldest().is_none() {
+                return;
+            }
         }
-        self.waiting.wait().await;
-        Ok(())
     }
 
     /// Hosts that stay keep their pools; the connections of those that went finish what they carry.
     fn refresh(&self, table: &mut Table<B>, version: u64) {
         let seats = self.state.seats();
+        // A service may have thousands: looked up, not searched.
+        let mut before: HashMap<*const Member, Rc<Host<B>>> =
+            table.hosts.iter().map(|host| (Arc::as_ptr(&host.core.member), Rc::clone(host))).collect();
         let host = |seat: &Seat| {
-            let known = table.hosts.iter().find(|host| Arc::ptr_eq(&host.core.member, &seat.member));
-            known.map_or_else(
-                || Host::new(&self.state, Arc::clone(&seat.member), None, &self.waiting, Weak::clone(&self.me)),
-                Rc::clone,
-            )
+            before.remove(&Arc::as_ptr(&seat.member)).unwrap_or_else(|| {
+                Host::new(&self.state, Arc::clone(&seat.member), None, &self.waiting, Weak::clone(&self.me))
+            })
         };
         let hosts: Box<[_]> = seats.iter().map(host).collect();
-        for gone in table.hosts.iter().filter(|known| !hosts.iter().any(|host| Rc::ptr_eq(host, known))) {
-            gone.close_idle();
-        }
+        before.values().for_each(|gone| gone.close_idle());
         table.hosts = hosts;
         table.shares = seats.iter().map(|seat| seat.share).collect();
         table.picker = Picker::new(self.model().balance, &table.shares);
@@ -303,12 +308,20 @@ impl<B> Table<B> {
     }
 }
 
-/// Comes by whenever the oldest connection that rests would expire, and whenever one that rests was closed.
+/// Comes by whenever the oldest connection that rests would expire, whenever one that rests was closed, and whenever
+/// another worker wants room.
 async fn sweep<B: RequestBody>(cluster: Weak<WorkerCluster<B>>, when: Instant) {
+    let Some(state) = cluster.upgrade().map(|cluster| Arc::clone(&cluster.state)) else { return };
     let mut timer = pin!(sleep_until(when));
+    let mut wanted = pin!(state.row().wanted());
     poll_fn(|cx| {
+        // First the ear, then the look: nobody who comes in between is missed.
+        while wanted.as_mut().poll(cx).is_ready() {
+            wanted.set(state.row().wanted());
+        }
         loop {
             let Some(cluster) = cluster.upgrade() else { return Poll::Ready(()) };
+            cluster.make_room();
             cluster.reap(cx);
             ready!(timer.as_mut().poll(cx));
             let Some(next) = cluster.sweep() else { return Poll::Ready(()) };

@@ -375,7 +375,7 @@ fn a_filter_may_answer_in_every_phase() {
                         assert_eq!(response.status(), 200);
                         assert!(body(&mut response.into_body()).await.is_err());
                     }
-                    one_record(&world, (200, "LR", "filter_reply_after_response_headers", "proxy")).await;
+                    one_record(&world, (200, "LR", "by_filter", "proxy")).await;
                 } else {
                     let response = response.await.unwrap();
                     assert_eq!(response.status(), 418, "phase {phase}");
@@ -503,7 +503,7 @@ fn what_cannot_be_sent_is_an_error_that_says_so() {
         (|head| head.replace(b":path", b"/a b"), 503, "filter_set_invalid_request_headers"),
         (|head| head.replace(b"content-length", b"+1"), 503, "filter_set_invalid_request_headers"),
         (|head| head.replace(b":method", b"G ET"), 503, "filter_set_invalid_request_headers"),
-        (|head| head.replace_all([(&b"x"[..], &b"y"[..])]), 503, "filter_removed_required_request_headers{:method}"),
+        (|head| head.replace_all([(&b"x"[..], &b"y"[..])]), 404, "filter_removed_required_request_headers{:path}"),
     ];
     for (change, status, details) in cases {
         script("a", move |event, stream| {
@@ -719,7 +719,8 @@ fn a_failure_follows_the_filters_policy() {
                 move |world| async move {
                     let mut client = world.connect();
                     client.write_all(POST.as_bytes()).await.unwrap();
-                    let key = "pillion_filter_failures_total{listener=web,reason=script_failed}";
+                    let key =
+                        format!("pillion_filter_failures_total{{filter={name},listener=web,reason=script_failed}}");
                     let failures = if phase == 5 { 0.0 } else { 1.0 };
                     if name == "a-open" || phase == 5 {
                         assert!(answer(&mut client).await.body.ends_with("abcdef"), "phase {phase}");
@@ -734,7 +735,7 @@ fn a_failure_follows_the_filters_policy() {
                         assert_eq!((answer.status, answer.body.as_str()), (503, ""), "phase {phase}");
                         one_record(&world, (503, "FF", "script_failed", "proxy")).await;
                     }
-                    assert_eq!(world.recorded.get(key), failures);
+                    assert_eq!(world.recorded.get(&key), failures);
                     if phase < 5 {
                         let heard = events();
                         assert!(!heard.iter().any(|event| event.contains("log")), "no callback after it: {heard:?}");
@@ -1183,7 +1184,7 @@ fn a_filter_calls_grpc_services() {
                 (reply.status, &reply.message[..], reply.body.as_deref()),
                 (5, &b"not there"[..], Some(&b"hello"[..]))
             );
-            assert_eq!(reply.initial["x-first"], "1");
+            assert_eq!(reply.initial.fields["x-first"], "1");
 
             let (stream, mut events) = services().grpc_stream(&GrpcCall { timeout: None, ..call.clone() }).unwrap();
             stream.send(b"one").unwrap();
@@ -1203,6 +1204,34 @@ fn a_filter_calls_grpc_services() {
             let (stream, events) = services().grpc_stream(&call).unwrap();
             drop((stream, events));
             world.assert_quiet().await;
+        },
+    );
+}
+
+/// Answers with a head that says it all.
+async fn grpc_refuse(_: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+    let response = Response::builder().header("grpc-status", "7").header("grpc-message", "not%20you");
+    respond.send_response(response.body(()).unwrap(), true).unwrap();
+}
+
+#[test]
+fn trailers_that_come_alone_are_trailers_with_a_status() {
+    use pillion_core::exchange::filter::{GrpcCall, GrpcEvent};
+    run(
+        ONE_H2,
+        |_, _| h2_server(grpc_refuse),
+        |_| async move {
+            let call = GrpcCall { cluster: "up", service: "s.S", method: "M", metadata: &[], timeout: None };
+            let (_stream, mut events) = services().grpc_stream(&call).unwrap();
+            let Some(GrpcEvent::Initial(initial)) = events.next().await.unwrap() else { panic!("no initial metadata") };
+            assert!(initial.status.is_none() && initial.fields.is_empty(), "{initial:?}");
+            let Some(GrpcEvent::Trailing(trailing)) = events.next().await.unwrap() else { panic!("no trailers") };
+            assert_eq!(
+                (trailing.status, &trailing.fields["grpc-status"]),
+                (Some(StatusCode::OK), &"7".parse().unwrap())
+            );
+            let Some(GrpcEvent::Closed(status, message)) = events.next().await.unwrap() else { panic!("no end") };
+            assert_eq!((status, &message[..]), (7, &b"not you"[..]));
         },
     );
 }

@@ -59,11 +59,11 @@ fn bytes_pass_in_order_and_back_in_reverse() {
                     "a: downstream_data 0 Yes",
                     "b: downstream_data 0 Yes",
                     "b: upstream_data 0 Yes",
+                    "b: upstream_closed Unknown",
                     "a: upstream_data 0 Yes",
-                    "a: downstream_closed Remote",
-                    "b: downstream_closed Remote",
-                    "a: upstream_closed Local",
-                    "b: upstream_closed Local",
+                    "a: upstream_closed Unknown",
+                    "a: downstream_closed Local",
+                    "b: downstream_closed Local",
                     "a: done",
                     "a: log",
                     "a: gone",
@@ -162,6 +162,68 @@ fn a_filter_closes_fails_and_sends_elsewhere() {
             let mut client = world.connect();
             assert!(closed(&mut client).await);
             one_record(&world, ("NC", "cluster_not_found", "proxy")).await;
+        },
+    );
+}
+
+/// Who ended a connection is told as in Envoy: the upstream's end is nobody's, the client's is its own where it came last.
+#[test]
+fn filters_hear_who_ended_a_connection() {
+    let ends = || events().into_iter().filter(|event| event.starts_with("a: ") && event.contains("closed")).collect();
+    run(
+        TCP,
+        |_, _| {
+            serve(|mut stream| async move {
+                stream.read_exact(&mut [0; 3]).await.unwrap();
+                stream.write_all(b"bye").await.unwrap();
+            })
+        },
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"abc").await.unwrap();
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            client.shutdown().await.unwrap();
+            drop(client);
+            one_record(&world, ("-", "-", "-")).await;
+            let heard: Vec<String> = ends();
+            assert_eq!(heard, ["a: upstream_closed Unknown", "a: downstream_closed Remote"]);
+        },
+    );
+    // No upstream: of none is heard.
+    script("a", |event, stream| {
+        if event == Event::NewConnection {
+            stream.set_cluster("nobody");
+        }
+        Do::Continue
+    });
+    run(
+        TCP,
+        |_, _| shout(),
+        |world| async move {
+            let mut client = world.connect();
+            assert!(closed(&mut client).await);
+            one_record(&world, ("NC", "cluster_not_found", "proxy")).await;
+            let heard: Vec<String> = ends();
+            assert_eq!(heard, ["a: downstream_closed Local"]);
+        },
+    );
+    // A filter ends it: the upstream's last bytes were not seen, its end is the proxy's.
+    script("a", |event, stream| {
+        if let Event::UpstreamData(..) = event {
+            stream.close("enough");
+        }
+        Do::Continue
+    });
+    run(
+        TCP,
+        |_, _| shout(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"abc").await.unwrap();
+            client.read_to_end(&mut Vec::new()).await.unwrap();
+            one_record(&world, ("LR", "enough", "proxy")).await;
+            let heard: Vec<String> = ends();
+            assert_eq!(heard, ["a: upstream_closed Local", "a: downstream_closed Local"]);
         },
     );
 }

@@ -18,7 +18,12 @@ fn fields_of_the_hop_are_removed_and_changes_made() {
         routes: "      - match: { prefix: / }
         cluster: up
         response_headers:
-          set: { x-type: \"%RESP(CONTENT-TYPE)%\", x-asked: \"%REQ(:PATH)%\", x-up: \"%UPSTREAM_HOST%\" }
+          set:
+            x-type: \"%RESP(CONTENT-TYPE)%\"
+            x-asked: \"%REQ(:PATH)%\"
+            x-up: \"%UPSTREAM_HOST%\"
+            x-end: \"%RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %RESPONSE_FLAGS%\"
+            x-took: \"%RESPONSE_DURATION%\"
           remove: [server]",
         ..PLAIN
     };
@@ -32,12 +37,37 @@ fn fields_of_the_hop_are_removed_and_changes_made() {
                 ("x-type", Some("text/x")),
                 ("x-asked", Some("/a?b")),
                 ("x-up", Some("10.0.0.1:80")),
+                ("x-end", Some("200 via_upstream -")),
                 ("server", None),
                 ("keep-alive", None),
                 ("x-hop", None),
             ] {
                 assert_eq!(answer.field(name), expected, "{name}");
             }
+            // Whether there is an access log, and what it shows, has no say in it.
+            assert!(answer.field("x-took").is_some_and(|took| took.parse::<u64>().is_ok()), "{answer:?}");
+        },
+    );
+}
+
+#[test]
+fn changes_to_an_answer_of_the_proxy_know_its_status() {
+    let setup = Setup {
+        routes: "      - match: { prefix: /tea }
+        respond: { status: 418 }
+        response_headers: { set: { x-end: \"%RESPONSE_CODE% %RESPONSE_FLAGS%\" } }
+      - match: { prefix: / }
+        cluster: up
+        response_headers: { set: { x-end: \"%RESPONSE_CODE% %RESPONSE_FLAGS%\", x-took: \"%RESPONSE_DURATION%\" } }",
+        ..PLAIN
+    };
+    run(
+        setup,
+        move |_, _| canned("HTTP/1.1 200 OK\r\ncontent-length: nonsense\r\n\r\n"),
+        |world| async move {
+            assert_eq!(get(&world, "/tea").await.field("x-end"), Some("418 -"));
+            let answer = get(&world, "/").await;
+            assert_eq!((answer.field("x-end"), answer.field("x-took")), (Some("502 UPE"), None), "{answer:?}");
         },
     );
 }

@@ -3,7 +3,11 @@
 //! A callback the guest lacks is `None` and costs nothing. One that has another signature than the ABI's fails the load.
 
 use super::AbiVersion;
+use pillion_config::model::AllowedCapabilities;
 use wasmtime::{AsContextMut, ExternType, Instance, Module, Store, TypedFunc, ValType, WasmParams, WasmResults};
+
+/// What no restriction keeps from being called: without it there is no guest.
+const ALWAYS: [&str; 6] = ["_initialize", "_start", "main", "__main_void", "malloc", "proxy_on_memory_allocate"];
 
 /// A callback of the guest's, if it has it.
 pub type Callback<P, R> = Option<TypedFunc<P, R>>;
@@ -37,6 +41,21 @@ macro_rules! callbacks {
         }
 
         impl Callbacks {
+            /// All names the ABI knows, the module's own start among them.
+            pub const NAMES: &'static [&'static str] =
+                &[$($name,)* "proxy_on_request_headers", "proxy_on_response_headers"];
+
+            /// Forgets what is not allowed.
+            fn restrict(&mut self, allows: impl Fn(&str) -> bool) {
+                $(if !allows($name) { self.$field = None; })*
+                if !allows("proxy_on_request_headers") {
+                    (self.request_headers, self.request_headers_0_1_0) = (None, None);
+                }
+                if !allows("proxy_on_response_headers") {
+                    (self.response_headers, self.response_headers_0_1_0) = (None, None);
+                }
+            }
+
             fn fill<T: 'static>(&mut self, store: &mut Store<T>, instance: &Instance) -> Result<(), BadExport> {
                 $(self.$field = typed(store, instance, $name, <($($param,)*)>::wanted(<$result>::WORDS))?;)*
                 Ok(())
@@ -109,12 +128,17 @@ callbacks! {
 }
 
 impl Callbacks {
-    /// Resolves what `instance` exports.
+    /// Resolves what `instance` exports and may be called.
     ///
     /// # Errors
     ///
     /// The first export whose signature is not the ABI's.
-    pub fn resolve<T: 'static>(store: &mut Store<T>, instance: &Instance, abi: AbiVersion) -> Result<Self, BadExport> {
+    pub fn resolve<T: 'static>(
+        store: &mut Store<T>,
+        instance: &Instance,
+        abi: AbiVersion,
+        capabilities: &AllowedCapabilities,
+    ) -> Result<Self, BadExport> {
         let mut callbacks = Self::default();
         callbacks.fill(store, instance)?;
         let (request, response) = ("proxy_on_request_headers", "proxy_on_response_headers");
@@ -133,6 +157,9 @@ impl Callbacks {
         } else {
             callbacks.request_headers = typed(store, instance, request, <(u32, u32, u32)>::wanted(1))?;
             callbacks.response_headers = typed(store, instance, response, <(u32, u32, u32)>::wanted(1))?;
+        }
+        if let AllowedCapabilities::Only(_) = capabilities {
+            callbacks.restrict(|name| ALWAYS.contains(&name) || capabilities.allows(name));
         }
         Ok(callbacks)
     }

@@ -57,7 +57,7 @@ fn length(text: &[u8]) -> [u8; 4] {
 /// [`Status::ParseFailure`] when the counts and lengths do not fit the buffer.
 pub fn decode(buffer: &[u8]) -> Result<Pairs<'_>, Status> {
     if buffer.is_empty() {
-        return Ok(Pairs { lengths: &[], data: &[] });
+        return Ok(Pairs::none());
     }
     let (count, rest) = buffer.split_first_chunk::<4>().ok_or(Status::ParseFailure)?;
     let count = usize::try_from(u32::from_le_bytes(*count)).map_err(|_| Status::ParseFailure)?;
@@ -75,6 +75,12 @@ pub fn decode(buffer: &[u8]) -> Result<Pairs<'_>, Status> {
 }
 
 impl<'a> Pairs<'a> {
+    /// Of nothing.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { lengths: &[], data: &[] }
+    }
+
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use pillion_core::exchange::filter::Side;
+use pillion_core::exchange::filter::{Side, StreamKind};
 use wasmtime::Caller;
 
 /// Where a buffer is.
@@ -18,19 +18,29 @@ enum Place {
     Stream(Side),
     /// Bytes that are there to be read.
     Bytes(Bytes),
+    /// One that is there and holds nothing now, as Envoy has it: of the other kind of stream, say.
+    Empty,
     /// Not now.
     Absent,
 }
 
 fn place(host: &Host, kind: BufferType) -> Place {
-    let bytes = |bytes: Option<&Bytes>| bytes.map_or(Place::Absent, |bytes| Place::Bytes(bytes.clone()));
+    let body = |kind, side| match host.stream() {
+        Ok(stream) if stream.kind() == kind => Place::Stream(side),
+        Ok(_) | Err(_) => Place::Empty,
+    };
     match (kind, &host.shown) {
-        (BufferType::RequestBody | BufferType::DownstreamData, _) => Place::Stream(Side::Request),
-        (BufferType::ResponseBody | BufferType::UpstreamData, _) => Place::Stream(Side::Response),
+        (BufferType::RequestBody, _) => body(StreamKind::Http, Side::Request),
+        (BufferType::ResponseBody, _) => body(StreamKind::Http, Side::Response),
+        (BufferType::DownstreamData, _) => body(StreamKind::Tcp, Side::Request),
+        (BufferType::UpstreamData, _) => body(StreamKind::Tcp, Side::Response),
         (BufferType::VmConfiguration, _) => Place::Bytes(host.spec.configuration.clone()),
-        (BufferType::PluginConfiguration, Shown::PluginConfiguration(configuration)) => bytes(Some(configuration)),
-        (BufferType::CallBody, Shown::HttpCall { body, .. }) => bytes(Some(body)),
-        (BufferType::GrpcMessage, Shown::GrpcMessage(message)) => bytes(Some(message)),
+        (BufferType::PluginConfiguration, Shown::PluginConfiguration(configuration)) => {
+            Place::Bytes(configuration.clone())
+        }
+        (BufferType::CallBody, Shown::HttpCall { body, .. }) => Place::Bytes(body.clone()),
+        (BufferType::GrpcMessage, Shown::GrpcMessage(message)) => Place::Bytes(message.clone()),
+        (BufferType::GrpcMessage | BufferType::ForeignArguments, _) => Place::Empty,
         _ => Place::Absent,
     }
 }
@@ -43,7 +53,7 @@ pub(super) fn get(caller: &mut Caller<'_, Host>, kind: u32, start: u32, length: 
             let bytes = &bytes[range(bytes.len(), start, length)];
             give(caller, bytes, data, size)
         }
-        Place::Stream(_) if caller.data().stream().is_err() => give_nothing(caller, data, size),
+        Place::Empty => give_nothing(caller, data, size),
         Place::Stream(side) => give_made(caller, data, size, |_, host, out| {
             let stream = host.stream()?;
             // Where there is no body, there are no bytes.
@@ -74,6 +84,7 @@ pub(super) fn status(caller: &mut Caller<'_, Host>, kind: u32, size: u32, flags:
     let (memory, host) = split(caller);
     let len = match place(host, kind) {
         Place::Absent => return Err(Status::NotFound.into()),
+        Place::Empty => 0,
         Place::Bytes(bytes) => bytes.len(),
         Place::Stream(side) => {
             host.stream().ok().and_then(|stream| stream.body(side, |buffer| buffer.len())).unwrap_or(0)
@@ -110,7 +121,7 @@ pub(super) fn set(caller: &mut Caller<'_, Host>, kind: u32, start: u32, length: 
     let data = slice(memory, data, size)?;
     let side = match place(host, kind) {
         Place::Stream(side) => side,
-        Place::Bytes(_) => return Err(Status::BadArgument.into()),
+        Place::Bytes(_) | Place::Empty => return Err(Status::BadArgument.into()),
         Place::Absent => return Err(Status::NotFound.into()),
     };
     let done = host.stream()?.body(side, |buffer| {

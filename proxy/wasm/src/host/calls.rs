@@ -91,7 +91,7 @@ pub(super) fn http_call(
     let token = host.calls.token(Kind::Http).ok_or(Status::InternalFailure)?;
     if let (Some(services), Some(future)) = (services, future) {
         let task = calls::http(&services, host.calls.machine(), root, token, future);
-        host.calls.begun(token, Call::new(task, None));
+        host.calls.begun(token, Call::new(task));
     }
     Ok(put_u32(memory, token_at, token)?)
 }
@@ -144,7 +144,7 @@ pub(super) fn grpc_call(
     let token = host.calls.token(Kind::GrpcCall).ok_or(Status::InternalFailure)?;
     if let (Some(services), Some(future)) = (services, future) {
         let task = calls::grpc(&services, host.calls.machine(), root, token, future);
-        host.calls.begun(token, Call::new(task, None));
+        host.calls.begun(token, Call::new(task));
     }
     Ok(put_u32(memory, token_at, token)?)
 }
@@ -176,9 +176,9 @@ pub(super) fn grpc_stream(
         None => None,
     };
     let token = host.calls.token(Kind::GrpcStream).ok_or(Status::InternalFailure)?;
-    if let (Some(services), Some((sending, events))) = (services, halves) {
-        let task = calls::grpc_stream(&services, host.calls.machine(), root, token, events);
-        host.calls.begun(token, Call::new(task, Some(sending)));
+    if let (Some(services), Some(halves)) = (services, halves) {
+        let call = calls::grpc_stream(&services, host.calls.machine(), root, token, halves);
+        host.calls.begun(token, call);
     }
     Ok(put_u32(memory, token_at, token)?)
 }
@@ -213,10 +213,7 @@ pub(super) fn grpc_cancel(caller: &mut Caller<'_, Host>, token: u32) -> Answer {
 pub(super) fn grpc_close(caller: &mut Caller<'_, Host>, token: u32) -> Answer {
     let host = caller.data_mut();
     match Kind::of(token) {
-        Some(Kind::GrpcStream) => {
-            host.calls.sending(token).ok_or(Status::NotFound)?.close();
-            Ok(())
-        }
+        Some(Kind::GrpcStream) => Ok(host.calls.close(token).ok_or(Status::NotFound)?),
         // A call has nothing more to say: closing it gives it up.
         Some(Kind::GrpcCall) => Ok(host.calls.cancel(token).ok_or(Status::NotFound)?),
         Some(Kind::Http) | None => Err(Status::BadArgument.into()),

@@ -1,14 +1,14 @@
 //! Header maps: of the stream, and of the call whose callback runs.
 
 use crate::{
-    abi::{AbiVersion, MapType, Status, pairs},
+    abi::{AbiVersion, LogLevel, MapType, Status, pairs},
     vm::{
         memory::{Answer, give, give_made, put_u32, slice, split},
         state::{Host, Shown},
     },
 };
 use http::{HeaderMap, StatusCode};
-use pillion_core::exchange::filter::{Headers, Map};
+use pillion_core::exchange::filter::{Headers, Map, Stream};
 use wasmtime::Caller;
 
 /// Bytes of pairs, names or values that a guest may hand over at once: host functions are not interrupted, so what they
@@ -41,9 +41,11 @@ fn place(map: u32) -> Result<Place, Status> {
 fn answered(host: &Host, map: MapType) -> Option<(Option<StatusCode>, &HeaderMap)> {
     match (&host.shown, map) {
         (Shown::HttpCall { status: Some(status), headers, .. }, MapType::CallHeaders) => Some((Some(*status), headers)),
-        (Shown::HttpCall { status: Some(_), trailers, .. }, MapType::CallTrailers) => Some((None, trailers)),
-        (Shown::GrpcInitialMetadata(fields), MapType::GrpcInitialMetadata)
-        | (Shown::GrpcTrailingMetadata(fields), MapType::GrpcTrailingMetadata) => Some((None, fields)),
+        (Shown::HttpCall { trailers: Some(trailers), .. }, MapType::CallTrailers) => Some((None, trailers)),
+        (Shown::GrpcInitialMetadata(metadata), MapType::GrpcInitialMetadata)
+        | (Shown::GrpcTrailingMetadata(metadata), MapType::GrpcTrailingMetadata) => {
+            Some((metadata.status, &metadata.fields))
+        }
         _ => None,
     }
 }
@@ -126,11 +128,13 @@ pub(super) fn get(
             return Err(Status::BadArgument.into());
         }
         let found = read(host, &place, |view| view.get(name).map(|value| out.extend_from_slice(value)));
-        match found.ok_or(Status::BadArgument)? {
-            Some(()) => Ok(()),
+        match found {
+            Some(Some(())) => Ok(()),
+            // While a stream is logged, a map that is not there is as one without the field, as in Envoy.
+            None if !host.stream().is_ok_and(Stream::is_logged) => Err(Status::BadArgument.into()),
             // ABI 0.1.0 knows no difference between missing and empty.
-            None if old => Ok(()),
-            None => Err(Status::NotFound.into()),
+            Some(None) | None if old => Ok(()),
+            Some(None) | None => Err(Status::NotFound.into()),
         }
     })
 }
@@ -147,7 +151,11 @@ pub(super) fn get_pairs(caller: &mut Caller<'_, Host>, map: u32, data: u32, size
 pub(super) fn get_size(caller: &mut Caller<'_, Host>, map: u32, size: u32) -> Answer {
     let place = place(map)?;
     let (memory, host) = split(caller);
-    let bytes = read(host, &place, |view| view.byte_size()).ok_or(Status::BadArgument)?;
+    // Calls' maps have no size, as in Envoy.
+    let bytes = match place {
+        Place::Stream(_) => read(host, &place, |view| view.byte_size()).ok_or(Status::BadArgument)?,
+        Place::Call(_) => return Err(Status::BadArgument.into()),
+    };
     Ok(put_u32(memory, size, u32::try_from(bytes).unwrap_or(u32::MAX))?)
 }
 
@@ -170,7 +178,13 @@ pub(super) fn set_pairs(caller: &mut Caller<'_, Host>, map: u32, data: u32, size
     if size as usize > MOST_GIVEN {
         return Err(Status::BadArgument.into());
     }
-    let pairs = pairs::decode(slice(memory, data, size)?)?;
+    let given = slice(memory, data, size)?;
+    // As in Envoy, what cannot be read is a map of nothing: what is left of a message without its method or status is
+    // answered by an error.
+    let pairs = pairs::decode(given).unwrap_or_else(|_| {
+        host.log(LogLevel::Warn, b"proxy_set_header_map_pairs was given what is no map; all fields are gone");
+        pairs::Pairs::none()
+    });
     change(host, &place, size as usize, |headers| headers.replace_all(pairs))
 }
 

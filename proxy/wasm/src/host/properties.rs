@@ -4,9 +4,11 @@
 //! times and durations are nanoseconds as numbers; maps are pairs. Envoy 1.40 dropped the old names at the top
 //! (`cluster_name`, `node`, …) and keeps them as `xds.cluster_name`; filters use both, so both are served.
 
+mod certificate;
 mod flags;
+mod node;
 
-use super::headers::MOST_GIVEN;
+use super::{headers::MOST_GIVEN, stream::NO_DETAILS};
 use crate::{
     abi::{Status, pairs},
     vm::{
@@ -15,11 +17,14 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use http::Version;
-use pillion_core::exchange::filter::{Ended, Facts, Headers, Map, Stream};
+use http::{StatusCode, Version};
+use pillion_core::exchange::{
+    filter::{Ended, Facts, Headers, Map, Stream},
+    head::grpc::GrpcStatus,
+};
 use std::{
+    borrow::Cow,
     net::SocketAddr,
-    sync::OnceLock,
     time::{Duration, UNIX_EPOCH},
 };
 use wasmtime::Caller;
@@ -28,7 +33,7 @@ use wasmtime::Caller;
 const MOST_PATH: u32 = 4096;
 
 /// What a property is, before it is encoded.
-enum Value {
+pub(super) enum Value {
     Text(String),
     Bytes(Bytes),
     Number(u64),
@@ -74,7 +79,11 @@ fn state_key(path: &[u8]) -> Vec<u8> {
     [b"wasm.", path].concat()
 }
 
-fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
+/// What is at a path, segments with NULs between.
+pub(super) fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
+    if path.is_empty() {
+        return Err(Status::SerializationFailure);
+    }
     let path = path.strip_suffix(b"\0").unwrap_or(path);
     let mut segments = path.split(|byte| *byte == 0);
     let first = segments.next().unwrap_or_default();
@@ -86,8 +95,9 @@ fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
         }
         (b"plugin_root_id", None) => return Ok(Value::Text(root.ok_or(Status::NotFound)?.plugin.root_id.clone())),
         (b"plugin_vm_id", None) => return Ok(Value::Text(host.spec.vm_id.clone())),
-        (b"node", Some(rest)) => return node(rest),
-        (b"xds", Some(rest)) if rest.starts_with(b"node\0") => return node(&rest[5..]),
+        (b"node", rest) => return node::find(&host.spec.node, rest),
+        (b"xds", Some(b"node")) => return node::find(&host.spec.node, None),
+        (b"xds", Some(rest)) if rest.starts_with(b"node\0") => return node::find(&host.spec.node, Some(&rest[5..])),
         _ => {}
     }
     let stream = host.stream().map_err(|_| Status::NotFound)?;
@@ -116,20 +126,6 @@ fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
     }
 }
 
-/// The proxy itself.
-fn node(path: &[u8]) -> Result<Value, Status> {
-    match path {
-        b"id" => Ok(Value::Text(hostname().to_owned())),
-        _ => Err(Status::NotFound),
-    }
-}
-
-/// The machine's name; Envoy's node is named in its bootstrap, which has no counterpart here.
-fn hostname() -> &'static str {
-    static NAME: OnceLock<String> = OnceLock::new();
-    NAME.get_or_init(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
-}
-
 /// What of the configuration the stream met.
 fn configured(stream: &Stream, name: &[u8]) -> Result<Value, Status> {
     let facts = stream.facts();
@@ -141,6 +137,8 @@ fn configured(stream: &Stream, name: &[u8]) -> Result<Value, Status> {
         b"virtual_host_name" => facts.route.as_ref().map(|_| Value::Text(facts.listener.as_str().to_owned())),
         b"cluster_metadata" => facts.cluster.map(|_| Value::Empty),
         b"route_metadata" => facts.route.map(|_| Value::Empty),
+        // There is a host, and nothing is said of it.
+        b"upstream_host_metadata" if facts.upstream.is_some() => return Err(Status::SerializationFailure),
         b"listener_metadata" | b"filter_chain_name" => Some(Value::Empty),
         // 0 unspecified, 1 inbound, 2 outbound.
         b"listener_direction" => Some(Value::Number(0)),
@@ -228,6 +226,10 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
+fn grpc_code(status: StatusCode) -> u32 {
+    GrpcStatus::from_http(status).code().into()
+}
+
 fn response(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
     if let Some(name) = path.strip_prefix(b"headers\0") {
         return field(stream, Map::ResponseHeaders, name);
@@ -240,11 +242,18 @@ fn response(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
         b"code" => facts.status.map(|status| Value::Number(status.as_u16().into())),
         b"code_details" => {
             // Before anything went wrong, an upstream's answer is what it is.
-            let plain = facts.status.map(|_| "via_upstream".to_owned());
-            facts.details.map(std::borrow::Cow::into_owned).or(plain).map(Value::Text)
+            let plain = facts.status.map(|_| Cow::Borrowed("via_upstream"));
+            facts.details.or(plain).map(|details| match &*details {
+                NO_DETAILS => Value::Empty,
+                _ => Value::Text(details.into_owned()),
+            })
         }
         b"flags" => Some(Value::Number(flags::envoy(facts.flags))),
-        b"grpc_status" => facts.grpc_status.map(|status| Value::Number(status.into())),
+        // Without one, what gRPC makes of the HTTP status; there is always one once there is an answer.
+        b"grpc_status" => {
+            let status = facts.grpc_status.or(facts.status.map(grpc_code));
+            status.map(|status| Value::Number(status.into()))
+        }
         b"headers" => Some(map(stream, Map::ResponseHeaders)),
         b"trailers" => Some(map(stream, Map::ResponseTrailers)),
         b"size" => Some(Value::Number(facts.sent)),
@@ -269,24 +278,21 @@ fn address_of(address: &SocketAddr, path: &[u8]) -> Result<Value, Status> {
 fn connection(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
     let connection = stream.connection();
     let tls = connection.tls.get();
-    let peer = connection.peer();
-    let forwarded = |key: &str| {
-        let line = peer?.forwarded.to_str().ok()?;
-        let found = line.split(';').find_map(|part| part.strip_prefix(key)?.strip_prefix('='));
-        found.map(|value| Value::Text(value.to_owned()))
-    };
+    let peer = || tls?.peer.as_ref()?.chain.first().map(|der| &**der);
+    let own = || tls?.presented.as_ref()?.cert.first().map(|der| &**der);
     let value = match path {
         b"id" => Some(Value::Number(connection.id.0)),
-        b"mtls" => Some(Value::Truth(peer.is_some())),
+        b"mtls" => Some(Value::Truth(peer().is_some())),
         b"requested_server_name" => {
             let name = connection.server_name();
             Some(name.map_or(Value::Empty, |name| Value::Text(name.to_owned())))
         }
         b"tls_version" => tls.map(|tls| Value::Text(tls.version.to_owned())),
-        b"uri_san_peer_certificate" => forwarded("URI"),
-        b"uri_san_local_certificate" => forwarded("By"),
-        b"sha256_peer_certificate_digest" => forwarded("Hash"),
-        _ => None,
+        _ => match certificate::asked(path) {
+            Some((what, certificate::Whose::Peer)) => peer().and_then(|der| certificate::say(der, what)),
+            Some((what, certificate::Whose::Own)) => own().and_then(|der| certificate::say(der, what)),
+            None => None,
+        },
     };
     value.ok_or(Status::NotFound)
 }
@@ -296,11 +302,22 @@ fn upstream(stream: &Stream, path: Option<&[u8]>) -> Result<Value, Status> {
     let Some(path) = path else {
         return Err(if facts.upstream.is_some() { Status::SerializationFailure } else { Status::NotFound });
     };
+    let carrying = || stream.carrying();
     let value = match (path, facts.upstream) {
         (b"request_attempt_count", _) => Some(Value::Number(facts.attempts.into())),
         (b"address", Some(address)) => Some(Value::Text(address.to_string())),
         (b"port", Some(address)) => Some(Value::Number(address.port().into())),
         (b"transport_failure_reason" | b"locality", Some(_)) => Some(Value::Empty),
+        (b"local_address", Some(_)) => {
+            carrying().and_then(|carrying| carrying.local).map(|address| Value::Text(address.to_string()))
+        }
+        (b"tls_version", Some(_)) => {
+            carrying().and_then(|carrying| carrying.tls.as_ref().map(|tls| Value::Text(tls.version.to_owned())))
+        }
+        (path, Some(_)) => carrying().and_then(|carrying| {
+            let (what, certificate::Whose::Peer) = certificate::asked(path)? else { return None };
+            certificate::say(carrying.tls.as_ref()?.peer.as_ref()?, what)
+        }),
         _ => None,
     };
     value.ok_or(Status::NotFound)

@@ -53,7 +53,11 @@ pub(super) fn resolve_queue(
     id_at: u32,
 ) -> Answer {
     let (memory, host) = split(caller);
-    let vm_id = std::str::from_utf8(slice(memory, vm_id, vm_id_length)?).map_err(|_| Status::NotFound)?;
+    let vm_id = match std::str::from_utf8(slice(memory, vm_id, vm_id_length)?).map_err(|_| Status::NotFound)? {
+        // The guest's own.
+        "" => &host.spec.vm_id,
+        other => other,
+    };
     let id = host.spec.shared.queues.resolve(vm_id, slice(memory, name, length)?).ok_or(Status::NotFound)?;
     Ok(put_u32(memory, id_at, id)?)
 }

@@ -19,6 +19,9 @@ const MOST_DETAILS: usize = 256;
 
 pub(super) fn continue_stream(caller: &mut Caller<'_, Host>, kind: u32) -> Answer {
     let kind = StreamType::of(kind)?;
+    if kind == StreamType::Upstream {
+        return Err(Status::Unimplemented.into());
+    }
     // Acting on a plugin does nothing, as in Envoy: a guest that forgot to name the stream.
     let Ok(stream) = caller.data().stream() else { return Ok(()) };
     match (kind, stream.kind()) {
@@ -26,9 +29,9 @@ pub(super) fn continue_stream(caller: &mut Caller<'_, Host>, kind: u32) -> Answe
             stream.resume(Side::Request);
         }
         (StreamType::Response, StreamKind::Http) => stream.resume(Side::Response),
-        (StreamType::Upstream, StreamKind::Tcp) => return Err(Status::Unimplemented.into()),
         (StreamType::Request | StreamType::Response, StreamKind::Tcp)
-        | (StreamType::Downstream | StreamType::Upstream, StreamKind::Http) => {}
+        | (StreamType::Downstream, StreamKind::Http)
+        | (StreamType::Upstream, _) => {}
     }
     Ok(())
 }
@@ -73,7 +76,8 @@ pub(super) fn send_local_response(
         return Err(Status::BadArgument.into());
     }
     let fields = pairs::decode(slice(memory, headers, headers_length)?)?;
-    let stream = host.stream()?;
+    // Without effect on a plugin, as in Envoy.
+    let Ok(stream) = host.stream() else { return Ok(()) };
     let reply = LocalReply {
         // What does not fit is no status either; the proxy answers 500 for both.
         status: u16::try_from(status).unwrap_or(0),
@@ -98,10 +102,13 @@ fn field(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {
     Some((name, HeaderValue::from_bytes(value).ok()?))
 }
 
+/// What the access log says of a reply without details. The guest reads them as it gave them: empty.
+pub(super) const NO_DETAILS: &str = "wasm_local_reply";
+
 /// A word for the access log: spaces would break its columns.
 fn details(text: &[u8]) -> Cow<'static, str> {
     if text.is_empty() {
-        return Cow::Borrowed("wasm_local_reply");
+        return Cow::Borrowed(NO_DETAILS);
     }
     let text = String::from_utf8_lossy(&text[..text.len().min(MOST_DETAILS)]);
     Cow::Owned(text.chars().map(|one| if one.is_whitespace() || one.is_control() { '_' } else { one }).collect())

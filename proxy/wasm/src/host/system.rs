@@ -65,10 +65,10 @@ pub(super) fn done(caller: &mut Caller<'_, Host>) -> Answer {
         Some(Context::Root(_)) => {
             let root = host.effective;
             host.done.push(root);
-            Ok(())
+            // Only one that said it is not done yet is waited for.
+            if host.held.contains(&root) { Ok(()) } else { Err(Status::NotFound.into()) }
         }
         // A stream's end is held up by nobody.
-        Some(Context::Stream(_)) => Ok(()),
-        None => Err(Status::NotFound.into()),
+        Some(Context::Stream(_)) | None => Err(Status::NotFound.into()),
     }
 }

@@ -21,7 +21,6 @@ mod errno {
     pub(super) const NOENT: u32 = 44;
     pub(super) const NOSYS: u32 = 52;
     pub(super) const NOTSUP: u32 = 58;
-    pub(super) const SPIPE: u32 = 70;
 }
 
 /// What a function of WASI answers.
@@ -54,14 +53,15 @@ pub(super) fn bind(linker: &mut Linker<Host>, module: &str) -> wasmtime::Result<
         },
     )?;
     linker.func_wrap(module, "fd_read", |_: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32| errno::NOSYS)?;
-    linker.func_wrap(module, "fd_seek", |_: Caller<'_, Host>, _: u32, _: i64, _: u32, _: u32| errno::SPIPE)?;
+    // There is nothing to seek in; guests that try take a failure for a broken stream.
+    linker.func_wrap(module, "fd_seek", |_: Caller<'_, Host>, _: u32, _: i64, _: u32, _: u32| errno::SUCCESS)?;
     linker.func_wrap(module, "fd_close", |_: Caller<'_, Host>, _: u32| errno::SUCCESS)?;
     linker.func_wrap(module, "fd_fdstat_get", |mut caller: Caller<'_, Host>, fd: u32, stat: u32| {
         answer(fd_fdstat_get(&mut caller, fd, stat))
     })?;
     linker.func_wrap(module, "fd_fdstat_set_flags", |_: Caller<'_, Host>, _: u32, _: u32| errno::NOSYS)?;
     linker.func_wrap(module, "fd_prestat_get", |_: Caller<'_, Host>, _: u32, _: u32| errno::BADF)?;
-    linker.func_wrap(module, "fd_prestat_dir_name", |_: Caller<'_, Host>, _: u32, _: u32, _: u32| errno::NOTSUP)?;
+    linker.func_wrap(module, "fd_prestat_dir_name", |_: Caller<'_, Host>, _: u32, _: u32, _: u32| errno::NOSYS)?;
     linker.func_wrap(
         module,
         "path_open",

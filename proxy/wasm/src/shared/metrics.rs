@@ -86,14 +86,15 @@ impl GuestMetrics {
     ///
     /// # Errors
     ///
-    /// [`Status::NotFound`]; [`Status::BadArgument`] for a histogram, or less than nothing on a counter.
+    /// [`Status::BadArgument`]: there is no such metric, as Envoy has it, or it is a histogram; or a counter that would
+    /// not grow.
     pub fn increment(&self, id: u32, by: i64) -> Result<(), Status> {
-        self.with(id, |metric| {
+        self.with(id, Status::BadArgument, |metric| {
             match &metric.handle {
-                Handle::Counter(counter) => {
-                    let by = u64::try_from(by).map_err(|_| Status::BadArgument)?;
-                    counter.increment(by);
-                }
+                Handle::Counter(counter) => match u64::try_from(by) {
+                    Ok(by @ 1..) => counter.increment(by),
+                    Ok(0) | Err(_) => return Err(Status::BadArgument),
+                },
                 Handle::Gauge(gauge) => gauge.set(shown(metric.value.wrapping_add_signed(by))),
                 Handle::Histogram(_) => return Err(Status::BadArgument),
             }
@@ -108,7 +109,7 @@ impl GuestMetrics {
     ///
     /// [`Status::NotFound`].
     pub fn record(&self, id: u32, value: u64) -> Result<(), Status> {
-        self.with(id, |metric| {
+        self.with(id, Status::NotFound, |metric| {
             match &metric.handle {
                 Handle::Counter(counter) => {
                     counter.increment(value);
@@ -128,18 +129,23 @@ impl GuestMetrics {
     ///
     /// # Errors
     ///
-    /// [`Status::NotFound`]; [`Status::BadArgument`] for a histogram.
+    /// [`Status::BadArgument`]: there is no such metric, as Envoy has it, or it is a histogram.
     pub fn get(&self, id: u32) -> Result<u64, Status> {
-        self.with(id, |metric| match metric.handle {
+        self.with(id, Status::BadArgument, |metric| match metric.handle {
             Handle::Counter(_) | Handle::Gauge(_) => Ok(metric.value),
             Handle::Histogram(_) => Err(Status::BadArgument),
         })
     }
 
-    fn with<R>(&self, id: u32, use_it: impl FnOnce(&mut Metric) -> Result<R, Status>) -> Result<R, Status> {
+    fn with<R>(
+        &self,
+        id: u32,
+        unknown: Status,
+        use_it: impl FnOnce(&mut Metric) -> Result<R, Status>,
+    ) -> Result<R, Status> {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = *store.ids.get(&id).ok_or(Status::NotFound)?;
-        let metric = store.metrics.get_mut(place).ok_or(Status::NotFound)?;
+        let place = *store.ids.get(&id).ok_or(unknown)?;
+        let metric = store.metrics.get_mut(place).ok_or(unknown)?;
         use_it(metric)
     }
 }
@@ -204,13 +210,17 @@ mod tests {
         metrics.record(again, 3).unwrap();
         assert_eq!(metrics.get(counter), Ok(5), "record adds to a counter, and both numbers are one series");
         assert_eq!(metrics.increment(counter, -1), Err(Status::BadArgument));
+        assert_eq!(metrics.increment(counter, 0), Err(Status::BadArgument));
         metrics.record(gauge, 3).unwrap();
         metrics.increment(gauge, -10).unwrap();
         assert_eq!(metrics.get(gauge), Ok(18_446_744_073_709_551_609));
         metrics.record(histogram, 3).unwrap();
         assert_eq!(metrics.increment(histogram, 1), Err(Status::BadArgument));
         assert_eq!(metrics.get(histogram), Err(Status::BadArgument));
-        assert_eq!(metrics.get(7), Err(Status::NotFound));
+        assert_eq!(
+            (metrics.get(7), metrics.increment(7, 1), metrics.record(7, 1)),
+            (Err(Status::BadArgument), Err(Status::BadArgument), Err(Status::NotFound))
+        );
     }
 
     #[test]

@@ -9,8 +9,7 @@ use super::{
 };
 use crate::{abi::callback::Callbacks, calls::Last, host::headers::count, ticker::ticks};
 use bytes::Bytes;
-use http::HeaderMap;
-use pillion_core::exchange::filter::Failed;
+use pillion_core::exchange::filter::{Failed, Metadata};
 use wasmtime::{TypedFunc, WasmParams};
 
 fn size(length: usize) -> u32 {
@@ -32,7 +31,8 @@ impl Machine {
     pub(crate) fn http_answered(&self, root: u32, token: u32, shown: Shown) {
         let params = match &shown {
             Shown::HttpCall { status, headers, body, trailers } => {
-                (root, token, count(*status, headers), size(body.len()), size(trailers.len()))
+                let trailers = trailers.as_ref().map_or(0, |trailers| size(trailers.len()));
+                (root, token, count(*status, headers), size(body.len()), trailers)
             }
             _ => (root, token, 0, 0, 0),
         };
@@ -50,8 +50,8 @@ impl Machine {
     }
 
     /// Initial metadata of a gRPC stream.
-    pub(crate) fn grpc_initial(&self, root: u32, token: u32, fields: HeaderMap) {
-        let params = (root, token, size(fields.len()));
+    pub(crate) fn grpc_initial(&self, root: u32, token: u32, metadata: Metadata) {
+        let params = (root, token, count(metadata.status, &metadata.fields));
         let name = "proxy_on_grpc_receive_initial_metadata";
         self.tell(
             name,
@@ -59,7 +59,7 @@ impl Machine {
             |callbacks| callbacks.grpc_initial_metadata.clone(),
             params,
             |host| {
-                host.shown = Shown::GrpcInitialMetadata(fields);
+                host.shown = Shown::GrpcInitialMetadata(metadata);
             },
         );
     }
@@ -82,8 +82,8 @@ impl Machine {
     }
 
     /// Trailing metadata of a gRPC stream.
-    pub(crate) fn grpc_trailing(&self, root: u32, token: u32, fields: HeaderMap) {
-        let params = (root, token, size(fields.len()));
+    pub(crate) fn grpc_trailing(&self, root: u32, token: u32, metadata: Metadata) {
+        let params = (root, token, count(metadata.status, &metadata.fields));
         let name = "proxy_on_grpc_receive_trailing_metadata";
         self.tell(
             name,
@@ -91,7 +91,7 @@ impl Machine {
             |callbacks| callbacks.grpc_trailing_metadata.clone(),
             params,
             |host| {
-                host.shown = Shown::GrpcTrailingMetadata(fields);
+                host.shown = Shown::GrpcTrailingMetadata(metadata);
             },
         );
     }

@@ -1,9 +1,8 @@
 //! Why a machine died, for the log, the counters and the answers of its streams.
 
-use super::{Budget, memory::Reentered, state::Host};
-use crate::{host::TooEarly, ticker::TICK};
+use super::{memory::Reentered, state::Host};
+use crate::host::TooEarly;
 use pillion_core::exchange::filter::Failed;
-use std::time::Duration;
 use wasmtime::{Trap, WasmBacktrace};
 
 /// Why, in a word.
@@ -87,15 +86,6 @@ impl Failure {
             backtrace.frames().iter().map(frame).collect()
         });
         Self { cause, callback: host.callback, words: error.root_cause().to_string(), backtrace }
-    }
-
-    /// Time that the callback burnt, at most.
-    #[must_use]
-    pub fn burnt(&self, budget: Budget) -> Duration {
-        match self.cause {
-            Cause::Timeout => TICK * u32::try_from(budget.0).unwrap_or(u32::MAX),
-            _ => Duration::ZERO,
-        }
     }
 }
 

@@ -70,19 +70,35 @@ pub fn level() -> LogLevel {
     all.into_iter().find(|level| enabled(*level)).unwrap_or(LogLevel::Critical)
 }
 
+/// Who logs a line.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    /// The filter of this name.
+    Filter(&'a str),
+    /// The machine of this `vm_id`, on behalf of no filter.
+    Vm(&'a str),
+}
+
 /// Writes a line. Control characters are written as escapes: a guest cannot make lines that look like others'.
-pub fn write(level: LogLevel, filter: &str, message: &[u8], lost: u64) {
+pub fn write(level: LogLevel, whose: Whose<'_>, message: &[u8], lost: u64) {
     let message = &message[..message.len().min(MOST_LINE)];
     let message = printable(&String::from_utf8_lossy(message));
+    // A field without a value is not written.
+    let (filter, vm_id) = match whose {
+        Whose::Filter(name) => (Some(name), None),
+        Whose::Vm(id) => (None, Some(id)),
+    };
     if lost > 0 {
-        tracing::warn!(target: TARGET, filter, lost, "lines of the filter were not logged: more than {RATE} a second");
+        tracing::warn!(
+            target: TARGET, filter, vm_id, lost, "lines of the filter were not logged: more than {RATE} a second"
+        );
     }
     match level {
-        LogLevel::Trace => tracing::trace!(target: TARGET, filter, "{message}"),
-        LogLevel::Debug => tracing::debug!(target: TARGET, filter, "{message}"),
-        LogLevel::Info => tracing::info!(target: TARGET, filter, "{message}"),
-        LogLevel::Warn => tracing::warn!(target: TARGET, filter, "{message}"),
-        LogLevel::Error | LogLevel::Critical => tracing::error!(target: TARGET, filter, "{message}"),
+        LogLevel::Trace => tracing::trace!(target: TARGET, filter, vm_id, "{message}"),
+        LogLevel::Debug => tracing::debug!(target: TARGET, filter, vm_id, "{message}"),
+        LogLevel::Info => tracing::info!(target: TARGET, filter, vm_id, "{message}"),
+        LogLevel::Warn => tracing::warn!(target: TARGET, filter, vm_id, "{message}"),
+        LogLevel::Error | LogLevel::Critical => tracing::error!(target: TARGET, filter, vm_id, "{message}"),
     }
 }
 

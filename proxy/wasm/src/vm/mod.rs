@@ -20,7 +20,11 @@ pub mod state;
 pub use failure::{Cause, Failure};
 pub use start::StartError;
 
-use crate::{abi::callback::Callbacks, plugin::Plugin, ticker::Ticker};
+use crate::{
+    abi::callback::Callbacks,
+    plugin::Plugin,
+    ticker::{TICK, Ticker},
+};
 use pillion_core::exchange::filter::{Failed, Services, Stream, Task};
 use state::{Context, Host, StreamContext};
 use std::{
@@ -48,7 +52,7 @@ pub struct Machine {
 
 /// Is told when a machine dies.
 pub trait Mourner {
-    /// It died of this; the callback that killed it ran so long.
+    /// It died of this; the callback that killed it ran so long, in whole ticks of the clock of guests.
     fn died(&self, failure: &Failure, burnt: Duration);
 }
 
@@ -116,6 +120,7 @@ impl Machine {
         host.effective = context;
         host.callback = name;
         prepare(host);
+        let begun = self.ticker.ticks();
         let running = self.ticker.enter();
         let result = callback.call(&mut *store, params);
         drop(running);
@@ -127,7 +132,9 @@ impl Machine {
             Err(error) => {
                 let failure = Failure::of(&error, store.data());
                 drop(store);
-                Err(self.die(&failure, context, budget))
+                let burnt = self.ticker.ticks().saturating_sub(begun);
+                let burnt = TICK.saturating_mul(u32::try_from(burnt).unwrap_or(u32::MAX));
+                Err(self.die(&failure, context, burnt))
             }
         }
     }
@@ -165,8 +172,7 @@ impl Machine {
     }
 
     /// The machine is dead: its streams and whoever keeps it are told.
-    fn die(&self, failure: &Failure, context: u32, budget: Budget) -> Failed {
-        let burnt = failure.burnt(budget);
+    fn die(&self, failure: &Failure, context: u32, burnt: Duration) -> Failed {
         self.dead.set(Some(failure.cause));
         let failed = failure.cause.failed();
         let mut others = Vec::new();
@@ -248,6 +254,9 @@ impl Machine {
         };
         match (done, services) {
             (Ok(0), Some(services)) if !self.said_done(root) => {
+                if let Ok(mut store) = self.store.try_borrow_mut() {
+                    store.data_mut().held.push(root);
+                }
                 let machine = Rc::clone(self);
                 let waiting = services.spawn(async move {
                     let until = Instant::now() + LAST_WORDS;
@@ -270,6 +279,11 @@ impl Machine {
         let timer = self.timers.borrow_mut().remove(&root);
         drop(timer);
         self.close(root, budget);
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            let host = store.data_mut();
+            host.done.retain(|known| *known != root);
+            host.held.retain(|known| *known != root);
+        }
     }
 
     /// The plugin of a root context.

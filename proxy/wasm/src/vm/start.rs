@@ -77,7 +77,7 @@ impl Machine {
             }
             Err(error) => return Err(StartError::Instantiate(format!("{error:#}"))),
         };
-        let callbacks = Callbacks::resolve(&mut store, &instance, module.abi())?;
+        let callbacks = Callbacks::resolve(&mut store, &instance, module.abi(), &spec.capabilities)?;
         let memory = instance.get_memory(&mut store, "memory");
         let host = store.data_mut();
         (host.memory, host.allocator) = (memory, callbacks.allocator());

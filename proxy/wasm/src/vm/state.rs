@@ -1,15 +1,19 @@
 //! [`Host`]: what a machine's store holds, the host's side of one machine.
 
-use super::{limits::Limiter, log::LogBudget};
+use super::{
+    limits::Limiter,
+    log::{LogBudget, Whose},
+};
 use crate::{
     abi::{AbiVersion, LogLevel, Status},
     calls::Calls,
+    host::foreign::expression::Expressions,
     plugin::{MachineSpec, Plugin},
     shared::Ready,
 };
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use pillion_core::exchange::filter::{Services, Stream};
+use pillion_core::exchange::filter::{Metadata, Services, Stream};
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
@@ -58,8 +62,12 @@ pub struct Host {
     pub ready: mpsc::Sender<Ready>,
     /// Timers the guest set in this callback: a root and its period.
     pub timers: Vec<(u32, Duration)>,
-    /// Roots that said `proxy_done` since the machine last looked.
+    /// Expressions it made.
+    pub expressions: Expressions,
+    /// Roots that said `proxy_done`.
     pub done: Vec<u32>,
+    /// Roots that answered `proxy_on_done` with "not yet".
+    pub held: Vec<u32>,
 }
 
 /// Contexts by id. Ids are the host's own and in sequence, so they are their own hash.
@@ -139,13 +147,13 @@ pub enum Shown {
         headers: HeaderMap,
         /// Its body.
         body: Bytes,
-        /// Its trailers.
-        trailers: HeaderMap,
+        /// Its trailers; `None`: it had none.
+        trailers: Option<HeaderMap>,
     },
     /// Initial metadata of a gRPC stream.
-    GrpcInitialMetadata(HeaderMap),
+    GrpcInitialMetadata(Metadata),
     /// Trailing metadata of a gRPC stream.
-    GrpcTrailingMetadata(HeaderMap),
+    GrpcTrailingMetadata(Metadata),
     /// A message of a gRPC call or stream.
     GrpcMessage(Bytes),
 }
@@ -173,7 +181,9 @@ impl Host {
             lines: LogBudget::new(),
             ready,
             timers: Vec::new(),
+            expressions: Expressions::default(),
             done: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -237,7 +247,8 @@ impl Host {
     pub fn log(&mut self, level: LogLevel, message: &[u8]) {
         let Some(lost) = self.lines.take() else { return };
         let root = self.root().map(|root| Arc::clone(&root.plugin));
-        let name = root.as_ref().map_or(self.spec.vm_id.as_str(), |plugin| plugin.name.as_str());
-        super::log::write(level, name, message, lost);
+        // While the module starts itself no plugin is in it yet, and between callbacks none is named.
+        let whose = root.as_ref().map_or(Whose::Vm(&self.spec.vm_id), |plugin| Whose::Filter(plugin.name.as_str()));
+        super::log::write(level, whose, message, lost);
     }
 }

@@ -1,11 +1,11 @@
 //! What the tests of machines share: a guest in text becomes a machine.
 
 use bytes::Bytes;
-use pillion_config::model::{AllowedClusters, FailPolicy, Name, WasmLimits};
+use pillion_config::model::{AllowedCapabilities, AllowedClusters, FailPolicy, Name, WasmLimits};
 use pillion_wasm::{
     engine,
     module::{Module, ModuleError},
-    plugin::{MachineSpec, Plugin},
+    plugin::{MachineSpec, Node, Plugin},
     shared::Shared,
     vm::{Machine, StartError, state::Stage},
 };
@@ -72,7 +72,7 @@ impl World {
         // SAFETY: made just now by the same binary.
         let compiled = unsafe { wasmtime::Module::deserialize(&runtime.engine, artefact) };
         let compiled = compiled.map_err(|error| Refused::Compile(format!("{error:#}")))?;
-        Module::link(runtime, &compiled).map_err(Refused::Module)
+        Module::link(runtime, &compiled, &AllowedCapabilities::All).map_err(Refused::Module)
     }
 
     pub(crate) fn machine(&self, text: &str) -> Result<Rc<Machine>, Refused> {
@@ -87,6 +87,8 @@ impl World {
             environment: self.environment.clone(),
             shared: Arc::clone(&self.shared),
             memory: self.memory,
+            capabilities: AllowedCapabilities::All,
+            node: Node::default(),
         });
         let plugin = Arc::new(Plugin {
             name: Name("plug".into()),

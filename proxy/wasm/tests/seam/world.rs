@@ -1,7 +1,8 @@
 //! A worker with one listener whose requests pass wasm filters, and the origin behind it.
 
 use pillion_config::model::{
-    AllowedClusters, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name, Wasm, WasmLimits, WasmSource,
+    AllowedCapabilities, AllowedClusters, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name, Wasm, WasmLimits,
+    WasmSource,
 };
 use pillion_core::{
     downstream::limit::{Limit, PressureGauge},
@@ -167,6 +168,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
                 environment: Vec::new(),
                 host_environment: Vec::new(),
                 allowed_clusters: guest.allowed.clone(),
+                allowed_capabilities: AllowedCapabilities::All,
                 limits: WasmLimits {
                     callback: Duration::from_millis(50),
                     start: Duration::from_secs(5),
@@ -176,6 +178,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
                     restarts: 1000,
                 },
                 allow_on_headers_stop_iteration: false,
+                node: Arc::default(),
             })),
             fail: guest.fail,
             body_buffer: 1 << 20,

@@ -38,8 +38,11 @@ fn wasm_of(wasm: &Wasm) -> Value {
         environment,
         host_environment,
         allowed_clusters,
+        allowed_capabilities,
         limits,
         allow_on_headers_stop_iteration,
+        // The same of all, and told in none.
+        node: _,
     } = wasm;
     let WasmLimits { callback, start, memory, calls, call_response, restarts } = limits;
     let redacted = |bytes: &[u8]| if bytes.is_empty() { "" } else { REDACTED };
@@ -59,6 +62,10 @@ fn wasm_of(wasm: &Wasm) -> Value {
         "configuration": redacted(configuration),
         "environment": environment.iter().map(|(name, _)| name).collect::<Vec<_>>(),
         "host_environment": host_environment,
+        "allowed_capabilities": match allowed_capabilities {
+            AllowedCapabilities::All => json!("all"),
+            AllowedCapabilities::Only(names) => json!(names),
+        },
         "allowed_clusters": match allowed_clusters {
             AllowedClusters::All => json!("all"),
             AllowedClusters::Only(names) => names.iter().map(Name::as_str).collect(),

@@ -4,7 +4,7 @@
 //! by those of the listener and of the route it would take now. What may not go on is cut: a tunnel has no end of its own
 //! that could be waited for.
 
-use super::{Admission, Attributes, Connection, Decision, Denied, Distrust, Fact, attributes};
+use super::{Admission, Attributes, Connection, Decision, Denied, Distrust, Fact, attributes, shut_out};
 use crate::{
     drain::{Control, Signal, Subject},
     exchange::route::RequestView,
@@ -77,6 +77,10 @@ impl Carried {
         if let Some(why) = Distrust::of(&self.connection, listener).or_else(|| self.distrust_of_server()) {
             listener.telemetry.metrics.revoked(why.reason());
             return Err(why.into());
+        }
+        if let Some(denied) = shut_out(&self.connection, listener) {
+            listener.telemetry.metrics.revoked("source");
+            return Err(denied);
         }
         match &self.of {
             Of::Connection(name) => self.ask(listener, listener.admit.as_deref(), None, name.as_deref()),

@@ -8,11 +8,13 @@
 mod carried;
 mod rules;
 mod sets;
+mod sources;
 #[cfg(test)]
 mod tests;
 
 pub use carried::Carried;
 pub use rules::{Attributes, Decision, Fact, Rules, Verdict};
+pub use sources::{SourceTable, Sources};
 
 use super::Connection;
 use crate::{
@@ -125,16 +127,36 @@ pub(super) fn connection(connection: &Rc<Connection>, listener: &ListenerSnapsho
         // What follows is asked, and counted.
         return Admitted::Yes;
     }
-    if let Err(denied) = admission.decide(&attributes, false) {
-        let record = Record::begin_connection(&listener.telemetry, &connection.facts);
-        let mut account = Account::new(record, Rc::clone(connection));
-        account.flag(ResponseFlag::Unauthorized);
-        account.details(denied.details);
-        account.terminated_by(Blame::Proxy);
-        account.finish();
-        return Admitted::No;
+    match admission.decide(&attributes, false) {
+        Ok(_) => Admitted::Yes,
+        Err(denied) => refuse(connection, listener, denied),
     }
-    Admitted::Yes
+}
+
+/// Asked first of all, of the socket's peer: what the source filter (`ebpf-redirect/`) would not have let pass, had it seen it.
+pub(super) fn source(connection: &Rc<Connection>, listener: &ListenerSnapshot, sources: &Sources) -> Admitted {
+    match sources.decide(connection.facts.direct.ip()) {
+        Ok(()) => Admitted::Yes,
+        Err(denied) => {
+            listener.telemetry.metrics.refused("source");
+            refuse(connection, listener, denied)
+        }
+    }
+}
+
+fn refuse(connection: &Rc<Connection>, listener: &ListenerSnapshot, denied: Denied) -> Admitted {
+    let record = Record::begin_connection(&listener.telemetry, &connection.facts);
+    let mut account = Account::new(record, Rc::clone(connection));
+    account.flag(ResponseFlag::Unauthorized);
+    account.details(denied.details);
+    account.terminated_by(Blame::Proxy);
+    account.finish();
+    Admitted::No
+}
+
+/// Why a live connection's source would not be let in now.
+fn shut_out(connection: &Connection, listener: &ListenerSnapshot) -> Option<Denied> {
+    listener.sources.as_ref()?.judge(connection.facts.direct.ip()).err()
 }
 
 /// Asked of an opaque connection, once what it asks for is known.
@@ -244,6 +266,7 @@ impl Subject for Connection {
         let distrust = Distrust::of(self, &listener);
         let reason = match (distrust, &listener.admit) {
             (Some(distrust), _) => Some(distrust.reason()),
+            (None, _) if shut_out(self, &listener).is_some() => Some("source"),
             (None, Some(admission)) => {
                 let verdict = admission.rules.judge(&attributes(self, &listener, Fact::Pending));
                 (verdict.decision == Decision::Deny).then_some("rules")

@@ -12,10 +12,10 @@ pub(super) struct Networks {
 }
 
 /// The first address and the last.
-type Range = (u128, u128);
+pub(super) type Range = (u128, u128);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Family {
+pub(super) enum Family {
     V4,
     V6,
 }
@@ -68,7 +68,7 @@ fn merged(ranges: Vec<(Family, Range)>) -> Box<[Range]> {
 }
 
 /// A network written as v4-mapped is the IPv4 network it stands for; one of IPv6 that covers those means IPv6 alone.
-fn range(Cidr { address, prefix }: &Cidr) -> (Family, Range) {
+pub(super) fn range(Cidr { address, prefix }: &Cidr) -> (Family, Range) {
     let prefix = u32::from(*prefix);
     let (family, first, bits) = match (address.to_canonical(), address.is_ipv4()) {
         (IpAddr::V4(v4), true) => (Family::V4, u128::from(v4.to_bits()), 32 - prefix.min(32)),

@@ -184,36 +184,12 @@ where
     Fut: Future<Output = Response<B>> + 'static,
     B: Body<Data = Bytes, Error = BodyError> + Cut + 'static,
 {
-    let socket = FrameGuarded::new(socket, ahead, &settings.frames);
-    let watch = socket.watch();
     let mut deadlines = Deadlines::new(&settings.timeouts);
     let tally = Rc::<Tally>::default();
-    let connection = {
-        let mut handshake = pin!(settings.builder.handshake::<_, Bytes>(socket));
-        poll_fn(|cx| {
-            control.set_waker(cx);
-            match control.signal() {
-                // A client that was accepted while its listener drains is told after the handshake, by GOAWAY: its first
-                // requests may be on their way already.
-                Signal::Stay | Signal::Drain => {}
-                // Before the first request there is nothing to finish.
-                Signal::CloseIfIdle => return Poll::Ready(Err(End::Shed)),
-                Signal::Abort => return Poll::Ready(Err(End::Aborted)),
-            }
-            watch.begin_turn();
-            if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(|error| end_of(&error)));
-            }
-            match deadlines.poll(cx, &watch, 0, || false) {
-                Poll::Ready(Expired::Breach(breach)) => Poll::Ready(Err(End::Breach(breach))),
-                Poll::Ready(Expired::Idle | Expired::Drain | Expired::Close) => Poll::Ready(Err(End::Idle)),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
-    };
-    let connection = match connection {
-        Ok(connection) => connection,
+    // What is over when the connection rests is boxed, here and below: this future lives as long as the connection.
+    let greeted = Box::pin(greet(socket, ahead, &settings, &control, &mut deadlines)).await;
+    let (connection, watch) = match greeted {
+        Ok(greeted) => greeted,
         Err(end) => return Served { end, tally },
     };
     let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally) });
@@ -232,7 +208,7 @@ where
     drop(driver);
     tally.unserved.set(opened.saturating_sub(tally.requests.get()));
     for number in 1..=tally.unserved.get() {
-        drop((shared.service)(Decoded::Reset(nothing_known(), UNSERVED)).await);
+        drop(boxed(|| (shared.service)(Decoded::Reset(nothing_known(), UNSERVED))).await);
         if number % 64 == 0 {
             // Other connections are not kept waiting for one that collected thousands.
             tokio::task::yield_now().await;
@@ -251,8 +227,46 @@ fn nothing_known() -> Parts {
     parts
 }
 
+/// A connection whose preface and settings have come, and what its guard sees.
+type Greeted<S> = (Box<Connection<FrameGuarded<S>, Bytes>>, Rc<Watch>);
+
+/// Exchanges prefaces with the client.
+async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    ahead: Bytes,
+    settings: &Settings,
+    control: &Control,
+    deadlines: &mut Deadlines,
+) -> Result<Greeted<S>, End> {
+    let socket = FrameGuarded::new(socket, ahead, &settings.frames);
+    let watch = socket.watch();
+    let mut handshake = pin!(settings.builder.handshake::<_, Bytes>(socket));
+    let connection = poll_fn(|cx| {
+        control.set_waker(cx);
+        match control.signal() {
+            // A client that was accepted while its listener drains is told after the handshake, by GOAWAY: its first
+            // requests may be on their way already.
+            Signal::Stay | Signal::Drain => {}
+            // Before the first request there is nothing to finish.
+            Signal::CloseIfIdle => return Poll::Ready(Err(End::Shed)),
+            Signal::Abort => return Poll::Ready(Err(End::Aborted)),
+        }
+        watch.begin_turn();
+        if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
+            return Poll::Ready(result.map_err(|error| end_of(&error)));
+        }
+        match deadlines.poll(cx, &watch, 0, || false) {
+            Poll::Ready(Expired::Breach(breach)) => Poll::Ready(Err(End::Breach(breach))),
+            Poll::Ready(Expired::Idle | Expired::Drain | Expired::Close) => Poll::Ready(Err(End::Idle)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await?;
+    Ok((Box::new(connection), watch))
+}
+
 struct Driver<'a, S> {
-    connection: Connection<FrameGuarded<S>, Bytes>,
+    connection: Box<Connection<FrameGuarded<S>, Bytes>>,
     watch: Rc<Watch>,
     control: Rc<Control>,
     deadlines: Deadlines,
@@ -357,4 +371,31 @@ fn end_of(error: &h2::Error) -> End {
     }
     let reason = error.reason().unwrap_or(Reason::INTERNAL_ERROR);
     if error.is_remote() { End::Peer(reason) } else { End::Protocol(reason) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{exchange::stream::ResponseBody, io::Socket};
+
+    /// What a future takes in memory; it is never made.
+    fn size<S, F, Fut, B, Made>(
+        _: impl Fn(S, Bytes, Rc<Settings>, Rc<Control>, F) -> Made,
+        _: fn() -> (F, Fut, B),
+    ) -> usize
+    where
+        F: Fn(Decoded) -> Fut,
+    {
+        size_of::<Made>()
+    }
+
+    #[test]
+    fn what_a_connection_holds_at_rest() {
+        type Service = fn(Decoded) -> std::future::Ready<Response<ResponseBody>>;
+        type Parts = (Service, std::future::Ready<Response<ResponseBody>>, ResponseBody);
+        let future = size(serve::<Socket, Service, _, ResponseBody>, (|| unreachable!()) as fn() -> Parts);
+        let connection = size_of::<Connection<FrameGuarded<Socket>, Bytes>>();
+        println!("future {future} bytes, connection {connection} bytes");
+        assert!(future <= 1024, "{future} bytes");
+    }
 }

@@ -117,6 +117,11 @@ impl Buffer {
 
     /// Everything of another, at the end.
     pub(super) fn put_all(&mut self, mut other: Self) {
+        // Nearly always one of them is empty.
+        if self.len == 0 {
+            *self = other;
+            return;
+        }
         while let Some(piece) = other.pop() {
             self.put(piece);
         }

@@ -4,7 +4,8 @@
 //! left it. The two directions are alike but for the order of the filters.
 
 use super::{
-    BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Side, Stream, StreamKind, TrailersStatus,
+    BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Peer, Side, Stream, StreamKind,
+    TrailersStatus,
     stream::{At, Flow, HeadHere, Interrupt, Phase, Shared, StopFlow, TooMuch, TrailersHere},
 };
 use crate::error::FilterError;
@@ -168,6 +169,8 @@ impl Shared {
                 }
                 let clear = stage.head == HeadHere::Passed && stage.body == Flow::Flowing;
                 if clear && self.passes_by(slot, wanted) {
+                    drop(stage);
+                    self.upstream_ended(side, slot, end);
                     continue;
                 }
                 stage.held.put_all(std::mem::take(&mut data));
@@ -178,7 +181,9 @@ impl Shared {
                     return self.bound(side, slot, bytes, too_much);
                 }
             }
-            if self.show_body(side, place, slot, wanted) == Goes::Stops {
+            let goes = self.show_body(side, place, slot, wanted);
+            self.upstream_ended(side, slot, end);
+            if goes == Goes::Stops {
                 return;
             }
             data = at.stage(side).borrow_mut().take();
@@ -400,6 +405,36 @@ impl Shared {
     /// Whether a filter waits for the body while it holds the head.
     pub(super) fn wants_body_first(&self, side: Side) -> bool {
         self.slots.iter().any(|slot| slot.stage(side).borrow().head == HeadHere::Stopped)
+    }
+
+    /// An opaque connection's upstream has ended, and a filter has been shown its last bytes. Who ended it is not asked, as
+    /// in Envoy.
+    fn upstream_ended(self: &Rc<Self>, side: Side, slot: usize, end: End) {
+        if self.kind == StreamKind::Tcp && side == Side::Response && end == End::Yes {
+            self.upstream_closed(slot, Peer::Unknown);
+        }
+    }
+
+    /// Tells a filter, once, that the server's connection is gone.
+    pub(super) fn upstream_closed(self: &Rc<Self>, slot: usize, by: Peer) {
+        if !self.slots[slot].upstream_closed.replace(true) {
+            self.tell_closed(slot, |filter, stream| filter.upstream_closed(stream, by));
+        }
+    }
+
+    /// Tells a filter that the client's connection is gone.
+    pub(super) fn downstream_closed(self: &Rc<Self>, slot: usize, by: Peer) {
+        self.tell_closed(slot, |filter, stream| filter.downstream_closed(stream, by));
+    }
+
+    fn tell_closed(self: &Rc<Self>, slot: usize, tell: impl FnOnce(&mut dyn Filter, &Stream)) {
+        let at = &self.slots[slot];
+        let taken = at.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
+        let Some(mut filter) = taken else { return };
+        tell(&mut *filter, &Stream { shared: Rc::clone(self), slot });
+        if !at.gone.get() {
+            at.filter.replace(Some(filter));
+        }
     }
 
     /// The end: log, done, gone; for each filter in order.

@@ -22,7 +22,7 @@ pub struct Facts {
     pub listener: Name,
     /// The route, once it is chosen; the one chosen last.
     pub route: Option<Arc<Route>>,
-    /// The cluster, once it is chosen.
+    /// The cluster, once it is chosen; before, the one that the route would choose.
     pub cluster: Option<Name>,
     /// The version the request came in; `None`: no HTTP.
     pub version: Option<Version>,
@@ -77,18 +77,21 @@ pub(crate) struct Told {
 impl Facts {
     pub(super) fn of(shared: &Shared) -> Self {
         let told = shared.told.borrow();
+        let aim = shared.aim.borrow();
+        let cluster = told.cluster.as_ref().or_else(|| aim.as_ref().map(|aim| aim.state().metrics()));
         let response = shared.response.borrow();
         let grpc = response
             .trailers
             .as_ref()
             .and_then(|trailers| trailers.get(b"grpc-status"))
-            .or_else(|| response.head.as_ref().and_then(|head| head.get(b"grpc-status")));
+            .or_else(|| response.head.as_ref().and_then(|head| head.get(b"grpc-status")))
+            .or_else(|| response.kept.as_ref().and_then(|kept| kept.get(b"grpc-status")));
         let grpc_status = grpc.and_then(|value| std::str::from_utf8(value).ok()).and_then(|value| value.parse().ok());
         Self {
             connection: Rc::clone(&shared.connection),
             listener: shared.listener.model.name.clone(),
             route: shared.route.borrow().clone(),
-            cluster: told.cluster.as_ref().map(|cluster| cluster.name().clone()),
+            cluster: cluster.map(|cluster| cluster.name().clone()),
             version: told.version,
             started: told.started,
             duration: told.duration,

@@ -43,6 +43,7 @@ mod buffer;
 mod chain;
 mod facts;
 mod headers;
+mod kept;
 mod native;
 mod run;
 mod services;
@@ -53,11 +54,13 @@ mod tcp;
 pub use buffer::Buffer;
 pub use facts::Facts;
 pub(crate) use facts::Told;
+pub(crate) use headers::WireOrder;
 pub use headers::{HeadFault, Headers, Map};
 pub use native::Native;
 pub(in crate::exchange) use run::run;
 pub use services::{
-    CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Services, Task,
+    CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Metadata,
+    Services, Task,
 };
 pub use set::{FilterSet, Loaded};
 pub(crate) use stream::Shared;
@@ -177,12 +180,13 @@ pub trait Filter {
         Ok(BodyStatus::Continue)
     }
 
-    /// The client's connection is gone.
+    /// The client's connection is gone. [`Peer::Remote`]: the client ended it last, or broke it off.
     fn downstream_closed(&mut self, stream: &Stream, by: Peer) {
         let _ = (stream, by);
     }
 
-    /// The server's connection is gone.
+    /// The server's connection is gone; called once, and not for one that never was. [`Peer::Unknown`]: after its last bytes
+    /// were shown.
     fn upstream_closed(&mut self, stream: &Stream, by: Peer) {
         let _ = (stream, by);
     }

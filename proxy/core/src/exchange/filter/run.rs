@@ -12,6 +12,7 @@
 use super::{
     End, HeadFault, Headers, Side,
     body::Filtered,
+    kept::Kept,
     stream::{At, Interrupt, Phase, Shared, Slot, Stage, StreamKind},
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
         stream::BodyFailure,
     },
     http1::write::content_length,
+    worker::Cluster,
 };
 use http::{HeaderValue, Response, StatusCode, header, request, response};
 use http_body::Body;
@@ -113,8 +115,17 @@ fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<
     let listener = Arc::clone(&exchange.listener);
     let chain = Shared::new(StreamKind::Http, connection, listener, slots, told, exchange.record.meter());
     chain.route.replace(Some(Arc::clone(route)));
+    chain.aim.replace(aim(exchange, route));
     chain.open(|index| &exchange.view.filter(index).instance, filters);
     chain
+}
+
+/// The cluster that a route sends a request to; the same all along, so that filters can be told.
+fn aim(exchange: &Exchange, route: &Route) -> Option<Rc<Cluster>> {
+    let Action::Forward(clusters) = &route.action else { return None };
+    let worker = &exchange.connection.worker;
+    let cluster = weighted::choose(clusters, worker.random.next())?;
+    Some(Rc::clone(exchange.view.cluster(cluster, worker)))
 }
 
 fn slots(exchange: &Exchange, filters: &[FilterIndex]) -> Box<[Slot]> {
@@ -191,15 +202,14 @@ async fn onward(
                     admit::request(&exchange.connection, &listener, Some(rules), &view)?;
                 }
                 chain.route.replace(Some(Arc::clone(found.route)));
+                chain.aim.replace(aim(exchange, found.route));
             }
             found
         }
     };
     match &found.route.action {
-        Action::Forward(clusters) => {
-            let worker = Rc::clone(&exchange.connection.worker);
-            let cluster = weighted::choose(clusters, worker.random.next()).ok_or(RouteError::NoWeight)?;
-            let cluster = Rc::clone(exchange.view.cluster(cluster, &worker));
+        Action::Forward(_) => {
+            let cluster = chain.aim.take().ok_or(RouteError::NoWeight)?;
             exchange.record.set_cluster(cluster.state().metrics());
             let body = chain.body(Side::Request);
             let mut prepared = prepare::depart(exchange, &found, parts, survey, body, interim, leaving)?;
@@ -317,6 +327,7 @@ impl Slot {
             model,
             interest,
             gone: Cell::new(false),
+            upstream_closed: Cell::new(false),
             request: RefCell::new(Stage::default()),
             response: RefCell::new(Stage::default()),
         }
@@ -372,11 +383,11 @@ impl Shared {
         use crate::telemetry::ResponseFlag::LocalReset;
         match &*self.interrupt.borrow() {
             Some(Interrupt::Error(error, _)) => {
-                let error = ProxyError::from(*error);
+                let error = ProxyError::from(error.clone());
                 (error.flag(), respond::details(&error))
             }
             Some(Interrupt::Close(details)) => (LocalReset, Cow::Borrowed(details)),
-            Some(Interrupt::Reply(..)) => (LocalReset, Cow::Borrowed("filter_reply_after_response_headers")),
+            Some(Interrupt::Reply(reply, _)) => (LocalReset, reply.0.details.clone()),
             None => (LocalReset, Cow::Borrowed("filter_interrupted")),
         }
     }
@@ -439,8 +450,8 @@ impl Shared {
     fn take_request(&self) -> Result<(request::Parts, bool), FilterError> {
         let mut half = self.request.borrow_mut();
         half.head_at = At::Gone;
-        let head = if self.keeps_heads() { half.head.clone() } else { half.head.take() };
-        let head = head.ok_or(FilterError::Request(HeadFault::NoPath))?;
+        let head = half.head.take().ok_or(FilterError::Request(HeadFault::NoPath))?;
+        half.kept = self.keeps_heads().then(|| Kept::of(&head));
         let changed = head.is_changed();
         let mut parts = head.into_request().map_err(FilterError::Request)?;
         if let Some(whole) = half.whole()
@@ -456,8 +467,9 @@ impl Shared {
     fn take_response(&self, bodiless: bool) -> Result<response::Parts, HeadFault> {
         let mut half = self.response.borrow_mut();
         half.head_at = At::Gone;
-        let head = if self.keeps_heads() { half.head.clone() } else { half.head.take() };
-        let mut parts = head.ok_or(HeadFault::NoStatus)?.into_response()?;
+        let head = half.head.take().ok_or(HeadFault::NoStatus)?;
+        half.kept = self.keeps_heads().then(|| Kept::of(&head));
+        let mut parts = head.into_response()?;
         if !bodiless {
             if let Some(whole) = half.whole()
                 && parts.headers.contains_key(header::CONTENT_LENGTH)
@@ -496,8 +508,9 @@ impl Shared {
     /// The response's head as it went out, for the log, where the chain has not seen it.
     pub(in crate::exchange) fn keep_response(&self, head: &response::Parts) {
         let mut half = self.response.borrow_mut();
-        if self.keeps_heads() && (half.head.is_none() || half.head_at != At::Gone) {
-            half.head = Some(Headers::response(head.clone()));
+        if self.keeps_heads() && (half.kept.is_none() || half.head_at != At::Gone) {
+            half.head = None;
+            half.kept = Some(Kept::response(head));
         }
     }
 }

@@ -6,7 +6,7 @@
 mod grpc;
 mod http;
 
-pub use grpc::{GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream};
+pub use grpc::{GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, Metadata};
 pub use http::{HttpCall, HttpReply};
 
 use crate::{
@@ -38,7 +38,7 @@ struct Inner {
 /// A task of the worker; dropping this ends it.
 #[derive(Debug)]
 #[must_use = "a task that is dropped at once never runs"]
-pub struct Task(AbortHandle);
+pub struct Task(Option<AbortHandle>);
 
 /// Why a call is not even begun.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -126,7 +126,7 @@ impl Services {
 
     /// Runs a future on this worker until it ends or the task is dropped.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) -> Task {
-        Task(tokio::task::spawn_local(future).abort_handle())
+        Task(Some(tokio::task::spawn_local(future).abort_handle()))
     }
 
     /// Calls `tick` every `period` (at least a millisecond), first after one, until the task is dropped. A tick that comes
@@ -177,13 +177,15 @@ impl Services {
 
 impl Task {
     /// Lets it run to its end.
-    pub fn detach(self) {
-        std::mem::forget(self);
+    pub fn detach(mut self) {
+        self.0 = None;
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! [`Stream`]: what a filter can see of its stream and do to it, in a callback and between callbacks.
 
-use super::{Buffer, Facts, Failed, Filter, Headers, Interest, Map, facts::Told};
+use super::{Buffer, Facts, Failed, Filter, Headers, Interest, Map, facts::Told, kept::Kept};
 use crate::{
     body::Incoming,
     error::FilterError,
     snapshot::ListenerSnapshot,
     telemetry::{ByteMeter, ConnectionFacts, ResponseFlag},
+    upstream::{self, Carrying},
+    worker::Cluster,
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -113,6 +115,8 @@ pub(crate) struct Shared {
     pub(super) connection: Rc<ConnectionFacts>,
     pub(super) listener: Arc<ListenerSnapshot>,
     pub(super) route: RefCell<Option<Arc<Route>>>,
+    /// Where the route sends the request, unless a filter changes it.
+    pub(super) aim: RefCell<Option<Rc<Cluster>>>,
     pub(super) slots: Box<[Slot]>,
     pub(super) request: RefCell<Half>,
     pub(super) response: RefCell<Half>,
@@ -126,6 +130,8 @@ pub(crate) struct Shared {
     pub(super) request_over: Cell<bool>,
     pub(super) cluster: RefCell<Option<Box<str>>>,
     pub(super) told: RefCell<Told>,
+    /// The connection its request went on last.
+    pub(super) carrying: upstream::Told,
     pub(super) meter: ByteMeter,
     state: RefCell<Vec<(Box<[u8]>, Bytes)>>,
 }
@@ -152,6 +158,8 @@ pub(super) struct Slot {
     pub(super) model: Arc<model::Filter>,
     pub(super) interest: Interest,
     pub(super) gone: Cell<bool>,
+    /// It was told that an opaque connection's upstream is gone.
+    pub(super) upstream_closed: Cell<bool>,
     pub(super) request: RefCell<Stage>,
     pub(super) response: RefCell<Stage>,
 }
@@ -223,6 +231,8 @@ pub(super) enum TrailersHere {
 #[derive(Debug)]
 pub(super) struct Half {
     pub(super) head: Option<Headers>,
+    /// What the log shows of a head that is gone.
+    pub(super) kept: Option<Kept>,
     pub(super) head_at: At,
     /// No body follows the head.
     pub(super) head_ends: bool,
@@ -267,6 +277,7 @@ impl Default for Half {
     fn default() -> Self {
         Self {
             head: None,
+            kept: None,
             head_at: At::Nowhere,
             head_ends: false,
             trailers: None,
@@ -331,6 +342,7 @@ impl Shared {
             connection,
             listener,
             route: RefCell::default(),
+            aim: RefCell::default(),
             slots,
             request: RefCell::default(),
             response: RefCell::default(),
@@ -341,9 +353,15 @@ impl Shared {
             request_over: Cell::new(false),
             cluster: RefCell::default(),
             told: RefCell::new(told),
+            carrying: RefCell::default(),
             meter,
             state: RefCell::default(),
         })
+    }
+
+    /// Where it is told which connection carries its request.
+    pub(in crate::exchange) fn carrying(&self) -> &upstream::Told {
+        &self.carrying
     }
 
     pub(super) fn half(&self, side: Side) -> &RefCell<Half> {
@@ -390,7 +408,7 @@ impl Shared {
         // Not while it is borrowed: dropping it runs the filter's own code. While it runs it is not here.
         let filter = at.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
         drop(filter);
-        self.listener.telemetry.metrics.filter_failure(failed.details);
+        self.listener.telemetry.metrics.filter_failure(&at.model.name, failed.details);
         tracing::debug!(target: "pillion::filter", filter = %at.model.name, details = failed.details, "failed");
         match at.model.fail {
             FailPolicy::Closed => {
@@ -414,6 +432,12 @@ impl Stream {
     #[must_use]
     pub fn kind(&self) -> StreamKind {
         self.shared.kind
+    }
+
+    /// Whether it is over, and its filters are told so.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        self.shared.phase.get() == Phase::Logging
     }
 
     /// The filter's name.
@@ -440,9 +464,16 @@ impl Stream {
     /// As [`headers`](Self::headers), to read; while the stream is being logged, everything that came can be read.
     pub fn read_headers<R>(&self, map: Map, f: impl FnOnce(&Headers) -> R) -> Option<R> {
         let (side, trailers) = map.parts();
+        let logging = self.shared.phase.get() == Phase::Logging;
+        if logging && !trailers {
+            let mut half = self.shared.half(side).borrow_mut();
+            if let Some(kept) = half.kept.take() {
+                half.head = Some(kept.headers());
+            }
+        }
         let half = self.shared.half(side).borrow();
         let (at, fields) = if trailers { (half.trailers_at, &half.trailers) } else { (half.head_at, &half.head) };
-        (at == At::Slot(self.slot) || self.shared.phase.get() == Phase::Logging).then_some(())?;
+        (at == At::Slot(self.slot) || logging).then_some(())?;
         fields.as_ref().map(f)
     }
 
@@ -525,6 +556,12 @@ impl Stream {
     #[must_use]
     pub fn connection(&self) -> &Rc<ConnectionFacts> {
         &self.shared.connection
+    }
+
+    /// The connection that its request went on.
+    #[must_use]
+    pub fn carrying(&self) -> Option<Rc<Carrying>> {
+        self.shared.carrying.borrow().clone()
     }
 
     /// What is known of it now.

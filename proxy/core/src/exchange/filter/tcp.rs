@@ -4,7 +4,7 @@
 //! upstream is chosen. What comes from downstream passes the filters in order, what comes from upstream in reverse.
 
 use super::{
-    End, FilterSet, Side, Stream,
+    End, FilterSet, Side,
     stream::{At, HeadHere, Interrupt, Peer, Shared, Slot, StreamKind},
 };
 use crate::{exchange::account::Account, snapshot::ListenerSnapshot, worker::View};
@@ -27,8 +27,12 @@ const READ: usize = 16 * 1024;
 /// The filters of one connection.
 pub(crate) struct TcpChain {
     shared: Rc<Shared>,
-    /// The end that ended first: the other one's end follows from it.
-    first: Cell<Option<Side>>,
+    /// The end that ended last.
+    last: Cell<Option<Side>>,
+    /// The end that broke off.
+    broken: Cell<Option<Side>>,
+    /// There was an upstream.
+    opened: Cell<bool>,
 }
 
 /// An end of a connection, whose bytes pass filters as they are read.
@@ -69,7 +73,7 @@ impl TcpChain {
             slot.response.borrow_mut().head = HeadHere::Passed;
         }
         account.attach(Rc::clone(&shared));
-        Self { shared, first: Cell::new(None) }
+        Self { shared, last: Cell::new(None), broken: Cell::new(None), opened: Cell::new(false) }
     }
 
     /// Shows the connection to the filters, and waits until all have let it go on.
@@ -90,6 +94,11 @@ impl TcpChain {
         .await
     }
 
+    /// What the record knows by now: the cluster, the attempt.
+    pub(crate) fn tell(&self, account: &Account) {
+        self.shared.tell(account);
+    }
+
     /// The cluster that a filter chose.
     pub(crate) fn cluster(&self) -> Option<Box<str>> {
         self.shared.cluster.borrow().clone()
@@ -104,29 +113,35 @@ impl TcpChain {
 
     /// An end whose bytes pass the chain.
     pub(crate) fn end<'a, E>(&'a self, inner: &'a mut E, side: Side) -> TcpEnd<'a, E> {
+        self.opened.set(true);
         TcpEnd { inner, chain: self, side, rest: Bytes::new() }
     }
 
-    /// Tells the filters that both ends are gone.
+    /// Tells the filters that both ends are gone: of an upstream whose last bytes they saw they know.
     pub(crate) fn closed(&self) {
-        for side in [Side::Request, Side::Response] {
-            let by = match self.first.get() {
-                Some(first) if first == side => Peer::Remote,
-                Some(_) | None => Peer::Local,
-            };
-            for slot in 0..self.shared.slots.len() {
-                let taken = self.shared.slots[slot].filter.borrow_mut().take();
-                let Some(mut filter) = taken else { continue };
-                let stream = Stream { shared: Rc::clone(&self.shared), slot };
-                match side {
-                    Side::Request => filter.downstream_closed(&stream, by),
-                    Side::Response => filter.upstream_closed(&stream, by),
-                }
-                if !self.shared.slots[slot].gone.get() {
-                    self.shared.slots[slot].filter.replace(Some(filter));
-                }
+        let both = [Side::Request, Side::Response].iter().all(|side| self.shared.half(*side).borrow().source_ended);
+        let by = |side| {
+            let left = self.broken.get() == Some(side) || (both && self.last.get() == Some(side));
+            if left { Peer::Remote } else { Peer::Local }
+        };
+        for slot in 0..self.shared.slots.len() {
+            if self.opened.get() {
+                self.shared.upstream_closed(slot, by(Side::Response));
             }
         }
+        for slot in 0..self.shared.slots.len() {
+            self.shared.downstream_closed(slot, by(Side::Request));
+        }
+    }
+}
+
+impl<E> TcpEnd<'_, E> {
+    /// Keeps in mind that this end broke off.
+    fn note<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        if done.is_err() && self.chain.broken.get().is_none() {
+            self.chain.broken.set(Some(self.side));
+        }
+        done
     }
 }
 
@@ -162,14 +177,13 @@ impl<E: AsyncRead + Unpin> TcpEnd<'_, E> {
             }
             let mut bytes = BytesMut::zeroed(READ);
             let mut read = ReadBuf::new(&mut bytes);
-            ready!(Pin::new(&mut *self.inner).poll_read(cx, &mut read))?;
+            let came = ready!(Pin::new(&mut *self.inner).poll_read(cx, &mut read));
+            self.note(came)?;
             let length = read.filled().len();
             bytes.truncate(length);
             if length == 0 {
                 shared.half(side).borrow_mut().source_ended = true;
-                if self.chain.first.get().is_none() {
-                    self.chain.first.set(Some(side));
-                }
+                self.chain.last.set(Some(side));
             }
             shared.feed(side, bytes.freeze(), End::when(length == 0));
         }
@@ -190,7 +204,9 @@ impl<E: AsyncRead + Unpin> AsyncRead for TcpEnd<'_, E> {
 
 impl<E: AsyncWrite + Unpin> AsyncWrite for TcpEnd<'_, E> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.get_mut().inner).poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut *this.inner).poll_write(cx, buf));
+        Poll::Ready(this.note(written))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

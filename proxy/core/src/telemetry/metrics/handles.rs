@@ -2,6 +2,7 @@
 
 use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, with_recorder};
+use pillion_config::model::Name;
 use std::{
     fmt,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -119,6 +120,36 @@ impl ByReason {
         let counter = owner.counter_by(self.family, self.label, reason);
         counter.increment(count);
         handles.push((reason, counter));
+    }
+}
+
+/// Counters of one family by filter and a word of an enum. As [`ByReason`].
+pub(super) struct ByFilter {
+    family: &'static str,
+    /// As many as filters have ways to fail: few.
+    handles: Mutex<Vec<(Name, &'static str, Counter)>>,
+}
+
+impl ByFilter {
+    pub(super) const fn new(family: &'static str) -> Self {
+        Self { family, handles: Mutex::new(Vec::new()) }
+    }
+
+    pub(super) fn increment(&self, owner: &Owner, filter: &Name, reason: &'static str) {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., counter)) = handles.iter().find(|(known, word, _)| known == filter && *word == reason) {
+            return counter.increment(1);
+        }
+        let labels = [Label::new("filter", Arc::clone(&filter.0)), Label::from_static_parts("reason", reason)];
+        let counter = owner.counter_with(self.family, labels);
+        counter.increment(1);
+        handles.push((filter.clone(), reason, counter));
+    }
+}
+
+impl fmt::Debug for ByFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ByFilter({})", self.family)
     }
 }
 

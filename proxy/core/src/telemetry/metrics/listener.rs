@@ -2,7 +2,7 @@
 
 use super::{
     Active,
-    handles::{ByClass, ByReason, Owner},
+    handles::{ByClass, ByFilter, ByReason, Owner},
     name,
 };
 use crate::telemetry::flags::ResponseFlag;
@@ -26,7 +26,7 @@ pub struct ListenerMetrics {
     detected: ByReason,
     refusals: ByReason,
     answers: ByReason,
-    filter_failures: ByReason,
+    filter_failures: ByFilter,
     requests: ByClass,
     requests_active: Gauge,
     duration: Histogram,
@@ -63,7 +63,7 @@ impl ListenerMetrics {
             detected: ByReason::new(name::DETECT_OUTCOMES, "outcome"),
             refusals: ByReason::new(name::GUARD_REFUSALS, "reason"),
             answers: ByReason::new(name::ANSWERS, "flag"),
-            filter_failures: ByReason::new(name::FILTER_FAILURES, "reason"),
+            filter_failures: ByFilter::new(name::FILTER_FAILURES),
             requests: ByClass::default(),
             requests_active: owner.gauge(name::REQUESTS_ACTIVE),
             duration: owner.histogram(name::DURATION),
@@ -90,7 +90,7 @@ impl ListenerMetrics {
         self.accept_errors.increment(&self.owner, error);
     }
 
-    /// Counts a live connection or tunnel that a change ended: of `rules`, of `trust`.
+    /// Counts a live connection or tunnel that a change ended: of `rules`, of `trust`, of `source`.
     pub fn revoked(&self, reason: &'static str) {
         self.revoked.increment(&self.owner, reason);
     }
@@ -125,9 +125,9 @@ impl ListenerMetrics {
         self.answers.increment(&self.owner, flag.map_or("none", ResponseFlag::code));
     }
 
-    /// Counts a stream for which a filter failed, by its reason.
-    pub fn filter_failure(&self, reason: &'static str) {
-        self.filter_failures.increment(&self.owner, reason);
+    /// Counts a stream for which this filter failed, by its reason.
+    pub fn filter_failure(&self, filter: &Name, reason: &'static str) {
+        self.filter_failures.increment(&self.owner, filter, reason);
     }
 
     pub(in crate::telemetry) fn tunnel_begun(&self) {

@@ -15,7 +15,7 @@ pub use cluster::ClusterMetrics;
 pub use handles::Active;
 pub use listener::ListenerMetrics;
 pub(crate) use process::AccessLogMetrics;
-pub use process::{ConfigMetrics, DnsMetrics, IdentityMetrics, IdentityOrigin, ReloadOutcome};
+pub use process::{ConfigMetrics, DiscoveryMetrics, DnsMetrics, IdentityMetrics, IdentityOrigin, ReloadOutcome};
 
 use metrics::{KeyName, with_recorder};
 
@@ -57,6 +57,11 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const OVERFLOW: &str = "pillion_balance_overflow_total";
     pub(in crate::telemetry) const DNS_LOOKUPS: &str = "pillion_dns_lookups_total";
     pub(in crate::telemetry) const DNS_FAILURES: &str = "pillion_dns_failures_total";
+    pub(in crate::telemetry) const DISCOVERY_REQUESTS: &str = "pillion_discovery_requests_total";
+    pub(in crate::telemetry) const DISCOVERY_EVENTS: &str = "pillion_discovery_events_total";
+    pub(in crate::telemetry) const DISCOVERY_FAILURES: &str = "pillion_discovery_failures_total";
+    pub(in crate::telemetry) const DISCOVERY_ENDPOINTS: &str = "pillion_discovery_endpoints";
+    pub(in crate::telemetry) const DISCOVERY_HEARD: &str = "pillion_discovery_last_heard_timestamp_seconds";
     pub(in crate::telemetry) const IDENTITY_EXPIRATION: &str = "pillion_identity_cert_expiration_timestamp_seconds";
     pub(in crate::telemetry) const IDENTITY_REFRESHES: &str = "pillion_identity_refreshes_total";
     pub(in crate::telemetry) const IDENTITY_FAILURES: &str = "pillion_identity_refresh_failures_total";
@@ -134,6 +139,11 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::OVERFLOW, Kind::Counter, "Requests refused at a limit of the cluster, by limit."),
     (name::DNS_LOOKUPS, Kind::Counter, "Names looked up."),
     (name::DNS_FAILURES, Kind::Counter, "Look-ups without an answer, by reason."),
+    (name::DISCOVERY_REQUESTS, Kind::Counter, "Lists and watches that the API server began to answer, by verb."),
+    (name::DISCOVERY_EVENTS, Kind::Counter, "Events of watches, by type."),
+    (name::DISCOVERY_FAILURES, Kind::Counter, "Lists and watches that failed, by reason; what was known stays in use."),
+    (name::DISCOVERY_ENDPOINTS, Kind::Gauge, "Endpoints in use of a cluster that is a service of Kubernetes."),
+    (name::DISCOVERY_HEARD, Kind::Gauge, "Unix time at which the API server last told of the cluster's service."),
     (name::IDENTITY_EXPIRATION, Kind::Gauge, "Unix time at which a certificate ends."),
     (name::IDENTITY_REFRESHES, Kind::Counter, "Identities taken into use, the first included."),
     (

@@ -35,6 +35,52 @@ impl DnsMetrics {
     }
 }
 
+/// Handles to the series of services of Kubernetes.
+#[derive(Debug)]
+pub struct DiscoveryMetrics {
+    requests: ByReason,
+    events: ByReason,
+    failures: ByReason,
+}
+
+impl Default for DiscoveryMetrics {
+    fn default() -> Self {
+        Self {
+            requests: ByReason::new(name::DISCOVERY_REQUESTS, "verb"),
+            events: ByReason::new(name::DISCOVERY_EVENTS, "type"),
+            failures: ByReason::new(name::DISCOVERY_FAILURES, "reason"),
+        }
+    }
+}
+
+impl DiscoveryMetrics {
+    /// Counts a `list` or a `watch` that is being answered.
+    pub fn request(&self, verb: &'static str) {
+        self.requests.increment(&Owner::Process, verb);
+    }
+
+    /// Counts an event of a watch: `set`, `gone`, `bookmark` or `error`.
+    pub fn event(&self, kind: &'static str) {
+        self.events.increment(&Owner::Process, kind);
+    }
+
+    /// Counts a list or watch that failed.
+    pub fn failure(&self, reason: &'static str) {
+        self.failures.increment(&Owner::Process, reason);
+    }
+
+    /// Tells how many endpoints of a cluster are in use.
+    pub fn endpoints(&self, cluster: &str, count: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "there are some thousands at most")]
+        Owner::Cluster(cluster.into()).gauge(name::DISCOVERY_ENDPOINTS).set(count as f64);
+    }
+
+    /// Tells when a cluster's service was last told of.
+    pub fn heard(&self, cluster: &str, at: SystemTime) {
+        Owner::Cluster(cluster.into()).gauge(name::DISCOVERY_HEARD).set(unix(at));
+    }
+}
+
 /// Where an identity comes from, as a label's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdentityOrigin {

@@ -244,7 +244,10 @@ fn headers_are_rendered_from_what_is_at_hand() {
     }
     let status = || Variable::ResponseHeader(http::HeaderName::from_static("x-a"));
     assert_eq!(value(&facts, vec![status()]), None);
-    facts.response = Some(&head.headers);
+    assert_eq!(value(&facts, vec![Variable::ResponseCode]).unwrap(), "0");
+    let response = http::Response::builder().status(418).header("x-a", "b").body(()).unwrap().into_parts().0;
+    facts.response = Some(&response);
     assert_eq!(value(&facts, vec![status(), status()]).unwrap(), "bb");
+    assert_eq!(value(&facts, vec![Variable::ResponseCode]).unwrap(), "418");
     assert_eq!(value(&facts, vec![Variable::StartTime]).unwrap().len(), 24);
 }

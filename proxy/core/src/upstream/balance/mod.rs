@@ -120,9 +120,12 @@ fn by_chance(sums: &[u64], random: u64) -> usize {
     sums.partition_point(|upper| *upper <= point).min(sums.len().saturating_sub(1))
 }
 
-/// The one with fewer requests for its share, the coming one counted: `(index, load, share)`.
+/// The one with fewer requests for its share, the coming one counted: `(index, load, share)`; `one` where they are alike.
+///
+/// Those at rest are alike, so that the shares decide by which of them was drawn first. Were the coming request counted
+/// there, too, the larger share would win each time and the smaller one get nothing until there is much to do.
 fn lighter(one: (usize, usize, u64), other: (usize, usize, u64)) -> usize {
-    let weigh = |load: usize, share: u64| (load as u128 + 1) * u128::from(share);
+    let weigh = |load: usize, share: u64| if load == 0 { 0 } else { (load as u128 + 1) * u128::from(share) };
     // load₁ / share₁ ≤ load₂ / share₂, without dividing.
     if weigh(one.1, other.2) <= weigh(other.1, one.2) { one.0 } else { other.0 }
 }

@@ -42,6 +42,19 @@ fn least_request_prefers_the_lighter_for_its_share() {
 }
 
 #[test]
+fn least_request_keeps_to_the_shares_while_nothing_is_in_flight() {
+    let shares = [1, 3];
+    let picked = counts(&mut Picker::new(Balance::LeastRequest, &shares), &shares, 40_000, |_| 0);
+    assert!((9_400..10_600).contains(&picked[0]), "{picked:?}");
+    let shares = [1, 1, 98];
+    let picked = counts(&mut Picker::new(Balance::LeastRequest, &shares), &shares, 40_000, |_| 0);
+    assert!(picked[..2].iter().all(|count| (300..500).contains(count)), "{picked:?}");
+    // Under load it is the requests in flight that are shared.
+    let picked = counts(&mut Picker::new(Balance::LeastRequest, &[1, 3]), &[1, 3], 1_000, |index| [2, 5][index]);
+    assert_eq!(picked, [0, 1_000]);
+}
+
+#[test]
 fn a_row_of_none_and_of_one() {
     let mut picker = Picker::new(Balance::Random, &[]);
     assert_eq!(picker.pick(&[], || 0, |_| 0, good), None);

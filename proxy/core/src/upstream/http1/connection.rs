@@ -10,6 +10,7 @@ use crate::{
     io::{Look, Socket},
     telemetry::metrics::Active,
     upstream::{
+        Carrying,
         circuit_wait::Opened,
         error::{Carrier, Delivery, RequestError},
     },
@@ -37,6 +38,7 @@ pub(in crate::upstream) struct Http1Connection {
     pub(super) carrier: Carrier,
     since: Instant,
     announced: Option<Rc<[u8]>>,
+    carrying: Option<Rc<Carrying>>,
     home: Weak<dyn Home>,
     /// Counted as resting while this is here.
     idle: Option<Active>,
@@ -82,10 +84,16 @@ impl Http1Connection {
             carrier: Carrier::Fresh,
             since: Instant::now(),
             announced,
+            carrying: None,
             home,
             idle: None,
             opened,
         })
+    }
+
+    /// What it is, for filters.
+    pub(in crate::upstream) fn carrying(&mut self) -> Rc<Carrying> {
+        Rc::clone(self.carrying.get_or_insert_with(|| Carrying::of(&self.socket)))
     }
 
     /// Whether it can carry another request. A close that the runtime knows of is seen without a system call; `look`

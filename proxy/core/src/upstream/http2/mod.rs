@@ -20,7 +20,7 @@ use crate::{
     body::{Http2Body, Incoming},
     identity::Dialling,
     tunnel::h2_stream::H2Stream,
-    upstream::{OnInformational, RequestBody, SendOptions},
+    upstream::{Carrying, OnInformational, RequestBody, SendOptions},
 };
 use bytes::Bytes;
 use driver::Shared;
@@ -32,7 +32,7 @@ use h2::{
 use http::{Request, Response, StatusCode, header::CONTENT_LENGTH};
 use rustls::pki_types::CertificateDer;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
@@ -48,10 +48,13 @@ pub(super) struct Http2Connection {
     shared: Rc<Shared>,
     since: Cell<Instant>,
     announced: Option<Rc<[u8]>>,
+    carrying: OnceCell<Rc<Carrying>>,
     /// By what its server was judged, where TLS carries it.
     made_by: Option<Arc<Dialling>>,
     watch: Watch,
     waiting: Rc<Waiting>,
+    /// It finishes what it carries and closes, to make room for requests of other workers.
+    retired: Cell<bool>,
 }
 
 /// A request's place on a connection.
@@ -81,23 +84,28 @@ impl Http2Connection {
             shared,
             since: Cell::new(Instant::now()),
             announced,
+            carrying: OnceCell::new(),
             made_by: watch.made_by(),
             watch,
             waiting,
+            retired: Cell::new(false),
         })
     }
 
     /// Neither closed nor told to go away: the codec refuses new streams from then on.
     pub(super) fn takes_more(&self) -> bool {
         let mut cx = Context::from_waker(noop_waker_ref());
-        self.is_open() && !matches!(self.sender.borrow_mut().poll_ready(&mut cx), Poll::Ready(Err(_)))
+        !self.retired.get()
+            && self.is_open()
+            && !matches!(self.sender.borrow_mut().poll_ready(&mut cx), Poll::Ready(Err(_)))
     }
 
     /// Takes more, and its peer allows one more now.
     pub(super) fn has_room(&self) -> bool {
         let mut cx = Context::from_waker(noop_waker_ref());
         let mut sender = self.sender.borrow_mut();
-        self.is_open()
+        !self.retired.get()
+            && self.is_open()
             && self.shared.active.get() < sender.current_max_send_streams().min(MAX_STREAMS)
             && matches!(sender.poll_ready(&mut cx), Poll::Ready(Ok(())))
     }
@@ -132,6 +140,15 @@ impl Slot {
         Self::take(connection, Carrier::Fresh)
     }
 
+    /// What its connection is, for filters.
+    pub(super) fn carrying(&self) -> Option<Rc<Carrying>> {
+        let Http2Connection { carrying, watch, .. } = &*self.connection;
+        if carrying.get().is_none() {
+            carrying.set(watch.carrying()?).ok();
+        }
+        carrying.get().cloned()
+    }
+
     /// A place on a connection that has served before.
     pub(super) fn on(connection: &Rc<Http2Connection>) -> Rc<Self> {
         Self::take(connection, Carrier::Reused)
@@ -156,10 +173,15 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let active = &self.connection.shared.active;
         active.set(active.get() - 1);
+        let waiting = &self.connection.waiting;
+        if waiting.yields() {
+            self.connection.retired.set(true);
+        }
         if active.get() == 0 {
             self.connection.since.set(Instant::now());
+            waiting.idle();
         }
-        self.connection.waiting.freed();
+        waiting.freed();
     }
 }
 

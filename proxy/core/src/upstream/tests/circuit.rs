@@ -60,24 +60,115 @@ fn what_rests_at_one_address_makes_room_for_another() {
     });
 }
 
+/// A second worker's view of a cluster.
+fn beside(one: &TestCluster, plan: impl Fn(usize, SocketAddr) -> Step + 'static) -> TestCluster {
+    let script = Rc::new(Script { plan: Box::new(plan), dialed: RefCell::default() });
+    WorkerCluster::new(Arc::clone(one.state()), script, Rc::new(Random::seeded(2)))
+}
+
 #[test]
-fn a_worker_without_connections_does_not_wait_for_those_of_others() {
+fn what_rests_in_one_worker_makes_room_in_another() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::Http2] {
+        run(async move {
+            let mut model = model(protocol, &[80]);
+            model.circuit.connections = 1;
+            let plan = move |_, _| step(Server::Answers(0), protocol);
+            let (one, _) = cluster(model, plan);
+            let two = beside(&one, plan);
+            for _ in 0..4 {
+                for worker in [&one, &two] {
+                    let began = Instant::now();
+                    assert_eq!(text(send(worker, get("/"), &options()).await.unwrap()).await, "hello", "{protocol:?}");
+                    assert!(began.elapsed() < Duration::from_secs(1), "{protocol:?}: after {:?}", began.elapsed());
+                    assert_eq!(worker.state().describe().connections, 1);
+                    settle().await;
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_worker_without_connections_waits_for_those_of_others() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::Http2] {
+        for read in [true, false] {
+            run(async move {
+                let mut model = model(protocol, &[80]);
+                model.circuit.connections = 1;
+                let plan = move |_, _| step(Server::Answers(0), protocol);
+                let (one, _) = cluster(model, plan);
+                let two = beside(&one, plan);
+                let held = send(&one, get("/"), &options()).await.unwrap();
+                let (answer, ()) = futures_util::future::join(
+                    async { text(send(&two, get("/"), &options()).await.unwrap()).await },
+                    async {
+                        sleep(Duration::from_millis(50)).await;
+                        assert_eq!(two.state().describe().pending, 1);
+                        if read {
+                            assert_eq!(text(held).await, "hello");
+                        } else {
+                            drop(held);
+                        }
+                    },
+                )
+                .await;
+                assert_eq!(answer, "hello");
+                assert_eq!(two.state().describe().connections, 1);
+                assert_nothing_held(&two);
+            });
+        }
+    }
+}
+
+#[test]
+fn at_the_limit_every_worker_gets_its_part() {
+    for protocol in [UpstreamProtocol::Http1, UpstreamProtocol::Http2] {
+        run(async move {
+            let mut model = model(protocol, &[80]);
+            model.circuit.connections = 1;
+            let plan = move |_, _| step(Server::Answers(1), protocol);
+            let (one, _) = cluster(model, plan);
+            let workers = [Rc::clone(&one), beside(&one, plan)];
+            // Eight clients of the one leave no moment in which its connection rests; one client of the other waits.
+            let busy = Rc::new(std::cell::Cell::new(true));
+            let client = |worker: usize| {
+                let (cluster, busy) = (Rc::clone(&workers[worker]), Rc::clone(&busy));
+                async move {
+                    let mut served = 0;
+                    while busy.get() && served < 20_000 {
+                        assert_eq!(text(send(&cluster, get("/"), &options()).await.unwrap()).await, "hello");
+                        served += 1;
+                        // Others have their turn before a client comes again.
+                        settle().await;
+                        if worker == 1 && served == 10 {
+                            busy.set(false);
+                        }
+                    }
+                    served
+                }
+            };
+            let served = join_all([0, 0, 0, 0, 0, 0, 0, 0, 1].map(client)).await;
+            assert_eq!(served[8], 10, "{protocol:?}: {served:?}");
+            let most = served[..8].iter().max().unwrap();
+            assert!(*most < 1_000, "{protocol:?}: {served:?}");
+        });
+    }
+}
+
+#[test]
+fn an_opaque_connection_waits_no_longer_than_a_connect_may_take() {
     run(async {
         let mut model = model(UpstreamProtocol::Http1, &[80]);
         model.circuit.connections = 1;
-        let (one, _) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
-        let script = Rc::new(Script {
-            plan: Box::new(|_, _| serve(|stream| canned(stream, HELLO))),
-            dialed: RefCell::default(),
-        });
-        let two: TestCluster = WorkerCluster::new(Arc::clone(one.state()), script, Rc::new(Random::seeded(2)));
-        let held = send(&one, get("/"), &options()).await.unwrap();
-        let error = send(&two, get("/"), &options()).await.unwrap_err();
-        assert!(matches!(error.cause, Cause::Overflow(Limit::Connections)), "{error:?}");
+        let (cluster, _) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
+        let held = send(&cluster, get("/"), &options()).await.unwrap();
+        let began = Instant::now();
+        let error = open(&cluster, None, &std::cell::Cell::new(None), None).await.map(drop).unwrap_err();
+        assert!(matches!(error, Cause::Overflow(Limit::Connections)), "{error:?}");
+        assert!((5..6).contains(&began.elapsed().as_secs()), "after {:?}", began.elapsed());
         drop(held);
         settle().await;
-        assert_eq!(text(send(&two, get("/"), &options()).await.unwrap()).await, "hello");
-        assert_eq!(two.state().describe().connections, 1);
+        assert!(open(&cluster, None, &std::cell::Cell::new(None), None).await.is_ok());
     });
 }
 
@@ -188,16 +279,21 @@ proptest! {
             let (connections, pending, requests) = circuit;
             model.circuit = Circuit { connections, pending, requests };
             model.connect_timeout = Duration::from_millis(15);
-            let (cluster, _) = cluster(model, move |nth, _| step(servers[nth % servers.len()], protocol));
-            join_all(clients.into_iter().map(|client| be(client, Rc::clone(&cluster)))).await;
+            let plan = move |nth: usize, _| step(servers[nth % servers.len()], protocol);
+            let (one, _) = cluster(model, plan.clone());
+            let workers = [Rc::clone(&one), beside(&one, plan)];
+            let by_turns = clients.into_iter().enumerate();
+            join_all(by_turns.map(|(nth, client)| be(client, Rc::clone(&workers[nth % 2])))).await;
             sleep(Duration::from_millis(100)).await;
             settle().await;
-            assert_nothing_held(&cluster);
-            cluster.close_idle();
+            assert_nothing_held(&one);
+            workers.iter().for_each(|worker| worker.close_idle());
             sleep(Duration::from_millis(100)).await;
             settle().await;
-            assert_eq!((cluster.resting(), cluster.open()), (0, 0));
-            assert_eq!(cluster.state().describe().connections, 0);
+            for worker in &workers {
+                assert_eq!((worker.resting(), worker.open()), (0, 0));
+            }
+            assert_eq!(one.state().describe().connections, 0);
         });
     }
 }

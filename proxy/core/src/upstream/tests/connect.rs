@@ -69,6 +69,36 @@ fn an_unresolved_name_is_no_endpoint_and_the_last_answer_is_kept() {
 }
 
 #[test]
+fn a_service_has_the_addresses_it_is_said_to_have_and_none_when_it_has_none() {
+    run(async {
+        let port = ServicePort::Name("http".into());
+        let service = EndpointAddress::Service(ServiceRef { name: "api".into(), namespace: "shop".into(), port });
+        let (mut model, _) = named(UpstreamProtocol::Http1);
+        model.endpoints[0].address = service.clone();
+        let (cluster, script) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
+        let state = Arc::clone(cluster.state());
+        let two = [SocketAddr::from(([127, 0, 0, 9], 8080)), SocketAddr::from(([127, 0, 0, 8], 8081))];
+        state.set_discovered(&service, two.to_vec());
+        let dialed = |count: usize| script.dialed.borrow()[count..].to_vec();
+        for _ in 0..20 {
+            text(send(&cluster, get("/"), &options()).await.unwrap()).await;
+        }
+        assert!(dialed(0).iter().all(|to| two.contains(to)), "each with its own port");
+        // The one that stays keeps its pool.
+        state.set_discovered(&service, vec![two[0]]);
+        text(send(&cluster, get("/"), &options()).await.unwrap()).await;
+        settle().await;
+        assert_eq!((cluster.resting(), cluster.open()), (1, 1), "those to addresses that went are closed");
+        state.set_discovered(&service, Vec::new());
+        let error = send(&cluster, get("/"), &options()).await.unwrap_err();
+        assert!(matches!(error.cause, Cause::NoEndpoint), "{error:?}");
+        let many = (0..5000_u32).map(|n| SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + n), 80)));
+        state.set_discovered(&service, many.collect());
+        assert_eq!(state.describe().members.len(), MAX_DISCOVERED);
+    });
+}
+
+#[test]
 fn other_addresses_of_a_name_stand_in_and_the_bad_one_is_passed_over() {
     run(async {
         let (model, name) = named(UpstreamProtocol::Http1);

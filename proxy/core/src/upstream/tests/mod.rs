@@ -12,7 +12,9 @@ use super::*;
 use crate::io::{Dial, DialOptions, Socket};
 use futures_util::future::LocalBoxFuture;
 use http_body_util::BodyExt;
-use pillion_config::model::{Balance, Circuit, Cluster, Endpoint, EndpointAddress, Name, UpstreamProtocol};
+use pillion_config::model::{
+    Balance, Circuit, Cluster, Endpoint, EndpointAddress, Name, ServicePort, ServiceRef, UpstreamProtocol,
+};
 use std::{cell::RefCell, future::Future, io, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -127,6 +129,7 @@ pub(super) fn options() -> SendOptions<'static> {
         websocket_key: None,
         host: HostField::Request,
         address: None,
+        carrying: None,
         tried: &[],
         on_informational: None,
         announced: None,

@@ -4,11 +4,15 @@
 //! |---|---|---|
 //! | `compress`, `uncompress` | bytes | bytes, in zlib's format |
 //! | `clear_route_cache` | | |
+//! | `expr_create` | an expression ([`cel`](crate::cel)) | its number |
+//! | `expr_evaluate` | a number | the value, as properties are |
+//! | `expr_delete` | a number | |
 //! | `set_envoy_filter_state` | `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments` | |
 //! | `declare_property` | `…DeclarePropertyArguments` | |
 //! | `verify_signature` | `…VerifySignatureArguments` | `…VerifySignatureResult` |
 //! | `sign` | `…SignArguments` | `…SignResult` |
 
+pub mod expression;
 pub mod proto;
 mod signature;
 
@@ -51,7 +55,7 @@ pub(super) fn call(
     })
 }
 
-fn function(name: &[u8], arguments: &[u8], host: &Host, out: &mut Vec<u8>) -> Result<(), Status> {
+fn function(name: &[u8], arguments: &[u8], host: &mut Host, out: &mut Vec<u8>) -> Result<(), Status> {
     match name {
         b"compress" => out.extend(compress_to_vec_zlib(arguments, LEVEL)),
         b"uncompress" => {
@@ -59,6 +63,9 @@ fn function(name: &[u8], arguments: &[u8], host: &Host, out: &mut Vec<u8>) -> Re
             out.extend(inflated.map_err(|_| Status::SerializationFailure)?);
         }
         b"clear_route_cache" => host.stream()?.clear_route_cache(),
+        b"expr_create" => expression::create(arguments, host, out)?,
+        b"expr_evaluate" => expression::evaluate(arguments, host, out)?,
+        b"expr_delete" => expression::delete(arguments, host)?,
         b"set_envoy_filter_state" => set_filter_state(arguments, host)?,
         // Keys need no declaration here.
         b"declare_property" => {}

@@ -87,7 +87,13 @@ impl Server {
         }
         drop(head);
         let mut answer = Answer { body: Some(body), encoder, out, end: End::Whole };
-        match poll_fn(|cx| self.poll_sent(cx, &mut answer)).await {
+        let sent = poll_fn(|cx| self.poll_sent(cx, &mut answer)).await;
+        if framing == Framing::UntilClose && !matches!(sent, Ok(End::Whole)) {
+            // An orderly close would say that this was all of it (RFC 9112 §8).
+            self.wire.borrow().reset_at_close();
+            return Then::Drop;
+        }
+        match sent {
             Err(gone) => return gone.into(),
             Ok(End::Broken) => return Then::Close,
             Ok(End::Whole) => {}

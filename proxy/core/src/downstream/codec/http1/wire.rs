@@ -324,6 +324,13 @@ impl Wire {
         }
     }
 
+    /// The client is to see its connection break, not end.
+    pub(super) fn reset_at_close(&self) {
+        if let Some(socket) = &self.socket {
+            socket.reset_at_close();
+        }
+    }
+
     /// The socket, and what was read from it and not used up. Whoever reads a body is told that it is cut.
     pub(super) fn hand_over(&mut self) -> Option<(Socket, Bytes)> {
         if let Course::Coming(_) | Course::Abandoned = self.course {

@@ -134,7 +134,8 @@ async fn respond_with<B>(
 {
     let (mut parts, body) = response.into_parts();
     if parts.extensions.get::<Reset>().is_some() {
-        answer.respond.send_reset(Reason::CANCEL);
+        // As Envoy says it; a gRPC client makes INTERNAL of it.
+        answer.respond.send_reset(Reason::INTERNAL_ERROR);
         return;
     }
     tidy(&mut parts.headers, parts.status);

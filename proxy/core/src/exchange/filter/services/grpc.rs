@@ -51,20 +51,29 @@ pub struct GrpcReply {
     /// The message that was answered, if one was.
     pub body: Option<Bytes>,
     /// The initial metadata.
-    pub initial: HeaderMap,
+    pub initial: Metadata,
     /// The trailing metadata.
-    pub trailing: HeaderMap,
+    pub trailing: Metadata,
+}
+
+/// Metadata of a gRPC response.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    /// The HTTP status, of what came as a head: initial metadata, and trailing that came alone.
+    pub status: Option<StatusCode>,
+    /// The fields.
+    pub fields: HeaderMap,
 }
 
 /// What happens on a gRPC stream, in this order.
 #[derive(Debug)]
 pub enum GrpcEvent {
     /// The initial metadata; once.
-    Initial(HeaderMap),
+    Initial(Metadata),
     /// A message.
     Message(Bytes),
     /// The trailing metadata; once, unless the stream broke off.
-    Trailing(HeaderMap),
+    Trailing(Metadata),
     /// The end: `grpc-status` and `grpc-message`. Nothing follows.
     Closed(u32, Vec<u8>),
 }
@@ -137,8 +146,8 @@ impl Services {
                     status: 0,
                     message: Vec::new(),
                     body: None,
-                    initial: HeaderMap::new(),
-                    trailing: HeaderMap::new(),
+                    initial: Metadata::default(),
+                    trailing: Metadata::default(),
                 };
                 loop {
                     match events.next().await? {
@@ -317,8 +326,8 @@ impl GrpcEvents {
                         Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                             Ok(data) => messages.held.extend_from_slice(&data),
                             Err(frame) => {
-                                let trailers = frame.into_trailers().unwrap_or_default();
-                                self.ended(trailers);
+                                let fields = frame.into_trailers().unwrap_or_default();
+                                self.ended(Metadata { status: None, fields });
                             }
                         },
                         Poll::Ready(Some(Err(_))) => self.close(GrpcStatus::Unavailable, "the stream broke off"),
@@ -331,22 +340,22 @@ impl GrpcEvents {
 
     fn answered(&mut self, response: ::http::Response<Incoming>) {
         let (head, body) = response.into_parts();
+        let metadata = Metadata { status: Some(head.status), fields: head.headers };
+        // Trailers-Only: the status stands in the head. A server that sends an empty body behind it means the same.
+        if head.status == StatusCode::OK && metadata.fields.contains_key("grpc-status") {
+            self.waiting.push_back(GrpcEvent::Initial(Metadata::default()));
+            return self.ended(metadata);
+        }
+        self.waiting.push_back(GrpcEvent::Initial(metadata));
         if head.status != StatusCode::OK {
-            self.waiting.push_back(GrpcEvent::Initial(head.headers));
             return self.close(GrpcStatus::from_http(head.status), "no gRPC server answered");
         }
-        // Trailers-Only: the status stands in the head.
-        if head.headers.contains_key("grpc-status") {
-            self.waiting.push_back(GrpcEvent::Initial(HeaderMap::new()));
-            return self.ended(head.headers);
-        }
-        self.waiting.push_back(GrpcEvent::Initial(head.headers));
         self.state = State::Receiving(Box::new(body), Messages::default());
     }
 
-    fn ended(&mut self, trailers: HeaderMap) {
-        let status = trailers.get("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
-        let message = trailers.get("grpc-message").map(|value| percent_decoded(value.as_bytes()));
+    fn ended(&mut self, trailers: Metadata) {
+        let status = trailers.fields.get("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
+        let message = trailers.fields.get("grpc-message").map(|value| percent_decoded(value.as_bytes()));
         self.waiting.push_back(GrpcEvent::Trailing(trailers));
         self.finish(status.unwrap_or(u32::from(GrpcStatus::Unknown.code())), message.unwrap_or_default());
     }

@@ -166,6 +166,7 @@ pub(super) async fn send(
             websocket_key: None,
             host: HostField::Request,
             address: None,
+            carrying: None,
             tried: &[],
             on_informational: None,
             announced: announced.as_ref(),

@@ -4,16 +4,15 @@
 //! Behind it stands the message's own `HeaderMap`, moved here and back, so that what no filter touches is never copied.
 //! What a filter sets is taken as it is, as Envoy takes it; what no message can say (a name that is no token, a line
 //! break in a value) is kept beside the map, is seen like the rest, and makes [`Headers::into_request`] fail. The order
-//! is that of the message; a changed field goes to the end. Values of one name stand together.
+//! is that of the message, on HTTP/1 also between values of one name ([`order`]); a changed field goes to the end.
 
-use crate::{exchange::head::target, upstream::set_host};
+mod order;
+mod send;
+
+pub(crate) use order::WireOrder;
+
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version,
-    header::{self, HOST},
-    request, response,
-    uri::{PathAndQuery, Scheme},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header::HOST, request, response};
 
 /// Which fields of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +32,8 @@ pub enum Map {
 pub struct Headers {
     line: Line,
     fields: HeaderMap,
+    /// Their order, where it is not the map's.
+    order: Option<WireOrder>,
     /// What a filter set and no message can say.
     unsayable: Vec<Pair>,
     changed: Changed,
@@ -62,8 +63,10 @@ struct RequestLine {
     head: request::Parts,
     /// What the connection makes of it, where the URI does not say.
     scheme: &'static str,
-    /// In the order of the request's pseudo-headers, as [`Pseudo`] names them.
+    /// By number of [`Pseudo`].
     set: [Set; 4],
+    /// In which order they are shown.
+    order: [Pseudo; 4],
 }
 
 #[derive(Debug, Clone)]
@@ -112,11 +115,14 @@ impl Pseudo {
 }
 
 /// Why a head that left the chain cannot be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeadFault {
-    /// A field or pseudo-header that no message can say.
-    #[error("invalid header value or name")]
-    Invalid,
+    /// No field can have this name.
+    #[error("invalid header name: {0}")]
+    Name(Box<str>),
+    /// The field or pseudo-header of this name cannot have the value it has.
+    #[error("invalid header value for: {0}")]
+    Value(Box<str>),
     /// `:method` is gone.
     #[error("missing required header: :method")]
     NoMethod,
@@ -136,7 +142,9 @@ impl Headers {
     #[must_use]
     pub fn request(mut head: request::Parts, scheme: &'static str) -> Self {
         let fields = std::mem::take(&mut head.headers);
-        Self::new(Line::Request(Box::new(RequestLine { head, scheme, set: Default::default() })), fields)
+        let wire = head.extensions.remove();
+        let order = if head.version == Version::HTTP_2 { Pseudo::REQUEST_HTTP2 } else { Pseudo::REQUEST_HTTP1 };
+        Self::new(Line::Request(Box::new(RequestLine { head, scheme, set: Default::default(), order })), fields, wire)
     }
 
     /// A response's head.
@@ -145,17 +153,19 @@ impl Headers {
         let fields = std::mem::take(&mut head.headers);
         let mut code = [0; 3];
         code.copy_from_slice(head.status.as_str().as_bytes());
-        Self::new(Line::Response(Box::new(ResponseLine { head, code, status: Set::Kept })), fields)
+        let wire = head.extensions.remove();
+        Self::new(Line::Response(Box::new(ResponseLine { head, code, status: Set::Kept })), fields, wire)
     }
 
     /// Trailers, or any fields without a line.
     #[must_use]
     pub fn trailers(fields: HeaderMap) -> Self {
-        Self::new(Line::None, fields)
+        Self::new(Line::None, fields, None)
     }
 
-    fn new(line: Line, fields: HeaderMap) -> Self {
-        Self { line, fields, unsayable: Vec::new(), changed: Changed::No }
+    fn new(line: Line, fields: HeaderMap, wire: Option<WireOrder>) -> Self {
+        let order = wire.and_then(|wire| wire.fit(&fields));
+        Self { line, fields, order, unsayable: Vec::new(), changed: Changed::No }
     }
 
     /// The first value of that name.
@@ -181,16 +191,17 @@ impl Headers {
 
     /// All names, in lower case, with their values.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let order: &'static [Pseudo] = match &self.line {
-            Line::Request(line) if line.head.version == Version::HTTP_2 => &Pseudo::REQUEST_HTTP2,
-            Line::Request(_) => &Pseudo::REQUEST_HTTP1,
+        let order: &[Pseudo] = match &self.line {
+            Line::Request(line) => &line.order,
             Line::Response(_) => &[Pseudo::Status],
             Line::None => &[],
         };
         let pseudo = order.iter().filter_map(|pseudo| Some((pseudo.name().as_bytes(), self.pseudo_value(*pseudo)?)));
         // A request's Host is its `:authority`.
         let request = matches!(self.line, Line::Request(_));
-        let fields = self.fields.iter().filter(move |(name, _)| !(request && *name == HOST));
+        let grouped = self.order.is_none().then(|| self.fields.iter()).into_iter().flatten();
+        let ordered = self.order.iter().flat_map(|order| order.iter(&self.fields));
+        let fields = grouped.chain(ordered).filter(move |(name, _)| !(request && *name == HOST));
         let fields = fields.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
         let unsayable = self.unsayable.iter().map(|(name, value)| (&**name, &**value));
         pseudo.chain(fields).chain(unsayable)
@@ -231,10 +242,17 @@ impl Headers {
             return self.set_pseudo(pseudo, Set::To(joined));
         }
         match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            // A map that is full (32 768 names) has bounds of its own: no codec sends such a head.
-            (Ok(name), Ok(value)) if self.fields.try_append(name.clone(), value.clone()).is_ok() => {}
-            _ => self.unsayable.push((name.to_ascii_lowercase().into(), value.into())),
+            (Ok(known), Ok(kept)) => match self.fields.try_append(known.clone(), kept) {
+                Ok(again) => WireOrder::appended(&mut self.order, &known, again, &self.fields),
+                // A map that is full (32 768 names) has bounds of its own: no codec sends such a head.
+                Err(_) => self.keep_unsayable(name, value),
+            },
+            _ => self.keep_unsayable(name, value),
         }
+    }
+
+    fn keep_unsayable(&mut self, name: &[u8], value: &[u8]) {
+        self.unsayable.push((name.to_ascii_lowercase().into(), value.into()));
     }
 
     /// This value in place of all of that name; it moves to the end.
@@ -259,6 +277,9 @@ impl Headers {
             return;
         }
         self.changed = Changed::Yes;
+        if let Some(order) = &mut self.order {
+            order.removed(&name);
+        }
         if self.fields.keys().last() == Some(&name) {
             self.fields.remove(&name);
             return;
@@ -282,6 +303,7 @@ impl Headers {
     pub fn replace_all<'a>(&mut self, pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) {
         self.changed = Changed::Yes;
         self.fields.clear();
+        self.order = None;
         self.unsayable.clear();
         match &mut self.line {
             Line::Request(line) => line.set = std::array::from_fn(|_| Set::Removed),
@@ -308,12 +330,16 @@ impl Headers {
     /// The fields themselves, to be changed by what needs no pseudo-header.
     pub fn fields_mut(&mut self) -> &mut HeaderMap {
         self.changed = Changed::Yes;
+        self.order = None;
         &mut self.fields
     }
 
     /// Takes a field away without that counting as a change.
     pub(super) fn forget(&mut self, name: &HeaderName) {
         self.fields.remove(name);
+        if let Some(order) = &mut self.order {
+            order.removed(name);
+        }
     }
 
     /// The request line, as it was before any filter changed it; `None`: it is no request's head.
@@ -371,186 +397,20 @@ impl Headers {
     fn set_pseudo(&mut self, pseudo: Pseudo, to: Set) {
         match &mut self.line {
             Line::Request(line) => {
-                if let Some(set) = line.set.get_mut(pseudo as usize) {
-                    *set = to;
+                let Some(set) = line.set.get_mut(pseudo as usize) else { return };
+                // One that was gone and is there again comes last.
+                if *set == Set::Removed
+                    && let Some(at) = line.order.iter().position(|known| *known == pseudo)
+                {
+                    line.order[at..].rotate_left(1);
                 }
+                *set = to;
             }
             Line::Response(line) => line.status = to,
             Line::None => {}
         }
     }
-
-    /// The request's head, as it can be sent.
-    ///
-    /// # Errors
-    ///
-    /// [`HeadFault`]: a filter made something of it that cannot.
-    pub fn into_request(self) -> Result<request::Parts, HeadFault> {
-        let Line::Request(line) = self.line else { return Err(HeadFault::NoMethod) };
-        let RequestLine { mut head, set: [authority, path, method, scheme], .. } = *line;
-        head.headers = self.fields;
-        if self.changed == Changed::No {
-            return Ok(head);
-        }
-        if !self.unsayable.is_empty() {
-            return Err(HeadFault::Invalid);
-        }
-        match method {
-            Set::Kept => {}
-            Set::To(method) => head.method = Method::from_bytes(&method).map_err(|_| HeadFault::Invalid)?,
-            Set::Removed => return Err(HeadFault::NoMethod),
-        }
-        match authority {
-            Set::Kept => {}
-            Set::To(host) => {
-                let host = HeaderValue::from_maybe_shared(host).map_err(|_| HeadFault::Invalid)?;
-                set_host(&mut head.uri, &mut head.headers, &host).map_err(|_| HeadFault::Invalid)?;
-            }
-            Set::Removed => return Err(HeadFault::NoAuthority),
-        }
-        match path {
-            Set::Kept => {}
-            Set::To(path) => {
-                let path = PathAndQuery::from_maybe_shared(path).map_err(|_| HeadFault::Invalid)?;
-                let mut parts = std::mem::take(&mut head.uri).into_parts();
-                parts.path_and_query = Some(path);
-                head.uri = Uri::from_parts(parts).map_err(|_| HeadFault::Invalid)?;
-            }
-            // CONNECT has none.
-            Set::Removed if head.uri.path_and_query().is_none() => {}
-            Set::Removed => return Err(HeadFault::NoPath),
-        }
-        if let Set::To(scheme) = scheme
-            && head.uri.scheme().is_some()
-        {
-            let mut parts = std::mem::take(&mut head.uri).into_parts();
-            parts.scheme = Some(Scheme::try_from(&scheme[..]).map_err(|_| HeadFault::Invalid)?);
-            head.uri = Uri::from_parts(parts).map_err(|_| HeadFault::Invalid)?;
-        }
-        one_length(&head.headers)?;
-        target::authority(&head.method, head.version, &head.uri, &head.headers).map_err(|_| HeadFault::Invalid)?;
-        Ok(head)
-    }
-
-    /// The response's head, as it can be sent.
-    ///
-    /// # Errors
-    ///
-    /// [`HeadFault`]: a filter made something of it that cannot.
-    pub fn into_response(self) -> Result<response::Parts, HeadFault> {
-        let Line::Response(line) = self.line else { return Err(HeadFault::NoStatus) };
-        let mut head = line.head;
-        head.headers = self.fields;
-        if self.changed == Changed::No {
-            return Ok(head);
-        }
-        if !self.unsayable.is_empty() {
-            return Err(HeadFault::Invalid);
-        }
-        match line.status {
-            Set::Kept => {}
-            Set::To(status) => {
-                let status = StatusCode::from_bytes(&status).map_err(|_| HeadFault::NoStatus)?;
-                // An interim status would not end the exchange; 101 would end HTTP on a connection nobody took over.
-                if !(200..=599).contains(&status.as_u16()) {
-                    return Err(HeadFault::NoStatus);
-                }
-                head.status = status;
-            }
-            Set::Removed => return Err(HeadFault::NoStatus),
-        }
-        one_length(&head.headers)?;
-        Ok(head)
-    }
-
-    /// Trailers, as they can be sent.
-    ///
-    /// # Errors
-    ///
-    /// [`HeadFault`]: a filter made something of them that cannot.
-    pub fn into_trailers(self) -> Result<HeaderMap, HeadFault> {
-        if self.unsayable.is_empty() { Ok(self.fields) } else { Err(HeadFault::Invalid) }
-    }
-}
-
-/// A message has one length or none, and it is a number (RFC 9110 §8.6).
-fn one_length(headers: &HeaderMap) -> Result<(), HeadFault> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(first) = lengths.next() else { return Ok(()) };
-    let digits = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit) && first.len() < 20;
-    if digits && lengths.next().is_none() { Ok(()) } else { Err(HeadFault::Invalid) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http::{Request, Response};
-
-    fn http1() -> Headers {
-        let request = Request::post("/a?b").header("host", "h:1").header("x-a", "1").header("x-b", "2");
-        let request = request.header("x-a", "3").header("x-c", "4").body(()).unwrap();
-        Headers::request(request.into_parts().0, "http")
-    }
-
-    fn text(headers: &Headers) -> String {
-        let pair = |(name, value): (&[u8], &[u8])| {
-            format!("{}={}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
-        };
-        headers.iter().map(pair).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn the_order_is_the_messages_and_changes_go_to_the_end() {
-        let mut head = http1();
-        assert_eq!(text(&head), ":authority=h:1 :path=/a?b :method=POST :scheme=http x-a=1 x-a=3 x-b=2 x-c=4");
-        assert_eq!((head.len(), head.is_changed()), (8, false));
-        head.remove(b"nobody");
-        assert!(!head.is_changed());
-        head.replace(b"X-A", b"5");
-        head.add(b"x-B", b"6");
-        assert_eq!(text(&head), ":authority=h:1 :path=/a?b :method=POST :scheme=http x-b=2 x-b=6 x-c=4 x-a=5");
-        assert_eq!(
-            (head.get(b"x-B"), head.get(b"HOST"), head.get(b":nobody")),
-            (Some(&b"2"[..]), Some(&b"h:1"[..]), None)
-        );
-        head.replace(b"host", b"other");
-        head.replace(b":path", b"/p");
-        head.add(b":path", b"/q");
-        assert_eq!(head.get(b":path"), Some(&b"/p,/q"[..]));
-        let parts = head.into_request().unwrap();
-        assert_eq!(
-            (parts.uri.to_string(), &parts.headers["host"]),
-            ("/p,/q".to_owned(), &HeaderValue::from_static("other"))
-        );
-    }
-
-    #[test]
-    fn an_http2_head_keeps_its_authority_in_the_uri() {
-        let request = Request::get("https://h:1/a").version(Version::HTTP_2).body(()).unwrap();
-        let mut head = Headers::request(request.into_parts().0, "https");
-        assert_eq!(text(&head), ":method=GET :scheme=https :authority=h:1 :path=/a");
-        head.replace(b":authority", b"other");
-        head.replace(b":method", b"PUT");
-        let parts = head.into_request().unwrap();
-        assert_eq!((parts.uri.to_string(), parts.method), ("https://other/a".to_owned(), Method::PUT));
-    }
-
-    #[test]
-    fn what_no_message_can_say_is_seen_and_refused() {
-        let mut head = http1();
-        head.add(b"Bad Name", b"v");
-        head.add(b"x-bad", b"a\nb");
-        assert_eq!((head.get(b"bad name"), head.get(b"x-bad")), (Some(&b"v"[..]), Some(&b"a\nb"[..])));
-        assert_eq!(head.clone().into_request().unwrap_err(), HeadFault::Invalid);
-        head.remove(b"bad name");
-        head.remove(b"x-bad");
-        assert!(head.into_request().is_ok());
-        let mut head = Headers::response(Response::new(()).into_parts().0);
-        head.replace_all([(&b":status"[..], &b"404"[..]), (b"a", b"b")]);
-        assert_eq!(text(&head), ":status=404 a=b");
-        assert_eq!(head.clone().into_response().unwrap().status, StatusCode::NOT_FOUND);
-        head.add(b"content-length", b"1");
-        head.add(b"content-length", b"2");
-        assert_eq!(head.into_response().unwrap_err(), HeadFault::Invalid);
-    }
-}
+mod tests;

@@ -1,0 +1,194 @@
+//! The redirect of loopback traffic (`ebpf-redirect/`): off, on both legs, on either one; other proxies in the same rounds.
+//!
+//! Every step is a fresh process, so that each connection is made in the state that is measured. The programs are attached by
+//! `pillion redirect attach` as an agent would, before the first connection of the load.
+
+use super::{
+    Load, SMALL, Scenario,
+    generator::{self, Order},
+    session::{Session, VisitError},
+};
+use crate::compare::{
+    peers::{
+        Peer,
+        find::Program,
+        running::Running,
+        setup::{Forwarding, Setup},
+    },
+    results::{Figures, Metric, Run, figures},
+};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+/// What the application may be known not to use: the generator and the origin poll.
+const WAIVED: &str = "splice,duplex";
+
+/// Times that the maps are asked to go, and how long between: connections close meanwhile.
+const DETACH: (u32, Duration) = (50, Duration::from_millis(100));
+
+/// Sizes of the ping-pong, one connection through a tunnel.
+const SIZES: [u32; 8] = [64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20];
+
+/// Which connections are enrolled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Legs {
+    None,
+    Both,
+    Client,
+    Upstream,
+}
+
+impl Legs {
+    const ALL: [Self; 4] = [Self::None, Self::Both, Self::Client, Self::Upstream];
+
+    const fn step(self) -> &'static str {
+        match self {
+            Self::None => "TCP on both legs",
+            Self::Both => "both legs past TCP",
+            Self::Client => "the client's leg past TCP",
+            Self::Upstream => "the upstream's leg past TCP",
+        }
+    }
+}
+
+/// Attached as long as it lives.
+#[derive(Debug)]
+struct Attached {
+    program: PathBuf,
+    instance: String,
+}
+
+impl Attached {
+    fn to(program: &Path, running: &Running, legs: Legs) -> io::Result<Option<Self>> {
+        let instance = format!("bench-{}", running.group.pid());
+        let mut command = Command::new(program);
+        command.args(["redirect", "attach", "--instance", &instance, "--waive", WAIVED]);
+        // The ping-pong shows what every size costs; small requests know no difference.
+        command.args(["--large", "1GiB"]);
+        if matches!(legs, Legs::Both | Legs::Client) {
+            command.args(["--ports", &running.address.port().to_string()]);
+        }
+        if matches!(legs, Legs::Both | Legs::Upstream) {
+            command.args(["--proxy-pid", &running.group.pid().to_string()]);
+        }
+        if legs == Legs::None {
+            return Ok(None);
+        }
+        let attached = Self { program: program.to_owned(), instance };
+        let output = command.output()?;
+        if output.status.success() {
+            return Ok(Some(attached));
+        }
+        let words = [output.stdout, output.stderr].concat();
+        Err(io::Error::other(format!("the redirect declines: {}", String::from_utf8_lossy(&words).trim())))
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let (times, pause) = DETACH;
+        for _ in 0..times {
+            let done = Command::new(&self.program).args(["redirect", "detach", "--instance", &self.instance]).output();
+            match done {
+                Ok(done) if String::from_utf8_lossy(&done.stdout).contains("go on through TCP") => thread::sleep(pause),
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Carries it out: requests on every choice of legs, then the ping-pong by size.
+pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> {
+    let setup = Setup::Http1(Forwarding::Told);
+    let origin = session.world.listening.http1;
+    let able = session.able(scenario, setup, origin);
+    let rounds = session.pace.rounds;
+    for round in 1..=rounds {
+        for program in &able {
+            session.progress.now(scenario, round, rounds, program.peer);
+            let legs = if program.peer == Peer::Pillion { &Legs::ALL[..] } else { &Legs::ALL[..1] };
+            for legs in legs.iter().copied() {
+                let visit = Visit { session, scenario, program, round, legs };
+                let run = visit.measure(setup, origin, SMALL);
+                let runs = run.map(|run| visit.in_each_step(run));
+                session.visited(scenario, program.peer, runs)?;
+            }
+        }
+    }
+    let Some(pillion) = able.iter().find(|program| program.peer == Peer::Pillion) else { return Ok(()) };
+    let echo = session.world.listening.tcp_echo;
+    for round in 1..=rounds {
+        for size in SIZES {
+            session.progress.now(scenario, round, rounds, Peer::Pillion);
+            for legs in [Legs::None, Legs::Both] {
+                let load =
+                    Load { protocol: "tcp-small", connections: 1, path: None, answer: None, body: size, ..SMALL };
+                let visit = Visit { session, scenario, program: pillion, round, legs };
+                let run = visit.measure(Setup::Tcp, echo, load);
+                let runs =
+                    run.map(|run| vec![Run { step: format!("{size} bytes there and back, {}", legs.step()), ..run }]);
+                session.visited(scenario, Peer::Pillion, runs)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One peer in one round.
+struct Visit<'a> {
+    session: &'a Session,
+    scenario: Scenario,
+    program: &'a Program,
+    round: u32,
+    legs: Legs,
+}
+
+impl Visit<'_> {
+    /// The load at its maximum, with the CPU time of the proxy and of the application behind it.
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are far below 2^52")]
+    fn measure(&self, setup: Setup, origin: SocketAddr, load: Load) -> Result<Run, VisitError> {
+        let world = &self.session.world;
+        let running = Running::start(self.program, setup, world, origin, &self.scenario.name())?;
+        // Behind the process: the maps go when its last connection has.
+        let attached = Attached::to(&self.program.path, &running, self.legs)?;
+        let order = |seconds| Order { load, target: running.address, path: None, rate: None, seconds };
+        generator::send(world, order(self.session.pace.warmup), || {})?;
+        let usage = || io::Result::Ok((running.group.usage()?, world.origin_usage()?));
+        let before = usage()?;
+        let (command, outcome) = generator::send(world, order(self.session.pace.window), || {})?;
+        let after = usage()?;
+        let (proxy, server) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+        let mut taken: Figures = figures(&outcome, Some(proxy), None);
+        if outcome.requests > 0 {
+            let both = (proxy + server) as f64 / 1e3 / outcome.requests as f64;
+            taken.insert(Metric::CpuWithOrigin, both);
+        }
+        taken.extend([(Metric::P50, outcome.latency.p50_us), (Metric::P99, outcome.latency.p99_us)]);
+        drop(running);
+        drop(attached);
+        Ok(Run {
+            scenario: self.scenario.name(),
+            step: self.legs.step().to_owned(),
+            peer: self.program.peer,
+            round: self.round,
+            figures: taken,
+            command,
+            outcome: Some(outcome),
+            calls: None,
+        })
+    }
+
+    /// Others know no legs: what they needed in this round stands beside each of them.
+    fn in_each_step(&self, run: Run) -> Vec<Run> {
+        if self.program.peer == Peer::Pillion {
+            return vec![run];
+        }
+        Legs::ALL.iter().map(|legs| Run { step: legs.step().to_owned(), ..run.clone() }).collect()
+    }
+}

@@ -1,0 +1,463 @@
+//! Following one service: a list of its EndpointSlices, then a watch that goes on where it broke off.
+//!
+//! ```text
+//!           ┌──────────────── pause ◄──────────────┐
+//!           ▼                                      │ failed
+//!  start ► list ──► watch ──► … ──► watch          │
+//!           ▲         ▲  ended, broken │ ──────────┘
+//!           │         └───── pause ────┘
+//!           └──── too old (410), or not understood
+//! ```
+//!
+//! What is known is replaced by a whole list or changed by an event, and by nothing else: no failure takes an endpoint away.
+
+use super::{
+    lines::{Lines, TooLong},
+    schedule,
+    slices::{Kept, Slices},
+    wire::{self, Event, WireError},
+};
+use crate::kube::{self, Access, CallError, PATIENCE};
+use http::Method;
+use http_body_util::BodyExt as _;
+use pillion_config::model::Zone;
+use pillion_core::{telemetry::metrics::DiscoveryMetrics, upstream::Random};
+use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::{Instant, sleep, timeout, timeout_at},
+};
+
+/// Slices of a page: with 100 endpoints each some 2 MiB.
+const PAGE: usize = 50;
+/// Pages of a list: more than a service's slices need, one on each.
+const MAX_PAGES: usize = super::slices::MAX_SLICES;
+/// How long a watch may outlive the time it was asked to last.
+const GRACE: Duration = Duration::from_secs(30);
+/// A watch that lasted as long, or told something, was a good one.
+const GOOD: Duration = Duration::from_secs(1);
+
+/// A service that is followed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Service {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether ports are asked for by number, which only the service itself can tell the names of.
+    pub numbers: bool,
+}
+
+/// What is known of a service.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Its slices.
+    pub(super) slices: Slices,
+    /// The names of its ports, where they were asked for.
+    pub(super) ports: BTreeMap<u16, Box<str>>,
+    /// Whether there ever was a whole list.
+    pub(super) listed: bool,
+}
+
+/// Something was heard of a service.
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// Of which.
+    pub service: Service,
+    /// Whether it may have other endpoints now.
+    pub news: News,
+}
+
+/// What was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Something about its endpoints.
+    Changed,
+    /// That nothing happened.
+    Nothing,
+}
+
+/// What all followers share.
+pub(super) struct Common {
+    /// How the API server is spoken to.
+    pub(super) access: Access,
+    /// Where we are.
+    pub(super) zone: Option<Zone>,
+    /// Lists at once: a start with hundreds of services is no flood.
+    pub(super) lists: Semaphore,
+    /// The series.
+    pub(super) metrics: Rc<DiscoveryMetrics>,
+    /// Where news go; who does not read them is waited for.
+    pub(super) news: mpsc::Sender<Update>,
+}
+
+/// Follows a service.
+pub(super) struct Follower {
+    pub(super) service: Service,
+    pub(super) common: Rc<Common>,
+    pub(super) known: Rc<RefCell<Known>>,
+    pub(super) random: Random,
+    /// In a row.
+    pub(super) failures: u32,
+    pub(super) last_words: String,
+}
+
+/// Why a list or a watch failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error("the API server's answer cannot be used: {0}")]
+    Wire(#[from] WireError),
+    #[error("the API server's answer cannot be used: {0}")]
+    TooLong(#[from] TooLong),
+    #[error("the API server ended the watch with {0}: {1}")]
+    Status(u16, String),
+    #[error("the list has no end")]
+    Endless,
+}
+
+/// How a watch ended.
+enum End {
+    /// As watches do.
+    Over,
+    /// What came after the version it began at is forgotten.
+    TooOld,
+    /// It goes on at the same version.
+    Failed(Failure),
+    /// Something may have been missed.
+    Lost(Failure),
+}
+
+impl Follower {
+    /// Follows it for ever. Dropping the future ends it.
+    pub(super) async fn follow(mut self) {
+        loop {
+            let mut version = loop {
+                match self.list().await {
+                    Ok(version) => break version,
+                    Err(failure) => self.failed(&failure).await,
+                }
+            };
+            loop {
+                let begun = Instant::now();
+                let mut told = false;
+                let end = self.watch(&mut version, &mut told).await;
+                if told || begun.elapsed() >= GOOD {
+                    self.failures = 0;
+                    self.last_words.clear();
+                }
+                match end {
+                    End::Over if told || begun.elapsed() >= GOOD => self.rest(None).await,
+                    End::Over => {
+                        self.failures = self.failures.saturating_add(1);
+                        self.rest(None).await;
+                    }
+                    End::TooOld => {
+                        tracing::debug!(service = %self.service, "the watch is too far behind: listing anew");
+                        self.common.metrics.failure("expired");
+                        self.rest(None).await;
+                        self.failures = self.failures.saturating_add(1);
+                        break;
+                    }
+                    End::Failed(failure) => self.failed(&failure).await,
+                    End::Lost(failure) => {
+                        self.failed(&failure).await;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn failed(&mut self, failure: &Failure) {
+        self.failures = self.failures.saturating_add(1);
+        self.common.metrics.failure(failure.reason());
+        let words = failure.words(&self.service);
+        if words == self.last_words {
+            tracing::debug!(service = %self.service, failures = self.failures, "{words}");
+        } else {
+            let known = self.known.borrow().slices.count();
+            tracing::warn!(service = %self.service, known, "{words}; what is known stays");
+            self.last_words = words;
+        }
+        self.rest(failure.wish()).await;
+    }
+
+    async fn rest(&self, wish: Option<Duration>) {
+        sleep(schedule::pause(self.failures, wish, self.random.next())).await;
+    }
+
+    async fn say(&self, news: News) {
+        // The receiver lives as long as what holds this task.
+        self.common.news.send(Update { service: self.service.clone(), news }).await.ok();
+    }
+
+    /// Lists all slices, page by page, and takes them for all there are. Where a watch goes on.
+    async fn list(&mut self) -> Result<String, Failure> {
+        let common = Rc::clone(&self.common);
+        // Never closed.
+        let _turn = common.lists.acquire().await;
+        let ports = self.ports().await?;
+        let (mut limit, mut whole) = (PAGE, false);
+        let (slices, version) = loop {
+            match self.pages((!whole).then_some(limit)).await {
+                // The list changed so much between two pages that the next one cannot be had: all of it at once, then.
+                Err(Failure::Call(CallError::Refused { status: 410, .. })) if !whole => whole = true,
+                Err(Failure::Call(CallError::TooLarge(_))) if !whole && limit > 1 => limit = (limit / 4).max(1),
+                other => break other?,
+            }
+        };
+        {
+            let mut known = self.known.borrow_mut();
+            tracing::info!(service = %self.service, slices = slices.count(), "listed");
+            *known = Known { slices, ports, listed: true };
+        }
+        self.say(News::Changed).await;
+        Ok(version)
+    }
+
+    async fn pages(&self, limit: Option<usize>) -> Result<(Slices, String), Failure> {
+        let mut slices = Slices::default();
+        let mut next: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let path = self.service.list(limit, next.as_deref());
+            let page = async {
+                let answer = kube::begin(&self.common.access, Method::GET, &path, None).await?;
+                self.common.metrics.request("list");
+                kube::read(answer).await
+            };
+            let bytes = timeout(PATIENCE, page).await.map_err(|_| CallError::Slow(PATIENCE))??;
+            let page = wire::page(&bytes)?;
+            for slice in &page.items {
+                if slices.set(slice, self.common.zone.as_ref()) == Kept::Cut {
+                    self.cut();
+                }
+            }
+            next = page.next.map(std::borrow::Cow::into_owned);
+            if next.is_none() {
+                return Ok((slices, page.version.into_owned()));
+            }
+        }
+        Err(Failure::Endless)
+    }
+
+    /// Watches from `version` on and moves it along.
+    async fn watch(&mut self, version: &mut String, told: &mut bool) -> End {
+        // Whoever changes a service's ports is seen here at the latest.
+        match self.ports().await {
+            Ok(ports) if ports != self.known.borrow().ports => {
+                self.known.borrow_mut().ports = ports;
+                self.say(News::Changed).await;
+            }
+            Ok(_) => {}
+            Err(failure) => return End::Failed(failure),
+        }
+        let seconds = schedule::watch_seconds(self.random.next());
+        let path = self.service.watch(version, seconds);
+        let begin = kube::begin(&self.common.access, Method::GET, &path, None);
+        let mut answer = match timeout(PATIENCE, begin).await {
+            Err(_) => return End::Failed(CallError::Slow(PATIENCE).into()),
+            Ok(Err(error)) => return End::of(error),
+            Ok(Ok(answer)) => answer,
+        };
+        self.common.metrics.request("watch");
+        let deadline = Instant::now() + Duration::from_secs(seconds) + GRACE;
+        let mut lines = Lines::default();
+        loop {
+            let piece = match timeout_at(deadline, answer.body.frame()).await {
+                Ok(Some(Ok(frame))) => frame.into_data(),
+                // A connection that broke ended the watch as its end would.
+                Ok(None | Some(Err(_))) | Err(_) => return End::Over,
+            };
+            let Ok(piece) = piece else { continue };
+            let mut news = None;
+            let fed = lines.feed(&piece, |line| {
+                let event = wire::event(line)?;
+                news = Some(self.apply(event, version)?.max(news.unwrap_or(News::Nothing)));
+                Ok::<_, Failure>(())
+            });
+            if let Some(news) = news {
+                *told = true;
+                self.say(news).await;
+            }
+            match fed {
+                Ok(()) => {}
+                Err(Failure::Status(410, _)) => return End::TooOld,
+                Err(failure @ Failure::Status(..)) => return End::Failed(failure),
+                Err(failure) => return End::Lost(failure),
+            }
+        }
+    }
+
+    fn apply(&self, event: Event<'_>, version: &mut String) -> Result<News, Failure> {
+        let slices = &mut self.known.borrow_mut().slices;
+        let metrics = &self.common.metrics;
+        let (kept, at) = match event {
+            Event::Set(slice, at) => {
+                metrics.event("set");
+                (slices.set(&slice, self.common.zone.as_ref()), at)
+            }
+            Event::Gone(name, at) => {
+                metrics.event("gone");
+                (slices.remove(&name), at)
+            }
+            Event::Bookmark(at) => {
+                metrics.event("bookmark");
+                (Kept::Same, at)
+            }
+            Event::Error(code, message) => {
+                metrics.event("error");
+                return Err(Failure::Status(code, message.into_owned()));
+            }
+        };
+        version.clear();
+        version.push_str(&at);
+        if kept == Kept::Cut {
+            self.cut();
+        }
+        Ok(if kept == Kept::Same { News::Nothing } else { News::Changed })
+    }
+
+    fn cut(&self) {
+        self.common.metrics.failure("too_many");
+        tracing::warn!(service = %self.service, "it has more endpoints than are kept; some are not used");
+    }
+
+    /// The names of the service's ports, where they are needed.
+    async fn ports(&self) -> Result<BTreeMap<u16, Box<str>>, Failure> {
+        if !self.service.numbers {
+            return Ok(BTreeMap::new());
+        }
+        let service = kube::get(&self.common.access, &self.service.itself()).await?;
+        if service.str("kind") != Some("Service") {
+            return Err(CallError::Unusable("it is no Service".to_owned()).into());
+        }
+        let tcp = service.at(&["spec"]).map(|spec| spec.list("ports")).unwrap_or_default().iter();
+        let tcp = tcp.filter(|port| port.str("protocol").is_none_or(|protocol| protocol == "TCP"));
+        Ok(tcp
+            .filter_map(|port| {
+                Some((u16::try_from(port.get("port")?.as_int()?).ok()?, port.str("name").unwrap_or_default().into()))
+            })
+            .collect())
+    }
+}
+
+impl End {
+    fn of(error: CallError) -> Self {
+        match error {
+            CallError::Refused { status: 410, .. } => Self::TooOld,
+            // The version is not to its taste.
+            CallError::Refused { status: 400 | 404 | 422, .. } => Self::Lost(error.into()),
+            _ => Self::Failed(error.into()),
+        }
+    }
+}
+
+impl Failure {
+    /// Its name in metrics.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Call(CallError::Unreachable(_)) => "unreachable",
+            Self::Call(CallError::Refused { status: 401 | 403, .. }) | Self::Status(401 | 403, _) => "denied",
+            Self::Call(CallError::Refused { .. }) | Self::Status(..) => "refused",
+            Self::Call(CallError::Slow(_)) => "timeout",
+            Self::Call(CallError::Access(_)) => "service_account",
+            Self::Call(CallError::TooLarge(_)) | Self::TooLong(_) | Self::Endless => "too_large",
+            Self::Call(CallError::Unusable(_)) | Self::Wire(_) => "unusable",
+        }
+    }
+
+    /// What happened, and what can be done about it.
+    fn words(&self, service: &Service) -> String {
+        let Service { namespace, name, numbers } = service;
+        match self {
+            Self::Call(CallError::Refused { status: 403, .. }) => {
+                let also = if *numbers { ", and get services" } else { "" };
+                format!(
+                    "{self}; the pod's service account must be allowed to list and watch endpointslices \
+                     (discovery.k8s.io) in the namespace {namespace}{also}"
+                )
+            }
+            Self::Call(CallError::Refused { status: 404, .. }) if *numbers => {
+                format!("{self}; is there a service {name} in the namespace {namespace}?")
+            }
+            _ => self.to_string(),
+        }
+    }
+
+    /// When the server wants to be asked again.
+    fn wish(&self) -> Option<Duration> {
+        match self {
+            Self::Call(CallError::Refused { retry_after, .. }) => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+impl Service {
+    // Names are of letters, digits and `-`: nothing in them needs to be escaped.
+    fn slices(&self) -> String {
+        let Self { namespace, name, .. } = self;
+        format!(
+            "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3D{name}"
+        )
+    }
+
+    fn list(&self, limit: Option<usize>, next: Option<&str>) -> String {
+        let limit = limit.map_or_else(String::new, |limit| format!("&limit={limit}"));
+        let next = next.map_or_else(String::new, |next| format!("&continue={}", escaped(next)));
+        self.slices() + &limit + &next
+    }
+
+    fn watch(&self, version: &str, seconds: u64) -> String {
+        let version = escaped(version);
+        format!(
+            "{}&watch=true&allowWatchBookmarks=true&resourceVersion={version}&timeoutSeconds={seconds}",
+            self.slices()
+        )
+    }
+
+    fn itself(&self) -> String {
+        format!("/api/v1/namespaces/{}/services/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.name, self.namespace)
+    }
+}
+
+impl News {
+    fn max(self, other: Self) -> Self {
+        if self == Self::Changed { self } else { other }
+    }
+}
+
+/// As a value of a query (RFC 3986 §2.1).
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_gave_is_given_back_whatever_it_is() {
+        let service = Service { namespace: "shop".into(), name: "api".into(), numbers: false };
+        let base =
+            "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dapi";
+        assert_eq!(service.list(Some(50), Some("eyJ2+/=&")), format!("{base}&limit=50&continue=eyJ2%2B%2F%3D%26"));
+        assert!(service.watch("7 7", 300).ends_with("&resourceVersion=7%207&timeoutSeconds=300"));
+    }
+}

@@ -1,0 +1,50 @@
+//! What the source filter counts, as series.
+
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use redirect::filter::{Count, Mode};
+use std::{cell::RefCell, collections::BTreeSet};
+
+const PACKETS: &str = "pillion_source_filter_packets_total";
+const BYTES: &str = "pillion_source_filter_bytes_total";
+const ATTACHED: &str = "pillion_source_filter_attached";
+
+/// Handles are looked up anew each time: once a second, for some rules.
+pub(super) struct Metrics {
+    /// Interfaces that have a series.
+    known: RefCell<BTreeSet<(String, Mode)>>,
+}
+
+impl Metrics {
+    pub(super) fn register() -> Self {
+        describe_counter!(
+            PACKETS,
+            "Packets that the source filter saw, by rule; and those that no rule decided, by kind."
+        );
+        describe_counter!(BYTES, "Their bytes.");
+        describe_gauge!(
+            ATTACHED,
+            "1 while the source filter's program is attached to an interface, and in which mode."
+        );
+        Self { known: RefCell::default() }
+    }
+
+    #[expect(clippy::unused_self, reason = "only who has registered the series counts into them")]
+    pub(super) fn counted(&self, counts: &[Count]) {
+        for Count { rule, kind, frames, bytes } in counts {
+            let rule = rule.clone().unwrap_or_default();
+            counter!(PACKETS, "kind" => *kind, "rule" => rule.clone()).absolute(*frames);
+            counter!(BYTES, "kind" => *kind, "rule" => rule).absolute(*bytes);
+        }
+    }
+
+    pub(super) fn attached<'a>(&self, now: impl Iterator<Item = (&'a str, Mode)>) {
+        let now: BTreeSet<_> = now.map(|(interface, mode)| (interface.to_owned(), mode)).collect();
+        let mut known = self.known.borrow_mut();
+        known.extend(now.iter().cloned());
+        for place in &*known {
+            let (interface, mode) = place.clone();
+            let on = if now.contains(place) { 1.0 } else { 0.0 };
+            gauge!(ATTACHED, "interface" => interface, "mode" => mode.word()).set(on);
+        }
+    }
+}

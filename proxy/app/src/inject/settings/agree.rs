@@ -1,0 +1,67 @@
+//! Which settings do not go together.
+
+use super::{Capture, Discovery, Identity, InboundTls, Settings};
+
+impl Settings {
+    /// What does not go together, each with the name of the setting to change.
+    #[must_use]
+    pub fn contradictions(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        let mut say = |name, words: &str| found.push((name, words.to_owned()));
+        if self.identity == Identity::None && self.inbound_tls.is_some_and(|tls| tls != InboundTls::Off) {
+            say("inbound-tls", "mutual TLS needs certificates: set identity as well");
+        }
+        if self.capture == Capture::None {
+            let captured = [
+                ("skip-inbound-ports", self.skip_inbound_ports.is_empty()),
+                ("skip-outbound-ports", self.skip_outbound_ports.is_empty()),
+                ("skip-outbound-cidrs", self.skip_outbound_cidrs.is_empty()),
+            ];
+            for (name, empty) in captured {
+                if !empty {
+                    say(name, "nothing is captured with capture none");
+                }
+            }
+            if self.config.is_none() && self.inbound_ports.is_empty() && self.upstreams.is_empty() {
+                say("capture", "with none the proxy needs inbound-ports, upstreams or config: it would do nothing");
+            }
+            if self.upstreams.iter().any(|upstream| upstream.local.is_none()) {
+                say("upstreams", "with capture none each needs a local port, as 15432:postgres.shop:5432");
+            }
+        } else {
+            if !self.inbound_ports.is_empty() {
+                say("inbound-ports", "for capture none only: captured ports need no other ones");
+            }
+            if self.upstreams.iter().any(|upstream| upstream.local.is_some()) {
+                say("upstreams", "a local port is for capture none only");
+            }
+        }
+        if self.discovery == Discovery::Dns && self.zone.is_some() {
+            say("zone", "hints are in EndpointSlices: set discovery endpoint-slices as well");
+        }
+        if self.config.is_some() {
+            let generated = [
+                ("inbound-ports", self.inbound_ports.is_empty()),
+                ("upstreams", self.upstreams.is_empty()),
+                ("opaque-ports", self.opaque_ports.is_empty()),
+                ("discovery", self.discovery == Discovery::Dns),
+                ("filters", self.filters.is_none()),
+                ("inbound-tls", self.inbound_tls.is_none()),
+            ];
+            for (name, unset) in generated {
+                if !unset {
+                    say(name, "belongs to a generated configuration; with config, write it there");
+                }
+            }
+        }
+        for (name, request, limit) in [
+            ("cpu-limit", &self.cpu_request, &self.cpu_limit),
+            ("memory-limit", &self.memory_request, &self.memory_limit),
+        ] {
+            if limit.as_ref().is_some_and(|limit| limit.amount() < request.amount()) {
+                say(name, &format!("below the request of {request}"));
+            }
+        }
+        found
+    }
+}

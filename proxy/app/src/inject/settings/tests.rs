@@ -1,0 +1,70 @@
+use super::*;
+
+fn set(name: &str, text: &str) -> Result<Settings, String> {
+    let mut settings = Settings::default();
+    settings.set(key(name).unwrap(), text).map(|()| settings)
+}
+
+#[test]
+fn what_is_right_is_read() {
+    assert_eq!(
+        set("skip-inbound-ports", "22, 9000-9010").unwrap().skip_inbound_ports,
+        [Ports(22, 22), Ports(9000, 9010)]
+    );
+    assert_eq!(set("identity", "csi").unwrap().identity, Identity::Csi("spiffe.csi.cert-manager.io".into()));
+    let upstreams = set("upstreams", "15432:db.shop:5432=spiffe://x/y,api.shop:80").unwrap().upstreams;
+    assert_eq!((upstreams[0].local, upstreams[1].local), (Some(15432), None));
+    assert_eq!(upstreams[0].identity.as_deref(), Some("spiffe://x/y"));
+    assert_eq!(set("drain-deadline", "1m30s").unwrap().drain_deadline, Some(Duration::from_secs(90)));
+    assert_eq!(set("drain-delay", "250ms").unwrap().drain_delay, Duration::from_millis(250));
+    assert_eq!(set("image", "r.io:5000/p:1").unwrap().init_image(), "r.io:5000/p:1-init");
+    assert_eq!(set("image", "r.io:5000/p").unwrap().init_image(), "r.io:5000/p");
+    assert_eq!(set("image", "p@sha256:00").unwrap().init_image(), "p@sha256:00");
+    assert_eq!(
+        set("skip-outbound-cidrs", "10.0.0.1,fd00::/8").unwrap().skip_outbound_cidrs,
+        ["10.0.0.1/32", "fd00::/8"]
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_with_the_remedy() {
+    for (name, text, words) in [
+        ("mode", "sidecar", "not one of native, container"),
+        ("capture", "", "not one of"),
+        ("skip-inbound-ports", "0", "1 to 65535"),
+        ("skip-inbound-ports", "9-8", "8-9"),
+        ("skip-outbound-cidrs", "10.0.0.0/33", "10.0.0.0/8"),
+        ("upstreams", "api:80", "NAME.NAMESPACE:PORT"),
+        ("upstreams", "api.shop.svc:80", "NAME.NAMESPACE:PORT"),
+        ("inbound-ports", "8080", "LISTEN:APP"),
+        ("identity", "secret:", "secret:NAME"),
+        ("identity", "secret:A_b", "no name"),
+        ("image", "a b", "no image"),
+        ("cpu-request", "ten", "quantity"),
+        ("workers", "0", "1 to 256"),
+        ("drain-delay", "5", "5s"),
+        ("drain-delay", "", "duration"),
+        ("drain-delay", "9999999999999h", "duration"),
+        ("config", "Über", "no name"),
+    ] {
+        let error = set(name, text).unwrap_err();
+        assert!(error.contains(words), "{name}={text}: {error}");
+    }
+}
+
+#[test]
+fn contradictions_are_found() {
+    let mut settings = Settings::default();
+    assert_eq!(settings.contradictions(), []);
+    for (name, text) in [
+        ("inbound-tls", "strict"),
+        ("capture", "none"),
+        ("memory-limit", "8Mi"),
+        ("config", "c"),
+        ("opaque-ports", "1"),
+    ] {
+        settings.set(key(name).unwrap(), text).unwrap();
+    }
+    let names: Vec<&str> = settings.contradictions().iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["inbound-tls", "opaque-ports", "inbound-tls", "memory-limit"]);
+}

@@ -1,0 +1,125 @@
+//! Heads and trailers on their way out: from what filters made of them to what can be sent.
+
+use super::{Changed, HeadFault, Headers, Line, Pair, RequestLine, Set};
+use crate::{exchange::head::target, upstream::set_host};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request, response,
+    uri::{PathAndQuery, Scheme},
+};
+
+/// Characters of a name that an answer repeats.
+const MOST_NAMED: usize = 100;
+
+impl Headers {
+    /// The request's head, as it can be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadFault`]: a filter made something of it that cannot.
+    pub fn into_request(self) -> Result<request::Parts, HeadFault> {
+        let Line::Request(line) = self.line else { return Err(HeadFault::NoMethod) };
+        let RequestLine { mut head, set: [authority, path, method, scheme], .. } = *line;
+        head.headers = self.fields;
+        if self.changed == Changed::No {
+            return Ok(head);
+        }
+        sayable(&self.unsayable)?;
+        // First, as in Envoy: without a path there is no route to look for. CONNECT has none.
+        if path == Set::Removed && head.uri.path_and_query().is_some() {
+            return Err(HeadFault::NoPath);
+        }
+        let wrong = |name: &'static str| move || HeadFault::Value(name.into());
+        match method {
+            Set::Kept => {}
+            Set::To(method) => head.method = Method::from_bytes(&method).map_err(|_| wrong(":method")())?,
+            Set::Removed => return Err(HeadFault::NoMethod),
+        }
+        match authority {
+            Set::Kept => {}
+            Set::To(host) => {
+                let host = HeaderValue::from_maybe_shared(host).map_err(|_| wrong(":authority")())?;
+                set_host(&mut head.uri, &mut head.headers, &host).map_err(|_| wrong(":authority")())?;
+            }
+            Set::Removed => return Err(HeadFault::NoAuthority),
+        }
+        if let Set::To(path) = path {
+            let path = PathAndQuery::from_maybe_shared(path).map_err(|_| wrong(":path")())?;
+            let mut parts = std::mem::take(&mut head.uri).into_parts();
+            parts.path_and_query = Some(path);
+            head.uri = Uri::from_parts(parts).map_err(|_| wrong(":path")())?;
+        }
+        if let Set::To(scheme) = scheme
+            && head.uri.scheme().is_some()
+        {
+            let mut parts = std::mem::take(&mut head.uri).into_parts();
+            parts.scheme = Some(Scheme::try_from(&scheme[..]).map_err(|_| wrong(":scheme")())?);
+            head.uri = Uri::from_parts(parts).map_err(|_| wrong(":scheme")())?;
+        }
+        one_length(&head.headers)?;
+        target::authority(&head.method, head.version, &head.uri, &head.headers).map_err(|_| wrong(":authority")())?;
+        Ok(head)
+    }
+
+    /// The response's head, as it can be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadFault`]: a filter made something of it that cannot.
+    pub fn into_response(self) -> Result<response::Parts, HeadFault> {
+        let Line::Response(line) = self.line else { return Err(HeadFault::NoStatus) };
+        let mut head = line.head;
+        head.headers = self.fields;
+        if self.changed == Changed::No {
+            return Ok(head);
+        }
+        sayable(&self.unsayable)?;
+        match line.status {
+            Set::Kept => {}
+            Set::To(status) => {
+                let status = StatusCode::from_bytes(&status).map_err(|_| HeadFault::NoStatus)?;
+                // An interim status would not end the exchange; 101 would end HTTP on a connection nobody took over.
+                if !(200..=599).contains(&status.as_u16()) {
+                    return Err(HeadFault::NoStatus);
+                }
+                head.status = status;
+            }
+            Set::Removed => return Err(HeadFault::NoStatus),
+        }
+        one_length(&head.headers)?;
+        Ok(head)
+    }
+
+    /// Trailers, as they can be sent.
+    ///
+    /// # Errors
+    ///
+    /// [`HeadFault`]: a filter made something of them that cannot.
+    pub fn into_trailers(self) -> Result<HeaderMap, HeadFault> {
+        sayable(&self.unsayable)?;
+        Ok(self.fields)
+    }
+}
+
+/// Whether what no message can say may be left out: pseudo-headers that are none go no further, as in Envoy.
+fn sayable(unsayable: &[Pair]) -> Result<(), HeadFault> {
+    match unsayable.iter().find(|(name, _)| !name.starts_with(b":")) {
+        None => Ok(()),
+        Some((name, _)) if HeaderName::from_bytes(name).is_ok() => Err(HeadFault::Value(named(name))),
+        Some((name, _)) => Err(HeadFault::Name(named(name))),
+    }
+}
+
+/// A name as an answer can repeat it.
+fn named(name: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(name);
+    let printable = |one: char| if one.is_control() { char::REPLACEMENT_CHARACTER } else { one };
+    text.chars().take(MOST_NAMED).map(printable).collect::<String>().into()
+}
+
+/// A message has one length or none, and it is a number (RFC 9110 §8.6).
+fn one_length(headers: &HeaderMap) -> Result<(), HeadFault> {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else { return Ok(()) };
+    let digits = !first.is_empty() && first.as_bytes().iter().all(u8::is_ascii_digit) && first.len() < 20;
+    if digits && lengths.next().is_none() { Ok(()) } else { Err(HeadFault::Value("content-length".into())) }
+}

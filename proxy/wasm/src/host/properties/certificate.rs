@@ -1,0 +1,50 @@
+//! What certificates say, as properties: `connection.subject_peer_certificate`, `upstream.uri_san_peer_certificate`, ….
+
+use super::{Value, text};
+use crate::artefact;
+use pillion_core::identity::Facts;
+
+/// Whose certificate a property is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    Own,
+    Peer,
+}
+
+/// What of a certificate a property is about, and of whose: `subject_peer_certificate`.
+pub(super) fn asked(path: &[u8]) -> Option<(&[u8], Whose)> {
+    if path == b"sha256_peer_certificate_digest" {
+        return Some((b"digest", Whose::Peer));
+    }
+    let peer = path.strip_suffix(b"_peer_certificate").map(|what| (what, Whose::Peer));
+    peer.or_else(|| path.strip_suffix(b"_local_certificate").map(|what| (what, Whose::Own)))
+}
+
+/// What a certificate says; of several names the first, as in Envoy. Read anew each time: filters seldom ask twice.
+pub(super) fn say(der: &[u8], what: &[u8]) -> Option<Value> {
+    let facts = Facts::read(der)?;
+    match what {
+        b"subject" => facts.subject().map(Value::Text),
+        b"uri_san" => facts.uris.first().map(|name| text(name)),
+        b"dns_san" => facts.dns_names.first().map(|name| text(name)),
+        b"digest" => {
+            let digest = artefact::hex(&artefact::sha256(der));
+            Some(Value::Text(digest))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_envoys() {
+        assert_eq!(asked(b"subject_peer_certificate"), Some((&b"subject"[..], Whose::Peer)));
+        assert_eq!(asked(b"uri_san_local_certificate"), Some((&b"uri_san"[..], Whose::Own)));
+        assert_eq!(asked(b"sha256_peer_certificate_digest"), Some((&b"digest"[..], Whose::Peer)));
+        assert_eq!(asked(b"certificate"), None);
+        assert!(say(b"no certificate", b"subject").is_none());
+    }
+}

@@ -1,0 +1,3 @@
+module pillion/conformance/guest
+
+go 1.24

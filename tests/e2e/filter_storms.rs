@@ -1,0 +1,149 @@
+//! Wasm filters that misbehave under load: their own requests are answered as their policy says, another listener of the
+//! same worker serves on, memory and the worker's time stay bounded. (How latency bears it: `bench`, `wasm_storms`.)
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use pillion_tests::{
+    client::Client,
+    load::{Figures, Load},
+    metrics::Metrics,
+    origin::Origin,
+    proxy::Proxy,
+    wait,
+};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+/// Says what it does by its plugin configuration's first letter.
+const STORM: &str = include_str!("../../bench/peers/storm.wat");
+
+/// A proxy with one worker: a listener without filters, and one with the guest.
+fn storm(origin: &Origin, does: char, filter: &str) -> Proxy {
+    let module = STANDARD.encode(wat::parse_str(STORM).expect("the guest's text is right"));
+    let route = "[{ match: { prefix: / }, cluster: origin }]";
+    Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+         access_log: {{ path: \"{{dir}}/access.log\", format: {{ text: \
+           \"%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\" }} }}\n\
+         listeners:\n  - {{ name: quiet, address: {{listen}}, routes: {route} }}\n  \
+         - {{ name: stormy, address: {{listen2}}, filters: [storm], routes: {route} }}\n\
+         filters:\n  - {{ name: storm, {filter} wasm: {{ inline: \"{module}\", configuration: {does}, \
+           limits: {{ callback: 5ms, memory: 8MiB }} }} }}\n\
+         clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
+        origin.address
+    ))
+}
+
+/// What requests with the filter were answered, in order.
+fn ask(proxy: &Proxy, requests: usize) -> Vec<u16> {
+    let mut client = Client::connect(proxy.second);
+    let one = |client: &mut Client, number: usize| {
+        client.send(format!("GET /stormy/{number} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        client.receive().status
+    };
+    (0..requests).map(|number| one(&mut client, number)).collect()
+}
+
+/// Requests of the quiet listener, while `during` runs; it is asked for some more afterwards.
+fn beside<T>(proxy: &Proxy, during: impl FnOnce() -> T) -> (T, Figures) {
+    let load = Load::gets(proxy.address, 2, Duration::from_millis(1));
+    load.await_more(20);
+    let result = during();
+    load.await_more(20);
+    (result, load.stop())
+}
+
+fn deaths(metrics: &Metrics, reason: &str) -> f64 {
+    metrics.sum("pillion_wasm_failures_total", &["filter=\"storm\"", &format!("reason=\"{reason}\"")])
+}
+
+/// Every 503 is in the access log and the counters as a filter's failure, and nothing else is.
+fn told(proxy: &Proxy, statuses: &[u16]) {
+    let refused = statuses.iter().filter(|&&status| status == 503).count();
+    let file = proxy.dir().join("access.log");
+    let failed = |text: &str| {
+        text.lines().filter(|line| line.starts_with("/stormy/") && line.ends_with(" 503 FF wasm_fail_stream")).count()
+    };
+    wait::until_true("every refusal in the access log", || {
+        failed(&fs::read_to_string(&file).unwrap_or_default()) == refused
+    });
+    #[expect(clippy::cast_precision_loss, reason = "some hundred")]
+    let refused = refused as f64;
+    proxy.await_metric("pillion_filter_failures_total", &["listener=\"stormy\""], |count| count == refused);
+}
+
+#[test]
+fn one_in_ten_traps_and_fails_closed() {
+    let origin = Origin::start();
+    let proxy = storm(&origin, 'T', "");
+    let (statuses, quiet) = beside(&proxy, || ask(&proxy, 300));
+    quiet.assert_clean();
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
+    assert_eq!(&statuses[..10], [200, 200, 200, 200, 200, 200, 200, 200, 200, 503]);
+    told(&proxy, &statuses);
+    assert!(deaths(&proxy.metrics(), "trap") >= 1.0);
+    // Its machine comes back, after a while.
+    wait::until_true("the filter to serve again", || ask(&proxy, 1) == [200]);
+}
+
+#[test]
+fn one_in_ten_traps_and_fails_open() {
+    let origin = Origin::start();
+    let proxy = storm(&origin, 'T', "fail: open,");
+    let (statuses, quiet) = beside(&proxy, || ask(&proxy, 300));
+    quiet.assert_clean();
+    assert!(statuses.iter().all(|&status| status == 200), "{statuses:?}");
+    assert!(deaths(&proxy.metrics(), "trap") >= 1.0);
+}
+
+/// In a crash loop of spins, what they burn is at most a two-hundredth of the time.
+#[test]
+fn spins_take_half_a_percent_at_most() {
+    let origin = Origin::start();
+    let proxy = storm(&origin, 'S', "");
+    let begun = Instant::now();
+    let (statuses, quiet) = beside(&proxy, || {
+        let mut statuses = Vec::new();
+        // The first spin, and the one after the first restart.
+        wait::until_true("two machines to die", || {
+            statuses.extend(ask(&proxy, 10));
+            deaths(&proxy.metrics(), "timeout") >= 2.0
+        });
+        statuses
+    });
+    let spins = deaths(&proxy.metrics(), "timeout");
+    let elapsed = begun.elapsed();
+    quiet.assert_clean();
+    assert!(statuses.iter().all(|&status| status == 503), "{statuses:?}");
+    told(&proxy, &statuses);
+    // Before every spin but the first there was a wait of 200 times the limit of a callback.
+    let most = 1.0 + elapsed.as_secs_f64() / (200.0 * 0.005);
+    assert!(spins <= most, "{spins} spins in {elapsed:?}: {most} at most");
+}
+
+#[test]
+fn leaks_end_at_the_limit() {
+    let origin = Origin::start();
+    let proxy = storm(&origin, 'L', "");
+    assert_eq!(proxy.get("/").status, 200);
+    let before = proxy.resident_own();
+    let mut most = 0;
+    let (statuses, quiet) = beside(&proxy, || {
+        let mut statuses = ask(&proxy, 8);
+        for _ in 0..100 {
+            most = most.max(proxy.resident_own());
+            statuses.extend(ask(&proxy, 3));
+        }
+        statuses
+    });
+    quiet.assert_clean();
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
+    // Two pages at the start, seven times sixteen more.
+    assert_eq!(&statuses[..8], [200, 200, 200, 200, 200, 200, 200, 503]);
+    told(&proxy, &statuses);
+    assert!(deaths(&proxy.metrics(), "memory") >= 1.0);
+    // The limit, what load takes by itself, and no more, however often the machine came back.
+    let grown = most.saturating_sub(before);
+    assert!(grown < (8 << 20) + (8 << 20), "{grown} bytes more than {before}");
+}
