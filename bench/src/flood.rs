@@ -19,6 +19,7 @@ use crate::{
         scenario::{Load, SMALL, generator},
         world::{World, last_words},
     },
+    load::Outcome,
     tls::{self, TlsSetupError},
 };
 use rustls::pki_types::ServerName;
@@ -48,6 +49,8 @@ use tokio::{
 
 /// How long a start may take, on a machine that is busy with other work.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// From the first request of those that live to the first that is measured; a third of it is over when the flood comes.
+const WARMUP: Duration = Duration::from_secs(3);
 /// How often new connections of the flood are begun: as many at once as are due.
 const TICK: Duration = Duration::from_millis(2);
 /// How long the flood waits for an answer before it lets go.
@@ -98,6 +101,8 @@ struct Told {
     turned_away: u64,
     /// No connection, or no answer in time.
     failed: u64,
+    /// How long it was.
+    seconds: f64,
 }
 
 /// Measures and prints.
@@ -148,20 +153,24 @@ fn measure(args: &Args, program: &Path, folder: &Path) -> Result<(), Box<dyn Err
     let mut failed = 0;
     for phase in phases {
         let stop = Arc::new(AtomicBool::new(false));
+        let order = generator::Order { load, target, path: None, rate: Some(args.requests), seconds: args.seconds };
+        let generator = begin(&world, order)?;
+        // They live before it comes.
+        thread::sleep(WARMUP / 3);
         let storm = {
             let (stop, hello) = (Arc::clone(&stop), Arc::clone(&hello));
             thread::spawn(move || storm(phase, target, &hello, &stop))
         };
-        // Until the half-open ones are there.
-        thread::sleep(Duration::from_millis(if phase.half_open > 0 { 1500 } else { 300 }));
-        let order = generator::Order { load, target, path: None, rate: Some(args.requests), seconds: args.seconds };
-        let mut resident = 0;
-        let sent = generator::send(&world, order, || {
-            resident = proxy.memory().map_or(0, |memory| memory.resident);
-        });
+        thread::sleep(WARMUP * 2 / 3 + Duration::from_secs_f64(args.seconds * 0.7));
+        let resident = proxy.memory()?.resident;
+        let finished = generator.finish(WARMUP + Duration::from_secs_f64(args.seconds) + PATIENCE);
         stop.store(true, Ordering::Relaxed);
         let told = storm.join().map_err(|_| "the flood's thread died")??;
-        let (_, outcome) = sent?;
+        let (status, text) = finished?;
+        if !status.success() {
+            return Err(format!("the generator failed: {}", last_words(&world.folder.join("generator.log"))).into());
+        }
+        let outcome: Outcome = serde_json::from_str(&text)?;
         let errors: u64 = outcome.errors.values().sum();
         failed += errors;
         println!(
@@ -171,7 +180,7 @@ fn measure(args: &Args, program: &Path, folder: &Path) -> Result<(), Box<dyn Err
             outcome.latency.p99_us,
             outcome.latency.p999_us,
             outcome.requests,
-            told.begun as f64 / args.seconds,
+            told.begun as f64 / told.seconds,
             told.answered,
             told.turned_away,
             told.failed,
@@ -182,6 +191,14 @@ fn measure(args: &Args, program: &Path, folder: &Path) -> Result<(), Box<dyn Err
     }
     println!("\n{}", counted(admin)?);
     if failed > 0 { Err(format!("{failed} requests of connections that lived failed").into()) } else { Ok(()) }
+}
+
+/// Starts the generator; its connections are made, and serve for a while, before anything is measured.
+fn begin(world: &World, order: generator::Order<'_>) -> io::Result<Group> {
+    let mut command = Command::new(&world.program);
+    command.args(generator::arguments(order, &world.certificates));
+    command.args(["--warmup", &WARMUP.as_secs_f64().to_string()]);
+    Group::start(command, world.cores.of(Role::Generator), &world.folder.join("generator.log"), Output::Piped)
 }
 
 /// The first flight of a client.
@@ -274,7 +291,7 @@ fn storm(phase: Phase, target: SocketAddr, hello: &Arc<[u8]>, stop: &AtomicBool)
             }
             sleep(TICK).await;
         }
-        Ok(told.get())
+        Ok(Told { seconds: begun.elapsed().as_secs_f64(), ..told.get() })
     })
 }
 
@@ -298,8 +315,8 @@ async fn half_open(target: SocketAddr, hello: Arc<[u8]>) {
         if let Ok(mut stream) = connect(target).await
             && stream.write_all(&hello[..3]).await.is_ok()
         {
-            // Closed, or reset: either way it is over.
-            stream.read(&mut [0; 1]).await.ok();
+            // Closed, reset or told something: either way it is over.
+            drop(stream.read(&mut [0; 1]).await);
         }
         sleep(Duration::from_millis(100)).await;
     }

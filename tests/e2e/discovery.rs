@@ -103,8 +103,7 @@ fn no_trouble_empties_a_cluster(troubles: &[Trouble]) {
     let server = ApiServer::start();
     server.set(SERVICE, "a", origin.address.port(), &ready(&origin));
     let proxy = start(&server);
-    let mut missed = 1_u16;
-    for trouble in troubles {
+    for (missed, trouble) in (1_u16..).zip(troubles) {
         // First nothing is told, so that what changes meanwhile is missed for certain.
         server.trouble(Trouble::Refuse(500));
         server.set(SERVICE, "b", missed, &[Endpoint::ready("127.0.0.9")]);
@@ -133,9 +132,11 @@ fn no_trouble_empties_a_cluster(troubles: &[Trouble]) {
         // Word by the watch ends what the client remembers of the failures before.
         let bookmarks = || proxy.metrics().sum("pillion_discovery_events_total", &["type=\"bookmark\""]);
         let before = bookmarks();
-        server.bookmark();
-        soon(&proxy, "a bookmark", || bookmarks() > before);
-        missed += 1;
+        soon(&proxy, "a bookmark", || {
+            // A list that is had meanwhile is newer than a bookmark before it.
+            server.bookmark();
+            bookmarks() > before
+        });
     }
     server.remove(SERVICE, "b");
     await_endpoints(&proxy, "the first endpoint alone", &[origin.address]);

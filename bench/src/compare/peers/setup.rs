@@ -78,6 +78,8 @@ pub const GUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../filters/prebui
 pub enum Forwarding {
     /// X-Forwarded-For, -Proto, -Host and X-Request-Id, all set anew by every peer.
     Told,
+    /// The same, beside an agent that may hand connections over past TCP.
+    BesideAgent,
     /// None of them.
     Bare,
 }
@@ -236,6 +238,7 @@ fn values(setup: Setup, place: Place<'_>, generation: u32) -> Values {
         .text("storm_does", format!("{storm:?}"))
         .section("storm", usize::from(storm != Storm::None))
         .section("reload", usize::from(setup == Setup::Reload))
+        .section("agent", usize::from(setup == Setup::Http1(Forwarding::BesideAgent)))
         .section("forwarding", usize::from(told))
         .section("bare", usize::from(!told))
         .section("mutual", usize::from(mutual))
@@ -288,9 +291,10 @@ mod tests {
     use crate::compare::peers::Peer;
     use std::path::Path;
 
-    const ALL: [Setup; 15] = [
+    const ALL: [Setup; 16] = [
         Setup::Http1(Forwarding::Told),
         Setup::Http1(Forwarding::Bare),
+        Setup::Http1(Forwarding::BesideAgent),
         Setup::Http2,
         Setup::Grpc,
         Setup::Mutual,

@@ -57,7 +57,7 @@ pub enum Scenario {
     WasmHeaders,
     /// Latency of a listener while a filter on another traps, spins, leaks
     WasmStorms,
-    /// Small GETs with the redirect of loopback traffic off, on both legs, on either one; and a ping-pong by size
+    /// Small GETs with the redirect of loopback traffic off, on both legs, on either one
     SockmapOnOff,
 }
 
@@ -183,8 +183,8 @@ impl Scenario {
                  the same worker gets 500 a second through a filter that traps, spins or leaks, and fails closed"
             }
             Self::SockmapOnOff => {
-                "32 client connections, kept → GET /small → proxy → kept origin connections → 16 bytes back, the connections past \
-                 TCP or not; then 1 connection → 64 bytes to 1 MiB → proxy → origin echoes → the same back"
+                "32 client connections, kept → GET /small → proxy → kept origin connections → 16 bytes back, with TCP on both \
+                 legs, and the connections of both, of the client's, of the upstream's leg past TCP"
             }
             Self::Startup => "exec → connect until accepted → GET /small → proxy → origin → 16 bytes back",
         }

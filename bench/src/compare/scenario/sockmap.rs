@@ -4,7 +4,7 @@
 //! `pillion redirect attach` as an agent would, before the first connection of the load.
 
 use super::{
-    Load, SMALL, Scenario,
+    SMALL, Scenario,
     generator::{self, Order},
     session::{Session, VisitError},
 };
@@ -31,9 +31,6 @@ const WAIVED: &str = "splice,duplex";
 
 /// Times that the maps are asked to go, and how long between: connections close meanwhile.
 const DETACH: (u32, Duration) = (50, Duration::from_millis(100));
-
-/// Sizes of the ping-pong, one connection through a tunnel.
-const SIZES: [u32; 8] = [64, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20];
 
 /// Which connections are enrolled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +66,6 @@ impl Attached {
         let instance = format!("bench-{}", running.group.pid());
         let mut command = Command::new(program);
         command.args(["redirect", "attach", "--instance", &instance, "--waive", WAIVED]);
-        // The ping-pong shows what every size costs; small requests know no difference.
-        command.args(["--large", "1GiB"]);
         if matches!(legs, Legs::Both | Legs::Client) {
             command.args(["--ports", &running.address.port().to_string()]);
         }
@@ -103,11 +98,10 @@ impl Drop for Attached {
     }
 }
 
-/// Carries it out: requests on every choice of legs, then the ping-pong by size.
+/// Carries it out: each proxy in each round, Pillion on every choice of legs.
 pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> {
-    let setup = Setup::Http1(Forwarding::Told);
     let origin = session.world.listening.http1;
-    let able = session.able(scenario, setup, origin);
+    let able = session.able(scenario, Setup::Http1(Forwarding::BesideAgent), origin);
     let rounds = session.pace.rounds;
     for round in 1..=rounds {
         for program in &able {
@@ -115,25 +109,9 @@ pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> 
             let legs = if program.peer == Peer::Pillion { &Legs::ALL[..] } else { &Legs::ALL[..1] };
             for legs in legs.iter().copied() {
                 let visit = Visit { session, scenario, program, round, legs };
-                let run = visit.measure(setup, origin, SMALL);
+                let run = visit.measure(origin);
                 let runs = run.map(|run| visit.in_each_step(run));
                 session.visited(scenario, program.peer, runs)?;
-            }
-        }
-    }
-    let Some(pillion) = able.iter().find(|program| program.peer == Peer::Pillion) else { return Ok(()) };
-    let echo = session.world.listening.tcp_echo;
-    for round in 1..=rounds {
-        for size in SIZES {
-            session.progress.now(scenario, round, rounds, Peer::Pillion);
-            for legs in [Legs::None, Legs::Both] {
-                let load =
-                    Load { protocol: "tcp-small", connections: 1, path: None, answer: None, body: size, ..SMALL };
-                let visit = Visit { session, scenario, program: pillion, round, legs };
-                let run = visit.measure(Setup::Tcp, echo, load);
-                let runs =
-                    run.map(|run| vec![Run { step: format!("{size} bytes there and back, {}", legs.step()), ..run }]);
-                session.visited(scenario, Peer::Pillion, runs)?;
             }
         }
     }
@@ -152,12 +130,15 @@ struct Visit<'a> {
 impl Visit<'_> {
     /// The load at its maximum, with the CPU time of the proxy and of the application behind it.
     #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are far below 2^52")]
-    fn measure(&self, setup: Setup, origin: SocketAddr, load: Load) -> Result<Run, VisitError> {
+    fn measure(&self, origin: SocketAddr) -> Result<Run, VisitError> {
         let world = &self.session.world;
+        // Without a redirect the proxy need not look whether there is more than TCP brought.
+        let forwarding = if self.legs == Legs::None { Forwarding::Told } else { Forwarding::BesideAgent };
+        let setup = Setup::Http1(forwarding);
         let running = Running::start(self.program, setup, world, origin, &self.scenario.name())?;
         // Behind the process: the maps go when its last connection has.
         let attached = Attached::to(&self.program.path, &running, self.legs)?;
-        let order = |seconds| Order { load, target: running.address, path: None, rate: None, seconds };
+        let order = |seconds| Order { load: SMALL, target: running.address, path: None, rate: None, seconds };
         generator::send(world, order(self.session.pace.warmup), || {})?;
         let usage = || io::Result::Ok((running.group.usage()?, world.origin_usage()?));
         let before = usage()?;

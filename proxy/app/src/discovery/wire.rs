@@ -253,7 +253,7 @@ mod tests {
     fn nothing_else_is_an_empty_list() {
         for (text, words) in [
             ("{}", "no EndpointSliceList"),
-            ("[]", "invalid"),
+            ("[]", "no EndpointSliceList"),
             (r#"{"kind":"Status","code":200,"items":[]}"#, "no EndpointSliceList but \"Status\""),
             (r#"{"kind":"EndpointSliceList","items":[]}"#, "metadata.resourceVersion is missing"),
             (r#"{"kind":"EndpointSliceList","metadata":{"resourceVersion":"7"},"items":[{}]}"#, "metadata.name"),

@@ -375,7 +375,7 @@ fn a_filter_may_answer_in_every_phase() {
                         assert_eq!(response.status(), 200);
                         assert!(body(&mut response.into_body()).await.is_err());
                     }
-                    one_record(&world, (200, "LR", "filter_reply_after_response_headers", "proxy")).await;
+                    one_record(&world, (200, "LR", "by_filter", "proxy")).await;
                 } else {
                     let response = response.await.unwrap();
                     assert_eq!(response.status(), 418, "phase {phase}");
@@ -503,7 +503,7 @@ fn what_cannot_be_sent_is_an_error_that_says_so() {
         (|head| head.replace(b":path", b"/a b"), 503, "filter_set_invalid_request_headers"),
         (|head| head.replace(b"content-length", b"+1"), 503, "filter_set_invalid_request_headers"),
         (|head| head.replace(b":method", b"G ET"), 503, "filter_set_invalid_request_headers"),
-        (|head| head.replace_all([(&b"x"[..], &b"y"[..])]), 503, "filter_removed_required_request_headers{:method}"),
+        (|head| head.replace_all([(&b"x"[..], &b"y"[..])]), 404, "filter_removed_required_request_headers{:path}"),
     ];
     for (change, status, details) in cases {
         script("a", move |event, stream| {

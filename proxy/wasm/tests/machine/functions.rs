@@ -86,7 +86,7 @@ fn statuses_without_a_stream_are_envoys() {
     assert_eq!(env("proxy_dequeue_shared_queue", &[77, 8, 12]), 1);
     assert_eq!(env("proxy_resolve_shared_queue", &[0, 1, 0, 1, 8]), 1);
     assert_eq!(env("proxy_define_metric", &[3, 0, 1, 8]), 2);
-    assert_eq!(env("proxy_get_metric", &[99, 8]), 1);
+    assert_eq!(env("proxy_get_metric", &[99, 8]), 2);
     assert_eq!(env("proxy_call_foreign_function", &[0, 4, 0, 0, 8, 12]), 1);
     assert_eq!(env("proxy_http_call", &[0, 1, 0, 0, 0, 0, 0, 0, 100, 8]), 2, "no headers");
     assert_eq!(env("proxy_grpc_send", &[6, 0, 0, 0]), 1);
