@@ -69,7 +69,7 @@ fn it_waits_for_the_first_identity_and_keeps_the_last_good_one() {
     proxy.await_metric(REFRESHES, OURS, |count| count > refreshes);
     assert_eq!(get(&next, CLIENT).expect("a peer by the new roots").status, 200);
     assert!(get(&authority, CLIENT).is_err(), "the old roots are gone");
-    assert!(agent.calls() >= 2, "both streams are followed");
+    wait::until_true("both streams to be followed", || agent.calls() >= 2);
     let dump = proxy.admin_get("/config_dump").text();
     assert!(dump.contains("agent.sock") && !dump.contains("PRIVATE"), "{dump}");
 }

@@ -162,6 +162,7 @@ impl Loader for Programs<'_> {
             environment: vec![b"NAME=value".to_vec()],
             shared: Arc::clone(&self.shared),
             memory: MEMORY,
+            ..MachineSpec::default()
         });
         let plugin = Arc::new(Plugin {
             name: filter.name.clone(),
@@ -185,6 +186,7 @@ impl Loader for Programs<'_> {
             configuration: program.to_vec(),
             environment: Vec::new(),
             memory: MEMORY,
+            capabilities: AllowedCapabilities::All,
         };
         let factory = WasmFactory::new(MADE.runtime, MADE.module.clone(), plugin, spec, key);
         Box::pin(async move { Ok(Arc::new(factory) as Arc<dyn Factory>) })
