@@ -1,0 +1,271 @@
+//! Filters: answers of their own, and failures.
+
+use super::*;
+
+#[test]
+fn an_answer_passes_back_from_the_filter_that_gave_it() {
+    script("b", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            let mut reply = reply(403, "no");
+            reply.headers.push((CONTENT_TYPE, HeaderValue::from_static("text/x")));
+            reply.headers.push(("x-a".parse().unwrap(), HeaderValue::from_static("1")));
+            reply.headers.push(("x-a".parse().unwrap(), HeaderValue::from_static("2")));
+            assert_eq!(stream.reply(reply.clone()), Ok(()));
+            assert!(stream.reply(reply).is_err(), "the first stands");
+        }
+        Do::Continue
+    });
+    run(
+        Setup { filters: &["a", "b", "c"], ..PLAIN },
+        |_, _| echo(),
+        |world| async move {
+            let answer = get(&world, "/").await;
+            assert_eq!(
+                (answer.status, answer.body.as_str(), answer.field("content-type")),
+                (403, "no", Some("text/x"))
+            );
+            assert_eq!(answer.head.matches("x-a: ").count(), 2);
+            one_record(&world, (403, "-", "by_filter", "-")).await;
+            let heard = events();
+            let heard: Vec<_> = heard.iter().filter(|event| !event.contains("open")).map(String::as_str).collect();
+            assert_eq!(
+                heard[..6],
+                [
+                    "a: request_headers Yes",
+                    "b: request_headers Yes",
+                    "b: response_headers No",
+                    "a: response_headers No",
+                    "b: response_body 2 Yes",
+                    "a: response_body 2 Yes",
+                ]
+            );
+        },
+    );
+}
+
+#[test]
+fn a_filter_may_answer_in_every_phase() {
+    for phase in 0..5 {
+        script("a", move |event, stream| {
+            let now = match event {
+                Event::RequestHeaders(_) => 0,
+                Event::RequestBody(..) => 1,
+                Event::RequestTrailers => 2,
+                Event::ResponseHeaders(_) => 3,
+                Event::ResponseBody(..) => 4,
+                _ => return Do::Continue,
+            };
+            if now == phase {
+                stream.reply(reply(418, "tea")).ok();
+            }
+            Do::Continue
+        });
+        run(
+            ONE_H2,
+            |_, _| h2_server(tell),
+            |world| async move {
+                let mut sender = http2(&world).await;
+                let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+                stream.send_data("abc".into(), false).unwrap();
+                stream.send_trailers(HeaderMap::new()).unwrap();
+                if phase == 4 {
+                    // The head is gone, or was about to go: nothing but the end of the stream can tell the client.
+                    if let Ok(response) = response.await {
+                        assert_eq!(response.status(), 200);
+                        assert!(body(&mut response.into_body()).await.is_err());
+                    }
+                    one_record(&world, (200, "LR", "by_filter", "proxy")).await;
+                } else {
+                    let response = response.await.unwrap();
+                    assert_eq!(response.status(), 418, "phase {phase}");
+                    assert_eq!(body(&mut response.into_body()).await.unwrap().0, "tea");
+                    one_record(&world, (418, "-", "by_filter", "-")).await;
+                }
+                let heard = events();
+                let heads = heard.iter().filter(|event| event.contains("response_headers")).count();
+                assert_eq!(heads, 1, "{heard:?}");
+                assert_eq!(heard[heard.len() - 3..], ["a: log", "a: done", "a: gone"]);
+            },
+        );
+    }
+}
+
+#[test]
+fn an_answer_may_come_later_and_then_nothing_is_sent_upstream() {
+    let kept = Kept::default();
+    let keep = kept.clone();
+    script("a", move |event, stream| match event {
+        Event::RequestHeaders(_) => {
+            keep.keep(stream);
+            Do::PauseAll
+        }
+        _ => Do::Continue,
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(POST.as_bytes()).await.unwrap();
+            kept.wait().await.reply(reply(401, "who")).unwrap();
+            assert_eq!(answer(&mut client).await.status, 401);
+            assert!(world.dialed.borrow().is_empty());
+            one_record(&world, (401, "-", "by_filter", "-")).await;
+        },
+    );
+}
+
+#[test]
+fn a_grpc_client_is_answered_in_its_own_terms() {
+    for (given, expected) in [(None, "7"), (Some(9), "9")] {
+        script("a", move |event, stream| {
+            if let Event::RequestHeaders(_) = event {
+                stream.reply(LocalReply { grpc_status: given, ..reply(403, "not you") }).unwrap();
+            }
+            Do::Continue
+        });
+        run(
+            ONE_H2,
+            |_, _| h2_server(tell),
+            |world| async move {
+                let mut sender = http2(&world).await;
+                let call = request("POST", "/s/m").header("content-type", "application/grpc").body(()).unwrap();
+                let response = fetch(&mut sender, call).await.unwrap();
+                assert_eq!(response.status(), 200);
+                assert_eq!(response.headers()["grpc-status"], expected);
+                assert_eq!(response.headers()["grpc-message"], "not you");
+                one_record(&world, (200, "-", "by_filter", "-")).await;
+            },
+        );
+    }
+}
+
+#[test]
+fn a_failure_follows_the_filters_policy() {
+    for phase in 0..6 {
+        for (name, setup) in [("a", ONE), ("a-open", Setup { filters: &["a-open"], ..PLAIN })] {
+            script(name, move |event, _| {
+                let now = match event {
+                    Event::Open => 0,
+                    Event::RequestHeaders(_) => 1,
+                    Event::RequestBody(..) => 2,
+                    Event::ResponseHeaders(_) => 3,
+                    Event::ResponseBody(..) => 4,
+                    _ => return Do::Continue,
+                };
+                if now == phase { Do::Fail } else { Do::Continue }
+            });
+            run(
+                setup,
+                |_, _| echo(),
+                move |world| async move {
+                    let mut client = world.connect();
+                    client.write_all(POST.as_bytes()).await.unwrap();
+                    let key =
+                        format!("pillion_filter_failures_total{{filter={name},listener=web,reason=script_failed}}");
+                    let failures = if phase == 5 { 0.0 } else { 1.0 };
+                    if name == "a-open" || phase == 5 {
+                        assert!(answer(&mut client).await.body.ends_with("abcdef"), "phase {phase}");
+                        one_record(&world, (200, "-", "via_upstream", "-")).await;
+                    } else if phase == 4 {
+                        let mut all = String::new();
+                        client.read_to_string(&mut all).await.unwrap();
+                        assert!(all.ends_with("\r\n\r\n"), "{all}");
+                        one_record(&world, (200, "FF", "script_failed", "proxy")).await;
+                    } else {
+                        let answer = answer(&mut client).await;
+                        assert_eq!((answer.status, answer.body.as_str()), (503, ""), "phase {phase}");
+                        one_record(&world, (503, "FF", "script_failed", "proxy")).await;
+                    }
+                    assert_eq!(world.recorded.get(&key), failures);
+                    if phase < 5 {
+                        let heard = events();
+                        assert!(!heard.iter().any(|event| event.contains("log")), "no callback after it: {heard:?}");
+                    }
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn a_filter_may_fail_while_it_holds_a_stream() {
+    for (name, setup) in [("a", ONE), ("a-open", Setup { filters: &["a-open"], ..PLAIN })] {
+        let kept = Kept::default();
+        let keep = kept.clone();
+        script(name, move |event, stream| match event {
+            Event::RequestHeaders(_) => {
+                keep.keep(stream);
+                Do::PauseAll
+            }
+            _ => Do::Continue,
+        });
+        run(
+            setup,
+            |_, _| echo(),
+            move |world| async move {
+                let mut client = world.connect();
+                client.write_all(POST.as_bytes()).await.unwrap();
+                let failed = pillion_core::exchange::filter::Failed { details: "machine_died" };
+                kept.wait().await.fail(failed);
+                let answer = answer(&mut client).await;
+                if name == "a" {
+                    assert_eq!(answer.status, 503);
+                    one_record(&world, (503, "FF", "machine_died", "proxy")).await;
+                } else {
+                    assert!(answer.body.ends_with("abcdef"));
+                    one_record(&world, (200, "-", "via_upstream", "-")).await;
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn a_stream_can_be_closed_without_an_answer() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.close("wasm_close_stream");
+        }
+        Do::PauseAll
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(POST.as_bytes()).await.unwrap();
+            assert!(closed(&mut client).await);
+            one_record(&world, (0, "LR", "wasm_close_stream", "proxy")).await;
+        },
+    );
+    run(
+        ONE_H2,
+        |_, _| h2_server(tell),
+        |world| async move {
+            let mut sender = http2(&world).await;
+            let error = fetch(&mut sender, request("GET", "/").body(()).unwrap()).await.unwrap_err();
+            assert!(error.is_reset(), "{error:?}");
+            one_record(&world, (0, "LR", "wasm_close_stream", "proxy")).await;
+        },
+    );
+}
+
+#[test]
+fn errors_of_the_proxy_pass_the_filters_too() {
+    script("b", |event, stream| {
+        if let Event::ResponseHeaders(_) = event {
+            stream.headers(Map::ResponseHeaders, |head| head.add(b"x-seen", b"b"));
+        }
+        Do::Continue
+    });
+    run(
+        TWO,
+        |_, _| crate::server::Step::Fail(std::io::ErrorKind::ConnectionRefused),
+        |world| async move {
+            let answer = get(&world, "/").await;
+            assert_eq!((answer.status, answer.field("x-seen")), (503, Some("b")));
+            assert_eq!(world.record().await.flags, "UF");
+        },
+    );
+}

@@ -1,0 +1,178 @@
+//! Filters: calls of their own to clusters.
+
+use super::*;
+
+/// Answers each gRPC message with itself, then status 5.
+async fn grpc_echo(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+    assert_eq!(request.headers()["content-type"], "application/grpc");
+    assert_eq!((request.uri().path(), &request.headers()["x-bin"]), ("/s.S/M", &HeaderValue::from_static("AQI")));
+    let response = Response::builder().header("content-type", "application/grpc").header("x-first", "1");
+    let mut stream = respond.send_response(response.body(()).unwrap(), false).unwrap();
+    let mut body = request.into_body();
+    while let Some(Ok(data)) = body.data().await {
+        body.flow_control().release_capacity(data.len()).unwrap();
+        if !data.is_empty() {
+            stream.send_data(data, false).unwrap();
+        }
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("5"));
+    trailers.insert("grpc-message", HeaderValue::from_static("not%20there"));
+    stream.send_trailers(trailers).unwrap();
+}
+
+#[test]
+fn a_filter_calls_a_cluster_while_the_stream_waits() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            let services = services();
+            let headers: [(&[u8], &[u8]); 4] =
+                [(b":method", b"POST"), (b":path", b"/check"), (b":authority", b"auth"), (b"x-a", b"1")];
+            let call = HttpCall {
+                cluster: "up",
+                headers: &headers,
+                body: Bytes::from_static(b"who?"),
+                trailers: &[],
+                timeout: Duration::from_secs(5),
+            };
+            let answer = services.http_call(&call).unwrap();
+            let stream = stream.clone();
+            services
+                .spawn(async move {
+                    let answer = answer.await.unwrap();
+                    assert_eq!(answer.status, 200);
+                    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+                    assert!(text.starts_with("POST /check HTTP/1.1\r\n") && text.ends_with("who?"), "{text}");
+                    assert!(text.contains("host: auth\r\n") && text.contains("content-length: 4\r\n"), "{text}");
+                    stream.headers(Map::RequestHeaders, |head| head.add(b"x-checked", b"yes")).unwrap();
+                    stream.resume(Side::Request);
+                })
+                .detach();
+            return Do::PauseAll;
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            let answer = get(&world, "/").await;
+            assert!(answer.body.contains("x-checked: yes\r\n"), "{answer:?}");
+            let unknown = HttpCall {
+                cluster: "nobody",
+                headers: &[],
+                body: Bytes::new(),
+                trailers: &[],
+                timeout: Duration::from_secs(1),
+            };
+            assert!(services().http_call(&unknown).is_err());
+            assert!(services().http_call(&HttpCall { cluster: "up", ..unknown }).is_err(), "no :method");
+        },
+    );
+}
+
+#[test]
+fn calls_time_out_and_are_bounded() {
+    run(
+        ONE,
+        |_, _| serve(|mut stream| async move { while head(&mut stream).await.is_some() {} }),
+        |world| async move {
+            let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":path", b"/"), (b":authority", b"a")];
+            let call = HttpCall {
+                cluster: "up",
+                headers: &headers,
+                body: Bytes::new(),
+                trailers: &[],
+                timeout: Duration::from_secs(5),
+            };
+            let bounded = services().bounded(pillion_config::model::AllowedClusters::All, 1, 10);
+            let first = bounded.http_call(&call).unwrap();
+            assert!(bounded.http_call(&call).is_err(), "one at a time");
+            let error = first.await.unwrap_err();
+            assert_eq!(error.as_response().0, 504);
+            assert!(bounded.http_call(&call).is_ok(), "and then another");
+            let nobody = pillion_config::model::AllowedClusters::Only(Vec::new());
+            assert!(services().bounded(nobody, 1, 10).http_call(&call).is_err());
+            world.assert_quiet().await;
+        },
+    );
+    run(
+        ONE,
+        |_, _| canned(HELLO),
+        |_world| async move {
+            let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":path", b"/"), (b":authority", b"a")];
+            let timeout = Duration::from_secs(5);
+            let call = HttpCall { cluster: "up", headers: &headers, body: Bytes::new(), trailers: &[], timeout };
+            let all = pillion_config::model::AllowedClusters::All;
+            assert!(services().bounded(all.clone(), 1, 4).http_call(&call).unwrap().await.is_err(), "five bytes");
+            assert_eq!(services().bounded(all, 1, 5).http_call(&call).unwrap().await.unwrap().body, "hello");
+        },
+    );
+}
+
+#[test]
+fn a_filter_calls_grpc_services() {
+    use pillion_core::exchange::filter::{GrpcCall, GrpcEvent};
+    run(
+        ONE_H2,
+        |_, _| h2_server(grpc_echo),
+        |world| async move {
+            let metadata: [(&[u8], &[u8]); 1] = [(b"x-bin", b"\x01\x02")];
+            let timeout = Some(Duration::from_secs(5));
+            let call = GrpcCall { cluster: "up", service: "s.S", method: "M", metadata: &metadata, timeout };
+            let reply = services().grpc_call(&call, b"hello").unwrap().await.unwrap();
+            assert_eq!(
+                (reply.status, &reply.message[..], reply.body.as_deref()),
+                (5, &b"not there"[..], Some(&b"hello"[..]))
+            );
+            assert_eq!(reply.initial.fields["x-first"], "1");
+
+            let (stream, mut events) = services().grpc_stream(&GrpcCall { timeout: None, ..call.clone() }).unwrap();
+            stream.send(b"one").unwrap();
+            assert!(matches!(events.next().await.unwrap(), Some(GrpcEvent::Initial(_))));
+            assert!(matches!(events.next().await.unwrap(), Some(GrpcEvent::Message(message)) if message == "one"));
+            stream.send(b"").unwrap();
+            stream.send(b"two").unwrap();
+            assert!(matches!(events.next().await.unwrap(), Some(GrpcEvent::Message(message)) if message.is_empty()));
+            assert!(matches!(events.next().await.unwrap(), Some(GrpcEvent::Message(message)) if message == "two"));
+            stream.close();
+            assert!(matches!(events.next().await.unwrap(), Some(GrpcEvent::Trailing(_))));
+            assert!(matches!(events.next().await.unwrap(), Some(GrpcEvent::Closed(5, _))));
+            assert!(events.next().await.unwrap().is_none());
+            assert!(stream.send(b"late").is_err());
+
+            // Given up: the server sees a reset, and nothing is left in flight.
+            let (stream, events) = services().grpc_stream(&call).unwrap();
+            drop((stream, events));
+            world.assert_quiet().await;
+        },
+    );
+}
+
+/// Answers with a head that says it all.
+async fn grpc_refuse(_: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+    let response = Response::builder().header("grpc-status", "7").header("grpc-message", "not%20you");
+    respond.send_response(response.body(()).unwrap(), true).unwrap();
+}
+
+#[test]
+fn trailers_that_come_alone_are_trailers_with_a_status() {
+    use pillion_core::exchange::filter::{GrpcCall, GrpcEvent};
+    run(
+        ONE_H2,
+        |_, _| h2_server(grpc_refuse),
+        |_| async move {
+            let call = GrpcCall { cluster: "up", service: "s.S", method: "M", metadata: &[], timeout: None };
+            let (_stream, mut events) = services().grpc_stream(&call).unwrap();
+            let Some(GrpcEvent::Initial(initial)) = events.next().await.unwrap() else { panic!("no initial metadata") };
+            assert!(initial.status.is_none() && initial.fields.is_empty(), "{initial:?}");
+            let Some(GrpcEvent::Trailing(trailing)) = events.next().await.unwrap() else { panic!("no trailers") };
+            assert_eq!(
+                (trailing.status, &trailing.fields["grpc-status"]),
+                (Some(StatusCode::OK), &"7".parse().unwrap())
+            );
+            let Some(GrpcEvent::Closed(status, message)) = events.next().await.unwrap() else { panic!("no end") };
+            assert_eq!((status, &message[..]), (7, &b"not you"[..]));
+        },
+    );
+}

@@ -1,0 +1,208 @@
+//! Filters: what they change, and what follows from it.
+
+use super::*;
+
+#[test]
+fn changes_reach_the_upstream_and_choose_the_route_again() {
+    script("a", |event, stream| {
+        match event {
+            Event::RequestHeaders(_) => {
+                stream.headers(Map::RequestHeaders, |head| {
+                    let names: Vec<_> = head.iter().take(4).map(|(name, _)| name.to_vec()).collect();
+                    assert_eq!(names, [&b":authority"[..], b":path", b":method", b":scheme"]);
+                    assert_eq!(head.get(b"host"), head.get(b":authority"));
+                    head.replace(b":path", b"/other?q=1");
+                    head.replace(b":authority", b"b.example");
+                    head.remove(b"x-out");
+                    head.add(b"X-In", b"1");
+                });
+            }
+            Event::ResponseHeaders(_) => {
+                stream.headers(Map::ResponseHeaders, |head| {
+                    assert_eq!(head.get(b":status"), Some(&b"200"[..]));
+                    head.replace(b":status", b"201");
+                    head.add(b"x-by", b"a");
+                });
+            }
+            _ => {}
+        }
+        Do::Continue
+    });
+    let routes = "      - match: { prefix: /other }
+        name: second
+        cluster: up
+        request_headers: { set: { x-route: second } }
+      - match: { prefix: / }
+        cluster: up
+        request_headers: { set: { x-route: first } }";
+    run(
+        Setup { routes, ..ONE },
+        |_, _| echo(),
+        |world| async move {
+            let text = "GET /x HTTP/1.1\r\nhost: a.example\r\nx-out: 1\r\nx-stay: 1\r\n\r\n";
+            let answer = ask(&world, text).await;
+            assert_eq!((answer.status, answer.field("x-by")), (201, Some("a")));
+            let seen = &answer.body;
+            assert!(seen.starts_with("GET /other?q=1 HTTP/1.1\r\n"), "{seen}");
+            for part in ["host: b.example\r\n", "x-in: 1\r\n", "x-route: second\r\n", "x-stay: 1\r\n"] {
+                assert!(seen.contains(part), "{part}: {seen}");
+            }
+            assert!(!seen.contains("x-out"), "{seen}");
+            one_record(&world, (201, "-", "via_upstream", "-")).await;
+        },
+    );
+}
+
+#[test]
+fn what_cannot_be_sent_is_an_error_that_says_so() {
+    type Change = fn(&mut pillion_core::exchange::filter::Headers);
+    let cases: [(Change, u16, &str); 8] = [
+        (|head| head.remove(b":path"), 404, "filter_removed_required_request_headers{:path}"),
+        (|head| head.remove(b":method"), 503, "filter_removed_required_request_headers{:method}"),
+        (|head| head.add(b"x-bad", b"a\r\nb: c"), 503, "filter_set_invalid_request_headers"),
+        (|head| head.add(b"no name", b"a"), 503, "filter_set_invalid_request_headers"),
+        (|head| head.replace(b":path", b"/a b"), 503, "filter_set_invalid_request_headers"),
+        (|head| head.replace(b"content-length", b"+1"), 503, "filter_set_invalid_request_headers"),
+        (|head| head.replace(b":method", b"G ET"), 503, "filter_set_invalid_request_headers"),
+        (|head| head.replace_all([(&b"x"[..], &b"y"[..])]), 404, "filter_removed_required_request_headers{:path}"),
+    ];
+    for (change, status, details) in cases {
+        script("a", move |event, stream| {
+            if let Event::RequestHeaders(_) = event {
+                stream.headers(Map::RequestHeaders, change).unwrap();
+            }
+            Do::Continue
+        });
+        run(
+            ONE,
+            |_, _| echo(),
+            move |world| async move {
+                assert_eq!(get(&world, "/").await.status, status, "{details}");
+                one_record(&world, (status, "FF", details, "proxy")).await;
+            },
+        );
+    }
+    for change in [
+        (|head| head.remove(b":status")) as Change,
+        |head| head.replace(b":status", b"abc"),
+        |head| head.replace(b":status", b"101"),
+    ] {
+        script("a", move |event, stream| {
+            if let Event::ResponseHeaders(_) = event {
+                stream.headers(Map::ResponseHeaders, change).unwrap();
+            }
+            Do::Continue
+        });
+        run(
+            ONE,
+            |_, _| echo(),
+            move |world| async move {
+                assert_eq!(get(&world, "/").await.status, 502);
+                let details = "filter_removed_required_response_headers{:status}";
+                one_record(&world, (502, "FF", details, "proxy")).await;
+            },
+        );
+    }
+}
+
+#[test]
+fn bodies_can_be_replaced() {
+    script("a", |event, stream| match event {
+        Event::RequestHeaders(_) => {
+            stream.headers(Map::RequestHeaders, |head| head.remove(b"content-length"));
+            Do::Pause
+        }
+        Event::ResponseHeaders(_) => {
+            stream.headers(Map::ResponseHeaders, |head| head.remove(b"content-length"));
+            Do::Continue
+        }
+        Event::RequestBody(_, End::No) => Do::Pause,
+        Event::RequestBody(..) => {
+            stream.body(Side::Request, |body| {
+                body.prepend(b"<");
+                body.append(b">");
+            });
+            Do::Continue
+        }
+        Event::ResponseBody(_, End::No) => Do::Pause,
+        Event::ResponseBody(..) => {
+            let text = stream.body(Side::Response, |body| body.to_vec()).unwrap();
+            assert!(text.ends_with(b"<abcdef>"), "{}", String::from_utf8_lossy(&text));
+            stream.body(Side::Response, |body| body.replace(b"other"));
+            Do::Continue
+        }
+        _ => Do::Continue,
+    });
+    run(
+        ONE_H2,
+        |_, _| h2_server(tell),
+        |world| async move {
+            let answer = ask(&world, POST).await;
+            assert_eq!((answer.status, answer.body.as_str()), (200, "other"));
+            assert_eq!(answer.field("content-length"), None);
+            one_record(&world, (200, "-", "via_upstream", "-")).await;
+        },
+    );
+}
+
+#[test]
+fn a_length_that_stays_is_kept_to() {
+    // Longer: cut there, so that no server takes the rest for another request.
+    script("a", |event, stream| {
+        if let Event::RequestBody(..) = event {
+            stream.body(Side::Request, |body| body.append(b"GET /smuggled HTTP/1.1\r\n\r\n"));
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(POST.as_bytes()).await.unwrap();
+            let first = answer(&mut client).await;
+            assert!(first.body.ends_with("\r\n\r\nabcdef"), "{first:?}");
+            client.write_all(POST.as_bytes()).await.unwrap();
+            let second = answer(&mut client).await;
+            assert!(second.body.starts_with("POST /x"), "{second:?}");
+        },
+    );
+    // Shorter: an error, not a server that waits.
+    script("a", |event, stream| {
+        if let Event::RequestBody(..) = event {
+            stream.body(Side::Request, |body| body.replace(b"ab"));
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            assert_eq!(ask(&world, POST).await.status, 503);
+            one_record(&world, (503, "FF", "filter_body_too_short", "proxy")).await;
+        },
+    );
+}
+
+#[test]
+fn a_route_that_a_filter_leads_to_judges_the_client_too() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.headers(Map::RequestHeaders, |head| head.replace(b":path", b"/inner"));
+        }
+        Do::Continue
+    });
+    let routes = "      - match: { prefix: /inner }
+        cluster: up
+        authorization: { rules: [{ action: allow, sources: [10.0.0.0/8] }] }
+      - match: { prefix: / }
+        cluster: up";
+    run(
+        Setup { routes, ..ONE },
+        |_, _| echo(),
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 403);
+            assert!(world.dialed.borrow().is_empty());
+        },
+    );
+}

@@ -1,0 +1,198 @@
+//! Filters: the order of their callbacks, and who is not asked.
+
+use super::*;
+
+#[test]
+fn requests_pass_in_order_responses_in_reverse() {
+    run(
+        TWO,
+        |_, _| echo(),
+        |world| async move {
+            let answer = ask(&world, POST).await;
+            assert!(answer.body.ends_with("\r\n\r\nabcdef"), "{answer:?}");
+            let length = answer.body.len();
+            one_record(&world, (200, "-", "via_upstream", "-")).await;
+            hears(&[
+                "a: open",
+                "b: open",
+                "a: request_headers No",
+                "b: request_headers No",
+                "a: request_body 6 Yes",
+                "b: request_body 6 Yes",
+                "b: response_headers No",
+                "a: response_headers No",
+                &format!("b: response_body {length} Yes"),
+                &format!("a: response_body {length} Yes"),
+                "a: log",
+                "a: done",
+                "a: gone",
+                "b: log",
+                "b: done",
+                "b: gone",
+            ]);
+        },
+    );
+}
+
+#[test]
+fn a_request_without_a_body_ends_with_its_head() {
+    run(
+        ONE,
+        |_, _| canned("HTTP/1.1 204 No Content\r\n\r\n"),
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 204);
+            one_record(&world, (204, "-", "via_upstream", "-")).await;
+            hears(&["a: open", "a: request_headers Yes", "a: response_headers Yes", "a: log", "a: done", "a: gone"]);
+        },
+    );
+}
+
+#[test]
+fn trailers_pass_on_both_sides_of_http2() {
+    script("a", |event, stream| {
+        match event {
+            Event::RequestTrailers => {
+                stream.headers(Map::RequestTrailers, |trailers| trailers.add(b"x-more", b"1")).unwrap();
+            }
+            Event::ResponseTrailers => {
+                stream.headers(Map::ResponseTrailers, |trailers| trailers.replace(b"grpc-status", b"5")).unwrap();
+            }
+            _ => {}
+        }
+        Do::Continue
+    });
+    run(
+        ONE_H2,
+        |_, _| {
+            h2_server(|request, mut respond| async move {
+                let mut body = request.into_body();
+                let (_, trailers) = crate::client::body(&mut body).await.unwrap();
+                assert_eq!(trailers.unwrap()["x-more"], "1");
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data("ok".into(), false).unwrap();
+                let mut trailers = HeaderMap::new();
+                trailers.insert("grpc-status", HeaderValue::from_static("0"));
+                stream.send_trailers(trailers).unwrap();
+            })
+        },
+        |world| async move {
+            let mut sender = http2(&world).await;
+            let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+            stream.send_data("abc".into(), false).unwrap();
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-t", HeaderValue::from_static("1"));
+            stream.send_trailers(trailers).unwrap();
+            let (text, trailers) = body(&mut response.await.unwrap().into_body()).await.unwrap();
+            assert_eq!((text.as_str(), &trailers.unwrap()["grpc-status"]), ("ok", &HeaderValue::from_static("5")));
+            settle().await;
+            hears(&[
+                "a: open",
+                "a: request_headers No",
+                "a: request_body 3 No",
+                "a: request_trailers",
+                "a: response_headers No",
+                "a: response_body 2 No",
+                "a: response_trailers",
+                "a: log",
+                "a: done",
+                "a: gone",
+            ]);
+            one_record(&world, (200, "-", "via_upstream", "-")).await;
+        },
+    );
+}
+
+#[test]
+fn nothing_waits_for_a_filter_without_an_end() {
+    script("a", |event, _| match event {
+        Event::RequestHeaders(_) => Do::PauseAll,
+        _ => Do::Continue,
+    });
+    let routes = "      - match: { prefix: / }\n        cluster: up\n        idle_timeout: 3s";
+    run(
+        Setup { routes, ..ONE },
+        |_, _| echo(),
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 504);
+            one_record(&world, (504, "SI", "stream_idle_timeout", "proxy")).await;
+        },
+    );
+}
+
+#[test]
+fn heads_can_be_read_when_it_is_logged() {
+    let seen = Rc::new(Cell::new(false));
+    let told = Rc::clone(&seen);
+    script("a", move |event, stream| {
+        match event {
+            Event::ResponseHeaders(_) => {
+                assert!(stream.read_headers(Map::RequestHeaders, |_| ()).is_none(), "it has gone on");
+                let facts = stream.facts();
+                assert_eq!((facts.status, facts.attempts), (Some(StatusCode::OK), 1));
+                assert_eq!(facts.cluster.unwrap().as_str(), "up");
+                assert!(facts.duration.is_none());
+                assert_eq!(facts.upstream, Some("10.0.0.1:80".parse().unwrap()));
+            }
+            Event::Log => {
+                let path = stream.read_headers(Map::RequestHeaders, |head| head.get(b":path").map(<[u8]>::to_vec));
+                assert_eq!(path.unwrap().unwrap(), b"/x");
+                assert!(
+                    stream.read_headers(Map::ResponseHeaders, |head| head.get(b"content-length").is_some()).unwrap()
+                );
+                assert!(stream.headers(Map::RequestHeaders, |_| ()).is_none(), "to read only");
+                let facts = stream.facts();
+                assert_eq!((facts.received, facts.details.as_deref()), (6, Some("via_upstream")));
+                assert!(facts.duration.is_some() && facts.sent > 0);
+                assert_eq!(stream.state(b"k").unwrap(), "v");
+                told.set(true);
+            }
+            Event::RequestHeaders(_) => {
+                stream.set_state(b"k", Bytes::from_static(b"v")).unwrap();
+                assert!(stream.set_state(b"big", vec![0; 70_000].into()).is_err());
+            }
+            _ => {}
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            ask(&world, POST).await;
+            settle().await;
+            assert!(seen.get());
+        },
+    );
+}
+
+#[test]
+fn filters_that_want_no_callback_are_passed_by() {
+    run(
+        Setup { filters: &["deaf", "b"], ..PLAIN },
+        |_, _| echo(),
+        |world| async move {
+            ask(&world, POST).await;
+            settle().await;
+            let heard = events();
+            let deaf: Vec<_> = heard.iter().filter(|event| event.starts_with("deaf")).collect();
+            assert_eq!(deaf, ["deaf: open", "deaf: log", "deaf: done", "deaf: gone"]);
+            drop(world);
+        },
+    );
+}
+
+#[test]
+fn a_reload_keeps_the_instances_of_what_did_not_change() {
+    run(
+        TWO,
+        |_, _| echo(),
+        |world| async move {
+            world.apply(Setup { filters: &["b", "c"], ..PLAIN }, Vec::new());
+            hears(&["a: retired"]);
+            let answer: Answer = get(&world, "/").await;
+            assert_eq!(answer.status, 200);
+            let heard = events();
+            assert_eq!(heard[..2], ["b: open", "c: open"]);
+        },
+    );
+}
