@@ -242,11 +242,9 @@ impl Server {
         if !out.is_empty() {
             // Who knows what follows them.
             wire.send_briefly(false);
-        }
-        if !out.is_empty()
-            && let Poll::Ready(Err(gone)) = wire.poll_flush(cx, out)
-        {
-            return Poll::Ready(Err(self.lost(gone)));
+            if let Poll::Ready(Err(gone)) = wire.poll_flush(cx, out) {
+                return Poll::Ready(Err(self.lost(gone)));
+            }
         }
         wire.poll_gone(cx).map(Err)
     }

@@ -4,7 +4,7 @@
 //! is what waits: keys that are fetched, by one worker for all, through a cluster of the configuration. The last good
 //! ones stay in use until they are replaced. A token that names an unknown key has them fetched anew, at most every
 //! [`fetch::PAUSE`], and waits for that; so do requests that come before the first keys, unless they could not be had. What
-//! was verified is remembered for the token's life, by each worker: `what_a_token_costs` (in the tests) has the figures.
+//! was verified is remembered for the token's life, by each worker: `what_a_token_costs` (in the tests) measures both ways.
 
 mod fetch;
 mod keys;
