@@ -44,10 +44,13 @@ mod chain;
 mod facts;
 mod headers;
 mod kept;
+mod leave;
 mod native;
 mod run;
 mod services;
 mod set;
+mod shared;
+mod stage;
 mod stream;
 mod tcp;
 
@@ -63,7 +66,7 @@ pub use services::{
     Services, Task,
 };
 pub use set::{FilterSet, Loaded};
-pub(crate) use stream::Shared;
+pub(crate) use shared::Shared;
 pub use stream::{Ended, LocalReply, Peer, Refused, Side, Stream, StreamKind};
 pub(crate) use tcp::{Held, TcpChain, TcpEnd};
 
