@@ -35,7 +35,7 @@ pub(super) enum Expects {
     Continue,
 }
 
-/// Waits until a head has left the chain.
+/// Waits until a head has left the chain, where [`Shared::left`] says that it has not.
 pub(super) async fn leave(
     exchange: &Exchange,
     chain: &Rc<Shared>,
@@ -44,13 +44,6 @@ pub(super) async fn leave(
     expects: Expects,
     interim: Option<&Interim>,
 ) -> Result<(), Stuck> {
-    // Nearly always it has at once.
-    if chain.head_is_out(side) {
-        return Ok(());
-    }
-    if chain.interrupted() {
-        return Err(Stuck::Interrupted);
-    }
     let mut alarm = exchange.connection.worker.alarms.alarm();
     let until = idle.map(|idle| Instant::now() + idle);
     let mut asked = expects == Expects::Nothing;
@@ -71,6 +64,14 @@ pub(super) async fn leave(
 }
 
 impl Shared {
+    /// Whether a head has left the chain already, as nearly all have once they were begun; `None`: it must be waited for.
+    pub(super) fn left(&self, side: Side) -> Option<Result<(), Stuck>> {
+        if self.interrupted() {
+            return Some(Err(Stuck::Interrupted));
+        }
+        self.head_is_out(side).then_some(Ok(()))
+    }
+
     fn head_is_out(&self, side: Side) -> bool {
         self.half(side).borrow().head_at == At::Out
     }

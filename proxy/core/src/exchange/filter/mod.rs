@@ -60,7 +60,7 @@ pub(crate) use facts::Told;
 pub(crate) use headers::WireOrder;
 pub use headers::{HeadFault, Headers, Map};
 pub use native::Native;
-pub(in crate::exchange) use run::run;
+pub(in crate::exchange) use run::{begin, run};
 pub use services::{
     CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Metadata,
     Services, Task,

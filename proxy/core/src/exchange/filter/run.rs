@@ -20,9 +20,11 @@ use crate::{
     downstream::{admit, codec::Interim},
     error::{FilterError, ProxyError},
     exchange::{
-        Exchange, Means, deliver,
+        Exchange, Means,
+        account::Account,
+        deliver,
         head::{Field, Survey, hop_by_hop, hop_by_hop::UpgradeField},
-        prepare::{self, Leaving},
+        prepare::{self, Leaving, Watched},
         receive,
         respond::{self, Answer, AnswerBody},
         retry,
@@ -30,14 +32,32 @@ use crate::{
     },
     worker::Cluster,
 };
-use http::{header, request};
+use http::{StatusCode, header, request};
 use http_body::Body;
 use pillion_config::model::{Action, FilterIndex, Route, Scheme};
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 use tokio::time::Instant;
 
-/// Serves a request that passes filters.
-pub(in crate::exchange) async fn run(
+/// A request at its filters, as far as it comes without waiting.
+pub(in crate::exchange) struct Begun {
+    chain: Rc<Shared>,
+    survey: Survey,
+    interim: Option<Interim>,
+    /// Few ask to leave HTTP: the rest should not carry the room for it.
+    leaving: Option<Box<Leaving>>,
+}
+
+/// Begins a request that passes filters: its head has been shown to them, or to those before the one that holds it.
+///
+/// No future yet: whatever a future is begun with is moved several times on its way to where it is polled.
+pub(in crate::exchange) fn begin(
     exchange: &mut Exchange,
     filters: &[FilterIndex],
     route: &Arc<Route>,
@@ -45,16 +65,34 @@ pub(in crate::exchange) async fn run(
     survey: Survey,
     body: Incoming,
     means: Means,
-) -> Result<Answer, ProxyError> {
+) -> Result<Begun, ProxyError> {
     let Means { upgrade, interim } = means;
     exchange.judged = upgrade.is_some().then(|| Box::new(head.clone()));
-    let leaving = prepare::arrive(exchange, route, &mut head, survey, upgrade)?;
+    let leaving = prepare::arrive(exchange, route, &mut head, survey, upgrade)?.map(Box::new);
     let chain = open(exchange, filters, route);
     exchange.record.attach(Rc::clone(&chain));
-    let outcome = tokio::select! {
-        biased;
-        outcome = forward(exchange, &chain, route, head, survey, body, interim, leaving) => outcome,
-        () = chain.interruption() => Err(Stuck::Interrupted),
+    if !chain.interrupted() {
+        let scheme = match exchange.connection.facts.scheme() {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        let end = End::when(body.is_end_stream());
+        chain.request.borrow_mut().source = body;
+        chain.begin_head(Side::Request, 0, Headers::request(head, scheme), end);
+    }
+    Ok(Begun { chain, survey, interim, leaving })
+}
+
+/// Serves a request that was begun.
+pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>, begun: Begun) -> Answer {
+    let Begun { chain, survey, interim, leaving } = begun;
+    let outcome = {
+        let mut course = pin!(forward(exchange, &chain, route, survey, interim, leaving));
+        poll_fn(|cx| match course.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => chain.poll_interruption(cx).map(|()| Err(Stuck::Interrupted)),
+        })
+        .await
     };
     let interrupt = chain.interrupt.take();
     let answered_here = interrupt.is_some() || !matches!(outcome, Ok(Ok(_)));
@@ -72,7 +110,16 @@ pub(in crate::exchange) async fn run(
             (answer, None) => (answer, 0),
         },
     };
-    Ok(back(exchange, &chain, answer, place, route.idle_timeout).await)
+    match begin_back(exchange, &chain, answer, place) {
+        Back::Gone(answer) => answer,
+        Back::Begun(rest) => {
+            let left = match chain.left(Side::Response) {
+                Some(left) => left,
+                None => leave(exchange, &chain, Side::Response, route.idle_timeout, Expects::Nothing, None).await,
+            };
+            end_back(exchange, &chain, rest, left)
+        }
+    }
 }
 
 /// What an interruption answers, and the filter it came from on the request's side.
@@ -117,29 +164,22 @@ fn slots(exchange: &Exchange, filters: &[FilterIndex]) -> Box<[Slot]> {
 }
 
 /// To the upstream, and its response's head.
-#[expect(clippy::too_many_arguments, reason = "what a request consists of; a struct of them would be made once")]
 async fn forward(
     exchange: &mut Exchange,
     chain: &Rc<Shared>,
     route: &Arc<Route>,
-    head: request::Parts,
     survey: Survey,
-    body: Incoming,
     interim: Option<Interim>,
-    leaving: Option<Leaving>,
+    leaving: Option<Box<Leaving>>,
 ) -> Result<Result<Answer, ProxyError>, Stuck> {
-    let scheme = match exchange.connection.facts.scheme() {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
+    let left = match chain.left(Side::Request) {
+        Some(left) => left,
+        None => {
+            let expects = if survey.has(Field::Expect) { Expects::Continue } else { Expects::Nothing };
+            leave(exchange, chain, Side::Request, route.idle_timeout, expects, interim.as_ref()).await
+        }
     };
-    if chain.interrupted() {
-        return Err(Stuck::Interrupted);
-    }
-    let end = End::when(body.is_end_stream());
-    chain.request.borrow_mut().source = body;
-    chain.begin_head(Side::Request, 0, Headers::request(head, scheme), end);
-    let expects = if survey.has(Field::Expect) { Expects::Continue } else { Expects::Nothing };
-    leave(exchange, chain, Side::Request, route.idle_timeout, expects, interim.as_ref()).await?;
+    left?;
     Ok(onward(exchange, chain, survey, interim, leaving).await)
 }
 
@@ -149,7 +189,7 @@ async fn onward(
     chain: &Rc<Shared>,
     survey: Survey,
     interim: Option<Interim>,
-    leaving: Option<Leaving>,
+    leaving: Option<Box<Leaving>>,
 ) -> Result<Answer, ProxyError> {
     let mut survey = survey;
     let (mut parts, changed) = chain.take_request()?;
@@ -185,7 +225,8 @@ async fn onward(
             let cluster = chain.aim.take().ok_or(RouteError::NoWeight)?;
             exchange.record.set_cluster(cluster.state().metrics());
             let body = chain.body(Side::Request);
-            let mut prepared = prepare::depart(exchange, &found, parts, survey, body, interim, leaving)?;
+            let mut prepared =
+                prepare::depart(exchange, &found, parts, survey, body, interim, leaving.map(|leaving| *leaving))?;
             let (leaving, watched) = (prepared.leaving.take(), prepared.watched());
             chain.tell(&exchange.record);
             chain.told.borrow_mut().sent_at = Some(Instant::now());
@@ -198,28 +239,36 @@ async fn onward(
     }
 }
 
-/// The response through the chain, from this place on.
-async fn back(
-    exchange: &mut Exchange,
-    chain: &Rc<Shared>,
-    answer: Answer,
-    place: usize,
-    idle: Option<Duration>,
-) -> Answer {
+/// A response on its way back.
+enum Back {
+    /// There is none.
+    Gone(Answer),
+    /// Its head is in the chain, or has left it.
+    Begun(Rest),
+}
+
+/// What of an answer does not pass the filters with its head.
+struct Rest {
+    tunnel: Option<Box<dyn FnOnce(Account)>>,
+    status: StatusCode,
+    bodiless: bool,
+    silence: Option<Duration>,
+    watched: Watched,
+}
+
+/// The response into the chain, at this place.
+fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, place: usize) -> Back {
     chain.phase.set(Phase::Response);
     let Answer { mut head, body, idle: silence, watched } = answer;
-    if let AnswerBody::Reset(details) = body {
-        return respond::nothing(details);
-    }
+    let (source, tunnel) = match body {
+        AnswerBody::Stream(body) => (body, None),
+        AnswerBody::Tunnel(start) => (Incoming::Empty, Some(start)),
+        AnswerBody::Reset(details) => return Back::Gone(respond::nothing(details)),
+    };
     respond::change_head(exchange, &mut head);
     exchange.changed = true;
     chain.tell(&exchange.record);
     chain.told.borrow_mut().status = Some(head.status);
-    let (source, tunnel) = match body {
-        AnswerBody::Stream(body) => (body, None),
-        AnswerBody::Tunnel(start) => (Incoming::Empty, Some(start)),
-        AnswerBody::Reset(_) => (Incoming::Empty, None),
-    };
     let bodiless = exchange.grammar.bodiless(head.status);
     let end = End::when(tunnel.is_none() && (bodiless || source.is_end_stream()));
     let status = head.status;
@@ -229,7 +278,12 @@ async fn back(
         half.source_ended = end == End::Yes || tunnel.is_some();
     }
     chain.begin_head(Side::Response, place, Headers::response(head), end);
-    let left = leave(exchange, chain, Side::Response, idle, Expects::Nothing, None).await;
+    Back::Begun(Rest { tunnel, status, bodiless, silence, watched })
+}
+
+/// The response as it left the chain, or what is answered in its place.
+fn end_back(exchange: &mut Exchange, chain: &Rc<Shared>, rest: Rest, left: Result<(), Stuck>) -> Answer {
+    let Rest { tunnel, status, bodiless, silence, watched } = rest;
     let error = match left {
         Ok(()) => match chain.take_response(bodiless) {
             // Who asked to leave HTTP is told so, or is not.
@@ -248,7 +302,7 @@ async fn back(
             let interrupt = chain.interrupt.take();
             chain.phase.set(Phase::Sent);
             return match interrupt {
-                Some(interrupt) => self::answer(exchange, interrupt).0,
+                Some(interrupt) => answer(exchange, interrupt).0,
                 None => respond::nothing("filter_interrupted"),
             };
         }

@@ -22,10 +22,9 @@ use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
     fmt,
-    future::poll_fn,
     rc::Rc,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
 };
 
 /// What a stream's filters and their chain share.
@@ -204,10 +203,7 @@ impl Shared {
 
     /// What the record knows by now.
     pub(in crate::exchange) fn tell(&self, record: &Record) {
-        let mut told = self.told.borrow_mut();
-        let before = (told.sent_at, told.answered_at);
-        *told = record.told();
-        (told.sent_at, told.answered_at) = before;
+        record.tell(&mut self.told.borrow_mut());
     }
 
     /// The stream is over: its filters are told, and let go.
@@ -238,15 +234,12 @@ impl Shared {
     }
 
     /// Ready when something ended the stream's course.
-    pub(crate) async fn interruption(&self) {
-        poll_fn(|cx| {
-            if self.interrupted() {
-                return Poll::Ready(());
-            }
-            self.waiting.replace(Some(cx.waker().clone()));
-            Poll::Pending
-        })
-        .await;
+    pub(super) fn poll_interruption(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.interrupted() {
+            return Poll::Ready(());
+        }
+        self.waiting.replace(Some(cx.waker().clone()));
+        Poll::Pending
     }
 
     /// Whether some filter reads heads and trailers when the stream is logged.
