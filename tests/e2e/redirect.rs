@@ -11,11 +11,15 @@ use pillion_tests::{
     tempdir::TempDir,
     wait,
 };
-use rustix::process::Signal;
+use rustix::{
+    event::{Timespec, epoll},
+    process::Signal,
+};
 use serde_json::Value;
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::OwnedFd,
     process::{self, Command},
     sync::{
         atomic::{AtomicU32, Ordering},
@@ -184,6 +188,98 @@ fn a_head_that_was_redirected_does_not_hide_a_body_that_was_not() {
         let answer = client.receive();
         assert_eq!((answer.status, answer.body.len()), (200, LARGE), "round {round}");
     }
+}
+
+/// A client as event loops are written: it waits for an edge, reads, and takes a short read for the end of what there is.
+struct Edges {
+    stream: TcpStream,
+    waiting: OwnedFd,
+    got: Vec<u8>,
+}
+
+impl Edges {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let waiting = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let wanted = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&waiting, &stream, epoll::EventData::new_u64(0), wanted).unwrap();
+        Self { stream, waiting, got: Vec::new() }
+    }
+
+    fn ask(&mut self, path: &str) {
+        self.stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
+    }
+
+    /// Reads until there are so many answers of so many bytes, and gives how many bytes each had.
+    fn answers(&mut self, count: usize) -> Vec<usize> {
+        let limit = Timespec::try_from(wait::SOON).unwrap();
+        let mut room = vec![0; 64 << 10];
+        loop {
+            if let Some(lengths) = lengths(&self.got).filter(|lengths| lengths.len() == count) {
+                return lengths;
+            }
+            let mut event = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }];
+            let woken = epoll::wait(&self.waiting, &mut event, Some(&limit)).unwrap();
+            assert!(woken > 0, "after {} bytes there is no edge any more", self.got.len());
+            loop {
+                let Ok(read) = self.stream.read(&mut room) else { break };
+                assert!(read > 0, "the end comes after {} bytes", self.got.len());
+                self.got.extend_from_slice(&room[..read]);
+                if read < room.len() {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// How many bytes each of some whole answers has; `None`: the last is not whole.
+fn lengths(mut answers: &[u8]) -> Option<Vec<usize>> {
+    let mut lengths = Vec::new();
+    while !answers.is_empty() {
+        let end = answers.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+        let head = String::from_utf8_lossy(&answers[..end]).to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        let length: usize = head.split_once("content-length: ")?.1.split_once("\r\n")?.0.parse().ok()?;
+        let body = answers.get(end..end + length)?;
+        assert!(body == pattern(0, length), "other bytes than the server sent");
+        lengths.push(length);
+        answers = &answers[end + length..];
+    }
+    Some(lengths)
+}
+
+#[test]
+fn a_client_that_pipelines_and_reads_late_finds_all_answers_in_order() {
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let origin = Origin::start();
+    let proxy = Shape { top: &section(&name), ..Shape::default() }.start(origin.address);
+    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    let done = || proxy.metrics().sum("pillion_exchange_requests_total", &[]);
+    let held = || status(&name).and_then(|status| status["counters"]["held"].as_f64()).unwrap_or(0.0);
+    // An answer that is redirected, then one that is too large for that; and more brief ones than may wait unread. Each is
+    // asked for when the one before has been sent and nothing of it was read.
+    for asked in [vec![100, 100_000], vec![10_000; 40], vec![10, 100_000, 10, 10, 200_000, 10]] {
+        let mut client = Edges::connect(proxy.address);
+        for length in &asked {
+            let (before, holding) = (done(), held());
+            client.ask(&format!("/bytes/{length}"));
+            wait::until_true("the answer to be sent, or held", || done() > before || held() > holding);
+        }
+        assert_eq!(client.answers(asked.len()), asked);
+        // It is as good a client as any from here on, and its answers are redirected.
+        client.got.clear();
+        let before = redirected(&name);
+        client.ask("/bytes/100");
+        assert_eq!(client.answers(1), [100]);
+        assert!(redirected(&name) >= before + 4, "{:?}", status(&name));
+    }
+    assert!(held() > 0.0);
 }
 
 #[test]
@@ -387,5 +483,53 @@ fn an_agent_serves_a_proxy_without_privileges_and_may_be_killed() {
     second.signal(Signal::TERM);
     second.wait(wait::SOON);
     assert_eq!(talk(), 0);
+    proxy.assert_healthy();
+}
+
+#[test]
+fn a_watched_status_tells_each_second_what_has_changed() {
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let origin = Origin::start();
+    let proxy = Shape { top: "redirect: { by: agent }", ..Shape::default() }.start(origin.address);
+    let (port, pid) = (proxy.address.port().to_string(), proxy.pid().to_string());
+    let (attached, words) =
+        redirect(&["attach", "--instance", &name, "--ports", &port, "--proxy-pid", &pid, "--waive", WAIVED]);
+    assert!(attached, "{words}");
+    let watch = |form: &[&str]| {
+        let mut command = Command::new(proxy::program());
+        Process::start(command.args(["redirect", "status", "--watch", "--instance", &name]).args(form))
+    };
+    // The first to watch is told how connections end; those after it see counters only.
+    let mut told = watch(&["--json"]);
+    let lines =
+        |of: &Process| of.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<Value>>();
+    wait::until_true("the first line", || !lines(&told).is_empty());
+    let (mut second, mut text) = (watch(&["--json"]), watch(&[]));
+    wait::until_true("the others' first lines", || !lines(&second).is_empty() && text.stdout().contains('\n'));
+    for _ in 0..10 {
+        assert_eq!(proxy.get("/").status, 200);
+    }
+    let sum =
+        |of: &Process, counter: &str| lines(of).iter().filter_map(|line| line["since"][counter].as_u64()).sum::<u64>();
+    // Each request's connection ends at both its ends.
+    wait::until_true("the ends of connections", || {
+        lines(&told).last().is_some_and(|line| line["ended"]["in_order"].as_u64() >= Some(20))
+    });
+    wait::until_true("all messages of both", || [&told, &second].iter().all(|of| sum(of, "redirected_messages") >= 20));
+    let last = lines(&told).pop().unwrap();
+    assert!(last["ended"]["lived_seconds"]["count"].as_u64() >= Some(20), "{last}");
+    assert_eq!(last["ended"]["malformed_events"], 0, "{last}");
+    assert!(lines(&second).iter().all(|line| line["ended"].is_null()));
+    wait::until_true("the same in words", || text.stdout().contains("  redirected_messages +"));
+    assert!(text.stdout().lines().all(|line| line.starts_with("sockets ")), "{}", text.stdout());
+    // What has gone is said at the end: nothing hangs on a watch.
+    for watching in [&mut told, &mut second, &mut text] {
+        watching.signal(Signal::TERM);
+        watching.wait(wait::SOON);
+    }
     proxy.assert_healthy();
 }
