@@ -21,14 +21,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `support/peers/NAME.py`, which prints its port first, or skips loudly.
+    /// Starts `support/peers/NAME.py`, which prints its port as a line of its own, or skips loudly.
     #[must_use]
     pub fn start(name: &str, arguments: &[&str]) -> Option<Self> {
         let python = interpreter()?;
         let mut process = Process::start(Command::new(python).arg(script(name)).args(arguments));
         let port = wait::until("a Python server's port", wait::SOON * 3, || {
             assert!(process.ended().is_none(), "{name} ended: {}", process.stderr());
-            process.stdout().lines().next().and_then(|line| line.trim().parse::<u16>().ok())
+            // Whoever waits for it may be served before it has said so.
+            process.stdout().lines().find_map(|line| line.trim().parse::<u16>().ok())
         });
         Some(Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), process })
     }

@@ -2,20 +2,23 @@
 
 DIRECTORY/svid and DIRECTORY/bundles are whole messages (X509SVIDResponse, X509BundlesResponse). Each call is answered with the
 message there is, and with each one that replaces it. While there is none, a call fails with PERMISSION_DENIED, as an agent
-answers a workload that nobody has registered. DIRECTORY/hang-up ends every stream, once. Prints `0` when it listens, then a line
+answers a workload that nobody has registered. DIRECTORY/hang-up ends every stream, once. Prints `0` when it listens, and a line
 for each call that begins.
 """
 
 import os
 import sys
-import threading
 import time
 from concurrent import futures
 
 import grpc
 
 SOCKET, DIRECTORY = sys.argv[1:3]
-hung_up = threading.Event()
+
+
+def say(line):
+    """Prints a line whole: calls begin on several threads, and `print` lets them mix."""
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 def content(name):
@@ -33,7 +36,7 @@ def stream(name):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"security header missing from request: {metadata}")
         if request != b"":
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"the request is not empty: {request}")
-        print("call", name, flush=True)
+        say(f"call {name}")
         told = None
         while context.is_active():
             message = content(name)
@@ -61,5 +64,5 @@ if __name__ == "__main__":
     serving = grpc.server(futures.ThreadPoolExecutor(32), handlers=(Handler(),))
     serving.add_insecure_port(f"unix:{SOCKET}")
     serving.start()
-    print(0, flush=True)
+    say("0")
     serving.wait_for_termination()

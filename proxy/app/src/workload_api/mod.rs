@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST_REST: Duration = Duration::from_millis(100);
 /// See [`FIRST_REST`]. Half of this is chance, so that the proxies of a node do not come all at once.
 const LONGEST_REST: Duration = Duration::from_secs(10);
-/// A stream that lived so long was well: the next failure is the first again.
+/// A stream that lived so long was well: the next failure is the first again. So it is after one that told something new.
 const WELL: Duration = Duration::from_secs(30);
 
 /// Follows an agent until it is dropped.
@@ -130,7 +130,7 @@ async fn follow(api: WorkloadApi, sender: watch::Sender<Option<Svid>>) {
     let mut told = String::new();
     loop {
         let began = Instant::now();
-        let trouble = match session(&api, &sender).await {
+        let trouble = match session(&api, &sender, &mut rest).await {
             Ok(never) => match never {},
             Err(trouble) => trouble.to_string(),
         };
@@ -154,8 +154,13 @@ fn chance() -> f64 {
     f64::from((random >> 32) as u32) / f64::from(u32::MAX)
 }
 
-/// One connection to the agent, to its end.
-async fn session(api: &WorkloadApi, sender: &watch::Sender<Option<Svid>>) -> Result<std::convert::Infallible, Trouble> {
+/// One connection to the agent, to its end. What it tells that is new starts the `rest` after a failure anew; an agent that
+/// only ever tells the same before it fails is asked less and less.
+async fn session(
+    api: &WorkloadApi,
+    sender: &watch::Sender<Option<Svid>>,
+    rest: &mut Duration,
+) -> Result<std::convert::Infallible, Trouble> {
     let (mut requests, connection) = patiently(connect(&api.socket)).await?;
     // With this future it is closed.
     let _driven = Driven(spawn_local(async move {
@@ -180,7 +185,7 @@ async fn session(api: &WorkloadApi, sender: &watch::Sender<Option<Svid>>) -> Res
             },
         };
         if let Some(svid) = made? {
-            sender.send_if_modified(|latest| {
+            let new = sender.send_if_modified(|latest| {
                 let same = latest.as_ref().is_some_and(|latest| {
                     latest.certificate.same_as(&svid.certificate) && latest.bundles.same_as(&svid.bundles)
                 });
@@ -189,6 +194,9 @@ async fn session(api: &WorkloadApi, sender: &watch::Sender<Option<Svid>>) -> Res
                 }
                 !same
             });
+            if new {
+                *rest = FIRST_REST;
+            }
         }
     }
 }
