@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 pub const BUDGET: u32 = 256 * 1024;
 
 /// Messages of so many bytes go through TCP unless said otherwise: pieces of larger ones look like this, and at 1 MiB
-/// redirecting loses (ebpf-redirect/README.md).
+/// redirecting may lose (ebpf-redirect/README.md).
 pub const LARGE: u32 = 64 * 1024;
 
 /// Who the proxy is.
