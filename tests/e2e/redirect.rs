@@ -1,5 +1,7 @@
 //! Loopback traffic past TCP with the real program: loaded by itself, by an agent, or declined; with peers as users have them.
 
+mod pipelining;
+
 use pillion_tests::{
     client::Client,
     need,
@@ -11,15 +13,11 @@ use pillion_tests::{
     tempdir::TempDir,
     wait,
 };
-use rustix::{
-    event::{Timespec, epoll},
-    process::Signal,
-};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    os::fd::OwnedFd,
     process::{self, Command},
     sync::{
         atomic::{AtomicU32, Ordering},
@@ -192,99 +190,6 @@ fn a_head_that_was_redirected_does_not_hide_a_body_that_was_not() {
         let answer = client.receive();
         assert_eq!((answer.status, answer.body.len()), (200, LARGE), "round {round}");
     }
-}
-
-/// A client as event loops are written: it waits for an edge, reads, and takes a short read for the end of what there is.
-struct Edges {
-    stream: TcpStream,
-    waiting: OwnedFd,
-    got: Vec<u8>,
-}
-
-impl Edges {
-    fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let waiting = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
-        let wanted = epoll::EventFlags::IN | epoll::EventFlags::ET;
-        epoll::add(&waiting, &stream, epoll::EventData::new_u64(0), wanted).unwrap();
-        Self { stream, waiting, got: Vec::new() }
-    }
-
-    fn ask(&mut self, path: &str) {
-        self.stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
-    }
-
-    /// Reads until there are so many answers of so many bytes, and gives how many bytes each had.
-    fn answers(&mut self, count: usize) -> Vec<usize> {
-        let limit = Timespec::try_from(wait::SOON).unwrap();
-        let mut room = vec![0; 64 << 10];
-        loop {
-            if let Some(lengths) = lengths(&self.got).filter(|lengths| lengths.len() == count) {
-                return lengths;
-            }
-            let mut event = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }];
-            let woken = epoll::wait(&self.waiting, &mut event, Some(&limit)).unwrap();
-            assert!(woken > 0, "after {} bytes there is no edge any more", self.got.len());
-            loop {
-                let Ok(read) = self.stream.read(&mut room) else { break };
-                assert!(read > 0, "the end comes after {} bytes", self.got.len());
-                self.got.extend_from_slice(&room[..read]);
-                if read < room.len() {
-                    break;
-                }
-            }
-        }
-    }
-}
-
-/// How many bytes each of some whole answers has; `None`: the last is not whole.
-fn lengths(mut answers: &[u8]) -> Option<Vec<usize>> {
-    let mut lengths = Vec::new();
-    while !answers.is_empty() {
-        let end = answers.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
-        let head = String::from_utf8_lossy(&answers[..end]).to_ascii_lowercase();
-        assert!(head.starts_with("http/1.1 200"), "{head}");
-        let length: usize = head.split_once("content-length: ")?.1.split_once("\r\n")?.0.parse().ok()?;
-        let body = answers.get(end..end + length)?;
-        assert!(body == pattern(0, length), "other bytes than the server sent");
-        lengths.push(length);
-        answers = &answers[end + length..];
-    }
-    Some(lengths)
-}
-
-#[test]
-fn a_client_that_pipelines_and_reads_late_finds_all_answers_in_order() {
-    if !is_root() {
-        return;
-    }
-    let name = instance();
-    let _detached = Detached(name.clone());
-    let origin = Origin::start();
-    let proxy = Shape { top: &section(&name), ..Shape::default() }.start(origin.address);
-    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
-    let done = || proxy.metrics().sum("pillion_exchange_requests_total", &[]);
-    let held = || counted(&name, "held");
-    let by_the_self_test = held();
-    // An answer that is redirected, then one that is too large for that; and more brief ones than may wait unread. Each is
-    // asked for when the one before has been sent and nothing of it was read.
-    for asked in [vec![100, 100_000], vec![10_000; 40], vec![10, 100_000, 10, 10, 200_000, 10]] {
-        let mut client = Edges::connect(proxy.address);
-        for length in &asked {
-            let (before, holding) = (done(), held());
-            client.ask(&format!("/bytes/{length}"));
-            wait::until_true("the answer to be sent, or held", || done() > before || held() > holding);
-        }
-        assert_eq!(client.answers(asked.len()), asked);
-        // It is as good a client as any from here on, and its answers are redirected.
-        client.got.clear();
-        let before = redirected(&name);
-        client.ask("/bytes/100");
-        assert_eq!(client.answers(1), [100]);
-        assert!(redirected(&name) >= before + 4, "{:?}", status(&name));
-    }
-    assert!(held() > by_the_self_test);
 }
 
 #[test]
