@@ -110,16 +110,16 @@ pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>
             (answer, None) => (answer, 0),
         },
     };
-    match begin_back(exchange, &chain, answer, place) {
-        Back::Gone(answer) => answer,
-        Back::Begun(rest) => {
-            let left = match chain.left(Side::Response) {
-                Some(left) => left,
-                None => leave(exchange, &chain, Side::Response, route.idle_timeout, Expects::Nothing, None).await,
-            };
-            end_back(exchange, &chain, rest, left)
-        }
+    chain.phase.set(Phase::Response);
+    if let AnswerBody::Reset(details) = answer.body {
+        return respond::nothing(details);
     }
+    let rest = begin_back(exchange, &chain, answer, place);
+    let left = match chain.left(Side::Response) {
+        Some(left) => left,
+        None => leave(exchange, &chain, Side::Response, route.idle_timeout, Expects::Nothing, None).await,
+    };
+    end_back(exchange, &chain, rest, left)
 }
 
 /// What an interruption answers, and the filter it came from on the request's side.
@@ -239,14 +239,6 @@ async fn onward(
     }
 }
 
-/// A response on its way back.
-enum Back {
-    /// There is none.
-    Gone(Answer),
-    /// Its head is in the chain, or has left it.
-    Begun(Rest),
-}
-
 /// What of an answer does not pass the filters with its head.
 struct Rest {
     tunnel: Option<Box<dyn FnOnce(Account)>>,
@@ -257,13 +249,12 @@ struct Rest {
 }
 
 /// The response into the chain, at this place.
-fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, place: usize) -> Back {
-    chain.phase.set(Phase::Response);
+fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, place: usize) -> Rest {
     let Answer { mut head, body, idle: silence, watched } = answer;
     let (source, tunnel) = match body {
         AnswerBody::Stream(body) => (body, None),
         AnswerBody::Tunnel(start) => (Incoming::Empty, Some(start)),
-        AnswerBody::Reset(details) => return Back::Gone(respond::nothing(details)),
+        AnswerBody::Reset(_) => (Incoming::Empty, None),
     };
     respond::change_head(exchange, &mut head);
     exchange.changed = true;
@@ -278,7 +269,7 @@ fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, place
         half.source_ended = end == End::Yes || tunnel.is_some();
     }
     chain.begin_head(Side::Response, place, Headers::response(head), end);
-    Back::Begun(Rest { tunnel, status, bodiless, silence, watched })
+    Rest { tunnel, status, bodiless, silence, watched }
 }
 
 /// The response as it left the chain, or what is answered in its place.
