@@ -448,10 +448,14 @@ fn an_idle_proxy_is_small_and_quiet() {
     let proxy = Proxy::to(origin.address);
     proxy.assert_healthy();
     await_rest(&proxy, "an idle proxy's rest", Duration::from_secs(1), Duration::from_millis(20));
-    // The program under test is not optimised: what of its file is in memory says nothing of the one that is released
-    // (`pillion-bench resident --bound` does). What is its own does: heap, stacks, data; constants are not, since it
+    // The program under test is not optimised: what of its file is in memory is several times that of the one that is released
+    // (`pillion-bench resident --bound` says that). What is its own does: heap, stacks, data; constants are not, since it
     // stands at a fixed address (`build.rs`), as the released one does.
-    let own = proxy.resident_own();
-    println!("{own} bytes of its own, {} resident", proxy.resident());
-    assert!(own < 4 << 20, "{own} bytes of its own");
+    let (own, resident) = (proxy.resident_own(), proxy.resident());
+    println!("{own} bytes of its own, {resident} resident");
+    // Measured: 1.15 MB.
+    assert!(own < 2 << 20, "{own} bytes of its own");
+    // Measured: 26 to 29 MB of a file of 170, by how the kernel has cached it. Some start of something that nobody asked
+    // for (an engine, a resolver, a table of everything) shows here even in such a build.
+    assert!(resident < 36 << 20, "{resident} bytes resident");
 }

@@ -37,3 +37,4 @@ mod config;
 mod filter_storms;
 mod filters;
 mod life;
+mod memory;

@@ -58,6 +58,7 @@ impl World {
             let process = Arc::new(Process {
                 connections: Limit::new(100),
                 pressure: PressureGauge::default(),
+                unfinished: Arc::default(),
                 capture: Default::default(),
                 redirect: Arc::default(),
             });

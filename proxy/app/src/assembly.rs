@@ -37,6 +37,10 @@ pub trait Plane: 'static {
     /// rest are closed is ordered of each worker.)
     fn pressure(&self, pressure: Pressure);
 
+    /// What each worker may hold from now on of what clients have begun and not finished, given what all of them hold now:
+    /// both in bytes. Without a limit of memory it is never called.
+    fn allow_unfinished(&self, each: &dyn Fn(u64) -> u64);
+
     /// Loads the filters of a configuration, which may take its time: modules are fetched and compiled. `None`: there is
     /// nothing to wait for, and [`compile`](Self::compile) is given none. Dropping the future gives it up.
     fn load_filters(

@@ -4,6 +4,7 @@ use crate::{
     assembly::{ClusterStatus, EndpointStatus, LoadingFilters, Plane, Rejected},
     cgroup, descriptors,
     filters::{self, Filters},
+    memory,
     metrics::{Build, Recorder},
     proof::Token,
     sockets::Handed,
@@ -59,6 +60,7 @@ impl Default for DataPlane {
             process: Arc::new(Process {
                 connections: Limit::new(0),
                 pressure: PressureGauge::default(),
+                unfinished: Arc::default(),
                 capture: Capturing::default(),
                 redirect: Arc::default(),
             }),
@@ -86,6 +88,12 @@ impl Plane for DataPlane {
             cgroup::Pressure::Shrink => Pressure::Shrink,
             cgroup::Pressure::Refuse => Pressure::Refuse,
         });
+    }
+
+    fn allow_unfinished(&self, each: &dyn Fn(u64) -> u64) {
+        let unfinished = &self.process.unfinished;
+        let each = each(unfinished.held() as u64);
+        unfinished.allow(usize::try_from(each).unwrap_or(usize::MAX));
     }
 
     fn load_filters(
@@ -241,7 +249,10 @@ impl Run for DataPath {
             Order::DrainInbound => worker.drain_inbound(),
             Order::CloseIdle => {
                 worker.tell(Signal::CloseIfIdle);
+                worker.register.shed();
                 worker.close_idle_upstreams();
+                // What those left who went before is the kernel's again, which counts it.
+                memory::give_back_heap();
             }
             Order::LookAgain => worker.look_again(),
             Order::Abort => worker.tell(Signal::Abort),

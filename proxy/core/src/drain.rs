@@ -1,13 +1,16 @@
 //! What a worker tells its connections: leave when idle, leave gracefully, leave now.
 //!
 //! Beside the path. Each connection registers once and keeps its [`Control`]; telling all of them is a walk over
-//! the register, and a connection that is told nothing pays nothing. It never closes anything itself.
+//! the register, and a connection that is told nothing pays nothing. It never closes anything itself. The same line carries
+//! the other way what a connection's client has not finished ([`unfinished`](crate::downstream::unfinished)).
 
+use crate::downstream::unfinished::{self, Allowance, Room, Sum};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     fmt,
     future::poll_fn,
     rc::{Rc, Weak},
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -32,6 +35,7 @@ pub struct Register {
     free: RefCell<Vec<usize>>,
     open: Cell<usize>,
     empty: RefCell<Vec<Waker>>,
+    unfinished: Sum,
 }
 
 /// Something that lives on a connection's line, and may have to end when the configuration changes.
@@ -49,17 +53,28 @@ pub struct Control {
     subject: OnceCell<Weak<dyn Subject>>,
     /// Of the listener it came by: a listener can be drained alone.
     listener: usize,
+    /// Where it is entered.
+    register: Weak<Register>,
+    /// What its client has begun and not finished counts for.
+    unfinished: Cell<u32>,
+    /// Whether it must go because of that.
+    shed: Cell<bool>,
 }
 
 /// A connection's place in the register, given up on drop.
 #[derive(Debug)]
 pub struct Registration {
-    register: Weak<Register>,
     slot: usize,
     control: Rc<Control>,
 }
 
 impl Register {
+    /// A register whose connections leave no more unfinished than this allows.
+    #[must_use]
+    pub fn within(allowance: Arc<Allowance>) -> Rc<Self> {
+        Rc::new(Self { unfinished: Sum::within(allowance), ..Self::default() })
+    }
+
     /// Enters a connection that came by the listener with this identity.
     #[must_use]
     pub fn enter(self: &Rc<Self>, listener: usize) -> Registration {
@@ -68,6 +83,9 @@ impl Register {
             waker: RefCell::new(None),
             subject: OnceCell::new(),
             listener,
+            register: Rc::downgrade(self),
+            unfinished: Cell::new(0),
+            shed: Cell::new(false),
         });
         let mut controls = self.controls.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -76,7 +94,7 @@ impl Register {
         });
         controls[slot] = Some(Rc::clone(&control));
         self.open.set(self.open.get() + 1);
-        Registration { register: Rc::downgrade(self), slot, control }
+        Registration { slot, control }
     }
 
     /// Connections open now.
@@ -92,6 +110,23 @@ impl Register {
         let controls: Vec<_> = self.controls.borrow().iter().flatten().filter(told).cloned().collect();
         for control in controls {
             control.tell(signal);
+        }
+    }
+
+    /// Where more is unfinished than is allowed, tells those who hold the most of it to go.
+    pub fn shed(&self) {
+        let excess = self.unfinished.excess();
+        if excess == 0 {
+            return;
+        }
+        // From a copy, as above.
+        let controls: Vec<_> = self.controls.borrow().iter().flatten().filter(|of| of.holds()).cloned().collect();
+        let holders = controls.iter().map(|of| of.unfinished.get()).zip(0..).collect();
+        for place in unfinished::largest(holders, excess) {
+            let control = &controls[place];
+            control.shed.set(true);
+            self.unfinished.told(control.unfinished.get());
+            control.wake();
         }
     }
 
@@ -137,11 +172,63 @@ impl Control {
     pub fn tell(&self, signal: Signal) {
         if signal > self.signal.get() {
             self.signal.set(signal);
-            let waker = self.waker.borrow().clone();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+            self.wake();
         }
+    }
+
+    fn wake(&self) {
+        let waker = self.waker.borrow().clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Notes that so many bytes wait for what its client has not finished, instead of what it noted last. With
+    /// [`Room::None`] whoever holds them reads no further in this turn.
+    pub fn hold(&self, bytes: usize) -> Room {
+        let Some(register) = self.register.upgrade() else { return Room::Left };
+        let after = Sum::weight(bytes);
+        let before = self.unfinished.replace(after);
+        register.unfinished.changed(before, after);
+        if self.shed.get() {
+            register.unfinished.left(before);
+            register.unfinished.told(after);
+        }
+        let room = register.unfinished.room();
+        if room == Room::None {
+            register.shed();
+        }
+        room
+    }
+
+    /// Notes that nothing waits any more.
+    #[inline]
+    pub fn release(&self) {
+        if self.unfinished.get() != 0 {
+            self.released();
+        }
+    }
+
+    #[cold]
+    fn released(&self) {
+        let Some(register) = self.register.upgrade() else { return };
+        let held = self.unfinished.take();
+        if self.shed.take() {
+            register.unfinished.left(held);
+        }
+        register.unfinished.changed(held, 0);
+    }
+
+    /// Whether it must go, because of what its client has not finished.
+    #[must_use]
+    #[inline]
+    pub fn is_shed(&self) -> bool {
+        self.shed.get()
+    }
+
+    /// Whether it holds something and was not told to go.
+    fn holds(&self) -> bool {
+        self.unfinished.get() != 0 && !self.shed.get()
     }
 
     /// Says what lives on it. Once.
@@ -199,7 +286,8 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some(register) = self.register.upgrade() {
+        if let Some(register) = self.control.register.upgrade() {
+            self.control.release();
             register.leave(self.slot);
         }
     }
@@ -245,6 +333,27 @@ mod tests {
         register.tell(None, Signal::Drain);
         assert_eq!((register.open(), first.control().signal()), (1, Signal::Drain));
         assert!(second.borrow().is_none());
+    }
+
+    #[test]
+    fn those_who_hold_most_are_told_to_go_and_what_they_held_is_free_when_they_went() {
+        let allowance = Arc::<Allowance>::default();
+        let register = Register::within(Arc::clone(&allowance));
+        let [small, large, larger] = [(); 3].map(|()| register.enter(0));
+        allowance.allow(20_000);
+        assert_eq!(small.control().hold(100), Room::Left);
+        assert_eq!(large.control().hold(7_000), Room::Left);
+        assert_eq!(larger.control().hold(9_000), Room::Left);
+        // Whoever grows is not the one who must go.
+        assert_eq!(small.control().hold(2_000), Room::None);
+        assert_eq!([&small, &large, &larger].map(|of| of.control().is_shed()), [false, false, true]);
+        assert_eq!(small.control().hold(2_000), Room::None, "it is told, and not gone");
+        assert!(!large.control().is_shed(), "one is enough");
+        drop(larger);
+        assert_eq!(small.control().hold(2_000), Room::Left);
+        small.control().release();
+        drop(large);
+        assert_eq!(allowance.held(), 0);
     }
 
     #[test]

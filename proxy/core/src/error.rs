@@ -119,6 +119,7 @@ impl ProxyError {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
+            Self::Guard(framing::Refusal::ShortMemory) => Blame::Proxy,
             Self::Guard(_) | Self::Head(_) | Self::Path(_) | Self::ClientGone => Blame::Downstream,
             Self::Filter(FilterError::RequestTooLarge) => Blame::Downstream,
             Self::Route(_) | Self::Timeout(_) | Self::Filter(_) | Self::Denied(_) => Blame::Proxy,
@@ -131,6 +132,7 @@ impl ProxyError {
     #[must_use]
     pub fn flag(&self) -> ResponseFlag {
         match self {
+            Self::Guard(framing::Refusal::ShortMemory) => ResponseFlag::OverloadManager,
             Self::Guard(_) | Self::Head(_) | Self::Path(_) => ResponseFlag::DownstreamProtocolError,
             Self::Route(RouteError::NoWeight) => ResponseFlag::NoCluster,
             Self::Route(

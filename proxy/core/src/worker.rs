@@ -8,6 +8,7 @@ use crate::{
     downstream::{
         accept::{self, ListenerSlot},
         limit::{Limit, PressureGauge},
+        unfinished::Allowance,
     },
     drain::{Register, Signal},
     exchange::{
@@ -35,6 +36,8 @@ pub struct Process {
     pub connections: Arc<Limit>,
     /// How tight memory is.
     pub pressure: PressureGauge,
+    /// What clients may leave unfinished.
+    pub unfinished: Arc<Allowance>,
     /// What is captured, and what comes back.
     pub capture: Capturing,
     /// Whether BPF programs may redirect its connections.
@@ -114,9 +117,9 @@ impl Worker {
     #[must_use]
     pub fn new(process: Arc<Process>, dial: Rc<dyn Dial>, snapshot: Arc<Snapshot>) -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
+            register: Register::within(Arc::clone(&process.unfinished)),
             process,
             dial,
-            register: Rc::default(),
             random: Rc::new(Random::from_system()),
             passage: Passage::default(),
             alarms: Rc::default(),

@@ -105,6 +105,20 @@ impl Thresholds {
         }
     }
 
+    /// Bytes that clients may leave unfinished in all, given what they hold now: half as much more as is free below seven
+    /// eighths of where [`Pressure::Shrink`] begins, so that they alone never bring it about that connections are closed which do
+    /// no harm; beyond it less, by as much as it is passed. Half, because what holds bytes takes more than they, and others grow
+    /// as well until memory is looked at again. Never less than a thirty-second of the limit: whoever is cut short for what others hold must have a large part in it.
+    #[must_use]
+    pub fn unfinished(self, usage: Usage, held: u64) -> u64 {
+        let line = (u128::from(usage.limit) * u128::from(self.shrink) * 7 / 800) as u64;
+        let allowed = match line.checked_sub(usage.used) {
+            Some(free) => held.saturating_add(free / 2),
+            None => held.saturating_sub(usage.used - line),
+        };
+        allowed.max(usage.limit / 32)
+    }
+
     /// How long until memory is looked at again: a second where there is room, ten times as often near the limit.
     /// A proxy of 5 MB in a container of 64 MB that is filled at 1 GB/s would not last a second, but one that is
     /// half full is looked at often enough to see it coming at what a single core can receive and keep.

@@ -187,6 +187,18 @@ fn workers_follow_the_quota_within_the_affinity() {
 }
 
 #[test]
+fn what_may_be_unfinished_follows_what_is_free() {
+    let thresholds = Thresholds { shrink: 80, refuse: 90 };
+    let allowed = |used, held| thresholds.unfinished(Usage { used, limit: 1000 }, held);
+    assert_eq!(allowed(200, 0), 250, "half of what is free");
+    assert_eq!(allowed(600, 300), 350);
+    assert_eq!(allowed(700, 400), 400, "full");
+    assert_eq!(allowed(800, 400), 300, "less by what is too much");
+    assert_eq!(allowed(800, 50), 31, "a small part is borne");
+    assert_eq!(thresholds.unfinished(Usage { used: u64::MAX, limit: 0 }, 5), 0);
+}
+
+#[test]
 fn pressure_rises_at_once_and_falls_late() {
     let thresholds = Thresholds { shrink: 90, refuse: 95 };
     let steps = [

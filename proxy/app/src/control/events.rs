@@ -297,6 +297,8 @@ impl<P: Plane> Control<P> {
             self.plane.pressure(pressure);
             tracing::warn!(?pressure, used = usage.used, limit = usage.limit, "memory pressure changed");
         }
+        let workers = self.state.workers.max(1) as u64;
+        self.plane.allow_unfinished(&|held| thresholds.unfinished(usage, held) / workers);
         if pressure >= Pressure::Shrink {
             self.workers.hint(Order::CloseIdle);
         }

@@ -9,7 +9,7 @@ use crate::{
     drain::{Control, Registration, Signal, Subject},
     exchange::head::forwarding::Peer,
     snapshot::ListenerSnapshot,
-    telemetry::{ConnectionFacts, metrics::Active},
+    telemetry::{ConnectionFacts, ResponseFlag, metrics::Active},
     worker::Worker,
 };
 use pillion_config::model::{Alpn, AnnouncedField, Announcement};
@@ -40,8 +40,8 @@ pub struct Connection {
     pub facts: Rc<ConnectionFacts>,
     /// Kept with the listener it was made for: a reload may change whom to trust.
     peer: RefCell<Option<(Arc<ListenerSnapshot>, Rc<Peer>)>>,
-    /// Why the proxy cut it, where a deadline of the client's ran out.
-    cut: Cell<Option<&'static str>>,
+    /// Why the proxy cut it, where a deadline of the client's ran out or memory was short.
+    cut: Cell<Option<(ResponseFlag, &'static str)>>,
     /// What it is called towards upstreams that want a name; made when the first does.
     unique_id: OnceCell<Box<[u8; 8]>>,
     registration: Registration,
@@ -70,6 +70,8 @@ pub enum Order {
     Announce,
     /// Close as soon as no request is in flight.
     CloseWhenIdle,
+    /// What its client has not finished is too much beside that of others: close, and say so if that can be said.
+    Shed,
     /// Close now.
     Abort,
 }
@@ -146,13 +148,13 @@ impl Connection {
     }
 
     /// Notes that the proxy cuts the connection: what is in flight was not ended by the client.
-    pub fn cut_for(&self, why: &'static str) {
-        self.cut.set(Some(why));
+    pub fn cut_for(&self, flag: ResponseFlag, why: &'static str) {
+        self.cut.set(Some((flag, why)));
     }
 
     /// Why the proxy cut the connection, if it did.
     #[must_use]
-    pub fn cut(&self) -> Option<&'static str> {
+    pub fn cut(&self) -> Option<(ResponseFlag, &'static str)> {
         self.cut.get()
     }
 
@@ -242,7 +244,7 @@ impl Connection {
     pub async fn unwanted(self: &Rc<Self>) {
         let mut orders = Orders::new(Rc::clone(self));
         poll_fn(|cx| match orders.poll(cx) {
-            Order::CloseIfIdle | Order::CloseWhenIdle | Order::Abort => Poll::Ready(()),
+            Order::CloseIfIdle | Order::CloseWhenIdle | Order::Shed | Order::Abort => Poll::Ready(()),
             Order::Carry | Order::Announce => Poll::Pending,
         })
         .await;
@@ -261,6 +263,8 @@ impl Orders {
         let control = self.connection.registration.control();
         control.set_waker(cx);
         match control.signal() {
+            Signal::Abort => Order::Abort,
+            Signal::Stay | Signal::CloseIfIdle | Signal::Drain if control.is_shed() => Order::Shed,
             Signal::Stay => Order::Carry,
             Signal::CloseIfIdle => {
                 control.forget();
@@ -274,7 +278,6 @@ impl Orders {
                 }
                 Order::Announce
             }
-            Signal::Abort => Order::Abort,
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod limit;
 pub mod original_dst;
 pub mod proxy_protocol;
 pub mod tls;
+pub mod unfinished;
 
 pub use connection::Connection;
 
@@ -163,10 +164,11 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
         Plan::Unread => Detected::Opaque(prefix),
         Plan::Read(among, deadline) => tokio::select! {
             biased;
-            detected = detect::first_bytes(socket, prefix, among, deadline) => detected,
+            detected = detect::first_bytes(socket, prefix, among, deadline, connection.control()) => detected,
             () = connection.unwanted() => return None,
         },
     };
+    connection.control().release();
     connection.has_arrived();
     let speaks_http = matches!(detected, Detected::Http1(_) | Detected::Http2(_));
     if speaks_http && listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {

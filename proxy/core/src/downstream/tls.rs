@@ -12,6 +12,7 @@ use super::{
     },
 };
 use crate::{
+    drain::Control,
     identity::{Cause, Failure, Serving, TlsServer, protocol_of, spiffe_id, still_valid},
     io::{
         Socket,
@@ -46,7 +47,10 @@ pub(super) async fn accept(
 ) -> Option<Accepted> {
     let turns = Turns::of_this_thread();
     let most = connection.worker.view().snapshot.config.limits.tls_handshakes;
-    let attempt = timeout(tls.model().handshake_timeout, attempt(socket, prefix.into(), tls, listener, &turns, most));
+    let attempt = timeout(
+        tls.model().handshake_timeout,
+        attempt(socket, prefix.into(), tls, listener, connection.control(), &turns, most),
+    );
     let outcome = tokio::select! {
         biased;
         outcome = attempt => outcome,
@@ -89,6 +93,7 @@ async fn attempt(
     mut prefix: Vec<u8>,
     tls: &TlsServer,
     listener: &ListenerSnapshot,
+    line: &Control,
     turns: &Turns,
     most: usize,
 ) -> Result<Shaken, Failure> {
@@ -97,6 +102,9 @@ async fn attempt(
     let asked = loop {
         match client_hello::read(&prefix) {
             Hello::More if prefix.len() <= client_hello::MAX_BYTES => {
+                if !prefix.is_empty() {
+                    detect::held(line, prefix.capacity()).await;
+                }
                 let reading = read_some(&mut socket, &mut prefix);
                 match patience {
                     None => reading.await?,
@@ -114,6 +122,7 @@ async fn attempt(
             Hello::Whole(asked) => break asked,
         }
     };
+    line.release();
     if permissive && asked.speaker == Speaker::Other {
         // The application's own, to be carried as it is where the listener carries what is not HTTP.
         return match listener.opaque {

@@ -89,8 +89,8 @@ impl Drop for Account {
             record.flag(ResponseFlag::LocalReset);
             record.details("drain_deadline");
             record.terminated_by(Blame::Proxy);
-        } else if let Some(why) = self.connection.cut() {
-            record.flag(ResponseFlag::StreamIdleTimeout);
+        } else if let Some((flag, why)) = self.connection.cut() {
+            record.flag(flag);
             record.details(why);
             record.terminated_by(Blame::Proxy);
         } else if std::thread::panicking() {

@@ -191,6 +191,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
 /// What each error looks like. No arm stands for several by `_`: a new error must be thought about here.
 fn invention(error: &ProxyError) -> Invention {
     let (status, text, details) = match error {
+        ProxyError::Guard(refusal @ crate::framing::Refusal::ShortMemory) => {
+            (status(refusal.status()), "overloaded\n", refusal.name())
+        }
         ProxyError::Guard(refusal) => (status(refusal.status()), "bad request\n", refusal.name()),
         ProxyError::Head(refusal) => (refusal.status(), "bad request\n", refusal.name()),
         ProxyError::Path(refusal) => (refusal.status(), "bad request\n", refusal.name()),

@@ -221,6 +221,9 @@ pub enum Refusal {
     /// The body made no progress for too long. RFC 9110 15.5.9.
     #[error("the body made no progress")]
     BodyTimeout,
+    /// Memory is short, and what has come of the head or the trailers is among the largest parts. RFC 9110 15.6.4.
+    #[error("memory is short, and the request is not whole")]
+    ShortMemory,
 }
 
 impl Refusal {
@@ -240,6 +243,7 @@ impl Refusal {
         Self::BodyNotAllowed,
         Self::HeadTimeout,
         Self::BodyTimeout,
+        Self::ShortMemory,
     ];
 
     /// Every refusal there is, so that every counter exists before its first use.
@@ -266,6 +270,7 @@ impl Refusal {
             Self::BodyNotAllowed => "body_not_allowed",
             Self::HeadTimeout => "head_timeout",
             Self::BodyTimeout => "body_timeout",
+            Self::ShortMemory => "short_memory",
         }
     }
 
@@ -278,6 +283,7 @@ impl Refusal {
             Self::TargetTooLong => 414,
             Self::UnknownExpectation => 417,
             Self::HeadTimeout | Self::BodyTimeout => 408,
+            Self::ShortMemory => 503,
             Self::EmptyLines
             | Self::BadRequestLine
             | Self::BadMethod

@@ -61,6 +61,8 @@ flags! {
     Unauthorized = "UAEX",
     /// A filter failed, or made a message that cannot be sent. Envoy has no word for it.
     FilterFailed = "FF",
+    /// Memory is short.
+    OverloadManager = "OM",
     /// A rate limit is used up.
     RateLimited = "RL",
 }

@@ -203,6 +203,7 @@ impl World {
         let process = Arc::new(Process {
             connections: Limit::new(100),
             pressure: PressureGauge::default(),
+            unfinished: Arc::default(),
             capture: Default::default(),
             redirect: Default::default(),
         });

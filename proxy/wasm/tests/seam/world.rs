@@ -108,6 +108,7 @@ impl World {
         let process = Arc::new(Process {
             connections: Limit::new(100),
             pressure: PressureGauge::default(),
+            unfinished: Arc::default(),
             capture: Capturing::default(),
             redirect: Arc::default(),
         });

@@ -235,14 +235,17 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     socket: S,
     ahead: Bytes,
     settings: &Settings,
-    control: &Control,
+    control: &Rc<Control>,
     deadlines: &mut Deadlines,
 ) -> Result<Greeted<S>, End> {
-    let socket = FrameGuarded::new(socket, ahead, &settings.frames);
+    let socket = FrameGuarded::new(socket, ahead, &settings.frames).on(control);
     let watch = socket.watch();
     let mut handshake = pin!(settings.builder.handshake::<_, Bytes>(socket));
     let connection = poll_fn(|cx| {
         control.set_waker(cx);
+        if control.is_shed() {
+            return Poll::Ready(Err(End::Breach(Breach::ShortMemory)));
+        }
         match control.signal() {
             // A client that was accepted while its listener drains is told after the handshake, by GOAWAY: its first
             // requests may be on their way already.
@@ -292,6 +295,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
         loop {
             if let Poll::Ready(end) = self.obey() {
                 return Poll::Ready(end);
+            }
+            if self.control.is_shed() {
+                return Poll::Ready(self.shed(cx));
             }
             while let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
                 match accepted {
@@ -354,6 +360,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             self.connection.abrupt_shutdown(reason);
             self.deadlines.closing();
         }
+    }
+
+    /// Says GOAWAY if it can be said now, and ends: what waits for it would hold what is wanted for others.
+    #[cold]
+    fn shed(&mut self, cx: &mut Context<'_>) -> End {
+        let breach = Breach::ShortMemory;
+        // From here on it reads nothing more.
+        self.watch.note(breach);
+        self.close(End::Breach(breach), breach.code());
+        let _ = self.connection.poll_accept(cx);
+        self.end(End::Breach(breach))
     }
 
     /// What the connection ended for: what we decided, or else what h2 says.

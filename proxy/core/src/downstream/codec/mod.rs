@@ -12,7 +12,7 @@ pub mod http2;
 use super::Connection;
 use crate::{
     body::Incoming, downstream::guard::http2::Breach, exchange, framing::Refusal, io::Socket,
-    snapshot::ListenerSnapshot, tunnel::upgrade::Offer,
+    snapshot::ListenerSnapshot, telemetry::ResponseFlag, tunnel::upgrade::Offer,
 };
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
@@ -42,9 +42,13 @@ pub(super) async fn serve_http2(
         }
     };
     let served = http2::serve(socket, prefix, settings, control, service).await;
-    if served.end == End::Breach(Breach::WriteTimeout) {
-        // Before the streams' tasks see that the connection is gone.
-        connection.cut_for(WRITE_TIMEOUT);
+    // Before the streams' tasks see that the connection is gone.
+    match served.end {
+        End::Breach(Breach::WriteTimeout) => connection.cut_for(ResponseFlag::StreamIdleTimeout, WRITE_TIMEOUT),
+        End::Breach(breach @ Breach::ShortMemory) => {
+            connection.cut_for(ResponseFlag::OverloadManager, breach.as_str());
+        }
+        _ => {}
     }
     let metrics = &listener.telemetry.metrics;
     match served.end {

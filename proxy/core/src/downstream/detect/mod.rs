@@ -7,7 +7,8 @@
 
 pub mod client_hello;
 
-use crate::io::Socket;
+use super::unfinished::Room;
+use crate::{drain::Control, io::Socket};
 use bytes::{Bytes, BytesMut};
 use client_hello::Hello;
 use pillion_config::model::{Alpn, Http, ListenerProtocol};
@@ -178,9 +179,15 @@ fn request_line(prefix: &[u8]) -> Verdict {
 /// Reads until it is known what the connection is among these, at most for `deadline`. `prefix` was read already.
 ///
 /// Dropping the future loses the bytes read: the connection must go with it.
-pub async fn first_bytes(socket: &mut Socket, prefix: Bytes, among: Among, deadline: Duration) -> Detected {
+pub async fn first_bytes(
+    socket: &mut Socket,
+    prefix: Bytes,
+    among: Among,
+    deadline: Duration,
+    line: &Control,
+) -> Detected {
     let mut prefix = BytesMut::from(prefix);
-    match tokio::time::timeout(deadline, read_until_known(socket, &mut prefix, among)).await {
+    match tokio::time::timeout(deadline, read_until_known(socket, &mut prefix, among, line)).await {
         Ok(Ok(Verdict::Http1)) => Detected::Http1(prefix.freeze()),
         Ok(Ok(Verdict::Http2)) => Detected::Http2(prefix.freeze()),
         Ok(Ok(Verdict::Tls(name))) => Detected::Tls(prefix.freeze(), name),
@@ -196,7 +203,12 @@ pub async fn first_bytes(socket: &mut Socket, prefix: Bytes, among: Among, deadl
 }
 
 /// [`Verdict::More`]: the stream ended first.
-async fn read_until_known(socket: &mut Socket, prefix: &mut BytesMut, among: Among) -> io::Result<Verdict> {
+async fn read_until_known(
+    socket: &mut Socket,
+    prefix: &mut BytesMut,
+    among: Among,
+    line: &Control,
+) -> io::Result<Verdict> {
     loop {
         match decide(prefix, among) {
             Verdict::More => {}
@@ -205,6 +217,14 @@ async fn read_until_known(socket: &mut Socket, prefix: &mut BytesMut, among: Amo
         if read_more(socket, |bytes| prefix.extend_from_slice(bytes)).await? == 0 {
             return Ok(Verdict::More);
         }
+        held(line, prefix.capacity()).await;
+    }
+}
+
+/// Notes that the first bytes of a connection wait for more, and lets those go first who must make room.
+pub(super) async fn held(line: &Control, bytes: usize) {
+    if line.hold(bytes) == Room::None {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -310,7 +330,9 @@ mod tests {
     async fn bytes_in_pieces_are_kept_and_silence_ends() {
         let (mut client, server) = tokio::io::duplex(256);
         let mut socket = Socket::Memory(server);
-        let reading = async { first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10)).await };
+        let reading = async {
+            first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10), &Control::default()).await
+        };
         let writing = async {
             for piece in PREFACE.chunks(5) {
                 client.write_all(piece).await.unwrap();
@@ -320,11 +342,12 @@ mod tests {
         let (detected, ()) = tokio::join!(reading, writing);
         assert!(matches!(detected, Detected::Http2(bytes) if bytes == PREFACE));
 
-        let silent = first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10)).await;
+        let silent =
+            first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10), &Control::default()).await;
         assert!(matches!(silent, Detected::TimedOut));
         drop(client);
         assert!(matches!(
-            first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10)).await,
+            first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10), &Control::default()).await,
             Detected::Closed
         ));
     }

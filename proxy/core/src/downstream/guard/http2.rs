@@ -60,6 +60,8 @@ pub enum Breach {
     HeaderTimeout,
     /// The peer took no byte of what waits for it in time.
     WriteTimeout,
+    /// Memory is short, and the header block that has not ended is among the largest things unfinished.
+    ShortMemory,
     /// A frame longer than SETTINGS_MAX_FRAME_SIZE, or of a length its type does not have (RFC 9113 §4.2, §6).
     FrameSize,
     /// The first frame was not SETTINGS (RFC 9113 §3.4).
@@ -78,7 +80,7 @@ pub enum Breach {
 
 impl Breach {
     /// All of them, in the order of [`Breach::index`].
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ResetsReceived,
         Self::ResetsSent,
         Self::Pings,
@@ -91,6 +93,7 @@ impl Breach {
         Self::HandshakeTimeout,
         Self::HeaderTimeout,
         Self::WriteTimeout,
+        Self::ShortMemory,
         Self::FrameSize,
         Self::FirstFrame,
         Self::PushPromise,
@@ -122,6 +125,7 @@ impl Breach {
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HeaderTimeout => "header_timeout",
             Self::WriteTimeout => "write_timeout",
+            Self::ShortMemory => "short_memory",
             Self::FrameSize => "frame_size",
             Self::FirstFrame => "first_frame",
             Self::PushPromise => "push_promise",
@@ -147,7 +151,8 @@ impl Breach {
             | Self::HeaderBlockBytes
             | Self::HandshakeTimeout
             | Self::HeaderTimeout
-            | Self::WriteTimeout => Reason::ENHANCE_YOUR_CALM,
+            | Self::WriteTimeout
+            | Self::ShortMemory => Reason::ENHANCE_YOUR_CALM,
             Self::FrameSize => Reason::FRAME_SIZE_ERROR,
             Self::StreamClosed => Reason::STREAM_CLOSED,
             Self::InitialWindow => Reason::FLOW_CONTROL_ERROR,

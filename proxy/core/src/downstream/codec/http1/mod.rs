@@ -28,6 +28,7 @@ use crate::{
     framing::{Asks, Limits, Persistence, Refusal, Underscores},
     http1::Outbox,
     io::Socket,
+    telemetry::ResponseFlag,
     tunnel::upgrade::{Offer, TunnelEnd},
 };
 use bytes::Bytes;
@@ -139,10 +140,11 @@ pub fn serve(
     settings: Rc<Settings>,
     connection: Rc<Connection>,
 ) -> impl Future<Output = ()> {
+    let control = Rc::clone(connection.control());
     let mut server = Server {
         orders: Orders::new(Rc::clone(&connection)),
         connection,
-        wire: Wire::shared(socket, prefix, settings),
+        wire: Wire::shared(socket, prefix, settings, control),
         leaving: Leaving::No,
     };
     async move {
@@ -174,6 +176,7 @@ impl Server {
             Order::Carry | Order::Announce => {}
             // A head may be half here: its answer must say that it is the last.
             Order::CloseIfIdle | Order::CloseWhenIdle => self.leaving = Leaving::Yes,
+            Order::Shed => return Poll::Ready(Next::Refused(self.wire.borrow_mut().shed())),
             Order::Abort => return Poll::Ready(Next::End),
         }
         self.wire.borrow_mut().poll_head(cx, self.leaving)
@@ -185,6 +188,10 @@ impl Server {
             Order::Carry | Order::Announce | Order::CloseIfIdle => Ok(()),
             Order::CloseWhenIdle => {
                 self.leaving = Leaving::Yes;
+                Ok(())
+            }
+            Order::Shed => {
+                self.wire.borrow_mut().shed();
                 Ok(())
             }
             Order::Abort => Err(Gone::Aborted),
@@ -258,13 +265,17 @@ impl Server {
             persistence: Persistence::Close,
             trailers: Trailers::Unwelcome,
         };
-        self.answer(response, asked, None, Outbox::default()).await
+        match self.answer(response, asked, None, Outbox::default()).await {
+            // Its goodbye would hold what is wanted for others.
+            Then::Close if refusal == Refusal::ShortMemory => Then::Drop,
+            then => then,
+        }
     }
 
     /// Notes why nothing more can be said, while the exchange lives whose account asks for it.
     fn lost(&self, gone: Gone) -> Gone {
         if gone == Gone::Stalled {
-            self.connection.cut_for("write_timeout");
+            self.connection.cut_for(ResponseFlag::StreamIdleTimeout, "write_timeout");
             self.connection.count_refusal("write_timeout");
         }
         gone
@@ -299,7 +310,7 @@ impl Server {
             }
         }));
         poll_fn(|cx| match self.orders.poll(cx) {
-            Order::Abort => Poll::Ready(()),
+            Order::Abort | Order::Shed => Poll::Ready(()),
             Order::Carry | Order::CloseIfIdle | Order::Announce | Order::CloseWhenIdle => {
                 goodbye.as_mut().poll(cx).map(|_| ())
             }

@@ -14,6 +14,8 @@ use super::{
 };
 use crate::{
     body::Incoming,
+    downstream::unfinished::Room,
+    drain::Control,
     framing::{Asks, Layout, Left, Persistence, Refusal, RequestFramer, Standing, Step},
     http1::{Broken, Outbox, ReadBuffer, read},
     io::Socket,
@@ -33,6 +35,7 @@ pub(super) struct Wire {
     /// `None`: the connection has ended, or is a tunnel's.
     socket: Option<Socket>,
     settings: Rc<Settings>,
+    line: Rc<Control>,
     framer: RequestFramer,
     layout: Layout,
     input: ReadBuffer,
@@ -117,11 +120,12 @@ pub(super) type Shared = Rc<RefCell<Wire>>;
 
 impl Wire {
     /// Of `socket`, from which detection has read `prefix`.
-    pub(super) fn shared(socket: Socket, prefix: Bytes, settings: Rc<Settings>) -> Shared {
+    pub(super) fn shared(socket: Socket, prefix: Bytes, settings: Rc<Settings>, line: Rc<Control>) -> Shared {
         Rc::new(RefCell::new(Self {
             socket: Some(socket),
             framer: RequestFramer::new(settings.limits),
             settings,
+            line,
             layout: Layout::default(),
             read: prefix.len() as u64,
             input: ReadBuffer::starting_with(prefix),
@@ -144,9 +148,10 @@ impl Wire {
                 match self.framer.step(self.input.bytes(), &mut self.layout) {
                     Ok(Step::Head { len, asks }) => {
                         self.timer.head_ended();
+                        self.line.release();
                         return Poll::Ready(Next::Head(Begun { len, asks }));
                     }
-                    Ok(Step::More) => {}
+                    Ok(Step::More) => ready!(self.hold(cx)),
                     Ok(
                         Step::Body { .. } | Step::Framing { .. } | Step::Trailers { .. } | Step::Held | Step::Opaque,
                     ) => {
@@ -162,6 +167,26 @@ impl Wire {
                 Poll::Pending => return self.wait_for_head(cx, leaving),
             }
         }
+    }
+
+    /// Notes what has come of a head or of trailers; pending while it may not grow.
+    #[cold]
+    fn hold(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.line.hold(self.input.held()) {
+            Room::Left => Poll::Ready(()),
+            Room::None => {
+                // Behind those who must make room: they were woken before.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Refuses what its client has not finished, and gives its memory back.
+    pub(super) fn shed(&mut self) -> Refusal {
+        self.refuse_body(Refusal::ShortMemory);
+        self.input = ReadBuffer::default();
+        Refusal::ShortMemory
     }
 
     fn wait_for_head(&mut self, cx: &mut Context<'_>, leaving: Leaving) -> Poll<Next> {
@@ -340,12 +365,14 @@ impl Wire {
             reader.wake();
         }
         self.task = None;
+        self.line.release();
         let early = self.input.take_all();
         self.socket.take().map(|socket| (socket, early))
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Refusal {
         self.framer.refuse(refusal);
+        self.line.release();
         self.timer.head_ended();
         self.layout.give_back();
         if let Course::Coming(_) | Course::Abandoned = self.course {

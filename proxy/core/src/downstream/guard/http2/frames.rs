@@ -188,6 +188,18 @@ impl FrameGuard {
         owes.then_some(self.begun)
     }
 
+    /// Bytes that wait for the end which the peer owes: those of the header block so far, or those for which h2 has made
+    /// room since it has seen the frame's head.
+    #[must_use]
+    pub fn unfinished(&self) -> usize {
+        match (self.owed(), &self.block) {
+            (None, _) => 0,
+            // As compressed, and the fields that h2 has made of it.
+            (Some(_), Some(block)) => 2 * block.bytes as usize,
+            (Some(_), None) => self.head.length as usize,
+        }
+    }
+
     /// Whether the first SETTINGS came whole.
     #[must_use]
     pub fn started(&self) -> bool {

@@ -1,6 +1,7 @@
 //! [`FrameGuarded`]: the socket with the guard around it, and [`Watch`], what the connection loop sees of it.
 
 use super::{Breach, FrameGuard, FrameLimits, SentFrames};
+use crate::{downstream::unfinished::Room, drain::Control};
 use bytes::{Buf, Bytes};
 use h2::Reason;
 use std::{
@@ -101,6 +102,10 @@ pub struct FrameGuarded<S> {
     born: Instant,
     watch: Rc<Watch>,
     closing: Closing,
+    /// Told what is unfinished.
+    line: Option<Rc<Control>>,
+    /// As it answered last.
+    room: Room,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,7 +128,28 @@ impl<S> FrameGuarded<S> {
             born: Instant::now(),
             watch: Rc::default(),
             closing: Closing::No,
+            line: None,
+            room: Room::Left,
         }
+    }
+
+    /// With a line to be told what the peer has not finished.
+    #[must_use]
+    pub fn on(self, line: &Rc<Control>) -> Self {
+        Self { line: Some(Rc::clone(line)), ..self }
+    }
+
+    /// Tells what the peer has not finished.
+    #[inline]
+    fn tell(&mut self) {
+        let Some(line) = &self.line else { return };
+        self.room = match self.received.owed() {
+            None => {
+                line.release();
+                Room::Left
+            }
+            Some(_) => line.hold(self.received.unfinished()),
+        };
     }
 
     /// What the connection loop watches.
@@ -150,6 +176,7 @@ impl<S> FrameGuarded<S> {
         self.watch.turn.set(self.watch.turn.get().saturating_add(more));
         self.watch.owed.set(self.received.owed());
         self.watch.opened.set(self.received.opened());
+        self.tell();
         if !self.watch.started.get() {
             self.watch.started.set(self.received.started());
         }
@@ -218,6 +245,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for FrameGuarded<S> {
         if this.watch.turn.get() >= TURN {
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if this.room == Room::None {
+            this.tell();
+            if this.room == Room::None {
+                // Behind those who must make room, this connection perhaps.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         let before = buf.filled().len();
         if this.ahead.is_empty() {

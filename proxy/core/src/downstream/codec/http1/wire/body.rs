@@ -53,17 +53,26 @@ impl Wire {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Ok(Step::Framing { len }) => self.input.skip(len),
+                Ok(Step::Framing { len }) => {
+                    self.line.release();
+                    self.input.skip(len);
+                }
                 Ok(Step::Trailers { len }) => {
                     if let Some(trailers) = self.take_trailers(len) {
                         return Poll::Ready(Some(trailers.map(Frame::trailers)));
                     }
                 }
-                Ok(Step::More | Step::Head { .. } | Step::Held | Step::Opaque) => match ready!(self.poll_fill(cx)) {
-                    Ok(0) => self.course = Course::Cut(Broken::Closed),
-                    Ok(_) => {}
-                    Err(error) => self.course = Course::Cut(Broken::of(&error)),
-                },
+                Ok(Step::More | Step::Head { .. } | Step::Held | Step::Opaque) => {
+                    if !self.input.is_empty() {
+                        // Trailers in part, or the line before a chunk.
+                        ready!(self.hold(cx));
+                    }
+                    match ready!(self.poll_fill(cx)) {
+                        Ok(0) => self.course = Course::Cut(Broken::Closed),
+                        Ok(_) => {}
+                        Err(error) => self.course = Course::Cut(Broken::of(&error)),
+                    }
+                }
                 Err(refusal) => {
                     self.refuse(refusal);
                 }
@@ -85,6 +94,7 @@ impl Wire {
 
     fn ended(&mut self) {
         self.course = Course::Whole;
+        self.line.release();
         self.input.release();
     }
 

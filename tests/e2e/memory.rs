@@ -1,0 +1,123 @@
+//! Short memory: what clients leave unfinished must not fill a small container, however fast it comes.
+
+use pillion_tests::{
+    cgroup::Cgroup,
+    client::Client,
+    frames::{block, encoded, kind, request},
+    origin::Origin,
+    proxy::{Proxy, Shape},
+    some_or_return,
+    wait::SOON,
+};
+use std::{
+    fs,
+    io::{self, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+/// A container as a sidecar has it.
+const LIMIT: u64 = 48 << 20;
+
+/// Heads as large as some applications need them, and time enough for all to lie about at once.
+const LISTENER: &str = "limits: { header_bytes: 64KiB }\ntimeouts: { header: 2m }";
+
+const LOG: &str = "access_log: { path: \"{dir}/access.log\", format: { text: \"%RESPONSE_CODE% %RESPONSE_FLAGS% \
+                   %RESPONSE_CODE_DETAILS% %TERMINATED_BY%\" } }";
+
+fn small(group: &Cgroup, limits: &str, origin: &Origin) -> Proxy {
+    let top = format!("{LOG}\n{limits}");
+    let yaml = Shape { top: &top, listener: LISTENER, ..Shape::default() }.yaml(&[origin.address]);
+    let proxy = Proxy::start_with(&yaml, |program| group.command(&program));
+    proxy.assert_healthy();
+    proxy
+}
+
+/// Connections that hold what `begin` leaves unfinished, several times what fits into memory; beside each hundredth somebody
+/// else is served. Those who are told to go are, the process lives, and nobody's request fails.
+fn leave_unfinished<T>(name: &str, many: usize, proxy: &mut Proxy, begin: impl Fn(&Proxy) -> io::Result<T>) -> Vec<T> {
+    let mut unfinished = Vec::new();
+    for number in 0..many {
+        // Whoever was told to go while it sent holds nothing.
+        unfinished.extend(begin(proxy));
+        assert!(proxy.ended().is_none(), "{name}: the kernel killed it, with {number} connections");
+        if number % 100 == 99 {
+            assert_eq!(proxy.get("/").status, 200, "{name}: somebody else, beside {number} connections");
+        }
+    }
+    assert!(proxy.ended().is_none(), "{name}: the kernel killed it");
+    proxy.await_metric("pillion_guard_refusals_total", &["reason=\"short_memory\""], |shed| shed > 0.0);
+    let shed = proxy.metrics().sum("pillion_guard_refusals_total", &["reason=\"short_memory\""]);
+    println!("{name}: {shed} told to go, resident {} at most", proxy.resident_peak());
+    assert_eq!(proxy.metrics().sum("pillion_accept_refused_total", &["reason=\"memory\""]), 0.0, "nobody was refused");
+    proxy.assert_healthy();
+    unfinished
+}
+
+#[test]
+fn heads_left_unfinished_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = small(&group, "", &origin);
+    let head = format!("GET / HTTP/1.1\r\nHost: test\r\nX-Padding: {}", "p".repeat(60_000));
+    let clients = leave_unfinished("heads", 2400, &mut proxy, |proxy| {
+        let mut client = Client::over(TcpStream::connect_timeout(&proxy.address, SOON)?);
+        client.try_send(&head).map(|()| client)
+    });
+    // Those who were told to go have their answer; those who were not may go on.
+    let (mut told, mut served) = (0, 0);
+    for mut client in clients {
+        client.patience(Duration::from_millis(1));
+        match client.try_receive("GET") {
+            Ok(response) => {
+                assert_eq!(response.status, 503);
+                told += 1;
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                client.patience(SOON);
+                if client.try_send("\r\n\r\n").and_then(|()| client.try_receive("GET")).is_ok_and(|it| it.status == 200)
+                {
+                    served += 1;
+                }
+            }
+            Err(_) => {}
+        }
+    }
+    println!("{told} were answered 503, {served} finished their head and were served");
+    assert!(told > 0 && served > 0);
+    let log = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+    assert!(log.contains("503 OM short_memory proxy"), "{log:.2000}");
+}
+
+#[test]
+fn trailers_left_unfinished_do_not_fill_memory() {
+    // Each is a request in flight as well, of which the cluster bears a thousand: they get less room than all of memory.
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = small(&group, "limits: { memory_shrink: 25% }", &origin);
+    let request = format!(
+        "POST /echo HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX-Padding: {}",
+        "p".repeat(7_500)
+    );
+    drop(leave_unfinished("trailers", 900, &mut proxy, |proxy| {
+        let mut client = Client::over(TcpStream::connect_timeout(&proxy.address, SOON)?);
+        client.try_send(&request).map(|()| client)
+    }));
+}
+
+#[test]
+fn header_blocks_left_unfinished_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = small(&group, "", &origin);
+    let padding = encoded(kind::CONTINUATION, 0, 1, &block(&[("x-padding", "p".repeat(15_000))]));
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(encoded(kind::SETTINGS, 0, 0, &[]));
+    bytes.extend(encoded(kind::HEADERS, 0, 1, &block(&request("GET", "/"))));
+    (0..3).for_each(|_| bytes.extend_from_slice(&padding));
+    drop(leave_unfinished("header blocks", 2400, &mut proxy, |proxy| {
+        let mut stream = TcpStream::connect_timeout(&proxy.address, SOON)?;
+        stream.set_write_timeout(Some(SOON))?;
+        stream.write_all(&bytes).map(|()| stream)
+    }));
+}
