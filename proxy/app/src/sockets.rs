@@ -8,6 +8,7 @@
 //! `SO_REUSEPORT`, which the kernel refuses while anybody else listens there; only then is the group opened.
 
 use pillion_config::model::{Capture, Listener, Name, PortSharing};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     io,
@@ -247,7 +248,11 @@ impl Group {
 fn transparent(socket: &Socket, listener: &Listener) -> io::Result<()> {
     let wanted = listener.capture == Capture::Tproxy;
     let six = listener.address.is_ipv6();
-    let is = if six { socket.ip_transparent_v6()? } else { socket.ip_transparent_v4()? };
+    let is = match if six { socket.ip_transparent_v6() } else { socket.ip_transparent_v4() } {
+        // gVisor and emulators do not know the option: a socket there is not transparent.
+        Err(error) if error.raw_os_error() == Some(Errno::NOPROTOOPT.raw_os_error()) && !wanted => return Ok(()),
+        read => read?,
+    };
     match (is == wanted, six) {
         (true, _) => Ok(()),
         (false, true) => socket.set_ip_transparent_v6(wanted),

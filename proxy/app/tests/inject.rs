@@ -9,6 +9,7 @@
 use pillion::inject::{
     arguments::{INJECT, read},
     command::run,
+    settings::KEYS,
     value::Value,
     workload::template,
     yaml,
@@ -53,6 +54,10 @@ fn inject(arguments: &[String], file: &Path) -> Result<(String, String), Vec<Str
 }
 
 fn meaning(text: &str) -> Vec<Value> {
+    let json = serde_json::Deserializer::from_str(text).into_iter::<Value>().collect::<Result<Vec<_>, _>>();
+    if let Ok(values) = json {
+        return values.into_iter().map(without_empties).collect();
+    }
     yaml::read(text).unwrap().into_iter().map(|node| without_empties(node.value)).collect()
 }
 
@@ -147,6 +152,29 @@ fn taking_it_out_restores_the_meaning() {
         let before = fs::read_to_string(&file).unwrap();
         assert_eq!(meaning(&before), meaning(&without), "{}", file.display());
     }
+}
+
+/// Where both ways were splices, nothing is left of them in the text: at most what was moved is written in our style.
+#[test]
+fn taking_it_out_leaves_the_text_as_it_was_written() {
+    let (mut same, mut anew) = (0, Vec::new());
+    for (file, flags) in cases() {
+        let (with, there) = inject(&flags, &file).unwrap();
+        let (without, back) = inject(&["--uninject".to_owned()], &kept(&with, &file)).unwrap();
+        let before = fs::read_to_string(&file).unwrap();
+        if there.contains("written anew") || before.starts_with('{') {
+            continue;
+        }
+        if back.contains("written anew") {
+            anew.push(file.file_name().unwrap().to_string_lossy().into_owned());
+        }
+        for comment in before.lines().filter_map(|line| Some(&line[line.find(" # ")?..])) {
+            assert!(without.contains(comment), "{}: lost {comment:?}", file.display());
+        }
+        same += usize::from(before == without);
+    }
+    assert!(anew.is_empty(), "{anew:?}");
+    assert!(same >= 45, "{same}");
 }
 
 #[test]
@@ -266,6 +294,17 @@ fn without_rules_of_its_own_an_injected_pod_passes_what_it_passed_before() {
         }
     }
     assert!(restricted >= 3, "{restricted}");
+}
+
+#[test]
+fn the_charts_schema_knows_every_setting_and_no_other() {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker/chart/values.schema.json");
+    let schema: Value = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    let settings = schema.at(&["properties", "injector", "properties", "settings", "properties"]).unwrap();
+    let known: Vec<&str> = settings.as_map().unwrap().0.iter().map(|(name, _)| name.as_str()).collect();
+    // The chart has fields of its own for these.
+    let others = KEYS.iter().map(|key| key.name).filter(|name| !["image", "image-pull-policy"].contains(name));
+    assert_eq!(known, others.collect::<Vec<_>>());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use pillion_tests::{
     origin::Origin,
     pki::Authority,
     process::Process,
-    some_or_return,
+    python, some_or_return,
     tempdir::TempDir,
     wait::{self, SOON},
 };
@@ -209,4 +209,50 @@ fn probes_pass_where_nothing_but_mutual_tls_does() {
         proxy.signal(Signal::TERM);
         assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
     }
+}
+
+/// The server of the official health service, asked as a kubelet asks it by `grpc:` probes.
+#[test]
+fn grpc_probes_pass_where_nothing_but_mutual_tls_does() {
+    let (_switch, pod, other) = some_or_return!(pods());
+    let python = some_or_return!(python::interpreter());
+    let authority = Authority::new("mesh");
+    let certificates = identity(&authority, "spiffe://cluster.local/ns/shop/sa/api");
+    let strict = ["--identity", "secret:tls", "--inbound-tls", "strict", "--drain-delay", "0s"];
+    let start = |service: &str| {
+        let probe = json!({"grpc": {"port": 9090, "service": service}});
+        let injected = inject_with(&strict, &probe).mounted("/run/pillion/identity", certificates.path());
+        assert_eq!(injected.probe, "/app-probes/app/readiness", "it is asked by HTTP from now on");
+        injected
+    };
+    let answered = |injected: &Injected, what: &str, status: u16| {
+        wait::until(what, SOON, || pod.enter(|| kubelet(&injected.probe) == Some(status)).then_some(()));
+    };
+    let injected = start("shop.Cart");
+    let mut proxy = injected.start(&pod);
+    answered(&injected, "nobody listens yet", 503);
+    let server = pod.enter(|| {
+        let mut command = Command::new(&python);
+        command.arg(python::script("health_server")).args(["0.0.0.0", "9090", "shop.Cart"]);
+        Process::start(&mut command)
+    });
+    answered(&injected, "SERVING", 200);
+    // A kubelet without a certificate cannot ask the application itself.
+    let plain = other.enter(|| TcpStream::connect((pod.ipv4, 9090)).expect("the proxy accepts"));
+    let mut plain = Client::over(plain);
+    assert!(plain.try_send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").is_err() || plain.try_receive("GET").is_err());
+    server.signal(Signal::USR1);
+    answered(&injected, "NOT_SERVING", 503);
+    server.signal(Signal::USR2);
+    answered(&injected, "SERVING again", 200);
+    for (service, status) in [("", 200), ("shop.Nobody", 503)] {
+        proxy.signal(Signal::TERM);
+        assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
+        let injected = start(service);
+        proxy = injected.start_again(&pod);
+        answered(&injected, &format!("{service:?}"), status);
+    }
+    drop(server);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
 }

@@ -9,8 +9,11 @@ import yaml
 
 def objects(document):
     if isinstance(document, dict) and str(document.get("kind", "")).endswith("List"):
+        kind = document["kind"].removesuffix("List")
         for item in document.get("items", []):
-            yield from objects(item)
+            # What they are may be said by the list alone, as kubectl reads it.
+            told = {"apiVersion": document["apiVersion"], "kind": kind} if kind and "kind" not in item else {}
+            yield from objects(told | item)
     elif document:
         yield document
 
@@ -20,9 +23,16 @@ for path in sys.argv[2:]:
     with open(path, encoding="utf-8") as text:
         content = text.read()
     try:
-        documents = [json.loads(content)]
+        # One after the other, as `kubectl` takes them.
+        documents, rest = [], content.strip()
+        while path.endswith(".json") and rest:
+            document, end = json.JSONDecoder().raw_decode(rest)
+            documents, rest = documents + [document], rest[end:].strip()
     except ValueError:
-        documents = list(yaml.safe_load_all(content))
+        documents = []
+    if not documents:
+        # As libyaml and kubectl read it; Python's own reader takes no tab behind a colon.
+        documents = list(yaml.load_all(content, Loader=yaml.CSafeLoader))
     for item in (item for document in documents for item in objects(document)):
         item = {key: value for key, value in item.items() if not key.startswith("x-")}
         for version in sys.argv[1].split(","):

@@ -42,7 +42,7 @@ pub(super) fn settings(config: &Config) -> Value {
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
-    let Kubernetes { zone, prefer, server, service_account, timeout: first_answer } = kubernetes;
+    let Kubernetes { zone, node, prefer, server, service_account, timeout: first_answer } = kubernetes;
     let Dns { servers, min_refresh, max_refresh, timeout } = dns;
     let address = address.as_ref().map(|address| match address {
         AdminAddress::Tcp(address) => address.to_string(),
@@ -70,6 +70,7 @@ pub(super) fn settings(config: &Config) -> Value {
         },
         "kubernetes": {
             "zone": zone.as_ref().map(ToString::to_string),
+            "node": node.as_ref().map(ToString::to_string),
             "prefer": match prefer {
                 Family::Ipv4 => "ipv4",
                 Family::Ipv6 => "ipv6",

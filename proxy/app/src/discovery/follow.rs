@@ -12,6 +12,7 @@
 //! What is known is replaced by a whole list or changed by an event, and by nothing else: no failure takes an endpoint away.
 
 use super::{
+    Here,
     lines::{Lines, TooLong},
     schedule,
     slices::{Kept, Slices},
@@ -20,7 +21,6 @@ use super::{
 use crate::kube::{self, Access, CallError, PATIENCE};
 use http::Method;
 use http_body_util::BodyExt as _;
-use pillion_config::model::Zone;
 use pillion_core::{telemetry::metrics::DiscoveryMetrics, upstream::Random};
 use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, sync::Arc, time::Duration};
 use tokio::{
@@ -82,7 +82,7 @@ pub(super) struct Common {
     /// How the API server is spoken to.
     pub(super) access: Access,
     /// Where we are.
-    pub(super) zone: Option<Zone>,
+    pub(super) here: Here,
     /// Lists at once: a start with hundreds of services is no flood.
     pub(super) lists: Semaphore,
     /// The series.
@@ -230,7 +230,7 @@ impl Follower {
             let bytes = timeout(PATIENCE, page).await.map_err(|_| CallError::Slow(PATIENCE))??;
             let page = wire::page(&bytes)?;
             for slice in &page.items {
-                if slices.set(slice, self.common.zone.as_ref()) == Kept::Cut {
+                if slices.set(slice, &self.common.here) == Kept::Cut {
                     self.cut();
                 }
             }
@@ -296,7 +296,7 @@ impl Follower {
         let (kept, at) = match event {
             Event::Set(slice, at) => {
                 metrics.event("set");
-                (slices.set(&slice, self.common.zone.as_ref()), at)
+                (slices.set(&slice, &self.common.here), at)
             }
             Event::Gone(name, at) => {
                 metrics.event("gone");

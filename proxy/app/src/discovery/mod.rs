@@ -18,7 +18,7 @@ pub use follow::{News, Service, Update};
 
 use crate::kube::{Access, AccessError};
 use follow::{Common, Follower, Known};
-use pillion_config::model::{Config, EndpointAddress, Family, Kubernetes, ServicePort, ServiceRef};
+use pillion_config::model::{Config, EndpointAddress, Family, Kubernetes, NodeName, ServicePort, ServiceRef, Zone};
 use pillion_core::{
     telemetry::metrics::DiscoveryMetrics,
     upstream::{MAX_DISCOVERED, Random},
@@ -26,6 +26,7 @@ use pillion_core::{
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    env,
     future::pending,
     net::SocketAddr,
     rc::Rc,
@@ -39,6 +40,19 @@ use tokio::{
 const NEWS: usize = 16;
 /// Lists at once.
 const LISTS: usize = 8;
+
+/// Variables that name the node and the zone, where the configuration does not: only the API server knows where a pod is made
+/// to run, so an injected one is told by the kubelet.
+pub const NODE: &str = "PILLION_NODE";
+/// See [`NODE`]. Kubernetes copies a node's zone to the labels of its pods since 1.35; before, this is empty.
+pub const ZONE: &str = "PILLION_ZONE";
+
+/// Where we are, for hints.
+#[derive(Debug, Default)]
+struct Here {
+    zone: Option<Zone>,
+    node: Option<NodeName>,
+}
 
 /// The services that are wanted, and what is known of them.
 #[derive(Default)]
@@ -70,6 +84,17 @@ impl Drop for Task {
     }
 }
 
+impl Here {
+    /// What the configuration says, else what the environment does.
+    fn of(settings: &Kubernetes, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let told = |name| variable(name).filter(|value| !value.is_empty());
+        Self {
+            zone: settings.zone.clone().or_else(|| told(ZONE).map(|name| Zone(name.into()))),
+            node: settings.node.clone().or_else(|| told(NODE).map(|name| NodeName(name.into()))),
+        }
+    }
+}
+
 impl Services {
     /// From now on exactly these are wanted. What is known about one that was wanted before stays. Within a `LocalSet`.
     ///
@@ -88,7 +113,7 @@ impl Services {
             let metrics = before.as_ref().map(|before| Rc::clone(&before.metrics)).unwrap_or_default();
             let common = Common {
                 access,
-                zone: settings.zone.clone(),
+                here: Here::of(settings, |name| env::var(name).ok()),
                 lists: Semaphore::new(LISTS),
                 metrics: Rc::clone(&metrics),
                 news: say,

@@ -2,8 +2,11 @@
 //!
 //! Kept small: of a slice only the endpoints that may get requests, of each only what a choice depends on.
 
-use super::wire::{Endpoint, EndpointSlice};
-use pillion_config::model::{Family, Zone};
+use super::{
+    Here,
+    wire::{Endpoint, EndpointSlice, Named},
+};
+use pillion_config::model::Family;
 use std::{
     collections::{BTreeMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
@@ -46,7 +49,8 @@ struct Member {
     /// What stands for the pod behind it, the same in both families; 0: not known.
     target: u64,
     standing: Standing,
-    hint: Hint,
+    zone: Hint,
+    node: Hint,
 }
 
 /// Whether an endpoint should get requests.
@@ -71,9 +75,9 @@ enum Hint {
 
 impl Slices {
     /// Sets a slice.
-    pub(super) fn set(&mut self, slice: &EndpointSlice<'_>, zone: Option<&Zone>) -> Kept {
+    pub(super) fn set(&mut self, slice: &EndpointSlice<'_>, here: &Here) -> Kept {
         let name: &str = &slice.metadata.name;
-        let read = Slice::read(slice, zone);
+        let read = Slice::read(slice, here);
         let before = self.by_name.get(name);
         if before == Some(&read) {
             return Kept::Same;
@@ -107,8 +111,8 @@ impl Slices {
     }
 
     /// Where requests to a port of the service go: to what is ready; where nothing is, to what is going away and still
-    /// serves; in our zone, where all of them have hints and some are meant for it; each pod once, by the family preferred.
-    /// Sorted, without doubles, `most` at most: then a choice that differs from one `seed` to another.
+    /// serves; on our node or else in our zone, where all of them have such hints and some are meant for it; each pod once, by
+    /// the family preferred. Sorted, without doubles, `most` at most: then a choice that differs from one `seed` to another.
     #[must_use]
     pub(super) fn addresses(&self, port: &str, prefer: Family, most: usize, seed: u64) -> Vec<SocketAddr> {
         let mut all: Vec<(Member, u16)> = Vec::new();
@@ -120,10 +124,14 @@ impl Slices {
         }
         if all.iter().any(|(member, _)| member.standing == Standing::Ready) {
             all.retain(|(member, _)| member.standing == Standing::Ready);
-        }
-        let hinted = all.iter().all(|(member, _)| member.hint != Hint::None);
-        if hinted && all.iter().any(|(member, _)| member.hint == Hint::Here) {
-            all.retain(|(member, _)| member.hint == Hint::Here);
+            // As kube-proxy decides since 1.33; what is going away is better than nothing wherever it is.
+            for hint in [|member: &Member| member.node, |member: &Member| member.zone] {
+                let hinted = all.iter().all(|(member, _)| hint(member) != Hint::None);
+                if hinted && all.iter().any(|(member, _)| hint(member) == Hint::Here) {
+                    all.retain(|(member, _)| hint(member) == Hint::Here);
+                    break;
+                }
+            }
         }
         let preferred = |member: &Member| member.ip.is_ipv4() == (prefer == Family::Ipv4);
         let by_both: HashSet<u64> =
@@ -142,7 +150,7 @@ impl Slices {
 }
 
 impl Slice {
-    fn read(slice: &EndpointSlice<'_>, zone: Option<&Zone>) -> Self {
+    fn read(slice: &EndpointSlice<'_>, here: &Here) -> Self {
         let ports = slice.ports.iter().flatten().filter_map(|port| {
             let tcp = port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
             let number = port.port.filter(|number| tcp && *number > 0)?;
@@ -155,13 +163,13 @@ impl Slice {
             _ => None,
         };
         let endpoints = slice.endpoints.iter().flatten();
-        let members = endpoints.filter_map(|endpoint| family.and_then(|family| Member::read(endpoint, family, zone)));
+        let members = endpoints.filter_map(|endpoint| family.and_then(|family| Member::read(endpoint, family, here)));
         Self { ports: ports.collect(), members: members.take(MAX_ENDPOINTS + 1).collect() }
     }
 }
 
 impl Member {
-    fn read(endpoint: &Endpoint<'_>, family: Family, zone: Option<&Zone>) -> Option<Self> {
+    fn read(endpoint: &Endpoint<'_>, family: Family, here: &Here) -> Option<Self> {
         let ip: IpAddr = endpoint.addresses.first()?.parse().ok()?;
         if ip.is_ipv4() != (family == Family::Ipv4) || ip.is_unspecified() || ip.is_multicast() {
             return None;
@@ -174,15 +182,26 @@ impl Member {
             (false, true) => Standing::LastResort,
             (false, false) => return None,
         };
-        let zones = endpoint.hints.as_ref().and_then(|hints| hints.for_zones.as_deref()).unwrap_or_default();
-        let hint = match zone {
-            Some(zone) if zones.iter().any(|named| *named.name == *zone.0) => Hint::Here,
-            Some(_) if !zones.is_empty() => Hint::Elsewhere,
-            Some(_) | None => Hint::None,
-        };
+        let hints = endpoint.hints.as_ref();
+        let zone =
+            Hint::read(hints.and_then(|hints| hints.for_zones.as_deref()), here.zone.as_ref().map(|zone| &*zone.0));
+        let node =
+            Hint::read(hints.and_then(|hints| hints.for_nodes.as_deref()), here.node.as_ref().map(|node| &*node.0));
         let uid = endpoint.target_ref.as_ref().map_or("", |target| &target.uid);
         let target = if uid.is_empty() { 0 } else { hash(uid).max(1) };
-        Some(Self { ip, target, standing, hint })
+        Some(Self { ip, target, standing, zone, node })
+    }
+}
+
+impl Hint {
+    /// What is meant for `names`, to whom is at `here`.
+    fn read(names: Option<&[Named<'_>]>, here: Option<&str>) -> Self {
+        let names = names.unwrap_or_default();
+        match here {
+            Some(here) if names.iter().any(|named| named.name == here) => Self::Here,
+            Some(_) if !names.is_empty() => Self::Elsewhere,
+            Some(_) | None => Self::None,
+        }
     }
 }
 
@@ -196,24 +215,29 @@ fn hash<T: Hash + ?Sized>(of: &T) -> u64 {
 mod tests {
     use super::*;
     use crate::discovery::wire;
+    use pillion_config::model::{NodeName, Zone};
     use std::fmt::Write as _;
 
-    /// `10.0.0.1 ready=false uid=a zone=x,y` each.
+    /// `10.0.0.1 ready=false uid=a zone=x,y node=n` each.
     fn slice(name: &str, family: &str, ports: &str, endpoints: &[&str]) -> String {
         let mut all = Vec::new();
         for endpoint in endpoints {
             let mut words = endpoint.split(' ');
             let mut text = format!(r#"{{"addresses":["{}"],"conditions":{{"#, words.next().unwrap());
-            let (mut conditions, mut rest) = (Vec::new(), String::new());
+            let (mut conditions, mut hints, mut rest) = (Vec::new(), Vec::new(), String::new());
             for word in words {
                 match word.split_once('=').unwrap() {
                     ("uid", uid) => write!(rest, r#","targetRef":{{"kind":"Pod","uid":"{uid}"}}"#).unwrap(),
-                    ("zone", zones) => {
-                        let zones: Vec<_> = zones.split(',').map(|zone| format!(r#"{{"name":"{zone}"}}"#)).collect();
-                        write!(rest, r#","hints":{{"forZones":[{}]}}"#, zones.join(",")).unwrap();
+                    (kind @ ("zone" | "node"), names) => {
+                        let names: Vec<_> = names.split(',').map(|name| format!(r#"{{"name":"{name}"}}"#)).collect();
+                        let kind = if kind == "zone" { "forZones" } else { "forNodes" };
+                        hints.push(format!(r#""{kind}":[{}]"#, names.join(",")));
                     }
                     (key, value) => conditions.push(format!(r#""{key}":{value}"#)),
                 }
+            }
+            if !hints.is_empty() {
+                write!(rest, r#","hints":{{{}}}"#, hints.join(",")).unwrap();
             }
             text += &conditions.join(",");
             all.push(text + "}" + &rest + "}");
@@ -226,9 +250,13 @@ mod tests {
     }
 
     fn add(slices: &mut Slices, text: &str, zone: Option<&str>) -> Kept {
-        let zone = zone.map(|zone| Zone(zone.into()));
+        add_at(slices, text, zone, None)
+    }
+
+    fn add_at(slices: &mut Slices, text: &str, zone: Option<&str>, node: Option<&str>) -> Kept {
+        let here = Here { zone: zone.map(|zone| Zone(zone.into())), node: node.map(|node| NodeName(node.into())) };
         match wire::event(text.as_bytes()).unwrap() {
-            wire::Event::Set(slice, _) => slices.set(&slice, zone.as_ref()),
+            wire::Event::Set(slice, _) => slices.set(&slice, &here),
             other => panic!("{other:?}"),
         }
     }
@@ -280,6 +308,32 @@ mod tests {
             1,
             "those not ready do not count"
         );
+    }
+
+    /// The cases of `topologyModeFromHints` in kube-proxy 1.34.
+    #[test]
+    fn hints_for_our_node_go_before_those_for_our_zone() {
+        let of = |endpoints: &[&str], zone, node| -> Vec<String> {
+            let mut slices = Slices::default();
+            add_at(&mut slices, &slice("a", "IPv4", HTTP, endpoints), zone, node);
+            slices.addresses("http", Family::Ipv4, 100, 0).iter().map(|address| address.ip().to_string()).collect()
+        };
+        let both = ["10.0.0.1 zone=a node=n1", "10.0.0.2 zone=a node=n2", "10.0.0.3 zone=b node=n3"];
+        let (a, n1) = (Some("a"), Some("n1"));
+        assert_eq!(of(&both, a, n1), ["10.0.0.1"]);
+        assert_eq!(of(&both, None, n1), ["10.0.0.1"], "who knows its node alone");
+        assert_eq!(of(&both, a, None), ["10.0.0.1", "10.0.0.2"], "who knows its zone alone");
+        assert_eq!(of(&both, a, Some("n9")), ["10.0.0.1", "10.0.0.2"], "nobody is meant for our node: our zone");
+        assert_eq!(of(&both, Some("z"), Some("n9")).len(), 3, "nobody is meant for us");
+        let one_without = ["10.0.0.1 zone=a node=n1", "10.0.0.2 zone=a"];
+        assert_eq!(of(&one_without, a, n1).len(), 2, "not all have hints for nodes; for zones they have");
+        let going = ["10.0.0.1 ready=false serving=true terminating=true node=n1", "10.0.0.2 node=n2"];
+        assert_eq!(of(&going, a, n1), ["10.0.0.2"], "what is going away counts neither for nor against");
+        let all_going = [
+            "10.0.0.1 ready=false serving=true terminating=true node=n1",
+            "10.0.0.2 ready=false serving=true terminating=true node=n2",
+        ];
+        assert_eq!(of(&all_going, a, n1).len(), 2, "the last resort is taken wherever it is");
     }
 
     #[test]

@@ -132,6 +132,9 @@ pub(super) struct Hints<'a> {
     /// Zones.
     #[serde(borrow)]
     pub(super) for_zones: Option<Vec<Named<'a>>>,
+    /// Nodes, since Kubernetes 1.33.
+    #[serde(borrow)]
+    pub(super) for_nodes: Option<Vec<Named<'a>>>,
 }
 
 /// Something with a name.

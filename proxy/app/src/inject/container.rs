@@ -6,7 +6,7 @@ use super::{
     settings::{Capture, Identity, IpFamily, Mode, Ports, Settings},
     value::{Map, Value, list, map},
 };
-use crate::application;
+use crate::{application, discovery};
 
 /// Where the image has the program.
 const PROGRAM: &str = "/pillion";
@@ -53,6 +53,13 @@ pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: O
     if !native {
         // A native sidecar gets its signal when the application has gone; another one looks for itself.
         env.push(variable(application::VARIABLE, if around.job { "processes" } else { "sockets" }));
+    }
+    if settings.asks_the_api_server() {
+        let from = |name: &str, path: &str| {
+            map([("name", name.into()), ("valueFrom", map([("fieldRef", map([("fieldPath", path.into())]))]))])
+        };
+        env.push(from(discovery::NODE, "spec.nodeName"));
+        env.push(from(discovery::ZONE, "metadata.labels['topology.kubernetes.io/zone']"));
     }
     if !env.is_empty() {
         fields.set("env", env);

@@ -116,8 +116,12 @@ pub(super) fn align(before: &[Value], after: &[Value]) -> Alignment {
 fn same(a: &Value, b: &Value) -> bool {
     match (a.str("name"), b.str("name")) {
         (Some(a), Some(b)) => a == b,
-        // Objects of a list are told apart by kind as well: a Service and a Deployment may share a name elsewhere.
-        _ => a == b || (a.get("kind").is_some() && a.get("kind") == b.get("kind") && called(a) == called(b)),
+        // Objects of a list are told apart by kind as well: a Service and a Deployment may share a name elsewhere. Those of a
+        // PodList need not say theirs.
+        _ => {
+            let told = a.get("kind").is_some() || called(a).is_some();
+            a == b || (told && a.get("kind") == b.get("kind") && called(a) == called(b))
+        }
     }
 }
 

@@ -52,10 +52,15 @@ pub struct Namespaces(HashMap<String, String>);
 impl Namespaces {
     /// Notes the namespaces in a document.
     pub fn learn(&mut self, object: &Value) {
+        self.learn_as(object, None);
+    }
+
+    fn learn_as(&mut self, object: &Value, of_list: Option<&str>) {
         if let Some(items) = items(object) {
-            items.iter().for_each(|item| self.learn(item));
+            let of_list = object.str("kind").and_then(member);
+            items.iter().for_each(|item| self.learn_as(item, of_list));
         }
-        if object.str("kind") != Some("Namespace") {
+        if object.str("kind").or(of_list) != Some("Namespace") {
             return;
         }
         let wish = ["annotations", "labels"].iter().find_map(|kind| object.at(&["metadata", kind, INJECT])?.as_str());
@@ -68,7 +73,8 @@ impl Namespaces {
 /// Does to a document what is wanted, in place, and says what it did.
 pub fn process(object: &mut Value, wanted: Wanted, settings: &Settings, namespaces: &Namespaces) -> Vec<Report> {
     let mut reports = Vec::new();
-    walk(object, &mut Vec::new(), wanted, settings, namespaces, &mut reports);
+    let mut walker = Walker { wanted, settings, namespaces, reports: &mut reports };
+    walker.walk(object, None, &mut Vec::new());
     reports
 }
 
@@ -78,66 +84,76 @@ fn items(object: &Value) -> Option<&[Value]> {
     Some(items.elements())
 }
 
-fn walk(
-    object: &mut Value,
-    path: &mut Vec<String>,
+/// What the items of a list of that kind are where they do not say it: those of a PodList are Pods.
+fn member(list: &str) -> Option<&str> {
+    list.strip_suffix("List").filter(|kind| !kind.is_empty())
+}
+
+struct Walker<'a> {
     wanted: Wanted,
-    settings: &Settings,
-    namespaces: &Namespaces,
-    reports: &mut Vec<Report>,
-) {
-    if items(object).is_some() {
-        let Some(Value::List(items)) = object.at_mut(&["items"]) else { return };
-        for (index, item) in items.iter_mut().enumerate() {
-            path.extend(["items".to_owned(), index.to_string()]);
-            walk(item, path, wanted, settings, namespaces, reports);
-            path.truncate(path.len() - 2);
-        }
-        return;
-    }
-    let Some(place) = object.str("kind").and_then(template) else { return };
-    let name = describe(object);
-    let namespace = object.at(&["metadata", "namespace"]).and_then(Value::as_str).map(str::to_owned);
-    let around = Surroundings {
-        namespace_wish: namespaces.0.get(namespace.as_deref().unwrap_or("default")).cloned(),
-        namespace,
-        job: matches!(object.str("kind"), Some("Job" | "CronJob")),
-    };
-    if !place.is_empty() {
-        let own = object.at(&["metadata", "annotations"]).and_then(Value::as_map);
-        for (key, _) in own.into_iter().flat_map(|map| &map.0).filter(|(key, _)| key.starts_with(PREFIX)) {
-            let words = format!("{key} does nothing here: write it under {}.metadata.annotations", place.join("."));
-            let mut path = path.clone();
-            path.extend(["metadata", "annotations", key].map(str::to_owned));
-            reports.push(Report { object: name.clone(), path, verdict: Verdict::Note(words) });
-        }
-    }
-    let Some(pod) = object.at_mut(place) else { return };
-    let mut say = |deeper: &[String], verdict| {
-        let path =
-            path.iter().cloned().chain(place.iter().map(|step| (*step).to_owned())).chain(deeper.iter().cloned());
-        reports.push(Report { object: name.clone(), path: path.collect(), verdict });
-    };
-    match wanted {
-        Wanted::Uninject => match uninject(pod) {
-            Some(without) => {
-                *pod = without;
-                say(&[], Verdict::Uninjected);
+    settings: &'a Settings,
+    namespaces: &'a Namespaces,
+    reports: &'a mut Vec<Report>,
+}
+
+impl Walker<'_> {
+    /// `of_list` is what the list it stands in says of it.
+    fn walk(&mut self, object: &mut Value, of_list: Option<&str>, path: &mut Vec<String>) {
+        if items(object).is_some() {
+            let of_list = object.str("kind").and_then(member).map(str::to_owned);
+            let Some(Value::List(items)) = object.at_mut(&["items"]) else { return };
+            for (index, item) in items.iter_mut().enumerate() {
+                path.extend(["items".to_owned(), index.to_string()]);
+                self.walk(item, of_list.as_deref(), path);
+                path.truncate(path.len() - 2);
             }
-            None => say(&[], Verdict::NotInjected),
-        },
-        Wanted::Inject => match pod::inject(pod, &around, settings) {
-            Ok(Outcome::Injected(with)) => {
-                *pod = *with;
-                say(&[], Verdict::Injected);
+            return;
+        }
+        let kind = object.str("kind").or(of_list).unwrap_or_default().to_owned();
+        let Some(place) = template(&kind) else { return };
+        let name = describe(object, &kind);
+        let namespace = object.at(&["metadata", "namespace"]).and_then(Value::as_str).map(str::to_owned);
+        let around = Surroundings {
+            namespace_wish: self.namespaces.0.get(namespace.as_deref().unwrap_or("default")).cloned(),
+            namespace,
+            job: matches!(&*kind, "Job" | "CronJob"),
+        };
+        if !place.is_empty() {
+            let own = object.at(&["metadata", "annotations"]).and_then(Value::as_map);
+            for (key, _) in own.into_iter().flat_map(|map| &map.0).filter(|(key, _)| key.starts_with(PREFIX)) {
+                let words = format!("{key} does nothing here: write it under {}.metadata.annotations", place.join("."));
+                let mut path = path.clone();
+                path.extend(["metadata", "annotations", key].map(str::to_owned));
+                self.reports.push(Report { object: name.clone(), path, verdict: Verdict::Note(words) });
             }
-            Ok(Outcome::Refused(refusal)) => say(&[], Verdict::Refused(refusal)),
-            Err(problems) => {
-                for Problem { path, message } in problems {
-                    say(&path, Verdict::Wrong(message));
+        }
+        let Some(pod) = object.at_mut(place) else { return };
+        let mut say = |deeper: &[String], verdict| {
+            let path =
+                path.iter().cloned().chain(place.iter().map(|step| (*step).to_owned())).chain(deeper.iter().cloned());
+            self.reports.push(Report { object: name.clone(), path: path.collect(), verdict });
+        };
+        match self.wanted {
+            Wanted::Uninject => match uninject(pod) {
+                Some(without) => {
+                    *pod = without;
+                    say(&[], Verdict::Uninjected);
                 }
-            }
-        },
+                None => say(&[], Verdict::NotInjected),
+            },
+            Wanted::Inject => match pod::inject(pod, &around, self.settings) {
+                Ok(Outcome::Injected(with)) => {
+                    *pod = *with;
+                    say(&[], Verdict::Injected);
+                }
+                Ok(Outcome::Refused(refusal)) => say(&[], Verdict::Refused(refusal)),
+                Err(problems) => {
+                    for Problem { path, message } in problems {
+                        say(&path, Verdict::Wrong(message));
+                    }
+                }
+            },
+        }
     }
 }
 
@@ -155,10 +171,9 @@ pub fn template(kind: &str) -> Option<&'static [&'static str]> {
     }
 }
 
-fn describe(object: &Value) -> String {
+fn describe(object: &Value, kind: &str) -> String {
     let metadata = |key: &str| object.at(&["metadata", key]).and_then(Value::as_str);
     let name = metadata("name").or_else(|| metadata("generateName")).unwrap_or("(without a name)");
-    let kind = object.str("kind").unwrap_or("");
     metadata("namespace").map_or_else(|| format!("{kind}/{name}"), |namespace| format!("{kind}/{namespace}/{name}"))
 }
 

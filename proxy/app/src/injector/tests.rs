@@ -4,9 +4,11 @@ use super::review::{Answer, Asked, Ending, answer};
 use crate::inject::{
     diff::{Action, Operation, apply},
     settings::Settings,
+    uninject,
     value::Value,
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use std::{fs, path::Path};
 
 fn review(kind: &str, operation: &str, object: &str) -> String {
     let group = if kind == "Pod" { "" } else { "apps" };
@@ -98,6 +100,56 @@ fn only_pods_that_are_made_are_changed() {
     ] {
         let (answer, body) = ask(Asked::Mutate, &text);
         assert_eq!((answer.outcome, body.at(&["response", "patch"])), (Ending::Allowed, None), "{text}");
+    }
+}
+
+/// `reviews/README.md` says where they come from. With each how it ends, as it is changed and as it is judged.
+#[test]
+fn reviews_of_each_version_are_answered_and_leave_all_else_as_it_was() {
+    let expected = [
+        ("1.29-delete", Ending::Allowed, Ending::Allowed),
+        ("1.29-exec", Ending::Allowed, Ending::Allowed),
+        ("1.29-replicaset-pod", Ending::Injected, Ending::Allowed),
+        ("1.29-scale", Ending::Allowed, Ending::Allowed),
+        ("1.30-kubectl-apply", Ending::Injected, Ending::Allowed),
+        ("1.31-job-pod", Ending::Injected, Ending::Allowed),
+        ("1.32-pod-to-be-validated", Ending::Injected, Ending::Allowed),
+        ("1.32-statefulset-pod", Ending::Injected, Ending::Allowed),
+        ("1.33-daemonset-pod", Ending::Injected, Ending::Allowed),
+        ("1.33-resize", Ending::Allowed, Ending::Allowed),
+        ("1.34-deployment-update", Ending::Allowed, Ending::Denied),
+        ("1.34-replicaset-pod", Ending::Injected, Ending::Allowed),
+        ("1.34-server-dry-run", Ending::Injected, Ending::Allowed),
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/injector/reviews");
+    let there = fs::read_dir(&folder).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".json")
+    });
+    assert_eq!(there.count(), expected.len());
+    for (name, mutate, validate) in expected {
+        let text = fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        let review: Value = serde_json::from_str(&text).unwrap();
+        let uid = review.at(&["request", "uid"]).and_then(Value::as_str).unwrap();
+        let (answer, body) = ask(Asked::Mutate, &text);
+        assert_eq!((answer.status, answer.outcome), (200, mutate), "{name}: {}", answer.body);
+        assert_eq!(body.at(&["response", "uid"]).and_then(Value::as_str), Some(uid));
+        if mutate == Ending::Injected {
+            let object = review.at(&["request", "object"]).unwrap();
+            let with = patched(&body, &object.to_json());
+            assert!(with.to_json().contains("pillion-proxy"), "{name}");
+            let without = uninject(&with).unwrap();
+            assert_eq!(&without, object, "{name}");
+        } else {
+            assert_eq!(body.at(&["response", "patch"]), None, "{name}");
+        }
+        let (answer, body) = ask(Asked::Validate, &text);
+        assert_eq!((answer.status, answer.outcome), (200, validate), "{name}: {}", answer.body);
+        assert_eq!(body.at(&["response", "uid"]).and_then(Value::as_str), Some(uid));
+        // Cut off anywhere, it is none.
+        for end in (0..text.trim_end().len()).step_by(7) {
+            assert_eq!(ask(Asked::Mutate, &text[..end]).0.outcome, Ending::Malformed, "{name} {end}");
+        }
     }
 }
 

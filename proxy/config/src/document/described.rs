@@ -6,8 +6,8 @@
 use super::{scalars::write_size, value::FromText, *};
 use crate::{
     model::{
-        AdminAddress, ApiServer, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, RateKey,
-        ServiceRef, SpiffeId, SpiffeMatch, TrustDomain, Workers, Zone,
+        AdminAddress, ApiServer, Cidr, Destination, EndpointAddress, HostPattern, LogDestination, Name, NodeName,
+        RateKey, ServiceRef, SpiffeId, SpiffeMatch, TrustDomain, Workers, Zone,
     },
     template::Template,
 };
@@ -329,6 +329,7 @@ impl Described for EndpointAddress {}
 
 impl Described for ServiceRef {}
 
+impl Described for NodeName {}
 impl Described for Zone {}
 
 impl Described for ApiServer {}

@@ -1,7 +1,7 @@
 //! Services of Kubernetes.
 
 use super::{Field, FilePath, FromText, Period, Text, fields, words};
-use crate::model::{ApiServer, EndpointAddress, ServicePort, ServiceRef, SpiffeId, Zone};
+use crate::model::{ApiServer, EndpointAddress, NodeName, ServicePort, ServiceRef, SpiffeId, Zone};
 #[cfg(test)]
 use schemars::JsonSchema;
 #[cfg(test)]
@@ -12,8 +12,10 @@ use std::{borrow::Cow, time::Duration};
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Kubernetes {
-    /// The zone this workload is in (its node's label `topology.kubernetes.io/zone`): where all endpoints of a service carry hints and some are for this zone, only those are used, as kube-proxy does. Absent: hints are not followed.
+    /// The zone this workload is in (its node's label `topology.kubernetes.io/zone`): where all endpoints that are ready carry hints for zones and some are for this one, only those are used, as kube-proxy does. Absent: what the variable PILLION_ZONE says, which injected pods have; without one, these hints are not followed.
     pub zone: Text<Zone>,
+    /// The node this workload runs on: the same of hints for nodes (`trafficDistribution: PreferSameNode`), which go before those for zones. Absent: what the variable PILLION_NODE says, which injected pods have.
+    pub node: Text<NodeName>,
     /// The family of which an endpoint's address is used where it has one in both. `ipv4`: no cluster is without.
     pub prefer: Field<Preferred>,
     /// The API server, as `https://10.96.0.1:443`; `http://127.0.0.1:8001` for `kubectl proxy`, where no token is sent. Absent: the one every pod is told of in its environment.
@@ -24,12 +26,13 @@ pub(crate) struct Kubernetes {
     pub timeout: Text<Period>,
 }
 
-fields! { Kubernetes { zone, prefer, server, service_account, timeout } }
+fields! { Kubernetes { zone, node, prefer, server, service_account, timeout } }
 
 impl Default for Kubernetes {
     fn default() -> Self {
         Self {
             zone: Field::ABSENT,
+            node: Field::ABSENT,
             prefer: Field::of(Preferred::Ipv4),
             server: Field::ABSENT,
             service_account: Text::scalar(FilePath("/var/run/secrets/kubernetes.io/serviceaccount".into())),
@@ -123,6 +126,20 @@ impl FromText for Zone {
         // The value of a label.
         if text.is_empty() || text.len() > 63 || !text.bytes().all(fits) {
             return Err(Self::expected(text, "a zone has 1 to 63 letters, digits, -, _ and ."));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl FromText for NodeName {
+    fn words() -> Cow<'static, str> {
+        "a node such as worker-1".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        // An RFC 1123 subdomain, which is what a node's name is.
+        if text.len() > 253 || !text.split('.').all(|part| label(part).is_ok()) {
+            return Err(Self::expected(text, "a node's name has 1 to 253 of a-z, 0-9 and, between them, - and ."));
         }
         Ok(Self(text.into()))
     }

@@ -230,12 +230,13 @@ fn kubernetes(cx: &mut Lowering<'_, '_>, field: Field<document::Kubernetes>) -> 
         document::Preferred::Ipv6 => Family::Ipv6,
     };
     let zone = if kubernetes.zone.is_written() { Some(kubernetes.zone.value()?) } else { None };
+    let node = if kubernetes.node.is_written() { Some(kubernetes.node.value()?) } else { None };
     let server = if kubernetes.server.is_written() { Some(kubernetes.server.value()?) } else { None };
     let document::FilePath(service_account) = kubernetes.service_account.value()?;
     if !service_account.is_absolute() {
         cx.error(account_at, "write a path that begins with /: the folder is the kubelet's, not the configuration's");
     }
-    Some(Kubernetes { zone, prefer, server, service_account, timeout: kubernetes.timeout.value()?.0 })
+    Some(Kubernetes { zone, node, prefer, server, service_account, timeout: kubernetes.timeout.value()?.0 })
 }
 
 fn access_log(cx: &mut Lowering<'_, '_>, log: document::AccessLog, at: Place) -> Option<AccessLog> {

@@ -6,8 +6,10 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 /// How services become addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kubernetes {
-    /// The zone this workload is in; `None`: hints are not followed.
+    /// The zone this workload is in; `None`: the one that the environment names, if any.
     pub zone: Option<Zone>,
+    /// The node this workload runs on; `None`: the one that the environment names, if any.
+    pub node: Option<NodeName>,
     /// The family of which an endpoint's address is used where it has one in both.
     pub prefer: Family,
     /// The API server; `None`: the one that the environment names.
@@ -21,6 +23,10 @@ pub struct Kubernetes {
 /// A zone, as the label `topology.kubernetes.io/zone` of a node has it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Zone(pub Arc<str>);
+
+/// A node, as Kubernetes calls it (`spec.nodeName` of its pods).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NodeName(pub Arc<str>);
 
 /// A family of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,6 +75,12 @@ impl ServiceRef {
 }
 
 impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

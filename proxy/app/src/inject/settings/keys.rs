@@ -119,7 +119,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "zone",
         value: "ZONE",
-        about: "With --discovery endpoint-slices: where the pod is, so that hints for zones are followed [they are not]",
+        about: "With --discovery endpoint-slices: where the pod is, for hints [its label topology.kubernetes.io/zone, which Kubernetes sets since 1.35]",
         set: |settings, text| {
             settings.zone = Some(name(text)?);
             Ok(())

@@ -3,12 +3,15 @@
 use super::resolve;
 use crate::inject::value::{Map, Value};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 /// Deepest nesting. A custom resource's schema is the deepest thing people write: some 30.
 const MAX_DEPTH: usize = 128;
 /// Nodes that aliases may stand for, in one text ("billion laughs").
 const MAX_ALIASED: usize = 1_000_000;
+
+/// Tabs behind colons, in one text: each costs another look at it.
+const MAX_TABS: usize = 500;
 
 /// What is wrong with a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +55,45 @@ pub(super) enum Kind {
 /// # Errors
 /// What is no YAML, or not the YAML of a manifest.
 pub fn read(text: &str) -> Result<Vec<Node>, Fault> {
+    let mut shown = Cow::Borrowed(text);
+    for _ in 0..MAX_TABS {
+        match attempt(text, &shown) {
+            Ok(documents) => return Ok(documents),
+            Err(Failure::Fault(fault)) => return Err(fault),
+            Err(Failure::Tab(fault, at)) => {
+                let Some(spaced) = spaced(&shown, at) else { return Err(fault) };
+                shown = Cow::Owned(spaced);
+            }
+        }
+    }
+    let message = format!("more than {MAX_TABS} values stand behind a tab; put spaces there");
+    Err(Fault { line: 1, column: 1, message })
+}
+
+/// Why a text was not read.
+enum Failure {
+    Fault(Fault),
+    /// The parser takes no tab between a colon and a letter, as kubectl's does: here is the letter.
+    Tab(Fault, usize),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// The text with spaces for the tabs before that character, so that all else stays where it is.
+fn spaced(text: &str, character: usize) -> Option<String> {
+    let at = text.char_indices().nth(character).map_or(text.len(), |(at, _)| at);
+    let blanks = at - text[..at].trim_end_matches([' ', '\t']).len();
+    let from = at - blanks;
+    let tabs = text[from..at].contains('\t');
+    tabs.then(|| format!("{}{}{}", &text[..from], " ".repeat(blanks), &text[at..]))
+}
+
+/// Reads `shown`, which is `text` but for blanks.
+fn attempt(text: &str, shown: &str) -> Result<Vec<Node>, Failure> {
     let mut reader = Reader {
         text,
         offsets: (!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).collect()),
@@ -60,11 +102,16 @@ pub fn read(text: &str) -> Result<Vec<Node>, Fault> {
         aliased: 0,
         documents: Vec::new(),
     };
-    let mut parser = Parser::new_from_str(text);
+    let mut parser = Parser::new_from_str(shown);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
-            Fault { line: mark.line().max(1), column: mark.col() + 1, message: syntax(text, error.info()) }
+            let fault = Fault { line: mark.line().max(1), column: mark.col() + 1, message: syntax(text, error.info()) };
+            if error.info().starts_with("':' must be followed") {
+                Failure::Tab(fault, mark.index())
+            } else {
+                Failure::Fault(fault)
+            }
         })?;
         reader.event(event, span)?;
     }

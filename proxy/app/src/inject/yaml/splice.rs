@@ -21,7 +21,8 @@ pub(super) struct Edit {
 
 /// The edits that make the document at `node` mean `wanted`.
 pub(super) fn splice(text: &str, node: &Node, wanted: &Value) -> Option<Vec<Edit>> {
-    let mut splicer = Splicer { text, lists: style(text, node), edits: Vec::new() };
+    let end = line_end(text, node.content_end(text));
+    let mut splicer = Splicer { text, end, lists: style(text, node), edits: Vec::new() };
     splicer.node(node, wanted)?;
     Some(splicer.edits)
 }
@@ -32,10 +33,24 @@ pub(super) fn apply(text: &str, start: usize, end: usize, mut edits: Vec<Edit>) 
     let crlf = text.find('\n').is_some_and(|at| text[..at].ends_with('\r'));
     let mut out = String::with_capacity(end - start + 4096);
     let mut at = start;
+    let mut removed = false;
     for edit in edits {
-        if edit.start < at || edit.end > text.len() {
+        if edit.end > text.len() {
             return None;
         }
+        if edit.start < at {
+            // Lines that go at the document's end, behind others that go: the line end between them went with the former, and
+            // the one before those goes instead.
+            let between = text.get(edit.start..at)?;
+            if !(removed && edit.text.is_empty() && matches!(between, "\n" | "\r\n") && edit.end >= at) {
+                return None;
+            }
+            let kept = out.strip_suffix('\n')?;
+            out.truncate(kept.strip_suffix('\r').unwrap_or(kept).len());
+            at = edit.end;
+            continue;
+        }
+        removed = edit.text.is_empty();
         out.push_str(&text[at..edit.start]);
         if crlf {
             out.push_str(&edit.text.replace('\n', "\r\n"))
@@ -52,6 +67,8 @@ pub(super) fn apply(text: &str, start: usize, end: usize, mut edits: Vec<Edit>) 
 
 struct Splicer<'t> {
     text: &'t str,
+    /// The end of the document's last line.
+    end: usize,
     lists: Lists,
     edits: Vec<Edit>,
 }
@@ -94,15 +111,7 @@ impl Splicer<'_> {
             let (key, value) = &fields[at];
             let own_line = key.line_start(self.text) < key.start || self.starts_line(key.start);
             if own_line {
-                // A last line may have no end: then the one before is taken.
-                let (mut start, mut end) = (key.line_start(self.text), self.line_end(value_end(self.text, key, value)));
-                if self.text[end..].starts_with(['\r', '\n']) {
-                    end += self.text[end..].find('\n')? + 1;
-                } else if start > 0 {
-                    start -= 1;
-                    end = end.max(start);
-                }
-                self.replace(start, end, String::new())?;
+                self.remove_lines(key.line_start(self.text), value_end(self.text, key, value))?;
             } else {
                 // Behind a dash: the next field takes its place.
                 let (next, _) = fields.get(at + 1)?;
@@ -172,11 +181,41 @@ impl Splicer<'_> {
             let run = &wanted[first..new];
             let next = aligned.of_after.get(new).copied().flatten();
             if !run.is_empty() {
-                self.insert_elements(node, elements, next, run, column)?;
+                // Those at the end that go are behind what comes.
+                let gone = aligned.of_before.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+                match next {
+                    None if gone < elements.len() => self.replace_elements(node, elements, gone, run, column)?,
+                    next => self.insert_elements(node, elements, next, run, column)?,
+                }
             }
             new += 1;
         }
         Some(())
+    }
+
+    /// Elements at the end of a list in the place of those from that one on, which go.
+    fn replace_elements(
+        &mut self,
+        node: &Node,
+        elements: &[Node],
+        gone: usize,
+        run: &[Value],
+        column: usize,
+    ) -> Option<()> {
+        let dash = self.dash(node, elements, gone)?;
+        let last = self.line_end(elements.last()?.content_end(self.text));
+        if !self.starts_line(dash) || last >= self.end {
+            return self.insert_elements(node, elements, None, run, column);
+        }
+        let line = self.text[..dash].rfind('\n').map_or(0, |at| at + 1);
+        let mut text = String::new();
+        for element in run {
+            text.push_str(&" ".repeat(column));
+            text.push_str("- ");
+            text.push_str(emit::emit(element, column + 2, self.lists).trim_end());
+            text.push('\n');
+        }
+        self.replace(line, line, text)
     }
 
     /// Elements before that one, or at the end.
@@ -215,14 +254,24 @@ impl Splicer<'_> {
 
     fn remove_element(&mut self, node: &Node, elements: &[Node], at: usize) -> Option<()> {
         let dash = self.dash(node, elements, at)?;
-        let end = self.line_end(elements[at].content_end(self.text));
-        if self.starts_line(dash) && self.text[end..].contains('\n') {
+        if self.starts_line(dash) {
             let line = self.text[..dash].rfind('\n').map_or(0, |at| at + 1);
-            let end = end + self.text[end..].find('\n')? + 1;
-            return self.replace(line, end, String::new());
+            return self.remove_lines(line, elements[at].content_end(self.text));
         }
         let next = self.dash(node, elements, at + 1)?;
         self.replace(dash, next, String::new())
+    }
+
+    /// Removes whole lines, from the start of one to the end of that which holds `last`. The document's last line keeps its end:
+    /// there the one before is taken.
+    fn remove_lines(&mut self, start: usize, last: usize) -> Option<()> {
+        let end = self.line_end(last);
+        if end < self.end {
+            return self.replace(start, end + self.text[end..].find('\n')? + 1, String::new());
+        }
+        let before = self.text[..start].strip_suffix('\n').map_or(start, str::len);
+        let before = self.text[..before].strip_suffix('\r').map_or(before, str::len);
+        self.replace(before, end, String::new())
     }
 
     /// Where an element's dash is.
