@@ -78,6 +78,9 @@ fn conduct() -> Result<bool, String> {
     let mut cases = case::read_all(&folder.join("cases"))?;
     cases.extend(case::read_all(&folder.join("modules"))?);
     cases.retain(|case| options.words.is_empty() || options.words.iter().any(|word| case.name.contains(word.as_str())));
+    if cases.is_empty() {
+        return Err(format!("no case has {} in its name; --list says what there is", options.words.join(" or ")));
+    }
     let uncovered = table::uncovered(&cases);
     if options.words.is_empty() && !uncovered.is_empty() {
         return Err(format!("no case covers {}", uncovered.join(", ")));

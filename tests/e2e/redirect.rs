@@ -1,5 +1,7 @@
 //! Loopback traffic past TCP with the real program: loaded by itself, by an agent, or declined; with peers as users have them.
 
+mod pipelining;
+
 use pillion_tests::{
     client::Client,
     need,
@@ -207,8 +209,21 @@ fn what_programs_do_with_sockets_works_through_a_redirecting_tunnel() {
     let port = proxy.address.port().to_string();
     let output = some_or_return!(python::run("sockets_client", &["127.0.0.1", &port]));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // A bulk stream both ways: redirected towards the proxy, and through TCP from it, since it does not end soon.
+    // One message at a time: the client's and the echo's are redirected, each of them, and the proxy's own go through TCP, since a
+    // tunnel does not end soon.
     let mut client = TcpStream::connect(proxy.address).unwrap();
+    let mut exchange = |size| {
+        let (sent, mut got) = (pattern(0, size), vec![0; size]);
+        client.write_all(&sent).unwrap();
+        client.read_exact(&mut got).unwrap();
+        assert!(got == sent, "other bytes come back");
+    };
+    // What comes before the proxy has accepted the connection goes through TCP.
+    exchange(1);
+    let before = redirected(&name);
+    (1..=250).for_each(&mut exchange);
+    assert_eq!(redirected(&name) - before, 500, "{:?}", status(&name));
+    // A bulk stream both ways. How much of it is redirected is a matter of who is behind.
     let sent = pattern(0, 32 << 20);
     let mut writer = client.try_clone().unwrap();
     let copy = sent.clone();
@@ -234,7 +249,6 @@ fn what_programs_do_with_sockets_works_through_a_redirecting_tunnel() {
     }
     sending.join().unwrap();
     assert!(got == sent);
-    assert!(redirected(&name) > 500, "{:?}", status(&name));
     drop(client);
     wait::until_true("no socket in the map", || status(&name).is_some_and(|status| status["maps"]["sockets"] == 0));
 }
@@ -391,5 +405,53 @@ fn an_agent_serves_a_proxy_without_privileges_and_may_be_killed() {
     second.signal(Signal::TERM);
     second.wait(wait::SOON);
     assert_eq!(talk(), 0);
+    proxy.assert_healthy();
+}
+
+#[test]
+fn a_watched_status_tells_each_second_what_has_changed() {
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let origin = Origin::start();
+    let proxy = Shape { top: "redirect: { by: agent }", ..Shape::default() }.start(origin.address);
+    let (port, pid) = (proxy.address.port().to_string(), proxy.pid().to_string());
+    let (attached, words) =
+        redirect(&["attach", "--instance", &name, "--ports", &port, "--proxy-pid", &pid, "--waive", WAIVED]);
+    assert!(attached, "{words}");
+    let watch = |form: &[&str]| {
+        let mut command = Command::new(proxy::program());
+        Process::start(command.args(["redirect", "status", "--watch", "--instance", &name]).args(form))
+    };
+    // The first to watch is told how connections end; those after it see counters only.
+    let mut told = watch(&["--json"]);
+    let lines =
+        |of: &Process| of.stdout().lines().filter_map(|line| serde_json::from_str(line).ok()).collect::<Vec<Value>>();
+    wait::until_true("the first line", || !lines(&told).is_empty());
+    let (mut second, mut text) = (watch(&["--json"]), watch(&[]));
+    wait::until_true("the others' first lines", || !lines(&second).is_empty() && text.stdout().contains('\n'));
+    for _ in 0..10 {
+        assert_eq!(proxy.get("/").status, 200);
+    }
+    let sum =
+        |of: &Process, counter: &str| lines(of).iter().filter_map(|line| line["since"][counter].as_u64()).sum::<u64>();
+    // Each request's connection ends at both its ends.
+    wait::until_true("the ends of connections", || {
+        lines(&told).last().is_some_and(|line| line["ended"]["in_order"].as_u64() >= Some(20))
+    });
+    wait::until_true("all messages of both", || [&told, &second].iter().all(|of| sum(of, "redirected_messages") >= 20));
+    let last = lines(&told).pop().unwrap();
+    assert!(last["ended"]["lived_seconds"]["count"].as_u64() >= Some(20), "{last}");
+    assert_eq!(last["ended"]["malformed_events"], 0, "{last}");
+    assert!(lines(&second).iter().all(|line| line["ended"].is_null()));
+    wait::until_true("the same in words", || text.stdout().contains("  redirected_messages +"));
+    assert!(text.stdout().lines().all(|line| line.starts_with("sockets ")), "{}", text.stdout());
+    // What has gone is said at the end: nothing hangs on a watch.
+    for watching in [&mut told, &mut second, &mut text] {
+        watching.signal(Signal::TERM);
+        watching.wait(wait::SOON);
+    }
     proxy.assert_healthy();
 }

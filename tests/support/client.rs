@@ -5,13 +5,33 @@ use socket2::SockRef;
 use std::{
     io::{self, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Sleeper>,
+}
+
+/// A socket whose read sleeps for as long as its timeout says. A kernel that redirects past TCP ends a sleep with EAGAIN when it is
+/// ended for nothing (`duplex` in `ebpf-redirect/README.md`).
+#[derive(Debug)]
+struct Sleeper(TcpStream);
+
+impl Read for Sleeper {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let limit = self.0.read_timeout()?;
+        let begun = Instant::now();
+        loop {
+            match self.0.read(room) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock
+                        && limit.is_some_and(|limit| begun.elapsed() < limit / 2) => {}
+                done => return done,
+            }
+        }
+    }
 }
 
 /// How a connection ended.
@@ -40,7 +60,7 @@ impl Client {
         stream.set_nodelay(true).expect("a socket takes TCP_NODELAY");
         stream.set_read_timeout(Some(SOON)).expect("a socket takes a read timeout");
         stream.set_write_timeout(Some(SOON)).expect("a socket takes a write timeout");
-        Self { reader: BufReader::new(stream) }
+        Self { reader: BufReader::new(Sleeper(stream)) }
     }
 
     /// Connects with a small receive buffer, so that a slow reader is felt soon.
@@ -61,7 +81,7 @@ impl Client {
     /// The socket itself.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
-        self.reader.get_ref()
+        &self.reader.get_ref().0
     }
 
     /// How long a read waits from now on.
@@ -78,7 +98,7 @@ impl Client {
 
     /// Sends bytes, if the connection is still there.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.reader.get_mut().write_all(bytes.as_ref())
+        self.reader.get_mut().0.write_all(bytes.as_ref())
     }
 
     /// Reads one response to a request with this method.

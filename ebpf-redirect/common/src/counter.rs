@@ -49,6 +49,8 @@ counters! {
     PassedLarge = "passed_large",
     /// Because the proxy's end did not say that it is ready for redirected ones.
     PassedUnready = "passed_unready",
+    /// Times that the proxy wanted to send through TCP while redirected bytes waited unread, and was told to wait.
+    Held = "held",
     /// Bytes of all messages passed.
     PassedBytes = "passed_bytes",
     /// Enrolled sockets of which nothing is known.

@@ -24,7 +24,7 @@ pub use key::{Address, CLIENT, Endpoint, PairKey, SERVER};
 pub use user::Counts;
 
 /// The version of everything in this crate. Stands in the name of the pins' directory and in [`Control`].
-pub const LAYOUT: u32 = 2;
+pub const LAYOUT: u32 = 3;
 
 /// Connections that the socket map can hold, each with two ends.
 pub const MOST_SOCKETS: usize = 65_536;

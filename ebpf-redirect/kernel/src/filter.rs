@@ -8,6 +8,8 @@
 #![no_std]
 #![no_main]
 
+mod object;
+
 use aya_ebpf::{
     bindings::{xdp_action, xdp_md},
     btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, lpm_trie::Key},
@@ -130,15 +132,3 @@ fn covered(control: &FilterControl, port: Port) -> Result<(), (u32, u32)> {
         Port::Malformed => Err((slot::MALFORMED, control.malformed)),
     }
 }
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    // The verifier would refuse a program that can come here: nothing in this crate can panic.
-    loop {}
-}
-
-/// The helpers used here ask for no licence in particular.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -15,17 +15,8 @@
 
 mod capture;
 mod enrol;
+mod hold;
 mod maps;
+mod object;
+mod peer;
 mod verdict;
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    // The verifier would refuse a program that can come here: nothing in this crate can panic.
-    loop {}
-}
-
-/// The kernel asks for a licence compatible with the GPL where a program reads kernel memory (`verdict`).
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

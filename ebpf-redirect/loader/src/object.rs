@@ -108,13 +108,18 @@ pub(crate) const ATTACHMENTS: &[Attachment] = &[
     attachment("getpeername4", Hook::Getpeername4, true),
     attachment("getpeername6", Hook::Getpeername6, true),
     attachment("getsockopt", Hook::Getsockopt, true),
+    attachment(HOLD, Hook::Setsockopt, false),
     // Last: it begins to enrol.
-    attachment("enrol", Hook::SockOps, false),
+    attachment(ENROL, Hook::SockOps, false),
 ];
 
 /// The verdict that the stub calls, and the stub.
 pub(crate) const VERDICT: &str = "verdict";
 pub(crate) const STUB: &str = "verdict_stub";
+
+/// What the self-test needs on its own cgroup.
+pub(crate) const HOLD: &str = "setsockopt";
+pub(crate) const ENROL: &str = "enrol";
 
 /// Programs in the kernel, held by this process until something else holds them.
 pub(crate) struct Loaded {

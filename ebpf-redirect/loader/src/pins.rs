@@ -1,8 +1,8 @@
 //! Pins: the directory in which an instance keeps its maps and links, so that they outlive who loaded them.
 //!
 //! ```text
-//!  <bpffs>/pillion/<instance>/v1/CONTROL, SOCKETS, …      maps
-//!  <bpffs>/pillion/<instance>/v1/links/enrol, connect4, … what is attached
+//!  <bpffs>/pillion/<instance>/v3/CONTROL, SOCKETS, …      maps
+//!  <bpffs>/pillion/<instance>/v3/links/enrol, connect4, … what is attached
 //! ```
 //!
 //! The layout's version is a directory of its own: whoever finds another one there touches nothing.

@@ -25,7 +25,7 @@ const FRAMES: usize = 24;
 pub struct Runtime {
     /// The engine. Its clones are the same.
     pub engine: wasmtime::Engine,
-    /// Shared by all workers: each says when it enters a guest, one thread counts the time.
+    /// Shared by all workers: each machine says when it enters its guest, one thread counts the time.
     pub ticker: Arc<Ticker>,
 }
 

@@ -5,7 +5,7 @@
 //! | `pillion_wasm_failures_total{filter,reason}` | machines that died: `trap`, `timeout`, `stack`, `memory`, `abi`, `start` |
 //! | `pillion_wasm_restarts_total{filter}` | machines started again |
 //! | `pillion_wasm_machines{filter}` | machines that run, over all workers |
-//! | `pillion_wasm_memory_bytes{filter}` | linear memory of the machine that served last |
+//! | `pillion_wasm_memory_bytes{filter}` | linear memory of the machine whose memory changed last |
 
 use crate::vm::Cause;
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
@@ -19,6 +19,8 @@ pub struct Metrics {
     machines: Gauge,
     memory: Gauge,
     up: Cell<bool>,
+    /// Bytes of memory told last.
+    told: Cell<usize>,
 }
 
 /// Says what the series mean.
@@ -28,7 +30,7 @@ pub fn describe() {
     describe_gauge!("pillion_wasm_machines", "Machines of wasm filters that run, over all workers.");
     describe_gauge!(
         "pillion_wasm_memory_bytes",
-        "Linear memory of a wasm filter's machine, of the worker that served last."
+        "Linear memory of a wasm filter's machine, of the worker where it changed last."
     );
 }
 
@@ -43,6 +45,7 @@ impl Metrics {
             memory: gauge!("pillion_wasm_memory_bytes", "filter" => name),
             name: filter.clone(),
             up: Cell::new(false),
+            told: Cell::new(0),
         }
     }
 
@@ -79,6 +82,9 @@ impl Metrics {
     /// Bytes of its memory now.
     #[expect(clippy::cast_precision_loss, reason = "at most a gibibyte")]
     pub fn memory(&self, bytes: usize) {
-        self.memory.set(bytes as f64);
+        // Called at the end of each stream, and all workers share the gauge: written only where there is something to say.
+        if self.told.replace(bytes) != bytes {
+            self.memory.set(bytes as f64);
+        }
     }
 }

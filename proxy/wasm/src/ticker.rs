@@ -1,68 +1,64 @@
 //! The clock of guests: one thread that advances the engine's epoch while a guest runs, and sleeps while none does.
 //!
-//! A callback is given a deadline in ticks when it begins; compiled code compares it with the epoch. The thread costs
-//! a hundred wake-ups a second while filters are busy and nothing while they are not: after a second in which no tick
-//! found a guest running it parks, and the next callback wakes it.
+//! A callback is given a deadline in ticks when it begins; compiled code compares it with the epoch, and where it has
+//! passed the CPU clock is asked ([`crate::vm::time`]). The thread costs two hundred wake-ups a second while filters are
+//! busy and nothing while they are not: after a second in which no guest ran it parks, and the next callback wakes it.
+//!
+//! Entering a guest is two plain stores and a look at a flag that seldom changes: each machine counts for itself
+//! ([`Pulse`]), and workers share no cache line that one of them writes.
 
 use std::{
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence},
     },
     thread::{self, Thread},
     time::Duration,
 };
 use wasmtime::Engine;
 
-/// Time between two ticks; time limits are rounded up to it, and one tick is added, since the first one may come at
-/// once.
+/// Time between two ticks.
 pub const TICK: Duration = Duration::from_millis(5);
 
 /// Ticks without a guest running after which the thread parks.
 const QUIET: u32 = 200;
 
-/// Says who runs, and when.
+/// Advances the epoch.
 pub struct Ticker {
     engine: Engine,
-    /// Guests running now, over all workers.
-    running: AtomicUsize,
+    /// The turns of every machine. Shared with machines that begin, on any worker.
+    machines: Mutex<Vec<Weak<AtomicU64>>>,
     parked: AtomicBool,
-    /// Ticks so far: what a callback took is told from it without a look at a clock.
-    ticks: AtomicU64,
     thread: OnceLock<Option<Thread>>,
 }
 
+/// One machine's word to the clock: that its guest runs.
+pub struct Pulse {
+    ticker: Arc<Ticker>,
+    /// How often the guest was entered and left: odd while it runs. One worker writes it, the clock reads it.
+    turns: Arc<AtomicU64>,
+}
+
 /// A guest is running, until this is dropped.
-pub struct Running<'a>(&'a Ticker);
+pub struct Running<'a>(&'a Pulse);
 
 impl Ticker {
     pub(crate) fn new(engine: Engine) -> Arc<Self> {
-        Arc::new(Self {
-            engine,
-            running: AtomicUsize::new(0),
-            parked: AtomicBool::new(false),
-            ticks: AtomicU64::new(0),
-            thread: OnceLock::new(),
-        })
+        Arc::new(Self { engine, machines: Mutex::default(), parked: AtomicBool::new(false), thread: OnceLock::new() })
     }
 
-    /// A guest begins to run. The first one starts the thread.
-    pub fn enter(self: &Arc<Self>) -> Running<'_> {
-        // SeqCst here and below: either the thread sees that somebody runs, or we see that it parks.
-        self.running.fetch_add(1, Ordering::SeqCst);
-        let thread = self.thread.get_or_init(|| self.start());
-        if self.parked.load(Ordering::SeqCst)
-            && let Some(thread) = thread
-        {
-            thread.unpark();
-        }
-        Running(self)
-    }
-
-    /// Ticks so far. While a guest runs they come every [`TICK`].
+    /// A machine begins. The first one starts the thread.
     #[must_use]
-    pub fn ticks(&self) -> u64 {
-        self.ticks.load(Ordering::Relaxed)
+    pub fn pulse(self: &Arc<Self>) -> Pulse {
+        let turns = Arc::default();
+        self.machines().push(Arc::downgrade(&turns));
+        self.thread.get_or_init(|| self.start());
+        Pulse { ticker: Arc::clone(self), turns }
+    }
+
+    fn machines(&self) -> std::sync::MutexGuard<'_, Vec<Weak<AtomicU64>>> {
+        // Nobody panics while holding it; a list is whole between any two statements.
+        self.machines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(self: &Arc<Self>) -> Option<Thread> {
@@ -81,39 +77,67 @@ impl Ticker {
     }
 
     fn tick(&self) {
-        let mut quiet = 0;
+        let (mut quiet, mut seen) = (0, 0);
         loop {
             thread::sleep(TICK);
-            self.ticks.fetch_add(1, Ordering::Relaxed);
             self.engine.increment_epoch();
-            quiet = if self.running.load(Ordering::SeqCst) == 0 { quiet + 1 } else { 0 };
-            if quiet >= QUIET {
-                self.parked.store(true, Ordering::SeqCst);
-                while self.running.load(Ordering::SeqCst) == 0 {
-                    thread::park();
-                    if self.running.load(Ordering::SeqCst) == 0 {
-                        // Woken by a callback that is over already: more will come.
-                        break;
-                    }
-                }
-                self.parked.store(false, Ordering::SeqCst);
-                quiet = 0;
+            quiet = if self.stirred(&mut seen) { 0 } else { quiet + 1 };
+            if quiet < QUIET {
+                continue;
             }
+            self.parked.store(true, Ordering::SeqCst);
+            // Who enters counts first and looks at the flag then. One that did not see it has counted before now, and a
+            // processor shows what it stored within nanoseconds: so after another tick's time everybody was either seen
+            // here or has seen the flag, and entering needs no barrier.
+            thread::sleep(TICK);
+            if !self.stirred(&mut seen) {
+                thread::park();
+            }
+            self.parked.store(false, Ordering::SeqCst);
+            quiet = 0;
         }
+    }
+
+    /// Whether a guest runs, or ran since the last look. `seen`: what was counted then.
+    fn stirred(&self, seen: &mut u64) -> bool {
+        let (mut all, mut runs) = (0_u64, false);
+        self.machines().retain(|machine| {
+            let Some(turns) = machine.upgrade() else { return false };
+            let turns = turns.load(Ordering::Acquire);
+            all = all.wrapping_add(turns);
+            runs |= turns % 2 == 1;
+            true
+        });
+        runs | (std::mem::replace(seen, all) != all)
+    }
+}
+
+impl Pulse {
+    /// The guest begins to run.
+    #[must_use]
+    pub fn enter(&self) -> Running<'_> {
+        self.turn();
+        // See `tick`: the flag is to be read after the turn is counted.
+        compiler_fence(Ordering::SeqCst);
+        if self.ticker.parked.load(Ordering::Relaxed)
+            && let Some(Some(thread)) = self.ticker.thread.get()
+        {
+            thread.unpark();
+        }
+        Running(self)
+    }
+
+    /// No addition that others could interleave with: only this machine's worker writes.
+    fn turn(&self) {
+        let turns = self.turns.load(Ordering::Relaxed);
+        self.turns.store(turns.wrapping_add(1), Ordering::Release);
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        self.0.turn();
     }
-}
-
-/// A limit in ticks, for `set_epoch_deadline`.
-#[must_use]
-pub fn ticks(limit: Duration) -> u64 {
-    let whole = limit.as_nanos().div_ceil(TICK.as_nanos());
-    u64::try_from(whole).unwrap_or(u64::MAX).saturating_add(1)
 }
 
 #[cfg(test)]
@@ -121,10 +145,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_rounded_up_and_one_tick_is_added() {
-        assert_eq!(ticks(Duration::ZERO), 1);
-        assert_eq!(ticks(TICK), 2);
-        assert_eq!(ticks(TICK + Duration::from_nanos(1)), 3);
-        assert_eq!(ticks(Duration::MAX), u64::MAX);
+    fn a_guest_is_seen_while_it_runs_and_once_after() {
+        let ticker = Ticker::new(Engine::default());
+        let (first, second) = (ticker.pulse(), ticker.pulse());
+        let mut seen = 0;
+        assert!(!ticker.stirred(&mut seen));
+        let running = second.enter();
+        for _ in 0..3 {
+            assert!(ticker.stirred(&mut seen));
+        }
+        drop(running);
+        assert!(ticker.stirred(&mut seen));
+        assert!(!ticker.stirred(&mut seen));
+        drop(first.enter());
+        assert!(ticker.stirred(&mut seen), "one that no look found running");
+        drop(second);
+        ticker.stirred(&mut seen);
+        assert_eq!(ticker.machines().len(), 1, "a machine that is gone is forgotten");
+    }
+
+    #[test]
+    fn a_clock_that_has_parked_ticks_again_for_a_guest_that_runs() {
+        let ticker = Ticker::new(Engine::default());
+        let pulse = ticker.pulse();
+        let wait = |parked: bool| {
+            while ticker.parked.load(Ordering::SeqCst) != parked {
+                thread::sleep(TICK);
+            }
+        };
+        wait(true);
+        let _running = pulse.enter();
+        wait(false);
     }
 }

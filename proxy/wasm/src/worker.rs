@@ -16,7 +16,6 @@ use crate::{
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Ready,
-    ticker::ticks,
     vm::{Budget, Cause, Failure, Machine, Mourner, StartError, state::Stage},
 };
 use pillion_config::model::AllowedCapabilities;
@@ -290,10 +289,10 @@ impl Seat {
         &self.plugin
     }
 
-    /// How long a callback of it may run.
+    /// CPU time that a callback of it may take.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        Budget(ticks(self.plugin.limits.callback))
+        Budget(self.plugin.limits.callback)
     }
 
     /// Its counters.

@@ -32,6 +32,8 @@ pub enum Property {
     Duplex,
     /// Data sent before accept(2) arrives first, and in order with what TCP carried.
     Order,
+    /// Whether redirected bytes were read is told to the end that the proxy would have.
+    Held,
     /// Either side can end its direction and go on reading.
     HalfClose,
     /// Ten MB each way, at once, arrive whole.
@@ -52,6 +54,7 @@ pub const PROPERTIES: &[Property] = &[
     Property::Sleeping,
     Property::Duplex,
     Property::Order,
+    Property::Held,
     Property::HalfClose,
     Property::Integrity,
     Property::SlowReader,
@@ -71,6 +74,7 @@ impl Property {
             Self::Sleeping => "sleeping",
             Self::Duplex => "duplex",
             Self::Order => "order",
+            Self::Held => "held",
             Self::HalfClose => "half_close",
             Self::Integrity => "integrity",
             Self::SlowReader => "slow_reader",

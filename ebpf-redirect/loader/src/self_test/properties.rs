@@ -35,6 +35,7 @@ pub(super) fn hold(property: Property, listener: &TcpListener, maps: &Maps) -> R
         Property::Sleeping => sleeping(listener),
         Property::Duplex => duplex(listener),
         Property::Order => order(listener),
+        Property::Held => held(&Pair::new(listener)?),
         Property::HalfClose => half_close(listener),
         Property::Integrity => integrity(&Pair::new(listener)?),
         Property::SlowReader => slow_reader(&Pair::new(listener)?),
@@ -251,6 +252,27 @@ fn order(listener: &TcpListener) -> Result<(), Failure> {
         expect(&server, &sent)?;
         send(&server, &sent)?;
         expect(&client, &sent)?;
+    }
+    Ok(())
+}
+
+fn held(pair: &Pair) -> Result<(), Failure> {
+    // The server's end is as the proxy's: its timeout says that what it sends is brief, and is taken back before it sends more.
+    for message in [&b"short"[..], &[7; 900]] {
+        send(&pair.server, message)?;
+        // While nothing of it was read, and while a part was.
+        for part in [&message[..4], &message[4..]] {
+            match pair.server.set_read_timeout(None) {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                Err(error) => return Err(Failure::Io("SO_RCVTIMEO", error)),
+                Ok(()) => return Err(seen("redirected bytes wait unread, and are said to be read")),
+            }
+            expect(&pair.client, part)?;
+        }
+        if let Err(error) = pair.server.set_read_timeout(None) {
+            return Err(seen(format!("redirected bytes were read, and are said to wait: {error}")));
+        }
+        pair.server.set_read_timeout(Some(SOON)).during("SO_RCVTIMEO")?;
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! Which connections are enrolled, and that no others are.
 
-use crate::ground::{Ground, accept, connect, ip, listen, listen_at, localhost, pair, talk, wait_for, within};
+use crate::ground::{
+    Ground, accept, connect, ip, listen, listen_at, localhost, pair, patient, skip, talk, wait_for, within,
+};
 use redirect::{Counter, Proxy};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     fs,
     io::{Read, Write},
@@ -186,4 +188,56 @@ fn ten_thousand_short_connections_leave_nothing_behind() {
     assert_eq!(status.totals.get(Counter::Enrolled) - before.0, 20_000);
     assert_eq!(status.totals.get(Counter::Closed) - before.1, 20_000);
     assert_eq!(status.totals.get(Counter::EnrolFailed), 0);
+}
+
+/// A socket that speaks MPTCP; `None`: this kernel does not, which is said.
+fn multipath() -> Option<Socket> {
+    match Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)) {
+        Ok(socket) => Some(socket),
+        Err(error) => {
+            skip(&format!("this kernel has no MPTCP: {error}"));
+            None
+        }
+    }
+}
+
+#[test]
+fn mptcp_is_left_alone_and_what_falls_back_from_it_arrives_whole() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    if multipath().is_none() {
+        return;
+    }
+    ground.pod(|| {
+        for (client_has_it, server_has_it) in [(true, true), (true, false), (false, true)] {
+            let (skipped, redirected) =
+                (ground.count(Counter::SkippedMptcp), ground.count(Counter::RedirectedMessages));
+            let listener = if server_has_it {
+                let socket = multipath().unwrap();
+                socket.set_reuse_address(true).unwrap();
+                socket.bind(&localhost(PROXY).into()).unwrap();
+                socket.listen(16).unwrap();
+                std::net::TcpListener::from(socket)
+            } else {
+                listen(PROXY)
+            };
+            let client = if client_has_it {
+                let socket = multipath().unwrap();
+                socket.connect(&localhost(PROXY).into()).unwrap();
+                patient(socket.into())
+            } else {
+                connect(localhost(PROXY))
+            };
+            let server = accept(&listener);
+            for size in [1, 1000, 60_000, 10] {
+                talk(&client, &server, &vec![7; size]);
+            }
+            let (skipped, redirected) =
+                (ground.count(Counter::SkippedMptcp) - skipped, ground.count(Counter::RedirectedMessages) - redirected);
+            println!("client {client_has_it}, server {server_has_it}: {skipped} ends skipped, {redirected} redirected");
+            if client_has_it && server_has_it {
+                assert!(skipped >= 1 && redirected == 0, "{skipped} ends skipped, {redirected} messages redirected");
+            }
+        }
+    });
+    ground.await_empty();
 }

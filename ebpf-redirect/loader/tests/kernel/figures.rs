@@ -40,17 +40,25 @@ fn echo(mut stream: TcpStream, size: usize) {
 }
 
 #[test]
-#[ignore = "a measurement: half a minute, alone on a quiet machine"]
+#[ignore = "a measurement: a minute, alone on a quiet machine"]
 fn ping_pong_by_size_on_and_off() {
+    println!("every size redirected");
+    table(u32::MAX, &[64, 256, 1024, 4096, 16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20]);
+    println!("large messages left to TCP, as by default");
+    table(redirect::LARGE, &[32 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20]);
+}
+
+/// Prints a line for each size, where messages of `large` bytes and more are left to TCP.
+fn table(large: u32, sizes: &[usize]) {
     let Some(mut ground) = Ground::new() else { return };
     ground.options.ports.insert(PROXY);
-    ground.options.large = u32::MAX;
+    ground.options.large = large;
     ground.attach();
     println!(
         "{:>9} {:>12} {:>12} {:>7} {:>12} {:>12} {:>7}",
         "bytes", "p50 off µs", "p50 on µs", "ratio", "p99 off µs", "p99 on µs", "ratio"
     );
-    for size in [64, 256, 1024, 4096, 16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 1 << 20] {
+    for &size in sizes {
         let rounds = if size < 32 << 10 { 4000 } else { 500 };
         // Alternating: five runs each way, the median of each quantile.
         let (mut off, mut on) = (Vec::new(), Vec::new());

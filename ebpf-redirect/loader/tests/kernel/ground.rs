@@ -23,15 +23,20 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
-        let test = thread::current().name().unwrap_or("a test").to_owned();
-        assert!(env::var("CI").as_deref() != Ok("true"), "{test} needs root");
-        drop(io::stderr().write_all(format!("SKIPPED {test}: needs root\n").as_bytes()));
-        if let Some(path) = env::var_os("PILLION_SKIPPED") {
-            let file = fs::OpenOptions::new().create(true).append(true).open(path);
-            drop(file.and_then(|mut file| writeln!(file, "SKIPPED {test}: needs root")));
-        }
+        skip("needs root");
     }
     root
+}
+
+/// Says loudly that a test is skipped; fails where `CI=true`.
+pub(crate) fn skip(why: &str) {
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    assert!(env::var("CI").as_deref() != Ok("true"), "{test}: {why}");
+    drop(io::stderr().write_all(format!("SKIPPED {test}: {why}\n").as_bytes()));
+    if let Some(path) = env::var_os("PILLION_SKIPPED") {
+        let file = fs::OpenOptions::new().create(true).append(true).open(path);
+        drop(file.and_then(|mut file| writeln!(file, "SKIPPED {test}: {why}")));
+    }
 }
 
 /// The programs under test: the embedded ones, or those that `REDIRECT_OBJECT` names.
@@ -170,7 +175,7 @@ pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// With the two timeouts by which the proxy says that it is ready.
-fn patient(stream: TcpStream) -> TcpStream {
+pub(crate) fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(SOON)).unwrap();
     stream.set_write_timeout(Some(SOON)).unwrap();
     stream.set_nodelay(true).unwrap();

@@ -178,7 +178,7 @@ fn what_a_crash_left_is_cleaned_up_and_another_version_is_refused() {
     // Died after it attached only some of its programs.
     fs::remove_file(folder.join("links/enrol")).unwrap();
     assert!(redirect::attach(&ground.options).unwrap().replaced);
-    assert_eq!(ground.status().links, ["connect4", "connect6", "enrol"]);
+    assert_eq!(ground.status().links, ["connect4", "connect6", "enrol", "setsockopt"]);
     // Another version's.
     let foreign = folder.with_file_name("v0");
     fs::create_dir(&foreign).unwrap();
@@ -188,7 +188,7 @@ fn what_a_crash_left_is_cleaned_up_and_another_version_is_refused() {
         assert!(error.to_string().contains("v0"), "{error}");
     }
     fs::remove_dir(&foreign).unwrap();
-    assert_eq!(ground.status().links, ["connect4", "connect6", "enrol"], "what was there stands");
+    assert_eq!(ground.status().links, ["connect4", "connect6", "enrol", "setsockopt"], "what was there stands");
 }
 
 #[test]

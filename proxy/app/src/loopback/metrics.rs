@@ -12,6 +12,7 @@ const MESSAGES: &str = "pillion_redirect_messages_total";
 const BYTES: &str = "pillion_redirect_bytes_total";
 const CAPTURE: &str = "pillion_redirect_capture_total";
 const DROPPED: &str = "pillion_redirect_events_dropped_total";
+const HELD: &str = "pillion_redirect_held_total";
 const ENTRIES: &str = "pillion_redirect_map_entries";
 const ON: &str = "pillion_redirect_on";
 const ATTACHES: &str = "pillion_redirect_attaches_total";
@@ -56,6 +57,7 @@ fn series(of: Counter) -> Series {
         Counter::PassedLarge => counter!(MESSAGES, "way" => "large"),
         Counter::PassedUnready => counter!(MESSAGES, "way" => "unready"),
         Counter::PassedUnknown => counter!(MESSAGES, "way" => "unknown"),
+        Counter::Held => counter!(HELD),
         Counter::PassedBytes => counter!(BYTES, "way" => "tcp"),
         Counter::EventsDropped => counter!(DROPPED),
         Counter::Captured => counter!(CAPTURE, "outcome" => "captured"),
@@ -70,6 +72,10 @@ impl Metrics {
         describe_counter!(MESSAGES, "Messages of enrolled ends: redirected, or why they went through TCP.");
         describe_counter!(BYTES, "Bytes of enrolled ends, by their way.");
         describe_counter!(CAPTURE, "Outbound connections that the connect hook judged.");
+        describe_counter!(
+            HELD,
+            "Times that the proxy waited for a peer to read what was redirected before it sent through TCP."
+        );
         describe_counter!(DROPPED, "Events of connections that found no room in the ring.");
         describe_gauge!(ENTRIES, "Entries of the redirect's maps.");
         describe_gauge!(ON, "1 while the redirect is attached and the kill switch is not pulled.");

@@ -132,7 +132,8 @@ impl Exchange {
             admit::request(&self.connection, &listener, Some(rules), &view)?;
         }
         if let Some(filters) = &found.route.filters {
-            return Box::pin(filter::run(self, filters, found.route, parts, survey, body, means)).await;
+            let begun = filter::begin(self, filters, found.route, parts, survey, body, means)?;
+            return Ok(Box::pin(filter::run(self, found.route, begun)).await);
         }
         match &found.route.action {
             Action::Forward(clusters) => {

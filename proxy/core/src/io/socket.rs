@@ -90,7 +90,8 @@ impl Socket {
     }
 
     /// Says whether what is sent from now on, until it is said again, is brief: over after at most
-    /// [`BRIEF`](super::BRIEF) bytes, and read by the peer before it may expect more.
+    /// [`BRIEF`](super::BRIEF) bytes, and read by a peer of the usual kind before it expects more. What is sent afterwards
+    /// waits until it is read.
     pub fn send_briefly(&mut self, brief: bool) {
         if let Self::Redirectable(socket) = self {
             socket.send_briefly(brief);

@@ -251,23 +251,39 @@ impl Record {
 
     /// What filters are told of it.
     pub(crate) fn told(&self) -> Told {
-        Told {
+        let mut told = Told {
             started: self.started,
             version: match self.subject {
                 Subject::Request(version) => Some(version),
                 Subject::Connection => None,
             },
-            cluster: self.cluster.clone(),
-            status: self.status.or(self.upstream_status),
-            details: self.details.clone(),
+            cluster: None,
+            status: None,
+            details: None,
             flags: self.flags,
-            blame: self.blame,
+            blame: None,
             client: self.client(),
-            attempts: self.attempts,
+            attempts: 0,
             sent_at: None,
             answered_at: None,
             duration: None,
+        };
+        self.tell(&mut told);
+        told
+    }
+
+    /// What is known by now, where something was told before. What did not change is not copied: a request passes here
+    /// four times.
+    pub(crate) fn tell(&self, told: &mut Told) {
+        if told.cluster.as_ref().map(Arc::as_ptr) != self.cluster.as_ref().map(Arc::as_ptr) {
+            told.cluster.clone_from(&self.cluster);
         }
+        told.status = self.status.or(self.upstream_status);
+        told.details.clone_from(&self.details);
+        told.flags = self.flags;
+        told.blame = self.blame;
+        told.client = self.client();
+        told.attempts = self.attempts;
     }
 
     /// Who ended a request that does not end well; the first one stands, what follows is its consequence.

@@ -61,6 +61,20 @@ impl Kept {
     }
 }
 
+/// A filter that keeps each request's stream and holds its head so.
+fn held(name: &'static str, how: Do) -> Kept {
+    let kept = Kept::default();
+    let keep = kept.clone();
+    script(name, move |event, stream| match event {
+        Event::RequestHeaders(_) => {
+            keep.keep(stream);
+            how
+        }
+        _ => Do::Continue,
+    });
+    kept
+}
+
 async fn one_record(world: &World, end: (u16, &str, &str, &str)) {
     let record = world.record().await;
     assert_eq!(record.end(), end, "{record:?}");

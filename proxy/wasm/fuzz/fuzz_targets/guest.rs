@@ -139,7 +139,8 @@ pub(crate) fn text() -> String {
         let escaped: String = word.iter().map(|byte| format!("\\{byte:02x}")).collect();
         let at = u32::try_from(at).expect("a few dozen");
         data += &format!("(data (i32.const {}) \"{escaped}\")\n", WORDS_AT + 64 * at);
-        let length = u32::try_from(word.len()).expect("short").to_le_bytes().map(|byte| format!("\\{byte:02x}")).concat();
+        let length =
+            u32::try_from(word.len()).expect("short").to_le_bytes().map(|byte| format!("\\{byte:02x}")).concat();
         data += &format!("(data (i32.const {}) \"{length}\")\n", LENGTHS_AT + 4 * at);
     }
     let callback = |name: &str, params: usize, result: &str| {

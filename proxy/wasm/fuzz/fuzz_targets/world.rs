@@ -6,8 +6,8 @@ use futures_util::future::LocalBoxFuture;
 use pillion_config::{
     SourceName,
     model::{
-        AllowedCapabilities, AllowedClusters, Config, FailPolicy, Filter, FilterIndex, FilterKind, ListenerProtocol, Name,
-        WasmLimits,
+        AllowedCapabilities, AllowedClusters, Config, FailPolicy, Filter, FilterIndex, FilterKind, ListenerProtocol,
+        Name, WasmLimits,
     },
     parse,
 };
@@ -110,7 +110,12 @@ static MADE: LazyLock<Made> = LazyLock::new(|| {
     let artefact = engine::compile(&bytes).unwrap();
     // SAFETY: made just now by this process.
     let compiled = unsafe { wasmtime::Module::deserialize(&runtime.engine, artefact) }.unwrap();
-    Made { runtime, module: Module::link(runtime, &compiled, &AllowedCapabilities::All).unwrap(), http: config(false), tcp: config(true) }
+    Made {
+        runtime,
+        module: Module::link(runtime, &compiled, &AllowedCapabilities::All).unwrap(),
+        http: config(false),
+        tcp: config(true),
+    }
 });
 
 fn config(tcp: bool) -> Config {
@@ -265,18 +270,20 @@ async fn echo(mut socket: DuplexStream, received: Rc<RefCell<Vec<u8>>>, opaque: 
     let mut seen = Vec::new();
     while let Ok(1..) = socket.read(&mut buffer).await.inspect(|read| seen.extend_from_slice(&buffer[..*read])) {
         received.borrow_mut().extend_from_slice(&seen);
+        // The other plugin's listener speaks HTTP beside an opaque one too.
+        let opaque = opaque && !seen.starts_with(b"GET ");
         // Any end of a head is answered; bodies are not looked at.
         let answered = opaque || seen.windows(4).any(|four| four == b"\r\n\r\n");
         if !answered {
             continue;
         }
-        let head = format!("HTTP/1.1 200 OK\r\nx-origin: 1\r\ncontent-length: {}\r\n\r\n", 5);
-        let answer = if opaque { seen.clone() } else { [head.as_bytes(), b"hello"].concat() };
+        let answer = if opaque {
+            seen.clone()
+        } else {
+            b"HTTP/1.1 200 OK\r\nx-origin: 1\r\ncontent-length: 5\r\n\r\nhello".to_vec()
+        };
         seen.clear();
-        if socket.write_all(&answer).await.is_err() {
-            return;
-        }
-        if opaque {
+        if socket.write_all(&answer).await.is_err() || opaque {
             return;
         }
     }

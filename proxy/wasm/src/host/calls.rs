@@ -6,13 +6,14 @@ use crate::{
     calls::{self, Call, Kind},
     host::foreign::proto,
     vm::{
+        Machine,
         memory::{Answer, put_u32, slice, split},
         state::{Host, Stage},
     },
 };
 use bytes::Bytes;
 use pillion_core::exchange::filter::{CallRefused, GrpcCall, HttpCall, Services};
-use std::time::Duration;
+use std::{rc::Weak, time::Duration};
 use wasmtime::Caller;
 
 /// Bytes of a call's body: it is copied out of the guest's memory and held until it is sent.
@@ -26,6 +27,25 @@ fn list(bytes: &[u8]) -> Result<List<'_>, Status> {
         return Err(Status::BadArgument);
     }
     Ok(pairs::decode(bytes)?.collect())
+}
+
+fn text(memory: &[u8], pointer: u32, length: u32) -> Result<&str, Status> {
+    std::str::from_utf8(slice(memory, pointer, length)?).map_err(|_| Status::BadArgument)
+}
+
+/// Notes a call as begun and tells the guest its token. `call`: none where calls go nowhere.
+fn begun(
+    (memory, host): (&mut [u8], &mut Host),
+    kind: Kind,
+    token_at: u32,
+    call: Option<impl FnOnce(Weak<Machine>, u32, u32) -> Call>,
+) -> Answer {
+    let token = host.calls.token(kind).ok_or(Status::InternalFailure)?;
+    if let Some(call) = call {
+        let call = call(host.calls.machine(), host.root_id(), token);
+        host.calls.begun(token, call);
+    }
+    Ok(put_u32(memory, token_at, token)?)
 }
 
 /// The services of the plugin that calls. `None`: the machine is on trial, and calls go nowhere.
@@ -69,7 +89,7 @@ pub(super) fn http_call(
 ) -> Answer {
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
-    let cluster = std::str::from_utf8(slice(memory, cluster, cluster_length)?).map_err(|_| Status::BadArgument)?;
+    let cluster = text(memory, cluster, cluster_length)?;
     let headers = list(slice(memory, headers, headers_length)?)?;
     let trailers = list(slice(memory, trailers, trailers_length)?)?;
     if body_length > MOST_BODY {
@@ -81,19 +101,16 @@ pub(super) fn http_call(
         return Err(Status::BadArgument.into());
     }
     let services = services(host)?;
-    let root = host.root_id();
     let timeout = Duration::from_millis(timeout.into());
     let call = HttpCall { cluster, headers: &headers, body, trailers: &trailers, timeout };
     let future = match &services {
         Some(services) => Some(services.http_call(&call).map_err(refused)?),
         None => None,
     };
-    let token = host.calls.token(Kind::Http).ok_or(Status::InternalFailure)?;
-    if let (Some(services), Some(future)) = (services, future) {
-        let task = calls::http(&services, host.calls.machine(), root, token, future);
-        host.calls.begun(token, Call::new(task));
-    }
-    Ok(put_u32(memory, token_at, token)?)
+    let call = services.zip(future).map(|(services, future)| {
+        move |machine, root, token| Call::new(calls::http(&services, machine, root, token, future))
+    });
+    begun((memory, host), Kind::Http, token_at, call)
 }
 
 /// The cluster of a gRPC service: a serialised `envoy.config.core.v3.GrpcService` with an Envoy gRPC target, or else a
@@ -126,27 +143,23 @@ pub(super) fn grpc_call(
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
     let cluster = grpc_cluster(slice(memory, cluster, cluster_length)?)?;
-    let text = |pointer, length| std::str::from_utf8(slice(memory, pointer, length)?).map_err(|_| Status::BadArgument);
-    let (service, method) = (text(service, service_length)?, text(method, method_length)?);
+    let (service, method) = (text(memory, service, service_length)?, text(memory, method, method_length)?);
     let metadata = list(slice(memory, metadata, metadata_length)?)?;
     if message_length > MOST_BODY {
         return Err(Status::BadArgument.into());
     }
     let message = slice(memory, message, message_length)?;
     let services = services(host)?;
-    let root = host.root_id();
     let timeout = (timeout > 0).then(|| Duration::from_millis(timeout.into()));
     let call = GrpcCall { cluster, service, method, metadata: &metadata, timeout };
     let future = match &services {
         Some(services) => Some(services.grpc_call(&call, message).map_err(grpc_refused)?),
         None => None,
     };
-    let token = host.calls.token(Kind::GrpcCall).ok_or(Status::InternalFailure)?;
-    if let (Some(services), Some(future)) = (services, future) {
-        let task = calls::grpc(&services, host.calls.machine(), root, token, future);
-        host.calls.begun(token, Call::new(task));
-    }
-    Ok(put_u32(memory, token_at, token)?)
+    let call = services.zip(future).map(|(services, future)| {
+        move |machine, root, token| Call::new(calls::grpc(&services, machine, root, token, future))
+    });
+    begun((memory, host), Kind::GrpcCall, token_at, call)
 }
 
 #[expect(clippy::too_many_arguments, reason = "the ABI's")]
@@ -165,22 +178,18 @@ pub(super) fn grpc_stream(
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
     let cluster = grpc_cluster(slice(memory, cluster, cluster_length)?)?;
-    let text = |pointer, length| std::str::from_utf8(slice(memory, pointer, length)?).map_err(|_| Status::BadArgument);
-    let (service, method) = (text(service, service_length)?, text(method, method_length)?);
+    let (service, method) = (text(memory, service, service_length)?, text(memory, method, method_length)?);
     let metadata = list(slice(memory, metadata, metadata_length)?)?;
     let services = services(host)?;
-    let root = host.root_id();
     let call = GrpcCall { cluster, service, method, metadata: &metadata, timeout: None };
     let halves = match &services {
         Some(services) => Some(services.grpc_stream(&call).map_err(grpc_refused)?),
         None => None,
     };
-    let token = host.calls.token(Kind::GrpcStream).ok_or(Status::InternalFailure)?;
-    if let (Some(services), Some(halves)) = (services, halves) {
-        let call = calls::grpc_stream(&services, host.calls.machine(), root, token, halves);
-        host.calls.begun(token, call);
-    }
-    Ok(put_u32(memory, token_at, token)?)
+    let call = services.zip(halves).map(|(services, halves)| {
+        move |machine, root, token| calls::grpc_stream(&services, machine, root, token, halves)
+    });
+    begun((memory, host), Kind::GrpcStream, token_at, call)
 }
 
 pub(super) fn grpc_send(caller: &mut Caller<'_, Host>, token: u32, message: u32, length: u32, end: u32) -> Answer {

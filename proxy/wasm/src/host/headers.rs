@@ -188,6 +188,20 @@ pub(super) fn set_pairs(caller: &mut Caller<'_, Host>, map: u32, data: u32, size
     change(host, &place, size as usize, |headers| headers.replace_all(pairs))
 }
 
+/// A name and a value, put into a map in one of two ways.
+fn put(
+    caller: &mut Caller<'_, Host>,
+    map: u32,
+    (name, name_length): (u32, u32),
+    (value, length): (u32, u32),
+    how: fn(&mut Headers, &[u8], &[u8]),
+) -> Answer {
+    let place = place(map)?;
+    let (memory, host) = split(caller);
+    let (name, value) = (slice(memory, name, name_length)?, slice(memory, value, length)?);
+    change(host, &place, name.len() + value.len(), |headers| how(headers, name, value))
+}
+
 pub(super) fn add(
     caller: &mut Caller<'_, Host>,
     map: u32,
@@ -196,10 +210,7 @@ pub(super) fn add(
     value: u32,
     length: u32,
 ) -> Answer {
-    let place = place(map)?;
-    let (memory, host) = split(caller);
-    let (name, value) = (slice(memory, name, name_length)?, slice(memory, value, length)?);
-    change(host, &place, name.len() + value.len(), |headers| headers.add(name, value))
+    put(caller, map, (name, name_length), (value, length), Headers::add)
 }
 
 pub(super) fn replace(
@@ -210,10 +221,7 @@ pub(super) fn replace(
     value: u32,
     length: u32,
 ) -> Answer {
-    let place = place(map)?;
-    let (memory, host) = split(caller);
-    let (name, value) = (slice(memory, name, name_length)?, slice(memory, value, length)?);
-    change(host, &place, name.len() + value.len(), |headers| headers.replace(name, value))
+    put(caller, map, (name, name_length), (value, length), Headers::replace)
 }
 
 pub(super) fn remove(caller: &mut Caller<'_, Host>, map: u32, name: u32, name_length: u32) -> Answer {

@@ -7,7 +7,7 @@ use super::{
     Budget, Machine,
     state::{Host, Shown},
 };
-use crate::{abi::callback::Callbacks, calls::Last, host::headers::count, ticker::ticks};
+use crate::{abi::callback::Callbacks, calls::Last, host::headers::count};
 use bytes::Bytes;
 use pillion_core::exchange::filter::{Failed, Metadata};
 use wasmtime::{TypedFunc, WasmParams};
@@ -127,7 +127,7 @@ impl Machine {
         let Some(callback) = callback(&self.callbacks) else { return };
         // A plugin that is gone has nothing to hear.
         let Some(plugin) = self.plugin(root) else { return };
-        let budget = Budget(ticks(plugin.limits.callback));
+        let budget = Budget(plugin.limits.callback);
         // Whoever must know of a failure was told where it happened.
         let _: Result<(), Failed> = self.run(name, &callback, budget, root, params, prepare);
         if let Ok(mut store) = self.store.try_borrow_mut() {

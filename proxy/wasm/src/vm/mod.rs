@@ -16,15 +16,12 @@ pub mod log;
 pub mod memory;
 mod start;
 pub mod state;
+pub mod time;
 
 pub use failure::{Cause, Failure};
 pub use start::StartError;
 
-use crate::{
-    abi::callback::Callbacks,
-    plugin::Plugin,
-    ticker::{TICK, Ticker},
-};
+use crate::{abi::callback::Callbacks, plugin::Plugin, ticker::Pulse};
 use pillion_core::exchange::filter::{Failed, Services, Stream, Task};
 use state::{Context, Host, StreamContext};
 use std::{
@@ -34,13 +31,14 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use time::Allowance;
 use wasmtime::{Store, TypedFunc, WasmParams, WasmResults};
 
 /// One instance of a module, on one worker.
 pub struct Machine {
     store: RefCell<Store<Host>>,
     callbacks: Callbacks,
-    ticker: Arc<Ticker>,
+    pulse: Pulse,
     /// Why it is dead, if it is.
     dead: Cell<Option<Cause>>,
     /// Streams that ended while a guest ran.
@@ -52,13 +50,13 @@ pub struct Machine {
 
 /// Is told when a machine dies.
 pub trait Mourner {
-    /// It died of this; the callback that killed it ran so long, in whole ticks of the clock of guests.
+    /// It died of this; the callback that killed it took so long of the worker's time, in whole ticks.
     fn died(&self, failure: &Failure, burnt: Duration);
 }
 
-/// How long a callback may run, in ticks; which plugin answers for it.
+/// CPU time that a callback may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Budget(pub u64);
+pub struct Budget(pub Duration);
 
 impl Machine {
     /// What the guest exports.
@@ -115,28 +113,38 @@ impl Machine {
         }
         // It runs: somebody calls it from within a host function, which none here does.
         let Ok(mut store) = self.store.try_borrow_mut() else { return Err(Cause::Busy.failed()) };
-        store.set_epoch_deadline(budget.0);
-        let host = store.data_mut();
-        host.effective = context;
-        host.callback = name;
-        prepare(host);
-        let begun = self.ticker.ticks();
-        let running = self.ticker.enter();
-        let result = callback.call(&mut *store, params);
-        drop(running);
-        match result {
+        prepare(store.data_mut());
+        match self.enter(&mut store, name, callback, budget, context, params) {
             Ok(result) => {
                 self.after(&mut store);
                 Ok(result)
             }
             Err(error) => {
                 let failure = Failure::of(&error, store.data());
+                let burnt = store.data().time.burnt(time::now());
                 drop(store);
-                let burnt = self.ticker.ticks().saturating_sub(begun);
-                let burnt = TICK.saturating_mul(u32::try_from(burnt).unwrap_or(u32::MAX));
                 Err(self.die(&failure, context, burnt))
             }
         }
+    }
+
+    /// Lets the guest run.
+    fn enter<P: WasmParams, R: WasmResults>(
+        &self,
+        store: &mut Store<Host>,
+        name: &'static str,
+        callback: &TypedFunc<P, R>,
+        budget: Budget,
+        context: u32,
+        params: P,
+    ) -> wasmtime::Result<R> {
+        store.set_epoch_deadline(time::FIRST);
+        let host = store.data_mut();
+        (host.effective, host.callback, host.time) = (context, name, Allowance::new(budget.0));
+        let running = self.pulse.enter();
+        let result = callback.call(store, params);
+        drop(running);
+        result
     }
 
     /// Does what host functions noted.

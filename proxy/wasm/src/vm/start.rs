@@ -4,6 +4,7 @@ use super::{
     Budget, Machine,
     failure::Failure,
     state::{Context, Host, Root, Shown, Stage},
+    time::{self, Allowance, Verdict},
 };
 use crate::{
     abi::callback::{BadExport, Callbacks},
@@ -12,7 +13,6 @@ use crate::{
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Ready,
-    ticker::ticks,
 };
 use bytes::Bytes;
 use pillion_core::exchange::filter::Services;
@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::mpsc;
-use wasmtime::{Store, TypedFunc, WasmParams, WasmResults};
+use wasmtime::{Store, TypedFunc, UpdateDeadline, WasmParams, WasmResults};
 
 /// Messages that a machine can be told of before it has looked. What is beyond goes to another machine, or waits in its
 /// queue until the guest looks.
@@ -68,8 +68,16 @@ impl Machine {
         let host = Host::new(Arc::clone(spec), module.abi(), ready);
         let mut store = Store::new(&runtime.engine, host);
         store.limiter(|host| &mut host.limiter);
-        store.set_epoch_deadline(ticks(limit));
-        let running = runtime.ticker.enter();
+        store.epoch_deadline_callback(|mut store| {
+            Ok(match store.data_mut().time.judge(time::now()) {
+                Verdict::GoesOn(ticks) => UpdateDeadline::Continue(ticks),
+                Verdict::UsedUp => UpdateDeadline::Interrupt,
+            })
+        });
+        store.set_epoch_deadline(time::FIRST);
+        store.data_mut().time = Allowance::new(limit);
+        let pulse = runtime.ticker.pulse();
+        let running = pulse.enter();
         let instance = match module.pre().instantiate(&mut store) {
             Ok(instance) => instance,
             Err(error) if error.is::<wasmtime::Trap>() => {
@@ -87,7 +95,7 @@ impl Machine {
         let machine = Rc::new(Self {
             store: RefCell::new(store),
             callbacks,
-            ticker: Arc::clone(&runtime.ticker),
+            pulse,
             dead: Cell::new(None),
             orphans: RefCell::default(),
             timers: RefCell::default(),
@@ -113,7 +121,7 @@ impl Machine {
             let sizes = (size(&host.spec.configuration), size(&plugin.configuration));
             (id, first, host.stage == Stage::Trial, sizes)
         };
-        let budget = Budget(ticks(plugin.limits.start));
+        let budget = Budget(plugin.limits.start);
         let Callbacks { context_create, vm_start, validate_configuration, configure, .. } = &self.callbacks;
         if let Some(create) = context_create {
             self.begin("proxy_on_context_create", create, budget, id, (id, 0), Shown::Nothing)?;
@@ -145,12 +153,8 @@ impl Machine {
         shown: Shown,
     ) -> Result<R, StartError> {
         let mut store = self.store.borrow_mut();
-        store.set_epoch_deadline(budget.0);
-        let host = store.data_mut();
-        (host.effective, host.callback, host.shown) = (context, name, shown);
-        let running = self.ticker.enter();
-        let result = callback.call(&mut *store, params);
-        drop(running);
+        store.data_mut().shown = shown;
+        let result = self.enter(&mut store, name, callback, budget, context, params);
         store.data_mut().shown = Shown::Nothing;
         let result = result.map_err(|error| StartError::Failed(Failure::of(&error, store.data())))?;
         self.after(&mut store);

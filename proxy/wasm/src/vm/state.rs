@@ -3,6 +3,7 @@
 use super::{
     limits::Limiter,
     log::{LogBudget, Whose},
+    time::Allowance,
 };
 use crate::{
     abi::{AbiVersion, LogLevel, Status},
@@ -50,6 +51,8 @@ pub struct Host {
     pub effective: u32,
     /// The function of the guest that runs, for the log.
     pub callback: &'static str,
+    /// The time it may take, and what is known of what it took.
+    pub time: Allowance,
     /// What can be read while the callback runs that brought it.
     pub shown: Shown,
     /// What `proxy_get_status` says: of the call answered last.
@@ -175,6 +178,7 @@ impl Host {
             last_context: 0,
             effective: 0,
             callback: "the module's start function",
+            time: Allowance::new(Duration::ZERO),
             shown: Shown::Nothing,
             status: (0, Bytes::new()),
             calls: Calls::new(Weak::new()),

@@ -2,7 +2,8 @@
 
 use crate::world::{World, guest, guest_with};
 use pillion_wasm::vm::{Cause, state::Stage};
-use std::time::Duration;
+use std::{thread, time::Duration};
+use tracing::{Event, Metadata, Subscriber, span};
 
 /// A guest whose tick does `body`; what killed it, if it was killed.
 fn tick(world: &World, imports: &str, body: &str) -> Option<Cause> {
@@ -22,6 +23,46 @@ fn a_spin_ends_at_the_limit_and_a_trap_at_once() {
     assert_eq!(tick(&World::default(), "", "(drop (i32.div_u (i32.const 1) (i32.const 0)))"), Some(Cause::Trap));
     assert_eq!(tick(&World::default(), "", "(drop (i32.load (i32.const -8)))"), Some(Cause::Trap));
     assert_eq!(tick(&World::default(), "", "(nop)"), None);
+}
+
+/// Blocks the thread at each line that a guest logs: time in which it does not run, as on a machine that is busy.
+struct Blocks;
+
+impl Subscriber for Blocks {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        thread::sleep(Duration::from_millis(100));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn a_guest_whose_thread_does_not_run_is_not_one_that_spins() {
+    let import = r#"(import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#;
+    let lines = "(local $n i32) (loop $again
+        (drop (call $log (i32.const 2) (i32.const 0) (i32.const 1)))
+        (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 4))))";
+    tracing::subscriber::with_default(Blocks, || {
+        let world = World::default();
+        assert!(world.callback < Duration::from_millis(100));
+        assert_eq!(tick(&world, import, lines), None);
+        let spins = format!("{lines} (loop (br 0))");
+        assert_eq!(tick(&world, import, &spins), Some(Cause::Timeout), "what it then takes counts");
+    });
 }
 
 #[test]

@@ -6,7 +6,8 @@
 
 use super::{
     End, Side,
-    stream::{At, Half, Interrupt, Phase, Shared},
+    shared::{Interrupt, Phase, Shared},
+    stage::{At, Half},
 };
 use crate::{
     body::{BodyError, GivenUp, Incoming, MadeBody},

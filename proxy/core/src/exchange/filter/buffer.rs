@@ -3,7 +3,7 @@
 //! One chunk passes through it without a copy. Of several, small ones are put together: each would pin the read buffer
 //! it is part of, so that a body sent in single bytes would hold many times its own size.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
 /// Chunks smaller than this are copied together. As large as what a codec reads at once at least, so that what is held
@@ -11,12 +11,22 @@ use std::collections::VecDeque;
 const SMALL: usize = 8 * 1024;
 
 /// Bytes in order, in as few pieces as can be had without copying large ones.
+///
+/// Nearly always one piece, which then is all there is: nothing is allocated for it.
 #[derive(Debug, Default)]
 pub struct Buffer {
+    /// The first piece, if it is not empty; before all others.
+    first: Bytes,
+    more: Option<Box<More>>,
+    len: usize,
+}
+
+/// What comes after the first piece.
+#[derive(Debug, Default)]
+struct More {
     pieces: VecDeque<Bytes>,
     /// What is being put together; comes after the pieces.
     tail: BytesMut,
-    len: usize,
 }
 
 impl Buffer {
@@ -36,7 +46,8 @@ impl Buffer {
     pub fn range(&self, start: usize, length: usize) -> impl Iterator<Item = &[u8]> {
         let end = start.saturating_add(length).min(self.len);
         let mut at = 0;
-        self.pieces.iter().map(|piece| &piece[..]).chain(std::iter::once(&self.tail[..])).filter_map(move |piece| {
+        let more = self.more.iter().flat_map(|more| more.pieces.iter().map(|piece| &piece[..]).chain([&more.tail[..]]));
+        std::iter::once(&self.first[..]).chain(more).filter_map(move |piece| {
             let (from, to) = (at, at + piece.len());
             at = to;
             let (from, to) = (start.max(from) - from, end.min(to).saturating_sub(from));
@@ -57,8 +68,14 @@ impl Buffer {
 
     /// At the beginning.
     pub fn prepend(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         self.len += bytes.len();
-        self.pieces.push_front(Bytes::copy_from_slice(bytes));
+        let second = std::mem::replace(&mut self.first, Bytes::copy_from_slice(bytes));
+        if !second.is_empty() {
+            self.more.get_or_insert_default().pieces.push_front(second);
+        }
     }
 
     /// This in place of everything.
@@ -71,15 +88,19 @@ impl Buffer {
     pub fn drop_front(&mut self, length: usize) {
         let mut left = length.min(self.len);
         self.len -= left;
-        while let Some(piece) = self.pieces.front_mut().filter(|_| left > 0) {
+        let of_first = left.min(self.first.len());
+        self.first.advance(of_first);
+        left -= of_first;
+        let Some(more) = &mut self.more else { return };
+        while let Some(piece) = more.pieces.front_mut().filter(|_| left > 0) {
             let taken = left.min(piece.len());
-            bytes::Buf::advance(piece, taken);
+            piece.advance(taken);
             left -= taken;
             if piece.is_empty() {
-                self.pieces.pop_front();
+                more.pieces.pop_front();
             }
         }
-        bytes::Buf::advance(&mut self.tail, left);
+        more.tail.advance(left);
     }
 
     /// Takes everything away.
@@ -92,26 +113,30 @@ impl Buffer {
         if chunk.is_empty() {
             return;
         }
-        let first = self.len == 0;
+        let alone = self.len == 0;
         self.len += chunk.len();
-        if first {
-            return self.pieces.push_back(chunk);
+        if alone {
+            self.first = chunk;
+            return;
         }
+        let More { pieces, tail } = &mut **self.more.get_or_insert_default();
         if chunk.len() >= SMALL {
-            if !self.tail.is_empty() {
-                self.pieces.push_back(self.tail.split().freeze());
+            if !tail.is_empty() {
+                pieces.push_back(tail.split().freeze());
             }
-            return self.pieces.push_back(chunk);
+            return pieces.push_back(chunk);
         }
         // A first small chunk was kept as it came; now it is clear that more follows.
-        if self.tail.is_empty()
-            && let Some(last) = self.pieces.pop_back_if(|last| last.len() < SMALL)
-        {
-            self.tail.extend_from_slice(&last);
+        if tail.is_empty() {
+            if let Some(last) = pieces.pop_back_if(|last| last.len() < SMALL) {
+                tail.extend_from_slice(&last);
+            } else if pieces.is_empty() && self.first.len() < SMALL {
+                tail.extend_from_slice(&std::mem::take(&mut self.first));
+            }
         }
-        self.tail.extend_from_slice(&chunk);
-        if self.tail.len() >= SMALL {
-            self.pieces.push_back(self.tail.split().freeze());
+        tail.extend_from_slice(&chunk);
+        if tail.len() >= SMALL {
+            pieces.push_back(tail.split().freeze());
         }
     }
 
@@ -129,13 +154,19 @@ impl Buffer {
 
     /// The first piece.
     pub(super) fn pop(&mut self) -> Option<Bytes> {
-        let piece = match self.pieces.pop_front() {
-            Some(piece) => piece,
-            None if self.tail.is_empty() => return None,
-            None => self.tail.split().freeze(),
-        };
+        let piece = if self.first.is_empty() { self.more.as_mut()?.pop()? } else { std::mem::take(&mut self.first) };
         self.len -= piece.len();
         Some(piece)
+    }
+}
+
+impl More {
+    fn pop(&mut self) -> Option<Bytes> {
+        match self.pieces.pop_front() {
+            Some(piece) => Some(piece),
+            None if self.tail.is_empty() => None,
+            None => Some(self.tail.split().freeze()),
+        }
     }
 }
 
@@ -218,6 +249,7 @@ mod tests {
         for _ in 0..10_000 {
             buffer.put(Bytes::from_static(b"x"));
         }
-        assert!(buffer.pieces.len() <= 2, "{} pieces", buffer.pieces.len());
+        let pieces = buffer.range(0, usize::MAX).count();
+        assert!(pieces <= 2, "{pieces} pieces");
     }
 }

@@ -6,7 +6,8 @@
 use super::{
     BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Peer, Side, Stream, StreamKind,
     TrailersStatus,
-    stream::{At, Flow, HeadHere, Interrupt, Phase, Shared, StopFlow, TooMuch, TrailersHere},
+    shared::{Interrupt, Phase, Shared},
+    stage::{At, Flow, HeadHere, StopFlow, TooMuch, TrailersHere},
 };
 use crate::error::FilterError;
 use bytes::Bytes;

@@ -1,6 +1,9 @@
 //! [`Facts`]: what is known of a stream beside its heads and bodies.
 
-use super::stream::{Ended, Phase, Shared};
+use super::{
+    shared::{Phase, Shared},
+    stream::Ended,
+};
 use crate::telemetry::{Blame, ConnectionFacts, ResponseFlags, metrics::ClusterMetrics};
 use http::{StatusCode, Version};
 use pillion_config::model::{Name, Route};

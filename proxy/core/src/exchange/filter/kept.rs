@@ -38,12 +38,15 @@ impl Kept {
 
     fn new<'a>(of: Of, all: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
         let mut pairs = Vec::with_capacity(USUAL);
-        for (name, value) in all {
-            pairs.extend_from_slice(&length(name));
-            pairs.extend_from_slice(&length(value));
+        // Not a loop: what heads are iterated by is a chain of parts, and each is walked at once so.
+        all.for_each(|(name, value)| {
+            let [name_length, value_length] = [length(name), length(value)];
+            pairs.reserve(name_length.len() + value_length.len() + name.len() + value.len());
+            pairs.extend_from_slice(&name_length);
+            pairs.extend_from_slice(&value_length);
             pairs.extend_from_slice(name);
             pairs.extend_from_slice(value);
-        }
+        });
         Self { of, pairs }
     }
 

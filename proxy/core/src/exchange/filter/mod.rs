@@ -44,10 +44,13 @@ mod chain;
 mod facts;
 mod headers;
 mod kept;
+mod leave;
 mod native;
 mod run;
 mod services;
 mod set;
+mod shared;
+mod stage;
 mod stream;
 mod tcp;
 
@@ -57,13 +60,13 @@ pub(crate) use facts::Told;
 pub(crate) use headers::WireOrder;
 pub use headers::{HeadFault, Headers, Map};
 pub use native::Native;
-pub(in crate::exchange) use run::run;
+pub(in crate::exchange) use run::{begin, run};
 pub use services::{
     CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Metadata,
     Services, Task,
 };
 pub use set::{FilterSet, Loaded};
-pub(crate) use stream::Shared;
+pub(crate) use shared::Shared;
 pub use stream::{Ended, LocalReply, Peer, Refused, Side, Stream, StreamKind};
 pub(crate) use tcp::{Held, TcpChain, TcpEnd};
 

@@ -5,7 +5,9 @@
 
 use super::{
     End, FilterSet, Side,
-    stream::{At, HeadHere, Interrupt, Peer, Shared, Slot, StreamKind},
+    shared::{Interrupt, Shared},
+    stage::{At, HeadHere, Slot},
+    stream::{Peer, StreamKind},
 };
 use crate::{exchange::account::Account, snapshot::ListenerSnapshot, worker::View};
 use bytes::{Bytes, BytesMut};

@@ -92,15 +92,7 @@ fn a_filter_may_answer_in_every_phase() {
 
 #[test]
 fn an_answer_may_come_later_and_then_nothing_is_sent_upstream() {
-    let kept = Kept::default();
-    let keep = kept.clone();
-    script("a", move |event, stream| match event {
-        Event::RequestHeaders(_) => {
-            keep.keep(stream);
-            Do::PauseAll
-        }
-        _ => Do::Continue,
-    });
+    let kept = held("a", Do::PauseAll);
     run(
         ONE,
         |_, _| echo(),
@@ -191,15 +183,7 @@ fn a_failure_follows_the_filters_policy() {
 #[test]
 fn a_filter_may_fail_while_it_holds_a_stream() {
     for (name, setup) in [("a", ONE), ("a-open", Setup { filters: &["a-open"], ..PLAIN })] {
-        let kept = Kept::default();
-        let keep = kept.clone();
-        script(name, move |event, stream| match event {
-            Event::RequestHeaders(_) => {
-                keep.keep(stream);
-                Do::PauseAll
-            }
-            _ => Do::Continue,
-        });
+        let kept = held(name, Do::PauseAll);
         run(
             setup,
             |_, _| echo(),

@@ -5,15 +5,7 @@ use super::*;
 #[test]
 fn a_head_can_wait_and_what_follows_comes_in_one_piece() {
     for pause in [Do::PauseAll, Do::PauseAllAndBuffer] {
-        let kept = Kept::default();
-        let keep = kept.clone();
-        script("a", move |event, stream| match event {
-            Event::RequestHeaders(_) => {
-                keep.keep(stream);
-                pause
-            }
-            _ => Do::Continue,
-        });
+        let kept = held("a", pause);
         run(
             ONE,
             |_, _| echo(),
@@ -191,15 +183,7 @@ fn too_much_to_hold_is_an_error() {
         );
     }
     // A watermark holds the client back instead.
-    let kept = Kept::default();
-    let keep = kept.clone();
-    script("a-small", move |event, stream| match event {
-        Event::RequestHeaders(_) => {
-            keep.keep(stream);
-            Do::PauseAll
-        }
-        _ => Do::Continue,
-    });
+    let kept = held("a-small", Do::PauseAll);
     run(
         Setup { filters: &["a-small"], ..PLAIN },
         |_, _| echo(),
@@ -222,15 +206,7 @@ fn too_much_to_hold_is_an_error() {
 #[test]
 fn a_client_may_leave_while_its_request_waits() {
     for h2 in [false, true] {
-        let kept = Kept::default();
-        let keep = kept.clone();
-        script("a", move |event, stream| match event {
-            Event::RequestHeaders(_) => {
-                keep.keep(stream);
-                Do::PauseAll
-            }
-            _ => Do::Continue,
-        });
+        let kept = held("a", Do::PauseAll);
         run(
             ONE,
             |_, _| echo(),
@@ -260,15 +236,7 @@ fn a_client_may_leave_while_its_request_waits() {
 
 #[test]
 fn a_drain_waits_for_a_paused_stream_and_cuts_it_at_its_end() {
-    let kept = Kept::default();
-    let keep = kept.clone();
-    script("a", move |event, stream| match event {
-        Event::RequestHeaders(_) => {
-            keep.keep(stream);
-            Do::PauseAll
-        }
-        _ => Do::Continue,
-    });
+    let kept = held("a", Do::PauseAll);
     run(
         ONE,
         |_, _| echo(),
@@ -289,15 +257,7 @@ fn a_drain_waits_for_a_paused_stream_and_cuts_it_at_its_end() {
         ONE,
         |_, _| echo(),
         move |world| async move {
-            let kept = Kept::default();
-            let keep = kept.clone();
-            script("a", move |event, stream| match event {
-                Event::RequestHeaders(_) => {
-                    keep.keep(stream);
-                    Do::PauseAll
-                }
-                _ => Do::Continue,
-            });
+            let kept = held("a", Do::PauseAll);
             let mut client = world.connect();
             client.write_all(POST.as_bytes()).await.unwrap();
             kept.wait().await;

@@ -341,7 +341,7 @@ impl Wire {
         }
     }
 
-    /// Says whether what is sent next is brief. Where more requests are here already, their answers may follow unread ones.
+    /// Says whether what is sent next is brief. Where more requests are here already, what follows might have to wait.
     pub(super) fn send_briefly(&mut self, brief: bool) {
         let brief = brief && self.input.is_empty();
         if let Some(socket) = &mut self.socket {

@@ -1,0 +1,264 @@
+//! [`Shared`]: what a stream's filters and their chain share: how far the stream is, what ends its course, its account.
+
+use super::{
+    Failed, Instance, Interest, Side, StreamKind,
+    facts::Told,
+    kept::Kept,
+    stage::{At, Half, Slot},
+    stream::{LocalReply, Stream},
+};
+use crate::{
+    error::{FilterError, ProxyError},
+    exchange::respond,
+    snapshot::ListenerSnapshot,
+    telemetry::{ByteMeter, ConnectionFacts, Record, ResponseFlag},
+    upstream,
+    worker::Cluster,
+};
+use bytes::Bytes;
+use http::response;
+use pillion_config::model::{FailPolicy, FilterIndex, Route};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+/// What a stream's filters and their chain share.
+pub(crate) struct Shared {
+    pub(super) kind: StreamKind,
+    /// Not the connection itself: a filter may keep its [`Stream`] for longer.
+    pub(super) connection: Rc<ConnectionFacts>,
+    pub(super) listener: Arc<ListenerSnapshot>,
+    pub(super) route: RefCell<Option<Arc<Route>>>,
+    /// Where the route sends the request, unless a filter changes it.
+    pub(super) aim: RefCell<Option<Rc<Cluster>>>,
+    pub(super) slots: Box<[Slot]>,
+    pub(super) request: RefCell<Half>,
+    pub(super) response: RefCell<Half>,
+    pub(super) phase: Cell<Phase>,
+    /// The first stands.
+    pub(super) interrupt: RefCell<Option<Interrupt>>,
+    /// Who waits for it beside the two halves.
+    pub(super) waiting: RefCell<Option<Waker>>,
+    pub(super) clear_route: Cell<bool>,
+    /// The request was answered here: nothing more of it is shown to filters.
+    pub(super) request_over: Cell<bool>,
+    pub(super) cluster: RefCell<Option<Box<str>>>,
+    pub(super) told: RefCell<Told>,
+    /// The connection its request went on last.
+    pub(super) carrying: upstream::Told,
+    pub(super) meter: ByteMeter,
+    pub(super) state: RefCell<Vec<(Box<[u8]>, Bytes)>>,
+}
+
+/// How far a stream is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// No response yet.
+    Request,
+    /// The response's head is in the chain.
+    Response,
+    /// It has left the chain.
+    Sent,
+    /// The record is being accounted for.
+    Logging,
+    /// Nothing is called any more.
+    Over,
+}
+
+/// What ends a stream's course.
+#[derive(Debug)]
+pub(super) enum Interrupt {
+    /// An answer; `Some`: given on the request's side by the filter in this slot.
+    Reply(Box<(LocalReply, Option<ResponseFlag>)>, Option<usize>),
+    /// No answer.
+    Close(&'static str),
+    /// An error; the slot as for a reply.
+    Error(FilterError, Option<usize>),
+}
+
+impl Shared {
+    pub(super) fn new(
+        kind: StreamKind,
+        connection: Rc<ConnectionFacts>,
+        listener: Arc<ListenerSnapshot>,
+        slots: Box<[Slot]>,
+        told: Told,
+        meter: ByteMeter,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            kind,
+            connection,
+            listener,
+            route: RefCell::default(),
+            aim: RefCell::default(),
+            slots,
+            request: RefCell::default(),
+            response: RefCell::default(),
+            phase: Cell::new(Phase::Request),
+            interrupt: RefCell::default(),
+            waiting: RefCell::default(),
+            clear_route: Cell::new(false),
+            request_over: Cell::new(false),
+            cluster: RefCell::default(),
+            told: RefCell::new(told),
+            carrying: RefCell::default(),
+            meter,
+            state: RefCell::default(),
+        })
+    }
+
+    /// Where it is told which connection carries its request.
+    pub(in crate::exchange) fn carrying(&self) -> &upstream::Told {
+        &self.carrying
+    }
+
+    pub(super) fn half(&self, side: Side) -> &RefCell<Half> {
+        match side {
+            Side::Request => &self.request,
+            Side::Response => &self.response,
+        }
+    }
+
+    pub(super) fn wake(&self, side: Side) {
+        let waker = self.half(side).borrow_mut().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Notes what ends the stream's course, unless something has, and wakes whoever goes on with it.
+    pub(super) fn interrupt(&self, interrupt: Interrupt) {
+        {
+            let mut known = self.interrupt.borrow_mut();
+            if known.is_some() || self.phase.get() >= Phase::Logging {
+                return;
+            }
+            *known = Some(interrupt);
+        }
+        let waiting = self.waiting.take();
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
+        self.wake(Side::Request);
+        self.wake(Side::Response);
+    }
+
+    pub(crate) fn interrupted(&self) -> bool {
+        self.interrupt.borrow().is_some()
+    }
+
+    /// Takes a filter out of the chain: it failed.
+    pub(super) fn fail(&self, slot: usize, failed: Failed) {
+        let at = &self.slots[slot];
+        if at.gone.replace(true) {
+            return;
+        }
+        // Not while it is borrowed: dropping it runs the filter's own code. While it runs it is not here.
+        let filter = at.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
+        drop(filter);
+        self.listener.telemetry.metrics.filter_failure(&at.model.name, failed.details);
+        tracing::debug!(target: "pillion::filter", filter = %at.model.name, details = failed.details, "failed");
+        match at.model.fail {
+            FailPolicy::Closed => {
+                let by = (self.phase.get() == Phase::Request).then_some(slot);
+                self.interrupt(Interrupt::Error(FilterError::Failed(failed.details), by));
+            }
+            FailPolicy::Open => {
+                for side in [Side::Request, Side::Response] {
+                    if let Ok(mut stage) = at.stage(side).try_borrow_mut() {
+                        stage.resume = stage.paused();
+                    }
+                    self.wake(side);
+                }
+            }
+        }
+    }
+
+    /// Begins the stream at each filter. One that cannot serve is passed by, or ends the stream, as its policy says.
+    pub(crate) fn open<'a>(
+        self: &Rc<Self>,
+        instance: impl Fn(FilterIndex) -> &'a Rc<dyn Instance>,
+        filters: &[FilterIndex],
+    ) {
+        for (slot, index) in filters.iter().enumerate() {
+            let stream = Stream { shared: Rc::clone(self), slot };
+            match instance(*index).open(&stream) {
+                Ok(filter) => {
+                    self.slots[slot].filter.replace(Some(filter));
+                }
+                Err(failed) => {
+                    self.fail(slot, failed);
+                    if self.slots[slot].model.fail == FailPolicy::Closed {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the record knows by now.
+    pub(in crate::exchange) fn tell(&self, record: &Record) {
+        record.tell(&mut self.told.borrow_mut());
+    }
+
+    /// The stream is over: its filters are told, and let go.
+    pub(in crate::exchange) fn over(self: &Rc<Self>, record: &Record) {
+        if self.phase.get() >= Phase::Logging {
+            return;
+        }
+        self.tell(record);
+        {
+            let mut told = self.told.borrow_mut();
+            told.duration = Some(told.started.elapsed());
+        }
+        self.end();
+    }
+
+    /// How the stream was cut once its response's head was gone.
+    pub(in crate::exchange) fn cut(&self) -> (ResponseFlag, Cow<'static, str>) {
+        use ResponseFlag::LocalReset;
+        match &*self.interrupt.borrow() {
+            Some(Interrupt::Error(error, _)) => {
+                let error = ProxyError::from(error.clone());
+                (error.flag(), respond::details(&error))
+            }
+            Some(Interrupt::Close(details)) => (LocalReset, Cow::Borrowed(details)),
+            Some(Interrupt::Reply(reply, _)) => (LocalReset, reply.0.details.clone()),
+            None => (LocalReset, Cow::Borrowed("filter_interrupted")),
+        }
+    }
+
+    /// Ready when something ended the stream's course.
+    pub(super) fn poll_interruption(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.interrupted() {
+            return Poll::Ready(());
+        }
+        self.waiting.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
+    /// Whether some filter reads heads and trailers when the stream is logged.
+    pub(super) fn keeps_heads(&self) -> bool {
+        self.slots.iter().any(|slot| slot.interest.has(Interest::LOG))
+    }
+
+    /// The response's head as it went out, for the log, where the chain has not seen it.
+    pub(in crate::exchange) fn keep_response(&self, head: &response::Parts) {
+        let mut half = self.response.borrow_mut();
+        if self.keeps_heads() && (half.kept.is_none() || half.head_at != At::Gone) {
+            half.head = None;
+            half.kept = Some(Kept::response(head));
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("phase", &self.phase.get()).finish_non_exhaustive()
+    }
+}
