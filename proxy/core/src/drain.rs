@@ -2,7 +2,7 @@
 //!
 //! Beside the path. Each connection registers once and keeps its [`Control`]; telling all of them is a walk over
 //! the register, and a connection that is told nothing pays nothing. It never closes anything itself. The same line carries
-//! the other way what a connection's client has not finished ([`unfinished`](crate::downstream::unfinished)).
+//! the other way what a connection's client has not finished ([`unfinished`]).
 
 use crate::downstream::unfinished::{self, Allowance, Room, Sum};
 use std::{

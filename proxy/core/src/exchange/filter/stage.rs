@@ -148,7 +148,7 @@ impl Half {
 }
 
 impl Stage {
-    /// Whether something waits for [`Stream::resume`].
+    /// Whether something waits for [`Stream::resume`](super::Stream::resume).
     pub(super) fn paused(&self) -> bool {
         matches!(self.head, HeadHere::Stopped | HeadHere::Held(_))
             || self.body != Flow::Flowing
