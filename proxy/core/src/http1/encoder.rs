@@ -8,8 +8,16 @@ use http::{HeaderMap, header::TRAILER};
 #[derive(Debug)]
 pub struct Encoder {
     left: Left,
-    /// The names that the head's Trailer promises; only these are sent (RFC 9110 §6.6.2).
-    promised: Option<Box<[Bytes]>>,
+    trailers: Taken,
+}
+
+/// Which trailers are sent on.
+#[derive(Debug)]
+enum Taken {
+    None,
+    /// Those that the head's Trailer names (RFC 9110 §6.6.2).
+    Promised(Box<[Bytes]>),
+    All,
 }
 
 /// What of a body is to come.
@@ -34,7 +42,8 @@ pub enum Misfit {
 }
 
 impl Encoder {
-    /// An encoder for a body framed like this. Trailers are left out, until [`promise`](Self::promise).
+    /// An encoder for a body framed like this. Trailers are left out, until [`promise`](Self::promise) or
+    /// [`welcome`](Self::welcome).
     #[must_use]
     pub fn new(framing: Framing) -> Self {
         let left = match framing {
@@ -43,7 +52,7 @@ impl Encoder {
             Framing::Chunked => Left::Chunks,
             Framing::UntilClose => Left::UntilClose,
         };
-        Self { left, promised: None }
+        Self { left, trailers: Taken::None }
     }
 
     /// Lets those trailers through that the head's Trailer field names.
@@ -52,7 +61,12 @@ impl Encoder {
             return;
         }
         let names = headers.get_all(TRAILER).iter().flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-        self.promised = Some(names.map(|name| Bytes::copy_from_slice(name.trim_ascii())).collect());
+        self.trailers = Taken::Promised(names.map(|name| Bytes::copy_from_slice(name.trim_ascii())).collect());
+    }
+
+    /// Lets all trailers through: whoever reads said `TE: trailers` (RFC 9110 §6.5.1). A server of gRPC promises none by name.
+    pub fn welcome(&mut self) {
+        self.trailers = Taken::All;
     }
 
     /// Whether nothing more is to be written, the end included.
@@ -86,7 +100,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Ends the body with these trailers, as far as they were promised. `out` must [have room](Outbox::has_room).
+    /// Ends the body with these trailers, as far as they are taken. `out` must [have room](Outbox::has_room).
     ///
     /// # Errors
     ///
@@ -95,12 +109,17 @@ impl Encoder {
         if self.left != Left::Chunks {
             return self.end(out);
         }
-        let promised = self.promised.take().unwrap_or_default();
         let bytes = out.buffer();
         bytes.extend_from_slice(b"0\r\n");
         for (name, value) in trailers {
-            if promised.iter().any(|known| known.eq_ignore_ascii_case(name.as_str().as_bytes())) {
-                field(bytes, name.as_str().as_bytes(), value.as_bytes());
+            let name_bytes = name.as_str().as_bytes();
+            let taken = match &self.trailers {
+                Taken::None => false,
+                Taken::Promised(names) => names.iter().any(|known| known.eq_ignore_ascii_case(name_bytes)),
+                Taken::All => true,
+            };
+            if taken {
+                field(bytes, name_bytes, value.as_bytes());
             }
         }
         bytes.extend_from_slice(b"\r\n");

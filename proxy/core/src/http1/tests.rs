@@ -324,6 +324,11 @@ fn trailers_that_nobody_promised_stay_here() {
         encoder.trailers(&trailers, &mut out).unwrap();
         assert_eq!(String::from_utf8(run(written(&mut out))).unwrap(), wire);
     }
+    let (mut encoder, mut out) = (Encoder::new(Framing::Chunked), Outbox::default());
+    encoder.welcome();
+    encoder.trailers(&trailers, &mut out).unwrap();
+    let wire = String::from_utf8(run(written(&mut out))).unwrap();
+    assert_eq!(wire, "0\r\nx-sum: 1\r\nx-other: 2\r\n\r\n", "whoever asked for trailers gets them all");
 }
 
 #[test]

@@ -323,8 +323,8 @@ fn after_a_refusal_input_is_drained_within_bounds() {
             client.write_all(b"GET / HTTP/1.1\r\nhost: a b\r\n\r\n").await.unwrap();
             assert_eq!(answer(&mut client).await.status, 400);
             let began = Instant::now();
-            // More than the pipe holds: someone takes it, for a while.
-            for _ in 0..12 {
+            // Much more than the pipe holds: someone takes it, for a while.
+            for _ in 0..512 {
                 client.write_all(&[b'x'; 16 * 1024]).await.unwrap();
             }
             assert!(closed(&mut client).await);
@@ -452,7 +452,8 @@ fn trailers_go_to_those_who_take_them() {
                 let mut all = String::new();
                 client.read_to_string(&mut all).await.unwrap();
                 assert_eq!(all.contains("x-sum: 7\r\n"), expected, "{all}");
-                assert!(!all.contains("x-more"), "nobody promised it");
+                // Nobody promised it by name, as no server of gRPC does.
+                assert_eq!(all.contains("x-more: 8\r\n"), expected, "{all}");
             },
         );
     }

@@ -83,7 +83,7 @@ impl Server {
         self.wire.borrow_mut().send_briefly(framing.is_brief() && !switched);
         let mut encoder = Encoder::new(framing);
         if asked.trailers == Trailers::Welcome {
-            encoder.promise(&head.headers);
+            encoder.welcome();
         }
         drop(head);
         let mut answer = Answer { body: Some(body), encoder, out, end: End::Whole };

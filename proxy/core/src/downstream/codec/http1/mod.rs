@@ -51,8 +51,9 @@ use wire::{Asked, Begun, Gone, Next, Shared, Trailers, Wire};
 /// How long a closed connection may take to say goodbye: to take our last bytes, and to stop sending its own.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// Bytes drained after the last answer, so that closing does not reset it away.
-const MOST_LINGERED: usize = 256 * 1024;
+/// Bytes drained after the last answer, so that closing does not reset it away. A client that uploads at full speed sends some
+/// MiB before it looks for an answer; one that never does is cut here.
+const MOST_LINGERED: usize = 16 << 20;
 
 /// What a listener asks of its HTTP/1 connections. Built once for a listener and worker.
 #[derive(Debug)]
@@ -301,7 +302,7 @@ impl Server {
                 return;
             }
             let mut drained = 0;
-            let mut scratch = [0; 2048];
+            let mut scratch = [0; 16 * 1024];
             while drained < MOST_LINGERED {
                 match socket.read(&mut scratch).await {
                     Ok(0) | Err(_) => return,
