@@ -122,8 +122,15 @@ pub fn simple(listen: SocketAddr, upstream: &str) -> Result<model::Config, Error
         let file = SourceName::new("--upstream");
         Errors::one(Diagnostic { file, line: 0, column: 0, path: String::new(), message })
     };
+    if upstream.starts_with("https://") {
+        return Err(fail(format!(
+            "{upstream} wants TLS, and nothing here says whom to trust: write a configuration with `tls: {{ mode: tls, trusted_ca: \
+             FILE }}` at its cluster"
+        )));
+    }
     let plain = upstream.strip_prefix("http://").map_or(upstream, |rest| rest.strip_suffix('/').unwrap_or(rest));
-    let with_port = if plain.len() < upstream.len() && !plain.contains(':') && !plain.is_empty() {
+    let no_port = plain.ends_with(']') || !plain.contains(':');
+    let with_port = if plain.len() < upstream.len() && no_port && !plain.is_empty() {
         format!("{plain}:80")
     } else {
         plain.to_owned()

@@ -95,6 +95,7 @@ fn simple_is_what_a_document_would_be() {
     assert_eq!(simple(listen, "http://app.local").unwrap(), written);
     assert_eq!(simple(listen, "http://app.local:80/").unwrap(), written);
     assert_eq!(simple(listen, "app.local:80").unwrap(), written);
+    assert_eq!(simple(listen, "http://[::1]").unwrap(), simple(listen, "[::1]:80").unwrap());
     for (upstream, error) in [
         (
             "app.local",
@@ -102,7 +103,7 @@ fn simple_is_what_a_document_would_be() {
         ),
         (
             "https://app.local",
-            "--upstream: expected a host and a port such as 10.0.0.7:8080, [2001:db8::7]:8080 or api.local:8080, found \"https://app.local\"; write app.local:443, without scheme and path",
+            "--upstream: https://app.local wants TLS, and nothing here says whom to trust: write a configuration with `tls: { mode: tls, trusted_ca: FILE }` at its cluster",
         ),
         (
             "127.0.0.1:8080",
