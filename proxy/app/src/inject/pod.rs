@@ -110,15 +110,24 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
         return Ok(Outcome::Refused(refusal));
     }
     let settings = settings_of(pod, defaults)?;
-    let problems = collisions(spec, &settings);
+    let mut problems = collisions(spec, &settings);
+    let shows_all = spec.get("hostPID").and_then(Value::as_bool) == Some(true);
+    if shows_all && around.job && settings.mode == Mode::Container {
+        let words = "a Job with mode container is seen to end by the pod's processes, among which hostPID puts those of the \
+                     whole node: use mode native, or remove hostPID";
+        problems.push(Problem::new(&["spec", "hostPID"], words));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
     assemble(pod.clone(), around, settings).map(|pod| Outcome::Injected(Box::new(pod)))
 }
 
-/// What the pod itself says about being injected.
-fn wish(pod: &Value) -> Result<Option<bool>, Vec<Problem>> {
+/// What a pod, or a namespace, says about being injected.
+///
+/// # Errors
+/// Where it says neither.
+pub(super) fn wish(pod: &Value) -> Result<Option<bool>, Vec<Problem>> {
     for kind in ["annotations", "labels"] {
         match pod.at(&["metadata", kind, INJECT]) {
             None => {}
@@ -311,7 +320,10 @@ fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
         return moved;
     }
     let captured = |port| !settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
-    for list in ["containers", "initContainers"] {
+    // Beside the others, the proxy starts when all init containers have, and would answer no probe of theirs before.
+    let lists: &[&str] =
+        if settings.mode == Mode::Native { &["containers", "initContainers"] } else { &["containers"] };
+    for list in lists {
         let Some(Value::List(containers)) = pod.at_mut(&["spec", list]) else { continue };
         for container in containers {
             moved.0.extend(probes::move_away(container, port::PROBES, &captured).0);
