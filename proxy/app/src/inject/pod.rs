@@ -196,12 +196,15 @@ pub fn settings_of(pod: &Value, defaults: &Settings) -> Result<Settings, Vec<Pro
         }
     }
     if problems.is_empty() {
-        let contradictions = settings.contradictions().into_iter();
+        let written = |name: &str| annotations.is_some_and(|map| map.get(&format!("{PREFIX}{name}")).is_some());
+        // Who brings a configuration for one pod need not take back what the defaults would have put into a generated one.
+        let overruled = if written("config") { settings.of_generated() } else { Vec::new() };
+        let overruled = |name: &str| overruled.contains(&name) && !written(name);
+        let contradictions = settings.contradictions().into_iter().filter(|(name, _)| !overruled(name));
         problems.extend(contradictions.map(|(name, words)| {
             let full = format!("{PREFIX}{name}");
-            let written = annotations.is_some_and(|map| map.get(&full).is_some());
             // What contradicts may be the defaults' part.
-            if written {
+            if written(name) {
                 Problem::new(&["metadata", "annotations", &full], words)
             } else {
                 Problem::new(&["metadata", "annotations"], format!("{name}: {words}"))
@@ -270,7 +273,7 @@ fn assemble(mut pod: Value, around: &Surroundings, mut settings: Settings) -> Re
     let moved = move_probes(&mut pod, &settings);
     let configuration = match &settings.config {
         Some(_) => None,
-        None => Some(configuration::generate(&settings)?),
+        None => Some(configuration::generate(&settings, around.namespace.as_deref())?),
     };
     let proxy = container::proxy(&settings, around, configuration.as_deref(), &moved);
     let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
