@@ -3,16 +3,17 @@
 use pillion_tests::{
     cgroup::Cgroup,
     client::Client,
-    frames::{block, encoded, kind, request},
+    frames::{Frames, Outcome, block, encoded, kind, request},
     origin::Origin,
     proxy::{Proxy, Shape},
     some_or_return,
-    wait::SOON,
+    wait::{self, SOON},
 };
 use std::{
     fs,
     io::{self, Write as _},
     net::TcpStream,
+    thread,
     time::Duration,
 };
 
@@ -120,4 +121,128 @@ fn header_blocks_left_unfinished_do_not_fill_memory() {
         stream.set_write_timeout(Some(SOON))?;
         stream.write_all(&bytes).map(|()| stream)
     }));
+}
+
+fn status(outcome: &Outcome) -> Option<u16> {
+    if let Outcome::Answered(status, _) = outcome { Some(*status) } else { None }
+}
+
+/// A body that is kept in case it must be sent again.
+const BODY: usize = 60_000;
+
+#[test]
+fn whole_requests_that_wait_for_their_answer_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = small(&group, "", &origin);
+    let request = format!("PUT /hold HTTP/1.1\r\nHost: test\r\nContent-Length: {BODY}\r\n\r\n{}", "x".repeat(BODY));
+    let mut clients = Vec::new();
+    for number in 1..=900 {
+        let mut client = proxy.connect();
+        client.try_send(&request).expect("it is read");
+        clients.push(client);
+        assert!(proxy.ended().is_none(), "the kernel killed it, with {number} requests");
+        if number % 100 == 0 {
+            assert_eq!(proxy.get("/").status, 200, "somebody else, beside {number} requests");
+        }
+    }
+    println!("resident {} at most", proxy.resident_peak());
+    // What was taken on is served, sent once or not.
+    origin.release();
+    for client in &mut clients {
+        assert_eq!(client.receive().status, 200);
+    }
+    proxy.assert_healthy();
+}
+
+#[test]
+fn streams_of_connections_that_live_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = small(&group, "", &origin);
+    let mut connections: Vec<_> = (0..40).map(|_| Frames::connect(proxy.address)).collect();
+    let mut streams = Vec::new();
+    for stream in (1..).step_by(2).take(22) {
+        for (place, connection) in connections.iter_mut().enumerate() {
+            let sent = connection
+                .headers(stream, &request("PUT", "/hold"), false)
+                .and_then(|()| (0..4).try_for_each(|part| connection.data(stream, &[b'x'; BODY / 4], part == 3)));
+            sent.expect("it is read");
+            streams.push((place, stream));
+        }
+        assert!(proxy.ended().is_none(), "the kernel killed it, with {} streams", streams.len());
+        assert_eq!(proxy.get("/").status, 200, "somebody else, beside {} streams", streams.len());
+    }
+    println!("resident {} at most", proxy.resident_peak());
+    origin.release();
+    proxy.await_metric("pillion_exchange_requests_active", &[], |active| active == 0.0);
+    let log = wait::until("every record", SOON, || {
+        let log = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+        Some(log).filter(|log| log.lines().count() >= streams.len() + 22)
+    });
+    assert!(log.lines().all(|line| line.starts_with("200 - ")), "{log:.2000}");
+    proxy.assert_healthy();
+}
+
+#[test]
+fn large_heads_of_whole_requests_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = small(&group, "", &origin);
+    let padding = "p".repeat(15_000);
+    // The answer would tell all of it again, more than the windows of a client that reads nothing yet.
+    let head = [&request("HEAD", "/hold")[..], &[("x-padding", &padding)]].concat();
+    let mut connections = Vec::new();
+    for number in 1..=60 {
+        let mut connection = Frames::connect(proxy.address);
+        for stream in (1..).step_by(2).take(30) {
+            connection.headers(stream, &head, true).expect("it is read");
+        }
+        connections.push(connection);
+        assert!(proxy.ended().is_none(), "the kernel killed it, with {number} connections");
+        if number % 10 == 0 {
+            assert_eq!(proxy.get("/").status, 200, "somebody else, beside {number} connections");
+        }
+    }
+    proxy.await_metric("pillion_respond_answers_total", &["flag=\"OM\""], |told| told > 0.0);
+    println!("resident {} at most", proxy.resident_peak());
+    let log = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+    assert!(log.contains("503 OM short_memory proxy"), "{log:.2000}");
+    // What was taken on is served, and there is room again.
+    origin.release();
+    proxy.await_metric("pillion_exchange_requests_active", &[], |active| active == 0.0);
+    assert_eq!(status(&connections[0].outcome(1)), Some(200));
+    proxy.assert_healthy();
+}
+
+#[test]
+fn where_connections_are_refused_so_are_streams_of_those_that_live() {
+    let group = some_or_return!(Cgroup::new(Some(64 << 20), None));
+    let origin = Origin::start();
+    let mut proxy = small(&group, "limits: { memory_shrink: 25%, memory_refuse: 40% }", &origin);
+    let mut old = Frames::connect(proxy.address);
+    old.get(1, "/hold").expect("it is read");
+    let request = format!("GET /hold HTTP/1.1\r\nHost: test\r\nX-Padding: {}\r\n\r\n", "p".repeat(6000));
+    let mut busy = Vec::new();
+    wait::until("connections to be refused", SOON * 4, || {
+        for _ in 0..20 {
+            let mut client = proxy.connect();
+            drop(client.try_send(&request));
+            busy.push(client);
+        }
+        thread::sleep(Duration::from_millis(10));
+        assert!(proxy.ended().is_none(), "the kernel killed it, with {} requests", busy.len());
+        let refused = proxy.metrics().sum("pillion_accept_refused_total", &["reason=\"memory\""]);
+        Some(refused).filter(|count| *count > 0.0)
+    });
+    // Its body is not waited for.
+    old.headers(3, &pillion_tests::frames::request("PUT", "/"), false).expect("it is read");
+    assert_eq!(status(&old.outcome(3)), Some(503));
+    // What was taken on before is served.
+    origin.release();
+    assert_eq!(status(&old.outcome(1)), Some(200));
+    drop(busy);
+    proxy.assert_healthy();
+    let log = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+    assert!(log.contains("503 OM short_memory proxy"), "{log:.2000}");
 }

@@ -4,7 +4,10 @@
 //! the register, and a connection that is told nothing pays nothing. It never closes anything itself. The same line carries
 //! the other way what a connection's client has not finished ([`unfinished`]).
 
-use crate::downstream::unfinished::{self, Allowance, Room, Sum};
+use crate::downstream::{
+    held::Spares,
+    unfinished::{self, Allowance, Room, Sum},
+};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     fmt,
@@ -36,6 +39,7 @@ pub struct Register {
     open: Cell<usize>,
     empty: RefCell<Vec<Waker>>,
     unfinished: Sum,
+    spares: Spares,
 }
 
 /// Something that lives on a connection's line, and may have to end when the configuration changes.
@@ -113,8 +117,20 @@ impl Register {
         }
     }
 
-    /// Where more is unfinished than is allowed, tells those who hold the most of it to go.
+    /// Those who keep bytes that they can do without.
+    pub(crate) fn spares(&self) -> &Spares {
+        &self.spares
+    }
+
+    /// What its connections, and requests in flight, hold.
+    pub(crate) fn held(&self) -> &Sum {
+        &self.unfinished
+    }
+
+    /// What is kept in case a request must be sent again is let go. Where more is held than is allowed even then, those who
+    /// hold the most of what is unfinished are told to go.
     pub fn shed(&self) {
+        self.spares.let_go();
         let excess = self.unfinished.excess();
         if excess == 0 {
             return;

@@ -23,6 +23,9 @@ pub enum ProxyError {
     /// guard: the request, its head or its body, was refused before or while it was decoded.
     #[error("guard: {0}")]
     Guard(#[from] framing::Refusal),
+    /// guard: the request is whole, and there is no memory to serve it.
+    #[error("guard: memory is short")]
+    ShortMemory,
     /// head: the request's target or headers contradict each other or the policy.
     #[error("head: {0}")]
     Head(#[from] HeadRefusal),
@@ -103,7 +106,7 @@ impl ProxyError {
     #[must_use]
     pub fn stage(&self) -> Stage {
         match self {
-            Self::Guard(_) => Stage::Guard,
+            Self::Guard(_) | Self::ShortMemory => Stage::Guard,
             Self::Head(_) => Stage::Head,
             Self::Denied(_) => Stage::Admit,
             Self::ClientGone => Stage::Codec,
@@ -119,7 +122,7 @@ impl ProxyError {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Guard(framing::Refusal::ShortMemory) => Blame::Proxy,
+            Self::Guard(framing::Refusal::ShortMemory) | Self::ShortMemory => Blame::Proxy,
             Self::Guard(_) | Self::Head(_) | Self::Path(_) | Self::ClientGone => Blame::Downstream,
             Self::Filter(FilterError::RequestTooLarge) => Blame::Downstream,
             Self::Route(_) | Self::Timeout(_) | Self::Filter(_) | Self::Denied(_) => Blame::Proxy,
@@ -132,7 +135,7 @@ impl ProxyError {
     #[must_use]
     pub fn flag(&self) -> ResponseFlag {
         match self {
-            Self::Guard(framing::Refusal::ShortMemory) => ResponseFlag::OverloadManager,
+            Self::Guard(framing::Refusal::ShortMemory) | Self::ShortMemory => ResponseFlag::OverloadManager,
             Self::Guard(_) | Self::Head(_) | Self::Path(_) => ResponseFlag::DownstreamProtocolError,
             Self::Route(RouteError::NoWeight) => ResponseFlag::NoCluster,
             Self::Route(
@@ -163,6 +166,7 @@ impl ProxyError {
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::Guard(refusal) => Some(refusal.name()),
+            Self::ShortMemory => Some(framing::Refusal::ShortMemory.name()),
             Self::Head(refusal) => Some(refusal.name()),
             Self::Path(refusal) => Some(refusal.name()),
             Self::Filter(FilterError::RequestTooLarge) => Some("request_payload_too_large"),

@@ -13,9 +13,9 @@ pub enum Pressure {
     /// Nothing.
     #[default]
     Normal,
-    /// Connections at rest are closed.
+    /// Connections at rest are closed, and nothing is kept in case a request must be sent again.
     Shrink,
-    /// New connections are refused, too.
+    /// New connections are refused, too, and new requests of those that live.
     Refuse,
 }
 

@@ -56,13 +56,14 @@ impl Drop for Permit {
 pub enum Pressure {
     /// Far from it.
     Normal,
-    /// Idle connections are closed.
+    /// Idle connections are closed, and nothing is kept in case a request must be sent again.
     Shrink,
-    /// New connections are refused too.
+    /// New connections are refused too, and so are new requests of those that live.
     Refuse,
 }
 
-/// [`Pressure`] as the control thread last saw it, read by every worker at accept.
+/// [`Pressure`] as the control thread last saw it, read by every worker at accept and as
+/// each request begins.
 #[derive(Debug, Default)]
 pub struct PressureGauge(AtomicU8);
 

@@ -14,6 +14,7 @@ pub mod codec;
 pub mod connection;
 pub mod detect;
 pub mod guard;
+pub(crate) mod held;
 pub mod limit;
 pub mod original_dst;
 pub mod proxy_protocol;

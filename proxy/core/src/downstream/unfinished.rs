@@ -1,4 +1,5 @@
-//! What clients have begun and not finished, in bytes, and who must go when it is too much.
+//! What clients have begun and not finished, in bytes, and who must go when it is too much. What requests in flight hold
+//! counts into it ([`held`](super::held)).
 //!
 //! Beside the path. A head, a trailer section, a header block or a ClientHello that came in part is held until its rest
 //! comes; each has its own limit and deadline, and a thousand clients that leave theirs unfinished hold a thousand times
@@ -37,6 +38,8 @@ pub enum Room {
 pub(crate) struct Sum {
     allowance: Arc<Allowance>,
     held: Cell<usize>,
+    /// What requests in flight hold.
+    requests: Cell<usize>,
     /// The part of it whose holders were told to go and have not gone yet.
     leaving: Cell<usize>,
 }
@@ -47,6 +50,9 @@ const ASIDE: usize = 1024;
 /// When there is too much, this part of the allowance is made free at once, so that the search for the largest is made
 /// once for many who grow.
 const FREED: usize = 8;
+
+/// This part of the allowance is for what is unfinished, whatever requests hold.
+const PART: usize = 4;
 
 impl Default for Allowance {
     /// Without a limit of memory only the limits of each client hold.
@@ -72,6 +78,15 @@ impl Allowance {
     pub fn allow(&self, each: usize) {
         self.each.store(each, Ordering::Relaxed);
     }
+
+    fn changed(&self, before: u32, after: u32) {
+        let (before, after) = (before as usize, after as usize);
+        if after > before {
+            self.held.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.held.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Sum {
@@ -86,13 +101,14 @@ impl Sum {
 
     /// One holder's part has changed.
     pub(crate) fn changed(&self, before: u32, after: u32) {
-        let (before, after) = (before as usize, after as usize);
-        self.held.set(self.held.get() - before + after);
-        if after > before {
-            self.allowance.held.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.allowance.held.fetch_sub(before - after, Ordering::Relaxed);
-        }
+        self.held.set(self.held.get() - before as usize + after as usize);
+        self.allowance.changed(before, after);
+    }
+
+    /// One request's part has changed.
+    pub(crate) fn requests_changed(&self, before: u32, after: u32) {
+        self.requests.set(self.requests.get() - before as usize + after as usize);
+        self.allowance.changed(before, after);
     }
 
     /// A holder of so much was told to go.
@@ -105,14 +121,31 @@ impl Sum {
         self.leaving.set(self.leaving.get() - held as usize);
     }
 
-    /// Whether there is room for what is held.
+    /// Whether there is an allowance.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.allowance.each() != usize::MAX
+    }
+
+    /// Whether there is room for what requests hold, beside what is unfinished.
+    pub(crate) fn room_for_requests(&self) -> Room {
+        let held = self.held.get() + self.requests.get();
+        if held <= self.allowance.each() { Room::Left } else { Room::None }
+    }
+
+    /// What may be unfinished beside what requests hold. Nobody is told to go for those alone: whoever is must have a part in it.
+    fn bound(&self) -> usize {
+        let each = self.allowance.each();
+        each.saturating_sub(self.requests.get()).max(each / PART)
+    }
+
+    /// Whether there is room for what is unfinished.
     pub(crate) fn room(&self) -> Room {
-        if self.held.get() <= self.allowance.each() { Room::Left } else { Room::None }
+        if self.held.get() <= self.bound() { Room::Left } else { Room::None }
     }
 
     /// Bytes whose holders must go, beyond those that were told already; 0: enough go.
     pub(crate) fn excess(&self) -> usize {
-        let (staying, each) = (self.held.get() - self.leaving.get(), self.allowance.each());
+        let (staying, each) = (self.held.get() - self.leaving.get(), self.bound());
         if staying <= each { 0 } else { staying - (each - each / FREED) }
     }
 }
@@ -165,5 +198,20 @@ mod tests {
         sum.left(300);
         sum.changed(300, 0);
         assert_eq!((sum.room(), sum.excess(), allowance.held()), (Room::Left, 0, 600));
+    }
+
+    #[test]
+    fn requests_take_of_the_allowance_all_but_a_quarter() {
+        let allowance = Arc::<Allowance>::default();
+        let sum = Sum::within(Arc::clone(&allowance));
+        allowance.allow(800);
+        sum.requests_changed(0, 790);
+        assert_eq!(sum.room_for_requests(), Room::Left);
+        sum.changed(0, 200);
+        assert_eq!((sum.room_for_requests(), sum.room(), sum.excess()), (Room::None, Room::Left, 0));
+        sum.changed(200, 201);
+        assert_eq!((sum.room(), sum.excess()), (Room::None, 26));
+        sum.requests_changed(790, 0);
+        assert_eq!((sum.room_for_requests(), sum.room(), allowance.held()), (Room::Left, Room::Left, 201));
     }
 }

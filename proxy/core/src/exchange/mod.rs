@@ -25,6 +25,8 @@ use crate::{
     downstream::{
         Connection, admit,
         codec::{Inbound, Interim},
+        held::Held,
+        limit::Pressure,
     },
     error::ProxyError,
     snapshot::{CompiledRoute, ListenerSnapshot},
@@ -120,6 +122,12 @@ impl Exchange {
     }
 
     async fn answer(&mut self, mut parts: request::Parts, body: Incoming, means: Means) -> Result<Answer, ProxyError> {
+        // Whoever is let in already takes what memory there is: it is told so before anything of its body is read.
+        if self.connection.worker.process.pressure.get() == Pressure::Refuse {
+            return Err(ProxyError::ShortMemory);
+        }
+        // Until it is answered.
+        let _head = Held::head(&self.connection.worker, &parts.headers).map_err(|_| ProxyError::ShortMemory)?;
         let listener = Arc::clone(&self.listener);
         let survey = receive::receive(&listener.model.http, &mut parts, &body)?;
         let target = receive::Target::of(&parts)?;

@@ -194,6 +194,7 @@ fn invention(error: &ProxyError) -> Invention {
         ProxyError::Guard(refusal @ crate::framing::Refusal::ShortMemory) => {
             (status(refusal.status()), "overloaded\n", refusal.name())
         }
+        ProxyError::ShortMemory => (StatusCode::SERVICE_UNAVAILABLE, "overloaded\n", "short_memory"),
         ProxyError::Guard(refusal) => (status(refusal.status()), "bad request\n", refusal.name()),
         ProxyError::Head(refusal) => (refusal.status(), "bad request\n", refusal.name()),
         ProxyError::Path(refusal) => (refusal.status(), "bad request\n", refusal.name()),

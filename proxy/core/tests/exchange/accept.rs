@@ -1,9 +1,9 @@
 //! Limits, errors and pressure before a byte is read.
 
 use crate::{
-    client::{answer, closed, get},
+    client::{answer, closed, get, http2, request, send},
     server::{HELLO, canned},
-    world::{PLAIN, Setup, run, settle},
+    world::{Line, PLAIN, Setup, run, settle},
 };
 use pillion_core::downstream::limit::Pressure;
 use std::{io, time::Duration};
@@ -61,6 +61,39 @@ fn short_memory_refuses_new_connections() {
             assert_eq!(get(&world, "/").await.status, 200);
             settle().await;
             assert_eq!(world.process.connections.taken(), 0);
+        },
+    );
+}
+
+#[test]
+fn short_memory_answers_new_requests_of_connections_that_live() {
+    run(
+        PLAIN,
+        |_, _| canned(HELLO),
+        |world| async move {
+            let mut old = world.connect();
+            old.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            assert_eq!(answer(&mut old).await.status, 200);
+            let mut streams = http2(&world).await;
+            world.process.pressure.set(Pressure::Refuse);
+            // Of the body nothing has come yet.
+            let post = request("POST", "/").body(()).unwrap();
+            let (response, _body) = send(&mut streams, post, false).await;
+            assert_eq!(response.await.unwrap().status(), 503);
+            old.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let told = answer(&mut old).await;
+            assert_eq!((told.status, told.body.as_str()), (503, "overloaded\n"));
+            let records = world.records().await;
+            let said = |line: &Line| (line.status, line.flags.clone(), line.details.clone(), line.by.clone());
+            let expected = (503, "OM".to_owned(), "short_memory".to_owned(), "proxy".to_owned());
+            assert_eq!(records.len(), 3, "{records:#?}");
+            assert!(records[1..].iter().all(|line| said(line) == expected), "{records:#?}");
+            assert_eq!(world.refusals("short_memory"), 2.0);
+            assert_eq!(world.dialed.borrow().len(), 1, "nothing was asked of the server");
+            world.process.pressure.set(Pressure::Normal);
+            old.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            assert_eq!(answer(&mut old).await.status, 200, "the connection goes on");
+            world.assert_quiet().await;
         },
     );
 }

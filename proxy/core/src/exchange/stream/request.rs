@@ -3,8 +3,13 @@
 use super::{gate::Gate, trailers};
 use crate::{
     body::{BodyError, GivenUp, Incoming},
+    downstream::{
+        held::{self, Held, Spare},
+        unfinished::Room,
+    },
     framing::Refusal,
     telemetry::ByteMeter,
+    worker::Worker,
 };
 use bytes::Bytes;
 use http::HeaderMap;
@@ -12,25 +17,23 @@ use http_body::{Body, Frame, SizeHint};
 use std::{
     cell::{Cell, RefCell},
     pin::Pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll, Waker, ready},
 };
 use tokio::time::Instant;
 
-/// Bytes of a body kept so that it can be sent again. Beyond it a request is sent once: memory per request in
+/// Bytes of a body, and of what keeping them takes, kept so that it can be sent again. Beyond it a request is sent once: memory per request in
 /// flight is bounded, and most idempotent requests have no body at all.
-const KEEP: usize = 64 * 1024;
+const KEEP: usize = (64 + 4) * 1024;
 
 /// The same where only a request that provably never left may go again: what an HTTP/2 upload takes before its stream
 /// can be known to be refused.
-const KEEP_UNSENT: usize = 16 * 1024;
+const KEEP_UNSENT: usize = (16 + 1) * 1024;
 
 /// A request's body as handed to an upstream. Dropping it gives the attempt up, not the request.
 #[derive(Debug, Default)]
 pub struct RequestBody {
     stream: Option<Rc<RequestStream>>,
-    /// Frames of those kept that this attempt has sent already.
-    resent: usize,
 }
 
 /// What the attempts to send one request share.
@@ -40,6 +43,12 @@ pub struct RequestStream {
     received: ByteMeter,
     kept: RefCell<Kept>,
     most_kept: usize,
+    /// What is kept counts for. `None` where nobody counts.
+    held: Option<Held>,
+    /// Frames of those kept that the attempt which lives has sent.
+    resent: Cell<usize>,
+    /// It is not sent again: what is kept goes as soon as no attempt needs it.
+    once: Cell<bool>,
     gate: Option<Gate>,
     state: Cell<State>,
     failure: Cell<Option<BodyFailure>>,
@@ -93,8 +102,15 @@ enum Piece {
 
 impl RequestStream {
     /// A stream for this body; `None` when there is none. `idempotent`: whether it may be sent again after it arrived.
+    /// `held`: where what is kept of it counts.
     #[must_use]
-    pub fn new(source: Incoming, received: ByteMeter, idempotent: bool, gate: Option<Gate>) -> Option<Rc<Self>> {
+    pub(crate) fn new(
+        source: Incoming,
+        received: ByteMeter,
+        idempotent: bool,
+        gate: Option<Gate>,
+        held: Option<&Rc<Worker>>,
+    ) -> Option<Rc<Self>> {
         if source.is_end_stream() {
             return None;
         }
@@ -103,6 +119,9 @@ impl RequestStream {
             received,
             kept: RefCell::new(Kept::Frames(Vec::new(), 0)),
             most_kept: if idempotent { KEEP } else { KEEP_UNSENT },
+            held: held.map(Held::nothing),
+            resent: Cell::new(0),
+            once: Cell::new(false),
             gate,
             state: Cell::new(State::Untouched),
             failure: Cell::new(None),
@@ -115,14 +134,17 @@ impl RequestStream {
     /// A body for one attempt. At most one lives at a time.
     #[must_use]
     pub fn attempt(self: &Rc<Self>) -> RequestBody {
-        RequestBody { stream: Some(Rc::clone(self)), resent: 0 }
+        self.resent.set(0);
+        RequestBody { stream: Some(Rc::clone(self)) }
     }
 
     /// Whether one attempt more would send the whole body.
     #[must_use]
     pub fn can_be_sent_again(&self) -> bool {
         self.state.get() == State::Untouched
-            || (self.state.get() != State::Failed && matches!(*self.kept.borrow(), Kept::Frames(..)))
+            || (self.state.get() != State::Failed
+                && !self.once.get()
+                && matches!(*self.kept.borrow(), Kept::Frames(..)))
     }
 
     /// When the body last moved, or its request began.
@@ -151,7 +173,7 @@ impl RequestStream {
 
     /// The upstream has answered: the request is not sent again, and what was kept for that is let go.
     pub fn answered(&self) {
-        self.kept.replace(Kept::Nothing);
+        self.let_go();
         if let Some(gate) = &self.gate {
             gate.open();
         }
@@ -161,7 +183,7 @@ impl RequestStream {
     pub fn give_up(&self) {
         let source = self.source.replace(Incoming::Empty);
         drop(source);
-        self.kept.replace(Kept::Nothing);
+        self.forget();
         if self.state.get() != State::Ended {
             self.state.set(State::Failed);
         }
@@ -174,7 +196,7 @@ impl RequestStream {
         }
     }
 
-    fn poll_source(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_source(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(gate) = &self.gate {
             ready!(gate.poll_open(cx));
         }
@@ -217,20 +239,33 @@ impl RequestStream {
         }
     }
 
-    fn keep(&self, frame: &Frame<Bytes>) {
-        let mut kept = self.kept.borrow_mut();
-        if let Kept::Frames(pieces, bytes) = &mut *kept {
-            let piece = match (frame.data_ref(), frame.trailers_ref()) {
-                (Some(data), _) => Piece::Data(data.clone()),
-                (None, Some(trailers)) => Piece::Trailers(trailers.clone()),
-                (None, None) => return,
-            };
-            *bytes += frame.data_ref().map_or(0, Bytes::len);
-            if *bytes > self.most_kept {
-                *kept = Kept::Nothing;
-            } else {
-                pieces.push(piece);
+    fn keep(self: &Rc<Self>, frame: &Frame<Bytes>) {
+        let more =
+            size_of::<Piece>() + frame.data_ref().map_or(0, Bytes::len) + frame.trailers_ref().map_or(0, held::weight);
+        if let Kept::Frames(pieces, bytes) = &mut *self.kept.borrow_mut() {
+            *bytes += more;
+            if *bytes <= self.most_kept {
+                match (frame.data_ref(), frame.trailers_ref()) {
+                    (Some(data), _) => pieces.push(Piece::Data(data.clone())),
+                    (None, Some(trailers)) => pieces.push(Piece::Trailers(trailers.clone())),
+                    (None, None) => {}
+                }
+                let me = || Rc::downgrade(self) as Weak<dyn Spare>;
+                if self.held.as_ref().is_none_or(|held| held.keep(more, me) == Room::Left) {
+                    return;
+                }
             }
+        } else {
+            return;
+        }
+        self.forget();
+    }
+
+    /// What was kept is let go, whoever needs it.
+    fn forget(&self) {
+        self.kept.replace(Kept::Nothing);
+        if let Some(held) = &self.held {
+            held.release();
         }
     }
 
@@ -248,6 +283,16 @@ impl RequestStream {
         match &*self.kept.borrow() {
             Kept::Frames(pieces, _) => pieces.len(),
             Kept::Nothing => 0,
+        }
+    }
+}
+
+impl Spare for RequestStream {
+    /// The request is sent once from now on. An attempt that is still sending what was kept goes on with it.
+    fn let_go(&self) {
+        self.once.set(true);
+        if self.resent.get() >= self.kept_len() {
+            self.forget();
         }
     }
 }
@@ -281,8 +326,11 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let Some(stream) = &this.stream else { return Poll::Ready(None) };
-        if let Some(frame) = stream.kept(this.resent) {
-            this.resent += 1;
+        if let Some(frame) = stream.kept(stream.resent.get()) {
+            stream.resent.set(stream.resent.get() + 1);
+            if stream.once.get() {
+                stream.let_go();
+            }
             return Poll::Ready(Some(Ok(frame)));
         }
         match stream.state.get() {
@@ -290,14 +338,14 @@ impl Body for RequestBody {
             State::Failed => Poll::Ready(Some(Err(GivenUp::Ended.into()))),
             State::Untouched | State::Flowing => {
                 let frame = ready!(stream.poll_source(cx));
-                this.resent = stream.kept_len();
+                stream.resent.set(stream.kept_len());
                 Poll::Ready(frame)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.as_ref().is_none_or(|stream| stream.ended() && self.resent >= stream.kept_len())
+        self.stream.as_ref().is_none_or(|stream| stream.ended() && stream.resent.get() >= stream.kept_len())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -306,6 +354,60 @@ impl Body for RequestBody {
             // Only the first attempt knows by the source alone; a later one frames by the head's Content-Length.
             Some(stream) if stream.state.get() == State::Untouched => stream.source.borrow().size_hint(),
             Some(_) => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(body: &mut RequestBody) -> Option<Bytes> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(frame) = Pin::new(body).poll_frame(&mut cx) else { panic!("a full body is ready") };
+        frame.map(|frame| frame.unwrap().into_data().unwrap())
+    }
+
+    fn stream(idempotent: bool, bytes: usize) -> Rc<RequestStream> {
+        let source = Incoming::Full(vec![b'x'; bytes].into());
+        RequestStream::new(source, ByteMeter::detached(), idempotent, None, None).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_stays_until_the_attempt_that_sends_it_again_has_done_so() {
+        for let_go in [RequestStream::answered, <RequestStream as Spare>::let_go] {
+            let stream = stream(true, 60_000);
+            assert_eq!(frame(&mut stream.attempt()).unwrap().len(), 60_000);
+            assert!(stream.can_be_sent_again());
+            let mut again = stream.attempt();
+            let_go(&stream);
+            assert!(!stream.can_be_sent_again());
+            assert!(!again.is_end_stream());
+            assert_eq!(frame(&mut again).map(|data| data.len()), Some(60_000));
+            assert!(again.is_end_stream());
+            assert!(matches!(*stream.kept.borrow(), Kept::Nothing));
+            assert_eq!(frame(&mut again), None);
+        }
+    }
+
+    #[test]
+    fn what_was_let_go_is_sent_once_and_what_has_not_begun_may_begin_again() {
+        let stream = stream(true, 100);
+        stream.let_go();
+        assert!(stream.can_be_sent_again(), "nothing of it has left");
+        drop(stream.attempt());
+        assert_eq!(frame(&mut stream.attempt()).unwrap().len(), 100);
+        assert!(!stream.can_be_sent_again());
+    }
+
+    #[test]
+    fn so_much_is_kept() {
+        for (idempotent, bytes, again) in
+            [(true, 64 << 10, true), (true, 72 << 10, false), (false, 16 << 10, true), (false, 20 << 10, false)]
+        {
+            let stream = stream(idempotent, bytes);
+            frame(&mut stream.attempt());
+            assert_eq!(stream.can_be_sent_again(), again, "{idempotent} {bytes}");
         }
     }
 }

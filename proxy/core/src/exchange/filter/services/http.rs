@@ -150,7 +150,7 @@ pub(super) async fn send(
     source: Incoming,
     version: Version,
 ) -> Result<Response<Incoming>, CallError> {
-    let stream = RequestStream::new(source, ByteMeter::detached(), false, None);
+    let stream = RequestStream::new(source, ByteMeter::detached(), false, None, None);
     // Made on behalf of no client.
     let announced = cluster.state().model().proxy_protocol.as_ref().map(|how| Rc::from(proxy_protocol::local(how)));
     let mut head = head;
