@@ -147,6 +147,7 @@ fn a_session_is_resumed_and_not_after_a_change_of_trust() {
     let (dir, identity) = pki::identity(&authority, WEB);
     let proxy = strict(&identity, origin.address);
     let client = authority.svid(CLIENT);
+    let mut rules = 0;
     for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
         let config = Offer { certificate: Some(&client), versions, ..Offer::default() }.config();
         let kind = || {
@@ -161,6 +162,18 @@ fn a_session_is_resumed_and_not_after_a_change_of_trust() {
         authority.svid(WEB).write(dir.path(), "svid");
         proxy.await_metric(refreshes, &[], |count| count > before);
         assert_ne!(kind(), Some(HandshakeKind::Resumed), "a new key for tickets");
+        assert_eq!(kind(), Some(HandshakeKind::Resumed));
+        // Rules are no part of TLS' own settings, and a ticket brings back whom they may not know any more.
+        rules += 1;
+        let reloads = proxy.metrics().sum("pillion_config_reloads_total", &["outcome=\"applied\""]);
+        let listener = format!(
+            "tls: {{}}\nauthorization: {{ rules: [{{ name: r{rules}, action: allow, peers: [\"{CLIENT}\"] }}] }}"
+        );
+        let shape = Shape { top: &identity, listener: &listener, ..Shape::default() };
+        proxy.replace_config(&shape.yaml(&[origin.address]));
+        proxy.await_metric("pillion_config_reloads_total", &["outcome=\"applied\""], |count| count > reloads);
+        assert_ne!(kind(), Some(HandshakeKind::Resumed), "a new key for tickets");
+        assert_eq!(kind(), Some(HandshakeKind::Resumed));
     }
 }
 
