@@ -216,6 +216,51 @@ fn listeners_come_and_go_and_their_connections_finish() {
 }
 
 #[test]
+fn listeners_that_are_renamed_or_swap_addresses_are_reached_as_before() {
+    let origin = Origin::start();
+    let shape = |names: [&str; 2], places: [&str; 2]| {
+        let listener = |at: usize| {
+            format!(
+                "  - name: {name}\n    address: {{{place}}}\n    routes:\n      - {{ match: {{ path: /who }}, respond: {{ status: \
+                 200, body: {name} }} }}\n      - {{ match: {{ prefix: / }}, cluster: origin }}\n",
+                name = names[at],
+                place = places[at]
+            )
+        };
+        let (one, two, origin) = (listener(0), listener(1), origin.address);
+        format!(
+            "admin: {{ address: {{admin}} }}\nlisteners:\n{one}{two}clusters:\n  - name: origin\n    endpoints: [\"{origin}\"]\n"
+        )
+    };
+    let proxy = Proxy::start(&shape(["a", "b"], ["listen", "listen2"]));
+    let who = |address| client::get(address, "/who").text();
+    assert_eq!((who(proxy.address).as_str(), who(proxy.second).as_str()), ("a", "b"));
+    // A request that is under way meanwhile.
+    let mut held = proxy.connect();
+    held.send("GET /hold HTTP/1.1\r\nHost: test\r\n\r\n");
+    wait::until_true("the request to arrive", || origin.requests() == 1);
+    for (round, (names, places, first, second)) in [
+        (["c", "b"], ["listen", "listen2"], "c", "b"),
+        (["c", "b"], ["listen2", "listen"], "b", "c"),
+        (["b", "c"], ["listen2", "listen"], "c", "b"),
+        (["a", "b"], ["listen", "listen2"], "a", "b"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        proxy.replace_config(&shape(names, places));
+        proxy.await_metric("pillion_config_reloads_total", &["outcome=\"applied\""], |count| count > round as f64);
+        // Every worker's socket is reached by some of so many connections.
+        for _ in 0..20 {
+            assert_eq!((who(proxy.address).as_str(), who(proxy.second).as_str()), (first, second), "round {round}");
+        }
+    }
+    origin.release();
+    assert_eq!(held.receive().status, 200);
+    proxy.assert_healthy();
+}
+
+#[test]
 fn what_did_not_change_keeps_its_connections() {
     let origin = Origin::start();
     let proxy = Proxy::start(&answering("one", origin.address));

@@ -161,7 +161,7 @@ impl Worker {
                     true
                 }
                 _ => {
-                    slot.close.tell(Signal::Drain);
+                    slot.leave(sources.iter().filter_map(|source| source.accept.identity()));
                     self.register.tell(Some(slot.id), Signal::Drain);
                     false
                 }
@@ -172,7 +172,8 @@ impl Worker {
             let Some(position) = view.position(&source.listener) else { continue };
             let id = self.next_listener.replace(self.next_listener.get() + 1);
             let listener = Arc::clone(&view.snapshot.listeners[position]);
-            let slot = Rc::new(ListenerSlot::new(id, Rc::clone(&view), listener));
+            let socket = source.accept.identity();
+            let slot = Rc::new(ListenerSlot::new(id, Rc::clone(&view), listener, socket));
             tokio::task::spawn_local(accept::run(Rc::clone(self), Rc::clone(&slot), source.accept));
             slots.push(slot);
         }

@@ -159,8 +159,8 @@ fn has_rules(programs: &Programs) -> Result<bool, Failure> {
         Programs::Nft => Ok(nft::has_table(&programs::ask("nft", &["list", "tables"])?)),
         Programs::Iptables(names) => {
             // A kernel without IPv6 has no such tables.
-            let saved = Families::Both.each().into_iter().filter_map(|family| iptables::save(names, family).ok());
-            Ok(saved.into_iter().any(|saved| iptables::is_there(&saved)))
+            let mut saved = Families::Both.each().filter_map(|family| iptables::save(names, family).ok());
+            Ok(saved.any(|saved| iptables::is_there(&saved)))
         }
     }
 }

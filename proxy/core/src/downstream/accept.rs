@@ -17,7 +17,16 @@ use crate::{
     worker::{View, Worker},
 };
 use pillion_config::model::{Capture, Http, Listener, Name};
-use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 /// How long the loop waits when the process itself lacks something. Long enough not to burn a CPU that is
 /// short already, short beside any client's patience.
@@ -38,6 +47,10 @@ pub struct ListenerSlot {
     serving: RefCell<(Rc<View>, Arc<ListenerSnapshot>)>,
     /// Tells the accept loop to end.
     pub close: Rc<Control>,
+    /// Which socket it accepts from, where that can be told.
+    socket: Option<u64>,
+    /// Its socket is another listener's now, with whoever waits in its queue.
+    handed_on: Cell<bool>,
     /// Made from the model when the first HTTP/1 connection comes.
     http1: Made<http1::Settings>,
     /// The same for HTTP/2.
@@ -71,15 +84,24 @@ const BURST: u32 = 8;
 impl ListenerSlot {
     /// A listener that has not accepted anything yet.
     #[must_use]
-    pub fn new(id: usize, view: Rc<View>, listener: Arc<ListenerSnapshot>) -> Self {
+    pub fn new(id: usize, view: Rc<View>, listener: Arc<ListenerSnapshot>, socket: Option<u64>) -> Self {
         Self {
             id,
+            socket,
+            handed_on: Cell::new(false),
             name: listener.model.name.clone(),
             serving: RefCell::new((view, listener)),
             close: Rc::default(),
             http1: RefCell::default(),
             http2: RefCell::default(),
         }
+    }
+
+    /// Ends the accept loop. If its socket is among `others`, those of listeners that begin, nobody is turned away and what
+    /// the kernel has queued is theirs.
+    pub fn leave(&self, mut others: impl Iterator<Item = u64>) {
+        self.handed_on.set(self.socket.is_some_and(|socket| others.any(|other| other == socket)));
+        self.close.tell(Signal::Drain);
     }
 
     /// The configuration as it is now.
@@ -151,7 +173,7 @@ pub async fn run(worker: Rc<Worker>, slot: Rc<ListenerSlot>, source: Box<dyn Acc
                 }
             },
             // Whoever came in between the last look and the end would be reset.
-            Next::Closed if !turned_away && present.control().signal() < Signal::Abort => {
+            Next::Closed if !turned_away && !slot.handed_on.get() && present.control().signal() < Signal::Abort => {
                 turned_away = true;
                 source.turn_away();
                 tokio::time::sleep(HANDSHAKE).await;
@@ -172,7 +194,7 @@ async fn next(slot: &ListenerSlot, worker: &Control, source: &dyn Accept) -> Nex
     poll_fn(|cx| {
         slot.close.set_waker(cx);
         worker.set_waker(cx);
-        if worker.signal() == Signal::Abort {
+        if worker.signal() == Signal::Abort || slot.handed_on.get() {
             return Poll::Ready(Next::Closed);
         }
         let accepted = match source.poll_accept(cx) {

@@ -38,6 +38,11 @@ pub trait Accept {
     /// serves it. Where the system cannot do this, nothing happens.
     fn turn_away(&self) {}
 
+    /// Which socket of the kernel this is: the same for two sources that are duplicates of one, as when a listener is renamed.
+    fn identity(&self) -> Option<u64> {
+        None
+    }
+
     /// The address bound.
     fn local_addr(&self) -> SocketAddr;
 }
@@ -141,6 +146,11 @@ impl Accept for Listening {
 
     fn turn_away(&self) {
         SockRef::from(&self.listener).attach_filter(&no_syn()).ok();
+    }
+
+    /// `SO_COOKIE` (Linux 4.12).
+    fn identity(&self) -> Option<u64> {
+        SockRef::from(&self.listener).cookie().ok()
     }
 
     fn local_addr(&self) -> SocketAddr {
