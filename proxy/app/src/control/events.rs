@@ -87,7 +87,7 @@ impl<P: Plane> Control<P> {
                 }
                 self.leave("a signal");
             }
-            Event::Signal(Asked::Reload) | Event::Files => self.reload(Vec::new()),
+            Event::Signal(Asked::Reload) | Event::Files => self.reload(Vec::new()).await,
             Event::Filters(filters) => {
                 if let Err(Failure(words)) = self.filters_loaded(filters) {
                     eprintln!("pillion: {words}");
@@ -123,7 +123,7 @@ impl<P: Plane> Control<P> {
 
     async fn carry_out(&mut self, Request { action, done }: Request) {
         let words = match action {
-            Action::Reload => return self.reload(vec![done]),
+            Action::Reload => return self.reload(vec![done]).await,
             Action::Redirect(on) => {
                 let answer = match self.loopback.switch(on) {
                     Ok(answer) => answer.await.unwrap_or_else(|_| Err("the redirect's thread has ended".to_owned())),
