@@ -217,7 +217,7 @@ fn a_renewal_that_is_not_valid_now_replaces_no_identity_that_is() {
     }
     // One whose time comes while it lies there is taken then, without a further change.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
-    let begins = i64::try_from(now.as_secs()).expect("a date fits") + 4;
+    let begins = i64::try_from(now.as_secs()).expect("a date fits") + 10;
     let early = authority.issue_from(&Leaf { uris: &[WEB], ..Leaf::default() }, begins);
     early.write(dir.path(), "svid");
     wait::until_true("the renewal to be taken when it is valid", || served() != good);
