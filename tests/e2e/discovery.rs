@@ -321,6 +321,59 @@ fn a_port_by_number_is_found_through_the_service() {
 }
 
 #[test]
+fn a_port_that_gets_another_name_is_found_without_a_new_watch() {
+    let server = ApiServer::start();
+    let slice = |name: &str, port: u16| {
+        let ports = json!([{ "name": name, "port": port, "protocol": "TCP" }]);
+        server.set_ports(SERVICE, "a", &ports, &[Endpoint::ready("127.0.0.1")]);
+    };
+    slice("", 8080);
+    server.service(SERVICE, &[(80, "")]);
+    let proxy = Proxy::start(&yaml(&server, "api.shop:80", ""));
+    await_endpoints(&proxy, "the port without a name", &[at([127, 0, 0, 1], 8080)]);
+    soon(&proxy, "a watch", || server.counts().watches == 1);
+    for (name, port) in [("http", 8081), ("web", 8082), ("", 8083)] {
+        server.service(SERVICE, &[(80, name), (90, "admin")]);
+        slice(name, port);
+        await_endpoints(&proxy, &format!("the port by the name {name:?}"), &[at([127, 0, 0, 1], port)]);
+    }
+    // Other numbers for the same name, and a service taken away and made anew.
+    server.service(SERVICE, &[(80, "")]);
+    slice("", 8084);
+    await_endpoints(&proxy, "the same name's other number", &[at([127, 0, 0, 1], 8084)]);
+    server.remove_service(SERVICE);
+    server.remove(SERVICE, "a");
+    await_endpoints(&proxy, "nothing", &[]);
+    server.service(SERVICE, &[(80, "late")]);
+    slice("late", 8085);
+    await_endpoints(&proxy, "the new service", &[at([127, 0, 0, 1], 8085)]);
+    assert_eq!(server.counts().watches, 1, "all by one watch");
+}
+
+#[test]
+fn a_service_that_was_taken_away_meanwhile_has_no_endpoints() {
+    let server = ApiServer::start();
+    let slice = || server.set(SERVICE, "a", 8080, &[Endpoint::ready("127.0.0.1")]);
+    slice();
+    server.service(SERVICE, &[(80, "http")]);
+    let proxy = Proxy::start(&yaml(&server, "api.shop:80", ""));
+    await_endpoints(&proxy, "its endpoint", &[at([127, 0, 0, 1], 8080)]);
+    soon(&proxy, "a watch", || server.counts().watches == 1);
+    server.trouble(Trouble::Refuse(500));
+    server.remove_service(SERVICE);
+    server.trouble(Trouble::None);
+    // The service alone says nothing of what is still listed.
+    soon(&proxy, "lists", || server.counts().lists > 2);
+    assert_eq!(endpoints(&proxy), [at([127, 0, 0, 1], 8080)].into());
+    server.remove(SERVICE, "a");
+    await_endpoints(&proxy, "none, since the list says so", &[]);
+    soon(&proxy, "words about it", || proxy.stderr().contains("is there a service api in the namespace shop?"));
+    server.service(SERVICE, &[(80, "http")]);
+    slice();
+    await_endpoints(&proxy, "its endpoint again", &[at([127, 0, 0, 1], 8080)]);
+}
+
+#[test]
 fn hints_for_zones_are_followed() {
     let server = ApiServer::start();
     server.set(

@@ -191,3 +191,60 @@ fn a_swap_of_all_files_at_once_is_one_renewal_and_no_failure() {
     }
     assert_eq!(proxy.metrics().sum(FAILURES, &[]), 0.0, "{}", proxy.stderr());
 }
+
+/// A renewal whose time is over, or has not come, is no reason to show peers what they must refuse.
+#[test]
+fn a_renewal_that_is_not_valid_now_replaces_no_identity_that_is() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+    let proxy = Shape { top: &top, listener: "tls: {}", ..Shape::default() }.start(origin.address);
+    let shown = authority.svid(CLIENT);
+    let served = || {
+        let offer = Offer { certificate: Some(&shown), ..Offer::default() };
+        let client = offer.connect(proxy.address).expect("a peer");
+        client.session().peer_certificates().expect("a server shows one")[0].clone()
+    };
+    let good = served();
+    for years in [(2020, 2021), (2090, 2091)] {
+        let before = proxy.metrics().sum(FAILURES, &[]);
+        authority.issue(&Leaf { uris: &[WEB], years, ..Leaf::default() }).write(dir.path(), "svid");
+        proxy.await_metric(FAILURES, &["source=\"files\""], |count| count > before);
+        wait::until_true("the reason to be told", || {
+            let word = if years.0 == 2020 { "was valid until" } else { "is not valid before" };
+            proxy.stderr().lines().any(|line| line.contains(word) && line.contains("what was in use before stays"))
+        });
+        assert_eq!(served(), good, "{years:?}");
+    }
+    // One whose time comes while it lies there is taken then, without a further change.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    let begins = i64::try_from(now.as_secs()).expect("a date fits") + 4;
+    let early = authority.issue_from(&Leaf { uris: &[WEB], ..Leaf::default() }, begins);
+    early.write(dir.path(), "svid");
+    wait::until_true("the renewal to be taken when it is valid", || served() != good);
+    let told = proxy.stderr();
+    assert!(told.contains(&format!("is not valid before {begins}")), "it was told when it comes: {told}");
+}
+
+/// Files changed by a writer that keeps them open make no event; whoever asks for a reload gets them read.
+#[test]
+fn a_reload_reads_the_identity_though_the_configuration_is_the_same() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+    let proxy = Shape { top: &top, listener: "tls: {}", ..Shape::default() }.start(origin.address);
+    let shown = authority.svid(CLIENT);
+    let served = || {
+        let offer = Offer { certificate: Some(&shown), ..Offer::default() };
+        let client = offer.connect(proxy.address).expect("a peer");
+        client.session().peer_certificates().expect("a server shows one")[0].clone()
+    };
+    let first = served();
+    let next = authority.svid(WEB);
+    let open = [("svid.key", &next.key), ("svid.pem", &next.chain)].map(|(name, text)| {
+        let mut file = fs::OpenOptions::new().write(true).truncate(true).open(dir.path().join(name)).expect("it opens");
+        std::io::Write::write_all(&mut file, text.as_bytes()).expect("it is written");
+        file
+    });
+    assert_eq!(proxy.admin_post("/reload").status, 200);
+    assert_ne!(served(), first, "it was read");
+    drop(open);
+}

@@ -16,8 +16,10 @@ use pillion_tests::{
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{
+    fs,
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
     process::{self, Command},
     sync::{
         atomic::{AtomicU32, Ordering},
@@ -454,4 +456,57 @@ fn a_watched_status_tells_each_second_what_has_changed() {
         watching.wait(wait::SOON);
     }
     proxy.assert_healthy();
+}
+
+/// A cgroup of version 2 for one test; removed on drop.
+struct Unified(PathBuf);
+
+impl Unified {
+    fn new(name: &str) -> Option<Self> {
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("the kernel tells of its mounts");
+        let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let made = mounts.find(|mount| mount.get(2) == Some(&"cgroup2")).map(|mount| Path::new(mount[1]).join(name));
+        match made.filter(|made| fs::create_dir(made).is_ok()) {
+            Some(made) => Some(Self(made)),
+            None => {
+                need::skip("no cgroup of version 2 can be made");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Unified {
+    fn drop(&mut self) {
+        // Its last process may be about to go.
+        wait::until_true("the cgroup to be empty", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+/// With nothing but `outbound`, no rule and no setting beside it: the proxy's own probe is what the hook takes.
+#[test]
+fn it_proves_that_the_connect_hook_captures() {
+    if !is_root() {
+        return;
+    }
+    let (origin, instance) = (Origin::start(), instance());
+    let group = some_or_return!(Unified::new(&instance));
+    let _detached = Detached(instance.clone());
+    let port = pillion_tests::port::free().port();
+    let yaml = format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\nredirect: {{ instance: {instance}, waive: [{WAIVED}], cgroup: {0}, \
+         outbound: {{ port: {port} }} }}\nlisteners:\n  - {{ name: out, address: \"127.0.0.1:{port}\", direction: outbound, \
+         capture: redirect, tcp: {{ cluster: origin }} }}\nclusters:\n  - {{ name: origin, endpoints: [\"{1}\"] }}\n",
+        group.0.display(),
+        origin.address
+    );
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.0.display());
+    let mut proxy = Proxy::start_with(&yaml, |program| {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(&enter).arg(program);
+        command
+    });
+    assert!(proxy.stderr().contains("connections are captured"), "{}", proxy.stderr());
+    assert!(counted(&instance, "captured") >= 1, "by the hook");
+    proxy.stop();
 }

@@ -147,6 +147,7 @@ fn a_session_is_resumed_and_not_after_a_change_of_trust() {
     let (dir, identity) = pki::identity(&authority, WEB);
     let proxy = strict(&identity, origin.address);
     let client = authority.svid(CLIENT);
+    let mut rules = 0;
     for versions in [&[&version::TLS13][..], &[&version::TLS12]] {
         let config = Offer { certificate: Some(&client), versions, ..Offer::default() }.config();
         let kind = || {
@@ -161,6 +162,18 @@ fn a_session_is_resumed_and_not_after_a_change_of_trust() {
         authority.svid(WEB).write(dir.path(), "svid");
         proxy.await_metric(refreshes, &[], |count| count > before);
         assert_ne!(kind(), Some(HandshakeKind::Resumed), "a new key for tickets");
+        assert_eq!(kind(), Some(HandshakeKind::Resumed));
+        // Rules are no part of TLS' own settings, and a ticket brings back whom they may not know any more.
+        rules += 1;
+        let reloads = proxy.metrics().sum("pillion_config_reloads_total", &["outcome=\"applied\""]);
+        let listener = format!(
+            "tls: {{}}\nauthorization: {{ rules: [{{ name: r{rules}, action: allow, peers: [\"{CLIENT}\"] }}] }}"
+        );
+        let shape = Shape { top: &identity, listener: &listener, ..Shape::default() };
+        proxy.replace_config(&shape.yaml(&[origin.address]));
+        proxy.await_metric("pillion_config_reloads_total", &["outcome=\"applied\""], |count| count > reloads);
+        assert_ne!(kind(), Some(HandshakeKind::Resumed), "a new key for tickets");
+        assert_eq!(kind(), Some(HandshakeKind::Resumed));
     }
 }
 
@@ -268,6 +281,38 @@ fn a_permissive_listener_serves_the_mesh_and_what_is_not_tls() {
     let application = Offer { certificate: Some(&client), alpn: &["http/1.1"], ..Offer::default() };
     assert!(application.connect(proxy.address).is_err());
     proxy.await_metric("pillion_tls_failures_total", &["reason=\"application_tls\""], |count| count == 1.0);
+}
+
+/// A segment of the ClientHello that is late must not hand the peer to the application in the clear.
+#[test]
+fn a_peer_whose_client_hello_comes_in_two_late_pieces_is_of_the_mesh_still() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_dir, identity) = pki::identity(&authority, WEB);
+    let listener = "tls: { mode: permissive }\ntcp: { cluster: origin, detect_timeout: 50ms }";
+    let proxy = Shape { top: &identity, listener, ..Shape::default() }.start(origin.address);
+    let client = authority.svid(CLIENT);
+    let offer = Offer { certificate: Some(&client), alpn: &["pillion/http/1.1"], ..Offer::default() };
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    for cut in [1, 3, 200] {
+        let mut session = rustls::ClientConnection::new(offer.config(), name.clone()).unwrap();
+        let mut hello = Vec::new();
+        session.write_tls(&mut hello).unwrap();
+        let mut socket = TcpStream::connect(proxy.address).unwrap();
+        socket.set_read_timeout(Some(wait::SOON)).unwrap();
+        socket.write_all(&hello[..cut]).unwrap();
+        thread::sleep(Duration::from_millis(300));
+        socket.write_all(&hello[cut..]).unwrap();
+        while session.is_handshaking() {
+            session.complete_io(&mut socket).unwrap_or_else(|error| panic!("cut behind {cut}: {error}"));
+        }
+    }
+    proxy.await_metric("pillion_tls_handshakes_total", &["version=\"TLSv1.3\""], |count| count == 3.0);
+    // Who says nothing is still no peer.
+    let mut silent = proxy.connect();
+    thread::sleep(Duration::from_millis(300));
+    silent.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(silent.receive().status, 200);
+    proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"opaque\""], |count| count == 1.0);
 }
 
 /// Opaque bytes between two proxies, and the application's own TLS through a permissive listener.

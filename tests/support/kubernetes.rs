@@ -275,6 +275,11 @@ impl ApiServer {
         self.shared.lock().services.insert(service.to_owned(), object);
     }
 
+    /// Takes the Service away; its slices are removed by themselves, as Kubernetes' garbage collector does later.
+    pub fn remove_service(&self, service: &str) {
+        self.shared.lock().services.remove(service);
+    }
+
     /// Misbehaves from now on; what is open is closed.
     pub fn trouble(&self, trouble: Trouble) {
         let mut state = self.shared.lock();

@@ -55,7 +55,8 @@ pub struct Control {
 
 /// Values of [`Control::mode`].
 pub mod mode {
-    /// Nothing is enrolled, nothing redirected: the kill switch.
+    /// Nothing is enrolled, nothing redirected: the kill switch. What is captured goes on being captured: the proxy may be
+    /// there to refuse it.
     pub const OFF: u32 = 0;
     /// Connections to and from the proxy's ports are enrolled and redirected.
     pub const ON: u32 = 1;
@@ -67,6 +68,9 @@ pub mod port {
     pub const LISTENER: u32 = 1;
     /// The self-test's: enrolled and redirected whatever the mode.
     pub const SELF_TEST: u32 = 2;
+    /// Nobody listens on it: whoever connects to it on loopback, the proxy included, is captured where anything is. So the
+    /// proxy proves that it captures.
+    pub const PROBE: u32 = 3;
 }
 
 /// Who the proxy is, a key of the map `PROXIES`: connections that it opens are its upstream leg, and never captured.

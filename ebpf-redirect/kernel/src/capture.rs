@@ -6,7 +6,7 @@
 //! - `getsockopt`, `cgroup/getsockopt`, Linux 5.12: answers SO_ORIGINAL_DST for connections that the hook took, as netfilter
 //!   does for those that it took; others are left with the kernel's answer.
 
-use crate::maps::{self, EXCLUDED, EXCLUDED_PORTS, ORIGINALS, PROXIES, count, flow, flow_or_new};
+use crate::maps::{self, EXCLUDED, EXCLUDED_PORTS, ORIGINALS, PORTS, PROXIES, count, flow, flow_or_new};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{bpf_sock, bpf_sock_addr},
@@ -15,7 +15,7 @@ use aya_ebpf::{
     macros::{cgroup_sock_addr, cgroup_sockopt},
     programs::{SockAddrContext, SockoptContext},
 };
-use redirect_common::{Address, Counter, Endpoint, Identity, flow as bits, identity};
+use redirect_common::{Address, Counter, Endpoint, Identity, flow as bits, identity, port as ports};
 
 /// The connection may be made. Refusing is not this program's trade.
 const ALLOW: i32 = 1;
@@ -92,7 +92,11 @@ fn captured(ctx: &SockAddrContext, wanted: Address) -> Option<u32> {
     if protocol != IPPROTO_TCP || socket.is_null() {
         return None;
     }
-    if is_proxy(ctx) {
+    let loopback = wanted.is_loopback();
+    // Before the proxy's own are let go: its probe takes the way of everybody's connections, or proves nothing.
+    // SAFETY: the value is copied at once.
+    let probe = loopback && unsafe { PORTS.get(&port) }.copied() == Some(ports::PROBE);
+    if !probe && is_proxy(ctx) {
         // SAFETY: the context's socket, not null; locked by connect(2).
         if let Some(flow) = unsafe { flow_or_new(socket.cast()) } {
             unsafe { (*flow).flags |= bits::PROXY };
@@ -100,11 +104,12 @@ fn captured(ctx: &SockAddrContext, wanted: Address) -> Option<u32> {
         return None;
     }
     let control = maps::control()?;
-    if control.capture == 0 || !maps::on(control) || wanted.is_loopback() {
+    // Whatever the mode: the kill switch sends bytes through TCP, and no connection past the proxy.
+    if control.capture == 0 || (loopback && !probe) {
         return None;
     }
     let key = Key::new(128, wanted.0);
-    if EXCLUDED.get(&key).is_some() || unsafe { EXCLUDED_PORTS.get(&port) }.is_some() {
+    if !probe && (EXCLUDED.get(&key).is_some() || unsafe { EXCLUDED_PORTS.get(&port) }.is_some()) {
         count(Counter::CaptureExcluded, 1);
         return None;
     }

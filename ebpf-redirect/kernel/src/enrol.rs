@@ -64,7 +64,7 @@ fn expect(ctx: &SockOpsContext) {
     // SAFETY: the value is copied at once.
     let Some(kind) = (unsafe { PORTS.get(&port) }).copied() else { return };
     let Some(control) = maps::control() else { return };
-    if maps::on(control) || kind == port::SELF_TEST {
+    if (maps::on(control) && kind == port::LISTENER) || kind == port::SELF_TEST {
         let client = remote(ctx);
         let _ = EXPECTED.insert(&client, &kind, 0);
     }

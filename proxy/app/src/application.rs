@@ -4,7 +4,11 @@
 //! application from another container is the network namespace they share (its sockets) and, where the pod shares it, the
 //! process namespace. Configured by the environment variable that the injection wrote; without it nothing is looked at.
 
-use std::{collections::HashSet, env, fs, io};
+use std::{
+    collections::HashSet,
+    env, fs, io,
+    time::{Duration, Instant},
+};
 
 /// The environment variable: `sockets` or `processes`.
 pub const VARIABLE: &str = "PILLION_APPLICATION";
@@ -27,6 +31,31 @@ pub enum Presence {
     There,
     /// Nothing of it is seen.
     Gone,
+}
+
+/// How long a Job's application that was seen must not be seen: a kubelet that restarts it waits 10 s the first time, and a
+/// container that is made anew is not there at once.
+const ABSENCE: Duration = Duration::from_secs(20);
+
+/// What follows from the looks at a Job's processes. Pure.
+#[derive(Debug, Default)]
+pub struct Absence {
+    seen: bool,
+    since: Option<Instant>,
+}
+
+impl Absence {
+    /// Whether the application has ended, by a look at `now`.
+    pub fn ended(&mut self, presence: Presence, now: Instant) -> bool {
+        match presence {
+            Presence::There => {
+                self.seen = true;
+                self.since = None;
+                false
+            }
+            Presence::Gone => self.seen && now.duration_since(*self.since.get_or_insert(now)) >= ABSENCE,
+        }
+    }
 }
 
 impl Watch {
@@ -108,6 +137,22 @@ mod tests {
         assert!(others(table, &HashSet::new()));
         assert!(!others(table, &HashSet::from([41])));
         assert!(!others("garbage\nand more\n", &HashSet::new()));
+    }
+
+    #[test]
+    fn an_application_that_is_restarted_has_not_ended() {
+        use Presence::{Gone, There};
+        let start = Instant::now();
+        let mut absence = Absence::default();
+        let mut look = |second: u64, presence| absence.ended(presence, start + Duration::from_secs(second));
+        // Still to come, however long that takes.
+        assert!(!look(0, Gone) && !look(600, Gone));
+        // The first restart, after the kubelet's 10 s and some for a container to be made.
+        assert!(!look(601, There) && !look(602, Gone) && !look(617, Gone) && !look(618, There));
+        assert!(!look(619, Gone) && !look(638, Gone));
+        assert!(look(639, Gone));
+        // It came back before anybody left.
+        assert!(!look(640, There) && !look(641, Gone));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Keeper {
     follower: Option<Follower>,
     /// When the identity ends, as far as the operator was told of it.
     warned: Option<u64>,
+    /// When something that was read and not taken becomes valid, in seconds since 1970.
+    due: Option<u64>,
 }
 
 /// What was read.
@@ -38,6 +40,8 @@ pub struct Read {
     pub problems: Vec<Problem>,
     /// Every file looked at.
     pub files: Vec<PathBuf>,
+    /// When the first of what is not valid yet becomes so, in seconds since 1970.
+    due: Option<u64>,
     /// When reading began.
     began: Option<SystemTime>,
 }
@@ -47,6 +51,9 @@ pub struct Read {
 pub struct Problem {
     what: String,
     why: Why,
+    origin: IdentityOrigin,
+    /// Whether something else of its kind was known before, and stays.
+    kept: bool,
 }
 
 #[derive(Debug)]
@@ -80,6 +87,7 @@ impl Keeper {
             metrics: IdentityMetrics::default(),
             follower: None,
             warned: None,
+            due: None,
         }
     }
 
@@ -92,9 +100,14 @@ impl Keeper {
     /// Keeps what was read, tells and counts what is wrong with it, and watches its files from now on.
     pub fn keep(&mut self, read: Read, config: &Config) {
         for problem in &read.problems {
-            tracing::error!(%problem, "not usable; what was in use before stays");
-            self.metrics.failure(IdentityOrigin::Files);
+            if problem.kept {
+                tracing::error!(%problem, "not usable; what was in use before stays");
+            } else {
+                tracing::error!(%problem, "not usable, and there is no other yet");
+            }
+            self.metrics.failure(problem.origin);
         }
+        self.due = read.due;
         let before = std::mem::replace(&mut self.secrets, read.secrets);
         if let Some(svid) = &self.secrets.identity {
             let before = before.identity.as_ref();
@@ -137,14 +150,26 @@ impl Keeper {
         &self.secrets
     }
 
-    /// Waits until a file changed, or an agent told another identity. Never ready without either. Cancel-safe.
+    /// Waits until a file changed, an agent told another identity, or the time of one has come that was told early. Never
+    /// ready without any of them. Cancel-safe.
     pub async fn changed(&mut self) {
-        match &mut self.follower {
-            None => self.watcher.changed().await,
-            Some(follower) => tokio::select! {
-                () = self.watcher.changed() => {}
-                () = follower.changed() => {}
-            },
+        let due = self.due;
+        let time_has_come = async {
+            match due {
+                None => std::future::pending().await,
+                Some(due) => tokio::time::sleep(Duration::from_secs(due.saturating_sub(now()))).await,
+            }
+        };
+        let told = async {
+            match &mut self.follower {
+                None => std::future::pending().await,
+                Some(follower) => follower.changed().await,
+            }
+        };
+        tokio::select! {
+            () = self.watcher.changed() => {}
+            () = told => {}
+            () = time_has_come => self.due = None,
         }
     }
 
@@ -183,7 +208,7 @@ impl Default for Keeper {
 /// told. Blocks on the file system.
 #[must_use]
 pub fn read(config: &Config, known: &Secrets, told: Option<Svid>) -> Read {
-    let mut reading = Reading { problems: Vec::new(), files: BTreeSet::new() };
+    let mut reading = Reading { problems: Vec::new(), files: BTreeSet::new(), due: None };
     let began = SystemTime::now();
     let mut secrets = Secrets {
         identity: config.identity.as_ref().and_then(|identity| reading.identity(identity, known, told)),
@@ -212,6 +237,7 @@ pub fn read(config: &Config, known: &Secrets, told: Option<Svid>) -> Read {
         secrets: Arc::new(secrets),
         problems: reading.problems,
         files: reading.files.into_iter().collect(),
+        due: reading.due,
         began: Some(began),
     }
 }
@@ -219,6 +245,7 @@ pub fn read(config: &Config, known: &Secrets, told: Option<Svid>) -> Read {
 struct Reading {
     problems: Vec<Problem>,
     files: BTreeSet<PathBuf>,
+    due: Option<u64>,
 }
 
 impl Reading {
@@ -226,7 +253,17 @@ impl Reading {
         let before = known.identity.as_ref();
         let files = match &identity.source {
             IdentitySource::Files(files) => files,
-            IdentitySource::WorkloadApi(_) => return told.or_else(|| before.cloned()),
+            IdentitySource::WorkloadApi(api) => {
+                let Some(told) = told else { return before.cloned() };
+                let certificate = match before {
+                    None => told.certificate,
+                    Some(before) => {
+                        let socket = || api.socket.display().to_string();
+                        self.valid(told.certificate, &before.certificate, IdentityOrigin::WorkloadApi, socket)
+                    }
+                };
+                return Some(Svid { certificate, bundles: told.bundles });
+            }
         };
         let certificate = self.certificate(&files.certificate, before.map(|svid| &svid.certificate));
         let mut bundles = Vec::with_capacity(files.trust_bundles.len());
@@ -243,12 +280,54 @@ impl Reading {
         };
         let made = Svid::new(certificate?, bundles).map_err(|error| {
             let what = files.certificate.chain.display().to_string();
-            self.problems.push(Problem { what, why: Why::Material(error) });
+            let kept = before.is_some();
+            self.problems.push(Problem { what, why: Why::Material(error), origin: IdentityOrigin::Files, kept });
         });
         made.ok().filter(|_| whole).or_else(|| before.cloned())
     }
 
+    /// What becomes of a certificate that is `new`, where there is one `before` it: one that is not valid now takes the place of
+    /// none that is.
+    fn valid(
+        &mut self,
+        new: Arc<Certificate>,
+        before: &Arc<Certificate>,
+        origin: IdentityOrigin,
+        what: impl FnOnce() -> String,
+    ) -> Arc<Certificate> {
+        let now = now();
+        match new.valid_at(now) {
+            Err(error) if before.valid_at(now).is_ok() => {
+                if let MaterialError::NotYetValid(from) = error {
+                    self.due = Some(self.due.map_or(from, |due| due.min(from)));
+                }
+                self.problems.push(Problem { what: what(), why: Why::Material(error), origin, kept: true });
+                Arc::clone(before)
+            }
+            Ok(()) | Err(_) => new,
+        }
+    }
+
+    /// Notes of the problems since the one of this number whether there is something that stays.
+    fn kept(&mut self, since: usize, kept: bool) {
+        for problem in self.problems.iter_mut().skip(since) {
+            problem.kept = kept;
+        }
+    }
+
     fn certificate(&mut self, files: &CertificateFiles, known: Option<&Arc<Certificate>>) -> Option<Arc<Certificate>> {
+        let since = self.problems.len();
+        let certificate = self.certificate_now(files, known);
+        self.kept(since, known.is_some());
+        certificate
+    }
+
+    fn certificate_now(
+        &mut self,
+        files: &CertificateFiles,
+        known: Option<&Arc<Certificate>>,
+    ) -> Option<Arc<Certificate>> {
+        let what = || format!("{} with {}", files.chain.display(), files.key.display());
         let mut read = || {
             let chain = self.file(&files.chain);
             let key = self.file(&files.key);
@@ -263,11 +342,11 @@ impl Reading {
         match made {
             Ok(certificate) => match known {
                 Some(known) if known.same_as(&certificate) => Some(Arc::clone(known)),
-                Some(_) | None => Some(Arc::new(certificate)),
+                Some(known) => Some(self.valid(Arc::new(certificate), known, IdentityOrigin::Files, what)),
+                None => Some(Arc::new(certificate)),
             },
             Err(error) => {
-                let what = format!("{} with {}", files.chain.display(), files.key.display());
-                self.problems.push(Problem { what, why: Why::Material(error) });
+                self.push(what(), Why::Material(error));
                 known.cloned()
             }
         }
@@ -283,6 +362,13 @@ impl Reading {
     }
 
     fn roots(&mut self, path: &Path, known: Option<&Arc<Roots>>) -> Option<Arc<Roots>> {
+        let since = self.problems.len();
+        let roots = self.roots_now(path, known);
+        self.kept(since, known.is_some());
+        roots
+    }
+
+    fn roots_now(&mut self, path: &Path, known: Option<&Arc<Roots>>) -> Option<Arc<Roots>> {
         let Some(pem) = self.file(path) else { return known.cloned() };
         match Roots::from_pem(&pem) {
             Ok(roots) => match known {
@@ -290,7 +376,7 @@ impl Reading {
                 Some(_) | None => Some(Arc::new(roots)),
             },
             Err(error) => {
-                self.problems.push(Problem { what: path.display().to_string(), why: Why::Material(error) });
+                self.push(path.display().to_string(), Why::Material(error));
                 known.cloned()
             }
         }
@@ -308,8 +394,12 @@ impl Reading {
             Ok(_) => Why::TooLarge,
             Err(error) => Why::Read(error),
         };
-        self.problems.push(Problem { what: path.display().to_string(), why });
+        self.push(path.display().to_string(), why);
         None
+    }
+
+    fn push(&mut self, what: String, why: Why) {
+        self.problems.push(Problem { what, why, origin: IdentityOrigin::Files, kept: false });
     }
 }
 

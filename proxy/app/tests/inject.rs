@@ -115,7 +115,7 @@ fn each_generated_configuration_passes_the_proxys_own_check() {
             let containers = spec.list("initContainers").iter().chain(spec.list("containers"));
             let variables = containers.flat_map(|container| container.list("env").iter());
             for variable in variables.filter(|variable| variable.str("name") == Some("PILLION_CONFIG")) {
-                let configuration = variable.str("value").unwrap().replace("$$(", "$(");
+                let configuration = variable.str("value").unwrap().replace("$$", "$");
                 let none = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
                 let parsed = pillion_config::parse(&pillion_config::SourceName::new("env"), &configuration, &none);
                 let loaded = parsed.unwrap_or_else(|errors| panic!("{}: {errors}\n{configuration}", file.display()));

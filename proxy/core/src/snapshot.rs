@@ -25,7 +25,7 @@ use crate::{
 };
 use bytes::Bytes;
 use pillion_config::{
-    model::{Action, Config, Direction, HeaderChange, Listener, Name, Route},
+    model::{Action, Authorization, Config, Direction, HeaderChange, Listener, Name, Route},
     template::Variable,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -189,6 +189,12 @@ fn name_of(cluster: &pillion_config::model::Cluster) -> &Name {
     &cluster.name
 }
 
+/// What decides whether a client may: its listener's rules, and those of its routes.
+fn rules(listener: &Listener) -> impl Iterator<Item = Option<&Authorization>> {
+    let routes = listener.routes.iter().map(|route| route.authorization.as_deref());
+    std::iter::once(listener.authorization.as_ref()).chain(routes)
+}
+
 fn listeners(
     config: &Config,
     previous: Option<&Snapshot>,
@@ -213,6 +219,7 @@ fn listeners(
         if let Some(before) = before.filter(|before| same && before.model == *model) {
             return Arc::clone(before);
         }
+        let same_rules = before.is_some_and(|before| rules(&before.model).eq(rules(model)));
         let connections = match before {
             Some(before) => {
                 before.connections.resize(model.connections);
@@ -234,7 +241,7 @@ fn listeners(
             },
             tls: model.tls.as_ref().map(|tls| match before.and_then(|before| before.tls.as_ref()) {
                 // With it the key of its tickets.
-                Some(before) if before.model() == tls => Arc::clone(before),
+                Some(before) if before.model() == tls && same_rules => Arc::clone(before),
                 Some(_) | None => Arc::new(TlsServer::new(tls)),
             }),
             opaque: model.protocol.tcp().map(Policy::compile),

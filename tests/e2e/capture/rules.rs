@@ -3,8 +3,11 @@
 use super::{UID, rules};
 use pillion_tests::{
     namespaces::{Pod, Switch},
-    need, some_or_return,
+    need,
+    proxy::program,
+    some_or_return,
 };
+use std::process::Command;
 
 /// Everything the kernel has, as its own programs show it.
 fn everything(pod: &Pod) -> String {
@@ -75,6 +78,43 @@ fn rules_are_installed_recognised_repaired_and_removed() {
             assert_eq!(act(&pod, "remove"), (true, "nothing was installed\n".to_owned()));
         }
     }
+}
+
+/// Rules of two backends would send a connection through both.
+#[test]
+fn rules_of_another_backend_are_seen_and_give_way() {
+    let switch = some_or_return!(Switch::new());
+    for (program, package) in [("nft", "nftables"), ("iptables-legacy-save", "iptables")] {
+        let _there = some_or_return!(need::program(program, package));
+    }
+    let backends = ["nft", "iptables-nft", "iptables-legacy"];
+    for (at, first) in backends.into_iter().enumerate() {
+        let second = backends[(at + 1) % backends.len()];
+        let pod = switch.pod();
+        let with = |act: &str, backend: &str| format!("{act} --uid {UID} --backend {backend}");
+        assert!(act(&pod, &with("install", first)).0);
+        let (good, words) = act(&pod, &with("check", second));
+        assert!(!good && words.contains(first) && words.contains("rules install"), "{first}, {second}: {words}");
+        let (good, words) = act(&pod, &with("install", second));
+        assert!(good && words.contains("removed those of another backend"), "{first}, {second}: {words}");
+        assert_eq!(act(&pod, &with("check", second)), (true, "installed\n".to_owned()), "{first}, {second}");
+        assert_eq!(act(&pod, "remove").1.lines().count(), 1, "one backend's alone were there");
+    }
+}
+
+#[test]
+fn who_may_not_look_is_told_so_and_not_that_there_is_nothing() {
+    let switch = some_or_return!(Switch::new());
+    for (program, package) in [("nft", "nftables"), ("setpriv", "util-linux")] {
+        let _there = some_or_return!(need::program(program, package));
+    }
+    let pod = switch.pod();
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", UID, "--regid", UID, "--clear-groups"]).arg(program());
+    command.args(["redirect", "rules", "remove"]);
+    let output = pod.enter(|| command.output().expect("it runs"));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && words.contains("CAP_NET_ADMIN"), "{output:?}");
 }
 
 #[test]

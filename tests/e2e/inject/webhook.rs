@@ -245,3 +245,37 @@ fn reviews_of_each_version_are_answered() {
         assert_eq!(connection.ask("/mutate", &text).map(|(status, _)| status).ok(), Some(answer), "{version}");
     }
 }
+
+/// Whoever begins a head and leaves it, or keeps a connection for later, keeps nobody else out.
+#[test]
+fn places_are_for_those_who_ask() {
+    let webhook = Webhook::start();
+    let counted = |reason: &str| {
+        let text = client::get(webhook.probes, "/metrics").text();
+        let line = format!("pillion_injector_turned_away_total{{reason=\"{reason}\"}} ");
+        text.lines().find_map(|found| found.strip_prefix(&line)?.parse::<usize>().ok()).unwrap_or(0)
+    };
+    let halves: Vec<_> = (0..256)
+        .map(|_| {
+            let mut connection = webhook.connect();
+            connection.0.write_all(b"POST /mutate HTTP/1.1\r\nHos").and_then(|()| connection.0.flush()).expect("TLS");
+            connection
+        })
+        .collect();
+    wait::until("all of them to be closed", SOON, || (counted("head_timeout") == 256).then_some(()));
+    let ask = |number| webhook.connect().ask("/mutate", &review(number, &json!({}))).expect("an answer").0;
+    assert_eq!(ask(1), 200);
+    drop(halves);
+    let idle: Vec<_> = (0..256)
+        .map(|number| {
+            let mut connection = webhook.connect();
+            let (status, _) = connection.ask("/mutate", &review(number, &json!({}))).expect("an answer");
+            assert_eq!(status, 200);
+            connection
+        })
+        .collect();
+    assert_eq!(ask(2), 200);
+    assert!(counted("evicted") > 0);
+    assert_eq!(counted("connections"), 0);
+    drop(idle);
+}

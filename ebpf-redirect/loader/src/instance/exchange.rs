@@ -10,7 +10,7 @@ use crate::{
     pins::Pins,
     sys,
 };
-use redirect_common::Control;
+use redirect_common::{Control, mode};
 use std::{
     fs::File,
     os::fd::{AsFd, OwnedFd},
@@ -34,6 +34,11 @@ impl Before {
             links.push((name.clone(), sys::program(number).map_err(hook(&name))?));
         }
         Ok(Self { verdict, links, control: Maps::open(pins)?.control()? })
+    }
+
+    /// Whether its kill switch let it work.
+    pub(super) fn is_on(&self) -> bool {
+        self.control.mode == mode::ON
     }
 
     pub(super) fn names(&self) -> Vec<&str> {

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  attach   lock ► load over the pinned maps ► verdict into PROGRAMS, stub onto SOCKETS ► self-test ► links, pinned ► ON
-//!  replace  the same in a scratch instance first ► verdict and links exchanged one by one ► self-test ► or all put back
+//!  replace  the same in a scratch instance first ► verdict and links exchanged one by one ► self-test ► or all put back;
+//!           the kill switch stays as it was
 //!  detach   OFF ► links gone ► maps stay while a socket is in them: taking a live one out would lose what waits in it
 //! ```
 
@@ -25,7 +26,10 @@ use crate::{
 use exchange::{Before, link_all, put_verdict};
 use redirect_common::{Control, LAYOUT, mode, port};
 use settings::configure;
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use trial::{prove, scratch};
 
 /// What attaching did.
@@ -37,6 +41,8 @@ pub struct Attached {
     pub load_time: Duration,
     /// Whether another version stood there before.
     pub replaced: bool,
+    /// Whether it redirects. A replacement leaves the kill switch as it found it.
+    pub on: bool,
 }
 
 /// What detaching did.
@@ -67,7 +73,7 @@ pub struct Status {
     pub occupancy: Occupancy,
 }
 
-/// Attaches an instance, or replaces the programs and settings of the one that is there.
+/// Attaches an instance, or replaces the programs and settings of the one that is there, but for its kill switch.
 ///
 /// # Errors
 ///
@@ -116,7 +122,7 @@ fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
         maps.set_mode(false)?;
         return Err(error);
     }
-    Ok(Attached { report, load_time: loaded.took, replaced: false })
+    Ok(Attached { report, load_time: loaded.took, replaced: false, on: true })
 }
 
 /// Tries the object in an instance of its own and exchanges the programs if it is good.
@@ -125,15 +131,17 @@ fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
     let loaded = object::load(&options.object, pins)?;
     let mut maps = Maps::open(pins)?;
     let before = Before::of(pins)?;
+    // Whoever pulled the switch, an operator or the watchdog, had a reason that a new setting does not answer.
+    let on = before.is_on();
     let exchanged = put_verdict(pins, &loaded)
         .and_then(|()| link_all(&loaded, pins, options, &before.names()))
         .and_then(|_| prove(&loaded, &mut maps, &options.waived))
-        .and_then(|_| configure(&mut maps, options, true));
+        .and_then(|_| configure(&mut maps, options, on));
     if let Err(error) = exchanged {
         before.restore(pins, &mut maps)?;
         return Err(error);
     }
-    Ok(Attached { report, load_time: loaded.took, replaced: true })
+    Ok(Attached { report, load_time: loaded.took, replaced: true, on })
 }
 
 /// Detaches an instance. Connections that are redirected go on through TCP, none loses a byte.
@@ -181,7 +189,10 @@ pub fn set_ports(instance: &str, ports: &BTreeSet<u16>) -> Result<(), AttachErro
     let pins = Pins::of(instance)?;
     pins.check()?;
     let mut maps = Maps::open(&pins)?;
-    Ok(maps::make(&mut maps.ports, &ports.iter().map(|number| (u32::from(*number), port::LISTENER)).collect())?)
+    let others = maps.ports.iter().filter_map(Result::ok).filter(|(_, kind)| *kind != port::LISTENER);
+    let mut wanted: BTreeMap<u32, u32> = others.collect();
+    wanted.extend(ports.iter().map(|number| (u32::from(*number), port::LISTENER)));
+    Ok(maps::make(&mut maps.ports, &wanted)?)
 }
 
 /// How an instance stands; `None`: there is none.

@@ -30,6 +30,8 @@ pub struct Capture {
     pub exclude: Vec<(IpAddr, u8)>,
     /// Destination ports left alone.
     pub exclude_ports: BTreeSet<u16>,
+    /// The port on loopback that even the proxy's own connections are taken from: it proves by one that it captures.
+    pub probe: Option<u16>,
 }
 
 /// What an instance is to do.

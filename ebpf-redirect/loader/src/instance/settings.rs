@@ -14,7 +14,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 /// Writes all of it; what is on already is never without a setting that it keeps.
 pub(super) fn configure(maps: &mut Maps, options: &Options, on: bool) -> Result<(), AttachError> {
-    maps::make(&mut maps.ports, &options.ports.iter().map(|number| (u32::from(*number), port::LISTENER)).collect())?;
+    let probe = options.capture.as_ref().and_then(|capture| capture.probe).map(|number| (number.into(), port::PROBE));
+    let listeners = options.ports.iter().map(|number| (u32::from(*number), port::LISTENER));
+    // One that is listened on is no probe's.
+    maps::make(&mut maps.ports, &probe.into_iter().chain(listeners).collect())?;
     let mut proxies = BTreeMap::new();
     for proxy in &options.proxies {
         let (kind, number) = match proxy {

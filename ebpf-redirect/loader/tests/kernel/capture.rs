@@ -1,15 +1,16 @@
 //! Outbound connections taken to the proxy by the connect hook.
 
 use crate::ground::{Ground, accept, connect, listen_at, talk, wait_for};
-use redirect::{Capture, Counter};
+use redirect::{Capture, Counter, Proxy};
 use std::{
     collections::BTreeSet,
     io,
-    net::{Ipv6Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     os::fd::AsRawFd,
 };
 
 const PROXY: u16 = 18080;
+const PROBE: u16 = 18099;
 /// SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST.
 const ORIGINAL_DST: i32 = 80;
 
@@ -33,6 +34,7 @@ fn ground() -> Option<Ground> {
         port: PROXY,
         exclude: vec![("198.51.100.0".parse().unwrap(), 24), ("2001:db8:1::".parse().unwrap(), 48)],
         exclude_ports: BTreeSet::from([22]),
+        probe: Some(PROBE),
     });
     ground.attach();
     Some(ground)
@@ -68,7 +70,7 @@ fn a_captured_connection_reaches_the_proxy_and_both_ends_learn_where_it_wanted_t
 }
 
 #[test]
-fn what_is_excluded_on_loopback_or_switched_off_goes_where_it_wanted() {
+fn what_is_excluded_or_on_loopback_goes_where_it_wanted_and_the_kill_switch_changes_nothing_of_it() {
     let Some(ground) = ground() else { return };
     ground.pod(|| {
         crate::ground::ip("address add 198.51.100.3/32 dev lo");
@@ -85,11 +87,42 @@ fn what_is_excluded_on_loopback_or_switched_off_goes_where_it_wanted() {
         }
         assert_eq!(ground.count(Counter::Captured), 0);
         redirect::switch(&ground.options.instance, false).unwrap();
+        let redirected = ground.count(Counter::RedirectedMessages);
+        // Past the proxy would be past what it refuses.
         let to: SocketAddr = "192.0.2.3:80".parse().unwrap();
-        let listener = listen_at(to);
-        let (client, server) = (connect(to), accept(&listener));
-        assert_eq!(server.local_addr().unwrap(), to);
+        let proxy = listen_at(SocketAddr::from((Ipv4Addr::LOCALHOST, PROXY)));
+        let (client, server) = (connect(to), accept(&proxy));
         assert_eq!(client.peer_addr().unwrap(), to);
-        let _ = Ipv6Addr::LOCALHOST;
+        assert_eq!(original(&server, libc::SOL_IP).unwrap()[4..8], [192, 0, 2, 3]);
+        talk(&client, &server, b"captured, through TCP");
+        assert_eq!(ground.count(Counter::Captured), 1);
+        assert_eq!(ground.count(Counter::RedirectedMessages), redirected);
+    });
+}
+
+#[test]
+fn a_probe_of_the_proxys_own_is_captured_and_nothing_else_of_it() {
+    let Some(mut ground) = ground() else { return };
+    ground.options.proxies = vec![Proxy::Process(std::process::id())];
+    ground.attach();
+    ground.pod(|| {
+        crate::ground::ip("address add 192.0.2.3/32 dev lo");
+        for (at, probe) in [("127.0.0.1:18080", "127.0.0.1:18099"), ("[::1]:18080", "[::1]:18099")] {
+            let listener = listen_at(at.parse().unwrap());
+            let probe: SocketAddr = probe.parse().unwrap();
+            let (client, server) = (connect(probe), accept(&listener));
+            assert_eq!(client.peer_addr().unwrap(), probe);
+            let told = original(&server, if at.starts_with('[') { libc::SOL_IPV6 } else { libc::SOL_IP }).unwrap();
+            assert_eq!(told[2..4], PROBE.to_be_bytes());
+            talk(&client, &server, b"proven");
+        }
+        assert_eq!(ground.count(Counter::Captured), 2);
+        for to in ["192.0.2.3:80", "127.0.0.1:80"] {
+            let to: SocketAddr = to.parse().unwrap();
+            let listener = listen_at(to);
+            let (_client, server) = (connect(to), accept(&listener));
+            assert_eq!(server.local_addr().unwrap(), to);
+        }
+        assert_eq!(ground.count(Counter::Captured), 2);
     });
 }

@@ -103,6 +103,13 @@ fn attached_replaced_switched_and_detached_under_load_without_a_byte_lost() {
         let off = redirected();
         go_on(exchanges);
         assert_eq!(redirected(), off, "the kill switch is pulled");
+        // Nor does a replacement put it back.
+        let replaced = redirect::attach(&options).unwrap();
+        assert!(replaced.replaced && !replaced.on);
+        // The self-test's messages are counted too.
+        let off = redirected();
+        go_on(exchanges);
+        assert_eq!(redirected(), off, "the kill switch is pulled still");
         redirect::switch(&instance, true).unwrap();
         wait_for("messages to be redirected again", || redirected() > off + 100);
         let detached = redirect::detach(&instance).unwrap();

@@ -2,6 +2,7 @@
 
 use super::{
     arguments::{Given, Opt, Stop, Verb},
+    rules,
     values::{cgroup, list, number, prefixes, properties, size},
 };
 use crate::{log, signals};
@@ -34,6 +35,11 @@ const WHAT: &[Opt] = &[
     opt("proxy-cgroup", "PATH", "The cgroup that the proxy alone runs in"),
     opt("large", "SIZE", "Messages of this size and more stay on TCP [default: 64KiB]"),
     opt("capture", "PORT", "Take outbound connections to the proxy's port, without netfilter rules"),
+    opt(
+        "probe-port",
+        "PORT",
+        "capture.probe_port, by which the proxy proves that it captures; `none` [default: 15099]",
+    ),
     opt("exclude", "LIST", "Destinations that are not captured, as 10.0.0.0/8,fd00::/8"),
     opt("exclude-ports", "LIST", "Destination ports that are not captured, as 22,53"),
     WAIVE,
@@ -140,6 +146,7 @@ impl Given {
         proxies.extend(self.read_as("proxy-cgroup", cgroup)?.map(Proxy::Cgroup));
         let capture = self.read_as("capture", number::<u16>)?;
         let exclude = self.read_as("exclude", prefixes)?.unwrap_or_default();
+        let probe = self.read_as("probe-port", rules::port)?.unwrap_or(Some(PROBE_PORT));
         let exclude_ports: BTreeSet<u16> =
             self.read_as("exclude-ports", list)?.unwrap_or_default().into_iter().collect();
         Ok(What {
@@ -148,12 +155,15 @@ impl Given {
             ports: self.read_as("ports", list)?.unwrap_or_default(),
             proxies,
             large: self.read_as("large", size)?,
-            capture: capture.map(|port| Capture { port, exclude, exclude_ports }),
+            capture: capture.map(|port| Capture { port, exclude, exclude_ports, probe }),
             waived: self.read_as("waive", properties)?.unwrap_or_default(),
             object: self.path("object")?,
         })
     }
 }
+
+/// `capture.probe_port`'s default.
+const PROBE_PORT: u16 = 15_099;
 
 /// The instance of a proxy that is alone.
 const fn redirect_default() -> &'static str {
@@ -219,6 +229,13 @@ impl Redirect {
                 let attached = redirect::attach(&options)?;
                 let word = if attached.replaced { "replaced" } else { "attached" };
                 writeln!(out, "{word} {} on {}", options.instance, options.cgroup.display())?;
+                if !attached.on {
+                    let instance = &options.instance;
+                    writeln!(
+                        out,
+                        "switched off as before: `pillion redirect switch --instance {instance} --to on` puts it back"
+                    )?;
+                }
                 for outcome in attached.report.outcomes.iter().filter(|outcome| outcome.failure.is_some()) {
                     writeln!(out, "waived: {} fails on this kernel", outcome.property)?;
                 }
@@ -283,6 +300,7 @@ fn agent(options: &Options) -> Result<ExitCode, Failed> {
             instance = %options.instance,
             cgroup = %options.cgroup.display(),
             replaced = attached.replaced,
+            on = attached.on,
             "redirect attached"
         );
         let mut watch = Watch::new(&options.instance)?;

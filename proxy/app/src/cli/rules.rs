@@ -111,7 +111,7 @@ impl Rules {
     }
 }
 
-fn port(text: &str) -> Result<Option<u16>, &'static str> {
+pub(super) fn port(text: &str) -> Result<Option<u16>, &'static str> {
     match text {
         "none" => Ok(None),
         text => match text.parse() {

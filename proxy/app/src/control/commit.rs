@@ -48,7 +48,7 @@ pub(super) struct Failure(pub(super) String);
 
 impl<P: Plane> Control<P> {
     /// Reads the configuration again and prepares it. The outcome is told to whoever asked, when it is known.
-    pub(super) fn reload(&mut self, mut waiting: Waiting) {
+    pub(super) async fn reload(&mut self, mut waiting: Waiting) {
         if self.drain.is_some() || self.closed {
             return tell(waiting, &Err("the proxy is draining".to_owned()));
         }
@@ -66,6 +66,8 @@ impl<P: Plane> Control<P> {
             self.state.history.borrow_mut().enter(Outcome::Unchanged);
             self.count_reload(ReloadOutcome::Unchanged);
             tracing::info!("configuration unchanged");
+            // Whoever asks for it may do so for the files that it names, where no event tells of them.
+            self.renew().await;
             return tell(waiting, &Ok("unchanged".to_owned()));
         }
         if let Err(Failure(words)) = self.prepare(loaded, began, Vec::new()) {

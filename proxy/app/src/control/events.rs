@@ -69,7 +69,7 @@ impl<P: Plane> Control<P> {
             () = at(self.memory_at) => Event::Memory,
             () = at(self.tidy_at) => Event::Tidy,
             () = at(time_is_up) => Event::TimeIsUp,
-            () = at(self.application_at), if !leaving => Event::Application,
+            () = at(self.application_at), if !leaving || self.by_absence => Event::Application,
             () = at(due) => Event::Tick,
         }
     }
@@ -87,7 +87,7 @@ impl<P: Plane> Control<P> {
                 }
                 self.leave("a signal");
             }
-            Event::Signal(Asked::Reload) | Event::Files => self.reload(Vec::new()),
+            Event::Signal(Asked::Reload) | Event::Files => self.reload(Vec::new()).await,
             Event::Filters(filters) => {
                 if let Err(Failure(words)) = self.filters_loaded(filters) {
                     eprintln!("pillion: {words}");
@@ -123,7 +123,7 @@ impl<P: Plane> Control<P> {
 
     async fn carry_out(&mut self, Request { action, done }: Request) {
         let words = match action {
-            Action::Reload => return self.reload(vec![done]),
+            Action::Reload => return self.reload(vec![done]).await,
             Action::Redirect(on) => {
                 let answer = match self.loopback.switch(on) {
                     Ok(answer) => answer.await.unwrap_or_else(|_| Err("the redirect's thread has ended".to_owned())),
@@ -154,6 +154,8 @@ impl<P: Plane> Control<P> {
     /// Takes the way out, once.
     fn leave(&mut self, by: &'static str) {
         let now = Instant::now();
+        // Whoever else asks means it.
+        self.by_absence = false;
         let watched = self.application.by_sockets() == Presence::There;
         if let Some(drain) = &mut self.drain {
             if drain.until() == Until::Told {
@@ -206,13 +208,26 @@ impl<P: Plane> Control<P> {
         tracing::info!("inbound listeners closed");
     }
 
-    /// Leaves when an application that was seen is seen no more.
+    /// Leaves when an application that was seen is seen no more, and stays when it comes back while everything is still open.
     fn look_at_application(&mut self) {
-        self.application_at = Some(Instant::now() + APPLICATION);
-        match self.application.by_processes() {
-            Presence::There => self.application_seen = true,
-            Presence::Gone if self.application_seen => self.leave("the application's end"),
-            Presence::Gone => {}
+        let now = Instant::now();
+        self.application_at = Some(now + APPLICATION);
+        let ended = self.absence.ended(self.application.by_processes(), now);
+        if !self.by_absence {
+            if ended {
+                self.leave("the application's end");
+                self.by_absence = self.drain.is_some();
+            }
+            return;
+        }
+        let open = !self.closed && self.drain.as_ref().is_some_and(|drain| drain.phase() == Phase::Announced);
+        if !open {
+            self.by_absence = false;
+        } else if !ended {
+            tracing::info!("the application is back: not leaving");
+            self.by_absence = false;
+            self.drain = None;
+            self.state.stage.set(Stage::Live);
         }
     }
 

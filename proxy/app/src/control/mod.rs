@@ -28,7 +28,7 @@ mod tests;
 
 use crate::{
     app_probes::AppProbes,
-    application::Watch,
+    application::{Absence, Watch},
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
     descriptors,
@@ -146,8 +146,10 @@ struct Control<P: Plane> {
     application: Watch,
     /// When its processes are looked at again; `None`: never.
     application_at: Option<Instant>,
-    /// They were seen.
-    application_seen: bool,
+    /// What was seen of them.
+    absence: Absence,
+    /// The drain that runs began because of it, and ends if the application comes back in time.
+    by_absence: bool,
 }
 
 /// The series of what this thread does.
@@ -247,7 +249,8 @@ impl<P: Plane> Control<P> {
             memory_at,
             application,
             application_at: (application == Watch::Processes).then(Instant::now),
-            application_seen: false,
+            absence: Absence::default(),
+            by_absence: false,
             tidy_at: None,
             metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };

@@ -22,7 +22,14 @@ use crate::kube::{self, Access, CallError, PATIENCE};
 use http::Method;
 use http_body_util::BodyExt as _;
 use pillion_core::{telemetry::metrics::DiscoveryMetrics, upstream::Random};
-use std::{cell::RefCell, collections::BTreeMap, fmt, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{Instant, sleep, timeout, timeout_at},
@@ -55,6 +62,8 @@ pub(super) struct Known {
     pub(super) slices: Slices,
     /// The names of its ports, where they were asked for.
     pub(super) ports: BTreeMap<u16, Box<str>>,
+    /// The ports that the slices had when the service was last asked for those: others now may be called otherwise there.
+    pub(super) asked_at: BTreeSet<(Box<str>, u16)>,
     /// Whether there ever was a whole list.
     pub(super) listed: bool,
 }
@@ -100,6 +109,8 @@ pub(super) struct Follower {
     /// In a row.
     pub(super) failures: u32,
     pub(super) last_words: String,
+    /// Slices changed and nobody was told, since the service could not be asked for its ports.
+    pub(super) untold: bool,
 }
 
 /// Why a list or a watch failed.
@@ -198,7 +209,6 @@ impl Follower {
         let common = Rc::clone(&self.common);
         // Never closed.
         let _turn = common.lists.acquire().await;
-        let ports = self.ports().await?;
         let (mut limit, mut whole) = (PAGE, false);
         let (slices, version) = loop {
             match self.pages((!whole).then_some(limit)).await {
@@ -208,11 +218,15 @@ impl Follower {
                 other => break other?,
             }
         };
+        // Behind the slices: what they call ports now the service has called so before.
+        let ports = self.ports(slices.count() == 0).await?;
         {
             let mut known = self.known.borrow_mut();
             tracing::info!(service = %self.service, slices = slices.count(), "listed");
-            *known = Known { slices, ports, listed: true };
+            let asked_at = self.named(&slices);
+            *known = Known { slices, ports, asked_at, listed: true };
         }
+        self.untold = false;
         self.say(News::Changed).await;
         Ok(version)
     }
@@ -245,13 +259,11 @@ impl Follower {
     /// Watches from `version` on and moves it along.
     async fn watch(&mut self, version: &mut String, told: &mut bool) -> End {
         // Whoever changes a service's ports is seen here at the latest.
-        match self.ports().await {
-            Ok(ports) if ports != self.known.borrow().ports => {
-                self.known.borrow_mut().ports = ports;
-                self.say(News::Changed).await;
-            }
-            Ok(_) => {}
-            Err(failure) => return End::Failed(failure),
+        match self.ask_for_ports().await {
+            Ok(true) => self.tell().await,
+            Ok(false) if self.untold => self.tell().await,
+            Ok(false) => {}
+            Err(failure) => return End::of_service(failure),
         }
         let seconds = schedule::watch_seconds(self.random.next());
         let path = self.service.watch(version, seconds);
@@ -279,6 +291,15 @@ impl Follower {
             });
             if let Some(news) = news {
                 *told = true;
+                // The service has other names for its ports than it had: what they were would find nothing in the slices.
+                let renamed = news == News::Changed && {
+                    let known = self.known.borrow();
+                    self.named(&known.slices) != known.asked_at
+                };
+                if renamed && let Err(failure) = self.ask_for_ports().await {
+                    self.untold = true;
+                    return End::of_service(failure);
+                }
                 self.say(news).await;
             }
             match fed {
@@ -324,12 +345,43 @@ impl Follower {
         tracing::warn!(service = %self.service, "it has more endpoints than are kept; some are not used");
     }
 
-    /// The names of the service's ports, where they are needed.
-    async fn ports(&self) -> Result<BTreeMap<u16, Box<str>>, Failure> {
+    /// The ports of slices, where their names are needed.
+    fn named(&self, slices: &Slices) -> BTreeSet<(Box<str>, u16)> {
+        if self.service.numbers { slices.ports() } else { BTreeSet::new() }
+    }
+
+    /// Asks the service for its ports, and whether they are others than they were.
+    async fn ask_for_ports(&self) -> Result<bool, Failure> {
+        let (none, asked_at) = {
+            let known = self.known.borrow();
+            (known.slices.count() == 0, self.named(&known.slices))
+        };
+        let ports = self.ports(none).await?;
+        let mut known = self.known.borrow_mut();
+        let changed = known.ports != ports;
+        (known.ports, known.asked_at) = (ports, asked_at);
+        Ok(changed)
+    }
+
+    async fn tell(&mut self) {
+        self.untold = false;
+        self.say(News::Changed).await;
+    }
+
+    /// The names of the service's ports, where they are needed. `none`: it has no slices; if there is no service either, it was
+    /// taken away, or is still to come.
+    async fn ports(&self, none: bool) -> Result<BTreeMap<u16, Box<str>>, Failure> {
         if !self.service.numbers {
             return Ok(BTreeMap::new());
         }
-        let service = kube::get(&self.common.access, &self.service.itself()).await?;
+        let service = match kube::get(&self.common.access, &self.service.itself()).await {
+            Err(error @ CallError::Refused { status: 404, .. }) if none => {
+                let failure = Failure::Call(error);
+                tracing::warn!(service = %self.service, "{}", failure.words(&self.service));
+                return Ok(BTreeMap::new());
+            }
+            answer => answer?,
+        };
         if service.str("kind") != Some("Service") {
             return Err(CallError::Unusable("it is no Service".to_owned()).into());
         }
@@ -344,6 +396,15 @@ impl Follower {
 }
 
 impl End {
+    /// Of a watch whose service could not be asked.
+    fn of_service(failure: Failure) -> Self {
+        match failure {
+            // Taken away: only a list tells what is left of it.
+            Failure::Call(CallError::Refused { status: 404, .. }) => Self::Lost(failure),
+            _ => Self::Failed(failure),
+        }
+    }
+
     fn of(error: CallError) -> Self {
         match error {
             CallError::Refused { status: 410, .. } => Self::TooOld,

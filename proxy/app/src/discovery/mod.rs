@@ -198,6 +198,7 @@ impl Running {
             random: Random::from_system(),
             failures: 0,
             last_words: String::new(),
+            untold: false,
         };
         let task = Task(spawn_local(follower.follow()));
         self.followed.insert(service, Followed { known, _task: task });

@@ -8,7 +8,7 @@ use super::{
 };
 use pillion_config::model::Family;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, SocketAddr},
 };
@@ -108,6 +108,12 @@ impl Slices {
     #[must_use]
     pub(super) fn count(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// The names and numbers of their ports.
+    #[must_use]
+    pub(super) fn ports(&self) -> BTreeSet<(Box<str>, u16)> {
+        self.by_name.values().flat_map(|slice| slice.ports.iter().cloned()).collect()
     }
 
     /// Where requests to a port of the service go: to what is ready; where nothing is, to what is going away and still

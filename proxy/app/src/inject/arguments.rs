@@ -137,6 +137,12 @@ pub const INJECT: Usage = Usage {
             value: "PATH",
             about: "A file, a folder, or - for standard input; as often as wanted",
         },
+        Own {
+            long: "namespace",
+            short: Some('n'),
+            value: "NAME",
+            about: "Where objects will be that do not say it, as kubectl's --namespace",
+        },
         Own { long: "uninject", short: None, value: "", about: "Take the proxy out again" },
         Own { long: "diff", short: None, value: "", about: "Show what would change instead of the manifests" },
     ],
@@ -154,11 +160,13 @@ impl Written {
     pub fn into_request(self) -> super::command::Request {
         let has = |name: &str| self.own.iter().any(|(own, _)| *own == name);
         let (uninject, diff) = (has("uninject"), has("diff"));
+        let namespace = self.own.iter().rev().find(|(own, _)| *own == "namespace").map(|(_, name)| name.clone());
         let files = self.own.into_iter().filter(|(own, _)| *own == "file").map(|(_, path)| path).chain(self.rest);
         super::command::Request {
             files: files.map(Into::into).collect(),
             wanted: if uninject { super::workload::Wanted::Uninject } else { super::workload::Wanted::Inject },
             diff,
+            namespace,
             settings: self.settings,
         }
     }

@@ -28,6 +28,8 @@ pub struct Request {
     pub wanted: Wanted,
     /// Show what would change instead.
     pub diff: bool,
+    /// The namespace of objects that do not name one.
+    pub namespace: Option<String>,
     /// What holds unless a pod's annotations say otherwise.
     pub settings: Settings,
 }
@@ -49,7 +51,7 @@ pub fn run(request: &Request, out: &mut dyn io::Write, say: &mut dyn FnMut(&str)
             Err(words) => errors.push(words),
         }
     }
-    let mut namespaces = Namespaces::default();
+    let mut namespaces = Namespaces::within(request.namespace.clone());
     for object in manifests.iter().flat_map(Manifests::objects) {
         namespaces.learn(object);
     }

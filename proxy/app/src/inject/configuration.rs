@@ -10,11 +10,11 @@ use super::{
 use pillion_config::SourceName;
 use std::{io, path::Path};
 
-/// Writes the configuration, which `pillion check` would accept.
+/// Writes the configuration, which `pillion check` would accept. `own` is the namespace of the pod, where it is known.
 ///
 /// # Errors
 /// What the proxy would refuse, told of the annotation it comes from.
-pub(super) fn generate(settings: &Settings) -> Result<String, Vec<Problem>> {
+pub(super) fn generate(settings: &Settings, own: Option<&str>) -> Result<String, Vec<Problem>> {
     let mut root = Map::default();
     root.set(
         "admin",
@@ -57,7 +57,7 @@ pub(super) fn generate(settings: &Settings) -> Result<String, Vec<Problem>> {
     }
     let (listeners, clusters) = match settings.capture {
         Capture::None => explicit(settings),
-        Capture::Init | Capture::Node => captured(settings)?,
+        Capture::Init | Capture::Node => captured(settings, own)?,
     };
     root.set("listeners", listeners);
     root.set("clusters", clusters);
@@ -66,7 +66,7 @@ pub(super) fn generate(settings: &Settings) -> Result<String, Vec<Problem>> {
 }
 
 /// Listeners and clusters where rules bring the connections.
-fn captured(settings: &Settings) -> Result<(Vec<Value>, Vec<Value>), Vec<Problem>> {
+fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<Value>), Vec<Problem>> {
     let mut inbound = Map::default();
     inbound.set("name", "inbound");
     inbound.set("address", any_address(settings.ip_family, port::INBOUND));
@@ -74,17 +74,17 @@ fn captured(settings: &Settings) -> Result<(Vec<Value>, Vec<Value>), Vec<Problem
     inbound.set("capture", "redirect");
     inbound_policy(settings, &mut inbound)?;
     inbound.set("routes", to("application"));
-    inbound.set("tcp", opaque(settings, "application", true));
+    inbound.set("tcp", opaque(settings, "application"));
     let mut outbound = Map::default();
     let loopback = if settings.ip_family == IpFamily::Dual { "[::]" } else { "127.0.0.1" };
     outbound.set("name", "outbound");
     outbound.set("address", format!("{loopback}:{}", port::OUTBOUND));
     outbound.set("direction", "outbound");
     outbound.set("capture", "redirect");
-    let mut routes: Vec<Value> = settings.upstreams.iter().map(|upstream| by_host(upstream, settings)).collect();
+    let mut routes: Vec<Value> = settings.upstreams.iter().map(|upstream| by_host(upstream, settings, own)).collect();
     routes.extend(to("passthrough").elements().iter().cloned());
     outbound.set("routes", routes);
-    outbound.set("tcp", opaque(settings, "passthrough", false));
+    outbound.set("tcp", opaque(settings, "passthrough"));
     let original = |name: &str, address: &str| {
         map([
             ("name", name.into()),
@@ -167,16 +167,22 @@ fn to(cluster: &str) -> Value {
     ])])
 }
 
-fn by_host(upstream: &Upstream, settings: &Settings) -> Value {
+/// The names by which the cluster's DNS knows a service from within the pod's namespace; the bare one is another service's in
+/// every other namespace.
+fn by_host(upstream: &Upstream, settings: &Settings, own: Option<&str>) -> Value {
     let Upstream { service, namespace, .. } = upstream;
     let domain = &settings.cluster_domain;
-    let hosts = [
+    let bare = (own == Some(namespace)).then(|| service.clone());
+    let full = [
         format!("{service}.{namespace}"),
         format!("{service}.{namespace}.svc"),
         format!("{service}.{namespace}.svc.{domain}"),
     ];
     map([
-        ("match", map([("host", list(hosts)), ("destination", format!(":{}", upstream.port).into())])),
+        (
+            "match",
+            map([("host", list(bare.into_iter().chain(full))), ("destination", format!(":{}", upstream.port).into())]),
+        ),
         ("cluster", upstream.cluster().into()),
         ("timeout", "none".into()),
         ("idle_timeout", "1h".into()),
@@ -184,9 +190,9 @@ fn by_host(upstream: &Upstream, settings: &Settings) -> Value {
 }
 
 /// What is passed on byte by byte.
-fn opaque(settings: &Settings, cluster: &str, inbound: bool) -> Value {
+fn opaque(settings: &Settings, cluster: &str) -> Value {
     let mut tcp = map([("cluster", cluster.into())]);
-    if let (true, Some(tcp)) = (inbound && !settings.opaque_ports.is_empty(), tcp.as_map_mut()) {
+    if let (false, Some(tcp)) = (settings.opaque_ports.is_empty(), tcp.as_map_mut()) {
         let ports = settings.opaque_ports.iter().flat_map(|ports| ports.0..=ports.1);
         let addresses = list(ports.map(|port| format!(":{port}")));
         tcp.set("destinations", Value::List(vec![map([("address", addresses), ("cluster", cluster.into())])]));

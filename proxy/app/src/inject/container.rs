@@ -41,8 +41,8 @@ pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: O
     fields.set("args", list(arguments));
     let mut env = Vec::new();
     let variable = |name: &str, value: &str| {
-        // A kubelet would replace $(NAME); doubled, it is left.
-        map([("name", name.into()), ("value", value.replace("$(", "$$(").into())])
+        // A kubelet puts variables in the place of $(NAME), and $ in that of $$; doubled, each is left.
+        map([("name", name.into()), ("value", value.replace('$', "$$").into())])
     };
     if let Some(configuration) = configuration {
         env.push(variable(CONFIG_VARIABLE, configuration));

@@ -110,15 +110,24 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
         return Ok(Outcome::Refused(refusal));
     }
     let settings = settings_of(pod, defaults)?;
-    let problems = collisions(spec, &settings);
+    let mut problems = collisions(spec, &settings);
+    let shows_all = spec.get("hostPID").and_then(Value::as_bool) == Some(true);
+    if shows_all && around.job && settings.mode == Mode::Container {
+        let words = "a Job with mode container is seen to end by the pod's processes, among which hostPID puts those of the \
+                     whole node: use mode native, or remove hostPID";
+        problems.push(Problem::new(&["spec", "hostPID"], words));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
     assemble(pod.clone(), around, settings).map(|pod| Outcome::Injected(Box::new(pod)))
 }
 
-/// What the pod itself says about being injected.
-fn wish(pod: &Value) -> Result<Option<bool>, Vec<Problem>> {
+/// What a pod, or a namespace, says about being injected.
+///
+/// # Errors
+/// Where it says neither.
+pub(super) fn wish(pod: &Value) -> Result<Option<bool>, Vec<Problem>> {
     for kind in ["annotations", "labels"] {
         match pod.at(&["metadata", kind, INJECT]) {
             None => {}
@@ -187,12 +196,15 @@ pub fn settings_of(pod: &Value, defaults: &Settings) -> Result<Settings, Vec<Pro
         }
     }
     if problems.is_empty() {
-        let contradictions = settings.contradictions().into_iter();
+        let written = |name: &str| annotations.is_some_and(|map| map.get(&format!("{PREFIX}{name}")).is_some());
+        // Who brings a configuration for one pod need not take back what the defaults would have put into a generated one.
+        let overruled = if written("config") { settings.of_generated() } else { Vec::new() };
+        let overruled = |name: &str| overruled.contains(&name) && !written(name);
+        let contradictions = settings.contradictions().into_iter().filter(|(name, _)| !overruled(name));
         problems.extend(contradictions.map(|(name, words)| {
             let full = format!("{PREFIX}{name}");
-            let written = annotations.is_some_and(|map| map.get(&full).is_some());
             // What contradicts may be the defaults' part.
-            if written {
+            if written(name) {
                 Problem::new(&["metadata", "annotations", &full], words)
             } else {
                 Problem::new(&["metadata", "annotations"], format!("{name}: {words}"))
@@ -261,7 +273,7 @@ fn assemble(mut pod: Value, around: &Surroundings, mut settings: Settings) -> Re
     let moved = move_probes(&mut pod, &settings);
     let configuration = match &settings.config {
         Some(_) => None,
-        None => Some(configuration::generate(&settings)?),
+        None => Some(configuration::generate(&settings, around.namespace.as_deref())?),
     };
     let proxy = container::proxy(&settings, around, configuration.as_deref(), &moved);
     let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
@@ -311,7 +323,10 @@ fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
         return moved;
     }
     let captured = |port| !settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
-    for list in ["containers", "initContainers"] {
+    // Beside the others, the proxy starts when all init containers have, and would answer no probe of theirs before.
+    let lists: &[&str] =
+        if settings.mode == Mode::Native { &["containers", "initContainers"] } else { &["containers"] };
+    for list in lists {
         let Some(Value::List(containers)) = pod.at_mut(&["spec", list]) else { continue };
         for container in containers {
             moved.0.extend(probes::move_away(container, port::PROBES, &captured).0);

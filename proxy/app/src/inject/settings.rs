@@ -194,6 +194,12 @@ impl Settings {
         self.inbound_tls.unwrap_or(default)
     }
 
+    /// Whether hosts are told apart by names of which some hold in one namespace only.
+    #[must_use]
+    pub fn has_bare_names(&self) -> bool {
+        self.capture != Capture::None && !self.upstreams.is_empty()
+    }
+
     /// Whether the proxy follows EndpointSlices.
     #[must_use]
     pub fn asks_the_api_server(&self) -> bool {

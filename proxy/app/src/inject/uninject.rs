@@ -60,7 +60,7 @@ fn drop_empty(map: &mut Map, key: &str) {
 
 fn originals(proxy: &Value) -> Option<Map> {
     let variable = proxy.list("env").iter().find(|variable| variable.str("name") == Some(probes::VARIABLE))?;
-    let text = variable.str("value")?.replace("$$(", "$(");
+    let text = variable.str("value")?.replace("$$", "$");
     match serde_json::from_str(&text).ok()? {
         Value::Map(map) => Some(map),
         _ => None,

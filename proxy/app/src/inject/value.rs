@@ -66,8 +66,11 @@ impl Map {
         Some(self.0.remove(at).1)
     }
 
-    /// Puts a field in the place of another one.
+    /// Puts a field in the place of another one, and of one of its own name, which may be there as null.
     pub fn replace(&mut self, old: &str, key: &str, value: Value) {
+        if old != key && self.get(old).is_some() {
+            self.remove(key);
+        }
         if let Some(entry) = self.0.iter_mut().find(|(known, _)| known == old) {
             *entry = (key.to_owned(), value);
         }

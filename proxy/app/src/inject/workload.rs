@@ -47,9 +47,19 @@ pub struct Report {
 
 /// `pillion.io/inject` of the namespaces that the manifests themselves have.
 #[derive(Debug, Clone, Default)]
-pub struct Namespaces(HashMap<String, String>);
+pub struct Namespaces {
+    wishes: HashMap<String, String>,
+    /// The namespace of objects that do not name one; `None`: whoever applies them knows.
+    current: Option<String>,
+}
 
 impl Namespaces {
+    /// None known, of objects that will be in `current` unless they name another one.
+    #[must_use]
+    pub fn within(current: Option<String>) -> Self {
+        Self { wishes: HashMap::new(), current }
+    }
+
     /// Notes the namespaces in a document.
     pub fn learn(&mut self, object: &Value) {
         self.learn_as(object, None);
@@ -60,12 +70,12 @@ impl Namespaces {
             let of_list = object.str("kind").and_then(member);
             items.iter().for_each(|item| self.learn_as(item, of_list));
         }
-        if object.str("kind").or(of_list) != Some("Namespace") {
+        if object.str("kind").or(of_list) != Some("Namespace") || !kubernetes_own(object, "Namespace") {
             return;
         }
         let wish = ["annotations", "labels"].iter().find_map(|kind| object.at(&["metadata", kind, INJECT])?.as_str());
         if let (Some(wish), Some(name)) = (wish, object.at(&["metadata", "name"]).and_then(Value::as_str)) {
-            self.0.insert(name.to_owned(), wish.to_owned());
+            self.wishes.insert(name.to_owned(), wish.to_owned());
         }
     }
 }
@@ -97,6 +107,19 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
+    /// A namespace's wish that is none is its author's mistake, as a pod's is.
+    fn look_at_namespace(&mut self, object: &Value, kind: &str, path: &[String]) {
+        if kind != "Namespace" || self.wanted == Wanted::Uninject {
+            return;
+        }
+        if let Err(problems) = pod::wish(object) {
+            for Problem { path: deeper, message } in problems {
+                let path = path.iter().cloned().chain(deeper).collect();
+                self.reports.push(Report { object: describe(object, kind), path, verdict: Verdict::Wrong(message) });
+            }
+        }
+    }
+
     /// `of_list` is what the list it stands in says of it.
     fn walk(&mut self, object: &mut Value, of_list: Option<&str>, path: &mut Vec<String>) {
         if items(object).is_some() {
@@ -110,11 +133,16 @@ impl Walker<'_> {
             return;
         }
         let kind = object.str("kind").or(of_list).unwrap_or_default().to_owned();
+        if !kubernetes_own(object, &kind) {
+            return;
+        }
+        self.look_at_namespace(object, &kind, path);
         let Some(place) = template(&kind) else { return };
         let name = describe(object, &kind);
         let namespace = object.at(&["metadata", "namespace"]).and_then(Value::as_str).map(str::to_owned);
+        let namespace = namespace.or_else(|| self.namespaces.current.clone());
         let around = Surroundings {
-            namespace_wish: self.namespaces.0.get(namespace.as_deref().unwrap_or("default")).cloned(),
+            namespace_wish: self.namespaces.wishes.get(namespace.as_deref().unwrap_or("default")).cloned(),
             namespace,
             job: matches!(&*kind, "Job" | "CronJob"),
         };
@@ -143,6 +171,12 @@ impl Walker<'_> {
             },
             Wanted::Inject => match pod::inject(pod, &around, self.settings) {
                 Ok(Outcome::Injected(with)) => {
+                    let settings = pod::settings_of(pod, self.settings);
+                    if around.namespace.is_none() && settings.is_ok_and(|settings| settings.has_bare_names()) {
+                        let words = "it names no namespace, so that upstreams by their bare NAME are not told from others \
+                                     and go out as they are: write metadata.namespace, or give --namespace";
+                        say(&[], Verdict::Note(words.to_owned()));
+                    }
                     *pod = *with;
                     say(&[], Verdict::Injected);
                 }
@@ -168,6 +202,21 @@ pub fn template(kind: &str) -> Option<&'static [&'static str]> {
         "CronJob" => Some(&["spec", "jobTemplate", "spec", "template"]),
         "PodTemplate" => Some(&["template"]),
         _ => None,
+    }
+}
+
+/// Whether it is Kubernetes' own kind of that name, and not another API group's: there are many Jobs. What a list holds need
+/// not say its version.
+fn kubernetes_own(object: &Value, kind: &str) -> bool {
+    let Some(version) = object.str("apiVersion") else { return true };
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    match kind {
+        "Pod" | "ReplicationController" | "PodTemplate" | "Namespace" => group.is_empty(),
+        // `extensions` had them before 1.16, and there are manifests of that age.
+        "Deployment" | "DaemonSet" | "ReplicaSet" => matches!(group, "apps" | "extensions"),
+        "StatefulSet" => group == "apps",
+        "Job" | "CronJob" => group == "batch",
+        _ => true,
     }
 }
 

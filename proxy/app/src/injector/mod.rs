@@ -10,6 +10,7 @@
 
 mod bundle;
 mod certificates;
+mod pulse;
 pub mod review;
 mod serve;
 mod tally;

@@ -2,6 +2,7 @@
 
 use super::{
     Shared,
+    pulse::{Ended, IDLE, Noticed, Pulse, Pulses},
     review::{Asked, answer},
 };
 use bytes::Bytes;
@@ -28,10 +29,8 @@ const CONNECTIONS: usize = 256;
 const MAX_REVIEW: usize = 8 << 20;
 /// Bytes of all reviews being read.
 const MAX_READING: usize = 64 << 20;
-/// Time for a TLS handshake, for a head, and for a body. API servers wait 10 s for everything by default.
+/// Time for a TLS handshake, and for a body. API servers wait 10 s for everything by default.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Silence of a kept connection. API servers close after 90 s.
-const IDLE: Duration = Duration::from_secs(120);
 /// Pause after an accept that failed for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -40,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Server {
     shared: Rc<Shared>,
     /// Connections open, reviews being answered, bytes of reviews being read.
-    open: Rc<Cell<usize>>,
+    open: Rc<Pulses>,
     answering: Rc<Cell<usize>>,
     reading: Rc<Cell<usize>>,
 }
@@ -73,21 +72,19 @@ impl Server {
                 sleep(PAUSE).await;
                 continue;
             };
-            if self.open.get() >= CONNECTIONS {
+            let Some((place, evicted)) = self.open.enter(CONNECTIONS) else {
                 self.shared.tally.turned_away("connections");
                 continue;
+            };
+            if evicted {
+                self.shared.tally.turned_away("evicted");
             }
             let server = self.clone();
-            spawn_local(async move {
-                let open = Rc::clone(&server.open);
-                let mut held = Held(&open, 0);
-                held.grow(1);
-                server.connection(socket).await;
-            });
+            spawn_local(async move { server.connection(socket, &place.pulse).await });
         }
     }
 
-    async fn connection(&self, socket: TcpStream) {
+    async fn connection(&self, socket: TcpStream, pulse: &Rc<Pulse>) {
         socket.set_nodelay(true).ok();
         let config = self.shared.presented.borrow().config.clone();
         let stream = match timeout(PATIENCE, TlsAcceptor::from(config).accept(socket)).await {
@@ -98,15 +95,28 @@ impl Server {
             }
             Err(_) => return self.shared.tally.turned_away("tls_timeout"),
         };
-        let service = service_fn(|request| async { Ok::<_, Infallible>(self.review(request).await) });
+        pulse.idle();
+        let service = service_fn(|request| async {
+            pulse.review();
+            let answer = self.review(request).await;
+            pulse.idle();
+            Ok::<_, Infallible>(answer)
+        });
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
-            // Also the time a kept connection may be silent.
-            .header_read_timeout(IDLE)
+            // Its clock begins with the silence before a head: ours tells the two apart.
+            .header_read_timeout(None)
             .max_headers(64)
-            .serve_connection(TokioIo::new(stream), service);
-        // How it ends is of no interest: who asked asks again.
-        serving.await.ok();
+            .serve_connection(TokioIo::new(Noticed(stream, Rc::clone(pulse))), service);
+        tokio::select! {
+            // How it ends is of no interest: who asked asks again.
+            _ = serving => {}
+            ended = pulse.end() => match ended {
+                Ended::Head => self.shared.tally.turned_away("head_timeout"),
+                // Counted where the place was wanted.
+                Ended::Idle | Ended::Evicted => {}
+            },
+        }
     }
 
     async fn review(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {

@@ -35,20 +35,22 @@ enum Order {
 #[derive(Default)]
 pub struct Loopback {
     thread: Option<(mpsc::Sender<Order>, JoinHandle<()>)>,
-    wanted: Option<(LoopbackRedirect, BTreeSet<u16>)>,
+    /// What is to be attached: with the listeners' ports, and the probe's.
+    wanted: Option<(LoopbackRedirect, BTreeSet<u16>, Option<u16>)>,
 }
 
 impl Loopback {
     /// A configuration is in force, whose listeners have these ports.
     pub fn apply(&mut self, config: &Config, ports: BTreeSet<u16>) {
         let own = config.redirect.clone().filter(|redirect| !redirect.by_agent);
-        let wanted = own.map(|redirect| (redirect, ports));
+        let probe = config.listeners.iter().find_map(|listener| listener.probe_port);
+        let wanted = own.map(|redirect| (redirect, ports, probe));
         if wanted == self.wanted {
             return;
         }
         let order = match &wanted {
             None => Order::Detach,
-            Some((redirect, ports)) => match options(redirect, ports.clone()) {
+            Some((redirect, ports, probe)) => match options(redirect, ports.clone(), *probe) {
                 Ok(options) => Order::Attach(Box::new(options)),
                 Err(error) => {
                     tracing::warn!("redirect declined, plain TCP is used: {error}");
@@ -102,7 +104,11 @@ impl Loopback {
     }
 }
 
-fn options(redirect: &LoopbackRedirect, ports: BTreeSet<u16>) -> Result<Options, redirect::MountError> {
+fn options(
+    redirect: &LoopbackRedirect,
+    ports: BTreeSet<u16>,
+    probe: Option<u16>,
+) -> Result<Options, redirect::MountError> {
     let own = redirect::own_cgroup();
     let cgroup = match &redirect.cgroup {
         Some(cgroup) => cgroup.clone(),
@@ -121,6 +127,7 @@ fn options(redirect: &LoopbackRedirect, ports: BTreeSet<u16>) -> Result<Options,
         port: outbound.port,
         exclude: outbound.exclude.iter().map(|network| (network.address, network.prefix)).collect(),
         exclude_ports: outbound.exclude_ports.iter().copied().collect(),
+        probe,
     });
     Ok(options)
 }
@@ -189,8 +196,12 @@ fn attach(options: &Options, attached: &mut Option<(String, Watch)>, metrics: &M
                 cgroup = %options.cgroup.display(),
                 replaced = done.replaced,
                 waived = ?done.report.outcomes.iter().filter(|outcome| outcome.failure.is_some()).map(|outcome| outcome.property.name()).collect::<Vec<_>>(),
+                on = done.on,
                 "redirect attached"
             );
+            if !done.on {
+                tracing::warn!("the redirect was switched off and stays so; POST /redirect?switch=on puts it back");
+            }
             // The one before holds the events: it goes first.
             if attached.is_none() {
                 match Watch::new(&options.instance) {

@@ -107,7 +107,9 @@ impl Events {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let mut names = BTreeSet::new();
         for (directory, name) in files.iter().flat_map(|file| trail(file)) {
+            // ATTRIB: one that could not be read until its mode or owner changed.
             let flags = WatchFlags::CLOSE_WRITE
+                | WatchFlags::ATTRIB
                 | WatchFlags::CREATE
                 | WatchFlags::DELETE
                 | WatchFlags::MOVED_FROM
@@ -321,6 +323,22 @@ mod tests {
         assert!(reports(&mut watcher).await);
         fs::write(&file, "one").unwrap();
         assert!(reports(&mut watcher).await);
+    }
+
+    #[tokio::test]
+    async fn a_change_of_mode_is_a_reason_to_look() {
+        let directory = Directory::new("mode");
+        let file = directory.file("pillion.yaml");
+        write(&file, "one");
+        let mut watcher = Watcher::default();
+        watcher.watch(std::slice::from_ref(&file), SystemTime::now());
+        // Nobody's mode keeps a test that root runs from reading: what the change of mode reveals is written without an event.
+        let mut open = fs::OpenOptions::new().write(true).open(&file).unwrap();
+        std::io::Write::write_all(&mut open, b"two").unwrap();
+        assert!(is_quiet(&mut watcher).await, "it is still open");
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(reports(&mut watcher).await);
+        drop(open);
     }
 
     #[tokio::test]

@@ -189,6 +189,11 @@ pub(super) fn apply(names: &Iptables, family: Family, chains: &[Chain]) -> Resul
     programs::feed(&names.restore(family), &["--noflush"], &text(chains, &jumps(&saved)))
 }
 
+/// Whether any chain of ours, or a jump to one, is in `iptables-save`.
+pub(super) fn is_there(saved: &str) -> bool {
+    !chains_of(saved).is_empty() || !jumps(saved).is_empty()
+}
+
 /// Removes all that is ours in a family; whether there was anything.
 pub(super) fn clear(names: &Iptables, family: Family, saved: &str) -> Result<bool, Failure> {
     let (chains, jumps) = (chains_of(saved), jumps(saved));

@@ -78,7 +78,8 @@ fn judge(expected: &[Marked], listed: &[Listed]) -> Installed {
     }
 }
 
-/// Installs the rules and looks whether they are there. Says what was done.
+/// Installs the rules, removes those of ours that another backend has installed, and looks whether they are there. Says
+/// what was done.
 ///
 /// # Errors
 ///
@@ -86,9 +87,10 @@ fn judge(expected: &[Marked], listed: &[Listed]) -> Installed {
 /// removed when the other fails.
 pub fn install(settings: &Settings) -> Result<String, Failure> {
     let programs = Programs::find(settings.backend)?;
+    let others = others(&programs)?;
     match look(settings, &programs)? {
-        Installed::Whole => return Ok(format!("already installed ({})\n", programs.name())),
-        Installed::Absent | Installed::Partly(_) => {}
+        Installed::Whole if others.is_empty() => return Ok(format!("already installed ({})\n", programs.name())),
+        Installed::Whole | Installed::Absent | Installed::Partly(_) => {}
     }
     match &programs {
         Programs::Nft => programs::feed("nft", &["-f", "-"], &nft::ruleset(settings))?,
@@ -102,6 +104,12 @@ pub fn install(settings: &Settings) -> Result<String, Failure> {
             }
         }
     }
+    let mut done = String::new();
+    // Now that there are these: nothing passes the proxy by meanwhile.
+    for other in others {
+        clear(&other)?;
+        let _ = writeln!(done, "removed those of another backend ({})", other.tables());
+    }
     if settings.inbound_mode == InboundMode::Tproxy {
         for family in settings.families.each() {
             routes::add(family)?;
@@ -110,7 +118,7 @@ pub fn install(settings: &Settings) -> Result<String, Failure> {
         routes::remove()?;
     }
     match look(settings, &programs)? {
-        Installed::Whole => Ok(format!("installed ({})\n", programs.name())),
+        Installed::Whole => Ok(format!("installed ({})\n{done}", programs.name())),
         Installed::Absent => Err(Failure::NotThere("none of the rules".to_owned())),
         Installed::Partly(words) => Err(Failure::NotThere(words)),
     }
@@ -122,17 +130,49 @@ pub fn install(settings: &Settings) -> Result<String, Failure> {
 ///
 /// When the system's programs cannot tell.
 pub fn check(settings: &Settings) -> Result<Installed, Failure> {
-    look(settings, &Programs::find(settings.backend)?)
+    let programs = Programs::find(settings.backend)?;
+    let others = others(&programs)?;
+    let judged = look(settings, &programs)?;
+    let Some(other) = others.first() else { return Ok(judged) };
+    Ok(Installed::Partly(match judged {
+        Installed::Whole => format!("those of {} are there beside those of {}", other.tables(), programs.tables()),
+        Installed::Absent => format!("none of {}, but some of {}", programs.tables(), other.tables()),
+        Installed::Partly(words) => format!("{words}, and those of {} are there too", other.tables()),
+    }))
+}
+
+/// Other backends that have rules of ours installed: a connection would meet both.
+fn others(programs: &Programs) -> Result<Vec<Programs>, Failure> {
+    let own = programs.tables();
+    let mut others = Vec::new();
+    for other in Programs::all()? {
+        if other.tables() != own && has_rules(&other)? {
+            others.push(other);
+        }
+    }
+    Ok(others)
+}
+
+/// Whether anything of ours is installed by this kind of program.
+fn has_rules(programs: &Programs) -> Result<bool, Failure> {
+    match programs {
+        Programs::Nft => Ok(nft::has_table(&programs::ask("nft", &["list", "tables"])?)),
+        Programs::Iptables(names) => {
+            // A kernel without IPv6 has no such tables.
+            let mut saved = Families::Both.each().filter_map(|family| iptables::save(names, family).ok());
+            Ok(saved.any(|saved| iptables::is_there(&saved)))
+        }
+    }
 }
 
 /// Removes whatever was ever installed, by either kind of program.
 ///
 /// # Errors
 ///
-/// When the system's programs cannot; what was removed before stays removed.
+/// When the system's programs cannot, or cannot tell whether there is something; what was removed before stays removed.
 pub fn remove() -> Result<String, Failure> {
     let mut done = String::new();
-    for programs in Programs::all() {
+    for programs in Programs::all()? {
         if clear(&programs)? {
             let _ = writeln!(done, "removed ({})", programs.name());
         }

@@ -2,7 +2,7 @@
 
 use super::settings::{Backend, Family};
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, Write as _},
     process::{Command, Stdio},
 };
@@ -57,6 +57,16 @@ pub(super) struct Iptables(&'static str);
 /// In the order in which they are tried: where both kernel interfaces exist, iptables' own choice comes first.
 const KINDS: [&str; 3] = ["iptables", "iptables-nft", "iptables-legacy"];
 
+const LEGACY: &str = "iptables-legacy";
+
+/// Whether this network namespace has tables of the older kernel interface; where that is not to be known, it may.
+fn has_legacy_tables() -> bool {
+    ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"].iter().any(|names| match fs::read_to_string(names) {
+        Ok(names) => !names.trim().is_empty(),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    })
+}
+
 impl Programs {
     pub(super) fn find(backend: Backend) -> Result<Self, Failure> {
         let candidates = match backend {
@@ -75,10 +85,42 @@ impl Programs {
         Err(Failure::NoProgram(told.join("; ")))
     }
 
-    /// All that work here.
-    pub(super) fn all() -> Vec<Self> {
-        let all = [Self::Nft].into_iter().chain(KINDS.map(|kind| Self::Iptables(Iptables(kind))));
-        all.filter(|programs| programs.works().is_ok()).collect()
+    /// Those that may have rules here, one for each set of tables in the kernel.
+    ///
+    /// # Errors
+    ///
+    /// None of those that are installed works: whether there are rules is not known then.
+    pub(super) fn all() -> Result<Vec<Self>, Failure> {
+        let (mut all, mut told, mut refused) = (Vec::<Self>::new(), Vec::new(), false);
+        let legacy = has_legacy_tables();
+        for candidate in [Self::Nft].into_iter().chain(KINDS.map(|kind| Self::Iptables(Iptables(kind)))) {
+            let tables = candidate.tables();
+            // To look by iptables-legacy would make the tables.
+            if (tables == LEGACY && !legacy) || all.iter().any(|known| known.tables() == tables) {
+                continue;
+            }
+            match candidate.works() {
+                Ok(()) => all.push(candidate),
+                Err(failure) => {
+                    refused |= matches!(failure, Failure::Refused { .. });
+                    told.push(failure.to_string());
+                }
+            }
+        }
+        if all.is_empty() && (refused || legacy) { Err(Failure::NoProgram(told.join("; "))) } else { Ok(all) }
+    }
+
+    /// Which of the kernel's sets of tables it works on.
+    pub(super) fn tables(&self) -> &'static str {
+        match self {
+            Self::Nft => "nft",
+            // Which one it is its version says; before 1.8 there was only the older.
+            Self::Iptables(Iptables("iptables")) => match ask("iptables-save", &["--version"]) {
+                Ok(version) if version.contains("nf_tables") => "iptables-nft",
+                Ok(_) | Err(_) => LEGACY,
+            },
+            Self::Iptables(Iptables(kind)) => kind,
+        }
     }
 
     fn works(&self) -> Result<(), Failure> {

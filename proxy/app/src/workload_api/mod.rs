@@ -140,7 +140,12 @@ async fn follow(api: WorkloadApi, sender: watch::Sender<Option<Svid>>) {
         }
         // The same trouble every ten seconds is told once.
         if told != trouble {
-            tracing::warn!(socket = %api.socket.display(), %trouble, "Workload API; what was in use before stays");
+            let socket = api.socket.display();
+            if sender.borrow().is_some() {
+                tracing::warn!(%socket, %trouble, "Workload API; what was in use before stays");
+            } else {
+                tracing::warn!(%socket, %trouble, "Workload API; it has told no identity yet");
+            }
             told = trouble;
         }
         sleep(rest / 2 + rest.mul_f64(chance() / 2.0)).await;

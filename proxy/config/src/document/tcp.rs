@@ -20,7 +20,7 @@ pub(crate) struct Tcp {
     pub server_names: List<ServerNameRoute>,
     /// Silence in both directions after which a connection is closed; `none` or `0s`: no limit. 1h, as Envoy: databases keep quiet connections for long.
     pub idle_timeout: Text<Limit>,
-    /// How long the first bytes are waited for where they decide; a client that says nothing is opaque then. 200ms: what speaks first has spoken, and what waits for its server hardly notices.
+    /// How long the first bytes are waited for where they decide; a client that says nothing is opaque then, one that has begun a ClientHello is waited for longer. 200ms: what speaks first has spoken, and what waits for its server hardly notices.
     pub detect_timeout: Text<Period>,
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,

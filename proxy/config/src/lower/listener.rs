@@ -43,21 +43,33 @@ pub(super) fn listeners(
 
 /// Two sockets of one process cannot be bound to one port.
 pub(super) fn same_addresses(cx: &mut Lowering<'_, '_>, listeners: &[(Listener, Place)], admin: Option<&Admin>) {
-    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    let mut taken: Vec<(SocketAddr, bool, String)> = Vec::new();
     if let Some(admin) = admin {
         if let Some(AdminAddress::Tcp(address)) = admin.address {
-            taken.push((address, "`admin.address`".to_owned()));
+            taken.push((address, false, "`admin.address`".to_owned()));
         }
         if let Some(probes) = admin.probes {
-            taken.push((probes, "`admin.probes`".to_owned()));
+            taken.push((probes, false, "`admin.probes`".to_owned()));
         }
     }
     for (listener, place) in listeners {
-        if let Some((_, by)) = taken.iter().find(|(address, _)| overlap(address, &listener.address)) {
-            cx.error(*place, format!("{} is taken by {by}; give each a port of its own", listener.address));
+        let shared = listener.port_sharing == PortSharing::Shared;
+        let own = &listener.address;
+        let collides =
+            |address: &SocketAddr, both: bool| overlap(address, own) || (!both && by_both_families(address, own));
+        if let Some((address, _, by)) = taken.iter().find(|(address, other, _)| collides(address, shared && *other)) {
+            let both = if address == own { String::new() } else { format!(", {address}") };
+            cx.error(*place, format!("{own} is taken by {by}{both}; give each a port of its own"));
         }
-        taken.push((listener.address, format!("the listener {:?}", listener.name)));
+        taken.push((*own, shared, format!("the listener {:?}", listener.name)));
     }
+}
+
+/// Whether one of two sockets is on every address of both families, as `[::]` is, and the other on one of IPv4's: the kernel
+/// refuses the second, unless both share their port.
+pub(super) fn by_both_families(a: &SocketAddr, b: &SocketAddr) -> bool {
+    let both = |one: &SocketAddr, other: &SocketAddr| one.is_ipv6() && one.ip().is_unspecified() && other.is_ipv4();
+    a.port() != 0 && a.port() == b.port() && (both(a, b) || both(b, a))
 }
 
 /// Whether two sockets would want the same port of the same address.

@@ -159,7 +159,7 @@ fn admin(cx: &mut Lowering<'_, '_>, field: Field<document::Admin>) -> Option<Adm
     let probes_at = admin.probes.place().unwrap_or(at);
     let (address, probes) = (admin.address.value(), admin.probes.value());
     if let (Some(model::AdminAddress::Tcp(address)), Some(probes)) = (&address, &probes)
-        && listener::overlap(address, probes)
+        && (listener::overlap(address, probes) || listener::by_both_families(address, probes))
     {
         cx.error(probes_at, format!("{probes} is taken by `admin.address`; give the probes a port of their own"));
     }

@@ -148,8 +148,8 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
     if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
         return None;
     }
-    let (prefix, agreed) = match &listener.tls {
-        None => (early, None),
+    let (prefix, agreed, waited) = match &listener.tls {
+        None => (early, None, Duration::ZERO),
         Some(tls) => {
             // Boxed: a connection in the clear does not carry the room for it.
             let accepted = Box::pin(tls::accept(socket.take(), early, tls, listener, connection)).await?;
@@ -157,17 +157,20 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
             if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
                 return None;
             }
-            (accepted.prefix, accepted.agreed)
+            (accepted.prefix, accepted.agreed, accepted.waited)
         }
     };
     let port = connection.facts.destination().port();
     let detected = match Plan::of(&listener.model.protocol, &listener.model.http, port) {
         Plan::Unread => Detected::Opaque(prefix),
-        Plan::Read(among, deadline) => tokio::select! {
-            biased;
-            detected = detect::first_bytes(socket, prefix, among, deadline, connection.control()) => detected,
-            () = connection.unwanted() => return None,
-        },
+        Plan::Read(among, deadline) => {
+            let left = deadline.saturating_sub(waited);
+            tokio::select! {
+                biased;
+                detected = detect::first_bytes(socket, prefix, among, left, connection.control()) => detected,
+                () = connection.unwanted() => return None,
+            }
+        }
     };
     connection.control().release();
     connection.has_arrived();

@@ -24,8 +24,8 @@ use crate::{
 use bytes::Bytes;
 use pillion_config::model::{Alpn, ListenerTlsMode};
 use rustls::{HandshakeKind, ProtocolVersion, pki_types::UnixTime, server::UnbufferedServerConnection};
-use std::{cell::Cell, rc::Rc, sync::Arc};
-use tokio::time::timeout;
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout};
 
 /// A connection whose bytes are the client's own.
 pub(super) struct Accepted {
@@ -35,6 +35,8 @@ pub(super) struct Accepted {
     pub(super) prefix: Bytes,
     /// What TLS agreed upon, if it did.
     pub(super) agreed: Option<Alpn>,
+    /// How long its first bytes were waited for already, of the time that it has to say what it is.
+    pub(super) waited: Duration,
 }
 
 /// Shakes hands as the listener wants it, on a connection of which `prefix` was read before; `None`: it came to nothing. Dropping the future loses the connection.
@@ -83,8 +85,9 @@ struct Shaken {
 }
 
 impl Shaken {
-    fn untouched(socket: Socket, prefix: Vec<u8>) -> Self {
-        Self { accepted: Accepted { socket, prefix: prefix.into(), agreed: None }, facts: None }
+    fn untouched(socket: Socket, prefix: Vec<u8>, began: Option<Instant>) -> Self {
+        let waited = began.map_or(Duration::ZERO, |began| began.elapsed());
+        Self { accepted: Accepted { socket, prefix: prefix.into(), agreed: None, waited }, facts: None }
     }
 }
 
@@ -99,24 +102,27 @@ async fn attempt(
 ) -> Result<Shaken, Failure> {
     let permissive = tls.model().mode == ListenerTlsMode::Permissive;
     let patience = listener.model.protocol.tcp().filter(|_| permissive).map(|tcp| tcp.detect_timeout);
+    let began = patience.map(|_| Instant::now());
     let asked = loop {
         match client_hello::read(&prefix) {
             Hello::More if prefix.len() <= client_hello::MAX_BYTES => {
                 if !prefix.is_empty() {
                     detect::held(line, prefix.capacity()).await;
                 }
+                let said_nothing = prefix.is_empty();
                 let reading = read_some(&mut socket, &mut prefix);
                 match patience {
-                    None => reading.await?,
-                    // A client that waits for its server to speak is no peer of the mesh.
-                    Some(patience) => match timeout(patience, reading).await {
+                    // A client that waits for its server to speak is no peer of the mesh. One that has begun a
+                    // ClientHello may be: the rest of it, late on a lossy network, is waited for as any handshake is.
+                    Some(patience) if said_nothing => match timeout(patience, reading).await {
                         Ok(read) => read?,
-                        Err(_elapsed) => return Ok(Shaken::untouched(socket, prefix)),
+                        Err(_elapsed) => return Ok(Shaken::untouched(socket, prefix, began)),
                     },
+                    Some(_) | None => reading.await?,
                 }
             }
             Hello::More | Hello::TooLarge => return Err(Failure::of(Cause::HelloTooLarge)),
-            Hello::Not | Hello::Malformed if permissive => return Ok(Shaken::untouched(socket, prefix)),
+            Hello::Not | Hello::Malformed if permissive => return Ok(Shaken::untouched(socket, prefix, began)),
             Hello::Not => return Err(Failure::of(Cause::NotTls)),
             Hello::Malformed => return Err(Failure::of(Cause::Malformed)),
             Hello::Whole(asked) => break asked,
@@ -126,7 +132,7 @@ async fn attempt(
     if permissive && asked.speaker == Speaker::Other {
         // The application's own, to be carried as it is where the listener carries what is not HTTP.
         return match listener.opaque {
-            Some(_) => Ok(Shaken::untouched(socket, prefix)),
+            Some(_) => Ok(Shaken::untouched(socket, prefix, began)),
             None => Err(Failure::of(Cause::ApplicationTls)),
         };
     }
@@ -143,7 +149,10 @@ async fn attempt(
     }
     let agreed = facts.alpn;
     let socket = Socket::Tls(Box::new(stream));
-    Ok(Shaken { accepted: Accepted { socket, prefix: Bytes::new(), agreed }, facts: Some(facts) })
+    Ok(Shaken {
+        accepted: Accepted { socket, prefix: Bytes::new(), agreed, waited: Duration::ZERO },
+        facts: Some(facts),
+    })
 }
 
 /// What was agreed upon, and with whom.

@@ -12,12 +12,14 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, pem::PemObject},
     sign::CertifiedKey,
 };
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fmt, ops::RangeInclusive, path::PathBuf, sync::Arc};
 
 /// A certificate, what leads from it to a root, and its key.
 pub struct Certificate {
     key: Arc<CertifiedKey>,
     not_after: u64,
+    /// When all of its chain is valid: from the first second to the last, since 1970.
+    valid: RangeInclusive<u64>,
     id: Option<SpiffeId>,
 }
 
@@ -77,6 +79,12 @@ pub enum MaterialError {
     /// What should vouch for others may not.
     #[error("certificate {0} in it is no authority's (CA:TRUE)")]
     NotAuthority(usize),
+    /// Its time has not come: the second since 1970 at which it does.
+    #[error("the certificate, or one of its chain, is not valid before {0} (seconds since 1970)")]
+    NotYetValid(u64),
+    /// Its time is over: the last second since 1970 at which it was valid.
+    #[error("the certificate, or one of its chain, was valid until {0} (seconds since 1970)")]
+    Expired(u64),
     /// It says nothing of who we are.
     #[error("the certificate has no SPIFFE ID (exactly one URI, spiffe://…): {0}")]
     NoSpiffeId(super::verify::Refusal),
@@ -112,6 +120,9 @@ impl Certificate {
         let facts = Facts::read(leaf).ok_or(MaterialError::Malformed(1))?;
         let not_after = facts.not_after;
         let id = spiffe_id(&facts).ok();
+        let all = || chain.iter().filter_map(|der| Facts::read(der));
+        let first = all().map(|facts| facts.not_before).max().unwrap_or(facts.not_before);
+        let valid = first..=all().map(|facts| facts.not_after).min().unwrap_or(not_after);
         let key = provider().key_provider.load_private_key(key).map_err(|_| MaterialError::Key)?;
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
@@ -120,13 +131,26 @@ impl Certificate {
             Err(rustls::Error::InvalidCertificate(_)) => return Err(MaterialError::Malformed(1)),
             Err(_) => return Err(MaterialError::Mismatch),
         }
-        Ok(Self { key: Arc::new(key), not_after, id })
+        Ok(Self { key: Arc::new(key), not_after, valid, id })
     }
 
     /// Seconds since 1970 at which it ends.
     #[must_use]
     pub fn not_after(&self) -> u64 {
         self.not_after
+    }
+
+    /// Whether it and its chain are valid at this second since 1970.
+    ///
+    /// # Errors
+    ///
+    /// [`MaterialError::NotYetValid`], [`MaterialError::Expired`].
+    pub fn valid_at(&self, now: u64) -> Result<(), MaterialError> {
+        match (now < *self.valid.start(), now > *self.valid.end()) {
+            (_, true) => Err(MaterialError::Expired(*self.valid.end())),
+            (true, false) => Err(MaterialError::NotYetValid(*self.valid.start())),
+            (false, false) => Ok(()),
+        }
     }
 
     /// The SPIFFE ID in it.

@@ -11,6 +11,11 @@ impl Settings {
         if self.identity == Identity::None && self.inbound_tls.is_some_and(|tls| tls != InboundTls::Off) {
             say("inbound-tls", "mutual TLS needs certificates: set identity as well");
         }
+        if self.identity == Identity::None {
+            for id in self.upstreams.iter().filter_map(|upstream| upstream.identity.as_deref()) {
+                say("upstreams", &format!("to tell that it is {id} needs certificates: set identity as well"));
+            }
+        }
         if self.capture == Capture::None {
             let captured = [
                 ("skip-inbound-ports", self.skip_inbound_ports.is_empty()),
@@ -35,23 +40,23 @@ impl Settings {
             if self.upstreams.iter().any(|upstream| upstream.local.is_some()) {
                 say("upstreams", "a local port is for capture none only");
             }
+            let opaque = |port| self.opaque_ports.iter().any(|ports| ports.contain(port));
+            for port in self.upstreams.iter().map(|upstream| upstream.port).filter(|port| opaque(*port)) {
+                say(
+                    "upstreams",
+                    &format!(
+                        "the bytes of the opaque port {port} do not say which service they are for: take it out of one of \
+                         the two, or give the upstream a local port with capture none"
+                    ),
+                );
+            }
         }
         if self.discovery == Discovery::Dns && self.zone.is_some() {
             say("zone", "hints are in EndpointSlices: set discovery endpoint-slices as well");
         }
         if self.config.is_some() {
-            let generated = [
-                ("inbound-ports", self.inbound_ports.is_empty()),
-                ("upstreams", self.upstreams.is_empty()),
-                ("opaque-ports", self.opaque_ports.is_empty()),
-                ("discovery", self.discovery == Discovery::Dns),
-                ("filters", self.filters.is_none()),
-                ("inbound-tls", self.inbound_tls.is_none()),
-            ];
-            for (name, unset) in generated {
-                if !unset {
-                    say(name, "belongs to a generated configuration; with config, write it there");
-                }
+            for name in self.of_generated() {
+                say(name, "belongs to a generated configuration; with config, write it there");
             }
         }
         for (name, request, limit) in [
@@ -63,5 +68,25 @@ impl Settings {
             }
         }
         found
+    }
+
+    /// What differs from its default and shows in a generated configuration alone.
+    #[must_use]
+    pub fn of_generated(&self) -> Vec<&'static str> {
+        let default = Self::default();
+        let all = [
+            ("inbound-ports", self.inbound_ports.is_empty()),
+            ("upstreams", self.upstreams.is_empty()),
+            ("opaque-ports", self.opaque_ports.is_empty()),
+            ("discovery", self.discovery == Discovery::Dns),
+            ("filters", self.filters.is_none()),
+            ("inbound-tls", self.inbound_tls.is_none()),
+            ("trust-domain", self.trust_domain == default.trust_domain),
+            ("cluster-domain", self.cluster_domain == default.cluster_domain),
+            ("workers", self.workers == default.workers),
+            ("drain-delay", self.drain_delay == default.drain_delay),
+            ("drain-deadline", self.drain_deadline == default.drain_deadline),
+        ];
+        all.into_iter().filter(|(_, unset)| !unset).map(|(name, _)| name).collect()
     }
 }

@@ -91,7 +91,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "opaque-ports",
         value: "PORTS",
-        about: "Ports whose bytes are passed on without looking for a protocol, as 3306,5432",
+        about: "Ports, of the application and of others, whose bytes are passed on without looking for a protocol, as 3306,5432",
         set: |settings, text| {
             settings.opaque_ports = few(each(text, ports)?)?;
             Ok(())
@@ -100,7 +100,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "upstreams",
         value: "[LOCAL:]NAME.NAMESPACE:PORT[=ID],…",
-        about: "Services the application calls, by mutual TLS where there is an identity; LOCAL with --capture none",
+        about: "Services the application calls, by mutual TLS where there is an identity: captured, HTTP by their names in the cluster only (NAME within their namespace, NAME.NAMESPACE, with .svc or .svc.DOMAIN); LOCAL with --capture none, for any protocol",
         set: |settings, text| {
             settings.upstreams = each(text, upstream)?;
             Ok(())

@@ -65,6 +65,26 @@ fn contradictions_are_found() {
     ] {
         settings.set(key(name).unwrap(), text).unwrap();
     }
+    settings.set(key("workers").unwrap(), "2").unwrap();
     let names: Vec<&str> = settings.contradictions().iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["inbound-tls", "opaque-ports", "inbound-tls", "memory-limit"]);
+    assert_eq!(names, ["inbound-tls", "opaque-ports", "inbound-tls", "workers", "memory-limit"]);
+}
+
+#[test]
+fn an_upstream_that_cannot_be_secured_as_told_is_refused() {
+    let refused = |all: &[(&str, &str)]| {
+        let mut settings = Settings::default();
+        all.iter().for_each(|(name, text)| settings.set(key(name).unwrap(), text).unwrap());
+        settings.contradictions().into_iter().map(|(name, words)| format!("{name}: {words}")).collect::<Vec<_>>()
+    };
+    let pinned = ("upstreams", "api.shop:80=spiffe://x/y");
+    let words = refused(&[pinned]);
+    assert!(words[0].starts_with("upstreams: ") && words[0].contains("spiffe://x/y"), "{words:?}");
+    assert_eq!(refused(&[pinned, ("identity", "csi")]), [""; 0]);
+    let database = ("upstreams", "db.shop:5432");
+    let words = refused(&[database, ("identity", "csi"), ("opaque-ports", "5400-5500")]);
+    assert!(words[0].starts_with("upstreams: ") && words[0].contains("opaque port 5432"), "{words:?}");
+    assert_eq!(refused(&[database, ("opaque-ports", "3306")]), [""; 0]);
+    let explicit = [("capture", "none"), ("upstreams", "15432:db.shop:5432"), ("opaque-ports", "5432")];
+    assert_eq!(refused(&explicit), [""; 0]);
 }

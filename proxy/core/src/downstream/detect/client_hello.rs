@@ -59,6 +59,12 @@ const HOST_NAME: u8 = 0;
 /// Bytes of a DNS name at most (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
 
+/// Whether `prefix` is the beginning of a ClientHello whose rest is still to come.
+#[must_use]
+pub fn has_begun(prefix: &[u8]) -> bool {
+    !prefix.is_empty() && prefix.len() <= MAX_BYTES && read(prefix) == Hello::More
+}
+
 /// Reads `prefix`, the first bytes of a connection. What it says of a prefix it says of every longer one, [`Hello::More`]
 /// excepted.
 #[must_use]
@@ -223,7 +229,7 @@ impl<'a> Cursor<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -233,6 +239,11 @@ mod tests {
 
     fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
         [&kind.to_be_bytes()[..], &sized(content)].concat()
+    }
+
+    /// A ClientHello that asks for this name.
+    pub(in super::super) fn named(name: &str) -> Vec<u8> {
+        hello(&[sni(name.as_bytes()), extension(51, &[0; 1200])], MAX_RECORD)
     }
 
     fn sni(name: &[u8]) -> Vec<u8> {

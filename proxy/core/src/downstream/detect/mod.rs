@@ -28,6 +28,10 @@ const READ: usize = 4096;
 /// Bytes of a request line that are looked at before it is left to the HTTP/1 guard, which refuses long ones.
 const MAX_LINE: usize = 8 * 1024;
 
+/// Time for the rest of a ClientHello that has begun, where it is read and not answered: as long as `handshake_timeout`
+/// gives one that is. Were it cut off by the time for silence, a segment lost on the way would choose the cluster.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// What a connection may turn out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Among {
@@ -76,7 +80,7 @@ pub enum Detected {
     Opaque(Bytes),
     /// The client closed without a byte.
     Closed,
-    /// The client was silent where only HTTP is spoken, or stopped within the preface, beyond the deadline.
+    /// The client was silent where only HTTP is spoken, or stopped within the preface or a ClientHello, beyond the deadline.
     TimedOut,
     /// The connection failed.
     Failed(io::Error),
@@ -176,7 +180,8 @@ fn request_line(prefix: &[u8]) -> Verdict {
     }
 }
 
-/// Reads until it is known what the connection is among these, at most for `deadline`. `prefix` was read already.
+/// Reads until it is known what the connection is among these, at most for `deadline`, but for the rest of a ClientHello
+/// that has begun (10 s). `prefix` was read already.
 ///
 /// Dropping the future loses the bytes read: the connection must go with it.
 pub async fn first_bytes(
@@ -187,7 +192,16 @@ pub async fn first_bytes(
     line: &Control,
 ) -> Detected {
     let mut prefix = BytesMut::from(prefix);
-    match tokio::time::timeout(deadline, read_until_known(socket, &mut prefix, among, line)).await {
+    let mut deadline = deadline;
+    // Dropping the reading loses nothing: what was read is in `prefix`.
+    let known = loop {
+        let known = tokio::time::timeout(deadline, read_until_known(socket, &mut prefix, among, line)).await;
+        if known.is_ok() || deadline == HELLO_TIMEOUT || !client_hello::has_begun(&prefix) {
+            break known;
+        }
+        deadline = HELLO_TIMEOUT;
+    };
+    match known {
         Ok(Ok(Verdict::Http1)) => Detected::Http1(prefix.freeze()),
         Ok(Ok(Verdict::Http2)) => Detected::Http2(prefix.freeze()),
         Ok(Ok(Verdict::Tls(name))) => Detected::Tls(prefix.freeze(), name),
@@ -197,7 +211,7 @@ pub async fn first_bytes(
         Ok(Ok(Verdict::More)) if among == Among::Http => Detected::Http1(prefix.freeze()),
         Ok(Ok(Verdict::More)) => Detected::Opaque(prefix.freeze()),
         Ok(Err(error)) => Detected::Failed(error),
-        Err(_elapsed) if among == Among::Http => Detected::TimedOut,
+        Err(_elapsed) if among == Among::Http || client_hello::has_begun(&prefix) => Detected::TimedOut,
         Err(_elapsed) => Detected::Opaque(prefix.freeze()),
     }
 }
@@ -322,6 +336,41 @@ mod tests {
                     let early = decide(&bytes[..end], among);
                     prop_assert!(early == Verdict::More || early == whole, "{among:?} {end}");
                 }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_hello_that_has_begun_is_waited_for_and_silence_is_not() {
+        let deadline = Duration::from_millis(200);
+        let hello = client_hello::tests::named("api.example.com");
+        for (among, cut) in [(Among::Names, 1), (Among::Names, 100), (Among::Any, 3), (Among::Any, hello.len() - 1)] {
+            let (mut client, server) = tokio::io::duplex(4096);
+            let mut socket = Socket::Memory(server);
+            let control = Control::default();
+            let reading = async { first_bytes(&mut socket, Bytes::new(), among, deadline, &control).await };
+            let writing = async {
+                client.write_all(&hello[..cut]).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                client.write_all(&hello[cut..]).await.unwrap();
+            };
+            let (detected, ()) = tokio::join!(reading, writing);
+            let name = Some("api.example.com");
+            assert!(
+                matches!(&detected, Detected::Tls(bytes, asked) if bytes == &hello && asked.as_deref() == name),
+                "{among:?}, cut behind {cut}: {detected:?}"
+            );
+            // One whose rest never comes goes nowhere; one that says nothing is opaque, the sooner the longer it was waited for before.
+            client.write_all(&hello[..cut]).await.unwrap();
+            let began = tokio::time::Instant::now();
+            let detected = first_bytes(&mut socket, Bytes::new(), among, deadline, &control).await;
+            assert!(matches!(detected, Detected::TimedOut), "{detected:?}");
+            assert!(began.elapsed() >= HELLO_TIMEOUT);
+            for left in [deadline, Duration::ZERO] {
+                let began = tokio::time::Instant::now();
+                let detected = first_bytes(&mut socket, Bytes::new(), among, left, &control).await;
+                assert!(matches!(detected, Detected::Opaque(_)), "{detected:?}");
+                assert!(began.elapsed() <= deadline + Duration::from_millis(1));
             }
         }
     }
