@@ -28,7 +28,8 @@ const LOG: &str = "access_log: { path: \"{dir}/access.log\", format: { text: \"%
 
 fn small(group: &Cgroup, limits: &str, origin: &Origin) -> Proxy {
     let top = format!("{LOG}\n{limits}");
-    let yaml = Shape { top: &top, listener: LISTENER, ..Shape::default() }.yaml(&[origin.address]);
+    let yaml =
+        Shape { top: &top, listener: LISTENER, route: "timeout: 2m", ..Shape::default() }.yaml(&[origin.address]);
     let proxy = Proxy::start_with(&yaml, |program| group.command(&program));
     proxy.assert_healthy();
     proxy

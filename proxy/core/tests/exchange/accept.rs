@@ -75,6 +75,8 @@ fn short_memory_answers_new_requests_of_connections_that_live() {
             old.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
             assert_eq!(answer(&mut old).await.status, 200);
             let mut streams = http2(&world).await;
+            // The proxy's end of it is accepted as well.
+            settle().await;
             world.process.pressure.set(Pressure::Refuse);
             // Of the body nothing has come yet.
             let post = request("POST", "/").body(()).unwrap();
