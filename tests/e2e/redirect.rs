@@ -506,7 +506,7 @@ fn it_proves_that_the_connect_hook_captures() {
         command.arg("-c").arg(&enter).arg(program);
         command
     });
-    assert!(proxy.stderr().contains("connections are captured"), "{}", proxy.stderr());
+    wait::until_true("the proof to be told", || proxy.stderr().contains("connections are captured"));
     assert!(counted(&instance, "captured") >= 1, "by the hook");
     proxy.stop();
 }
