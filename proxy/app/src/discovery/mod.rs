@@ -11,14 +11,16 @@
 mod follow;
 mod lines;
 mod schedule;
+mod service;
 mod slices;
 mod wire;
 
-pub use follow::{News, Service, Update};
+pub use follow::{News, Update};
+pub use service::Service;
 
 use crate::kube::{Access, AccessError};
 use follow::{Common, Follower, Known};
-use pillion_config::model::{Config, EndpointAddress, Family, Kubernetes, NodeName, ServicePort, ServiceRef, Zone};
+use pillion_config::model::{Config, EndpointAddress, Family, Kubernetes, NodeName, ServicePort, Zone};
 use pillion_core::{
     telemetry::metrics::DiscoveryMetrics,
     upstream::{MAX_DISCOVERED, Random},
@@ -212,16 +214,6 @@ impl Known {
             ServicePort::Number(number) => self.ports.get(number).map(|name| &**name),
         };
         name.map_or_else(Vec::new, |name| self.slices.addresses(name, prefer, MAX_DISCOVERED, seed))
-    }
-}
-
-impl Service {
-    /// What must be followed to know a port.
-    #[must_use]
-    pub fn of(wanted: &ServiceRef) -> Self {
-        let ServiceRef { name, namespace, port } = wanted;
-        let numbers = matches!(port, ServicePort::Number(_));
-        Self { namespace: namespace.clone(), name: name.clone(), numbers }
     }
 }
 
