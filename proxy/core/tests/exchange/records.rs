@@ -5,7 +5,7 @@ mod http2;
 
 use crate::{
     client::{answer, ask, body, fetch, get, http2, next, request, send},
-    server::{HELLO, Step, canned, head, http2 as h2_server, serve},
+    server::{HELLO, Step, canned, head, http2 as h2_server, serve, silent},
     world::{PLAIN, Setup, World, run},
 };
 use bytes::Bytes;
@@ -296,11 +296,7 @@ fn upstreams_that_fail_within_their_answer() {
 
 #[test]
 fn times_that_run_out() {
-    let silent = || {
-        serve(|mut stream| async move {
-            stream.read_to_end(&mut Vec::new()).await.ok();
-        })
-    };
+    let silent = || silent();
     let timeout = Setup { routes: "      - match: { prefix: / }\n        cluster: up\n        timeout: 1s", ..PLAIN };
     run(
         timeout,
@@ -369,11 +365,7 @@ fn a_circuit_that_is_full() {
 
 #[test]
 fn an_abort_is_the_proxys_own_doing() {
-    let silent = || {
-        serve(|mut stream| async move {
-            stream.read_to_end(&mut Vec::new()).await.ok();
-        })
-    };
+    let silent = || silent();
     run(
         PLAIN,
         move |_, _| silent(),

@@ -25,6 +25,13 @@ pub(crate) fn serve<F: Future<Output = ()> + 'static>(server: impl FnOnce(Duplex
     Step::Serve(Box::pin(server(theirs)), ours)
 }
 
+/// Takes what comes and says nothing.
+pub(crate) fn silent() -> Step {
+    serve(|mut stream| async move {
+        stream.read_to_end(&mut Vec::new()).await.ok();
+    })
+}
+
 /// Answers every request without a body with these bytes.
 pub(crate) fn canned(response: impl Into<String>) -> Step {
     let response = response.into();

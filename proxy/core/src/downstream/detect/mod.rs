@@ -13,7 +13,10 @@ use bytes::{Bytes, BytesMut};
 use client_hello::Hello;
 use pillion_config::model::{Alpn, Http, ListenerProtocol};
 use std::{future::poll_fn, io, pin::Pin, task::Poll, time::Duration};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::timeout,
+};
 
 /// What a client with prior knowledge of HTTP/2 sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -192,15 +195,11 @@ pub async fn first_bytes(
     line: &Control,
 ) -> Detected {
     let mut prefix = BytesMut::from(prefix);
-    let mut deadline = deadline;
-    // Dropping the reading loses nothing: what was read is in `prefix`.
-    let known = loop {
-        let known = tokio::time::timeout(deadline, read_until_known(socket, &mut prefix, among, line)).await;
-        if known.is_ok() || deadline == HELLO_TIMEOUT || !client_hello::has_begun(&prefix) {
-            break known;
-        }
-        deadline = HELLO_TIMEOUT;
-    };
+    let mut known = timeout(deadline, read_until_known(socket, &mut prefix, among, line)).await;
+    if known.is_err() && client_hello::has_begun(&prefix) {
+        // What was read before is in `prefix`.
+        known = timeout(HELLO_TIMEOUT, read_until_known(socket, &mut prefix, among, line)).await;
+    }
     match known {
         Ok(Ok(Verdict::Http1)) => Detected::Http1(prefix.freeze()),
         Ok(Ok(Verdict::Http2)) => Detected::Http2(prefix.freeze()),

@@ -22,8 +22,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Bytes of a body, and of what keeping them takes, kept so that it can be sent again. Beyond it a request is sent once: memory per request in
-/// flight is bounded, and most idempotent requests have no body at all.
+/// Bytes of a body, and of what keeping them takes, kept so that it can be sent again. Beyond it a request is sent once:
+/// memory per request in flight is bounded, and most idempotent requests have no body at all.
 const KEEP: usize = (64 + 4) * 1024;
 
 /// The same where only a request that provably never left may go again: what an HTTP/2 upload takes before its stream

@@ -33,11 +33,7 @@ fn a_body_that_stops_is_408() {
     let setup = Setup { listener: "    timeouts: { body: 2s }", ..PLAIN };
     run(
         setup,
-        |_, _| {
-            serve(|mut stream| async move {
-                stream.read_to_end(&mut Vec::new()).await.ok();
-            })
-        },
+        |_, _| silent(),
         |world| async move {
             let mut client = world.connect();
             client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").await.unwrap();
@@ -84,11 +80,7 @@ fn clients_that_leave() {
     // Before the answer.
     run(
         PLAIN,
-        |_, _| {
-            serve(|mut stream| async move {
-                stream.read_to_end(&mut Vec::new()).await.ok();
-            })
-        },
+        |_, _| silent(),
         |world| async move {
             let mut client = world.connect();
             client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -120,11 +112,7 @@ fn clients_that_leave() {
     // By a reset, before the answer.
     run(
         PLAIN,
-        |_, _| {
-            serve(|mut stream| async move {
-                stream.read_to_end(&mut Vec::new()).await.ok();
-            })
-        },
+        |_, _| silent(),
         |world| async move {
             let mut sender = http2(&world).await;
             let (response, mut stream) = send(&mut sender, request("GET", "/").body(()).unwrap(), true).await;
@@ -138,11 +126,7 @@ fn clients_that_leave() {
     // Within its own body.
     run(
         PLAIN,
-        |_, _| {
-            serve(|mut stream| async move {
-                stream.read_to_end(&mut Vec::new()).await.ok();
-            })
-        },
+        |_, _| silent(),
         |world| async move {
             let mut client = world.connect();
             client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nabc").await.unwrap();
