@@ -10,6 +10,7 @@ use pillion_tests::{
     tls::Offer,
     wait::{self, SOON},
 };
+use rustls::pki_types::CertificateDer;
 use std::{
     fs,
     os::unix::fs::symlink,
@@ -192,18 +193,21 @@ fn a_swap_of_all_files_at_once_is_one_renewal_and_no_failure() {
     assert_eq!(proxy.metrics().sum(FAILURES, &[]), 0.0, "{}", proxy.stderr());
 }
 
+/// The certificate that a client of this authority is shown.
+fn served(proxy: &Proxy, authority: &Authority) -> CertificateDer<'static> {
+    let shown = authority.svid(CLIENT);
+    let offer = Offer { certificate: Some(&shown), ..Offer::default() };
+    let client = offer.connect(proxy.address).expect("a peer");
+    client.session().peer_certificates().expect("a server shows one")[0].clone().into_owned()
+}
+
 /// A renewal whose time is over, or has not come, is no reason to show peers what they must refuse.
 #[test]
 fn a_renewal_that_is_not_valid_now_replaces_no_identity_that_is() {
     let (authority, origin) = (Authority::new("root"), Origin::start());
     let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
     let proxy = Shape { top: &top, listener: "tls: {}", ..Shape::default() }.start(origin.address);
-    let shown = authority.svid(CLIENT);
-    let served = || {
-        let offer = Offer { certificate: Some(&shown), ..Offer::default() };
-        let client = offer.connect(proxy.address).expect("a peer");
-        client.session().peer_certificates().expect("a server shows one")[0].clone()
-    };
+    let served = || served(&proxy, &authority);
     let good = served();
     for years in [(2020, 2021), (2090, 2091)] {
         let before = proxy.metrics().sum(FAILURES, &[]);
@@ -231,12 +235,7 @@ fn a_reload_reads_the_identity_though_the_configuration_is_the_same() {
     let (authority, origin) = (Authority::new("root"), Origin::start());
     let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
     let proxy = Shape { top: &top, listener: "tls: {}", ..Shape::default() }.start(origin.address);
-    let shown = authority.svid(CLIENT);
-    let served = || {
-        let offer = Offer { certificate: Some(&shown), ..Offer::default() };
-        let client = offer.connect(proxy.address).expect("a peer");
-        client.session().peer_certificates().expect("a server shows one")[0].clone()
-    };
+    let served = || served(&proxy, &authority);
     let first = served();
     let next = authority.svid(WEB);
     let open = [("svid.key", &next.key), ("svid.pem", &next.chain)].map(|(name, text)| {

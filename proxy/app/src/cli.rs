@@ -13,7 +13,7 @@ use crate::{
     admin::client::Address,
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
-    demo, descriptors, filters, inject, injector, log, secrets,
+    demo, descriptors, filters, inject, injector, log, secrets, unreachable,
 };
 use arguments::Stop;
 use command::{Command, Remote, Run};
@@ -141,6 +141,9 @@ fn check(file: &Path) -> ExitCode {
         Ok(Loaded { config, warnings, .. }) => {
             for warning in &warnings {
                 eprintln!("warning: {warning}");
+            }
+            for words in unreachable::routes(&config) {
+                eprintln!("warning: {words}");
             }
             let read = secrets::read(&config, &Secrets::default(), None);
             if !read.problems.is_empty() {

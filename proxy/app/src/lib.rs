@@ -34,5 +34,6 @@ pub mod rules;
 pub mod secrets;
 pub mod signals;
 pub mod sockets;
+pub mod unreachable;
 pub mod worker;
 pub mod workload_api;

@@ -9,7 +9,7 @@ use crate::{
     descriptors,
     discovery::{self, Service},
     reload::{Changes, Outcome, diff},
-    secrets, sockets,
+    secrets, sockets, unreachable,
     worker::Order,
 };
 use pillion_config::{
@@ -84,6 +84,9 @@ impl<P: Plane> Control<P> {
         let Loaded { config, warnings, files } = loaded;
         for warning in &warnings {
             tracing::warn!("configuration: {warning}");
+        }
+        for words in unreachable::routes(&config) {
+            tracing::warn!("configuration: {words}");
         }
         if let Some(words) = descriptors::shortage(&config) {
             tracing::warn!("{words}");
