@@ -5,6 +5,7 @@ use super::{
     settings::{self, Capture, INJECT, Mode, PREFIX, STATUS, Settings},
     value::{Map, Value},
 };
+use std::time::Duration;
 
 /// The proxy's container.
 pub const PROXY: &str = "pillion-proxy";
@@ -16,6 +17,8 @@ pub(super) const VOLUMES: &str = "pillion-";
 pub const USER: u16 = 2510;
 /// The pod's grace period where none is written, in seconds.
 const GRACE: i128 = 30;
+/// How long before its end what is still open is cut, so that it can be recorded; a quarter of short ones.
+const RECORDING: Duration = Duration::from_secs(5);
 
 /// The proxy's own ports in a pod.
 #[expect(missing_docs, reason = "named for what they are")]
@@ -109,8 +112,9 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if let Some(refusal) = refusal(pod, spec) {
         return Ok(Outcome::Refused(refusal));
     }
-    let settings = settings_of(pod, defaults)?;
+    let mut settings = settings_of(pod, defaults)?;
     let mut problems = collisions(spec, &settings);
+    problems.extend(fit_grace_period(pod, &mut settings));
     let shows_all = spec.get("hostPID").and_then(Value::as_bool) == Some(true);
     if shows_all && around.job && settings.mode == Mode::Container {
         let words = "a Job with mode container is seen to end by the pod's processes, among which hostPID puts those of the \
@@ -151,12 +155,7 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
     if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
         return Some(Refusal::HostNetwork);
     }
-    let windows = |selector: &str| spec.at(&["nodeSelector", selector]).and_then(Value::as_str) == Some("windows");
-    if spec.at(&["os", "name"]).and_then(Value::as_str) == Some("windows")
-        || windows("kubernetes.io/os")
-        || windows("beta.kubernetes.io/os")
-        || spec.at(&["securityContext", "windowsOptions"]).is_some()
-    {
+    if for_windows(spec) {
         return Some(Refusal::Windows);
     }
     let status = pod.at(&["metadata", "annotations", STATUS]).and_then(Value::as_str);
@@ -166,6 +165,35 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
         return Some(Refusal::Already(version.unwrap_or_default()));
     }
     OTHERS.iter().find(|name| named(name)).map(|name| Refusal::OtherMesh((*name).to_owned()))
+}
+
+/// The labels that say what a node runs; the second one of clusters before 1.14.
+const NODE_OS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
+
+/// Whether the pod says of itself that it is for Windows, or may be placed on no other nodes.
+fn for_windows(spec: &Value) -> bool {
+    let is_windows = |value: Option<&Value>| value.and_then(Value::as_str) == Some("windows");
+    is_windows(spec.at(&["os", "name"]))
+        || NODE_OS.iter().any(|label| is_windows(spec.at(&["nodeSelector", label])))
+        || spec.at(&["securityContext", "windowsOptions"]).is_some()
+        || affinity_excludes_linux(spec)
+}
+
+/// Whether each alternative of the node affinity that scheduling requires leaves Linux out. An alternative's expressions must
+/// all hold, so one that excludes Linux is enough.
+fn affinity_excludes_linux(spec: &Value) -> bool {
+    let required = ["affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"];
+    let alternatives = spec.at(&required).map_or(&[][..], |required| required.list("nodeSelectorTerms"));
+    let excludes = |expression: &Value| {
+        let linux = expression.list("values").iter().any(|value| value.as_str() == Some("linux"));
+        expression.str("key").is_some_and(|key| NODE_OS.contains(&key))
+            && match expression.str("operator") {
+                Some("In") => !linux,
+                Some("NotIn") => linux,
+                _ => false,
+            }
+    };
+    !alternatives.is_empty() && alternatives.iter().all(|term| term.list("matchExpressions").iter().any(excludes))
 }
 
 /// The settings of a pod: its annotations over the defaults. Every mistake is told.
@@ -261,15 +289,31 @@ fn runs_as_proxy(of: &Value) -> bool {
     of.at(&["securityContext", "runAsUser"]).and_then(Value::as_int) == Some(USER.into())
 }
 
-/// Puts everything in.
-fn assemble(mut pod: Value, around: &Surroundings, mut settings: Settings) -> Result<Value, Vec<Problem>> {
-    let malformed = |path: &[&str]| vec![Problem::new(path, "it is not what it must be in a pod")];
+/// Makes the phases of the drain end before the kubelet kills: a delay that is not the pod's own takes at most half of its grace
+/// period, and what is cut is cut early enough to be recorded.
+fn fit_grace_period(pod: &Value, settings: &mut Settings) -> Option<Problem> {
     let grace = pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_int).unwrap_or(GRACE);
-    settings.drain_deadline.get_or_insert_with(|| {
-        // What is cut must be recorded before the kubelet kills.
-        let grace = u64::try_from(grace).unwrap_or(0).min(86_400);
-        std::time::Duration::from_secs(grace.saturating_sub(5).max(1)).saturating_sub(settings.drain_delay)
-    });
+    let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0).min(86_400));
+    let annotation = format!("{PREFIX}drain-delay");
+    let path = ["metadata", "annotations", &annotation];
+    if pod.at(&path).is_none() {
+        settings.drain_delay = settings.drain_delay.min(grace / 2);
+    } else if settings.drain_delay >= grace && !settings.drain_delay.is_zero() {
+        let words = format!(
+            "the kubelet kills the pod {} s after it was told to end, before this delay is over: raise \
+             spec.terminationGracePeriodSeconds, or shorten the delay",
+            grace.as_secs()
+        );
+        return Some(Problem::new(&path, words));
+    }
+    let left = grace.saturating_sub(RECORDING.min(grace / 4)).saturating_sub(settings.drain_delay);
+    settings.drain_deadline.get_or_insert(left);
+    None
+}
+
+/// Puts everything in.
+fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result<Value, Vec<Problem>> {
+    let malformed = |path: &[&str]| vec![Problem::new(path, "it is not what it must be in a pod")];
     let moved = move_probes(&mut pod, &settings);
     let configuration = match &settings.config {
         Some(_) => None,

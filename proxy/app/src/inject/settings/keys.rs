@@ -278,7 +278,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "drain-delay",
         value: "DURATION",
-        about: "How long connections are accepted after a pod was told to end: endpoints are forgotten with a delay [5s]",
+        about: "How long connections are accepted after a pod was told to end: endpoints are forgotten with a delay [5s, at most half of the grace period]",
         set: |settings, text| {
             settings.drain_delay = seconds(text)?;
             Ok(())
@@ -287,7 +287,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "drain-deadline",
         value: "DURATION",
-        about: "When what is still open is cut [5s before the pod's grace period ends]",
+        about: "When what is still open is cut [5s before the pod's grace period ends, a quarter of it if that is less]",
         set: |settings, text| {
             settings.drain_deadline = Some(seconds(text)?);
             Ok(())
