@@ -154,6 +154,17 @@ fn taking_it_out_restores_the_meaning() {
     }
 }
 
+/// `kubectl get -o yaml`, the containers taken out by hand and the annotation forgotten: such a pod has no sidecar.
+#[test]
+fn a_status_without_a_sidecar_is_none() {
+    let written = "{apiVersion: v1, kind: Pod, metadata: {name: copied, annotations: {pillion.io/status: '{\"version\":\"0.1.0\"}'}}, \
+                   spec: {containers: [{name: app, image: app}]}}\n";
+    let (with, said) = inject(&[], &kept(written, Path::new("status-alone.yaml"))).unwrap();
+    assert!(with.contains("pillion-proxy"), "{said}\n{with}");
+    let (_, said) = inject(&[], &kept(&with, Path::new("status-alone.yaml"))).unwrap();
+    assert!(said.contains("already has Pillion"), "{said}");
+}
+
 /// Where both ways were splices, nothing is left of them in the text: at most what was moved is written in our style.
 #[test]
 fn taking_it_out_leaves_the_text_as_it_was_written() {

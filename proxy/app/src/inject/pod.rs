@@ -158,8 +158,9 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
     if for_windows(spec) {
         return Some(Refusal::Windows);
     }
-    let status = pod.at(&["metadata", "annotations", STATUS]).and_then(Value::as_str);
-    if named(PROXY) || named(INIT) || status.is_some() {
+    // The annotation alone, in a manifest copied from a pod whose containers were taken out, injected nothing.
+    if named(PROXY) || named(INIT) {
+        let status = pod.at(&["metadata", "annotations", STATUS]).and_then(Value::as_str);
         let version = status.and_then(|text| serde_json::from_str::<Value>(text).ok());
         let version = version.and_then(|status| status.str("version").map(|version| format!(" {version}")));
         return Some(Refusal::Already(version.unwrap_or_default()));
