@@ -13,7 +13,7 @@ use crate::{
     admin::client::Address,
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
-    demo, descriptors, filters, inject, injector, log, secrets, unreachable,
+    demo, descriptors, filters, folders, inject, injector, log, secrets, unreachable,
 };
 use arguments::Stop;
 use command::{Command, Remote, Run};
@@ -142,7 +142,7 @@ fn check(file: &Path) -> ExitCode {
             for warning in &warnings {
                 eprintln!("warning: {warning}");
             }
-            for words in unreachable::routes(&config) {
+            for words in unreachable::routes(&config).chain(folders::missing(&config)) {
                 eprintln!("warning: {words}");
             }
             let read = secrets::read(&config, &Secrets::default(), None);

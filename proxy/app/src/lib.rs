@@ -19,6 +19,7 @@ pub mod dns;
 pub mod drain;
 pub mod edge;
 pub mod filters;
+pub mod folders;
 pub mod inject;
 pub mod injector;
 pub mod kube;
