@@ -3,6 +3,7 @@
 //! Installed before anything else, so that a signal means the same in every state, start-up included. SIGPIPE is
 //! ignored by the language's runtime before `main`: a peer that went away is an error of one write, not a death.
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as Number};
 use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -27,12 +28,23 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers. Call within the control thread's runtime, once.
+    /// Installs the handlers. Call within the control thread's runtime, once, while the process has no other thread.
+    ///
+    /// Meanwhile the signals are blocked: the library beneath tokio makes its handler known to the kernel before it knows itself
+    /// what to do there, so that one that came in between would be lost (`signal-hook-registry` 1.4, `register_unchecked_impl`).
     ///
     /// # Errors
     ///
     /// What `sigaction(2)` or the runtime says.
     pub fn install() -> io::Result<Self> {
+        let ours = SigSet::from_iter([Number::SIGTERM, Number::SIGINT, Number::SIGHUP, Number::SIGUSR1]);
+        let before = ours.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let installed = Self::install_blocked();
+        before.thread_set_mask()?;
+        installed
+    }
+
+    fn install_blocked() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
