@@ -24,7 +24,55 @@ pub(crate) fn reference(schema: &Value) -> String {
         }
         done += 1;
     }
+    variables(&mut text);
     text
+}
+
+/// Every variable of a template as it is written, and what it is.
+const VARIABLES: [(&str, &str); 28] = [
+    ("%START_TIME%", "when the request began: RFC 3339, UTC, milliseconds"),
+    ("%PROTOCOL%", "HTTP/1.0, HTTP/1.1 or HTTP/2"),
+    ("%RESPONSE_CODE%", "the status sent, 0 for none"),
+    ("%RESPONSE_CODE_DETAILS%", "why, in a word"),
+    ("%RESPONSE_FLAGS%", "Envoy's flags, `-` for none"),
+    ("%BYTES_RECEIVED%", "bytes of the request's body"),
+    ("%BYTES_SENT%", "bytes of the response's body"),
+    ("%DURATION%", "milliseconds from the request's head to the response's end"),
+    ("%RESPONSE_DURATION%", "milliseconds from the request's head to the head of the upstream's response"),
+    ("%UPSTREAM_HOST%", "the endpoint's address"),
+    ("%UPSTREAM_CLUSTER%", "the cluster's name"),
+    ("%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "how often the request was sent"),
+    ("%ROUTE_NAME%", "the route's name"),
+    ("%DOWNSTREAM_REMOTE_ADDRESS%", "the client's address and port, as forwarding headers of a trusted peer say"),
+    ("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "the same without port"),
+    ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "the peer's address and port"),
+    ("%DOWNSTREAM_LOCAL_ADDRESS%", "the address and port that the client reached"),
+    ("%GRPC_STATUS%", "the number in `grpc-status`"),
+    ("%TERMINATED_BY%", "who ended the request: `downstream`, `upstream`, `proxy`, or `-` when it ended well"),
+    ("%HOSTNAME%", "this machine's name"),
+    ("%DOWNSTREAM_TLS_VERSION%", "`TLSv1.2` or `TLSv1.3`"),
+    ("%DOWNSTREAM_TLS_CIPHER%", "the cipher suite's name"),
+    ("%REQUESTED_SERVER_NAME%", "the server name that the client asked for by TLS"),
+    ("%DOWNSTREAM_PEER_URI_SAN%", "the client's SPIFFE ID"),
+    ("%LISTENER_NAME%", "the listener's name"),
+    (
+        "%REQ(X-ORIGINAL?:PATH)%",
+        "a request header, or where it is missing the other; `:METHOD`, `:PATH` (as forwarded), `:AUTHORITY`, `:SCHEME` and \
+         `X-ENVOY-ORIGINAL-PATH` (as it came) stand for the request line",
+    ),
+    ("%RESP(CONTENT-TYPE)%", "a response header"),
+    ("%TRAILER(GRPC-MESSAGE)%", "a response trailer"),
+];
+
+fn variables(text: &mut String) {
+    text.push_str(
+        "\n## Variables\n\nIn `access_log.format` and in the values of headers, in Envoy's notation: `%NAME:10%` is at most ten bytes \
+         of it, `%%` a percent sign.\nIn request headers nothing is known of the response, in response headers nothing of its end; \
+         `check` says so.\n\n| Variable | Meaning |\n|---|---|\n",
+    );
+    for (written, meaning) in VARIABLES {
+        let _ = writeln!(text, "| `{written}` | {meaning} |");
+    }
 }
 
 fn section(text: &mut String, name: &str, schema: &Value, structures: &Map<String, Value>, order: &mut Vec<String>) {
@@ -89,5 +137,27 @@ fn kind(schema: &Value, structures: &Map<String, Value>, order: &mut Vec<String>
         Some("boolean") => "`true` or `false`".to_owned(),
         Some(other) => other.to_owned(),
         None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::VARIABLES;
+    use crate::template::{Template, known};
+
+    #[test]
+    fn every_variable_is_described_as_it_can_be_written() {
+        for (written, _) in VARIABLES {
+            Template::parse(written).unwrap_or_else(|error| panic!("{written}: {error}"));
+        }
+        for name in known() {
+            let described = |written: &str| {
+                written
+                    .strip_prefix('%')
+                    .and_then(|rest| rest.strip_prefix(name))
+                    .is_some_and(|rest| rest.starts_with(['%', '(']))
+            };
+            assert!(VARIABLES.iter().any(|(written, _)| described(written)), "{name}");
+        }
     }
 }

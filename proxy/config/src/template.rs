@@ -4,6 +4,8 @@
 mod parse;
 
 use http::HeaderName;
+#[cfg(test)]
+pub(crate) use parse::known;
 use std::fmt;
 
 /// A text with variables, parsed.

@@ -36,6 +36,11 @@ const PLAIN: [(&str, Variable); 25] = [
 /// Variables that take a header's name.
 const HEADERS: [&str; 3] = ["REQ", "RESP", "TRAILER"];
 
+/// The name of every variable.
+pub(crate) fn known() -> impl Iterator<Item = &'static str> + Clone {
+    PLAIN.iter().map(|(known, _)| *known).chain(HEADERS)
+}
+
 pub(super) fn template(text: &str) -> Result<Vec<Part>, TemplateError> {
     let mut parts = Vec::new();
     let mut literal = String::new();
@@ -112,8 +117,7 @@ fn lookup(name: &str, argument: Option<&str>) -> Result<Variable, String> {
             (Some((_, variable)), None) => Ok(variable.clone()),
             (Some(_), Some(_)) => Err(format!("%{name}% takes no argument; write %{name}%")),
             (None, _) => {
-                let known = PLAIN.iter().map(|(known, _)| *known).chain(HEADERS);
-                let guess = nearest(name, known).map_or(String::new(), |guess| format!("; did you mean %{guess}%?"));
+                let guess = nearest(name, known()).map_or(String::new(), |guess| format!("; did you mean %{guess}%?"));
                 Err(format!("unknown variable %{name}%{guess}"))
             }
         },
