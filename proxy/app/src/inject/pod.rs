@@ -290,25 +290,34 @@ fn runs_as_proxy(of: &Value) -> bool {
     of.at(&["securityContext", "runAsUser"]).and_then(Value::as_int) == Some(USER.into())
 }
 
-/// Makes the phases of the drain end before the kubelet kills: a delay that is not the pod's own takes at most half of its grace
-/// period, and what is cut is cut early enough to be recorded.
+/// Makes the phases of the drain end before the kubelet kills: of what is not the pod's own a delay takes at most half of its
+/// grace period, and what is open is cut early enough to be recorded.
 fn fit_grace_period(pod: &Value, settings: &mut Settings) -> Option<Problem> {
     let grace = pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_int).unwrap_or(GRACE);
     let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0).min(86_400));
-    let annotation = format!("{PREFIX}drain-delay");
-    let path = ["metadata", "annotations", &annotation];
-    if pod.at(&path).is_none() {
-        settings.drain_delay = settings.drain_delay.min(grace / 2);
-    } else if settings.drain_delay >= grace && !settings.drain_delay.is_zero() {
+    let [delay, deadline] = ["drain-delay", "drain-deadline"].map(|name| format!("{PREFIX}{name}"));
+    let own = |name: &str| pod.at(&["metadata", "annotations", name]).is_some();
+    let beyond = |name: &str, what: &str| {
         let words = format!(
-            "the kubelet kills the pod {} s after it was told to end, before this delay is over: raise \
-             spec.terminationGracePeriodSeconds, or shorten the delay",
+            "the kubelet kills the pod {} s after it was told to end, before {what} is over: raise \
+             spec.terminationGracePeriodSeconds, or shorten it",
             grace.as_secs()
         );
-        return Some(Problem::new(&path, words));
+        Some(Problem::new(&["metadata", "annotations", name], words))
+    };
+    if !own(&delay) {
+        settings.drain_delay = settings.drain_delay.min(grace / 2);
+    } else if settings.drain_delay >= grace && !settings.drain_delay.is_zero() {
+        return beyond(&delay, "this delay");
     }
     let left = grace.saturating_sub(RECORDING.min(grace / 4)).saturating_sub(settings.drain_delay);
-    settings.drain_deadline.get_or_insert(left);
+    match settings.drain_deadline {
+        Some(most) if own(&deadline) && settings.drain_delay.saturating_add(most) > grace => {
+            return beyond(&deadline, "what begins behind drain-delay");
+        }
+        Some(_) if own(&deadline) => {}
+        most => settings.drain_deadline = Some(most.map_or(left, |most| most.min(left))),
+    }
     None
 }
 

@@ -278,7 +278,8 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "drain-delay",
         value: "DURATION",
-        about: "How long connections are accepted after a pod was told to end: endpoints are forgotten with a delay [5s, at most half of the grace period]",
+        about: "How long connections are accepted after a pod was told to end: endpoints are forgotten with a delay [5s, at \
+                most half of the grace period]",
         set: |settings, text| {
             settings.drain_delay = seconds(text)?;
             Ok(())
