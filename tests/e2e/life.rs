@@ -1,5 +1,6 @@
 //! Life: how the proxy starts, bears the limits of its machine, and goes away without anyone noticing.
 
+use crate::memory::press;
 use pillion_tests::{
     cgroup::Cgroup,
     client::{self, Client, End},
@@ -423,20 +424,7 @@ fn short_memory_refuses_connections_and_says_so_until_it_is_over() {
     let yaml =
         Shape { top: "limits: { memory_shrink: 25%, memory_refuse: 40% }", ..Shape::default() }.yaml(&[origin.address]);
     let mut proxy = Proxy::start_with(&yaml, |program| group.command(&program));
-    let refused = |proxy: &Proxy| proxy.metrics().sum("pillion_accept_refused_total", &["reason=\"memory\""]);
-    let request = format!("GET /hold HTTP/1.1\r\nHost: test\r\nX-Padding: {}\r\n\r\n", "p".repeat(6000));
-    // Requests in flight are nobody's to close. A few at a time: memory is looked at ten times a second.
-    let mut busy = Vec::new();
-    let pressed = wait::until("connections to be refused", SOON * 4, || {
-        for _ in 0..20 {
-            let mut client = proxy.connect();
-            drop(client.try_send(&request));
-            busy.push(client);
-        }
-        thread::sleep(Duration::from_millis(10));
-        assert!(proxy.ended().is_none(), "the kernel killed it, with {} requests", busy.len());
-        Some(refused(&proxy)).filter(|count| *count > 0.0)
-    });
+    let (busy, pressed) = press(&mut proxy);
     println!("{pressed} refused beside {} requests, resident {}", busy.len(), proxy.resident());
     drop(busy);
     proxy.assert_healthy();

@@ -216,16 +216,12 @@ fn large_heads_of_whole_requests_do_not_fill_memory() {
     proxy.assert_healthy();
 }
 
-#[test]
-fn where_connections_are_refused_so_are_streams_of_those_that_live() {
-    let group = some_or_return!(Cgroup::new(Some(64 << 20), None));
-    let origin = Origin::start();
-    let mut proxy = small(&group, "limits: { memory_shrink: 25%, memory_refuse: 40% }", &origin);
-    let mut old = Frames::connect(proxy.address);
-    old.get(1, "/hold").expect("it is read");
+/// Requests that wait, until connections are refused for short memory; and how many were.
+pub(crate) fn press(proxy: &mut Proxy) -> (Vec<Client>, f64) {
     let request = format!("GET /hold HTTP/1.1\r\nHost: test\r\nX-Padding: {}\r\n\r\n", "p".repeat(6000));
+    // Requests in flight are nobody's to close. A few at a time: memory is looked at ten times a second.
     let mut busy = Vec::new();
-    wait::until("connections to be refused", SOON * 4, || {
+    let refused = wait::until("connections to be refused", SOON * 4, || {
         for _ in 0..20 {
             let mut client = proxy.connect();
             drop(client.try_send(&request));
@@ -236,8 +232,19 @@ fn where_connections_are_refused_so_are_streams_of_those_that_live() {
         let refused = proxy.metrics().sum("pillion_accept_refused_total", &["reason=\"memory\""]);
         Some(refused).filter(|count| *count > 0.0)
     });
+    (busy, refused)
+}
+
+#[test]
+fn where_connections_are_refused_so_are_streams_of_those_that_live() {
+    let group = some_or_return!(Cgroup::new(Some(64 << 20), None));
+    let origin = Origin::start();
+    let mut proxy = small(&group, "limits: { memory_shrink: 25%, memory_refuse: 40% }", &origin);
+    let mut old = Frames::connect(proxy.address);
+    old.get(1, "/hold").expect("it is read");
+    let (busy, _) = press(&mut proxy);
     // Its body is not waited for.
-    old.headers(3, &pillion_tests::frames::request("PUT", "/"), false).expect("it is read");
+    old.headers(3, &request("PUT", "/"), false).expect("it is read");
     assert_eq!(status(&old.outcome(3)), Some(503));
     // What was taken on before is served.
     origin.release();

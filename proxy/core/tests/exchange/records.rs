@@ -296,11 +296,10 @@ fn upstreams_that_fail_within_their_answer() {
 
 #[test]
 fn times_that_run_out() {
-    let silent = || silent();
     let timeout = Setup { routes: "      - match: { prefix: / }\n        cluster: up\n        timeout: 1s", ..PLAIN };
     run(
         timeout,
-        move |_, _| silent(),
+        |_, _| silent(),
         |world| async move {
             assert_eq!(get(&world, "/").await.status, 504);
             ended(&world, 504, "UT", "response_timeout", "proxy").await;
@@ -313,7 +312,7 @@ fn times_that_run_out() {
     };
     run(
         idle,
-        move |_, _| silent(),
+        |_, _| silent(),
         |world| async move {
             assert_eq!(get(&world, "/").await.status, 504);
             ended(&world, 504, "SI", "stream_idle_timeout", "proxy").await;
@@ -365,10 +364,9 @@ fn a_circuit_that_is_full() {
 
 #[test]
 fn an_abort_is_the_proxys_own_doing() {
-    let silent = || silent();
     run(
         PLAIN,
-        move |_, _| silent(),
+        |_, _| silent(),
         |world| async move {
             let mut client = world.connect();
             client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -380,7 +378,7 @@ fn an_abort_is_the_proxys_own_doing() {
     );
     run(
         PLAIN,
-        move |_, _| silent(),
+        |_, _| silent(),
         |world| async move {
             let mut sender = http2(&world).await;
             let (response, _stream) = send(&mut sender, request("GET", "/").body(()).unwrap(), true).await;
