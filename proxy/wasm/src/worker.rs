@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The wait before a start is at least 200 times what the death, and the start before it if that was one again, took of
-//! the worker's time, so that a filter that always dies takes at most 0.5 % of it; and it doubles with each restart of the
+//! the worker's time, and at least 200 times what giving back its memory took, so that a filter that always dies takes at most 0.5 % of it; and it doubles with each restart of the
 //! last minute; beyond the filter's `restarts` in a minute it waits until that minute is over.
 
 use crate::{
@@ -195,14 +195,21 @@ impl Slot {
         let wait = self.wait(burnt, seat.plugin.limits.restarts);
         tracing::debug!(filter = %seat.plugin.name, ?wait, "the filter's machine will be started again");
         let me = Weak::clone(&self.me);
+        let dead = match self.state.replace(State::Down(None)) {
+            State::Running { machine, .. } => Some(machine),
+            State::Down(_) => None,
+        };
         let task = seat.services.spawn(async move {
-            tokio::time::sleep(wait).await;
+            let freeing = match dead {
+                Some(machine) => machine.release().await,
+                None => Duration::ZERO,
+            };
+            tokio::time::sleep(wait.max(freeing.saturating_mul(SHARE))).await;
             if let Some(slot) = me.upgrade() {
                 slot.restart();
             }
         });
-        let before = self.state.replace(State::Down(Some(task)));
-        drop(before);
+        self.state.replace(State::Down(Some(task)));
         for seat in self.seated() {
             seat.root.set(0);
             seat.metrics.down();

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod limits;
 pub mod log;
 pub mod memory;
+mod release;
 mod start;
 pub mod state;
 pub mod time;

@@ -82,6 +82,34 @@ fn growth_ends_at_the_limit_and_a_trap_after_it_is_told_apart() {
     assert_eq!(tick(&World::default(), "", &format!("{grow} (unreachable)")), Some(Cause::Memory));
 }
 
+/// Bytes of this process in memory.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("procfs is mounted");
+    let pages: usize =
+        statm.split(' ').nth(1).expect("the second field is the resident size").parse().expect("a number");
+    pages * rustix::param::page_size()
+}
+
+#[test]
+fn a_dead_machines_memory_is_given_back_before_it_is_dropped() {
+    // Other tests of this process take 16 MiB at most, each.
+    const FILLED: usize = 96 << 20;
+    let fill = format!(
+        "(drop (memory.grow (i32.const 1536))) (memory.fill (i32.const 131072) (i32.const 1) (i32.const {FILLED}))"
+    );
+    let world = World { memory: 128 << 20, callback: Duration::from_secs(20), ..World::default() };
+    let text = guest_with("", "", &format!(r#"(func (export "proxy_on_tick") (param i32) {fill} (unreachable))"#));
+    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    assert_eq!(runtime.block_on(machine.release()), Duration::ZERO, "nothing is taken from one that lives");
+    machine.tick(root);
+    assert_eq!(machine.dead(), Some(Cause::Trap));
+    let before = resident();
+    assert!(runtime.block_on(machine.release()) > Duration::ZERO);
+    let freed = before.saturating_sub(resident());
+    assert!(freed > FILLED / 2, "{freed} bytes came back");
+}
+
 #[test]
 fn an_allocator_that_re_enters_ends_its_machine() {
     let text = guest_with(

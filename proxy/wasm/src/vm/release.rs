@@ -1,0 +1,46 @@
+//! Gives back the memory of a machine that died, in pieces.
+//!
+//! The kernel takes milliseconds to free what a large guest has touched (5.5 for 64 MiB were measured), and
+//! would do it all at once where the machine is dropped, on the worker, whose every other connection would wait. Here other
+//! work runs after each piece.
+
+use super::Machine;
+use rustix::mm::{Advice, madvise};
+use std::time::{Duration, Instant};
+
+/// Bytes that are given back at once: some 20 µs of the kernel's work.
+const PIECE: usize = 256 * 1024;
+
+impl Machine {
+    /// Gives the pages of a dead machine's linear memory back to the kernel, one piece after another. Returns the time that
+    /// the pieces took. Nothing is done to a machine that lives.
+    ///
+    /// Cancel-safe: what is not given back yet goes with the machine.
+    pub async fn release(&self) -> Duration {
+        let mut took = Duration::ZERO;
+        let mut from = 0;
+        while self.dead().is_some() {
+            let begun = Instant::now();
+            let Some(next) = self.release_piece(from) else { break };
+            took += begun.elapsed();
+            from = next;
+            tokio::task::yield_now().await;
+        }
+        took
+    }
+
+    /// Gives back what begins there; where the next piece begins, if there is one.
+    fn release_piece(&self, from: usize) -> Option<usize> {
+        let mut store = self.store.try_borrow_mut().ok()?;
+        let memory = store.data().memory?;
+        let piece = memory.data_mut(&mut *store).get_mut(from..)?;
+        let length = piece.len().min(PIECE);
+        if length == 0 {
+            return None;
+        }
+        // SAFETY: the range is within the memory that is borrowed here for writing. No guest runs in it again, as its machine
+        // is dead; afterwards it reads as what it was before it was touched, which any bytes may be.
+        unsafe { madvise(piece.as_mut_ptr().cast(), length, Advice::LinuxDontNeed) }.ok()?;
+        Some(from + length)
+    }
+}
