@@ -216,6 +216,40 @@ fn large_heads_of_whole_requests_do_not_fill_memory() {
     proxy.assert_healthy();
 }
 
+#[test]
+fn small_requests_in_flight_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    // As many requests as several clusters bear together, each of them small, which come faster than memory is looked at.
+    let shape = Shape {
+        top: LOG,
+        listener: "timeouts: { body: 2m }",
+        route: "timeout: 2m",
+        cluster: "limits: { connections: 20000, pending: 20000, requests: 20000 }",
+    };
+    let mut proxy = Proxy::start_with(&shape.yaml(&[origin.address]), |program| group.command(&program));
+    let mut connections: Vec<_> = (0..60).map(|_| Frames::connect(proxy.address)).collect();
+    for stream in (1..).step_by(2).take(60) {
+        for connection in &mut connections {
+            // Some are cut meanwhile.
+            drop(
+                connection
+                    .headers(stream, &request("POST", "/hold"), false)
+                    .and_then(|()| connection.data(stream, b"x", false)),
+            );
+        }
+        assert!(proxy.ended().is_none(), "the kernel killed it, {stream}");
+    }
+    proxy.await_metric("pillion_guard_refusals_total", &["reason=\"short_memory\""], |told| told > 0.0);
+    println!("resident {} at most", proxy.resident_peak());
+    drop(connections);
+    proxy.await_metric("pillion_exchange_requests_active", &[], |active| active == 0.0);
+    origin.release();
+    proxy.assert_healthy();
+    let log = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+    assert!(!log.contains("DC,OM") && !log.contains("OM,DC"), "who was cut did not leave: {log:.2000}");
+}
+
 /// Requests that wait, until connections are refused for short memory; and how many were.
 pub(crate) fn press(proxy: &mut Proxy) -> (Vec<Client>, f64) {
     let request = format!("GET /hold HTTP/1.1\r\nHost: test\r\nX-Padding: {}\r\n\r\n", "p".repeat(6000));

@@ -41,6 +41,10 @@ pub trait Plane: 'static {
     /// both in bytes. Without a limit of memory it is never called.
     fn allow_unfinished(&self, each: &dyn Fn(u64) -> u64);
 
+    /// How many requests may be in flight from now on over all workers, given how many are. Without a limit of memory it is never
+    /// called.
+    fn allow_requests(&self, most: &dyn Fn(u64) -> u64);
+
     /// Loads the filters of a configuration, which may take its time: modules are fetched and compiled. `None`: there is
     /// nothing to wait for, and [`compile`](Self::compile) is given none. Dropping the future gives it up.
     fn load_filters(

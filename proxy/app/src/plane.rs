@@ -96,6 +96,12 @@ impl Plane for DataPlane {
         unfinished.allow(usize::try_from(each).unwrap_or(usize::MAX));
     }
 
+    fn allow_requests(&self, most: &dyn Fn(u64) -> u64) {
+        let unfinished = &self.process.unfinished;
+        let most = most(unfinished.requests() as u64);
+        unfinished.allow_requests(usize::try_from(most).unwrap_or(usize::MAX));
+    }
+
     fn load_filters(
         &self,
         config: &Arc<Config>,
@@ -254,6 +260,7 @@ impl Run for DataPath {
                 // What those left who went before is the kernel's again, which counts it.
                 memory::give_back_heap();
             }
+            Order::Relieve => worker.register.relieve(),
             Order::LookAgain => worker.look_again(),
             Order::Abort => worker.tell(Signal::Abort),
         }

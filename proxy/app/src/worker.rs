@@ -51,6 +51,8 @@ pub enum Order {
     DrainInbound,
     /// Close connections at rest, once.
     CloseIdle,
+    /// Cut some of the connections on which most is in flight: memory is so short that the kernel would kill.
+    Relieve,
     /// Look whether what lives may go on: others are trusted than before.
     LookAgain,
     /// Close everything now.

@@ -10,12 +10,16 @@ use crate::downstream::{
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    cmp::Reverse,
     fmt,
     future::poll_fn,
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll, Waker},
 };
+
+/// One connection in so many is cut at a time where memory is shorter than refusing bears.
+const RELIEVED: usize = 16;
 
 /// What a connection is told. Later ones are stronger; a weaker one never undoes a stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -46,6 +50,9 @@ pub struct Register {
 pub trait Subject {
     /// Looks whether it may go on under what is in force now, and tells `control` what follows.
     fn look_again(&self, control: &Control);
+
+    /// Must end with all that is in flight on it, since memory is short: notes so, and tells `control`.
+    fn relieve(&self, control: &Control);
 }
 
 /// A connection's line to its worker.
@@ -143,6 +150,21 @@ impl Register {
             control.shed.set(true);
             self.unfinished.told(control.unfinished.get());
             control.wake();
+        }
+    }
+
+    /// The last resort before the kernel kills the process: one in [`RELIEVED`] of those with something in flight is cut, those with
+    /// the most first.
+    pub fn relieve(&self) {
+        // From a copy, as above.
+        let controls: Vec<_> = self.controls.borrow().iter().flatten().cloned().collect();
+        let mut busy: Vec<_> =
+            controls.iter().filter(|of| of.signal() != Signal::Abort && of.in_flight() > 0).collect();
+        busy.sort_by_key(|of| Reverse(of.in_flight()));
+        for control in busy.iter().take(busy.len().div_ceil(RELIEVED)) {
+            if let Some(subject) = control.subject.get().and_then(Weak::upgrade) {
+                subject.relieve(control);
+            }
         }
     }
 
@@ -245,6 +267,12 @@ impl Control {
     /// Whether it holds something and was not told to go.
     fn holds(&self) -> bool {
         self.unfinished.get() != 0 && !self.shed.get()
+    }
+
+    /// How much is in flight on it. What its subject is shared by, which each request does, tells it: nobody counts for
+    /// this alone. What serves the connection itself has one share.
+    fn in_flight(&self) -> usize {
+        self.subject.get().map_or(0, |subject| subject.strong_count().saturating_sub(1))
     }
 
     /// Says what lives on it. Once.

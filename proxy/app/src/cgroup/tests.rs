@@ -222,6 +222,23 @@ fn pressure_rises_at_once_and_falls_late() {
 }
 
 #[test]
+fn requests_may_fill_what_is_free() {
+    let thresholds = Thresholds { shrink: 85, refuse: 95 };
+    let most = |used, in_flight| thresholds.requests(Usage { used, limit: 64 << 20 }, in_flight);
+    assert_eq!(most(8 << 20, 7), 7 + (528 << 20) / 10 / (32 << 10));
+    assert_eq!(most(61 << 20, 900), 900);
+    assert_eq!(most(u64::MAX, u64::MAX), u64::MAX);
+}
+
+#[test]
+fn what_is_in_flight_is_cut_only_where_refusing_did_not_help() {
+    let cut = |refuse, used| Thresholds { shrink: 85, refuse }.must_cut(Usage { used, limit: 1000 });
+    assert!(!cut(95, 974) && cut(95, 975));
+    assert!(!cut(100, 999) && cut(100, 1000));
+    assert!(cut(95, u64::MAX));
+}
+
+#[test]
 fn memory_is_watched_closely_only_near_the_limit() {
     let thresholds = Thresholds { shrink: 90, refuse: 95 };
     let next = |used| thresholds.next_look(Usage { used, limit: 1000 });

@@ -314,8 +314,12 @@ impl<P: Plane> Control<P> {
         }
         let workers = self.state.workers.max(1) as u64;
         self.plane.allow_unfinished(&|held| thresholds.unfinished(usage, held) / workers);
+        self.plane.allow_requests(&|in_flight| thresholds.requests(usage, in_flight));
         if pressure >= Pressure::Shrink {
             self.workers.hint(Order::CloseIdle);
+        }
+        if thresholds.must_cut(usage) {
+            self.workers.hint(Order::Relieve);
         }
         self.memory_at = Some(Instant::now() + thresholds.next_look(usage));
     }

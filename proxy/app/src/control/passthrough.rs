@@ -83,6 +83,8 @@ impl Plane for Passthrough {
 
     fn allow_unfinished(&self, _: &dyn Fn(u64) -> u64) {}
 
+    fn allow_requests(&self, _: &dyn Fn(u64) -> u64) {}
+
     fn compile(
         &self,
         config: &Arc<Config>,
@@ -154,7 +156,7 @@ impl Run for Rc<Worker> {
     fn order(&self, order: Order) {
         match order {
             Order::Drain => self.listeners.borrow_mut().clear(),
-            Order::CloseIdle | Order::LookAgain => {}
+            Order::CloseIdle | Order::Relieve | Order::LookAgain => {}
             // Its listeners are all inbound.
             Order::DrainInbound => self.register.tell(None, Signal::Drain),
             Order::Abort => self.register.tell(None, Signal::Abort),

@@ -155,7 +155,7 @@ impl Connection {
     /// Why the proxy cut the connection, if it did.
     #[must_use]
     pub fn cut(&self) -> Option<(ResponseFlag, &'static str)> {
-        self.cut.get()
+        self.cut.get().or_else(|| self.aborted().then_some((ResponseFlag::LocalReset, "drain_deadline")))
     }
 
     /// The line to the worker.

@@ -1,5 +1,5 @@
 //! What clients have begun and not finished, in bytes, and who must go when it is too much. What requests in flight hold
-//! counts into it ([`held`](super::held)).
+//! counts into it ([`held`](super::held)); and how many of them there are.
 //!
 //! Beside the path. A head, a trailer section, a header block or a ClientHello that came in part is held until its rest
 //! comes; each has its own limit and deadline, and a thousand clients that leave theirs unfinished hold a thousand times
@@ -22,6 +22,8 @@ use std::{
 pub struct Allowance {
     held: AtomicUsize,
     each: AtomicUsize,
+    requests: AtomicUsize,
+    most_requests: AtomicUsize,
 }
 
 /// Whether what a client has not finished may grow.
@@ -40,6 +42,10 @@ pub(crate) struct Sum {
     held: Cell<usize>,
     /// What requests in flight hold.
     requests: Cell<usize>,
+    /// How many are in flight.
+    in_flight: Cell<usize>,
+    /// How many of them the others know of.
+    told_of: Cell<usize>,
     /// The part of it whose holders were told to go and have not gone yet.
     leaving: Cell<usize>,
 }
@@ -51,13 +57,21 @@ const ASIDE: usize = 1024;
 /// once for many who grow.
 const FREED: usize = 8;
 
+/// How many more or fewer requests are in flight before a worker tells the others: what is shared is written once for many.
+const UNTOLD: usize = 16;
+
 /// This part of the allowance is for what is unfinished, whatever requests hold.
 const PART: usize = 4;
 
 impl Default for Allowance {
     /// Without a limit of memory only the limits of each client hold.
     fn default() -> Self {
-        Self { held: AtomicUsize::new(0), each: AtomicUsize::new(usize::MAX) }
+        Self {
+            held: AtomicUsize::new(0),
+            each: AtomicUsize::new(usize::MAX),
+            requests: AtomicUsize::new(0),
+            most_requests: AtomicUsize::new(usize::MAX),
+        }
     }
 }
 
@@ -77,6 +91,17 @@ impl Allowance {
     /// Sets what each worker may hold.
     pub fn allow(&self, each: usize) {
         self.each.store(each, Ordering::Relaxed);
+    }
+
+    /// Requests in flight now, over all workers, but for a few that each has not told of.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many requests may be in flight, over all workers.
+    pub fn allow_requests(&self, most: usize) {
+        self.most_requests.store(most, Ordering::Relaxed);
     }
 
     fn changed(&self, before: u32, after: u32) {
@@ -109,6 +134,32 @@ impl Sum {
     pub(crate) fn requests_changed(&self, before: u32, after: u32) {
         self.requests.set(self.requests.get() - before as usize + after as usize);
         self.allowance.changed(before, after);
+    }
+
+    /// A request is in flight.
+    pub(crate) fn request_begun(&self) {
+        let now = self.in_flight.get() + 1;
+        self.in_flight.set(now);
+        if now >= self.told_of.get() + UNTOLD {
+            self.allowance.requests.fetch_add(now - self.told_of.replace(now), Ordering::Relaxed);
+        }
+    }
+
+    /// It is not any more.
+    pub(crate) fn request_ended(&self) {
+        let now = self.in_flight.get() - 1;
+        self.in_flight.set(now);
+        if now + UNTOLD <= self.told_of.get() {
+            self.allowance.requests.fetch_sub(self.told_of.replace(now) - now, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether there is room for the request that began last.
+    pub(crate) fn room_for_one_more(&self) -> Room {
+        let Allowance { requests, most_requests, .. } = &*self.allowance;
+        let others = requests.load(Ordering::Relaxed).saturating_sub(self.told_of.get());
+        let all = others + self.in_flight.get();
+        if all <= most_requests.load(Ordering::Relaxed) { Room::Left } else { Room::None }
     }
 
     /// A holder of so much was told to go.
@@ -213,5 +264,26 @@ mod tests {
         assert_eq!((sum.room(), sum.excess()), (Room::None, 26));
         sum.requests_changed(790, 0);
         assert_eq!((sum.room_for_requests(), sum.room(), allowance.held()), (Room::Left, Room::Left, 201));
+    }
+
+    #[test]
+    fn requests_are_counted_over_all_workers() {
+        let allowance = Arc::<Allowance>::default();
+        let workers = [(); 2].map(|()| Sum::within(Arc::clone(&allowance)));
+        allowance.allow_requests(40);
+        for _ in 0..20 {
+            workers.iter().for_each(Sum::request_begun);
+        }
+        // Of four each the other does not know.
+        assert_eq!(allowance.requests(), 32);
+        (0..4).for_each(|_| workers[0].request_begun());
+        assert_eq!(workers[0].room_for_one_more(), Room::Left);
+        workers[0].request_begun();
+        assert_eq!(workers[0].room_for_one_more(), Room::None);
+        for (worker, begun) in workers.iter().zip([25, 20]) {
+            (0..begun).for_each(|_| worker.request_ended());
+        }
+        assert_eq!(allowance.requests(), 0);
+        assert_eq!(workers[0].room_for_one_more(), Room::Left);
     }
 }

@@ -27,6 +27,7 @@ impl Account {
     /// An account of a request that came by this connection.
     #[must_use]
     pub fn new(record: Record, connection: Rc<Connection>) -> Self {
+        connection.worker.register.held().request_begun();
         Self { record: Some(record), connection, chain: None }
     }
 
@@ -84,12 +85,9 @@ impl DerefMut for Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        self.connection.worker.register.held().request_ended();
         let Some(record) = &mut self.record else { return };
-        if self.connection.aborted() {
-            record.flag(ResponseFlag::LocalReset);
-            record.details("drain_deadline");
-            record.terminated_by(Blame::Proxy);
-        } else if let Some((flag, why)) = self.connection.cut() {
+        if let Some((flag, why)) = self.connection.cut() {
             record.flag(flag);
             record.details(why);
             record.terminated_by(Blame::Proxy);

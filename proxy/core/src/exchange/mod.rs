@@ -27,6 +27,7 @@ use crate::{
         codec::{Inbound, Interim},
         held::Held,
         limit::Pressure,
+        unfinished::Room,
     },
     error::ProxyError,
     snapshot::{CompiledRoute, ListenerSnapshot},
@@ -123,7 +124,9 @@ impl Exchange {
 
     async fn answer(&mut self, mut parts: request::Parts, body: Incoming, means: Means) -> Result<Answer, ProxyError> {
         // Whoever is let in already takes what memory there is: it is told so before anything of its body is read.
-        if self.connection.worker.process.pressure.get() == Pressure::Refuse {
+        let worker = &self.connection.worker;
+        if worker.process.pressure.get() == Pressure::Refuse || worker.register.held().room_for_one_more() == Room::None
+        {
             return Err(ProxyError::ShortMemory);
         }
         // Until it is answered.

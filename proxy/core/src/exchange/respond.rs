@@ -99,8 +99,14 @@ pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBo
 /// The error as an answer, before it leaves.
 pub(super) fn error(exchange: &mut Exchange, error: &ProxyError) -> Answer {
     let invention = invention(error);
+    // A client that is gone because the proxy cut its connection did nothing.
+    let cut = exchange.connection.cut().filter(|_| matches!(error, ProxyError::ClientGone));
+    let (flag, blame, details) = match cut {
+        Some((flag, why)) => (flag, Blame::Proxy, Cow::Borrowed(why)),
+        None => (error.flag(), error.blame(), invention.details.clone()),
+    };
     let metrics = &exchange.listener.telemetry.metrics;
-    metrics.answer(Some(error.flag()));
+    metrics.answer(Some(flag));
     if let Some(reason) = error.refusal() {
         metrics.refusal(reason);
     }
@@ -108,12 +114,12 @@ pub(super) fn error(exchange: &mut Exchange, error: &ProxyError) -> Answer {
         exchange.connection.refusal_counted();
     }
     tracing::debug!(target: "pillion::respond", stage = ?error.stage(), status = invention.status.as_u16(), %error);
-    exchange.record.flag(error.flag());
+    exchange.record.flag(flag);
     if let Some(flag) = error.second_flag() {
         exchange.record.flag(flag);
     }
-    exchange.record.terminated_by(error.blame());
-    exchange.record.details(invention.details.clone());
+    exchange.record.terminated_by(blame);
+    exchange.record.details(details);
     let response = if exchange.grammar.grpc {
         grpc_response(&invention)
     } else {

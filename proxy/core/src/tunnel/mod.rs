@@ -166,11 +166,12 @@ fn end(account: &mut Account, flag: ResponseFlag, blame: Blame, details: impl In
     account.terminated_by(blame);
 }
 
-/// Why the proxy cut a tunnel: it may not be any more, or the drain's deadline has come.
+/// Why the proxy cut a tunnel: it may not be any more, its connection was cut, or the drain's deadline has come.
 fn cut(carried: &Carried) -> (ResponseFlag, Cow<'static, str>) {
-    match carried.denied() {
-        Some(denied) => (ResponseFlag::Unauthorized, denied.details),
-        None => (ResponseFlag::LocalReset, Cow::Borrowed("drain_deadline")),
+    match (carried.denied(), carried.connection().cut()) {
+        (Some(denied), _) => (ResponseFlag::Unauthorized, denied.details),
+        (None, Some((flag, why))) => (flag, Cow::Borrowed(why)),
+        (None, None) => (ResponseFlag::LocalReset, Cow::Borrowed("drain_deadline")),
     }
 }
 

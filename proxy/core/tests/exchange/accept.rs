@@ -2,7 +2,7 @@
 
 use crate::{
     client::{answer, closed, get, http2, request, send},
-    server::{HELLO, canned},
+    server::{HELLO, canned, silent},
     world::{Line, PLAIN, Setup, run, settle},
 };
 use pillion_core::downstream::limit::Pressure;
@@ -96,6 +96,60 @@ fn short_memory_answers_new_requests_of_connections_that_live() {
             old.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
             assert_eq!(answer(&mut old).await.status, 200, "the connection goes on");
             world.assert_quiet().await;
+        },
+    );
+}
+
+#[test]
+fn requests_beyond_what_memory_allows_are_answered_and_those_before_go_on() {
+    run(
+        PLAIN,
+        |number, _| if number == 0 { silent() } else { canned(HELLO) },
+        |world| async move {
+            let mut first = world.connect();
+            first.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            settle().await;
+            world.process.unfinished.allow_requests(1);
+            let told = get(&world, "/").await;
+            assert_eq!((told.status, told.body.as_str()), (503, "overloaded\n"));
+            assert_eq!(world.record().await.end(), (503, "OM", "short_memory", "proxy"));
+            world.process.unfinished.allow_requests(2);
+            assert_eq!(get(&world, "/").await.status, 200);
+            drop(first);
+            world.assert_quiet().await;
+        },
+    );
+}
+
+#[test]
+fn where_refusing_is_not_enough_the_connection_with_most_in_flight_is_cut_and_did_not_leave() {
+    run(
+        PLAIN,
+        |_, _| silent(),
+        |world| async move {
+            let mut one = world.connect();
+            one.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let mut streams = http2(&world).await;
+            let mut open = Vec::new();
+            for (method, ended) in [("GET", true), ("GET", true), ("POST", false)] {
+                open.push(send(&mut streams, request(method, "/").body(()).unwrap(), ended).await);
+            }
+            settle().await;
+            world.worker.register.relieve();
+            for (response, _) in open {
+                assert!(response.await.is_err());
+            }
+            let records = world.records().await;
+            assert_eq!(records.len(), 3, "{records:#?}");
+            let cut = (0, "OM", "short_memory", "proxy");
+            assert!(records.iter().all(|line| line.end() == cut), "{records:#?}");
+            assert_eq!(world.refusals("short_memory"), 1.0, "one connection");
+            settle().await;
+            assert_eq!(world.process.connections.taken(), 1, "the other goes on");
+            world.worker.register.relieve();
+            assert!(closed(&mut one).await);
+            let records = world.records().await;
+            assert_eq!(records.last().map(Line::end), Some(cut), "{records:#?}");
         },
     );
 }

@@ -48,6 +48,11 @@ impl Carried {
         Self::new(connection, Of::Request(request))
     }
 
+    /// What it came by.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     fn new(connection: &Rc<Connection>, of: Of) -> Rc<Self> {
         Rc::new(Self { connection: Rc::clone(connection), of, server: OnceCell::new(), denied: RefCell::default() })
     }
@@ -136,6 +141,12 @@ impl Subject for Carried {
             self.denied.replace(Some(denied));
             control.tell(Signal::Abort);
         }
+    }
+
+    /// With the connection that it is on.
+    fn relieve(&self, control: &Control) {
+        self.connection.relieve(self.connection.control());
+        control.tell(Signal::Abort);
     }
 }
 

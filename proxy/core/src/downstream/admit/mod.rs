@@ -20,6 +20,7 @@ use super::Connection;
 use crate::{
     drain::{Control, Signal, Subject},
     exchange::{account::Account, route::RequestView},
+    framing,
     identity::Refusal,
     snapshot::ListenerSnapshot,
     telemetry::{Blame, Record, ResponseFlag, metrics::AdmitMetrics},
@@ -279,5 +280,12 @@ impl Subject for Connection {
             self.distrust(distrust.filter(|why| *why != Distrust::Identity));
             control.tell(Signal::Drain);
         }
+    }
+
+    fn relieve(&self, control: &Control) {
+        let refusal = framing::Refusal::ShortMemory;
+        self.cut_for(ResponseFlag::OverloadManager, refusal.name());
+        self.count_refusal(refusal.name());
+        control.tell(Signal::Abort);
     }
 }

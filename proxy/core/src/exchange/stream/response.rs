@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     body::{BodyError, GivenUp, Incoming},
-    downstream::codec::Cut,
+    downstream::{Connection, codec::Cut},
     exchange::{
         account::Account,
         head::grpc::{self, GrpcStatus},
@@ -196,7 +196,7 @@ fn deadline_exceeded() -> HeaderMap {
 }
 
 /// Who broke a response off: the upstream, unless the request's body failed first.
-fn failure(error: &BodyError, request: Option<&RequestStream>) -> Failure {
+fn failure(error: &BodyError, request: Option<&RequestStream>, connection: &Connection) -> Failure {
     let upstream =
         |flag, details: &'static str| Failure { blame: Blame::Upstream, flag, details: Cow::Borrowed(details) };
     match request.and_then(RequestStream::failure) {
@@ -205,6 +205,9 @@ fn failure(error: &BodyError, request: Option<&RequestStream>) -> Failure {
             return Failure { blame: Blame::Downstream, flag, details: refusal.name().into() };
         }
         Some(BodyFailure::Gone) => {
+            if let Some((flag, why)) = connection.cut() {
+                return Failure { blame: Blame::Proxy, flag, details: why.into() };
+            }
             let flag = ResponseFlag::DownstreamConnectionTermination;
             return Failure { blame: Blame::Downstream, flag, details: "downstream_remote_disconnect".into() };
         }
@@ -265,7 +268,7 @@ impl Body for ResponseBody {
                     matches!(error, BodyError::GivenUp(GivenUp::Filter)).then(|| ending.account.cut()).flatten();
                 let failure = match by_filter {
                     Some((flag, details)) => Failure { blame: Blame::Proxy, flag, details },
-                    None => failure(error, ending.request.as_deref()),
+                    None => failure(error, ending.request.as_deref(), ending.account.connection()),
                 };
                 this.source = Incoming::Empty;
                 this.close(Some(failure));
