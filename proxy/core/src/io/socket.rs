@@ -4,7 +4,7 @@
 //! writes flushes.
 
 use super::{Redirectable, tls::TlsStream};
-use crate::identity::Dialling;
+use crate::identity::{Dialling, Failure};
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -103,6 +103,15 @@ impl Socket {
     pub fn made_by(&self) -> Option<&Arc<Dialling>> {
         match self {
             Self::Tls(stream) => stream.made_by(),
+            Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => None,
+        }
+    }
+
+    /// What a server that refused us after the handshake said, once the connection is known to have failed
+    /// ([`TlsStream::late_refusal`]). Told once.
+    pub fn late_refusal(&mut self) -> Option<Failure> {
+        match self {
+            Self::Tls(stream) => stream.late_refusal(),
             Self::Tcp(_) | Self::Redirectable(_) | Self::Memory(_) => None,
         }
     }

@@ -14,7 +14,7 @@ pub use handshake::{Told, Turns, handshake};
 pub use session::Session;
 
 use super::{Look, Socket};
-use crate::identity::Dialling;
+use crate::identity::{Dialling, Failure};
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -47,6 +47,14 @@ pub struct TlsStream {
     broken: Option<Box<rustls::Error>>,
     /// By what a server was judged, where we connected.
     made_by: Option<Arc<Dialling>>,
+    heard: Heard,
+}
+
+/// Whether the peer said anything beyond the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Something,
 }
 
 /// Decrypted bytes, and how many of them were read.
@@ -106,7 +114,43 @@ impl TlsStream {
             output: Output::Open,
             broken: None,
             made_by: None,
+            heard: Heard::Nothing,
         }
+    }
+
+    /// What a server that refused us said, once the connection is known to have failed. A server of TLS 1.3 judges our
+    /// certificate when our handshake is over (RFC 8446 §4.4.2.4, appendix E.1.5), so that its alert is the first that is
+    /// read, in the place of an answer: this is the handshake's failure still. `None`: it is something else, the server has
+    /// answered before, it connected to us, or it was told already. Reads what the kernel has, without waiting: whose write
+    /// failed first may not have come to read the alert.
+    pub fn late_refusal(&mut self) -> Option<Failure> {
+        if self.heard == Heard::Something || self.made_by.is_none() {
+            return None;
+        }
+        if self.broken.is_none() && self.input == Input::Open {
+            self.read_last();
+        }
+        match self.broken.as_deref()? {
+            error @ rustls::Error::AlertReceived(_) if self.heard == Heard::Nothing => {
+                self.heard = Heard::Something;
+                Some(Failure::from_tls(error))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes what the kernel still has of a connection that failed.
+    fn read_last(&mut self) {
+        let Some(socket) = self.io.kernels() else { return };
+        let mut incoming = std::mem::take(&mut self.incoming);
+        let known = incoming.len();
+        incoming.resize(known + READ, 0);
+        let read = recv(socket, &mut incoming[known..], RecvFlags::DONTWAIT).map_or(0, |(read, _)| read);
+        incoming.truncate(known + read);
+        let mut done = 0;
+        while let Ok(Step::Again | Step::Plain) = self.step(&mut incoming[done..], &mut done) {}
+        incoming.drain(..done);
+        self.incoming = incoming;
     }
 
     /// What carries the records.
@@ -178,6 +222,9 @@ impl TlsStream {
         }
         let (discard, step) = self.session.step(incoming, &mut self.outgoing, &mut self.plain.bytes);
         *done += discard;
+        if let Ok(Step::Plain) = step {
+            self.heard = Heard::Something;
+        }
         if let Err(error) = &step {
             self.broken = Some(Box::new(error.clone()));
             while self.session.wants_write() {

@@ -12,7 +12,11 @@ use super::{
     splice::{Moved, Pipe, Pipes},
     upgrade::TunnelEnd,
 };
-use crate::{exchange::filter::TcpEnd, io::Socket, upstream::Opaque};
+use crate::{
+    exchange::filter::TcpEnd,
+    io::Socket,
+    upstream::{ConnectError, Opaque},
+};
 use bytes::{Buf, Bytes};
 use std::{
     cell::{Cell, RefCell},
@@ -54,6 +58,11 @@ impl Passage {
 pub(super) trait End: AsyncRead + AsyncWrite + Unpin {
     /// The socket that carries it untouched, if one does.
     fn tcp(&self) -> Option<&TcpStream>;
+
+    /// Why a server refused us after the handshake, once the connection failed.
+    fn late_refusal(&mut self) -> Option<ConnectError> {
+        None
+    }
 }
 
 impl End for Socket {
@@ -70,11 +79,19 @@ impl End for Opaque {
     fn tcp(&self) -> Option<&TcpStream> {
         self.socket().tcp()
     }
+
+    fn late_refusal(&mut self) -> Option<ConnectError> {
+        Opaque::late_refusal(self)
+    }
 }
 
 impl<E: End> End for TcpEnd<'_, E> {
     fn tcp(&self) -> Option<&TcpStream> {
         None
+    }
+
+    fn late_refusal(&mut self) -> Option<ConnectError> {
+        self.inner().late_refusal()
     }
 }
 

@@ -143,7 +143,11 @@ where
             end(&mut account, ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken");
         }
         Outcome::Copied(Err(Broken::Upstream)) => {
-            end(&mut account, ResponseFlag::UpstreamConnectionTermination, Blame::Upstream, "upstream_broken");
+            let (flag, details) = match upstream.late_refusal() {
+                Some(error) => (ResponseFlag::UpstreamConnectionFailure, error.reason()),
+                None => (ResponseFlag::UpstreamConnectionTermination, "upstream_broken"),
+            };
+            end(&mut account, flag, Blame::Upstream, details);
         }
         Outcome::Silent => end(&mut account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
         Outcome::Aborted => {

@@ -7,13 +7,16 @@ use super::{
     http1::Http1Body,
     http2::{Slot, Upload},
     pool::HostCore,
-    tls::Server,
+    tls::{self, Server},
 };
 use crate::{
     body::{BodyError, Http2Body, Incoming},
     io::Socket,
     tunnel::h2_stream::H2Stream,
-    upstream::{circuit_wait::Opened, error::Limit},
+    upstream::{
+        circuit_wait::Opened,
+        error::{ConnectError, Limit},
+    },
 };
 use bytes::{Buf, Bytes};
 use http::Response;
@@ -245,6 +248,14 @@ impl Opaque {
     #[must_use]
     pub fn server(&self) -> Option<Server> {
         server_of(&self.io, &self.in_flight)
+    }
+}
+
+impl Opaque {
+    /// Why the server refused us after the handshake, once the connection failed; counted and told here, once.
+    pub(crate) fn late_refusal(&mut self) -> Option<ConnectError> {
+        let failure = self.io.late_refusal()?;
+        Some(tls::refused_late(&self.in_flight.0, failure))
     }
 }
 

@@ -3,7 +3,10 @@
 //! Beside the path, between an HTTP/2 connection's socket and its codec. It never buffers.
 
 use super::Carrying;
-use crate::{identity::Dialling, io::Socket};
+use crate::{
+    identity::{Dialling, Failure},
+    io::Socket,
+};
 use rustls::pki_types::CertificateDer;
 use std::{
     cell::{Cell, RefCell},
@@ -55,6 +58,11 @@ impl Watch {
     /// By what the server was judged, where TLS carries it and the socket is open.
     pub(super) fn made_by(&self) -> Option<Arc<Dialling>> {
         self.0.upgrade().and_then(|shared| shared.socket.borrow().made_by().cloned())
+    }
+
+    /// What a server that refused us after the handshake said, once the connection failed and while its codec is there.
+    pub(super) fn late_refusal(&self) -> Option<Failure> {
+        self.0.upgrade()?.socket.borrow_mut().late_refusal()
     }
 
     /// The chain that the peer showed; empty once the socket is closed.

@@ -16,7 +16,7 @@ use super::{
     worker_cluster::WorkerCluster,
 };
 use crate::{
-    identity::{Dialling, Speaks},
+    identity::{Dialling, Failure, Speaks},
     io::{Look, Socket},
     upstream::RequestBody,
 };
@@ -332,6 +332,12 @@ impl<B: RequestBody> Host<B> {
         self.demoted.set(self.demoted.get().saturating_sub(1));
     }
 
+    /// The server was reached, and refused us after the handshake.
+    pub(super) fn refused_late(&self, failure: Failure) -> ConnectError {
+        self.demoted.set(DEMOTION);
+        tls::refused_late(&self.core, failure)
+    }
+
     pub(super) fn reached(&self) {
         self.demoted.set(0);
     }
@@ -406,6 +412,10 @@ impl<B: RequestBody> Host<B> {
 }
 
 impl<B: RequestBody> Home for Host<B> {
+    fn refused_late(&self, failure: Failure) -> ConnectError {
+        Self::refused_late(self, failure)
+    }
+
     fn rest(&self, mut connection: Box<Http1Connection>) {
         let idle_connections = self.core.state.model().idle_connections;
         let bound = if self.waiting.anyone() { usize::MAX } else { idle_connections };

@@ -81,8 +81,23 @@ impl Server {
     }
 }
 
+/// Counts and tells that the server refused us when hands were shaken on our side, as a handshake that failed.
+pub(super) fn refused_late(host: &HostCore, failure: Failure) -> ConnectError {
+    let error = ConnectError::Tls(failure);
+    host.state.metrics().connect_failure(error.reason());
+    tell(host, failure, &Turns::of_this_thread());
+    error
+}
+
+fn tell(host: &HostCore, failure: Failure, turns: &Turns) {
+    if turns.tells() == Told::Yes {
+        let cluster = &host.state.model().name;
+        tracing::info!(%cluster, address = %host.member.address, %failure, "TLS handshake failed");
+    }
+}
+
 async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks) -> Result<Socket, ConnectError> {
-    let (model, turns) = (host.state.model(), Turns::of_this_thread());
+    let turns = Turns::of_this_thread();
     let attempt = async {
         let (config, dialling) = tls.now(speaks).ok_or(Failure::of(Cause::NotReady))?;
         let name = tls.server_name(&host.endpoint()).ok_or(Failure::of(Cause::Internal))?;
@@ -112,9 +127,7 @@ async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks)
         }
     };
     attempt.await.map_err(|failure: Failure| {
-        if turns.tells() == Told::Yes {
-            tracing::info!(cluster = %model.name, address = %host.member.address, %failure, "TLS handshake failed");
-        }
+        tell(host, failure, &turns);
         ConnectError::Tls(failure)
     })
 }

@@ -138,6 +138,11 @@ impl TcpChain {
 }
 
 impl<E> TcpEnd<'_, E> {
+    /// What it stands before.
+    pub(crate) fn inner(&mut self) -> &mut E {
+        self.inner
+    }
+
     /// Keeps in mind that this end broke off.
     fn note<T>(&self, done: io::Result<T>) -> io::Result<T> {
         if done.is_err() && self.chain.broken.get().is_none() {

@@ -6,13 +6,13 @@
 use crate::{
     framing::{Expected, Layout, Limits, Part, Persistence, Progress, ResponseFramer, Violation},
     http1::{Broken, Outbox, ReadBuffer},
-    identity::Dialling,
+    identity::{Dialling, Failure},
     io::{Look, Socket},
     telemetry::metrics::Active,
     upstream::{
         Carrying,
         circuit_wait::Opened,
-        error::{Carrier, Delivery, RequestError},
+        error::{Carrier, Cause, ConnectError, Delivery, RequestError},
     },
 };
 use bytes::Bytes;
@@ -50,6 +50,9 @@ pub(in crate::upstream) struct Http1Connection {
 pub(in crate::upstream) trait Home {
     /// Takes a connection back whose last response is whole.
     fn rest(&self, connection: Box<Http1Connection>);
+
+    /// Hears that the server refused us after the handshake; gives what that comes to.
+    fn refused_late(&self, failure: Failure) -> ConnectError;
 }
 
 /// Why nothing more can be read of a response.
@@ -131,6 +134,17 @@ impl Http1Connection {
         self.framer.expect(request);
         (self.sent, self.answered) = (0, 0);
         self.layout = Layout::lent();
+    }
+
+    /// What its loss before an answer comes to: the handshake's failure, where the server refused us after it.
+    #[cold]
+    pub(super) fn loss(&mut self, cause: RequestError) -> Cause {
+        let lost = matches!(cause, RequestError::Closed | RequestError::ConnectionReset);
+        let refused = || Some((self.home.upgrade()?, self.socket.late_refusal()?));
+        match lost.then(refused).flatten() {
+            Some((home, failure)) => Cause::Connect(home.refused_late(failure)),
+            None => cause.into(),
+        }
     }
 
     /// What the server can have seen of the request.

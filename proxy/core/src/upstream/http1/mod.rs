@@ -18,7 +18,7 @@ pub(super) use body::Http1Body;
 pub(super) use connection::{Home, Http1Connection};
 
 use super::{
-    error::{Carrier, Delivery, RequestError, SendError},
+    error::{Carrier, Cause, Delivery, RequestError, SendError},
     head::{self, Given},
     lease::{Carried, InFlight, Lease, Leased, Upgraded},
 };
@@ -63,20 +63,22 @@ pub(super) async fn request<B: RequestBody>(
         (_, None) => Expected::Plain,
     });
     if let Err(lost) = poll_fn(|cx| Poll::Ready(connection.poll_before(cx))).await {
-        return Err(sent.lost(lost.cause(), Delivery::Unsent, Taken::Nothing, request));
+        return Err(sent.lost(connection.loss(lost.cause()), Delivery::Unsent, Taken::Nothing, request));
     }
     let mut upload = Upload::begin(&request, &mut connection);
     let hook = options.on_informational.as_ref();
     let head = poll_fn(|cx| poll_head(&mut connection, &mut upload, request.body_mut(), hook, cx)).await;
     let head = match head {
         Ok(head) => head,
-        Err(cause) => return Err(sent.lost(cause, connection.delivery(), upload.taken(), request)),
+        Err(cause) => {
+            return Err(sent.lost(connection.loss(cause), connection.delivery(), upload.taken(), request));
+        }
     };
     if connection.framer.progress() == Progress::Opaque {
         // What the server switches to begins behind the whole request (RFC 9110 §7.8).
         let rest = poll_fn(|cx| upload.poll(request.body_mut(), &mut connection, cx)).await;
         if let Some(cause) = rest.err().map(Unsendable::cause).or_else(|| upload.refused().map(|lost| lost.cause())) {
-            return Err(sent.lost(cause, Delivery::Answered, Taken::Frames, request));
+            return Err(sent.lost(cause.into(), Delivery::Answered, Taken::Frames, request));
         }
         let (socket, early, opened) = connection.into_stream();
         let stream = Upgraded::plain(socket, early, opened, in_flight);
@@ -103,7 +105,7 @@ struct Sent {
 impl Sent {
     /// The error that hands back what of the request was not used up.
     #[cold]
-    fn lost<B>(self, cause: RequestError, delivery: Delivery, taken: Taken, request: Request<B>) -> SendError<B> {
+    fn lost<B>(self, cause: Cause, delivery: Delivery, taken: Taken, request: Request<B>) -> SendError<B> {
         let Self { address, carrier, given } = self;
         let request = head::from_http1(request, given);
         let (request, head) = match (delivery, taken) {
@@ -113,7 +115,7 @@ impl Sent {
             }
             (Delivery::Answered, _) => (None, None),
         };
-        SendError { cause: cause.into(), address: Some(address), carrier, delivery, request, head }
+        SendError { cause, address: Some(address), carrier, delivery, request, head }
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::upstream::{
     RequestBody,
     circuit_wait::Opened,
+    error::ConnectError,
     line::{Line, Watch},
     pool::Host,
 };
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) open: Cell<bool>,
     settings: Cell<Settings>,
     settled: Notify,
+    /// Why the server refused us after the handshake.
+    pub(super) refused: Cell<Option<ConnectError>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -75,6 +78,7 @@ impl Default for Shared {
             open: Cell::new(true),
             settings: Cell::new(Settings::Unknown),
             settled: Notify::new(),
+            refused: Cell::new(None),
             waker: RefCell::new(None),
         }
     }
@@ -119,6 +123,12 @@ pub(super) async fn drive<B: RequestBody>(
         patience: SILENCE,
     };
     poll_fn(|cx| driver.poll(cx)).await;
+    // Before the streams that fail of it hear of anything: they run after this.
+    if let Some(failure) = driver.watch.late_refusal()
+        && let Some(host) = host.upgrade()
+    {
+        shared.refused.set(Some(host.refused_late(failure)));
+    }
     // Streams that are left fail as the codec goes.
     drop(driver);
     shared.open.set(false);

@@ -135,6 +135,11 @@ impl Http2Connection {
 }
 
 impl Slot {
+    /// What a stream's loss before an answer comes to: the handshake's failure, where the server refused us after it.
+    fn loss(&self, cause: RequestError) -> Cause {
+        self.connection.shared.refused.get().map_or_else(|| cause.into(), Cause::Connect)
+    }
+
     /// A place on a connection that just was made.
     pub(super) fn first(connection: &Rc<Http2Connection>) -> Rc<Self> {
         Self::take(connection, Carrier::Fresh)
@@ -222,14 +227,14 @@ pub(super) async fn request<B: RequestBody>(
     let sent = slot.connection.sender.borrow_mut().send_request(head, bodiless);
     let (response, stream) = match sent {
         Ok(sent) => sent,
-        Err(error) => return Err(fail(read_error(&error).0.into(), Delivery::Unsent, Some(request))),
+        Err(error) => return Err(fail(slot.loss(read_error(&error).0), Delivery::Unsent, Some(request))),
     };
     if options.upgrade.is_some() || request.method() == http::Method::CONNECT {
         return match answer(response, options.on_informational.as_ref()).await {
             Ok(response) => Ok(receive_tunnel(response, stream, slot, in_flight)),
             Err(error) => {
                 let (cause, delivery) = read_error(&error);
-                Err(fail(cause.into(), delivery, (delivery == Delivery::Unsent).then_some(request)))
+                Err(fail(slot.loss(cause), delivery, (delivery == Delivery::Unsent).then_some(request)))
             }
         };
     }
@@ -249,9 +254,9 @@ pub(super) async fn request<B: RequestBody>(
         Ok(response) => Ok(receive(response, upload, slot, in_flight)),
         Err(error) => {
             let (cause, delivery) = read_error(&error);
-            let cause = upload.and_then(|upload| upload.failure()).unwrap_or(cause);
+            let cause = slot.loss(upload.and_then(|upload| upload.failure()).unwrap_or(cause));
             let unsent = delivery == Delivery::Unsent;
-            let error = fail(cause.into(), delivery, whole.filter(|_| unsent));
+            let error = fail(cause, delivery, whole.filter(|_| unsent));
             Err(SendError { head: head.filter(|_| unsent), ..error })
         }
     }
