@@ -275,3 +275,45 @@ fn a_cookie_and_a_parameter_carry_tokens_and_grpc_is_told_in_its_own_way() {
     assert_eq!(call(Some(&good)), None);
     assert_eq!(origin.requests(), before + 1);
 }
+
+#[test]
+fn a_key_that_was_just_changed_is_known_to_the_first_request_and_unknown_ones_flood_nobody() {
+    let (origin, issuer) = (Origin::start(), Published::start(None));
+    let keys = [Issuer::new("one"), Issuer::new("two"), Issuer::new("three")];
+    issuer.publish(Some(keys[0].set()));
+    let proxy = guarded(&issuer, &origin, "");
+    for (fetches, key) in (1..).zip(&keys) {
+        // As soon as the issuer has it, however short ago it was asked for the one before.
+        issuer.publish(Some(key.set()));
+        let answers: Vec<u16> = thread::scope(|scope| {
+            let asking: Vec<_> =
+                (0..6).map(|_| scope.spawn(|| ask(&proxy, "/", &bearer(&key.token("api"))).status)).collect();
+            asking.into_iter().map(|asking| asking.join().expect("it asks")).collect()
+        });
+        assert_eq!(answers, [200; 6], "{}", key.1);
+        assert_eq!(issuer.asked(), fetches, "one fetch for all who wait");
+    }
+    // A client that goes on with a token of a key that is gone.
+    let gone = bearer(&keys[0].token("api"));
+    let (begun, asked) = (SystemTime::now(), issuer.asked());
+    for _ in 0..20 {
+        assert_eq!(ask(&proxy, "/", &gone).status, 401);
+    }
+    // Once in ten seconds: how long this takes is the machine's matter.
+    let most = 2 + begun.elapsed().map_or(0, |took| took.as_secs()) / 10;
+    assert!(issuer.asked() - asked <= most as usize, "{} fetches", issuer.asked() - asked);
+    // Keys that nobody has heard of, each another one.
+    const NAMES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    let (begun, asked) = (SystemTime::now(), issuer.asked());
+    thread::scope(|scope| {
+        for name in NAMES {
+            let proxy = &proxy;
+            scope.spawn(move || {
+                assert_eq!(ask(proxy, "/", &bearer(&Issuer::new(name).token("api"))).status, 401, "{name}");
+            });
+        }
+    });
+    let most = 2 + begun.elapsed().map_or(0, |took| took.as_secs());
+    assert!(issuer.asked() - asked <= most as usize, "{} fetches", issuer.asked() - asked);
+    assert_eq!(ask(&proxy, "/", &bearer(&keys[2].token("api"))).status, 200);
+}

@@ -129,7 +129,7 @@ pub(crate) struct JwtKeys {
     pub url: Text<String>,
     /// With `url`: the cluster that is asked; its `tls` says how it is spoken to.
     pub cluster: Text<Name>,
-    /// With `url`: how long a set is used before it is fetched again; an unknown key has it fetched sooner. 5m, as Envoy.
+    /// With `url`: how long a set is used before it is fetched again; an unknown key has it fetched sooner (at most once a second). 5m, as Envoy.
     pub refresh: Text<Period>,
     /// With `url`: time that one attempt may take. 5s.
     pub timeout: Text<Period>,

@@ -8,14 +8,16 @@
 //! The cluster's pools and TLS are the workers', so one of them does it: whoever has the lead. When its filter goes, with a
 //! reload or with the worker, another one takes over.
 
-use super::{Guard, KeySet};
+use super::{Guard, KeySet, Patience};
 use crate::exchange::filter::{HttpCall, Services};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::StatusCode;
 use pillion_config::model::{AllowedClusters, JwtUrl};
 use std::{
+    collections::HashMap,
     rc::Rc,
-    sync::{Arc, Mutex as Lock, PoisonError},
+    sync::{Arc, Mutex as Lock, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -23,8 +25,14 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-/// Between two fetches for unknown keys: whoever sends such tokens makes no flood of them.
-pub(super) const PAUSE: Duration = Duration::from_secs(10);
+/// Between two fetches: whoever sends tokens of unknown keys makes no flood of them. A request waits as long for keys that
+/// have just changed, so it is short.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+/// Until a key that was unknown to the issuer too is asked for again: a client that goes on with an old token has neither
+/// itself wait nor the issuer asked each time.
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
+/// Unknown keys that are remembered. Whoever sends more kinds of tokens has the issuer asked once in a [`PAUSE`] still.
+const MAX_ASKED: usize = 1024;
 /// Until the next attempt where the last one failed.
 const RETRY: Duration = Duration::from_secs(5);
 /// Bytes of a JWK Set.
@@ -38,8 +46,19 @@ pub(super) struct Fetched {
     lead: Mutex<()>,
     /// Tells who fetches that a key is unknown.
     unknown: Notify,
-    /// When keys were asked for last. Locked for a copy, off the common path.
-    asked: Lock<Option<Instant>>,
+    /// Who asked and when. Locked for a look, off the common path: no known key comes here.
+    times: Lock<Times>,
+}
+
+/// When keys were asked for.
+#[derive(Debug, Default)]
+struct Times {
+    /// The last fetch.
+    begun: Option<Instant>,
+    /// The begin of the last one that came to an end.
+    ended: Option<Instant>,
+    /// Unknown keys, by the heads of their tokens, and since when.
+    unknown: HashMap<Box<str>, Instant>,
 }
 
 /// What came of it so far.
@@ -53,7 +72,7 @@ pub(super) struct Told {
 
 impl Default for Fetched {
     fn default() -> Self {
-        Self { told: watch::Sender::default(), lead: Mutex::default(), unknown: Notify::new(), asked: Lock::default() }
+        Self { told: watch::Sender::default(), lead: Mutex::default(), unknown: Notify::new(), times: Lock::default() }
     }
 }
 
@@ -63,23 +82,73 @@ impl Fetched {
         self.told.borrow().clone()
     }
 
-    /// A key is unknown.
-    pub(super) fn ask(&self) {
-        self.unknown.notify_one();
-    }
-
-    /// Whether it is worth a request's while to wait: for the first attempt, which is under way, or for one that a key it
-    /// lacks brings about.
-    pub(super) fn is_worth_waiting(&self) -> bool {
-        let told = self.told.borrow();
-        match (&told.keys, told.failed) {
-            (None, failed) => !failed,
-            (Some(_), _) => self.since_asked().is_none_or(|since| since >= PAUSE),
+    /// Whether it is worth a request's while to wait: for the first attempt, which is under way, or for one that begins
+    /// after its key was found unknown. `head` is its token's, which names the key.
+    pub(super) fn is_worth_waiting(&self, head: &str, patience: Patience) -> bool {
+        let Told { keys, failed } = self.told();
+        match (keys, patience) {
+            (_, Patience::None) => false,
+            (None, patience) => patience == Patience::Some && !failed,
+            (Some(_), _) => {
+                // Who fetches is told once for a key, and not while it looks who has asked.
+                let mut times = self.times();
+                let awaits = times.awaits(head, patience, Instant::now());
+                if awaits == Awaits::Next {
+                    self.unknown.notify_one();
+                }
+                awaits != Awaits::Nothing
+            }
         }
     }
 
-    fn since_asked(&self) -> Option<Duration> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).map(|asked| asked.elapsed())
+    /// A fetch begins, which answers who has asked so far.
+    fn begin(&self) -> Instant {
+        let mut times = self.times();
+        let _ = self.unknown.notified().now_or_never();
+        let begun = Instant::now();
+        times.begun = Some(begun);
+        begun
+    }
+
+    fn times(&self) -> MutexGuard<'_, Times> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fetch that a key waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    Nothing,
+    /// Another request has asked for it.
+    One,
+    /// It is to be asked for.
+    Next,
+}
+
+impl Times {
+    /// Whether a fetch that can bring this key is still to end. Who has waited before asks for no other one.
+    fn awaits(&mut self, head: &str, patience: Patience, now: Instant) -> Awaits {
+        if let Some(since) = self.unknown.get(head) {
+            let answered = self.ended.is_some_and(|begun| begun >= *since);
+            if !answered {
+                return Awaits::One;
+            }
+            if patience != Patience::Some || now - *since < AGAIN {
+                return Awaits::Nothing;
+            }
+        } else if patience != Patience::Some {
+            return Awaits::Nothing;
+        }
+        if self.unknown.len() >= MAX_ASKED {
+            self.unknown.clear();
+        }
+        self.unknown.insert(head.into(), now);
+        Awaits::Next
+    }
+
+    /// How long the next fetch has to wait.
+    fn pause(&self) -> Duration {
+        PAUSE.saturating_sub(self.begun.map_or(PAUSE, |begun| begun.elapsed()))
     }
 }
 
@@ -96,7 +165,7 @@ pub(super) async fn keep(guard: Rc<Guard>, fetched: Arc<Fetched>, url: JwtUrl, s
             }
             let now = told.borrow_and_update().clone();
             guard.renew(now.keys);
-            guard.settle();
+            guard.settle(Patience::Longer);
         }
     };
     tokio::select! {
@@ -110,8 +179,12 @@ async fn lead(fetched: &Fetched, url: &JwtUrl, services: &Services) {
     let _lead = fetched.lead.lock().await;
     let services = services.bounded(AllowedClusters::Only(vec![url.cluster.clone()]), 1, MAX_SET);
     loop {
-        *fetched.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let pause = match fetch(url, &services).await {
+        let begun = fetched.begin();
+        let found = fetch(url, &services).await;
+        // Held while it is told: nobody finds that it has ended and then not what it brought.
+        let mut times = fetched.times();
+        times.ended = Some(begun);
+        let pause = match found {
             Ok(keys) => {
                 fetched.told.send_replace(Told { keys: Some(Arc::new(keys)), failed: false });
                 url.refresh
@@ -123,11 +196,12 @@ async fn lead(fetched: &Fetched, url: &JwtUrl, services: &Services) {
                 RETRY.min(url.refresh)
             }
         };
+        drop(times);
         tokio::select! {
             () = sleep(pause) => {}
             () = fetched.unknown.notified() => {
-                // Who waits comes after the pause; others have told that a key is unknown just before it was asked for.
-                sleep(PAUSE.saturating_sub(fetched.since_asked().unwrap_or(PAUSE)).min(pause)).await;
+                let rest = fetched.times().pause().min(pause);
+                sleep(rest).await;
             }
         }
     }

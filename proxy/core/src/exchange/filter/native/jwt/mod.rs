@@ -3,7 +3,7 @@
 //! Where a token is, is decided in [`token`], whether it is good in [`verify`], by which keys in [`keys`]; all pure. Here
 //! is what waits: keys that are fetched, by one worker for all, through a cluster of the configuration. The last good
 //! ones stay in use until they are replaced. A token that names an unknown key has them fetched anew, at most every
-//! [`fetch::PAUSE`], and waits for that; so do requests that come before the first keys, unless they could not be had. What
+//! [`fetch::PAUSE`] whoever asks and every [`fetch::AGAIN`] for the same key, and waits for that; so do requests that come before the first keys, unless they could not be had. What
 //! was verified is remembered for the token's life, by each worker: `what_a_token_costs` (in the tests) measures both ways.
 
 mod fetch;
@@ -31,6 +31,8 @@ use verify::{Unfit, Verified, Verifier};
 const MAX_REMEMBERED: usize = 1024;
 /// Requests of a worker that may wait for keys.
 const MAX_WAITING: usize = 1024;
+/// Bytes of a token's head that names an unknown key: those of issuers are a tenth of it.
+const MAX_HEAD: usize = 1024;
 
 /// A filter's factory.
 #[derive(Debug)]
@@ -132,7 +134,7 @@ impl Instance for Share {
 impl Drop for Share {
     fn drop(&mut self) {
         // Nobody fetches for them any more.
-        self.guard.settle();
+        self.guard.settle(Patience::None);
     }
 }
 
@@ -144,9 +146,6 @@ impl Filter for One {
             None | Some(Verdict::Pass) => Ok(HeadStatus::Continue),
             Some(Verdict::Wait) => {
                 self.0.waiting.borrow_mut().push(stream.clone());
-                if let Some(fetched) = &self.0.fetched {
-                    fetched.ask();
-                }
                 Ok(HeadStatus::StopAllIterationAndWatermark)
             }
             Some(Verdict::Answer(reply)) => {
@@ -161,7 +160,9 @@ impl Filter for One {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Patience {
     Some,
-    /// It has waited.
+    /// It has waited, for a fetch that may have begun before it did.
+    Longer,
+    /// Nobody fetches any more.
     None,
 }
 
@@ -184,9 +185,12 @@ impl Guard {
             known => known,
         };
         let verified = match verified {
-            Some(Err(Unfit::UnknownKey)) | None if patience == Patience::Some && self.may_wait() => {
-                return Verdict::Wait;
-            }
+            Some(Err(Unfit::UnknownKey)) | None if self.may_wait(&token, patience) => return Verdict::Wait,
+            // Told in between.
+            Some(Err(Unfit::UnknownKey)) | None if self.catches_up() => self.verify(&token),
+            known => known,
+        };
+        let verified = match verified {
             None => return Verdict::Answer(unavailable()),
             Some(Err(unfit)) => return Verdict::Answer(unauthorized(realm, Some(unfit))),
             Some(Ok(verified)) => verified,
@@ -230,9 +234,10 @@ impl Guard {
     }
 
     /// Whether keys are fetched, will be soon enough, and there is room to wait for them.
-    fn may_wait(&self) -> bool {
-        let worth = self.fetched.as_ref().is_some_and(|fetched| fetched.is_worth_waiting());
-        worth && self.waiting.borrow().len() < MAX_WAITING
+    fn may_wait(&self, token: &str, patience: Patience) -> bool {
+        let Some(fetched) = &self.fetched else { return false };
+        let (head, _) = token.split_once('.').unwrap_or_default();
+        head.len() <= MAX_HEAD && self.waiting.borrow().len() < MAX_WAITING && fetched.is_worth_waiting(head, patience)
     }
 
     /// Takes the keys that are known to all workers; whether they were others.
@@ -255,17 +260,21 @@ impl Guard {
     }
 
     /// Whoever waited is judged by what keys there are now.
-    fn settle(&self) {
+    fn settle(&self, patience: Patience) {
         for stream in self.waiting.take() {
             let name = stream.filter().name.clone();
-            let judged = stream.headers(Map::RequestHeaders, |headers| self.judge(headers, &name, Patience::None));
+            let judged = stream.headers(Map::RequestHeaders, |headers| self.judge(headers, &name, patience));
             match judged {
                 Some(Verdict::Pass) => stream.resume(Side::Request),
                 Some(Verdict::Answer(reply)) => {
                     stream.reply(reply).ok();
                 }
+                // A fetch that had begun before it asked: the next one is under way.
+                Some(Verdict::Wait) => {
+                    self.waiting.borrow_mut().push(stream);
+                }
                 // The stream is over.
-                Some(Verdict::Wait) | None => {}
+                None => {}
             }
         }
     }
