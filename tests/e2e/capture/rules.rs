@@ -117,6 +117,40 @@ fn who_may_not_look_is_told_so_and_not_that_there_is_nothing() {
     assert!(!output.status.success() && words.contains("CAP_NET_ADMIN"), "{output:?}");
 }
 
+/// nft sees no rules of iptables-legacy, which needs CAP_NET_RAW beside CAP_NET_ADMIN.
+#[test]
+fn without_the_capabilities_nothing_is_said_to_be_removed() {
+    let switch = some_or_return!(Switch::new());
+    for (program, package) in [("nft", "nftables"), ("iptables-legacy-save", "iptables"), ("setpriv", "util-linux")] {
+        let _there = some_or_return!(need::program(program, package));
+    }
+    for backend in ["nft", "iptables-nft", "iptables-legacy"] {
+        let pod = switch.pod();
+        assert!(act(&pod, &format!("install --uid {UID} --backend {backend}")).0);
+        let whole = everything(&pod);
+        let without = |dropped: &str| {
+            let mut command = Command::new("setpriv");
+            command.args([format!("--bounding-set={dropped}"), format!("--inh-caps={dropped}")]).arg(program());
+            command.args(["redirect", "rules", "remove"]);
+            let output = pod.enter(|| command.output().expect("it runs"));
+            (output.status.code(), String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned())
+        };
+        let mut refused = vec!["-net_admin,-net_raw", "-net_admin"];
+        if backend == "iptables-legacy" {
+            refused.push("-net_raw");
+        }
+        for dropped in refused {
+            let (code, words) = without(dropped);
+            assert_eq!(code, Some(1), "{backend} {dropped}: {words}");
+            // The remedy, once.
+            assert_eq!(words.matches("this needs CAP_NET_ADMIN, and CAP_NET_RAW").count(), 1, "{backend}: {words}");
+            assert_eq!(everything(&pod), whole, "{backend} {dropped}: nothing was touched");
+        }
+        let (good, words) = act(&pod, "remove");
+        assert!(good && words.starts_with("removed"), "{backend}: {words}");
+    }
+}
+
 #[test]
 fn a_dry_run_prints_and_changes_nothing() {
     let switch = some_or_return!(Switch::new());

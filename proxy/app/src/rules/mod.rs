@@ -178,6 +178,7 @@ pub fn remove() -> Result<String, Failure> {
         }
     }
     routes::remove()?;
+    Programs::nothing_hidden()?;
     if done.is_empty() {
         done.push_str("nothing was installed\n");
     }

@@ -11,8 +11,14 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// Nothing to install with.
-    #[error("neither nft nor iptables works here: {0}")]
+    #[error("neither nft nor iptables works here: {0}{hint}", hint = hint(.0))]
     NoProgram(String),
+    /// Tables that cannot be looked at: what is installed there stays, and nobody knows of it.
+    #[error("whether {} has rules here cannot be told, and nothing was removed of it: {words}{}", LEGACY, hint(.words))]
+    Hidden {
+        /// What the program said.
+        words: String,
+    },
     /// A program could not be run.
     #[error("cannot run {program}: {source} (install it: nftables, iptables or iproute2)")]
     Run {
@@ -32,6 +38,19 @@ pub enum Failure {
     /// The kernel took the rules and does not show them.
     #[error("the rules were given to the kernel, but it does not show them: {0}")]
     NotThere(String),
+}
+
+impl Failure {
+    /// In one line and without the remedy, which stands behind several of them once.
+    fn bare(&self) -> String {
+        match self {
+            Self::Refused { command, words } => {
+                let words: Vec<&str> = words.lines().map(str::trim).collect();
+                format!("{command}: {}", words.join(", "))
+            }
+            Self::NoProgram(_) | Self::Hidden { .. } | Self::Run { .. } | Self::NotThere(_) => self.to_string(),
+        }
+    }
 }
 
 fn hint(words: &str) -> &'static str {
@@ -79,7 +98,7 @@ impl Programs {
         for candidate in candidates {
             match candidate.works() {
                 Ok(()) => return Ok(candidate),
-                Err(failure) => told.push(failure.to_string()),
+                Err(failure) => told.push(failure.bare()),
             }
         }
         Err(Failure::NoProgram(told.join("; ")))
@@ -103,11 +122,27 @@ impl Programs {
                 Ok(()) => all.push(candidate),
                 Err(failure) => {
                     refused |= matches!(failure, Failure::Refused { .. });
-                    told.push(failure.to_string());
+                    told.push(failure.bare());
                 }
             }
         }
         if all.is_empty() && (refused || legacy) { Err(Failure::NoProgram(told.join("; "))) } else { Ok(all) }
+    }
+
+    /// Why the older interface's tables, which this network namespace has, cannot be looked at.
+    ///
+    /// # Errors
+    ///
+    /// Its program is there and may not: it needs CAP_NET_RAW, which nft does without.
+    pub(super) fn nothing_hidden() -> Result<(), Failure> {
+        if !has_legacy_tables() {
+            return Ok(());
+        }
+        match Self::Iptables(Iptables(LEGACY)).works() {
+            Err(failure @ Failure::Refused { .. }) => Err(Failure::Hidden { words: failure.bare() }),
+            // Where it is not installed, the tables are somebody else's: ours are made by it.
+            Err(_) | Ok(()) => Ok(()),
+        }
     }
 
     /// Which of the kernel's sets of tables it works on.
