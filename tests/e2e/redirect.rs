@@ -510,3 +510,37 @@ fn it_proves_that_the_connect_hook_captures() {
     assert!(counted(&instance, "captured") >= 1, "by the hook");
     proxy.stop();
 }
+
+#[test]
+fn what_is_counted_is_the_traffic_and_not_the_self_test() {
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let origin = Origin::start();
+    let section = section(&name);
+    let proxy = Shape { top: &section, ..Shape::default() }.start(origin.address);
+    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    let series = ["ends_total", "messages_total", "bytes_total", "held_total", "closed_total"];
+    for of in series {
+        assert_eq!(proxy.metrics().sum(&format!("pillion_redirect_{of}"), &[]), 0.0, "{of}");
+    }
+    let counters = status(&name).expect("it is attached")["counters"].clone();
+    let counters = counters.as_object().expect("counters have names");
+    assert!(!counters.is_empty() && counters.values().all(|count| count == 0), "{counters:?}");
+    let (_, words) = redirect(&["status", "--instance", &name]);
+    assert!(words.lines().any(|line| line.starts_with("redirected_bytes") && line.ends_with(" 0")), "{words}");
+    assert_eq!(proxy.get("/").status, 200);
+    // A client's end and a server's, of each leg.
+    wait::until_true("four ends", || status(&name).is_some_and(|status| status["counters"]["eligible"] == 4));
+    proxy.await_metric("pillion_redirect_ends_total", &["event=\"eligible\""], |ends| ends == 4.0);
+}
+
+#[test]
+fn to_attach_for_nobody_is_refused_in_words() {
+    for verb in ["attach", "agent"] {
+        let (good, words) = redirect(&[verb, "--instance", &instance()]);
+        assert!(!good && words.contains("nothing to redirect") && words.contains("--ports"), "{verb}: {words}");
+    }
+}

@@ -24,7 +24,15 @@ pub use key::{Address, CLIENT, Endpoint, PairKey, SERVER};
 pub use user::Counts;
 
 /// The version of everything in this crate. Stands in the name of the pins' directory and in [`Control`].
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
+
+/// Whose counters are in an entry of the map `COUNTS`.
+pub mod counts {
+    /// Of connections that somebody uses.
+    pub const TRAFFIC: u32 = 0;
+    /// Of the self-test's own.
+    pub const SELF_TEST: u32 = 1;
+}
 
 /// Connections that the socket map can hold, each with two ends.
 pub const MOST_SOCKETS: usize = 65_536;

@@ -110,7 +110,7 @@ fn captured(ctx: &SockAddrContext, wanted: Address) -> Option<u32> {
     }
     let key = Key::new(128, wanted.0);
     if !probe && (EXCLUDED.get(&key).is_some() || unsafe { EXCLUDED_PORTS.get(&port) }.is_some()) {
-        count(Counter::CaptureExcluded, 1);
+        count(0, Counter::CaptureExcluded, 1);
         return None;
     }
     // SAFETY: as above.
@@ -118,7 +118,7 @@ fn captured(ctx: &SockAddrContext, wanted: Address) -> Option<u32> {
     flow.original = wanted;
     flow.original_port = port;
     flow.flags |= bits::CAPTURED;
-    count(Counter::Captured, 1);
+    count(0, Counter::Captured, 1);
     Some(u32::from((control.capture as u16).to_be()))
 }
 
@@ -254,7 +254,7 @@ fn tell_original(ctx: &SockoptContext, level: i32) -> Option<()> {
         (*ctx).optlen = length as i32;
         (*ctx).retval = 0;
     }
-    count(Counter::OriginalsTold, 1);
+    count(0, Counter::OriginalsTold, 1);
     Some(())
 }
 

@@ -137,16 +137,16 @@ fn passive(ctx: &SockOpsContext) {
 /// Takes an end into the map. Gives the kernel's address of it.
 #[inline(always)]
 fn enrolled(ctx: &SockOpsContext, key: PairKey, flags: u32) -> Option<u64> {
-    count(Counter::Eligible, 1);
+    count(flags, Counter::Eligible, 1);
     let socket = socket(ctx)?;
     // SAFETY: the context's socket, not null.
     if !unsafe { bpf_skc_to_mptcp_sock(socket) }.is_null() {
-        count(Counter::SkippedMptcp, 1);
+        count(flags, Counter::SkippedMptcp, 1);
         return None;
     }
     // SAFETY: the context's socket, not null.
     let Some(flow) = (unsafe { flow_or_new(socket) }) else {
-        count(Counter::EnrolFailed, 1);
+        count(flags, Counter::EnrolFailed, 1);
         return None;
     };
     // SAFETY: the storage of a socket that is locked by the stack.
@@ -169,11 +169,11 @@ fn enrolled(ctx: &SockOpsContext, key: PairKey, flags: u32) -> Option<u64> {
     let failed =
         unsafe { bpf_sock_hash_update(ctx.ops, (&raw const SOCKETS).cast_mut().cast(), (&raw mut key).cast(), ONCE) };
     if failed != 0 {
-        count(Counter::EnrolFailed, 1);
+        count(flags, Counter::EnrolFailed, 1);
         return None;
     }
     flow.flags |= bits::ENROLLED;
-    count(Counter::Enrolled, 1);
+    count(flags, Counter::Enrolled, 1);
     // SAFETY: the context; the flags of other programs are kept.
     unsafe { bpf_sock_ops_cb_flags_set(ctx.ops, (ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32) };
     Some(flow.own)
@@ -197,7 +197,7 @@ fn state(ctx: &SockOpsContext) {
         return;
     }
     flow.flags &= !bits::ENROLLED;
-    count(Counter::Closed, 1);
+    count(flow.flags, Counter::Closed, 1);
     let pair = flow.peer.pair();
     let _ = PAIRS.remove(&pair);
     if flow.flags & bits::SELF_TEST == 0 && maps::control().is_some_and(|control| control.events != 0) {
@@ -235,7 +235,7 @@ fn tell(ctx: &SockOpsContext, flow: &Flow, old: u32) {
         zero: 0,
     };
     if EVENTS.output(&event, 0).is_err() {
-        count(Counter::EventsDropped, 1);
+        count(flow.flags, Counter::EventsDropped, 1);
     }
 }
 

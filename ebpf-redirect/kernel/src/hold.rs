@@ -31,11 +31,13 @@ pub fn setsockopt(ctx: SockoptContext) -> i32 {
         unsafe { ((*ctx).level, (*ctx).optname, (*ctx).optlen, (*ctx).__bindgen_anon_1.sk) };
     if level == SOL_SOCKET && (name == SO_RCVTIMEO_OLD || name == SO_RCVTIMEO_NEW) && !socket.is_null() {
         // SAFETY: the context's socket, not null; locked by this hook.
-        if let Some(flow) = unsafe { flow(socket.cast()) }
-            && waits(unsafe { &*flow })
-        {
-            count(Counter::Held, 1);
-            return REFUSE;
+        if let Some(flow) = unsafe { flow(socket.cast()) } {
+            // SAFETY: storage of this socket, which is locked by this hook.
+            let flow = unsafe { &*flow };
+            if waits(flow) {
+                count(flow.flags, Counter::Held, 1);
+                return REFUSE;
+            }
         }
     } else if length > SHOWN {
         // The kernel refuses an option that is longer than what it shows, unless told to take the caller's own buffer.

@@ -10,7 +10,7 @@ use aya_ebpf::{
 use core::ffi::c_void;
 use redirect_common::{
     Address, COUNTERS, Control, Counter, Endpoint, Event, Flow, Identity, LAYOUT, MOST_HINTS, MOST_NAMED, MOST_SOCKETS,
-    Original, Pair, PairKey, mode,
+    Original, Pair, PairKey, counts, flow as bits, mode,
 };
 
 /// What to do.
@@ -57,9 +57,9 @@ pub static PAIRS: LruHashMap<PairKey, Pair, MOST_HINTS> = LruHashMap::new();
 #[btf_map]
 pub static ORIGINALS: LruHashMap<Endpoint, Original, MOST_HINTS> = LruHashMap::new();
 
-/// One slot for each `Counter`.
+/// One slot for each `Counter`: of traffic, and of the self-test's own.
 #[btf_map]
-pub static COUNTS: PerCpuArray<[u64; COUNTERS.len()], 1> = PerCpuArray::new();
+pub static COUNTS: PerCpuArray<[u64; COUNTERS.len()], 2> = PerCpuArray::new();
 
 /// How connections ended.
 #[btf_map]
@@ -100,10 +100,11 @@ pub fn on(control: &Control) -> bool {
     control.mode == mode::ON
 }
 
-/// Adds to a counter of this CPU.
+/// Adds to a counter of this CPU: to those of the self-test where a flow's `flags` say so.
 #[inline(always)]
-pub fn count(counter: Counter, by: u64) {
-    if let Some(counts) = COUNTS.get_ptr_mut(0) {
+pub fn count(flags: u32, counter: Counter, by: u64) {
+    let whose = if flags & bits::SELF_TEST == 0 { counts::TRAFFIC } else { counts::SELF_TEST };
+    if let Some(counts) = COUNTS.get_ptr_mut(whose) {
         // SAFETY: the kernel gave this CPU's slot; programs are not preempted by others on the same CPU often enough to
         // matter for a sum, and the index is below the array's length by the enum.
         unsafe { *(&raw mut (*counts)[counter as usize]) += by };

@@ -71,8 +71,8 @@ pub fn verdict(ctx: SkMsgContext) -> u32 {
     }
     flow.redirected_messages += 1;
     flow.redirected_bytes += u64::from(size);
-    count(Counter::RedirectedMessages, 1);
-    count(Counter::RedirectedBytes, size.into());
+    count(flow.flags, Counter::RedirectedMessages, 1);
+    count(flow.flags, Counter::RedirectedBytes, size.into());
     sk_action::SK_PASS
 }
 
@@ -119,11 +119,13 @@ fn must_pass(flow: &mut Flow, control: &Control, size: u32) -> Option<Counter> {
 
 #[inline(always)]
 fn pass(flow: Option<&mut Flow>, reason: Counter, size: u32) -> u32 {
+    let mut flags = 0;
     if let Some(flow) = flow {
         flow.passed_messages += 1;
         flow.passed_bytes += u64::from(size);
+        flags = flow.flags;
     }
-    count(reason, 1);
-    count(Counter::PassedBytes, size.into());
+    count(flags, reason, 1);
+    count(flags, Counter::PassedBytes, size.into());
     sk_action::SK_PASS
 }

@@ -10,6 +10,7 @@
 //! of the product's own is here: calls of bpf(2) that aya has no form for.
 
 mod btf;
+mod causes;
 pub mod filter;
 mod histogram;
 mod instance;

@@ -2,7 +2,9 @@
 
 use crate::pins::Pins;
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
-use redirect_common::{COUNTERS, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Original, Pair, PairKey, mode};
+use redirect_common::{
+    COUNTERS, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Original, Pair, PairKey, counts, mode,
+};
 use std::collections::BTreeMap;
 
 /// What the programs and their loaders share.
@@ -88,8 +90,18 @@ impl Maps {
         self.set_control(Control { layout: LAYOUT, mode: if on { mode::ON } else { mode::OFF }, ..control })
     }
 
+    /// Of connections that somebody uses.
     pub(crate) fn totals(&self) -> Result<Totals, MapError> {
-        let cpus = self.counts.get(&0, 0)?;
+        self.totals_of(counts::TRAFFIC)
+    }
+
+    /// Of the self-test's own, in all its runs.
+    pub(crate) fn self_test_totals(&self) -> Result<Totals, MapError> {
+        self.totals_of(counts::SELF_TEST)
+    }
+
+    fn totals_of(&self, whose: u32) -> Result<Totals, MapError> {
+        let cpus = self.counts.get(&whose, 0)?;
         let sum = |index: usize| cpus.iter().map(|Counts(counts)| counts[index]).fold(0, u64::wrapping_add);
         Ok(Totals((0..COUNTERS.len()).map(sum).collect()))
     }

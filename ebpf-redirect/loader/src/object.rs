@@ -2,6 +2,7 @@
 
 use crate::{
     btf::{Btf, BtfError},
+    causes::Causes,
     pins::{MAPS, Pins},
     sys::Hook,
 };
@@ -59,7 +60,7 @@ pub enum LoadError {
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// The object or its maps.
-    #[error("the object cannot be loaded: {0}")]
+    #[error("the object cannot be loaded: {}", Causes(.0))]
     Object(EbpfError),
     /// The kernel refuses to load programs at all.
     #[error("program {name}: {error}: loading needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or root")]
@@ -80,7 +81,7 @@ pub enum LoadError {
         log: String,
     },
     /// It is not in the object, or of another kind.
-    #[error("program {name}: {error}")]
+    #[error("program {name}: {}", Causes(.error))]
     Program {
         /// The program.
         name: &'static str,

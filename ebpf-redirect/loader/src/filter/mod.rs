@@ -70,7 +70,7 @@ pub enum FilterError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// A map.
-    #[error("a map of the source filter cannot be used: {0}")]
+    #[error("a map of the source filter cannot be used: {}", crate::causes::Causes(.0))]
     Map(#[from] MapError),
     /// The rules.
     #[error(transparent)]

@@ -1,6 +1,7 @@
 //! error: why nothing was attached, or nothing was changed.
 
 use crate::{
+    causes::Causes,
     mounts::MountError,
     object::LoadError,
     pins::PinError,
@@ -25,7 +26,7 @@ pub enum AttachError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// The maps.
-    #[error("a map cannot be used: {0}")]
+    #[error("a map cannot be used: {}", Causes(.0))]
     Map(#[from] MapError),
     /// The self-test could not be made.
     #[error(transparent)]

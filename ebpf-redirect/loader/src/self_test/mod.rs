@@ -8,7 +8,7 @@
 mod pair;
 mod properties;
 
-use crate::maps::Maps;
+use crate::{causes::Causes, maps::Maps};
 use aya::maps::MapError;
 use redirect_common::port;
 use std::{fmt, io};
@@ -132,7 +132,7 @@ pub enum SelfTestError {
     #[error("the self-test cannot use loopback: {0}; is `lo` up in this network namespace?")]
     Loopback(io::Error),
     /// The maps.
-    #[error("the self-test cannot use the maps: {0}")]
+    #[error("the self-test cannot use the maps: {}", Causes(.0))]
     Map(#[from] MapError),
 }
 

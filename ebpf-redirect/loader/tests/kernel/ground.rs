@@ -86,10 +86,10 @@ impl Ground {
         Some(ground)
     }
 
-    /// Attaches, and waits until the self-test's own connections have ended and are counted.
+    /// Attaches, and waits until the self-test's own connections have ended.
     pub(crate) fn attach(&self) {
         redirect::attach(&self.options).unwrap_or_else(|error| panic!("{error}"));
-        wait_for("the self-test's connections to end", || self.count(Counter::Closed) == self.count(Counter::Enrolled));
+        wait_for("the self-test's connections to end", || self.status().occupancy.sockets == 0);
     }
 
     /// Runs something on a thread within the cgroup and a new network namespace with loopback.

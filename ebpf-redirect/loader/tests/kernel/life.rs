@@ -249,3 +249,13 @@ fn only_one_at_a_time_changes_an_instance() {
         }
     }
 }
+
+#[test]
+fn the_self_tests_own_traffic_is_not_counted_as_anybodys() {
+    let Some(ground) = Ground::attached(17_390) else { return };
+    for attached in ["attached", "replaced"] {
+        let counted: Vec<_> = ground.status().totals.iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [], "{attached}");
+        assert!(redirect::attach(&ground.options).unwrap_or_else(|error| panic!("{error}")).replaced);
+    }
+}

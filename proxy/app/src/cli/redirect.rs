@@ -184,6 +184,13 @@ fn object(file: Option<&Path>) -> Result<Object, Failed> {
 
 impl What {
     fn options(self) -> Result<Options, Failed> {
+        if self.ports.is_empty() && self.proxies.is_empty() && self.capture.is_none() {
+            return Err(
+                "there is nothing to redirect: say which ports the proxy listens on (--ports 15001,15006), who it is \
+                        (--proxy-uid, --proxy-pid or --proxy-cgroup), or both"
+                    .into(),
+            );
+        }
         let cgroup = match self.cgroup {
             Some(cgroup) => cgroup,
             None => redirect::own_cgroup()?,
@@ -234,6 +241,12 @@ impl Redirect {
                     writeln!(
                         out,
                         "switched off as before: `pillion redirect switch --instance {instance} --to on` puts it back"
+                    )?;
+                }
+                if options.ports.is_empty() && options.capture.is_none() {
+                    writeln!(
+                        out,
+                        "without --ports: connections to the proxy go through TCP, its own upstream ones are redirected"
                     )?;
                 }
                 for outcome in attached.report.outcomes.iter().filter(|outcome| outcome.failure.is_some()) {
