@@ -14,7 +14,7 @@ pub use handshake::{Told, Turns, handshake};
 pub use session::Session;
 
 use super::{Look, Socket};
-use crate::identity::Dialling;
+use crate::identity::{Dialling, Failure};
 use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
@@ -22,7 +22,7 @@ use rustix::{
 use session::Step;
 use std::{
     cell::RefCell,
-    io,
+    fmt, io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -47,6 +47,17 @@ pub struct TlsStream {
     broken: Option<Box<rustls::Error>>,
     /// By what a server was judged, where we connected.
     made_by: Option<Arc<Dialling>>,
+    /// Who is told if the peer refuses us after the handshake.
+    on_alert: Option<OnAlert>,
+}
+
+/// Is told what the peer's alert said.
+pub struct OnAlert(pub Box<dyn Fn(Failure)>);
+
+impl fmt::Debug for OnAlert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnAlert")
+    }
 }
 
 /// Decrypted bytes, and how many of them were read.
@@ -106,6 +117,7 @@ impl TlsStream {
             output: Output::Open,
             broken: None,
             made_by: None,
+            on_alert: None,
         }
     }
 
@@ -118,6 +130,13 @@ impl TlsStream {
     /// Notes by what the server at the other end was judged.
     pub fn set_made_by(&mut self, dialling: Arc<Dialling>) {
         self.made_by = Some(dialling);
+    }
+
+    /// Notes who is told if the session ends by an alert of the peer's. In TLS 1.3 a server reads the client's certificate when
+    /// the client has done its part already (RFC 8446 §4.4.2.4), so that a refusal of it comes with the first bytes that are
+    /// read.
+    pub fn on_alert(&mut self, tell: OnAlert) {
+        self.on_alert = Some(tell);
     }
 
     /// By what the server at the other end was judged; `None`: it connected to us.
@@ -180,6 +199,9 @@ impl TlsStream {
         *done += discard;
         if let Err(error) = &step {
             self.broken = Some(Box::new(error.clone()));
+            if let (rustls::Error::AlertReceived(_), Some(tell)) = (error, self.on_alert.take()) {
+                tell.0(Failure::from_tls(error));
+            }
             while self.session.wants_write() {
                 if self.session.step(&mut [], &mut self.outgoing, &mut self.plain.bytes).1.is_err() {
                     break;
@@ -240,8 +262,24 @@ impl TlsStream {
         ended
     }
 
+    /// Why a write failed: a server that refused us said so before it closed, and nobody has read it yet.
+    #[cold]
+    fn why(&mut self, error: io::Error) -> io::Error {
+        let (Some(_), Some(socket)) = (&self.on_alert, self.io.kernels()) else { return error };
+        let mut came = vec![0; READ];
+        // The kernel is asked itself: the runtime has not heard of it yet.
+        if let Ok((read, _)) = recv(socket, &mut came[..], RecvFlags::DONTWAIT) {
+            self.incoming.extend_from_slice(&came[..read]);
+        }
+        self.ready_to_send().err().unwrap_or(error)
+    }
+
     /// Encrypts `data` and sends as much of it as the socket takes; the rest waits.
     fn send(&mut self, cx: &mut Context<'_>, data: &[u8], scratch: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        self.send_records(cx, data, scratch).map_err(|error| self.why(error))
+    }
+
+    fn send_records(&mut self, cx: &mut Context<'_>, data: &[u8], scratch: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         if self.output == Output::Closed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -389,7 +427,7 @@ impl AsyncWrite for TlsStream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_drain(cx))?;
+        ready!(this.poll_drain(cx)).map_err(|error| this.why(error))?;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 

@@ -8,7 +8,7 @@ use crate::{
     identity::{Cause, Dialling, Facts, Failure, Refusal, Speaks, TlsClient, protocol_of, spiffe_id, still_valid},
     io::{
         Socket,
-        tls::{Session, Told, Turns, handshake},
+        tls::{OnAlert, Session, Told, Turns, handshake},
     },
     telemetry::TrustVersion,
 };
@@ -89,6 +89,7 @@ async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks)
         let session = UnbufferedClientConnection::new(config, name).map_err(|error| Failure::from_tls(&error))?;
         let mut stream = handshake(socket, Session::Client(Box::new(session)), Vec::new(), &turns).await?;
         stream.set_made_by(dialling);
+        stream.on_alert(told(host));
         let session = stream.session();
         if session.kind() == Some(HandshakeKind::Resumed) {
             let chain = session.peer_certificates().unwrap_or_default();
@@ -117,4 +118,15 @@ async fn shake(socket: Socket, tls: &TlsClient, host: &HostCore, speaks: Speaks)
         }
         ConnectError::Tls(failure)
     })
+}
+
+/// Tells of a server that refuses us when the connection stands already, and was counted as made.
+fn told(host: &HostCore) -> OnAlert {
+    let (state, address) = (Arc::clone(&host.state), host.member.address);
+    OnAlert(Box::new(move |failure| {
+        state.metrics().connect_failure(failure.upstream_name());
+        if Turns::of_this_thread().tells() == Told::Yes {
+            tracing::info!(cluster = %state.model().name, %address, %failure, "TLS ended by the server after the handshake");
+        }
+    }))
 }

@@ -197,6 +197,8 @@ impl Lost {
     pub(super) fn cause(&self) -> RequestError {
         match self {
             Self::Ended => RequestError::Closed,
+            // What cannot be read is TLS's: HTTP's own faults are violations.
+            Self::Failed(error) if error.kind() == io::ErrorKind::InvalidData => RequestError::TlsFailed,
             Self::Failed(error) => match Broken::of(error) {
                 Broken::Reset => RequestError::ConnectionReset,
                 Broken::Closed | Broken::Violation(_) | Broken::Request => RequestError::Closed,
