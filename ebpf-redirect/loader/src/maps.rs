@@ -1,7 +1,7 @@
 //! The maps of an instance, opened by their pins.
 
 use crate::pins::Pins;
-use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
+use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf, SockHash};
 use redirect_common::{COUNTERS, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Original, Pair, PairKey, mode};
 use std::collections::BTreeMap;
 
@@ -92,6 +92,14 @@ impl Maps {
         let cpus = self.counts.get(&0, 0)?;
         let sum = |index: usize| cpus.iter().map(|Counts(counts)| counts[index]).fold(0, u64::wrapping_add);
         Ok(Totals((0..COUNTERS.len()).map(sum).collect()))
+    }
+
+    /// Starts the counters anew: what came of the self-test is nobody's traffic. Only before anything else is enrolled, since what
+    /// is counted meanwhile is lost.
+    pub(crate) fn forget_totals(&mut self) -> Result<(), MapError> {
+        let cpus = self.counts.get(&0, 0)?.len();
+        let nothing = PerCpuValues::try_from(vec![Counts([0; COUNTERS.len()]); cpus]);
+        self.counts.set(0, nothing.expect("invariant: as many as the kernel has just told of"), 0)
     }
 
     pub(crate) fn occupancy(&self) -> Occupancy {

@@ -24,13 +24,17 @@ use crate::{
     self_test::Report,
 };
 use exchange::{Before, link_all, put_verdict};
-use redirect_common::{Control, LAYOUT, mode, port};
+use redirect_common::{Control, Counter, LAYOUT, mode, port};
 use settings::configure;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    thread,
     time::Duration,
 };
 use trial::{prove, scratch};
+
+/// How long the self-test's connections may take to end.
+const SELF_TEST_ENDS: Duration = Duration::from_secs(1);
 
 /// What attaching did.
 #[derive(Debug, Clone)]
@@ -114,7 +118,12 @@ fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
         capture: 0,
     })?;
     put_verdict(pins, &loaded)?;
+    // Ends of an earlier life may be in the maps still: they are counted when they close.
+    let new = !maps.has_sockets();
     let report = prove(&loaded, &mut maps, &options.waived)?;
+    if new && ended(&maps)? {
+        maps.forget_totals()?;
+    }
     configure(&mut maps, options, false)?;
     let attached = link_all(&loaded, pins, options, &[]).and_then(|_| configure(&mut maps, options, true));
     if let Err(error) = attached {
@@ -123,6 +132,18 @@ fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
         return Err(error);
     }
     Ok(Attached { report, load_time: loaded.took, replaced: false, on: true })
+}
+
+/// Waits until the self-test's connections are gone, which the kernel ends after their last descriptor is closed; whether they are.
+fn ended(maps: &Maps) -> Result<bool, AttachError> {
+    for _ in 0..SELF_TEST_ENDS.as_millis() {
+        let totals = maps.totals()?;
+        if totals.get(Counter::Closed) >= totals.get(Counter::Enrolled) && !maps.has_sockets() {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(false)
 }
 
 /// Tries the object in an instance of its own and exchanges the programs if it is good.
