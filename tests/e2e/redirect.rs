@@ -541,6 +541,9 @@ fn what_is_counted_is_the_traffic_and_not_the_self_test() {
 fn to_attach_for_nobody_is_refused_in_words() {
     for verb in ["attach", "agent"] {
         let (good, words) = redirect(&[verb, "--instance", &instance()]);
-        assert!(!good && words.contains("nothing to redirect") && words.contains("--ports"), "{verb}: {words}");
+        assert!(
+            !good && words.contains("which connections are redirected") && words.contains("--ports"),
+            "{verb}: {words}"
+        );
     }
 }

@@ -433,6 +433,49 @@ fn a_server_that_is_not_a_peer_is_turned_away_and_counted_by_cause() {
     assert_eq!(origin.requests(), 0);
 }
 
+/// In TLS 1.3 the server's refusal comes after the client's handshake is over.
+#[test]
+fn a_server_that_refuses_us_is_told_of_by_its_alert() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_b, server) = pki::identity(&authority, WEB);
+    let (_a, stranger) = pki::identity(&Authority::new("another"), CLIENT);
+    let inbound = strict(&server, origin.address);
+    let roots = TempDir::new();
+    fs::write(roots.path().join("roots.pem"), authority.pem()).expect("the roots are written");
+    let root = format!("trusted_ca: {}/roots.pem, danger_ignore_names: true", roots.path().display());
+    for (protocol, mode, alert) in [
+        ("http1", "tls", "CertificateRequired"),
+        ("http2", "tls", "CertificateRequired"),
+        ("http1", "mutual", "UnknownCA"),
+        ("http2", "mutual", "UnknownCA"),
+    ] {
+        let cluster = format!("protocol: {protocol}\ntls: {{ mode: {mode}, {root} }}");
+        let dir = TempDir::new();
+        let log = dir.path().join("access.log");
+        let top = format!(
+            "{stranger}\naccess_log: {{ path: {}, format: {{ text: \"%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS%\" }} }}",
+            log.display()
+        );
+        let outbound = Shape { top: &top, cluster: &cluster, ..Shape::default() }.start(inbound.address);
+        assert_eq!(outbound.post("/", b"x").status, 503, "{protocol} {mode}");
+        let counted = outbound.metrics().sum("pillion_connect_failures_total", &["reason=\"peer_refused_us\""]);
+        assert!(counted > 0.0, "{protocol} {mode}: {}", outbound.stderr());
+        wait::until("its words", wait::SOON, || outbound.stderr().contains(alert).then_some(()));
+        let record =
+            wait::until("the record", wait::SOON, || fs::read_to_string(&log).ok().filter(|log| log.ends_with('\n')));
+        assert!(record.starts_with("UF "), "{protocol} {mode}: {record}");
+    }
+    let outbound = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\n{stranger}\nlisteners:\n  - {{ name: web, address: {{listen}}, tcp: {{ cluster: \
+         origin }} }}\nclusters:\n  - {{ name: origin, endpoints: [\"{}\"], tls: {{ mode: mutual, {root} }} \
+         }}\n",
+        inbound.address
+    ));
+    let mut client = TcpStream::connect(outbound.address).expect("it listens");
+    client.write_all(b"x").expect("it is read");
+    outbound.await_metric("pillion_connect_failures_total", &["reason=\"peer_refused_us\""], |count| count > 0.0);
+}
+
 #[test]
 fn the_certificate_is_that_of_the_name_asked_for_and_versions_are_as_configured() {
     let curl = some_or_return!(need::program("curl", "curl"));

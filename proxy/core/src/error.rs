@@ -190,9 +190,10 @@ pub fn upstream_flag(cause: &Cause) -> ResponseFlag {
         Cause::Connect(_) => ResponseFlag::UpstreamConnectionFailure,
         Cause::UpgradeUnsupported => ResponseFlag::UpstreamProtocolError,
         Cause::Request(error) => match error {
-            RequestError::Closed | RequestError::ConnectionReset | RequestError::GoAway(_) => {
-                ResponseFlag::UpstreamConnectionTermination
-            }
+            RequestError::Closed
+            | RequestError::ConnectionReset
+            | RequestError::TlsFailed
+            | RequestError::GoAway(_) => ResponseFlag::UpstreamConnectionTermination,
             RequestError::StreamReset(_) => ResponseFlag::UpstreamRemoteReset,
             RequestError::Violation(_) | RequestError::Malformed | RequestError::TooManyHeaders => {
                 ResponseFlag::UpstreamProtocolError

@@ -86,10 +86,14 @@ impl Ground {
         Some(ground)
     }
 
-    /// Attaches, and waits until the self-test's own connections have ended.
+    /// Attaches, and waits until the self-test's own connections have ended. Nothing is counted then: not even what it did.
     pub(crate) fn attach(&self) {
-        redirect::attach(&self.options).unwrap_or_else(|error| panic!("{error}"));
+        let attached = redirect::attach(&self.options).unwrap_or_else(|error| panic!("{error}"));
         wait_for("the self-test's connections to end", || self.status().occupancy.sockets == 0);
+        if !attached.replaced {
+            let counted: Vec<_> = self.status().totals.iter().filter(|(_, count)| *count > 0).collect();
+            assert!(counted.is_empty(), "{counted:?}");
+        }
     }
 
     /// Runs something on a thread within the cgroup and a new network namespace with loopback.

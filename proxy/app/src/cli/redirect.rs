@@ -149,10 +149,17 @@ impl Given {
         let probe = self.read_as("probe-port", rules::port)?.unwrap_or(Some(PROBE_PORT));
         let exclude_ports: BTreeSet<u16> =
             self.read_as("exclude-ports", list)?.unwrap_or_default().into_iter().collect();
+        let ports = self.read_as("ports", list)?.unwrap_or_default();
+        if ports.is_empty() && proxies.is_empty() && capture.is_none() {
+            return Err(self.wrong(
+                &"which connections are redirected? Write --ports for those to the proxy, --proxy-uid, --proxy-pid or \
+                  --proxy-cgroup for those it makes, --capture for those it shall take",
+            ));
+        }
         Ok(What {
             instance,
             cgroup: self.path("cgroup")?,
-            ports: self.read_as("ports", list)?.unwrap_or_default(),
+            ports,
             proxies,
             large: self.read_as("large", size)?,
             capture: capture.map(|port| Capture { port, exclude, exclude_ports, probe }),
@@ -184,13 +191,6 @@ fn object(file: Option<&Path>) -> Result<Object, Failed> {
 
 impl What {
     fn options(self) -> Result<Options, Failed> {
-        if self.ports.is_empty() && self.proxies.is_empty() && self.capture.is_none() {
-            return Err(
-                "there is nothing to redirect: say which ports the proxy listens on (--ports 15001,15006), who it is \
-                        (--proxy-uid, --proxy-pid or --proxy-cgroup), or both"
-                    .into(),
-            );
-        }
         let cgroup = match self.cgroup {
             Some(cgroup) => cgroup,
             None => redirect::own_cgroup()?,

@@ -303,6 +303,9 @@ fn request(error: &RequestError) -> (StatusCode, &'static str, &'static str) {
         RequestError::Closed => {
             (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{connection_termination}")
         }
+        RequestError::TlsFailed => {
+            (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{tls_error}")
+        }
         RequestError::ConnectionReset => {
             (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{connection_reset}")
         }

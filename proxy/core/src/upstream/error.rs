@@ -117,6 +117,9 @@ pub enum RequestError {
     /// The connection was reset (UC).
     #[error("connection reset before the response")]
     ConnectionReset,
+    /// TLS failed after the handshake (UC), other than by a server's refusal before it said anything.
+    #[error("TLS failed after the handshake")]
+    TlsFailed,
     /// The upstream reset the stream (UR).
     #[error("stream reset: {0}")]
     StreamReset(Reason),
@@ -215,6 +218,7 @@ impl RequestError {
         match self {
             Self::Closed => "closed",
             Self::ConnectionReset => "connection_reset",
+            Self::TlsFailed => "tls_error",
             Self::StreamReset(_) => "stream_reset",
             Self::GoAway(_) => "go_away",
             Self::Violation(violation) => violation.name(),
@@ -234,6 +238,7 @@ impl RequestError {
             Self::Unwritable => Blame::Proxy,
             Self::Closed
             | Self::ConnectionReset
+            | Self::TlsFailed
             | Self::StreamReset(_)
             | Self::GoAway(_)
             | Self::Violation(_)

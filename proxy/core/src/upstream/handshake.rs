@@ -56,7 +56,8 @@ pub(super) async fn http2<B: RequestBody>(
         let socket = connect::connect(cluster, &host.core, &opened, announced).await?;
         let socket = tls::secure(socket, &host.core, Speaks::Http2).await?;
         let (line, watch) = Line::new(socket);
-        let (sender, connection) = h2::client::Builder::new()
+        let held = line.hold();
+        let made = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(SEND_BUFFER)
@@ -64,8 +65,13 @@ pub(super) async fn http2<B: RequestBody>(
             .max_header_list_size(model.header_bytes)
             .enable_push(false)
             .handshake(line)
-            .await
-            .map_err(|error| error.get_io().map_or(ConnectError::Reset, ConnectError::from_io))?;
+            .await;
+        let (sender, connection) = made.map_err(|error| match held.late_refusal() {
+            // Its alert was there before our preface.
+            Some(failure) => tls::refused(&host.core, failure),
+            None => error.get_io().map_or(ConnectError::Reset, ConnectError::from_io),
+        })?;
+        drop(held);
         host.reached();
         Ok(Http2Connection::start(sender, connection, watch, host, opened, announced.cloned()))
     })

@@ -281,7 +281,8 @@ impl AsyncWrite for Opaque {
 
 impl AsyncRead for Upgraded {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let Self { stream, in_flight } = self.get_mut();
+        match stream {
             Stream::Plain { early, .. } if !early.is_empty() => {
                 let len = early.len().min(buf.remaining());
                 buf.put_slice(&early[..len]);
@@ -289,7 +290,15 @@ impl AsyncRead for Upgraded {
                 Poll::Ready(Ok(()))
             }
             Stream::Http2 { io, .. } => Pin::new(io).poll_read(cx, buf),
-            Stream::Plain { io, .. } => Pin::new(io).poll_read(cx, buf),
+            Stream::Plain { io, .. } => {
+                let polled = Pin::new(&mut *io).poll_read(cx, buf);
+                if let Poll::Ready(Err(_)) = &polled
+                    && let Some(failure) = io.late_refusal()
+                {
+                    tls::refused_late(&in_flight.0, failure);
+                }
+                polled
+            }
         }
     }
 }

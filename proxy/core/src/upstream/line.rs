@@ -39,8 +39,23 @@ impl Line {
         (Self(shared), watch)
     }
 
+    /// Keeps the socket open as long as it lives.
+    pub(super) fn hold(&self) -> Held {
+        Held(Rc::clone(&self.0))
+    }
+
     fn with<T>(&self, call: impl FnOnce(Pin<&mut Socket>) -> T) -> T {
         call(Pin::new(&mut *self.0.socket.borrow_mut()))
+    }
+}
+
+/// Keeps the socket of a [`Line`] that its codec may drop.
+pub(super) struct Held(Rc<Shared>);
+
+impl Held {
+    /// As [`Watch::late_refusal`].
+    pub(super) fn late_refusal(&self) -> Option<Failure> {
+        self.0.socket.borrow_mut().late_refusal()
     }
 }
 

@@ -83,10 +83,14 @@ impl Server {
 
 /// Counts and tells that the server refused us when hands were shaken on our side, as a handshake that failed.
 pub(super) fn refused_late(host: &HostCore, failure: Failure) -> ConnectError {
-    let error = ConnectError::Tls(failure);
-    host.state.metrics().connect_failure(error.reason());
+    host.state.metrics().connect_failure(failure.upstream_name());
+    refused(host, failure)
+}
+
+/// The same while the connection is being made, which is counted by who makes it.
+pub(super) fn refused(host: &HostCore, failure: Failure) -> ConnectError {
     tell(host, failure, &Turns::of_this_thread());
-    error
+    ConnectError::Tls(failure)
 }
 
 fn tell(host: &HostCore, failure: Failure, turns: &Turns) {

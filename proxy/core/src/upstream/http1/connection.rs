@@ -139,7 +139,7 @@ impl Http1Connection {
     /// What its loss before an answer comes to: the handshake's failure, where the server refused us after it.
     #[cold]
     pub(super) fn loss(&mut self, cause: RequestError) -> Cause {
-        let lost = matches!(cause, RequestError::Closed | RequestError::ConnectionReset);
+        let lost = matches!(cause, RequestError::Closed | RequestError::ConnectionReset | RequestError::TlsFailed);
         let refused = || Some((self.home.upgrade()?, self.socket.late_refusal()?));
         match lost.then(refused).flatten() {
             Some((home, failure)) => Cause::Connect(home.refused_late(failure)),
@@ -211,6 +211,8 @@ impl Lost {
     pub(super) fn cause(&self) -> RequestError {
         match self {
             Self::Ended => RequestError::Closed,
+            // What cannot be read is TLS's: HTTP's own faults are violations.
+            Self::Failed(error) if error.kind() == io::ErrorKind::InvalidData => RequestError::TlsFailed,
             Self::Failed(error) => match Broken::of(error) {
                 Broken::Reset => RequestError::ConnectionReset,
                 Broken::Closed | Broken::Violation(_) | Broken::Request => RequestError::Closed,

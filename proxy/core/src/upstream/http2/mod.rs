@@ -334,6 +334,7 @@ fn read_error(error: &h2::Error) -> (RequestError, Delivery) {
         Some(_) => (RequestError::Malformed, Delivery::Answered),
         None => match error.get_io().map(std::io::Error::kind) {
             Some(std::io::ErrorKind::ConnectionReset) => (RequestError::ConnectionReset, Delivery::Unanswered),
+            Some(std::io::ErrorKind::InvalidData) => (RequestError::TlsFailed, Delivery::Unanswered),
             Some(_) => (RequestError::Closed, Delivery::Unanswered),
             // The codec's own refusal of what it was asked to write.
             None => (RequestError::Unwritable, Delivery::Unsent),

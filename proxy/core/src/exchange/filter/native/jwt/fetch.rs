@@ -110,6 +110,25 @@ impl Fetched {
         begun
     }
 
+    /// A fetch has ended; when the next one is due.
+    fn end(&self, begun: Instant, found: Result<KeySet, String>, url: &JwtUrl) -> Duration {
+        // Held while it is told: nobody finds that it has ended and then not what it brought.
+        let mut times = self.times();
+        times.ended = Some(begun);
+        match found {
+            Ok(keys) => {
+                self.told.send_replace(Told { keys: Some(Arc::new(keys)), failed: false });
+                url.refresh
+            }
+            Err(reason) => {
+                // The last good ones stay.
+                tracing::warn!(cluster = %url.cluster, path = url.path, reason, "the keys of tokens cannot be fetched");
+                self.told.send_modify(|told| told.failed = true);
+                RETRY.min(url.refresh)
+            }
+        }
+    }
+
     fn times(&self) -> MutexGuard<'_, Times> {
         self.times.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,22 +200,7 @@ async fn lead(fetched: &Fetched, url: &JwtUrl, services: &Services) {
     loop {
         let begun = fetched.begin();
         let found = fetch(url, &services).await;
-        // Held while it is told: nobody finds that it has ended and then not what it brought.
-        let mut times = fetched.times();
-        times.ended = Some(begun);
-        let pause = match found {
-            Ok(keys) => {
-                fetched.told.send_replace(Told { keys: Some(Arc::new(keys)), failed: false });
-                url.refresh
-            }
-            Err(reason) => {
-                // The last good ones stay.
-                tracing::warn!(cluster = %url.cluster, path = url.path, reason, "the keys of tokens cannot be fetched");
-                fetched.told.send_modify(|told| told.failed = true);
-                RETRY.min(url.refresh)
-            }
-        };
-        drop(times);
+        let pause = fetched.end(begun, found, url);
         tokio::select! {
             () = sleep(pause) => {}
             () = fetched.unknown.notified() => {
