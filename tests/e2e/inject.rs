@@ -181,6 +181,24 @@ fn a_container_beside_the_application_leaves_after_it() {
 }
 
 #[test]
+fn an_application_that_has_no_socket_when_the_signal_comes_can_send_still() {
+    let (_switch, pod, other) = some_or_return!(pods());
+    let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
+    let mut proxy = injected.start(&pod);
+    let _other_app = application(&other, 9000);
+    let outside = SocketAddr::from((other.ipv4, 9000));
+    proxy.signal(Signal::TERM);
+    wait::until_true("the drain", || proxy.stderr().contains("draining"));
+    // A moment in which listeners that close do so; the application has two seconds.
+    thread::sleep(std::time::Duration::from_millis(300));
+    // Held, as a connection over which it says its last.
+    let last = pod.enter(|| TcpStream::connect(outside));
+    assert!(last.is_ok() && reachable(&pod, outside), "{}", proxy.stderr());
+    drop(last);
+    assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
+}
+
+#[test]
 fn a_native_sidecar_announces_the_end_and_leaves_when_told() {
     let (_switch, pod, other) = some_or_return!(pods());
     let injected = inject(&["--drain-delay", "0s"]);

@@ -72,9 +72,29 @@ impl Watch {
         }
     }
 
+    /// Whether something may still want to send. An application that has no socket at this moment may have one at the next, and
+    /// its signal came when ours did: it is looked for a while. Processes that are gone want nothing.
+    #[must_use]
+    pub fn may_send(self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Sockets => true,
+            Self::Processes => self.by_processes() == Presence::There,
+        }
+    }
+
+    /// Whether the application is there, by what tells more.
+    #[must_use]
+    pub fn presence(self) -> Presence {
+        match self {
+            Self::Nothing | Self::Sockets => self.by_sockets(),
+            Self::Processes => self.by_processes(),
+        }
+    }
+
     /// Looks at the sockets. What cannot be read is taken for an application that is there: the drain's deadline ends that.
     #[must_use]
-    pub fn by_sockets(self) -> Presence {
+    fn by_sockets(self) -> Presence {
         if self == Self::Nothing {
             return Presence::Gone;
         }

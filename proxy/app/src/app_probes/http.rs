@@ -36,8 +36,16 @@ async fn once(get: &Get, port: u16, kubelet: &HeaderMap) -> Result<Answer, Strin
     fields.insert(header::USER_AGENT, agent);
     fields.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
     fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    for (name, _) in &get.headers {
+        fields.remove(name);
+    }
     for (name, value) in &get.headers {
-        fields.insert(name, value.clone());
+        // A request has one host, the first; an empty value takes away what a kubelet says by itself.
+        let second = *name == header::HOST && fields.contains_key(header::HOST);
+        let silent = value.is_empty() && (*name == header::ACCEPT || *name == header::USER_AGENT);
+        if !second && !silent {
+            fields.append(name, value.clone());
+        }
     }
     // The name a certificate is chosen by; an address is none.
     let asked = get.headers.iter().find(|(name, _)| *name == header::HOST).map_or(&host, |(_, value)| value);

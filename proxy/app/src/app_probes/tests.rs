@@ -64,6 +64,28 @@ fn http_is_asked_as_a_kubelet_would() {
 }
 
 #[test]
+fn fields_that_are_repeated_arrive_in_their_order() {
+    here(async {
+        let (port, served) = application(vec!["HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]).await;
+        let field = |name: &str, value: &str| format!(r#"{{"name":"{name}","value":"{value}"}}"#);
+        let given =
+            [("X-A", "1"), ("Host", "a.example"), ("x-a", "2"), ("Host", "b.example"), ("Accept", ""), ("X-A", "1")];
+        let given: Vec<_> = given.iter().map(|(name, value)| field(name, value)).collect();
+        let probes = probes(port, &format!(r#""httpGet":{{"path":"/","httpHeaders":[{}]}}"#, given.join(",")));
+        assert_eq!(carry_out(&probes).await.0, 200);
+        let request = &served.await.unwrap()[0];
+        let lines: Vec<_> =
+            request.lines().filter(|line| line.starts_with("x-a") || line.starts_with("host")).collect();
+        assert_eq!(lines.iter().filter(|line| line.starts_with("host")).collect::<Vec<_>>(), [&"host: a.example"]);
+        assert_eq!(
+            lines.iter().filter(|line| line.starts_with("x-a")).collect::<Vec<_>>(),
+            [&"x-a: 1", &"x-a: 2", &"x-a: 1"]
+        );
+        assert!(!request.contains("accept:"), "{request}");
+    });
+}
+
+#[test]
 fn redirects_on_this_host_are_followed_and_others_are_success() {
     here(async {
         let (port, served) = application(vec![

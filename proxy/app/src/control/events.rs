@@ -6,7 +6,6 @@ use super::{
     state::{Action, Request, Stage},
 };
 use crate::{
-    application::Presence,
     assembly::Plane,
     cgroup::{Pressure, Thresholds},
     discovery::{self, News},
@@ -156,7 +155,7 @@ impl<P: Plane> Control<P> {
         let now = Instant::now();
         // Whoever else asks means it.
         self.by_absence = false;
-        let watched = self.application.by_sockets() == Presence::There;
+        let watched = self.application.may_send();
         if let Some(drain) = &mut self.drain {
             if drain.until() == Until::Told {
                 tracing::info!(by, "leaving");
@@ -251,7 +250,7 @@ impl<P: Plane> Control<P> {
             match drain.step(Instant::now(), self.idle) {
                 Step::WaitUntil(_) => return None,
                 Step::CloseInbound => self.close_inbound().await,
-                Step::Look => drain.saw(self.application.by_sockets()),
+                Step::Look => drain.saw(self.application.presence()),
                 Step::CloseListeners => self.close_listeners().await,
                 Step::Abort => {
                     tracing::warn!("the drain's deadline has passed: cutting what is open");
