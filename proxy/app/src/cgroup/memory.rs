@@ -73,6 +73,14 @@ impl Meter {
         (!levels.is_empty()).then_some(Self { version: place.version, levels })
     }
 
+    /// Bytes that this process has resident; 0 where nobody says so.
+    #[must_use]
+    pub fn own(&self) -> u64 {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages = statm.split(' ').nth(1).and_then(number).unwrap_or(0);
+        pages.saturating_mul(rustix::param::page_size() as u64)
+    }
+
     /// The level nearest its limit now; `None` when nothing can be read (a limit may be lifted while running).
     #[must_use]
     pub fn read(&self) -> Option<Usage> {
@@ -133,10 +141,11 @@ impl Thresholds {
 
     /// Whether refusing is not enough: half of what was left where [`Pressure::Refuse`] began is gone as well, by what is in flight
     /// already. Beyond it the kernel takes back the pages of the program itself, which then reads them again and again, and at
-    /// last kills.
+    /// last kills. `own` are the bytes that this process has resident: where most of a limit is taken by others, such as the
+    /// application of a pod, what is cut here is no help.
     #[must_use]
-    pub fn must_cut(self, usage: Usage) -> bool {
-        usage.permille() >= u64::from(self.refuse) * 5 + 500
+    pub fn must_cut(self, usage: Usage, own: u64) -> bool {
+        usage.permille() >= u64::from(self.refuse) * 5 + 500 && own >= usage.used / 2
     }
 
     /// How long until memory is looked at again: a second where there is room, ten times as often near the limit.

@@ -232,10 +232,11 @@ fn requests_may_fill_what_is_free() {
 
 #[test]
 fn what_is_in_flight_is_cut_only_where_refusing_did_not_help() {
-    let cut = |refuse, used| Thresholds { shrink: 85, refuse }.must_cut(Usage { used, limit: 1000 });
-    assert!(!cut(95, 974) && cut(95, 975));
-    assert!(!cut(100, 999) && cut(100, 1000));
-    assert!(cut(95, u64::MAX));
+    let cut = |refuse, used, own| Thresholds { shrink: 85, refuse }.must_cut(Usage { used, limit: 1000 }, own);
+    assert!(!cut(95, 974, 974) && cut(95, 975, 975));
+    assert!(!cut(100, 999, 999) && cut(100, 1000, 1000));
+    assert!(cut(95, u64::MAX, u64::MAX));
+    assert!(!cut(95, 990, 494) && cut(95, 990, 495), "others hold it");
 }
 
 #[test]

@@ -297,7 +297,8 @@ impl<P: Plane> Control<P> {
 
     fn look_at_memory(&mut self) {
         let config = self.state.config.borrow().as_ref().map(Arc::clone);
-        let (Some(config), Some(usage)) = (config, self.state.meter.as_ref().and_then(crate::cgroup::Meter::read))
+        let meter = self.state.meter.as_ref();
+        let (Some(config), Some((usage, meter))) = (config, meter.and_then(|meter| Some((meter.read()?, meter))))
         else {
             self.memory_at = Some(Instant::now() + std::time::Duration::from_secs(1));
             return;
@@ -317,7 +318,7 @@ impl<P: Plane> Control<P> {
         if pressure >= Pressure::Shrink {
             self.workers.hint(Order::CloseIdle);
         }
-        if thresholds.must_cut(usage) {
+        if pressure == Pressure::Refuse && thresholds.must_cut(usage, meter.own()) {
             self.workers.hint(Order::Relieve);
         }
         self.memory_at = Some(Instant::now() + thresholds.next_look(usage));
