@@ -106,7 +106,6 @@ fn attached_replaced_switched_and_detached_under_load_without_a_byte_lost() {
         // Nor does a replacement put it back.
         let replaced = redirect::attach(&options).unwrap();
         assert!(replaced.replaced && !replaced.on);
-        // The self-test's messages are counted too.
         let off = redirected();
         go_on(exchanges);
         assert_eq!(redirected(), off, "the kill switch is pulled still");
