@@ -36,13 +36,6 @@ impl Default for Filters {
     }
 }
 
-impl Filters {
-    /// The configuration is in force: what only others needed is forgotten.
-    pub fn in_force(&self, config: &Config) {
-        self.wasm.retain(config);
-    }
-}
-
 /// Loads the filters of a configuration.
 ///
 /// # Errors

@@ -146,7 +146,6 @@ impl Plane for DataPlane {
 
     fn in_force(&self, snapshot: &Snapshot) {
         self.access_log.borrow_mut().clone_from(&snapshot.access_log);
-        self.filters.in_force(&snapshot.config);
         let captures = snapshot.config.listeners.iter().any(|listener| listener.capture != Capture::Off);
         self.process.capture.own.watch(captures);
         self.process.connections.resize(descriptors::connections(&snapshot.config));

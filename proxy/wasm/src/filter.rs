@@ -23,7 +23,7 @@ use wasmtime::TypedFunc;
 /// A wasm filter of the configuration, compiled and tried. Shared by all workers: immutable.
 pub struct WasmFactory {
     runtime: Runtime,
-    module: Module,
+    module: Arc<Module>,
     plugin: Arc<Plugin>,
     spec: Arc<MachineSpec>,
     key: Key,
@@ -49,7 +49,7 @@ struct WasmFilter {
 impl WasmFactory {
     /// A filter of a module that is linked already; `key` tells its machine from others.
     #[must_use]
-    pub fn new(runtime: &Runtime, module: Module, plugin: Arc<Plugin>, spec: Arc<MachineSpec>, key: Key) -> Self {
+    pub fn new(runtime: &Runtime, module: Arc<Module>, plugin: Arc<Plugin>, spec: Arc<MachineSpec>, key: Key) -> Self {
         Self { runtime: runtime.clone(), module, plugin, spec, key }
     }
 }

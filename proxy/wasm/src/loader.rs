@@ -16,7 +16,15 @@ use crate::{
 use pillion_config::model::{self, AllowedCapabilities, FilterKind, Wasm, WasmSource, WasmUrl};
 use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
 use std::{
-    cell::RefCell, collections::HashMap, fs::File, future::Future, io::Read, path::Path, pin::Pin, rc::Rc, sync::Arc,
+    cell::RefCell,
+    collections::HashMap,
+    fs::File,
+    future::Future,
+    io::Read,
+    path::Path,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, Weak},
     thread,
 };
 use tokio::sync::oneshot;
@@ -35,8 +43,8 @@ pub struct WasmLoader {
     compiler: Compiler,
     fetch: Fetch,
     directory: RefCell<Option<Arc<Directory>>>,
-    /// Modules of the configurations loaded last, so that filters with the same one share it.
-    modules: RefCell<HashMap<Linked, Module>>,
+    /// Modules that filters have, so that those with the same one share it. Not kept by this: a module goes with its last filter.
+    modules: RefCell<HashMap<Linked, Weak<Module>>>,
 }
 
 /// A module's digest, and what it is linked to.
@@ -44,7 +52,7 @@ type Linked = ([u8; 32], AllowedCapabilities);
 
 /// What a thread makes of a module's bytes.
 struct Prepared {
-    module: Module,
+    module: Arc<Module>,
     digest: [u8; 32],
 }
 
@@ -101,8 +109,10 @@ impl WasmLoader {
         let linked = (digest, wasm.allowed_capabilities.clone());
         let (known, compiled) = {
             let modules = self.modules.borrow();
-            let compiled = modules.iter().find(|((known, _), _)| *known == digest);
-            (modules.get(&linked).cloned(), compiled.map(|(_, module)| module.pre().module().clone()))
+            let compiled =
+                modules.iter().filter(|((known, _), _)| *known == digest).find_map(|(_, module)| module.upgrade());
+            let known = modules.get(&linked).and_then(Weak::upgrade);
+            (known, compiled.map(|module| module.pre().module().clone()))
         };
         let (work, compiler) = (Arc::clone(&plugin), self.compiler.clone());
         let (directory, its_spec, its_runtime) = (self.directory(), Arc::clone(&spec), runtime.clone());
@@ -116,14 +126,17 @@ impl WasmLoader {
                             .map_err(|error| error.to_string())?,
                     };
                     let capabilities = &its_spec.capabilities;
-                    Module::link(&its_runtime, &compiled, capabilities).map_err(|error| error.to_string())?
+                    Arc::new(Module::link(&its_runtime, &compiled, capabilities).map_err(|error| error.to_string())?)
                 }
             };
             attempt(&its_runtime, &module, &its_spec, &work)?;
             Ok(Prepared { module, digest })
         })
         .await?;
-        self.modules.borrow_mut().insert(linked, prepared.module.clone());
+        let mut modules = self.modules.borrow_mut();
+        modules.retain(|_, module| module.strong_count() > 0);
+        modules.insert(linked, Arc::downgrade(&prepared.module));
+        drop(modules);
         let key = Key {
             module: prepared.digest,
             vm_id: spec.vm_id.clone(),
@@ -167,13 +180,6 @@ impl WasmLoader {
             }
         }
     }
-
-    /// Forgets modules that the configuration in force does not use.
-    pub fn retain(&self, config: &model::Config) {
-        if !config.filters.iter().any(|filter| matches!(filter.kind, FilterKind::Wasm(_))) {
-            self.modules.borrow_mut().clear();
-        }
-    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -205,4 +211,73 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> +
         })
         .map_err(|error| format!("no thread to load it on: {error}"))?;
     outcome.await.unwrap_or_else(|_| Err("loading it failed; the log says why".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pillion_config::model::{AllowedClusters, FailPolicy, Filter, Name, WasmLimits};
+    use std::time::Duration;
+
+    /// A filter whose module is another one for each number.
+    fn filter(number: u32) -> Filter {
+        let text = format!(
+            r#"(module (memory (export "memory") 1) (data (i32.const 0) "{number}")
+                (func (export "proxy_abi_version_0_2_1"))
+                (func (export "malloc") (param i32) (result i32) (i32.const 8)))"#
+        );
+        let source = WasmSource::Inline(wat::parse_str(text).unwrap().into());
+        let wasm = Wasm {
+            source,
+            vm_id: String::new(),
+            root_id: String::new(),
+            vm_configuration: Vec::new(),
+            configuration: Vec::new(),
+            environment: Vec::new(),
+            host_environment: Vec::new(),
+            allowed_clusters: AllowedClusters::All,
+            allowed_capabilities: AllowedCapabilities::All,
+            limits: WasmLimits {
+                callback: Duration::from_secs(5),
+                start: Duration::from_secs(5),
+                memory: 1 << 20,
+                calls: 1,
+                call_response: 1,
+                restarts: 1,
+            },
+            allow_on_headers_stop_iteration: false,
+            node: Arc::default(),
+        };
+        Filter {
+            name: Name("a".into()),
+            route: None,
+            kind: FilterKind::Wasm(Box::new(wasm)),
+            fail: FailPolicy::Closed,
+            body_buffer: 1,
+        }
+    }
+
+    async fn load(loader: &WasmLoader, number: u32) -> Arc<dyn Factory> {
+        let filter = Arc::new(filter(number));
+        loader.load(&filter, None).await.unwrap_or_else(|error| panic!("{error:?}"))
+    }
+
+    #[tokio::test]
+    async fn a_module_goes_with_the_last_filter_that_has_it() {
+        let fetch: Fetch = Rc::new(|_| Box::pin(async { Err("nothing is fetched here".to_owned()) }));
+        let loader = WasmLoader::new(Compiler::Here, fetch).with_directory(Directory::memory());
+        let held = || loader.modules.borrow().values().filter(|module| module.strong_count() > 0).count();
+        let mut in_force = load(&loader, 0).await;
+        let again = load(&loader, 0).await;
+        assert_eq!(held(), 1, "filters of one module share it");
+        drop(again);
+        for number in 1..20 {
+            // As at a reload: the new one is loaded while the old one still serves.
+            in_force = load(&loader, number).await;
+            assert_eq!(held(), 1, "the module of the filter before is gone");
+        }
+        assert!(loader.modules.borrow().len() <= 2, "nor do their keys stay");
+        drop(in_force);
+        assert_eq!(held(), 0);
+    }
 }

@@ -67,7 +67,7 @@ thread_local! {
 pub struct Slot {
     me: Weak<Self>,
     runtime: Runtime,
-    module: Module,
+    module: Arc<Module>,
     spec: Arc<MachineSpec>,
     state: RefCell<State>,
     /// Every plugin in it.
@@ -102,7 +102,7 @@ pub struct Seat {
 impl Slot {
     /// The slot of this key on this worker, made and started if there is none.
     #[must_use]
-    pub fn of(key: &Key, runtime: &Runtime, module: &Module, spec: &Arc<MachineSpec>) -> Rc<Self> {
+    pub fn of(key: &Key, runtime: &Runtime, module: &Arc<Module>, spec: &Arc<MachineSpec>) -> Rc<Self> {
         SLOTS.with_borrow_mut(|slots| {
             if let Some(slot) = slots.get(key).and_then(Weak::upgrade) {
                 return slot;
@@ -111,7 +111,7 @@ impl Slot {
             let slot = Rc::new_cyclic(|me| Self {
                 me: Weak::clone(me),
                 runtime: runtime.clone(),
-                module: module.clone(),
+                module: Arc::clone(module),
                 spec: Arc::clone(spec),
                 state: RefCell::new(State::Down(None)),
                 seats: RefCell::default(),

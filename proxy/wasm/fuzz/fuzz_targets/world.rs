@@ -99,7 +99,7 @@ pub(crate) struct World {
 /// What is made once: compiling takes long.
 struct Made {
     runtime: &'static Runtime,
-    module: Module,
+    module: Arc<Module>,
     http: Config,
     tcp: Config,
 }
@@ -112,7 +112,7 @@ static MADE: LazyLock<Made> = LazyLock::new(|| {
     let compiled = unsafe { wasmtime::Module::deserialize(&runtime.engine, artefact) }.unwrap();
     Made {
         runtime,
-        module: Module::link(runtime, &compiled, &AllowedCapabilities::All).unwrap(),
+        module: Arc::new(Module::link(runtime, &compiled, &AllowedCapabilities::All).unwrap()),
         http: config(false),
         tcp: config(true),
     }
@@ -193,7 +193,7 @@ impl Loader for Programs<'_> {
             memory: MEMORY,
             capabilities: AllowedCapabilities::All,
         };
-        let factory = WasmFactory::new(MADE.runtime, MADE.module.clone(), plugin, spec, key);
+        let factory = WasmFactory::new(MADE.runtime, Arc::clone(&MADE.module), plugin, spec, key);
         Box::pin(async move { Ok(Arc::new(factory) as Arc<dyn Factory>) })
     }
 }
