@@ -142,7 +142,7 @@ impl Machine {
         Ok(id)
     }
 
-    /// A callback of a start: its failure is told in full and is nobody else's yet.
+    /// A callback of a start. Where it fails the machine is dead: with it go the streams of plugins that were in it before.
     fn begin<P: WasmParams, R: WasmResults>(
         &self,
         name: &'static str,
@@ -156,9 +156,19 @@ impl Machine {
         store.data_mut().shown = shown;
         let result = self.enter(&mut store, name, callback, budget, context, params);
         store.data_mut().shown = Shown::Nothing;
-        let result = result.map_err(|error| StartError::Failed(Failure::of(&error, store.data())))?;
-        self.after(&mut store);
-        Ok(result)
+        match result {
+            Ok(result) => {
+                self.after(&mut store);
+                Ok(result)
+            }
+            Err(error) => {
+                let failure = Failure::of(&error, store.data());
+                let burnt = store.data().time.burnt(time::now());
+                drop(store);
+                self.die(&failure, context, burnt);
+                Err(StartError::Failed(failure))
+            }
+        }
     }
 }
 

@@ -82,6 +82,21 @@ fn growth_ends_at_the_limit_and_a_trap_after_it_is_told_apart() {
     assert_eq!(tick(&World::default(), "", &format!("{grow} (unreachable)")), Some(Cause::Memory));
 }
 
+#[test]
+fn a_plugin_that_does_not_start_ends_the_machine_it_joined() {
+    let text = guest(
+        r#"(global $plugins (mut i32) (i32.const 0))
+           (func (export "proxy_on_configure") (param i32 i32) (result i32)
+               (global.set $plugins (i32.add (global.get $plugins) (i32.const 1)))
+               (if (i32.gt_u (global.get $plugins) (i32.const 1)) (then (unreachable)))
+               (i32.const 1))"#,
+    );
+    let (machine, root) = World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let plugin = machine.plugin(root).expect("it is in it");
+    assert!(machine.add_root(&plugin, None).is_err());
+    assert_eq!(machine.dead(), Some(Cause::Trap), "a guest that trapped is not entered again, by nobody's stream");
+}
+
 /// Bytes of this process in memory.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("procfs is mounted");
