@@ -1,12 +1,12 @@
 //! What goes back to the client: fields of this hop, bodies, early answers.
 
 use crate::{
-    client::{answer, ask, body, fetch, get, http2, request, send},
+    client::{answer, ask, body, closed, fetch, get, http2, request, send},
     server::{HELLO, canned, head, http2 as h2_server, serve},
     world::{PLAIN, Setup, run},
 };
 use http::Response;
-use std::time::Duration;
+use std::{cell::RefCell, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::sleep,
@@ -225,6 +225,50 @@ fn expectations() {
             assert!(crate::client::closed(&mut client).await);
         },
     );
+}
+
+/// A body that waits to be asked for is not wanted when another answer than 100 comes; a server may take what follows for
+/// a request of its own.
+#[test]
+fn what_follows_an_expectation_that_was_refused_reaches_nobody() {
+    const SMUGGLED: &str = "GET /admin HTTP/1.1\r\nhost: b\r\n\r\n";
+    let later: Rc<RefCell<Vec<String>>> = Rc::default();
+    let came = Rc::clone(&later);
+    run(
+        PLAIN,
+        move |number, _| {
+            if number > 0 {
+                return canned(HELLO);
+            }
+            let came = Rc::clone(&came);
+            serve(move |mut stream| async move {
+                head(&mut stream).await;
+                stream.write_all(b"HTTP/1.1 417 No\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                // Open to a next request.
+                while let Some(next) = head(&mut stream).await {
+                    came.borrow_mut().push(next);
+                }
+            })
+        },
+        |world| async move {
+            let mut client = world.connect();
+            let asks = format!(
+                "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+                SMUGGLED.len()
+            );
+            client.write_all(asks.as_bytes()).await.unwrap();
+            let told = answer(&mut client).await;
+            assert_eq!(told.status, 417);
+            assert_eq!(told.field("connection"), Some("close"));
+            client.write_all(SMUGGLED.as_bytes()).await.ok();
+            assert!(closed(&mut client).await);
+            // Somebody else's request goes by another connection: that one is not in the pool.
+            assert_eq!(get(&world, "/").await.status, 200);
+            assert_eq!(world.dialed.borrow().len(), 2);
+            world.assert_quiet().await;
+        },
+    );
+    assert!(later.borrow().is_empty(), "{later:?}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Holds a body back until the upstream has said 100 (Continue), has answered, or has been silent long enough.
+/// Holds a body back until the upstream has said 100 (Continue) or has been silent long enough. Where it answers instead, the body is
+/// not wanted and stays where it is.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Rc<State>);
 
@@ -36,6 +37,10 @@ impl Gate {
             waker.wake();
         }
         Opened::Now
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.0.open.get()
     }
 
     pub(super) fn poll_open(&self, cx: &Context<'_>) -> Poll<()> {

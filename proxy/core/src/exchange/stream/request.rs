@@ -171,11 +171,19 @@ impl RequestStream {
         self.wants.get() == Wants::More
     }
 
-    /// The upstream has answered: the request is not sent again, and what was kept for that is let go.
+    /// Whether nobody has asked for it yet.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| !gate.is_open())
+    }
+
+    /// The upstream has answered: the request is not sent again, and what was kept for that is let go. A body that is held back
+    /// is not wanted then (RFC 9110 §10.1.1): its client is told that the connection ends, since nobody knows whether it sends
+    /// the body all the same, and what comes next is never taken for it.
     pub fn answered(&self) {
         self.let_go();
-        if let Some(gate) = &self.gate {
-            gate.open();
+        if self.is_held_back() {
+            let unwanted = self.source.replace(Incoming::Empty);
+            drop(unwanted);
         }
     }
 

@@ -137,10 +137,11 @@ impl Ending {
     }
 }
 
-/// A response is over before its request: HTTP/2 tells the client to stop (RFC 9113 §8.1), HTTP/1 lets it finish.
+/// A response is over before its request: HTTP/2 tells the client to stop (RFC 9113 §8.1), HTTP/1 lets it finish, unless it waits
+/// to be asked for it still.
 fn let_go(request: Option<&RequestStream>, downstream: Version) {
-    if downstream == Version::HTTP_2
-        && let Some(request) = request
+    if let Some(request) = request
+        && (downstream == Version::HTTP_2 || request.is_held_back())
     {
         request.give_up();
     }
