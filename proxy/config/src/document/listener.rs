@@ -186,7 +186,8 @@ impl Default for HttpLimits {
 pub(crate) struct HttpTimeouts {
     /// Silence allowed between requests. 5m: longer than the pools of common clients keep a connection (Go 90s, browsers up to 5m), so that the client closes first.
     pub idle: Text<Period>,
-    /// Time from the first byte of a request's head to its last. 10s: slow links manage in 2, slowloris does not.
+    /// Time to the last byte of a request's head: from the connection's begin for its first one, from the head's first byte for those that follow. 10s: slow
+    /// links manage in 2, slowloris does not.
     pub header: Text<Period>,
     /// Silence allowed within a request's body while the proxy wants more of it. 30s bears a mobile network's pause.
     pub body: Text<Period>,
