@@ -261,7 +261,7 @@ fn the_future_stays_small() {
         let (cluster, _) = cluster(model(UpstreamProtocol::Http1, &[80]), |_, _| Step::Hang);
         let options = options();
         let future = send(&cluster, get("/"), &options);
-        assert!(size_of_val(&future) <= 2560, "{} bytes", size_of_val(&future));
+        assert!(size_of_val(&future) <= 2624, "{} bytes", size_of_val(&future));
         assert!(size_of::<Incoming>() <= 96, "{} bytes", size_of::<Incoming>());
         let connection = size_of::<super::super::http1::Http1Connection>();
         assert!(connection <= 512, "{connection} bytes");
