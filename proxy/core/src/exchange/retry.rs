@@ -82,8 +82,8 @@ pub(super) async fn send(
         late = out_of_time(&mut alarm, begun, timeout, idle, deadline, stream.as_deref()) => Err(late.into()),
         never = release(gate, interim) => match never {},
     };
-    if let (Ok(_), Some(stream)) = (&answered, &stream) {
-        stream.answered();
+    if let (Ok(response), Some(stream)) = (&answered, &stream) {
+        stream.answered(response);
     }
     answered
 }

@@ -6,8 +6,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Holds a body back until the upstream has said 100 (Continue) or has been silent long enough. Where it answers instead, the body is
-/// not wanted and stays where it is.
+/// Holds a body back until the upstream has said 100 (Continue) or has been silent long enough. Where it answers instead, the body
+/// mostly is not wanted and stays where it is.
 #[derive(Debug, Clone, Default)]
 pub struct Gate(Rc<State>);
 

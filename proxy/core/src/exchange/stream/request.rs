@@ -12,7 +12,7 @@ use crate::{
     worker::Worker,
 };
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use std::{
     cell::{Cell, RefCell},
@@ -177,11 +177,15 @@ impl RequestStream {
     }
 
     /// The upstream has answered: the request is not sent again, and what was kept for that is let go. A body that is held back
-    /// is not wanted then (RFC 9110 §10.1.1): its client is told that the connection ends, since nobody knows whether it sends
-    /// the body all the same, and what comes next is never taken for it.
-    pub fn answered(&self) {
+    /// is not wanted then (RFC 9110 §10.1.1), unless the answer is a success that goes on, whose server reads it meanwhile. Its
+    /// client is told that the connection ends, since nobody knows whether it sends the body all the same, and what comes
+    /// next is never taken for it.
+    pub fn answered(&self, response: &Response<Incoming>) {
         self.let_go();
-        if self.is_held_back() {
+        let Some(gate) = &self.gate else { return };
+        if response.status().is_success() && !response.body().is_end_stream() {
+            gate.open();
+        } else if !gate.is_open() {
             let unwanted = self.source.replace(Incoming::Empty);
             drop(unwanted);
         }
@@ -383,7 +387,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_stays_until_the_attempt_that_sends_it_again_has_done_so() {
-        for let_go in [RequestStream::answered, <RequestStream as Spare>::let_go] {
+        let answered = |stream: &RequestStream| stream.answered(&Response::new(Incoming::Empty));
+        for let_go in [answered, <RequestStream as Spare>::let_go] {
             let stream = stream(true, 60_000);
             assert_eq!(frame(&mut stream.attempt()).unwrap().len(), 60_000);
             assert!(stream.can_be_sent_again());
