@@ -24,17 +24,21 @@ const EXPOSITION: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 /// Carries a verdict out.
 pub(super) async fn answer(verdict: Verdict, port: Port, query: Option<&str>, state: &Rc<State>) -> Response<Body> {
     match verdict {
+        // Reading changes nothing, and whoever means a change is told so.
+        Verdict::Show(Page::Logging) if parameter(query, "level").is_some() => not_allowed("POST"),
+        Verdict::Show(Page::Redirect) if parameter(query, "switch").is_some() => not_allowed("POST"),
         Verdict::Show(page) => show(page, port, query, state),
         Verdict::Do(change) => carry_out(change, query, state).await,
-        Verdict::NotAllowed(methods) => {
-            let words = format!("this path answers to {methods} only\n");
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-            response
-        }
+        Verdict::NotAllowed(methods) => not_allowed(methods),
         Verdict::AdminOnly => text(StatusCode::NOT_FOUND, "this path is served by the admin address only\n".into()),
         Verdict::Unknown => text(StatusCode::NOT_FOUND, "no such path; these are known:\n".to_owned() + &help(port)),
     }
+}
+
+fn not_allowed(methods: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("this path answers to {methods} only\n"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
 /// A short answer in text.

@@ -154,6 +154,7 @@ async fn the_log_level_changes_while_it_runs() {
     assert_eq!(call(&state, Port::Admin, Method::POST, "/logging").await.0, 400);
     let (status, _, text) = call(&state, Port::Admin, Method::POST, "/logging?level=loud").await;
     assert_eq!((status, text.contains("debug")), (400, true));
+    assert_eq!(call(&state, Port::Admin, Method::GET, "/logging?level=debug").await.0, 405, "reading changes nothing");
     assert_eq!(call(&state, Port::Admin, Method::POST, "/logging?level=debug").await.0, 200);
     assert!(call(&state, Port::Admin, Method::GET, "/logging").await.2.contains("debug"));
     crate::log::set_level(crate::log::Level::Info);
