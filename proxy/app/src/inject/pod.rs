@@ -330,8 +330,8 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
         Some(_) => None,
         None => Some(configuration::generate(&settings, around.namespace.as_deref())?),
     };
-    let proxy = container::proxy(&settings, around, configuration.as_deref(), &moved);
     let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
+    let proxy = container::proxy(&settings, around, spec, configuration.as_deref(), &moved);
     let init = (settings.capture == Capture::Init).then(|| container::init(&settings, spec));
     let volumes = container::volumes(&settings);
     let shared = spec.get("shareProcessNamespace").and_then(Value::as_bool) == Some(true);
