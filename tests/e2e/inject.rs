@@ -189,13 +189,73 @@ fn an_application_that_has_no_socket_when_the_signal_comes_can_send_still() {
     let outside = SocketAddr::from((other.ipv4, 9000));
     proxy.signal(Signal::TERM);
     wait::until_true("the drain", || proxy.stderr().contains("draining"));
-    // A moment in which listeners that close do so; the application has two seconds.
-    thread::sleep(std::time::Duration::from_millis(300));
-    // Held, as a connection over which it says its last.
-    let last = pod.enter(|| TcpStream::connect(outside));
-    assert!(last.is_ok() && reachable(&pod, outside), "{}", proxy.stderr());
-    drop(last);
+    // It works on something, longer than one that listened would be looked for.
+    thread::sleep(std::time::Duration::from_secs(4));
+    assert!(reachable(&pod, outside), "{}", proxy.stderr());
+    // Who asks by hand knows that it has gone.
+    let quit = pod.enter(|| Command::new(program()).arg("quit").output().expect("the program runs"));
+    assert!(quit.status.success(), "{}", String::from_utf8_lossy(&quit.stderr));
     assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
+}
+
+#[test]
+fn an_application_of_which_nothing_tells_is_waited_for_until_the_deadline_and_nothing_is_cut() {
+    let (_switch, pod, _other) = some_or_return!(pods());
+    let injected = inject(&["--mode", "container", "--drain-delay", "0s", "--drain-deadline", "5s"]);
+    let mut proxy = injected.start(&pod);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
+}
+
+/// Runs the proxy and an application in a process namespace of their own, as the containers of a pod that shares it: the proxy,
+/// its hook, then the application, which is a line of shell.
+fn sharing_processes(pod: &Pod, injected: &Injected, word: &str, application: &str) -> Process {
+    let mut environment = injected.environment.clone();
+    environment.retain(|(name, _)| name != "PILLION_APPLICATION");
+    environment.push(("PILLION_APPLICATION".to_owned(), word.to_owned()));
+    pod.enter(|| {
+        let rules = Command::new(program()).args(&injected.rules).output().expect("the program runs");
+        assert!(rules.status.success(), "{}", String::from_utf8_lossy(&rules.stderr));
+    });
+    let arguments = injected.arguments.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    // The first process stands for `pause`.
+    let script = format!(
+        "as='setpriv --reuid {USER} --regid {USER} --clear-groups --'; $as {program} {arguments} & proxy=$!
+        $as {program} wait || exit 9
+        {application}
+        wait $proxy",
+        program = program().display()
+    );
+    pod.enter(|| {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "sh", "-c", &script]);
+        Process::start(command.envs(environment.iter().cloned()))
+    })
+}
+
+#[test]
+fn processes_that_are_seen_tell_when_the_application_has_gone() {
+    let (_switch, pod, _other) = some_or_return!(pods());
+    some_or_return!(need::program("unshare", "util-linux"));
+    let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
+    // It ends six seconds after the signal, and so does the proxy, long before its deadline.
+    let script = "kill $proxy; sleep 6; echo the application has gone >&2";
+    let mut pair = sharing_processes(&pod, &injected, "processes", script);
+    assert_eq!(pair.wait(SOON).code(), Some(0), "{}", pair.stderr());
+    let said = pair.stderr();
+    let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("{words}: {said}"));
+    assert!(at("inbound listeners closed") < at("the application has gone"), "{said}");
+    assert!(at("the application has gone") < said.rfind("listeners closed").unwrap_or(0), "{said}");
+}
+
+#[test]
+fn a_job_that_lives_for_a_moment_ends() {
+    let (_switch, pod, _other) = some_or_return!(pods());
+    some_or_return!(need::program("unshare", "util-linux"));
+    let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
+    let mut job = sharing_processes(&pod, &injected, "job-on-failure", "/bin/true");
+    assert_eq!(job.wait(SOON * 2).code(), Some(0), "{}", job.stderr());
+    assert!(job.stderr().contains("the application's end"), "{}", job.stderr());
 }
 
 #[test]
@@ -224,25 +284,7 @@ fn a_job_ends_with_its_application() {
     let (_switch, pod, _other) = some_or_return!(pods());
     some_or_return!(need::program("unshare", "util-linux"));
     let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
-    let mut environment = injected.environment.clone();
-    // What a Job's pod gets, which also shares its process namespace.
-    environment.retain(|(name, _)| name != "PILLION_APPLICATION");
-    environment.push(("PILLION_APPLICATION".to_owned(), "processes".to_owned()));
-    pod.enter(|| {
-        let rules = Command::new(program()).args(&injected.rules).output().expect("the program runs");
-        assert!(rules.status.success(), "{}", String::from_utf8_lossy(&rules.stderr));
-    });
-    let proxy = injected.arguments.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
-    // The first process stands for `pause`, the second for the application, which ends after three seconds.
-    let script = format!(
-        "sleep 3 & setpriv --reuid {USER} --regid {USER} --clear-groups -- {} {proxy}; code=$?; exit $code",
-        program().display()
-    );
-    let mut job = pod.enter(|| {
-        let mut command = Command::new("unshare");
-        command.args(["--pid", "--fork", "--mount-proc", "sh", "-c", &script]);
-        Process::start(command.envs(environment.iter().cloned()))
-    });
+    let mut job = sharing_processes(&pod, &injected, "job", "sleep 3");
     assert_eq!(job.wait(SOON * 2).code(), Some(0), "{}", job.stderr());
     assert!(job.stderr().contains("the application's end"), "{}", job.stderr());
 }

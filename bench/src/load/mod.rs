@@ -116,6 +116,9 @@ pub struct Args {
     /// Bytes of the request's body or message; several are taken in turn. 0 is a GET
     #[arg(long, default_value = "0")]
     pub body_bytes: Vec<usize>,
+    /// A file whose bytes are the request's body or message; several are taken in turn
+    #[arg(long, conflicts_with = "body_bytes")]
+    pub body_file: Vec<PathBuf>,
     /// Bytes that an answer's body must have; one for all paths, or one for each
     #[arg(long)]
     pub expect_bytes: Vec<u64>,
@@ -174,6 +177,7 @@ impl Args {
             new_connection_per_request: false,
             path: vec![path.into()],
             body_bytes: vec![body],
+            body_file: Vec::new(),
             expect_bytes: Vec::new(),
             host: None,
             header: Vec::new(),

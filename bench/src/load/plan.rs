@@ -7,7 +7,7 @@ use crate::{
 };
 use http::{HeaderName, HeaderValue};
 use rustls::{ClientConfig, pki_types::ServerName};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Load stops by itself, whatever was asked for.
 const LONGEST: f64 = 3600.0;
@@ -46,6 +46,9 @@ pub enum PlanError {
     /// A path or host that no request can have.
     #[error("--path {0:?} or --host: {1}")]
     Uri(String, http::Error),
+    /// A body that cannot be read.
+    #[error("--body-file {0}: {1}")]
+    Body(PathBuf, io::Error),
     /// Certificates.
     #[error(transparent)]
     Tls(#[from] TlsSetupError),
@@ -187,7 +190,8 @@ fn tls(args: &Args) -> Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, 
 
 /// Paths and bodies are each taken in turn: as many requests as it takes until both begin anew.
 fn requests(args: &Args, application: Application, reuse: Reuse) -> Result<Vec<Request>, PlanError> {
-    let (paths, bodies) = (args.path.len().max(1), args.body_bytes.len().max(1));
+    let written = written(args)?;
+    let (paths, bodies) = (args.path.len().max(1), written.len());
     let expected = args.expect_bytes.len();
     if expected > 1 && expected != paths {
         return Err(PlanError::Together("--expect-bytes: give it once, or once for each --path"));
@@ -202,13 +206,28 @@ fn requests(args: &Args, application: Application, reuse: Reuse) -> Result<Vec<R
     (0..paths / a * bodies)
         .map(|i| {
             let path = args.path.get(i % paths).map_or("/", String::as_str);
-            let body = args.body_bytes.get(i % bodies).copied().unwrap_or(0);
+            let body = written.get(i % bodies).map_or(&[][..], Vec::as_slice);
             let expect = args.expect_bytes.get(i % paths).or(args.expect_bytes.first()).copied();
             let (host, headers) = (host.as_str(), headers.as_slice());
             let spec = super::request::Spec { application, reuse, scheme, host, path, headers, body, expect };
             Request::new(spec).map_err(|error| PlanError::Uri(path.into(), error))
         })
         .collect()
+}
+
+/// The bodies to send; at least one, which may be empty.
+fn written(args: &Args) -> Result<Vec<Vec<u8>>, PlanError> {
+    if args.body_file.is_empty() {
+        let pattern = |length: &usize| (0..*length).map(|i| (i % 251) as u8).collect();
+        let lengths = if args.body_bytes.is_empty() { &[0][..] } else { &args.body_bytes };
+        return Ok(lengths.iter().map(pattern).collect());
+    }
+    let read = |path: &PathBuf| {
+        let bytes = fs::read(path).map_err(|error| PlanError::Body(path.clone(), error))?;
+        within("body-file", bytes.len() as f64, 1.0, LARGEST_BODY as f64)?;
+        Ok(bytes)
+    };
+    args.body_file.iter().map(read).collect()
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), PlanError> {
@@ -251,6 +270,17 @@ mod tests {
     }
 
     #[test]
+    fn a_body_is_sent_as_it_was_written() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let line = format!("--target 127.0.0.1:1 --protocol http1 --duration 1 --body-file {file}");
+        let plan = plan(&line).unwrap();
+        let written = fs::read(file).unwrap();
+        let [request] = &plan.requests[..] else { panic!("one body, one request") };
+        assert_eq!((&request.body[..], request.sent), (&written[..], written.len() as u64));
+        assert!(request.http1.starts_with(b"POST ") && request.http1.ends_with(&written));
+    }
+
+    #[test]
     fn what_makes_no_run_is_refused_with_its_remedy() {
         for (line, says) in [
             ("--target 10.0.0.1:80 --protocol http1 --duration 1", "loopback"),
@@ -264,6 +294,11 @@ mod tests {
             ("--target 127.0.0.1:1 --protocol tls-http1 --duration 1", "--ca"),
             ("--target 127.0.0.1:1 --protocol http1 --duration 1 --header x", "name: value"),
             ("--target 127.0.0.1:1 --protocol http1 --duration 1 --threads 2", "--threads"),
+            ("--target 127.0.0.1:1 --protocol http1 --duration 1 --body-file /nowhere", "--body-file /nowhere: "),
+            (
+                "--target 127.0.0.1:1 --protocol http1 --duration 1 --body-file /dev/null",
+                "--body-file: 0 is not within 1",
+            ),
             ("--target 127.0.0.1:1 --protocol http2 --duration 1 --path http:// --host x", "--path"),
             ("--target 127.0.0.1:1 --protocol http1 --duration 1 --expect-bytes 1 --expect-bytes 2", "--expect-bytes"),
         ] {

@@ -33,22 +33,22 @@ pub(crate) struct Spec<'a> {
     pub(crate) host: &'a str,
     pub(crate) path: &'a str,
     pub(crate) headers: &'a [(HeaderName, HeaderValue)],
-    pub(crate) body: usize,
+    pub(crate) body: &'a [u8],
     pub(crate) expect: Option<u64>,
 }
 
 impl Request {
     pub(crate) fn new(spec: Spec<'_>) -> Result<Self, http::Error> {
-        let body: Vec<u8> = (0..spec.body).map(|i| (i % 251) as u8).collect();
+        let body = spec.body;
         let http2 = head(spec)?;
-        let http1 = http1(spec, &http2, &body);
+        let http1 = http1(spec, &http2, body);
+        let (sent, expect) = (body.len() as u64, spec.expect);
         let body = if spec.application == Application::Grpc {
             let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
-            [&[0][..], &length, &body].concat()
+            [&[0][..], &length, body].concat()
         } else {
-            body
+            body.to_vec()
         };
-        let (sent, expect) = (spec.body as u64, spec.expect);
         Ok(Self { http1: http1.into(), http2, body: body.into(), sent, expect })
     }
 
@@ -65,15 +65,15 @@ impl Request {
 
 fn head(spec: Spec<'_>) -> Result<http::Request<()>, http::Error> {
     let is_grpc = spec.application == Application::Grpc;
-    let method = if spec.body > 0 || is_grpc { Method::POST } else { Method::GET };
+    let method = if !spec.body.is_empty() || is_grpc { Method::POST } else { Method::GET };
     let uri = http::Uri::builder().scheme(spec.scheme).authority(spec.host).path_and_query(spec.path).build()?;
     let mut request = http::Request::builder().method(method).uri(uri).version(http::Version::HTTP_2).body(())?;
     let headers = request.headers_mut();
     if is_grpc {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    } else if spec.body > 0 {
-        headers.insert(header::CONTENT_LENGTH, spec.body.into());
+    } else if !spec.body.is_empty() {
+        headers.insert(header::CONTENT_LENGTH, spec.body.len().into());
     }
     headers.extend(spec.headers.iter().cloned());
     Ok(request)

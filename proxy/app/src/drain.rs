@@ -10,8 +10,9 @@
 //! ```
 //!
 //! A sidecar's drain is asymmetric: who comes in is told to go elsewhere at once, while what the application sends out is
-//! accepted until it has gone. It has gone when nothing is seen of it ([`Until::Absent`]), or when the signal comes that
-//! follows it ([`Until::Told`], as native sidecars get it behind the announcement of their `preStop` hook).
+//! accepted until it has gone. It has gone when that is seen of it ([`Until::Absent`]; [`crate::application`] says by
+//! what), or when the signal comes that follows it ([`Until::Told`], as native sidecars get it behind the announcement of
+//! their `preStop` hook).
 //!
 //! The deadline is counted from the end of the delay, so a pod's grace period should exceed the sum of both. The
 //! machine is pure; the control thread asks it when to look again and does what it says.
@@ -40,7 +41,7 @@ pub enum Phase {
 pub enum Until {
     /// As long as inbound ones.
     Closed,
-    /// Until nothing is seen of the application, and nothing a moment later.
+    /// Until the application is seen to have gone, and not to be back a moment later; at most until shortly before the deadline.
     Absent,
     /// Until somebody says so; there is no deadline before.
     Told,
@@ -54,12 +55,16 @@ pub struct Drain {
     close_at: Instant,
     cut_at: Instant,
     deadline: Duration,
+    wait_until: Instant,
     look_at: Instant,
     absences: u32,
 }
 
 /// Time between two looks at the application.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long before the deadline an application that still may be there is not waited for any more, so that what it sent last
+/// finishes and a proxy with nothing open is not said to have cut something; a quarter of short deadlines.
+const FINISHING: Duration = Duration::from_secs(2);
 /// Looks that must see nothing of it, one after the other: between two connections of its own it may have no socket.
 const ABSENCES: u32 = 8;
 
@@ -93,7 +98,8 @@ impl Drain {
         let close_at = after(now, times.delay);
         let cut_at = after(close_at, times.deadline);
         let deadline = cut_at.saturating_duration_since(close_at);
-        Self { phase: Phase::Announced, until, close_at, cut_at, deadline, look_at: close_at, absences: 0 }
+        let wait_until = last_wait(cut_at, deadline);
+        Self { phase: Phase::Announced, until, close_at, cut_at, deadline, wait_until, look_at: close_at, absences: 0 }
     }
 
     /// The phase now.
@@ -122,6 +128,7 @@ impl Drain {
         if self.until == Until::Told {
             self.until = Until::Absent;
             self.cut_at = self.close_at.max(now) + self.deadline;
+            self.wait_until = last_wait(self.cut_at, self.deadline);
         }
     }
 
@@ -138,6 +145,7 @@ impl Drain {
         let saved = self.close_at.saturating_duration_since(now);
         self.close_at = self.close_at.min(now);
         self.cut_at = self.cut_at.checked_sub(saved).unwrap_or(now);
+        self.wait_until = last_wait(self.cut_at, self.deadline);
     }
 
     /// When [`Self::step`] has something new to say at the latest; `None`: at once.
@@ -147,7 +155,7 @@ impl Drain {
             Phase::Announced => Some(self.close_at),
             Phase::OutboundOnly => match self.until {
                 Until::Closed => None,
-                Until::Absent => Some(self.look_at.min(self.cut_at)),
+                Until::Absent => Some(self.look_at.min(self.wait_until)),
                 Until::Told => Some(self.close_at + CENTURY),
             },
             Phase::Draining => Some(self.cut_at),
@@ -164,9 +172,9 @@ impl Drain {
                 Step::CloseInbound
             }
             Phase::OutboundOnly if self.until == Until::Told => Step::WaitUntil(self.close_at + CENTURY),
-            Phase::OutboundOnly if self.until == Until::Absent && now < self.cut_at => {
+            Phase::OutboundOnly if self.until == Until::Absent && now < self.wait_until => {
                 if now < self.look_at {
-                    return Step::WaitUntil(self.look_at.min(self.cut_at));
+                    return Step::WaitUntil(self.look_at.min(self.wait_until));
                 }
                 self.look_at = now + LOOK;
                 Step::Look
@@ -188,6 +196,11 @@ impl Drain {
             Phase::Gone => Step::Finished,
         }
     }
+}
+
+/// Until when an application is waited for, of a drain that cuts at `cut_at`.
+fn last_wait(cut_at: Instant, deadline: Duration) -> Instant {
+    cut_at.checked_sub(FINISHING.min(deadline / 4)).unwrap_or(cut_at)
 }
 
 #[cfg(test)]
@@ -257,9 +270,13 @@ mod tests {
         let times = model::Drain { delay: Duration::ZERO, deadline: Duration::from_secs(30) };
         let mut drain = Drain::begin(now, &times, Until::Absent);
         assert_eq!(drain.step(now, false), Step::CloseInbound);
-        let late = now + Duration::from_secs(30);
-        assert_eq!(drain.step(late, false), Step::CloseListeners);
-        assert_eq!(drain.step(late, false), Step::Abort);
+        let at = |millis| now + Duration::from_millis(millis);
+        assert_eq!(drain.step(at(27_999), false), Step::Look);
+        assert_eq!(drain.step(at(27_999), false), Step::WaitUntil(at(28_000)));
+        assert_eq!(drain.due(), Some(at(28_000)));
+        assert_eq!(drain.step(at(28_000), false), Step::CloseListeners);
+        assert_eq!(drain.step(at(28_000), false), Step::WaitUntil(at(30_000)), "what it sent last finishes");
+        assert_eq!(drain.step(at(30_000), false), Step::Abort);
     }
 
     #[test]

@@ -16,14 +16,7 @@ use crate::{
     worker::{Death, Order},
 };
 use pillion_config::model::Direction;
-use std::{
-    future::pending,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-/// Time between two looks at the processes of a Job.
-pub(super) const APPLICATION: Duration = Duration::from_secs(1);
+use std::{future::pending, sync::Arc, time::Instant};
 
 /// Something that happened.
 pub(super) enum Event<F> {
@@ -68,7 +61,7 @@ impl<P: Plane> Control<P> {
             () = at(self.memory_at) => Event::Memory,
             () = at(self.tidy_at) => Event::Tidy,
             () = at(time_is_up) => Event::TimeIsUp,
-            () = at(self.application_at), if !leaving || self.by_absence => Event::Application,
+            () = at(self.application.due()), if !leaving || self.by_absence => Event::Application,
             () = at(due) => Event::Tick,
         }
     }
@@ -134,6 +127,7 @@ impl<P: Plane> Control<P> {
                 return;
             }
             Action::Quit => {
+                self.application.near_its_end();
                 self.leave("an operator");
                 "draining, then exiting".to_owned()
             }
@@ -210,8 +204,7 @@ impl<P: Plane> Control<P> {
     /// Leaves when an application that was seen is seen no more, and stays when it comes back while everything is still open.
     fn look_at_application(&mut self) {
         let now = Instant::now();
-        self.application_at = Some(now + APPLICATION);
-        let ended = self.absence.ended(self.application.by_processes(), now);
+        let ended = self.application.has_ended(self.state.before_application.get(), now);
         if !self.by_absence {
             if ended {
                 self.leave("the application's end");

@@ -28,7 +28,7 @@ mod tests;
 
 use crate::{
     app_probes::AppProbes,
-    application::{Absence, Watch},
+    application::Application,
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
     descriptors,
@@ -142,12 +142,8 @@ struct Control<P: Plane> {
     /// When what a new configuration took is given back.
     tidy_at: Option<Instant>,
     metrics: ControlMetrics,
-    /// By what the application beside us is known.
-    application: Watch,
-    /// When its processes are looked at again; `None`: never.
-    application_at: Option<Instant>,
-    /// What was seen of them.
-    absence: Absence,
+    /// What is known of the application beside us.
+    application: Application,
     /// The drain that runs began because of it, and ends if the application comes back in time.
     by_absence: bool,
 }
@@ -201,6 +197,7 @@ impl<P: Plane> Control<P> {
             stage: Cell::new(Stage::Starting),
             failed: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
+            before_application: Cell::default(),
             interception: Cell::new(Interception::NotNeeded),
             config: RefCell::default(),
             listeners: RefCell::default(),
@@ -219,7 +216,7 @@ impl<P: Plane> Control<P> {
             answering: Cell::new(0),
             actions,
         };
-        let application = Watch::of_environment().map_err(Rejected)?;
+        let application = Application::of_environment(Instant::now()).map_err(Rejected)?;
         let memory_at = state.meter.is_some().then(Instant::now);
         let mut control = Self {
             names: Names::new(loaded.config.dns.clone()),
@@ -248,8 +245,6 @@ impl<P: Plane> Control<P> {
             asked_to_leave: 0,
             memory_at,
             application,
-            application_at: (application == Watch::Processes).then(Instant::now),
-            absence: Absence::default(),
             by_absence: false,
             tidy_at: None,
             metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },

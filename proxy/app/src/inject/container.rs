@@ -23,7 +23,13 @@ const ACCOUNT_VOLUME: &str = "pillion-account";
 const CONFIG_VOLUME: &str = "pillion-config";
 
 /// The proxy. `moved` are the application's probes.
-pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: Option<&str>, moved: &Map) -> Value {
+pub(super) fn proxy(
+    settings: &Settings,
+    around: &Surroundings,
+    spec: &Value,
+    configuration: Option<&str>,
+    moved: &Map,
+) -> Value {
     let native = settings.mode == Mode::Native;
     let mut fields = Map::default();
     fields.set("name", PROXY);
@@ -52,7 +58,7 @@ pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: O
     }
     if !native {
         // A native sidecar gets its signal when the application has gone; another one looks for itself.
-        env.push(variable(application::VARIABLE, if around.job { "processes" } else { "sockets" }));
+        env.push(variable(application::VARIABLE, application::word_for(kind(around, spec))));
     }
     if settings.asks_the_api_server() {
         let from = |name: &str, path: &str| {
@@ -104,6 +110,18 @@ pub(super) fn proxy(settings: &Settings, around: &Surroundings, configuration: O
         fields.set("volumeMounts", mounts);
     }
     Value::Map(fields)
+}
+
+/// What of the pod decides by what its application is known.
+fn kind(around: &Surroundings, spec: &Value) -> application::Kind {
+    let yes = |field: &str| spec.get(field).and_then(Value::as_bool) == Some(true);
+    application::Kind {
+        job: around.job,
+        // Those of the whole node say nothing about the pod.
+        shares_processes: yes("shareProcessNamespace") && !yes("hostPID"),
+        restarts: spec.str("restartPolicy") != Some("Never"),
+        several: spec.list("containers").len() > 1,
+    }
 }
 
 fn container_port(name: &str, port: u16) -> Value {

@@ -227,7 +227,8 @@ pub fn settings_of(pod: &Value, defaults: &Settings) -> Result<Settings, Vec<Pro
     if problems.is_empty() {
         let written = |name: &str| annotations.is_some_and(|map| map.get(&format!("{PREFIX}{name}")).is_some());
         // Who brings a configuration for one pod need not take back what the defaults would have put into a generated one.
-        let overruled = if written("config") { settings.of_generated() } else { Vec::new() };
+        let overruled =
+            if written("config") && settings.config.is_some() { settings.of_generated() } else { Vec::new() };
         let overruled = |name: &str| overruled.contains(&name) && !written(name);
         let contradictions = settings.contradictions().into_iter().filter(|(name, _)| !overruled(name));
         problems.extend(contradictions.map(|(name, words)| {
@@ -329,8 +330,8 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
         Some(_) => None,
         None => Some(configuration::generate(&settings, around.namespace.as_deref())?),
     };
-    let proxy = container::proxy(&settings, around, configuration.as_deref(), &moved);
     let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
+    let proxy = container::proxy(&settings, around, spec, configuration.as_deref(), &moved);
     let init = (settings.capture == Capture::Init).then(|| container::init(&settings, spec));
     let volumes = container::volumes(&settings);
     let shared = spec.get("shareProcessNamespace").and_then(Value::as_bool) == Some(true);

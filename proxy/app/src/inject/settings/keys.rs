@@ -2,7 +2,7 @@
 
 use super::{
     Capture, Discovery, Identity, InboundPort, InboundTls, IpFamily, Mode, Settings,
-    read::{cidr, each, few, image, limit, name, port, ports, seconds, upstream, word},
+    read::{cidr, each, few, image, limit, name, port, ports, seconds, unless_empty, upstream, word},
 };
 
 /// A setting.
@@ -45,7 +45,7 @@ pub const KEYS: &[Key] = &[
         set: |settings, text| {
             let known =
                 [("strict", InboundTls::Strict), ("permissive", InboundTls::Permissive), ("off", InboundTls::Off)];
-            settings.inbound_tls = Some(word(text, &known)?);
+            settings.inbound_tls = unless_empty(text, |text| word(text, &known))?;
             Ok(())
         },
     },
@@ -121,7 +121,7 @@ pub const KEYS: &[Key] = &[
         value: "ZONE",
         about: "With --discovery endpoint-slices: where the pod is, for hints [its label topology.kubernetes.io/zone, which Kubernetes sets since 1.35]",
         set: |settings, text| {
-            settings.zone = Some(name(text)?);
+            settings.zone = unless_empty(text, name)?;
             Ok(())
         },
     },
@@ -187,7 +187,7 @@ pub const KEYS: &[Key] = &[
         value: "IMAGE",
         about: "The image that installs the rules [the proxy's, with -init]",
         set: |settings, text| {
-            settings.init_image = Some(image(text)?);
+            settings.init_image = unless_empty(text, image)?;
             Ok(())
         },
     },
@@ -262,7 +262,7 @@ pub const KEYS: &[Key] = &[
         value: "YAML",
         about: "Filters of the inbound listener, as its field `filters` has them",
         set: |settings, text| {
-            settings.filters = Some(text.to_owned());
+            settings.filters = unless_empty(text, |text| Ok(text.to_owned()))?;
             Ok(())
         },
     },
@@ -271,7 +271,7 @@ pub const KEYS: &[Key] = &[
         value: "CONFIGMAP",
         about: "A ConfigMap whose pillion.yaml is the proxy's configuration, instead of a generated one",
         set: |settings, text| {
-            settings.config = Some(name(text)?);
+            settings.config = unless_empty(text, name)?;
             Ok(())
         },
     },
@@ -290,7 +290,7 @@ pub const KEYS: &[Key] = &[
         value: "DURATION",
         about: "When what is still open is cut [5s before the pod's grace period ends, a quarter of it if that is less]",
         set: |settings, text| {
-            settings.drain_deadline = Some(seconds(text)?);
+            settings.drain_deadline = unless_empty(text, seconds)?;
             Ok(())
         },
     },

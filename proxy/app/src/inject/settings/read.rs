@@ -81,6 +81,11 @@ pub(super) fn image(text: &str) -> Result<String, String> {
     if plain { Ok(text.to_owned()) } else { Err(format!("{text:?} is no image: write one as registry/pillion:0.1.0")) }
 }
 
+/// What may also be nobody's choice: empty text takes back what was chosen before, as by the flags of an injector.
+pub(super) fn unless_empty<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text.is_empty() { Ok(None) } else { read(text).map(Some) }
+}
+
 pub(super) fn limit(text: &str) -> Result<Option<Quantity>, String> {
     if text == "none" { Ok(None) } else { text.parse().map(Some) }
 }

@@ -53,6 +53,48 @@ fn what_is_wrong_is_told_with_the_remedy() {
 }
 
 #[test]
+fn whatever_was_chosen_can_be_taken_back() {
+    // What an injector may be told for all pods, and what a pod writes for the default.
+    for (name, chosen, back) in [
+        ("mode", "container", "native"),
+        ("capture", "node", "init"),
+        ("inbound-tls", "strict", ""),
+        ("inbound-ports", "1:2", ""),
+        ("skip-inbound-ports", "22", ""),
+        ("skip-outbound-ports", "22", ""),
+        ("skip-outbound-cidrs", "10.0.0.0/8", ""),
+        ("opaque-ports", "3306", ""),
+        ("upstreams", "api.shop:80", ""),
+        ("discovery", "endpoint-slices", "dns"),
+        ("zone", "a", ""),
+        ("identity", "csi", "none"),
+        ("trust-domain", "shop.example", "cluster.local"),
+        ("cluster-domain", "shop.example", "cluster.local"),
+        ("rewrite-probes", "false", "true"),
+        ("image", "p:1", concat!("pillion:", env!("CARGO_PKG_VERSION"))),
+        ("init-image", "i:1", ""),
+        ("image-pull-policy", "Always", "IfNotPresent"),
+        ("cpu-request", "1", "10m"),
+        ("cpu-limit", "1", "none"),
+        ("memory-request", "1Gi", "16Mi"),
+        ("memory-limit", "none", "128Mi"),
+        ("workers", "2", "1"),
+        ("log-level", "debug", "info"),
+        ("filters", "- csrf: {}", ""),
+        ("config", "c", ""),
+        ("drain-delay", "1s", "5s"),
+        ("drain-deadline", "1s", ""),
+        ("ip-family", "ipv4", "dual"),
+    ] {
+        let mut settings = set(name, chosen).unwrap_or_else(|words| panic!("{name}: {words}"));
+        assert_ne!(settings, Settings::default(), "{name}");
+        settings.set(key(name).unwrap(), back).unwrap_or_else(|words| panic!("{name}: {words}"));
+        assert_eq!(settings, Settings::default(), "{name}");
+    }
+    assert_eq!(KEYS.len(), 29, "one is missing above");
+}
+
+#[test]
 fn contradictions_are_found() {
     let mut settings = Settings::default();
     assert_eq!(settings.contradictions(), []);
