@@ -24,7 +24,7 @@ pub use key::{Address, CLIENT, Endpoint, PairKey, SERVER};
 pub use user::Counts;
 
 /// The version of everything in this crate. Stands in the name of the pins' directory and in [`Control`].
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 5;
 
 /// Whose counters are in an entry of the map `COUNTS`.
 pub mod counts {
@@ -68,13 +68,15 @@ pub mod mode {
     pub const OFF: u32 = 0;
     /// Connections to and from the proxy's ports are enrolled and redirected.
     pub const ON: u32 = 1;
+    /// As `OFF` until everything is attached, then `ON`: unless somebody has pulled the switch meanwhile.
+    pub const ATTACHING: u32 = 2;
 }
 
 /// Values of the map `PORTS`.
 pub mod port {
     /// A port that the proxy listens on.
     pub const LISTENER: u32 = 1;
-    /// The self-test's: enrolled and redirected whatever the mode.
+    /// The self-test's, in its own network namespace: enrolled and redirected whatever the mode.
     pub const SELF_TEST: u32 = 2;
     /// Nobody listens on it: whoever connects to it on loopback, the proxy included, is captured where anything is. So the
     /// proxy proves that it captures.
@@ -101,6 +103,8 @@ pub mod identity {
     pub const USER: u32 = 2;
     /// A cgroup (version 2), by its number: the inode of its directory.
     pub const CGROUP: u32 = 3;
+    /// No proxy: the network namespace, by its cookie, in which the self-test runs.
+    pub const TESTER: u32 = 4;
 }
 
 /// What is known of a socket: its storage, freed with it.

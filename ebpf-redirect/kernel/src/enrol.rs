@@ -1,6 +1,7 @@
 //! enrol: connections of the proxy enter the socket map when they are established, and report when they end.
 //!
-//! `enrol`, `sock_ops`, on a cgroup (version 2); Linux 5.19. A failure in it leaves the connection to TCP.
+//! `enrol`, `sock_ops`, on a cgroup (version 2); Linux 5.19. A failure in it leaves the connection to TCP. `enrol_test` is the same
+//! for the self-test's pairs alone, and `enrol` leaves those to it.
 //!
 //! ```text
 //!  downstream:  SYN at a listener's port ─► EXPECTED ─► the client, ACTIVE ─► PAIRS ─► the listener's child, PASSIVE
@@ -11,7 +12,9 @@
 //! machine or another cgroup, and whoever talks past the proxy, is never touched. The client always comes
 //! first: the server's end is established by its ACK.
 
-use crate::maps::{self, EVENTS, EXPECTED, ONCE, ORIGINALS, PAIRS, PORTS, SOCKETS, count, flow, flow_or_new, long};
+use crate::maps::{
+    self, EVENTS, EXPECTED, ONCE, ORIGINALS, PAIRS, PORTS, PROXIES, SOCKETS, count, flow, flow_or_new, long,
+};
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RWND_INIT,
@@ -25,7 +28,9 @@ use aya_ebpf::{
     programs::SockOpsContext,
 };
 use core::{ffi::c_void, ptr::read_volatile};
-use redirect_common::{Address, Closed, Counter, Endpoint, Event, Flow, Original, Pair, PairKey, flow as bits, port};
+use redirect_common::{
+    Address, Closed, Counter, Endpoint, Event, Flow, Identity, Original, Pair, PairKey, flow as bits, identity, port,
+};
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -46,28 +51,51 @@ static NODE_ID: u32 = 0;
 
 #[sock_ops]
 pub fn enrol(ctx: SockOpsContext) -> u32 {
+    asked::<false>(&ctx);
+    NO_OPINION
+}
+
+/// The same for the self-test's own pairs and nothing else: it stands for a moment on the tester's cgroup, which may be that
+/// of a whole node, over the maps of an instance that is at work.
+#[sock_ops]
+pub fn enrol_test(ctx: SockOpsContext) -> u32 {
+    asked::<true>(&ctx);
+    NO_OPINION
+}
+
+#[inline(always)]
+fn asked<const TEST: bool>(ctx: &SockOpsContext) {
     match ctx.op() {
-        BPF_SOCK_OPS_RWND_INIT => expect(&ctx),
-        BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&ctx),
-        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => active(&ctx),
-        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => passive(&ctx),
-        BPF_SOCK_OPS_STATE_CB => state(&ctx),
+        BPF_SOCK_OPS_RWND_INIT => expect::<TEST>(ctx),
+        BPF_SOCK_OPS_TCP_CONNECT_CB if !TEST => connecting(ctx),
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => active::<TEST>(ctx),
+        BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => passive::<TEST>(ctx),
+        BPF_SOCK_OPS_STATE_CB => state::<TEST>(ctx),
         _ => {}
     }
-    NO_OPINION
 }
 
 /// A SYN has come: asked of the request before it is answered.
 #[inline(always)]
-fn expect(ctx: &SockOpsContext) {
+fn expect<const TEST: bool>(ctx: &SockOpsContext) {
     let port = ctx.local_port();
     // SAFETY: the value is copied at once.
     let Some(kind) = (unsafe { PORTS.get(&port) }).copied() else { return };
     let Some(control) = maps::control() else { return };
-    if (maps::on(control) && kind == port::LISTENER) || kind == port::SELF_TEST {
+    let wanted =
+        if TEST { kind == port::SELF_TEST && is_testers(ctx) } else { kind == port::LISTENER && maps::on(control) };
+    if wanted {
         let client = remote(ctx);
         let _ = EXPECTED.insert(&client, &kind, 0);
     }
+}
+
+/// Whether this is the tester's network namespace: in another one its port's number is somebody else's.
+#[inline(always)]
+fn is_testers(ctx: &SockOpsContext) -> bool {
+    let namespace = Identity { kind: identity::TESTER, zero: 0, number: netns(ctx.ops) };
+    // SAFETY: nothing is read of the value.
+    unsafe { PROXIES.get(&namespace) }.is_some()
 }
 
 /// A SYN is about to leave, from a port that is known now.
@@ -88,17 +116,22 @@ fn connecting(ctx: &SockOpsContext) {
 
 /// This end has connected.
 #[inline(always)]
-fn active(ctx: &SockOpsContext) {
+fn active<const TEST: bool>(ctx: &SockOpsContext) {
     let Some(control) = maps::control() else { return };
     let local = local(ctx);
     let mut flags = 0;
     // SAFETY: the value is copied at once.
     if let Some(kind) = (unsafe { EXPECTED.get(&local) }).copied() {
+        if TEST != (kind == port::SELF_TEST) {
+            return;
+        }
         let _ = EXPECTED.remove(&local);
         flags |= bits::DOWNSTREAM;
-        if kind == port::SELF_TEST {
+        if TEST {
             flags |= bits::SELF_TEST;
         }
+    } else if TEST {
+        return;
     } else {
         // SAFETY: checked for null.
         let Some(flow) = socket(ctx).and_then(|socket| unsafe { flow(socket) }) else { return };
@@ -112,7 +145,7 @@ fn active(ctx: &SockOpsContext) {
             return;
         }
     }
-    if !maps::on(control) && flags & bits::SELF_TEST == 0 {
+    if !TEST && !maps::on(control) {
         return;
     }
     let key = PairKey::of_client(&local, sent(ctx), received(ctx));
@@ -123,12 +156,15 @@ fn active(ctx: &SockOpsContext) {
 
 /// This end was connected to.
 #[inline(always)]
-fn passive(ctx: &SockOpsContext) {
+fn passive<const TEST: bool>(ctx: &SockOpsContext) {
     let key = PairKey::of_server(&remote(ctx), sent(ctx), received(ctx));
     let Some(pair) = PAIRS.get_ptr_mut(&key.pair()) else { return };
     // SAFETY: an entry that only the two ends of this connection write to; were it reused meanwhile for another one, that
     // would find a wrong address which its look-up by key does not confirm.
     let pair = unsafe { &mut *pair };
+    if TEST != (pair.flags as u32 & bits::SELF_TEST != 0) {
+        return;
+    }
     if let Some(own) = enrolled(ctx, key, pair.flags as u32) {
         pair.server = own;
     }
@@ -137,8 +173,13 @@ fn passive(ctx: &SockOpsContext) {
 /// Takes an end into the map. Gives the kernel's address of it.
 #[inline(always)]
 fn enrolled(ctx: &SockOpsContext, key: PairKey, flags: u32) -> Option<u64> {
-    count(flags, Counter::Eligible, 1);
     let socket = socket(ctx)?;
+    // Asked twice where this program stands on two cgroups, one within the other.
+    // SAFETY: the context's socket, not null; its storage is read while the stack holds it locked.
+    if unsafe { flow(socket) }.is_some_and(|flow| unsafe { (*flow).flags } & bits::ENROLLED != 0) {
+        return None;
+    }
+    count(flags, Counter::Eligible, 1);
     // SAFETY: the context's socket, not null.
     if !unsafe { bpf_skc_to_mptcp_sock(socket) }.is_null() {
         count(flags, Counter::SkippedMptcp, 1);
@@ -151,10 +192,6 @@ fn enrolled(ctx: &SockOpsContext, key: PairKey, flags: u32) -> Option<u64> {
     };
     // SAFETY: the storage of a socket that is locked by the stack.
     let flow = unsafe { &mut *flow };
-    // Asked twice where this program stands on two cgroups, one within the other.
-    if flow.flags & bits::ENROLLED != 0 {
-        return None;
-    }
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     if flow.begun != 0 {
@@ -181,7 +218,7 @@ fn enrolled(ctx: &SockOpsContext, key: PairKey, flags: u32) -> Option<u64> {
 
 /// An enrolled end has changed its state.
 #[inline(always)]
-fn state(ctx: &SockOpsContext) {
+fn state<const TEST: bool>(ctx: &SockOpsContext) {
     let (old, new) = (ctx.arg(0), ctx.arg(1));
     if new != BPF_TCP_CLOSE {
         return;
@@ -190,6 +227,9 @@ fn state(ctx: &SockOpsContext) {
     let Some(flow) = socket(ctx).and_then(|socket| unsafe { flow(socket) }) else { return };
     // SAFETY: the storage of a socket that is locked by the stack.
     let flow = unsafe { &mut *flow };
+    if TEST && flow.flags & bits::SELF_TEST == 0 {
+        return;
+    }
     if flow.flags & bits::CAPTURED != 0 {
         let _ = ORIGINALS.remove(&local(ctx));
     }

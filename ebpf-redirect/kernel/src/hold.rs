@@ -25,6 +25,17 @@ const SHOWN: i32 = 4096;
 
 #[cgroup_sockopt(setsockopt)]
 pub fn setsockopt(ctx: SockoptContext) -> i32 {
+    asked::<false>(&ctx)
+}
+
+/// The same for the self-test's own sockets and no others.
+#[cgroup_sockopt(setsockopt)]
+pub fn setsockopt_test(ctx: SockoptContext) -> i32 {
+    asked::<true>(&ctx)
+}
+
+#[inline(always)]
+fn asked<const TEST: bool>(ctx: &SockoptContext) -> i32 {
     let ctx = ctx.sockopt;
     // SAFETY: words of the context.
     let (level, name, length, socket) =
@@ -34,7 +45,7 @@ pub fn setsockopt(ctx: SockoptContext) -> i32 {
         if let Some(flow) = unsafe { flow(socket.cast()) } {
             // SAFETY: storage of this socket, which is locked by this hook.
             let flow = unsafe { &*flow };
-            if waits(flow) {
+            if TEST == (flow.flags & bits::SELF_TEST != 0) && waits(flow) {
                 count(flow.flags, Counter::Held, 1);
                 return REFUSE;
             }

@@ -1,6 +1,9 @@
 //! The maps of an instance, opened by their pins.
 
-use crate::pins::Pins;
+use crate::{
+    AttachError,
+    pins::{PinError, Pins},
+};
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
 use redirect_common::{
     COUNTERS, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Original, Pair, PairKey, counts, mode,
@@ -9,6 +12,7 @@ use std::collections::BTreeMap;
 
 /// What the programs and their loaders share.
 pub(crate) struct Maps {
+    pins: Pins,
     control: Array<MapData, Control>,
     pub(crate) ports: HashMap<MapData, u32, u32>,
     pub(crate) proxies: HashMap<MapData, Identity, u32>,
@@ -64,6 +68,7 @@ fn data(pins: &Pins, name: &str) -> Result<MapData, MapError> {
 impl Maps {
     pub(crate) fn open(pins: &Pins) -> Result<Self, MapError> {
         Ok(Self {
+            pins: pins.clone(),
             control: Array::try_from(Map::Array(data(pins, "CONTROL")?))?,
             ports: HashMap::try_from(Map::HashMap(data(pins, "PORTS")?))?,
             proxies: HashMap::try_from(Map::HashMap(data(pins, "PROXIES")?))?,
@@ -76,18 +81,34 @@ impl Maps {
         })
     }
 
+    /// Of an instance that is attached, or about to be.
+    pub(crate) fn attached(pins: &Pins, instance: &str) -> Result<Self, AttachError> {
+        pins.check()?;
+        if !pins.are_there() {
+            return Err(PinError::Absent(instance.into()).into());
+        }
+        let maps = Self::open(pins)?;
+        // Detached, with connections that are left.
+        if pins.links().is_empty() && maps.control()?.mode != mode::ATTACHING {
+            return Err(PinError::Absent(instance.into()).into());
+        }
+        Ok(maps)
+    }
+
     pub(crate) fn control(&self) -> Result<Control, MapError> {
         self.control.get(&0, 0)
     }
 
-    pub(crate) fn set_control(&mut self, control: Control) -> Result<(), MapError> {
-        self.control.set(0, control, 0)
+    /// Changes it. Whoever else does so meanwhile, as who pulls the kill switch during a replacement, is not overwritten.
+    pub(crate) fn change(&mut self, to: impl FnOnce(Control) -> Control) -> Result<(), AttachError> {
+        let _lock = self.pins.lock_control()?;
+        let control = Control { layout: LAYOUT, ..to(self.control()?) };
+        Ok(self.control.set(0, control, 0)?)
     }
 
     /// Pulls the kill switch, or puts it back.
-    pub(crate) fn set_mode(&mut self, on: bool) -> Result<(), MapError> {
-        let control = self.control()?;
-        self.set_control(Control { layout: LAYOUT, mode: if on { mode::ON } else { mode::OFF }, ..control })
+    pub(crate) fn set_mode(&mut self, on: bool) -> Result<(), AttachError> {
+        self.change(|control| Control { mode: if on { mode::ON } else { mode::OFF }, ..control })
     }
 
     /// Of connections that somebody uses.

@@ -118,9 +118,12 @@ pub(crate) const ATTACHMENTS: &[Attachment] = &[
 pub(crate) const VERDICT: &str = "verdict";
 pub(crate) const STUB: &str = "verdict_stub";
 
-/// What the self-test needs on its own cgroup.
-pub(crate) const HOLD: &str = "setsockopt";
-pub(crate) const ENROL: &str = "enrol";
+const HOLD: &str = "setsockopt";
+const ENROL: &str = "enrol";
+
+/// What the self-test needs on its own cgroup: of these programs those that see its own pairs and no others.
+pub(crate) const HOLD_TEST: &str = "setsockopt_test";
+pub(crate) const ENROL_TEST: &str = "enrol_test";
 
 /// Programs in the kernel, held by this process until something else holds them.
 pub(crate) struct Loaded {
@@ -153,7 +156,9 @@ pub(crate) fn load(object: &Object, pins: &Pins) -> Result<Loaded, LoadError> {
         loader.map_pin_path(name, pins.map(name));
     }
     let mut ebpf = loader.load(&object.bytes).map_err(LoadError::Object)?;
-    for name in [STUB, VERDICT].into_iter().chain(ATTACHMENTS.iter().map(|attachment| attachment.name)) {
+    for name in
+        [STUB, VERDICT, HOLD_TEST, ENROL_TEST].into_iter().chain(ATTACHMENTS.iter().map(|attachment| attachment.name))
+    {
         let program = program(&mut ebpf, name)?;
         let loaded = match program {
             Program::SkMsg(program) => SkMsg::load(program),

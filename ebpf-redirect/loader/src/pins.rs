@@ -1,8 +1,10 @@
 //! Pins: the directory in which an instance keeps its maps and links, so that they outlive who loaded them.
 //!
 //! ```text
-//!  <bpffs>/pillion/<instance>/v3/CONTROL, SOCKETS, …      maps
-//!  <bpffs>/pillion/<instance>/v3/links/enrol, connect4, … what is attached
+//!  <bpffs>/pillion/<instance>/v5/CONTROL, SOCKETS, …         maps
+//!  <bpffs>/pillion/<instance>/v5/links/enrol, connect4, …    what is attached
+//!  <bpffs>/pillion/<instance>/v5/programs/verdict, enrol, …  what was attached last, to come back to: the kernel gives programs
+//!                                                            by their numbers only to CAP_SYS_ADMIN
 //! ```
 //!
 //! The layout's version is a directory of its own: whoever finds another one there touches nothing.
@@ -12,7 +14,10 @@ use redirect_common::LAYOUT;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::{
     fs, io,
-    os::fd::OwnedFd,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -32,6 +37,12 @@ pub(crate) const MAPS: &[&str] = &[
     "COUNTS",
     "EVENTS",
 ];
+
+/// What the names of instances begin with that are made for a self-test and removed with it.
+pub(crate) const TRIAL: &str = "try-";
+
+/// How often a directory that another process removes is made again.
+const MOST_ATTEMPTS: u32 = 16;
 
 /// Why an instance's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +64,9 @@ pub enum PinError {
         /// What lies in it.
         found: String,
     },
+    /// It is not there.
+    #[error("{0:?} is not attached: `pillion redirect attach --instance {0}` does it")]
+    Absent(String),
     /// Another process is at work on it.
     #[error("{0}: another process is attaching or detaching this instance")]
     Busy(PathBuf),
@@ -127,6 +141,10 @@ impl Pins {
         self.version().join(name)
     }
 
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.version().join("programs").join(name)
+    }
+
     pub(crate) fn link(&self, name: &str) -> PathBuf {
         self.version().join("links").join(name)
     }
@@ -165,20 +183,51 @@ impl Pins {
     /// Makes the directory, refuses a foreign one, and keeps others out until the lock is dropped.
     pub(crate) fn lock(&self) -> Result<Lock, PinError> {
         self.check()?;
-        fs::create_dir_all(self.version().join("links")).map_err(|error| self.failed(error))?;
-        let directory =
-            rustix::fs::open(&self.instance, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|error| self.failed(error.into()))?;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let locked = self.make().and_then(|()| self.locked());
+            match locked {
+                Ok(Some(lock)) => return Ok(lock),
+                // Whoever held the lock has removed the directory meanwhile.
+                Ok(None) if attempts < MOST_ATTEMPTS => {}
+                Err(PinError::Io { error, .. })
+                    if error.kind() == io::ErrorKind::NotFound && attempts < MOST_ATTEMPTS => {}
+                Ok(None) => return Err(PinError::Busy(self.instance.clone())),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn make(&self) -> Result<(), PinError> {
+        for folder in ["links", "programs"] {
+            fs::create_dir_all(self.version().join(folder)).map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+
+    /// The lock of a directory that is there; `None`: it has been removed by who held it.
+    fn locked(&self) -> Result<Option<Lock>, PinError> {
+        let directory = open(&self.instance)?;
         rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| PinError::Busy(self.instance.clone()))?;
+        let number = rustix::fs::fstat(&directory).map_err(|error| self.failed(error.into()))?.st_ino;
+        let stands = fs::metadata(&self.instance).is_ok_and(|data| data.ino() == number);
+        Ok(stands.then_some(Lock { _directory: directory }))
+    }
+
+    /// Held while [`redirect_common::Control`] is read and written back: for two calls, so others wait.
+    pub(crate) fn lock_control(&self) -> Result<Lock, PinError> {
+        let at = self.version();
+        let directory = open(&at)?;
+        rustix::fs::flock(&directory, FlockOperation::LockExclusive)
+            .map_err(|error| PinError::Io { at, error: error.into() })?;
         Ok(Lock { _directory: directory })
     }
 
     /// Held by the one process that takes the events; `None`: another one does.
     pub(crate) fn lock_events(&self) -> Result<Option<Lock>, PinError> {
-        let at = self.version().join("links");
-        let directory = rustix::fs::open(&at, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| PinError::Io { at, error: error.into() })?;
+        let directory = open(&self.version().join("links"))?;
         let locked = rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive);
         Ok(locked.ok().map(|()| Lock { _directory: directory }))
     }
@@ -191,30 +240,51 @@ impl Pins {
     }
 
     /// Detaches every link and forgets it. Connections that are enrolled stay so.
-    pub(crate) fn detach_links(&self) -> Result<usize, PinError> {
-        let links = self.links();
-        for name in &links {
-            let at = self.link(name);
-            if let Ok(link) = sys::pinned(&at) {
-                // Another descriptor of it may be open elsewhere; where the kernel is too old for this, or the cgroup has
-                // gone, forgetting the name is all there is to do.
-                drop(sys::detach(std::os::fd::AsFd::as_fd(&link)));
-            }
-            fs::remove_file(&at).map_err(|error| PinError::Io { at, error })?;
+    pub(crate) fn detach_links(&self) -> Result<(), PinError> {
+        self.links().iter().try_for_each(|name| self.detach_link(name))
+    }
+
+    /// Detaches one.
+    pub(crate) fn detach_link(&self, name: &str) -> Result<(), PinError> {
+        let at = self.link(name);
+        if let Ok(link) = sys::pinned(&at) {
+            // Another descriptor of it may be open elsewhere; where the kernel is too old for this, or the cgroup has
+            // gone, forgetting the name is all there is to do.
+            drop(sys::detach(link.as_fd()));
         }
-        Ok(links.len())
+        fs::remove_file(&at).map_err(|error| PinError::Io { at, error })
+    }
+
+    /// Keeps a program as the one that is in force, in the place of its predecessor.
+    pub(crate) fn keep_program(&self, name: &str, program: BorrowedFd<'_>) -> Result<(), PinError> {
+        let at = self.program(name);
+        // A name with a dot is not allowed there.
+        let new = self.program(&format!("{name}-new"));
+        let kept = match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => sys::pin(program, &new).and_then(|()| fs::rename(&new, &at)),
+        };
+        kept.map_err(|error| PinError::Io { at, error })
+    }
+
+    /// The programs that are kept.
+    fn programs(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.version().join("programs"))
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default()
     }
 
     /// Removes everything. Only to be called when the map of sockets is empty.
     pub(crate) fn remove(&self) -> Result<(), PinError> {
         self.detach_links()?;
-        for name in MAPS {
-            match fs::remove_file(self.map(name)) {
+        for pin in MAPS.iter().map(|name| self.map(name)).chain(self.programs()) {
+            match fs::remove_file(pin) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed(error)),
                 _ => {}
             }
         }
-        for folder in [self.version().join("links"), self.version(), self.instance.clone()] {
+        let version = self.version();
+        for folder in [version.join("links"), version.join("programs"), version, self.instance.clone()] {
             match fs::remove_dir(&folder) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(PinError::Io { at: folder, error });
@@ -228,4 +298,26 @@ impl Pins {
     fn failed(&self, error: io::Error) -> PinError {
         PinError::Io { at: self.instance.clone(), error }
     }
+}
+
+fn open(at: &Path) -> Result<OwnedFd, PinError> {
+    rustix::fs::open(at, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| PinError::Io { at: at.into(), error: error.into() })
+}
+
+/// Removes what self-tests left that were killed: an instance of theirs that nobody holds. What cannot be removed, as another
+/// user's, stays.
+pub(crate) fn sweep() -> Result<(), PinError> {
+    for (name, pins) in Pins::all()? {
+        let made =
+            name.strip_prefix(TRIAL).is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
+        if made
+            && pins.check().is_ok()
+            && let Ok(Some(_lock)) = pins.locked()
+            && pins.links().is_empty()
+        {
+            drop(pins.remove());
+        }
+    }
+    Ok(())
 }

@@ -26,6 +26,9 @@ const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
 const LINK_DETACH: u32 = 34;
 
+/// asm-generic/socket.h.
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
 /// Where a program hooks in (`enum bpf_attach_type`).
 #[repr(u32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,11 +154,49 @@ pub(crate) fn program(number: u32) -> io::Result<OwnedFd> {
     descriptor(PROG_GET_FD_BY_ID, &mut Attributes::new(&[number]), 3)
 }
 
-/// The number of a link's program (`struct bpf_link_info`: type, id, prog_id).
-pub(crate) fn link_program(link: BorrowedFd<'_>) -> io::Result<u32> {
-    let mut info = [0_u32; 3];
+/// What the kernel says of a link to a cgroup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkInfo {
+    /// The number of its program.
+    pub(crate) program: u32,
+    /// The number of its cgroup; `None`: that was removed, and the link does nothing any more.
+    pub(crate) cgroup: Option<u64>,
+}
+
+/// Asks for it (`struct bpf_link_info`: type, id, prog_id, and after four bytes that align it `cgroup.cgroup_id`, which is 0 once
+/// the cgroup has gone; Linux 5.8).
+pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        kind: u32,
+        id: u32,
+        program: u32,
+        zero: u32,
+        cgroup: u64,
+        hook: u64,
+    }
+    let mut info = Info::default();
     let length = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
     let mut attributes = Attributes::new(&[word(link), length]).pointer(2, (&raw mut info).cast());
     bpf(OBJ_GET_INFO_BY_FD, &mut attributes, 4)?;
-    Ok(info[2])
+    Ok(LinkInfo { program: info.program, cgroup: (info.cgroup != 0).then_some(info.cgroup) })
+}
+
+/// The cookie of the network namespace of this thread (SO_NETNS_COOKIE, Linux 5.14), by which programs know it.
+pub(crate) fn netns_cookie() -> io::Result<u64> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of_val(&cookie)).map_err(io::Error::other)?;
+    // SAFETY: the option is eight bytes long, as is what it is written to; both places live through the call.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    if done == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }

@@ -113,8 +113,7 @@ impl Watch {
     /// It is not attached.
     pub fn new(instance: &str) -> Result<Self, AttachError> {
         let pins = Pins::of(instance)?;
-        pins.check()?;
-        let maps = Maps::open(&pins)?;
+        let maps = Maps::attached(&pins, instance)?;
         let before = Reading { totals: maps.totals()?, occupancy: maps.occupancy() };
         let events = match pins.lock_events()? {
             Some(lock) => Some((maps::events(&pins)?, lock)),

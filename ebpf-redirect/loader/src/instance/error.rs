@@ -37,6 +37,19 @@ pub enum AttachError {
     /// A prefix that is longer than its address.
     #[error("{0}/{1} is no prefix")]
     Prefix(IpAddr, u8),
+    /// The instance serves another cgroup, and would go on doing so.
+    #[error(
+        "{instance} is attached to {there} and not to {asked}: `pillion redirect detach --instance {instance}` detaches it there; \
+         where both are wanted, give one of them another name (`--instance`, `redirect.instance`)"
+    )]
+    Elsewhere {
+        /// Its name.
+        instance: String,
+        /// The cgroup that it serves.
+        there: String,
+        /// The one that was asked for.
+        asked: String,
+    },
     /// A hook of the kernel.
     #[error("{hook}: {error}")]
     Hook {
@@ -62,6 +75,7 @@ impl AttachError {
             Self::SelfTest(_) => "self_test",
             Self::Declined(outcome) => outcome.property.name(),
             Self::Prefix(..) => "prefix",
+            Self::Elsewhere { .. } => "elsewhere",
             Self::Hook { .. } => "hook",
         }
     }

@@ -6,14 +6,18 @@ use super::{
 };
 use crate::{
     maps::Maps,
+    mounts,
     object::{ATTACHMENTS, Attachment, Loaded, STUB, VERDICT},
     pins::Pins,
     sys,
 };
-use redirect_common::{Control, mode};
+use redirect_common::Control;
 use std::{
     fs::File,
+    io,
     os::fd::{AsFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// What stood before a replacement, held so that it can stand again.
@@ -24,38 +28,91 @@ pub(super) struct Before {
 }
 
 impl Before {
-    pub(super) fn of(pins: &Pins) -> Result<Self, AttachError> {
-        let array = sys::pinned(&pins.map("PROGRAMS")).map_err(hook("PROGRAMS"))?;
-        let verdict = sys::program_at(array.as_fd(), 0).and_then(|number| sys::program(number).ok());
-        let mut links = Vec::new();
+    /// Drops the links whose cgroup has gone, which do nothing and take no program any more.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is changed where a link is to another cgroup than what is asked for.
+    pub(super) fn of(pins: &Pins, options: &Options) -> Result<Self, AttachError> {
+        let asked = mounts::cgroup_number(&options.cgroup)?;
+        let (mut alive, mut severed) = (Vec::new(), Vec::new());
         for name in pins.links() {
             let link = sys::pinned(&pins.link(&name)).map_err(hook(&name))?;
-            let number = sys::link_program(link.as_fd()).map_err(hook(&name))?;
-            links.push((name.clone(), sys::program(number).map_err(hook(&name))?));
+            let info = settled(&link, asked).map_err(hook(&name))?;
+            match info.cgroup {
+                Some(there) if there != asked => {
+                    return Err(AttachError::Elsewhere {
+                        instance: options.instance.clone(),
+                        there: mounts::cgroup_path(there).map_or_else(
+                            || format!("a cgroup that is not seen from here (number {there})"),
+                            |path| path.display().to_string(),
+                        ),
+                        asked: options.cgroup.display().to_string(),
+                    });
+                }
+                Some(_) => alive.push((name, info.program)),
+                None => severed.push(name),
+            }
         }
-        Ok(Self { verdict, links, control: Maps::open(pins)?.control()? })
+        let links = alive.into_iter().map(|(name, number)| Ok((kept(pins, &name, number)?, name)));
+        let links =
+            links.map(|kept| kept.map(|(program, name)| (name, program))).collect::<Result<_, AttachError>>()?;
+        let array = sys::pinned(&pins.map("PROGRAMS")).map_err(hook("PROGRAMS"))?;
+        let verdict = sys::program_at(array.as_fd(), 0).map(|number| kept(pins, VERDICT, number)).transpose()?;
+        let before = Self { verdict, links, control: Maps::open(pins)?.control()? };
+        severed.iter().try_for_each(|name| pins.detach_link(name))?;
+        Ok(before)
     }
 
-    /// Whether its kill switch let it work.
-    pub(super) fn is_on(&self) -> bool {
-        self.control.mode == mode::ON
+    /// Whether any of its programs was attached to the cgroup.
+    pub(super) fn is_attached(&self) -> bool {
+        !self.links.is_empty()
     }
 
     pub(super) fn names(&self) -> Vec<&str> {
         self.links.iter().map(|(name, _)| name.as_str()).collect()
     }
 
+    /// Everything stands as it did, but for the kill switch, which may have been pulled meanwhile.
     pub(super) fn restore(&self, pins: &Pins, maps: &mut Maps) -> Result<(), AttachError> {
         if let Some(verdict) = &self.verdict {
             let array = sys::pinned(&pins.map("PROGRAMS")).map_err(hook("PROGRAMS"))?;
             sys::set_program_at(array.as_fd(), 0, verdict.as_fd()).map_err(hook(VERDICT))?;
+            pins.keep_program(VERDICT, verdict.as_fd())?;
         }
         for (name, program) in &self.links {
             let link = sys::pinned(&pins.link(name)).map_err(hook(name))?;
             sys::update(link.as_fd(), program.as_fd()).map_err(hook(name))?;
+            pins.keep_program(name, program.as_fd())?;
         }
-        Ok(maps.set_control(self.control)?)
+        for name in pins.links() {
+            if !self.names().contains(&name.as_str()) {
+                pins.detach_link(&name)?;
+            }
+        }
+        maps.change(|now| Control { mode: now.mode, ..self.control })
     }
+}
+
+/// How long a cgroup that has gone may hold its links: the kernel lets go of them later, when the machine has time.
+const LETS_GO: Duration = Duration::from_secs(10);
+
+/// What is said of a link, once its cgroup is the one that is asked for, or seen elsewhere, or has let it go.
+fn settled(link: &OwnedFd, asked: u64) -> io::Result<sys::LinkInfo> {
+    let begun = Instant::now();
+    loop {
+        let info = sys::link_info(link.as_fd())?;
+        let hidden = info.cgroup.is_some_and(|there| there != asked && mounts::cgroup_path(there).is_none());
+        if !hidden || begun.elapsed() > LETS_GO {
+            return Ok(info);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A program that is in force: by its pin; by its number where that is missing, since who attached it died in between.
+fn kept(pins: &Pins, name: &str, number: u32) -> Result<OwnedFd, AttachError> {
+    sys::pinned(&pins.program(name)).or_else(|_| sys::program(number)).map_err(hook(name))
 }
 
 /// The new verdict is the one that every enrolled socket meets from now on, by way of the stub that it was enrolled with.
@@ -63,7 +120,8 @@ pub(super) fn put_verdict(pins: &Pins, loaded: &Loaded) -> Result<(), AttachErro
     let array = sys::pinned(&pins.map("PROGRAMS")).map_err(hook("PROGRAMS"))?;
     sys::set_program_at(array.as_fd(), 0, loaded.fd(VERDICT)?.as_fd()).map_err(hook(VERDICT))?;
     let sockets = sys::pinned(&pins.map("SOCKETS")).map_err(hook("SOCKETS"))?;
-    sys::attach_to_map(loaded.fd(STUB)?.as_fd(), sockets.as_fd(), sys::Hook::SkMsg).map_err(hook(STUB))
+    sys::attach_to_map(loaded.fd(STUB)?.as_fd(), sockets.as_fd(), sys::Hook::SkMsg).map_err(hook(STUB))?;
+    Ok(pins.keep_program(VERDICT, loaded.fd(VERDICT)?.as_fd())?)
 }
 
 /// Links every program that is wanted, in the place of its predecessor where there is one.
@@ -79,6 +137,21 @@ pub(super) fn link_all(loaded: &Loaded, pins: &Pins, options: &Options, there: &
         } else {
             let link = sys::link(program.as_fd(), cgroup.as_fd(), *at).map_err(hook(name))?;
             sys::pin(link.as_fd(), &place).map_err(hook(name))?;
+        }
+        pins.keep_program(name, program.as_fd())?;
+    }
+    Ok(())
+}
+
+/// Takes away what only captured connections need, where nothing is captured any more and none of them is left.
+pub(super) fn unlink_capture(pins: &Pins, options: &Options, maps: &Maps) -> Result<(), AttachError> {
+    if options.capture.is_some() || maps.occupancy().originals > 0 {
+        return Ok(());
+    }
+    let there = pins.links();
+    for Attachment { name, .. } in ATTACHMENTS.iter().filter(|attachment| attachment.for_capture) {
+        if there.iter().any(|link| link == name) {
+            pins.detach_link(name)?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! ```text
 //!  attach   lock ► load over the pinned maps ► verdict into PROGRAMS, stub onto SOCKETS ► self-test ► links, pinned ► ON
 //!  replace  the same in a scratch instance first ► verdict and links exchanged one by one ► self-test ► or all put back;
-//!           the kill switch stays as it was
+//!           the kill switch stays as it was. Links whose cgroup has gone are made anew, a living one elsewhere is refused
 //!  detach   OFF ► links gone ► maps stay while a socket is in them: taking a live one out would lose what waits in it
 //! ```
 
@@ -20,11 +20,11 @@ pub use trial::try_out;
 use crate::{
     maps::{self, Maps, Occupancy, Totals},
     mounts, object,
-    pins::Pins,
+    pins::{self, Pins},
     self_test::Report,
 };
-use exchange::{Before, link_all, put_verdict};
-use redirect_common::{Control, LAYOUT, mode, port};
+use exchange::{Before, link_all, put_verdict, unlink_capture};
+use redirect_common::{Control, mode, port};
 use settings::configure;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,7 +39,7 @@ pub struct Attached {
     pub report: Report,
     /// What loading and verifying took.
     pub load_time: Duration,
-    /// Whether another version stood there before.
+    /// Whether another version stood there before, on this cgroup.
     pub replaced: bool,
     /// Whether it redirects. A replacement leaves the kill switch as it found it.
     pub on: bool,
@@ -83,6 +83,7 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
         return Err(AttachError::NoObject);
     }
     mounts::cgroup_number(&options.cgroup)?;
+    pins::sweep()?;
     let pins = Pins::of(&options.instance)?;
     let lock = pins.lock()?;
     if pins.are_there() && !pins.links().is_empty() {
@@ -105,43 +106,57 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
 fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
     let loaded = object::load(&options.object, pins)?;
     let mut maps = Maps::open(pins)?;
-    maps.set_control(Control {
-        layout: LAYOUT,
-        mode: mode::OFF,
+    maps.change(|_| Control {
+        mode: mode::ATTACHING,
         budget: options.budget,
         large: options.large,
-        events: 0,
-        capture: 0,
+        ..Control::default()
     })?;
     put_verdict(pins, &loaded)?;
     let report = prove(&loaded, &mut maps, &options.waived)?;
-    configure(&mut maps, options, false)?;
-    let attached = link_all(&loaded, pins, options, &[]).and_then(|_| configure(&mut maps, options, true));
-    if let Err(error) = attached {
-        pins.detach_links()?;
-        maps.set_mode(false)?;
-        return Err(error);
+    let attached = configure(&mut maps, options)
+        .and_then(|()| link_all(&loaded, pins, options, &[]))
+        .and_then(|()| switch_on(&mut maps));
+    match attached {
+        Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: false, on }),
+        Err(error) => {
+            pins.detach_links()?;
+            maps.set_mode(false)?;
+            Err(error)
+        }
     }
-    Ok(Attached { report, load_time: loaded.took, replaced: false, on: true })
 }
 
-/// Tries the object in an instance of its own and exchanges the programs if it is good.
+/// Everything is attached: it begins to work, unless somebody has pulled the switch already. Whether it works.
+fn switch_on(maps: &mut Maps) -> Result<bool, AttachError> {
+    let mut on = false;
+    maps.change(|now| {
+        on = now.mode != mode::OFF;
+        Control { mode: if on { mode::ON } else { mode::OFF }, ..now }
+    })?;
+    Ok(on)
+}
+
+/// Tries the object in an instance of its own and exchanges the programs if it is good. The kill switch stays as it is:
+/// whoever pulled it, an operator or the watchdog, had a reason that a new setting does not answer.
 fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
+    let before = Before::of(pins, options)?;
     let report = scratch(&options.object, &options.waived)?;
     let loaded = object::load(&options.object, pins)?;
     let mut maps = Maps::open(pins)?;
-    let before = Before::of(pins)?;
-    // Whoever pulled the switch, an operator or the watchdog, had a reason that a new setting does not answer.
-    let on = before.is_on();
     let exchanged = put_verdict(pins, &loaded)
         .and_then(|()| link_all(&loaded, pins, options, &before.names()))
-        .and_then(|_| prove(&loaded, &mut maps, &options.waived))
-        .and_then(|_| configure(&mut maps, options, on));
-    if let Err(error) = exchanged {
-        before.restore(pins, &mut maps)?;
-        return Err(error);
+        .and_then(|()| prove(&loaded, &mut maps, &options.waived))
+        .and_then(|_| configure(&mut maps, options))
+        .and_then(|()| unlink_capture(pins, options, &maps))
+        .and_then(|()| switch_on(&mut maps));
+    match exchanged {
+        Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: before.is_attached(), on }),
+        Err(error) => {
+            before.restore(pins, &mut maps)?;
+            Err(error)
+        }
     }
-    Ok(Attached { report, load_time: loaded.took, replaced: true, on })
 }
 
 /// Detaches an instance. Connections that are redirected go on through TCP, none loses a byte.
@@ -150,6 +165,7 @@ fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
 ///
 /// Pins of another version, or the file system.
 pub fn detach(instance: &str) -> Result<Detached, AttachError> {
+    pins::sweep()?;
     let pins = Pins::of(instance)?;
     if !pins.exist() {
         return Ok(Detached::Absent);
@@ -176,8 +192,7 @@ pub fn detach(instance: &str) -> Result<Detached, AttachError> {
 /// It is not attached.
 pub fn switch(instance: &str, on: bool) -> Result<(), AttachError> {
     let pins = Pins::of(instance)?;
-    pins.check()?;
-    Ok(Maps::open(&pins)?.set_mode(on)?)
+    Maps::attached(&pins, instance)?.set_mode(on)
 }
 
 /// Replaces the proxy's ports of an attached instance.
@@ -187,8 +202,7 @@ pub fn switch(instance: &str, on: bool) -> Result<(), AttachError> {
 /// It is not attached.
 pub fn set_ports(instance: &str, ports: &BTreeSet<u16>) -> Result<(), AttachError> {
     let pins = Pins::of(instance)?;
-    pins.check()?;
-    let mut maps = Maps::open(&pins)?;
+    let mut maps = Maps::attached(&pins, instance)?;
     let others = maps.ports.iter().filter_map(Result::ok).filter(|(_, kind)| *kind != port::LISTENER);
     let mut wanted: BTreeMap<u32, u32> = others.collect();
     wanted.extend(ports.iter().map(|number| (u32::from(*number), port::LISTENER)));

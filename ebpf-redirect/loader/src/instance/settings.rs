@@ -9,11 +9,11 @@ use crate::{
     mounts,
 };
 use aya::maps::lpm_trie::Key;
-use redirect_common::{Address, Control, Identity, LAYOUT, identity, mode, port};
+use redirect_common::{Address, Control, Identity, identity, port};
 use std::{collections::BTreeMap, net::IpAddr};
 
-/// Writes all of it; what is on already is never without a setting that it keeps.
-pub(super) fn configure(maps: &mut Maps, options: &Options, on: bool) -> Result<(), AttachError> {
+/// Writes all of it but the kill switch, which is its puller's; what is on already is never without a setting that it keeps.
+pub(super) fn configure(maps: &mut Maps, options: &Options) -> Result<(), AttachError> {
     let probe = options.capture.as_ref().and_then(|capture| capture.probe).map(|number| (number.into(), port::PROBE));
     let listeners = options.ports.iter().map(|number| (u32::from(*number), port::LISTENER));
     // One that is listened on is no probe's.
@@ -57,14 +57,13 @@ pub(super) fn configure(maps: &mut Maps, options: &Options, on: bool) -> Result<
             maps.excluded.remove(&key)?;
         }
     }
-    Ok(maps.set_control(Control {
-        layout: LAYOUT,
-        mode: if on { mode::ON } else { mode::OFF },
+    maps.change(|control| Control {
         budget: options.budget,
         large: options.large,
         events: options.events.into(),
         capture,
-    })?)
+        ..control
+    })
 }
 
 fn words(octets: [u8; 16]) -> [u32; 4] {

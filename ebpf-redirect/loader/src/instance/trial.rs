@@ -8,12 +8,12 @@ use super::{
 use crate::{
     maps::Maps,
     mounts,
-    object::{self, ENROL, HOLD, Loaded, Object},
-    pins::Pins,
+    object::{self, ENROL_TEST, HOLD_TEST, Loaded, Object},
+    pins::{self, PinError, Pins},
     self_test::{self, Property, Report},
     sys,
 };
-use redirect_common::{Control, LAYOUT, mode};
+use redirect_common::{Control, mode};
 use std::{
     fs::File,
     os::fd::AsFd,
@@ -33,11 +33,16 @@ pub(super) fn prove(loaded: &Loaded, maps: &mut Maps, waived: &[Property]) -> Re
 fn test(loaded: &Loaded, maps: &mut Maps) -> Result<Report, AttachError> {
     let own = mounts::own_cgroup()?;
     let cgroup = File::open(&own).map_err(hook(&own.display().to_string()))?;
-    // Gone with the descriptor, also where this process dies.
-    let _hold = sys::link(loaded.fd(HOLD)?.as_fd(), cgroup.as_fd(), sys::Hook::Setsockopt).map_err(hook(HOLD))?;
-    let _enrol = sys::link(loaded.fd(ENROL)?.as_fd(), cgroup.as_fd(), sys::Hook::SockOps).map_err(hook(ENROL))?;
+    // Whatever else is in this cgroup and below it, which may be the whole node, is not for these programs. Gone with the
+    // descriptors, also where this process dies.
+    let link = |name, at| sys::link(loaded.fd(name)?.as_fd(), cgroup.as_fd(), at).map_err(hook(name));
+    let _hold = link(HOLD_TEST, sys::Hook::Setsockopt)?;
+    let _enrol = link(ENROL_TEST, sys::Hook::SockOps)?;
     Ok(self_test::run(maps)?)
 }
+
+/// Names that are tried before one is given up as taken.
+const MOST_NAMES: u32 = 16;
 
 /// The self-test of an object in an instance made for it and removed again.
 ///
@@ -49,26 +54,32 @@ pub fn try_out(object: &Object) -> Result<(Report, Duration), AttachError> {
         return Err(AttachError::NoObject);
     }
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let pins = Pins::of(&format!("try-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))?;
-    let lock = pins.lock()?;
+    pins::sweep()?;
+    let mut names = 0;
+    let (pins, lock) = loop {
+        names += 1;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let pins = Pins::of(&format!("{}{}-{number}", pins::TRIAL, std::process::id()))?;
+        match pins.lock() {
+            // A process of the same number in another namespace of processes is at it.
+            Err(PinError::Busy(_)) if names < MOST_NAMES => {}
+            locked => break (pins, locked?),
+        }
+    };
     let tried = || -> Result<_, AttachError> {
         let loaded = object::load(object, &pins)?;
         let mut maps = Maps::open(&pins)?;
-        maps.set_control(Control {
-            layout: LAYOUT,
-            mode: mode::OFF,
-            budget: BUDGET,
-            large: u32::MAX,
-            events: 0,
-            capture: 0,
-        })?;
+        maps.change(|_| Control { mode: mode::OFF, budget: BUDGET, large: u32::MAX, ..Control::default() })?;
         put_verdict(&pins, &loaded)?;
         Ok((test(&loaded, &mut maps)?, loaded.took))
     };
     let tried = tried();
+    // Under the lock: nobody takes it for one that was left behind.
+    let removed = pins.remove();
     drop(lock);
-    pins.remove()?;
-    tried
+    let tried = tried?;
+    removed?;
+    Ok(tried)
 }
 
 /// The same, as a verdict.

@@ -1,16 +1,17 @@
 //! The self-test: what a socket must still do when it is in the map, tried on private pairs on loopback.
 //!
 //! Known faults of kernels come and go between stable releases, so no version is believed: every property is tried inside
-//! the real programs, before anything else is enrolled. The pairs are enrolled by a port that only this test uses.
+//! the real programs, before anything else is enrolled. The pairs are enrolled by a port that only this test uses, in its own
+//! network namespace, and by programs that see nothing else.
 //!
 //! Everything here waits for a bounded time; a property that does not hold in it has failed.
 
 mod pair;
 mod properties;
 
-use crate::{causes::Causes, maps::Maps};
+use crate::{causes::Causes, maps::Maps, sys};
 use aya::maps::MapError;
-use redirect_common::port;
+use redirect_common::{Identity, identity, port};
 use std::{fmt, io};
 
 /// A property that sockets in the map must have.
@@ -131,6 +132,9 @@ pub enum SelfTestError {
     /// No listener on loopback.
     #[error("the self-test cannot use loopback: {0}; is `lo` up in this network namespace?")]
     Loopback(io::Error),
+    /// Which network namespace this is.
+    #[error("the self-test cannot tell its network namespace by SO_NETNS_COOKIE (Linux 5.14): {0}")]
+    Namespace(io::Error),
     /// The maps.
     #[error("the self-test cannot use the maps: {}", Causes(.0))]
     Map(#[from] MapError),
@@ -140,6 +144,9 @@ pub enum SelfTestError {
 pub(crate) fn run(maps: &mut Maps) -> Result<Report, SelfTestError> {
     let listener = pair::listener().map_err(SelfTestError::Loopback)?;
     let number = listener.local_addr().map_err(SelfTestError::Loopback)?.port();
+    let namespace = sys::netns_cookie().map_err(SelfTestError::Namespace)?;
+    let tester = Identity { kind: identity::TESTER, zero: 0, number: namespace };
+    maps.proxies.insert(tester, 1, 0)?;
     maps.ports.insert(u32::from(number), port::SELF_TEST, 0)?;
     let mut report = Report::default();
     for property in PROPERTIES {
@@ -152,5 +159,6 @@ pub(crate) fn run(maps: &mut Maps) -> Result<Report, SelfTestError> {
         }
     }
     maps.ports.remove(&u32::from(number))?;
+    maps.proxies.remove(&tester)?;
     Ok(report)
 }

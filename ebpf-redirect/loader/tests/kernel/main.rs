@@ -9,6 +9,7 @@ mod figures;
 mod filter;
 mod ground;
 mod life;
+mod pods;
 mod streams;
 
 /// The rest of the process is the fixture's: see [`ground`].
