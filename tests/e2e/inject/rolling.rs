@@ -174,7 +174,8 @@ fn fifty_restarts_under_load_fail_no_request() {
         let addresses: Vec<Ipv4Addr> = old.iter().map(|backend| backend.pod.ipv4).collect();
         // The control plane's word comes before the hook has run, or after.
         let early = |number: usize| (round + number).is_multiple_of(2);
-        let first: Vec<Ipv4Addr> = (0..REPLICAS).filter(|number| early(*number)).map(|number| addresses[number]).collect();
+        let first: Vec<Ipv4Addr> =
+            (0..REPLICAS).filter(|number| early(*number)).map(|number| addresses[number]).collect();
         slice.terminate(&first);
         at_once(old.into_iter().enumerate(), |(number, backend)| {
             let address = backend.pod.ipv4;
