@@ -71,7 +71,7 @@ pub enum LoadError {
         error: std::io::Error,
     },
     /// The verifier does.
-    #[error("program {name} is refused by the kernel: {error}\n--- the verifier's log ---\n{log}")]
+    #[error("program {name} is refused by the kernel: {error}\n--- the end of the verifier's log ---\n{log}")]
     Refused {
         /// The program.
         name: &'static str,
@@ -179,7 +179,7 @@ fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program
 pub(crate) fn refused(name: &'static str, error: ProgramError) -> LoadError {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
+            let log = end(&verifier_log.to_string()).to_owned();
             if log.trim().is_empty() && io_error.kind() == std::io::ErrorKind::PermissionDenied {
                 LoadError::Forbidden { name, error: io_error }
             } else {
@@ -190,11 +190,38 @@ pub(crate) fn refused(name: &'static str, error: ProgramError) -> LoadError {
     }
 }
 
+/// What is told of a verifier's log: its end, which has the reason.
+const TOLD: usize = 1500;
+
+fn end(log: &str) -> &str {
+    let log = log.trim_end();
+    let from = log.ceil_char_boundary(log.len().saturating_sub(TOLD));
+    // From the beginning of a line.
+    match log[from..].split_once('\n') {
+        Some((_, lines)) if from > 0 => lines,
+        _ => &log[from..],
+    }
+}
+
 impl Loaded {
     /// A loaded program.
     pub(crate) fn fd(&self, name: &'static str) -> Result<&ProgramFd, LoadError> {
         let failed = |error| LoadError::Program { name, error };
         let program = self.ebpf.program(name).ok_or(failed(ProgramError::NotLoaded))?;
         program.fd().map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TOLD, end};
+
+    #[test]
+    fn of_a_long_log_the_end_is_told_in_whole_lines() {
+        assert_eq!(end("short\nreason\n"), "short\nreason");
+        let log = "0: (b7) r0 = 0 ä\n".repeat(1000) + "R1 invalid mem access 'scalar'\nprocessed 1000 insns\n";
+        let told = end(&log);
+        assert!(told.len() <= TOLD && told.starts_with("0: (b7)") && told.ends_with("processed 1000 insns"), "{told}");
+        assert_eq!(end(&"x".repeat(5000)).len(), TOLD);
     }
 }

@@ -19,6 +19,8 @@ use std::{
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Every map that is pinned.
@@ -43,6 +45,9 @@ pub(crate) const TRIAL: &str = "try-";
 
 /// How often a directory that another process removes is made again.
 const MOST_ATTEMPTS: u32 = 16;
+
+/// How long a lock is asked for before another process is said to be at work.
+const FORKED: Duration = Duration::from_secs(1);
 
 /// Why an instance's directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -183,7 +188,7 @@ impl Pins {
     /// Makes the directory, refuses a foreign one, and keeps others out until the lock is dropped.
     pub(crate) fn lock(&self) -> Result<Lock, PinError> {
         self.check()?;
-        let mut attempts = 0;
+        let (begun, mut attempts) = (Instant::now(), 0);
         loop {
             attempts += 1;
             let locked = self.make().and_then(|()| self.locked());
@@ -191,6 +196,11 @@ impl Pins {
                 Ok(Some(lock)) => return Ok(lock),
                 // Whoever held the lock has removed the directory meanwhile.
                 Ok(None) if attempts < MOST_ATTEMPTS => {}
+                // A process that was forked from the one before holds it until it executes its program.
+                Err(PinError::Busy(_)) if begun.elapsed() < FORKED => {
+                    attempts -= 1;
+                    thread::sleep(Duration::from_millis(10));
+                }
                 Err(PinError::Io { error, .. })
                     if error.kind() == io::ErrorKind::NotFound && attempts < MOST_ATTEMPTS => {}
                 Ok(None) => return Err(PinError::Busy(self.instance.clone())),

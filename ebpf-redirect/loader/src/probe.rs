@@ -41,7 +41,7 @@ const CAPABILITIES: &[(u32, &str, &str)] = &[
     (39, "CAP_BPF", "maps and programs"),
     (12, "CAP_NET_ADMIN", "programs on cgroups and sockets"),
     (38, "CAP_PERFMON", "reading a receiver's state"),
-    (21, "CAP_SYS_ADMIN", "mounting bpffs, programs by number for a roll-back; not needed where bpffs is mounted"),
+    (21, "CAP_SYS_ADMIN", "mounting bpffs; not needed where it is mounted"),
 ];
 
 /// The least kernel: what the programs call that came last (`bpf_skc_to_mptcp_sock`).

@@ -1,8 +1,12 @@
 //! What the source filter counts, as series.
 
+use crate::loopback::grown;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use redirect::filter::{Count, Mode};
-use std::{cell::RefCell, collections::BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 const PACKETS: &str = "pillion_source_filter_packets_total";
 const BYTES: &str = "pillion_source_filter_bytes_total";
@@ -12,6 +16,9 @@ const ATTACHED: &str = "pillion_source_filter_attached";
 pub(super) struct Metrics {
     /// Interfaces that have a series.
     known: RefCell<BTreeSet<(String, Mode)>>,
+    /// What was counted when it was looked at last, by kind and rule. A rule that is not there any more is forgotten: one of
+    /// its name that comes later counts from 0.
+    before: RefCell<BTreeMap<(&'static str, String), (u64, u64)>>,
 }
 
 impl Metrics {
@@ -25,15 +32,19 @@ impl Metrics {
             ATTACHED,
             "1 while the source filter's program is attached to an interface, and in which mode."
         );
-        Self { known: RefCell::default() }
+        Self { known: RefCell::default(), before: RefCell::default() }
     }
 
-    #[expect(clippy::unused_self, reason = "only who has registered the series counts into them")]
     pub(super) fn counted(&self, counts: &[Count]) {
-        for Count { rule, kind, frames, bytes } in counts {
-            let rule = rule.clone().unwrap_or_default();
-            counter!(PACKETS, "kind" => *kind, "rule" => rule.clone()).absolute(*frames);
-            counter!(BYTES, "kind" => *kind, "rule" => rule).absolute(*bytes);
+        let now: BTreeMap<_, _> = counts
+            .iter()
+            .map(|count| ((count.kind, count.rule.clone().unwrap_or_default()), (count.frames, count.bytes)))
+            .collect();
+        let before = self.before.replace(now.clone());
+        for ((kind, rule), (frames, bytes)) in now {
+            let (frames_before, bytes_before) = before.get(&(kind, rule.clone())).copied().unwrap_or_default();
+            counter!(PACKETS, "kind" => kind, "rule" => rule.clone()).increment(grown(frames_before, frames));
+            counter!(BYTES, "kind" => kind, "rule" => rule).increment(grown(bytes_before, bytes));
         }
     }
 

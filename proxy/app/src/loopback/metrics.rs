@@ -4,8 +4,8 @@ use metrics::{
     Counter as Series, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use redirect::{Alarm, CLIENT, Closed, Counter, Event, Look};
-use std::time::Duration;
+use redirect::{Alarm, CLIENT, Closed, Counter, Event, Look, Totals};
+use std::{cell::RefCell, time::Duration};
 
 const ENDS: &str = "pillion_redirect_ends_total";
 const MESSAGES: &str = "pillion_redirect_messages_total";
@@ -37,6 +37,13 @@ pub(super) struct Metrics {
     lived: Histogram,
     retransmits: Series,
     closed: [Series; 3],
+    /// What the programs had counted when they were looked at last.
+    before: RefCell<Option<Totals>>,
+}
+
+/// What a counter has grown by: one that is less than it was has begun anew, with its maps.
+pub(crate) const fn grown(before: u64, now: u64) -> u64 {
+    if now >= before { now - before } else { now }
 }
 
 /// Where a counter of the programs is shown.
@@ -99,6 +106,7 @@ impl Metrics {
             lived: histogram!(LIVED),
             retransmits: counter!(RETRANSMITS),
             closed: ["in_order", "aborted", "half_closed"].map(|how| counter!(CLOSED, "how" => how)),
+            before: RefCell::default(),
         }
     }
 
@@ -116,15 +124,21 @@ impl Metrics {
         self.on.set(0.0);
     }
 
+    /// The maps have gone: what is attached next counts from 0.
+    pub(super) fn gone(&self) {
+        self.before.replace(None);
+    }
+
     #[expect(clippy::unused_self, reason = "only who has registered the series counts into them")]
     pub(super) fn alarm(&self, alarm: Alarm) {
         counter!(ALARMS, "alarm" => alarm.word()).increment(1);
     }
 
     pub(super) fn looked(&self, look: &Look) {
+        let before = self.before.replace(Some(look.reading.totals.clone()));
         for (of, series) in &self.counters {
             // Those of the pinned maps: they go on where a proxy before this one left them.
-            series.absolute(look.reading.totals.get(*of));
+            series.increment(grown(before.as_ref().map_or(0, |before| before.get(*of)), look.reading.totals.get(*of)));
         }
         let occupancy = look.reading.occupancy;
         #[expect(clippy::cast_precision_loss, reason = "maps have some ten thousand entries")]
@@ -152,5 +166,16 @@ impl Metrics {
             _ => 2,
         };
         self.closed[how].increment(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grown;
+
+    #[test]
+    fn a_counter_that_begins_anew_goes_on_in_its_series() {
+        let shown: u64 = [0, 5, 9, 2, 2, 3].windows(2).map(|readings| grown(readings[0], readings[1])).sum();
+        assert_eq!(shown, 9 + 2 + 1);
     }
 }

@@ -7,6 +7,7 @@
 mod metrics;
 mod words;
 
+pub(crate) use metrics::grown;
 pub(crate) use words::{reading_json, reading_text, status_json, status_text};
 
 use metrics::Metrics;
@@ -16,6 +17,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::MetadataExt,
+    path::PathBuf,
     process,
     sync::mpsc::{self, RecvTimeoutError},
     thread::{self, JoinHandle},
@@ -135,7 +137,7 @@ fn options(
 /// The thread: does what it is told, looks every second, detaches when nobody can tell it anything any more.
 fn work(orders: &mpsc::Receiver<Order>) {
     let metrics = Metrics::register();
-    let mut attached: Option<(String, Watch)> = None;
+    let mut attached: Option<(Place, Watch)> = None;
     loop {
         let order = match &attached {
             Some(_) => orders.recv_timeout(redirect::EVERY),
@@ -143,7 +145,8 @@ fn work(orders: &mpsc::Receiver<Order>) {
         };
         match order {
             Ok(Order::Attach(options)) => {
-                if attached.as_ref().is_some_and(|(instance, _)| *instance != options.instance) {
+                // Neither another instance nor another cgroup takes the place of the one that is there.
+                if attached.as_ref().is_some_and(|(place, _)| *place != Place::of(&options)) {
                     detach(&mut attached, &metrics);
                 }
                 attach(&options, &mut attached, &metrics);
@@ -151,7 +154,7 @@ fn work(orders: &mpsc::Receiver<Order>) {
             Ok(Order::Detach) => detach(&mut attached, &metrics),
             Ok(Order::Switch(on, done)) => {
                 let switched = match &attached {
-                    Some((instance, _)) => redirect::switch(instance, on).map_err(|error| error.to_string()),
+                    Some((place, _)) => redirect::switch(&place.instance, on).map_err(|error| error.to_string()),
                     None => Err("the redirect is not attached".to_owned()),
                 };
                 if switched.is_ok() {
@@ -188,7 +191,20 @@ fn work(orders: &mpsc::Receiver<Order>) {
     }
 }
 
-fn attach(options: &Options, attached: &mut Option<(String, Watch)>, metrics: &Metrics) {
+/// What is attached, and where.
+#[derive(PartialEq, Eq)]
+struct Place {
+    instance: String,
+    cgroup: PathBuf,
+}
+
+impl Place {
+    fn of(options: &Options) -> Self {
+        Self { instance: options.instance.clone(), cgroup: options.cgroup.clone() }
+    }
+}
+
+fn attach(options: &Options, attached: &mut Option<(Place, Watch)>, metrics: &Metrics) {
     match redirect::attach(options) {
         Ok(done) => {
             metrics.attached(done.load_time);
@@ -205,7 +221,7 @@ fn attach(options: &Options, attached: &mut Option<(String, Watch)>, metrics: &M
             // The one before holds the events: it goes first.
             if attached.is_none() {
                 match Watch::new(&options.instance) {
-                    Ok(watch) => *attached = Some((options.instance.clone(), watch)),
+                    Ok(watch) => *attached = Some((Place::of(options), watch)),
                     Err(error) => tracing::error!("the redirect cannot be watched: {error}"),
                 }
             }
@@ -218,13 +234,16 @@ fn attach(options: &Options, attached: &mut Option<(String, Watch)>, metrics: &M
     }
 }
 
-fn detach(attached: &mut Option<(String, Watch)>, metrics: &Metrics) {
-    let Some((instance, watch)) = attached.take() else { return };
+fn detach(attached: &mut Option<(Place, Watch)>, metrics: &Metrics) {
+    let Some((Place { instance, .. }, watch)) = attached.take() else { return };
     drop(watch);
     metrics.detached();
     match redirect::detach(&instance) {
         Ok(Detached::Draining(ends)) => tracing::info!(ends, "redirect detached, connections go on through TCP"),
-        Ok(Detached::Gone | Detached::Absent) => tracing::info!("redirect detached"),
+        Ok(Detached::Gone | Detached::Absent) => {
+            metrics.gone();
+            tracing::info!("redirect detached");
+        }
         Err(error) => tracing::error!("the redirect cannot be detached: {error}"),
     }
 }
