@@ -2,6 +2,7 @@
 
 use pillion_tests::{
     client::{Client, End},
+    frames::Frames,
     origin::Origin,
     pki::{self, Authority},
     proxy::{Proxy, Shape},
@@ -237,6 +238,41 @@ fn a_change_of_rules_is_felt_by_what_lives() {
     let mut fresh = proxy.connect();
     assert!(matches!(fresh.end_within(SOON), End::Closed | End::Reset));
     reload(&proxy, &yaml("backlog: 1024"));
+    proxy.assert_healthy();
+    let (status, _) = proxy.stop();
+    assert!(status.success());
+}
+
+/// Of a stream that never ends a drain would wait for ever.
+#[test]
+fn what_is_in_flight_of_a_client_that_may_not_any_more_is_cut_at_the_drains_deadline() {
+    let origin = Origin::start();
+    let yaml = |rules: &str| {
+        format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\ndrain: {{ deadline: 500ms }}\n{}\nlisteners: [{{ name: web, \
+             address: \"{{listen}}\", {rules} routes: [{{ match: {{ prefix: / }}, cluster: origin }}] }}]\nclusters: [{{ \
+             name: origin, endpoints: [\"{}\"] }}]\n",
+            log(""),
+            origin.address
+        )
+    };
+    let mut proxy = Proxy::start(&yaml(""));
+    let mut http1 = proxy.connect();
+    http1.send("GET /hold HTTP/1.1\r\nHost: test\r\n\r\n");
+    let mut http2 = Frames::connect(proxy.address);
+    http2.get(1, "/hold").expect("the connection is new");
+    wait::until_true("the requests to arrive", || origin.requests() == 2);
+    // What it asks is another's matter: a rule about requests is asked of requests.
+    reload(&proxy, &yaml("authorization: { rules: [{ action: deny, requests: [{ path: /hold }] }] },"));
+    reload(&proxy, &yaml("authorization: { rules: [{ name: near, action: deny, sources: [127.0.0.0/8] }] },"));
+    assert!(matches!(http1.end_within(SOON), End::Closed | End::Reset));
+    http2.until_closed(SOON).expect("it is cut");
+    wait::until_true("both records", || {
+        let text = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+        text.lines().filter(|line| *line == "0 UAEX not_allowed_any_more proxy").count() == 2
+    });
+    proxy.await_metric(REVOKED, &["reason=\"rules\""], |count| count == 2.0);
+    reload(&proxy, &yaml(""));
     proxy.assert_healthy();
     let (status, _) = proxy.stop();
     assert!(status.success());

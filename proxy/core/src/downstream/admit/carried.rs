@@ -143,6 +143,9 @@ impl Subject for Carried {
         }
     }
 
+    /// It was cut at once.
+    fn overdue(&self, _: &Control) {}
+
     /// With the connection that it is on.
     fn relieve(&self, control: &Control) {
         self.connection.relieve(self.connection.control());

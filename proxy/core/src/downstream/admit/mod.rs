@@ -257,28 +257,67 @@ impl Distrust {
     }
 }
 
+/// Why a connection would not be let in now.
+enum Revoked {
+    Distrust(Distrust),
+    Source,
+    Rules,
+}
+
+impl Revoked {
+    fn of(connection: &Connection, listener: &ListenerSnapshot) -> Option<Self> {
+        if let Some(distrust) = Distrust::of(connection, listener) {
+            return Some(Self::Distrust(distrust));
+        }
+        if shut_out(connection, listener).is_some() {
+            return Some(Self::Source);
+        }
+        let verdict = listener.admit.as_ref()?.rules.judge(&attributes(connection, listener, Fact::Pending));
+        (verdict.decision == Decision::Deny).then_some(Self::Rules)
+    }
+
+    /// For the count of what was ended.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Distrust(distrust) => distrust.reason(),
+            Self::Source => "source",
+            Self::Rules => "rules",
+        }
+    }
+
+    /// For the access log, of what was cut.
+    fn details(&self) -> &'static str {
+        match self {
+            Self::Distrust(distrust) => distrust.details(),
+            Self::Source | Self::Rules => "not_allowed_any_more",
+        }
+    }
+}
+
 impl Subject for Connection {
     /// Requests are asked one by one; a connection that would not be let in now is led to its end.
     fn look_again(&self, control: &Control) {
         let listener = self.slot.now();
-        if control.signal() >= Signal::Drain {
+        // One that drains for another reason may have something in flight for long.
+        if control.signal() == Signal::Abort || control.is_revoked() {
             return;
         }
-        let distrust = Distrust::of(self, &listener);
-        let reason = match (distrust, &listener.admit) {
-            (Some(distrust), _) => Some(distrust.reason()),
-            (None, _) if shut_out(self, &listener).is_some() => Some("source"),
-            (None, Some(admission)) => {
-                let verdict = admission.rules.judge(&attributes(self, &listener, Fact::Pending));
-                (verdict.decision == Decision::Deny).then_some("rules")
-            }
-            (None, None) => None,
-        };
-        if let Some(reason) = reason {
-            listener.telemetry.metrics.revoked(reason);
+        if let Some(revoked) = Revoked::of(self, &listener) {
+            listener.telemetry.metrics.revoked(revoked.reason());
             // Where it is we who changed, the client did nothing wrong: what it asks until it has left is answered.
-            self.distrust(distrust.filter(|why| *why != Distrust::Identity));
-            control.tell(Signal::Drain);
+            self.distrust(match revoked {
+                Revoked::Distrust(Distrust::Identity) | Revoked::Source | Revoked::Rules => None,
+                Revoked::Distrust(why) => Some(why),
+            });
+            control.revoke();
+        }
+    }
+
+    /// A stream may never end. Whoever is let in again by now is left to finish.
+    fn overdue(&self, control: &Control) {
+        if let Some(revoked) = Revoked::of(self, &self.slot.now()) {
+            self.cut_for(ResponseFlag::Unauthorized, revoked.details());
+            control.tell(Signal::Abort);
         }
     }
 
