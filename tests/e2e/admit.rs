@@ -183,6 +183,67 @@ fn what_only_http_can_satisfy_no_silence_passes() {
     assert_eq!(opaque.bytes(4), [0, 1, 2, 3]);
 }
 
+/// A ClientHello that asks for these names (RFC 6066 §3), in records of at most `piece` bytes; `padding` bytes of an extension
+/// stand before.
+fn hello(names: &[&str], padding: usize, piece: usize) -> Vec<u8> {
+    let sized = |bytes: &[u8]| [&u16::try_from(bytes.len()).expect("it is short").to_be_bytes()[..], bytes].concat();
+    let extension = |kind: u16, content: &[u8]| [&kind.to_be_bytes()[..], &sized(content)].concat();
+    let mut extensions = extension(21, &vec![0; padding]);
+    if !names.is_empty() {
+        let list: Vec<u8> = names.iter().flat_map(|name| [&[0][..], &sized(name.as_bytes())].concat()).collect();
+        extensions.extend(extension(0, &sized(&list)));
+    }
+    let body = [&[3, 3][..], &[7; 32], &[0], &sized(&[0x13, 0x01]), &[1, 0], &sized(&extensions)].concat();
+    let length = u32::try_from(body.len()).expect("it is short").to_be_bytes();
+    let message = [&[1][..], &length[1..], &body].concat();
+    message.chunks(piece).flat_map(|piece| [&[22, 3, 1][..], &sized(piece)].concat()).collect()
+}
+
+#[test]
+fn a_rule_about_server_names_is_asked_of_tls_that_is_passed_on_and_no_trick_hides_the_name() {
+    const LARGE: usize = 16 * 1024;
+    let behind = echo();
+    for listener in [
+        "tcp: { cluster: echo, detect_timeout: 100ms }",
+        "tcp: { cluster: echo, detect_timeout: 100ms, server_names: [{ name: other.example.com, cluster: echo }] }",
+        "routes: [{ match: { prefix: / }, cluster: echo }], tcp: { cluster: echo, detect_timeout: 100ms }",
+    ] {
+        let proxy = Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners: [{{ name: web, address: \"{{listen}}\", authorization: {{ \
+             rules: [{{ name: secret, action: deny, server_names: [secret.example.com] }}] }}, {listener} }}]\nclusters: [{{ \
+             name: echo, endpoints: [\"{behind}\"] }}]\n"
+        ));
+        let whole = hello(&["secret.example.com"], 0, LARGE);
+        for (case, bytes) in [
+            ("plain", whole.clone()),
+            ("in another spelling", hello(&["SECRET.Example.com."], 0, LARGE)),
+            ("in small records", hello(&["secret.example.com"], 0, 3)),
+            ("beyond what is read", hello(&["secret.example.com"], 17 * 1024, LARGE)),
+            ("behind another name", hello(&["other.example.com", "secret.example.com"], 0, LARGE)),
+        ] {
+            let mut client = proxy.connect();
+            drop(client.try_send(&bytes));
+            assert!(matches!(client.end_within(SOON), End::Closed | End::Reset), "{case}, {listener}");
+        }
+        let mut late = proxy.connect();
+        late.send(&whole[..20]);
+        thread::sleep(Duration::from_millis(300));
+        drop(late.try_send(&whole[20..]));
+        assert!(matches!(late.end_within(SOON), End::Closed | End::Reset), "late, {listener}");
+        let mut silent = proxy.connect();
+        assert!(matches!(silent.end_within(SOON), End::Closed | End::Reset), "silent, {listener}");
+        for (case, bytes) in [
+            ("another name", hello(&["other.example.com"], 0, LARGE)),
+            ("no name", hello(&[], 0, LARGE)),
+            ("no TLS", vec![0, 1, 2, 3]),
+        ] {
+            let mut client = proxy.connect();
+            client.send(&bytes);
+            assert_eq!(client.bytes(bytes.len()), bytes, "{case}, {listener}");
+        }
+    }
+}
+
 #[test]
 fn a_change_of_rules_is_felt_by_what_lives() {
     let (origin, behind) = (Origin::start(), echo());

@@ -71,6 +71,12 @@ impl Admission {
         Box::new(Self { details: details.collect(), metrics: AdmitMetrics::new(listener, &names), rules })
     }
 
+    /// Whether the server name that a client asks for can matter.
+    #[must_use]
+    pub fn looks_at_names(&self) -> bool {
+        self.rules.look_at_names()
+    }
+
     /// The place of what decided among details and metrics.
     fn place(&self, rule: Option<usize>) -> usize {
         rule.unwrap_or(self.details.len() - 1)
@@ -160,19 +166,28 @@ fn shut_out(connection: &Connection, listener: &ListenerSnapshot) -> Option<Deni
     listener.sources.as_ref()?.judge(connection.facts.direct.ip()).err()
 }
 
-/// Asked of an opaque connection, once what it asks for is known.
+/// Asked of an opaque connection, once what it asks for in TLS that is passed on is known, or that nobody will know.
 ///
 /// # Errors
 ///
 /// It may not.
-pub fn opaque(connection: &Connection, listener: &ListenerSnapshot, server_name: Option<&str>) -> Result<(), Denied> {
+pub fn opaque(connection: &Connection, listener: &ListenerSnapshot, asked: Fact<Option<&str>>) -> Result<(), Denied> {
     trusted(connection)?;
     let Some(admission) = &listener.admit else { return Ok(()) };
     let mut attributes = attributes(connection, listener, Fact::Is(None));
-    if server_name.is_some() {
-        attributes.server_name = Fact::Is(server_name);
-    }
+    attributes.asks_for(asked);
     admission.decide(&attributes, false).map(drop)
+}
+
+impl<'a> Attributes<'a> {
+    /// Takes what TLS that is passed on asks for, if it asks for a name or hides it; what was asked of us stands otherwise.
+    fn asks_for(&mut self, asked: Fact<Option<&'a str>>) {
+        match (asked, self.server_name) {
+            // Of TLS that was ended here the name is known.
+            (Fact::Pending | Fact::Is(None), _) | (Fact::Hidden, Fact::Is(Some(_))) => {}
+            (Fact::Is(Some(_)) | Fact::Hidden, _) => self.server_name = asked,
+        }
+    }
 }
 
 /// Asked of a request, by its listener's rules before its route is looked for, then by its route's.
