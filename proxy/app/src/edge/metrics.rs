@@ -12,13 +12,16 @@ const PACKETS: &str = "pillion_source_filter_packets_total";
 const BYTES: &str = "pillion_source_filter_bytes_total";
 const ATTACHED: &str = "pillion_source_filter_attached";
 
+/// Frames and bytes by kind and rule.
+type Counted = BTreeMap<(&'static str, String), (u64, u64)>;
+
 /// Handles are looked up anew each time: once a second, for some rules.
 pub(super) struct Metrics {
     /// Interfaces that have a series.
     known: RefCell<BTreeSet<(String, Mode)>>,
     /// What was counted when it was looked at last, by kind and rule. A rule that is not there any more is forgotten: one of
     /// its name that comes later counts from 0.
-    before: RefCell<BTreeMap<(&'static str, String), (u64, u64)>>,
+    before: RefCell<Counted>,
 }
 
 impl Metrics {
@@ -36,7 +39,7 @@ impl Metrics {
     }
 
     pub(super) fn counted(&self, counts: &[Count]) {
-        let now: BTreeMap<_, _> = counts
+        let now: Counted = counts
             .iter()
             .map(|count| ((count.kind, count.rule.clone().unwrap_or_default()), (count.frames, count.bytes)))
             .collect();
