@@ -274,7 +274,7 @@ impl Shared {
 
     /// Trailers come into the chain: the end of the body.
     pub(super) fn feed_trailers(self: &Rc<Self>, side: Side, trailers: HeaderMap) {
-        self.half(side).borrow_mut().trailers = Some(Headers::trailers(trailers));
+        self.half(side).borrow_mut().trailers = Some(Box::new(Headers::trailers(trailers)));
         self.give_trailers(side, 0);
     }
 

@@ -63,8 +63,8 @@ struct RequestLine {
     head: request::Parts,
     /// What the connection makes of it, where the URI does not say.
     scheme: &'static str,
-    /// By number of [`Pseudo`].
-    set: [Set; 4],
+    /// By number of [`Pseudo`]; `None`: all as they were, as nearly always.
+    set: Option<Box<[Set; 4]>>,
     /// In which order they are shown.
     order: [Pseudo; 4],
 }
@@ -144,7 +144,7 @@ impl Headers {
         let fields = std::mem::take(&mut head.headers);
         let wire = head.extensions.remove();
         let order = if head.version == Version::HTTP_2 { Pseudo::REQUEST_HTTP2 } else { Pseudo::REQUEST_HTTP1 };
-        Self::new(Line::Request(Box::new(RequestLine { head, scheme, set: Default::default(), order })), fields, wire)
+        Self::new(Line::Request(Box::new(RequestLine { head, scheme, set: None, order })), fields, wire)
     }
 
     /// A response's head.
@@ -207,16 +207,69 @@ impl Headers {
         pseudo.chain(fields).chain(unsayable)
     }
 
+    /// Gives `f` all that [`iter`](Self::iter) gives, in the same order, for less: what an iterator must remember between
+    /// two pairs, loops need not.
+    pub(super) fn each(&self, mut f: impl FnMut(&[u8], &[u8])) {
+        let order: &[Pseudo] = match &self.line {
+            Line::Request(line) => &line.order,
+            Line::Response(_) => &[Pseudo::Status],
+            Line::None => &[],
+        };
+        for pseudo in order {
+            if let Some(value) = self.pseudo_value(*pseudo) {
+                f(pseudo.name().as_bytes(), value);
+            }
+        }
+        let request = matches!(self.line, Line::Request(_));
+        let mut field = |(name, value): (&HeaderName, &HeaderValue)| {
+            if !(request && *name == HOST) {
+                f(name.as_str().as_bytes(), value.as_bytes());
+            }
+        };
+        match &self.order {
+            None => self.fields.iter().for_each(&mut field),
+            Some(order) => order.iter(&self.fields).for_each(&mut field),
+        }
+        for (name, value) in &self.unsayable {
+            f(name, value);
+        }
+    }
+
     /// How many pairs [`iter`](Self::iter) gives.
     #[must_use]
     pub fn len(&self) -> usize {
-        let host = matches!(self.line, Line::Request(_)) && self.fields.contains_key(HOST);
-        let pseudo = match &self.line {
-            Line::Request(_) => Pseudo::REQUEST_HTTP1.iter().filter(|one| self.pseudo_value(**one).is_some()).count(),
-            Line::Response(_) => usize::from(self.pseudo_value(Pseudo::Status).is_some()),
-            Line::None => 0,
-        };
-        pseudo + self.fields.len() - usize::from(host) + self.unsayable.len()
+        let fields = self.fields.len() + self.unsayable.len();
+        match &self.line {
+            Line::Request(line) => {
+                let host = self.host().is_some();
+                let uri = &line.head.uri;
+                // Method and scheme always are.
+                let there = [host || uri.authority().is_some(), uri.path_and_query().is_some(), true, true];
+                let shown = match &line.set {
+                    None => there.into_iter().filter(|there| *there).count(),
+                    Some(set) => {
+                        let shown = set.iter().zip(there).filter(|(set, there)| match set {
+                            Set::Kept => *there,
+                            Set::To(_) => true,
+                            Set::Removed => false,
+                        });
+                        shown.count()
+                    }
+                };
+                shown + fields - usize::from(host)
+            }
+            Line::Response(line) => usize::from(line.status != Set::Removed) + fields,
+            Line::None => fields,
+        }
+    }
+
+    /// The value of Host. Most clients send it first: that is a look and no search.
+    fn host(&self) -> Option<&HeaderValue> {
+        match self.fields.iter().next() {
+            Some((first, value)) if *first == HOST => Some(value),
+            Some(_) => self.fields.get(HOST),
+            None => None,
+        }
     }
 
     /// Whether there is nothing.
@@ -306,7 +359,7 @@ impl Headers {
         self.order = None;
         self.unsayable.clear();
         match &mut self.line {
-            Line::Request(line) => line.set = std::array::from_fn(|_| Set::Removed),
+            Line::Request(line) => line.set = Some(Box::new(std::array::from_fn(|_| Set::Removed))),
             Line::Response(line) => line.status = Set::Removed,
             Line::None => {}
         }
@@ -367,7 +420,10 @@ impl Headers {
     fn pseudo_value(&self, pseudo: Pseudo) -> Option<&[u8]> {
         let set = match (&self.line, pseudo) {
             (Line::Response(line), Pseudo::Status) => &line.status,
-            (Line::Request(line), pseudo) => line.set.get(pseudo as usize)?,
+            (Line::Request(line), pseudo) => match &line.set {
+                Some(set) => set.get(pseudo as usize)?,
+                None => &Set::Kept,
+            },
             (Line::Response(_) | Line::None, _) => return None,
         };
         match set {
@@ -382,7 +438,7 @@ impl Headers {
                 match pseudo {
                     Pseudo::Authority => match uri.authority() {
                         Some(authority) => Some(authority.as_str().as_bytes()),
-                        None => self.fields.get(HOST).map(HeaderValue::as_bytes),
+                        None => self.host().map(HeaderValue::as_bytes),
                     },
                     Pseudo::Path => uri.path_and_query().map(|path| path.as_str().as_bytes()),
                     Pseudo::Method => Some(line.head.method.as_str().as_bytes()),
@@ -397,7 +453,8 @@ impl Headers {
     fn set_pseudo(&mut self, pseudo: Pseudo, to: Set) {
         match &mut self.line {
             Line::Request(line) => {
-                let Some(set) = line.set.get_mut(pseudo as usize) else { return };
+                let all = line.set.get_or_insert_default();
+                let Some(set) = all.get_mut(pseudo as usize) else { return };
                 // One that was gone and is there again comes last.
                 if *set == Set::Removed
                     && let Some(at) = line.order.iter().position(|known| *known == pseudo)
