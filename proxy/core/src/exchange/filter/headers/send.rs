@@ -1,6 +1,9 @@
 //! Heads and trailers on their way out: from what filters made of them to what can be sent.
 
-use super::{Changed, HeadFault, Headers, Line, Pair, RequestLine, Set};
+use super::{
+    Changed, HeadFault, Headers, Pair,
+    pseudo::{Line, RequestLine, Set},
+};
 use crate::{exchange::head::target, upstream::set_host};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request, response,
