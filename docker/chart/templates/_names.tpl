@@ -1,11 +1,57 @@
 {{- define "pillion.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}{{ with .tag }}:{{ . }}{{ end }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- /* The image that installs rules; nothing where the program knows it by the other one. */ -}}
+{{- define "pillion.initImage" -}}
+{{- $of := .Values.image -}}
+{{- $init := .Values.initImage | default dict -}}
+{{- if or $init.repository $init.tag $init.digest -}}
+{{- $init.repository | default $of.repository -}}
+{{- if $init.digest -}}
+{{ with $init.tag }}:{{ . }}{{ end }}@{{ $init.digest }}
+{{- else -}}
+:{{ $init.tag | default (printf "%s-init" ($of.tag | default .Chart.AppVersion)) }}
+{{- end -}}
+{{- else if and $of.digest (eq (dig "settings" "capture" "init" .Values.injector) "init") -}}
+{{- fail "image.digest names one image, and not the one that installs rules: set initImage.digest or initImage.tag as well, or injector.settings.capture to node or none" -}}
+{{- end -}}
+{{- end -}}
+{{- /* What the injector would refuse at its start. */ -}}
+{{- define "pillion.agree" -}}
+{{- $of := .Values.injector.settings | default dict -}}
+{{- if and (has (get $of "inbound-tls") (list "strict" "permissive")) (has (get $of "identity") (list "" "none")) -}}
+{{- fail "injector.settings.inbound-tls: mutual TLS needs certificates: set injector.settings.identity as well" -}}
+{{- end -}}
+{{- if and (hasKey $of "zone") (ne (get $of "discovery") "endpoint-slices") -}}
+{{- fail "injector.settings.zone: hints are in EndpointSlices: set injector.settings.discovery to endpoint-slices as well" -}}
+{{- end -}}
+{{- end -}}
+{{- /* A value behind a flag, as the program reads it and as a kubelet leaves it. YAML takes `off` for false. */ -}}
+{{- define "pillion.setting" -}}
+{{- $value := .value -}}
+{{- if and (kindIs "bool" $value) (ne .name "rewrite-probes") -}}
+{{- $value = "off" -}}
+{{- end -}}
+{{- if not (kindIs "string" $value) -}}
+{{- $value = toJson $value -}}
+{{- end -}}
+{{- $value | replace "$" "$$" | quote -}}
 {{- end -}}
 {{- define "pillion.labels" -}}
 app.kubernetes.io/name: pillion
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+{{- /* The nodes that were chosen, of those that run Linux. */ -}}
+{{- define "pillion.nodes" -}}
+{{- merge (dict "kubernetes.io/os" "linux") (.nodeSelector | default dict) | toYaml -}}
 {{- end -}}
 {{- define "pillion.restricted" -}}
 runAsUser: 2510

@@ -165,6 +165,75 @@ fn a_status_without_a_sidecar_is_none() {
     assert!(said.contains("already has Pillion"), "{said}");
 }
 
+/// Only what the annotation says we put there goes.
+#[test]
+fn taking_it_out_takes_nothing_of_others() {
+    let uninject = |name: &str, text: &str| inject(&["--uninject".to_owned()], &kept(text, Path::new(name)));
+    let pod = |annotations: &str, spec: &str| {
+        format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: p{annotations}}}\nspec: {spec}\n")
+    };
+    // Never injected, with a container that happens to have such a name: alone, and beside others.
+    for spec in [
+        "{containers: [{name: pillion-proxy, image: mine}]}",
+        "{initContainers: [{name: pillion-init, image: mine}], containers: [{name: app, image: app}]}",
+    ] {
+        let text = pod("", spec);
+        let (out, said) = uninject("stranger.yaml", &text).unwrap();
+        assert_eq!(out, text);
+        assert!(
+            said.contains("it has no Pillion") && said.contains("stays: no annotation pillion.io/status"),
+            "{said}"
+        );
+    }
+    // Injected, with containers and a volume of such names elsewhere, which were put in afterwards.
+    let status = |text: &str| format!(", annotations: {{pillion.io/status: '{text}'}}");
+    let native = status(r#"{"version":"0.1.0","mode":"native","capture":"node"}"#);
+    let spec = "{initContainers: [{name: pillion-proxy, image: ours}, {name: pillion-init, image: mine}], containers: \
+                [{name: pillion-proxy, image: mine}], volumes: [{name: pillion-identity}, {name: pillion-cache}]}";
+    let (out, said) = uninject("elsewhere.yaml", &pod(&native, spec)).unwrap();
+    assert!(said.contains("taken out"), "{said}");
+    let left = &meaning(&out)[0];
+    let names = |list: &str| {
+        let all = left.get("spec").unwrap().list(list).iter();
+        all.map(|one| one.str("name").unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        ["initContainers", "containers", "volumes"].map(names),
+        ["pillion-init", "pillion-proxy", "pillion-cache"]
+    );
+    // What nobody can know, and what would leave no pod, is refused at its place.
+    let beside = status(r#"{"version":"0.1.0","mode":"container","capture":"node"}"#);
+    for (annotations, words) in [
+        (status("{}"), "metadata.annotations[\"pillion.io/status\"]: it says neither mode nor capture"),
+        (beside, "spec.containers: nothing but the proxy is in it"),
+    ] {
+        let text = pod(&annotations, "{containers: [{name: pillion-proxy, image: ours}]}");
+        let errors = uninject("unknown.yaml", &text).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].contains(words), "{errors:?}");
+    }
+}
+
+/// Links are followed, as `kubectl apply -f` follows them, but not for ever.
+#[test]
+fn links_that_lead_back_are_told() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("inject-links");
+    fs::remove_dir_all(&folder).ok();
+    fs::create_dir_all(folder.join("base/app")).unwrap();
+    fs::write(folder.join("base/app/pod.yaml"), fs::read(self::folder("cases/pod-bare.yaml")).unwrap()).unwrap();
+    std::os::unix::fs::symlink("base", folder.join("again")).unwrap();
+    let (out, _) = inject(&[], &folder).unwrap();
+    assert_eq!(out.matches("kind: Pod\n").count(), 2, "twice is no loop: {out}");
+    let refused = |link: &str, to: &str, words: &str| {
+        let link = folder.join(link);
+        std::os::unix::fs::symlink(to, &link).unwrap();
+        let errors = inject(&[], &folder).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].contains(words), "{errors:?}");
+        fs::remove_file(link).unwrap();
+    };
+    refused("base/app/up", "..", "app/up: a symbolic link leads back to");
+    refused("base/one.yaml", "one.yaml", "one.yaml: symbolic links lead from it back to it");
+}
+
 /// Where both ways were splices, nothing is left of them in the text: at most what was moved is written in our style.
 #[test]
 fn taking_it_out_leaves_the_text_as_it_was_written() {
@@ -314,7 +383,8 @@ fn the_charts_schema_knows_every_setting_and_no_other() {
     let settings = schema.at(&["properties", "injector", "properties", "settings", "properties"]).unwrap();
     let known: Vec<&str> = settings.as_map().unwrap().0.iter().map(|(name, _)| name.as_str()).collect();
     // The chart has fields of its own for these.
-    let others = KEYS.iter().map(|key| key.name).filter(|name| !["image", "image-pull-policy"].contains(name));
+    let others =
+        KEYS.iter().map(|key| key.name).filter(|name| !["image", "init-image", "image-pull-policy"].contains(name));
     assert_eq!(known, others.collect::<Vec<_>>());
 }
 

@@ -47,7 +47,7 @@ fn rules_are_installed_recognised_repaired_and_removed() {
             assert_eq!(act(&pod, &check), (false, "not installed\n".to_owned()), "{backend} {mode}");
             let (good, words) = act(&pod, &install);
             assert!(good && words.starts_with("installed"), "{backend} {mode}: {words}");
-            assert_eq!(act(&pod, &check), (true, "installed\n".to_owned()), "{backend} {mode}");
+            assert_eq!(act(&pod, &check), (true, format!("installed ({backend})\n")), "{backend} {mode}");
             let whole = everything(&pod);
             let (good, words) = act(&pod, &install);
             assert!(good && words.starts_with("already installed"), "{words}");
@@ -65,7 +65,7 @@ fn rules_are_installed_recognised_repaired_and_removed() {
             assert!(!good && words.starts_with("partly installed"), "{backend}: {words}");
             let (good, words) = act(&pod, &install);
             assert!(good && words.starts_with("installed"), "{backend}: {words}");
-            assert_eq!(act(&pod, &check).1, "installed\n");
+            assert_eq!(act(&pod, &check).1, format!("installed ({backend})\n"));
             // Other settings replace it.
             let (good, words) = act(&pod, &format!("{install} --exclude-users 65534"));
             assert!(good, "{words}");
@@ -97,7 +97,7 @@ fn rules_of_another_backend_are_seen_and_give_way() {
         assert!(!good && words.contains(first) && words.contains("rules install"), "{first}, {second}: {words}");
         let (good, words) = act(&pod, &with("install", second));
         assert!(good && words.contains("removed those of another backend"), "{first}, {second}: {words}");
-        assert_eq!(act(&pod, &with("check", second)), (true, "installed\n".to_owned()), "{first}, {second}");
+        assert_eq!(act(&pod, &with("check", second)), (true, format!("installed ({second})\n")), "{first}, {second}");
         assert_eq!(act(&pod, "remove").1.lines().count(), 1, "one backend's alone were there");
     }
 }
@@ -128,19 +128,12 @@ fn without_the_capabilities_nothing_is_said_to_be_removed() {
         let pod = switch.pod();
         assert!(act(&pod, &format!("install --uid {UID} --backend {backend}")).0);
         let whole = everything(&pod);
-        let without = |dropped: &str| {
-            let mut command = Command::new("setpriv");
-            command.args([format!("--bounding-set={dropped}"), format!("--inh-caps={dropped}")]).arg(program());
-            command.args(["redirect", "rules", "remove"]);
-            let output = pod.enter(|| command.output().expect("it runs"));
-            (output.status.code(), String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned())
-        };
         let mut refused = vec!["-net_admin,-net_raw", "-net_admin"];
         if backend == "iptables-legacy" {
             refused.push("-net_raw");
         }
         for dropped in refused {
-            let (code, words) = without(dropped);
+            let (code, words) = without(&pod, dropped, "remove");
             assert_eq!(code, Some(1), "{backend} {dropped}: {words}");
             // The remedy, once.
             assert_eq!(words.matches("this needs CAP_NET_ADMIN, and CAP_NET_RAW").count(), 1, "{backend}: {words}");
@@ -149,6 +142,46 @@ fn without_the_capabilities_nothing_is_said_to_be_removed() {
         let (good, words) = act(&pod, "remove");
         assert!(good && words.starts_with("removed"), "{backend}: {words}");
     }
+}
+
+/// What an act says without these capabilities.
+fn without(pod: &Pod, dropped: &str, act: &str) -> (Option<i32>, String) {
+    let mut command = Command::new("setpriv");
+    command.args([format!("--bounding-set={dropped}"), format!("--inh-caps={dropped}")]).arg(program());
+    command.args(["redirect", "rules"]).args(act.split_whitespace());
+    let output = pod.enter(|| command.output().expect("it runs"));
+    (output.status.code(), String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned())
+}
+
+/// Only nft can look then, and what iptables-legacy has would not be seen.
+#[test]
+fn rules_that_may_be_hidden_are_told_of() {
+    const HIDDEN: &str = "whether iptables-legacy has rules here cannot be told";
+    let switch = some_or_return!(Switch::new());
+    for (program, package) in [("nft", "nftables"), ("iptables-legacy-save", "iptables"), ("setpriv", "util-linux")] {
+        let _there = some_or_return!(need::program(program, package));
+    }
+    let with = |act: &str, backend: &str| format!("{act} --uid {UID} --backend {backend}");
+    let pod = switch.pod();
+    assert!(act(&pod, &with("install", "iptables-legacy")).0);
+    let (code, words) = without(&pod, "-net_raw", &with("check", "nft"));
+    assert!(code == Some(1) && words.starts_with("not installed\n") && words.contains(HIDDEN), "{words}");
+    let (code, words) = without(&pod, "-net_raw", &with("install", "nft"));
+    assert!(code == Some(0) && words.starts_with("installed (nft)\n") && words.contains(HIDDEN), "{words}");
+    let (code, words) = without(&pod, "-net_raw", &with("check", "nft"));
+    assert!(code == Some(1) && words.starts_with("installed (nft)\n") && words.contains(HIDDEN), "{words}");
+    // Who may look sees both.
+    let (good, words) = act(&pod, &with("check", "nft"));
+    assert!(!good && words.contains("those of iptables-legacy are there beside those of nft"), "{words}");
+    let (good, words) = without(&pod, "-net_raw", "remove");
+    assert!(good == Some(1) && words.starts_with("removed (nft)\n") && words.contains(HIDDEN), "{words}");
+    assert_eq!(act(&pod, "remove"), (true, "removed (iptables-legacy)\n".to_owned()));
+    // Tables that hold nothing of ours whatever they hold are no reason to doubt.
+    let other = switch.pod();
+    other.run("iptables-legacy-save", &["-t", "filter"]);
+    assert!(act(&other, &with("install", "nft")).0);
+    let found = without(&other, "-net_raw", &with("check", "nft"));
+    assert_eq!(found, (Some(0), "installed (nft)\n".to_owned()));
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn a_refusal_after_the_handshake_is_the_handshakes_failure() {
             ("protocol: http1, ", Some("http/1.1"), "routes: [{ match: { prefix: / }, cluster: c }]"),
             ("protocol: http2, ", Some("h2"), "routes: [{ match: { prefix: / }, cluster: c }]"),
             ("", None, "tcp: { cluster: c }"),
+            ("", None, "connect: allow, routes: [{ match: { prefix: / }, cluster: c }]"),
         ] {
             let case = format!("{alert}, {protocol}{listener}");
             let Some((_server, address)) = server(dir.path(), alpn) else { return };
@@ -45,11 +46,21 @@ fn a_refusal_after_the_handshake_is_the_handshakes_failure() {
                 log.display()
             ));
             let mut client = proxy.connect();
-            client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
-            if listener.starts_with("tcp") {
-                client.end_within(wait::SOON);
-            } else {
-                assert_eq!(client.receive().status, 503, "{case}");
+            match listener.split(':').next() {
+                Some("connect") => {
+                    client.send("CONNECT test:443 HTTP/1.1\r\nHost: test:443\r\n\r\n");
+                    // The tunnel stands before the server has judged us.
+                    assert_eq!(client.receive_for("CONNECT").status, 200, "{case}");
+                    client.end_within(wait::SOON);
+                }
+                Some("tcp") => {
+                    client.send("hello");
+                    client.end_within(wait::SOON);
+                }
+                _ => {
+                    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello");
+                    assert_eq!(client.receive().status, 503, "{case}");
+                }
             }
             let flags = wait::until("a record", wait::SOON, || {
                 fs::read_to_string(&log).ok()?.lines().next().map(ToOwned::to_owned)

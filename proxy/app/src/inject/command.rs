@@ -11,6 +11,7 @@ use super::{
 use std::{
     fs,
     io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +19,8 @@ use std::{
 const MAX_BYTES: u64 = 64 << 20;
 /// Deepest folder within a folder given.
 const MAX_DEPTH: usize = 32;
+/// What the kernel says of symbolic links that lead to each other.
+const LOOP: i32 = rustix::io::Errno::LOOP.raw_os_error();
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,22 +107,41 @@ fn texts(files: &[PathBuf]) -> Result<Vec<(String, String)>, Vec<String>> {
     let files = if files.is_empty() { &stdin[..] } else { files };
     let (mut texts, mut errors) = (Vec::new(), Vec::new());
     for file in files {
-        if let Err(words) = gather(file, true, 0, &mut texts) {
+        if let Err(words) = gather(file, None, &mut texts) {
             errors.push(words);
         }
     }
     if errors.is_empty() { Ok(texts) } else { Err(errors) }
 }
 
-fn gather(path: &Path, asked_for: bool, depth: usize, texts: &mut Vec<(String, String)>) -> Result<(), String> {
+/// A folder that is read, within those above it.
+struct Folder<'a> {
+    path: &'a Path,
+    /// Device and inode.
+    identity: (u64, u64),
+    above: Option<&'a Folder<'a>>,
+}
+
+/// Reads a file, or what is in a folder. `within`: the folder it was found in; `None` where somebody asked for it.
+fn gather(path: &Path, within: Option<&Folder<'_>>, texts: &mut Vec<(String, String)>) -> Result<(), String> {
     let name = path.display().to_string();
     let cannot = |error: io::Error| format!("{name}: cannot be read: {error}");
-    if path.as_os_str() == "-" {
+    if path.as_os_str() == "-" && within.is_none() {
         texts.push(("<stdin>".to_owned(), bounded(&mut io::stdin().lock(), "<stdin>")?));
         return Ok(());
     }
-    if fs::metadata(path).map_err(cannot)?.is_dir() {
-        if depth >= MAX_DEPTH {
+    let metadata = fs::metadata(path).map_err(|error| match error.raw_os_error() {
+        Some(LOOP) => format!("{name}: symbolic links lead from it back to it: remove one of them"),
+        _ => cannot(error),
+    })?;
+    if metadata.is_dir() {
+        let folder = Folder { path, identity: (metadata.dev(), metadata.ino()), above: within };
+        let mut above = std::iter::successors(within, |folder| folder.above);
+        if let Some(same) = above.find(|above| above.identity == folder.identity) {
+            let of = same.path.display();
+            return Err(format!("{name}: a symbolic link leads back to {of}, in which it is: remove it"));
+        }
+        if std::iter::successors(within, |folder| folder.above).count() >= MAX_DEPTH {
             return Err(format!("{name}: folders deeper than {MAX_DEPTH}"));
         }
         let entries = fs::read_dir(path).map_err(cannot)?;
@@ -128,15 +150,15 @@ fn gather(path: &Path, asked_for: bool, depth: usize, texts: &mut Vec<(String, S
         entries.sort();
         let before = texts.len();
         for entry in &entries {
-            gather(entry, false, depth + 1, texts)?;
+            gather(entry, Some(&folder), texts)?;
         }
-        if asked_for && texts.len() == before {
+        if within.is_none() && texts.len() == before {
             return Err(format!("{name}: no .yaml, .yml or .json file in it"));
         }
         return Ok(());
     }
     let manifest = path.extension().is_some_and(|end| ["yaml", "yml", "json"].iter().any(|known| end == *known));
-    if asked_for || manifest {
+    if within.is_none() || manifest {
         let mut file = fs::File::open(path).map_err(cannot)?;
         texts.push((name.clone(), bounded(&mut file, &name)?));
     }

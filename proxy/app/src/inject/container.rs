@@ -3,7 +3,7 @@
 use super::{
     pod::{INIT, PROXY, Surroundings, USER, port},
     probes,
-    settings::{Capture, Identity, IpFamily, Mode, Ports, Settings},
+    settings::{Capture, Identity, Image, IpFamily, Mode, Ports, Settings},
     value::{Map, Value, list, map},
 };
 use crate::{application, discovery};
@@ -21,6 +21,8 @@ pub(super) const CONFIG_VARIABLE: &str = "PILLION_CONFIG";
 const IDENTITY_VOLUME: &str = "pillion-identity";
 const ACCOUNT_VOLUME: &str = "pillion-account";
 const CONFIG_VOLUME: &str = "pillion-config";
+/// All volumes that are ever put into a pod.
+pub(super) const ALL_VOLUMES: [&str; 3] = [IDENTITY_VOLUME, ACCOUNT_VOLUME, CONFIG_VOLUME];
 
 /// The proxy. `moved` are the application's probes.
 pub(super) fn proxy(
@@ -33,7 +35,7 @@ pub(super) fn proxy(
     let native = settings.mode == Mode::Native;
     let mut fields = Map::default();
     fields.set("name", PROXY);
-    fields.set("image", settings.image.as_str());
+    fields.set("image", settings.image.to_string());
     fields.set("imagePullPolicy", settings.image_pull_policy.as_str());
     if native {
         fields.set("restartPolicy", "Always");
@@ -172,7 +174,7 @@ fn security() -> Value {
 }
 
 /// The container that installs the rules. It is root with one capability, in the pod's own network namespace.
-pub(super) fn init(settings: &Settings, spec: &Value) -> Value {
+pub(super) fn init(image: &Image, settings: &Settings, spec: &Value) -> Value {
     let numbers = |ports: &[Ports]| {
         let each = ports.iter().flat_map(|ports| ports.0..=ports.1);
         each.map(|port| port.to_string()).collect::<Vec<_>>().join(",")
@@ -194,7 +196,7 @@ pub(super) fn init(settings: &Settings, spec: &Value) -> Value {
     }
     let mut fields = Map::default();
     fields.set("name", INIT);
-    fields.set("image", settings.init_image());
+    fields.set("image", image.to_string());
     fields.set("imagePullPolicy", settings.image_pull_policy.as_str());
     fields.set("command", list([PROGRAM]));
     fields.set("args", list(arguments.iter().map(String::as_str)));
@@ -259,22 +261,6 @@ pub(super) fn volumes(settings: &Settings) -> Vec<Value> {
         volumes.push(map([("name", CONFIG_VOLUME.into()), ("configMap", map([("name", config.as_str().into())]))]));
     }
     volumes
-}
-
-/// What was injected, for people and for `--uninject`.
-pub(super) fn status(settings: &Settings, shares_processes: bool) -> Value {
-    let mode = if settings.mode == Mode::Native { "native" } else { "container" };
-    let capture = match settings.capture {
-        Capture::Init => "init",
-        Capture::Node => "node",
-        Capture::None => "none",
-    };
-    let mut status =
-        map([("version", env!("CARGO_PKG_VERSION").into()), ("mode", mode.into()), ("capture", capture.into())]);
-    if let (true, Some(status)) = (shares_processes, status.as_map_mut()) {
-        status.set("sharesProcesses", true);
-    }
-    status.to_json().into()
 }
 
 /// Where the proxy listens for what comes from outside of the pod.

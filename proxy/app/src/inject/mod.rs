@@ -18,14 +18,17 @@ pub mod command;
 mod configuration;
 mod container;
 pub mod diff;
+mod grace;
 pub mod manifest;
 pub mod pod;
 pub mod probes;
 mod quantity;
 pub mod settings;
+mod status;
 mod uninject;
 pub mod value;
+mod windows;
 pub mod workload;
 pub mod yaml;
 
-pub use uninject::uninject;
+pub use uninject::{Taken, uninject};

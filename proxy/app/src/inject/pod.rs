@@ -1,25 +1,21 @@
 //! The decision: what becomes of a pod. Pure; shared by the command line and the webhook.
 
 use super::{
-    configuration, container, probes,
+    configuration, container, grace, probes,
     settings::{self, Capture, INJECT, Mode, PREFIX, STATUS, Settings},
+    status::Status,
     value::{Map, Value},
+    windows,
 };
-use std::time::Duration;
 
 /// The proxy's container.
 pub const PROXY: &str = "pillion-proxy";
 /// The container that installs the rules.
 pub const INIT: &str = "pillion-init";
-/// What our volumes' names begin with.
+/// What the names of our volumes begin with, of which a pod that is to be injected has none.
 pub(super) const VOLUMES: &str = "pillion-";
 /// The proxy's user and group: nobody else's, since rules tell its connections from the application's by it.
 pub const USER: u16 = 2510;
-/// The pod's grace period where none is written, in seconds.
-const GRACE: i128 = 30;
-/// How long before its end what is still open is cut, so that it can be recorded; a quarter of short ones.
-const RECORDING: Duration = Duration::from_secs(5);
-
 /// The proxy's own ports in a pod.
 #[expect(missing_docs, reason = "named for what they are")]
 pub mod port {
@@ -44,8 +40,8 @@ pub struct Surroundings {
 /// What became of it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// The pod with the proxy.
-    Injected(Box<Value>),
+    /// The pod with the proxy, and what its author should know.
+    Injected(Box<Value>, Vec<String>),
     /// As it was, and why.
     Refused(Refusal),
 }
@@ -99,22 +95,32 @@ const OTHERS: [&str; 4] = ["istio-proxy", "linkerd-proxy", "consul-dataplane", "
 /// # Errors
 /// Everything its author must change.
 pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result<Outcome, Vec<Problem>> {
-    let wish = wish(pod)?;
+    // Who says neither yes nor no is told everything else at once.
+    let (wish, mut problems) = wish(pod).map_or_else(|problems| (None, problems), |wish| (wish, Vec::new()));
+    let unless = |problems: Vec<Problem>, refusal| {
+        if problems.is_empty() { Ok(Outcome::Refused(refusal)) } else { Err(problems) }
+    };
     if wish == Some(false) {
-        return Ok(Outcome::Refused(Refusal::Disabled));
+        return unless(problems, Refusal::Disabled);
     }
     if wish.is_none() && around.namespace_wish.as_deref() == Some("disabled") {
-        return Ok(Outcome::Refused(Refusal::NamespaceDisabled));
+        return unless(problems, Refusal::NamespaceDisabled);
     }
     let Some(spec) = pod.get("spec").filter(|spec| !spec.list("containers").is_empty()) else {
-        return Err(vec![Problem::new(&["spec", "containers"], "a pod needs at least one container")]);
+        problems.push(Problem::new(&["spec", "containers"], "a pod needs at least one container"));
+        return Err(problems);
     };
     if let Some(refusal) = refusal(pod, spec) {
-        return Ok(Outcome::Refused(refusal));
+        return unless(problems, refusal);
     }
-    let mut settings = settings_of(pod, defaults)?;
-    let mut problems = collisions(spec, &settings);
-    problems.extend(fit_grace_period(pod, &mut settings));
+    let (mut settings, mistakes) = read_settings(pod, defaults);
+    let readable = mistakes.is_empty();
+    problems.extend(mistakes);
+    problems.extend(collisions(spec, &settings));
+    let mut notes = Vec::new();
+    if readable {
+        problems.extend(grace::fit(pod, &mut settings, &mut notes));
+    }
     let shows_all = spec.get("hostPID").and_then(Value::as_bool) == Some(true);
     if shows_all && around.job && settings.mode == Mode::Container {
         let words = "a Job with mode container is seen to end by the pod's processes, among which hostPID puts those of the \
@@ -124,7 +130,7 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if !problems.is_empty() {
         return Err(problems);
     }
-    assemble(pod.clone(), around, settings).map(|pod| Outcome::Injected(Box::new(pod)))
+    assemble(pod.clone(), around, settings).map(|pod| Outcome::Injected(Box::new(pod), notes))
 }
 
 /// What a pod, or a namespace, says about being injected.
@@ -155,46 +161,17 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
     if spec.get("hostNetwork").and_then(Value::as_bool) == Some(true) {
         return Some(Refusal::HostNetwork);
     }
-    if for_windows(spec) {
+    if windows::is_for(spec) {
         return Some(Refusal::Windows);
     }
-    // The annotation alone, in a manifest copied from a pod whose containers were taken out, injected nothing.
-    if named(PROXY) || named(INIT) {
-        let status = pod.at(&["metadata", "annotations", STATUS]).and_then(Value::as_str);
-        let version = status.and_then(|text| serde_json::from_str::<Value>(text).ok());
-        let version = version.and_then(|status| status.str("version").map(|version| format!(" {version}")));
-        return Some(Refusal::Already(version.unwrap_or_default()));
+    // The annotation alone, in a manifest copied from a pod whose containers were taken out, injected nothing; and a container
+    // alone that happens to have such a name is not ours.
+    let status = pod.at(&["metadata", "annotations", STATUS]);
+    if status.is_some() && (named(PROXY) || named(INIT)) {
+        let version = Status::of(pod).and_then(Result::ok).and_then(|status| status.version);
+        return Some(Refusal::Already(version.map_or_else(String::new, |version| format!(" {version}"))));
     }
     OTHERS.iter().find(|name| named(name)).map(|name| Refusal::OtherMesh((*name).to_owned()))
-}
-
-/// The labels that say what a node runs; the second one of clusters before 1.14.
-const NODE_OS: [&str; 2] = ["kubernetes.io/os", "beta.kubernetes.io/os"];
-
-/// Whether the pod says of itself that it is for Windows, or may be placed on no other nodes.
-fn for_windows(spec: &Value) -> bool {
-    let is_windows = |value: Option<&Value>| value.and_then(Value::as_str) == Some("windows");
-    is_windows(spec.at(&["os", "name"]))
-        || NODE_OS.iter().any(|label| is_windows(spec.at(&["nodeSelector", label])))
-        || spec.at(&["securityContext", "windowsOptions"]).is_some()
-        || affinity_excludes_linux(spec)
-}
-
-/// Whether each alternative of the node affinity that scheduling requires leaves Linux out. An alternative's expressions must
-/// all hold, so one that excludes Linux is enough.
-fn affinity_excludes_linux(spec: &Value) -> bool {
-    let required = ["affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"];
-    let alternatives = spec.at(&required).map_or(&[][..], |required| required.list("nodeSelectorTerms"));
-    let excludes = |expression: &Value| {
-        let linux = expression.list("values").iter().any(|value| value.as_str() == Some("linux"));
-        expression.str("key").is_some_and(|key| NODE_OS.contains(&key))
-            && match expression.str("operator") {
-                Some("In") => !linux,
-                Some("NotIn") => linux,
-                _ => false,
-            }
-    };
-    !alternatives.is_empty() && alternatives.iter().all(|term| term.list("matchExpressions").iter().any(excludes))
 }
 
 /// The settings of a pod: its annotations over the defaults. Every mistake is told.
@@ -202,6 +179,12 @@ fn affinity_excludes_linux(spec: &Value) -> bool {
 /// # Errors
 /// What is wrong with the annotations.
 pub fn settings_of(pod: &Value, defaults: &Settings) -> Result<Settings, Vec<Problem>> {
+    let (settings, problems) = read_settings(pod, defaults);
+    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+}
+
+/// The settings as far as they can be read, and what is wrong with the others.
+fn read_settings(pod: &Value, defaults: &Settings) -> (Settings, Vec<Problem>) {
     let mut settings = defaults.clone();
     let mut problems = Vec::new();
     let annotations = pod.at(&["metadata", "annotations"]).and_then(Value::as_map);
@@ -241,7 +224,7 @@ pub fn settings_of(pod: &Value, defaults: &Settings) -> Result<Settings, Vec<Pro
             }
         }));
     }
-    if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    (settings, problems)
 }
 
 /// What of the pod's own stands in the way.
@@ -264,6 +247,13 @@ fn collisions(spec: &Value, settings: &Settings) -> Vec<Problem> {
                     let path = ["spec", list, &index, "ports", &at.to_string(), "containerPort"];
                     problems.push(Problem::new(&path, format!("{port} is the proxy's own port: choose another one")));
                 }
+            }
+            if let Some(name @ (PROXY | INIT)) = container.str("name") {
+                let words = format!(
+                    "{name} is a name of ours, and no annotation {STATUS} says that Pillion put this container in: choose \
+                     another name, or remove it if it is left of an injection"
+                );
+                problems.push(Problem::new(&["spec", list, &index, "name"], words));
             }
             if runs_as_proxy(container) {
                 let path = ["spec", list, &index, "securityContext", "runAsUser"];
@@ -291,37 +281,6 @@ fn runs_as_proxy(of: &Value) -> bool {
     of.at(&["securityContext", "runAsUser"]).and_then(Value::as_int) == Some(USER.into())
 }
 
-/// Makes the phases of the drain end before the kubelet kills: of what is not the pod's own a delay takes at most half of its
-/// grace period, and what is open is cut early enough to be recorded.
-fn fit_grace_period(pod: &Value, settings: &mut Settings) -> Option<Problem> {
-    let grace = pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_int).unwrap_or(GRACE);
-    let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0).min(86_400));
-    let [delay, deadline] = ["drain-delay", "drain-deadline"].map(|name| format!("{PREFIX}{name}"));
-    let own = |name: &str| pod.at(&["metadata", "annotations", name]).is_some();
-    let beyond = |name: &str, what: &str| {
-        let words = format!(
-            "the kubelet kills the pod {} s after it was told to end, before {what} is over: raise \
-             spec.terminationGracePeriodSeconds, or shorten it",
-            grace.as_secs()
-        );
-        Some(Problem::new(&["metadata", "annotations", name], words))
-    };
-    if !own(&delay) {
-        settings.drain_delay = settings.drain_delay.min(grace / 2);
-    } else if settings.drain_delay >= grace && !settings.drain_delay.is_zero() {
-        return beyond(&delay, "this delay");
-    }
-    let left = grace.saturating_sub(RECORDING.min(grace / 4)).saturating_sub(settings.drain_delay);
-    match settings.drain_deadline {
-        Some(most) if own(&deadline) && settings.drain_delay.saturating_add(most) > grace => {
-            return beyond(&deadline, "what begins behind drain-delay");
-        }
-        Some(_) if own(&deadline) => {}
-        most => settings.drain_deadline = Some(most.map_or(left, |most| most.min(left))),
-    }
-    None
-}
-
 /// Puts everything in.
 fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result<Value, Vec<Problem>> {
     let malformed = |path: &[&str]| vec![Problem::new(path, "it is not what it must be in a pod")];
@@ -332,7 +291,14 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
     };
     let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
     let proxy = container::proxy(&settings, around, spec, configuration.as_deref(), &moved);
-    let init = (settings.capture == Capture::Init).then(|| container::init(&settings, spec));
+    let init = if settings.capture == Capture::Init {
+        let image = settings.init_image();
+        let image =
+            image.map_err(|words| vec![Problem::new(&["metadata", "annotations"], format!("image: {words}"))])?;
+        Some(container::init(&image, &settings, spec))
+    } else {
+        None
+    };
     let volumes = container::volumes(&settings);
     let shared = spec.get("shareProcessNamespace").and_then(Value::as_bool) == Some(true);
     let shares = settings.mode == Mode::Container && around.job && !shared;
@@ -365,7 +331,7 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
     let metadata = pod.map_at("metadata").ok_or_else(|| malformed(&["metadata"]))?;
     let mut holder = Value::Map(std::mem::take(metadata));
     let annotations = holder.map_at("annotations").ok_or_else(|| malformed(&["metadata", "annotations"]))?;
-    annotations.set(STATUS, container::status(&settings, shares));
+    annotations.set(STATUS, Status::written(&settings, shares));
     if let (Value::Map(filled), Some(metadata)) = (holder, pod.map_at("metadata")) {
         *metadata = filled;
     }

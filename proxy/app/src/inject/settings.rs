@@ -1,9 +1,11 @@
 //! What can be chosen about an injection, and what a choice means where it leaves something open. Pure.
 
 mod agree;
+mod image;
 mod keys;
 mod read;
 
+pub use image::Image;
 pub use keys::{KEYS, Key, key};
 
 use super::quantity::Quantity;
@@ -116,8 +118,8 @@ pub struct Settings {
     pub trust_domain: String,
     pub cluster_domain: String,
     pub rewrite_probes: bool,
-    pub image: String,
-    pub init_image: Option<String>,
+    pub image: Image,
+    pub init_image: Option<Image>,
     pub image_pull_policy: String,
     pub cpu_request: Quantity,
     pub cpu_limit: Option<Quantity>,
@@ -144,6 +146,7 @@ pub enum IpFamily {
 impl Default for Settings {
     fn default() -> Self {
         let quantity = |text: &str| text.parse().unwrap_or_else(|words: String| unreachable!("{text}: {words}"));
+        let (name, tag) = ("pillion".to_owned(), Some(env!("CARGO_PKG_VERSION").to_owned()));
         Self {
             mode: Mode::Native,
             capture: Capture::Init,
@@ -160,7 +163,7 @@ impl Default for Settings {
             trust_domain: "cluster.local".to_owned(),
             cluster_domain: "cluster.local".to_owned(),
             rewrite_probes: true,
-            image: concat!("pillion:", env!("CARGO_PKG_VERSION")).to_owned(),
+            image: Image { name, tag, digest: None },
             init_image: None,
             image_pull_policy: "IfNotPresent".to_owned(),
             cpu_request: quantity("10m"),
@@ -207,15 +210,15 @@ impl Settings {
     }
 
     /// The image that installs the rules.
-    #[must_use]
-    pub fn init_image(&self) -> String {
-        self.init_image.clone().unwrap_or_else(|| {
-            // A digest names one image and no other.
-            match self.image.rsplit_once(':') {
-                Some((name, tag)) if !tag.contains('/') && !self.image.contains('@') => format!("{name}:{tag}-init"),
-                _ => self.image.clone(),
-            }
-        })
+    ///
+    /// # Errors
+    /// Why it must be written, and where.
+    pub fn init_image(&self) -> Result<Image, String> {
+        let Some(image) = &self.init_image else {
+            let remedy = "write init-image as well, or choose capture node or none";
+            return self.image.beside().map_err(|why| format!("{}: {why}: {remedy}", self.image));
+        };
+        Ok(image.clone())
     }
 }
 

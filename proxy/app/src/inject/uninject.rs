@@ -1,38 +1,56 @@
 //! Taking an injection back. Pure.
 
 use super::{
-    pod::{INIT, PROXY, VOLUMES},
+    container::ALL_VOLUMES,
+    pod::{INIT, PROXY, Problem},
     probes,
     settings::STATUS,
+    status::Status,
     value::{Map, Value},
 };
 
-/// The pod as it was before; `None` where it was never injected.
-#[must_use]
-pub fn uninject(pod: &Value) -> Option<Value> {
+/// What there is to take out of a pod.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Taken {
+    /// The pod as it was before.
+    Out(Box<Value>),
+    /// Nothing: it was never injected.
+    Nothing,
+    /// Nothing, though a container has a name of ours: nothing says that we put it there.
+    NotOurs(String),
+}
+
+/// Takes out what the pod's status says was put in, and nothing else.
+///
+/// # Errors
+/// Where nobody knows what that is, or nothing would be left.
+pub fn uninject(pod: &Value) -> Result<Taken, Problem> {
+    let named = |name: &str| {
+        let lists = ["initContainers", "containers"].into_iter();
+        let mut all = lists.filter_map(|list| pod.at(&["spec", list])).flat_map(Value::elements);
+        all.any(|container| container.str("name") == Some(name))
+    };
+    let Some(status) = Status::of(pod) else {
+        let stranger = [PROXY, INIT].into_iter().find(|name| named(name));
+        return Ok(stranger.map_or(Taken::Nothing, |name| Taken::NotOurs(name.to_owned())));
+    };
+    let status = status.map_err(|words| Problem::new(&["metadata", "annotations", STATUS], words))?;
     let mut pod = pod.clone();
-    let status = pod.at(&["metadata", "annotations", STATUS]).and_then(Value::as_str).map(str::to_owned);
-    let proxy = ["initContainers", "containers"].iter().find_map(|list| {
-        let containers = pod.at(&["spec", list])?.elements();
-        containers.iter().find(|container| container.str("name") == Some(PROXY)).cloned()
-    });
-    if status.is_none() && proxy.is_none() {
-        return None;
-    }
-    let originals = proxy.as_ref().and_then(originals).unwrap_or_default();
+    let originals = originals(&pod, &status).unwrap_or_default();
     for list in ["containers", "initContainers"] {
         if let Some(Value::List(containers)) = pod.at_mut(&["spec", list]) {
-            containers.retain(|container| !matches!(container.str("name"), Some(PROXY | INIT)));
+            containers.retain(|container| !container.str("name").is_some_and(|name| status.put(list, name)));
+            if list == "containers" && containers.is_empty() {
+                return Err(Problem::new(&["spec", list], "nothing but the proxy is in it: delete the pod instead"));
+            }
             containers.iter_mut().for_each(|container| probes::move_back(container, &originals));
         }
     }
     if let Some(Value::List(volumes)) = pod.at_mut(&["spec", "volumes"]) {
-        volumes.retain(|volume| !volume.str("name").is_some_and(|name| name.starts_with(VOLUMES)));
+        volumes.retain(|volume| !volume.str("name").is_some_and(|name| ALL_VOLUMES.contains(&name)));
     }
-    let status: Option<Value> = status.and_then(|text| serde_json::from_str(&text).ok());
-    let shared = status.as_ref().and_then(|status| status.get("sharesProcesses")) == Some(&Value::Bool(true));
     if let Some(spec) = pod.at_mut(&["spec"]).and_then(Value::as_map_mut) {
-        if shared {
+        if status.shares_processes {
             spec.remove("shareProcessNamespace");
         }
         for list in ["initContainers", "volumes"] {
@@ -48,7 +66,7 @@ pub fn uninject(pod: &Value) -> Option<Value> {
     if let Some(pod) = pod.as_map_mut() {
         drop_empty(pod, "metadata");
     }
-    Some(pod)
+    Ok(Taken::Out(Box::new(pod)))
 }
 
 /// What the injection left empty was not there, or meant nothing.
@@ -58,7 +76,13 @@ fn drop_empty(map: &mut Map, key: &str) {
     }
 }
 
-fn originals(proxy: &Value) -> Option<Map> {
+/// The probes that the proxy carries out in the application's place.
+fn originals(pod: &Value, status: &Status) -> Option<Map> {
+    let proxy = ["initContainers", "containers"].into_iter().find_map(|list| {
+        let containers = pod.at(&["spec", list])?.elements();
+        let ours = |name: &str| name == PROXY && status.put(list, name);
+        containers.iter().find(|container| container.str("name").is_some_and(ours))
+    })?;
     let variable = proxy.list("env").iter().find(|variable| variable.str("name") == Some(probes::VARIABLE))?;
     let text = variable.str("value")?.replace("$$", "$");
     match serde_json::from_str(&text).ok()? {

@@ -2,8 +2,8 @@
 
 use super::{
     pod::{self, Outcome, Problem, Refusal, Surroundings},
-    settings::{INJECT, PREFIX, Settings},
-    uninject,
+    settings::{INJECT, PREFIX, STATUS, Settings},
+    uninject::{Taken, uninject},
     value::Value,
 };
 use std::{collections::HashMap, fmt};
@@ -163,14 +163,24 @@ impl Walker<'_> {
         };
         match self.wanted {
             Wanted::Uninject => match uninject(pod) {
-                Some(without) => {
-                    *pod = without;
+                Ok(Taken::Out(without)) => {
+                    *pod = *without;
                     say(&[], Verdict::Uninjected);
                 }
-                None => say(&[], Verdict::NotInjected),
+                Ok(Taken::Nothing) => say(&[], Verdict::NotInjected),
+                Ok(Taken::NotOurs(name)) => {
+                    say(&[], Verdict::NotInjected);
+                    let words = format!(
+                        "its container {name} stays: no annotation {STATUS} says that Pillion put it in; remove it if it \
+                         is left of an injection"
+                    );
+                    say(&[], Verdict::Note(words));
+                }
+                Err(Problem { path, message }) => say(&path, Verdict::Wrong(message)),
             },
             Wanted::Inject => match pod::inject(pod, &around, self.settings) {
-                Ok(Outcome::Injected(with)) => {
+                Ok(Outcome::Injected(with, notes)) => {
+                    notes.into_iter().for_each(|words| say(&[], Verdict::Note(words)));
                     let settings = pod::settings_of(pod, self.settings);
                     if around.namespace.is_none() && settings.is_ok_and(|settings| settings.has_bare_names()) {
                         let words = "it names no namespace, so that upstreams by their bare NAME are not told from others \

@@ -120,11 +120,15 @@ fn judge(asked: Asked, request: &Request, settings: &Settings) -> Answer {
     };
     match (asked, pod::inject(pod, &around, settings)) {
         (_, Err(problems)) => denied(request, place, &problems),
-        (Asked::Validate, Ok(_)) => nothing("its annotations are good"),
-        (Asked::Mutate, Ok(Outcome::Injected(with))) => {
+        (Asked::Validate, Ok(Outcome::Injected(_, notes))) => {
+            reply(request, Ending::Allowed, "its annotations are good".to_owned(), warnings(&notes))
+        }
+        (Asked::Validate, Ok(Outcome::Refused(_))) => nothing("its annotations are good"),
+        (Asked::Mutate, Ok(Outcome::Injected(with, notes))) => {
             let operations: Vec<Value> = diff(pod, &with).iter().map(|operation| operation.to_value()).collect();
             let patch = STANDARD.encode(Value::List(operations).to_json());
-            let fields = vec![("patchType", "JSONPatch".into()), ("patch", patch.into())];
+            let mut fields = vec![("patchType", "JSONPatch".into()), ("patch", patch.into())];
+            fields.extend(warnings(&notes));
             reply(request, Ending::Injected, "injected".to_owned(), fields)
         }
         (Asked::Mutate, Ok(Outcome::Refused(refusal))) => {
@@ -134,11 +138,16 @@ fn judge(asked: Asked, request: &Request, settings: &Settings) -> Answer {
                 refusal,
                 Refusal::Disabled | Refusal::NamespaceDisabled | Refusal::Already(_) | Refusal::Mirror
             );
-            let warnings = Value::List(vec![format!("Pillion is not injected: {words}").into()]);
-            let fields = if quiet { Vec::new() } else { vec![("warnings", warnings)] };
+            let fields = if quiet { Vec::new() } else { warnings(&[format!("not injected: {words}")]) };
             reply(request, Ending::Skipped, words, fields)
         }
     }
+}
+
+/// What the API server hands on to whoever asked it.
+fn warnings(words: &[String]) -> Vec<(&'static str, Value)> {
+    let all: Vec<Value> = words.iter().map(|words| format!("Pillion: {words}").into()).collect();
+    if all.is_empty() { Vec::new() } else { vec![("warnings", Value::List(all))] }
 }
 
 fn denied(request: &Request, place: &[&str], problems: &[Problem]) -> Answer {

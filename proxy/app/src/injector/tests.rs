@@ -2,8 +2,9 @@
 
 use super::review::{Answer, Asked, Ending, answer};
 use crate::inject::{
+    Taken,
     diff::{Action, Operation, apply},
-    settings::Settings,
+    settings::{Settings, key},
     uninject,
     value::Value,
 };
@@ -68,6 +69,22 @@ fn what_cannot_be_injected_is_allowed_with_a_warning() {
     assert_eq!(answer.outcome, Ending::Skipped);
     assert_eq!(body.at(&["response", "allowed"]), Some(&Value::Bool(true)));
     assert!(body.get("response").unwrap().list("warnings")[0].as_str().unwrap().contains("hostNetwork"));
+}
+
+#[test]
+fn what_was_chosen_and_is_not_kept_is_told_to_who_applies_it() {
+    let mut settings = Settings::default();
+    settings.set(key("drain-delay").unwrap(), "40s").unwrap();
+    let deployment = format!(r#"{{"spec":{{"template":{POD}}}}}"#);
+    for (asked, kind, object) in [(Asked::Mutate, "Pod", POD), (Asked::Validate, "Deployment", &*deployment)] {
+        let review = review(kind, "CREATE", object);
+        let told = answer(asked, review.as_bytes(), &settings);
+        let body: Value = serde_json::from_str(&told.body).unwrap();
+        assert_eq!(body.at(&["response", "allowed"]), Some(&Value::Bool(true)));
+        let [warning] = body.get("response").unwrap().list("warnings") else { panic!("{}", told.body) };
+        assert!(warning.as_str().unwrap().starts_with("Pillion: drain-delay is 15s and not 40s"), "{}", told.body);
+        assert_eq!(ask(asked, &review).1.at(&["response", "warnings"]), None);
+    }
 }
 
 #[test]
@@ -138,8 +155,7 @@ fn reviews_of_each_version_are_answered_and_leave_all_else_as_it_was() {
             let object = review.at(&["request", "object"]).unwrap();
             let with = patched(&body, &object.to_json());
             assert!(with.to_json().contains("pillion-proxy"), "{name}");
-            let without = uninject(&with).unwrap();
-            assert_eq!(&without, object, "{name}");
+            assert_eq!(uninject(&with), Ok(Taken::Out(Box::new(object.clone()))), "{name}");
         } else {
             assert_eq!(body.at(&["response", "patch"]), None, "{name}");
         }

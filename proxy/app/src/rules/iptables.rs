@@ -19,7 +19,7 @@ pub(super) struct Chain {
 const PREFIX: &str = "PILLION_";
 
 /// The tables that may hold something of ours.
-const TABLES: [&str; 2] = ["nat", "mangle"];
+pub(super) const TABLES: [&str; 2] = ["nat", "mangle"];
 
 /// The rules of one family.
 pub(super) fn rules(settings: &Settings, family: Family) -> Vec<Chain> {

@@ -19,7 +19,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use programs::Failure;
+pub use programs::{Failure, Hidden};
 pub use settings::{Backend, Families, InboundMode, Network, Settings, SettingsError};
 
 use programs::Programs;
@@ -34,6 +34,26 @@ pub enum Installed {
     Whole,
     /// Something is missing, of other settings, or somebody else's; in words.
     Partly(String),
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// In lines; none: nothing that can be seen.
+    pub words: String,
+    /// What could not be looked at.
+    pub hidden: Option<Hidden>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// How far the rules are installed.
+    pub installed: Installed,
+    /// By which of the kernel's sets of tables.
+    pub tables: &'static str,
+    /// What could not be looked at.
+    pub hidden: Option<Hidden>,
 }
 
 /// One rule of a set: the chain it stands in and what it carries as its comment.
@@ -85,11 +105,16 @@ fn judge(expected: &[Marked], listed: &[Listed]) -> Installed {
 ///
 /// [`Failure`]: nothing is left half-done where the kernel allows transactions; what was installed for one family is
 /// removed when the other fails.
-pub fn install(settings: &Settings) -> Result<String, Failure> {
+pub fn install(settings: &Settings) -> Result<Done, Failure> {
     let programs = Programs::find(settings.backend)?;
     let others = others(&programs)?;
     match look(settings, &programs)? {
-        Installed::Whole if others.is_empty() => return Ok(format!("already installed ({})\n", programs.name())),
+        Installed::Whole if others.is_empty() => {
+            return Ok(Done {
+                words: format!("already installed ({})\n", programs.name()),
+                hidden: Programs::hidden(),
+            });
+        }
         Installed::Whole | Installed::Absent | Installed::Partly(_) => {}
     }
     match &programs {
@@ -118,7 +143,9 @@ pub fn install(settings: &Settings) -> Result<String, Failure> {
         routes::remove()?;
     }
     match look(settings, &programs)? {
-        Installed::Whole => Ok(format!("installed ({})\n{done}", programs.name())),
+        Installed::Whole => {
+            Ok(Done { words: format!("installed ({})\n{done}", programs.name()), hidden: Programs::hidden() })
+        }
         Installed::Absent => Err(Failure::NotThere("none of the rules".to_owned())),
         Installed::Partly(words) => Err(Failure::NotThere(words)),
     }
@@ -129,16 +156,19 @@ pub fn install(settings: &Settings) -> Result<String, Failure> {
 /// # Errors
 ///
 /// When the system's programs cannot tell.
-pub fn check(settings: &Settings) -> Result<Installed, Failure> {
+pub fn check(settings: &Settings) -> Result<Checked, Failure> {
     let programs = Programs::find(settings.backend)?;
     let others = others(&programs)?;
     let judged = look(settings, &programs)?;
-    let Some(other) = others.first() else { return Ok(judged) };
-    Ok(Installed::Partly(match judged {
-        Installed::Whole => format!("those of {} are there beside those of {}", other.tables(), programs.tables()),
-        Installed::Absent => format!("none of {}, but some of {}", programs.tables(), other.tables()),
-        Installed::Partly(words) => format!("{words}, and those of {} are there too", other.tables()),
-    }))
+    let tables = programs.tables();
+    let beside = others.iter().map(Programs::tables).collect::<Vec<_>>().join(" and ");
+    let installed = match judged {
+        judged if others.is_empty() => judged,
+        Installed::Whole => Installed::Partly(format!("those of {beside} are there beside those of {tables}")),
+        Installed::Absent => Installed::Partly(format!("none of {tables}, but some of {beside}")),
+        Installed::Partly(words) => Installed::Partly(format!("{words}, and those of {beside} are there too")),
+    };
+    Ok(Checked { installed, tables, hidden: Programs::hidden() })
 }
 
 /// Other backends that have rules of ours installed: a connection would meet both.
@@ -169,8 +199,8 @@ fn has_rules(programs: &Programs) -> Result<bool, Failure> {
 ///
 /// # Errors
 ///
-/// When the system's programs cannot, or cannot tell whether there is something; what was removed before stays removed.
-pub fn remove() -> Result<String, Failure> {
+/// When the system's programs cannot; what was removed before stays removed.
+pub fn remove() -> Result<Done, Failure> {
     let mut done = String::new();
     for programs in Programs::all()? {
         if clear(&programs)? {
@@ -178,11 +208,12 @@ pub fn remove() -> Result<String, Failure> {
         }
     }
     routes::remove()?;
-    Programs::nothing_hidden()?;
-    if done.is_empty() {
+    let hidden = Programs::hidden();
+    // Who may not look says nothing of the kind.
+    if done.is_empty() && !hidden.as_ref().is_some_and(Hidden::is_ours) {
         done.push_str("nothing was installed\n");
     }
-    Ok(done)
+    Ok(Done { words: done, hidden })
 }
 
 /// What `install` would give to the system's programs.
@@ -190,7 +221,7 @@ pub fn remove() -> Result<String, Failure> {
 /// # Errors
 ///
 /// When there are none and the settings do not say which.
-pub fn dry_run(settings: &Settings) -> Result<String, Failure> {
+pub fn dry_run(settings: &Settings) -> Result<Done, Failure> {
     let mut text = String::new();
     match settings.backend {
         Backend::Auto | Backend::Nft => {
@@ -208,7 +239,7 @@ pub fn dry_run(settings: &Settings) -> Result<String, Failure> {
             text.push_str(&routes::text(family));
         }
     }
-    Ok(text)
+    Ok(Done { words: text, hidden: None })
 }
 
 fn look(settings: &Settings, programs: &Programs) -> Result<Installed, Failure> {

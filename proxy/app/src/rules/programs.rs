@@ -1,6 +1,9 @@
 //! The system's programs: which there are, and running them.
 
-use super::settings::{Backend, Family};
+use super::{
+    iptables::TABLES,
+    settings::{Backend, Family},
+};
 use std::{
     fmt, fs,
     io::{self, Write as _},
@@ -13,12 +16,6 @@ pub enum Failure {
     /// Nothing to install with.
     #[error("neither nft nor iptables works here: {0}{hint}", hint = hint(.0))]
     NoProgram(String),
-    /// Tables that cannot be looked at: what is installed there stays, and nobody knows of it.
-    #[error("whether {} has rules here cannot be told, and nothing was removed of it: {words}{}", LEGACY, hint(.words))]
-    Hidden {
-        /// What the program said.
-        words: String,
-    },
     /// A program could not be run.
     #[error("cannot run {program}: {source} (install it: nftables, iptables or iproute2)")]
     Run {
@@ -40,6 +37,32 @@ pub enum Failure {
     NotThere(String),
 }
 
+/// Tables of the older kernel interface that are there and cannot be looked at: what is installed there stays, and nobody
+/// knows of it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("whether {} has rules here cannot be told, and none were touched: {words}{}", LEGACY, hint(.words))]
+pub struct Hidden {
+    /// What the program said.
+    words: String,
+    /// Whether it is there at all.
+    program: Presence,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Installed,
+    Missing,
+}
+
+impl Hidden {
+    /// Whether they may well be ours. Where its program is not installed they are somebody else's, or another container's
+    /// image had it.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.program == Presence::Installed
+    }
+}
+
 impl Failure {
     /// In one line and without the remedy, which stands behind several of them once.
     fn bare(&self) -> String {
@@ -48,7 +71,7 @@ impl Failure {
                 let words: Vec<&str> = words.lines().map(str::trim).collect();
                 format!("{command}: {}", words.join(", "))
             }
-            Self::NoProgram(_) | Self::Hidden { .. } | Self::Run { .. } | Self::NotThere(_) => self.to_string(),
+            Self::NoProgram(_) | Self::Run { .. } | Self::NotThere(_) => self.to_string(),
         }
     }
 }
@@ -78,10 +101,11 @@ const KINDS: [&str; 3] = ["iptables", "iptables-nft", "iptables-legacy"];
 
 const LEGACY: &str = "iptables-legacy";
 
-/// Whether this network namespace has tables of the older kernel interface; where that is not to be known, it may.
+/// Whether this network namespace has such tables of the older kernel interface as may hold rules of ours; where that is
+/// not to be known, it may.
 fn has_legacy_tables() -> bool {
     ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"].iter().any(|names| match fs::read_to_string(names) {
-        Ok(names) => !names.trim().is_empty(),
+        Ok(names) => names.lines().any(|name| TABLES.contains(&name.trim())),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     })
 }
@@ -129,20 +153,26 @@ impl Programs {
         if all.is_empty() && (refused || legacy) { Err(Failure::NoProgram(told.join("; "))) } else { Ok(all) }
     }
 
-    /// Why the older interface's tables, which this network namespace has, cannot be looked at.
-    ///
-    /// # Errors
-    ///
-    /// Its program is there and may not: it needs CAP_NET_RAW, which nft does without.
-    pub(super) fn nothing_hidden() -> Result<(), Failure> {
+    /// The older interface's tables, where this network namespace has them and they cannot be looked at: it needs
+    /// CAP_NET_RAW, which nft does without, and a program that may not be installed.
+    pub(super) fn hidden() -> Option<Hidden> {
         if !has_legacy_tables() {
-            return Ok(());
+            return None;
         }
-        match Self::Iptables(Iptables(LEGACY)).works() {
-            Err(failure @ Failure::Refused { .. }) => Err(Failure::Hidden { words: failure.bare() }),
-            // Where it is not installed, the tables are somebody else's: ours are made by it.
-            Err(_) | Ok(()) => Ok(()),
+        // Before 1.8 it had one name only.
+        let kinds = KINDS.map(|kind| Self::Iptables(Iptables(kind)));
+        let mut told = None;
+        for kind in kinds.iter().filter(|kind| kind.tables() == LEGACY) {
+            let program = match kind.works() {
+                Ok(()) => return None,
+                Err(failure @ Failure::Run { .. }) => (failure, Presence::Missing),
+                Err(failure) => (failure, Presence::Installed),
+            };
+            if program.1 == Presence::Installed || told.is_none() {
+                told = Some(program);
+            }
         }
+        told.map(|(failure, program)| Hidden { words: failure.bare(), program })
     }
 
     /// Which of the kernel's sets of tables it works on.

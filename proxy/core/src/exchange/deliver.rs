@@ -17,7 +17,6 @@ use crate::{
     },
     upstream::{Cause, RequestError},
 };
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, response};
 use pillion_config::model::Route;
 
@@ -83,7 +82,7 @@ fn tunnel(
     let asked = exchange.judged.take().ok_or(UpgradeError::Unasked)?;
     let carried = Carried::upgraded(&exchange.connection, asked);
     carried.goes_to(upstream.server());
-    let upstream = TunnelEnd::new(upstream, Bytes::new());
+    let upstream = TunnelEnd::upstream(upstream);
     grant(&mut head, &leaving.asked);
     let idle = route.idle_timeout;
     let start = Box::new(move |record| {

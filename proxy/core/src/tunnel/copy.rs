@@ -99,6 +99,10 @@ impl End for TunnelEnd {
     fn tcp(&self) -> Option<&TcpStream> {
         None
     }
+
+    fn late_refusal(&mut self) -> Option<ConnectError> {
+        TunnelEnd::late_refusal(self)
+    }
 }
 
 /// Bytes that came from each side, readable while they flow.

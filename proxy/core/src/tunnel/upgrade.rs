@@ -4,7 +4,10 @@
 //! [`Offer`] along with it. The exchange takes it, answers 101 or 200, and waits for the end; a codec whose offer was
 //! not taken goes on with HTTP.
 
-use crate::telemetry::Blame;
+use crate::{
+    telemetry::Blame,
+    upstream::{ConnectError, Upgraded},
+};
 use bytes::{Buf, Bytes};
 use std::{
     fmt, io,
@@ -25,7 +28,15 @@ impl<T: AsyncRead + AsyncWrite> Duplex for T {}
 pub struct TunnelEnd {
     /// Bytes that came with the head.
     early: Bytes,
-    stream: Pin<Box<dyn Duplex>>,
+    stream: Stream,
+}
+
+/// What carries an end.
+enum Stream {
+    /// The client's.
+    Downstream(Pin<Box<dyn Duplex>>),
+    /// The server's, which may refuse us yet.
+    Upstream(Box<Upgraded>),
 }
 
 /// A codec's offer to hand over the stream behind a request.
@@ -65,9 +76,29 @@ impl UpgradeError {
 }
 
 impl TunnelEnd {
-    /// An end whose first bytes have been read already.
+    /// The client's end, whose first bytes have been read already.
     pub fn new(stream: impl Duplex + 'static, early: Bytes) -> Self {
-        Self { early, stream: Box::pin(stream) }
+        Self { early, stream: Stream::Downstream(Box::pin(stream)) }
+    }
+
+    /// The server's end.
+    pub(crate) fn upstream(stream: Box<Upgraded>) -> Self {
+        Self { early: Bytes::new(), stream: Stream::Upstream(stream) }
+    }
+
+    /// Why a server refused us after the handshake, once the connection failed; counted and told here, once.
+    pub(super) fn late_refusal(&mut self) -> Option<ConnectError> {
+        match &mut self.stream {
+            Stream::Upstream(stream) => stream.late_refusal(),
+            Stream::Downstream(_) => None,
+        }
+    }
+
+    fn carrier(&mut self) -> Pin<&mut dyn Duplex> {
+        match &mut self.stream {
+            Stream::Downstream(stream) => stream.as_mut(),
+            Stream::Upstream(stream) => Pin::new(stream.as_mut()) as Pin<&mut Upgraded>,
+        }
     }
 }
 
@@ -99,7 +130,7 @@ impl AsyncRead for TunnelEnd {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.early.is_empty() {
-            return this.stream.as_mut().poll_read(cx, buf);
+            return this.carrier().poll_read(cx, buf);
         }
         let taken = this.early.len().min(buf.remaining());
         buf.put_slice(&this.early[..taken]);
@@ -110,14 +141,14 @@ impl AsyncRead for TunnelEnd {
 
 impl AsyncWrite for TunnelEnd {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().stream.as_mut().poll_write(cx, buf)
+        self.get_mut().carrier().poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().stream.as_mut().poll_flush(cx)
+        self.get_mut().carrier().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().stream.as_mut().poll_shutdown(cx)
+        self.get_mut().carrier().poll_shutdown(cx)
     }
 }

@@ -213,6 +213,14 @@ impl Upgraded {
         Self { stream: Stream::Http2 { io, slot }, in_flight }
     }
 
+    /// As [`Opaque::late_refusal`], of a connection that a CONNECT got; behind an answer the server has spoken already.
+    pub(crate) fn late_refusal(&mut self) -> Option<ConnectError> {
+        match &mut self.stream {
+            Stream::Plain { io, .. } => Some(tls::refused_late(&self.in_flight.0, io.late_refusal()?)),
+            Stream::Http2 { .. } => None,
+        }
+    }
+
     /// Who is at the other end, where that is TLS.
     #[must_use]
     pub fn server(&self) -> Option<Server> {
@@ -281,8 +289,7 @@ impl AsyncWrite for Opaque {
 
 impl AsyncRead for Upgraded {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, in_flight } = self.get_mut();
-        match stream {
+        match &mut self.get_mut().stream {
             Stream::Plain { early, .. } if !early.is_empty() => {
                 let len = early.len().min(buf.remaining());
                 buf.put_slice(&early[..len]);
@@ -290,15 +297,7 @@ impl AsyncRead for Upgraded {
                 Poll::Ready(Ok(()))
             }
             Stream::Http2 { io, .. } => Pin::new(io).poll_read(cx, buf),
-            Stream::Plain { io, .. } => {
-                let polled = Pin::new(&mut *io).poll_read(cx, buf);
-                if let Poll::Ready(Err(_)) = &polled
-                    && let Some(failure) = io.late_refusal()
-                {
-                    tls::refused_late(&in_flight.0, failure);
-                }
-                polled
-            }
+            Stream::Plain { io, .. } => Pin::new(io).poll_read(cx, buf),
         }
     }
 }

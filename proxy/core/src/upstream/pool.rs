@@ -43,11 +43,18 @@ pub(super) struct HostCore {
     pub(super) member: Arc<Member>,
     /// The address its connections come from; `None`: the proxy's.
     pub(super) source: Option<IpAddr>,
+    /// Choices for which this address is passed over, after it could not be reached or refused us.
+    demoted: Cell<u32>,
     /// The endpoint's name, once somebody asked for it.
     host: OnceCell<Option<HeaderValue>>,
 }
 
 impl HostCore {
+    /// The address is passed over for a while, if there are others.
+    pub(super) fn demote(&self) {
+        self.demoted.set(DEMOTION);
+    }
+
     /// The endpoint as the cluster writes it, or the address where it writes none.
     pub(super) fn endpoint(&self) -> EndpointAddress {
         let written = self.state.model().endpoints.get(self.member.endpoint);
@@ -80,8 +87,6 @@ pub(super) struct Host<B> {
     resting: RefCell<Vec<Box<Http1Connection>>>,
     shared: RefCell<Vec<Rc<Http2Connection>>>,
     first: First,
-    /// Choices for which this address is passed over, after it could not be reached.
-    demoted: Cell<u32>,
 }
 
 /// The HTTP/2 connection being made, if any: one at a time, others wait for it.
@@ -125,7 +130,7 @@ pub(super) enum Closed {
 /// runtime has heard of a close by now; longer, and a server's idle timer may just have fired.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 
-/// An address that could not be reached is passed over this many choices, if there are others.
+/// An address that could not be reached, or that refused us, is passed over this many choices, if there are others.
 const DEMOTION: u32 = 64;
 
 impl<B: RequestBody> Host<B> {
@@ -137,13 +142,18 @@ impl<B: RequestBody> Host<B> {
         cluster: Weak<WorkerCluster<B>>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            core: Rc::new(HostCore { state: Arc::clone(state), member, source, host: OnceCell::new() }),
+            core: Rc::new(HostCore {
+                state: Arc::clone(state),
+                member,
+                source,
+                demoted: Cell::new(0),
+                host: OnceCell::new(),
+            }),
             waiting: Rc::clone(waiting),
             cluster,
             resting: RefCell::default(),
             shared: RefCell::default(),
             first: First::default(),
-            demoted: Cell::new(0),
         })
     }
 
@@ -319,27 +329,21 @@ impl<B: RequestBody> Host<B> {
     }
 
     fn unreachable(&self, error: ConnectError) -> Cause {
-        self.demoted.set(DEMOTION);
+        self.core.demote();
         Cause::Connect(error)
     }
 
     /// Whether the address should be passed over; counts the choices down.
     pub(super) fn is_demoted(&self) -> bool {
-        self.demoted.get() > 0
+        self.core.demoted.get() > 0
     }
 
     pub(super) fn passed_over(&self) {
-        self.demoted.set(self.demoted.get().saturating_sub(1));
-    }
-
-    /// The server was reached, and refused us after the handshake.
-    pub(super) fn refused_late(&self, failure: Failure) -> ConnectError {
-        self.demoted.set(DEMOTION);
-        tls::refused_late(&self.core, failure)
+        self.core.demoted.set(self.core.demoted.get().saturating_sub(1));
     }
 
     pub(super) fn reached(&self) {
-        self.demoted.set(0);
+        self.core.demoted.set(0);
     }
 
     /// Forgets HTTP/2 connections that ended.
@@ -413,7 +417,7 @@ impl<B: RequestBody> Host<B> {
 
 impl<B: RequestBody> Home for Host<B> {
     fn refused_late(&self, failure: Failure) -> ConnectError {
-        Self::refused_late(self, failure)
+        tls::refused_late(&self.core, failure)
     }
 
     fn rest(&self, mut connection: Box<Http1Connection>) {

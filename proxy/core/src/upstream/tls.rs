@@ -81,8 +81,10 @@ impl Server {
     }
 }
 
-/// Counts and tells that the server refused us when hands were shaken on our side, as a handshake that failed.
+/// Counts and tells that the server refused us when hands were shaken on our side, as a handshake that failed; the address
+/// is passed over for a while.
 pub(super) fn refused_late(host: &HostCore, failure: Failure) -> ConnectError {
+    host.demote();
     host.state.metrics().connect_failure(failure.upstream_name());
     refused(host, failure)
 }

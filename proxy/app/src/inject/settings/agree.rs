@@ -16,6 +16,11 @@ impl Settings {
                 say("upstreams", &format!("to tell that it is {id} needs certificates: set identity as well"));
             }
         }
+        if self.capture == Capture::Init
+            && let Err(words) = self.init_image()
+        {
+            say("image", &words);
+        }
         if self.capture == Capture::None {
             let captured = [
                 ("skip-inbound-ports", self.skip_inbound_ports.is_empty()),

@@ -2,7 +2,7 @@
 
 use super::{
     Capture, Discovery, Identity, InboundPort, InboundTls, IpFamily, Mode, Settings,
-    read::{cidr, each, few, image, limit, name, port, ports, seconds, unless_empty, upstream, word},
+    read::{cidr, each, few, limit, name, port, ports, seconds, unless_empty, upstream, word},
 };
 
 /// A setting.
@@ -176,18 +176,18 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "image",
         value: "IMAGE",
-        about: "The proxy's image [pillion:VERSION]",
+        about: "The proxy's image, by tag or digest [pillion:VERSION]",
         set: |settings, text| {
-            settings.image = image(text)?;
+            settings.image = text.parse()?;
             Ok(())
         },
     },
     Key {
         name: "init-image",
         value: "IMAGE",
-        about: "The image that installs the rules [the proxy's, with -init]",
+        about: "The image that installs the rules, with --capture init [the proxy's, its tag with -init; none beside a digest]",
         set: |settings, text| {
-            settings.init_image = unless_empty(text, image)?;
+            settings.init_image = unless_empty(text, str::parse)?;
             Ok(())
         },
     },

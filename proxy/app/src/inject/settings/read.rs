@@ -75,12 +75,6 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     Err(format!("{text:?} is no name: write lower-case letters, digits, - and ."))
 }
 
-pub(super) fn image(text: &str) -> Result<String, String> {
-    let plain =
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\'' | b'\\' | b'$'));
-    if plain { Ok(text.to_owned()) } else { Err(format!("{text:?} is no image: write one as registry/pillion:0.1.0")) }
-}
-
 /// What may also be nobody's choice: empty text takes back what was chosen before, as by the flags of an injector.
 pub(super) fn unless_empty<T>(text: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
     if text.is_empty() { Ok(None) } else { read(text).map(Some) }

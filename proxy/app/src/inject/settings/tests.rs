@@ -17,9 +17,9 @@ fn what_is_right_is_read() {
     assert_eq!(upstreams[0].identity.as_deref(), Some("spiffe://x/y"));
     assert_eq!(set("drain-deadline", "1m30s").unwrap().drain_deadline, Some(Duration::from_secs(90)));
     assert_eq!(set("drain-delay", "250ms").unwrap().drain_delay, Duration::from_millis(250));
-    assert_eq!(set("image", "r.io:5000/p:1").unwrap().init_image(), "r.io:5000/p:1-init");
-    assert_eq!(set("image", "r.io:5000/p").unwrap().init_image(), "r.io:5000/p");
-    assert_eq!(set("image", "p@sha256:00").unwrap().init_image(), "p@sha256:00");
+    let rules = |name: &str, text: &str| set(name, text).unwrap().init_image().unwrap().to_string();
+    assert_eq!(rules("image", "r.io:5000/p:1"), "r.io:5000/p:1-init");
+    assert_eq!(rules("init-image", "r.io/rules:2"), "r.io/rules:2");
     assert_eq!(
         set("skip-outbound-cidrs", "10.0.0.1,fd00::/8").unwrap().skip_outbound_cidrs,
         ["10.0.0.1/32", "fd00::/8"]
@@ -40,6 +40,8 @@ fn what_is_wrong_is_told_with_the_remedy() {
         ("identity", "secret:", "secret:NAME"),
         ("identity", "secret:A_b", "no name"),
         ("image", "a b", "no image"),
+        ("image", "p@sha256:00:0.1.0", "64 digits"),
+        ("init-image", "p@sha256:00", "64 digits"),
         ("cpu-request", "ten", "quantity"),
         ("workers", "0", "1 to 256"),
         ("drain-delay", "5", "5s"),
@@ -110,6 +112,23 @@ fn contradictions_are_found() {
     settings.set(key("workers").unwrap(), "2").unwrap();
     let names: Vec<&str> = settings.contradictions().iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["inbound-tls", "opaque-ports", "inbound-tls", "workers", "memory-limit"]);
+}
+
+/// A pod with such a container would wait for a program that is not in its image.
+#[test]
+fn a_digest_does_not_tell_which_image_installs_the_rules() {
+    let pinned = format!("r.io/p@sha256:{}", "0".repeat(64));
+    let mut settings = set("image", &pinned).unwrap();
+    let told = settings.contradictions();
+    let [("image", words)] = &told[..] else { panic!("{told:?}") };
+    assert!(words.contains("init-image") && words.contains("capture node"), "{words}");
+    for (name, text) in [("init-image", "r.io/p:1-init"), ("capture", "node")] {
+        let mut settings = settings.clone();
+        settings.set(key(name).unwrap(), text).unwrap();
+        assert_eq!(settings.contradictions(), [], "{name}");
+    }
+    settings.set(key("init-image").unwrap(), &pinned).unwrap();
+    assert_eq!(settings.init_image().unwrap().to_string(), pinned);
 }
 
 #[test]

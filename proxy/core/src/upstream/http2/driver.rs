@@ -9,6 +9,7 @@ use crate::upstream::{
     error::ConnectError,
     line::{Line, Watch},
     pool::Host,
+    tls,
 };
 use bytes::Bytes;
 use h2::{Ping, PingPong, client::Connection};
@@ -127,7 +128,7 @@ pub(super) async fn drive<B: RequestBody>(
     if let Some(failure) = driver.watch.late_refusal()
         && let Some(host) = host.upgrade()
     {
-        shared.refused.set(Some(host.refused_late(failure)));
+        shared.refused.set(Some(tls::refused_late(&host.core, failure)));
     }
     // Streams that are left fail as the codec goes.
     drop(driver);

@@ -1,0 +1,64 @@
+//! A pod's grace period, in which its drain must end. Pure.
+
+use super::{
+    pod::Problem,
+    settings::{PREFIX, Settings},
+    value::Value,
+};
+use std::time::Duration;
+
+/// The pod's grace period where none is written, in seconds.
+const GRACE: i128 = 30;
+/// How long before its end what is still open is cut, so that it can be recorded; a quarter of short ones.
+const RECORDING: Duration = Duration::from_secs(5);
+
+/// Makes the phases of the drain end before the kubelet kills: of what is not the pod's own a delay takes at most half of its
+/// grace period, and what is open is cut early enough to be recorded. What somebody chose and is not kept is noted.
+pub(super) fn fit(pod: &Value, settings: &mut Settings, notes: &mut Vec<String>) -> Option<Problem> {
+    let grace = pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_int).unwrap_or(GRACE);
+    let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0).min(86_400));
+    let [delay, deadline] = ["drain-delay", "drain-deadline"].map(|name| format!("{PREFIX}{name}"));
+    let own = |name: &str| pod.at(&["metadata", "annotations", name]).is_some();
+    let beyond = |name: &str, what: &str| {
+        let words = format!(
+            "the kubelet kills the pod {} s after it was told to end, before {what} is over: raise \
+             spec.terminationGracePeriodSeconds, or shorten it",
+            grace.as_secs()
+        );
+        Some(Problem::new(&["metadata", "annotations", name], words))
+    };
+    // Of a configuration that is not generated nobody knows what holds.
+    let generated = settings.config.is_none();
+    let mut shortened = |name: &str, chosen: Duration, fits: Duration| {
+        if !generated {
+            return;
+        }
+        notes.push(format!(
+            "{name} is {fits:?} and not {chosen:?}, which the pod's grace period of {grace:?} has no room for: raise \
+             terminationGracePeriodSeconds, or write {PREFIX}{name}"
+        ));
+    };
+    let half = grace / 2;
+    if !own(&delay) {
+        if settings.drain_delay > half && settings.drain_delay != Settings::default().drain_delay {
+            shortened("drain-delay", settings.drain_delay, half);
+        }
+        settings.drain_delay = settings.drain_delay.min(half);
+    } else if settings.drain_delay >= grace && !settings.drain_delay.is_zero() {
+        return beyond(&delay, "this delay");
+    }
+    let left = grace.saturating_sub(RECORDING.min(grace / 4)).saturating_sub(settings.drain_delay);
+    match settings.drain_deadline {
+        Some(most) if own(&deadline) && settings.drain_delay.saturating_add(most) > grace => {
+            return beyond(&deadline, "what begins behind drain-delay");
+        }
+        Some(_) if own(&deadline) => {}
+        Some(most) if most > left => {
+            shortened("drain-deadline", most, left);
+            settings.drain_deadline = Some(left);
+        }
+        Some(_) => {}
+        None => settings.drain_deadline = Some(left),
+    }
+    None
+}
