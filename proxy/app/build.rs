@@ -1,14 +1,17 @@
 //! The released program (`cargo static`) is laid out so that functions that run lie together: `functions.ld`, written by
-//! `bench/function-order`, which says why. Other builds are for work on it, and linked as ever.
+//! `bench/function-order`, which says why. Other builds are for work on it, and linked as ever. `PILLION_FUNCTIONS` names another
+//! order: a build guided by a profile has other functions (`bench/profile-guided`).
 
 use std::{env, path::PathBuf};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=functions.ld");
+    println!("cargo::rerun-if-env-changed=PILLION_FUNCTIONS");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|known| known.split(',').any(|one| one == value));
     if is("PROFILE", "release") && is("CARGO_CFG_TARGET_FEATURE", "crt-static") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("Cargo names the package's folder"));
-        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", folder.join("functions.ld").display());
+        let order = env::var_os("PILLION_FUNCTIONS").map_or_else(|| folder.join("functions.ld"), PathBuf::from);
+        println!("cargo::rerun-if-changed={}", order.display());
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", order.display());
     }
 }

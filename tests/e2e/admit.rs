@@ -2,6 +2,7 @@
 
 use pillion_tests::{
     client::{Client, End},
+    frames::Frames,
     origin::Origin,
     pki::{self, Authority},
     proxy::{Proxy, Shape},
@@ -182,6 +183,67 @@ fn what_only_http_can_satisfy_no_silence_passes() {
     assert_eq!(opaque.bytes(4), [0, 1, 2, 3]);
 }
 
+/// A ClientHello that asks for these names (RFC 6066 §3), in records of at most `piece` bytes; `padding` bytes of an extension
+/// stand before.
+fn hello(names: &[&str], padding: usize, piece: usize) -> Vec<u8> {
+    let sized = |bytes: &[u8]| [&u16::try_from(bytes.len()).expect("it is short").to_be_bytes()[..], bytes].concat();
+    let extension = |kind: u16, content: &[u8]| [&kind.to_be_bytes()[..], &sized(content)].concat();
+    let mut extensions = extension(21, &vec![0; padding]);
+    if !names.is_empty() {
+        let list: Vec<u8> = names.iter().flat_map(|name| [&[0][..], &sized(name.as_bytes())].concat()).collect();
+        extensions.extend(extension(0, &sized(&list)));
+    }
+    let body = [&[3, 3][..], &[7; 32], &[0], &sized(&[0x13, 0x01]), &[1, 0], &sized(&extensions)].concat();
+    let length = u32::try_from(body.len()).expect("it is short").to_be_bytes();
+    let message = [&[1][..], &length[1..], &body].concat();
+    message.chunks(piece).flat_map(|piece| [&[22, 3, 1][..], &sized(piece)].concat()).collect()
+}
+
+#[test]
+fn a_rule_about_server_names_is_asked_of_tls_that_is_passed_on_and_no_trick_hides_the_name() {
+    const LARGE: usize = 16 * 1024;
+    let behind = echo();
+    for listener in [
+        "tcp: { cluster: echo, detect_timeout: 100ms }",
+        "tcp: { cluster: echo, detect_timeout: 100ms, server_names: [{ name: other.example.com, cluster: echo }] }",
+        "routes: [{ match: { prefix: / }, cluster: echo }], tcp: { cluster: echo, detect_timeout: 100ms }",
+    ] {
+        let proxy = Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners: [{{ name: web, address: \"{{listen}}\", authorization: {{ \
+             rules: [{{ name: secret, action: deny, server_names: [secret.example.com] }}] }}, {listener} }}]\nclusters: [{{ \
+             name: echo, endpoints: [\"{behind}\"] }}]\n"
+        ));
+        let whole = hello(&["secret.example.com"], 0, LARGE);
+        for (case, bytes) in [
+            ("plain", whole.clone()),
+            ("in another spelling", hello(&["SECRET.Example.com."], 0, LARGE)),
+            ("in small records", hello(&["secret.example.com"], 0, 3)),
+            ("beyond what is read", hello(&["secret.example.com"], 17 * 1024, LARGE)),
+            ("behind another name", hello(&["other.example.com", "secret.example.com"], 0, LARGE)),
+        ] {
+            let mut client = proxy.connect();
+            drop(client.try_send(&bytes));
+            assert!(matches!(client.end_within(SOON), End::Closed | End::Reset), "{case}, {listener}");
+        }
+        let mut late = proxy.connect();
+        late.send(&whole[..20]);
+        thread::sleep(Duration::from_millis(300));
+        drop(late.try_send(&whole[20..]));
+        assert!(matches!(late.end_within(SOON), End::Closed | End::Reset), "late, {listener}");
+        let mut silent = proxy.connect();
+        assert!(matches!(silent.end_within(SOON), End::Closed | End::Reset), "silent, {listener}");
+        for (case, bytes) in [
+            ("another name", hello(&["other.example.com"], 0, LARGE)),
+            ("no name", hello(&[], 0, LARGE)),
+            ("no TLS", vec![0, 1, 2, 3]),
+        ] {
+            let mut client = proxy.connect();
+            client.send(&bytes);
+            assert_eq!(client.bytes(bytes.len()), bytes, "{case}, {listener}");
+        }
+    }
+}
+
 #[test]
 fn a_change_of_rules_is_felt_by_what_lives() {
     let (origin, behind) = (Origin::start(), echo());
@@ -237,6 +299,41 @@ fn a_change_of_rules_is_felt_by_what_lives() {
     let mut fresh = proxy.connect();
     assert!(matches!(fresh.end_within(SOON), End::Closed | End::Reset));
     reload(&proxy, &yaml("backlog: 1024"));
+    proxy.assert_healthy();
+    let (status, _) = proxy.stop();
+    assert!(status.success());
+}
+
+/// Of a stream that never ends a drain would wait for ever.
+#[test]
+fn what_is_in_flight_of_a_client_that_may_not_any_more_is_cut_at_the_drains_deadline() {
+    let origin = Origin::start();
+    let yaml = |rules: &str| {
+        format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\ndrain: {{ deadline: 500ms }}\n{}\nlisteners: [{{ name: web, \
+             address: \"{{listen}}\", {rules} routes: [{{ match: {{ prefix: / }}, cluster: origin }}] }}]\nclusters: [{{ \
+             name: origin, endpoints: [\"{}\"] }}]\n",
+            log(""),
+            origin.address
+        )
+    };
+    let mut proxy = Proxy::start(&yaml(""));
+    let mut http1 = proxy.connect();
+    http1.send("GET /hold HTTP/1.1\r\nHost: test\r\n\r\n");
+    let mut http2 = Frames::connect(proxy.address);
+    http2.get(1, "/hold").expect("the connection is new");
+    wait::until_true("the requests to arrive", || origin.requests() == 2);
+    // What it asks is another's matter: a rule about requests is asked of requests.
+    reload(&proxy, &yaml("authorization: { rules: [{ action: deny, requests: [{ path: /hold }] }] },"));
+    reload(&proxy, &yaml("authorization: { rules: [{ name: near, action: deny, sources: [127.0.0.0/8] }] },"));
+    assert!(matches!(http1.end_within(SOON), End::Closed | End::Reset));
+    http2.until_closed(SOON).expect("it is cut");
+    wait::until_true("both records", || {
+        let text = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+        text.lines().filter(|line| *line == "0 UAEX not_allowed_any_more proxy").count() == 2
+    });
+    proxy.await_metric(REVOKED, &["reason=\"rules\""], |count| count == 2.0);
+    reload(&proxy, &yaml(""));
     proxy.assert_healthy();
     let (status, _) = proxy.stop();
     assert!(status.success());

@@ -148,6 +148,18 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_second_signal_that_cuts_nobody_is_no_failure() {
+    let origin = Origin::start();
+    let mut proxy = Shape { top: "drain: { delay: 5m }", ..Shape::default() }.start(origin.address);
+    assert_eq!(proxy.get("/").status, 200);
+    proxy.await_metric("pillion_accept_connections_active", &[], |active| active == 0.0);
+    proxy.signal(Signal::TERM);
+    wait::until_true("readiness to fail", || proxy.try_admin("GET", "/ready").is_ok_and(|answer| answer.status == 503));
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
+}
+
+#[test]
 fn readiness_fails_before_the_listeners_close() {
     let origin = Origin::start();
     // Longer than the test takes; the second signal ends it. That listeners close after the delay is told elsewhere.

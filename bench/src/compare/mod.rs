@@ -90,6 +90,9 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let folder = folder.canonicalize()?;
     interrupt::install()?;
     let (programs, missing) = find_all(args, root);
+    if interrupt::interrupted() {
+        return Err("interrupted by a signal".into());
+    }
     if programs.is_empty() {
         return Err(format!("no proxy to measure: {}", missing.join("; ")).into());
     }
@@ -141,6 +144,9 @@ fn find_all(args: &Args, root: &Path) -> (Vec<Program>, Vec<String>) {
     let installs = if args.install { Installs::Allowed } else { Installs::Told };
     let (mut programs, mut missing) = (Vec::new(), Vec::new());
     for peer in Peer::PROXIES.into_iter().filter(|peer| args.peer.is_empty() || args.peer.contains(peer)) {
+        if interrupt::interrupted() {
+            break;
+        }
         match find::find(peer, root, installs) {
             Ok(program) => {
                 eprintln!("{}: {}", program.version, program.path.display());

@@ -39,16 +39,17 @@ pub(crate) struct Eaten {
 }
 
 impl Chunked {
-    /// Takes bytes, up to the body's end.
+    /// Takes bytes, up to the body's end; `see` gets those that are data.
     ///
     /// # Errors
     ///
     /// When they are no chunked body.
-    pub(crate) fn eat(&mut self, bytes: &[u8]) -> Result<Eaten, Malformed> {
+    pub(crate) fn eat(&mut self, bytes: &[u8], mut see: impl FnMut(&[u8])) -> Result<Eaten, Malformed> {
         let (mut i, mut data) = (0, 0);
         while let Some(&byte) = bytes.get(i) {
             if self.at == At::Data {
                 let take = self.size.min((bytes.len() - i) as u64);
+                see(&bytes[i..i + take as usize]);
                 (self.size, data, i) = (self.size - take, data + take, i + take as usize);
                 if self.size == 0 {
                     self.at = At::DataEnd;
@@ -87,13 +88,13 @@ mod tests {
     fn a_body_ends_at_the_same_byte_however_it_is_cut() {
         let body = b"5\r\nhello\r\n0A;x=y\r\n0123456789\r\n0\r\nServer-Timing: a\r\n\r\n";
         let stream = [&body[..], b"HTTP/1.1"].concat();
-        let whole = Chunked::default().eat(&stream);
+        let whole = Chunked::default().eat(&stream, |_| {});
         assert_eq!(whole, Ok(Eaten { bytes: body.len(), data: 15, ended: true }));
         for cut in 0..body.len() {
             let mut chunked = Chunked::default();
-            let first = chunked.eat(&stream[..cut]).unwrap();
+            let first = chunked.eat(&stream[..cut], |_| {}).unwrap();
             assert_eq!((first.bytes, first.ended), (cut, false));
-            let second = chunked.eat(&stream[cut..]).unwrap();
+            let second = chunked.eat(&stream[cut..], |_| {}).unwrap();
             assert_eq!((second.bytes + cut, first.data + second.data, second.ended), (body.len(), 15, true), "{cut}");
         }
     }
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn what_is_no_chunk_is_malformed() {
         for bad in ["\r\n", "x\r\n", "1\r\nab\r\n", "ffffffffffffffffff\r\n"] {
-            assert!(Chunked::default().eat(bad.as_bytes()).is_err(), "{bad:?}");
+            assert!(Chunked::default().eat(bad.as_bytes(), |_| {}).is_err(), "{bad:?}");
         }
     }
 }

@@ -47,21 +47,21 @@ enum Part {
 }
 
 impl ResponseReader {
-    /// Takes what was read.
+    /// Takes what was read; `see` gets what of it is of the body.
     ///
     /// # Errors
     ///
     /// When it is no response, or goes on behind its end: nothing was asked that could be answered there.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Feed, Malformed> {
+    pub(crate) fn feed(&mut self, bytes: &[u8], see: impl FnMut(&[u8])) -> Result<Feed, Malformed> {
         if self.part != Part::Head {
-            return self.body(bytes);
+            return self.body(bytes, see);
         }
         if self.held.is_empty() {
-            return self.head(bytes);
+            return self.head(bytes, see);
         }
         let mut held = std::mem::take(&mut self.held);
         held.extend_from_slice(bytes);
-        let fed = self.head(&held);
+        let fed = self.head(&held, see);
         if self.held.is_empty() {
             held.clear();
             self.held = held;
@@ -80,7 +80,7 @@ impl ResponseReader {
         self.part != Part::Head || !self.held.is_empty()
     }
 
-    fn head(&mut self, mut bytes: &[u8]) -> Result<Feed, Malformed> {
+    fn head(&mut self, mut bytes: &[u8], see: impl FnMut(&[u8])) -> Result<Feed, Malformed> {
         loop {
             let Some(ResponseHead { status, length, keep_alive, len }) = parse_response(bytes)? else {
                 if bytes.len() > HEAD_LIMIT {
@@ -102,21 +102,22 @@ impl ResponseReader {
                 Length::Chunked(chunked) => Part::Chunked(chunked),
                 Length::UntilClose => Part::UntilClose,
             };
-            return self.body(bytes);
+            return self.body(bytes, see);
         }
     }
 
-    fn body(&mut self, bytes: &[u8]) -> Result<Feed, Malformed> {
+    fn body(&mut self, bytes: &[u8], mut see: impl FnMut(&[u8])) -> Result<Feed, Malformed> {
         let answer = self.answer.as_mut().ok_or(Malformed)?;
         let ended = match &mut self.part {
             Part::Head => return Err(Malformed),
             Part::Known(left) => {
                 *left = left.checked_sub(bytes.len() as u64).ok_or(Malformed)?;
                 answer.body += bytes.len() as u64;
+                see(bytes);
                 *left == 0
             }
             Part::Chunked(chunked) => {
-                let eaten = chunked.eat(bytes)?;
+                let eaten = chunked.eat(bytes, see)?;
                 answer.body += eaten.data;
                 if eaten.bytes < bytes.len() {
                     return Err(Malformed);
@@ -125,6 +126,7 @@ impl ResponseReader {
             }
             Part::UntilClose => {
                 answer.body += bytes.len() as u64;
+                see(bytes);
                 false
             }
         };
@@ -156,27 +158,27 @@ mod tests {
             let done = Feed::Done(Answer { status, body, keep_alive });
             // The same reader for all: one response leaves nothing behind for the next.
             let mut reader = ResponseReader::default();
-            assert_eq!(reader.feed(text.as_bytes()), Ok(done), "{text}");
+            assert_eq!(reader.feed(text.as_bytes(), |_| {}), Ok(done), "{text}");
             for cut in 1..text.len() {
                 let (first, second) = text.as_bytes().split_at(cut);
-                assert_eq!(reader.feed(first), Ok(Feed::More), "{text} cut at {cut}");
-                assert_eq!(reader.feed(second), Ok(done), "{text} cut at {cut}");
+                assert_eq!(reader.feed(first, |_| {}), Ok(Feed::More), "{text} cut at {cut}");
+                assert_eq!(reader.feed(second, |_| {}), Ok(done), "{text} cut at {cut}");
                 assert!(!reader.within_response());
             }
             for byte in &text.as_bytes()[..text.len() - 1] {
-                assert_eq!(reader.feed(&[*byte]), Ok(Feed::More), "{text}");
+                assert_eq!(reader.feed(&[*byte], |_| {}), Ok(Feed::More), "{text}");
             }
-            assert_eq!(reader.feed(&text.as_bytes()[text.len() - 1..]), Ok(done), "{text}");
+            assert_eq!(reader.feed(&text.as_bytes()[text.len() - 1..], |_| {}), Ok(done), "{text}");
         }
     }
 
     #[test]
     fn the_end_of_the_connection_ends_only_what_has_no_other_end() {
         let mut reader = ResponseReader::default();
-        assert_eq!(reader.feed(b"HTTP/1.1 200 OK\r\n\r\nabc"), Ok(Feed::More));
+        assert_eq!(reader.feed(b"HTTP/1.1 200 OK\r\n\r\nabc", |_| {}), Ok(Feed::More));
         assert_eq!(reader.end(), Some(Answer { status: 200, body: 3, keep_alive: false }));
         let mut reader = ResponseReader::default();
-        assert_eq!(reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc"), Ok(Feed::More));
+        assert_eq!(reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", |_| {}), Ok(Feed::More));
         assert!(reader.within_response());
         assert_eq!(reader.end(), None);
     }
@@ -185,7 +187,7 @@ mod tests {
     fn bytes_behind_the_end_are_malformed() {
         for (text, ..) in RESPONSES {
             let more = format!("{text}x");
-            let fed = ResponseReader::default().feed(more.as_bytes());
+            let fed = ResponseReader::default().feed(more.as_bytes(), |_| {});
             assert_eq!(fed, Err(Malformed), "{text}");
         }
     }

@@ -23,7 +23,7 @@ pub(crate) enum Fault {
     Status(u16),
     /// gRPC: `grpc-status` is missing or not 0.
     GrpcStatus,
-    /// An echo that differs.
+    /// An echo that differs, or an answer that is not the origin's.
     Mismatch,
     /// Open loop: no answer by the end.
     Unanswered,

@@ -24,11 +24,12 @@ pub(super) async fn exchange(context: &Context, request: &Request, line: &mut Op
         Some(stream) => stream,
         None => context.connect().await?,
     };
-    let answer = ask(context, request, &mut stream).await?;
+    let (answer, compared) = ask(context, request, &mut stream).await?;
     if answer.keep_alive && context.plan.reuse == Reuse::KeepAlive {
         *line = Some(stream);
     }
-    request.judge(answer.status, answer.body)
+    // A status or a length tells more than that the bytes differ.
+    request.judge(answer.status, answer.body).and_then(|good| compared.map(|()| good))
 }
 
 /// Has the server not closed the connection meanwhile? It may, between requests. Without news from the socket this is no
@@ -44,13 +45,15 @@ async fn rests(context: &Context, stream: &mut Stream) -> Result<bool, Fault> {
     .await
 }
 
-async fn ask(context: &Context, request: &Request, stream: &mut Stream) -> Result<Answer, Fault> {
+/// The answer, and whether its bytes are those that were wanted.
+async fn ask(context: &Context, request: &Request, stream: &mut Stream) -> Result<(Answer, Result<(), Fault>), Fault> {
     let sent = async {
         stream.write_all(&request.http1).await?;
         stream.flush().await
     };
     sent.await.map_err(|error| Fault::of_io(&error))?;
     let mut reader = ResponseReader::default();
+    let mut comparison = request.compare(&context.compared);
     loop {
         let read = poll_fn(|cx| {
             context.poll_read(cx, stream, |bytes| match bytes {
@@ -59,12 +62,12 @@ async fn ask(context: &Context, request: &Request, stream: &mut Stream) -> Resul
                     None if reader.within_response() => Err(Fault::ShortBody),
                     None => Err(Fault::Closed),
                 },
-                bytes => reader.feed(bytes).map_err(|_malformed| Fault::Malformed),
+                bytes => reader.feed(bytes, |data| comparison.see(data)).map_err(|_malformed| Fault::Malformed),
             })
         });
         match read.await {
             Ok(Ok(Feed::More)) => {}
-            Ok(Ok(Feed::Done(answer))) => return Ok(answer),
+            Ok(Ok(Feed::Done(answer))) => return Ok((answer, comparison.judge())),
             Ok(Err(fault)) => return Err(fault),
             Err(error) => return Err(Fault::of_io(&error)),
         }

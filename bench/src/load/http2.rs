@@ -111,18 +111,20 @@ async fn ask(context: &Context, request: &Request, send: &mut SendRequest<Bytes>
     }
     let (head, mut body) = response.await.map_err(|error| failed(&error))?.into_parts();
     let mut received = 0;
+    let mut comparison = request.compare(&context.compared);
     while let Some(data) = body.data().await {
         let data = data.map_err(|error| cut(&error))?;
         received += data.len() as u64;
+        comparison.see(&data);
         body.flow_control().release_capacity(data.len()).map_err(|error| failed(&error))?;
     }
+    let good = request.judge(head.status.as_u16(), received);
     if context.plan.application == Application::Grpc {
         let trailers = body.trailers().await.map_err(|error| cut(&error))?;
-        let good = request.judge(head.status.as_u16(), received);
         let good = good.and_then(|good| grpc_ok(&head.headers, trailers.as_ref()).map(|()| good));
-        return good.map_err(Failed::Faulted);
+        return good.and_then(|good| comparison.judge().map(|()| good)).map_err(Failed::Faulted);
     }
-    request.judge(head.status.as_u16(), received).map_err(Failed::Faulted)
+    good.and_then(|good| comparison.judge().map(|()| good)).map_err(Failed::Faulted)
 }
 
 fn failed(error: &h2::Error) -> Failed {

@@ -28,6 +28,8 @@ pub(super) struct Context {
     pub(super) plan: Arc<Plan>,
     /// Connections made.
     pub(super) opened: Cell<u64>,
+    /// Long answers compared byte by byte.
+    pub(super) compared: Cell<u32>,
     buffer: RefCell<Box<[u8]>>,
 }
 
@@ -40,7 +42,7 @@ pub(super) enum Stream {
 
 impl Context {
     pub(super) fn new(plan: Arc<Plan>) -> Self {
-        Self { plan, opened: Cell::new(0), buffer: RefCell::new(vec![0; READ].into()) }
+        Self { plan, opened: Cell::new(0), compared: Cell::new(0), buffer: RefCell::new(vec![0; READ].into()) }
     }
 
     /// Connects.

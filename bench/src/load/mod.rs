@@ -122,6 +122,10 @@ pub struct Args {
     /// Bytes that an answer's body must have; one for all paths, or one for each
     #[arg(long)]
     pub expect_bytes: Vec<u64>,
+    /// HTTP and gRPC: answers must be the bytes that `pillion-bench origin` sends; of bodies over 4 KiB the first
+    /// hundred of each thread are compared
+    #[arg(long)]
+    pub same_bytes: bool,
     /// Host (authority) of the requests; the target's address if not given
     #[arg(long)]
     pub host: Option<String>,
@@ -179,6 +183,7 @@ impl Args {
             body_bytes: vec![body],
             body_file: Vec::new(),
             expect_bytes: Vec::new(),
+            same_bytes: false,
             host: None,
             header: Vec::new(),
             direction: Direction::Download,

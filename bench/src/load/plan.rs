@@ -208,8 +208,9 @@ fn requests(args: &Args, application: Application, reuse: Reuse) -> Result<Vec<R
             let path = args.path.get(i % paths).map_or("/", String::as_str);
             let body = written.get(i % bodies).map_or(&[][..], Vec::as_slice);
             let expect = args.expect_bytes.get(i % paths).or(args.expect_bytes.first()).copied();
-            let (host, headers) = (host.as_str(), headers.as_slice());
-            let spec = super::request::Spec { application, reuse, scheme, host, path, headers, body, expect };
+            let (host, headers, same_bytes) = (host.as_str(), headers.as_slice(), args.same_bytes);
+            let spec =
+                super::request::Spec { application, reuse, scheme, host, path, headers, body, expect, same_bytes };
             Request::new(spec).map_err(|error| PlanError::Uri(path.into(), error))
         })
         .collect()

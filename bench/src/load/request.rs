@@ -5,9 +5,10 @@ use super::{
     plan::{Application, Reuse},
     tally::Good,
 };
+use crate::origin;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
-use std::io::Write as _;
+use std::{cell::Cell, io::Write as _};
 
 /// One request in all forms that are sent.
 #[derive(Debug)]
@@ -22,6 +23,37 @@ pub(crate) struct Request {
     pub(crate) sent: u64,
     /// Bytes that the answer's body must have.
     pub(crate) expect: Option<u64>,
+    /// What the answer's body must be.
+    content: Option<Bytes>,
+}
+
+/// Bodies up to this length are compared each time; of longer ones the first [`LONG_COMPARED`] of a thread.
+const ALWAYS_COMPARED: usize = 4096;
+/// Comparing each would cost as much as reading it.
+const LONG_COMPARED: u32 = 100;
+
+/// An answer's body beside what it must be, in whatever pieces it comes.
+#[derive(Debug)]
+pub(crate) struct Comparison<'a> {
+    /// What is still to come; `None`: nobody knows.
+    left: Option<&'a [u8]>,
+    same: bool,
+}
+
+impl Comparison<'_> {
+    /// The next piece.
+    pub(crate) fn see(&mut self, data: &[u8]) {
+        let Some(left) = self.left else { return };
+        match left.strip_prefix(data) {
+            Some(left) => self.left = Some(left),
+            None => self.same = false,
+        }
+    }
+
+    /// Whether all of it came and nothing else.
+    pub(crate) fn judge(&self) -> Result<(), Fault> {
+        if self.same && self.left.is_none_or(<[u8]>::is_empty) { Ok(()) } else { Err(Fault::Mismatch) }
+    }
 }
 
 /// What a request is made of.
@@ -35,6 +67,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) headers: &'a [(HeaderName, HeaderValue)],
     pub(crate) body: &'a [u8],
     pub(crate) expect: Option<u64>,
+    /// Answers are the bytes that our own origin sends.
+    pub(crate) same_bytes: bool,
 }
 
 impl Request {
@@ -43,13 +77,29 @@ impl Request {
         let http2 = head(spec)?;
         let http1 = http1(spec, &http2, body);
         let (sent, expect) = (body.len() as u64, spec.expect);
+        let of_path = (spec.same_bytes && spec.application != Application::Grpc).then(|| origin::body(spec.path));
         let body = if spec.application == Application::Grpc {
             let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
             [&[0][..], &length, body].concat()
         } else {
             body.to_vec()
         };
-        Ok(Self { http1: http1.into(), http2, body: body.into(), sent, expect })
+        let body = Bytes::from(body);
+        // A call is answered with its own message.
+        let content = of_path.or_else(|| spec.same_bytes.then(|| body.clone()));
+        Ok(Self { http1: http1.into(), http2, body, sent, expect, content })
+    }
+
+    /// Compares the next answer, if it is to be compared; `compared` counts the long ones of a thread.
+    pub(crate) fn compare(&self, compared: &Cell<u32>) -> Comparison<'_> {
+        let mut left = self.content.as_deref();
+        if left.is_some_and(|content| content.len() > ALWAYS_COMPARED) {
+            if compared.get() >= LONG_COMPARED {
+                left = None;
+            }
+            compared.set(compared.get().saturating_add(1));
+        }
+        Comparison { left, same: true }
     }
 
     /// Is an answer as it should be?

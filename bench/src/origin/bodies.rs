@@ -23,6 +23,12 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
+/// The bytes that an origin answers a path with.
+#[must_use]
+pub fn body(path: &str) -> Bytes {
+    Bodies::new().find(path).body.clone()
+}
+
 impl Bodies {
     pub(super) fn new() -> Self {
         Self {

@@ -79,7 +79,7 @@ impl Input {
                     }
                 }
                 Length::Chunked(chunked) => {
-                    let eaten = chunked.eat(bytes).map_err(io::Error::other)?;
+                    let eaten = chunked.eat(bytes, |_| {}).map_err(io::Error::other)?;
                     self.from += eaten.bytes;
                     if eaten.ended {
                         return Ok(());

@@ -12,6 +12,7 @@ use crate::{
     tls::{self, Identity, TlsSetupError},
 };
 use bodies::Bodies;
+pub use bodies::body;
 use serde::{Deserialize, Serialize};
 use serve::{Services, Sockets};
 use std::{

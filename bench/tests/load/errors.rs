@@ -1,7 +1,7 @@
 //! What is not the expected answer is an error, of the right kind.
 
 use crate::{
-    load, origin,
+    assert_all_good, load, origin,
     scripted::{answering, ok, read_head, server},
 };
 use pillion_bench::load::Outcome;
@@ -82,6 +82,19 @@ fn a_body_of_another_length_than_expected() {
     let sixteen = format!("--target {target} --protocol http1 --rate 20 --duration 0.5 --expect-bytes");
     assert_only(&load(&format!("{sixteen} 17")), "short_body", 10);
     assert_only(&load(&format!("{sixteen} 15")), "long_body", 10);
+}
+
+#[test]
+fn an_answer_that_is_not_the_origins() {
+    for other in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\nabcdefghijklmnoX",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nabcdefgh\r\n8\r\nXjklmnop\r\n0\r\n\r\n",
+    ] {
+        let target = server(|connection, _| answering(|_| Some(other.as_bytes().to_vec()), connection));
+        let twenty = format!("--target {target} --protocol http1 --rate 20 --duration 0.5 --expect-bytes 16");
+        assert_only(&load(&format!("{twenty} --same-bytes")), "mismatch", 10);
+        assert_all_good(&load(&twenty), 10);
+    }
 }
 
 #[test]

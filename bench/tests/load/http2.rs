@@ -56,6 +56,20 @@ fn streams_share_a_connection() {
 }
 
 #[test]
+fn an_answer_that_is_not_the_origins() {
+    let target = h2_server(async |mut connection| {
+        while let Some(accepted) = connection.accept().await {
+            answer(accepted?.1)?;
+        }
+        Ok(())
+    });
+    let twenty = format!("--target {target} --protocol http2 --rate 20 --duration 0.5");
+    let outcome = load(&format!("{twenty} --same-bytes"));
+    assert_eq!((outcome.requests, outcome.errors.get("mismatch")), (0, Some(&10)), "{outcome}");
+    assert_all_good(&load(&twenty), 10);
+}
+
+#[test]
 fn a_goodbye_between_requests_is_no_error() {
     let target = h2_server(async |mut connection| {
         let mut served = 0;

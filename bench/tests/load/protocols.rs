@@ -9,7 +9,7 @@ fn http1_with_bodies_of_all_sizes_both_ways() {
     let outcome = load(&format!(
         "--target {target} --protocol http1 --connections 3 --rate 60 --duration 1 --path /empty --path /a/1k --path \
          /64k?q --path /1m --path /other --expect-bytes 0 --expect-bytes 1024 --expect-bytes 65536 --expect-bytes \
-         1048576 --expect-bytes 16"
+         1048576 --expect-bytes 16 --same-bytes"
     ));
     assert_all_good(&outcome, 60);
     assert_eq!(outcome.bytes_received, 12 * (1024 + 65536 + 1_048_576 + 16));
@@ -38,7 +38,8 @@ fn http2_and_grpc() {
     let origin = origin("");
     let target = origin.listening.http2;
     let http2 = format!("--target {target} --protocol http2 --connections 2 --streams 4 --rate 60 --duration 1");
-    let outcome = load(&format!("{http2} --path /1m --path /1k --expect-bytes 1048576 --expect-bytes 1024"));
+    let outcome =
+        load(&format!("{http2} --path /1m --path /1k --expect-bytes 1048576 --expect-bytes 1024 --same-bytes"));
     assert_all_good(&outcome, 60);
     let outcome = load(&format!("{http2} --body-bytes 300000 --expect-bytes 16"));
     assert_all_good(&outcome, 60);
@@ -46,7 +47,7 @@ fn http2_and_grpc() {
     // The message comes back with its five bytes before it, in however many pieces it went.
     let grpc = format!("--target {target} --protocol grpc --connections 2 --streams 4 --rate 60 --duration 1");
     for message in [0, 100, 300_000] {
-        let outcome = load(&format!("{grpc} --body-bytes {message} --expect-bytes {}", message + 5));
+        let outcome = load(&format!("{grpc} --body-bytes {message} --expect-bytes {} --same-bytes", message + 5));
         assert_all_good(&outcome, 60);
     }
 }
@@ -62,7 +63,7 @@ fn tls_with_certificates_on_both_sides() {
     };
     let mutual = "--ca @/ca.pem --cert @/client.pem --key @/client.key";
     for protocol in ["tls-http1", "tls-http2"] {
-        assert_all_good(&run(protocol, &format!("{mutual} --path /64k --expect-bytes 65536")), 10);
+        assert_all_good(&run(protocol, &format!("{mutual} --path /64k --expect-bytes 65536 --same-bytes")), 10);
         let outcome = run(protocol, &format!("{mutual} --new-connection-per-request"));
         assert_all_good(&outcome, 10);
         assert_eq!(outcome.connections_opened, 10);

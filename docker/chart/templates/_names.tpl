@@ -28,7 +28,7 @@
 {{- if and (has (get $of "inbound-tls") (list "strict" "permissive")) (has (get $of "identity") (list "" "none")) -}}
 {{- fail "injector.settings.inbound-tls: mutual TLS needs certificates: set injector.settings.identity as well" -}}
 {{- end -}}
-{{- if and (hasKey $of "zone") (ne (get $of "discovery") "endpoint-slices") -}}
+{{- if and (get $of "zone") (ne (get $of "discovery") "endpoint-slices") -}}
 {{- fail "injector.settings.zone: hints are in EndpointSlices: set injector.settings.discovery to endpoint-slices as well" -}}
 {{- end -}}
 {{- end -}}

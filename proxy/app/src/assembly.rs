@@ -96,6 +96,9 @@ pub trait Plane: 'static {
     /// The state of each cluster, in the order of the configuration.
     fn clusters(&self, snapshot: &Self::Snapshot) -> Vec<ClusterStatus>;
 
+    /// Connections of clients open now, over all workers.
+    fn connections(&self) -> usize;
+
     /// The metrics in Prometheus' text format, in pieces of some ten KiB: the control thread does other work between
     /// two of them.
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>>;

@@ -178,6 +178,10 @@ impl Plane for DataPlane {
         snapshot.clusters.iter().map(|state| status(state)).collect()
     }
 
+    fn connections(&self) -> usize {
+        self.process.connections.taken()
+    }
+
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>> {
         match &self.recorder {
             Some(recorder) => Box::new(recorder.scrape().map(Bytes::from)),

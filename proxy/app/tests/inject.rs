@@ -213,6 +213,21 @@ fn taking_it_out_takes_nothing_of_others() {
     }
 }
 
+/// What is wrong with flags is told of them, once and before anything is read, and not at each pod's place.
+#[test]
+fn flags_that_no_pod_could_have_are_refused() {
+    for (flags, words) in [
+        (&["--filters", "[{name: nobody}]"][..], "--filters: the proxy would refuse this: "),
+        (&["--filters", "x: y"], "--filters: write a list of filters"),
+        (&["--identity", "csi", "--upstreams", "a.b:1=c"], "--upstreams: the proxy would refuse this: "),
+        (&["--inbound-tls", "strict"], "--inbound-tls: mutual TLS needs certificates"),
+    ] {
+        let flags: Vec<String> = flags.iter().map(|word| (*word).to_owned()).collect();
+        let errors = inject(&flags, &folder("cases/pod-bare.yaml")).unwrap_err();
+        assert!(errors.iter().all(|error| error.starts_with(words)), "{errors:?}");
+    }
+}
+
 /// Links are followed, as `kubectl apply -f` follows them, but not for ever.
 #[test]
 fn links_that_lead_back_are_told() {

@@ -51,6 +51,9 @@ pub trait Subject {
     /// Looks whether it may go on under what is in force now, and tells `control` what follows.
     fn look_again(&self, control: &Control);
 
+    /// Was [revoked](Control::revoke) and is here still, with something in flight, when its time is over.
+    fn overdue(&self, control: &Control);
+
     /// Must end with all that is in flight on it, since memory is short: notes so, and tells `control`.
     fn relieve(&self, control: &Control);
 }
@@ -70,6 +73,8 @@ pub struct Control {
     unfinished: Cell<u32>,
     /// Whether it must go because of that.
     shed: Cell<bool>,
+    /// Whether it must go in time, since it would not be let in any more.
+    revoked: Cell<bool>,
 }
 
 /// A connection's place in the register, given up on drop.
@@ -97,6 +102,7 @@ impl Register {
             register: Rc::downgrade(self),
             unfinished: Cell::new(0),
             shed: Cell::new(false),
+            revoked: Cell::new(false),
         });
         let mut controls = self.controls.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -168,15 +174,23 @@ impl Register {
         }
     }
 
-    /// Everything that lives looks whether it may go on.
-    pub fn look_again(&self) {
+    /// Everything that lives looks whether it may go on. Gives those that were revoked by this look: when their time is over
+    /// they are [overdue](Control::overdue).
+    #[must_use]
+    pub fn look_again(&self) -> Vec<Weak<Control>> {
         // From a copy, as above.
         let controls: Vec<_> = self.controls.borrow().iter().flatten().cloned().collect();
+        let mut revoked = Vec::new();
         for control in controls {
+            let before = control.is_revoked();
             if let Some(subject) = control.subject.get().and_then(Weak::upgrade) {
                 subject.look_again(&control);
             }
+            if control.is_revoked() && !before {
+                revoked.push(Rc::downgrade(&control));
+            }
         }
+        revoked
     }
 
     /// Ready once no connection is open.
@@ -255,6 +269,25 @@ impl Control {
             register.unfinished.left(held);
         }
         register.unfinished.changed(held, 0);
+    }
+
+    /// Tells it to drain, and that it must be gone in time.
+    pub fn revoke(&self) {
+        self.revoked.set(true);
+        self.tell(Signal::Drain);
+    }
+
+    /// Whether it was revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.get()
+    }
+
+    /// It was revoked, and its time is over.
+    pub fn overdue(&self) {
+        if let Some(subject) = self.subject.get().and_then(Weak::upgrade) {
+            subject.overdue(self);
+        }
     }
 
     /// Whether it must go, because of what its client has not finished.

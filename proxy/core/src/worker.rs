@@ -184,9 +184,17 @@ impl Worker {
         self.look_again();
     }
 
-    /// Everything that lives looks whether it may go on: whom to trust, or who we are, has changed.
+    /// Everything that lives looks whether it may go on: whom to trust, or who we are, has changed. What is in flight on
+    /// connections that may not is answered, for as long as a drain may last; then they are cut.
     pub fn look_again(&self) {
-        self.register.look_again();
+        let revoked = self.register.look_again();
+        if !revoked.is_empty() {
+            let deadline = self.view.borrow().snapshot.config.drain.deadline;
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(deadline).await;
+                revoked.iter().filter_map(Weak::upgrade).for_each(|control| control.overdue());
+            });
+        }
         // A server that rests was judged by what held before.
         for cluster in self.view.borrow().clusters.iter().filter_map(OnceCell::get) {
             cluster.close_distrusted();

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: whatever was started is ended, then the command ends with an error.
+//! Ctrl-C, SIGTERM, and a terminal that is closed (SIGHUP): whatever was started is ended, then the command ends with an error.
 //!
 //! A thread waits for the signals and kills every group that is registered; whoever waits for one of them sees it end
 //! and finds [`interrupted`] true. The second signal finds nothing in its way: the default action is not restored, but
@@ -8,6 +8,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     collections::BTreeSet,
     io,
+    os::unix::process::CommandExt as _,
+    process::{Command, Output, Stdio},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -26,14 +28,14 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// Begins to listen for signals.
 pub fn install() -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
-    let (mut interrupt, mut terminate) = {
+    let (mut interrupt, mut terminate, mut hangup) = {
         let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
     };
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async {
             loop {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hangup.recv() => {} }
                 INTERRUPTED.store(true, Ordering::SeqCst);
                 for group in &*GROUPS.lock().unwrap_or_else(PoisonError::into_inner) {
                     kill(*group);
@@ -42,6 +44,20 @@ pub fn install() -> io::Result<()> {
         });
     })?;
     Ok(())
+}
+
+/// Runs a command to its end and takes what it writes to pipes; a signal kills it and what it started.
+///
+/// # Errors
+///
+/// When it cannot be started, and when a signal came.
+pub fn output_of(command: &mut Command) -> io::Result<Output> {
+    let child = command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+    let group = i32::try_from(child.id()).map_err(io::Error::other)?;
+    register(group);
+    let output = child.wait_with_output();
+    forget(group);
+    if interrupted() { Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted by a signal")) } else { output }
 }
 
 /// Whether a signal came.

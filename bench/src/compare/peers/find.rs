@@ -1,10 +1,11 @@
 //! Where the peers' programs are: named by the environment, on the path, built here, or set up below `target/`.
 
 use super::Peer;
+use crate::compare::measure::interrupt::{interrupted, output_of};
 use std::{
     env, io,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 /// A peer that is there.
@@ -89,6 +90,9 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 fn build(root: &Path) -> Result<PathBuf, String> {
     eprintln!("building Pillion (cargo static); PILLION_BIN=… would name another build");
     cargo(root, &["static"]).or_else(|error| {
+        if interrupted() {
+            return Err(error);
+        }
         eprintln!("cargo static: {error}; measured is the ordinary build: cargo build --release -p pillion");
         cargo(root, &["build", "--release", "-p", "pillion"])
     })
@@ -97,13 +101,9 @@ fn build(root: &Path) -> Result<PathBuf, String> {
 /// Runs a build of the proxy and tells where Cargo put it.
 fn cargo(root: &Path, build: &[&str]) -> Result<PathBuf, String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(build)
-        .args(["--locked", "--bin", "pillion", "--message-format", "json-render-diagnostics"])
-        .current_dir(root)
-        .stderr(io::stderr())
-        .output()
-        .map_err(|error| error.to_string())?;
+    let mut command = Command::new(cargo);
+    command.args(build).args(["--locked", "--bin", "pillion", "--message-format", "json-render-diagnostics"]);
+    let output = output_of(command.current_dir(root).stderr(io::stderr())).map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(output.status.to_string());
     }
@@ -137,7 +137,7 @@ fn set_up_envoy(root: &Path) -> Result<PathBuf, String> {
 
 /// Runs a command that should say nothing; the error is what it said last.
 fn quietly(command: &mut Command) -> Result<(), String> {
-    let output = command.output().map_err(|error| error.to_string())?;
+    let output = output_of(command.stderr(Stdio::piped())).map_err(|error| error.to_string())?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     if output.status.success() {

@@ -13,6 +13,7 @@ use crate::compare::{
     },
     world::{World, last_words},
 };
+use crate::origin;
 use rustix::process::Signal;
 use std::{
     fs,
@@ -194,8 +195,8 @@ fn wait(group: &mut Group, address: SocketAddr, setup: Setup) -> io::Result<bool
     let end = Instant::now() + START;
     loop {
         let answered = match setup {
-            Setup::Http1(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => fetch(address, "/small").is_ok(),
-            Setup::Routes(_) => fetch(address, "/r0/small").is_ok(),
+            Setup::Http1(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => fetched(address, "/small")?,
+            Setup::Routes(_) => fetched(address, "/r0/small")?,
             Setup::Http2 | Setup::Grpc | Setup::Mutual | Setup::Tls | Setup::Tcp => TcpStream::connect(address).is_ok(),
         };
         if answered {
@@ -212,6 +213,12 @@ fn wait(group: &mut Group, address: SocketAddr, setup: Setup) -> io::Result<bool
         }
         thread::sleep(Duration::from_micros(100));
     }
+}
+
+/// Whether there is an answer; an error where it is not the origin's.
+fn fetched(address: SocketAddr, path: &str) -> io::Result<bool> {
+    let Ok(answer) = fetch(address, path) else { return Ok(false) };
+    if answer.body == origin::body(path) { Ok(true) } else { Err(io::Error::other("answers differ from the origin's")) }
 }
 
 /// An answer over HTTP/1.1.

@@ -64,6 +64,10 @@ pub fn arguments(order: Order<'_>, certificates: &Path) -> Vec<String> {
             add(flag, certificates.join(file).display().to_string());
         }
     }
+    // Echoes are compared in any case, and a stream has no bytes of its own.
+    if !load.protocol.starts_with("tcp-") {
+        arguments.push("--same-bytes".to_owned());
+    }
     if load.ml_kem {
         arguments.push("--ml-kem".to_owned());
     }
@@ -143,14 +147,14 @@ mod tests {
         assert_eq!(
             words(SMALL, Some(2000.0), Some("/r9/small")),
             "load --json --target 127.0.0.1:80 --protocol http1 --connections 32 --streams 1 --duration 1.5 --rate 2000 \
-             --path /r9/small --expect-bytes 16"
+             --path /r9/small --expect-bytes 16 --same-bytes"
         );
         let tls = Load { protocol: "tls-http1", connections: 2, fresh: true, ..SMALL };
         assert_eq!(
             words(tls, None, None),
             "load --json --target 127.0.0.1:80 --protocol tls-http1 --connections 2 --streams 1 --duration 1.5 \
              --path /small --expect-bytes 16 --ca /c/ca.pem --cert /c/client.pem --key /c/client.key \
-             --new-connection-per-request"
+             --same-bytes --new-connection-per-request"
         );
     }
 }

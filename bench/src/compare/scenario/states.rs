@@ -43,13 +43,43 @@ pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> 
                 each(session, scenario, setup, |at| idle(at, load, numbers, words))
             })
         }
-        Scenario::Routes5000 => [10, 1_000, 5_000]
-            .into_iter()
-            .try_for_each(|n| each(session, scenario, Setup::Routes(n), move |at| routes(at, n))),
-        Scenario::ReloadUnderLoad => each(session, scenario, Setup::Reload, reload),
+        Scenario::Routes5000 => [10, 1_000, 5_000].into_iter().try_for_each(|n| {
+            direct(session, scenario, &routes_step(n), None, session.pace.window)?;
+            each(session, scenario, Setup::Routes(n), move |at| routes(at, n))
+        }),
+        Scenario::ReloadUnderLoad => {
+            direct(session, scenario, RELOAD_STEP, Some(RELOAD_RATE), session.pace.reload)?;
+            each(session, scenario, Setup::Reload, reload)
+        }
         Scenario::Startup => each(session, scenario, Setup::Http1(Forwarding::Told), startup),
         _ => burst(session, scenario),
     }
+}
+
+const RELOAD_STEP: &str = "2,000 a second under reloads";
+const RELOAD_RATE: f64 = 2_000.0;
+
+fn routes_step(routes: usize) -> String {
+    format!("{routes} routes")
+}
+
+/// The same load without a proxy, in each round: what the generator and the origin are of the figures.
+fn direct(
+    session: &mut Session,
+    scenario: Scenario,
+    step: &str,
+    rate: Option<f64>,
+    seconds: f64,
+) -> Result<(), VisitError> {
+    for round in 1..=session.pace.slow_rounds {
+        session.progress.now(scenario, round, session.pace.slow_rounds, Peer::Direct);
+        let order = Order { load: SMALL, target: session.world.listening.http1, path: None, rate, seconds };
+        let (command, outcome) = generator::send(&session.world, order, || {})?;
+        let figures = figures(&outcome, None, rate);
+        let run = run_of(scenario, Peer::Direct, round, step, figures);
+        session.visited(scenario, Peer::Direct, Ok(vec![Run { command, outcome: Some(outcome), ..run }]))?;
+    }
+    Ok(())
 }
 
 /// One peer in one round.
@@ -169,13 +199,13 @@ fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {
     let before = running.group.usage()?;
     let (command, outcome) = generator::send(at.world(), order(at.session.pace.window), || {})?;
     first.extend(figures(&outcome, Some(running.group.usage()?.saturating_sub(before)), None));
-    Ok(vec![Run { command, outcome: Some(outcome), ..at.run(&format!("{routes} routes"), first) }])
+    Ok(vec![Run { command, outcome: Some(outcome), ..at.run(&routes_step(routes), first) }])
 }
 
 fn reload(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
     let running = at.start()?;
     let (world, seconds) = (at.world(), at.session.pace.reload);
-    let order = |seconds| Order { load: SMALL, target: running.address, path: None, rate: Some(2_000.0), seconds };
+    let order = |seconds| Order { load: SMALL, target: running.address, path: None, rate: Some(RELOAD_RATE), seconds };
     generator::send(world, order(at.session.pace.warmup), || {})?;
     let before = running.group.memory()?;
     let (mut reloads, mut failure) = (0_u32, None);
@@ -194,7 +224,7 @@ fn reload(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
         return Err(failure.into());
     }
     in_force(&running, reloads)?;
-    let mut figures = figures(&outcome, None, Some(2_000.0));
+    let mut figures = figures(&outcome, None, Some(RELOAD_RATE));
     figures.entry(Metric::Errors).or_insert(0.0);
     figures.insert(Metric::Reloads, f64::from(reloads));
     #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
@@ -205,7 +235,7 @@ fn reload(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
     add_memory(&mut figures, running.group.memory()?);
     Ok(vec![
         at.run("before the reloads", fresh),
-        Run { command, outcome: Some(outcome), ..at.run("2,000 a second under reloads", figures) },
+        Run { command, outcome: Some(outcome), ..at.run(RELOAD_STEP, figures) },
     ])
 }
 

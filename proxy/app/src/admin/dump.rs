@@ -315,14 +315,59 @@ fn chain(filters: Option<&[FilterIndex]>) -> Vec<usize> {
     filters.unwrap_or_default().iter().map(|FilterIndex(at)| *at).collect()
 }
 
-/// Whether a header or parameter of this name usually carries a credential.
+/// Whether a header or parameter of this name usually carries a credential. Rather too many: `sig` is what signed links of
+/// clouds have.
 fn is_secret(name: &str) -> bool {
-    const PARTS: [&str; 9] =
-        ["auth", "cookie", "token", "secret", "passw", "credential", "key", "signature", "session"];
+    const PARTS: [&str; 13] = [
+        "auth",
+        "cookie",
+        "token",
+        "secret",
+        "passw",
+        "pwd",
+        "credential",
+        "key",
+        "sig",
+        "session",
+        "jwt",
+        "bearer",
+        "assertion",
+    ];
     let name = name.to_ascii_lowercase();
     PARTS.iter().any(|part| name.contains(part))
 }
 
 fn time(time: Duration) -> String {
     if time.is_zero() { "0s".to_owned() } else { format!("{time:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_secret;
+
+    #[test]
+    fn names_that_carry_credentials_are_known() {
+        for name in [
+            "Authorization",
+            "proxy-authorization",
+            "Cookie",
+            "set-cookie",
+            "x-api-key",
+            "access_token",
+            "client_secret",
+            "password",
+            "pwd",
+            "sig",
+            "X-Amz-Signature",
+            "x-amz-security-token",
+            "jwt",
+            "client_assertion",
+            "sessionid",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in ["x-request-id", "accept", "page", "user-agent", "host", "q"] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
 }

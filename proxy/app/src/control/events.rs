@@ -16,7 +16,16 @@ use crate::{
     worker::{Death, Order},
 };
 use pillion_config::model::Direction;
-use std::{future::pending, sync::Arc, time::Instant};
+use std::{
+    future::pending,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+
+/// Time that workers get to close their listeners when a second signal asks to leave at once and nobody is connected: they
+/// need none but to be scheduled.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Something that happened.
 pub(super) enum Event<F> {
@@ -73,6 +82,9 @@ impl<P: Plane> Control<P> {
                 self.asked_to_leave += 1;
                 if self.asked_to_leave > 1 {
                     tracing::warn!("asked to leave a second time: leaving at once");
+                    if self.has_nothing_to_cut().await {
+                        return Some(Exit::Drained);
+                    }
                     // Connections that are told know who cut them, and say so in their records.
                     self.workers.order(Order::Abort).await;
                     return Some(Exit::Cut);
@@ -173,6 +185,16 @@ impl<P: Plane> Control<P> {
         self.drain = Some(drain);
         self.prepared = None;
         self.state.stage.set(Stage::Draining);
+    }
+
+    /// Whether nobody is connected, nor has come while the listeners closed.
+    async fn has_nothing_to_cut(&mut self) -> bool {
+        if self.plane.connections() > 0 {
+            return false;
+        }
+        self.close_listeners().await;
+        self.idle = self.idle || timeout(CLOSING, self.workers.idle()).await.is_ok();
+        self.idle
     }
 
     /// Begins a drain of what comes in; what goes out is carried until the process is told to leave.

@@ -127,6 +127,10 @@ impl Plane for Passthrough {
         status.into_iter().collect()
     }
 
+    fn connections(&self) -> usize {
+        usize::try_from(self.connections.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>> {
         let open = self.connections.load(Ordering::Relaxed);
         Box::new(std::iter::once(Bytes::from(format!("passthrough_connections {open}\n"))))

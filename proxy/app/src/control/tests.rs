@@ -308,6 +308,10 @@ impl Plane for Doomed {
         Vec::new()
     }
 
+    fn connections(&self) -> usize {
+        0
+    }
+
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>> {
         Box::new(std::iter::empty())
     }

@@ -19,6 +19,7 @@ use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     net::{NetError, runtime::TokioRuntimeProvider},
+    proto::rr::RecordType,
     system_conf::read_system_conf,
 };
 use pillion_config::model::Dns;
@@ -219,7 +220,10 @@ impl Names {
             return Box::pin(ready(Ok(Answer { addresses, ttl: self.settings.max_refresh })));
         }
         match self.resolver() {
-            Ok(resolver) => Box::pin(ask(resolver, Arc::clone(name), self.settings.timeout)),
+            Ok(resolver) => {
+                let known = self.addresses(name).to_vec();
+                Box::pin(ask(resolver, Arc::clone(name), known, self.settings.timeout))
+            }
             Err(failure) => Box::pin(ready(Err(failure))),
         }
     }
@@ -262,14 +266,34 @@ impl Host {
     }
 }
 
-async fn ask(resolver: TokioResolver, name: Arc<str>, limit: Duration) -> Result<Answer, Failure> {
+/// Both families are asked for at once. Where a server has nothing good to say of one of them the resolver answers with the
+/// other alone; a family that was `known` and is missing is asked for once more, and kept unless the answer is that it is gone.
+async fn ask(resolver: TokioResolver, name: Arc<str>, known: Vec<IpAddr>, limit: Duration) -> Result<Answer, Failure> {
     let found = match timeout(limit, resolver.lookup_ip(&*name)).await {
         Ok(outcome) => outcome.map_err(|error| failure(&error))?,
         Err(_) => return Err(Failure::Timeout(limit)),
     };
     let ttl = found.valid_until().saturating_duration_since(std::time::Instant::now());
-    let addresses: Vec<IpAddr> = found.iter().collect();
-    if addresses.is_empty() { Err(Failure::NotFound) } else { Ok(Answer { addresses, ttl }) }
+    let mut addresses: Vec<IpAddr> = found.iter().collect();
+    if addresses.is_empty() {
+        return Err(Failure::NotFound);
+    }
+    for (record, of_family) in
+        [(RecordType::A, IpAddr::is_ipv4 as fn(&IpAddr) -> bool), (RecordType::AAAA, IpAddr::is_ipv6)]
+    {
+        if addresses.iter().any(of_family) || !known.iter().any(of_family) {
+            continue;
+        }
+        // The name that was found, whichever the search list made of ours.
+        let mut full = found.query().name().clone();
+        full.set_fqdn(true);
+        match timeout(limit, resolver.lookup(full, record)).await {
+            Ok(Ok(again)) => addresses.extend(again.answers().iter().filter_map(|record| record.data.ip_addr())),
+            Ok(Err(error)) if failure(&error) == Failure::NotFound => {}
+            Ok(Err(_)) | Err(_) => addresses.extend(known.iter().copied().filter(of_family)),
+        }
+    }
+    Ok(Answer { addresses, ttl })
 }
 
 fn failure(error: &NetError) -> Failure {

@@ -8,12 +8,22 @@ use std::{
 };
 use tokio::{net::UdpSocket, task::LocalSet, time::timeout};
 
-/// What the server says to questions for A; it has no AAAA.
+/// What the server says to questions for A; it has no AAAA but where it says so.
 #[derive(Clone)]
 enum Says {
     Addresses(Vec<Ipv4Addr>, u32),
     NoSuchName,
     Nothing,
+    /// One address of each family.
+    Both,
+    /// The one of IPv6, while questions for A fail (SERVFAIL) or are said to have no answer.
+    Ipv6(Ipv4),
+}
+
+#[derive(Clone, Copy)]
+enum Ipv4 {
+    Fails,
+    IsGone,
 }
 
 struct Server {
@@ -70,17 +80,24 @@ fn answer(query: &[u8], says: &Says) -> Option<Vec<u8>> {
     let (code, records) = match says {
         Says::Nothing => return None,
         Says::NoSuchName => (3, Vec::new()),
-        Says::Addresses(addresses, ttl) if is_a => (0, addresses.iter().map(|address| (address, ttl)).collect()),
+        Says::Addresses(addresses, ttl) if is_a => {
+            (0, addresses.iter().map(|address| (address.octets().to_vec(), *ttl)).collect())
+        }
         Says::Addresses(..) => (0, Vec::new()),
+        Says::Both if is_a => (0, vec![(address(1).octets().to_vec(), 0)]),
+        Says::Both | Says::Ipv6(_) if !is_a => (0, vec![(IPV6.octets().to_vec(), 0)]),
+        Says::Both | Says::Ipv6(Ipv4::IsGone) => (0, Vec::new()),
+        Says::Ipv6(Ipv4::Fails) => (2, Vec::new()),
     };
     let mut out = query[..2].to_vec();
     out.extend([0x81, 0x80 | code, 0, 1, 0, u8::try_from(records.len()).ok()?, 0, 0, 0, 0]);
     out.extend(question);
     for (address, ttl) in records {
-        out.extend([0xc0, 12, 0, 1, 0, 1]);
+        out.extend([0xc0, 12]);
+        out.extend(&query[name_end..name_end + 4]);
         out.extend(ttl.to_be_bytes());
-        out.extend([0, 4]);
-        out.extend(address.octets());
+        out.extend([0, u8::try_from(address.len()).ok()?]);
+        out.extend(address);
     }
     Some(out)
 }
@@ -88,6 +105,8 @@ fn answer(query: &[u8], says: &Says) -> Option<Vec<u8>> {
 fn address(last: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, last)
 }
+
+const IPV6: std::net::Ipv6Addr = std::net::Ipv6Addr::LOCALHOST;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -127,6 +146,28 @@ async fn an_answer_is_kept_through_every_kind_of_failure() {
             *server.says.borrow_mut() = Says::Addresses(vec![address(9)], 0);
             assert_eq!(answered(&mut names).await, Outcome::Changed);
             assert_eq!(names.addresses("app.example."), [IpAddr::from(address(9))]);
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_family_whose_question_fails_keeps_its_last_good_answer() {
+    LocalSet::new()
+        .run_until(async {
+            let server = Server::start(Says::Both).await;
+            // Resolvers ask a server that fails again, after a pause of their own.
+            let mut names = server.names_with(Duration::from_millis(20), SOON);
+            assert_eq!(answered(&mut names).await, Outcome::Changed);
+            let both = [IpAddr::from(address(1)), IPV6.into()];
+            assert_eq!(names.addresses("app.example."), both);
+            *server.says.borrow_mut() = Says::Ipv6(Ipv4::Fails);
+            for _ in 0..2 {
+                assert_eq!(answered(&mut names).await, Outcome::Same);
+            }
+            assert_eq!(names.addresses("app.example."), both);
+            *server.says.borrow_mut() = Says::Ipv6(Ipv4::IsGone);
+            assert_eq!(answered(&mut names).await, Outcome::Changed);
+            assert_eq!(names.addresses("app.example."), [IpAddr::from(IPV6)]);
         })
         .await;
 }

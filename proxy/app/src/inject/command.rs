@@ -4,6 +4,7 @@
 //! something must be changed by its author nothing at all is put out, so that no half of it is applied.
 
 use super::{
+    configuration::faults,
     manifest::Manifests,
     settings::Settings,
     workload::{Namespaces, Verdict, Wanted},
@@ -43,9 +44,9 @@ pub struct Request {
 /// Everything that stands in the way, a line each.
 pub fn run(request: &Request, out: &mut dyn io::Write, say: &mut dyn FnMut(&str)) -> Result<(), Vec<String>> {
     let mut errors: Vec<String> = Vec::new();
-    let contradictions = request.settings.contradictions();
-    if !contradictions.is_empty() {
-        return Err(contradictions.into_iter().map(|(name, words)| format!("--{name}: {words}")).collect());
+    let faults = faults(&request.settings);
+    if !faults.is_empty() {
+        return Err(faults);
     }
     let mut manifests = Vec::new();
     for (name, text) in texts(&request.files)? {

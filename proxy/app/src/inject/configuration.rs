@@ -2,19 +2,46 @@
 
 use super::{
     container::{ACCOUNT, IDENTITY, any_address},
-    pod::{Problem, port},
-    settings::{Capture, Discovery, Identity, InboundTls, IpFamily, PREFIX, Settings, Upstream},
+    pod::port,
+    settings::{Capture, Discovery, Identity, InboundTls, IpFamily, Settings, Upstream},
     value::{Map, Value, list, map},
     yaml,
 };
 use pillion_config::SourceName;
 use std::{io, path::Path};
 
+/// What is wrong with settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The one to change, where it is known.
+    pub(super) setting: Option<&'static str>,
+    /// What is wrong, and what would be right.
+    pub(super) message: String,
+}
+
+impl Fault {
+    pub(super) fn of(setting: &'static str, message: String) -> Self {
+        Self { setting: Some(setting), message }
+    }
+}
+
+/// What is wrong with settings for every pod that chooses nothing itself, a line each, as of the flags that they come from.
+#[must_use]
+pub fn faults(settings: &Settings) -> Vec<String> {
+    let mut faults: Vec<Fault> =
+        settings.contradictions().into_iter().map(|(name, message)| Fault::of(name, message)).collect();
+    if faults.is_empty() && settings.config.is_none() {
+        faults = generate(settings, None).err().unwrap_or_default();
+    }
+    let line = |Fault { setting, message }| setting.map_or(message.clone(), |name| format!("--{name}: {message}"));
+    faults.into_iter().map(line).collect()
+}
+
 /// Writes the configuration, which `pillion check` would accept. `own` is the namespace of the pod, where it is known.
 ///
 /// # Errors
-/// What the proxy would refuse, told of the annotation it comes from.
-pub(super) fn generate(settings: &Settings, own: Option<&str>) -> Result<String, Vec<Problem>> {
+/// What the proxy would refuse, told of the setting it comes from.
+pub(super) fn generate(settings: &Settings, own: Option<&str>) -> Result<String, Vec<Fault>> {
     let mut root = Map::default();
     root.set(
         "admin",
@@ -66,7 +93,7 @@ pub(super) fn generate(settings: &Settings, own: Option<&str>) -> Result<String,
 }
 
 /// Listeners and clusters where rules bring the connections.
-fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<Value>), Vec<Problem>> {
+fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<Value>), Vec<Fault>> {
     let mut inbound = Map::default();
     inbound.set("name", "inbound");
     inbound.set("address", any_address(settings.ip_family, port::INBOUND));
@@ -137,15 +164,14 @@ fn explicit(settings: &Settings) -> (Vec<Value>, Vec<Value>) {
     (listeners, clusters)
 }
 
-fn inbound_policy(settings: &Settings, listener: &mut Map) -> Result<(), Vec<Problem>> {
+fn inbound_policy(settings: &Settings, listener: &mut Map) -> Result<(), Vec<Fault>> {
     match settings.inbound_tls() {
         InboundTls::Off => {}
         InboundTls::Strict => listener.set("tls", map([("mode", "strict".into())])),
         InboundTls::Permissive => listener.set("tls", map([("mode", "permissive".into())])),
     }
     if let Some(text) = &settings.filters {
-        let problem =
-            |message: String| vec![Problem::new(&["metadata", "annotations", &format!("{PREFIX}filters")], message)];
+        let problem = |message: String| vec![Fault::of("filters", message)];
         let read = yaml::read(text).map_err(|fault| problem(format!("line {}: {}", fault.line, fault.message)))?;
         match read.first().map(|node| &node.value) {
             Some(Value::List(filters)) => listener.set("filters", filters.clone()),
@@ -230,23 +256,18 @@ fn duration(time: std::time::Duration) -> String {
 }
 
 /// Reads the text as the proxy will.
-fn judge(text: &str) -> Result<(), Vec<Problem>> {
+fn judge(text: &str) -> Result<(), Vec<Fault>> {
     let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
     let errors = match pillion_config::parse(&SourceName::new("generated"), text, &none) {
         Ok(_) => return Ok(()),
         Err(errors) => errors,
     };
-    let problems: Vec<Problem> = errors
-        .iter()
-        .map(|error| {
-            let message = format!("the proxy would refuse this: {}: {}", error.path, error.message);
-            let from = ["filters", "spiffe_ids"].into_iter().find(|field| error.path.contains(field));
-            match from {
-                None => Problem::new(&["metadata", "annotations"], message),
-                Some("filters") => Problem::new(&["metadata", "annotations", &format!("{PREFIX}filters")], message),
-                Some(_) => Problem::new(&["metadata", "annotations", &format!("{PREFIX}upstreams")], message),
-            }
-        })
-        .collect();
-    Err(problems)
+    let faults = errors.iter().map(|error| Fault {
+        setting: [("filters", "filters"), ("spiffe_ids", "upstreams")]
+            .iter()
+            .find(|(field, _)| error.path.contains(field))
+            .map(|(_, setting)| *setting),
+        message: format!("the proxy would refuse this: {}: {}", error.path, error.message),
+    });
+    Err(faults.collect())
 }

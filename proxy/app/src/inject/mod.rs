@@ -31,4 +31,5 @@ mod windows;
 pub mod workload;
 pub mod yaml;
 
+pub use configuration::faults;
 pub use uninject::{Taken, uninject};

@@ -1,7 +1,8 @@
 //! The decision: what becomes of a pod. Pure; shared by the command line and the webhook.
 
 use super::{
-    configuration, container, grace, probes,
+    configuration::{self, Fault},
+    container, grace, probes,
     settings::{self, Capture, INJECT, Mode, PREFIX, STATUS, Settings},
     status::Status,
     value::{Map, Value},
@@ -183,6 +184,17 @@ pub fn settings_of(pod: &Value, defaults: &Settings) -> Result<Settings, Vec<Pro
     if problems.is_empty() { Ok(settings) } else { Err(problems) }
 }
 
+/// What is wrong with a setting, at the pod's annotation; it may be the defaults' as well.
+fn of_setting(pod: &Value, Fault { setting, message }: Fault) -> Problem {
+    let Some(name) = setting else { return Problem::new(&["metadata", "annotations"], message) };
+    let full = format!("{PREFIX}{name}");
+    if pod.at(&["metadata", "annotations", &full]).is_some() {
+        Problem::new(&["metadata", "annotations", &full], message)
+    } else {
+        Problem::new(&["metadata", "annotations"], format!("{name}: {message}"))
+    }
+}
+
 /// The settings as far as they can be read, and what is wrong with the others.
 fn read_settings(pod: &Value, defaults: &Settings) -> (Settings, Vec<Problem>) {
     let mut settings = defaults.clone();
@@ -214,15 +226,7 @@ fn read_settings(pod: &Value, defaults: &Settings) -> (Settings, Vec<Problem>) {
             if written("config") && settings.config.is_some() { settings.of_generated() } else { Vec::new() };
         let overruled = |name: &str| overruled.contains(&name) && !written(name);
         let contradictions = settings.contradictions().into_iter().filter(|(name, _)| !overruled(name));
-        problems.extend(contradictions.map(|(name, words)| {
-            let full = format!("{PREFIX}{name}");
-            // What contradicts may be the defaults' part.
-            if written(name) {
-                Problem::new(&["metadata", "annotations", &full], words)
-            } else {
-                Problem::new(&["metadata", "annotations"], format!("{name}: {words}"))
-            }
-        }));
+        problems.extend(contradictions.map(|(name, words)| of_setting(pod, Fault::of(name, words))));
     }
     (settings, problems)
 }
@@ -287,7 +291,10 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
     let moved = move_probes(&mut pod, &settings);
     let configuration = match &settings.config {
         Some(_) => None,
-        None => Some(configuration::generate(&settings, around.namespace.as_deref())?),
+        None => Some(
+            configuration::generate(&settings, around.namespace.as_deref())
+                .map_err(|faults| faults.into_iter().map(|fault| of_setting(&pod, fault)).collect::<Vec<_>>())?,
+        ),
     };
     let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
     let proxy = container::proxy(&settings, around, spec, configuration.as_deref(), &moved);

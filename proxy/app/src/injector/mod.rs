@@ -16,7 +16,7 @@ mod serve;
 mod tally;
 
 use crate::{
-    inject::settings::Settings,
+    inject::{self, settings::Settings},
     kube::Access,
     signals::{Asked as Told, Signals},
 };
@@ -76,11 +76,10 @@ struct Shared {
 /// Runs it until a signal.
 #[must_use]
 pub fn run(request: Request) -> ExitCode {
-    let contradictions = request.settings.contradictions();
-    for (name, words) in &contradictions {
-        eprintln!("--{name}: {words}");
-    }
-    if !contradictions.is_empty() {
+    // What no pod could have would otherwise be denied of each, by failurePolicy Fail of all of them.
+    let faults = inject::faults(&request.settings);
+    faults.iter().for_each(|words| eprintln!("{words}"));
+    if !faults.is_empty() {
         return ExitCode::FAILURE;
     }
     let runtime = match Builder::new_current_thread().enable_io().enable_time().build() {

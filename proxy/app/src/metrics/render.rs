@@ -1,7 +1,7 @@
 //! The text that Prometheus reads (exposition format 0.0.4), in pieces.
 
 use super::{
-    cells::{BOUNDS, HistogramCell},
+    cells::{BOUNDS_PRINTED, HistogramCell},
     process,
     registry::{Cell, Family, Kind, Registry, Series},
 };
@@ -98,70 +98,102 @@ impl Iterator for Scrape {
 fn write_series(out: &mut String, name: &str, series: &Series) {
     match &series.cell {
         Cell::Counter(cell) => {
-            let mut number = Number::new(name, "", out);
-            number.labels(&series.labels, None).end(cell.get());
+            write_key(out, name, "", &series.labels);
+            end_whole(out, cell.get());
         }
         Cell::Gauge(cell) => {
-            Number::new(name, "", out).labels(&series.labels, None).end(Float(cell.get()));
+            write_key(out, name, "", &series.labels);
+            end_float(out, cell.get());
         }
         Cell::Histogram(cell) => write_histogram(out, name, &series.labels, cell),
     }
 }
 
+/// Nine lines of ten are a bucket's: what they have in common is put together once and copied.
 fn write_histogram(out: &mut String, name: &str, labels: &str, cell: &HistogramCell) {
-    let buckets = cell.buckets();
+    let begun = out.len();
+    out.push_str(name);
+    out.push_str("_bucket{");
+    if !labels.is_empty() {
+        out.push_str(labels);
+        out.push(',');
+    }
+    out.push_str("le=\"");
+    let common = begun..out.len();
     let mut count = 0;
-    for (samples, bound) in buckets.iter().zip(BOUNDS.iter().chain(&[f64::INFINITY])) {
+    for (place, (samples, bound)) in cell.buckets().iter().zip(BOUNDS_PRINTED).enumerate() {
         count += samples;
-        Number::new(name, "_bucket", out).labels(labels, Some(*bound)).end(count);
+        if place > 0 {
+            out.extend_from_within(common.clone());
+        }
+        out.push_str(bound);
+        out.push_str("\"}");
+        end_whole(out, count);
     }
-    Number::new(name, "_sum", out).labels(labels, None).end(Float(cell.sum()));
-    Number::new(name, "_count", out).labels(labels, None).end(count);
+    write_key(out, name, "_sum", labels);
+    end_float(out, cell.sum());
+    write_key(out, name, "_count", labels);
+    end_whole(out, count);
 }
 
-/// A line in the making: name, labels, value.
-struct Number<'a>(&'a mut String);
-
-impl<'a> Number<'a> {
-    fn new(name: &str, suffix: &str, out: &'a mut String) -> Self {
-        out.push_str(name);
-        out.push_str(suffix);
-        Self(out)
-    }
-
-    fn labels(&mut self, labels: &str, bound: Option<f64>) -> &mut Self {
-        if labels.is_empty() && bound.is_none() {
-            return self;
-        }
-        self.0.push('{');
-        self.0.push_str(labels);
-        if let Some(bound) = bound {
-            if !labels.is_empty() {
-                self.0.push(',');
-            }
-            // Writing into a String cannot fail; here and below.
-            let _ = write!(self.0, "le=\"{}\"", Float(bound));
-        }
-        self.0.push('}');
-        self
-    }
-
-    fn end(&mut self, value: impl std::fmt::Display) {
-        let _ = writeln!(self.0, " {value}");
+fn write_key(out: &mut String, name: &str, suffix: &str, labels: &str) {
+    out.push_str(name);
+    out.push_str(suffix);
+    if !labels.is_empty() {
+        out.push('{');
+        out.push_str(labels);
+        out.push('}');
     }
 }
 
-/// A number as the format writes it: infinities are `+Inf` and `-Inf`.
-struct Float(f64);
+fn end_whole(out: &mut String, value: impl itoa::Integer) {
+    out.push(' ');
+    out.push_str(itoa::Buffer::new().format(value));
+    out.push('\n');
+}
 
-impl std::fmt::Display for Float {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 == f64::INFINITY {
-            f.write_str("+Inf")
-        } else if self.0 == f64::NEG_INFINITY {
-            f.write_str("-Inf")
-        } else {
-            write!(f, "{}", self.0)
+/// Infinities are written `+Inf` and `-Inf`.
+fn end_float(out: &mut String, value: f64) {
+    let whole = value as i64;
+    if whole as f64 == value && whole.unsigned_abs() < 1 << f64::MANTISSA_DIGITS {
+        return end_whole(out, whole);
+    }
+    // Writing into a String cannot fail.
+    let _ = match value {
+        f64::INFINITY => writeln!(out, " +Inf"),
+        f64::NEG_INFINITY => writeln!(out, " -Inf"),
+        other => writeln!(out, " {other}"),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::cells::BOUNDS, *};
+
+    #[test]
+    fn bounds_are_printed_as_they_are() {
+        let printed: Vec<_> = BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]).collect();
+        assert_eq!(printed, BOUNDS_PRINTED);
+    }
+
+    #[test]
+    fn numbers_are_printed_as_prometheus_reads_them() {
+        let table = [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (-3.0, "-3"),
+            (0.1, "0.1"),
+            (1e15, "1000000000000000"),
+            (9_007_199_254_740_994.0, "9007199254740994"),
+            (1e19, "10000000000000000000"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+        ];
+        for (value, printed) in table {
+            let mut out = String::new();
+            end_float(&mut out, value);
+            assert_eq!(out, format!(" {printed}\n"));
         }
     }
 }

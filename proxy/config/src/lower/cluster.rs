@@ -65,11 +65,18 @@ pub(super) fn cluster(
     let tls = tls::cluster(cx, cluster.tls, at, identity, who);
     let proxy_protocol = announcement(cx, cluster.proxy_protocol, at);
     let (limits, _) = or_default(cluster.limits, at)?;
+    let pending_at = limits.pending.place();
     let circuit = Circuit {
         connections: limits.connections.value()?.to(),
         pending: limits.pending.value()?.to(),
         requests: limits.requests.value()?.to(),
     };
+    if let (0, Some(place)) = (circuit.pending, pending_at) {
+        cx.warn(
+            place,
+            "no request is ever served: one that a connection is made for waits for it, which is pending; write at least 1",
+        );
+    }
     Some(Cluster {
         name: name?.0,
         endpoints: endpoints?,

@@ -24,9 +24,9 @@ pub mod unfinished;
 pub use connection::Connection;
 
 use crate::{io::Socket, snapshot::ListenerSnapshot, tunnel};
-use admit::Admitted;
+use admit::{Admitted, Fact};
 use bytes::Bytes;
-use detect::{Detected, Plan};
+use detect::{Detected, Heard, Names, Plan};
 use pillion_config::model::ListenerProtocol;
 use pin_project_lite::pin_project;
 use std::{
@@ -113,9 +113,15 @@ async fn serve(detected: Detected, listener: Arc<ListenerSnapshot>, connection: 
         // Nothing that could be answered means anything to its client.
         Detected::Tls(..) if matches!(listener.model.protocol, ListenerProtocol::Http) => {}
         Detected::Tls(early, name) => {
-            Box::pin(tunnel::serve(connection, &listener, socket, early, name.as_deref())).await;
+            Box::pin(tunnel::serve(connection, &listener, socket, early, Fact::Is(name.as_deref()))).await;
         }
-        Detected::Opaque(early) => Box::pin(tunnel::serve(connection, &listener, socket, early, None)).await,
+        Detected::Opaque(early, heard) => {
+            let asked = match heard {
+                Heard::Enough => Fact::Is(None),
+                Heard::TooLittle => Fact::Hidden,
+            };
+            Box::pin(tunnel::serve(connection, &listener, socket, early, asked)).await;
+        }
         Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
     }
 }
@@ -161,8 +167,13 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
         }
     };
     let port = connection.facts.destination().port();
-    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, port) {
-        Plan::Unread => Detected::Opaque(prefix),
+    let ended_here = connection.facts.tls.get().is_some();
+    let names = match &listener.admit {
+        Some(admission) if admission.looks_at_names() && !ended_here => Names::Matter,
+        Some(_) | None => Names::DoNot,
+    };
+    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, port, names) {
+        Plan::Unread => Detected::Opaque(prefix, Heard::Enough),
         Plan::Read(among, deadline) => {
             let left = deadline.saturating_sub(waited);
             tokio::select! {

@@ -2,7 +2,10 @@
 
 use super::{carry, cut, details, refuse};
 use crate::{
-    downstream::{admit::Carried, original_dst::Captured},
+    downstream::{
+        admit::{Carried, Fact},
+        original_dst::Captured,
+    },
     error::upstream_flag,
     exchange::{
         account::Account,
@@ -25,13 +28,13 @@ pub(super) async fn serve(
     filters: &[FilterIndex],
     mut downstream: Socket,
     early: Bytes,
-    server_name: Option<&str>,
+    (asked, server_name): (Fact<Option<&str>>, Option<&str>),
     mut account: Account,
 ) {
     let connection = Rc::clone(account.connection());
     let idle = listener.model.protocol.tcp().and_then(|tcp| tcp.idle_timeout);
     let chain = TcpChain::open(&view, &listener, filters, &mut account);
-    let carried = Carried::opaque(&connection, server_name);
+    let carried = Carried::opaque(&connection, asked);
     let registration = connection.enter_tunnel(&carried);
     let held = tokio::select! {
         biased;

@@ -23,7 +23,7 @@ pub use policy::Policy;
 use crate::{
     downstream::{
         Connection,
-        admit::{self, Carried},
+        admit::{self, Carried, Fact},
         original_dst::Captured,
     },
     drain::Registration,
@@ -46,26 +46,30 @@ enum Outcome {
     Aborted,
 }
 
-/// Serves a connection whose bytes are opaque, to its end. `early` was read of it before; `server_name` is what a TLS
-/// client asks for in it. Dropping the future closes both sides.
+/// Serves a connection whose bytes are opaque, to its end. `early` was read of it before; `asked` is the server name that a
+/// TLS client asks for in it. Dropping the future closes both sides.
 pub async fn serve(
     connection: Rc<Connection>,
     listener: &ListenerSnapshot,
     mut downstream: Socket,
     early: Bytes,
-    server_name: Option<&str>,
+    asked: Fact<Option<&str>>,
 ) {
+    let server_name = match asked {
+        Fact::Is(name) => name,
+        Fact::Pending | Fact::Hidden => None,
+    };
     let Some(tcp) = listener.model.protocol.tcp() else { return };
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
-    if let Err(denied) = admit::opaque(&connection, listener, server_name) {
+    if let Err(denied) = admit::opaque(&connection, listener, asked) {
         return refuse(account, ResponseFlag::Unauthorized, Blame::Proxy, denied.details);
     }
     if tcp.filters.is_some() {
         // Together: filters are named by their place in the view.
         let serving = connection.slot.serving();
         let filters = serving.1.model.protocol.tcp().and_then(|tcp| tcp.filters.clone()).unwrap_or_default();
-        return Box::pin(filtered::serve(serving, &filters, downstream, early, server_name, account)).await;
+        return Box::pin(filtered::serve(serving, &filters, downstream, early, (asked, server_name), account)).await;
     }
     let chosen =
         listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
@@ -77,7 +81,7 @@ pub async fn serve(
     let announced = connection.announced(cluster.state().model().proxy_protocol.as_ref(), server_name);
     let meter = account.meter();
     account.attempt();
-    let carried = Carried::opaque(&connection, server_name);
+    let carried = Carried::opaque(&connection, asked);
     let registration = connection.enter_tunnel(&carried);
     let captured = Captured::of(&listener.model, &connection.facts);
     let opened = tokio::select! {

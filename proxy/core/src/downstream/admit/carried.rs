@@ -21,7 +21,7 @@ use std::{
 /// What a tunnel came of.
 enum Of {
     /// An opaque connection; what its client asked for in TLS that is passed on.
-    Connection(Option<Box<str>>),
+    Connection(Fact<Option<Box<str>>>),
     /// A request, its path cleaned.
     Request(Box<request::Parts>),
 }
@@ -38,8 +38,13 @@ pub struct Carried {
 impl Carried {
     /// An opaque connection.
     #[must_use]
-    pub fn opaque(connection: &Rc<Connection>, server_name: Option<&str>) -> Rc<Self> {
-        Self::new(connection, Of::Connection(server_name.map(Into::into)))
+    pub fn opaque(connection: &Rc<Connection>, asked: Fact<Option<&str>>) -> Rc<Self> {
+        let kept = match asked {
+            Fact::Is(name) => Fact::Is(name.map(Into::into)),
+            Fact::Pending => Fact::Pending,
+            Fact::Hidden => Fact::Hidden,
+        };
+        Self::new(connection, Of::Connection(kept))
     }
 
     /// What became of a request. Its head is kept: rules that come later may look at any of it.
@@ -88,12 +93,19 @@ impl Carried {
             return Err(denied);
         }
         match &self.of {
-            Of::Connection(name) => self.ask(listener, listener.admit.as_deref(), None, name.as_deref()),
+            Of::Connection(asked) => {
+                let asked = match asked {
+                    Fact::Is(name) => Fact::Is(name.as_deref()),
+                    Fact::Pending => Fact::Pending,
+                    Fact::Hidden => Fact::Hidden,
+                };
+                self.ask(listener, listener.admit.as_deref(), None, asked)
+            }
             Of::Request(parts) => {
                 let view = view(parts, self.connection.facts.local);
-                self.ask(listener, listener.admit.as_deref(), Some(&view), None)?;
+                self.ask(listener, listener.admit.as_deref(), Some(&view), Fact::Is(None))?;
                 let route = listener.routes.find(&view).and_then(|found| listener.compiled.get(found.index));
-                self.ask(listener, route.and_then(|route| route.admit.as_deref()), Some(&view), None)
+                self.ask(listener, route.and_then(|route| route.admit.as_deref()), Some(&view), Fact::Is(None))
             }
         }
     }
@@ -104,13 +116,11 @@ impl Carried {
         listener: &ListenerSnapshot,
         admission: Option<&Admission>,
         request: Option<&RequestView<'_>>,
-        server_name: Option<&str>,
+        asked: Fact<Option<&str>>,
     ) -> Result<(), Denied> {
         let Some(admission) = admission else { return Ok(()) };
         let mut attributes: Attributes<'_> = attributes(&self.connection, listener, Fact::Is(request.copied()));
-        if server_name.is_some() {
-            attributes.server_name = Fact::Is(server_name);
-        }
+        attributes.asks_for(asked);
         if admission.rules.judge(&attributes).decision != Decision::Deny {
             return Ok(());
         }
@@ -142,6 +152,9 @@ impl Subject for Carried {
             control.tell(Signal::Abort);
         }
     }
+
+    /// It was cut at once.
+    fn overdue(&self, _: &Control) {}
 
     /// With the connection that it is on.
     fn relieve(&self, control: &Control) {

@@ -71,6 +71,12 @@ impl Admission {
         Box::new(Self { details: details.collect(), metrics: AdmitMetrics::new(listener, &names), rules })
     }
 
+    /// Whether the server name that a client asks for can matter.
+    #[must_use]
+    pub fn looks_at_names(&self) -> bool {
+        self.rules.look_at_names()
+    }
+
     /// The place of what decided among details and metrics.
     fn place(&self, rule: Option<usize>) -> usize {
         rule.unwrap_or(self.details.len() - 1)
@@ -160,19 +166,28 @@ fn shut_out(connection: &Connection, listener: &ListenerSnapshot) -> Option<Deni
     listener.sources.as_ref()?.judge(connection.facts.direct.ip()).err()
 }
 
-/// Asked of an opaque connection, once what it asks for is known.
+/// Asked of an opaque connection, once what it asks for in TLS that is passed on is known, or that nobody will know.
 ///
 /// # Errors
 ///
 /// It may not.
-pub fn opaque(connection: &Connection, listener: &ListenerSnapshot, server_name: Option<&str>) -> Result<(), Denied> {
+pub fn opaque(connection: &Connection, listener: &ListenerSnapshot, asked: Fact<Option<&str>>) -> Result<(), Denied> {
     trusted(connection)?;
     let Some(admission) = &listener.admit else { return Ok(()) };
     let mut attributes = attributes(connection, listener, Fact::Is(None));
-    if server_name.is_some() {
-        attributes.server_name = Fact::Is(server_name);
-    }
+    attributes.asks_for(asked);
     admission.decide(&attributes, false).map(drop)
+}
+
+impl<'a> Attributes<'a> {
+    /// Takes what TLS that is passed on asks for, if it asks for a name or hides it; what was asked of us stands otherwise.
+    fn asks_for(&mut self, asked: Fact<Option<&'a str>>) {
+        match (asked, self.server_name) {
+            // Of TLS that was ended here the name is known.
+            (Fact::Pending | Fact::Is(None), _) | (Fact::Hidden, Fact::Is(Some(_))) => {}
+            (Fact::Is(Some(_)) | Fact::Hidden, _) => self.server_name = asked,
+        }
+    }
 }
 
 /// Asked of a request, by its listener's rules before its route is looked for, then by its route's.
@@ -257,28 +272,67 @@ impl Distrust {
     }
 }
 
+/// Why a connection would not be let in now.
+enum Revoked {
+    Distrust(Distrust),
+    Source,
+    Rules,
+}
+
+impl Revoked {
+    fn of(connection: &Connection, listener: &ListenerSnapshot) -> Option<Self> {
+        if let Some(distrust) = Distrust::of(connection, listener) {
+            return Some(Self::Distrust(distrust));
+        }
+        if shut_out(connection, listener).is_some() {
+            return Some(Self::Source);
+        }
+        let verdict = listener.admit.as_ref()?.rules.judge(&attributes(connection, listener, Fact::Pending));
+        (verdict.decision == Decision::Deny).then_some(Self::Rules)
+    }
+
+    /// For the count of what was ended.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Distrust(distrust) => distrust.reason(),
+            Self::Source => "source",
+            Self::Rules => "rules",
+        }
+    }
+
+    /// For the access log, of what was cut.
+    fn details(&self) -> &'static str {
+        match self {
+            Self::Distrust(distrust) => distrust.details(),
+            Self::Source | Self::Rules => "not_allowed_any_more",
+        }
+    }
+}
+
 impl Subject for Connection {
     /// Requests are asked one by one; a connection that would not be let in now is led to its end.
     fn look_again(&self, control: &Control) {
         let listener = self.slot.now();
-        if control.signal() >= Signal::Drain {
+        // One that drains for another reason may have something in flight for long.
+        if control.signal() == Signal::Abort || control.is_revoked() {
             return;
         }
-        let distrust = Distrust::of(self, &listener);
-        let reason = match (distrust, &listener.admit) {
-            (Some(distrust), _) => Some(distrust.reason()),
-            (None, _) if shut_out(self, &listener).is_some() => Some("source"),
-            (None, Some(admission)) => {
-                let verdict = admission.rules.judge(&attributes(self, &listener, Fact::Pending));
-                (verdict.decision == Decision::Deny).then_some("rules")
-            }
-            (None, None) => None,
-        };
-        if let Some(reason) = reason {
-            listener.telemetry.metrics.revoked(reason);
+        if let Some(revoked) = Revoked::of(self, &listener) {
+            listener.telemetry.metrics.revoked(revoked.reason());
             // Where it is we who changed, the client did nothing wrong: what it asks until it has left is answered.
-            self.distrust(distrust.filter(|why| *why != Distrust::Identity));
-            control.tell(Signal::Drain);
+            self.distrust(match revoked {
+                Revoked::Distrust(Distrust::Identity) | Revoked::Source | Revoked::Rules => None,
+                Revoked::Distrust(why) => Some(why),
+            });
+            control.revoke();
+        }
+    }
+
+    /// A stream may never end. Whoever is let in again by now is left to finish.
+    fn overdue(&self, control: &Control) {
+        if let Some(revoked) = Revoked::of(self, &self.slot.now()) {
+            self.cut_for(ResponseFlag::Unauthorized, revoked.details());
+            control.tell(Signal::Abort);
         }
     }
 

@@ -16,6 +16,8 @@ pub enum Fact<T> {
     Pending,
     /// It is this, and stays so.
     Is(T),
+    /// It may be anything and nobody will tell: what is denied to some of it is denied, and nothing is allowed because of it.
+    Hidden,
 }
 
 /// What rules look at.
@@ -61,6 +63,8 @@ pub struct Rules {
     rules: Box<[Rule]>,
     /// Whether any of them only rehearses.
     rehearses: bool,
+    /// Whether any of them looks at server names.
+    looks_at_names: bool,
 }
 
 #[derive(Debug)]
@@ -89,7 +93,17 @@ impl Rules {
     #[must_use]
     pub fn compile(model: &Authorization) -> Self {
         let rules: Box<[Rule]> = model.rules.iter().map(Rule::compile).collect();
-        Self { rehearses: rules.iter().any(|rule| rule.enforcement == Enforcement::DryRun), rules }
+        Self {
+            rehearses: rules.iter().any(|rule| rule.enforcement == Enforcement::DryRun),
+            looks_at_names: rules.iter().any(|rule| rule.server_names.is_some()),
+            rules,
+        }
+    }
+
+    /// Whether the server name that a client asks for can matter.
+    #[must_use]
+    pub fn look_at_names(&self) -> bool {
+        self.looks_at_names
     }
 
     /// What the rules that hold say.
@@ -175,14 +189,14 @@ impl Rule {
                 true
             }
         };
-        let all = met(condition(&self.ports, Fact::Is(attributes.port), |ports, port| ports.has(port)))
-            && met(condition(&self.sources, Fact::Is(attributes.source), |nets, ip| nets.have(ip)))
-            && met(condition(&self.direct_sources, Fact::Is(attributes.direct), |nets, ip| nets.have(ip)))
-            && met(condition(&self.peers, attributes.peer, |peers, id| id.is_some_and(|id| peers.have(id))))
-            && met(condition(&self.server_names, attributes.server_name, |names, name| {
+        let all = met(self.condition(&self.ports, Fact::Is(attributes.port), |ports, port| ports.has(port)))
+            && met(self.condition(&self.sources, Fact::Is(attributes.source), |nets, ip| nets.have(ip)))
+            && met(self.condition(&self.direct_sources, Fact::Is(attributes.direct), |nets, ip| nets.have(ip)))
+            && met(self.condition(&self.peers, attributes.peer, |peers, id| id.is_some_and(|id| peers.have(id))))
+            && met(self.condition(&self.server_names, attributes.server_name, |names, name| {
                 name.is_some_and(|name| names.have(name))
             }))
-            && met(condition(&self.requests, attributes.request, |matchers, request| match request {
+            && met(self.condition(&self.requests, attributes.request, |matchers, request| match request {
                 Some(view) => matchers.iter().any(|matcher| matcher.meets(&view)),
                 // What is denied to some requests is not let through unseen.
                 None => self.action == RuleAction::Deny,
@@ -193,14 +207,15 @@ impl Rule {
             (true, false) => Holds::Yes,
         }
     }
-}
 
-/// A condition that is not written holds.
-fn condition<C, T: Copy>(condition: &Option<C>, fact: Fact<T>, meets: impl FnOnce(&C, T) -> bool) -> Holds {
-    match (condition, fact) {
-        (None, _) => Holds::Yes,
-        (Some(_), Fact::Pending) => Holds::Pending,
-        (Some(condition), Fact::Is(value)) if meets(condition, value) => Holds::Yes,
-        (Some(_), Fact::Is(_)) => Holds::No,
+    /// A condition that is not written holds.
+    fn condition<C, T: Copy>(&self, condition: &Option<C>, fact: Fact<T>, meets: impl FnOnce(&C, T) -> bool) -> Holds {
+        match (condition, fact, self.action) {
+            (None, _, _) | (Some(_), Fact::Hidden, RuleAction::Deny) => Holds::Yes,
+            (Some(_), Fact::Hidden, RuleAction::Allow) => Holds::No,
+            (Some(_), Fact::Pending, _) => Holds::Pending,
+            (Some(condition), Fact::Is(value), _) if meets(condition, value) => Holds::Yes,
+            (Some(_), Fact::Is(_), _) => Holds::No,
+        }
     }
 }

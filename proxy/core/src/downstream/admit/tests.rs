@@ -255,6 +255,26 @@ proptest! {
         prop_assert_ne!(end, Decision::Undecided);
     }
 
+    /// A name that nobody will tell is every name to a deny rule and none to an allow rule.
+    #[test]
+    fn what_a_hidden_name_passes_every_name_passes(
+        rules in proptest::collection::vec(rule(), 0..6),
+        facts in facts(),
+    ) {
+        let compiled = Rules::compile(&Authorization { rules });
+        let hidden = compiled.judge(&Attributes { server_name: Fact::Hidden, ..facts.at(7) }).decision;
+        prop_assert_ne!(hidden, Decision::Undecided);
+        for name in NAMES.map(Some).into_iter().chain([None]) {
+            let told = compiled.judge(&Attributes { server_name: Fact::Is(name), ..facts.at(7) }).decision;
+            prop_assert!(hidden == Decision::Deny || told == Decision::Allow, "{name:?}");
+        }
+        prop_assert_eq!(
+            compiled.look_at_names() || hidden == compiled.judge(&facts.at(7)).decision,
+            true,
+            "it matters where a rule looks at it"
+        );
+    }
+
     #[test]
     fn a_set_of_networks_has_what_any_of_them_has(
         networks in proptest::collection::vec((any::<u32>(), 0u8..=32), 0..8),

@@ -46,6 +46,15 @@ pub enum Among {
     Names,
 }
 
+/// Whether rules look at the name that a client asks for in TLS which is not ended here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// They do.
+    Matter,
+    /// They do not.
+    DoNot,
+}
+
 /// How the first bytes of a connection are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
@@ -80,7 +89,7 @@ pub enum Detected {
     /// TLS that is not ended here; the bytes read so far, and the name it asks for where names are looked at.
     Tls(Bytes, Option<String>),
     /// Something else; the bytes read so far.
-    Opaque(Bytes),
+    Opaque(Bytes, Heard),
     /// The client closed without a byte.
     Closed,
     /// The client was silent where only HTTP is spoken, or stopped within the preface or a ClientHello, beyond the deadline.
@@ -89,7 +98,21 @@ pub enum Detected {
     Failed(io::Error),
 }
 
+/// Whether an opaque connection may ask for a server name that was not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// It asks for none, or nobody wants to know.
+    Enough,
+    /// It said too little in time, or began with TLS that cannot be read.
+    TooLittle,
+}
+
 impl Detected {
+    fn opaque(prefix: Bytes) -> Self {
+        let heard = if prefix.starts_with(CLIENT_HELLO) { Heard::TooLittle } else { Heard::Enough };
+        Self::Opaque(prefix, heard)
+    }
+
     /// What TLS agreed upon stands; the guard refuses a client that then speaks another protocol.
     #[must_use]
     pub fn agreed(self, protocol: Option<Alpn>) -> Self {
@@ -107,7 +130,7 @@ impl Detected {
             Self::Http1(_) => "http1",
             Self::Http2(_) => "http2",
             Self::Tls(..) => "tls",
-            Self::Opaque(_) => "opaque",
+            Self::Opaque(..) => "opaque",
             Self::Closed => "closed",
             Self::TimedOut => "timeout",
             Self::Failed(_) => "failed",
@@ -118,11 +141,16 @@ impl Detected {
 impl Plan {
     /// How a listener looks at a connection that reached this port of it.
     #[must_use]
-    pub fn of(protocol: &ListenerProtocol, http: &Http, port: u16) -> Self {
+    pub fn of(protocol: &ListenerProtocol, http: &Http, port: u16, names: Names) -> Self {
         match protocol {
             ListenerProtocol::Http => Self::Read(Among::Http, http.timeouts.header),
-            ListenerProtocol::Opaque(tcp) if tcp.server_names.is_empty() => Self::Unread,
-            ListenerProtocol::Opaque(tcp) => Self::Read(Among::Names, tcp.detect_timeout),
+            ListenerProtocol::Opaque(tcp) if !tcp.server_names.is_empty() => {
+                Self::Read(Among::Names, tcp.detect_timeout)
+            }
+            ListenerProtocol::Opaque(tcp) if names == Names::Matter && !tcp.server_first.contains(&port) => {
+                Self::Read(Among::Names, tcp.detect_timeout)
+            }
+            ListenerProtocol::Opaque(_) => Self::Unread,
             ListenerProtocol::Detect(tcp) if tcp.server_first.contains(&port) => Self::Unread,
             ListenerProtocol::Detect(tcp) => Self::Read(Among::Any, tcp.detect_timeout),
         }
@@ -204,14 +232,14 @@ pub async fn first_bytes(
         Ok(Ok(Verdict::Http1)) => Detected::Http1(prefix.freeze()),
         Ok(Ok(Verdict::Http2)) => Detected::Http2(prefix.freeze()),
         Ok(Ok(Verdict::Tls(name))) => Detected::Tls(prefix.freeze(), name),
-        Ok(Ok(Verdict::Opaque)) => Detected::Opaque(prefix.freeze()),
+        Ok(Ok(Verdict::Opaque)) => Detected::opaque(prefix.freeze()),
         // It ended before it was known. The guard answers a head that was cut short.
         Ok(Ok(Verdict::More)) if prefix.is_empty() => Detected::Closed,
         Ok(Ok(Verdict::More)) if among == Among::Http => Detected::Http1(prefix.freeze()),
-        Ok(Ok(Verdict::More)) => Detected::Opaque(prefix.freeze()),
+        Ok(Ok(Verdict::More)) => Detected::opaque(prefix.freeze()),
         Ok(Err(error)) => Detected::Failed(error),
         Err(_elapsed) if among == Among::Http || client_hello::has_begun(&prefix) => Detected::TimedOut,
-        Err(_elapsed) => Detected::Opaque(prefix.freeze()),
+        Err(_elapsed) => Detected::Opaque(prefix.freeze(), Heard::TooLittle),
     }
 }
 
@@ -368,7 +396,7 @@ mod tests {
             for left in [deadline, Duration::ZERO] {
                 let began = tokio::time::Instant::now();
                 let detected = first_bytes(&mut socket, Bytes::new(), among, left, &control).await;
-                assert!(matches!(detected, Detected::Opaque(_)), "{detected:?}");
+                assert!(matches!(detected, Detected::Opaque(_, Heard::TooLittle)), "{detected:?}");
                 assert!(began.elapsed() <= deadline + Duration::from_millis(1));
             }
         }

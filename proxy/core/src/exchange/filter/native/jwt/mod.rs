@@ -27,7 +27,8 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 use token::Found;
 use verify::{Unfit, Verified, Verifier};
 
-/// Tokens that are remembered by a worker: a kilobyte each at most, and whoever has more clients verifies more often.
+/// Tokens that are remembered by a worker, each with the headers that tell of it (some hundred bytes): whoever has more
+/// clients verifies more often. Envoy's `jwt_cache_size` is 100 where it is asked for.
 const MAX_REMEMBERED: usize = 1024;
 /// Requests of a worker that may wait for keys.
 const MAX_WAITING: usize = 1024;
@@ -179,15 +180,15 @@ impl Guard {
             Found::Nothing => return Verdict::Answer(unauthorized(realm, None)),
             Found::Several => return Verdict::Answer(unauthorized(realm, Some(Unfit::Malformed))),
         };
-        let verified = match self.verify(&token) {
+        let verified = match self.verify(token) {
             // Another worker may have just told what this one will hear of next.
-            Some(Err(Unfit::UnknownKey)) | None if self.catches_up() => self.verify(&token),
+            Some(Err(Unfit::UnknownKey)) | None if self.catches_up() => self.verify(token),
             known => known,
         };
         let verified = match verified {
-            Some(Err(Unfit::UnknownKey)) | None if self.may_wait(&token, patience) => return Verdict::Wait,
+            Some(Err(Unfit::UnknownKey)) | None if self.may_wait(token, patience) => return Verdict::Wait,
             // Told in between.
-            Some(Err(Unfit::UnknownKey)) | None if self.catches_up() => self.verify(&token),
+            Some(Err(Unfit::UnknownKey)) | None if self.catches_up() => self.verify(token),
             known => known,
         };
         let verified = match verified {

@@ -1,6 +1,7 @@
 //! Tokens, good and bad, signed by hand with keys of every kind.
 
 use super::{
+    Guard, MAX_REMEMBERED,
     keys::{KeySet, KeysError},
     verify::{Unfit, Verified, Verifier, now},
 };
@@ -17,7 +18,12 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use http::HeaderName;
 use pillion_config::model::{Jwt, JwtAlgorithm, JwtForward, JwtKeys, JwtPlace, JwtPresence, Secret};
 use serde_json::{Value, json};
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 /// One key of each kind.
 struct Ring {
@@ -259,6 +265,45 @@ fn a_set_without_a_key_is_none() {
     let by = |algorithm: &str| verifier.verify(&keys, &token(&json!({ "alg": algorithm, "kid": "rsa" }), &claims()));
     assert!(by("PS256").is_ok());
     assert_eq!(by("RS256"), Err(Unfit::UnknownKey));
+}
+
+#[test]
+fn what_was_verified_is_remembered_for_the_tokens_life_and_while_the_keys_are_the_same() {
+    let model = Arc::new(model(&PUBLIC));
+    let guard = Guard {
+        verifier: Verifier::new(&model),
+        model,
+        keys: RefCell::new(Some(Arc::new(keys()))),
+        remembered: RefCell::default(),
+        waiting: RefCell::default(),
+        fetched: None,
+    };
+    let token_of = |sub: usize| {
+        token(&json!({ "alg": "EdDSA", "kid": "ed" }), &with(|claims| claims["sub"] = json!(format!("user-{sub}"))))
+    };
+    let good = token_of(0);
+    let verified = |token: &str| guard.verify(token).expect("there are keys");
+    let first = verified(&good).unwrap();
+    assert!(Rc::ptr_eq(&first, &verified(&good).unwrap()), "it is remembered");
+    // Its end comes, as if a minute had gone.
+    let over = Rc::new(Verified { until: now(), ..(*first).clone() });
+    for known in guard.remembered.borrow_mut().values_mut() {
+        *known = Rc::clone(&over);
+    }
+    assert!(!Rc::ptr_eq(&over, &verified(&good).unwrap()), "it is verified anew");
+    // One that is not good is not remembered at all.
+    assert!(verified(&format!("{good}x")).is_err());
+    assert_eq!(guard.remembered.borrow().len(), 1);
+    // However many clients there are.
+    for sub in 1..=MAX_REMEMBERED {
+        verified(&token_of(sub)).unwrap();
+    }
+    assert!(guard.remembered.borrow().len() <= MAX_REMEMBERED);
+    verified(&good).unwrap();
+    // Other keys: what the old ones vouched for is not believed.
+    let set = json!({ "keys": [jwks()["keys"][1]] });
+    assert!(guard.renew(Some(Arc::new(KeySet::read(set.to_string().as_bytes()).unwrap()))));
+    assert_eq!(verified(&good), Err(Unfit::UnknownKey));
 }
 
 /// What verifying a token costs, and what remembering it saves: run with `--release -- --ignored --nocapture`.

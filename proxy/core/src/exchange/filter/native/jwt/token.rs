@@ -5,51 +5,52 @@ use http::header::COOKIE;
 use pillion_config::model::JwtPlace;
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found<'a> {
     /// Nothing.
     Nothing,
     /// A token, and the place it is in.
-    Token(String, usize),
+    Token(&'a str, usize),
     /// Two in one place: which one the server behind would read is not known.
     Several,
 }
 
 /// Looks for a token, in the order of the places.
-pub(super) fn find(places: &[JwtPlace], headers: &Headers) -> Found {
+pub(super) fn find<'a>(places: &[JwtPlace], headers: &'a Headers) -> Found<'a> {
     for (at, place) in places.iter().enumerate() {
-        let mut all = tokens(place, headers).into_iter();
-        match (all.next(), all.next()) {
-            (None, _) => {}
-            (Some(token), None) => return Found::Token(token, at),
-            (Some(_), Some(_)) => return Found::Several,
+        let mut found = Found::Nothing;
+        each(place, headers, |token| {
+            found = match found {
+                Found::Nothing => Found::Token(token, at),
+                Found::Token(..) | Found::Several => Found::Several,
+            };
+        });
+        if found != Found::Nothing {
+            return found;
         }
     }
     Found::Nothing
 }
 
-fn tokens(place: &JwtPlace, headers: &Headers) -> Vec<String> {
+/// Gives all that stands in a place.
+fn each<'a>(place: &JwtPlace, headers: &'a Headers, give: impl FnMut(&'a str)) {
     match place {
         JwtPlace::Header(name, word) => {
             let values = headers.fields().get_all(name).iter().filter_map(|value| value.to_str().ok());
-            let behind = |value: &str| match word {
-                None => Some(value.trim().to_owned()),
+            let behind = |value: &'a str| match word {
+                None => Some(value.trim()),
                 Some(word) => {
                     let (first, rest) = value.split_at_checked(word.len())?;
                     let token = rest.strip_prefix(' ').filter(|_| first.eq_ignore_ascii_case(word))?;
-                    Some(token.trim().to_owned())
+                    Some(token.trim())
                 }
             };
-            values.filter_map(behind).collect()
+            values.filter_map(behind).for_each(give);
         }
-        JwtPlace::Query(name) => query(headers).filter_map(|pair| named(pair, name)).map(ToOwned::to_owned).collect(),
+        JwtPlace::Query(name) => query(headers).filter_map(|pair| named(pair, name)).for_each(give),
         JwtPlace::Cookie(name) => {
             let lines = headers.fields().get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-            lines
-                .flat_map(|line| line.split(';'))
-                .filter_map(|pair| named(pair.trim(), name))
-                .map(ToOwned::to_owned)
-                .collect()
+            lines.flat_map(|line| line.split(';')).filter_map(|pair| named(pair.trim(), name)).for_each(give);
         }
     }
 }
@@ -129,7 +130,7 @@ mod tests {
             ("/x?a=1", vec![("cookie", "a=b; session=t.o.k; c=d"), ("x-a", "1")], 3),
         ] {
             let mut headers = head(target, &fields);
-            assert_eq!(find(&places(), &headers), Found::Token("t.o.k".into(), at), "{fields:?}");
+            assert_eq!(find(&places(), &headers), Found::Token("t.o.k", at), "{fields:?}");
             strip(&places()[at], &mut headers);
             assert_eq!(find(&places(), &headers), Found::Nothing, "{fields:?}");
             assert_eq!(headers.get(b":path"), Some(&b"/x?a=1"[..]));
