@@ -7,8 +7,7 @@ mod end;
 mod resume;
 
 use super::{
-    BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Peer, Side, Stream, StreamKind,
-    TrailersStatus,
+    BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Side, Stream, StreamKind, TrailersStatus,
     shared::{Interrupt, Phase, Shared},
     stage::{At, Flow, HeadHere, StopFlow, TooMuch, TrailersHere},
 };

@@ -14,6 +14,10 @@ use std::{
 pub(super) struct Slot {
     /// Taken out while it runs.
     pub(super) filter: RefCell<Option<Box<dyn Filter>>>,
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "this worker's count of what all share: see `WorkerFilter::model`"
+    )]
     pub(super) model: Rc<Arc<model::Filter>>,
     pub(super) interest: Interest,
     pub(super) gone: Cell<bool>,
