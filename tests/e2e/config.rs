@@ -84,6 +84,31 @@ fn check_loads_the_filters_it_can_have_here() {
 }
 
 #[test]
+fn check_refuses_a_module_that_is_no_regular_file_and_waits_for_nobody() {
+    let dir = TempDir::new();
+    let made = Command::new("mkfifo").arg(dir.path().join("pipe.wasm")).status().expect("mkfifo is part of coreutils");
+    assert!(made.success());
+    fs::create_dir(dir.path().join("directory.wasm")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", dir.path().join("device.wasm")).unwrap();
+    for (file, words) in [
+        ("pipe.wasm", "it is a named pipe; write the path of a regular file"),
+        ("directory.wasm", "it is a directory; write the path of a regular file"),
+        ("device.wasm", "it is a device; write the path of a regular file"),
+    ] {
+        let routes = "routes: [{ match: { prefix: / }, redirect: { host: a.example } }]";
+        let yaml = format!(
+            "listeners: [{{ name: web, address: 127.0.0.1:8080, filters: [one], {routes} }}]\nfilters:\n  \
+             - {{ name: one, wasm: {{ file: {file} }} }}\n"
+        );
+        let output = check(&dir.write("filters.yaml", yaml));
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let place = said.lines().find(|line| line.contains("filters.yaml:3:"));
+        assert!(place.is_some_and(|line| line.contains("filters[0].wasm.file") && line.contains(words)), "{said}");
+    }
+}
+
+#[test]
 fn check_refuses_what_is_no_yaml_and_what_is_not_there() {
     let dir = TempDir::new();
     for content in ["listeners: [", "\tx: y", "- 1\n- 2\n", "{{{{", "", "a: &a [*a]"] {

@@ -115,7 +115,7 @@ fn from_file(file: PathBuf) -> Source {
 /// The source that is an environment variable, as an injected pod has it: it is there before any volume is, and needs none.
 fn from_variable(name: &str) -> Result<Loaded, Rejected> {
     let text = env::var(name).map_err(|error| Rejected(format!("--config env:{name}: {error}")))?;
-    Ok(pillion_config::parse(&SourceName::new(format!("${name}")), &text, &|path| std::fs::read(path))?)
+    Ok(pillion_config::parse(&SourceName::new(format!("${name}")), &text, &pillion_config::read_referenced)?)
 }
 
 fn from_addresses(listen: SocketAddr, upstream: &str, admin: Option<&str>) -> Result<Loaded, Rejected> {

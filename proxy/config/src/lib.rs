@@ -12,6 +12,7 @@
 
 mod diagnostic;
 mod document;
+mod files;
 mod lower;
 pub mod model;
 #[cfg(test)]
@@ -21,17 +22,17 @@ pub mod template;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Errors, SourceName, nearest};
+pub use files::{MAX_REFERENCED, read_referenced};
 pub use schema::schema;
 
 use document::{Document, Field};
 use lower::Lowering;
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
-use tree::{Fault, MAX_BYTES, Place, Sink, Tree};
+use tree::{Fault, Place, Sink, Tree};
 
 /// A configuration that holds together.
 #[derive(Debug, Clone)]
@@ -53,7 +54,8 @@ pub fn load(path: &Path) -> Result<Loaded, Errors> {
     let whole = |line, column, message| {
         Errors::one(Diagnostic { file: file.clone(), line, column, path: String::new(), message })
     };
-    let bytes = read_bounded(path).map_err(|error| whole(0, 0, format!("cannot be read: {}", reason(&error))))?;
+    let bytes =
+        files::read_document(path).map_err(|error| whole(0, 0, format!("cannot be read: {}", reason(&error))))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| {
         let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
         let line = good.matches('\n').count() + 1;
@@ -61,7 +63,7 @@ pub fn load(path: &Path) -> Result<Loaded, Errors> {
         let message = format!("not UTF-8 text: the byte 0x{:02x} cannot stand here", bytes[error.valid_up_to()]);
         whole(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX), message)
     })?;
-    let mut loaded = parse(&file, text, &read_bounded)?;
+    let mut loaded = parse(&file, text, &read_referenced)?;
     loaded.files.insert(0, path.to_owned());
     Ok(loaded)
 }
@@ -146,13 +148,6 @@ pub fn simple(listen: SocketAddr, upstream: &str) -> Result<model::Config, Error
     );
     let none = |_: &Path| Err(io::ErrorKind::NotFound.into());
     parse(&SourceName::new("--upstream"), &text, &none).map(|loaded| loaded.config)
-}
-
-/// One byte more than is accepted, so that the reader of the bytes sees that there are too many.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// An operating system's error in words, without its number.

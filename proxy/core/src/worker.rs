@@ -20,7 +20,7 @@ use crate::{
     tunnel::Passage,
     upstream::{Random, WorkerCluster},
 };
-use pillion_config::model::{ClusterIndex, Direction, FilterIndex, Name};
+use pillion_config::model::{self, ClusterIndex, Direction, FilterIndex, Name};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     collections::HashMap,
@@ -102,6 +102,9 @@ pub struct WorkerFilter {
     pub instance: Rc<dyn Instance>,
     /// The callbacks it wants.
     pub interest: Interest,
+    /// What the configuration says of it. Counted by this worker: each stream holds on to it, and counting what all workers
+    /// share would take an atomic operation twice a request.
+    pub model: Rc<Arc<model::Filter>>,
 }
 
 /// A source of connections for a listener of the snapshot that comes with it.
@@ -256,7 +259,12 @@ impl View {
                 Some(same) => Rc::clone(&same.instance),
                 None => loaded.factory.instance(Services::new(Weak::clone(worker))),
             };
-            WorkerFilter { factory: Arc::clone(&loaded.factory), interest: instance.interest(), instance }
+            WorkerFilter {
+                factory: Arc::clone(&loaded.factory),
+                interest: instance.interest(),
+                instance,
+                model: Rc::new(Arc::clone(&loaded.model)),
+            }
         });
         Self { filters: filters.collect(), snapshot, clusters, names: OnceCell::new() }
     }

@@ -18,9 +18,7 @@ use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
 use std::{
     cell::RefCell,
     collections::HashMap,
-    fs::File,
     future::Future,
-    io::Read,
     path::Path,
     pin::Pin,
     rc::Rc,
@@ -29,8 +27,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Bytes of a module. The largest real ones have about 10 MB.
-pub const MOST_MODULE: u64 = 64 * 1024 * 1024;
+/// Bytes of a module, wherever it comes from.
+pub const MOST_MODULE: u64 = pillion_config::MAX_REFERENCED;
 
 /// A module's bytes on their way.
 pub type Fetching = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>>>>;
@@ -183,13 +181,7 @@ impl WasmLoader {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    let mut bytes = Vec::new();
-    File::open(path).map_err(failed)?.take(MOST_MODULE + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MOST_MODULE {
-        return Err(format!("{}: larger than {MOST_MODULE} bytes", path.display()));
-    }
-    Ok(bytes)
+    pillion_config::read_referenced(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// Starts the filter once, away from any request, and lets it go.

@@ -11,7 +11,15 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
 };
 
 const MODULE: &str = r#"(module (func (export "f") (result i32) (i32.const 7)))"#;
@@ -123,6 +131,94 @@ fn a_key_open_to_others_is_not_believed() {
     load(&place.open(), &Compiler::Here).unwrap();
     fs::set_permissions(place.0.join("key"), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(load(&place.open(), &compiler_that_must_not_run()).is_err());
+}
+
+/// Keeps what is logged as a warning.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, of: &Metadata<'_>) -> bool {
+        of.target().starts_with("pillion_wasm")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Words(String);
+        impl Visit for Words {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                if field.name() == "message" {
+                    self.0 = format!("{value:?}");
+                }
+            }
+        }
+        if *event.metadata().level() == Level::WARN {
+            let mut words = Words(String::new());
+            event.record(&mut words);
+            self.0.lock().unwrap().push(words.0);
+        }
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// What `f` gives, and the warnings it logs on this thread.
+fn warned<R>(f: impl FnOnce() -> R) -> (R, Vec<String>) {
+    let warnings = std::sync::Arc::new(Warnings::default());
+    let dispatch =
+        tracing::Dispatch::from(std::sync::Arc::clone(&warnings) as std::sync::Arc<dyn Subscriber + Send + Sync>);
+    let result = tracing::dispatcher::with_default(&dispatch, f);
+    let said = std::mem::take(&mut *warnings.0.lock().unwrap());
+    (result, said)
+}
+
+#[test]
+fn a_damaged_key_is_said_and_made_anew() {
+    for damage in [&b""[..], b"short", &[0; 32], &[7; 33]] {
+        let place = Place::new();
+        load(&place.open(), &Compiler::Here).unwrap();
+        let key = place.0.join("key");
+        fs::write(&key, damage).unwrap();
+        let (directory, said) = warned(|| place.open());
+        let [line] = &said[..] else { panic!("one line, not {said:?}") };
+        assert!(
+            line.starts_with(&format!("{}: the key", key.display())) && line.contains("PILLION_WASM_CACHE"),
+            "{line}"
+        );
+        assert_eq!((fs::metadata(&key).unwrap().len(), mode(&key)), (32, 0o600));
+        assert!(load(&directory, &compiler_that_must_not_run()).is_err(), "what the lost key vouched for is not run");
+        load(&directory, &Compiler::Here).unwrap();
+        let (directory, said) = warned(|| place.open());
+        assert!(said.is_empty(), "{said:?}");
+        load(&directory, &compiler_that_must_not_run()).unwrap();
+        let left: Vec<_> = fs::read_dir(&place.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "a key and an artefact: {left:?}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_passed_over_is_said() {
+    let (place, other) = (Place::new(), Place::new());
+    load(&place.open(), &Compiler::Here).unwrap();
+    fs::remove_file(place.0.join("key")).unwrap();
+    fs::create_dir(place.0.join("key")).unwrap();
+    let ((), said) = warned(|| load(&Directory::open(&[place.0.clone(), other.0.clone()]), &Compiler::Here).unwrap());
+    let [line] = &said[..] else { panic!("one line, not {said:?}") };
+    let (place, other_is) = (place.0.display(), other.0.display());
+    assert!(line.starts_with(&format!("{place}: not used")) && line.contains(&other_is.to_string()), "{line}");
+    assert!(line.contains(&format!("{place}/key: it is no file; remove it")), "{line}");
+    assert_eq!(other.artefacts().len(), 1);
+    let (_, said) = warned(|| Directory::open(&["/proc/nowhere/at/all".into(), other.0.clone()]));
+    assert!(said.is_empty(), "what was never there is no news: {said:?}");
 }
 
 #[test]

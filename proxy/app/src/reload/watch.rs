@@ -195,9 +195,10 @@ fn names_of(path: &Path) -> impl Iterator<Item = OsString> + '_ {
 fn fingerprint(files: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {
-        match fs::read(file) {
+        // What is no regular file, a document from a pipe among them, is not read again: it might wait for a writer.
+        match pillion_config::read_referenced(file) {
             Ok(content) => content.hash(&mut hasher),
-            Err(error) => error.raw_os_error().hash(&mut hasher),
+            Err(error) => (error.kind(), error.raw_os_error()).hash(&mut hasher),
         }
     }
     hasher.finish()

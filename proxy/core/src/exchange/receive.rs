@@ -81,10 +81,7 @@ impl<'a> Target<'a> {
 
     /// What routing looks at.
     pub(super) fn view(&self, parts: &'a request::Parts, destination: SocketAddr) -> RequestView<'a> {
-        let (path, query) = match memchr(b'?', self.path_and_query.as_bytes()) {
-            Some(at) => (&self.path_and_query[..at], Some(&self.path_and_query[at + 1..])),
-            None => (self.path_and_query, None),
-        };
+        let (path, query) = split(self.path_and_query);
         RequestView {
             method: &parts.method,
             host: self.authority.map_or("", |authority| authority.host),
@@ -93,6 +90,19 @@ impl<'a> Target<'a> {
             headers: &parts.headers,
             destination,
         }
+    }
+}
+
+/// The path that routing looks at, alone.
+pub(super) fn path(parts: &request::Parts) -> &str {
+    split(path_and_query(parts)).0
+}
+
+/// A path and its query.
+fn split(path_and_query: &str) -> (&str, Option<&str>) {
+    match memchr(b'?', path_and_query.as_bytes()) {
+        Some(at) => (&path_and_query[..at], Some(&path_and_query[at + 1..])),
+        None => (path_and_query, None),
     }
 }
 

@@ -39,6 +39,26 @@ enum Place {
     Memory,
 }
 
+/// A directory that cannot be used, and why.
+struct PassedOver {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl PassedOver {
+    /// That another one is used in its place. Homes that do not exist or file systems that are not to be written are
+    /// usual in containers and no news; a directory that was used, or was asked for by name, is.
+    fn tell(&self, instead: &Path) {
+        let Self { path, error } = self;
+        let (path, instead) = (path.display(), instead.display());
+        if fs::symlink_metadata(&self.path).is_ok() || super::asked_for().as_deref() == Some(&self.path) {
+            tracing::warn!("{path}: not used for compiled wasm modules, which are kept in {instead}: {error}");
+        } else {
+            tracing::debug!("{path}: not used for compiled wasm modules, which are kept in {instead}: {error}");
+        }
+    }
+}
+
 /// A new artefact's file.
 pub struct Kept {
     /// Open for reading and writing.
@@ -47,16 +67,22 @@ pub struct Kept {
 }
 
 impl Directory {
-    /// The first of these that is private or can be made so; what is not is told to the log.
+    /// The first of these that is private or can be made so. One that is there and cannot be used is told to the log,
+    /// each on a line of its own; where none can be, that is told with all reasons.
     #[must_use]
     pub fn open(candidates: &[PathBuf]) -> Self {
         let mut reasons = Vec::new();
         for path in candidates {
             match private(path).and_then(|()| key(path)) {
-                Ok(key) => return Self(Place::Private(path.clone(), Box::new(key))),
-                Err(error) => reasons.push(format!("{}: {error}", path.display())),
+                Ok(key) => {
+                    reasons.iter().for_each(|passed_over: &PassedOver| passed_over.tell(path));
+                    return Self(Place::Private(path.clone(), Box::new(key)));
+                }
+                Err(error) => reasons.push(PassedOver { path: path.clone(), error }),
             }
         }
+        let reasons: Vec<_> =
+            reasons.iter().map(|PassedOver { path, error }| format!("{}: {error}", path.display())).collect();
         tracing::warn!(
             "no directory for compiled wasm modules: they are compiled anew at each start and kept in memory ({}); set \
              PILLION_WASM_CACHE to a directory that only this user can write",
@@ -170,7 +196,9 @@ impl Drop for Kept {
 
 fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.mode(0o600).custom_flags(i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or(0));
+    // A pipe in a file's place must not hold up who opens it; to a file that flag means nothing.
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    options.mode(0o600).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
     options
 }
 
@@ -181,7 +209,7 @@ fn refused(why: &'static str) -> io::Error {
 /// Whether this user alone can write it.
 fn ours(metadata: &Metadata) -> io::Result<()> {
     if metadata.uid() != geteuid().as_raw() {
-        return Err(refused("it belongs to another user"));
+        return Err(refused("it belongs to another user; remove it, or name another directory in PILLION_WASM_CACHE"));
     }
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(refused("others may enter or read it (its mode must be 0700 for a directory, 0600 for a file)"));
@@ -213,35 +241,57 @@ fn private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The key of the directory, made if there is none.
+/// Bytes of a key.
+const KEY_BYTES: usize = 32;
+
+/// The key of the directory, made if there is none, and made anew if what is there is none: cut short by a full disk, or
+/// zeroed by a crash. Nothing the lost key vouched for is believed then; each module is compiled once more.
 fn key(directory: &Path) -> io::Result<Key> {
     let path = directory.join(KEY);
-    for _ in 0..2 {
-        match private_file().read(true).open(&path) {
-            Ok(mut file) => {
-                ours(&file.metadata()?)?;
-                let mut bytes = [0; 32];
-                file.read_exact(&mut bytes)?;
-                return Ok(Key::new(HMAC_SHA256, &bytes));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let mut bytes = [0; 32];
+    let told = |error: io::Error| io::Error::new(error.kind(), format!("its key {}: {error}", path.display()));
+    for _ in 0..3 {
+        let damaged = match read_key(&path) {
+            Ok(Some(bytes)) => return Ok(Key::new(HMAC_SHA256, &bytes)),
+            Ok(None) => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => return Err(told(error)),
+        };
+        let mut bytes = [0; KEY_BYTES];
         rand::fill(&mut bytes).map_err(|_| refused("no randomness"))?;
         let fresh = directory.join(format!("key.{}", std::process::id()));
         fs::remove_file(&fresh).ok();
-        private_file().write(true).create_new(true).open(&fresh)?.write_all(&bytes)?;
-        // A link is made whole or not at all; another process may have been first.
-        let linked = fs::hard_link(&fresh, &path);
-        fs::remove_file(&fresh)?;
-        match linked {
+        let mut file = private_file().write(true).create_new(true).open(&fresh)?;
+        let written = file.write_all(&bytes).and_then(|()| file.sync_data());
+        // Either way it is there whole or not at all; another process may have been first.
+        let placed =
+            written.and_then(|()| if damaged { fs::rename(&fresh, &path) } else { fs::hard_link(&fresh, &path) });
+        fs::remove_file(&fresh).ok();
+        match placed {
+            Ok(()) if damaged => tracing::warn!(
+                "{}: the key of the compiled wasm modules was damaged and is made anew; each module is compiled once \
+                 more. If this comes again, look at the disk under it or name another directory in PILLION_WASM_CACHE",
+                path.display()
+            ),
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(told(error)),
         }
     }
-    Err(refused("its key comes and goes"))
+    Err(refused("its key comes and goes: is another process removing it?"))
+}
+
+/// A key's bytes; `None`: it is ours, and is no key.
+fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
+    let file = private_file().read(true).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(refused("it is no file; remove it, it is made anew"));
+    }
+    ours(&metadata)?;
+    let mut bytes = Vec::with_capacity(KEY_BYTES + 1);
+    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    let key = <[u8; KEY_BYTES]>::try_from(bytes).ok();
+    Ok(key.filter(|key| key.iter().any(|byte| *byte != 0)))
 }
 
 fn mac(key: &Key, name: &str, file: &mut File) -> io::Result<Vec<u8>> {

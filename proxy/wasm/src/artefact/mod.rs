@@ -163,11 +163,19 @@ fn rewound(mut file: File) -> std::io::Result<File> {
 /// Where artefacts are kept when nothing is said: the first of these that can be made private.
 #[must_use]
 pub fn candidates() -> Vec<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let own = variable("PILLION_WASM_CACHE");
+    let own = asked_for();
     let xdg = variable("XDG_CACHE_HOME").map(|path| path.join("pillion/wasm"));
     let home = variable("HOME").map(|path| path.join(".cache/pillion/wasm"));
     let user = rustix::process::geteuid().as_raw();
     let temporary = std::env::temp_dir().join(format!("pillion-wasm-{user}"));
     own.into_iter().chain(xdg).chain(home).chain([PathBuf::from("/var/cache/pillion/wasm"), temporary]).collect()
+}
+
+/// The directory that an operator named; the first candidate.
+pub(crate) fn asked_for() -> Option<PathBuf> {
+    variable("PILLION_WASM_CACHE")
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }

@@ -118,6 +118,13 @@ impl Shared {
         Poll::Ready(Ok(()))
     }
 
+    /// Says whom to wake when filters let something go.
+    fn wait<T>(&self, side: Side, cx: &Context<'_>) -> Poll<T> {
+        let before = self.half(side).borrow_mut().waker.replace(cx.waker().clone());
+        drop(before);
+        Poll::Pending
+    }
+
     fn poll_more(self: &Rc<Self>, side: Side, cx: &mut Context<'_>) -> Result<Fed, BodyError> {
         if !self.has_room(side) {
             return Ok(Fed::Nothing);
@@ -143,12 +150,11 @@ impl MadeBody for Filtered {
             if side == Side::Request && shared.request_over.get() {
                 return Poll::Ready(Some(Err(GivenUp::Ended.into())));
             }
-            shared.half(side).borrow_mut().waker = Some(cx.waker().clone());
             shared.advance(side);
             if shared.interrupted() {
                 // Before a response's head is gone, whoever runs the exchange answers and drops this.
                 if side == Side::Request && shared.phase.get() < Phase::Sent {
-                    return Poll::Pending;
+                    return shared.wait(side, cx);
                 }
                 return Poll::Ready(Some(Err(GivenUp::Filter.into())));
             }
@@ -157,7 +163,8 @@ impl MadeBody for Filtered {
             }
             match shared.poll_more(side, cx) {
                 Ok(Fed::Something) => {}
-                Ok(Fed::Nothing) => return Poll::Pending,
+                // Filters run on this thread alone: none can have let anything go since the look above.
+                Ok(Fed::Nothing) => return shared.wait(side, cx),
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }

@@ -3,9 +3,11 @@
 //! It moves what it is given as far as it goes, calls filters, and never waits: `run` and `body` feed it and fetch what
 //! left it. The two directions are alike but for the order of the filters.
 
+mod end;
+mod resume;
+
 use super::{
-    BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Peer, Side, Stream, StreamKind,
-    TrailersStatus,
+    BodyStatus, Buffer, End, Failed, Filter, HeadStatus, Headers, Interest, Side, Stream, StreamKind, TrailersStatus,
     shared::{Interrupt, Phase, Shared},
     stage::{At, Flow, HeadHere, StopFlow, TooMuch, TrailersHere},
 };
@@ -274,7 +276,7 @@ impl Shared {
 
     /// Trailers come into the chain: the end of the body.
     pub(super) fn feed_trailers(self: &Rc<Self>, side: Side, trailers: HeaderMap) {
-        self.half(side).borrow_mut().trailers = Some(Headers::trailers(trailers));
+        self.half(side).borrow_mut().trailers = Some(Box::new(Headers::trailers(trailers)));
         self.give_trailers(side, 0);
     }
 
@@ -321,151 +323,5 @@ impl Shared {
         let mut half = self.half(side).borrow_mut();
         half.trailers_at = At::Out;
         half.ended = true;
-    }
-
-    /// Lets go what a filter held back of head and body, behind its own callbacks.
-    fn release(self: &Rc<Self>, side: Side, place: usize, slot: usize) -> Goes {
-        if self.let_head_go(side, place, slot) == Goes::Stops {
-            return Goes::Stops;
-        }
-        let (held, end) = {
-            let mut stage = self.slots[slot].stage(side).borrow_mut();
-            stage.body = Flow::Flowing;
-            (stage.take(), stage.end)
-        };
-        if !held.is_empty() || end {
-            self.give_body(side, place + 1, held, End::when(end));
-        }
-        if self.stopped() { Goes::Stops } else { Goes::On }
-    }
-
-    /// Does what filters asked for outside of callbacks.
-    pub(super) fn advance(self: &Rc<Self>, side: Side) {
-        for place in 0..self.places() {
-            if self.stopped() {
-                return;
-            }
-            let slot = self.slot_at(side, place);
-            if self.slots[slot].stage(side).borrow().resume {
-                self.slots[slot].stage(side).borrow_mut().resume = false;
-                self.go_on(side, place, slot);
-            }
-        }
-    }
-
-    /// A filter lets go on what it holds back.
-    fn go_on(self: &Rc<Self>, side: Side, place: usize, slot: usize) {
-        let stage = self.slots[slot].stage(side);
-        let (head, trailers) = {
-            let stage = stage.borrow();
-            (stage.head, stage.trailers)
-        };
-        if let HeadHere::Held(_) = head {
-            // What came meanwhile was not shown to it.
-            if self.let_head_go(side, place, slot) == Goes::Stops {
-                return;
-            }
-            let (held, end) = {
-                let mut stage = stage.borrow_mut();
-                (stage.take(), std::mem::take(&mut stage.end))
-            };
-            if !held.is_empty() || end {
-                self.give_body(side, place, held, End::when(end));
-            }
-            if trailers == TrailersHere::Unseen && !self.stopped() {
-                stage.borrow_mut().trailers = TrailersHere::No;
-                self.give_trailers(side, place);
-            }
-            return;
-        }
-        stage.borrow_mut().trailers = TrailersHere::No;
-        if self.release(side, place, slot) == Goes::On && trailers != TrailersHere::No {
-            self.give_trailers(side, place + 1);
-        }
-    }
-
-    /// Whether more of a body is to be read now, where somebody wants it.
-    pub(super) fn has_room(&self, side: Side) -> bool {
-        for place in 0..self.places() {
-            let slot = &self.slots[self.slot_at(side, place)];
-            let stage = slot.stage(side).borrow();
-            match (stage.head, stage.body) {
-                // It fails if it is too much.
-                (HeadHere::Held(TooMuch::Fails), _) | (_, Flow::Stopped(StopFlow::Buffer | StopFlow::NoBuffer)) => {
-                    return true;
-                }
-                (HeadHere::Held(TooMuch::Waits), _) | (_, Flow::Stopped(StopFlow::Watermark)) => {
-                    return stage.bytes() < slot.model.body_buffer;
-                }
-                (HeadHere::NotYet | HeadHere::Stopped | HeadHere::Passed | HeadHere::Skipped, Flow::Flowing) => {}
-            }
-        }
-        true
-    }
-
-    /// Whether a filter waits for the body while it holds the head.
-    pub(super) fn wants_body_first(&self, side: Side) -> bool {
-        self.slots.iter().any(|slot| slot.stage(side).borrow().head == HeadHere::Stopped)
-    }
-
-    /// An opaque connection's upstream has ended, and a filter has been shown its last bytes. Who ended it is not asked, as
-    /// in Envoy.
-    fn upstream_ended(self: &Rc<Self>, side: Side, slot: usize, end: End) {
-        if self.kind == StreamKind::Tcp && side == Side::Response && end == End::Yes {
-            self.upstream_closed(slot, Peer::Unknown);
-        }
-    }
-
-    /// Tells a filter, once, that the server's connection is gone.
-    pub(super) fn upstream_closed(self: &Rc<Self>, slot: usize, by: Peer) {
-        if !self.slots[slot].upstream_closed.replace(true) {
-            self.tell_closed(slot, |filter, stream| filter.upstream_closed(stream, by));
-        }
-    }
-
-    /// Tells a filter that the client's connection is gone.
-    pub(super) fn downstream_closed(self: &Rc<Self>, slot: usize, by: Peer) {
-        self.tell_closed(slot, |filter, stream| filter.downstream_closed(stream, by));
-    }
-
-    fn tell_closed(self: &Rc<Self>, slot: usize, tell: impl FnOnce(&mut dyn Filter, &Stream)) {
-        let at = &self.slots[slot];
-        let taken = at.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
-        let Some(mut filter) = taken else { return };
-        tell(&mut *filter, &Stream { shared: Rc::clone(self), slot });
-        if !at.gone.get() {
-            at.filter.replace(Some(filter));
-        }
-    }
-
-    /// The end: log, done, gone; for each filter in order.
-    pub(super) fn end(self: &Rc<Self>) {
-        if self.phase.replace(Phase::Logging) >= Phase::Logging {
-            return;
-        }
-        for slot in 0..self.places() {
-            let taken = self.slots[slot].filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
-            let Some(mut filter) = taken else { continue };
-            let stream = Stream { shared: Rc::clone(self), slot };
-            match self.kind {
-                StreamKind::Http => {
-                    filter.log(&stream);
-                    filter.done(&stream);
-                }
-                StreamKind::Tcp => {
-                    filter.done(&stream);
-                    filter.log(&stream);
-                }
-            }
-            self.slots[slot].gone.set(true);
-            drop(filter);
-        }
-        self.phase.set(Phase::Over);
-        for side in [Side::Request, Side::Response] {
-            let waker = self.half(side).borrow_mut().waker.take();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
     }
 }

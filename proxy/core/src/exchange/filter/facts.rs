@@ -79,6 +79,12 @@ pub(crate) struct Told {
 
 impl Facts {
     pub(super) fn of(shared: &Shared) -> Self {
+        if shared.phase.get() == Phase::Logging {
+            // Not before somebody asks: few do, and the filters' last callbacks all run at the same moment.
+            let mut told = shared.told.borrow_mut();
+            let started = told.started;
+            told.duration.get_or_insert_with(|| started.elapsed());
+        }
         let told = shared.told.borrow();
         let aim = shared.aim.borrow();
         let cluster = told.cluster.as_ref().or_else(|| aim.as_ref().map(|aim| aim.state().metrics()));

@@ -26,28 +26,30 @@ impl Kept {
     /// Of a head as it leaves the chain.
     pub(super) fn of(head: &Headers) -> Self {
         let of = head.request_line().map_or(Of::Response, |(_, _, version)| Of::Request(version));
-        Self::new(of, head.iter())
+        let mut kept = Self::empty(of);
+        head.each(|name, value| kept.add(name, value));
+        kept
     }
 
     /// Of a response's head that the chain has not seen.
     pub(super) fn response(head: &response::Parts) -> Self {
-        let status = [(&b":status"[..], head.status.as_str().as_bytes())];
-        let fields = head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
-        Self::new(Of::Response, status.into_iter().chain(fields))
+        let mut kept = Self::empty(Of::Response);
+        kept.add(b":status", head.status.as_str().as_bytes());
+        for (name, value) in &head.headers {
+            kept.add(name.as_str().as_bytes(), value.as_bytes());
+        }
+        kept
     }
 
-    fn new<'a>(of: Of, all: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
-        let mut pairs = Vec::with_capacity(USUAL);
-        // Not a loop: what heads are iterated by is a chain of parts, and each is walked at once so.
-        all.for_each(|(name, value)| {
-            let [name_length, value_length] = [length(name), length(value)];
-            pairs.reserve(name_length.len() + value_length.len() + name.len() + value.len());
-            pairs.extend_from_slice(&name_length);
-            pairs.extend_from_slice(&value_length);
-            pairs.extend_from_slice(name);
-            pairs.extend_from_slice(value);
-        });
-        Self { of, pairs }
+    fn empty(of: Of) -> Self {
+        Self { of, pairs: Vec::with_capacity(USUAL) }
+    }
+
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        let [[a, b, c, d], [e, f, g, h]] = [length(name), length(value)];
+        self.pairs.extend_from_slice(&[a, b, c, d, e, f, g, h]);
+        self.pairs.extend_from_slice(name);
+        self.pairs.extend_from_slice(value);
     }
 
     fn pairs(&self) -> Pairs<'_> {

@@ -122,7 +122,9 @@ impl Shared {
         {
             parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole));
         }
-        half.length = content_length(&parts.headers);
+        if !half.head_ends {
+            half.length = content_length(&parts.headers);
+        }
         Ok((parts, changed))
     }
 

@@ -86,7 +86,7 @@ pub(in crate::exchange) fn begin(
 /// Serves a request that was begun.
 pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>, begun: Begun) -> Answer {
     let Begun { chain, survey, interim, leaving } = begun;
-    let outcome = {
+    let outcome: Result<Result<Outcome, ProxyError>, Stuck> = {
         let mut course = pin!(forward(exchange, &chain, route, survey, interim, leaving));
         poll_fn(|cx| match course.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome),
@@ -94,32 +94,54 @@ pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>
         })
         .await
     };
-    let interrupt = chain.interrupt.take();
-    let answered_here = interrupt.is_some() || !matches!(outcome, Ok(Ok(_)));
-    if answered_here || !chain.request.borrow().handed_out {
-        chain.request_over.set(true);
-        let source = std::mem::replace(&mut chain.request.borrow_mut().source, Incoming::Empty);
-        drop(source);
-    }
-    let (answer, place) = match (interrupt, outcome) {
-        (None, Ok(Ok(answer))) => (answer, 0),
-        (None, Ok(Err(error))) => (respond::error(exchange, &error), 0),
-        (None, Err(stuck)) => (respond::error(exchange, &stuck.into()), 0),
-        (Some(interrupt), _) => match answer(exchange, interrupt) {
-            (answer, Some(slot)) => (answer, chain.place_of_reply(Some(slot))),
-            (answer, None) => (answer, 0),
-        },
+    let rest = match outcome {
+        Ok(Ok(Outcome::Back(rest))) => rest,
+        outcome => {
+            let interrupt = chain.interrupt.take();
+            chain.forget_request();
+            let (answer, place) = match (interrupt, outcome) {
+                (None, Ok(Ok(Outcome::Back(_)))) => unreachable!("invariant: matched above"),
+                (None, Ok(Ok(Outcome::Late(answer)))) => (*answer, 0),
+                (None, Ok(Err(error))) => (respond::error(exchange, &error), 0),
+                (None, Err(stuck)) => (respond::error(exchange, &stuck.into()), 0),
+                (Some(interrupt), _) => match answer(exchange, interrupt) {
+                    (answer, Some(slot)) => (answer, chain.place_of_reply(Some(slot))),
+                    (answer, None) => (answer, 0),
+                },
+            };
+            chain.phase.set(Phase::Response);
+            if let AnswerBody::Reset(details) = answer.body {
+                return respond::nothing(details);
+            }
+            begin_back(exchange, &chain, answer, place)
+        }
     };
-    chain.phase.set(Phase::Response);
-    if let AnswerBody::Reset(details) = answer.body {
-        return respond::nothing(details);
-    }
-    let rest = begin_back(exchange, &chain, answer, place);
     let left = match chain.left(Side::Response) {
         Some(left) => left,
         None => leave(exchange, &chain, Side::Response, route.idle_timeout, Expects::Nothing, None).await,
     };
     end_back(exchange, &chain, rest, left)
+}
+
+/// How a request's course ended.
+enum Outcome {
+    /// The response's head is in the chain.
+    Back(Rest),
+    /// There is an answer, but something ended the stream's course before it came.
+    Late(Box<Answer>),
+}
+
+/// An answer into the chain as soon as there is one: handed up through every future above first, it would be copied
+/// at each.
+fn back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer) -> Outcome {
+    if chain.interrupted() || matches!(answer.body, AnswerBody::Reset(_)) {
+        return Outcome::Late(Box::new(answer));
+    }
+    if !chain.request.borrow().handed_out {
+        chain.forget_request();
+    }
+    chain.phase.set(Phase::Response);
+    Outcome::Back(begin_back(exchange, chain, answer, 0))
 }
 
 /// What an interruption answers, and the filter it came from on the request's side.
@@ -156,11 +178,7 @@ fn aim(exchange: &Exchange, route: &Route) -> Option<Rc<Cluster>> {
 }
 
 fn slots(exchange: &Exchange, filters: &[FilterIndex]) -> Box<[Slot]> {
-    let loaded = exchange.view.snapshot.filters.loaded();
-    filters
-        .iter()
-        .map(|index| Slot::new(Arc::clone(&loaded[index.0].model), exchange.view.filter(*index).interest))
-        .collect()
+    filters.iter().map(|index| Slot::new(exchange.view.filter(*index))).collect()
 }
 
 /// To the upstream, and its response's head.
@@ -171,7 +189,7 @@ async fn forward(
     survey: Survey,
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
-) -> Result<Result<Answer, ProxyError>, Stuck> {
+) -> Result<Result<Outcome, ProxyError>, Stuck> {
     let left = match chain.left(Side::Request) {
         Some(left) => left,
         None => {
@@ -190,29 +208,30 @@ async fn onward(
     survey: Survey,
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
-) -> Result<Answer, ProxyError> {
+) -> Result<Outcome, ProxyError> {
     let mut survey = survey;
     let (mut parts, changed) = chain.take_request()?;
-    let listener = Arc::clone(&exchange.listener);
+    let listener = &chain.listener;
     // A filter that wanted the body first has had it asked for.
     let asked = survey.has(Field::Expect) && !parts.headers.contains_key(header::EXPECT);
     if changed || asked {
         survey = Survey::of(&parts.headers);
         hop_by_hop::request(&mut parts.headers, survey, UpgradeField::Strip)?;
     }
-    let target = receive::Target::of(&parts)?;
-    let view = target.view(&parts, exchange.connection.facts.local);
     let choose_again = changed || chain.clear_route.get();
-    let first = exchange.route.filter(|_| !choose_again).and_then(|index| listener.routes.again(index, &view));
-    let found = match first {
+    let first = exchange.route.filter(|_| !choose_again);
+    let found = match first.and_then(|index| listener.routes.again(index, receive::path(&parts))) {
+        // What it is aimed at was looked at before filters, and is the same.
         Some(first) => first,
         None => {
+            let target = receive::Target::of(&parts)?;
+            let view = target.view(&parts, exchange.connection.facts.local);
             let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
             if exchange.route != Some(found.index) {
                 exchange.choose(&found, &parts);
                 // Who may take the first route need not be one who may take this one.
                 if let Some(rules) = exchange.compiled_route().and_then(|route| route.admit.as_deref()) {
-                    admit::request(&exchange.connection, &listener, Some(rules), &view)?;
+                    admit::request(&exchange.connection, listener, Some(rules), &view)?;
                 }
                 chain.route.replace(Some(Arc::clone(found.route)));
                 chain.aim.replace(aim(exchange, found.route));
@@ -232,10 +251,18 @@ async fn onward(
             chain.told.borrow_mut().sent_at = Some(Instant::now());
             let response = retry::send(exchange, &cluster, prepared, leaving.as_ref()).await?;
             chain.told.borrow_mut().answered_at = Some(Instant::now());
-            deliver::deliver(exchange, found.route, response, leaving, watched)
+            let answer = deliver::deliver(exchange, found.route, response, leaving, watched)?;
+            Ok(back(exchange, chain, answer))
         }
-        Action::Redirect(redirect) => respond::redirect(exchange, redirect, &found, &target, &parts, survey),
-        Action::Respond(direct) => Ok(respond::direct(exchange, direct)),
+        Action::Redirect(redirect) => {
+            let target = receive::Target::of(&parts)?;
+            let answer = respond::redirect(exchange, redirect, &found, &target, &parts, survey)?;
+            Ok(back(exchange, chain, answer))
+        }
+        Action::Respond(direct) => {
+            let answer = respond::direct(exchange, direct);
+            Ok(back(exchange, chain, answer))
+        }
     }
 }
 

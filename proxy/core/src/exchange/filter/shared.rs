@@ -8,6 +8,7 @@ use super::{
     stream::{LocalReply, Stream},
 };
 use crate::{
+    body::Incoming,
     error::{FilterError, ProxyError},
     exchange::respond,
     snapshot::ListenerSnapshot,
@@ -152,6 +153,13 @@ impl Shared {
         self.interrupt.borrow().is_some()
     }
 
+    /// The request was answered here: what comes of it yet goes nowhere.
+    pub(super) fn forget_request(&self) {
+        self.request_over.set(true);
+        let source = std::mem::replace(&mut self.request.borrow_mut().source, Incoming::Empty);
+        drop(source);
+    }
+
     /// Takes a filter out of the chain: it failed.
     pub(super) fn fail(&self, slot: usize, failed: Failed) {
         let at = &self.slots[slot];
@@ -212,10 +220,6 @@ impl Shared {
             return;
         }
         self.tell(record);
-        {
-            let mut told = self.told.borrow_mut();
-            told.duration = Some(told.started.elapsed());
-        }
         self.end();
     }
 

@@ -1,10 +1,11 @@
 //! What waits where: at each filter ([`Stage`]), and of each direction of a stream ([`Half`]).
 
 use super::{Buffer, Filter, Headers, Interest, Side, kept::Kept};
-use crate::body::Incoming;
+use crate::{body::Incoming, worker::WorkerFilter};
 use pillion_config::model;
 use std::{
     cell::{Cell, RefCell},
+    rc::Rc,
     sync::Arc,
     task::Waker,
 };
@@ -13,7 +14,11 @@ use std::{
 pub(super) struct Slot {
     /// Taken out while it runs.
     pub(super) filter: RefCell<Option<Box<dyn Filter>>>,
-    pub(super) model: Arc<model::Filter>,
+    #[expect(
+        clippy::redundant_allocation,
+        reason = "this worker's count of what all share: see `WorkerFilter::model`"
+    )]
+    pub(super) model: Rc<Arc<model::Filter>>,
     pub(super) interest: Interest,
     pub(super) gone: Cell<bool>,
     /// It was told that an opaque connection's upstream is gone.
@@ -94,7 +99,8 @@ pub(super) struct Half {
     pub(super) head_at: At,
     /// No body follows the head.
     pub(super) head_ends: bool,
-    pub(super) trailers: Option<Headers>,
+    /// Boxed: few messages have them, and each stream has room for two.
+    pub(super) trailers: Option<Box<Headers>>,
     pub(super) trailers_at: At,
     /// What has left the chain and was not fetched.
     pub(super) out: Buffer,
@@ -174,11 +180,11 @@ impl Stage {
 }
 
 impl Slot {
-    pub(super) fn new(model: Arc<model::Filter>, interest: Interest) -> Self {
+    pub(super) fn new(filter: &WorkerFilter) -> Self {
         Self {
             filter: RefCell::default(),
-            model,
-            interest,
+            model: Rc::clone(&filter.model),
+            interest: filter.interest,
             gone: Cell::new(false),
             upstream_closed: Cell::new(false),
             request: RefCell::new(Stage::default()),

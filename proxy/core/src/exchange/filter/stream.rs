@@ -129,10 +129,13 @@ impl Stream {
         }
         let mut half = self.shared.half(side).borrow_mut();
         let half = &mut *half;
-        let (at, fields) =
-            if trailers { (half.trailers_at, &mut half.trailers) } else { (half.head_at, &mut half.head) };
+        let (at, fields) = if trailers {
+            (half.trailers_at, half.trailers.as_deref_mut())
+        } else {
+            (half.head_at, half.head.as_mut())
+        };
         (at == At::Slot(self.slot)).then_some(())?;
-        fields.as_mut().map(f)
+        fields.map(f)
     }
 
     /// As [`headers`](Self::headers), to read; while the stream is being logged, everything that came can be read.
@@ -146,9 +149,10 @@ impl Stream {
             }
         }
         let half = self.shared.half(side).borrow();
-        let (at, fields) = if trailers { (half.trailers_at, &half.trailers) } else { (half.head_at, &half.head) };
+        let (at, fields) =
+            if trailers { (half.trailers_at, half.trailers.as_deref()) } else { (half.head_at, half.head.as_ref()) };
         (at == At::Slot(self.slot) || logging).then_some(())?;
-        fields.as_ref().map(f)
+        fields.map(f)
     }
 
     /// Lets `f` read and change what of a body is at this filter: in a body callback, and while it holds something back.

@@ -4,7 +4,7 @@
 //! upstream is chosen. What comes from downstream passes the filters in order, what comes from upstream in reverse.
 
 use super::{
-    End, FilterSet, Side,
+    End, Side,
     shared::{Interrupt, Shared},
     stage::{At, HeadHere, Slot},
     stream::{Peer, StreamKind},
@@ -63,11 +63,7 @@ impl TcpChain {
         filters: &[FilterIndex],
         account: &mut Account,
     ) -> Self {
-        let set: &FilterSet = &view.snapshot.filters;
-        let slots = filters
-            .iter()
-            .map(|index| Slot::new(Arc::clone(&set.loaded()[index.0].model), view.filter(*index).interest))
-            .collect();
+        let slots = filters.iter().map(|index| Slot::new(view.filter(*index))).collect();
         let facts = Rc::clone(&account.connection().facts);
         let shared = Shared::new(StreamKind::Tcp, facts, Arc::clone(listener), slots, account.told(), account.meter());
         shared.open(|index| &view.filter(index).instance, filters);

@@ -133,7 +133,7 @@ impl RouteTable {
         let mut next = Some(self.hosts.find(view.host));
         while let Some(group) = next {
             if let Some(at) = self.find_in(group, view) {
-                return Some(self.found(at, view));
+                return Some(self.found(at, view.path));
             }
             next = self.hosts.parent(group);
         }
@@ -142,8 +142,8 @@ impl RouteTable {
 
     /// The route at this place, which was found before for a request with the same path; `None`: there is none.
     #[must_use]
-    pub fn again(&self, index: usize, view: &RequestView<'_>) -> Option<Found<'_>> {
-        (index < self.routes.len()).then(|| self.found(index as u32, view))
+    pub fn again(&self, index: usize, path: &str) -> Option<Found<'_>> {
+        (index < self.routes.len()).then(|| self.found(index as u32, path))
     }
 
     fn file(&mut self, group: GroupId, at: u32, path: &PathMatch) {
@@ -233,14 +233,14 @@ impl RouteTable {
             .find(|&at| self.routes[at as usize].matches(view))
     }
 
-    fn found(&self, at: u32, view: &RequestView<'_>) -> Found<'_> {
+    fn found(&self, at: u32, path: &str) -> Found<'_> {
         let route = &self.routes[at as usize].route;
         Found {
             route,
             index: at as usize,
             matched: match &route.matcher.path {
-                PathMatch::Prefix(prefix) => prefix.len().min(view.path.len()),
-                PathMatch::Exact(_) | PathMatch::Regex(_) => view.path.len(),
+                PathMatch::Prefix(prefix) => prefix.len().min(path.len()),
+                PathMatch::Exact(_) | PathMatch::Regex(_) => path.len(),
             },
         }
     }

@@ -6,13 +6,15 @@
 //! break in a value) is kept beside the map, is seen like the rest, and makes [`Headers::into_request`] fail. The order
 //! is that of the message, on HTTP/1 also between values of one name ([`order`]); a changed field goes to the end.
 
+mod change;
 mod order;
+mod pseudo;
 mod send;
 
 pub(crate) use order::WireOrder;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header::HOST, request, response};
+use pseudo::{Line, Pseudo, RequestLine, ResponseLine, Set};
 
 /// Which fields of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,71 +51,6 @@ enum Changed {
     Yes,
 }
 
-/// What comes before the fields.
-#[derive(Debug, Clone)]
-enum Line {
-    Request(Box<RequestLine>),
-    Response(Box<ResponseLine>),
-    /// Trailers have none.
-    None,
-}
-
-#[derive(Debug, Clone)]
-struct RequestLine {
-    head: request::Parts,
-    /// What the connection makes of it, where the URI does not say.
-    scheme: &'static str,
-    /// By number of [`Pseudo`].
-    set: [Set; 4],
-    /// In which order they are shown.
-    order: [Pseudo; 4],
-}
-
-#[derive(Debug, Clone)]
-struct ResponseLine {
-    head: response::Parts,
-    code: [u8; 3],
-    status: Set,
-}
-
-/// What a filter made of a pseudo-header.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-enum Set {
-    /// Nothing.
-    #[default]
-    Kept,
-    /// This.
-    To(Bytes),
-    /// It is gone.
-    Removed,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pseudo {
-    Authority = 0,
-    Path = 1,
-    Method = 2,
-    Scheme = 3,
-    Status,
-}
-
-impl Pseudo {
-    /// As Envoy shows an HTTP/1 request.
-    const REQUEST_HTTP1: [Self; 4] = [Self::Authority, Self::Path, Self::Method, Self::Scheme];
-    /// As most HTTP/2 clients send them; which order this one's had, the codec does not tell.
-    const REQUEST_HTTP2: [Self; 4] = [Self::Method, Self::Scheme, Self::Authority, Self::Path];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Authority => ":authority",
-            Self::Path => ":path",
-            Self::Method => ":method",
-            Self::Scheme => ":scheme",
-            Self::Status => ":status",
-        }
-    }
-}
-
 /// Why a head that left the chain cannot be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeadFault {
@@ -144,7 +81,7 @@ impl Headers {
         let fields = std::mem::take(&mut head.headers);
         let wire = head.extensions.remove();
         let order = if head.version == Version::HTTP_2 { Pseudo::REQUEST_HTTP2 } else { Pseudo::REQUEST_HTTP1 };
-        Self::new(Line::Request(Box::new(RequestLine { head, scheme, set: Default::default(), order })), fields, wire)
+        Self::new(Line::Request(Box::new(RequestLine { head, scheme, set: None, order })), fields, wire)
     }
 
     /// A response's head.
@@ -207,16 +144,60 @@ impl Headers {
         pseudo.chain(fields).chain(unsayable)
     }
 
+    /// Gives `f` all that [`iter`](Self::iter) gives, in the same order, for less: what an iterator must remember between
+    /// two pairs, loops need not.
+    pub(super) fn each(&self, mut f: impl FnMut(&[u8], &[u8])) {
+        let order: &[Pseudo] = match &self.line {
+            Line::Request(line) => &line.order,
+            Line::Response(_) => &[Pseudo::Status],
+            Line::None => &[],
+        };
+        for pseudo in order {
+            if let Some(value) = self.pseudo_value(*pseudo) {
+                f(pseudo.name().as_bytes(), value);
+            }
+        }
+        let request = matches!(self.line, Line::Request(_));
+        let mut field = |(name, value): (&HeaderName, &HeaderValue)| {
+            if !(request && *name == HOST) {
+                f(name.as_str().as_bytes(), value.as_bytes());
+            }
+        };
+        match &self.order {
+            None => self.fields.iter().for_each(&mut field),
+            Some(order) => order.iter(&self.fields).for_each(&mut field),
+        }
+        for (name, value) in &self.unsayable {
+            f(name, value);
+        }
+    }
+
     /// How many pairs [`iter`](Self::iter) gives.
     #[must_use]
     pub fn len(&self) -> usize {
-        let host = matches!(self.line, Line::Request(_)) && self.fields.contains_key(HOST);
-        let pseudo = match &self.line {
-            Line::Request(_) => Pseudo::REQUEST_HTTP1.iter().filter(|one| self.pseudo_value(**one).is_some()).count(),
-            Line::Response(_) => usize::from(self.pseudo_value(Pseudo::Status).is_some()),
-            Line::None => 0,
-        };
-        pseudo + self.fields.len() - usize::from(host) + self.unsayable.len()
+        let fields = self.fields.len() + self.unsayable.len();
+        match &self.line {
+            Line::Request(line) => {
+                let host = self.host().is_some();
+                let uri = &line.head.uri;
+                // Method and scheme always are.
+                let there = [host || uri.authority().is_some(), uri.path_and_query().is_some(), true, true];
+                let shown = match &line.set {
+                    None => there.into_iter().filter(|there| *there).count(),
+                    Some(set) => {
+                        let shown = set.iter().zip(there).filter(|(set, there)| match set {
+                            Set::Kept => *there,
+                            Set::To(_) => true,
+                            Set::Removed => false,
+                        });
+                        shown.count()
+                    }
+                };
+                shown + fields - usize::from(host)
+            }
+            Line::Response(line) => usize::from(line.status != Set::Removed) + fields,
+            Line::None => fields,
+        }
     }
 
     /// Whether there is nothing.
@@ -229,90 +210,6 @@ impl Headers {
     #[must_use]
     pub fn byte_size(&self) -> usize {
         self.iter().map(|(name, value)| name.len() + value.len()).sum()
-    }
-
-    /// One value more. A pseudo-header that is there gets it after a comma, as Envoy does it.
-    pub fn add(&mut self, name: &[u8], value: &[u8]) {
-        self.changed = Changed::Yes;
-        if let Some(pseudo) = self.pseudo(name) {
-            let joined = match self.pseudo_value(pseudo) {
-                Some(before) => Bytes::from([before, b",", value].concat()),
-                None => Bytes::copy_from_slice(value),
-            };
-            return self.set_pseudo(pseudo, Set::To(joined));
-        }
-        match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            (Ok(known), Ok(kept)) => match self.fields.try_append(known.clone(), kept) {
-                Ok(again) => WireOrder::appended(&mut self.order, &known, again, &self.fields),
-                // A map that is full (32 768 names) has bounds of its own: no codec sends such a head.
-                Err(_) => self.keep_unsayable(name, value),
-            },
-            _ => self.keep_unsayable(name, value),
-        }
-    }
-
-    fn keep_unsayable(&mut self, name: &[u8], value: &[u8]) {
-        self.unsayable.push((name.to_ascii_lowercase().into(), value.into()));
-    }
-
-    /// This value in place of all of that name; it moves to the end.
-    pub fn replace(&mut self, name: &[u8], value: &[u8]) {
-        self.changed = Changed::Yes;
-        if let Some(pseudo) = self.pseudo(name) {
-            return self.set_pseudo(pseudo, Set::To(Bytes::copy_from_slice(value)));
-        }
-        self.remove(name);
-        self.add(name, value);
-    }
-
-    /// All values of that name go.
-    pub fn remove(&mut self, name: &[u8]) {
-        if let Some(pseudo) = self.pseudo(name) {
-            self.changed = Changed::Yes;
-            return self.set_pseudo(pseudo, Set::Removed);
-        }
-        self.unsayable.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-        let Ok(name) = HeaderName::from_bytes(name) else { return };
-        if !self.fields.contains_key(&name) {
-            return;
-        }
-        self.changed = Changed::Yes;
-        if let Some(order) = &mut self.order {
-            order.removed(&name);
-        }
-        if self.fields.keys().last() == Some(&name) {
-            self.fields.remove(&name);
-            return;
-        }
-        // `HeaderMap::remove` puts the last name in the place of the one that goes; the order is to stay.
-        let before = std::mem::take(&mut self.fields);
-        self.fields.reserve(before.len());
-        let mut last = None;
-        for (next, value) in before {
-            let current = next.or(last);
-            if let Some(current) = &current
-                && *current != name
-            {
-                self.fields.append(current.clone(), value);
-            }
-            last = current;
-        }
-    }
-
-    /// These in place of everything, pseudo-headers included.
-    pub fn replace_all<'a>(&mut self, pairs: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) {
-        self.changed = Changed::Yes;
-        self.fields.clear();
-        self.order = None;
-        self.unsayable.clear();
-        match &mut self.line {
-            Line::Request(line) => line.set = std::array::from_fn(|_| Set::Removed),
-            Line::Response(line) => line.status = Set::Removed,
-            Line::None => {}
-        }
-        for (name, value) in pairs {
-            self.add(name, value);
-        }
     }
 
     /// Whether a filter changed something since it was made.
@@ -348,66 +245,6 @@ impl Headers {
         match &self.line {
             Line::Request(line) => Some((&line.head.method, &line.head.uri, line.head.version)),
             Line::Response(_) | Line::None => None,
-        }
-    }
-
-    /// Which pseudo-header a name is here; the old name of `:authority` among them.
-    fn pseudo(&self, name: &[u8]) -> Option<Pseudo> {
-        let colon = name.first() == Some(&b':');
-        match &self.line {
-            Line::Request(_) if colon => {
-                Pseudo::REQUEST_HTTP1.into_iter().find(|known| name.eq_ignore_ascii_case(known.name().as_bytes()))
-            }
-            Line::Request(_) if name.eq_ignore_ascii_case(b"host") => Some(Pseudo::Authority),
-            Line::Response(_) if colon && name.eq_ignore_ascii_case(b":status") => Some(Pseudo::Status),
-            Line::Request(_) | Line::Response(_) | Line::None => None,
-        }
-    }
-
-    fn pseudo_value(&self, pseudo: Pseudo) -> Option<&[u8]> {
-        let set = match (&self.line, pseudo) {
-            (Line::Response(line), Pseudo::Status) => &line.status,
-            (Line::Request(line), pseudo) => line.set.get(pseudo as usize)?,
-            (Line::Response(_) | Line::None, _) => return None,
-        };
-        match set {
-            Set::To(value) => return Some(value),
-            Set::Removed => return None,
-            Set::Kept => {}
-        }
-        match (&self.line, pseudo) {
-            (Line::Response(line), _) => Some(&line.code),
-            (Line::Request(line), pseudo) => {
-                let uri = &line.head.uri;
-                match pseudo {
-                    Pseudo::Authority => match uri.authority() {
-                        Some(authority) => Some(authority.as_str().as_bytes()),
-                        None => self.fields.get(HOST).map(HeaderValue::as_bytes),
-                    },
-                    Pseudo::Path => uri.path_and_query().map(|path| path.as_str().as_bytes()),
-                    Pseudo::Method => Some(line.head.method.as_str().as_bytes()),
-                    Pseudo::Scheme => Some(uri.scheme_str().unwrap_or(line.scheme).as_bytes()),
-                    Pseudo::Status => None,
-                }
-            }
-            (Line::None, _) => None,
-        }
-    }
-
-    fn set_pseudo(&mut self, pseudo: Pseudo, to: Set) {
-        match &mut self.line {
-            Line::Request(line) => {
-                let Some(set) = line.set.get_mut(pseudo as usize) else { return };
-                // One that was gone and is there again comes last.
-                if *set == Set::Removed
-                    && let Some(at) = line.order.iter().position(|known| *known == pseudo)
-                {
-                    line.order[at..].rotate_left(1);
-                }
-                *set = to;
-            }
-            Line::Response(line) => line.status = to,
-            Line::None => {}
         }
     }
 }

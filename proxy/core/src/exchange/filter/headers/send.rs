@@ -1,6 +1,9 @@
 //! Heads and trailers on their way out: from what filters made of them to what can be sent.
 
-use super::{Changed, HeadFault, Headers, Line, Pair, RequestLine, Set};
+use super::{
+    Changed, HeadFault, Headers, Pair,
+    pseudo::{Line, RequestLine, Set},
+};
 use crate::{exchange::head::target, upstream::set_host};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request, response,
@@ -18,11 +21,12 @@ impl Headers {
     /// [`HeadFault`]: a filter made something of it that cannot.
     pub fn into_request(self) -> Result<request::Parts, HeadFault> {
         let Line::Request(line) = self.line else { return Err(HeadFault::NoMethod) };
-        let RequestLine { mut head, set: [authority, path, method, scheme], .. } = *line;
+        let RequestLine { mut head, set, .. } = *line;
         head.headers = self.fields;
         if self.changed == Changed::No {
             return Ok(head);
         }
+        let [authority, path, method, scheme] = set.map_or_else(Default::default, |set| *set);
         sayable(&self.unsayable)?;
         // First, as in Envoy: without a path there is no route to look for. CONNECT has none.
         if path == Set::Removed && head.uri.path_and_query().is_some() {

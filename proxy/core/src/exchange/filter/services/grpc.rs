@@ -1,17 +1,19 @@
 //! gRPC calls: unary, and streams of messages. Sources: the gRPC project's "gRPC over HTTP2".
 
+mod received;
+mod sent;
+
 use super::{
     CallError, CallRefused, Services, UnderWay,
     http::{head, send},
 };
-use crate::{
-    body::{BodyError, GivenUp, Incoming, MadeBody},
-    exchange::head::grpc::GrpcStatus,
-};
+use crate::{body::Incoming, exchange::head::grpc::GrpcStatus};
 use ::http::{HeaderMap, StatusCode, Version};
 use base64::Engine as _;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http_body::{Body, Frame, SizeHint};
+use bytes::Bytes;
+use http_body::Body;
+use received::{Messages, percent_decoded};
+use sent::{Outgoing, Sending};
 use std::{
     cell::RefCell,
     collections::VecDeque,
@@ -19,12 +21,9 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
-
-/// What stands before a message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
 
 /// A gRPC call to a cluster.
 #[derive(Debug, Clone)]
@@ -95,33 +94,6 @@ enum State {
     Sending(Pin<Box<dyn Future<Output = Result<::http::Response<Incoming>, CallError>>>>),
     Receiving(Box<Incoming>, Messages),
     Over,
-}
-
-/// Messages on their way to the upstream.
-#[derive(Debug, Default)]
-struct Outgoing {
-    frames: VecDeque<Bytes>,
-    bytes: usize,
-    closed: bool,
-    reset: bool,
-    waker: Option<Waker>,
-}
-
-/// The body they are.
-#[derive(Debug)]
-struct Sending(Rc<RefCell<Outgoing>>);
-
-/// Takes messages out of a body.
-#[derive(Debug, Default)]
-struct Messages {
-    held: BytesMut,
-}
-
-/// Why a body is no sequence of messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum NoMessage {
-    Compressed,
-    TooLarge,
 }
 
 impl Services {
@@ -209,9 +181,6 @@ impl Services {
     }
 }
 
-/// Bytes of messages that wait for the upstream at most.
-const MOST_WAITING: usize = 4 << 20;
-
 impl GrpcStream {
     /// Sends a message.
     ///
@@ -219,71 +188,17 @@ impl GrpcStream {
     ///
     /// The stream is closed, or too much waits already.
     pub fn send(&self, message: &[u8]) -> Result<(), CallError> {
-        let mut outgoing = self.0.borrow_mut();
-        let length = u32::try_from(message.len()).map_err(|_| CallError::TooLarge)?;
-        if outgoing.closed || outgoing.reset {
-            return Err(CallError::Gone);
-        }
-        if outgoing.bytes + message.len() > MOST_WAITING {
-            return Err(CallError::TooLarge);
-        }
-        let mut frame = BytesMut::with_capacity(PREFIX + message.len());
-        frame.put_u8(0);
-        frame.put_u32(length);
-        frame.put_slice(message);
-        outgoing.bytes += frame.len();
-        outgoing.frames.push_back(frame.freeze());
-        outgoing.wake();
-        Ok(())
+        self.0.borrow_mut().send(message)
     }
 
     /// Says that no message follows.
     pub fn close(&self) {
-        let mut outgoing = self.0.borrow_mut();
-        outgoing.closed = true;
-        outgoing.wake();
+        self.0.borrow_mut().close();
     }
 
     /// Gives the stream up.
     pub fn cancel(&self) {
-        let mut outgoing = self.0.borrow_mut();
-        outgoing.reset = true;
-        outgoing.wake();
-    }
-}
-
-impl Outgoing {
-    fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
-        }
-    }
-}
-
-impl MadeBody for Sending {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut outgoing = self.0.borrow_mut();
-        if outgoing.reset {
-            return Poll::Ready(Some(Err(GivenUp::Ended.into())));
-        }
-        if let Some(frame) = outgoing.frames.pop_front() {
-            outgoing.bytes -= frame.len();
-            return Poll::Ready(Some(Ok(Frame::data(frame))));
-        }
-        if outgoing.closed {
-            return Poll::Ready(None);
-        }
-        outgoing.waker = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let outgoing = self.0.borrow();
-        outgoing.closed && outgoing.frames.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        self.0.borrow_mut().reset();
     }
 }
 
@@ -367,66 +282,8 @@ impl GrpcEvents {
     fn finish(&mut self, status: u32, message: Vec<u8>) {
         self.waiting.push_back(GrpcEvent::Closed(status, message));
         self.state = State::Over;
-        let mut outgoing = self.outgoing.borrow_mut();
-        outgoing.closed = true;
-        outgoing.wake();
+        self.outgoing.borrow_mut().close();
     }
-}
-
-impl Messages {
-    /// The next whole message.
-    fn next(&mut self, most: usize) -> Result<Option<Bytes>, NoMessage> {
-        let Some((prefix, rest)) = self.held.split_at_checked(PREFIX) else { return Ok(None) };
-        if prefix[0] != 0 {
-            return Err(NoMessage::Compressed);
-        }
-        let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
-        if length > most {
-            return Err(NoMessage::TooLarge);
-        }
-        if rest.len() < length {
-            return Ok(None);
-        }
-        self.held.advance(PREFIX);
-        Ok(Some(self.held.split_to(length).freeze()))
-    }
-}
-
-impl NoMessage {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Compressed => "a compressed message, though no compression was offered",
-            Self::TooLarge => "a message larger than the filter takes",
-        }
-    }
-}
-
-impl From<NoMessage> for GrpcStatus {
-    fn from(fault: NoMessage) -> Self {
-        match fault {
-            NoMessage::Compressed => Self::Internal,
-            NoMessage::TooLarge => Self::ResourceExhausted,
-        }
-    }
-}
-
-/// `grpc-message` without its percent signs; what is no escape stays.
-fn percent_decoded(value: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(value.len());
-    let mut rest = value;
-    while let Some((&byte, after)) = rest.split_first() {
-        let escape = match (byte, after) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        out.push(escape.unwrap_or(byte));
-        rest = if escape.is_some() { &after[2..] } else { after };
-    }
-    out
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 impl fmt::Debug for GrpcStream {
@@ -438,37 +295,5 @@ impl fmt::Debug for GrpcStream {
 impl fmt::Debug for GrpcEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("GrpcEvents")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_come_whole_however_their_bytes_come() {
-        let sent = [&b"\0\0\0\0\x03abc"[..], b"\0\0\0\0\0", b"\0\0\0\0\x02de"].concat();
-        for step in 1..=sent.len() {
-            let mut messages = Messages::default();
-            let mut got = Vec::new();
-            for piece in sent.chunks(step) {
-                messages.held.extend_from_slice(piece);
-                while let Some(message) = messages.next(10).unwrap() {
-                    got.push(message);
-                }
-            }
-            assert_eq!(got, ["abc", "", "de"]);
-        }
-        let mut messages = Messages { held: (&b"\x01\0\0\0\0"[..]).into() };
-        assert_eq!(messages.next(10), Err(NoMessage::Compressed));
-        let mut messages = Messages { held: (&b"\0\0\0\0\x0b"[..]).into() };
-        assert_eq!(messages.next(10), Err(NoMessage::TooLarge));
-    }
-
-    #[test]
-    fn messages_of_a_status_are_decoded() {
-        for (value, decoded) in [("a%20b", "a b"), ("100%", "100%"), ("%zz%4", "%zz%4"), ("%C3%A4", "ä")] {
-            assert_eq!(percent_decoded(value.as_bytes()), decoded.as_bytes());
-        }
     }
 }

@@ -1,0 +1,70 @@
+//! The ends: of an opaque connection's two sides, and of the stream at its filters.
+
+use crate::exchange::filter::{
+    End, Filter, Peer, Side, Stream, StreamKind,
+    shared::{Phase, Shared},
+};
+use std::rc::Rc;
+
+impl Shared {
+    /// An opaque connection's upstream has ended, and a filter has been shown its last bytes. Who ended it is not asked, as
+    /// in Envoy.
+    pub(super) fn upstream_ended(self: &Rc<Self>, side: Side, slot: usize, end: End) {
+        if self.kind == StreamKind::Tcp && side == Side::Response && end == End::Yes {
+            self.upstream_closed(slot, Peer::Unknown);
+        }
+    }
+
+    /// Tells a filter, once, that the server's connection is gone.
+    pub(in crate::exchange::filter) fn upstream_closed(self: &Rc<Self>, slot: usize, by: Peer) {
+        if !self.slots[slot].upstream_closed.replace(true) {
+            self.tell_closed(slot, |filter, stream| filter.upstream_closed(stream, by));
+        }
+    }
+
+    /// Tells a filter that the client's connection is gone.
+    pub(in crate::exchange::filter) fn downstream_closed(self: &Rc<Self>, slot: usize, by: Peer) {
+        self.tell_closed(slot, |filter, stream| filter.downstream_closed(stream, by));
+    }
+
+    fn tell_closed(self: &Rc<Self>, slot: usize, tell: impl FnOnce(&mut dyn Filter, &Stream)) {
+        let at = &self.slots[slot];
+        let taken = at.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
+        let Some(mut filter) = taken else { return };
+        tell(&mut *filter, &Stream { shared: Rc::clone(self), slot });
+        if !at.gone.get() {
+            at.filter.replace(Some(filter));
+        }
+    }
+
+    /// The end: log, done, gone; for each filter in order.
+    pub(in crate::exchange::filter) fn end(self: &Rc<Self>) {
+        if self.phase.replace(Phase::Logging) >= Phase::Logging {
+            return;
+        }
+        for slot in 0..self.places() {
+            let taken = self.slots[slot].filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
+            let Some(mut filter) = taken else { continue };
+            let stream = Stream { shared: Rc::clone(self), slot };
+            match self.kind {
+                StreamKind::Http => {
+                    filter.log(&stream);
+                    filter.done(&stream);
+                }
+                StreamKind::Tcp => {
+                    filter.done(&stream);
+                    filter.log(&stream);
+                }
+            }
+            self.slots[slot].gone.set(true);
+            drop(filter);
+        }
+        self.phase.set(Phase::Over);
+        for side in [Side::Request, Side::Response] {
+            let waker = self.half(side).borrow_mut().waker.take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+}
