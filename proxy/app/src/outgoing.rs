@@ -32,6 +32,8 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 /// Bytes of an answer's head.
 const HEAD: usize = 64 * 1024;
+/// Fields of an answer at most; hyper's own bound of 100 is less than what kubelets and browsers bear.
+const FIELDS: usize = 1024;
 
 /// A connection, with TLS or without.
 #[derive(Debug)]
@@ -92,7 +94,9 @@ pub async fn connect(address: SocketAddr, tls: Option<&Tls>) -> io::Result<Strea
 /// # Errors
 /// A connection that broke, or an answer that is no HTTP.
 pub async fn send(stream: Stream, request: Request<Full<Bytes>>) -> Result<Answer, hyper::Error> {
-    let (mut sender, connection) = http1::Builder::new().max_buf_size(HEAD).handshake(TokioIo::new(stream)).await?;
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD).max_headers(FIELDS);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let driver = Driver(spawn_local(async move {
         // Its end is told to whoever reads the answer.
         connection.await.ok();

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use rustls::pki_types::ServerName;
+use std::fmt::Display;
+use url::{Position, Url};
 
 /// Bytes of an answer that are passed on; a kubelet reads as many.
 const WORDS: usize = 10 * 1024;
@@ -20,7 +22,7 @@ pub(super) async fn ask(get: &Get, port: u16, kubelet: &HeaderMap) -> Result<Fin
     let (mut get, mut port) = (get.clone(), port);
     for _ in 0..REDIRECTS {
         let answer = once(&get, port, kubelet).await?;
-        let Some((next, at)) = redirected(&answer, &get, port, kubelet) else { return finding(answer).await };
+        let Some((next, at)) = redirected(&answer, &get, port, kubelet)? else { return finding(answer).await };
         (get, port) = (next, at);
     }
     Err(format!("more than {REDIRECTS} redirects"))
@@ -58,26 +60,38 @@ async fn once(get: &Get, port: u16, kubelet: &HeaderMap) -> Result<Answer, Strin
     outgoing::send(stream, request).await.map_err(|error| error.to_string())
 }
 
-/// Where a redirect leads, if it stays on this host; another host's is taken for the answer.
-fn redirected(answer: &Answer, get: &Get, port: u16, kubelet: &HeaderMap) -> Option<(Get, u16)> {
+/// Where a redirect leads, if it stays on the host that the kubelet asks; `None`: the answer is one, as a redirect to another
+/// host is. The author's `Host` names the application and no place, so a redirect to that name leads elsewhere.
+///
+/// # Errors
+/// It leads nowhere, which fails a kubelet's probe.
+fn redirected(answer: &Answer, get: &Get, port: u16, kubelet: &HeaderMap) -> Result<Option<(Get, u16)>, String> {
+    let Some(location) = answer.head.headers.get(header::LOCATION) else { return Ok(None) };
     if !matches!(answer.head.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return None;
+        return Ok(None);
     }
-    let location: Uri = answer.head.headers.get(header::LOCATION)?.to_str().ok()?.parse().ok()?;
-    let path = location.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let (tls, port) = match location.authority() {
-        None => (get.tls, port),
-        Some(target) => {
-            let here = authority(kubelet, port);
-            let here = here.to_str().ok()?.rsplit_once(':')?.0.to_owned();
-            let asked =
-                get.headers.iter().find(|(name, _)| *name == header::HOST).and_then(|(_, host)| host.to_str().ok());
-            let same = target.host() == here || asked.is_some_and(|host| host.split(':').next() == Some(target.host()));
-            let tls = location.scheme_str() == Some("https");
-            same.then(|| (tls, target.port_u16().unwrap_or(if tls { 443 } else { 80 })))?
-        }
+    let nowhere = |why: &dyn Display| format!("the redirect to {location:?} leads nowhere: {why}");
+    let text = str::from_utf8(location.as_bytes()).map_err(|error| nowhere(&error))?;
+    let scheme = if get.tls { "https" } else { "http" };
+    let here = authority(kubelet, port);
+    let here = format!("{scheme}://{}{}", here.to_str().map_err(|error| nowhere(&error))?, get.path);
+    let here = Url::parse(&here).map_err(|error| nowhere(&error))?;
+    let there = here.join(text).map_err(|error| nowhere(&error))?;
+    if there.host_str() != here.host_str() {
+        return Ok(None);
+    }
+    let tls = match there.scheme() {
+        "https" => true,
+        "http" => false,
+        other => return Err(nowhere(&format_args!("{other} is not HTTP"))),
     };
-    Some((Get { tls, path, headers: get.headers.clone() }, port))
+    let mut headers = get.headers.clone();
+    if Url::parse(text).is_ok() {
+        // An absolute one says by which name it wants to be asked.
+        headers.retain(|(name, _)| *name != header::HOST);
+    }
+    let path = there[Position::BeforePath..Position::AfterQuery].to_owned();
+    Ok(Some((Get { tls, path, headers }, there.port_or_known_default().unwrap_or(port))))
 }
 
 async fn finding(answer: Answer) -> Result<Finding, String> {

@@ -101,6 +101,74 @@ fn redirects_on_this_host_are_followed_and_others_are_success() {
     });
 }
 
+/// What a probe with a `Host` field finds where `/shop/health` redirects to `location`, and what is asked for then; `host` is the
+/// kubelet's, of a pod.
+fn after(location: &str) -> (u16, String) {
+    const UNFIT: &str = "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
+    let redirect = format!("HTTP/1.1 301 Moved\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+    let mut found = (0, String::new());
+    here(async {
+        let (port, served) = application(vec![redirect.leak(), UNFIT]).await;
+        let get = r#""httpGet":{"path":"/shop/health","httpHeaders":[{"name":"Host","value":"shop.example"}]}"#;
+        found.0 = carry_out(&probes(port, get)).await.0;
+        if served.is_finished() {
+            found.1 = served.await.unwrap()[1].split("\r\n\r\n").next().unwrap().to_owned();
+        }
+    });
+    found
+}
+
+#[test]
+fn a_redirect_is_resolved_as_a_kubelet_resolves_it() {
+    // Relative ones, to an application that fails there.
+    for (location, target) in [
+        ("bad", "/shop/bad"),
+        ("../bad?a=b", "/bad?a=b"),
+        ("./", "/shop/"),
+        ("?again", "/shop/health?again"),
+        ("/bad x", "/bad%20x"),
+    ] {
+        let (status, asked) = after(location);
+        assert_eq!(status, 500, "{location}");
+        assert!(asked.starts_with(&format!("GET {target} HTTP/1.1\r\n")), "{location}: {asked}");
+        assert!(asked.contains("host: shop.example"), "{location}: {asked}");
+    }
+    // Another host's, of which the application's own name is one: it is taken for the answer.
+    for location in
+        ["https://shop.example/shop/health", "http://shop.example:1/", "//elsewhere.example/", "http://localhost/"]
+    {
+        assert_eq!(after(location), (200, String::new()), "{location}");
+    }
+    // Nowhere.
+    for location in ["http://[/", "ftp://10.1.2.3/"] {
+        assert_eq!(after(location), (503, String::new()), "{location}");
+    }
+}
+
+#[test]
+fn an_absolute_redirect_to_this_host_is_followed_under_its_name() {
+    here(async {
+        let (there, served) = application(vec!["HTTP/1.1 204 Fine\r\n\r\n"]).await;
+        let redirect =
+            format!("HTTP/1.1 307 There\r\nlocation: http://10.1.2.3:{there}/x\r\ncontent-length: 0\r\n\r\n");
+        let (port, _) = application(vec![redirect.leak()]).await;
+        let get = r#""httpGet":{"path":"/","httpHeaders":[{"name":"Host","value":"shop.example"},{"name":"X-A","value":"1"}]}"#;
+        assert_eq!(carry_out(&probes(port, get)).await.0, 204);
+        let asked = &served.await.unwrap()[0];
+        assert!(asked.contains(&format!("host: 10.1.2.3:{there}\r\n")) && asked.contains("x-a: 1\r\n"), "{asked}");
+    });
+}
+
+#[test]
+fn an_answer_may_have_many_fields() {
+    here(async {
+        let fields: String = (0..1000).map(|n| format!("x-{n}: 1\r\n")).collect();
+        let answer = format!("HTTP/1.1 200 OK\r\n{fields}content-length: 0\r\n\r\n");
+        let (port, _) = application(vec![answer.leak()]).await;
+        assert_eq!(carry_out(&probes(port, r#""httpGet":{}"#)).await, (200, String::new()));
+    });
+}
+
 #[test]
 fn a_silent_an_absent_and_a_broken_application_fail() {
     here(async {
