@@ -54,9 +54,8 @@ impl Before {
                 None => severed.push(name),
             }
         }
-        let links = alive.into_iter().map(|(name, number)| Ok((kept(pins, &name, number)?, name)));
-        let links =
-            links.map(|kept| kept.map(|(program, name)| (name, program))).collect::<Result<_, AttachError>>()?;
+        let held = |(name, number): (String, u32)| kept(pins, &name, number).map(|program| (name, program));
+        let links = alive.into_iter().map(held).collect::<Result<_, _>>()?;
         let array = sys::pinned(&pins.map("PROGRAMS")).map_err(hook("PROGRAMS"))?;
         let verdict = sys::program_at(array.as_fd(), 0).map(|number| kept(pins, VERDICT, number)).transpose()?;
         let before = Self { verdict, links, control: Maps::open(pins)?.control()? };

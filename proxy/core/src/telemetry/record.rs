@@ -279,12 +279,7 @@ impl Record {
             told.cluster.clone_from(&self.cluster);
         }
         told.status = self.status.or(self.upstream_status);
-        match (&self.details, &told.details) {
-            (None, None) => {}
-            // Nearly always a word that is not copied.
-            (Some(Cow::Borrowed(now)), Some(Cow::Borrowed(before))) if std::ptr::eq(*now, *before) => {}
-            _ => told.details.clone_from(&self.details),
-        }
+        told.details.clone_from(&self.details);
         told.flags = self.flags;
         told.blame = self.blame;
         told.client = self.client();

@@ -28,11 +28,12 @@ pub(super) async fn serve(
     filters: &[FilterIndex],
     mut downstream: Socket,
     early: Bytes,
-    (asked, server_name): (Fact<Option<&str>>, Option<&str>),
+    asked: Fact<Option<&str>>,
     mut account: Account,
 ) {
     let connection = Rc::clone(account.connection());
     let idle = listener.model.protocol.tcp().and_then(|tcp| tcp.idle_timeout);
+    let server_name = asked.known();
     let chain = TcpChain::open(&view, &listener, filters, &mut account);
     let carried = Carried::opaque(&connection, asked);
     let registration = connection.enter_tunnel(&carried);

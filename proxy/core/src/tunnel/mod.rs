@@ -55,10 +55,7 @@ pub async fn serve(
     early: Bytes,
     asked: Fact<Option<&str>>,
 ) {
-    let server_name = match asked {
-        Fact::Is(name) => name,
-        Fact::Pending | Fact::Hidden => None,
-    };
+    let server_name = asked.known();
     let Some(tcp) = listener.model.protocol.tcp() else { return };
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
@@ -69,7 +66,7 @@ pub async fn serve(
         // Together: filters are named by their place in the view.
         let serving = connection.slot.serving();
         let filters = serving.1.model.protocol.tcp().and_then(|tcp| tcp.filters.clone()).unwrap_or_default();
-        return Box::pin(filtered::serve(serving, &filters, downstream, early, (asked, server_name), account)).await;
+        return Box::pin(filtered::serve(serving, &filters, downstream, early, asked, account)).await;
     }
     let chosen =
         listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));

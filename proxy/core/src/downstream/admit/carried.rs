@@ -39,12 +39,7 @@ impl Carried {
     /// An opaque connection.
     #[must_use]
     pub fn opaque(connection: &Rc<Connection>, asked: Fact<Option<&str>>) -> Rc<Self> {
-        let kept = match asked {
-            Fact::Is(name) => Fact::Is(name.map(Into::into)),
-            Fact::Pending => Fact::Pending,
-            Fact::Hidden => Fact::Hidden,
-        };
-        Self::new(connection, Of::Connection(kept))
+        Self::new(connection, Of::Connection(asked.map(|name| name.map(Into::into))))
     }
 
     /// What became of a request. Its head is kept: rules that come later may look at any of it.
@@ -94,11 +89,7 @@ impl Carried {
         }
         match &self.of {
             Of::Connection(asked) => {
-                let asked = match asked {
-                    Fact::Is(name) => Fact::Is(name.as_deref()),
-                    Fact::Pending => Fact::Pending,
-                    Fact::Hidden => Fact::Hidden,
-                };
+                let asked = asked.as_ref().map(Option::as_deref);
                 self.ask(listener, listener.admit.as_deref(), None, asked)
             }
             Of::Request(parts) => {

@@ -20,6 +20,36 @@ pub enum Fact<T> {
     Hidden,
 }
 
+impl<T> Fact<T> {
+    pub(super) fn as_ref(&self) -> Fact<&T> {
+        match self {
+            Self::Is(value) => Fact::Is(value),
+            Self::Pending => Fact::Pending,
+            Self::Hidden => Fact::Hidden,
+        }
+    }
+
+    /// The same of something else.
+    pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> Fact<U> {
+        match self {
+            Self::Is(value) => Fact::Is(f(value)),
+            Self::Pending => Fact::Pending,
+            Self::Hidden => Fact::Hidden,
+        }
+    }
+}
+
+impl<'a> Fact<Option<&'a str>> {
+    /// The name that it is known to be.
+    #[must_use]
+    pub fn known(self) -> Option<&'a str> {
+        match self {
+            Self::Is(name) => name,
+            Self::Pending | Self::Hidden => None,
+        }
+    }
+}
+
 /// What rules look at.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes<'a> {

@@ -86,35 +86,22 @@ pub(in crate::exchange) fn begin(
 /// Serves a request that was begun.
 pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>, begun: Begun) -> Answer {
     let Begun { chain, survey, interim, leaving } = begun;
-    let outcome: Result<Result<Outcome, ProxyError>, Stuck> = {
+    let outcome = {
         let mut course = pin!(forward(exchange, &chain, route, survey, interim, leaving));
         poll_fn(|cx| match course.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(outcome),
-            Poll::Pending => chain.poll_interruption(cx).map(|()| Err(Stuck::Interrupted)),
+            Poll::Ready(outcome) => Poll::Ready(outcome.unwrap_or_else(|stuck| Err(stuck.into()))),
+            Poll::Pending => chain.poll_interruption(cx).map(|()| Err(Stuck::Interrupted.into())),
         })
         .await
     };
-    let rest = match outcome {
-        Ok(Ok(Outcome::Back(rest))) => rest,
-        outcome => {
-            let interrupt = chain.interrupt.take();
-            chain.forget_request();
-            let (answer, place) = match (interrupt, outcome) {
-                (None, Ok(Ok(Outcome::Back(_)))) => unreachable!("invariant: matched above"),
-                (None, Ok(Ok(Outcome::Late(answer)))) => (*answer, 0),
-                (None, Ok(Err(error))) => (respond::error(exchange, &error), 0),
-                (None, Err(stuck)) => (respond::error(exchange, &stuck.into()), 0),
-                (Some(interrupt), _) => match answer(exchange, interrupt) {
-                    (answer, Some(slot)) => (answer, chain.place_of_reply(Some(slot))),
-                    (answer, None) => (answer, 0),
-                },
-            };
-            chain.phase.set(Phase::Response);
-            if let AnswerBody::Reset(details) = answer.body {
-                return respond::nothing(details);
-            }
-            begin_back(exchange, &chain, answer, place)
-        }
+    let back = match outcome {
+        Ok(Outcome::Back(rest)) => Ok(rest),
+        Ok(Outcome::Late(answer)) => end_early(exchange, &chain, Ok(*answer)),
+        Err(error) => end_early(exchange, &chain, Err(error)),
+    };
+    let rest = match back {
+        Ok(rest) => rest,
+        Err(details) => return respond::nothing(details),
     };
     let left = match chain.left(Side::Response) {
         Some(left) => left,
@@ -142,6 +129,30 @@ fn back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer) -> Outcome 
     }
     chain.phase.set(Phase::Response);
     Outcome::Back(begin_back(exchange, chain, answer, 0))
+}
+
+/// What did not come into the chain with the course comes into it now; before anything else, what an interruption answers.
+/// `Err`: nothing is answered, and why.
+fn end_early(
+    exchange: &mut Exchange,
+    chain: &Rc<Shared>,
+    ended: Result<Answer, ProxyError>,
+) -> Result<Rest, &'static str> {
+    let interrupt = chain.interrupt.take();
+    chain.forget_request();
+    let (answer, place) = match (interrupt, ended) {
+        (Some(interrupt), _) => match answer(exchange, interrupt) {
+            (answer, slot @ Some(_)) => (answer, chain.place_of_reply(slot)),
+            (answer, None) => (answer, 0),
+        },
+        (None, Ok(answer)) => (answer, 0),
+        (None, Err(error)) => (respond::error(exchange, &error), 0),
+    };
+    chain.phase.set(Phase::Response);
+    if let AnswerBody::Reset(details) = answer.body {
+        return Err(details);
+    }
+    Ok(begin_back(exchange, chain, answer, place))
 }
 
 /// What an interruption answers, and the filter it came from on the request's side.
