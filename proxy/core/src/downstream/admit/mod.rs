@@ -250,7 +250,7 @@ impl Distrust {
     }
 
     /// For the count of what was ended.
-    fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Certificate(_) | Self::NoCertificate | Self::NoTls | Self::Server(_) => "trust",
             Self::Identity => "identity",
