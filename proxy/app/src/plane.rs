@@ -61,6 +61,7 @@ impl Default for DataPlane {
                 connections: Limit::new(0),
                 pressure: PressureGauge::default(),
                 unfinished: Arc::default(),
+                lost: Arc::default(),
                 capture: Capturing::default(),
                 redirect: Arc::default(),
             }),
@@ -180,6 +181,10 @@ impl Plane for DataPlane {
 
     fn connections(&self) -> usize {
         self.process.connections.taken()
+    }
+
+    fn lost(&self) -> usize {
+        self.process.lost.count()
     }
 
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>> {

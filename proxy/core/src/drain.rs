@@ -14,7 +14,10 @@ use std::{
     fmt,
     future::poll_fn,
     rc::{Rc, Weak},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -44,6 +47,24 @@ pub struct Register {
     empty: RefCell<Vec<Waker>>,
     unfinished: Sum,
     spares: Spares,
+    lost: Arc<Lost>,
+}
+
+/// Requests and tunnels that were cut because their connection had to close at once. Shared by all workers: the exit code is
+/// the process's.
+#[derive(Debug, Default)]
+pub struct Lost(AtomicUsize);
+
+impl Lost {
+    /// How many so far; more than one may be counted for a connection.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Something that lives on a connection's line, and may have to end when the configuration changes.
@@ -85,10 +106,10 @@ pub struct Registration {
 }
 
 impl Register {
-    /// A register whose connections leave no more unfinished than this allows.
+    /// A register whose connections leave no more unfinished than this allows, and which counts there what is cut.
     #[must_use]
-    pub fn within(allowance: Arc<Allowance>) -> Rc<Self> {
-        Rc::new(Self { unfinished: Sum::within(allowance), ..Self::default() })
+    pub fn within(allowance: Arc<Allowance>, lost: Arc<Lost>) -> Rc<Self> {
+        Rc::new(Self { unfinished: Sum::within(allowance), lost, ..Self::default() })
     }
 
     /// Enters a connection that came by the listener with this identity.
@@ -319,6 +340,16 @@ impl Control {
         self.signal.get()
     }
 
+    /// If it was told to close now: something was in flight on it, and is lost.
+    #[inline]
+    pub fn note_lost(&self) {
+        if self.signal.get() == Signal::Abort
+            && let Some(register) = self.register.upgrade()
+        {
+            register.lost.one_more();
+        }
+    }
+
     /// A connection that was told [`Signal::CloseIfIdle`] while busy forgets it.
     pub fn forget(&self) {
         if self.signal.get() == Signal::CloseIfIdle {
@@ -415,7 +446,7 @@ mod tests {
     #[test]
     fn those_who_hold_most_are_told_to_go_and_what_they_held_is_free_when_they_went() {
         let allowance = Arc::<Allowance>::default();
-        let register = Register::within(Arc::clone(&allowance));
+        let register = Register::within(Arc::clone(&allowance), Arc::default());
         let [small, large, larger] = [(); 3].map(|()| register.enter(0));
         allowance.allow(20_000);
         assert_eq!(small.control().hold(100), Room::Left);

@@ -10,7 +10,7 @@ use crate::{
         limit::{Limit, PressureGauge},
         unfinished::Allowance,
     },
-    drain::{Register, Signal},
+    drain::{Lost, Register, Signal},
     exchange::{
         filter::{Factory, Instance, Interest, Services},
         stream::RequestBody,
@@ -38,6 +38,8 @@ pub struct Process {
     pub pressure: PressureGauge,
     /// What clients may leave unfinished.
     pub unfinished: Arc<Allowance>,
+    /// What was cut at the end.
+    pub lost: Arc<Lost>,
     /// What is captured, and what comes back.
     pub capture: Capturing,
     /// Whether BPF programs may redirect its connections.
@@ -122,7 +124,7 @@ impl Worker {
     #[must_use]
     pub fn new(process: Arc<Process>, dial: Rc<dyn Dial>, snapshot: Arc<Snapshot>) -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
-            register: Register::within(Arc::clone(&process.unfinished)),
+            register: Register::within(Arc::clone(&process.unfinished), Arc::clone(&process.lost)),
             process,
             dial,
             random: Rc::new(Random::from_system()),

@@ -350,7 +350,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
             Signal::CloseIfIdle if self.connection.has_streams() => self.control.forget(),
             Signal::CloseIfIdle => self.close(End::Shed, Reason::NO_ERROR),
             Signal::Drain => self.leave(End::Drained),
-            Signal::Abort => return Poll::Ready(End::Aborted),
+            Signal::Abort => {
+                if self.connection.has_streams() {
+                    self.control.note_lost();
+                }
+                return Poll::Ready(End::Aborted);
+            }
         }
         Poll::Pending
     }
