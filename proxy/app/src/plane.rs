@@ -262,7 +262,7 @@ impl Run for DataPath {
             Order::Drain => worker.drain(),
             Order::DrainInbound => worker.drain_inbound(),
             Order::CloseIdle => {
-                worker.tell(Signal::CloseIfIdle);
+                worker.close_idle();
                 worker.register.shed();
                 worker.close_idle_upstreams();
                 // What those left who went before is the kernel's again, which counts it.

@@ -237,6 +237,17 @@ impl Worker {
         self.register.tell(None, signal);
     }
 
+    /// Closes downstream connections at rest, once the runtime has heard what the kernel has: a request that has come is
+    /// served.
+    pub fn close_idle(self: &Rc<Self>) {
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            // Whoever yields is polled again after the kernel was asked; those who heard of something are woken before.
+            tokio::task::yield_now().await;
+            worker.register.close_idle(worker.process.pressure.get());
+        });
+    }
+
     /// Closes resting upstream connections.
     pub fn close_idle_upstreams(&self) {
         for cluster in self.view.borrow().clusters.iter().filter_map(OnceCell::get) {
