@@ -170,7 +170,7 @@ impl<P: Plane> Control<P> {
             return;
         }
         let Some(config) = self.state.config.borrow().clone() else {
-            // Nothing was ever served.
+            tracing::info!(by, "leaving before anything was served");
             self.idle = true;
             self.closed = true;
             self.drain = Some(already_gone());
