@@ -22,7 +22,8 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
     thread,
@@ -286,6 +287,61 @@ fn a_job_ends_with_its_application() {
     let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
     let mut job = sharing_processes(&pod, &injected, "job", "sleep 3");
     assert_eq!(job.wait(SOON * 2).code(), Some(0), "{}", job.stderr());
+    assert!(job.stderr().contains("the application's end"), "{}", job.stderr());
+}
+
+/// A file that a line of shell reads from without starting a process: it waits there until somebody writes.
+fn gate(dir: &TempDir) -> PathBuf {
+    let gate = dir.path().join("gate");
+    let made = Command::new("mkfifo").arg(&gate).status().expect("coreutils are there");
+    assert!(made.success());
+    gate
+}
+
+#[test]
+fn a_job_waits_for_each_of_its_containers() {
+    let (_switch, pod, _other) = some_or_return!(pods());
+    some_or_return!(need::program("unshare", "util-linux"));
+    let (injected, dir) = (inject(&["--mode", "container", "--drain-delay", "0s"]), TempDir::new());
+    let gate = gate(&dir);
+    // The image of the second container is pulled while none runs.
+    let containers = format!("sleep 2; read _ < {}; sleep 5; echo the second has gone >&2", gate.display());
+    let mut job = sharing_processes(&pod, &injected, "job:2", &containers);
+    wait::until_true("the proxy", || pod.enter(|| kubelet("/readyz")) == Some(200));
+    // Longer than one that is known to be the last is waited for.
+    thread::sleep(std::time::Duration::from_secs(28));
+    assert_eq!(pod.enter(|| kubelet("/readyz")), Some(200), "{}", job.stderr());
+    fs::write(gate, "\n").expect("the shell reads it");
+    assert_eq!(job.wait(SOON * 2).code(), Some(0), "{}", job.stderr());
+    let said = job.stderr();
+    let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("{words}: {said}"));
+    assert!(at("the second has gone") < at("the application's end"), "{said}");
+}
+
+#[test]
+fn a_job_ends_though_its_proxy_was_killed_with_its_application() {
+    let (_switch, pod, _other) = some_or_return!(pods());
+    some_or_return!(need::program("unshare", "util-linux"));
+    let (mut injected, dir) = (inject(&["--mode", "container", "--drain-delay", "0s"]), TempDir::new());
+    // As an `emptyDir` is: whoever the container runs as writes there.
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).expect("it is ours");
+    let record = dir.path().join("application");
+    injected = injected.told("PILLION_APPLICATION_RECORD", record.display());
+    let gate = gate(&dir);
+    let arguments = injected.arguments.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    // A kubelet starts it anew, and its hook.
+    let script = format!(
+        "sleep 4; kill -9 $proxy; wait $proxy; read _ < {}; $as {program} {arguments} & proxy=$!; $as {program} wait || exit 9",
+        gate.display(),
+        program = program().display()
+    );
+    let mut job = sharing_processes(&pod, &injected, "job-on-failure", &script);
+    wait::until_true("the application is noted", || {
+        fs::read_to_string(&record).is_ok_and(|text| text.contains("\"came\":true"))
+    });
+    wait::until_true("the proxy was killed", || pod.enter(|| kubelet("/readyz")).is_none());
+    fs::write(gate, "\n").expect("the shell reads it");
+    assert_eq!(job.wait(SOON * 4).code(), Some(0), "{}", job.stderr());
     assert!(job.stderr().contains("the application's end"), "{}", job.stderr());
 }
 

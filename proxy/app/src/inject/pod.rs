@@ -122,11 +122,8 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if readable {
         problems.extend(grace::fit(pod, &mut settings, &mut notes));
     }
-    let shows_all = spec.get("hostPID").and_then(Value::as_bool) == Some(true);
-    if shows_all && around.job && settings.mode == Mode::Container {
-        let words = "a Job with mode container is seen to end by the pod's processes, among which hostPID puts those of the \
-                     whole node: use mode native, or remove hostPID";
-        problems.push(Problem::new(&["spec", "hostPID"], words));
+    if around.job && settings.mode == Mode::Container {
+        problems.extend(unending(spec));
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -151,6 +148,24 @@ pub(super) fn wish(pod: &Value) -> Result<Option<bool>, Vec<Problem>> {
         }
     }
     Ok(None)
+}
+
+/// What keeps a Job from being seen to end, by a proxy that must see it.
+fn unending(spec: &Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if spec.get("hostPID").and_then(Value::as_bool) == Some(true) {
+        let words = "a Job with mode container is seen to end by the pod's processes, among which hostPID puts those of the \
+                     whole node: use mode native, or remove hostPID";
+        problems.push(Problem::new(&["spec", "hostPID"], words));
+    }
+    for (index, container) in spec.list("initContainers").iter().enumerate() {
+        if container.str("restartPolicy") == Some("Always") {
+            let words = "this sidecar ends behind all containers, of which the proxy would be one that waits for it: use mode \
+                         native, which a cluster that has such sidecars knows";
+            problems.push(Problem::new(&["spec", "initContainers", &index.to_string(), "restartPolicy"], words));
+        }
+    }
+    problems
 }
 
 fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
@@ -306,7 +321,7 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
     } else {
         None
     };
-    let volumes = container::volumes(&settings);
+    let volumes = container::volumes(&settings, around, spec);
     let shared = spec.get("shareProcessNamespace").and_then(Value::as_bool) == Some(true);
     let shares = settings.mode == Mode::Container && around.job && !shared;
     if !volumes.is_empty() {
