@@ -5,7 +5,7 @@ use super::{
     container, grace, probes,
     settings::{self, Capture, INJECT, Mode, PREFIX, STATUS, Settings},
     status::Status,
-    value::{Map, Value},
+    value::{Map, Value, map},
     windows,
 };
 
@@ -15,6 +15,8 @@ pub const PROXY: &str = "pillion-proxy";
 pub const INIT: &str = "pillion-init";
 /// What the names of our volumes begin with, of which a pod that is to be injected has none.
 pub(super) const VOLUMES: &str = "pillion-";
+/// Where a pod names the Secrets by which its images are pulled.
+pub(super) const PULL_SECRETS: &str = "imagePullSecrets";
 /// The proxy's user and group: nobody else's, since rules tell its connections from the application's by it.
 pub const USER: u16 = 2510;
 /// The proxy's own ports in a pod.
@@ -322,6 +324,7 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
         None
     };
     let volumes = container::volumes(&settings, around, spec);
+    let secrets = add_pull_secrets(spec, &settings).ok_or_else(|| malformed(&["spec", "imagePullSecrets"]))?;
     let shared = spec.get("shareProcessNamespace").and_then(Value::as_bool) == Some(true);
     let shares = settings.mode == Mode::Container && around.job && !shared;
     if !volumes.is_empty() {
@@ -353,11 +356,24 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
     let metadata = pod.map_at("metadata").ok_or_else(|| malformed(&["metadata"]))?;
     let mut holder = Value::Map(std::mem::take(metadata));
     let annotations = holder.map_at("annotations").ok_or_else(|| malformed(&["metadata", "annotations"]))?;
-    annotations.set(STATUS, Status::written(&settings, shares));
+    annotations.set(STATUS, Status::written(&settings, shares, secrets));
     if let (Value::Map(filled), Some(metadata)) = (holder, pod.map_at("metadata")) {
         *metadata = filled;
     }
     Ok(pod)
+}
+
+/// Adds what the pod does not name itself; which those are.
+fn add_pull_secrets(spec: &mut Value, settings: &Settings) -> Option<Vec<String>> {
+    let there = |spec: &Value, name: &str| spec.list(PULL_SECRETS).iter().any(|own| own.str("name") == Some(name));
+    let mut added: Vec<String> = Vec::new();
+    for name in &settings.image_pull_secrets {
+        if !there(spec, name) {
+            spec.list_at(PULL_SECRETS)?.push(map([("name", name.as_str().into())]));
+            added.push(name.clone());
+        }
+    }
+    Some(added)
 }
 
 fn move_probes(pod: &mut Value, settings: &Settings) -> Map {

@@ -202,6 +202,15 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "image-pull-secrets",
+        value: "NAME,…",
+        about: "Secrets of the pod's namespace by which its images are pulled, beside those that the pod names itself",
+        set: |settings, text| {
+            settings.image_pull_secrets = each(text, name)?;
+            Ok(())
+        },
+    },
+    Key {
         name: "cpu-request",
         value: "QUANTITY",
         about: "[10m: some 350 requests a second]",
