@@ -494,7 +494,8 @@ fn api_servers_would_take_what_was_injected_and_the_chart() {
     assert!(judged >= 6 * 60, "{judged}");
 
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/chart").display().to_string();
-    let done = some_or_return!(python::run("chart_schemas", &["1.29,1.30,1.31,1.32,1.33,1.34", &chart]));
+    let program = program().display().to_string();
+    let done = some_or_return!(python::run("chart_schemas", &["1.29,1.30,1.31,1.32,1.33,1.34", &chart, &program]));
     let text = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success(), "{text}{}", String::from_utf8_lossy(&done.stderr));
 }

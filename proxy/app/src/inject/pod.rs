@@ -38,6 +38,18 @@ pub struct Surroundings {
     pub namespace: Option<String>,
     /// It is a Job's, or a CronJob's: it must come to an end.
     pub job: bool,
+    /// Whether somebody captures on its node.
+    pub node_agent: NodeAgent,
+}
+
+/// Whether the nodes have an agent that captures what goes out of their pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NodeAgent {
+    /// Whoever chooses it sees to it.
+    #[default]
+    Assumed,
+    /// They have none.
+    Absent,
 }
 
 /// What became of it.
@@ -90,6 +102,11 @@ impl Problem {
     }
 }
 
+/// What to do about a pod that nobody would capture.
+pub const NO_NODE_AGENT: &str = "the nodes of this cluster have no agent that captures, and a proxy that waits for one is never \
+                                 ready: choose init or none; or set nodeAgent.enabled and nodeAgent.captureOutbound of the \
+                                 chart, or nodeAgent.elsewhere if another agent captures";
+
 /// Containers of other meshes, by their usual names.
 const OTHERS: [&str; 4] = ["istio-proxy", "linkerd-proxy", "consul-dataplane", "kuma-sidecar"];
 
@@ -126,6 +143,9 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     }
     if around.job && settings.mode == Mode::Container {
         problems.extend(unending(spec));
+    }
+    if settings.capture == Capture::Node && around.node_agent == NodeAgent::Absent {
+        problems.push(of_setting(pod, Fault::of("capture", NO_NODE_AGENT.to_owned())));
     }
     if !problems.is_empty() {
         return Err(problems);

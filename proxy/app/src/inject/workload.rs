@@ -1,7 +1,7 @@
 //! Objects of the API: where their pods are, and what is said about each. Pure.
 
 use super::{
-    pod::{self, Outcome, PULL_SECRETS, Problem, Refusal, Surroundings},
+    pod::{self, NodeAgent, Outcome, PULL_SECRETS, Problem, Refusal, Surroundings},
     settings::{INJECT, PREFIX, STATUS, Settings},
     uninject::{Taken, uninject},
     value::Value,
@@ -145,6 +145,7 @@ impl Walker<'_> {
             namespace_wish: self.namespaces.wishes.get(namespace.as_deref().unwrap_or("default")).cloned(),
             namespace,
             job: matches!(&*kind, "Job" | "CronJob"),
+            node_agent: NodeAgent::Assumed,
         };
         if !place.is_empty() {
             let own = object.at(&["metadata", "annotations"]).and_then(Value::as_map);
