@@ -1,6 +1,7 @@
 //! Injected pods as network namespaces: what a manifest says is done by hand, as a kubelet would; and the webhook, asked as an
 //! API server would.
 
+mod node;
 mod rolling;
 mod webhook;
 
@@ -36,6 +37,8 @@ struct Injected {
     environment: Vec<(String, String)>,
     hook: Option<Vec<String>>,
     probe: String,
+    /// The cgroup that its pod is in, where it matters.
+    group: Option<PathBuf>,
 }
 
 fn words(list: &Value) -> Vec<String> {
@@ -65,7 +68,17 @@ fn inject_with(flags: &[&str], probe: &Value) -> Injected {
         environment: proxy["env"].as_array().into_iter().flatten().filter_map(variable).collect(),
         hook: Some(words(&proxy["lifecycle"]["preStop"]["exec"]["command"])).filter(|words| !words.is_empty()),
         probe: named("app")["readinessProbe"]["httpGet"]["path"].as_str().unwrap_or_default().to_owned(),
+        group: None,
     }
+}
+
+/// A program, within a cgroup from its first step on.
+fn within(group: Option<&Path>, program: &str) -> Command {
+    let Some(group) = group else { return Command::new(program) };
+    let mut command = Command::new("sh");
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.display());
+    command.args(["-c", &enter, program]);
+    command
 }
 
 /// The proxy's user, as injection has it.
@@ -107,7 +120,7 @@ impl Injected {
     /// Starts the proxy where the rules are installed already.
     fn start_again(&self, pod: &Pod) -> Process {
         pod.enter(|| {
-            let mut command = Command::new("setpriv");
+            let mut command = within(self.group.as_deref(), "setpriv");
             command
                 .args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"])
                 .arg(program())

@@ -79,13 +79,11 @@ pub(super) fn proxy(
         fields.set("env", env);
     }
     let mut ports = vec![container_port("pillion-probes", port::PROBES)];
-    if settings.capture == Capture::None {
-        ports.extend(
-            settings.inbound_ports.iter().map(|port| container_port(&format!("pln-{}", port.listen), port.listen)),
-        );
-    } else {
+    if settings.capture != Capture::None {
         ports.push(container_port("pillion-in", port::INBOUND));
     }
+    ports
+        .extend(settings.inbound_ports.iter().map(|port| container_port(&format!("pln-{}", port.listen), port.listen)));
     fields.set("ports", ports);
     // A sidecar that is not ready has listeners, certificates or configuration missing: the application waits for it.
     let ready = |period: i128, failures: i128, path: &str| {

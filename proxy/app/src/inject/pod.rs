@@ -3,7 +3,7 @@
 use super::{
     configuration::{self, Fault},
     container, grace, probes,
-    settings::{self, Capture, INJECT, Mode, PREFIX, STATUS, Settings},
+    settings::{self, Capture, INJECT, InboundTls, Mode, PREFIX, STATUS, Settings},
     status::Status,
     value::{Map, Value, map},
     windows,
@@ -147,6 +147,17 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if settings.capture == Capture::Node && around.node_agent == NodeAgent::Absent {
         problems.push(of_setting(pod, Fault::of("capture", NO_NODE_AGENT.to_owned())));
     }
+    if settings.capture == Capture::Node
+        && settings.inbound_tls() == InboundTls::Strict
+        && settings.config.is_none()
+        && settings.inbound_ports.is_empty()
+    {
+        notes.push(
+            "inbound-tls strict holds for what comes by the proxy's ports, and with capture node nobody captures what comes in: \
+             name inbound-ports, as 15080:8080, and have the application listen on loopback alone"
+                .to_owned(),
+        );
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -272,8 +283,8 @@ fn read_settings(pod: &Value, defaults: &Settings) -> (Settings, Vec<Problem>) {
 fn collisions(spec: &Value, settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut own = vec![port::ADMIN, port::PROBES];
+    own.extend(settings.inbound_ports.iter().map(|port| port.listen));
     if settings.capture == Capture::None {
-        own.extend(settings.inbound_ports.iter().map(|port| port.listen));
         own.extend(settings.upstreams.iter().filter_map(|upstream| upstream.local));
     } else {
         own.extend([port::OUTBOUND, port::INBOUND]);
