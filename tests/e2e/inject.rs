@@ -303,6 +303,32 @@ fn a_job_ends_with_its_application() {
     assert!(job.stderr().contains("the application's end"), "{}", job.stderr());
 }
 
+/// A database that keeps a connection open whose other side has closed must not make a failure of a Job that succeeded.
+#[test]
+fn a_job_whose_peer_does_not_close_ends_well_at_the_deadline() {
+    let (_switch, pod, other) = some_or_return!(pods());
+    some_or_return!(need::program("unshare", "util-linux"));
+    some_or_return!(need::program("bash", "bash"));
+    let injected = inject(&["--mode", "container", "--drain-delay", "0s", "--drain-deadline", "3s"]);
+    let listener = other.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 9100)).expect("the port is free"));
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            stream.write_all(b"hello\n").ok();
+            kept.push(stream);
+        }
+    });
+    let talk =
+        format!("exec 3<>/dev/tcp/{}/9100; printf '\\000\\n' >&3; read line <&3; sleep 2; echo $line >&2", other.ipv4);
+    let mut job =
+        sharing_processes(&pod, &injected, "job", &format!("bash -c \"{talk}\"", talk = talk.replace('$', "\\$")));
+    assert_eq!(job.wait(SOON * 2).code(), Some(0), "{}", job.stderr());
+    let said = job.stderr();
+    for words in ["hello", "the application's end", "deadline has passed", "left open when it ended", "code=0"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
 /// A file that a line of shell reads from without starting a process: it waits there until somebody writes.
 fn gate(dir: &TempDir) -> PathBuf {
     let gate = dir.path().join("gate");

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Whatever is cut, the exit code tells whether anybody lost something: 3 where something was in flight, 0 where all that
-//! was open were connections at rest.
+//! was open were connections at rest, or those of a Job's application that has ended.
 //!
 //! A sidecar's drain is asymmetric: who comes in is told to go elsewhere at once, while what the application sends out is
 //! accepted until it has gone. It has gone when that is seen of it ([`Until::Absent`]; [`crate::application`] says by

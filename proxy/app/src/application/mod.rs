@@ -208,6 +208,12 @@ impl Application {
         }
     }
 
+    /// Whether what is open is of nobody any more: a Job's application has gone, as far as its processes tell.
+    #[must_use]
+    pub fn left_a_job(&self) -> bool {
+        matches!(self.watch, Watch::Job { .. }) && processes::look() == Presence::Gone
+    }
+
     /// Whoever asks by hand says that the application's end is near: sockets then tell all there is to know.
     pub fn near_its_end(&mut self) {
         self.listened = true;

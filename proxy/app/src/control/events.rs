@@ -195,14 +195,22 @@ impl<P: Plane> Control<P> {
         self.idle
     }
 
-    /// Cuts what is open. A connection that rests is nobody's loss.
+    /// Cuts what is open. A connection that rests is nobody's loss, and what a Job's application left open when it ended was its
+    /// own to lose: a failure of ours would be the Job's, which has succeeded.
     async fn cut(&mut self) -> Exit {
         let before = self.plane.lost();
         self.close_listeners().await;
         // Connections that are told know who cut them and what is lost, and say so in their records.
         self.workers.order(Order::Abort).await;
         self.idle = self.idle || timeout(CLOSING, self.workers.idle()).await.is_ok();
-        if self.idle && self.plane.lost() == before { Exit::Drained } else { Exit::Cut }
+        if self.idle && self.plane.lost() == before {
+            return Exit::Drained;
+        }
+        if self.application.left_a_job() {
+            tracing::warn!("what was cut is what the application left open when it ended");
+            return Exit::Drained;
+        }
+        Exit::Cut
     }
 
     /// Begins a drain of what comes in; what goes out is carried until the process is told to leave.

@@ -76,7 +76,7 @@ const ANSWERS: Duration = Duration::from_millis(500);
 /// How the process ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: everything in flight was finished, or nothing was.
+    /// 0: everything in flight was finished, or nothing was, or nobody has been there any more to whom it mattered.
     Drained,
     /// 1: the configuration, a port or the system did not allow a start.
     NotStarted,
