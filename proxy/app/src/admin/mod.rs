@@ -22,14 +22,17 @@ pub use bind::{BindError, Bound};
 pub use host::{Sender, judge};
 pub use route::{Change, Page, Port, Verdict, help, route};
 
-use crate::{app_probes::AppProbes, control::state::State};
+use crate::{
+    app_probes::{AppProbes, NotCarriedOut},
+    control::state::State,
+};
 use bind::Listener;
 use body::Body;
 use http::{Request, Response, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{collections::VecDeque, convert::Infallible, io, rc::Rc, time::Duration};
+use std::{collections::VecDeque, io, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::{JoinHandle, spawn_local},
@@ -105,7 +108,7 @@ async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, port: Port, ove
             let (head, _body) = request.into_parts();
             state.answering.set(state.answering.get() + 1);
             let _answering = Answering(&state);
-            Ok::<_, Infallible>(respond(&head, port, judged, &state).await)
+            respond(&head, port, judged, &state).await
         }
     });
     let serving = http1::Builder::new()
@@ -127,22 +130,28 @@ impl Drop for Answering<'_> {
     }
 }
 
-/// Answers one request. `judged`: it came over loopback TCP, where a browser could have been made to send it.
-async fn respond(head: &http::request::Parts, port: Port, judged: bool, state: &Rc<State>) -> Response<Body> {
+/// Answers one request, unless its connection must end without an answer. `judged`: it came over loopback TCP, where a browser could have been made to send it.
+async fn respond(
+    head: &http::request::Parts,
+    port: Port,
+    judged: bool,
+    state: &Rc<State>,
+) -> Result<Response<Body>, NotCarriedOut> {
     if judged {
         match judge(head.version, &head.uri, &head.headers) {
             Sender::Local => {}
             Sender::ForeignHost => {
                 let words = "the admin address answers to loopback names only: use localhost, 127.0.0.1 or [::1]\n";
-                return pages::text(StatusCode::FORBIDDEN, words.into());
+                return Ok(pages::text(StatusCode::FORBIDDEN, words.into()));
             }
             Sender::WebPage => {
-                return pages::text(StatusCode::FORBIDDEN, "the admin address does not serve web pages\n".into());
+                let words = "the admin address does not serve web pages\n";
+                return Ok(pages::text(StatusCode::FORBIDDEN, words.into()));
             }
         }
     }
     if port == Port::Probes && AppProbes::has(head.uri.path()) {
-        return pages::probed(state.app_probes.carry_out(head.uri.path(), &head.headers).await);
+        return state.app_probes.carry_out(head.uri.path(), &head.headers).await.map(pages::probed);
     }
-    pages::answer(route(port, &head.method, head.uri.path()), port, head.uri.query(), state).await
+    Ok(pages::answer(route(port, &head.method, head.uri.path()), port, head.uri.query(), state).await)
 }

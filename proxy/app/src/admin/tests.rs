@@ -76,7 +76,7 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
 
 async fn call(state: &Rc<State>, port: Port, method: Method, target: &str) -> (u16, http::HeaderMap, String) {
     let request = Request::builder().method(method).uri(target).header("host", "localhost").body(()).unwrap();
-    let (parts, body) = respond(&request.into_parts().0, port, true, state).await.into_parts();
+    let (parts, body) = respond(&request.into_parts().0, port, true, state).await.unwrap().into_parts();
     let text = body.collect().await.unwrap().to_bytes();
     (parts.status.as_u16(), parts.headers, String::from_utf8(text.into()).unwrap())
 }
@@ -209,6 +209,21 @@ async fn a_foreign_host_is_refused_on_admin_and_welcome_on_probes() {
         assert!(text.starts_with(status), "{text}");
         assert!(!text.to_ascii_lowercase().contains("access-control"), "{text}");
     }
+}
+
+/// As a kubelet understands it: a status for a probe, and a connection that ends for a hook.
+#[tokio::test]
+async fn a_hook_that_was_not_carried_out_has_no_answer() {
+    let bound = Bound::probes("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = bound.to_string();
+    served(bound, async {
+        for (kind, answer) in [("liveness", "HTTP/1.1 404"), ("post-start", ""), ("pre-stop", "")] {
+            let request = format!("GET /app-probes/a/{kind} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let text = exchange(TcpStream::connect(&address).await.unwrap(), &request).await;
+            assert!(text.starts_with(answer) && text.is_empty() == answer.is_empty(), "{kind}: {text}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

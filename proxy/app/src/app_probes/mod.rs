@@ -10,7 +10,7 @@ mod read;
 
 pub use read::{Malformed, Probe, Way, read};
 
-use crate::inject::probes::{PATH, VARIABLE};
+use crate::inject::probes::{PATH, VARIABLE, is_hook};
 use ::http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::{
     collections::HashMap,
@@ -34,6 +34,12 @@ pub struct Finding {
     pub words: Vec<u8>,
 }
 
+/// A hook could not be carried out. A kubelet takes any answer for a hook that was, whatever its status (`lifecycle/handlers.go`,
+/// `runHTTPHandler`), so the connection must end without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the hook could not be carried out")]
+pub struct NotCarriedOut;
+
 impl AppProbes {
     /// The probes that the environment names; none where it names none.
     ///
@@ -54,9 +60,23 @@ impl AppProbes {
     }
 
     /// Asks the application what this path stands for. `headers` are the kubelet's. Dropping it ends the probe.
-    pub async fn carry_out(&self, path: &str, headers: &HeaderMap) -> Finding {
+    ///
+    /// # Errors
+    /// A hook that the application gave no answer to.
+    pub async fn carry_out(&self, path: &str, headers: &HeaderMap) -> Result<Finding, NotCarriedOut> {
+        self.ask(path, headers).await.or_else(|failed| {
+            if !is_hook(path) {
+                return Ok(failed);
+            }
+            tracing::warn!(path, why = %String::from_utf8_lossy(&failed.words).trim_end(), "a hook could not be carried out");
+            Err(NotCarriedOut)
+        })
+    }
+
+    /// What the application answers; as an error what is to be said where it does not.
+    async fn ask(&self, path: &str, headers: &HeaderMap) -> Result<Finding, Finding> {
         let Some(probe) = self.0.get(path) else {
-            return Finding::failed(StatusCode::NOT_FOUND, "there is no such probe in this pod\n");
+            return Err(Finding::failed(StatusCode::NOT_FOUND, "there is no such probe in this pod\n"));
         };
         let asked = async {
             match &probe.way {
@@ -69,13 +89,13 @@ impl AppProbes {
             }
         };
         match timeout(probe.timeout, asked).await {
-            Ok(Ok(finding)) => finding,
+            Ok(Ok(finding)) => Ok(finding),
             Ok(Err(words)) => {
-                Finding::failed(StatusCode::SERVICE_UNAVAILABLE, &format!("port {}: {words}\n", probe.port))
+                Err(Finding::failed(StatusCode::SERVICE_UNAVAILABLE, &format!("port {}: {words}\n", probe.port)))
             }
             Err(_) => {
                 let words = format!("port {}: no answer within {:?}\n", probe.port, probe.timeout);
-                Finding::failed(StatusCode::GATEWAY_TIMEOUT, &words)
+                Err(Finding::failed(StatusCode::GATEWAY_TIMEOUT, &words))
             }
         }
     }

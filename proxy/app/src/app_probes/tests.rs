@@ -38,7 +38,7 @@ async fn carry_out(probes: &AppProbes) -> (u16, String) {
     let mut headers = HeaderMap::new();
     headers.insert("host", "10.1.2.3:15020".parse().unwrap());
     headers.insert("user-agent", "kube-probe/1.31".parse().unwrap());
-    let finding = probes.carry_out("/app-probes/a/liveness", &headers).await;
+    let finding = probes.carry_out("/app-probes/a/liveness", &headers).await.unwrap();
     (finding.status.as_u16(), String::from_utf8(finding.words).unwrap())
 }
 
@@ -236,4 +236,23 @@ fn what_no_injection_wrote_is_refused() {
         read(r#"{"/x":{"port":1,"timeoutSeconds":0,"tcpSocket":{}}}"#).unwrap().0["/x"].timeout,
         Duration::from_secs(1)
     );
+}
+
+#[test]
+fn a_hook_fails_where_the_application_does_not_answer_and_by_no_status() {
+    here(async {
+        let (port, _served) = application(vec!["HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"]).await;
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let hook = |port, kind| {
+            let path = format!("/app-probes/a/{kind}");
+            let probes =
+                read(&format!(r#"{{"{path}":{{"port":{port},"timeoutSeconds":1,"httpGet":{{"path":"/"}}}}}}"#));
+            async move { probes.unwrap().carry_out(&path, &HeaderMap::new()).await.map(|finding| finding.status.as_u16()) }
+        };
+        assert_eq!(hook(port, "post-start").await, Ok(500));
+        for kind in ["post-start", "pre-stop"] {
+            assert_eq!(hook(nobody, kind).await, Err(NotCarriedOut), "{kind}");
+        }
+        assert_eq!(hook(nobody, "startup").await, Ok(503));
+    });
 }

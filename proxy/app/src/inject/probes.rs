@@ -16,6 +16,12 @@ const PROBES: [(&str, &str); 3] =
     [("startupProbe", "startup"), ("readinessProbe", "readiness"), ("livenessProbe", "liveness")];
 /// The hooks of a container's life, which kubelets call just so.
 const HOOKS: [(&str, &str); 2] = [("postStart", "post-start"), ("preStop", "pre-stop")];
+/// Whether a path is one of a hook, whose answer a kubelet does not look at: it fails by its connection alone.
+#[must_use]
+pub fn is_hook(path: &str) -> bool {
+    path.rsplit_once('/').is_some_and(|(_, last)| HOOKS.iter().any(|(_, word)| *word == last))
+}
+
 /// What can be asked of another place than the pod; `exec` stays, since it runs in the container.
 const HANDLERS: [&str; 3] = ["httpGet", "tcpSocket", "grpc"];
 /// A container's probe timeout where none is written, in seconds.
