@@ -27,6 +27,8 @@ pub mod port {
     pub const INBOUND: u16 = 15006;
     /// Readiness, metrics, and the application's probes.
     pub const PROBES: u16 = 15020;
+    /// Reserved on loopback where rules capture, for the proof that they do (`capture.probe_port`).
+    pub const PROOF: u16 = 15099;
 }
 
 /// What surrounds a pod.
@@ -287,7 +289,7 @@ fn collisions(spec: &Value, settings: &Settings) -> Vec<Problem> {
     if settings.capture == Capture::None {
         own.extend(settings.upstreams.iter().filter_map(|upstream| upstream.local));
     } else {
-        own.extend([port::OUTBOUND, port::INBOUND]);
+        own.extend([port::OUTBOUND, port::INBOUND, port::PROOF]);
     }
     for list in ["containers", "initContainers"] {
         for (index, container) in spec.list(list).iter().enumerate() {
