@@ -38,7 +38,7 @@ pub struct Surroundings {
     pub namespace_wish: Option<String>,
     /// Its namespace.
     pub namespace: Option<String>,
-    /// It is a Job's, or a CronJob's: it must come to an end.
+    /// It must come to an end: it is a Job's, or a CronJob's. Of a pod that says so itself, by its `restartPolicy`, [`inject`] knows.
     pub job: bool,
     /// Whether somebody captures on its node.
     pub node_agent: NodeAgent,
@@ -135,6 +135,7 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if let Some(refusal) = refusal(pod, spec) {
         return unless(problems, refusal);
     }
+    let around = &Surroundings { job: around.job || ends(spec), ..around.clone() };
     let (mut settings, mistakes) = read_settings(pod, defaults);
     let readable = mistakes.is_empty();
     problems.extend(mistakes);
@@ -185,11 +186,18 @@ pub(super) fn wish(pod: &Value) -> Result<Option<bool>, Vec<Problem>> {
     Ok(None)
 }
 
-/// What keeps a Job from being seen to end, by a proxy that must see it.
+/// Whether a pod comes to an end when its containers have: one without a Job, as a Helm test, a step of a workflow, a build's.
+/// Those of Deployments and the like always say Always; a container's own word goes before the pod's (Kubernetes 1.34).
+fn ends(spec: &Value) -> bool {
+    let always = |container: &Value| container.str("restartPolicy") == Some("Always");
+    matches!(spec.str("restartPolicy"), Some("Never" | "OnFailure")) && !spec.list("containers").iter().any(always)
+}
+
+/// What keeps a pod from being seen to end, by a proxy that must see it.
 fn unending(spec: &Value) -> Vec<Problem> {
     let mut problems = Vec::new();
     if spec.get("hostPID").and_then(Value::as_bool) == Some(true) {
-        let words = "a Job with mode container is seen to end by the pod's processes, among which hostPID puts those of the \
+        let words = "with mode container the pod's end is seen by its processes, among which hostPID puts those of the \
                      whole node: use mode native, or remove hostPID";
         problems.push(Problem::new(&["spec", "hostPID"], words));
     }
