@@ -215,6 +215,57 @@ fn taking_it_out_takes_nothing_of_others() {
     }
 }
 
+/// API servers before 1.32 know no resources of a pod, so this is none of the cases.
+#[test]
+fn resources_of_the_pod_as_a_whole_have_room_for_the_proxy() {
+    let before = "apiVersion: v1
+kind: Pod
+metadata:
+  name: small
+  namespace: shop
+spec:
+  resources:   # of all together
+    requests:
+      cpu: 50m
+      memory: 64Mi
+    limits:
+      cpu: 60m   # little
+      memory: 64Mi
+  containers:
+    - name: app
+      image: app
+      resources: {requests: {cpu: 50m, memory: 64Mi}, limits: {cpu: 60m}}
+";
+    for mode in ["native", "container"] {
+        let flags = ["--mode".to_owned(), mode.to_owned()];
+        let (with, said) = inject(&flags, &kept(before, Path::new("whole.yaml"))).unwrap();
+        let spec = meaning(&with)[0].get("spec").unwrap().clone();
+        let amount = |of: &Value, kind: &str, resource: &str| {
+            let written = of.at(&["resources", kind, resource])?;
+            Some(written.as_str().unwrap().parse::<pillion::inject::quantity::Quantity>().unwrap().amount())
+        };
+        // What an API server looks at (ValidatePodResources): the sum of what runs beside one another, and each one's limit.
+        for resource in ["cpu", "memory"] {
+            let lists = ["containers", "initContainers"].map(|list| spec.list(list).to_vec()).concat();
+            let (init, all): (Vec<_>, Vec<_>) = lists.iter().partition(|one| one.str("name") == Some("pillion-init"));
+            let sum: f64 = all.iter().filter_map(|one| amount(one, "requests", resource)).sum();
+            let (request, limit) = (amount(&spec, "requests", resource), amount(&spec, "limits", resource));
+            assert!(sum <= request.unwrap() + 1e-9, "{resource}\n{with}");
+            assert!(all.iter().all(|one| amount(one, "limits", resource) <= limit), "{resource}\n{with}");
+            assert!(init.len() == 1 && amount(init[0], "limits", resource).is_none(), "{resource}\n{with}");
+        }
+        assert!(with.contains("cpu: 70m   # little") && with.contains("memory: 192Mi"), "{said}\n{with}");
+        let (without, said) = inject(&["--uninject".to_owned()], &kept(&with, Path::new("whole.yaml"))).unwrap();
+        assert_eq!(without, before, "{said}");
+    }
+    let wrong = before.replace("cpu: 60m   # little", "cpu: sixty");
+    let errors = inject(&[], &kept(&wrong, Path::new("whole.yaml"))).unwrap_err();
+    assert!(
+        errors.len() == 1 && errors[0].contains("12:7: Pod/shop/small: spec.resources.limits.cpu: \"sixty\""),
+        "{errors:?}"
+    );
+}
+
 /// What is wrong with flags is told of them, once and before anything is read, and not at each pod's place.
 #[test]
 fn flags_that_no_pod_could_have_are_refused() {

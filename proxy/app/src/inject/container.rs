@@ -5,6 +5,7 @@ use super::{
     probes,
     settings::{Capture, Identity, Image, IpFamily, Mode, Ports, Settings},
     value::{Map, Value, list, map},
+    whole,
 };
 use crate::{application, discovery};
 
@@ -222,9 +223,16 @@ pub(super) fn init(image: &Image, settings: &Settings, spec: &Value) -> Value {
     fields.set("imagePullPolicy", settings.image_pull_policy.as_str());
     fields.set("command", list([PROGRAM]));
     fields.set("args", list(arguments.iter().map(String::as_str)));
-    let amounts = || map([("cpu", "10m".into()), ("memory", "16Mi".into())]);
-    let limits = map([("cpu", "100m".into()), ("memory", "64Mi".into())]);
-    fields.set("resources", map([("requests", amounts()), ("limits", limits)]));
+    // A pod that as a whole has less is not taken; it holds for this one, which is alone, as well.
+    let of_pod = |amounts: [(&str, &str); 2]| {
+        let own = amounts.into_iter().filter(|(resource, _)| !whole::names(spec, resource));
+        Map(own.map(|(resource, amount)| (resource.to_owned(), amount.into())).collect())
+    };
+    let requests = of_pod([("cpu", "10m"), ("memory", "16Mi")]);
+    let limits = of_pod([("cpu", "100m"), ("memory", "64Mi")]);
+    if !requests.0.is_empty() {
+        fields.set("resources", map([("requests", requests.into()), ("limits", limits.into())]));
+    }
     let mut security = map([
         ("runAsUser", 0_u16.into()),
         ("runAsGroup", 0_u16.into()),

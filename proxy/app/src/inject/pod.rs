@@ -6,7 +6,7 @@ use super::{
     settings::{self, Capture, INJECT, InboundTls, Mode, PREFIX, STATUS, Settings},
     status::Status,
     value::{Map, Value, map},
-    windows,
+    whole, windows,
 };
 
 /// The proxy's container.
@@ -355,6 +355,7 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
         ),
     };
     let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
+    let raised = whole::raise(spec, &settings)?;
     let proxy = container::proxy(&settings, around, spec, configuration.as_deref(), &moved);
     let init = if settings.capture == Capture::Init {
         let image = settings.init_image();
@@ -397,7 +398,7 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
     let metadata = pod.map_at("metadata").ok_or_else(|| malformed(&["metadata"]))?;
     let mut holder = Value::Map(std::mem::take(metadata));
     let annotations = holder.map_at("annotations").ok_or_else(|| malformed(&["metadata", "annotations"]))?;
-    annotations.set(STATUS, Status::written(&settings, shares, secrets));
+    annotations.set(STATUS, Status::written(&settings, shares, &secrets, raised));
     if let (Value::Map(filled), Some(metadata)) = (holder, pod.map_at("metadata")) {
         *metadata = filled;
     }

@@ -36,18 +36,21 @@ impl Quantity {
     }
 }
 
+/// The amount that a text says, which may be 0; `None`: it says none.
+pub(super) fn amount(text: &str) -> Option<f64> {
+    let (number, factor) =
+        SUFFIXES.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor))).unwrap_or((text, 1.0));
+    let plain = number.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && number.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
+    let amount = plain.then(|| number.parse::<f64>().ok()).flatten().map(|number| number * factor);
+    amount.filter(|amount| amount.is_finite())
+}
+
 impl FromStr for Quantity {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (number, factor) = SUFFIXES
-            .iter()
-            .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))
-            .unwrap_or((text, 1.0));
-        let plain = number.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-            && number.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
-        let amount = plain.then(|| number.parse::<f64>().ok()).flatten().map(|number| number * factor);
-        match amount.filter(|amount| *amount > 0.0 && amount.is_finite()) {
+        match amount(text).filter(|amount| *amount > 0.0) {
             Some(amount) => Ok(Self { text: text.to_owned(), amount }),
             None => {
                 Err(format!("{text:?} is no quantity: write a number with a unit, as 10m of CPU or 16Mi of memory"))

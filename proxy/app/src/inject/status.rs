@@ -3,11 +3,11 @@
 use super::{
     pod::{INIT, PROXY},
     settings::{Capture, Mode, STATUS, Settings},
-    value::{Value, list, map},
+    value::{Map, Value, list, map},
 };
 
 /// The annotation's content.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Status {
     /// Who did it.
     pub version: Option<String>,
@@ -19,6 +19,8 @@ pub(super) struct Status {
     pub shares_processes: bool,
     /// What was added to `imagePullSecrets`.
     pub pull_secrets: Vec<String>,
+    /// What of the resources of the pod as a whole was raised ([`super::whole::raise`]).
+    pub raised: Map,
 }
 
 const MODES: [(&str, Mode); 2] = [("native", Mode::Native), ("container", Mode::Container)];
@@ -26,7 +28,7 @@ const CAPTURES: [(&str, Capture); 3] = [("init", Capture::Init), ("node", Captur
 
 impl Status {
     /// The annotation's text for a pod that is injected with these settings.
-    pub(super) fn written(settings: &Settings, shares_processes: bool, pull_secrets: Vec<String>) -> Value {
+    pub(super) fn written(settings: &Settings, shares_processes: bool, pull_secrets: &[String], raised: Map) -> Value {
         let mode = MODES.iter().find(|(_, mode)| *mode == settings.mode).map_or("", |(word, _)| word);
         let capture = CAPTURES.iter().find(|(_, capture)| *capture == settings.capture).map_or("", |(word, _)| word);
         let mut status =
@@ -36,6 +38,9 @@ impl Status {
         }
         if let (false, Some(status)) = (pull_secrets.is_empty(), status.as_map_mut()) {
             status.set("pullSecrets", list(pull_secrets.iter().map(String::as_str)));
+        }
+        if let (false, Some(status)) = (raised.0.is_empty(), status.as_map_mut()) {
+            status.set("raised", raised);
         }
         status.to_json().into()
     }
@@ -60,6 +65,7 @@ impl Status {
                     .iter()
                     .filter_map(|name| name.as_str().map(str::to_owned))
                     .collect(),
+                raised: status.get("raised").and_then(Value::as_map).cloned().unwrap_or_default(),
             })
         };
         Some(read().ok_or_else(|| {

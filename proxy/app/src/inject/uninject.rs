@@ -7,6 +7,7 @@ use super::{
     settings::STATUS,
     status::Status,
     value::{Map, Value},
+    whole,
 };
 
 /// What there is to take out of a pod.
@@ -51,6 +52,9 @@ pub fn uninject(pod: &Value) -> Result<Taken, Problem> {
     }
     if let Some(Value::List(secrets)) = pod.at_mut(&["spec", PULL_SECRETS]) {
         secrets.retain(|secret| !status.pull_secrets.iter().any(|ours| secret.str("name") == Some(ours)));
+    }
+    if let Some(spec) = pod.at_mut(&["spec"]) {
+        whole::lower(spec, &status.raised);
     }
     if let Some(spec) = pod.at_mut(&["spec"]).and_then(Value::as_map_mut) {
         if status.shares_processes {
