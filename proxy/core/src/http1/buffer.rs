@@ -47,6 +47,15 @@ impl ReadBuffer {
         Self { bytes: BytesMut::from(bytes), room: FIRST }
     }
 
+    /// So many bytes are promised yet. Once a read has filled its room the next ones need not feel their way: they have
+    /// room for all of it, up to their bound, and for no more.
+    #[inline]
+    pub fn promise(&mut self, bytes: u64) {
+        if self.room > FIRST {
+            self.room = usize::try_from(bytes).unwrap_or(MOST).clamp(2 * FIRST, MOST);
+        }
+    }
+
     /// Reads once, behind what is there. How many bytes came; 0: the peer has ended its side.
     ///
     /// Cancel-safe. While the socket has nothing to read, an empty buffer takes no memory.
