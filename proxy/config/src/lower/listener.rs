@@ -138,7 +138,8 @@ fn listener(
         only_http(cx, &http_fields);
         Some(Vec::new())
     };
-    let tcp = listener.tcp.at(at).and_then(|(tcp, place)| tcp::tcp(cx, tcp, place, names));
+    let judge = routes.iter().flatten().find_map(|(route, _)| names.filters.judge(route));
+    let tcp = listener.tcp.at(at).and_then(|(tcp, place)| tcp::tcp(cx, tcp, place, judge.as_deref(), names));
     let protocol = match (speaks_http, tcp_written) {
         (true, false) => Some(ListenerProtocol::Http),
         (true, true) => tcp.map(ListenerProtocol::Detect),
