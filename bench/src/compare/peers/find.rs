@@ -53,7 +53,8 @@ pub fn find(peer: Peer, root: &Path, installs: Installs) -> Result<Program, Miss
             },
         },
     };
-    let mut version = version(peer, &path).map_err(|error| missing(format!("{} does not run: {error}", path.display())))?;
+    let mut version =
+        version(peer, &path).map_err(|error| missing(format!("{} does not run: {error}", path.display())))?;
     if from_elsewhere {
         // The report tells the checkout's commit, of which this one need not be.
         version = format!("{version}, named by PILLION_BIN ({}): of which commit is not known", path.display());

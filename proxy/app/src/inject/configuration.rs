@@ -119,7 +119,7 @@ fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<V
             ("protocol", "same-as-downstream".into()),
         ])
     };
-    let mut clusters = vec![original("application", "loopback"), original("passthrough", "original")];
+    let mut clusters = vec![original("application", "original"), original("passthrough", "original")];
     clusters.extend(settings.upstreams.iter().map(|upstream| cluster(upstream, settings)));
     Ok((vec![inbound.into(), outbound.into()], clusters))
 }

@@ -158,6 +158,7 @@ fn listener(
         direction: direction?,
         capture: captured?,
         probe_port: None,
+        admin_port: None,
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),
