@@ -29,8 +29,8 @@ pub use btf::BtfError;
 pub use ended::Ended;
 pub use histogram::Histogram;
 pub use instance::{
-    AttachError, Attached, BUDGET, Capture, Detached, LARGE, Options, Proxy, Status, attach, detach, set_ports, status,
-    switch, try_out,
+    AttachError, Attached, BUDGET, Capture, Detached, LARGE, Options, Proxy, Status, Tidied, attach, detach, set_ports,
+    status, switch, tidy, try_out,
 };
 pub use maps::{Occupancy, Totals};
 pub use mounts::{MountError, cgroup_number, cgroup_path, cgroup2, own_cgroup};

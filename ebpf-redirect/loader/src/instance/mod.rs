@@ -23,7 +23,7 @@ use crate::{
     ended::{self, Ended, Store},
     maps::{self, Maps, Occupancy, Totals},
     mounts, object,
-    pins::{self, Pins},
+    pins::{self, PinError, Pins},
     self_test::Report,
 };
 use error::hook;
@@ -192,6 +192,39 @@ pub fn detach(instance: &str) -> Result<Detached, AttachError> {
     }
     pins.remove()?;
     Ok(Detached::Gone)
+}
+
+/// What became of an instance that was detached with connections left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tidied {
+    /// Nothing is left of it.
+    Gone,
+    /// Connections are left.
+    Draining,
+    /// Somebody has attached it again: it is his.
+    Attached,
+}
+
+/// Removes what is left of an instance that was detached, once its last connection has ended. One that is attached is left alone.
+///
+/// # Errors
+///
+/// Pins of another version, or the file system.
+pub fn tidy(instance: &str) -> Result<Tidied, AttachError> {
+    let Some(pins) = Pins::seen(instance)?.filter(Pins::exist) else { return Ok(Tidied::Gone) };
+    let _lock = match pins.lock() {
+        // Whoever is at work on it says by the next time what came of it.
+        Err(PinError::Busy(_)) => return Ok(Tidied::Draining),
+        locked => locked?,
+    };
+    if !pins.links().is_empty() {
+        return Ok(Tidied::Attached);
+    }
+    if pins.are_there() && Maps::open(&pins)?.has_sockets() {
+        return Ok(Tidied::Draining);
+    }
+    pins.remove()?;
+    Ok(Tidied::Gone)
 }
 
 /// Pulls the kill switch of an attached instance, or puts it back.

@@ -222,10 +222,10 @@ fn the_program_reads_frames_as_the_parser_does() {
 type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
 
 /// The other side of a veth pair: a namespace in which things are done.
-struct Outside(mpsc::Sender<Job<'static>>);
+pub(crate) struct Outside(mpsc::Sender<Job<'static>>);
 
 impl Outside {
-    fn run<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) fn run<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = mpsc::channel();
         self.0.send(Box::new(move || drop(done.send(run())))).unwrap();
         result.recv_timeout(SOON).unwrap()
@@ -245,7 +245,7 @@ impl Outside {
 }
 
 /// A namespace with the interface `edge` (192.0.2.1, fd00::1), and one behind it (192.0.2.2, .66, fd00::2, ::66).
-fn edge(run: impl FnOnce(&Outside) + Send) {
+pub(crate) fn edge(run: impl FnOnce(&Outside) + Send) {
     within(None, || {
         let (jobs, taken) = mpsc::channel::<Job<'static>>();
         let (tell, told) = mpsc::channel();

@@ -379,6 +379,28 @@ fn a_watch_follows_what_others_detach_and_attach_again() {
 }
 
 #[test]
+fn what_drains_is_removed_when_it_is_empty_and_left_alone_when_it_is_attached_again() {
+    use redirect::{Tidied, tidy};
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let instance = &ground.options.instance;
+    assert_eq!(tidy(instance).unwrap(), Tidied::Attached);
+    ground.pod(|| {
+        let (client, server) = pair(&listen(PROXY));
+        talk(&client, &server, b"before");
+        assert_eq!(redirect::detach(instance).unwrap(), Detached::Draining(2));
+        assert_eq!(tidy(instance).unwrap(), Tidied::Draining);
+        talk(&client, &server, b"meanwhile");
+        redirect::attach(&ground.options).unwrap();
+        assert_eq!(tidy(instance).unwrap(), Tidied::Attached);
+        assert!(ground.status().on);
+        assert_eq!(redirect::detach(instance).unwrap(), Detached::Draining(2));
+    });
+    wait_for("the last connection to end", || tidy(instance).unwrap() == Tidied::Gone);
+    assert!(!Pins::of(instance).unwrap().exist());
+    assert_eq!(tidy(instance).unwrap(), Tidied::Gone);
+}
+
+#[test]
 fn only_one_at_a_time_changes_an_instance() {
     let Some(ground) = Ground::attached(PROXY) else { return };
     let outcomes: Vec<_> = thread::scope(|scope| {

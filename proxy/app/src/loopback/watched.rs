@@ -3,7 +3,7 @@
 //! What was detached is looked at until its maps are empty, so that its counters go on, and then removed.
 
 use super::metrics::Metrics;
-use redirect::{Detached, Options, Standing, Watch};
+use redirect::{Detached, Options, Standing, Tidied, Watch};
 use std::path::PathBuf;
 
 /// All of it.
@@ -142,16 +142,17 @@ impl All {
                 occupancy.push(look.reading.occupancy);
                 true
             }
-            // Empty: whoever holds its lock is about to use it again, or to remove it.
-            Ok(_) => match redirect::detach(&before.instance) {
-                Ok(Detached::Draining(_)) => true,
-                Ok(Detached::Gone | Detached::Absent) => {
+            Ok(_) => match redirect::tidy(&before.instance) {
+                Ok(Tidied::Draining) => true,
+                Ok(Tidied::Gone) => {
                     before.last_look(metrics);
                     tracing::info!("the last redirected connection has ended, nothing of the redirect is left");
                     false
                 }
+                // By another hand, whose it is from now on.
+                Ok(Tidied::Attached) => false,
                 Err(error) => {
-                    tracing::error!("the redirect cannot be detached: {error}");
+                    tracing::error!("what is left of the redirect cannot be removed: {error}");
                     false
                 }
             },
