@@ -170,7 +170,7 @@ impl<P: Plane> Control<P> {
             return;
         }
         let Some(config) = self.state.config.borrow().clone() else {
-            // Nothing was ever served.
+            tracing::info!(by, "leaving before anything was served");
             self.idle = true;
             self.closed = true;
             self.drain = Some(already_gone());
@@ -226,7 +226,7 @@ impl<P: Plane> Control<P> {
     /// Leaves when an application that was seen is seen no more, and stays when it comes back while everything is still open.
     fn look_at_application(&mut self) {
         let now = Instant::now();
-        let ended = self.application.has_ended(self.state.before_application.get(), now);
+        let ended = self.application.has_ended(now);
         if !self.by_absence {
             if ended {
                 self.leave("the application's end");

@@ -189,4 +189,29 @@ mod tests {
             assert!(help.ends_with('.') && !help.contains('\n'), "{name}");
         }
     }
+
+    /// A panel that asks for a family that is not there is empty, and nobody is told.
+    #[test]
+    fn the_dashboard_asks_for_what_there_is() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker/dashboards/pillion.json");
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut asked = 0;
+        for (at, _) in text.match_indices("pillion_") {
+            let word = |c: char| c.is_ascii_lowercase() || c == '_';
+            let name = text[at..].split(|c| !word(c)).next().unwrap();
+            // The process's own, by which it knows its pods.
+            if name == "pillion_build_info" {
+                continue;
+            }
+            let of = |kind| FAMILIES.iter().any(|(family, known, _)| *known == kind && *family == name);
+            let bucket = name.strip_suffix("_bucket").is_some_and(|name| {
+                FAMILIES.iter().any(|(family, kind, _)| *kind == Kind::Histogram && *family == name)
+            });
+            // What only grows is asked for by its rate, and nothing else is.
+            let rate = text[..at].ends_with("rate(");
+            assert!(if rate { of(Kind::Counter) || bucket } else { of(Kind::Gauge) }, "{name}, rate: {rate}");
+            asked += 1;
+        }
+        assert!(asked >= 10, "{asked}");
+    }
 }
