@@ -48,6 +48,7 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const UPSTREAM_ACTIVE: &str = "pillion_upstream_requests_active";
     pub(in crate::telemetry) const UPSTREAM_DURATION: &str = "pillion_upstream_duration_seconds";
     pub(in crate::telemetry) const UPSTREAM_RESETS: &str = "pillion_upstream_resets_total";
+    pub(in crate::telemetry) const UPSTREAM_REVOKED: &str = "pillion_upstream_revoked_total";
     pub(in crate::telemetry) const CONNECT_ATTEMPTS: &str = "pillion_connect_attempts_total";
     pub(in crate::telemetry) const CONNECT_FAILURES: &str = "pillion_connect_failures_total";
     pub(in crate::telemetry) const CONNECT_DURATION: &str = "pillion_connect_duration_seconds";
