@@ -253,7 +253,7 @@ fn processes_that_are_seen_tell_when_the_application_has_gone() {
     some_or_return!(need::program("unshare", "util-linux"));
     let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
     // It ends six seconds after the signal, and so does the proxy, long before its deadline.
-    let script = "kill $proxy; sleep 6; echo the application has gone >&2";
+    let script = "sleep 6 & application=$!; kill $proxy; wait $application; echo the application has gone >&2";
     let mut pair = sharing_processes(&pod, &injected, "processes", script);
     assert_eq!(pair.wait(SOON).code(), Some(0), "{}", pair.stderr());
     let said = pair.stderr();
