@@ -3,9 +3,10 @@
 use pillion_tests::{
     kubernetes::{ApiServer, Counts, Endpoint, Trouble, renew_token},
     origin::Origin,
-    proxy::Proxy,
+    proxy::{Proxy, program},
     wait::SOON,
 };
+use rustix::process::Signal;
 use serde_json::json;
 use std::{
     collections::BTreeSet,
@@ -151,6 +152,7 @@ fn an_api_server_that_is_away_empties_no_cluster() {
         Trouble::HangUp,
         Trouble::Silence,
         Trouble::Refuse(500),
+        Trouble::Refuse(401),
         Trouble::Refuse(403),
         Trouble::Refuse(429),
     ]);
@@ -267,6 +269,31 @@ fn a_token_is_read_again_and_a_wrong_one_empties_no_cluster() {
     server.set(SERVICE, "a", 2, &[Endpoint::ready("127.0.0.1")]);
     renew_token(&server.account, "third-token\n");
     await_endpoints(&proxy, "what was missed", &[at([127, 0, 0, 1], 2)]);
+}
+
+/// Nothing but what asks it to ends a proxy, and what that was is told, even while nothing is served yet.
+#[test]
+fn a_proxy_that_is_refused_from_the_start_stays_and_says_what_ends_it() {
+    let server = ApiServer::start();
+    server.expect_token("another");
+    for quits in [false, true] {
+        let denied = server.counts().denied;
+        let mut proxy = Proxy::spawn(&yaml(&server, "api.shop:http", ", timeout: 10m"), Command::new);
+        soon(&proxy, "refusals", || server.counts().denied > denied + 2);
+        assert_eq!(proxy.ended(), None, "{}", proxy.stderr());
+        let by = if quits {
+            let mut quit = Command::new(program());
+            let done = quit.args(["quit", "--admin", &proxy.admin.to_string()]).output().expect("the program runs");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            "an operator"
+        } else {
+            proxy.signal(Signal::TERM);
+            "a signal"
+        };
+        assert_eq!(proxy.wait(SOON).code(), Some(0));
+        let told = format!("leaving before anything was served by=\"{by}\"");
+        assert!(proxy.stderr().contains(&told), "{}", proxy.stderr());
+    }
 }
 
 #[test]

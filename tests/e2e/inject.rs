@@ -1,6 +1,7 @@
 //! Injected pods as network namespaces: what a manifest says is done by hand, as a kubelet would; and the webhook, asked as an
 //! API server would.
 
+mod node;
 mod rolling;
 mod webhook;
 
@@ -22,7 +23,8 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
     thread,
@@ -35,6 +37,8 @@ struct Injected {
     environment: Vec<(String, String)>,
     hook: Option<Vec<String>>,
     probe: String,
+    /// The cgroup that its pod is in, where it matters.
+    group: Option<PathBuf>,
 }
 
 fn words(list: &Value) -> Vec<String> {
@@ -64,7 +68,17 @@ fn inject_with(flags: &[&str], probe: &Value) -> Injected {
         environment: proxy["env"].as_array().into_iter().flatten().filter_map(variable).collect(),
         hook: Some(words(&proxy["lifecycle"]["preStop"]["exec"]["command"])).filter(|words| !words.is_empty()),
         probe: named("app")["readinessProbe"]["httpGet"]["path"].as_str().unwrap_or_default().to_owned(),
+        group: None,
     }
+}
+
+/// A program, within a cgroup from its first step on.
+fn within(group: Option<&Path>, program: &str) -> Command {
+    let Some(group) = group else { return Command::new(program) };
+    let mut command = Command::new("sh");
+    let enter = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", group.display());
+    command.args(["-c", &enter, program]);
+    command
 }
 
 /// The proxy's user, as injection has it.
@@ -106,7 +120,7 @@ impl Injected {
     /// Starts the proxy where the rules are installed already.
     fn start_again(&self, pod: &Pod) -> Process {
         pod.enter(|| {
-            let mut command = Command::new("setpriv");
+            let mut command = within(self.group.as_deref(), "setpriv");
             command
                 .args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"])
                 .arg(program())
@@ -239,7 +253,7 @@ fn processes_that_are_seen_tell_when_the_application_has_gone() {
     some_or_return!(need::program("unshare", "util-linux"));
     let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
     // It ends six seconds after the signal, and so does the proxy, long before its deadline.
-    let script = "kill $proxy; sleep 6; echo the application has gone >&2";
+    let script = "sleep 6 & application=$!; kill $proxy; wait $application; echo the application has gone >&2";
     let mut pair = sharing_processes(&pod, &injected, "processes", script);
     assert_eq!(pair.wait(SOON).code(), Some(0), "{}", pair.stderr());
     let said = pair.stderr();
@@ -286,6 +300,61 @@ fn a_job_ends_with_its_application() {
     let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
     let mut job = sharing_processes(&pod, &injected, "job", "sleep 3");
     assert_eq!(job.wait(SOON * 2).code(), Some(0), "{}", job.stderr());
+    assert!(job.stderr().contains("the application's end"), "{}", job.stderr());
+}
+
+/// A file that a line of shell reads from without starting a process: it waits there until somebody writes.
+fn gate(dir: &TempDir) -> PathBuf {
+    let gate = dir.path().join("gate");
+    let made = Command::new("mkfifo").arg(&gate).status().expect("coreutils are there");
+    assert!(made.success());
+    gate
+}
+
+#[test]
+fn a_job_waits_for_each_of_its_containers() {
+    let (_switch, pod, _other) = some_or_return!(pods());
+    some_or_return!(need::program("unshare", "util-linux"));
+    let (injected, dir) = (inject(&["--mode", "container", "--drain-delay", "0s"]), TempDir::new());
+    let gate = gate(&dir);
+    // The image of the second container is pulled while none runs.
+    let containers = format!("sleep 2; read _ < {}; sleep 5; echo the second has gone >&2", gate.display());
+    let mut job = sharing_processes(&pod, &injected, "job:2", &containers);
+    wait::until_true("the proxy", || pod.enter(|| kubelet("/readyz")) == Some(200));
+    // Longer than one that is known to be the last is waited for.
+    thread::sleep(std::time::Duration::from_secs(28));
+    assert_eq!(pod.enter(|| kubelet("/readyz")), Some(200), "{}", job.stderr());
+    fs::write(gate, "\n").expect("the shell reads it");
+    assert_eq!(job.wait(SOON * 2).code(), Some(0), "{}", job.stderr());
+    let said = job.stderr();
+    let at = |words: &str| said.find(words).unwrap_or_else(|| panic!("{words}: {said}"));
+    assert!(at("the second has gone") < at("the application's end"), "{said}");
+}
+
+#[test]
+fn a_job_ends_though_its_proxy_was_killed_with_its_application() {
+    let (_switch, pod, _other) = some_or_return!(pods());
+    some_or_return!(need::program("unshare", "util-linux"));
+    let (mut injected, dir) = (inject(&["--mode", "container", "--drain-delay", "0s"]), TempDir::new());
+    // As an `emptyDir` is: whoever the container runs as writes there.
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).expect("it is ours");
+    let record = dir.path().join("application");
+    injected = injected.told("PILLION_APPLICATION_RECORD", record.display());
+    let gate = gate(&dir);
+    let arguments = injected.arguments.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    // A kubelet starts it anew, and its hook.
+    let script = format!(
+        "sleep 4; kill -9 $proxy; wait $proxy; read _ < {}; $as {program} {arguments} & proxy=$!; $as {program} wait || exit 9",
+        gate.display(),
+        program = program().display()
+    );
+    let mut job = sharing_processes(&pod, &injected, "job-on-failure", &script);
+    wait::until_true("the application is noted", || {
+        fs::read_to_string(&record).is_ok_and(|text| text.contains("\"came\":true"))
+    });
+    wait::until_true("the proxy was killed", || pod.enter(|| kubelet("/readyz")).is_none());
+    fs::write(gate, "\n").expect("the shell reads it");
+    assert_eq!(job.wait(SOON * 4).code(), Some(0), "{}", job.stderr());
     assert!(job.stderr().contains("the application's end"), "{}", job.stderr());
 }
 
@@ -438,7 +507,8 @@ fn api_servers_would_take_what_was_injected_and_the_chart() {
     assert!(judged >= 6 * 60, "{judged}");
 
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/chart").display().to_string();
-    let done = some_or_return!(python::run("chart_schemas", &["1.29,1.30,1.31,1.32,1.33,1.34", &chart]));
+    let program = program().display().to_string();
+    let done = some_or_return!(python::run("chart_schemas", &["1.29,1.30,1.31,1.32,1.33,1.34", &chart, &program]));
     let text = String::from_utf8_lossy(&done.stdout);
     assert!(done.status.success(), "{text}{}", String::from_utf8_lossy(&done.stderr));
 }

@@ -159,6 +159,40 @@ fn a_second_signal_that_cuts_nobody_is_no_failure() {
     assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
 }
 
+/// A connection at rest holds nobody's request: that it is cut is no failure, whatever its protocol.
+#[test]
+fn a_second_signal_that_cuts_connections_at_rest_is_no_failure() {
+    let origin = Origin::start();
+    let mut proxy = Shape { top: "drain: { delay: 5m }", ..Shape::default() }.start(origin.address);
+    let mut http1 = proxy.connect();
+    assert_eq!(http1.get("/").status, 200);
+    let mut http2 = Frames::connect(proxy.address);
+    http2.get(1, "/").expect("the connection is new");
+    assert!(matches!(http2.outcome(1), Outcome::Answered(200, _)));
+    // Not a byte came of it.
+    let mut silent = proxy.connect();
+    proxy.await_metric("pillion_exchange_requests_active", &[], |active| active == 0.0);
+    proxy.await_metric("pillion_accept_connections_active", &[], |active| active == 3.0);
+    proxy.signal(Signal::TERM);
+    wait::until_true("readiness to fail", || proxy.try_admin("GET", "/ready").is_ok_and(|answer| answer.status == 503));
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
+    for client in [&mut http1, &mut silent] {
+        assert!(matches!(client.end_within(SOON), End::Closed | End::Reset));
+    }
+    // A head that is half here is somebody's request.
+    let mut proxy = Shape { top: "drain: { delay: 5m }", ..Shape::default() }.start(origin.address);
+    let mut half = proxy.connect();
+    assert_eq!(half.get("/").status, 200);
+    half.send("GET / HTTP/1.1\r\nHost: te");
+    proxy.await_metric("pillion_accept_connections_active", &[], |active| active == 1.0);
+    thread::sleep(Duration::from_millis(200));
+    proxy.signal(Signal::TERM);
+    wait::until_true("readiness to fail", || proxy.try_admin("GET", "/ready").is_ok_and(|answer| answer.status == 503));
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait(SOON).code(), Some(3), "{}", proxy.stderr());
+}
+
 #[test]
 fn readiness_fails_before_the_listeners_close() {
     let origin = Origin::start();

@@ -156,6 +156,70 @@ fn whole_requests_that_wait_for_their_answer_do_not_fill_memory() {
     proxy.assert_healthy();
 }
 
+/// What a circuit bears is bounded for each cluster, what they hold together by memory alone: uploads that are kept in case they
+/// must be sent again, to a dozen of them, more than fit.
+#[test]
+fn uploads_to_a_dozen_clusters_do_not_fill_memory() {
+    const CLUSTERS: usize = 12;
+    const ROUNDS: usize = 14;
+    const CONTAINER: u64 = 128 << 20;
+    let group = some_or_return!(Cgroup::new(Some(CONTAINER), None));
+    let origin = Origin::start();
+    let route = |n| format!("      - {{ match: {{ prefix: /hold/{n} }}, cluster: c{n}, timeout: 2m }}\n");
+    let cluster = |n| format!("  - {{ name: c{n}, endpoints: [\"{}\"] }}\n", origin.address);
+    let yaml = format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n{LOG}\nlisteners:\n  - name: web\n    address: {{listen}}\n    \
+         timeouts: {{ header: 2m }}\n    routes:\n{}      - {{ match: {{ prefix: / }}, cluster: c0 }}\nclusters:\n{}",
+        (0..CLUSTERS).map(route).collect::<String>(),
+        (0..CLUSTERS).map(cluster).collect::<String>(),
+    );
+    let mut proxy = Proxy::start_with(&yaml, |program| group.command(&program));
+    let (mut clients, mut connections, mut streams, mut peak) = (Vec::new(), Vec::new(), 0, 0);
+    for round in 1..=ROUNDS {
+        for n in 0..CLUSTERS {
+            let path = format!("/hold/{n}");
+            for _ in 0..10 {
+                let mut client = proxy.connect();
+                let head = format!("PUT {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {BODY}\r\n\r\n");
+                // Where memory is short a connection at rest is closed, and one whose request has not come yet is at rest.
+                drop(client.try_send(head + &"x".repeat(BODY)));
+                clients.push(client);
+            }
+            let mut connection = Frames::connect(proxy.address);
+            for stream in (1..).step_by(2).take(10) {
+                drop(
+                    connection.headers(stream, &request("PUT", &path), false).and_then(|()| {
+                        (0..4).try_for_each(|part| connection.data(stream, &[b'x'; BODY / 4], part == 3))
+                    }),
+                );
+                streams += 1;
+            }
+            connections.push(connection);
+        }
+        assert!(proxy.ended().is_none(), "the kernel killed it, in round {round}");
+        assert_eq!(proxy.get("/").status, 200, "somebody else, in round {round}");
+        peak = peak.max(proxy.resident_own());
+    }
+    println!("{} uploads, memory of its own {peak} at most", clients.len() + streams);
+    // What is kept in case goes at 85 %; at 95 % somebody would have been refused.
+    assert!(peak < CONTAINER * 95 / 100, "{peak}");
+    // What was taken on is served, sent once or not.
+    origin.release();
+    let answered = clients.iter_mut().filter_map(|client| client.try_receive("GET").ok());
+    assert!(answered.map(|answer| answer.status).all(|status| status == 200));
+    proxy.await_metric("pillion_exchange_requests_active", &[], |active| active == 0.0);
+    let log = wait::until("every record", SOON, || {
+        let ended = proxy.metrics().sum("pillion_exchange_requests_total", &[]);
+        let log = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+        Some(log).filter(|log| log.lines().count() as f64 == ended)
+    });
+    assert!(log.lines().all(|line| line.starts_with("200 - ")), "{log:.2000}");
+    let (served, all) = (log.lines().count(), clients.len() + streams + ROUNDS);
+    assert!(served > all * 9 / 10, "{served} of {all}");
+    drop((clients, connections));
+    proxy.assert_healthy();
+}
+
 #[test]
 fn streams_of_connections_that_live_do_not_fill_memory() {
     let group = some_or_return!(Cgroup::new(Some(LIMIT), None));

@@ -29,15 +29,15 @@ use std::{
 };
 
 /// What no kernel known passes; the peers of these tests do without.
-const WAIVED: &str = "splice,duplex";
+pub(crate) const WAIVED: &str = "splice,duplex";
 
 /// A name for the pins, so that tests do not meet.
-fn instance() -> String {
+pub(crate) fn instance() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("e2e-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         need::skip("loading BPF programs needs root");
@@ -70,7 +70,7 @@ fn redirected(instance: &str) -> u64 {
 }
 
 /// Detaches at the end, whatever happened; the maps go when the last connection has.
-struct Detached(String);
+pub(crate) struct Detached(pub(crate) String);
 
 impl Drop for Detached {
     fn drop(&mut self) {
@@ -459,10 +459,10 @@ fn a_watched_status_tells_each_second_what_has_changed() {
 }
 
 /// A cgroup of version 2 for one test; removed on drop.
-struct Unified(PathBuf);
+pub(crate) struct Unified(pub(crate) PathBuf);
 
 impl Unified {
-    fn new(name: &str) -> Option<Self> {
+    pub(crate) fn new(name: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").expect("the kernel tells of its mounts");
         let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
         let made = mounts.find(|mount| mount.get(2) == Some(&"cgroup2")).map(|mount| Path::new(mount[1]).join(name));

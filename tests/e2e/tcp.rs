@@ -235,6 +235,32 @@ fn tls_goes_by_the_name_it_asks_for_untouched() {
     proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"tls\""], |count| count == 3.0);
 }
 
+/// Says its name to each, and closes.
+fn named(name: &'static str) -> SocketAddr {
+    server(move |mut stream| drop(stream.write_all(name.as_bytes())))
+}
+
+#[test]
+fn clusters_share_connections_by_weight_and_endpoints_take_turns() {
+    let [a, b, c] = ["a", "b", "c"].map(named);
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - name: db\n    address: {{listen}}\n    tcp:\n      \
+         clusters: [{{ name: one, weight: 1 }}, {{ name: two, weight: 3 }}, \
+         {{ name: none, weight: 0 }}]\nclusters:\n  - {{ name: one, endpoints: [\"{a}\"] }}\n  - {{ name: two, endpoints: \
+         [\"{b}\", \"{c}\"], balance: round-robin }}\n  - {{ name: none, endpoints: [\"127.0.0.1:1\"] }}\n"
+    ));
+    const MANY: usize = 400;
+    let mut heard = std::collections::HashMap::new();
+    for _ in 0..MANY {
+        *heard.entry(proxy.connect().bytes(1)[0]).or_insert(0_usize) += 1;
+    }
+    let of = |name: u8| heard.get(&name).copied().unwrap_or(0);
+    assert_eq!(of(b'a') + of(b'b') + of(b'c'), MANY, "{heard:?}");
+    // A quarter of 400 is 100; five times its deviation of 8.7 either way.
+    assert!((55..=145).contains(&of(b'a')), "{heard:?}");
+    assert!(of(b'b').abs_diff(of(b'c')) <= 1, "{heard:?}");
+}
+
 #[test]
 fn a_name_nobody_serves_is_closed_with_its_flag() {
     let proxy =

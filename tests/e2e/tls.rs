@@ -1,6 +1,7 @@
 //! TLS: who is let in, who is turned away and by what name, and that a renewal is felt by nobody.
 
 mod peers;
+mod ports;
 mod refused;
 mod told;
 

@@ -47,10 +47,15 @@ fn inbound(identity: &str, origin: SocketAddr, echo: SocketAddr) -> Proxy {
 
 /// The side of the clients: HTTP/1.1 to `one.test`, HTTP/2 to `two.test`, and a tunnel.
 fn outbound(identity: &str, inbound: &Proxy) -> Proxy {
+    Proxy::start(&outbound_of(identity, inbound, "spiffe://example.org/*"))
+}
+
+/// The same, whose servers must be these.
+fn outbound_of(identity: &str, inbound: &Proxy, servers: &str) -> String {
     let cluster = |name: &str, more: &str, endpoint: SocketAddr| {
         format!(
             "  - {{ name: {name}, endpoints: [\"{endpoint}\"], {more}tls: {{ mode: mutual, spiffe_ids: \
-             [\"spiffe://example.org/*\"] }} }}\n"
+             [\"{servers}\"] }} }}\n"
         )
     };
     let clusters = [
@@ -58,13 +63,13 @@ fn outbound(identity: &str, inbound: &Proxy) -> Proxy {
         cluster("two", "protocol: http2, ", inbound.address),
         cluster("db", "", inbound.second),
     ];
-    Proxy::start(&format!(
+    format!(
         "admin: {{ address: {{admin}} }}\nworkers: 1\n{identity}\naccess_log: {{ path: \"{{dir}}/access.log\", format: {{ \
          text: \"%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %TERMINATED_BY%\" }} }}\nlisteners:\n  - {{ name: \
          web, address: \"{{listen}}\", routes: [{{ match: {{ host: two.test }}, cluster: two }}, {{ match: {{ prefix: / }}, \
          cluster: one }}] }}\n  - {{ name: db, address: \"{{listen2}}\", tcp: {{ cluster: db }} }}\nclusters:\n{}",
         clusters.concat()
-    ))
+    )
 }
 
 fn ask(client: &mut Client, host: &str, path: &str) -> pillion_tests::response::Response {
@@ -163,6 +168,59 @@ fn a_server_that_is_not_believed_any_more_gets_nothing_new() {
         assert_eq!(ask(client, host, "/").status, 200, "{host}");
     }
     drop(tunnels());
+}
+
+/// Of a stream that never ends one would wait for ever.
+#[test]
+fn what_is_in_flight_to_a_server_that_is_not_believed_any_more_is_cut_at_the_drains_deadline() {
+    let (old, new) = (Authority::new("old root"), Authority::new("new root"));
+    let (origin, behind) = (Origin::start(), echo());
+    let (_b, server) = pki::identity(&old, WEB);
+    let inbound = inbound(&server, origin.address, behind);
+    for by_rules in [false, true] {
+        let (dir, client) = pki::identity(&old, CLIENT);
+        let client = format!("drain: {{ deadline: 500ms }}\n{client}");
+        let proxy = outbound(&client, &inbound);
+        let hosts = ["one.test", "two.test"];
+        let begin = |request: String| {
+            let before = origin.requests();
+            let mut client = proxy.connect();
+            client.send(request);
+            wait::until_true("the request to arrive", || origin.requests() > before);
+            client
+        };
+        let unanswered = hosts.map(|host| begin(format!("GET /hold HTTP/1.1\r\nHost: {host}\r\n\r\n")));
+        let unsent =
+            hosts.map(|host| begin(format!("POST /sink HTTP/1.1\r\nHost: {host}\r\nContent-Length: 10\r\n\r\nhello")));
+        let unfinished = hosts.map(|host| {
+            let mut client = begin(format!("GET /stall/600000 HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            let head = client.some().expect("the head comes at once");
+            assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&head));
+            client
+        });
+        if by_rules {
+            proxy.replace_config(&outbound_of(&client, &inbound, "spiffe://example.org/ns/bank/*"));
+            assert_eq!(proxy.admin_post("/reload").status, 200);
+        } else {
+            renew(&proxy, || pki::replace(dir.path(), "ca.pem", &new.pem()));
+        }
+        for mut client in unanswered.into_iter().chain(unsent) {
+            assert_eq!(client.receive().status, 503);
+        }
+        unfinished.into_iter().for_each(await_cut);
+        wait::until_true("a record of each", || {
+            let text = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+            let count = |line: &str| text.lines().filter(|known| *known == line).count();
+            count("503 UAEX server_certificate_not_trusted_any_more proxy") == 4
+                && count("200 UAEX server_certificate_not_trusted_any_more proxy") == 2
+        });
+        // HTTP/1.1 has a connection for each request, HTTP/2 one for all.
+        proxy
+            .await_metric("pillion_upstream_revoked_total", &["cluster=\"one\"", "reason=\"trust\""], |cut| cut == 3.0);
+        proxy
+            .await_metric("pillion_upstream_revoked_total", &["cluster=\"two\"", "reason=\"trust\""], |cut| cut == 1.0);
+        inbound.await_metric("pillion_accept_connections_active", &[], |open| open == 0.0);
+    }
 }
 
 #[test]

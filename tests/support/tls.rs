@@ -69,7 +69,11 @@ impl Offer<'_> {
 impl TlsClient {
     /// Connects, asking for `localhost`.
     pub fn connect(config: Arc<ClientConfig>, address: SocketAddr) -> io::Result<Self> {
-        let socket = TcpStream::connect_timeout(&address, SOON)?;
+        Self::over(config, TcpStream::connect_timeout(&address, SOON)?)
+    }
+
+    /// Shakes hands on a connected stream, asking for `localhost`.
+    pub fn over(config: Arc<ClientConfig>, socket: TcpStream) -> io::Result<Self> {
         socket.set_read_timeout(Some(SOON))?;
         socket.set_write_timeout(Some(SOON))?;
         let name = ServerName::try_from("localhost").expect("a name");

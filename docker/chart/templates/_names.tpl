@@ -1,3 +1,19 @@
+{{- /* What our objects' names begin with: the release's name, where that can begin a Service's. A release's may have dots and begin
+       with a digit, and no two become one. */ -}}
+{{- define "pillion.name" -}}
+{{- $name := .Release.Name -}}
+{{- if regexMatch "^[a-z][a-z0-9-]*$" $name -}}
+{{ $name }}
+{{- else -}}
+p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name | trunc 8 }}
+{{- end -}}
+{{- end -}}
+{{- /* Words where somebody captures what goes out of pods, and nothing where nobody does. */ -}}
+{{- define "pillion.captures" -}}
+{{- with .Values.nodeAgent -}}
+{{- if .elsewhere -}}elsewhere{{- else if and .enabled .captureOutbound -}}here{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- define "pillion.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
@@ -28,6 +44,9 @@
 {{- if and (has (get $of "inbound-tls") (list "strict" "permissive")) (has (get $of "identity") (list "" "none")) -}}
 {{- fail "injector.settings.inbound-tls: mutual TLS needs certificates: set injector.settings.identity as well" -}}
 {{- end -}}
+{{- if and (eq (get $of "capture") "node") (not (include "pillion.captures" .)) -}}
+{{- fail "injector.settings.capture: with node no pod would be captured: set nodeAgent.enabled and nodeAgent.captureOutbound as well, or nodeAgent.elsewhere if another agent captures" -}}
+{{- end -}}
 {{- if and (get $of "zone") (ne (get $of "discovery") "endpoint-slices") -}}
 {{- fail "injector.settings.zone: hints are in EndpointSlices: set injector.settings.discovery to endpoint-slices as well" -}}
 {{- end -}}
@@ -45,7 +64,7 @@
 {{- end -}}
 {{- define "pillion.labels" -}}
 app.kubernetes.io/name: pillion
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}

@@ -99,6 +99,9 @@ pub trait Plane: 'static {
     /// Connections of clients open now, over all workers.
     fn connections(&self) -> usize;
 
+    /// Of what was cut by [`Order::Abort`](crate::worker::Order::Abort): what was somebody's request or tunnel.
+    fn lost(&self) -> usize;
+
     /// The metrics in Prometheus' text format, in pieces of some ten KiB: the control thread does other work between
     /// two of them.
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>>;

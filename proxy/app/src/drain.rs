@@ -3,11 +3,14 @@
 //!
 //! ```text
 //!  asked ──► Announced ──(delay)──► Draining ──(all workers idle)────────► exit 0
-//!               │                   ▲  └──────(deadline) ──► Cut ──────────► exit 3
+//!               │                   ▲  └──────(deadline) ──► Cut ──────────► exit 3, or 0
 //!               │                   │
 //!               ├──(delay, a sidecar)► OutboundOnly ──(the application has gone, or the deadline)
-//!               └── a second signal, in any phase ─────────────────────────► exit 3
+//!               └── a second signal, in any phase ─────────────────────────► exit 3, or 0
 //! ```
+//!
+//! Whatever is cut, the exit code tells whether anybody lost something: 3 where something was in flight, 0 where all that
+//! was open were connections at rest.
 //!
 //! A sidecar's drain is asymmetric: who comes in is told to go elsewhere at once, while what the application sends out is
 //! accepted until it has gone. It has gone when that is seen of it ([`Until::Absent`]; [`crate::application`] says by
@@ -79,12 +82,10 @@ pub enum Step {
     Look,
     /// Tell the workers to close their listeners and drain.
     CloseListeners,
-    /// Tell the workers to cut what is open.
+    /// Tell the workers to cut what is open, and exit.
     Abort,
     /// Exit: nothing was cut.
     Finished,
-    /// Exit: something was cut.
-    Overrun,
 }
 
 /// Farther off than any process lives.
@@ -192,7 +193,7 @@ impl Drain {
                 self.phase = Phase::Cut;
                 Step::Abort
             }
-            Phase::Cut => Step::Overrun,
+            Phase::Cut => Step::Abort,
             Phase::Gone => Step::Finished,
         }
     }
@@ -232,7 +233,7 @@ mod tests {
         assert_eq!(drain.step(now, false), Step::CloseListeners);
         assert_eq!(drain.step(at(29), false), Step::WaitUntil(at(30)));
         assert_eq!(drain.step(at(30), false), Step::Abort);
-        assert_eq!(drain.step(at(30), true), Step::Overrun);
+        assert_eq!(drain.phase(), Phase::Cut);
     }
 
     #[test]

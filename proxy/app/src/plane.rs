@@ -61,6 +61,7 @@ impl Default for DataPlane {
                 connections: Limit::new(0),
                 pressure: PressureGauge::default(),
                 unfinished: Arc::default(),
+                lost: Arc::default(),
                 capture: Capturing::default(),
                 redirect: Arc::default(),
             }),
@@ -182,6 +183,10 @@ impl Plane for DataPlane {
         self.process.connections.taken()
     }
 
+    fn lost(&self) -> usize {
+        self.process.lost.count()
+    }
+
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>> {
         match &self.recorder {
             Some(recorder) => Box::new(recorder.scrape().map(Bytes::from)),
@@ -257,7 +262,7 @@ impl Run for DataPath {
             Order::Drain => worker.drain(),
             Order::DrainInbound => worker.drain_inbound(),
             Order::CloseIdle => {
-                worker.tell(Signal::CloseIfIdle);
+                worker.close_idle();
                 worker.register.shed();
                 worker.close_idle_upstreams();
                 // What those left who went before is the kernel's again, which counts it.

@@ -16,7 +16,9 @@ use pillion::inject::{
 };
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 fn folder(name: &str) -> PathBuf {
@@ -270,6 +272,60 @@ fn taking_it_out_leaves_the_text_as_it_was_written() {
     }
     assert!(anew.is_empty(), "{anew:?}");
     assert!(same >= 45, "{same}");
+}
+
+/// The program itself, as people call it.
+#[test]
+fn standard_input_folders_and_differences() {
+    let call = |arguments: &[&str], input: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pillion"));
+        let command = command.arg("inject").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let done = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (done.status.code(), text(done.stdout), text(done.stderr))
+    };
+    let [deployment, namespace] =
+        ["deployment-plain.yaml", "disabled-by-label.yaml"].map(|name| folder("cases").join(name));
+    let before = fs::read_to_string(&deployment).unwrap();
+    let (with, _) = inject(&[], &deployment).unwrap();
+    for arguments in [&[][..], &["-"], &["-f", "-"]] {
+        let (code, out, said) = call(arguments, &before);
+        assert_eq!((code, &out), (Some(0), &with), "{said}");
+        assert!(said.contains("<stdin>:") && said.contains("injected"), "{said}");
+    }
+    // A folder's files in their order, each a document of one stream; what is no manifest is left where it is.
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("inject-folder");
+    fs::remove_dir_all(&dir).ok();
+    fs::create_dir_all(dir.join("deeper")).unwrap();
+    fs::copy(&deployment, dir.join("b.yaml")).unwrap();
+    fs::copy(&namespace, dir.join("deeper/c.yml")).unwrap();
+    fs::copy(folder("cases/pod-json.json"), dir.join("a.json")).unwrap();
+    fs::write(dir.join("README.md"), "kind: Pod").unwrap();
+    let (code, out, said) = call(&["-f", dir.to_str().unwrap()], "");
+    assert_eq!(code, Some(0), "{said}");
+    let kinds: Vec<_> =
+        yaml::read(&out).unwrap().iter().map(|node| node.value.str("kind").unwrap().to_owned()).collect();
+    assert_eq!(kinds, ["Pod", "Deployment", "Pod"], "{out}");
+    // A difference says what would change and changes nothing; of what stays it says nothing.
+    let (code, out, _) = call(&["--diff", deployment.to_str().unwrap()], "");
+    let name = deployment.display();
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with(&format!("--- {name}\n+++ {name} (with Pillion)\n@@ ")), "{out}");
+    let lines = |sign: char| out.lines().skip(2).filter_map(move |line| line.strip_prefix(sign)).collect::<Vec<_>>();
+    let own: Vec<&str> = before.lines().collect();
+    let new: Vec<&str> = with.lines().collect();
+    assert!(
+        lines('-').iter().all(|line| own.contains(line)) && lines('+').iter().all(|line| new.contains(line)),
+        "{out}"
+    );
+    assert_eq!(lines('+').len() - lines('-').len(), new.len() - own.len(), "{out}");
+    assert_eq!(call(&["--diff", namespace.to_str().unwrap()], "").1, "");
+    // What cannot be read is told, and nothing comes out.
+    let (code, out, said) = call(&["-f", "/nowhere.yaml", deployment.to_str().unwrap()], "");
+    assert_eq!((code, &*out), (Some(1), ""));
+    assert!(said.contains("/nowhere.yaml: cannot be read"), "{said}");
 }
 
 #[test]

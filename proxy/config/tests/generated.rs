@@ -70,6 +70,10 @@ fn required_means_the_same_to_schema_and_parser() {
         ),
         ("ListenerTls", "listeners: [{name: a, address: '0.0.0.0:1', routes: [], tls: {}}]".to_owned()),
         (
+            "TlsException",
+            "listeners: [{name: a, address: '0.0.0.0:1', routes: [], tls: {exceptions: [{}]}}]".to_owned(),
+        ),
+        (
             "Certificate",
             "listeners: [{name: a, address: '0.0.0.0:1', routes: [], tls: {certificates: [{}]}}]".to_owned(),
         ),

@@ -4,7 +4,7 @@
 //! gives flow-control credit back as they are taken; it never buffers, counts or times.
 
 use crate::{
-    downstream::codec::http1::Upload,
+    downstream::{admit::Distrust, codec::http1::Upload},
     framing::Refusal,
     http1::Broken,
     upstream::{Leased, Upgraded},
@@ -110,6 +110,9 @@ pub enum GivenUp {
     /// The exchange is over; nobody waits for the rest.
     #[error("the exchange ended")]
     Ended,
+    /// The server that sends it is not believed any more, or we are not who we were to it.
+    #[error("{}", .0.details())]
+    Distrusted(Distrust),
     /// A filter ended it.
     #[error("a filter ended it")]
     Filter,

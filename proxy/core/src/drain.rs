@@ -6,6 +6,7 @@
 
 use crate::downstream::{
     held::Spares,
+    limit::Pressure,
     unfinished::{self, Allowance, Room, Sum},
 };
 use std::{
@@ -14,12 +15,19 @@ use std::{
     fmt,
     future::poll_fn,
     rc::{Rc, Weak},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, Waker},
 };
+use tokio::time::Instant;
 
 /// One connection in so many is cut at a time where memory is shorter than refusing bears.
 const RELIEVED: usize = 16;
+
+/// Tenths of a second for which a connection is new: its client, which waits for a handshake perhaps, is about to ask.
+const NEW: u32 = 10;
 
 /// What a connection is told. Later ones are stronger; a weaker one never undoes a stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -41,9 +49,29 @@ pub struct Register {
     controls: RefCell<Vec<Option<Rc<Control>>>>,
     free: RefCell<Vec<usize>>,
     open: Cell<usize>,
+    /// From where ages are counted.
+    begun: OnceCell<Instant>,
     empty: RefCell<Vec<Waker>>,
     unfinished: Sum,
     spares: Spares,
+    lost: Arc<Lost>,
+}
+
+/// Requests and tunnels that were cut because their connection had to close at once. Shared by all workers: the exit code is
+/// the process's.
+#[derive(Debug, Default)]
+pub struct Lost(AtomicUsize);
+
+impl Lost {
+    /// How many so far; more than one may be counted for a connection.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn one_more(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Something that lives on a connection's line, and may have to end when the configuration changes.
@@ -71,6 +99,8 @@ pub struct Control {
     register: Weak<Register>,
     /// What its client has begun and not finished counts for.
     unfinished: Cell<u32>,
+    /// When it came, in tenths of a second.
+    came: u32,
     /// Whether it must go because of that.
     shed: Cell<bool>,
     /// Whether it must go in time, since it would not be let in any more.
@@ -85,10 +115,10 @@ pub struct Registration {
 }
 
 impl Register {
-    /// A register whose connections leave no more unfinished than this allows.
+    /// A register whose connections leave no more unfinished than this allows, and which counts there what is cut.
     #[must_use]
-    pub fn within(allowance: Arc<Allowance>) -> Rc<Self> {
-        Rc::new(Self { unfinished: Sum::within(allowance), ..Self::default() })
+    pub fn within(allowance: Arc<Allowance>, lost: Arc<Lost>) -> Rc<Self> {
+        Rc::new(Self { unfinished: Sum::within(allowance), lost, ..Self::default() })
     }
 
     /// Enters a connection that came by the listener with this identity.
@@ -101,6 +131,7 @@ impl Register {
             listener,
             register: Rc::downgrade(self),
             unfinished: Cell::new(0),
+            came: self.now(),
             shed: Cell::new(false),
             revoked: Cell::new(false),
         });
@@ -127,6 +158,25 @@ impl Register {
         let controls: Vec<_> = self.controls.borrow().iter().flatten().filter(told).cloned().collect();
         for control in controls {
             control.tell(signal);
+        }
+    }
+
+    /// Tenths of a second since the first connection.
+    fn now(&self) -> u32 {
+        let tenths = self.begun.get_or_init(Instant::now).elapsed().as_millis() / 100;
+        // Thirteen years.
+        u32::try_from(tenths).unwrap_or(u32::MAX)
+    }
+
+    /// Tells every connection to close if it is at rest. One that came just now is not, unless memory is so short that
+    /// nobody else would be let in either.
+    pub fn close_idle(&self, pressure: Pressure) {
+        let now = self.now();
+        let rests = |of: &&Rc<Control>| pressure == Pressure::Refuse || now - of.came >= NEW;
+        // From a copy, as above.
+        let controls: Vec<_> = self.controls.borrow().iter().flatten().filter(rests).cloned().collect();
+        for control in controls {
+            control.tell(Signal::CloseIfIdle);
         }
     }
 
@@ -319,6 +369,16 @@ impl Control {
         self.signal.get()
     }
 
+    /// If it was told to close now: something was in flight on it, and is lost.
+    #[inline]
+    pub fn note_lost(&self) {
+        if self.signal.get() == Signal::Abort
+            && let Some(register) = self.register.upgrade()
+        {
+            register.lost.one_more();
+        }
+    }
+
     /// A connection that was told [`Signal::CloseIfIdle`] while busy forgets it.
     pub fn forget(&self) {
         if self.signal.get() == Signal::CloseIfIdle {
@@ -373,7 +433,7 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::task::Wake;
+    use std::{task::Wake, time::Duration};
 
     /// A waker that does what no task's does: it comes back at once.
     struct Reentrant(Box<dyn Fn()>);
@@ -415,7 +475,7 @@ mod tests {
     #[test]
     fn those_who_hold_most_are_told_to_go_and_what_they_held_is_free_when_they_went() {
         let allowance = Arc::<Allowance>::default();
-        let register = Register::within(Arc::clone(&allowance));
+        let register = Register::within(Arc::clone(&allowance), Arc::default());
         let [small, large, larger] = [(); 3].map(|()| register.enter(0));
         allowance.allow(20_000);
         assert_eq!(small.control().hold(100), Room::Left);
@@ -431,6 +491,26 @@ mod tests {
         small.control().release();
         drop(large);
         assert_eq!(allowance.held(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_came_just_now_is_not_at_rest() {
+        let register = Rc::<Register>::default();
+        let old = register.enter(0);
+        tokio::time::advance(Duration::from_millis(900)).await;
+        let new = register.enter(0);
+        let told = |pressure| {
+            register.close_idle(pressure);
+            let told = [&old, &new].map(|of| of.control().signal() == Signal::CloseIfIdle);
+            [&old, &new].iter().for_each(|of| of.control().forget());
+            told
+        };
+        assert_eq!(told(Pressure::Shrink), [false, false]);
+        tokio::time::advance(Duration::from_millis(200)).await;
+        assert_eq!(told(Pressure::Shrink), [true, false]);
+        assert_eq!(told(Pressure::Refuse), [true, true]);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(told(Pressure::Normal), [true, true]);
     }
 
     #[test]

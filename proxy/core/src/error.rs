@@ -200,6 +200,7 @@ pub fn upstream_flag(cause: &Cause) -> ResponseFlag {
             }
             RequestError::RequestBody => ResponseFlag::DownstreamProtocolError,
             RequestError::Stalled => ResponseFlag::UpstreamTimeout,
+            RequestError::Distrusted(_) => ResponseFlag::Unauthorized,
             RequestError::Unwritable => ResponseFlag::LocalReset,
         },
     }

@@ -6,6 +6,7 @@
 
 use crate::{
     downstream::{
+        Connection,
         admit::{Admission, SourceTable, Sources},
         limit::Limit,
     },
@@ -25,7 +26,7 @@ use crate::{
 };
 use bytes::Bytes;
 use pillion_config::{
-    model::{Action, Authorization, Config, Direction, HeaderChange, Listener, Name, Route},
+    model::{Action, Authorization, Config, Direction, HeaderChange, Listener, ListenerTlsMode, Name, Route},
     template::Variable,
 };
 use std::{collections::HashMap, sync::Arc};
@@ -68,6 +69,15 @@ pub struct ListenerSnapshot {
     pub telemetry: Arc<ListenerTelemetry>,
     /// Its connections over all workers.
     pub connections: Arc<Limit>,
+}
+
+impl ListenerSnapshot {
+    /// How this connection speaks TLS; `None`: it does without, as all of the listener or as an exception.
+    #[must_use]
+    pub fn tls_of(&self, connection: &Connection) -> Option<&TlsServer> {
+        let tls = self.tls.as_deref()?;
+        (tls.model().mode_at(connection.facts.destination().port()) != ListenerTlsMode::Off).then_some(tls)
+    }
 }
 
 /// The changes a route makes, compiled.

@@ -10,7 +10,7 @@ use crate::{
         limit::{Limit, PressureGauge},
         unfinished::Allowance,
     },
-    drain::{Register, Signal},
+    drain::{Lost, Register, Signal},
     exchange::{
         filter::{Factory, Instance, Interest, Services},
         stream::RequestBody,
@@ -18,7 +18,7 @@ use crate::{
     io::{Accept, Dial, Own, RedirectSwitch},
     snapshot::Snapshot,
     tunnel::Passage,
-    upstream::{Random, WorkerCluster},
+    upstream::{Bonds, Random, WorkerCluster},
 };
 use pillion_config::model::{self, ClusterIndex, Direction, FilterIndex, Name};
 use std::{
@@ -38,6 +38,8 @@ pub struct Process {
     pub pressure: PressureGauge,
     /// What clients may leave unfinished.
     pub unfinished: Arc<Allowance>,
+    /// What was cut at the end.
+    pub lost: Arc<Lost>,
     /// What is captured, and what comes back.
     pub capture: Capturing,
     /// Whether BPF programs may redirect its connections.
@@ -75,6 +77,8 @@ pub struct Worker {
     pub passage: Passage,
     /// Deadlines of its requests.
     pub alarms: Rc<Alarms>,
+    /// Its connections to servers that were judged.
+    bonds: Rc<Bonds>,
     view: RefCell<Rc<View>>,
     listeners: RefCell<Vec<Rc<ListenerSlot>>>,
     next_listener: Cell<usize>,
@@ -120,12 +124,13 @@ impl Worker {
     #[must_use]
     pub fn new(process: Arc<Process>, dial: Rc<dyn Dial>, snapshot: Arc<Snapshot>) -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
-            register: Register::within(Arc::clone(&process.unfinished)),
+            register: Register::within(Arc::clone(&process.unfinished), Arc::clone(&process.lost)),
             process,
             dial,
             random: Rc::new(Random::from_system()),
             passage: Passage::default(),
             alarms: Rc::default(),
+            bonds: Rc::default(),
             view: RefCell::new(Rc::new(View::new(snapshot, None, me))),
             listeners: RefCell::default(),
             next_listener: Cell::new(0),
@@ -186,17 +191,22 @@ impl Worker {
 
     /// Everything that lives looks whether it may go on: whom to trust, or who we are, has changed. What is in flight on
     /// connections that may not is answered, for as long as a drain may last; then they are cut.
-    pub fn look_again(&self) {
+    pub fn look_again(self: &Rc<Self>) {
+        let view = self.view();
         let revoked = self.register.look_again();
-        if !revoked.is_empty() {
-            let deadline = self.view.borrow().snapshot.config.drain.deadline;
+        let doubted = self.bonds.doubt(&view.snapshot.clusters);
+        if !revoked.is_empty() || !doubted.is_empty() {
+            let deadline = view.snapshot.config.drain.deadline;
+            let worker = Rc::downgrade(self);
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(deadline).await;
                 revoked.iter().filter_map(Weak::upgrade).for_each(|control| control.overdue());
+                let Some(view) = worker.upgrade().map(|worker| worker.view()) else { return };
+                doubted.ask(&view.snapshot.clusters);
             });
         }
         // A server that rests was judged by what held before.
-        for cluster in self.view.borrow().clusters.iter().filter_map(OnceCell::get) {
+        for cluster in view.clusters.iter().filter_map(OnceCell::get) {
             cluster.close_distrusted();
         }
     }
@@ -225,6 +235,17 @@ impl Worker {
     /// Tells every connection something: to leave if idle, or at once.
     pub fn tell(&self, signal: Signal) {
         self.register.tell(None, signal);
+    }
+
+    /// Closes downstream connections at rest, once the runtime has heard what the kernel has: a request that has come is
+    /// served.
+    pub fn close_idle(self: &Rc<Self>) {
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            // Whoever yields is polled again after the kernel was asked; those who heard of something are woken before.
+            tokio::task::yield_now().await;
+            worker.register.close_idle(worker.process.pressure.get());
+        });
     }
 
     /// Closes resting upstream connections.
@@ -302,6 +323,7 @@ impl View {
                 Arc::clone(&self.snapshot.clusters[index.0]),
                 Rc::clone(&worker.dial),
                 Rc::clone(&worker.random),
+                Rc::clone(&worker.bonds),
             )
         })
     }

@@ -28,7 +28,8 @@ fn who_clients_are_is_counted_by_trust_domain_and_told_in_the_default_record() {
     let listener = "tls: { client_certificates: optional }";
     let proxy = Shape { top: &top, listener, ..Shape::default() }.start(origin.address);
     let certificate = authority.svid(CLIENT);
-    let mut known = Offer { certificate: Some(&certificate), ..Offer::default() }.connect(proxy.address).expect("a peer");
+    let mut known =
+        Offer { certificate: Some(&certificate), ..Offer::default() }.connect(proxy.address).expect("a peer");
     let mut stranger = Offer::default().connect(proxy.address).expect("a certificate is optional");
     for client in [&mut known, &mut stranger] {
         assert_eq!(client.get("/").expect("an answer").status, 200);

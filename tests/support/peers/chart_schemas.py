@@ -1,10 +1,11 @@
-"""Renders docker/chart with several sets of values and judges what comes out: chart_schemas.py VERSION[,VERSION…] CHART
+"""Renders docker/chart with several sets of values and judges what comes out: chart_schemas.py VERSION[,VERSION…] CHART PROGRAM
 
 Helm itself renders, of both its generations, and refuses values that the chart's schema does not know. Prints how many objects
 were judged; ends with 1 where there was a fault."""
 import importlib.util
 import io
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -13,7 +14,7 @@ import zipfile
 
 import yaml
 
-versions, chart = sys.argv[1:3]
+versions, chart, program_under_test = sys.argv[1:4]
 here = os.path.dirname(os.path.abspath(__file__))
 
 GIVEN = {
@@ -44,6 +45,7 @@ EVERYTHING = {
             "rewrite-probes": True,
             "cpu-request": 0.5,
             "cpu-limit": "none",
+            "image-pull-secrets": "registry, mirror.example",
             "memory-request": 33554432,
             "memory-limit": "128Mi",
             "workers": 2,
@@ -82,7 +84,16 @@ FLAGS = [
             "init-image": f"registry.example:5000/mesh/pillion@{SHA}",
         },
     ),
-    ({"image": {"digest": SHA}, "injector": {"settings": {"capture": "node"}}}, {"image": f"pillion@{SHA}", "init-image": None}),
+    (
+        {"image": {"digest": SHA}, "injector": {"settings": {"capture": "node"}}, "nodeAgent": {"elsewhere": True}},
+        {"image": f"pillion@{SHA}", "init-image": None},
+    ),
+    # Whether pods may want to be captured by their node.
+    ({}, {"no-node-agent": ""}),
+    ({"nodeAgent": {"enabled": True}}, {"no-node-agent": ""}),
+    ({"nodeAgent": {"captureOutbound": True}}, {"no-node-agent": ""}),
+    ({"nodeAgent": {"enabled": True, "captureOutbound": True}}, {"no-node-agent": None}),
+    ({"nodeAgent": {"elsewhere": True}}, {"no-node-agent": None}),
     (
         EVERYTHING,
         {
@@ -92,6 +103,7 @@ FLAGS = [
             "rewrite-probes": "true",
             "cpu-request": "0.5",
             "memory-request": "33554432",
+            "image-pull-secrets": "registry, mirror.example",
             "log-level": "off",
             "drain-deadline": "",
             # A kubelet makes one $ of two.
@@ -129,6 +141,10 @@ WRONG = [
     ({"injector": {"nodeSelector": {"kubernetes.io/os": "windows"}}}, "nodeSelector"),
     ({"injector": {"settings": {"mode": "foo"}}}, "mode"),
     ({"injector": {"settings": {"capture": True}}}, "capture"),
+    ({"injector": {"settings": {"capture": "node"}}}, "nodeAgent.captureOutbound"),
+    ({"injector": {"settings": {"capture": "node"}}, "nodeAgent": {"enabled": True}}, "nodeAgent.captureOutbound"),
+    ({"injector": {"settings": {"image-pull-secrets": "Registry"}}}, "image-pull-secrets"),
+    ({"nodeAgent": {"elsewhere": "yes"}}, "elsewhere"),
     ({"injector": {"settings": {"inbound-tls": "strict"}}}, "identity"),
     ({"injector": {"settings": {"inbound-ports": "8080"}}}, "inbound-ports"),
     ({"injector": {"settings": {"skip-inbound-ports": "ssh"}}}, "skip-inbound-ports"),
@@ -201,7 +217,64 @@ def flags(objects):
     """What the injector is told, by flag."""
     [spec] = [one["spec"]["template"]["spec"] for one in objects if one["kind"] == "Deployment"]
     words = spec["containers"][0]["args"][1:]
-    return {name[2:]: value for name, value in zip(words, words[1:], strict=False) if name.startswith("--")}
+    value = lambda word: "" if word.startswith("--") else word
+    return {name[2:]: value(word) for name, word in zip(words, words[1:] + ["--"], strict=True) if name.startswith("--")}
+
+
+# Names that Helm takes for a release, and namespaces that YAML would take for numbers.
+RELEASES = [
+    ("pillion", "mesh"),
+    ("my.release", "mesh"),
+    ("my-release", "mesh"),
+    ("2nd", "mesh"),
+    ("1.5", "123"),
+    ("1e5", "1e3"),
+    ("true", "null"),
+    ("a" * 53, "m" * 63),
+    ("9" + ".a" * 26, "mesh"),
+]
+LABEL = re.compile("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def names(objects, release, namespace):
+    """What is wrong with names, and with what refers to them."""
+    made = {(one["kind"], one["metadata"]["name"]) for one in objects}
+    for one in objects:
+        kind, metadata = one["kind"], one["metadata"]
+        name, place = metadata["name"], metadata.get("namespace", namespace)
+        if not LABEL.fullmatch(name) or (kind == "Service" and not name[0].isalpha()):
+            yield f"{kind} cannot be called {name}"
+        if metadata["labels"]["app.kubernetes.io/instance"] != release or place not in (namespace, "shop", "data"):
+            yield f"{kind}/{name} is labelled or placed otherwise: {metadata}"
+        for reference in [one["roleRef"]] if "roleRef" in one else []:
+            if (reference["kind"], reference["name"]) not in made:
+                yield f"{kind}/{name} refers to nothing: {reference}"
+        for subject in one.get("subjects", []):
+            account = (subject["name"], subject["namespace"]) if subject["kind"] == "ServiceAccount" else None
+            if account and (("ServiceAccount", account[0]) not in made or account[1] != namespace):
+                yield f"{kind}/{name} refers to nothing: {subject}"
+        for webhook in one.get("webhooks", []):
+            service = webhook["clientConfig"]["service"]
+            if ("Service", service["name"]) not in made or service["namespace"] != namespace:
+                yield f"{kind}/{name} refers to nothing: {service}"
+            # The certificate is for the name by which API servers call.
+            if flags(objects)["self-signed"] != f"{service['name']}.{service['namespace']}":
+                yield f"{kind}/{name}: the certificate is for another name: {flags(objects)}"
+        spec = one.get("spec", {}).get("template", {}).get("spec") or {}
+        if spec and ("ServiceAccount", spec["serviceAccountName"]) not in made:
+            yield f"{kind}/{name} runs as nobody: {spec['serviceAccountName']}"
+
+
+def arguments(objects):
+    """What PROGRAM finds wrong with what its containers are told; asked for help it does nothing else with it."""
+    for one in objects:
+        spec = one.get("spec", {}).get("template", {}).get("spec") or {}
+        for container in spec.get("containers", []):
+            # A kubelet makes one $ of two.
+            words = [word.replace("$$", "$") for word in container["args"]]
+            done = subprocess.run([program_under_test, *words, "--help"], capture_output=True, text=True, check=False)
+            if done.returncode != 0 or not done.stdout:
+                yield f"{container['name']}: {words}: {done.stderr}"
 
 
 def program(module, folder):
@@ -234,7 +307,7 @@ with tempfile.TemporaryDirectory() as folder:
             if done.returncode != 0:
                 sys.exit(f"{module}: {values}: {done.stderr}")
             objects = list(yaml.load_all(done.stdout, Loader=Once))
-            for fault in rights(objects):
+            for fault in [*rights(objects), *arguments(objects)]:
                 sys.exit(f"{module}: {values}: {fault}")
             key = lambda one: (one["kind"], one["metadata"]["name"])
             if texts.setdefault(number, sorted(objects, key=key)) != sorted(objects, key=key):
@@ -245,6 +318,18 @@ with tempfile.TemporaryDirectory() as folder:
             files.append(os.path.join(folder, f"{len(files)}.yaml"))
             with open(files[-1], "w", encoding="utf-8") as out:
                 out.write(done.stdout)
+        firsts = set()
+        for release, namespace in RELEASES:
+            values = {"nodeAgent": {"enabled": True}, "discovery": EVERYTHING["discovery"]}
+            done = run(helm, "template", values, release, "--namespace", namespace)
+            if done.returncode != 0:
+                sys.exit(f"{module}: {release}: {done.stderr}")
+            objects = list(yaml.load_all(done.stdout, Loader=Once))
+            for fault in names(objects, release, namespace):
+                sys.exit(f"{module}: release {release}: {fault}")
+            firsts.add(objects[0]["metadata"]["name"])
+        if len(firsts) != len(RELEASES):
+            sys.exit(f"{module}: two releases have the same names: {firsts}")
         for values, expected in FLAGS:
             done = run(helm, "template", values, "pillion")
             told = flags(yaml.load_all(done.stdout, Loader=Once)) if done.returncode == 0 else done.stderr

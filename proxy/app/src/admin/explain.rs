@@ -1,7 +1,9 @@
 //! Which rule decides: `/authorization/explain`. Pure.
 //!
 //! The question is a query string, and says what is known of a client; the answer is what the rules of the configuration
-//! in force make of it. A request's path is cleaned as its listener cleans it. What is not said is taken for absent, and without a method there is no request.
+//! in force make of it. A request's path is cleaned as its listener cleans it. What is not said is taken for absent, and
+//! without a method there is no request. A server name may be hidden, too: TLS that is passed on encrypts it, or nobody
+//! waits to read it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pillion_config::model::{Authorization, Config, Enforcement, RuleAction, SpiffeId};
@@ -20,9 +22,13 @@ use std::{
 
 /// What can be asked, for whoever asks wrongly.
 const USAGE: &str = "say what is known of the client: listener=NAME, source=ADDRESS (127.0.0.1 by default), \
-                     direct_source=ADDRESS (source by default), peer=SPIFFE-ID, server_name=NAME, port=NUMBER (the \
+                     direct_source=ADDRESS (source by default), peer=SPIFFE-ID, server_name=NAME (or server_name= for \
+                     a client that names none, or server_name=? for a name that nobody can read), port=NUMBER (the \
                      listener's by default), destination=ADDRESS or ADDRESS:PORT (the listener's by \
                      default) and, for a request, method=GET with path=/, host=NAME and header.NAME=VALUE";
+
+/// A server name that nobody can read. No name has this in it.
+const HIDDEN: &str = "?";
 
 /// A question, read.
 #[derive(Debug)]
@@ -31,7 +37,7 @@ struct Question {
     source: IpAddr,
     direct: Option<IpAddr>,
     peer: Option<SpiffeId>,
-    server_name: Option<String>,
+    server_name: Fact<Option<String>>,
     port: Option<u16>,
     destination: Option<IpAddr>,
     method: Option<Method>,
@@ -77,7 +83,7 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
         direct: asked.direct.unwrap_or(asked.source),
         port,
         peer: Fact::Is(asked.peer.as_ref()),
-        server_name: Fact::Is(asked.server_name.as_deref()),
+        server_name: asked.server_name.as_ref().map(Option::as_deref),
         request: Fact::Is(view),
     };
     let (decision, of_listener) = judged(listener.authorization.as_ref(), &attributes);
@@ -143,7 +149,7 @@ impl Question {
             source: IpAddr::from([127, 0, 0, 1]),
             direct: None,
             peer: None,
-            server_name: None,
+            server_name: Fact::Is(None),
             port: None,
             destination: None,
             method: None,
@@ -160,7 +166,13 @@ impl Question {
                 "source" => asked.source = value.parse().map_err(|_| bad("an address"))?,
                 "direct_source" => asked.direct = Some(value.parse().map_err(|_| bad("an address"))?),
                 "peer" => asked.peer = Some(SpiffeId::parse(&value).ok_or_else(|| bad("a SPIFFE ID"))?),
-                "server_name" => asked.server_name = Some(value.into_owned()),
+                "server_name" => {
+                    asked.server_name = match &*value {
+                        HIDDEN => Fact::Hidden,
+                        "" => Fact::Is(None),
+                        name => Fact::Is(Some(name.to_owned())),
+                    };
+                }
                 "port" => asked.port = Some(value.parse().map_err(|_| bad("a port"))?),
                 "destination" => match value.parse::<SocketAddr>() {
                     Ok(both) => (asked.destination, asked.port) = (Some(both.ip()), Some(both.port())),
@@ -237,6 +249,14 @@ listeners:
     address: 0.0.0.0:8084
     authorization: { rules: [{ name: ten, action: deny, requests: [{ destination: 10.9.0.0/16 }] }] }
     routes: [{ match: {}, cluster: c }]
+  - name: passed
+    address: 0.0.0.0:8082
+    authorization: { rules: [{ name: shop, action: allow, server_names: [shop.test] }] }
+    tcp: { cluster: c }
+  - name: barred
+    address: 0.0.0.0:8083
+    authorization: { rules: [{ name: bank, action: deny, server_names: [bank.test] }] }
+    tcp: { cluster: c }
 clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
 ";
 
@@ -255,6 +275,16 @@ clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
             ("listener=web&source=10.1.2.3&method=GET&path=/admin/x", "deny", Some("admin"), None),
             ("listener=web&source=10.1.2.3", "deny", Some("admin"), None),
             ("listener=open&source=10.1.2.3", "allow", None, None),
+            // Named, absent, hidden: nothing is allowed because of a name that may be another, and denied is what may be it.
+            ("listener=passed&server_name=shop.test", "allow", Some("shop"), None),
+            ("listener=passed&server_name=bank.test", "deny", None, None),
+            ("listener=passed&server_name=", "deny", None, None),
+            ("listener=passed&server_name=?", "deny", None, None),
+            ("listener=barred&server_name=bank.test", "deny", Some("bank"), None),
+            ("listener=barred&server_name=shop.test", "allow", None, None),
+            ("listener=barred&server_name=", "allow", None, None),
+            ("listener=barred", "allow", None, None),
+            ("listener=barred&server_name=%3F", "deny", Some("bank"), None),
         ] {
             let answer = ask(query).unwrap();
             assert_eq!(answer["decision"], decision, "{query}: {answer:#}");
@@ -301,7 +331,7 @@ clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
     fn a_bad_question_is_answered_with_what_to_ask() {
         for (query, words) in [
             ("", "which listener?"),
-            ("listener=none", "there are web, open, inner"),
+            ("listener=none", "there are web, open, inner, passed, barred"),
             ("listener=web&source=x", "expected an address"),
             ("listener=web&peer=web", "expected a SPIFFE ID"),
             ("listener=web&port=99999", "expected a port"),

@@ -7,7 +7,6 @@ use super::{
 };
 use crate::{
     app_probes::Finding,
-    application,
     assembly::{ClusterStatus, EndpointStatus},
     cgroup::Pressure,
     control::state::{Action, Readiness, Stage, State},
@@ -71,8 +70,8 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
         Page::Alive => text(StatusCode::OK, "OK\n".into()),
         Page::Ready => {
             let readiness = state.readiness();
-            if (port, readiness) == (Port::Admin, Readiness::Ready) && state.before_application.get().is_none() {
-                state.before_application.set(application::last_process_id());
+            if (port, readiness) == (Port::Admin, Readiness::Ready) {
+                state.application.let_go();
             }
             let status = match readiness {
                 Readiness::Ready => StatusCode::OK,

@@ -58,7 +58,7 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
         stage: Cell::new(Stage::Live),
         failed: Cell::new(false),
         interception: Cell::new(crate::control::state::Interception::NotNeeded),
-        before_application: Cell::default(),
+        application: crate::application::Record::default(),
         certificates: Cell::new(crate::control::state::Certificates::There),
         config: RefCell::new(Some(Arc::new(config))),
         listeners: RefCell::new(vec![(Name("http".into()), "127.0.0.1:8080".parse().unwrap())]),

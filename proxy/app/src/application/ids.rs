@@ -7,7 +7,7 @@ use std::{collections::HashSet, fs};
 
 /// The last id that was given out in our process namespace; `None` where the kernel does not say.
 #[must_use]
-pub fn last() -> Option<u32> {
+pub(super) fn last() -> Option<u32> {
     fs::read_to_string("/proc/loadavg").ok()?.split_ascii_whitespace().nth(4)?.parse().ok()
 }
 

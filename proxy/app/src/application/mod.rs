@@ -10,15 +10,19 @@
 
 mod ids;
 mod processes;
+mod record;
 mod restarts;
 mod sockets;
 
-pub use ids::last as last_process_id;
+pub use record::{Record, VARIABLE as RECORD_VARIABLE};
+pub use restarts::Restarts;
 
-use restarts::{Absence, Restarts};
+use restarts::{Absence, Look};
 use sockets::Sight;
 use std::{
+    collections::BTreeSet,
     env,
+    str::FromStr,
     time::{Duration, Instant},
 };
 
@@ -35,17 +39,19 @@ pub enum Watch {
     /// Processes of the process namespace that are not ours.
     Processes,
     /// The same, of a Job: when they have gone, the proxy leaves.
-    Job(Restarts),
+    Job {
+        /// What becomes of containers that failed.
+        restarts: Restarts,
+        /// How many there are beside ours.
+        containers: usize,
+    },
 }
 
-/// The words of the variable.
-const WORDS: [(&str, Watch); 5] = [
-    ("sockets", Watch::Sockets),
-    ("processes", Watch::Processes),
-    ("job", Watch::Job(Restarts::Never)),
-    ("job-on-failure", Watch::Job(Restarts::One)),
-    ("job-on-failure-several", Watch::Job(Restarts::Several)),
-];
+/// The words of the variable. Those of a Job are followed by a colon and the number of its containers; without it there is one.
+const SOCKETS: &str = "sockets";
+const PROCESSES: &str = "processes";
+const JOB: &str = "job";
+const JOB_ON_FAILURE: &str = "job-on-failure";
 
 /// What a pod is, as far as it decides by what its application is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,21 +62,40 @@ pub struct Kind {
     pub shares_processes: bool,
     /// A kubelet starts a container anew that failed.
     pub restarts: bool,
-    /// It has more than one container beside ours.
-    pub several: bool,
+    /// Its containers beside ours.
+    pub containers: usize,
 }
 
 /// The variable's word for a pod. Pure.
 #[must_use]
-pub fn word_for(kind: Kind) -> &'static str {
-    let watch = match kind {
-        Kind { job: true, restarts: false, .. } => Watch::Job(Restarts::Never),
-        Kind { job: true, several: false, .. } => Watch::Job(Restarts::One),
-        Kind { job: true, .. } => Watch::Job(Restarts::Several),
-        Kind { shares_processes: true, .. } => Watch::Processes,
-        Kind { .. } => Watch::Sockets,
-    };
-    WORDS.iter().find(|(_, known)| *known == watch).map_or("sockets", |(word, _)| word)
+pub fn word_for(kind: Kind) -> String {
+    match kind {
+        Kind { job: true, restarts, containers, .. } => {
+            let word = if restarts { JOB_ON_FAILURE } else { JOB };
+            if containers > 1 { format!("{word}:{containers}") } else { word.to_owned() }
+        }
+        Kind { shares_processes: true, .. } => PROCESSES.to_owned(),
+        Kind { .. } => SOCKETS.to_owned(),
+    }
+}
+
+impl FromStr for Watch {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (word, number) = text.split_once(':').map_or((text, None), |(word, number)| (word, Some(number)));
+        let containers = number.map_or(Some(1), |number| number.parse().ok().filter(|number| *number > 0));
+        match (word, number, containers) {
+            (SOCKETS, None, _) => Ok(Self::Sockets),
+            (PROCESSES, None, _) => Ok(Self::Processes),
+            (JOB, _, Some(containers)) => Ok(Self::Job { restarts: Restarts::Never, containers }),
+            (JOB_ON_FAILURE, _, Some(containers)) => Ok(Self::Job { restarts: Restarts::OnFailure, containers }),
+            _ => Err(format!(
+                "{VARIABLE}: {text:?} is not one of {SOCKETS}, {PROCESSES}, {JOB} and {JOB_ON_FAILURE}, of which the last two \
+                 may have the number of containers behind a colon, as {JOB}:2"
+            )),
+        }
+    }
 }
 
 /// An application as it is seen now.
@@ -83,7 +108,9 @@ pub enum Presence {
 }
 
 /// Time between two looks at the processes of a Job.
-const JOB: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(1);
+/// The same while containers are counted: making one takes a kubelet's runtime about as long, so that few live unseen.
+const COUNT: Duration = Duration::from_millis(200);
 /// Longest time between two looks for a listener; the first ones are closer together, since most applications have theirs
 /// within seconds.
 const LISTENER: Duration = Duration::from_secs(64);
@@ -101,37 +128,33 @@ pub struct Application {
     listened: bool,
     absence: Absence,
     last_id: Option<u32>,
+    record: Record,
 }
 
 impl Application {
-    /// Watches by what the environment says, from now on.
+    /// Watches by what the environment says, from now on. `record`: what an earlier proxy has left, and what this one will leave.
     ///
     /// # Errors
     /// A word that is none.
-    pub fn of_environment(now: Instant) -> Result<Self, String> {
-        let watch = match env::var(VARIABLE) {
-            Err(_) => Watch::Nothing,
-            Ok(text) => {
-                let found = WORDS.iter().find(|(word, _)| *word == text).map(|(_, watch)| *watch);
-                found.ok_or_else(|| {
-                    let words: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
-                    format!("{VARIABLE}: {text:?} is not one of {}", words.join(", "))
-                })?
-            }
-        };
-        Ok(Self::new(watch, now))
+    pub fn of_environment(record: &Record, now: Instant) -> Result<Self, String> {
+        let watch = env::var(VARIABLE).map_or(Ok(Watch::Nothing), |text| text.parse())?;
+        Ok(Self::new(watch, record.clone(), now))
     }
 
-    fn new(watch: Watch, now: Instant) -> Self {
-        let restarts = if let Watch::Job(restarts) = watch { restarts } else { Restarts::Never };
+    fn new(watch: Watch, record: Record, now: Instant) -> Self {
+        let (restarts, containers) = match watch {
+            Watch::Job { restarts, containers } => (restarts, containers),
+            Watch::Nothing | Watch::Sockets | Watch::Processes => (Restarts::Never, 1),
+        };
         Self {
             watch,
-            due: matches!(watch, Watch::Sockets | Watch::Job(_)).then_some(now),
+            due: matches!(watch, Watch::Sockets | Watch::Job { .. }).then_some(now),
             since: now,
             wait: Duration::from_secs(1),
             listened: false,
-            absence: Absence::new(restarts),
+            absence: Absence::new(restarts, containers, record.earlier(), now),
             last_id: None,
+            record,
         }
     }
 
@@ -141,9 +164,8 @@ impl Application {
         self.due
     }
 
-    /// A look while nobody leaves: whether a Job's application has ended. `before` is the last process id that was given out
-    /// before anything of the application was started, once that is known.
-    pub fn has_ended(&mut self, before: Option<u32>, now: Instant) -> bool {
+    /// A look while nobody leaves: whether a Job's application has ended.
+    pub fn has_ended(&mut self, now: Instant) -> bool {
         match self.watch {
             Watch::Nothing | Watch::Processes => self.due = None,
             Watch::Sockets => {
@@ -152,8 +174,10 @@ impl Application {
                 self.due = (!self.listened).then(|| now + self.wait);
                 self.wait = (self.wait * 2).min(LISTENER);
             }
-            Watch::Job(_) => {
-                self.due = Some(now + JOB);
+            Watch::Job { .. } => {
+                let complete = self.absence.complete();
+                self.due = Some(now + if complete { LOOK } else { self.interval() });
+                let before = self.record.before();
                 // The hook that lets the application start is a process as well, and not the application's.
                 if before.is_none() && now.duration_since(self.since) < HOOK {
                     return false;
@@ -162,7 +186,13 @@ impl Application {
                 let from = self.last_id.or(before).or(id);
                 self.last_id = id;
                 let came = from.zip(id).is_some_and(|(from, to)| ids::of_others(from, to, &ids::own()));
-                return self.absence.ended(processes::look(), came, now);
+                let there = processes::look() == Presence::There;
+                let containers = if there && !complete { processes::containers() } else { BTreeSet::new() };
+                let ended = self.absence.ended(Look { there, came, containers }, now);
+                if let (false, Some(seen)) = (complete, self.absence.seen()) {
+                    self.record.saw(seen);
+                }
+                return ended;
             }
         }
         false
@@ -174,7 +204,7 @@ impl Application {
         match self.watch {
             Watch::Nothing => false,
             Watch::Sockets => true,
-            Watch::Processes | Watch::Job(_) => processes::look() == Presence::There,
+            Watch::Processes | Watch::Job { .. } => processes::look() == Presence::There,
         }
     }
 
@@ -191,8 +221,13 @@ impl Application {
                 let sight = sockets::look();
                 self.note(sight)
             }
-            Watch::Processes | Watch::Job(_) => processes::look(),
+            Watch::Processes | Watch::Job { .. } => processes::look(),
         }
+    }
+
+    /// Until the next look at a Job of which not everybody was seen.
+    fn interval(&self) -> Duration {
+        if matches!(self.watch, Watch::Job { containers: 2.., .. }) { COUNT } else { LOOK }
     }
 
     /// What a look at the sockets means, after all those before.
@@ -212,13 +247,13 @@ mod tests {
         let client = Sight { any: true, listening: false };
         let server = Sight { any: true, listening: true };
         let now = Instant::now();
-        let mut worker = Application::new(Watch::Sockets, now);
+        let mut worker = Application::new(Watch::Sockets, Record::default(), now);
         for sight in [nothing, client, nothing] {
             assert_eq!(worker.note(sight), Presence::There);
         }
         worker.near_its_end();
         assert_eq!(worker.note(nothing), Presence::Gone);
-        let mut service = Application::new(Watch::Sockets, now);
+        let mut service = Application::new(Watch::Sockets, Record::default(), now);
         for (sight, presence) in [
             (nothing, Presence::There),
             (server, Presence::There),
@@ -232,21 +267,31 @@ mod tests {
 
     #[test]
     fn a_pod_is_watched_by_what_it_shows() {
-        let kind =
-            |job, shares_processes, restarts, several| word_for(Kind { job, shares_processes, restarts, several });
-        assert_eq!(kind(false, false, true, true), "sockets");
-        assert_eq!(kind(false, true, true, false), "processes");
-        assert_eq!(kind(true, true, false, true), "job");
-        assert_eq!(kind(true, false, true, false), "job-on-failure");
-        assert_eq!(kind(true, true, true, true), "job-on-failure-several");
+        let kind = |job, shares_processes, restarts, containers| {
+            word_for(Kind { job, shares_processes, restarts, containers })
+        };
+        let job = |restarts, containers| Watch::Job { restarts, containers };
+        for (word, written, watch) in [
+            (kind(false, false, true, 2), "sockets", Watch::Sockets),
+            (kind(false, true, true, 1), "processes", Watch::Processes),
+            (kind(true, true, false, 1), "job", job(Restarts::Never, 1)),
+            (kind(true, true, false, 3), "job:3", job(Restarts::Never, 3)),
+            (kind(true, false, true, 1), "job-on-failure", job(Restarts::OnFailure, 1)),
+            (kind(true, true, true, 2), "job-on-failure:2", job(Restarts::OnFailure, 2)),
+        ] {
+            assert_eq!((&*word, word.parse()), (written, Ok(watch)));
+        }
+        for wrong in ["", "jobs", "job:", "job:0", "job:-1", "job:2:3", "sockets:1", "processes:"] {
+            assert!(wrong.parse::<Watch>().unwrap_err().contains("job:2"), "{wrong}");
+        }
     }
 
     #[test]
     fn looks_for_a_listener_become_rare_and_nothing_is_looked_at_unasked() {
         let now = Instant::now();
-        assert_eq!(Application::new(Watch::Nothing, now).due(), None);
-        assert_eq!(Application::new(Watch::Processes, now).due(), None);
-        let mut worker = Application::new(Watch::Sockets, now);
+        assert_eq!(Application::new(Watch::Nothing, Record::default(), now).due(), None);
+        assert_eq!(Application::new(Watch::Processes, Record::default(), now).due(), None);
+        let mut worker = Application::new(Watch::Sockets, Record::default(), now);
         for _ in 0..20 {
             let due = worker.due().expect("no listener was seen");
             worker.due = Some(due + worker.wait);
@@ -258,11 +303,15 @@ mod tests {
     #[test]
     fn the_hook_is_not_taken_for_the_application() {
         let now = Instant::now();
-        let mut job = Application::new(Watch::Job(Restarts::Never), now);
+        let record = Record::default();
+        let watch = Watch::Job { restarts: Restarts::Never, containers: 2 };
+        let mut job = Application::new(watch, record.clone(), now);
         // This machine's processes are there, and are not looked at.
-        assert!(!job.has_ended(None, now + Duration::from_secs(1)));
+        assert!(!job.has_ended(now + Duration::from_secs(1)));
         assert_eq!(job.last_id, None);
-        assert!(!job.has_ended(last_process_id(), now + Duration::from_secs(2)));
+        assert_eq!(job.due(), Some(now + Duration::from_secs(1) + COUNT));
+        record.let_go();
+        assert!(!job.has_ended(now + Duration::from_secs(2)));
         assert!(job.last_id.is_some());
     }
 }

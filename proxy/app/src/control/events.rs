@@ -85,9 +85,7 @@ impl<P: Plane> Control<P> {
                     if self.has_nothing_to_cut().await {
                         return Some(Exit::Drained);
                     }
-                    // Connections that are told know who cut them, and say so in their records.
-                    self.workers.order(Order::Abort).await;
-                    return Some(Exit::Cut);
+                    return Some(self.cut().await);
                 }
                 self.leave("a signal");
             }
@@ -170,7 +168,7 @@ impl<P: Plane> Control<P> {
             return;
         }
         let Some(config) = self.state.config.borrow().clone() else {
-            // Nothing was ever served.
+            tracing::info!(by, "leaving before anything was served");
             self.idle = true;
             self.closed = true;
             self.drain = Some(already_gone());
@@ -195,6 +193,16 @@ impl<P: Plane> Control<P> {
         self.close_listeners().await;
         self.idle = self.idle || timeout(CLOSING, self.workers.idle()).await.is_ok();
         self.idle
+    }
+
+    /// Cuts what is open. A connection that rests is nobody's loss.
+    async fn cut(&mut self) -> Exit {
+        let before = self.plane.lost();
+        self.close_listeners().await;
+        // Connections that are told know who cut them and what is lost, and say so in their records.
+        self.workers.order(Order::Abort).await;
+        self.idle = self.idle || timeout(CLOSING, self.workers.idle()).await.is_ok();
+        if self.idle && self.plane.lost() == before { Exit::Drained } else { Exit::Cut }
     }
 
     /// Begins a drain of what comes in; what goes out is carried until the process is told to leave.
@@ -226,7 +234,7 @@ impl<P: Plane> Control<P> {
     /// Leaves when an application that was seen is seen no more, and stays when it comes back while everything is still open.
     fn look_at_application(&mut self) {
         let now = Instant::now();
-        let ended = self.application.has_ended(self.state.before_application.get(), now);
+        let ended = self.application.has_ended(now);
         if !self.by_absence {
             if ended {
                 self.leave("the application's end");
@@ -269,13 +277,9 @@ impl<P: Plane> Control<P> {
                 Step::CloseListeners => self.close_listeners().await,
                 Step::Abort => {
                     tracing::warn!("the drain's deadline has passed: cutting what is open");
-                    self.workers.order(Order::Abort).await;
+                    return Some(self.cut().await);
                 }
                 Step::Finished => return Some(Exit::Drained),
-                Step::Overrun => {
-                    debug_assert_eq!(drain.phase(), Phase::Cut);
-                    return Some(Exit::Cut);
-                }
             }
         }
     }

@@ -28,7 +28,7 @@ mod tests;
 
 use crate::{
     app_probes::AppProbes,
-    application::Application,
+    application::{Application, Record},
     assembly::{Plane, Rejected, Source},
     cgroup::{self, Meter},
     descriptors,
@@ -197,7 +197,7 @@ impl<P: Plane> Control<P> {
             stage: Cell::new(Stage::Starting),
             failed: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
-            before_application: Cell::default(),
+            application: Record::of_environment(),
             interception: Cell::new(Interception::NotNeeded),
             config: RefCell::default(),
             listeners: RefCell::default(),
@@ -216,7 +216,7 @@ impl<P: Plane> Control<P> {
             answering: Cell::new(0),
             actions,
         };
-        let application = Application::of_environment(Instant::now()).map_err(Rejected)?;
+        let application = Application::of_environment(&state.application, Instant::now()).map_err(Rejected)?;
         let memory_at = state.meter.is_some().then(Instant::now);
         let mut control = Self {
             names: Names::new(loaded.config.dns.clone()),

@@ -39,6 +39,7 @@ use tokio::{
 #[derive(Debug, Default)]
 pub(crate) struct Passthrough {
     connections: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
 }
 
 /// A configuration, compiled.
@@ -58,6 +59,7 @@ pub struct Worker {
     accepting: Rc<Cell<usize>>,
     waker: Rc<RefCell<Option<Waker>>>,
     connections: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
 }
 
 impl Plane for Passthrough {
@@ -66,7 +68,7 @@ impl Plane for Passthrough {
     type Filters = ();
 
     fn maker(&self) -> impl FnOnce(usize) -> Rc<Worker> + Send + 'static {
-        let connections = Arc::clone(&self.connections);
+        let (connections, lost) = (Arc::clone(&self.connections), Arc::clone(&self.lost));
         move |_| {
             Rc::new(Worker {
                 snapshot: RefCell::default(),
@@ -75,6 +77,7 @@ impl Plane for Passthrough {
                 accepting: Rc::default(),
                 waker: Rc::default(),
                 connections,
+                lost,
             })
         }
     }
@@ -129,6 +132,10 @@ impl Plane for Passthrough {
 
     fn connections(&self) -> usize {
         usize::try_from(self.connections.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    fn lost(&self) -> usize {
+        usize::try_from(self.lost.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>> {
@@ -214,7 +221,9 @@ impl Worker {
             };
             tokio::select! {
                 _ = carry => {}
-                () = aborted => {}
+                () = aborted => {
+                    self.lost.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
         self.connections.fetch_sub(1, Ordering::Relaxed);

@@ -2,6 +2,7 @@
 
 use crate::{
     app_probes::AppProbes,
+    application,
     assembly::ClusterStatus,
     cgroup::{Meter, Pressure},
     proof::Cause,
@@ -112,9 +113,9 @@ pub struct State {
     pub failed: Cell<bool>,
     /// Whether everything TLS needs was there once.
     pub certificates: Cell<Certificates>,
-    /// The last process id that was given out before the admin port first said that this is ready: an injected container's
-    /// `postStart` hook asks there, and nothing of the application is started before it has its answer.
-    pub before_application: Cell<Option<u32>>,
+    /// Told when the admin port first says that this is ready: an injected container's `postStart` hook asks there, and nothing
+    /// of the application is started before it has its answer.
+    pub application: application::Record,
     /// Whether connections are known to be captured.
     pub interception: Cell<Interception>,
     /// The configuration in force; `None` before the first.

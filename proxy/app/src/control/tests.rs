@@ -312,6 +312,10 @@ impl Plane for Doomed {
         0
     }
 
+    fn lost(&self) -> usize {
+        0
+    }
+
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>> {
         Box::new(std::iter::empty())
     }

@@ -1,6 +1,9 @@
 //! The words behind `pillion inject` and `pillion injector`: their own options, and one for each setting. Pure.
 
-use super::settings::{KEYS, Key, Settings};
+use super::{
+    pod::NodeAgent,
+    settings::{KEYS, Key, Settings},
+};
 use lexopt::{Arg, Parser, ValueExt as _};
 use std::fmt::Write as _;
 
@@ -204,6 +207,12 @@ pub const INJECTOR: Usage = Usage {
             value: "NAME",
             about: "With it: the webhook configurations whose caBundle is told our authority",
         },
+        Own {
+            long: "no-node-agent",
+            short: None,
+            value: "",
+            about: "No agent captures on the nodes: pods that want --capture node are refused",
+        },
     ],
     examples: &[
         "pillion injector --cert /tls/tls.crt --key /tls/tls.key",
@@ -223,6 +232,11 @@ impl Written {
                 "error: {words}\n\nUsage: pillion injector {}\n\nFor more information, try '--help'.",
                 INJECTOR.usage
             ))
+        };
+        let node_agent = if self.own.iter().any(|(own, _)| *own == "no-node-agent") {
+            NodeAgent::Absent
+        } else {
+            NodeAgent::Assumed
         };
         let get = |name: &str| self.own.iter().rev().find(|(own, _)| *own == name).map(|(_, value)| value.as_str());
         let address = |name: &str, default: &str| {
@@ -257,6 +271,7 @@ impl Written {
             probes: address("probes", "0.0.0.0:9090")?,
             source,
             settings: self.settings,
+            node_agent,
         })
     }
 }

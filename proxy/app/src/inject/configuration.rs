@@ -121,11 +121,36 @@ fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<V
     };
     let mut clusters = vec![original("application", "loopback"), original("passthrough", "original")];
     clusters.extend(settings.upstreams.iter().map(|upstream| cluster(upstream, settings)));
-    Ok((vec![inbound.into(), outbound.into()], clusters))
+    let mut listeners = vec![inbound.into(), outbound.into()];
+    // What comes in a node's agent does not capture: it comes by ports of the proxy's.
+    let (told, applications) = told(settings);
+    listeners.extend(told);
+    clusters.extend(applications);
+    Ok((listeners, clusters))
 }
 
 /// Listeners and clusters where the application and its clients are told the proxy's ports.
 fn explicit(settings: &Settings) -> (Vec<Value>, Vec<Value>) {
+    let (mut listeners, mut clusters) = told(settings);
+    for upstream in &settings.upstreams {
+        let Some(local) = upstream.local else { continue };
+        let mut listener = Map::default();
+        listener.set("name", format!("outbound-{local}"));
+        listener.set("address", format!("127.0.0.1:{local}"));
+        listener.set("direction", "outbound");
+        if settings.opaque_ports.iter().any(|ports| ports.contain(upstream.port)) {
+            listener.set("tcp", map([("cluster", upstream.cluster().into())]));
+        } else {
+            listener.set("routes", to(&upstream.cluster()));
+        }
+        listeners.push(listener.into());
+        clusters.push(cluster(upstream, settings));
+    }
+    (listeners, clusters)
+}
+
+/// Those before ports of the application that its clients are told.
+fn told(settings: &Settings) -> (Vec<Value>, Vec<Value>) {
     let (mut listeners, mut clusters) = (Vec::new(), Vec::new());
     for port in &settings.inbound_ports {
         let name = format!("application-{}", port.application);
@@ -146,20 +171,6 @@ fn explicit(settings: &Settings) -> (Vec<Value>, Vec<Value>) {
             ("endpoints", list([format!("127.0.0.1:{}", port.application)])),
             ("protocol", "same-as-downstream".into()),
         ]));
-    }
-    for upstream in &settings.upstreams {
-        let Some(local) = upstream.local else { continue };
-        let mut listener = Map::default();
-        listener.set("name", format!("outbound-{local}"));
-        listener.set("address", format!("127.0.0.1:{local}"));
-        listener.set("direction", "outbound");
-        if settings.opaque_ports.iter().any(|ports| ports.contain(upstream.port)) {
-            listener.set("tcp", map([("cluster", upstream.cluster().into())]));
-        } else {
-            listener.set("routes", to(&upstream.cluster()));
-        }
-        listeners.push(listener.into());
-        clusters.push(cluster(upstream, settings));
     }
     (listeners, clusters)
 }

@@ -16,13 +16,16 @@ pub(super) const IDENTITY: &str = "/run/pillion/identity";
 pub(super) const ACCOUNT: &str = "/run/pillion/account";
 /// Where a ConfigMap is mounted.
 const CONFIG: &str = "/etc/pillion";
+/// Where a proxy leaves word for the one that a kubelet starts in its place.
+const RECORD: &str = "/run/pillion/record";
 /// The variable that holds a generated configuration.
 pub(super) const CONFIG_VARIABLE: &str = "PILLION_CONFIG";
 const IDENTITY_VOLUME: &str = "pillion-identity";
 const ACCOUNT_VOLUME: &str = "pillion-account";
 const CONFIG_VOLUME: &str = "pillion-config";
+const RECORD_VOLUME: &str = "pillion-record";
 /// All volumes that are ever put into a pod.
-pub(super) const ALL_VOLUMES: [&str; 3] = [IDENTITY_VOLUME, ACCOUNT_VOLUME, CONFIG_VOLUME];
+pub(super) const ALL_VOLUMES: [&str; 4] = [IDENTITY_VOLUME, ACCOUNT_VOLUME, CONFIG_VOLUME, RECORD_VOLUME];
 
 /// The proxy. `moved` are the application's probes.
 pub(super) fn proxy(
@@ -60,7 +63,10 @@ pub(super) fn proxy(
     }
     if !native {
         // A native sidecar gets its signal when the application has gone; another one looks for itself.
-        env.push(variable(application::VARIABLE, application::word_for(kind(around, spec))));
+        env.push(variable(application::VARIABLE, &application::word_for(kind(around, spec))));
+    }
+    if keeps_record(settings, around, spec) {
+        env.push(variable(application::RECORD_VARIABLE, &format!("{RECORD}/application")));
     }
     if settings.asks_the_api_server() {
         let from = |name: &str, path: &str| {
@@ -73,13 +79,11 @@ pub(super) fn proxy(
         fields.set("env", env);
     }
     let mut ports = vec![container_port("pillion-probes", port::PROBES)];
-    if settings.capture == Capture::None {
-        ports.extend(
-            settings.inbound_ports.iter().map(|port| container_port(&format!("pln-{}", port.listen), port.listen)),
-        );
-    } else {
+    if settings.capture != Capture::None {
         ports.push(container_port("pillion-in", port::INBOUND));
     }
+    ports
+        .extend(settings.inbound_ports.iter().map(|port| container_port(&format!("pln-{}", port.listen), port.listen)));
     fields.set("ports", ports);
     // A sidecar that is not ready has listeners, certificates or configuration missing: the application waits for it.
     let ready = |period: i128, failures: i128, path: &str| {
@@ -108,6 +112,9 @@ pub(super) fn proxy(
     if settings.config.is_some() {
         mounts.push(mount(CONFIG_VOLUME, CONFIG));
     }
+    if keeps_record(settings, around, spec) {
+        mounts.push(map([("name", RECORD_VOLUME.into()), ("mountPath", RECORD.into())]));
+    }
     if !mounts.is_empty() {
         fields.set("volumeMounts", mounts);
     }
@@ -121,9 +128,24 @@ fn kind(around: &Surroundings, spec: &Value) -> application::Kind {
         job: around.job,
         // Those of the whole node say nothing about the pod.
         shares_processes: yes("shareProcessNamespace") && !yes("hostPID"),
-        restarts: spec.str("restartPolicy") != Some("Never"),
-        several: spec.list("containers").len() > 1,
+        restarts: restarts(spec),
+        containers: spec.list("containers").len(),
     }
+}
+
+/// Whether a container that failed is started anew: by what the pod says, or by the container's own word, which goes before it
+/// (Kubernetes 1.34, `ContainerRestartRules`).
+fn restarts(spec: &Value) -> bool {
+    let own = |container: &Value| {
+        let policy = container.str("restartPolicy");
+        policy.is_some_and(|policy| policy != "Never") || !container.list("restartPolicyRules").is_empty()
+    };
+    spec.str("restartPolicy") != Some("Never") || spec.list("containers").iter().any(own)
+}
+
+/// Whether the proxy may be started anew behind the end of an application that it must follow.
+fn keeps_record(settings: &Settings, around: &Surroundings, spec: &Value) -> bool {
+    settings.mode == Mode::Container && around.job && restarts(spec)
 }
 
 fn container_port(name: &str, port: u16) -> Value {
@@ -222,7 +244,7 @@ pub(super) fn init(image: &Image, settings: &Settings, spec: &Value) -> Value {
 }
 
 /// What is mounted into the proxy.
-pub(super) fn volumes(settings: &Settings) -> Vec<Value> {
+pub(super) fn volumes(settings: &Settings, around: &Surroundings, spec: &Value) -> Vec<Value> {
     let mut volumes = Vec::new();
     let name = ("name", Value::from(IDENTITY_VOLUME));
     match &settings.identity {
@@ -260,6 +282,9 @@ pub(super) fn volumes(settings: &Settings) -> Vec<Value> {
     if let Some(config) = &settings.config {
         volumes.push(map([("name", CONFIG_VOLUME.into()), ("configMap", map([("name", config.as_str().into())]))]));
     }
+    if keeps_record(settings, around, spec) {
+        volumes.push(map([("name", RECORD_VOLUME.into()), ("emptyDir", map([("sizeLimit", "1Mi".into())]))]));
+    }
     volumes
 }
 
@@ -268,5 +293,26 @@ pub(super) fn any_address(family: IpFamily, port: u16) -> String {
     match family {
         IpFamily::Ipv4 => format!("0.0.0.0:{port}"),
         IpFamily::Dual => format!("[::]:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_that_is_started_anew_is_known_by_the_pods_word_or_its_own() {
+        for (spec, yes) in [
+            (r#"{"containers": [{}]}"#, true),
+            (r#"{"restartPolicy": "OnFailure", "containers": [{}]}"#, true),
+            (r#"{"restartPolicy": "Never", "containers": [{}, {"restartPolicy": "Never"}]}"#, false),
+            (r#"{"restartPolicy": "Never", "containers": [{}, {"restartPolicy": "OnFailure"}]}"#, true),
+            (
+                r#"{"restartPolicy": "Never", "containers": [{"restartPolicy": "Never", "restartPolicyRules": [{"action": "Restart"}]}]}"#,
+                true,
+            ),
+        ] {
+            assert_eq!(restarts(&serde_json::from_str(spec).unwrap()), yes, "{spec}");
+        }
     }
 }

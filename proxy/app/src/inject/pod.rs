@@ -3,9 +3,9 @@
 use super::{
     configuration::{self, Fault},
     container, grace, probes,
-    settings::{self, Capture, INJECT, Mode, PREFIX, STATUS, Settings},
+    settings::{self, Capture, INJECT, InboundTls, Mode, PREFIX, STATUS, Settings},
     status::Status,
-    value::{Map, Value},
+    value::{Map, Value, map},
     windows,
 };
 
@@ -15,6 +15,8 @@ pub const PROXY: &str = "pillion-proxy";
 pub const INIT: &str = "pillion-init";
 /// What the names of our volumes begin with, of which a pod that is to be injected has none.
 pub(super) const VOLUMES: &str = "pillion-";
+/// Where a pod names the Secrets by which its images are pulled.
+pub(super) const PULL_SECRETS: &str = "imagePullSecrets";
 /// The proxy's user and group: nobody else's, since rules tell its connections from the application's by it.
 pub const USER: u16 = 2510;
 /// The proxy's own ports in a pod.
@@ -36,6 +38,18 @@ pub struct Surroundings {
     pub namespace: Option<String>,
     /// It is a Job's, or a CronJob's: it must come to an end.
     pub job: bool,
+    /// Whether somebody captures on its node.
+    pub node_agent: NodeAgent,
+}
+
+/// Whether the nodes have an agent that captures what goes out of their pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NodeAgent {
+    /// Whoever chooses it sees to it.
+    #[default]
+    Assumed,
+    /// They have none.
+    Absent,
 }
 
 /// What became of it.
@@ -88,6 +102,11 @@ impl Problem {
     }
 }
 
+/// What to do about a pod that nobody would capture.
+pub const NO_NODE_AGENT: &str = "the nodes of this cluster have no agent that captures, and a proxy that waits for one is never \
+                                 ready: choose init or none; or set nodeAgent.enabled and nodeAgent.captureOutbound of the \
+                                 chart, or nodeAgent.elsewhere if another agent captures";
+
 /// Containers of other meshes, by their usual names.
 const OTHERS: [&str; 4] = ["istio-proxy", "linkerd-proxy", "consul-dataplane", "kuma-sidecar"];
 
@@ -122,11 +141,22 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if readable {
         problems.extend(grace::fit(pod, &mut settings, &mut notes));
     }
-    let shows_all = spec.get("hostPID").and_then(Value::as_bool) == Some(true);
-    if shows_all && around.job && settings.mode == Mode::Container {
-        let words = "a Job with mode container is seen to end by the pod's processes, among which hostPID puts those of the \
-                     whole node: use mode native, or remove hostPID";
-        problems.push(Problem::new(&["spec", "hostPID"], words));
+    if around.job && settings.mode == Mode::Container {
+        problems.extend(unending(spec));
+    }
+    if settings.capture == Capture::Node && around.node_agent == NodeAgent::Absent {
+        problems.push(of_setting(pod, Fault::of("capture", NO_NODE_AGENT.to_owned())));
+    }
+    if settings.capture == Capture::Node
+        && settings.inbound_tls() == InboundTls::Strict
+        && settings.config.is_none()
+        && settings.inbound_ports.is_empty()
+    {
+        notes.push(
+            "inbound-tls strict holds for what comes by the proxy's ports, and with capture node nobody captures what comes in: \
+             name inbound-ports, as 15080:8080, and have the application listen on loopback alone"
+                .to_owned(),
+        );
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -151,6 +181,24 @@ pub(super) fn wish(pod: &Value) -> Result<Option<bool>, Vec<Problem>> {
         }
     }
     Ok(None)
+}
+
+/// What keeps a Job from being seen to end, by a proxy that must see it.
+fn unending(spec: &Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if spec.get("hostPID").and_then(Value::as_bool) == Some(true) {
+        let words = "a Job with mode container is seen to end by the pod's processes, among which hostPID puts those of the \
+                     whole node: use mode native, or remove hostPID";
+        problems.push(Problem::new(&["spec", "hostPID"], words));
+    }
+    for (index, container) in spec.list("initContainers").iter().enumerate() {
+        if container.str("restartPolicy") == Some("Always") {
+            let words = "this sidecar ends behind all containers, of which the proxy would be one that waits for it: use mode \
+                         native, which a cluster that has such sidecars knows";
+            problems.push(Problem::new(&["spec", "initContainers", &index.to_string(), "restartPolicy"], words));
+        }
+    }
+    problems
 }
 
 fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
@@ -235,8 +283,8 @@ fn read_settings(pod: &Value, defaults: &Settings) -> (Settings, Vec<Problem>) {
 fn collisions(spec: &Value, settings: &Settings) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut own = vec![port::ADMIN, port::PROBES];
+    own.extend(settings.inbound_ports.iter().map(|port| port.listen));
     if settings.capture == Capture::None {
-        own.extend(settings.inbound_ports.iter().map(|port| port.listen));
         own.extend(settings.upstreams.iter().filter_map(|upstream| upstream.local));
     } else {
         own.extend([port::OUTBOUND, port::INBOUND]);
@@ -306,7 +354,8 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
     } else {
         None
     };
-    let volumes = container::volumes(&settings);
+    let volumes = container::volumes(&settings, around, spec);
+    let secrets = add_pull_secrets(spec, &settings).ok_or_else(|| malformed(&["spec", "imagePullSecrets"]))?;
     let shared = spec.get("shareProcessNamespace").and_then(Value::as_bool) == Some(true);
     let shares = settings.mode == Mode::Container && around.job && !shared;
     if !volumes.is_empty() {
@@ -338,11 +387,24 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
     let metadata = pod.map_at("metadata").ok_or_else(|| malformed(&["metadata"]))?;
     let mut holder = Value::Map(std::mem::take(metadata));
     let annotations = holder.map_at("annotations").ok_or_else(|| malformed(&["metadata", "annotations"]))?;
-    annotations.set(STATUS, Status::written(&settings, shares));
+    annotations.set(STATUS, Status::written(&settings, shares, secrets));
     if let (Value::Map(filled), Some(metadata)) = (holder, pod.map_at("metadata")) {
         *metadata = filled;
     }
     Ok(pod)
+}
+
+/// Adds what the pod does not name itself; which those are.
+fn add_pull_secrets(spec: &mut Value, settings: &Settings) -> Option<Vec<String>> {
+    let there = |spec: &Value, name: &str| spec.list(PULL_SECRETS).iter().any(|own| own.str("name") == Some(name));
+    let mut added: Vec<String> = Vec::new();
+    for name in &settings.image_pull_secrets {
+        if !there(spec, name) {
+            spec.list_at(PULL_SECRETS)?.push(map([("name", name.as_str().into())]));
+            added.push(name.clone());
+        }
+    }
+    Some(added)
 }
 
 fn move_probes(pod: &mut Value, settings: &Settings) -> Map {

@@ -32,7 +32,7 @@ pub enum Mode {
 pub enum Capture {
     /// Rules that an init container installs (NET_ADMIN: no Pod Security but *privileged*).
     Init,
-    /// The node agent (eBPF).
+    /// The node agent (eBPF), what goes out.
     Node,
     /// Nothing: the application and its clients are told the proxy's ports.
     None,
@@ -81,7 +81,7 @@ pub struct Upstream {
     pub identity: Option<String>,
 }
 
-/// A listener of the proxy before a port of the application, where nothing is captured.
+/// A listener of the proxy before a port of the application, where what comes in is not captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboundPort {
     /// Where the proxy listens.
@@ -121,6 +121,7 @@ pub struct Settings {
     pub image: Image,
     pub init_image: Option<Image>,
     pub image_pull_policy: String,
+    pub image_pull_secrets: Vec<String>,
     pub cpu_request: Quantity,
     pub cpu_limit: Option<Quantity>,
     pub memory_request: Quantity,
@@ -166,6 +167,7 @@ impl Default for Settings {
             image: Image { name, tag, digest: None },
             init_image: None,
             image_pull_policy: "IfNotPresent".to_owned(),
+            image_pull_secrets: Vec::new(),
             cpu_request: quantity("10m"),
             cpu_limit: None,
             memory_request: quantity("16Mi"),

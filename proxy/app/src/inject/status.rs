@@ -3,7 +3,7 @@
 use super::{
     pod::{INIT, PROXY},
     settings::{Capture, Mode, STATUS, Settings},
-    value::{Value, map},
+    value::{Value, list, map},
 };
 
 /// The annotation's content.
@@ -17,6 +17,8 @@ pub(super) struct Status {
     rules: bool,
     /// `shareProcessNamespace` was set.
     pub shares_processes: bool,
+    /// What was added to `imagePullSecrets`.
+    pub pull_secrets: Vec<String>,
 }
 
 const MODES: [(&str, Mode); 2] = [("native", Mode::Native), ("container", Mode::Container)];
@@ -24,13 +26,16 @@ const CAPTURES: [(&str, Capture); 3] = [("init", Capture::Init), ("node", Captur
 
 impl Status {
     /// The annotation's text for a pod that is injected with these settings.
-    pub(super) fn written(settings: &Settings, shares_processes: bool) -> Value {
+    pub(super) fn written(settings: &Settings, shares_processes: bool, pull_secrets: Vec<String>) -> Value {
         let mode = MODES.iter().find(|(_, mode)| *mode == settings.mode).map_or("", |(word, _)| word);
         let capture = CAPTURES.iter().find(|(_, capture)| *capture == settings.capture).map_or("", |(word, _)| word);
         let mut status =
             map([("version", env!("CARGO_PKG_VERSION").into()), ("mode", mode.into()), ("capture", capture.into())]);
         if let (true, Some(status)) = (shares_processes, status.as_map_mut()) {
             status.set("sharesProcesses", true);
+        }
+        if let (false, Some(status)) = (pull_secrets.is_empty(), status.as_map_mut()) {
+            status.set("pullSecrets", list(pull_secrets.iter().map(String::as_str)));
         }
         status.to_json().into()
     }
@@ -50,6 +55,11 @@ impl Status {
                 mode,
                 rules: capture == Capture::Init,
                 shares_processes: status.get("sharesProcesses") == Some(&Value::Bool(true)),
+                pull_secrets: status
+                    .list("pullSecrets")
+                    .iter()
+                    .filter_map(|name| name.as_str().map(str::to_owned))
+                    .collect(),
             })
         };
         Some(read().ok_or_else(|| {

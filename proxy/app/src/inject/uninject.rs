@@ -2,7 +2,7 @@
 
 use super::{
     container::ALL_VOLUMES,
-    pod::{INIT, PROXY, Problem},
+    pod::{INIT, PROXY, PULL_SECRETS, Problem},
     probes,
     settings::STATUS,
     status::Status,
@@ -49,11 +49,14 @@ pub fn uninject(pod: &Value) -> Result<Taken, Problem> {
     if let Some(Value::List(volumes)) = pod.at_mut(&["spec", "volumes"]) {
         volumes.retain(|volume| !volume.str("name").is_some_and(|name| ALL_VOLUMES.contains(&name)));
     }
+    if let Some(Value::List(secrets)) = pod.at_mut(&["spec", PULL_SECRETS]) {
+        secrets.retain(|secret| !status.pull_secrets.iter().any(|ours| secret.str("name") == Some(ours)));
+    }
     if let Some(spec) = pod.at_mut(&["spec"]).and_then(Value::as_map_mut) {
         if status.shares_processes {
             spec.remove("shareProcessNamespace");
         }
-        for list in ["initContainers", "volumes"] {
+        for list in ["initContainers", "volumes", PULL_SECRETS] {
             drop_empty(spec, list);
         }
     }

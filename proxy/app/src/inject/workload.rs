@@ -1,7 +1,7 @@
 //! Objects of the API: where their pods are, and what is said about each. Pure.
 
 use super::{
-    pod::{self, Outcome, Problem, Refusal, Surroundings},
+    pod::{self, NodeAgent, Outcome, PULL_SECRETS, Problem, Refusal, Surroundings},
     settings::{INJECT, PREFIX, STATUS, Settings},
     uninject::{Taken, uninject},
     value::Value,
@@ -145,6 +145,7 @@ impl Walker<'_> {
             namespace_wish: self.namespaces.wishes.get(namespace.as_deref().unwrap_or("default")).cloned(),
             namespace,
             job: matches!(&*kind, "Job" | "CronJob"),
+            node_agent: NodeAgent::Assumed,
         };
         if !place.is_empty() {
             let own = object.at(&["metadata", "annotations"]).and_then(Value::as_map);
@@ -185,6 +186,12 @@ impl Walker<'_> {
                     if around.namespace.is_none() && settings.is_ok_and(|settings| settings.has_bare_names()) {
                         let words = "it names no namespace, so that upstreams by their bare NAME are not told from others \
                                      and go out as they are: write metadata.namespace, or give --namespace";
+                        say(&[], Verdict::Note(words.to_owned()));
+                    }
+                    let names_none = |pod: &Value| pod.at(&["spec", PULL_SECRETS]).is_none_or(Value::is_empty);
+                    if names_none(pod) && !names_none(&with) {
+                        let words = "it named no imagePullSecrets and does now, so that the API server adds none of its service \
+                                     account's any more: name those as well, if it has some";
                         say(&[], Verdict::Note(words.to_owned()));
                     }
                     *pod = *with;

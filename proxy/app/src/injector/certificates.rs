@@ -130,3 +130,41 @@ fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> R
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{
+        RootCertStore,
+        client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+        pki_types::{ServerName, UnixTime},
+    };
+
+    /// What is renewed is believed by whoever was told our authority once: nothing need be published again.
+    #[test]
+    fn each_of_our_own_is_good_for_the_authority_that_was_published_and_for_no_other() {
+        let names = ["injector.mesh", "injector.mesh.svc"].map(str::to_owned).to_vec();
+        let [own, other] = [(); 2].map(|()| Certificates::own(names.clone()).unwrap());
+        let [first, renewed] = [(); 2].map(|()| own.present().unwrap());
+        assert_ne!(first.content, renewed.content);
+        let due = renewed.renew_at.unwrap().duration_since(SystemTime::now()).unwrap();
+        assert!(due < LIFE / 2, "long before it ends: {due:?}");
+        for (authority, believed) in [(&own, true), (&other, false)] {
+            let mut roots = RootCertStore::empty();
+            let bundle = authority.bundle().unwrap();
+            for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+                roots.add(certificate.unwrap()).unwrap();
+            }
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+            for presented in [&first, &renewed] {
+                let judge = |name: &'static str| {
+                    let (leaf, name) = (CertificateDer::from(&*presented.content), ServerName::try_from(name).unwrap());
+                    verifier.verify_server_cert(&leaf, &[], &name, &[], UnixTime::now()).is_ok()
+                };
+                assert_eq!(judge("injector.mesh.svc"), believed);
+                assert!(!judge("injector.shop.svc"));
+            }
+        }
+    }
+}

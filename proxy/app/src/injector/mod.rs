@@ -16,7 +16,11 @@ mod serve;
 mod tally;
 
 use crate::{
-    inject::{self, settings::Settings},
+    inject::{
+        self,
+        pod::{NO_NODE_AGENT, NodeAgent},
+        settings::{Capture, Settings},
+    },
     kube::Access,
     signals::{Asked as Told, Signals},
 };
@@ -54,6 +58,8 @@ pub struct Request {
     pub source: Source,
     /// What holds unless a pod's annotations say otherwise.
     pub settings: Settings,
+    /// Whether pods may want to be captured by their node.
+    pub node_agent: NodeAgent,
 }
 
 /// Where the certificate comes from.
@@ -68,6 +74,7 @@ pub enum Source {
 /// What the tasks of the injector share.
 struct Shared {
     settings: Settings,
+    node_agent: NodeAgent,
     presented: RefCell<Presented>,
     ready: RefCell<Result<(), String>>,
     tally: Tally,
@@ -77,7 +84,10 @@ struct Shared {
 #[must_use]
 pub fn run(request: Request) -> ExitCode {
     // What no pod could have would otherwise be denied of each, by failurePolicy Fail of all of them.
-    let faults = inject::faults(&request.settings);
+    let mut faults = inject::faults(&request.settings);
+    if request.settings.capture == Capture::Node && request.node_agent == NodeAgent::Absent {
+        faults.push(format!("--capture: {NO_NODE_AGENT}"));
+    }
     faults.iter().for_each(|words| eprintln!("{words}"));
     if !faults.is_empty() {
         return ExitCode::FAILURE;
@@ -101,7 +111,7 @@ pub fn run(request: Request) -> ExitCode {
 }
 
 async fn live(request: Request) -> Result<(), String> {
-    let Request { listen, probes, source, settings } = request;
+    let Request { listen, probes, source, settings, node_agent } = request;
     let mut signals = Signals::install().map_err(|error| format!("cannot start: {error}"))?;
     let (certificates, publish) = match source {
         Source::Files(chain, key) => (Certificates::Files { chain, key }, None),
@@ -112,6 +122,7 @@ async fn live(request: Request) -> Result<(), String> {
         publish.as_ref().map_or(Ok(()), |_| Err("our authority is not in the webhook configuration yet".to_owned()));
     let shared = Rc::new(Shared {
         settings,
+        node_agent,
         presented: RefCell::new(presented),
         ready: RefCell::new(waiting),
         tally: Tally::default(),

@@ -2,7 +2,7 @@
 
 use crate::inject::{
     diff::diff,
-    pod::{self, Outcome, Problem, Refusal, Surroundings},
+    pod::{self, NodeAgent, Outcome, Problem, Refusal, Surroundings},
     settings::Settings,
     value::{Map, Value, map},
     workload::{template, written},
@@ -51,9 +51,9 @@ pub struct Answer {
 
 /// Answers a review.
 #[must_use]
-pub fn answer(asked: Asked, bytes: &[u8], settings: &Settings) -> Answer {
+pub fn answer(asked: Asked, bytes: &[u8], settings: &Settings, node_agent: NodeAgent) -> Answer {
     match read(bytes) {
-        Ok(request) => judge(asked, &request, settings),
+        Ok(request) => judge(asked, &request, settings, node_agent),
         Err(words) => {
             let body = format!("{words}\n");
             Answer { status: 400, body, outcome: Ending::Malformed, words }
@@ -100,7 +100,7 @@ fn read(bytes: &[u8]) -> Result<Request, String> {
     })
 }
 
-fn judge(asked: Asked, request: &Request, settings: &Settings) -> Answer {
+fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeAgent) -> Answer {
     let nothing = |words: &str| reply(request, Ending::Allowed, words.to_owned(), Vec::new());
     let Some(place) = template(&request.kind).filter(|_| !request.subresource) else {
         return nothing("nothing with pods of its own");
@@ -117,6 +117,7 @@ fn judge(asked: Asked, request: &Request, settings: &Settings) -> Answer {
         namespace: request.namespace.clone(),
         job: matches!(request.kind.as_str(), "Job" | "CronJob")
             || owners.iter().any(|owner| owner.str("kind") == Some("Job")),
+        node_agent,
     };
     match (asked, pod::inject(pod, &around, settings)) {
         (_, Err(problems)) => denied(request, place, &problems),

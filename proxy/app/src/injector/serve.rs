@@ -148,7 +148,7 @@ impl Server {
                 return text(StatusCode::REQUEST_TIMEOUT, "the review did not come in time\n");
             }
         };
-        let answer = answer(asked, &bytes, &self.shared.settings);
+        let answer = answer(asked, &bytes, &self.shared.settings, self.shared.node_agent);
         self.shared.tally.review(asked, answer.outcome, began.elapsed());
         tracing::info!(outcome = answer.outcome.name(), "{}", answer.words);
         let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -4,6 +4,7 @@ use super::review::{Answer, Asked, Ending, answer};
 use crate::inject::{
     Taken,
     diff::{Action, Operation, apply},
+    pod::NodeAgent,
     settings::{Settings, key},
     uninject,
     value::Value,
@@ -21,7 +22,7 @@ fn review(kind: &str, operation: &str, object: &str) -> String {
 const POD: &str = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"generateName":"web-7d9c-","creationTimestamp":null,"labels":{"app":"web"}},"spec":{"containers":[{"name":"web","image":"web:1","ports":[{"containerPort":8080,"protocol":"TCP"}],"livenessProbe":{"httpGet":{"path":"/","port":8080,"scheme":"HTTP"},"timeoutSeconds":1},"resources":{}}],"restartPolicy":"Always","terminationGracePeriodSeconds":30}}"#;
 
 fn ask(asked: Asked, text: &str) -> (Answer, Value) {
-    let answer = answer(asked, text.as_bytes(), &Settings::default());
+    let answer = answer(asked, text.as_bytes(), &Settings::default(), NodeAgent::Assumed);
     let body = serde_json::from_str::<Value>(&answer.body).unwrap_or_default();
     (answer, body)
 }
@@ -78,12 +79,33 @@ fn what_was_chosen_and_is_not_kept_is_told_to_who_applies_it() {
     let deployment = format!(r#"{{"spec":{{"template":{POD}}}}}"#);
     for (asked, kind, object) in [(Asked::Mutate, "Pod", POD), (Asked::Validate, "Deployment", &*deployment)] {
         let review = review(kind, "CREATE", object);
-        let told = answer(asked, review.as_bytes(), &settings);
+        let told = answer(asked, review.as_bytes(), &settings, NodeAgent::Assumed);
         let body: Value = serde_json::from_str(&told.body).unwrap();
         assert_eq!(body.at(&["response", "allowed"]), Some(&Value::Bool(true)));
         let [warning] = body.get("response").unwrap().list("warnings") else { panic!("{}", told.body) };
         assert!(warning.as_str().unwrap().starts_with("Pillion: drain-delay is 15s and not 40s"), "{}", told.body);
         assert_eq!(ask(asked, &review).1.at(&["response", "warnings"]), None);
+    }
+}
+
+/// Its connections would go past its proxy, and nobody would know.
+#[test]
+fn a_pod_that_no_node_agent_would_capture_is_denied_with_the_remedy() {
+    let wants = POD.replace(r#""labels""#, r#""annotations":{"pillion.io/capture":"node"},"labels""#);
+    let deployment = format!(r#"{{"spec":{{"template":{wants}}}}}"#);
+    for (asked, kind, object) in [(Asked::Mutate, "Pod", &wants), (Asked::Validate, "Deployment", &deployment)] {
+        let review = review(kind, "CREATE", object);
+        let told = answer(asked, review.as_bytes(), &Settings::default(), NodeAgent::Absent);
+        assert_eq!(told.outcome, Ending::Denied);
+        for words in
+            ["annotations[\\\"pillion.io/capture\\\"]: the nodes", "nodeAgent.captureOutbound", "choose init or none"]
+        {
+            assert!(told.body.contains(words), "{words}: {}", told.body);
+        }
+        assert_ne!(ask(asked, &review).0.outcome, Ending::Denied, "an agent that nobody denies is believed in");
+        let quiet = review.replace("capture\":\"node", "capture\":\"init");
+        let told = answer(asked, quiet.as_bytes(), &Settings::default(), NodeAgent::Absent);
+        assert_ne!(told.outcome, Ending::Denied);
     }
 }
 

@@ -1,6 +1,6 @@
 //! TLS on listeners and clusters, and the identity of the workload.
 
-use super::{Field, FromText, List, Period, Scalar, Text, fields, words};
+use super::{Field, FromText, Int, List, Period, Scalar, Text, fields, words};
 use crate::model::{SpiffeId, SpiffeMatch, TrustDomain};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -104,6 +104,8 @@ fields! { TrustBundle { trust_domain, path } }
 pub(crate) struct ListenerTls {
     /// Whether connections without TLS are served. `strict`: what is meant to be protected is not served without.
     pub mode: Field<ListenerTlsMode>,
+    /// Other modes of some ports: those that clients connect to, of which a listener that captures has many.
+    pub exceptions: List<TlsException>,
     /// What is presented. Several: the first that has the server name asked for (SNI), otherwise the first of all. None: the identity.
     pub certificates: List<Certificate>,
     /// Whether clients show a certificate: `off`, `optional` (what they show must be good), `required`. Absent: `required` where the identity is presented, `off` where `certificates` are.
@@ -120,12 +122,13 @@ pub(crate) struct ListenerTls {
     pub handshake_timeout: Text<Period>,
 }
 
-fields! { ListenerTls { mode, certificates, client_certificates, client_trusted_ca, minimum_version, maximum_version, alpn, handshake_timeout } }
+fields! { ListenerTls { mode, exceptions, certificates, client_certificates, client_trusted_ca, minimum_version, maximum_version, alpn, handshake_timeout } }
 
 impl Default for ListenerTls {
     fn default() -> Self {
         Self {
             mode: Field::of(ListenerTlsMode::Strict),
+            exceptions: Field::ABSENT,
             certificates: Field::ABSENT,
             client_certificates: Field::ABSENT,
             client_trusted_ca: Field::ABSENT,
@@ -136,6 +139,19 @@ impl Default for ListenerTls {
         }
     }
 }
+
+/// The mode of some ports.
+#[derive(Debug, Default)]
+#[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
+#[cfg_attr(test, schemars(extend("required" = ["ports", "mode"])))]
+pub(crate) struct TlsException {
+    /// The ports that clients connect to, before any capture.
+    pub ports: List<Scalar<Int<1, 65_535>>>,
+    /// Whether connections without TLS are served there.
+    pub mode: Field<ListenerTlsMode>,
+}
+
+fields! { TlsException { ports, mode } }
 
 /// A certificate to present.
 #[derive(Debug, Default)]
@@ -158,7 +174,7 @@ pub(crate) enum ListenerTlsMode {
     Strict,
     /// TLS, and what is not TLS as it is: for the time in which a mesh is being joined.
     Permissive,
-    /// No TLS, as if `tls` were not written: an exception for this port.
+    /// No TLS, as if `tls` were not written.
     Off,
 }
 

@@ -109,7 +109,8 @@ pub(super) fn listener(
     }
     let (tls, at) = field.at(at)?;
     let mode_at = tls.mode.place().unwrap_or(at);
-    let mode = tls.mode.take();
+    let mode = tls.mode.take().map(listener_mode);
+    let exceptions = exceptions(cx, tls.exceptions, at);
     let certificates_at = tls.certificates.place().unwrap_or(at);
     let list = tls.certificates.elements();
     let count = list.len();
@@ -117,7 +118,9 @@ pub(super) fn listener(
     for (written, place) in cx.elements(certificates_at, list) {
         certificates.extend(certificate(cx, place, written.certificate_chain, written.private_key));
     }
-    if count == 0 && known.is_none() && !matches!(mode, Some(document::ListenerTlsMode::Off)) {
+    let others = exceptions.iter().flatten().map(|exception| (Some(exception.mode), exception.mode_at));
+    let modes: Vec<_> = others.chain([(mode, mode_at)]).collect();
+    if count == 0 && known.is_none() && modes.iter().any(|(mode, _)| *mode != Some(ListenerTlsMode::Off)) {
         cx.error(
             at,
             "there is nothing to present: write `certificates` here, or `identity` at the top of the document",
@@ -166,22 +169,74 @@ pub(super) fn listener(
         cx.error(alpn_at, "no protocol is left to speak; write [h2, http/1.1], or one of them");
     }
     let timeout = tls.handshake_timeout.value().map(|Period(period)| period);
-    let mode = match mode? {
-        document::ListenerTlsMode::Off => None,
-        document::ListenerTlsMode::Strict => Some(ListenerTlsMode::Strict),
-        document::ListenerTlsMode::Permissive => Some(ListenerTlsMode::Permissive),
-    };
-    if mode == Some(ListenerTlsMode::Permissive) && count > 0 {
+    let permissive = modes.iter().filter(|(mode, _)| count > 0 && *mode == Some(ListenerTlsMode::Permissive));
+    for (_, place) in permissive {
         cx.error(
-            mode_at,
+            *place,
             "permissive is for peers of the mesh, which are shown the identity; remove `certificates`, or write strict",
         );
     }
+    let speaks = modes.iter().any(|(mode, _)| *mode != Some(ListenerTlsMode::Off));
     if roots_bad || certificates.len() != count {
         return None;
     }
-    let (clients, versions, handshake_timeout) = (clients?, versions?, timeout?);
-    Some(mode.map(|mode| ListenerTls { mode, certificates, clients, client_roots, versions, alpn, handshake_timeout }))
+    let (mode, clients, versions, handshake_timeout) = (mode?, clients?, versions?, timeout?);
+    let mut exceptions: Vec<_> = exceptions?.into_iter().map(|exception| (exception.port, exception.mode)).collect();
+    exceptions.sort_unstable_by_key(|(port, _)| *port);
+    let tls = ListenerTls { mode, exceptions, certificates, clients, client_roots, versions, alpn, handshake_timeout };
+    Some(speaks.then_some(tls))
+}
+
+fn listener_mode(mode: document::ListenerTlsMode) -> ListenerTlsMode {
+    match mode {
+        document::ListenerTlsMode::Off => ListenerTlsMode::Off,
+        document::ListenerTlsMode::Strict => ListenerTlsMode::Strict,
+        document::ListenerTlsMode::Permissive => ListenerTlsMode::Permissive,
+    }
+}
+
+/// The mode of one port.
+struct Exception {
+    port: u16,
+    mode: ListenerTlsMode,
+    mode_at: Place,
+}
+
+fn exceptions(
+    cx: &mut Lowering<'_, '_>,
+    list: document::List<document::TlsException>,
+    at: Place,
+) -> Option<Vec<Exception>> {
+    let at = list.place().unwrap_or(at);
+    let list = list.elements();
+    let mut bad = false;
+    let mut known: Vec<Exception> = Vec::new();
+    let count = list.len();
+    let usable = cx.elements(at, list);
+    bad |= usable.len() != count;
+    for (exception, place) in usable {
+        let ports = cx.required(place, "ports", exception.ports);
+        let mode = cx.required(place, "mode", exception.mode);
+        let (Some((ports, ports_at)), Some((mode, mode_at))) = (ports, mode) else {
+            bad = true;
+            continue;
+        };
+        if ports.is_empty() {
+            cx.error(ports_at, "an exception for no port; write at least one, or remove it");
+        }
+        let count = ports.len();
+        let ports = cx.elements(ports_at, ports);
+        bad |= ports.len() != count;
+        for (Scalar(port), place) in ports {
+            let (port, mode) = (port.to(), listener_mode(mode));
+            if known.iter().any(|known| known.port == port) {
+                cx.error(place, format!("port {port} is an exception already; write each port once"));
+            } else {
+                known.push(Exception { port, mode, mode_at });
+            }
+        }
+    }
+    (!bad).then_some(known)
 }
 
 pub(super) fn cluster(

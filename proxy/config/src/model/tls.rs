@@ -64,6 +64,8 @@ pub struct TrustBundle {
 pub struct ListenerTls {
     /// Whether connections without TLS are served too.
     pub mode: ListenerTlsMode,
+    /// The modes of some ports, in the order of those; each stands once.
+    pub exceptions: Vec<(u16, ListenerTlsMode)>,
     /// What is presented, chosen by the server name asked for; empty: the identity.
     pub certificates: Vec<CertificateFiles>,
     /// Whether clients show a certificate.
@@ -78,6 +80,16 @@ pub struct ListenerTls {
     pub handshake_timeout: Duration,
 }
 
+impl ListenerTls {
+    /// The mode of a port that clients connect to.
+    #[must_use]
+    pub fn mode_at(&self, port: u16) -> ListenerTlsMode {
+        // Most have none.
+        let exception = self.exceptions.binary_search_by_key(&port, |(port, _)| *port);
+        exception.map_or(self.mode, |place| self.exceptions[place].1)
+    }
+}
+
 /// Whether a listener serves connections without TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerTlsMode {
@@ -85,6 +97,8 @@ pub enum ListenerTlsMode {
     Strict,
     /// TLS of the mesh, and anything that is not TLS as it is.
     Permissive,
+    /// No TLS: on some ports of a listener that speaks it on others.
+    Off,
 }
 
 /// Whether clients show a certificate.

@@ -168,7 +168,7 @@ pub async fn run(worker: Rc<Worker>, slot: Rc<ListenerSlot>, source: Box<dyn Acc
                 Failure::Process(name) => {
                     slot.now().telemetry.metrics.accept_error(name);
                     // Idle connections hold descriptors that a waiting client could use.
-                    worker.tell(Signal::CloseIfIdle);
+                    worker.close_idle();
                     tokio::time::sleep(BACK_OFF).await;
                 }
             },

@@ -154,7 +154,7 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
     if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
         return None;
     }
-    let (prefix, agreed, waited) = match &listener.tls {
+    let (prefix, agreed, waited) = match listener.tls_of(connection) {
         None => (early, None, Duration::ZERO),
         Some(tls) => {
             // Boxed: a connection in the clear does not carry the room for it.

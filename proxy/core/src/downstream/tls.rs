@@ -12,7 +12,6 @@ use super::{
     },
 };
 use crate::{
-    drain::Control,
     identity::{Cause, Failure, Serving, TlsServer, protocol_of, spiffe_id, still_valid},
     io::{
         Socket,
@@ -49,10 +48,8 @@ pub(super) async fn accept(
 ) -> Option<Accepted> {
     let turns = Turns::of_this_thread();
     let most = connection.worker.view().snapshot.config.limits.tls_handshakes;
-    let attempt = timeout(
-        tls.model().handshake_timeout,
-        attempt(socket, prefix.into(), tls, listener, connection.control(), &turns, most),
-    );
+    let attempt =
+        timeout(tls.model().handshake_timeout, attempt(socket, prefix.into(), tls, listener, connection, &turns, most));
     let outcome = tokio::select! {
         biased;
         outcome = attempt => outcome,
@@ -96,11 +93,12 @@ async fn attempt(
     mut prefix: Vec<u8>,
     tls: &TlsServer,
     listener: &ListenerSnapshot,
-    line: &Control,
+    connection: &Connection,
     turns: &Turns,
     most: usize,
 ) -> Result<Shaken, Failure> {
-    let permissive = tls.model().mode == ListenerTlsMode::Permissive;
+    let line = connection.control();
+    let permissive = tls.model().mode_at(connection.facts.destination().port()) == ListenerTlsMode::Permissive;
     let patience = listener.model.protocol.tcp().filter(|_| permissive).map(|tcp| tcp.detect_timeout);
     let began = patience.map(|_| Instant::now());
     let asked = loop {

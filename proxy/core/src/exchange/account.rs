@@ -60,6 +60,7 @@ impl Account {
 
     /// The response went out to its end.
     pub fn finish(mut self) {
+        self.connection.control().note_lost();
         if let Some(record) = self.record.take() {
             if let Some(chain) = self.chain.take() {
                 chain.over(&record);
@@ -87,6 +88,7 @@ impl Drop for Account {
     fn drop(&mut self) {
         self.connection.worker.register.held().request_ended();
         let Some(record) = &mut self.record else { return };
+        self.connection.control().note_lost();
         if let Some((flag, why)) = self.connection.cut() {
             record.flag(flag);
             record.details(why);

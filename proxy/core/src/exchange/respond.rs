@@ -344,6 +344,7 @@ fn request(error: &RequestError) -> (StatusCode, &'static str, &'static str) {
         RequestError::GoAway(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, RESET, "upstream_reset_before_response_started{go_away}")
         }
+        RequestError::Distrusted(why) => (StatusCode::SERVICE_UNAVAILABLE, RESET, why.details()),
         RequestError::Violation(violation) => (StatusCode::BAD_GATEWAY, "protocol error\n", violation.name()),
         RequestError::Malformed => (StatusCode::BAD_GATEWAY, "protocol error\n", "upstream_malformed"),
         RequestError::TooManyHeaders => (StatusCode::BAD_GATEWAY, "protocol error\n", "upstream_too_many_headers"),

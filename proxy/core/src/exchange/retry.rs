@@ -183,6 +183,8 @@ fn verdict(error: &SendError<RequestBody>, idempotent: bool, body: Option<&Reque
             _,
         ) => Replay::Never,
         (Cause::Connect(_) | Cause::Request(_), Delivery::Unsent, _) => Replay::Unsent,
+        // It had its time.
+        (Cause::Request(RequestError::Distrusted(_)), Delivery::Unanswered, _) => Replay::Never,
         (Cause::Request(_), Delivery::Unanswered, Carrier::Reused) if idempotent => Replay::Idempotent,
         (Cause::Connect(_) | Cause::Request(_), Delivery::Unanswered | Delivery::Answered, _) => Replay::Never,
     }

@@ -3,7 +3,7 @@
 //! Every variant says what failed; [`Cause::blame`] whose fault it is; [`SendError::delivery`] whether the upstream can
 //! have seen the request, which is all a retry needs to know. Nothing here decides to retry or invents a response.
 
-use crate::{framing::Violation, identity::Failure, telemetry::Blame};
+use crate::{downstream::admit::Distrust, framing::Violation, identity::Failure, telemetry::Blame};
 use h2::Reason;
 use http::{Request, request::Parts};
 use std::{fmt, io, net::SocketAddr, time::Duration};
@@ -141,6 +141,9 @@ pub enum RequestError {
     /// The upstream opened no window for the request's body in time.
     #[error("the upstream takes no more of the request's body")]
     Stalled,
+    /// The server is not believed any more, or we are not who we were to it, and its time is over (UAEX).
+    #[error("{}", .0.details())]
+    Distrusted(Distrust),
     /// The request cannot be written in the upstream's protocol.
     #[error("the request does not fit the upstream's protocol")]
     Unwritable,
@@ -226,6 +229,7 @@ impl RequestError {
             Self::TooManyHeaders => "too_many_headers",
             Self::RequestBody => "request_body",
             Self::Stalled => "stalled",
+            Self::Distrusted(_) => "distrusted",
             Self::Unwritable => "unwritable",
         }
     }
@@ -235,7 +239,7 @@ impl RequestError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::RequestBody => Blame::Downstream,
-            Self::Unwritable => Blame::Proxy,
+            Self::Unwritable | Self::Distrusted(_) => Blame::Proxy,
             Self::Closed
             | Self::ConnectionReset
             | Self::TlsFailed

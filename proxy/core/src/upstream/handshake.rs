@@ -13,7 +13,12 @@ use super::{
     tls,
     worker_cluster::WorkerCluster,
 };
-use crate::{framing::Limits, identity::Speaks, upstream::RequestBody};
+use crate::{
+    framing::Limits,
+    identity::Speaks,
+    io::Socket,
+    upstream::{Bond, RequestBody},
+};
 use pillion_config::model::Cluster;
 use std::rc::{Rc, Weak};
 
@@ -36,10 +41,10 @@ pub(super) async fn http1<B: RequestBody>(
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster, &host.core, &opened, announced).await?;
-        let socket = tls::secure(socket, &host.core, Speaks::Http1).await?;
+        let (socket, bond) = secure(socket, host, cluster, Speaks::Http1).await?;
         host.reached();
         let home = Rc::downgrade(host) as Weak<dyn Home>;
-        Ok(Http1Connection::new(socket, limits(model), home, opened, announced.cloned()))
+        Ok(Http1Connection::new(socket, limits(model), home, bond, opened, announced.cloned()))
     })
     .await
 }
@@ -54,7 +59,7 @@ pub(super) async fn http2<B: RequestBody>(
     let model = cluster.model();
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster, &host.core, &opened, announced).await?;
-        let socket = tls::secure(socket, &host.core, Speaks::Http2).await?;
+        let (socket, bond) = secure(socket, host, cluster, Speaks::Http2).await?;
         let (line, watch) = Line::new(socket);
         let held = line.hold();
         let made = h2::client::Builder::new()
@@ -73,9 +78,22 @@ pub(super) async fn http2<B: RequestBody>(
         })?;
         drop(held);
         host.reached();
-        Ok(Http2Connection::start(sender, connection, watch, host, opened, announced.cloned()))
+        Ok(Http2Connection::start(sender, connection, (watch, bond), host, opened, announced.cloned()))
     })
     .await
+}
+
+/// Shakes hands, if the cluster wants it; a connection whose server was judged has a bond.
+async fn secure<B: RequestBody>(
+    socket: Socket,
+    host: &Host<B>,
+    cluster: &WorkerCluster<B>,
+    speaks: Speaks,
+) -> Result<(Socket, Option<Rc<Bond>>), ConnectError> {
+    let bond = cluster.state().tls().map(|_| cluster.bonds().enter(&host.core));
+    let socket = tls::secure(socket, &host.core, speaks).await?;
+    let bond = bond.filter(|bond| socket.made_by().inspect(|made_by| bond.made_by(made_by)).is_some());
+    Ok((socket, bond))
 }
 
 fn limits(model: &Cluster) -> Limits {

@@ -10,7 +10,7 @@ use super::{
     tls::{self, Server},
 };
 use crate::{
-    body::{BodyError, Http2Body, Incoming},
+    body::{BodyError, GivenUp, Http2Body, Incoming},
     io::Socket,
     tunnel::h2_stream::H2Stream,
     upstream::{
@@ -62,7 +62,7 @@ pub(super) enum Lease {
     },
     Http2 {
         upload: Option<Upload>,
-        _slot: Rc<Slot>,
+        slot: Rc<Slot>,
         _in_flight: InFlight,
     },
 }
@@ -133,7 +133,7 @@ impl Leased {
         if self.progress == Progress::Trailers {
             return Poll::Ready(None);
         }
-        let frame = ready!(match &mut self.body {
+        let mut frame = ready!(match &mut self.body {
             Carried::Http1(body) => body.poll_frame(cx),
             Carried::Http2(body) => body.poll_frame(cx),
         });
@@ -141,6 +141,12 @@ impl Leased {
             && frame.is_trailers()
         {
             self.progress = Progress::Trailers;
+        }
+        if let Some(Err(error)) = &mut frame
+            && let Some(Lease::Http2 { slot, .. }) = &self.lease
+            && let Some(why) = slot.distrusted()
+        {
+            *error = GivenUp::Distrusted(why).into();
         }
         match &frame {
             None => self.end(),

@@ -11,6 +11,7 @@
 //! hands back what is provably unsent.
 
 mod balance;
+mod bond;
 mod carrying;
 mod circuit;
 mod circuit_wait;
@@ -28,6 +29,8 @@ mod tls;
 mod worker_cluster;
 
 pub use balance::{Picker, Random, Standing};
+pub(crate) use bond::Bond;
+pub use bond::{Bonds, Doubted};
 pub use carrying::{Carrying, CarryingTls, Told};
 pub use cluster::{ClusterId, ClusterState, Description, MAX_DISCOVERED, Member, MemberDescription};
 pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};

@@ -31,7 +31,7 @@ pub(super) async fn secure(socket: Socket, host: &HostCore, speaks: Speaks) -> R
 }
 
 /// Who must be at the endpoint, where the cluster says so of each.
-fn wanted(host: &HostCore) -> Option<&SpiffeId> {
+pub(super) fn wanted(host: &HostCore) -> Option<&SpiffeId> {
     host.state.model().endpoints.get(host.member.endpoint)?.identity.as_ref()
 }
 
@@ -73,12 +73,22 @@ impl Server {
     /// Why it would not be spoken to now, by what its cluster believes.
     #[must_use]
     pub fn distrust(&self, tls: &TlsClient) -> Option<Distrust> {
-        if !tls.still_is(&self.made_by) {
-            return Some(Distrust::Identity);
-        }
-        let trusted = tls.still_trusts(&self.chain, &self.endpoint, self.wanted.as_ref(), &self.judged);
-        trusted.err().map(Distrust::Server)
+        distrust(tls, &self.made_by, &self.chain, (&self.endpoint, self.wanted.as_ref()), &self.judged)
     }
+}
+
+/// Why a server that was dialled by this, showed this chain and is at this endpoint would not be spoken to now.
+pub(super) fn distrust(
+    tls: &TlsClient,
+    made_by: &Dialling,
+    chain: &[CertificateDer<'_>],
+    (endpoint, wanted): (&EndpointAddress, Option<&SpiffeId>),
+    judged: &Cell<TrustVersion>,
+) -> Option<Distrust> {
+    if !tls.still_is(made_by) {
+        return Some(Distrust::Identity);
+    }
+    tls.still_trusts(chain, endpoint, wanted, judged).err().map(Distrust::Server)
 }
 
 /// Counts and tells that the server refused us when hands were shaken on our side, as a handshake that failed; the address

@@ -4,7 +4,7 @@
 //! closed by its server meanwhile. One task and one timer for the whole cluster, and none while nothing rests.
 
 use super::{
-    RequestBody, SendOptions,
+    Bonds, RequestBody, SendOptions,
     balance::{Picker, Random, Standing},
     circuit_wait::Waiting,
     cluster::{ClusterState, Member, Seat},
@@ -42,6 +42,8 @@ pub struct WorkerCluster<B> {
     random: Rc<Random>,
     table: RefCell<Table<B>>,
     waiting: Rc<Waiting>,
+    /// The worker's.
+    bonds: Rc<Bonds>,
     sweeper: RefCell<Sweeper>,
 }
 
@@ -81,9 +83,9 @@ const MAX_ATTEMPTS: usize = 3;
 const PRUNE_AT: usize = 64;
 
 impl<B: RequestBody> WorkerCluster<B> {
-    /// A worker's view of `state`; nothing is built or connected yet. `random` and `dial` are the worker's.
+    /// A worker's view of `state`; nothing is built or connected yet. `dial`, `random` and `bonds` are the worker's.
     #[must_use]
-    pub fn new(state: Arc<ClusterState>, dial: Rc<dyn Dial>, random: Rc<Random>) -> Rc<Self> {
+    pub fn new(state: Arc<ClusterState>, dial: Rc<dyn Dial>, random: Rc<Random>, bonds: Rc<Bonds>) -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             dial_options: DialOptions {
@@ -103,6 +105,7 @@ impl<B: RequestBody> WorkerCluster<B> {
             state,
             dial,
             random,
+            bonds,
             sweeper: RefCell::new(Sweeper::Asleep),
         })
     }
@@ -159,6 +162,10 @@ impl<B: RequestBody> WorkerCluster<B> {
 
     pub(super) fn dial(&self) -> &dyn Dial {
         &*self.dial
+    }
+
+    pub(super) fn bonds(&self) -> &Bonds {
+        &self.bonds
     }
 
     pub(super) fn dial_options(&self) -> &DialOptions {

@@ -129,6 +129,7 @@ impl World {
             connections: Limit::new(100),
             pressure: PressureGauge::default(),
             unfinished: Arc::default(),
+            lost: Arc::default(),
             capture: Default::default(),
             redirect: Arc::default(),
         });

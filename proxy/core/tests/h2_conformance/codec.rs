@@ -257,6 +257,15 @@ fn close_if_idle_and_abort() {
         assert_eq!(peer.goaway().await, NO_ERROR);
         assert_eq!(peer.leave().await.end, End::Shed);
 
+        // A request that has come and was not read yet is none that can be refused.
+        let mut peer = Peer::open().await;
+        peer.send(&headers(WHOLE, 1, &get("/"))).await;
+        peer.tell(Signal::CloseIfIdle);
+        peer.serves(3).await;
+        peer.tell(Signal::CloseIfIdle);
+        assert_eq!(peer.goaway().await, NO_ERROR);
+        assert_eq!(peer.leave().await.end, End::Shed);
+
         let mut peer = Peer::open().await;
         peer.send(&headers(WHOLE, 1, &get("/hang"))).await;
         sleep(Duration::from_millis(1)).await;

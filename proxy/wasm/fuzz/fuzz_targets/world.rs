@@ -209,6 +209,7 @@ impl World {
             connections: Limit::new(100),
             pressure: PressureGauge::default(),
             unfinished: Arc::default(),
+            lost: Arc::default(),
             capture: Default::default(),
             redirect: Default::default(),
         });

@@ -109,6 +109,7 @@ impl World {
             connections: Limit::new(100),
             pressure: PressureGauge::default(),
             unfinished: Arc::default(),
+            lost: Arc::default(),
             capture: Capturing::default(),
             redirect: Arc::default(),
         });

@@ -24,12 +24,16 @@ pub(super) fn identity(Identity { source, expiry_warning }: &Identity) -> Value 
 }
 
 pub(super) fn listener(tls: &ListenerTls) -> Value {
-    let ListenerTls { mode, certificates, clients, client_roots, versions, alpn, handshake_timeout } = tls;
+    let ListenerTls { mode, exceptions, certificates, clients, client_roots, versions, alpn, handshake_timeout } = tls;
+    let word = |mode: &ListenerTlsMode| match mode {
+        ListenerTlsMode::Strict => "strict",
+        ListenerTlsMode::Permissive => "permissive",
+        ListenerTlsMode::Off => "off",
+    };
+    let exception = |(port, mode): &(u16, ListenerTlsMode)| json!({ "ports": [port], "mode": word(mode) });
     json!({
-        "mode": match mode {
-            ListenerTlsMode::Strict => "strict",
-            ListenerTlsMode::Permissive => "permissive",
-        },
+        "mode": word(mode),
+        "exceptions": exceptions.iter().map(exception).collect::<Vec<_>>(),
         "certificates": certificates.iter().map(certificate).collect::<Vec<_>>(),
         "client_certificates": match clients {
             ClientCertificates::Off => "off",

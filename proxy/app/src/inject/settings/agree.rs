@@ -39,8 +39,8 @@ impl Settings {
                 say("upstreams", "with capture none each needs a local port, as 15432:postgres.shop:5432");
             }
         } else {
-            if !self.inbound_ports.is_empty() {
-                say("inbound-ports", "for capture none only: captured ports need no other ones");
+            if self.capture == Capture::Init && !self.inbound_ports.is_empty() {
+                say("inbound-ports", "for capture node and none: captured ports need no other ones");
             }
             if self.upstreams.iter().any(|upstream| upstream.local.is_some()) {
                 say("upstreams", "a local port is for capture none only");

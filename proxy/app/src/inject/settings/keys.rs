@@ -31,7 +31,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "capture",
         value: "init|node|none",
-        about: "Connections are captured by rules of an init container, by the node agent, or not [init]",
+        about: "Connections are captured by rules of an init container, those that go out by the node agent, or none [init]",
         set: |settings, text| {
             let known = [("init", Capture::Init), ("node", Capture::Node), ("none", Capture::None)];
             settings.capture = word(text, &known)?;
@@ -52,7 +52,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "inbound-ports",
         value: "LISTEN:APP,…",
-        about: "With --capture none: the proxy's ports before the application's, as 15080:8080",
+        about: "With --capture node or none: the proxy's ports before the application's, as 15080:8080",
         set: |settings, text| {
             settings.inbound_ports = each(text, |text| {
                 let (listen, application) = text.split_once(':').ok_or("write LISTEN:APP, as 15080:8080")?;
@@ -198,6 +198,15 @@ pub const KEYS: &[Key] = &[
         set: |settings, text| {
             let known = [("Always", "Always"), ("IfNotPresent", "IfNotPresent"), ("Never", "Never")];
             settings.image_pull_policy = word(text, &known)?.to_owned();
+            Ok(())
+        },
+    },
+    Key {
+        name: "image-pull-secrets",
+        value: "NAME,…",
+        about: "Secrets of the pod's namespace by which its images are pulled, beside those that the pod names itself",
+        set: |settings, text| {
+            settings.image_pull_secrets = each(text, name)?;
             Ok(())
         },
     },

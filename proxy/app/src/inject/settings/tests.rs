@@ -15,6 +15,7 @@ fn what_is_right_is_read() {
     let upstreams = set("upstreams", "15432:db.shop:5432=spiffe://x/y,api.shop:80").unwrap().upstreams;
     assert_eq!((upstreams[0].local, upstreams[1].local), (Some(15432), None));
     assert_eq!(upstreams[0].identity.as_deref(), Some("spiffe://x/y"));
+    assert_eq!(set("image-pull-secrets", "registry, mirror.example").unwrap().image_pull_secrets.len(), 2);
     assert_eq!(set("drain-deadline", "1m30s").unwrap().drain_deadline, Some(Duration::from_secs(90)));
     assert_eq!(set("drain-delay", "250ms").unwrap().drain_delay, Duration::from_millis(250));
     let rules = |name: &str, text: &str| set(name, text).unwrap().init_image().unwrap().to_string();
@@ -48,6 +49,8 @@ fn what_is_wrong_is_told_with_the_remedy() {
         ("drain-delay", "", "duration"),
         ("drain-delay", "9999999999999h", "duration"),
         ("config", "Über", "no name"),
+        ("image-pull-secrets", "registry,Registry", "no name"),
+        ("image-pull-secrets", "a/b", "no name"),
     ] {
         let error = set(name, text).unwrap_err();
         assert!(error.contains(words), "{name}={text}: {error}");
@@ -76,6 +79,7 @@ fn whatever_was_chosen_can_be_taken_back() {
         ("image", "p:1", concat!("pillion:", env!("CARGO_PKG_VERSION"))),
         ("init-image", "i:1", ""),
         ("image-pull-policy", "Always", "IfNotPresent"),
+        ("image-pull-secrets", "registry", ""),
         ("cpu-request", "1", "10m"),
         ("cpu-limit", "1", "none"),
         ("memory-request", "1Gi", "16Mi"),
@@ -93,7 +97,7 @@ fn whatever_was_chosen_can_be_taken_back() {
         settings.set(key(name).unwrap(), back).unwrap_or_else(|words| panic!("{name}: {words}"));
         assert_eq!(settings, Settings::default(), "{name}");
     }
-    assert_eq!(KEYS.len(), 29, "one is missing above");
+    assert_eq!(KEYS.len(), 30, "one is missing above");
 }
 
 #[test]

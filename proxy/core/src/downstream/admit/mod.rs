@@ -21,7 +21,7 @@ use crate::{
     drain::{Control, Signal, Subject},
     exchange::{account::Account, route::RequestView},
     framing,
-    identity::Refusal,
+    identity::{Refusal, TlsServer},
     snapshot::ListenerSnapshot,
     telemetry::{Blame, Record, ResponseFlag, metrics::AdmitMetrics},
 };
@@ -109,7 +109,7 @@ fn attributes<'a>(
 ) -> Attributes<'a> {
     let facts = &connection.facts;
     // What has arrived speaks TLS already, or will never tell us its certificate.
-    let settled = connection.arrived() || facts.tls.get().is_some() || listener.tls.is_none();
+    let settled = connection.arrived() || facts.tls.get().is_some() || listener.tls_of(connection).is_none();
     let seen = |server_name| if settled { Fact::Is(server_name) } else { Fact::Pending };
     Attributes {
         source: facts.client().ip(),
@@ -250,7 +250,7 @@ impl Distrust {
     }
 
     /// For the count of what was ended.
-    fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::Certificate(_) | Self::NoCertificate | Self::NoTls | Self::Server(_) => "trust",
             Self::Identity => "identity",
@@ -267,9 +267,16 @@ impl Distrust {
                 Some(peer) => tls.still_trusts(&peer.chain, &facts.trust).err().map(Self::Certificate),
                 None => (tls.model().clients == ClientCertificates::Required).then_some(Self::NoCertificate),
             },
-            None => (connection.arrived() && tls.model().mode == ListenerTlsMode::Strict).then_some(Self::NoTls),
+            None => {
+                (connection.arrived() && mode_at(tls, connection) == ListenerTlsMode::Strict).then_some(Self::NoTls)
+            }
         }
     }
+}
+
+/// Whether a connection may do without TLS.
+fn mode_at(tls: &TlsServer, connection: &Connection) -> ListenerTlsMode {
+    tls.model().mode_at(connection.facts.destination().port())
 }
 
 /// Why a connection would not be let in now.

@@ -21,7 +21,8 @@ pub enum Fact<T> {
 }
 
 impl<T> Fact<T> {
-    pub(super) fn as_ref(&self) -> Fact<&T> {
+    /// The same by reference.
+    pub fn as_ref(&self) -> Fact<&T> {
         match self {
             Self::Is(value) => Fact::Is(value),
             Self::Pending => Fact::Pending,
@@ -30,7 +31,7 @@ impl<T> Fact<T> {
     }
 
     /// The same of something else.
-    pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> Fact<U> {
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Fact<U> {
         match self {
             Self::Is(value) => Fact::Is(f(value)),
             Self::Pending => Fact::Pending,

@@ -253,14 +253,16 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         match control.signal() {
             // A client that was accepted while its listener drains is told after the handshake, by GOAWAY: its first
             // requests may be on their way already.
-            Signal::Stay | Signal::Drain => {}
-            // Before the first request there is nothing to finish.
-            Signal::CloseIfIdle => return Poll::Ready(Err(End::Shed)),
+            Signal::Stay | Signal::Drain | Signal::CloseIfIdle => {}
             Signal::Abort => return Poll::Ready(Err(End::Aborted)),
         }
         watch.begin_turn();
         if let Poll::Ready(result) = handshake.as_mut().poll(cx) {
             return Poll::Ready(result.map_err(|error| end_of(&error)));
+        }
+        // Before the first request there is nothing to finish; behind a preface that is whole one may have come.
+        if control.signal() == Signal::CloseIfIdle {
+            return Poll::Ready(Err(End::Shed));
         }
         match deadlines.poll(cx, &watch, 0, || false) {
             Poll::Ready(Expired::Breach(breach)) => Poll::Ready(Err(End::Breach(breach))),
@@ -319,6 +321,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     None => return Poll::Ready(self.end(End::Closed)),
                 }
             }
+            if self.may_rest() {
+                self.close(End::Shed, Reason::NO_ERROR);
+                continue;
+            }
             if let (Some(breach), Phase::Serving | Phase::Leaving(_)) = (self.watch.breach(), self.phase) {
                 self.close(End::Breach(breach), breach.code());
                 continue;
@@ -346,13 +352,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
 
     fn obey(&mut self) -> Poll<End> {
         match self.control.signal() {
-            Signal::Stay => {}
-            Signal::CloseIfIdle if self.connection.has_streams() => self.control.forget(),
-            Signal::CloseIfIdle => self.close(End::Shed, Reason::NO_ERROR),
+            // Of what has come it hears before it rests.
+            Signal::Stay | Signal::CloseIfIdle => {}
             Signal::Drain => self.leave(End::Drained),
-            Signal::Abort => return Poll::Ready(End::Aborted),
+            Signal::Abort => {
+                if self.connection.has_streams() {
+                    self.control.note_lost();
+                }
+                return Poll::Ready(End::Aborted);
+            }
         }
         Poll::Pending
+    }
+
+    /// Whether it was told to close if it rests, and does. A busy one forgets it.
+    fn may_rest(&self) -> bool {
+        if self.control.signal() != Signal::CloseIfIdle || matches!(self.phase, Phase::Closing(_)) {
+            return false;
+        }
+        if self.connection.has_streams() {
+            self.control.forget();
+        }
+        self.control.signal() == Signal::CloseIfIdle
     }
 
     /// GOAWAY that lets requests on their way in, then the final one after a round trip (RFC 9113 §6.8).

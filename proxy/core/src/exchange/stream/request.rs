@@ -325,7 +325,7 @@ impl BodyFailure {
             BodyError::GivenUp(GivenUp::Silent) => Self::Refused(Refusal::BodyTimeout),
             BodyError::Http1(_)
             | BodyError::Http2(_)
-            | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended) => Self::Gone,
+            | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Ended | GivenUp::Distrusted(_)) => Self::Gone,
             BodyError::GivenUp(GivenUp::Filter) => Self::Filter,
         }
     }

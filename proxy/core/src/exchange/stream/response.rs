@@ -228,9 +228,12 @@ fn failure(error: &BodyError, request: Option<&RequestStream>, connection: &Conn
         BodyError::Http2(error) if error.get_io().is_none() && !error.is_remote() => {
             upstream(ResponseFlag::UpstreamProtocolError, "upstream_malformed")
         }
+        BodyError::GivenUp(GivenUp::Distrusted(why)) => {
+            Failure { blame: Blame::Proxy, flag: ResponseFlag::Unauthorized, details: why.details().into() }
+        }
         BodyError::Http1(Broken::Closed | Broken::Reset | Broken::Request)
         | BodyError::Http2(_)
-        | BodyError::GivenUp(_) => {
+        | BodyError::GivenUp(GivenUp::Idle | GivenUp::Late | GivenUp::Silent | GivenUp::Ended | GivenUp::Filter) => {
             upstream(ResponseFlag::UpstreamConnectionTermination, "upstream_reset_after_response_started")
         }
         BodyError::Refused(refusal) => upstream(ResponseFlag::UpstreamProtocolError, refusal.name()),

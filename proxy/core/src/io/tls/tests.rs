@@ -31,6 +31,7 @@ fn sessions(versions: TlsVersions) -> (Session, Session) {
     let secrets = secrets();
     let listener = ListenerTls {
         mode: ListenerTlsMode::Strict,
+        exceptions: Vec::new(),
         certificates: Vec::new(),
         clients: ClientCertificates::Required,
         client_roots: None,

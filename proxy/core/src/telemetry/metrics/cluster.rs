@@ -25,6 +25,7 @@ struct Handles {
     requests_active: Gauge,
     duration: Histogram,
     resets: ByReason,
+    revoked: ByReason,
     connect_attempts: Counter,
     connect_failures: ByReason,
     connect_duration: Histogram,
@@ -51,6 +52,12 @@ impl ClusterMetrics {
     pub fn reset(&self, reason: &'static str) {
         let handles = self.handles();
         handles.resets.increment(&handles.owner, reason);
+    }
+
+    /// Counts a connection that was cut under its requests because of who is at its ends: `trust` or `identity`.
+    pub fn revoked(&self, reason: &'static str) {
+        let handles = self.handles();
+        handles.revoked.increment(&handles.owner, reason);
     }
 
     /// Counts the beginning of a connection.
@@ -114,6 +121,7 @@ impl ClusterMetrics {
                 requests_active: owner.gauge(name::UPSTREAM_ACTIVE),
                 duration: owner.histogram(name::UPSTREAM_DURATION),
                 resets: ByReason::new(name::UPSTREAM_RESETS, "reason"),
+                revoked: ByReason::new(name::UPSTREAM_REVOKED, "reason"),
                 connect_attempts: owner.counter(name::CONNECT_ATTEMPTS),
                 connect_failures: ByReason::new(name::CONNECT_FAILURES, "reason"),
                 connect_duration: owner.histogram(name::CONNECT_DURATION),

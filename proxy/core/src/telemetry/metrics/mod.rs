@@ -51,6 +51,7 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const UPSTREAM_ACTIVE: &str = "pillion_upstream_requests_active";
     pub(in crate::telemetry) const UPSTREAM_DURATION: &str = "pillion_upstream_duration_seconds";
     pub(in crate::telemetry) const UPSTREAM_RESETS: &str = "pillion_upstream_resets_total";
+    pub(in crate::telemetry) const UPSTREAM_REVOKED: &str = "pillion_upstream_revoked_total";
     pub(in crate::telemetry) const CONNECT_ATTEMPTS: &str = "pillion_connect_attempts_total";
     pub(in crate::telemetry) const CONNECT_FAILURES: &str = "pillion_connect_failures_total";
     pub(in crate::telemetry) const CONNECT_DURATION: &str = "pillion_connect_duration_seconds";
@@ -193,5 +194,30 @@ mod tests {
             assert!(*kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
             assert!(help.ends_with('.') && !help.contains('\n'), "{name}");
         }
+    }
+
+    /// A panel that asks for a family that is not there is empty, and nobody is told.
+    #[test]
+    fn the_dashboard_asks_for_what_there_is() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker/dashboards/pillion.json");
+        let text = std::fs::read_to_string(file).unwrap();
+        let mut asked = 0;
+        for (at, _) in text.match_indices("pillion_") {
+            let word = |c: char| c.is_ascii_lowercase() || c == '_';
+            let name = text[at..].split(|c| !word(c)).next().unwrap();
+            // The process's own, by which it knows its pods.
+            if name == "pillion_build_info" {
+                continue;
+            }
+            let of = |kind| FAMILIES.iter().any(|(family, known, _)| *known == kind && *family == name);
+            let bucket = name.strip_suffix("_bucket").is_some_and(|name| {
+                FAMILIES.iter().any(|(family, kind, _)| *kind == Kind::Histogram && *family == name)
+            });
+            // What only grows is asked for by its rate, and nothing else is.
+            let rate = text[..at].ends_with("rate(");
+            assert!(if rate { of(Kind::Counter) || bucket } else { of(Kind::Gauge) }, "{name}, rate: {rate}");
+            asked += 1;
+        }
+        assert!(asked >= 10, "{asked}");
     }
 }

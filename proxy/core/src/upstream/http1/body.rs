@@ -82,7 +82,7 @@ impl Http1Body {
                         self.end();
                         return Poll::Ready(None);
                     }
-                    Err(lost) => return Poll::Ready(Some(Err(BodyError::Http1(lost.broken())))),
+                    Err(lost) => return Poll::Ready(Some(Err(lost.within_body()))),
                 },
             };
             match part {
@@ -142,6 +142,7 @@ impl Http1Body {
 
 impl Unfinished {
     fn poll(&mut self, connection: &mut Http1Connection, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        connection.look(cx).map_err(|_| Broken::Request)?;
         self.upload.poll(&mut self.body, connection, cx).map_err(|_| Broken::Request)
     }
 }

@@ -4,13 +4,15 @@
 //! it. Nothing runs it: who owns it polls it, and while it rests the pool's sweeper hears of a close.
 
 use crate::{
+    body::{BodyError, GivenUp},
+    downstream::admit::Distrust,
     framing::{Expected, Layout, Limits, Part, Persistence, Progress, ResponseFramer, Violation},
     http1::{Broken, Outbox, ReadBuffer},
     identity::{Dialling, Failure},
     io::{Look, Socket},
     telemetry::metrics::Active,
     upstream::{
-        Carrying,
+        Bond, Carrying,
         circuit_wait::Opened,
         error::{Carrier, Cause, ConnectError, Delivery, RequestError},
     },
@@ -40,6 +42,8 @@ pub(in crate::upstream) struct Http1Connection {
     announced: Option<Rc<[u8]>>,
     carrying: Option<Rc<Carrying>>,
     home: Weak<dyn Home>,
+    /// Where its server was judged.
+    bond: Option<Rc<Bond>>,
     /// Counted as resting while this is here.
     idle: Option<Active>,
     /// Last: its place in the limits is free once the socket is closed.
@@ -64,6 +68,8 @@ pub(super) enum Lost {
     Failed(io::Error),
     /// The response breaks a rule.
     Violation(Violation),
+    /// The server is not believed any more, or we are somebody else.
+    Distrusted(Distrust),
 }
 
 impl Http1Connection {
@@ -72,6 +78,7 @@ impl Http1Connection {
         socket: Socket,
         limits: Limits,
         home: Weak<dyn Home>,
+        bond: Option<Rc<Bond>>,
         opened: Opened,
         announced: Option<Rc<[u8]>>,
     ) -> Box<Self> {
@@ -89,6 +96,7 @@ impl Http1Connection {
             announced,
             carrying: None,
             home,
+            bond,
             idle: None,
             opened,
         })
@@ -158,6 +166,7 @@ impl Http1Connection {
 
     /// Reads before a byte of the request is sent. What came until then answers something else.
     pub(super) fn poll_before(&mut self, cx: &mut Context<'_>) -> Result<(), Lost> {
+        self.look(cx)?;
         match self.input.poll_fill(&mut self.socket, cx) {
             Poll::Pending => Ok(()),
             Poll::Ready(Ok(0)) => Err(Lost::Ended),
@@ -169,8 +178,19 @@ impl Http1Connection {
         }
     }
 
+    /// Whether it may go on still; whoever polls is woken when it may not.
+    #[inline]
+    pub(super) fn look(&self, cx: &Context<'_>) -> Result<(), Lost> {
+        let Some(bond) = &self.bond else { return Ok(()) };
+        match bond.poll_broken(cx, || self.socket.peer_certificates().unwrap_or_default()) {
+            Poll::Ready(why) => Err(Lost::Distrusted(why)),
+            Poll::Pending => Ok(()),
+        }
+    }
+
     /// The next part of the response, once it has come. Cancel-safe.
     pub(super) fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Part, Lost>> {
+        self.look(cx)?;
         loop {
             match self.framer.step(self.input.bytes(), &mut self.layout) {
                 Ok(Part::More) => {}
@@ -218,15 +238,17 @@ impl Lost {
                 Broken::Closed | Broken::Violation(_) | Broken::Request => RequestError::Closed,
             },
             Self::Violation(violation) => RequestError::Violation(*violation),
+            Self::Distrusted(why) => RequestError::Distrusted(*why),
         }
     }
 
     /// What it means within the response's body.
-    pub(super) fn broken(&self) -> Broken {
-        match self {
+    pub(super) fn within_body(&self) -> BodyError {
+        BodyError::Http1(match self {
             Self::Ended => Broken::Closed,
             Self::Failed(error) => Broken::of(error),
             Self::Violation(violation) => Broken::Violation(*violation),
-        }
+            Self::Distrusted(why) => return GivenUp::Distrusted(*why).into(),
+        })
     }
 }

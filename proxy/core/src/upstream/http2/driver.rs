@@ -3,13 +3,16 @@
 //! Beside the path. A peer that stays silent while requests wait is asked by PING (RFC 9113 §6.7); one that does not
 //! answer is dead and its streams fail. Nothing is asked of a connection without requests, and it holds no timer.
 
-use crate::upstream::{
-    RequestBody,
-    circuit_wait::Opened,
-    error::ConnectError,
-    line::{Line, Watch},
-    pool::Host,
-    tls,
+use crate::{
+    downstream::admit::Distrust,
+    upstream::{
+        Bond, RequestBody,
+        circuit_wait::Opened,
+        error::ConnectError,
+        line::{Line, Watch},
+        pool::Host,
+        tls,
+    },
 };
 use bytes::Bytes;
 use h2::{Ping, PingPong, client::Connection};
@@ -34,6 +37,8 @@ pub(super) struct Shared {
     settled: Notify,
     /// Why the server refused us after the handshake.
     pub(super) refused: Cell<Option<ConnectError>>,
+    /// Why it was ended, where that was because of who is at its ends.
+    pub(super) distrusted: Cell<Option<Distrust>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -58,6 +63,8 @@ struct Driver {
     asking: Asking,
     shared: Rc<Shared>,
     watch: Watch,
+    /// Where its server was judged.
+    bond: Option<Rc<Bond>>,
     timer: Option<Pin<Box<Sleep>>>,
     /// Bytes read when the timer was set; the same number when it fires is silence.
     read: u64,
@@ -80,6 +87,7 @@ impl Default for Shared {
             settings: Cell::new(Settings::Unknown),
             settled: Notify::new(),
             refused: Cell::new(None),
+            distrusted: Cell::new(None),
             waker: RefCell::new(None),
         }
     }
@@ -108,7 +116,7 @@ impl Shared {
 pub(super) async fn drive<B: RequestBody>(
     mut codec: Connection<Line, Bytes>,
     shared: Rc<Shared>,
-    watch: Watch,
+    (watch, bond): (Watch, Option<Rc<Bond>>),
     opened: Opened,
     host: Weak<Host<B>>,
 ) {
@@ -119,6 +127,7 @@ pub(super) async fn drive<B: RequestBody>(
         asking: Asking::No,
         shared: Rc::clone(&shared),
         watch,
+        bond,
         timer: None,
         read: 0,
         patience: SILENCE,
@@ -143,6 +152,12 @@ pub(super) async fn drive<B: RequestBody>(
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.remember(cx);
+        if let Some(bond) = &self.bond
+            && let Poll::Ready(why) = bond.poll_broken(cx, || self.watch.peer_certificates())
+        {
+            self.shared.distrusted.set(Some(why));
+            return Poll::Ready(());
+        }
         if Pin::new(&mut self.codec).poll(cx).is_ready() {
             return Poll::Ready(());
         }

@@ -18,9 +18,10 @@ use super::{
 };
 use crate::{
     body::{Http2Body, Incoming},
+    downstream::admit::Distrust,
     identity::Dialling,
     tunnel::h2_stream::H2Stream,
-    upstream::{Carrying, OnInformational, RequestBody, SendOptions},
+    upstream::{Bond, Carrying, OnInformational, RequestBody, SendOptions},
 };
 use bytes::Bytes;
 use driver::Shared;
@@ -71,14 +72,14 @@ impl Http2Connection {
     pub(super) fn start<B: RequestBody>(
         sender: SendRequest<Bytes>,
         codec: Connection<Line, Bytes>,
-        watch: Watch,
+        (watch, bond): (Watch, Option<Rc<Bond>>),
         host: &Rc<Host<B>>,
         opened: Opened,
         announced: Option<Rc<[u8]>>,
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
-        spawn_local(driver::drive(codec, Rc::clone(&shared), watch.clone(), opened, Rc::downgrade(host)));
+        spawn_local(driver::drive(codec, Rc::clone(&shared), (watch.clone(), bond), opened, Rc::downgrade(host)));
         Rc::new(Self {
             sender: RefCell::new(sender),
             shared,
@@ -137,7 +138,15 @@ impl Http2Connection {
 impl Slot {
     /// What a stream's loss before an answer comes to: the handshake's failure, where the server refused us after it.
     fn loss(&self, cause: RequestError) -> Cause {
+        if let Some(why) = self.distrusted() {
+            return RequestError::Distrusted(why).into();
+        }
         self.connection.shared.refused.get().map_or_else(|| cause.into(), Cause::Connect)
+    }
+
+    /// Why the connection was ended, if it was because of who is at its ends.
+    pub(super) fn distrusted(&self) -> Option<Distrust> {
+        self.connection.shared.distrusted.get()
     }
 
     /// A place on a connection that just was made.
@@ -291,7 +300,7 @@ fn receive(
     in_flight: InFlight,
 ) -> Response<Incoming> {
     let (head, stream) = response.into_parts();
-    let lease = Lease::Http2 { upload, _slot: slot, _in_flight: in_flight };
+    let lease = Lease::Http2 { upload, slot, _in_flight: in_flight };
     let body = if stream.is_end_stream() {
         lease.end();
         Incoming::Empty

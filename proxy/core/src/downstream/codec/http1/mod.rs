@@ -178,7 +178,12 @@ impl Server {
             // A head may be half here: its answer must say that it is the last.
             Order::CloseIfIdle | Order::CloseWhenIdle => self.leaving = Leaving::Yes,
             Order::Shed => return Poll::Ready(Next::Refused(self.wire.borrow_mut().shed())),
-            Order::Abort => return Poll::Ready(Next::End),
+            Order::Abort => {
+                if self.wire.borrow().has_begun() {
+                    self.connection.control().note_lost();
+                }
+                return Poll::Ready(Next::End);
+            }
         }
         self.wire.borrow_mut().poll_head(cx, self.leaving)
     }
@@ -195,7 +200,10 @@ impl Server {
                 self.wire.borrow_mut().shed();
                 Ok(())
             }
-            Order::Abort => Err(Gone::Aborted),
+            Order::Abort => {
+                self.connection.control().note_lost();
+                Err(Gone::Aborted)
+            }
         }
     }
 

@@ -138,6 +138,11 @@ impl Wire {
         }))
     }
 
+    /// Whether something of the next head is here.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.input.is_empty() || self.framer.standing() == Standing::InHead
+    }
+
     /// Waits for the next head; on a connection that is leaving, only for one that has begun.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, leaving: Leaving) -> Poll<Next> {
         loop {
