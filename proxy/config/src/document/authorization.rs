@@ -43,7 +43,7 @@ pub(crate) struct AuthorizationRule {
     pub sources: List<Scalar<Cidr>>,
     /// Networks of the socket's peers, whatever they say of others.
     pub direct_sources: List<Scalar<Cidr>>,
-    /// Server names that TLS clients ask for (SNI): `api.example.com`, `*.example.com`. Of TLS that is not ended here they are read too, for which connections are waited for as `detect_timeout` says. Where the name cannot be read, since nothing came in time or the TLS is broken, no allow rule with this matches and every deny rule with this does whose other conditions hold; ports of `server_first` ask for none.
+    /// Server names that TLS clients ask for (SNI): `api.example.com`, `*.example.com`. Of TLS that is not ended here they are read too, for which connections are waited for as `detect_timeout` says. Where the name cannot be read, since nothing came in time or the TLS is broken, no allow rule with this matches and every deny rule with this does whose other conditions hold. On ports of `server_first` nothing is read unless `tcp.server_names` wants it, so that a deny rule with this does not hold there: whoever speaks TLS to one counts as asking for no name.
     pub server_names: List<Scalar<HostPattern>>,
     /// Ports that clients reached.
     pub ports: List<Scalar<Int<1, 65_535>>>,
