@@ -109,7 +109,6 @@ impl ListenerMetrics {
 
     /// Counts a client that shook hands, by its trust domain; gives what its requests are counted with. The domains are to
     /// be bounded by the configuration.
-    #[must_use]
     pub fn tls_peer(&self, domain: &str) -> Counter {
         self.tls_peers.increment(&self.owner, domain)
     }
