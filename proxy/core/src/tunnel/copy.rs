@@ -419,7 +419,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     fn run<F: Future<Output = ()>>(test: F) {
-        tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made").block_on(test);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime can be made").block_on(test);
     }
 
     fn memory(size: usize) -> (DuplexStream, Socket) {
