@@ -87,18 +87,19 @@ fn what_a_redirect_rule_costs_inbound() {
             (0..ROUND_TRIPS).for_each(|_| exchange(&mut kept));
             (connections, mean(begun, ROUND_TRIPS))
         };
-        let rule = |act: &str| {
-            let words = format!("-t nat {act} PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports {PROXY}");
-            let done = Command::new("iptables-nft").args(words.split(' ')).output().unwrap();
-            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let run = |program: &str, words: &str| {
+            let done = Command::new(program).args(words.split(' ')).output().unwrap();
+            assert!(done.status.success(), "{program} {words}: {}", String::from_utf8_lossy(&done.stderr));
         };
+        let rule = format!("-t nat -A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports {PROXY}");
         println!("{:>28} {:>16} {:>16}", "medians of five, µs", "a connection", "a round trip");
         let (mut with, mut without) = (Vec::new(), Vec::new());
         for _ in 0..5 {
             without.push(outside.run(move || measure(PROXY)));
-            rule("-A");
+            run("iptables-nft", &rule);
             with.push(outside.run(move || measure(80)));
-            rule("-D");
+            // With its table goes the tracking of connections.
+            run("nft", "flush ruleset");
         }
         for (name, mut runs) in [("to the proxy's port", without), ("by a REDIRECT rule", with)] {
             runs.sort_by(|one, other| one.0.total_cmp(&other.0));
