@@ -136,5 +136,14 @@ fn without_privileges_accepted_connections_are_held_to_the_same_rules() {
         assert_eq!(proxy.metrics().sum("pillion_admit_decisions_total", &labels), 1.0);
         assert_eq!(proxy.metrics().sum("pillion_source_filter_attached", &[]), 0.0);
     });
+    // Other rules are tried again, fail for the same cause, and hold in the proxy.
+    server.enter(|| {
+        for rules in [rule("others", "allow", &[&good]), rule("all", "deny", &[&good])] {
+            proxy.replace_config(&yaml(&format!("{{ interfaces: [eth0], rules: [{rules}] }}")));
+            assert_eq!(proxy.admin_post("/reload").status, 200);
+        }
+    });
+    let end = client(&good, server.ipv4.into()).end_within(SOON);
+    assert!(matches!(end, End::Closed | End::Reset), "{end:?}");
     assert_eq!(proxy.stderr().matches("source filter declined").count(), 1, "{}", proxy.stderr());
 }

@@ -177,6 +177,48 @@ fn one_port_serves_http_and_what_is_not() {
 }
 
 #[test]
+fn what_filters_and_rules_ask_of_http_is_not_had_by_silence_or_by_other_words() {
+    let application = greeter("anything");
+    let limited = "filters: [{ name: fair, rate_limit: { requests: 100, per: 1h } }]";
+    let ruled = "authorization: { rules: [{ action: deny, requests: [{ prefix: /admin }] }] }";
+    for (listener, route) in [(limited, ""), ("connections: 100", ruled), ("connections: 100", limited)] {
+        let comma = if route.is_empty() { "" } else { ", " };
+        let settings = |not_http: &str| {
+            format!(
+                "{listener}\n    routes: [{{ match: {{ prefix: / }}, cluster: site{comma}{route} }}]\n    \
+                 tcp: {{ cluster: site, detect_timeout: 100ms{not_http} }}"
+            )
+        };
+        let origin = Origin::start();
+        let strict = proxy(&settings(", server_first: [1]"), &[("site", application)]);
+        for words in
+            ["", "GET /ad", "\r\nGET /admin HTTP/1.1\r\n", "GET  /admin HTTP/1.1\r\n", "GET /admin\r\n", "EHLO a\r\n"]
+        {
+            let mut client = strict.connect();
+            client.send(words);
+            match client.end_within(SOON) {
+                // A socket that is closed with bytes unread is reset.
+                End::Closed | End::Reset => {}
+                other => panic!("{listener} {route}: {words:?} got {other:?}"),
+            }
+        }
+        strict.await_metric("pillion_detect_outcomes_total", &["outcome=\"not_http\""], |count| count == 6.0);
+        let record = records(&strict, 6).remove(0);
+        assert_eq!((&record["flags"], &record["details"]), (&"UAEX".into(), &"not_http".into()), "{record}");
+        // Where the operator says so it passes, and a port whose server speaks first is no HTTP's.
+        let lenient = proxy(&settings(", not_http: pass"), &[("site", application)]);
+        assert_eq!(lenient.connect().bytes(8), b"anything");
+        let http = proxy(&settings(""), &[("site", origin.address)]);
+        assert_eq!(http.get("/").status, 200, "HTTP is judged as ever");
+        assert_eq!(http.get("/admin").status, if route == ruled { 403 } else { 200 });
+    }
+    let changes = "filters: [{ name: words, headers: [{ request: { set: { x-a: b } } }] }]\n    \
+                   routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }";
+    let changed = proxy(changes, &[("site", application)]);
+    assert_eq!(changed.connect().bytes(8), b"anything", "headers judge nothing");
+}
+
+#[test]
 fn a_server_that_speaks_first_is_heard_though_its_client_says_nothing() {
     let origin = Origin::start();
     let servers = [("site", origin.address), ("mail", greeter("220 hello\r\n"))];

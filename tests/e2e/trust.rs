@@ -176,7 +176,12 @@ fn what_is_in_flight_to_a_server_that_is_not_believed_any_more_is_cut_at_the_dra
     let (origin, behind) = (Origin::start(), echo());
     let (_b, server) = pki::identity(&old, WEB);
     let inbound = inbound(&server, origin.address, behind);
-    for by_rules in [false, true] {
+    const CERTIFICATE: &str = "server_certificate_not_trusted_any_more";
+    for (change, why, reason) in [
+        ("roots", CERTIFICATE, "trust"),
+        ("rules", CERTIFICATE, "trust"),
+        ("ourselves", "identity_changed", "identity"),
+    ] {
         let (dir, client) = pki::identity(&old, CLIENT);
         let client = format!("drain: {{ deadline: 500ms }}\n{client}");
         let proxy = outbound(&client, &inbound);
@@ -197,11 +202,13 @@ fn what_is_in_flight_to_a_server_that_is_not_believed_any_more_is_cut_at_the_dra
             assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&head));
             client
         });
-        if by_rules {
-            proxy.replace_config(&outbound_of(&client, &inbound, "spiffe://example.org/ns/bank/*"));
-            assert_eq!(proxy.admin_post("/reload").status, 200);
-        } else {
-            renew(&proxy, || pki::replace(dir.path(), "ca.pem", &new.pem()));
+        match change {
+            "roots" => renew(&proxy, || pki::replace(dir.path(), "ca.pem", &new.pem())),
+            "rules" => {
+                proxy.replace_config(&outbound_of(&client, &inbound, "spiffe://example.org/ns/bank/*"));
+                assert_eq!(proxy.admin_post("/reload").status, 200);
+            }
+            _ => renew(&proxy, || old.svid(OTHER).write(dir.path(), "svid")),
         }
         for mut client in unanswered.into_iter().chain(unsent) {
             assert_eq!(client.receive().status, 503);
@@ -210,14 +217,13 @@ fn what_is_in_flight_to_a_server_that_is_not_believed_any_more_is_cut_at_the_dra
         wait::until_true("a record of each", || {
             let text = fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
             let count = |line: &str| text.lines().filter(|known| *known == line).count();
-            count("503 UAEX server_certificate_not_trusted_any_more proxy") == 4
-                && count("200 UAEX server_certificate_not_trusted_any_more proxy") == 2
+            count(&format!("503 UAEX {why} proxy")) == 4 && count(&format!("200 UAEX {why} proxy")) == 2
         });
         // HTTP/1.1 has a connection for each request, HTTP/2 one for all.
-        proxy
-            .await_metric("pillion_upstream_revoked_total", &["cluster=\"one\"", "reason=\"trust\""], |cut| cut == 3.0);
-        proxy
-            .await_metric("pillion_upstream_revoked_total", &["cluster=\"two\"", "reason=\"trust\""], |cut| cut == 1.0);
+        let reason = format!("reason=\"{reason}\"");
+        for (cluster, connections) in [("cluster=\"one\"", 3.0), ("cluster=\"two\"", 1.0)] {
+            proxy.await_metric("pillion_upstream_revoked_total", &[cluster, &reason], |cut| cut == connections);
+        }
         inbound.await_metric("pillion_accept_connections_active", &[], |open| open == 0.0);
     }
 }

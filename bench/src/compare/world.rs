@@ -42,7 +42,7 @@ impl World {
     /// Raises the limit of descriptors, makes certificates, starts the origin, binds this thread to its core.
     pub fn open(folder: &Path, pins: bool) -> Result<Self, Box<dyn Error>> {
         let program = env::current_exe()?;
-        let cores = Cores::choose(&if pins { Cores::allowed() } else { Vec::new() });
+        let cores = if pins { Cores::choose(&Cores::allowed()) } else { Cores::UNPINNED };
         let descriptors = raise_descriptors()?;
         let certificates = folder.join("certificates");
         write_certificates(&certificates)?;

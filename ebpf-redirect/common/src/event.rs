@@ -18,7 +18,8 @@ pub enum Closed {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Event {
-    /// Nanoseconds from connect(2) to established; 0 at the server's end.
+    /// Nanoseconds from connect(2) to established, of connections that are captured or the proxy's own; of other clients the round
+    /// trip of their SYN, in whole microseconds. 0 at the server's end.
     pub connecting: u64,
     /// Nanoseconds it lived.
     pub lived: u64,

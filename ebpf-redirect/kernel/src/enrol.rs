@@ -29,7 +29,8 @@ use aya_ebpf::{
 };
 use core::{ffi::c_void, ptr::read_volatile};
 use redirect_common::{
-    Address, Closed, Counter, Endpoint, Event, Flow, Identity, Original, Pair, PairKey, flow as bits, identity, port,
+    Address, CLIENT, Closed, Counter, Endpoint, Event, Flow, Identity, Original, Pair, PairKey, flow as bits, identity,
+    port,
 };
 
 const AF_INET: u32 = 2;
@@ -196,6 +197,11 @@ fn enrolled(ctx: &SockOpsContext, key: PairKey, flags: u32) -> Option<u64> {
     let now = unsafe { bpf_ktime_get_ns() };
     if flow.begun != 0 {
         flow.connecting = now - flow.begun;
+    } else if key.end == CLIENT {
+        // Nobody noted its connect(2), which is looked at of the proxy and of who is captured only. TCP has measured its SYN's
+        // round trip by now; one that had to be sent again is not told so.
+        // SAFETY: a word of the context.
+        flow.connecting = u64::from(unsafe { (*ctx.ops).srtt_us } >> 3) * 1000;
     }
     flow.begun = now;
     flow.peer = key.other();
@@ -248,8 +254,8 @@ fn state<const TEST: bool>(ctx: &SockOpsContext) {
 #[inline(always)]
 fn tell(ctx: &SockOpsContext, flow: &Flow, old: u32) {
     let end = flow.peer.end ^ 1;
-    let client = if end == redirect_common::CLIENT { local(ctx) } else { remote(ctx) };
-    let server = if end == redirect_common::CLIENT { remote(ctx) } else { local(ctx) };
+    let client = if end == CLIENT { local(ctx) } else { remote(ctx) };
+    let server = if end == CLIENT { remote(ctx) } else { local(ctx) };
     let closed = match old {
         BPF_TCP_ESTABLISHED => Closed::Aborted,
         BPF_TCP_FIN_WAIT1 | BPF_TCP_CLOSE_WAIT => Closed::HalfClosed,

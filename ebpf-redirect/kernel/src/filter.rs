@@ -43,6 +43,9 @@ static FILTER_PORTS: HashMap<u32, u32, MOST_PORTS> = HashMap::new();
 #[btf_map]
 static FILTER_COUNTS: PerCpuArray<Frames, MOST_SLOTS> = PerCpuArray::new();
 
+/// The number of the loopback interface in every network namespace (LOOPBACK_IFINDEX, net/net_namespace.h).
+const LOOPBACK: u32 = 1;
+
 /// Headers begin within so many bytes, or are read the slow way.
 const NEAR: u32 = 0x3ff;
 
@@ -50,6 +53,16 @@ const NEAR: u32 = 0x3ff;
 struct Received {
     ctx: *mut xdp_md,
     length: u32,
+}
+
+impl Received {
+    /// Whether it came over loopback: what bears a loopback address there is this machine's own, which `admit` never asks either.
+    /// On another interface it would be forged, and the rules hold.
+    #[inline(always)]
+    fn is_looped(&self) -> bool {
+        // SAFETY: a word of the context.
+        unsafe { (*self.ctx).ingress_ifindex == LOOPBACK }
+    }
 }
 
 impl Frame for Received {
@@ -103,6 +116,9 @@ fn judge(control: &FilterControl, frame: &Received) -> (u32, u32) {
             {
                 return verdict;
             }
+            if inner.source[0] == 127 && frame.is_looped() {
+                return (slot::OTHER, action::PASS);
+            }
             SOURCES4.get(&Key::new(32, inner.source)).copied()
         }
         Seen::V6(inner) => {
@@ -110,6 +126,9 @@ fn judge(control: &FilterControl, frame: &Received) -> (u32, u32) {
                 && let Err(verdict) = covered(control, packet::port_v6(frame, &inner))
             {
                 return verdict;
+            }
+            if u128::from_be_bytes(inner.source) == 1 && frame.is_looped() {
+                return (slot::OTHER, action::PASS);
             }
             SOURCES6.get(&Key::new(128, inner.source)).copied()
         }

@@ -27,6 +27,20 @@ impl Histogram {
         self.sum += value;
     }
 
+    /// Words that [`Self::words`] gives.
+    pub(crate) const WORDS: usize = BUCKETS + 1;
+
+    /// It as words: its buckets, then the bits of its sum.
+    pub(crate) fn words(&self) -> [u64; Self::WORDS] {
+        std::array::from_fn(|at| self.buckets.get(at).copied().unwrap_or_else(|| self.sum.to_bits()))
+    }
+
+    /// The one that gave these words.
+    pub(crate) fn of(words: &[u64; Self::WORDS]) -> Self {
+        let sum = f64::from_bits(words[BUCKETS]);
+        Self { buckets: std::array::from_fn(|at| words[at]), sum: if sum.is_finite() { sum } else { 0.0 } }
+    }
+
     /// Samples.
     #[must_use]
     pub fn count(&self) -> u64 {

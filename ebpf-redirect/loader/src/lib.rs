@@ -11,6 +11,7 @@
 
 mod btf;
 mod causes;
+mod ended;
 pub mod filter;
 mod histogram;
 mod instance;
@@ -19,21 +20,24 @@ mod mounts;
 mod object;
 mod pins;
 mod probe;
+mod seen;
 mod self_test;
 mod sys;
 mod watch;
 
 pub use btf::BtfError;
+pub use ended::Ended;
 pub use histogram::Histogram;
 pub use instance::{
-    AttachError, Attached, BUDGET, Capture, Detached, LARGE, Options, Proxy, Status, attach, detach, set_ports, status,
-    switch, try_out,
+    AttachError, Attached, BUDGET, Capture, Detached, LARGE, Options, Proxy, Status, Tidied, attach, detach, set_ports,
+    status, switch, tidy, try_out,
 };
 pub use maps::{Occupancy, Totals};
-pub use mounts::{MountError, cgroup_number, cgroup2, own_cgroup};
+pub use mounts::{MountError, cgroup_number, cgroup_path, cgroup2, own_cgroup};
 pub use object::{LoadError, Object};
 pub use pins::{PinError, Pins};
 pub use probe::{Point, Probe, Verdict, probe};
 pub use redirect_common::{CLIENT, COUNTERS, Closed, Control, Counter, Event, mode};
+pub use seen::{Seen, seen};
 pub use self_test::{Outcome, PROPERTIES, Property, Report, SelfTestError};
-pub use watch::{Alarm, EVERY, Ended, Look, Reading, Watch};
+pub use watch::{Alarm, EVERY, Look, Reading, Standing, Watch};

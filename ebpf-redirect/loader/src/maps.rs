@@ -25,7 +25,7 @@ pub(crate) struct Maps {
 }
 
 /// A sum over all CPUs of each counter, in the order of [`COUNTERS`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals(Vec<u64>);
 
 impl Totals {

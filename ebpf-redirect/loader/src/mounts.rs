@@ -183,8 +183,9 @@ pub fn cgroup_number(path: &Path) -> Result<u64, MountError> {
 /// Directories that are looked at for one of a number, in words for people.
 const MOST_SOUGHT: usize = 20_000;
 
-/// Where a cgroup of this number is seen, if it is.
-pub(crate) fn cgroup_path(number: u64) -> Option<PathBuf> {
+/// Where a cgroup of this number is seen, if it is: looked for among all there are.
+#[must_use]
+pub fn cgroup_path(number: u64) -> Option<PathBuf> {
     let mut left = vec![cgroup2().ok()?];
     for _ in 0..MOST_SOUGHT {
         let folder = left.pop()?;

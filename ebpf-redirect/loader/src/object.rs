@@ -8,6 +8,7 @@ use crate::{
 };
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
+    maps::MapError,
     programs::{CgroupSockAddr, CgroupSockopt, Program, ProgramError, ProgramFd, SkMsg, SockOps},
 };
 use std::{
@@ -70,6 +71,9 @@ pub enum LoadError {
         /// What the kernel said.
         error: std::io::Error,
     },
+    /// The kernel refuses to make maps at all.
+    #[error("maps cannot be made: {0}: loading needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or root")]
+    NoMaps(std::io::Error),
     /// The verifier does.
     #[error("program {name} is refused by the kernel: {error}\n--- the end of the verifier's log ---\n{log}")]
     Refused {
@@ -155,7 +159,7 @@ pub(crate) fn load(object: &Object, pins: &Pins) -> Result<Loaded, LoadError> {
     for name in MAPS {
         loader.map_pin_path(name, pins.map(name));
     }
-    let mut ebpf = loader.load(&object.bytes).map_err(LoadError::Object)?;
+    let mut ebpf = loader.load(&object.bytes).map_err(LoadError::from)?;
     for name in
         [STUB, VERDICT, HOLD_TEST, ENROL_TEST].into_iter().chain(ATTACHMENTS.iter().map(|attachment| attachment.name))
     {
@@ -174,6 +178,20 @@ pub(crate) fn load(object: &Object, pins: &Pins) -> Result<Loaded, LoadError> {
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, LoadError> {
     ebpf.program_mut(name).ok_or(LoadError::Program { name, error: ProgramError::NotLoaded })
+}
+
+impl From<EbpfError> for LoadError {
+    /// Maps are made in an order that differs from time to time: which one was refused first says nothing.
+    fn from(error: EbpfError) -> Self {
+        match error {
+            EbpfError::MapError(MapError::CreateError { io_error, .. })
+                if io_error.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                Self::NoMaps(io_error)
+            }
+            error => Self::Object(error),
+        }
+    }
 }
 
 pub(crate) fn refused(name: &'static str, error: ProgramError) -> LoadError {

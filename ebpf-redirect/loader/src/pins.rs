@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  <bpffs>/pillion/<instance>/v5/CONTROL, SOCKETS, …         maps
+//!  <bpffs>/pillion/<instance>/v5/ENDED                       what is known of connections that ended: no program's
 //!  <bpffs>/pillion/<instance>/v5/links/enrol, connect4, …    what is attached
 //!  <bpffs>/pillion/<instance>/v5/programs/verdict, enrol, …  what was attached last, to come back to: the kernel gives programs
 //!                                                            by their numbers only to CAP_SYS_ADMIN
@@ -9,7 +10,7 @@
 //!
 //! The layout's version is a directory of its own: whoever finds another one there touches nothing.
 
-use crate::{mounts, sys};
+use crate::{ended, mounts, sys};
 use redirect_common::LAYOUT;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::{
@@ -39,6 +40,9 @@ pub(crate) const MAPS: &[&str] = &[
     "COUNTS",
     "EVENTS",
 ];
+
+/// The directory of all instances, below the BPF file system.
+pub(crate) const FOLDER: &str = "pillion";
 
 /// What the names of instances begin with that are made for a self-test and removed with it.
 pub(crate) const TRIAL: &str = "try-";
@@ -104,11 +108,27 @@ impl Pins {
     ///
     /// No BPF file system, or a name that cannot be a directory's.
     pub fn of(instance: &str) -> Result<Self, PinError> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        if instance.is_empty() || instance.len() > 64 || !instance.bytes().all(fits) {
-            return Err(PinError::Name(instance.into()));
-        }
-        Ok(Self { instance: mounts::bpf()?.join("pillion").join(instance) })
+        fits(instance)?;
+        Ok(Self::below(&mounts::bpf()?, instance))
+    }
+
+    /// That of an instance, to look at it: nothing is mounted. `None`: no BPF file system is mounted here.
+    ///
+    /// # Errors
+    ///
+    /// A name that cannot be a directory's.
+    pub fn seen(instance: &str) -> Result<Option<Self>, PinError> {
+        fits(instance)?;
+        Ok(mounts::mounted_bpf()?.map(|mount| Self::below(&mount, instance)))
+    }
+
+    /// The same; that none can be there is an error.
+    pub(crate) fn there(instance: &str) -> Result<Self, PinError> {
+        Self::seen(instance)?.ok_or_else(|| PinError::Absent(instance.into()))
+    }
+
+    fn below(mount: &Path, instance: &str) -> Self {
+        Self { instance: mount.join(FOLDER).join(instance) }
     }
 
     /// All instances that have a directory.
@@ -118,7 +138,7 @@ impl Pins {
     /// The directory cannot be read.
     pub fn all() -> Result<Vec<(String, Self)>, PinError> {
         let Some(mount) = mounts::mounted_bpf()? else { return Ok(Vec::new()) };
-        let folder = mount.join("pillion");
+        let folder = mount.join(FOLDER);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -157,6 +177,11 @@ impl Pins {
     /// Whether all maps are there.
     pub(crate) fn are_there(&self) -> bool {
         MAPS.iter().all(|name| self.map(name).exists())
+    }
+
+    /// A number of the maps that are pinned, which others in their place do not have; `None`: there are none.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        fs::metadata(self.map("CONTROL")).ok().map(|data| data.ino())
     }
 
     /// Whether anything is there.
@@ -287,7 +312,8 @@ impl Pins {
     /// Removes everything. Only to be called when the map of sockets is empty.
     pub(crate) fn remove(&self) -> Result<(), PinError> {
         self.detach_links()?;
-        for pin in MAPS.iter().map(|name| self.map(name)).chain(self.programs()) {
+        let maps = MAPS.iter().chain([&ended::PIN]).map(|name| self.map(name));
+        for pin in maps.chain(self.programs()) {
             match fs::remove_file(pin) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed(error)),
                 _ => {}
@@ -308,6 +334,15 @@ impl Pins {
     fn failed(&self, error: io::Error) -> PinError {
         PinError::Io { at: self.instance.clone(), error }
     }
+}
+
+/// Whether a name can be a directory's.
+fn fits(instance: &str) -> Result<(), PinError> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if instance.is_empty() || instance.len() > 64 || !instance.bytes().all(fits) {
+        return Err(PinError::Name(instance.into()));
+    }
+    Ok(())
 }
 
 fn open(at: &Path) -> Result<OwnedFd, PinError> {

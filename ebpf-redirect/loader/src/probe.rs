@@ -1,6 +1,6 @@
 //! probe: what this node can do for the redirect, and why not, point by point.
 
-use crate::{AttachError, Object, Outcome, btf::Btf, instance, mounts};
+use crate::{AttachError, Object, Outcome, btf::Btf, instance, mounts, pins::FOLDER, seen};
 use std::{fmt, fs, time::Duration};
 
 /// A thing that the redirect needs or would like.
@@ -36,11 +36,13 @@ pub struct Probe {
     pub load_time: Option<Duration>,
 }
 
-/// Capabilities by their numbers in linux/capability.h, and what each is for.
+/// Capabilities by their numbers in linux/capability.h, and what each is for. All but the last are needed for whatever loads
+/// programs (probe, attach, replace, the source filter); whatever only looks at pins (status, switch, detach) needs none, and that
+/// the pins are its user's.
 const CAPABILITIES: &[(u32, &str, &str)] = &[
-    (39, "CAP_BPF", "maps and programs"),
-    (12, "CAP_NET_ADMIN", "programs on cgroups and sockets"),
-    (38, "CAP_PERFMON", "reading a receiver's state"),
+    (39, "CAP_BPF", "maps and programs: to probe, attach and replace, and for the source filter"),
+    (12, "CAP_NET_ADMIN", "programs on cgroups, sockets and interfaces: for the same"),
+    (38, "CAP_PERFMON", "programs that read the kernel's memory, as a receiver's state: for the same"),
     (21, "CAP_SYS_ADMIN", "mounting bpffs; not needed where it is mounted"),
 ];
 
@@ -120,7 +122,7 @@ impl fmt::Display for Probe {
 /// Looks at the node and, where it can, tries everything out.
 #[must_use]
 pub fn probe(object: &Object) -> Probe {
-    let mut points = vec![kernel(), btf(), cgroup(), bpffs()];
+    let mut points = vec![kernel(), btf(), cgroup(), bpffs(), pins()];
     points.extend(CAPABILITIES.iter().map(|(number, name, what)| capability(*number, name, what)));
     points.extend([memory(), lockdown(), jit()]);
     let (mut outcomes, mut load_time) = (Vec::new(), None);
@@ -194,8 +196,27 @@ fn bpffs() -> Point {
     }
 }
 
+/// What is attached must outlive who attached it: it is pinned there.
+fn pins() -> Point {
+    match seen::pinnable() {
+        Ok(Some(at)) => good("pins", format!("{} may be written to", at.display())),
+        // CAP_SYS_ADMIN mounts it, and what it has mounted it may write to.
+        Ok(None) => note("pins", "no bpffs is mounted yet that could be written to"),
+        Err((at, error)) => bad(
+            "pins",
+            format!(
+                "{} cannot be written to by this user: {error}; give it to the user that attaches, as with `mkdir -p \
+                 {at}/pillion && chown {user} {at}/pillion`",
+                at.display(),
+                at = at.ancestors().find(|above| !above.ends_with(FOLDER)).unwrap_or(&at).display(),
+                user = rustix::process::geteuid().as_raw(),
+            ),
+        ),
+    }
+}
+
 fn capability(number: u32, name: &'static str, what: &str) -> Point {
-    let effective = fs::read_to_string("/proc/self/status").ok().and_then(|status| effective(&status));
+    let effective = fs::read_to_string("/proc/thread-self/status").ok().and_then(|status| effective(&status));
     let has = effective.map(|set| set >> number & 1 == 1);
     match has {
         Some(true) => good(name, what),
@@ -205,7 +226,7 @@ fn capability(number: u32, name: &'static str, what: &str) -> Point {
         }
         Some(false) if number == 21 => note(name, format!("missing: {what}")),
         Some(false) => bad(name, format!("missing: {what}")),
-        None => note(name, "unknown: /proc/self/status cannot be read"),
+        None => note(name, "unknown: /proc/thread-self/status cannot be read"),
     }
 }
 

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP: u32 = 1;
 const MAP_UPDATE: u32 = 2;
 const OBJ_PIN: u32 = 6;
@@ -84,6 +85,19 @@ fn word(fd: impl AsFd) -> u32 {
 
 fn path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+/// A new array of one entry of so many bytes (`BPF_MAP_TYPE_ARRAY`), which programs know nothing of.
+pub(crate) fn array(name: &str, bytes: u32) -> io::Result<OwnedFd> {
+    /// map_type, key_size, value_size, max_entries; map_flags, inner_map_fd, numa_node; then sixteen bytes of map_name.
+    const NAME: usize = 7;
+    let mut attributes = Attributes::new(&[2, 4, bytes, 1]);
+    for (word, four) in attributes.0[NAME..NAME + 4].iter_mut().zip(name.as_bytes().chunks(4)) {
+        let mut bytes = [0; 4];
+        bytes[..four.len()].copy_from_slice(four);
+        *word = u32::from_ne_bytes(bytes);
+    }
+    descriptor(MAP_CREATE, &mut attributes, NAME + 4)
 }
 
 /// The number of the program in an array of programs; `None`: there is none.

@@ -4,12 +4,13 @@
 
 use crate::{
     AttachError, Counter, Occupancy, Totals,
-    histogram::Histogram,
+    ended::{Ended, Store},
+    instance,
     maps::{self, Maps},
     pins::{Lock, Pins},
 };
 use aya::maps::{MapData, RingBuf};
-use redirect_common::{CLIENT, Closed, Event, mode};
+use redirect_common::{Event, mode};
 use std::time::{Duration, Instant};
 
 /// How often it should be asked: [`Watch::look`].
@@ -62,23 +63,17 @@ pub struct Reading {
     pub occupancy: Occupancy,
 }
 
-/// What connections that ended had been like, since the watch began.
-#[derive(Debug, Clone, Default)]
-pub struct Ended {
-    /// Ends of connections, by how they ended: in order, aborted, half closed.
-    pub by_reason: [u64; 3],
-    /// From connect(2) to established, seconds.
-    pub connecting: Histogram,
-    /// Smoothed round trip over TCP, seconds, of ends that sent something that way.
-    pub round_trip: Histogram,
-    /// From established to closed, seconds.
-    pub lived: Histogram,
-    /// Bytes redirected from an end.
-    pub redirected: Histogram,
-    /// Segments that TCP sent again.
-    pub retransmits: u64,
-    /// Events that were not of a form that is known.
-    pub malformed: u64,
+/// How what is watched stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// As before.
+    There,
+    /// Attached, to nothing but a cgroup that has gone: no connection is enrolled any more.
+    Severed,
+    /// Its pins have been removed: this is the last that its maps say, and what they say from now on.
+    Gone,
+    /// It was attached again after it had gone: its counters began anew.
+    Anew,
 }
 
 /// What a look gives.
@@ -90,84 +85,189 @@ pub struct Look {
     pub alarm: Option<Alarm>,
     /// Whether the programs work.
     pub on: bool,
+    /// How the instance stands.
+    pub standing: Standing,
+}
+
+/// Who takes the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// This watch, for good, as soon as nobody else does.
+    Always,
+    /// This watch at each of its looks, where nobody else does: whoever comes to stay finds them free.
+    InPassing,
 }
 
 /// An instance under watch.
 pub struct Watch {
+    instance: String,
+    pins: Pins,
+    /// Of the pins that the maps were opened by.
+    generation: Option<u64>,
     maps: Maps,
-    /// With the lock that makes it the only one to take them.
-    events: Option<(RingBuf<MapData>, Lock)>,
+    takes: Takes,
+    events: Option<Events>,
     before: Reading,
     leaking: u32,
-    /// What is known of connections that ended.
+    /// What is known of connections that ended, by whoever takes the events.
     pub ended: Ended,
     /// When it last looked.
     pub looked: Instant,
 }
 
+/// The ring of events.
+struct Events {
+    ring: RingBuf<MapData>,
+    /// `None`: the version that attached it made none.
+    store: Option<Store>,
+    /// Makes this the only one to take them.
+    _lock: Lock,
+}
+
+impl Events {
+    /// `None`: somebody else takes them.
+    fn ask(pins: &Pins) -> Result<Option<Self>, AttachError> {
+        let Some(lock) = pins.lock_events()? else { return Ok(None) };
+        Ok(Some(Self { ring: maps::events(pins)?, store: Store::open(pins), _lock: lock }))
+    }
+}
+
 impl Watch {
-    /// Watches an attached instance. The first one to watch takes the events; others see counters only.
+    /// Watches an attached instance, judges it, and takes its events as soon as nobody else does: for the proxy or the agent
+    /// that it belongs to.
     ///
     /// # Errors
     ///
     /// It is not attached.
     pub fn new(instance: &str) -> Result<Self, AttachError> {
-        let pins = Pins::of(instance)?;
-        let maps = Maps::attached(&pins, instance)?;
-        let before = Reading { totals: maps.totals()?, occupancy: maps.occupancy() };
-        let events = match pins.lock_events()? {
-            Some(lock) => Some((maps::events(&pins)?, lock)),
-            None => None,
-        };
-        Ok(Self { events, maps, before, leaking: 0, ended: Ended::default(), looked: Instant::now() })
+        Self::begin(instance, Takes::Always)
     }
 
-    /// Reads and judges nothing.
+    /// Watches an attached instance without a say in it: who watches like this takes events where nobody else would, and is in
+    /// nobody's way who comes later.
     ///
     /// # Errors
     ///
-    /// A map cannot be read.
-    pub fn read_only(&mut self) -> Result<Reading, AttachError> {
-        self.take_events(&mut |_| {});
-        Ok(Reading { totals: self.maps.totals()?, occupancy: self.maps.occupancy() })
+    /// It is not attached.
+    pub fn observe(instance: &str) -> Result<Self, AttachError> {
+        Self::begin(instance, Takes::InPassing)
+    }
+
+    fn begin(instance: &str, takes: Takes) -> Result<Self, AttachError> {
+        let pins = Pins::there(instance)?;
+        let generation = pins.generation();
+        let maps = Maps::attached(&pins, instance)?;
+        let before = Reading { totals: maps.totals()?, occupancy: maps.occupancy() };
+        let mut watch = Self {
+            instance: instance.into(),
+            pins,
+            generation,
+            maps,
+            takes,
+            events: None,
+            before,
+            leaking: 0,
+            ended: Ended::default(),
+            looked: Instant::now(),
+        };
+        watch.ask_for_events()?;
+        if watch.takes == Takes::InPassing {
+            watch.events = None;
+        }
+        Ok(watch)
+    }
+
+    fn ask_for_events(&mut self) -> Result<(), AttachError> {
+        if self.events.is_none() {
+            self.events = Events::ask(&self.pins)?;
+        }
+        // What was known before is gone on from.
+        let store = match &self.events {
+            Some(events) => events.store.as_ref().map(Store::read),
+            None => Store::open(&self.pins).map(|store| store.read()),
+        };
+        if let Some(known) = store {
+            self.ended = known?;
+        }
+        Ok(())
     }
 
     fn take_events(&mut self, told: &mut dyn FnMut(&Event)) {
-        if let Some((events, _lock)) = &mut self.events {
-            for _ in 0..MOST_EVENTS {
-                let Some(bytes) = events.next() else { break };
-                if let Some(event) = self.ended.take(&bytes) {
-                    told(&event);
-                }
+        if self.events.is_none() && self.ask_for_events().is_err() {
+            // Detached meanwhile, which the next look tells.
+            return;
+        }
+        let Some(events) = &mut self.events else { return };
+        let mut taken = 0;
+        while taken < MOST_EVENTS
+            && let Some(bytes) = events.ring.next()
+        {
+            taken += 1;
+            if let Some(event) = self.ended.take(&bytes) {
+                told(&event);
             }
+        }
+        if taken > 0
+            && let Some(store) = &mut events.store
+        {
+            // Others know less then, and the next time all of it.
+            drop(store.write(&self.ended));
+        }
+        if self.takes == Takes::InPassing {
+            self.events = None;
         }
     }
 
-    /// Whether it is this watch that is told of ends of connections.
+    /// Whether it is this watch that is told of ends of connections, at every look.
     #[must_use]
     pub fn takes_events(&self) -> bool {
         self.events.is_some()
     }
 
-    /// Reads, judges, and pulls the kill switch where that is called for. `told` is told of each end that closed.
+    /// Notices that others have detached the instance, and attached it again.
+    fn follow(&mut self) -> Result<Standing, AttachError> {
+        let now = self.pins.generation();
+        if self.generation.is_some() && now == self.generation {
+            return Ok(if instance::severed(&self.pins) { Standing::Severed } else { Standing::There });
+        }
+        // The maps that are held have counted since they were looked at last.
+        if self.generation.take().is_some() || now.is_none() {
+            self.events = None;
+            return Ok(Standing::Gone);
+        }
+        // While it is being attached some of its pins are missing.
+        let Ok(maps) = Maps::attached(&self.pins, &self.instance) else { return Ok(Standing::Gone) };
+        self.before = Reading { totals: maps.totals()?, occupancy: maps.occupancy() };
+        self.maps = maps;
+        (self.generation, self.leaking, self.ended) = (now, 0, Ended::default());
+        Ok(Standing::Anew)
+    }
+
+    /// Reads; where it belongs to who watches, also judges, and pulls the kill switch where that is called for. `told` is told of
+    /// each end that closed.
     ///
     /// # Errors
     ///
     /// A map cannot be read.
     pub fn look(&mut self, mut told: impl FnMut(&Event)) -> Result<Look, AttachError> {
-        self.take_events(&mut told);
-        let control = self.maps.control()?;
-        let on = control.mode == mode::ON;
+        let standing = self.follow()?;
+        if standing != Standing::Gone {
+            self.take_events(&mut told);
+        }
+        let on = standing != Standing::Gone && self.maps.control()?.mode == mode::ON;
         let reading = Reading { totals: self.maps.totals()?, occupancy: self.maps.occupancy() };
-        let alarm = if on { judge(&self.before, &reading) } else { None };
-        self.leaking = if leaks(&reading) { self.leaking + 1 } else { 0 };
-        let alarm = alarm.or((on && self.leaking >= PERSISTENT).then_some(Alarm::Leak));
-        if alarm.is_some() {
-            self.maps.set_mode(false)?;
+        let mut alarm = None;
+        if self.takes == Takes::Always {
+            alarm = if on { judge(&self.before, &reading) } else { None };
+            self.leaking = if leaks(&reading) { self.leaking + 1 } else { 0 };
+            alarm = alarm.or((on && self.leaking >= PERSISTENT).then_some(Alarm::Leak));
+            if alarm.is_some() {
+                self.maps.set_mode(false)?;
+            }
         }
         self.before = reading.clone();
         self.looked = Instant::now();
-        Ok(Look { reading, alarm, on: on && alarm.is_none() })
+        Ok(Look { reading, alarm, on: on && alarm.is_none() && standing != Standing::Severed, standing })
     }
 }
 
@@ -206,44 +306,6 @@ fn leaks(now: &Reading) -> bool {
     now.occupancy.sockets > open + open / 10 + 256
 }
 
-impl Ended {
-    fn take(&mut self, bytes: &[u8]) -> Option<Event> {
-        let Some(event) = read(bytes) else {
-            self.malformed += 1;
-            return None;
-        };
-        let reason = match event.closed {
-            reason if reason == Closed::InOrder as u32 => 0,
-            reason if reason == Closed::Aborted as u32 => 1,
-            _ => 2,
-        };
-        self.by_reason[reason] += 1;
-        if event.end == CLIENT && event.connecting > 0 {
-            self.connecting.record(seconds(event.connecting));
-        }
-        if event.passed_bytes > 0 {
-            self.round_trip.record(f64::from(event.srtt) / 1e6);
-        }
-        self.lived.record(seconds(event.lived));
-        #[expect(clippy::cast_precision_loss, reason = "a bucket's bounds are far apart")]
-        self.redirected.record(event.redirected_bytes as f64);
-        self.retransmits += u64::from(event.retransmits);
-        Some(event)
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "exact to a nanosecond for a hundred days")]
-fn seconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e9
-}
-
-/// An event as the kernel wrote it.
-fn read(bytes: &[u8]) -> Option<Event> {
-    let bytes: &[u8; size_of::<Event>()] = bytes.try_into().ok()?;
-    // SAFETY: as many bytes as the type has, which is `#[repr(C)]`, of integers only: every pattern is a value.
-    Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,16 +342,5 @@ mod tests {
         assert!(!leaks(&reading(&[(Enrolled, 1000), (Closed, 900)], 120)));
         assert!(!leaks(&reading(&[(Enrolled, 10_000), (Closed, 0)], 10_100)));
         assert!(leaks(&reading(&[(Enrolled, 10_000), (Closed, 9900)], 400)));
-    }
-
-    #[test]
-    fn events_of_another_size_are_counted_and_nothing_else() {
-        let mut ended = Ended::default();
-        for length in (0..300).filter(|length| *length != size_of::<Event>()) {
-            assert_eq!(ended.take(&vec![0xff; length]), None);
-        }
-        assert_eq!((ended.malformed, ended.by_reason), (299, [0; 3]));
-        assert!(ended.take(&vec![0xff; size_of::<Event>()]).is_some());
-        assert_eq!(ended.by_reason, [0, 0, 1]);
     }
 }

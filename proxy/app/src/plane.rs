@@ -54,8 +54,6 @@ pub struct DataPath {
 
 impl Default for DataPlane {
     fn default() -> Self {
-        let build =
-            Build { version: env!("CARGO_PKG_VERSION"), commit: option_env!("PILLION_COMMIT").unwrap_or("unknown") };
         Self {
             process: Arc::new(Process {
                 connections: Limit::new(0),
@@ -66,7 +64,7 @@ impl Default for DataPlane {
                 redirect: Arc::default(),
             }),
             // A second plane in one process, as tests make, counts into the first one's series.
-            recorder: Recorder::install(build).ok(),
+            recorder: Recorder::install(Build::THIS).ok(),
             access_log: RefCell::default(),
             filters: Rc::default(),
         }

@@ -66,6 +66,30 @@ fn rules_are_installed_recognised_repaired_and_removed() {
             let (good, words) = act(&pod, &install);
             assert!(good && words.starts_with("installed"), "{backend}: {words}");
             assert_eq!(act(&pod, &check).1, format!("installed ({backend})\n"));
+            // So is what stands under our comments and is not ours, what stands before, and a route that leads elsewhere.
+            let mut wrongs = match backend {
+                "nft" => vec![renamed_rule(&pod)],
+                kind => vec![
+                    format!("{kind} -t nat -I OUTPUT -j ACCEPT"),
+                    format!("{} -t nat -I OUTPUT -j ACCEPT", kind.replace("ip", "ip6")),
+                ],
+            };
+            if !mode.is_empty() {
+                wrongs.push("ip rule add fwmark 1338 lookup main prio 5".to_owned());
+                wrongs.push(
+                    "ip -6 route replace local fd00::/8 dev lo table 1338; ip -6 route del local default table 1338"
+                        .to_owned(),
+                );
+            }
+            for wrong in wrongs {
+                pod.run("sh", &["-c", &wrong]);
+                let (good, words) = act(&pod, &check);
+                assert!(!good && words.starts_with("partly installed"), "{backend} {mode}: after {wrong}: {words}");
+                let (good, words) = act(&pod, &install);
+                assert!(good && words.starts_with("installed"), "{backend} {mode}: after {wrong}: {words}");
+                assert_eq!(act(&pod, &check).1, format!("installed ({backend})\n"), "after {wrong}");
+            }
+            pod.run("sh", &["-c", "while ip rule del fwmark 1338 lookup main; do :; done 2>/dev/null; true"]);
             // Other settings replace it.
             let (good, words) = act(&pod, &format!("{install} --exclude-users 65534"));
             assert!(good, "{words}");
@@ -78,6 +102,17 @@ fn rules_are_installed_recognised_repaired_and_removed() {
             assert_eq!(act(&pod, "remove"), (true, "nothing was installed\n".to_owned()));
         }
     }
+}
+
+/// A command that puts another rule under the comment of the last one of the outbound chain.
+fn renamed_rule(pod: &Pod) -> String {
+    let listing = pod.run("nft", &["-a", "list", "chain", "inet", "pillion_redirect", "outbound"]);
+    let last = listing.lines().rfind(|line| line.contains("redirect to :15001")).expect("it redirects");
+    let (rule, handle) = last.rsplit_once(" # handle ").expect("rules have handles");
+    let comment = rule.split('"').nth_back(1).expect("a comment");
+    format!(
+        "nft replace rule inet pillion_redirect outbound handle {handle} tcp dport 1 redirect to :1 comment '\"{comment}\"'"
+    )
 }
 
 /// Rules of two backends would send a connection through both.

@@ -30,11 +30,14 @@ impl Cores {
     #[must_use]
     pub fn choose(allowed: &[usize]) -> Self {
         match *allowed {
-            [] | [_] => Self { proxy: None, generator: None, origin: None },
+            [] | [_] => Self::UNPINNED,
             [a, b] => Self { proxy: Some(a), generator: Some(b), origin: Some(b) },
             [a, b, c, ..] => Self { proxy: Some(a), generator: Some(b), origin: Some(c) },
         }
     }
+
+    /// The kernel chooses.
+    pub const UNPINNED: Self = Self { proxy: None, generator: None, origin: None };
 
     /// The cores this process may use, in order.
     #[must_use]
@@ -63,7 +66,7 @@ impl fmt::Display for Cores {
             (Some(proxy), Some(generator), Some(origin)) => {
                 write!(f, "the proxy has core {proxy}, the generator core {generator}, the origin core {origin}")
             }
-            _ => f.write_str("nobody is pinned: there is one core only"),
+            _ => f.write_str("nobody is pinned to a core"),
         }
     }
 }
@@ -89,6 +92,8 @@ mod tests {
             (four.of(Role::Proxy), four.of(Role::Generator), four.of(Role::Origin)),
             (Some(2), Some(4), Some(6))
         );
-        assert_eq!(Cores::choose(&[3]).of(Role::Proxy), None);
+        assert_eq!(Cores::choose(&[3]), Cores::UNPINNED);
+        assert_eq!(Cores::UNPINNED.of(Role::Proxy), None);
+        assert_eq!(Cores::UNPINNED.to_string(), "nobody is pinned to a core");
     }
 }

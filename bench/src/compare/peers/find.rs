@@ -36,7 +36,9 @@ const PACKAGES: &str = "nginx-light libnginx-mod-stream haproxy";
 /// Finds the program of a peer. `root` is the workspace, `installs` says whether Debian's packages may be installed.
 pub fn find(peer: Peer, root: &Path, installs: Installs) -> Result<Program, Missing> {
     let missing = |why: String| Missing { peer, why };
-    let path = match named(peer).map_err(missing)? {
+    let named = named(peer).map_err(missing)?;
+    let from_elsewhere = named.is_some() && peer == Peer::Pillion;
+    let path = match named {
         Some(path) => path,
         None => match peer {
             Peer::Direct => return Err(missing("there is no program".to_owned())),
@@ -51,7 +53,12 @@ pub fn find(peer: Peer, root: &Path, installs: Installs) -> Result<Program, Miss
             },
         },
     };
-    let version = version(peer, &path).map_err(|error| missing(format!("{} does not run: {error}", path.display())))?;
+    let mut version =
+        version(peer, &path).map_err(|error| missing(format!("{} does not run: {error}", path.display())))?;
+    if from_elsewhere {
+        // The report tells the checkout's commit, of which this one need not be.
+        version = format!("{version}, named by PILLION_BIN ({}): of which commit is not known", path.display());
+    }
     Ok(Program { peer, path, version })
 }
 

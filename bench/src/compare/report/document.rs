@@ -84,7 +84,7 @@ pub fn compose(results: &Results, baseline: Option<&Results>) -> Document {
 fn about(results: &Results) -> Vec<Block> {
     let machine = &results.machine;
     let mut lines = vec![
-        format!("{} UTC, commit {}", machine.date, machine.commit),
+        format!("{} UTC, commit of the checkout {}", machine.date, machine.commit),
         format!(
             "{}, {} cores, {:.1} GB, {}",
             machine.processor,

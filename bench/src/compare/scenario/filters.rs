@@ -8,7 +8,7 @@ use super::{
     Load, SMALL, Scenario,
     generator::{self, Order},
     session::{Session, VisitError},
-    states::{Visit, each, rest},
+    states::{Visit, direct, each, rest},
 };
 use crate::compare::{
     measure::procfs::Memory,
@@ -128,14 +128,21 @@ fn storms(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> {
         ("every request spins", Storm::Spins),
         ("every request leaks 1 MiB", Storm::Leaks),
     ];
+    let (rounds, seconds) = (session.pace.rounds, storm_seconds(session));
+    direct(session, scenario, NO_FILTER, rounds, Some(WATCHED.0), seconds)?;
     each(session, scenario, Setup::Storm(Storm::Traps), move |at| {
         all.into_iter().map(|(step, storm)| stormed(at, step, storm)).collect()
     })
 }
 
+/// A machine dies about once a second: shorter windows would have none or two.
+fn storm_seconds(session: &Session) -> f64 {
+    session.pace.window.max(5.0)
+}
+
 fn stormed(at: &Visit<'_>, step: &str, storm: Storm) -> Result<Run, VisitError> {
     let running = at.start_with(Setup::Storm(storm), &step.replace(' ', "-"))?;
-    let seconds = at.session.pace.window.max(5.0);
+    let seconds = storm_seconds(at.session);
     let of = |target, (rate, connections): (f64, u32), seconds| Order {
         load: Load { connections, ..SMALL },
         rate: Some(rate),

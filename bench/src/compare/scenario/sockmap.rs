@@ -7,6 +7,7 @@ use super::{
     SMALL, Scenario,
     generator::{self, Order},
     session::{Session, VisitError},
+    states::direct,
 };
 use crate::compare::{
     peers::{
@@ -103,6 +104,7 @@ pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> 
     let origin = session.world.listening.http1;
     let able = session.able(scenario, Setup::Http1(Forwarding::BesideAgent), origin);
     let rounds = session.pace.rounds;
+    direct(session, scenario, Legs::None.step(), rounds, None, session.pace.window)?;
     for round in 1..=rounds {
         for program in &able {
             session.progress.now(scenario, round, rounds, program.peer);

@@ -44,11 +44,13 @@ pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> 
             })
         }
         Scenario::Routes5000 => [10, 1_000, 5_000].into_iter().try_for_each(|n| {
-            direct(session, scenario, &routes_step(n), None, session.pace.window)?;
+            let rounds = session.pace.slow_rounds;
+            direct(session, scenario, &routes_step(n), rounds, None, session.pace.window)?;
             each(session, scenario, Setup::Routes(n), move |at| routes(at, n))
         }),
         Scenario::ReloadUnderLoad => {
-            direct(session, scenario, RELOAD_STEP, Some(RELOAD_RATE), session.pace.reload)?;
+            let rounds = session.pace.slow_rounds;
+            direct(session, scenario, RELOAD_STEP, rounds, Some(RELOAD_RATE), session.pace.reload)?;
             each(session, scenario, Setup::Reload, reload)
         }
         Scenario::Startup => each(session, scenario, Setup::Http1(Forwarding::Told), startup),
@@ -64,15 +66,16 @@ fn routes_step(routes: usize) -> String {
 }
 
 /// The same load without a proxy, in each round: what the generator and the origin are of the figures.
-fn direct(
+pub(super) fn direct(
     session: &mut Session,
     scenario: Scenario,
     step: &str,
+    rounds: u32,
     rate: Option<f64>,
     seconds: f64,
 ) -> Result<(), VisitError> {
-    for round in 1..=session.pace.slow_rounds {
-        session.progress.now(scenario, round, session.pace.slow_rounds, Peer::Direct);
+    for round in 1..=rounds {
+        session.progress.now(scenario, round, rounds, Peer::Direct);
         let order = Order { load: SMALL, target: session.world.listening.http1, path: None, rate, seconds };
         let (command, outcome) = generator::send(&session.world, order, || {})?;
         let figures = figures(&outcome, None, rate);

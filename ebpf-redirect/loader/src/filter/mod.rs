@@ -102,6 +102,8 @@ struct Attached {
     interface: String,
     index: u32,
     mode: Mode,
+    /// The mode that was wanted; none: the better one that it takes.
+    wanted: Option<Mode>,
     /// Gone with it: the program's place there.
     _link: OwnedFd,
 }
@@ -136,10 +138,10 @@ impl SourceFilter {
     ///
     /// # Errors
     ///
-    /// The kernel refuses it; without CAP_BPF and CAP_NET_ADMIN it does.
+    /// The kernel refuses it; without CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON it does.
     pub fn load(object: Option<Vec<u8>>) -> Result<Self, FilterError> {
         let bytes = object.map_or(Cow::Borrowed(EMBEDDED), Cow::Owned);
-        let mut ebpf = EbpfLoader::new().load(&bytes).map_err(LoadError::Object)?;
+        let mut ebpf = EbpfLoader::new().load(&bytes).map_err(LoadError::from)?;
         let wrong = |error| LoadError::Program { name: PROGRAM, error };
         match ebpf.program_mut(PROGRAM) {
             Some(Program::Xdp(program)) => Xdp::load(program).map_err(|error| refused(PROGRAM, error))?,
@@ -187,18 +189,22 @@ impl SourceFilter {
     }
 
     /// Attaches to an interface, in the mode that is wanted or, with none, in the better one that it takes. Says which. An
-    /// interface that is filtered already stays so, unless another one has taken its name.
+    /// interface that is filtered already stays so, unless another one has taken its name, or another mode is wanted than before:
+    /// the kernel has place for one program, so that for a moment none is there. With none wanted any more the better mode is
+    /// tried again, once.
     ///
     /// # Errors
     ///
     /// There is none of that name, or it takes no program.
     pub fn attach(&mut self, interface: &str, wanted: Option<Mode>) -> Result<Mode, FilterError> {
         let index = index(interface).ok_or_else(|| FilterError::NoInterface(interface.into()))?;
-        let same = |attached: &&Attached| attached.interface == interface && attached.index == index;
-        if let Some(attached) = self.attached.iter().find(same)
-            && wanted.is_none_or(|wanted| wanted == attached.mode)
-        {
-            return Ok(attached.mode);
+        let same = |attached: &Attached| attached.interface == interface && attached.index == index;
+        if let Some(attached) = self.attached.iter_mut().find(|attached| same(attached)) {
+            // What is there is wanted, or is the best there is.
+            if wanted.unwrap_or(Mode::Native) == attached.mode || wanted == attached.wanted {
+                attached.wanted = wanted;
+                return Ok(attached.mode);
+            }
         }
         self.detach(interface);
         let program = self.ebpf.program(PROGRAM).ok_or(ProgramError::NotLoaded);
@@ -211,7 +217,7 @@ impl SourceFilter {
         for mode in modes.iter().copied() {
             match sys::link_interface(program.as_fd(), index, mode.flag()) {
                 Ok(link) => {
-                    self.attached.push(Attached { interface: interface.into(), index, mode, _link: link });
+                    self.attached.push(Attached { interface: interface.into(), index, mode, wanted, _link: link });
                     return Ok(mode);
                 }
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) => {

@@ -68,7 +68,7 @@ impl AttachError {
             Self::NoObject => "no_object",
             Self::Mount(_) => "mount",
             Self::Pin(_) => "pins",
-            Self::Load(LoadError::Forbidden { .. }) => "forbidden",
+            Self::Load(LoadError::Forbidden { .. } | LoadError::NoMaps(_)) => "forbidden",
             Self::Load(LoadError::Btf(_)) => "btf",
             Self::Load(_) => "load",
             Self::Map(_) => "map",

@@ -9,20 +9,24 @@
 
 mod error;
 mod exchange;
+mod links;
 mod options;
 mod settings;
 mod trial;
 
 pub use error::AttachError;
+pub(crate) use links::severed;
 pub use options::{BUDGET, Capture, LARGE, Options, Proxy};
 pub use trial::try_out;
 
 use crate::{
+    ended::{self, Ended, Store},
     maps::{self, Maps, Occupancy, Totals},
     mounts, object,
-    pins::{self, Pins},
+    pins::{self, PinError, Pins},
     self_test::Report,
 };
+use error::hook;
 use exchange::{Before, link_all, put_verdict, unlink_capture};
 use redirect_common::{Control, mode, port};
 use settings::configure;
@@ -61,6 +65,10 @@ pub enum Detached {
 pub struct Status {
     /// Names of the attached programs.
     pub links: Vec<String>,
+    /// Those of them whose cgroup has gone: they do nothing any more.
+    pub severed: Vec<String>,
+    /// The number of the cgroup that the others are attached to ([`crate::cgroup_path`] finds it).
+    pub cgroup: Option<u64>,
     /// Whether the kill switch lets it work.
     pub on: bool,
     /// Its settings.
@@ -71,6 +79,8 @@ pub struct Status {
     pub totals: Totals,
     /// How full its maps are.
     pub occupancy: Occupancy,
+    /// What is known of connections that ended, by whoever takes the events; `None`: it is kept nowhere.
+    pub ended: Option<Ended>,
 }
 
 /// Attaches an instance, or replaces the programs and settings of the one that is there, but for its kill switch.
@@ -105,6 +115,7 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
 
 fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
     let loaded = object::load(&options.object, pins)?;
+    Store::make(pins).map_err(hook(ended::PIN))?;
     let mut maps = Maps::open(pins)?;
     maps.change(|_| Control {
         mode: mode::ATTACHING,
@@ -143,6 +154,7 @@ fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
     let before = Before::of(pins, options)?;
     let report = scratch(&options.object, &options.waived)?;
     let loaded = object::load(&options.object, pins)?;
+    Store::make(pins).map_err(hook(ended::PIN))?;
     let mut maps = Maps::open(pins)?;
     let exchanged = put_verdict(pins, &loaded)
         .and_then(|()| link_all(&loaded, pins, options, &before.names()))
@@ -166,10 +178,7 @@ fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
 /// Pins of another version, or the file system.
 pub fn detach(instance: &str) -> Result<Detached, AttachError> {
     pins::sweep()?;
-    let pins = Pins::of(instance)?;
-    if !pins.exist() {
-        return Ok(Detached::Absent);
-    }
+    let Some(pins) = Pins::seen(instance)?.filter(Pins::exist) else { return Ok(Detached::Absent) };
     let _lock = pins.lock()?;
     if !pins.are_there() {
         pins.remove()?;
@@ -185,14 +194,46 @@ pub fn detach(instance: &str) -> Result<Detached, AttachError> {
     Ok(Detached::Gone)
 }
 
+/// What became of an instance that was detached with connections left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tidied {
+    /// Nothing is left of it.
+    Gone,
+    /// Connections are left.
+    Draining,
+    /// Somebody has attached it again: it is his.
+    Attached,
+}
+
+/// Removes what is left of an instance that was detached, once its last connection has ended. One that is attached is left alone.
+///
+/// # Errors
+///
+/// Pins of another version, or the file system.
+pub fn tidy(instance: &str) -> Result<Tidied, AttachError> {
+    let Some(pins) = Pins::seen(instance)?.filter(Pins::exist) else { return Ok(Tidied::Gone) };
+    let _lock = match pins.lock() {
+        // Whoever is at work on it says by the next time what came of it.
+        Err(PinError::Busy(_)) => return Ok(Tidied::Draining),
+        locked => locked?,
+    };
+    if !pins.links().is_empty() {
+        return Ok(Tidied::Attached);
+    }
+    if pins.are_there() && Maps::open(&pins)?.has_sockets() {
+        return Ok(Tidied::Draining);
+    }
+    pins.remove()?;
+    Ok(Tidied::Gone)
+}
+
 /// Pulls the kill switch of an attached instance, or puts it back.
 ///
 /// # Errors
 ///
 /// It is not attached.
 pub fn switch(instance: &str, on: bool) -> Result<(), AttachError> {
-    let pins = Pins::of(instance)?;
-    Maps::attached(&pins, instance)?.set_mode(on)
+    Maps::attached(&Pins::there(instance)?, instance)?.set_mode(on)
 }
 
 /// Replaces the proxy's ports of an attached instance.
@@ -201,29 +242,26 @@ pub fn switch(instance: &str, on: bool) -> Result<(), AttachError> {
 ///
 /// It is not attached.
 pub fn set_ports(instance: &str, ports: &BTreeSet<u16>) -> Result<(), AttachError> {
-    let pins = Pins::of(instance)?;
-    let mut maps = Maps::attached(&pins, instance)?;
+    let mut maps = Maps::attached(&Pins::there(instance)?, instance)?;
     let others = maps.ports.iter().filter_map(Result::ok).filter(|(_, kind)| *kind != port::LISTENER);
     let mut wanted: BTreeMap<u32, u32> = others.collect();
     wanted.extend(ports.iter().map(|number| (u32::from(*number), port::LISTENER)));
     Ok(maps::make(&mut maps.ports, &wanted)?)
 }
 
-/// How an instance stands; `None`: there is none.
+/// How an instance stands; `None`: there is none. Mounts and makes nothing.
 ///
 /// # Errors
 ///
 /// Its pins are of another version, or cannot be read.
 pub fn status(instance: &str) -> Result<Option<Status>, AttachError> {
-    let pins = Pins::of(instance)?;
-    if !pins.exist() {
-        return Ok(None);
-    }
+    let Some(pins) = Pins::seen(instance)?.filter(Pins::exist) else { return Ok(None) };
     pins.check()?;
     let maps = Maps::open(&pins)?;
     let control = maps.control()?;
     let mut links = pins.links();
     links.sort();
+    let places = links::places(&pins, &links);
     let ports = maps
         .ports
         .iter()
@@ -232,11 +270,14 @@ pub fn status(instance: &str) -> Result<Option<Status>, AttachError> {
         .filter_map(|(number, _)| u16::try_from(number).ok())
         .collect();
     Ok(Some(Status {
+        severed: places.iter().filter(|(_, cgroup)| cgroup.is_none()).map(|(name, _)| name.clone()).collect(),
+        cgroup: places.iter().find_map(|(_, cgroup)| *cgroup),
         links,
         on: control.mode == mode::ON,
         control,
         ports,
         totals: maps.totals()?,
         occupancy: maps.occupancy(),
+        ended: Store::open(&pins).map(|store| store.read()).transpose()?,
     }))
 }

@@ -3,7 +3,7 @@
 use crate::ground::{
     Ground, accept, connect, ip, listen, listen_at, localhost, pair, patient, skip, talk, wait_for, within,
 };
-use redirect::{Counter, Proxy};
+use redirect::{Counter, Proxy, Watch};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::{
     fs,
@@ -188,6 +188,12 @@ fn ten_thousand_short_connections_leave_nothing_behind() {
     assert_eq!(status.totals.get(Counter::Enrolled) - before.0, 20_000);
     assert_eq!(status.totals.get(Counter::Closed) - before.1, 20_000);
     assert_eq!(status.totals.get(Counter::EnrolFailed), 0);
+    // Nobody has read the ring of events, which holds some of these ends. Those that it did not hold are counted.
+    let (mut watch, mut told) = (Watch::observe(&ground.options.instance).unwrap(), 0);
+    watch.look(|_| told += 1).unwrap();
+    let dropped = ground.count(Counter::EventsDropped);
+    assert_eq!(told + dropped, 20_000);
+    assert!(told > 0 && dropped > 0, "{told} told, {dropped} dropped");
 }
 
 /// A socket that speaks MPTCP; `None`: this kernel does not, which is said.

@@ -222,10 +222,10 @@ fn the_program_reads_frames_as_the_parser_does() {
 type Job<'a> = Box<dyn FnOnce() + Send + 'a>;
 
 /// The other side of a veth pair: a namespace in which things are done.
-struct Outside(mpsc::Sender<Job<'static>>);
+pub(crate) struct Outside(mpsc::Sender<Job<'static>>);
 
 impl Outside {
-    fn run<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
+    pub(crate) fn run<T: Send + 'static>(&self, run: impl FnOnce() -> T + Send + 'static) -> T {
         let (done, result) = mpsc::channel();
         self.0.send(Box::new(move || drop(done.send(run())))).unwrap();
         result.recv_timeout(SOON).unwrap()
@@ -245,7 +245,7 @@ impl Outside {
 }
 
 /// A namespace with the interface `edge` (192.0.2.1, fd00::1), and one behind it (192.0.2.2, .66, fd00::2, ::66).
-fn edge(run: impl FnOnce(&Outside) + Send) {
+pub(crate) fn edge(run: impl FnOnce(&Outside) + Send) {
     within(None, || {
         let (jobs, taken) = mpsc::channel::<Job<'static>>();
         let (tell, told) = mpsc::channel();
@@ -327,6 +327,37 @@ fn connections_from_denied_sources_end_at_the_interface_in_either_mode() {
     }
 }
 
+/// As in `admit`: what comes from loopback addresses is this machine's own and never asked; what comes over loopback from its
+/// other addresses is asked like anybody.
+#[test]
+fn on_loopback_the_machines_own_pass_whatever_the_rules_say() {
+    if !is_root() {
+        return;
+    }
+    for prefixes in [&["192.0.2.0/24"][..], &["127.0.0.0/8", "::1/128", "0.0.0.0/0", "::/0"]] {
+        within(None, || {
+            ip("address add 192.0.2.1/32 dev lo");
+            let mut filter = load();
+            assert_eq!(filter.attach("lo", None).unwrap(), Mode::Generic, "its driver takes none");
+            let mut wanted = rules(vec![rule("bad", Action::Drop, prefixes)]);
+            wanted.otherwise = Action::Drop;
+            wanted.ports = Some(BTreeSet::from([PORT]));
+            filter.apply(&wanted).unwrap();
+            for here in ["127.0.0.1", "127.3.2.1", "[::1]"] {
+                let listener = listen_at(to(here).parse().unwrap());
+                let client = crate::ground::connect(to(here).parse::<SocketAddr>().unwrap());
+                talk(&client, &accept(&listener), b"its own");
+            }
+            assert_eq!((frames(&filter, "bad"), frames(&filter, "unmatched")), (0, 0));
+            let _listener = listen_at(to("192.0.2.1").parse().unwrap());
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            drop(socket.connect(&to("192.0.2.1").parse::<SocketAddr>().unwrap().into()));
+            wait_for("a SYN to be dropped", || frames(&filter, "bad") > 0);
+        });
+    }
+}
+
 #[test]
 fn an_interface_that_is_not_there_taken_or_made_anew_is_told() {
     if !is_root() {
@@ -340,6 +371,9 @@ fn an_interface_that_is_not_there_taken_or_made_anew_is_told() {
         assert!(matches!(other.attach("edge", None).unwrap_err(), FilterError::Taken(_)));
         // Another mode replaces the one before.
         assert_eq!(one.attach("edge", Some(Mode::Generic)).unwrap(), Mode::Generic);
+        // And where the choice is left to it again, the better one is tried again.
+        assert_eq!(one.attach("edge", None).unwrap(), Mode::Native);
+        assert_eq!(one.attach("edge", Some(Mode::Native)).unwrap(), Mode::Native);
         ip("link delete edge");
         assert_eq!(one.attached().count(), 0);
         ip("link add edge type veth peer name wire2");

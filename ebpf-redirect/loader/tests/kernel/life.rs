@@ -1,7 +1,7 @@
 //! An instance's life under load: attached, replaced, rolled back, switched, detached, left behind.
 
 use crate::ground::{Ground, connect, echo, listen, localhost, pair, talk, wait_for};
-use redirect::{AttachError, Counter, Detached, Ended, Object, PinError, Pins, Watch};
+use redirect::{Alarm, AttachError, Counter, Detached, Ended, Object, PinError, Pins, Watch};
 use std::{
     fs,
     io::{Read, Write},
@@ -204,7 +204,7 @@ fn a_watch_is_told_how_connections_ended() {
     assert!(watch.takes_events());
     assert!(!Watch::new(&ground.options.instance).unwrap().takes_events(), "one of them takes the events");
     // Of the self-test, whose last connections may have ended after the instance was switched on.
-    watch.read_only().unwrap();
+    watch.look(|_| {}).unwrap();
     watch.ended = Ended::default();
     ground.pod(|| {
         let listener = listen(PROXY);
@@ -230,7 +230,174 @@ fn a_watch_is_told_how_connections_ended() {
     assert_eq!(ended.by_reason.iter().sum::<u64>(), 12, "{ended:?}");
     assert!(ended.by_reason[1] >= 1, "{ended:?}");
     assert_eq!((ended.lived.count(), ended.malformed), (12, 0));
+    assert_eq!(ended.connecting.count(), 6, "of clients: {ended:?}");
     assert!(ended.redirected.sum >= 50.0, "{ended:?}");
+}
+
+/// What the programs count is what the watchdog judges by: here it is made to look as if sockets could not be enrolled.
+#[test]
+fn the_watchdog_pulls_the_switch_and_connections_go_on() {
+    use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+    use redirect_common::{Counts, LAYOUT, counts};
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let mut watch = Watch::new(&ground.options.instance).unwrap();
+    ground.pod(|| {
+        let (client, server) = pair(&listen(PROXY));
+        talk(&client, &server, b"as it should be");
+        assert!(watch.look(|_| {}).unwrap().on);
+        let folder = Pins::of(&ground.options.instance).unwrap().directory().join(format!("v{LAYOUT}"));
+        let map = Map::PerCpuArray(MapData::from_pin(folder.join("COUNTS")).unwrap());
+        let mut counted: PerCpuArray<_, Counts> = PerCpuArray::try_from(map).unwrap();
+        let mut cpus = counted.get(&counts::TRAFFIC, 0).unwrap().to_vec();
+        cpus[0].0[Counter::EnrolFailed as usize] += 500;
+        counted.set(counts::TRAFFIC, PerCpuValues::try_from(cpus).unwrap(), 0).unwrap();
+        // Who only observes has no say in it.
+        let seen = Watch::observe(&ground.options.instance).unwrap().look(|_| {}).unwrap();
+        assert_eq!((seen.alarm, seen.on), (None, true));
+        let look = watch.look(|_| {}).unwrap();
+        assert_eq!((look.alarm, look.on), (Some(Alarm::EnrolFailures), false));
+        assert!(!ground.status().on, "the switch is pulled");
+        let before = ground.count(Counter::RedirectedMessages);
+        talk(&client, &server, b"through TCP");
+        assert_eq!(ground.count(Counter::RedirectedMessages), before);
+        // Once: an operator may put it back.
+        redirect::switch(&ground.options.instance, true).unwrap();
+        assert_eq!(watch.look(|_| {}).unwrap().alarm, None);
+        talk(&client, &server, b"as before");
+        assert_eq!(ground.count(Counter::RedirectedMessages), before + 2);
+    });
+}
+
+/// The object of this build with every `exit` of its programs turned into something else: they run off their ends.
+#[test]
+fn what_the_verifier_refuses_is_told_in_its_own_words() {
+    let Some(ground) = Ground::new() else { return };
+    const EXIT: [u8; 8] = [0x95, 0, 0, 0, 0, 0, 0, 0];
+    const MOVE: [u8; 8] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
+    let mut bytes = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/../prebuilt/redirect.o")).unwrap();
+    let mut changed = 0;
+    for instruction in bytes.as_chunks_mut().0.iter_mut().filter(|instruction| **instruction == EXIT) {
+        *instruction = MOVE;
+        changed += 1;
+    }
+    assert!(changed > 0);
+    let mut broken = ground.options.clone();
+    broken.object = Object::of(bytes, "broken");
+    let error = redirect::attach(&broken).unwrap_err();
+    let words = error.to_string();
+    assert!(matches!(error, AttachError::Load(_)) && words.contains("is refused by the kernel"), "{words}");
+    let log = words.split_once("the end of the verifier's log").unwrap().1;
+    assert!(log.contains("insn"), "{words}");
+    assert!(!Pins::of(&broken.instance).unwrap().exist(), "nothing is left behind");
+}
+
+/// So many connections that end in order, both ends of each.
+fn connections(ground: &Ground, count: usize) {
+    ground.pod(|| {
+        let listener = listen(PROXY);
+        for _ in 0..count {
+            let (client, server) = pair(&listener);
+            talk(&client, &server, b"hello");
+        }
+    });
+    ground.await_empty();
+}
+
+fn ends(watch: &Watch) -> u64 {
+    watch.ended.by_reason.iter().sum()
+}
+
+/// Looks until a watch knows of so many ends, and says how many of them it was told of itself.
+fn await_ends(watch: &mut Watch, count: u64) -> u64 {
+    let mut told = 0;
+    wait_for("the ends of connections", || {
+        watch.look(|_| told += 1).unwrap();
+        ends(watch) >= count
+    });
+    assert_eq!(ends(watch), count, "{:?}", watch.ended);
+    told
+}
+
+#[test]
+fn who_came_second_takes_the_events_when_the_first_has_gone_and_goes_on_from_what_it_knew() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let mut first = Watch::new(&ground.options.instance).unwrap();
+    let mut second = Watch::new(&ground.options.instance).unwrap();
+    first.look(|_| {}).unwrap();
+    let before = ends(&first);
+    connections(&ground, 3);
+    assert_eq!(await_ends(&mut first, before + 6), 6);
+    assert_eq!(await_ends(&mut second, before + 6), 0, "it sees what the first made of them");
+    drop(first);
+    connections(&ground, 2);
+    assert_eq!(await_ends(&mut second, before + 10), 4);
+    assert!(second.takes_events());
+    let kept = ground.status().ended.unwrap();
+    assert_eq!((kept.by_reason.iter().sum::<u64>(), kept.lived.count()), (before + 10, before + 10));
+}
+
+#[test]
+fn who_only_observes_is_in_nobodys_way() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let mut observer = Watch::observe(&ground.options.instance).unwrap();
+    observer.look(|_| {}).unwrap();
+    let before = ends(&observer);
+    connections(&ground, 2);
+    // Alone it takes them, so that they are not lost to it.
+    assert_eq!(await_ends(&mut observer, before + 4), 4);
+    let mut stays = Watch::new(&ground.options.instance).unwrap();
+    wait_for("the events to be free", || {
+        stays.look(|_| {}).unwrap();
+        stays.takes_events()
+    });
+    connections(&ground, 2);
+    assert_eq!(await_ends(&mut stays, before + 8), 4);
+    assert_eq!(await_ends(&mut observer, before + 8), 0);
+}
+
+#[test]
+fn a_watch_follows_what_others_detach_and_attach_again() {
+    use redirect::Standing;
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let mut watch = Watch::new(&ground.options.instance).unwrap();
+    connections(&ground, 3);
+    assert_eq!(redirect::detach(&ground.options.instance).unwrap(), Detached::Gone);
+    let look = watch.look(|_| {}).unwrap();
+    assert_eq!((look.standing, look.on), (Standing::Gone, false));
+    assert_eq!(look.reading.totals.get(Counter::Enrolled), 6, "the last that was counted is not lost");
+    assert_eq!(watch.look(|_| {}).unwrap().standing, Standing::Gone);
+    ground.attach();
+    let look = watch.look(|_| {}).unwrap();
+    assert_eq!((look.standing, look.on), (Standing::Anew, true));
+    assert_eq!(look.reading.totals.get(Counter::Enrolled), 0);
+    connections(&ground, 1);
+    let before = ends(&watch);
+    assert_eq!(await_ends(&mut watch, before.max(2)), 2 - before);
+    let look = watch.look(|_| {}).unwrap();
+    assert_eq!((look.standing, look.reading.totals.get(Counter::Enrolled)), (Standing::There, 2));
+    assert!(watch.takes_events());
+}
+
+#[test]
+fn what_drains_is_removed_when_it_is_empty_and_left_alone_when_it_is_attached_again() {
+    use redirect::{Tidied, tidy};
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let instance = &ground.options.instance;
+    assert_eq!(tidy(instance).unwrap(), Tidied::Attached);
+    ground.pod(|| {
+        let (client, server) = pair(&listen(PROXY));
+        talk(&client, &server, b"before");
+        assert_eq!(redirect::detach(instance).unwrap(), Detached::Draining(2));
+        assert_eq!(tidy(instance).unwrap(), Tidied::Draining);
+        talk(&client, &server, b"meanwhile");
+        redirect::attach(&ground.options).unwrap();
+        assert_eq!(tidy(instance).unwrap(), Tidied::Attached);
+        assert!(ground.status().on);
+        assert_eq!(redirect::detach(instance).unwrap(), Detached::Draining(2));
+    });
+    wait_for("the last connection to end", || tidy(instance).unwrap() == Tidied::Gone);
+    assert!(!Pins::of(instance).unwrap().exist());
+    assert_eq!(tidy(instance).unwrap(), Tidied::Gone);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod figures;
 mod filter;
 mod ground;
 mod life;
+mod needs;
 mod pods;
 mod streams;
 
@@ -38,6 +39,31 @@ mod probe {
                 words.contains(outcome.property.name())
                     && json["self_test"].to_string().contains(outcome.property.name())
             );
+        }
+    }
+
+    #[test]
+    fn a_user_who_may_not_pin_is_told_so_and_what_would_help() {
+        // The directory is there, and root's.
+        let Some(_ground) = super::ground::Ground::attached(18_080) else { return };
+        const USER: u32 = 61_339;
+        let probe = std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                let user = rustix::thread::Uid::from_raw(USER);
+                rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+                redirect::probe(&super::ground::object())
+            });
+            inside.join().unwrap()
+        });
+        let point = |name: &str| probe.points.iter().find(|point| point.name == name).unwrap();
+        let pins = point("pins");
+        assert_eq!(pins.verdict, Verdict::Bad, "{probe}");
+        for words in ["/pillion cannot be written to", "Permission denied", "chown 61339 "] {
+            assert!(pins.words.contains(words), "{}", pins.words);
+        }
+        for name in ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"] {
+            assert_eq!(point(name).verdict, Verdict::Bad, "{probe}");
+            assert!(point(name).words.starts_with("missing: "), "{probe}");
         }
     }
 

@@ -109,6 +109,29 @@ fn a_pod_whose_cgroup_was_made_anew_is_attached_again() {
 }
 
 #[test]
+fn that_its_cgroup_has_gone_is_shown() {
+    use redirect::Standing;
+    let Some(mut ground) = Ground::new() else { return };
+    let pod = Child::of(&ground.cgroup, "pod");
+    let number = redirect::cgroup_number(&pod.0).unwrap();
+    ground.options.ports.insert(PROXY);
+    ground.options.cgroup = pod.0.clone();
+    redirect::attach(&ground.options).unwrap();
+    let mut watch = Watch::new(&ground.options.instance).unwrap();
+    let status = ground.status();
+    assert_eq!((status.cgroup, status.severed), (Some(number), Vec::new()));
+    assert_eq!(redirect::cgroup_path(number), Some(pod.0.clone()));
+    assert_eq!(watch.look(|_| {}).unwrap().standing, Standing::There);
+    pod.remove();
+    // The kernel cuts the links when it has time.
+    wait_for("the links to be cut", || ground.status().severed == ground.status().links);
+    let status = ground.status();
+    assert_eq!((status.cgroup, status.links.len()), (None, 4));
+    let look = watch.look(|_| {}).unwrap();
+    assert_eq!((look.standing, look.on), (Standing::Severed, false));
+}
+
+#[test]
 fn an_instance_is_not_taken_to_another_cgroup_that_lives() {
     let Some(mut ground) = Ground::new() else { return };
     let (pod, other) = (Child::of(&ground.cgroup, "pod"), Child::of(&ground.cgroup, "other"));

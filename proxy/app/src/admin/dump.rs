@@ -154,6 +154,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         direction,
         capture,
         probe_port,
+        admin_port,
         port_sharing,
         backlog,
         connections,
@@ -178,6 +179,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
             Capture::Tproxy => "tproxy",
         },
         "probe_port": probe_port,
+        "admin_port": admin_port,
         "share_port": *port_sharing == PortSharing::Shared,
         "backlog": backlog,
         "connections": connections,
@@ -269,8 +271,16 @@ fn access_log_of(AccessLog { destination, format, queue }: &AccessLog) -> Value 
 }
 
 fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
-    let Tcp { clusters: targets, destinations, server_names, idle_timeout, detect_timeout, server_first, filters } =
-        tcp;
+    let Tcp {
+        clusters: targets,
+        destinations,
+        server_names,
+        idle_timeout,
+        detect_timeout,
+        server_first,
+        not_http,
+        filters,
+    } = tcp;
     let by_name = |ServerNameRoute { names, clusters: targets }: &ServerNameRoute| {
         json!({
             "names": names.iter().map(host).collect::<Vec<_>>(),
@@ -290,6 +300,10 @@ fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
         "idle_timeout": idle_timeout.map(time),
         "detect_timeout": time(*detect_timeout),
         "server_first": server_first,
+        "not_http": match not_http {
+            NotHttp::Refuse => "refuse",
+            NotHttp::Pass => "pass",
+        },
         "filters": chain(filters.as_deref()),
     })
 }

@@ -145,18 +145,14 @@ fn redirected(wants_json: bool, state: &State) -> Response<Body> {
     let Some(wanted) = config.as_ref().and_then(|config| config.redirect.as_ref()) else {
         return text(StatusCode::OK, "not configured\n".into());
     };
+    if wanted.by_agent {
+        let loopback::Page { text: words, json: value } = loopback::beside_agent(wanted.instance.as_str());
+        return if wants_json { json(&value) } else { text(StatusCode::OK, words) };
+    }
     match redirect::status(wanted.instance.as_str()) {
         Ok(Some(status)) if wants_json => json(&loopback::status_json(&status)),
         Ok(Some(status)) => text(StatusCode::OK, loopback::status_text(&status)),
-        Ok(None) if wanted.by_agent => {
-            let words =
-                "by an agent, whose instance is not seen from here: `pillion redirect status` beside it tells\n";
-            text(StatusCode::OK, words.into())
-        }
         Ok(None) => text(StatusCode::OK, "not attached: plain TCP is used; the log says why\n".into()),
-        Err(error) if wanted.by_agent => {
-            text(StatusCode::OK, format!("by an agent, whose instance cannot be read from here: {error}\n"))
-        }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }

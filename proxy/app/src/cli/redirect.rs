@@ -3,14 +3,15 @@
 use super::{
     arguments::{Given, Opt, Stop, Verb},
     rules,
-    values::{cgroup, list, number, prefixes, properties, size},
+    values::{cgroup, list, listen, number, prefixes, properties, size},
 };
-use crate::{log, signals};
-use redirect::{Capture, Detached, Object, Options, Property, Proxy, Watch};
+use crate::loopback;
+use redirect::{Capture, Detached, Ended, Object, Options, Property, Proxy, Standing, Totals, Watch};
 use std::{
     collections::BTreeSet,
     fs,
     io::{self, Write as _},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     thread,
@@ -25,6 +26,20 @@ const JSON: Opt = opt("json", "", "Print JSON");
 const WAIVE: Opt =
     opt("waive", "LIST", "Properties of the self-test that may fail, as splice: nothing here needs them");
 const OBJECT: Opt = opt("object", "FILE", "Programs other than those of this build");
+
+const METRICS: Opt =
+    opt("metrics", "ADDRESS", "Serve /metrics, /livez and /readyz there, as 127.0.0.1:15021 [default: nowhere]");
+
+/// `--metrics` is the agent's alone: whoever attaches and exits serves nothing.
+const AGENTS: &[Opt] = &{
+    let mut all = [METRICS; WHAT.len() + 1];
+    let mut at = 0;
+    while at < WHAT.len() {
+        all[at] = WHAT[at];
+        at += 1;
+    }
+    all
+};
 
 const WHAT: &[Opt] = &[
     INSTANCE,
@@ -64,8 +79,8 @@ pub(super) const AGENT: Verb = Verb {
     name: "redirect agent",
     about: "Attach the programs, watch them, and detach them at the end",
     usage: "[OPTIONS]",
-    options: WHAT,
-    examples: &["redirect agent --ports 15001 --proxy-uid 1337"],
+    options: AGENTS,
+    examples: &["redirect agent --ports 15001 --proxy-uid 1337 --metrics 127.0.0.1:15021"],
 };
 pub(super) const SWITCH: Verb = Verb {
     name: "redirect switch",
@@ -94,7 +109,7 @@ pub(super) const STATUS: Verb = Verb {
 pub(super) enum Redirect {
     Probe { json: bool, object: Option<PathBuf> },
     Attach(What),
-    Agent(What),
+    Agent(What, Option<SocketAddr>),
     Switch { instance: String, on: bool },
     Detach { instance: String },
     Status { instance: String, json: bool, watch: bool },
@@ -120,7 +135,7 @@ impl Given {
         match name {
             "redirect probe" => Ok(Redirect::Probe { json, object: self.path("object")? }),
             "redirect attach" => self.what(instance).map(Redirect::Attach),
-            "redirect agent" => self.what(instance).map(Redirect::Agent),
+            "redirect agent" => Ok(Redirect::Agent(self.what(instance)?, self.read_as("metrics", listen)?)),
             "redirect switch" => {
                 self.required("to")?;
                 let on = self.read_as("to", |text| match text {
@@ -253,9 +268,9 @@ impl Redirect {
                     writeln!(out, "waived: {} fails on this kernel", outcome.property)?;
                 }
             }
-            Self::Agent(what) => {
+            Self::Agent(what, metrics) => {
                 drop(out);
-                return agent(&what.options()?);
+                return loopback::run_agent(&what.options()?, metrics);
             }
             Self::Switch { instance, on } => redirect::switch(&instance, on)?,
             Self::Detach { instance } => match redirect::detach(&instance)? {
@@ -273,8 +288,8 @@ impl Redirect {
                     writeln!(out, "nothing is attached")?;
                     return Ok(ExitCode::FAILURE);
                 }
-                Some(status) if json => writeln!(out, "{:#}", crate::loopback::status_json(&status))?,
-                Some(status) => write!(out, "{}", crate::loopback::status_text(&status))?,
+                Some(status) if json => writeln!(out, "{:#}", loopback::status_json(&status))?,
+                Some(status) => write!(out, "{}", loopback::status_text(&status))?,
             },
             Self::Status { instance, json, watch: true } => watch(&instance, json, &mut out)?,
         }
@@ -284,56 +299,24 @@ impl Redirect {
 
 /// Shows every second what has changed. Ends when nobody reads it any more.
 fn watch(instance: &str, json: bool, out: &mut impl io::Write) -> Result<(), Failed> {
-    let mut watch = Watch::new(instance)?;
+    let mut watch = Watch::observe(instance)?;
+    let mut ended: Ended = watch.ended.clone();
     let mut before = redirect::status(instance)?.ok_or("nothing is attached")?.totals;
     loop {
         thread::sleep(redirect::EVERY);
-        let reading = watch.read_only()?;
+        let look = watch.look(|_| {})?;
+        if look.standing == Standing::Anew {
+            (before, ended) = (Totals::default(), Ended::default());
+        }
+        let since = watch.ended.since(&ended);
         let line = if json {
-            crate::loopback::reading_json(&reading, &before, &watch).to_string()
+            loopback::look_json(&look, &before, &since).to_string()
         } else {
-            crate::loopback::reading_text(&reading, &before, &watch)
+            loopback::look_text(&look, &before, &since)
         };
         if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
             return Ok(());
         }
-        before = reading.totals;
+        before = look.reading.totals;
     }
-}
-
-/// Attaches, watches until a signal, detaches.
-fn agent(options: &Options) -> Result<ExitCode, Failed> {
-    log::install(log::Level::Info);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        // Before anything is attached, so that no signal leaves it so.
-        let mut signals = signals::Signals::install()?;
-        let attached = redirect::attach(options)?;
-        tracing::info!(
-            instance = %options.instance,
-            cgroup = %options.cgroup.display(),
-            replaced = attached.replaced,
-            on = attached.on,
-            "redirect attached"
-        );
-        let mut watch = Watch::new(&options.instance)?;
-        loop {
-            tokio::select! {
-                asked = signals.next() => match asked {
-                    signals::Asked::Leave => break,
-                    signals::Asked::Reload | signals::Asked::Reopen => {}
-                },
-                () = tokio::time::sleep(redirect::EVERY) => {
-                    if let Some(alarm) = watch.look(|_| {})?.alarm {
-                        tracing::error!(alarm = alarm.word(), "redirect switched off: connections go on through TCP");
-                    }
-                }
-            }
-        }
-        match redirect::detach(&options.instance)? {
-            Detached::Draining(ends) => tracing::info!(ends, "redirect detached, connections go on through TCP"),
-            Detached::Absent | Detached::Gone => tracing::info!("redirect detached"),
-        }
-        Ok(ExitCode::SUCCESS)
-    })
 }

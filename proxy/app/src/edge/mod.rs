@@ -133,13 +133,14 @@ struct Held {
 fn work(orders: &mpsc::Receiver<Option<Wanted>>) {
     let metrics = Metrics::register();
     let mut held: Option<Held> = None;
+    let mut declined = Declined::default();
     loop {
         let order = match &held {
             Some(_) => orders.recv_timeout(EVERY),
             None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match order {
-            Ok(wanted) => held = follow(held.take(), wanted),
+            Ok(wanted) => held = follow(held.take(), wanted, &mut declined),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 if held.take().is_some() {
@@ -152,7 +153,12 @@ fn work(orders: &mpsc::Receiver<Option<Wanted>>) {
             held.attach();
             match held.filter.counts() {
                 Ok(counts) => metrics.counted(&counts),
-                Err(error) => tracing::error!("the source filter's counters cannot be read: {error}"),
+                Err(error) => {
+                    let words = format!("the source filter's counters cannot be read: {error}");
+                    if declined.is_news(&words) {
+                        tracing::error!("{words}");
+                    }
+                }
             }
         }
         metrics.attached(held.iter().flat_map(|held| held.filter.attached()));
@@ -161,7 +167,7 @@ fn work(orders: &mpsc::Receiver<Option<Wanted>>) {
 
 /// Puts what is wanted in force. What the kernel cannot hold whole it does not hold at all: half of the rules may drop what
 /// all of them would not.
-fn follow(held: Option<Held>, wanted: Option<Wanted>) -> Option<Held> {
+fn follow(held: Option<Held>, wanted: Option<Wanted>, declined: &mut Declined) -> Option<Held> {
     let Some(Wanted { interfaces, mode, rules }) = wanted else {
         if held.is_some() {
             tracing::info!("source filter detached");
@@ -175,6 +181,7 @@ fn follow(held: Option<Held>, wanted: Option<Wanted>) -> Option<Held> {
     let applied = filter.and_then(|(mut filter, said)| filter.apply(&rules).map(|()| (filter, said)));
     match applied {
         Ok((mut filter, mut said)) => {
+            declined.0 = None;
             let gone: Vec<String> =
                 filter.attached().map(|(name, _)| name.to_owned()).filter(|name| !interfaces.contains(name)).collect();
             for interface in gone {
@@ -184,9 +191,27 @@ fn follow(held: Option<Held>, wanted: Option<Wanted>) -> Option<Held> {
             Some(Held { filter, interfaces, mode, said })
         }
         Err(error) => {
-            tracing::warn!("{DECLINED}: {error}");
+            let words = error.to_string();
+            if declined.is_news(&words) {
+                tracing::warn!("{DECLINED}: {words}");
+            }
             None
         }
+    }
+}
+
+/// Why the kernel does not filter, as it was said last: each reload tries again, and one that fails for the same cause has said
+/// nothing new.
+#[derive(Default)]
+struct Declined(Option<String>);
+
+impl Declined {
+    fn is_news(&mut self, words: &str) -> bool {
+        let news = self.0.as_deref() != Some(words);
+        if news {
+            self.0 = Some(words.to_owned());
+        }
+        news
     }
 }
 

@@ -119,7 +119,7 @@ fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<V
             ("protocol", "same-as-downstream".into()),
         ])
     };
-    let mut clusters = vec![original("application", "loopback"), original("passthrough", "original")];
+    let mut clusters = vec![original("application", "original"), original("passthrough", "original")];
     clusters.extend(settings.upstreams.iter().map(|upstream| cluster(upstream, settings)));
     let mut listeners = vec![inbound.into(), outbound.into()];
     // What comes in a node's agent does not capture: it comes by ports of the proxy's.

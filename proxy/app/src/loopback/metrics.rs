@@ -4,8 +4,8 @@ use metrics::{
     Counter as Series, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use redirect::{Alarm, CLIENT, Closed, Counter, Event, Look, Totals};
-use std::{cell::RefCell, time::Duration};
+use redirect::{Alarm, CLIENT, Closed, Counter, Event, Look, Occupancy, Reading, Standing, Totals};
+use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 const ENDS: &str = "pillion_redirect_ends_total";
 const MESSAGES: &str = "pillion_redirect_messages_total";
@@ -37,8 +37,9 @@ pub(super) struct Metrics {
     lived: Histogram,
     retransmits: Series,
     closed: [Series; 3],
-    /// What the programs had counted when they were looked at last.
-    before: RefCell<Option<Totals>>,
+    /// What the programs of each instance had counted when they were looked at last. One that was detached counts on until its
+    /// last connection has ended.
+    before: RefCell<BTreeMap<String, Totals>>,
 }
 
 /// What a counter has grown by: one that is less than it was has begun anew, with its maps.
@@ -117,16 +118,11 @@ impl Metrics {
 
     pub(super) fn declined(&self, reason: &'static str) {
         counter!(ATTACHES, "outcome" => reason).increment(1);
-        self.on.set(0.0);
-    }
-
-    pub(super) fn detached(&self) {
-        self.on.set(0.0);
     }
 
     /// The maps have gone: what is attached next counts from 0.
-    pub(super) fn gone(&self) {
-        self.before.replace(None);
+    pub(super) fn gone(&self, instance: &str) {
+        self.before.borrow_mut().remove(instance);
     }
 
     #[expect(clippy::unused_self, reason = "only who has registered the series counts into them")]
@@ -134,20 +130,35 @@ impl Metrics {
         counter!(ALARMS, "alarm" => alarm.word()).increment(1);
     }
 
-    pub(super) fn looked(&self, look: &Look) {
-        let before = self.before.replace(Some(look.reading.totals.clone()));
+    /// What a look at an instance saw.
+    pub(super) fn looked(&self, instance: &str, look: &Look) {
+        if look.standing == Standing::Anew {
+            self.gone(instance);
+        }
+        self.counted(instance, &look.reading);
+        if look.standing == Standing::Gone {
+            self.gone(instance);
+        }
+    }
+
+    fn counted(&self, instance: &str, reading: &Reading) {
+        let before = self.before.borrow_mut().insert(instance.to_owned(), reading.totals.clone());
         for (of, series) in &self.counters {
             // Those of the pinned maps: they go on where a proxy before this one left them.
-            series.increment(grown(before.as_ref().map_or(0, |before| before.get(*of)), look.reading.totals.get(*of)));
+            series.increment(grown(before.as_ref().map_or(0, |before| before.get(*of)), reading.totals.get(*of)));
         }
-        let occupancy = look.reading.occupancy;
+    }
+
+    /// How it stands with all instances together.
+    pub(super) fn stands(&self, on: bool, occupancy: impl Iterator<Item = Occupancy>) {
+        let [sockets, pairs, originals] = occupancy.fold([0; 3], |[sockets, pairs, originals], of| {
+            [sockets + of.sockets, pairs + of.pairs, originals + of.originals]
+        });
         #[expect(clippy::cast_precision_loss, reason = "maps have some ten thousand entries")]
-        for (gauge, entries) in
-            [(&self.sockets, occupancy.sockets), (&self.pairs, occupancy.pairs), (&self.originals, occupancy.originals)]
-        {
+        for (gauge, entries) in [(&self.sockets, sockets), (&self.pairs, pairs), (&self.originals, originals)] {
             gauge.set(entries as f64);
         }
-        self.on.set(if look.on { 1.0 } else { 0.0 });
+        self.on.set(if on { 1.0 } else { 0.0 });
     }
 
     #[expect(clippy::cast_precision_loss, reason = "exact to a nanosecond for a hundred days")]

@@ -4,20 +4,25 @@
 //! thread nor memory for it. Nothing here is on the path of a request, and nothing waits for it: connections made before
 //! it is attached go through TCP, and so does everything where it declines.
 
+mod agent;
 mod metrics;
+mod page;
+mod serve;
+mod watched;
 mod words;
 
+pub(crate) use agent::run as run_agent;
 pub(crate) use metrics::grown;
-pub(crate) use words::{reading_json, reading_text, status_json, status_text};
+pub(crate) use page::{Page, beside_agent};
+pub(crate) use words::{look_json, look_text, status_json, status_text};
 
 use metrics::Metrics;
 use pillion_config::model::{Config, LoopbackRedirect};
-use redirect::{Capture, Detached, Options, Property, Proxy, Watch};
+use redirect::{Capture, Options, Property, Proxy};
 use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::MetadataExt,
-    path::PathBuf,
     process,
     sync::mpsc::{self, RecvTimeoutError},
     thread::{self, JoinHandle},
@@ -39,11 +44,15 @@ pub struct Loopback {
     thread: Option<(mpsc::Sender<Order>, JoinHandle<()>)>,
     /// What is to be attached: with the listeners' ports, and the probe's.
     wanted: Option<(LoopbackRedirect, BTreeSet<u16>, Option<u16>)>,
+    /// The instance that an agent attaches.
+    by_agent: Option<String>,
 }
 
 impl Loopback {
     /// A configuration is in force, whose listeners have these ports.
     pub fn apply(&mut self, config: &Config, ports: BTreeSet<u16>) {
+        let by_agent = config.redirect.as_ref().filter(|redirect| redirect.by_agent);
+        self.by_agent = by_agent.map(|redirect| redirect.instance.to_string());
         let own = config.redirect.clone().filter(|redirect| !redirect.by_agent);
         let probe = config.listeners.iter().find_map(|listener| listener.probe_port);
         let wanted = own.map(|redirect| (redirect, ports, probe));
@@ -71,6 +80,12 @@ impl Loopback {
     ///
     /// Nothing is attached.
     pub fn switch(&self, on: bool) -> Result<tokio::sync::oneshot::Receiver<Result<(), String>>, String> {
+        if let Some(instance) = &self.by_agent {
+            let to = if on { "on" } else { "off" };
+            return Err(format!(
+                "an agent attaches it: `pillion redirect switch --instance {instance} --to {to}` beside it"
+            ));
+        }
         let (done, answer) = tokio::sync::oneshot::channel();
         let (orders, _) = self.thread.as_ref().ok_or("no redirect is configured")?;
         orders.send(Order::Switch(on, done)).map_err(|_| "the redirect's thread has ended")?;
@@ -136,27 +151,18 @@ fn options(
 
 /// The thread: does what it is told, looks every second, detaches when nobody can tell it anything any more.
 fn work(orders: &mpsc::Receiver<Order>) {
-    let metrics = Metrics::register();
-    let mut attached: Option<(Place, Watch)> = None;
+    let mut watched = watched::All::new(Metrics::register());
     loop {
-        let order = match &attached {
-            Some(_) => orders.recv_timeout(redirect::EVERY),
-            None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        let order = if watched.is_empty() {
+            orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            orders.recv_timeout(redirect::EVERY)
         };
         match order {
-            Ok(Order::Attach(options)) => {
-                // Neither another instance nor another cgroup takes the place of the one that is there.
-                if attached.as_ref().is_some_and(|(place, _)| *place != Place::of(&options)) {
-                    detach(&mut attached, &metrics);
-                }
-                attach(&options, &mut attached, &metrics);
-            }
-            Ok(Order::Detach) => detach(&mut attached, &metrics),
+            Ok(Order::Attach(options)) => watched.attach(&options),
+            Ok(Order::Detach) => watched.detach(),
             Ok(Order::Switch(on, done)) => {
-                let switched = match &attached {
-                    Some((place, _)) => redirect::switch(&place.instance, on).map_err(|error| error.to_string()),
-                    None => Err("the redirect is not attached".to_owned()),
-                };
+                let switched = watched.switch(on);
                 if switched.is_ok() {
                     tracing::warn!(on, "redirect switched by an operator's order");
                 }
@@ -165,85 +171,10 @@ fn work(orders: &mpsc::Receiver<Order>) {
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                detach(&mut attached, &metrics);
+                watched.detach();
                 return;
             }
         }
-        if let Some((_, watch)) = &mut attached {
-            match watch.look(|event| metrics.ended(event)) {
-                Ok(look) => {
-                    if let Some(alarm) = look.alarm {
-                        metrics.alarm(alarm);
-                        tracing::error!(
-                            alarm = alarm.word(),
-                            "redirect switched off: connections go on through TCP; POST /redirect?switch=on tries again"
-                        );
-                    }
-                    metrics.looked(&look);
-                }
-                Err(error) => {
-                    tracing::error!("the redirect cannot be watched: {error}");
-                    attached = None;
-                    metrics.detached();
-                }
-            }
-        }
-    }
-}
-
-/// What is attached, and where.
-#[derive(PartialEq, Eq)]
-struct Place {
-    instance: String,
-    cgroup: PathBuf,
-}
-
-impl Place {
-    fn of(options: &Options) -> Self {
-        Self { instance: options.instance.clone(), cgroup: options.cgroup.clone() }
-    }
-}
-
-fn attach(options: &Options, attached: &mut Option<(Place, Watch)>, metrics: &Metrics) {
-    match redirect::attach(options) {
-        Ok(done) => {
-            metrics.attached(done.load_time);
-            tracing::info!(
-                cgroup = %options.cgroup.display(),
-                replaced = done.replaced,
-                waived = ?done.report.outcomes.iter().filter(|outcome| outcome.failure.is_some()).map(|outcome| outcome.property.name()).collect::<Vec<_>>(),
-                on = done.on,
-                "redirect attached"
-            );
-            if !done.on {
-                tracing::warn!("the redirect was switched off and stays so; POST /redirect?switch=on puts it back");
-            }
-            // The one before holds the events: it goes first.
-            if attached.is_none() {
-                match Watch::new(&options.instance) {
-                    Ok(watch) => *attached = Some((Place::of(options), watch)),
-                    Err(error) => tracing::error!("the redirect cannot be watched: {error}"),
-                }
-            }
-        }
-        Err(error) => {
-            metrics.declined(error.reason());
-            let state = if attached.is_some() { "the one before stays" } else { "plain TCP is used" };
-            tracing::warn!("redirect declined, {state}: {error}");
-        }
-    }
-}
-
-fn detach(attached: &mut Option<(Place, Watch)>, metrics: &Metrics) {
-    let Some((Place { instance, .. }, watch)) = attached.take() else { return };
-    drop(watch);
-    metrics.detached();
-    match redirect::detach(&instance) {
-        Ok(Detached::Draining(ends)) => tracing::info!(ends, "redirect detached, connections go on through TCP"),
-        Ok(Detached::Gone | Detached::Absent) => {
-            metrics.gone();
-            tracing::info!("redirect detached");
-        }
-        Err(error) => tracing::error!("the redirect cannot be detached: {error}"),
+        watched.look();
     }
 }

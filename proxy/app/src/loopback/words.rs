@@ -1,19 +1,31 @@
 //! The redirect's state for people and for programs.
 
-use redirect::{Ended, Histogram, Reading, Status, Totals, Watch};
+use redirect::{Ended, Histogram, Look, Reading, Standing, Status, Totals};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
 /// For people.
 pub(crate) fn status_text(status: &Status) -> String {
     let mut text = String::new();
+    let severed = !status.links.is_empty() && status.severed.len() == status.links.len();
     let state = match (status.links.is_empty(), status.on) {
         (true, _) => "detached: connections go on through TCP until they close",
+        _ if severed => {
+            "attached to a cgroup that has gone: nothing is enrolled any more; attach it anew, or detach it"
+        }
         (false, true) => "attached",
         (false, false) => "attached, switched off: connections go through TCP",
     };
     // A String takes everything.
     let _ = writeln!(text, "redirect: {state}");
+    match status.cgroup.map(|number| (number, redirect::cgroup_path(number))) {
+        Some((_, Some(path))) => drop(writeln!(text, "cgroup: {}", path.display())),
+        Some((number, None)) => drop(writeln!(text, "cgroup: number {number}, which is not seen from here")),
+        None => {}
+    }
+    if !severed && !status.severed.is_empty() {
+        let _ = writeln!(text, "of a cgroup that has gone: {}", status.severed.join(", "));
+    }
     let _ = writeln!(text, "programs: {}", status.links.join(", "));
     let ports: Vec<_> = status.ports.iter().map(u16::to_string).collect();
     let _ = writeln!(text, "ports: {}", ports.join(", "));
@@ -30,6 +42,9 @@ pub(crate) fn status_text(status: &Status) -> String {
     for (counter, count) in status.totals.iter() {
         let _ = writeln!(text, "{:<22} {count}", counter.name());
     }
+    if let Some(Ended { by_reason: [in_order, aborted, half_closed], .. }) = &status.ended {
+        let _ = writeln!(text, "ended: {in_order} in order, {aborted} aborted, {half_closed} half closed");
+    }
     text
 }
 
@@ -39,6 +54,8 @@ pub(crate) fn status_json(status: &Status) -> Value {
         "attached": !status.links.is_empty(),
         "on": status.on,
         "programs": status.links,
+        "severed": status.severed,
+        "cgroup_id": status.cgroup,
         "ports": status.ports,
         "budget": status.control.budget,
         "large_messages": status.control.large,
@@ -49,6 +66,7 @@ pub(crate) fn status_json(status: &Status) -> Value {
             "originals": status.occupancy.originals,
         },
         "counters": counters(status.totals.iter().map(|(counter, count)| (counter.name(), count))),
+        "ended": status.ended.as_ref().map(ended_json),
     })
 }
 
@@ -60,52 +78,63 @@ fn since<'a>(reading: &'a Reading, before: &'a Totals) -> impl Iterator<Item = (
     reading.totals.iter().map(|(counter, count)| (counter.name(), count.saturating_sub(before.get(counter))))
 }
 
-/// What changed since the reading before, for people.
-pub(crate) fn reading_text(reading: &Reading, before: &Totals, watch: &Watch) -> String {
-    let mut text = format!("sockets {}", reading.occupancy.sockets);
-    for (name, count) in since(reading, before).filter(|(_, count)| *count > 0) {
+/// What changed since the reading before, for people; and what ended since the watch began.
+pub(crate) fn look_text(look: &Look, before: &Totals, ended: &Ended) -> String {
+    let mut text = format!("sockets {}", look.reading.occupancy.sockets);
+    match look.standing {
+        Standing::Gone => text.push_str("  detached"),
+        Standing::Severed => text.push_str("  attached to a cgroup that has gone"),
+        Standing::Anew => text.push_str("  attached again"),
+        Standing::There => {}
+    }
+    for (name, count) in since(&look.reading, before).filter(|(_, count)| *count > 0) {
         let _ = write!(text, "  {name} +{count}");
     }
-    if watch.takes_events() {
-        let Ended { by_reason: [in_order, aborted, half_closed], connecting, round_trip, lived, retransmits, .. } =
-            &watch.ended;
-        let _ = write!(text, "  ended {in_order} in order, {aborted} aborted, {half_closed} half closed");
-        for (name, histogram) in [("connect", connecting), ("tcp round trip", round_trip), ("lived", lived)] {
-            if let (Some(half), Some(most)) = (histogram.quantile(0.5), histogram.quantile(0.99)) {
-                let _ = write!(text, "  {name} p50 ≤ {half:.6} s p99 ≤ {most:.6} s");
-            }
+    let Ended { by_reason: [in_order, aborted, half_closed], connecting, round_trip, lived, retransmits, .. } = ended;
+    let _ = write!(text, "  ended {in_order} in order, {aborted} aborted, {half_closed} half closed");
+    for (name, histogram) in [("connect", connecting), ("tcp round trip", round_trip), ("lived", lived)] {
+        if let (Some(half), Some(most)) = (histogram.quantile(0.5), histogram.quantile(0.99)) {
+            let _ = write!(text, "  {name} p50 ≤ {half:.6} s p99 ≤ {most:.6} s");
         }
-        let _ = write!(text, "  retransmits {retransmits}");
     }
+    let _ = write!(text, "  retransmits {retransmits}");
     text
 }
 
-/// What changed since the reading before, for programs.
-pub(crate) fn reading_json(reading: &Reading, before: &Totals, watch: &Watch) -> Value {
-    let ended = watch.takes_events().then(|| {
-        let Ended {
-            by_reason: [in_order, aborted, half_closed],
-            connecting,
-            round_trip,
-            lived,
-            redirected,
-            retransmits,
-            malformed,
-        } = &watch.ended;
-        json!({
-            "in_order": in_order, "aborted": aborted, "half_closed": half_closed,
-            "connect_seconds": histogram(connecting),
-            "tcp_round_trip_seconds": histogram(round_trip),
-            "lived_seconds": histogram(lived),
-            "redirected_bytes": histogram(redirected),
-            "retransmits": retransmits,
-            "malformed_events": malformed,
-        })
-    });
+/// The same for programs.
+pub(crate) fn look_json(look: &Look, before: &Totals, ended: &Ended) -> Value {
     json!({
-        "sockets": reading.occupancy.sockets,
-        "since": counters(since(reading, before)),
-        "ended": ended,
+        "sockets": look.reading.occupancy.sockets,
+        "standing": match look.standing {
+            Standing::There => "there",
+            Standing::Severed => "severed",
+            Standing::Gone => "gone",
+            Standing::Anew => "anew",
+        },
+        "on": look.on,
+        "since": counters(since(&look.reading, before)),
+        "ended": ended_json(ended),
+    })
+}
+
+fn ended_json(ended: &Ended) -> Value {
+    let Ended {
+        by_reason: [in_order, aborted, half_closed],
+        connecting,
+        round_trip,
+        lived,
+        redirected,
+        retransmits,
+        malformed,
+    } = ended;
+    json!({
+        "in_order": in_order, "aborted": aborted, "half_closed": half_closed,
+        "connect_seconds": histogram(connecting),
+        "tcp_round_trip_seconds": histogram(round_trip),
+        "lived_seconds": histogram(lived),
+        "redirected_bytes": histogram(redirected),
+        "retransmits": retransmits,
+        "malformed_events": malformed,
     })
 }
 

@@ -41,6 +41,17 @@ pub struct Build {
     pub commit: &'static str,
 }
 
+impl Build {
+    /// This one.
+    pub const THIS: Self = Self {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: match option_env!("PILLION_COMMIT") {
+            Some(commit) => commit,
+            None => "unknown",
+        },
+    };
+}
+
 impl Recorder {
     /// Makes a recorder, installs it for the process, describes the data path's families and says what was built.
     ///

@@ -18,6 +18,9 @@ pub(super) struct Chain {
 /// What all our chains begin with.
 const PREFIX: &str = "PILLION_";
 
+/// The chain that keeps the seal; nothing jumps to it.
+const SEAL: &str = "PILLION_SEAL";
+
 /// The tables that may hold something of ours.
 pub(super) const TABLES: [&str; 2] = ["nat", "mangle"];
 
@@ -142,9 +145,38 @@ pub(super) fn marked(chains: &[Chain]) -> Vec<Marked> {
     marked
 }
 
-/// Our rules in `iptables-save`: those in chains of ours, and jumps to those.
+/// What of `iptables-save` a seal is of: the rules of our chains but the seal's, the jumps to them, and whatever stands
+/// before those and could take a connection from them.
+pub(super) fn sealed(saved: &str) -> impl Iterator<Item = String> {
+    let rules: Vec<&str> = saved.lines().filter(|line| line.starts_with('*') || line.starts_with("-A ")).collect();
+    let chain = |line: &str| line.split(' ').nth(1).map(str::to_owned);
+    let jumps = |line: &&&str| !line.starts_with(&format!("-A {PREFIX}")) && line.contains(&format!("-j {PREFIX}"));
+    let mut table = "";
+    let mut sealed = Vec::new();
+    for (at, line) in rules.iter().enumerate() {
+        if line.starts_with('*') {
+            table = line;
+            continue;
+        }
+        let of_table = rules[at..].iter().take_while(|line| !line.starts_with('*'));
+        let before_jump = of_table.filter(jumps).any(|jump| chain(jump) == chain(line));
+        let of_ours = line.starts_with(&format!("-A {PREFIX}")) && !line.starts_with(&format!("-A {SEAL} "));
+        if before_jump || of_ours {
+            sealed.push(format!("{table} {line}"));
+        }
+    }
+    sealed.into_iter()
+}
+
+/// The text that puts a seal on a family's rules, in place of another.
+pub(super) fn seal(comment: &str) -> String {
+    let rule = with_comment("-j RETURN", comment);
+    format!("*nat\n:{SEAL} - [0:0]\n-A {SEAL} {rule}\nCOMMIT\n")
+}
+
+/// Our rules in `iptables-save`, but the seal: those in chains of ours, and jumps to those.
 pub(super) fn listed(saved: &str) -> Vec<Listed> {
-    let mut listed: Vec<Listed> = saved.lines().filter_map(ours).collect();
+    let mut listed: Vec<Listed> = saved.lines().filter_map(ours).filter(|rule| rule.chain != SEAL).collect();
     listed.sort_by(|one, other| one.chain.cmp(&other.chain));
     listed
 }
@@ -181,7 +213,8 @@ pub(super) fn save(names: &Iptables, family: Family) -> Result<String, Failure> 
 pub(super) fn apply(names: &Iptables, family: Family, chains: &[Chain]) -> Result<(), Failure> {
     let saved = save(names, family)?;
     // Chains of other settings go first; those of these settings are emptied in the transaction itself.
-    let wanted: Vec<(&str, &str)> = chains.iter().map(|chain| (chain.table, chain.name)).collect();
+    let wanted: Vec<(&str, &str)> =
+        chains.iter().map(|chain| (chain.table, chain.name)).chain([("nat", SEAL)]).collect();
     if chains_of(&saved).iter().any(|(table, name)| !wanted.contains(&(*table, name.as_str()))) {
         clear(names, family, &saved)?;
         return programs::feed(&names.restore(family), &["--noflush"], &text(chains, &[]));

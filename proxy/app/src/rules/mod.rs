@@ -4,6 +4,8 @@
 //!  Settings ─► nft::ruleset   (one table, both families, replaced in one transaction)  ─► nft -f -
 //!          └─► iptables::…    (a text for each family, one transaction for each table) ─► iptables-restore
 //!              judge()  ◄─ what the kernel lists: each rule carries its place and the set's digest as a comment
+//!              seal     ◄─ a digest of that very listing, kept beside the rules: what was changed under its comment, or put
+//!                          before ours, no longer fits it
 //! ```
 //!
 //! Beside the path, in a command of its own (an init container, a unit's `ExecStartPre`): it runs the system's programs and
@@ -142,6 +144,7 @@ pub fn install(settings: &Settings) -> Result<Done, Failure> {
     } else {
         routes::remove()?;
     }
+    seal(settings, &programs)?;
     match look(settings, &programs)? {
         Installed::Whole => {
             Ok(Done { words: format!("installed ({})\n{done}", programs.name()), hidden: Programs::hidden() })
@@ -242,6 +245,43 @@ pub fn dry_run(settings: &Settings) -> Result<Done, Failure> {
     Ok(Done { words: text, hidden: None })
 }
 
+/// What a seal's comment begins with.
+const SEAL: &str = "pillion seal ";
+
+fn seal_of(lines: impl Iterator<Item = String>) -> String {
+    format!("{SEAL}{}", programs::digest(lines))
+}
+
+/// Puts a seal on what the kernel shows of the rules just installed.
+fn seal(settings: &Settings, programs: &Programs) -> Result<(), Failure> {
+    match programs {
+        Programs::Nft => {
+            let listing = programs::ask("nft", &["list", "table", "inet", nft::TABLE])?;
+            programs::feed("nft", &["-f", "-"], &nft::seal(&seal_of(nft::sealed(&listing))))
+        }
+        Programs::Iptables(names) => settings.families.each().try_for_each(|family| {
+            let saved = iptables::save(names, family)?;
+            let text = iptables::seal(&seal_of(iptables::sealed(&saved)));
+            programs::feed(&names.restore(family), &["--noflush"], &text)
+        }),
+    }
+}
+
+/// A set that is whole by its comments is so only if its rules are still those that were sealed. One without a seal was
+/// installed by other hands, from `--dry-run`.
+fn intact(judged: Installed, listing: &str, sealed: impl Iterator<Item = String>) -> Installed {
+    let kept = listing.lines().find_map(|line| {
+        let (_, rest) = line.split_once(SEAL)?;
+        rest.split('"').next()
+    });
+    match (&judged, kept) {
+        (Installed::Whole, Some(kept)) if format!("{SEAL}{kept}") != seal_of(sealed) => Installed::Partly(
+            "a rule is not what was installed, though its comment is, or another stands before ours".to_owned(),
+        ),
+        _ => judged,
+    }
+}
+
 fn look(settings: &Settings, programs: &Programs) -> Result<Installed, Failure> {
     match programs {
         Programs::Nft => {
@@ -251,6 +291,7 @@ fn look(settings: &Settings, programs: &Programs) -> Result<Installed, Failure> 
             }
             let listing = programs::ask("nft", &["list", "table", "inet", nft::TABLE])?;
             let judged = judge(&nft::marked(settings), &nft::listed(&listing));
+            let judged = intact(judged, &listing, nft::sealed(&listing));
             complete(settings, judged)
         }
         Programs::Iptables(names) => {
@@ -258,7 +299,8 @@ fn look(settings: &Settings, programs: &Programs) -> Result<Installed, Failure> 
             for family in settings.families.each() {
                 let saved = iptables::save(names, family)?;
                 let rules = iptables::rules(settings, family);
-                outcomes.push(judge(&iptables::marked(&rules), &iptables::listed(&saved)));
+                let judged = judge(&iptables::marked(&rules), &iptables::listed(&saved));
+                outcomes.push(intact(judged, &saved, iptables::sealed(&saved)));
             }
             let judged = match outcomes.iter().find(|outcome| matches!(outcome, Installed::Partly(_))) {
                 Some(partly) => partly.clone(),

@@ -9,6 +9,9 @@ use std::fmt::{Display, Write as _};
 /// The table that is ours alone.
 pub(super) const TABLE: &str = "pillion_redirect";
 
+/// The chain that keeps the seal. It has no hook: nothing passes it.
+const SEAL: &str = "seal";
+
 /// A base chain and its rules, without comments.
 struct Chain {
     name: &'static str,
@@ -47,7 +50,29 @@ pub(super) fn has_table(listing: &str) -> bool {
     listing.lines().any(|line| line.trim() == format!("table inet {TABLE}"))
 }
 
-/// The rules in `nft list table`. A chain without its hook is nobody's: its rules are listed under another name.
+/// What of `nft list table` a seal is of, in lines: all but the seal.
+pub(super) fn sealed(listing: &str) -> impl Iterator<Item = String> {
+    let mut within = false;
+    let ours = move |line: &&str| {
+        // Between chains a line is left empty.
+        if line.is_empty() {
+            return false;
+        }
+        within |= *line == format!("chain {SEAL} {{");
+        let outside = !within;
+        within &= *line != "}";
+        outside
+    };
+    listing.lines().map(str::trim).filter(ours).map(str::to_owned)
+}
+
+/// The text that puts a seal on the table, in place of another.
+pub(super) fn seal(comment: &str) -> String {
+    let chain = format!("inet {TABLE} {SEAL}");
+    format!("add chain {chain}\nflush chain {chain}\nadd rule {chain} return comment \"{comment}\"\n")
+}
+
+/// The rules in `nft list table`, but the seal. A chain without its hook is nobody's: its rules are listed under another name.
 pub(super) fn listed(listing: &str) -> Vec<Listed> {
     let mut rules = Vec::new();
     let mut chain = String::new();
@@ -68,6 +93,7 @@ pub(super) fn listed(listing: &str) -> Vec<Listed> {
         let comment = line.rsplit_once("comment \"").and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_owned()));
         rules.push(Listed { chain: chain.clone(), comment });
     }
+    rules.retain(|rule| rule.chain.strip_suffix(" (without a hook)") != Some(SEAL));
     // A table without a rule is there, too.
     if rules.is_empty() {
         rules.push(Listed { chain: "(none)".to_owned(), comment: None });

@@ -31,7 +31,7 @@ pub(super) fn text(family: Family) -> String {
 /// Adds what is missing.
 pub(super) fn add(family: Family) -> Result<(), Failure> {
     let (mark, table) = (RETURN_MARK.to_string(), RETURN_TABLE.to_string());
-    if rules(family)? == 0 {
+    if !asked_first(family)? {
         programs::ask("ip", &[flag(family), "rule", "add", "fwmark", &mark, "lookup", &table])?;
     }
     programs::ask("ip", &[flag(family), "route", "replace", "local", any(family), "dev", "lo", "table", &table])?;
@@ -43,7 +43,15 @@ pub(super) fn there(family: Family) -> Result<bool, Failure> {
     let table = RETURN_TABLE.to_string();
     // A table that nobody ever used does not exist, which is an error to ip.
     let routes = programs::ask("ip", &[flag(family), "route", "show", "table", &table]).unwrap_or_default();
-    Ok(rules(family)? > 0 && routes.contains("local"))
+    Ok(asked_first(family)? && routes.lines().any(|line| line.starts_with("local default ")))
+}
+
+/// Whether packets with the mark are asked for in our table before any other: rules are tried in the order of the listing.
+fn asked_first(family: Family) -> Result<bool, Failure> {
+    let listing = programs::ask("ip", &[flag(family), "rule", "show"])?;
+    let marked = format!("fwmark {RETURN_MARK:#x} ");
+    let first = listing.lines().find(|line| line.contains(&marked));
+    Ok(first.is_some_and(|line| line.trim_end().ends_with(&format!("{marked}lookup {RETURN_TABLE}"))))
 }
 
 /// Removes both, of both families.

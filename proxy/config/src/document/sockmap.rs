@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 #[cfg(test)]
 use serde::Serialize;
 
-/// Loopback traffic past the kernel's TCP path: connections between this proxy and what runs beside it are handed from socket to socket by eBPF, once a self-test on this node has shown that the kernel does it well. Needs root or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; where anything is missing the proxy runs without and says so once. A proxy without privileges writes `by: agent` and has `pillion redirect agent` do it.
+/// Loopback traffic past the kernel's TCP path: connections between this proxy and what runs beside it are handed from socket to socket by eBPF, once a self-test on this node has shown that the kernel does it well. Needs root or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and write access to `pillion` below the BPF file system (`pillion redirect probe` tells); where anything is missing the proxy runs without and says so once. A proxy without privileges writes `by: agent` and has `pillion redirect agent` do it.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct LoopbackRedirect {
-    /// Who attaches the programs. `proxy`: this process; `agent`: `pillion redirect agent` beside it, and of the rest of this section nothing counts.
+    /// Who attaches the programs. `proxy`: this process; `agent`: `pillion redirect agent` beside it, and of the rest of this section only `instance` counts, as whose state `/redirect` shows.
     pub by: Field<RedirectBy>,
     /// The name of the pins under bpffs, where several proxies share a node.
     pub instance: Text<Name>,

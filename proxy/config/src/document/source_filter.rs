@@ -7,14 +7,14 @@ use schemars::JsonSchema;
 #[cfg(test)]
 use serde::Serialize;
 
-/// Whose packets come in at all, by their source address alone: the longest of all prefixes that match it decides. An XDP program on the named interfaces drops them before the kernel has made anything of them, and holds changed rules without being loaded again; it needs root or CAP_BPF and CAP_NET_ADMIN. Where it cannot be attached the proxy says so once and closes such connections when it has accepted them, by the same rules, as it does in any case. Connections from loopback addresses and those of outbound listeners come over no interface and are never asked.
+/// Whose packets come in at all, by their source address alone: the longest of all prefixes that match it decides. An XDP program on the named interfaces drops them before the kernel has made anything of them, and holds changed rules without being loaded again; it needs root or CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON. Where it cannot be attached the proxy says so once and closes such connections when it has accepted them, by the same rules, as it does in any case. Connections from loopback addresses, also over the interface `lo`, and those of outbound listeners are never asked.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 #[cfg_attr(test, schemars(extend("required" = ["rules"])))]
 pub(crate) struct SourceFilter {
     /// Network interfaces that packets come from, such as `eth0`. Absent: none, and the rules hold for accepted connections only.
     pub interfaces: List<Scalar<Name>>,
-    /// Where packets meet the program. `auto`: in the driver where it can, otherwise behind it.
+    /// Where packets meet the program. `auto`: in the driver where it can, otherwise behind it; the driver is tried when the program comes to an interface, and again when this is written where another mode was.
     pub mode: Field<FilterMode>,
     /// Which packets are looked at. `listeners`: an operator's own way into the machine, and answers to what the machine asks elsewhere, are not cut by a list of clients.
     pub covers: Field<FilterCovers>,

@@ -1,9 +1,11 @@
 //! What a listener does with connections that are not HTTP.
 
-use super::{Either, Field, FilterUse, Int, Limit, List, Period, Scalar, Text, WeightedCluster, fields};
+use super::{Either, Field, FilterUse, Int, Limit, List, Period, Scalar, Text, WeightedCluster, fields, words};
 use crate::model::{Destination, HostPattern, Name};
 #[cfg(test)]
 use schemars::JsonSchema;
+#[cfg(test)]
+use serde::Serialize;
 use std::time::Duration;
 
 /// Where opaque connections go: bytes both ways, untouched. It has one of `cluster` and `clusters`, or only `destinations` or `server_names`.
@@ -24,11 +26,25 @@ pub(crate) struct Tcp {
     pub detect_timeout: Text<Period>,
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,
+    /// What becomes of connections that are not HTTP, or that say nothing in time, where filters (`wasm`, `jwt`, `rate_limit`) or `authorization` of a route judge requests: what HTTP is asked for must not be had by silence. Those to a port in `server_first` pass.
+    pub not_http: Field<NotHttp>,
     /// What their bytes pass, in order: wasm filters, or the names of such.
     pub filters: List<FilterUse>,
 }
 
-fields! { Tcp { cluster, clusters, destinations, server_names, idle_timeout, detect_timeout, server_first, filters } }
+fields! { Tcp { cluster, clusters, destinations, server_names, idle_timeout, detect_timeout, server_first, not_http, filters } }
+
+/// What becomes of a connection that the judges of requests cannot judge.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(test, derive(JsonSchema, Serialize), serde(rename_all = "kebab-case"), schemars(inline))]
+pub(crate) enum NotHttp {
+    /// Closed.
+    Refuse,
+    /// Passed on unjudged.
+    Pass,
+}
+
+words! { NotHttp { "refuse" => Refuse, "pass" => Pass } }
 
 impl Default for Tcp {
     fn default() -> Self {
@@ -41,6 +57,7 @@ impl Default for Tcp {
             idle_timeout: Text::scalar(Limit(Some(Duration::from_secs(3600)))),
             detect_timeout: Text::scalar(Period(Duration::from_millis(200))),
             server_first: Field::of(ports.into()),
+            not_http: Field::of(NotHttp::Refuse),
             filters: Field::ABSENT,
         }
     }

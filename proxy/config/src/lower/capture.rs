@@ -4,8 +4,8 @@ use super::{Lowering, process::or_default};
 use crate::{
     document::{self, Field, Int, Text},
     model::{
-        Action, Capture, CaptureSettings, Cluster, Direction, Listener, OriginalAddress, OriginalDestination, Prove,
-        Source, WeightedCluster,
+        Action, Admin, AdminAddress, Capture, CaptureSettings, Cluster, Direction, Listener, OriginalAddress,
+        OriginalDestination, Prove, Source, WeightedCluster,
     },
     tree::Place,
 };
@@ -98,14 +98,25 @@ pub(super) fn original_destination(
 }
 
 /// Clusters that live at the original destination are reached from listeners that know one; the listener that answers
-/// the probe is told its port.
+/// the probe is told its port, and one whose connections may go to loopback the port there that they may not have.
 pub(super) fn agree(
     cx: &mut Lowering<'_, '_>,
     listeners: &mut [(Listener, Place)],
     clusters: &[Option<Arc<Cluster>>],
     settings: CaptureSettings,
+    admin: Option<&Admin>,
 ) {
+    let to_loopback = |cluster: &Arc<Cluster>| {
+        cluster.original_destination.is_some_and(|original| original.address == OriginalAddress::Loopback)
+    };
+    let admin_port = match admin.and_then(|admin| admin.address.as_ref()) {
+        Some(AdminAddress::Tcp(address)) if clusters.iter().flatten().any(to_loopback) => Some(address.port()),
+        Some(AdminAddress::Tcp(_) | AdminAddress::Unix(_)) | None => None,
+    };
     for (listener, place) in listeners {
+        if listener.capture != Capture::Off && listener.direction == Direction::Inbound {
+            listener.admin_port = admin_port;
+        }
         if listener.capture == Capture::Redirect
             && listener.direction == Direction::Outbound
             && settings.prove == Prove::Required

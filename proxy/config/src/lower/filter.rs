@@ -11,7 +11,7 @@ use crate::{
     document::{self, Either, Field, FilterUse, Int, List, Period, Scalar, Sha256, Structured, Table},
     model::{
         AllowedCapabilities, AllowedClusters, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit,
-        Wasm, WasmLimits, WasmSource, WasmUrl,
+        Route, Wasm, WasmLimits, WasmSource, WasmUrl,
     },
     tree::Place,
 };
@@ -65,6 +65,16 @@ impl Filters {
             cx.warn(known.place, format!("no listener or route uses the filter {name:?}"));
         }
         self.all
+    }
+
+    /// What judges the requests of a route, in words; a filter that only changes headers does not.
+    pub(super) fn judge(&self, route: &Route) -> Option<String> {
+        let judges = |filter: &&Arc<Filter>| !matches!(filter.kind, FilterKind::Headers(_));
+        let mut filters = route.filters.iter().flat_map(|chain| chain.iter()).filter_map(|at| self.all.get(at.0));
+        match filters.find(judges) {
+            Some(filter) => Some(format!("the filter {:?}", filter.name)),
+            None => route.authorization.as_ref().map(|_| format!("authorization of the route {:?}", route.name)),
+        }
     }
 
     fn add(

@@ -138,7 +138,8 @@ fn listener(
         only_http(cx, &http_fields);
         Some(Vec::new())
     };
-    let tcp = listener.tcp.at(at).and_then(|(tcp, place)| tcp::tcp(cx, tcp, place, names));
+    let judge = routes.iter().flatten().find_map(|(route, _)| names.filters.judge(route));
+    let tcp = listener.tcp.at(at).and_then(|(tcp, place)| tcp::tcp(cx, tcp, place, judge.as_deref(), names));
     let protocol = match (speaks_http, tcp_written) {
         (true, false) => Some(ListenerProtocol::Http),
         (true, true) => tcp.map(ListenerProtocol::Detect),
@@ -157,6 +158,7 @@ fn listener(
         direction: direction?,
         capture: captured?,
         probe_port: None,
+        admin_port: None,
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),

@@ -125,7 +125,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
     let mut listeners = listeners;
     if let (Some(listeners), Some(settings)) = (&mut listeners, settings) {
         listener::same_addresses(cx, listeners, admin.as_ref());
-        capture::agree(cx, listeners, &clusters, settings);
+        capture::agree(cx, listeners, &clusters, settings, admin.as_ref());
     }
     let filters = std::mem::take(&mut names.filters).finish(cx);
     if identity.is_none() && identity_written {

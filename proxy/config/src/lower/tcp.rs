@@ -8,11 +8,18 @@ use super::{
 };
 use crate::{
     document::{self, Int, List, Scalar, Text},
-    model::{DestinationRoute, Name, ServerNameRoute, Tcp, WeightedCluster},
+    model::{DestinationRoute, Name, NotHttp, ServerNameRoute, Tcp, WeightedCluster},
     tree::Place,
 };
 
-pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, names: &mut Names) -> Option<Tcp> {
+/// `judge`: what judges requests of the same listener, in words.
+pub(super) fn tcp(
+    cx: &mut Lowering<'_, '_>,
+    tcp: document::Tcp,
+    at: Place,
+    judge: Option<&str>,
+    names: &mut Names,
+) -> Option<Tcp> {
     let by_name = tcp.server_names.is_written() || tcp.destinations.is_written();
     let clusters = match targets(cx, tcp.cluster, tcp.clusters, at, names) {
         Targets::Missing if !by_name => {
@@ -36,6 +43,19 @@ pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, name
     let ports_at = tcp.server_first.place().unwrap_or(at);
     let ports = tcp.server_first.elements();
     let ports = cx.elements(ports_at, ports);
+    if let (Some(judge), false) = (judge, tcp.not_http.is_written()) {
+        cx.warn(
+            at,
+            format!(
+                "{judge} judges requests, so that connections that are not HTTP are refused here but for the ports of \
+                 `server_first`; write `not_http: refuse` if that is meant, or `not_http: pass` to pass them unjudged"
+            ),
+        );
+    }
+    let not_http = match (tcp.not_http.take()?, judge) {
+        (document::NotHttp::Refuse, Some(_)) => NotHttp::Refuse,
+        (document::NotHttp::Refuse, None) | (document::NotHttp::Pass, _) => NotHttp::Pass,
+    };
     let mut known = std::mem::take(&mut names.filters);
     let chain = known.chain(cx, tcp.filters, at, names);
     names.filters = known;
@@ -46,6 +66,7 @@ pub(super) fn tcp(cx: &mut Lowering<'_, '_>, tcp: document::Tcp, at: Place, name
         idle_timeout: tcp.idle_timeout.value()?.0,
         detect_timeout: tcp.detect_timeout.value()?.0,
         server_first: ports.into_iter().map(|(Scalar(port), _)| Int::to(port)).collect(),
+        not_http,
         filters: filter::shared(chain?),
     })
 }

@@ -18,8 +18,19 @@ pub struct Tcp {
     pub detect_timeout: Duration,
     /// Ports whose server speaks first.
     pub server_first: Vec<u16>,
+    /// Whether those to other ports are served at all.
+    pub not_http: NotHttp,
     /// The filters their bytes pass, in order. `None` costs nothing.
     pub filters: Option<Arc<[FilterIndex]>>,
+}
+
+/// What becomes of connections that are not HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotHttp {
+    /// They are closed: filters or rules of routes judge requests, and must not be got round.
+    Refuse,
+    /// They are passed on: nothing judges requests, or the operator wants it so.
+    Pass,
 }
 
 /// TLS connections that ask for one of some names (SNI, RFC 6066 §3).

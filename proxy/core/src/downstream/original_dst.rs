@@ -55,6 +55,8 @@ pub(super) enum Refusal {
     Loop,
     /// The kernel does not say where it was going.
     Unknown,
+    /// It comes in for the admin port, which is for whoever is on this machine alone.
+    Admin,
 }
 
 impl Refusal {
@@ -64,6 +66,7 @@ impl Refusal {
             Self::NotCaptured => "not_captured",
             Self::Loop => "loop",
             Self::Unknown => "original_dst",
+            Self::Admin => "admin",
         }
     }
 }
@@ -79,6 +82,8 @@ struct Seen {
     port: u16,
     /// The port of the proxy's own probe.
     probe_port: Option<u16>,
+    /// The port of the admin address.
+    admin_port: Option<u16>,
 }
 
 /// Asks the kernel about a connection of a listener that captures.
@@ -100,6 +105,7 @@ pub(super) fn arrival(
         local: plain(local),
         port: listening.port(),
         probe_port: listener.probe_port,
+        admin_port: listener.admin_port,
     };
     judge(listener.capture, seen, |destination| own.made(peer, destination))
 }
@@ -118,6 +124,9 @@ fn judge(capture: Capture, seen: Seen, ours: impl FnOnce(SocketAddr) -> bool) ->
     };
     if destination.ip().is_loopback() && Some(destination.port()) == seen.probe_port {
         return Arrival::Probe;
+    }
+    if Some(destination.port()) == seen.admin_port {
+        return Arrival::Refused(Refusal::Admin);
     }
     if ours(destination) { Arrival::Refused(Refusal::Loop) } else { Arrival::For(destination) }
 }
@@ -156,7 +165,13 @@ mod tests {
     }
 
     fn seen(remembered: Option<&str>, local: &str) -> Seen {
-        Seen { remembered: remembered.map(at), local: at(local), port: 15001, probe_port: Some(15099) }
+        Seen {
+            remembered: remembered.map(at),
+            local: at(local),
+            port: 15001,
+            probe_port: Some(15099),
+            admin_port: Some(15000),
+        }
     }
 
     #[test]
@@ -170,6 +185,8 @@ mod tests {
             (Capture::Redirect, Some("127.0.0.1:15099"), "127.0.0.1:15001", Probe),
             (Capture::Redirect, Some("[::1]:15099"), "[::1]:15001", Probe),
             (Capture::Redirect, Some("10.0.0.7:15099"), "127.0.0.1:15001", For(at("10.0.0.7:15099"))),
+            (Capture::Redirect, Some("10.0.0.7:15000"), "10.0.0.7:15001", Refused(Refusal::Admin)),
+            (Capture::Tproxy, None, "[fd00::7]:15000", Refused(Refusal::Admin)),
             (Capture::Tproxy, None, "10.0.0.7:80", For(at("10.0.0.7:80"))),
             (Capture::Tproxy, None, "10.0.0.7:15001", Refused(Refusal::NotCaptured)),
         ];

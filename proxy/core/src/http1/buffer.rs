@@ -3,7 +3,7 @@
 use crate::io::Socket;
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::Future,
     io,
     pin::{Pin, pin},
@@ -28,6 +28,9 @@ const FIRST: usize = 4 * 1024;
 thread_local! {
     /// Where first reads go to.
     static SCRATCH: RefCell<[u8; FIRST]> = const { RefCell::new([0; FIRST]) };
+    /// The memory of the last large read on this thread, for the next one, whoever's it is. The processor has it at hand
+    /// still; the allocator gives out what was freed last at the end, when all else of its size has been out.
+    static SPARE: Cell<Option<BytesMut>> = const { Cell::new(None) };
 }
 
 /// A read that fills its room doubles the next one, up to this. Every response in flight to a client that does not read
@@ -45,6 +48,15 @@ impl ReadBuffer {
     #[must_use]
     pub fn starting_with(bytes: Bytes) -> Self {
         Self { bytes: BytesMut::from(bytes), room: FIRST }
+    }
+
+    /// So many bytes are promised yet. Once a read has filled its room the next ones need not feel their way: they have
+    /// room for all of it, up to their bound, and for no more.
+    #[inline]
+    pub fn promise(&mut self, bytes: u64) {
+        if self.room > FIRST {
+            self.room = usize::try_from(bytes).unwrap_or(MOST).clamp(2 * FIRST, MOST);
+        }
     }
 
     /// Reads once, behind what is there. How many bytes came; 0: the peer has ended its side.
@@ -77,12 +89,22 @@ impl ReadBuffer {
     fn poll_more(&mut self, socket: &mut Socket, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         ready!(socket.poll_read_ready(cx))?;
         if self.bytes.capacity() - self.bytes.len() < self.room / 4 {
-            self.bytes.reserve(self.room);
+            self.find_room();
         }
         let room = self.bytes.capacity() - self.bytes.len();
         let len = ready!(pin!(socket.read_buf(&mut self.bytes)).poll(cx))?;
         self.filled(len, room);
         Poll::Ready(Ok(len))
+    }
+
+    fn find_room(&mut self) {
+        if !self.bytes.try_reclaim(self.room)
+            && self.bytes.is_empty()
+            && let Some(spare) = SPARE.take()
+        {
+            self.bytes = spare;
+        }
+        self.bytes.reserve(self.room);
     }
 
     /// A read brought `len` bytes where it had `room` for more or no more.
@@ -135,7 +157,15 @@ impl ReadBuffer {
 
     /// Gives its memory back if nothing is in it: the connection rests.
     pub fn release(&mut self) {
-        if self.bytes.is_empty() && self.bytes.capacity() > 0 {
+        if !self.bytes.is_empty() {
+            return;
+        }
+        if self.room > FIRST {
+            let mut bytes = std::mem::take(self).bytes;
+            if bytes.try_reclaim(MOST) {
+                SPARE.set(Some(bytes));
+            }
+        } else if self.bytes.capacity() > 0 {
             *self = Self::default();
         }
     }

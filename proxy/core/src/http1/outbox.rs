@@ -108,11 +108,12 @@ impl Outbox {
     ) -> Poll<io::Result<()>> {
         while !self.is_empty() {
             let buffer = &self.buffer[self.written..];
-            let wrote = if self.large.is_empty() && self.tail.is_empty() {
-                ready!(Pin::new(&mut *socket).poll_write(cx, buffer))?
-            } else {
-                let slices = [IoSlice::new(buffer), IoSlice::new(&self.large), IoSlice::new(self.tail)];
-                ready!(Pin::new(&mut *socket).poll_write_vectored(cx, &slices))?
+            let wrote = match (buffer, &*self.large, self.tail) {
+                (one, [], []) | ([], one, []) => ready!(Pin::new(&mut *socket).poll_write(cx, one))?,
+                (buffer, large, tail) => {
+                    let slices = [IoSlice::new(buffer), IoSlice::new(large), IoSlice::new(tail)];
+                    ready!(Pin::new(&mut *socket).poll_write_vectored(cx, &slices))?
+                }
             };
             if wrote == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));

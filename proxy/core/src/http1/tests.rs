@@ -359,6 +359,36 @@ fn large_pieces_are_written_from_where_they_lie_through_a_narrow_pipe() {
 }
 
 #[test]
+fn what_is_promised_is_read_in_as_few_pieces_as_the_bound_allows() {
+    run(async {
+        let (ours, mut theirs) = duplex(1 << 20);
+        let (mut socket, mut buffer) = (Socket::Memory(ours), ReadBuffer::default());
+        let mut fill = async |buffer: &mut ReadBuffer| match poll_fn(|cx| buffer.poll_fill(&mut socket, cx)).await {
+            Ok(len) => {
+                buffer.skip(len);
+                len
+            }
+            Err(error) => panic!("{error}"),
+        };
+        // A promise alone takes no memory: who promises much may send little.
+        theirs.write_all(b"hello").await.unwrap();
+        buffer.promise(1 << 40);
+        assert_eq!(fill(&mut buffer).await, 5);
+        assert!(buffer.held() <= 4096, "{}", buffer.held());
+        theirs.write_all(&[0; 64 * 1024]).await.unwrap();
+        let mut left = 64 * 1024;
+        let mut pieces = Vec::new();
+        while left > 0 {
+            buffer.promise(left);
+            let len = fill(&mut buffer).await;
+            left -= len as u64;
+            pieces.push(len);
+        }
+        assert_eq!(pieces, [4 * 1024, 32 * 1024, 28 * 1024]);
+    });
+}
+
+#[test]
 fn a_buffer_with_nothing_in_it_holds_nothing() {
     run(async {
         let (ours, mut theirs) = duplex(1 << 20);

@@ -55,7 +55,7 @@ impl std::fmt::Debug for Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pillion_config::model::{Cidr, ClusterIndex, Destination, HostPattern, ServerNameRoute};
+    use pillion_config::model::{Cidr, ClusterIndex, Destination, HostPattern, NotHttp, ServerNameRoute};
     use std::time::Duration;
 
     fn one(cluster: usize) -> Vec<WeightedCluster> {
@@ -84,6 +84,7 @@ mod tests {
             idle_timeout: None,
             detect_timeout: Duration::ZERO,
             server_first: Vec::new(),
+            not_http: NotHttp::Pass,
             filters: None,
         };
         let policy = Policy::compile(&tcp);

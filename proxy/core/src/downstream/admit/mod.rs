@@ -25,7 +25,7 @@ use crate::{
     snapshot::ListenerSnapshot,
     telemetry::{Blame, Record, ResponseFlag, metrics::AdmitMetrics},
 };
-use pillion_config::model::{Authorization, ClientCertificates, ListenerTlsMode, Name};
+use pillion_config::model::{Authorization, ClientCertificates, ListenerProtocol, ListenerTlsMode, Name, NotHttp};
 use std::{borrow::Cow, rc::Rc};
 
 /// The rules of a listener or a route, and where their decisions are counted.
@@ -159,6 +159,17 @@ fn refuse(connection: &Rc<Connection>, listener: &ListenerSnapshot, denied: Deni
     account.terminated_by(Blame::Proxy);
     account.finish();
     Admitted::No
+}
+
+/// Asked of a connection that turned out not to be HTTP, or said nothing: what judges requests would never see it.
+pub(super) fn not_http(connection: &Rc<Connection>, listener: &ListenerSnapshot) -> Admitted {
+    match &listener.model.protocol {
+        ListenerProtocol::Detect(tcp) if tcp.not_http == NotHttp::Refuse => {
+            listener.telemetry.metrics.detected("not_http");
+            refuse(connection, listener, Denied { details: "not_http".into(), told: None })
+        }
+        ListenerProtocol::Detect(_) | ListenerProtocol::Opaque(_) | ListenerProtocol::Http => Admitted::Yes,
+    }
 }
 
 /// Why a live connection's source would not be let in now.

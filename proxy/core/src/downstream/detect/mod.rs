@@ -117,8 +117,12 @@ impl Detected {
     #[must_use]
     pub fn agreed(self, protocol: Option<Alpn>) -> Self {
         match (self, protocol) {
-            (Self::Http1(prefix) | Self::Http2(prefix), Some(Alpn::Http2)) => Self::Http2(prefix),
-            (Self::Http1(prefix) | Self::Http2(prefix), Some(Alpn::Http1)) => Self::Http1(prefix),
+            (Self::Http1(prefix) | Self::Http2(prefix) | Self::Tls(prefix, _), Some(Alpn::Http2)) => {
+                Self::Http2(prefix)
+            }
+            (Self::Http1(prefix) | Self::Http2(prefix) | Self::Tls(prefix, _), Some(Alpn::Http1)) => {
+                Self::Http1(prefix)
+            }
             (detected, _) => detected,
         }
     }
@@ -139,11 +143,13 @@ impl Detected {
 }
 
 impl Plan {
-    /// How a listener looks at a connection that reached this port of it.
+    /// How a listener looks at a connection that reached this port of it, and agreed in TLS upon a protocol, if it did.
     #[must_use]
-    pub fn of(protocol: &ListenerProtocol, http: &Http, port: u16, names: Names) -> Self {
+    pub fn of(protocol: &ListenerProtocol, http: &Http, port: u16, names: Names, agreed: Option<Alpn>) -> Self {
         match protocol {
             ListenerProtocol::Http => Self::Read(Among::Http, http.timeouts.header),
+            // It is spoken then, whatever the port; silence makes it nothing else.
+            ListenerProtocol::Detect(_) if agreed.is_some() => Self::Read(Among::Http, http.timeouts.header),
             ListenerProtocol::Opaque(tcp) if !tcp.server_names.is_empty() => {
                 Self::Read(Among::Names, tcp.detect_timeout)
             }

@@ -6,7 +6,7 @@
 use crate::{
     body::{BodyError, GivenUp},
     downstream::admit::Distrust,
-    framing::{Expected, Layout, Limits, Part, Persistence, Progress, ResponseFramer, Violation},
+    framing::{Expected, Layout, Left, Limits, Part, Persistence, Progress, ResponseFramer, Violation},
     http1::{Broken, Outbox, ReadBuffer},
     identity::{Dialling, Failure},
     io::{Look, Socket},
@@ -196,6 +196,9 @@ impl Http1Connection {
                 Ok(Part::More) => {}
                 Ok(part) => return Poll::Ready(Ok(part)),
                 Err(violation) => return Poll::Ready(Err(Lost::Violation(violation))),
+            }
+            if let Left::Length(left) = self.framer.left() {
+                self.input.promise(left);
             }
             match ready!(self.input.poll_fill(&mut self.socket, cx)) {
                 Ok(0) => return Poll::Ready(Err(Lost::Ended)),

@@ -67,6 +67,9 @@ impl Wire {
                         // Trailers in part, or the line before a chunk.
                         ready!(self.hold(cx));
                     }
+                    if let Left::Length(left) = self.framer.left() {
+                        self.input.promise(left);
+                    }
                     match ready!(self.poll_fill(cx)) {
                         Ok(0) => self.course = Course::Cut(Broken::Closed),
                         Ok(_) => {}

@@ -1,0 +1,119 @@
+//! The node agent: attaches for a proxy without privileges, watches, tells what it sees, detaches at the end.
+//!
+//! ```text
+//!  attach ─► look every second ─► alarm? the kill switch ─► series ─► GET /metrics, where --metrics names an address
+//! ```
+//!
+//! Without `--metrics` it counts nothing itself: what the programs count, and what is known of connections that ended, stands in
+//! their maps for `pillion redirect status`.
+
+use super::{
+    metrics::Metrics,
+    serve::{self, Standing as Shown},
+    watched::tell,
+};
+use crate::{
+    log,
+    metrics::{Build, Recorder},
+    signals::{Asked, Signals},
+};
+use redirect::{Detached, Options, Standing, Watch};
+use std::{error::Error, net::SocketAddr, process::ExitCode, rc::Rc};
+use tokio::{net::TcpListener, runtime::Builder, task::LocalSet};
+
+/// Attaches, watches until a signal, detaches.
+///
+/// # Errors
+///
+/// It cannot be attached, or `metrics` cannot be listened on, of which nothing is left behind.
+pub(crate) fn run(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode, Box<dyn Error>> {
+    log::install(log::Level::Info);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, live(options, metrics))
+}
+
+async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode, Box<dyn Error>> {
+    // Before anything is attached, so that no signal leaves it so.
+    let mut signals = Signals::install()?;
+    let shown = Rc::<Shown>::default();
+    let metrics = match metrics {
+        None => None,
+        Some(address) => {
+            let listener = TcpListener::bind(address)
+                .await
+                .map_err(|error| format!("--metrics {address}: cannot listen: {error}"))?;
+            let recorder = Recorder::install(Build::THIS)?;
+            tracing::info!(address = %listener.local_addr()?, "metrics served");
+            tokio::task::spawn_local(serve::serve(listener, recorder, Rc::clone(&shown)));
+            Some(Metrics::register())
+        }
+    };
+    let attached = redirect::attach(options).inspect_err(|error| {
+        if let Some(metrics) = &metrics {
+            metrics.declined(error.reason());
+        }
+    })?;
+    tracing::info!(
+        instance = %options.instance,
+        cgroup = %options.cgroup.display(),
+        replaced = attached.replaced,
+        on = attached.on,
+        "redirect attached"
+    );
+    if let Some(metrics) = &metrics {
+        metrics.attached(attached.load_time);
+    }
+    let mut watch = Watch::new(&options.instance)?;
+    let (mut said, mut failed) = (Standing::There, None);
+    loop {
+        match look(&mut watch, options, metrics.as_ref(), &shown, &mut said) {
+            Ok(()) => failed = None,
+            Err(error) => {
+                let words = error.to_string();
+                if failed.as_ref() != Some(&words) {
+                    tracing::error!("the redirect cannot be watched: {words}");
+                    failed = Some(words);
+                }
+            }
+        }
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Leave => break,
+                Asked::Reload | Asked::Reopen => {}
+            },
+            () = tokio::time::sleep(redirect::EVERY) => {}
+        }
+    }
+    match redirect::detach(&options.instance)? {
+        Detached::Draining(ends) => tracing::info!(ends, "redirect detached, connections go on through TCP"),
+        Detached::Absent | Detached::Gone => tracing::info!("redirect detached"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn look(
+    watch: &mut Watch,
+    options: &Options,
+    metrics: Option<&Metrics>,
+    shown: &Shown,
+    said: &mut Standing,
+) -> Result<(), redirect::AttachError> {
+    let look = watch.look(|event| {
+        if let Some(metrics) = metrics {
+            metrics.ended(event);
+        }
+    })?;
+    tell(look.standing, said);
+    shown.on.set(look.on);
+    if let Some(alarm) = look.alarm {
+        tracing::error!(alarm = alarm.word(), "redirect switched off: connections go on through TCP");
+    }
+    if let Some(metrics) = metrics {
+        if let Some(alarm) = look.alarm {
+            metrics.alarm(alarm);
+        }
+        metrics.looked(&options.instance, &look);
+        metrics.stands(look.on, std::iter::once(look.reading.occupancy));
+    }
+    Ok(())
+}
