@@ -26,7 +26,7 @@ GIVEN = {
     "imagePullSecrets": [{"name": "registry"}],
 }
 EVERYTHING = {
-    "nodeAgent": {"enabled": True, "captureOutbound": True, "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"}},
+    "nodeAgent": {"enabled": True, "captureOutbound": True, "metricsPort": 15021, "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"}},
     "discovery": {"namespaces": ["shop", "data"], "clients": ["web", "shop"]},
     "injector": {
         "settings": {
