@@ -24,6 +24,7 @@ mod upgrade;
 mod upstream;
 
 mod redirect;
+mod resets;
 mod tcp;
 
 mod capture;

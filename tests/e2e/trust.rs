@@ -2,9 +2,10 @@
 
 use pillion_tests::{
     client::{Client, End},
+    frames::{Frames, Outcome, kind},
     origin::Origin,
     pki::{self, Authority},
-    proxy::Proxy,
+    proxy::{Proxy, Shape},
     tls::Offer,
     wait::{self, SOON},
 };
@@ -248,13 +249,15 @@ fn servers_and_clients_learn_who_we_have_become() {
     let mut lives = tunnel(&proxy);
     let connections = inbound.metrics().sum(CONNECTIONS, &[]);
 
-    // A renewal: the same connections serve on.
+    // A renewal: requests go on new connections, on which the new certificate was shown; tunnels live on.
     renew(&proxy, || authority.svid(CLIENT).write(a.path(), "svid"));
-    for (host, client) in &mut resting {
-        assert_eq!(told(client, host), CLIENT);
+    for _ in 0..3 {
+        for (host, client) in &mut resting {
+            assert_eq!(told(client, host), CLIENT);
+        }
     }
     echoed(&mut lives);
-    assert_eq!(inbound.metrics().sum(CONNECTIONS, &[]), connections);
+    assert_eq!(inbound.metrics().sum(CONNECTIONS, &[]), connections + 2.0);
 
     // Somebody else: what the server believes of us must be true.
     renew(&proxy, || authority.svid(OTHER).write(a.path(), "svid"));
@@ -279,4 +282,55 @@ fn servers_and_clients_learn_who_we_have_become() {
     assert!(client.get("/").is_err());
     inbound.await_metric(REVOKED, &["reason=\"identity\""], |count| count >= 1.0);
     assert_eq!(ask(&mut resting[0].1, "one.test", "/").status, 200, "a new connection to whoever is of the domain");
+}
+
+/// Two roots change over as an operator does it: both are believed, leaves are renewed, the old root goes; the server may
+/// cease to believe it long before its clients do.
+#[test]
+fn no_request_goes_where_the_certificate_before_this_one_was_shown() {
+    let (old, new, origin, behind) = (Authority::new("old root"), Authority::new("new root"), Origin::start(), echo());
+    let (b, server) = pki::identity(&old, WEB);
+    let (a, client) = pki::identity(&old, CLIENT);
+    let inbound = inbound(&server, origin.address, behind);
+    let proxy = outbound(&client, &inbound);
+    let mut resting = ["one.test", "two.test"].map(|host| (host, proxy.connect()));
+    let mut all_answered = || {
+        for (host, client) in &mut resting {
+            for method in ["GET", "POST"] {
+                client.send(format!("{method} / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"));
+                assert_eq!(client.receive().status, 200, "{method} {host}");
+            }
+        }
+    };
+    all_answered();
+    for (proxy, dir) in [(&inbound, &b), (&proxy, &a)] {
+        renew(proxy, || pki::replace(dir.path(), "ca.pem", &(old.pem() + &new.pem())));
+    }
+    all_answered();
+    renew(&inbound, || new.svid(WEB).write(b.path(), "svid"));
+    renew(&proxy, || new.svid(CLIENT).write(a.path(), "svid"));
+    all_answered();
+    renew(&inbound, || pki::replace(b.path(), "ca.pem", &new.pem()));
+    all_answered();
+    renew(&proxy, || pki::replace(a.path(), "ca.pem", &new.pem()));
+    all_answered();
+}
+
+#[test]
+fn a_stream_of_a_client_that_is_not_believed_any_more_may_be_sent_again_elsewhere() {
+    let (origin, root) = (Origin::start(), Authority::new("root"));
+    let (_dir, identity) = pki::identity(&root, WEB);
+    let shape = |listener: &str| Shape { top: &identity, listener, ..Shape::default() }.yaml(&[origin.address]);
+    let proxy = Proxy::start(&shape("backlog: 1024"));
+    let mut client = Frames::connect(proxy.address);
+    client.get(1, "/").expect("it is sent");
+    assert!(matches!(client.outcome(1), Outcome::Answered(200, _)));
+    // What was in the clear must be TLS now.
+    proxy.replace_config(&shape("tls: {}"));
+    assert_eq!(proxy.admin_post("/reload").status, 200);
+    while client.next(SOON).expect("it is told to leave").kind != kind::GOAWAY {}
+    // Its PING is not answered, so that the server must still expect requests that were on their way.
+    client.get(3, "/").expect("it is sent");
+    assert_eq!(client.outcome(3), Outcome::Reset(7), "REFUSED_STREAM");
+    assert_eq!(origin.requests(), 1);
 }

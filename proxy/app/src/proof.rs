@@ -87,19 +87,32 @@ fn has_ipv6() -> bool {
 
 async fn prove(addresses: Vec<SocketAddr>, state: Rc<State>, token: Token) {
     let mut told = None;
-    for address in &addresses {
-        while let Err(cause) = probe(*address, token).await {
-            let unproven = if address.is_ipv4() { Unproven::Ipv4(cause) } else { Unproven::Ipv6(cause) };
-            state.interception.set(Interception::Unproven(unproven));
-            // Once for each cause: the next look is in a moment.
-            if told.replace(unproven) != Some(unproven) {
-                tracing::warn!(%address, "not ready: {}", unproven.words());
-            }
-            sleep(AGAIN).await;
+    come_back(&addresses, token, |address, cause| {
+        let unproven = if address.is_ipv4() { Unproven::Ipv4(cause) } else { Unproven::Ipv6(cause) };
+        state.interception.set(Interception::Unproven(unproven));
+        // Once for each cause: the next look is in a moment.
+        if told.replace(unproven) != Some(unproven) {
+            tracing::warn!(%address, "not ready: {}", unproven.words());
         }
-    }
+    })
+    .await;
     state.interception.set(Interception::Proven);
     tracing::info!(families = addresses.len(), "connections are captured: a probe of our own arrived");
+}
+
+/// Waits until probes come back from all of these in one go: what was proven of one family before the other's rules came
+/// may be gone with them. `missing` is told of each that does not.
+async fn come_back(addresses: &[SocketAddr], token: Token, mut missing: impl FnMut(SocketAddr, Cause)) {
+    'all: loop {
+        for &address in addresses {
+            if let Err(cause) = probe(address, token).await {
+                missing(address, cause);
+                sleep(AGAIN).await;
+                continue 'all;
+            }
+        }
+        return;
+    }
 }
 
 /// Why a probe proves nothing.
@@ -154,6 +167,42 @@ mod tests {
         for none in ["direction: inbound, capture: redirect", "direction: outbound"] {
             assert_eq!(addresses(&listener("[::]:15001", none), true), []);
         }
+    }
+
+    #[tokio::test]
+    async fn a_family_that_was_proven_is_asked_again_when_the_other_comes() {
+        let token = [7; 16];
+        let listen = async |address: &str| tokio::net::TcpListener::bind(address).await.unwrap();
+        let (one, other) = (listen("127.0.0.1:0").await, listen("127.0.0.1:0").await);
+        let addresses = [one.local_addr().unwrap(), other.local_addr().unwrap()];
+        // The other is not there yet.
+        drop(other);
+        let answer = async |listener: &tokio::net::TcpListener| {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // One that came too late has gone.
+            tokio::io::AsyncWriteExt::write_all(&mut stream, &token).await.ok();
+        };
+        let rules = async {
+            answer(&one).await;
+            // It comes, and the first goes for a while.
+            drop(one);
+            let other = listen(&addresses[1].to_string()).await;
+            let one = listen(&addresses[0].to_string()).await;
+            answer(&one).await;
+            loop {
+                tokio::select! {
+                    () = answer(&one) => {}
+                    () = answer(&other) => {}
+                }
+            }
+        };
+        let proven = async {
+            tokio::select! {
+                () = come_back(&addresses, token, |_, _| {}) => {}
+                () = rules => {}
+            }
+        };
+        timeout(Duration::from_secs(30), proven).await.expect("both are asked again");
     }
 
     #[tokio::test]

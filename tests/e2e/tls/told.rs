@@ -20,6 +20,53 @@ fn http2_over_tls_says_https() {
     assert_eq!(line, "https HTTP/2");
 }
 
+#[test]
+fn who_clients_are_is_counted_by_trust_domain_and_told_in_the_default_record() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_b, server) = pki::identity(&authority, WEB);
+    let top = format!("{server}\naccess_log: {{ path: \"{{dir}}/access.log\" }}");
+    let listener = "tls: { client_certificates: optional }";
+    let proxy = Shape { top: &top, listener, ..Shape::default() }.start(origin.address);
+    let certificate = authority.svid(CLIENT);
+    let mut known =
+        Offer { certificate: Some(&certificate), ..Offer::default() }.connect(proxy.address).expect("a peer");
+    let mut stranger = Offer::default().connect(proxy.address).expect("a certificate is optional");
+    for client in [&mut known, &mut stranger] {
+        assert_eq!(client.get("/").expect("an answer").status, 200);
+    }
+    assert_eq!(known.get("/").expect("an answer").status, 200);
+    for (domain, peers, requests) in [("example.org", 1.0, 2.0), ("(none)", 1.0, 1.0)] {
+        let label = format!("trust_domain=\"{domain}\"");
+        let metrics = proxy.metrics();
+        assert_eq!(metrics.sum("pillion_tls_peers_total", &[&label]), peers, "{domain}");
+        assert_eq!(metrics.sum("pillion_exchange_peer_requests_total", &[&label]), requests, "{domain}");
+    }
+    let lines = wait::until("three records", wait::SOON, || {
+        let text = fs::read_to_string(proxy.dir().join("access.log")).ok()?;
+        (text.lines().count() == 3).then_some(text)
+    });
+    let peers: Vec<Value> =
+        lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["peer"].clone()).collect();
+    assert_eq!(peers, [Value::from(CLIENT), Value::Null, Value::from(CLIENT)]);
+}
+
+#[test]
+fn a_client_of_old_is_refused_for_its_version() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_b, server) = pki::identity(&authority, WEB);
+    let proxy = strict(&server, origin.address);
+    for version in [1, 2] {
+        // TLS 1.0 and 1.1, RFC 4346 §7.4.1.2: no extension, one cipher suite.
+        let body = [&[3, version][..], &[7; 32], &[0, 0, 2, 0, 0x2f, 1, 0]].concat();
+        let message = [&[1, 0, 0, body.len() as u8][..], &body].concat();
+        let record = [&[22, 3, 1, 0, message.len() as u8][..], &message].concat();
+        let mut client = proxy.connect();
+        client.send(record);
+        wait::until_true("the failure to be counted", || refused(&proxy, "no_version") == f64::from(version));
+    }
+    assert_eq!(refused(&proxy, "no_cipher"), 0.0);
+}
+
 /// A filter that tells properties as fields: of the connection to the upstream, of the upstream to the client.
 fn teller(request: &[&str], response: &[&str]) -> Vec<u8> {
     let (mut data, mut at) = (String::new(), 1024);

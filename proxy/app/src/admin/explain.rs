@@ -1,23 +1,31 @@
 //! Which rule decides: `/authorization/explain`. Pure.
 //!
 //! The question is a query string, and says what is known of a client; the answer is what the rules of the configuration
-//! in force make of it. What is not said is taken for absent, and without a method there is no request. A server name may be
-//! hidden, too: TLS that is passed on encrypts it, or nobody waits to read it.
+//! in force make of it. A request's path is cleaned as its listener cleans it. What is not said is taken for absent, and
+//! without a method there is no request. A server name may be hidden, too: TLS that is passed on encrypts it, or nobody
+//! waits to read it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pillion_config::model::{Authorization, Config, Enforcement, RuleAction, SpiffeId};
 use pillion_core::{
     downstream::admit::{Attributes, Decision, Fact, Rules, Verdict},
-    exchange::route::{RequestView, RouteTable},
+    exchange::route::{
+        RequestView, RouteTable,
+        path::{self, Cleaned},
+    },
 };
 use serde_json::{Value, json};
-use std::{borrow::Cow, net::IpAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
 
 /// What can be asked, for whoever asks wrongly.
 const USAGE: &str = "say what is known of the client: listener=NAME, source=ADDRESS (127.0.0.1 by default), \
                      direct_source=ADDRESS (source by default), peer=SPIFFE-ID, server_name=NAME (or server_name= for \
                      a client that names none, or server_name=? for a name that nobody can read), port=NUMBER (the \
-                     listener's by default) and, for a request, method=GET with path=/, host=NAME and header.NAME=VALUE";
+                     listener's by default), destination=ADDRESS or ADDRESS:PORT (the listener's by \
+                     default) and, for a request, method=GET with path=/, host=NAME and header.NAME=VALUE";
 
 /// A server name that nobody can read. No name has this in it.
 const HIDDEN: &str = "?";
@@ -31,6 +39,7 @@ struct Question {
     peer: Option<SpiffeId>,
     server_name: Fact<Option<String>>,
     port: Option<u16>,
+    destination: Option<IpAddr>,
     method: Option<Method>,
     target: String,
     host: String,
@@ -45,13 +54,25 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
         let names: Vec<&str> = config.listeners.iter().map(|listener| listener.name.as_str()).collect();
         return Err(format!("there is no listener {:?}; there are {}; {USAGE}", asked.listener, names.join(", ")));
     };
-    let (path, rest) = match asked.target.split_once('?') {
-        Some((path, rest)) => (path, Some(rest)),
-        None => (&*asked.target, None),
+    let cleaned = match asked.method.as_ref().map(|_| path::clean(&asked.target, &listener.http.path)) {
+        None | Some(Cleaned::Unchanged) => None,
+        Some(Cleaned::Changed(cleaned)) => Some(cleaned),
+        Some(Cleaned::Refused(refusal)) => {
+            let because = format!("the listener refuses the path before its rules are asked: {refusal}");
+            let judged = json!({ "decision": "deny", "rule": null, "because": because });
+            let path = json!({ "asked": asked.target, "matched": null });
+            return Ok(json!({ "decision": "deny", "path": path, "listener": judged, "route": null }));
+        }
     };
+    let target = cleaned.as_deref().unwrap_or(&asked.target);
+    let (path, rest) = match target.split_once('?') {
+        Some((path, rest)) => (path, Some(rest)),
+        None => (target, None),
+    };
+    let port = asked.port.unwrap_or(listener.address.port());
     let view = asked.method.as_ref().map(|method| RequestView {
         method,
-        destination: (listener.address.ip(), asked.port.unwrap_or(listener.address.port())).into(),
+        destination: (asked.destination.unwrap_or(listener.address.ip()), port).into(),
         host: &asked.host,
         path,
         query: rest,
@@ -60,7 +81,7 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
     let attributes = Attributes {
         source: asked.source,
         direct: asked.direct.unwrap_or(asked.source),
-        port: asked.port.unwrap_or(listener.address.port()),
+        port,
         peer: Fact::Is(asked.peer.as_ref()),
         server_name: asked.server_name.as_ref().map(Option::as_deref),
         request: Fact::Is(view),
@@ -74,8 +95,10 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
     });
     let denied = |decision| decision == Decision::Deny;
     let may = !denied(decision) && !of_route.as_ref().is_some_and(|(decision, _)| denied(*decision));
+    let matched = view.map(|_| json!({ "asked": asked.target, "matched": target }));
     Ok(json!({
         "decision": if may { "allow" } else { "deny" },
+        "path": matched,
         "listener": of_listener,
         // Asked only where the listener lets it through.
         "route": if denied(decision) { None } else { of_route.map(|(_, judged)| judged) },
@@ -128,6 +151,7 @@ impl Question {
             peer: None,
             server_name: Fact::Is(None),
             port: None,
+            destination: None,
             method: None,
             target: "/".to_owned(),
             host: String::new(),
@@ -150,6 +174,13 @@ impl Question {
                     };
                 }
                 "port" => asked.port = Some(value.parse().map_err(|_| bad("a port"))?),
+                "destination" => match value.parse::<SocketAddr>() {
+                    Ok(both) => (asked.destination, asked.port) = (Some(both.ip()), Some(both.port())),
+                    Err(_) => {
+                        let alone = value.parse().map_err(|_| bad("an address, with or without a port"))?;
+                        asked.destination = Some(alone);
+                    }
+                },
                 "method" => {
                     asked.method = Some(Method::from_bytes(value.as_bytes()).map_err(|_| bad("a method"))?);
                 }
@@ -214,6 +245,10 @@ listeners:
         cluster: c
         authorization: { rules: [{ name: readers, action: allow, requests: [{ prefix: /, method: GET }] }] }
   - { name: open, address: '0.0.0.0:8081', tcp: { cluster: c } }
+  - name: inner
+    address: 0.0.0.0:8084
+    authorization: { rules: [{ name: ten, action: deny, requests: [{ destination: 10.9.0.0/16 }] }] }
+    routes: [{ match: {}, cluster: c }]
   - name: passed
     address: 0.0.0.0:8082
     authorization: { rules: [{ name: shop, action: allow, server_names: [shop.test] }] }
@@ -262,13 +297,45 @@ clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
     }
 
     #[test]
+    fn a_path_is_cleaned_as_the_listener_cleans_it() {
+        for (asked, matched) in [
+            ("/admin", Some("/admin")),
+            ("//admin", Some("/admin")),
+            ("/x/../admin%3fa=b", Some("/admin?a=b")),
+            ("/%2561dmin", Some("/admin")),
+            ("/x/..%2fadmin", Some("/admin")),
+            ("/../admin", None),
+            ("http://a.test/admin", None),
+        ] {
+            let answer = ask(&format!("listener=web&source=10.1.2.3&method=GET&path={asked}")).unwrap();
+            assert_eq!(answer["decision"], "deny", "{asked}: {answer:#}");
+            assert_eq!(answer["path"]["matched"].as_str(), matched, "{asked}: {answer:#}");
+            assert_eq!(answer["listener"]["rule"].as_str(), matched.map(|_| "admin"), "{asked}: {answer:#}");
+        }
+    }
+
+    #[test]
+    fn a_rule_about_the_destination_is_asked_for_the_one_that_is_named() {
+        for (destination, decision) in [
+            ("", "allow"),
+            ("&destination=10.9.0.1", "deny"),
+            ("&destination=10.9.0.1:8080", "deny"),
+            ("&destination=10.8.0.1", "allow"),
+        ] {
+            let answer = ask(&format!("listener=inner&method=GET{destination}")).unwrap();
+            assert_eq!(answer["decision"], decision, "{destination}: {answer:#}");
+        }
+    }
+
+    #[test]
     fn a_bad_question_is_answered_with_what_to_ask() {
         for (query, words) in [
             ("", "which listener?"),
-            ("listener=none", "there are web, open, passed, barred"),
+            ("listener=none", "there are web, open, inner, passed, barred"),
             ("listener=web&source=x", "expected an address"),
             ("listener=web&peer=web", "expected a SPIFFE ID"),
             ("listener=web&port=99999", "expected a port"),
+            ("listener=web&destination=here", "expected an address, with or without a port"),
             ("listener=web&what=1", "unknown parameter \"what\""),
         ] {
             assert!(ask(query).unwrap_err().contains(words), "{query}");

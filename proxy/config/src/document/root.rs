@@ -176,7 +176,7 @@ impl Default for Drain {
 pub(crate) struct AccessLog {
     /// `stdout`, or the path of a file, which is appended to and opened anew on SIGUSR1.
     pub path: Text<LogDestination>,
-    /// `json` (one object a line, the fields of `text` by name), `text` (one line, much as Envoy's), or a format of your own.
+    /// `json` (one object a line: the fields of `text` by name, and the client's SPIFFE ID), `text` (one line, much as Envoy's), or a format of your own.
     pub format: Field<Either<FormatWord, Format>>,
     /// Records that may wait for the writer; one more is dropped and counted. 8192 is a second of heavy traffic in some 4 MiB.
     pub queue: Text<Int<1, 1_000_000>>,

@@ -17,8 +17,8 @@ const TEXT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:
     %RESPONSE_FLAGS% %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESPONSE_DURATION% \"%REQ(X-FORWARDED-FOR)%\" \
     \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER% \
     %ROUTE_NAME% %DOWNSTREAM_REMOTE_ADDRESS% %RESPONSE_CODE_DETAILS% %TERMINATED_BY%";
-/// The same facts by name, for `format: json`.
-const JSON: [(&str, &str); 20] = [
+/// The same facts by name, and who the client is, for `format: json`.
+const JSON: [(&str, &str); 21] = [
     ("time", "%START_TIME%"),
     ("method", "%REQ(:METHOD)%"),
     ("path", "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%"),
@@ -37,6 +37,7 @@ const JSON: [(&str, &str); 20] = [
     ("cluster", "%UPSTREAM_CLUSTER%"),
     ("route", "%ROUTE_NAME%"),
     ("client", "%DOWNSTREAM_REMOTE_ADDRESS%"),
+    ("peer", "%DOWNSTREAM_PEER_URI_SAN%"),
     ("details", "%RESPONSE_CODE_DETAILS%"),
     ("terminated_by", "%TERMINATED_BY%"),
 ];

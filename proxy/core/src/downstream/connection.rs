@@ -270,6 +270,11 @@ impl Orders {
                 control.forget();
                 Order::CloseIfIdle
             }
+            // One whose client is not believed any more would have no request of it served: none is waited for.
+            Signal::Drain if self.connection.distrusted().is_some() => {
+                self.given = Order::CloseWhenIdle;
+                Order::CloseWhenIdle
+            }
             Signal::Drain => {
                 let grace = self.grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAST_REQUEST)));
                 if self.given == Order::CloseWhenIdle || grace.as_mut().poll(cx).is_ready() {

@@ -21,7 +21,7 @@ use crate::{
     telemetry::{TlsFacts, TlsPeer, cipher_name},
 };
 use bytes::Bytes;
-use pillion_config::model::{Alpn, ListenerTlsMode};
+use pillion_config::model::{Alpn, ListenerTlsMode, TrustDomain};
 use rustls::{HandshakeKind, ProtocolVersion, pki_types::UnixTime, server::UnbufferedServerConnection};
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
@@ -138,9 +138,14 @@ async fn attempt(
     turns.admit(most)?;
     let session = UnbufferedServerConnection::new(Arc::clone(&serving.config));
     let session = session.map_err(|error| Failure::from_tls(&error))?;
-    let stream = handshake(socket, Session::Server(Box::new(session)), prefix, turns).await?;
+    let shaken = handshake(socket, Session::Server(Box::new(session)), prefix, turns).await;
+    // rustls looks for signature schemes, which older versions do not offer, before it looks at the version.
+    let stream = shaken.map_err(|failure| match failure.cause {
+        Cause::NoCipher if asked.old => Failure { cause: Cause::NoVersion, ..failure },
+        _ => failure,
+    })?;
     let session = stream.session();
-    let facts = facts(session, asked, &serving)?;
+    let facts = facts(session, asked, &serving, listener)?;
     if let Some(peer) = &facts.peer {
         // Whom to trust may have changed while hands were shaken.
         tls.still_trusts(&peer.chain, &facts.trust).map_err(|refusal| Failure::of(Cause::Refused(refusal)))?;
@@ -154,7 +159,7 @@ async fn attempt(
 }
 
 /// What was agreed upon, and with whom.
-fn facts(session: &Session, asked: Asked, serving: &Serving) -> Result<TlsFacts, Failure> {
+fn facts(session: &Session, asked: Asked, serving: &Serving, listener: &ListenerSnapshot) -> Result<TlsFacts, Failure> {
     let peer = match session.peer_certificates() {
         None | Some([]) => None,
         Some(chain @ [leaf, ..]) => {
@@ -167,7 +172,13 @@ fn facts(session: &Session, asked: Asked, serving: &Serving) -> Result<TlsFacts,
             Some(TlsPeer::of(chain, id, serving.own.as_deref()))
         }
     };
+    let domain = match &peer {
+        // Neither can be a domain's name.
+        None => "(none)",
+        Some(peer) => peer.id.as_ref().and_then(|id| serving.believed(id)).map_or("(other)", TrustDomain::as_str),
+    };
     Ok(TlsFacts {
+        requests: listener.telemetry.metrics.tls_peer(domain),
         version: match session.version() {
             Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
             _ => "TLSv1.3",

@@ -61,8 +61,13 @@ pub(super) enum AnswerBody {
 }
 
 /// In a response's extensions: it is none, and the codec resets the stream, or closes the connection.
-#[derive(Debug, Clone, Copy)]
-pub struct Reset;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// The request was cut.
+    Cut,
+    /// Nothing was done with it: its client may send it again on another connection.
+    Unserved,
+}
 
 /// What an error looks like to a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,11 +94,35 @@ impl Grammar {
     }
 }
 
-/// The error as an answer.
+/// The error as an answer; none to a client that is not believed any more.
 pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBody> {
+    if let ProxyError::Denied(denied) = error
+        && exchange.connection.distrusted().is_some()
+    {
+        return turn_away(exchange, denied.details.clone());
+    }
     let Answer { head, body, .. } = self::error(&mut exchange, error);
     let AnswerBody::Stream(body) = body else { unreachable!("invariant: an error is answered") };
     leave(exchange, Response::from_parts(head, body), None, Watched::nothing())
+}
+
+/// A request that came while its connection was led to its end, because its client is not believed as it introduced itself.
+/// It may have a newer certificate by now, and another connection to show it on: it is told that this request was not
+/// served (HTTP/2: REFUSED_STREAM, RFC 9113 §8.7; HTTP/1.1: the connection closes without a byte, RFC 9112 §9.3.1), where
+/// 403 would end the matter.
+#[cold]
+fn turn_away(mut exchange: Exchange, details: Cow<'static, str>) -> Response<ResponseBody> {
+    exchange.record.flag(ResponseFlag::Unauthorized);
+    exchange.record.details(details);
+    exchange.record.terminated_by(Blame::Proxy);
+    exchange.record.finish();
+    reset(Reset::Unserved)
+}
+
+fn reset(how: Reset) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::detached());
+    response.extensions_mut().insert(how);
+    response
 }
 
 /// The error as an answer, before it leaves.
@@ -408,9 +437,7 @@ pub(super) fn pass(exchange: Exchange, answer: Answer) -> Response<ResponseBody>
             exchange.record.details(details);
             exchange.record.terminated_by(Blame::Proxy);
             exchange.record.finish();
-            let mut response = Response::new(ResponseBody::detached());
-            response.extensions_mut().insert(Reset);
-            response
+            reset(Reset::Cut)
         }
         AnswerBody::Tunnel(start) => {
             let mut exchange = exchange;

@@ -1,7 +1,8 @@
 //! A cluster's side of TLS: what it shows and which servers are the right ones, as rustls wants it.
 //!
 //! Made on the control thread whenever the identity or the roots change. Connections made before know what they were made
-//! by ([`Dialling`]): where others are believed since, or we are somebody else, they carry what they carry and nothing new.
+//! by ([`Dialling`]): where we show another certificate since, or others are believed, requests find them no more. Tunnels
+//! outlive a renewal: only where others are believed, or we are somebody else, are they looked at again.
 
 use super::{
     certificate::Facts,
@@ -40,8 +41,10 @@ pub struct TlsClient {
     model: ClusterTls,
     /// A lock because the control thread replaces it; looked at once for each handshake.
     now: Mutex<Option<Arc<Dialling>>>,
-    /// Of what is there now. Read for each request; what it guards is a connection's own, so no order is needed.
+    /// Of what is there now. What it guards is a connection's own, so no order is needed.
     version: AtomicU64,
+    /// The same, of what changes with renewals, too. Read for each request.
+    renewal: AtomicU64,
 }
 
 /// What is shown, and whom we believe, from one change to the next.
@@ -49,6 +52,8 @@ pub struct TlsClient {
 pub struct Dialling {
     /// The same through renewals: it changes with whom we believe and with who we are.
     version: TrustVersion,
+    /// Changes with each update.
+    renewal: u64,
     judge: Option<Judge>,
     http1: Arc<ClientConfig>,
     http2: Arc<ClientConfig>,
@@ -84,7 +89,12 @@ impl TlsClient {
     /// Believes nobody yet.
     #[must_use]
     pub fn new(model: &ClusterTls) -> Self {
-        Self { model: model.clone(), now: Mutex::default(), version: AtomicU64::default() }
+        Self {
+            model: model.clone(),
+            now: Mutex::default(),
+            version: AtomicU64::default(),
+            renewal: AtomicU64::default(),
+        }
     }
 
     /// What a handshake with a server begins with, and what that is made of; `None`: what it needs is not there yet.
@@ -103,7 +113,15 @@ impl TlsClient {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a connection made by this may carry something new.
+    /// Whether a request may go on a connection made by this. Where we show another certificate by now it goes on one that
+    /// was made with that: the server may have ceased to believe the old one's issuer already, and would tell us so by the
+    /// request's failure.
+    #[must_use]
+    pub fn is_latest(&self, made_by: &Dialling) -> bool {
+        self.renewal.load(Ordering::Relaxed) == made_by.renewal
+    }
+
+    /// Whether others are believed, or we are somebody else, since a connection was made by this.
     #[must_use]
     pub fn is_current(&self, made_by: &Dialling) -> bool {
         self.version.load(Ordering::Relaxed) == made_by.version.0
@@ -176,7 +194,9 @@ impl TlsClient {
         let before = now.as_ref();
         let kept = before.filter(|now| now.made_of.trust.same_as(&inputs.trust) && now.made_of.own() == inputs.own());
         let updated = if before.is_some() && kept.is_none() { Updated::Retrusted } else { Updated::Renewed };
-        let version = kept.map_or_else(next_trust, |now| now.version);
+        let renewal = next_trust();
+        let version = kept.map_or(renewal, |now| now.version);
+        let renewal = renewal.0;
         let judge = judge(&self.model, &inputs);
         let plain = config(&self.model, &inputs, judge.clone())?;
         let mesh = self.model.mode != ClusterTlsMode::Tls;
@@ -188,8 +208,9 @@ impl TlsClient {
         };
         let (http1, http2) = (speaking(&[MESH_HTTP1, HTTP1]), speaking(&[MESH_H2, H2]));
         let opaque = speaking(&[MESH_TCP]);
-        *now = Some(Arc::new(Dialling { version, judge, http1, http2, opaque, made_of: inputs }));
+        *now = Some(Arc::new(Dialling { version, renewal, judge, http1, http2, opaque, made_of: inputs }));
         self.version.store(version.0, Ordering::Relaxed);
+        self.renewal.store(renewal, Ordering::Relaxed);
         Ok(updated)
     }
 }

@@ -11,7 +11,7 @@ use super::{
     verify::{Judge, Refusal, Side, verify_again},
 };
 use crate::telemetry::TrustVersion;
-use pillion_config::model::{Alpn, ListenerTls, SpiffeId, TlsVersions};
+use pillion_config::model::{Alpn, ListenerTls, SpiffeId, TlsVersions, TrustDomain};
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName},
@@ -147,6 +147,13 @@ impl TlsServer {
 }
 
 impl Serving {
+    /// The trust domain of this ID, if it is one of those that are believed here.
+    #[must_use]
+    pub fn believed(&self, id: &SpiffeId) -> Option<&TrustDomain> {
+        let Trust::Mesh(bundles) = &self.made_of.trust else { return None };
+        bundles.iter().map(|(domain, _)| domain).find(|domain| *domain == id.domain())
+    }
+
     /// What a client is shown that asks for this name.
     #[must_use]
     pub fn presented(&self, asked: Option<&str>) -> Option<Arc<CertifiedKey>> {

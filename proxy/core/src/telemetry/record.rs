@@ -117,6 +117,9 @@ impl Record {
     /// Begins a record: the request is in flight from here on. Reads the clock.
     pub fn begin(listener: &Arc<ListenerTelemetry>, connection: &Rc<ConnectionFacts>, head: &request::Parts) -> Self {
         listener.metrics.request_begun();
+        if let Some(tls) = connection.tls.get() {
+            tls.requests.increment(1);
+        }
         let captured = listener.log.as_ref().map(|log| log.capture(head, connection.scheme()));
         Self::new(Subject::Request(head.version), captured, listener, connection)
     }

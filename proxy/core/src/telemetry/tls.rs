@@ -2,6 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use http::HeaderValue;
+use metrics::Counter;
 use pillion_config::model::{Alpn, SpiffeId};
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 use std::{
@@ -38,6 +39,8 @@ pub struct TlsFacts {
     pub own: Option<Arc<SpiffeId>>,
     /// What it was judged by, last.
     pub trust: Cell<TrustVersion>,
+    /// Counts its requests among those of its trust domain.
+    pub requests: Counter,
 }
 
 /// Tells apart what listeners and clusters believed, and who they were, in the life of the process.

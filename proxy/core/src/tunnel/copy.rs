@@ -5,6 +5,9 @@
 //! buffer, and thousands of them cost what their sockets cost. Half-close is kept: one side's end is passed on while the
 //! other side still speaks. Nothing that is carried is looked at.
 //!
+//! A side that breaks off, by a reset or by TLS without its end, has not said that this was all: the other side gets what
+//! came before, and then a reset and no end ([`abort`]). Over two TLS legs that goes from end to end.
+//!
 //! A direction between two TCP sockets that brings large reads is moved within the kernel instead (`splice.rs`), until it
 //! slows down again.
 
@@ -23,10 +26,12 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::timeout,
 };
 
 /// Bytes read at once, and so what one direction holds at most while its reader is slow. Enough that a bulk stream's
@@ -38,6 +43,9 @@ const BULK: usize = READ / 2;
 
 /// So many of them in a row, and the direction is moved within the kernel.
 const STREAK: u8 = 4;
+
+/// How long a side may take for what came before the other broke off.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// A worker's means for bytes in passing. Made when they are first used.
 #[derive(Debug, Default)]
@@ -59,6 +67,9 @@ pub(super) trait End: AsyncRead + AsyncWrite + Unpin {
     /// The socket that carries it untouched, if one does.
     fn tcp(&self) -> Option<&TcpStream>;
 
+    /// From here on dropping it says that it was cut, and is no end: a reset.
+    fn reset_at_close(&mut self);
+
     /// Why a server refused us after the handshake, once the connection failed.
     fn late_refusal(&mut self) -> Option<ConnectError> {
         None
@@ -73,11 +84,19 @@ impl End for Socket {
             Self::Redirectable(_) | Self::Memory(_) | Self::Tls(_) => None,
         }
     }
+
+    fn reset_at_close(&mut self) {
+        Socket::reset_at_close(self);
+    }
 }
 
 impl End for Opaque {
     fn tcp(&self) -> Option<&TcpStream> {
         self.socket().tcp()
+    }
+
+    fn reset_at_close(&mut self) {
+        self.socket().reset_at_close();
     }
 
     fn late_refusal(&mut self) -> Option<ConnectError> {
@@ -90,6 +109,10 @@ impl<E: End> End for TcpEnd<'_, E> {
         None
     }
 
+    fn reset_at_close(&mut self) {
+        self.inner().reset_at_close();
+    }
+
     fn late_refusal(&mut self) -> Option<ConnectError> {
         self.inner().late_refusal()
     }
@@ -98,6 +121,10 @@ impl<E: End> End for TcpEnd<'_, E> {
 impl End for TunnelEnd {
     fn tcp(&self) -> Option<&TcpStream> {
         None
+    }
+
+    fn reset_at_close(&mut self) {
+        TunnelEnd::reset_at_close(self);
     }
 
     fn late_refusal(&mut self) -> Option<ConnectError> {
@@ -135,6 +162,7 @@ struct Direction<'a> {
     /// Read and not yet taken by the other side.
     held: Bytes,
     stage: Stage,
+    ends: Ends,
     /// Written since the last flush.
     unflushed: Unflushed,
     /// Large reads in a row.
@@ -149,6 +177,16 @@ enum Stage {
     Flowing,
     Ending,
     Ended,
+    /// Its source broke off: nothing of it is left, and what was written is on its way out.
+    Cut,
+}
+
+/// What becomes of a source's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ends {
+    PassedOn,
+    /// It is none that its peer meant.
+    Withheld,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,13 +196,15 @@ enum Unflushed {
 }
 
 /// Which of a direction's two sockets failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failed {
     Reading,
     Writing,
 }
 
-/// Copies until both sides have ended or one has failed. `early` was read from downstream before. Dropping the future
-/// loses what is held of either direction; the sockets must go with it.
+/// Copies until both sides have ended or one has failed; then the other was given what came before, and is reset when it is
+/// dropped, unless it has been told an end in order. `early` was read from downstream before. Dropping the future loses what
+/// is held of either direction; the sockets must go with it.
 pub(super) async fn copy<D, U>(
     passage: &Passage,
     downstream: &mut D,
@@ -179,23 +219,65 @@ where
     meters.received.set(meters.received.get() + early.len() as u64);
     let mut up = Direction::new(early, &meters.received);
     let mut down = Direction::new(Bytes::new(), &meters.sent);
-    poll_fn(|cx| {
+    let copied = poll_fn(|cx| {
         let up = up.poll(cx, passage, downstream, upstream).map_err(|failed| match failed {
-            Failed::Reading => Broken::Downstream,
-            Failed::Writing => Broken::Upstream,
+            Failed::Reading => (Broken::Downstream, failed),
+            Failed::Writing => (Broken::Upstream, failed),
         })?;
         let down = down.poll(cx, passage, upstream, downstream).map_err(|failed| match failed {
-            Failed::Reading => Broken::Upstream,
-            Failed::Writing => Broken::Downstream,
+            Failed::Reading => (Broken::Upstream, failed),
+            Failed::Writing => (Broken::Downstream, failed),
         })?;
         if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
-    .await
+    .await;
+    let Err((broken, failed)) = copied else { return Ok(()) };
+    // Boxed: tunnels that live do not carry the room for it.
+    match broken {
+        Broken::Downstream => Box::pin(abort(&mut up, failed, passage, downstream, upstream)).await,
+        Broken::Upstream => Box::pin(abort(&mut down, failed, passage, upstream, downstream)).await,
+    }
+    Err(broken)
+}
+
+/// One side, `from`, broke off. What came of it before goes on to the other, as far as that takes it within
+/// [`LAST_BYTES`]; then that side is reset, too: to close it would say that this was all. What the kernel has not sent by
+/// then is lost, as what follows a reset on its own way is. An end in order that was passed on before stands.
+async fn abort<F: End, T: End>(
+    direction: &mut Direction<'_>,
+    failed: Failed,
+    passage: &Passage,
+    from: &mut F,
+    to: &mut T,
+) {
+    if direction.stage != Stage::Flowing {
+        return;
+    }
+    match failed {
+        // Whatever it had said was read before.
+        Failed::Reading => direction.stage = Stage::Cut,
+        // It takes nothing any more, and what it said may still be there. Whether its end was meant the kernel has told the
+        // write that failed, and nobody else.
+        Failed::Writing => direction.ends = Ends::Withheld,
+    }
+    let rest = poll_fn(|cx| direction.poll(cx, passage, from, to));
+    // Whether it took everything is no matter.
+    let _ = timeout(LAST_BYTES, rest).await;
+    from.reset_at_close();
+    to.reset_at_close();
 }
 
 impl<'a> Direction<'a> {
     fn new(held: Bytes, meter: &'a Cell<u64>) -> Self {
-        Self { held, stage: Stage::Flowing, unflushed: Unflushed::Nothing, streak: 0, pipe: None, meter }
+        Self {
+            held,
+            stage: Stage::Flowing,
+            ends: Ends::PassedOn,
+            unflushed: Unflushed::Nothing,
+            streak: 0,
+            pipe: None,
+            meter,
+        }
     }
 
     /// Moves what can be moved. Ready once the end has been passed on.
@@ -233,8 +315,13 @@ impl<'a> Direction<'a> {
                         return Poll::Pending;
                     }
                 },
+                Stage::Ending if self.ends == Ends::Withheld => self.stage = Stage::Cut,
                 Stage::Ending => {
                     ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| Failed::Writing)?;
+                    self.stage = Stage::Ended;
+                }
+                Stage::Cut => {
+                    ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|_| Failed::Writing)?;
                     self.stage = Stage::Ended;
                 }
                 Stage::Ended => return Poll::Ready(Ok(())),
@@ -332,7 +419,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     fn run<F: Future<Output = ()>>(test: F) {
-        tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made").block_on(test);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime can be made").block_on(test);
     }
 
     fn memory(size: usize) -> (DuplexStream, Socket) {

@@ -152,6 +152,9 @@ where
         }
         Outcome::Silent => end(&mut account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
         Outcome::Aborted => {
+            // Neither side has said that this was all.
+            downstream.reset_at_close();
+            upstream.reset_at_close();
             let (flag, details) = cut(carried);
             end(&mut account, flag, Blame::Proxy, details);
         }

@@ -4,7 +4,9 @@
 //! [`Offer`] along with it. The exchange takes it, answers 101 or 200, and waits for the end; a codec whose offer was
 //! not taken goes on with HTTP.
 
+use super::h2_stream::H2Stream;
 use crate::{
+    io::Socket,
     telemetry::Blame,
     upstream::{ConnectError, Upgraded},
 };
@@ -20,9 +22,27 @@ use tokio::{
 };
 
 /// A byte stream, whatever carries it.
-pub trait Duplex: AsyncRead + AsyncWrite {}
+pub trait Duplex: AsyncRead + AsyncWrite {
+    /// From here on dropping it says that it was cut, and is no end.
+    fn reset_at_close(&self);
+}
 
-impl<T: AsyncRead + AsyncWrite> Duplex for T {}
+impl Duplex for Socket {
+    fn reset_at_close(&self) {
+        Socket::reset_at_close(self);
+    }
+}
+
+impl Duplex for Upgraded {
+    fn reset_at_close(&self) {
+        Upgraded::reset_at_close(self);
+    }
+}
+
+impl Duplex for H2Stream {
+    /// To drop it unfinished resets the stream in any case.
+    fn reset_at_close(&self) {}
+}
 
 /// One end of a tunnel. Boxed: a tunnel is made once and its two ends differ in every pairing of protocols.
 pub struct TunnelEnd {
@@ -91,6 +111,14 @@ impl TunnelEnd {
         match &mut self.stream {
             Stream::Upstream(stream) => stream.late_refusal(),
             Stream::Downstream(_) => None,
+        }
+    }
+
+    /// From here on dropping it says that it was cut, and is no end.
+    pub(super) fn reset_at_close(&self) {
+        match &self.stream {
+            Stream::Downstream(stream) => stream.reset_at_close(),
+            Stream::Upstream(stream) => stream.reset_at_close(),
         }
     }
 

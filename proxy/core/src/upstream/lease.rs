@@ -227,6 +227,14 @@ impl Upgraded {
         }
     }
 
+    /// From here on dropping it resets the connection; a stream that is not finished is reset in any case.
+    pub(crate) fn reset_at_close(&self) {
+        match &self.stream {
+            Stream::Plain { io, .. } => io.reset_at_close(),
+            Stream::Http2 { .. } => {}
+        }
+    }
+
     /// Who is at the other end, where that is TLS.
     #[must_use]
     pub fn server(&self) -> Option<Server> {

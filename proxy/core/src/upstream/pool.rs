@@ -303,10 +303,10 @@ impl<B: RequestBody> Host<B> {
         shared.iter().find(|connection| connection.began_with(announced) && connection.has_room()).map(Slot::on)
     }
 
-    /// Whether a connection made by this may carry a request: whom the cluster believes and who we are is as it was.
+    /// Whether a connection made by this may carry a request: whom the cluster believes and what we show is as it was.
     fn still_trusts(&self, made_by: Option<&Dialling>) -> bool {
         match (made_by, self.core.state.tls()) {
-            (Some(made_by), Some(tls)) => tls.is_current(made_by),
+            (Some(made_by), Some(tls)) => tls.is_latest(made_by),
             (None, _) | (_, None) => true,
         }
     }
@@ -371,8 +371,8 @@ impl<B: RequestBody> Host<B> {
         self.shared.borrow_mut().retain(|connection| !connection.is_idle());
     }
 
-    /// Closes what rests and was made when others were believed, or we were somebody else; what of that carries something
-    /// carries nothing new.
+    /// Closes what rests and was made when others were believed, or with another certificate of ours; what of that carries
+    /// something carries nothing new.
     pub(super) fn close_distrusted(&self) {
         let mut resting = self.resting.borrow_mut();
         let before = resting.len();

@@ -80,11 +80,11 @@ impl Carried {
 
     fn judge(&self, listener: &ListenerSnapshot) -> Result<(), Denied> {
         if let Some(why) = Distrust::of(&self.connection, listener).or_else(|| self.distrust_of_server()) {
-            listener.telemetry.metrics.revoked(why.reason());
+            self.count(listener, why.reason());
             return Err(why.into());
         }
         if let Some(denied) = shut_out(&self.connection, listener) {
-            listener.telemetry.metrics.revoked("source");
+            self.count(listener, "source");
             return Err(denied);
         }
         match &self.of {
@@ -101,6 +101,19 @@ impl Carried {
         }
     }
 
+    /// Counts its end. An opaque connection looks again itself, too, for what is known of it before its bytes: whoever of
+    /// the two comes first counts.
+    fn count(&self, listener: &ListenerSnapshot, reason: &'static str) {
+        let control = self.connection.control();
+        if matches!(self.of, Of::Connection(_)) {
+            if control.is_revoked() {
+                return;
+            }
+            control.revoke();
+        }
+        listener.telemetry.metrics.revoked(reason);
+    }
+
     /// Asks some rules; counted where they deny.
     fn ask(
         &self,
@@ -115,7 +128,7 @@ impl Carried {
         if admission.rules.judge(&attributes).decision != Decision::Deny {
             return Ok(());
         }
-        listener.telemetry.metrics.revoked("rules");
+        self.count(listener, "rules");
         admission.decide(&attributes, false).map(drop)
     }
 

@@ -30,6 +30,8 @@ pub struct Asked {
     pub name: Option<String>,
     /// Who it comes from.
     pub speaker: Speaker,
+    /// Whether it offers no version since TLS 1.2.
+    pub old: bool,
 }
 
 /// Who a ClientHello comes from.
@@ -55,6 +57,9 @@ const MAX_RECORD: usize = 1 << 14;
 const SERVER_NAME: u16 = 0;
 /// The extension of application protocols.
 const ALPN: u16 = 16;
+/// The extension of versions, in which a client of TLS 1.3 says what it speaks.
+const SUPPORTED_VERSIONS: u16 = 43;
+const TLS12: u16 = 0x0303;
 const HOST_NAME: u8 = 0;
 /// Bytes of a DNS name at most (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
@@ -144,7 +149,8 @@ fn finish(message: &[u8]) -> Option<Hello> {
 /// `None`: lengths do not fit.
 fn asked(body: &[u8]) -> Option<Asked> {
     let mut body = Cursor(body);
-    body.take(2 + 32)?;
+    let version = body.u16()?;
+    body.take(32)?;
     let session = body.u8()?;
     body.take(usize::from(session))?;
     let suites = body.u16()?;
@@ -153,14 +159,14 @@ fn asked(body: &[u8]) -> Option<Asked> {
     body.take(usize::from(compressions))?;
     // A client of old has no extensions.
     if body.0.is_empty() {
-        return Some(Asked::default());
+        return Some(Asked { old: version < TLS12, ..Asked::default() });
     }
     let len = body.u16()?;
     let mut extensions = Cursor(body.take(usize::from(len))?);
     if !body.0.is_empty() {
         return None;
     }
-    let mut asked = Asked::default();
+    let mut asked = Asked { old: version < TLS12, ..Asked::default() };
     while !extensions.0.is_empty() {
         let kind = extensions.u16()?;
         let len = extensions.u16()?;
@@ -174,6 +180,9 @@ fn asked(body: &[u8]) -> Option<Asked> {
         }
         if kind == ALPN {
             asked.speaker = speaker(content)?;
+        }
+        if kind == SUPPORTED_VERSIONS {
+            asked.old = false;
         }
     }
     Some(asked)
@@ -271,7 +280,7 @@ pub(super) mod tests {
         for cut in [1, 3, 100, 1000, MAX_RECORD] {
             let bytes = hello(&named, cut);
             let name = Some("api.example.com".to_owned());
-            let expected = Hello::Whole(Asked { name, speaker: Speaker::Other });
+            let expected = Hello::Whole(Asked { name, ..Asked::default() });
             assert_eq!(read(&bytes), expected, "records of {cut}");
             for end in 0..bytes.len() {
                 assert_eq!(read(&bytes[..end]), Hello::More, "records of {cut}, {end} bytes");
@@ -293,6 +302,22 @@ pub(super) mod tests {
         };
         assert_eq!(speaker(&[b"h2", b"http/1.1"]), Speaker::Other);
         assert_eq!(speaker(&[b"h2", b"pillion/http/1.1"]), Speaker::Mesh);
+    }
+
+    #[test]
+    fn a_client_of_old_is_known_by_the_one_version_it_names() {
+        let old = |version: u8, extensions: &[Vec<u8>]| {
+            let mut bytes = hello(extensions, MAX_RECORD);
+            bytes[RECORD_HEAD + MESSAGE_HEAD + 1] = version;
+            match read(&bytes) {
+                Hello::Whole(asked) => asked.old,
+                other => panic!("{other:?}"),
+            }
+        };
+        let named = extension(SUPPORTED_VERSIONS, &[2, 3, 4]);
+        assert_eq!([1, 2, 3].map(|version| old(version, &[])), [true, true, false]);
+        assert_eq!([1, 2, 3].map(|version| old(version, &[sni(b"a.test")])), [true, true, false]);
+        assert!(!old(1, &[named]), "TLS 1.3 says it elsewhere");
     }
 
     #[test]

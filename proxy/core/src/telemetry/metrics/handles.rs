@@ -147,6 +147,41 @@ impl ByFilter {
     }
 }
 
+/// Counters of two families by the trust domain of a TLS client. As [`ByReason`], and as many as domains are believed.
+pub(super) struct ByDomain {
+    /// Counts handshakes.
+    of_peers: &'static str,
+    /// Counts what comes behind one.
+    of_requests: &'static str,
+    handles: Mutex<Vec<(Box<str>, Counter, Counter)>>,
+}
+
+impl ByDomain {
+    pub(super) const fn new(of_peers: &'static str, of_requests: &'static str) -> Self {
+        Self { of_peers, of_requests, handles: Mutex::new(Vec::new()) }
+    }
+
+    /// Counts a client, and gives what its requests are counted with.
+    pub(super) fn increment(&self, owner: &Owner, domain: &str) -> Counter {
+        let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = handles.iter().position(|(known, ..)| **known == *domain);
+        let at = known.unwrap_or_else(|| {
+            let counter = |family| owner.counter_with(family, [Label::new("trust_domain", domain.to_owned())]);
+            handles.push((domain.into(), counter(self.of_peers), counter(self.of_requests)));
+            handles.len() - 1
+        });
+        let (_, peers, requests) = &handles[at];
+        peers.increment(1);
+        requests.clone()
+    }
+}
+
+impl fmt::Debug for ByDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ByDomain({})", self.of_peers)
+    }
+}
+
 impl fmt::Debug for ByFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ByFilter({})", self.family)

@@ -2,7 +2,7 @@
 
 use super::{
     Active,
-    handles::{ByClass, ByFilter, ByReason, Owner},
+    handles::{ByClass, ByDomain, ByFilter, ByReason, Owner},
     name,
 };
 use crate::telemetry::flags::ResponseFlag;
@@ -22,6 +22,7 @@ pub struct ListenerMetrics {
     proxy_headers: ByReason,
     revoked: ByReason,
     tls_handshakes: ByReason,
+    tls_peers: ByDomain,
     tls_failures: ByReason,
     detected: ByReason,
     refusals: ByReason,
@@ -59,6 +60,7 @@ impl ListenerMetrics {
             revoked: ByReason::new(name::ADMIT_REVOKED, "reason"),
             proxy_headers: ByReason::new(name::PROXY_HEADERS, "outcome"),
             tls_handshakes: ByReason::new(name::TLS_HANDSHAKES, "version"),
+            tls_peers: ByDomain::new(name::TLS_PEERS, name::PEER_REQUESTS),
             tls_failures: ByReason::new(name::TLS_FAILURES, "reason"),
             detected: ByReason::new(name::DETECT_OUTCOMES, "outcome"),
             refusals: ByReason::new(name::GUARD_REFUSALS, "reason"),
@@ -103,6 +105,12 @@ impl ListenerMetrics {
     /// Counts a TLS handshake that is done: `TLSv1.2`, `TLSv1.3`.
     pub fn tls_handshake(&self, version: &'static str) {
         self.tls_handshakes.increment(&self.owner, version);
+    }
+
+    /// Counts a client that shook hands, by its trust domain; gives what its requests are counted with. The domains are to
+    /// be bounded by the configuration.
+    pub fn tls_peer(&self, domain: &str) -> Counter {
+        self.tls_peers.increment(&self.owner, domain)
     }
 
     /// Counts a TLS handshake that failed, by its cause's name.

@@ -1,7 +1,8 @@
 //! Metric handles: registered once through the `metrics` facade and kept, never looked up for a request.
 //!
 //! Names are `pillion_<stage>_…`. Labels are bounded by the configuration (`listener`, `cluster`) and by the enums of
-//! the stages (`reason`, `class`, …); nothing that a client sends becomes a label. Series appear when they are first
+//! the stages (`reason`, `class`, …); nothing that a client sends becomes a label. Of a client's identity the trust domain
+//! is one, where roots of it are configured; the whole of it, of which a mesh has thousands, is for the access log. Series appear when they are first
 //! used: a cluster that never sees a request costs two words.
 
 mod admit;
@@ -28,10 +29,12 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const ADMIT_DECISIONS: &str = "pillion_admit_decisions_total";
     pub(in crate::telemetry) const ADMIT_REVOKED: &str = "pillion_admit_revoked_total";
     pub(in crate::telemetry) const TLS_HANDSHAKES: &str = "pillion_tls_handshakes_total";
+    pub(in crate::telemetry) const TLS_PEERS: &str = "pillion_tls_peers_total";
     pub(in crate::telemetry) const TLS_FAILURES: &str = "pillion_tls_failures_total";
     pub(in crate::telemetry) const DETECT_OUTCOMES: &str = "pillion_detect_outcomes_total";
     pub(in crate::telemetry) const GUARD_REFUSALS: &str = "pillion_guard_refusals_total";
     pub(in crate::telemetry) const REQUESTS: &str = "pillion_exchange_requests_total";
+    pub(in crate::telemetry) const PEER_REQUESTS: &str = "pillion_exchange_peer_requests_total";
     pub(in crate::telemetry) const REQUESTS_ACTIVE: &str = "pillion_exchange_requests_active";
     pub(in crate::telemetry) const DURATION: &str = "pillion_exchange_duration_seconds";
     pub(in crate::telemetry) const REQUEST_BYTES: &str = "pillion_exchange_request_bytes_total";
@@ -95,6 +98,8 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
         "Live connections and tunnels that a change of rules or of trust ended, by which.",
     ),
     (name::TLS_HANDSHAKES, Kind::Counter, "Downstream TLS handshakes done, by version."),
+    (name::TLS_PEERS, Kind::Counter, "Downstream TLS handshakes done, by the client's trust domain."),
+    (name::PEER_REQUESTS, Kind::Counter, "Requests over TLS, by the client's trust domain."),
     (name::TLS_FAILURES, Kind::Counter, "Downstream TLS handshakes that failed, by cause."),
     (name::DETECT_OUTCOMES, Kind::Counter, "What the first bytes of a connection turned out to be."),
     (name::GUARD_REFUSALS, Kind::Counter, "Requests and connections refused for what they sent, by reason."),

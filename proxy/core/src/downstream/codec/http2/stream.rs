@@ -133,9 +133,12 @@ async fn respond_with<B>(
     B: Body<Data = Bytes, Error = BodyError> + Cut,
 {
     let (mut parts, body) = response.into_parts();
-    if parts.extensions.get::<Reset>().is_some() {
-        // As Envoy says it; a gRPC client makes INTERNAL of it.
-        answer.respond.send_reset(Reason::INTERNAL_ERROR);
+    if let Some(reset) = parts.extensions.get::<Reset>() {
+        answer.respond.send_reset(match reset {
+            // As Envoy says it; a gRPC client makes INTERNAL of it.
+            Reset::Cut => Reason::INTERNAL_ERROR,
+            Reset::Unserved => Reason::REFUSED_STREAM,
+        });
         return;
     }
     tidy(&mut parts.headers, parts.status);
