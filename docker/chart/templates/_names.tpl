@@ -47,6 +47,54 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- if and (eq (get $of "capture") "node") (not (include "pillion.captures" .)) -}}
 {{- fail "injector.settings.capture: with node no pod would be captured: set nodeAgent.enabled and nodeAgent.captureOutbound as well, or nodeAgent.elsewhere if another agent captures" -}}
 {{- end -}}
+{{- $capture := get $of "capture" | default "init" -}}
+{{- if eq $capture "none" -}}
+{{- range list "skip-inbound-ports" "skip-outbound-ports" "skip-outbound-cidrs" -}}
+{{- if get $of . -}}
+{{- fail (printf "injector.settings.%s: nothing is captured with capture none: take it out" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if not (or (get $of "config") (get $of "inbound-ports") (get $of "upstreams")) -}}
+{{- fail "injector.settings.capture: with none the proxy would do nothing: set inbound-ports, upstreams or config as well" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (eq $capture "init") (get $of "inbound-ports") -}}
+{{- fail "injector.settings.inbound-ports: for capture node and none: captured ports need no other ones" -}}
+{{- end -}}
+{{- range splitList "," (get $of "upstreams") -}}
+{{- $local := regexMatch "^ *[0-9]+ *:" . -}}
+{{- if and $local (ne $capture "none") -}}
+{{- fail (printf "injector.settings.upstreams: %s: a local port is for capture none only" .) -}}
+{{- end -}}
+{{- if and (trim .) (not $local) (eq $capture "none") -}}
+{{- fail (printf "injector.settings.upstreams: %s: with capture none each needs a local port, as 15432:postgres.shop:5432" .) -}}
+{{- end -}}
+{{- if and (contains "=" .) (has (get $of "identity") (list "" "none")) -}}
+{{- fail (printf "injector.settings.upstreams: %s: to tell who it is needs certificates: set injector.settings.identity as well" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if get $of "config" -}}
+{{- $usual := dict "discovery" "dns" "trust-domain" "cluster.local" "cluster-domain" "cluster.local" "workers" "1" "drain-delay" "5s" -}}
+{{- range list "inbound-ports" "upstreams" "opaque-ports" "discovery" "filters" "inbound-tls" "trust-domain" "cluster-domain" "workers" "drain-delay" "drain-deadline" -}}
+{{- $value := "" -}}
+{{- if hasKey $of . -}}
+{{- $value = get $of . | toString -}}
+{{- end -}}
+{{- if and $value (ne $value (get $usual .)) -}}
+{{- fail (printf "injector.settings.%s: belongs to a generated configuration: with config, write it there" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- /* Written in one unit they can be compared; the others the injector compares. */ -}}
+{{- range list (list "cpu" "10m" "none") (list "memory" "16Mi" "128Mi") -}}
+{{- $request := get $of (printf "%s-request" (index . 0)) | default (index . 1) | toString -}}
+{{- $limit := get $of (printf "%s-limit" (index . 0)) | default (index . 2) | toString -}}
+{{- $unit := regexFind "[A-Za-z]*$" $request -}}
+{{- $whole := printf "^[0-9]+%s$" $unit -}}
+{{- if and (regexMatch $whole $request) (regexMatch $whole $limit) (lt (trimSuffix $unit $limit | atoi) (trimSuffix $unit $request | atoi)) -}}
+{{- fail (printf "injector.settings.%s-limit: %s is below the request of %s" (index . 0) $limit $request) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (get $of "zone") (ne (get $of "discovery") "endpoint-slices") -}}
 {{- fail "injector.settings.zone: hints are in EndpointSlices: set injector.settings.discovery to endpoint-slices as well" -}}
 {{- end -}}

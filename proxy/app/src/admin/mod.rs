@@ -44,7 +44,7 @@ const HEADERS: usize = 64;
 const BUFFER: usize = 16 * 1024;
 /// Time for a request's head, silence before it included.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for a whole connection: an answer that is not read for so long is not wanted.
+/// Time for a whole connection: an answer that is not read for so long is not wanted. Longer where a probe may take longer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 /// Pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -99,6 +99,7 @@ async fn accept(bound: Bound, state: Rc<State>) {
 
 async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, port: Port, over_tcp: bool, state: Rc<State>) {
     let judged = over_tcp && port == Port::Admin;
+    let patience = CONNECTION_TIMEOUT.max(state.app_probes.longest() + HEADER_TIMEOUT);
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let state = Rc::clone(&state);
         async move {
@@ -115,7 +116,7 @@ async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, port: Port, ove
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(socket), service);
     // How a connection to an operator ends is of no interest.
-    timeout(CONNECTION_TIMEOUT, serving).await.ok();
+    timeout(patience, serving).await.ok();
 }
 
 /// Counts an answer as being made until it is; hyper writes a short one in the same turn of its task.

@@ -1,5 +1,5 @@
-//! A probe by HTTP, as a kubelet makes it: HTTP/1.1, a connection of its own, redirects on the same host followed, a
-//! status from 200 to 399 is success.
+//! A probe by HTTP, as a kubelet makes it: HTTP/1.1, or HTTP/2 where HTTPS agrees on it, a connection of its own, redirects on
+//! the same host followed, a status from 200 to 399 is success.
 
 use super::{Finding, authority, either, read::Get};
 use crate::outgoing::{self, Answer, Tls};

@@ -18,6 +18,7 @@ use std::{
     future::Future,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 use tokio::{net::TcpStream, time::timeout};
 
@@ -53,6 +54,12 @@ impl AppProbes {
         path.starts_with(PATH)
     }
 
+    /// The longest time that one of them may take; zero where there are none.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.0.values().map(|probe| probe.timeout).max().unwrap_or_default()
+    }
+
     /// Asks the application what this path stands for. `headers` are the kubelet's. Dropping it ends the probe.
     pub async fn carry_out(&self, path: &str, headers: &HeaderMap) -> Finding {
         let Some(probe) = self.0.get(path) else {
@@ -66,6 +73,7 @@ impl AppProbes {
                     Err(error) => Err(error.to_string()),
                 },
                 Way::Grpc { service } => grpc::ask(service, probe.port).await,
+                Way::Never(words) => Err(words.clone()),
             }
         };
         match timeout(probe.timeout, asked).await {

@@ -28,6 +28,8 @@ pub enum Way {
         /// The service asked about; empty: the server as a whole.
         service: String,
     },
+    /// Not at all, and why: it fails, as a kubelet's attempt does.
+    Never(String),
 }
 
 /// What is asked by HTTP.
@@ -69,11 +71,14 @@ fn probe(original: &Value) -> Option<Probe> {
     // As a kubelet: less than a second is a second.
     let seconds = original.get("timeoutSeconds").and_then(Value::as_int).unwrap_or(1).clamp(1, MAX_TIMEOUT);
     let way = if let Some(get) = original.get("httpGet") {
-        Way::Http(Get {
-            tls: get.str("scheme").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
-            path: path(get.str("path").unwrap_or("/")),
-            headers: get.list("httpHeaders").iter().map(header).collect::<Option<_>>()?,
-        })
+        match get.list("httpHeaders").iter().map(header).collect() {
+            Ok(headers) => Way::Http(Get {
+                tls: get.str("scheme").is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
+                path: path(get.str("path").unwrap_or("/")),
+                headers,
+            }),
+            Err(words) => Way::Never(words),
+        }
     } else if original.get("tcpSocket").is_some() {
         Way::Tcp
     } else {
@@ -83,13 +88,13 @@ fn probe(original: &Value) -> Option<Probe> {
 }
 
 fn path(written: &str) -> String {
+    // What stands behind it is for the asker alone.
+    let written = written.split('#').next().unwrap_or_default();
     let slash = if written.starts_with('/') { "" } else { "/" };
     // A kubelet escapes what cannot stand in a request target.
     let mut target = slash.to_owned();
     for byte in written.bytes() {
-        if byte.is_ascii_graphic()
-            && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#')
-        {
+        if byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}') {
             target.push(char::from(byte));
         } else {
             target.push_str(&format!("%{byte:02X}"));
@@ -98,6 +103,10 @@ fn path(written: &str) -> String {
     target
 }
 
-fn header(field: &Value) -> Option<(HeaderName, HeaderValue)> {
-    Some((field.str("name")?.parse().ok()?, field.str("value").unwrap_or("").parse().ok()?))
+/// API servers take any text for a value, and kubelets fail at what no HTTP field can have.
+fn header(field: &Value) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = (field.str("name").unwrap_or(""), field.str("value").unwrap_or(""));
+    let parsed = name.parse().map_err(|_| format!("{name:?} is no name of an HTTP field"))?;
+    let value = HeaderValue::from_bytes(value.as_bytes());
+    Ok((parsed, value.map_err(|_| format!("the field {name} cannot have this value: a control character is in it"))?))
 }

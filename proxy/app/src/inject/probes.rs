@@ -20,7 +20,7 @@ const HOOKS: [(&str, &str); 2] = [("postStart", "post-start"), ("preStop", "pre-
 const HANDLERS: [&str; 3] = ["httpGet", "tcpSocket", "grpc"];
 /// A container's probe timeout where none is written, in seconds.
 const TIMEOUT: i128 = 1;
-/// A hook has none of its own; the probe port ends what takes two minutes.
+/// A hook has none of its own: somewhat less than the probe port keeps a connection by itself.
 const HOOK_TIMEOUT: i128 = 110;
 
 /// Moves the probes of a container, and returns what they were, by path. `captured` says which ports are.

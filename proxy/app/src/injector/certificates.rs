@@ -9,7 +9,6 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -85,7 +84,10 @@ impl Certificates {
     pub(super) fn present(&self) -> Result<Presented, String> {
         match self {
             Self::Files { chain, key } => {
-                let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+                // Not a pipe: it would be waited for, and read once.
+                let read = |path: &Path| {
+                    pillion_config::read_referenced(path).map_err(|error| format!("{}: {error}", path.display()))
+                };
                 let (chain_pem, key_pem) = (read(chain)?, read(key)?);
                 let wrong = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
                 let certificates = CertificateDer::pem_slice_iter(&chain_pem).collect::<Result<Vec<_>, _>>();
@@ -139,6 +141,16 @@ mod tests {
         client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
         pki_types::{ServerName, UnixTime},
     };
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let pipe = std::env::temp_dir().join(format!("pillion-certificates-{}", std::process::id()));
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let error = Certificates::Files { chain: pipe.clone(), key: pipe.clone() }.present().err().unwrap();
+        assert!(error.contains("it is a named pipe; write the path of a regular file"), "{error}");
+        std::fs::remove_file(pipe).unwrap();
+    }
 
     /// What is renewed is believed by whoever was told our authority once: nothing need be published again.
     #[test]

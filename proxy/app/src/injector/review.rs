@@ -70,6 +70,8 @@ struct Request {
     create: bool,
     subresource: bool,
     object: Value,
+    /// What it was; null where it is made.
+    old: Value,
 }
 
 fn read(bytes: &[u8]) -> Result<Request, String> {
@@ -83,6 +85,7 @@ fn read(bytes: &[u8]) -> Result<Request, String> {
         None => return Err("an AdmissionReview without apiVersion".to_owned()),
     }
     let object = review.at_mut(&["request", "object"]).map(std::mem::take).unwrap_or_default();
+    let old = review.at_mut(&["request", "oldObject"]).map(std::mem::take).unwrap_or_default();
     let request = review.get("request").ok_or("an AdmissionReview without request")?;
     let uid = request.str("uid").filter(|uid| !uid.is_empty()).ok_or("a request without uid")?;
     let core = |kind: &Value| matches!(kind.str("group"), None | Some("" | "apps" | "batch"));
@@ -97,6 +100,7 @@ fn read(bytes: &[u8]) -> Result<Request, String> {
         create: request.str("operation") == Some("CREATE"),
         subresource: request.str("subResource").is_some_and(|name| !name.is_empty()),
         object,
+        old,
     })
 }
 
@@ -110,6 +114,10 @@ fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeA
     }
     let pod = request.object.at(place).filter(|pod| **pod != Value::Null);
     let Some(pod) = pod else { return nothing("no pod in it") };
+    if request.object.at(&["metadata", "deletionTimestamp"]).is_some_and(|time| *time != Value::Null) {
+        // Its finalizers are taken off by updates: who denied them would keep it for ever.
+        return nothing("it is being deleted");
+    }
     let owners = pod.at(&["metadata", "ownerReferences"]).map_or(&[][..], Value::elements);
     let around = Surroundings {
         // The webhook's selector has judged the namespace.
@@ -120,7 +128,17 @@ fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeA
         node_agent,
     };
     match (asked, pod::inject(pod, &around, settings)) {
-        (_, Err(problems)) => denied(request, place, &problems),
+        (_, Err(problems)) => {
+            let old = request.old.at(place).filter(|old| **old != Value::Null);
+            let known = old.and_then(|old| pod::inject(old, &around, settings).err());
+            // Scaling it, say, or a controller's field, must not wait for whoever wrote what was wrong before.
+            if asked == Asked::Validate && known.is_some_and(|known| problems.iter().all(|new| known.contains(new))) {
+                let words = format!("as wrong as it was: {}", said(place, &problems));
+                let fields = warnings(std::slice::from_ref(&words));
+                return reply(request, Ending::Allowed, words, fields);
+            }
+            denied(request, place, &problems)
+        }
         (Asked::Validate, Ok(Outcome::Injected(_, notes))) => {
             reply(request, Ending::Allowed, "its annotations are good".to_owned(), warnings(&notes))
         }
@@ -151,13 +169,17 @@ fn warnings(words: &[String]) -> Vec<(&'static str, Value)> {
     if all.is_empty() { Vec::new() } else { vec![("warnings", Value::List(all))] }
 }
 
-fn denied(request: &Request, place: &[&str], problems: &[Problem]) -> Answer {
+fn said(place: &[&str], problems: &[Problem]) -> String {
     let words = problems.iter().map(|problem| {
         let path: Vec<String> =
             place.iter().map(|step| (*step).to_owned()).chain(problem.path.iter().cloned()).collect();
         format!("{}: {}", written(&path), problem.message)
     });
-    let words = words.collect::<Vec<_>>().join("; ");
+    words.collect::<Vec<_>>().join("; ")
+}
+
+fn denied(request: &Request, place: &[&str], problems: &[Problem]) -> Answer {
+    let words = said(place, problems);
     let message = format!("Pillion: {words}");
     let status = map([("code", 422_u16.into()), ("reason", "Invalid".into()), ("message", message.as_str().into())]);
     reply(request, Ending::Denied, words, vec![("status", status)])

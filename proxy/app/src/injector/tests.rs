@@ -191,6 +191,35 @@ fn reviews_of_each_version_are_answered_and_leave_all_else_as_it_was() {
     }
 }
 
+/// A finalizer must come off, and a replica count change, whatever is written in the object since before we judged it.
+#[test]
+fn an_update_is_denied_for_what_it_makes_wrong_alone() {
+    let deployment = |metadata: &str, replicas: u8, mode: &str| {
+        let pod = POD.replacen(
+            r#""metadata":{"#,
+            &format!(r#""metadata":{{"annotations":{{"pillion.io/mode":"{mode}"}},"#),
+            1,
+        );
+        format!(r#"{{"metadata":{{"name":"d"{metadata}}},"spec":{{"replicas":{replicas},"template":{pod}}}}}"#)
+    };
+    let (deleted, kept) = (r#","deletionTimestamp":"2026-01-01T00:00:00Z""#, r#","deletionTimestamp":null"#);
+    for (object, old, allowed, warned) in [
+        (deployment("", 1, "foo"), "null".to_owned(), false, false),
+        (deployment(deleted, 1, "foo"), deployment(deleted, 1, "foo"), true, false),
+        (deployment(deleted, 1, "foo"), "null".to_owned(), true, false),
+        (deployment(kept, 0, "foo"), deployment(kept, 1, "foo"), true, true),
+        (deployment("", 0, "bar"), deployment("", 1, "foo"), false, false),
+        (deployment("", 0, "foo"), deployment("", 1, "WRONG"), false, false),
+    ] {
+        let text = review("Deployment", "UPDATE", &object);
+        let text = text.replacen(r#""oldObject":null"#, &format!(r#""oldObject":{old}"#), 1);
+        let (answer, body) = ask(Asked::Validate, &text);
+        assert_eq!(answer.outcome == Ending::Allowed, allowed, "{}", answer.body);
+        assert_eq!(body.at(&["response", "allowed"]).and_then(Value::as_bool), Some(allowed));
+        assert_eq!(body.at(&["response", "warnings"]).is_some(), warned, "{}", answer.body);
+    }
+}
+
 #[test]
 fn what_is_no_review_is_refused_in_words() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));

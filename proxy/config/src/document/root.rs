@@ -174,7 +174,7 @@ impl Default for Drain {
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct AccessLog {
-    /// `stdout`, or the path of a file, which is appended to and opened anew on SIGUSR1.
+    /// `stdout`, or the path of a file, which is appended to and opened anew on SIGUSR1. What a named pipe is given while nobody reads it is lost, and counted.
     pub path: Text<LogDestination>,
     /// `json` (one object a line: the fields of `text` by name, and the client's SPIFFE ID), `text` (one line, much as Envoy's), or a format of your own.
     pub format: Field<Either<FormatWord, Format>>,

@@ -127,9 +127,7 @@ pub(super) fn plain_or_quoted(text: &str) -> String {
         && text.chars().all(safe)
         && !text.ends_with([':', ' '])
         && !text.contains(": ")
-        && matches!(resolve::plain(text), Value::String(_))
-        // Dates and sexagesimal numbers are other types to some readers.
-        && !(text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'-' | b'.' | b'_')) && text.contains([':', '-']));
+        && !resolve::ambiguous(text);
     // A JSON string is a double-quoted YAML scalar; the one escape that YAML lacks, of surrogates, serde_json never writes.
     if plain { text.to_owned() } else { serde_json::to_string(text).unwrap_or_default() }
 }

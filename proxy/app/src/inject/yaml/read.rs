@@ -377,7 +377,8 @@ fn block_scalar_length(text: &str, start: usize) -> usize {
             length = seen;
         }
     }
-    length
+    // Where lines end with both, the first belongs to the line end.
+    text[..length].strip_suffix('\r').map_or(length, str::len)
 }
 
 fn fault(span: Span, message: String) -> Fault {

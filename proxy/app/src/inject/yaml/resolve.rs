@@ -28,15 +28,18 @@ fn number(text: &str) -> Option<Value> {
         Some(rest) => (-1, rest),
         None => (1, digits.strip_prefix('+').unwrap_or(&digits)),
     };
-    let radix = |rest: &str, radix| i128::from_str_radix(rest, radix).ok();
+    // Rust's parser takes a sign as well.
+    let radix = |rest: &str, radix| {
+        rest.starts_with(|c: char| c.is_ascii_hexdigit()).then(|| i128::from_str_radix(rest, radix).ok()).flatten()
+    };
     if !rest.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
         return None;
     }
-    let whole = if let Some(hex) = rest.strip_prefix("0x") {
+    let whole = if let Some(hex) = rest.strip_prefix("0x").or_else(|| rest.strip_prefix("0X")) {
         radix(hex, 16)
-    } else if let Some(binary) = rest.strip_prefix("0b") {
+    } else if let Some(binary) = rest.strip_prefix("0b").or_else(|| rest.strip_prefix("0B")) {
         radix(binary, 2)
-    } else if let Some(octal) = rest.strip_prefix("0o") {
+    } else if let Some(octal) = rest.strip_prefix("0o").or_else(|| rest.strip_prefix("0O")) {
         radix(octal, 8)
     } else if rest.len() > 1 && rest.starts_with('0') && rest.bytes().all(|b| matches!(b, b'0'..=b'7')) {
         radix(rest, 8)
@@ -54,6 +57,31 @@ fn number(text: &str) -> Option<Value> {
     float.is_finite().then_some(Value::Float(float))
 }
 
+/// Whether a reader of YAML, 1.1 or 1.2, might take a plain scalar for something else than text: more than [`plain`] does,
+/// which is one reader. Rather too much than too little, for what is quoted is text to all of them.
+///
+/// The types are those of <https://yaml.org/type/> and of YAML 1.2.2 §10.2.1, in whatever case.
+pub(super) fn ambiguous(text: &str) -> bool {
+    const WORDS: [&str; 13] = ["", "~", "null", "true", "false", "yes", "no", "on", "off", "y", "n", "=", "<<"];
+    if !matches!(plain(text), Value::String(_)) || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        return true;
+    }
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let prefixed = |prefix: &str| unsigned.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    // Integers of other bases, infinities, no numbers.
+    if ["0x", "0o", "0b", ".inf", ".nan"].into_iter().any(prefixed) {
+        return true;
+    }
+    // Numbers with and without exponents, of base 60, dates.
+    let numeric = |c: char| c.is_ascii_digit() || matches!(c, '_' | '.' | ',' | ':' | '+' | '-' | 'e' | 'E');
+    let number = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && unsigned.contains(|c: char| c.is_ascii_digit())
+        && text.chars().all(numeric);
+    // With a time of day behind it, a date has letters and spaces.
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    number || (digits == 4 && text[4..].starts_with('-'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +94,10 @@ mod tests {
             ("-1", int(-1)),
             ("0644", int(420)),
             ("0x1F", int(31)),
+            ("0XFF00", int(0xff00)),
+            ("0B11", int(3)),
+            ("0O17", int(15)),
+            ("0x-1", "0x-1".into()),
             ("1_000", int(1000)),
             ("089", int(89)),
             ("1.5", Value::Float(1.5)),

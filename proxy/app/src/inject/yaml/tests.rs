@@ -101,6 +101,10 @@ fn windows_line_ends_stay() {
         value.as_map_mut().unwrap().get_mut("b").unwrap().as_map_mut().unwrap().set("d", 3_u16);
     });
     assert_eq!((out.as_str(), kept), ("a: 1\r\nb:\r\n  c: 2 # x\r\n  d: 3\r\n", Kept::Everything));
+    let (out, kept) = change("b:\r\n  c: |\r\n    x\r\n    y\r\na: 1\r\n", |value| {
+        value.as_map_mut().unwrap().get_mut("b").unwrap().as_map_mut().unwrap().set("d", 3_u16);
+    });
+    assert_eq!((out.as_str(), kept), ("b:\r\n  c: |\r\n    x\r\n    y\r\n  d: 3\r\na: 1\r\n", Kept::Everything));
 }
 
 #[test]
@@ -176,7 +180,37 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Plain scalars that some reader takes for another type: the patterns of <https://yaml.org/type/> for YAML 1.1, those of
+/// YAML 1.2.2 §10.2.1, and what Go's and libyaml's readers take besides.
+fn of_another_type() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "(y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)",
+        "(~|null|Null|NULL|=|<<|)",
+        "[-+]?0b[0-1_]{1,6}",
+        "[-+]?0B[0-1_]{1,6}",
+        "[-+]?0[oO]?[0-7_]{1,6}",
+        "[-+]?(0|[1-9][0-9_]{0,20})",
+        "[-+]?0[xX][0-9a-fA-F_]{1,12}",
+        "[-+]?[1-9][0-9_]{0,3}(:[0-5]?[0-9]){1,2}(\\.[0-9_]{0,3})?",
+        "[-+]?([0-9][0-9_]{0,5})?\\.[0-9._]{0,5}[0-9]([eE][-+]?[0-9]{1,2})?",
+        "[-+]?[0-9]{1,5}\\.?([eE][-+]?[0-9]{1,3})?",
+        "[-+]?\\.(inf|Inf|INF)",
+        "\\.(nan|NaN|NAN)",
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+        "[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt]| {1,2})[0-9]{1,2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{0,3})?( {0,1}(Z|[-+][0-9]{1,2}(:[0-9]{2})?))?",
+    ]
+}
+
 proptest! {
+    /// What had to be quoted is quoted, whichever reader comes next.
+    #[test]
+    fn text_that_looks_like_another_type_stays_text(text in of_another_type()) {
+        for indented in [emit::Lists::Indented, emit::Lists::Flush] {
+            let out = emit(&Value::List(vec![text.as_str().into()]), 0, indented);
+            prop_assert_eq!(out, format!("- \"{text}\"\n"));
+        }
+    }
+
     /// What is written is read as the same.
     #[test]
     fn emitted_text_means_the_value(value in any_value()) {

@@ -1,11 +1,15 @@
-//! Where lines go: standard output or a file that can be opened anew. Used by the writer thread alone.
+//! Where lines go: standard output, or a file or named pipe that can be opened anew. Opened by the control thread, then used
+//! by the writer thread alone.
 
 use super::AccessLogError;
 use pillion_config::model::LogDestination;
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -15,6 +19,10 @@ use std::{
 const STALL: Duration = Duration::from_secs(1);
 /// Time between two tries on it.
 const RETRY: Duration = Duration::from_millis(5);
+/// What keeps an open from waiting.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+/// What the kernel says to a writer of a pipe that nobody reads.
+const NO_READER: i32 = rustix::io::Errno::NXIO.raw_os_error();
 
 #[derive(Debug)]
 pub(super) struct Sink {
@@ -93,6 +101,25 @@ impl Sink {
 }
 
 /// Readable by the group at most: records name clients and paths.
+///
+/// Never waits, whatever is there. A named pipe's writer would wait for its first reader (fifo(7)), which may be long in
+/// coming, and this may be the control thread: instead the pipe is opened without one, and what is written before the
+/// reader is there is lost and counted, as after its end.
 fn append(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o640).custom_flags(NONBLOCK);
+    let file = match options.open(path) {
+        // For the length of a call we are the reader that a writer must find.
+        Err(error) if error.raw_os_error() == Some(NO_READER) && fs::metadata(path)?.file_type().is_fifo() => {
+            let reader = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path)?;
+            let file = options.open(path)?;
+            drop(reader);
+            file
+        }
+        opened => opened?,
+    };
+    // Only the writer thread waits for what a slow reader has not taken yet.
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(file)
 }

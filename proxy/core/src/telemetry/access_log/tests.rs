@@ -471,3 +471,35 @@ fn a_file_that_cannot_be_opened_is_named() {
     let error = AccessLogHandle::open(&config(Path::new("/dev/null/log"), 1)).unwrap_err();
     assert!(error.to_string().starts_with("access log /dev/null/log: "), "{error}");
 }
+
+/// Opening it must not wait for a reader: the control thread does it, and would hear no signal.
+#[test]
+fn a_named_pipe_is_opened_without_a_reader_and_written_when_there_is_one() {
+    let recorded = Recorded::default();
+    metrics::with_local_recorder(&recorded, || {
+        let folder = Folder::new();
+        let path = folder.0.join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        let handle = AccessLogHandle::open(&config(&path, 100)).unwrap();
+        let telemetry = listener(Some(handle.logger()));
+        one(&telemetry, "/1");
+        assert_eq!(handle.flush(SECOND), Flushed::All);
+        assert_eq!(recorded.get("pillion_access_log_dropped_total{reason=write}"), 1.0);
+
+        // A reader comes, goes, and another one comes; the log is opened anew meanwhile.
+        for path_asked in ["/2", "/3"] {
+            let mut reader = fs::File::open(&path).unwrap();
+            one(&telemetry, path_asked);
+            assert_eq!(handle.flush(SECOND), Flushed::All);
+            let mut text = [0; 3];
+            reader.read_exact(&mut text).unwrap();
+            assert_eq!(text, format!("{path_asked}\n").as_bytes());
+            drop(reader);
+            handle.reopen();
+            one(&telemetry, "/lost");
+            assert_eq!(handle.flush(SECOND), Flushed::All);
+        }
+        assert_eq!(recorded.get("pillion_access_log_dropped_total{reason=write}"), 3.0);
+        assert_eq!(recorded.get("pillion_access_log_written_total{}"), 2.0);
+    });
+}
