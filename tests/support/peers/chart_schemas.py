@@ -53,7 +53,7 @@ PORTS = {
     }
 }
 EVERYTHING = {
-    "nodeAgent": {"enabled": True, "captureOutbound": True, "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"}},
+    "nodeAgent": {"enabled": True, "captureOutbound": True, "metricsPort": 15021, "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"}},
     "discovery": {"namespaces": ["shop", "data"], "clients": ["web", "shop"]},
     "injector": {
         "settings": {

@@ -10,6 +10,7 @@
 //! request that left HTTP: an accepted `Upgrade`, CONNECT. Half-close is kept. Nothing of what is carried is looked at.
 
 mod copy;
+mod end;
 mod filtered;
 pub mod h2_stream;
 mod policy;
@@ -35,7 +36,8 @@ use crate::{
     upstream::{self, Cause},
 };
 use bytes::Bytes;
-use copy::{Broken, End, Meters};
+use copy::{Broken, Meters};
+use end::End;
 use std::{borrow::Cow, rc::Rc, time::Duration};
 use upgrade::TunnelEnd;
 

@@ -1,0 +1,99 @@
+//! The copy, over memory and over sockets.
+
+use super::*;
+use crate::io::Socket;
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+fn run<F: Future<Output = ()>>(test: F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.expect("a runtime can be made").block_on(test);
+}
+
+fn memory(size: usize) -> (DuplexStream, Socket) {
+    let (theirs, ours) = duplex(size);
+    (theirs, Socket::Memory(ours))
+}
+
+async fn pump(ours: (Socket, Socket), early: Bytes) -> (Result<(), Broken>, u64, u64) {
+    let (mut downstream, mut upstream) = ours;
+    let (passage, meters) = (Passage::default(), Meters::default());
+    let copied = copy(&passage, &mut downstream, &mut upstream, early, &meters).await;
+    (copied, meters.received.get(), meters.sent.get())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn every_byte_arrives_in_order_through_narrow_pipes(
+        up in proptest::collection::vec(any::<u8>(), 0..200_000),
+        down in proptest::collection::vec(any::<u8>(), 0..200_000),
+        narrow in 1usize..5_000,
+        early in 0usize..300,
+    ) {
+        run(async {
+            let early = early.min(up.len());
+            let (mut client, downstream) = memory(narrow);
+            let (mut server, upstream) = memory(narrow * 3);
+            let client_side = async {
+                let (mut read, mut write) = tokio::io::split(&mut client);
+                let mut got = Vec::new();
+                let said = async { write.write_all(&up[early..]).await.unwrap(); write.shutdown().await.unwrap(); };
+                let ((), read) = tokio::join!(said, read.read_to_end(&mut got));
+                read.unwrap();
+                got
+            };
+            let server_side = async {
+                let (mut read, mut write) = tokio::io::split(&mut server);
+                let mut got = Vec::new();
+                let said = async { write.write_all(&down).await.unwrap(); write.shutdown().await.unwrap(); };
+                let ((), read) = tokio::join!(said, read.read_to_end(&mut got));
+                read.unwrap();
+                got
+            };
+            let pumped = pump((downstream, upstream), Bytes::copy_from_slice(&up[..early]));
+            let (to_client, to_server, (copied, received, sent)) = tokio::join!(client_side, server_side, pumped);
+            assert!(copied.is_ok());
+            assert!(to_client == down && to_server == up);
+            assert_eq!((received, sent), (up.len() as u64, down.len() as u64));
+        });
+    }
+}
+
+#[test]
+fn one_side_may_end_while_the_other_still_speaks() {
+    run(async {
+        let (mut client, downstream) = memory(64);
+        let (mut server, upstream) = memory(64);
+        let ends = async {
+            client.shutdown().await.unwrap();
+            let mut nothing = Vec::new();
+            assert_eq!(server.read_to_end(&mut nothing).await.unwrap(), 0, "the end is passed on");
+            server.write_all(b"still here").await.unwrap();
+            server.shutdown().await.unwrap();
+            let mut said = Vec::new();
+            client.read_to_end(&mut said).await.unwrap();
+            assert_eq!(said, b"still here");
+        };
+        let ((copied, ..), ()) = tokio::join!(pump((downstream, upstream), Bytes::new()), ends);
+        assert!(copied.is_ok());
+    });
+}
+
+#[test]
+fn the_side_that_failed_is_named() {
+    run(async {
+        let (client, downstream) = memory(64);
+        let (mut server, upstream) = memory(64);
+        drop(client);
+        server.write_all(b"to nobody").await.unwrap();
+        let (copied, ..) = pump((downstream, upstream), Bytes::new()).await;
+        assert!(matches!(copied, Err(Broken::Downstream)), "{copied:?}");
+        let (client, downstream) = memory(64);
+        let (server, upstream) = memory(64);
+        drop(server);
+        let (copied, ..) = pump((downstream, upstream), Bytes::from_static(b"to nobody")).await;
+        assert!(matches!(copied, Err(Broken::Upstream)), "{copied:?}");
+        drop(client);
+    });
+}

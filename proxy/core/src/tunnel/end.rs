@@ -1,0 +1,82 @@
+//! [`End`]: what one end of a tunnel is to the copy.
+
+use super::upgrade::TunnelEnd;
+use crate::{
+    exchange::filter::TcpEnd,
+    io::Socket,
+    upstream::{ConnectError, Opaque},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+/// One end of a tunnel.
+pub(super) trait End: AsyncRead + AsyncWrite + Unpin {
+    /// The socket that carries it untouched, if one does.
+    fn tcp(&self) -> Option<&TcpStream>;
+
+    /// From here on dropping it says that it was cut, and is no end: a reset.
+    fn reset_at_close(&mut self);
+
+    /// Why a server refused us after the handshake, once the connection failed.
+    fn late_refusal(&mut self) -> Option<ConnectError> {
+        None
+    }
+}
+
+impl End for Socket {
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            // splice(2) sees nothing of what is redirected.
+            Self::Redirectable(_) | Self::Memory(_) | Self::Tls(_) => None,
+        }
+    }
+
+    fn reset_at_close(&mut self) {
+        Socket::reset_at_close(self);
+    }
+}
+
+impl End for Opaque {
+    fn tcp(&self) -> Option<&TcpStream> {
+        self.socket().tcp()
+    }
+
+    fn reset_at_close(&mut self) {
+        self.socket().reset_at_close();
+    }
+
+    fn late_refusal(&mut self) -> Option<ConnectError> {
+        Opaque::late_refusal(self)
+    }
+}
+
+impl<E: End> End for TcpEnd<'_, E> {
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+
+    fn reset_at_close(&mut self) {
+        self.inner().reset_at_close();
+    }
+
+    fn late_refusal(&mut self) -> Option<ConnectError> {
+        self.inner().late_refusal()
+    }
+}
+
+impl End for TunnelEnd {
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+
+    fn reset_at_close(&mut self) {
+        TunnelEnd::reset_at_close(self);
+    }
+
+    fn late_refusal(&mut self) -> Option<ConnectError> {
+        TunnelEnd::late_refusal(self)
+    }
+}
