@@ -14,7 +14,7 @@ use pillion_tests::{
 };
 use rustix::process::Signal;
 use serde_json::Value;
-use std::{net::SocketAddr, path::Path, process::Command};
+use std::{net::SocketAddr, path::Path, process::Command, thread, time::Duration};
 
 /// A user that nothing else here runs as.
 const UID: &str = "61338";
@@ -278,6 +278,11 @@ fn counters_go_on_over_detaching_and_attaching() {
     assert!(redirect(&["detach", "--instance", &name]).0);
     proxy.await_metric("pillion_redirect_on", &[], |on| on == 0.0);
     onward("detached by hand");
+    // Each look at what has gone, one a second, sees the same.
+    let ends = || proxy.metrics().sum("pillion_redirect_ends_total", &[]);
+    let before = ends();
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(ends(), before, "nothing happened");
     let (port, pid) = (proxy.address.port().to_string(), proxy.pid().to_string());
     let (attached, words) =
         redirect(&["attach", "--instance", &name, "--ports", &port, "--proxy-pid", &pid, "--waive", WAIVED]);

@@ -135,10 +135,8 @@ impl Metrics {
         if look.standing == Standing::Anew {
             self.gone(instance);
         }
+        // One that was detached by somebody else says the same for as long as it is looked at.
         self.counted(instance, &look.reading);
-        if look.standing == Standing::Gone {
-            self.gone(instance);
-        }
     }
 
     fn counted(&self, instance: &str, reading: &Reading) {

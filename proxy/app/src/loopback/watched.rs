@@ -137,7 +137,10 @@ impl All {
         let metrics = &self.metrics;
         self.draining.retain_mut(|before| match before.look(metrics) {
             // Somebody else has removed it.
-            Ok(look) if look.standing == Standing::Gone => false,
+            Ok(look) if look.standing == Standing::Gone => {
+                metrics.gone(&before.instance);
+                false
+            }
             Ok(look) if look.reading.occupancy.sockets > 0 => {
                 occupancy.push(look.reading.occupancy);
                 true
