@@ -30,7 +30,7 @@ use std::{
 };
 
 /// What no kernel known passes; the peers of these tests do without.
-pub(crate) const WAIVED: &str = "splice,duplex";
+pub(crate) const WAIVED: &str = "splice,duplex,wait_all";
 
 /// A name for the pins, so that tests do not meet.
 pub(crate) fn instance() -> String {
@@ -265,7 +265,7 @@ fn where_splice_is_not_waived_the_proxy_declines_and_a_splicing_haproxy_works() 
     let name = instance();
     let _detached = Detached(name.clone());
     let origin = Origin::start();
-    let top = format!("redirect: {{ instance: {name}, waive: [duplex] }}");
+    let top = format!("redirect: {{ instance: {name}, waive: [duplex, wait_all] }}");
     let proxy = Shape { top: &top, ..Shape::default() }.start(origin.address);
     wait::until_true("the redirect's verdict", || proxy.stderr().contains("redirect "));
     if proxy.stderr().contains("redirect attached") {

@@ -28,7 +28,7 @@ use std::{
 };
 
 /// What the application may be known not to use: the generator and the origin poll.
-const WAIVED: &str = "splice,duplex";
+const WAIVED: &str = "splice,duplex,wait_all";
 
 /// Times that the maps are asked to go, and how long between: connections close meanwhile.
 const DETACH: (u32, Duration) = (50, Duration::from_millis(100));

@@ -31,6 +31,8 @@ pub enum Property {
     Sleeping,
     /// A reader that sleeps in recv(2) sleeps on when another thread's send(2) on the same socket gets room.
     Duplex,
+    /// recv(MSG_WAITALL) waits until all it asks for is there.
+    WaitAll,
     /// Data sent before accept(2) arrives first, and in order with what TCP carried.
     Order,
     /// Whether redirected bytes were read is told to the end that the proxy would have.
@@ -54,6 +56,7 @@ pub const PROPERTIES: &[Property] = &[
     Property::Splice,
     Property::Sleeping,
     Property::Duplex,
+    Property::WaitAll,
     Property::Order,
     Property::Held,
     Property::HalfClose,
@@ -74,6 +77,7 @@ impl Property {
             Self::Splice => "splice",
             Self::Sleeping => "sleeping",
             Self::Duplex => "duplex",
+            Self::WaitAll => "wait_all",
             Self::Order => "order",
             Self::Held => "held",
             Self::HalfClose => "half_close",
@@ -86,7 +90,7 @@ impl Property {
     /// Whether an application may be known to do without it. What is left is correctness itself.
     #[must_use]
     pub const fn may_be_waived(self) -> bool {
-        matches!(self, Self::Fionread | Self::Peek | Self::Splice | Self::Duplex)
+        matches!(self, Self::Fionread | Self::Peek | Self::Splice | Self::Duplex | Self::WaitAll)
     }
 
     /// The property of a name.

@@ -34,6 +34,7 @@ pub(super) fn hold(property: Property, listener: &TcpListener, maps: &Maps) -> R
         Property::Splice => spliced(&Pair::new(listener)?),
         Property::Sleeping => sleeping(listener),
         Property::Duplex => duplex(listener),
+        Property::WaitAll => wait_all(&Pair::new(listener)?),
         Property::Order => order(listener),
         Property::Held => held(&Pair::new(listener)?),
         Property::HalfClose => half_close(listener),
@@ -235,6 +236,25 @@ fn duplex(listener: &TcpListener) -> Result<(), Failure> {
             thread::sleep(ASLEEP);
             send(other, b"at last")?;
             reading.join().unwrap_or_else(failed)
+        })?;
+    }
+    Ok(())
+}
+
+fn wait_all(pair: &Pair) -> Result<(), Failure> {
+    for (direction, from, to) in pair.directions() {
+        thread::scope(|scope| {
+            let reading = scope.spawn(|| {
+                let mut room = [0; 8];
+                rustix::net::recv(to, &mut room[..], RecvFlags::WAITALL).during("MSG_WAITALL").map(|(_, count)| count)
+            });
+            send(from, b"half")?;
+            thread::sleep(ASLEEP);
+            send(from, b"rest")?;
+            match reading.join().map_err(|_| seen("a thread of the test died"))?? {
+                8 => Ok(()),
+                count => Err(seen(format!("{direction}: recv(MSG_WAITALL) of 8 bytes comes back with {count}"))),
+            }
         })?;
     }
     Ok(())

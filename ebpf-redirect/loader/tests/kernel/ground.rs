@@ -74,7 +74,7 @@ impl Ground {
         fs::write(cgroup.join("cgroup.type"), "threaded").unwrap();
         let mut options = Options::new(name, &cgroup);
         options.object = object();
-        options.waived = vec![Property::Splice, Property::Duplex];
+        options.waived = vec![Property::Splice, Property::Duplex, Property::WaitAll];
         Some(Self { cgroup, options })
     }
 

@@ -17,7 +17,7 @@ mod streams;
 mod probe {
     use redirect::{Object, Property, Verdict};
 
-    const KNOWN: &[Property] = &[Property::Splice, Property::Duplex];
+    const KNOWN: &[Property] = &[Property::Splice, Property::Duplex, Property::WaitAll];
 
     #[test]
     fn this_kernel_is_described_in_words_and_in_json() {

@@ -19,7 +19,7 @@ pub(crate) struct LoopbackRedirect {
     pub cgroup: Text<FilePath>,
     /// Messages of this size and more stay on TCP. 64KiB: the kernel shows larger ones in pieces of this size, and where they are very large, handing them over loses.
     pub large_messages: Text<Bytes<1, { 1 << 30 }>>,
-    /// Properties of the self-test that may fail, since nothing here needs them: `fionread`, `peek`, `splice`, `duplex`. No kernel known passes `splice` (who receives by splice(2), as HAProxy with `option splice-auto` and Go's TCP-to-TCP copy do, stalls) nor `duplex` (where one thread sleeps in recv(2) while another one's send(2) on the same socket waits for room, the reader may get EAGAIN); programs that wait by poll or epoll are not concerned by `duplex`.
+    /// Properties of the self-test that may fail, since nothing here needs them: `fionread`, `peek`, `splice`, `duplex`, `wait_all`. No kernel known passes `splice` (who receives by splice(2), as HAProxy with `option splice-auto` and Go's TCP-to-TCP copy do, stalls), `wait_all` (recv(MSG_WAITALL) comes back with less than it asks for, or sleeps on with all of it there; SO_RCVLOWAT is as if it were not set) nor `duplex` (where one thread sleeps in recv(2) while another one's send(2) on the same socket waits for room, the reader may get EAGAIN); programs that wait by poll or epoll are not concerned by `duplex`.
     pub waive: List<Waiver>,
     /// Outbound connections, taken to a listener without netfilter rules. Absent: none.
     pub outbound: Field<RedirectOutbound>,
@@ -64,9 +64,12 @@ pub(crate) enum Waiver {
     Splice,
     /// One thread asleep in recv(2) while another sends much on the same socket.
     Duplex,
+    /// recv(MSG_WAITALL), SO_RCVLOWAT.
+    #[cfg_attr(test, serde(rename = "wait_all"))]
+    WaitAll,
 }
 
-words! { Waiver { "fionread" => Fionread, "peek" => Peek, "splice" => Splice, "duplex" => Duplex } }
+words! { Waiver { "fionread" => Fionread, "peek" => Peek, "splice" => Splice, "duplex" => Duplex, "wait_all" => WaitAll } }
 
 /// Outbound connections, taken to a listener.
 #[derive(Debug, Default)]

@@ -33,6 +33,7 @@ pub(super) fn redirect(
             Waiver::Peek => "peek",
             Waiver::Splice => "splice",
             Waiver::Duplex => "duplex",
+            Waiver::WaitAll => "wait_all",
         })
         .collect();
     let outbound = match redirect.outbound.at(at) {

@@ -67,7 +67,7 @@ fn a_line_is_right_or_wrong() {
         ("redirect prob", false),
         ("redirect probe --json", true),
         ("redirect probe --json yes", false),
-        ("redirect attach --ports 15001,15006 --proxy-uid 1337 --waive splice,duplex --large 32KiB", true),
+        ("redirect attach --ports 15001,15006 --proxy-uid 1337 --waive splice,duplex,wait_all --large 32KiB", true),
         ("redirect attach --capture 15001 --exclude 10.0.0.0/8,fd00::/8,::1 --exclude-ports 22", true),
         ("redirect attach --proxy-pid 7", true),
         ("redirect attach --waive splice", false),
