@@ -212,6 +212,22 @@ fn what_filters_and_rules_ask_of_http_is_not_had_by_silence_or_by_other_words() 
         assert_eq!(http.get("/").status, 200, "HTTP is judged as ever");
         assert_eq!(http.get("/admin").status, if route == ruled { 403 } else { 200 });
     }
+    // Written, it holds where nothing judges; rules that come later end what is carried.
+    let written = "routes: [{ match: { prefix: / }, respond: { status: 403 } }]\n    tcp: { cluster: site, not_http: refuse, detect_timeout: 100ms }";
+    let refusing = proxy(written, &[("site", application)]);
+    assert!(matches!(refusing.connect().end_within(SOON), End::Closed | End::Reset));
+    let open = |route: &str| {
+        format!(
+            "routes: [{{ match: {{ prefix: / }}, cluster: site{route} }}]\n    tcp: {{ cluster: site, detect_timeout: 100ms }}"
+        )
+    };
+    let later = proxy(&open(""), &[("site", application)]);
+    let mut carried = later.connect();
+    assert_eq!(carried.bytes(8), b"anything");
+    let yaml = fs::read_to_string(later.dir().join("pillion.yaml")).expect("the configuration is there");
+    later.replace_config(&yaml.replace(&open(""), &open(&format!(", {ruled}"))));
+    assert_eq!(later.admin_post("/reload").status, 200);
+    assert!(matches!(carried.end_within(SOON), End::Closed | End::Reset));
     let changes = "filters: [{ name: words, headers: [{ request: { set: { x-a: b } } }] }]\n    \
                    routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }";
     let changed = proxy(changes, &[("site", application)]);

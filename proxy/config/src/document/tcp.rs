@@ -26,7 +26,7 @@ pub(crate) struct Tcp {
     pub detect_timeout: Text<Period>,
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,
-    /// What becomes of connections that are not HTTP, or that say nothing in time, where filters (`wasm`, `jwt`, `rate_limit`) or `authorization` of a route judge requests: what HTTP is asked for must not be had by silence. Those to a port in `server_first` pass.
+    /// What becomes of connections that are not HTTP, or that say nothing in time, where filters (`wasm`, `jwt`, `rate_limit`) or `authorization` of a route judge requests: what HTTP is asked for must not be had by silence. Without such a judge they pass, unless `refuse` is written. Those to a port in `server_first` pass.
     pub not_http: Field<NotHttp>,
     /// What their bytes pass, in order: wasm filters, or the names of such.
     pub filters: List<FilterUse>,

@@ -52,9 +52,11 @@ pub(super) fn tcp(
             ),
         );
     }
-    let not_http = match (tcp.not_http.take()?, judge) {
-        (document::NotHttp::Refuse, Some(_)) => NotHttp::Refuse,
-        (document::NotHttp::Refuse, None) | (document::NotHttp::Pass, _) => NotHttp::Pass,
+    // Written, it holds without a judge, too: a route that answers 403 is got round just so.
+    let refuses = judge.is_some() || tcp.not_http.is_written();
+    let not_http = match tcp.not_http.take()? {
+        document::NotHttp::Refuse if refuses => NotHttp::Refuse,
+        document::NotHttp::Refuse | document::NotHttp::Pass => NotHttp::Pass,
     };
     let mut known = std::mem::take(&mut names.filters);
     let chain = known.chain(cx, tcp.filters, at, names);

@@ -172,8 +172,7 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
         Some(admission) if admission.looks_at_names() && !ended_here => Names::Matter,
         Some(_) | None => Names::DoNot,
     };
-    let plan = Plan::of(&listener.model.protocol, &listener.model.http, port, names, agreed);
-    let detected = match plan {
+    let detected = match Plan::of(&listener.model.protocol, &listener.model.http, port, names, agreed) {
         Plan::Unread => Detected::Opaque(prefix, Heard::Enough),
         Plan::Read(among, deadline) => {
             let left = deadline.saturating_sub(waited);
@@ -188,8 +187,8 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
     connection.has_arrived();
     let detected = detected.agreed(agreed);
     let speaks_http = matches!(detected, Detected::Http1(_) | Detected::Http2(_));
-    let gets_round = plan != Plan::Unread && matches!(detected, Detected::Tls(..) | Detected::Opaque(..));
-    if gets_round && admit::not_http(connection, listener) == Admitted::No {
+    let opaque = matches!(detected, Detected::Tls(..) | Detected::Opaque(..));
+    if opaque && admit::not_http(connection, listener) == Admitted::No {
         return None;
     }
     if speaks_http && listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {

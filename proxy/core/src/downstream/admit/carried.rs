@@ -4,7 +4,7 @@
 //! by those of the listener and of the route it would take now. What may not go on is cut: a tunnel has no end of its own
 //! that could be waited for.
 
-use super::{Admission, Attributes, Connection, Decision, Denied, Distrust, Fact, attributes, shut_out};
+use super::{Admission, Attributes, Connection, Decision, Denied, Distrust, Fact, attributes, gets_round, shut_out};
 use crate::{
     drain::{Control, Signal, Subject},
     exchange::route::RequestView,
@@ -89,6 +89,10 @@ impl Carried {
         }
         match &self.of {
             Of::Connection(asked) => {
+                if let Some(denied) = gets_round(&self.connection, listener) {
+                    self.count(listener, "rules");
+                    return Err(denied);
+                }
                 let asked = asked.as_ref().map(Option::as_deref);
                 self.ask(listener, listener.admit.as_deref(), None, asked)
             }

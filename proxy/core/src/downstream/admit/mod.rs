@@ -161,15 +161,22 @@ fn refuse(connection: &Rc<Connection>, listener: &ListenerSnapshot, denied: Deni
     Admitted::No
 }
 
-/// Asked of a connection that turned out not to be HTTP, or said nothing: what judges requests would never see it.
+/// Asked of a connection that turned out not to be HTTP, or said nothing.
 pub(super) fn not_http(connection: &Rc<Connection>, listener: &ListenerSnapshot) -> Admitted {
-    match &listener.model.protocol {
-        ListenerProtocol::Detect(tcp) if tcp.not_http == NotHttp::Refuse => {
+    match gets_round(connection, listener) {
+        None => Admitted::Yes,
+        Some(denied) => {
             listener.telemetry.metrics.detected("not_http");
-            refuse(connection, listener, Denied { details: "not_http".into(), told: None })
+            refuse(connection, listener, denied)
         }
-        ListenerProtocol::Detect(_) | ListenerProtocol::Opaque(_) | ListenerProtocol::Http => Admitted::Yes,
     }
+}
+
+/// Why a connection that is not HTTP may not be carried: what judges requests would never see it.
+fn gets_round(connection: &Connection, listener: &ListenerSnapshot) -> Option<Denied> {
+    let ListenerProtocol::Detect(tcp) = &listener.model.protocol else { return None };
+    let known = tcp.server_first.contains(&connection.facts.destination().port());
+    (tcp.not_http == NotHttp::Refuse && !known).then(|| Denied { details: "not_http".into(), told: None })
 }
 
 /// Why a live connection's source would not be let in now.
