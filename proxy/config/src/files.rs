@@ -21,51 +21,48 @@ use std::{
 /// Bytes of a file that a document refers to. The largest real ones are wasm modules of about 10 MB.
 pub const MAX_REFERENCED: u64 = 64 << 20;
 
-/// Longest time in which a pipe that the document is read from may say nothing. Who reads heeds no signal meanwhile, so it is
-/// less than the 30 s that a kubelet gives a process to end.
-const SILENCE: Duration = Duration::from_secs(20);
+/// Longest time that a pipe which the document is read from may take in all. A signal ends the wait before; where another
+/// thread gets it, this and the same for a reload that was asked for meanwhile are less than the 30 s that a kubelet gives.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One byte more than is accepted, so that the reader of the bytes sees that there are too many.
 pub(crate) fn read_document(path: &Path) -> io::Result<Vec<u8>> {
     const MOST: u64 = MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();
     if fs::metadata(path)?.file_type().is_fifo() {
-        read_pipe(path, MOST, SILENCE, &mut bytes)?;
+        read_pipe(path, MOST, PATIENCE, &mut bytes)?;
     } else {
         File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
     }
     Ok(bytes)
 }
 
-/// Reads a pipe to its end: neither for its first writer (fifo(7)) nor for more bytes does it wait longer than `silence`.
-fn read_pipe(path: &Path, most: u64, silence: Duration, bytes: &mut Vec<u8>) -> io::Result<()> {
+/// Reads a pipe to its end, its first writer (fifo(7)) waited for, within `patience`.
+fn read_pipe(path: &Path, most: u64, patience: Duration, bytes: &mut Vec<u8>) -> io::Result<()> {
     let nonblock = OFlags::NONBLOCK.bits().cast_signed();
     let mut pipe = File::options().read(true).custom_flags(nonblock).open(path)?.take(most);
-    let mut last = Instant::now();
+    let begun = Instant::now();
     loop {
-        let left = silence.saturating_sub(last.elapsed());
+        let left = patience.saturating_sub(begun.elapsed());
         if left.is_zero() {
             let words =
-                format!("a pipe into which nobody wrote for {silence:?}; start its writer first, or name a file");
+                format!("a pipe that did not come to its end in {patience:?}; start its writer first, or name a file");
             return Err(io::Error::new(io::ErrorKind::TimedOut, words));
         }
         // Before its first writer there is, a pipe is neither readable nor at its end to poll(2), whereas read(2) would say
         // that it has ended.
         let until = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::new(pipe.get_ref(), PollFlags::IN)], Some(&until)) {
-            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(0) => continue,
+            Err(Errno::INTR) => return Err(io::Error::other("a signal came while its writer was waited for")),
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
-        let before = bytes.len();
         match pipe.read_to_end(bytes) {
             Ok(_) => return Ok(()),
             // What was read until then is kept.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
-        }
-        if bytes.len() > before {
-            last = Instant::now();
         }
     }
 }
@@ -115,7 +112,7 @@ mod tests {
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let short = Duration::from_millis(50);
         let error = read_pipe(&path, 100, short, &mut Vec::new()).unwrap_err();
-        assert!(error.to_string().contains("a pipe into which nobody wrote for 50ms"), "{error}");
+        assert!(error.to_string().contains("a pipe that did not come to its end in 50ms"), "{error}");
 
         // A writer that comes late and pauses, and one that says more than is wanted.
         for (most, expected) in [(100, &b"a: 1\nb: 2\n"[..]), (3, b"a: ")] {
