@@ -1,10 +1,13 @@
-//! A TLS client that shows what a test wants shown, and believes anybody: the server is judged by others.
+//! A TLS client that shows what a test wants shown, and believes whoever has the key of the certificate that he shows: whether
+//! it is the right one is judged by others.
 
 use crate::{pki::Issued, response::Response, wait::SOON};
 use rustls::{
-    ClientConfig, ClientConnection, NamedGroup, StreamOwned, SupportedProtocolVersion,
-    crypto::{CryptoProvider, aws_lc_rs},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, NamedGroup, SignatureScheme, StreamOwned,
+    SupportedProtocolVersion,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{self, CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use std::{
     io::{self, BufReader, Write},
@@ -25,6 +28,45 @@ pub struct Offer<'a> {
     pub versions: &'a [&'static SupportedProtocolVersion],
 }
 
+/// Judges a server's proof that it has the key, and nothing else.
+#[derive(Debug)]
+struct HasItsKey(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for HasItsKey {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        crypto::verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        crypto::verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
 /// A connection.
 pub struct TlsClient {
     stream: BufReader<StreamOwned<ClientConnection, TcpStream>>,
@@ -43,7 +85,7 @@ impl Offer<'_> {
             .with_protocol_versions(versions)
             .expect("the versions go with the suites")
             .dangerous()
-            .with_custom_certificate_verifier(pillion::outgoing::anybody(provider));
+            .with_custom_certificate_verifier(Arc::new(HasItsKey(provider)));
         let mut config = match self.certificate {
             None => builder.with_no_client_auth(),
             Some(Issued { chain, key }) => {

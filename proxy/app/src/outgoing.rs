@@ -203,7 +203,7 @@ pub fn unverified() -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .unwrap_or_else(|error| unreachable!("the provider has suites of every version: {error}"));
-    let config = builder.dangerous().with_custom_certificate_verifier(anybody(provider));
+    let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)));
     let mut config = config.with_no_client_auth();
     config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
     Arc::new(config)
@@ -215,11 +215,6 @@ pub fn unverified() -> Arc<ClientConfig> {
 /// that the proof says nothing. And it cannot be judged of many servers that kubelets ask with success, since webpki reads no
 /// certificates of X.509 version 1 and none with critical extensions that it does not know, and takes no RSA keys below
 /// 2048 bits.
-#[must_use]
-pub fn anybody(provider: Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Anybody(provider))
-}
-
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
