@@ -98,11 +98,12 @@ impl ReadBuffer {
     }
 
     fn find_room(&mut self) {
-        if !self.bytes.try_reclaim(self.room)
-            && self.bytes.is_empty()
-            && let Some(spare) = SPARE.take()
-        {
-            self.bytes = spare;
+        if self.bytes.try_reclaim(self.room) {
+            return;
+        }
+        if self.bytes.is_empty() {
+            // Grown, it would take along what is used up.
+            self.bytes = SPARE.take().unwrap_or_default();
         }
         self.bytes.reserve(self.room);
     }
@@ -161,12 +162,18 @@ impl ReadBuffer {
             return;
         }
         if self.room > FIRST {
-            let mut bytes = std::mem::take(self).bytes;
-            if bytes.try_reclaim(MOST) {
-                SPARE.set(Some(bytes));
-            }
+            self.set_aside();
         } else if self.bytes.capacity() > 0 {
             *self = Self::default();
+        }
+    }
+
+    /// Gives the memory of a large message to whoever reads one next, if nobody holds a part of it any more.
+    #[cold]
+    fn set_aside(&mut self) {
+        let mut bytes = std::mem::take(self).bytes;
+        if bytes.try_reclaim(MOST) {
+            SPARE.set(Some(bytes));
         }
     }
 

@@ -389,6 +389,37 @@ fn what_is_promised_is_read_in_as_few_pieces_as_the_bound_allows() {
 }
 
 #[test]
+fn the_memory_of_a_large_message_is_the_next_ones_unless_somebody_holds_it() {
+    run(async {
+        let (ours, mut theirs) = duplex(1 << 20);
+        let mut socket = Socket::Memory(ours);
+        // Where a message's large read lies, which is held or not while the next one is read.
+        let mut large = async || {
+            let mut buffer = ReadBuffer::default();
+            theirs.write_all(&[0; 36 * 1024]).await.unwrap();
+            let mut fill =
+                async |buffer: &mut ReadBuffer| poll_fn(|cx| buffer.poll_fill(&mut socket, cx)).await.unwrap();
+            assert_eq!(fill(&mut buffer).await, 4 * 1024);
+            drop(buffer.take(4 * 1024));
+            buffer.promise(32 * 1024);
+            assert_eq!(fill(&mut buffer).await, 32 * 1024);
+            (buffer.take(32 * 1024), buffer)
+        };
+        let (first, mut buffer) = large().await;
+        let place = first.as_ptr();
+        drop(first);
+        buffer.release();
+        assert_eq!(buffer.held(), 0);
+        let (second, mut buffer) = large().await;
+        assert_eq!(second.as_ptr(), place, "whose message it is does not matter");
+        buffer.release();
+        let (third, _buffer) = large().await;
+        assert_ne!(third.as_ptr(), place, "the second is held still");
+        assert!(second.iter().all(|byte| *byte == 0));
+    });
+}
+
+#[test]
 fn a_buffer_with_nothing_in_it_holds_nothing() {
     run(async {
         let (ours, mut theirs) = duplex(1 << 20);
