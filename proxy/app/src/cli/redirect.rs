@@ -165,6 +165,10 @@ impl Given {
         let exclude_ports: BTreeSet<u16> =
             self.read_as("exclude-ports", list)?.unwrap_or_default().into_iter().collect();
         let ports = self.read_as("ports", list)?.unwrap_or_default();
+        if capture.is_none() && (self.option("exclude").is_some() || self.option("exclude-ports").is_some()) {
+            return Err(self
+                .wrong(&"--exclude and --exclude-ports are about what --capture takes; write it, or leave them out"));
+        }
         if ports.is_empty() && proxies.is_empty() && capture.is_none() {
             return Err(self.wrong(
                 &"which connections are redirected? Write --ports for those to the proxy, --proxy-uid, --proxy-pid or \
@@ -206,6 +210,13 @@ fn object(file: Option<&Path>) -> Result<Object, Failed> {
 
 impl What {
     fn options(self) -> Result<Options, Failed> {
+        for proxy in &self.proxies {
+            if let Proxy::Process(pid) = proxy
+                && !Path::new(&format!("/proc/{pid}")).exists()
+            {
+                return Err(format!("--proxy-pid {pid}: there is no such process here").into());
+            }
+        }
         let cgroup = match self.cgroup {
             Some(cgroup) => cgroup,
             None => redirect::own_cgroup()?,
@@ -285,7 +296,11 @@ impl Redirect {
             },
             Self::Status { instance, json, watch: false } => match redirect::status(&instance)? {
                 None => {
-                    writeln!(out, "nothing is attached")?;
+                    if json {
+                        writeln!(out, "{:#}", serde_json::json!({ "attached": false }))?;
+                    } else {
+                        writeln!(out, "nothing is attached")?;
+                    }
                     return Ok(ExitCode::FAILURE);
                 }
                 Some(status) if json => writeln!(out, "{:#}", loopback::status_json(&status))?,

@@ -71,6 +71,8 @@ fn a_line_is_right_or_wrong() {
         ("redirect attach --capture 15001 --exclude 10.0.0.0/8,fd00::/8,::1 --exclude-ports 22", true),
         ("redirect attach --proxy-pid 7", true),
         ("redirect attach --waive splice", false),
+        ("redirect attach --ports 15001 --exclude 10.0.0.0/8", false),
+        ("redirect attach --ports 15001 --exclude-ports 22", false),
         ("redirect agent --instance a", false),
         ("redirect attach --ports 0", false),
         ("redirect attach --exclude 10.0.0.0/33", false),
