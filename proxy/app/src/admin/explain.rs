@@ -96,9 +96,13 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
     let denied = |decision| decision == Decision::Deny;
     let may = !denied(decision) && !of_route.as_ref().is_some_and(|(decision, _)| denied(*decision));
     let matched = view.map(|_| json!({ "asked": asked.target, "matched": target }));
+    // Nobody connects to a listener's 0.0.0.0, nor what is captured to the listener at all.
+    let assumed = asked.destination.is_none();
+    let destination = view.map(|view| json!({ "address": view.destination.to_string(), "assumed": assumed }));
     Ok(json!({
         "decision": if may { "allow" } else { "deny" },
         "path": matched,
+        "destination": destination,
         "listener": of_listener,
         // Asked only where the listener lets it through.
         "route": if denied(decision) { None } else { of_route.map(|(_, judged)| judged) },
@@ -323,6 +327,7 @@ clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
             ("&destination=10.8.0.1", "allow"),
         ] {
             let answer = ask(&format!("listener=inner&method=GET{destination}")).unwrap();
+            assert_eq!(answer["destination"]["assumed"], destination.is_empty(), "{answer:#}");
             assert_eq!(answer["decision"], decision, "{destination}: {answer:#}");
         }
     }
