@@ -14,6 +14,8 @@ use pillion::inject::{
     workload::template,
     yaml,
 };
+use pillion_config::model::{Direction, NotHttp};
+use pillion_core::downstream::detect::{Among, Names, Plan};
 use std::{
     fs,
     io::Write as _,
@@ -130,6 +132,27 @@ fn each_generated_configuration_passes_the_proxys_own_check() {
         }
     }
     assert!(checked >= 50, "{checked}");
+}
+
+/// An opaque port is none whose connections are looked at; the others are, and what is no HTTP there passes no filter by.
+#[test]
+fn opaque_ports_are_not_looked_at() {
+    let file = folder("cases").join("filters-that-judge.yaml");
+    let (text, _) = inject(&[], &file).unwrap();
+    let pod = &meaning(&text)[0];
+    let proxy = &pod.get("spec").unwrap().list("initContainers")[1];
+    let configuration = proxy.list("env").iter().find(|variable| variable.str("name") == Some("PILLION_CONFIG"));
+    let configuration = configuration.unwrap().str("value").unwrap().replace("$$", "$");
+    let none = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+    let loaded = pillion_config::parse(&pillion_config::SourceName::new("env"), &configuration, &none).unwrap();
+    for listener in &loaded.config.listeners {
+        let plan = |port| Plan::of(&listener.protocol, &listener.http, port, Names::DoNot, None);
+        assert_eq!((plan(5432), plan(3306)), (Plan::Unread, Plan::Unread), "{}", listener.name);
+        assert!(matches!(plan(8080), Plan::Read(Among::Any, _)), "{}", listener.name);
+        let tcp = listener.protocol.tcp().unwrap();
+        let refuses = listener.direction == Direction::Inbound;
+        assert_eq!(tcp.not_http == NotHttp::Refuse, refuses, "{}", listener.name);
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use super::{
     value::{Map, Value, list, map},
     yaml,
 };
-use pillion_config::SourceName;
-use std::{io, path::Path};
+use pillion_config::{SourceName, model::SERVER_FIRST};
+use std::{collections::BTreeSet, io, path::Path};
 
 /// What is wrong with settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +101,11 @@ fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<V
     inbound.set("capture", "redirect");
     inbound_policy(settings, &mut inbound)?;
     inbound.set("routes", to("application"));
-    inbound.set("tcp", opaque(settings, "application"));
+    let mut tcp = opaque(settings, "application");
+    if judges(&inbound) {
+        tcp.set("not_http", "refuse");
+    }
+    inbound.set("tcp", tcp);
     let mut outbound = Map::default();
     let loopback = if settings.ip_family == IpFamily::Dual { "[::]" } else { "127.0.0.1" };
     outbound.set("name", "outbound");
@@ -226,15 +230,22 @@ fn by_host(upstream: &Upstream, settings: &Settings, own: Option<&str>) -> Value
     ])
 }
 
-/// What is passed on byte by byte.
-fn opaque(settings: &Settings, cluster: &str) -> Value {
-    let mut tcp = map([("cluster", cluster.into())]);
-    if let (false, Some(tcp)) = (settings.opaque_ports.is_empty(), tcp.as_map_mut()) {
+/// What is passed on byte by byte; the ports that are so are not looked at.
+fn opaque(settings: &Settings, cluster: &str) -> Map {
+    let mut tcp = Map::default();
+    tcp.set("cluster", cluster);
+    if !settings.opaque_ports.is_empty() {
         let ports = settings.opaque_ports.iter().flat_map(|ports| ports.0..=ports.1);
-        let addresses = list(ports.map(|port| format!(":{port}")));
-        tcp.set("destinations", Value::List(vec![map([("address", addresses), ("cluster", cluster.into())])]));
+        let ports: BTreeSet<u16> = SERVER_FIRST.into_iter().chain(ports).collect();
+        tcp.set("server_first", list(ports));
     }
     tcp
+}
+
+/// Whether a filter of a listener judges requests: one that only changes headers does not, as the proxy sees it, too.
+fn judges(listener: &Map) -> bool {
+    let filters = listener.get("filters").map_or(&[][..], Value::elements);
+    filters.iter().any(|filter| filter.get("headers").is_none())
 }
 
 fn cluster(upstream: &Upstream, settings: &Settings) -> Value {

@@ -1,7 +1,7 @@
 //! What a listener does with connections that are not HTTP.
 
 use super::{Either, Field, FilterUse, Int, Limit, List, Period, Scalar, Text, WeightedCluster, fields, words};
-use crate::model::{Destination, HostPattern, Name};
+use crate::model::{Destination, HostPattern, Name, SERVER_FIRST};
 #[cfg(test)]
 use schemars::JsonSchema;
 #[cfg(test)]
@@ -48,7 +48,7 @@ words! { NotHttp { "refuse" => Refuse, "pass" => Pass } }
 
 impl Default for Tcp {
     fn default() -> Self {
-        let ports = [21, 25, 110, 143, 587, 3306].map(|port| Field::of(Scalar(Int(port))));
+        let ports = SERVER_FIRST.map(|port| Field::of(Scalar(Int(port.into()))));
         Self {
             cluster: Field::ABSENT,
             clusters: Field::ABSENT,

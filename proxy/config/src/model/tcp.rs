@@ -24,6 +24,9 @@ pub struct Tcp {
     pub filters: Option<Arc<[FilterIndex]>>,
 }
 
+/// Ports whose server speaks first where a listener names none: FTP, SMTP, POP3, IMAP, submission, MySQL.
+pub const SERVER_FIRST: [u16; 6] = [21, 25, 110, 143, 587, 3306];
+
 /// What becomes of connections that are not HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotHttp {
