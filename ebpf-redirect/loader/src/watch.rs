@@ -250,8 +250,13 @@ impl Watch {
     ///
     /// A map cannot be read.
     pub fn look(&mut self, mut told: impl FnMut(&Event)) -> Result<Look, AttachError> {
+        // A ring that is held has what came until it was detached, too.
+        let held = self.events.is_some();
+        if held {
+            self.take_events(&mut told);
+        }
         let standing = self.follow()?;
-        if standing != Standing::Gone {
+        if !held && standing != Standing::Gone {
             self.take_events(&mut told);
         }
         let on = standing != Standing::Gone && self.maps.control()?.mode == mode::ON;

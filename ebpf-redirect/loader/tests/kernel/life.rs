@@ -362,8 +362,10 @@ fn a_watch_follows_what_others_detach_and_attach_again() {
     let mut watch = Watch::new(&ground.options.instance).unwrap();
     connections(&ground, 3);
     assert_eq!(redirect::detach(&ground.options.instance).unwrap(), Detached::Gone);
-    let look = watch.look(|_| {}).unwrap();
+    let mut told = 0;
+    let look = watch.look(|_| told += 1).unwrap();
     assert_eq!((look.standing, look.on), (Standing::Gone, false));
+    assert_eq!((told, ends(&watch)), (6, 6), "nor is what ended before");
     assert_eq!(look.reading.totals.get(Counter::Enrolled), 6, "the last that was counted is not lost");
     assert_eq!(watch.look(|_| {}).unwrap().standing, Standing::Gone);
     ground.attach();
