@@ -17,7 +17,7 @@ use crate::{
 };
 use arguments::Stop;
 use command::{Command, Remote, Run};
-use pillion_config::{Loaded, SourceName, model::AdminAddress};
+use pillion_config::{DocumentFile, Loaded, SourceName, model::AdminAddress};
 use pillion_core::identity::Secrets;
 use std::{
     env,
@@ -108,7 +108,10 @@ fn from_file(file: PathBuf) -> Source {
             let variable = variable.to_owned();
             Box::new(move || from_variable(&variable))
         }
-        None => Box::new(move || Ok(pillion_config::load(&file)?)),
+        None => {
+            let file = DocumentFile::new(file);
+            Box::new(move || Ok(file.load()?))
+        }
     }
 }
 

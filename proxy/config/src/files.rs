@@ -22,19 +22,21 @@ use std::{
 pub const MAX_REFERENCED: u64 = 64 << 20;
 
 /// Longest time that a pipe which the document is read from may take in all. A signal ends the wait before; where another
-/// thread gets it, this and the same for a reload that was asked for meanwhile are less than the 30 s that a kubelet gives.
+/// thread gets it, this is less than the 30 s that a kubelet gives.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One byte more than is accepted, so that the reader of the bytes sees that there are too many.
-pub(crate) fn read_document(path: &Path) -> io::Result<Vec<u8>> {
+/// One byte more than is accepted, so that the reader of the bytes sees that there are too many; and whether they came out
+/// of a pipe, and will not come again.
+pub(crate) fn read_document(path: &Path) -> io::Result<(Vec<u8>, bool)> {
     const MOST: u64 = MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();
-    if fs::metadata(path)?.file_type().is_fifo() {
+    let pipe = fs::metadata(path)?.file_type().is_fifo();
+    if pipe {
         read_pipe(path, MOST, PATIENCE, &mut bytes)?;
     } else {
         File::open(path)?.take(MOST).read_to_end(&mut bytes)?;
     }
-    Ok(bytes)
+    Ok((bytes, pipe))
 }
 
 /// Reads a pipe to its end, its first writer (fifo(7)) waited for, within `patience`.

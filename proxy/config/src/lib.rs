@@ -28,6 +28,7 @@ pub use schema::schema;
 use document::{Document, Field};
 use lower::Lowering;
 use std::{
+    cell::OnceCell,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -41,7 +42,7 @@ pub struct Loaded {
     pub config: model::Config,
     /// What deserves a second look, in the order of the text.
     pub warnings: Vec<Diagnostic>,
-    /// Every file that was read, to be watched for changes; the document itself first when it was loaded from one.
+    /// Every file that was read, to be watched for changes; the document itself first when it was loaded from one that is no pipe.
     pub files: Vec<PathBuf>,
 }
 
@@ -50,22 +51,60 @@ pub struct Loaded {
 /// # Errors
 /// Everything that is wrong, at once, in the order of the text.
 pub fn load(path: &Path) -> Result<Loaded, Errors> {
-    let file = SourceName::new(path);
-    let whole = |line, column, message| {
-        Errors::one(Diagnostic { file: file.clone(), line, column, path: String::new(), message })
-    };
-    let bytes =
-        files::read_document(path).map_err(|error| whole(0, 0, format!("cannot be read: {}", reason(&error))))?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let line = good.matches('\n').count() + 1;
-        let column = good.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        let message = format!("not UTF-8 text: the byte 0x{:02x} cannot stand here", bytes[error.valid_up_to()]);
-        whole(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX), message)
-    })?;
-    let mut loaded = parse(&file, text, &read_referenced)?;
-    loaded.files.insert(0, path.to_owned());
-    Ok(loaded)
+    DocumentFile::new(path).load()
+}
+
+/// A file that a configuration is read from, again and again. It may be a pipe, as shells give one for `<(…)`: what comes
+/// out of it comes once, so it is kept, and later only the files it refers to are read again.
+#[derive(Debug)]
+pub struct DocumentFile {
+    path: PathBuf,
+    kept: OnceCell<Vec<u8>>,
+}
+
+impl DocumentFile {
+    /// The file at `path`, not looked at yet.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), kept: OnceCell::new() }
+    }
+
+    /// Reads it and the files it refers to. Blocks on the file system, and at most ten seconds on a pipe.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once, in the order of the text.
+    pub fn load(&self) -> Result<Loaded, Errors> {
+        let file = SourceName::new(&self.path);
+        let whole = |line, column, message| {
+            Errors::one(Diagnostic { file: file.clone(), line, column, path: String::new(), message })
+        };
+        let read;
+        let bytes = match self.kept.get() {
+            Some(kept) => kept,
+            None => {
+                let (bytes, once) = files::read_document(&self.path)
+                    .map_err(|error| whole(0, 0, format!("cannot be read: {}", reason(&error))))?;
+                if once {
+                    self.kept.get_or_init(|| bytes)
+                } else {
+                    read = bytes;
+                    &read
+                }
+            }
+        };
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let line = good.matches('\n').count() + 1;
+            let column = good.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+            let message = format!("not UTF-8 text: the byte 0x{:02x} cannot stand here", bytes[error.valid_up_to()]);
+            whole(u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX), message)
+        })?;
+        let mut loaded = parse(&file, text, &read_referenced)?;
+        if self.kept.get().is_none() {
+            loaded.files.insert(0, self.path.clone());
+        }
+        Ok(loaded)
+    }
 }
 
 /// Reads a configuration from text. Files it refers to are asked of `read`, by paths relative to the document's own.

@@ -204,6 +204,29 @@ fn the_status_says_that_the_cgroup_has_gone() {
     assert_eq!((&json["severed"], &json["cgroup_id"]), (&json["programs"], &Value::Null), "{json}");
 }
 
+/// A kubelet makes the pods' cgroup anew when its driver is changed, and agents live on.
+#[test]
+fn an_agent_follows_its_cgroup_when_it_is_made_anew() {
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let group = some_or_return!(Unified::new(&name));
+    let path = group.0.display().to_string();
+    let mut agent = agent(&["--instance", &name, "--ports", "15001", "--cgroup", &path]);
+    wait::until_true("the agent", || agent.stderr().contains("redirect attached"));
+    drop(group);
+    wait::until_true("the end of the cgroup to be said", || agent.stderr().contains("a cgroup that has gone"));
+    let _group = some_or_return!(Unified::new(&name));
+    wait::until_true("it to be attached again", || agent.stderr().contains("attached to the cgroup that was made anew"));
+    let json = status(&name).unwrap();
+    assert!(json["attached"] == true && json["severed"].as_array().is_none_or(Vec::is_empty), "{json}");
+    agent.signal(Signal::TERM);
+    assert!(agent.wait(wait::SOON).success(), "{}", agent.stderr());
+    assert!(status(&name).is_none());
+}
+
 /// A connection that lives on when its programs have gone, maps that go with the last of them, and others' hands in it: what was
 /// counted goes on, and nothing goes backward.
 #[test]

@@ -114,8 +114,10 @@ fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeA
     }
     let pod = request.object.at(place).filter(|pod| **pod != Value::Null);
     let Some(pod) = pod else { return nothing("no pod in it") };
-    if request.object.at(&["metadata", "deletionTimestamp"]).is_some_and(|time| *time != Value::Null) {
-        // Its finalizers are taken off by updates: who denied them would keep it for ever.
+    let leaving = request.object.at(&["metadata", "deletionTimestamp"]).is_some_and(|time| *time != Value::Null);
+    if leaving && !request.create {
+        // Its finalizers are taken off by updates: who denied them would keep it for ever. Of what is made the field means
+        // nothing: the API server ignores it.
         return nothing("it is being deleted");
     }
     let owners = pod.at(&["metadata", "ownerReferences"]).map_or(&[][..], Value::elements);

@@ -220,6 +220,18 @@ fn an_update_is_denied_for_what_it_makes_wrong_alone() {
     }
 }
 
+/// The API server drops the field from an object that is made, after its webhooks were asked: whoever writes it there gets no pod
+/// without a sidecar.
+#[test]
+fn a_new_pod_that_says_it_is_being_deleted_is_injected() {
+    let pod = POD.replacen(r#""metadata":{"#, r#""metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","#, 1);
+    let (answer, _) = ask(Asked::Mutate, &review("Pod", "CREATE", &pod));
+    assert_eq!(answer.outcome, Ending::Injected, "{}", answer.body);
+    let wrong = pod.replacen(r#""metadata":{"#, r#""metadata":{"annotations":{"pillion.io/mode":"foo"},"#, 1);
+    let (answer, _) = ask(Asked::Validate, &review("Pod", "CREATE", &wrong));
+    assert_eq!(answer.outcome, Ending::Denied, "{}", answer.body);
+}
+
 #[test]
 fn what_is_no_review_is_refused_in_words() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));

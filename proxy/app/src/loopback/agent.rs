@@ -2,6 +2,8 @@
 //!
 //! ```text
 //!  attach ─► look every second ─► alarm? the kill switch ─► series ─► GET /metrics, where --metrics names an address
+//!     ▲              │
+//!     └── its cgroup has gone, and is there again
 //! ```
 //!
 //! Without `--metrics` it counts nothing itself: what the programs count, and what is known of connections that ended, stands in
@@ -18,7 +20,13 @@ use crate::{
     signals::{Asked, Signals},
 };
 use redirect::{Detached, Options, Standing, Watch};
-use std::{error::Error, net::SocketAddr, process::ExitCode, rc::Rc};
+use std::{
+    error::Error,
+    net::SocketAddr,
+    process::ExitCode,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 use tokio::{net::TcpListener, runtime::Builder, task::LocalSet};
 
 /// Attaches, watches until a signal, detaches.
@@ -65,6 +73,7 @@ async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode
     }
     let mut watch = Watch::new(&options.instance)?;
     let (mut said, mut failed) = (Standing::There, None);
+    let mut again = Again::default();
     loop {
         match look(&mut watch, options, metrics.as_ref(), &shown, &mut said) {
             Ok(()) => failed = None,
@@ -75,6 +84,10 @@ async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode
                     failed = Some(words);
                 }
             }
+        }
+        match said {
+            Standing::Severed => again.attach(options, metrics.as_ref()),
+            _ => again = Again::default(),
         }
         tokio::select! {
             asked = signals.next() => match asked {
@@ -89,6 +102,50 @@ async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode
         Detached::Absent | Detached::Gone => tracing::info!("redirect detached"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Attaching again, to the cgroup that was made anew where the one before has gone: while there is none the looks go on, and
+/// where it is declined the next try waits twice as long, since each runs the self-test.
+#[derive(Default)]
+struct Again {
+    tries: u32,
+    due: Option<Instant>,
+    declined: Option<String>,
+}
+
+impl Again {
+    /// Longest time between two tries.
+    const MOST: Duration = Duration::from_secs(60);
+
+    fn attach(&mut self, options: &Options, metrics: Option<&Metrics>) {
+        if self.due.is_some_and(|due| Instant::now() < due) || !options.cgroup.is_dir() {
+            return;
+        }
+        let wait = redirect::EVERY.saturating_mul(1 << self.tries.min(6)).min(Self::MOST);
+        (self.tries, self.due) = (self.tries.saturating_add(1), Some(Instant::now() + wait));
+        match redirect::attach(options) {
+            Ok(attached) => {
+                tracing::info!(
+                    cgroup = %options.cgroup.display(),
+                    on = attached.on,
+                    "redirect attached to the cgroup that was made anew"
+                );
+                if let Some(metrics) = metrics {
+                    metrics.attached(attached.load_time);
+                }
+            }
+            Err(error) => {
+                if let Some(metrics) = metrics {
+                    metrics.declined(error.reason());
+                }
+                let words = error.to_string();
+                if self.declined.as_ref() != Some(&words) {
+                    tracing::warn!("the cgroup was made anew, attaching to it is declined and will be tried again: {words}");
+                    self.declined = Some(words);
+                }
+            }
+        }
+    }
 }
 
 fn look(
