@@ -40,4 +40,4 @@ pub use probe::{Point, Probe, Verdict, probe};
 pub use redirect_common::{CLIENT, COUNTERS, Closed, Control, Counter, Event, mode};
 pub use seen::{Seen, seen};
 pub use self_test::{Outcome, PROPERTIES, Property, Report, SelfTestError};
-pub use watch::{Alarm, EVERY, Look, Reading, Standing, Watch};
+pub use watch::{Alarm, EVERY, GATHER, Look, Reading, Standing, Watch};

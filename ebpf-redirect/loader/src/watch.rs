@@ -11,10 +11,16 @@ use crate::{
 };
 use aya::maps::{MapData, RingBuf};
 use redirect_common::{Event, mode};
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::{AsFd as _, BorrowedFd},
+    time::{Duration, Instant},
+};
 
 /// How often it should be asked: [`Watch::look`].
 pub const EVERY: Duration = Duration::from_secs(1);
+
+/// How long ends of connections are gathered before they are taken, from the first on: [`Watch::take`]. The ring holds some 2,000.
+pub const GATHER: Duration = Duration::from_millis(100);
 
 /// Events taken at one look. More wait in the ring, or are counted as dropped.
 const MOST_EVENTS: usize = 16_384;
@@ -215,6 +221,19 @@ impl Watch {
         }
         if self.takes == Takes::InPassing {
             self.events = None;
+        }
+    }
+
+    /// What is readable when an end of a connection waits in the ring (poll(2)), where it is this watch that takes them.
+    #[must_use]
+    pub fn ring(&self) -> Option<BorrowedFd<'_>> {
+        self.events.as_ref().map(|events| events.ring.as_fd())
+    }
+
+    /// Takes what the ring has between two looks, so that it does not overflow; `told` as of [`Self::look`].
+    pub fn take(&mut self, mut told: impl FnMut(&Event)) {
+        if self.events.is_some() {
+            self.take_events(&mut told);
         }
     }
 

@@ -204,6 +204,32 @@ fn the_status_says_that_the_cgroup_has_gone() {
     assert_eq!((&json["severed"], &json["cgroup_id"]), (&json["programs"], &Value::Null), "{json}");
 }
 
+/// As many ends in two seconds as the ring holds three times: whoever takes them but once a second drops some.
+#[test]
+fn ends_of_many_short_connections_are_all_told() {
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let origin = Origin::start();
+    let proxy = Shape { top: &section(&name), ..Shape::default() }.start(origin.address);
+    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    let told = |proxy: &Proxy| proxy.metrics().sum("pillion_redirect_closed_total", &[]);
+    let before = told(&proxy);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..1_000 {
+                    assert_eq!(proxy.get("/").status, 200);
+                }
+            });
+        }
+    });
+    wait::until_true("all of them to be told", || told(&proxy) >= before + 8_000.0);
+    assert_eq!(proxy.metrics().sum("pillion_redirect_events_dropped_total", &[]), 0.0);
+}
+
 /// A kubelet makes the pods' cgroup anew when its driver is changed, and agents live on.
 #[test]
 fn an_agent_follows_its_cgroup_when_it_is_made_anew() {
@@ -219,7 +245,9 @@ fn an_agent_follows_its_cgroup_when_it_is_made_anew() {
     drop(group);
     wait::until_true("the end of the cgroup to be said", || agent.stderr().contains("a cgroup that has gone"));
     let _group = some_or_return!(Unified::new(&name));
-    wait::until_true("it to be attached again", || agent.stderr().contains("attached to the cgroup that was made anew"));
+    wait::until_true("it to be attached again", || {
+        agent.stderr().contains("attached to the cgroup that was made anew")
+    });
     let json = status(&name).unwrap();
     assert!(json["attached"] == true && json["severed"].as_array().is_none_or(Vec::is_empty), "{json}");
     agent.signal(Signal::TERM);

@@ -2,6 +2,7 @@
 
 use crate::ground::{Ground, connect, echo, listen, localhost, pair, talk, wait_for};
 use redirect::{Alarm, AttachError, Counter, Detached, Ended, Object, PinError, Pins, Watch};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     fs,
     io::{Read, Write},
@@ -334,6 +335,30 @@ fn who_came_second_takes_the_events_when_the_first_has_gone_and_goes_on_from_wha
     assert!(second.takes_events());
     let kept = ground.status().ended.unwrap();
     assert_eq!((kept.by_reason.iter().sum::<u64>(), kept.lived.count()), (before + 10, before + 10));
+}
+
+/// The ring holds the ends of some 1,000 connections. Whoever waits for it as well as for the next look loses none of more.
+#[test]
+fn ends_that_are_taken_when_the_ring_has_them_are_not_dropped() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let mut watch = Watch::new(&ground.options.instance).unwrap();
+    watch.look(|_| {}).unwrap();
+    let before = ends(&watch);
+    let mut told = 0;
+    for _ in 0..4 {
+        connections(&ground, 600);
+        // A socket tells of its end when TCP has done with it.
+        wait_for("the ends of connections", || {
+            let ring = watch.ring().expect("it takes the events");
+            let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&ring, PollFlags::IN)], Some(&second)).unwrap();
+            watch.take(|_| told += 1);
+            told % 1_200 == 0 && told > 0
+        });
+    }
+    let look = watch.look(|_| told += 1).unwrap();
+    assert_eq!((told, ends(&watch) - before), (4_800, 4_800));
+    assert_eq!(look.reading.totals.get(Counter::EventsDropped), 0);
 }
 
 #[test]

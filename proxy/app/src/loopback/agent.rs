@@ -27,7 +27,12 @@ use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, runtime::Builder, task::LocalSet};
+use tokio::{
+    net::TcpListener,
+    runtime::Builder,
+    task::LocalSet,
+    time::{sleep, sleep_until},
+};
 
 /// Attaches, watches until a signal, detaches.
 ///
@@ -89,12 +94,24 @@ async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode
             Standing::Severed => again.attach(options, metrics.as_ref()),
             _ => again = Again::default(),
         }
-        tokio::select! {
-            asked = signals.next() => match asked {
-                Asked::Leave => break,
-                Asked::Reload | Asked::Reopen => {}
-            },
-            () = tokio::time::sleep(redirect::EVERY) => {}
+        let due = Instant::now() + redirect::EVERY;
+        let leave = loop {
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Leave => break true,
+                    Asked::Reload | Asked::Reopen => {}
+                },
+                // An agent is one of a node: ten looks into an empty ring are cheaper than a descriptor in the reactor.
+                () = sleep(redirect::GATHER) => watch.take(|event| {
+                    if let Some(metrics) = &metrics {
+                        metrics.ended(event);
+                    }
+                }),
+                () = sleep_until(due.into()) => break false,
+            }
+        };
+        if leave {
+            break;
         }
     }
     match redirect::detach(&options.instance)? {
@@ -140,7 +157,9 @@ impl Again {
                 }
                 let words = error.to_string();
                 if self.declined.as_ref() != Some(&words) {
-                    tracing::warn!("the cgroup was made anew, attaching to it is declined and will be tried again: {words}");
+                    tracing::warn!(
+                        "the cgroup was made anew, attaching to it is declined and will be tried again: {words}"
+                    );
                     self.declined = Some(words);
                 }
             }

@@ -5,6 +5,7 @@
 //! it is attached go through TCP, and so does everything where it declines.
 
 mod agent;
+mod ear;
 mod metrics;
 mod page;
 mod serve;
@@ -16,6 +17,7 @@ pub(crate) use metrics::grown;
 pub(crate) use page::{Page, beside_agent};
 pub(crate) use words::{look_json, look_text, status_json, status_text};
 
+use ear::{Ear, Heard, Mouth};
 use metrics::Metrics;
 use pillion_config::model::{Config, LoopbackRedirect};
 use redirect::{Capture, Options, Property, Proxy};
@@ -24,8 +26,8 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     process,
-    sync::mpsc::{self, RecvTimeoutError},
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 /// The inode of the initial process namespace (PROC_PID_INIT_INO, linux/proc_ns.h).
@@ -41,7 +43,7 @@ enum Order {
 /// The control thread's end of it.
 #[derive(Default)]
 pub struct Loopback {
-    thread: Option<(mpsc::Sender<Order>, JoinHandle<()>)>,
+    thread: Option<(Mouth<Order>, JoinHandle<()>)>,
     /// What is to be attached: with the listeners' ports, and the probe's.
     wanted: Option<(LoopbackRedirect, BTreeSet<u16>, Option<u16>)>,
     /// The instance that an agent attaches.
@@ -88,7 +90,9 @@ impl Loopback {
         }
         let (done, answer) = tokio::sync::oneshot::channel();
         let (orders, _) = self.thread.as_ref().ok_or("no redirect is configured")?;
-        orders.send(Order::Switch(on, done)).map_err(|_| "the redirect's thread has ended")?;
+        if !orders.tell(Order::Switch(on, done)) {
+            return Err("the redirect's thread has ended".to_owned());
+        }
         Ok(answer)
     }
 
@@ -104,9 +108,11 @@ impl Loopback {
 
     fn tell(&mut self, order: Order) {
         if self.thread.is_none() {
-            let (orders, taken) = mpsc::channel();
-            match thread::Builder::new().name("redirect".into()).spawn(move || work(&taken)) {
-                Ok(thread) => self.thread = Some((orders, thread)),
+            let made = ear::pair().and_then(|(orders, taken)| {
+                Ok((orders, thread::Builder::new().name("redirect".into()).spawn(move || work(&taken))?))
+            });
+            match made {
+                Ok(made) => self.thread = Some(made),
                 Err(error) => {
                     tracing::warn!("redirect declined, plain TCP is used: no thread for it: {error}");
                     return;
@@ -114,7 +120,7 @@ impl Loopback {
             }
         }
         if let Some((orders, _)) = &self.thread
-            && orders.send(order).is_err()
+            && !orders.tell(order)
         {
             tracing::error!("the redirect's thread has ended; plain TCP is used");
         }
@@ -149,19 +155,24 @@ fn options(
     Ok(options)
 }
 
-/// The thread: does what it is told, looks every second, detaches when nobody can tell it anything any more.
-fn work(orders: &mpsc::Receiver<Order>) {
+/// The thread: does what it is told, looks every second, takes the ends of connections before their ring is full, detaches when
+/// nobody can tell it anything any more.
+fn work(orders: &Ear<Order>) {
     let mut watched = watched::All::new(Metrics::register());
+    let mut due = Instant::now();
+    // When what is gathered in the ring is taken.
+    let mut gathered: Option<Instant> = None;
     loop {
-        let order = if watched.is_empty() {
-            orders.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        let heard = if watched.is_empty() {
+            orders.listen(None, None)
         } else {
-            orders.recv_timeout(redirect::EVERY)
+            let ring = watched.ring().filter(|_| gathered.is_none());
+            orders.listen(ring, Some(gathered.map_or(due, |gathered| gathered.min(due))))
         };
-        match order {
-            Ok(Order::Attach(options)) => watched.attach(&options),
-            Ok(Order::Detach) => watched.detach(),
-            Ok(Order::Switch(on, done)) => {
+        match heard {
+            Heard::Order(Order::Attach(options)) => watched.attach(&options),
+            Heard::Order(Order::Detach) => watched.detach(),
+            Heard::Order(Order::Switch(on, done)) => {
                 let switched = watched.switch(on);
                 if switched.is_ok() {
                     tracing::warn!(on, "redirect switched by an operator's order");
@@ -169,12 +180,22 @@ fn work(orders: &mpsc::Receiver<Order>) {
                 // Whoever asked may have gone.
                 done.send(switched).ok();
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
+            Heard::Ends => {
+                gathered = Some(Instant::now() + redirect::GATHER);
+                continue;
+            }
+            Heard::Due if Instant::now() < due => {
+                watched.take();
+                gathered = None;
+                continue;
+            }
+            Heard::Due => {}
+            Heard::Nobody => {
                 watched.detach();
                 return;
             }
         }
         watched.look();
+        (due, gathered) = (Instant::now() + redirect::EVERY, None);
     }
 }

@@ -4,7 +4,7 @@
 
 use super::metrics::Metrics;
 use redirect::{Detached, Options, Standing, Tidied, Watch};
-use std::path::PathBuf;
+use std::{os::fd::BorrowedFd, path::PathBuf};
 
 /// All of it.
 pub(super) struct All {
@@ -117,6 +117,18 @@ impl All {
         match &self.attached {
             Some(there) => redirect::switch(&there.instance, on).map_err(|error| error.to_string()),
             None => Err("the redirect is not attached".to_owned()),
+        }
+    }
+
+    /// What is readable when ends of connections wait to be taken.
+    pub(super) fn ring(&self) -> Option<BorrowedFd<'_>> {
+        self.attached.as_ref().and_then(|there| there.watch.ring())
+    }
+
+    /// Takes them.
+    pub(super) fn take(&mut self) {
+        if let Some(there) = &mut self.attached {
+            there.watch.take(|event| self.metrics.ended(event));
         }
     }
 
