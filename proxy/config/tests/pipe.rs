@@ -4,7 +4,7 @@ use pillion_config::DocumentFile;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::{fs, thread};
 
-const DOCUMENT: &str = "listeners:\n  - name: web\n    address: 127.0.0.1:8080\n    http: { routes: [{ cluster: site }] }\n\
+const DOCUMENT: &str = "listeners:\n  - name: web\n    address: 127.0.0.1:8080\n    routes: [{ match: { prefix: / }, cluster: site }]\n\
     clusters:\n  - name: site\n    endpoints: [127.0.0.1:9090]\n";
 
 #[test]

@@ -242,10 +242,9 @@ fn opaque(settings: &Settings, cluster: &str) -> Map {
     tcp
 }
 
-/// Whether a filter of a listener judges requests: one that only changes headers does not, as the proxy sees it, too.
+/// Whether a listener has filters, which what is no HTTP would get round.
 fn judges(listener: &Map) -> bool {
-    let filters = listener.get("filters").map_or(&[][..], Value::elements);
-    filters.iter().any(|filter| filter.get("headers").is_none())
+    listener.get("filters").is_some_and(|filters| !filters.elements().is_empty())
 }
 
 fn cluster(upstream: &Upstream, settings: &Settings) -> Value {

@@ -22,11 +22,11 @@ pub(crate) struct Tcp {
     pub server_names: List<ServerNameRoute>,
     /// Silence in both directions after which a connection is closed; `none` or `0s`: no limit. 1h, as Envoy: databases keep quiet connections for long.
     pub idle_timeout: Text<Limit>,
-    /// How long the first bytes are waited for where they decide; a client that says nothing is opaque then, one that has begun a ClientHello is waited for longer. 200ms: what speaks first has spoken, and what waits for its server hardly notices.
+    /// How long the first bytes are waited for where they decide. A client that says nothing is connected to its server then, and is HTTP or TLS all the same if it says so before the server says anything; one that has begun a ClientHello, or whose name alone decides where it goes, is waited for longer (10s). 200ms: what speaks first has spoken, and what waits for its server hardly notices.
     pub detect_timeout: Text<Period>,
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,
-    /// What becomes of connections that are not HTTP, or that say nothing in time, where filters (`wasm`, `jwt`, `rate_limit`) or `authorization` of a route judge requests: what HTTP is asked for must not be had by silence. Without such a judge they pass, unless `refuse` is written. Those to a port in `server_first` pass.
+    /// What becomes of connections that are not HTTP, or that say nothing in time, where they would get round something: filters, `authorization`, `respond` or `redirect`, `request_headers` of a route, or the 404 where no route takes all requests; with `direction: outbound` around `wasm`, `jwt`, `rate_limit` and `authorization` alone. Where there is nothing of that they pass, unless `refuse` is written: write it where the application believes `X-Forwarded-Client-Cert`, which is taken from HTTP alone. Those to a port in `server_first` pass.
     pub not_http: Field<NotHttp>,
     /// What their bytes pass, in order: wasm filters, or the names of such.
     pub filters: List<FilterUse>,

@@ -10,8 +10,8 @@ use crate::{
     diagnostic::{nearest, quoted},
     document::{self, Either, Field, FilterUse, Int, List, Period, Scalar, Sha256, Structured, Table},
     model::{
-        AllowedCapabilities, AllowedClusters, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit,
-        Route, Wasm, WasmLimits, WasmSource, WasmUrl,
+        Action, AllowedCapabilities, AllowedClusters, Direction, FailPolicy, Filter, FilterIndex, FilterKind,
+        HeaderRule, Name, RateLimit, Route, Wasm, WasmLimits, WasmSource, WasmUrl,
     },
     tree::Place,
 };
@@ -67,13 +67,23 @@ impl Filters {
         self.all
     }
 
-    /// What judges the requests of a route, in words; a filter that only changes headers does not.
-    pub(super) fn judge(&self, route: &Route) -> Option<String> {
-        let judges = |filter: &&Arc<Filter>| !matches!(filter.kind, FilterKind::Headers(_));
+    /// What of a route connections that are not HTTP would get round, in words. What comes out of the application is kept from
+    /// nobody by a route that changes headers or answers itself.
+    pub(super) fn judge(&self, route: &Route, direction: Direction) -> Option<String> {
+        let outbound = direction == Direction::Outbound;
+        let judges = |filter: &&Arc<Filter>| !(outbound && matches!(filter.kind, FilterKind::Headers(_)));
         let mut filters = route.filters.iter().flat_map(|chain| chain.iter()).filter_map(|at| self.all.get(at.0));
-        match filters.find(judges) {
-            Some(filter) => Some(format!("the filter {:?}", filter.name)),
-            None => route.authorization.as_ref().map(|_| format!("authorization of the route {:?}", route.name)),
+        if let Some(filter) = filters.find(judges) {
+            return Some(format!("the filter {:?}", filter.name));
+        }
+        if route.authorization.is_some() {
+            return Some(format!("authorization of the route {:?}", route.name));
+        }
+        match route.action {
+            _ if outbound => None,
+            Action::Respond(_) | Action::Redirect(_) => Some(format!("the answer of the route {:?}", route.name)),
+            Action::Forward(_) if route.request_headers.is_empty() => None,
+            Action::Forward(_) => Some(format!("the request headers of the route {:?}", route.name)),
         }
     }
 

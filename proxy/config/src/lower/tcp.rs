@@ -12,7 +12,7 @@ use crate::{
     tree::Place,
 };
 
-/// `judge`: what judges requests of the same listener, in words.
+/// `judge`: what of the same listener connections that are not HTTP would get round, in words.
 pub(super) fn tcp(
     cx: &mut Lowering<'_, '_>,
     tcp: document::Tcp,
@@ -47,12 +47,12 @@ pub(super) fn tcp(
         cx.warn(
             at,
             format!(
-                "{judge} judges requests, so that connections that are not HTTP are refused here but for the ports of \
-                 `server_first`; write `not_http: refuse` if that is meant, or `not_http: pass` to pass them unjudged"
+                "connections that are not HTTP would get round {judge}, so they are refused here but for the ports of \
+                 `server_first`; write `not_http: refuse` if that is meant, or `not_http: pass` to pass them all the same"
             ),
         );
     }
-    // Written, it holds without a judge, too: a route that answers 403 is got round just so.
+    // Written, it holds without a judge, too.
     let refuses = judge.is_some() || tcp.not_http.is_written();
     let not_http = match tcp.not_http.take()? {
         document::NotHttp::Refuse if refuses => NotHttp::Refuse,

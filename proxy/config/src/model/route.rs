@@ -50,6 +50,19 @@ pub struct RouteMatch {
     pub query: Vec<QueryMatch>,
 }
 
+impl RouteMatch {
+    /// Whether no request fails to look like it.
+    #[must_use]
+    pub fn takes_all(&self) -> bool {
+        self.hosts.is_empty()
+            && self.destinations.is_empty()
+            && self.path == PathMatch::Prefix("/".to_owned())
+            && self.methods.is_empty()
+            && self.headers.is_empty()
+            && self.query.is_empty()
+    }
+}
+
 /// A host, in lower case and without port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HostPattern {

@@ -24,6 +24,14 @@ pub struct Tcp {
     pub filters: Option<Arc<[FilterIndex]>>,
 }
 
+impl Tcp {
+    /// Whether connections go by the server name they ask for or nowhere.
+    #[must_use]
+    pub fn names_alone(&self) -> bool {
+        !self.server_names.is_empty() && self.clusters.is_empty() && self.destinations.is_empty()
+    }
+}
+
 /// Ports whose server speaks first where a listener names none: FTP, SMTP, POP3, IMAP, submission, MySQL.
 pub const SERVER_FIRST: [u16; 6] = [21, 25, 110, 143, 587, 3306];
 

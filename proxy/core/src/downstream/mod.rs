@@ -23,7 +23,11 @@ pub mod unfinished;
 
 pub use connection::Connection;
 
-use crate::{io::Socket, snapshot::ListenerSnapshot, tunnel};
+use crate::{
+    io::Socket,
+    snapshot::ListenerSnapshot,
+    tunnel::{self, Late},
+};
 use admit::{Admitted, Fact};
 use bytes::Bytes;
 use detect::{Detected, Heard, Names, Plan};
@@ -120,10 +124,23 @@ async fn serve(detected: Detected, listener: Arc<ListenerSnapshot>, connection: 
                 Heard::Enough => Fact::Is(None),
                 Heard::TooLittle => Fact::Hidden,
             };
-            Box::pin(tunnel::serve(connection, &listener, socket, early, asked)).await;
+            let opaque = tunnel::serve(Rc::clone(&connection), &listener, socket, early, asked);
+            if let Some(late) = Box::pin(opaque).await {
+                // Type-erased: it may come here once more.
+                let serving: Pin<Box<dyn Future<Output = ()>>> = Box::pin(serve_late(late, listener, connection));
+                serving.await;
+            }
         }
         Detected::Closed | Detected::TimedOut | Detected::Failed(_) => {}
     }
+}
+
+/// What was silent for too long has spoken, before its server did: what it speaks is told now.
+async fn serve_late(late: Late, listener: Arc<ListenerSnapshot>, connection: Rc<Connection>) {
+    let Late { mut socket, prefix } = late;
+    let Some(detected) = speaks(&connection, &listener, &mut socket, prefix).await else { return };
+    listener.telemetry.metrics.detected(detected.name());
+    serve(detected, listener, connection, socket).await;
 }
 
 /// As [`serve`], and asks the connection to leave at this age.
@@ -154,7 +171,18 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
     if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
         return None;
     }
-    let (prefix, agreed, waited) = match listener.tls_of(connection) {
+    speaks(connection, listener, socket, early).await
+}
+
+/// tls, admit, then detect, on a connection of which `early` was read before.
+async fn speaks(
+    connection: &Rc<Connection>,
+    listener: &ListenerSnapshot,
+    socket: &mut Socket,
+    early: Bytes,
+) -> Option<Detected> {
+    let shaken = connection.facts.tls.get().is_some();
+    let (prefix, agreed, waited) = match listener.tls_of(connection).filter(|_| !shaken) {
         None => (early, None, Duration::ZERO),
         Some(tls) => {
             // Boxed: a connection in the clear does not carry the room for it.

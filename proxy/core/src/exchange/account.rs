@@ -58,6 +58,13 @@ impl Account {
         self.chain.as_ref().map(|chain| chain.cut())
     }
 
+    /// There is nothing to tell of: what it was begun for is something else, which has an account of its own.
+    pub fn withdraw(mut self) {
+        if let Some(record) = self.record.take() {
+            record.withdraw();
+        }
+    }
+
     /// The response went out to its end.
     pub fn finish(mut self) {
         self.connection.control().note_lost();

@@ -62,6 +62,7 @@ enum Subject {
 enum Ending {
     Open,
     Finished,
+    Withdrawn,
 }
 
 /// Bytes of the two bodies, counted where they pass, and the endpoint they pass to. Not `Send`: both bodies live on their connection's worker.
@@ -299,6 +300,11 @@ impl Record {
         self.ending = Ending::Finished;
     }
 
+    /// The connection turned out to be no opaque one: it counts no more and is not written.
+    pub fn withdraw(mut self) {
+        self.ending = Ending::Withdrawn;
+    }
+
     /// A variable's value as far as the record itself knows it; `elapsed` tells how old the request is.
     pub(super) fn value(&self, variable: &Variable, elapsed: impl Fn() -> Duration) -> Option<Value<'_>> {
         match variable {
@@ -364,6 +370,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.ending == Ending::Withdrawn {
+            return self.listener.metrics.tunnel_withdrawn();
+        }
         self.settle_ending();
         let duration = self.started.elapsed();
         let (received, sent) = (self.meter.received.get(), self.meter.sent.get());

@@ -1,9 +1,9 @@
 //! 2'. Opaque bytes, both ways, until both sides have ended.
 //!
 //! ```text
-//!  opaque connection ─► policy ─► balance ─► connect ─┐
-//!                                                     ├─► copy ⇄ ─► account
-//!  request that left HTTP (upgrade, CONNECT) ─────────┘
+//!  opaque connection ─► policy ─► balance ─► connect ─► late ─┐
+//!                                                             ├─► copy ⇄ ─► account
+//!  request that left HTTP (upgrade, CONNECT) ─────────────────┘
 //! ```
 //!
 //! [`serve`] is the spine of a connection whose bytes are opaque from the first on; [`forward`] carries what became of a
@@ -13,6 +13,7 @@ mod copy;
 mod end;
 mod filtered;
 pub mod h2_stream;
+mod late;
 mod policy;
 mod splice;
 pub mod upgrade;
@@ -33,12 +34,15 @@ use crate::{
     io::Socket,
     snapshot::ListenerSnapshot,
     telemetry::{Blame, Record, ResponseFlag},
-    upstream::{self, Cause},
+    upstream::{self, Cause, Opaque},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use copy::{Broken, Meters};
 use end::End;
+use late::FirstWord;
+use pillion_config::model::ListenerProtocol;
 use std::{borrow::Cow, rc::Rc, time::Duration};
+use tokio::io::AsyncWriteExt as _;
 use upgrade::TunnelEnd;
 
 /// How a tunnel ended.
@@ -48,32 +52,44 @@ enum Outcome {
     Aborted,
 }
 
+/// A connection that was silent and spoke after all, and what it said.
+pub struct Late {
+    /// It.
+    pub socket: Socket,
+    /// HTTP or TLS.
+    pub prefix: Bytes,
+}
+
 /// Serves a connection whose bytes are opaque, to its end. `early` was read of it before; `asked` is the server name that a
-/// TLS client asks for in it. Dropping the future closes both sides.
+/// TLS client asks for in it. Where that is hidden because nothing was said in time, what the client says before its server does
+/// is looked at: a connection that is not opaque after all is given back. Dropping the future closes both sides.
 pub async fn serve(
     connection: Rc<Connection>,
     listener: &ListenerSnapshot,
     mut downstream: Socket,
-    early: Bytes,
+    mut early: Bytes,
     asked: Fact<Option<&str>>,
-) {
+) -> Option<Late> {
     let server_name = asked.known();
-    let Some(tcp) = listener.model.protocol.tcp() else { return };
+    let tcp = listener.model.protocol.tcp()?;
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
     if let Err(denied) = admit::opaque(&connection, listener, asked) {
-        return refuse(account, ResponseFlag::Unauthorized, Blame::Proxy, denied.details);
+        refuse(account, ResponseFlag::Unauthorized, Blame::Proxy, denied.details);
+        return None;
     }
     if tcp.filters.is_some() {
         // Together: filters are named by their place in the view.
         let serving = connection.slot.serving();
         let filters = serving.1.model.protocol.tcp().and_then(|tcp| tcp.filters.clone()).unwrap_or_default();
-        return Box::pin(filtered::serve(serving, &filters, downstream, early, asked, account)).await;
+        Box::pin(filtered::serve(serving, &filters, downstream, early, asked, account)).await;
+        return None;
     }
     let chosen =
         listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
     let Some(cluster) = weighted::choose(chosen, connection.worker.random.next()) else {
-        return refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
+        refuse(account, ResponseFlag::NoRoute, Blame::Proxy, "no_route");
+        return None;
     };
     let cluster = Rc::clone(connection.slot.serving().0.cluster(cluster, &connection.worker));
     account.set_cluster(cluster.state().metrics());
@@ -88,15 +104,104 @@ pub async fn serve(
         opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
             let (flag, details) = cut(&carried);
-            return refuse(account, flag, Blame::Proxy, details);
+            refuse(account, flag, Blame::Proxy, details);
+            return None;
         }
     };
     let mut upstream = match opened {
         Ok(upstream) => upstream,
-        Err(cause) => return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause)),
+        Err(cause) => {
+            refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
+            return None;
+        }
     };
     carried.goes_to(upstream.server());
+    let detects = matches!(listener.model.protocol, ListenerProtocol::Detect(_));
+    if detects && asked == Fact::Hidden && late::may_become_known(&early) {
+        let line = (&registration, &carried);
+        match settle(line, (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await {
+            Settled::Opaque(said, settled) => (early, account) = (said, settled),
+            Settled::Late(prefix) => return Some(Late { socket: downstream, prefix }),
+            Settled::Over => return None,
+        }
+    }
     carry((&registration, &carried), (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await.finish();
+    None
+}
+
+/// What became of a connection of which nothing was known when its server was there.
+enum Settled {
+    /// It is opaque, and this is what its client has said.
+    Opaque(Bytes, Account),
+    /// It is not, and this is what its client has said. It is no tunnel: there is no record of it.
+    Late(Bytes),
+    /// It is over.
+    Over,
+}
+
+/// Waits for who speaks first, and passes on what the server says.
+async fn settle(
+    (registration, carried): (&Registration, &Rc<Carried>),
+    (downstream, early): (&mut Socket, Bytes),
+    upstream: &mut Opaque,
+    idle: Option<Duration>,
+    mut account: Account,
+) -> Settled {
+    let mut said = BytesMut::from(early);
+    let nothing = Meters::default();
+    let word = tokio::select! {
+        biased;
+        () = registration.aborted() => {
+            let (flag, details) = cut(carried);
+            refuse(account, flag, Blame::Proxy, details);
+            return Settled::Over;
+        }
+        word = late::first_word(downstream, &mut said, upstream) => word,
+        () = silence(idle, &nothing) => {
+            refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
+            return Settled::Over;
+        }
+    };
+    match word {
+        FirstWord::Known => {
+            account.withdraw();
+            return Settled::Late(said.freeze());
+        }
+        FirstWord::Opaque => {}
+        // Room for it there is: nothing was sent before.
+        FirstWord::Servers(answer) => match downstream.write_all(&answer).await {
+            Ok(()) => account.meter().sent(answer.len() as u64),
+            Err(_) => {
+                end(
+                    &mut account,
+                    ResponseFlag::DownstreamConnectionTermination,
+                    Blame::Downstream,
+                    "downstream_broken",
+                );
+                upstream.reset_at_close();
+                account.finish();
+                return Settled::Over;
+            }
+        },
+        FirstWord::Unfinished => {
+            let flag = ResponseFlag::DownstreamProtocolError;
+            refuse(account, flag, Blame::Downstream, "first_bytes_timeout");
+            return Settled::Over;
+        }
+        FirstWord::Broken(side) => {
+            let (flag, blame, details) = match side {
+                Broken::Downstream => {
+                    (ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken")
+                }
+                Broken::Upstream => (ResponseFlag::UpstreamConnectionTermination, Blame::Upstream, "upstream_broken"),
+            };
+            End::reset_at_close(downstream);
+            upstream.reset_at_close();
+            refuse(account, flag, blame, details);
+            return Settled::Over;
+        }
+    }
+    Settled::Opaque(said.freeze(), account)
 }
 
 /// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection

@@ -26,7 +26,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const CLIENT_HELLO: &[u8] = &[0x16, 0x03];
 
 /// Bytes read at once: a usual request's head comes whole, and the stack bears it.
-const READ: usize = 4096;
+pub(crate) const READ: usize = 4096;
+
+/// The methods of HTTP/1.1 (RFC 9110 §9.3, RFC 5789). With a path behind one, the version need not be waited for.
+const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
 /// Bytes of a request line that are looked at before it is left to the HTTP/1 guard, which refuses long ones.
 const MAX_LINE: usize = 8 * 1024;
@@ -150,6 +153,10 @@ impl Plan {
             ListenerProtocol::Http => Self::Read(Among::Http, http.timeouts.header),
             // It is spoken then, whatever the port; silence makes it nothing else.
             ListenerProtocol::Detect(_) if agreed.is_some() => Self::Read(Among::Http, http.timeouts.header),
+            // There is nowhere else to go: giving up early brings nobody anything.
+            ListenerProtocol::Opaque(tcp) if tcp.names_alone() => {
+                Self::Read(Among::Names, tcp.detect_timeout.max(HELLO_TIMEOUT))
+            }
             ListenerProtocol::Opaque(tcp) if !tcp.server_names.is_empty() => {
                 Self::Read(Among::Names, tcp.detect_timeout)
             }
@@ -192,10 +199,24 @@ pub fn decide(prefix: &[u8], among: Among) -> Verdict {
 }
 
 /// Whether `prefix` begins with an HTTP/1 request line (RFC 9112 §3). Its version tells: `EHLO mail.example` reads like
-/// a method and a target.
+/// a method and a target. What a lenient server would take for a request all the same, with white space before it or between its
+/// parts or without a version, is HTTP, too: the guard refuses it, and nobody gets round the routes with it.
 fn request_line(prefix: &[u8]) -> Verdict {
     const VERSION: &[u8] = b"HTTP/1.";
+    let Some(start) = prefix.iter().position(|byte| !b"\r\n\t ".contains(byte)) else {
+        return if prefix.len() <= MAX_LINE { Verdict::More } else { Verdict::Http1 };
+    };
+    let prefix = &prefix[start..];
     let line = prefix.split(|&byte| byte == b'\n').next().unwrap_or(prefix);
+    let method_ends = line.iter().position(|byte| b" \t".contains(byte)).unwrap_or(line.len());
+    if METHODS.contains(&&line[..method_ends]) && method_ends < line.len() {
+        match line[method_ends..].iter().find(|byte| !b" \t".contains(byte)) {
+            Some(b'/') => return Verdict::Http1,
+            None if line.len() == prefix.len() && line.len() <= MAX_LINE => return Verdict::More,
+            None if line.len() == prefix.len() => return Verdict::Http1,
+            Some(_) | None => {}
+        }
+    }
     let mut words = line.splitn(3, |&byte| byte == b' ');
     let method = words.next().unwrap_or_default();
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
@@ -332,12 +353,23 @@ mod tests {
 
     #[test]
     fn http1_is_told_from_protocols_that_look_like_it() {
-        for http in ["GET / HTTP/1.1\r\n", "OPTIONS * HTTP/1.0\r\n\r\n", "M-SEARCH http://a/ HTTP/1.1\r\n"] {
+        for (http, known) in [
+            ("OPTIONS * HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1."),
+            ("M-SEARCH http://a/ HTTP/1.1\r\n", "M-SEARCH http://a/ HTTP/1."),
+            ("REPORT /a HTTP/1.1\r\n", "REPORT /a HTTP/1."),
+            ("GET / HTTP/1.1\r\n", "GET /"),
+            // What the guard refuses, and lenient servers would not.
+            ("\r\n\n \tPOST\t/a\tHTTP/1.1\r\n", "\r\n\n \tPOST\t/"),
+            ("GET /\r\n", "GET /"),
+            ("GET \t /a HTTP/1.1\r\n", "GET \t /"),
+            ("GET / http/1.1\r\n", "GET /"),
+            ("GET / HTTP/2.0\r\n", "GET /"),
+        ] {
             assert_eq!(decide(http.as_bytes(), Among::Any), Verdict::Http1, "{http}");
-            let known = http.find("1.").expect("a version") + 2;
-            for end in 0..known {
+            for end in 0..known.len() {
                 assert_eq!(decide(&http.as_bytes()[..end], Among::Any), Verdict::More, "{:?}", &http[..end]);
             }
+            assert_eq!(decide(known.as_bytes(), Among::Any), Verdict::Http1, "{known}");
         }
         for other in [
             &b"EHLO mail.example.com\r\n"[..],
@@ -345,23 +377,26 @@ mod tests {
             b"USER anonymous\r\n",
             b"\0\0\0\x08\x04\xd2\x16\x2f",
             b"*3\r\n$3\r\nSET\r\n",
-            b"GET /\r\n",
-            b"GET / HTTP/2.0\r\n",
-            b"GET / http/1.1\r\n",
-            b" GET / HTTP/1.1\r\n",
-            b"\r\nGET / HTTP/1.1\r\n",
-            b"GET /a\0b HTTP/1.1\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n",
+            b"OPTIONS rtsp://a/ RTSP/1.0\r\n",
+            b"OPTIONS * RTSP/1.0\r\n",
+            b"GET key\r\n",
+            b"get /\r\n",
+            b"REPORT /a HTTP/2.0\r\n",
+            b"PURGE /a\0b HTTP/1.1\r\n",
         ] {
             assert_eq!(decide(other, Among::Any), Verdict::Opaque, "{}", other.escape_ascii());
         }
-        let long = [&b"GET /"[..], &[b'a'; MAX_LINE]].concat();
+        let long = [&b"REPORT /"[..], &[b'a'; MAX_LINE]].concat();
         assert_eq!(decide(&long, Among::Any), Verdict::Http1, "the guard says that it is too long");
+        assert_eq!(decide(&[b'\n'; MAX_LINE], Among::Any), Verdict::More);
+        assert_eq!(decide(&[b'\n'; MAX_LINE + 1], Among::Any), Verdict::Http1);
     }
 
     proptest! {
         #[test]
-        fn a_decision_stands(start in 0u8..4, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let start: &[u8] = [&b""[..], b"GET /x", b"PRI * HT", &[22, 3, 1, 0, 9, 1]][usize::from(start)];
+        fn a_decision_stands(start in 0u8..5, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let start: &[u8] = [&b""[..], b"\r\nGET ", b"TRACED /x", b"PRI * HT", &[22, 3, 1, 0, 9, 1]][usize::from(start)];
             let bytes = [start, &bytes].concat();
             for among in [Among::Http, Among::Any, Among::Names] {
                 let whole = decide(&bytes, among);

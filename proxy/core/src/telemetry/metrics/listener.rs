@@ -162,6 +162,11 @@ impl ListenerMetrics {
         }
     }
 
+    /// One that was begun is something else. It stays in the count of those begun.
+    pub(in crate::telemetry) fn tunnel_withdrawn(&self) {
+        self.tunnels().active.decrement(1.0);
+    }
+
     fn tunnels(&self) -> &Tunnels {
         self.tunnels.get_or_init(|| {
             Box::new(Tunnels {

@@ -1,0 +1,166 @@
+//! Who speaks first, on a connection whose client said nothing while it was asked what it speaks.
+//!
+//! It was taken for opaque because its server may be the one to speak first. Until one of the two has spoken nothing is
+//! settled: a client that then begins with HTTP or TLS speaks just that. Clients connect ahead of their requests, segments are
+//! lost, and silence gets nobody round what is asked of requests.
+
+use super::copy::Broken;
+use crate::downstream::detect::{self, Among, READ, Verdict};
+use bytes::{Bytes, BytesMut};
+use std::{
+    future::poll_fn,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    time::Sleep,
+};
+
+/// Time for the rest of what a client has begun to say and that is nothing yet, but might become HTTP or TLS.
+const REST: Duration = Duration::from_secs(10);
+
+/// The first word.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum FirstWord {
+    /// The server's: the connection is opaque.
+    Servers(Bytes),
+    /// The client's, and it is neither HTTP nor TLS; or one of them closed its side.
+    Opaque,
+    /// The client's, and it is HTTP or TLS.
+    Known,
+    /// The client began, and did not go on.
+    Unfinished,
+    /// One of them failed.
+    Broken(Broken),
+}
+
+/// Whether what a client has said so far may become anything.
+pub(super) fn may_become_known(early: &[u8]) -> bool {
+    detect::decide(early, Among::Any) == Verdict::More
+}
+
+/// Waits for it. What the client says is put behind `early`, which [`may_become_known`]. Dropping the future loses nothing but what
+/// the server may have said.
+pub(super) async fn first_word<D, U>(downstream: &mut D, early: &mut BytesMut, upstream: &mut U) -> FirstWord
+where
+    D: AsyncRead + Unpin,
+    U: AsyncRead + Unpin,
+{
+    let mut rest: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|cx| {
+        loop {
+            match read(downstream, cx, |bytes| early.extend_from_slice(bytes)) {
+                Poll::Pending => break,
+                // The copy sees it once more.
+                Poll::Ready(Ok(0)) => return Poll::Ready(FirstWord::Opaque),
+                Poll::Ready(Ok(_)) => match detect::decide(early, Among::Any) {
+                    Verdict::More => {}
+                    Verdict::Opaque => return Poll::Ready(FirstWord::Opaque),
+                    Verdict::Http1 | Verdict::Http2 | Verdict::Tls(_) => return Poll::Ready(FirstWord::Known),
+                },
+                Poll::Ready(Err(_)) => return Poll::Ready(FirstWord::Broken(Broken::Downstream)),
+            }
+        }
+        let mut said = Bytes::new();
+        match read(upstream, cx, |bytes| said = Bytes::copy_from_slice(bytes)) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(0)) => return Poll::Ready(FirstWord::Opaque),
+            Poll::Ready(Ok(_)) => return Poll::Ready(FirstWord::Servers(said)),
+            Poll::Ready(Err(_)) => return Poll::Ready(FirstWord::Broken(Broken::Upstream)),
+        }
+        if early.is_empty() {
+            return Poll::Pending;
+        }
+        let rest = rest.get_or_insert_with(|| Box::pin(tokio::time::sleep(REST)));
+        rest.as_mut().poll(cx).map(|()| FirstWord::Unfinished)
+    })
+    .await
+}
+
+/// One read, on the stack: who is silent holds no memory.
+fn read<S: AsyncRead + Unpin>(
+    from: &mut S,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]),
+) -> Poll<std::io::Result<usize>> {
+    let mut bytes = [MaybeUninit::uninit(); READ];
+    let mut buf = ReadBuf::uninit(&mut bytes);
+    Pin::new(from).poll_read(cx, &mut buf).map_ok(|()| {
+        if !buf.filled().is_empty() {
+            take(buf.filled());
+        }
+        buf.filled().len()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncWriteExt as _, DuplexStream, duplex},
+        time::Instant,
+    };
+
+    struct Ends {
+        client: DuplexStream,
+        downstream: DuplexStream,
+        server: DuplexStream,
+        upstream: DuplexStream,
+        early: BytesMut,
+    }
+
+    fn ends(early: &[u8]) -> Ends {
+        let ((client, downstream), (server, upstream)) = (duplex(4096), duplex(4096));
+        Ends { client, downstream, server, upstream, early: early.into() }
+    }
+
+    async fn word(ends: &mut Ends) -> FirstWord {
+        first_word(&mut ends.downstream, &mut ends.early, &mut ends.upstream).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_speaks_first_is_what_it_says() {
+        for (said, is) in [
+            (&b"GET / HTTP/1.1\r\n"[..], FirstWord::Known),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", FirstWord::Known),
+            (b"\0\0\0\x08", FirstWord::Opaque),
+            (b"HELO\n", FirstWord::Opaque),
+        ] {
+            for cut in (0..said.len()).filter(|&cut| may_become_known(&said[..cut])) {
+                let mut ends = ends(&said[..cut]);
+                ends.client.write_all(&said[cut..]).await.unwrap();
+                assert_eq!(word(&mut ends).await, is, "{}", said.escape_ascii());
+                assert_eq!(ends.early, said);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_speaks_first_makes_it_opaque_whatever_the_client_began() {
+        for begun in [&b""[..], b"GET"] {
+            let mut ends = ends(begun);
+            ends.server.write_all(b"220 ready\r\n").await.unwrap();
+            assert_eq!(word(&mut ends).await, FirstWord::Servers(Bytes::from_static(b"220 ready\r\n")));
+            assert_eq!(ends.early, begun);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_lasts_and_what_was_begun_does_not() {
+        let mut quiet = ends(b"");
+        assert!(tokio::time::timeout(Duration::from_secs(3600), word(&mut quiet)).await.is_err());
+        let mut begun = ends(b"G");
+        let began = Instant::now();
+        assert_eq!(word(&mut begun).await, FirstWord::Unfinished);
+        assert!(began.elapsed() >= REST && began.elapsed() < 2 * REST);
+        // The end of either side is the copy's to pass on.
+        drop(std::mem::replace(&mut quiet.server, duplex(1).0));
+        assert_eq!(word(&mut quiet).await, FirstWord::Opaque);
+        let mut left = ends(b"");
+        drop(std::mem::replace(&mut left.client, duplex(1).0));
+        assert_eq!(word(&mut left).await, FirstWord::Opaque);
+    }
+}
