@@ -91,7 +91,8 @@ impl Shared {
         told: Told,
         meter: ByteMeter,
     ) -> Rc<Self> {
-        Rc::new(Self {
+        // Made where it stays: it is more than a KiB, and would be copied there otherwise.
+        Rc::new_cyclic(|_| Self {
             kind,
             connection,
             listener,
