@@ -37,6 +37,9 @@ struct Flat {
     used: usize,
 }
 
+/// A name and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// Bytes that hold most heads.
 const USUAL: usize = 512;
 
@@ -97,7 +100,7 @@ impl Copied {
             }
             Of::Response => Headers::response(Response::new(()).into_parts().0),
         };
-        let (line, before): ([Option<(&[u8], &[u8])>; 2], _) = match &self.plain {
+        let (line, before): ([Option<Pair<'_>>; 2], _) = match &self.plain {
             None => ([None, None], 0),
             Some(Plain::Response(status)) => ([Some((b":status", status.as_str().as_bytes())), None], 0),
             Some(Plain::Request { method, scheme }) => {
@@ -151,7 +154,7 @@ fn length(text: &[u8]) -> [u8; 4] {
 struct Pairs<'a>(&'a [u8]);
 
 impl<'a> Iterator for Pairs<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+    type Item = Pair<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, rest) = self.0.split_first_chunk::<4>()?;
