@@ -5,6 +5,7 @@
 
 use crate::{
     downstream::{admit::Distrust, codec::http1::Upload},
+    exchange::filter::Filtered,
     framing::Refusal,
     http1::Broken,
     upstream::{Leased, Upgraded},
@@ -37,6 +38,8 @@ pub enum Incoming {
     Upgraded(Box<Upgraded>),
     /// What the proxy itself makes as it is asked for.
     Made(Box<dyn MadeBody>),
+    /// A body behind filters.
+    Filtered(Filtered),
 }
 
 /// A body that the proxy makes. As [`Body`], without its pins.
@@ -227,6 +230,7 @@ impl Body for Incoming {
             Self::Leased(body) => body.poll_frame(cx),
             Self::Upgraded(_) => Poll::Ready(None),
             Self::Made(body) => body.poll_frame(cx),
+            Self::Filtered(body) => body.poll_frame(cx),
         }
     }
 
@@ -238,6 +242,7 @@ impl Body for Incoming {
             Self::Http2(body) => body.is_end_stream(),
             Self::Leased(body) => body.is_end_stream(),
             Self::Made(body) => body.is_end_stream(),
+            Self::Filtered(body) => body.is_end_stream(),
         }
     }
 
@@ -249,6 +254,7 @@ impl Body for Incoming {
             Self::Http2(body) => body.size_hint(),
             Self::Leased(body) => body.size_hint(),
             Self::Made(body) => body.size_hint(),
+            Self::Filtered(body) => body.size_hint(),
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     body::Incoming,
     downstream::{
         Connection, admit,
-        codec::{Inbound, Interim},
+        codec::{Inbound, Interim, boxed},
         held::Held,
         limit::Pressure,
         unfinished::Room,
@@ -144,7 +144,7 @@ impl Exchange {
         }
         if let Some(filters) = &found.route.filters {
             let begun = filter::begin(self, filters, found.route, parts, survey, body, means)?;
-            return Ok(Box::pin(filter::run(self, found.route, begun)).await);
+            return Ok(boxed(|| filter::run(self, found.route, begun)).await);
         }
         match &found.route.action {
             Action::Forward(clusters) => {

@@ -151,7 +151,7 @@ pub(super) fn depart(
     let gate = gate(&mut head, survey, &body);
     let idempotent = head.method.is_idempotent();
     // A body behind filters is counted where it comes in.
-    let meter = if matches!(body, Incoming::Made(_)) { ByteMeter::detached() } else { exchange.record.meter() };
+    let meter = if matches!(body, Incoming::Filtered(_)) { ByteMeter::detached() } else { exchange.record.meter() };
     let stream = RequestStream::new(body, meter, idempotent, gate.clone(), Some(&exchange.connection.worker));
     let on_informational = interim.clone().map(|interim| informational(gate.clone(), interim));
     exchange.record.forwarded(&head);

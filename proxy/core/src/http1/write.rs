@@ -100,7 +100,12 @@ pub fn frame_response(head: &response::Parts, content: Content, method: &Method,
 /// The length that a head names; `framing` or h2 has looked at what came from a peer.
 #[must_use]
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
-    let digits = headers.get(CONTENT_LENGTH)?.as_bytes();
+    // A look at each of a few names costs less than the hash of one.
+    let value = match headers.len() {
+        0..=8 => headers.iter().find(|(name, _)| **name == CONTENT_LENGTH).map(|(_, value)| value),
+        _ => headers.get(CONTENT_LENGTH),
+    };
+    let digits = value?.as_bytes();
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -277,7 +277,7 @@ impl Record {
     }
 
     /// What is known by now, where something was told before. What did not change is not copied: a request passes here
-    /// four times.
+    /// four times. Who the client is was told at the beginning and stays.
     pub(crate) fn tell(&self, told: &mut Told) {
         if told.cluster.as_ref().map(Arc::as_ptr) != self.cluster.as_ref().map(Arc::as_ptr) {
             told.cluster.clone_from(&self.cluster);
@@ -286,7 +286,6 @@ impl Record {
         told.details.clone_from(&self.details);
         told.flags = self.flags;
         told.blame = self.blame;
-        told.client = self.client();
         told.attempts = self.attempts;
     }
 

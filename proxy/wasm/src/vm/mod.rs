@@ -26,7 +26,7 @@ use crate::{abi::callback::Callbacks, plugin::Plugin, ticker::Pulse};
 use pillion_core::exchange::filter::{Failed, Services, Stream, Task};
 use state::{Context, Host, StreamContext};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     collections::HashMap,
     rc::{Rc, Weak},
     sync::Arc,
@@ -53,6 +53,13 @@ pub struct Machine {
 pub trait Mourner {
     /// It died of this; the callback that killed it took so long of the worker's time, in whole ticks.
     fn died(&self, failure: &Failure, burnt: Duration);
+}
+
+/// Whether a callback left something to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    Nothing,
+    Something,
 }
 
 /// CPU time that a callback may take.
@@ -117,19 +124,26 @@ impl Machine {
         prepare(store.data_mut());
         match self.enter(&mut store, name, callback, budget, context, params) {
             Ok(result) => {
-                self.after(&mut store);
+                if self.noted(store.data()) == Noted::Something {
+                    self.after(&mut store);
+                }
                 Ok(result)
             }
-            Err(error) => {
-                let failure = Failure::of(&error, store.data());
-                let burnt = store.data().time.burnt(time::now());
-                drop(store);
-                Err(self.die(&failure, context, burnt))
-            }
+            Err(error) => Err(self.killed(store, &error, context)),
         }
     }
 
+    /// The guest died of this.
+    #[cold]
+    fn killed(&self, store: RefMut<'_, Store<Host>>, error: &wasmtime::Error, context: u32) -> Failed {
+        let failure = Failure::of(error, store.data());
+        let burnt = store.data().time.burnt(time::now());
+        drop(store);
+        self.die(&failure, context, burnt)
+    }
+
     /// Lets the guest run.
+    #[inline]
     fn enter<P: WasmParams, R: WasmResults>(
         &self,
         store: &mut Store<Host>,
@@ -148,7 +162,16 @@ impl Machine {
         result
     }
 
+    /// Whether anything was noted while the guest ran, which is seldom.
+    #[inline]
+    fn noted(&self, host: &Host) -> Noted {
+        // Nobody else looks at them now.
+        let orphans = self.orphans.try_borrow().is_ok_and(|orphans| orphans.is_empty());
+        if host.timers.is_empty() && orphans { Noted::Nothing } else { Noted::Something }
+    }
+
     /// Does what host functions noted.
+    #[cold]
     fn after(&self, store: &mut Store<Host>) {
         let host = store.data_mut();
         if !host.timers.is_empty() {

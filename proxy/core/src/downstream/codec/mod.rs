@@ -61,7 +61,7 @@ pub(super) async fn serve_http2(
 
 /// A future made where it stays: made first and boxed or spawned then, all of its room would be copied, several KiB a
 /// request, and a task's is copied again at its end.
-fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
+pub(crate) fn boxed<F: Future>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     Box::into_pin(Box::write(Box::new_uninit(), make()))
 }
 

@@ -10,7 +10,7 @@ use super::{
     stage::{At, Half},
 };
 use crate::{
-    body::{BodyError, GivenUp, Incoming, MadeBody},
+    body::{BodyError, GivenUp, Incoming},
     error::FilterError,
 };
 use bytes::Bytes;
@@ -32,7 +32,7 @@ enum Fed {
 
 /// A body that passes filters.
 #[derive(Debug)]
-pub(super) struct Filtered {
+pub struct Filtered {
     shared: Rc<Shared>,
     side: Side,
 }
@@ -41,7 +41,7 @@ impl Filtered {
     /// The body of this direction, of which nothing has been fetched yet.
     pub(super) fn body(shared: &Rc<Shared>, side: Side) -> Incoming {
         shared.half(side).borrow_mut().handed_out = true;
-        Incoming::Made(Box::new(Self { shared: Rc::clone(shared), side }))
+        Incoming::Filtered(Self { shared: Rc::clone(shared), side })
     }
 
     /// What has left the chain.
@@ -136,8 +136,8 @@ impl Shared {
     }
 }
 
-impl MadeBody for Filtered {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
+impl Filtered {
+    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Polled {
         let (shared, side) = (Rc::clone(&self.shared), self.side);
         loop {
             if shared.phase.get() >= Phase::Logging {
@@ -170,12 +170,12 @@ impl MadeBody for Filtered {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
+    pub(crate) fn is_end_stream(&self) -> bool {
         let half = self.shared.half(self.side).borrow();
         half.out.is_empty() && half.ended && half.trailers_at != At::Out && half.length.is_none_or(|left| left == 0)
     }
 
-    fn size_hint(&self) -> SizeHint {
+    pub(crate) fn size_hint(&self) -> SizeHint {
         let half = self.shared.half(self.side).borrow();
         match half.length {
             Some(left) => SizeHint::with_exact(left),

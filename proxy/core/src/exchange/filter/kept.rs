@@ -1,16 +1,26 @@
 //! [`Kept`]: a head that has left the chain, for filters that may look at it once more when the stream is logged.
 //!
 //! The head itself is needed elsewhere, and few filters look: so what stays is a flat copy, one allocation, which becomes
-//! [`Headers`] again when the first asks.
+//! [`Headers`] again when the first asks. Nearly every guest exports the callback, so every request pays for it.
 
-use super::Headers;
-use http::{Request, Response, Version, response};
+use super::{Headers, headers::Plain};
+use http::{HeaderValue, Request, Response, Version, response};
 
-/// Pairs one behind the other: the lengths of name and value (`u32`, this machine's order), then their bytes.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(super) enum Kept {
+    /// A copy.
+    Copy(Copied),
+    /// A response's head that was given back.
+    Whole(Box<response::Parts>),
+}
+
+/// A head, flat.
+#[derive(Debug)]
+pub(super) struct Copied {
     of: Of,
-    pairs: Vec<u8>,
+    /// What of the line is not among the pairs.
+    plain: Option<Plain>,
+    pairs: Flat,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -19,50 +29,69 @@ enum Of {
     Response,
 }
 
+/// Pairs one behind the other: the lengths of name and value (`u32`, this machine's order), then their bytes. Written into
+/// room that is there: a vector that may have to grow asks three times a pair whether it must.
+#[derive(Debug)]
+struct Flat {
+    room: Vec<u8>,
+    used: usize,
+}
+
+/// A name and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// Bytes that hold most heads.
 const USUAL: usize = 512;
+
+/// Bytes of a pair's two lengths.
+const LENGTHS: usize = 8;
 
 impl Kept {
     /// Of a head as it leaves the chain.
     pub(super) fn of(head: &Headers) -> Self {
         let of = head.request_line().map_or(Of::Response, |(_, _, version)| Of::Request(version));
-        let mut kept = Self::empty(of);
-        head.each(|name, value| kept.add(name, value));
-        kept
+        let plain = head.plain();
+        let mut pairs = Flat::usual();
+        head.each(plain.as_ref(), |name, value| pairs.add(name, value));
+        Self::Copy(Copied { of, plain, pairs })
     }
 
     /// Of a response's head that the chain has not seen.
     pub(super) fn response(head: &response::Parts) -> Self {
-        let mut kept = Self::empty(Of::Response);
-        kept.add(b":status", head.status.as_str().as_bytes());
+        let mut pairs = Flat::usual();
         for (name, value) in &head.headers {
-            kept.add(name.as_str().as_bytes(), value.as_bytes());
+            pairs.add(name.as_str().as_bytes(), value.as_bytes());
         }
-        kept
+        Self::Copy(Copied { of: Of::Response, plain: Some(Plain::Response(head.status)), pairs })
     }
 
-    fn empty(of: Of) -> Self {
-        Self { of, pairs: Vec::with_capacity(USUAL) }
+    /// Of a response's head that left the chain as it came, and was written.
+    pub(super) fn whole(head: response::Parts) -> Self {
+        Self::Whole(Box::new(head))
     }
 
-    fn add(&mut self, name: &[u8], value: &[u8]) {
-        let [[a, b, c, d], [e, f, g, h]] = [length(name), length(value)];
-        self.pairs.extend_from_slice(&[a, b, c, d, e, f, g, h]);
-        self.pairs.extend_from_slice(name);
-        self.pairs.extend_from_slice(value);
-    }
-
-    fn pairs(&self) -> Pairs<'_> {
-        Pairs(&self.pairs)
-    }
-
-    /// The first value of that name, which is in lower case.
+    /// The first value of that field, whose name is in lower case.
     pub(super) fn get(&self, name: &[u8]) -> Option<&[u8]> {
-        self.pairs().find(|(known, _)| *known == name).map(|(_, value)| value)
+        match self {
+            Self::Copy(head) => head.pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| value),
+            Self::Whole(head) => {
+                let value = head.headers.get(std::str::from_utf8(name).ok()?);
+                value.map(HeaderValue::as_bytes)
+            }
+        }
     }
 
     /// The head as a filter sees it.
-    pub(super) fn headers(&self) -> Headers {
+    pub(super) fn into_headers(self) -> Headers {
+        match self {
+            Self::Copy(head) => head.headers(),
+            Self::Whole(head) => Headers::response(*head),
+        }
+    }
+}
+
+impl Copied {
+    fn headers(&self) -> Headers {
         let mut headers = match self.of {
             Of::Request(version) => {
                 let mut head = Request::new(()).into_parts().0;
@@ -71,8 +100,49 @@ impl Kept {
             }
             Of::Response => Headers::response(Response::new(()).into_parts().0),
         };
-        headers.replace_all(self.pairs());
+        let (line, before): ([Option<Pair<'_>>; 2], _) = match &self.plain {
+            None => ([None, None], 0),
+            Some(Plain::Response(status)) => ([Some((b":status", status.as_str().as_bytes())), None], 0),
+            Some(Plain::Request { method, scheme }) => {
+                let line = [(&b":method"[..], method.as_str().as_bytes()), (&b":scheme"[..], scheme.as_bytes())];
+                let before = self.pairs.iter().take(2).filter(|(name, _)| name.starts_with(b":")).count();
+                (line.map(Some), before)
+            }
+        };
+        let (first, rest) = (self.pairs.iter().take(before), self.pairs.iter().skip(before));
+        headers.replace_all(first.chain(line.into_iter().flatten()).chain(rest));
         headers
+    }
+}
+
+impl Flat {
+    fn usual() -> Self {
+        Self { room: vec![0; USUAL], used: 0 }
+    }
+
+    #[inline]
+    fn add(&mut self, name: &[u8], value: &[u8]) {
+        let start = self.used;
+        self.used = start + LENGTHS + name.len() + value.len();
+        if self.used > self.room.len() {
+            self.grow();
+        }
+        let (lengths, text) = self.room[start..self.used].split_at_mut(LENGTHS);
+        let (of_name, of_value) = lengths.split_at_mut(LENGTHS / 2);
+        of_name.copy_from_slice(&length(name));
+        of_value.copy_from_slice(&length(value));
+        let (name_here, value_here) = text.split_at_mut(name.len());
+        name_here.copy_from_slice(name);
+        value_here.copy_from_slice(value);
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        self.room.resize(self.used.next_power_of_two(), 0);
+    }
+
+    fn iter(&self) -> Pairs<'_> {
+        Pairs(&self.room[..self.used])
     }
 }
 
@@ -84,7 +154,7 @@ fn length(text: &[u8]) -> [u8; 4] {
 struct Pairs<'a>(&'a [u8]);
 
 impl<'a> Iterator for Pairs<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+    type Item = Pair<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name, rest) = self.0.split_first_chunk::<4>()?;
@@ -117,19 +187,26 @@ mod tests {
         changed.remove(b":method");
         let response = Response::builder().status(404).header("grpc-status", "5").header("x", "").body(()).unwrap();
         let response = response.into_parts().0;
+        let mut longer = request(Version::HTTP_11, "/");
+        longer.add(b"x-long", &[b'x'; 2 * USUAL]);
+        longer.add(b"x-last", b"1");
         for head in [
             request(Version::HTTP_11, "/a?b"),
+            request(Version::HTTP_11, "http://h:1/a"),
+            request(Version::HTTP_11, "h:1"),
             request(Version::HTTP_2, "https://h:1/a"),
             changed,
+            longer,
             Headers::response(response.clone()),
         ] {
-            assert_eq!(text(&Kept::of(&head).headers()), text(&head));
+            assert_eq!(text(&Kept::of(&head).into_headers()), text(&head));
         }
-        let kept = Kept::response(&response);
-        assert_eq!(text(&kept.headers()), text(&Headers::response(response)));
-        assert_eq!(
-            (kept.get(b"grpc-status"), kept.get(b":status"), kept.get(b"y")),
-            (Some(&b"5"[..]), Some(&b"404"[..]), None)
-        );
+        for kept in [Kept::response(&response), Kept::whole(response.clone())] {
+            assert_eq!(
+                (kept.get(b"grpc-status"), kept.get(b"x"), kept.get(b"y")),
+                (Some(&b"5"[..]), Some(&b""[..]), None)
+            );
+            assert_eq!(text(&kept.into_headers()), text(&Headers::response(response.clone())));
+        }
     }
 }

@@ -28,6 +28,18 @@ pub(super) enum Stuck {
     Idle,
 }
 
+/// What becomes of a response's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// HTTP/1 writes it and gives it back ([`Shared::written`]).
+    ComesBack,
+    /// It goes.
+    Goes,
+}
+
+/// Bytes of a body that is soon over: the head that was given back, and the memory it was read to, stay until then.
+const BRIEF: u64 = 64 * 1024;
+
 /// Whether a body comes only when it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expects {
@@ -129,19 +141,26 @@ impl Shared {
     }
 
     /// The response's head, which has left the chain.
-    pub(super) fn take_response(&self, bodiless: bool) -> Result<response::Parts, HeadFault> {
+    pub(super) fn take_response(&self, bodiless: bool, then: Then) -> Result<response::Parts, HeadFault> {
         let mut half = self.response.borrow_mut();
         half.head_at = At::Gone;
         let head = half.head.take().ok_or(HeadFault::NoStatus)?;
-        half.kept = self.keeps_heads().then(|| Kept::of(&head));
+        let whole = half.whole().filter(|_| !bodiless);
+        let mut length = if bodiless { Some(0) } else { content_length(head.fields()) };
+        if self.keeps_heads() {
+            let brief = length.is_some_and(|length| length <= BRIEF);
+            half.comes_back = brief && then == Then::ComesBack && head.is_as_it_came() && whole.is_none();
+            half.kept = (!half.comes_back).then(|| Kept::of(&head));
+        }
         let mut parts = head.into_response()?;
+        if let Some(whole) = whole
+            && parts.headers.contains_key(header::CONTENT_LENGTH)
+        {
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole));
+            length = Some(whole);
+        }
         if !bodiless {
-            if let Some(whole) = half.whole()
-                && parts.headers.contains_key(header::CONTENT_LENGTH)
-            {
-                parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole));
-            }
-            half.length = content_length(&parts.headers);
+            half.length = length;
         }
         Ok(parts)
     }

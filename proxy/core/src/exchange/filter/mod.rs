@@ -54,6 +54,7 @@ mod stage;
 mod stream;
 mod tcp;
 
+pub use body::Filtered;
 pub use buffer::Buffer;
 pub use facts::Facts;
 pub(crate) use facts::Told;

@@ -11,7 +11,7 @@
 
 use super::{
     End, HeadFault, Headers, Side, StreamKind,
-    leave::{Expects, Stuck, leave},
+    leave::{Expects, Stuck, Then, leave},
     shared::{Interrupt, Phase, Shared},
     stage::Slot,
 };
@@ -32,7 +32,7 @@ use crate::{
     },
     worker::Cluster,
 };
-use http::{StatusCode, header, request};
+use http::{StatusCode, Version, header, request};
 use http_body::Body;
 use pillion_config::model::{Action, FilterIndex, Route, Scheme};
 use std::{
@@ -313,8 +313,13 @@ fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, place
 /// The response as it left the chain, or what is answered in its place.
 fn end_back(exchange: &mut Exchange, chain: &Rc<Shared>, rest: Rest, left: Result<(), Stuck>) -> Answer {
     let Rest { tunnel, status, bodiless, silence, watched } = rest;
+    let then = match exchange.grammar.version {
+        Version::HTTP_2 => Then::Goes,
+        _ if tunnel.is_some() => Then::Goes,
+        _ => Then::ComesBack,
+    };
     let error = match left {
-        Ok(()) => match chain.take_response(bodiless) {
+        Ok(()) => match chain.take_response(bodiless, then) {
             // Who asked to leave HTTP is told so, or is not.
             Ok(head) if tunnel.is_some() && head.status != status => FilterError::Response(HeadFault::NoStatus).into(),
             Ok(head) => {

@@ -91,7 +91,8 @@ impl Shared {
         told: Told,
         meter: ByteMeter,
     ) -> Rc<Self> {
-        Rc::new(Self {
+        // Made where it stays: it is more than a KiB, and would be copied there otherwise.
+        Rc::new_cyclic(|_| Self {
             kind,
             connection,
             listener,
@@ -254,9 +255,17 @@ impl Shared {
     /// The response's head as it went out, for the log, where the chain has not seen it.
     pub(in crate::exchange) fn keep_response(&self, head: &response::Parts) {
         let mut half = self.response.borrow_mut();
-        if self.keeps_heads() && (half.kept.is_none() || half.head_at != At::Gone) {
+        if self.keeps_heads() && !half.comes_back && (half.kept.is_none() || half.head_at != At::Gone) {
             half.head = None;
             half.kept = Some(Kept::response(head));
+        }
+    }
+
+    /// The response's head was written, and nobody needs it any more: it is kept where that was put off until now.
+    pub(in crate::exchange) fn written(&self, head: response::Parts) {
+        let mut half = self.response.borrow_mut();
+        if std::mem::take(&mut half.comes_back) {
+            half.kept = Some(Kept::whole(head));
         }
     }
 }

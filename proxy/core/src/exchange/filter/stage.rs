@@ -96,6 +96,8 @@ pub(super) struct Half {
     pub(super) head: Option<Headers>,
     /// What the log shows of a head that is gone.
     pub(super) kept: Option<Kept>,
+    /// The head is given back once it is written, and kept as it is.
+    pub(super) comes_back: bool,
     pub(super) head_at: At,
     /// No body follows the head.
     pub(super) head_ends: bool,
@@ -131,6 +133,7 @@ impl Default for Half {
         Self {
             head: None,
             kept: None,
+            comes_back: false,
             head_at: At::Nowhere,
             head_ends: false,
             trailers: None,

@@ -145,7 +145,7 @@ impl Stream {
         if logging && !trailers {
             let mut half = self.shared.half(side).borrow_mut();
             if let Some(kept) = half.kept.take() {
-                half.head = Some(kept.headers());
+                half.head = Some(kept.into_headers());
             }
         }
         let half = self.shared.half(side).borrow();

@@ -246,7 +246,7 @@ impl RequestStream {
     /// Only an HTTP/2 stream is let go before its end (RFC 9113 §8.1); on HTTP/1 both directions run to theirs.
     fn wait(&self, cx: &Context<'_>) {
         self.wants.set(Wants::More);
-        if matches!(&*self.source.borrow(), Incoming::Http2(_) | Incoming::Made(_)) {
+        if matches!(&*self.source.borrow(), Incoming::Http2(_) | Incoming::Made(_) | Incoming::Filtered(_)) {
             self.waker.replace(Some(cx.waker().clone()));
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     telemetry::{Blame, ByteMeter, ResponseFlag},
 };
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Version, response};
 use http_body::{Body, Frame, SizeHint};
 use std::{
     borrow::Cow,
@@ -158,6 +158,13 @@ impl ResponseBody {
     #[must_use]
     pub fn detached() -> Self {
         Self { source: Incoming::Empty, exchange: None }
+    }
+
+    /// Its head was written: whoever looks at it once more has it from here on.
+    pub fn written(&self, head: response::Parts) {
+        if let Some(chain) = self.exchange.as_ref().and_then(|ending| ending.account.chain()) {
+            chain.written(head);
+        }
     }
 
     fn close(&mut self, failure: Option<Failure>) {

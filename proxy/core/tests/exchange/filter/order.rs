@@ -165,6 +165,61 @@ fn heads_can_be_read_when_it_is_logged() {
     );
 }
 
+/// Each name and value of a head.
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn pairs(stream: &Stream, map: Map) -> Pairs {
+    let all = |head: &Headers| head.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+    stream.read_headers(map, all).unwrap_or_default()
+}
+
+/// Whether the head was changed, whoever writes it, and whatever follows it.
+#[test]
+fn a_responses_head_is_logged_as_it_left_the_chain() {
+    let (left, logged) = (Rc::<RefCell<Vec<Pairs>>>::default(), Rc::<RefCell<Vec<Pairs>>>::default());
+    let (leaves, logs) = (Rc::clone(&left), Rc::clone(&logged));
+    script("a", move |event, stream| {
+        let changes = pairs(stream, Map::RequestHeaders).contains(&(b":path".to_vec(), b"/changed".to_vec()));
+        match event {
+            Event::RequestHeaders(_) if changes => {
+                stream.set_state(b"changes", Bytes::new()).unwrap();
+            }
+            Event::ResponseHeaders(_) => {
+                if stream.state(b"changes").is_some() {
+                    stream.headers(Map::ResponseHeaders, |head| {
+                        head.replace(b":status", b"201");
+                        head.add(b"x-by", b"a");
+                    });
+                }
+                leaves.borrow_mut().push(pairs(stream, Map::ResponseHeaders));
+            }
+            Event::Log => logs.borrow_mut().push(pairs(stream, Map::ResponseHeaders)),
+            _ => {}
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            for (method, path) in [("GET", "/"), ("HEAD", "/"), ("GET", "/changed"), ("HEAD", "/changed")] {
+                let mut client = world.connect();
+                let text = format!("{method} {path} HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n");
+                client.write_all(text.as_bytes()).await.unwrap();
+                client.read_to_end(&mut Vec::new()).await.unwrap();
+                settle().await;
+                let mut sender = http2(&world).await;
+                fetch(&mut sender, request(method, path).body(()).unwrap()).await.unwrap();
+                drop(sender);
+                settle().await;
+            }
+            assert_eq!(left.borrow().len(), 8);
+            assert!(left.borrow().iter().all(|head| head.len() > 1), "{left:?}");
+            assert_eq!(logged, left);
+        },
+    );
+}
+
 #[test]
 fn filters_that_want_no_callback_are_passed_by() {
     run(

@@ -85,7 +85,7 @@ impl Server {
         if asked.trailers == Trailers::Welcome {
             encoder.welcome();
         }
-        drop(head);
+        body.written(head);
         let mut answer = Answer { body: Some(body), encoder, out, end: End::Whole };
         let sent = poll_fn(|cx| self.poll_sent(cx, &mut answer)).await;
         if framing == Framing::UntilClose && !matches!(sent, Ok(End::Whole)) {

@@ -13,7 +13,7 @@ mod send;
 
 pub(crate) use order::WireOrder;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header::HOST, request, response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header::HOST, request, response};
 use pseudo::{Line, Pseudo, RequestLine, ResponseLine, Set};
 
 /// Which fields of a stream.
@@ -39,6 +39,21 @@ pub struct Headers {
     /// What a filter set and no message can say.
     unsayable: Vec<Pair>,
     changed: Changed,
+}
+
+/// What of a message's line can be said by a word: of a request that came by HTTP/1 its last two pseudo-headers, of a
+/// response its only one.
+#[derive(Debug, Clone)]
+pub(in crate::exchange::filter) enum Plain {
+    /// `:method` and `:scheme`.
+    Request {
+        /// The one.
+        method: Method,
+        /// The other.
+        scheme: &'static str,
+    },
+    /// `:status`.
+    Response(StatusCode),
 }
 
 /// A name and a value, whatever bytes they are.
@@ -81,7 +96,9 @@ impl Headers {
         let fields = std::mem::take(&mut head.headers);
         let wire = head.extensions.remove();
         let order = if head.version == Version::HTTP_2 { Pseudo::REQUEST_HTTP2 } else { Pseudo::REQUEST_HTTP1 };
-        Self::new(Line::Request(Box::new(RequestLine { head, scheme, set: None, order })), fields, wire)
+        // Made where it stays, for it is large.
+        let line = Box::write(Box::new_uninit(), RequestLine { head, scheme, set: None, order });
+        Self::new(Line::Request(line), fields, wire)
     }
 
     /// A response's head.
@@ -91,7 +108,8 @@ impl Headers {
         let mut code = [0; 3];
         code.copy_from_slice(head.status.as_str().as_bytes());
         let wire = head.extensions.remove();
-        Self::new(Line::Response(Box::new(ResponseLine { head, code, status: Set::Kept })), fields, wire)
+        let line = Box::write(Box::new_uninit(), ResponseLine { head, code, status: Set::Kept });
+        Self::new(Line::Response(line), fields, wire)
     }
 
     /// Trailers, or any fields without a line.
@@ -144,13 +162,28 @@ impl Headers {
         pseudo.chain(fields).chain(unsayable)
     }
 
+    /// What of the line can be said by a word, where no filter changed the line and no URI says otherwise.
+    pub(in crate::exchange::filter) fn plain(&self) -> Option<Plain> {
+        match &self.line {
+            // Among what cannot be said are names that look like pseudo-headers'.
+            _ if !self.unsayable.is_empty() => None,
+            Line::Request(line) if line.set.is_none() && line.head.version != Version::HTTP_2 => {
+                let scheme = line.head.uri.scheme().is_none().then_some(line.scheme)?;
+                Some(Plain::Request { method: line.head.method.clone(), scheme })
+            }
+            Line::Response(line) if line.status == Set::Kept => Some(Plain::Response(line.head.status)),
+            Line::Request(_) | Line::Response(_) | Line::None => None,
+        }
+    }
+
     /// Gives `f` all that [`iter`](Self::iter) gives, in the same order, for less: what an iterator must remember between
-    /// two pairs, loops need not.
-    pub(super) fn each(&self, mut f: impl FnMut(&[u8], &[u8])) {
-        let order: &[Pseudo] = match &self.line {
-            Line::Request(line) => &line.order,
-            Line::Response(_) => &[Pseudo::Status],
-            Line::None => &[],
+    /// two pairs, loops need not. Without what [`plain`](Self::plain) said, where that was asked.
+    pub(in crate::exchange::filter) fn each(&self, plain: Option<&Plain>, mut f: impl FnMut(&[u8], &[u8])) {
+        let order: &[Pseudo] = match (&self.line, plain) {
+            (Line::Request(_), Some(_)) => &Pseudo::REQUEST_HTTP1[..2],
+            (Line::Request(line), None) => &line.order,
+            (Line::Response(_), None) => &[Pseudo::Status],
+            (Line::Response(_), Some(_)) | (Line::None, _) => &[],
         };
         for pseudo in order {
             if let Some(value) = self.pseudo_value(*pseudo) {
@@ -216,6 +249,11 @@ impl Headers {
     #[must_use]
     pub fn is_changed(&self) -> bool {
         self.changed == Changed::Yes
+    }
+
+    /// Whether it is as it came, and its fields are in the map's order.
+    pub(super) fn is_as_it_came(&self) -> bool {
+        self.changed == Changed::No && self.order.is_none()
     }
 
     /// The fields themselves, without pseudo-headers; a request's Host may be among them.
