@@ -173,7 +173,9 @@ fn what_came_before_a_cut_is_given_to_a_slow_echo_whose_answers_nobody_takes() {
         };
         let (passage, meters) = (Passage::default(), Meters::default());
         let copying = copy(&passage, &mut downstream, &mut upstream, Bytes::new(), IDLE, &meters);
-        let (copied, count) = tokio::join!(copying, echo);
+        let both = async { tokio::join!(copying, echo) };
+        let (copied, count) =
+            tokio::time::timeout(IDLE.unwrap() * 60, both).await.expect("neither waits for the other");
         assert_eq!((copied, count), (Err(Broken::Downstream), 200_000));
         assert!(downstream.reset && upstream.reset, "and then it is told that this was not all");
     });
