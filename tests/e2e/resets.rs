@@ -2,8 +2,9 @@
 
 use pillion_tests::{
     client::{Client, End},
-    pki::{self, Authority},
+    pki::{self, Authority, Leaf},
     proxy::Proxy,
+    python,
     tempdir::TempDir,
     tls::Offer,
     wait::{self, SOON},
@@ -13,6 +14,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
+    time::Duration,
 };
 
 const SERVER: &str = "spiffe://example.org/ns/shop/sa/server";
@@ -144,4 +146,159 @@ fn tls_that_is_cut_without_its_end_is_no_end_behind_it() {
     whole.stream().conn.send_close_notify();
     whole.stream().flush().expect("it is sent");
     assert_eq!(server.saw(), (9, Ok(())));
+}
+
+/// More than the kernel's buffers between two sides hold where the reader's is [`NARROW`].
+const MUCH: usize = 4_000_000;
+const NARROW: usize = 8 * 1024;
+/// Longer than a copy takes that nobody holds up.
+const A_WHILE: Duration = Duration::from_millis(1_500);
+
+/// What is still to be read of a connection, and how it ends.
+fn rest(mut stream: impl Read) -> Seen {
+    let mut count = 0;
+    let mut buffer = vec![0; 65_536];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return (count, Ok(())),
+            Ok(more) => count += more,
+            Err(error) => return (count, Err(error.kind())),
+        }
+    }
+}
+
+/// A listener whose connections have little room, and a thread that does with each what it is told.
+fn narrow_server(serve: impl Fn(std::net::TcpStream) -> Seen + Send + 'static) -> (SocketAddr, Receiver<Seen>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    socket2::SockRef::from(&listener).set_recv_buffer_size(NARROW).expect("a socket takes a buffer size");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let (see, seen) = channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            see.send(serve(stream)).ok();
+        }
+    });
+    (address, seen)
+}
+
+/// A server in Python that ends with FIN alone, and a configuration's part that believes it.
+fn without_goodbye(count: usize, head: &str) -> Option<(python::Server, TempDir, String)> {
+    let (root, dir) = (Authority::new("root"), TempDir::new());
+    let issued = root.issue(&Leaf { names: &["localhost"], ..Leaf::default() });
+    let (pem, ca) = (dir.path().join("server.pem"), dir.path().join("ca.pem"));
+    std::fs::write(&pem, format!("{}{}", issued.chain, issued.key)).expect("a directory of ours is written");
+    std::fs::write(&ca, root.pem()).expect("a directory of ours is written");
+    let server = python::Server::start("no_goodbye", &["serve", &pem.to_string_lossy(), &count.to_string(), head])?;
+    let tls = format!("tls: {{ trusted_ca: {}, server_name: localhost }}", ca.display());
+    Some((server, dir, tls))
+}
+
+#[test]
+fn a_server_that_says_no_close_notify_is_heard_to_its_last_byte_and_then_comes_a_reset() {
+    let Some((server, _dir, tls)) = without_goodbye(MUCH, "") else { return };
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\naccess_log: {{ path: \"{{dir}}/access.log\", format: {{ text: \
+         \"%RESPONSE_FLAGS% %BYTES_SENT%\" }} }}\nlisteners: [{{ name: tcp, address: \"{{listen}}\", tcp: {{ cluster: next }} \
+         }}]\nclusters: [{{ name: next, endpoints: [\"{}\"], {tls} }}]\n",
+        server.address
+    ));
+    let mut client = Client::connect_narrow(proxy.address, NARROW);
+    client.send("c");
+    thread::sleep(A_WHILE);
+    assert_eq!(rest(client.stream()), (MUCH, RESET));
+    await_record(&proxy, &format!("UC {MUCH}"));
+}
+
+#[test]
+fn what_nobody_takes_is_given_up_when_nothing_has_moved_and_not_counted() {
+    // The first fits into the kernel's buffers, so that its end is known; of the second the proxy holds a part.
+    for (count, flag) in [(300_000, "UC"), (4 * MUCH, "SI")] {
+        let Some((server, _dir, tls)) = without_goodbye(count, "") else { return };
+        let proxy = Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\naccess_log: {{ path: \"{{dir}}/access.log\", format: {{ text: \
+             \"%RESPONSE_FLAGS% %BYTES_SENT%\" }} }}\nlisteners: [{{ name: tcp, address: \"{{listen}}\", tcp: {{ cluster: \
+             next, idle_timeout: 2s }} }}]\nclusters: [{{ name: next, endpoints: [\"{}\"], {tls} }}]\n",
+            server.address
+        ));
+        let mut client = Client::connect_narrow(proxy.address, NARROW);
+        client.send("c");
+        let log = proxy.dir().join("access.log");
+        let record =
+            wait::until("a record", SOON, || std::fs::read_to_string(&log).ok().filter(|text| text.ends_with('\n')));
+        let (came, end) = rest(client.stream());
+        assert_eq!(end, RESET, "{flag}");
+        assert!((1..count).contains(&came), "{flag}: {came}");
+        assert_eq!(record.trim_end(), format!("{flag} {came}"));
+    }
+}
+
+#[test]
+fn a_client_that_says_no_close_notify_is_heard_to_its_last_byte_and_then_comes_a_reset() {
+    let root = Authority::new("root");
+    let (address, seen) = narrow_server(|stream| {
+        thread::sleep(A_WHILE);
+        rest(stream)
+    });
+    let (_dir, identity) = pki::identity(&root, SERVER);
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n{LOG}\n{identity}\nlisteners: [{{ name: tcp, address: \"{{listen}}\", \
+         tls: {{ client_certificates: off }}, tcp: {{ cluster: next }} }}]\nclusters: [{{ name: next, endpoints: [\"{address}\"] }}]\n"
+    ));
+    let sent = python::run("no_goodbye", &["send", &proxy.address.to_string(), &MUCH.to_string()]);
+    let Some(sent) = sent else { return };
+    assert!(sent.status.success(), "{sent:?}");
+    assert_eq!(seen.recv_timeout(SOON).expect("the connection ends"), (MUCH, RESET));
+    await_record(&proxy, "DC downstream_broken");
+}
+
+#[test]
+fn what_a_client_was_acknowledged_before_its_reset_reaches_a_slow_server() {
+    for legs in [1, 2] {
+        let (go, wait) = channel::<()>();
+        let (address, seen) = narrow_server(move |stream| {
+            wait.recv().expect("the test tells when");
+            rest(stream)
+        });
+        let (proxy, _second) = before(address, legs);
+        let client = proxy.connect();
+        let mut acknowledged = 0;
+        client.stream().set_nonblocking(true).expect("a socket can be told");
+        let (mut written, mut still) = (0, 0);
+        while still < 20 {
+            match client.stream().write(&[b'c'; 65_536]) {
+                Ok(more) => (written, still) = (written + more, 0),
+                Err(_) => {
+                    thread::sleep(Duration::from_millis(20));
+                    still += 1;
+                }
+            }
+            let left = pillion_outq::unacknowledged(client.stream()).expect("a connection tells");
+            acknowledged = written - usize::try_from(left).expect("it is little");
+        }
+        assert!(acknowledged > 500_000, "{legs} legs: {acknowledged}");
+        client.reset();
+        thread::sleep(A_WHILE);
+        go.send(()).expect("it waits");
+        let (came, end) = seen.recv_timeout(SOON * 3).expect("the connection ends");
+        assert_eq!(end, RESET, "{legs} legs");
+        assert_eq!(came, acknowledged, "{legs} legs");
+    }
+}
+
+#[test]
+fn an_answer_that_only_its_end_bounds_is_given_to_its_last_byte_and_then_comes_a_reset() {
+    const HEAD: &str = "HTTP/1.0 200 OK||";
+    let Some((server, _dir, tls)) = without_goodbye(MUCH, HEAD) else { return };
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n{LOG}\nlisteners: [{{ name: web, address: \"{{listen}}\", routes: [{{ \
+         match: {{ prefix: / }}, cluster: next }}] }}]\nclusters: [{{ name: next, endpoints: [\"{}\"], {tls} }}]\n",
+        server.address
+    ));
+    let mut client = Client::connect_narrow(proxy.address, NARROW);
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    thread::sleep(A_WHILE);
+    let mut came = Vec::new();
+    let end = client.stream().read_to_end(&mut came).map(drop).map_err(|error| error.kind());
+    let body = came.iter().rev().take_while(|byte| **byte == b's').count();
+    assert_eq!((body, end), (MUCH, RESET));
 }

@@ -7,10 +7,12 @@ pub mod h2_pump;
 mod own;
 mod redirectable;
 mod seams;
+mod settling;
 mod socket;
 pub mod tls;
 
 pub use own::{Entry, Own};
 pub use redirectable::{BRIEF, RedirectSwitch, Redirectable};
 pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};
+pub use settling::{Outgoing, Settling};
 pub use socket::{Look, Socket};

@@ -3,7 +3,7 @@
 //! Sockets without TLS never buffer. TLS may hold the end of what was written while the carrier takes no more: whoever
 //! writes flushes.
 
-use super::{Redirectable, tls::TlsStream};
+use super::{Outgoing, Redirectable, tls::TlsStream};
 use crate::identity::{Dialling, Failure};
 use rustix::{
     io::Errno,
@@ -154,6 +154,22 @@ impl Socket {
         };
         // It can fail only on what is no socket any more.
         set.ok();
+    }
+
+    /// What was written and the peer's kernel has not acknowledged. A pipe in memory keeps what it has. A system call, two
+    /// where there is something.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Redirectable(socket) => socket.stream(),
+            Self::Memory(_) => return Outgoing::OnItsWay(0),
+            Self::Tls(stream) => return stream.outgoing(),
+        };
+        // It can fail only on what is no socket any more.
+        let bytes = pillion_outq::unacknowledged(socket).unwrap_or(0);
+        // The kernel knows no peer of a connection that is over.
+        if bytes > 0 && socket.peer_addr().is_err() { Outgoing::Lost(bytes) } else { Outgoing::OnItsWay(bytes) }
     }
 
     /// Ready when a socket that should be quiet is not: its peer closed it, or sent something. Takes nothing from it. A

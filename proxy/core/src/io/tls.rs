@@ -13,7 +13,7 @@ mod session;
 pub use handshake::{Told, Turns, handshake};
 pub use session::Session;
 
-use super::{Look, Socket};
+use super::{Look, Outgoing, Socket};
 use crate::identity::{Dialling, Failure};
 use rustix::{
     io::Errno,
@@ -157,6 +157,11 @@ impl TlsStream {
     #[must_use]
     pub fn carrier(&self) -> &Socket {
         &self.io
+    }
+
+    /// What was made into records and the peer's kernel has not acknowledged.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        self.io.outgoing().and((self.outgoing.len() - self.left) as u64)
     }
 
     /// Notes by what the server at the other end was judged.

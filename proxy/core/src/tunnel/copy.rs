@@ -5,8 +5,8 @@
 //! buffer, and thousands of them cost what their sockets cost. Half-close is kept: one side's end is passed on while the
 //! other side still speaks. Nothing that is carried is looked at.
 //!
-//! A side that breaks off, by a reset or by TLS without its end, has not said that this was all: the other side gets what
-//! came before, and then a reset and no end ([`abort`]). Over two TLS legs that goes from end to end.
+//! A side that breaks off, by a reset or by TLS without its end, has not said that this was all: the other side gets all of
+//! what came before, and then a reset and no end ([`abort`]). Over two TLS legs that goes from end to end.
 //!
 //! A direction between two TCP sockets that brings large reads is moved within the kernel instead (`splice.rs`), until it
 //! slows down again.
@@ -15,10 +15,12 @@ use super::{
     end::End,
     splice::{Moved, Pipe, Pipes},
 };
+use abort::abort;
 use bytes::{Buf, Bytes};
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     future::poll_fn,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -26,8 +28,9 @@ use std::{
 use tokio::{
     io::{AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::timeout,
 };
+
+mod abort;
 
 /// Bytes read at once, and so what one direction holds at most while its reader is slow. Enough that a bulk stream's
 /// system calls disappear beside its copying; half of a usual second-level cache's share for one of its two copies.
@@ -39,9 +42,6 @@ const BULK: usize = READ / 2;
 /// So many of them in a row, and the direction is moved within the kernel.
 const STREAK: u8 = 4;
 
-/// How long a side may take for what came before the other broke off.
-const LAST_BYTES: Duration = Duration::from_secs(1);
-
 /// A worker's means for bytes in passing. Made when they are first used.
 #[derive(Debug, Default)]
 pub struct Passage {
@@ -50,6 +50,14 @@ pub struct Passage {
 }
 
 impl Passage {
+    fn buffer(&self) -> RefMut<'_, Box<[u8]>> {
+        let mut buffer = self.buffer.borrow_mut();
+        if buffer.is_empty() {
+            *buffer = vec![0; READ].into();
+        }
+        buffer
+    }
+
     /// Pipes that wait for their next use.
     #[cfg(test)]
     pub(super) fn resting_pipes(&self) -> usize {
@@ -57,19 +65,83 @@ impl Passage {
     }
 }
 
-/// Bytes that came from each side, readable while they flow.
+/// Bytes of each direction, readable while they flow.
 #[derive(Debug, Default)]
 pub(super) struct Meters {
-    /// From downstream.
-    pub(super) received: Cell<u64>,
-    /// From upstream.
-    pub(super) sent: Cell<u64>,
+    up: Meter,
+    down: Meter,
+    /// The side that broke off, from then on.
+    broken: Cell<Option<Broken>>,
+}
+
+/// Bytes of one direction.
+#[derive(Debug, Default)]
+struct Meter {
+    read: Cell<u64>,
+    written: Cell<u64>,
+    /// What was seen to arrive after the last was written.
+    arrived: Cell<u64>,
+    end: Cell<Told>,
+}
+
+/// What the other side was told of a direction's end.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    #[default]
+    Nothing,
+    InOrder,
+}
+
+/// Whether something was read and not yet written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holds {
+    Nothing,
+    Something,
 }
 
 impl Meters {
-    /// Bytes of both directions.
-    pub(super) fn total(&self) -> u64 {
-        self.received.get() + self.sent.get()
+    /// Bytes that came from downstream.
+    pub(super) fn received(&self) -> u64 {
+        self.up.read.get()
+    }
+
+    /// Bytes that downstream was given: a TCP socket's kernel has taken them.
+    pub(super) fn sent(&self) -> u64 {
+        self.down.written.get()
+    }
+
+    /// Grows with every byte that moves.
+    pub(super) fn moved(&self) -> u64 {
+        self.up.moved() + self.down.moved()
+    }
+
+    /// The side that broke off, if one has.
+    pub(super) fn broken(&self) -> Option<Broken> {
+        self.broken.get()
+    }
+
+    /// Whether either direction holds what the other side was not given: to close that one would say that this was all.
+    pub(super) fn held(&self) -> (Holds, Holds) {
+        (self.up.holds(), self.down.holds())
+    }
+
+    /// The side that broke off, if downstream is lost or reset for it and so may not get what it was given.
+    pub(super) fn cut_downstream(&self) -> Option<Broken> {
+        self.broken.get().filter(|broken| *broken == Broken::Downstream || self.down.end.get() == Told::Nothing)
+    }
+}
+
+impl Meter {
+    fn add(counter: &Cell<u64>, bytes: usize) {
+        counter.set(counter.get() + bytes as u64);
+    }
+
+    fn holds(&self) -> Holds {
+        if self.read.get() == self.written.get() { Holds::Nothing } else { Holds::Something }
+    }
+
+    fn moved(&self) -> u64 {
+        self.read.get() + self.written.get() + self.arrived.get()
     }
 }
 
@@ -94,7 +166,7 @@ struct Direction<'a> {
     streak: u8,
     /// What is on its way within the kernel.
     pipe: Option<Pipe>,
-    meter: &'a Cell<u64>,
+    meter: &'a Meter,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +176,8 @@ enum Stage {
     Ended,
     /// Its source broke off: nothing of it is left, and what was written is on its way out.
     Cut,
+    /// The other side takes nothing any more: what comes is thrown away.
+    ReadOver,
 }
 
 /// What becomes of a source's end.
@@ -124,76 +198,54 @@ enum Unflushed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Failed {
     Reading,
+    /// TLS without close_notify: cut by its peer's end or by somebody on the way, nobody can tell.
+    Truncated,
     Writing,
 }
 
 /// Copies until both sides have ended or one has failed; then the other was given what came before, and is reset when it is
-/// dropped, unless it has been told an end in order. `early` was read from downstream before. Dropping the future loses what
-/// is held of either direction; the sockets must go with it.
+/// dropped, unless it has been told an end in order. A side that takes nothing of what came before is waited for at most
+/// `idle`. `early` was read from downstream before. Dropping the future loses what is held of either direction; the sockets
+/// must go with it.
 pub(super) async fn copy<D, U>(
     passage: &Passage,
     downstream: &mut D,
     upstream: &mut U,
     early: Bytes,
+    idle: Option<Duration>,
     meters: &Meters,
 ) -> Result<(), Broken>
 where
     D: End,
     U: End,
 {
-    meters.received.set(meters.received.get() + early.len() as u64);
-    let mut up = Direction::new(early, &meters.received);
-    let mut down = Direction::new(Bytes::new(), &meters.sent);
+    Meter::add(&meters.up.read, early.len());
+    let mut up = Direction::new(early, &meters.up);
+    let mut down = Direction::new(Bytes::new(), &meters.down);
     let copied = poll_fn(|cx| {
         let up = up.poll(cx, passage, downstream, upstream).map_err(|failed| match failed {
-            Failed::Reading => (Broken::Downstream, failed),
+            Failed::Reading | Failed::Truncated => (Broken::Downstream, failed),
             Failed::Writing => (Broken::Upstream, failed),
         })?;
         let down = down.poll(cx, passage, upstream, downstream).map_err(|failed| match failed {
-            Failed::Reading => (Broken::Upstream, failed),
+            Failed::Reading | Failed::Truncated => (Broken::Upstream, failed),
             Failed::Writing => (Broken::Downstream, failed),
         })?;
         if up.is_ready() && down.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
     })
     .await;
     let Err((broken, failed)) = copied else { return Ok(()) };
+    meters.broken.set(Some(broken));
     // Boxed: tunnels that live do not carry the room for it.
     match broken {
-        Broken::Downstream => Box::pin(abort(&mut up, failed, passage, downstream, upstream)).await,
-        Broken::Upstream => Box::pin(abort(&mut down, failed, passage, upstream, downstream)).await,
+        Broken::Downstream => Box::pin(abort((&mut up, &mut down), failed, idle, passage, downstream, upstream)).await,
+        Broken::Upstream => Box::pin(abort((&mut down, &mut up), failed, idle, passage, upstream, downstream)).await,
     }
     Err(broken)
 }
 
-/// One side, `from`, broke off. What came of it before goes on to the other, as far as that takes it within
-/// [`LAST_BYTES`]; then that side is reset, too: to close it would say that this was all. What the kernel has not sent by
-/// then is lost, as what follows a reset on its own way is. An end in order that was passed on before stands.
-async fn abort<F: End, T: End>(
-    direction: &mut Direction<'_>,
-    failed: Failed,
-    passage: &Passage,
-    from: &mut F,
-    to: &mut T,
-) {
-    if direction.stage != Stage::Flowing {
-        return;
-    }
-    match failed {
-        // Whatever it had said was read before.
-        Failed::Reading => direction.stage = Stage::Cut,
-        // It takes nothing any more, and what it said may still be there. Whether its end was meant the kernel has told the
-        // write that failed, and nobody else.
-        Failed::Writing => direction.ends = Ends::Withheld,
-    }
-    let rest = poll_fn(|cx| direction.poll(cx, passage, from, to));
-    // Whether it took everything is no matter.
-    let _ = timeout(LAST_BYTES, rest).await;
-    from.reset_at_close();
-    to.reset_at_close();
-}
-
 impl<'a> Direction<'a> {
-    fn new(held: Bytes, meter: &'a Cell<u64>) -> Self {
+    fn new(held: Bytes, meter: &'a Meter) -> Self {
         Self {
             held,
             stage: Stage::Flowing,
@@ -220,11 +272,13 @@ impl<'a> Direction<'a> {
         loop {
             while !self.held.is_empty() {
                 let taken = ready!(write(cx, to, &self.held))?;
+                Meter::add(&self.meter.written, taken);
                 self.held.advance(taken);
                 self.unflushed = Unflushed::Something;
             }
             match self.stage {
-                Stage::Flowing if self.streak >= STREAK => match (from.tcp(), to.tcp()) {
+                // What is within the kernel comes before whatever is read.
+                Stage::Flowing if self.streak >= STREAK || self.pipe.is_some() => match (from.tcp(), to.tcp()) {
                     (Some(from), Some(to)) => ready!(self.poll_splice(cx, passage, from, to))?,
                     // Never again: what carries it does not change.
                     (None, _) | (_, None) => self.streak = 0,
@@ -243,13 +297,14 @@ impl<'a> Direction<'a> {
                 Stage::Ending if self.ends == Ends::Withheld => self.stage = Stage::Cut,
                 Stage::Ending => {
                     ready!(Pin::new(&mut *to).poll_shutdown(cx)).map_err(|_| Failed::Writing)?;
+                    self.meter.end.set(Told::InOrder);
                     self.stage = Stage::Ended;
                 }
                 Stage::Cut => {
                     ready!(Pin::new(&mut *to).poll_flush(cx)).map_err(|_| Failed::Writing)?;
                     self.stage = Stage::Ended;
                 }
-                Stage::Ended => return Poll::Ready(Ok(())),
+                Stage::Ended | Stage::ReadOver => return Poll::Ready(Ok(())),
             }
         }
     }
@@ -266,23 +321,24 @@ impl<'a> Direction<'a> {
         F: End,
         T: End,
     {
-        let mut buffer = passage.buffer.borrow_mut();
-        if buffer.is_empty() {
-            *buffer = vec![0; READ].into();
-        }
+        let mut buffer = passage.buffer();
         let mut read = ReadBuf::new(&mut buffer);
-        ready!(Pin::new(from).poll_read(cx, &mut read)).map_err(|_| Failed::Reading)?;
+        ready!(Pin::new(from).poll_read(cx, &mut read)).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Failed::Truncated,
+            _ => Failed::Reading,
+        })?;
         let bytes = read.filled();
         if bytes.is_empty() {
             self.stage = Stage::Ending;
             return Poll::Ready(Ok(()));
         }
-        self.meter.set(self.meter.get() + bytes.len() as u64);
+        Meter::add(&self.meter.read, bytes.len());
         self.streak = if bytes.len() >= BULK { self.streak + 1 } else { 0 };
         let taken = match write(cx, to, bytes) {
             Poll::Ready(taken) => taken?,
             Poll::Pending => 0,
         };
+        Meter::add(&self.meter.written, taken);
         self.unflushed = Unflushed::Something;
         self.held = Bytes::copy_from_slice(&bytes[taken..]);
         Poll::Ready(Ok(()))
@@ -309,7 +365,7 @@ impl<'a> Direction<'a> {
         if pipe.is_empty() {
             match pipe.fill(from) {
                 Ok(Moved::Bytes(count)) => {
-                    self.meter.set(self.meter.get() + count as u64);
+                    Meter::add(&self.meter.read, count);
                     // A bulk stream has its small moments.
                     let large = count >= BULK;
                     self.streak = if large { (self.streak + 1).min(2 * STREAK) } else { self.streak - 1 };
@@ -323,10 +379,25 @@ impl<'a> Direction<'a> {
         }
         while !pipe.is_empty() {
             ready!(to.poll_write_ready(cx)).map_err(|_| Failed::Writing)?;
-            pipe.drain(to).map_err(|_| Failed::Writing)?;
+            let taken = pipe.drain(to).map_err(|_| Failed::Writing)?;
+            Meter::add(&self.meter.written, taken);
         }
         passage.pipes.put(self.pipe.take());
         Poll::Ready(Ok(()))
+    }
+}
+
+/// Ready once `moved`, which grows with what moves, has not changed for `idle`; looks twice in that time, so it may take half
+/// as long again.
+pub(super) async fn silence(idle: Option<Duration>, moved: impl Fn() -> u64) {
+    let Some(idle) = idle else { return std::future::pending().await };
+    let mut before = moved();
+    let mut still = 0;
+    while still < 2 {
+        tokio::time::sleep(idle / 2).await;
+        let now = moved();
+        still = if now == before { still + 1 } else { 0 };
+        before = now;
     }
 }
 

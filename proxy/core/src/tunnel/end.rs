@@ -3,7 +3,7 @@
 use super::upgrade::TunnelEnd;
 use crate::{
     exchange::filter::TcpEnd,
-    io::Socket,
+    io::{Outgoing, Socket},
     upstream::{ConnectError, Opaque},
 };
 use tokio::{
@@ -18,6 +18,9 @@ pub(super) trait End: AsyncRead + AsyncWrite + Unpin {
 
     /// From here on dropping it says that it was cut, and is no end: a reset.
     fn reset_at_close(&mut self);
+
+    /// What was written to it and has not arrived. A system call, or two.
+    fn outgoing(&self) -> Outgoing;
 
     /// Why a server refused us after the handshake, once the connection failed.
     fn late_refusal(&mut self) -> Option<ConnectError> {
@@ -37,6 +40,10 @@ impl End for Socket {
     fn reset_at_close(&mut self) {
         Socket::reset_at_close(self);
     }
+
+    fn outgoing(&self) -> Outgoing {
+        Socket::outgoing(self)
+    }
 }
 
 impl End for Opaque {
@@ -46,6 +53,10 @@ impl End for Opaque {
 
     fn reset_at_close(&mut self) {
         self.socket().reset_at_close();
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        self.socket().outgoing()
     }
 
     fn late_refusal(&mut self) -> Option<ConnectError> {
@@ -59,11 +70,15 @@ impl<E: End> End for TcpEnd<'_, E> {
     }
 
     fn reset_at_close(&mut self) {
-        self.inner().reset_at_close();
+        self.inner_mut().reset_at_close();
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        self.inner().outgoing()
     }
 
     fn late_refusal(&mut self) -> Option<ConnectError> {
-        self.inner().late_refusal()
+        self.inner_mut().late_refusal()
     }
 }
 
@@ -74,6 +89,10 @@ impl End for TunnelEnd {
 
     fn reset_at_close(&mut self) {
         TunnelEnd::reset_at_close(self);
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        TunnelEnd::outgoing(self)
     }
 
     fn late_refusal(&mut self) -> Option<ConnectError> {

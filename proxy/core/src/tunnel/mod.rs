@@ -37,7 +37,7 @@ use crate::{
     upstream::{self, Cause, Opaque},
 };
 use bytes::{Bytes, BytesMut};
-use copy::{Broken, Meters};
+use copy::{Broken, Holds, Meters};
 use end::End;
 use late::FirstWord;
 use pillion_config::model::ListenerProtocol;
@@ -232,15 +232,35 @@ where
     carried.begin(registration.control());
     let connection = Rc::clone(account.connection());
     let outcome = tokio::select! {
-        copied = copy::copy(&connection.worker.passage, downstream, upstream, early, &meters) => Outcome::Copied(copied),
-        () = silence(idle, &meters) => Outcome::Silent,
+        copied = copy::copy(&connection.worker.passage, downstream, upstream, early, idle, &meters) => Outcome::Copied(copied),
+        () = copy::silence(idle, || meters.moved()) => Outcome::Silent,
         () = registration.aborted() => Outcome::Aborted,
     };
-    let meter = account.meter();
-    meter.received(meters.received.get());
-    meter.sent(meters.sent.get());
     // On HTTP/2 the connection is cut first, and its streams fail.
     let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
+    let outcome = match (outcome, meters.broken()) {
+        // A side that broke off, and another that took nothing of what came before.
+        (Outcome::Silent, Some(broken)) => Outcome::Copied(Err(broken)),
+        (outcome, _) => outcome,
+    };
+    let (up, down) = meters.held();
+    // Neither side has said that this was all.
+    let (cut_up, cut_down) = match outcome {
+        Outcome::Aborted => (true, true),
+        Outcome::Silent => (up == Holds::Something, down == Holds::Something),
+        Outcome::Copied(_) => (false, false),
+    };
+    if cut_up {
+        upstream.reset_at_close();
+    }
+    if cut_down {
+        downstream.reset_at_close();
+    }
+    // A reset throws away what is still on its way: nobody was sent that.
+    let lost = if cut_down || meters.cut_downstream().is_some() { downstream.outgoing().bytes() } else { 0 };
+    let meter = account.meter();
+    meter.received(meters.received());
+    meter.sent(meters.sent().saturating_sub(lost));
     if let Some((flag, details)) = account.interrupted() {
         end(&mut account, flag, Blame::Proxy, details);
         return account;
@@ -259,9 +279,6 @@ where
         }
         Outcome::Silent => end(&mut account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
         Outcome::Aborted => {
-            // Neither side has said that this was all.
-            downstream.reset_at_close();
-            upstream.reset_at_close();
             let (flag, details) = cut(carried);
             end(&mut account, flag, Blame::Proxy, details);
         }
@@ -298,18 +315,5 @@ fn details(cause: &Cause) -> &'static str {
         Cause::Connect(error) => error.reason(),
         Cause::Request(error) => error.reason(),
         Cause::UpgradeUnsupported => "upgrade_unsupported",
-    }
-}
-
-/// Ready once nothing has moved for `idle`; looks twice in that time, so it may take half as long again.
-async fn silence(idle: Option<Duration>, meters: &Meters) {
-    let Some(idle) = idle else { return std::future::pending().await };
-    let mut moved = meters.total();
-    let mut still = 0;
-    while still < 2 {
-        tokio::time::sleep(idle / 2).await;
-        let now = meters.total();
-        still = if now == moved { still + 1 } else { 0 };
-        moved = now;
     }
 }

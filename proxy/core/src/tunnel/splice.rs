@@ -92,16 +92,16 @@ impl Pipe {
         }
     }
 
-    /// Gives `to` what it takes.
-    pub(super) fn drain(&mut self, to: &TcpStream) -> io::Result<()> {
+    /// Gives `to` what it takes; tells how much that was.
+    pub(super) fn drain(&mut self, to: &TcpStream) -> io::Result<usize> {
         let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
         match to.try_io(Interest::WRITABLE, || splice_on(&self.read, to, self.held, flags)) {
             Ok(0) => Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => {
                 self.held -= count;
-                Ok(())
+                Ok(count)
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) => Err(error),
         }
     }
@@ -187,11 +187,11 @@ mod tests {
             };
             let (passage, meters) = (Passage::default(), Meters::default());
             let (mut downstream, mut upstream) = (Socket::Tcp(downstream), Socket::Tcp(upstream));
-            let copying = copy(&passage, &mut downstream, &mut upstream, Bytes::new(), &meters);
+            let copying = copy(&passage, &mut downstream, &mut upstream, Bytes::new(), None, &meters);
             let (said, received, copied) = tokio::join!(sending, receiving, copying);
             assert!(copied.is_ok(), "{copied:?}");
             assert_eq!((received, said.as_slice()), (TOTAL, &b"thanks"[..]));
-            assert_eq!((meters.received.get(), meters.sent.get()), (TOTAL as u64, 6));
+            assert_eq!((meters.received(), meters.sent()), (TOTAL as u64, 6));
             assert!(passage.resting_pipes() > 0, "it went through a pipe");
         });
     }

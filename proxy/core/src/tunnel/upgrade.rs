@@ -6,7 +6,7 @@
 
 use super::h2_stream::H2Stream;
 use crate::{
-    io::Socket,
+    io::{Outgoing, Socket},
     telemetry::Blame,
     upstream::{ConnectError, Upgraded},
 };
@@ -25,11 +25,18 @@ use tokio::{
 pub trait Duplex: AsyncRead + AsyncWrite {
     /// From here on dropping it says that it was cut, and is no end.
     fn reset_at_close(&self);
+
+    /// What was written and has not arrived.
+    fn outgoing(&self) -> Outgoing;
 }
 
 impl Duplex for Socket {
     fn reset_at_close(&self) {
         Socket::reset_at_close(self);
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        Socket::outgoing(self)
     }
 }
 
@@ -37,11 +44,20 @@ impl Duplex for Upgraded {
     fn reset_at_close(&self) {
         Upgraded::reset_at_close(self);
     }
+
+    fn outgoing(&self) -> Outgoing {
+        Upgraded::outgoing(self)
+    }
 }
 
 impl Duplex for H2Stream {
     /// To drop it unfinished resets the stream in any case.
     fn reset_at_close(&self) {}
+
+    /// What h2 has not sent yet it does not tell.
+    fn outgoing(&self) -> Outgoing {
+        Outgoing::OnItsWay(0)
+    }
 }
 
 /// One end of a tunnel. Boxed: a tunnel is made once and its two ends differ in every pairing of protocols.
@@ -119,6 +135,14 @@ impl TunnelEnd {
         match &self.stream {
             Stream::Downstream(stream) => stream.reset_at_close(),
             Stream::Upstream(stream) => stream.reset_at_close(),
+        }
+    }
+
+    /// What was written and has not arrived.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        match &self.stream {
+            Stream::Downstream(stream) => stream.outgoing(),
+            Stream::Upstream(stream) => stream.outgoing(),
         }
     }
 

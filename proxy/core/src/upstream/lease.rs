@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     body::{BodyError, GivenUp, Http2Body, Incoming},
-    io::Socket,
+    io::{Outgoing, Socket},
     tunnel::h2_stream::H2Stream,
     upstream::{
         circuit_wait::Opened,
@@ -232,6 +232,14 @@ impl Upgraded {
         match &self.stream {
             Stream::Plain { io, .. } => io.reset_at_close(),
             Stream::Http2 { .. } => {}
+        }
+    }
+
+    /// As [`Socket::outgoing`]; what a stream was given h2 does not tell.
+    pub(crate) fn outgoing(&self) -> Outgoing {
+        match &self.stream {
+            Stream::Plain { io, .. } => io.outgoing(),
+            Stream::Http2 { .. } => Outgoing::OnItsWay(0),
         }
     }
 

@@ -135,7 +135,12 @@ impl TcpChain {
 
 impl<E> TcpEnd<'_, E> {
     /// What it stands before.
-    pub(crate) fn inner(&mut self) -> &mut E {
+    pub(crate) fn inner(&self) -> &E {
+        self.inner
+    }
+
+    /// What it stands before.
+    pub(crate) fn inner_mut(&mut self) -> &mut E {
         self.inner
     }
 

@@ -1,7 +1,7 @@
 //! The copy, over memory and over sockets.
 
 use super::*;
-use crate::io::Socket;
+use crate::io::{Outgoing, Socket};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
@@ -18,8 +18,8 @@ fn memory(size: usize) -> (DuplexStream, Socket) {
 async fn pump(ours: (Socket, Socket), early: Bytes) -> (Result<(), Broken>, u64, u64) {
     let (mut downstream, mut upstream) = ours;
     let (passage, meters) = (Passage::default(), Meters::default());
-    let copied = copy(&passage, &mut downstream, &mut upstream, early, &meters).await;
-    (copied, meters.received.get(), meters.sent.get())
+    let copied = copy(&passage, &mut downstream, &mut upstream, early, None, &meters).await;
+    (copied, meters.received(), meters.sent())
 }
 
 proptest! {
@@ -95,5 +95,88 @@ fn the_side_that_failed_is_named() {
         let (copied, ..) = pump((downstream, upstream), Bytes::from_static(b"to nobody")).await;
         assert!(matches!(copied, Err(Broken::Upstream)), "{copied:?}");
         drop(client);
+    });
+}
+
+/// A pipe whose end is TLS without close_notify.
+struct Cut {
+    pipe: DuplexStream,
+    reset: bool,
+}
+
+impl tokio::io::AsyncRead for Cut {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.pipe).poll_read(cx, buf))?;
+        Poll::Ready(if buf.filled().len() > before { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) })
+    }
+}
+
+impl AsyncWrite for Cut {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.pipe).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}
+
+impl End for Cut {
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+
+    fn reset_at_close(&mut self) {
+        self.reset = true;
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        Outgoing::OnItsWay(0)
+    }
+}
+
+fn cut(size: usize) -> (DuplexStream, Cut) {
+    let (theirs, pipe) = duplex(size);
+    (theirs, Cut { pipe, reset: false })
+}
+
+fn paused<F: Future<Output = ()>>(test: F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime can be made").block_on(test);
+}
+
+const IDLE: Option<Duration> = Some(Duration::from_secs(60));
+
+#[test]
+fn what_came_before_a_cut_is_given_to_a_slow_echo_whose_answers_nobody_takes() {
+    paused(async {
+        let ((mut client, mut downstream), (mut server, mut upstream)) = (cut(300_000), cut(1_000));
+        client.write_all(&[7; 200_000]).await.unwrap();
+        drop(client);
+        let echo = async {
+            let mut piece = [0; 1_000];
+            let mut count = 0;
+            loop {
+                // Longer in all than a client that is gone would be waited for.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let read = server.read(&mut piece).await.unwrap();
+                count += read;
+                if read == 0 || count == 200_000 || server.write_all(&piece[..read]).await.is_err() {
+                    return count;
+                }
+            }
+        };
+        let (passage, meters) = (Passage::default(), Meters::default());
+        let copying = copy(&passage, &mut downstream, &mut upstream, Bytes::new(), IDLE, &meters);
+        let both = async { tokio::join!(copying, echo) };
+        let (copied, count) =
+            tokio::time::timeout(IDLE.unwrap() * 60, both).await.expect("neither waits for the other");
+        assert_eq!((copied, count), (Err(Broken::Downstream), 200_000));
+        assert!(downstream.reset && upstream.reset, "and then it is told that this was not all");
     });
 }

@@ -16,6 +16,7 @@ use crate::{
         Encoder, Outbox,
         write::{self, Content, Framing, Own},
     },
+    io::Settling,
     tunnel::upgrade::TunnelEnd,
 };
 use bytes::Bytes;
@@ -91,6 +92,11 @@ impl Server {
         if framing == Framing::UntilClose && !matches!(sent, Ok(End::Whole)) {
             // An orderly close would say that this was all of it (RFC 9112 §8).
             self.wire.borrow().reset_at_close();
+            if sent.is_ok() {
+                // A reset would throw away what is still on its way.
+                let mut settling = Settling::default();
+                let _ = poll_fn(|cx| self.poll_acknowledged(cx, &mut settling)).await;
+            }
             return Then::Drop;
         }
         match sent {
@@ -128,6 +134,12 @@ impl Server {
             return Poll::Ready(Persistence::Close);
         }
         self.wire.borrow_mut().poll_settled(cx)
+    }
+
+    /// Waits until the client's kernel has what was written, and gives up when the client does.
+    fn poll_acknowledged(&mut self, cx: &mut Context<'_>, settling: &mut Settling) -> Poll<Result<(), Gone>> {
+        self.obey(cx)?;
+        self.wire.borrow_mut().poll_acknowledged(cx, settling)
     }
 
     /// Moves the body into the socket, and gives up when the client does.

@@ -18,7 +18,7 @@ use crate::{
     drain::Control,
     framing::{Asks, Layout, Left, Persistence, Refusal, RequestFramer, Standing, Step},
     http1::{Broken, Outbox, ReadBuffer, read},
-    io::Socket,
+    io::{Settling, Socket},
 };
 use bytes::Bytes;
 use http::{Method, Request, Version};
@@ -315,6 +315,23 @@ impl Wire {
                 Verdict::Waiting => Poll::Pending,
                 Verdict::Expired => Poll::Ready(Err(Gone::Stalled)),
             },
+        }
+    }
+
+    /// Waits until the client's kernel has what was written.
+    pub(super) fn poll_acknowledged(
+        &mut self,
+        cx: &mut Context<'_>,
+        settling: &mut Settling,
+    ) -> Poll<Result<(), Gone>> {
+        let Some(socket) = &self.socket else { return Poll::Ready(Err(Gone::Left)) };
+        if settling.poll(cx, || socket.outgoing()).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let progress = self.written + settling.arrived();
+        match self.timer.watch(cx, &self.settings.deadlines, Wait::Write, progress) {
+            Verdict::Waiting => Poll::Pending,
+            Verdict::Expired => Poll::Ready(Err(Gone::Stalled)),
         }
     }
 
