@@ -61,7 +61,7 @@ pub struct Http2Body {
     /// `Content-Length` less what came; h2 itself holds the peer to it (RFC 9113 §8.1.1).
     expected: Option<u64>,
     state: Http2State,
-    /// Boxed: only bodies of downstream requests have one, and every body of either side has this size.
+    /// Boxed: only bodies of downstream requests have one, before their response, and every body of either side has this size.
     silence: Option<Box<Silence>>,
 }
 
@@ -129,14 +129,25 @@ impl Incoming {
     }
 
     /// As [`Incoming::http2`]; the body fails with [`GivenUp::Silent`] when it is wanted and nothing of it comes for
-    /// `silence` (at most twice that). While nobody polls it, no time runs out.
+    /// `silence` (at most twice that), until it is [`answered`](Self::answered). While nobody polls it, no time runs out.
     #[must_use]
-    pub fn http2_within(stream: RecvStream, content_length: Option<u64>, silence: Duration) -> Self {
+    pub fn http2_within(stream: RecvStream, content_length: Option<u64>, silence: Option<Duration>) -> Self {
         let mut body = Self::http2(stream, content_length);
-        if let Self::Http2(body) = &mut body {
-            body.silence = Some(Box::new(Silence { most: silence, timer: None, moved: false }));
+        if let (Self::Http2(body), Some(most)) = (&mut body, silence) {
+            body.silence = Some(Box::new(Silence { most, timer: None, moved: false }));
         }
         body
+    }
+
+    /// The response to the request that this is the body of has begun. From here on its client may be listening, and how long
+    /// both sides may be silent is the exchange's to say.
+    pub fn answered(&mut self) {
+        match self {
+            Self::Http1(body) => body.answered(),
+            Self::Http2(body) => body.silence = None,
+            Self::Filtered(body) => body.answered(),
+            Self::Empty | Self::Full(_) | Self::Leased(_) | Self::Upgraded(_) | Self::Made(_) => {}
+        }
     }
 }
 

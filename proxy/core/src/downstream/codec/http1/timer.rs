@@ -19,15 +19,19 @@ pub struct Deadlines {
     pub idle: Duration,
     /// From the first byte of a head to its last, however many come in between.
     pub head: Duration,
-    /// Within a body that is wanted: no byte.
-    pub body: Duration,
+    /// Within a body that is wanted: no byte. `None`: as long as the connection may be idle.
+    pub body: Option<Duration>,
     /// While there is something to write: no byte taken.
     pub write: Duration,
 }
 
 impl Deadlines {
+    fn body(&self) -> Duration {
+        self.body.unwrap_or(self.idle)
+    }
+
     fn tick(&self) -> Duration {
-        (self.idle.min(self.body).min(self.write) / 4).max(Duration::from_millis(1))
+        (self.idle.min(self.body()).min(self.write) / 4).max(Duration::from_millis(1))
     }
 }
 
@@ -105,6 +109,11 @@ impl Timer {
         Verdict::Waiting
     }
 
+    /// What was seen of the reading side is no wait any more.
+    pub(super) fn forget(&mut self) {
+        self.read.seen = None;
+    }
+
     /// The head is complete.
     #[inline]
     pub(super) fn head_ended(&mut self) {
@@ -138,7 +147,7 @@ impl Timer {
     fn look(&mut self, cx: &mut Context<'_>, deadlines: &Deadlines, wait: Wait, progress: u64, armed: bool) -> Verdict {
         let limit = match wait {
             Wait::Idle => deadlines.idle,
-            Wait::Body => deadlines.body,
+            Wait::Body => deadlines.body(),
             Wait::Write => deadlines.write,
         };
         let now = Instant::now();
@@ -197,7 +206,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_has_used_up_its_budget_is_called_all_the_same() {
         let four = Duration::from_secs(4);
-        let deadlines = Deadlines { idle: four, head: four, body: four, write: four };
+        let deadlines = Deadlines { idle: four, head: four, body: Some(four), write: four };
         let mut timer = Timer::default();
         let mut turns = 0;
         let began = Instant::now();

@@ -43,6 +43,7 @@ pub(super) struct Wire {
     read: u64,
     written: u64,
     course: Course,
+    answered: Answered,
     /// Who waits for the body's next bytes.
     reader: Option<Waker>,
     /// The connection's task, while a body may be read in another.
@@ -71,6 +72,13 @@ pub(super) enum Course {
 pub(super) enum Wants {
     Nothing,
     More,
+}
+
+/// Whether a response to the request in progress has begun. Its client may be listening then, and is not slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    No,
+    Yes,
 }
 
 /// What comes next on a connection.
@@ -132,6 +140,7 @@ impl Wire {
             timer: Timer::default(),
             written: 0,
             course: Course::Whole,
+            answered: Answered::No,
             reader: None,
             task: None,
             refusal: None,
@@ -236,6 +245,7 @@ impl Wire {
             Left::Nothing => Incoming::Empty,
             Left::Length(_) | Left::Chunked | Left::UntilClose => {
                 wire.course = Course::Coming(Wants::Nothing);
+                wire.answered = Answered::No;
                 Incoming::Http1(Upload::of(this))
             }
         };
@@ -288,8 +298,14 @@ impl Wire {
         }
     }
 
+    /// Whether the client has a time to send more of its body in.
+    fn is_timed(&self) -> bool {
+        self.answered == Answered::No && self.settings.deadlines.body.is_some()
+    }
+
     fn watch_body(&mut self, cx: &mut Context<'_>) {
-        if self.timer.watch(cx, &self.settings.deadlines, Wait::Body, self.read) == Verdict::Expired {
+        if self.is_timed() && self.timer.watch(cx, &self.settings.deadlines, Wait::Body, self.read) == Verdict::Expired
+        {
             self.refuse_body(Refusal::BodyTimeout);
         }
     }
