@@ -15,9 +15,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How long a client may take. Each fires at most a quarter of the shortest of idle, body and write late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Between requests, and before the first: no byte of a head.
+    /// Between requests: no byte of a head.
     pub idle: Duration,
-    /// From the first byte of a head to its last, however many come in between.
+    /// From the first byte of a head to its last, however many come in between; for the first one from the connection's begin.
     pub head: Duration,
     /// Within a body that is wanted: no byte. `None`: as long as the connection may be idle.
     pub body: Option<Duration>,
@@ -91,7 +91,7 @@ impl Timer {
         self.look(cx, deadlines, wait, progress, quiet)
     }
 
-    /// Called on every pending read inside a head: its time counts from the first such call until
+    /// Called on every pending read inside a head, or before the first: its time counts from the first such call until
     /// [`head_ended`](Self::head_ended).
     pub(super) fn head(&mut self, cx: &mut Context<'_>, deadlines: &Deadlines) -> Verdict {
         let now = Instant::now();

@@ -44,6 +44,8 @@ pub(super) struct Wire {
     written: u64,
     course: Course,
     answered: Answered,
+    /// Until the first head is there the connection has the time of a head, whatever has come of it.
+    first: First,
     /// Who waits for the body's next bytes.
     reader: Option<Waker>,
     /// The connection's task, while a body may be read in another.
@@ -79,6 +81,13 @@ pub(super) enum Wants {
 enum Answered {
     No,
     Yes,
+}
+
+/// Whether the connection's first head has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    Awaited,
+    Here,
 }
 
 /// What comes next on a connection.
@@ -141,6 +150,7 @@ impl Wire {
             written: 0,
             course: Course::Whole,
             answered: Answered::No,
+            first: First::Awaited,
             reader: None,
             task: None,
             refusal: None,
@@ -162,6 +172,7 @@ impl Wire {
                 match self.framer.step(self.input.bytes(), &mut self.layout) {
                     Ok(Step::Head { len, asks }) => {
                         self.timer.head_ended();
+                        self.first = First::Here;
                         self.line.release();
                         return Poll::Ready(Next::Head(Begun { len, asks }));
                     }
@@ -214,7 +225,12 @@ impl Wire {
         if leaving == Leaving::Yes {
             return Poll::Ready(Next::End);
         }
-        match self.timer.watch(cx, deadlines, Wait::Idle, self.read) {
+        let verdict = match self.first {
+            // An empty line ahead of it is no request to be idle after.
+            First::Awaited => self.timer.head(cx, deadlines),
+            First::Here => self.timer.watch(cx, deadlines, Wait::Idle, self.read),
+        };
+        match verdict {
             Verdict::Waiting => Poll::Pending,
             Verdict::Expired => Poll::Ready(Next::End),
         }
