@@ -225,6 +225,29 @@ fn idle_time_runs_between_requests_only() {
 }
 
 #[test]
+fn what_never_has_content_has_no_length() {
+    const EMPTY: &[&str] = &[
+        "HTTP/1.1 103 Early Hints\r\ncontent-length: 0\r\nlink: </a>\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\ncontent-length: 0\r\nx-a: 1\r\n\r\n",
+    ];
+    run(
+        PLAIN,
+        |_, _| saying(EMPTY),
+        |world| async move {
+            let mut client = world.connect();
+            for _ in 0..2 {
+                client.write_all(GET).await.unwrap();
+                for (status, beside) in [(103, "link"), (204, "x-a")] {
+                    let answer = next(&mut client, false).await;
+                    assert_eq!((answer.status, answer.field("content-length")), (status, None), "{}", answer.head);
+                    assert!(answer.field(beside).is_some(), "{}", answer.head);
+                }
+            }
+        },
+    );
+}
+
+#[test]
 fn an_empty_line_buys_no_time_for_the_first_head() {
     let setup = Setup { listener: "    timeouts: { header: 2s, idle: 60s }", ..PLAIN };
     for ahead in ["\r", "\r\n", "\r\n\r"] {
