@@ -61,18 +61,23 @@ pub struct Http2Body {
     /// `Content-Length` less what came; h2 itself holds the peer to it (RFC 9113 §8.1.1).
     expected: Option<u64>,
     state: Http2State,
-    /// Boxed: only bodies of downstream requests have one, and every body of either side has this size.
+    /// Boxed: only bodies of downstream requests have one, before their response, and every body of either side has this size.
     silence: Option<Box<Silence>>,
 }
 
-/// How long a wanted body may stay silent. The timer is made when the first wait begins and is only looked at when it
-/// fires, so silence ends between once and twice the time allowed.
+/// How long a wanted body may stay silent, told without the clock while it moves: a timer of a quarter of that time, made when the
+/// first wait begins, is only looked at when it fires. Silence ends at most a quarter late, never early.
 #[derive(Debug)]
 struct Silence {
     most: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     moved: bool,
+    /// Quarters that passed without a move.
+    quarters: u32,
 }
+
+/// Looks at a time that may pass in silence.
+pub(crate) const QUARTERS: u32 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Http2State {
@@ -129,14 +134,25 @@ impl Incoming {
     }
 
     /// As [`Incoming::http2`]; the body fails with [`GivenUp::Silent`] when it is wanted and nothing of it comes for
-    /// `silence` (at most twice that). While nobody polls it, no time runs out.
+    /// `silence` (at most a quarter more), until it is [`answered`](Self::answered). While nobody polls it, no time runs out.
     #[must_use]
-    pub fn http2_within(stream: RecvStream, content_length: Option<u64>, silence: Duration) -> Self {
+    pub fn http2_within(stream: RecvStream, content_length: Option<u64>, silence: Option<Duration>) -> Self {
         let mut body = Self::http2(stream, content_length);
-        if let Self::Http2(body) = &mut body {
-            body.silence = Some(Box::new(Silence { most: silence, timer: None, moved: false }));
+        if let (Self::Http2(body), Some(most)) = (&mut body, silence) {
+            body.silence = Some(Box::new(Silence::of(most)));
         }
         body
+    }
+
+    /// The response to the request that this is the body of has begun. From here on its client may be listening, and how long
+    /// both sides may be silent is the exchange's to say.
+    pub fn answered(&mut self) {
+        match self {
+            Self::Http1(body) => body.answered(),
+            Self::Http2(body) => body.silence = None,
+            Self::Filtered(body) => body.answered(),
+            Self::Empty | Self::Full(_) | Self::Leased(_) | Self::Upgraded(_) | Self::Made(_) => {}
+        }
     }
 }
 
@@ -158,7 +174,7 @@ impl Http2Body {
         let frame = self.poll_stream(cx);
         if let Some(silence) = &mut self.silence {
             if frame.is_ready() {
-                silence.moved = true;
+                silence.moved();
             } else if silence.poll(cx).is_ready() {
                 self.state = Http2State::Ended;
                 return Poll::Ready(Some(Err(GivenUp::Silent.into())));
@@ -203,14 +219,29 @@ impl Http2Body {
 }
 
 impl Silence {
+    /// Of this time, which has not begun.
+    fn of(most: Duration) -> Self {
+        Self { most, timer: None, moved: false, quarters: 0 }
+    }
+
+    /// Something came.
+    fn moved(&mut self) {
+        self.moved = true;
+    }
+
+    /// Ready when nothing moved for so long. Called while something is waited for.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let most = self.most;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(most)));
+        let quarter = (self.most / QUARTERS).max(Duration::from_millis(1));
+        let timer = self.timer.get_or_insert_with(|| {
+            self.moved = false;
+            Box::pin(sleep(quarter))
+        });
         while timer.as_mut().poll(cx).is_ready() {
-            if !std::mem::take(&mut self.moved) {
+            self.quarters = if std::mem::take(&mut self.moved) { 0 } else { self.quarters + 1 };
+            if self.quarters == QUARTERS {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(Instant::now() + most);
+            timer.as_mut().reset(Instant::now() + quarter);
         }
         Poll::Pending
     }

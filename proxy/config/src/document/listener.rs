@@ -189,8 +189,9 @@ pub(crate) struct HttpTimeouts {
     /// Time to the last byte of a request's head: from the connection's begin for its first one, from the head's first byte for those that follow. 10s: slow
     /// links manage in 2, slowloris does not.
     pub header: Text<Period>,
-    /// Silence allowed within a request's body while the proxy wants more of it. 30s bears a mobile network's pause.
-    pub body: Text<Period>,
+    /// Silence allowed within a request's body while the proxy wants more of it and its response has not begun; from then on the route's `idle_timeout` bounds the
+    /// silence of both sides. `none` or `0s`: no limit but that. 30s bears a mobile network's pause.
+    pub body: Text<Limit>,
     /// Time a client may leave ready bytes of a response unread. 30s, for the same reason.
     pub write: Text<Period>,
 }
@@ -200,7 +201,8 @@ fields! { HttpTimeouts { idle, header, body, write } }
 impl Default for HttpTimeouts {
     fn default() -> Self {
         let seconds = |seconds| Text::scalar(Period(Duration::from_secs(seconds)));
-        Self { idle: seconds(300), header: seconds(10), body: seconds(30), write: seconds(30) }
+        let body = Text::scalar(Limit(Some(Duration::from_secs(30))));
+        Self { idle: seconds(300), header: seconds(10), body, write: seconds(30) }
     }
 }
 

@@ -257,7 +257,7 @@ fn timeouts(field: Field<document::HttpTimeouts>, at: Place) -> Option<HttpTimeo
     Some(HttpTimeouts {
         idle: period(timeouts.idle)?,
         header: period(timeouts.header)?,
-        body: period(timeouts.body)?,
+        body: timeouts.body.value()?.0,
         write: period(timeouts.write)?,
     })
 }

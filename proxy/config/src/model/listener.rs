@@ -130,8 +130,9 @@ pub struct HttpTimeouts {
     pub idle: Duration,
     /// Time from the first byte of a request's head to its last.
     pub header: Duration,
-    /// Silence allowed within a request's body while the proxy wants more of it.
-    pub body: Duration,
+    /// Silence allowed within a request's body while the proxy wants more of it and its response has not begun; `None`: no
+    /// limit.
+    pub body: Option<Duration>,
     /// Time a client may leave ready bytes of a response unread.
     pub write: Duration,
 }

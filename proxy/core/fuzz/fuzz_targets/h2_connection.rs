@@ -30,7 +30,7 @@ fn model() -> Http {
         timeouts: HttpTimeouts {
             idle: Duration::from_secs(60),
             header: Duration::from_secs(10),
-            body: Duration::from_secs(30),
+            body: Some(Duration::from_secs(30)),
             write: Duration::from_secs(30),
         },
         http2: Http2 {

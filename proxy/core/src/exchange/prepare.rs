@@ -284,6 +284,8 @@ fn informational(gate: Option<Gate>, interim: Interim) -> OnInformational {
             let mut response = Response::new(());
             *response.status_mut() = status;
             let mut headers = headers.clone();
+            // Not even that of nothing (RFC 9110 §8.6).
+            headers.remove(header::CONTENT_LENGTH);
             let survey = Survey::of(&headers);
             if hop_by_hop::response(&mut headers, survey, UpgradeField::Strip).is_ok() {
                 *response.headers_mut() = headers;

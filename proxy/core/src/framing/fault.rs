@@ -24,6 +24,10 @@ pub enum Fault {
     /// A field name that is no token, or a line without a colon. RFC 9110 5.1.
     #[error("a malformed field name")]
     BadFieldName,
+    /// A field value that begins or ends with a space or a tab, on HTTP/2: HTTP/1 has them around every value, and takes them
+    /// off. RFC 9113 8.2.1.
+    #[error("a field value with space around it")]
+    SurroundingSpace,
     /// A field name longer than 256 bytes. RFC 6585 5.
     #[error("a field name over 256 bytes")]
     FieldNameTooLong,
@@ -90,6 +94,7 @@ impl Fault {
         Self::ObsFold,
         Self::SpaceBeforeColon,
         Self::BadFieldName,
+        Self::SurroundingSpace,
         Self::FieldNameTooLong,
         Self::Underscore,
         Self::TooManyFields,
@@ -120,6 +125,7 @@ impl Fault {
             Self::ObsFold => "obs_fold",
             Self::SpaceBeforeColon => "space_before_colon",
             Self::BadFieldName => "bad_field_name",
+            Self::SurroundingSpace => "surrounding_space",
             Self::FieldNameTooLong => "field_name_too_long",
             Self::Underscore => "underscore",
             Self::TooManyFields => "too_many_fields",
@@ -157,6 +163,7 @@ impl Fault {
             | Self::ObsFold
             | Self::SpaceBeforeColon
             | Self::BadFieldName
+            | Self::SurroundingSpace
             | Self::Underscore
             | Self::ForbiddenTrailer
             | Self::LengthAndEncoding
@@ -321,6 +328,9 @@ pub enum Violation {
     /// A length or an encoding on a response that can have no content. RFC 9110 8.6, RFC 9112 6.1.
     #[error("content on a response that has none")]
     BodyNotAllowed,
+    /// A field of one connection in a response by HTTP/2, which has none. RFC 9113 8.2.2.
+    #[error("a field of one connection on HTTP/2")]
+    ConnectionSpecific,
 }
 
 impl Violation {
@@ -332,6 +342,7 @@ impl Violation {
         Self::TooManyInterim,
         Self::UnaskedUpgrade,
         Self::BodyNotAllowed,
+        Self::ConnectionSpecific,
     ];
 
     /// Every violation there is, so that every counter exists before its first use.
@@ -350,6 +361,7 @@ impl Violation {
             Self::TooManyInterim => "too_many_interim",
             Self::UnaskedUpgrade => "unasked_upgrade",
             Self::BodyNotAllowed => "body_not_allowed",
+            Self::ConnectionSpecific => "connection_specific",
         }
     }
 }

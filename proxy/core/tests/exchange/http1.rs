@@ -225,6 +225,70 @@ fn idle_time_runs_between_requests_only() {
 }
 
 #[test]
+fn what_never_has_content_has_no_length() {
+    const EMPTY: &[&str] = &[
+        "HTTP/1.1 103 Early Hints\r\ncontent-length: 0\r\nlink: </a>\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\ncontent-length: 0\r\nx-a: 1\r\n\r\n",
+    ];
+    run(
+        PLAIN,
+        |_, _| saying(EMPTY),
+        |world| async move {
+            let mut client = world.connect();
+            for _ in 0..2 {
+                client.write_all(GET).await.unwrap();
+                for (status, beside) in [(103, "link"), (204, "x-a")] {
+                    let answer = next(&mut client, false).await;
+                    assert_eq!((answer.status, answer.field("content-length")), (status, None), "{}", answer.head);
+                    assert!(answer.field(beside).is_some(), "{}", answer.head);
+                }
+            }
+        },
+    );
+}
+
+#[test]
+fn an_empty_line_buys_no_time_for_the_first_head() {
+    let setup = Setup { listener: "    timeouts: { header: 2s, idle: 60s }", ..PLAIN };
+    for ahead in ["\r", "\r\n", "\r\n\r"] {
+        for begun in ["", "GET / HT"] {
+            run(
+                setup,
+                |_, _| canned(HELLO),
+                move |world| async move {
+                    let began = Instant::now();
+                    let mut client = world.connect();
+                    client.write_all(ahead.as_bytes()).await.unwrap();
+                    sleep(Duration::from_secs(1)).await;
+                    // What begins in the middle has what is left.
+                    if ahead == "\r\n" {
+                        client.write_all(begun.as_bytes()).await.unwrap();
+                    }
+                    let mut all = String::new();
+                    client.read_to_string(&mut all).await.unwrap();
+                    let took = began.elapsed().as_secs();
+                    assert!((2..4).contains(&took), "{ahead:?} {begun:?}: {took} s");
+                    let answered = ahead == "\r\n" && !begun.is_empty();
+                    assert_eq!(all.starts_with("HTTP/1.1 408"), answered, "{all}");
+                },
+            );
+        }
+    }
+    // It is served all the same.
+    run(
+        setup,
+        |_, _| canned(HELLO),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"\r\n").await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            client.write_all(GET).await.unwrap();
+            assert_eq!(answer(&mut client).await.status, 200);
+        },
+    );
+}
+
+#[test]
 fn a_body_may_be_slow_but_not_silent() {
     let setup = Setup {
         listener: "    timeouts: { body: 30s }",

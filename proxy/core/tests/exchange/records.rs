@@ -1,6 +1,7 @@
 //! Exactly one record for a request, whichever way it ends, and what it says.
 
 mod client;
+mod conversation;
 mod http2;
 
 use crate::{

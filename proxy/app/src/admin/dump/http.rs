@@ -16,7 +16,12 @@ pub(super) fn of(http: &Http) -> Value {
     };
     json!({
         "limits": { "headers": headers, "header_bytes": header_bytes, "target_bytes": target_bytes },
-        "timeouts": { "idle": time(*idle), "header": time(*header), "body": time(*body), "write": time(*write) },
+        "timeouts": {
+            "idle": time(*idle),
+            "header": time(*header),
+            "body": body.map(time),
+            "write": time(*write),
+        },
         "http2": http2_of(http2),
         "path": {
             "resolve_dots": resolve_dots,

@@ -183,6 +183,11 @@ impl Filtered {
             None => SizeHint::default(),
         }
     }
+
+    /// As [`Incoming::answered`].
+    pub(crate) fn answered(&mut self) {
+        self.shared.half(self.side).borrow_mut().source.answered();
+    }
 }
 
 impl Drop for Filtered {

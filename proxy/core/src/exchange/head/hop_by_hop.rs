@@ -2,7 +2,7 @@
 //!
 //! Removed: `Connection` and what it names, `Keep-Alive`, `Proxy-Connection`, `Transfer-Encoding` (framing is the
 //! codec's), `HTTP2-Settings`, `Proxy-Authenticate`, `Proxy-Authentication-Info` and `Proxy-Authorization` (§11.7: they
-//! are between a client and the proxy it chose), `TE` but for `trailers`, `Upgrade` but on an accepted upgrade. `Trailer`
+//! are between a client and the proxy it chose), `TE` but for `trailers` in requests, `Upgrade` but on an accepted upgrade. `Trailer`
 //! is kept, so that trailers can be sent on.
 //!
 //! A client may not use `Connection` to take away what the next server must see: a request that names such a field
@@ -88,7 +88,12 @@ pub fn response(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField) 
         return Ok(());
     }
     let others = names_others(headers, survey);
-    strip(headers, survey, upgrade, others)
+    strip(headers, survey, upgrade, others)?;
+    if survey.has(Field::Te) {
+        // Only requests say what they take (RFC 9110 §10.1.4).
+        headers.remove(header::TE);
+    }
+    Ok(())
 }
 
 /// The one protocol an HTTP/1.1 request asks to change to (RFC 9110 §7.8); `None` when it asks for none, for

@@ -176,12 +176,13 @@ impl RequestStream {
         self.gate.as_ref().is_some_and(|gate| !gate.is_open())
     }
 
-    /// The upstream has answered: the request is not sent again, and what was kept for that is let go. A body that is held back
-    /// is not wanted then (RFC 9110 §10.1.1), unless the answer is a success that goes on, whose server reads it meanwhile. Its
+    /// The upstream has answered: the request is not sent again, and what was kept for that is let go. A client that sends no more
+    /// of its body is not slow from here on; it may be listening, as that of a gRPC stream does. A body that is held back is not wanted then (RFC 9110 §10.1.1), unless the answer is a success that goes on, whose server reads it meanwhile. Its
     /// client is told that the connection ends, since nobody knows whether it sends the body all the same, and what comes
     /// next is never taken for it.
     pub fn answered(&self, response: &Response<Incoming>) {
         self.let_go();
+        self.source.borrow_mut().answered();
         let Some(gate) = &self.gate else { return };
         if response.status().is_success() && !response.body().is_end_stream() {
             gate.open();

@@ -5,7 +5,7 @@ use super::{
     trailers,
 };
 use crate::{
-    body::{BodyError, GivenUp, Incoming},
+    body::{BodyError, GivenUp, Incoming, QUARTERS},
     downstream::{Connection, codec::Cut},
     exchange::{
         account::Account,
@@ -50,10 +50,12 @@ pub struct Ending {
     pub deadline: Option<Instant>,
     meter: ByteMeter,
     timer: Option<Pin<Box<Sleep>>>,
-    /// When the timer was set. It is left alone while the body moves and looked at when it fires, so silence ends
-    /// between once and twice the time allowed.
+    /// When the timer was set. It is left alone while the body moves and looked at when it fires, each quarter of the silence
+    /// allowed, which so ends at most a quarter late.
     set: Option<Instant>,
     moved: Moved,
+    /// Quarters that passed without a move.
+    quarters: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +92,7 @@ impl Ending {
             timer: None,
             set: None,
             moved: Moved::No,
+            quarters: 0,
         }
     }
 
@@ -99,8 +102,8 @@ impl Ending {
         loop {
             if self.timer.is_none() {
                 let now = Instant::now();
-                let idle = self.idle.map(|idle| now + idle);
-                let Some(at) = idle.into_iter().chain(self.deadline).min() else { return Poll::Pending };
+                let quarter = self.idle.map(|idle| now + (idle / QUARTERS).max(Duration::from_millis(1)));
+                let Some(at) = quarter.into_iter().chain(self.deadline).min() else { return Poll::Pending };
                 (self.set, self.moved) = (Some(now), Moved::No);
                 self.timer = Some(Box::pin(sleep_until(at)));
             }
@@ -111,7 +114,8 @@ impl Ending {
                 return Poll::Ready(Overdue::Deadline);
             }
             let upload = self.request.as_ref().map(|request| request.moved());
-            if self.moved == Moved::No && upload <= self.set {
+            self.quarters = if self.moved == Moved::Yes || upload > self.set { 0 } else { self.quarters + 1 };
+            if self.quarters == QUARTERS {
                 return Poll::Ready(Overdue::Idle);
             }
         }

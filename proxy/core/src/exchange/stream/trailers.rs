@@ -4,20 +4,24 @@
 //! same rule. Leaving the fields out instead would pass on a message whose sender meant to change how it is framed,
 //! routed or trusted after the fact, and would answer the same message differently by the protocol it came in.
 
-use crate::framing::{Fault, Limits, is_forbidden_trailer};
+use crate::framing::{Fault, Limits, is_forbidden_trailer, judge_http2_trailers};
 use http::{HeaderMap, HeaderName};
 
 /// Whether trailers may pass.
 ///
 /// # Errors
 ///
-/// There are too many, or one frames, routes, authenticates or describes the message.
+/// There are too many, one is malformed, or one frames, routes, authenticates or describes the message.
 pub(super) fn judge(trailers: &HeaderMap) -> Result<(), Fault> {
     if trailers.len() > usize::from(Limits::default().max_trailers) {
         return Err(Fault::TooManyTrailers);
     }
     let forbidden = |name: &HeaderName| is_forbidden_trailer(name.as_str().as_bytes());
-    if trailers.keys().any(forbidden) { Err(Fault::ForbiddenTrailer) } else { Ok(()) }
+    if trailers.keys().any(forbidden) {
+        return Err(Fault::ForbiddenTrailer);
+    }
+    // What came by HTTP/1 has no space around it any more.
+    judge_http2_trailers(trailers)
 }
 
 #[cfg(test)]

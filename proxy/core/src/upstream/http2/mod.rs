@@ -19,6 +19,7 @@ use super::{
 use crate::{
     body::{Http2Body, Incoming},
     downstream::admit::Distrust,
+    framing::{Interim, Violation, judge_http2_response},
     identity::Dialling,
     tunnel::h2_stream::H2Stream,
     upstream::{Bond, Carrying, OnInformational, RequestBody, SendOptions},
@@ -39,7 +40,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 use tokio::{task::spawn_local, time::Instant};
 
@@ -241,7 +242,10 @@ pub(super) async fn request<B: RequestBody>(
     if options.upgrade.is_some() || request.method() == http::Method::CONNECT {
         return match answer(response, options.on_informational.as_ref()).await {
             Ok(response) => Ok(receive_tunnel(response, stream, slot, in_flight)),
-            Err(error) => {
+            Err(Unanswered::Refused(violation)) => {
+                Err(fail(RequestError::Violation(violation).into(), Delivery::Answered, None))
+            }
+            Err(Unanswered::Failed(error)) => {
                 let (cause, delivery) = read_error(&error);
                 Err(fail(slot.loss(cause), delivery, (delivery == Delivery::Unsent).then_some(request)))
             }
@@ -261,7 +265,10 @@ pub(super) async fn request<B: RequestBody>(
             Err(fail(RequestError::TooManyHeaders.into(), Delivery::Answered, None))
         }
         Ok(response) => Ok(receive(response, upload, slot, in_flight)),
-        Err(error) => {
+        Err(Unanswered::Refused(violation)) => {
+            Err(fail(RequestError::Violation(violation).into(), Delivery::Answered, None))
+        }
+        Err(Unanswered::Failed(error)) => {
             let (cause, delivery) = read_error(&error);
             let cause = slot.loss(upload.and_then(|upload| upload.failure()).unwrap_or(cause));
             let unsent = delivery == Delivery::Unsent;
@@ -277,18 +284,31 @@ async fn takes_upgrades(slot: &Slot) -> bool {
     connection.sender.borrow().is_extended_connect_protocol_enabled()
 }
 
+/// Why there is no response.
+enum Unanswered {
+    /// Its head breaks a rule that the codec does not know.
+    Refused(Violation),
+    Failed(h2::Error),
+}
+
 /// The final response's head; interim ones go to the hook, or nowhere.
 async fn answer(
     mut response: ResponseFuture,
     hook: Option<&OnInformational>,
-) -> Result<Response<RecvStream>, h2::Error> {
-    let Some(hook) = hook else { return response.await };
+) -> Result<Response<RecvStream>, Unanswered> {
+    let mut count = Interim::default();
     poll_fn(|cx| {
         // An error here is told again by the response itself.
         while let Poll::Ready(Some(Ok(interim))) = response.poll_informational(cx) {
-            hook(interim.status(), interim.headers());
+            let judged = count.another().and_then(|()| judge_http2_response(interim.status(), interim.headers()));
+            judged.map_err(Unanswered::Refused)?;
+            if let Some(hook) = hook {
+                hook(interim.status(), interim.headers());
+            }
         }
-        Pin::new(&mut response).poll(cx)
+        let answered = ready!(Pin::new(&mut response).poll(cx)).map_err(Unanswered::Failed)?;
+        judge_http2_response(answered.status(), answered.headers()).map_err(Unanswered::Refused)?;
+        Poll::Ready(Ok(answered))
     })
     .await
 }

@@ -1,6 +1,7 @@
 //! The client's doing: it stops, it leaves, it does not read.
 
 use super::*;
+use tokio::time::Instant;
 
 #[test]
 fn a_bad_chunk_within_a_body_is_the_clients_fault() {
@@ -59,6 +60,31 @@ fn a_body_that_stops_is_408() {
             assert_eq!(response.await.unwrap().status(), 408);
             ended(&world, 408, "DPE", "body_timeout", "downstream").await;
             assert_eq!(world.refusals("body_timeout"), 1.0);
+        },
+    );
+}
+
+#[test]
+fn a_body_over_http2_may_be_slow_but_not_silent() {
+    let routes = "      - match: { prefix: / }\n        cluster: up\n        idle_timeout: none";
+    run(
+        Setup { listener: "    timeouts: { body: 20s }", routes, ..PLAIN },
+        |_, _| silent(),
+        |world| async move {
+            let mut sender = http2(&world).await;
+            let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+            for _ in 0..5 {
+                stream.send_data("a".into(), false).unwrap();
+                sleep(Duration::from_secs(19)).await;
+            }
+            stream.send_data("a".into(), false).unwrap();
+            sleep(Duration::from_secs(6)).await;
+            stream.send_data("a".into(), false).unwrap();
+            let silent = Instant::now();
+            assert_eq!(response.await.unwrap().status(), 408);
+            let took = silent.elapsed().as_secs();
+            assert!((20..26).contains(&took), "{took} s");
+            ended(&world, 408, "DPE", "body_timeout", "downstream").await;
         },
     );
 }

@@ -147,6 +147,139 @@ fn an_http2_client_that_does_not_read_is_cut_by_the_proxy() {
     }
 }
 
+type Fields = &'static [(&'static str, &'static str)];
+
+/// Answers with these fields and, where there is one, a body of two bytes.
+fn answering(status: u16, fields: Fields) -> Step {
+    h2_server(move |request, mut respond| async move {
+        let mut response = Response::builder().status(status);
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        let bodiless = status == 304 || request.method() == http::Method::HEAD;
+        let mut stream = respond.send_response(response.body(()).unwrap(), bodiless).unwrap();
+        if !bodiless {
+            stream.send_data("ok".into(), true).unwrap();
+        }
+    })
+}
+
+#[test]
+fn a_response_by_http2_is_held_to_the_rules_of_one_by_http1() {
+    let setup = Setup { cluster: "    protocol: http2", ..PLAIN };
+    let cases: [(u16, Fields, &str); 7] = [
+        (200, &[("content-length", "2"), ("content-length", "2")], "repeated_length"),
+        (304, &[("content-length", "2"), ("content-length", "2")], "repeated_length"),
+        (200, &[("content-length", "")], "bad_length"),
+        (304, &[("content-length", "")], "bad_length"),
+        (200, &[("x", " a")], "surrounding_space"),
+        (200, &[("x", "a\t")], "surrounding_space"),
+        (200, &[("te", "trailers")], "connection_specific"),
+    ];
+    for (status, fields, reason) in cases {
+        for method in ["GET", "HEAD"] {
+            run(
+                setup,
+                move |_, _| answering(status, fields),
+                move |world| async move {
+                    let mut client = world.connect();
+                    let asked = format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n");
+                    client.write_all(asked.as_bytes()).await.unwrap();
+                    assert_eq!(next(&mut client, method == "HEAD").await.status, 502, "{method} {status} {fields:?}");
+                    ended(&world, 502, "UPE", reason, "upstream").await;
+                },
+            );
+            run(
+                setup,
+                move |_, _| answering(status, fields),
+                move |world| async move {
+                    let mut sender = http2(&world).await;
+                    let response = fetch(&mut sender, request(method, "/").body(()).unwrap()).await.unwrap();
+                    assert_eq!(response.status(), 502, "{method} {status} {fields:?}");
+                    ended(&world, 502, "UPE", reason, "upstream").await;
+                },
+            );
+        }
+    }
+    // What is well-formed passes.
+    run(
+        setup,
+        move |_, _| answering(304, &[("content-length", "2"), ("x", "a b")]),
+        move |world| async move {
+            let mut sender = http2(&world).await;
+            let response = fetch(&mut sender, request("GET", "/").body(()).unwrap()).await.unwrap();
+            assert_eq!(response.status(), 304);
+            assert_eq!(response.headers()["content-length"], "2");
+        },
+    );
+}
+
+#[test]
+fn interim_responses_by_http2_are_counted_and_judged() {
+    let setup = Setup { cluster: "    protocol: http2", ..PLAIN };
+    let hints = |times: usize, fields: Fields| {
+        h2_server(move |_, mut respond| async move {
+            for _ in 0..times {
+                let mut interim = Response::builder().status(103);
+                for (name, value) in fields {
+                    interim = interim.header(*name, *value);
+                }
+                respond.send_informational(interim.body(()).unwrap()).unwrap();
+            }
+            respond.send_response(Response::new(()), true).unwrap();
+        })
+    };
+    let cases: [(usize, Fields, Option<&str>); 4] = [
+        (16, &[("link", "</a>")], None),
+        (17, &[("link", "</a>")], Some("too_many_interim")),
+        (1, &[("link", "</a> ")], Some("surrounding_space")),
+        (1, &[("content-length", "1")], Some("body_not_allowed")),
+    ];
+    for (times, fields, refused) in cases {
+        // HTTP/1.0 is told of none of them.
+        for version in ["1.0", "1.1"] {
+            run(
+                setup,
+                move |_, _| hints(times, fields),
+                move |world| async move {
+                    let asked = format!("GET / HTTP/{version}\r\nhost: a\r\n\r\n");
+                    let answer = ask(&world, &asked).await;
+                    match refused {
+                        Some(reason) => {
+                            assert_eq!(answer.status, 502);
+                            ended(&world, 502, "UPE", reason, "upstream").await;
+                        }
+                        None => assert_eq!(answer.status, 200),
+                    }
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn malformed_trailers_by_http2_cut_the_response() {
+    run(
+        Setup { cluster: "    protocol: http2", ..PLAIN },
+        |_, _| {
+            h2_server(|_, mut respond| async move {
+                let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                stream.send_data("abc".into(), false).unwrap();
+                sleep(Duration::from_millis(10)).await;
+                let mut trailers = http::HeaderMap::new();
+                trailers.insert("x-sum", http::HeaderValue::from_static("1 "));
+                stream.send_trailers(trailers).unwrap();
+            })
+        },
+        |world| async move {
+            let mut sender = http2(&world).await;
+            let response = fetch(&mut sender, request("GET", "/").body(()).unwrap()).await.unwrap();
+            assert!(body(&mut response.into_body()).await.is_err());
+            ended(&world, 200, "UPE", "surrounding_space", "upstream").await;
+        },
+    );
+}
+
 #[test]
 fn http2_requests_that_are_reset_have_their_record() {
     run(

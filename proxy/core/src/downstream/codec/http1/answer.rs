@@ -20,7 +20,7 @@ use crate::{
     tunnel::upgrade::TunnelEnd,
 };
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, Version, response};
+use http::{Method, Response, StatusCode, Version, header, response};
 use http_body::{Body, Frame};
 use std::{
     future::poll_fn,
@@ -64,9 +64,13 @@ impl Server {
         tunnel: Option<oneshot::Sender<TunnelEnd>>,
         mut out: Outbox,
     ) -> Then {
-        let (head, body) = response.into_parts();
+        let (mut head, body) = response.into_parts();
         if head.extensions.get::<Reset>().is_some() {
             return Then::Drop;
+        }
+        if head.status == StatusCode::NO_CONTENT {
+            // Not even that of nothing (RFC 9110 §8.6).
+            head.headers.remove(header::CONTENT_LENGTH);
         }
         let switched = switched(&head, &asked.method);
         let settled = poll_fn(|cx| Poll::Ready(self.settle_now(cx))).await;

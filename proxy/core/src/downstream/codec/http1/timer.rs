@@ -15,19 +15,23 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// How long a client may take. Each fires at most a quarter of the shortest of idle, body and write late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Between requests, and before the first: no byte of a head.
+    /// Between requests: no byte of a head.
     pub idle: Duration,
-    /// From the first byte of a head to its last, however many come in between.
+    /// From the first byte of a head to its last, however many come in between; for the first one from the connection's begin.
     pub head: Duration,
-    /// Within a body that is wanted: no byte.
-    pub body: Duration,
+    /// Within a body that is wanted: no byte. `None`: as long as the connection may be idle.
+    pub body: Option<Duration>,
     /// While there is something to write: no byte taken.
     pub write: Duration,
 }
 
 impl Deadlines {
+    fn body(&self) -> Duration {
+        self.body.unwrap_or(self.idle)
+    }
+
     fn tick(&self) -> Duration {
-        (self.idle.min(self.body).min(self.write) / 4).max(Duration::from_millis(1))
+        (self.idle.min(self.body()).min(self.write) / 4).max(Duration::from_millis(1))
     }
 }
 
@@ -87,7 +91,7 @@ impl Timer {
         self.look(cx, deadlines, wait, progress, quiet)
     }
 
-    /// Called on every pending read inside a head: its time counts from the first such call until
+    /// Called on every pending read inside a head, or before the first: its time counts from the first such call until
     /// [`head_ended`](Self::head_ended).
     pub(super) fn head(&mut self, cx: &mut Context<'_>, deadlines: &Deadlines) -> Verdict {
         let now = Instant::now();
@@ -103,6 +107,11 @@ impl Timer {
         // The other side's tick must not wait for this.
         self.arm(cx, due.min(now + deadlines.tick()));
         Verdict::Waiting
+    }
+
+    /// What was seen of the reading side is no wait any more.
+    pub(super) fn forget(&mut self) {
+        self.read.seen = None;
     }
 
     /// The head is complete.
@@ -138,7 +147,7 @@ impl Timer {
     fn look(&mut self, cx: &mut Context<'_>, deadlines: &Deadlines, wait: Wait, progress: u64, armed: bool) -> Verdict {
         let limit = match wait {
             Wait::Idle => deadlines.idle,
-            Wait::Body => deadlines.body,
+            Wait::Body => deadlines.body(),
             Wait::Write => deadlines.write,
         };
         let now = Instant::now();
@@ -197,7 +206,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_that_has_used_up_its_budget_is_called_all_the_same() {
         let four = Duration::from_secs(4);
-        let deadlines = Deadlines { idle: four, head: four, body: four, write: four };
+        let deadlines = Deadlines { idle: four, head: four, body: Some(four), write: four };
         let mut timer = Timer::default();
         let mut turns = 0;
         let began = Instant::now();

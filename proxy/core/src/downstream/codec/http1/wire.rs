@@ -43,6 +43,9 @@ pub(super) struct Wire {
     read: u64,
     written: u64,
     course: Course,
+    answered: Answered,
+    /// Until the first head is there the connection has the time of a head, whatever has come of it.
+    first: First,
     /// Who waits for the body's next bytes.
     reader: Option<Waker>,
     /// The connection's task, while a body may be read in another.
@@ -71,6 +74,20 @@ pub(super) enum Course {
 pub(super) enum Wants {
     Nothing,
     More,
+}
+
+/// Whether a response to the request in progress has begun. Its client may be listening then, and is not slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    No,
+    Yes,
+}
+
+/// Whether the connection's first head has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    Awaited,
+    Here,
 }
 
 /// What comes next on a connection.
@@ -132,6 +149,8 @@ impl Wire {
             timer: Timer::default(),
             written: 0,
             course: Course::Whole,
+            answered: Answered::No,
+            first: First::Awaited,
             reader: None,
             task: None,
             refusal: None,
@@ -153,6 +172,7 @@ impl Wire {
                 match self.framer.step(self.input.bytes(), &mut self.layout) {
                     Ok(Step::Head { len, asks }) => {
                         self.timer.head_ended();
+                        self.first = First::Here;
                         self.line.release();
                         return Poll::Ready(Next::Head(Begun { len, asks }));
                     }
@@ -205,7 +225,12 @@ impl Wire {
         if leaving == Leaving::Yes {
             return Poll::Ready(Next::End);
         }
-        match self.timer.watch(cx, deadlines, Wait::Idle, self.read) {
+        let verdict = match self.first {
+            // An empty line ahead of it is no request to be idle after.
+            First::Awaited => self.timer.head(cx, deadlines),
+            First::Here => self.timer.watch(cx, deadlines, Wait::Idle, self.read),
+        };
+        match verdict {
             Verdict::Waiting => Poll::Pending,
             Verdict::Expired => Poll::Ready(Next::End),
         }
@@ -236,6 +261,7 @@ impl Wire {
             Left::Nothing => Incoming::Empty,
             Left::Length(_) | Left::Chunked | Left::UntilClose => {
                 wire.course = Course::Coming(Wants::Nothing);
+                wire.answered = Answered::No;
                 Incoming::Http1(Upload::of(this))
             }
         };
@@ -288,8 +314,14 @@ impl Wire {
         }
     }
 
+    /// Whether the client has a time to send more of its body in.
+    fn is_timed(&self) -> bool {
+        self.answered == Answered::No && self.settings.deadlines.body.is_some()
+    }
+
     fn watch_body(&mut self, cx: &mut Context<'_>) {
-        if self.timer.watch(cx, &self.settings.deadlines, Wait::Body, self.read) == Verdict::Expired {
+        if self.is_timed() && self.timer.watch(cx, &self.settings.deadlines, Wait::Body, self.read) == Verdict::Expired
+        {
             self.refuse_body(Refusal::BodyTimeout);
         }
     }

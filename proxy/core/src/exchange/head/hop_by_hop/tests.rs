@@ -56,6 +56,14 @@ fn what_goes_and_what_stays() {
 }
 
 #[test]
+fn a_response_says_nothing_of_what_its_server_takes() {
+    let mut headers = headers(&[("te", "trailers"), ("trailer", "x-sum")]);
+    let survey = Survey::of(&headers);
+    response(&mut headers, survey, UpgradeField::Strip).expect("a response");
+    assert_eq!(headers, self::headers(&[("trailer", "x-sum")]));
+}
+
+#[test]
 fn connection_takes_nothing_away_that_the_next_server_must_see() {
     for name in [
         "host",

@@ -1,6 +1,6 @@
 //! The body of the request in progress: read as it is asked for, and read over where nobody asks.
 
-use super::{Course, Shared, Wants, Wire};
+use super::{Answered, Course, Shared, Wants, Wire};
 use crate::{
     body::BodyError,
     framing::{Left, Persistence, Refusal, Step},
@@ -131,7 +131,7 @@ impl Upload {
                     wire.reader = Some(cx.waker().clone());
                 }
                 // The connection's task keeps the time, unless an alarm will call it anyway.
-                if !wire.timer.is_armed() {
+                if wire.is_timed() && !wire.timer.is_armed() {
                     wire.call_task(cx);
                 }
             }
@@ -140,6 +140,14 @@ impl Upload {
             (Poll::Ready(_), _) => wire.call_task(cx),
         }
         polled
+    }
+
+    /// As [`Incoming::answered`](crate::body::Incoming::answered).
+    pub(crate) fn answered(&mut self) {
+        let mut wire = self.wire.borrow_mut();
+        wire.answered = Answered::Yes;
+        // What is left of it when the response is whole has all its time then.
+        wire.timer.forget();
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
