@@ -24,6 +24,14 @@ pub struct Tcp {
     pub filters: Option<Arc<[FilterIndex]>>,
 }
 
+impl Tcp {
+    /// What becomes of connections to this port that are not HTTP, on a listener that serves HTTP too.
+    #[must_use]
+    pub fn not_http_at(&self, port: u16) -> NotHttp {
+        if self.server_first.contains(&port) { NotHttp::Pass } else { self.not_http }
+    }
+}
+
 /// Ports whose server speaks first where a listener names none: FTP, SMTP, POP3, IMAP, submission, MySQL.
 pub const SERVER_FIRST: [u16; 6] = [21, 25, 110, 143, 587, 3306];
 
