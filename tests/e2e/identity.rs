@@ -10,6 +10,7 @@ use pillion_tests::{
     tls::Offer,
     wait::{self, SOON},
 };
+use rcgen::{ExtendedKeyUsagePurpose as Purpose, KeyUsagePurpose as Usage};
 use rustls::pki_types::CertificateDer;
 use std::{
     fs,
@@ -227,6 +228,135 @@ fn a_renewal_that_is_not_valid_now_replaces_no_identity_that_is() {
     wait::until_true("the renewal to be taken when it is valid", || served() != good);
     let told = proxy.stderr();
     assert!(told.contains(&format!("is not valid before {begins}")), "it was told when it comes: {told}");
+}
+
+/// Certificates of ours that every peer refuses, and the words of it.
+fn unbelievable() -> [(Leaf<'static>, &'static str); 7] {
+    let web = Leaf { uris: &[WEB], ..Leaf::default() };
+    [
+        (Leaf { purposes: &[Purpose::ServerAuth], ..web.clone() }, "extended_key_usage"),
+        (Leaf { purposes: &[Purpose::EmailProtection], ..web.clone() }, "extended_key_usage"),
+        (Leaf { usages: &[Usage::KeyAgreement], ..web.clone() }, "key_usage"),
+        (Leaf { usages: &[], ..web.clone() }, "key_usage"),
+        (Leaf { usages: &[Usage::DigitalSignature, Usage::KeyCertSign], ..web.clone() }, "key_usage"),
+        (Leaf { authority: true, ..web.clone() }, "bad_chain"),
+        (Leaf { uris: &["spiffe://other.org/x"], ..web }, "unknown_trust_domain"),
+    ]
+}
+
+/// A proxy that serves peers of the mesh and dials them, so that its certificate must be good on both sides.
+fn both_sides(top: &str) -> String {
+    let cluster = "clusters:\n  - name: mesh\n    endpoints: [\"127.0.0.1:1\"]\n    tls: { mode: mutual, spiffe_ids: \
+                   [\"spiffe://example.org/*\"] }";
+    format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n{top}\nlisteners:\n  - name: web\n    address: {{listen}}\n    tls: {{}}\n    \
+         routes: [{{ match: {{}}, cluster: mesh }}]\n{cluster}\n"
+    )
+}
+
+/// What peers must refuse replaces nothing that they take: it is judged as they judge it.
+#[test]
+fn a_renewal_that_no_peer_accepts_replaces_no_identity_that_they_do() {
+    let authority = Authority::new("root");
+    let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+    let proxy = Proxy::start(&both_sides(&top));
+    let served = || served(&proxy, &authority);
+    let good = served();
+    let refused = |issued: &Issued, word: &str| {
+        let before = proxy.metrics().sum(FAILURES, &[]);
+        issued.write(dir.path(), "svid");
+        proxy.await_metric(FAILURES, &["source=\"files\""], |count| count > before);
+        wait::until_true("the file and the reason to be told", || {
+            let told = format!("svid.pem: peers would refuse the certificate ({word})");
+            proxy.stderr().lines().any(|line| line.contains(&told) && line.contains("what was in use before stays"))
+        });
+        assert_eq!(served(), good, "{word}");
+    };
+    for (leaf, word) in unbelievable() {
+        refused(&authority.issue(&leaf), word);
+    }
+    // Nobody in its own bundle vouches for it: peers of its own domain believe no more than that.
+    let other = Authority::new("other");
+    refused(&other.svid(WEB), "unknown_issuer");
+    // It is taken once they do.
+    dir.write("ca.pem", format!("{}{}", authority.pem(), other.pem()));
+    wait::until_true("the renewal to be taken", || served() != good);
+}
+
+/// At the start there is none before it: the proxy is not ready, and `check` says why.
+#[test]
+fn an_identity_that_no_peer_accepts_is_none() {
+    let authority = Authority::new("root");
+    for (leaf, word) in unbelievable() {
+        let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+        authority.issue(&leaf).write(dir.path(), "svid");
+        let yaml = both_sides(&top).replace("{admin}", "127.0.0.1:1").replace("{listen}", "127.0.0.1:2");
+        let file = dir.write("check.yaml", yaml);
+        let output = Command::new(pillion_tests::proxy::program())
+            .args(["check", "--config"])
+            .arg(file)
+            .output()
+            .expect("the program runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        if word == "unknown_trust_domain" {
+            // Peers may all be of other domains, so it is a warning.
+            assert!(output.status.success() && told.contains("warning: identity: spiffe://other.org/x"), "{told}");
+        } else {
+            let told_where = format!("svid.pem: peers would refuse the certificate ({word})");
+            assert!(!output.status.success() && told.contains(&told_where), "{word}: {told}");
+        }
+    }
+    let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+    let email = Leaf { uris: &[WEB], purposes: &[Purpose::EmailProtection], ..Leaf::default() };
+    authority.issue(&email).write(dir.path(), "svid");
+    let mut proxy = Proxy::spawn(&both_sides(&top), Command::new);
+    wait::until("the reason", SOON, || proxy.stderr().contains("there is no other yet").then_some(()));
+    assert!(!proxy.is_ready());
+    authority.svid(WEB).write(dir.path(), "svid");
+    proxy.await_ready().unwrap_or_else(|words| panic!("{words}"));
+}
+
+/// One side's purpose is enough where it is shown on that side alone; and a certificate of a listener's own is for browsers, who
+/// know nothing of SPIFFE.
+#[test]
+fn only_what_is_shown_to_peers_is_judged_as_they_do() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+    let server = Leaf { uris: &[WEB], purposes: &[Purpose::ServerAuth], ..Leaf::default() };
+    authority.issue(&server).write(dir.path(), "svid");
+    let proxy = Shape { top: &top, listener: "tls: {}", ..Shape::default() }.start(origin.address);
+    served(&proxy, &authority);
+    let web = Leaf { names: &["localhost"], usages: &[], purposes: &[Purpose::ServerAuth], ..Leaf::default() };
+    authority.issue(&web).write(dir.path(), "web");
+    let listener = format!(
+        "tls: {{ client_certificates: \"off\", certificates: [{{ certificate_chain: {0}/web.pem, private_key: {0}/web.key }}] }}",
+        dir.path().display()
+    );
+    let proxy = Shape { listener: &listener, ..Shape::default() }.start(origin.address);
+    let mut client = Offer::default().connect(proxy.address).expect("a browser");
+    assert_eq!(client.get("/").expect("an answer").status, 200);
+}
+
+#[test]
+fn what_an_agent_tells_is_judged_as_peers_do() {
+    let authority = Authority::new("root");
+    let agent = some_or_return!(Agent::start());
+    agent.tell(WEB, &authority.svid(WEB), &[("example.org", &[&authority])]);
+    let proxy = Proxy::start(&both_sides(&agent.section()));
+    let served = || served(&proxy, &authority);
+    let good = served();
+    for (leaf, word) in unbelievable().into_iter().take(6) {
+        let before = proxy.metrics().sum(FAILURES, OURS);
+        agent.tell(WEB, &authority.issue(&leaf), &[("example.org", &[&authority])]);
+        proxy.await_metric(FAILURES, OURS, |count| count > before);
+        wait::until_true("the socket and the reason to be told", || {
+            let told = format!("agent.sock: peers would refuse the certificate ({word})");
+            proxy.stderr().lines().any(|line| line.contains(&told) && line.contains("what was in use before stays"))
+        });
+        assert_eq!(served(), good, "{word}");
+    }
+    agent.tell(WEB, &authority.svid(WEB), &[("example.org", &[&authority])]);
+    wait::until_true("a good one to be taken", || served() != good);
 }
 
 /// Files changed by a writer that keeps them open make no event; whoever asks for a reload gets them read.

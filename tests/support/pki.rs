@@ -32,6 +32,8 @@ pub struct Leaf<'a> {
     pub usages: &'a [KeyUsagePurpose],
     /// What it is for.
     pub purposes: &'a [ExtendedKeyUsagePurpose],
+    /// Whether it says that it may issue others.
+    pub authority: bool,
     /// Years of its first and last day.
     pub years: (i32, i32),
     /// Further names, to make it large.
@@ -46,6 +48,7 @@ impl Default for Leaf<'_> {
             addresses: &[],
             usages: &[KeyUsagePurpose::DigitalSignature],
             purposes: &[ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+            authority: false,
             years: (2020, 2099),
             padding: 0,
         }
@@ -114,6 +117,9 @@ fn params(leaf: &Leaf<'_>) -> CertificateParams {
     params.subject_alt_names.extend(padding);
     params.key_usages = leaf.usages.to_vec();
     params.extended_key_usages = leaf.purposes.to_vec();
+    if leaf.authority {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
     (params.not_before, params.not_after) = (date_time_ymd(leaf.years.0, 1, 1), date_time_ymd(leaf.years.1, 1, 1));
     params
 }

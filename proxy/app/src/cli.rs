@@ -155,6 +155,9 @@ fn check(file: &Path) -> ExitCode {
                 }
                 return Exit::NotStarted.into();
             }
+            if let Some(words) = secrets::without_own_roots(&read.secrets) {
+                eprintln!("warning: {words}");
+            }
             descriptors::raise();
             if let Some(words) = descriptors::shortage(&config) {
                 eprintln!("warning: {words}");

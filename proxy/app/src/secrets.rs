@@ -4,9 +4,12 @@
 //! what cannot be read is told and counted. Nothing of a key is ever told.
 
 use crate::{reload::Watcher, workload_api::Follower};
-use pillion_config::model::{CertificateFiles, Config, Identity, IdentitySource, ServerVerification, TrustBundle};
+use pillion_config::model::{
+    CertificateFiles, ClusterTlsMode, Config, IdentitySource, ListenerTls, ListenerTlsMode, ServerVerification,
+    TrustBundle,
+};
 use pillion_core::{
-    identity::{Bundles, Certificate, MaterialError, Roots, Secrets, Svid},
+    identity::{Bundles, Certificate, MaterialError, Refusal, Roots, Secrets, Side, Svid, believable},
     telemetry::metrics::{IdentityMetrics, IdentityOrigin},
 };
 use std::{
@@ -120,6 +123,9 @@ impl Keeper {
                     let domains = svid.bundles.iter().map(|(domain, _)| domain.as_str()).collect::<Vec<_>>().join(" ");
                     tracing::info!(domains, "roots in use");
                 }
+                if let Some(words) = without_own_roots(&self.secrets) {
+                    tracing::warn!("{words}");
+                }
                 self.metrics.refresh(match config.identity.as_ref().map(|identity| &identity.source) {
                     Some(IdentitySource::WorkloadApi(_)) => IdentityOrigin::WorkloadApi,
                     Some(IdentitySource::Files(_)) | None => IdentityOrigin::Files,
@@ -210,10 +216,7 @@ impl Default for Keeper {
 pub fn read(config: &Config, known: &Secrets, told: Option<Svid>) -> Read {
     let mut reading = Reading { problems: Vec::new(), files: BTreeSet::new(), due: None };
     let began = SystemTime::now();
-    let mut secrets = Secrets {
-        identity: config.identity.as_ref().and_then(|identity| reading.identity(identity, known, told)),
-        ..Secrets::default()
-    };
+    let mut secrets = Secrets { identity: reading.identity(config, known, told), ..Secrets::default() };
     for tls in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
         for files in &tls.certificates {
             let before = known.certificates.get(files);
@@ -249,20 +252,20 @@ struct Reading {
 }
 
 impl Reading {
-    fn identity(&mut self, identity: &Identity, known: &Secrets, told: Option<Svid>) -> Option<Svid> {
+    fn identity(&mut self, config: &Config, known: &Secrets, told: Option<Svid>) -> Option<Svid> {
+        let sides = shown(config);
         let before = known.identity.as_ref();
-        let files = match &identity.source {
+        let files = match &config.identity.as_ref()?.source {
             IdentitySource::Files(files) => files,
             IdentitySource::WorkloadApi(api) => {
-                let Some(told) = told else { return before.cloned() };
+                let Some(Svid { certificate, bundles }) = told else { return before.cloned() };
+                let origin = (IdentityOrigin::WorkloadApi, api.socket.display().to_string());
                 let certificate = match before {
-                    None => told.certificate,
-                    Some(before) => {
-                        let socket = || api.socket.display().to_string();
-                        self.valid(told.certificate, &before.certificate, IdentityOrigin::WorkloadApi, socket)
-                    }
+                    None => certificate,
+                    Some(before) => self.valid(certificate, &before.certificate, origin.0, || origin.1.clone()),
                 };
-                return Some(Svid { certificate, bundles: told.bundles });
+                let certificate = self.believed(certificate, &bundles, before, &sides, origin)?;
+                return Some(Svid { certificate, bundles });
             }
         };
         let certificate = self.certificate(&files.certificate, before.map(|svid| &svid.certificate));
@@ -278,12 +281,41 @@ impl Reading {
             Some(before) if before.bundles.same_as(&bundles) => Arc::clone(&before.bundles),
             Some(_) | None => Arc::new(bundles),
         };
-        let made = Svid::new(certificate?, bundles).map_err(|error| {
-            let what = files.certificate.chain.display().to_string();
-            let kept = before.is_some();
-            self.problems.push(Problem { what, why: Why::Material(error), origin: IdentityOrigin::Files, kept });
+        let certificate = match certificate {
+            Some(certificate) if whole => {
+                let origin = (IdentityOrigin::Files, files.certificate.chain.display().to_string());
+                self.believed(certificate, &bundles, before, &sides, origin)
+            }
+            Some(_) | None => return before.cloned(),
+        };
+        certificate.map(|certificate| Svid { certificate, bundles })
+    }
+
+    /// What becomes of a certificate of ours that may be new: one that peers would refuse, who believe these roots, takes the
+    /// place of none, and is no identity.
+    fn believed(
+        &mut self,
+        new: Arc<Certificate>,
+        bundles: &Arc<Bundles>,
+        before: Option<&Svid>,
+        sides: &[Side],
+        (origin, what): (IdentityOrigin, String),
+    ) -> Option<Arc<Certificate>> {
+        let judged = Svid::new(Arc::clone(&new), Arc::clone(bundles)).and_then(|svid| {
+            let known = |of: &Svid| of.certificate.id().is_some_and(|id| bundles.of(id.domain()).is_some());
+            // Where there never were roots of our own domain, as where peers are of others alone, there is nothing to miss.
+            if before.is_some_and(known) && !known(&svid) {
+                return Err(MaterialError::Refused(Refusal::UnknownTrustDomain));
+            }
+            believable(&new, bundles, sides).map_err(MaterialError::Refused)
         });
-        made.ok().filter(|_| whole).or_else(|| before.cloned())
+        match judged {
+            Ok(()) => Some(new),
+            Err(error) => {
+                self.problems.push(Problem { what, why: Why::Material(error), origin, kept: before.is_some() });
+                before.map(|svid| Arc::clone(&svid.certificate))
+            }
+        }
     }
 
     /// What becomes of a certificate that is `new`, where there is one `before` it: one that is not valid now takes the place of
@@ -396,6 +428,36 @@ impl Reading {
     fn push(&mut self, what: String, why: Why) {
         self.problems.push(Problem { what, why, origin: IdentityOrigin::Files, kept: false });
     }
+}
+
+/// On which sides of handshakes the identity is shown to peers.
+fn shown(config: &Config) -> Vec<Side> {
+    let identity = |tls: &ListenerTls| {
+        let modes = tls.exceptions.iter().map(|(_, mode)| *mode).chain([tls.mode]);
+        tls.certificates.is_empty() && modes.into_iter().any(|mode| mode != ListenerTlsMode::Off)
+    };
+    let serves = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).any(identity);
+    let clusters = config.clusters.iter().filter_map(|cluster| cluster.tls.as_ref());
+    let dials = clusters.into_iter().any(|tls| match tls.mode {
+        ClusterTlsMode::Mutual | ClusterTlsMode::MutualIfIdentity => true,
+        ClusterTlsMode::Tls => false,
+    });
+    [(serves, Side::Server), (dials, Side::Client)].into_iter().filter(|(is, _)| *is).map(|(_, side)| side).collect()
+}
+
+/// What an operator is to be told of an identity whose own trust domain's roots are not there: peers of that domain are
+/// refused.
+#[must_use]
+pub fn without_own_roots(secrets: &Secrets) -> Option<String> {
+    let svid = secrets.identity.as_ref()?;
+    let id = svid.certificate.id()?;
+    svid.bundles.of(id.domain()).is_none().then(|| {
+        format!(
+            "identity: {id} is of trust domain {0}, of which there is no bundle: peers of {0} are refused; add it to \
+             trust_bundles unless all peers are of other domains",
+            id.domain()
+        )
+    })
 }
 
 fn now() -> u64 {

@@ -2,11 +2,15 @@
 //!
 //! The question is a query string, and says what is known of a client; the answer is what the rules of the configuration
 //! in force make of it. A request's path is cleaned as its listener cleans it. What is not said is taken for absent, and
-//! without a method there is no request. A server name may be hidden, too: TLS that is passed on encrypts it, or nobody
+//! without a method there is no request: the connection is opaque, and closed where only HTTP is served. A SPIFFE ID is not seen
+//! where nobody is asked for a certificate. A server name may be hidden, too: TLS that is passed on encrypts it, or nobody
 //! waits to read it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use pillion_config::model::{Authorization, Config, Enforcement, RuleAction, SpiffeId};
+use pillion_config::model::{
+    Authorization, ClientCertificates, Config, Enforcement, Listener, ListenerProtocol, ListenerTlsMode, NotHttp,
+    RuleAction, SpiffeId,
+};
 use pillion_core::{
     downstream::admit::{Attributes, Decision, Fact, Rules, Verdict},
     exchange::route::{
@@ -70,6 +74,7 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
         None => (target, None),
     };
     let port = asked.port.unwrap_or(listener.address.port());
+    let unseen = peer_unseen(listener, port);
     let view = asked.method.as_ref().map(|method| RequestView {
         method,
         destination: (asked.destination.unwrap_or(listener.address.ip()), port).into(),
@@ -82,7 +87,7 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
         source: asked.source,
         direct: asked.direct.unwrap_or(asked.source),
         port,
-        peer: Fact::Is(asked.peer.as_ref()),
+        peer: Fact::Is(asked.peer.as_ref().filter(|_| unseen.is_none())),
         server_name: asked.server_name.as_ref().map(Option::as_deref),
         request: Fact::Is(view),
     };
@@ -94,12 +99,24 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
         (decision, json!({ "route": found.route.name.as_str(), "verdict": judged }))
     });
     let denied = |decision| decision == Decision::Deny;
-    let may = !denied(decision) && !of_route.as_ref().is_some_and(|(decision, _)| denied(*decision));
+    let closed = if view.is_none() { not_served(listener, port) } else { None };
+    let may =
+        closed.is_none() && !denied(decision) && !of_route.as_ref().is_some_and(|(decision, _)| denied(*decision));
     let matched = view.map(|_| json!({ "asked": asked.target, "matched": target }));
     // Nobody connects to a listener's 0.0.0.0, nor what is captured to the listener at all.
     let assumed = asked.destination.is_none();
     let destination = view.map(|view| json!({ "address": view.destination.to_string(), "assumed": assumed }));
+    let connection = view.is_none().then(|| {
+        let because = closed.unwrap_or("it is passed on without a look at HTTP; for a request say method=GET");
+        json!({ "decision": if closed.is_some() { "deny" } else { "allow" }, "because": because })
+    });
+    let peer = asked.peer.as_ref().map(|peer| {
+        let because = unseen.unwrap_or("clients show certificates there");
+        json!({ "asked": peer.as_str(), "seen": unseen.is_none(), "because": because })
+    });
     Ok(json!({
+        "opaque": connection,
+        "peer": peer,
         "decision": if may { "allow" } else { "deny" },
         "path": matched,
         "destination": destination,
@@ -107,6 +124,34 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
         // Asked only where the listener lets it through.
         "route": if denied(decision) { None } else { of_route.map(|(_, judged)| judged) },
     }))
+}
+
+/// Why a connection that brings no request is not served, whatever the rules say of it.
+fn not_served(listener: &Listener, port: u16) -> Option<&'static str> {
+    match &listener.protocol {
+        ListenerProtocol::Http => {
+            Some("the listener serves HTTP alone, and refuses what is not HTTP; for a request say method=GET")
+        }
+        ListenerProtocol::Detect(tcp) => (tcp.not_http_at(port) == NotHttp::Refuse).then_some(
+            "not_http: filters or rules of routes judge requests, so that what is not HTTP is closed \
+             (tcp.not_http, tcp.server_first); for a request say method=GET",
+        ),
+        ListenerProtocol::Opaque(_) => None,
+    }
+}
+
+/// Why nobody's SPIFFE ID is seen on a port.
+fn peer_unseen(listener: &Listener, port: u16) -> Option<&'static str> {
+    match &listener.tls {
+        None => Some("the listener has no tls: nobody shows a certificate, and the client is judged without"),
+        Some(tls) if tls.mode_at(port) == ListenerTlsMode::Off => {
+            Some("tls is off on this port: nobody shows a certificate, and the client is judged without")
+        }
+        Some(tls) if tls.clients == ClientCertificates::Off => {
+            Some("client_certificates is off: nobody is asked for one, and the client is judged without")
+        }
+        Some(_) => None,
+    }
 }
 
 /// What a list of rules says, and how it is told.
@@ -161,10 +206,14 @@ impl Question {
             host: String::new(),
             headers: HeaderMap::new(),
         };
+        let mut of_request = None;
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decoded(value);
             let bad = |wanted: &str| format!("{name}: expected {wanted}, found {value:?}");
+            if matches!(name, "path" | "host") || name.starts_with("header.") {
+                of_request = Some(name);
+            }
             match name {
                 "listener" => asked.listener = value.into_owned(),
                 "source" => asked.source = value.parse().map_err(|_| bad("an address"))?,
@@ -201,6 +250,12 @@ impl Question {
         }
         if asked.listener.is_empty() {
             return Err(format!("which listener? {USAGE}"));
+        }
+        if let (Some(name), None) = (of_request, &asked.method) {
+            return Err(format!(
+                "{name} is a request's, and without a method there is none: add method=GET, or leave {name} out to ask \
+                 about a connection that is not HTTP"
+            ));
         }
         Ok(asked)
     }
@@ -261,6 +316,20 @@ listeners:
     address: 0.0.0.0:8083
     authorization: { rules: [{ name: bank, action: deny, server_names: [bank.test] }] }
     tcp: { cluster: c }
+  - name: both
+    address: 0.0.0.0:8085
+    routes: [{ match: {}, cluster: c, authorization: { rules: [{ action: allow, sources: [0.0.0.0/0] }] } }]
+    tcp: { cluster: c, server_first: [3306] }
+  - name: plain
+    address: 0.0.0.0:8086
+    routes: [{ match: {}, cluster: c }]
+    tcp: { cluster: c }
+  - name: mesh
+    address: 0.0.0.0:8087
+    tls: { exceptions: [{ ports: [9000], mode: 'off' }] }
+    authorization: { rules: [{ name: shop, action: allow, peers: ['spiffe://example.org/*'] }] }
+    tcp: { cluster: c }
+identity: { workload_api: { address: 'unix:///run/agent.sock' } }
 clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
 ";
 
@@ -333,14 +402,48 @@ clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
     }
 
     #[test]
+    fn what_is_not_http_is_denied_where_only_requests_are_judged() {
+        for (query, decision, because) in [
+            ("listener=both", "deny", "not_http"),
+            ("listener=both&port=3306", "allow", "passed on"),
+            ("listener=both&method=GET", "allow", ""),
+            ("listener=plain", "allow", "passed on"),
+            ("listener=inner", "deny", "serves HTTP alone"),
+            ("listener=open", "allow", "passed on"),
+        ] {
+            let answer = ask(query).unwrap();
+            assert_eq!(answer["decision"], decision, "{query}: {answer:#}");
+            let words = answer["opaque"]["because"].as_str().unwrap_or_default();
+            assert!(words.contains(because), "{query}: {answer:#}");
+        }
+    }
+
+    #[test]
+    fn a_peer_is_seen_only_where_certificates_are_shown() {
+        for (query, decision, seen, because) in [
+            ("listener=mesh&peer=spiffe://example.org/a", "allow", true, "certificates"),
+            ("listener=mesh&port=9000&peer=spiffe://example.org/a", "deny", false, "tls is off on this port"),
+            ("listener=passed&server_name=shop.test&peer=spiffe://example.org/a", "allow", false, "has no tls"),
+        ] {
+            let answer = ask(query).unwrap();
+            assert_eq!(answer["decision"], decision, "{query}: {answer:#}");
+            assert_eq!(answer["peer"]["seen"], seen, "{query}: {answer:#}");
+            assert!(answer["peer"]["because"].as_str().unwrap().contains(because), "{query}: {answer:#}");
+        }
+    }
+
+    #[test]
     fn a_bad_question_is_answered_with_what_to_ask() {
         for (query, words) in [
             ("", "which listener?"),
-            ("listener=none", "there are web, open, inner, passed, barred"),
+            ("listener=none", "there are web, open, inner, passed, barred, both, plain, mesh"),
             ("listener=web&source=x", "expected an address"),
             ("listener=web&peer=web", "expected a SPIFFE ID"),
             ("listener=web&port=99999", "expected a port"),
             ("listener=web&destination=here", "expected an address, with or without a port"),
+            ("listener=web&path=/admin", "path is a request's, and without a method there is none: add method=GET"),
+            ("listener=web&host=a.test", "host is a request's"),
+            ("listener=web&header.x=1", "header.x is a request's"),
             ("listener=web&what=1", "unknown parameter \"what\""),
         ] {
             assert!(ask(query).unwrap_err().contains(words), "{query}");

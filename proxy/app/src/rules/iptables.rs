@@ -3,7 +3,7 @@
 use super::{
     Failure, Listed, Marked,
     programs::{self, Iptables},
-    settings::{Family, InboundMode, RETURN_MARK, Settings},
+    settings::{Family, InboundMode, LINK_LOCAL, RETURN_MARK, Settings},
 };
 use std::fmt::Write as _;
 
@@ -73,6 +73,11 @@ fn outbound(settings: &Settings, family: Family, port: u16) -> Vec<String> {
     rules.extend(settings.mark.map(|mark| format!("-m mark --mark {mark} -j RETURN")));
     rules.push("-o lo -j RETURN".to_owned());
     rules.push("-m addrtype --dst-type LOCAL -j RETURN".to_owned());
+    match family {
+        Family::Ipv4 => {}
+        // What is told of the destination afterwards lacks the interface, without which it is nowhere.
+        Family::Ipv6 => rules.push(format!("-d {LINK_LOCAL} -j RETURN")),
+    }
     rules.extend(settings.exclude_users.iter().map(|uid| format!("-m owner --uid-owner {uid} -j RETURN")));
     rules.extend(settings.exclude_outbound_ports.iter().map(|port| format!("-p tcp --dport {port} -j RETURN")));
     let networks = settings.exclude_outbound_cidrs.iter().filter(|network| network.is_of(family));

@@ -2,7 +2,7 @@
 
 use super::{
     Listed, Marked,
-    settings::{Families, Family, InboundMode, Network, RETURN_MARK, Settings},
+    settings::{Families, Family, InboundMode, LINK_LOCAL, Network, RETURN_MARK, Settings},
 };
 use std::fmt::{Display, Write as _};
 
@@ -183,6 +183,10 @@ fn outbound(settings: &Settings, port: u16) -> Vec<String> {
     rules.extend(settings.mark.map(|mark| format!("meta mark {mark} return")));
     rules.push("oifname \"lo\" return".to_owned());
     rules.push("fib daddr type local return".to_owned());
+    if settings.families != Families::Ipv4 {
+        // What is told of the destination afterwards lacks the interface, without which it is nowhere.
+        rules.push(format!("ip6 daddr {LINK_LOCAL} return"));
+    }
     rules.extend(one_of("meta skuid", &settings.exclude_users));
     rules.extend(one_of("tcp dport", &settings.exclude_outbound_ports));
     rules.extend(networks("daddr", &settings.exclude_outbound_cidrs));

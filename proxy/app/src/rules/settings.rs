@@ -108,6 +108,10 @@ pub(super) const RETURN_MARK: u32 = 1338;
 /// See [`RETURN_MARK`].
 pub(super) const RETURN_TABLE: u32 = 1338;
 
+/// Addresses of IPv6 that mean something on one interface alone (RFC 4291 §2.5.6): as loopback, they are never captured on
+/// their way out.
+pub(super) const LINK_LOCAL: &str = "fe80::/10";
+
 impl Settings {
     /// Whether these settings can be installed without harm.
     ///

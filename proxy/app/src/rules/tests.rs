@@ -1,7 +1,7 @@
 //! Settings and the text they become; what is listed and what it is judged to be.
 
 use super::{
-    settings::{Family, SettingsError},
+    settings::{Families, Family, SettingsError},
     *,
 };
 
@@ -16,7 +16,7 @@ fn full() -> Settings {
         inbound_mode: InboundMode::Tproxy,
         exclude_outbound_ports: vec![22, 9100],
         exclude_inbound_ports: vec![15_020],
-        exclude_outbound_cidrs: vec!["169.254.0.0/16".parse().unwrap(), "fe80::/10".parse().unwrap()],
+        exclude_outbound_cidrs: vec!["169.254.0.0/16".parse().unwrap(), "fd00::/8".parse().unwrap()],
         exclude_inbound_cidrs: vec!["10.0.0.1".parse().unwrap()],
         exclude_users: vec![65_534],
         ..settings()
@@ -50,10 +50,11 @@ meta skuid { 1337 } return
 meta mark 7 return
 oifname \"lo\" return
 fib daddr type local return
+ip6 daddr fe80::/10 return
 meta skuid { 65534 } return
 tcp dport { 22, 9100 } return
 ip daddr 169.254.0.0/16 return
-ip6 daddr fe80::/10 return
+ip6 daddr fd00::/8 return
 meta l4proto tcp redirect to :15001
 }
 chain inbound {
@@ -73,7 +74,7 @@ ct direction reply ct mark 1338 meta mark set 1338
 }
 }";
     assert_eq!(plain(&text).join("\n"), expected);
-    assert!(text.contains("comment \"pillion 1/12 "), "{text}");
+    assert!(text.contains("comment \"pillion 1/13 "), "{text}");
 }
 
 #[test]
@@ -109,7 +110,18 @@ COMMIT
 COMMIT";
     assert_eq!(four, expected);
     let six = of(Family::Ipv6);
-    assert!(six.contains("-d ::1/128") && six.contains("-d fe80::/10") && !six.contains("169.254"), "{six}");
+    assert!(six.contains("-d ::1/128") && six.contains("-d fd00::/8") && !six.contains("169.254"), "{six}");
+}
+
+/// What is told of a captured destination lacks the interface, without which a link-local address of IPv6 is nowhere.
+#[test]
+fn link_local_destinations_are_left_alone() {
+    assert!(plain(&nft::ruleset(&settings())).contains(&"ip6 daddr fe80::/10 return".to_owned()));
+    let of = |family| plain(&iptables::text(&iptables::rules(&settings(), family), &[])).join("\n");
+    assert!(of(Family::Ipv6).contains("-d fe80::/10 -j RETURN"));
+    assert!(!of(Family::Ipv4).contains("fe80"));
+    let four = nft::ruleset(&Settings { families: Families::Ipv4, ..settings() });
+    assert!(!four.contains("fe80"), "{four}");
 }
 
 /// As `nft list table` shows a set.

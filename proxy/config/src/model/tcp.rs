@@ -30,6 +30,12 @@ impl Tcp {
     pub fn names_alone(&self) -> bool {
         !self.server_names.is_empty() && self.clusters.is_empty() && self.destinations.is_empty()
     }
+
+    /// What becomes of connections to this port that are not HTTP, on a listener that serves HTTP too.
+    #[must_use]
+    pub fn not_http_at(&self, port: u16) -> NotHttp {
+        if self.server_first.contains(&port) { NotHttp::Pass } else { self.not_http }
+    }
 }
 
 /// Ports whose server speaks first where a listener names none: FTP, SMTP, POP3, IMAP, submission, MySQL.

@@ -4,8 +4,9 @@
 
 use super::{
     certificate::{Authority, Facts},
+    own::remedy,
     provider::provider,
-    verify::spiffe_id,
+    verify::{Refusal, spiffe_id},
 };
 use pillion_config::model::{CertificateFiles, SpiffeId, TrustDomain};
 use rustls::{
@@ -87,7 +88,10 @@ pub enum MaterialError {
     Expired(u64),
     /// It says nothing of who we are.
     #[error("the certificate has no SPIFFE ID (exactly one URI, spiffe://…): {0}")]
-    NoSpiffeId(super::verify::Refusal),
+    NoSpiffeId(Refusal),
+    /// Whoever it is shown to must refuse it.
+    #[error("peers would refuse the certificate ({0}): {words}", words = remedy(*.0))]
+    Refused(Refusal),
 }
 
 impl Certificate {
@@ -153,6 +157,11 @@ impl Certificate {
         }
     }
 
+    /// The moment nearest to this one at which it and its chain are valid, in seconds since 1970.
+    pub(super) fn moment(&self, now: u64) -> u64 {
+        now.max(*self.valid.start()).min(*self.valid.end())
+    }
+
     /// The SPIFFE ID in it.
     #[must_use]
     pub fn id(&self) -> Option<&SpiffeId> {
@@ -215,6 +224,11 @@ impl Roots {
         Ok(Self { anchors: anchors.into(), der: der.into(), not_after })
     }
 
+    /// Roots that vouch for nobody.
+    pub(super) fn none() -> Self {
+        Self { anchors: Box::default(), der: Box::default(), not_after: 0 }
+    }
+
     /// Whether they are the same roots.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
@@ -267,9 +281,7 @@ impl Svid {
     pub fn new(certificate: Arc<Certificate>, bundles: Arc<Bundles>) -> Result<Self, MaterialError> {
         if certificate.id.is_none() {
             let leaf = certificate.key.cert.first().and_then(|leaf| Facts::read(leaf));
-            let why = leaf.map_or(super::verify::Refusal::Malformed, |facts| {
-                spiffe_id(&facts).err().unwrap_or(super::verify::Refusal::Malformed)
-            });
+            let why = leaf.map_or(Refusal::Malformed, |facts| spiffe_id(&facts).err().unwrap_or(Refusal::Malformed));
             return Err(MaterialError::NoSpiffeId(why));
         }
         Ok(Self { certificate, bundles })

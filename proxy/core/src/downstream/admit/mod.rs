@@ -175,8 +175,8 @@ pub(super) fn not_http(connection: &Rc<Connection>, listener: &ListenerSnapshot)
 /// Why a connection that is not HTTP may not be carried: what judges requests would never see it.
 fn gets_round(connection: &Connection, listener: &ListenerSnapshot) -> Option<Denied> {
     let ListenerProtocol::Detect(tcp) = &listener.model.protocol else { return None };
-    let known = tcp.server_first.contains(&connection.facts.destination().port());
-    (tcp.not_http == NotHttp::Refuse && !known).then(|| Denied { details: "not_http".into(), told: None })
+    let refused = tcp.not_http_at(connection.facts.destination().port()) == NotHttp::Refuse;
+    refused.then(|| Denied { details: "not_http".into(), told: None })
 }
 
 /// Why a live connection's source would not be let in now.
