@@ -148,7 +148,6 @@ async fn settle(
     mut account: Account,
 ) -> Settled {
     let mut said = BytesMut::from(early);
-    let nothing = Meters::default();
     let word = tokio::select! {
         biased;
         () = registration.aborted() => {
@@ -157,7 +156,7 @@ async fn settle(
             return Settled::Over;
         }
         word = late::first_word(downstream, &mut said, upstream) => word,
-        () = silence(idle, &nothing) => {
+        () = copy::silence(idle, || 0) => {
             refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
             return Settled::Over;
         }
