@@ -370,8 +370,11 @@ fn it_is_not_ready_before_connections_are_captured() {
     // Half of it is not it.
     install(&pod, &format!("--uid {UID} --inbound-port none --families ipv4"));
     wait::until("the other reason", SOON, || why().filter(|words| words.contains("over IPv6")));
+    let said = proxy.stderr();
+    assert!(said.contains(" info started ") && !said.contains(" info ready "), "{said}");
     install(&pod, &format!("--uid {UID} --inbound-port none"));
     pod.enter(|| proxy.await_ready()).unwrap_or_else(|words| panic!("{words}"));
+    wait::until_true("the log's word of it", || proxy.stderr().contains(" info ready "));
 }
 
 #[test]

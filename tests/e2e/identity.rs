@@ -39,8 +39,12 @@ fn it_waits_for_the_first_identity_and_keeps_the_last_good_one() {
     });
     proxy.await_metric(FAILURES, OURS, |count| count >= 2.0);
     assert!(proxy.stderr().contains("nothing is registered for this workload yet"), "{}", proxy.stderr());
+    // The log says so too.
+    let said = |word: &str| proxy.stderr().matches(&format!(" info {word} ")).count();
+    assert_eq!((said("started"), said("ready")), (1, 0), "{}", proxy.stderr());
     agent.tell(WEB, &authority.svid(WEB), &[("example.org", &[&authority]), ("other.org", &[&other])]);
     proxy.await_ready().unwrap_or_else(|words| panic!("{words}"));
+    wait::until_true("the log's word of it", || proxy.stderr().contains(" info ready "));
     let get = |issuer: &Authority, id: &str| {
         let shown = issuer.svid(id);
         Offer { certificate: Some(&shown), ..Offer::default() }.connect(proxy.address).and_then(|mut c| c.get("/"))

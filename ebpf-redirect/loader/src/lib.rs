@@ -39,5 +39,5 @@ pub use pins::{PinError, Pins};
 pub use probe::{Point, Probe, Verdict, probe};
 pub use redirect_common::{CLIENT, COUNTERS, Closed, Control, Counter, Event, mode};
 pub use seen::{Seen, seen};
-pub use self_test::{Outcome, PROPERTIES, Property, Report, SelfTestError};
+pub use self_test::{Declined, Outcome, PROPERTIES, Property, Report, SelfTestError};
 pub use watch::{Alarm, EVERY, GATHER, Look, Reading, Standing, Watch};

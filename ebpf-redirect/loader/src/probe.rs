@@ -109,11 +109,11 @@ impl fmt::Display for Probe {
             (false, []) => write!(f, "this node cannot redirect: plain TCP is used"),
             (false, failed) => {
                 let names: Vec<_> = failed.iter().map(|outcome| outcome.property.name()).collect();
-                write!(
-                    f,
-                    "this kernel declines: {} failed; plain TCP is used unless what failed is waived",
-                    names.join(", ")
-                )
+                write!(f, "this kernel declines: {} failed; plain TCP is used", names.join(", "))?;
+                if failed.iter().all(|outcome| outcome.property.may_be_waived()) {
+                    write!(f, " unless what failed is waived: `--waive {}`", names.join(","))?;
+                }
+                Ok(())
             }
         }
     }

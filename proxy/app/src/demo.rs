@@ -71,7 +71,7 @@ fn words(proxy: SocketAddr, application: SocketAddr, admin: SocketAddr) -> Strin
          \x20 curl http://{admin}/clusters\n\
          \x20 curl http://{admin}/metrics\n\
          \x20 curl http://{admin}/config_dump\n\
-         \x20 curl -X POST http://{admin}/logging?level=debug\n\
+         \x20 curl -X POST 'http://{admin}/logging?level=debug'\n\
          \n\
          Ctrl-C drains and ends it.\n",
         SLOW.as_secs(),

@@ -12,7 +12,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tracing::{
     Event, Metadata, Subscriber,
@@ -231,6 +231,11 @@ fn quote(out: &mut String, value: &str) {
     }
 }
 
+/// A time as configurations have it: `0s`, not the `0ns` of a `Debug`.
+pub(crate) fn time(time: Duration) -> String {
+    if time.is_zero() { "0s".to_owned() } else { format!("{time:?}") }
+}
+
 /// RFC 3339 in UTC with milliseconds.
 fn timestamp(out: &mut String, at: SystemTime) {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -257,7 +262,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn times_are_rfc_3339() {

@@ -98,6 +98,7 @@ async fn prove(addresses: Vec<SocketAddr>, state: Rc<State>, token: Token) {
     .await;
     state.interception.set(Interception::Proven);
     tracing::info!(families = addresses.len(), "connections are captured: a probe of our own arrived");
+    state.note_ready();
 }
 
 /// Waits until probes come back from all of these in one go: what was proven of one family before the other's rules came

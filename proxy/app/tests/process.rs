@@ -159,7 +159,7 @@ fn sigterm_and_sigint_drain() {
         proxy.signal(signal);
         let (status, said) = proxy.end();
         assert_eq!(status.code(), Some(0), "{said}");
-        assert!(said.contains("draining by=\"a signal\""), "{said}");
+        assert!(said.contains("draining by=\"a signal\" delay=0s deadline=25s"), "{said}");
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     mounts::MountError,
     object::LoadError,
     pins::PinError,
-    self_test::{Outcome, SelfTestError},
+    self_test::{Declined, SelfTestError},
 };
 use aya::maps::MapError;
 use std::{io, net::IpAddr};
@@ -32,8 +32,8 @@ pub enum AttachError {
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
     /// It failed: this kernel has a fault, and everything stays on plain TCP.
-    #[error("the self-test failed: {}: {}", .0.property, .0.failure.as_deref().unwrap_or("no reason"))]
-    Declined(Outcome),
+    #[error("the self-test failed: {0}")]
+    Declined(Declined),
     /// A prefix that is longer than its address.
     #[error("{0}/{1} is no prefix")]
     Prefix(IpAddr, u8),
@@ -73,7 +73,7 @@ impl AttachError {
             Self::Load(_) => "load",
             Self::Map(_) => "map",
             Self::SelfTest(_) => "self_test",
-            Self::Declined(outcome) => outcome.property.name(),
+            Self::Declined(declined) => declined.outcome.property.name(),
             Self::Prefix(..) => "prefix",
             Self::Elsewhere { .. } => "elsewhere",
             Self::Hook { .. } => "hook",

@@ -24,8 +24,8 @@ use std::{
 /// The self-test inside these programs, over these maps, from the cgroup of this process.
 pub(super) fn prove(loaded: &Loaded, maps: &mut Maps, waived: &[Property]) -> Result<Report, AttachError> {
     let report = test(loaded, maps)?;
-    match report.failed(waived) {
-        Some(outcome) => Err(AttachError::Declined(outcome.clone())),
+    match report.declined(waived) {
+        Some(declined) => Err(AttachError::Declined(declined)),
         None => Ok(report),
     }
 }
@@ -85,8 +85,8 @@ pub fn try_out(object: &Object) -> Result<(Report, Duration), AttachError> {
 /// The same, as a verdict.
 pub(super) fn scratch(object: &Object, waived: &[Property]) -> Result<Report, AttachError> {
     let (report, _) = try_out(object)?;
-    match report.failed(waived) {
-        Some(outcome) => Err(AttachError::Declined(outcome.clone())),
+    match report.declined(waived) {
+        Some(declined) => Err(AttachError::Declined(declined)),
         None => Ok(report),
     }
 }

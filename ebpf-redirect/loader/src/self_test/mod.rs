@@ -12,7 +12,7 @@ mod properties;
 use crate::{causes::Causes, maps::Maps, sys};
 use aya::maps::MapError;
 use redirect_common::{Identity, identity, port};
-use std::{fmt, io};
+use std::{fmt, io, iter};
 
 /// A property that sockets in the map must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -123,10 +123,46 @@ pub struct Report {
 }
 
 impl Report {
-    /// The first property that failed and is not waived.
+    /// Why these programs are not attached where only `waived` may fail.
     #[must_use]
-    pub fn failed(&self, waived: &[Property]) -> Option<&Outcome> {
-        self.outcomes.iter().find(|outcome| outcome.failure.is_some() && !waived.contains(&outcome.property))
+    pub fn declined(&self, waived: &[Property]) -> Option<Declined> {
+        let failed = || self.outcomes.iter().filter(|outcome| outcome.failure.is_some());
+        let mut others = failed().filter(|outcome| !waived.contains(&outcome.property)).cloned();
+        let outcome = others.next()?;
+        Some(Declined { outcome, others: others.collect(), waive: failed().map(|outcome| outcome.property).collect() })
+    }
+}
+
+/// What failed and is not waived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declined {
+    /// The first of them.
+    pub outcome: Outcome,
+    /// The others.
+    pub others: Vec<Outcome>,
+    /// All that would have to be waived, what is waived already included.
+    pub waive: Vec<Property>,
+}
+
+/// All of it, and the remedy where there is one: who is told of one at a time tries as often as there are.
+impl fmt::Display for Declined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for outcome in iter::once(&self.outcome).chain(&self.others) {
+            write!(f, "{}: {}; ", outcome.property, outcome.failure.as_deref().unwrap_or("no reason"))?;
+        }
+        let names = |properties: &mut dyn Iterator<Item = &Property>| {
+            properties.map(|property| property.name()).collect::<Vec<_>>().join(",")
+        };
+        let serious = names(&mut self.waive.iter().filter(|property| !property.may_be_waived()));
+        if serious.is_empty() {
+            let waive = names(&mut self.waive.iter());
+            write!(
+                f,
+                "where no application needs what failed, `--waive {waive}` (in a configuration `waive: [{waive}]`) attaches all the same"
+            )
+        } else {
+            write!(f, "{serious} cannot be waived")
+        }
     }
 }
 

@@ -183,7 +183,7 @@ fn a_replacement_needs_no_more_than_attaching() {
             // And to come back from one that is declined.
             if let Err(error) = redirect::attach(&failing) {
                 assert!(
-                    matches!(&error, AttachError::Declined(outcome) if outcome.property == Property::Splice),
+                    matches!(&error, AttachError::Declined(declined) if declined.outcome.property == Property::Splice),
                     "{error}"
                 );
             }

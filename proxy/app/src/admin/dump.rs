@@ -11,10 +11,13 @@ mod template;
 mod tls;
 
 use super::pages::seconds;
-use crate::reload::{History, Outcome};
+use crate::{
+    log::time,
+    reload::{History, Outcome},
+};
 use pillion_config::model::*;
 use serde_json::{Map, Value, json};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use template::template;
 
 /// What stands where a secret could.
@@ -349,10 +352,6 @@ fn is_secret(name: &str) -> bool {
     ];
     let name = name.to_ascii_lowercase();
     PARTS.iter().any(|part| name.contains(part))
-}
-
-fn time(time: Duration) -> String {
-    if time.is_zero() { "0s".to_owned() } else { format!("{time:?}") }
 }
 
 #[cfg(test)]

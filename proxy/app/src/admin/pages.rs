@@ -118,6 +118,7 @@ async fn carry_out(change: Change, query: Option<&str>, state: &State) -> Respon
         Change::Pass => {
             state.failed.set(false);
             tracing::info!("readiness is as it is again by an operator's order");
+            state.note_ready();
             return text(StatusCode::OK, "OK\n".into());
         }
         Change::Logging => return set_level(query),

@@ -57,6 +57,7 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
         app_probes: crate::app_probes::AppProbes::default(),
         stage: Cell::new(Stage::Live),
         failed: Cell::new(false),
+        said_ready: Cell::new(false),
         interception: Cell::new(crate::control::state::Interception::NotNeeded),
         application: crate::application::Record::default(),
         certificates: Cell::new(crate::control::state::Certificates::There),

@@ -165,7 +165,7 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "redirect rules install",
-        about: "Install the kernel's rules that send connections to the proxy, or repair them",
+        about: "Install the netfilter rules that send connections to the proxy, or repair them",
         usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
         options: RULES,
         examples: &[
@@ -175,14 +175,14 @@ const VERBS: &[Verb] = &[
     },
     Verb {
         name: "redirect rules check",
-        about: "Say whether exactly these rules are installed",
+        about: "Say whether exactly these netfilter rules are installed",
         usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
         options: RULES,
         examples: &["redirect rules check --uid 1337"],
     },
     Verb {
         name: "redirect rules remove",
-        about: "Remove all rules of the proxy, whatever their settings were",
+        about: "Remove all netfilter rules of the proxy, whatever their settings were",
         usage: "",
         options: &[],
         examples: &["redirect rules remove"],
@@ -190,14 +190,14 @@ const VERBS: &[Verb] = &[
     // Its options are the settings of an injection, which `inject::arguments` reads.
     Verb {
         name: "inject",
-        about: "Put the proxy into the pods of Kubernetes manifests",
+        about: "Put the sidecar into the pods of Kubernetes manifests",
         usage: "",
         options: &[],
         examples: &[],
     },
     Verb {
         name: "injector",
-        about: "Serve the admission webhook that does so in a cluster",
+        about: "Serve the admission webhook that puts the sidecar into pods as they are made",
         usage: "",
         options: &[],
         examples: &[],
@@ -206,6 +206,12 @@ const VERBS: &[Verb] = &[
 
 /// Reads the words after the program's name.
 pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Stop> {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    // `help run` asks what `run --help` asks.
+    if words.first().is_some_and(|word| word == "help") {
+        words.remove(0);
+        words.push("--help".into());
+    }
     let mut parser = lexopt::Parser::from_args(words);
     let word = match parser.next().map_err(|error| wrong(&error, None))? {
         None => return Err(Stop::Wrong(help())),
@@ -253,7 +259,10 @@ fn whole(mut word: String, parser: &mut lexopt::Parser) -> Result<String, Stop> 
         let below = || VERBS.iter().filter(|verb| verb.name.starts_with(&format!("{word} ")));
         match parser.next().map_err(|error| wrong(&error, None))? {
             Some(Arg::Value(next)) => word = format!("{word} {}", next.to_string_lossy()),
-            Some(Arg::Short('h') | Arg::Long("help")) => return Err(Stop::Asked(listed(below()))),
+            Some(Arg::Short('h') | Arg::Long("help")) => {
+                let words = format!("Usage: pillion {word} <COMMAND>\n\nCommands:\n{}", listed(below()));
+                return Err(Stop::Asked(words));
+            }
             Some(_) | None => {
                 let words = format!("'{word}' is followed by a subcommand:\n\n{}", listed(below()));
                 return Err(wrong(&words, None));

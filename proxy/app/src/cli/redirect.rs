@@ -23,8 +23,11 @@ const fn opt(long: &'static str, value: &'static str, about: &'static str) -> Op
 
 const INSTANCE: Opt = opt("instance", "NAME", "Which instance, where there are several [default: pillion]");
 const JSON: Opt = opt("json", "", "Print JSON");
-const WAIVE: Opt =
-    opt("waive", "LIST", "Properties of the self-test that may fail, as splice: nothing here needs them");
+const WAIVE: Opt = opt(
+    "waive",
+    "LIST",
+    "Properties of the self-test that may fail, as splice,duplex,wait_all: no application here needs them",
+);
 const OBJECT: Opt = opt("object", "FILE", "Programs other than those of this build");
 
 const METRICS: Opt =
@@ -63,42 +66,42 @@ const WHAT: &[Opt] = &[
 
 pub(super) const PROBE: Verb = Verb {
     name: "redirect probe",
-    about: "Say what this node can do, and why not",
+    about: "Say whether this node can take loopback connections past TCP, and why not",
     usage: "[OPTIONS]",
     options: &[JSON, OBJECT],
     examples: &["redirect probe", "redirect probe --json"],
 };
 pub(super) const ATTACH: Verb = Verb {
     name: "redirect attach",
-    about: "Attach the programs, or replace those that are attached, and exit",
+    about: "Attach the BPF programs that take loopback connections past TCP, or replace them, and exit",
     usage: "[OPTIONS]",
     options: WHAT,
     examples: &["redirect attach --ports 15001,15006 --proxy-uid 1337 --cgroup /sys/fs/cgroup/kubepods/pod1"],
 };
 pub(super) const AGENT: Verb = Verb {
     name: "redirect agent",
-    about: "Attach the programs, watch them, and detach them at the end",
+    about: "Attach the BPF programs for a proxy without privileges, watch them, detach them at the end",
     usage: "[OPTIONS]",
     options: AGENTS,
     examples: &["redirect agent --ports 15001 --proxy-uid 1337 --metrics 127.0.0.1:15021"],
 };
 pub(super) const SWITCH: Verb = Verb {
     name: "redirect switch",
-    about: "Pull the kill switch (off), or put it back (on)",
+    about: "Leave loopback connections to TCP at once (off), or take them past it again (on)",
     usage: "--to on|off",
     options: &[INSTANCE, opt("to", "on|off", "off: every connection goes on through TCP")],
     examples: &["redirect switch --to off"],
 };
 pub(super) const DETACH: Verb = Verb {
     name: "redirect detach",
-    about: "Detach the programs; connections go on through TCP",
+    about: "Detach the BPF programs; connections go on through TCP",
     usage: "[OPTIONS]",
     options: &[INSTANCE],
     examples: &["redirect detach"],
 };
 pub(super) const STATUS: Verb = Verb {
     name: "redirect status",
-    about: "Show what is attached and what it counts",
+    about: "Show the BPF programs that are attached and what they count",
     usage: "[OPTIONS]",
     options: &[INSTANCE, JSON, opt("watch", "", "Again every second, until interrupted")],
     examples: &["redirect status", "redirect status --watch"],

@@ -259,6 +259,7 @@ impl<P: Plane> Control<P> {
             let names: Vec<&str> = state.missing.iter().map(|name| name.as_str()).collect();
             tracing::warn!(names = names.join(" "), "certificates, keys or roots are not there yet");
         }
+        self.state.note_ready();
         state
     }
 
@@ -293,11 +294,12 @@ impl<P: Plane> Control<P> {
             }
             let version = env!("CARGO_PKG_VERSION");
             let since = self.state.started.elapsed();
-            tracing::info!(version, workers = self.count.get(), after = ?since, "ready");
+            tracing::info!(version, workers = self.count.get(), after = ?since, "started");
             if let Some(on_live) = self.hooks.on_live.take() {
                 on_live(&self.state);
             }
         }
+        self.state.note_ready();
         tell(waiting, &Ok(changes.as_ref().map_or_else(String::new, |changes| format!("reloaded: {changes}"))));
         self.state.history.borrow_mut().enter(Outcome::Applied(changes.unwrap_or_default()));
     }

@@ -11,7 +11,7 @@ use crate::{
     discovery::{self, News},
     dns::{Outcome, Update},
     drain::{Drain, Phase, Step, Until},
-    memory,
+    log, memory,
     signals::Asked,
     worker::{Death, Order},
 };
@@ -179,7 +179,12 @@ impl<P: Plane> Control<P> {
         if self.closed {
             drain.skip_delay(now);
         }
-        tracing::info!(by, delay = ?config.drain.delay, deadline = ?config.drain.deadline, "draining");
+        tracing::info!(
+            by,
+            delay = log::time(config.drain.delay),
+            deadline = log::time(config.drain.deadline),
+            "draining"
+        );
         self.drain = Some(drain);
         self.prepared = None;
         self.state.stage.set(Stage::Draining);
@@ -218,7 +223,7 @@ impl<P: Plane> Control<P> {
         let Some(config) = self.state.config.borrow().clone().filter(|_| self.drain.is_none() && !self.closed) else {
             return;
         };
-        tracing::info!(delay = ?config.drain.delay, "draining what comes in");
+        tracing::info!(delay = log::time(config.drain.delay), "draining what comes in");
         self.drain = Some(Drain::begin(Instant::now(), &config.drain, Until::Told));
         self.prepared = None;
         self.state.stage.set(Stage::Draining);
@@ -258,6 +263,7 @@ impl<P: Plane> Control<P> {
             self.by_absence = false;
             self.drain = None;
             self.state.stage.set(Stage::Live);
+            self.state.note_ready();
         }
     }
 

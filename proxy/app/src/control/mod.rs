@@ -196,6 +196,7 @@ impl<P: Plane> Control<P> {
             app_probes: AppProbes::of_environment().map_err(|error| Rejected(error.to_string()))?,
             stage: Cell::new(Stage::Starting),
             failed: Cell::new(false),
+            said_ready: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
             application: Record::of_environment(),
             interception: Cell::new(Interception::NotNeeded),

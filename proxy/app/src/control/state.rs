@@ -111,6 +111,8 @@ pub struct State {
     pub stage: Cell<Stage>,
     /// `/healthcheck/fail` was called.
     pub failed: Cell<bool>,
+    /// The log has said that this is ready.
+    pub said_ready: Cell<bool>,
     /// Whether everything TLS needs was there once.
     pub certificates: Cell<Certificates>,
     /// Told when the admin port first says that this is ready: an injected container's `postStart` hook asks there, and nothing
@@ -153,6 +155,13 @@ impl State {
                 Interception::NotNeeded | Interception::Proven => Readiness::Ready,
                 Interception::Unproven(unproven) => Readiness::NotCaptured(unproven),
             },
+        }
+    }
+
+    /// Says in the log that this is ready, when it is for the first time. Called wherever something that was missing may have come.
+    pub fn note_ready(&self) {
+        if self.readiness() == Readiness::Ready && !self.said_ready.replace(true) {
+            tracing::info!(after = ?self.started.elapsed(), "ready");
         }
     }
 

@@ -67,7 +67,7 @@ impl Names {
     }
 }
 
-/// `listeners +api -old ~web; clusters ~site; drain`.
+/// `listeners +api -old ~web; clusters ~site; ~drain`.
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -81,7 +81,7 @@ impl fmt::Display for Changes {
             }
         }
         for section in &self.sections {
-            write!(f, "{separator}{section}")?;
+            write!(f, "{separator}~{section}")?;
             separator = "; ";
         }
         Ok(())
@@ -199,7 +199,7 @@ mod tests {
         let changes = diff(&before, &after);
         assert_eq!(
             changes.to_string(),
-            format!("listeners -{}; clusters +api ~{old}; drain", before.listeners[0].name)
+            format!("listeners -{}; clusters +api ~{old}; ~drain", before.listeners[0].name)
         );
     }
 

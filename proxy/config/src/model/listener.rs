@@ -36,7 +36,7 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// How HTTP is spoken.
     pub http: Http,
-    /// Routes in the order written; none where HTTP is not spoken. The most specific host wins, then the first route that matches.
+    /// Routes in the order written; none where HTTP is not spoken. Of the most specific host that has a matching route, the first one that matches.
     pub routes: Vec<Arc<Route>>,
 }
 

@@ -61,7 +61,7 @@ fn a_line_is_right_or_wrong() {
         ("quit --timeout soon", false),
         ("quit -t 5s", false),
         ("", false),
-        ("help", false),
+        ("help me", false),
         ("--config p.yaml run", false),
         ("redirect", false),
         ("redirect prob", false),
@@ -135,6 +135,15 @@ fn help_names_every_option_and_its_examples_are_right() {
             let words = example.split(" >").next().unwrap_or(example);
             assert!(line(words).is_ok(), "{example}");
         }
+    }
+    for (asked, same) in [("help", "--help"), ("help run", "run --help"), ("help redirect rules", "redirect rules -h")]
+    {
+        assert!(matches!(line(asked), Err(Stop::Asked(_))), "{asked}");
+        assert_eq!(line(asked), line(same));
+    }
+    for group in ["redirect", "redirect rules"] {
+        let Err(Stop::Asked(help)) = line(&format!("{group} --help")) else { panic!("no help of {group}") };
+        assert!(help.starts_with(&format!("Usage: pillion {group} <COMMAND>\n")), "{help}");
     }
     assert_eq!(line("-V"), Err(Stop::Asked(format!("pillion {}", env!("CARGO_PKG_VERSION")))));
 }
