@@ -173,7 +173,7 @@ impl Keeper {
             }
         };
         tokio::select! {
-            () = self.watcher.changed() => {}
+            _ = self.watcher.changed() => {}
             () = told => {}
             () = time_has_come => self.due = None,
         }

@@ -258,6 +258,32 @@ fn the_file_is_read_again_when_it_changes_and_on_sighup() {
 }
 
 #[test]
+fn what_was_written_just_before_is_no_news_and_what_is_not_read_any_more_is_said_once() {
+    let directory = Directory::new();
+    let (listen, admin, file) =
+        (free(), format!("unix:{}", directory.file("admin.sock")), directory.file("pillion.yaml"));
+    let write = |endpoint: &str| fs::write(&file, document(listen, &admin, endpoint, "")).unwrap();
+    write("127.0.0.1:1");
+    let proxy = Proxy::start(&["run", "--config", &file], listen, admin.clone());
+    assert!(proxy.ask("wait").status.success());
+    thread::sleep(Duration::from_millis(300));
+    proxy.signal(Signal::HUP);
+    thread::sleep(Duration::from_millis(300));
+    let mut admin_port = std::os::unix::net::UnixStream::connect(directory.file("admin.sock")).unwrap();
+    admin_port.write_all(b"POST /drain_listeners HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    admin_port.read_to_string(&mut String::new()).unwrap();
+    for port in [2, 3] {
+        write(&format!("127.0.0.1:{port}"));
+        thread::sleep(Duration::from_millis(300));
+    }
+    proxy.signal(Signal::TERM);
+    let (status, said) = proxy.end();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert_eq!(said.matches("configuration unchanged").count(), 1, "that of the signal: {said}");
+    assert_eq!(said.matches("the configuration is not read again").count(), 1, "{said}");
+}
+
+#[test]
 fn a_signal_works_while_names_are_looked_up() {
     let directory = Directory::new();
     // A name server that never answers, for longer than the test waits.

@@ -48,7 +48,10 @@ const VARIABLES: [(&str, &str); 28] = [
     ("%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%", "the peer's address and port"),
     ("%DOWNSTREAM_LOCAL_ADDRESS%", "the address and port that the client reached"),
     ("%GRPC_STATUS%", "the number in `grpc-status`"),
-    ("%TERMINATED_BY%", "who ended the request: `downstream`, `upstream`, `proxy`, or `-` when it ended well"),
+    (
+        "%TERMINATED_BY%",
+        "who ended the request: `downstream`, `upstream`, `proxy` (whatever it refuses or cannot serve, by `jwt` and `rate_limit` too), or `-` when it ended well: with a server's answer, or one that a route or a wasm filter gives",
+    ),
     ("%HOSTNAME%", "this machine's name"),
     ("%DOWNSTREAM_TLS_VERSION%", "`TLSv1.2` or `TLSv1.3`"),
     ("%DOWNSTREAM_TLS_CIPHER%", "the cipher suite's name"),
@@ -58,7 +61,9 @@ const VARIABLES: [(&str, &str); 28] = [
     (
         "%REQ(X-ORIGINAL?:PATH)%",
         "a request header, or where it is missing the other; `:METHOD`, `:PATH` (as forwarded), `:AUTHORITY`, `:SCHEME` and \
-         `X-ENVOY-ORIGINAL-PATH` (as it came) stand for the request line",
+         `X-ENVOY-ORIGINAL-PATH` (as it came) stand for the request line. In the access log and in `response_headers` it is \
+         the request as it was forwarded, and where nothing was forwarded as the listener's `forwarding` would have \
+         made it: never what a client claims that is not trusted",
     ),
     ("%RESP(CONTENT-TYPE)%", "a response header"),
     ("%TRAILER(GRPC-MESSAGE)%", "a response trailer"),

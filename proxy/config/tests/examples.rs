@@ -2,7 +2,7 @@
 
 use pillion_config::{
     Loaded, SourceName, load,
-    model::{Action, Config, FilterIndex, FilterKind, HostPattern, PathMatch, Workers},
+    model::{Action, Config, EndpointAddress, FilterIndex, FilterKind, HostPattern, PathMatch, Workers},
     parse, simple,
 };
 use std::{fs, io, path::Path, time::Duration};
@@ -111,6 +111,31 @@ fn simple_is_what_a_document_would_be() {
         ),
     ] {
         assert_eq!(simple(listen, upstream).unwrap_err().to_string(), error);
+    }
+}
+
+#[test]
+fn a_name_may_be_absolute() {
+    let config = from_text(
+        "listeners: [{name: a, address: 0.0.0.0:1, routes: [{match: {}, cluster: up}]}]\n\
+         clusters: [{name: up, endpoints: ['App.Local.:80']}]",
+    );
+    assert_eq!(config.clusters[0].endpoints[0].address, EndpointAddress::Name("app.local.".into(), 80));
+}
+
+#[test]
+fn a_targets_limit_that_is_not_written_follows_that_of_the_head() {
+    for (limits, expected) in [
+        ("{}", (32 << 10, 8 << 10)),
+        ("{header_bytes: 1KiB}", (1 << 10, 1 << 10)),
+        ("{header_bytes: 64KiB}", (64 << 10, 8 << 10)),
+        ("{header_bytes: 4KiB, target_bytes: 2KiB}", (4 << 10, 2 << 10)),
+    ] {
+        let config = from_text(&format!(
+            "listeners: [{{name: a, address: 0.0.0.0:1, limits: {limits}, routes: [{{match: {{}}, respond: {{status: 200}}}}]}}]"
+        ));
+        let limits = &config.listeners[0].http.limits;
+        assert_eq!((limits.header_bytes, limits.target_bytes), expected, "{limits:?}");
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
 use bytes::Bytes;
 use pillion_config::{
     model::{Action, Authorization, Config, Direction, HeaderChange, Listener, ListenerTlsMode, Name, Route},
-    template::Variable,
+    template::{Template, Variable},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -89,6 +89,8 @@ pub struct CompiledRoute {
     pub response_changes: CompiledChanges,
     /// Whether the changes to responses speak of the request, which must then be kept for them.
     pub response_speaks_of_request: bool,
+    /// Whether they speak of the client, whom the request's head may tell.
+    pub response_speaks_of_client: bool,
     /// Its rules; `None`: whoever the listener lets may.
     pub admit: Option<Box<Admission>>,
     /// The body of its own answer, if it gives one.
@@ -97,16 +99,20 @@ pub struct CompiledRoute {
 
 impl CompiledRoute {
     fn compile(listener: &Name, route: &Route) -> Self {
-        let variables = route.response_headers.iter().flat_map(|change| match change {
-            HeaderChange::Set(_, template) | HeaderChange::Append(_, template) => Some(template.variables()),
-            HeaderChange::Remove(_) => None,
-        });
+        let variables = || {
+            let templates = route.response_headers.iter().filter_map(|change| match change {
+                HeaderChange::Set(_, template) | HeaderChange::Append(_, template) => Some(template),
+                HeaderChange::Remove(_) => None,
+            });
+            templates.flat_map(Template::variables)
+        };
         Self {
             request_changes: CompiledChanges::compile(&route.request_headers),
             response_changes: CompiledChanges::compile(&route.response_headers),
-            response_speaks_of_request: variables
-                .flatten()
-                .any(|variable| matches!(variable, Variable::RequestHeader(..))),
+            response_speaks_of_request: variables().any(|variable| matches!(variable, Variable::RequestHeader(..))),
+            response_speaks_of_client: variables().any(|variable| {
+                matches!(variable, Variable::DownstreamRemoteAddress | Variable::DownstreamRemoteAddressWithoutPort)
+            }),
             admit: route.authorization.as_deref().map(|rules| Admission::compile(listener, Some(&route.name), rules)),
             direct: match &route.action {
                 Action::Respond(direct) => Some(Bytes::copy_from_slice(&direct.body)),

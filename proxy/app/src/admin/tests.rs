@@ -110,6 +110,10 @@ async fn readiness_is_failed_and_restored_by_post_only() {
     assert_eq!(call(&state, Port::Probes, Method::GET, "/ready").await.0, 503);
     assert_eq!(call(&state, Port::Admin, Method::POST, "/healthcheck/ok").await.0, 200);
     assert_eq!(call(&state, Port::Probes, Method::GET, "/ready").await.0, 200);
+    assert_eq!(call(&state, Port::Admin, Method::POST, "/healthcheck/ok").await.2, "OK\n");
+    state.stage.set(Stage::Draining);
+    let (status, _, text) = call(&state, Port::Admin, Method::POST, "/healthcheck/ok").await;
+    assert!(status == 200 && text.starts_with("OK, but") && text.contains("DRAINING"), "{text}");
 }
 
 #[tokio::test]

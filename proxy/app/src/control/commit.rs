@@ -8,7 +8,7 @@ use crate::{
     assembly::{LoadingFilters, Plane},
     descriptors,
     discovery::{self, Service},
-    reload::{Changes, Outcome, diff},
+    reload::{Changes, Outcome, Reason, diff},
     secrets, sockets, unreachable,
     worker::Order,
 };
@@ -48,8 +48,12 @@ pub(super) struct Failure(pub(super) String);
 
 impl<P: Plane> Control<P> {
     /// Reads the configuration again and prepares it. The outcome is told to whoever asked, when it is known.
-    pub(super) async fn reload(&mut self, mut waiting: Waiting) {
+    pub(super) async fn reload(&mut self, mut waiting: Waiting, reason: Reason) {
         if self.drain.is_some() || self.closed {
+            // Once: from here on there is no other answer.
+            if !std::mem::replace(&mut self.said_stale, true) {
+                tracing::warn!("the configuration is not read again: the proxy is draining, with the one in force");
+            }
             return tell(waiting, &Err("the proxy is draining".to_owned()));
         }
         if let Some(before) = self.prepared.take() {
@@ -63,9 +67,13 @@ impl<P: Plane> Control<P> {
         };
         if self.state.config.borrow().as_deref() == Some(&loaded.config) {
             self.watcher.watch(&loaded.files, began);
-            self.state.history.borrow_mut().enter(Outcome::Unchanged);
-            self.count_reload(ReloadOutcome::Unchanged);
-            tracing::info!("configuration unchanged");
+            // A doubt that was none is nobody's news.
+            if reason == Reason::Changed {
+                self.state.history.borrow_mut().enter(Outcome::Unchanged);
+                self.count_reload(ReloadOutcome::Unchanged);
+                tracing::info!("configuration unchanged");
+            }
+            self.names.look_again();
             // Whoever asks for it may do so for the files that it names, where no event tells of them.
             self.renew().await;
             return tell(waiting, &Ok("unchanged".to_owned()));

@@ -12,6 +12,7 @@ use crate::{
     dns::{Outcome, Update},
     drain::{Drain, Phase, Step, Until},
     log, memory,
+    reload::Reason,
     signals::Asked,
     worker::{Death, Order},
 };
@@ -34,7 +35,7 @@ pub(super) enum Event<F> {
     Death(Death),
     Name(Update),
     Service(discovery::Update),
-    Files,
+    Files(Reason),
     Filters(Result<F, Failure>),
     Secrets,
     Expiry,
@@ -63,7 +64,7 @@ impl<P: Plane> Control<P> {
             filters = Self::filters(&mut self.prepared), if !leaving => Event::Filters(filters),
             update = self.names.next() => Event::Name(update),
             update = self.services.next() => Event::Service(update),
-            () = self.watcher.changed(), if !leaving => Event::Files,
+            reason = self.watcher.changed(), if !leaving => Event::Files(reason),
             () = self.keeper.changed() => Event::Secrets,
             () = at(warning) => Event::Expiry,
             () = self.workers.idle() => Event::Idle,
@@ -89,7 +90,8 @@ impl<P: Plane> Control<P> {
                 }
                 self.leave("a signal");
             }
-            Event::Signal(Asked::Reload) | Event::Files => self.reload(Vec::new()).await,
+            Event::Signal(Asked::Reload) => self.reload(Vec::new(), Reason::Changed).await,
+            Event::Files(reason) => self.reload(Vec::new(), reason).await,
             Event::Filters(filters) => {
                 if let Err(Failure(words)) = self.filters_loaded(filters) {
                     eprintln!("pillion: {words}");
@@ -125,7 +127,7 @@ impl<P: Plane> Control<P> {
 
     async fn carry_out(&mut self, Request { action, done }: Request) {
         let words = match action {
-            Action::Reload => return self.reload(vec![done]).await,
+            Action::Reload => return self.reload(vec![done], Reason::Changed).await,
             Action::Redirect(on) => {
                 let answer = match self.loopback.switch(on) {
                     Ok(answer) => answer.await.unwrap_or_else(|_| Err("the redirect's thread has ended".to_owned())),

@@ -133,6 +133,8 @@ struct Control<P: Plane> {
     drain: Option<Drain>,
     /// `/drain_listeners` was called.
     closed: bool,
+    /// That a configuration is not read any more was said.
+    said_stale: bool,
     /// Every worker was told to drain and has.
     idle: bool,
     /// Signals that asked to leave.
@@ -242,6 +244,7 @@ impl<P: Plane> Control<P> {
             deaths,
             drain: None,
             closed: false,
+            said_stale: false,
             idle: false,
             asked_to_leave: 0,
             memory_at,

@@ -2,14 +2,17 @@
 //!
 //! Beside the path: a request never waits for a look-up. The last good answer is kept whatever happens later; names
 //! are asked again when their TTL ends, within the configured bounds, and after a failure with growing pauses. The
-//! resolver is built with the first name that `/etc/hosts` does not know, and never otherwise.
+//! resolver is built with the first name that `/etc/hosts` does not know, and never otherwise; it is built anew when
+//! `/etc/resolv.conf` is another file than it was, which is looked at when a question failed and when somebody asks for it.
 
+mod files;
 mod hosts;
 mod schedule;
 
 pub use hosts::known;
 pub use schedule::{after_answer, after_failure};
 
+use files::{Stamp, System};
 use futures_util::{
     StreamExt,
     future::{LocalBoxFuture, ready},
@@ -20,7 +23,7 @@ use hickory_resolver::{
     config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
     net::{NetError, runtime::TokioRuntimeProvider},
     proto::rr::RecordType,
-    system_conf::read_system_conf,
+    system_conf::parse_resolv_conf,
 };
 use pillion_config::model::Dns;
 use std::{collections::HashMap, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -32,7 +35,10 @@ pub struct Names {
     hosts: HashMap<Arc<str>, Host>,
     running: FuturesUnordered<LookUp>,
     resolver: Option<TokioResolver>,
+    system: System,
     hosts_file: PathBuf,
+    /// The file of hosts when it was last asked for.
+    hosts_seen: Option<Stamp>,
 }
 
 /// A name being looked up.
@@ -113,7 +119,9 @@ impl Names {
             hosts: HashMap::new(),
             running: FuturesUnordered::new(),
             resolver: None,
+            system: System::default(),
             hosts_file: PathBuf::from("/etc/hosts"),
+            hosts_seen: None,
         }
     }
 
@@ -124,6 +132,7 @@ impl Names {
             self.resolver = None;
         }
         self.settings = settings.clone();
+        self.look_again();
         let mut before = std::mem::take(&mut self.hosts);
         for host in wanted {
             let known = before.remove(&host);
@@ -135,6 +144,26 @@ impl Names {
             self.running = FuturesUnordered::new();
         }
         self.answer_at_once();
+    }
+
+    /// Somebody asks for it: where the system's files are not what they were, every name is looked up anew.
+    pub fn look_again(&mut self) {
+        let hosts = Stamp::of(&self.hosts_file);
+        let other_hosts = std::mem::replace(&mut self.hosts_seen, hosts) != hosts;
+        if self.forget_resolver() || other_hosts {
+            let now = Instant::now();
+            self.hosts.values_mut().filter(|host| host.due.is_some()).for_each(|host| host.due = Some(now));
+        }
+    }
+
+    /// Forgets whom to ask, where the system says something else by now; whether it did.
+    fn forget_resolver(&mut self) -> bool {
+        if self.resolver.is_none() || !self.system.has_changed() {
+            return false;
+        }
+        tracing::info!("{} is another than it was: read again", self.system.file.display());
+        self.resolver = None;
+        true
     }
 
     /// Whether each wanted name has been tried at least once.
@@ -232,11 +261,20 @@ impl Names {
         if let Some(resolver) = &self.resolver {
             return Ok(resolver.clone());
         }
-        let resolver = build(&self.settings).map_err(|error| Failure::Failed(error.to_string()))?;
+        let resolver = build(&self.settings, &mut self.system).map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(self.resolver.insert(resolver).clone())
     }
 
     fn enter(&mut self, name: Arc<str>, outcome: Result<Answer, Failure>) -> Option<Update> {
+        // Whoever was asked may be nobody any more. Others that failed need not wait either.
+        let anew = outcome.is_err() && self.hosts.contains_key(&name) && self.forget_resolver();
+        if anew {
+            let now = Instant::now();
+            for host in self.hosts.values_mut().filter(|host| host.failures > 0 || host.due.is_none()) {
+                host.failures = 0;
+                host.due = host.due.map(|_| now);
+            }
+        }
         // A name may be forgotten while it is looked up.
         let host = self.hosts.get_mut(&name)?;
         let (pause, outcome) = match outcome {
@@ -248,7 +286,8 @@ impl Names {
             }
             Err(failure) => {
                 host.failures = host.failures.saturating_add(1);
-                (after_failure(host.failures, &self.settings), Outcome::Failed(failure))
+                let pause = if anew { Duration::ZERO } else { after_failure(host.failures, &self.settings) };
+                (pause, Outcome::Failed(failure))
             }
         };
         host.due = Some(Instant::now() + pause);
@@ -305,14 +344,14 @@ fn failure(error: &NetError) -> Failure {
 }
 
 /// The system's search list and options, with our servers where some are configured.
-fn build(settings: &Dns) -> Result<TokioResolver, NetError> {
-    let (config, mut options) = match read_system_conf() {
+fn build(settings: &Dns, system: &mut System) -> Result<TokioResolver, NetError> {
+    let (config, mut options) = match system.read().map_err(NetError::from).and_then(parse_resolv_conf) {
         Ok(system) => system,
         Err(error) if settings.servers.is_empty() => return Err(error),
         Err(_) => (ResolverConfig::from_name_servers(Vec::new()), ResolverOpts::default()),
     };
     let config = match settings.servers.as_slice() {
-        [] => config,
+        [] => system.at_its_port(config),
         servers => {
             let (domain, search, _) = config.into_parts();
             let servers = servers.iter().map(|server| {

@@ -35,7 +35,11 @@ struct Server {
 impl Server {
     /// Serves within the current `LocalSet`.
     async fn start(says: Says) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), says).await
+    }
+
+    async fn start_at(address: SocketAddr, says: Says) -> Self {
+        let socket = UdpSocket::bind(address).await.unwrap();
         let address = socket.local_addr().unwrap();
         let (says, asked) = (Rc::new(RefCell::new(says)), Rc::new(RefCell::new(0)));
         let (script, count) = (Rc::clone(&says), Rc::clone(&asked));
@@ -220,4 +224,71 @@ async fn names_that_need_no_server_are_known_at_once() {
     assert!(names.settled());
     assert!(names.addresses("localhost").iter().all(IpAddr::is_loopback));
     assert!(names.resolver.is_none(), "no resolver was built for it");
+}
+
+/// Two servers on the same port of two addresses, and a file that names the first.
+async fn two_servers(name: &str) -> (Server, Server, Names, PathBuf) {
+    let now = Server::start(Says::Addresses(vec![address(1)], 0)).await;
+    let next = Server::start_at((Ipv4Addr::new(127, 0, 0, 2), now.address.port()).into(), Says::NoSuchName).await;
+    let folder = std::env::temp_dir().join(format!("pillion-dns-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("resolv.conf"), "nameserver 127.0.0.1\n").unwrap();
+    let refresh = Duration::from_millis(20);
+    let settings = Dns { servers: vec![], min_refresh: refresh, max_refresh: refresh, timeout: SOON };
+    let mut names = Names::new(settings.clone());
+    names.hosts_file = folder.join("hosts");
+    names.system.file = folder.join("resolv.conf");
+    names.system.port = now.address.port();
+    names.want(&settings, ["app.example.".into()]);
+    (now, next, names, folder)
+}
+
+#[tokio::test]
+async fn a_failure_has_the_systems_file_read_again() {
+    LocalSet::new()
+        .run_until(async {
+            let (now, next, mut names, folder) = two_servers("failure").await;
+            assert_eq!(answered(&mut names).await, Outcome::Changed);
+            *next.says.borrow_mut() = Says::Addresses(vec![address(2)], 0);
+            std::fs::write(folder.join("resolv.conf"), "# another\nnameserver 127.0.0.2\n").unwrap();
+            assert_eq!(answered(&mut names).await, Outcome::Same, "nobody looks while all is well");
+            *now.says.borrow_mut() = Says::NoSuchName;
+            while answered(&mut names).await != Outcome::Changed {}
+            assert_eq!(names.addresses("app.example."), [IpAddr::from(address(2))]);
+            std::fs::remove_file(folder.join("resolv.conf")).unwrap();
+            *next.says.borrow_mut() = Says::NoSuchName;
+            assert_eq!(
+                answered(&mut names).await,
+                Outcome::Failed(Failure::NotFound),
+                "a file that is gone says nothing"
+            );
+            std::fs::remove_dir_all(folder).unwrap();
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn whoever_asks_has_both_files_read_again() {
+    LocalSet::new()
+        .run_until(async {
+            let (_now, next, mut names, folder) = two_servers("asked").await;
+            let settings = Dns { min_refresh: SOON, max_refresh: SOON, ..names.settings.clone() };
+            names.want(&settings, ["app.example.".into()]);
+            assert_eq!(answered(&mut names).await, Outcome::Changed);
+            *next.says.borrow_mut() = Says::Addresses(vec![address(2)], 0);
+            std::fs::write(folder.join("resolv.conf"), "# another\nnameserver 127.0.0.2\n").unwrap();
+            names.look_again();
+            assert_eq!(answered(&mut names).await, Outcome::Changed);
+            assert_eq!(names.addresses("app.example."), [IpAddr::from(address(2))]);
+            std::fs::write(folder.join("hosts"), "10.0.0.3 app.example\n").unwrap();
+            names.look_again();
+            assert_eq!(answered(&mut names).await, Outcome::Changed);
+            assert_eq!(names.addresses("app.example."), [IpAddr::from(address(3))]);
+            std::fs::remove_file(folder.join("hosts")).unwrap();
+            names.want(&settings, ["app.example.".into()]);
+            assert_eq!(answered(&mut names).await, Outcome::Changed);
+            assert_eq!(names.addresses("app.example."), [IpAddr::from(address(2))]);
+            std::fs::remove_dir_all(folder).unwrap();
+        })
+        .await;
 }

@@ -6,7 +6,7 @@ mod diff;
 mod watch;
 
 pub use diff::{Changes, Names, diff};
-pub use watch::{Watcher, trail};
+pub use watch::{Reason, Watcher, trail};
 
 use std::time::SystemTime;
 

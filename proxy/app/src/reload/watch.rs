@@ -38,6 +38,16 @@ pub struct Watcher {
     events: Option<Events>,
 }
 
+/// Why files are to be read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// One says something else.
+    Changed,
+    /// One was written so shortly before it was read, or while it was, that what was read may be the state before. Usually
+    /// it is not: whoever writes a file and starts a process that reads it is that fast.
+    Doubt,
+}
+
 #[derive(Debug)]
 struct Events {
     /// To the runtime a pipe, since all that it does with one is to wait until it can be read, and of a pipe it is sure that
@@ -69,7 +79,7 @@ impl Watcher {
     }
 
     /// Waits until a file's content differs from what was last reported. Never ready without files. Cancel-safe.
-    pub async fn changed(&mut self) {
+    pub async fn changed(&mut self) -> Reason {
         if self.files.is_empty() {
             return std::future::pending().await;
         }
@@ -77,7 +87,7 @@ impl Watcher {
             if self.doubtful {
                 sleep(QUIET).await;
                 self.doubtful = false;
-                return;
+                return Reason::Doubt;
             }
             // Dropping this future between two awaits loses nothing: what happened is written down first.
             if self.stirred.is_none() {
@@ -96,7 +106,7 @@ impl Watcher {
             let now = fingerprint(&self.files);
             if now != self.seen {
                 self.seen = now;
-                return;
+                return Reason::Changed;
             }
         }
     }
@@ -308,9 +318,11 @@ mod tests {
         let began = SystemTime::now();
         fs::write(&file, "written while it was read").unwrap();
         let mut watcher = Watcher::default();
-        watcher.watch(&[file], began);
-        assert!(reports(&mut watcher).await);
+        watcher.watch(std::slice::from_ref(&file), began);
+        assert_eq!(timeout(Duration::from_secs(30), watcher.changed()).await, Ok(Reason::Doubt));
         assert!(is_quiet(&mut watcher).await, "once");
+        fs::write(&file, "another").unwrap();
+        assert_eq!(timeout(Duration::from_secs(30), watcher.changed()).await, Ok(Reason::Changed));
     }
 
     #[tokio::test]

@@ -164,7 +164,7 @@ pub(crate) struct HttpLimits {
     pub headers: Text<Int<1, 1000>>,
     /// Bytes of a request's head; on HTTP/2 with 32 more for each field (RFC 9113 §6.5.2). 32KiB: several large cookies and a token.
     pub header_bytes: Text<Bytes<1024, { 1 << 20 }>>,
-    /// Bytes of the request target. 8KiB, what RFC 9112 §3 asks for at least.
+    /// Bytes of the request target. 8KiB, what RFC 9112 §3 asks for at least; where it is not written and `header_bytes` is less, as much as that.
     pub target_bytes: Text<Bytes<256, { 1 << 20 }>>,
 }
 

@@ -232,7 +232,7 @@ fields! { Format { text, json } }
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Dns {
-    /// Servers to ask, such as `10.96.0.10:53`. None: those of /etc/resolv.conf.
+    /// Servers to ask, such as `10.96.0.10:53`. None: those of /etc/resolv.conf. That file is read for the first question, and again when it is another than it was: looked at whenever a question fails, at each reload and at SIGHUP. /etc/hosts, which is asked first, is read each time a name is due, `max_refresh` apart at most, and where it changed at each reload and SIGHUP.
     pub servers: List<crate::document::Scalar<SocketAddr>>,
     /// Least time between two look-ups of a name, whatever its TTL says. 1s: a TTL of 0 shall not make a flood.
     pub min_refresh: Text<Period>,

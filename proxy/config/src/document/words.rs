@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     diagnostic::quoted,
-    model::{AdminAddress, Cidr, Destination, EndpointAddress, LogDestination, Name},
+    model::{AdminAddress, Cidr, Destination, EndpointAddress, LogDestination, Name, without_final_dot},
     template::Template,
 };
 use http::{HeaderName, Method};
@@ -130,7 +130,12 @@ impl FromText for EndpointAddress {
         let Some(port @ 1..) = number else {
             return Err(Self::expected(text, "a port is a number from 1 to 65535"));
         };
-        host_name(host).map_err(|remedy| Self::expected(text, &remedy))?;
+        // A name that ends in a dot is absolute: the search list of the system has no say.
+        let relative = without_final_dot(host);
+        if relative.parse::<IpAddr>().is_ok() {
+            return Err(Self::expected(text, "an address has no final dot"));
+        }
+        host_name(relative).map_err(|remedy| Self::expected(text, &remedy))?;
         Ok(Self::Name(host.to_ascii_lowercase().into(), port))
     }
 }

@@ -241,7 +241,12 @@ fn only_http(cx: &mut Lowering<'_, '_>, fields: &[(&str, Option<Place>)]) {
 fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::HttpLimits>, at: Place) -> Option<HttpLimits> {
     let (limits, at) = or_default(field, at)?;
     let target_at = limits.target_bytes.place().unwrap_or(at);
-    let (header_bytes, target_bytes) = (limits.header_bytes.value()?.0, limits.target_bytes.value()?.0);
+    let target_written = limits.target_bytes.is_written();
+    let (header_bytes, mut target_bytes) = (limits.header_bytes.value()?.0, limits.target_bytes.value()?.0);
+    if !target_written {
+        // Nobody asked for more than there is.
+        target_bytes = target_bytes.min(header_bytes);
+    }
     if target_bytes > header_bytes {
         cx.error(
             target_at,

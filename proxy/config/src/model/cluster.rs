@@ -87,7 +87,7 @@ pub struct Endpoint {
 pub enum EndpointAddress {
     /// An address.
     Ip(SocketAddr),
-    /// A host name, resolved to any number of addresses, and a port.
+    /// A host name, resolved to any number of addresses, and a port. One that ends in a dot is absolute.
     Name(Arc<str>, u16),
     /// A service of Kubernetes, with any number of addresses; the only endpoint of its cluster.
     Service(ServiceRef),
@@ -101,6 +101,13 @@ impl fmt::Display for EndpointAddress {
             Self::Service(service) => service.fmt(f),
         }
     }
+}
+
+/// A host's name as others are told it: the final dot of an absolute name is a matter of whoever looks it up
+/// (RFC 6066 §3; RFC 9110 §7.2 names hosts as URIs do).
+#[must_use]
+pub fn without_final_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 /// How an endpoint is picked for a request.

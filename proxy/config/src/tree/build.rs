@@ -58,7 +58,13 @@ impl<'t> Builder<'t> {
         while let Some(event) = parser.next_event() {
             let (event, span) = event.map_err(|error| {
                 let mark = error.marker();
-                fault(number(mark.line().max(1)), number(mark.col() + 1), syntax(error.info()))
+                let (line, column) = (number(mark.line().max(1)), number(mark.col() + 1));
+                // Of a tab within text that may go on in the next line the reader tells where that text begins.
+                let (line, column) = match error.info().contains("found a tab") {
+                    true => tab(text, line, column).unwrap_or((line, column)),
+                    false => (line, column),
+                };
+                fault(line, column, syntax(error.info()))
             })?;
             match event {
                 Event::DocumentStart(_) => {
@@ -224,6 +230,15 @@ fn refuse_tag(tagged: bool, span: Span) -> Result<(), Fault> {
         ));
     }
     Ok(())
+}
+
+/// The first tab from here on that stands where a line is indented.
+fn tab(text: &str, line: u32, column: u32) -> Option<(u32, u32)> {
+    let indented = |line: &str| line.find(|c| c != ' ').filter(|at| line[*at..].starts_with('\t'));
+    let from = usize::try_from(line).ok()?.checked_sub(1)?;
+    let rest = (line..).zip(text.lines().skip(from));
+    let found = rest.filter_map(|(line, text)| Some((line, number(indented(text)?) + 1)));
+    found.into_iter().find(|at| *at >= (line, column))
 }
 
 /// The YAML reader's own words, with the remedy where the fault is a common one.

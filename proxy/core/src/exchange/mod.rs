@@ -36,6 +36,7 @@ use crate::{
     worker::View,
 };
 use account::Account;
+use head::Survey;
 use http::{Response, request, response, uri::PathAndQuery};
 use pillion_config::model::Action;
 use respond::{Answer, Grammar};
@@ -59,8 +60,8 @@ pub struct Exchange {
     pub route: Option<usize>,
     /// The route's changes to the response are made: before filters, where there are any.
     changed: bool,
-    /// The request as it came, kept only where the route's changes to responses speak of it.
-    asked: Option<Box<request::Parts>>,
+    /// The request as it was forwarded, or would have been; kept only where the route's changes to responses speak of it.
+    sent: Option<Box<request::Parts>>,
     /// The request as its rules judged it, kept only where it may become a tunnel.
     judged: Option<Box<request::Parts>>,
     /// The target before a rewrite, kept only where the route changes headers.
@@ -82,12 +83,15 @@ pub async fn proxy(connection: Rc<Connection>, inbound: Inbound) -> Response<Res
 
 /// A request that the guard or the codec refused: one answer, one record. `head` is what there is of its head.
 pub fn refuse(connection: Rc<Connection>, head: &request::Parts, error: &ProxyError) -> Response<ResponseBody> {
-    respond::invent(Exchange::begin(connection, head), error)
+    let mut exchange = Exchange::begin(connection, head);
+    exchange.stays(|| head.clone());
+    respond::invent(exchange, error)
 }
 
 /// A request that the codec reset as `why`: a record and no answer. `head` is what there is of its head.
 pub fn reset(connection: Rc<Connection>, head: &request::Parts, why: &'static str) -> Response<ResponseBody> {
     let mut exchange = Exchange::begin(connection, head);
+    exchange.stays(|| head.clone());
     exchange.listener.telemetry.metrics.refusal(why);
     exchange.record.flag(ResponseFlag::DownstreamProtocolError);
     exchange.record.details(why);
@@ -114,7 +118,7 @@ impl Exchange {
             record: Account::new(record, Rc::clone(&connection)),
             route: None,
             changed: false,
-            asked: None,
+            sent: None,
             judged: None,
             original: None,
             listener,
@@ -132,16 +136,13 @@ impl Exchange {
         // Until it is answered.
         let _head = Held::head(&self.connection.worker, &parts.headers).map_err(|_| ProxyError::ShortMemory)?;
         let listener = Arc::clone(&self.listener);
-        let survey = receive::receive(&listener.model.http, &mut parts, &body)?;
-        let target = receive::Target::of(&parts)?;
-        let view = target.view(&parts, self.connection.facts.local);
-        // Before it is known whether there is such a route: a stranger learns nothing of what there is.
-        admit::request(&self.connection, &listener, listener.admit.as_deref(), &view)?;
-        let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
-        self.choose(&found, &parts);
-        if let Some(rules) = self.compiled_route().and_then(|route| route.admit.as_deref()) {
-            admit::request(&self.connection, &listener, Some(rules), &view)?;
-        }
+        let (survey, found) = match self.find(&listener, &mut parts, &body) {
+            Ok(found) => found,
+            Err(error) => {
+                self.stays(|| parts);
+                return Err(error);
+            }
+        };
         if let Some(filters) = &found.route.filters {
             let begun = filter::begin(self, filters, found.route, parts, survey, body, means)?;
             return Ok(boxed(|| filter::run(self, found.route, begun)).await);
@@ -149,7 +150,10 @@ impl Exchange {
         match &found.route.action {
             Action::Forward(clusters) => {
                 let worker = Rc::clone(&self.connection.worker);
-                let cluster = weighted::choose(clusters, worker.random.next()).ok_or(RouteError::NoWeight)?;
+                let Some(cluster) = weighted::choose(clusters, worker.random.next()) else {
+                    self.stays(|| parts);
+                    return Err(RouteError::NoWeight.into());
+                };
                 let cluster = Rc::clone(self.view.cluster(cluster, &worker));
                 self.record.set_cluster(cluster.state().metrics());
                 self.judged = means.upgrade.is_some().then(|| Box::new(parts.clone()));
@@ -158,23 +162,77 @@ impl Exchange {
                 let response = retry::send(self, &cluster, prepared, leaving.as_ref()).await?;
                 deliver::deliver(self, found.route, response, leaving, watched)
             }
-            Action::Redirect(redirect) => respond::redirect(self, redirect, &found, &target, &parts, survey),
-            Action::Respond(direct) => Ok(respond::direct(self, direct)),
+            Action::Redirect(redirect) => {
+                let answer = respond::redirect(self, redirect, &found, &parts, survey);
+                self.stays(|| parts);
+                answer
+            }
+            Action::Respond(direct) => {
+                self.stays(|| parts);
+                Ok(respond::direct(self, direct))
+            }
         }
+    }
+
+    /// The route of a request that may take it.
+    fn find<'l>(
+        &mut self,
+        listener: &'l Arc<ListenerSnapshot>,
+        parts: &mut request::Parts,
+        body: &Incoming,
+    ) -> Result<(Survey, Found<'l>), ProxyError> {
+        let survey = receive::receive(&listener.model.http, parts, body)?;
+        let target = receive::Target::of(parts)?;
+        let view = target.view(parts, self.connection.facts.local);
+        // Before it is known whether there is such a route: a stranger learns nothing of what there is.
+        admit::request(&self.connection, listener, listener.admit.as_deref(), &view)?;
+        let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
+        self.choose(&found, parts);
+        if let Some(rules) = self.compiled_route().and_then(|route| route.admit.as_deref()) {
+            admit::request(&self.connection, listener, Some(rules), &view)?;
+        }
+        Ok((survey, found))
     }
 
     fn choose(&mut self, found: &Found<'_>, parts: &request::Parts) {
         self.route = Some(found.index);
         self.record.set_route(found.route);
-        let (asked, original) = match self.compiled_route() {
-            Some(route) => (route.response_speaks_of_request, !route.request_changes.is_empty()),
-            None => return,
-        };
-        if asked || original {
+        let Some(route) = self.compiled_route() else { return };
+        if route.response_speaks_of_request || !route.request_changes.is_empty() {
             self.original = parts.uri.path_and_query().cloned();
         }
-        if asked {
-            self.asked = Some(Box::new(parts.clone()));
+    }
+
+    /// This is the request as it goes on, or would: what is told of it from here on tells of this.
+    fn goes_on_as(&mut self, head: &request::Parts) {
+        self.record.forwarded(head);
+        if self.compiled_route().is_some_and(|route| route.response_speaks_of_request) {
+            self.sent = Some(Box::new(head.clone()));
+        }
+    }
+
+    /// This is the request that filters are shown: who it is from is told as it would go on, everything else as it came.
+    fn goes_to_filters_as(&mut self, head: &request::Parts) {
+        self.record.told_of_hop(head);
+        if self.compiled_route().is_some_and(|route| route.response_speaks_of_request) {
+            self.sent = Some(Box::new(head.clone()));
+        }
+    }
+
+    /// Nothing of the request goes on. Whoever tells of it tells all the same what this listener's rules make of the
+    /// fields in which a client can claim to be another: as a request is that goes on. Where nobody tells of it, nothing
+    /// is done.
+    fn stays(&mut self, head: impl FnOnce() -> request::Parts) {
+        let spoken_of = self.compiled_route().is_some_and(|route| route.response_speaks_of_request);
+        let of_client = self.compiled_route().is_some_and(|route| route.response_speaks_of_client);
+        if !(self.record.keeps_heads() || spoken_of || of_client) {
+            return;
+        }
+        let mut head = head();
+        prepare::tell_of_this_hop_or_of_none(self, &mut head);
+        self.record.forwarded(&head);
+        if spoken_of {
+            self.sent = Some(Box::new(head));
         }
     }
 
@@ -193,7 +251,7 @@ impl Exchange {
     ) -> Facts<'a> {
         let route = self.route.and_then(|index| self.listener.model.routes.get(index));
         let original_path = self.original.as_ref().map(PathAndQuery::as_str);
-        let request = request.or(self.asked.as_deref());
+        let request = request.or(self.sent.as_deref());
         Facts { record: &self.record, route: route.map(|route| &**route), request, original_path, response }
     }
 }

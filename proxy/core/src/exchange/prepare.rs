@@ -5,7 +5,7 @@
 
 use super::{
     Exchange, Means,
-    head::{Field, HeadRefusal, Survey, grpc, hop_by_hop, hop_by_hop::UpgradeField},
+    head::{Field, HeadRefusal, Survey, forwarding, grpc, hop_by_hop, hop_by_hop::UpgradeField},
     receive::set_path,
     route::{Found, RouteError, rewrite},
     stream::{Gate, Opened, RequestStream},
@@ -129,10 +129,15 @@ pub(super) fn arrive(
     survey: Survey,
     offer: Option<Offer>,
 ) -> Result<Option<Leaving>, ProxyError> {
-    let leaving = leaving(exchange, route, head, survey, offer)?;
-    hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip)?;
-    tell_of_this_hop(exchange, head, survey)?;
-    Ok(leaving)
+    let arrived = leaving(exchange, route, head, survey, offer).and_then(|leaving| {
+        hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip)?;
+        tell_of_this_hop(exchange, head, survey)?;
+        Ok(leaving)
+    });
+    if arrived.is_err() {
+        exchange.stays(|| head.clone());
+    }
+    arrived
 }
 
 /// What does: the route's changes. After filters.
@@ -145,8 +150,11 @@ pub(super) fn depart(
     interim: Option<Interim>,
     leaving: Option<Leaving>,
 ) -> Result<Prepared, ProxyError> {
-    rewrite_target(exchange, found, &mut head)?;
-    change_headers(exchange, &mut head)?;
+    let changed = rewrite_target(exchange, found, &mut head).and_then(|()| Ok(change_headers(exchange, &mut head)?));
+    if let Err(error) = changed {
+        exchange.goes_on_as(&head);
+        return Err(error);
+    }
 
     let gate = gate(&mut head, survey, &body);
     let idempotent = head.method.is_idempotent();
@@ -154,7 +162,7 @@ pub(super) fn depart(
     let meter = if matches!(body, Incoming::Filtered(_)) { ByteMeter::detached() } else { exchange.record.meter() };
     let stream = RequestStream::new(body, meter, idempotent, gate.clone(), Some(&exchange.connection.worker));
     let on_informational = interim.clone().map(|interim| informational(gate.clone(), interim));
-    exchange.record.forwarded(&head);
+    exchange.goes_on_as(&head);
     Ok(Prepared {
         timeout: found.route.timeout,
         deadline: grpc_deadline(exchange, &head.headers, survey),
@@ -238,6 +246,14 @@ fn tell_of_this_hop(exchange: &mut Exchange, head: &mut request::Parts, survey: 
         exchange.record.set_client(SocketAddr::new(client.address, 0));
     }
     Ok(())
+}
+
+/// As [`tell_of_this_hop`], of a request that does not go on. Where it cannot be told, nothing is claimed either.
+pub(super) fn tell_of_this_hop_or_of_none(exchange: &mut Exchange, head: &mut request::Parts) {
+    let survey = Survey::of(&head.headers);
+    if tell_of_this_hop(exchange, head, survey).is_err() {
+        forwarding::forget(&mut head.headers);
+    }
 }
 
 fn rewrite_target(exchange: &mut Exchange, found: &Found<'_>, head: &mut request::Parts) -> Result<(), ProxyError> {

@@ -178,6 +178,8 @@ pub(super) fn local(exchange: &mut Exchange, reply: LocalReply, flag: Option<Res
     exchange.listener.telemetry.metrics.answer(flag);
     if let Some(flag) = flag {
         exchange.record.flag(flag);
+        // One of our own, which refuses. An answer that somebody else's filter gives is an answer.
+        exchange.record.terminated_by(Blame::Proxy);
     }
     exchange.record.details(match reply.details {
         Cow::Borrowed(details) => Cow::Borrowed(details),
@@ -363,10 +365,10 @@ pub(super) fn redirect(
     exchange: &mut Exchange,
     redirect: &Redirect,
     found: &Found<'_>,
-    target: &Target<'_>,
     parts: &request::Parts,
     survey: Survey,
 ) -> Result<Answer, ProxyError> {
+    let target = Target::of(parts)?;
     let peer = exchange.connection.peer(&exchange.listener);
     // Not the request's own scheme: a client may write what it likes there.
     let scheme = exchange.listener.forwarding.client(&parts.headers, survey, &peer).scheme;

@@ -13,7 +13,9 @@ use super::{
     verify::{Judge, Refusal, Side, spiffe_id, verify_again},
 };
 use crate::telemetry::TrustVersion;
-use pillion_config::model::{ClusterTls, ClusterTlsMode, EndpointAddress, ServerVerification, SpiffeId};
+use pillion_config::model::{
+    ClusterTls, ClusterTlsMode, EndpointAddress, ServerVerification, SpiffeId, without_final_dot,
+};
 use rustls::{
     ClientConfig, NamedGroup, SignatureScheme,
     client::{
@@ -174,7 +176,7 @@ impl TlsClient {
     pub fn server_name(&self, endpoint: &EndpointAddress) -> Option<ServerName<'static>> {
         match (&self.model.server_name, endpoint) {
             (Some(name), _) => ServerName::try_from(name.to_string()).ok(),
-            (None, EndpointAddress::Name(name, _)) => ServerName::try_from(name.to_string()).ok(),
+            (None, EndpointAddress::Name(name, _)) => ServerName::try_from(without_final_dot(name).to_owned()).ok(),
             (None, EndpointAddress::Service(service)) => ServerName::try_from(service.host()).ok(),
             (None, EndpointAddress::Ip(address)) => Some(ServerName::IpAddress(address.ip().to_canonical().into())),
         }

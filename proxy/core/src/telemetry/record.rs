@@ -188,6 +188,19 @@ impl Record {
         }
     }
 
+    /// The request's head as filters see it: of the fields that a listener's rules have a say in, later text shows it.
+    pub fn told_of_hop(&mut self, head: &request::Parts) {
+        if let (Some(captured), Some(log)) = (&mut self.captured, &self.listener.log) {
+            captured.told_of_hop(log.format(), head, self.connection.scheme());
+        }
+    }
+
+    /// Whether anything of heads is kept.
+    #[must_use]
+    pub fn keeps_heads(&self) -> bool {
+        self.captured.is_some()
+    }
+
     /// The cluster chosen; the request is in flight there until its end, or until another is chosen.
     pub fn set_cluster(&mut self, cluster: &Arc<ClusterMetrics>) {
         if let Some(before) = &self.cluster {

@@ -21,7 +21,7 @@ use crate::{
     upstream::RequestBody,
 };
 use http::HeaderValue;
-use pillion_config::model::{EndpointAddress, ServicePort};
+use pillion_config::model::{EndpointAddress, ServicePort, without_final_dot};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
@@ -70,7 +70,8 @@ impl HostCore {
                     // A name is no port in a URI (RFC 3986 §3.2.3).
                     ServicePort::Name(_) => service.host(),
                 },
-                endpoint @ (EndpointAddress::Ip(_) | EndpointAddress::Name(..)) => endpoint.to_string(),
+                EndpointAddress::Name(name, port) => format!("{}:{port}", without_final_dot(&name)),
+                EndpointAddress::Ip(address) => address.to_string(),
             };
             HeaderValue::try_from(host).ok()
         };

@@ -65,7 +65,7 @@ fn beyond_a_rate_requests_are_answered_429() {
             settle().await;
             let records = world.records().await;
             let last = records.last().unwrap();
-            assert_eq!(last.end(), (429, "RL", "local_rate_limited", "-"), "{last:?}");
+            assert_eq!(last.end(), (429, "RL", "local_rate_limited", "proxy"), "{last:?}");
             assert_eq!(world.recorded.get("pillion_respond_answers_total{flag=RL,listener=web}"), 2.0);
         },
     );

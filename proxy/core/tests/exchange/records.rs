@@ -1,5 +1,6 @@
 //! Exactly one record for a request, whichever way it ends, and what it says.
 
+mod claims;
 mod client;
 mod conversation;
 mod http2;

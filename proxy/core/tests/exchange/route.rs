@@ -5,8 +5,25 @@ use crate::{
     server::{echo, http2 as h2_server, tell},
     world::{PLAIN, Setup, run},
 };
+use pillion_config::model::EndpointAddress;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: a.example\r\n\r\n";
+
+#[test]
+fn the_final_dot_of_a_name_is_told_to_nobody() {
+    const ENDPOINT: &str = "      - match: { prefix: / }\n        cluster: up\n        rewrite: { host: endpoint }";
+    run(
+        Setup { routes: ENDPOINT, endpoints: "['app.example.:80']", ..PLAIN },
+        |_, _| echo(),
+        |world| async move {
+            let up = &world.worker.view().snapshot.clusters[0];
+            let name = EndpointAddress::Name("app.example.".into(), 80);
+            up.set_resolved(&name, vec!["10.0.0.1".parse().unwrap()]);
+            let told = ask(&world, GET).await.body.to_ascii_lowercase();
+            assert!(told.contains("\nhost: app.example:80\r\n"), "{told}");
+        },
+    );
+}
 
 #[test]
 fn hosts_are_rewritten_in_every_form() {

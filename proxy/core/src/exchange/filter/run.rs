@@ -69,6 +69,8 @@ pub(in crate::exchange) fn begin(
     let Means { upgrade, interim } = means;
     exchange.judged = upgrade.is_some().then(|| Box::new(head.clone()));
     let leaving = prepare::arrive(exchange, route, &mut head, survey, upgrade)?.map(Box::new);
+    // A filter may answer it, or keep it until its client is gone.
+    exchange.goes_to_filters_as(&head);
     let chain = open(exchange, filters, route);
     exchange.record.attach(Rc::clone(&chain));
     if !chain.interrupted() {
@@ -241,8 +243,11 @@ async fn onward(
             if exchange.route != Some(found.index) {
                 exchange.choose(&found, &parts);
                 // Who may take the first route need not be one who may take this one.
-                if let Some(rules) = exchange.compiled_route().and_then(|route| route.admit.as_deref()) {
-                    admit::request(&exchange.connection, listener, Some(rules), &view)?;
+                if let Some(rules) = exchange.compiled_route().and_then(|route| route.admit.as_deref())
+                    && let Err(denied) = admit::request(&exchange.connection, listener, Some(rules), &view)
+                {
+                    exchange.goes_on_as(&parts);
+                    return Err(denied.into());
                 }
                 chain.route.replace(Some(Arc::clone(found.route)));
                 chain.aim.replace(aim(exchange, found.route));
@@ -266,11 +271,12 @@ async fn onward(
             Ok(back(exchange, chain, answer))
         }
         Action::Redirect(redirect) => {
-            let target = receive::Target::of(&parts)?;
-            let answer = respond::redirect(exchange, redirect, &found, &target, &parts, survey)?;
+            exchange.goes_on_as(&parts);
+            let answer = respond::redirect(exchange, redirect, &found, &parts, survey)?;
             Ok(back(exchange, chain, answer))
         }
         Action::Respond(direct) => {
+            exchange.goes_on_as(&parts);
             let answer = respond::direct(exchange, direct);
             Ok(back(exchange, chain, answer))
         }

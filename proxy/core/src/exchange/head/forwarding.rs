@@ -350,12 +350,26 @@ fn remove(headers: &mut HeaderMap, survey: Survey, field: Field, name: &HeaderNa
 }
 
 fn strip_identity(headers: &mut HeaderMap) {
+    remove_all(headers, |name| is_identity(name.as_str()));
+}
+
+fn remove_all(headers: &mut HeaderMap, which: impl Fn(&HeaderName) -> bool) {
     // Rare: the names are held while the map changes.
-    let names = headers.keys().filter(|name| is_identity(name.as_str()));
-    let names: Vec<HeaderName> = names.cloned().collect();
+    let names: Vec<HeaderName> = headers.keys().filter(|name| which(name)).cloned().collect();
     for name in names {
         headers.remove(name);
     }
+}
+
+/// Whether a listener's rules have a say in what stands in this field of a request.
+#[must_use]
+pub fn is_ruled(name: &HeaderName) -> bool {
+    [FOR, PROTO, HOST, REQUEST_ID, header::FORWARDED, header::VIA].contains(name) || is_identity(name.as_str())
+}
+
+/// Removes every field that a listener's rules have a say in.
+pub fn forget(headers: &mut HeaderMap) {
+    remove_all(headers, is_ruled);
 }
 
 /// A UUID of version 4 (RFC 9562 §5.4).

@@ -51,6 +51,8 @@ fn sessions(versions: TlsVersions) -> (Session, Session) {
     server.update(&secrets).unwrap();
     client.update(&secrets).unwrap();
     let name = client.server_name(&EndpointAddress::Ip("127.0.0.1:1".parse().unwrap())).unwrap();
+    let named = client.server_name(&EndpointAddress::Name("app.example.".into(), 443)).unwrap();
+    assert_eq!(named.to_str(), "app.example", "RFC 6066 §3");
     let client = UnbufferedClientConnection::new(client.now(Speaks::Http1).unwrap().0, name).unwrap();
     let server = UnbufferedServerConnection::new(Arc::clone(&server.now().unwrap().config)).unwrap();
     (Session::Client(Box::new(client)), Session::Server(Box::new(server)))

@@ -40,16 +40,23 @@ impl Captured {
 
     pub(super) fn begin(format: &Format, head: &request::Parts, scheme: Scheme) -> Self {
         let mut captured = Self { bytes: Vec::with_capacity(USUAL_BYTES), ..Self::nothing(format) };
-        for RequestSlot { slot, field, other } in &format.request {
-            let value = request_values(field, head, scheme).or_else(|| request_values(other.as_ref()?, head, scheme));
-            captured.put(*slot, value);
+        // What a client says in fields that it has no say in is not known of the request: it is what was said.
+        for slot in format.request.iter().filter(|slot| !slot.ruled) {
+            captured.put(slot.slot, slot.values(head, scheme));
         }
         captured
     }
 
+    /// What was left out when it began, and the path as it was read, of the request as it would go on.
+    pub(in crate::telemetry) fn told_of_hop(&mut self, format: &Format, head: &request::Parts, scheme: Scheme) {
+        for slot in format.request.iter().filter(|slot| slot.ruled || slot.field == RequestField::Path) {
+            self.put(slot.slot, slot.values(head, scheme));
+        }
+    }
+
     /// Replaces what is known of the request by what goes upstream, except the path as it came.
     pub(in crate::telemetry) fn forwarded(&mut self, format: &Format, head: &request::Parts, scheme: Scheme) {
-        for RequestSlot { slot, field, other } in &format.request {
+        for RequestSlot { slot, field, other, .. } in &format.request {
             if *field == RequestField::OriginalPath {
                 continue;
             }
@@ -117,6 +124,13 @@ impl Captured {
             self.bytes.truncate(start + VALUE_BYTES);
             start..self.bytes.len()
         });
+    }
+}
+
+impl RequestSlot {
+    fn values<'a>(&self, head: &'a request::Parts, scheme: Scheme) -> Option<Values<'a>> {
+        let Self { field, other, .. } = self;
+        request_values(field, head, scheme).or_else(|| request_values(other.as_ref()?, head, scheme))
     }
 }
 

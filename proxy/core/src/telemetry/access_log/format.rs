@@ -1,6 +1,7 @@
 //! The compiled format: which values to capture, and how a line is put together from them. Pure.
 
 use super::{capture::Captured, escape};
+use crate::exchange::head::forwarding::is_ruled;
 use crate::telemetry::{Record, facts::grpc_status, variable::Value};
 use http::HeaderName;
 use pillion_config::{
@@ -28,6 +29,8 @@ pub(super) struct RequestSlot {
     pub(super) slot: usize,
     pub(super) field: RequestField,
     pub(super) other: Option<RequestField>,
+    /// It may be a field that the listener's rules have a say in.
+    pub(super) ruled: bool,
 }
 
 #[derive(Debug)]
@@ -122,7 +125,11 @@ impl Format {
             Variable::RequestHeader(field, other) => {
                 let slot = self.slot();
                 let (field, other) = (field.clone(), other.clone());
-                self.request.push(RequestSlot { slot, field, other });
+                let ruled = [Some(&field), other.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .any(|field| matches!(field, RequestField::Header(name) if is_ruled(name)));
+                self.request.push(RequestSlot { slot, field, other, ruled });
                 Piece::Slot(slot, limit)
             }
             Variable::ResponseHeader(name) => {

@@ -88,7 +88,11 @@ enum Kind {
 const FAMILIES: &[(&str, Kind, &str)] = &[
     (name::ACCEPT_CONNECTIONS, Kind::Counter, "Downstream connections accepted."),
     (name::ACCEPT_ACTIVE, Kind::Gauge, "Downstream connections open."),
-    (name::ACCEPT_REFUSED, Kind::Counter, "Downstream connections closed at once, by reason."),
+    (
+        name::ACCEPT_REFUSED,
+        Kind::Counter,
+        "Downstream connections that had to wait for a permit (process_limit, listener_limit) or were closed at once, by reason.",
+    ),
     (name::ACCEPT_ERRORS, Kind::Counter, "Failures of accept(2), by error."),
     (name::PROXY_HEADERS, Kind::Counter, "Connections of listeners with the PROXY protocol, by what stood first."),
     (name::ADMIT_DECISIONS, Kind::Counter, "Connections and requests let through or denied, by the rule that decided."),

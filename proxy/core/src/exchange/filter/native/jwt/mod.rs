@@ -17,6 +17,7 @@ use super::super::{
     End, Factory, Failed, Filter, HeadStatus, Headers, Instance, Interest, LoadError, LocalReply, Map, Services, Side,
     Stream, Task,
 };
+use crate::telemetry::ResponseFlag;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use fetch::Fetched;
@@ -150,7 +151,7 @@ impl Filter for One {
                 Ok(HeadStatus::StopAllIterationAndWatermark)
             }
             Some(Verdict::Answer(reply)) => {
-                stream.reply(reply).ok();
+                stream.reply_as(reply, ResponseFlag::Unauthorized).ok();
                 Ok(HeadStatus::StopAllIterationAndWatermark)
             }
         }
@@ -268,7 +269,7 @@ impl Guard {
             match judged {
                 Some(Verdict::Pass) => stream.resume(Side::Request),
                 Some(Verdict::Answer(reply)) => {
-                    stream.reply(reply).ok();
+                    stream.reply_as(reply, ResponseFlag::Unauthorized).ok();
                 }
                 // A fetch that had begun before it asked: the next one is under way.
                 Some(Verdict::Wait) => {
