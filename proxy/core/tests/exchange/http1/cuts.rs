@@ -32,7 +32,11 @@ fn heard(stream: &[u8], ends: &[usize]) -> (Vec<u8>, Vec<String>) {
 }
 
 async fn told(world: &World) -> Vec<String> {
-    let line = |line: &crate::world::Line| format!("{line:?}");
+    let line = |line: &crate::world::Line| {
+        // What is generated for each of them is another each time.
+        let told = line.told.split('|').enumerate().map(|(at, part)| if at == 2 { "an id" } else { part });
+        format!("{:?}", crate::world::Line { told: told.collect::<Vec<_>>().join("|"), ..line.clone() })
+    };
     world.records().await.iter().map(line).collect()
 }
 
