@@ -6,7 +6,7 @@
 //! other side still speaks. Nothing that is carried is looked at.
 //!
 //! A side that breaks off, by a reset or by TLS without its end, has not said that this was all: the other side gets all of
-//! what came before, and then a reset and no end ([`abort`]). Over two TLS legs that goes from end to end.
+//! what came before, and then a reset and no end ([`abort`](mod@abort)). Over two TLS legs that goes from end to end.
 //!
 //! A direction between two TCP sockets that brings large reads is moved within the kernel instead (`splice.rs`), until it
 //! slows down again.
