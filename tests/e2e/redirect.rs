@@ -50,6 +50,13 @@ fn section(instance: &str) -> String {
     format!("redirect: {{ instance: {instance}, waive: [{WAIVED}] }}")
 }
 
+/// A proxy before this origin whose connections go past TCP.
+fn redirecting(instance: &str, origin: SocketAddr) -> Proxy {
+    let proxy = Shape { top: &section(instance), ..Shape::default() }.start(origin);
+    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    proxy
+}
+
 /// `pillion redirect …`: its exit code's success, and what it said.
 fn redirect(arguments: &[&str]) -> (bool, String) {
     let output = Command::new(proxy::program()).arg("redirect").args(arguments).output().expect("the program runs");
@@ -113,8 +120,7 @@ fn curl_to_nginx_is_redirected_on_both_legs_and_switched_live() {
     }
     let name = instance();
     let _detached = Detached(name.clone());
-    let proxy = Shape { top: &section(&name), ..Shape::default() }.start(nginx.address);
-    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    let proxy = redirecting(&name, nginx.address);
     let fetch = |path: &str, count: usize| {
         let url = format!("http://{}{path}", proxy.address);
         let output =

@@ -8,6 +8,7 @@ mod capture;
 mod cluster;
 mod filter;
 mod headers;
+mod judge;
 mod jwt;
 mod listener;
 mod matching;

@@ -1,6 +1,6 @@
 //! The node agent: what it tells of what it sees, and what is said beside it.
 
-use super::{Detached, Unified, WAIVED, instance, is_root, redirect, redirected, section, status};
+use super::{Detached, Unified, WAIVED, instance, is_root, redirect, redirected, redirecting, section, status};
 use pillion_tests::{
     client::Client,
     metrics::Metrics,
@@ -167,8 +167,7 @@ fn a_watch_that_was_there_first_leaves_the_events_to_the_proxy() {
     let watching = watch(&name);
     wait::until_true("its first line", || !lines(&watching).is_empty());
     let origin = Origin::start();
-    let proxy = Shape { top: &section(&name), ..Shape::default() }.start(origin.address);
-    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    let proxy = redirecting(&name, origin.address);
     // Within a second of its start the proxy is told of all there is.
     wait::until_true("the proxy to be told", || {
         assert_eq!(proxy.get("/").status, 200);
@@ -204,7 +203,8 @@ fn the_status_says_that_the_cgroup_has_gone() {
     assert_eq!((&json["severed"], &json["cgroup_id"]), (&json["programs"], &Value::Null), "{json}");
 }
 
-/// As many ends in two seconds as the ring holds three times: whoever takes them but once a second drops some.
+/// Four times as many ends as the ring holds, as fast as four clients bring them about: whoever takes them but once a second drops
+/// some.
 #[test]
 fn ends_of_many_short_connections_are_all_told() {
     if !is_root() {
@@ -213,8 +213,7 @@ fn ends_of_many_short_connections_are_all_told() {
     let name = instance();
     let _detached = Detached(name.clone());
     let origin = Origin::start();
-    let proxy = Shape { top: &section(&name), ..Shape::default() }.start(origin.address);
-    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    let proxy = redirecting(&name, origin.address);
     let told = |proxy: &Proxy| proxy.metrics().sum("pillion_redirect_closed_total", &[]);
     let before = told(&proxy);
     thread::scope(|scope| {

@@ -1,9 +1,8 @@
 //! Answers that wait unread when more follow them: what was redirected and what TCP carries never wait both.
 
-use super::{Detached, counted, instance, is_root, redirected, section, status};
+use super::{Detached, counted, instance, is_root, redirected, redirecting, status};
 use pillion_tests::{
     origin::{Origin, pattern},
-    proxy::Shape,
     wait,
 };
 use rustix::event::{Timespec, epoll};
@@ -82,8 +81,7 @@ fn a_client_that_pipelines_and_reads_late_finds_all_answers_in_order() {
     let name = instance();
     let _detached = Detached(name.clone());
     let origin = Origin::start();
-    let proxy = Shape { top: &section(&name), ..Shape::default() }.start(origin.address);
-    proxy.await_metric("pillion_redirect_on", &[], |on| on == 1.0);
+    let proxy = redirecting(&name, origin.address);
     let done = || proxy.metrics().sum("pillion_exchange_requests_total", &[]);
     let held = || counted(&name, "held");
     let by_the_self_test = held();

@@ -10,8 +10,8 @@ use crate::{
     diagnostic::{nearest, quoted},
     document::{self, Either, Field, FilterUse, Int, List, Period, Scalar, Sha256, Structured, Table},
     model::{
-        Action, AllowedCapabilities, AllowedClusters, Direction, FailPolicy, Filter, FilterIndex, FilterKind,
-        HeaderRule, Name, RateLimit, Route, Wasm, WasmLimits, WasmSource, WasmUrl,
+        AllowedCapabilities, AllowedClusters, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit,
+        Wasm, WasmLimits, WasmSource, WasmUrl,
     },
     tree::Place,
 };
@@ -67,24 +67,9 @@ impl Filters {
         self.all
     }
 
-    /// What of a route connections that are not HTTP would get round, in words. What comes out of the application is kept from
-    /// nobody by a route that changes headers or answers itself.
-    pub(super) fn judge(&self, route: &Route, direction: Direction) -> Option<String> {
-        let outbound = direction == Direction::Outbound;
-        let judges = |filter: &&Arc<Filter>| !(outbound && matches!(filter.kind, FilterKind::Headers(_)));
-        let mut filters = route.filters.iter().flat_map(|chain| chain.iter()).filter_map(|at| self.all.get(at.0));
-        if let Some(filter) = filters.find(judges) {
-            return Some(format!("the filter {:?}", filter.name));
-        }
-        if route.authorization.is_some() {
-            return Some(format!("authorization of the route {:?}", route.name));
-        }
-        match route.action {
-            _ if outbound => None,
-            Action::Respond(_) | Action::Redirect(_) => Some(format!("the answer of the route {:?}", route.name)),
-            Action::Forward(_) if route.request_headers.is_empty() => None,
-            Action::Forward(_) => Some(format!("the request headers of the route {:?}", route.name)),
-        }
+    /// One that a chain names.
+    pub(super) fn get(&self, at: FilterIndex) -> Option<&Filter> {
+        self.all.get(at.0).map(|filter| &**filter)
     }
 
     fn add(

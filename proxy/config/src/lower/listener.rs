@@ -3,9 +3,10 @@
 use super::{
     Lowering,
     authorization::{self, Knows},
-    capture, matching,
-    process::Names,
-    process::or_default,
+    capture,
+    judge::judge,
+    matching,
+    process::{Names, or_default},
     route, tcp, tls,
 };
 use crate::{
@@ -13,8 +14,8 @@ use crate::{
         self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
     },
     model::{
-        self, Admin, AdminAddress, Direction, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener,
-        ListenerProtocol, PathPolicy, PortSharing, ProxyHeaders, ProxyProtocol,
+        self, Admin, AdminAddress, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener, ListenerProtocol,
+        PathPolicy, PortSharing, ProxyHeaders, ProxyProtocol,
     },
     tree::Place,
 };
@@ -138,12 +139,12 @@ fn listener(
         only_http(cx, &http_fields);
         Some(Vec::new())
     };
-    let judge = routes.iter().flatten().find_map(|(route, _)| names.filters.judge(route, direction?));
-    let takes_all = routes.iter().flatten().any(|(route, _)| route.matcher.takes_all());
-    let judge = judge.or_else(|| {
-        let judges = speaks_http && direction == Some(Direction::Inbound) && !takes_all;
-        judges.then(|| "the answer to requests that no route takes".to_owned())
-    });
+    let judge = match (&routes, direction) {
+        (Some(routes), Some(direction)) if speaks_http => {
+            judge(routes.iter().map(|(route, _)| route), &names.filters, direction)
+        }
+        _ => None,
+    };
     let tcp = listener.tcp.at(at).and_then(|(tcp, place)| tcp::tcp(cx, tcp, place, judge.as_deref(), names));
     let protocol = match (speaks_http, tcp_written) {
         (true, false) => Some(ListenerProtocol::Http),

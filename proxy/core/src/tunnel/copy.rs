@@ -203,15 +203,24 @@ enum Failed {
     Writing,
 }
 
+/// What was read of each side before.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    /// Of downstream.
+    pub(super) client: Bytes,
+    /// Of upstream.
+    pub(super) server: Bytes,
+}
+
 /// Copies until both sides have ended or one has failed; then the other was given what came before, and is reset when it is
 /// dropped, unless it has been told an end in order. A side that takes nothing of what came before is waited for at most
-/// `idle`. `early` was read from downstream before. Dropping the future loses what is held of either direction; the sockets
+/// `idle`. Dropping the future loses what is held of either direction; the sockets
 /// must go with it.
 pub(super) async fn copy<D, U>(
     passage: &Passage,
     downstream: &mut D,
     upstream: &mut U,
-    early: Bytes,
+    early: Early,
     idle: Option<Duration>,
     meters: &Meters,
 ) -> Result<(), Broken>
@@ -219,9 +228,8 @@ where
     D: End,
     U: End,
 {
-    Meter::add(&meters.up.read, early.len());
-    let mut up = Direction::new(early, &meters.up);
-    let mut down = Direction::new(Bytes::new(), &meters.down);
+    let mut up = Direction::new(early.client, &meters.up);
+    let mut down = Direction::new(early.server, &meters.down);
     let copied = poll_fn(|cx| {
         let up = up.poll(cx, passage, downstream, upstream).map_err(|failed| match failed {
             Failed::Reading | Failed::Truncated => (Broken::Downstream, failed),
@@ -246,6 +254,7 @@ where
 
 impl<'a> Direction<'a> {
     fn new(held: Bytes, meter: &'a Meter) -> Self {
+        Meter::add(&meter.read, held.len());
         Self {
             held,
             stage: Stage::Flowing,

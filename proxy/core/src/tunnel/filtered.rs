@@ -1,6 +1,6 @@
 //! A connection whose bytes pass filters: the spine of [`serve`](super::serve) once more, with them in it.
 
-use super::{carry, cut, details, refuse};
+use super::{carry, copy::Early, cut, details, refuse};
 use crate::{
     downstream::{
         admit::{Carried, Fact},
@@ -102,7 +102,7 @@ pub(super) async fn serve(
     chain.early(early);
     let mut client = chain.end(&mut downstream, Side::Request);
     let mut server = chain.end(&mut upstream, Side::Response);
-    let account = carry((&registration, &carried), (&mut client, Bytes::new()), &mut server, idle, account).await;
+    let account = carry((&registration, &carried), (&mut client, &mut server), Early::default(), idle, account).await;
     chain.closed();
     account.finish();
 }

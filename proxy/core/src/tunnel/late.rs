@@ -4,8 +4,22 @@
 //! settled: a client that then begins with HTTP or TLS speaks just that. Clients connect ahead of their requests, segments are
 //! lost, and silence gets nobody round what is asked of requests.
 
-use super::copy::Broken;
-use crate::downstream::detect::{self, Among, READ, Verdict};
+use super::{
+    broken_off,
+    copy::{self, Broken, Early},
+    cut,
+    end::End,
+    refuse,
+};
+use crate::{
+    downstream::{
+        admit::Carried,
+        detect::{self, Among, READ, Verdict},
+    },
+    drain::Registration,
+    exchange::account::Account,
+    telemetry::{Blame, ResponseFlag},
+};
 use bytes::{Bytes, BytesMut};
 use std::{
     future::poll_fn,
@@ -22,9 +36,19 @@ use tokio::{
 /// Time for the rest of what a client has begun to say and that is nothing yet, but might become HTTP or TLS.
 const REST: Duration = Duration::from_secs(10);
 
+/// What became of a connection of which nothing was known when its server was there.
+pub(super) enum Settled {
+    /// It is opaque, and this is what was said.
+    Opaque(Early, Account),
+    /// It is not, and this is what its client has said. It is no tunnel: there is no record of it.
+    Known(Bytes),
+    /// It is over.
+    Over,
+}
+
 /// The first word.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FirstWord {
+enum FirstWord {
     /// The server's: the connection is opaque.
     Servers(Bytes),
     /// The client's, and it is neither HTTP nor TLS; or one of them closed its side.
@@ -42,9 +66,52 @@ pub(super) fn may_become_known(early: &[u8]) -> bool {
     detect::decide(early, Among::Any) == Verdict::More
 }
 
+/// Waits for who speaks first, at most for `idle`. Dropping the future cuts both sides.
+pub(super) async fn settle<D: End, U: End>(
+    (registration, carried): (&Registration, &Carried),
+    (downstream, upstream): (&mut D, &mut U),
+    early: Bytes,
+    idle: Option<Duration>,
+    mut account: Account,
+) -> Settled {
+    let mut said = BytesMut::from(early);
+    let word = tokio::select! {
+        biased;
+        () = registration.aborted() => {
+            let (flag, details) = cut(carried);
+            refuse(account, flag, Blame::Proxy, details);
+            return Settled::Over;
+        }
+        word = first_word(downstream, &mut said, upstream) => word,
+        () = copy::silence(idle, || 0) => {
+            refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
+            return Settled::Over;
+        }
+    };
+    match word {
+        FirstWord::Servers(server) => Settled::Opaque(Early { client: said.freeze(), server }, account),
+        FirstWord::Opaque => Settled::Opaque(Early { client: said.freeze(), ..Early::default() }, account),
+        FirstWord::Known => {
+            account.withdraw();
+            Settled::Known(said.freeze())
+        }
+        FirstWord::Unfinished => {
+            refuse(account, ResponseFlag::DownstreamProtocolError, Blame::Downstream, "first_bytes_timeout");
+            Settled::Over
+        }
+        FirstWord::Broken(side) => {
+            downstream.reset_at_close();
+            upstream.reset_at_close();
+            broken_off(&mut account, side, upstream);
+            account.finish();
+            Settled::Over
+        }
+    }
+}
+
 /// Waits for it. What the client says is put behind `early`, which [`may_become_known`]. Dropping the future loses nothing but what
 /// the server may have said.
-pub(super) async fn first_word<D, U>(downstream: &mut D, early: &mut BytesMut, upstream: &mut U) -> FirstWord
+async fn first_word<D, U>(downstream: &mut D, early: &mut BytesMut, upstream: &mut U) -> FirstWord
 where
     D: AsyncRead + Unpin,
     U: AsyncRead + Unpin,

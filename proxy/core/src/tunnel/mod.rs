@@ -34,15 +34,14 @@ use crate::{
     io::Socket,
     snapshot::ListenerSnapshot,
     telemetry::{Blame, Record, ResponseFlag},
-    upstream::{self, Cause, Opaque},
+    upstream::{self, Cause},
 };
-use bytes::{Bytes, BytesMut};
-use copy::{Broken, Holds, Meters};
+use bytes::Bytes;
+use copy::{Broken, Early, Holds, Meters};
 use end::End;
-use late::FirstWord;
+use late::Settled;
 use pillion_config::model::ListenerProtocol;
 use std::{borrow::Cow, rc::Rc, time::Duration};
-use tokio::io::AsyncWriteExt as _;
 use upgrade::TunnelEnd;
 
 /// How a tunnel ended.
@@ -67,7 +66,7 @@ pub async fn serve(
     connection: Rc<Connection>,
     listener: &ListenerSnapshot,
     mut downstream: Socket,
-    mut early: Bytes,
+    early: Bytes,
     asked: Fact<Option<&str>>,
 ) -> Option<Late> {
     let server_name = asked.known();
@@ -116,91 +115,18 @@ pub async fn serve(
         }
     };
     carried.goes_to(upstream.server());
+    let line = (&registration, &*carried);
+    let mut early = Early { client: early, ..Early::default() };
     let detects = matches!(listener.model.protocol, ListenerProtocol::Detect(_));
-    if detects && asked == Fact::Hidden && late::may_become_known(&early) {
-        let line = (&registration, &carried);
-        match settle(line, (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await {
+    if detects && asked == Fact::Hidden && late::may_become_known(&early.client) {
+        match late::settle(line, (&mut downstream, &mut upstream), early.client, tcp.idle_timeout, account).await {
             Settled::Opaque(said, settled) => (early, account) = (said, settled),
-            Settled::Late(prefix) => return Some(Late { socket: downstream, prefix }),
+            Settled::Known(prefix) => return Some(Late { socket: downstream, prefix }),
             Settled::Over => return None,
         }
     }
-    carry((&registration, &carried), (&mut downstream, early), &mut upstream, tcp.idle_timeout, account).await.finish();
+    carry(line, (&mut downstream, &mut upstream), early, tcp.idle_timeout, account).await.finish();
     None
-}
-
-/// What became of a connection of which nothing was known when its server was there.
-enum Settled {
-    /// It is opaque, and this is what its client has said.
-    Opaque(Bytes, Account),
-    /// It is not, and this is what its client has said. It is no tunnel: there is no record of it.
-    Late(Bytes),
-    /// It is over.
-    Over,
-}
-
-/// Waits for who speaks first, and passes on what the server says.
-async fn settle(
-    (registration, carried): (&Registration, &Rc<Carried>),
-    (downstream, early): (&mut Socket, Bytes),
-    upstream: &mut Opaque,
-    idle: Option<Duration>,
-    mut account: Account,
-) -> Settled {
-    let mut said = BytesMut::from(early);
-    let word = tokio::select! {
-        biased;
-        () = registration.aborted() => {
-            let (flag, details) = cut(carried);
-            refuse(account, flag, Blame::Proxy, details);
-            return Settled::Over;
-        }
-        word = late::first_word(downstream, &mut said, upstream) => word,
-        () = copy::silence(idle, || 0) => {
-            refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
-            return Settled::Over;
-        }
-    };
-    match word {
-        FirstWord::Known => {
-            account.withdraw();
-            return Settled::Late(said.freeze());
-        }
-        FirstWord::Opaque => {}
-        // Room for it there is: nothing was sent before.
-        FirstWord::Servers(answer) => match downstream.write_all(&answer).await {
-            Ok(()) => account.meter().sent(answer.len() as u64),
-            Err(_) => {
-                end(
-                    &mut account,
-                    ResponseFlag::DownstreamConnectionTermination,
-                    Blame::Downstream,
-                    "downstream_broken",
-                );
-                upstream.reset_at_close();
-                account.finish();
-                return Settled::Over;
-            }
-        },
-        FirstWord::Unfinished => {
-            let flag = ResponseFlag::DownstreamProtocolError;
-            refuse(account, flag, Blame::Downstream, "first_bytes_timeout");
-            return Settled::Over;
-        }
-        FirstWord::Broken(side) => {
-            let (flag, blame, details) = match side {
-                Broken::Downstream => {
-                    (ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken")
-                }
-                Broken::Upstream => (ResponseFlag::UpstreamConnectionTermination, Blame::Upstream, "upstream_broken"),
-            };
-            End::reset_at_close(downstream);
-            upstream.reset_at_close();
-            refuse(account, flag, blame, details);
-            return Settled::Over;
-        }
-    }
-    Settled::Opaque(said.freeze(), account)
 }
 
 /// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection
@@ -213,13 +139,14 @@ pub async fn forward(
     account: Account,
 ) {
     let registration = account.connection().enter_tunnel(&carried);
-    carry((&registration, &carried), (&mut downstream, Bytes::new()), &mut upstream, idle, account).await.finish();
+    let ends = (&mut downstream, &mut upstream);
+    carry((&registration, &carried), ends, Early::default(), idle, account).await.finish();
 }
 
 async fn carry<D, U>(
     (registration, carried): (&Registration, &Carried),
-    (downstream, early): (&mut D, Bytes),
-    upstream: &mut U,
+    (downstream, upstream): (&mut D, &mut U),
+    early: Early,
     idle: Option<Duration>,
     mut account: Account,
 ) -> Account
@@ -266,16 +193,7 @@ where
     }
     match outcome {
         Outcome::Copied(Ok(())) => {}
-        Outcome::Copied(Err(Broken::Downstream)) => {
-            end(&mut account, ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken");
-        }
-        Outcome::Copied(Err(Broken::Upstream)) => {
-            let (flag, details) = match upstream.late_refusal() {
-                Some(error) => (ResponseFlag::UpstreamConnectionFailure, error.reason()),
-                None => (ResponseFlag::UpstreamConnectionTermination, "upstream_broken"),
-            };
-            end(&mut account, flag, Blame::Upstream, details);
-        }
+        Outcome::Copied(Err(side)) => broken_off(&mut account, side, upstream),
         Outcome::Silent => end(&mut account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
         Outcome::Aborted => {
             let (flag, details) = cut(carried);
@@ -283,6 +201,18 @@ where
         }
     }
     account
+}
+
+/// Notes that one side broke off.
+fn broken_off(account: &mut Account, side: Broken, upstream: &mut impl End) {
+    let (flag, blame, details) = match side {
+        Broken::Downstream => (ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken"),
+        Broken::Upstream => match upstream.late_refusal() {
+            Some(error) => (ResponseFlag::UpstreamConnectionFailure, Blame::Upstream, error.reason()),
+            None => (ResponseFlag::UpstreamConnectionTermination, Blame::Upstream, "upstream_broken"),
+        },
+    };
+    end(account, flag, blame, details);
 }
 
 /// Closes the account of a connection that never became a tunnel.

@@ -126,9 +126,8 @@ fn splice_on(
 mod tests {
     use crate::{
         io::Socket,
-        tunnel::copy::{Meters, Passage, copy},
+        tunnel::copy::{Early, Meters, Passage, copy},
     };
-    use bytes::Bytes;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
@@ -187,7 +186,7 @@ mod tests {
             };
             let (passage, meters) = (Passage::default(), Meters::default());
             let (mut downstream, mut upstream) = (Socket::Tcp(downstream), Socket::Tcp(upstream));
-            let copying = copy(&passage, &mut downstream, &mut upstream, Bytes::new(), None, &meters);
+            let copying = copy(&passage, &mut downstream, &mut upstream, Early::default(), None, &meters);
             let (said, received, copied) = tokio::join!(sending, receiving, copying);
             assert!(copied.is_ok(), "{copied:?}");
             assert_eq!((received, said.as_slice()), (TOTAL, &b"thanks"[..]));

@@ -18,7 +18,9 @@ fn memory(size: usize) -> (DuplexStream, Socket) {
 async fn pump(ours: (Socket, Socket), early: Bytes) -> (Result<(), Broken>, u64, u64) {
     let (mut downstream, mut upstream) = ours;
     let (passage, meters) = (Passage::default(), Meters::default());
-    let copied = copy(&passage, &mut downstream, &mut upstream, early, None, &meters).await;
+    let copied =
+        copy(&passage, &mut downstream, &mut upstream, Early { client: early, ..Early::default() }, None, &meters)
+            .await;
     (copied, meters.received(), meters.sent())
 }
 
@@ -172,7 +174,7 @@ fn what_came_before_a_cut_is_given_to_a_slow_echo_whose_answers_nobody_takes() {
             }
         };
         let (passage, meters) = (Passage::default(), Meters::default());
-        let copying = copy(&passage, &mut downstream, &mut upstream, Bytes::new(), IDLE, &meters);
+        let copying = copy(&passage, &mut downstream, &mut upstream, Early::default(), IDLE, &meters);
         let both = async { tokio::join!(copying, echo) };
         let (copied, count) =
             tokio::time::timeout(IDLE.unwrap() * 60, both).await.expect("neither waits for the other");
