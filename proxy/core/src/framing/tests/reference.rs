@@ -248,6 +248,26 @@ fn plain(rest: &mut &[u8], length: usize) -> bool {
     len == length
 }
 
+/// Whether a quoted string of a chunk extension is still open where the extension ends: what is left of it when its
+/// closed strings are cut out has a quote.
+fn ends_within_quotes(extension: &[u8]) -> bool {
+    let mut rest = extension;
+    while let Some(open) = rest.iter().position(|&byte| byte == b'"') {
+        rest = &rest[open + 1..];
+        loop {
+            match rest {
+                [] => return true,
+                [b'"', after @ ..] => {
+                    rest = after;
+                    break;
+                }
+                [b'\\', _, after @ ..] | [_, after @ ..] => rest = after,
+            }
+        }
+    }
+    false
+}
+
 /// Eats a chunked body up to its end (`true`), the end of the bytes (`false`) or the faulty byte.
 fn chunks(rest: &mut &[u8]) -> Result<bool, Refusal> {
     loop {
@@ -266,7 +286,11 @@ fn chunks(rest: &mut &[u8]) -> Result<bool, Refusal> {
         }
         if rest[0] == b';' {
             let end = rest.iter().position(|&byte| byte != b'\t' && byte.is_ascii_control()).unwrap_or(rest.len());
+            let extension = &rest[..end];
             *rest = &rest[end..];
+            if rest.first() == Some(&b'\r') && ends_within_quotes(extension) {
+                return Err(Fault::BadChunkExtension.into());
+            }
         }
         match rest {
             [] => return Ok(false),
