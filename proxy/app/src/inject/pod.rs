@@ -2,7 +2,8 @@
 
 use super::{
     configuration::{self, Fault},
-    container, grace, probes,
+    container, grace,
+    probes::{self, Place},
     settings::{self, Capture, INJECT, InboundTls, Mode, PREFIX, STATUS, Settings},
     status::Status,
     value::{Map, Value, map},
@@ -423,6 +424,7 @@ fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
     if !settings.rewrite_probes || settings.capture == Capture::None {
         return moved;
     }
+    let place = if settings.capture == Capture::Init { Place::Pod } else { Place::Loopback };
     let captured = |port| !settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
     // Beside the others, the proxy starts when all init containers have, and would answer no probe of theirs before.
     let lists: &[&str] =
@@ -430,7 +432,7 @@ fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
     for list in lists {
         let Some(Value::List(containers)) = pod.at_mut(&["spec", list]) else { continue };
         for container in containers {
-            moved.0.extend(probes::move_away(container, port::PROBES, &captured).0);
+            moved.0.extend(probes::move_away(container, port::PROBES, place, &captured).0);
         }
     }
     moved
