@@ -18,6 +18,7 @@ pub mod command;
 mod configuration;
 mod container;
 pub mod diff;
+mod goodbye;
 mod grace;
 pub mod manifest;
 pub mod pod;

@@ -288,7 +288,7 @@ pub const KEYS: &[Key] = &[
         name: "drain-delay",
         value: "DURATION",
         about: "How long connections are accepted after a pod was told to end: endpoints are forgotten with a delay [5s, at \
-                most half of the grace period]",
+                most half of the grace period; longer where a container's preStop sleeps for longer]",
         set: |settings, text| {
             settings.drain_delay = seconds(text)?;
             Ok(())
