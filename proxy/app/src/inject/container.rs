@@ -52,15 +52,14 @@ pub(super) fn proxy(
     fields.set("command", list([PROGRAM]));
     fields.set("args", list(arguments));
     let mut env = Vec::new();
-    let variable = |name: &str, value: &str| {
-        // A kubelet puts variables in the place of $(NAME), and $ in that of $$; doubled, each is left.
-        map([("name", name.into()), ("value", value.replace('$', "$$").into())])
-    };
+    let exact = |name: &str, value: String| map([("name", name.into()), ("value", value.into())]);
+    // A kubelet puts variables in the place of $(NAME), and $ in that of $$; doubled, each is left.
+    let variable = |name: &str, value: &str| exact(name, value.replace('$', "$$"));
     if let Some(configuration) = configuration {
         env.push(variable(CONFIG_VARIABLE, configuration));
     }
     if !moved.0.is_empty() {
-        env.push(variable(probes::VARIABLE, &Value::Map(moved.clone()).to_json()));
+        env.push(exact(probes::VARIABLE, probes::to_hand(moved)));
     }
     if !native {
         // A native sidecar gets its signal when the application has gone; another one looks for itself.

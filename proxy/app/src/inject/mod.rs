@@ -13,6 +13,7 @@
 //!
 //! Nothing here runs, or is resident, in a proxy.
 
+mod amend;
 pub mod arguments;
 pub mod command;
 mod configuration;

@@ -1,6 +1,7 @@
 //! The decision: what becomes of a pod. Pure; shared by the command line and the webhook.
 
 use super::{
+    amend,
     configuration::{self, Fault},
     container, grace,
     probes::{self, Place},
@@ -134,6 +135,12 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
         return Err(problems);
     };
     if let Some(refusal) = refusal(pod, spec) {
+        if matches!(refusal, Refusal::Already(_))
+            && problems.is_empty()
+            && let Some(with) = amend::amend(pod, defaults)
+        {
+            return Ok(Outcome::Injected(Box::new(with), Vec::new()));
+        }
         return unless(problems, refusal);
     }
     let around = &Surroundings { job: around.job || ends(spec), ..around.clone() };
@@ -419,13 +426,15 @@ fn add_pull_secrets(spec: &mut Value, settings: &Settings) -> Option<Vec<String>
     Some(added)
 }
 
-fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
+/// Moves what is asked of captured ports to the proxy, and returns what it was; what is there already stays.
+pub(super) fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
     let mut moved = Map::default();
     if !settings.rewrite_probes || settings.capture == Capture::None {
         return moved;
     }
     let place = if settings.capture == Capture::Init { Place::Pod } else { Place::Loopback };
-    let captured = |port| !settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
+    let skipped = |port| settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
+    let captured = |port| port != port::PROBES && !skipped(port);
     // Beside the others, the proxy starts when all init containers have, and would answer no probe of theirs before.
     let lists: &[&str] =
         if settings.mode == Mode::Native { &["containers", "initContainers"] } else { &["containers"] };

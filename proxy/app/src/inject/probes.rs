@@ -95,6 +95,20 @@ pub(super) fn move_away(container: &mut Value, proxy_port: u16, place: Place, ca
     moved
 }
 
+/// The probes that a variable of the proxy's container holds; `None` where it holds something else.
+pub(super) fn handed(variable: &Value) -> Option<Map> {
+    let text = variable.str("value")?.replace("$$", "$");
+    match serde_json::from_str(&text).ok()? {
+        Value::Map(map) => Some(map),
+        _ => None,
+    }
+}
+
+/// The variable's value, in which a kubelet puts `$` in the place of `$$`.
+pub(super) fn to_hand(probes: &Map) -> String {
+    Value::Map(probes.clone()).to_json().replace('$', "$$")
+}
+
 /// Moves the probes of a container back to what they were.
 pub(super) fn move_back(container: &mut Value, originals: &Map) {
     let Some(name) = container.str("name").map(str::to_owned) else { return };

@@ -91,9 +91,5 @@ fn originals(pod: &Value, status: &Status) -> Option<Map> {
         containers.iter().find(|container| container.str("name").is_some_and(ours))
     })?;
     let variable = proxy.list("env").iter().find(|variable| variable.str("name") == Some(probes::VARIABLE))?;
-    let text = variable.str("value")?.replace("$$", "$");
-    match serde_json::from_str(&text).ok()? {
-        Value::Map(map) => Some(map),
-        _ => None,
-    }
+    probes::handed(variable)
 }
