@@ -24,6 +24,7 @@ mod grace;
 pub mod manifest;
 pub mod pod;
 pub mod probes;
+mod qos;
 pub mod quantity;
 pub mod settings;
 mod status;

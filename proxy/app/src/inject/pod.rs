@@ -5,6 +5,7 @@ use super::{
     configuration::{self, Fault},
     container, grace,
     probes::{self, Place},
+    qos,
     settings::{self, Capture, INJECT, InboundTls, Mode, PREFIX, STATUS, Settings},
     status::Status,
     value::{Map, Value, map},
@@ -172,7 +173,9 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if !problems.is_empty() {
         return Err(problems);
     }
-    assemble(pod.clone(), around, settings).map(|pod| Outcome::Injected(Box::new(pod), notes))
+    let with = assemble(pod.clone(), around, settings)?;
+    notes.extend(with.get("spec").and_then(|after| qos::lost(spec, after)));
+    Ok(Outcome::Injected(Box::new(with), notes))
 }
 
 /// What a pod, or a namespace, says about being injected.
@@ -363,13 +366,14 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
         ),
     };
     let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
+    let guaranteed = qos::guaranteed(spec);
     let raised = whole::raise(spec, &settings)?;
     let proxy = container::proxy(&settings, around, spec, configuration.as_deref(), &moved);
     let init = if settings.capture == Capture::Init {
         let image = settings.init_image();
         let image =
             image.map_err(|words| vec![Problem::new(&["metadata", "annotations"], format!("image: {words}"))])?;
-        Some(container::init(&image, &settings, spec))
+        Some(container::init(&image, &settings, spec, guaranteed))
     } else {
         None
     };
