@@ -176,6 +176,30 @@ fn mistakes_are_denied_at_their_path() {
     assert_eq!(ask(Asked::Validate, &review("Pod", "CREATE", POD)).0.outcome, Ending::Allowed);
 }
 
+/// As the command tells: nobody looks there.
+#[test]
+fn annotations_of_an_object_that_is_no_pod_are_warned_of() {
+    let object = |pod: &str| {
+        let own = r#"{"name":"d","annotations":{"pillion.io/mode":"container","other/x":"y"}}"#;
+        format!(r#"{{"metadata":{own},"spec":{{"template":{pod}}}}}"#)
+    };
+    let wrong = POD.replace(r#""labels""#, r#""annotations":{"pillion.io/mode":"x"},"labels""#);
+    for (asked, pod, ending) in [
+        (Asked::Validate, POD, Ending::Allowed),
+        (Asked::Validate, &wrong, Ending::Denied),
+        (Asked::Mutate, POD, Ending::Allowed),
+    ] {
+        let (answer, body) = ask(asked, &review("Deployment", "CREATE", &object(pod)));
+        assert_eq!(answer.outcome, ending, "{}", answer.body);
+        let [warning] = body.get("response").unwrap().list("warnings") else { panic!("{}", answer.body) };
+        let words = "Pillion: metadata.annotations[\"pillion.io/mode\"]: pillion.io/mode does nothing here: write it under \
+                     spec.template.metadata.annotations";
+        assert_eq!(warning.as_str(), Some(words));
+    }
+    let quiet = object(POD).replace("pillion.io/mode", "pillion.example/mode");
+    assert_eq!(ask(Asked::Validate, &review("Deployment", "CREATE", &quiet)).1.at(&["response", "warnings"]), None);
+}
+
 #[test]
 fn only_pods_that_are_made_are_changed() {
     let sub =
