@@ -348,6 +348,32 @@ fn taking_it_out_leaves_the_text_as_it_was_written() {
     assert!(same >= 45, "{same}");
 }
 
+/// A probe that goes on to point at a proxy that is gone kills the application.
+#[test]
+fn what_cannot_be_given_back_is_refused() {
+    let file = folder("cases/tcp-probe.yaml");
+    let (with, _) = inject(&[], &file).unwrap();
+    let renamed = with.replace("- name: redis\n", "- name: renamed\n");
+    let without: String = {
+        // By hand, as somebody does who finds a container that he does not know.
+        let value = yaml::read(&with).unwrap().remove(0).value;
+        let mut pod = value.clone();
+        let spec = pod.at_mut(&["spec", "template", "spec"]).unwrap();
+        spec.list_at("initContainers").unwrap().retain(|one| one.str("name") != Some("pillion-proxy"));
+        pod.to_json()
+    };
+    assert_ne!(renamed, with);
+    for (text, words) in
+        [(renamed, "the container renamed is asked"), (without, "pillion-proxy, which knew, has been taken out")]
+    {
+        let errors = inject(&["--uninject".to_owned()], &kept(&text, &file)).unwrap_err();
+        assert!(
+            errors.len() == 1 && errors[0].contains(words) && errors[0].contains("Probe: the container"),
+            "{errors:?}"
+        );
+    }
+}
+
 /// A manifest that was injected got one more container since.
 #[test]
 fn what_was_added_behind_an_injection_has_its_probes_moved() {
