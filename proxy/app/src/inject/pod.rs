@@ -87,6 +87,9 @@ pub enum Refusal {
     /// The sidecar of another mesh.
     #[error("it has the sidecar of another mesh, {0}: two would capture each other's connections")]
     OtherMesh(String),
+    /// It asks another mesh to capture, or is captured by it.
+    #[error("it is for another mesh, by {0}: two would capture each other's connections")]
+    ForOtherMesh(String),
     /// A copy of a static pod, which the API server cannot change.
     #[error("it mirrors a static pod of a node")]
     Mirror,
@@ -114,6 +117,16 @@ pub const NO_NODE_AGENT: &str = "the nodes of this cluster have no agent that ca
 
 /// Containers of other meshes, by their usual names.
 const OTHERS: [&str; 4] = ["istio-proxy", "linkerd-proxy", "consul-dataplane", "kuma-sidecar"];
+
+/// Annotations and labels by which a pod is another mesh's, be it by a sidecar or, of Istio's ambient mode, by the node.
+const WISHES: [(&str, &[&str]); 6] = [
+    ("sidecar.istio.io/inject", &["true"]),
+    ("istio.io/dataplane-mode", &["ambient"]),
+    ("ambient.istio.io/redirection", &["enabled"]),
+    ("linkerd.io/inject", &["enabled", "ingress"]),
+    ("consul.hashicorp.com/connect-inject", &["true"]),
+    ("kuma.io/sidecar-injection", &["enabled", "true"]),
+];
 
 /// Decides about a pod: an object with `metadata` and `spec`, be it a Pod or a template of one.
 ///
@@ -241,7 +254,14 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
         let version = Status::of(pod).and_then(Result::ok).and_then(|status| status.version);
         return Some(Refusal::Already(version.map_or_else(String::new, |version| format!(" {version}"))));
     }
-    OTHERS.iter().find(|name| named(name)).map(|name| Refusal::OtherMesh((*name).to_owned()))
+    if let Some(name) = OTHERS.iter().find(|name| named(name)) {
+        return Some(Refusal::OtherMesh((*name).to_owned()));
+    }
+    WISHES.iter().find_map(|(key, yes)| {
+        let said = |kind| pod.at(&["metadata", kind, *key]).and_then(Value::as_str);
+        let wish = ["annotations", "labels"].into_iter().filter_map(said).find(|said| yes.contains(said))?;
+        Some(Refusal::ForOtherMesh(format!("{key}: {wish}")))
+    })
 }
 
 /// The settings of a pod: its annotations over the defaults. Every mistake is told.
