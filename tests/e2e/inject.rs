@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -137,7 +137,12 @@ impl Injected {
 
 /// What a kubelet is answered on the proxy's probe port; in the pod.
 fn kubelet(path: &str) -> Option<u16> {
-    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, 15020)).ok()?;
+    kubelet_at(Ipv4Addr::LOCALHOST.into(), path)
+}
+
+/// The same at an address of a pod.
+fn kubelet_at(address: IpAddr, path: &str) -> Option<u16> {
+    let stream = TcpStream::connect((address, 15020)).ok()?;
     let mut client = Client::over(stream);
     client.try_send(format!("GET {path} HTTP/1.1\r\nHost: 10.0.0.1:15020\r\nConnection: close\r\n\r\n")).ok()?;
     client.try_receive("GET").ok().map(|response| response.status)

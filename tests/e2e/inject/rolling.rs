@@ -1,6 +1,6 @@
 //! Pods that are replaced while their service is used, and proxies that die.
 
-use super::{Injected, application, inject, inject_with, kubelet, pods, reachable};
+use super::{Injected, application, inject, inject_with, kubelet, kubelet_at, pods, reachable};
 use pillion_tests::{
     client::Client,
     kubernetes::{ApiServer, Endpoint},
@@ -18,7 +18,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::{
     fs::{self, Permissions},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt,
     panic::resume_unwind,
     path::Path,
@@ -248,6 +248,31 @@ fn probes_pass_where_nothing_but_mutual_tls_does() {
         wait::until("the probe fails again", SOON, || {
             pod.enter(|| kubelet(&injected.probe) != Some(200)).then_some(())
         });
+        proxy.signal(Signal::TERM);
+        assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
+    }
+}
+
+/// Captured connections go on to the pod's address: what listens on loopback alone has no traffic, and is not ready.
+#[test]
+fn a_probe_finds_what_listens_where_traffic_comes_and_nothing_else() {
+    let (_switch, pod, other) = some_or_return!(pods());
+    for probe in [json!({"httpGet": {"path": "/", "port": 8080}}), json!({"tcpSocket": {"port": 8080}})] {
+        let injected = inject_with(&["--drain-delay", "0s"], &probe);
+        let mut proxy = injected.start(&pod);
+        let (ipv4, ipv6) = (IpAddr::from(pod.ipv4), IpAddr::from(pod.ipv6));
+        let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
+        for (listens, reached) in [(ipv4, Some(ipv4)), (ipv6, Some(ipv6)), (loopback, None)] {
+            let app = pod.enter(|| Origin::start_at((listens, 8080).into()));
+            for asked in [ipv4, ipv6] {
+                let expected = if reached == Some(asked) { 200 } else { 503 };
+                wait::until(&format!("{probe}, on {listens}, asked at {asked}: {expected}"), SOON, || {
+                    other.enter(|| kubelet_at(asked, &injected.probe) == Some(expected)).then_some(())
+                });
+                assert_eq!(reachable(&other, (asked, 8080).into()), reached == Some(asked), "{listens} {asked}");
+            }
+            drop(app);
+        }
         proxy.signal(Signal::TERM);
         assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
     }
