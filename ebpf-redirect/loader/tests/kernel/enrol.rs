@@ -1,7 +1,7 @@
 //! Which connections are enrolled, and that no others are.
 
 use crate::ground::{
-    Ground, accept, connect, ip, listen, listen_at, localhost, pair, patient, skip, talk, wait_for, within,
+    Ground, accept, address_v6, connect, ip, listen, listen_at, localhost, pair, patient, skip, talk, wait_for, within,
 };
 use redirect::{Counter, Proxy, Watch};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -138,7 +138,7 @@ fn a_redirect_rule_hides_no_pair() {
     let Some(ground) = Ground::attached(PROXY) else { return };
     ground.pod(|| {
         ip("address add 192.0.2.1/32 dev lo");
-        ip("address add 2001:db8::1/128 dev lo nodad");
+        address_v6("2001:db8::1/128", "lo");
         for rules in [
             "iptables-nft -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 18080",
             "ip6tables-nft -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 18080",

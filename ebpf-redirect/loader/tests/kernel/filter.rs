@@ -1,6 +1,6 @@
 //! The source filter in the kernel: crafted frames that go nowhere, then connections over veth between two namespaces.
 
-use crate::ground::{SOON, accept, ip, is_root, listen_at, talk, wait_for, within};
+use crate::ground::{SOON, accept, await_v6, ip, is_root, listen_at, talk, wait_for, within};
 use redirect::filter::{Action, FilterError, Mode, Rule, Rules, SourceFilter};
 use rustix::event::{PollFd, PollFlags};
 use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
@@ -273,7 +273,9 @@ pub(crate) fn edge(run: impl FnOnce(&Outside) + Send) {
                     ip(&format!("address add {address} dev wire nodad"));
                 }
                 ip("link set wire up");
+                ["fd00::2", "fd00::66"].into_iter().for_each(await_v6);
             });
+            await_v6("fd00::1");
             run(&outside);
         });
     });
