@@ -165,6 +165,7 @@ fn listener(
         capture: captured?,
         probe_port: None,
         admin_port: None,
+        closed_probe_port: None,
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),
