@@ -104,7 +104,7 @@ fields! { TrustBundle { trust_domain, path } }
 pub(crate) struct ListenerTls {
     /// Whether connections without TLS are served. `strict`: what is meant to be protected is not served without.
     pub mode: Field<ListenerTlsMode>,
-    /// Other modes of some ports: those that clients connect to, of which a listener that captures has many.
+    /// Other modes of some ports: those that clients connect to, of which a listener that captures has many. One that can do nothing is warned of: another port than the own of a listener without `capture` and `proxy_protocol`, and `off` where `authorization` allows peers alone.
     pub exceptions: List<TlsException>,
     /// What is presented. Several: the first that has the server name asked for (SNI), otherwise the first of all. None: the identity.
     pub certificates: List<Certificate>,
