@@ -105,6 +105,8 @@ pub struct Control {
     shed: Cell<bool>,
     /// Whether it must go in time, since it would not be let in any more.
     revoked: Cell<bool>,
+    /// The rule that its client broke, for which it ends with everything on it.
+    broken: Cell<Option<&'static str>>,
 }
 
 /// A connection's place in the register, given up on drop.
@@ -134,6 +136,7 @@ impl Register {
             came: self.now(),
             shed: Cell::new(false),
             revoked: Cell::new(false),
+            broken: Cell::new(None),
         });
         let mut controls = self.controls.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -270,6 +273,19 @@ impl Register {
 }
 
 impl Control {
+    /// Notes that the connection ends, with everything on it, for a rule that its client broke. The first one stays.
+    pub fn note_broken(&self, rule: &'static str) {
+        if self.broken.get().is_none() {
+            self.broken.set(Some(rule));
+        }
+    }
+
+    /// The rule that its client broke, if it ends for one.
+    #[must_use]
+    pub fn broken(&self) -> Option<&'static str> {
+        self.broken.get()
+    }
+
     /// Tells this connection.
     pub fn tell(&self, signal: Signal) {
         if signal > self.signal.get() {

@@ -195,9 +195,10 @@ pub fn upstream_flag(cause: &Cause) -> ResponseFlag {
             | RequestError::TlsFailed
             | RequestError::GoAway(_) => ResponseFlag::UpstreamConnectionTermination,
             RequestError::StreamReset(_) => ResponseFlag::UpstreamRemoteReset,
-            RequestError::Violation(_) | RequestError::Malformed | RequestError::TooManyHeaders => {
-                ResponseFlag::UpstreamProtocolError
-            }
+            RequestError::Violation(_)
+            | RequestError::Malformed
+            | RequestError::Http2Protocol
+            | RequestError::TooManyHeaders => ResponseFlag::UpstreamProtocolError,
             RequestError::RequestBody => ResponseFlag::DownstreamProtocolError,
             RequestError::Stalled => ResponseFlag::UpstreamTimeout,
             RequestError::Distrusted(_) => ResponseFlag::Unauthorized,

@@ -75,7 +75,7 @@ fn what_is_excluded_or_on_loopback_goes_where_it_wanted_and_the_kill_switch_chan
     ground.pod(|| {
         crate::ground::ip("address add 198.51.100.3/32 dev lo");
         crate::ground::ip("address add 192.0.2.3/32 dev lo");
-        crate::ground::ip("address add 2001:db8:1::3/128 dev lo nodad");
+        crate::ground::address_v6("2001:db8:1::3/128", "lo");
         for to in ["198.51.100.3:80", "[2001:db8:1::3]:80", "192.0.2.3:22", "127.0.0.1:80", "[::1]:80"] {
             let to: SocketAddr = to.parse().unwrap();
             let listener = listen_at(to);

@@ -155,7 +155,9 @@ impl Connection {
     /// Why the proxy cut the connection, if it did.
     #[must_use]
     pub fn cut(&self) -> Option<(ResponseFlag, &'static str)> {
-        self.cut.get().or_else(|| self.aborted().then_some((ResponseFlag::LocalReset, "drain_deadline")))
+        let broken = || self.control().broken().map(|why| (ResponseFlag::DownstreamProtocolError, why));
+        let aborted = || self.aborted().then_some((ResponseFlag::LocalReset, "drain_deadline"));
+        self.cut.get().or_else(broken).or_else(aborted)
     }
 
     /// The line to the worker.

@@ -99,7 +99,7 @@ impl Drop for Account {
         if let Some((flag, why)) = self.connection.cut() {
             record.flag(flag);
             record.details(why);
-            record.terminated_by(Blame::Proxy);
+            record.terminated_by(Blame::of_cut(flag));
         } else if std::thread::panicking() {
             record.flag(ResponseFlag::LocalReset);
             record.details("panic");

@@ -131,7 +131,7 @@ pub(super) fn error(exchange: &mut Exchange, error: &ProxyError) -> Answer {
     // A client that is gone because the proxy cut its connection did nothing.
     let cut = exchange.connection.cut().filter(|_| matches!(error, ProxyError::ClientGone));
     let (flag, blame, details) = match cut {
-        Some((flag, why)) => (flag, Blame::Proxy, Cow::Borrowed(why)),
+        Some((flag, why)) => (flag, Blame::of_cut(flag), Cow::Borrowed(why)),
         None => (error.flag(), error.blame(), invention.details.clone()),
     };
     let metrics = &exchange.listener.telemetry.metrics;
@@ -349,6 +349,7 @@ fn request(error: &RequestError) -> (StatusCode, &'static str, &'static str) {
         RequestError::Distrusted(why) => (StatusCode::SERVICE_UNAVAILABLE, RESET, why.details()),
         RequestError::Violation(violation) => (StatusCode::BAD_GATEWAY, "protocol error\n", violation.name()),
         RequestError::Malformed => (StatusCode::BAD_GATEWAY, "protocol error\n", "upstream_malformed"),
+        RequestError::Http2Protocol => (StatusCode::BAD_GATEWAY, "protocol error\n", "upstream_http2_protocol"),
         RequestError::TooManyHeaders => (StatusCode::BAD_GATEWAY, "protocol error\n", "upstream_too_many_headers"),
         RequestError::RequestBody => (StatusCode::BAD_REQUEST, "request body failed\n", "request_body_failed"),
         RequestError::Stalled => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout\n", "upstream_stalled"),

@@ -124,6 +124,15 @@ pub enum Blame {
 }
 
 impl Blame {
+    /// Who is to blame where the proxy cut a connection for this: the client where it broke a rule.
+    #[must_use]
+    pub const fn of_cut(flag: ResponseFlag) -> Self {
+        match flag {
+            ResponseFlag::DownstreamProtocolError => Self::Downstream,
+            _ => Self::Proxy,
+        }
+    }
+
     /// In the access log's words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -132,6 +132,9 @@ pub enum RequestError {
     /// The response is not HTTP (UPE).
     #[error("the response is malformed")]
     Malformed,
+    /// This response, or another one on its connection, is not HTTP/2, and all of the connection ended by it (UPE).
+    #[error("the upstream broke HTTP/2, by this response or another one on the connection")]
+    Http2Protocol,
     /// The response has more header fields than the cluster allows (UPE).
     #[error("the response has too many header fields")]
     TooManyHeaders,
@@ -226,6 +229,7 @@ impl RequestError {
             Self::GoAway(_) => "go_away",
             Self::Violation(violation) => violation.name(),
             Self::Malformed => "malformed",
+            Self::Http2Protocol => "http2_protocol",
             Self::TooManyHeaders => "too_many_headers",
             Self::RequestBody => "request_body",
             Self::Stalled => "stalled",
@@ -247,6 +251,7 @@ impl RequestError {
             | Self::GoAway(_)
             | Self::Violation(_)
             | Self::Malformed
+            | Self::Http2Protocol
             | Self::TooManyHeaders
             | Self::Stalled => Blame::Upstream,
         }

@@ -11,8 +11,14 @@ pub mod http2;
 
 use super::Connection;
 use crate::{
-    body::Incoming, downstream::guard::http2::Breach, exchange, framing::Refusal, io::Socket,
-    snapshot::ListenerSnapshot, telemetry::ResponseFlag, tunnel::upgrade::Offer,
+    body::Incoming,
+    downstream::guard::http2::{Breach, PROTOCOL},
+    exchange,
+    framing::Refusal,
+    io::Socket,
+    snapshot::ListenerSnapshot,
+    telemetry::ResponseFlag,
+    tunnel::upgrade::Offer,
 };
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
@@ -53,7 +59,7 @@ pub(super) async fn serve_http2(
     let metrics = &listener.telemetry.metrics;
     match served.end {
         End::Breach(breach) => metrics.refusal(breach.as_str()),
-        End::Protocol(_) => metrics.refusal("http2_protocol"),
+        End::Protocol(_) => metrics.refusal(PROTOCOL),
         End::Closed | End::Drained | End::Idle | End::Shed | End::Aborted | End::Peer(_) | End::Io(_) => {}
     }
     served.tally.each_refusal(|reason, count| (0..count).for_each(|_| metrics.refusal(reason)));

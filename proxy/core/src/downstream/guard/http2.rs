@@ -27,7 +27,7 @@ mod tests;
 
 pub use frames::{FrameGuard, Stopped};
 pub use sent::SentFrames;
-pub use shell::{FrameGuarded, Watch};
+pub use shell::{FrameGuarded, PROTOCOL, Watch};
 
 use h2::Reason;
 use pillion_config::model::{Http2, HttpLimits};

@@ -218,7 +218,7 @@ fn failure(error: &BodyError, request: Option<&RequestStream>, connection: &Conn
         }
         Some(BodyFailure::Gone) => {
             if let Some((flag, why)) = connection.cut() {
-                return Failure { blame: Blame::Proxy, flag, details: why.into() };
+                return Failure { blame: Blame::of_cut(flag), flag, details: why.into() };
             }
             let flag = ResponseFlag::DownstreamConnectionTermination;
             return Failure { blame: Blame::Downstream, flag, details: "downstream_remote_disconnect".into() };
@@ -235,6 +235,10 @@ fn failure(error: &BodyError, request: Option<&RequestStream>, connection: &Conn
         }
         BodyError::Http2(error) if error.is_remote() && error.is_reset() => {
             upstream(ResponseFlag::UpstreamRemoteReset, "upstream_reset_after_response_started{remote_reset}")
+        }
+        // Another response on its connection, perhaps.
+        BodyError::Http2(error) if error.is_go_away() && !error.is_remote() => {
+            upstream(ResponseFlag::UpstreamProtocolError, "upstream_http2_protocol")
         }
         BodyError::Http2(error) if error.get_io().is_none() && !error.is_remote() => {
             upstream(ResponseFlag::UpstreamProtocolError, "upstream_malformed")

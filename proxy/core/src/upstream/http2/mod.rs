@@ -359,6 +359,8 @@ fn read_error(error: &h2::Error) -> (RequestError, Delivery) {
             (RequestError::StreamReset(Reason::REFUSED_STREAM), Delivery::Unsent)
         }
         Some(reason) if error.is_remote() => (RequestError::StreamReset(reason), Delivery::Answered),
+        // Ours, by the codec: which of the connection's responses broke the rule it does not tell.
+        Some(_) if error.is_go_away() => (RequestError::Http2Protocol, Delivery::Answered),
         // Ours, by the codec: the peer broke a rule. Ours, by the proxy: the upload's failure says why.
         Some(_) => (RequestError::Malformed, Delivery::Answered),
         None => match error.get_io().map(std::io::Error::kind) {

@@ -303,3 +303,75 @@ fn http2_requests_that_are_reset_have_their_record() {
         },
     );
 }
+
+#[test]
+fn what_else_was_on_a_connection_that_broke_the_protocol_says_so() {
+    // Before its response, and within it.
+    for begun in [false, true] {
+        run(
+            PLAIN,
+            move |_, _| {
+                serve(move |mut stream| async move {
+                    head(&mut stream).await;
+                    if begun {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nabc").await.unwrap();
+                    }
+                    sleep(Duration::from_secs(60)).await;
+                })
+            },
+            move |world| async move {
+                let mut client = world.connect();
+                client.write_all(&raw_http2(&[], &[&raw_request(1, GET_A)])).await.unwrap();
+                sleep(Duration::from_secs(1)).await;
+                // An index that is none.
+                client.write_all(&raw_request(3, &[0x80])).await.unwrap();
+                sleep(Duration::from_secs(10)).await;
+                drop(client);
+                let records = world.records().await;
+                let mut ends: Vec<_> = records.iter().map(|record| record.end()).collect();
+                ends.sort_unstable();
+                let status = if begun { 200 } else { 0 };
+                assert!(ends.contains(&(status, "DPE", "http2_protocol", "downstream")), "{ends:?}");
+                assert!(ends.contains(&(0, "DPE", "http2_refused", "downstream")), "{ends:?}");
+            },
+        );
+    }
+}
+
+#[test]
+fn a_response_that_ends_its_connection_ends_the_others_there_and_all_say_why() {
+    // Takes two requests, begins to answer the first where asked to, and breaks the second's head by a name in upper case.
+    let breaking = |begun: bool| {
+        serve(move |mut stream| async move {
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let mut piece = [0; 4096];
+            assert!(stream.read(&mut piece).await.unwrap() > 0);
+            sleep(Duration::from_secs(1)).await;
+            if begun {
+                stream.write_all(&[0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88]).await.unwrap();
+            }
+            sleep(Duration::from_secs(1)).await;
+            stream.write_all(&[&[0, 0, 5, 1, 5, 0, 0, 0, 3, 0x88][..], b"\x00\x01X\x00"].concat()).await.unwrap();
+            while stream.read(&mut piece).await.is_ok_and(|taken| taken > 0) {}
+        })
+    };
+    for begun in [false, true] {
+        run(
+            Setup { cluster: "    protocol: http2", ..PLAIN },
+            move |_, _| breaking(begun),
+            |world| async move {
+                let (mut first, mut second) = (world.connect(), world.connect());
+                for client in [&mut first, &mut second] {
+                    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+                    sleep(Duration::from_millis(100)).await;
+                }
+                sleep(Duration::from_secs(5)).await;
+                let records = world.records().await;
+                let mut ends: Vec<_> = records.iter().map(|record| record.end()).collect();
+                ends.sort_unstable();
+                let why = |status| (status, "UPE", "upstream_http2_protocol", "upstream");
+                assert_eq!(ends, [why(if begun { 200 } else { 502 }), why(502)]);
+            },
+        );
+    }
+}

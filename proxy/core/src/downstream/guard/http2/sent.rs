@@ -12,13 +12,21 @@ pub struct SentFrames {
     limits: Rc<FrameLimits>,
     /// Bytes to come of the payload that passes, unless collected.
     left: u32,
-    /// A frame header, then the error code of RST_STREAM.
-    scratch: [u8; 13],
+    /// A frame header, then the payload of RST_STREAM or the first eight bytes of GOAWAY's.
+    scratch: [u8; 17],
     filled: u8,
     want: u8,
     resets: Window,
     blamed: u32,
+    /// Whether GOAWAY with an error was said.
+    refused: bool,
 }
+
+/// What is wanted of RST_STREAM: all of it.
+const RESET: u8 = 13;
+
+/// What is wanted of GOAWAY: the last stream and the error code.
+const GO_AWAY: u8 = 17;
 
 /// WINDOW_UPDATE frames kept in credit; more than a peer owes for what one window of ours can hold.
 const MOST_CREDIT: u32 = 1 << 16;
@@ -27,13 +35,28 @@ impl SentFrames {
     /// Before the first byte.
     #[must_use]
     pub fn new(limits: Rc<FrameLimits>) -> Self {
-        Self { limits, left: 0, scratch: [0; 13], filled: 0, want: 9, resets: Window::default(), blamed: 0 }
+        Self {
+            limits,
+            left: 0,
+            scratch: [0; 17],
+            filled: 0,
+            want: 9,
+            resets: Window::default(),
+            blamed: 0,
+            refused: false,
+        }
     }
 
     /// Streams reset by us for the peer's errors so far, what h2 itself refuses included.
     #[must_use]
     pub fn blamed(&self) -> u32 {
         self.blamed
+    }
+
+    /// Whether GOAWAY has ended the connection for an error.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        self.refused
     }
 
     /// Follows `bytes`, the next sent. DATA adds to `credit`.
@@ -58,10 +81,10 @@ impl SentFrames {
             if self.filled < self.want {
                 continue;
             }
-            if self.want == 9 {
-                self.begin(credit);
-            } else {
-                result = result.and(self.reset(clock));
+            match self.want {
+                9 => self.begin(credit),
+                RESET => result = result.and(self.reset(clock)),
+                _ => self.go_away(),
             }
         }
         result
@@ -101,7 +124,11 @@ impl SentFrames {
         head.copy_from_slice(&self.scratch[..9]);
         let head = Head::parse(&head);
         if head.kind == RST_STREAM && head.length == 4 {
-            self.want = 13;
+            self.want = RESET;
+            return;
+        }
+        if head.kind == GOAWAY && head.length >= 8 {
+            self.want = GO_AWAY;
             return;
         }
         if head.kind == DATA {
@@ -109,6 +136,14 @@ impl SentFrames {
         }
         self.left = head.length;
         self.filled = 0;
+    }
+
+    fn go_away(&mut self) {
+        self.filled = 0;
+        self.want = 9;
+        // What stands behind the code is debug data (RFC 9113 §6.8).
+        self.left = u32::from_be_bytes([0, self.scratch[0], self.scratch[1], self.scratch[2]]) - 8;
+        self.refused |= self.scratch[13..] != [0; 4];
     }
 
     fn reset(&mut self, clock: impl Fn() -> u32) -> Result<(), Breach> {

@@ -40,6 +40,9 @@ const TURN: u32 = 256;
 /// which can overtake it.
 const LINGER_BYTES: usize = 256 * 1024;
 
+/// A peer that broke HTTP/2's rules in a way that has no name of its own, as the record and the counter call it.
+pub const PROTOCOL: &str = "http2_protocol";
+
 impl Watch {
     /// The rule broken, if any.
     #[must_use]
@@ -202,6 +205,23 @@ impl<S> FrameGuarded<S> {
             }
         }
         self.watch.blamed.set(self.sent.blamed());
+        if self.sent.refused() {
+            self.break_off();
+        }
+    }
+
+    /// GOAWAY is out: what else is on the connection ends by it, before its loop does.
+    #[cold]
+    fn break_off(&self) {
+        let why = match self.watch.breach() {
+            // They have flags of their own.
+            Some(Breach::WriteTimeout | Breach::ShortMemory) => return,
+            Some(breach) => breach.as_str(),
+            None => PROTOCOL,
+        };
+        if let Some(line) = &self.line {
+            line.note_broken(why);
+        }
     }
 }
 
