@@ -77,6 +77,15 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    /// It, and what is in use instead.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let instead = if self.kept { "what was in use before stays" } else { "there is no other yet" };
+        format!("{self}; {instead}")
+    }
+}
+
 /// Bytes of a file: all the roots of the Web are 220 KiB.
 const MAX_FILE: u64 = 4 << 20;
 

@@ -106,7 +106,7 @@ impl<P: Plane> Control<P> {
             }
             Event::Name(update) => self.heard(&update),
             Event::Service(update) => self.told(&update),
-            Event::Secrets => self.renew().await,
+            Event::Secrets => drop(self.renew().await),
             Event::Expiry => {
                 if let Some(config) = self.state.config.borrow().as_ref() {
                     self.keeper.look_at_expiry(config);

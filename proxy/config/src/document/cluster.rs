@@ -87,7 +87,7 @@ impl Default for OriginalDestination {
 pub(crate) enum OriginalAddress {
     /// The original one.
     Original,
-    /// 127.0.0.1 or ::1, by its family: the application beside the proxy, and whatever else there means to be reached by nobody but its neighbours, the admin address excepted.
+    /// 127.0.0.1 or ::1, by its family: the application beside the proxy, and whatever else there means to be reached by nobody but its neighbours, the admin address and `capture.probe_port` excepted.
     Loopback,
 }
 
