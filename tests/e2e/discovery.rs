@@ -224,6 +224,27 @@ fn what_went_while_history_was_forgotten_is_gone() {
     assert!(proxy.metrics().sum("pillion_discovery_failures_total", &["reason=\"expired\""]) >= 2.0);
 }
 
+/// Page by page until there are as many as a list may have would be asked of a server that is in trouble already.
+#[test]
+fn a_list_that_names_the_same_next_page_for_ever_is_given_up() {
+    let server = ApiServer::start();
+    server.set(SERVICE, "a", 80, &[Endpoint::ready("127.0.0.9")]);
+    let proxy = start(&server);
+    server.trouble(Trouble::Refuse(500));
+    server.set(SERVICE, "b", 81, &[Endpoint::ready("127.0.0.9")]);
+    server.compact();
+    let before = server.counts().pages;
+    server.trouble(Trouble::RepeatedList);
+    let given_up = || proxy.metrics().sum("pillion_discovery_failures_total", &["reason=\"too_large\""]);
+    soon(&proxy, "a list given up twice", || given_up() >= 2.0);
+    let (pages, lists) = (server.counts().pages - before, given_up());
+    assert!((pages as f64) <= 2.0 * (lists + 1.0), "{pages} pages of {lists} lists");
+    assert!(proxy.stderr().contains("names a page as the next one that was had already"), "{}", proxy.stderr());
+    assert_eq!(endpoints(&proxy), BTreeSet::from([at([127, 0, 0, 9], 80)]));
+    server.trouble(Trouble::None);
+    await_endpoints(&proxy, "both", &[at([127, 0, 0, 9], 80), at([127, 0, 0, 9], 81)]);
+}
+
 #[test]
 fn long_lists_come_in_pages() {
     let server = ApiServer::start();

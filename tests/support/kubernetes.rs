@@ -38,6 +38,8 @@ pub enum Trouble {
     CutList,
     /// Lists have no end.
     EndlessList,
+    /// Each page of a list names the same next one.
+    RepeatedList,
     /// Lists come byte by byte.
     SlowList,
     /// All but the first page of a list is too old to be had.
@@ -415,6 +417,7 @@ impl Shared {
             let items: Vec<_> = rest.by_ref().take(limit).map(|(_, slice)| slice.clone()).collect();
             let last = items.last().map(|slice| format!("after/{}", slice["metadata"]["name"].as_str().unwrap_or("")));
             let next = rest.next().and(last).unwrap_or_default();
+            let next = if trouble == Trouble::RepeatedList { "after/".to_owned() } else { next };
             let version = state.version;
             state.counts.pages += 1;
             state.counts.lists += usize::from(from.is_empty());

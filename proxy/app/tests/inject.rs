@@ -348,6 +348,52 @@ fn taking_it_out_leaves_the_text_as_it_was_written() {
     assert!(same >= 45, "{same}");
 }
 
+/// A probe that goes on to point at a proxy that is gone kills the application.
+#[test]
+fn what_cannot_be_given_back_is_refused() {
+    let file = folder("cases/tcp-probe.yaml");
+    let (with, _) = inject(&[], &file).unwrap();
+    let renamed = with.replace("- name: redis\n", "- name: renamed\n");
+    let without: String = {
+        // By hand, as somebody does who finds a container that he does not know.
+        let value = yaml::read(&with).unwrap().remove(0).value;
+        let mut pod = value.clone();
+        let spec = pod.at_mut(&["spec", "template", "spec"]).unwrap();
+        spec.list_at("initContainers").unwrap().retain(|one| one.str("name") != Some("pillion-proxy"));
+        pod.to_json()
+    };
+    assert_ne!(renamed, with);
+    for (text, words) in
+        [(renamed, "the container renamed is asked"), (without, "pillion-proxy, which knew, has been taken out")]
+    {
+        let errors = inject(&["--uninject".to_owned()], &kept(&text, &file)).unwrap_err();
+        assert!(
+            errors.len() == 1 && errors[0].contains(words) && errors[0].contains("Probe: the container"),
+            "{errors:?}"
+        );
+    }
+}
+
+/// A manifest that was injected got one more container since.
+#[test]
+fn what_was_added_behind_an_injection_has_its_probes_moved() {
+    let file = folder("cases/pod-json.json");
+    let (once, _) = inject(&[], &file).unwrap();
+    let mut pod: Value = serde_json::from_str(&once).unwrap();
+    let late = r#"{"name":"late","image":"l:1","readinessProbe":{"tcpSocket":{"port":9042}}}"#;
+    pod.at_mut(&["spec"]).unwrap().list_at("containers").unwrap().push(serde_json::from_str(late).unwrap());
+    let added = pod.to_json();
+    let (twice, said) = inject(&[], &kept(&added, &file)).unwrap();
+    assert!(said.contains(": injected"), "{said}");
+    let moved = "\"/app-probes/late/readiness\":{\"port\":9042,\"address\":\"pod\"".replace('"', "\\\"");
+    assert!(twice.contains(&moved) && twice.contains("/app-probes/late/readiness\""), "{twice}");
+    let (again, said) = inject(&[], &kept(&twice, &file)).unwrap();
+    assert_eq!(again, twice, "{said}");
+    let (without, _) = inject(&["--uninject".to_owned()], &kept(&twice, &file)).unwrap();
+    let late = serde_json::from_str::<Value>(late).unwrap();
+    assert_eq!(meaning(&without)[0].get("spec").unwrap().list("containers").last(), Some(&late));
+}
+
 /// The program itself, as people call it.
 #[test]
 fn standard_input_folders_and_differences() {

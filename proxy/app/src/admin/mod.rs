@@ -32,7 +32,7 @@ use http::{Request, Response, StatusCode};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{collections::VecDeque, io, rc::Rc, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::{JoinHandle, spawn_local},
@@ -76,12 +76,15 @@ async fn accept(bound: Bound, state: Rc<State>) {
         let accepted: io::Result<JoinHandle<()>> = match &bound.listener {
             Listener::Tcp(listener) => {
                 let accepted = listener.accept().await;
-                accepted.map(|(socket, _)| spawn_local(connection(socket, bound.port, true, Rc::clone(&state))))
+                accepted.and_then(|(socket, _)| {
+                    let at = Some(socket.local_addr()?);
+                    Ok(spawn_local(connection(socket, bound.port, at, Rc::clone(&state))))
+                })
             }
             Listener::Unix { listener, .. } => {
                 let accepted = listener.accept().await;
                 // The file's mode has judged already who may speak.
-                accepted.map(|(socket, _)| spawn_local(connection(socket, bound.port, false, Rc::clone(&state))))
+                accepted.map(|(socket, _)| spawn_local(connection(socket, bound.port, None, Rc::clone(&state))))
             }
         };
         match accepted {
@@ -100,8 +103,8 @@ async fn accept(bound: Bound, state: Rc<State>) {
     }
 }
 
-async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, port: Port, over_tcp: bool, state: Rc<State>) {
-    let judged = over_tcp && port == Port::Admin;
+/// Serves a connection; `at` is its own address, where it came by TCP.
+async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, port: Port, at: Option<SocketAddr>, state: Rc<State>) {
     let patience = CONNECTION_TIMEOUT.max(state.app_probes.longest() + HEADER_TIMEOUT);
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let state = Rc::clone(&state);
@@ -109,7 +112,7 @@ async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, port: Port, ove
             let (head, _body) = request.into_parts();
             state.answering.set(state.answering.get() + 1);
             let _answering = Answering(&state);
-            respond(&head, port, judged, &state).await
+            respond(&head, port, at, &state).await
         }
     });
     let serving = http1::Builder::new()
@@ -131,14 +134,15 @@ impl Drop for Answering<'_> {
     }
 }
 
-/// Answers one request, unless its connection must end without an answer. `judged`: it came over loopback TCP, where a browser could have been made to send it.
+/// Answers one request, unless its connection must end without an answer. `at` is the address of ours that was asked.
 async fn respond(
     head: &http::request::Parts,
     port: Port,
-    judged: bool,
+    at: Option<SocketAddr>,
     state: &Rc<State>,
 ) -> Result<Response<Body>, NotCarriedOut> {
-    if judged {
+    // Over loopback TCP a browser could have been made to send it.
+    if at.is_some() && port == Port::Admin {
         match judge(head.version, &head.uri, &head.headers) {
             Sender::Local => {}
             Sender::ForeignHost => {
@@ -151,8 +155,10 @@ async fn respond(
             }
         }
     }
-    if port == Port::Probes && AppProbes::has(head.uri.path()) {
-        return state.app_probes.carry_out(head.uri.path(), &head.headers).await.map(pages::probed);
+    if let (Port::Probes, Some(at)) = (port, at)
+        && AppProbes::has(head.uri.path())
+    {
+        return state.app_probes.carry_out(head.uri.path(), &head.headers, at).await.map(pages::probed);
     }
     Ok(pages::answer(route(port, &head.method, head.uri.path()), port, head.uri.query(), state).await)
 }

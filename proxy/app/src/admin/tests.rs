@@ -77,7 +77,8 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
 
 async fn call(state: &Rc<State>, port: Port, method: Method, target: &str) -> (u16, http::HeaderMap, String) {
     let request = Request::builder().method(method).uri(target).header("host", "localhost").body(()).unwrap();
-    let (parts, body) = respond(&request.into_parts().0, port, true, state).await.unwrap().into_parts();
+    let (parts, body) =
+        respond(&request.into_parts().0, port, Some("127.0.0.1:1".parse().unwrap()), state).await.unwrap().into_parts();
     let text = body.collect().await.unwrap().to_bytes();
     (parts.status.as_u16(), parts.headers, String::from_utf8(text.into()).unwrap())
 }
@@ -229,6 +230,31 @@ async fn a_hook_that_was_not_carried_out_has_no_answer() {
         }
     })
     .await;
+}
+
+/// A socket of both families, as an injected proxy's is; any address of 127.0.0.0/8 may be the pod's.
+#[tokio::test]
+async fn the_application_is_asked_at_the_address_that_the_kubelet_asked() {
+    let bound = Bound::probes("[::]:0".parse().unwrap()).unwrap();
+    let ours = bound.to_string().parse::<SocketAddr>().unwrap().port();
+    let application = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let theirs = application.local_addr().unwrap().port();
+    let text = format!(r#"{{"/app-probes/a/liveness":{{"port":{theirs},"address":"pod","tcpSocket":{{}}}}}}"#);
+    LocalSet::new()
+        .run_until(async {
+            let (mut state, _requests) = state();
+            Rc::get_mut(&mut state).unwrap().app_probes = crate::app_probes::read(&text).unwrap();
+            let _served = serve(bound, state);
+            for (pod, status) in
+                [("127.0.0.2", "HTTP/1.1 200"), ("127.0.0.1", "HTTP/1.1 503"), ("[::1]", "HTTP/1.1 503")]
+            {
+                let request = "GET /app-probes/a/liveness HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+                let socket = TcpStream::connect(format!("{pod}:{ours}")).await.unwrap();
+                let text = exchange(socket, request).await;
+                assert!(text.starts_with(status), "{pod}: {text}");
+            }
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! One unary call with one string going out and one number coming back: written here, since a gRPC library is larger than
 //! all of the probes.
 
-use super::{Finding, connect};
+use super::{Application, Finding};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
@@ -13,17 +13,17 @@ const ANSWER: usize = 16 * 1024;
 const SERVICE: usize = 4096;
 
 /// Asks, and says what was answered.
-pub(super) async fn ask(service: &str, port: u16) -> Result<Finding, String> {
+pub(super) async fn ask(service: &str, application: Application, port: u16) -> Result<Finding, String> {
     if service.len() > SERVICE {
         return Err(format!("the service's name has more than {SERVICE} bytes"));
     }
-    let socket = connect(port).await.map_err(|error| error.to_string())?;
+    let socket = application.connect(port).await.map_err(|error| error.to_string())?;
     let (mut client, connection) = h2::client::handshake(socket).await.map_err(|error| error.to_string())?;
     let asked = async move {
         let request = Request::builder()
             .version(Version::HTTP_2)
             .method(Method::POST)
-            .uri(format!("http://127.0.0.1:{port}/grpc.health.v1.Health/Check"))
+            .uri(format!("http://{}/grpc.health.v1.Health/Check", application.authority(port)))
             .header(header::CONTENT_TYPE, "application/grpc")
             .header(header::TE, "trailers")
             .body(())

@@ -1,7 +1,7 @@
 //! A probe by HTTP, as a kubelet makes it: HTTP/1.1, or HTTP/2 where HTTPS agrees on it, a connection of its own, redirects on
 //! the same host followed, a status from 200 to 399 is success.
 
-use super::{Finding, authority, either, read::Get};
+use super::{Application, Finding, authority, read::Get};
 use crate::outgoing::{self, Answer, Tls};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri, header};
@@ -18,17 +18,22 @@ const REDIRECTS: usize = 10;
 const AGENT: HeaderValue = HeaderValue::from_static("kube-probe/1.29");
 
 /// Asks, and says what was answered.
-pub(super) async fn ask(get: &Get, port: u16, kubelet: &HeaderMap) -> Result<Finding, String> {
+pub(super) async fn ask(
+    get: &Get,
+    application: Application,
+    port: u16,
+    kubelet: &HeaderMap,
+) -> Result<Finding, String> {
     let (mut get, mut port) = (get.clone(), port);
     for _ in 0..REDIRECTS {
-        let answer = once(&get, port, kubelet).await?;
+        let answer = once(&get, application, port, kubelet).await?;
         let Some((next, at)) = redirected(&answer, &get, port, kubelet)? else { return finding(answer).await };
         (get, port) = (next, at);
     }
     Err(format!("more than {REDIRECTS} redirects"))
 }
 
-async fn once(get: &Get, port: u16, kubelet: &HeaderMap) -> Result<Answer, String> {
+async fn once(get: &Get, application: Application, port: u16, kubelet: &HeaderMap) -> Result<Answer, String> {
     let host = authority(kubelet, port);
     let mut request = Request::new(Full::new(Bytes::new()));
     *request.uri_mut() = get.path.parse::<Uri>().map_err(|error| format!("{}: {error}", get.path))?;
@@ -55,7 +60,7 @@ async fn once(get: &Get, port: u16, kubelet: &HeaderMap) -> Result<Answer, Strin
     let name = name.and_then(|name| ServerName::try_from(name).ok());
     let name = name.unwrap_or_else(|| ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
     let tls = get.tls.then(|| Tls { config: outgoing::unverified(), name });
-    let stream = either(port, |address| outgoing::connect(address, tls.as_ref())).await;
+    let stream = application.by(port, |address| outgoing::connect(address, tls.as_ref())).await;
     let stream = stream.map_err(|error| error.to_string())?;
     outgoing::send(stream, request).await.map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! The application's probes, carried out by the proxy over loopback.
+//! The application's probes, carried out by the proxy where the application gets its traffic.
 //!
 //! An injected pod's kubelet asks the proxy (`/app-probes/CONTAINER/KIND` on the probe port), and the proxy asks the
 //! application what the manifest's author wrote: with those headers, that scheme, that timeout, and a kubelet's idea of
@@ -10,7 +10,7 @@ mod read;
 
 pub use read::{Malformed, Probe, Way, read};
 
-use crate::inject::probes::{PATH, VARIABLE, is_hook};
+use crate::inject::probes::{PATH, Place, VARIABLE, is_hook};
 use ::http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::{
     collections::HashMap,
@@ -66,12 +66,18 @@ impl AppProbes {
         self.0.values().map(|probe| probe.timeout).max().unwrap_or_default()
     }
 
-    /// Asks the application what this path stands for. `headers` are the kubelet's. Dropping it ends the probe.
+    /// Asks the application what this path stands for. `headers` are the kubelet's, and `asked` is the address at which it asked
+    /// us, the pod's. Dropping it ends the probe.
     ///
     /// # Errors
     /// A hook that the application gave no answer to.
-    pub async fn carry_out(&self, path: &str, headers: &HeaderMap) -> Result<Finding, NotCarriedOut> {
-        self.ask(path, headers).await.or_else(|failed| {
+    pub async fn carry_out(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+        asked: SocketAddr,
+    ) -> Result<Finding, NotCarriedOut> {
+        self.ask(path, headers, asked).await.or_else(|failed| {
             if !is_hook(path) {
                 return Ok(failed);
             }
@@ -81,18 +87,22 @@ impl AppProbes {
     }
 
     /// What the application answers; as an error what is to be said where it does not.
-    async fn ask(&self, path: &str, headers: &HeaderMap) -> Result<Finding, Finding> {
+    async fn ask(&self, path: &str, headers: &HeaderMap, asked: SocketAddr) -> Result<Finding, Finding> {
         let Some(probe) = self.0.get(path) else {
             return Err(Finding::failed(StatusCode::NOT_FOUND, "there is no such probe in this pod\n"));
         };
+        let application = match probe.place {
+            Place::Pod => Application::Pod(canonical(asked)),
+            Place::Loopback => Application::Loopback,
+        };
         let asked = async {
             match &probe.way {
-                Way::Http(request) => http::ask(request, probe.port, headers).await,
-                Way::Tcp => match connect(probe.port).await {
+                Way::Http(request) => http::ask(request, application, probe.port, headers).await,
+                Way::Tcp => match application.connect(probe.port).await {
                     Ok(_) => Ok(Finding { status: StatusCode::OK, words: b"connected\n".to_vec() }),
                     Err(error) => Err(error.to_string()),
                 },
-                Way::Grpc { service } => grpc::ask(service, probe.port).await,
+                Way::Grpc { service } => grpc::ask(service, application, probe.port).await,
                 Way::Never(words) => Err(words.clone()),
             }
         };
@@ -115,19 +125,53 @@ impl Finding {
     }
 }
 
-/// Tries both loopback addresses: an application may listen on one family's alone.
-async fn either<T, F: Future<Output = io::Result<T>>>(port: u16, connect: impl Fn(SocketAddr) -> F) -> io::Result<T> {
-    match connect((Ipv4Addr::LOCALHOST, port).into()).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            // What IPv4 said is what most applications are about.
-            connect((Ipv6Addr::LOCALHOST, port).into()).await.map_err(|_| error)
+/// Where the application is asked.
+#[derive(Debug, Clone, Copy)]
+enum Application {
+    /// At this address, and nowhere else: nobody else's traffic comes to another one.
+    Pod(SocketAddr),
+    /// At both loopback addresses: it may listen on one family's alone.
+    Loopback,
+}
+
+impl Application {
+    async fn by<T, F: Future<Output = io::Result<T>>>(
+        self,
+        port: u16,
+        connect: impl Fn(SocketAddr) -> F,
+    ) -> io::Result<T> {
+        if let Self::Pod(mut address) = self {
+            address.set_port(port);
+            return connect(address).await;
         }
-        outcome => outcome,
+        match connect((Ipv4Addr::LOCALHOST, port).into()).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                // What IPv4 said is what most applications are about.
+                connect((Ipv6Addr::LOCALHOST, port).into()).await.map_err(|_| error)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn connect(self, port: u16) -> io::Result<TcpStream> {
+        self.by(port, TcpStream::connect).await
+    }
+
+    /// What a request that names no other host is for.
+    fn authority(self, port: u16) -> String {
+        match self {
+            Self::Pod(address) => SocketAddr::new(address.ip(), port).to_string(),
+            Self::Loopback => format!("{}:{port}", Ipv4Addr::LOCALHOST),
+        }
     }
 }
 
-async fn connect(port: u16) -> io::Result<TcpStream> {
-    either(port, TcpStream::connect).await
+/// A socket of both families has IPv4's addresses as IPv6's; a link-local one keeps its interface.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip.is_ipv4() => SocketAddr::new(ip, address.port()),
+        _ => address,
+    }
 }
 
 /// The host part of the kubelet's `Host` with the application's port: what it would have asked for.

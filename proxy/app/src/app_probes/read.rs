@@ -1,7 +1,7 @@
 //! From the injection's JSON to probes. Pure.
 
 use super::AppProbes;
-use crate::inject::value::Value;
+use crate::inject::{probes::Place, value::Value};
 use http::{HeaderName, HeaderValue};
 use std::{collections::HashMap, time::Duration};
 
@@ -10,6 +10,8 @@ use std::{collections::HashMap, time::Duration};
 pub struct Probe {
     /// The application's port.
     pub port: u16,
+    /// Of which address.
+    pub place: Place,
     /// Time for all of it.
     pub timeout: Duration,
     /// How it is asked.
@@ -84,7 +86,8 @@ fn probe(original: &Value) -> Option<Probe> {
     } else {
         Way::Grpc { service: original.get("grpc")?.str("service").unwrap_or("").to_owned() }
     };
-    Some(Probe { port, timeout: Duration::from_secs(u64::try_from(seconds).unwrap_or(1)), way })
+    let place = if original.str(Place::FIELD) == Some(Place::POD) { Place::Pod } else { Place::Loopback };
+    Some(Probe { port, place, timeout: Duration::from_secs(u64::try_from(seconds).unwrap_or(1)), way })
 }
 
 fn path(written: &str) -> String {

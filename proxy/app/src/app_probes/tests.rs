@@ -47,7 +47,12 @@ async fn carry_out(probes: &AppProbes) -> (u16, String) {
     let mut headers = HeaderMap::new();
     headers.insert("host", "10.1.2.3:15020".parse().unwrap());
     headers.insert("user-agent", "kube-probe/1.31".parse().unwrap());
-    let finding = probes.carry_out("/app-probes/a/liveness", &headers).await.unwrap();
+    asked_at("10.1.2.3:15020", probes, &headers).await
+}
+
+async fn asked_at(address: &str, probes: &AppProbes, headers: &HeaderMap) -> (u16, String) {
+    let address = address.parse().unwrap();
+    let finding = probes.carry_out("/app-probes/a/liveness", headers, address).await.unwrap();
     (finding.status.as_u16(), String::from_utf8(finding.words).unwrap())
 }
 
@@ -342,6 +347,46 @@ fn grpc_health_is_asked() {
     });
 }
 
+/// What listens on loopback alone gets nobody's traffic where it is captured, and what listens on the pod's address alone gets all.
+/// Any address of 127.0.0.0/8 may be the pod's.
+#[test]
+fn where_traffic_is_captured_the_pods_own_address_is_asked_and_no_other() {
+    here(async {
+        for (listens, asked, ready) in [
+            ("127.0.0.2", "127.0.0.2:15020", true),
+            ("127.0.0.2", "[::ffff:127.0.0.2]:15020", true),
+            ("[::1]", "[::1]:15020", true),
+            ("0.0.0.0", "127.0.0.2:15020", true),
+            ("127.0.0.1", "127.0.0.2:15020", false),
+            ("127.0.0.1", "[::1]:15020", false),
+            ("[::1]", "127.0.0.1:15020", false),
+        ] {
+            let listener = TcpListener::bind(format!("{listens}:0")).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            tokio::task::spawn_local(async move {
+                while let Ok((mut socket, _)) = listener.accept().await {
+                    let mut bytes = [0; 4096];
+                    let length = socket.read(&mut bytes).await.unwrap();
+                    if bytes[..length].starts_with(b"GET") {
+                        socket.write_all(b"HTTP/1.1 204 Fine\r\n\r\n").await.unwrap();
+                    }
+                }
+            });
+            for (way, status) in [(r#""httpGet":{"path":"/"}"#, 204), (r#""tcpSocket":{}"#, 200)] {
+                let probes = probes(port, &format!(r#""address":"pod",{way}"#));
+                let (found, words) = asked_at(asked, &probes, &HeaderMap::new()).await;
+                assert_eq!(found, if ready { status } else { 503 }, "{listens} {asked} {way}: {words}");
+            }
+        }
+        // Where the proxy's own ports lead to loopback, that is asked, of either family.
+        for listens in ["127.0.0.1", "[::1]"] {
+            let listener = TcpListener::bind(format!("{listens}:0")).await.unwrap();
+            let probes = probes(listener.local_addr().unwrap().port(), r#""tcpSocket":{}"#);
+            assert_eq!(asked_at("127.0.0.2:15020", &probes, &HeaderMap::new()).await.0, 200, "{listens}");
+        }
+    });
+}
+
 #[test]
 fn what_no_injection_wrote_is_refused() {
     for (text, words) in [
@@ -363,11 +408,14 @@ fn a_hook_fails_where_the_application_does_not_answer_and_by_no_status() {
     here(async {
         let (port, _served) = application(vec!["HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"]).await;
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let pod = "10.1.2.3:15020".parse().unwrap();
         let hook = |port, kind| {
             let path = format!("/app-probes/a/{kind}");
             let probes =
                 read(&format!(r#"{{"{path}":{{"port":{port},"timeoutSeconds":1,"httpGet":{{"path":"/"}}}}}}"#));
-            async move { probes.unwrap().carry_out(&path, &HeaderMap::new()).await.map(|finding| finding.status.as_u16()) }
+            async move {
+                probes.unwrap().carry_out(&path, &HeaderMap::new(), pod).await.map(|finding| finding.status.as_u16())
+            }
         };
         assert_eq!(hook(port, "post-start").await, Ok(500));
         for kind in ["post-start", "pre-stop"] {

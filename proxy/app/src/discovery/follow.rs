@@ -114,6 +114,8 @@ enum Failure {
     Status(u16, String),
     #[error("the list has no end")]
     Endless,
+    #[error("the list has no end: the API server names a page as the next one that was had already")]
+    Repeated,
 }
 
 /// How a watch ended.
@@ -222,6 +224,7 @@ impl Follower {
     async fn pages(&self, limit: Option<usize>) -> Result<(Slices, String), Failure> {
         let mut slices = Slices::default();
         let mut next: Option<String> = None;
+        let mut had = BTreeSet::new();
         for _ in 0..MAX_PAGES {
             let path = self.service.list(limit, next.as_deref());
             let page = async {
@@ -237,8 +240,11 @@ impl Follower {
                 }
             }
             next = page.next.map(std::borrow::Cow::into_owned);
-            if next.is_none() {
-                return Ok((slices, page.version.into_owned()));
+            match &next {
+                None => return Ok((slices, page.version.into_owned())),
+                // The page behind it was had: all others would be, for ever.
+                Some(token) if !had.insert(token.clone()) => return Err(Failure::Repeated),
+                Some(_) => {}
             }
         }
         Err(Failure::Endless)
@@ -412,7 +418,7 @@ impl Failure {
             Self::Call(CallError::Refused { .. }) | Self::Status(..) => "refused",
             Self::Call(CallError::Slow(_)) => "timeout",
             Self::Call(CallError::Access(_)) => "service_account",
-            Self::Call(CallError::TooLarge(_)) | Self::TooLong(_) | Self::Endless => "too_large",
+            Self::Call(CallError::TooLarge(_)) | Self::TooLong(_) | Self::Endless | Self::Repeated => "too_large",
             Self::Call(CallError::Unusable(_)) | Self::Wire(_) => "unusable",
         }
     }

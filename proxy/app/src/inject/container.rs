@@ -52,15 +52,14 @@ pub(super) fn proxy(
     fields.set("command", list([PROGRAM]));
     fields.set("args", list(arguments));
     let mut env = Vec::new();
-    let variable = |name: &str, value: &str| {
-        // A kubelet puts variables in the place of $(NAME), and $ in that of $$; doubled, each is left.
-        map([("name", name.into()), ("value", value.replace('$', "$$").into())])
-    };
+    let exact = |name: &str, value: String| map([("name", name.into()), ("value", value.into())]);
+    // A kubelet puts variables in the place of $(NAME), and $ in that of $$; doubled, each is left.
+    let variable = |name: &str, value: &str| exact(name, value.replace('$', "$$"));
     if let Some(configuration) = configuration {
         env.push(variable(CONFIG_VARIABLE, configuration));
     }
     if !moved.0.is_empty() {
-        env.push(variable(probes::VARIABLE, &Value::Map(moved.clone()).to_json()));
+        env.push(exact(probes::VARIABLE, probes::to_hand(moved)));
     }
     if !native {
         // A native sidecar gets its signal when the application has gone; another one looks for itself.
@@ -197,7 +196,9 @@ fn security() -> Value {
 }
 
 /// The container that installs the rules. It is root with one capability, in the pod's own network namespace.
-pub(super) fn init(image: &Image, settings: &Settings, spec: &Value) -> Value {
+/// `guaranteed`: the pod's
+/// class is so, which one container that requests less than its limit would take.
+pub(super) fn init(image: &Image, settings: &Settings, spec: &Value, guaranteed: bool) -> Value {
     let numbers = |ports: &[Ports]| {
         let each = ports.iter().flat_map(|ports| ports.0..=ports.1);
         each.map(|port| port.to_string()).collect::<Vec<_>>().join(",")
@@ -228,8 +229,8 @@ pub(super) fn init(image: &Image, settings: &Settings, spec: &Value) -> Value {
         let own = amounts.into_iter().filter(|(resource, _)| !whole::names(spec, resource));
         Map(own.map(|(resource, amount)| (resource.to_owned(), amount.into())).collect())
     };
-    let requests = of_pod([("cpu", "10m"), ("memory", "16Mi")]);
     let limits = of_pod([("cpu", "100m"), ("memory", "64Mi")]);
+    let requests = if guaranteed { limits.clone() } else { of_pod([("cpu", "10m"), ("memory", "16Mi")]) };
     if !requests.0.is_empty() {
         fields.set("resources", map([("requests", requests.into()), ("limits", limits.into())]));
     }

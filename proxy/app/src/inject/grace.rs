@@ -1,6 +1,7 @@
 //! A pod's grace period, in which its drain must end. Pure.
 
 use super::{
+    goodbye::{self, Goodbye},
     pod::Problem,
     settings::{PREFIX, Settings},
     value::Value,
@@ -13,7 +14,7 @@ const GRACE: i128 = 30;
 const RECORDING: Duration = Duration::from_secs(5);
 
 /// Makes the phases of the drain end before the kubelet kills: of what is not the pod's own a delay takes at most half of its
-/// grace period, and what is open is cut early enough to be recorded. What somebody chose and is not kept is noted.
+/// grace period, or what its containers' hooks take, and what is open is cut early enough to be recorded. What somebody chose and is not kept is noted.
 pub(super) fn fit(pod: &Value, settings: &mut Settings, notes: &mut Vec<String>) -> Option<Problem> {
     let grace = pod.at(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_int).unwrap_or(GRACE);
     let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0).min(86_400));
@@ -29,32 +30,49 @@ pub(super) fn fit(pod: &Value, settings: &mut Settings, notes: &mut Vec<String>)
     };
     // Of a configuration that is not generated nobody knows what holds.
     let generated = settings.config.is_none();
-    let mut shortened = |name: &str, chosen: Duration, fits: Duration| {
-        if !generated {
-            return;
-        }
-        notes.push(format!(
-            "{name} is {fits:?} and not {chosen:?}, which the pod's grace period of {grace:?} has no room for: raise \
-             terminationGracePeriodSeconds, or write {PREFIX}{name}"
-        ));
+    let shortened = |name: &str, chosen: &str, fits: Duration| {
+        generated.then(|| {
+            format!(
+                "{name} is {fits:?} and not {chosen}, which the pod's grace period of {grace:?} has no room for: raise \
+                 terminationGracePeriodSeconds, or write {PREFIX}{name}"
+            )
+        })
     };
     let half = grace / 2;
+    let recording = RECORDING.min(grace / 4);
     if !own(&delay) {
         if settings.drain_delay > half && settings.drain_delay != Settings::default().drain_delay {
-            shortened("drain-delay", settings.drain_delay, half);
+            notes.extend(shortened("drain-delay", &format!("{:?}", settings.drain_delay), half));
         }
         settings.drain_delay = settings.drain_delay.min(half);
+        // Who works on behind that has clients: by endpoints that are not forgotten yet, or by connections that they keep.
+        let Goodbye { longest, unknown } = pod.get("spec").map(goodbye::of).unwrap_or_default();
+        let cut = settings.drain_deadline.filter(|_| own(&deadline));
+        let room = grace.saturating_sub(cut.unwrap_or(recording * 2));
+        settings.drain_delay = settings.drain_delay.max(longest.min(room));
+        if longest > settings.drain_delay {
+            let chosen = format!("{longest:?}, as long as a preStop sleeps");
+            notes.extend(shortened("drain-delay", &chosen, settings.drain_delay));
+        }
+        if generated && !unknown.is_empty() {
+            notes.push(format!(
+                "how long the preStop of {} takes cannot be read, and nobody new is let in {:?} after the pod was told to end: \
+                 write {delay}, as long as the hook takes",
+                unknown.join(", "),
+                settings.drain_delay
+            ));
+        }
     } else if settings.drain_delay >= grace && !settings.drain_delay.is_zero() {
         return beyond(&delay, "this delay");
     }
-    let left = grace.saturating_sub(RECORDING.min(grace / 4)).saturating_sub(settings.drain_delay);
+    let left = grace.saturating_sub(recording).saturating_sub(settings.drain_delay);
     match settings.drain_deadline {
         Some(most) if own(&deadline) && settings.drain_delay.saturating_add(most) > grace => {
             return beyond(&deadline, "what begins behind drain-delay");
         }
         Some(_) if own(&deadline) => {}
         Some(most) if most > left => {
-            shortened("drain-deadline", most, left);
+            notes.extend(shortened("drain-deadline", &format!("{most:?}"), left));
             settings.drain_deadline = Some(left);
         }
         Some(_) => {}

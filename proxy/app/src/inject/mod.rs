@@ -13,15 +13,18 @@
 //!
 //! Nothing here runs, or is resident, in a proxy.
 
+mod amend;
 pub mod arguments;
 pub mod command;
 mod configuration;
 mod container;
 pub mod diff;
+mod goodbye;
 mod grace;
 pub mod manifest;
 pub mod pod;
 pub mod probes;
+mod qos;
 pub mod quantity;
 pub mod settings;
 mod status;

@@ -1,8 +1,11 @@
 //! The decision: what becomes of a pod. Pure; shared by the command line and the webhook.
 
 use super::{
+    amend,
     configuration::{self, Fault},
-    container, grace, probes,
+    container, grace,
+    probes::{self, Place},
+    qos,
     settings::{self, Capture, INJECT, InboundTls, Mode, PREFIX, STATUS, Settings},
     status::Status,
     value::{Map, Value, map},
@@ -84,6 +87,9 @@ pub enum Refusal {
     /// The sidecar of another mesh.
     #[error("it has the sidecar of another mesh, {0}: two would capture each other's connections")]
     OtherMesh(String),
+    /// It asks another mesh to capture, or is captured by it.
+    #[error("it is for another mesh, by {0}: two would capture each other's connections")]
+    ForOtherMesh(String),
     /// A copy of a static pod, which the API server cannot change.
     #[error("it mirrors a static pod of a node")]
     Mirror,
@@ -112,6 +118,16 @@ pub const NO_NODE_AGENT: &str = "the nodes of this cluster have no agent that ca
 /// Containers of other meshes, by their usual names.
 const OTHERS: [&str; 4] = ["istio-proxy", "linkerd-proxy", "consul-dataplane", "kuma-sidecar"];
 
+/// Annotations and labels by which a pod is another mesh's, be it by a sidecar or, of Istio's ambient mode, by the node.
+const WISHES: [(&str, &[&str]); 6] = [
+    ("sidecar.istio.io/inject", &["true"]),
+    ("istio.io/dataplane-mode", &["ambient"]),
+    ("ambient.istio.io/redirection", &["enabled"]),
+    ("linkerd.io/inject", &["enabled", "ingress"]),
+    ("consul.hashicorp.com/connect-inject", &["true"]),
+    ("kuma.io/sidecar-injection", &["enabled", "true"]),
+];
+
 /// Decides about a pod: an object with `metadata` and `spec`, be it a Pod or a template of one.
 ///
 /// # Errors
@@ -133,6 +149,12 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
         return Err(problems);
     };
     if let Some(refusal) = refusal(pod, spec) {
+        if matches!(refusal, Refusal::Already(_))
+            && problems.is_empty()
+            && let Some(with) = amend::amend(pod, defaults)
+        {
+            return Ok(Outcome::Injected(Box::new(with), Vec::new()));
+        }
         return unless(problems, refusal);
     }
     let around = &Surroundings { job: around.job || ends(spec), ..around.clone() };
@@ -164,7 +186,9 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if !problems.is_empty() {
         return Err(problems);
     }
-    assemble(pod.clone(), around, settings).map(|pod| Outcome::Injected(Box::new(pod), notes))
+    let with = assemble(pod.clone(), around, settings)?;
+    notes.extend(with.get("spec").and_then(|after| qos::lost(spec, after)));
+    Ok(Outcome::Injected(Box::new(with), notes))
 }
 
 /// What a pod, or a namespace, says about being injected.
@@ -230,7 +254,14 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
         let version = Status::of(pod).and_then(Result::ok).and_then(|status| status.version);
         return Some(Refusal::Already(version.map_or_else(String::new, |version| format!(" {version}"))));
     }
-    OTHERS.iter().find(|name| named(name)).map(|name| Refusal::OtherMesh((*name).to_owned()))
+    if let Some(name) = OTHERS.iter().find(|name| named(name)) {
+        return Some(Refusal::OtherMesh((*name).to_owned()));
+    }
+    WISHES.iter().find_map(|(key, yes)| {
+        let said = |kind| pod.at(&["metadata", kind, *key]).and_then(Value::as_str);
+        let wish = ["annotations", "labels"].into_iter().filter_map(said).find(|said| yes.contains(said))?;
+        Some(Refusal::ForOtherMesh(format!("{key}: {wish}")))
+    })
 }
 
 /// The settings of a pod: its annotations over the defaults. Every mistake is told.
@@ -355,13 +386,14 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
         ),
     };
     let spec = pod.at_mut(&["spec"]).ok_or_else(|| malformed(&["spec"]))?;
+    let guaranteed = qos::guaranteed(spec);
     let raised = whole::raise(spec, &settings)?;
     let proxy = container::proxy(&settings, around, spec, configuration.as_deref(), &moved);
     let init = if settings.capture == Capture::Init {
         let image = settings.init_image();
         let image =
             image.map_err(|words| vec![Problem::new(&["metadata", "annotations"], format!("image: {words}"))])?;
-        Some(container::init(&image, &settings, spec))
+        Some(container::init(&image, &settings, spec, guaranteed))
     } else {
         None
     };
@@ -418,19 +450,22 @@ fn add_pull_secrets(spec: &mut Value, settings: &Settings) -> Option<Vec<String>
     Some(added)
 }
 
-fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
+/// Moves what is asked of captured ports to the proxy, and returns what it was; what is there already stays.
+pub(super) fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
     let mut moved = Map::default();
     if !settings.rewrite_probes || settings.capture == Capture::None {
         return moved;
     }
-    let captured = |port| !settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
+    let place = if settings.capture == Capture::Init { Place::Pod } else { Place::Loopback };
+    let skipped = |port| settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
+    let captured = |port| port != port::PROBES && !skipped(port);
     // Beside the others, the proxy starts when all init containers have, and would answer no probe of theirs before.
     let lists: &[&str] =
         if settings.mode == Mode::Native { &["containers", "initContainers"] } else { &["containers"] };
     for list in lists {
         let Some(Value::List(containers)) = pod.at_mut(&["spec", list]) else { continue };
         for container in containers {
-            moved.0.extend(probes::move_away(container, port::PROBES, &captured).0);
+            moved.0.extend(probes::move_away(container, port::PROBES, place, &captured).0);
         }
     }
     moved

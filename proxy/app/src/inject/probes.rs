@@ -2,7 +2,7 @@
 //!
 //! A kubelet has no certificate and speaks from the node, so that a probe of a captured port would be refused, or answered
 //! by the proxy instead of the application. Each such probe becomes an HTTP request to the proxy's own port, and what it was
-//! is handed to the proxy in an environment variable, which carries it out over loopback. Pure.
+//! is handed to the proxy in an environment variable, which carries it out where the application gets its traffic. Pure.
 
 use super::value::{Map, Value, map};
 
@@ -29,15 +29,31 @@ const TIMEOUT: i128 = 1;
 /// A hook has none of its own: somewhat less than the probe port keeps a connection by itself.
 const HOOK_TIMEOUT: i128 = 110;
 
+/// Where an application is asked: where its traffic comes to, or it would be judged by what nobody reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The pod's address, which the kubelet asked the proxy at: captured connections go on to it.
+    Pod,
+    /// Loopback, to which the proxy's own ports lead.
+    Loopback,
+}
+
+impl Place {
+    /// The field that says it.
+    pub const FIELD: &str = "address";
+    /// What the field says of the pod's; it is left out of the other.
+    pub const POD: &str = "pod";
+}
+
 /// Moves the probes of a container, and returns what they were, by path. `captured` says which ports are.
-pub(super) fn move_away(container: &mut Value, proxy_port: u16, captured: &dyn Fn(u16) -> bool) -> Map {
+pub(super) fn move_away(container: &mut Value, proxy_port: u16, place: Place, captured: &dyn Fn(u16) -> bool) -> Map {
     let mut moved = Map::default();
     let Some(name) = container.str("name").map(str::to_owned) else { return moved };
     let ports = named_ports(container);
     let mut take = |handler: &mut Value, kind: &str, timeout: i128| {
         let Some(which) = HANDLERS.iter().find(|which| handler.get(which).is_some()) else { return };
         let Some(original) = handler.get(which).cloned() else { return };
-        // Another host is not ours to ask over loopback.
+        // Another host is not ours to ask.
         if original.get("host").is_some_and(|host| host.as_str() != Some("")) {
             return;
         }
@@ -56,8 +72,14 @@ pub(super) fn move_away(container: &mut Value, proxy_port: u16, captured: &dyn F
         if let Some(handler) = handler.as_map_mut() {
             handler.replace(which, "httpGet", request);
         }
-        let original = map([("port", port.into()), ("timeoutSeconds", timeout.into()), (which, original)]);
-        moved.set(&path, original);
+        let mut asked = Map::default();
+        asked.set("port", port);
+        if place == Place::Pod {
+            asked.set(Place::FIELD, Place::POD);
+        }
+        asked.set("timeoutSeconds", timeout);
+        asked.set(which, original);
+        moved.set(&path, asked);
     };
     for (field, kind) in PROBES {
         if let Some(probe) = container.at_mut(&[field]) {
@@ -71,6 +93,20 @@ pub(super) fn move_away(container: &mut Value, proxy_port: u16, captured: &dyn F
         }
     }
     moved
+}
+
+/// The probes that a variable of the proxy's container holds; `None` where it holds something else.
+pub(super) fn handed(variable: &Value) -> Option<Map> {
+    let text = variable.str("value")?.replace("$$", "$");
+    match serde_json::from_str(&text).ok()? {
+        Value::Map(map) => Some(map),
+        _ => None,
+    }
+}
+
+/// The variable's value, in which a kubelet puts `$` in the place of `$$`.
+pub(super) fn to_hand(probes: &Map) -> String {
+    Value::Map(probes.clone()).to_json().replace('$', "$$")
 }
 
 /// Moves the probes of a container back to what they were.
@@ -92,6 +128,18 @@ pub(super) fn move_back(container: &mut Value, originals: &Map) {
             handler.replace("httpGet", which, was.clone());
         }
     }
+}
+
+/// What of a container is asked of the proxy's port: the field, and the path.
+pub(super) fn left(container: &Value, proxy_port: u16) -> Option<(Vec<&'static str>, String)> {
+    let places = PROBES.iter().map(|(field, _)| vec![*field]);
+    let places = places.chain(HOOKS.iter().map(|(field, _)| vec!["lifecycle", *field]));
+    places.into_iter().find_map(|place| {
+        let get = container.at(&place)?.get("httpGet")?;
+        let path = get.str("path").filter(|path| path.starts_with(PATH))?;
+        let ours = get.get("port").and_then(Value::as_int) == Some(proxy_port.into());
+        ours.then(|| (place, path.to_owned()))
+    })
 }
 
 fn named_ports(container: &Value) -> Vec<(String, u16)> {
@@ -122,7 +170,7 @@ livenessProbe: {tcpSocket: {port: '9000'}, failureThreshold: 2}
 lifecycle: {preStop: {httpGet: {path: /bye, port: 8080}}}",
         );
         let mut moved = container.clone();
-        let originals = move_away(&mut moved, 15020, &|port| port != 1);
+        let originals = move_away(&mut moved, 15020, Place::Loopback, &|port| port != 1);
         assert_eq!(
             moved.at(&["readinessProbe"]).unwrap().to_json(),
             r#"{"httpGet":{"path":"/app-probes/web/readiness","port":15020},"timeoutSeconds":3,"periodSeconds":2}"#
@@ -154,7 +202,7 @@ lifecycle: {preStop: {httpGet: {path: /bye, port: 8080}}}",
         ] {
             let container = read(&format!("name: a\nlivenessProbe: {probe}\n"));
             let mut moved = container.clone();
-            assert_eq!(move_away(&mut moved, 15020, &|port| port != 1), Map::default(), "{probe}");
+            assert_eq!(move_away(&mut moved, 15020, Place::Loopback, &|port| port != 1), Map::default(), "{probe}");
             assert_eq!(moved, container, "{probe}");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     pod::{INIT, PROXY},
-    settings::{Capture, Mode, STATUS, Settings},
+    settings::{Capture, Mode, Ports, STATUS, Settings},
     value::{Map, Value, list, map},
 };
 
@@ -13,8 +13,10 @@ pub(super) struct Status {
     pub version: Option<String>,
     /// Where the proxy is.
     mode: Mode,
-    /// Whether there is a container that installs rules.
-    rules: bool,
+    /// What leads connections to it; by [`Capture::Init`] there is a container that installs rules.
+    capture: Capture,
+    /// Probes were left as they were.
+    leaves_probes: bool,
     /// `shareProcessNamespace` was set.
     pub shares_processes: bool,
     /// What was added to `imagePullSecrets`.
@@ -23,6 +25,8 @@ pub(super) struct Status {
     pub raised: Map,
 }
 
+/// The option of the container that installs rules, which ports these leave out.
+const SKIPPED: &str = "--exclude-inbound-ports";
 const MODES: [(&str, Mode); 2] = [("native", Mode::Native), ("container", Mode::Container)];
 const CAPTURES: [(&str, Capture); 3] = [("init", Capture::Init), ("node", Capture::Node), ("none", Capture::None)];
 
@@ -33,6 +37,9 @@ impl Status {
         let capture = CAPTURES.iter().find(|(_, capture)| *capture == settings.capture).map_or("", |(word, _)| word);
         let mut status =
             map([("version", env!("CARGO_PKG_VERSION").into()), ("mode", mode.into()), ("capture", capture.into())]);
+        if let (false, Some(status)) = (settings.rewrite_probes, status.as_map_mut()) {
+            status.set("leavesProbes", true);
+        }
         if let (true, Some(status)) = (shares_processes, status.as_map_mut()) {
             status.set("sharesProcesses", true);
         }
@@ -58,7 +65,8 @@ impl Status {
             Some(Self {
                 version: status.str("version").map(str::to_owned),
                 mode,
-                rules: capture == Capture::Init,
+                capture,
+                leaves_probes: status.get("leavesProbes") == Some(&Value::Bool(true)),
                 shares_processes: status.get("sharesProcesses") == Some(&Value::Bool(true)),
                 pull_secrets: status
                     .list("pullSecrets")
@@ -75,9 +83,24 @@ impl Status {
         }))
     }
 
+    /// What was chosen for the injection, as far as the pod still says it: the settings are those of whoever looks at it now.
+    pub(super) fn over(&self, mut settings: Settings, pod: &Value) -> Settings {
+        (settings.mode, settings.capture) = (self.mode, self.capture);
+        settings.rewrite_probes &= !self.leaves_probes;
+        let init = pod.get("spec").map(|spec| spec.list("initContainers")).unwrap_or_default();
+        let init = init.iter().find(|container| container.str("name") == Some(INIT)).map(|init| init.list("args"));
+        let option = init.and_then(|words| words.iter().skip_while(|word| word.as_str() != Some(SKIPPED)).nth(1));
+        if let Some(ports) = option.and_then(Value::as_str) {
+            let ports = ports.split(',').filter_map(|port| port.parse().ok());
+            settings.skip_inbound_ports = ports.map(|port| Ports(port, port)).collect();
+        }
+        settings
+    }
+
     /// Whether the injection put a container of that name into that list of the pod's.
     pub(super) fn put(&self, list: &str, container: &str) -> bool {
         let proxy = if self.mode == Mode::Native { "initContainers" } else { "containers" };
-        (container == PROXY && list == proxy) || (self.rules && container == INIT && list == "initContainers")
+        (container == PROXY && list == proxy)
+            || (self.capture == Capture::Init && container == INIT && list == "initContainers")
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     container::ALL_VOLUMES,
-    pod::{INIT, PROXY, PULL_SECRETS, Problem},
+    pod::{INIT, PROXY, PULL_SECRETS, Problem, port},
     probes,
     settings::STATUS,
     status::Status,
@@ -36,8 +36,11 @@ pub fn uninject(pod: &Value) -> Result<Taken, Problem> {
         return Ok(stranger.map_or(Taken::Nothing, |name| Taken::NotOurs(name.to_owned())));
     };
     let status = status.map_err(|words| Problem::new(&["metadata", "annotations", STATUS], words))?;
+    let originals = originals(pod, &status).unwrap_or_default();
+    if let Some(problem) = unknown(pod, &status, &originals) {
+        return Err(problem);
+    }
     let mut pod = pod.clone();
-    let originals = originals(&pod, &status).unwrap_or_default();
     for list in ["containers", "initContainers"] {
         if let Some(Value::List(containers)) = pod.at_mut(&["spec", list]) {
             containers.retain(|container| !container.str("name").is_some_and(|name| status.put(list, name)));
@@ -76,6 +79,34 @@ pub fn uninject(pod: &Value) -> Result<Taken, Problem> {
     Ok(Taken::Out(Box::new(pod)))
 }
 
+/// A probe that would be asked of the proxy, which is gone then, and of which nobody knows what it was.
+fn unknown(pod: &Value, status: &Status, originals: &Map) -> Option<Problem> {
+    for list in ["containers", "initContainers"] {
+        for (index, container) in pod.at(&["spec", list]).map_or(&[][..], Value::elements).iter().enumerate() {
+            let name = container.str("name").unwrap_or_default();
+            if status.put(list, name) {
+                continue;
+            }
+            let mut container = container.clone();
+            probes::move_back(&mut container, originals);
+            let Some((field, path)) = probes::left(&container, port::PROBES) else { continue };
+            let why = if originals.0.is_empty() {
+                format!("{PROXY}, which knew, has been taken out")
+            } else {
+                format!("{PROXY} knows none of that container and path, as where a container was given another name")
+            };
+            let words = format!(
+                "the container {name} is asked by way of the proxy ({path}), and nobody knows what this was: {why}: write it \
+                 as it was, and take Pillion out then"
+            );
+            let index = index.to_string();
+            let place = ["spec", list, &index].into_iter().chain(field).collect::<Vec<_>>();
+            return Some(Problem::new(&place, words));
+        }
+    }
+    None
+}
+
 /// What the injection left empty was not there, or meant nothing.
 fn drop_empty(map: &mut Map, key: &str) {
     if map.get(key).is_some_and(Value::is_empty) {
@@ -91,9 +122,5 @@ fn originals(pod: &Value, status: &Status) -> Option<Map> {
         containers.iter().find(|container| container.str("name").is_some_and(ours))
     })?;
     let variable = proxy.list("env").iter().find(|variable| variable.str("name") == Some(probes::VARIABLE))?;
-    let text = variable.str("value")?.replace("$$", "$");
-    match serde_json::from_str(&text).ok()? {
-        Value::Map(map) => Some(map),
-        _ => None,
-    }
+    probes::handed(variable)
 }

@@ -12,8 +12,8 @@ use super::{
 };
 
 /// The resources that a proxy has an amount of.
-const CPU: &str = "cpu";
-const MEMORY: &str = "memory";
+pub(super) const CPU: &str = "cpu";
+pub(super) const MEMORY: &str = "memory";
 
 /// Whether the pod as a whole says something about that resource.
 pub(super) fn names(spec: &Value, resource: &str) -> bool {
@@ -101,7 +101,8 @@ fn put(spec: &mut Value, raised: &mut Map, [kind, resource]: [&str; 2], was: Val
     }
 }
 
-fn amount(value: &Value) -> Option<f64> {
+/// The amount that a field says.
+pub(super) fn amount(value: &Value) -> Option<f64> {
     // A number is its own text.
     value.as_str().map_or_else(|| quantity::amount(&value.to_json()), quantity::amount)
 }

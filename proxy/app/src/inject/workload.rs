@@ -147,14 +147,9 @@ impl Walker<'_> {
             job: matches!(&*kind, "Job" | "CronJob"),
             node_agent: NodeAgent::Assumed,
         };
-        if !place.is_empty() {
-            let own = object.at(&["metadata", "annotations"]).and_then(Value::as_map);
-            for (key, _) in own.into_iter().flat_map(|map| &map.0).filter(|(key, _)| key.starts_with(PREFIX)) {
-                let words = format!("{key} does nothing here: write it under {}.metadata.annotations", place.join("."));
-                let mut path = path.clone();
-                path.extend(["metadata", "annotations", key].map(str::to_owned));
-                self.reports.push(Report { object: name.clone(), path, verdict: Verdict::Note(words) });
-            }
+        for Problem { path: deeper, message } in idle(object, place) {
+            let path = path.iter().cloned().chain(deeper).collect();
+            self.reports.push(Report { object: name.clone(), path, verdict: Verdict::Note(message) });
         }
         let Some(pod) = object.at_mut(place) else { return };
         let mut say = |deeper: &[String], verdict| {
@@ -206,6 +201,15 @@ impl Walker<'_> {
             },
         }
     }
+}
+
+/// Annotations of ours that do nothing where they are: on an object that is no pod, but has one at `place`.
+#[must_use]
+pub fn idle(object: &Value, place: &[&str]) -> Vec<Problem> {
+    let own = object.at(&["metadata", "annotations"]).filter(|_| !place.is_empty()).and_then(Value::as_map);
+    let ours = own.into_iter().flat_map(|map| &map.0).filter(|(key, _)| key.starts_with(PREFIX));
+    let words = |key: &str| format!("{key} does nothing here: write it under {}.metadata.annotations", place.join("."));
+    ours.map(|(key, _)| Problem::new(&["metadata", "annotations", key], words(key))).collect()
 }
 
 /// Where an object of this kind has its pod.

@@ -5,7 +5,7 @@ use crate::inject::{
     pod::{self, NodeAgent, Outcome, Problem, Refusal, Surroundings},
     settings::Settings,
     value::{Map, Value, map},
-    workload::{template, written},
+    workload::{idle, template, written},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -105,10 +105,12 @@ fn read(bytes: &[u8]) -> Result<Request, String> {
 }
 
 fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeAgent) -> Answer {
-    let nothing = |words: &str| reply(request, Ending::Allowed, words.to_owned(), Vec::new());
     let Some(place) = template(&request.kind).filter(|_| !request.subresource) else {
-        return nothing("nothing with pods of its own");
+        return reply(request, Ending::Allowed, "nothing with pods of its own".to_owned(), Vec::new());
     };
+    let idle = idle(&request.object, place);
+    let idle: Vec<String> = idle.iter().map(|idle| said(&[], std::slice::from_ref(idle))).collect();
+    let nothing = |words: &str| reply(request, Ending::Allowed, words.to_owned(), warnings(&idle));
     if asked == Asked::Mutate && !(request.create && place.is_empty()) {
         return nothing("only pods that are made are changed");
     }
@@ -136,13 +138,13 @@ fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeA
             // Scaling it, say, or a controller's field, must not wait for whoever wrote what was wrong before.
             if asked == Asked::Validate && known.is_some_and(|known| problems.iter().all(|new| known.contains(new))) {
                 let words = format!("as wrong as it was: {}", said(place, &problems));
-                let fields = warnings(std::slice::from_ref(&words));
-                return reply(request, Ending::Allowed, words, fields);
+                let all = [idle, vec![words.clone()]].concat();
+                return reply(request, Ending::Allowed, words, warnings(&all));
             }
-            denied(request, place, &problems)
+            denied(request, place, &problems, &idle)
         }
         (Asked::Validate, Ok(Outcome::Injected(_, notes))) => {
-            reply(request, Ending::Allowed, "its annotations are good".to_owned(), warnings(&notes))
+            reply(request, Ending::Allowed, "its annotations are good".to_owned(), warnings(&[idle, notes].concat()))
         }
         (Asked::Validate, Ok(Outcome::Refused(_))) => nothing("its annotations are good"),
         (Asked::Mutate, Ok(Outcome::Injected(with, notes))) => {
@@ -180,11 +182,11 @@ fn said(place: &[&str], problems: &[Problem]) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-fn denied(request: &Request, place: &[&str], problems: &[Problem]) -> Answer {
+fn denied(request: &Request, place: &[&str], problems: &[Problem], idle: &[String]) -> Answer {
     let words = said(place, problems);
     let message = format!("Pillion: {words}");
     let status = map([("code", 422_u16.into()), ("reason", "Invalid".into()), ("message", message.as_str().into())]);
-    reply(request, Ending::Denied, words, vec![("status", status)])
+    reply(request, Ending::Denied, words, [vec![("status", status)], warnings(idle)].concat())
 }
 
 fn reply(request: &Request, outcome: Ending, words: String, fields: Vec<(&str, Value)>) -> Answer {

@@ -5,7 +5,7 @@ use crate::inject::{
     Taken,
     diff::{Action, Operation, apply},
     pod::NodeAgent,
-    settings::{Settings, key},
+    settings::{STATUS, Settings, key},
     uninject,
     value::Value,
 };
@@ -61,6 +61,57 @@ fn a_pod_gets_a_patch() {
     // The same pod again, as a reinvocation sends it.
     let (answer, body) = ask(Asked::Mutate, &review("Pod", "CREATE", &pod.to_json()));
     assert_eq!((answer.outcome, body.at(&["response", "patch"])), (Ending::Skipped, None));
+}
+
+/// Another webhook comes behind ours, and the API server asks ours again (`reinvocationPolicy: IfNeeded`).
+#[test]
+fn a_container_that_came_behind_the_injection_has_its_probes_moved() {
+    let (_, body) = ask(Asked::Mutate, &review("Pod", "CREATE", POD));
+    let mut pod = patched(&body, POD);
+    let late: Value = serde_json::from_str(
+        r#"{"name":"vault","image":"v","readinessProbe":{"httpGet":{"path":"/$(x)","port":9042}},"livenessProbe":{"exec":{"command":["x"]}}}"#,
+    )
+    .unwrap();
+    let spec = pod.at_mut(&["spec"]).unwrap();
+    spec.list_at("containers").unwrap().push(late.clone());
+    let ours = &mut spec.list_at("initContainers").unwrap()[1];
+    let memory = ours.at_mut(&["resources", "limits"]).and_then(Value::as_map_mut).unwrap();
+    memory.set("memory", "256Mi");
+    let (answer, body) = ask(Asked::Mutate, &review("Pod", "CREATE", &pod.to_json()));
+    assert_eq!(answer.outcome, Ending::Injected);
+    let amended = patched(&body, &pod.to_json());
+    // Nothing but that probe and what the proxy is told of it.
+    let mut expected = pod.clone();
+    let spec = expected.at_mut(&["spec"]).unwrap();
+    let probe = spec.list_at("containers").unwrap()[1].at_mut(&["readinessProbe"]).and_then(Value::as_map_mut).unwrap();
+    probe.set(
+        "httpGet",
+        serde_json::from_str::<Value>(r#"{"path":"/app-probes/vault/readiness","port":15020}"#).unwrap(),
+    );
+    let told = spec.list_at("initContainers").unwrap()[1].list_at("env").unwrap().last_mut().unwrap();
+    let before = told.str("value").unwrap().to_owned();
+    let handed = r#""/app-probes/vault/readiness":{"port":9042,"address":"pod","timeoutSeconds":1,"httpGet":{"path":"/$$(x)","port":9042}}"#;
+    told.as_map_mut().unwrap().set("value", format!("{},{handed}}}", before.strip_suffix('}').unwrap()));
+    assert_eq!(amended.to_json(), expected.to_json());
+    // And once more: nothing is left to do, and taking it out gives the late one its probe back.
+    let (answer, body) = ask(Asked::Mutate, &review("Pod", "CREATE", &amended.to_json()));
+    assert_eq!((answer.outcome, body.at(&["response", "patch"])), (Ending::Skipped, None));
+    let Ok(Taken::Out(without)) = uninject(&amended) else { panic!("{}", amended.to_json()) };
+    assert_eq!(without.get("spec").unwrap().list("containers")[1], pod.get("spec").unwrap().list("containers")[1]);
+    // Where its ports are not captured, or nothing was moved, nothing is.
+    for annotation in [r#""pillion.io/skip-inbound-ports":"9042""#, r#""pillion.io/rewrite-probes":"false""#] {
+        let own = POD.replace(r#""labels""#, &format!(r#""annotations":{{{annotation}}},"labels""#));
+        let mut pod = patched(&ask(Asked::Mutate, &review("Pod", "CREATE", &own)).1, &own);
+        pod.at_mut(&["spec"]).unwrap().list_at("containers").unwrap().push(late.clone());
+        // By the pod itself, whoever looks at it.
+        pod.at_mut(&["metadata", "annotations"])
+            .and_then(Value::as_map_mut)
+            .unwrap()
+            .0
+            .retain(|(key, _)| key == STATUS);
+        let (answer, body) = ask(Asked::Mutate, &review("Pod", "CREATE", &pod.to_json()));
+        assert_eq!((answer.outcome, body.at(&["response", "patch"])), (Ending::Skipped, None), "{annotation}");
+    }
 }
 
 #[test]
@@ -123,6 +174,30 @@ fn mistakes_are_denied_at_their_path() {
         assert_eq!(message, format!("Pillion: {path}[\"pillion.io/mode\"]: \"x\" is not one of native, container"));
     }
     assert_eq!(ask(Asked::Validate, &review("Pod", "CREATE", POD)).0.outcome, Ending::Allowed);
+}
+
+/// As the command tells: nobody looks there.
+#[test]
+fn annotations_of_an_object_that_is_no_pod_are_warned_of() {
+    let object = |pod: &str| {
+        let own = r#"{"name":"d","annotations":{"pillion.io/mode":"container","other/x":"y"}}"#;
+        format!(r#"{{"metadata":{own},"spec":{{"template":{pod}}}}}"#)
+    };
+    let wrong = POD.replace(r#""labels""#, r#""annotations":{"pillion.io/mode":"x"},"labels""#);
+    for (asked, pod, ending) in [
+        (Asked::Validate, POD, Ending::Allowed),
+        (Asked::Validate, &wrong, Ending::Denied),
+        (Asked::Mutate, POD, Ending::Allowed),
+    ] {
+        let (answer, body) = ask(asked, &review("Deployment", "CREATE", &object(pod)));
+        assert_eq!(answer.outcome, ending, "{}", answer.body);
+        let [warning] = body.get("response").unwrap().list("warnings") else { panic!("{}", answer.body) };
+        let words = "Pillion: metadata.annotations[\"pillion.io/mode\"]: pillion.io/mode does nothing here: write it under \
+                     spec.template.metadata.annotations";
+        assert_eq!(warning.as_str(), Some(words));
+    }
+    let quiet = object(POD).replace("pillion.io/mode", "pillion.example/mode");
+    assert_eq!(ask(Asked::Validate, &review("Deployment", "CREATE", &quiet)).1.at(&["response", "warnings"]), None);
 }
 
 #[test]

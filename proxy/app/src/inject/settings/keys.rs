@@ -2,7 +2,10 @@
 
 use super::{
     Capture, Discovery, Identity, InboundPort, InboundTls, IpFamily, Mode, Settings,
-    read::{cidr, each, few, limit, name, port, ports, seconds, unless_empty, upstream, word},
+    read::{
+        LEAST_LIMIT, LEAST_REQUEST, cidr, each, few, limit, memory, name, port, ports, seconds, unless_empty, upstream,
+        word,
+    },
 };
 
 /// A setting.
@@ -233,7 +236,7 @@ pub const KEYS: &[Key] = &[
         value: "QUANTITY",
         about: "[16Mi: twice what it holds after a load test]",
         set: |settings, text| {
-            settings.memory_request = text.parse()?;
+            settings.memory_request = memory(text, LEAST_REQUEST)?;
             Ok(())
         },
     },
@@ -242,7 +245,7 @@ pub const KEYS: &[Key] = &[
         value: "QUANTITY|none",
         about: "[128Mi; near it the proxy sheds idle connections before the kernel kills it]",
         set: |settings, text| {
-            settings.memory_limit = limit(text)?;
+            settings.memory_limit = if text == "none" { None } else { Some(memory(text, LEAST_LIMIT)?) };
             Ok(())
         },
     },
@@ -288,7 +291,7 @@ pub const KEYS: &[Key] = &[
         name: "drain-delay",
         value: "DURATION",
         about: "How long connections are accepted after a pod was told to end: endpoints are forgotten with a delay [5s, at \
-                most half of the grace period]",
+                most half of the grace period; longer where a container's preStop sleeps for longer]",
         set: |settings, text| {
             settings.drain_delay = seconds(text)?;
             Ok(())

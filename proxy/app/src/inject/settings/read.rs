@@ -104,3 +104,21 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let fits = !text.is_empty() && total <= 86_400_000;
     fits.then(|| Duration::from_millis(total)).ok_or_else(|| format!("{text:?}: write a duration up to 24h, as 5s"))
 }
+
+/// Memory that a program of this size starts within, and what cannot be meant: a slip of the unit.
+pub(super) const LEAST_LIMIT: &str = "16Mi";
+pub(super) const LEAST_REQUEST: &str = "1Mi";
+
+/// An amount of memory, of at least so much.
+pub(super) fn memory(text: &str, least: &str) -> Result<Quantity, String> {
+    let enough = |amount: &Quantity| least.parse::<Quantity>().is_ok_and(|least| amount.amount() >= least.amount());
+    let amount: Quantity = text.parse()?;
+    if enough(&amount) {
+        return Ok(amount);
+    }
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let meant = format!("{number}Mi").parse().ok().filter(enough);
+    let meant = meant.map_or_else(|| least.to_owned(), |meant: Quantity| meant.to_string());
+    let milli = if text.ends_with('m') { "m is milli; " } else { "" };
+    Err(format!("{text:?} is {} bytes, and the proxy needs {least} at least: {milli}{meant}?", amount.amount()))
+}

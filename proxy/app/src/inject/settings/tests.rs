@@ -44,6 +44,13 @@ fn what_is_wrong_is_told_with_the_remedy() {
         ("image", "p@sha256:00:0.1.0", "64 digits"),
         ("init-image", "p@sha256:00", "64 digits"),
         ("cpu-request", "ten", "quantity"),
+        ("memory-limit", "128m", "\"128m\" is 0.128 bytes, and the proxy needs 16Mi at least: m is milli; 128Mi?"),
+        ("memory-limit", "128", "128Mi?"),
+        ("memory-limit", "8Mi", "16Mi?"),
+        ("memory-limit", "15Mi", "16Mi?"),
+        ("memory-request", "32m", "m is milli; 32Mi?"),
+        ("memory-request", "32K", "quantity"),
+        ("memory-request", "32k", "32Mi?"),
         ("workers", "0", "1 to 256"),
         ("drain-delay", "5", "5s"),
         ("drain-delay", "", "duration"),
@@ -107,7 +114,7 @@ fn contradictions_are_found() {
     for (name, text) in [
         ("inbound-tls", "strict"),
         ("capture", "none"),
-        ("memory-limit", "8Mi"),
+        ("memory-request", "1Gi"),
         ("config", "c"),
         ("opaque-ports", "1"),
     ] {
