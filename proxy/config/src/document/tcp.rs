@@ -18,7 +18,7 @@ pub(crate) struct Tcp {
     pub clusters: List<WeightedCluster>,
     /// Connections by where they were going, before anything else is looked at; for listeners that capture, and for those on every address. The first that matches wins.
     pub destinations: List<DestinationRoute>,
-    /// TLS connections by the server name they ask for (SNI, RFC 6066 §3), passed on still encrypted. The most specific name wins; a name that none matches goes to `cluster`, or is closed where there is none.
+    /// TLS connections by the server name they ask for (SNI, RFC 6066 §3), passed on still encrypted. The most specific name wins; a name that none matches goes to `cluster`, or is closed where there is none. A client that says nothing for `detect_timeout` is connected to `cluster` then, and goes by the name all the same if it asks for one before that server says anything; not where `filters` of here have heard of it.
     pub server_names: List<ServerNameRoute>,
     /// Silence in both directions after which a connection is closed; `none` or `0s`: no limit. 1h, as Envoy: databases keep quiet connections for long.
     pub idle_timeout: Text<Limit>,

@@ -21,6 +21,7 @@ use crate::{
     telemetry::{Blame, ResponseFlag},
 };
 use bytes::{Bytes, BytesMut};
+use pillion_config::model::ListenerProtocol;
 use std::{
     future::poll_fn,
     mem::MaybeUninit,
@@ -61,16 +62,25 @@ enum FirstWord {
     Broken(Broken),
 }
 
-/// Whether what a client has said so far may become anything.
-pub(super) fn may_become_known(early: &[u8]) -> bool {
-    detect::decide(early, Among::Any) == Verdict::More
+/// What a late client may turn out to be on a listener; `None`: nothing that would be dealt with in another way.
+pub(super) fn among(protocol: &ListenerProtocol) -> Option<Among> {
+    match protocol {
+        ListenerProtocol::Detect(_) => Some(Among::Any),
+        ListenerProtocol::Opaque(tcp) if !tcp.server_names.is_empty() => Some(Among::Names),
+        ListenerProtocol::Opaque(_) | ListenerProtocol::Http => None,
+    }
+}
+
+/// Whether what a client has said so far may become any of these.
+pub(super) fn may_become_known(early: &[u8], among: Among) -> bool {
+    detect::decide(early, among) == Verdict::More
 }
 
 /// Waits for who speaks first, at most for `idle`. Dropping the future cuts both sides.
 pub(super) async fn settle<D: End, U: End>(
     (registration, carried): (&Registration, &Carried),
     (downstream, upstream): (&mut D, &mut U),
-    early: Bytes,
+    (early, among): (Bytes, Among),
     idle: Option<Duration>,
     mut account: Account,
 ) -> Settled {
@@ -82,7 +92,7 @@ pub(super) async fn settle<D: End, U: End>(
             refuse(account, flag, Blame::Proxy, details);
             return Settled::Over;
         }
-        word = first_word(downstream, &mut said, upstream) => word,
+        word = first_word(downstream, (&mut said, among), upstream) => word,
         () = copy::silence(idle, || 0) => {
             refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
             return Settled::Over;
@@ -111,7 +121,7 @@ pub(super) async fn settle<D: End, U: End>(
 
 /// Waits for it. What the client says is put behind `early`, which [`may_become_known`]. Dropping the future loses nothing but what
 /// the server may have said.
-async fn first_word<D, U>(downstream: &mut D, early: &mut BytesMut, upstream: &mut U) -> FirstWord
+async fn first_word<D, U>(downstream: &mut D, (early, among): (&mut BytesMut, Among), upstream: &mut U) -> FirstWord
 where
     D: AsyncRead + Unpin,
     U: AsyncRead + Unpin,
@@ -123,7 +133,7 @@ where
                 Poll::Pending => break,
                 // The copy sees it once more.
                 Poll::Ready(Ok(0)) => return Poll::Ready(FirstWord::Opaque),
-                Poll::Ready(Ok(_)) => match detect::decide(early, Among::Any) {
+                Poll::Ready(Ok(_)) => match detect::decide(early, among) {
                     Verdict::More => {}
                     Verdict::Opaque => return Poll::Ready(FirstWord::Opaque),
                     Verdict::Http1 | Verdict::Http2 | Verdict::Tls(_) => return Poll::Ready(FirstWord::Known),
@@ -184,8 +194,12 @@ mod tests {
         Ends { client, downstream, server, upstream, early: early.into() }
     }
 
+    async fn word_of(ends: &mut Ends, among: Among) -> FirstWord {
+        first_word(&mut ends.downstream, (&mut ends.early, among), &mut ends.upstream).await
+    }
+
     async fn word(ends: &mut Ends) -> FirstWord {
-        first_word(&mut ends.downstream, &mut ends.early, &mut ends.upstream).await
+        word_of(ends, Among::Any).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -196,13 +210,27 @@ mod tests {
             (b"\0\0\0\x08", FirstWord::Opaque),
             (b"HELO\n", FirstWord::Opaque),
         ] {
-            for cut in (0..said.len()).filter(|&cut| may_become_known(&said[..cut])) {
+            for cut in (0..said.len()).filter(|&cut| may_become_known(&said[..cut], Among::Any)) {
                 let mut ends = ends(&said[..cut]);
                 ends.client.write_all(&said[cut..]).await.unwrap();
                 assert_eq!(word(&mut ends).await, is, "{}", said.escape_ascii());
                 assert_eq!(ends.early, said);
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_names_alone_are_looked_at_tls_is_known_and_all_else_is_opaque() {
+        let hello = detect::client_hello::tests::named("api.example.com");
+        for cut in 0..hello.len() {
+            let mut ends = ends(&hello[..cut]);
+            ends.client.write_all(&hello[cut..]).await.unwrap();
+            assert_eq!(word_of(&mut ends, Among::Names).await, FirstWord::Known, "{cut}");
+            assert_eq!(ends.early, hello);
+        }
+        let mut http = ends(b"");
+        http.client.write_all(b"G").await.unwrap();
+        assert_eq!(word_of(&mut http, Among::Names).await, FirstWord::Opaque);
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,7 +40,6 @@ use bytes::Bytes;
 use copy::{Broken, Early, Holds, Meters};
 use end::End;
 use late::Settled;
-use pillion_config::model::ListenerProtocol;
 use std::{borrow::Cow, rc::Rc, time::Duration};
 use upgrade::TunnelEnd;
 
@@ -117,9 +116,12 @@ pub async fn serve(
     carried.goes_to(upstream.server());
     let line = (&registration, &*carried);
     let mut early = Early { client: early, ..Early::default() };
-    let detects = matches!(listener.model.protocol, ListenerProtocol::Detect(_));
-    if detects && asked == Fact::Hidden && late::may_become_known(&early.client) {
-        match late::settle(line, (&mut downstream, &mut upstream), early.client, tcp.idle_timeout, account).await {
+    if asked == Fact::Hidden
+        && let Some(among) = late::among(&listener.model.protocol)
+        && late::may_become_known(&early.client, among)
+    {
+        let heard = (early.client, among);
+        match late::settle(line, (&mut downstream, &mut upstream), heard, tcp.idle_timeout, account).await {
             Settled::Opaque(said, settled) => (early, account) = (said, settled),
             Settled::Known(prefix) => return Some(Late { socket: downstream, prefix }),
             Settled::Over => return None,

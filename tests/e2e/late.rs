@@ -1,0 +1,60 @@
+//! Connections whose clients are silent, or slow, for longer than their first bytes are waited for.
+
+use crate::{
+    admit::hello,
+    tcp::{proxy, server},
+};
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    thread,
+    time::Duration,
+};
+
+/// Longer than `detect_timeout` in these tests.
+const LATE: Duration = Duration::from_millis(300);
+
+/// Says its name as soon as it has heard something.
+fn named(name: &'static str) -> SocketAddr {
+    server(move |mut stream| {
+        if stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+            drop(stream.write_all(name.as_bytes()));
+        }
+        // It is read to its end: a socket that is closed with bytes unread is reset.
+        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+    })
+}
+
+#[test]
+fn a_late_client_hello_goes_by_the_most_specific_name_as_a_prompt_one_does() {
+    const LARGE: usize = 16 * 1024;
+    let clusters = [("one", named("one")), ("any", named("any")), ("rest", named("rest"))];
+    let names = "tcp: { cluster: rest, detect_timeout: 100ms, server_names: [{ name: \"*.example.com\", cluster: any }, \
+                 { name: a.example.com, cluster: one }] }";
+    for listener in [names.to_owned(), format!("routes: [{{ match: {{ prefix: / }}, cluster: rest }}]\n    {names}")] {
+        let proxy = proxy(&listener, &clusters);
+        for (name, who) in [("a.example.com", "one"), ("b.example.com", "any"), ("example.net", "res")] {
+            let whole = hello(&[name], 0, LARGE);
+            let two = hello(&[name], 0, whole.len() / 2);
+            for (pause, bytes, cut) in
+                [(Duration::ZERO, &whole, 0), (LATE, &whole, 0), (LATE, &two, 0), (LATE, &whole, 50), (LATE, &two, 7)]
+            {
+                let mut client = proxy.connect();
+                thread::sleep(pause);
+                client.send(&bytes[..cut]);
+                if cut > 0 {
+                    thread::sleep(LATE);
+                }
+                client.send(&bytes[cut..]);
+                assert_eq!(client.bytes(3), who.as_bytes(), "{name} after {pause:?}, cut at {cut}, {listener}");
+            }
+        }
+        // What is no TLS goes where all else goes, late or not.
+        for pause in [Duration::ZERO, LATE] {
+            let mut client = proxy.connect();
+            thread::sleep(pause);
+            client.send("\x01\x02\x03\x04");
+            assert_eq!(client.bytes(4), b"rest", "{listener}");
+        }
+    }
+}
