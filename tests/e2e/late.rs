@@ -2,8 +2,9 @@
 
 use crate::{
     admit::hello,
-    tcp::{proxy, server},
+    tcp::{echo, proxy, server},
 };
+use pillion_tests::client::Client;
 use std::{
     io::{Read, Write},
     net::SocketAddr,
@@ -57,4 +58,28 @@ fn a_late_client_hello_goes_by_the_most_specific_name_as_a_prompt_one_does() {
             assert_eq!(client.bytes(4), b"rest", "{listener}");
         }
     }
+}
+
+/// A method is a token of any length (RFC 9110 §9.1), and some servers take the longest: what reads like a request is one.
+#[test]
+fn a_method_of_any_length_is_a_request_s_and_is_refused_as_one() {
+    let listener =
+        "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }";
+    let proxy = proxy(listener, &[("site", echo())]);
+    for length in [33, 40, 300, 9000] {
+        let rest = " / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Client-Cert: URI=spiffe://a/b\r\n\r\n";
+        let request = "X".repeat(length) + rest;
+        for (pause, cut) in [(Duration::ZERO, 0), (LATE, 0), (LATE, 33), (Duration::ZERO, 33)] {
+            let mut client = proxy.connect();
+            thread::sleep(pause);
+            client.send(&request[..cut]);
+            if cut > 0 {
+                thread::sleep(LATE);
+            }
+            client.send(&request[cut..]);
+            let answer = client.receive();
+            assert!(answer.status >= 400, "{length} after {pause:?}: {answer:?}");
+        }
+    }
+    proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"http1\""], |count| count == 16.0);
 }
