@@ -4,12 +4,17 @@ use crate::{
     admit::hello,
     tcp::{echo, proxy, server},
 };
-use pillion_tests::client::Client;
+use pillion_tests::{
+    client::{Client, End},
+    proxy::Proxy,
+    wait::SOON,
+};
+use rustix::process::Signal;
 use std::{
     io::{Read, Write},
     net::SocketAddr,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Longer than `detect_timeout` in these tests.
@@ -82,4 +87,30 @@ fn a_method_of_any_length_is_a_request_s_and_is_refused_as_one() {
         }
     }
     proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"http1\""], |count| count == 16.0);
+}
+
+#[test]
+fn a_drain_waits_for_nobody_who_never_said_a_word() {
+    let held = "drain: { deadline: 30s }\n";
+    for listener in [
+        "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }",
+        "tcp: { cluster: site, detect_timeout: 100ms, server_names: [{ name: a.example.com, cluster: site }] }",
+    ] {
+        let mut proxy = Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\n{held}listeners:\n  - name: db\n    address: {{listen}}\n    \
+             {listener}\nclusters: [{{ name: site, endpoints: [\"{}\"] }}]\n",
+            echo()
+        ));
+        let mut silent = [proxy.connect(), proxy.connect()];
+        proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 2.0);
+        let asked = Instant::now();
+        proxy.signal(Signal::TERM);
+        for client in &mut silent {
+            assert_eq!(client.end_within(SOON), End::Closed);
+        }
+        let took = asked.elapsed();
+        assert!((900..15_000).contains(&took.as_millis()), "a last word is waited for, and no more: {took:?}");
+        let status = proxy.wait(SOON);
+        assert!(status.success(), "nothing was cut: {status}");
+    }
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     downstream::{
         admit::Carried,
+        connection::LAST_REQUEST,
         detect::{self, Among, READ, Verdict},
     },
     drain::Registration,
@@ -25,7 +26,7 @@ use pillion_config::model::ListenerProtocol;
 use std::{
     future::poll_fn,
     mem::MaybeUninit,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -58,6 +59,8 @@ enum FirstWord {
     Known,
     /// The client began, and did not go on.
     Unfinished,
+    /// Nobody's so far, and there is no more time for one.
+    Nobodys,
     /// One of them failed.
     Broken(Broken),
 }
@@ -92,7 +95,7 @@ pub(super) async fn settle<D: End, U: End>(
             refuse(account, flag, Blame::Proxy, details);
             return Settled::Over;
         }
-        word = first_word(downstream, (&mut said, among), upstream) => word,
+        word = first_word(downstream, (&mut said, among), upstream, last_call(registration)) => word,
         () = copy::silence(idle, || 0) => {
             refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
             return Settled::Over;
@@ -109,6 +112,13 @@ pub(super) async fn settle<D: End, U: End>(
             refuse(account, ResponseFlag::DownstreamProtocolError, Blame::Downstream, "first_bytes_timeout");
             Settled::Over
         }
+        FirstWord::Nobodys => {
+            // As a connection that rests between two requests: nothing is cut, and it is no fault.
+            account.details("drained");
+            account.terminated_by(Blame::Proxy);
+            account.finish();
+            Settled::Over
+        }
         FirstWord::Broken(side) => {
             downstream.reset_at_close();
             upstream.reset_at_close();
@@ -119,14 +129,26 @@ pub(super) async fn settle<D: End, U: End>(
     }
 }
 
-/// Waits for it. What the client says is put behind `early`, which [`may_become_known`]. Dropping the future loses nothing but what
-/// the server may have said.
-async fn first_word<D, U>(downstream: &mut D, (early, among): (&mut BytesMut, Among), upstream: &mut U) -> FirstWord
+/// Ready when a connection that rests must close: as one that waits for a request, it has the time for a last one.
+async fn last_call(registration: &Registration) {
+    registration.drained().await;
+    tokio::time::sleep(LAST_REQUEST).await;
+}
+
+/// Waits for it, while nobody has said anything at most until `last_call`. What the client says is put behind `early`, which
+/// [`may_become_known`]. Dropping the future loses nothing but what the server may have said.
+async fn first_word<D, U>(
+    downstream: &mut D,
+    (early, among): (&mut BytesMut, Among),
+    upstream: &mut U,
+    last_call: impl Future<Output = ()>,
+) -> FirstWord
 where
     D: AsyncRead + Unpin,
     U: AsyncRead + Unpin,
 {
     let mut rest: Option<Pin<Box<Sleep>>> = None;
+    let mut last_call = pin!(last_call);
     poll_fn(|cx| {
         loop {
             match read(downstream, cx, |bytes| early.extend_from_slice(bytes)) {
@@ -149,7 +171,7 @@ where
             Poll::Ready(Err(_)) => return Poll::Ready(FirstWord::Broken(Broken::Upstream)),
         }
         if early.is_empty() {
-            return Poll::Pending;
+            return last_call.as_mut().poll(cx).map(|()| FirstWord::Nobodys);
         }
         let rest = rest.get_or_insert_with(|| Box::pin(tokio::time::sleep(REST)));
         rest.as_mut().poll(cx).map(|()| FirstWord::Unfinished)
@@ -176,6 +198,8 @@ fn read<S: AsyncRead + Unpin>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drain::{Register, Signal};
+    use std::sync::Arc;
     use tokio::{
         io::{AsyncWriteExt as _, DuplexStream, duplex},
         time::Instant,
@@ -195,7 +219,7 @@ mod tests {
     }
 
     async fn word_of(ends: &mut Ends, among: Among) -> FirstWord {
-        first_word(&mut ends.downstream, (&mut ends.early, among), &mut ends.upstream).await
+        first_word(&mut ends.downstream, (&mut ends.early, among), &mut ends.upstream, std::future::pending()).await
     }
 
     async fn word(ends: &mut Ends) -> FirstWord {
@@ -240,6 +264,38 @@ mod tests {
             ends.server.write_all(b"220 ready\r\n").await.unwrap();
             assert_eq!(word(&mut ends).await, FirstWord::Servers(Bytes::from_static(b"220 ready\r\n")));
             assert_eq!(ends.early, begun);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_last_call_who_has_said_nothing_goes_and_who_has_begun_may_go_on() {
+        let drained = Duration::from_secs(1);
+        let register = Register::within(Arc::default(), Arc::default());
+        for (begun, said, is) in [
+            (&b""[..], &b""[..], FirstWord::Nobodys),
+            (b"", b"GET / HTTP/1.1\r\n", FirstWord::Known),
+            (b"G", b"", FirstWord::Unfinished),
+            (b"G", b"ET / HTTP/1.1\r\n", FirstWord::Known),
+        ] {
+            let mut ends = ends(begun);
+            let registration = register.enter(0);
+            let began = Instant::now();
+            let told = async {
+                tokio::time::sleep(drained).await;
+                registration.control().tell(Signal::Drain);
+                tokio::time::sleep(LAST_REQUEST / 2).await;
+                ends.client.write_all(said).await.unwrap();
+            };
+            let word = first_word(
+                &mut ends.downstream,
+                (&mut ends.early, Among::Any),
+                &mut ends.upstream,
+                last_call(&registration),
+            );
+            let (word, ()) = tokio::join!(word, told);
+            assert_eq!(word, is, "{} {}", begun.escape_ascii(), said.escape_ascii());
+            let least = if is == FirstWord::Nobodys { LAST_REQUEST } else { LAST_REQUEST / 2 };
+            assert!(began.elapsed() >= drained + least);
         }
     }
 
