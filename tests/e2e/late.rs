@@ -2,10 +2,11 @@
 
 use crate::{
     admit::hello,
-    tcp::{echo, proxy, server},
+    tcp::{echo, proxy, records, server},
 };
 use pillion_tests::{
     client::{Client, End},
+    origin::Origin,
     proxy::Proxy,
     wait::SOON,
 };
@@ -112,5 +113,38 @@ fn a_drain_waits_for_nobody_who_never_said_a_word() {
         assert!((900..15_000).contains(&took.as_millis()), "a last word is waited for, and no more: {took:?}");
         let status = proxy.wait(SOON);
         assert!(status.success(), "nothing was cut: {status}");
+    }
+}
+
+#[test]
+fn the_silent_leave_half_of_a_cluster_s_connections_to_others() {
+    let origin = Origin::start();
+    for workers in [1, 2] {
+        let proxy = Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: {workers}\naccess_log: {{ path: \"{{dir}}/access.log\", format: {{ json: {{ \
+             flags: \"%RESPONSE_FLAGS%\", details: \"%RESPONSE_CODE_DETAILS%\" }} }} }}\nlisteners:\n  - name: db\n    address: \
+             {{listen}}\n    routes: [{{ match: {{ prefix: / }}, cluster: site }}]\n    tcp: {{ cluster: site, detect_timeout: 100ms \
+             }}\nclusters: [{{ name: site, endpoints: [\"{}\"], limits: {{ connections: 5 }} }}]\n",
+            origin.address
+        ));
+        let mut silent: Vec<Client> = (0..8).map(|_| proxy.connect()).collect();
+        let overflow: &[&str] = &["limit=\"silent\""];
+        proxy.await_metric("pillion_balance_overflow_total", overflow, |count| count == 5.0);
+        // Half of five, rounded up; the others are closed, and told apart.
+        let records = records(&proxy, 5);
+        for record in &records {
+            assert_eq!((&record["flags"], &record["details"]), (&"UO".into(), &"silent".into()), "{record}");
+        }
+        let live = |client: &mut Client| client.end_within(Duration::from_millis(50)) == End::Open;
+        let mut kept: Vec<Client> =
+            silent.drain(..).filter_map(|mut client| live(&mut client).then_some(client)).collect();
+        assert_eq!(kept.len(), 3);
+        assert_eq!(proxy.get("/").status, 200, "HTTP has the other half");
+        // Who speaks is silent no more, whether HTTP or not, and there is room for another who is.
+        kept[0].send("\x01\x02");
+        assert_eq!(kept[1].get("/").status, 200);
+        let mut next = [proxy.connect(), proxy.connect()];
+        proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count >= 3.0);
+        assert!(next.iter_mut().all(live), "{workers}");
     }
 }
