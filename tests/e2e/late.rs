@@ -148,3 +148,14 @@ fn the_silent_leave_half_of_a_cluster_s_connections_to_others() {
         assert!(next.iter_mut().all(live), "{workers}");
     }
 }
+
+#[test]
+fn the_record_of_what_was_waited_for_in_vain_says_for_how_long() {
+    let listener = "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, not_http: refuse, detect_timeout: 300ms }";
+    let proxy = proxy(listener, &[("site", echo())]);
+    assert_ne!(proxy.connect().end_within(SOON), End::Open);
+    let record = records(&proxy, 1).remove(0);
+    assert_eq!(record["details"], "not_http", "{record}");
+    let duration = record["duration"].as_f64().or_else(|| record["duration"].as_str()?.parse().ok());
+    assert!(duration.is_some_and(|millis| (300.0..5000.0).contains(&millis)), "{record}");
+}

@@ -40,6 +40,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Serves one connection to its end. Dropping the future closes it.
 ///
@@ -159,6 +160,7 @@ async fn serve_to_age(
 
 /// admit by address, proxy_protocol, admit, tls, admit, then detect: what the connection speaks; `None`: it came to nothing.
 async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket: &mut Socket) -> Option<Detected> {
+    let began = Instant::now();
     if let Some(sources) = &listener.sources
         && admit::source(connection, listener, sources) == Admitted::No
     {
@@ -171,7 +173,12 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
     if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
         return None;
     }
-    speaks(connection, listener, socket, early).await
+    let detected = speaks(connection, listener, socket, early).await?;
+    let opaque = matches!(detected, Detected::Tls(..) | Detected::Opaque(..));
+    if opaque && admit::not_http(connection, listener, began) == Admitted::No {
+        return None;
+    }
+    Some(detected)
 }
 
 /// tls, admit, then detect, on a connection of which `early` was read before.
@@ -215,10 +222,6 @@ async fn speaks(
     connection.has_arrived();
     let detected = detected.agreed(agreed);
     let speaks_http = matches!(detected, Detected::Http1(_) | Detected::Http2(_));
-    let opaque = matches!(detected, Detected::Tls(..) | Detected::Opaque(..));
-    if opaque && admit::not_http(connection, listener) == Admitted::No {
-        return None;
-    }
     if speaks_http && listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
         return None;
     }
