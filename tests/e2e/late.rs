@@ -150,6 +150,54 @@ fn the_silent_leave_half_of_a_cluster_s_connections_to_others() {
 }
 
 #[test]
+fn what_was_begun_as_http_where_http_is_judged_has_the_time_that_http_has() {
+    let origin = Origin::start();
+    for (listener, times) in [
+        ("tcp: { cluster: site, not_http: refuse, detect_timeout: 100ms }", "timeouts: { header: 3s }"),
+        (
+            "tcp: { cluster: site, detect_timeout: 100ms }\n    filters: [{ name: words, headers: [{ request: { set: { x-a: b } } }] }]",
+            "timeouts: { header: 3s }",
+        ),
+    ] {
+        let listener = format!("routes: [{{ match: {{ prefix: / }}, cluster: site }}]\n    {listener}\n    {times}");
+        let proxy = proxy(&listener, &[("site", origin.address)]);
+        for begun in ["G", "GE", "P", "\r\n", "GET /"] {
+            let mut client = proxy.connect();
+            client.send(begun);
+            thread::sleep(LATE);
+            let whole = match begun {
+                "\r\n" => "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                "P" => "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+                _ => "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            };
+            client.send(&whole[begun.len()..]);
+            assert_eq!(client.receive().status, 200, "{begun:?}, {listener}");
+        }
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let mut client = proxy.connect();
+        client.send(&preface[..16]);
+        thread::sleep(LATE);
+        client.send(&preface[16..]);
+        assert_eq!(client.bytes(9)[3], 4, "the first frame is SETTINGS");
+        // The guard's own deadline ends what goes no further.
+        for begun in ["GE", "PRI * HT"] {
+            let mut client = proxy.connect();
+            client.send(begun);
+            assert_eq!(client.end_within(Duration::from_secs(1)), End::Open, "{begun:?}, {listener}");
+            assert_ne!(client.end_within(SOON), End::Open, "{begun:?}, {listener}");
+        }
+        // What is something else is none of it.
+        let before = proxy.metrics().sum("pillion_detect_outcomes_total", &["outcome=\"not_http\""]);
+        assert!(before < 1.0, "{before}");
+        assert_ne!(proxy.connect().end_within(SOON), End::Open);
+        let mut client = proxy.connect();
+        client.send("\x01");
+        assert_ne!(client.end_within(SOON), End::Open);
+        proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"not_http\""], |count| count == 2.0);
+    }
+}
+
+#[test]
 fn the_record_of_what_was_waited_for_in_vain_says_for_how_long() {
     let listener = "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, not_http: refuse, detect_timeout: 300ms }";
     let proxy = proxy(listener, &[("site", echo())]);

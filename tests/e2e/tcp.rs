@@ -192,7 +192,7 @@ fn what_filters_and_rules_ask_of_http_is_not_had_by_silence_or_by_other_words() 
         };
         let origin = Origin::start();
         let strict = proxy(&settings(", server_first: [1]"), &[("site", application)]);
-        for words in ["", "GE", "EHLO a\r\n"] {
+        for words in ["", "\x01", "EHLO a\r\n"] {
             let mut client = strict.connect();
             client.send(words);
             match client.end_within(SOON) {

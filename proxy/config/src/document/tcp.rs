@@ -26,7 +26,7 @@ pub(crate) struct Tcp {
     pub detect_timeout: Text<Period>,
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,
-    /// What becomes of connections that are not HTTP, or that say nothing in time, where they would get round something: filters, `authorization`, `respond` or `redirect`, `request_headers` of a route, or the 404 where no route takes all requests; with `direction: outbound` around `wasm`, `jwt`, `rate_limit` and `authorization` alone. Where there is nothing of that they pass, unless `refuse` is written: write it where the application believes `X-Forwarded-Client-Cert`, which is taken from HTTP alone. Those to a port in `server_first` pass.
+    /// What becomes of connections that are not HTTP, or that say nothing in time, where they would get round something: filters, `authorization`, `respond` or `redirect`, `request_headers` of a route, or the 404 where no route takes all requests; with `direction: outbound` around `wasm`, `jwt`, `rate_limit` and `authorization` alone. Where there is nothing of that they pass, unless `refuse` is written: write it where the application believes `X-Forwarded-Client-Cert`, which is taken from HTTP alone. Those to a port in `server_first` pass. What has begun like HTTP in time (`GE`) is no such connection: it goes on as HTTP, and has the time that HTTP has.
     pub not_http: Field<NotHttp>,
     /// What their bytes pass, in order: wasm filters, or the names of such.
     pub filters: List<FilterUse>,

@@ -30,7 +30,7 @@ use crate::{
 };
 use admit::{Admitted, Fact};
 use bytes::Bytes;
-use detect::{Detected, Heard, Names, Plan};
+use detect::{Among, Detected, Heard, Names, Plan};
 use pillion_config::model::ListenerProtocol;
 use pin_project_lite::pin_project;
 use std::{
@@ -181,6 +181,26 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
     Some(detected)
 }
 
+/// detect's. Where what is not HTTP may not be, what has begun as HTTP in time is no silence: it goes on as HTTP does, whose own
+/// deadline it has.
+async fn first_bytes(
+    connection: &Connection,
+    listener: &ListenerSnapshot,
+    socket: &mut Socket,
+    prefix: Bytes,
+    (among, deadline): (Among, Duration),
+) -> Detected {
+    match detect::first_bytes(socket, prefix, among, deadline, connection.control()).await {
+        Detected::Opaque(prefix, Heard::TooLittle)
+            if detect::has_begun(&prefix) && admit::takes_http_alone(connection, listener) =>
+        {
+            let header = listener.model.http.timeouts.header;
+            detect::first_bytes(socket, prefix, Among::Http, header, connection.control()).await
+        }
+        detected => detected,
+    }
+}
+
 /// tls, admit, then detect, on a connection of which `early` was read before.
 async fn speaks(
     connection: &Rc<Connection>,
@@ -213,7 +233,7 @@ async fn speaks(
             let left = deadline.saturating_sub(waited);
             tokio::select! {
                 biased;
-                detected = detect::first_bytes(socket, prefix, among, left, connection.control()) => detected,
+                detected = first_bytes(connection, listener, socket, prefix, (among, left)) => detected,
                 () = connection.unwanted() => return None,
             }
         }

@@ -177,6 +177,11 @@ pub(super) fn not_http(connection: &Rc<Connection>, listener: &ListenerSnapshot,
     }
 }
 
+/// Whether a connection that is not HTTP may not be carried.
+pub(super) fn takes_http_alone(connection: &Connection, listener: &ListenerSnapshot) -> bool {
+    gets_round(connection, listener).is_some()
+}
+
 /// Why a connection that is not HTTP may not be carried: what judges requests would never see it.
 fn gets_round(connection: &Connection, listener: &ListenerSnapshot) -> Option<Denied> {
     let ListenerProtocol::Detect(tcp) = &listener.model.protocol else { return None };

@@ -198,6 +198,12 @@ pub fn decide(prefix: &[u8], among: Among) -> Verdict {
     }
 }
 
+/// Whether a client that has said this much may be on its way to HTTP, or to TLS.
+#[must_use]
+pub(super) fn has_begun(prefix: &[u8]) -> bool {
+    !prefix.is_empty() && decide(prefix, Among::Any) == Verdict::More
+}
+
 /// Whether `prefix` begins with an HTTP/1 request line (RFC 9112 §3). Its version tells: `EHLO mail.example` reads like
 /// a method and a target. What a lenient server would take for a request all the same, with white space before it or between its
 /// parts or without a version, is HTTP, too: the guard refuses it, and nobody gets round the routes with it.
@@ -408,6 +414,23 @@ mod tests {
         assert_eq!(decide(&[b'X'; MAX_LINE + 1], Among::Any), Verdict::Http1, "so is this");
         assert_eq!(decide(&[b'\n'; MAX_LINE], Among::Any), Verdict::More);
         assert_eq!(decide(&[b'\n'; MAX_LINE + 1], Among::Any), Verdict::Http1);
+    }
+
+    #[test]
+    fn what_has_begun_is_no_silence_and_may_still_become_something() {
+        let hello = client_hello::tests::named("api.example.com");
+        for (whole, known) in [
+            (&b"GET / HTTP/1.1\r\n"[..], "GET /".len()),
+            (b"\r\nREPORT /a HTTP/1.1\r\n", "\r\nREPORT /a HTTP/1.".len()),
+            (PREFACE, PREFACE.len()),
+            (&hello, hello.len()),
+        ] {
+            assert!(!has_begun(b""));
+            for end in 1..=whole.len() {
+                assert_eq!(has_begun(&whole[..end]), end < known, "{} of {}", end, whole.escape_ascii());
+            }
+        }
+        assert!(!has_begun(b"\x01") && !has_begun(b"EHLO a\r\n"));
     }
 
     proptest! {
