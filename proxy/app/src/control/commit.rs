@@ -9,7 +9,7 @@ use crate::{
     descriptors,
     discovery::{self, Service},
     reload::{Changes, Outcome, Reason, diff},
-    secrets::{self, Problem},
+    secrets::{self, News, Problem},
     sockets, unreachable,
     worker::Order,
 };
@@ -76,7 +76,7 @@ impl<P: Plane> Control<P> {
             }
             self.names.look_again();
             // Whoever asks for it may do so for the files that it names, where no event tells of them.
-            let lacks = self.renew().await;
+            let lacks = self.renew(reason).await;
             return tell(waiting, &Ok(answer("unchanged".to_owned(), &lacks)));
         }
         if let Err(Failure(words)) = self.prepare(loaded, began, Vec::new()) {
@@ -227,7 +227,7 @@ impl<P: Plane> Control<P> {
         }
         // Before anything is accepted: whoever comes first finds a certificate.
         // What lives looks again when the workers put it in force.
-        let (_, lacks) = self.update_tls(&snapshot, secrets, &config);
+        let (_, lacks) = self.update_tls(&snapshot, secrets, &config, Reason::Changed);
         if let Err(error) = self.workers.apply(&snapshot, handed).await {
             // Nobody can say how much of it is in force on that worker. At start that is the end; later, a proxy that
             // serves most is better than none, and the operator is told.
@@ -256,9 +256,15 @@ impl<P: Plane> Control<P> {
     }
 
     /// Takes secrets into use, and says what is missing: in the log, and in words for whoever waits for it.
-    fn update_tls(&mut self, snapshot: &P::Snapshot, read: secrets::Read, config: &Config) -> (TlsState, Vec<String>) {
+    fn update_tls(
+        &mut self,
+        snapshot: &P::Snapshot,
+        read: secrets::Read,
+        config: &Config,
+        reason: Reason,
+    ) -> (TlsState, Vec<String>) {
         let mut lacks: Vec<_> = read.problems.iter().map(Problem::words).collect();
-        self.keeper.keep(read, config);
+        let news = self.keeper.keep(read, config, reason);
         let state = self.plane.update_tls(snapshot, self.keeper.secrets());
         for (name, error) in &state.refused {
             tracing::error!(%name, %error, "its certificates cannot be used");
@@ -271,7 +277,9 @@ impl<P: Plane> Control<P> {
             self.state.certificates.set(Certificates::Awaited);
             self.state.said_ready.set(false);
             let names = state.missing.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
-            tracing::warn!(names, "certificates, keys or roots are not there yet");
+            if news == News::Some {
+                tracing::warn!(names, "certificates, keys or roots are not there yet");
+            }
             lacks.push(format!("not ready: certificates, keys or roots are not there yet: {names}"));
         }
         self.state.note_ready();
@@ -279,12 +287,12 @@ impl<P: Plane> Control<P> {
     }
 
     /// Reads certificates, keys and roots again: a file changed. What cannot be used is told.
-    pub(super) async fn renew(&mut self) -> Vec<String> {
+    pub(super) async fn renew(&mut self, reason: Reason) -> Vec<String> {
         let config = self.state.config.borrow().clone();
         let snapshot = self.in_force.borrow().clone();
         let (Some(config), Some(snapshot)) = (config, snapshot) else { return Vec::new() };
         let read = self.keeper.read(&config);
-        let (state, lacks) = self.update_tls(&snapshot, read, &config);
+        let (state, lacks) = self.update_tls(&snapshot, read, &config, reason);
         if state.retrusted {
             tracing::info!("others are trusted than before: connections that live are looked at again");
             self.workers.order(Order::LookAgain).await;
