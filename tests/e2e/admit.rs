@@ -185,7 +185,7 @@ fn what_only_http_can_satisfy_no_silence_passes() {
 
 /// A ClientHello that asks for these names (RFC 6066 §3), in records of at most `piece` bytes; `padding` bytes of an extension
 /// stand before.
-fn hello(names: &[&str], padding: usize, piece: usize) -> Vec<u8> {
+pub(crate) fn hello(names: &[&str], padding: usize, piece: usize) -> Vec<u8> {
     let sized = |bytes: &[u8]| [&u16::try_from(bytes.len()).expect("it is short").to_be_bytes()[..], bytes].concat();
     let extension = |kind: u16, content: &[u8]| [&kind.to_be_bytes()[..], &sized(content)].concat();
     let mut extensions = extension(21, &vec![0; padding]);

@@ -7,7 +7,7 @@
 mod rules;
 
 use pillion_tests::{
-    client::Client,
+    client::{Client, End},
     namespaces::{Pod, Sniffer, Switch},
     need,
     origin::Origin,
@@ -421,6 +421,29 @@ fn what_passes_through_and_what_would_come_back() {
     }
     install(&pod, &format!("--uid {UID} --inbound-port none"));
     assert_eq!(get(other.ipv4.into(), 8080), 200);
+}
+
+/// What comes in and goes on to loopback would be taken for the proxy's own there, as its rules take its probe.
+#[test]
+fn the_probes_answer_is_not_for_who_comes_in() {
+    let switch = some_or_return!(Switch::new());
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    let (pod, stranger) = (switch.pod(), switch.pod());
+    let yaml = "admin: { address: {admin} }\nworkers: 1\nlisteners:\n  - { name: out, address: '[::]:15001', direction: \
+                outbound, capture: redirect, tcp: { cluster: through } }\n  - { name: in, address: '[::]:15006', capture: \
+                redirect, tcp: { cluster: application } }\nclusters:\n  - { name: through, original_destination: {} }\n  \
+                - { name: application, original_destination: { address: loopback } }\n";
+    install(&pod, &format!("--uid {UID}"));
+    let proxy = pod.enter(|| Proxy::start_with(yaml, as_user(None)));
+    let _origin = pod.enter(|| Origin::start_at("[::]:8080".parse().expect("an address")));
+    for to in [IpAddr::from(pod.ipv4), pod.ipv6.into()] {
+        let mut client = stranger.enter(|| Client::connect(SocketAddr::new(to, 15_099)));
+        let end = client.end_within(SOON);
+        assert!(matches!(end, End::Closed | End::Reset), "{to}: {end:?}");
+        assert_eq!(stranger.enter(|| Client::connect(SocketAddr::new(to, 8080)).get("/").status), 200, "{to}");
+    }
+    let refused = pod.enter(|| proxy.metrics().sum("pillion_accept_refused_total", &["reason=\"probe\""]));
+    assert_eq!(refused, 2.0, "{}", proxy.stderr());
 }
 
 /// Two pods with the example's sidecar, rules for both directions in each, the application of each a client of the other's.

@@ -314,7 +314,14 @@ fn an_identity_that_no_peer_accepts_is_none() {
     let email = Leaf { uris: &[WEB], purposes: &[Purpose::EmailProtection], ..Leaf::default() };
     authority.issue(&email).write(dir.path(), "svid");
     let mut proxy = Proxy::spawn(&both_sides(&top), Command::new);
-    wait::until("the reason", SOON, || proxy.stderr().contains("there is no other yet").then_some(()));
+    let told = |words: &str| proxy.stderr().matches(words).count();
+    wait::until("the reason", SOON, || (told("there is no other yet") > 0).then_some(()));
+    // Files that are as new as the process are read once more, in doubt; that they are what they were is nobody's news.
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!((told("there is no other yet"), told("are not there yet")), (1, 1), "{}", proxy.stderr());
+    // Another one that is as bad is.
+    authority.issue(&email).write(dir.path(), "svid");
+    wait::until("the reason once more", SOON, || (told("there is no other yet") > 1).then_some(()));
     assert!(!proxy.is_ready());
     authority.svid(WEB).write(dir.path(), "svid");
     proxy.await_ready().unwrap_or_else(|words| panic!("{words}"));
@@ -380,4 +387,59 @@ fn a_reload_reads_the_identity_though_the_configuration_is_the_same() {
     assert_eq!(proxy.admin_post("/reload").status, 200);
     assert_ne!(served(), first, "it was read");
     drop(open);
+}
+
+/// Its listeners would close whoever is sent here.
+#[test]
+fn a_reload_that_brings_the_first_identity_is_not_ready_before_it_is_there() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let agent = some_or_return!(Agent::start());
+    let plain = Shape::default().yaml(&[origin.address]);
+    let mut proxy = Proxy::start(&plain);
+    let said = || proxy.stderr().matches(" info ready ").count();
+    wait::until_true("the log's word of it", || said() == 1);
+    let yaml = Shape { top: &agent.section(), listener: "tls: {}", ..Shape::default() }.yaml(&[origin.address]);
+    proxy.replace_config(&yaml);
+    let answer = proxy.admin_post("/reload");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(
+        answer.text().contains("\nnot ready: certificates, keys or roots are not there yet: web\n"),
+        "{}",
+        answer.text()
+    );
+    let ready = proxy.admin_get("/ready");
+    assert_eq!((ready.status, ready.text().contains("certificates")), (503, true), "{}", ready.text());
+    // What it had before is as good as before.
+    proxy.replace_config(&plain);
+    assert_eq!(proxy.admin_post("/reload").status, 200);
+    assert!(proxy.is_ready());
+    proxy.replace_config(&yaml);
+    assert_eq!(proxy.admin_post("/reload").status, 200);
+    assert!(!proxy.is_ready());
+    agent.tell(WEB, &authority.svid(WEB), &[("example.org", &[&authority])]);
+    proxy.await_ready().unwrap_or_else(|words| panic!("{words}"));
+    served(&proxy, &authority);
+    wait::until_true("the log's word of each time", || proxy.stderr().matches(" info ready ").count() == 3);
+}
+
+#[test]
+fn a_reloads_answer_names_what_could_not_be_read() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+    let yaml = |top: &str| Shape { top, listener: "tls: {}", ..Shape::default() }.yaml(&[origin.address]);
+    let proxy = Proxy::start(&yaml(&top));
+    let first = served(&proxy, &authority);
+    proxy.replace_config(&yaml(&top.replace("svid.pem", "nowhere.pem")));
+    // The first answer may be of what an event brought already.
+    for _ in 0..2 {
+        let answer = proxy.admin_post("/reload");
+        let why = format!("\n{}/nowhere.pem: cannot be read: ", dir.path().display());
+        let text = answer.text();
+        assert!(answer.status == 200 && text.contains(&why), "{text}");
+        assert!(text.ends_with("; what was in use before stays\n"), "{text}");
+    }
+    assert!(proxy.is_ready());
+    assert_eq!(served(&proxy, &authority), first);
+    proxy.replace_config(&yaml(&top));
+    wait::until_true("nothing to be missing", || !proxy.admin_post("/reload").text().contains("cannot be read"));
 }

@@ -23,6 +23,7 @@ mod routes;
 mod upgrade;
 mod upstream;
 
+mod late;
 mod redirect;
 mod resets;
 mod tcp;

@@ -22,10 +22,11 @@ use std::{
 const LOG: &str = "access_log:\n  path: \"{dir}/access.log\"\n  format:\n    json:\n      protocol: \"%PROTOCOL%\"\n      \
                    status: \"%RESPONSE_CODE%\"\n      flags: \"%RESPONSE_FLAGS%\"\n      by: \"%TERMINATED_BY%\"\n      \
                    details: \"%RESPONSE_CODE_DETAILS%\"\n      received: \"%BYTES_RECEIVED%\"\n      \
-                   sent: \"%BYTES_SENT%\"\n      cluster: \"%UPSTREAM_CLUSTER%\"\n      upstream: \"%UPSTREAM_HOST%\"\n";
+                   sent: \"%BYTES_SENT%\"\n      cluster: \"%UPSTREAM_CLUSTER%\"\n      upstream: \"%UPSTREAM_HOST%\"\n      \
+                   duration: \"%DURATION%\"\n";
 
 /// A proxy whose one listener has these settings; `clusters` are names and where they go.
-fn proxy(listener: &str, clusters: &[(&str, SocketAddr)]) -> Proxy {
+pub(crate) fn proxy(listener: &str, clusters: &[(&str, SocketAddr)]) -> Proxy {
     let clusters: String = clusters
         .iter()
         .map(|(name, address)| format!("  - {{ name: {name}, endpoints: [\"{address}\"], connect_timeout: 2s }}\n"))
@@ -37,7 +38,7 @@ fn proxy(listener: &str, clusters: &[(&str, SocketAddr)]) -> Proxy {
 }
 
 /// A server that gives each connection to `serve`, on a thread of its own.
-fn server(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
+pub(crate) fn server(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = listener.local_addr().expect("a bound socket has an address");
     thread::spawn(move || {
@@ -50,7 +51,7 @@ fn server(serve: impl Fn(TcpStream) + Send + Sync + Clone + 'static) -> SocketAd
 }
 
 /// Sends back what comes, and its end.
-fn echo() -> SocketAddr {
+pub(crate) fn echo() -> SocketAddr {
     server(|mut stream| {
         let mut other = stream.try_clone().expect("a socket can be shared");
         drop(std::io::copy(&mut stream, &mut other));
@@ -67,7 +68,7 @@ fn counter() -> SocketAddr {
 }
 
 /// Says `greeting` before anything else, then repeats what it hears.
-fn greeter(greeting: &'static str) -> SocketAddr {
+pub(crate) fn greeter(greeting: &'static str) -> SocketAddr {
     server(move |mut stream| {
         drop(stream.write_all(greeting.as_bytes()));
         let mut other = stream.try_clone().expect("a socket can be shared");
@@ -75,7 +76,7 @@ fn greeter(greeting: &'static str) -> SocketAddr {
     })
 }
 
-fn records(proxy: &Proxy, count: usize) -> Vec<Value> {
+pub(crate) fn records(proxy: &Proxy, count: usize) -> Vec<Value> {
     let file = proxy.dir().join("access.log");
     let lines = || fs::read_to_string(&file).unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>();
     wait::until_true(&format!("{count} records"), || lines().len() >= count);
@@ -191,7 +192,7 @@ fn what_filters_and_rules_ask_of_http_is_not_had_by_silence_or_by_other_words() 
         };
         let origin = Origin::start();
         let strict = proxy(&settings(", server_first: [1]"), &[("site", application)]);
-        for words in ["", "GE", "EHLO a\r\n"] {
+        for words in ["", "\x01", "EHLO a\r\n"] {
             let mut client = strict.connect();
             client.send(words);
             match client.end_within(SOON) {

@@ -149,6 +149,8 @@ pub mod flow {
     pub const SELF_TEST: u32 = 8;
     /// Its connection came by a port that the proxy listens on.
     pub const DOWNSTREAM: u32 = 16;
+    /// The proxy's own end of one that was taken to it by the connect hook: it knows where its client wanted to go.
+    pub const TAKEN: u32 = 32;
 }
 
 /// A pair in the making: where the kernel keeps the two ends. The value of the map `PAIRS`.
@@ -163,7 +165,7 @@ pub struct Pair {
     pub flags: u64,
 }
 
-/// Where a captured connection wanted to go. The value of the map `ORIGINALS`, whose key is the client's [`Endpoint`].
+/// Where a captured connection wanted to go, until the proxy's end of it is established and keeps it. The value of the map `ORIGINALS`, whose key is the client's [`Endpoint`].
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Original {

@@ -211,17 +211,20 @@ fn tell_original(ctx: &SockoptContext, level: i32) -> Option<()> {
     if socket.is_null() {
         return None;
     }
-    // SAFETY: the context.
-    let netns = unsafe { bpf_get_netns_cookie(ctx.cast()) };
-    let client = client(socket, netns);
-    // SAFETY: copied at once.
-    let original = *unsafe { ORIGINALS.get(&client) }?;
+    let (address, port) = kept(socket).or_else(|| {
+        // It was established before the programs that keep it with the socket stood.
+        // SAFETY: the context.
+        let netns = unsafe { bpf_get_netns_cookie(ctx.cast()) };
+        // SAFETY: copied at once.
+        let original = *unsafe { ORIGINALS.get(&client(socket, netns)) }?;
+        Some((original.address, original.port))
+    })?;
     // SAFETY: words of the context.
     let (begin, end) =
         unsafe { ((*ctx).__bindgen_anon_2.optval as usize, (*ctx).__bindgen_anon_3.optval_end as usize) };
-    let port = (original.port as u16).to_be();
+    let port = (port as u16).to_be();
     let length = if level == SOL_IP {
-        let address = original.address.as_v4()?;
+        let address = address.as_v4()?;
         if begin + size_of::<SockAddr4>() > end {
             return None;
         }
@@ -244,7 +247,7 @@ fn tell_original(ctx: &SockoptContext, level: i32) -> Option<()> {
             (*at).family = AF_INET6;
             (*at).port = port;
             (*at).flow = 0;
-            (*at).address = original.address.0;
+            (*at).address = address.0;
             (*at).scope = 0;
         }
         size_of::<SockAddr6>()
@@ -256,6 +259,14 @@ fn tell_original(ctx: &SockoptContext, level: i32) -> Option<()> {
     }
     count(0, Counter::OriginalsTold, 1);
     Some(())
+}
+
+/// What an accepted socket keeps of where its client wanted to go.
+#[inline(always)]
+fn kept(socket: *mut bpf_sock) -> Option<(Address, u32)> {
+    // SAFETY: the context's socket, not null.
+    let flow = unsafe { &*flow(socket.cast())? };
+    (flow.flags & bits::TAKEN != 0).then_some((flow.original, flow.original_port))
 }
 
 /// The client of an accepted socket.

@@ -103,16 +103,33 @@ fn is_testers(ctx: &SockOpsContext) -> bool {
 #[inline(always)]
 fn connecting(ctx: &SockOpsContext) {
     // SAFETY: checked for null.
-    let Some(flow) = socket(ctx).and_then(|socket| unsafe { flow(socket) }) else { return };
-    // SAFETY: the storage of a socket that is locked by this call.
-    let flow = unsafe { &mut *flow };
-    // SAFETY: no arguments.
-    flow.begun = unsafe { bpf_ktime_get_ns() };
-    if flow.flags & bits::CAPTURED != 0 {
-        let family = if ctx.family() == AF_INET { 4 } else { 6 };
-        let original = Original { address: flow.original, port: flow.original_port, family };
-        let _ = ORIGINALS.insert(&local(ctx), &original, 0);
+    let flow = socket(ctx).and_then(|socket| unsafe { flow(socket) });
+    let mut captured = false;
+    if let Some(flow) = flow {
+        // SAFETY: the storage of a socket that is locked by this call.
+        let flow = unsafe { &mut *flow };
+        // SAFETY: no arguments.
+        flow.begun = unsafe { bpf_ktime_get_ns() };
+        captured = flow.flags & bits::CAPTURED != 0;
+        if captured {
+            let family = if ctx.family() == AF_INET { 4 } else { 6 };
+            let original = Original { address: flow.original, port: flow.original_port, family };
+            let _ = ORIGINALS.insert(&local(ctx), &original, 0);
+            // It may come to nothing, or never be enrolled, and is to be forgotten then.
+            told_of_states(ctx);
+        }
     }
+    if !captured && maps::control().is_some_and(|control| control.capture != 0) {
+        // What a captured one from the same port left that ended while nobody looked is not about this one.
+        let _ = ORIGINALS.remove(&local(ctx));
+    }
+}
+
+/// Has the kernel report this end's states; the flags of other programs are kept.
+#[inline(always)]
+fn told_of_states(ctx: &SockOpsContext) {
+    // SAFETY: the context.
+    unsafe { bpf_sock_ops_cb_flags_set(ctx.ops, (ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32) };
 }
 
 /// This end has connected.
@@ -158,6 +175,9 @@ fn active<const TEST: bool>(ctx: &SockOpsContext) {
 /// This end was connected to.
 #[inline(always)]
 fn passive<const TEST: bool>(ctx: &SockOpsContext) {
+    if !TEST {
+        remember(ctx);
+    }
     let key = PairKey::of_server(&remote(ctx), sent(ctx), received(ctx));
     let Some(pair) = PAIRS.get_ptr_mut(&key.pair()) else { return };
     // SAFETY: an entry that only the two ends of this connection write to; were it reused meanwhile for another one, that
@@ -169,6 +189,26 @@ fn passive<const TEST: bool>(ctx: &SockOpsContext) {
     if let Some(own) = enrolled(ctx, key, pair.flags as u32) {
         pair.server = own;
     }
+}
+
+/// Keeps with this end where its client wanted to go, if that was captured: what stands under the client's address and port is
+/// the next one's as soon as this client is gone.
+#[inline(always)]
+fn remember(ctx: &SockOpsContext) {
+    if maps::control().is_none_or(|control| control.capture == 0) {
+        return;
+    }
+    let client = remote(ctx);
+    // SAFETY: the value is copied at once.
+    let Some(original) = (unsafe { ORIGINALS.get(&client) }).copied() else { return };
+    // SAFETY: checked for null.
+    let Some(flow) = socket(ctx).and_then(|socket| unsafe { flow_or_new(socket) }) else { return };
+    // SAFETY: the storage of a socket that is locked by the stack.
+    let flow = unsafe { &mut *flow };
+    flow.original = original.address;
+    flow.original_port = original.port;
+    flow.flags |= bits::TAKEN;
+    let _ = ORIGINALS.remove(&client);
 }
 
 /// Takes an end into the map. Gives the kernel's address of it.
@@ -217,8 +257,7 @@ fn enrolled(ctx: &SockOpsContext, key: PairKey, flags: u32) -> Option<u64> {
     }
     flow.flags |= bits::ENROLLED;
     count(flags, Counter::Enrolled, 1);
-    // SAFETY: the context; the flags of other programs are kept.
-    unsafe { bpf_sock_ops_cb_flags_set(ctx.ops, (ctx.cb_flags() | BPF_SOCK_OPS_STATE_CB_FLAG) as i32) };
+    told_of_states(ctx);
     Some(flow.own)
 }
 

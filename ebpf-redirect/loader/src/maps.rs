@@ -6,9 +6,9 @@ use crate::{
 };
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
 use redirect_common::{
-    COUNTERS, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Original, Pair, PairKey, counts, mode,
+    COUNTERS, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Original, Pair, PairKey, counts, flow, mode,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::ErrorKind};
 
 /// What the programs and their loaders share.
 pub(crate) struct Maps {
@@ -125,6 +125,21 @@ impl Maps {
         let cpus = self.counts.get(&whose, 0)?;
         let sum = |index: usize| cpus.iter().map(|Counts(counts)| counts[index]).fold(0, u64::wrapping_add);
         Ok(Totals((0..COUNTERS.len()).map(sum).collect()))
+    }
+
+    /// Removes the self-test's pairs, whoever made them: one of them at a time is at work over these maps.
+    pub(crate) fn forget_self_test(&mut self) -> Result<(), MapError> {
+        let is_tests = |pair: &Pair| pair.flags & u64::from(flow::SELF_TEST) != 0;
+        let pairs = self.pairs.iter().filter_map(Result::ok);
+        let left: Vec<PairKey> = pairs.filter(|(_, pair)| is_tests(pair)).map(|(key, _)| key).collect();
+        for key in left {
+            match self.pairs.remove(&key) {
+                // It ended just now, or gave way.
+                Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn occupancy(&self) -> Occupancy {

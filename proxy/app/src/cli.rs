@@ -103,6 +103,8 @@ impl Run {
 
 /// The source that is a file.
 fn from_file(file: PathBuf) -> Source {
+    // As everywhere; a pipe is kept for reloads.
+    let file = if file.as_os_str() == "-" { PathBuf::from("/dev/stdin") } else { file };
     match file.to_str().and_then(|name| name.strip_prefix("env:")) {
         Some(variable) => {
             let variable = variable.to_owned();

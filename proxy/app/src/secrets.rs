@@ -3,7 +3,10 @@
 //! Beside the path, on the control thread. The last good one of each stays in use when a new one cannot be read, and
 //! what cannot be read is told and counted. Nothing of a key is ever told.
 
-use crate::{reload::Watcher, workload_api::Follower};
+use crate::{
+    reload::{Reason, Watcher},
+    workload_api::Follower,
+};
 use pillion_config::model::{
     CertificateFiles, ClusterTlsMode, Config, IdentitySource, ListenerTls, ListenerTlsMode, ServerVerification,
     TrustBundle,
@@ -28,10 +31,21 @@ pub struct Keeper {
     metrics: IdentityMetrics,
     /// Who tells the identity, where it is no file that does.
     follower: Option<Follower>,
+    /// What could not be used when that was last looked at.
+    told: Vec<String>,
     /// When the identity ends, as far as the operator was told of it.
     warned: Option<u64>,
     /// When something that was read and not taken becomes valid, in seconds since 1970.
     due: Option<u64>,
+}
+
+/// Whether what is wrong differs from what was told before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It does, or the operator has changed something and wants to hear of it.
+    Some,
+    /// It does not.
+    None,
 }
 
 /// What was read.
@@ -77,6 +91,15 @@ impl fmt::Display for Problem {
     }
 }
 
+impl Problem {
+    /// It, and what is in use instead.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let instead = if self.kept { "what was in use before stays" } else { "there is no other yet" };
+        format!("{self}; {instead}")
+    }
+}
+
 /// Bytes of a file: all the roots of the Web are 220 KiB.
 const MAX_FILE: u64 = 4 << 20;
 
@@ -89,6 +112,7 @@ impl Keeper {
             watcher: Watcher::default(),
             metrics: IdentityMetrics::default(),
             follower: None,
+            told: Vec::new(),
             warned: None,
             due: None,
         }
@@ -100,9 +124,16 @@ impl Keeper {
         read(config, &self.secrets, self.follower.as_ref().and_then(Follower::latest))
     }
 
-    /// Keeps what was read, tells and counts what is wrong with it, and watches its files from now on.
-    pub fn keep(&mut self, read: Read, config: &Config) {
+    /// Keeps what was read, tells and counts what is wrong with it, and watches its files from now on. What was told before is
+    /// nobody's news where files are read again in doubt.
+    pub fn keep(&mut self, read: Read, config: &Config, reason: Reason) -> News {
+        let told: Vec<String> = read.problems.iter().map(Problem::to_string).collect();
+        let before = std::mem::replace(&mut self.told, told);
+        let news = if reason == Reason::Doubt && self.told == before { News::None } else { News::Some };
         for problem in &read.problems {
+            if reason == Reason::Doubt && before.contains(&problem.to_string()) {
+                continue;
+            }
             if problem.kept {
                 tracing::error!(%problem, "not usable; what was in use before stays");
             } else {
@@ -148,6 +179,7 @@ impl Keeper {
             }
             Some(IdentitySource::Files(_)) | None => self.follower = None,
         }
+        news
     }
 
     /// What is known now.
@@ -158,7 +190,7 @@ impl Keeper {
 
     /// Waits until a file changed, an agent told another identity, or the time of one has come that was told early. Never
     /// ready without any of them. Cancel-safe.
-    pub async fn changed(&mut self) {
+    pub async fn changed(&mut self) -> Reason {
         let due = self.due;
         let time_has_come = async {
             match due {
@@ -173,10 +205,11 @@ impl Keeper {
             }
         };
         tokio::select! {
-            _ = self.watcher.changed() => {}
+            reason = self.watcher.changed() => return reason,
             () = told => {}
             () = time_has_come => self.due = None,
         }
+        Reason::Changed
     }
 
     /// When the identity's end is to be warned of.

@@ -332,3 +332,24 @@ fn the_demo_runs_and_ends() {
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8(output.stdout).unwrap().contains("curl -i http://127.0.0.1:80"));
 }
+
+#[test]
+fn a_configuration_may_come_by_standard_input() {
+    for (document, fits) in [
+        ("listeners: [{ name: l, address: '127.0.0.1:0', routes: [{ match: {}, respond: { status: 204 } }] }]\n", true),
+        ("listeners: [{ nam: l }]\n", false),
+    ] {
+        let mut child = Command::new(PILLION)
+            .args(["check", "--config", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), fits, "{words}");
+        assert!(fits || words.contains("/dev/stdin:1:"), "{words}");
+    }
+}

@@ -41,7 +41,10 @@ const VARIABLES: [(&str, &str); 28] = [
     ("%RESPONSE_DURATION%", "milliseconds from the request's head to the head of the upstream's response"),
     ("%UPSTREAM_HOST%", "the endpoint's address"),
     ("%UPSTREAM_CLUSTER%", "the cluster's name"),
-    ("%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "how often the request was sent"),
+    (
+        "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+        "how often sending the request was tried, a connection that could not be had included",
+    ),
     ("%ROUTE_NAME%", "the route's name"),
     ("%DOWNSTREAM_REMOTE_ADDRESS%", "the client's address and port, as forwarding headers of a trusted peer say"),
     ("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "the same without port"),

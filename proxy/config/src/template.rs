@@ -87,7 +87,7 @@ pub enum Variable {
     UpstreamHost,
     /// `%UPSTREAM_CLUSTER%`: the cluster's name.
     UpstreamCluster,
-    /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`: how often the request was sent.
+    /// `%UPSTREAM_REQUEST_ATTEMPT_COUNT%`: how often sending the request was tried.
     UpstreamRequestAttemptCount,
     /// `%ROUTE_NAME%`: the route's name.
     RouteName,

@@ -427,11 +427,20 @@ impl Registration {
 }
 
 impl Registration {
-    /// Ready when whoever registered must end now. The only one to poll its control.
+    /// Ready when whoever registered must end now. Only its task polls its control.
     pub async fn aborted(&self) {
+        self.told(Signal::Abort).await;
+    }
+
+    /// Ready when whoever registered must end as soon as nothing is in flight. Only its task polls its control.
+    pub async fn drained(&self) {
+        self.told(Signal::Drain).await;
+    }
+
+    async fn told(&self, signal: Signal) {
         poll_fn(|cx| {
             self.control.set_waker(cx);
-            if self.control.signal() == Signal::Abort { Poll::Ready(()) } else { Poll::Pending }
+            if self.control.signal() >= signal { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

@@ -104,8 +104,16 @@ struct Attached {
     mode: Mode,
     /// The mode that was wanted; none: the better one that it takes.
     wanted: Option<Mode>,
-    /// Gone with it: the program's place there.
-    _link: OwnedFd,
+    /// The program's place there.
+    link: OwnedFd,
+}
+
+impl Drop for Attached {
+    /// At once: a process between fork and exec holds the descriptor too, and the place with it. Where the interface has gone
+    /// there is nothing to leave.
+    fn drop(&mut self) {
+        drop(sys::detach(self.link.as_fd()));
+    }
 }
 
 /// What a slot has counted on all CPUs.
@@ -217,7 +225,7 @@ impl SourceFilter {
         for mode in modes.iter().copied() {
             match sys::link_interface(program.as_fd(), index, mode.flag()) {
                 Ok(link) => {
-                    self.attached.push(Attached { interface: interface.into(), index, mode, wanted, _link: link });
+                    self.attached.push(Attached { interface: interface.into(), index, mode, wanted, link });
                     return Ok(mode);
                 }
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST)) => {

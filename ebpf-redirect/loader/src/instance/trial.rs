@@ -36,9 +36,13 @@ fn test(loaded: &Loaded, maps: &mut Maps) -> Result<Report, AttachError> {
     // Whatever else is in this cgroup and below it, which may be the whole node, is not for these programs. Gone with the
     // descriptors, also where this process dies.
     let link = |name, at| sys::link(loaded.fd(name)?.as_fd(), cgroup.as_fd(), at).map_err(hook(name));
-    let _hold = link(HOLD_TEST, sys::Hook::Setsockopt)?;
-    let _enrol = link(ENROL_TEST, sys::Hook::SockOps)?;
-    Ok(self_test::run(maps)?)
+    let hold = link(HOLD_TEST, sys::Hook::Setsockopt)?;
+    let enrol = link(ENROL_TEST, sys::Hook::SockOps)?;
+    let report = self_test::run(maps);
+    drop((hold, enrol));
+    // What TCP has not finished by now ends where these programs do not see it.
+    maps.forget_self_test()?;
+    Ok(report?)
 }
 
 /// Names that are tried before one is given up as taken.

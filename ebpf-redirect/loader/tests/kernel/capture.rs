@@ -2,11 +2,13 @@
 
 use crate::ground::{Ground, accept, connect, listen_at, talk, wait_for};
 use redirect::{Capture, Counter, Proxy};
+use socket2::{Domain, SockRef, Socket, Type};
 use std::{
     collections::BTreeSet,
     io,
     net::{Ipv4Addr, SocketAddr, TcpStream},
     os::fd::AsRawFd,
+    time::Duration,
 };
 
 const PROXY: u16 = 18080;
@@ -75,7 +77,7 @@ fn what_is_excluded_or_on_loopback_goes_where_it_wanted_and_the_kill_switch_chan
     ground.pod(|| {
         crate::ground::ip("address add 198.51.100.3/32 dev lo");
         crate::ground::ip("address add 192.0.2.3/32 dev lo");
-        crate::ground::ip("address add 2001:db8:1::3/128 dev lo nodad");
+        crate::ground::address_v6("2001:db8:1::3/128", "lo");
         for to in ["198.51.100.3:80", "[2001:db8:1::3]:80", "192.0.2.3:22", "127.0.0.1:80", "[::1]:80"] {
             let to: SocketAddr = to.parse().unwrap();
             let listener = listen_at(to);
@@ -124,5 +126,59 @@ fn a_probe_of_the_proxys_own_is_captured_and_nothing_else_of_it() {
             assert_eq!(server.local_addr().unwrap(), to);
         }
         assert_eq!(ground.count(Counter::Captured), 2);
+    });
+}
+
+/// A captured connection that came to nothing, or was not enrolled, says nothing of the next one from its port.
+#[test]
+fn a_later_connection_from_the_same_port_is_not_told_where_another_wanted_to_go() {
+    let Some(ground) = ground() else { return };
+    let instance = &ground.options.instance;
+    ground.pod(|| {
+        let from = |port: u16| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
+            // Ends by a reset: its port can be had again at once.
+            socket.set_linger(Some(Duration::ZERO)).unwrap();
+            socket
+        };
+        let to: SocketAddr = "192.0.2.9:80".parse().unwrap();
+        let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, PROXY));
+        let direct = |port: u16| {
+            let listener = listen_at(proxy);
+            let client = from(port);
+            client.connect(&proxy.into()).unwrap();
+            let server = accept(&listener);
+            let told = original(&server, libc::SOL_IP);
+            assert!(told.is_err(), "port {port}: {told:?}");
+        };
+        from(41_000).connect(&to.into()).unwrap_err();
+        wait_for("one that was refused to be forgotten", || ground.status().occupancy.originals == 0);
+        direct(41_000);
+        for (port, client_first) in [(41_001, true), (41_002, false)] {
+            redirect::switch(instance, false).unwrap();
+            let listener = listen_at(proxy);
+            let client = from(port);
+            client.connect(&to.into()).unwrap();
+            let server = accept(&listener);
+            // Asked late, and twice, it knows.
+            for _ in 0..2 {
+                assert_eq!(original(&server, libc::SOL_IP).unwrap()[4..8], [192, 0, 2, 9]);
+            }
+            SockRef::from(&server).set_linger(Some(Duration::ZERO)).unwrap();
+            if client_first {
+                drop(client);
+                assert_eq!(original(&server, libc::SOL_IP).unwrap()[4..8], [192, 0, 2, 9], "its client is gone");
+                drop(server);
+            } else {
+                drop(server);
+                drop(client);
+            }
+            redirect::switch(instance, true).unwrap();
+            wait_for("one that was not enrolled to be forgotten", || ground.status().occupancy.originals == 0);
+            drop(listener);
+            direct(port);
+        }
     });
 }

@@ -1,14 +1,15 @@
 //! The source filter in the kernel: crafted frames that go nowhere, then connections over veth between two namespaces.
 
-use crate::ground::{SOON, accept, ip, is_root, listen_at, talk, wait_for, within};
+use crate::ground::{SOON, accept, await_v6, ip, is_root, listen_at, talk, wait_for, within};
 use redirect::filter::{Action, FilterError, Mode, Rule, Rules, SourceFilter};
+use rustix::event::{PollFd, PollFlags};
 use rustix::thread::{LinkNameSpaceType, gettid, move_into_link_name_space};
 use socket2::{Domain, Socket, Type};
 use std::{
     collections::BTreeSet,
-    env, fs,
+    env, fs, io,
     net::{IpAddr, SocketAddr, TcpStream},
-    os::fd::AsFd as _,
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
     path::Path,
     process,
     sync::mpsc,
@@ -272,7 +273,9 @@ pub(crate) fn edge(run: impl FnOnce(&Outside) + Send) {
                     ip(&format!("address add {address} dev wire nodad"));
                 }
                 ip("link set wire up");
+                ["fd00::2", "fd00::66"].into_iter().for_each(await_v6);
             });
+            await_v6("fd00::1");
             run(&outside);
         });
     });
@@ -381,6 +384,50 @@ fn an_interface_that_is_not_there_taken_or_made_anew_is_told() {
         assert_eq!(one.attach("edge", None).unwrap(), Mode::Native);
         one.detach("edge");
         other.attach("edge", None).unwrap();
+    });
+}
+
+/// Runs something while a process of this one's stands between fork and exec: whatever another thread starts holds all
+/// descriptors for that moment.
+fn beside_a_fork(run: impl FnOnce()) {
+    let ((forked, tell), (wait, go)) = (io::pipe().unwrap(), io::pipe().unwrap());
+    thread::scope(|scope| {
+        let mut command = process::Command::new("true");
+        let held = move || {
+            rustix::io::write(&tell, b"1")?;
+            let limit = rustix::event::Timespec::try_from(SOON).map_err(io::Error::other)?;
+            rustix::event::poll(&mut [PollFd::new(&wait, PollFlags::IN)], Some(&limit))?;
+            Ok(())
+        };
+        // SAFETY: two system calls on descriptors that it owns, and no memory is asked for.
+        unsafe { command.pre_exec(held) };
+        let starting = scope.spawn(move || command.status().unwrap());
+        rustix::io::read(&forked, &mut [0]).unwrap();
+        run();
+        rustix::io::write(&go, b"1").unwrap();
+        assert!(starting.join().unwrap().success());
+    });
+}
+
+#[test]
+fn an_interface_is_left_at_once_whoever_else_holds_descriptors() {
+    if !is_root() {
+        return;
+    }
+    edge(|_| {
+        let (mut one, mut other) = (load(), load());
+        one.attach("edge", None).unwrap();
+        beside_a_fork(|| {
+            assert_eq!(one.attach("edge", Some(Mode::Generic)).unwrap(), Mode::Generic);
+        });
+        beside_a_fork(|| {
+            one.detach("edge");
+            other.attach("edge", None).unwrap();
+        });
+        beside_a_fork(|| {
+            drop(other);
+            one.attach("edge", None).unwrap();
+        });
     });
 }
 

@@ -154,6 +154,23 @@ pub(crate) fn ip(arguments: &str) {
     assert!(done.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
+/// Gives an interface that is up an address of version 6, and waits for the route to it: the kernel makes that later, when it
+/// comes to it between other namespaces' affairs. Until then the network is unreachable.
+pub(crate) fn address_v6(address: &str, interface: &str) {
+    ip(&format!("address add {address} dev {interface} nodad"));
+    await_v6(address);
+}
+
+/// Waits for the route to an own address of version 6.
+pub(crate) fn await_v6(address: &str) {
+    let address = address.split('/').next().unwrap();
+    let there = || {
+        let done = Command::new("ip").args(["-6", "route", "show", "table", "local", address]).output().unwrap();
+        !done.stdout.is_empty()
+    };
+    wait_for("the route to an address", there);
+}
+
 pub(crate) fn wait_for(what: &str, mut right: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !right() {

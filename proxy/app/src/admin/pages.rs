@@ -117,15 +117,13 @@ async fn carry_out(change: Change, query: Option<&str>, state: &State) -> Respon
         }
         Change::Pass => {
             state.failed.set(false);
-            tracing::info!("readiness is as it is again by an operator's order");
             state.note_ready();
-            return text(
-                StatusCode::OK,
-                match state.readiness() {
-                    Readiness::Ready => "OK\n".into(),
-                    other => format!("OK, but it is not ready for another reason: {}", other.words()),
-                },
-            );
+            let words = match state.readiness() {
+                Readiness::Ready => "OK\n".into(),
+                other => format!("OK, but it is not ready for another reason: {}", other.words()),
+            };
+            tracing::info!("readiness fails no more by an operator's order: {}", words.trim_end());
+            return text(StatusCode::OK, words);
         }
         Change::Logging => return set_level(query),
         Change::DrainListeners if query.is_some_and(|query| query.split('&').any(|word| word == "inboundonly")) => {

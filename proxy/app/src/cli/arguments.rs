@@ -58,7 +58,7 @@ const CONFIG: Opt = Opt {
     long: "config",
     short: Some('c'),
     value: "FILE",
-    about: "The configuration; env:NAME is an environment variable that holds it",
+    about: "The configuration; - is standard input, env:NAME an environment variable that holds it",
 };
 const REMOTE: &[Opt] = &[
     Opt {

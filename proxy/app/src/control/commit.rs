@@ -9,7 +9,8 @@ use crate::{
     descriptors,
     discovery::{self, Service},
     reload::{Changes, Outcome, Reason, diff},
-    secrets, sockets, unreachable,
+    secrets::{self, News, Problem},
+    sockets, unreachable,
     worker::Order,
 };
 use pillion_config::{
@@ -75,8 +76,8 @@ impl<P: Plane> Control<P> {
             }
             self.names.look_again();
             // Whoever asks for it may do so for the files that it names, where no event tells of them.
-            self.renew().await;
-            return tell(waiting, &Ok("unchanged".to_owned()));
+            let lacks = self.renew(reason).await;
+            return tell(waiting, &Ok(answer("unchanged".to_owned(), &lacks)));
         }
         if let Err(Failure(words)) = self.prepare(loaded, began, Vec::new()) {
             return self.reject(waiting, words);
@@ -226,7 +227,7 @@ impl<P: Plane> Control<P> {
         }
         // Before anything is accepted: whoever comes first finds a certificate.
         // What lives looks again when the workers put it in force.
-        self.update_tls(&snapshot, secrets, &config);
+        let (_, lacks) = self.update_tls(&snapshot, secrets, &config, Reason::Changed);
         if let Err(error) = self.workers.apply(&snapshot, handed).await {
             // Nobody can say how much of it is in force on that worker. At start that is the end; later, a proxy that
             // serves most is better than none, and the operator is told.
@@ -250,45 +251,60 @@ impl<P: Plane> Control<P> {
             self.ports.commit(ports, &self.state);
         }
         self.tidy_at = Some(Instant::now() + TIDY_AFTER);
-        self.say_so(changes, waiting);
+        self.say_so(changes, &lacks, waiting);
         Ok(())
     }
 
-    /// Takes secrets into use, and says what is missing.
-    fn update_tls(&mut self, snapshot: &P::Snapshot, read: secrets::Read, config: &Config) -> TlsState {
-        self.keeper.keep(read, config);
+    /// Takes secrets into use, and says what is missing: in the log, and in words for whoever waits for it.
+    fn update_tls(
+        &mut self,
+        snapshot: &P::Snapshot,
+        read: secrets::Read,
+        config: &Config,
+        reason: Reason,
+    ) -> (TlsState, Vec<String>) {
+        let mut lacks: Vec<_> = read.problems.iter().map(Problem::words).collect();
+        let news = self.keeper.keep(read, config, reason);
         let state = self.plane.update_tls(snapshot, self.keeper.secrets());
         for (name, error) in &state.refused {
             tracing::error!(%name, %error, "its certificates cannot be used");
+            lacks.push(format!("{name}: its certificates cannot be used: {error}"));
         }
         if state.missing.is_empty() {
             self.state.certificates.set(Certificates::There);
         } else {
-            let names: Vec<&str> = state.missing.iter().map(|name| name.as_str()).collect();
-            tracing::warn!(names = names.join(" "), "certificates, keys or roots are not there yet");
+            // After a reload too, as after a start with the same configuration: who is sent here meanwhile would be turned away.
+            self.state.certificates.set(Certificates::Awaited);
+            self.state.said_ready.set(false);
+            let names = state.missing.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
+            if news == News::Some {
+                tracing::warn!(names, "certificates, keys or roots are not there yet");
+            }
+            lacks.push(format!("not ready: certificates, keys or roots are not there yet: {names}"));
         }
         self.state.note_ready();
-        state
+        (state, lacks)
     }
 
-    /// Reads certificates, keys and roots again: a file changed.
-    pub(super) async fn renew(&mut self) {
+    /// Reads certificates, keys and roots again: a file changed. What cannot be used is told.
+    pub(super) async fn renew(&mut self, reason: Reason) -> Vec<String> {
         let config = self.state.config.borrow().clone();
         let snapshot = self.in_force.borrow().clone();
-        if let (Some(config), Some(snapshot)) = (config, snapshot) {
-            let read = self.keeper.read(&config);
-            if self.update_tls(&snapshot, read, &config).retrusted {
-                tracing::info!("others are trusted than before: connections that live are looked at again");
-                self.workers.order(Order::LookAgain).await;
-            }
+        let (Some(config), Some(snapshot)) = (config, snapshot) else { return Vec::new() };
+        let read = self.keeper.read(&config);
+        let (state, lacks) = self.update_tls(&snapshot, read, &config, reason);
+        if state.retrusted {
+            tracing::info!("others are trusted than before: connections that live are looked at again");
+            self.workers.order(Order::LookAgain).await;
         }
+        lacks
     }
 
     fn count_reload(&self, outcome: ReloadOutcome) {
         self.metrics.config.reload(outcome, SystemTime::now());
     }
 
-    fn say_so(&mut self, changes: Option<Changes>, waiting: Waiting) {
+    fn say_so(&mut self, changes: Option<Changes>, lacks: &[String], waiting: Waiting) {
         if let Some(changes) = &changes {
             self.count_reload(ReloadOutcome::Applied);
             tracing::info!(%changes, "configuration reloaded");
@@ -308,7 +324,8 @@ impl<P: Plane> Control<P> {
             }
         }
         self.state.note_ready();
-        tell(waiting, &Ok(changes.as_ref().map_or_else(String::new, |changes| format!("reloaded: {changes}"))));
+        let done = changes.as_ref().map_or_else(String::new, |changes| format!("reloaded: {changes}"));
+        tell(waiting, &Ok(answer(done, lacks)));
         self.state.history.borrow_mut().enter(Outcome::Applied(changes.unwrap_or_default()));
     }
 
@@ -389,6 +406,11 @@ fn hosts(config: &Config) -> impl Iterator<Item = Arc<str>> {
         EndpointAddress::Ip(_) | EndpointAddress::Service(_) => None,
     });
     names.collect::<std::collections::BTreeSet<_>>().into_iter()
+}
+
+/// What was done, and on lines of their own what it lacks.
+fn answer(done: String, lacks: &[String]) -> String {
+    lacks.iter().fold(done, |words, lack| words + "\n" + lack)
 }
 
 fn tell(waiting: Waiting, words: &Result<String, String>) {

@@ -37,7 +37,7 @@ pub(super) enum Event<F> {
     Service(discovery::Update),
     Files(Reason),
     Filters(Result<F, Failure>),
-    Secrets,
+    Secrets(Reason),
     Expiry,
     Idle,
     Memory,
@@ -65,7 +65,7 @@ impl<P: Plane> Control<P> {
             update = self.names.next() => Event::Name(update),
             update = self.services.next() => Event::Service(update),
             reason = self.watcher.changed(), if !leaving => Event::Files(reason),
-            () = self.keeper.changed() => Event::Secrets,
+            reason = self.keeper.changed() => Event::Secrets(reason),
             () = at(warning) => Event::Expiry,
             () = self.workers.idle() => Event::Idle,
             () = at(self.memory_at) => Event::Memory,
@@ -106,7 +106,7 @@ impl<P: Plane> Control<P> {
             }
             Event::Name(update) => self.heard(&update),
             Event::Service(update) => self.told(&update),
-            Event::Secrets => self.renew().await,
+            Event::Secrets(reason) => drop(self.renew(reason).await),
             Event::Expiry => {
                 if let Some(config) = self.state.config.borrow().as_ref() {
                     self.keeper.look_at_expiry(config);

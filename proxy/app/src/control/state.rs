@@ -29,12 +29,13 @@ pub enum Stage {
     Draining,
 }
 
-/// Whether listeners and clusters have what they are to present and to believe. Once they have they keep it.
+/// Whether listeners and clusters have what they are to present and to believe. What they have they keep; a reload may bring one
+/// that has nothing yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Certificates {
-    /// Something was never there yet.
+    /// Something that is needed now was never there.
     Awaited,
-    /// All was there, or none is needed.
+    /// All is there, or none is needed.
     There,
 }
 
@@ -67,7 +68,7 @@ pub enum Readiness {
     Ready,
     /// Not yet.
     Starting,
-    /// Not yet: certificates or keys were never there.
+    /// Not yet, or not since a reload: certificates or keys that are needed were never there.
     NoIdentity,
     /// Not yet: nothing proves that connections are captured.
     NotCaptured(Unproven),
@@ -111,9 +112,9 @@ pub struct State {
     pub stage: Cell<Stage>,
     /// `/healthcheck/fail` was called.
     pub failed: Cell<bool>,
-    /// The log has said that this is ready.
+    /// The log has said that this is ready, and not that it is no more.
     pub said_ready: Cell<bool>,
-    /// Whether everything TLS needs was there once.
+    /// Whether everything TLS needs is there.
     pub certificates: Cell<Certificates>,
     /// Told when the admin port first says that this is ready: an injected container's `postStart` hook asks there, and nothing
     /// of the application is started before it has its answer.
@@ -158,7 +159,8 @@ impl State {
         }
     }
 
-    /// Says in the log that this is ready, when it is for the first time. Called wherever something that was missing may have come.
+    /// Says in the log that this is ready, when it is for the first time, or again after certificates were missing. Called wherever
+    /// something that was missing may have come.
     pub fn note_ready(&self) {
         if self.readiness() == Readiness::Ready && !self.said_ready.replace(true) {
             tracing::info!(after = ?self.started.elapsed(), "ready");

@@ -34,7 +34,7 @@ pub(crate) struct Jwt {
     pub from: List<JwtPlace>,
     /// Whether the upstream gets to see it. `keep`: many applications read it too.
     pub forward: Field<JwtForward>,
-    /// Headers that tell the upstream of claims: `x-user: sub`, `x-groups: realm.groups` for one within another; lists with commas. A client's own headers of these names are removed.
+    /// Headers that tell the upstream of claims: `x-user: sub`, `x-groups: realm.groups` for one within another; lists with commas, and no header of a list with a member that has a comma within: a group could be named like two others. A client's own headers of these names are removed.
     pub claims_to_headers: Field<Table<HeaderName, Scalar<String>>>,
 }
 

@@ -18,15 +18,15 @@ pub(crate) struct Tcp {
     pub clusters: List<WeightedCluster>,
     /// Connections by where they were going, before anything else is looked at; for listeners that capture, and for those on every address. The first that matches wins.
     pub destinations: List<DestinationRoute>,
-    /// TLS connections by the server name they ask for (SNI, RFC 6066 §3), passed on still encrypted. The most specific name wins; a name that none matches goes to `cluster`, or is closed where there is none.
+    /// TLS connections by the server name they ask for (SNI, RFC 6066 §3), passed on still encrypted. The most specific name wins; a name that none matches goes to `cluster`, or is closed where there is none. A client that says nothing for `detect_timeout` is connected to `cluster` then, and goes by the name all the same if it asks for one before that server says anything; not where `filters` of here have heard of it.
     pub server_names: List<ServerNameRoute>,
     /// Silence in both directions after which a connection is closed; `none` or `0s`: no limit. 1h, as Envoy: databases keep quiet connections for long.
     pub idle_timeout: Text<Limit>,
-    /// How long the first bytes are waited for where they decide. A client that says nothing is connected to its server then, and is HTTP or TLS all the same if it says so before the server says anything; one that has begun a ClientHello, or whose name alone decides where it goes, is waited for longer (10s). 200ms: what speaks first has spoken, and what waits for its server hardly notices.
+    /// How long the first bytes are waited for where they decide. A client that says nothing is connected to its server then, and is HTTP or TLS all the same if it says so before the server says anything (until one of both speaks it counts among the silent, who have half of the cluster's `limits.connections`); one that has begun a ClientHello, or whose name alone decides where it goes, is waited for longer (10s). 200ms: what speaks first has spoken, and what waits for its server hardly notices.
     pub detect_timeout: Text<Period>,
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,
-    /// What becomes of connections that are not HTTP, or that say nothing in time, where they would get round something: filters, `authorization`, `respond` or `redirect`, `request_headers` of a route, or the 404 where no route takes all requests; with `direction: outbound` around `wasm`, `jwt`, `rate_limit` and `authorization` alone. Where there is nothing of that they pass, unless `refuse` is written: write it where the application believes `X-Forwarded-Client-Cert`, which is taken from HTTP alone. Those to a port in `server_first` pass.
+    /// What becomes of connections that are not HTTP, or that say nothing in time, where they would get round something: filters, `authorization`, `respond` or `redirect`, `request_headers` of a route, or the 404 where no route takes all requests; with `direction: outbound` around `wasm`, `jwt`, `rate_limit` and `authorization` alone. Where there is nothing of that they pass, unless `refuse` is written: write it where the application believes `X-Forwarded-Client-Cert`, which is taken from HTTP alone. Those to a port in `server_first` pass. What has begun like HTTP in time (`GE`) is no such connection: it goes on as HTTP, and has the time that HTTP has.
     pub not_http: Field<NotHttp>,
     /// What their bytes pass, in order: wasm filters, or the names of such.
     pub filters: List<FilterUse>,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::{borrow::Cow, path::PathBuf, time::Duration};
 
-/// Who this workload is to its peers, and whom it believes: SPIFFE X.509-SVIDs. Renewed without a reload; the last good one stays in use when a new one cannot be read, or peers would refuse it: it is judged as theirs are (X509-SVID: `digitalSignature`, no authority, `serverAuth` where listeners show it and `clientAuth` where clusters do, if any purpose is named), by the bundle of its own trust domain where there is one. The proxy is not ready before the first. It has one of `files` and `workload_api`.
+/// Who this workload is to its peers, and whom it believes: SPIFFE X.509-SVIDs. Renewed without a reload; the last good one stays in use when a new one cannot be read, or peers would refuse it: it is judged as theirs are (X509-SVID: `digitalSignature`, no authority, `serverAuth` where listeners show it and `clientAuth` where clusters do, if any purpose is named), by the bundle of its own trust domain where there is one. The proxy is not ready before the first, be it after a start or after a reload. It has one of `files` and `workload_api`.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Identity {
@@ -104,7 +104,7 @@ fields! { TrustBundle { trust_domain, path } }
 pub(crate) struct ListenerTls {
     /// Whether connections without TLS are served. `strict`: what is meant to be protected is not served without.
     pub mode: Field<ListenerTlsMode>,
-    /// Other modes of some ports: those that clients connect to, of which a listener that captures has many.
+    /// Other modes of some ports: those that clients connect to, of which a listener that captures has many. One that can do nothing is warned of: another port than the own of a listener without `capture` and `proxy_protocol`, and `off` where `authorization` allows peers alone.
     pub exceptions: List<TlsException>,
     /// What is presented. Several: the first that has the server name asked for (SNI), otherwise the first of all. None: the identity.
     pub certificates: List<Certificate>,

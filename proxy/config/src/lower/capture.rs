@@ -98,7 +98,7 @@ pub(super) fn original_destination(
 }
 
 /// Clusters that live at the original destination are reached from listeners that know one; the listener that answers
-/// the probe is told its port, and one whose connections may go to loopback the port there that they may not have.
+/// the probe is told its port, and one whose connections may go to loopback the ports there that they may not have.
 pub(super) fn agree(
     cx: &mut Lowering<'_, '_>,
     listeners: &mut [(Listener, Place)],
@@ -109,18 +109,25 @@ pub(super) fn agree(
     let to_loopback = |cluster: &Arc<Cluster>| {
         cluster.original_destination.is_some_and(|original| original.address == OriginalAddress::Loopback)
     };
+    let to_loopback = clusters.iter().flatten().any(to_loopback);
     let admin_port = match admin.and_then(|admin| admin.address.as_ref()) {
-        Some(AdminAddress::Tcp(address)) if clusters.iter().flatten().any(to_loopback) => Some(address.port()),
+        Some(AdminAddress::Tcp(address)) if to_loopback => Some(address.port()),
         Some(AdminAddress::Tcp(_) | AdminAddress::Unix(_)) | None => None,
     };
+    let answers_probe = |listener: &Listener| {
+        listener.capture == Capture::Redirect
+            && listener.direction == Direction::Outbound
+            && settings.prove == Prove::Required
+    };
+    // Its rule takes the proxy's own connections too, also those that are made for somebody who came in.
+    let probed = listeners.iter().any(|(listener, _)| answers_probe(listener));
+    let closed_probe_port = (to_loopback && probed).then_some(settings.probe_port);
     for (listener, place) in listeners {
         if listener.capture != Capture::Off && listener.direction == Direction::Inbound {
             listener.admin_port = admin_port;
+            listener.closed_probe_port = closed_probe_port;
         }
-        if listener.capture == Capture::Redirect
-            && listener.direction == Direction::Outbound
-            && settings.prove == Prove::Required
-        {
+        if answers_probe(listener) {
             if listener.address.port() == settings.probe_port {
                 cx.error(*place, format!("port {} is capture.probe_port; choose another", settings.probe_port));
             }

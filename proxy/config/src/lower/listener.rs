@@ -14,8 +14,8 @@ use crate::{
         self, Connect, EscapedSlashes, Field, ForwardingMode, Int, Period, RequestId, Scalar, Text, Underscores,
     },
     model::{
-        self, Admin, AdminAddress, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener, ListenerProtocol,
-        PathPolicy, PortSharing, ProxyHeaders, ProxyProtocol,
+        self, Admin, AdminAddress, Capture, Forwarding, Http, Http2, HttpLimits, HttpTimeouts, Listener,
+        ListenerProtocol, PathPolicy, PortSharing, ProxyHeaders, ProxyProtocol,
     },
     tree::Place,
 };
@@ -92,6 +92,7 @@ fn listener(
     let direction = capture::direction(listener.direction);
     let captured = capture::capture(cx, listener.capture, address.as_ref().map(|(address, _)| *address), at);
     let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
+    let exceptions = tls::written(&listener.tls);
     let mut tls = tls::listener(cx, listener.tls, at, identity);
     let knows = match &tls {
         Some(tls) => Knows::of(tls.as_ref(), listener.routes.is_written()),
@@ -158,6 +159,13 @@ fn listener(
     if let Some(routes) = &routes {
         matching::shadowed(cx, routes);
     }
+    if let (Some((address, _)), Some(capture), Some(header), Some(rules)) =
+        (&address, captured, &proxy_protocol, &authorization)
+    {
+        // What rules sent here, or a header tells of, was going elsewhere. A port of 0 is known to the kernel alone.
+        let only = (capture == Capture::Off && header.is_none() && address.port() != 0).then_some(address.port());
+        tls::judge_exceptions(cx, &exceptions, only, rules.as_ref());
+    }
     Some(Listener {
         name: name?.0,
         address: address?.0,
@@ -165,6 +173,7 @@ fn listener(
         capture: captured?,
         probe_port: None,
         admin_port: None,
+        closed_probe_port: None,
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),

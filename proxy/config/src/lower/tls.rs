@@ -6,9 +6,9 @@ use super::Lowering;
 use crate::{
     document::{self, Field, FilePath, Period, Scalar, ServerName, Text, TlsVersion},
     model::{
-        Alpn, CertificateFiles, ClientCertificates, ClusterTls, ClusterTlsMode, Identity, IdentityFiles,
-        IdentitySource, ListenerTls, ListenerTlsMode, ServerVerification, SpiffeId, SpiffeMatch, TlsVersions,
-        TrustBundle, TrustDomain, WorkloadApi,
+        Alpn, Authorization, AuthorizationRule, CertificateFiles, ClientCertificates, ClusterTls, ClusterTlsMode,
+        Enforcement, Identity, IdentityFiles, IdentitySource, ListenerTls, ListenerTlsMode, RuleAction,
+        ServerVerification, SpiffeId, SpiffeMatch, TlsVersions, TrustBundle, TrustDomain, WorkloadApi,
     },
     tree::Place,
 };
@@ -192,6 +192,51 @@ fn listener_mode(mode: document::ListenerTlsMode) -> ListenerTlsMode {
         document::ListenerTlsMode::Off => ListenerTlsMode::Off,
         document::ListenerTlsMode::Strict => ListenerTlsMode::Strict,
         document::ListenerTlsMode::Permissive => ListenerTlsMode::Permissive,
+    }
+}
+
+/// The exceptions as they are written: each port and its place, and its mode. What is wrong with them is told elsewhere.
+pub(super) fn written(tls: &Field<document::ListenerTls>) -> Vec<(u16, Place, ListenerTlsMode)> {
+    let list = tls.get().and_then(|tls| tls.exceptions.get()).into_iter().flatten().filter_map(Field::get);
+    let ports = list.filter_map(|exception| Some((exception.ports.get()?, listener_mode(*exception.mode.get()?))));
+    let ports = ports.flat_map(|(ports, mode)| ports.iter().map(move |port| (port, mode)));
+    ports.filter_map(|(port, mode)| Some((port.get()?.0.to(), port.place()?, mode))).collect()
+}
+
+/// Says which exceptions do nothing: of a port that is not the `only` one that clients can connect to, and those that let clients
+/// come without TLS where every rule that could allow them asks who they are.
+pub(super) fn judge_exceptions(
+    cx: &mut Lowering<'_, '_>,
+    exceptions: &[(u16, Place, ListenerTlsMode)],
+    only: Option<u16>,
+    rules: Option<&Authorization>,
+) {
+    for (port, place, mode) in exceptions {
+        if let Some(only) = only.filter(|only| only != port) {
+            cx.warn(
+                *place,
+                format!(
+                    "nobody connects to port {port} here: without `capture` this listener has {only} alone; remove it"
+                ),
+            );
+            continue;
+        }
+        let allow = |rule: &&AuthorizationRule| {
+            rule.action == RuleAction::Allow
+                && rule.enforcement == Enforcement::Enforced
+                && (rule.ports.is_empty() || rule.ports.contains(port))
+        };
+        let mut allowing = rules.into_iter().flat_map(|rules| &rules.rules).filter(allow).peekable();
+        let some = allowing.peek().is_some();
+        if *mode == ListenerTlsMode::Off && some && allowing.all(|rule| !rule.peers.is_empty()) {
+            cx.warn(
+                *place,
+                format!(
+                    "port {port} is without TLS, so that nobody is a peer there, and the rules allow peers alone: \
+                     everybody is refused; write a rule that allows it without `peers`, or remove this"
+                ),
+            );
+        }
     }
 }
 

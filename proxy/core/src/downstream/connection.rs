@@ -28,7 +28,7 @@ use tokio::time::Sleep;
 /// How long a draining connection that is idle waits for one request more. A request that is on its way when the
 /// connection closes is lost to its client (the keep-alive race, seen from the other side); a busy client's next
 /// one comes within this time and is answered with `Connection: close`.
-const LAST_REQUEST: Duration = Duration::from_secs(1);
+pub(crate) const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// A downstream connection, as its requests see it.
 pub struct Connection {

@@ -30,7 +30,7 @@ use crate::{
 };
 use admit::{Admitted, Fact};
 use bytes::Bytes;
-use detect::{Detected, Heard, Names, Plan};
+use detect::{Among, Detected, Heard, Names, Plan};
 use pillion_config::model::ListenerProtocol;
 use pin_project_lite::pin_project;
 use std::{
@@ -40,6 +40,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// Serves one connection to its end. Dropping the future closes it.
 ///
@@ -159,6 +160,7 @@ async fn serve_to_age(
 
 /// admit by address, proxy_protocol, admit, tls, admit, then detect: what the connection speaks; `None`: it came to nothing.
 async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket: &mut Socket) -> Option<Detected> {
+    let began = Instant::now();
     if let Some(sources) = &listener.sources
         && admit::source(connection, listener, sources) == Admitted::No
     {
@@ -171,7 +173,32 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
     if listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
         return None;
     }
-    speaks(connection, listener, socket, early).await
+    let detected = speaks(connection, listener, socket, early).await?;
+    let opaque = matches!(detected, Detected::Tls(..) | Detected::Opaque(..));
+    if opaque && admit::not_http(connection, listener, began) == Admitted::No {
+        return None;
+    }
+    Some(detected)
+}
+
+/// detect's. Where what is not HTTP may not be, what has begun as HTTP in time is no silence: it goes on as HTTP does, whose own
+/// deadline it has.
+async fn first_bytes(
+    connection: &Connection,
+    listener: &ListenerSnapshot,
+    socket: &mut Socket,
+    prefix: Bytes,
+    (among, deadline): (Among, Duration),
+) -> Detected {
+    match detect::first_bytes(socket, prefix, among, deadline, connection.control()).await {
+        Detected::Opaque(prefix, Heard::TooLittle)
+            if detect::has_begun(&prefix) && admit::takes_http_alone(connection, listener) =>
+        {
+            let header = listener.model.http.timeouts.header;
+            detect::first_bytes(socket, prefix, Among::Http, header, connection.control()).await
+        }
+        detected => detected,
+    }
 }
 
 /// tls, admit, then detect, on a connection of which `early` was read before.
@@ -206,7 +233,7 @@ async fn speaks(
             let left = deadline.saturating_sub(waited);
             tokio::select! {
                 biased;
-                detected = detect::first_bytes(socket, prefix, among, left, connection.control()) => detected,
+                detected = first_bytes(connection, listener, socket, prefix, (among, left)) => detected,
                 () = connection.unwanted() => return None,
             }
         }
@@ -215,10 +242,6 @@ async fn speaks(
     connection.has_arrived();
     let detected = detected.agreed(agreed);
     let speaks_http = matches!(detected, Detected::Http1(_) | Detected::Http2(_));
-    let opaque = matches!(detected, Detected::Tls(..) | Detected::Opaque(..));
-    if opaque && admit::not_http(connection, listener) == Admitted::No {
-        return None;
-    }
     if speaks_http && listener.admit.is_some() && admit::connection(connection, listener) == Admitted::No {
         return None;
     }

@@ -57,6 +57,8 @@ pub(super) enum Refusal {
     Unknown,
     /// It comes in for the admin port, which is for whoever is on this machine alone.
     Admin,
+    /// It comes in for the port of the probe, whose answer is for the proxy alone.
+    Probe,
 }
 
 impl Refusal {
@@ -67,6 +69,7 @@ impl Refusal {
             Self::Loop => "loop",
             Self::Unknown => "original_dst",
             Self::Admin => "admin",
+            Self::Probe => "probe",
         }
     }
 }
@@ -84,6 +87,8 @@ struct Seen {
     probe_port: Option<u16>,
     /// The port of the admin address.
     admin_port: Option<u16>,
+    /// The port of the probe where another listener answers it.
+    closed_probe_port: Option<u16>,
 }
 
 /// Asks the kernel about a connection of a listener that captures.
@@ -106,6 +111,7 @@ pub(super) fn arrival(
         port: listening.port(),
         probe_port: listener.probe_port,
         admin_port: listener.admin_port,
+        closed_probe_port: listener.closed_probe_port,
     };
     judge(listener.capture, seen, |destination| own.made(peer, destination))
 }
@@ -127,6 +133,9 @@ fn judge(capture: Capture, seen: Seen, ours: impl FnOnce(SocketAddr) -> bool) ->
     }
     if Some(destination.port()) == seen.admin_port {
         return Arrival::Refused(Refusal::Admin);
+    }
+    if Some(destination.port()) == seen.closed_probe_port {
+        return Arrival::Refused(Refusal::Probe);
     }
     if ours(destination) { Arrival::Refused(Refusal::Loop) } else { Arrival::For(destination) }
 }
@@ -171,6 +180,7 @@ mod tests {
             port: 15001,
             probe_port: Some(15099),
             admin_port: Some(15000),
+            closed_probe_port: None,
         }
     }
 
@@ -194,6 +204,19 @@ mod tests {
             let got = judge(capture, seen(remembered, local), |_| false);
             assert_eq!(got, expected, "{capture:?} {remembered:?} {local}");
         }
+    }
+
+    #[test]
+    fn what_comes_in_does_not_reach_the_probe() {
+        let comes_in = |remembered, local| {
+            let seen = Seen { probe_port: None, closed_probe_port: Some(15099), ..seen(remembered, local) };
+            judge(if remembered.is_some() { Capture::Redirect } else { Capture::Tproxy }, seen, |_| false)
+        };
+        for to in ["10.0.0.7:15099", "[fd00::7]:15099", "127.0.0.1:15099"] {
+            assert_eq!(comes_in(Some(to), "10.0.0.7:15006"), Arrival::Refused(Refusal::Probe), "{to}");
+            assert_eq!(comes_in(None, to), Arrival::Refused(Refusal::Probe), "{to}");
+        }
+        assert_eq!(comes_in(Some("10.0.0.7:80"), "10.0.0.7:15006"), Arrival::For(at("10.0.0.7:80")));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub struct Exchange {
     sent: Option<Box<request::Parts>>,
     /// The request as its rules judged it, kept only where it may become a tunnel.
     judged: Option<Box<request::Parts>>,
-    /// The target before a rewrite, kept only where the route changes headers.
+    /// The target as it came, kept only where cleaning changed it or the route changes headers.
     original: Option<PathAndQuery>,
 }
 
@@ -181,7 +181,7 @@ impl Exchange {
         parts: &mut request::Parts,
         body: &Incoming,
     ) -> Result<(Survey, Found<'l>), ProxyError> {
-        let survey = receive::receive(&listener.model.http, parts, body)?;
+        let survey = receive::receive(&listener.model.http, parts, body, &mut self.original)?;
         let target = receive::Target::of(parts)?;
         let view = target.view(parts, self.connection.facts.local);
         // Before it is known whether there is such a route: a stranger learns nothing of what there is.
@@ -198,7 +198,7 @@ impl Exchange {
         self.route = Some(found.index);
         self.record.set_route(found.route);
         let Some(route) = self.compiled_route() else { return };
-        if route.response_speaks_of_request || !route.request_changes.is_empty() {
+        if self.original.is_none() && (route.response_speaks_of_request || !route.request_changes.is_empty()) {
             self.original = parts.uri.path_and_query().cloned();
         }
     }

@@ -28,8 +28,13 @@ pub(super) struct Target<'a> {
     pub(super) path_and_query: &'a str,
 }
 
-/// Checks the head and cleans its path.
-pub(super) fn receive(http: &Http, parts: &mut request::Parts, body: &Incoming) -> Result<Survey, ProxyError> {
+/// Checks the head and cleans its path; one that is changed is left in `original` as it came.
+pub(super) fn receive(
+    http: &Http,
+    parts: &mut request::Parts,
+    body: &Incoming,
+    original: &mut Option<PathAndQuery>,
+) -> Result<Survey, ProxyError> {
     let survey = Survey::of(&parts.headers);
     if parts.version == Version::HTTP_2 {
         target::check_http2(&parts.headers, survey)?;
@@ -46,6 +51,7 @@ pub(super) fn receive(http: &Http, parts: &mut request::Parts, body: &Incoming) 
         Cleaned::Unchanged => {}
         Cleaned::Changed(cleaned) => {
             let path = PathAndQuery::try_from(cleaned).map_err(|_| PathRefusal::InvalidByte)?;
+            *original = parts.uri.path_and_query().cloned();
             set_path(&mut parts.uri, path)?;
         }
         Cleaned::Refused(refusal) => return Err(refusal.into()),

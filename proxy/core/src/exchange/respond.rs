@@ -318,6 +318,7 @@ fn upstream(cause: &Cause) -> (StatusCode, &'static str, &'static str) {
         Cause::Overflow(Limit::Connections) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "connection_overflow"),
         Cause::Overflow(Limit::Pending) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "pending_overflow"),
         Cause::Overflow(Limit::Requests) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "request_overflow"),
+        Cause::Overflow(Limit::Silent) => (StatusCode::SERVICE_UNAVAILABLE, "overload\n", "silent_overflow"),
         Cause::Connect(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "upstream connect error\n",

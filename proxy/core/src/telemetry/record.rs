@@ -132,6 +132,12 @@ impl Record {
         Self::new(Subject::Connection, captured, listener, connection)
     }
 
+    /// What it tells of began then.
+    pub(crate) fn begun(mut self, began: Instant) -> Self {
+        self.started = began;
+        self
+    }
+
     fn new(
         subject: Subject,
         captured: Option<Box<Captured>>,

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     downstream::{
         admit::Carried,
+        connection::LAST_REQUEST,
         detect::{self, Among, READ, Verdict},
     },
     drain::Registration,
@@ -21,10 +22,11 @@ use crate::{
     telemetry::{Blame, ResponseFlag},
 };
 use bytes::{Bytes, BytesMut};
+use pillion_config::model::ListenerProtocol;
 use std::{
     future::poll_fn,
     mem::MaybeUninit,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -57,20 +59,31 @@ enum FirstWord {
     Known,
     /// The client began, and did not go on.
     Unfinished,
+    /// Nobody's so far, and there is no more time for one.
+    Nobodys,
     /// One of them failed.
     Broken(Broken),
 }
 
-/// Whether what a client has said so far may become anything.
-pub(super) fn may_become_known(early: &[u8]) -> bool {
-    detect::decide(early, Among::Any) == Verdict::More
+/// What a late client may turn out to be on a listener; `None`: nothing that would be dealt with in another way.
+pub(super) fn among(protocol: &ListenerProtocol) -> Option<Among> {
+    match protocol {
+        ListenerProtocol::Detect(_) => Some(Among::Any),
+        ListenerProtocol::Opaque(tcp) if !tcp.server_names.is_empty() => Some(Among::Names),
+        ListenerProtocol::Opaque(_) | ListenerProtocol::Http => None,
+    }
+}
+
+/// Whether what a client has said so far may become any of these.
+pub(super) fn may_become_known(early: &[u8], among: Among) -> bool {
+    detect::decide(early, among) == Verdict::More
 }
 
 /// Waits for who speaks first, at most for `idle`. Dropping the future cuts both sides.
 pub(super) async fn settle<D: End, U: End>(
     (registration, carried): (&Registration, &Carried),
     (downstream, upstream): (&mut D, &mut U),
-    early: Bytes,
+    (early, among): (Bytes, Among),
     idle: Option<Duration>,
     mut account: Account,
 ) -> Settled {
@@ -82,7 +95,7 @@ pub(super) async fn settle<D: End, U: End>(
             refuse(account, flag, Blame::Proxy, details);
             return Settled::Over;
         }
-        word = first_word(downstream, &mut said, upstream) => word,
+        word = first_word(downstream, (&mut said, among), upstream, last_call(registration)) => word,
         () = copy::silence(idle, || 0) => {
             refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
             return Settled::Over;
@@ -99,6 +112,13 @@ pub(super) async fn settle<D: End, U: End>(
             refuse(account, ResponseFlag::DownstreamProtocolError, Blame::Downstream, "first_bytes_timeout");
             Settled::Over
         }
+        FirstWord::Nobodys => {
+            // As a connection that rests between two requests: nothing is cut, and it is no fault.
+            account.details("drained");
+            account.terminated_by(Blame::Proxy);
+            account.finish();
+            Settled::Over
+        }
         FirstWord::Broken(side) => {
             downstream.reset_at_close();
             upstream.reset_at_close();
@@ -109,21 +129,33 @@ pub(super) async fn settle<D: End, U: End>(
     }
 }
 
-/// Waits for it. What the client says is put behind `early`, which [`may_become_known`]. Dropping the future loses nothing but what
-/// the server may have said.
-async fn first_word<D, U>(downstream: &mut D, early: &mut BytesMut, upstream: &mut U) -> FirstWord
+/// Ready when a connection that rests must close: as one that waits for a request, it has the time for a last one.
+async fn last_call(registration: &Registration) {
+    registration.drained().await;
+    tokio::time::sleep(LAST_REQUEST).await;
+}
+
+/// Waits for it, while nobody has said anything at most until `last_call`. What the client says is put behind `early`, which
+/// [`may_become_known`]. Dropping the future loses nothing but what the server may have said.
+async fn first_word<D, U>(
+    downstream: &mut D,
+    (early, among): (&mut BytesMut, Among),
+    upstream: &mut U,
+    last_call: impl Future<Output = ()>,
+) -> FirstWord
 where
     D: AsyncRead + Unpin,
     U: AsyncRead + Unpin,
 {
     let mut rest: Option<Pin<Box<Sleep>>> = None;
+    let mut last_call = pin!(last_call);
     poll_fn(|cx| {
         loop {
             match read(downstream, cx, |bytes| early.extend_from_slice(bytes)) {
                 Poll::Pending => break,
                 // The copy sees it once more.
                 Poll::Ready(Ok(0)) => return Poll::Ready(FirstWord::Opaque),
-                Poll::Ready(Ok(_)) => match detect::decide(early, Among::Any) {
+                Poll::Ready(Ok(_)) => match detect::decide(early, among) {
                     Verdict::More => {}
                     Verdict::Opaque => return Poll::Ready(FirstWord::Opaque),
                     Verdict::Http1 | Verdict::Http2 | Verdict::Tls(_) => return Poll::Ready(FirstWord::Known),
@@ -139,7 +171,7 @@ where
             Poll::Ready(Err(_)) => return Poll::Ready(FirstWord::Broken(Broken::Upstream)),
         }
         if early.is_empty() {
-            return Poll::Pending;
+            return last_call.as_mut().poll(cx).map(|()| FirstWord::Nobodys);
         }
         let rest = rest.get_or_insert_with(|| Box::pin(tokio::time::sleep(REST)));
         rest.as_mut().poll(cx).map(|()| FirstWord::Unfinished)
@@ -166,6 +198,8 @@ fn read<S: AsyncRead + Unpin>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drain::{Register, Signal};
+    use std::sync::Arc;
     use tokio::{
         io::{AsyncWriteExt as _, DuplexStream, duplex},
         time::Instant,
@@ -184,8 +218,12 @@ mod tests {
         Ends { client, downstream, server, upstream, early: early.into() }
     }
 
+    async fn word_of(ends: &mut Ends, among: Among) -> FirstWord {
+        first_word(&mut ends.downstream, (&mut ends.early, among), &mut ends.upstream, std::future::pending()).await
+    }
+
     async fn word(ends: &mut Ends) -> FirstWord {
-        first_word(&mut ends.downstream, &mut ends.early, &mut ends.upstream).await
+        word_of(ends, Among::Any).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -196,7 +234,7 @@ mod tests {
             (b"\0\0\0\x08", FirstWord::Opaque),
             (b"HELO\n", FirstWord::Opaque),
         ] {
-            for cut in (0..said.len()).filter(|&cut| may_become_known(&said[..cut])) {
+            for cut in (0..said.len()).filter(|&cut| may_become_known(&said[..cut], Among::Any)) {
                 let mut ends = ends(&said[..cut]);
                 ends.client.write_all(&said[cut..]).await.unwrap();
                 assert_eq!(word(&mut ends).await, is, "{}", said.escape_ascii());
@@ -206,12 +244,58 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn where_names_alone_are_looked_at_tls_is_known_and_all_else_is_opaque() {
+        let hello = detect::client_hello::tests::named("api.example.com");
+        for cut in 0..hello.len() {
+            let mut ends = ends(&hello[..cut]);
+            ends.client.write_all(&hello[cut..]).await.unwrap();
+            assert_eq!(word_of(&mut ends, Among::Names).await, FirstWord::Known, "{cut}");
+            assert_eq!(ends.early, hello);
+        }
+        let mut http = ends(b"");
+        http.client.write_all(b"G").await.unwrap();
+        assert_eq!(word_of(&mut http, Among::Names).await, FirstWord::Opaque);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_server_that_speaks_first_makes_it_opaque_whatever_the_client_began() {
         for begun in [&b""[..], b"GET"] {
             let mut ends = ends(begun);
             ends.server.write_all(b"220 ready\r\n").await.unwrap();
             assert_eq!(word(&mut ends).await, FirstWord::Servers(Bytes::from_static(b"220 ready\r\n")));
             assert_eq!(ends.early, begun);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_last_call_who_has_said_nothing_goes_and_who_has_begun_may_go_on() {
+        let drained = Duration::from_secs(1);
+        let register = Register::within(Arc::default(), Arc::default());
+        for (begun, said, is) in [
+            (&b""[..], &b""[..], FirstWord::Nobodys),
+            (b"", b"GET / HTTP/1.1\r\n", FirstWord::Known),
+            (b"G", b"", FirstWord::Unfinished),
+            (b"G", b"ET / HTTP/1.1\r\n", FirstWord::Known),
+        ] {
+            let mut ends = ends(begun);
+            let registration = register.enter(0);
+            let began = Instant::now();
+            let told = async {
+                tokio::time::sleep(drained).await;
+                registration.control().tell(Signal::Drain);
+                tokio::time::sleep(LAST_REQUEST / 2).await;
+                ends.client.write_all(said).await.unwrap();
+            };
+            let word = first_word(
+                &mut ends.downstream,
+                (&mut ends.early, Among::Any),
+                &mut ends.upstream,
+                last_call(&registration),
+            );
+            let (word, ()) = tokio::join!(word, told);
+            assert_eq!(word, is, "{} {}", begun.escape_ascii(), said.escape_ascii());
+            let least = if is == FirstWord::Nobodys { LAST_REQUEST } else { LAST_REQUEST / 2 };
+            assert!(began.elapsed() >= drained + least);
         }
     }
 

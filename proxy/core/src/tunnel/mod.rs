@@ -40,7 +40,6 @@ use bytes::Bytes;
 use copy::{Broken, Early, Holds, Meters};
 use end::End;
 use late::Settled;
-use pillion_config::model::ListenerProtocol;
 use std::{borrow::Cow, rc::Rc, time::Duration};
 use upgrade::TunnelEnd;
 
@@ -94,6 +93,16 @@ pub async fn serve(
     account.set_cluster(cluster.state().metrics());
     let announced = connection.announced(cluster.state().model().proxy_protocol.as_ref(), server_name);
     let meter = account.meter();
+    let among = late::among(&listener.model.protocol)
+        .filter(|&among| asked == Fact::Hidden && late::may_become_known(&early, among));
+    // Held until one of both has spoken.
+    let silent = match among.map(|_| cluster.state().silent()).transpose() {
+        Ok(silent) => silent,
+        Err(cause) => {
+            refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
+            return None;
+        }
+    };
     account.attempt();
     let carried = Carried::opaque(&connection, asked);
     let registration = connection.enter_tunnel(&carried);
@@ -117,13 +126,14 @@ pub async fn serve(
     carried.goes_to(upstream.server());
     let line = (&registration, &*carried);
     let mut early = Early { client: early, ..Early::default() };
-    let detects = matches!(listener.model.protocol, ListenerProtocol::Detect(_));
-    if detects && asked == Fact::Hidden && late::may_become_known(&early.client) {
-        match late::settle(line, (&mut downstream, &mut upstream), early.client, tcp.idle_timeout, account).await {
+    if let Some(among) = among {
+        let heard = (early.client, among);
+        match late::settle(line, (&mut downstream, &mut upstream), heard, tcp.idle_timeout, account).await {
             Settled::Opaque(said, settled) => (early, account) = (said, settled),
             Settled::Known(prefix) => return Some(Late { socket: downstream, prefix }),
             Settled::Over => return None,
         }
+        drop(silent);
     }
     carry(line, (&mut downstream, &mut upstream), early, tcp.idle_timeout, account).await.finish();
     None

@@ -12,6 +12,7 @@ pub(super) struct InUse {
     connections: AtomicUsize,
     pending: AtomicUsize,
     requests: AtomicUsize,
+    silent: AtomicUsize,
 }
 
 impl InUse {
@@ -37,6 +38,7 @@ impl InUse {
             Limit::Connections => &self.connections,
             Limit::Pending => &self.pending,
             Limit::Requests => &self.requests,
+            Limit::Silent => &self.silent,
         }
     }
 }

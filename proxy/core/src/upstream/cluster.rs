@@ -248,6 +248,8 @@ impl ClusterState {
             Limit::Connections => connections,
             Limit::Pending => pending,
             Limit::Requests => requests,
+            // Each has a connection and counts as a request: whoever says nothing leaves half of both to those who do.
+            Limit::Silent => connections.min(requests).div_ceil(2),
         };
         self.in_use.take(limit, max)
     }
@@ -289,6 +291,15 @@ impl ClusterState {
         self.in_use.get(Limit::Connections) < self.model.circuit.connections
     }
 
+    /// The place of a connection on which neither side has said anything, as long as that is so.
+    ///
+    /// # Errors
+    ///
+    /// They have their part of the connections; counted.
+    pub(crate) fn silent(self: &Arc<Self>) -> Result<Permit, Cause> {
+        self.permit(Limit::Silent).map_err(|limit| self.overflow(limit))
+    }
+
     /// A permit that gives itself back.
     pub(super) fn permit(self: &Arc<Self>, limit: Limit) -> Result<Permit, Limit> {
         self.take(limit)?;
@@ -324,7 +335,7 @@ impl Member {
 
 /// A place within a limit, given back on drop.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(crate) struct Permit {
     state: Arc<ClusterState>,
     limit: Limit,
 }

@@ -77,6 +77,8 @@ pub enum Limit {
     Pending,
     /// Requests in flight at once.
     Requests,
+    /// Connections on which neither side has said anything, among those open at once.
+    Silent,
 }
 
 /// Why no connection could be made.
@@ -266,6 +268,7 @@ impl Limit {
             Self::Connections => "connections",
             Self::Pending => "pending",
             Self::Requests => "requests",
+            Self::Silent => "silent",
         }
     }
 }

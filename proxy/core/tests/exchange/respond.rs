@@ -51,6 +51,31 @@ fn fields_of_the_hop_are_removed_and_changes_made() {
 }
 
 #[test]
+fn the_path_as_it_came_is_what_the_client_sent() {
+    let was = "{ set: { x-was: '%REQ(X-ENVOY-ORIGINAL-PATH)%' } }";
+    let routes = format!(
+        "      - {{ match: {{ prefix: /tell }}, cluster: up, rewrite: {{ prefix: /told }}, request_headers: {was} }}
+      - {{ match: {{ prefix: / }}, cluster: up, response_headers: {was} }}"
+    );
+    let setup = Setup { cluster: "    protocol: http2", routes: routes.leak(), ..PLAIN };
+    run(
+        setup,
+        |_, _| h2_server(crate::server::tell),
+        |world| async move {
+            // Dot segments, double slashes and letters that need no escape are cleaned away for everybody else.
+            let raw = "/a//./%7euser/../c?x=%7e";
+            assert_eq!(get(&world, raw).await.field("x-was"), Some(raw));
+            assert_eq!(get(&world, "/clean").await.field("x-was"), Some("/clean"));
+            let body = get(&world, "/tell//./me").await.body;
+            assert!(
+                body.starts_with("GET http://a.example/told/me\n") && body.contains("\nx-was: /tell//./me\n"),
+                "{body}"
+            );
+        },
+    );
+}
+
+#[test]
 fn changes_to_an_answer_of_the_proxy_know_its_status() {
     let setup = Setup {
         routes: "      - match: { prefix: /tea }

@@ -27,6 +27,7 @@ use crate::{
 };
 use pillion_config::model::{Authorization, ClientCertificates, ListenerProtocol, ListenerTlsMode, Name, NotHttp};
 use std::{borrow::Cow, rc::Rc};
+use tokio::time::Instant;
 
 /// The rules of a listener or a route, and where their decisions are counted.
 #[derive(Debug)]
@@ -152,7 +153,10 @@ pub(super) fn source(connection: &Rc<Connection>, listener: &ListenerSnapshot, s
 }
 
 fn refuse(connection: &Rc<Connection>, listener: &ListenerSnapshot, denied: Denied) -> Admitted {
-    let record = Record::begin_connection(&listener.telemetry, &connection.facts);
+    refused(Record::begin_connection(&listener.telemetry, &connection.facts), connection, denied)
+}
+
+fn refused(record: Record, connection: &Rc<Connection>, denied: Denied) -> Admitted {
     let mut account = Account::new(record, Rc::clone(connection));
     account.flag(ResponseFlag::Unauthorized);
     account.details(denied.details);
@@ -161,15 +165,21 @@ fn refuse(connection: &Rc<Connection>, listener: &ListenerSnapshot, denied: Deni
     Admitted::No
 }
 
-/// Asked of a connection that turned out not to be HTTP, or said nothing.
-pub(super) fn not_http(connection: &Rc<Connection>, listener: &ListenerSnapshot) -> Admitted {
+/// Asked of a connection that turned out not to be HTTP, or has said nothing since it `began`.
+pub(super) fn not_http(connection: &Rc<Connection>, listener: &ListenerSnapshot, began: Instant) -> Admitted {
     match gets_round(connection, listener) {
         None => Admitted::Yes,
         Some(denied) => {
             listener.telemetry.metrics.detected("not_http");
-            refuse(connection, listener, denied)
+            let record = Record::begin_connection(&listener.telemetry, &connection.facts).begun(began);
+            refused(record, connection, denied)
         }
     }
+}
+
+/// Whether a connection that is not HTTP may not be carried.
+pub(super) fn takes_http_alone(connection: &Connection, listener: &ListenerSnapshot) -> bool {
+    gets_round(connection, listener).is_some()
 }
 
 /// Why a connection that is not HTTP may not be carried: what judges requests would never see it.

@@ -238,7 +238,7 @@ impl<'a> Cursor<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -251,7 +251,7 @@ pub(super) mod tests {
     }
 
     /// A ClientHello that asks for this name.
-    pub(in super::super) fn named(name: &str) -> Vec<u8> {
+    pub(crate) fn named(name: &str) -> Vec<u8> {
         hello(&[sni(name.as_bytes()), extension(51, &[0; 1200])], MAX_RECORD)
     }
 

@@ -198,6 +198,12 @@ pub fn decide(prefix: &[u8], among: Among) -> Verdict {
     }
 }
 
+/// Whether a client that has said this much may be on its way to HTTP, or to TLS.
+#[must_use]
+pub(super) fn has_begun(prefix: &[u8]) -> bool {
+    !prefix.is_empty() && decide(prefix, Among::Any) == Verdict::More
+}
+
 /// Whether `prefix` begins with an HTTP/1 request line (RFC 9112 §3). Its version tells: `EHLO mail.example` reads like
 /// a method and a target. What a lenient server would take for a request all the same, with white space before it or between its
 /// parts or without a version, is HTTP, too: the guard refuses it, and nobody gets round the routes with it.
@@ -220,7 +226,8 @@ fn request_line(prefix: &[u8]) -> Verdict {
     let mut words = line.splitn(3, |&byte| byte == b' ');
     let method = words.next().unwrap_or_default();
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    if method.is_empty() || method.len() > 32 || !method.iter().all(token) {
+    // Of any length: no server need have a limit of its own.
+    if method.is_empty() || !method.iter().all(token) {
         return Verdict::Opaque;
     }
     let target = words.next().unwrap_or_default();
@@ -364,6 +371,11 @@ mod tests {
             ("GET \t /a HTTP/1.1\r\n", "GET \t /"),
             ("GET / http/1.1\r\n", "GET /"),
             ("GET / HTTP/2.0\r\n", "GET /"),
+            ("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/1.1\r\n", "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/1."),
+            (
+                "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ * HTTP/1.0\r\n",
+                "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ * HTTP/1.",
+            ),
         ] {
             assert_eq!(decide(http.as_bytes(), Among::Any), Verdict::Http1, "{http}");
             for end in 0..known.len() {
@@ -384,19 +396,65 @@ mod tests {
             b"get /\r\n",
             b"REPORT /a HTTP/2.0\r\n",
             b"PURGE /a\0b HTTP/1.1\r\n",
+            // iperf3's cookie, and git's first line: longer than most methods, and no request's.
+            b"q2xkz6wvmbpjgnr3htcydf5aslu4e7oi6qxv\0",
+            b"003egit-upload-pack-of-a-very-long-name /site.git\0host=example.com\0",
+            b"SSH-2.0-OpenSSH_9.6p1.of.a.very.long.name Ubuntu-3ubuntu13.5\r\n",
+            b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX\r\n",
+            b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / RTSP/1.0\r\n",
         ] {
             assert_eq!(decide(other, Among::Any), Verdict::Opaque, "{}", other.escape_ascii());
         }
         let long = [&b"REPORT /"[..], &[b'a'; MAX_LINE]].concat();
         assert_eq!(decide(&long, Among::Any), Verdict::Http1, "the guard says that it is too long");
+        let method = [&[b'X'; MAX_LINE - 1][..], b" / HTTP/1.1\r\n"].concat();
+        assert_eq!(decide(&method[..MAX_LINE], Among::Any), Verdict::More);
+        assert_eq!(decide(&method, Among::Any), Verdict::Http1);
+        assert_eq!(decide(&[b'X'; MAX_LINE], Among::Any), Verdict::More);
+        assert_eq!(decide(&[b'X'; MAX_LINE + 1], Among::Any), Verdict::Http1, "so is this");
         assert_eq!(decide(&[b'\n'; MAX_LINE], Among::Any), Verdict::More);
         assert_eq!(decide(&[b'\n'; MAX_LINE + 1], Among::Any), Verdict::Http1);
     }
 
+    #[test]
+    fn what_has_begun_is_no_silence_and_may_still_become_something() {
+        let hello = client_hello::tests::named("api.example.com");
+        for (whole, known) in [
+            (&b"GET / HTTP/1.1\r\n"[..], "GET /".len()),
+            (b"\r\nREPORT /a HTTP/1.1\r\n", "\r\nREPORT /a HTTP/1.".len()),
+            (PREFACE, PREFACE.len()),
+            (&hello, hello.len()),
+        ] {
+            assert!(!has_begun(b""));
+            for end in 1..=whole.len() {
+                assert_eq!(has_begun(&whole[..end]), end < known, "{} of {}", end, whole.escape_ascii());
+            }
+        }
+        assert!(!has_begun(b"\x01") && !has_begun(b"EHLO a\r\n"));
+    }
+
     proptest! {
         #[test]
-        fn a_decision_stands(start in 0u8..5, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let start: &[u8] = [&b""[..], b"\r\nGET ", b"TRACED /x", b"PRI * HT", &[22, 3, 1, 0, 9, 1]][usize::from(start)];
+        fn a_token_a_target_and_a_version_are_a_request_whatever_their_length(
+            method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}",
+            target in "[!-~]{1,40}",
+        ) {
+            let line = format!("{method} {target} HTTP/1.1\r\n");
+            let known = line.len() - "1\r\n".len();
+            prop_assert_eq!(decide(line.as_bytes(), Among::Any), Verdict::Http1);
+            prop_assert_eq!(decide(&line.as_bytes()[..known], Among::Any), Verdict::Http1);
+            for end in 0..known {
+                let early = decide(&line.as_bytes()[..end], Among::Any);
+                // With a known method and a path behind it the version need not be waited for.
+                prop_assert!(early == Verdict::More || early == Verdict::Http1, "{end}: {early:?}");
+            }
+        }
+
+        #[test]
+        fn a_decision_stands(start in 0u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let long: &[u8] = b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX";
+            let start: &[u8] =
+                [&b""[..], b"\r\nGET ", b"TRACED /x", b"PRI * HT", &[22, 3, 1, 0, 9, 1], long][usize::from(start)];
             let bytes = [start, &bytes].concat();
             for among in [Among::Http, Among::Any, Among::Names] {
                 let whole = decide(&bytes, among);

@@ -92,7 +92,7 @@ impl ClusterMetrics {
         handles.replays.increment(&handles.owner, reason);
     }
 
-    /// Counts a request refused at a limit: `connections`, `pending` or `requests`.
+    /// Counts a request refused at a limit: `connections`, `pending` or `requests`; or a connection at that of `silent` ones.
     pub fn overflow(&self, limit: &'static str) {
         let handles = self.handles();
         handles.overflow.increment(&handles.owner, limit);

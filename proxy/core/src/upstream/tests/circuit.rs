@@ -47,6 +47,23 @@ fn at_the_limit_of_connections_requests_wait_their_turn() {
 }
 
 #[test]
+fn the_silent_have_half_of_the_connections_and_of_the_requests() {
+    for (connections, requests, half) in [(5, 100, 3), (100, 5, 3), (4, 4, 2), (1, 1, 1)] {
+        let mut model = model(UpstreamProtocol::Http1, &[80]);
+        (model.circuit.connections, model.circuit.requests) = (connections, requests);
+        let (one, _) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
+        let two = beside(&one, |_, _| serve(|stream| canned(stream, HELLO)));
+        let workers = [one.state(), two.state()];
+        let mut held: Vec<_> = (0..half).map(|at| workers[at % 2].silent().unwrap()).collect();
+        for worker in workers {
+            assert!(matches!(worker.silent(), Err(Cause::Overflow(Limit::Silent))), "{connections} {requests}");
+        }
+        held.pop();
+        assert!(workers[0].silent().is_ok(), "whoever spoke or left makes room");
+    }
+}
+
+#[test]
 fn what_rests_at_one_address_makes_room_for_another() {
     run(async {
         let mut model = model(UpstreamProtocol::Http1, &[80, 81]);

@@ -204,6 +204,12 @@ fn a_token_that_is_not_good_is_told_why() {
             Unfit::MissingClaim,
         ),
         ("another issuer", token(&es, &with(|claims| claims["iss"] = json!("https://issuer/"))), Unfit::Issuer),
+        ("two issuers", token(&es, &with(|claims| claims["iss"] = json!(["https://issuer", "x"]))), Unfit::Malformed),
+        (
+            "an issuer in a list",
+            token(&es, &with(|claims| claims["iss"] = json!(["https://issuer"]))),
+            Unfit::Malformed,
+        ),
         ("another audience", token(&es, &with(|claims| claims["aud"] = json!("apis"))), Unfit::Audience),
         ("no JSON", format!("{}.{}.x", BASE64.encode("{"), BASE64.encode("{}")), Unfit::Malformed),
         ("two parts", good.rsplit_once('.').unwrap().0.to_owned(), Unfit::Malformed),
@@ -215,6 +221,13 @@ fn a_token_that_is_not_good_is_told_why() {
     }
     // Borne: the clocks differ.
     assert!(verify(&all, &token(&es, &with(|claims| claims["exp"] = json!(now() - 20)))).is_ok());
+    // Nor is one of a form that no issuer has to be believed where any issuer is.
+    let any = Jwt { issuers: Vec::new(), ..model(&PUBLIC) };
+    let by = |issuer: Value| verify(&any, &token(&es, &with(|claims| claims["iss"] = issuer)));
+    assert!(by(json!("https://somebody")).is_ok());
+    for issuer in [json!(["https://issuer"]), json!(7), json!({ "https://issuer": true })] {
+        assert_eq!(by(issuer.clone()), Err(Unfit::Malformed), "{issuer}");
+    }
     // What is let in is let in alone.
     assert_eq!(verify(&model(&[JwtAlgorithm::Rs256]), &good), Err(Unfit::Algorithm));
     let wants = |scopes: &[&str]| Jwt { scopes: scopes.iter().map(ToString::to_string).collect(), ..model(&PUBLIC) };
@@ -227,6 +240,21 @@ fn a_token_that_is_not_good_is_told_why() {
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, public), message.as_bytes());
     let confused = format!("{message}.{}", BASE64.encode(signature.as_ref()));
     assert_eq!(verify(&model(&[JwtAlgorithm::Hs256, JwtAlgorithm::Es256]), &confused), Err(Unfit::UnknownKey));
+}
+
+#[test]
+fn a_list_is_told_of_where_nobody_can_read_other_members_from_it() {
+    let told = |groups: Value| {
+        let claims = with(|claims| claims["realm"]["groups"] = groups);
+        let verified = verify(&model(&PUBLIC), &token(&json!({ "alg": "ES256" }), &claims)).unwrap();
+        verified.headers.into_iter().find(|(name, _)| name == "x-groups").map(|(_, value)| value)
+    };
+    assert_eq!(told(json!(["a", "b c", 7])).unwrap(), "a,b c,7");
+    // Text is whole as it is.
+    assert_eq!(told(json!("a,b")).unwrap(), "a,b");
+    for groups in [json!(["a,b", "c"]), json!(["users", "x,admins"]), json!([","]), json!(["a", ["b", "c"]])] {
+        assert_eq!(told(groups.clone()), None, "{groups}");
+    }
 }
 
 #[test]

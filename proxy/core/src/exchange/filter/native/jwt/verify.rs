@@ -193,6 +193,10 @@ impl Verifier {
     }
 
     fn accept(&self, claims: &Map<String, Value>) -> Result<Verified, Unfit> {
+        // RFC 7519 §4.1.1: one, who is a string. The library is content with a list where one of them is known.
+        if claims.get("iss").is_some_and(|issuer| !issuer.is_string() && !issuer.is_null()) {
+            return Err(Unfit::Malformed);
+        }
         let granted = scopes(claims);
         if !self.scopes.iter().all(|wanted| granted.contains(&&**wanted)) {
             return Err(Unfit::Scope);
@@ -238,7 +242,8 @@ fn at<'a>(claims: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value> 
     rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))
 }
 
-/// A claim as a header's value; a list as its members behind commas. What no header may hold is left out.
+/// A claim as a header's value; a list as its members with commas between them. What no header may hold is left out, and so is a
+/// list with a member in which there is a comma: it would be read as several, one of which its name forges.
 fn value(claim: &Value) -> Option<HeaderValue> {
     let text = match claim {
         Value::Null => return None,
@@ -246,7 +251,11 @@ fn value(claim: &Value) -> Option<HeaderValue> {
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => claim.to_string(),
         Value::Array(list) => {
             let member = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-            list.iter().map(member).collect::<Vec<_>>().join(",")
+            let members: Vec<_> = list.iter().map(member).collect();
+            if members.iter().any(|member| member.contains(',')) {
+                return None;
+            }
+            members.join(",")
         }
     };
     (!text.is_empty() && text.len() <= MAX_VALUE).then(|| HeaderValue::try_from(text).ok())?

@@ -1,0 +1,209 @@
+//! Connections whose clients are silent, or slow, for longer than their first bytes are waited for.
+
+use crate::{
+    admit::hello,
+    tcp::{echo, proxy, records, server},
+};
+use pillion_tests::{
+    client::{Client, End},
+    origin::Origin,
+    proxy::Proxy,
+    wait::SOON,
+};
+use rustix::process::Signal;
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Longer than `detect_timeout` in these tests.
+const LATE: Duration = Duration::from_millis(300);
+
+/// Says its name as soon as it has heard something.
+fn named(name: &'static str) -> SocketAddr {
+    server(move |mut stream| {
+        if stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+            drop(stream.write_all(name.as_bytes()));
+        }
+        // It is read to its end: a socket that is closed with bytes unread is reset.
+        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+    })
+}
+
+#[test]
+fn a_late_client_hello_goes_by_the_most_specific_name_as_a_prompt_one_does() {
+    const LARGE: usize = 16 * 1024;
+    let clusters = [("one", named("one")), ("any", named("any")), ("rest", named("rest"))];
+    let names = "tcp: { cluster: rest, detect_timeout: 100ms, server_names: [{ name: \"*.example.com\", cluster: any }, \
+                 { name: a.example.com, cluster: one }] }";
+    for listener in [names.to_owned(), format!("routes: [{{ match: {{ prefix: / }}, cluster: rest }}]\n    {names}")] {
+        let proxy = proxy(&listener, &clusters);
+        for (name, who) in [("a.example.com", "one"), ("b.example.com", "any"), ("example.net", "res")] {
+            let whole = hello(&[name], 0, LARGE);
+            let two = hello(&[name], 0, whole.len() / 2);
+            for (pause, bytes, cut) in
+                [(Duration::ZERO, &whole, 0), (LATE, &whole, 0), (LATE, &two, 0), (LATE, &whole, 50), (LATE, &two, 7)]
+            {
+                let mut client = proxy.connect();
+                thread::sleep(pause);
+                client.send(&bytes[..cut]);
+                if cut > 0 {
+                    thread::sleep(LATE);
+                }
+                client.send(&bytes[cut..]);
+                assert_eq!(client.bytes(3), who.as_bytes(), "{name} after {pause:?}, cut at {cut}, {listener}");
+            }
+        }
+        // What is no TLS goes where all else goes, late or not.
+        for pause in [Duration::ZERO, LATE] {
+            let mut client = proxy.connect();
+            thread::sleep(pause);
+            client.send("\x01\x02\x03\x04");
+            assert_eq!(client.bytes(4), b"rest", "{listener}");
+        }
+    }
+}
+
+/// A method is a token of any length (RFC 9110 §9.1), and some servers take the longest: what reads like a request is one.
+#[test]
+fn a_method_of_any_length_is_a_request_s_and_is_refused_as_one() {
+    let listener =
+        "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }";
+    let proxy = proxy(listener, &[("site", echo())]);
+    for length in [33, 40, 300, 9000] {
+        let rest = " / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Client-Cert: URI=spiffe://a/b\r\n\r\n";
+        let request = "X".repeat(length) + rest;
+        for (pause, cut) in [(Duration::ZERO, 0), (LATE, 0), (LATE, 33), (Duration::ZERO, 33)] {
+            let mut client = proxy.connect();
+            thread::sleep(pause);
+            client.send(&request[..cut]);
+            if cut > 0 {
+                thread::sleep(LATE);
+            }
+            client.send(&request[cut..]);
+            let answer = client.receive();
+            assert!(answer.status >= 400, "{length} after {pause:?}: {answer:?}");
+        }
+    }
+    proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"http1\""], |count| count == 16.0);
+}
+
+#[test]
+fn a_drain_waits_for_nobody_who_never_said_a_word() {
+    let held = "drain: { deadline: 30s }\n";
+    for listener in [
+        "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }",
+        "tcp: { cluster: site, detect_timeout: 100ms, server_names: [{ name: a.example.com, cluster: site }] }",
+    ] {
+        let mut proxy = Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\n{held}listeners:\n  - name: db\n    address: {{listen}}\n    \
+             {listener}\nclusters: [{{ name: site, endpoints: [\"{}\"] }}]\n",
+            echo()
+        ));
+        let mut silent = [proxy.connect(), proxy.connect()];
+        proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 2.0);
+        let asked = Instant::now();
+        proxy.signal(Signal::TERM);
+        for client in &mut silent {
+            assert_eq!(client.end_within(SOON), End::Closed);
+        }
+        let took = asked.elapsed();
+        assert!((900..15_000).contains(&took.as_millis()), "a last word is waited for, and no more: {took:?}");
+        let status = proxy.wait(SOON);
+        assert!(status.success(), "nothing was cut: {status}");
+    }
+}
+
+#[test]
+fn the_silent_leave_half_of_a_cluster_s_connections_to_others() {
+    let origin = Origin::start();
+    for workers in [1, 2] {
+        let proxy = Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: {workers}\naccess_log: {{ path: \"{{dir}}/access.log\", format: {{ json: {{ \
+             flags: \"%RESPONSE_FLAGS%\", details: \"%RESPONSE_CODE_DETAILS%\" }} }} }}\nlisteners:\n  - name: db\n    address: \
+             {{listen}}\n    routes: [{{ match: {{ prefix: / }}, cluster: site }}]\n    tcp: {{ cluster: site, detect_timeout: 100ms \
+             }}\nclusters: [{{ name: site, endpoints: [\"{}\"], limits: {{ connections: 5 }} }}]\n",
+            origin.address
+        ));
+        let mut silent: Vec<Client> = (0..8).map(|_| proxy.connect()).collect();
+        let overflow: &[&str] = &["limit=\"silent\""];
+        proxy.await_metric("pillion_balance_overflow_total", overflow, |count| count == 5.0);
+        // Half of five, rounded up; the others are closed, and told apart.
+        let records = records(&proxy, 5);
+        for record in &records {
+            assert_eq!((&record["flags"], &record["details"]), (&"UO".into(), &"silent".into()), "{record}");
+        }
+        let live = |client: &mut Client| client.end_within(Duration::from_millis(50)) == End::Open;
+        let mut kept: Vec<Client> =
+            silent.drain(..).filter_map(|mut client| live(&mut client).then_some(client)).collect();
+        assert_eq!(kept.len(), 3);
+        assert_eq!(proxy.get("/").status, 200, "HTTP has the other half");
+        // Who speaks is silent no more, whether HTTP or not, and there is room for another who is.
+        kept[0].send("\x01\x02");
+        assert_eq!(kept[1].get("/").status, 200);
+        let mut next = [proxy.connect(), proxy.connect()];
+        proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count >= 3.0);
+        assert!(next.iter_mut().all(live), "{workers}");
+    }
+}
+
+#[test]
+fn what_was_begun_as_http_where_http_is_judged_has_the_time_that_http_has() {
+    let origin = Origin::start();
+    for (listener, times) in [
+        ("tcp: { cluster: site, not_http: refuse, detect_timeout: 100ms }", "timeouts: { header: 3s }"),
+        (
+            "tcp: { cluster: site, detect_timeout: 100ms }\n    filters: [{ name: words, headers: [{ request: { set: { x-a: b } } }] }]",
+            "timeouts: { header: 3s }",
+        ),
+    ] {
+        let listener = format!("routes: [{{ match: {{ prefix: / }}, cluster: site }}]\n    {listener}\n    {times}");
+        let proxy = proxy(&listener, &[("site", origin.address)]);
+        for begun in ["G", "GE", "P", "\r\n", "GET /"] {
+            let mut client = proxy.connect();
+            client.send(begun);
+            thread::sleep(LATE);
+            let whole = match begun {
+                "\r\n" => "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                "P" => "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+                _ => "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            };
+            client.send(&whole[begun.len()..]);
+            assert_eq!(client.receive().status, 200, "{begun:?}, {listener}");
+        }
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let mut client = proxy.connect();
+        client.send(&preface[..16]);
+        thread::sleep(LATE);
+        client.send(&preface[16..]);
+        assert_eq!(client.bytes(9)[3], 4, "the first frame is SETTINGS");
+        // The guard's own deadline ends what goes no further.
+        for begun in ["GE", "PRI * HT"] {
+            let mut client = proxy.connect();
+            client.send(begun);
+            assert_eq!(client.end_within(Duration::from_secs(1)), End::Open, "{begun:?}, {listener}");
+            assert_ne!(client.end_within(SOON), End::Open, "{begun:?}, {listener}");
+        }
+        // What is something else is none of it.
+        let before = proxy.metrics().sum("pillion_detect_outcomes_total", &["outcome=\"not_http\""]);
+        assert!(before < 1.0, "{before}");
+        assert_ne!(proxy.connect().end_within(SOON), End::Open);
+        let mut client = proxy.connect();
+        client.send("\x01");
+        assert_ne!(client.end_within(SOON), End::Open);
+        proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"not_http\""], |count| count == 2.0);
+    }
+}
+
+#[test]
+fn the_record_of_what_was_waited_for_in_vain_says_for_how_long() {
+    let listener = "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, not_http: refuse, detect_timeout: 300ms }";
+    let proxy = proxy(listener, &[("site", echo())]);
+    assert_ne!(proxy.connect().end_within(SOON), End::Open);
+    let record = records(&proxy, 1).remove(0);
+    assert_eq!(record["details"], "not_http", "{record}");
+    let duration = record["duration"].as_f64().or_else(|| record["duration"].as_str()?.parse().ok());
+    assert!(duration.is_some_and(|millis| (300.0..5000.0).contains(&millis)), "{record}");
+}
