@@ -207,3 +207,42 @@ fn the_record_of_what_was_waited_for_in_vain_says_for_how_long() {
     let duration = record["duration"].as_f64().or_else(|| record["duration"].as_str()?.parse().ok());
     assert!(duration.is_some_and(|millis| (300.0..5000.0).contains(&millis)), "{record}");
 }
+
+/// An address that answers no connection: its queue is full.
+fn black_hole() -> (SocketAddr, Vec<socket2::Socket>) {
+    use socket2::{Domain, SockAddr, Socket, Type};
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+    listener.bind(&SockAddr::from(SocketAddr::from(([127, 0, 0, 1], 0)))).expect("a port is free");
+    listener.listen(0).expect("it can listen");
+    let address = listener.local_addr().expect("it has an address");
+    let to = address.as_socket().expect("of IPv4");
+    let mut held = vec![listener];
+    for _ in 0..4 {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket can be made");
+        socket.set_nonblocking(true).expect("a socket can be non-blocking");
+        drop(socket.connect(&address));
+        held.push(socket);
+    }
+    (to, held)
+}
+
+#[test]
+fn who_is_silent_is_heard_while_there_is_no_server_yet_and_where_there_will_be_none() {
+    let origin = Origin::start();
+    let (hole, _held) = black_hole();
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - name: db\n    address: {{listen}}\n    routes: [{{ match: {{ \
+         prefix: / }}, cluster: site }}]\n    tcp: {{ cluster: tunnel, detect_timeout: 100ms }}\nclusters:\n  - {{ name: site, endpoints: \
+         [\"{}\"] }}\n  - {{ name: tunnel, endpoints: [\"{hole}\"], connect_timeout: 60s, limits: {{ connections: 2 }} }}\n",
+        origin.address
+    ));
+    let mut clients = [proxy.connect(), proxy.connect()];
+    // One of them has a server that never answers, the other one none: one silent connection is all there may be.
+    proxy.await_metric("pillion_balance_overflow_total", &["limit=\"silent\""], |count| count == 1.0);
+    thread::sleep(LATE);
+    let asked = Instant::now();
+    for client in &mut clients {
+        assert_eq!(client.get("/").status, 200);
+    }
+    assert!(asked.elapsed() < SOON / 2, "no connect timeout was waited for");
+}

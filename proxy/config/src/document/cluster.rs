@@ -227,7 +227,7 @@ impl Default for Keepalive {
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct ClusterLimits {
-    /// Connections open at once. 1024, as Envoy: a cluster in trouble takes no more descriptors than that. Half of them at most, and of `requests`, rounded up, may be such of `tcp` on which neither client nor server has said anything, where HTTP or TLS is still listened for: more are closed with UO, and whoever is silent keeps nobody else out.
+    /// Connections open at once. 1024, as Envoy: a cluster in trouble takes no more descriptors than that. Half of them at most, and of `requests`, rounded up, may be such of `tcp` on which neither client nor server has said anything, where HTTP or TLS is still listened for: more have no server, are heard for 10s all the same and closed with UO then, and whoever is silent keeps nobody out who is not.
     pub connections: Text<Int<1, 1_000_000>>,
     /// Requests waiting for a connection at once. 1024, as Envoy.
     pub pending: Text<Int<0, 1_000_000>>,

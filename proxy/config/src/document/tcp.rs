@@ -22,7 +22,7 @@ pub(crate) struct Tcp {
     pub server_names: List<ServerNameRoute>,
     /// Silence in both directions after which a connection is closed; `none` or `0s`: no limit. 1h, as Envoy: databases keep quiet connections for long.
     pub idle_timeout: Text<Limit>,
-    /// How long the first bytes are waited for where they decide. A client that says nothing is connected to its server then, and is HTTP or TLS all the same if it says so before the server says anything (until one of both speaks it counts among the silent, who have half of the cluster's `limits.connections`); one that has begun a ClientHello, or whose name alone decides where it goes, is waited for longer (10s). 200ms: what speaks first has spoken, and what waits for its server hardly notices.
+    /// How long the first bytes are waited for where they decide. A client that says nothing is connected to its server then, and is HTTP or TLS all the same if it says so before the server says anything (until one of both speaks it counts among the silent, who have half of the cluster's `limits.connections`); one that has begun a ClientHello, or a word that may be a method (`JDWP-Handshake`, `ruok`), or whose name alone decides where it goes, is waited for longer (10s), and closed where nothing comes of it: ports of protocols that begin so belong into `server_first`. 200ms: what speaks first has spoken, and what waits for its server hardly notices.
     pub detect_timeout: Text<Period>,
     /// Ports of protocols whose server speaks first: a connection to one is opaque at once. SMTP, FTP, POP3, IMAP, MySQL and the like.
     pub server_first: List<Scalar<Int<1, 65_535>>>,

@@ -7,7 +7,7 @@
 use super::{
     broken_off,
     copy::{self, Broken, Early},
-    cut,
+    cut, end,
     end::End,
     refuse,
 };
@@ -24,7 +24,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use pillion_config::model::ListenerProtocol;
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
     mem::MaybeUninit,
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -50,7 +50,7 @@ pub(super) enum Settled {
 
 /// The first word.
 #[derive(Debug, PartialEq, Eq)]
-enum FirstWord {
+pub(super) enum FirstWord {
     /// The server's: the connection is opaque.
     Servers(Bytes),
     /// The client's, and it is neither HTTP nor TLS; or one of them closed its side.
@@ -104,21 +104,6 @@ pub(super) async fn settle<D: End, U: End>(
     match word {
         FirstWord::Servers(server) => Settled::Opaque(Early { client: said.freeze(), server }, account),
         FirstWord::Opaque => Settled::Opaque(Early { client: said.freeze(), ..Early::default() }, account),
-        FirstWord::Known => {
-            account.withdraw();
-            Settled::Known(said.freeze())
-        }
-        FirstWord::Unfinished => {
-            refuse(account, ResponseFlag::DownstreamProtocolError, Blame::Downstream, "first_bytes_timeout");
-            Settled::Over
-        }
-        FirstWord::Nobodys => {
-            // As a connection that rests between two requests: nothing is cut, and it is no fault.
-            account.details("drained");
-            account.terminated_by(Blame::Proxy);
-            account.finish();
-            Settled::Over
-        }
         FirstWord::Broken(side) => {
             downstream.reset_at_close();
             upstream.reset_at_close();
@@ -126,6 +111,67 @@ pub(super) async fn settle<D: End, U: End>(
             account.finish();
             Settled::Over
         }
+        word => conclude(word, said, account).map_or(Settled::Over, Settled::Known),
+    }
+}
+
+/// What is left to do where no server has part in it: what the client has said if it is HTTP or TLS, which is no tunnel's record;
+/// or the connection's end.
+pub(super) fn conclude(word: FirstWord, said: BytesMut, mut account: Account) -> Option<Bytes> {
+    match word {
+        FirstWord::Known => {
+            account.withdraw();
+            return Some(said.freeze());
+        }
+        FirstWord::Unfinished => {
+            refuse(account, ResponseFlag::DownstreamProtocolError, Blame::Downstream, "first_bytes_timeout");
+        }
+        FirstWord::Nobodys => {
+            // As a connection that rests between two requests: nothing is cut, and it is no fault.
+            account.details("drained");
+            account.terminated_by(Blame::Proxy);
+            account.finish();
+        }
+        FirstWord::Broken(_) | FirstWord::Opaque | FirstWord::Servers(_) => {
+            end(&mut account, ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken");
+            account.finish();
+        }
+    }
+    None
+}
+
+/// Waits for the client's word while there is no server yet that could have one. Dropping the future loses nothing.
+pub(super) async fn word<D: AsyncRead + Unpin>(
+    registration: &Registration,
+    downstream: &mut D,
+    (said, among): (&mut BytesMut, Option<Among>),
+) -> FirstWord {
+    match among {
+        Some(among) => first_word(downstream, (said, among), &mut NoServer, last_call(registration)).await,
+        None => pending().await,
+    }
+}
+
+/// The same, where there will be none for as long as the client is silent; `None`: it was for too long.
+pub(super) async fn without_server<D: AsyncRead + Unpin>(
+    registration: &Registration,
+    downstream: &mut D,
+    heard: (&mut BytesMut, Option<Among>),
+) -> Option<FirstWord> {
+    tokio::select! {
+        biased;
+        word = word(registration, downstream, heard) => Some(word),
+        () = registration.aborted() => Some(FirstWord::Nobodys),
+        () = tokio::time::sleep(REST) => None,
+    }
+}
+
+/// A server that never says anything.
+struct NoServer;
+
+impl AsyncRead for NoServer {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Pending
     }
 }
 
