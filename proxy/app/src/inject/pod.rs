@@ -458,7 +458,10 @@ pub(super) fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
     }
     let place = if settings.capture == Capture::Init { Place::Pod } else { Place::Loopback };
     let skipped = |port| settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
-    let captured = |port| port != port::PROBES && !skipped(port);
+    // Where nobody captures what comes in, a port that the proxy has none before is asked as it always was.
+    let led = |port| settings.inbound_ports.iter().any(|led| led.application == port);
+    let captured =
+        |port| port != port::PROBES && if settings.capture == Capture::Node { led(port) } else { !skipped(port) };
     // Beside the others, the proxy starts when all init containers have, and would answer no probe of theirs before.
     let lists: &[&str] =
         if settings.mode == Mode::Native { &["containers", "initContainers"] } else { &["containers"] };
