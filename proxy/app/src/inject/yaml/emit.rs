@@ -104,7 +104,8 @@ fn literal(text: &str) -> Option<&'static str> {
     let body = text.strip_suffix('\n').unwrap_or(text);
     let whole = body.contains('\n')
         && !body.starts_with([' ', '\n'])
-        && !body.ends_with('\n')
+        // A space at its end would be lost where what stands behind is put in its place.
+        && !body.ends_with(['\n', ' '])
         && body.split('\n').all(|line| line.is_empty() || !line.trim().is_empty())
         && body
             .chars()
