@@ -24,7 +24,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use pillion_config::model::ListenerProtocol;
 use std::{
-    future::{pending, poll_fn},
+    future::poll_fn,
     mem::MaybeUninit,
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -111,17 +111,17 @@ pub(super) async fn settle<D: End, U: End>(
             account.finish();
             Settled::Over
         }
-        word => conclude(word, said, account).map_or(Settled::Over, Settled::Known),
+        word => conclude(word, said.freeze(), account).map_or(Settled::Over, Settled::Known),
     }
 }
 
 /// What is left to do where no server has part in it: what the client has said if it is HTTP or TLS, which is no tunnel's record;
 /// or the connection's end.
-pub(super) fn conclude(word: FirstWord, said: BytesMut, mut account: Account) -> Option<Bytes> {
+pub(super) fn conclude(word: FirstWord, said: Bytes, mut account: Account) -> Option<Bytes> {
     match word {
         FirstWord::Known => {
             account.withdraw();
-            return Some(said.freeze());
+            return Some(said);
         }
         FirstWord::Unfinished => {
             refuse(account, ResponseFlag::DownstreamProtocolError, Blame::Downstream, "first_bytes_timeout");
@@ -140,30 +140,74 @@ pub(super) fn conclude(word: FirstWord, said: BytesMut, mut account: Account) ->
     None
 }
 
-/// Waits for the client's word while there is no server yet that could have one. Dropping the future loses nothing.
-pub(super) async fn word<D: AsyncRead + Unpin>(
+/// What a client of which nothing is known has said, and what it may turn out to be; `None`: that is settled.
+type Heard<'a> = (&'a mut Bytes, &'a mut Option<Among>);
+
+/// Waits for `opening`, and listens to a client who is unsettled meanwhile. What it says is put behind what was heard.
+///
+/// # Errors
+///
+/// The client's word, where it ends what was waited for.
+pub(super) async fn listen<T, D: AsyncRead + Unpin>(
+    opening: impl Future<Output = T>,
     registration: &Registration,
     downstream: &mut D,
-    (said, among): (&mut BytesMut, Option<Among>),
-) -> FirstWord {
-    match among {
-        Some(among) => first_word(downstream, (said, among), &mut NoServer, last_call(registration)).await,
-        None => pending().await,
+    (heard, unsettled): Heard<'_>,
+) -> Result<T, FirstWord> {
+    let Some(among) = *unsettled else { return Ok(opening.await) };
+    let mut opening = pin!(opening);
+    match until(opening.as_mut(), registration, downstream, (heard, among)).await {
+        Err(FirstWord::Opaque) => {
+            *unsettled = None;
+            Ok(opening.await)
+        }
+        done => done,
     }
 }
 
-/// The same, where there will be none for as long as the client is silent; `None`: it was for too long.
+/// Listens to a client for whom there is no server as long as it is unsettled: ready when it is opaque.
+///
+/// # Errors
+///
+/// Another word of the client's; `None`: it said nothing for too long.
 pub(super) async fn without_server<D: AsyncRead + Unpin>(
     registration: &Registration,
     downstream: &mut D,
-    heard: (&mut BytesMut, Option<Among>),
-) -> Option<FirstWord> {
-    tokio::select! {
-        biased;
-        word = word(registration, downstream, heard) => Some(word),
-        () = registration.aborted() => Some(FirstWord::Nobodys),
-        () = tokio::time::sleep(REST) => None,
+    (heard, unsettled): Heard<'_>,
+) -> Result<(), Option<FirstWord>> {
+    let Some(among) = *unsettled else { return Ok(()) };
+    let patience = async {
+        tokio::select! {
+            biased;
+            () = registration.aborted() => Some(FirstWord::Nobodys),
+            () = tokio::time::sleep(REST) => None,
+        }
+    };
+    match until(pin!(patience), registration, downstream, (heard, among)).await {
+        Err(FirstWord::Opaque) => {
+            *unsettled = None;
+            Ok(())
+        }
+        Err(word) => Err(Some(word)),
+        Ok(ended) => Err(ended),
     }
+}
+
+/// Whichever comes first: what is waited for, or the client's word.
+async fn until<T, D: AsyncRead + Unpin>(
+    waited_for: Pin<&mut impl Future<Output = T>>,
+    registration: &Registration,
+    downstream: &mut D,
+    (heard, among): (&mut Bytes, Among),
+) -> Result<T, FirstWord> {
+    let (mut said, mut nobody) = (BytesMut::from(std::mem::take(heard)), NoServer);
+    let first = tokio::select! {
+        biased;
+        word = first_word(downstream, (&mut said, among), &mut nobody, last_call(registration)) => Err(word),
+        done = waited_for => Ok(done),
+    };
+    *heard = said.freeze();
+    first
 }
 
 /// A server that never says anything.

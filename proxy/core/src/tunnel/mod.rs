@@ -36,11 +36,11 @@ use crate::{
     telemetry::{Blame, Record, ResponseFlag},
     upstream::{self, Cause},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use copy::{Broken, Early, Holds, Meters};
 use end::End;
-use late::{FirstWord, Settled};
-use std::{borrow::Cow, pin::pin, rc::Rc, time::Duration};
+use late::Settled;
+use std::{borrow::Cow, rc::Rc, time::Duration};
 use upgrade::TunnelEnd;
 
 /// How a tunnel ended.
@@ -96,20 +96,19 @@ pub async fn serve(
     let carried = Carried::opaque(&connection, asked);
     let registration = connection.enter_tunnel(&carried);
     let line = (&registration, &*carried);
-    let mut said = BytesMut::from(early);
+    let mut early = early;
     let mut unsettled = late::among(&listener.model.protocol)
-        .filter(|&among| asked == Fact::Hidden && late::may_become_known(&said, among));
+        .filter(|&among| asked == Fact::Hidden && late::may_become_known(&early, among));
     // Held until one of both has spoken.
     let silent = match unsettled.map(|_| cluster.state().silent()).transpose() {
         Ok(silent) => silent,
         // No server for one more who is silent; who speaks HTTP or TLS after all needs none of these.
-        Err(cause) => match late::without_server(&registration, &mut downstream, (&mut said, unsettled)).await {
-            Some(FirstWord::Opaque) => {
-                unsettled = None;
-                None
+        Err(cause) => match late::without_server(&registration, &mut downstream, (&mut early, &mut unsettled)).await {
+            Ok(()) => None,
+            Err(Some(word)) => {
+                return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix });
             }
-            Some(word) => return late::conclude(word, said, account).map(|prefix| Late { socket: downstream, prefix }),
-            None => {
+            Err(None) => {
                 refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
                 return None;
             }
@@ -117,42 +116,31 @@ pub async fn serve(
     };
     account.attempt();
     let captured = Captured::of(&listener.model, &connection.facts);
-    let mut opening = pin!(upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()));
-    let opened = tokio::select! {
-        biased;
-        word = late::word(&registration, &mut downstream, (&mut said, unsettled)), if unsettled.is_some() => Err(word),
-        opened = &mut opening => Ok(opened),
-        () = registration.aborted() => {
+    let opening = async {
+        tokio::select! {
+            biased;
+            opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => Some(opened),
+            () = registration.aborted() => None,
+        }
+    };
+    let opened = match late::listen(opening, &registration, &mut downstream, (&mut early, &mut unsettled)).await {
+        Ok(opened) => opened,
+        Err(word) => return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix }),
+    };
+    let mut upstream = match opened {
+        Some(Ok(upstream)) => upstream,
+        Some(Err(cause)) => {
+            refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
+            return None;
+        }
+        None => {
             let (flag, details) = cut(&carried);
             refuse(account, flag, Blame::Proxy, details);
             return None;
         }
     };
-    let opened = match opened {
-        Ok(opened) => opened,
-        Err(FirstWord::Opaque) => {
-            unsettled = None;
-            tokio::select! {
-                biased;
-                opened = opening => opened,
-                () = registration.aborted() => {
-                    let (flag, details) = cut(&carried);
-                    refuse(account, flag, Blame::Proxy, details);
-                    return None;
-                }
-            }
-        }
-        Err(word) => return late::conclude(word, said, account).map(|prefix| Late { socket: downstream, prefix }),
-    };
-    let mut upstream = match opened {
-        Ok(upstream) => upstream,
-        Err(cause) => {
-            refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
-            return None;
-        }
-    };
     carried.goes_to(upstream.server());
-    let mut early = Early { client: said.freeze(), ..Early::default() };
+    let mut early = Early { client: early, ..Early::default() };
     if let Some(among) = unsettled {
         let heard = (early.client, among);
         match late::settle(line, (&mut downstream, &mut upstream), heard, tcp.idle_timeout, account).await {
