@@ -1,0 +1,206 @@
+//! What first bytes are taken for, cut wherever they may be.
+
+use super::*;
+use proptest::prelude::*;
+use tokio::io::AsyncWriteExt;
+
+#[test]
+fn every_proper_prefix_of_the_preface_asks_for_more() {
+    for end in 0..PREFACE.len() {
+        assert_eq!(decide(&PREFACE[..end], Among::Http), Verdict::More, "{end} bytes");
+        assert_eq!(decide(&PREFACE[..end], Among::Any), Verdict::More, "{end} bytes");
+    }
+    assert_eq!(decide(PREFACE, Among::Http), Verdict::Http2);
+    assert_eq!(decide(PREFACE, Among::Any), Verdict::Http2);
+}
+
+#[test]
+fn one_byte_that_differs_is_http1() {
+    for at in 0..PREFACE.len() {
+        let mut bytes = PREFACE.to_vec();
+        bytes[at] ^= 1;
+        assert_eq!(decide(&bytes, Among::Http), Verdict::Http1, "byte {at}");
+        assert_eq!(decide(&bytes[..=at], Among::Http), Verdict::Http1, "byte {at}, cut behind it");
+    }
+    assert_eq!(decide(b"PUT / HTTP/1.1\r\n", Among::Http), Verdict::Http1);
+}
+
+#[test]
+fn where_only_http_is_spoken_two_bytes_tell_tls() {
+    let http = |bytes: &[u8]| decide(bytes, Among::Http);
+    assert_eq!(http(&[0x16]), Verdict::More);
+    for version in 0..=4 {
+        assert_eq!(http(&[0x16, 0x03, version, 0x02, 0x00, 0x01]), Verdict::Tls(None));
+    }
+    assert_eq!(http(&[0x16, 0x04]), Verdict::Http1);
+    assert_eq!(http(b"\x16GET / HTTP/1.1\r\n"), Verdict::Http1);
+}
+
+#[test]
+fn http1_is_told_from_protocols_that_look_like_it() {
+    for (http, known) in [
+        ("OPTIONS * HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1."),
+        ("M-SEARCH http://a/ HTTP/1.1\r\n", "M-SEARCH http://a/ HTTP/1."),
+        ("REPORT /a HTTP/1.1\r\n", "REPORT /a HTTP/1."),
+        ("GET / HTTP/1.1\r\n", "GET /"),
+        // What the guard refuses, and lenient servers would not.
+        ("\r\n\n \tPOST\t/a\tHTTP/1.1\r\n", "\r\n\n \tPOST\t/"),
+        ("GET /\r\n", "GET /"),
+        ("GET \t /a HTTP/1.1\r\n", "GET \t /"),
+        ("GET / http/1.1\r\n", "GET /"),
+        ("GET / HTTP/2.0\r\n", "GET /"),
+        ("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/1.1\r\n", "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/1."),
+        (
+            "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ * HTTP/1.0\r\n",
+            "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ * HTTP/1.",
+        ),
+    ] {
+        assert_eq!(decide(http.as_bytes(), Among::Any), Verdict::Http1, "{http}");
+        for end in 0..known.len() {
+            assert_eq!(decide(&http.as_bytes()[..end], Among::Any), Verdict::More, "{:?}", &http[..end]);
+        }
+        assert_eq!(decide(known.as_bytes(), Among::Any), Verdict::Http1, "{known}");
+    }
+    for other in [
+        &b"EHLO mail.example.com\r\n"[..],
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"USER anonymous\r\n",
+        b"\0\0\0\x08\x04\xd2\x16\x2f",
+        b"*3\r\n$3\r\nSET\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n",
+        b"OPTIONS rtsp://a/ RTSP/1.0\r\n",
+        b"OPTIONS * RTSP/1.0\r\n",
+        b"GET key\r\n",
+        b"get /\r\n",
+        b"REPORT /a HTTP/2.0\r\n",
+        b"PURGE /a\0b HTTP/1.1\r\n",
+        // iperf3's cookie, and git's first line: longer than most methods, and no request's.
+        b"q2xkz6wvmbpjgnr3htcydf5aslu4e7oi6qxv\0",
+        b"003egit-upload-pack-of-a-very-long-name /site.git\0host=example.com\0",
+        b"SSH-2.0-OpenSSH_9.6p1.of.a.very.long.name Ubuntu-3ubuntu13.5\r\n",
+        b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX\r\n",
+        b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / RTSP/1.0\r\n",
+    ] {
+        assert_eq!(decide(other, Among::Any), Verdict::Opaque, "{}", other.escape_ascii());
+    }
+    let long = [&b"REPORT /"[..], &[b'a'; MAX_LINE]].concat();
+    assert_eq!(decide(&long, Among::Any), Verdict::Http1, "the guard says that it is too long");
+    let method = [&[b'X'; MAX_LINE - 1][..], b" / HTTP/1.1\r\n"].concat();
+    assert_eq!(decide(&method[..MAX_LINE], Among::Any), Verdict::More);
+    assert_eq!(decide(&method, Among::Any), Verdict::Http1);
+    assert_eq!(decide(&[b'X'; MAX_LINE], Among::Any), Verdict::More);
+    assert_eq!(decide(&[b'X'; MAX_LINE + 1], Among::Any), Verdict::Http1, "so is this");
+    assert_eq!(decide(&[b'\n'; MAX_LINE], Among::Any), Verdict::More);
+    assert_eq!(decide(&[b'\n'; MAX_LINE + 1], Among::Any), Verdict::Http1);
+}
+
+#[test]
+fn what_has_begun_is_no_silence_and_may_still_become_something() {
+    let hello = client_hello::tests::named("api.example.com");
+    for (whole, known) in [
+        (&b"GET / HTTP/1.1\r\n"[..], "GET /".len()),
+        (b"\r\nREPORT /a HTTP/1.1\r\n", "\r\nREPORT /a HTTP/1.".len()),
+        (PREFACE, PREFACE.len()),
+        (&hello, hello.len()),
+    ] {
+        assert!(!has_begun(b""));
+        for end in 1..=whole.len() {
+            assert_eq!(has_begun(&whole[..end]), end < known, "{} of {}", end, whole.escape_ascii());
+        }
+    }
+    assert!(!has_begun(b"\x01") && !has_begun(b"EHLO a\r\n"));
+}
+
+proptest! {
+    #[test]
+    fn a_token_a_target_and_a_version_are_a_request_whatever_their_length(
+        method in "[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}",
+        target in "[!-~]{1,40}",
+    ) {
+        let line = format!("{method} {target} HTTP/1.1\r\n");
+        let known = line.len() - "1\r\n".len();
+        prop_assert_eq!(decide(line.as_bytes(), Among::Any), Verdict::Http1);
+        prop_assert_eq!(decide(&line.as_bytes()[..known], Among::Any), Verdict::Http1);
+        for end in 0..known {
+            let early = decide(&line.as_bytes()[..end], Among::Any);
+            // With a known method and a path behind it the version need not be waited for.
+            prop_assert!(early == Verdict::More || early == Verdict::Http1, "{end}: {early:?}");
+        }
+    }
+
+    #[test]
+    fn a_decision_stands(start in 0u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let long: &[u8] = b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX";
+        let start: &[u8] =
+            [&b""[..], b"\r\nGET ", b"TRACED /x", b"PRI * HT", &[22, 3, 1, 0, 9, 1], long][usize::from(start)];
+        let bytes = [start, &bytes].concat();
+        for among in [Among::Http, Among::Any, Among::Names] {
+            let whole = decide(&bytes, among);
+            for end in 0..bytes.len() {
+                let early = decide(&bytes[..end], among);
+                prop_assert!(early == Verdict::More || early == whole, "{among:?} {end}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_hello_that_has_begun_is_waited_for_and_silence_is_not() {
+    let deadline = Duration::from_millis(200);
+    let hello = client_hello::tests::named("api.example.com");
+    for (among, cut) in [(Among::Names, 1), (Among::Names, 100), (Among::Any, 3), (Among::Any, hello.len() - 1)] {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let mut socket = Socket::Memory(server);
+        let control = Control::default();
+        let reading = async { first_bytes(&mut socket, Bytes::new(), among, deadline, &control).await };
+        let writing = async {
+            client.write_all(&hello[..cut]).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            client.write_all(&hello[cut..]).await.unwrap();
+        };
+        let (detected, ()) = tokio::join!(reading, writing);
+        let name = Some("api.example.com");
+        assert!(
+            matches!(&detected, Detected::Tls(bytes, asked) if bytes == &hello && asked.as_deref() == name),
+            "{among:?}, cut behind {cut}: {detected:?}"
+        );
+        // One whose rest never comes goes nowhere; one that says nothing is opaque, the sooner the longer it was waited for before.
+        client.write_all(&hello[..cut]).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let detected = first_bytes(&mut socket, Bytes::new(), among, deadline, &control).await;
+        assert!(matches!(detected, Detected::TimedOut), "{detected:?}");
+        assert!(began.elapsed() >= HELLO_TIMEOUT);
+        for left in [deadline, Duration::ZERO] {
+            let began = tokio::time::Instant::now();
+            let detected = first_bytes(&mut socket, Bytes::new(), among, left, &control).await;
+            assert!(matches!(detected, Detected::Opaque(_, Heard::TooLittle)), "{detected:?}");
+            assert!(began.elapsed() <= deadline + Duration::from_millis(1));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_in_pieces_are_kept_and_silence_ends() {
+    let (mut client, server) = tokio::io::duplex(256);
+    let mut socket = Socket::Memory(server);
+    let reading = async {
+        first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10), &Control::default()).await
+    };
+    let writing = async {
+        for piece in PREFACE.chunks(5) {
+            client.write_all(piece).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let (detected, ()) = tokio::join!(reading, writing);
+    assert!(matches!(detected, Detected::Http2(bytes) if bytes == PREFACE));
+
+    let silent =
+        first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10), &Control::default()).await;
+    assert!(matches!(silent, Detected::TimedOut));
+    drop(client);
+    assert!(matches!(
+        first_bytes(&mut socket, Bytes::new(), Among::Http, Duration::from_secs(10), &Control::default()).await,
+        Detected::Closed
+    ));
+}
