@@ -362,10 +362,20 @@ fn what_cannot_be_given_back_is_refused() {
         spec.list_at("initContainers").unwrap().retain(|one| one.str("name") != Some("pillion-proxy"));
         pod.to_json()
     };
+    // By another tool, which wrote the container anew.
+    let forgotten: String = {
+        let mut pod = yaml::read(&with).unwrap().remove(0).value;
+        let spec = pod.at_mut(&["spec", "template", "spec"]).unwrap();
+        let env = spec.list_at("initContainers").unwrap()[1].list_at("env").unwrap();
+        env.retain(|one| one.str("name") != Some("PILLION_APP_PROBES"));
+        pod.to_json()
+    };
     assert_ne!(renamed, with);
-    for (text, words) in
-        [(renamed, "the container renamed is asked"), (without, "pillion-proxy, which knew, has been taken out")]
-    {
+    for (text, words) in [
+        (renamed, "the container renamed is asked"),
+        (without, "pillion-proxy, which knew, has been taken out"),
+        (forgotten, "pillion-proxy has no variable PILLION_APP_PROBES, in which it would stand"),
+    ] {
         let errors = inject(&["--uninject".to_owned()], &kept(&text, &file)).unwrap_err();
         assert!(
             errors.len() == 1 && errors[0].contains(words) && errors[0].contains("Probe: the container"),

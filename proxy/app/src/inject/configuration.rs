@@ -272,7 +272,7 @@ impl Upstream {
     }
 }
 
-fn duration(time: std::time::Duration) -> String {
+pub(super) fn duration(time: std::time::Duration) -> String {
     if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
 }
 

@@ -1,10 +1,11 @@
 //! A pod's grace period, in which its drain must end. Pure.
 
 use super::{
+    configuration::duration,
     goodbye::{self, Goodbye},
     pod::Problem,
-    settings::{PREFIX, Settings},
-    value::Value,
+    settings::{self, PREFIX, Settings},
+    value::{Map, Value},
 };
 use std::time::Duration;
 
@@ -79,4 +80,20 @@ pub(super) fn fit(pod: &Value, settings: &mut Settings, notes: &mut Vec<String>)
         None => settings.drain_deadline = Some(left),
     }
     None
+}
+
+/// The same behind an injection, of what its configuration says about the drain: a container that came since may work on for
+/// longer. `None`: none does, or the delay is the pod's own.
+pub(super) fn lengthen(pod: &Value, drain: &mut Map) -> Option<()> {
+    let mut settings = Settings::default();
+    for (field, name) in [("delay", "drain-delay"), ("deadline", "drain-deadline")] {
+        settings.set(settings::key(name)?, drain.get(field)?.as_str()?).ok()?;
+    }
+    let was = settings.drain_delay;
+    if fit(pod, &mut settings, &mut Vec::new()).is_some() || settings.drain_delay <= was {
+        return None;
+    }
+    drain.set("delay", duration(settings.drain_delay));
+    drain.set("deadline", duration(settings.drain_deadline?));
+    Some(())
 }

@@ -21,6 +21,7 @@ mod container;
 pub mod diff;
 mod goodbye;
 mod grace;
+mod handed;
 pub mod manifest;
 pub mod pod;
 pub mod probes;

@@ -148,20 +148,21 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
         problems.push(Problem::new(&["spec", "containers"], "a pod needs at least one container"));
         return Err(problems);
     };
+    let around = &Surroundings { job: around.job || ends(spec), ..around.clone() };
     if let Some(refusal) = refusal(pod, spec) {
         if matches!(refusal, Refusal::Already(_))
             && problems.is_empty()
-            && let Some(with) = amend::amend(pod, defaults)
+            && let Some(with) = amend::amend(pod, around, defaults)?
         {
             return Ok(Outcome::Injected(Box::new(with), Vec::new()));
         }
         return unless(problems, refusal);
     }
-    let around = &Surroundings { job: around.job || ends(spec), ..around.clone() };
     let (mut settings, mistakes) = read_settings(pod, defaults);
     let readable = mistakes.is_empty();
     problems.extend(mistakes);
-    problems.extend(collisions(spec, &settings));
+    problems.extend(collisions(spec, &own_ports(&settings), &|_, _| false));
+    problems.extend(volumes_taken(spec));
     let mut notes = Vec::new();
     if readable {
         problems.extend(grace::fit(pod, &mut settings, &mut notes));
@@ -218,7 +219,7 @@ fn ends(spec: &Value) -> bool {
 }
 
 /// What keeps a pod from being seen to end, by a proxy that must see it.
-fn unending(spec: &Value) -> Vec<Problem> {
+pub(super) fn unending(spec: &Value) -> Vec<Problem> {
     let mut problems = Vec::new();
     if spec.get("hostPID").and_then(Value::as_bool) == Some(true) {
         let words = "with mode container the pod's end is seen by its processes, among which hostPID puts those of the \
@@ -320,9 +321,8 @@ fn read_settings(pod: &Value, defaults: &Settings) -> (Settings, Vec<Problem>) {
     (settings, problems)
 }
 
-/// What of the pod's own stands in the way.
-fn collisions(spec: &Value, settings: &Settings) -> Vec<Problem> {
-    let mut problems = Vec::new();
+/// The ports on which the proxy listens, and no container can.
+pub(super) fn own_ports(settings: &Settings) -> Vec<u16> {
     let mut own = vec![port::ADMIN, port::PROBES];
     own.extend(settings.inbound_ports.iter().map(|port| port.listen));
     if settings.capture == Capture::None {
@@ -330,8 +330,17 @@ fn collisions(spec: &Value, settings: &Settings) -> Vec<Problem> {
     } else {
         own.extend([port::OUTBOUND, port::INBOUND, port::PROOF]);
     }
+    own
+}
+
+/// What of the pod's containers stands in the way; `ours` says which, by its list and name, an injection put in.
+pub(super) fn collisions(spec: &Value, own: &[u16], ours: &dyn Fn(&str, &str) -> bool) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for list in ["containers", "initContainers"] {
         for (index, container) in spec.list(list).iter().enumerate() {
+            if container.str("name").is_some_and(|name| ours(list, name)) {
+                continue;
+            }
             let index = index.to_string();
             for (at, entry) in container.list("ports").iter().enumerate() {
                 let Some(port) = entry.get("containerPort").and_then(Value::as_int) else { continue };
@@ -361,6 +370,11 @@ fn collisions(spec: &Value, settings: &Settings) -> Vec<Problem> {
         let words = format!("{USER} is the proxy's user, whose connections are not captured");
         problems.push(Problem::new(&["spec", "securityContext", "runAsUser"], words));
     }
+    problems
+}
+
+fn volumes_taken(spec: &Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
     for (index, volume) in spec.list("volumes").iter().enumerate() {
         if volume.str("name").is_some_and(|name| name.starts_with(VOLUMES)) {
             let path = ["spec", "volumes", &index.to_string(), "name"];

@@ -130,16 +130,17 @@ pub(super) fn move_back(container: &mut Value, originals: &Map) {
     }
 }
 
-/// What of a container is asked of the proxy's port: the field, and the path.
-pub(super) fn left(container: &Value, proxy_port: u16) -> Option<(Vec<&'static str>, String)> {
+/// What of a container is asked of the proxy's port: each field, and the path.
+pub(super) fn left(container: &Value, proxy_port: u16) -> Vec<(Vec<&'static str>, String)> {
     let places = PROBES.iter().map(|(field, _)| vec![*field]);
     let places = places.chain(HOOKS.iter().map(|(field, _)| vec!["lifecycle", *field]));
-    places.into_iter().find_map(|place| {
+    let asked = places.filter_map(|place| {
         let get = container.at(&place)?.get("httpGet")?;
         let path = get.str("path").filter(|path| path.starts_with(PATH))?;
         let ours = get.get("port").and_then(Value::as_int) == Some(proxy_port.into());
         ours.then(|| (place, path.to_owned()))
-    })
+    });
+    asked.collect()
 }
 
 fn named_ports(container: &Value) -> Vec<(String, u16)> {

@@ -2,6 +2,7 @@
 
 use super::{
     container::ALL_VOLUMES,
+    handed::Handed,
     pod::{INIT, PROXY, PULL_SECRETS, Problem, port},
     probes,
     settings::STATUS,
@@ -36,8 +37,10 @@ pub fn uninject(pod: &Value) -> Result<Taken, Problem> {
         return Ok(stranger.map_or(Taken::Nothing, |name| Taken::NotOurs(name.to_owned())));
     };
     let status = status.map_err(|words| Problem::new(&["metadata", "annotations", STATUS], words))?;
-    let originals = originals(pod, &status).unwrap_or_default();
-    if let Some(problem) = unknown(pod, &status, &originals) {
+    let told = Handed::of(pod, &status);
+    let why = told.why();
+    let originals = told.into_probes();
+    if let Some(problem) = unknown(pod, &status, &originals, &why) {
         return Err(problem);
     }
     let mut pod = pod.clone();
@@ -80,7 +83,7 @@ pub fn uninject(pod: &Value) -> Result<Taken, Problem> {
 }
 
 /// A probe that would be asked of the proxy, which is gone then, and of which nobody knows what it was.
-fn unknown(pod: &Value, status: &Status, originals: &Map) -> Option<Problem> {
+fn unknown(pod: &Value, status: &Status, originals: &Map, why: &str) -> Option<Problem> {
     for list in ["containers", "initContainers"] {
         for (index, container) in pod.at(&["spec", list]).map_or(&[][..], Value::elements).iter().enumerate() {
             let name = container.str("name").unwrap_or_default();
@@ -89,12 +92,7 @@ fn unknown(pod: &Value, status: &Status, originals: &Map) -> Option<Problem> {
             }
             let mut container = container.clone();
             probes::move_back(&mut container, originals);
-            let Some((field, path)) = probes::left(&container, port::PROBES) else { continue };
-            let why = if originals.0.is_empty() {
-                format!("{PROXY}, which knew, has been taken out")
-            } else {
-                format!("{PROXY} knows none of that container and path, as where a container was given another name")
-            };
+            let Some((field, path)) = probes::left(&container, port::PROBES).into_iter().next() else { continue };
             let words = format!(
                 "the container {name} is asked by way of the proxy ({path}), and nobody knows what this was: {why}: write it \
                  as it was, and take Pillion out then"
@@ -112,15 +110,4 @@ fn drop_empty(map: &mut Map, key: &str) {
     if map.get(key).is_some_and(Value::is_empty) {
         map.remove(key);
     }
-}
-
-/// The probes that the proxy carries out in the application's place.
-fn originals(pod: &Value, status: &Status) -> Option<Map> {
-    let proxy = ["initContainers", "containers"].into_iter().find_map(|list| {
-        let containers = pod.at(&["spec", list])?.elements();
-        let ours = |name: &str| name == PROXY && status.put(list, name);
-        containers.iter().find(|container| container.str("name").is_some_and(ours))
-    })?;
-    let variable = proxy.list("env").iter().find(|variable| variable.str("name") == Some(probes::VARIABLE))?;
-    probes::handed(variable)
 }
