@@ -23,6 +23,7 @@ mod goodbye;
 mod grace;
 mod handed;
 pub mod manifest;
+mod meshes;
 pub mod pod;
 pub mod probes;
 mod qos;

@@ -3,7 +3,7 @@
 use super::{
     amend,
     configuration::{self, Fault},
-    container, grace,
+    container, grace, meshes,
     probes::{self, Place},
     qos,
     settings::{self, Capture, INJECT, InboundTls, Mode, PREFIX, STATUS, Settings},
@@ -114,19 +114,6 @@ impl Problem {
 pub const NO_NODE_AGENT: &str = "the nodes of this cluster have no agent that captures, and a proxy that waits for one is never \
                                  ready: choose init or none; or set nodeAgent.enabled and nodeAgent.captureOutbound of the \
                                  chart, or nodeAgent.elsewhere if another agent captures";
-
-/// Containers of other meshes, by their usual names.
-const OTHERS: [&str; 4] = ["istio-proxy", "linkerd-proxy", "consul-dataplane", "kuma-sidecar"];
-
-/// Annotations and labels by which a pod is another mesh's, be it by a sidecar or, of Istio's ambient mode, by the node.
-const WISHES: [(&str, &[&str]); 6] = [
-    ("sidecar.istio.io/inject", &["true"]),
-    ("istio.io/dataplane-mode", &["ambient"]),
-    ("ambient.istio.io/redirection", &["enabled"]),
-    ("linkerd.io/inject", &["enabled", "ingress"]),
-    ("consul.hashicorp.com/connect-inject", &["true"]),
-    ("kuma.io/sidecar-injection", &["enabled", "true"]),
-];
 
 /// Decides about a pod: an object with `metadata` and `spec`, be it a Pod or a template of one.
 ///
@@ -255,14 +242,10 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
         let version = Status::of(pod).and_then(Result::ok).and_then(|status| status.version);
         return Some(Refusal::Already(version.map_or_else(String::new, |version| format!(" {version}"))));
     }
-    if let Some(name) = OTHERS.iter().find(|name| named(name)) {
-        return Some(Refusal::OtherMesh((*name).to_owned()));
+    if let Some(name) = meshes::container(spec) {
+        return Some(Refusal::OtherMesh(name.to_owned()));
     }
-    WISHES.iter().find_map(|(key, yes)| {
-        let said = |kind| pod.at(&["metadata", kind, *key]).and_then(Value::as_str);
-        let wish = ["annotations", "labels"].into_iter().filter_map(said).find(|said| yes.contains(said))?;
-        Some(Refusal::ForOtherMesh(format!("{key}: {wish}")))
-    })
+    meshes::wish(pod).map(Refusal::ForOtherMesh)
 }
 
 /// The settings of a pod: its annotations over the defaults. Every mistake is told.

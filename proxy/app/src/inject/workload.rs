@@ -203,13 +203,24 @@ impl Walker<'_> {
     }
 }
 
-/// Annotations of ours that do nothing where they are: on an object that is no pod, but has one at `place`.
+/// Annotations, and the label, of ours that do nothing where they are: on an object that is no pod, but has one at `place`.
 #[must_use]
 pub fn idle(object: &Value, place: &[&str]) -> Vec<Problem> {
-    let own = object.at(&["metadata", "annotations"]).filter(|_| !place.is_empty()).and_then(Value::as_map);
-    let ours = own.into_iter().flat_map(|map| &map.0).filter(|(key, _)| key.starts_with(PREFIX));
-    let words = |key: &str| format!("{key} does nothing here: write it under {}.metadata.annotations", place.join("."));
-    ours.map(|(key, _)| Problem::new(&["metadata", "annotations", key], words(key))).collect()
+    let ours = |kind: &'static str, is_ours: fn(&str) -> bool| {
+        let own = object.at(&["metadata", kind]).filter(|_| !place.is_empty()).and_then(Value::as_map);
+        let keys = own.into_iter().flat_map(|map| &map.0).map(|(key, _)| key.as_str());
+        keys.filter(move |key| is_ours(key)).map(move |key| {
+            let words = format!("{key} does nothing here: write it under {}.metadata.{kind}", place.join("."));
+            Problem::new(&["metadata", kind, key], words)
+        })
+    };
+    let mut idle: Vec<Problem> = ours("annotations", |key| key.starts_with(PREFIX)).collect();
+    // Charts write the same labels on both.
+    let wish = |of: &Value| of.at(&["metadata", "labels", INJECT]).cloned();
+    if object.at(place).and_then(wish) != wish(object) {
+        idle.extend(ours("labels", |key| key == INJECT));
+    }
+    idle
 }
 
 /// Where an object of this kind has its pod.
