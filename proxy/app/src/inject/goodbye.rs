@@ -10,9 +10,10 @@ use std::time::Duration;
 const UNITS: [(char, f64); 4] = [('s', 1.0), ('m', 60.0), ('h', 3600.0), ('d', 86_400.0)];
 /// Longer ones are no pod's.
 const MOST: f64 = 86_400.0;
-/// What makes of a script more than commands behind each other.
-const MORE: [char; 12] = ['$', '`', '|', '(', ')', '{', '}', '<', '>', '\'', '"', '\\'];
-const WORDS: [&str; 9] = ["if", "for", "while", "until", "case", "exec", "trap", "wait", "!"];
+/// What makes of a script more than commands behind each other, in quotation marks and outside of them.
+const MORE_QUOTED: [char; 3] = ['$', '`', '\\'];
+const MORE: [char; 11] = ['$', '`', '\\', '|', '&', '(', ')', '{', '}', '<', '>'];
+const WORDS: [&str; 8] = ["if", "for", "while", "until", "case", "trap", "wait", "!"];
 
 /// What the hooks of a pod's containers say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,21 +51,54 @@ fn time(hook: &Value) -> Option<Duration> {
 
 /// The sleeps of a script that has some, beside commands that are over at once as far as one can tell.
 fn of_script(script: &str) -> Option<Duration> {
-    if script.contains(MORE) || script.replace("&&", "").contains('&') {
-        return None;
-    }
     let mut total = None;
-    for command in script.replace("&&", ";").split([';', '\n']) {
-        let words: Vec<&str> = command.split_whitespace().collect();
+    for command in commands(script)? {
+        let mut words: Vec<&str> = command.iter().map(String::as_str).collect();
+        // Nothing comes behind what takes the shell's place.
+        let last = words.len() > 1 && words.first() == Some(&"exec");
+        if last {
+            words.remove(0);
+        }
         let Some(first) = words.first() else { continue };
-        if WORDS.contains(first) {
+        if WORDS.contains(first) || first.starts_with('-') {
             return None;
         }
         if program(first) == "sleep" {
             total = Some(total.unwrap_or(Duration::ZERO) + sleep(&words)?);
         }
+        if last {
+            break;
+        }
     }
     total
+}
+
+/// The words of each command of a script that is nothing but commands one behind the other.
+fn commands(script: &str) -> Option<Vec<Vec<String>>> {
+    let mut all: Vec<Vec<String>> = vec![Vec::new()];
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    for letter in script.replace("&&", ";").chars() {
+        match (quote, letter) {
+            (Some(open), _) if letter == open => quote = None,
+            (Some('"'), _) if MORE_QUOTED.contains(&letter) => return None,
+            (Some(_), _) => word.get_or_insert_default().push(letter),
+            (None, '\'' | '"') => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            (None, ';' | '\n' | ' ' | '\t') => {
+                all.last_mut()?.extend(word.take());
+                if matches!(letter, ';' | '\n') {
+                    all.push(Vec::new());
+                }
+            }
+            (None, _) if MORE.contains(&letter) => return None,
+            (None, _) => word.get_or_insert_default().push(letter),
+        }
+    }
+    all.last_mut()?.extend(word);
+    quote.is_none().then_some(all)
 }
 
 fn sleep(command: &[&str]) -> Option<Duration> {
@@ -103,6 +137,11 @@ mod tests {
             ("{exec: {command: [sh, -c, sleep 45]}}", 45_000),
             ("{exec: {command: [/bin/bash, -c, 'sleep 15; /usr/sbin/nginx -s quit']}}", 15_000),
             ("{exec: {command: [sh, -c, 'touch /tmp/bye && sleep 5 && sleep 0.5']}}", 5_500),
+            (r#"{exec: {command: [sh, -c, 'sleep "15"']}}"#, 15_000),
+            (r#"{exec: {command: [sh, -c, "sleep '15'; echo \"bye; bye\" && sleep 1"]}}"#, 16_000),
+            ("{exec: {command: [sh, -c, exec sleep 15]}}", 15_000),
+            ("{exec: {command: [sh, -c, 'exec /bin/sleep 15; sleep 30']}}", 15_000),
+            ("{exec: {command: [sh, -c, 'sleep 5; exec nginx -s quit']}}", 5_000),
             ("{}", 0),
             ("null", 0),
         ] {
@@ -118,6 +157,12 @@ mod tests {
             "{exec: {command: [sh, -c, 'sleep $DELAY']}}",
             "{exec: {command: [sh, -c, 'sleep 30 & wait']}}",
             "{exec: {command: [python, -c, sleep 3]}}",
+            r#"{exec: {command: [sh, -c, 'sleep "15']}}"#,
+            r#"{exec: {command: [sh, -c, 'sleep "$DELAY"']}}"#,
+            r#"{exec: {command: [sh, -c, 'sleep "15 "']}}"#,
+            "{exec: {command: [sh, -c, 'exec -a x sleep 15']}}",
+            "{exec: {command: [sh, -c, 'exec nginx; sleep 15']}}",
+            "{exec: {command: [sh, -c, 'sleep 5 || true']}}",
             "{sleep: {seconds: -1}}",
         ] {
             assert_eq!(read(hook), (0, 1), "{hook}");

@@ -42,18 +42,25 @@ pub(super) fn fit(pod: &Value, settings: &mut Settings, notes: &mut Vec<String>)
     let half = grace / 2;
     let recording = RECORDING.min(grace / 4);
     if !own(&delay) {
-        if settings.drain_delay > half && settings.drain_delay != Settings::default().drain_delay {
-            notes.extend(shortened("drain-delay", &format!("{:?}", settings.drain_delay), half));
-        }
-        settings.drain_delay = settings.drain_delay.min(half);
+        let chosen = settings.drain_delay;
+        settings.drain_delay = chosen.min(half);
         // Who works on behind that has clients: by endpoints that are not forgotten yet, or by connections that they keep.
         let Goodbye { longest, unknown } = pod.get("spec").map(goodbye::of).unwrap_or_default();
         let cut = settings.drain_deadline.filter(|_| own(&deadline));
         let room = grace.saturating_sub(cut.unwrap_or(recording * 2));
         settings.drain_delay = settings.drain_delay.max(longest.min(room));
+        let default = Settings::default().drain_delay;
         if longest > settings.drain_delay {
-            let chosen = format!("{longest:?}, as long as a preStop sleeps");
-            notes.extend(shortened("drain-delay", &chosen, settings.drain_delay));
+            let sleeps = format!("{longest:?}, as long as a preStop sleeps");
+            notes.extend(shortened("drain-delay", &sleeps, settings.drain_delay));
+        } else if chosen > settings.drain_delay && chosen != default {
+            notes.extend(shortened("drain-delay", &format!("{chosen:?}"), settings.drain_delay));
+        } else if chosen < settings.drain_delay && chosen != default && generated {
+            notes.push(format!(
+                "drain-delay is {:?} and not {chosen:?}, since a preStop sleeps and has clients until then: write {delay}, which \
+                 goes before that, if it has none",
+                settings.drain_delay
+            ));
         }
         if generated && !unknown.is_empty() {
             notes.push(format!(
