@@ -38,10 +38,12 @@ impl Quantity {
 
 /// The amount that a text says, which may be 0; `None`: it says none.
 pub(super) fn amount(text: &str) -> Option<f64> {
-    let (number, factor) =
-        SUFFIXES.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor))).unwrap_or((text, 1.0));
+    let suffixed = SUFFIXES.iter().find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)));
+    let (number, factor) = suffixed.unwrap_or((text, 1.0));
+    // An exponent is a suffix as well, and there is one only.
+    let exponent = |b: u8| suffixed.is_none() && matches!(b, b'e' | b'E' | b'-' | b'+');
     let plain = number.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && number.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'-' | b'+'));
+        && number.bytes().all(|b| b.is_ascii_digit() || b == b'.' || exponent(b));
     let amount = plain.then(|| number.parse::<f64>().ok()).flatten().map(|number| number * factor);
     amount.filter(|amount| amount.is_finite())
 }
@@ -71,12 +73,18 @@ mod tests {
 
     #[test]
     fn amounts_are_those_of_kubernetes() {
-        for (text, amount) in
-            [("10m", 0.01), ("1", 1.0), ("16Mi", 16.0 * 1024.0 * 1024.0), ("1.5k", 1500.0), ("1e3", 1e3)]
-        {
+        for (text, amount) in [
+            ("10m", 0.01),
+            ("1", 1.0),
+            ("16Mi", 16.0 * 1024.0 * 1024.0),
+            ("1.5k", 1500.0),
+            ("1e3", 1e3),
+            ("1.5E-3", 1.5e-3),
+            ("1E", 1e18),
+        ] {
             assert_eq!(text.parse::<Quantity>().unwrap().amount(), amount, "{text}");
         }
-        for text in ["", "m", "-1", "0", "1KB", "ten", "1 Mi", "inf", "NaN"] {
+        for text in ["", "m", "-1", "0", "1KB", "ten", "1 Mi", "inf", "NaN", "1e3Mi", "1e3m", "1EE", "1e", "1e1.5"] {
             assert!(text.parse::<Quantity>().is_err(), "{text}");
         }
     }

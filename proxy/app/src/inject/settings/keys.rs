@@ -3,7 +3,7 @@
 use super::{
     Capture, Discovery, Identity, InboundPort, InboundTls, IpFamily, Mode, Settings,
     read::{
-        LEAST_LIMIT, LEAST_REQUEST, cidr, each, few, limit, memory, name, port, ports, seconds, unless_empty, upstream,
+        LEAST_LIMIT, LEAST_REQUEST, cidr, cpu, each, few, memory, name, port, ports, seconds, unless_empty, upstream,
         word,
     },
 };
@@ -218,7 +218,7 @@ pub const KEYS: &[Key] = &[
         value: "QUANTITY",
         about: "[10m: some 350 requests a second]",
         set: |settings, text| {
-            settings.cpu_request = text.parse()?;
+            settings.cpu_request = cpu(text)?;
             Ok(())
         },
     },
@@ -227,7 +227,7 @@ pub const KEYS: &[Key] = &[
         value: "QUANTITY|none",
         about: "[none: a proxy that waits for its quota delays every request]",
         set: |settings, text| {
-            settings.cpu_limit = limit(text)?;
+            settings.cpu_limit = if text == "none" { None } else { Some(cpu(text)?) };
             Ok(())
         },
     },

@@ -80,8 +80,22 @@ pub(super) fn unless_empty<T>(text: &str, read: impl Fn(&str) -> Result<T, Strin
     if text.is_empty() { Ok(None) } else { read(text).map(Some) }
 }
 
-pub(super) fn limit(text: &str) -> Result<Option<Quantity>, String> {
-    if text == "none" { Ok(None) } else { text.parse().map(Some) }
+/// More than any node has.
+const MOST_CORES: f64 = 1024.0;
+
+/// An amount of CPU, which is not one of memory at the wrong place.
+pub(super) fn cpu(text: &str) -> Result<Quantity, String> {
+    let amount: Quantity = text.parse()?;
+    if amount.amount() <= MOST_CORES && !text.ends_with(['i', 'k', 'M', 'G', 'T', 'P', 'E']) {
+        return Ok(amount);
+    }
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let meant = format!("{number}m").parse().ok().filter(|meant: &Quantity| meant.amount() <= MOST_CORES);
+    let meant = meant.map_or_else(|| "10m".to_owned(), |meant| meant.to_string());
+    Err(format!(
+        "{text:?} is {} cores of CPU, which is written as a number of them or with m, milli: {meant}?",
+        amount.amount()
+    ))
 }
 
 /// Whole seconds or milliseconds, as `5s`, `500ms`, `1m30s`.
