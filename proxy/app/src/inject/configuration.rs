@@ -7,7 +7,10 @@ use super::{
     value::{Map, Value, list, map},
     yaml,
 };
-use pillion_config::{SourceName, model::SERVER_FIRST};
+use pillion_config::{
+    SourceName,
+    model::{NotHttp, SERVER_FIRST},
+};
 use std::{collections::BTreeSet, io, path::Path};
 
 /// What is wrong with settings.
@@ -102,8 +105,11 @@ fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<V
     inbound_policy(settings, &mut inbound)?;
     inbound.set("routes", to("application"));
     let mut tcp = opaque(settings, "application");
-    if judges(&inbound) {
-        tcp.set("not_http", "refuse");
+    let default = || judges(&inbound).then_some(NotHttp::Refuse);
+    match settings.not_http.or_else(default) {
+        Some(NotHttp::Refuse) => tcp.set("not_http", "refuse"),
+        Some(NotHttp::Pass) => tcp.set("not_http", "pass"),
+        None => {}
     }
     inbound.set("tcp", tcp);
     let mut outbound = Map::default();
@@ -168,6 +174,9 @@ fn told(settings: &Settings) -> (Vec<Value>, Vec<Value>) {
             listener.set("tcp", map([("cluster", name.as_str().into())]));
         } else {
             listener.set("routes", to(&name));
+            if settings.not_http == Some(NotHttp::Pass) {
+                listener.set("tcp", map([("cluster", name.as_str().into()), ("not_http", "pass".into())]));
+            }
         }
         listeners.push(listener.into());
         clusters.push(map([

@@ -9,6 +9,7 @@ pub use image::Image;
 pub use keys::{KEYS, Key, key};
 
 use super::quantity::Quantity;
+use pillion_config::model::NotHttp;
 use std::{fmt, time::Duration};
 
 /// Where annotations and labels of ours live.
@@ -129,6 +130,7 @@ pub struct Settings {
     pub workers: u16,
     pub log_level: String,
     pub filters: Option<String>,
+    pub not_http: Option<NotHttp>,
     pub config: Option<String>,
     pub drain_delay: Duration,
     pub drain_deadline: Option<Duration>,
@@ -175,6 +177,7 @@ impl Default for Settings {
             workers: 1,
             log_level: "info".to_owned(),
             filters: None,
+            not_http: None,
             config: None,
             drain_delay: Duration::from_secs(5),
             drain_deadline: None,

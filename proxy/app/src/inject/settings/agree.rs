@@ -85,6 +85,7 @@ impl Settings {
             ("opaque-ports", self.opaque_ports.is_empty()),
             ("discovery", self.discovery == Discovery::Dns),
             ("filters", self.filters.is_none()),
+            ("not-http", self.not_http.is_none()),
             ("inbound-tls", self.inbound_tls.is_none()),
             ("trust-domain", self.trust_domain == default.trust_domain),
             ("cluster-domain", self.cluster_domain == default.cluster_domain),

@@ -7,6 +7,7 @@ use super::{
         word,
     },
 };
+use pillion_config::model::NotHttp;
 
 /// A setting.
 #[derive(Debug)]
@@ -275,6 +276,16 @@ pub const KEYS: &[Key] = &[
         about: "Filters of the inbound listener, as its field `filters` has them",
         set: |settings, text| {
             settings.filters = unless_empty(text, |text| Ok(text.to_owned()))?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "not-http",
+        value: "refuse|pass",
+        about: "Inbound connections that are not HTTP are closed, or passed on unjudged, as the field `tcp.not_http` says [refuse where there are filters, which they would get round]",
+        set: |settings, text| {
+            let known = [("refuse", NotHttp::Refuse), ("pass", NotHttp::Pass)];
+            settings.not_http = unless_empty(text, |text| word(text, &known))?;
             Ok(())
         },
     },

@@ -53,6 +53,7 @@ fn what_is_wrong_is_told_with_the_remedy() {
         ("cpu-limit", "0.5Ki", "0.5m?"),
         ("cpu-limit", "200k", "200m?"),
         ("cpu-limit", "4000000", "10m?"),
+        ("not-http", "close", "not one of refuse, pass"),
         ("memory-limit", "128m", "\"128m\" is 0.128 bytes, and the proxy needs 16Mi at least: m is milli; 128Mi?"),
         ("memory-limit", "128", "128Mi?"),
         ("memory-limit", "8Mi", "16Mi?"),
@@ -103,6 +104,7 @@ fn whatever_was_chosen_can_be_taken_back() {
         ("workers", "2", "1"),
         ("log-level", "debug", "info"),
         ("filters", "- csrf: {}", ""),
+        ("not-http", "pass", ""),
         ("config", "c", ""),
         ("drain-delay", "1s", "5s"),
         ("drain-deadline", "1s", ""),
@@ -113,7 +115,7 @@ fn whatever_was_chosen_can_be_taken_back() {
         settings.set(key(name).unwrap(), back).unwrap_or_else(|words| panic!("{name}: {words}"));
         assert_eq!(settings, Settings::default(), "{name}");
     }
-    assert_eq!(KEYS.len(), 30, "one is missing above");
+    assert_eq!(KEYS.len(), 31, "one is missing above");
 }
 
 #[test]
