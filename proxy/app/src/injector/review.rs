@@ -134,9 +134,13 @@ fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeA
     match (asked, pod::inject(pod, &around, settings)) {
         (_, Err(problems)) => {
             let old = request.old.at(place).filter(|old| **old != Value::Null);
-            let known = old.and_then(|old| pod::inject(old, &around, settings).err());
+            let known = old.and_then(|old| Some((old, pod::inject(old, &around, settings).err()?)));
+            let was = |(old, known): (&Value, Vec<Problem>)| {
+                let known: Vec<_> = known.iter().map(|problem| by_name(old, problem)).collect();
+                problems.iter().all(|new| known.contains(&by_name(pod, new)))
+            };
             // Scaling it, say, or a controller's field, must not wait for whoever wrote what was wrong before.
-            if asked == Asked::Validate && known.is_some_and(|known| problems.iter().all(|new| known.contains(new))) {
+            if asked == Asked::Validate && known.is_some_and(was) {
                 let words = format!("as wrong as it was: {}", said(place, &problems));
                 let all = [idle, vec![words.clone()]].concat();
                 return reply(request, Ending::Allowed, words, warnings(&all));
@@ -165,6 +169,21 @@ fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeA
             reply(request, Ending::Skipped, words, fields)
         }
     }
+}
+
+/// A problem, told by the names of what it is of, which may have another place in their lists now.
+fn by_name<'a>(pod: &Value, Problem { path, message }: &'a Problem) -> (Vec<String>, &'a str) {
+    let mut at = Some(pod);
+    let steps = path.iter().map(|step| {
+        let list = at.filter(|of| matches!(of, Value::List(_)));
+        let Some(list) = list else {
+            at = at.and_then(|of| of.get(step));
+            return step.clone();
+        };
+        at = step.parse().ok().and_then(|index: usize| list.elements().get(index));
+        at.and_then(|of| of.str("name")).unwrap_or_default().to_owned()
+    });
+    (steps.collect(), message)
 }
 
 /// What the API server hands on to whoever asked it.

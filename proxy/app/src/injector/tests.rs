@@ -417,6 +417,30 @@ fn an_update_is_denied_for_what_it_makes_wrong_alone() {
     }
 }
 
+/// Something put before what was wrong makes nothing wrong.
+#[test]
+fn a_container_that_moves_is_the_one_it_was() {
+    let deployment = |containers: &str| {
+        let pod = format!(r#"{{"metadata":{{}},"spec":{{"containers":[{containers}]}}}}"#);
+        format!(r#"{{"metadata":{{"name":"d"}},"spec":{{"template":{pod}}}}}"#)
+    };
+    let wrong = r#"{"name":"web","ports":[{"containerPort":15006}],"securityContext":{"runAsUser":2510}}"#;
+    let moved =
+        r#"{"name":"web","ports":[{"containerPort":80},{"containerPort":15006}],"securityContext":{"runAsUser":2510}}"#;
+    let (good, other) = (r#"{"name":"log"}"#, r#"{"name":"log","securityContext":{"runAsUser":2510}}"#);
+    for (now, allowed) in [
+        (format!("{good},{moved}"), true),
+        // As wrong as that one, and new.
+        (format!("{good},{}", wrong.replace("web", "www")), false),
+        (format!("{other},{wrong}"), false),
+        (format!("{good},{}", wrong.replace("15006", "15001")), false),
+    ] {
+        let text = review("Deployment", "UPDATE", &deployment(&now));
+        let text = text.replacen(r#""oldObject":null"#, &format!(r#""oldObject":{}"#, deployment(wrong)), 1);
+        assert_eq!(ask(Asked::Validate, &text).0.outcome == Ending::Allowed, allowed, "{now}");
+    }
+}
+
 /// The API server drops the field from an object that is made, after its webhooks were asked: whoever writes it there gets no pod
 /// without a sidecar.
 #[test]
