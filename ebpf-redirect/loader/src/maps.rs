@@ -8,7 +8,10 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, Ri
 use redirect_common::{
     COUNTERS, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Original, Pair, PairKey, counts, flow, mode,
 };
-use std::{collections::BTreeMap, io::ErrorKind};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::ErrorKind,
+};
 
 /// What the programs and their loaders share.
 pub(crate) struct Maps {
@@ -131,8 +134,21 @@ impl Maps {
     pub(crate) fn forget_self_test(&mut self) -> Result<(), MapError> {
         let is_tests = |pair: &Pair| pair.flags & u64::from(flow::SELF_TEST) != 0;
         let pairs = self.pairs.iter().filter_map(Result::ok);
-        let left: Vec<PairKey> = pairs.filter(|(_, pair)| is_tests(pair)).map(|(key, _)| key).collect();
-        for key in left {
+        let left = pairs.filter(|(_, pair)| is_tests(pair)).map(|(key, _)| key).collect();
+        self.forget(left)
+    }
+
+    /// Removes the pairs of which neither end is enrolled any more: those closed while no program was attached to see it. Asked
+    /// in this order, since an end is enrolled before its pair is noted.
+    pub(crate) fn forget_closed(&mut self) -> Result<(), MapError> {
+        let mut left: Vec<PairKey> = self.pairs.keys().filter_map(Result::ok).collect();
+        let enrolled: HashSet<PairKey> = self.sockets.keys().filter_map(Result::ok).map(PairKey::pair).collect();
+        left.retain(|key| !enrolled.contains(key));
+        self.forget(left)
+    }
+
+    fn forget(&mut self, pairs: Vec<PairKey>) -> Result<(), MapError> {
+        for key in pairs {
             match self.pairs.remove(&key) {
                 // It ended just now, or gave way.
                 Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => {}

@@ -127,6 +127,7 @@ fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
     let report = prove(&loaded, &mut maps, &options.waived)?;
     let attached = configure(&mut maps, options)
         .and_then(|()| link_all(&loaded, pins, options, &[]))
+        .and_then(|()| Ok(maps.forget_closed()?))
         .and_then(|()| switch_on(&mut maps));
     match attached {
         Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: false, on }),

@@ -432,6 +432,29 @@ fn what_drains_is_removed_when_it_is_empty_and_left_alone_when_it_is_attached_ag
 }
 
 #[test]
+fn what_closed_while_nobody_was_attached_is_forgotten_and_what_lives_is_not() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let instance = &ground.options.instance;
+    let occupancy = || redirect::status(instance).unwrap().unwrap().occupancy;
+    ground.pod(|| {
+        let listener = listen(PROXY);
+        let [living, closing] = [(); 2].map(|()| pair(&listener));
+        for (client, server) in [&living, &closing] {
+            talk(client, server, b"before");
+        }
+        assert_eq!((occupancy().sockets, occupancy().pairs), (4, 2));
+        assert_eq!(redirect::detach(instance).unwrap(), Detached::Draining(4));
+        drop(closing);
+        wait_for("the kernel to take them out", || occupancy().sockets == 2);
+        redirect::attach(&ground.options).unwrap();
+        assert_eq!(occupancy().pairs, 1);
+        talk(&living.0, &living.1, b"behind");
+        drop(living);
+        wait_for("the last one to end", || (occupancy().sockets, occupancy().pairs) == (0, 0));
+    });
+}
+
+#[test]
 fn only_one_at_a_time_changes_an_instance() {
     let Some(ground) = Ground::attached(PROXY) else { return };
     let outcomes: Vec<_> = thread::scope(|scope| {
