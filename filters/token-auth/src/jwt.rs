@@ -155,13 +155,21 @@ impl Claims {
     }
 
     /// A claim as a header's value: text as it is, numbers and truth as JSON, lists joined by commas. What a header cannot
-    /// hold is no value.
+    /// hold is no value, and neither is a list with a member in which there is a comma: it would be read as several, one of
+    /// which its name forges.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         let text = match self.0.get(name)? {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
             Value::Bool(truth) => truth.to_string(),
-            Value::Array(several) => several.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
+            Value::Array(several) => {
+                let member = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+                let members: Vec<String> = several.iter().map(member).collect();
+                if members.iter().any(|member| member.contains(',')) {
+                    return None;
+                }
+                members.join(",")
+            }
             Value::Object(_) | Value::Null => return None,
         };
         (!text.is_empty() && text.chars().all(|character| character != '\u{7f}' && character >= ' ')).then_some(text)

@@ -15,7 +15,8 @@
 //!
 //! Keys are those of a JWKS (RFC 7517): `oct` for HS256, `RSA` for RS256, `EC` with P-256 for ES256. The key decides the
 //! algorithm, never the token. Without a token or with a bad one the answer is 401, without the scopes 403, both with
-//! `www-authenticate`. Headers that carry claims are taken away from what clients send, on public paths too.
+//! `www-authenticate`. Headers that carry claims are taken away from what clients send, on public paths too. A list is told
+//! with commas, and not at all where a member has one.
 
 mod jwt;
 mod keys;

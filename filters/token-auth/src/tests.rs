@@ -164,6 +164,20 @@ fn claims_cannot_break_out_of_a_header() {
     assert_eq!(claims.text("ok"), Some("ü".to_owned()));
 }
 
+/// As the proxy's own filter `jwt` has it.
+#[test]
+fn a_member_of_a_list_cannot_be_read_as_several() {
+    let claims: Claims = serde_json::from_value(json!({
+        "groups": ["a", "b"], "forged": ["a", "b,admin"], "object": [{ "x": 1, "y": 2 }], "numbers": [7, true, "c"], "none": [],
+    }))
+    .expect("claims");
+    for (name, value) in
+        [("groups", Some("a,b")), ("forged", None), ("object", None), ("numbers", Some("7,true,c")), ("none", None)]
+    {
+        assert_eq!(claims.text(name).as_deref(), value, "{name}");
+    }
+}
+
 #[test]
 fn mistakes_are_named_with_their_place() {
     let key = |key: Value| json!({ "jwt": { "keys": [key] } }).to_string();
