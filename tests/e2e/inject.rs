@@ -51,13 +51,19 @@ fn inject(flags: &[&str]) -> Injected {
 
 /// A pod whose application has this readiness probe.
 fn inject_with(flags: &[&str], probe: &Value) -> Injected {
-    let dir = TempDir::new();
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": {"containers": [
         {"name": "app", "image": "app", "readinessProbe": probe}]}});
-    let file = dir.write("pod.json", pod.to_string());
+    inject_object(flags, &pod, "")
+}
+
+/// An object whose pod is at this place.
+fn inject_object(flags: &[&str], object: &Value, place: &str) -> Injected {
+    let dir = TempDir::new();
+    let file = dir.write("object.json", object.to_string());
     let done = Command::new(program()).arg("inject").args(flags).arg(&file).output().expect("the program runs");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let pod: Value = serde_json::from_slice(&done.stdout).expect("JSON in, JSON out");
+    let object: Value = serde_json::from_slice(&done.stdout).expect("JSON in, JSON out");
+    let pod = object.pointer(place).expect("a pod is there");
     let lists = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array().cloned().unwrap_or_default());
     let named = |name: &str| lists.iter().flatten().find(|one| one["name"] == name).cloned().unwrap_or_default();
     let proxy = named("pillion-proxy");
@@ -298,6 +304,71 @@ fn a_native_sidecar_announces_the_end_and_leaves_when_told() {
     assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
 }
 
+/// A Job's pod, with a native sidecar.
+fn native_job(flags: &[&str]) -> Injected {
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"template": {
+        "spec": {"restartPolicy": "Never", "initContainers": [{"name": "first", "image": "app"}],
+            "containers": [{"name": "app", "image": "app"}]}}}});
+    inject_object(flags, &job, "/spec/template")
+}
+
+/// A peer that greets and never closes, and a line of bash that talks to it.
+fn talk_to_who_does_not_close(other: &Pod) -> String {
+    let listener = other.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 9100)).expect("the port is free"));
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for mut stream in listener.incoming().flatten() {
+            stream.write_all(b"hello\n").ok();
+            kept.push(stream);
+        }
+    });
+    format!("exec 3<>/dev/tcp/{}/9100; printf '\\000\\n' >&3; read line <&3; sleep 2; echo $line >&2", other.ipv4)
+}
+
+/// A kubelet runs its hook and signals it when the last other container has ended, and only then: whoever left by himself before
+/// would be started anew, with `restartPolicy: Always`.
+#[test]
+fn a_job_with_a_native_sidecar_ends_when_the_kubelet_says_so() {
+    let (_switch, pod, other) = some_or_return!(pods());
+    let injected = native_job(&[]);
+    let _other_app = application(&other, 9000);
+    let outside = SocketAddr::from((other.ipv4, 9000));
+    let mut proxy = injected.start(&pod);
+    // An init container of its own comes behind the sidecar, and goes through it.
+    assert!(reachable(&pod, outside), "{}", proxy.stderr());
+    // Killed while the application runs, it is started anew.
+    proxy.signal(Signal::KILL);
+    proxy.wait(SOON);
+    let mut proxy = injected.start_again(&pod);
+    assert!(reachable(&pod, outside), "{}", proxy.stderr());
+    let line = "pillion_exchange_requests_total{listener=\"outbound\",class=\"2xx\"} 1";
+    let metrics = pod.enter(|| client::get((Ipv4Addr::LOCALHOST, 15020).into(), "/metrics")).text();
+    assert!(metrics.contains(line), "{metrics}");
+    // The application has nothing open and no process, for longer than a container beside it would wait for it.
+    thread::sleep(std::time::Duration::from_secs(22));
+    assert_eq!(proxy.ended(), None, "{}", proxy.stderr());
+    injected.run_hook(&pod);
+    proxy.signal(Signal::TERM);
+    // Nobody comes in any more, and what the delay is for is no Job's.
+    assert_eq!(proxy.wait(std::time::Duration::from_secs(4)).code(), Some(0), "{}", proxy.stderr());
+}
+
+/// The sidecar says that something was cut; of a pod's native sidecars no exit code counts, so that the Job has succeeded.
+#[test]
+fn a_job_with_a_native_sidecar_whose_peer_does_not_close_ends_at_the_deadline() {
+    let (_switch, pod, other) = some_or_return!(pods());
+    some_or_return!(need::program("bash", "bash"));
+    let injected = native_job(&["--drain-deadline", "3s"]);
+    let talk = talk_to_who_does_not_close(&other);
+    let mut proxy = injected.start(&pod);
+    let done = pod.enter(|| Command::new("bash").args(["-c", &talk]).output().expect("bash runs"));
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "hello\n", "{}", proxy.stderr());
+    injected.run_hook(&pod);
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait(SOON).code(), Some(3), "{}", proxy.stderr());
+    assert!(proxy.stderr().contains("deadline has passed"), "{}", proxy.stderr());
+}
+
 #[test]
 fn a_job_ends_with_its_application() {
     let (_switch, pod, _other) = some_or_return!(pods());
@@ -315,16 +386,7 @@ fn a_job_whose_peer_does_not_close_ends_well_at_the_deadline() {
     some_or_return!(need::program("unshare", "util-linux"));
     some_or_return!(need::program("bash", "bash"));
     let injected = inject(&["--mode", "container", "--drain-delay", "0s", "--drain-deadline", "3s"]);
-    let listener = other.enter(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 9100)).expect("the port is free"));
-    thread::spawn(move || {
-        let mut kept = Vec::new();
-        for mut stream in listener.incoming().flatten() {
-            stream.write_all(b"hello\n").ok();
-            kept.push(stream);
-        }
-    });
-    let talk =
-        format!("exec 3<>/dev/tcp/{}/9100; printf '\\000\\n' >&3; read line <&3; sleep 2; echo $line >&2", other.ipv4);
+    let talk = talk_to_who_does_not_close(&other);
     let mut job =
         sharing_processes(&pod, &injected, "job", &format!("bash -c \"{talk}\"", talk = talk.replace('$', "\\$")));
     assert_eq!(job.wait(SOON * 2).code(), Some(0), "{}", job.stderr());
