@@ -109,7 +109,7 @@ pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>
         Some(left) => left,
         None => leave(exchange, &chain, Side::Response, route.idle_timeout, Expects::Nothing, None).await,
     };
-    end_back(exchange, &chain, rest, left)
+    end_back(exchange, &chain, rest, left, route)
 }
 
 /// How a request's course ended.
@@ -317,7 +317,7 @@ fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, place
 }
 
 /// The response as it left the chain, or what is answered in its place.
-fn end_back(exchange: &mut Exchange, chain: &Rc<Shared>, rest: Rest, left: Result<(), Stuck>) -> Answer {
+fn end_back(exchange: &mut Exchange, chain: &Rc<Shared>, rest: Rest, left: Result<(), Stuck>, route: &Route) -> Answer {
     let Rest { tunnel, status, bodiless, silence, watched } = rest;
     let then = match exchange.grammar.version {
         Version::HTTP_2 => Then::Goes,
@@ -334,7 +334,8 @@ fn end_back(exchange: &mut Exchange, chain: &Rc<Shared>, rest: Rest, left: Resul
                     Some(start) => AnswerBody::Tunnel(start),
                     None => AnswerBody::Stream(chain.body(Side::Response)),
                 };
-                return Answer { head, body, idle: silence, watched };
+                // An answer of our own waits for nobody, but a filter may hold it back.
+                return Answer { head, body, idle: silence.or(route.idle_timeout), watched };
             }
             Err(fault) => FilterError::Response(fault).into(),
         },

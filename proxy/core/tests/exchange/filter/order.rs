@@ -120,6 +120,32 @@ fn nothing_waits_for_a_filter_without_an_end() {
 }
 
 #[test]
+fn an_answer_of_the_proxy_s_own_waits_for_no_filter_without_an_end_either() {
+    script("a", |event, _| match event {
+        Event::RequestHeaders(_) => Do::PauseAll,
+        Event::ResponseBody(..) => Do::Pause,
+        _ => Do::Continue,
+    });
+    let routes = "      - match: { prefix: / }\n        cluster: up\n        idle_timeout: 3s";
+    run(
+        Setup { routes, ..ONE },
+        |_, _| echo(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            tokio::time::timeout(Duration::from_secs(10), client.read_to_end(&mut answer)).await.expect("it ends").ok();
+            assert!(
+                answer.starts_with(b"HTTP/1.1 504 ") && !answer.ends_with(b"timeout\n"),
+                "{}",
+                answer.escape_ascii()
+            );
+            one_record(&world, (504, "SI", "stream_idle_timeout", "proxy")).await;
+        },
+    );
+}
+
+#[test]
 fn heads_can_be_read_when_it_is_logged() {
     let seen = Rc::new(Cell::new(false));
     let told = Rc::clone(&seen);
