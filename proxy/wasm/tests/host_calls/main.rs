@@ -21,6 +21,21 @@ use proptest::{
 /// Programs run where nothing else is asked for: a few seconds.
 const PROGRAMS: u32 = 200;
 
+/// Programs that found something once.
+const FOUND: &[&[u8]] = &[
+    // A filter holds back the body of the answer to a timeout.
+    &[62, 255, 0, 255, 0, 255, 1, 255, 0, 255, 1],
+    // A filter answers twice, at the end of a request that it held.
+    &[43, 255, 255, 255, 255, 255, 2, 255, 154, 202, 117, 125, 109, 10, 10, 215],
+];
+
+#[test]
+fn what_was_found_once_is_not_there_again() {
+    for program in FOUND {
+        judge::judge(program);
+    }
+}
+
 #[test]
 fn whatever_a_guest_calls_the_host_holds() {
     let cases = std::env::var("PILLION_HOST_CALLS").map_or(PROGRAMS, |many| many.parse().expect("a number"));

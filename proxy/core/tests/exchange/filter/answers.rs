@@ -44,6 +44,38 @@ fn an_answer_passes_back_from_the_filter_that_gave_it() {
 }
 
 #[test]
+fn an_answer_in_place_of_a_response_keeps_no_connection_that_waits_for_its_request() {
+    script("a", |event, stream| match event {
+        Event::RequestBody(..) => Do::Pause,
+        Event::ResponseHeaders(_) => {
+            stream.reply(reply(418, "tea")).ok();
+            Do::Continue
+        }
+        _ => Do::Continue,
+    });
+    let closed = Rc::new(Cell::new(false));
+    let seen = Rc::clone(&closed);
+    run(
+        ONE,
+        move |_, _| {
+            let seen = Rc::clone(&seen);
+            serve(|mut stream| async move {
+                head(&mut stream).await.unwrap();
+                // Before the body has come, which the filter never lets go.
+                stream.write_all(HELLO.as_bytes()).await.unwrap();
+                stream.read_to_end(&mut Vec::new()).await.ok();
+                seen.set(true);
+            })
+        },
+        |world| async move {
+            assert_eq!(ask(&world, POST).await.status, 418);
+            settle().await;
+            assert!(closed.get(), "the upstream connection is of no use to anybody");
+        },
+    );
+}
+
+#[test]
 fn a_filter_may_answer_in_every_phase() {
     for phase in 0..5 {
         script("a", move |event, stream| {

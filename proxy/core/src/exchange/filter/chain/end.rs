@@ -1,8 +1,11 @@
 //! The ends: of an opaque connection's two sides, and of the stream at its filters.
 
-use crate::exchange::filter::{
-    End, Filter, Peer, Side, Stream, StreamKind,
-    shared::{Phase, Shared},
+use crate::{
+    body::Incoming,
+    exchange::filter::{
+        End, Filter, Peer, Side, Stream, StreamKind,
+        shared::{Phase, Shared},
+    },
 };
 use std::rc::Rc;
 
@@ -65,6 +68,20 @@ impl Shared {
             if let Some(waker) = waker {
                 waker.wake();
             }
+            self.let_go(side);
         }
+    }
+
+    /// What nobody has been given is read by nobody. A response that stays here would keep its connection, whose
+    /// upload keeps this chain.
+    fn let_go(&self, side: Side) {
+        let source = {
+            let mut half = self.half(side).borrow_mut();
+            if half.handed_out {
+                return;
+            }
+            std::mem::replace(&mut half.source, Incoming::Empty)
+        };
+        drop(source);
     }
 }
