@@ -246,3 +246,50 @@ fn who_is_silent_is_heard_while_there_is_no_server_yet_and_where_there_will_be_n
     }
     assert!(asked.elapsed() < SOON / 2, "no connect timeout was waited for");
 }
+
+/// What debuggers and ZooKeeper's clients say first, and then wait for their server.
+const WORDS: [&str; 4] = ["JDWP-Handshake", "ruok", "+", "\r\n"];
+
+#[test]
+fn a_word_that_no_method_begins_with_goes_to_its_server_in_time_where_the_operator_lets_it() {
+    let settings = |rest: &str| {
+        format!(
+            "routes: [{{ match: {{ prefix: / }}, cluster: http }}]\n    tcp: {{ cluster: site, detect_timeout: 200ms{rest} }}"
+        )
+    };
+    let origin = Origin::start();
+    let clusters = [("site", echo()), ("http", origin.address)];
+    let lets = proxy(&settings(", not_http: pass"), &clusters);
+    for pause in [Duration::ZERO, LATE] {
+        for word in WORDS {
+            let mut client = lets.connect();
+            thread::sleep(pause);
+            let said = Instant::now();
+            client.send(word);
+            assert_eq!(client.bytes(word.len()), word.as_bytes(), "{word:?} after {pause:?}");
+            assert!(said.elapsed() < Duration::from_secs(2), "{word:?} after {pause:?}: {:?}", said.elapsed());
+        }
+        // A slow request is one.
+        for (begun, rest) in [("G", "ET / HTTP/1.1\r\nHost: a\r\n\r\n"), ("\r\nGET", " / HTTP/1.1\r\nHost: a\r\n\r\n")]
+        {
+            let mut client = lets.connect();
+            thread::sleep(pause);
+            client.send(begun);
+            thread::sleep(LATE);
+            client.send(rest);
+            assert_eq!(client.receive().status, 200, "{begun:?} after {pause:?}");
+        }
+    }
+    // Not where he does not say so, and not past what is asked of requests.
+    let ruled = settings(", not_http: pass")
+        .replace("cluster: http }", "cluster: http, request_headers: { set: { x-a: b } } }");
+    for listener in [settings(""), ruled] {
+        let waits = proxy(&listener, &clusters);
+        for (word, pause) in [("ruok", Duration::ZERO), ("\r\n", LATE)] {
+            let mut client = waits.connect();
+            thread::sleep(pause);
+            client.send(word);
+            assert_eq!(client.end_within(Duration::from_secs(1)), End::Open, "{word:?}, {listener}");
+        }
+    }
+}

@@ -182,7 +182,7 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
 }
 
 /// detect's. Where what is not HTTP may not be, what has begun as HTTP in time is no silence: it goes on as HTTP does, whose own
-/// deadline it has.
+/// deadline it has. Where the operator lets pass what is none, a word of which nobody knows is none.
 async fn first_bytes(
     connection: &Connection,
     listener: &ListenerSnapshot,
@@ -196,6 +196,13 @@ async fn first_bytes(
         {
             let header = listener.model.http.timeouts.header;
             detect::first_bytes(socket, prefix, Among::Http, header, connection.control()).await
+        }
+        Detected::Opaque(prefix, Heard::TooLittle)
+            if detect::has_begun(&prefix)
+                && !detect::is_usual(&prefix)
+                && listener.model.protocol.passes_unfinished() =>
+        {
+            Detected::Opaque(prefix, Heard::Enough)
         }
         detected => detected,
     }

@@ -39,7 +39,7 @@ use crate::{
 use bytes::Bytes;
 use copy::{Broken, Early, Holds, Meters};
 use end::End;
-use late::Settled;
+use late::{Ear, Settled};
 use std::{borrow::Cow, rc::Rc, time::Duration};
 use upgrade::TunnelEnd;
 
@@ -97,8 +97,8 @@ pub async fn serve(
     let registration = connection.enter_tunnel(&carried);
     let line = (&registration, &*carried);
     let mut early = early;
-    let mut unsettled = late::among(&listener.model.protocol)
-        .filter(|&among| asked == Fact::Hidden && late::may_become_known(&early, among));
+    let mut unsettled =
+        Ear::of(&listener.model.protocol).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
     // Held until one of both has spoken.
     let silent = match unsettled.map(|_| cluster.state().silent()).transpose() {
         Ok(silent) => silent,
@@ -141,8 +141,8 @@ pub async fn serve(
     };
     carried.goes_to(upstream.server());
     let mut early = Early { client: early, ..Early::default() };
-    if let Some(among) = unsettled {
-        let heard = (early.client, among);
+    if let Some(ear) = unsettled {
+        let heard = (early.client, ear);
         match late::settle(line, (&mut downstream, &mut upstream), heard, tcp.idle_timeout, account).await {
             Settled::Opaque(said, settled) => (early, account) = (said, settled),
             Settled::Known(prefix) => return Some(Late { socket: downstream, prefix }),
