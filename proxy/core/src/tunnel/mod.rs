@@ -99,8 +99,9 @@ pub async fn serve(
     let mut early = early;
     let mut unsettled =
         Ear::of(&listener.model.protocol).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
+    let captured = Captured::of(&listener.model, &connection.facts);
     // Held until one of both has spoken.
-    let silent = match unsettled.map(|_| cluster.state().silent()).transpose() {
+    let silent = match unsettled.map(|_| cluster.state().silent(captured)).transpose() {
         Ok(silent) => silent,
         // No server for one more who is silent; who speaks HTTP or TLS after all needs none of these.
         Err(cause) => match late::without_server(&registration, &mut downstream, (&mut early, &mut unsettled)).await {
@@ -115,7 +116,6 @@ pub async fn serve(
         },
     };
     account.attempt();
-    let captured = Captured::of(&listener.model, &connection.facts);
     let opening = async {
         tokio::select! {
             biased;
