@@ -90,29 +90,101 @@ fn a_method_of_any_length_is_a_request_s_and_is_refused_as_one() {
     proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"http1\""], |count| count == 16.0);
 }
 
+/// A proxy before `server` that takes silence for what may be a connection's first word.
+fn drains(listener: &str, server: SocketAddr, deadline: &str) -> Proxy {
+    Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\ndrain: {{ deadline: {deadline} }}\nlisteners:\n  - name: db\n    address: \
+         {{listen}}\n    {listener}\nclusters: [{{ name: site, endpoints: [\"{server}\"] }}]\n"
+    ))
+}
+
+/// Where silence is looked at, and where it is not.
+const SILENT: [&str; 3] = [
+    "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }",
+    "tcp: { cluster: site, detect_timeout: 100ms, server_names: [{ name: a.example.com, cluster: site }] }",
+    "tcp: { cluster: site }",
+];
+
 #[test]
 fn a_drain_waits_for_nobody_who_never_said_a_word() {
-    let held = "drain: { deadline: 30s }\n";
-    for listener in [
-        "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }",
-        "tcp: { cluster: site, detect_timeout: 100ms, server_names: [{ name: a.example.com, cluster: site }] }",
-    ] {
-        let mut proxy = Proxy::start(&format!(
-            "admin: {{ address: {{admin}} }}\nworkers: 1\n{held}listeners:\n  - name: db\n    address: {{listen}}\n    \
-             {listener}\nclusters: [{{ name: site, endpoints: [\"{}\"] }}]\n",
-            echo()
-        ));
-        let mut silent = [proxy.connect(), proxy.connect()];
-        proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 2.0);
-        let asked = Instant::now();
-        proxy.signal(Signal::TERM);
-        for client in &mut silent {
-            assert_eq!(client.end_within(SOON), End::Closed);
+    // The deadline may come before a server's time to greet is over: even so nobody loses a word.
+    for deadline in ["30s", "3s"] {
+        thread::scope(|scope| {
+            for listener in SILENT {
+                scope.spawn(move || {
+                    let mut proxy = drains(listener, echo(), deadline);
+                    let mut silent = [proxy.connect(), proxy.connect()];
+                    proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 2.0);
+                    let asked = Instant::now();
+                    proxy.signal(Signal::TERM);
+                    for client in &mut silent {
+                        assert!(matches!(client.end_within(SOON), End::Closed | End::Reset), "{listener}");
+                    }
+                    let took = asked.elapsed();
+                    assert!(
+                        (900..15_000).contains(&took.as_millis()),
+                        "a last word is waited for, and no more: {took:?}"
+                    );
+                    let status = proxy.wait(SOON);
+                    assert!(status.success(), "nobody has lost anything: {status}, {listener}");
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn a_drain_lets_a_slow_server_greet_and_does_not_wait_for_who_was_silent_for_long() {
+    thread::scope(|scope| {
+        for listener in SILENT {
+            scope.spawn(move || {
+                let slow = server(|mut stream| {
+                    thread::sleep(Duration::from_secs(3));
+                    drop(stream.write_all(b"220 a\r\n"));
+                    let mut other = stream.try_clone().expect("a socket can be shared");
+                    drop(std::io::copy(&mut stream, &mut other));
+                });
+                let mut proxy = drains(listener, slow, "30s");
+                let mut client = proxy.connect();
+                proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 1.0);
+                proxy.signal(Signal::TERM);
+                assert_eq!(client.bytes(7), b"220 a\r\n", "{listener}");
+                client.send("QUIT");
+                assert_eq!(client.bytes(4), b"QUIT", "{listener}");
+                drop(client);
+                let status = proxy.wait(SOON);
+                assert!(status.success(), "{status}, {listener}");
+            });
+            scope.spawn(move || {
+                let mut proxy = drains(listener, echo(), "30s");
+                let mut client = proxy.connect();
+                proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 1.0);
+                thread::sleep(Duration::from_secs(10));
+                let asked = Instant::now();
+                proxy.signal(Signal::TERM);
+                assert_eq!(client.end_within(SOON), End::Closed, "{listener}");
+                let took = asked.elapsed();
+                assert!((900..5_000).contains(&took.as_millis()), "{took:?}, {listener}");
+                assert!(proxy.wait(SOON).success(), "{listener}");
+            });
         }
-        let took = asked.elapsed();
-        assert!((900..15_000).contains(&took.as_millis()), "a last word is waited for, and no more: {took:?}");
-        let status = proxy.wait(SOON);
-        assert!(status.success(), "nothing was cut: {status}");
+    });
+}
+
+#[test]
+fn a_server_that_has_greeted_is_silent_no_more() {
+    let greeter = crate::tcp::greeter("220 a\r\n");
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - name: db\n    address: {{listen}}\n    {}\nclusters: [{{ name: \
+         site, endpoints: [\"{greeter}\"], limits: {{ connections: 4 }} }}]\n",
+        SILENT[0]
+    ));
+    let mut greeted: Vec<Client> = Vec::new();
+    // Two of four may be silent at a time, and none of these is for longer than a moment.
+    for _ in 0..4 {
+        let mut client = proxy.connect();
+        assert_eq!(client.bytes(7), b"220 a\r\n");
+        greeted.push(client);
     }
 }
 

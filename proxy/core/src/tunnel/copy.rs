@@ -115,6 +115,11 @@ impl Meters {
         self.up.moved() + self.down.moved()
     }
 
+    /// Whether neither side has said anything, and neither that this was all.
+    pub(super) fn unspoken(&self) -> bool {
+        self.moved() == 0 && [&self.up, &self.down].iter().all(|meter| meter.end.get() == Told::Nothing)
+    }
+
     /// The side that broke off, if one has.
     pub(super) fn broken(&self) -> Option<Broken> {
         self.broken.get()

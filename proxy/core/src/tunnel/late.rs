@@ -35,7 +35,8 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// Time for the rest of what a client has begun to say and that is nothing yet, but might become HTTP or TLS.
+/// Time for the rest of what a client has begun to say and that is nothing yet, but might become HTTP or TLS; in a drain also for
+/// what a server that was connected to has to say first.
 const REST: Duration = Duration::from_secs(10);
 
 /// What became of a connection of which nothing was known when its server was there.
@@ -72,17 +73,20 @@ pub(super) struct Ear {
     among: Among,
     /// After how long a word that is no usual method's and still may be one's is taken for what it looks like; `None`: never.
     word: Option<Duration>,
+    /// Since when.
+    since: Instant,
 }
 
 impl Ear {
     /// What a late client may turn out to be on a listener; `None`: nothing that would be dealt with in another way.
-    pub(super) fn of(protocol: &ListenerProtocol) -> Option<Self> {
+    pub(super) fn of(protocol: &ListenerProtocol, since: Instant) -> Option<Self> {
         match protocol {
             ListenerProtocol::Detect(tcp) => {
-                Some(Self { among: Among::Any, word: protocol.passes_unfinished().then_some(tcp.detect_timeout) })
+                let word = protocol.passes_unfinished().then_some(tcp.detect_timeout);
+                Some(Self { among: Among::Any, word, since })
             }
             ListenerProtocol::Opaque(tcp) if !tcp.server_names.is_empty() => {
-                Some(Self { among: Among::Names, word: None })
+                Some(Self { among: Among::Names, word: None, since })
             }
             ListenerProtocol::Opaque(_) | ListenerProtocol::Http => None,
         }
@@ -115,10 +119,14 @@ pub(super) async fn settle<D: End, U: End>(
         biased;
         () = registration.aborted() => {
             let (flag, details) = cut(carried);
-            refuse(account, flag, Blame::Proxy, details);
+            end(&mut account, flag, Blame::Proxy, details);
+            if said.is_empty() {
+                account.has_not_begun();
+            }
+            account.finish();
             return Settled::Over;
         }
-        word = first_word(downstream, (&mut said, ear), upstream, last_call(registration)) => word,
+        word = first_word(downstream, (&mut said, ear), upstream, last_call(registration, ear.since)) => word,
         () = copy::silence(idle, || 0) => {
             refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
             return Settled::Over;
@@ -150,9 +158,7 @@ pub(super) fn conclude(word: FirstWord, said: Bytes, mut account: Account) -> Op
             refuse(account, ResponseFlag::DownstreamProtocolError, Blame::Downstream, "first_bytes_timeout");
         }
         FirstWord::Nobodys => {
-            // As a connection that rests between two requests: nothing is cut, and it is no fault.
-            account.details("drained");
-            account.terminated_by(Blame::Proxy);
+            drained(&mut account);
             account.finish();
         }
         FirstWord::Broken(_) | FirstWord::Opaque | FirstWord::Servers(_) => {
@@ -161,6 +167,14 @@ pub(super) fn conclude(word: FirstWord, said: Bytes, mut account: Account) -> Op
         }
     }
     None
+}
+
+/// Notes that a connection had to close on which nobody has spoken. It is as one that rests between two requests: nothing is cut,
+/// and it is no fault.
+pub(super) fn drained(account: &mut Account) {
+    account.has_not_begun();
+    account.details("drained");
+    account.terminated_by(Blame::Proxy);
 }
 
 /// What a client of which nothing is known has said, and what is listened for; `None`: that is settled.
@@ -226,7 +240,7 @@ async fn until<T, D: AsyncRead + Unpin>(
     let (mut said, mut nobody) = (BytesMut::from(std::mem::take(heard)), NoServer);
     let first = tokio::select! {
         biased;
-        word = first_word(downstream, (&mut said, ear), &mut nobody, last_call(registration)) => Err(word),
+        word = first_word(downstream, (&mut said, ear), &mut nobody, last_call(registration, ear.since)) => Err(word),
         done = waited_for => Ok(done),
     };
     *heard = said.freeze();
@@ -242,10 +256,13 @@ impl AsyncRead for NoServer {
     }
 }
 
-/// Ready when a connection that rests must close: as one that waits for a request, it has the time for a last one.
-async fn last_call(registration: &Registration) {
+/// Ready when a connection on which nobody has spoken `since` must close. As one that waits for a request it has the time for a
+/// last one; and a server has [`REST`] for its greeting, before which it may look up who its client is.
+pub(super) async fn last_call(registration: &Registration, since: Instant) {
     registration.drained().await;
-    tokio::time::sleep(LAST_REQUEST).await;
+    let last = (since + REST).max(Instant::now() + LAST_REQUEST);
+    // Boxed: a tunnel that lives does not carry the room for it.
+    Box::pin(tokio::time::sleep_until(last)).await;
 }
 
 /// Waits for it, while nobody has said anything at most until `last_call`. What the client says is put behind `early`, which
@@ -324,8 +341,13 @@ mod tests {
     use std::sync::Arc;
     use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 
-    const ANY: Ear = Ear { among: Among::Any, word: None };
-    const NAMES: Ear = Ear { among: Among::Names, word: None };
+    fn any() -> Ear {
+        Ear { among: Among::Any, word: None, since: Instant::now() }
+    }
+
+    fn names() -> Ear {
+        Ear { among: Among::Names, ..any() }
+    }
 
     struct Ends {
         client: DuplexStream,
@@ -345,7 +367,7 @@ mod tests {
     }
 
     async fn word(ends: &mut Ends) -> FirstWord {
-        word_of(ends, ANY).await
+        word_of(ends, any()).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -356,7 +378,7 @@ mod tests {
             (b"\0\0\0\x08", FirstWord::Opaque),
             (b"HELO\n", FirstWord::Opaque),
         ] {
-            for cut in (0..said.len()).filter(|&cut| ANY.may_become_known(&said[..cut])) {
+            for cut in (0..said.len()).filter(|&cut| any().may_become_known(&said[..cut])) {
                 let mut ends = ends(&said[..cut]);
                 ends.client.write_all(&said[cut..]).await.unwrap();
                 assert_eq!(word(&mut ends).await, is, "{}", said.escape_ascii());
@@ -371,12 +393,12 @@ mod tests {
         for cut in 0..hello.len() {
             let mut ends = ends(&hello[..cut]);
             ends.client.write_all(&hello[cut..]).await.unwrap();
-            assert_eq!(word_of(&mut ends, NAMES).await, FirstWord::Known, "{cut}");
+            assert_eq!(word_of(&mut ends, names()).await, FirstWord::Known, "{cut}");
             assert_eq!(ends.early, hello);
         }
         let mut http = ends(b"");
         http.client.write_all(b"G").await.unwrap();
-        assert_eq!(word_of(&mut http, NAMES).await, FirstWord::Opaque);
+        assert_eq!(word_of(&mut http, names()).await, FirstWord::Opaque);
     }
 
     #[tokio::test(start_paused = true)]
@@ -393,12 +415,17 @@ mod tests {
     async fn at_the_last_call_who_has_said_nothing_goes_and_who_has_begun_may_go_on() {
         let drained = Duration::from_secs(1);
         let register = Register::within(Arc::default(), Arc::default());
-        for (begun, said, is) in [
-            (&b""[..], &b""[..], FirstWord::Nobodys),
-            (b"", b"GET / HTTP/1.1\r\n", FirstWord::Known),
-            (b"G", b"", FirstWord::Unfinished),
-            (b"G", b"ET / HTTP/1.1\r\n", FirstWord::Known),
+        for (silent_for, begun, said, is, after) in [
+            (REST, &b""[..], &b""[..], FirstWord::Nobodys, drained + LAST_REQUEST),
+            // Its server may be slow to greet.
+            (Duration::ZERO, b"", b"", FirstWord::Nobodys, REST),
+            (REST / 2, b"", b"", FirstWord::Nobodys, REST / 2),
+            (REST, b"", b"GET / HTTP/1.1\r\n", FirstWord::Known, drained + LAST_REQUEST / 2),
+            (REST, b"G", b"", FirstWord::Unfinished, REST),
+            (REST, b"G", b"ET / HTTP/1.1\r\n", FirstWord::Known, drained + LAST_REQUEST / 2),
         ] {
+            let since = Instant::now();
+            tokio::time::advance(silent_for).await;
             let mut ends = ends(begun);
             let registration = register.enter(0);
             let began = Instant::now();
@@ -408,19 +435,28 @@ mod tests {
                 tokio::time::sleep(LAST_REQUEST / 2).await;
                 ends.client.write_all(said).await.unwrap();
             };
-            let word =
-                first_word(&mut ends.downstream, (&mut ends.early, ANY), &mut ends.upstream, last_call(&registration));
+            let word = first_word(
+                &mut ends.downstream,
+                (&mut ends.early, any()),
+                &mut ends.upstream,
+                last_call(&registration, since),
+            );
             let (word, ()) = tokio::join!(word, told);
             assert_eq!(word, is, "{} {}", begun.escape_ascii(), said.escape_ascii());
-            let least = if is == FirstWord::Nobodys { LAST_REQUEST } else { LAST_REQUEST / 2 };
-            assert!(began.elapsed() >= drained + least);
+            let (took, accuracy) = (began.elapsed(), Duration::from_millis(5));
+            assert!(
+                (after..after + accuracy).contains(&took),
+                "{} {}: {took:?}",
+                begun.escape_ascii(),
+                said.escape_ascii()
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_words_pass_those_of_no_usual_method_are_waited_for_no_longer_than_their_time() {
         let time = Duration::from_millis(200);
-        let ear = Ear { word: Some(time), ..ANY };
+        let ear = Ear { word: Some(time), ..any() };
         for (begun, is, after) in [
             (&b"JDWP-Handshake"[..], FirstWord::Opaque, time),
             (b"\r\n", FirstWord::Opaque, time),

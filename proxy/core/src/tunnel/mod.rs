@@ -41,6 +41,7 @@ use copy::{Broken, Early, Holds, Meters};
 use end::End;
 use late::{Ear, Settled};
 use std::{borrow::Cow, rc::Rc, time::Duration};
+use tokio::time::Instant;
 use upgrade::TunnelEnd;
 
 /// How a tunnel ended.
@@ -48,6 +49,8 @@ enum Outcome {
     Copied(Result<(), Broken>),
     Silent,
     Aborted,
+    /// It had to close, and neither side had said anything.
+    Unspoken,
 }
 
 /// A connection that was silent and spoke after all, and what it said.
@@ -68,7 +71,7 @@ pub async fn serve(
     early: Bytes,
     asked: Fact<Option<&str>>,
 ) -> Option<Late> {
-    let server_name = asked.known();
+    let (began, server_name) = (Instant::now(), asked.known());
     let tcp = listener.model.protocol.tcp()?;
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
@@ -98,7 +101,7 @@ pub async fn serve(
     let line = (&registration, &*carried);
     let mut early = early;
     let mut unsettled =
-        Ear::of(&listener.model.protocol).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
+        Ear::of(&listener.model.protocol, began).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
     let captured = Captured::of(&listener.model, &connection.facts);
     // Held until one of both has spoken.
     let silent = match unsettled.map(|_| cluster.state().silent(captured)).transpose() {
@@ -135,6 +138,10 @@ pub async fn serve(
         }
         None => {
             let (flag, details) = cut(&carried);
+            // Who is not listened to may have said something that nobody has read.
+            if unsettled.is_some() && early.is_empty() {
+                account.has_not_begun();
+            }
             refuse(account, flag, Blame::Proxy, details);
             return None;
         }
@@ -150,7 +157,7 @@ pub async fn serve(
         }
     }
     drop(silent);
-    carry(line, (&mut downstream, &mut upstream), early, tcp.idle_timeout, account).await.finish();
+    carry(line, (&mut downstream, &mut upstream), early, (tcp.idle_timeout, Some(began)), account).await.finish();
     None
 }
 
@@ -165,14 +172,14 @@ pub async fn forward(
 ) {
     let registration = account.connection().enter_tunnel(&carried);
     let ends = (&mut downstream, &mut upstream);
-    carry((&registration, &carried), ends, Early::default(), idle, account).await.finish();
+    carry((&registration, &carried), ends, Early::default(), (idle, None), account).await.finish();
 }
 
 async fn carry<D, U>(
     (registration, carried): (&Registration, &Carried),
     (downstream, upstream): (&mut D, &mut U),
     early: Early,
-    idle: Option<Duration>,
+    (idle, silent_since): (Option<Duration>, Option<Instant>),
     mut account: Account,
 ) -> Account
 where
@@ -183,9 +190,12 @@ where
     carried.begin(registration.control());
     let connection = Rc::clone(account.connection());
     let outcome = tokio::select! {
+        // In order: what has come by now is passed on first.
+        biased;
         copied = copy::copy(&connection.worker.passage, downstream, upstream, early, idle, &meters) => Outcome::Copied(copied),
         () = copy::silence(idle, || meters.moved()) => Outcome::Silent,
         () = registration.aborted() => Outcome::Aborted,
+        () = unspoken(registration, silent_since, &meters) => Outcome::Unspoken,
     };
     // On HTTP/2 the connection is cut first, and its streams fail.
     let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
@@ -199,7 +209,7 @@ where
     let (cut_up, cut_down) = match outcome {
         Outcome::Aborted => (true, true),
         Outcome::Silent => (up == Holds::Something, down == Holds::Something),
-        Outcome::Copied(_) => (false, false),
+        Outcome::Copied(_) | Outcome::Unspoken => (false, false),
     };
     if cut_up {
         upstream.reset_at_close();
@@ -223,9 +233,24 @@ where
         Outcome::Aborted => {
             let (flag, details) = cut(carried);
             end(&mut account, flag, Blame::Proxy, details);
+            if silent_since.is_some() && meters.unspoken() {
+                account.has_not_begun();
+            }
         }
+        Outcome::Unspoken => late::drained(&mut account),
     }
     account
+}
+
+/// Ready when a connection must close on which nobody has spoken `since`; `None`: what somebody said brought it here.
+async fn unspoken(registration: &Registration, since: Option<Instant>, meters: &Meters) {
+    if let Some(since) = since {
+        late::last_call(registration, since).await;
+        if meters.unspoken() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Notes that one side broke off.
