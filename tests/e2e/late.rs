@@ -171,6 +171,38 @@ fn a_drain_lets_a_slow_server_greet_and_does_not_wait_for_who_was_silent_for_lon
     });
 }
 
+/// It may be all that it wants to say: it reads then (`nc -N host port < /dev/null`).
+#[test]
+fn who_closes_its_side_without_a_word_hears_its_server() {
+    let origin = Origin::start();
+    let counter = server(|mut stream| {
+        let count = std::io::copy(&mut stream, &mut std::io::sink()).unwrap_or(99);
+        drop(write!(stream, "{count} bytes"));
+    });
+    for listener in SILENT {
+        for pause in [Duration::ZERO, LATE] {
+            let proxy = proxy(listener, &[("site", counter)]);
+            let mut client = proxy.connect();
+            thread::sleep(pause);
+            client.half_close();
+            assert_eq!(client.bytes(7), b"0 bytes", "after {pause:?}, {listener}");
+            assert_eq!(client.end_within(SOON), End::Closed, "{listener}");
+        }
+    }
+    // Where there is nothing to hear it ends, and nobody is told of it.
+    for listener in [
+        "routes: [{ match: { prefix: / }, cluster: http }]",
+        "routes: [{ match: { prefix: / }, cluster: http }]\n    tcp: { cluster: site, not_http: refuse }",
+        "tcp: { server_names: [{ name: a.example.com, cluster: site }] }",
+    ] {
+        let proxy = proxy(listener, &[("site", counter), ("http", origin.address)]);
+        let mut client = proxy.connect();
+        client.half_close();
+        assert_eq!(client.end_within(SOON), End::Closed, "{listener}");
+        proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"closed\""], |count| count == 1.0);
+    }
+}
+
 #[test]
 fn a_server_that_has_greeted_is_silent_no_more() {
     let greeter = crate::tcp::greeter("220 a\r\n");

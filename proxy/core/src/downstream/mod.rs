@@ -204,8 +204,18 @@ async fn first_bytes(
         {
             Detected::Opaque(prefix, Heard::Enough)
         }
+        // Who says that it will say nothing may want to hear its server.
+        Detected::Closed if among != Among::Http && goes_on_without_a_word(connection, listener) => {
+            Detected::Opaque(Bytes::new(), Heard::Enough)
+        }
         detected => detected,
     }
+}
+
+/// Whether a client that has closed its side without a word has a server here.
+fn goes_on_without_a_word(connection: &Connection, listener: &ListenerSnapshot) -> bool {
+    let tcp = listener.model.protocol.tcp();
+    tcp.is_some_and(|tcp| !tcp.names_alone()) && !admit::takes_http_alone(connection, listener)
 }
 
 /// tls, admit, then detect, on a connection of which `early` was read before.
