@@ -420,6 +420,39 @@ fn a_listener_that_comes_later_has_the_rules_proven_anew() {
     wait::until("the proof", SOON, || ready().filter(|(status, _)| *status == 200));
 }
 
+/// A server that hangs before its greeting keeps out nobody who goes elsewhere.
+#[test]
+fn one_server_that_says_nothing_takes_no_other_s_places() {
+    let switch = some_or_return!(Switch::new());
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    let (pod, other) = (switch.pod(), switch.pod());
+    let serve = |port: u16, serve: fn(TcpStream)| {
+        let listener = other.enter(|| TcpListener::bind((other.ipv4, port)).expect("the port is free"));
+        thread::spawn(move || {
+            listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || serve(stream))))
+        });
+    };
+    serve(5432, |mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
+    serve(5433, |mut stream| {
+        thread::sleep(std::time::Duration::from_millis(500));
+        drop(stream.write_all(b"220 a\r\n"));
+        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+    });
+    let yaml = "admin: { address: {admin} }\nworkers: 1\nlisteners:\n  - name: out\n    address: '[::]:15001'\n    direction: \
+                outbound\n    capture: redirect\n    routes: [{ match: {}, cluster: through }]\n    tcp: { cluster: through, \
+                detect_timeout: 100ms }\nclusters:\n  - { name: through, original_destination: {}, limits: { connections: 8 } }\n";
+    install(&pod, &format!("--uid {UID} --inbound-port none"));
+    let proxy = pod.enter(|| Proxy::start_with(yaml, as_user(None)));
+    let connect = |port: u16| pod.enter(|| Client::connect((other.ipv4, port).into()));
+    let _hung: Vec<Client> = (0..6).map(|_| connect(5432)).collect();
+    pod.enter(|| {
+        proxy.await_metric("pillion_balance_overflow_total", &["limit=\"silent\""], |count| count == 4.0);
+    });
+    for _ in 0..2 {
+        assert_eq!(connect(5433).bytes(7), b"220 a\r\n");
+    }
+}
+
 #[test]
 fn what_passes_through_and_what_would_come_back() {
     let switch = some_or_return!(Switch::new());
