@@ -204,6 +204,41 @@ fn who_closes_its_side_without_a_word_hears_its_server() {
 }
 
 #[test]
+fn who_closes_its_side_without_a_word_is_among_the_silent_until_its_server_speaks() {
+    let origin = Origin::start();
+    let mute = server(|mut stream| {
+        let mut word = [0; 1];
+        // It speaks once somebody has said what it waits for.
+        if stream.read(&mut word).is_ok_and(|read| read > 0) {
+            drop(stream.write_all(&word));
+        }
+        thread::sleep(SOON);
+    });
+    for pause in [Duration::ZERO, LATE] {
+        let proxy = Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - name: db\n    address: {{listen}}\n    routes: [{{ match: {{ \
+             prefix: / }}, cluster: http }}]\n    tcp: {{ cluster: site, detect_timeout: 100ms }}\nclusters:\n  - {{ name: site, \
+             endpoints: [\"{mute}\"], limits: {{ connections: 4 }} }}\n  - {{ name: http, endpoints: [\"{}\"] }}\n",
+            origin.address
+        ));
+        let mut clients: Vec<Client> = (0..6).map(|_| proxy.connect()).collect();
+        thread::sleep(pause);
+        let closed = Instant::now();
+        for client in &mut clients {
+            client.half_close();
+        }
+        proxy.await_metric("pillion_balance_overflow_total", &["limit=\"silent\""], |count| count == 4.0);
+        assert!(closed.elapsed() < Duration::from_secs(5), "nothing more is waited for");
+        let over = |client: &mut Client| client.end_within(Duration::from_secs(3)) != End::Open;
+        assert_eq!(clients.iter_mut().filter_map(|client| over(client).then_some(())).count(), 4, "after {pause:?}");
+        // Who speaks has the other half.
+        let mut client = proxy.connect();
+        client.send("\x01");
+        assert_eq!(client.bytes(1), b"\x01");
+    }
+}
+
+#[test]
 fn a_server_that_has_greeted_is_silent_no_more() {
     let greeter = crate::tcp::greeter("220 a\r\n");
     let proxy = Proxy::start(&format!(

@@ -206,7 +206,7 @@ async fn first_bytes(
         }
         // Who says that it will say nothing may want to hear its server.
         Detected::Closed if among != Among::Http && goes_on_without_a_word(connection, listener) => {
-            Detected::Opaque(Bytes::new(), Heard::Enough)
+            Detected::Opaque(Bytes::new(), Heard::TooLittle)
         }
         detected => detected,
     }

@@ -217,6 +217,12 @@ pub(super) struct Early {
     pub(super) server: Bytes,
 }
 
+impl Early {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.client.is_empty() && self.server.is_empty()
+    }
+}
+
 /// Copies until both sides have ended or one has failed; then the other was given what came before, and is reset when it is
 /// dropped, unless it has been told an end in order. A side that takes nothing of what came before is waited for at most
 /// `idle`. Dropping the future loses what is held of either direction; the sockets

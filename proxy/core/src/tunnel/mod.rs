@@ -34,13 +34,13 @@ use crate::{
     io::Socket,
     snapshot::ListenerSnapshot,
     telemetry::{Blame, Record, ResponseFlag},
-    upstream::{self, Cause},
+    upstream::{self, Cause, Silent},
 };
 use bytes::Bytes;
 use copy::{Broken, Early, Holds, Meters};
 use end::End;
 use late::{Ear, Settled};
-use std::{borrow::Cow, rc::Rc, time::Duration};
+use std::{borrow::Cow, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 use tokio::time::Instant;
 use upgrade::TunnelEnd;
 
@@ -51,6 +51,13 @@ enum Outcome {
     Aborted,
     /// It had to close, and neither side had said anything.
     Unspoken,
+}
+
+/// A connection on which nobody may have spoken.
+struct Quiet {
+    since: Instant,
+    /// Its place among the silent, as long as it is one of them.
+    place: Option<Silent>,
 }
 
 /// A connection that was silent and spoke after all, and what it said.
@@ -108,6 +115,11 @@ pub async fn serve(
         Ok(silent) => silent,
         // No server for one more who is silent; who speaks HTTP or TLS after all needs none of these.
         Err(cause) => match late::without_server(&registration, &mut downstream, (&mut early, &mut unsettled)).await {
+            // Who has closed its side without a word is no less silent.
+            Ok(()) if early.is_empty() => {
+                refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
+                return None;
+            }
             Ok(()) => None,
             Err(Some(word)) => {
                 return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix });
@@ -156,8 +168,8 @@ pub async fn serve(
             Settled::Over => return None,
         }
     }
-    drop(silent);
-    carry(line, (&mut downstream, &mut upstream), early, (tcp.idle_timeout, Some(began)), account).await.finish();
+    let quiet = Quiet { since: began, place: silent.filter(|_| early.is_nothing()) };
+    carry(line, (&mut downstream, &mut upstream), early, (tcp.idle_timeout, Some(quiet)), account).await.finish();
     None
 }
 
@@ -179,7 +191,7 @@ async fn carry<D, U>(
     (registration, carried): (&Registration, &Carried),
     (downstream, upstream): (&mut D, &mut U),
     early: Early,
-    (idle, silent_since): (Option<Duration>, Option<Instant>),
+    (idle, quiet): (Option<Duration>, Option<Quiet>),
     mut account: Account,
 ) -> Account
 where
@@ -189,13 +201,25 @@ where
     let meters = Meters::default();
     carried.begin(registration.control());
     let connection = Rc::clone(account.connection());
-    let outcome = tokio::select! {
-        // In order: what has come by now is passed on first.
-        biased;
-        copied = copy::copy(&connection.worker.passage, downstream, upstream, early, idle, &meters) => Outcome::Copied(copied),
-        () = copy::silence(idle, || meters.moved()) => Outcome::Silent,
-        () = registration.aborted() => Outcome::Aborted,
-        () = unspoken(registration, silent_since, &meters) => Outcome::Unspoken,
+    let silent_since = quiet.as_ref().map(|quiet| quiet.since);
+    let mut place = quiet.and_then(|quiet| quiet.place);
+    let outcome = {
+        let mut copying = pin!(copy::copy(&connection.worker.passage, downstream, upstream, early, idle, &meters));
+        let copied = poll_fn(|cx| {
+            let copied = copying.as_mut().poll(cx);
+            if place.is_some() && meters.moved() > 0 {
+                place = None;
+            }
+            copied
+        });
+        tokio::select! {
+            // In order: what has come by now is passed on first.
+            biased;
+            copied = copied => Outcome::Copied(copied),
+            () = copy::silence(idle, || meters.moved()) => Outcome::Silent,
+            () = registration.aborted() => Outcome::Aborted,
+            () = unspoken(registration, silent_since, &meters) => Outcome::Unspoken,
+        }
     };
     // On HTTP/2 the connection is cut first, and its streams fail.
     let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
@@ -244,13 +268,10 @@ where
 
 /// Ready when a connection must close on which nobody has spoken `since`; `None`: what somebody said brought it here.
 async fn unspoken(registration: &Registration, since: Option<Instant>, meters: &Meters) {
-    if let Some(since) = since {
-        late::last_call(registration, since).await;
-        if meters.unspoken() {
-            return;
-        }
-    }
-    std::future::pending().await
+    let Some(since) = since else { return std::future::pending().await };
+    let mut last_call = pin!(late::last_call(registration, since));
+    // Who has spoken costs a look at the meters.
+    poll_fn(|cx| if meters.unspoken() { last_call.as_mut().poll(cx) } else { Poll::Pending }).await;
 }
 
 /// Notes that one side broke off.
