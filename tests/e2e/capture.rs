@@ -20,6 +20,7 @@ use pillion_tests::{
     wait::{self, SOON},
 };
 use std::{
+    fs,
     io::{Read, Write},
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
@@ -376,6 +377,80 @@ fn it_is_not_ready_before_connections_are_captured() {
     install(&pod, &format!("--uid {UID} --inbound-port none"));
     pod.enter(|| proxy.await_ready()).unwrap_or_else(|words| panic!("{words}"));
     wait::until_true("the log's word of it", || proxy.stderr().contains(" info ready "));
+}
+
+/// Rules may have gone since they were proven: whoever adds a listener to them hears of it, and is not turned away for the look.
+#[test]
+fn a_listener_that_comes_later_has_the_rules_proven_anew() {
+    let switch = some_or_return!(Switch::new());
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    let pod = switch.pod();
+    let yaml = |listeners: &[u16]| {
+        let each = |port| {
+            format!(
+                "  - {{ name: out-{port}, address: '[::]:{port}', direction: outbound, capture: redirect, tcp: {{ cluster: through }} \
+                 }}\n"
+            )
+        };
+        let listeners: String = listeners.iter().map(each).collect();
+        format!(
+            "admin: {{ address: {{admin}}, probes: {{probes}} }}\nworkers: 1\nlisteners:\n{listeners}clusters:\n  - {{ name: through, \
+             original_destination: {{}} }}\n"
+        )
+    };
+    install(&pod, &format!("--uid {UID} --inbound-port none"));
+    let proxy = pod.enter(|| Proxy::start_with(&yaml(&[15_001]), as_user(None)));
+    let written = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    let (_, tail) = written.split_once("listeners:\n").expect("it has some");
+    let reload = |listeners: &[u16]| {
+        let (_, more) =
+            yaml(listeners).split_once("listeners:\n").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("it has some");
+        proxy.replace_config(&written.replace(tail, &more));
+        assert_eq!(pod.enter(|| proxy.admin_post("/reload")).status, 200);
+    };
+    let ready = || pod.enter(|| proxy.try_admin("GET", "/ready").ok()).map(|answer| (answer.status, answer.text()));
+    reload(&[15_001, 15_002]);
+    assert_eq!(ready().map(|(status, _)| status), Some(200), "what was proven stays while it is looked at");
+    assert!(rules(&pod, "remove").status.success());
+    reload(&[15_001, 15_003]);
+    wait::until("the reason", SOON, || {
+        ready().filter(|(status, words)| *status == 503 && words.contains("no rule captured"))
+    });
+    install(&pod, &format!("--uid {UID} --inbound-port none"));
+    wait::until("the proof", SOON, || ready().filter(|(status, _)| *status == 200));
+}
+
+/// A server that hangs before its greeting keeps out nobody who goes elsewhere.
+#[test]
+fn one_server_that_says_nothing_takes_no_other_s_places() {
+    let switch = some_or_return!(Switch::new());
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    let (pod, other) = (switch.pod(), switch.pod());
+    let serve = |port: u16, serve: fn(TcpStream)| {
+        let listener = other.enter(|| TcpListener::bind((other.ipv4, port)).expect("the port is free"));
+        thread::spawn(move || {
+            listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || serve(stream))))
+        });
+    };
+    serve(5432, |mut stream| drop(std::io::copy(&mut stream, &mut std::io::sink())));
+    serve(5433, |mut stream| {
+        thread::sleep(std::time::Duration::from_millis(500));
+        drop(stream.write_all(b"220 a\r\n"));
+        drop(std::io::copy(&mut stream, &mut std::io::sink()));
+    });
+    let yaml = "admin: { address: {admin} }\nworkers: 1\nlisteners:\n  - name: out\n    address: '[::]:15001'\n    direction: \
+                outbound\n    capture: redirect\n    routes: [{ match: {}, cluster: through }]\n    tcp: { cluster: through, \
+                detect_timeout: 100ms }\nclusters:\n  - { name: through, original_destination: {}, limits: { connections: 8 } }\n";
+    install(&pod, &format!("--uid {UID} --inbound-port none"));
+    let proxy = pod.enter(|| Proxy::start_with(yaml, as_user(None)));
+    let connect = |port: u16| pod.enter(|| Client::connect((other.ipv4, port).into()));
+    let _hung: Vec<Client> = (0..6).map(|_| connect(5432)).collect();
+    pod.enter(|| {
+        proxy.await_metric("pillion_balance_overflow_total", &["limit=\"silent\""], |count| count == 4.0);
+    });
+    for _ in 0..2 {
+        assert_eq!(connect(5433).bytes(7), b"220 a\r\n");
+    }
 }
 
 #[test]

@@ -348,6 +348,35 @@ fn only_what_is_shown_to_peers_is_judged_as_they_do() {
     assert_eq!(client.get("/").expect("an answer").status, 200);
 }
 
+/// A reload that shows it on a side on which peers refuse it is refused, as `check` refuses it and no start is ready with it.
+#[test]
+fn a_reload_does_not_show_an_identity_where_no_peer_accepts_it() {
+    let authority = Authority::new("root");
+    let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+    authority
+        .issue(&Leaf { uris: &[WEB], purposes: &[Purpose::ServerAuth], ..Leaf::default() })
+        .write(dir.path(), "svid");
+    let both = both_sides(&top);
+    let tls = "\n    tls: { mode: mutual, spiffe_ids: [\"spiffe://example.org/*\"] }";
+    let proxy = Proxy::start(&both.replace(tls, ""));
+    let good = served(&proxy, &authority);
+    let yaml = std::fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    proxy.replace_config(&yaml.replace("[\"127.0.0.1:1\"]", &format!("[\"127.0.0.1:1\"]{tls}")));
+    let told = proxy.admin_post("/reload");
+    assert_eq!(told.status, 409, "{told:?}");
+    let words = told.text();
+    assert!(
+        words.contains("peers would refuse the certificate (extended_key_usage)") && words.contains("clientAuth"),
+        "{words}"
+    );
+    assert_eq!(served(&proxy, &authority), good, "what was served is served");
+    assert!(proxy.is_ready());
+    // With one for both sides it is taken.
+    authority.svid(WEB).write(dir.path(), "svid");
+    let told = proxy.admin_post("/reload");
+    assert_eq!(told.status, 200, "{told:?}");
+}
+
 #[test]
 fn what_an_agent_tells_is_judged_as_peers_do() {
     let authority = Authority::new("root");

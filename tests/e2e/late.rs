@@ -90,29 +90,168 @@ fn a_method_of_any_length_is_a_request_s_and_is_refused_as_one() {
     proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"http1\""], |count| count == 16.0);
 }
 
+/// A proxy before `server` that takes silence for what may be a connection's first word.
+fn drains(listener: &str, server: SocketAddr, deadline: &str) -> Proxy {
+    Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\ndrain: {{ deadline: {deadline} }}\nlisteners:\n  - name: db\n    address: \
+         {{listen}}\n    {listener}\nclusters: [{{ name: site, endpoints: [\"{server}\"] }}]\n"
+    ))
+}
+
+/// Where silence is looked at, and where it is not.
+const SILENT: [&str; 3] = [
+    "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }",
+    "tcp: { cluster: site, detect_timeout: 100ms, server_names: [{ name: a.example.com, cluster: site }] }",
+    "tcp: { cluster: site }",
+];
+
 #[test]
 fn a_drain_waits_for_nobody_who_never_said_a_word() {
-    let held = "drain: { deadline: 30s }\n";
-    for listener in [
-        "routes: [{ match: { prefix: / }, cluster: site }]\n    tcp: { cluster: site, detect_timeout: 100ms }",
-        "tcp: { cluster: site, detect_timeout: 100ms, server_names: [{ name: a.example.com, cluster: site }] }",
-    ] {
-        let mut proxy = Proxy::start(&format!(
-            "admin: {{ address: {{admin}} }}\nworkers: 1\n{held}listeners:\n  - name: db\n    address: {{listen}}\n    \
-             {listener}\nclusters: [{{ name: site, endpoints: [\"{}\"] }}]\n",
-            echo()
-        ));
-        let mut silent = [proxy.connect(), proxy.connect()];
-        proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 2.0);
-        let asked = Instant::now();
-        proxy.signal(Signal::TERM);
-        for client in &mut silent {
-            assert_eq!(client.end_within(SOON), End::Closed);
+    // The deadline may come before a server's time to greet is over: even so nobody loses a word.
+    for deadline in ["30s", "3s"] {
+        thread::scope(|scope| {
+            for listener in SILENT {
+                scope.spawn(move || {
+                    let mut proxy = drains(listener, echo(), deadline);
+                    let mut silent = [proxy.connect(), proxy.connect()];
+                    proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 2.0);
+                    let asked = Instant::now();
+                    proxy.signal(Signal::TERM);
+                    for client in &mut silent {
+                        assert!(matches!(client.end_within(SOON), End::Closed | End::Reset), "{listener}");
+                    }
+                    let took = asked.elapsed();
+                    assert!(
+                        (900..15_000).contains(&took.as_millis()),
+                        "a last word is waited for, and no more: {took:?}"
+                    );
+                    let status = proxy.wait(SOON);
+                    assert!(status.success(), "nobody has lost anything: {status}, {listener}");
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn a_drain_lets_a_slow_server_greet_and_does_not_wait_for_who_was_silent_for_long() {
+    thread::scope(|scope| {
+        for listener in SILENT {
+            scope.spawn(move || {
+                let slow = server(|mut stream| {
+                    thread::sleep(Duration::from_secs(3));
+                    drop(stream.write_all(b"220 a\r\n"));
+                    let mut other = stream.try_clone().expect("a socket can be shared");
+                    drop(std::io::copy(&mut stream, &mut other));
+                });
+                let mut proxy = drains(listener, slow, "30s");
+                let mut client = proxy.connect();
+                proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 1.0);
+                proxy.signal(Signal::TERM);
+                assert_eq!(client.bytes(7), b"220 a\r\n", "{listener}");
+                client.send("QUIT");
+                assert_eq!(client.bytes(4), b"QUIT", "{listener}");
+                drop(client);
+                let status = proxy.wait(SOON);
+                assert!(status.success(), "{status}, {listener}");
+            });
+            scope.spawn(move || {
+                let mut proxy = drains(listener, echo(), "30s");
+                let mut client = proxy.connect();
+                proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 1.0);
+                thread::sleep(Duration::from_secs(10));
+                let asked = Instant::now();
+                proxy.signal(Signal::TERM);
+                assert_eq!(client.end_within(SOON), End::Closed, "{listener}");
+                let took = asked.elapsed();
+                assert!((900..5_000).contains(&took.as_millis()), "{took:?}, {listener}");
+                assert!(proxy.wait(SOON).success(), "{listener}");
+            });
         }
-        let took = asked.elapsed();
-        assert!((900..15_000).contains(&took.as_millis()), "a last word is waited for, and no more: {took:?}");
-        let status = proxy.wait(SOON);
-        assert!(status.success(), "nothing was cut: {status}");
+    });
+}
+
+/// It may be all that it wants to say: it reads then (`nc -N host port < /dev/null`).
+#[test]
+fn who_closes_its_side_without_a_word_hears_its_server() {
+    let origin = Origin::start();
+    let counter = server(|mut stream| {
+        let count = std::io::copy(&mut stream, &mut std::io::sink()).unwrap_or(99);
+        drop(write!(stream, "{count} bytes"));
+    });
+    for listener in SILENT {
+        for pause in [Duration::ZERO, LATE] {
+            let proxy = proxy(listener, &[("site", counter)]);
+            let mut client = proxy.connect();
+            thread::sleep(pause);
+            client.half_close();
+            assert_eq!(client.bytes(7), b"0 bytes", "after {pause:?}, {listener}");
+            assert_eq!(client.end_within(SOON), End::Closed, "{listener}");
+        }
+    }
+    // Where there is nothing to hear it ends, and nobody is told of it.
+    for listener in [
+        "routes: [{ match: { prefix: / }, cluster: http }]",
+        "routes: [{ match: { prefix: / }, cluster: http }]\n    tcp: { cluster: site, not_http: refuse }",
+        "tcp: { server_names: [{ name: a.example.com, cluster: site }] }",
+    ] {
+        let proxy = proxy(listener, &[("site", counter), ("http", origin.address)]);
+        let mut client = proxy.connect();
+        client.half_close();
+        assert_eq!(client.end_within(SOON), End::Closed, "{listener}");
+        proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"closed\""], |count| count == 1.0);
+    }
+}
+
+#[test]
+fn who_closes_its_side_without_a_word_is_among_the_silent_until_its_server_speaks() {
+    let origin = Origin::start();
+    let mute = server(|mut stream| {
+        let mut word = [0; 1];
+        // It speaks once somebody has said what it waits for.
+        if stream.read(&mut word).is_ok_and(|read| read > 0) {
+            drop(stream.write_all(&word));
+        }
+        thread::sleep(SOON);
+    });
+    for pause in [Duration::ZERO, LATE] {
+        let proxy = Proxy::start(&format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - name: db\n    address: {{listen}}\n    routes: [{{ match: {{ \
+             prefix: / }}, cluster: http }}]\n    tcp: {{ cluster: site, detect_timeout: 100ms }}\nclusters:\n  - {{ name: site, \
+             endpoints: [\"{mute}\"], limits: {{ connections: 4 }} }}\n  - {{ name: http, endpoints: [\"{}\"] }}\n",
+            origin.address
+        ));
+        let mut clients: Vec<Client> = (0..6).map(|_| proxy.connect()).collect();
+        thread::sleep(pause);
+        let closed = Instant::now();
+        for client in &mut clients {
+            client.half_close();
+        }
+        proxy.await_metric("pillion_balance_overflow_total", &["limit=\"silent\""], |count| count == 4.0);
+        assert!(closed.elapsed() < Duration::from_secs(5), "nothing more is waited for");
+        let over = |client: &mut Client| client.end_within(Duration::from_secs(3)) != End::Open;
+        assert_eq!(clients.iter_mut().filter_map(|client| over(client).then_some(())).count(), 4, "after {pause:?}");
+        // Who speaks has the other half.
+        let mut client = proxy.connect();
+        client.send("\x01");
+        assert_eq!(client.bytes(1), b"\x01");
+    }
+}
+
+#[test]
+fn a_server_that_has_greeted_is_silent_no_more() {
+    let greeter = crate::tcp::greeter("220 a\r\n");
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - name: db\n    address: {{listen}}\n    {}\nclusters: [{{ name: \
+         site, endpoints: [\"{greeter}\"], limits: {{ connections: 4 }} }}]\n",
+        SILENT[0]
+    ));
+    let mut greeted: Vec<Client> = Vec::new();
+    // Two of four may be silent at a time, and none of these is for longer than a moment.
+    for _ in 0..4 {
+        let mut client = proxy.connect();
+        assert_eq!(client.bytes(7), b"220 a\r\n");
+        greeted.push(client);
     }
 }
 
@@ -245,4 +384,51 @@ fn who_is_silent_is_heard_while_there_is_no_server_yet_and_where_there_will_be_n
         assert_eq!(client.get("/").status, 200);
     }
     assert!(asked.elapsed() < SOON / 2, "no connect timeout was waited for");
+}
+
+/// What debuggers and ZooKeeper's clients say first, and then wait for their server.
+const WORDS: [&str; 4] = ["JDWP-Handshake", "ruok", "+", "\r\n"];
+
+#[test]
+fn a_word_that_no_method_begins_with_goes_to_its_server_in_time_where_the_operator_lets_it() {
+    let settings = |rest: &str| {
+        format!(
+            "routes: [{{ match: {{ prefix: / }}, cluster: http }}]\n    tcp: {{ cluster: site, detect_timeout: 200ms{rest} }}"
+        )
+    };
+    let origin = Origin::start();
+    let clusters = [("site", echo()), ("http", origin.address)];
+    let lets = proxy(&settings(", not_http: pass"), &clusters);
+    for pause in [Duration::ZERO, LATE] {
+        for word in WORDS {
+            let mut client = lets.connect();
+            thread::sleep(pause);
+            let said = Instant::now();
+            client.send(word);
+            assert_eq!(client.bytes(word.len()), word.as_bytes(), "{word:?} after {pause:?}");
+            assert!(said.elapsed() < Duration::from_secs(2), "{word:?} after {pause:?}: {:?}", said.elapsed());
+        }
+        // A slow request is one.
+        for (begun, rest) in [("G", "ET / HTTP/1.1\r\nHost: a\r\n\r\n"), ("\r\nGET", " / HTTP/1.1\r\nHost: a\r\n\r\n")]
+        {
+            let mut client = lets.connect();
+            thread::sleep(pause);
+            client.send(begun);
+            thread::sleep(LATE);
+            client.send(rest);
+            assert_eq!(client.receive().status, 200, "{begun:?} after {pause:?}");
+        }
+    }
+    // Not where he does not say so, and not past what is asked of requests.
+    let ruled = settings(", not_http: pass")
+        .replace("cluster: http }", "cluster: http, request_headers: { set: { x-a: b } } }");
+    for listener in [settings(""), ruled] {
+        let waits = proxy(&listener, &clusters);
+        for (word, pause) in [("ruok", Duration::ZERO), ("\r\n", LATE)] {
+            let mut client = waits.connect();
+            thread::sleep(pause);
+            client.send(word);
+            assert_eq!(client.end_within(Duration::from_secs(1)), End::Open, "{word:?}, {listener}");
+        }
+    }
 }

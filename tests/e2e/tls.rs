@@ -6,6 +6,7 @@ mod refused;
 mod told;
 
 use pillion_tests::{
+    client::End,
     envoy,
     load::Load,
     need,
@@ -314,8 +315,12 @@ fn a_peer_whose_client_hello_comes_late_or_in_two_pieces_is_of_the_mesh_still() 
     thread::sleep(Duration::from_millis(300));
     silent.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n");
     assert_eq!(silent.receive().status, 200);
+    // Nor is who closes its side, and its server is told so.
+    silent = proxy.connect();
+    silent.half_close();
+    assert_eq!(silent.end_within(wait::SOON), End::Closed);
     // Each that said nothing was opaque first.
-    proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"opaque\""], |count| count == 2.0);
+    proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"opaque\""], |count| count == 3.0);
     proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"http1\""], |count| count == 1.0);
 }
 

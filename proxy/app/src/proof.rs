@@ -31,25 +31,42 @@ pub type Token = [u8; 16];
 /// The search for a proof; given up on drop.
 #[derive(Debug, Default)]
 pub struct Proof {
-    running: Option<(Vec<SocketAddr>, JoinHandle<()>)>,
+    running: Option<(Sought, JoinHandle<()>)>,
+}
+
+/// What a proof is of.
+#[derive(Debug, PartialEq, Eq)]
+struct Sought {
+    /// Where probes go.
+    addresses: Vec<SocketAddr>,
+    /// The listeners that capture what goes out.
+    listeners: Vec<SocketAddr>,
 }
 
 impl Proof {
-    /// Seeks what this configuration asks for. What was proven stays so while the same is asked for.
+    /// Seeks what this configuration asks for. What was proven stays so while the same is asked for. Where only the listeners are
+    /// others it stays until a probe does not come back: who is served is not turned away for a look that takes a moment.
     pub fn seek(&mut self, config: &Config, state: &Rc<State>, token: Token) {
-        let wanted = addresses(config, has_ipv6());
-        if self.running.as_ref().is_some_and(|(sought, _)| *sought == wanted) {
+        let outbound = config.listeners.iter().filter(|listener| listener.probe_port.is_some());
+        let listeners = outbound.map(|listener| listener.address).collect();
+        let wanted = Sought { addresses: addresses(config, has_ipv6()), listeners };
+        let before = self.running.as_ref().map(|(sought, _)| sought);
+        if before == Some(&wanted) {
             return;
         }
+        let proven = state.interception.get() == Interception::Proven
+            && before.is_some_and(|before| before.addresses == wanted.addresses);
         if let Some((_, task)) = self.running.take() {
             task.abort();
         }
-        if wanted.is_empty() {
+        if wanted.addresses.is_empty() {
             state.interception.set(Interception::NotNeeded);
             return;
         }
-        state.interception.set(Interception::Unproven(Unproven::Untried));
-        let task = spawn_local(prove(wanted.clone(), Rc::clone(state), token));
+        if !proven {
+            state.interception.set(Interception::Unproven(Unproven::Untried));
+        }
+        let task = spawn_local(prove(wanted.addresses.clone(), Rc::clone(state), token));
         self.running = Some((wanted, task));
     }
 }

@@ -478,6 +478,17 @@ fn shown(config: &Config) -> Vec<Side> {
     [(serves, Side::Server), (dials, Side::Client)].into_iter().filter(|(is, _)| *is).map(|(_, side)| side).collect()
 }
 
+/// Why peers would refuse our identity where this configuration shows it and the one before it does not: as a client's, say, where
+/// it was issued for servers alone. At a start nobody would be ready with it; a reload need not take that from those who are served.
+#[must_use]
+pub fn refused_anew(config: &Config, before: &Config, secrets: &Secrets) -> Option<String> {
+    let svid = secrets.identity.as_ref()?;
+    let known = shown(before);
+    let anew: Vec<Side> = shown(config).into_iter().filter(|side| !known.contains(side)).collect();
+    let refusal = believable(&svid.certificate, &svid.bundles, &anew).err()?;
+    Some(format!("identity: {}", MaterialError::Refused(refusal)))
+}
+
 /// What an operator is to be told of an identity whose own trust domain's roots are not there: peers of that domain are
 /// refused.
 #[must_use]

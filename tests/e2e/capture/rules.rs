@@ -104,6 +104,28 @@ fn rules_are_installed_recognised_repaired_and_removed() {
     }
 }
 
+/// What stands there and does nothing is not installed; what others do to connections is told.
+#[test]
+fn a_table_that_sleeps_is_woken_and_rules_that_hide_connections_are_told_of() {
+    let switch = some_or_return!(Switch::new());
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    let pod = switch.pod();
+    let with = |act: &str| format!("{act} --uid {UID} --backend nft");
+    assert!(act(&pod, &with("install")).0);
+    pod.run("nft", &["add", "table", "inet", "pillion_redirect", "{ flags dormant; }"]);
+    let (good, words) = act(&pod, &with("check"));
+    assert!(!good && words.contains("the table is dormant"), "{words}");
+    assert!(act(&pod, &with("install")).0);
+    assert_eq!(act(&pod, &with("check")), (true, "installed (nft)\n".to_owned()));
+    pod.run("nft", &["add", "table", "ip", "other"]);
+    pod.run("nft", &["add chain ip other output { type filter hook output priority raw; }"]);
+    pod.run("nft", &["add rule ip other output udp dport 53 notrack"]);
+    assert_eq!(act(&pod, &with("check")), (true, "installed (nft)\n".to_owned()));
+    pod.run("nft", &["add rule ip other output tcp dport 80 notrack"]);
+    let (good, words) = act(&pod, &with("check"));
+    assert!(good && words.contains("untracked") && words.contains("tcp dport 80 notrack"), "{words}");
+}
+
 /// A command that puts another rule under the comment of the last one of the outbound chain.
 fn renamed_rule(pod: &Pod) -> String {
     let listing = pod.run("nft", &["-a", "list", "chain", "inet", "pillion_redirect", "outbound"]);

@@ -307,7 +307,7 @@ fn tcp_of(tcp: &Tcp, clusters: &[Arc<Cluster>]) -> Value {
         "server_first": server_first,
         "not_http": match not_http {
             NotHttp::Refuse => "refuse",
-            NotHttp::Pass => "pass",
+            NotHttp::Pass | NotHttp::PassUnfinished => "pass",
         },
         "filters": chain(filters.as_deref()),
     })

@@ -106,9 +106,20 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
     // Nobody connects to a listener's 0.0.0.0, nor what is captured to the listener at all.
     let assumed = asked.destination.is_none();
     let destination = view.map(|view| json!({ "address": view.destination.to_string(), "assumed": assumed }));
+    // The whole decision once more: what is passed on is said of nobody whom the rules keep out.
     let connection = view.is_none().then(|| {
-        let because = closed.unwrap_or("it is passed on without a look at HTTP; for a request say method=GET");
-        json!({ "decision": if closed.is_some() { "deny" } else { "allow" }, "because": because })
+        let because = closed.unwrap_or(match (decision, &listener.protocol) {
+            (Decision::Deny, _) => {
+                "the listener's rules keep out a connection that is not HTTP, whose requests nobody sees; for a request say method=GET"
+            }
+            (_, ListenerProtocol::Detect(_)) => {
+                "without method= it is asked for a connection that is not HTTP, which is passed on; for a request say method=GET"
+            }
+            (_, ListenerProtocol::Opaque(_) | ListenerProtocol::Http) => {
+                "the listener passes on whatever comes, and looks at no request"
+            }
+        });
+        json!({ "decision": if may { "allow" } else { "deny" }, "because": because })
     });
     let peer = asked.peer.as_ref().map(|peer| {
         let because = unseen.unwrap_or("clients show certificates there");
@@ -409,10 +420,14 @@ clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
             ("listener=both&method=GET", "allow", ""),
             ("listener=plain", "allow", "passed on"),
             ("listener=inner", "deny", "serves HTTP alone"),
-            ("listener=open", "allow", "passed on"),
+            ("listener=open", "allow", "passes on whatever comes"),
+            ("listener=barred&server_name=bank.test", "deny", "the listener's rules"),
         ] {
             let answer = ask(query).unwrap();
             assert_eq!(answer["decision"], decision, "{query}: {answer:#}");
+            if !query.contains("method") {
+                assert_eq!(answer["opaque"]["decision"], decision, "said of the whole: {query}: {answer:#}");
+            }
             let words = answer["opaque"]["because"].as_str().unwrap_or_default();
             assert!(words.contains(because), "{query}: {answer:#}");
         }

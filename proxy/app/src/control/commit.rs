@@ -114,6 +114,10 @@ impl<P: Plane> Control<P> {
         };
         let secrets = self.keeper.read(&config);
         let before = self.state.config.borrow().clone();
+        if let Some(words) = before.as_ref().and_then(|before| secrets::refused_anew(&config, before, &secrets.secrets))
+        {
+            return Err(Failure(words));
+        }
         let hosts = before.iter().flat_map(|before| hosts(before)).chain(hosts(&config));
         self.names.want(&config.dns, hosts.collect::<Vec<_>>());
         let mut services = discovery::services(&config);

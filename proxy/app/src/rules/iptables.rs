@@ -1,7 +1,7 @@
 //! The rules for iptables, whichever kernel interface it uses: chains of ours, and one jump to each.
 
 use super::{
-    Failure, Listed, Marked,
+    Failure, Listed, Marked, nft,
     programs::{self, Iptables},
     settings::{Family, InboundMode, LINK_LOCAL, RETURN_MARK, Settings},
 };
@@ -212,6 +212,16 @@ pub(super) fn save(names: &Iptables, family: Family) -> Result<String, Failure> 
         saved.push_str(&programs::ask(&program, &["-t", table])?);
     }
     Ok(saved)
+}
+
+/// The table that is asked before connections are tracked.
+pub(super) const RAW: &str = "raw";
+
+/// One family's rules that leave connections untracked; where there is no such table there are none.
+pub(super) fn untracked(names: &Iptables, family: Family) -> Vec<String> {
+    let saved = programs::ask(&names.save(family), &["-t", RAW]).unwrap_or_default();
+    let leaves = |rule: &&str| (rule.contains("--notrack") || rule.contains("-j NOTRACK")) && !nft::is_udp_s(rule);
+    saved.lines().filter(leaves).map(|rule| format!("-t {RAW} {rule}")).collect()
 }
 
 /// Installs one family's rules.

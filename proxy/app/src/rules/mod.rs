@@ -54,6 +54,8 @@ pub struct Checked {
     pub installed: Installed,
     /// By which of the kernel's sets of tables.
     pub tables: &'static str,
+    /// Rules of others that leave connections untracked, which ours then do not meet.
+    pub untracked: Vec<String>,
     /// What could not be looked at.
     pub hidden: Option<Hidden>,
 }
@@ -171,7 +173,23 @@ pub fn check(settings: &Settings) -> Result<Checked, Failure> {
         Installed::Absent => Installed::Partly(format!("none of {tables}, but some of {beside}")),
         Installed::Partly(words) => Installed::Partly(format!("{words}, and those of {beside} are there too")),
     };
-    Ok(Checked { installed, tables, hidden: Programs::hidden() })
+    Ok(Checked { installed, tables, untracked: untracked()?, hidden: Programs::hidden() })
+}
+
+/// Rules that keep the kernel from tracking connections, by either kind of program.
+fn untracked() -> Result<Vec<String>, Failure> {
+    let mut found = Vec::new();
+    for programs in Programs::all()? {
+        match &programs {
+            Programs::Nft => found.extend(nft::untracked(&programs::ask("nft", &["list", "ruleset"])?)),
+            // Its tables are made by whoever looks at them.
+            Programs::Iptables(_) if programs.is_legacy() && !programs::has_legacy_table(iptables::RAW) => {}
+            Programs::Iptables(names) => {
+                found.extend(Families::Both.each().flat_map(|family| iptables::untracked(names, family)));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Other backends that have rules of ours installed: a connection would meet both.
@@ -290,6 +308,9 @@ fn look(settings: &Settings, programs: &Programs) -> Result<Installed, Failure> 
                 return Ok(Installed::Absent);
             }
             let listing = programs::ask("nft", &["list", "table", "inet", nft::TABLE])?;
+            if nft::is_dormant(&listing) {
+                return Ok(Installed::Partly("the table is dormant: the kernel applies none of its rules".to_owned()));
+            }
             let judged = judge(&nft::marked(settings), &nft::listed(&listing));
             let judged = intact(judged, &listing, nft::sealed(&listing));
             complete(settings, judged)

@@ -50,6 +50,24 @@ pub(super) fn has_table(listing: &str) -> bool {
     listing.lines().any(|line| line.trim() == format!("table inet {TABLE}"))
 }
 
+/// Whether `nft list table` shows that the kernel passes its rules by (`flags dormant`).
+pub(super) fn is_dormant(listing: &str) -> bool {
+    let flags = listing.lines().filter_map(|line| line.trim().strip_prefix("flags "));
+    flags.flat_map(|flags| flags.split([',', ' ', ';'])).any(|flag| flag == "dormant")
+}
+
+/// The rules of `nft list ruleset` that leave connections untracked; what is not tracked nobody redirects.
+pub(super) fn untracked(listing: &str) -> impl Iterator<Item = String> {
+    let leaves = |line: &&str| line.split(' ').any(|word| word == "notrack") && !is_udp_s(line);
+    listing.lines().map(str::trim).filter(leaves).map(str::to_owned)
+}
+
+/// Whether a rule is about UDP alone, as those before a node's DNS cache are.
+pub(super) fn is_udp_s(rule: &str) -> bool {
+    let names = |protocol| rule.split([' ', ',']).any(|word| word == protocol);
+    names("udp") && !names("tcp")
+}
+
 /// What of `nft list table` a seal is of, in lines: all but the seal.
 pub(super) fn sealed(listing: &str) -> impl Iterator<Item = String> {
     let mut within = false;

@@ -104,8 +104,17 @@ const LEGACY: &str = "iptables-legacy";
 /// Whether this network namespace has such tables of the older kernel interface as may hold rules of ours; where that is
 /// not to be known, it may.
 fn has_legacy_tables() -> bool {
+    has_legacy(&TABLES)
+}
+
+/// Whether it has this one.
+pub(super) fn has_legacy_table(table: &str) -> bool {
+    has_legacy(&[table])
+}
+
+fn has_legacy(tables: &[&str]) -> bool {
     ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"].iter().any(|names| match fs::read_to_string(names) {
-        Ok(names) => names.lines().any(|name| TABLES.contains(&name.trim())),
+        Ok(names) => names.lines().any(|name| tables.contains(&name.trim())),
         Err(error) => error.kind() != io::ErrorKind::NotFound,
     })
 }
@@ -186,6 +195,11 @@ impl Programs {
             },
             Self::Iptables(Iptables(kind)) => kind,
         }
+    }
+
+    /// Whether it works on the tables of the older kernel interface.
+    pub(super) fn is_legacy(&self) -> bool {
+        self.tables() == LEGACY
     }
 
     fn works(&self) -> Result<(), Failure> {

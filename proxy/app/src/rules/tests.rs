@@ -149,6 +149,18 @@ fn a_set_is_recognised_and_a_half_installed_one_too() {
 }
 
 #[test]
+fn a_table_that_sleeps_and_rules_that_hide_connections_are_seen() {
+    let whole = shown(&full());
+    assert!(!nft::is_dormant(&whole));
+    let asleep = whole.replacen("{\n", "{\n\tflags dormant\n\n", 1);
+    assert!(nft::is_dormant(&asleep) && nft::is_dormant(&whole.replacen("{\n", "{\n\tflags owner,dormant\n", 1)));
+    let other = "table ip raw {\n\tchain output {\n\t\ttype filter hook output priority raw; policy accept;\n\t\ttcp dport 80 \
+                 notrack\n\t\tudp dport 53 notrack\n\t\tmeta l4proto { tcp, udp } notrack\n\t}\n}\n";
+    let found: Vec<String> = nft::untracked(&format!("{whole}{other}")).collect();
+    assert_eq!(found, ["tcp dport 80 notrack", "meta l4proto { tcp, udp } notrack"]);
+}
+
+#[test]
 fn iptables_jumps_are_there_once() {
     let rules = iptables::rules(&full(), Family::Ipv4);
     let text =

@@ -53,9 +53,11 @@ pub(super) fn tcp(
         );
     }
     // Written, it holds without a judge, too.
-    let refuses = judge.is_some() || tcp.not_http.is_written();
+    let written = tcp.not_http.is_written();
     let not_http = match tcp.not_http.take()? {
-        document::NotHttp::Refuse if refuses => NotHttp::Refuse,
+        document::NotHttp::Refuse if judge.is_some() || written => NotHttp::Refuse,
+        // Half a request gets round what only requests meet: where that is much it is nobody's by being slow.
+        document::NotHttp::Pass if judge.is_none() => NotHttp::PassUnfinished,
         document::NotHttp::Refuse | document::NotHttp::Pass => NotHttp::Pass,
     };
     let mut known = std::mem::take(&mut names.filters);

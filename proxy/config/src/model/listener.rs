@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Authorization, Capture, Direction, ListenerTls, Name, Route, Tcp};
+use super::{Authorization, Capture, Direction, ListenerTls, Name, NotHttp, Route, Tcp};
 use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A socket that accepts connections, and what happens to them.
@@ -61,6 +61,12 @@ impl ListenerProtocol {
             Self::Http => None,
             Self::Opaque(tcp) | Self::Detect(tcp) => Some(tcp),
         }
+    }
+
+    /// Whether a word of which nobody knows whether it becomes a request goes where opaque connections go, once its time is over.
+    #[must_use]
+    pub fn passes_unfinished(&self) -> bool {
+        matches!(self, Self::Detect(tcp) if tcp.not_http == NotHttp::PassUnfinished)
     }
 }
 

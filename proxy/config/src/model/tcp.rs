@@ -48,6 +48,9 @@ pub enum NotHttp {
     Refuse,
     /// They are passed on: nothing judges requests, or the operator wants it so.
     Pass,
+    /// Nothing judges requests and the operator wants it so: what may still become a request and is none of a usual method is
+    /// passed on, too, once its time is over.
+    PassUnfinished,
 }
 
 /// TLS connections that ask for one of some names (SNI, RFC 6066 §3).

@@ -182,7 +182,7 @@ async fn arrive(connection: &Rc<Connection>, listener: &ListenerSnapshot, socket
 }
 
 /// detect's. Where what is not HTTP may not be, what has begun as HTTP in time is no silence: it goes on as HTTP does, whose own
-/// deadline it has.
+/// deadline it has. Where the operator lets pass what is none, a word of which nobody knows is none.
 async fn first_bytes(
     connection: &Connection,
     listener: &ListenerSnapshot,
@@ -197,8 +197,25 @@ async fn first_bytes(
             let header = listener.model.http.timeouts.header;
             detect::first_bytes(socket, prefix, Among::Http, header, connection.control()).await
         }
+        Detected::Opaque(prefix, Heard::TooLittle)
+            if detect::has_begun(&prefix)
+                && !detect::is_usual(&prefix)
+                && listener.model.protocol.passes_unfinished() =>
+        {
+            Detected::Opaque(prefix, Heard::Enough)
+        }
+        // Who says that it will say nothing may want to hear its server.
+        Detected::Closed if among != Among::Http && goes_on_without_a_word(connection, listener) => {
+            Detected::Opaque(Bytes::new(), Heard::TooLittle)
+        }
         detected => detected,
     }
+}
+
+/// Whether a client that has closed its side without a word has a server here.
+fn goes_on_without_a_word(connection: &Connection, listener: &ListenerSnapshot) -> bool {
+    let tcp = listener.model.protocol.tcp();
+    tcp.is_some_and(|tcp| !tcp.names_alone()) && !admit::takes_http_alone(connection, listener)
 }
 
 /// tls, admit, then detect, on a connection of which `early` was read before.

@@ -113,6 +113,10 @@ async fn attempt(
                     // A client that waits for its server to speak is no peer of the mesh. One that has begun a
                     // ClientHello may be: the rest of it, late on a lossy network, is waited for as any handshake is.
                     Some(patience) if said_nothing => match timeout(patience, reading).await {
+                        // Nor is one that says that it will say nothing.
+                        Ok(Err(failure)) if failure.cause == Cause::Closed => {
+                            return Ok(Shaken::untouched(socket, prefix, began));
+                        }
                         Ok(read) => read?,
                         Err(_elapsed) => return Ok(Shaken::untouched(socket, prefix, began)),
                     },

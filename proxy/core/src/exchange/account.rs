@@ -21,6 +21,15 @@ pub struct Account {
     connection: Rc<Connection>,
     /// The filters that are told of its end.
     chain: Option<Rc<filter::Shared>>,
+    has: Has,
+}
+
+/// Whether somebody loses something when it is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Has {
+    Begun,
+    /// Nobody has said anything yet.
+    NotBegun,
 }
 
 impl Account {
@@ -28,7 +37,12 @@ impl Account {
     #[must_use]
     pub fn new(record: Record, connection: Rc<Connection>) -> Self {
         connection.worker.register.held().request_begun();
-        Self { record: Some(record), connection, chain: None }
+        Self { record: Some(record), connection, chain: None, has: Has::Begun }
+    }
+
+    /// Nobody has said anything: whoever cuts it takes nothing from anybody.
+    pub fn has_not_begun(&mut self) {
+        self.has = Has::NotBegun;
     }
 
     /// The connection it came by.
@@ -67,7 +81,9 @@ impl Account {
 
     /// The response went out to its end.
     pub fn finish(mut self) {
-        self.connection.control().note_lost();
+        if self.has == Has::Begun {
+            self.connection.control().note_lost();
+        }
         if let Some(record) = self.record.take() {
             if let Some(chain) = self.chain.take() {
                 chain.over(&record);

@@ -115,6 +115,11 @@ impl Meters {
         self.up.moved() + self.down.moved()
     }
 
+    /// Whether neither side has said anything, and neither that this was all.
+    pub(super) fn unspoken(&self) -> bool {
+        self.moved() == 0 && [&self.up, &self.down].iter().all(|meter| meter.end.get() == Told::Nothing)
+    }
+
     /// The side that broke off, if one has.
     pub(super) fn broken(&self) -> Option<Broken> {
         self.broken.get()
@@ -210,6 +215,12 @@ pub(super) struct Early {
     pub(super) client: Bytes,
     /// Of upstream.
     pub(super) server: Bytes,
+}
+
+impl Early {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.client.is_empty() && self.server.is_empty()
+    }
 }
 
 /// Copies until both sides have ended or one has failed; then the other was given what came before, and is reset when it is

@@ -102,7 +102,9 @@ pub(super) async fn serve(
     chain.early(early);
     let mut client = chain.end(&mut downstream, Side::Request);
     let mut server = chain.end(&mut upstream, Side::Response);
-    let account = carry((&registration, &carried), (&mut client, &mut server), Early::default(), idle, account).await;
+    // What filters hold back was said, and nothing of it has moved.
+    let times = (idle, None);
+    let account = carry((&registration, &carried), (&mut client, &mut server), Early::default(), times, account).await;
     chain.closed();
     account.finish();
 }

@@ -32,10 +32,11 @@ use std::{
 };
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    time::Sleep,
+    time::{Instant, Sleep},
 };
 
-/// Time for the rest of what a client has begun to say and that is nothing yet, but might become HTTP or TLS.
+/// Time for the rest of what a client has begun to say and that is nothing yet, but might become HTTP or TLS; in a drain also for
+/// what a server that was connected to has to say first.
 const REST: Duration = Duration::from_secs(10);
 
 /// What became of a connection of which nothing was known when its server was there.
@@ -65,25 +66,51 @@ pub(super) enum FirstWord {
     Broken(Broken),
 }
 
-/// What a late client may turn out to be on a listener; `None`: nothing that would be dealt with in another way.
-pub(super) fn among(protocol: &ListenerProtocol) -> Option<Among> {
-    match protocol {
-        ListenerProtocol::Detect(_) => Some(Among::Any),
-        ListenerProtocol::Opaque(tcp) if !tcp.server_names.is_empty() => Some(Among::Names),
-        ListenerProtocol::Opaque(_) | ListenerProtocol::Http => None,
-    }
+/// What is listened for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ear {
+    /// What the client may turn out to be.
+    among: Among,
+    /// After how long a word that is no usual method's and still may be one's is taken for what it looks like; `None`: never.
+    word: Option<Duration>,
+    /// Since when.
+    since: Instant,
 }
 
-/// Whether what a client has said so far may become any of these.
-pub(super) fn may_become_known(early: &[u8], among: Among) -> bool {
-    detect::decide(early, among) == Verdict::More
+impl Ear {
+    /// What a late client may turn out to be on a listener; `None`: nothing that would be dealt with in another way.
+    pub(super) fn of(protocol: &ListenerProtocol, since: Instant) -> Option<Self> {
+        match protocol {
+            ListenerProtocol::Detect(tcp) => {
+                let word = protocol.passes_unfinished().then_some(tcp.detect_timeout);
+                Some(Self { among: Among::Any, word, since })
+            }
+            ListenerProtocol::Opaque(tcp) if !tcp.server_names.is_empty() => {
+                Some(Self { among: Among::Names, word: None, since })
+            }
+            ListenerProtocol::Opaque(_) | ListenerProtocol::Http => None,
+        }
+    }
+
+    /// Whether what a client has said so far may become any of these.
+    pub(super) fn may_become_known(self, early: &[u8]) -> bool {
+        detect::decide(early, self.among) == Verdict::More
+    }
+
+    /// How long the rest of what was begun is waited for, and what it is when that has not come.
+    fn patience(self, begun: &[u8]) -> (Duration, FirstWord) {
+        match self.word {
+            Some(word) if !detect::is_usual(begun) => (word, FirstWord::Opaque),
+            Some(_) | None => (REST, FirstWord::Unfinished),
+        }
+    }
 }
 
 /// Waits for who speaks first, at most for `idle`. Dropping the future cuts both sides.
 pub(super) async fn settle<D: End, U: End>(
     (registration, carried): (&Registration, &Carried),
     (downstream, upstream): (&mut D, &mut U),
-    (early, among): (Bytes, Among),
+    (early, ear): (Bytes, Ear),
     idle: Option<Duration>,
     mut account: Account,
 ) -> Settled {
@@ -92,10 +119,14 @@ pub(super) async fn settle<D: End, U: End>(
         biased;
         () = registration.aborted() => {
             let (flag, details) = cut(carried);
-            refuse(account, flag, Blame::Proxy, details);
+            end(&mut account, flag, Blame::Proxy, details);
+            if said.is_empty() {
+                account.has_not_begun();
+            }
+            account.finish();
             return Settled::Over;
         }
-        word = first_word(downstream, (&mut said, among), upstream, last_call(registration)) => word,
+        word = first_word(downstream, (&mut said, ear), upstream, last_call(registration, ear.since)) => word,
         () = copy::silence(idle, || 0) => {
             refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
             return Settled::Over;
@@ -127,9 +158,7 @@ pub(super) fn conclude(word: FirstWord, said: Bytes, mut account: Account) -> Op
             refuse(account, ResponseFlag::DownstreamProtocolError, Blame::Downstream, "first_bytes_timeout");
         }
         FirstWord::Nobodys => {
-            // As a connection that rests between two requests: nothing is cut, and it is no fault.
-            account.details("drained");
-            account.terminated_by(Blame::Proxy);
+            drained(&mut account);
             account.finish();
         }
         FirstWord::Broken(_) | FirstWord::Opaque | FirstWord::Servers(_) => {
@@ -140,8 +169,16 @@ pub(super) fn conclude(word: FirstWord, said: Bytes, mut account: Account) -> Op
     None
 }
 
-/// What a client of which nothing is known has said, and what it may turn out to be; `None`: that is settled.
-type Heard<'a> = (&'a mut Bytes, &'a mut Option<Among>);
+/// Notes that a connection had to close on which nobody has spoken. It is as one that rests between two requests: nothing is cut,
+/// and it is no fault.
+pub(super) fn drained(account: &mut Account) {
+    account.has_not_begun();
+    account.details("drained");
+    account.terminated_by(Blame::Proxy);
+}
+
+/// What a client of which nothing is known has said, and what is listened for; `None`: that is settled.
+type Heard<'a> = (&'a mut Bytes, &'a mut Option<Ear>);
 
 /// Waits for `opening`, and listens to a client who is unsettled meanwhile. What it says is put behind what was heard.
 ///
@@ -154,9 +191,9 @@ pub(super) async fn listen<T, D: AsyncRead + Unpin>(
     downstream: &mut D,
     (heard, unsettled): Heard<'_>,
 ) -> Result<T, FirstWord> {
-    let Some(among) = *unsettled else { return Ok(opening.await) };
+    let Some(ear) = *unsettled else { return Ok(opening.await) };
     let mut opening = pin!(opening);
-    match until(opening.as_mut(), registration, downstream, (heard, among)).await {
+    match until(opening.as_mut(), registration, downstream, (heard, ear)).await {
         Err(FirstWord::Opaque) => {
             *unsettled = None;
             Ok(opening.await)
@@ -175,7 +212,7 @@ pub(super) async fn without_server<D: AsyncRead + Unpin>(
     downstream: &mut D,
     (heard, unsettled): Heard<'_>,
 ) -> Result<(), Option<FirstWord>> {
-    let Some(among) = *unsettled else { return Ok(()) };
+    let Some(ear) = *unsettled else { return Ok(()) };
     let patience = async {
         tokio::select! {
             biased;
@@ -183,7 +220,7 @@ pub(super) async fn without_server<D: AsyncRead + Unpin>(
             () = tokio::time::sleep(REST) => None,
         }
     };
-    match until(pin!(patience), registration, downstream, (heard, among)).await {
+    match until(pin!(patience), registration, downstream, (heard, ear)).await {
         Err(FirstWord::Opaque) => {
             *unsettled = None;
             Ok(())
@@ -198,12 +235,12 @@ async fn until<T, D: AsyncRead + Unpin>(
     waited_for: Pin<&mut impl Future<Output = T>>,
     registration: &Registration,
     downstream: &mut D,
-    (heard, among): (&mut Bytes, Among),
+    (heard, ear): (&mut Bytes, Ear),
 ) -> Result<T, FirstWord> {
     let (mut said, mut nobody) = (BytesMut::from(std::mem::take(heard)), NoServer);
     let first = tokio::select! {
         biased;
-        word = first_word(downstream, (&mut said, among), &mut nobody, last_call(registration)) => Err(word),
+        word = first_word(downstream, (&mut said, ear), &mut nobody, last_call(registration, ear.since)) => Err(word),
         done = waited_for => Ok(done),
     };
     *heard = said.freeze();
@@ -219,17 +256,20 @@ impl AsyncRead for NoServer {
     }
 }
 
-/// Ready when a connection that rests must close: as one that waits for a request, it has the time for a last one.
-async fn last_call(registration: &Registration) {
+/// Ready when a connection on which nobody has spoken `since` must close. As one that waits for a request it has the time for a
+/// last one; and a server has [`REST`] for its greeting, before which it may look up who its client is.
+pub(super) async fn last_call(registration: &Registration, since: Instant) {
     registration.drained().await;
-    tokio::time::sleep(LAST_REQUEST).await;
+    let last = (since + REST).max(Instant::now() + LAST_REQUEST);
+    // Boxed: a tunnel that lives does not carry the room for it.
+    Box::pin(tokio::time::sleep_until(last)).await;
 }
 
 /// Waits for it, while nobody has said anything at most until `last_call`. What the client says is put behind `early`, which
-/// [`may_become_known`]. Dropping the future loses nothing but what the server may have said.
+/// [may become known](Ear::may_become_known). Dropping the future loses nothing but what the server may have said.
 async fn first_word<D, U>(
     downstream: &mut D,
-    (early, among): (&mut BytesMut, Among),
+    (early, ear): (&mut BytesMut, Ear),
     upstream: &mut U,
     last_call: impl Future<Output = ()>,
 ) -> FirstWord
@@ -237,7 +277,7 @@ where
     D: AsyncRead + Unpin,
     U: AsyncRead + Unpin,
 {
-    let mut rest: Option<Pin<Box<Sleep>>> = None;
+    let mut rest: Option<(Instant, Pin<Box<Sleep>>)> = None;
     let mut last_call = pin!(last_call);
     poll_fn(|cx| {
         loop {
@@ -245,7 +285,7 @@ where
                 Poll::Pending => break,
                 // The copy sees it once more.
                 Poll::Ready(Ok(0)) => return Poll::Ready(FirstWord::Opaque),
-                Poll::Ready(Ok(_)) => match detect::decide(early, among) {
+                Poll::Ready(Ok(_)) => match detect::decide(early, ear.among) {
                     Verdict::More => {}
                     Verdict::Opaque => return Poll::Ready(FirstWord::Opaque),
                     Verdict::Http1 | Verdict::Http2 | Verdict::Tls(_) => return Poll::Ready(FirstWord::Known),
@@ -263,8 +303,17 @@ where
         if early.is_empty() {
             return last_call.as_mut().poll(cx).map(|()| FirstWord::Nobodys);
         }
-        let rest = rest.get_or_insert_with(|| Box::pin(tokio::time::sleep(REST)));
-        rest.as_mut().poll(cx).map(|()| FirstWord::Unfinished)
+        // What was begun as a usual method may turn out to be another word.
+        let (patience, word) = ear.patience(early);
+        let (begun, rest) = rest.get_or_insert_with(|| {
+            let now = Instant::now();
+            (now, Box::pin(tokio::time::sleep_until(now + patience)))
+        });
+        let until = *begun + patience;
+        if rest.deadline() != until {
+            rest.as_mut().reset(until);
+        }
+        rest.as_mut().poll(cx).map(|()| word)
     })
     .await
 }
@@ -290,10 +339,15 @@ mod tests {
     use super::*;
     use crate::drain::{Register, Signal};
     use std::sync::Arc;
-    use tokio::{
-        io::{AsyncWriteExt as _, DuplexStream, duplex},
-        time::Instant,
-    };
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+
+    fn any() -> Ear {
+        Ear { among: Among::Any, word: None, since: Instant::now() }
+    }
+
+    fn names() -> Ear {
+        Ear { among: Among::Names, ..any() }
+    }
 
     struct Ends {
         client: DuplexStream,
@@ -308,12 +362,12 @@ mod tests {
         Ends { client, downstream, server, upstream, early: early.into() }
     }
 
-    async fn word_of(ends: &mut Ends, among: Among) -> FirstWord {
-        first_word(&mut ends.downstream, (&mut ends.early, among), &mut ends.upstream, std::future::pending()).await
+    async fn word_of(ends: &mut Ends, ear: Ear) -> FirstWord {
+        first_word(&mut ends.downstream, (&mut ends.early, ear), &mut ends.upstream, std::future::pending()).await
     }
 
     async fn word(ends: &mut Ends) -> FirstWord {
-        word_of(ends, Among::Any).await
+        word_of(ends, any()).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -324,7 +378,7 @@ mod tests {
             (b"\0\0\0\x08", FirstWord::Opaque),
             (b"HELO\n", FirstWord::Opaque),
         ] {
-            for cut in (0..said.len()).filter(|&cut| may_become_known(&said[..cut], Among::Any)) {
+            for cut in (0..said.len()).filter(|&cut| any().may_become_known(&said[..cut])) {
                 let mut ends = ends(&said[..cut]);
                 ends.client.write_all(&said[cut..]).await.unwrap();
                 assert_eq!(word(&mut ends).await, is, "{}", said.escape_ascii());
@@ -339,12 +393,12 @@ mod tests {
         for cut in 0..hello.len() {
             let mut ends = ends(&hello[..cut]);
             ends.client.write_all(&hello[cut..]).await.unwrap();
-            assert_eq!(word_of(&mut ends, Among::Names).await, FirstWord::Known, "{cut}");
+            assert_eq!(word_of(&mut ends, names()).await, FirstWord::Known, "{cut}");
             assert_eq!(ends.early, hello);
         }
         let mut http = ends(b"");
         http.client.write_all(b"G").await.unwrap();
-        assert_eq!(word_of(&mut http, Among::Names).await, FirstWord::Opaque);
+        assert_eq!(word_of(&mut http, names()).await, FirstWord::Opaque);
     }
 
     #[tokio::test(start_paused = true)]
@@ -361,12 +415,17 @@ mod tests {
     async fn at_the_last_call_who_has_said_nothing_goes_and_who_has_begun_may_go_on() {
         let drained = Duration::from_secs(1);
         let register = Register::within(Arc::default(), Arc::default());
-        for (begun, said, is) in [
-            (&b""[..], &b""[..], FirstWord::Nobodys),
-            (b"", b"GET / HTTP/1.1\r\n", FirstWord::Known),
-            (b"G", b"", FirstWord::Unfinished),
-            (b"G", b"ET / HTTP/1.1\r\n", FirstWord::Known),
+        for (silent_for, begun, said, is, after) in [
+            (REST, &b""[..], &b""[..], FirstWord::Nobodys, drained + LAST_REQUEST),
+            // Its server may be slow to greet.
+            (Duration::ZERO, b"", b"", FirstWord::Nobodys, REST),
+            (REST / 2, b"", b"", FirstWord::Nobodys, REST / 2),
+            (REST, b"", b"GET / HTTP/1.1\r\n", FirstWord::Known, drained + LAST_REQUEST / 2),
+            (REST, b"G", b"", FirstWord::Unfinished, REST),
+            (REST, b"G", b"ET / HTTP/1.1\r\n", FirstWord::Known, drained + LAST_REQUEST / 2),
         ] {
+            let since = Instant::now();
+            tokio::time::advance(silent_for).await;
             let mut ends = ends(begun);
             let registration = register.enter(0);
             let began = Instant::now();
@@ -378,14 +437,60 @@ mod tests {
             };
             let word = first_word(
                 &mut ends.downstream,
-                (&mut ends.early, Among::Any),
+                (&mut ends.early, any()),
                 &mut ends.upstream,
-                last_call(&registration),
+                last_call(&registration, since),
             );
             let (word, ()) = tokio::join!(word, told);
             assert_eq!(word, is, "{} {}", begun.escape_ascii(), said.escape_ascii());
-            let least = if is == FirstWord::Nobodys { LAST_REQUEST } else { LAST_REQUEST / 2 };
-            assert!(began.elapsed() >= drained + least);
+            let (took, accuracy) = (began.elapsed(), Duration::from_millis(5));
+            assert!(
+                (after..after + accuracy).contains(&took),
+                "{} {}: {took:?}",
+                begun.escape_ascii(),
+                said.escape_ascii()
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_words_pass_those_of_no_usual_method_are_waited_for_no_longer_than_their_time() {
+        let time = Duration::from_millis(200);
+        let ear = Ear { word: Some(time), ..any() };
+        for (begun, is, after) in [
+            (&b"JDWP-Handshake"[..], FirstWord::Opaque, time),
+            (b"\r\n", FirstWord::Opaque, time),
+            (b"GE", FirstWord::Unfinished, REST),
+            (b"PRI * HT", FirstWord::Unfinished, REST),
+            (b"\x16\x03", FirstWord::Unfinished, REST),
+        ] {
+            let mut ends = ends(begun);
+            let began = Instant::now();
+            assert_eq!(word_of(&mut ends, ear).await, is, "{}", begun.escape_ascii());
+            assert!((after..after + time).contains(&began.elapsed()), "{}", begun.escape_ascii());
+            assert_eq!(ends.early, begun);
+        }
+        // A word may outgrow a method, and what goes on in time is what it becomes.
+        for (first, second, is) in [
+            (&b"GE"[..], &b"TX"[..], FirstWord::Opaque),
+            (b"RUOK", b" / HTTP/1.1\r\n", FirstWord::Known),
+            (b"RUOK", b"\0", FirstWord::Opaque),
+        ] {
+            let mut ends = ends(first);
+            let began = Instant::now();
+            let Ends { client, .. } = &mut ends;
+            let mut client = std::mem::replace(client, duplex(1).0);
+            let said = async {
+                tokio::time::sleep(time / 2).await;
+                client.write_all(second).await.unwrap();
+                std::future::pending::<()>().await;
+            };
+            let word = tokio::select! {
+                word = word_of(&mut ends, ear) => word,
+                () = said => unreachable!("it waits"),
+            };
+            assert_eq!(word, is, "{}", second.escape_ascii());
+            assert!(began.elapsed() <= time + time / 10);
         }
     }
 

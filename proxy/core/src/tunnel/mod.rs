@@ -34,13 +34,14 @@ use crate::{
     io::Socket,
     snapshot::ListenerSnapshot,
     telemetry::{Blame, Record, ResponseFlag},
-    upstream::{self, Cause},
+    upstream::{self, Cause, Silent},
 };
 use bytes::Bytes;
 use copy::{Broken, Early, Holds, Meters};
 use end::End;
-use late::Settled;
-use std::{borrow::Cow, rc::Rc, time::Duration};
+use late::{Ear, Settled};
+use std::{borrow::Cow, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
+use tokio::time::Instant;
 use upgrade::TunnelEnd;
 
 /// How a tunnel ended.
@@ -48,6 +49,15 @@ enum Outcome {
     Copied(Result<(), Broken>),
     Silent,
     Aborted,
+    /// It had to close, and neither side had said anything.
+    Unspoken,
+}
+
+/// A connection on which nobody may have spoken.
+struct Quiet {
+    since: Instant,
+    /// Its place among the silent, as long as it is one of them.
+    place: Option<Silent>,
 }
 
 /// A connection that was silent and spoke after all, and what it said.
@@ -68,7 +78,7 @@ pub async fn serve(
     early: Bytes,
     asked: Fact<Option<&str>>,
 ) -> Option<Late> {
-    let server_name = asked.known();
+    let (began, server_name) = (Instant::now(), asked.known());
     let tcp = listener.model.protocol.tcp()?;
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
@@ -97,13 +107,19 @@ pub async fn serve(
     let registration = connection.enter_tunnel(&carried);
     let line = (&registration, &*carried);
     let mut early = early;
-    let mut unsettled = late::among(&listener.model.protocol)
-        .filter(|&among| asked == Fact::Hidden && late::may_become_known(&early, among));
+    let mut unsettled =
+        Ear::of(&listener.model.protocol, began).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
+    let captured = Captured::of(&listener.model, &connection.facts);
     // Held until one of both has spoken.
-    let silent = match unsettled.map(|_| cluster.state().silent()).transpose() {
+    let silent = match unsettled.map(|_| cluster.state().silent(captured)).transpose() {
         Ok(silent) => silent,
         // No server for one more who is silent; who speaks HTTP or TLS after all needs none of these.
         Err(cause) => match late::without_server(&registration, &mut downstream, (&mut early, &mut unsettled)).await {
+            // Who has closed its side without a word is no less silent.
+            Ok(()) if early.is_empty() => {
+                refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
+                return None;
+            }
             Ok(()) => None,
             Err(Some(word)) => {
                 return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix });
@@ -115,7 +131,6 @@ pub async fn serve(
         },
     };
     account.attempt();
-    let captured = Captured::of(&listener.model, &connection.facts);
     let opening = async {
         tokio::select! {
             biased;
@@ -135,22 +150,26 @@ pub async fn serve(
         }
         None => {
             let (flag, details) = cut(&carried);
+            // Who is not listened to may have said something that nobody has read.
+            if unsettled.is_some() && early.is_empty() {
+                account.has_not_begun();
+            }
             refuse(account, flag, Blame::Proxy, details);
             return None;
         }
     };
     carried.goes_to(upstream.server());
     let mut early = Early { client: early, ..Early::default() };
-    if let Some(among) = unsettled {
-        let heard = (early.client, among);
+    if let Some(ear) = unsettled {
+        let heard = (early.client, ear);
         match late::settle(line, (&mut downstream, &mut upstream), heard, tcp.idle_timeout, account).await {
             Settled::Opaque(said, settled) => (early, account) = (said, settled),
             Settled::Known(prefix) => return Some(Late { socket: downstream, prefix }),
             Settled::Over => return None,
         }
     }
-    drop(silent);
-    carry(line, (&mut downstream, &mut upstream), early, tcp.idle_timeout, account).await.finish();
+    let quiet = Quiet { since: began, place: silent.filter(|_| early.is_nothing()) };
+    carry(line, (&mut downstream, &mut upstream), early, (tcp.idle_timeout, Some(quiet)), account).await.finish();
     None
 }
 
@@ -165,14 +184,14 @@ pub async fn forward(
 ) {
     let registration = account.connection().enter_tunnel(&carried);
     let ends = (&mut downstream, &mut upstream);
-    carry((&registration, &carried), ends, Early::default(), idle, account).await.finish();
+    carry((&registration, &carried), ends, Early::default(), (idle, None), account).await.finish();
 }
 
 async fn carry<D, U>(
     (registration, carried): (&Registration, &Carried),
     (downstream, upstream): (&mut D, &mut U),
     early: Early,
-    idle: Option<Duration>,
+    (idle, quiet): (Option<Duration>, Option<Quiet>),
     mut account: Account,
 ) -> Account
 where
@@ -182,10 +201,25 @@ where
     let meters = Meters::default();
     carried.begin(registration.control());
     let connection = Rc::clone(account.connection());
-    let outcome = tokio::select! {
-        copied = copy::copy(&connection.worker.passage, downstream, upstream, early, idle, &meters) => Outcome::Copied(copied),
-        () = copy::silence(idle, || meters.moved()) => Outcome::Silent,
-        () = registration.aborted() => Outcome::Aborted,
+    let silent_since = quiet.as_ref().map(|quiet| quiet.since);
+    let mut place = quiet.and_then(|quiet| quiet.place);
+    let outcome = {
+        let mut copying = pin!(copy::copy(&connection.worker.passage, downstream, upstream, early, idle, &meters));
+        let copied = poll_fn(|cx| {
+            let copied = copying.as_mut().poll(cx);
+            if place.is_some() && meters.moved() > 0 {
+                place = None;
+            }
+            copied
+        });
+        tokio::select! {
+            // In order: what has come by now is passed on first.
+            biased;
+            copied = copied => Outcome::Copied(copied),
+            () = copy::silence(idle, || meters.moved()) => Outcome::Silent,
+            () = registration.aborted() => Outcome::Aborted,
+            () = unspoken(registration, silent_since, &meters) => Outcome::Unspoken,
+        }
     };
     // On HTTP/2 the connection is cut first, and its streams fail.
     let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
@@ -199,7 +233,7 @@ where
     let (cut_up, cut_down) = match outcome {
         Outcome::Aborted => (true, true),
         Outcome::Silent => (up == Holds::Something, down == Holds::Something),
-        Outcome::Copied(_) => (false, false),
+        Outcome::Copied(_) | Outcome::Unspoken => (false, false),
     };
     if cut_up {
         upstream.reset_at_close();
@@ -223,9 +257,21 @@ where
         Outcome::Aborted => {
             let (flag, details) = cut(carried);
             end(&mut account, flag, Blame::Proxy, details);
+            if silent_since.is_some() && meters.unspoken() {
+                account.has_not_begun();
+            }
         }
+        Outcome::Unspoken => late::drained(&mut account),
     }
     account
+}
+
+/// Ready when a connection must close on which nobody has spoken `since`; `None`: what somebody said brought it here.
+async fn unspoken(registration: &Registration, since: Option<Instant>, meters: &Meters) {
+    let Some(since) = since else { return std::future::pending().await };
+    let mut last_call = pin!(late::last_call(registration, since));
+    // Who has spoken costs a look at the meters.
+    poll_fn(|cx| if meters.unspoken() { last_call.as_mut().poll(cx) } else { Poll::Pending }).await;
 }
 
 /// Notes that one side broke off.

@@ -7,7 +7,7 @@ use super::{
     circuit::{InUse, Row},
     error::{Cause, Limit},
 };
-use crate::{identity::TlsClient, telemetry::metrics::ClusterMetrics};
+use crate::{downstream::original_dst::Captured, identity::TlsClient, telemetry::metrics::ClusterMetrics};
 use pillion_config::model::{Circuit, Cluster, EndpointAddress};
 use std::{
     collections::HashMap,
@@ -48,6 +48,8 @@ pub struct Member {
     pub address: SocketAddr,
     /// Requests in flight. Atomic because least-request compares over all workers.
     active: AtomicUsize,
+    /// Connections on which neither side has said anything, where [`ClusterState::silent`] counts them by address.
+    silent: AtomicUsize,
 }
 
 /// A member and its part of the traffic.
@@ -224,7 +226,8 @@ impl ClusterState {
             original.members.retain(|_, member| member.strong_count() > 0);
             original.prune_at = (2 * original.members.len()).max(PRUNE_AT);
         }
-        let member = Member::at(address);
+        // Such a cluster has no endpoints.
+        let member = Member::at(usize::MAX, address);
         original.members.insert(address, Arc::downgrade(&member));
         member
     }
@@ -248,10 +251,15 @@ impl ClusterState {
             Limit::Connections => connections,
             Limit::Pending => pending,
             Limit::Requests => requests,
-            // Each has a connection and counts as a request: whoever says nothing leaves half of both to those who do.
-            Limit::Silent => connections.min(requests).div_ceil(2),
+            Limit::Silent => self.most_silent(),
         };
         self.in_use.take(limit, max)
+    }
+
+    /// Each has a connection and counts as a request: whoever says nothing leaves half of both to those who do.
+    fn most_silent(&self) -> usize {
+        let Circuit { connections, requests, .. } = self.model.circuit;
+        connections.min(requests).div_ceil(2)
     }
 
     /// Counts a request that is refused at `limit`.
@@ -291,13 +299,23 @@ impl ClusterState {
         self.in_use.get(Limit::Connections) < self.model.circuit.connections
     }
 
-    /// The place of a connection on which neither side has said anything, as long as that is so.
+    /// The place of a connection on which neither side has said anything, as long as that is so. Where the cluster lives wherever
+    /// captured connections were going, no destination has more of these places than are left: one whose server hangs takes half
+    /// of them and leaves the others to those that do not.
     ///
     /// # Errors
     ///
     /// They have their part of the connections; counted.
-    pub(crate) fn silent(self: &Arc<Self>) -> Result<Permit, Cause> {
-        self.permit(Limit::Silent).map_err(|limit| self.overflow(limit))
+    pub(crate) fn silent(self: &Arc<Self>, captured: Option<Captured>) -> Result<Silent, Cause> {
+        let permit = self.permit(Limit::Silent).map_err(|limit| self.overflow(limit))?;
+        let Some((original, captured)) = self.model.original_destination.zip(captured) else {
+            return Ok(Silent { _permit: permit, at: None });
+        };
+        let member = self.original(original.address.of(captured.destination));
+        let left = self.most_silent().saturating_sub(self.in_use.get(Limit::Silent));
+        let before = member.silent.fetch_add(1, Ordering::Relaxed);
+        let silent = Silent { _permit: permit, at: Some(member) };
+        if before > left { Err(self.overflow(Limit::Silent)) } else { Ok(silent) }
     }
 
     /// A permit that gives itself back.
@@ -313,9 +331,8 @@ impl ClusterState {
 }
 
 impl Member {
-    /// Of a cluster without endpoints.
-    fn at(address: SocketAddr) -> Arc<Self> {
-        Arc::new(Self { endpoint: usize::MAX, address, active: AtomicUsize::new(0) })
+    fn at(endpoint: usize, address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self { endpoint, address, active: AtomicUsize::default(), silent: AtomicUsize::default() })
     }
 
     /// Requests in flight, over all workers.
@@ -340,6 +357,22 @@ pub(crate) struct Permit {
     limit: Limit,
 }
 
+/// The place of a silent connection, given back on drop.
+#[derive(Debug)]
+pub(crate) struct Silent {
+    _permit: Permit,
+    /// Where it was going, if that counts.
+    at: Option<Arc<Member>>,
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        if let Some(member) = &self.at {
+            member.silent.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.state.give_back(self.limit);
@@ -354,10 +387,8 @@ fn build(model: &Cluster, resolved: &[(EndpointAddress, Arc<[SocketAddr]>)], bef
         before.iter().map(|seat| ((seat.member.endpoint, seat.member.address), &seat.member)).collect();
     for (index, endpoint) in model.endpoints.iter().enumerate() {
         let mut add = |address: SocketAddr, siblings: usize| {
-            let member = before.get(&(index, address)).map_or_else(
-                || Arc::new(Member { endpoint: index, address, active: AtomicUsize::new(0) }),
-                |member| Arc::clone(member),
-            );
+            let member =
+                before.get(&(index, address)).map_or_else(|| Member::at(index, address), |member| Arc::clone(member));
             let share = (u64::from(endpoint.weight) * SHARE_UNITS / siblings as u64).max(1);
             seats.push(Seat { member, share });
         };

@@ -32,6 +32,7 @@ pub use balance::{Picker, Random, Standing};
 pub(crate) use bond::Bond;
 pub use bond::{Bonds, Doubted};
 pub use carrying::{Carrying, CarryingTls, Told};
+pub(crate) use cluster::Silent;
 pub use cluster::{ClusterId, ClusterState, Description, MAX_DISCOVERED, Member, MemberDescription};
 pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};
 pub(crate) use head::set_host;

@@ -204,6 +204,19 @@ pub(super) fn has_begun(prefix: &[u8]) -> bool {
     !prefix.is_empty() && decide(prefix, Among::Any) == Verdict::More
 }
 
+/// Whether what a client has said begins a method that HTTP clients use, HTTP/2's preface or TLS, and not some other word, of which
+/// nobody knows whether it will be one.
+#[must_use]
+pub(crate) fn is_usual(prefix: &[u8]) -> bool {
+    let start = prefix.iter().position(|byte| !b"\r\n\t ".contains(byte)).unwrap_or(prefix.len());
+    let mut words = prefix[start..].split(|byte| b" \t".contains(byte));
+    let (word, rest) = (words.next().unwrap_or_default(), words.next());
+    let begins = |method: &[u8]| if rest.is_some() { method == word } else { method.starts_with(word) };
+    client_hello::has_begun(prefix)
+        || PREFACE.starts_with(prefix)
+        || (!word.is_empty() && METHODS.iter().any(|method| begins(method)))
+}
+
 /// Whether `prefix` begins with an HTTP/1 request line (RFC 9112 §3). Its version tells: `EHLO mail.example` reads like
 /// a method and a target. What a lenient server would take for a request all the same, with white space before it or between its
 /// parts or without a version, is HTTP, too: the guard refuses it, and nobody gets round the routes with it.

@@ -204,3 +204,17 @@ async fn bytes_in_pieces_are_kept_and_silence_ends() {
         Detected::Closed
     ));
 }
+
+#[test]
+fn a_usual_method_is_told_from_a_word_that_might_be_one() {
+    for begun in
+        ["G", "GET", "GET ", "GET \t ", "\r\n PO", "DELETE", "P", "PRI", "PRI * HTTP/2.0\r\n", "\x16", "\x16\x03\x01"]
+    {
+        assert!(is_usual(begun.as_bytes()), "{begun:?}");
+        assert!(has_begun(begun.as_bytes()), "{begun:?}");
+    }
+    for begun in ["\r\n", " ", "ruok", "JDWP-Handshake", "+", "GETX", "GE ", "get", "PRIX", "REPORT /a"] {
+        assert!(!is_usual(begun.as_bytes()), "{begun:?}");
+        assert!(has_begun(begun.as_bytes()), "{begun:?}");
+    }
+}

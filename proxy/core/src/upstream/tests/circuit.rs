@@ -1,6 +1,7 @@
 use super::*;
 use crate::telemetry::Blame;
 use futures_util::future::join_all;
+use pillion_config::model::{OriginalAddress, OriginalDestination, Source};
 use proptest::prelude::*;
 
 #[test]
@@ -54,13 +55,41 @@ fn the_silent_have_half_of_the_connections_and_of_the_requests() {
         let (one, _) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
         let two = beside(&one, |_, _| serve(|stream| canned(stream, HELLO)));
         let workers = [one.state(), two.state()];
-        let mut held: Vec<_> = (0..half).map(|at| workers[at % 2].silent().unwrap()).collect();
+        let mut held: Vec<_> = (0..half).map(|at| workers[at % 2].silent(None).unwrap()).collect();
         for worker in workers {
-            assert!(matches!(worker.silent(), Err(Cause::Overflow(Limit::Silent))), "{connections} {requests}");
+            assert!(matches!(worker.silent(None), Err(Cause::Overflow(Limit::Silent))), "{connections} {requests}");
         }
         held.pop();
-        assert!(workers[0].silent().is_ok(), "whoever spoke or left makes room");
+        assert!(workers[0].silent(None).is_ok(), "whoever spoke or left makes room");
     }
+}
+
+#[test]
+fn no_destination_s_silence_takes_the_places_of_all_others() {
+    let mut model = model(UpstreamProtocol::Http1, &[]);
+    model.circuit.connections = 16;
+    model.original_destination =
+        Some(OriginalDestination { address: OriginalAddress::Original, source: Source::Proxy });
+    let (one, _) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
+    let silent = |host: u8| {
+        let destination = ([192, 0, 2, host], 5432).into();
+        one.state().silent(Some(Captured { destination, client: [192, 0, 2, 99].into() }))
+    };
+    let until_none = |host| std::iter::from_fn(|| silent(host).ok()).collect::<Vec<_>>();
+    // Half of what the silent have for the first whose server hangs, half of the rest for the next one.
+    let hung = until_none(1);
+    assert_eq!(hung.len(), 4);
+    let second = until_none(2);
+    assert_eq!(second.len(), 2);
+    let mut others: Vec<_> = (3..=4).map(|host| silent(host).expect("there is always one left")).collect();
+    assert!(matches!(silent(5), Err(Cause::Overflow(Limit::Silent))), "all together have half, as ever");
+    others.pop();
+    assert!(silent(1).is_err());
+    drop(hung);
+    assert_eq!(until_none(1).len(), 3, "given back, and the others' are still counted");
+    drop(second);
+    assert_eq!(one.state().describe().members.len(), 1, "nobody is remembered who has none");
+    drop(others);
 }
 
 #[test]
