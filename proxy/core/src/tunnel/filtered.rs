@@ -1,12 +1,11 @@
 //! A connection whose bytes pass filters: the spine of [`serve`](super::serve) once more, with them in it.
 
-use super::{carry, copy::Early, cut, details, refuse};
+use super::{carry, copy::Early, cut, refuse, refuse_for};
 use crate::{
     downstream::{
         admit::{Carried, Fact},
         original_dst::Captured,
     },
-    error::upstream_flag,
     exchange::{
         account::Account,
         filter::{Held, Side, TcpChain},
@@ -95,7 +94,7 @@ pub(super) async fn serve(
         Ok(upstream) => upstream,
         Err(cause) => {
             chain.closed();
-            return refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
+            return refuse_for(account, &cause);
         }
     };
     carried.goes_to(upstream.server());

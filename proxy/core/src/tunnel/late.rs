@@ -16,10 +16,13 @@ use crate::{
         admit::Carried,
         connection::LAST_REQUEST,
         detect::{self, Among, READ, Verdict},
+        original_dst::Captured,
     },
     drain::Registration,
     exchange::account::Account,
     telemetry::{Blame, ResponseFlag},
+    upstream::{Cause, Silent},
+    worker::Cluster,
 };
 use bytes::{Bytes, BytesMut};
 use pillion_config::model::ListenerProtocol;
@@ -202,17 +205,32 @@ pub(super) async fn listen<T, D: AsyncRead + Unpin>(
     }
 }
 
-/// Listens to a client for whom there is no server as long as it is unsettled: ready when it is opaque.
+/// Why a connection is not carried to a server.
+pub(super) enum Unplaced {
+    /// The silent have all of their places, and it is one of them.
+    Full(Cause),
+    /// The client's word ended the wait for one.
+    Heard(FirstWord),
+}
+
+/// A place among the silent for a client who is one of them; `None`: it needs none. Where none is left it has no server, and is listened to:
+/// who speaks HTTP or TLS after all goes where that goes, and who says anything else needs no place.
 ///
 /// # Errors
 ///
-/// Another word of the client's; `None`: it said nothing for too long.
-pub(super) async fn without_server<D: AsyncRead + Unpin>(
+/// It stays silent, closes its side so, or says what ends the wait.
+pub(super) async fn place<D: AsyncRead + Unpin>(
+    cluster: &Cluster,
+    captured: Option<Captured>,
     registration: &Registration,
     downstream: &mut D,
     (heard, unsettled): Heard<'_>,
-) -> Result<(), Option<FirstWord>> {
-    let Some(ear) = *unsettled else { return Ok(()) };
+) -> Result<Option<Silent>, Unplaced> {
+    let Some(ear) = *unsettled else { return Ok(None) };
+    let cause = match cluster.state().silent(captured) {
+        Ok(place) => return Ok(Some(place)),
+        Err(cause) => cause,
+    };
     let patience = async {
         tokio::select! {
             biased;
@@ -221,12 +239,12 @@ pub(super) async fn without_server<D: AsyncRead + Unpin>(
         }
     };
     match until(pin!(patience), registration, downstream, (heard, ear)).await {
-        Err(FirstWord::Opaque) => {
+        Err(FirstWord::Opaque) if !heard.is_empty() => {
             *unsettled = None;
-            Ok(())
+            Ok(None)
         }
-        Err(word) => Err(Some(word)),
-        Ok(ended) => Err(ended),
+        Err(FirstWord::Opaque) | Ok(None) => Err(Unplaced::Full(cause)),
+        Err(word) | Ok(Some(word)) => Err(Unplaced::Heard(word)),
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
 use bytes::Bytes;
 use copy::{Broken, Early, Holds, Meters};
 use end::End;
-use late::{Ear, Settled};
+use late::{Ear, Settled, Unplaced};
 use std::{borrow::Cow, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 use tokio::time::Instant;
 use upgrade::TunnelEnd;
@@ -111,24 +111,15 @@ pub async fn serve(
         Ear::of(&listener.model.protocol, began).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
     let captured = Captured::of(&listener.model, &connection.facts);
     // Held until one of both has spoken.
-    let silent = match unsettled.map(|_| cluster.state().silent(captured)).transpose() {
-        Ok(silent) => silent,
-        // No server for one more who is silent; who speaks HTTP or TLS after all needs none of these.
-        Err(cause) => match late::without_server(&registration, &mut downstream, (&mut early, &mut unsettled)).await {
-            // Who has closed its side without a word is no less silent.
-            Ok(()) if early.is_empty() => {
-                refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
-                return None;
-            }
-            Ok(()) => None,
-            Err(Some(word)) => {
-                return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix });
-            }
-            Err(None) => {
-                refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
-                return None;
-            }
-        },
+    let place = match late::place(&cluster, captured, &registration, &mut downstream, (&mut early, &mut unsettled)).await {
+        Ok(place) => place,
+        Err(Unplaced::Heard(word)) => {
+            return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix });
+        }
+        Err(Unplaced::Full(cause)) => {
+            refuse_for(account, &cause);
+            return None;
+        }
     };
     account.attempt();
     let opening = async {
@@ -145,7 +136,7 @@ pub async fn serve(
     let mut upstream = match opened {
         Some(Ok(upstream)) => upstream,
         Some(Err(cause)) => {
-            refuse(account, upstream_flag(&cause), cause.blame(), details(&cause));
+            refuse_for(account, &cause);
             return None;
         }
         None => {
@@ -168,7 +159,7 @@ pub async fn serve(
             Settled::Over => return None,
         }
     }
-    let quiet = Quiet { since: began, place: silent.filter(|_| early.is_nothing()) };
+    let quiet = Quiet { since: began, place: place.filter(|_| early.is_nothing()) };
     carry(line, (&mut downstream, &mut upstream), early, (tcp.idle_timeout, Some(quiet)), account).await.finish();
     None
 }
@@ -290,6 +281,11 @@ fn broken_off(account: &mut Account, side: Broken, upstream: &mut impl End) {
 fn refuse(mut account: Account, flag: ResponseFlag, blame: Blame, details: impl Into<Cow<'static, str>>) {
     end(&mut account, flag, blame, details);
     account.finish();
+}
+
+/// Closes the account of one that has no server.
+fn refuse_for(account: Account, cause: &Cause) {
+    refuse(account, upstream_flag(cause), cause.blame(), details(cause));
 }
 
 fn end(account: &mut Account, flag: ResponseFlag, blame: Blame, details: impl Into<Cow<'static, str>>) {
