@@ -6,6 +6,7 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+pub mod claim;
 mod counter;
 mod event;
 mod filter;
