@@ -71,7 +71,7 @@ pub fn try_out(object: &Object) -> Result<(Report, Duration), AttachError> {
         }
     };
     let tried = || -> Result<_, AttachError> {
-        let loaded = object::load(object, &pins)?;
+        let loaded = object::load(object, &pins, false)?;
         let mut maps = Maps::open(&pins)?;
         maps.change(|_| Control { mode: mode::OFF, budget: BUDGET, large: u32::MAX, ..Control::default() })?;
         put_verdict(&pins, &loaded)?;

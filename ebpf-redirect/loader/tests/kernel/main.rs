@@ -8,6 +8,7 @@ mod enrol;
 mod figures;
 mod filter;
 mod ground;
+mod inbound;
 mod life;
 mod needs;
 mod pods;

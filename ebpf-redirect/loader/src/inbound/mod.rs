@@ -5,6 +5,9 @@
 //!  agent  claim seen ─► the namespace's file ─► link: from then on connections come to that socket
 //! ```
 
+mod namespaces;
+
+pub use namespaces::{Change, NAMESPACES, Namespaces, Waiting};
 pub use redirect_common::claim::{Claim, MOST_EXCLUDED};
 
 use redirect_common::claim;
