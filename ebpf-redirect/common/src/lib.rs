@@ -31,7 +31,7 @@ pub const LAYOUT: u32 = 6;
 pub const MOST_NAMESPACES: usize = 1024;
 
 /// Listeners of one claim and family that are known: the newest first, and where that has closed the one before it.
-pub const MOST_TURNS: usize = 8;
+pub const MOST_TURNS: usize = 16;
 
 /// Whose counters are in an entry of the map `COUNTS`.
 pub mod counts {

@@ -206,8 +206,8 @@ pub fn lookup(ctx: SkLookupContext) -> u32 {
     // SAFETY: an entry that is replaced whole.
     let Some(claimed) = (unsafe { CLAIMS.get(&netns) }) else { return sk_action::SK_PASS };
     let claim = &claimed.claim;
-    // The machine's own connections are its own affair.
-    if interface == LOOPBACK && port != u32::from(claim.probe_port) {
+    // The pod's own connections are its own affair.
+    if (interface == LOOPBACK || to_itself(&ctx, family)) && port != u32::from(claim.probe_port) {
         return sk_action::SK_PASS;
     }
     if excludes(claim, port) {
@@ -226,6 +226,26 @@ pub fn lookup(ctx: SkLookupContext) -> u32 {
     }
     count(0, Counter::InboundRefused, 1);
     sk_action::SK_DROP
+}
+
+/// Whether it comes from the very address that it goes to. To an address of its own that is not of loopback a namespace sends by loopback
+/// too, and the kernel says then that it came over the interface that has the address. What comes from outside under the pod's own
+/// address is never answered to there, so nobody gets past the proxy by it.
+#[inline(always)]
+fn to_itself(ctx: &SkLookupContext, family: u32) -> bool {
+    let lookup = ctx.lookup;
+    // SAFETY: words of the context, each read by itself as the kernel wants it.
+    unsafe {
+        if family == AF_INET {
+            return (*lookup).local_ip4 == (*lookup).remote_ip4;
+        }
+        let local = (&raw const (*lookup).local_ip6).cast::<u32>();
+        let remote = (&raw const (*lookup).remote_ip6).cast::<u32>();
+        local.read_volatile() == remote.read_volatile()
+            && local.add(1).read_volatile() == remote.add(1).read_volatile()
+            && local.add(2).read_volatile() == remote.add(2).read_volatile()
+            && local.add(3).read_volatile() == remote.add(3).read_volatile()
+    }
 }
 
 #[inline(always)]

@@ -135,7 +135,8 @@ pub(crate) const STUB: &str = "verdict_stub";
 
 const HOLD: &str = "setsockopt";
 const ENROL: &str = "enrol";
-const CLAIM: &str = "claim";
+/// What takes claims.
+pub(crate) const CLAIM: &str = "claim";
 
 /// What is attached to network namespaces, a copy of its own to each.
 pub(crate) const LOOKUP: &str = "lookup";

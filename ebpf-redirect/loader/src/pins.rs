@@ -296,8 +296,9 @@ impl Pins {
 
     /// Detaches every link and forgets it. Connections that are enrolled stay so, and so do those that were captured.
     pub(crate) fn detach_links(&self) -> Result<(), PinError> {
-        self.links().iter().try_for_each(|name| self.detach_link(name))?;
-        self.namespaces().into_iter().try_for_each(|cookie| self.detach_namespace(cookie))
+        // First what is found by way of the others: an instance without links is one that was detached.
+        self.namespaces().into_iter().try_for_each(|cookie| self.detach_namespace(cookie))?;
+        self.links().iter().try_for_each(|name| self.detach_link(name))
     }
 
     /// Detaches one.

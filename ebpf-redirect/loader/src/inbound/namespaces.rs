@@ -14,7 +14,7 @@ use crate::{
     AttachError, Counter, LoadError, Object, Options,
     instance::hook,
     maps::Maps,
-    object::{self, LOOKUP},
+    object::{self, CLAIM, LOOKUP},
     pins::{PinError, Pins, of_namespace},
     sys,
 };
@@ -212,6 +212,12 @@ impl Namespaces {
             Err(PinError::Busy(_)) => return Ok(Vec::new()),
             locked => locked?,
         };
+        if !self.pins.link(CLAIM).exists() {
+            // Detached by somebody else, with claims that are kept for the next; or attached anew without this.
+            (self.captured, self.due) = (0, now + SWEEP);
+            self.waiting.clear();
+            return Ok(Vec::new());
+        }
         let mut round = Round {
             pins: &self.pins,
             object: &self.object,
