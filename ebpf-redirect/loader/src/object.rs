@@ -167,8 +167,8 @@ pub(crate) fn load(object: &Object, pins: &Pins, inbound: bool) -> Result<Loaded
         ("SOCK_CGROUP", btf.offset("sock", "sk_cgrp_data").unwrap_or(0)),
         ("CGROUP_NODE", btf.offset("cgroup", "kn").unwrap_or(0)),
         ("NODE_ID", btf.offset("kernfs_node", "id").unwrap_or(0)),
-        ("SOCK_NET", btf.offset("sock", "__sk_common.skc_net").unwrap_or(0)),
-        ("NET_INODE", btf.offset("net", "ns.inum").unwrap_or(0)),
+        ("SOCK_NET", if inbound { btf.offset("sock", "__sk_common.skc_net")? } else { 0 }),
+        ("NET_INODE", if inbound { btf.offset("net", "ns.inum")? } else { 0 }),
     ];
     drop(btf);
     let mut loader = EbpfLoader::new();

@@ -18,6 +18,7 @@ pub use error::AttachError;
 pub(crate) use error::hook;
 pub(crate) use links::severed;
 pub use options::{BUDGET, Capture, LARGE, Options, Proxy};
+pub(crate) use trial::try_inbound;
 pub use trial::try_out;
 
 use crate::{

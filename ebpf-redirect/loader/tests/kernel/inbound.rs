@@ -2,6 +2,7 @@
 //! cgroup, and a cable to somebody outside.
 
 use crate::ground::{Ground, SOON, accept, address_v6, connect, ip, patient, talk, wait_for};
+use crate::needs::{BPF, PERFMON, needs};
 use redirect::{
     AttachError, Counter, Detached, Options, Pins, Proxy,
     inbound::{Change, Claim, Namespaces, Waiting, claim},
@@ -649,6 +650,20 @@ fn a_replacement_loses_no_connection_and_one_that_fails_changes_nothing() {
     assert!(application.accept().is_err(), "nobody got past the proxy");
     agent.look().unwrap();
     assert_eq!(agent.captured(), 1);
+}
+
+#[test]
+fn giving_a_namespace_to_its_proxy_needs_what_is_documented() {
+    let Some((ground, folder, outside)) = ground() else { return };
+    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
+    let _proxy = pod.proxy("[::]:15006");
+    needs("inbound", &[BPF, PERFMON], || {
+        let mut agent = agent(&ground, &folder);
+        agent.look().map_err(|error| error.to_string())?;
+        let waiting = agent.waiting().next().map(|(_, why)| why.to_string());
+        waiting.map_or(Ok(()), Err)
+    });
+    assert_eq!(ground.status().captured, 1);
 }
 
 /// The kernel's refusal comes with what its verifier says, when it is attached and not when a pod comes.
