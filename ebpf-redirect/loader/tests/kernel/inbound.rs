@@ -603,6 +603,22 @@ fn attached_without_it_the_proxy_may_claim_nothing_and_has_nothing_any_more() {
     pod.pair(&at(V4, APP), &proxy);
 }
 
+/// The number of the program that is attached to the one namespace that is captured, which is the one that is kept.
+fn in_force(ground: &Ground) -> u32 {
+    use aya::programs::{ProgramInfo, links::LinkType, loaded_links};
+    let pins = Pins::of(&ground.options.instance).unwrap();
+    let programs = pins.directory().join(format!("v{}/programs", redirect_common::LAYOUT));
+    let kept: Vec<_> = fs::read_dir(programs)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().unwrap().starts_with("lookup-"))
+        .map(|entry| ProgramInfo::from_pin(entry.path()).unwrap().id())
+        .collect();
+    let mut links = loaded_links().flatten().filter(|link| link.link_type().is_ok_and(|kind| kind == LinkType::Netns));
+    assert!(kept.len() == 1 && links.any(|link| link.program_id() == kept[0]), "{kept:?}");
+    kept[0]
+}
+
 /// While programs are exchanged every connection reaches the proxy: none is refused, and none gets past it.
 #[test]
 fn a_replacement_loses_no_connection_and_one_that_fails_changes_nothing() {
@@ -633,12 +649,18 @@ fn a_replacement_loses_no_connection_and_one_that_fails_changes_nothing() {
         let replaced = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..3 {
                 more();
+                let before = in_force(&ground);
                 assert!(redirect::attach(&ground.options).unwrap().replaced);
+                assert_ne!(in_force(&ground), before);
                 more();
             }
+            let before = in_force(&ground);
             // This kernel's splice fails, which is seen before or after the exchange.
             match redirect::attach(&strict) {
-                Err(error) => assert!(matches!(error, AttachError::Declined(_)), "{error}"),
+                Err(error) => {
+                    assert!(matches!(error, AttachError::Declined(_)), "{error}");
+                    assert_eq!(in_force(&ground), before);
+                }
                 Ok(attached) => assert!(attached.replaced),
             }
             more();
