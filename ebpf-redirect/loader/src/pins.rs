@@ -309,9 +309,14 @@ impl Pins {
     /// Detaches what is attached to a network namespace.
     pub(crate) fn detach_namespace(&self, cookie: u64) -> Result<(), PinError> {
         cut(self.namespace(cookie))?;
-        let kept = self.program(&of_namespace(cookie));
-        match fs::remove_file(&kept) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PinError::Io { at: kept, error }),
+        self.forget_program(&of_namespace(cookie))
+    }
+
+    /// Keeps a program no longer.
+    pub(crate) fn forget_program(&self, name: &str) -> Result<(), PinError> {
+        let at = self.program(name);
+        match fs::remove_file(&at) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PinError::Io { at, error }),
             _ => Ok(()),
         }
     }

@@ -347,9 +347,14 @@ impl Round<'_> {
     fn link(&self, cookie: u64, file: &File) -> Result<(), AttachError> {
         let loaded = object::lookup(self.object, self.pins, cookie)?;
         let program = loaded.fd(LOOKUP)?.as_fd();
+        // Before the link: who exchanges that finds what is in force.
         self.pins.keep_program(&of_namespace(cookie), program)?;
-        let link = sys::link(program, file.as_fd(), sys::Hook::SkLookup).map_err(hook(LOOKUP))?;
-        sys::pin(link.as_fd(), &self.pins.namespace(cookie)).map_err(hook(LOOKUP))
+        let linked = sys::link(program, file.as_fd(), sys::Hook::SkLookup)
+            .and_then(|link| sys::pin(link.as_fd(), &self.pins.namespace(cookie)));
+        if linked.is_err() {
+            self.pins.forget_program(&of_namespace(cookie))?;
+        }
+        linked.map_err(hook(LOOKUP))
     }
 
     fn file(&mut self, inode: u32) -> Option<PathBuf> {

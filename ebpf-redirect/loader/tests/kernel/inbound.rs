@@ -273,6 +273,14 @@ fn what_is_excluded_or_the_pods_own_goes_where_it_wanted_and_the_probe_to_the_pr
         let (client, server) = pod.own(&at(address, APP), &application);
         talk(&client, &server, b"among themselves");
     }
+    // Over loopback from whatever address.
+    let client = pod.run(|| {
+        let client = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        client.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        client.connect(&SocketAddr::from(([127, 0, 0, 1], APP)).into()).unwrap();
+        TcpStream::from(client)
+    });
+    client.accepted(&application);
     assert_eq!(ground.count(Counter::InboundCaptured), 0);
     for address in ["127.0.0.1", "::1"] {
         let to: SocketAddr = at(address, PROBE).parse().unwrap();

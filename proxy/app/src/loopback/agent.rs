@@ -107,9 +107,12 @@ async fn live(
                 }
             }
         }
-        if let (Some(inbound), Some(metrics)) = (&inbound, &metrics) {
-            let namespaces = &inbound.namespaces;
-            metrics.namespaces(namespaces.captured(), namespaces.waiting().map(|(_, why)| why));
+        if let Some(inbound) = &mut inbound {
+            inbound.look();
+            if let Some(metrics) = &metrics {
+                let namespaces = &inbound.namespaces;
+                metrics.namespaces(namespaces.captured(), namespaces.waiting().map(|(_, why)| why));
+            }
         }
         match said {
             Standing::Severed => again.attach(options, metrics.as_ref()),

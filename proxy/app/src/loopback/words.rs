@@ -33,16 +33,19 @@ pub(crate) fn status_text(status: &Status) -> String {
     if status.control.capture != 0 {
         let _ = writeln!(text, "outbound: taken to port {}", status.control.capture);
     }
-    if status.captured > 0 || !status.waiting.is_empty() {
-        let _ = writeln!(text, "inbound: of {} network namespaces given to their proxies", status.captured);
-    }
-    if !status.waiting.is_empty() {
-        let inodes: Vec<_> = status.waiting.iter().map(u32::to_string).collect();
-        let _ = writeln!(
-            text,
-            "claimed and not given: the namespaces of inodes {} (`lsns -t net`); the agent's log says why",
-            inodes.join(", ")
-        );
+    let (captured, waiting) = (status.captured, status.waiting.len());
+    if status.links.is_empty() && waiting > 0 {
+        let _ = writeln!(text, "inbound: claims to {waiting} network namespaces are kept for who attaches next");
+    } else if captured + waiting > 0 {
+        let _ = writeln!(text, "inbound: of {captured} network namespaces given to their proxies");
+        if waiting > 0 {
+            let inodes: Vec<_> = status.waiting.iter().map(u32::to_string).collect();
+            let _ = writeln!(
+                text,
+                "claimed and not given: the namespaces of inodes {} (`lsns -t net`); the agent's log says why",
+                inodes.join(", ")
+            );
+        }
     }
     let occupancy = status.occupancy;
     let _ = writeln!(
