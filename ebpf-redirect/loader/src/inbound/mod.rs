@@ -24,7 +24,7 @@ const IPV6_V6ONLY: libc::c_int = 26;
 /// from whatever socket: on one that listens already it changes the ports, and no more than those.
 ///
 /// Connections come from when the agent has seen that the socket listens. That they do is proven by one to the probe port on 127.0.0.1 or
-/// [::1]: accepted, it has that very address as its local one.
+/// `[::1]`: accepted, it has that very address as its local one.
 ///
 /// # Errors
 ///
