@@ -11,7 +11,7 @@
 //! says that the namespace lives; the file is open then, so its namespace lives too, and two that live have two inodes.
 
 use crate::{
-    AttachError, Counter, LoadError, Object, Options,
+    AttachError, Counter, Object, Options,
     instance::hook,
     maps::Maps,
     object::{self, CLAIM, LOOKUP},
@@ -24,6 +24,7 @@ use std::{
     fmt,
     fs::{self, File},
     io,
+    mem::discriminant,
     os::{fd::AsFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -204,7 +205,8 @@ impl Namespaces {
         let Some((_, maps)) = &mut self.maps else { return Ok(Vec::new()) };
         let claims = maps.totals()?.get(Counter::Claims);
         if claims != self.claims {
-            (self.claims, self.claimed) = (claims, now);
+            // Also where another process is at work now.
+            (self.claims, self.claimed, self.due) = (claims, now, now);
         } else if now < self.due {
             return Ok(Vec::new());
         }
@@ -218,6 +220,8 @@ impl Namespaces {
             self.waiting.clear();
             return Ok(Vec::new());
         }
+        // Where this look fails, too.
+        self.due = now + LATER;
         let mut round = Round {
             pins: &self.pins,
             object: &self.object,
@@ -272,7 +276,7 @@ impl Round<'_> {
             let inode = claimed.inode;
             let known = before.get(&cookie);
             let (why, lives) = if listening.contains(&cookie) {
-                match self.capture(cookie, inode)? {
+                match self.capture(cookie, inode) {
                     Ok(file) => {
                         linked.insert(cookie);
                         self.changes.push(Change::Captured { inode, file });
@@ -290,8 +294,8 @@ impl Round<'_> {
                 self.changes.push(Change::Gone { inode: Some(inode) });
                 continue;
             }
-            // That one does not listen yet is nothing to tell, nor that it is about to again.
-            if why != Waiting::Listener && known.is_none_or(|known| known.why != why) {
+            // That one does not listen yet is nothing to tell, nor that it is about to again. A verifier says how long it took, too.
+            if why != Waiting::Listener && known.is_none_or(|known| discriminant(&known.why) != discriminant(&why)) {
                 self.changes.push(Change::Waiting { inode, why: why.clone() });
             }
             waiting.insert(cookie, Standing { inode, why, dead });
@@ -321,27 +325,18 @@ impl Round<'_> {
     }
 
     /// Attaches the program to a namespace whose listener is there.
-    fn capture(&mut self, cookie: u64, inode: u32) -> Result<Result<PathBuf, Waiting>, AttachError> {
+    fn capture(&mut self, cookie: u64, inode: u32) -> Result<PathBuf, Waiting> {
         if is_own(inode) {
-            return Ok(Err(Waiting::Own));
+            return Err(Waiting::Own);
         }
-        let Some(path) = self.file(inode) else {
-            return Ok(Err(Waiting::File { among: self.folders.to_vec() }));
-        };
-        let Some(file) = open(&path, inode) else {
-            return Ok(Err(Waiting::File { among: self.folders.to_vec() }));
-        };
+        let found = self.file(inode).and_then(|path| Some((open(&path, inode)?, path)));
+        let (file, path) = found.ok_or_else(|| Waiting::File { among: self.folders.to_vec() })?;
         // The file holds its namespace from now on. Did the one of the cookie live until now, it is the same.
         if !self.maps.listening().contains(&cookie) {
-            return Ok(Err(Waiting::Listener));
+            return Err(Waiting::Listener);
         }
-        Ok(match self.link(cookie, &file) {
-            Ok(()) => Ok(path),
-            Err(error @ (AttachError::Load(LoadError::Refused { .. }) | AttachError::Hook { .. })) => {
-                Err(Waiting::Refused(error.to_string()))
-            }
-            Err(error) => return Err(error),
-        })
+        self.link(cookie, &file).map_err(|error| Waiting::Refused(error.to_string()))?;
+        Ok(path)
     }
 
     fn link(&self, cookie: u64, file: &File) -> Result<(), AttachError> {

@@ -41,6 +41,10 @@ fn who_connects_from_outside_reaches_the_proxy_which_learns_where_they_wanted_to
     }
     assert_eq!(ground.count(Counter::InboundCaptured), 4);
     assert_eq!((ground.status().captured, ground.status().waiting.len()), (1, 0));
+    // Where the kernel keeps nothing of a SYN, the ACK is looked up as well.
+    pod.run(|| std::fs::write("/proc/sys/net/ipv4/tcp_syncookies", "2").unwrap());
+    let (client, server) = pod.pair(&at(V4, APP), &proxy);
+    talk(&client, &server, b"by a cookie");
     // The kill switch is about the way of bytes.
     redirect::switch(&ground.options.instance, false).unwrap();
     pod.pair(&at(V4, APP), &proxy);

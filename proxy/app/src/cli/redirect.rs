@@ -102,7 +102,10 @@ pub(super) const AGENT: Verb = Verb {
     about: "Attach the BPF programs for a proxy without privileges, watch them, detach them at the end",
     usage: "[OPTIONS]",
     options: AGENTS,
-    examples: &["redirect agent --ports 15001 --proxy-uid 1337 --metrics 127.0.0.1:15021"],
+    examples: &[
+        "redirect agent --ports 15001 --proxy-uid 1337 --metrics 127.0.0.1:15021",
+        "redirect agent --proxy-uid 1337 --capture-inbound --namespaces /run/netns",
+    ],
 };
 pub(super) const SWITCH: Verb = Verb {
     name: "redirect switch",
