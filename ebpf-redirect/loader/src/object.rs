@@ -194,22 +194,36 @@ pub(crate) fn load(object: &Object, pins: &Pins, inbound: bool) -> Result<Loaded
     Ok(Loaded { ebpf, took: begun.elapsed() })
 }
 
-/// Loads what is attached to the network namespace of this cookie, over an instance's maps, which are there.
-pub(crate) fn lookup(object: &Object, pins: &Pins, cookie: u64) -> Result<Loaded, LoadError> {
-    let begun = Instant::now();
-    let mut loader = EbpfLoader::new();
-    // It reads no structure of the kernel's.
-    loader.btf(None).override_global("NETNS", &cookie, true);
-    for name in MAPS {
-        loader.map_pin_path(name, pins.map(name));
+/// Loads what is attached to network namespaces, one copy for each, over an instance's maps, which are there.
+pub(crate) struct Lookups<'a> {
+    object: &'a Object,
+    /// Kept, since aya reads all of the kernel's type information for a new one.
+    loader: EbpfLoader<'a>,
+}
+
+impl<'a> Lookups<'a> {
+    pub(crate) fn new(object: &'a Object, pins: &Pins) -> Self {
+        let mut loader = EbpfLoader::new();
+        // The program reads no structure of the kernel's.
+        loader.btf(None);
+        for name in MAPS {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        Self { object, loader }
     }
-    let mut ebpf = loader.load(&object.bytes).map_err(LoadError::from)?;
-    let loaded = match program(&mut ebpf, LOOKUP)? {
-        Program::SkLookup(program) => SkLookup::load(program),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    };
-    loaded.map_err(|error| refused(LOOKUP, error))?;
-    Ok(Loaded { ebpf, took: begun.elapsed() })
+
+    /// The one for the namespace of this cookie.
+    pub(crate) fn load(&mut self, cookie: &'a u64) -> Result<Loaded, LoadError> {
+        let begun = Instant::now();
+        self.loader.override_global("NETNS", cookie, true);
+        let mut ebpf = self.loader.load(&self.object.bytes).map_err(LoadError::from)?;
+        let loaded = match program(&mut ebpf, LOOKUP)? {
+            Program::SkLookup(program) => SkLookup::load(program),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        loaded.map_err(|error| refused(LOOKUP, error))?;
+        Ok(Loaded { ebpf, took: begun.elapsed() })
+    }
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, LoadError> {

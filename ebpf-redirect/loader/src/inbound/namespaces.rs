@@ -14,7 +14,7 @@ use crate::{
     AttachError, Counter, Object, Options,
     instance::hook,
     maps::Maps,
-    object::{self, CLAIM, LOOKUP},
+    object::{CLAIM, LOOKUP, Loaded, Lookups},
     pins::{PinError, Pins, of_namespace},
     sys,
 };
@@ -253,7 +253,7 @@ struct Round<'a> {
     changes: Vec<Change>,
 }
 
-impl Round<'_> {
+impl<'a> Round<'a> {
     fn look(
         &mut self,
         before: BTreeMap<u64, Standing>,
@@ -269,16 +269,17 @@ impl Round<'_> {
             .map(|(_, claimed)| claimed.inode)
             .collect();
         let mut waiting = BTreeMap::new();
-        for (cookie, claimed) in claims {
-            if linked.contains(&cookie) {
+        let mut lookups = None;
+        for (cookie, Claimed { inode, .. }) in &claims {
+            let (cookie, inode) = (cookie, *inode);
+            if linked.contains(cookie) {
                 continue;
             }
-            let inode = claimed.inode;
-            let known = before.get(&cookie);
-            let (why, lives) = if listening.contains(&cookie) {
-                match self.capture(cookie, inode) {
+            let known = before.get(cookie);
+            let (why, lives) = if listening.contains(cookie) {
+                match self.capture(cookie, inode, &mut lookups) {
                     Ok(file) => {
-                        linked.insert(cookie);
+                        linked.insert(*cookie);
                         self.changes.push(Change::Captured { inode, file });
                         continue;
                     }
@@ -290,7 +291,7 @@ impl Round<'_> {
             };
             let dead = if lives { None } else { Some(known.and_then(|known| known.dead).unwrap_or(now)) };
             if dead.is_some_and(|since| now.duration_since(since) >= KEPT) {
-                self.maps.forget_claim(cookie)?;
+                self.maps.forget_claim(*cookie)?;
                 self.changes.push(Change::Gone { inode: Some(inode) });
                 continue;
             }
@@ -298,7 +299,7 @@ impl Round<'_> {
             if why != Waiting::Listener && known.is_none_or(|known| discriminant(&known.why) != discriminant(&why)) {
                 self.changes.push(Change::Waiting { inode, why: why.clone() });
             }
-            waiting.insert(cookie, Standing { inode, why, dead });
+            waiting.insert(*cookie, Standing { inode, why, dead });
         }
         Ok((waiting, linked.len()))
     }
@@ -325,22 +326,32 @@ impl Round<'_> {
     }
 
     /// Attaches the program to a namespace whose listener is there.
-    fn capture(&mut self, cookie: u64, inode: u32) -> Result<PathBuf, Waiting> {
+    fn capture<'b>(
+        &mut self,
+        cookie: &'b u64,
+        inode: u32,
+        lookups: &mut Option<Lookups<'b>>,
+    ) -> Result<PathBuf, Waiting>
+    where
+        'a: 'b,
+    {
         if is_own(inode) {
             return Err(Waiting::Own);
         }
         let found = self.file(inode).and_then(|path| Some((open(&path, inode)?, path)));
         let (file, path) = found.ok_or_else(|| Waiting::File { among: self.folders.to_vec() })?;
         // The file holds its namespace from now on. Did the one of the cookie live until now, it is the same.
-        if !self.maps.listening().contains(&cookie) {
+        if !self.maps.listening().contains(cookie) {
             return Err(Waiting::Listener);
         }
-        self.link(cookie, &file).map_err(|error| Waiting::Refused(error.to_string()))?;
+        let lookups = lookups.get_or_insert_with(|| Lookups::new(self.object, self.pins));
+        let linked =
+            lookups.load(cookie).map_err(AttachError::from).and_then(|loaded| self.link(*cookie, &loaded, &file));
+        linked.map_err(|error| Waiting::Refused(error.to_string()))?;
         Ok(path)
     }
 
-    fn link(&self, cookie: u64, file: &File) -> Result<(), AttachError> {
-        let loaded = object::lookup(self.object, self.pins, cookie)?;
+    fn link(&self, cookie: u64, loaded: &Loaded, file: &File) -> Result<(), AttachError> {
         let program = loaded.fd(LOOKUP)?.as_fd();
         // Before the link: who exchanges that finds what is in force.
         self.pins.keep_program(&of_namespace(cookie), program)?;

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     maps::Maps,
     mounts,
-    object::{self, ATTACHMENTS, Attachment, LOOKUP, Loaded, STUB, VERDICT, When},
+    object::{ATTACHMENTS, Attachment, LOOKUP, Loaded, Lookups, STUB, VERDICT, When},
     pins::{self, Pins},
     sys,
 };
@@ -164,9 +164,12 @@ fn is_wanted(attachment: &Attachment, options: &Options) -> bool {
 
 /// The network namespaces that are attached to follow, one by one.
 pub(super) fn exchange_lookups(pins: &Pins, options: &Options, before: &Before) -> Result<(), AttachError> {
-    for (cookie, _) in before.namespaces.iter().filter(|_| options.inbound) {
-        let loaded = object::lookup(&options.object, pins, *cookie)?;
-        put_lookup(pins, *cookie, loaded.fd(LOOKUP)?.as_fd())?;
+    if !options.inbound || before.namespaces.is_empty() {
+        return Ok(());
+    }
+    let mut lookups = Lookups::new(&options.object, pins);
+    for (cookie, _) in &before.namespaces {
+        put_lookup(pins, *cookie, lookups.load(cookie)?.fd(LOOKUP)?.as_fd())?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::{
     ended::{self, Ended, Store},
     maps::{self, Maps, Occupancy, Totals},
     mounts,
-    object::{self, Loaded},
+    object::{self, Loaded, Lookups},
     pins::{self, PinError, Pins},
     self_test::Report,
 };
@@ -151,7 +151,7 @@ fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
 fn load(options: &Options, pins: &Pins) -> Result<Loaded, AttachError> {
     let loaded = object::load(&options.object, pins, options.inbound)?;
     if options.inbound {
-        object::lookup(&options.object, pins, 0)?;
+        Lookups::new(&options.object, pins).load(&0)?;
     }
     Ok(loaded)
 }

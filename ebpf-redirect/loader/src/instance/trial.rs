@@ -8,7 +8,7 @@ use super::{
 use crate::{
     maps::Maps,
     mounts,
-    object::{self, ENROL_TEST, HOLD_TEST, Loaded, Object},
+    object::{self, ENROL_TEST, HOLD_TEST, Loaded, Lookups, Object},
     pins::{self, PinError, Pins},
     self_test::{self, Property, Report},
     sys,
@@ -74,7 +74,7 @@ pub fn try_out(object: &Object) -> Result<(Report, Duration), AttachError> {
 pub(crate) fn try_inbound(object: &Object) -> Result<(), AttachError> {
     in_scratch(|pins| {
         object::load(object, pins, true)?;
-        Ok(object::lookup(object, pins, 0).map(drop)?)
+        Ok(Lookups::new(object, pins).load(&0).map(drop)?)
     })
 }
 
