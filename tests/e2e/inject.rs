@@ -125,18 +125,25 @@ impl Injected {
 
     /// Starts the proxy where the rules are installed already.
     fn start_again(&self, pod: &Pod) -> Process {
+        let mut proxy = self.begin(pod);
+        pod.enter(|| {
+            wait::until("the startup probe", SOON, || {
+                assert_eq!(proxy.ended(), None, "{}", proxy.stderr());
+                (kubelet("/readyz") == Some(200)).then_some(())
+            });
+            proxy
+        })
+    }
+
+    /// The same without waiting for it.
+    fn begin(&self, pod: &Pod) -> Process {
         pod.enter(|| {
             let mut command = within(self.group.as_deref(), "setpriv");
             command
                 .args(["--reuid", USER, "--regid", USER, "--clear-groups", "--"])
                 .arg(program())
                 .args(&self.arguments);
-            let mut proxy = Process::start(command.envs(self.environment.iter().cloned()));
-            wait::until("the startup probe", SOON, || {
-                assert_eq!(proxy.ended(), None, "{}", proxy.stderr());
-                (kubelet("/readyz") == Some(200)).then_some(())
-            });
-            proxy
+            Process::start(command.envs(self.environment.iter().cloned()))
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Loopback traffic past TCP with the real program: loaded by itself, by an agent, or declined; with peers as users have them.
 
 mod agent;
+mod inbound;
 mod pipelining;
 
 use pillion_tests::{

@@ -8,10 +8,16 @@
 p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name | trunc 8 }}
 {{- end -}}
 {{- end -}}
-{{- /* Words where somebody captures what goes out of pods, and nothing where nobody does. */ -}}
+{{- /* Words where somebody captures what goes out of pods and what comes in, and nothing where nobody does both. */ -}}
 {{- define "pillion.captures" -}}
 {{- with .Values.nodeAgent -}}
-{{- if .elsewhere -}}elsewhere{{- else if and .enabled .captureOutbound -}}here{{- end -}}
+{{- if .elsewhere -}}elsewhere{{- else if .enabled -}}{{ include "pillion.capturesInbound" $ }}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- /* The same of the agent of this chart, if it runs: half of it would be none to a pod. */ -}}
+{{- define "pillion.capturesInbound" -}}
+{{- with .Values.nodeAgent -}}
+{{- if and .captureOutbound .captureInbound -}}here{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- define "pillion.image" -}}
@@ -45,7 +51,7 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- fail "injector.settings.inbound-tls: mutual TLS needs certificates: set injector.settings.identity as well" -}}
 {{- end -}}
 {{- if and (eq (get $of "capture") "node") (not (include "pillion.captures" .)) -}}
-{{- fail "injector.settings.capture: with node no pod would be captured: set nodeAgent.enabled and nodeAgent.captureOutbound as well, or nodeAgent.elsewhere if another agent captures" -}}
+{{- fail "injector.settings.capture: with node no pod would be captured: set nodeAgent.enabled, nodeAgent.captureOutbound and nodeAgent.captureInbound as well, or nodeAgent.elsewhere if another agent captures" -}}
 {{- end -}}
 {{- $capture := get $of "capture" | default "init" -}}
 {{- if eq $capture "none" -}}
@@ -59,7 +65,7 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- end -}}
 {{- end -}}
 {{- if and (eq $capture "init") (get $of "inbound-ports") -}}
-{{- fail "injector.settings.inbound-ports: for capture node and none: captured ports need no other ones" -}}
+{{- fail "injector.settings.inbound-ports: for capture none, and node where clients know them: captured ports need no other ones" -}}
 {{- end -}}
 {{- range splitList "," (get $of "upstreams") -}}
 {{- $local := regexMatch "^ *[0-9]+ *:" . -}}
@@ -72,6 +78,9 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- if and (contains "=" .) (has (get $of "identity") (list "" "none")) -}}
 {{- fail (printf "injector.settings.upstreams: %s: to tell who it is needs certificates: set injector.settings.identity as well" .) -}}
 {{- end -}}
+{{- end -}}
+{{- if and (get $of "config") (eq $capture "node") (get $of "skip-inbound-ports") -}}
+{{- fail "injector.settings.skip-inbound-ports: belongs to a generated configuration: with config, write it there" -}}
 {{- end -}}
 {{- if get $of "config" -}}
 {{- $usual := dict "discovery" "dns" "trust-domain" "cluster.local" "cluster-domain" "cluster.local" "workers" "1" "drain-delay" "5s" -}}

@@ -63,4 +63,14 @@ counters! {
     CaptureExcluded = "capture_excluded",
     /// Original destinations told to the proxy.
     OriginalsTold = "originals_told",
+    /// Claims to what comes into a network namespace.
+    Claims = "claims",
+    /// Claims that the programs did not take: not by the proxy, not understood, or no room.
+    ClaimsRefused = "claims_refused",
+    /// First packets of inbound connections that were given to a claimed listener.
+    InboundCaptured = "inbound_captured",
+    /// Those that an excluded port left alone.
+    InboundExcluded = "inbound_excluded",
+    /// Those that were refused since the claim's listener is not there.
+    InboundRefused = "inbound_refused",
 }

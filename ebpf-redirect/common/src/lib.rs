@@ -6,6 +6,7 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+pub mod claim;
 mod counter;
 mod event;
 mod filter;
@@ -24,7 +25,13 @@ pub use key::{Address, CLIENT, Endpoint, PairKey, SERVER};
 pub use user::Counts;
 
 /// The version of everything in this crate. Stands in the name of the pins' directory and in [`Control`].
-pub const LAYOUT: u32 = 5;
+pub const LAYOUT: u32 = 6;
+
+/// Network namespaces that can be claimed at a time: pods of a node with a proxy.
+pub const MOST_NAMESPACES: usize = 1024;
+
+/// Listeners of one claim and family that are known: the newest first, and where that has closed the one before it.
+pub const MOST_TURNS: usize = 16;
 
 /// Whose counters are in an entry of the map `COUNTS`.
 pub mod counts {
@@ -151,6 +158,10 @@ pub mod flow {
     pub const DOWNSTREAM: u32 = 16;
     /// The proxy's own end of one that was taken to it by the connect hook: it knows where its client wanted to go.
     pub const TAKEN: u32 = 32;
+    /// A proxy's socket that is to be given what comes over IPv4 as soon as it listens.
+    pub const CLAIMS_V4: u32 = 64;
+    /// The same for IPv6.
+    pub const CLAIMS_V6: u32 = 128;
 }
 
 /// A pair in the making: where the kernel keeps the two ends. The value of the map `PAIRS`.
@@ -185,4 +196,28 @@ pub struct Excluded {
     pub bits: u32,
     /// The address.
     pub address: Address,
+}
+
+/// What a proxy has claimed for a network namespace: a value of the map `CLAIMS`, whose key is the namespace's cookie.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimed {
+    /// The inode of the namespace's file, by which an agent finds it. Another one may have it once this one has gone.
+    pub inode: u32,
+    /// Listeners that there were: the next one's [`Listener::turn`], but for the remainder.
+    pub turn: u32,
+    /// What was said of it last.
+    pub claim: claim::Claim,
+}
+
+/// A key of the map `LISTENERS`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// The cookie of its network namespace.
+    pub netns: u64,
+    /// 4 or 6.
+    pub family: u32,
+    /// Below [`MOST_TURNS`]: who comes later has the next one, after the last the first.
+    pub turn: u32,
 }

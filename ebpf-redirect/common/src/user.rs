@@ -1,7 +1,7 @@
 //! What lets the loader put these types into maps.
 #![expect(unsafe_code, reason = "aya's marker for types that are bytes and nothing else")]
 
-use crate::{Control, Endpoint, FilterControl, Frames, Identity, Original, Pair, PairKey};
+use crate::{Claimed, Control, Endpoint, FilterControl, Frames, Identity, Listener, Original, Pair, PairKey};
 
 macro_rules! bytes {
     ($($name:ty),+) => {
@@ -10,7 +10,7 @@ macro_rules! bytes {
     };
 }
 
-bytes!(Control, Endpoint, FilterControl, Frames, Identity, Original, Pair, PairKey);
+bytes!(Claimed, Control, Endpoint, FilterControl, Frames, Identity, Listener, Original, Pair, PairKey);
 
 /// The counters of one CPU.
 #[repr(transparent)]

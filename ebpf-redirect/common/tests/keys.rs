@@ -87,5 +87,8 @@ fn layouts_have_no_hidden_bytes() {
     assert_eq!(size_of::<redirect_common::Original>(), 16 + 4 + 4);
     assert_eq!(size_of::<redirect_common::Pair>(), 3 * 8);
     assert_eq!(size_of::<redirect_common::Flow>(), 40 + 8 * 8 + 16 + 4 + 4);
+    assert_eq!(size_of::<redirect_common::claim::Claim>(), 4 + 4 + 2 + 2 + 2 * 64);
+    assert_eq!(size_of::<redirect_common::Claimed>(), 4 + 4 + size_of::<redirect_common::claim::Claim>());
+    assert_eq!(size_of::<redirect_common::Listener>(), 8 + 4 + 4);
     assert_eq!(size_of::<redirect_common::Event>(), 5 * 8 + 32 + 16 + 6 * 4);
 }

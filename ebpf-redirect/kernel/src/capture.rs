@@ -8,7 +8,7 @@
 
 use crate::maps::{self, EXCLUDED, EXCLUDED_PORTS, ORIGINALS, PORTS, PROXIES, count, flow, flow_or_new};
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     bindings::{bpf_sock, bpf_sock_addr},
     btf_maps::lpm_trie::Key,
     helpers::generated::{bpf_get_current_cgroup_id, bpf_get_netns_cookie},
@@ -124,7 +124,7 @@ fn captured(ctx: &SockAddrContext, wanted: Address) -> Option<u32> {
 
 /// Whether the caller is the proxy.
 #[inline(always)]
-fn is_proxy(ctx: &SockAddrContext) -> bool {
+pub fn is_proxy(ctx: &impl EbpfContext) -> bool {
     let known = |kind, number| {
         let identity = Identity { kind, zero: 0, number };
         // SAFETY: only its presence is asked for.

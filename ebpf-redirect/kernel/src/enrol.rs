@@ -12,14 +12,15 @@
 //! machine or another cgroup, and whoever talks past the proxy, is never touched. The client always comes
 //! first: the server's end is established by its ACK.
 
-use crate::maps::{
-    self, EVENTS, EXPECTED, ONCE, ORIGINALS, PAIRS, PORTS, PROXIES, SOCKETS, count, flow, flow_or_new, long,
+use crate::{
+    inbound,
+    maps::{self, EVENTS, EXPECTED, ONCE, ORIGINALS, PAIRS, PORTS, PROXIES, SOCKETS, count, flow, flow_or_new, long},
 };
 use aya_ebpf::{
     bindings::{
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RWND_INIT,
-        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
-        BPF_TCP_CLOSE_WAIT, BPF_TCP_ESTABLISHED, BPF_TCP_FIN_WAIT1, bpf_sock_ops,
+        BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_SOCK_OPS_TCP_LISTEN_CB,
+        BPF_TCP_CLOSE, BPF_TCP_CLOSE_WAIT, BPF_TCP_ESTABLISHED, BPF_TCP_FIN_WAIT1, bpf_sock_ops,
     },
     helpers::generated::{
         bpf_get_netns_cookie, bpf_ktime_get_ns, bpf_skc_to_mptcp_sock, bpf_sock_hash_update, bpf_sock_ops_cb_flags_set,
@@ -69,6 +70,11 @@ fn asked<const TEST: bool>(ctx: &SockOpsContext) {
     match ctx.op() {
         BPF_SOCK_OPS_RWND_INIT => expect::<TEST>(ctx),
         BPF_SOCK_OPS_TCP_CONNECT_CB if !TEST => connecting(ctx),
+        BPF_SOCK_OPS_TCP_LISTEN_CB if !TEST => {
+            if let Some(socket) = socket(ctx) {
+                inbound::listening(ctx, socket);
+            }
+        }
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => active::<TEST>(ctx),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => passive::<TEST>(ctx),
         BPF_SOCK_OPS_STATE_CB => state::<TEST>(ctx),

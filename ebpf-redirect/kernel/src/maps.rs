@@ -9,8 +9,8 @@ use aya_ebpf::{
 };
 use core::ffi::c_void;
 use redirect_common::{
-    Address, COUNTERS, Control, Counter, Endpoint, Event, Flow, Identity, LAYOUT, MOST_HINTS, MOST_NAMED, MOST_SOCKETS,
-    Original, Pair, PairKey, counts, flow as bits, mode,
+    Address, COUNTERS, Claimed, Control, Counter, Endpoint, Event, Flow, Identity, LAYOUT, Listener, MOST_HINTS,
+    MOST_NAMED, MOST_NAMESPACES, MOST_SOCKETS, MOST_TURNS, Original, Pair, PairKey, counts, flow as bits, mode,
 };
 
 /// What to do.
@@ -56,6 +56,14 @@ pub static PAIRS: LruHashMap<PairKey, Pair, MOST_HINTS> = LruHashMap::new();
 /// Where captured connections wanted to go. The oldest give way.
 #[btf_map]
 pub static ORIGINALS: LruHashMap<Endpoint, Original, MOST_HINTS> = LruHashMap::new();
+
+/// What was claimed, by the network namespace's cookie.
+#[btf_map]
+pub static CLAIMS: HashMap<u64, Claimed, MOST_NAMESPACES> = HashMap::new();
+
+/// The listeners of claims, of both families. A closed one is taken out by the kernel.
+#[btf_map]
+pub static LISTENERS: SockHash<Listener, { MOST_NAMESPACES * 2 * MOST_TURNS }> = SockHash::new();
 
 /// One slot for each `Counter`: of traffic, and of the self-test's own.
 #[btf_map]

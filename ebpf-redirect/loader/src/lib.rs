@@ -14,6 +14,7 @@ mod causes;
 mod ended;
 pub mod filter;
 mod histogram;
+pub mod inbound;
 mod instance;
 mod maps;
 mod mounts;

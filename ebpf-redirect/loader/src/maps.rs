@@ -6,10 +6,11 @@ use crate::{
 };
 use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, RingBuf, SockHash};
 use redirect_common::{
-    COUNTERS, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Original, Pair, PairKey, counts, flow, mode,
+    COUNTERS, Claimed, Control, Counter, Counts, Endpoint, Identity, LAYOUT, Listener, Original, Pair, PairKey, counts,
+    flow, mode,
 };
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io::ErrorKind,
 };
 
@@ -24,6 +25,8 @@ pub(crate) struct Maps {
     pub(crate) sockets: SockHash<MapData, PairKey>,
     pairs: HashMap<MapData, PairKey, Pair>,
     originals: HashMap<MapData, Endpoint, Original>,
+    claims: HashMap<MapData, u64, Claimed>,
+    listeners: SockHash<MapData, Listener>,
     counts: PerCpuArray<MapData, Counts>,
 }
 
@@ -80,6 +83,8 @@ impl Maps {
             sockets: SockHash::try_from(Map::SockHash(data(pins, "SOCKETS")?))?,
             pairs: HashMap::try_from(Map::LruHashMap(data(pins, "PAIRS")?))?,
             originals: HashMap::try_from(Map::LruHashMap(data(pins, "ORIGINALS")?))?,
+            claims: HashMap::try_from(Map::HashMap(data(pins, "CLAIMS")?))?,
+            listeners: SockHash::try_from(Map::SockHash(data(pins, "LISTENERS")?))?,
             counts: PerCpuArray::try_from(Map::PerCpuArray(data(pins, "COUNTS")?))?,
         })
     }
@@ -170,6 +175,24 @@ impl Maps {
     /// Whether an end of a connection is enrolled still.
     pub(crate) fn has_sockets(&self) -> bool {
         self.sockets.keys().any(|key| key.is_ok())
+    }
+
+    /// The network namespaces, by their cookies, whose claimed listeners are there: they live.
+    pub(crate) fn listening(&self) -> BTreeSet<u64> {
+        self.listeners.keys().filter_map(Result::ok).map(|listener| listener.netns).collect()
+    }
+
+    /// What is claimed, by the cookie of the network namespace.
+    pub(crate) fn claims(&self) -> BTreeMap<u64, Claimed> {
+        self.claims.iter().filter_map(Result::ok).collect()
+    }
+
+    /// Forgets a claim: its network namespace has gone.
+    pub(crate) fn forget_claim(&mut self, cookie: u64) -> Result<(), MapError> {
+        match self.claims.remove(&cookie) {
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
     }
 }
 

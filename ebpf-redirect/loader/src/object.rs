@@ -9,7 +9,7 @@ use crate::{
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::MapError,
-    programs::{CgroupSockAddr, CgroupSockopt, Program, ProgramError, ProgramFd, SkMsg, SockOps},
+    programs::{CgroupSockAddr, CgroupSockopt, Program, ProgramError, ProgramFd, SkLookup, SkMsg, SockOps},
 };
 use std::{
     borrow::Cow,
@@ -98,24 +98,35 @@ pub enum LoadError {
 pub(crate) struct Attachment {
     pub(crate) name: &'static str,
     pub(crate) hook: Hook,
-    /// Only where outbound connections are captured.
-    pub(crate) for_capture: bool,
+    pub(crate) when: When,
 }
 
-const fn attachment(name: &'static str, hook: Hook, for_capture: bool) -> Attachment {
-    Attachment { name, hook, for_capture }
+/// For what a program is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    Always,
+    /// Where outbound connections are captured.
+    Outbound,
+    /// Where inbound connections are.
+    Inbound,
+}
+
+const fn attachment(name: &'static str, hook: Hook, when: When) -> Attachment {
+    Attachment { name, hook, when }
 }
 
 /// What is attached to the cgroup.
 pub(crate) const ATTACHMENTS: &[Attachment] = &[
-    attachment("connect4", Hook::Connect4, false),
-    attachment("connect6", Hook::Connect6, false),
-    attachment("getpeername4", Hook::Getpeername4, true),
-    attachment("getpeername6", Hook::Getpeername6, true),
-    attachment("getsockopt", Hook::Getsockopt, true),
-    attachment(HOLD, Hook::Setsockopt, false),
-    // Last: it begins to enrol.
-    attachment(ENROL, Hook::SockOps, false),
+    attachment("connect4", Hook::Connect4, When::Always),
+    attachment("connect6", Hook::Connect6, When::Always),
+    attachment("getpeername4", Hook::Getpeername4, When::Outbound),
+    attachment("getpeername6", Hook::Getpeername6, When::Outbound),
+    attachment("getsockopt", Hook::Getsockopt, When::Outbound),
+    attachment(HOLD, Hook::Setsockopt, When::Always),
+    // It begins to enrol, and to see who listens.
+    attachment(ENROL, Hook::SockOps, When::Always),
+    // Last: who makes a claim is seen to listen after it.
+    attachment(CLAIM, Hook::Setsockopt, When::Inbound),
 ];
 
 /// The verdict that the stub calls, and the stub.
@@ -124,6 +135,11 @@ pub(crate) const STUB: &str = "verdict_stub";
 
 const HOLD: &str = "setsockopt";
 const ENROL: &str = "enrol";
+/// What takes claims.
+pub(crate) const CLAIM: &str = "claim";
+
+/// What is attached to network namespaces, a copy of its own to each.
+pub(crate) const LOOKUP: &str = "lookup";
 
 /// What the self-test needs on its own cgroup: of these programs those that see its own pairs and no others.
 pub(crate) const HOLD_TEST: &str = "setsockopt_test";
@@ -137,7 +153,8 @@ pub(crate) struct Loaded {
 }
 
 /// Loads an object over an instance's maps; those that are not pinned yet are made and pinned.
-pub(crate) fn load(object: &Object, pins: &Pins) -> Result<Loaded, LoadError> {
+/// What inbound connections are captured by, which asks for a later kernel, only where that is wanted.
+pub(crate) fn load(object: &Object, pins: &Pins, inbound: bool) -> Result<Loaded, LoadError> {
     let begun = Instant::now();
     let btf = Btf::of_kernel()?;
     let fields = [
@@ -150,6 +167,8 @@ pub(crate) fn load(object: &Object, pins: &Pins) -> Result<Loaded, LoadError> {
         ("SOCK_CGROUP", btf.offset("sock", "sk_cgrp_data").unwrap_or(0)),
         ("CGROUP_NODE", btf.offset("cgroup", "kn").unwrap_or(0)),
         ("NODE_ID", btf.offset("kernfs_node", "id").unwrap_or(0)),
+        ("SOCK_NET", if inbound { btf.offset("sock", "__sk_common.skc_net")? } else { 0 }),
+        ("NET_INODE", if inbound { btf.offset("net", "ns.inum")? } else { 0 }),
     ];
     drop(btf);
     let mut loader = EbpfLoader::new();
@@ -160,9 +179,8 @@ pub(crate) fn load(object: &Object, pins: &Pins) -> Result<Loaded, LoadError> {
         loader.map_pin_path(name, pins.map(name));
     }
     let mut ebpf = loader.load(&object.bytes).map_err(LoadError::from)?;
-    for name in
-        [STUB, VERDICT, HOLD_TEST, ENROL_TEST].into_iter().chain(ATTACHMENTS.iter().map(|attachment| attachment.name))
-    {
+    let attached = ATTACHMENTS.iter().filter(|attachment| inbound || attachment.when != When::Inbound);
+    for name in [STUB, VERDICT, HOLD_TEST, ENROL_TEST].into_iter().chain(attached.map(|attachment| attachment.name)) {
         let program = program(&mut ebpf, name)?;
         let loaded = match program {
             Program::SkMsg(program) => SkMsg::load(program),
@@ -174,6 +192,38 @@ pub(crate) fn load(object: &Object, pins: &Pins) -> Result<Loaded, LoadError> {
         loaded.map_err(|error| refused(name, error))?;
     }
     Ok(Loaded { ebpf, took: begun.elapsed() })
+}
+
+/// Loads what is attached to network namespaces, one copy for each, over an instance's maps, which are there.
+pub(crate) struct Lookups<'a> {
+    object: &'a Object,
+    /// Kept, since aya reads all of the kernel's type information for a new one.
+    loader: EbpfLoader<'a>,
+}
+
+impl<'a> Lookups<'a> {
+    pub(crate) fn new(object: &'a Object, pins: &Pins) -> Self {
+        let mut loader = EbpfLoader::new();
+        // The program reads no structure of the kernel's.
+        loader.btf(None);
+        for name in MAPS {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        Self { object, loader }
+    }
+
+    /// The one for the namespace of this cookie.
+    pub(crate) fn load(&mut self, cookie: &'a u64) -> Result<Loaded, LoadError> {
+        let begun = Instant::now();
+        self.loader.override_global("NETNS", cookie, true);
+        let mut ebpf = self.loader.load(&self.object.bytes).map_err(LoadError::from)?;
+        let loaded = match program(&mut ebpf, LOOKUP)? {
+            Program::SkLookup(program) => SkLookup::load(program),
+            _ => Err(ProgramError::UnexpectedProgramType),
+        };
+        loaded.map_err(|error| refused(LOOKUP, error))?;
+        Ok(Loaded { ebpf, took: begun.elapsed() })
+    }
 }
 
 fn program<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Program, LoadError> {

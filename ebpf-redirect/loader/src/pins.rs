@@ -1,10 +1,11 @@
 //! Pins: the directory in which an instance keeps its maps and links, so that they outlive who loaded them.
 //!
 //! ```text
-//!  <bpffs>/pillion/<instance>/v5/CONTROL, SOCKETS, …         maps
-//!  <bpffs>/pillion/<instance>/v5/ENDED                       what is known of connections that ended: no program's
-//!  <bpffs>/pillion/<instance>/v5/links/enrol, connect4, …    what is attached
-//!  <bpffs>/pillion/<instance>/v5/programs/verdict, enrol, …  what was attached last, to come back to: the kernel gives programs
+//!  <bpffs>/pillion/<instance>/v6/CONTROL, SOCKETS, …         maps
+//!  <bpffs>/pillion/<instance>/v6/ENDED                       what is known of connections that ended: no program's
+//!  <bpffs>/pillion/<instance>/v6/links/enrol, connect4, …    what is attached
+//!  <bpffs>/pillion/<instance>/v6/namespaces/<cookie>           what is attached to a network namespace
+//!  <bpffs>/pillion/<instance>/v6/programs/verdict, enrol, …  what was attached last, to come back to: the kernel gives programs
 //!                                                            by their numbers only to CAP_SYS_ADMIN
 //! ```
 //!
@@ -37,6 +38,8 @@ pub(crate) const MAPS: &[&str] = &[
     "EXPECTED",
     "PAIRS",
     "ORIGINALS",
+    "CLAIMS",
+    "LISTENERS",
     "COUNTS",
     "EVENTS",
 ];
@@ -174,6 +177,11 @@ impl Pins {
         self.version().join("links").join(name)
     }
 
+    /// The link to a network namespace.
+    pub(crate) fn namespace(&self, cookie: u64) -> PathBuf {
+        self.version().join("namespaces").join(cookie.to_string())
+    }
+
     /// Whether all maps are there.
     pub(crate) fn are_there(&self) -> bool {
         MAPS.iter().all(|name| self.map(name).exists())
@@ -234,8 +242,13 @@ impl Pins {
         }
     }
 
+    /// The lock of an instance that is there, at once or not at all.
+    pub(crate) fn try_lock(&self) -> Result<Lock, PinError> {
+        self.locked()?.ok_or_else(|| PinError::Busy(self.instance.clone()))
+    }
+
     fn make(&self) -> Result<(), PinError> {
-        for folder in ["links", "programs"] {
+        for folder in ["links", "programs", "namespaces"] {
             fs::create_dir_all(self.version().join(folder)).map_err(|error| self.failed(error))?;
         }
         Ok(())
@@ -274,20 +287,38 @@ impl Pins {
             .unwrap_or_default()
     }
 
-    /// Detaches every link and forgets it. Connections that are enrolled stay so.
+    /// The cookies of the network namespaces that something is attached to.
+    pub(crate) fn namespaces(&self) -> Vec<u64> {
+        fs::read_dir(self.version().join("namespaces"))
+            .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+            .unwrap_or_default()
+    }
+
+    /// Detaches every link and forgets it. Connections that are enrolled stay so, and so do those that were captured.
     pub(crate) fn detach_links(&self) -> Result<(), PinError> {
+        // First what is found by way of the others: an instance without links is one that was detached.
+        self.namespaces().into_iter().try_for_each(|cookie| self.detach_namespace(cookie))?;
         self.links().iter().try_for_each(|name| self.detach_link(name))
     }
 
     /// Detaches one.
     pub(crate) fn detach_link(&self, name: &str) -> Result<(), PinError> {
-        let at = self.link(name);
-        if let Ok(link) = sys::pinned(&at) {
-            // Another descriptor of it may be open elsewhere; where the kernel is too old for this, or the cgroup has
-            // gone, forgetting the name is all there is to do.
-            drop(sys::detach(link.as_fd()));
+        cut(self.link(name))
+    }
+
+    /// Detaches what is attached to a network namespace.
+    pub(crate) fn detach_namespace(&self, cookie: u64) -> Result<(), PinError> {
+        cut(self.namespace(cookie))?;
+        self.forget_program(&of_namespace(cookie))
+    }
+
+    /// Keeps a program no longer.
+    pub(crate) fn forget_program(&self, name: &str) -> Result<(), PinError> {
+        let at = self.program(name);
+        match fs::remove_file(&at) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(PinError::Io { at, error }),
+            _ => Ok(()),
         }
-        fs::remove_file(&at).map_err(|error| PinError::Io { at, error })
     }
 
     /// Keeps a program as the one that is in force, in the place of its predecessor.
@@ -320,7 +351,8 @@ impl Pins {
             }
         }
         let version = self.version();
-        for folder in [version.join("links"), version.join("programs"), version, self.instance.clone()] {
+        let within = ["links", "programs", "namespaces"].map(|folder| version.join(folder));
+        for folder in within.into_iter().chain([version, self.instance.clone()]) {
             match fs::remove_dir(&folder) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(PinError::Io { at: folder, error });
@@ -334,6 +366,21 @@ impl Pins {
     fn failed(&self, error: io::Error) -> PinError {
         PinError::Io { at: self.instance.clone(), error }
     }
+}
+
+/// The name of the program that is kept for a network namespace.
+pub(crate) fn of_namespace(cookie: u64) -> String {
+    format!("lookup-{cookie}")
+}
+
+/// Detaches a link, and forgets it.
+fn cut(at: PathBuf) -> Result<(), PinError> {
+    if let Ok(link) = sys::pinned(&at) {
+        // Another descriptor of it may be open elsewhere; where the kernel is too old for this, or what it is attached to has
+        // gone, forgetting the name is all there is to do.
+        drop(sys::detach(link.as_fd()));
+    }
+    fs::remove_file(&at).map_err(|error| PinError::Io { at, error })
 }
 
 /// Whether a name can be a directory's.

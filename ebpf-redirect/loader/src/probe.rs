@@ -134,6 +134,12 @@ pub fn probe(object: &Object) -> Probe {
             ));
             outcomes = report.outcomes;
             load_time = Some(took);
+            points.push(match instance::try_inbound(object) {
+                Ok(()) => good("inbound", "what comes into pods can be given to their proxies (`--capture-inbound`)"),
+                Err(error) => {
+                    note("inbound", format!("what comes into pods cannot be given to their proxies: {error}"))
+                }
+            });
         }
         Err(error @ AttachError::SelfTest(_)) => points.push(bad("self_test", error.to_string())),
         Err(error) => points.push(bad("programs", error.to_string())),

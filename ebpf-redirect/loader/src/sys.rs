@@ -42,6 +42,7 @@ pub(crate) enum Hook {
     Setsockopt = 22,
     Getpeername4 = 29,
     Getpeername6 = 30,
+    SkLookup = 36,
     Xdp = 37,
 }
 
@@ -121,9 +122,9 @@ pub(crate) fn attach_to_map(program: BorrowedFd<'_>, map: BorrowedFd<'_>, hook: 
     bpf(PROG_ATTACH, &mut Attributes::new(&[word(map), word(program), hook as u32]), 5).map(drop)
 }
 
-/// Attaches a program to a cgroup beside others (Linux 5.7).
-pub(crate) fn link(program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, hook: Hook) -> io::Result<OwnedFd> {
-    descriptor(LINK_CREATE, &mut Attributes::new(&[word(program), word(cgroup), hook as u32, 0]), 4)
+/// Attaches a program beside others to a cgroup (Linux 5.7), or to a network namespace by its file (Linux 5.9).
+pub(crate) fn link(program: BorrowedFd<'_>, to: BorrowedFd<'_>, hook: Hook) -> io::Result<OwnedFd> {
+    descriptor(LINK_CREATE, &mut Attributes::new(&[word(program), word(to), hook as u32, 0]), 4)
 }
 
 /// Attaches a program to a network interface, as long as the link lives (Linux 5.9). `flags` names the mode.
@@ -177,24 +178,38 @@ pub(crate) struct LinkInfo {
     pub(crate) cgroup: Option<u64>,
 }
 
-/// Asks for it (`struct bpf_link_info`: type, id, prog_id, and after four bytes that align it `cgroup.cgroup_id`, which is 0 once
-/// the cgroup has gone; Linux 5.8).
+/// Asks for it: `cgroup.cgroup_id` is 0 once the cgroup has gone.
 pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Info {
-        kind: u32,
-        id: u32,
-        program: u32,
-        zero: u32,
-        cgroup: u64,
-        hook: u64,
-    }
+    let info = info(link)?;
+    let cgroup = u64::from_ne_bytes(info.place);
+    Ok(LinkInfo { program: info.program, cgroup: (cgroup != 0).then_some(cgroup) })
+}
+
+/// The number of the program of a link to a network namespace; `None`: the namespace has gone (`netns.netns_ino` is 0 then), and the link
+/// does nothing any more.
+pub(crate) fn namespace_program(link: BorrowedFd<'_>) -> io::Result<Option<u32>> {
+    let info = info(link)?;
+    Ok((info.place[..4] != [0; 4]).then_some(info.program))
+}
+
+/// `struct bpf_link_info` (Linux 5.8): what follows the four bytes that align it differs by the kind of link.
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    kind: u32,
+    id: u32,
+    program: u32,
+    zero: u32,
+    place: [u8; 8],
+    hook: u64,
+}
+
+fn info(link: BorrowedFd<'_>) -> io::Result<Info> {
     let mut info = Info::default();
     let length = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
     let mut attributes = Attributes::new(&[word(link), length]).pointer(2, (&raw mut info).cast());
     bpf(OBJ_GET_INFO_BY_FD, &mut attributes, 4)?;
-    Ok(LinkInfo { program: info.program, cgroup: (info.cgroup != 0).then_some(info.cgroup) })
+    Ok(info)
 }
 
 /// The cookie of the network namespace of this thread (SO_NETNS_COOKIE, Linux 5.14), by which programs know it.

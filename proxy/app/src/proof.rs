@@ -3,27 +3,36 @@
 //!
 //! Beside the path, on the control thread. Rules that are missing, stand in the wrong order, or send connections somewhere
 //! else are the same to the applications: their traffic silently passes the proxy by. The listener that gets the probe
-//! answers with this process's token; nothing else on the port can.
+//! answers with this process's token; nothing else on the port can. Of what goes out such a probe is redirected by the rule or
+//! program that redirects the application's connections; of what comes in, where a node's agent captures, it is given to the
+//! listener by the program that gives it the others. What comes in by rules of the kernel cannot be proved so.
 
-use crate::control::state::{Interception, State, Unproven};
-use pillion_config::model::Config;
+use crate::control::state::{Claim, Interception, State, Unproven};
+use pillion_config::model::{Capture, Config, Prove};
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::AsyncReadExt,
     net::TcpStream,
+    sync::Notify,
     task::{JoinHandle, spawn_local},
     time::{sleep, timeout},
 };
 
 /// Time for one connection over loopback and its answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Time between two looks whether what comes in is still captured: programs have gone that an operator took away, or another
+/// release put its own in the place of. Nobody but the proxy can tell, and each look is a connection over loopback.
+const LOOK: Duration = Duration::from_secs(10);
 /// Time between two tries: rules may be installed after the proxy has started.
 const AGAIN: Duration = Duration::from_millis(250);
+
+/// The agent sees a claim in a moment, and what is missing until then is no news.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// What each process answers a probe with.
 pub type Token = [u8; 16];
@@ -31,43 +40,82 @@ pub type Token = [u8; 16];
 /// The search for a proof; given up on drop.
 #[derive(Debug, Default)]
 pub struct Proof {
+    /// Told when what was proven of what comes in holds no more.
+    lost: Rc<Notify>,
     running: Option<(Sought, JoinHandle<()>)>,
 }
 
 /// What a proof is of.
 #[derive(Debug, PartialEq, Eq)]
 struct Sought {
-    /// Where probes go.
-    addresses: Vec<SocketAddr>,
-    /// The listeners that capture what goes out.
+    probes: Vec<Probe>,
+    /// The listeners that capture and can be asked.
     listeners: Vec<SocketAddr>,
+}
+
+/// A connection that proves something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Probe {
+    to: SocketAddr,
+    way: Way,
+}
+
+impl Probe {
+    fn missing(self, cause: Cause) -> Unproven {
+        let family = if self.to.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        Unproven::Missing(self.way, family, cause)
+    }
+}
+
+/// Whose capture a probe stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// Of the connections that come in.
+    Inbound,
+    /// Of those that go out.
+    Outbound,
+}
+
+/// A family of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named for what they are")]
+pub enum Family {
+    Ipv4,
+    Ipv6,
 }
 
 impl Proof {
     /// Seeks what this configuration asks for. What was proven stays so while the same is asked for. Where only the listeners are
     /// others it stays until a probe does not come back: who is served is not turned away for a look that takes a moment.
     pub fn seek(&mut self, config: &Config, state: &Rc<State>, token: Token) {
-        let outbound = config.listeners.iter().filter(|listener| listener.probe_port.is_some());
-        let listeners = outbound.map(|listener| listener.address).collect();
-        let wanted = Sought { addresses: addresses(config, has_ipv6()), listeners };
+        let captures = config.listeners.iter().filter(|listener| listener.probe_port.is_some());
+        let wanted = Sought {
+            probes: probes(config, has_ipv6(), state.claim.get()),
+            listeners: captures.map(|listener| listener.address).collect(),
+        };
         let before = self.running.as_ref().map(|(sought, _)| sought);
         if before == Some(&wanted) {
             return;
         }
         let proven = state.interception.get() == Interception::Proven
-            && before.is_some_and(|before| before.addresses == wanted.addresses);
+            && before.is_some_and(|before| before.probes == wanted.probes);
         if let Some((_, task)) = self.running.take() {
             task.abort();
         }
-        if wanted.addresses.is_empty() {
+        if wanted.probes.is_empty() {
             state.interception.set(Interception::NotNeeded);
             return;
         }
         if !proven {
             state.interception.set(Interception::Unproven(Unproven::Untried));
         }
-        let task = spawn_local(prove(wanted.addresses.clone(), Rc::clone(state), token));
+        let task = spawn_local(prove(wanted.probes.clone(), Rc::clone(state), token, Rc::clone(&self.lost)));
         self.running = Some((wanted, task));
+    }
+
+    /// Waits until what comes in is captured no more. Cancel-safe.
+    pub async fn lost(&self) {
+        self.lost.notified().await;
     }
 }
 
@@ -79,22 +127,30 @@ impl Drop for Proof {
     }
 }
 
-/// Where probes go: one for each family that the listener takes and the machine has.
-fn addresses(config: &Config, ipv6: bool) -> Vec<SocketAddr> {
-    let mut addresses = Vec::new();
+/// What is sent: one probe for each family that a listener takes and the machine has. Of what comes in there is none before
+/// the agent knows where to.
+fn probes(config: &Config, ipv6: bool, claim: Claim) -> Vec<Probe> {
+    let mut probes = Vec::new();
     for listener in &config.listeners {
-        let Some(port) = listener.probe_port else { continue };
+        let Some(port) = listener.probe_port.filter(|_| config.capture.prove == Prove::Required) else { continue };
         let ip = listener.address.ip();
-        if ip.is_ipv4() || ip.is_unspecified() {
-            addresses.push((Ipv4Addr::LOCALHOST, port).into());
+        let way = if listener.capture == Capture::Agent { Way::Inbound } else { Way::Outbound };
+        // Where it is bound to is nothing to a program that gives connections to the socket itself.
+        let any = match way {
+            Way::Inbound if claim != Claim::Made => continue,
+            Way::Inbound => true,
+            Way::Outbound => ip.is_unspecified(),
+        };
+        if ip.is_ipv4() || any {
+            probes.push(Probe { to: (Ipv4Addr::LOCALHOST, port).into(), way });
         }
         if ip.is_ipv6() && ipv6 {
-            addresses.push((Ipv6Addr::LOCALHOST, port).into());
+            probes.push(Probe { to: (Ipv6Addr::LOCALHOST, port).into(), way });
         }
     }
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
+    probes.sort_unstable();
+    probes.dedup();
+    probes
 }
 
 /// Whether this machine has IPv6 at all.
@@ -102,29 +158,56 @@ fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-async fn prove(addresses: Vec<SocketAddr>, state: Rc<State>, token: Token) {
-    let mut told = None;
-    come_back(&addresses, token, |address, cause| {
-        let unproven = if address.is_ipv4() { Unproven::Ipv4(cause) } else { Unproven::Ipv6(cause) };
-        state.interception.set(Interception::Unproven(unproven));
-        // Once for each cause: the next look is in a moment.
-        if told.replace(unproven) != Some(unproven) {
-            tracing::warn!(%address, "not ready: {}", unproven.words());
+async fn prove(probes: Vec<Probe>, state: Rc<State>, token: Token, lost: Rc<Notify>) {
+    let inbound: Vec<Probe> = probes.iter().copied().filter(|probe| probe.way == Way::Inbound).collect();
+    loop {
+        let (mut told, began) = (None, Instant::now());
+        come_back(&probes, token, |sent, cause| {
+            let unproven = sent.missing(cause);
+            state.interception.set(Interception::Unproven(unproven));
+            if sent.way == Way::Inbound && began.elapsed() < MOMENT {
+                return;
+            }
+            // Once for each cause: the next look is in a moment.
+            if told.replace(unproven) != Some(unproven) {
+                tracing::warn!(address = %sent.to, "not ready: {}", unproven.words());
+            }
+        })
+        .await;
+        state.interception.set(Interception::Proven);
+        tracing::info!(probes = probes.len(), "connections are captured: a probe of our own arrived");
+        state.note_ready();
+        let (gone, cause) = stays_away(&inbound, token, LOOK).await;
+        state.interception.set(Interception::Unproven(gone.missing(cause)));
+        state.said_ready.set(false);
+        tracing::error!(address = %gone.to, "what comes in is captured no more");
+        lost.notify_one();
+    }
+}
+
+/// Waits until one of these probes, which came back before, finds nobody. An answer that is late says nothing, since a proxy
+/// without CPU gives none; nor does another's, with whom the port may be shared.
+async fn stays_away(probes: &[Probe], token: Token, every: Duration) -> (Probe, Cause) {
+    if probes.is_empty() {
+        return std::future::pending().await;
+    }
+    loop {
+        sleep(every).await;
+        for &sent in probes {
+            if let Err(cause @ Cause::Refused) = probe(sent.to, token).await {
+                return (sent, cause);
+            }
         }
-    })
-    .await;
-    state.interception.set(Interception::Proven);
-    tracing::info!(families = addresses.len(), "connections are captured: a probe of our own arrived");
-    state.note_ready();
+    }
 }
 
 /// Waits until probes come back from all of these in one go: what was proven of one family before the other's rules came
 /// may be gone with them. `missing` is told of each that does not.
-async fn come_back(addresses: &[SocketAddr], token: Token, mut missing: impl FnMut(SocketAddr, Cause)) {
+async fn come_back(probes: &[Probe], token: Token, mut missing: impl FnMut(Probe, Cause)) {
     'all: loop {
-        for &address in addresses {
-            if let Err(cause) = probe(address, token).await {
-                missing(address, cause);
+        for &sent in probes {
+            if let Err(cause) = probe(sent.to, token).await {
+                missing(sent, cause);
                 sleep(AGAIN).await;
                 continue 'all;
             }
@@ -177,14 +260,37 @@ mod tests {
                  clusters: [{{name: c, endpoints: ['10.0.0.7:80']}}]"
             ))
         };
+        let sent = |config: &Config, ipv6, claim| {
+            probes(config, ipv6, claim).into_iter().map(|probe| (probe.to.to_string(), probe.way)).collect::<Vec<_>>()
+        };
+        let over = |addresses: &[&str], way| addresses.iter().map(|to| ((*to).to_owned(), way)).collect::<Vec<_>>();
         let both = listener("[::]:15001", "direction: outbound, capture: redirect");
-        assert_eq!(addresses(&both, true), ["127.0.0.1:15099".parse().unwrap(), "[::1]:15099".parse().unwrap()]);
-        assert_eq!(addresses(&both, false), ["127.0.0.1:15099".parse().unwrap()]);
-        let four = listener("0.0.0.0:15001", "direction: outbound, capture: redirect");
-        assert_eq!(addresses(&four, true), ["127.0.0.1:15099".parse().unwrap()]);
-        for none in ["direction: inbound, capture: redirect", "direction: outbound"] {
-            assert_eq!(addresses(&listener("[::]:15001", none), true), []);
+        for claim in [Claim::Made, Claim::NoAgent] {
+            assert_eq!(sent(&both, true, claim), over(&["127.0.0.1:15099", "[::1]:15099"], Way::Outbound));
         }
+        assert_eq!(sent(&both, false, Claim::Made), over(&["127.0.0.1:15099"], Way::Outbound));
+        let four = listener("0.0.0.0:15001", "direction: outbound, capture: redirect");
+        assert_eq!(sent(&four, true, Claim::Made), over(&["127.0.0.1:15099"], Way::Outbound));
+        for none in ["direction: inbound, capture: redirect", "direction: outbound"] {
+            assert_eq!(sent(&listener("[::]:15001", none), true, Claim::Made), []);
+        }
+        for address in ["[::]:15006", "[::1]:15006"] {
+            let agent = listener(address, "capture: agent");
+            assert_eq!(
+                sent(&agent, true, Claim::Made),
+                over(&["127.0.0.1:15098", "[::1]:15098"], Way::Inbound),
+                "{address}"
+            );
+            assert_eq!(sent(&agent, true, Claim::NoAgent), [], "nobody knows where to");
+        }
+        assert_eq!(
+            sent(&listener("127.0.0.1:15006", "capture: agent"), true, Claim::Made),
+            over(&["127.0.0.1:15098"], Way::Inbound)
+        );
+        let text = "capture: {prove: false}\n\
+                    listeners: [{name: a, address: '[::]:15006', tcp: {cluster: c}, capture: agent}]\n\
+                    clusters: [{name: c, endpoints: ['10.0.0.7:80']}]";
+        assert_eq!(sent(&config(text), true, Claim::Made), []);
     }
 
     #[tokio::test]
@@ -193,6 +299,7 @@ mod tests {
         let listen = async |address: &str| tokio::net::TcpListener::bind(address).await.unwrap();
         let (one, other) = (listen("127.0.0.1:0").await, listen("127.0.0.1:0").await);
         let addresses = [one.local_addr().unwrap(), other.local_addr().unwrap()];
+        let probes = addresses.map(|to| Probe { to, way: Way::Outbound });
         // The other is not there yet.
         drop(other);
         let answer = async |listener: &tokio::net::TcpListener| {
@@ -216,7 +323,7 @@ mod tests {
         };
         let proven = async {
             tokio::select! {
-                () = come_back(&addresses, token, |_, _| {}) => {}
+                () = come_back(&probes, token, |_, _| {}) => {}
                 () = rules => {}
             }
         };
@@ -242,5 +349,25 @@ mod tests {
         }
         drop(listener);
         assert_eq!(probe(address, [7; 16]).await, Err(Cause::Refused));
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_is_looked_at_again_and_missed_when_nobody_is_there() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let token = [7; 16];
+        let answers = async {
+            // Itself, one that says nothing for too long, and another one that shares the port.
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, &token).await.unwrap();
+            let (silent, _) = listener.accept().await.unwrap();
+            let (mut other, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut other, &[8; 16]).await.unwrap();
+            drop((silent, listener));
+        };
+        let (sent, often) = (Probe { to, way: Way::Inbound }, Duration::from_millis(10));
+        let looked = [sent];
+        let (gone, ()) = tokio::join!(stays_away(&looked, token, often), answers);
+        assert_eq!(gone, (sent, Cause::Refused));
     }
 }

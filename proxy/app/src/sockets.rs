@@ -6,6 +6,13 @@
 //!
 //! A second instance is detected without a race: the first socket of a group binds and listens *without*
 //! `SO_REUSEPORT`, which the kernel refuses while anybody else listens there; only then is the group opened.
+//!
+//! What a node's agent captures for is bound as the others are, and listens once the agent's programs have taken its claim
+//! (`claims.rs`): only a socket that begins to listen with one is given connections.
+
+mod claims;
+
+pub use claims::{Claims, Unclaimed};
 
 use pillion_config::model::{Capture, Listener, Name, PortSharing};
 use rustix::io::Errno;
@@ -71,9 +78,19 @@ pub enum BindError {
 }
 
 /// The listening sockets of the configuration in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Sockets {
     groups: Vec<Arc<Group>>,
+    /// How the agent's programs are told.
+    claim: claims::Teller,
+    /// What they were told last.
+    claimed: Option<redirect::inbound::Claim>,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        Self { groups: Vec::new(), claim: redirect::inbound::claim, claimed: None }
+    }
 }
 
 /// The sockets of one listener.
@@ -84,12 +101,24 @@ struct Group {
     asked: SocketAddr,
     bound: SocketAddr,
     sockets: Arc<[TcpListener]>,
+    standing: Standing,
+}
+
+/// Whether connections come to the sockets of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// They listen.
+    Listening,
+    /// They do, and the node's agent knows of it.
+    Claimed,
+    /// One is bound, and listens when the node's agent has taken its claim.
+    Waiting,
 }
 
 /// Sockets for a configuration that is not in force yet. Dropping it changes nothing.
 #[derive(Debug)]
 pub struct Plan {
-    next: Sockets,
+    next: Vec<Arc<Group>>,
     /// Names of listeners whose sockets the workers do not have yet.
     fresh: Vec<Name>,
 }
@@ -110,13 +139,14 @@ impl Sockets {
     ///
     /// The first listener that cannot be bound; what was bound for others is closed again.
     pub fn plan(&self, listeners: &[Arc<Listener>], workers: NonZeroUsize) -> Result<Plan, BindError> {
-        let mut next = Self::default();
+        let mut next: Vec<Arc<Group>> = Vec::new();
         let mut fresh = Vec::new();
         for listener in listeners {
-            let kept = self
-                .groups
-                .iter()
-                .find(|group| group.asked == listener.address && !next.groups.iter().any(|taken| taken.holds(group)));
+            let kept = self.groups.iter().find(|group| {
+                // A socket that listens cannot be claimed any more, and one that is claimed stays so.
+                let same = group.asked == listener.address && group.by_agent() == (listener.capture == Capture::Agent);
+                same && !next.iter().any(|taken| taken.holds(group))
+            });
             let group = match kept {
                 Some(group) => group.carry(listener)?,
                 None => self.bind(listener, workers)?,
@@ -124,7 +154,7 @@ impl Sockets {
             if kept.is_none_or(|kept| kept.name != group.name) {
                 fresh.push(group.name.clone());
             }
-            next.groups.push(Arc::new(group));
+            next.push(Arc::new(group));
         }
         Ok(Plan { next, fresh })
     }
@@ -137,11 +167,13 @@ impl Sockets {
     /// When descriptors run out; nothing has changed then.
     pub fn commit(&mut self, plan: Plan, workers: NonZeroUsize) -> io::Result<Vec<Vec<Handed>>> {
         let hand = |worker: usize| {
-            let fresh = plan.next.groups.iter().filter(|group| plan.fresh.contains(&group.name));
+            // Who waits for the agent is handed out when it has come.
+            let listens = plan.next.iter().filter(|group| group.standing != Standing::Waiting);
+            let fresh = listens.filter(|group| plan.fresh.contains(&group.name));
             fresh.map(|group| group.hand(worker)).collect::<io::Result<Vec<_>>>()
         };
         let handed = (0..workers.get()).map(hand).collect::<io::Result<Vec<_>>>()?;
-        *self = plan.next;
+        self.groups = plan.next;
         Ok(handed)
     }
 
@@ -179,25 +211,44 @@ impl Sockets {
     pub fn addresses(&self) -> Vec<(Name, SocketAddr)> {
         self.groups.iter().map(|group| (group.name.clone(), group.bound)).collect()
     }
+
+    /// Those of listeners to which connections come.
+    #[must_use]
+    pub fn listening(&self) -> Vec<(Name, SocketAddr)> {
+        let listen = self.groups.iter().filter(|group| group.standing != Standing::Waiting);
+        listen.map(|group| (group.name.clone(), group.bound)).collect()
+    }
 }
 
 impl Group {
     fn bind(listener: &Listener, workers: NonZeroUsize, share: bool) -> Result<Self, BindError> {
         let group = || -> io::Result<Self> {
-            let first = listen(listener.address, listener.backlog, share)?;
-            transparent(&first, listener)?;
+            let first = bind(listener.address, share)?;
             let bound = first.local_addr()?.as_socket().unwrap_or(listener.address);
+            let group = |sockets: Vec<TcpListener>, standing| Self {
+                name: listener.name.clone(),
+                asked: listener.address,
+                bound,
+                sockets: sockets.into(),
+                standing,
+            };
+            if listener.capture == Capture::Agent {
+                return Ok(group(vec![first.into()], Standing::Waiting));
+            }
+            first.listen(backlog(listener.backlog))?;
+            transparent(&first, listener)?;
             let mut sockets = vec![TcpListener::from(first)];
             if workers.get() > 1 {
                 // From here on the group is open to sockets of this user; alone, it stays closed.
                 socket2::SockRef::from(&sockets[0]).set_reuse_port(true)?;
             }
             for _ in 1..workers.get() {
-                let more = listen(bound, listener.backlog, true)?;
+                let more = bind(bound, true)?;
+                more.listen(backlog(listener.backlog))?;
                 transparent(&more, listener)?;
                 sockets.push(more.into());
             }
-            Ok(Self { name: listener.name.clone(), asked: listener.address, bound, sockets: sockets.into() })
+            Ok(group(sockets, Standing::Listening))
         };
         group().map_err(|source| {
             let (name, address) = (listener.name.clone(), listener.address);
@@ -215,7 +266,9 @@ impl Group {
 
     /// The same sockets for a listener that may have another name, backlog or sharing.
     fn carry(&self, listener: &Listener) -> Result<Self, BindError> {
-        for socket in &*self.sockets {
+        // One that waits must not listen yet, and does not capture by TPROXY.
+        let listening = if self.standing == Standing::Waiting { &[] } else { &*self.sockets };
+        for socket in listening {
             let socket = socket2::SockRef::from(socket);
             // listen(2) on a listening socket only changes its backlog. Neither call can fail on a socket that
             // listens, and if it did, the socket would be as good as before.
@@ -230,7 +283,12 @@ impl Group {
             asked: self.asked,
             bound: self.bound,
             sockets: Arc::clone(&self.sockets),
+            standing: self.standing,
         })
+    }
+
+    fn by_agent(&self) -> bool {
+        self.standing != Standing::Listening
     }
 
     fn holds(&self, other: &Self) -> bool {
@@ -260,8 +318,8 @@ fn transparent(socket: &Socket, listener: &Listener) -> io::Result<()> {
     }
 }
 
-/// A listening socket: non-blocking, closed on exec.
-fn listen(address: SocketAddr, length: u32, share: bool) -> io::Result<Socket> {
+/// A bound socket: non-blocking, closed on exec.
+fn bind(address: SocketAddr, share: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // `[::]` means every address of the machine, IPv4 included, whatever net.ipv6.bindv6only says.
@@ -271,7 +329,6 @@ fn listen(address: SocketAddr, length: u32, share: bool) -> io::Result<Socket> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(share)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog(length))?;
     Ok(socket)
 }
 

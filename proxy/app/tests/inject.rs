@@ -404,6 +404,19 @@ fn what_was_added_behind_an_injection_has_its_probes_moved() {
     assert_eq!(meaning(&without)[0].get("spec").unwrap().list("containers").last(), Some(&late));
 }
 
+/// With `capture node` the ports that were left out stand in the proxy's configuration, and in no container that installs rules.
+#[test]
+fn what_was_added_behind_an_injection_is_asked_where_it_was_left_alone() {
+    let file = folder("cases/node-skip-ports.yaml");
+    let flags = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let (once, _) = inject(&flags("--capture node --skip-inbound-ports 9100"), &file).unwrap();
+    let late = "    - {name: late, image: 'l:1', readinessProbe: {tcpSocket: {port: 9100}}, livenessProbe: {tcpSocket: {port: 9042}}}\n";
+    let added = once.replacen("    - name: app\n", &format!("{late}    - name: app\n"), 1);
+    let (twice, said) = inject(&[], &kept(&added, &file)).unwrap();
+    assert!(said.contains(": injected"), "{said}");
+    assert!(twice.contains("/app-probes/late/liveness") && !twice.contains("/app-probes/late/readiness"), "{twice}");
+}
+
 /// The program itself, as people call it.
 #[test]
 fn standard_input_folders_and_differences() {

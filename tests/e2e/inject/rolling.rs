@@ -62,7 +62,7 @@ impl Backend {
 }
 
 /// The certificates of a workload as its volume has them, for anybody to read.
-fn identity(authority: &Authority, id: &str) -> TempDir {
+pub(super) fn identity(authority: &Authority, id: &str) -> TempDir {
     let dir = TempDir::new();
     let issued = authority.svid(id);
     dir.write("tls.crt", issued.chain);

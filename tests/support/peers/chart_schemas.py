@@ -53,7 +53,14 @@ PORTS = {
     }
 }
 EVERYTHING = {
-    "nodeAgent": {"enabled": True, "captureOutbound": True, "metricsPort": 15021, "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"}},
+    "nodeAgent": {
+        "enabled": True,
+        "captureOutbound": True,
+        "captureInbound": True,
+        "namespaces": ["/run/netns", "/var/run/docker/netns"],
+        "metricsPort": 15021,
+        "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"},
+    },
     "discovery": {"namespaces": ["shop", "data"], "clients": ["web", "shop"]},
     "injector": {
         "settings": {
@@ -119,7 +126,9 @@ FLAGS = [
     ({}, {"no-node-agent": ""}),
     ({"nodeAgent": {"enabled": True}}, {"no-node-agent": ""}),
     ({"nodeAgent": {"captureOutbound": True}}, {"no-node-agent": ""}),
-    ({"nodeAgent": {"enabled": True, "captureOutbound": True}}, {"no-node-agent": None}),
+    ({"nodeAgent": {"enabled": True, "captureOutbound": True}}, {"no-node-agent": ""}),
+    ({"nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True}}, {"no-node-agent": None}),
+    ({"nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True, "namespaces": None}}, {"no-node-agent": None}),
     ({"nodeAgent": {"elsewhere": True}}, {"no-node-agent": None}),
     (
         EVERYTHING,
@@ -170,6 +179,23 @@ WRONG = [
     ({"injector": {"settings": {"capture": True}}}, "capture"),
     ({"injector": {"settings": {"capture": "node"}}}, "nodeAgent.captureOutbound"),
     ({"injector": {"settings": {"capture": "node"}}, "nodeAgent": {"enabled": True}}, "nodeAgent.captureOutbound"),
+    (
+        {
+            "injector": {"settings": {"capture": "node"}},
+            "nodeAgent": {"enabled": True, "captureOutbound": True},
+        },
+        "nodeAgent.captureInbound",
+    ),
+    ({"nodeAgent": {"enabled": True, "captureInbound": True}}, "nodeAgent.captureOutbound"),
+    ({"nodeAgent": {"namespaces": []}}, "namespaces"),
+    ({"nodeAgent": {"namespaces": ["run/netns"]}}, "namespaces"),
+    (
+        {
+            "injector": {"settings": {"capture": "node", "config": "mine", "skip-inbound-ports": "22"}},
+            "nodeAgent": {"elsewhere": True},
+        },
+        "skip-inbound-ports",
+    ),
     ({"injector": {"settings": {"image-pull-secrets": "Registry"}}}, "image-pull-secrets"),
     ({"nodeAgent": {"elsewhere": "yes"}}, "elsewhere"),
     ({"injector": {"settings": {"inbound-tls": "strict"}}}, "identity"),

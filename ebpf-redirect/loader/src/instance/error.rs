@@ -82,7 +82,7 @@ impl AttachError {
 }
 
 /// Names the hook that the kernel refused.
-pub(super) fn hook(name: &str) -> impl FnOnce(io::Error) -> AttachError {
+pub(crate) fn hook(name: &str) -> impl FnOnce(io::Error) -> AttachError {
     let hook = name.to_owned();
     move |error| AttachError::Hook { hook, error }
 }

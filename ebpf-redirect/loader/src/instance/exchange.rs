@@ -7,15 +7,15 @@ use super::{
 use crate::{
     maps::Maps,
     mounts,
-    object::{ATTACHMENTS, Attachment, Loaded, STUB, VERDICT},
-    pins::Pins,
+    object::{ATTACHMENTS, Attachment, LOOKUP, Loaded, Lookups, STUB, VERDICT, When},
+    pins::{self, Pins},
     sys,
 };
 use redirect_common::Control;
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     thread,
     time::{Duration, Instant},
 };
@@ -24,6 +24,8 @@ use std::{
 pub(super) struct Before {
     verdict: Option<OwnedFd>,
     links: Vec<(String, OwnedFd)>,
+    /// By their cookies.
+    namespaces: Vec<(u64, OwnedFd)>,
     control: Control,
 }
 
@@ -58,7 +60,15 @@ impl Before {
         let links = alive.into_iter().map(held).collect::<Result<_, _>>()?;
         let array = sys::pinned(&pins.map("PROGRAMS")).map_err(hook("PROGRAMS"))?;
         let verdict = sys::program_at(array.as_fd(), 0).map(|number| kept(pins, VERDICT, number)).transpose()?;
-        let before = Self { verdict, links, control: Maps::open(pins)?.control()? };
+        let mut namespaces = Vec::new();
+        for cookie in pins.namespaces() {
+            let link = sys::pinned(&pins.namespace(cookie)).map_err(hook(LOOKUP))?;
+            // One that has gone meanwhile is for who keeps them.
+            if let Some(number) = sys::namespace_program(link.as_fd()).map_err(hook(LOOKUP))? {
+                namespaces.push((cookie, kept(pins, &pins::of_namespace(cookie), number)?));
+            }
+        }
+        let before = Self { verdict, links, namespaces, control: Maps::open(pins)?.control()? };
         severed.iter().try_for_each(|name| pins.detach_link(name))?;
         Ok(before)
     }
@@ -88,6 +98,9 @@ impl Before {
             if !self.names().contains(&name.as_str()) {
                 pins.detach_link(&name)?;
             }
+        }
+        for (cookie, program) in &self.namespaces {
+            put_lookup(pins, *cookie, program.as_fd())?;
         }
         maps.change(|now| Control { mode: now.mode, ..self.control })
     }
@@ -126,8 +139,7 @@ pub(super) fn put_verdict(pins: &Pins, loaded: &Loaded) -> Result<(), AttachErro
 /// Links every program that is wanted, in the place of its predecessor where there is one.
 pub(super) fn link_all(loaded: &Loaded, pins: &Pins, options: &Options, there: &[&str]) -> Result<(), AttachError> {
     let cgroup = File::open(&options.cgroup).map_err(hook(&options.cgroup.display().to_string()))?;
-    let wanted = |attachment: &&Attachment| !attachment.for_capture || options.capture.is_some();
-    for Attachment { name, hook: at, .. } in ATTACHMENTS.iter().filter(wanted) {
+    for Attachment { name, hook: at, .. } in ATTACHMENTS.iter().filter(|attachment| is_wanted(attachment, options)) {
         let program = loaded.fd(name)?;
         let place = pins.link(name);
         if there.contains(name) {
@@ -142,14 +154,46 @@ pub(super) fn link_all(loaded: &Loaded, pins: &Pins, options: &Options, there: &
     Ok(())
 }
 
-/// Takes away what only captured connections need, where nothing is captured any more and none of them is left.
-pub(super) fn unlink_capture(pins: &Pins, options: &Options, maps: &Maps) -> Result<(), AttachError> {
-    if options.capture.is_some() || maps.occupancy().originals > 0 {
+fn is_wanted(attachment: &Attachment, options: &Options) -> bool {
+    match attachment.when {
+        When::Always => true,
+        When::Outbound => options.capture.is_some(),
+        When::Inbound => options.inbound,
+    }
+}
+
+/// The network namespaces that are attached to follow, one by one.
+pub(super) fn exchange_lookups(pins: &Pins, options: &Options, before: &Before) -> Result<(), AttachError> {
+    if !options.inbound || before.namespaces.is_empty() {
         return Ok(());
     }
+    let mut lookups = Lookups::new(&options.object, pins);
+    for (cookie, _) in &before.namespaces {
+        put_lookup(pins, *cookie, lookups.load(cookie)?.fd(LOOKUP)?.as_fd())?;
+    }
+    Ok(())
+}
+
+/// Puts a program in the place of the one that is attached to a network namespace. One that has gone needs none.
+fn put_lookup(pins: &Pins, cookie: u64, program: BorrowedFd<'_>) -> Result<(), AttachError> {
+    let link = sys::pinned(&pins.namespace(cookie)).map_err(hook(LOOKUP))?;
+    match sys::update(link.as_fd(), program) {
+        Err(_) if sys::namespace_program(link.as_fd()).is_ok_and(|program| program.is_none()) => return Ok(()),
+        updated => updated.map_err(hook(LOOKUP))?,
+    }
+    Ok(pins.keep_program(&pins::of_namespace(cookie), program)?)
+}
+
+/// Takes away what only captured connections need, where nothing is captured any more and none of them is left.
+pub(super) fn unlink_capture(pins: &Pins, options: &Options, maps: &Maps) -> Result<(), AttachError> {
+    if !options.inbound {
+        pins.namespaces().into_iter().try_for_each(|cookie| pins.detach_namespace(cookie))?;
+    }
     let there = pins.links();
-    for Attachment { name, .. } in ATTACHMENTS.iter().filter(|attachment| attachment.for_capture) {
-        if there.iter().any(|link| link == name) {
+    for attachment in ATTACHMENTS.iter().filter(|attachment| !is_wanted(attachment, options)) {
+        let Attachment { name, when, .. } = attachment;
+        let needed = *when == When::Outbound && maps.occupancy().originals > 0;
+        if !needed && there.iter().any(|link| link == name) {
             pins.detach_link(name)?;
         }
     }

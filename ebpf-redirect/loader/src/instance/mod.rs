@@ -15,19 +15,21 @@ mod settings;
 mod trial;
 
 pub use error::AttachError;
+pub(crate) use error::hook;
 pub(crate) use links::severed;
 pub use options::{BUDGET, Capture, LARGE, Options, Proxy};
+pub(crate) use trial::try_inbound;
 pub use trial::try_out;
 
 use crate::{
     ended::{self, Ended, Store},
     maps::{self, Maps, Occupancy, Totals},
-    mounts, object,
+    mounts,
+    object::{self, Loaded, Lookups},
     pins::{self, PinError, Pins},
     self_test::Report,
 };
-use error::hook;
-use exchange::{Before, link_all, put_verdict, unlink_capture};
+use exchange::{Before, exchange_lookups, link_all, put_verdict, unlink_capture};
 use redirect_common::{Control, mode, port};
 use settings::configure;
 use std::{
@@ -58,6 +60,9 @@ pub enum Detached {
     Gone,
     /// The maps stay until these ends of connections have closed; they go on through TCP.
     Draining(u64),
+    /// No connection is left, but proxies listen who have claimed what comes into so many network namespaces. The maps stay, so that whoever
+    /// attaches next gives it to them at once: nobody else could make their listeners known again.
+    Claimed(usize),
 }
 
 /// How an instance stands.
@@ -75,6 +80,10 @@ pub struct Status {
     pub control: Control,
     /// The proxy's ports.
     pub ports: BTreeSet<u16>,
+    /// Network namespaces whose connections are given to their proxies.
+    pub captured: usize,
+    /// Those that were claimed and are not: the inodes of their files.
+    pub waiting: BTreeSet<u32>,
     /// Counters.
     pub totals: Totals,
     /// How full its maps are.
@@ -114,7 +123,7 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
 }
 
 fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
-    let loaded = object::load(&options.object, pins)?;
+    let loaded = load(options, pins)?;
     Store::make(pins).map_err(hook(ended::PIN))?;
     let mut maps = Maps::open(pins)?;
     maps.change(|_| Control {
@@ -139,6 +148,15 @@ fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
     }
 }
 
+/// Loads the programs; that those load which are attached to network namespaces later is known then.
+fn load(options: &Options, pins: &Pins) -> Result<Loaded, AttachError> {
+    let loaded = object::load(&options.object, pins, options.inbound)?;
+    if options.inbound {
+        Lookups::new(&options.object, pins).load(&0)?;
+    }
+    Ok(loaded)
+}
+
 /// Everything is attached: it begins to work, unless somebody has pulled the switch already. Whether it works.
 fn switch_on(maps: &mut Maps) -> Result<bool, AttachError> {
     let mut on = false;
@@ -154,11 +172,12 @@ fn switch_on(maps: &mut Maps) -> Result<bool, AttachError> {
 fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
     let before = Before::of(pins, options)?;
     let report = scratch(&options.object, &options.waived)?;
-    let loaded = object::load(&options.object, pins)?;
+    let loaded = load(options, pins)?;
     Store::make(pins).map_err(hook(ended::PIN))?;
     let mut maps = Maps::open(pins)?;
     let exchanged = put_verdict(pins, &loaded)
         .and_then(|()| link_all(&loaded, pins, options, &before.names()))
+        .and_then(|()| exchange_lookups(pins, options, &before))
         .and_then(|()| prove(&loaded, &mut maps, &options.waived))
         .and_then(|_| configure(&mut maps, options))
         .and_then(|()| unlink_capture(pins, options, &maps))
@@ -191,6 +210,10 @@ pub fn detach(instance: &str) -> Result<Detached, AttachError> {
     if maps.has_sockets() {
         return Ok(Detached::Draining(maps.occupancy().sockets));
     }
+    let listening = maps.listening().len();
+    if listening > 0 {
+        return Ok(Detached::Claimed(listening));
+    }
     pins.remove()?;
     Ok(Detached::Gone)
 }
@@ -221,8 +244,11 @@ pub fn tidy(instance: &str) -> Result<Tidied, AttachError> {
     if !pins.links().is_empty() {
         return Ok(Tidied::Attached);
     }
-    if pins.are_there() && Maps::open(&pins)?.has_sockets() {
-        return Ok(Tidied::Draining);
+    if pins.are_there() {
+        let maps = Maps::open(&pins)?;
+        if maps.has_sockets() || !maps.listening().is_empty() {
+            return Ok(Tidied::Draining);
+        }
     }
     pins.remove()?;
     Ok(Tidied::Gone)
@@ -263,6 +289,7 @@ pub fn status(instance: &str) -> Result<Option<Status>, AttachError> {
     let mut links = pins.links();
     links.sort();
     let places = links::places(&pins, &links);
+    let namespaces = pins.namespaces();
     let ports = maps
         .ports
         .iter()
@@ -273,6 +300,13 @@ pub fn status(instance: &str) -> Result<Option<Status>, AttachError> {
     Ok(Some(Status {
         severed: places.iter().filter(|(_, cgroup)| cgroup.is_none()).map(|(name, _)| name.clone()).collect(),
         cgroup: places.iter().find_map(|(_, cgroup)| *cgroup),
+        captured: namespaces.len(),
+        waiting: maps
+            .claims()
+            .iter()
+            .filter(|(cookie, _)| !namespaces.contains(cookie))
+            .map(|(_, claimed)| claimed.inode)
+            .collect(),
         links,
         on: control.mode == mode::ON,
         control,

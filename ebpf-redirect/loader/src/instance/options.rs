@@ -47,6 +47,8 @@ pub struct Options {
     pub proxies: Vec<Proxy>,
     /// Outbound connections to take to the proxy.
     pub capture: Option<Capture>,
+    /// Whether proxies may claim what comes into their network namespaces. [`crate::inbound::Namespaces`] gives it to them.
+    pub inbound: bool,
     /// See [`BUDGET`].
     pub budget: u32,
     /// See [`LARGE`].
@@ -69,6 +71,7 @@ impl Options {
             ports: BTreeSet::new(),
             proxies: Vec::new(),
             capture: None,
+            inbound: false,
             budget: BUDGET,
             large: LARGE,
             events: true,

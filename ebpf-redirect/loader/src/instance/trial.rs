@@ -8,7 +8,7 @@ use super::{
 use crate::{
     maps::Maps,
     mounts,
-    object::{self, ENROL_TEST, HOLD_TEST, Loaded, Object},
+    object::{self, ENROL_TEST, HOLD_TEST, Loaded, Lookups, Object},
     pins::{self, PinError, Pins},
     self_test::{self, Property, Report},
     sys,
@@ -57,6 +57,29 @@ pub fn try_out(object: &Object) -> Result<(Report, Duration), AttachError> {
     if object.is_empty() {
         return Err(AttachError::NoObject);
     }
+    in_scratch(|pins| {
+        let loaded = object::load(object, pins, false)?;
+        let mut maps = Maps::open(pins)?;
+        maps.change(|_| Control { mode: mode::OFF, budget: BUDGET, large: u32::MAX, ..Control::default() })?;
+        put_verdict(pins, &loaded)?;
+        Ok((test(&loaded, &mut maps)?, loaded.took))
+    })
+}
+
+/// Whether an object's programs load by which inbound connections are captured, which nobody's are meanwhile.
+///
+/// # Errors
+///
+/// They do not.
+pub(crate) fn try_inbound(object: &Object) -> Result<(), AttachError> {
+    in_scratch(|pins| {
+        object::load(object, pins, true)?;
+        Ok(Lookups::new(object, pins).load(&0).map(drop)?)
+    })
+}
+
+/// Does something with an instance made for it and removed again.
+fn in_scratch<T>(run: impl FnOnce(&Pins) -> Result<T, AttachError>) -> Result<T, AttachError> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     pins::sweep()?;
     let mut names = 0;
@@ -70,14 +93,7 @@ pub fn try_out(object: &Object) -> Result<(Report, Duration), AttachError> {
             locked => break (pins, locked?),
         }
     };
-    let tried = || -> Result<_, AttachError> {
-        let loaded = object::load(object, &pins)?;
-        let mut maps = Maps::open(&pins)?;
-        maps.change(|_| Control { mode: mode::OFF, budget: BUDGET, large: u32::MAX, ..Control::default() })?;
-        put_verdict(&pins, &loaded)?;
-        Ok((test(&loaded, &mut maps)?, loaded.took))
-    };
-    let tried = tried();
+    let tried = run(&pins);
     // Under the lock: nobody takes it for one that was left behind.
     let removed = pins.remove();
     drop(lock);

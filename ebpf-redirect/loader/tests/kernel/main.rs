@@ -8,6 +8,7 @@ mod enrol;
 mod figures;
 mod filter;
 mod ground;
+mod inbound;
 mod life;
 mod needs;
 mod pods;
@@ -31,6 +32,8 @@ mod probe {
             assert!(outcome.failure.is_none() || KNOWN.contains(&outcome.property), "{outcome:?}");
         }
         assert_eq!(probe.outcomes.len(), redirect::PROPERTIES.len());
+        let inbound = probe.points.iter().find(|point| point.name == "inbound").unwrap();
+        assert_eq!(inbound.verdict, Verdict::Good, "{probe}");
         assert!(probe.is_good(KNOWN), "{probe}");
         let (words, json) = (probe.to_string(), probe.to_json());
         assert_eq!(json["can_attach"], probe.is_good(&[]));

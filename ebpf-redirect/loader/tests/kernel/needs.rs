@@ -21,7 +21,7 @@ fn with<E: std::fmt::Display>(may: CapabilitySet, run: impl FnOnce() -> Result<(
 }
 
 /// That an action needs all of these and no others.
-fn needs(action: &str, all: &[CapabilitySet], mut run: impl FnMut() -> Result<(), String> + Send) {
+pub(crate) fn needs(action: &str, all: &[CapabilitySet], mut run: impl FnMut() -> Result<(), String> + Send) {
     let set = |all: &mut dyn Iterator<Item = &CapabilitySet>| all.fold(CapabilitySet::empty(), |set, one| set | *one);
     for missing in all {
         let done = with(set(&mut all.iter().filter(|one| *one != missing)), &mut run);
@@ -30,9 +30,9 @@ fn needs(action: &str, all: &[CapabilitySet], mut run: impl FnMut() -> Result<()
     with(set(&mut all.iter()), &mut run).unwrap_or_else(|error| panic!("{action} with {all:?}: {error}"));
 }
 
-const BPF: CapabilitySet = CapabilitySet::BPF;
+pub(crate) const BPF: CapabilitySet = CapabilitySet::BPF;
 const NET_ADMIN: CapabilitySet = CapabilitySet::NET_ADMIN;
-const PERFMON: CapabilitySet = CapabilitySet::PERFMON;
+pub(crate) const PERFMON: CapabilitySet = CapabilitySet::PERFMON;
 
 #[test]
 fn each_action_needs_what_is_documented() {

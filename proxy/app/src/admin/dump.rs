@@ -41,7 +41,7 @@ pub(super) fn settings(config: &Config) -> Value {
         clusters: _,
         filters,
     } = config;
-    let CaptureSettings { prove, probe_port, mark } = capture;
+    let CaptureSettings { prove, probe_port, inbound_probe_port, exclude_inbound_ports, mark } = capture;
     let Admin { address, probes } = admin;
     let ProcessLimits { connections, tls_handshakes, memory_shrink_percent, memory_refuse_percent } = limits;
     let Drain { delay, deadline } = drain;
@@ -85,7 +85,13 @@ pub(super) fn settings(config: &Config) -> Value {
         "identity": identity.as_ref().map(tls::identity),
         "redirect": redirect.as_ref().map(redirect_of),
         "source_filter": source_filter.as_deref().map(source_filter_of),
-        "capture": { "prove": *prove == Prove::Required, "probe_port": probe_port, "mark": mark },
+        "capture": {
+            "prove": *prove == Prove::Required,
+            "probe_port": probe_port,
+            "inbound_probe_port": inbound_probe_port,
+            "exclude_inbound_ports": exclude_inbound_ports,
+            "mark": mark,
+        },
         "filters": filters.iter().map(|filter| filters::filter(filter)).collect::<Vec<_>>(),
     })
 }
@@ -158,7 +164,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         capture,
         probe_port,
         admin_port,
-        closed_probe_port,
+        closed_probe_ports,
         port_sharing,
         backlog,
         connections,
@@ -181,10 +187,11 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
             Capture::Off => "off",
             Capture::Redirect => "redirect",
             Capture::Tproxy => "tproxy",
+            Capture::Agent => "agent",
         },
         "probe_port": probe_port,
         "admin_port": admin_port,
-        "closed_probe_port": closed_probe_port,
+        "closed_probe_ports": closed_probe_ports,
         "share_port": *port_sharing == PortSharing::Shared,
         "backlog": backlog,
         "connections": connections,

@@ -77,6 +77,7 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
                 Readiness::Ready => StatusCode::OK,
                 Readiness::Starting
                 | Readiness::NoIdentity
+                | Readiness::Unclaimed(_)
                 | Readiness::NotCaptured(_)
                 | Readiness::Draining
                 | Readiness::Failed => StatusCode::SERVICE_UNAVAILABLE,

@@ -58,6 +58,7 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
         stage: Cell::new(Stage::Live),
         failed: Cell::new(false),
         said_ready: Cell::new(false),
+        claim: Cell::new(crate::control::state::Claim::Made),
         interception: Cell::new(crate::control::state::Interception::NotNeeded),
         application: crate::application::Record::default(),
         certificates: Cell::new(crate::control::state::Certificates::There),

@@ -3,7 +3,7 @@
 use super::{
     arguments::{Given, Opt, Stop, Verb},
     rules,
-    values::{cgroup, list, listen, number, prefixes, properties, size},
+    values::{cgroup, folders, list, listen, number, prefixes, properties, size},
 };
 use crate::loopback;
 use redirect::{Capture, Detached, Ended, Object, Options, Property, Proxy, Standing, Totals, Watch};
@@ -33,12 +33,31 @@ const OBJECT: Opt = opt("object", "FILE", "Programs other than those of this bui
 const METRICS: Opt =
     opt("metrics", "ADDRESS", "Serve /metrics, /livez and /readyz there, as 127.0.0.1:15021 [default: nowhere]");
 
-/// `--metrics` is the agent's alone: whoever attaches and exits serves nothing.
+/// The agent's alone: whoever attaches and exits serves nothing, and sees no namespace come or go.
+const AGENT_ONLY: &[Opt] = &[
+    METRICS,
+    opt(
+        "capture-inbound",
+        "",
+        "Give what comes into a proxy's network namespace to the listener by which it claims it",
+    ),
+    opt(
+        "namespaces",
+        "LIST",
+        "Directories where the container runtime keeps network namespaces, as /run/netns,/var/run/netns [default: /run/netns]",
+    ),
+    opt(
+        "stay",
+        "",
+        "Leave everything attached at the end, for the agent that comes next; `redirect detach` takes it away",
+    ),
+];
+
 const AGENTS: &[Opt] = &{
-    let mut all = [METRICS; WHAT.len() + 1];
+    let mut all = [METRICS; WHAT.len() + AGENT_ONLY.len()];
     let mut at = 0;
-    while at < WHAT.len() {
-        all[at] = WHAT[at];
+    while at < all.len() {
+        all[at] = if at < WHAT.len() { WHAT[at] } else { AGENT_ONLY[at - WHAT.len()] };
         at += 1;
     }
     all
@@ -83,7 +102,10 @@ pub(super) const AGENT: Verb = Verb {
     about: "Attach the BPF programs for a proxy without privileges, watch them, detach them at the end",
     usage: "[OPTIONS]",
     options: AGENTS,
-    examples: &["redirect agent --ports 15001 --proxy-uid 1337 --metrics 127.0.0.1:15021"],
+    examples: &[
+        "redirect agent --ports 15001 --proxy-uid 1337 --metrics 127.0.0.1:15021",
+        "redirect agent --proxy-uid 1337 --capture-inbound --namespaces /run/netns",
+    ],
 };
 pub(super) const SWITCH: Verb = Verb {
     name: "redirect switch",
@@ -112,7 +134,7 @@ pub(super) const STATUS: Verb = Verb {
 pub(super) enum Redirect {
     Probe { json: bool, object: Option<PathBuf> },
     Attach(What),
-    Agent(What, Option<SocketAddr>),
+    Agent(What, Agent),
     Switch { instance: String, on: bool },
     Detach { instance: String },
     Status { instance: String, json: bool, watch: bool },
@@ -131,6 +153,15 @@ pub(super) struct What {
     object: Option<PathBuf>,
 }
 
+/// What an agent does beside attaching.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Agent {
+    metrics: Option<SocketAddr>,
+    /// Where files of network namespaces are; none: nothing that comes in is captured.
+    namespaces: Vec<PathBuf>,
+    stay: bool,
+}
+
 impl Given {
     pub(super) fn redirect(&self, name: &str) -> Result<Redirect, Stop> {
         let instance = self.text("instance")?.unwrap_or_else(|| redirect_default().into());
@@ -138,7 +169,28 @@ impl Given {
         match name {
             "redirect probe" => Ok(Redirect::Probe { json, object: self.path("object")? }),
             "redirect attach" => self.what(instance).map(Redirect::Attach),
-            "redirect agent" => Ok(Redirect::Agent(self.what(instance)?, self.read_as("metrics", listen)?)),
+            "redirect agent" => {
+                let what = self.what(instance)?;
+                let inbound = self.option("capture-inbound").is_some();
+                let namespaces = self.read_as("namespaces", folders)?;
+                if namespaces.is_some() && !inbound {
+                    return Err(
+                        self.wrong(&"--namespaces is about what --capture-inbound takes; write it, or leave it out")
+                    );
+                }
+                if inbound && what.proxies.is_empty() {
+                    return Err(self.wrong(
+                        &"whose claims are taken? Beside --capture-inbound write --proxy-uid, --proxy-pid or --proxy-cgroup",
+                    ));
+                }
+                let namespaces = if inbound {
+                    namespaces.unwrap_or_else(|| vec![redirect::inbound::NAMESPACES.into()])
+                } else {
+                    Vec::new()
+                };
+                let stay = self.option("stay").is_some();
+                Ok(Redirect::Agent(what, Agent { metrics: self.read_as("metrics", listen)?, namespaces, stay }))
+            }
             "redirect switch" => {
                 self.required("to")?;
                 let on = self.read_as("to", |text| match text {
@@ -282,14 +334,23 @@ impl Redirect {
                     writeln!(out, "waived: {} fails on this kernel", outcome.property)?;
                 }
             }
-            Self::Agent(what, metrics) => {
+            Self::Agent(what, agent) => {
                 drop(out);
-                return loopback::run_agent(&what.options()?, metrics);
+                let mut options = what.options()?;
+                options.inbound = !agent.namespaces.is_empty();
+                return loopback::run_agent(&options, agent.metrics, &agent.namespaces, agent.stay);
             }
             Self::Switch { instance, on } => redirect::switch(&instance, on)?,
             Self::Detach { instance } => match redirect::detach(&instance)? {
                 Detached::Absent => writeln!(out, "nothing is attached")?,
                 Detached::Gone => writeln!(out, "detached")?,
+                Detached::Claimed(namespaces) => {
+                    writeln!(
+                        out,
+                        "detached; what was claimed of {namespaces} network namespaces is kept for who attaches next, as long as their \
+                         proxies listen"
+                    )?;
+                }
                 Detached::Draining(ends) => {
                     writeln!(
                         out,

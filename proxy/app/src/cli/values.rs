@@ -52,6 +52,16 @@ pub(super) fn list(text: &str) -> Result<Vec<u16>, &'static str> {
         .ok_or("write ports with commas between, as 15001,15006")
 }
 
+/// `/run/netns,/var/run/netns`.
+pub(super) fn folders(text: &str) -> Result<Vec<PathBuf>, &'static str> {
+    let folders: Vec<PathBuf> = text.split(',').map(|folder| folder.trim().into()).collect();
+    if folders.iter().all(|folder| folder.is_absolute()) {
+        Ok(folders)
+    } else {
+        Err("write absolute paths with commas between, as /run/netns,/var/run/netns")
+    }
+}
+
 /// `10.0.0.0/8,fd00::/8`; an address alone is itself.
 pub(super) fn prefixes(text: &str) -> Result<Vec<(IpAddr, u8)>, &'static str> {
     let prefix = |text: &str| {

@@ -209,7 +209,7 @@ impl<P: Plane> Control<P> {
         let Prepared { config, files, began, changes, snapshot, secrets, sockets, ports, waiting, .. } = prepared;
         let Some(snapshot) = snapshot else { return Ok(()) };
         let first = changes.is_none();
-        let handed = match self.sockets.commit(sockets, self.count) {
+        let mut handed = match self.sockets.commit(sockets, self.count) {
             Ok(handed) => handed,
             Err(error) if first => return Err(Failure(error.to_string())),
             Err(error) => {
@@ -217,6 +217,8 @@ impl<P: Plane> Control<P> {
                 return Ok(());
             }
         };
+        let claims = self.claim(&config);
+        handed.iter_mut().zip(claims).for_each(|(all, claimed)| all.extend(claimed));
         self.names.want(&config.dns, hosts(&config));
         for host in hosts(&config) {
             self.deliver(&host, &config, &snapshot);
@@ -241,14 +243,14 @@ impl<P: Plane> Control<P> {
             tracing::error!(%error, "a worker could not put the configuration in force");
         }
         self.watcher.watch(&files, began);
-        self.proof.seek(&config, &self.state, self.plane.probe_token());
+        self.seek_proof(&config);
         self.state.config.replace(Some(config));
         let addresses = self.sockets.addresses();
         if let Some(config) = self.state.config.borrow().as_deref() {
             self.edge.apply(config, &addresses);
             self.loopback.apply(config, addresses.iter().map(|(_, address)| address.port()).collect());
         }
-        self.state.listeners.replace(addresses);
+        self.state.listeners.replace(self.sockets.listening());
         self.plane.in_force(&snapshot);
         self.in_force.replace(Some(snapshot));
         if let Some(ports) = ports {

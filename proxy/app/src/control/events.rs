@@ -42,6 +42,10 @@ pub(super) enum Event<F> {
     Idle,
     Memory,
     Tidy,
+    /// Tell the node's agent again of who waits for it.
+    Claim,
+    /// What comes in is captured no more.
+    Lost,
     TimeIsUp,
     /// Look whether the application has ended.
     Application,
@@ -70,6 +74,8 @@ impl<P: Plane> Control<P> {
             () = self.workers.idle() => Event::Idle,
             () = at(self.memory_at) => Event::Memory,
             () = at(self.tidy_at) => Event::Tidy,
+            () = at(self.claiming.due()), if !leaving => Event::Claim,
+            () = self.proof.lost(), if !leaving => Event::Lost,
             () = at(time_is_up) => Event::TimeIsUp,
             () = at(self.application.due()), if !leaving || self.by_absence => Event::Application,
             () = at(due) => Event::Tick,
@@ -118,6 +124,8 @@ impl<P: Plane> Control<P> {
                 self.tidy_at = None;
                 memory::give_back_heap();
             }
+            Event::Claim => self.claim_again().await,
+            Event::Lost => self.claim_anew().await,
             Event::TimeIsUp => self.leave("its time"),
             Event::Application => self.look_at_application(),
             Event::Tick => {}

@@ -16,6 +16,7 @@
 //! would also put them behind the application they serve, and cannot be undone without privileges.
 
 mod admin_ports;
+mod claim;
 mod commit;
 mod events;
 pub mod state;
@@ -48,7 +49,7 @@ use crate::{
 use admin_ports::AdminPorts;
 use commit::{Failure, Prepared};
 use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
-use state::{Certificates, Interception, Request, Stage, State};
+use state::{Certificates, Claim, Interception, Request, Stage, State};
 use std::{
     cell::{Cell, RefCell},
     io,
@@ -124,6 +125,8 @@ struct Control<P: Plane> {
     keeper: Keeper,
     loopback: Loopback,
     edge: Edge,
+    /// When the node's agent is told again of who waits for it.
+    claiming: claim::Claiming,
     proof: Proof,
     ports: AdminPorts,
     signals: Signals,
@@ -201,6 +204,7 @@ impl<P: Plane> Control<P> {
             said_ready: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
             application: Record::of_environment(),
+            claim: Cell::new(Claim::Made),
             interception: Cell::new(Interception::NotNeeded),
             config: RefCell::default(),
             listeners: RefCell::default(),
@@ -237,6 +241,7 @@ impl<P: Plane> Control<P> {
             keeper: Keeper::new(),
             loopback: Loopback::default(),
             edge: Edge::default(),
+            claiming: claim::Claiming::default(),
             proof: Proof::default(),
             ports: AdminPorts::default(),
             signals,

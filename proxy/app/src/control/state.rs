@@ -5,7 +5,7 @@ use crate::{
     application,
     assembly::ClusterStatus,
     cgroup::{Meter, Pressure},
-    proof::Cause,
+    proof::{Cause, Family, Way},
     reload::History,
 };
 use bytes::Bytes;
@@ -39,6 +39,19 @@ pub enum Certificates {
     There,
 }
 
+/// Whether the listener that a node's agent captures for has told the agent of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// There is none, or it has.
+    Made,
+    /// Nobody hears it.
+    NoAgent,
+    /// The agent's programs do not take it.
+    Refused,
+    /// Its socket cannot listen, or not be told of.
+    Failed,
+}
+
 /// Whether connections are known to be captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interception {
@@ -55,10 +68,8 @@ pub enum Interception {
 pub enum Unproven {
     /// No probe was answered or refused yet.
     Untried,
-    /// The probe over IPv4 did not arrive.
-    Ipv4(Cause),
-    /// The probe over IPv6 did not arrive.
-    Ipv6(Cause),
+    /// The probe that stands for this way's connections did not arrive over this family.
+    Missing(Way, Family, Cause),
 }
 
 /// Whether load balancers should send connections here.
@@ -70,6 +81,8 @@ pub enum Readiness {
     Starting,
     /// Not yet, or not since a reload: certificates or keys that are needed were never there.
     NoIdentity,
+    /// Not yet: the node's agent does not know of the listener that it shall capture for.
+    Unclaimed(Claim),
     /// Not yet: nothing proves that connections are captured.
     NotCaptured(Unproven),
     /// Not any more.
@@ -119,6 +132,8 @@ pub struct State {
     /// Told when the admin port first says that this is ready: an injected container's `postStart` hook asks there, and nothing
     /// of the application is started before it has its answer.
     pub application: application::Record,
+    /// Whether the node's agent knows of the listener that it captures for.
+    pub claim: Cell<Claim>,
     /// Whether connections are known to be captured.
     pub interception: Cell<Interception>,
     /// The configuration in force; `None` before the first.
@@ -152,6 +167,7 @@ impl State {
             Stage::Draining => Readiness::Draining,
             Stage::Live if self.failed.get() => Readiness::Failed,
             Stage::Live if self.certificates.get() == Certificates::Awaited => Readiness::NoIdentity,
+            Stage::Live if self.claim.get() != Claim::Made => Readiness::Unclaimed(self.claim.get()),
             Stage::Live => match self.interception.get() {
                 Interception::NotNeeded | Interception::Proven => Readiness::Ready,
                 Interception::Unproven(unproven) => Readiness::NotCaptured(unproven),
@@ -189,9 +205,33 @@ impl Readiness {
             Self::Ready => "LIVE\n",
             Self::Starting => "INITIALIZING: listeners are not served yet (names and services are being resolved)\n",
             Self::NoIdentity => "INITIALIZING: certificates, keys or roots are not there yet; the log says which\n",
+            Self::Unclaimed(claim) => claim.words(),
             Self::NotCaptured(unproven) => unproven.words(),
             Self::Draining => "DRAINING: the proxy finishes what is in flight and accepts nothing new\n",
             Self::Failed => "FAILED: an operator called /healthcheck/fail; POST /healthcheck/ok undoes it\n",
+        }
+    }
+}
+
+impl Claim {
+    /// What is missing, and the remedy.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            // What says so is not ready for another reason.
+            Self::Made => "INITIALIZING\n",
+            Self::NoAgent => {
+                "INITIALIZING: no agent of this node captures what comes in for this process: run `pillion redirect agent \
+                 --capture-inbound` there, with the cgroup of this pod and --proxy-uid of this process, or move the pod to a \
+                 node that has one\n"
+            }
+            Self::Refused => {
+                "INITIALIZING: the node's agent refuses: what comes in for the node itself cannot be a proxy's own, as that of \
+                 a pod with hostNetwork would be\n"
+            }
+            Self::Failed => {
+                "INITIALIZING: the listener for what the node's agent captures cannot listen; the log says why\n"
+            }
         }
     }
 }
@@ -200,26 +240,42 @@ impl Unproven {
     /// What is missing, and the remedy.
     #[must_use]
     pub fn words(self) -> &'static str {
-        match self {
-            Self::Untried => "INITIALIZING: whether connections are captured is being tried\n",
-            Self::Ipv4(Cause::Refused) => {
+        let (way, family, cause) = match self {
+            Self::Untried => return "INITIALIZING: whether connections are captured is being tried\n",
+            Self::Missing(way, family, cause) => (way, family, cause),
+        };
+        match (cause, way, family) {
+            (Cause::Refused, Way::Outbound, Family::Ipv4) => {
                 "INITIALIZING: no rule captured the probe over IPv4; run `pillion redirect rules install`, or write \
                  `capture: { prove: false }`\n"
             }
-            Self::Ipv6(Cause::Refused) => {
+            (Cause::Refused, Way::Outbound, Family::Ipv6) => {
                 "INITIALIZING: no rule captured the probe over IPv6; run `pillion redirect rules install`, or write \
                  `capture: { prove: false }`\n"
             }
-            Self::Ipv4(Cause::Other) | Self::Ipv6(Cause::Other) => {
+            (Cause::Refused, Way::Inbound, Family::Ipv4) => {
+                "INITIALIZING: the node's agent does not give this proxy what comes in over IPv4: its log says why (does it \
+                 see this network namespace, by --namespaces?); or write `capture: { prove: false }`\n"
+            }
+            (Cause::Refused, Way::Inbound, Family::Ipv6) => {
+                "INITIALIZING: the node's agent does not give this proxy what comes in over IPv6: its log says why (does it \
+                 see this network namespace, by --namespaces?); or write `capture: { prove: false }`\n"
+            }
+            (Cause::Other, Way::Outbound, _) => {
                 "INITIALIZING: somebody else answered the probe: the rules send connections to another process, or \
                  capture.probe_port is taken\n"
             }
-            Self::Ipv4(Cause::Silent) | Self::Ipv6(Cause::Silent) => {
+            (Cause::Other, Way::Inbound, _) => {
+                "INITIALIZING: somebody else answered the probe: the agent gives connections to another process, or \
+                 capture.inbound_probe_port is taken\n"
+            }
+            (Cause::Silent, Way::Outbound, _) => {
                 "INITIALIZING: the probe was not answered in time: the rules send it somewhere else, or drop it\n"
             }
-            Self::Ipv4(Cause::Failed) | Self::Ipv6(Cause::Failed) => {
-                "INITIALIZING: the probe could not be sent over loopback: is `lo` up?\n"
+            (Cause::Silent, Way::Inbound, _) => {
+                "INITIALIZING: the probe of what comes in was not answered in time: somebody else has it, or drops it\n"
             }
+            (Cause::Failed, _, _) => "INITIALIZING: the probe could not be sent over loopback: is `lo` up?\n",
         }
     }
 }

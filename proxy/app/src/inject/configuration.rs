@@ -13,6 +13,10 @@ use pillion_config::{
 };
 use std::{collections::BTreeSet, io, path::Path};
 
+/// Where it says which ports a node's agent leaves alone.
+const CAPTURE: &str = "capture";
+const EXCLUDED: &str = "exclude_inbound_ports";
+
 /// What is wrong with settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -85,6 +89,11 @@ pub(super) fn generate(settings: &Settings, own: Option<&str>) -> Result<String,
         }
         root.set("kubernetes", Value::Map(kubernetes));
     }
+    if settings.capture == Capture::Node && !settings.skip_inbound_ports.is_empty() {
+        // The agent is told by the proxy what to leave alone; rules are by the container that installs them.
+        let ports: BTreeSet<u16> = settings.skip_inbound_ports.iter().flat_map(|ports| ports.0..=ports.1).collect();
+        root.set(CAPTURE, map([(EXCLUDED, list(ports))]));
+    }
     let (listeners, clusters) = match settings.capture {
         Capture::None => explicit(settings),
         Capture::Init | Capture::Node => captured(settings, own)?,
@@ -95,20 +104,20 @@ pub(super) fn generate(settings: &Settings, own: Option<&str>) -> Result<String,
     judge(&text).map(|()| text)
 }
 
-/// Listeners and clusters where rules bring the connections.
+/// Listeners and clusters where rules, or the node's agent, bring the connections.
 fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<Value>), Vec<Fault>> {
     let mut inbound = Map::default();
     inbound.set("name", "inbound");
     inbound.set("address", any_address(settings.ip_family, port::INBOUND));
     inbound.set("direction", "inbound");
-    inbound.set("capture", "redirect");
+    inbound.set("capture", if settings.capture == Capture::Node { "agent" } else { "redirect" });
     inbound_policy(settings, &mut inbound)?;
     inbound.set("routes", to("application"));
     let mut tcp = opaque(settings, "application");
     let default = || judges(&inbound).then_some(NotHttp::Refuse);
     match settings.not_http.or_else(default) {
         Some(NotHttp::Refuse) => tcp.set("not_http", "refuse"),
-        Some(NotHttp::Pass) => tcp.set("not_http", "pass"),
+        Some(NotHttp::Pass | NotHttp::PassUnfinished) => tcp.set("not_http", "pass"),
         None => {}
     }
     inbound.set("tcp", tcp);
@@ -132,11 +141,18 @@ fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<V
     let mut clusters = vec![original("application", "original"), original("passthrough", "original")];
     clusters.extend(settings.upstreams.iter().map(|upstream| cluster(upstream, settings)));
     let mut listeners = vec![inbound.into(), outbound.into()];
-    // What comes in a node's agent does not capture: it comes by ports of the proxy's.
+    // Of pods that were written before a node's agent captured what comes in: their clients know these ports.
     let (told, applications) = told(settings);
     listeners.extend(told);
     clusters.extend(applications);
     Ok((listeners, clusters))
+}
+
+/// The ports that a generated configuration has a node's agent leave alone; `None`: it is none of ours.
+pub(super) fn excluded(text: &str) -> Option<Vec<u16>> {
+    let read = yaml::read(text).ok()?;
+    let ports = read.first()?.value.at(&[CAPTURE, EXCLUDED]).map(Value::elements).unwrap_or_default();
+    Some(ports.iter().filter_map(|port| u16::try_from(port.as_int()?).ok()).collect())
 }
 
 /// Listeners and clusters where the application and its clients are told the proxy's ports.
@@ -293,7 +309,7 @@ fn judge(text: &str) -> Result<(), Vec<Fault>> {
         Err(errors) => errors,
     };
     let faults = errors.iter().map(|error| Fault {
-        setting: [("filters", "filters"), ("spiffe_ids", "upstreams")]
+        setting: [("filters", "filters"), ("spiffe_ids", "upstreams"), (EXCLUDED, "skip-inbound-ports")]
             .iter()
             .find(|(field, _)| error.path.contains(field))
             .map(|(_, setting)| *setting),

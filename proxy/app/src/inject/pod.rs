@@ -6,7 +6,7 @@ use super::{
     container, grace, meshes,
     probes::{self, Place},
     qos,
-    settings::{self, Capture, INJECT, InboundTls, Mode, PREFIX, STATUS, Settings},
+    settings::{self, Capture, INJECT, Mode, PREFIX, STATUS, Settings},
     status::Status,
     value::{Map, Value, map},
     whole, windows,
@@ -32,6 +32,8 @@ pub mod port {
     pub const PROBES: u16 = 15020;
     /// Reserved on loopback where rules capture, for the proof that they do (`capture.probe_port`).
     pub const PROOF: u16 = 15099;
+    /// The same for what comes in, where a node's agent captures (`capture.inbound_probe_port`).
+    pub const INBOUND_PROOF: u16 = 15098;
 }
 
 /// What surrounds a pod.
@@ -47,7 +49,7 @@ pub struct Surroundings {
     pub node_agent: NodeAgent,
 }
 
-/// Whether the nodes have an agent that captures what goes out of their pods.
+/// Whether the nodes have an agent that captures for their pods, both ways.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum NodeAgent {
     /// Whoever chooses it sees to it.
@@ -111,9 +113,9 @@ impl Problem {
 }
 
 /// What to do about a pod that nobody would capture.
-pub const NO_NODE_AGENT: &str = "the nodes of this cluster have no agent that captures, and a proxy that waits for one is never \
-                                 ready: choose init or none; or set nodeAgent.enabled and nodeAgent.captureOutbound of the \
-                                 chart, or nodeAgent.elsewhere if another agent captures";
+pub const NO_NODE_AGENT: &str = "the nodes of this cluster have no agent that captures both ways, and a proxy that waits for one is never \
+                                 ready: choose init or none; or set nodeAgent.enabled, nodeAgent.captureOutbound and \
+                                 nodeAgent.captureInbound of the chart, or nodeAgent.elsewhere if another agent captures";
 
 /// Decides about a pod: an object with `metadata` and `spec`, be it a Pod or a template of one.
 ///
@@ -159,17 +161,6 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     }
     if settings.capture == Capture::Node && around.node_agent == NodeAgent::Absent {
         problems.push(of_setting(pod, Fault::of("capture", NO_NODE_AGENT.to_owned())));
-    }
-    if settings.capture == Capture::Node
-        && settings.inbound_tls() == InboundTls::Strict
-        && settings.config.is_none()
-        && settings.inbound_ports.is_empty()
-    {
-        notes.push(
-            "inbound-tls strict holds for what comes by the proxy's ports, and with capture node nobody captures what comes in: \
-             name inbound-ports, as 15080:8080, and have the application listen on loopback alone"
-                .to_owned(),
-        );
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -313,6 +304,9 @@ pub(super) fn own_ports(settings: &Settings) -> Vec<u16> {
     } else {
         own.extend([port::OUTBOUND, port::INBOUND, port::PROOF]);
     }
+    if settings.capture == Capture::Node {
+        own.push(port::INBOUND_PROOF);
+    }
     own
 }
 
@@ -453,19 +447,21 @@ pub(super) fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
     if !settings.rewrite_probes || settings.capture == Capture::None {
         return moved;
     }
-    let place = if settings.capture == Capture::Init { Place::Pod } else { Place::Loopback };
     let skipped = |port| settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
-    // Where nobody captures what comes in, a port that the proxy has none before is asked as it always was.
+    // What clients reach by a port of the proxy's may listen on loopback alone.
     let led = |port| settings.inbound_ports.iter().any(|led| led.application == port);
-    let captured =
-        |port| port != port::PROBES && if settings.capture == Capture::Node { led(port) } else { !skipped(port) };
+    let place = |port| match port {
+        port::PROBES => None,
+        port if led(port) => Some(Place::Loopback),
+        port => (!skipped(port)).then_some(Place::Pod),
+    };
     // Beside the others, the proxy starts when all init containers have, and would answer no probe of theirs before.
     let lists: &[&str] =
         if settings.mode == Mode::Native { &["containers", "initContainers"] } else { &["containers"] };
     for list in lists {
         let Some(Value::List(containers)) = pod.at_mut(&["spec", list]) else { continue };
         for container in containers {
-            moved.0.extend(probes::move_away(container, port::PROBES, place, &captured).0);
+            moved.0.extend(probes::move_away(container, port::PROBES, &place).0);
         }
     }
     moved

@@ -45,8 +45,9 @@ impl Place {
     pub const POD: &str = "pod";
 }
 
-/// Moves the probes of a container, and returns what they were, by path. `captured` says which ports are.
-pub(super) fn move_away(container: &mut Value, proxy_port: u16, place: Place, captured: &dyn Fn(u16) -> bool) -> Map {
+/// Moves the probes of a container, and returns what they were, by path. `place` says where the application is asked at a port;
+/// `None`: by the kubelet, as before.
+pub(super) fn move_away(container: &mut Value, proxy_port: u16, place: &dyn Fn(u16) -> Option<Place>) -> Map {
     let mut moved = Map::default();
     let Some(name) = container.str("name").map(str::to_owned) else { return moved };
     let ports = named_ports(container);
@@ -66,7 +67,7 @@ pub(super) fn move_away(container: &mut Value, proxy_port: u16, place: Place, ca
             }
             _ => None,
         };
-        let Some(port) = port.filter(|port| captured(*port)) else { return };
+        let Some((port, place)) = port.and_then(|port| Some((port, place(port)?))) else { return };
         let path = format!("{PATH}{name}/{kind}");
         let request = map([("path", path.as_str().into()), ("port", proxy_port.into())]);
         if let Some(handler) = handler.as_map_mut() {
@@ -171,7 +172,7 @@ livenessProbe: {tcpSocket: {port: '9000'}, failureThreshold: 2}
 lifecycle: {preStop: {httpGet: {path: /bye, port: 8080}}}",
         );
         let mut moved = container.clone();
-        let originals = move_away(&mut moved, 15020, Place::Loopback, &|port| port != 1);
+        let originals = move_away(&mut moved, 15020, &|port| (port != 1).then_some(Place::Loopback));
         assert_eq!(
             moved.at(&["readinessProbe"]).unwrap().to_json(),
             r#"{"httpGet":{"path":"/app-probes/web/readiness","port":15020},"timeoutSeconds":3,"periodSeconds":2}"#
@@ -203,7 +204,8 @@ lifecycle: {preStop: {httpGet: {path: /bye, port: 8080}}}",
         ] {
             let container = read(&format!("name: a\nlivenessProbe: {probe}\n"));
             let mut moved = container.clone();
-            assert_eq!(move_away(&mut moved, 15020, Place::Loopback, &|port| port != 1), Map::default(), "{probe}");
+            let elsewhere = |port| (port != 1).then_some(Place::Loopback);
+            assert_eq!(move_away(&mut moved, 15020, &elsewhere), Map::default(), "{probe}");
             assert_eq!(moved, container, "{probe}");
         }
     }

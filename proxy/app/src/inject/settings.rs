@@ -33,7 +33,7 @@ pub enum Mode {
 pub enum Capture {
     /// Rules that an init container installs (NET_ADMIN: no Pod Security but *privileged*).
     Init,
-    /// The node agent (eBPF), what goes out.
+    /// The node agent (eBPF).
     Node,
     /// Nothing: the application and its clients are told the proxy's ports.
     None,
@@ -82,7 +82,7 @@ pub struct Upstream {
     pub identity: Option<String>,
 }
 
-/// A listener of the proxy before a port of the application, where what comes in is not captured.
+/// A listener of the proxy before a port of the application, for clients that are told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboundPort {
     /// Where the proxy listens.

@@ -1,6 +1,8 @@
 //! What an injection put into a pod, as the pod's annotation `pillion.io/status` says it: nothing else is taken out again. Pure.
 
 use super::{
+    configuration,
+    container::CONFIG_VARIABLE,
     pod::{INIT, PROXY},
     settings::{Capture, Mode, Ports, STATUS, Settings},
     value::{Map, Value, list, map},
@@ -90,11 +92,24 @@ impl Status {
         let init = pod.get("spec").map(|spec| spec.list("initContainers")).unwrap_or_default();
         let init = init.iter().find(|container| container.str("name") == Some(INIT)).map(|init| init.list("args"));
         let option = init.and_then(|words| words.iter().skip_while(|word| word.as_str() != Some(SKIPPED)).nth(1));
-        if let Some(ports) = option.and_then(Value::as_str) {
-            let ports = ports.split(',').filter_map(|port| port.parse().ok());
-            settings.skip_inbound_ports = ports.map(|port| Ports(port, port)).collect();
+        let by_rules = || Some(option?.as_str()?.split(',').filter_map(|port| port.parse().ok()).collect());
+        let skipped: Option<Vec<u16>> = match self.capture {
+            Capture::Init => by_rules(),
+            Capture::Node => self.configuration(pod).and_then(|text| configuration::excluded(&text)),
+            Capture::None => None,
+        };
+        if let Some(ports) = skipped {
+            settings.skip_inbound_ports = ports.into_iter().map(|port| Ports(port, port)).collect();
         }
         settings
+    }
+
+    /// The configuration that was generated for the proxy.
+    fn configuration(&self, pod: &Value) -> Option<String> {
+        let list = if self.mode == Mode::Native { "initContainers" } else { "containers" };
+        let proxy = pod.at(&["spec", list])?.elements().iter().find(|one| one.str("name") == Some(PROXY))?;
+        let variable = proxy.list("env").iter().find(|variable| variable.str("name") == Some(CONFIG_VARIABLE))?;
+        Some(variable.str("value")?.replace("$$", "$"))
     }
 
     /// Whether the injection put a container of that name into that list of the pod's.

@@ -4,6 +4,7 @@
 //!  attach ─► look every second ─► alarm? the kill switch ─► series ─► GET /metrics, where --metrics names an address
 //!     ▲              │
 //!     └── its cgroup has gone, and is there again
+//!  claims ten times a second, where --capture-inbound asks for it ─► programs on the proxies' network namespaces
 //! ```
 //!
 //! Without `--metrics` it counts nothing itself: what the programs count, and what is known of connections that ended, stands in
@@ -19,10 +20,14 @@ use crate::{
     metrics::{Build, Recorder},
     signals::{Asked, Signals},
 };
-use redirect::{Detached, Options, Standing, Watch};
+use redirect::{
+    Detached, Options, Standing, Watch,
+    inbound::{Change, Namespaces},
+};
 use std::{
     error::Error,
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
     rc::Rc,
     time::{Duration, Instant},
@@ -34,18 +39,29 @@ use tokio::{
     time::{sleep, sleep_until},
 };
 
-/// Attaches, watches until a signal, detaches.
+/// Attaches, watches until a signal, detaches unless it is to `stay`. What comes into network namespaces is given to their proxies where
+/// directories are named that have `namespaces`' files.
 ///
 /// # Errors
 ///
 /// It cannot be attached, or `metrics` cannot be listened on, of which nothing is left behind.
-pub(crate) fn run(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) fn run(
+    options: &Options,
+    metrics: Option<SocketAddr>,
+    namespaces: &[PathBuf],
+    stay: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
     log::install(log::Level::Info);
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    LocalSet::new().block_on(&runtime, live(options, metrics))
+    LocalSet::new().block_on(&runtime, live(options, metrics, namespaces, stay))
 }
 
-async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode, Box<dyn Error>> {
+async fn live(
+    options: &Options,
+    metrics: Option<SocketAddr>,
+    namespaces: &[PathBuf],
+    stay: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
     // Before anything is attached, so that no signal leaves it so.
     let mut signals = Signals::install()?;
     let shown = Rc::<Shown>::default();
@@ -77,6 +93,7 @@ async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode
         metrics.attached(attached.load_time);
     }
     let mut watch = Watch::new(&options.instance)?;
+    let mut inbound = if options.inbound { Some(Inbound::new(options, namespaces)?) } else { None };
     let (mut said, mut failed) = (Standing::There, None);
     let mut again = Again::default();
     loop {
@@ -88,6 +105,13 @@ async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode
                     tracing::error!("the redirect cannot be watched: {words}");
                     failed = Some(words);
                 }
+            }
+        }
+        if let Some(inbound) = &mut inbound {
+            inbound.look();
+            if let Some(metrics) = &metrics {
+                let namespaces = &inbound.namespaces;
+                metrics.namespaces(namespaces.captured(), namespaces.waiting().map(|(_, why)| why));
             }
         }
         match said {
@@ -102,11 +126,16 @@ async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode
                     Asked::Reload | Asked::Reopen => {}
                 },
                 // An agent is one of a node: ten looks into an empty ring are cheaper than a descriptor in the reactor.
-                () = sleep(redirect::GATHER) => watch.take(|event| {
-                    if let Some(metrics) = &metrics {
-                        metrics.ended(event);
+                () = sleep(redirect::GATHER) => {
+                    watch.take(|event| {
+                        if let Some(metrics) = &metrics {
+                            metrics.ended(event);
+                        }
+                    });
+                    if let Some(inbound) = &mut inbound {
+                        inbound.look();
                     }
-                }),
+                }
                 () = sleep_until(due.into()) => break false,
             }
         };
@@ -114,11 +143,65 @@ async fn live(options: &Options, metrics: Option<SocketAddr>) -> Result<ExitCode
             break;
         }
     }
+    if stay {
+        tracing::info!("the redirect stays attached, unwatched until there is another agent");
+        return Ok(ExitCode::SUCCESS);
+    }
     match redirect::detach(&options.instance)? {
+        Detached::Claimed(namespaces) => {
+            tracing::info!(
+                namespaces,
+                "redirect detached; claims are kept for the next agent while their proxies listen"
+            );
+        }
         Detached::Draining(ends) => tracing::info!(ends, "redirect detached, connections go on through TCP"),
         Detached::Absent | Detached::Gone => tracing::info!("redirect detached"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What comes into the proxies' network namespaces.
+struct Inbound {
+    namespaces: Namespaces,
+    /// Why it could not be looked after last, so that it is said once.
+    failed: Option<String>,
+}
+
+impl Inbound {
+    fn new(options: &Options, folders: &[PathBuf]) -> Result<Self, redirect::AttachError> {
+        Ok(Self { namespaces: Namespaces::new(options, folders)?, failed: None })
+    }
+
+    fn look(&mut self) {
+        match self.namespaces.look() {
+            Ok(changes) => {
+                self.failed = None;
+                changes.iter().for_each(say);
+            }
+            Err(error) => {
+                let words = error.to_string();
+                if self.failed.as_ref() != Some(&words) {
+                    tracing::error!("network namespaces cannot be looked after: {words}");
+                    self.failed = Some(words);
+                }
+            }
+        }
+    }
+}
+
+fn say(change: &Change) {
+    match change {
+        Change::Captured { inode, file } => {
+            tracing::info!(inode, file = %file.display(), "what comes into a network namespace is given to its proxy");
+        }
+        Change::Waiting { inode, why } => {
+            tracing::warn!(
+                inode,
+                "a proxy has claimed what comes into its network namespace and is not given it: {why}"
+            );
+        }
+        Change::Gone { inode } => tracing::info!(inode, "a claimed network namespace has gone"),
+    }
 }
 
 /// Attaching again, to the cgroup that was made anew where the one before has gone: while there is none the looks go on, and

@@ -4,13 +4,16 @@ use metrics::{
     Counter as Series, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge,
     histogram,
 };
-use redirect::{Alarm, CLIENT, Closed, Counter, Event, Look, Occupancy, Reading, Standing, Totals};
+use redirect::{Alarm, CLIENT, Closed, Counter, Event, Look, Occupancy, Reading, Standing, Totals, inbound::Waiting};
 use std::{cell::RefCell, collections::BTreeMap, time::Duration};
 
 const ENDS: &str = "pillion_redirect_ends_total";
 const MESSAGES: &str = "pillion_redirect_messages_total";
 const BYTES: &str = "pillion_redirect_bytes_total";
 const CAPTURE: &str = "pillion_redirect_capture_total";
+const INBOUND: &str = "pillion_redirect_inbound_total";
+const CLAIMS: &str = "pillion_redirect_claims_total";
+const NAMESPACES: &str = "pillion_redirect_namespaces";
 const DROPPED: &str = "pillion_redirect_events_dropped_total";
 const HELD: &str = "pillion_redirect_held_total";
 const ENTRIES: &str = "pillion_redirect_map_entries";
@@ -71,6 +74,11 @@ fn series(of: Counter) -> Series {
         Counter::Captured => counter!(CAPTURE, "outcome" => "captured"),
         Counter::CaptureExcluded => counter!(CAPTURE, "outcome" => "excluded"),
         Counter::OriginalsTold => counter!(CAPTURE, "outcome" => "destination_told"),
+        Counter::Claims => counter!(CLAIMS, "outcome" => "taken"),
+        Counter::ClaimsRefused => counter!(CLAIMS, "outcome" => "refused"),
+        Counter::InboundCaptured => counter!(INBOUND, "outcome" => "captured"),
+        Counter::InboundExcluded => counter!(INBOUND, "outcome" => "excluded"),
+        Counter::InboundRefused => counter!(INBOUND, "outcome" => "refused"),
     }
 }
 
@@ -80,6 +88,16 @@ impl Metrics {
         describe_counter!(MESSAGES, "Messages of enrolled ends: redirected, or why they went through TCP.");
         describe_counter!(BYTES, "Bytes of enrolled ends, by their way.");
         describe_counter!(CAPTURE, "Outbound connections that the connect hook judged.");
+        describe_counter!(CLAIMS, "Claims of proxies to what comes into their network namespaces.");
+        describe_counter!(
+            INBOUND,
+            "Inbound connections to claimed network namespaces: given to the proxy, left alone by its claim, or refused since it \
+             does not listen."
+        );
+        describe_gauge!(
+            NAMESPACES,
+            "Claimed network namespaces: captured, or why not. Of `no_listener` the proxy is about to listen, or has gone."
+        );
         describe_counter!(
             HELD,
             "Times that the proxy waited for a peer to read what was redirected before it sent through TCP."
@@ -144,6 +162,20 @@ impl Metrics {
         for (of, series) in &self.counters {
             // Those of the pinned maps: they go on where a proxy before this one left them.
             series.increment(grown(before.as_ref().map_or(0, |before| before.get(*of)), reading.totals.get(*of)));
+        }
+    }
+
+    /// How it stands with the network namespaces that are claimed.
+    #[expect(clippy::unused_self, reason = "only who has registered the series counts into them")]
+    #[expect(clippy::cast_precision_loss, reason = "there are some thousand at most")]
+    pub(super) fn namespaces<'a>(&self, captured: usize, waiting: impl Iterator<Item = &'a Waiting>) {
+        let mut states =
+            BTreeMap::from([("captured", captured), ("no_listener", 0), ("no_file", 0), ("own", 0), ("refused", 0)]);
+        for why in waiting {
+            *states.entry(why.word()).or_default() += 1;
+        }
+        for (state, namespaces) in states {
+            gauge!(NAMESPACES, "state" => state).set(namespaces as f64);
         }
     }
 

@@ -105,7 +105,7 @@ impl All {
                     self.draining.remove(0);
                 }
             }
-            Ok(Detached::Gone | Detached::Absent) => {
+            Ok(Detached::Gone | Detached::Absent | Detached::Claimed(_)) => {
                 there.last_look(&self.metrics);
                 tracing::info!("redirect detached");
             }

@@ -33,6 +33,20 @@ pub(crate) fn status_text(status: &Status) -> String {
     if status.control.capture != 0 {
         let _ = writeln!(text, "outbound: taken to port {}", status.control.capture);
     }
+    let (captured, waiting) = (status.captured, status.waiting.len());
+    if status.links.is_empty() && waiting > 0 {
+        let _ = writeln!(text, "inbound: claims to {waiting} network namespaces are kept for who attaches next");
+    } else if captured + waiting > 0 {
+        let _ = writeln!(text, "inbound: of {captured} network namespaces given to their proxies");
+        if waiting > 0 {
+            let inodes: Vec<_> = status.waiting.iter().map(u32::to_string).collect();
+            let _ = writeln!(
+                text,
+                "claimed and not given: the namespaces of inodes {} (`lsns -t net`); the agent's log says why",
+                inodes.join(", ")
+            );
+        }
+    }
     let occupancy = status.occupancy;
     let _ = writeln!(
         text,
@@ -60,6 +74,7 @@ pub(crate) fn status_json(status: &Status) -> Value {
         "budget": status.control.budget,
         "large_messages": status.control.large,
         "capture_port": status.control.capture,
+        "namespaces": { "captured": status.captured, "waiting_inodes": status.waiting },
         "maps": {
             "sockets": status.occupancy.sockets,
             "pairs": status.occupancy.pairs,

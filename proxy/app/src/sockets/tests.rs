@@ -135,3 +135,144 @@ fn every_address_includes_ipv4() {
     let _handed = sockets.commit(plan, workers(1)).unwrap();
     TcpStream::connect(("127.0.0.1", sockets.addresses()[0].1.port())).unwrap();
 }
+
+/// What the agent's programs were told, in place of ones: whose socket, whether it listened already, and what is left out.
+mod agent {
+    use super::*;
+    use pillion_config::model::Config;
+    use redirect::inbound::Claim;
+    use std::{
+        cell::{Cell, RefCell},
+        os::fd::{AsRawFd, BorrowedFd},
+    };
+
+    thread_local! {
+        static THERE: Cell<bool> = const { Cell::new(false) };
+        static TOLD: RefCell<Vec<(u16, bool, Vec<u16>)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    fn agent(socket: BorrowedFd<'_>, claim: &Claim) -> io::Result<()> {
+        if !THERE.get() {
+            return Err(Errno::NOPROTOOPT.into());
+        }
+        assert!(socket.as_raw_fd() > 0);
+        let socket = socket2::SockRef::from(&socket);
+        let port = socket.local_addr()?.as_socket().unwrap().port();
+        let excluded = claim.excluded[..usize::from(claim.count)].to_vec();
+        TOLD.with_borrow_mut(|told| told.push((port, socket.is_listener().unwrap(), excluded)));
+        Ok(())
+    }
+
+    fn config(text: &str) -> Config {
+        let none = |_: &std::path::Path| Err(io::ErrorKind::NotFound.into());
+        let text = format!("{text}\nclusters: [{{name: c, endpoints: ['127.0.0.1:1']}}]");
+        pillion_config::parse(&pillion_config::SourceName::new("t.yaml"), &text, &none).unwrap().config
+    }
+
+    const CAPTURED: &str = "{name: in, address: '127.0.0.1:0', capture: agent, tcp: {cluster: c}}";
+
+    fn commit(sockets: &mut Sockets, config: &Config, count: usize) -> Vec<Vec<Handed>> {
+        let plan = sockets.plan(&config.listeners, workers(count)).unwrap();
+        sockets.commit(plan, workers(count)).unwrap()
+    }
+
+    fn sockets() -> Sockets {
+        Sockets { claim: agent, ..Sockets::default() }
+    }
+
+    fn port_of(sockets: &Sockets, name: &str) -> u16 {
+        let addresses = sockets.addresses();
+        addresses.iter().find(|(known, _)| known.as_str() == name).unwrap().1.port()
+    }
+
+    #[test]
+    fn nobody_is_let_in_before_the_agent_knows_and_then_by_every_worker() {
+        for count in [1, 3] {
+            let config =
+                config(&format!("listeners: [{CAPTURED}, {{name: b, address: '127.0.0.1:0', tcp: {{cluster: c}}}}]"));
+            let mut sockets = sockets();
+            let handed = commit(&mut sockets, &config, count);
+            assert!(handed.iter().all(|handed| handed.len() == 1 && handed[0].name.as_str() == "b"));
+            THERE.set(false);
+            let claims = sockets.claim(&config, workers(count));
+            assert!(matches!(claims.waiting, Some(Unclaimed::NoAgent(_))), "{claims:?}");
+            assert!(claims.handed.iter().all(Vec::is_empty));
+            let at = ("127.0.0.1", port_of(&sockets, "in"));
+            assert_eq!(TcpStream::connect(at).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+            assert_eq!(sockets.listening().len(), 1);
+            // It comes.
+            THERE.set(true);
+            TOLD.take();
+            let claims = sockets.claim(&config, workers(count));
+            assert!(claims.waiting.is_none(), "{claims:?}");
+            assert!(claims.handed.iter().all(|handed| handed.len() == 1), "{claims:?}");
+            assert_eq!(TOLD.take(), vec![(at.1, false, vec![]); count], "before they listen, or nobody is told");
+            TcpStream::connect(at).unwrap();
+            assert_eq!(sockets.listening().len(), 2);
+            // Neither a look nor a reload that changes nothing tells it again, or hands them out twice.
+            assert!(commit(&mut sockets, &config, count).iter().all(Vec::is_empty));
+            assert!(sockets.claim(&config, workers(count)).handed.iter().all(Vec::is_empty));
+            assert_eq!(TOLD.take(), vec![]);
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_anew_when_it_changes() {
+        THERE.set(true);
+        let with = |more: &str| {
+            config(&format!(
+                "capture: {{exclude_inbound_ports: [{more}]}}\nadmin: {{probes: '0.0.0.0:15020'}}\nlisteners: [{CAPTURED}, \
+                 {{name: b, address: '0.0.0.0:0', tcp: {{cluster: c}}}}, {{name: l, address: '127.0.0.1:0', tcp: {{cluster: c}}}}]"
+            ))
+        };
+        let mut sockets = sockets();
+        let before = with("9100, 22");
+        let _handed = commit(&mut sockets, &before, 1);
+        let _claims = sockets.claim(&before, workers(1));
+        let (port, reached) = (port_of(&sockets, "in"), port_of(&sockets, "b"));
+        let sorted = |mut ports: Vec<u16>| {
+            ports.sort_unstable();
+            ports
+        };
+        assert_eq!(TOLD.take(), [(port, false, sorted(vec![22, 9100, 15020, reached]))], "none of loopback alone");
+        let after = with("22");
+        assert!(commit(&mut sockets, &after, 1)[0].is_empty());
+        assert!(sockets.claim(&after, workers(1)).handed[0].is_empty());
+        assert_eq!(TOLD.take(), [(port, true, sorted(vec![22, 15020, reached]))]);
+        // An agent that has gone since does not hear of a change; it is told when it is there again.
+        THERE.set(false);
+        let _handed = commit(&mut sockets, &before, 1);
+        assert!(matches!(sockets.claim(&before, workers(1)).waiting, Some(Unclaimed::NoAgent(_))));
+        THERE.set(true);
+        assert!(sockets.claim(&before, workers(1)).waiting.is_none());
+        assert_eq!(TOLD.take(), [(port, true, sorted(vec![22, 9100, 15020, reached]))]);
+    }
+
+    #[test]
+    fn a_socket_that_listens_is_bound_anew_for_the_agent_and_for_anybody_else() {
+        THERE.set(true);
+        let free = std::net::TcpListener::bind(anywhere()).unwrap().local_addr().unwrap();
+        let config = |capture: &str| {
+            config(&format!("listeners: [{{name: in, address: '{free}', capture: {capture}, tcp: {{cluster: c}}}}]"))
+        };
+        let (off, agent) = (config("off"), config("agent"));
+        let mut sockets = sockets();
+        let _before = commit(&mut sockets, &off, 2);
+        assert!(commit(&mut sockets, &agent, 2).iter().all(Vec::is_empty));
+        let claims = sockets.claim(&agent, workers(2));
+        assert!(claims.handed.iter().all(|handed| handed.len() == 1), "{claims:?}");
+        assert_eq!(TOLD.take(), vec![(free.port(), false, vec![]); 2]);
+        assert!(commit(&mut sockets, &off, 2).iter().all(|handed| handed.len() == 1));
+        // Where the agent has forgotten, too, with what listens before.
+        let _off_again = commit(&mut sockets, &agent, 2);
+        let listening = sockets.claim(&agent, workers(2));
+        TOLD.take();
+        sockets.bind_anew().unwrap();
+        TcpStream::connect(free).expect("the workers still listen");
+        let claims = sockets.claim(&agent, workers(2));
+        assert!(claims.handed.iter().all(|handed| handed.len() == 1), "{claims:?}");
+        assert_eq!(TOLD.take(), vec![(free.port(), false, vec![]); 2]);
+        drop(listening);
+        TcpStream::connect(free).expect("the new ones listen");
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) struct Listener {
     pub address: Text<SocketAddr>,
     /// Which way its connections go, seen from the application. `inbound`: to it. Of the listeners that capture, the outbound ones carry the proof that connections are captured.
     pub direction: Field<Direction>,
-    /// How its connections come to it. `off`: their clients connect to it. Otherwise the kernel's rules (`pillion redirect rules install`) send them here, and what their clients connected to is their destination: its port decides in `server_first`, and clusters with `original_destination` pass them on to it.
+    /// How its connections come to it. `off`: their clients connect to it. Otherwise the kernel's rules (`pillion redirect rules install`), or a program of the node's agent, send them here, and what their clients connected to is their destination: its port decides in `server_first`, and clusters with `original_destination` pass them on to it.
     pub capture: Field<Capture>,
     /// Whether another process may listen on the same port at the same time. `false`: a second instance started by mistake is refused, not given half of the traffic.
     pub share_port: Field<bool>,
@@ -112,9 +112,11 @@ pub(crate) enum Capture {
     Redirect,
     /// By a rule that leaves them as they are (TPROXY, IP_TRANSPARENT). Needs CAP_NET_ADMIN.
     Tproxy,
+    /// By the agent of this node (`pillion redirect agent --capture-inbound`), whose program (sk_lookup) gives this socket whatever comes into the network namespace from outside, as it is; `direction: inbound` only, at most one listener. Needs no privilege. While there is no agent the proxy waits for one, with nothing accepted here, and is not ready. What was captured once stays so as long as the network namespace is there: without this listener nothing comes in.
+    Agent,
 }
 
-words! { Capture { "off" => Off, "redirect" => Redirect, "tproxy" => Tproxy } }
+words! { Capture { "off" => Off, "redirect" => Redirect, "tproxy" => Tproxy, "agent" => Agent } }
 
 /// The PROXY protocol, versions 1 and 2, read before anything else of a connection. What it says stands for the socket's addresses everywhere.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::{
     Cluster, Either, Field, Filter, FromText, Identity, Int, Kubernetes, List, Listener, LoopbackRedirect, Mapping,
-    Percent, Period, SourceFilter, Table, Text, fields,
+    Percent, Period, Scalar, SourceFilter, Table, Text, fields,
 };
 use crate::{
     model::{AdminAddress, LogDestination, Workers},
@@ -97,19 +97,29 @@ impl Default for Node {
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct CaptureSettings {
-    /// Whether the proxy connects to a reserved address at start, to see that an outbound listener with `capture: redirect` gets the connection, and is not ready before it does. `true`: traffic that silently bypasses the proxy is worse than none.
+    /// Whether the proxy connects to a reserved address at start, to see that an outbound listener with `capture: redirect`, and one with `capture: agent`, gets the connection, and is not ready before it does. `true`: traffic that silently bypasses the proxy is worse than none.
     pub prove: Field<bool>,
     /// The reserved port on loopback, as given to `pillion redirect rules install --probe-port`. 15099.
     pub probe_port: Text<Int<1, 65_535>>,
+    /// The same for what comes in: the reserved port on loopback at which a listener with `capture: agent` gets the connection. 15098.
+    pub inbound_probe_port: Text<Int<1, 65_535>>,
+    /// Ports that a listener with `capture: agent` does not get, such as `[22, 9100]`: what comes in for them goes to whoever listens there, past the proxy. Those of `admin.probes` and of listeners that are reached from outside are left out in any case; together at most 64.
+    pub exclude_inbound_ports: List<Scalar<Int<1, 65_535>>>,
     /// Mark of the proxy's upstream connections (SO_MARK), by which rules leave them alone. Needs CAP_NET_ADMIN. Absent: none, and rules tell them by user.
     pub mark: Text<Int<1, { u32::MAX as u64 }>>,
 }
 
-fields! { CaptureSettings { prove, probe_port, mark } }
+fields! { CaptureSettings { prove, probe_port, inbound_probe_port, exclude_inbound_ports, mark } }
 
 impl Default for CaptureSettings {
     fn default() -> Self {
-        Self { prove: Field::of(true), probe_port: Text::scalar(Int(15_099)), mark: Field::ABSENT }
+        Self {
+            prove: Field::of(true),
+            probe_port: Text::scalar(Int(15_099)),
+            inbound_probe_port: Text::scalar(Int(15_098)),
+            exclude_inbound_ports: Field::ABSENT,
+            mark: Field::ABSENT,
+        }
     }
 }
 

@@ -2,22 +2,45 @@
 
 use super::{Lowering, process::or_default};
 use crate::{
-    document::{self, Field, Int, Text},
+    document::{self, Field, Int, Scalar, Text},
     model::{
-        Action, Admin, AdminAddress, Capture, CaptureSettings, Cluster, Direction, Listener, OriginalAddress,
-        OriginalDestination, Prove, Source, WeightedCluster,
+        Action, Admin, AdminAddress, Capture, CaptureSettings, Cluster, Direction, Listener, MOST_EXCLUDED,
+        OriginalAddress, OriginalDestination, Prove, Source, WeightedCluster,
     },
     tree::Place,
 };
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
-pub(super) fn settings(field: Field<document::CaptureSettings>) -> Option<CaptureSettings> {
-    let (settings, _) = or_default(field, Place(0))?;
-    Some(CaptureSettings {
+/// Where settings are written that concern listeners the node's agent captures for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written {
+    settings: Place,
+    probe_port: Option<Place>,
+    excluded: Option<Place>,
+}
+
+pub(super) fn settings(
+    cx: &mut Lowering<'_, '_>,
+    field: Field<document::CaptureSettings>,
+) -> Option<(CaptureSettings, Written)> {
+    let (settings, at) = or_default(field, Place(0))?;
+    let written = Written {
+        settings: at,
+        probe_port: settings.inbound_probe_port.place(),
+        excluded: settings.exclude_inbound_ports.place(),
+    };
+    let excluded = settings.exclude_inbound_ports.elements();
+    let count = excluded.len();
+    let excluded = cx.elements(written.excluded.unwrap_or(at), excluded);
+    let ports: BTreeSet<u16> = excluded.iter().map(|(Scalar(port), _)| port.to()).collect();
+    let settings = CaptureSettings {
         prove: if settings.prove.take()? { Prove::Required } else { Prove::Off },
         probe_port: settings.probe_port.value().map(Int::to)?,
+        inbound_probe_port: settings.inbound_probe_port.value().map(Int::to)?,
+        exclude_inbound_ports: ports.into_iter().collect(),
         mark: optional(settings.mark)?,
-    })
+    };
+    (excluded.len() == count).then_some((settings, written))
 }
 
 /// A number that may be absent; `None`: it is written and bad.
@@ -35,6 +58,7 @@ pub(super) fn direction(field: Field<document::Direction>) -> Option<Direction> 
 pub(super) fn capture(
     cx: &mut Lowering<'_, '_>,
     field: Field<document::Capture>,
+    direction: Option<Direction>,
     address: Option<SocketAddr>,
     at: Place,
 ) -> Option<Capture> {
@@ -43,7 +67,26 @@ pub(super) fn capture(
         document::Capture::Off => Capture::Off,
         document::Capture::Redirect => Capture::Redirect,
         document::Capture::Tproxy => Capture::Tproxy,
+        document::Capture::Agent => Capture::Agent,
     };
+    if capture == Capture::Agent {
+        if direction == Some(Direction::Outbound) {
+            cx.error(
+                place,
+                "a node's agent gives what comes in to a listener as it is, and sends what goes out to it by redirection; \
+                 write direction: inbound, or capture: redirect",
+            );
+        }
+        if let Some(address @ SocketAddr::V4(_)) = address {
+            cx.warn(
+                place,
+                format!(
+                    "{address} takes IPv4 alone, and what comes in over IPv6 is refused; write [::]:{} for both families",
+                    address.port()
+                ),
+            );
+        }
+    }
     if let (Capture::Redirect | Capture::Tproxy, Some(address)) = (capture, address) {
         if address.port() == 0 {
             cx.error(place, "rules send connections to a known port: write one in `address` instead of 0");
@@ -103,7 +146,7 @@ pub(super) fn agree(
     cx: &mut Lowering<'_, '_>,
     listeners: &mut [(Listener, Place)],
     clusters: &[Option<Arc<Cluster>>],
-    settings: CaptureSettings,
+    settings: &CaptureSettings,
     admin: Option<&Admin>,
 ) {
     let to_loopback = |cluster: &Arc<Cluster>| {
@@ -121,11 +164,17 @@ pub(super) fn agree(
     };
     // Its rule takes the proxy's own connections too, also those that are made for somebody who came in.
     let probed = listeners.iter().any(|(listener, _)| answers_probe(listener));
-    let closed_probe_port = (to_loopback && probed).then_some(settings.probe_port);
+    let by_agent = listeners.iter().any(|(listener, _)| listener.capture == Capture::Agent);
+    let mut closed = Vec::new();
+    closed.extend((to_loopback && probed).then_some(settings.probe_port));
+    closed.extend((to_loopback && by_agent).then_some(settings.inbound_probe_port));
     for (listener, place) in listeners {
         if listener.capture != Capture::Off && listener.direction == Direction::Inbound {
             listener.admin_port = admin_port;
-            listener.closed_probe_port = closed_probe_port;
+            listener.closed_probe_ports.clone_from(&closed);
+        }
+        if listener.capture == Capture::Agent {
+            listener.probe_port = Some(settings.inbound_probe_port);
         }
         if answers_probe(listener) {
             if listener.address.port() == settings.probe_port {
@@ -151,10 +200,67 @@ pub(super) fn agree(
         if let Some(cluster) = lost {
             let words = format!(
                 "connections of the listener {:?} were going nowhere else, so the cluster {:?} has no original \
-                 destination for them; write capture: redirect or tproxy in the listener, or endpoints in the cluster",
+                 destination for them; write capture: redirect, tproxy or agent in the listener, or endpoints in the cluster",
                 listener.name, cluster.name
             );
             cx.error(*place, words);
         }
+    }
+}
+
+/// What a listener that the node's agent captures for asks of the others: there is one, its probe has a port to itself, and
+/// what is left out fits into the claim that the agent's programs take.
+pub(super) fn by_agent(
+    cx: &mut Lowering<'_, '_>,
+    listeners: &[(Listener, Place)],
+    settings: &CaptureSettings,
+    written: Written,
+    admin: Option<&Admin>,
+) {
+    let mut captured = listeners.iter().filter(|(listener, _)| listener.capture == Capture::Agent);
+    let Some((listener, _)) = captured.next() else {
+        if let Some(place) = written.excluded.filter(|_| !settings.exclude_inbound_ports.is_empty()) {
+            cx.warn(place, "no listener has capture: agent, so nothing is left out by this; remove it");
+        }
+        return;
+    };
+    for (_, place) in captured {
+        let words = format!(
+            "the node's agent gives what comes in to one listener, and {:?} is it; write capture: off, or remove one of both",
+            listener.name
+        );
+        cx.error(*place, words);
+    }
+    let probe = settings.inbound_probe_port;
+    let probe_at = written.probe_port.unwrap_or(written.settings);
+    let admin_port = admin.and_then(|admin| match &admin.address {
+        Some(AdminAddress::Tcp(address)) => Some(address.port()),
+        Some(AdminAddress::Unix(_)) | None => None,
+    });
+    let probes_port = admin.and_then(|admin| admin.probes).map(|probes| probes.port());
+    let taken = [
+        (admin_port == Some(probe), "admin.address"),
+        (probes_port == Some(probe), "admin.probes"),
+        (probe == settings.probe_port, "capture.probe_port"),
+        (settings.exclude_inbound_ports.contains(&probe), "capture.exclude_inbound_ports"),
+    ];
+    for (_, by) in taken.iter().filter(|(taken, _)| *taken) {
+        cx.error(probe_at, format!("port {probe} is taken by `{by}`; write another one as inbound_probe_port"));
+    }
+    for (_, place) in listeners.iter().filter(|(listener, _)| listener.address.port() == probe) {
+        cx.error(*place, format!("port {probe} is capture.inbound_probe_port; choose another"));
+    }
+    let reached = listeners.iter().map(|(listener, _)| listener).filter(|other| other.capture != Capture::Agent);
+    let reached = reached.filter(|other| !other.address.ip().is_loopback()).count();
+    let own = reached + usize::from(probes_port.is_some());
+    let ports = settings.exclude_inbound_ports.len();
+    if ports + own > MOST_EXCLUDED {
+        cx.error(
+            written.excluded.unwrap_or(written.settings),
+            format!(
+                "{ports} ports and {own} of the proxy's own are more than the {MOST_EXCLUDED} that the node's agent leaves \
+                 out; write fewer"
+            ),
+        );
     }
 }

@@ -90,7 +90,7 @@ fn listener(
     let name = cx.required_scalar(at, "name", listener.name);
     let address = cx.required_scalar(at, "address", listener.address);
     let direction = capture::direction(listener.direction);
-    let captured = capture::capture(cx, listener.capture, address.as_ref().map(|(address, _)| *address), at);
+    let captured = capture::capture(cx, listener.capture, direction, address.as_ref().map(|(address, _)| *address), at);
     let names_written = listener.tls.get().is_some_and(|tls| tls.alpn.is_written());
     let exceptions = tls::written(&listener.tls);
     let mut tls = tls::listener(cx, listener.tls, at, identity);
@@ -173,7 +173,7 @@ fn listener(
         capture: captured?,
         probe_port: None,
         admin_port: None,
-        closed_probe_port: None,
+        closed_probe_ports: Vec::new(),
         port_sharing: if listener.share_port.take()? { PortSharing::Shared } else { PortSharing::Exclusive },
         backlog: listener.backlog.value()?.to(),
         connections: listener.connections.value()?.to(),

@@ -60,8 +60,8 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         None => None,
     };
     let known = tls::Known::of(identity_written, identity.as_ref());
-    let settings = capture::settings(document.capture);
-    let mark = settings.and_then(|settings| settings.mark);
+    let settings = capture::settings(cx, document.capture);
+    let mark = settings.as_ref().and_then(|(settings, _)| settings.mark);
     let listeners_written = document.listeners.place();
     let clusters_at = document.clusters.place().unwrap_or(ROOT);
     let clusters = document.clusters.elements();
@@ -124,9 +124,10 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         None => Some(None),
     };
     let mut listeners = listeners;
-    if let (Some(listeners), Some(settings)) = (&mut listeners, settings) {
+    if let (Some(listeners), Some((settings, written))) = (&mut listeners, &settings) {
         listener::same_addresses(cx, listeners, admin.as_ref());
         capture::agree(cx, listeners, &clusters, settings, admin.as_ref());
+        capture::by_agent(cx, listeners, settings, *written, admin.as_ref());
     }
     let filters = std::mem::take(&mut names.filters).finish(cx);
     if identity.is_none() && identity_written {
@@ -143,7 +144,7 @@ pub(super) fn config(cx: &mut Lowering<'_, '_>, document: Document) -> Option<Co
         identity,
         redirect: redirect?,
         source_filter: sources?,
-        capture: settings?,
+        capture: settings?.0,
         listeners: listeners?.into_iter().map(|(listener, _)| Arc::new(listener)).collect(),
         clusters: clusters.into_iter().collect::<Option<_>>()?,
         filters,

@@ -24,15 +24,24 @@ pub enum Capture {
     Redirect,
     /// The kernel gave them to this socket as they are (`tproxy`): their local address is their destination.
     Tproxy,
+    /// A program of the node's agent gives them to this socket as they are: their local address is their destination.
+    Agent,
 }
 
+/// Ports that may be left out of what a listener with [`Capture::Agent`] gets: as many as a claim takes.
+pub const MOST_EXCLUDED: usize = 64;
+
 /// What holds for all that is captured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaptureSettings {
     /// Whether the proxy is ready only once a connection of its own was captured.
     pub prove: Prove,
     /// The port on loopback whose rule captures the proxy's own connections too.
     pub probe_port: u16,
+    /// The port on loopback at which a listener with [`Capture::Agent`] gets the proxy's own connections too.
+    pub inbound_probe_port: u16,
+    /// Ports that such a listener does not get, beside the proxy's own; each once, in order.
+    pub exclude_inbound_ports: Vec<u16>,
     /// `SO_MARK` of upstream connections; `None`: none.
     pub mark: Option<u32>,
 }
@@ -40,7 +49,7 @@ pub struct CaptureSettings {
 /// Whether readiness waits for the proof that connections are captured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prove {
-    /// It does, where an outbound listener captures by redirection.
+    /// It does, where an outbound listener captures by redirection or the agent captures what comes in.
     Required,
     /// It does not, and nothing is tried.
     Off,

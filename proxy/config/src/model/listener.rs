@@ -18,8 +18,8 @@ pub struct Listener {
     pub probe_port: Option<u16>,
     /// The port of the admin address, which what comes in must not reach as what is beside the proxy does; `None`: it cannot.
     pub admin_port: Option<u16>,
-    /// The port of the proxy's own probe, which another listener answers: what comes in must not reach it either; `None`: it cannot.
-    pub closed_probe_port: Option<u16>,
+    /// The ports of the proxy's own probes, which other listeners answer: what comes in must not reach them either.
+    pub closed_probe_ports: Vec<u16>,
     /// Whether another process may listen on the same port at the same time.
     pub port_sharing: PortSharing,
     /// Length of the kernel's queue of connections not yet accepted.

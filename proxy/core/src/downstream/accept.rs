@@ -251,7 +251,7 @@ fn admit(
     let listener = slot.now();
     let local = match listener.model.capture {
         Capture::Off => local,
-        Capture::Redirect | Capture::Tproxy => {
+        Capture::Redirect | Capture::Tproxy | Capture::Agent => {
             let capture = &worker.process.capture;
             match original_dst::arrival(&listener.model, &socket, peer, listening, &capture.own) {
                 Arrival::For(destination) => destination,

@@ -76,7 +76,7 @@ impl Refusal {
 
 /// What is known of a connection when it arrives.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
+struct Seen<'a> {
     /// Where the kernel says it was going before rules changed that; `None`: it remembers nothing.
     remembered: Option<SocketAddr>,
     /// Its local address now.
@@ -87,8 +87,8 @@ struct Seen {
     probe_port: Option<u16>,
     /// The port of the admin address.
     admin_port: Option<u16>,
-    /// The port of the probe where another listener answers it.
-    closed_probe_port: Option<u16>,
+    /// The ports of probes that other listeners answer.
+    closed_probe_ports: &'a [u16],
 }
 
 /// Asks the kernel about a connection of a listener that captures.
@@ -105,28 +105,28 @@ pub(super) fn arrival(
     let seen = Seen {
         remembered: match listener.capture {
             Capture::Redirect => remembered(stream, local).ok(),
-            Capture::Off | Capture::Tproxy => None,
+            Capture::Off | Capture::Tproxy | Capture::Agent => None,
         },
         local: plain(local),
         port: listening.port(),
         probe_port: listener.probe_port,
         admin_port: listener.admin_port,
-        closed_probe_port: listener.closed_probe_port,
+        closed_probe_ports: &listener.closed_probe_ports,
     };
     judge(listener.capture, seen, |destination| own.made(peer, destination))
 }
 
-fn judge(capture: Capture, seen: Seen, ours: impl FnOnce(SocketAddr) -> bool) -> Arrival {
+fn judge(capture: Capture, seen: Seen<'_>, ours: impl FnOnce(SocketAddr) -> bool) -> Arrival {
     let destination = match (capture, seen.remembered) {
         (Capture::Redirect, Some(destination)) if destination == seen.local => {
             return Arrival::Refused(Refusal::NotCaptured);
         }
         (Capture::Redirect, Some(destination)) => destination,
         (Capture::Redirect, None) => return Arrival::Refused(Refusal::Unknown),
-        (Capture::Tproxy | Capture::Off, _) if seen.local.port() == seen.port => {
+        (Capture::Tproxy | Capture::Agent | Capture::Off, _) if seen.local.port() == seen.port => {
             return Arrival::Refused(Refusal::NotCaptured);
         }
-        (Capture::Tproxy | Capture::Off, _) => seen.local,
+        (Capture::Tproxy | Capture::Agent | Capture::Off, _) => seen.local,
     };
     if destination.ip().is_loopback() && Some(destination.port()) == seen.probe_port {
         return Arrival::Probe;
@@ -134,7 +134,9 @@ fn judge(capture: Capture, seen: Seen, ours: impl FnOnce(SocketAddr) -> bool) ->
     if Some(destination.port()) == seen.admin_port {
         return Arrival::Refused(Refusal::Admin);
     }
-    if Some(destination.port()) == seen.closed_probe_port {
+    // Whatever its address: the agent's program gives this port to the listener also where the proxy connects to it.
+    let own_probe = capture == Capture::Agent && Some(destination.port()) == seen.probe_port;
+    if own_probe || seen.closed_probe_ports.contains(&destination.port()) {
         return Arrival::Refused(Refusal::Probe);
     }
     if ours(destination) { Arrival::Refused(Refusal::Loop) } else { Arrival::For(destination) }
@@ -173,14 +175,14 @@ mod tests {
         address.parse().unwrap()
     }
 
-    fn seen(remembered: Option<&str>, local: &str) -> Seen {
+    fn seen<'a>(remembered: Option<&str>, local: &str) -> Seen<'a> {
         Seen {
             remembered: remembered.map(at),
-            local: at(local),
+            local: plain(at(local)),
             port: 15001,
             probe_port: Some(15099),
             admin_port: Some(15000),
-            closed_probe_port: None,
+            closed_probe_ports: &[],
         }
     }
 
@@ -199,6 +201,13 @@ mod tests {
             (Capture::Tproxy, None, "[fd00::7]:15000", Refused(Refusal::Admin)),
             (Capture::Tproxy, None, "10.0.0.7:80", For(at("10.0.0.7:80"))),
             (Capture::Tproxy, None, "10.0.0.7:15001", Refused(Refusal::NotCaptured)),
+            (Capture::Agent, None, "10.0.0.7:80", For(at("10.0.0.7:80"))),
+            (Capture::Agent, None, "[::ffff:10.0.0.7]:80", For(at("10.0.0.7:80"))),
+            (Capture::Agent, None, "10.0.0.7:15001", Refused(Refusal::NotCaptured)),
+            (Capture::Agent, None, "10.0.0.7:15000", Refused(Refusal::Admin)),
+            (Capture::Agent, None, "127.0.0.1:15099", Probe),
+            (Capture::Agent, None, "[::1]:15099", Probe),
+            (Capture::Agent, None, "10.0.0.7:15099", Refused(Refusal::Probe)),
         ];
         for (capture, remembered, local, expected) in cases {
             let got = judge(capture, seen(remembered, local), |_| false);
@@ -209,13 +218,14 @@ mod tests {
     #[test]
     fn what_comes_in_does_not_reach_the_probe() {
         let comes_in = |remembered, local| {
-            let seen = Seen { probe_port: None, closed_probe_port: Some(15099), ..seen(remembered, local) };
+            let seen = Seen { probe_port: None, closed_probe_ports: &[15098, 15099], ..seen(remembered, local) };
             judge(if remembered.is_some() { Capture::Redirect } else { Capture::Tproxy }, seen, |_| false)
         };
         for to in ["10.0.0.7:15099", "[fd00::7]:15099", "127.0.0.1:15099"] {
             assert_eq!(comes_in(Some(to), "10.0.0.7:15006"), Arrival::Refused(Refusal::Probe), "{to}");
             assert_eq!(comes_in(None, to), Arrival::Refused(Refusal::Probe), "{to}");
         }
+        assert_eq!(comes_in(Some("10.0.0.7:15098"), "10.0.0.7:15006"), Arrival::Refused(Refusal::Probe));
         assert_eq!(comes_in(Some("10.0.0.7:80"), "10.0.0.7:15006"), Arrival::For(at("10.0.0.7:80")));
     }
 

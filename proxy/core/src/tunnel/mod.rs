@@ -111,16 +111,17 @@ pub async fn serve(
         Ear::of(&listener.model.protocol, began).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
     let captured = Captured::of(&listener.model, &connection.facts);
     // Held until one of both has spoken.
-    let place = match late::place(&cluster, captured, &registration, &mut downstream, (&mut early, &mut unsettled)).await {
-        Ok(place) => place,
-        Err(Unplaced::Heard(word)) => {
-            return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix });
-        }
-        Err(Unplaced::Full(cause)) => {
-            refuse_for(account, &cause);
-            return None;
-        }
-    };
+    let place =
+        match late::place(&cluster, captured, &registration, &mut downstream, (&mut early, &mut unsettled)).await {
+            Ok(place) => place,
+            Err(Unplaced::Heard(word)) => {
+                return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix });
+            }
+            Err(Unplaced::Full(cause)) => {
+                refuse_for(account, &cause);
+                return None;
+            }
+        };
     account.attempt();
     let opening = async {
         tokio::select! {

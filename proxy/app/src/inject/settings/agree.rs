@@ -40,7 +40,10 @@ impl Settings {
             }
         } else {
             if self.capture == Capture::Init && !self.inbound_ports.is_empty() {
-                say("inbound-ports", "for capture node and none: captured ports need no other ones");
+                say(
+                    "inbound-ports",
+                    "for capture none, and node where clients know them: captured ports need no other ones",
+                );
             }
             if self.upstreams.iter().any(|upstream| upstream.local.is_some()) {
                 say("upstreams", "a local port is for capture none only");
@@ -81,6 +84,8 @@ impl Settings {
         let default = Self::default();
         let all = [
             ("inbound-ports", self.inbound_ports.is_empty()),
+            // Rules are installed by a container of ours; a node's agent is told by the proxy.
+            ("skip-inbound-ports", self.capture != Capture::Node || self.skip_inbound_ports.is_empty()),
             ("upstreams", self.upstreams.is_empty()),
             ("opaque-ports", self.opaque_ports.is_empty()),
             ("discovery", self.discovery == Discovery::Dns),

@@ -35,7 +35,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "capture",
         value: "init|node|none",
-        about: "Connections are captured by rules of an init container, those that go out by the node agent, or none [init]",
+        about: "Connections are captured by rules of an init container, by the node agent, or not at all [init]",
         set: |settings, text| {
             let known = [("init", Capture::Init), ("node", Capture::Node), ("none", Capture::None)];
             settings.capture = word(text, &known)?;
@@ -56,7 +56,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "inbound-ports",
         value: "LISTEN:APP,…",
-        about: "With --capture node or none: the proxy's ports before the application's, as 15080:8080",
+        about: "With --capture none: the proxy's ports before the application's, as 15080:8080; node captures the application's own, and serves these as well",
         set: |settings, text| {
             settings.inbound_ports = each(text, |text| {
                 let (listen, application) = text.split_once(':').ok_or("write LISTEN:APP, as 15080:8080")?;
