@@ -7,7 +7,7 @@
 use super::{
     End, Side,
     shared::{Interrupt, Phase, Shared},
-    stage::{At, Half},
+    stage::{At, Half, Reading},
 };
 use crate::{
     body::{BodyError, GivenUp, Incoming},
@@ -91,16 +91,13 @@ impl Filtered {
 impl Shared {
     /// Reads a piece of a body and shows it to the filters.
     pub(super) fn poll_feed(self: &Rc<Self>, side: Side, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        if self.half(side).borrow().source_ended {
+            return Poll::Pending;
+        }
         let frame = {
-            let mut half = self.half(side).borrow_mut();
-            if half.source_ended {
-                return Poll::Pending;
-            }
-            let polled = Pin::new(&mut half.source).poll_frame(cx);
-            let Poll::Ready(frame) = polled else { return Poll::Pending };
-            let end = !matches!(&frame, Some(Ok(frame)) if frame.is_data()) || half.source.is_end_stream();
-            half.source_ended |= end;
-            frame.map(|frame| frame.map(|frame| (frame, End::when(end))))
+            let Poll::Ready((frame, end)) = self.poll_source(side, cx) else { return Poll::Pending };
+            self.half(side).borrow_mut().source_ended |= end == End::Yes;
+            frame.map(|frame| frame.map(|frame| (frame, end)))
         };
         match frame {
             None => self.feed(side, Bytes::new(), End::Yes),
@@ -116,6 +113,25 @@ impl Shared {
             },
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Reads a frame; whether it is the last one with it. The half is not borrowed meanwhile: reading a response sends on what is left
+    /// of its request, at whose body filters run.
+    fn poll_source(&self, side: Side, cx: &mut Context<'_>) -> Poll<(Option<Result<Frame<Bytes>, BodyError>>, End)> {
+        let mut source = {
+            let mut half = self.half(side).borrow_mut();
+            half.reading = Reading::Yes;
+            std::mem::replace(&mut half.source, Incoming::Empty)
+        };
+        let polled = Pin::new(&mut source).poll_frame(cx).map(|frame| {
+            let end = !matches!(&frame, Some(Ok(frame)) if frame.is_data()) || source.is_end_stream();
+            (frame, End::when(end))
+        });
+        let mut half = self.half(side).borrow_mut();
+        if std::mem::replace(&mut half.reading, Reading::No) == Reading::Yes {
+            half.source = source;
+        }
+        polled
     }
 
     /// Says whom to wake when filters let something go.
@@ -165,6 +181,8 @@ impl Filtered {
                 Ok(Fed::Something) => {}
                 // Filters run on this thread alone: none can have let anything go since the look above.
                 Ok(Fed::Nothing) => return shared.wait(side, cx),
+                // What ended the stream meanwhile may be why.
+                Err(_) if shared.interrupted() => {}
                 Err(error) => return Poll::Ready(Some(Err(error))),
             }
         }
@@ -196,7 +214,7 @@ impl Drop for Filtered {
             let Ok(mut half) = self.shared.half(self.side).try_borrow_mut() else { return };
             let half: &mut Half = &mut half;
             half.source_ended = true;
-            std::mem::replace(&mut half.source, Incoming::Empty)
+            half.forget_source()
         };
         drop(source);
     }

@@ -8,7 +8,6 @@ use super::{
     stream::{LocalReply, Stream},
 };
 use crate::{
-    body::Incoming,
     error::{FilterError, ProxyError},
     exchange::respond,
     snapshot::ListenerSnapshot,
@@ -157,7 +156,7 @@ impl Shared {
     /// The request was answered here: what comes of it yet goes nowhere.
     pub(super) fn forget_request(&self) {
         self.request_over.set(true);
-        let source = std::mem::replace(&mut self.request.borrow_mut().source, Incoming::Empty);
+        let source = self.request.borrow_mut().forget_source();
         drop(source);
     }
 

@@ -108,14 +108,34 @@ pub(super) struct Half {
     pub(super) out: Buffer,
     /// Nothing but trailers comes behind `out`.
     pub(super) ended: bool,
-    /// Where the body comes from.
+    /// Where the body comes from; not here while it is read.
     pub(super) source: Incoming,
+    pub(super) reading: Reading,
     pub(super) source_ended: bool,
     /// Its body was given to whoever sends it on.
     pub(super) handed_out: bool,
     /// Bytes that the head promised and that have not been fetched.
     pub(super) length: Option<u64>,
     pub(super) waker: Option<Waker>,
+}
+
+/// Whether a source is being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    No,
+    Yes,
+    /// It is, and nobody wants it any more.
+    Unwanted,
+}
+
+impl Half {
+    /// Lets the source go. To be dropped where the half is not borrowed.
+    pub(super) fn forget_source(&mut self) -> Incoming {
+        if self.reading == Reading::Yes {
+            self.reading = Reading::Unwanted;
+        }
+        std::mem::replace(&mut self.source, Incoming::Empty)
+    }
 }
 
 /// Where a head or trailers are.
@@ -141,6 +161,7 @@ impl Default for Half {
             out: Buffer::default(),
             ended: false,
             source: Incoming::Empty,
+            reading: Reading::No,
             source_ended: false,
             handed_out: false,
             length: None,

@@ -76,6 +76,39 @@ fn an_answer_in_place_of_a_response_keeps_no_connection_that_waits_for_its_reque
 }
 
 #[test]
+fn an_answer_may_come_while_the_response_is_read_and_the_request_goes_on() {
+    script("a", |event, stream| {
+        if let Event::RequestBody(_, End::Yes) = event {
+            stream.reply(reply(418, "tea")).ok();
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        |_, _| {
+            serve(|mut stream| async move {
+                head(&mut stream).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe").await.unwrap();
+                stream.read_to_end(&mut Vec::new()).await.ok();
+            })
+        },
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(&POST.as_bytes()[..POST.len() - 3]).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\nhe") {
+                answer.push(client.read_u8().await.unwrap());
+            }
+            client.write_all(b"def").await.unwrap();
+            answer.clear();
+            client.read_to_end(&mut answer).await.ok();
+            assert_eq!(answer, b"", "it is cut");
+            one_record(&world, (200, "LR", "by_filter", "proxy")).await;
+        },
+    );
+}
+
+#[test]
 fn a_filter_may_answer_in_every_phase() {
     for phase in 0..5 {
         script("a", move |event, stream| {

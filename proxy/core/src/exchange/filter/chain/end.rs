@@ -1,11 +1,8 @@
 //! The ends: of an opaque connection's two sides, and of the stream at its filters.
 
-use crate::{
-    body::Incoming,
-    exchange::filter::{
-        End, Filter, Peer, Side, Stream, StreamKind,
-        shared::{Phase, Shared},
-    },
+use crate::exchange::filter::{
+    End, Filter, Peer, Side, Stream, StreamKind,
+    shared::{Phase, Shared},
 };
 use std::rc::Rc;
 
@@ -80,7 +77,7 @@ impl Shared {
             if half.handed_out {
                 return;
             }
-            std::mem::replace(&mut half.source, Incoming::Empty)
+            half.forget_source()
         };
         drop(source);
     }
