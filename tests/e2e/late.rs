@@ -256,6 +256,21 @@ fn a_server_that_has_greeted_is_silent_no_more() {
 }
 
 #[test]
+fn who_waits_for_a_place_among_the_silent_gets_one_that_is_left() {
+    let greeter = crate::tcp::greeter("220 a\r\n");
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - name: db\n    address: {{listen}}\n    {}\nclusters: [{{ name: \
+         site, endpoints: [\"{greeter}\"], limits: {{ connections: 8 }} }}]\n",
+        SILENT[0]
+    ));
+    // All at once, and four of them may be silent at a time.
+    let clients: Vec<Client> = (0..8).map(|_| proxy.connect()).collect();
+    for mut client in clients {
+        assert_eq!(client.bytes(7), b"220 a\r\n");
+    }
+}
+
+#[test]
 fn the_silent_leave_half_of_a_cluster_s_connections_to_others() {
     let origin = Origin::start();
     for workers in [1, 2] {
@@ -377,7 +392,7 @@ fn who_is_silent_is_heard_while_there_is_no_server_yet_and_where_there_will_be_n
     ));
     let mut clients = [proxy.connect(), proxy.connect()];
     // One of them has a server that never answers, the other one none: one silent connection is all there may be.
-    proxy.await_metric("pillion_balance_overflow_total", &["limit=\"silent\""], |count| count == 1.0);
+    proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"opaque\""], |count| count == 2.0);
     thread::sleep(LATE);
     let asked = Instant::now();
     for client in &mut clients {

@@ -42,6 +42,10 @@ use tokio::{
 /// what a server that was connected to has to say first.
 const REST: Duration = Duration::from_secs(10);
 
+/// Time from one look for a place among the silent to the next. A server that greets leaves one within milliseconds; whom to tell of it
+/// would have to be known over all workers.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// What became of a connection of which nothing was known when its server was there.
 pub(super) enum Settled {
     /// It is opaque, and this is what was said.
@@ -213,12 +217,12 @@ pub(super) enum Unplaced {
     Heard(FirstWord),
 }
 
-/// A place among the silent for a client who is one of them; `None`: it needs none. Where none is left it has no server, and is listened to:
+/// A place among the silent for a client who is one of them; `None`: it needs none. Where none is left it waits for one, and is listened to:
 /// who speaks HTTP or TLS after all goes where that goes, and who says anything else needs no place.
 ///
 /// # Errors
 ///
-/// It stays silent, closes its side so, or says what ends the wait.
+/// It stays silent until its time is up, closes its side so, or says what ends the wait.
 pub(super) async fn place<D: AsyncRead + Unpin>(
     cluster: &Cluster,
     captured: Option<Captured>,
@@ -227,24 +231,36 @@ pub(super) async fn place<D: AsyncRead + Unpin>(
     (heard, unsettled): Heard<'_>,
 ) -> Result<Option<Silent>, Unplaced> {
     let Some(ear) = *unsettled else { return Ok(None) };
-    let cause = match cluster.state().silent(captured) {
-        Ok(place) => return Ok(Some(place)),
-        Err(cause) => cause,
-    };
-    let patience = async {
+    let found = cluster.state().silent(captured);
+    if found.is_some() {
+        return Ok(found);
+    }
+    let wait = async {
         tokio::select! {
             biased;
-            () = registration.aborted() => Some(FirstWord::Nobodys),
-            () = tokio::time::sleep(REST) => None,
+            () = registration.aborted() => Err(Unplaced::Heard(FirstWord::Nobodys)),
+            place = freed(cluster, captured) => Ok(Some(place)),
+            () = tokio::time::sleep(REST) => Err(Unplaced::Full(cluster.state().no_place())),
         }
     };
-    match until(pin!(patience), registration, downstream, (heard, ear)).await {
+    match until(pin!(wait), registration, downstream, (heard, ear)).await {
+        Ok(waited) => waited,
         Err(FirstWord::Opaque) if !heard.is_empty() => {
             *unsettled = None;
             Ok(None)
         }
-        Err(FirstWord::Opaque) | Ok(None) => Err(Unplaced::Full(cause)),
-        Err(word) | Ok(Some(word)) => Err(Unplaced::Heard(word)),
+        Err(FirstWord::Opaque) => Err(Unplaced::Full(cluster.state().no_place())),
+        Err(word) => Err(Unplaced::Heard(word)),
+    }
+}
+
+/// A place that somebody has left, since a server has spoken.
+async fn freed(cluster: &Cluster, captured: Option<Captured>) -> Silent {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Some(place) = cluster.state().silent(captured) {
+            return place;
+        }
     }
 }
 

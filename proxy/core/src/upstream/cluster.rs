@@ -302,20 +302,22 @@ impl ClusterState {
     /// The place of a connection on which neither side has said anything, as long as that is so. Where the cluster lives wherever
     /// captured connections were going, no destination has more of these places than are left: one whose server hangs takes half
     /// of them and leaves the others to those that do not.
-    ///
-    /// # Errors
-    ///
-    /// They have their part of the connections; counted.
-    pub(crate) fn silent(self: &Arc<Self>, captured: Option<Captured>) -> Result<Silent, Cause> {
-        let permit = self.permit(Limit::Silent).map_err(|limit| self.overflow(limit))?;
+    /// `None`: they have their part.
+    pub(crate) fn silent(self: &Arc<Self>, captured: Option<Captured>) -> Option<Silent> {
+        let permit = self.permit(Limit::Silent).ok()?;
         let Some((original, captured)) = self.model.original_destination.zip(captured) else {
-            return Ok(Silent { _permit: permit, at: None });
+            return Some(Silent { _permit: permit, at: None });
         };
         let member = self.original(original.address.of(captured.destination));
         let left = self.most_silent().saturating_sub(self.in_use.get(Limit::Silent));
         let before = member.silent.fetch_add(1, Ordering::Relaxed);
         let silent = Silent { _permit: permit, at: Some(member) };
-        if before > left { Err(self.overflow(Limit::Silent)) } else { Ok(silent) }
+        (before <= left).then_some(silent)
+    }
+
+    /// Counts one who was silent for longer than it may wait for a place.
+    pub(crate) fn no_place(&self) -> Cause {
+        self.overflow(Limit::Silent)
     }
 
     /// A permit that gives itself back.
