@@ -134,6 +134,32 @@ fn a_drain_waits_for_nobody_who_never_said_a_word() {
 }
 
 #[test]
+fn a_drain_waits_for_nobody_who_closed_its_side_without_a_word() {
+    thread::scope(|scope| {
+        for listener in SILENT {
+            scope.spawn(move || {
+                let mute = server(|stream| {
+                    thread::sleep(2 * SOON);
+                    drop(stream);
+                });
+                let mut proxy = drains(listener, mute, "30s");
+                let mut client = proxy.connect();
+                client.half_close();
+                proxy.await_metric("pillion_tunnel_connections_active", &[], |count| count == 1.0);
+                thread::sleep(LATE);
+                let asked = Instant::now();
+                proxy.signal(Signal::TERM);
+                assert_eq!(client.end_within(SOON), End::Closed, "{listener}");
+                let took = asked.elapsed();
+                assert!((900..15_000).contains(&took.as_millis()), "its server may greet, and no more: {took:?}");
+                let status = proxy.wait(SOON);
+                assert!(status.success(), "nobody has lost anything: {status}, {listener}");
+            });
+        }
+    });
+}
+
+#[test]
 fn a_drain_lets_a_slow_server_greet_and_does_not_wait_for_who_was_silent_for_long() {
     thread::scope(|scope| {
         for listener in SILENT {

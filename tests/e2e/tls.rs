@@ -21,12 +21,12 @@ use pillion_tests::{
     wait,
 };
 use rcgen::{ExtendedKeyUsagePurpose, KeyUsagePurpose};
-use rustls::{HandshakeKind, NamedGroup, version};
+use rustls::{ClientConnection, HandshakeKind, NamedGroup, StreamOwned, version};
 use serde_json::Value;
 use std::{
     fs,
-    io::Write as _,
-    net::{SocketAddr, TcpStream},
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
     path::Path,
     process::{Command, Output, Stdio},
     thread,
@@ -77,6 +77,55 @@ fn a_peer_of_the_mesh_is_let_in_and_told_upstream_and_ml_kem_is_spoken() {
     assert!(proxy.metrics().sum("pillion_identity_cert_expiration_timestamp_seconds", &[]) > 4e9);
     let dump = proxy.admin_get("/config_dump").text();
     assert!(!dump.contains("PRIVATE KEY") && dump.contains("svid.key"), "{dump}");
+}
+
+/// A client of TLS 1.3 speaks last in the handshake: its Finished and its end may come in one segment. It has shaken
+/// hands, and wants to hear what its server says.
+#[test]
+fn a_client_that_ends_its_side_with_its_last_flight_hears_its_server() {
+    let authority = Authority::new("root");
+    let (_dir, identity) = pki::identity(&authority, WEB);
+    let client = authority.svid(CLIENT);
+    let counter = crate::tcp::server(|mut stream| {
+        let count = std::io::copy(&mut stream, &mut std::io::sink()).unwrap_or(99);
+        drop(write!(stream, "{count} bytes"));
+    });
+    for mode in ["strict", "permissive"] {
+        for routes in ["", "    routes: [{ match: { prefix: / }, cluster: site }]\n"] {
+            let proxy = Proxy::start(&format!(
+                "{identity}\nadmin: {{ address: {{admin}} }}\nlisteners:\n  - name: db\n    address: {{listen}}\n    tls: {{ mode: \
+                 {mode} }}\n{routes}    tcp: {{ cluster: site }}\nclusters: [{{ name: site, endpoints: [\"{counter}\"] }}]\n"
+            ));
+            // A permissive listener shakes hands with who speaks as the mesh does.
+            let offer = Offer {
+                certificate: Some(&client),
+                alpn: &["pillion/tcp"],
+                versions: &[&version::TLS13],
+                ..Offer::default()
+            };
+            let mut session = ClientConnection::new(offer.config(), "localhost".try_into().unwrap()).unwrap();
+            let mut socket = TcpStream::connect(proxy.address).unwrap();
+            socket.set_read_timeout(Some(wait::SOON)).unwrap();
+            while session.is_handshaking() {
+                while session.wants_write() {
+                    session.write_tls(&mut socket).unwrap();
+                }
+                session.read_tls(&mut socket).unwrap();
+                session.process_new_packets().unwrap();
+            }
+            session.send_close_notify();
+            let mut last = Vec::new();
+            while session.wants_write() {
+                session.write_tls(&mut last).unwrap();
+            }
+            socket.write_all(&last).unwrap();
+            socket.shutdown(Shutdown::Write).unwrap();
+            let mut heard = String::new();
+            StreamOwned::new(session, socket).read_to_string(&mut heard).unwrap();
+            assert_eq!(heard, "0 bytes", "{mode} {routes}");
+            proxy.await_metric("pillion_tls_handshakes_total", &["version=\"TLSv1.3\""], |count| count == 1.0);
+        }
+    }
 }
 
 #[test]

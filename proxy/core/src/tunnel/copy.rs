@@ -115,9 +115,10 @@ impl Meters {
         self.up.moved() + self.down.moved()
     }
 
-    /// Whether neither side has said anything, and neither that this was all.
+    /// Whether neither side has said anything, and the server not that this was all. A client that closed its side without a word
+    /// has asked for nothing.
     pub(super) fn unspoken(&self) -> bool {
-        self.moved() == 0 && [&self.up, &self.down].iter().all(|meter| meter.end.get() == Told::Nothing)
+        self.moved() == 0 && self.down.end.get() == Told::Nothing
     }
 
     /// The side that broke off, if one has.

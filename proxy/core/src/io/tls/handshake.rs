@@ -1,6 +1,6 @@
 //! The handshake of either side, and how handshakes share a thread with established connections.
 
-use super::{SCRATCH, Session, TlsStream, session::Step};
+use super::{Input, SCRATCH, Session, TlsStream, session::Step};
 use crate::{
     identity::{Alert, Cause, Failure},
     io::Socket,
@@ -157,6 +157,11 @@ impl TlsStream {
                 Ok(Step::Plain) if !self.session.is_handshaking() => break Ok(Hands::Shaken),
                 Ok(Step::Again | Step::Plain) => {}
                 Ok(Step::Open) if !self.session.is_handshaking() => break Ok(Hands::Shaken),
+                // So is an end that comes with it: the peer has nothing to say, and may be told something.
+                Ok(Step::PeerClosed) if !self.session.is_handshaking() => {
+                    self.input = Input::Closed;
+                    break Ok(Hands::Shaken);
+                }
                 Ok(Step::Open | Step::Blocked | Step::PeerClosed) => break Ok(Hands::Waiting),
                 Err(error) => break Err(error),
             }

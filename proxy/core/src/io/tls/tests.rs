@@ -10,7 +10,7 @@ use pillion_config::model::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose, SanType};
 use rustls::{client::UnbufferedClientConnection, server::UnbufferedServerConnection};
 use std::{sync::Arc, time::Duration};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 fn secrets() -> Secrets {
     let mut root = CertificateParams::default();
@@ -128,6 +128,77 @@ fn an_end_without_close_notify_is_an_error() {
         let mut rest = Vec::new();
         assert_eq!(client.read_to_end(&mut rest).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     });
+}
+
+/// Whoever speaks last in a handshake may end its side in the same segment. It is an end like any other that was said:
+/// hands are shaken, and the other half stays open.
+#[test]
+fn a_side_that_ends_with_its_last_flight_has_shaken_hands() {
+    for (versions, last) in [(TlsVersions::Only13, Last::Client), (TlsVersions::Only12, Last::Server)] {
+        run(async {
+            let (client, server) = sessions(versions);
+            let (ends, hears) = match last {
+                Last::Client => (client, server),
+                Last::Server => (server, client),
+            };
+            let ((a, mut wire), (b, mut other)) = (duplex(1 << 16), duplex(1 << 16));
+            let turns = Turns::default();
+            let one_segment = async {
+                let mut ends = handshake(Socket::Memory(a), ends, Vec::new(), &turns).await.unwrap();
+                ends.shutdown().await.unwrap();
+                let mut answer = Vec::new();
+                ends.read_to_end(&mut answer).await.unwrap();
+                answer
+            };
+            let goes_on = async {
+                let mut hears = handshake(Socket::Memory(b), hears, Vec::new(), &turns).await.unwrap();
+                assert_eq!(hears.read(&mut [0; 8]).await.unwrap(), 0, "{versions:?}");
+                hears.write_all(b"a word").await.unwrap();
+                hears.shutdown().await.unwrap();
+            };
+            let between = carry_last_flight_whole(&mut wire, &mut other);
+            let (answer, (), ()) = tokio::join!(one_segment, goes_on, between);
+            assert_eq!(answer, b"a word", "{versions:?}");
+        });
+    }
+}
+
+enum Last {
+    Client,
+    Server,
+}
+
+/// Carries bytes between the two. What `ends` says until it waits arrives at once: its last flight and close_notify by one
+/// write, then its FIN.
+async fn carry_last_flight_whole(ends: &mut DuplexStream, other: &mut DuplexStream) {
+    let (mut said, mut heard) = ([0; 1 << 15], [0; 1 << 15]);
+    let mut open = true;
+    loop {
+        tokio::select! {
+            read = ends.read(&mut said), if open => {
+                let mut length = read.unwrap();
+                open = length > 0;
+                // It goes on at once, or waits for an answer.
+                while let Ok(Ok(more)) =
+                    tokio::time::timeout(Duration::from_millis(20), ends.read(&mut said[length..])).await
+                {
+                    length += more;
+                    if more == 0 {
+                        open = false;
+                        break;
+                    }
+                }
+                other.write_all(&said[..length]).await.unwrap();
+                if !open {
+                    other.shutdown().await.unwrap();
+                }
+            }
+            read = other.read(&mut heard) => match read.unwrap() {
+                0 => return ends.shutdown().await.unwrap(),
+                length => ends.write_all(&heard[..length]).await.unwrap(),
+            },
+        }
+    }
 }
 
 #[test]
