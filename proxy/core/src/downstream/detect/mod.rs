@@ -31,6 +31,9 @@ pub(crate) const READ: usize = 4096;
 /// The methods of HTTP/1.1 (RFC 9110 §9.3, RFC 5789). With a path behind one, the version need not be waited for.
 const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
+/// What servers split a request line at that read it as Latin-1 and take all white space of Unicode for space.
+const WHITE: &[u8] = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0";
+
 /// Bytes of a request line that are looked at before it is left to the HTTP/1 guard, which refuses long ones.
 const MAX_LINE: usize = 8 * 1024;
 
@@ -208,8 +211,8 @@ pub(super) fn has_begun(prefix: &[u8]) -> bool {
 /// nobody knows whether it will be one.
 #[must_use]
 pub(crate) fn is_usual(prefix: &[u8]) -> bool {
-    let start = prefix.iter().position(|byte| !b"\r\n\t ".contains(byte)).unwrap_or(prefix.len());
-    let mut words = prefix[start..].split(|byte| b" \t".contains(byte));
+    let start = prefix.iter().position(|byte| !WHITE.contains(byte)).unwrap_or(prefix.len());
+    let mut words = prefix[start..].split(|byte| WHITE.contains(byte));
     let (word, rest) = (words.next().unwrap_or_default(), words.next());
     let begins = |method: &[u8]| if rest.is_some() { method == word } else { method.starts_with(word) };
     client_hello::has_begun(prefix)
@@ -218,38 +221,63 @@ pub(crate) fn is_usual(prefix: &[u8]) -> bool {
 }
 
 /// Whether `prefix` begins with an HTTP/1 request line (RFC 9112 §3). Its version tells: `EHLO mail.example` reads like
-/// a method and a target. What a lenient server would take for a request all the same, with white space before it or between its
+/// a method and a target. What a lenient server would take for a request all the same, with [`WHITE`] space before it or between its
 /// parts or without a version, is HTTP, too: the guard refuses it, and nobody gets round the routes with it.
 fn request_line(prefix: &[u8]) -> Verdict {
-    const VERSION: &[u8] = b"HTTP/1.";
-    let Some(start) = prefix.iter().position(|byte| !b"\r\n\t ".contains(byte)) else {
+    let Some(start) = prefix.iter().position(|byte| !WHITE.contains(byte)) else {
         return if prefix.len() <= MAX_LINE { Verdict::More } else { Verdict::Http1 };
     };
-    let prefix = &prefix[start..];
+    let (before, prefix) = prefix.split_at(start);
     let line = prefix.split(|&byte| byte == b'\n').next().unwrap_or(prefix);
-    let method_ends = line.iter().position(|byte| b" \t".contains(byte)).unwrap_or(line.len());
-    if METHODS.contains(&&line[..method_ends]) && method_ends < line.len() {
-        match line[method_ends..].iter().find(|byte| !b" \t".contains(byte)) {
-            Some(b'/') => return Verdict::Http1,
+    let method_ends = line.iter().position(|byte| WHITE.contains(byte)).unwrap_or(line.len());
+    let (method, rest) = line.split_at(method_ends);
+    let usual = METHODS.contains(&method);
+    if usual && !rest.is_empty() {
+        let target = rest.iter().position(|byte| !WHITE.contains(byte));
+        let between = &rest[..target.unwrap_or(rest.len())];
+        // No client of another protocol writes such space beside its words.
+        let odd =
+            before.iter().any(|byte| !b"\r\n\t ".contains(byte)) || between.iter().any(|byte| !b"\t ".contains(byte));
+        match target {
+            Some(at) if odd || rest[at] == b'/' => return Verdict::Http1,
             None if line.len() == prefix.len() && line.len() <= MAX_LINE => return Verdict::More,
             None if line.len() == prefix.len() => return Verdict::Http1,
             Some(_) | None => {}
         }
     }
-    let mut words = line.splitn(3, |&byte| byte == b' ');
-    let method = words.next().unwrap_or_default();
+    // Some protocols end their lines with a CR alone: it is waited behind for more only where the method is a usual one.
+    let white = |byte: u8| WHITE.contains(&byte) && (usual || byte != b'\r');
+    // A byte that is white space in Latin-1 may be a part of a character in UTF-8.
+    match (version_told(prefix, line, |byte| byte == b' '), version_told(prefix, line, white)) {
+        (Verdict::Http1, _) | (_, Verdict::Http1) => Verdict::Http1,
+        (Verdict::More, _) | (_, Verdict::More) => Verdict::More,
+        _ => Verdict::Opaque,
+    }
+}
+
+/// Whether the first line of `prefix` is a token, a target and a version, with this between them.
+fn version_told(prefix: &[u8], line: &[u8], white: impl Fn(u8) -> bool) -> Verdict {
+    const VERSION: &[u8] = b"HTTP/1.";
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    // A word, and what comes behind the white space that ends it.
+    let word = |line: &'_ [u8]| -> (usize, Option<usize>) {
+        let ends = line.iter().position(|&byte| white(byte)).unwrap_or(line.len());
+        let next = line[ends..].iter().position(|&byte| !white(byte)).map(|at| ends + at);
+        (ends, next)
+    };
+    let (ends, next) = word(line);
     // Of any length: no server need have a limit of its own.
-    if method.is_empty() || !method.iter().all(token) {
+    if ends == 0 || !line[..ends].iter().all(token) {
         return Verdict::Opaque;
     }
-    let target = words.next().unwrap_or_default();
-    if target.iter().any(|byte| byte.is_ascii_control()) {
-        return Verdict::Opaque;
-    }
-    match words.next() {
-        Some(version) if version.starts_with(VERSION) => Verdict::Http1,
-        Some(version) if VERSION.starts_with(version) && line.len() == prefix.len() => Verdict::More,
+    let version = next.and_then(|at| {
+        let (ends, next) = word(&line[at..]);
+        let control = line[at..at + ends].iter().any(u8::is_ascii_control);
+        if control { Some(None) } else { next.map(|next| Some(&line[at + next..])) }
+    });
+    match version {
+        Some(Some(version)) if version.starts_with(VERSION) => Verdict::Http1,
+        Some(Some(version)) if VERSION.starts_with(version) && line.len() == prefix.len() => Verdict::More,
         Some(_) => Verdict::Opaque,
         // The line goes on.
         None if line.len() == prefix.len() && line.len() <= MAX_LINE => Verdict::More,

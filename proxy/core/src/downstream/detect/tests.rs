@@ -95,6 +95,50 @@ fn http1_is_told_from_protocols_that_look_like_it() {
 }
 
 #[test]
+fn all_that_a_lenient_server_takes_for_white_space_is_white_space_beside_a_method() {
+    for &white in b"\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\xa0" {
+        for line in
+            [&b"_GET /admin HTTP/1.1\r\n"[..], b"GET_/admin HTTP/1.1\r\n", b" _ GET _ /admin", b"GET /admin_HTTP/1.1"]
+                .into_iter()
+                .chain([
+                    &b"GET_admin HTTP/1.1"[..],
+                    b"GET admin_HTTP/1.1",
+                    b"GET admin _ HTTP/1.1",
+                    b"OPTIONS *_HTTP/1.1",
+                ])
+        {
+            let line: Vec<u8> = line.iter().map(|&byte| if byte == b'_' { white } else { byte }).collect();
+            assert_eq!(decide(&line, Among::Any), Verdict::Http1, "{}", line.escape_ascii());
+            for end in 0..line.len() {
+                let early = decide(&line[..end], Among::Any);
+                assert!(early == Verdict::More || early == Verdict::Http1, "{}", line[..end].escape_ascii());
+            }
+        }
+        assert!(is_usual(&[white, b'G', b'E', b'T', white]));
+    }
+    assert_eq!(decide(b"PROPFIND\x0c/a\xa0HTTP/1.1", Among::Any), Verdict::Http1);
+    assert_eq!(
+        decide("REPORT /\u{e0}b HTTP/1.1".as_bytes(), Among::Any),
+        Verdict::Http1,
+        "no space within a character"
+    );
+    for other in [
+        &b"get foo\r\n"[..],
+        b"GET foo\r\n",
+        b"GET\r\n",
+        b"\x0bMSH|^~\\&|A|B\r",
+        b"MEAS VOLT\r",
+        b"PING\r",
+        b"\x1c\0\0\0",
+        b"\x1f\x8b\x08",
+        b"\0\x0bGET /",
+        b"\x85\x0b\xa0EHLO a\r\n",
+    ] {
+        assert_eq!(decide(other, Among::Any), Verdict::Opaque, "{}", other.escape_ascii());
+    }
+}
+
+#[test]
 fn what_has_begun_is_no_silence_and_may_still_become_something() {
     let hello = client_hello::tests::named("api.example.com");
     for (whole, known) in [
@@ -129,10 +173,11 @@ proptest! {
     }
 
     #[test]
-    fn a_decision_stands(start in 0u8..6, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn a_decision_stands(start in 0u8..9, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         let long: &[u8] = b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX";
         let start: &[u8] =
-            [&b""[..], b"\r\nGET ", b"TRACED /x", b"PRI * HT", &[22, 3, 1, 0, 9, 1], long][usize::from(start)];
+            [&b""[..], b"\r\nGET ", b"TRACED /x", b"PRI * HT", &[22, 3, 1, 0, 9, 1], long, b"\x0cGET\xa0", b"GET a\x1cHTT", b"REPORT\x85a\r"]
+                [usize::from(start)];
         let bytes = [start, &bytes].concat();
         for among in [Among::Http, Among::Any, Among::Names] {
             let whole = decide(&bytes, among);
