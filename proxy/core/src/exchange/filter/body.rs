@@ -21,7 +21,8 @@ use std::{
     task::{Context, Poll},
 };
 
-type Polled = Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+type Framed = Result<Frame<Bytes>, BodyError>;
+type Polled = Poll<Option<Framed>>;
 
 /// What became of reading once from a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +118,7 @@ impl Shared {
 
     /// Reads a frame; whether it is the last one with it. The half is not borrowed meanwhile: reading a response sends on what is left
     /// of its request, at whose body filters run.
-    fn poll_source(&self, side: Side, cx: &mut Context<'_>) -> Poll<(Option<Result<Frame<Bytes>, BodyError>>, End)> {
+    fn poll_source(&self, side: Side, cx: &mut Context<'_>) -> Poll<(Option<Framed>, End)> {
         let mut source = {
             let mut half = self.half(side).borrow_mut();
             half.reading = Reading::Yes;
