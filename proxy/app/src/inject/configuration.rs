@@ -130,7 +130,10 @@ fn captured(settings: &Settings, own: Option<&str>) -> Result<(Vec<Value>, Vec<V
     let mut routes: Vec<Value> = settings.upstreams.iter().map(|upstream| by_host(upstream, settings, own)).collect();
     routes.extend(to("passthrough").elements().iter().cloned());
     outbound.set("routes", routes);
-    outbound.set("tcp", opaque(settings, "passthrough"));
+    let mut tcp = opaque(settings, "passthrough");
+    // Nothing here is got round: a first word that is no usual method (`ruok`, `JDWP-Handshake`) need not wait for more.
+    tcp.set("not_http", "pass");
+    outbound.set("tcp", tcp);
     let original = |name: &str, address: &str| {
         map([
             ("name", name.into()),
