@@ -16,7 +16,7 @@
 
 use crate::{
     capture,
-    maps::{CLAIMS, LISTENERS, count, flow, flow_or_new, long},
+    maps::{CLAIMS, LISTENERS, count, flow, flow_or_new, long, word},
 };
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_SK_LOOKUP_F_REPLACE, bpf_sockopt, sk_action},
@@ -52,6 +52,12 @@ static SOCK_NET: u32 = 0;
 /// `net.ns.inum`.
 #[unsafe(no_mangle)]
 static NET_INODE: u32 = 0;
+/// `net.user_ns`, a pointer.
+#[unsafe(no_mangle)]
+static NET_OWNER: u32 = 0;
+/// `user_namespace.level`.
+#[unsafe(no_mangle)]
+static OWNER_LEVEL: u32 = 0;
 
 /// The cookie of the network namespace that this copy of `lookup` is made for: the kernel tells such a program none.
 #[unsafe(no_mangle)]
@@ -63,8 +69,9 @@ enum Taken {
     Yes,
     /// The kernel may say what it knows of it.
     No,
-    /// It would be for the node itself: a proxy in the node's own namespace would have everybody's.
-    Node,
+    /// It is for no pod's namespace: a proxy in the node's own would have everybody's, and whoever may make user namespaces makes
+    /// as many networks as he likes, which would fill the map.
+    NoPods,
 }
 
 #[cgroup_sockopt(setsockopt)]
@@ -80,7 +87,7 @@ pub fn claim(ctx: SockoptContext) -> i32 {
                 unsafe { (*ctx.sockopt).optlen = -1 };
             }
             Taken::No => count(0, Counter::ClaimsRefused, 1),
-            Taken::Node => {
+            Taken::NoPods => {
                 count(0, Counter::ClaimsRefused, 1);
                 return REFUSE;
             }
@@ -114,7 +121,7 @@ fn taken(ctx: &SockoptContext) -> Taken {
     // SAFETY: the context, from which the kernel takes the socket's namespace; without one it says its first one's.
     let (netns, nodes) = unsafe { (bpf_get_netns_cookie(sockopt.cast()), bpf_get_netns_cookie(ptr::null_mut())) };
     if netns == nodes {
-        return Taken::Node;
+        return Taken::NoPods;
     }
     // SAFETY: the context's socket, not null; locked by this hook.
     let Some(flow) = (unsafe { flow_or_new(socket.cast()) }) else { return Taken::No };
@@ -123,10 +130,21 @@ fn taken(ctx: &SockoptContext) -> Taken {
     flow.own = socket as u64;
     // Whatever was kept is a plain number when it is read again, which an address of a socket is not to the verifier.
     // SAFETY: a place that is borrowed; statics that only the loader sets, before they are frozen.
-    let (own, net, inode) = unsafe {
-        (read_volatile(&raw const flow.own), read_volatile(&raw const SOCK_NET), read_volatile(&raw const NET_INODE))
+    let (own, net, inode, owner, level) = unsafe {
+        (
+            read_volatile(&raw const flow.own),
+            read_volatile(&raw const SOCK_NET),
+            read_volatile(&raw const NET_INODE),
+            read_volatile(&raw const NET_OWNER),
+            read_volatile(&raw const OWNER_LEVEL),
+        )
     };
-    let inode = long(long(own, net), inode) as u32;
+    let net = long(own, net);
+    // Of the first user namespace, whose level is 0, are those that container runtimes make.
+    if word(long(net, owner), level) != Some(0) {
+        return Taken::NoPods;
+    }
+    let inode = long(net, inode) as u32;
     // SAFETY: copied at once.
     let turn = unsafe { CLAIMS.get(&netns) }.map_or(0, |claimed| claimed.turn);
     if inode == 0 || CLAIMS.insert(&netns, &Claimed { inode, turn, claim }, u64::from(BPF_ANY)).is_err() {

@@ -169,6 +169,8 @@ pub(crate) fn load(object: &Object, pins: &Pins, inbound: bool) -> Result<Loaded
         ("NODE_ID", btf.offset("kernfs_node", "id").unwrap_or(0)),
         ("SOCK_NET", if inbound { btf.offset("sock", "__sk_common.skc_net")? } else { 0 }),
         ("NET_INODE", if inbound { btf.offset("net", "ns.inum")? } else { 0 }),
+        ("NET_OWNER", if inbound { btf.offset("net", "user_ns")? } else { 0 }),
+        ("OWNER_LEVEL", if inbound { btf.offset("user_namespace", "level")? } else { 0 }),
     ];
     drop(btf);
     let mut loader = EbpfLoader::new();

@@ -29,7 +29,7 @@ const IPV6_V6ONLY: libc::c_int = 26;
 /// # Errors
 ///
 /// `ENOPROTOOPT`, what the kernel itself says of the option: no programs that take it are on the cgroup of this process, or they do not
-/// know it as the proxy, or have no room. `EPERM`: the namespace is the node's own, whose connections are no proxy's to claim. Others are
+/// know it as the proxy, or have no room. `EPERM`: the namespace is the node's own, whose connections are no proxy's to claim, or a user namespace's. Others are
 /// about the socket.
 pub fn claim(socket: BorrowedFd<'_>, claim: &Claim) -> io::Result<()> {
     let claim = Claim { families: families(socket)?, ..*claim };

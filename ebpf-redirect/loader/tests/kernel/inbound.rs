@@ -17,10 +17,13 @@ use redirect::{
 };
 use socket2::{Domain, Socket, Type};
 use std::{
-    io,
+    fs, io,
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd, AsRawFd},
-    path::Path,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
 };
 
 #[test]
@@ -160,6 +163,24 @@ fn the_nodes_own_namespace_is_nobodys_to_claim() {
             assert!(agent.waiting().all(|(_, why)| *why == Waiting::Own) && agent.captured() == 0);
         }
     }
+}
+
+#[test]
+fn networks_that_anybody_can_make_are_nobodys_to_claim() {
+    let Some((ground, folder, _outside)) = ground() else { return };
+    let _agent = agent(&ground, &folder);
+    // What a process without privileges gets where it may make user namespaces: as many as it likes.
+    let mut own = Command::new("unshare").args(["--user", "--net", "sleep", "30"]).spawn().unwrap();
+    let node = fs::read_link("/proc/self/ns/net").unwrap();
+    let file = PathBuf::from(format!("/proc/{}/ns/net", own.id()));
+    while fs::read_link(&file).unwrap() == node {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let error = inside(&file, Some(&ground.cgroup), Some(USER), || claimed(bound("127.0.0.1:0"), &wanted()));
+    own.kill().unwrap();
+    own.wait().unwrap();
+    assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::EPERM));
+    assert_eq!((ground.count(Counter::Claims), ground.count(Counter::ClaimsRefused)), (0, 1));
 }
 
 #[test]

@@ -227,7 +227,7 @@ impl Claim {
             }
             Self::Refused => {
                 "INITIALIZING: the node's agent refuses: what comes in for the node itself cannot be a proxy's own, as that of \
-                 a pod with hostNetwork would be\n"
+                 a pod with hostNetwork would be; nor what comes into a network of a user namespace (hostUsers: false)\n"
             }
             Self::Failed => {
                 "INITIALIZING: the listener for what the node's agent captures cannot listen; the log says why\n"

@@ -49,7 +49,7 @@ pub enum Unclaimed {
     /// They do not take this process's.
     #[error(
         "listener {0}: the node's agent refuses: what comes in for the node itself cannot be a proxy's own, as that of a pod \
-         with hostNetwork would be"
+         with hostNetwork would be; nor what comes into a network of a user namespace, as that of one with hostUsers: false"
     )]
     Refused(Name),
     /// Anything else the kernel says.
