@@ -205,10 +205,30 @@ fn what_filters_and_rules_ask_of_http_is_not_had_by_silence_or_by_other_words() 
         let record = records(&strict, 3).remove(0);
         assert_eq!((&record["flags"], &record["details"]), (&"UAEX".into(), &"not_http".into()), "{record}");
         // What some servers would take for a request is judged, or refused as one.
-        for words in ["GET  /admin HTTP/1.1\r\nHost: a\r\n\r\n", "GET\t/admin HTTP/1.1\r\n\r\n", "GET /admin\r\n\r\n"] {
+        let behind = " HTTP/1.1\r\nHost: a\r\n\r\n".as_bytes();
+        for words in [
+            &b"GET  /admin"[..],
+            b"GET\t/admin",
+            b"GET\x0c/admin",
+            b"\x0bGET /admin",
+            b"\xa0GET /admin",
+            b"GET\r/admin",
+            b"GET\xa0/admin",
+            b"GET\x85/admin",
+            b"GET\x1f/admin",
+            b"GET /admin\x0c",
+            b"GET /admin\xa0",
+            b"GET /admin\r",
+            b"GET /admin\x0cHTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /admin\xa0HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"GET /admin\r\n\r\n",
+        ] {
             let mut client = strict.connect();
             client.send(words);
-            assert_eq!(client.receive().status, 400, "{words:?}");
+            if !words.ends_with(b"\n") {
+                client.send(behind);
+            }
+            assert_eq!(client.receive().status, 400, "{}", words.escape_ascii());
         }
         // Where the operator says so it passes, and a port whose server speaks first is no HTTP's.
         let lenient = proxy(&settings(", not_http: pass"), &[("site", application)]);

@@ -573,7 +573,11 @@ fn without_rules_of_its_own_an_injected_pod_passes_what_it_passed_before() {
             if !chosen {
                 flags.extend(["--capture".to_owned(), capture.to_owned()]);
             }
-            let (text, _) = inject(&flags, &file).unwrap();
+            let (text, _) = match inject(&flags, &file) {
+                Ok(injected) => injected,
+                Err(words) if words.iter().all(|words| words.contains("the node's agent leaves them out")) => continue,
+                Err(words) => panic!("{words:?}"),
+            };
             for (before, after) in before.iter().flat_map(pods).zip(meaning(&text).iter().flat_map(pods)) {
                 let rules = after
                     .get("spec")

@@ -45,6 +45,20 @@ impl Settings {
                     "for capture none, and node where clients know them: captured ports need no other ones",
                 );
             }
+            if self.capture == Capture::Node {
+                for (name, empty, chart, agent) in [
+                    ("skip-outbound-ports", self.skip_outbound_ports.is_empty(), "excludePorts", "--exclude-ports"),
+                    ("skip-outbound-cidrs", self.skip_outbound_cidrs.is_empty(), "excludeCidrs", "--exclude"),
+                ] {
+                    if !empty {
+                        let words = format!(
+                            "with capture node the node's agent leaves them out, for all pods of the node: nodeAgent.{chart} \
+                             of the chart, or {agent} of pillion redirect agent"
+                        );
+                        say(name, &words);
+                    }
+                }
+            }
             if self.upstreams.iter().any(|upstream| upstream.local.is_some()) {
                 say("upstreams", "a local port is for capture none only");
             }
