@@ -1,9 +1,9 @@
 //! 2'. Opaque bytes, both ways, until both sides have ended.
 //!
 //! ```text
-//!  opaque connection ─► policy ─► balance ─► connect ─► late ─┐
-//!                                                             ├─► copy ⇄ ─► account
-//!  request that left HTTP (upgrade, CONNECT) ─────────────────┘
+//!  opaque connection ─► policy ─► silent ─► balance ─► connect ─► late ─┐
+//!                                                                       ├─► copy ⇄ ─► account
+//!  request that left HTTP (upgrade, CONNECT) ───────────────────────────┘
 //! ```
 //!
 //! [`serve`] is the spine of a connection whose bytes are opaque from the first on; [`forward`] carries what became of a
@@ -15,6 +15,7 @@ mod filtered;
 pub mod h2_stream;
 mod late;
 mod policy;
+mod silent;
 mod splice;
 pub mod upgrade;
 pub mod websocket;
@@ -35,12 +36,14 @@ use crate::{
     snapshot::ListenerSnapshot,
     telemetry::{Blame, Record, ResponseFlag},
     upstream::{self, Cause, Silent},
+    worker::Cluster,
 };
 use bytes::Bytes;
 use copy::{Broken, Early, Holds, Meters};
 use end::End;
-use late::{Ear, Settled, Unplaced};
-use std::{borrow::Cow, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
+use late::{Ear, FirstWord, Heard, Settled};
+use silent::Quiet;
+use std::{borrow::Cow, future::poll_fn, pin::pin, rc::Rc, time::Duration};
 use tokio::time::Instant;
 use upgrade::TunnelEnd;
 
@@ -53,11 +56,14 @@ enum Outcome {
     Unspoken,
 }
 
-/// A connection on which nobody may have spoken.
-struct Quiet {
-    since: Instant,
-    /// Its place among the silent, as long as it is one of them.
-    place: Option<Silent>,
+/// Why a connection is not carried to a server.
+enum Unreached {
+    /// None may be had, or no place among the silent.
+    Refused(Cause),
+    /// The client's word ended the wait for one.
+    Heard(FirstWord),
+    /// It was cut.
+    Cut,
 }
 
 /// A connection that was silent and spoke after all, and what it said.
@@ -102,7 +108,6 @@ pub async fn serve(
     let cluster = Rc::clone(connection.slot.serving().0.cluster(cluster, &connection.worker));
     account.set_cluster(cluster.state().metrics());
     let announced = connection.announced(cluster.state().model().proxy_protocol.as_ref(), server_name);
-    let meter = account.meter();
     let carried = Carried::opaque(&connection, asked);
     let registration = connection.enter_tunnel(&carried);
     let line = (&registration, &*carried);
@@ -110,46 +115,27 @@ pub async fn serve(
     let mut unsettled =
         Ear::of(&listener.model.protocol, began).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
     let captured = Captured::of(&listener.model, &connection.facts);
-    // Held until one of both has spoken.
-    let place =
-        match late::place(&cluster, captured, &registration, &mut downstream, (&mut early, &mut unsettled)).await {
-            Ok(place) => place,
-            Err(Unplaced::Heard(word)) => {
+    let (to, heard) = ((&cluster, captured), (&mut early, &mut unsettled));
+    let (mut upstream, place) =
+        match reach(to, announced.as_ref(), &registration, &mut downstream, heard, &mut account).await {
+            Ok(reached) => reached,
+            Err(Unreached::Heard(word)) => {
                 return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix });
             }
-            Err(Unplaced::Full(cause)) => {
+            Err(Unreached::Refused(cause)) => {
                 refuse_for(account, &cause);
                 return None;
             }
-        };
-    account.attempt();
-    let opening = async {
-        tokio::select! {
-            biased;
-            opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => Some(opened),
-            () = registration.aborted() => None,
-        }
-    };
-    let opened = match late::listen(opening, &registration, &mut downstream, (&mut early, &mut unsettled)).await {
-        Ok(opened) => opened,
-        Err(word) => return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix }),
-    };
-    let mut upstream = match opened {
-        Some(Ok(upstream)) => upstream,
-        Some(Err(cause)) => {
-            refuse_for(account, &cause);
-            return None;
-        }
-        None => {
-            let (flag, details) = cut(&carried);
-            // Who is not listened to may have said something that nobody has read.
-            if unsettled.is_some() && early.is_empty() {
-                account.has_not_begun();
+            Err(Unreached::Cut) => {
+                // Who is not listened to may have said something that nobody has read.
+                if unsettled.is_some() && early.is_empty() {
+                    account.has_not_begun();
+                }
+                let (flag, details) = cut(&carried);
+                refuse(account, flag, Blame::Proxy, details);
+                return None;
             }
-            refuse(account, flag, Blame::Proxy, details);
-            return None;
-        }
-    };
+        };
     carried.goes_to(upstream.server());
     let mut early = Early { client: early, ..Early::default() };
     if let Some(ear) = unsettled {
@@ -163,6 +149,29 @@ pub async fn serve(
     let quiet = Quiet { since: began, place: place.filter(|_| early.is_nothing()) };
     carry(line, (&mut downstream, &mut upstream), early, (tcp.idle_timeout, Some(quiet)), account).await.finish();
     None
+}
+
+/// Connects to a server of this cluster, with a place among the silent for a client who is one of them. It is listened to meanwhile.
+async fn reach(
+    (cluster, captured): (&Rc<Cluster>, Option<Captured>),
+    announced: Option<&Rc<[u8]>>,
+    registration: &Registration,
+    downstream: &mut Socket,
+    (heard, unsettled): Heard<'_>,
+    account: &mut Account,
+) -> Result<(upstream::Opaque, Option<Silent>), Unreached> {
+    let place = silent::place(cluster, captured, registration, downstream, (&mut *heard, &mut *unsettled)).await?;
+    account.attempt();
+    let meter = account.meter();
+    let opening = async {
+        tokio::select! {
+            biased;
+            opened = upstream::open(cluster, captured, meter.upstream(), announced) => opened.map_err(Unreached::Refused),
+            () = registration.aborted() => Err(Unreached::Cut),
+        }
+    };
+    let opened = late::listen(opening, registration, downstream, (heard, unsettled)).await;
+    Ok((opened.map_err(Unreached::Heard)??, place))
 }
 
 /// Carries bytes between the two ends until both have ended, one fails, nothing moved for `idle`, or the connection
@@ -210,31 +219,17 @@ where
             copied = copied => Outcome::Copied(copied),
             () = copy::silence(idle, || meters.moved()) => Outcome::Silent,
             () = registration.aborted() => Outcome::Aborted,
-            () = unspoken(registration, silent_since, &meters) => Outcome::Unspoken,
+            () = silent::unspoken(registration, silent_since, &meters) => Outcome::Unspoken,
         }
     };
-    // On HTTP/2 the connection is cut first, and its streams fail.
-    let outcome = if connection.aborted() { Outcome::Aborted } else { outcome };
     let outcome = match (outcome, meters.broken()) {
+        // On HTTP/2 the connection is cut first, and its streams fail.
+        _ if connection.aborted() => Outcome::Aborted,
         // A side that broke off, and another that took nothing of what came before.
         (Outcome::Silent, Some(broken)) => Outcome::Copied(Err(broken)),
         (outcome, _) => outcome,
     };
-    let (up, down) = meters.held();
-    // Neither side has said that this was all.
-    let (cut_up, cut_down) = match outcome {
-        Outcome::Aborted => (true, true),
-        Outcome::Silent => (up == Holds::Something, down == Holds::Something),
-        Outcome::Copied(_) | Outcome::Unspoken => (false, false),
-    };
-    if cut_up {
-        upstream.reset_at_close();
-    }
-    if cut_down {
-        downstream.reset_at_close();
-    }
-    // A reset throws away what is still on its way: nobody was sent that.
-    let lost = if cut_down || meters.cut_downstream().is_some() { downstream.outgoing().bytes() } else { 0 };
+    let lost = cut_short(&outcome, &meters, downstream, upstream);
     let meter = account.meter();
     meter.received(meters.received());
     meter.sent(meters.sent().saturating_sub(lost));
@@ -253,17 +248,29 @@ where
                 account.has_not_begun();
             }
         }
-        Outcome::Unspoken => late::drained(&mut account),
+        Outcome::Unspoken => silent::drained(&mut account),
     }
     account
 }
 
-/// Ready when a connection must close on which nobody has spoken `since`; `None`: what somebody said brought it here.
-async fn unspoken(registration: &Registration, since: Option<Instant>, meters: &Meters) {
-    let Some(since) = since else { return std::future::pending().await };
-    let mut last_call = pin!(late::last_call(registration, since));
-    // Who has spoken costs a look at the meters.
-    poll_fn(|cx| if meters.unspoken() { last_call.as_mut().poll(cx) } else { Poll::Pending }).await;
+/// Resets a side that would take its end for all that there was, and was not given it. Returns the bytes that the client is not sent for
+/// that.
+fn cut_short(outcome: &Outcome, meters: &Meters, downstream: &mut impl End, upstream: &mut impl End) -> u64 {
+    let (up, down) = meters.held();
+    // Neither side has said that this was all.
+    let (cut_up, cut_down) = match outcome {
+        Outcome::Aborted => (true, true),
+        Outcome::Silent => (up == Holds::Something, down == Holds::Something),
+        Outcome::Copied(_) | Outcome::Unspoken => (false, false),
+    };
+    if cut_up {
+        upstream.reset_at_close();
+    }
+    if cut_down {
+        downstream.reset_at_close();
+    }
+    // A reset throws away what is still on its way: nobody was sent that.
+    if cut_down || meters.cut_downstream().is_some() { downstream.outgoing().bytes() } else { 0 }
 }
 
 /// Notes that one side broke off.
