@@ -248,16 +248,17 @@ fn request_line(prefix: &[u8]) -> Verdict {
     // Some protocols end their lines with a CR alone: it is waited behind for more only where the method is a usual one.
     let white = |byte: u8| WHITE.contains(&byte) && (usual || byte != b'\r');
     // A byte that is white space in Latin-1 may be a part of a character in UTF-8.
-    match (version_told(prefix, line, |byte| byte == b' '), version_told(prefix, line, white)) {
+    // Of a usual method any version is HTTP's: a server may read `01.1` as a number.
+    let version: &[u8] = if usual { b"HTTP/" } else { b"HTTP/1." };
+    match (version_told(prefix, line, version, |byte| byte == b' '), version_told(prefix, line, version, white)) {
         (Verdict::Http1, _) | (_, Verdict::Http1) => Verdict::Http1,
         (Verdict::More, _) | (_, Verdict::More) => Verdict::More,
         _ => Verdict::Opaque,
     }
 }
 
-/// Whether the first line of `prefix` is a token, a target and a version, with this between them.
-fn version_told(prefix: &[u8], line: &[u8], white: impl Fn(u8) -> bool) -> Verdict {
-    const VERSION: &[u8] = b"HTTP/1.";
+/// Whether the first line of `prefix` is a token, a target and what begins so, with this between them.
+fn version_told(prefix: &[u8], line: &[u8], begins: &[u8], white: impl Fn(u8) -> bool) -> Verdict {
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     // A word, and what comes behind the white space that ends it.
     let word = |line: &'_ [u8]| -> (usize, Option<usize>) {
@@ -276,8 +277,8 @@ fn version_told(prefix: &[u8], line: &[u8], white: impl Fn(u8) -> bool) -> Verdi
         if control { Some(None) } else { next.map(|next| Some(&line[at + next..])) }
     });
     match version {
-        Some(Some(version)) if version.starts_with(VERSION) => Verdict::Http1,
-        Some(Some(version)) if VERSION.starts_with(version) && line.len() == prefix.len() => Verdict::More,
+        Some(Some(version)) if version.starts_with(begins) => Verdict::Http1,
+        Some(Some(version)) if begins.starts_with(version) && line.len() == prefix.len() => Verdict::More,
         Some(_) => Verdict::Opaque,
         // The line goes on.
         None if line.len() == prefix.len() && line.len() <= MAX_LINE => Verdict::More,

@@ -39,7 +39,9 @@ fn where_only_http_is_spoken_two_bytes_tell_tls() {
 #[test]
 fn http1_is_told_from_protocols_that_look_like_it() {
     for (http, known) in [
-        ("OPTIONS * HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1."),
+        ("OPTIONS * HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/"),
+        ("GET x HTTP/01.1\r\n", "GET x HTTP/"),
+        ("CONNECT a:443 HTTP/2.0\r\n", "CONNECT a:443 HTTP/"),
         ("M-SEARCH http://a/ HTTP/1.1\r\n", "M-SEARCH http://a/ HTTP/1."),
         ("REPORT /a HTTP/1.1\r\n", "REPORT /a HTTP/1."),
         ("GET / HTTP/1.1\r\n", "GET /"),
