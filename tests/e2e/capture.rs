@@ -385,10 +385,10 @@ fn a_listener_that_comes_later_has_the_rules_proven_anew() {
     let switch = some_or_return!(Switch::new());
     let _nft = some_or_return!(need::program("nft", "nftables"));
     let pod = switch.pod();
-    let yaml = |listeners: &[u16]| {
+    let yaml = |name: &str, listeners: &[u16]| {
         let each = |port| {
             format!(
-                "  - {{ name: out-{port}, address: '[::]:{port}', direction: outbound, capture: redirect, tcp: {{ cluster: through }} \
+                "  - {{ name: {name}-{port}, address: '[::]:{port}', direction: outbound, capture: redirect, tcp: {{ cluster: through }} \
                  }}\n"
             )
         };
@@ -399,25 +399,31 @@ fn a_listener_that_comes_later_has_the_rules_proven_anew() {
         )
     };
     install(&pod, &format!("--uid {UID} --inbound-port none"));
-    let proxy = pod.enter(|| Proxy::start_with(&yaml(&[15_001]), as_user(None)));
+    let proxy = pod.enter(|| Proxy::start_with(&yaml("out", &[15_001]), as_user(None)));
     let written = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
     let (_, tail) = written.split_once("listeners:\n").expect("it has some");
-    let reload = |listeners: &[u16]| {
-        let (_, more) =
-            yaml(listeners).split_once("listeners:\n").map(|(a, b)| (a.to_owned(), b.to_owned())).expect("it has some");
+    let reload = |name: &str, listeners: &[u16]| {
+        let (_, more) = yaml(name, listeners)
+            .split_once("listeners:\n")
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .expect("it has some");
         proxy.replace_config(&written.replace(tail, &more));
         assert_eq!(pod.enter(|| proxy.admin_post("/reload")).status, 200);
     };
     let ready = || pod.enter(|| proxy.try_admin("GET", "/ready").ok()).map(|answer| (answer.status, answer.text()));
-    reload(&[15_001, 15_002]);
+    reload("out", &[15_001, 15_002]);
     assert_eq!(ready().map(|(status, _)| status), Some(200), "what was proven stays while it is looked at");
     assert!(rules(&pod, "remove").status.success());
-    reload(&[15_001, 15_003]);
-    wait::until("the reason", SOON, || {
-        ready().filter(|(status, words)| *status == 503 && words.contains("no rule captured"))
-    });
-    install(&pod, &format!("--uid {UID} --inbound-port none"));
-    wait::until("the proof", SOON, || ready().filter(|(status, _)| *status == 200));
+    let (changed, renamed) = (("out", [15_001, 15_003]), ("other", [15_001, 15_003]));
+    for (name, listeners) in [changed, renamed] {
+        reload(name, &listeners);
+        wait::until("the reason", SOON, || {
+            ready().filter(|(status, words)| *status == 503 && words.contains("no rule captured"))
+        });
+        install(&pod, &format!("--uid {UID} --inbound-port none"));
+        wait::until("the proof", SOON, || ready().filter(|(status, _)| *status == 200));
+        assert!(rules(&pod, "remove").status.success());
+    }
 }
 
 /// A server that hangs before its greeting keeps out nobody who goes elsewhere.

@@ -8,7 +8,7 @@
 //! listener by the program that gives it the others. What comes in by rules of the kernel cannot be proved so.
 
 use crate::control::state::{Claim, Interception, State, Unproven};
-use pillion_config::model::{Capture, Config, Prove};
+use pillion_config::model::{Capture, Config, Name, Prove};
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
@@ -49,8 +49,8 @@ pub struct Proof {
 #[derive(Debug, PartialEq, Eq)]
 struct Sought {
     probes: Vec<Probe>,
-    /// The listeners that capture and can be asked.
-    listeners: Vec<SocketAddr>,
+    /// The listeners that capture and can be asked: one of another name has another socket, which nothing captures for yet.
+    listeners: Vec<(Name, SocketAddr)>,
 }
 
 /// A connection that proves something.
@@ -91,7 +91,7 @@ impl Proof {
         let captures = config.listeners.iter().filter(|listener| listener.probe_port.is_some());
         let wanted = Sought {
             probes: probes(config, has_ipv6(), state.claim.get()),
-            listeners: captures.map(|listener| listener.address).collect(),
+            listeners: captures.map(|listener| (listener.name.clone(), listener.address)).collect(),
         };
         let before = self.running.as_ref().map(|(sought, _)| sought);
         if before == Some(&wanted) {
