@@ -64,6 +64,13 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- fail "injector.settings.capture: with none the proxy would do nothing: set inbound-ports, upstreams or config as well" -}}
 {{- end -}}
 {{- end -}}
+{{- if eq $capture "node" -}}
+{{- range $name, $instead := dict "skip-outbound-ports" "excludePorts" "skip-outbound-cidrs" "excludeCidrs" -}}
+{{- if get $of $name -}}
+{{- fail (printf "injector.settings.%s: with capture node the node's agent leaves them out, for all pods of the node: set nodeAgent.%s instead" $name $instead) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq $capture "init") (get $of "inbound-ports") -}}
 {{- fail "injector.settings.inbound-ports: for capture none, and node where clients know them: captured ports need no other ones" -}}
 {{- end -}}

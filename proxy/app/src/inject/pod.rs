@@ -290,9 +290,19 @@ fn read_settings(pod: &Value, defaults: &Settings) -> (Settings, Vec<Problem>) {
             if written("config") && settings.config.is_some() { settings.of_generated() } else { Vec::new() };
         let overruled = |name: &str| overruled.contains(&name) && !written(name);
         let contradictions = settings.contradictions().into_iter().filter(|(name, _)| !overruled(name));
-        problems.extend(contradictions.map(|(name, words)| of_setting(pod, Fault::of(name, words))));
+        problems.extend(contradictions.map(|(name, mut words)| {
+            if !written(name) && is_taken_back_by_nothing(name) {
+                words.push_str(&format!("; {PREFIX}{name}: \"\" takes it back for this pod"));
+            }
+            of_setting(pod, Fault::of(name, words))
+        }));
     }
     (settings, problems)
+}
+
+/// Whether an empty annotation takes back what was chosen for all pods.
+fn is_taken_back_by_nothing(name: &str) -> bool {
+    settings::key(name).is_some_and(|key| Settings::default().set(key, "").is_ok())
 }
 
 /// The ports on which the proxy listens, and no container can.
