@@ -53,6 +53,9 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- if and (eq (get $of "capture") "node") (not (include "pillion.captures" .)) -}}
 {{- fail "injector.settings.capture: with node no pod would be captured: set nodeAgent.enabled, nodeAgent.captureOutbound and nodeAgent.captureInbound as well, or nodeAgent.elsewhere if another agent captures" -}}
 {{- end -}}
+{{- if and (eq (get $of "redirect") "agent") (not (or .Values.nodeAgent.enabled .Values.nodeAgent.elsewhere)) -}}
+{{- fail "injector.settings.redirect: with agent and none on the nodes all would go through TCP as before: set nodeAgent.enabled as well, or nodeAgent.elsewhere if another agent redirects" -}}
+{{- end -}}
 {{- $capture := get $of "capture" | default "init" -}}
 {{- if eq $capture "none" -}}
 {{- range list "skip-inbound-ports" "skip-outbound-ports" "skip-outbound-cidrs" -}}
@@ -90,8 +93,8 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- fail "injector.settings.skip-inbound-ports: belongs to a generated configuration: with config, write it there" -}}
 {{- end -}}
 {{- if get $of "config" -}}
-{{- $usual := dict "discovery" "dns" "trust-domain" "cluster.local" "cluster-domain" "cluster.local" "workers" "1" "drain-delay" "5s" -}}
-{{- range list "inbound-ports" "upstreams" "opaque-ports" "discovery" "filters" "inbound-tls" "trust-domain" "cluster-domain" "workers" "drain-delay" "drain-deadline" -}}
+{{- $usual := dict "redirect" "none" "discovery" "dns" "trust-domain" "cluster.local" "cluster-domain" "cluster.local" "workers" "1" "drain-delay" "5s" -}}
+{{- range list "redirect" "inbound-ports" "upstreams" "opaque-ports" "discovery" "filters" "inbound-tls" "trust-domain" "cluster-domain" "workers" "drain-delay" "drain-deadline" -}}
 {{- $value := "" -}}
 {{- if hasKey $of . -}}
 {{- $value = get $of . | toString -}}

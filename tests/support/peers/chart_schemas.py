@@ -31,6 +31,7 @@ OWN = {
         "settings": {
             "capture": "none",
             "config": "mine.v2",
+            "redirect": "none",
             "upstreams": "",
             "workers": 1,
             "drain-delay": "5s",
@@ -76,6 +77,7 @@ EVERYTHING = {
         "settings": {
             "mode": "container",
             "capture": "node",
+            "redirect": "agent",
             "inbound-tls": "strict",
             "skip-inbound-ports": "22, 9000-9010",
             "opaque-ports": 3306,
@@ -130,6 +132,8 @@ FLAGS = [
         {"image": {"digest": SHA}, "injector": {"settings": {"capture": "node"}}, "nodeAgent": {"elsewhere": True}},
         {"image": f"pillion@{SHA}", "init-image": None},
     ),
+    ({"injector": {"settings": {"redirect": "agent"}}, "nodeAgent": {"enabled": True}}, {"redirect": "agent"}),
+    ({"injector": {"settings": {"redirect": "agent"}}, "nodeAgent": {"elsewhere": True}}, {"redirect": "agent"}),
     # Whether pods may want to be captured by their node.
     ({}, {"no-node-agent": ""}),
     ({"nodeAgent": {"enabled": True}}, {"no-node-agent": ""}),
@@ -142,6 +146,7 @@ FLAGS = [
     (
         EVERYTHING,
         {
+            "redirect": "agent",
             "opaque-ports": "3306",
             "zone": "1",
             "rewrite-probes": "true",
@@ -230,6 +235,9 @@ WRONG = [
     ),
     ({"injector": {"settings": {"image-pull-secrets": "Registry"}}}, "image-pull-secrets"),
     ({"nodeAgent": {"elsewhere": "yes"}}, "elsewhere"),
+    ({"injector": {"settings": {"redirect": "proxy"}}}, "redirect"),
+    ({"injector": {"settings": {"redirect": "agent"}}}, "nodeAgent.enabled"),
+    ({"injector": {"settings": {"redirect": "agent", "config": "mine"}}, "nodeAgent": {"enabled": True}}, "redirect"),
     ({"injector": {"settings": {"inbound-tls": "strict"}}}, "identity"),
     ({"injector": {"settings": {"inbound-ports": "8080"}}}, "inbound-ports"),
     ({"injector": {"settings": {"skip-inbound-ports": "ssh"}}}, "skip-inbound-ports"),

@@ -1,6 +1,6 @@
 //! Which settings do not go together.
 
-use super::{Capture, Discovery, Identity, InboundTls, Settings};
+use super::{Capture, Discovery, Identity, InboundTls, Redirect, Settings};
 
 impl Settings {
     /// What does not go together, each with the name of the setting to change.
@@ -97,6 +97,7 @@ impl Settings {
     pub fn of_generated(&self) -> Vec<&'static str> {
         let default = Self::default();
         let all = [
+            ("redirect", self.redirect == Redirect::None),
             ("inbound-ports", self.inbound_ports.is_empty()),
             // Rules are installed by a container of ours; a node's agent is told by the proxy.
             ("skip-inbound-ports", self.capture != Capture::Node || self.skip_inbound_ports.is_empty()),
