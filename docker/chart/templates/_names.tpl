@@ -67,6 +67,23 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- fail "injector.settings.capture: with none the proxy would do nothing: set inbound-ports, upstreams or config as well" -}}
 {{- end -}}
 {{- end -}}
+{{- $own := list 15000 15001 15006 15020 15099 -}}
+{{- if eq $capture "node" -}}
+{{- $own = append $own 15098 -}}
+{{- end -}}
+{{- range splitList "," (get $of "inbound-ports") -}}
+{{- $own = append $own (splitList ":" . | first | trim | atoi) -}}
+{{- end -}}
+{{- range splitList "," (get $of "skip-inbound-ports" | toString) -}}
+{{- $ends := splitList "-" . -}}
+{{- $from := first $ends | trim | atoi -}}
+{{- $to := last $ends | trim | atoi -}}
+{{- range $own -}}
+{{- if and . (le $from .) (le . $to) -}}
+{{- fail (printf "injector.settings.skip-inbound-ports: the proxy's own port %d is led to nobody else, skipped or not: write the application's alone" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if eq $capture "node" -}}
 {{- range $name, $instead := dict "skip-outbound-ports" "excludePorts" "skip-outbound-cidrs" "excludeCidrs" -}}
 {{- if get $of $name -}}

@@ -307,6 +307,14 @@ fn flags_that_no_pod_could_have_are_refused() {
             "--skip-outbound-cidrs: with capture node the node's agent leaves them out, for all pods of the node: \
              nodeAgent.excludeCidrs",
         ),
+        (
+            &["--skip-inbound-ports", "15000-15002"],
+            "--skip-inbound-ports: the proxy's own ports (15000, 15001) are led",
+        ),
+        (
+            &["--capture", "node", "--skip-inbound-ports", "15098"],
+            "--skip-inbound-ports: the proxy's own ports (15098) are led",
+        ),
     ] {
         let flags: Vec<String> = flags.iter().map(|word| (*word).to_owned()).collect();
         let errors = inject(&flags, &folder("cases/pod-bare.yaml")).unwrap_err();
@@ -338,6 +346,12 @@ fn what_was_chosen_for_all_pods_does_not_keep_one_from_its_own_choice() {
         let taken_back = pod(&format!("{own}, {back}"));
         let (text, said) = inject(&flags, &kept(&taken_back, Path::new("own-choice.yaml"))).unwrap();
         assert!(text.contains("pillion-proxy"), "{said}\n{text}");
+    }
+    // What others need and this pod has no use for is in nobody's way.
+    let flags = ["--init-image".to_owned(), "rules:1".to_owned()];
+    for own in ["pillion.io/capture: node", "pillion.io/capture: none, pillion.io/inbound-ports: 15080:8080"] {
+        let (text, said) = inject(&flags, &kept(&pod(own), Path::new("own-choice.yaml"))).unwrap();
+        assert!(text.contains("pillion-proxy") && !text.contains("rules:1"), "{said}\n{text}");
     }
     // What no empty annotation takes back says nothing of one.
     let flags =

@@ -56,6 +56,8 @@ PORTS = {
 RULES = {
     "injector": {
         "settings": {
+            # The last one is the proxy's own where the node's agent captures.
+            "skip-inbound-ports": "22,14990-14999,15002-15005,15098",
             "skip-outbound-ports": 25,
             "skip-outbound-cidrs": "169.254.169.254/32,10.0.0.0/8 , fd00::/8,::ffff:10.0.0.1, 0.0.0.0/00",
         }
@@ -72,6 +74,8 @@ EVERYTHING = {
         "metricsPort": 15021,
         "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"},
     },
+    # Of pods that choose to be captured by rules.
+    "initImage": {"repository": "rules"},
     "discovery": {"namespaces": ["shop", "data"], "clients": ["web", "shop"]},
     "injector": {
         "settings": {
@@ -232,6 +236,19 @@ WRONG = [
             "nodeAgent": {"elsewhere": True},
         },
         "skip-inbound-ports",
+    ),
+    ({"injector": {"settings": {"skip-inbound-ports": 15020}}}, "own port 15020"),
+    ({"injector": {"settings": {"skip-inbound-ports": "22, 15000 - 15010"}}}, "own port 15000"),
+    (
+        {"injector": {"settings": {"capture": "node", "skip-inbound-ports": "15098"}}, "nodeAgent": {"elsewhere": True}},
+        "own port 15098",
+    ),
+    (
+        {
+            "injector": {"settings": {"capture": "node", "inbound-ports": "15080:8080", "skip-inbound-ports": "15080"}},
+            "nodeAgent": {"elsewhere": True},
+        },
+        "own port 15080",
     ),
     ({"injector": {"settings": {"image-pull-secrets": "Registry"}}}, "image-pull-secrets"),
     ({"nodeAgent": {"elsewhere": "yes"}}, "elsewhere"),

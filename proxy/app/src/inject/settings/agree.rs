@@ -1,6 +1,8 @@
 //! Which settings do not go together.
 
+use super::super::pod::own_ports;
 use super::{Capture, Discovery, Identity, InboundTls, Redirect, Settings};
+use std::collections::BTreeSet;
 
 impl Settings {
     /// What does not go together, each with the name of the setting to change.
@@ -58,6 +60,16 @@ impl Settings {
                         say(name, &words);
                     }
                 }
+            }
+            // What comes to these is led to nobody else as it is, and by one of them a node's agent is proven to capture.
+            let skipped = |port: &u16| self.skip_inbound_ports.iter().any(|ports| ports.contain(*port));
+            let own: BTreeSet<u16> = own_ports(self).into_iter().filter(skipped).collect();
+            if !own.is_empty() {
+                let own = own.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+                let words = format!(
+                    "the proxy's own ports ({own}) are led to nobody else, skipped or not: write the application's alone"
+                );
+                say("skip-inbound-ports", &words);
             }
             if self.upstreams.iter().any(|upstream| upstream.local.is_some()) {
                 say("upstreams", "a local port is for capture none only");
