@@ -70,11 +70,11 @@ fn status(instance: &str) -> Option<Value> {
     if attached { serde_json::from_str(&words).ok() } else { None }
 }
 
-fn counted(instance: &str, counter: &str) -> u64 {
+pub(crate) fn counted(instance: &str, counter: &str) -> u64 {
     status(instance).and_then(|status| status["counters"][counter].as_u64()).unwrap_or(0)
 }
 
-fn redirected(instance: &str) -> u64 {
+pub(crate) fn redirected(instance: &str) -> u64 {
     counted(instance, "redirected_messages")
 }
 

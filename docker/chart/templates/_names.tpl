@@ -53,6 +53,9 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- if and (eq (get $of "capture") "node") (not (include "pillion.captures" .)) -}}
 {{- fail "injector.settings.capture: with node no pod would be captured: set nodeAgent.enabled, nodeAgent.captureOutbound and nodeAgent.captureInbound as well, or nodeAgent.elsewhere if another agent captures" -}}
 {{- end -}}
+{{- if and (eq (get $of "redirect") "agent") (not (or .Values.nodeAgent.enabled .Values.nodeAgent.elsewhere)) -}}
+{{- fail "injector.settings.redirect: with agent and none on the nodes all would go through TCP as before: set nodeAgent.enabled as well, or nodeAgent.elsewhere if another agent redirects" -}}
+{{- end -}}
 {{- $capture := get $of "capture" | default "init" -}}
 {{- if eq $capture "none" -}}
 {{- range list "skip-inbound-ports" "skip-outbound-ports" "skip-outbound-cidrs" -}}
@@ -62,6 +65,30 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- end -}}
 {{- if not (or (get $of "config") (get $of "inbound-ports") (get $of "upstreams")) -}}
 {{- fail "injector.settings.capture: with none the proxy would do nothing: set inbound-ports, upstreams or config as well" -}}
+{{- end -}}
+{{- end -}}
+{{- $own := list 15000 15001 15006 15020 15099 -}}
+{{- if eq $capture "node" -}}
+{{- $own = append $own 15098 -}}
+{{- end -}}
+{{- range splitList "," (get $of "inbound-ports") -}}
+{{- $own = append $own (splitList ":" . | first | trim | atoi) -}}
+{{- end -}}
+{{- range splitList "," (get $of "skip-inbound-ports" | toString) -}}
+{{- $ends := splitList "-" . -}}
+{{- $from := first $ends | trim | atoi -}}
+{{- $to := last $ends | trim | atoi -}}
+{{- range $own -}}
+{{- if and . (le $from .) (le . $to) -}}
+{{- fail (printf "injector.settings.skip-inbound-ports: the proxy's own port %d is led to nobody else, skipped or not: write the application's alone" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if eq $capture "node" -}}
+{{- range $name, $instead := dict "skip-outbound-ports" "excludePorts" "skip-outbound-cidrs" "excludeCidrs" -}}
+{{- if get $of $name -}}
+{{- fail (printf "injector.settings.%s: with capture node the node's agent leaves them out, for all pods of the node: set nodeAgent.%s instead" $name $instead) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq $capture "init") (get $of "inbound-ports") -}}
@@ -83,8 +110,8 @@ p-{{ $name | replace "." "-" | trunc 41 | trimSuffix "-" }}-{{ sha256sum $name |
 {{- fail "injector.settings.skip-inbound-ports: belongs to a generated configuration: with config, write it there" -}}
 {{- end -}}
 {{- if get $of "config" -}}
-{{- $usual := dict "discovery" "dns" "trust-domain" "cluster.local" "cluster-domain" "cluster.local" "workers" "1" "drain-delay" "5s" -}}
-{{- range list "inbound-ports" "upstreams" "opaque-ports" "discovery" "filters" "inbound-tls" "trust-domain" "cluster-domain" "workers" "drain-delay" "drain-deadline" -}}
+{{- $usual := dict "redirect" "none" "discovery" "dns" "trust-domain" "cluster.local" "cluster-domain" "cluster.local" "workers" "1" "drain-delay" "5s" -}}
+{{- range list "redirect" "inbound-ports" "upstreams" "opaque-ports" "discovery" "filters" "inbound-tls" "trust-domain" "cluster-domain" "workers" "drain-delay" "drain-deadline" -}}
 {{- $value := "" -}}
 {{- if hasKey $of . -}}
 {{- $value = get $of . | toString -}}

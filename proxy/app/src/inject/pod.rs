@@ -155,12 +155,18 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     let mut notes = Vec::new();
     if readable {
         problems.extend(grace::fit(pod, &mut settings, &mut notes));
+        problems.extend(idle_init_image(pod, &settings));
     }
     if around.job && settings.mode == Mode::Container {
         problems.extend(unending(spec));
     }
     if settings.capture == Capture::Node && around.node_agent == NodeAgent::Absent {
         problems.push(of_setting(pod, Fault::of("capture", NO_NODE_AGENT.to_owned())));
+    }
+    if settings.capture == Capture::Node && spec.get("hostUsers").and_then(Value::as_bool) == Some(false) {
+        let words = "with capture node the agent knows the proxy by its user, who is another one on the node where the pod has users \
+                     of its own, and would give it nothing: choose capture init or none, or remove hostUsers";
+        problems.push(Problem::new(&["spec", "hostUsers"], words));
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -290,9 +296,32 @@ fn read_settings(pod: &Value, defaults: &Settings) -> (Settings, Vec<Problem>) {
             if written("config") && settings.config.is_some() { settings.of_generated() } else { Vec::new() };
         let overruled = |name: &str| overruled.contains(&name) && !written(name);
         let contradictions = settings.contradictions().into_iter().filter(|(name, _)| !overruled(name));
-        problems.extend(contradictions.map(|(name, words)| of_setting(pod, Fault::of(name, words))));
+        problems.extend(contradictions.map(|(name, mut words)| {
+            if !written(name) && is_taken_back_by_nothing(name) {
+                words.push_str(&format!("; {PREFIX}{name}: \"\" takes it back for this pod"));
+            }
+            of_setting(pod, Fault::of(name, words))
+        }));
     }
     (settings, problems)
+}
+
+/// What a pod says of a container that it does not get; for all pods it may be said, of which others get one.
+fn idle_init_image(pod: &Value, settings: &Settings) -> Option<Problem> {
+    let full = format!("{PREFIX}init-image");
+    let capture = match settings.capture {
+        Capture::Init => return None,
+        Capture::Node => "node",
+        Capture::None => "none",
+    };
+    pod.at(&["metadata", "annotations", &full]).filter(|_| settings.init_image.is_some())?;
+    let words = format!("with capture {capture} no container installs rules: take it out, or choose capture init");
+    Some(Problem::new(&["metadata", "annotations", &full], words))
+}
+
+/// Whether an empty annotation takes back what was chosen for all pods.
+fn is_taken_back_by_nothing(name: &str) -> bool {
+    settings::key(name).is_some_and(|key| Settings::default().set(key, "").is_ok())
 }
 
 /// The ports on which the proxy listens, and no container can.

@@ -39,6 +39,15 @@ pub enum Capture {
     None,
 }
 
+/// Who takes connections between the proxy and its application past TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redirect {
+    /// Nobody.
+    None,
+    /// The node agent (eBPF).
+    Agent,
+}
+
 /// What inbound connections must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InboundTls {
@@ -106,6 +115,7 @@ pub enum Discovery {
 pub struct Settings {
     pub mode: Mode,
     pub capture: Capture,
+    pub redirect: Redirect,
     pub inbound_tls: Option<InboundTls>,
     pub inbound_ports: Vec<InboundPort>,
     pub skip_inbound_ports: Vec<Ports>,
@@ -153,6 +163,8 @@ impl Default for Settings {
         Self {
             mode: Mode::Native,
             capture: Capture::Init,
+            // What the agent's self-test waives is right for the applications of whoever says so.
+            redirect: Redirect::None,
             inbound_tls: None,
             inbound_ports: Vec::new(),
             skip_inbound_ports: Vec::new(),

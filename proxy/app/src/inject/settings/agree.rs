@@ -1,6 +1,8 @@
 //! Which settings do not go together.
 
-use super::{Capture, Discovery, Identity, InboundTls, Settings};
+use super::super::pod::own_ports;
+use super::{Capture, Discovery, Identity, InboundTls, Redirect, Settings};
+use std::collections::BTreeSet;
 
 impl Settings {
     /// What does not go together, each with the name of the setting to change.
@@ -59,6 +61,16 @@ impl Settings {
                     }
                 }
             }
+            // What comes to these is led to nobody else as it is, and by one of them a node's agent is proven to capture.
+            let skipped = |port: &u16| self.skip_inbound_ports.iter().any(|ports| ports.contain(*port));
+            let own: BTreeSet<u16> = own_ports(self).into_iter().filter(skipped).collect();
+            if !own.is_empty() {
+                let own = own.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+                let words = format!(
+                    "the proxy's own ports ({own}) are led to nobody else, skipped or not: write the application's alone"
+                );
+                say("skip-inbound-ports", &words);
+            }
             if self.upstreams.iter().any(|upstream| upstream.local.is_some()) {
                 say("upstreams", "a local port is for capture none only");
             }
@@ -97,6 +109,7 @@ impl Settings {
     pub fn of_generated(&self) -> Vec<&'static str> {
         let default = Self::default();
         let all = [
+            ("redirect", self.redirect == Redirect::None),
             ("inbound-ports", self.inbound_ports.is_empty()),
             // Rules are installed by a container of ours; a node's agent is told by the proxy.
             ("skip-inbound-ports", self.capture != Capture::Node || self.skip_inbound_ports.is_empty()),

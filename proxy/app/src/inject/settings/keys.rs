@@ -1,7 +1,7 @@
 //! One table of names, read from flags (`--image X`) and from annotations of the pod (`pillion.io/image: X`) alike.
 
 use super::{
-    Capture, Discovery, Identity, InboundPort, InboundTls, IpFamily, Mode, Settings,
+    Capture, Discovery, Identity, InboundPort, InboundTls, IpFamily, Mode, Redirect, Settings,
     read::{
         LEAST_LIMIT, LEAST_REQUEST, cidr, cpu, each, few, memory, name, port, ports, seconds, unless_empty, upstream,
         word,
@@ -39,6 +39,15 @@ pub const KEYS: &[Key] = &[
         set: |settings, text| {
             let known = [("init", Capture::Init), ("node", Capture::Node), ("none", Capture::None)];
             settings.capture = word(text, &known)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "redirect",
+        value: "agent|none",
+        about: "Connections between the proxy and its application go past TCP by the node agent, or through TCP [none; agent where the application needs nothing of what the agent waives]",
+        set: |settings, text| {
+            settings.redirect = word(text, &[("agent", Redirect::Agent), ("none", Redirect::None)])?;
             Ok(())
         },
     },

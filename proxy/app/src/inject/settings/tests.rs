@@ -80,6 +80,7 @@ fn whatever_was_chosen_can_be_taken_back() {
     for (name, chosen, back) in [
         ("mode", "container", "native"),
         ("capture", "node", "init"),
+        ("redirect", "agent", "none"),
         ("inbound-tls", "strict", ""),
         ("inbound-ports", "1:2", ""),
         ("skip-inbound-ports", "22", ""),
@@ -115,7 +116,7 @@ fn whatever_was_chosen_can_be_taken_back() {
         settings.set(key(name).unwrap(), back).unwrap_or_else(|words| panic!("{name}: {words}"));
         assert_eq!(settings, Settings::default(), "{name}");
     }
-    assert_eq!(KEYS.len(), 31, "one is missing above");
+    assert_eq!(KEYS.len(), 32, "one is missing above");
 }
 
 #[test]
