@@ -99,6 +99,26 @@ fn an_agent_gives_what_comes_in_to_who_claims_it_and_leaves_it_so_for_the_next()
     let proxy = claimant(&interpreter, &pod, &group);
     wait::until_true("the next proxy", || proxy.stdout().contains("listens"));
     reached();
+    // By another hand, which keeps the claims as well.
+    for said in 1..=2 {
+        assert!(redirect(&["detach", "--instance", &name]).0);
+        let detached = "detached by somebody else";
+        wait::until_true("it to be said", || second.stderr().matches(detached).count() == said);
+        let log = second.stderr();
+        let words = log.lines().rfind(|line| line.contains(detached)).expect("a line");
+        for told in [" error ", "past their proxies", "start the agent again"] {
+            assert!(words.contains(told), "{words}");
+        }
+        // As an agent does that is started again, and ends at once.
+        let mut third = agent(&["--stay"]);
+        third.signal(Signal::TERM);
+        assert!(third.wait(wait::SOON).success(), "{}", third.stderr());
+        wait::until_true("what comes in to be given again", || {
+            second.stderr().matches("attached again, by somebody else").count() == said
+                && status(&name).is_some_and(|status| status["namespaces"]["captured"] == 1)
+        });
+        reached();
+    }
     second.signal(Signal::TERM);
     assert!(second.wait(wait::SOON).success(), "{}", second.stderr());
     assert!(second.stderr().contains("claims are kept for the next agent"), "{}", second.stderr());

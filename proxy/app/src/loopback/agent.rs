@@ -262,8 +262,19 @@ fn look(
             metrics.ended(event);
         }
     })?;
-    tell(look.standing, said);
-    shown.on.set(look.on);
+    tell(look.standing, said, || {
+        let inbound = if options.inbound { ", and what comes into pods reaches them past their proxies" } else { "" };
+        tracing::error!(
+            "the redirect was detached by somebody else: plain TCP is used{inbound}. Somebody wanted it so, and this agent does \
+             not attach it again by itself: start the agent again for that"
+        );
+    });
+    shown.amiss.set(match look.standing {
+        Standing::Detached | Standing::Gone => Some("detached by somebody else: start the agent again to attach it"),
+        Standing::Severed => Some("attached to a cgroup that has gone: plain TCP is used"),
+        Standing::There | Standing::Anew if look.on => None,
+        Standing::There | Standing::Anew => Some("switched off: plain TCP is used"),
+    });
     if let Some(alarm) = look.alarm {
         tracing::error!(alarm = alarm.word(), "redirect switched off: connections go on through TCP");
     }

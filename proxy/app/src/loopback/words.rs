@@ -97,7 +97,7 @@ fn since<'a>(reading: &'a Reading, before: &'a Totals) -> impl Iterator<Item = (
 pub(crate) fn look_text(look: &Look, before: &Totals, ended: &Ended) -> String {
     let mut text = format!("sockets {}", look.reading.occupancy.sockets);
     match look.standing {
-        Standing::Gone => text.push_str("  detached"),
+        Standing::Detached | Standing::Gone => text.push_str("  detached"),
         Standing::Severed => text.push_str("  attached to a cgroup that has gone"),
         Standing::Anew => text.push_str("  attached again"),
         Standing::There => {}
@@ -123,6 +123,7 @@ pub(crate) fn look_json(look: &Look, before: &Totals, ended: &Ended) -> Value {
         "standing": match look.standing {
             Standing::There => "there",
             Standing::Severed => "severed",
+            Standing::Detached => "detached",
             Standing::Gone => "gone",
             Standing::Anew => "anew",
         },

@@ -6,7 +6,7 @@ use super::pod::{
 };
 use crate::ground::{Ground, accept, connect, talk, wait_for};
 use redirect::{
-    AttachError, Counter, Detached, Options, Pins,
+    AttachError, Counter, Detached, Options, Pins, Standing, Watch,
     inbound::{Change, Waiting, claim},
 };
 use std::{
@@ -134,6 +134,7 @@ fn what_an_agent_left_the_next_one_has_and_what_was_detached_it_has_again() {
     let others = other.proxy("[::]:15006");
     ground.attach();
     let mut second = agent(&ground, &folder);
+    let mut watch = Watch::new(instance).unwrap();
     await_captured(&mut second, 2);
     for _ in 0..10 {
         pod.pair(&at(V4, APP), &proxy);
@@ -144,13 +145,15 @@ fn what_an_agent_left_the_next_one_has_and_what_was_detached_it_has_again() {
     pod.pair(&at(V4, APP), &application);
     talk(&client, &server, b"goes on");
     assert_eq!(redirect::tidy(instance).unwrap(), redirect::Tidied::Draining);
-    // The agent that watches it does not give it back.
+    // The agent that watches it sees it, and does not give it back.
+    assert_eq!(watch.look(|_| {}).unwrap().standing, Standing::Detached);
     wait_for("the agent to see it", || second.look().unwrap().is_empty() && second.captured() == 0);
     pod.pair(&at(V4, APP), &application);
     // Nobody takes a claim meanwhile.
     pod.as_proxy(|| claim(proxy.as_fd(), &wanted()).unwrap_err());
     redirect::attach(&ground.options).unwrap();
     await_captured(&mut second, 2);
+    assert_eq!(watch.look(|_| {}).unwrap().standing, Standing::There);
     pod.pair(&at(V4, APP), &proxy);
     // With the last listener goes all of it.
     assert_eq!(redirect::detach(instance).unwrap(), Detached::Claimed(2));
