@@ -122,6 +122,11 @@ pub enum Change {
         /// As above; `None`: it is not known any more.
         inode: Option<u32>,
     },
+    /// Somebody has attached the instance without [`Options::inbound`]: nothing is captured any more.
+    LetGo {
+        /// Namespaces whose proxies listen for what comes in.
+        namespaces: usize,
+    },
 }
 
 /// Keeps an instance's links to network namespaces.
@@ -139,6 +144,7 @@ pub struct Namespaces {
     due: Instant,
     waiting: BTreeMap<u64, Standing>,
     captured: usize,
+    let_go: bool,
 }
 
 /// A claim that is waiting.
@@ -168,6 +174,7 @@ impl Namespaces {
             due: now,
             waiting: BTreeMap::new(),
             captured: 0,
+            let_go: false,
         })
     }
 
@@ -175,6 +182,12 @@ impl Namespaces {
     #[must_use]
     pub fn captured(&self) -> usize {
         self.captured
+    }
+
+    /// Whether the instance is attached without [`Options::inbound`], by somebody else.
+    #[must_use]
+    pub fn is_let_go(&self) -> bool {
+        self.let_go
     }
 
     /// Namespaces that are claimed and are not, by the inodes of their files, and why.
@@ -191,7 +204,7 @@ impl Namespaces {
     pub fn look(&mut self) -> Result<Vec<Change>, AttachError> {
         let Some(generation) = self.pins.generation() else {
             // Detached by somebody else.
-            (self.maps, self.captured) = (None, 0);
+            (self.maps, self.captured, self.let_go) = (None, 0, false);
             self.waiting.clear();
             return Ok(Vec::new());
         };
@@ -218,8 +231,12 @@ impl Namespaces {
             // Detached by somebody else, with claims that are kept for the next; or attached anew without this.
             (self.captured, self.due) = (0, now + SWEEP);
             self.waiting.clear();
-            return Ok(Vec::new());
+            let let_go = !self.pins.links().is_empty();
+            let said = std::mem::replace(&mut self.let_go, let_go);
+            let change = (let_go && !said).then(|| Change::LetGo { namespaces: maps.listening().len() });
+            return Ok(change.into_iter().collect());
         }
+        self.let_go = false;
         // Where this look fails, too.
         self.due = now + LATER;
         let mut round = Round {

@@ -58,6 +58,7 @@ impl All {
                 if !done.on {
                     tracing::warn!("the redirect was switched off and stays so; POST /redirect?switch=on puts it back");
                 }
+                tell_let_go(done.let_go);
                 self.watch(options);
             }
             Err(error) => {
@@ -215,6 +216,17 @@ pub(super) fn tell(now: Standing, said: &mut Standing, detached: impl FnOnce()) 
         Standing::There if is_attached(before) => {}
         Standing::There | Standing::Anew => tracing::info!("the redirect is attached again, by somebody else"),
         Standing::Severed => tracing::warn!("the redirect is attached to a cgroup that has gone: plain TCP is used"),
+    }
+}
+
+/// Says that proxies have claimed what comes in, which was not to be captured when this was attached.
+pub(super) fn tell_let_go(namespaces: usize) {
+    if namespaces > 0 {
+        tracing::warn!(
+            namespaces,
+            "attached without --capture-inbound: what comes into network namespaces that proxies have claimed is let go, past them to the \
+             applications"
+        );
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
+    time::Duration,
 };
 
 #[test]
@@ -106,7 +107,7 @@ fn the_claim_of_a_namespace_that_has_gone_is_not_taken_for_one_of_its_inode() {
     }
     let application = pod.application("[::]:8080");
     for _ in 0..3 {
-        thread::sleep(std::time::Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(150));
         agent.look().unwrap();
         assert_eq!((agent.captured(), ground.status().captured), (0, 0));
     }
@@ -172,15 +173,29 @@ fn attached_without_it_the_proxy_may_claim_nothing_and_has_nothing_any_more() {
     await_captured(&mut agent, 1);
     assert_eq!(ground.status().links, ["claim", "connect4", "connect6", "enrol", "setsockopt"]);
     ground.options.inbound = false;
-    ground.attach();
+    for _ in 0..2 {
+        assert_eq!(redirect::attach(&ground.options).unwrap().let_go, 1);
+    }
     assert_eq!(ground.status().links, ["connect4", "connect6", "enrol", "setsockopt"]);
+    assert_eq!((ground.status().inbound, ground.status().waiting.len()), (false, 1));
     pod.pair(&at(V4, APP), &application);
     let error = pod.as_proxy(|| claim(proxy.as_fd(), &wanted())).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOPROTOOPT));
-    wait_for("the agent to see it", || agent.look().unwrap().is_empty() && agent.captured() == 0);
+    let mut changes = Vec::new();
+    wait_for("the agent to see it", || {
+        changes.extend(agent.look().unwrap());
+        agent.is_let_go() && agent.captured() == 0
+    });
+    thread::sleep(Duration::from_millis(2_100));
+    changes.extend(agent.look().unwrap());
+    assert_eq!(changes, [Change::LetGo { namespaces: 1 }], "it is said once");
+    // Kept over a detach, too.
+    assert_eq!(redirect::detach(&ground.options.instance).unwrap(), Detached::Claimed(1));
+    assert_eq!(redirect::attach(&ground.options).unwrap().let_go, 1);
     ground.options.inbound = true;
-    ground.attach();
+    assert_eq!(redirect::attach(&ground.options).unwrap().let_go, 0);
     await_captured(&mut agent, 1);
+    assert!(!agent.is_let_go());
     pod.pair(&at(V4, APP), &proxy);
 }
 
