@@ -12,9 +12,10 @@ use pod::{
     in_force, inside, wanted,
 };
 use redirect::{
-    Counter,
+    Counter, Pins,
     inbound::{Change, Claim, Waiting, claim},
 };
+use redirect_common::{Claimed, LAYOUT, MOST_NAMESPACES};
 use socket2::{Domain, Socket, Type};
 use std::{
     fs, io,
@@ -181,6 +182,42 @@ fn networks_that_anybody_can_make_are_nobodys_to_claim() {
     own.wait().unwrap();
     assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::EPERM));
     assert_eq!((ground.count(Counter::Claims), ground.count(Counter::ClaimsRefused)), (0, 1));
+}
+
+#[test]
+fn where_there_is_no_room_for_a_claim_its_proxy_and_the_agent_are_told() {
+    use aya::maps::{HashMap, Map, MapData};
+    let Some((ground, folder, outside)) = ground() else { return };
+    let mut agent = agent(&ground, &folder);
+    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
+    let application = pod.application("[::]:8080");
+    let pins = Pins::of(&ground.options.instance).unwrap();
+    let pinned = pins.directory().join(format!("v{LAYOUT}/CLAIMS"));
+    let mut claims: HashMap<_, u64, Claimed> =
+        HashMap::try_from(Map::HashMap(MapData::from_pin(pinned).unwrap())).unwrap();
+    // Cookies that the kernel does not get to.
+    let others = (0..MOST_NAMESPACES as u64).map(|number| u64::MAX - number);
+    others.clone().for_each(|cookie| claims.insert(cookie, Claimed { inode: 1, turn: 0, claim: wanted() }, 0).unwrap());
+    assert!(agent.look().unwrap().is_empty());
+    let claimed_by = || pod.as_proxy(|| claimed(bound("[::]:15006"), &wanted()));
+    for tries in 1..=3 {
+        let error = claimed_by().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC), "{error}");
+        assert_eq!(ground.count(Counter::ClaimsFull), tries);
+        let said = agent.look().unwrap();
+        let full = Change::Full { claims: MOST_NAMESPACES };
+        assert_eq!(said, if tries == 1 { vec![full] } else { Vec::new() }, "it is said once");
+    }
+    assert_eq!((ground.count(Counter::Claims), ground.count(Counter::ClaimsRefused)), (0, 0));
+    pod.pair(&at(V4, APP), &application);
+    // With the first that goes.
+    claims.remove(&u64::MAX).unwrap();
+    let proxy = claimed_by().unwrap();
+    await_captured(&mut agent, 1);
+    pod.pair(&at(V4, APP), &proxy);
+    // Who has one changes it.
+    pod.as_proxy(|| claim(proxy.as_fd(), &Claim::new(0, [APP]).unwrap()).unwrap());
+    pod.pair(&at(V4, APP), &application);
 }
 
 #[test]

@@ -216,6 +216,11 @@ fn say(change: &Change) {
             "the redirect was attached anew without --capture-inbound, by somebody else: what comes into network namespaces that \
              proxies have claimed is let go, past them to the applications. Start this agent again to capture it"
         ),
+        Change::Full { claims } => tracing::error!(
+            claims,
+            "there is no room for another claim to what comes into a network namespace: its proxy waits, and is not ready. Room is made \
+             by pods that go from this node"
+        ),
         Change::Gone { inode } => tracing::info!(inode, "a claimed network namespace has gone"),
     }
 }
