@@ -2,7 +2,7 @@
 //! that are exchanged.
 
 use super::pod::{
-    APP, Folder, Pod, USER, V4, agent, at, await_captured, bound, claimed, ground, in_force, inside, wanted,
+    APP, Folder, Pod, Scene, USER, V4, agent, at, await_captured, bound, claimed, ground, in_force, inside, wanted,
 };
 use crate::ground::{Ground, accept, connect, talk, wait_for};
 use redirect::{
@@ -165,12 +165,8 @@ fn what_an_agent_left_the_next_one_has_and_what_was_detached_it_has_again() {
 
 #[test]
 fn attached_without_it_the_proxy_may_claim_nothing_and_has_nothing_any_more() {
-    let Some((mut ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let application = pod.application("[::]:8080");
-    let proxy = pod.proxy("[::]:15006");
-    await_captured(&mut agent, 1);
+    let Some((mut scene, proxy)) = Scene::captured() else { return };
+    let Scene { ground, agent, pod, application, .. } = &mut scene;
     assert_eq!(ground.status().links, ["claim", "connect4", "connect6", "enrol", "setsockopt"]);
     ground.options.inbound = false;
     for _ in 0..2 {
@@ -178,7 +174,7 @@ fn attached_without_it_the_proxy_may_claim_nothing_and_has_nothing_any_more() {
     }
     assert_eq!(ground.status().links, ["connect4", "connect6", "enrol", "setsockopt"]);
     assert_eq!((ground.status().inbound, ground.status().waiting.len()), (false, 1));
-    pod.pair(&at(V4, APP), &application);
+    pod.pair(&at(V4, APP), application);
     let error = pod.as_proxy(|| claim(proxy.as_fd(), &wanted())).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOPROTOOPT));
     let mut changes = Vec::new();
@@ -194,7 +190,7 @@ fn attached_without_it_the_proxy_may_claim_nothing_and_has_nothing_any_more() {
     assert_eq!(redirect::attach(&ground.options).unwrap().let_go, 1);
     ground.options.inbound = true;
     assert_eq!(redirect::attach(&ground.options).unwrap().let_go, 0);
-    await_captured(&mut agent, 1);
+    await_captured(agent, 1);
     assert!(!agent.is_let_go());
     pod.pair(&at(V4, APP), &proxy);
 }
@@ -202,12 +198,8 @@ fn attached_without_it_the_proxy_may_claim_nothing_and_has_nothing_any_more() {
 /// While programs are exchanged every connection reaches the proxy: none is refused, and none gets past it.
 #[test]
 fn a_replacement_loses_no_connection_and_one_that_fails_changes_nothing() {
-    let Some((ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let application = pod.application("[::]:8080");
-    let proxy = pod.proxy("[::]:15006");
-    await_captured(&mut agent, 1);
+    let Some((mut scene, proxy)) = Scene::captured() else { return };
+    let Scene { ground, agent, pod, application, .. } = &mut scene;
     let mut strict: Options = ground.options.clone();
     strict.waived.clear();
     let (ended, made) = (AtomicBool::new(false), AtomicU32::new(0));
@@ -229,17 +221,17 @@ fn a_replacement_loses_no_connection_and_one_that_fails_changes_nothing() {
         let replaced = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..3 {
                 more();
-                let before = in_force(&ground);
+                let before = in_force(ground);
                 assert!(redirect::attach(&ground.options).unwrap().replaced);
-                assert_ne!(in_force(&ground), before);
+                assert_ne!(in_force(ground), before);
                 more();
             }
-            let before = in_force(&ground);
+            let before = in_force(ground);
             // This kernel's splice fails, which is seen before or after the exchange.
             match redirect::attach(&strict) {
                 Err(error) => {
                     assert!(matches!(error, AttachError::Declined(_)), "{error}");
-                    assert_eq!(in_force(&ground), before);
+                    assert_eq!(in_force(ground), before);
                 }
                 Ok(attached) => assert!(attached.replaced),
             }
