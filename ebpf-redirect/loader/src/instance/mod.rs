@@ -192,6 +192,7 @@ fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
     let mut maps = Maps::open(pins)?;
     let let_go = let_go(options, pins, &maps);
     let exchanged = put_verdict(pins, &loaded)
+        .and_then(|()| before.make_room(pins))
         .and_then(|()| link_all(&loaded, pins, options, &before.names()))
         .and_then(|()| exchange_lookups(pins, options, &before))
         .and_then(|()| prove(&loaded, &mut maps, &options.waived))
