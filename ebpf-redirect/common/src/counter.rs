@@ -65,8 +65,10 @@ counters! {
     OriginalsTold = "originals_told",
     /// Claims to what comes into a network namespace.
     Claims = "claims",
-    /// Claims that the programs did not take: not by the proxy, not understood, or no room.
+    /// Claims that the programs did not take: not by the proxy, not understood, or for no pod's namespace.
     ClaimsRefused = "claims_refused",
+    /// Claims that there was no room for.
+    ClaimsFull = "claims_full",
     /// First packets of inbound connections that were given to a claimed listener.
     InboundCaptured = "inbound_captured",
     /// Those that an excluded port left alone.

@@ -20,7 +20,7 @@ use crate::{
 };
 use aya_ebpf::{
     bindings::{BPF_ANY, BPF_SK_LOOKUP_F_REPLACE, bpf_sockopt, sk_action},
-    helpers::generated::{bpf_get_netns_cookie, bpf_sock_hash_update},
+    helpers::generated::{bpf_get_netns_cookie, bpf_set_retval, bpf_sock_hash_update},
     macros::{cgroup_sockopt, sk_lookup},
     programs::{SkLookupContext, SockOpsContext, SockoptContext},
 };
@@ -36,6 +36,9 @@ use redirect_common::{
 
 const REFUSE: i32 = 0;
 const ALLOW: i32 = 1;
+
+/// asm-generic/errno-base.h.
+const ENOSPC: i32 = 28;
 
 const AF_INET: u32 = 2;
 const IPPROTO_TCP: u32 = 6;
@@ -72,6 +75,8 @@ enum Taken {
     /// It is for no pod's namespace: a proxy in the node's own would have everybody's, and whoever may make user namespaces makes
     /// as many networks as he likes, which would fill the map.
     NoPods,
+    /// There is no room for it. The kernel would answer as if nobody took claims here.
+    Full,
 }
 
 #[cgroup_sockopt(setsockopt)]
@@ -89,6 +94,12 @@ pub fn claim(ctx: SockoptContext) -> i32 {
             Taken::No => count(0, Counter::ClaimsRefused, 1),
             Taken::NoPods => {
                 count(0, Counter::ClaimsRefused, 1);
+                return REFUSE;
+            }
+            Taken::Full => {
+                count(0, Counter::ClaimsFull, 1);
+                // SAFETY: this hook may say what its caller is told; should it fail, that is EPERM.
+                unsafe { bpf_set_retval(-ENOSPC) };
                 return REFUSE;
             }
         }
@@ -124,7 +135,7 @@ fn taken(ctx: &SockoptContext) -> Taken {
         return Taken::NoPods;
     }
     // SAFETY: the context's socket, not null; locked by this hook.
-    let Some(flow) = (unsafe { flow_or_new(socket.cast()) }) else { return Taken::No };
+    let Some(flow) = (unsafe { flow_or_new(socket.cast()) }) else { return Taken::Full };
     // SAFETY: the storage of a socket that is locked by this hook.
     let flow = unsafe { &mut *flow };
     flow.own = socket as u64;
@@ -147,8 +158,11 @@ fn taken(ctx: &SockoptContext) -> Taken {
     let inode = long(net, inode) as u32;
     // SAFETY: copied at once.
     let turn = unsafe { CLAIMS.get(&netns) }.map_or(0, |claimed| claimed.turn);
-    if inode == 0 || CLAIMS.insert(&netns, &Claimed { inode, turn, claim }, u64::from(BPF_ANY)).is_err() {
+    if inode == 0 {
         return Taken::No;
+    }
+    if CLAIMS.insert(&netns, &Claimed { inode, turn, claim }, u64::from(BPF_ANY)).is_err() {
+        return Taken::Full;
     }
     flow.flags &= !(bits::CLAIMS_V4 | bits::CLAIMS_V6);
     if claim.families & claims::V4 != 0 {

@@ -76,6 +76,8 @@ pub enum Standing {
     There,
     /// Attached, to nothing but a cgroup that has gone: no connection is enrolled any more.
     Severed,
+    /// Its programs have been detached; its maps stay, for connections that go on or for claims.
+    Detached,
     /// Its pins have been removed: this is the last that its maps say, and what they say from now on.
     Gone,
     /// It was attached again after it had gone: its counters began anew.
@@ -247,14 +249,22 @@ impl Watch {
     fn follow(&mut self) -> Result<Standing, AttachError> {
         let now = self.pins.generation();
         if self.generation.is_some() && now == self.generation {
-            return Ok(if instance::severed(&self.pins) { Standing::Severed } else { Standing::There });
+            return Ok(match &self.pins.links()[..] {
+                // The maps are kept by a detach while they are needed, so they say nothing.
+                [] => Standing::Detached,
+                links if instance::severed(&self.pins, links) => Standing::Severed,
+                _ => Standing::There,
+            });
         }
         // The maps that are held have counted since they were looked at last.
         if self.generation.take().is_some() || now.is_none() {
             self.events = None;
             return Ok(Standing::Gone);
         }
-        // While it is being attached some of its pins are missing.
+        // While it is being attached its links are missing, which are there when it has proven itself, and some of its maps.
+        if self.pins.links().is_empty() {
+            return Ok(Standing::Gone);
+        }
         let Ok(maps) = Maps::attached(&self.pins, &self.instance) else { return Ok(Standing::Gone) };
         self.before = Reading { totals: maps.totals()?, occupancy: maps.occupancy() };
         self.maps = maps;
@@ -278,7 +288,8 @@ impl Watch {
         if !held && standing != Standing::Gone {
             self.take_events(&mut told);
         }
-        let on = standing != Standing::Gone && self.maps.control()?.mode == mode::ON;
+        let attached = matches!(standing, Standing::There | Standing::Severed | Standing::Anew);
+        let on = attached && self.maps.control()?.mode == mode::ON;
         let reading = Reading { totals: self.maps.totals()?, occupancy: self.maps.occupancy() };
         let mut alarm = None;
         if self.takes == Takes::Always {

@@ -140,6 +140,41 @@ fn it_tells_what_it_sees_and_the_proxy_beside_it_says_who_attaches() {
     proxy.assert_healthy();
 }
 
+/// Somebody wants it so: it is not attached again behind his back, and who reads the log learns what is missing.
+#[test]
+fn that_it_was_detached_by_another_hand_is_said_once_with_the_remedy() {
+    if !is_root() {
+        return;
+    }
+    let name = instance();
+    let _detached = Detached(name.clone());
+    let metrics = port::free();
+    let mut agent = agent(&["--instance", &name, "--ports", "15001", "--metrics", &metrics.to_string()]);
+    let ready = || get(metrics, "GET", "/readyz");
+    wait::until_true("the agent", || agent.stderr().contains("redirect attached") && ready().status == 200);
+    let errors =
+        || agent.stderr().lines().filter(|line| line.contains(" error ")).map(str::to_owned).collect::<Vec<_>>();
+    for said in 1..=2 {
+        assert!(redirect(&["detach", "--instance", &name]).0);
+        wait::until_true("it to be said", || errors().len() == said);
+        let words = &errors()[said - 1];
+        assert!(words.contains("detached by somebody else") && words.contains("start the agent again"), "{words}");
+        let refused = ready();
+        assert_eq!(refused.status, 503);
+        assert!(refused.text().contains("detached by somebody else: start the agent again"), "{}", refused.text());
+        thread::sleep(Duration::from_secs(2));
+        assert!(status(&name).is_none(), "it is not attached again by itself");
+        let (attached, words) = redirect(&["attach", "--instance", &name, "--ports", "15001", "--waive", WAIVED]);
+        assert!(attached, "{words}");
+        wait::until_true("it to be attached again", || {
+            ready().status == 200 && agent.stderr().matches("attached again, by somebody else").count() == said
+        });
+        assert_eq!(errors().len(), said, "{}", agent.stderr());
+    }
+    agent.signal(Signal::TERM);
+    assert!(agent.wait(wait::SOON).success(), "{}", agent.stderr());
+}
+
 #[test]
 fn where_its_metrics_address_is_taken_it_attaches_nothing() {
     if !is_root() {

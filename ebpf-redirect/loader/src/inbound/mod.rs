@@ -29,8 +29,8 @@ const IPV6_V6ONLY: libc::c_int = 26;
 /// # Errors
 ///
 /// `ENOPROTOOPT`, what the kernel itself says of the option: no programs that take it are on the cgroup of this process, or they do not
-/// know it as the proxy, or have no room. `EPERM`: the namespace is the node's own, whose connections are no proxy's to claim, or a user namespace's. Others are
-/// about the socket.
+/// know it as the proxy. `ENOSPC`: they have no room; 1,024 namespaces can be claimed at a time. `EPERM`: the namespace is the node's own,
+/// whose connections are no proxy's to claim, or a user namespace's. Others are about the socket.
 pub fn claim(socket: BorrowedFd<'_>, claim: &Claim) -> io::Result<()> {
     let claim = Claim { families: families(socket)?, ..*claim };
     let (level, name) = (claim::LEVEL.cast_signed(), claim::NAME.cast_signed());

@@ -122,6 +122,16 @@ pub enum Change {
         /// As above; `None`: it is not known any more.
         inode: Option<u32>,
     },
+    /// Somebody has attached the instance without [`Options::inbound`]: nothing is captured any more.
+    LetGo {
+        /// Namespaces whose proxies listen for what comes in.
+        namespaces: usize,
+    },
+    /// Claims were not taken for want of room, of which none were in the minute before.
+    Full {
+        /// Namespaces that are claimed.
+        claims: usize,
+    },
 }
 
 /// Keeps an instance's links to network namespaces.
@@ -139,6 +149,28 @@ pub struct Namespaces {
     due: Instant,
     waiting: BTreeMap<u64, Standing>,
     captured: usize,
+    let_go: bool,
+    full: Full,
+}
+
+/// Claims that were not taken for want of room.
+#[derive(Default)]
+struct Full {
+    count: u64,
+    /// When there were more of them last.
+    last: Option<Instant>,
+}
+
+impl Full {
+    /// Whether there are more than there were, for the first time in a while: who is refused asks again every few seconds.
+    fn is_news(&mut self, count: u64, now: Instant) -> bool {
+        if count == self.count {
+            return false;
+        }
+        let last = self.last.replace(now);
+        self.count = count;
+        last.is_none_or(|last| now.duration_since(last) >= KEPT)
+    }
 }
 
 /// A claim that is waiting.
@@ -168,6 +200,8 @@ impl Namespaces {
             due: now,
             waiting: BTreeMap::new(),
             captured: 0,
+            let_go: false,
+            full: Full::default(),
         })
     }
 
@@ -175,6 +209,12 @@ impl Namespaces {
     #[must_use]
     pub fn captured(&self) -> usize {
         self.captured
+    }
+
+    /// Whether the instance is attached without [`Options::inbound`], by somebody else.
+    #[must_use]
+    pub fn is_let_go(&self) -> bool {
+        self.let_go
     }
 
     /// Namespaces that are claimed and are not, by the inodes of their files, and why.
@@ -191,45 +231,50 @@ impl Namespaces {
     pub fn look(&mut self) -> Result<Vec<Change>, AttachError> {
         let Some(generation) = self.pins.generation() else {
             // Detached by somebody else.
-            (self.maps, self.captured) = (None, 0);
+            (self.maps, self.captured, self.let_go) = (None, 0, false);
             self.waiting.clear();
             return Ok(Vec::new());
         };
         let now = Instant::now();
         if self.maps.as_ref().is_none_or(|(of, _)| *of != generation) {
             let Ok(maps) = Maps::attached(&self.pins, &self.instance) else { return Ok(Vec::new()) };
+            // What was counted beneath an agent before is its affair.
+            self.full = Full { count: maps.totals()?.get(Counter::ClaimsFull), last: None };
             self.maps = Some((generation, maps));
             (self.claims, self.due) = (0, now);
             self.waiting.clear();
         }
         let Some((_, maps)) = &mut self.maps else { return Ok(Vec::new()) };
-        let claims = maps.totals()?.get(Counter::Claims);
+        let totals = maps.totals()?;
+        let claims = totals.get(Counter::Claims);
+        let mut changes = Vec::new();
+        if self.full.is_news(totals.get(Counter::ClaimsFull), now) {
+            changes.push(Change::Full { claims: maps.claims().len() });
+        }
         if claims != self.claims {
             // Also where another process is at work now.
             (self.claims, self.claimed, self.due) = (claims, now, now);
         } else if now < self.due {
-            return Ok(Vec::new());
+            return Ok(changes);
         }
         let _lock = match self.pins.try_lock() {
-            Err(PinError::Busy(_)) => return Ok(Vec::new()),
+            Err(PinError::Busy(_)) => return Ok(changes),
             locked => locked?,
         };
         if !self.pins.link(CLAIM).exists() {
             // Detached by somebody else, with claims that are kept for the next; or attached anew without this.
             (self.captured, self.due) = (0, now + SWEEP);
             self.waiting.clear();
-            return Ok(Vec::new());
+            let let_go = !self.pins.links().is_empty();
+            let said = std::mem::replace(&mut self.let_go, let_go);
+            changes.extend((let_go && !said).then(|| Change::LetGo { namespaces: maps.listening().len() }));
+            return Ok(changes);
         }
+        self.let_go = false;
         // Where this look fails, too.
         self.due = now + LATER;
-        let mut round = Round {
-            pins: &self.pins,
-            object: &self.object,
-            folders: &self.folders,
-            maps,
-            files: None,
-            changes: Vec::new(),
-        };
+        let mut round =
+            Round { pins: &self.pins, object: &self.object, folders: &self.folders, maps, files: None, changes };
         let (waiting, captured) = round.look(std::mem::take(&mut self.waiting), now)?;
         let changes = round.changes;
         let wait = match waiting.is_empty() {

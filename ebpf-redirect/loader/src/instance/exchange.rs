@@ -24,17 +24,19 @@ use std::{
 pub(super) struct Before {
     verdict: Option<OwnedFd>,
     links: Vec<(String, OwnedFd)>,
+    /// Links whose cgroup has gone: they do nothing and take no program any more, and say that it is attached.
+    severed: Vec<(String, OwnedFd)>,
     /// By their cookies.
     namespaces: Vec<(u64, OwnedFd)>,
     control: Control,
 }
 
 impl Before {
-    /// Drops the links whose cgroup has gone, which do nothing and take no program any more.
+    /// Changes nothing.
     ///
     /// # Errors
     ///
-    /// Nothing is changed where a link is to another cgroup than what is asked for.
+    /// A link is to another cgroup than what is asked for.
     pub(super) fn of(pins: &Pins, options: &Options) -> Result<Self, AttachError> {
         let asked = mounts::cgroup_number(&options.cgroup)?;
         let (mut alive, mut severed) = (Vec::new(), Vec::new());
@@ -53,7 +55,7 @@ impl Before {
                     });
                 }
                 Some(_) => alive.push((name, info.program)),
-                None => severed.push(name),
+                None => severed.push((name, link)),
             }
         }
         let held = |(name, number): (String, u32)| kept(pins, &name, number).map(|program| (name, program));
@@ -68,9 +70,12 @@ impl Before {
                 namespaces.push((cookie, kept(pins, &pins::of_namespace(cookie), number)?));
             }
         }
-        let before = Self { verdict, links, namespaces, control: Maps::open(pins)?.control()? };
-        severed.iter().try_for_each(|name| pins.detach_link(name))?;
-        Ok(before)
+        Ok(Self { verdict, links, severed, namespaces, control: Maps::open(pins)?.control()? })
+    }
+
+    /// Drops the links whose cgroup has gone, in whose place others are about to be made.
+    pub(super) fn make_room(&self, pins: &Pins) -> Result<(), AttachError> {
+        self.severed.iter().try_for_each(|(name, _)| Ok(pins.detach_link(name)?))
     }
 
     /// Whether any of its programs was attached to the cgroup.
@@ -98,6 +103,10 @@ impl Before {
             if !self.names().contains(&name.as_str()) {
                 pins.detach_link(&name)?;
             }
+        }
+        // Without them it would be seen as detached by somebody, and not be attached again.
+        for (name, link) in &self.severed {
+            sys::pin(link.as_fd(), &pins.link(name)).map_err(hook(name))?;
         }
         for (cookie, program) in &self.namespaces {
             put_lookup(pins, *cookie, program.as_fd())?;

@@ -14,7 +14,7 @@ pub(super) fn places(pins: &Pins, links: &[String]) -> Vec<(String, Option<u64>)
 }
 
 /// Whether an instance is attached to nothing but a cgroup that has gone.
-pub(crate) fn severed(pins: &Pins) -> bool {
-    let places = places(pins, &pins.links());
+pub(crate) fn severed(pins: &Pins, links: &[String]) -> bool {
+    let places = places(pins, links);
     !places.is_empty() && places.iter().all(|(_, cgroup)| cgroup.is_none())
 }

@@ -49,6 +49,9 @@ pub struct Attached {
     pub replaced: bool,
     /// Whether it redirects. A replacement leaves the kill switch as it found it.
     pub on: bool,
+    /// Network namespaces whose proxies have claimed what comes in and are not given it, or not any more, since it is attached without
+    /// [`Options::inbound`].
+    pub let_go: usize,
 }
 
 /// What detaching did.
@@ -80,6 +83,8 @@ pub struct Status {
     pub control: Control,
     /// The proxy's ports.
     pub ports: BTreeSet<u16>,
+    /// Whether what comes into network namespaces is captured: whether claims are taken.
+    pub inbound: bool,
     /// Network namespaces whose connections are given to their proxies.
     pub captured: usize,
     /// Those that were claimed and are not: the inodes of their files.
@@ -132,6 +137,7 @@ fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
         large: options.large,
         ..Control::default()
     })?;
+    let let_go = let_go(options, pins, &maps);
     put_verdict(pins, &loaded)?;
     let report = prove(&loaded, &mut maps, &options.waived)?;
     let attached = configure(&mut maps, options)
@@ -139,13 +145,22 @@ fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
         .and_then(|()| Ok(maps.forget_closed()?))
         .and_then(|()| switch_on(&mut maps));
     match attached {
-        Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: false, on }),
+        Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: false, on, let_go }),
         Err(error) => {
             pins.detach_links()?;
             maps.set_mode(false)?;
             Err(error)
         }
     }
+}
+
+/// Network namespaces that are captured, or whose proxies wait for it, where it is not asked for.
+fn let_go(options: &Options, pins: &Pins, maps: &Maps) -> usize {
+    if options.inbound {
+        return 0;
+    }
+    let claimed: BTreeSet<u64> = pins.namespaces().into_iter().chain(maps.listening()).collect();
+    claimed.len()
 }
 
 /// Loads the programs; that those load which are attached to network namespaces later is known then.
@@ -175,7 +190,9 @@ fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
     let loaded = load(options, pins)?;
     Store::make(pins).map_err(hook(ended::PIN))?;
     let mut maps = Maps::open(pins)?;
+    let let_go = let_go(options, pins, &maps);
     let exchanged = put_verdict(pins, &loaded)
+        .and_then(|()| before.make_room(pins))
         .and_then(|()| link_all(&loaded, pins, options, &before.names()))
         .and_then(|()| exchange_lookups(pins, options, &before))
         .and_then(|()| prove(&loaded, &mut maps, &options.waived))
@@ -183,7 +200,7 @@ fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
         .and_then(|()| unlink_capture(pins, options, &maps))
         .and_then(|()| switch_on(&mut maps));
     match exchanged {
-        Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: before.is_attached(), on }),
+        Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: before.is_attached(), on, let_go }),
         Err(error) => {
             before.restore(pins, &mut maps)?;
             Err(error)
@@ -300,6 +317,7 @@ pub fn status(instance: &str) -> Result<Option<Status>, AttachError> {
     Ok(Some(Status {
         severed: places.iter().filter(|(_, cgroup)| cgroup.is_none()).map(|(name, _)| name.clone()).collect(),
         cgroup: places.iter().find_map(|(_, cgroup)| *cgroup),
+        inbound: links.iter().any(|name| name == object::CLAIM),
         captured: namespaces.len(),
         waiting: maps
             .claims()

@@ -8,13 +8,14 @@ use crate::{
     needs::{BPF, PERFMON, needs},
 };
 use pod::{
-    APP, Accepted, EXCLUDED, PROBE, PROXY, Pod, USER, V4, V6, agent, at, await_captured, bound, claimed, ground,
+    APP, Accepted, EXCLUDED, PROBE, PROXY, Pod, Scene, USER, V4, V6, agent, at, await_captured, bound, claimed, ground,
     in_force, inside, wanted,
 };
 use redirect::{
-    Counter,
+    Counter, Pins,
     inbound::{Change, Claim, Waiting, claim},
 };
+use redirect_common::{Claimed, LAYOUT, MOST_NAMESPACES};
 use socket2::{Domain, Socket, Type};
 use std::{
     fs, io,
@@ -28,14 +29,12 @@ use std::{
 
 #[test]
 fn who_connects_from_outside_reaches_the_proxy_which_learns_where_they_wanted_to_go() {
-    let Some((ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let application = pod.application("[::]:8080");
-    let (client, server) = pod.pair(&at(V4, APP), &application);
+    let Some(mut scene) = Scene::new() else { return };
+    let Scene { ground, agent, pod, application, .. } = &mut scene;
+    let (client, server) = pod.pair(&at(V4, APP), application);
     talk(&client, &server, b"before there is a proxy");
     let proxy = pod.proxy("[::]:15006");
-    let changes = await_captured(&mut agent, 1);
+    let changes = await_captured(agent, 1);
     assert!(matches!(&changes[..], [Change::Captured { file, .. }] if *file == pod.file), "{changes:?}");
     talk(&client, &server, b"what was there before goes on");
     for (address, port) in [(V4, APP), (V6, APP), (V4, 1234), (V6, PROXY)] {
@@ -55,17 +54,14 @@ fn who_connects_from_outside_reaches_the_proxy_which_learns_where_they_wanted_to
 
 #[test]
 fn what_is_excluded_or_the_pods_own_goes_where_it_wanted_and_the_probe_to_the_proxy() {
-    let Some((ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let (application, excluded) = (pod.application("[::]:8080"), pod.application("[::]:9090"));
-    let proxy = pod.proxy("[::]:15006");
-    await_captured(&mut agent, 1);
+    let Some((mut scene, proxy)) = Scene::captured() else { return };
+    let Scene { ground, pod, application, .. } = &mut scene;
+    let excluded = pod.application("[::]:9090");
     pod.pair(&at(V4, EXCLUDED), &excluded);
     pod.pair(&at(V6, EXCLUDED), &excluded);
     assert_eq!(ground.count(Counter::InboundExcluded), 2);
     for address in ["127.0.0.1", "::1", V4, V6] {
-        let (client, server) = pod.own(&at(address, APP), &application);
+        let (client, server) = pod.own(&at(address, APP), application);
         talk(&client, &server, b"among themselves");
     }
     // Over loopback from whatever address.
@@ -75,7 +71,7 @@ fn what_is_excluded_or_the_pods_own_goes_where_it_wanted_and_the_probe_to_the_pr
         client.connect(&SocketAddr::from(([127, 0, 0, 1], APP)).into()).unwrap();
         TcpStream::from(client)
     });
-    client.accepted(&application);
+    client.accepted(application);
     assert_eq!(ground.count(Counter::InboundCaptured), 0);
     for address in ["127.0.0.1", "::1"] {
         let to: SocketAddr = at(address, PROBE).parse().unwrap();
@@ -85,19 +81,17 @@ fn what_is_excluded_or_the_pods_own_goes_where_it_wanted_and_the_probe_to_the_pr
     assert_eq!(ground.count(Counter::InboundCaptured), 2);
     // Said again, on a socket that listens, other ports count.
     pod.as_proxy(|| claim(proxy.as_fd(), &Claim::new(0, [APP]).unwrap()).unwrap());
-    pod.pair(&at(V4, APP), &application);
+    pod.pair(&at(V4, APP), application);
     pod.pair(&at(V4, EXCLUDED), &proxy);
     pod.as_proxy(|| TcpStream::connect(("127.0.0.1", PROBE)).unwrap_err());
 }
 
 #[test]
 fn a_family_that_the_proxy_does_not_take_reaches_nobody() {
-    let Some((ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let _application = pod.application("[::]:8080");
+    let Some(mut scene) = Scene::new() else { return };
+    let Scene { agent, pod, .. } = &mut scene;
     let proxy = pod.proxy("0.0.0.0:15006");
-    await_captured(&mut agent, 1);
+    await_captured(agent, 1);
     pod.pair(&at(V4, APP), &proxy);
     pod.refuses(&at(V6, APP));
     // One for each.
@@ -113,10 +107,8 @@ fn a_family_that_the_proxy_does_not_take_reaches_nobody() {
 
 #[test]
 fn who_is_not_the_proxy_or_is_not_understood_claims_nothing() {
-    let Some((ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let application = pod.application("[::]:8080");
+    let Some(mut scene) = Scene::new() else { return };
+    let Scene { ground, agent, pod, application, .. } = &mut scene;
     let unknown = |claimed: io::Result<TcpListener>| {
         let error = claimed.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENOPROTOOPT), "{error}");
@@ -145,7 +137,7 @@ fn who_is_not_the_proxy_or_is_not_understood_claims_nothing() {
     assert_eq!((ground.count(Counter::Claims), ground.count(Counter::ClaimsRefused)), (0, 7));
     agent.look().unwrap();
     assert_eq!((agent.captured(), agent.waiting().count()), (0, 0));
-    pod.pair(&at(V4, APP), &application);
+    pod.pair(&at(V4, APP), application);
 }
 
 #[test]
@@ -184,18 +176,48 @@ fn networks_that_anybody_can_make_are_nobodys_to_claim() {
 }
 
 #[test]
+fn where_there_is_no_room_for_a_claim_its_proxy_and_the_agent_are_told() {
+    use aya::maps::{HashMap, Map, MapData};
+    let Some(mut scene) = Scene::new() else { return };
+    let Scene { ground, agent, pod, application, .. } = &mut scene;
+    let pins = Pins::of(&ground.options.instance).unwrap();
+    let pinned = pins.directory().join(format!("v{LAYOUT}/CLAIMS"));
+    let mut claims: HashMap<_, u64, Claimed> =
+        HashMap::try_from(Map::HashMap(MapData::from_pin(pinned).unwrap())).unwrap();
+    // Cookies that the kernel does not get to.
+    let others = (0..MOST_NAMESPACES as u64).map(|number| u64::MAX - number);
+    others.clone().for_each(|cookie| claims.insert(cookie, Claimed { inode: 1, turn: 0, claim: wanted() }, 0).unwrap());
+    assert!(agent.look().unwrap().is_empty());
+    let claimed_by = || pod.as_proxy(|| claimed(bound("[::]:15006"), &wanted()));
+    for tries in 1..=3 {
+        let error = claimed_by().unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOSPC), "{error}");
+        assert_eq!(ground.count(Counter::ClaimsFull), tries);
+        let said = agent.look().unwrap();
+        let full = Change::Full { claims: MOST_NAMESPACES };
+        assert_eq!(said, if tries == 1 { vec![full] } else { Vec::new() }, "it is said once");
+    }
+    assert_eq!((ground.count(Counter::Claims), ground.count(Counter::ClaimsRefused)), (0, 0));
+    pod.pair(&at(V4, APP), application);
+    // With the first that goes.
+    claims.remove(&u64::MAX).unwrap();
+    let proxy = claimed_by().unwrap();
+    await_captured(agent, 1);
+    pod.pair(&at(V4, APP), &proxy);
+    // Who has one changes it.
+    pod.as_proxy(|| claim(proxy.as_fd(), &Claim::new(0, [APP]).unwrap()).unwrap());
+    pod.pair(&at(V4, APP), application);
+}
+
+#[test]
 fn without_its_listener_nothing_gets_past_the_proxy_and_the_next_listener_has_it_again() {
-    let Some((ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let application = pod.application("[::]:8080");
-    let proxy = pod.proxy("[::]:15006");
-    await_captured(&mut agent, 1);
+    let Some((mut scene, proxy)) = Scene::captured() else { return };
+    let Scene { ground, agent, pod, application, .. } = &mut scene;
     let (client, server) = pod.pair(&at(V4, APP), &proxy);
     drop(proxy);
     pod.refuses(&at(V4, APP));
     pod.refuses(&at(V6, APP));
-    pod.own(&at("127.0.0.1", APP), &application);
+    pod.own(&at("127.0.0.1", APP), application);
     talk(&client, &server, b"goes on");
     assert_eq!(ground.count(Counter::InboundRefused), 2);
     // Claimed, it is not there before it listens.
@@ -215,13 +237,11 @@ fn without_its_listener_nothing_gets_past_the_proxy_and_the_next_listener_has_it
 
 #[test]
 fn of_listeners_that_share_a_port_each_has_its_part_and_the_last_that_is_left_all() {
-    let Some((ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let _application = pod.application("[::]:8080");
+    let Some(mut scene) = Scene::new() else { return };
+    let Scene { agent, pod, .. } = &mut scene;
     // More than are known at a time.
     let mut listeners: Vec<_> = (0..18).map(|_| pod.proxy("[::]:15006")).collect();
-    await_captured(&mut agent, 1);
+    await_captured(agent, 1);
     let to: SocketAddr = at(V4, APP).parse().unwrap();
     let clients: Vec<_> = pod.outside(|| (0..110).map(|_| connect(to)).collect());
     let mut shares = Vec::new();
@@ -282,16 +302,13 @@ fn cost_of_a_first_packet_by_number_of_excluded_ports() {
         sys::{Stats, enable_stats},
     };
     const CONNECTIONS: u32 = 5_000;
-    let Some((ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let proxy = pod.proxy("[::]:15006");
-    await_captured(&mut agent, 1);
+    let Some((mut scene, proxy)) = Scene::captured() else { return };
+    let Scene { ground, pod, .. } = &mut scene;
     let _measured = enable_stats(Stats::RunTime).unwrap();
     let to: SocketAddr = at(V4, APP).parse().unwrap();
     for count in [0, 8, 64] {
         pod.as_proxy(|| claim(proxy.as_fd(), &Claim::new(PROBE, 20_000..20_000 + count).unwrap()).unwrap());
-        let number = in_force(&ground);
+        let number = in_force(ground);
         let ran = || {
             let program = loaded_programs().flatten().find(|program| program.id() == number).unwrap();
             (program.run_time(), program.run_count())

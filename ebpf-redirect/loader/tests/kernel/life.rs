@@ -409,6 +409,19 @@ fn a_watch_follows_what_others_detach_and_attach_again() {
     let look = watch.look(|_| {}).unwrap();
     assert_eq!((look.standing, look.reading.totals.get(Counter::Enrolled)), (Standing::There, 2));
     assert!(watch.takes_events());
+    // Its maps are kept for the connections that are left.
+    ground.pod(|| {
+        let (client, server) = pair(&listen(PROXY));
+        talk(&client, &server, b"lives on");
+        assert!(matches!(redirect::detach(&ground.options.instance).unwrap(), Detached::Draining(_)));
+        for _ in 0..2 {
+            let look = watch.look(|_| {}).unwrap();
+            assert_eq!((look.standing, look.on), (Standing::Detached, false));
+        }
+        redirect::attach(&ground.options).unwrap();
+        let look = watch.look(|_| {}).unwrap();
+        assert_eq!((look.standing, look.on), (Standing::There, true));
+    });
 }
 
 #[test]

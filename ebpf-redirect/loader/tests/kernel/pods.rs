@@ -2,7 +2,7 @@
 //! attaches it from wherever.
 
 use crate::ground::{Ground, SOON, listen, pair, talk, wait_for, within};
-use redirect::{AttachError, Counter, PinError, Pins, Property, Watch};
+use redirect::{AttachError, Counter, Object, PinError, Pins, Property, Watch};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -129,6 +129,17 @@ fn that_its_cgroup_has_gone_is_shown() {
     assert_eq!((status.cgroup, status.links.len()), (None, 4));
     let look = watch.look(|_| {}).unwrap();
     assert_eq!((look.standing, look.on), (Standing::Severed, false));
+    // Whoever attaches it anew and is declined leaves it so, to be tried again.
+    let pod = Child::of(&ground.cgroup, "pod");
+    let mut strict = ground.options.clone();
+    strict.object = Object::of(b"no programs".to_vec(), "broken");
+    redirect::attach(&strict).unwrap_err();
+    let status = ground.status();
+    assert_eq!((status.severed, status.links.len()), (status.links.clone(), 4));
+    assert_eq!(watch.look(|_| {}).unwrap().standing, Standing::Severed);
+    redirect::attach(&ground.options).unwrap();
+    assert_eq!(watch.look(|_| {}).unwrap().standing, Standing::There);
+    drop(pod);
 }
 
 #[test]

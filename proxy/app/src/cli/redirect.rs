@@ -324,6 +324,14 @@ impl Redirect {
                         "switched off as before: `pillion redirect switch --instance {instance} --to on` puts it back"
                     )?;
                 }
+                if attached.let_go > 0 {
+                    writeln!(
+                        out,
+                        "what comes into {} network namespaces that proxies have claimed is let go, past them to the applications: only \
+                         `pillion redirect agent --capture-inbound` captures it",
+                        attached.let_go
+                    )?;
+                }
                 if options.ports.is_empty() && options.capture.is_none() {
                     writeln!(
                         out,

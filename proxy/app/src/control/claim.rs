@@ -47,6 +47,7 @@ impl Claiming {
         state.claim.set(match unclaimed {
             Unclaimed::NoAgent(_) => Claim::NoAgent,
             Unclaimed::Refused(_) => Claim::Refused,
+            Unclaimed::Full(_) => Claim::Full,
             Unclaimed::Io { .. } => Claim::Failed,
         });
         state.said_ready.set(false);

@@ -48,6 +48,8 @@ pub enum Claim {
     NoAgent,
     /// The agent's programs do not take it.
     Refused,
+    /// They have no room for it.
+    Full,
     /// Its socket cannot listen, or not be told of.
     Failed,
 }
@@ -228,6 +230,10 @@ impl Claim {
             Self::Refused => {
                 "INITIALIZING: the node's agent refuses: what comes in for the node itself cannot be a proxy's own, as that of \
                  a pod with hostNetwork would be; nor what comes into a network of a user namespace (hostUsers: false)\n"
+            }
+            Self::Full => {
+                "INITIALIZING: the node's agent has no room for another claim: 1,024 network namespaces of a node can be claimed at a \
+                 time; it is tried again, or move pods to another node\n"
             }
             Self::Failed => {
                 "INITIALIZING: the listener for what the node's agent captures cannot listen; the log says why\n"

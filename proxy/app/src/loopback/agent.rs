@@ -13,7 +13,7 @@
 use super::{
     metrics::Metrics,
     serve::{self, Standing as Shown},
-    watched::tell,
+    watched::{tell, tell_let_go},
 };
 use crate::{
     log,
@@ -89,6 +89,7 @@ async fn live(
         on = attached.on,
         "redirect attached"
     );
+    tell_let_go(attached.let_go);
     if let Some(metrics) = &metrics {
         metrics.attached(attached.load_time);
     }
@@ -109,6 +110,9 @@ async fn live(
         }
         if let Some(inbound) = &mut inbound {
             inbound.look();
+            if inbound.namespaces.is_let_go() {
+                shown.amiss.set(Some("attached by somebody else, without --capture-inbound: start the agent again"));
+            }
             if let Some(metrics) = &metrics {
                 let namespaces = &inbound.namespaces;
                 metrics.namespaces(namespaces.captured(), namespaces.waiting().map(|(_, why)| why));
@@ -169,6 +173,13 @@ struct Inbound {
 
 impl Inbound {
     fn new(options: &Options, folders: &[PathBuf]) -> Result<Self, redirect::AttachError> {
+        // It may come: a runtime makes it when it needs it.
+        for folder in folders.iter().filter(|folder| !folder.is_dir()) {
+            tracing::warn!(
+                folder = %folder.display(),
+                "--namespaces names a directory that is not there: no network namespace is found in it before it is"
+            );
+        }
         Ok(Self { namespaces: Namespaces::new(options, folders)?, failed: None })
     }
 
@@ -200,6 +211,16 @@ fn say(change: &Change) {
                 "a proxy has claimed what comes into its network namespace and is not given it: {why}"
             );
         }
+        Change::LetGo { namespaces } => tracing::error!(
+            namespaces,
+            "the redirect was attached anew without --capture-inbound, by somebody else: what comes into network namespaces that \
+             proxies have claimed is let go, past them to the applications. Start this agent again to capture it"
+        ),
+        Change::Full { claims } => tracing::error!(
+            claims,
+            "there is no room for another claim to what comes into a network namespace: its proxy waits, and is not ready. Room is made \
+             by pods that go from this node"
+        ),
         Change::Gone { inode } => tracing::info!(inode, "a claimed network namespace has gone"),
     }
 }
@@ -262,8 +283,19 @@ fn look(
             metrics.ended(event);
         }
     })?;
-    tell(look.standing, said);
-    shown.on.set(look.on);
+    tell(look.standing, said, || {
+        let inbound = if options.inbound { ", and what comes into pods reaches them past their proxies" } else { "" };
+        tracing::error!(
+            "the redirect was detached by somebody else: plain TCP is used{inbound}. Somebody wanted it so, and this agent does \
+             not attach it again by itself: start the agent again for that"
+        );
+    });
+    shown.amiss.set(match look.standing {
+        Standing::Detached | Standing::Gone => Some("detached by somebody else: start the agent again to attach it"),
+        Standing::Severed => Some("attached to a cgroup that has gone: plain TCP is used"),
+        Standing::There | Standing::Anew if look.on => None,
+        Standing::There | Standing::Anew => Some("switched off: plain TCP is used"),
+    });
     if let Some(alarm) = look.alarm {
         tracing::error!(alarm = alarm.word(), "redirect switched off: connections go on through TCP");
     }

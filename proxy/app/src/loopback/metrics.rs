@@ -76,6 +76,7 @@ fn series(of: Counter) -> Series {
         Counter::OriginalsTold => counter!(CAPTURE, "outcome" => "destination_told"),
         Counter::Claims => counter!(CLAIMS, "outcome" => "taken"),
         Counter::ClaimsRefused => counter!(CLAIMS, "outcome" => "refused"),
+        Counter::ClaimsFull => counter!(CLAIMS, "outcome" => "full"),
         Counter::InboundCaptured => counter!(INBOUND, "outcome" => "captured"),
         Counter::InboundExcluded => counter!(INBOUND, "outcome" => "excluded"),
         Counter::InboundRefused => counter!(INBOUND, "outcome" => "refused"),

@@ -23,10 +23,16 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(120);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is told of it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Standing {
-    /// Whether the programs are attached and work.
-    pub(super) on: Cell<bool>,
+    /// Why the programs do not what they are attached for; `None`: they do.
+    pub(super) amiss: Cell<Option<&'static str>>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        Self { amiss: Cell::new(Some("not attached yet: plain TCP is used")) }
+    }
 }
 
 /// Serves until it is dropped.
@@ -73,10 +79,10 @@ fn answer(method: &Method, path: &str, recorder: &Recorder, standing: &Standing)
     match path {
         "/metrics" | "/stats/prometheus" => response(StatusCode::OK, CONTENT_TYPE, recorder.scrape().collect()),
         "/livez" | "/healthz" => response(StatusCode::OK, TEXT, "OK\n".into()),
-        "/readyz" | "/ready" if standing.on.get() => response(StatusCode::OK, TEXT, "OK\n".into()),
-        "/readyz" | "/ready" => {
-            response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not attached, or switched off: plain TCP is used\n".into())
-        }
+        "/readyz" | "/ready" => match standing.amiss.get() {
+            None => response(StatusCode::OK, TEXT, "OK\n".into()),
+            Some(why) => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+        },
         _ => response(StatusCode::NOT_FOUND, TEXT, "there are /metrics, /livez and /readyz\n".into()),
     }
 }

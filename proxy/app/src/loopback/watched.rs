@@ -58,6 +58,7 @@ impl All {
                 if !done.on {
                     tracing::warn!("the redirect was switched off and stays so; POST /redirect?switch=on puts it back");
                 }
+                tell_let_go(done.let_go);
                 self.watch(options);
             }
             Err(error) => {
@@ -74,12 +75,13 @@ impl All {
 
     /// Watches what was attached. The one before, which holds the events, goes on; so does one that was about to go.
     fn watch(&mut self, options: &Options) {
-        if self.attached.is_some() {
+        if let Some(there) = &mut self.attached {
+            there.said = Standing::Anew;
             return;
         }
         if let Some(at) = self.draining.iter().position(|before| before.instance == options.instance) {
             let before = self.draining.remove(at);
-            self.attached = Some(Watched { cgroup: options.cgroup.clone(), ..before });
+            self.attached = Some(Watched { cgroup: options.cgroup.clone(), said: Standing::Anew, ..before });
             return;
         }
         match Watch::new(&options.instance) {
@@ -100,6 +102,7 @@ impl All {
         match redirect::detach(&there.instance) {
             Ok(Detached::Draining(ends)) => {
                 tracing::info!(ends, "redirect detached, connections go on through TCP");
+                there.said = Standing::Detached;
                 self.draining.push(there);
                 if self.draining.len() > MOST_DRAINING {
                     self.draining.remove(0);
@@ -188,7 +191,9 @@ impl Watched {
             );
         }
         metrics.looked(&self.instance, &look);
-        tell(look.standing, &mut self.said);
+        tell(look.standing, &mut self.said, || {
+            tracing::warn!("the redirect was detached by somebody else: plain TCP is used");
+        });
         Ok(look)
     }
 
@@ -201,16 +206,30 @@ impl Watched {
     }
 }
 
-/// Says once how an instance stands that others have had to do with.
-pub(super) fn tell(now: Standing, said: &mut Standing) {
-    if now == *said {
-        return;
-    }
+/// Says once how an instance stands that others have had to do with: by `detached` that they have detached it.
+pub(super) fn tell(now: Standing, said: &mut Standing, detached: impl FnOnce()) {
+    let before = std::mem::replace(said, now);
     match now {
-        Standing::There => {}
-        Standing::Anew => tracing::info!("the redirect is attached again, by somebody else"),
+        _ if now == before => {}
+        Standing::Detached | Standing::Gone if !is_attached(before) => {}
+        Standing::Detached | Standing::Gone => detached(),
+        Standing::There if is_attached(before) => {}
+        Standing::There | Standing::Anew => tracing::info!("the redirect is attached again, by somebody else"),
         Standing::Severed => tracing::warn!("the redirect is attached to a cgroup that has gone: plain TCP is used"),
-        Standing::Gone => tracing::warn!("the redirect was detached by somebody else: plain TCP is used"),
     }
-    *said = now;
+}
+
+/// Says that proxies have claimed what comes in, which was not to be captured when this was attached.
+pub(super) fn tell_let_go(namespaces: usize) {
+    if namespaces > 0 {
+        tracing::warn!(
+            namespaces,
+            "attached without --capture-inbound: what comes into network namespaces that proxies have claimed is let go, past them to the \
+             applications"
+        );
+    }
+}
+
+const fn is_attached(standing: Standing) -> bool {
+    !matches!(standing, Standing::Detached | Standing::Gone)
 }

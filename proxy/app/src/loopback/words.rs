@@ -36,6 +36,12 @@ pub(crate) fn status_text(status: &Status) -> String {
     let (captured, waiting) = (status.captured, status.waiting.len());
     if status.links.is_empty() && waiting > 0 {
         let _ = writeln!(text, "inbound: claims to {waiting} network namespaces are kept for who attaches next");
+    } else if !status.inbound && waiting > 0 {
+        let _ = writeln!(
+            text,
+            "inbound: attached without --capture-inbound: claims to {waiting} network namespaces are kept, and what comes into them \
+             is let go"
+        );
     } else if captured + waiting > 0 {
         let _ = writeln!(text, "inbound: of {captured} network namespaces given to their proxies");
         if waiting > 0 {
@@ -74,7 +80,7 @@ pub(crate) fn status_json(status: &Status) -> Value {
         "budget": status.control.budget,
         "large_messages": status.control.large,
         "capture_port": status.control.capture,
-        "namespaces": { "captured": status.captured, "waiting_inodes": status.waiting },
+        "namespaces": { "asked": status.inbound, "captured": status.captured, "waiting_inodes": status.waiting },
         "maps": {
             "sockets": status.occupancy.sockets,
             "pairs": status.occupancy.pairs,
@@ -97,7 +103,7 @@ fn since<'a>(reading: &'a Reading, before: &'a Totals) -> impl Iterator<Item = (
 pub(crate) fn look_text(look: &Look, before: &Totals, ended: &Ended) -> String {
     let mut text = format!("sockets {}", look.reading.occupancy.sockets);
     match look.standing {
-        Standing::Gone => text.push_str("  detached"),
+        Standing::Detached | Standing::Gone => text.push_str("  detached"),
         Standing::Severed => text.push_str("  attached to a cgroup that has gone"),
         Standing::Anew => text.push_str("  attached again"),
         Standing::There => {}
@@ -123,6 +129,7 @@ pub(crate) fn look_json(look: &Look, before: &Totals, ended: &Ended) -> Value {
         "standing": match look.standing {
             Standing::There => "there",
             Standing::Severed => "severed",
+            Standing::Detached => "detached",
             Standing::Gone => "gone",
             Standing::Anew => "anew",
         },

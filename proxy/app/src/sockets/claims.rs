@@ -52,6 +52,12 @@ pub enum Unclaimed {
          with hostNetwork would be; nor what comes into a network of a user namespace, as that of one with hostUsers: false"
     )]
     Refused(Name),
+    /// They have no room for it.
+    #[error(
+        "listener {0}: the node's agent has no room for another claim: 1,024 network namespaces of a node can be claimed at a time. \
+         It is tried again; move pods to another node"
+    )]
+    Full(Name),
     /// Anything else the kernel says.
     #[error("listener {name}: cannot listen for what the node's agent captures: {source}")]
     Io {
@@ -177,6 +183,7 @@ impl Unclaimed {
             // What the kernel says of an option that nobody takes.
             Some(Errno::NOPROTOOPT) => Self::NoAgent(name),
             Some(Errno::PERM) => Self::Refused(name),
+            Some(Errno::NOSPC) => Self::Full(name),
             Some(_) | None => Self::Io { name, source },
         }
     }

@@ -139,6 +139,7 @@ fn every_address_includes_ipv4() {
 /// What the agent's programs were told, in place of ones: whose socket, whether it listened already, and what is left out.
 mod agent {
     use super::*;
+    use crate::sockets::claims::Teller;
     use pillion_config::model::Config;
     use redirect::inbound::Claim;
     use std::{
@@ -213,6 +214,24 @@ mod agent {
             assert!(commit(&mut sockets, &config, count).iter().all(Vec::is_empty));
             assert!(sockets.claim(&config, workers(count)).handed.iter().all(Vec::is_empty));
             assert_eq!(TOLD.take(), vec![]);
+        }
+    }
+
+    #[test]
+    fn who_does_not_take_a_claim_is_told_from_nobody() {
+        let config = config(&format!("listeners: [{CAPTURED}]"));
+        let refusals: [(Teller, &str); 4] = [
+            (|_, _| Err(Errno::NOPROTOOPT.into()), "no agent of this node captures"),
+            (|_, _| Err(Errno::PERM.into()), "the node's agent refuses"),
+            (|_, _| Err(Errno::NOSPC.into()), "the node's agent has no room for another claim"),
+            (|_, _| Err(Errno::NOMEM.into()), "cannot listen for what the node's agent captures"),
+        ];
+        for (claim, words) in refusals {
+            let mut sockets = Sockets { claim, ..Sockets::default() };
+            let _handed = commit(&mut sockets, &config, 1);
+            let claims = sockets.claim(&config, workers(1));
+            assert!(claims.waiting.is_some_and(|why| why.to_string().contains(words)), "{words}");
+            assert!(sockets.listening().is_empty());
         }
     }
 

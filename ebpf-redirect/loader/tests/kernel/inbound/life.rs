@@ -2,11 +2,11 @@
 //! that are exchanged.
 
 use super::pod::{
-    APP, Folder, Pod, USER, V4, agent, at, await_captured, bound, claimed, ground, in_force, inside, wanted,
+    APP, Folder, Pod, Scene, USER, V4, agent, at, await_captured, bound, claimed, ground, in_force, inside, wanted,
 };
 use crate::ground::{Ground, accept, connect, talk, wait_for};
 use redirect::{
-    AttachError, Counter, Detached, Options, Pins,
+    AttachError, Counter, Detached, Options, Pins, Standing, Watch,
     inbound::{Change, Waiting, claim},
 };
 use std::{
@@ -16,6 +16,7 @@ use std::{
     path::Path,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
+    time::Duration,
 };
 
 #[test]
@@ -106,7 +107,7 @@ fn the_claim_of_a_namespace_that_has_gone_is_not_taken_for_one_of_its_inode() {
     }
     let application = pod.application("[::]:8080");
     for _ in 0..3 {
-        thread::sleep(std::time::Duration::from_millis(150));
+        thread::sleep(Duration::from_millis(150));
         agent.look().unwrap();
         assert_eq!((agent.captured(), ground.status().captured), (0, 0));
     }
@@ -134,6 +135,7 @@ fn what_an_agent_left_the_next_one_has_and_what_was_detached_it_has_again() {
     let others = other.proxy("[::]:15006");
     ground.attach();
     let mut second = agent(&ground, &folder);
+    let mut watch = Watch::new(instance).unwrap();
     await_captured(&mut second, 2);
     for _ in 0..10 {
         pod.pair(&at(V4, APP), &proxy);
@@ -144,13 +146,15 @@ fn what_an_agent_left_the_next_one_has_and_what_was_detached_it_has_again() {
     pod.pair(&at(V4, APP), &application);
     talk(&client, &server, b"goes on");
     assert_eq!(redirect::tidy(instance).unwrap(), redirect::Tidied::Draining);
-    // The agent that watches it does not give it back.
+    // The agent that watches it sees it, and does not give it back.
+    assert_eq!(watch.look(|_| {}).unwrap().standing, Standing::Detached);
     wait_for("the agent to see it", || second.look().unwrap().is_empty() && second.captured() == 0);
     pod.pair(&at(V4, APP), &application);
     // Nobody takes a claim meanwhile.
     pod.as_proxy(|| claim(proxy.as_fd(), &wanted()).unwrap_err());
     redirect::attach(&ground.options).unwrap();
     await_captured(&mut second, 2);
+    assert_eq!(watch.look(|_| {}).unwrap().standing, Standing::There);
     pod.pair(&at(V4, APP), &proxy);
     // With the last listener goes all of it.
     assert_eq!(redirect::detach(instance).unwrap(), Detached::Claimed(2));
@@ -161,35 +165,41 @@ fn what_an_agent_left_the_next_one_has_and_what_was_detached_it_has_again() {
 
 #[test]
 fn attached_without_it_the_proxy_may_claim_nothing_and_has_nothing_any_more() {
-    let Some((mut ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let application = pod.application("[::]:8080");
-    let proxy = pod.proxy("[::]:15006");
-    await_captured(&mut agent, 1);
+    let Some((mut scene, proxy)) = Scene::captured() else { return };
+    let Scene { ground, agent, pod, application, .. } = &mut scene;
     assert_eq!(ground.status().links, ["claim", "connect4", "connect6", "enrol", "setsockopt"]);
     ground.options.inbound = false;
-    ground.attach();
+    for _ in 0..2 {
+        assert_eq!(redirect::attach(&ground.options).unwrap().let_go, 1);
+    }
     assert_eq!(ground.status().links, ["connect4", "connect6", "enrol", "setsockopt"]);
-    pod.pair(&at(V4, APP), &application);
+    assert_eq!((ground.status().inbound, ground.status().waiting.len()), (false, 1));
+    pod.pair(&at(V4, APP), application);
     let error = pod.as_proxy(|| claim(proxy.as_fd(), &wanted())).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOPROTOOPT));
-    wait_for("the agent to see it", || agent.look().unwrap().is_empty() && agent.captured() == 0);
+    let mut changes = Vec::new();
+    wait_for("the agent to see it", || {
+        changes.extend(agent.look().unwrap());
+        agent.is_let_go() && agent.captured() == 0
+    });
+    thread::sleep(Duration::from_millis(2_100));
+    changes.extend(agent.look().unwrap());
+    assert_eq!(changes, [Change::LetGo { namespaces: 1 }], "it is said once");
+    // Kept over a detach, too.
+    assert_eq!(redirect::detach(&ground.options.instance).unwrap(), Detached::Claimed(1));
+    assert_eq!(redirect::attach(&ground.options).unwrap().let_go, 1);
     ground.options.inbound = true;
-    ground.attach();
-    await_captured(&mut agent, 1);
+    assert_eq!(redirect::attach(&ground.options).unwrap().let_go, 0);
+    await_captured(agent, 1);
+    assert!(!agent.is_let_go());
     pod.pair(&at(V4, APP), &proxy);
 }
 
 /// While programs are exchanged every connection reaches the proxy: none is refused, and none gets past it.
 #[test]
 fn a_replacement_loses_no_connection_and_one_that_fails_changes_nothing() {
-    let Some((ground, folder, outside)) = ground() else { return };
-    let mut agent = agent(&ground, &folder);
-    let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
-    let application = pod.application("[::]:8080");
-    let proxy = pod.proxy("[::]:15006");
-    await_captured(&mut agent, 1);
+    let Some((mut scene, proxy)) = Scene::captured() else { return };
+    let Scene { ground, agent, pod, application, .. } = &mut scene;
     let mut strict: Options = ground.options.clone();
     strict.waived.clear();
     let (ended, made) = (AtomicBool::new(false), AtomicU32::new(0));
@@ -211,17 +221,17 @@ fn a_replacement_loses_no_connection_and_one_that_fails_changes_nothing() {
         let replaced = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             for _ in 0..3 {
                 more();
-                let before = in_force(&ground);
+                let before = in_force(ground);
                 assert!(redirect::attach(&ground.options).unwrap().replaced);
-                assert_ne!(in_force(&ground), before);
+                assert_ne!(in_force(ground), before);
                 more();
             }
-            let before = in_force(&ground);
+            let before = in_force(ground);
             // This kernel's splice fails, which is seen before or after the exchange.
             match redirect::attach(&strict) {
                 Err(error) => {
                     assert!(matches!(error, AttachError::Declined(_)), "{error}");
-                    assert_eq!(in_force(&ground), before);
+                    assert_eq!(in_force(ground), before);
                 }
                 Ok(attached) => assert!(attached.replaced),
             }

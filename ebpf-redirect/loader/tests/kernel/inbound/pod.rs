@@ -221,6 +221,33 @@ pub(crate) fn agent(ground: &Ground, folder: &Folder) -> Namespaces {
     Namespaces::new(&ground.options, std::slice::from_ref(&folder.0)).unwrap()
 }
 
+/// One pod with its application, and the agent. What is declared first goes first.
+pub(crate) struct Scene {
+    pub(crate) application: TcpListener,
+    pub(crate) pod: Pod,
+    pub(crate) agent: Namespaces,
+    pub(crate) ground: Ground,
+    _folders: [Folder; 2],
+}
+
+impl Scene {
+    pub(crate) fn new() -> Option<Self> {
+        let (ground, folder, outside) = ground()?;
+        let agent = agent(&ground, &folder);
+        let pod = Pod::new(&folder, &outside, &ground.cgroup, "pod");
+        let application = pod.application("[::]:8080");
+        Some(Self { application, pod, agent, ground, _folders: [folder, outside] })
+    }
+
+    /// The same with the pod's proxy, which is given what comes in.
+    pub(crate) fn captured() -> Option<(Self, TcpListener)> {
+        let mut scene = Self::new()?;
+        let proxy = scene.pod.proxy("[::]:15006");
+        await_captured(&mut scene.agent, 1);
+        Some((scene, proxy))
+    }
+}
+
 /// The agent looks until so many namespaces are captured. What it did.
 pub(crate) fn await_captured(agent: &mut Namespaces, count: usize) -> Vec<Change> {
     let mut changes = Vec::new();
