@@ -124,6 +124,16 @@ fn a_table_that_sleeps_is_woken_and_rules_that_hide_connections_are_told_of() {
     pod.run("nft", &["add rule ip other output tcp dport 80 notrack"]);
     let (good, words) = act(&pod, &with("check"));
     assert!(good && words.contains("untracked") && words.contains("tcp dport 80 notrack"), "{words}");
+    pod.run("nft", &["delete table ip other"]);
+    pod.run("nft", &["add table ip other"]);
+    pod.run("nft", &["add chain ip other ahead { type nat hook output priority -101; }"]);
+    assert_eq!(act(&pod, &with("check")), (true, "installed (nft)\n".to_owned()));
+    pod.run("nft", &["add rule ip other ahead tcp dport 5432 redirect to :1"]);
+    let (good, words) = act(&pod, &with("check"));
+    assert!(
+        good && words.contains("before ours") && words.contains("table ip other: tcp dport 5432 redirect to :1"),
+        "{words}"
+    );
 }
 
 /// A command that puts another rule under the comment of the last one of the outbound chain.

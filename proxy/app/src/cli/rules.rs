@@ -103,10 +103,13 @@ impl Rules {
     }
 
     /// Whether exactly these rules stand, and in words.
-    fn judge(Checked { installed, tables, untracked, hidden }: Checked) -> (bool, Done) {
+    fn judge(Checked { installed, tables, untracked, rivals, hidden }: Checked) -> (bool, Done) {
         // It may be for what is none of ours: a node's DNS cache is spared so.
         for rule in untracked {
             eprintln!("pillion: a rule leaves connections untracked, and those are sent nowhere by ours: {rule}");
+        }
+        for rule in rivals {
+            eprintln!("pillion: a rule may be asked before ours, and sends connections elsewhere: {rule}");
         }
         let (good, words) = match installed {
             Installed::Whole => (!hidden.as_ref().is_some_and(Hidden::is_ours), format!("installed ({tables})\n")),

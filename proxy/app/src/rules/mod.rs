@@ -15,6 +15,7 @@
 mod iptables;
 mod nft;
 mod programs;
+mod rivals;
 mod routes;
 mod settings;
 
@@ -56,6 +57,8 @@ pub struct Checked {
     pub tables: &'static str,
     /// Rules of others that leave connections untracked, which ours then do not meet.
     pub untracked: Vec<String>,
+    /// Rules of others that may be asked before ours where to send a connection.
+    pub rivals: Vec<String>,
     /// What could not be looked at.
     pub hidden: Option<Hidden>,
 }
@@ -173,15 +176,25 @@ pub fn check(settings: &Settings) -> Result<Checked, Failure> {
         Installed::Absent => Installed::Partly(format!("none of {tables}, but some of {beside}")),
         Installed::Partly(words) => Installed::Partly(format!("{words}, and those of {beside} are there too")),
     };
-    Ok(Checked { installed, tables, untracked: untracked()?, hidden: Programs::hidden() })
+    let listing = nft_listing()?;
+    let rivals = rivals::rivals(&listing, settings, tables);
+    Ok(Checked { installed, tables, untracked: untracked(&listing)?, rivals, hidden: Programs::hidden() })
+}
+
+/// Everything that nft shows, if it is there.
+fn nft_listing() -> Result<String, Failure> {
+    if Programs::all()?.iter().any(|programs| matches!(programs, Programs::Nft)) {
+        return programs::ask("nft", &["list", "ruleset"]);
+    }
+    Ok(String::new())
 }
 
 /// Rules that keep the kernel from tracking connections, by either kind of program.
-fn untracked() -> Result<Vec<String>, Failure> {
-    let mut found = Vec::new();
+fn untracked(listing: &str) -> Result<Vec<String>, Failure> {
+    let mut found: Vec<String> = nft::untracked(listing).collect();
     for programs in Programs::all()? {
         match &programs {
-            Programs::Nft => found.extend(nft::untracked(&programs::ask("nft", &["list", "ruleset"])?)),
+            Programs::Nft => {}
             // Its tables are made by whoever looks at them.
             Programs::Iptables(_) if programs.is_legacy() && !programs::has_legacy_table(iptables::RAW) => {}
             Programs::Iptables(names) => {

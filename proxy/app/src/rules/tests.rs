@@ -161,6 +161,39 @@ fn a_table_that_sleeps_and_rules_that_hide_connections_are_seen() {
 }
 
 #[test]
+fn rules_that_send_connections_elsewhere_before_ours_are_seen() {
+    let whole = shown(&full());
+    let found = |hook: &str, rule: &str, settings: &Settings, tables: &str| {
+        let other = format!(
+            "table ip nat {{\n\tchain OUTPUT {{\n\t\ttype nat hook {hook}; policy accept;\n\t\t{rule}\n\t}}\n}}\n"
+        );
+        rivals::rivals(&format!("{whole}{other}"), settings, tables)
+    };
+    let dnat = "tcp dport 80 dnat to 10.0.0.1:81";
+    for (hook, rule) in [
+        ("output priority -100", dnat),
+        ("output priority dstnat - 10", dnat),
+        ("prerouting priority mangle", dnat),
+        ("output priority -300", "meta l4proto tcp counter packets 0 bytes 0 xt target \"REDIRECT\""),
+        ("output priority -101", "meta l4proto { tcp, udp } redirect to :1"),
+    ] {
+        assert_eq!(found(hook, rule, &settings(), "nft"), [format!("table ip nat: {rule}")], "{hook}");
+        assert!(found(hook, rule, &settings(), "iptables-nft").is_empty(), "there ours stand in it");
+    }
+    for (hook, rule) in [
+        ("output priority dstnat + 1", dnat),
+        ("output priority filter", dnat),
+        ("postrouting priority -200", dnat),
+        ("output priority -100", "udp dport 53 dnat to 10.0.0.1:53"),
+        ("output priority -100", "tcp dport 80 return"),
+    ] {
+        assert!(found(hook, rule, &settings(), "nft").is_empty(), "{hook} {rule}");
+    }
+    let inbound_alone = Settings { outbound_port: None, ..settings() };
+    assert!(found("output priority -100", dnat, &inbound_alone, "nft").is_empty());
+}
+
+#[test]
 fn iptables_jumps_are_there_once() {
     let rules = iptables::rules(&full(), Family::Ipv4);
     let text =
