@@ -402,13 +402,16 @@ fn a_listener_that_comes_later_has_the_rules_proven_anew() {
     let proxy = pod.enter(|| Proxy::start_with(&yaml("out", &[15_001]), as_user(None)));
     let written = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
     let (_, tail) = written.split_once("listeners:\n").expect("it has some");
+    // A port that was left a moment ago may not be free yet.
     let reload = |name: &str, listeners: &[u16]| {
         let (_, more) = yaml(name, listeners)
             .split_once("listeners:\n")
             .map(|(a, b)| (a.to_owned(), b.to_owned()))
             .expect("it has some");
         proxy.replace_config(&written.replace(tail, &more));
-        assert_eq!(pod.enter(|| proxy.admin_post("/reload")).status, 200);
+        wait::until("the reload", SOON, || {
+            Some(pod.enter(|| proxy.admin_post("/reload"))).filter(|answer| answer.status == 200)
+        });
     };
     let ready = || pod.enter(|| proxy.try_admin("GET", "/ready").ok()).map(|answer| (answer.status, answer.text()));
     reload("out", &[15_001, 15_002]);
@@ -423,6 +426,14 @@ fn a_listener_that_comes_later_has_the_rules_proven_anew() {
         install(&pod, &format!("--uid {UID} --inbound-port none"));
         wait::until("the proof", SOON, || ready().filter(|(status, _)| *status == 200));
         assert!(rules(&pod, "remove").status.success());
+    }
+    // One that has moved away from where the rules lead answers for a moment longer: that proves nothing.
+    install(&pod, &format!("--uid {UID} --inbound-port none"));
+    for _ in 0..6 {
+        reload("out", &[15_001]);
+        wait::until("the proof", SOON, || ready().filter(|(status, _)| *status == 200));
+        reload("out", &[15_011]);
+        wait::until("the reason", SOON, || ready().filter(|(status, _)| *status == 503));
     }
 }
 

@@ -3,12 +3,13 @@
 //!
 //! Beside the path, on the control thread. Rules that are missing, stand in the wrong order, or send connections somewhere
 //! else are the same to the applications: their traffic silently passes the proxy by. The listener that gets the probe
-//! answers with this process's token; nothing else on the port can. Of what goes out such a probe is redirected by the rule or
+//! answers with this process's token, its port and its name; nothing else on the port can, and no listener that has gone does. Of what goes out such a probe is redirected by the rule or
 //! program that redirects the application's connections; of what comes in, where a node's agent captures, it is given to the
 //! listener by the program that gives it the others. What comes in by rules of the kernel cannot be proved so.
 
 use crate::control::state::{Claim, Interception, State, Unproven};
 use pillion_config::model::{Capture, Config, Name, Prove};
+use pillion_core::downstream::original_dst::probe_answer;
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
@@ -36,6 +37,12 @@ const MOMENT: Duration = Duration::from_secs(2);
 
 /// What each process answers a probe with.
 pub type Token = [u8; 16];
+
+/// What a probe may be answered with.
+type Answers = Vec<Vec<u8>>;
+
+/// Bytes of an answer at most: listeners have names of their own choosing.
+const MAX_ANSWER: u64 = 4096;
 
 /// The search for a proof; given up on drop.
 #[derive(Debug, Default)]
@@ -109,7 +116,9 @@ impl Proof {
         if !proven {
             state.interception.set(Interception::Unproven(Unproven::Untried));
         }
-        let task = spawn_local(prove(wanted.probes.clone(), Rc::clone(state), token, Rc::clone(&self.lost)));
+        let answers =
+            wanted.listeners.iter().map(|(name, address)| probe_answer(token, name.as_str(), address.port())).collect();
+        let task = spawn_local(prove(wanted.probes.clone(), Rc::clone(state), answers, Rc::clone(&self.lost)));
         self.running = Some((wanted, task));
     }
 
@@ -158,11 +167,11 @@ fn has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-async fn prove(probes: Vec<Probe>, state: Rc<State>, token: Token, lost: Rc<Notify>) {
+async fn prove(probes: Vec<Probe>, state: Rc<State>, answers: Answers, lost: Rc<Notify>) {
     let inbound: Vec<Probe> = probes.iter().copied().filter(|probe| probe.way == Way::Inbound).collect();
     loop {
         let (mut told, began) = (None, Instant::now());
-        come_back(&probes, token, |sent, cause| {
+        come_back(&probes, &answers, |sent, cause| {
             let unproven = sent.missing(cause);
             state.interception.set(Interception::Unproven(unproven));
             if sent.way == Way::Inbound && began.elapsed() < MOMENT {
@@ -177,7 +186,7 @@ async fn prove(probes: Vec<Probe>, state: Rc<State>, token: Token, lost: Rc<Noti
         state.interception.set(Interception::Proven);
         tracing::info!(probes = probes.len(), "connections are captured: a probe of our own arrived");
         state.note_ready();
-        let (gone, cause) = stays_away(&inbound, token, LOOK).await;
+        let (gone, cause) = stays_away(&inbound, &answers, LOOK).await;
         state.interception.set(Interception::Unproven(gone.missing(cause)));
         state.said_ready.set(false);
         tracing::error!(address = %gone.to, "what comes in is captured no more");
@@ -187,14 +196,14 @@ async fn prove(probes: Vec<Probe>, state: Rc<State>, token: Token, lost: Rc<Noti
 
 /// Waits until one of these probes, which came back before, finds nobody. An answer that is late says nothing, since a proxy
 /// without CPU gives none; nor does another's, with whom the port may be shared.
-async fn stays_away(probes: &[Probe], token: Token, every: Duration) -> (Probe, Cause) {
+async fn stays_away(probes: &[Probe], answers: &Answers, every: Duration) -> (Probe, Cause) {
     if probes.is_empty() {
         return std::future::pending().await;
     }
     loop {
         sleep(every).await;
         for &sent in probes {
-            if let Err(cause @ Cause::Refused) = probe(sent.to, token).await {
+            if let Err(cause @ Cause::Refused) = probe(sent.to, answers).await {
                 return (sent, cause);
             }
         }
@@ -203,10 +212,10 @@ async fn stays_away(probes: &[Probe], token: Token, every: Duration) -> (Probe, 
 
 /// Waits until probes come back from all of these in one go: what was proven of one family before the other's rules came
 /// may be gone with them. `missing` is told of each that does not.
-async fn come_back(probes: &[Probe], token: Token, mut missing: impl FnMut(Probe, Cause)) {
+async fn come_back(probes: &[Probe], answers: &Answers, mut missing: impl FnMut(Probe, Cause)) {
     'all: loop {
         for &sent in probes {
-            if let Err(cause) = probe(sent.to, token).await {
+            if let Err(cause) = probe(sent.to, answers).await {
                 missing(sent, cause);
                 sleep(AGAIN).await;
                 continue 'all;
@@ -229,15 +238,15 @@ pub enum Cause {
     Failed,
 }
 
-async fn probe(address: SocketAddr, token: Token) -> Result<(), Cause> {
+async fn probe(address: SocketAddr, answers: &Answers) -> Result<(), Cause> {
     let answer = async {
-        let mut stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+        let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
             io::ErrorKind::ConnectionRefused => Cause::Refused,
             _ => Cause::Failed,
         })?;
-        let mut answer = Token::default();
-        stream.read_exact(&mut answer).await.map_err(|_| Cause::Other)?;
-        if answer == token { Ok(()) } else { Err(Cause::Other) }
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER).read_to_end(&mut answer).await.map_err(|_| Cause::Other)?;
+        if answers.contains(&answer) { Ok(()) } else { Err(Cause::Other) }
     };
     timeout(PATIENCE, answer).await.unwrap_or(Err(Cause::Silent))
 }
@@ -295,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_family_that_was_proven_is_asked_again_when_the_other_comes() {
-        let token = [7; 16];
+        let (token, answers) = (vec![7; 16], vec![vec![7; 16]]);
         let listen = async |address: &str| tokio::net::TcpListener::bind(address).await.unwrap();
         let (one, other) = (listen("127.0.0.1:0").await, listen("127.0.0.1:0").await);
         let addresses = [one.local_addr().unwrap(), other.local_addr().unwrap()];
@@ -323,7 +332,7 @@ mod tests {
         };
         let proven = async {
             tokio::select! {
-                () = come_back(&probes, token, |_, _| {}) => {}
+                () = come_back(&probes, &answers, |_, _| {}) => {}
                 () = rules => {}
             }
         };
@@ -341,25 +350,33 @@ mod tests {
                 tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await.unwrap();
             }
         };
-        for (answer, proven) in
-            [(&[7; 16][..], Ok(())), (&[8; 16][..], Err(Cause::Other)), (b"HTTP/1.1 400", Err(Cause::Other))]
-        {
-            let (got, ()) = tokio::join!(probe(address, [7; 16]), answering(answer));
+        let answers = vec![probe_answer([b'7'; 16], "out", 15_001)];
+        for (answer, proven) in [
+            (&b"777777777777777715001 out"[..], Ok(())),
+            (b"888888888888888815001 out", Err(Cause::Other)),
+            // Ones of this process that are not what is asked for any more.
+            (b"777777777777777715002 out", Err(Cause::Other)),
+            (b"777777777777777715001 before", Err(Cause::Other)),
+            (b"7777777777777777", Err(Cause::Other)),
+            (b"HTTP/1.1 400", Err(Cause::Other)),
+        ] {
+            let (got, ()) = tokio::join!(probe(address, &answers), answering(answer));
             assert_eq!(got, proven);
         }
         drop(listener);
-        assert_eq!(probe(address, [7; 16]).await, Err(Cause::Refused));
+        assert_eq!(probe(address, &answers).await, Err(Cause::Refused));
     }
 
     #[tokio::test]
     async fn what_comes_in_is_looked_at_again_and_missed_when_nobody_is_there() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = listener.local_addr().unwrap();
-        let token = [7; 16];
+        let (token, expected) = ([7; 16], vec![vec![7; 16]]);
         let answers = async {
             // Itself, one that says nothing for too long, and another one that shares the port.
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::io::AsyncWriteExt::write_all(&mut stream, &token).await.unwrap();
+            drop(stream);
             let (silent, _) = listener.accept().await.unwrap();
             let (mut other, _) = listener.accept().await.unwrap();
             tokio::io::AsyncWriteExt::write_all(&mut other, &[8; 16]).await.unwrap();
@@ -367,7 +384,7 @@ mod tests {
         };
         let (sent, often) = (Probe { to, way: Way::Inbound }, Duration::from_millis(10));
         let looked = [sent];
-        let (gone, ()) = tokio::join!(stays_away(&looked, token, often), answers);
+        let (gone, ()) = tokio::join!(stays_away(&looked, &expected, often), answers);
         assert_eq!(gone, (sent, Cause::Refused));
     }
 }

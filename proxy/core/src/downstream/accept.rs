@@ -256,7 +256,9 @@ fn admit(
             match original_dst::arrival(&listener.model, &socket, peer, listening, &capture.own) {
                 Arrival::For(destination) => destination,
                 Arrival::Probe => {
-                    tokio::task::spawn_local(original_dst::answer_probe(socket, capture.token));
+                    let answer =
+                        original_dst::probe_answer(capture.token, listener.model.name.as_str(), listening.port());
+                    tokio::task::spawn_local(original_dst::answer_probe(socket, answer));
                     return;
                 }
                 Arrival::Refused(refusal) => {

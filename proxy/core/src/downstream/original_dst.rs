@@ -156,11 +156,18 @@ fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// What the proxy's own probe is answered with where it arrives: which process that is, and by which listener. One that a reload has
+/// taken out of use, or moved to another port, may still accept for a moment.
+#[must_use]
+pub fn probe_answer(token: [u8; 16], listener: &str, port: u16) -> Vec<u8> {
+    [&token[..], format!("{port} {listener}").as_bytes()].concat()
+}
+
 /// Tells whoever sent the probe that it arrived here. They are the proxy itself, or somebody who learns nothing.
-pub(super) async fn answer_probe(mut socket: Socket, token: [u8; 16]) {
+pub(super) async fn answer_probe(mut socket: Socket, answer: Vec<u8>) {
     const PATIENCE: Duration = Duration::from_secs(1);
     let answer = async {
-        socket.write_all(&token).await?;
+        socket.write_all(&answer).await?;
         socket.shutdown().await
     };
     // A probe that has gone is sent again by whoever needs it.
