@@ -222,7 +222,7 @@ pub(crate) fn is_usual(prefix: &[u8]) -> bool {
 
 /// Whether `prefix` begins with an HTTP/1 request line (RFC 9112 §3). Its version tells: `EHLO mail.example` reads like
 /// a method and a target. What a lenient server would take for a request all the same, with [`WHITE`] space before it or between its
-/// parts or without a version, is HTTP, too: the guard refuses it, and nobody gets round the routes with it.
+/// parts, without a version or with another protocol's, is HTTP, too: the guard refuses it, and nobody gets round the routes with it.
 fn request_line(prefix: &[u8]) -> Verdict {
     let Some(start) = prefix.iter().position(|byte| !WHITE.contains(byte)) else {
         return if prefix.len() <= MAX_LINE { Verdict::More } else { Verdict::Http1 };
@@ -239,7 +239,7 @@ fn request_line(prefix: &[u8]) -> Verdict {
         let odd =
             before.iter().any(|byte| !b"\r\n\t ".contains(byte)) || between.iter().any(|byte| !b"\t ".contains(byte));
         match target {
-            Some(at) if odd || rest[at] == b'/' => return Verdict::Http1,
+            Some(at) if odd || is_requests_alone(method, &rest[at..]) => return Verdict::Http1,
             None if line.len() == prefix.len() && line.len() <= MAX_LINE => return Verdict::More,
             None if line.len() == prefix.len() => return Verdict::Http1,
             Some(_) | None => {}
@@ -248,17 +248,29 @@ fn request_line(prefix: &[u8]) -> Verdict {
     // Some protocols end their lines with a CR alone: it is waited behind for more only where the method is a usual one.
     let white = |byte: u8| WHITE.contains(&byte) && (usual || byte != b'\r');
     // A byte that is white space in Latin-1 may be a part of a character in UTF-8.
-    // Of a usual method any version is HTTP's: a server may read `01.1` as a number.
-    let version: &[u8] = if usual { b"HTTP/" } else { b"HTTP/1." };
-    match (version_told(prefix, line, version, |byte| byte == b' '), version_told(prefix, line, version, white)) {
+    match (version_told(prefix, line, |byte| byte == b' '), version_told(prefix, line, white)) {
         (Verdict::Http1, _) | (_, Verdict::Http1) => Verdict::Http1,
         (Verdict::More, _) | (_, Verdict::More) => Verdict::More,
         _ => Verdict::Opaque,
     }
 }
 
-/// Whether the first line of `prefix` is a token, a target and what begins so, with this between them.
-fn version_told(prefix: &[u8], line: &[u8], begins: &[u8], white: impl Fn(u8) -> bool) -> Verdict {
+/// Whether what stands behind a usual method is a request's whatever version follows: a path, the URL of one, or with most methods a
+/// target with anything behind it, as `RTSP/1.0`, of which some servers answer as if it were theirs. `CONNECT {"user": 1}` is NATS's,
+/// `OPTIONS * RTSP/1.0` RTSP's, and `GET key` Redis's.
+fn is_requests_alone(method: &[u8], target: &[u8]) -> bool {
+    let begins = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let shared = method == b"CONNECT" || method == b"OPTIONS";
+    let mut words = target.split(|byte| WHITE.contains(byte)).filter(|word| !word.is_empty());
+    let mut followed =
+        || words.next().is_some_and(|target| !target.iter().any(u8::is_ascii_control)) && words.next().is_some();
+    target.starts_with(b"/") || begins(b"http:") || begins(b"https:") || (!shared && followed())
+}
+
+/// Whether the first line of `prefix` is a token, a target and a version of HTTP, whichever, with this between them: a server may read
+/// `01.1` as a number, and take `9` for one it knows.
+fn version_told(prefix: &[u8], line: &[u8], white: impl Fn(u8) -> bool) -> Verdict {
+    const VERSION: &[u8] = b"HTTP/";
     let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     // A word, and what comes behind the white space that ends it.
     let word = |line: &'_ [u8]| -> (usize, Option<usize>) {
@@ -276,9 +288,12 @@ fn version_told(prefix: &[u8], line: &[u8], begins: &[u8], white: impl Fn(u8) ->
         let control = line[at..at + ends].iter().any(u8::is_ascii_control);
         if control { Some(None) } else { next.map(|next| Some(&line[at + next..])) }
     });
+    let begins = |version: &[u8], len: usize| version[..len].eq_ignore_ascii_case(&VERSION[..len]);
     match version {
-        Some(Some(version)) if version.starts_with(begins) => Verdict::Http1,
-        Some(Some(version)) if begins.starts_with(version) && line.len() == prefix.len() => Verdict::More,
+        Some(Some(version)) if version.len() >= VERSION.len() && begins(version, VERSION.len()) => Verdict::Http1,
+        Some(Some(version)) if version.len() < VERSION.len() && begins(version, version.len()) => {
+            if line.len() == prefix.len() { Verdict::More } else { Verdict::Opaque }
+        }
         Some(_) => Verdict::Opaque,
         // The line goes on.
         None if line.len() == prefix.len() && line.len() <= MAX_LINE => Verdict::More,

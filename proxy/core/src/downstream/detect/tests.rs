@@ -40,10 +40,16 @@ fn where_only_http_is_spoken_two_bytes_tell_tls() {
 fn http1_is_told_from_protocols_that_look_like_it() {
     for (http, known) in [
         ("OPTIONS * HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/"),
-        ("GET x HTTP/01.1\r\n", "GET x HTTP/"),
+        ("GET x HTTP/01.1\r\n", "GET x H"),
+        ("REPORT /a http/9\r\n", "REPORT /a http/"),
+        // What some servers answer, whatever protocol's version it has.
+        ("GET * RTSP/1.0\r\n", "GET * R"),
+        ("POST a b\r\n", "POST a b"),
+        ("GET HTTP://a/b\r\n", "GET HTTP:"),
+        ("OPTIONS https://a/b RTSP/1.0\r\n", "OPTIONS https:"),
         ("CONNECT a:443 HTTP/2.0\r\n", "CONNECT a:443 HTTP/"),
-        ("M-SEARCH http://a/ HTTP/1.1\r\n", "M-SEARCH http://a/ HTTP/1."),
-        ("REPORT /a HTTP/1.1\r\n", "REPORT /a HTTP/1."),
+        ("M-SEARCH http://a/ HTTP/1.1\r\n", "M-SEARCH http://a/ HTTP/"),
+        ("REPORT /a HTTP/1.1\r\n", "REPORT /a HTTP/"),
         ("GET / HTTP/1.1\r\n", "GET /"),
         // What the guard refuses, and lenient servers would not.
         ("\r\n\n \tPOST\t/a\tHTTP/1.1\r\n", "\r\n\n \tPOST\t/"),
@@ -51,10 +57,10 @@ fn http1_is_told_from_protocols_that_look_like_it() {
         ("GET \t /a HTTP/1.1\r\n", "GET \t /"),
         ("GET / http/1.1\r\n", "GET /"),
         ("GET / HTTP/2.0\r\n", "GET /"),
-        ("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/1.1\r\n", "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/1."),
+        ("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/1.1\r\n", "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/"),
         (
             "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ * HTTP/1.0\r\n",
-            "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ * HTTP/1.",
+            "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ * HTTP/",
         ),
     ] {
         assert_eq!(decide(http.as_bytes(), Among::Any), Verdict::Http1, "{http}");
@@ -74,7 +80,11 @@ fn http1_is_told_from_protocols_that_look_like_it() {
         b"OPTIONS * RTSP/1.0\r\n",
         b"GET key\r\n",
         b"get /\r\n",
-        b"REPORT /a HTTP/2.0\r\n",
+        b"REPORT /a RTSP/2.0\r\n",
+        b"SET url http://a/\r\n",
+        b"CONNECT {\"verbose\": false, \"pedantic\": false}\r\n",
+        b"GET http\r\n",
+        b"REPORT /a HTTP\r\n",
         b"PURGE /a\0b HTTP/1.1\r\n",
         // iperf3's cookie, and git's first line: longer than most methods, and no request's.
         b"q2xkz6wvmbpjgnr3htcydf5aslu4e7oi6qxv\0",
@@ -145,7 +155,7 @@ fn what_has_begun_is_no_silence_and_may_still_become_something() {
     let hello = client_hello::tests::named("api.example.com");
     for (whole, known) in [
         (&b"GET / HTTP/1.1\r\n"[..], "GET /".len()),
-        (b"\r\nREPORT /a HTTP/1.1\r\n", "\r\nREPORT /a HTTP/1.".len()),
+        (b"\r\nREPORT /a HTTP/1.1\r\n", "\r\nREPORT /a HTTP/".len()),
         (PREFACE, PREFACE.len()),
         (&hello, hello.len()),
     ] {
@@ -164,7 +174,7 @@ proptest! {
         target in "[!-~]{1,40}",
     ) {
         let line = format!("{method} {target} HTTP/1.1\r\n");
-        let known = line.len() - "1\r\n".len();
+        let known = line.len() - "1.1\r\n".len();
         prop_assert_eq!(decide(line.as_bytes(), Among::Any), Verdict::Http1);
         prop_assert_eq!(decide(&line.as_bytes()[..known], Among::Any), Verdict::Http1);
         for end in 0..known {
@@ -175,11 +185,23 @@ proptest! {
     }
 
     #[test]
-    fn a_decision_stands(start in 0u8..9, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn a_decision_stands(start in 0u8..13, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         let long: &[u8] = b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX";
-        let start: &[u8] =
-            [&b""[..], b"\r\nGET ", b"TRACED /x", b"PRI * HT", &[22, 3, 1, 0, 9, 1], long, b"\x0cGET\xa0", b"GET a\x1cHTT", b"REPORT\x85a\r"]
-                [usize::from(start)];
+        let start: &[u8] = [
+            &b""[..],
+            b"\r\nGET ",
+            b"TRACED /x",
+            b"PRI * HT",
+            &[22, 3, 1, 0, 9, 1],
+            long,
+            b"\x0cGET\xa0",
+            b"GET a\x1cHTT",
+            b"REPORT\x85a\r",
+            b"GET hTt",
+            b"POST a ",
+            b"SET a hT",
+            b"OPTIONS * ",
+        ][usize::from(start)];
         let bytes = [start, &bytes].concat();
         for among in [Among::Http, Among::Any, Among::Names] {
             let whole = decide(&bytes, among);
