@@ -71,8 +71,8 @@ pub enum Backend {
     Iptables(&'static str),
 }
 
-/// A network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A network: no bit of its address is set behind the prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Network {
     address: IpAddr,
     prefix: u8,
@@ -113,12 +113,18 @@ pub(super) const RETURN_TABLE: u32 = 1338;
 pub(super) const LINK_LOCAL: &str = "fe80::/10";
 
 impl Settings {
-    /// Whether these settings can be installed without harm.
+    /// Whether these settings can be installed without harm. Lists come out in one order: what says the same is the same set.
     ///
     /// # Errors
     ///
     /// What is wrong, and the remedy.
-    pub fn validate(self) -> Result<Self, SettingsError> {
+    pub fn validate(mut self) -> Result<Self, SettingsError> {
+        ordered(&mut self.uids);
+        ordered(&mut self.exclude_outbound_ports);
+        ordered(&mut self.exclude_inbound_ports);
+        ordered(&mut self.exclude_outbound_cidrs);
+        ordered(&mut self.exclude_inbound_cidrs);
+        ordered(&mut self.exclude_users);
         let tproxy = self.inbound_mode == InboundMode::Tproxy && self.inbound_port.is_some();
         let ports = [self.outbound_port, self.inbound_port, self.probe_port.filter(|_| self.outbound_port.is_some())];
         let same = |at: usize, other: usize| ports[at].is_some() && ports[at] == ports[other];
@@ -134,6 +140,11 @@ impl Settings {
             _ => Ok(self),
         }
     }
+}
+
+fn ordered<T: Ord>(list: &mut Vec<T>) {
+    list.sort_unstable();
+    list.dedup();
 }
 
 impl Default for Settings {
@@ -199,7 +210,18 @@ impl std::str::FromStr for Network {
         let address: IpAddr = address.parse().map_err(|_| WORDS)?;
         let most = if address.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(most), |bits| bits.parse().map_err(|_| WORDS))?;
-        if prefix > most { Err(WORDS) } else { Ok(Self { address, prefix }) }
+        if prefix > most {
+            return Err(WORDS);
+        }
+        let address = match address {
+            IpAddr::V4(address) => {
+                IpAddr::V4((address.to_bits() & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into())
+            }
+            IpAddr::V6(address) => {
+                IpAddr::V6((address.to_bits() & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into())
+            }
+        };
+        Ok(Self { address, prefix })
     }
 }
 

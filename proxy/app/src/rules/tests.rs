@@ -210,6 +210,28 @@ fn iptables_jumps_are_there_once() {
 }
 
 #[test]
+fn lists_that_say_the_same_are_the_same_set() {
+    let set = |uids: &[u32], ports: &[u16], networks: &[&str]| {
+        let settings = Settings {
+            uids: uids.to_vec(),
+            exclude_outbound_ports: ports.to_vec(),
+            exclude_inbound_ports: ports.to_vec(),
+            exclude_users: uids.to_vec(),
+            exclude_outbound_cidrs: networks.iter().map(|network| network.parse().unwrap()).collect(),
+            exclude_inbound_cidrs: networks.iter().map(|network| network.parse().unwrap()).collect(),
+            ..settings()
+        };
+        nft::ruleset(&settings.validate().unwrap())
+    };
+    let one = set(&[1337, 1338], &[22, 9100], &["10.0.0.0/8", "0.0.0.0/0", "fd00::/8", "::/0", "10.0.0.1"]);
+    let other =
+        set(&[1338, 1337, 1338], &[9100, 22], &["::1/0", "10.0.0.1/32", "fd12::7/8", "10.1.2.3/8", "255.1.1.1/0"]);
+    assert_eq!(one, other);
+    assert!(one.contains("ip daddr 10.0.0.0/8 return") && one.contains("ip6 daddr fd00::/8 return"), "{one}");
+    assert_ne!(one, set(&[1337], &[22, 9100], &["10.0.0.0/8"]));
+}
+
+#[test]
 fn settings_that_do_harm_are_refused() {
     let with = |change: &dyn Fn(&mut Settings)| {
         let mut settings = settings();
