@@ -403,6 +403,21 @@ fn clusters_share_connections_by_weight_and_endpoints_take_turns() {
     assert!(of(b'b').abs_diff(of(b'c')) <= 1, "{heard:?}");
 }
 
+/// Nothing was sent to the one that is not there.
+#[test]
+fn who_cannot_be_reached_is_passed_over_for_another_of_its_cluster() {
+    let (nobody, alive) = (std::net::TcpListener::bind("127.0.0.1:0").expect("a port"), named("a"));
+    let dead = nobody.local_addr().expect("it has an address");
+    drop(nobody);
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - {{ name: db, address: {{listen}}, tcp: {{ cluster: c \
+         }} }}\nclusters:\n  - {{ name: c, endpoints: [\"{dead}\", \"{alive}\"], balance: round-robin }}\n"
+    ));
+    for _ in 0..8 {
+        assert_eq!(proxy.connect().bytes(1), b"a");
+    }
+}
+
 #[test]
 fn a_name_nobody_serves_is_closed_with_its_flag() {
     let proxy =

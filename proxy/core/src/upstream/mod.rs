@@ -184,7 +184,7 @@ pub async fn open<B: RequestBody>(
         match host.take_socket(cluster, announced).await {
             Ok((io, _opened)) => return Ok(Opaque { io, _opened, in_flight }),
             Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {
-                host = cluster.sibling(&host, &mut tried).ok_or(Cause::Connect(error))?;
+                host = cluster.another(&host, &mut tried).ok_or(Cause::Connect(error))?;
             }
             Err(cause) => return Err(cause),
         }

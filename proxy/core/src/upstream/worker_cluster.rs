@@ -76,7 +76,7 @@ pub(super) struct Tried<'a> {
     now: Vec<SocketAddr>,
 }
 
-/// Addresses of one name that a request tries before it gives up.
+/// Addresses that a request or a connection tries before it gives up.
 const MAX_ATTEMPTS: usize = 3;
 
 /// Original destinations remembered before the unused ones are forgotten; a browser knows about as many servers at once.
@@ -226,6 +226,15 @@ impl<B: RequestBody> WorkerCluster<B> {
             other.core.member.endpoint == host.core.member.endpoint && !tried.contains(other.core.member.address)
         };
         table.hosts.iter().filter(of_name).min_by_key(|other| other.is_demoted()).map(Rc::clone)
+    }
+
+    /// As [`sibling`](Self::sibling), and then another member of the cluster: nothing was sent that could be lost.
+    pub(super) fn another(&self, host: &Host<B>, tried: &mut Tried<'_>) -> Option<Rc<Host<B>>> {
+        let sibling = self.sibling(host, tried);
+        if sibling.is_some() || tried.now.len() >= MAX_ATTEMPTS {
+            return sibling;
+        }
+        self.balance(tried).filter(|other| !tried.contains(other.core.member.address))
     }
 
     /// At the limit of connections: makes room if something rests here or in another worker, and waits for a connection
