@@ -7,13 +7,14 @@ mod reading;
 
 pub use reading::{Problem, Read, read, refused_anew};
 
+use self::reading::Kept;
 use crate::{
     reload::{Reason, Watcher},
     workload_api::Follower,
 };
-use pillion_config::model::{Config, IdentitySource};
+use pillion_config::model::{Config, IdentitySource, TrustDomain};
 use pillion_core::{
-    identity::Secrets,
+    identity::{Bundles, Roots, Secrets},
     telemetry::metrics::{IdentityMetrics, IdentityOrigin},
 };
 use std::{
@@ -77,10 +78,12 @@ impl Keeper {
             if reason == Reason::Doubt && before.contains(&problem.to_string()) {
                 continue;
             }
-            if problem.kept {
-                tracing::error!(%problem, "not usable; what was in use before stays");
-            } else {
-                tracing::error!(%problem, "not usable, and there is no other yet");
+            match problem.kept {
+                Kept::Nothing => tracing::error!(%problem, "not usable, and there is no other yet"),
+                Kept::Before => tracing::error!(%problem, "not usable; what was in use before stays"),
+                Kept::Certificate => {
+                    tracing::error!(%problem, "not usable; the certificate in use before stays, the roots told are in use");
+                }
             }
             self.metrics.failure(problem.origin);
         }
@@ -96,6 +99,9 @@ impl Keeper {
                 } else {
                     let domains = svid.bundles.iter().map(|(domain, _)| domain.as_str()).collect::<Vec<_>>().join(" ");
                     tracing::info!(domains, "roots in use");
+                }
+                for domain in lost_roots(before.map(|before| &*before.bundles), &svid.bundles) {
+                    tracing::info!(trust_domain = %domain, "no roots of this trust domain any more: its peers are refused");
                 }
                 if let Some(words) = without_own_roots(&self.secrets) {
                     tracing::warn!("{words}");
@@ -199,6 +205,17 @@ pub fn without_own_roots(secrets: &Secrets) -> Option<String> {
             id.domain()
         )
     })
+}
+
+/// The trust domains that have no roots since now: their bundle is empty, or gone.
+fn lost_roots<'a>(before: Option<&'a Bundles>, now: &'a Bundles) -> Vec<&'a TrustDomain> {
+    let has = |bundles: &Bundles, domain| bundles.of(domain).is_some_and(|roots| !roots.is_none());
+    let empty = |bundles: &Bundles, domain| bundles.of(domain).is_some_and(Roots::is_none);
+    let emptied = now.iter().map(|(domain, _)| domain);
+    let emptied = emptied.filter(|domain| empty(now, domain) && !before.is_some_and(|before| empty(before, domain)));
+    let gone = before.into_iter().flat_map(Bundles::iter).map(|(domain, _)| domain);
+    let gone = gone.filter(|domain| before.is_some_and(|before| has(before, domain)) && now.of(domain).is_none());
+    emptied.chain(gone).collect()
 }
 
 fn now() -> u64 {

@@ -224,9 +224,17 @@ impl Roots {
         Ok(Self { anchors: anchors.into(), der: der.into(), not_after })
     }
 
-    /// Roots that vouch for nobody.
-    pub(super) fn none() -> Self {
+    /// Roots that vouch for nobody: those of a trust domain whose bundle is empty (SPIFFE Trust Domain and Bundle §4.1.3), by
+    /// which it takes back all that it issued.
+    #[must_use]
+    pub fn none() -> Self {
         Self { anchors: Box::default(), der: Box::default(), not_after: 0 }
+    }
+
+    /// Whether they vouch for nobody.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.anchors.is_empty()
     }
 
     /// Whether they are the same roots.
