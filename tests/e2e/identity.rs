@@ -115,6 +115,10 @@ fn a_foreign_domain_with_an_empty_bundle_is_refused_and_nothing_else() {
     assert_eq!(get(&proxy, &authority, CLIENT), Ok(200));
     assert_eq!(proxy.metrics().sum(FAILURES, &[]), 0.0, "{}", proxy.stderr());
     assert_eq!((lost("empty.org"), lost("other.org")), (1, 1), "{}", proxy.stderr());
+    let ready = proxy.admin_get("/ready");
+    let words =
+        |domain: &str| ready.text().contains(&format!("the bundle of {domain} is empty: its peers are refused"));
+    assert!(ready.status == 200 && words("empty.org") && words("other.org"), "{}", ready.text());
 }
 
 /// Workload API §4.5: a message without a mandatory field is reported and discarded.
@@ -338,6 +342,40 @@ fn a_renewal_that_is_not_valid_now_replaces_no_identity_that_is() {
     wait::until_true("the renewal to be taken when it is valid", || served() != good);
     let told = proxy.stderr();
     assert!(told.contains(&format!("is not valid before {begins}")), "it was told when it comes: {told}");
+}
+
+/// One that ends while it is in use fails every handshake: that is said when it is so, and a proxy that serves nobody without it
+/// says that it is not ready.
+#[test]
+fn an_identity_that_ends_is_told_of_and_fails_readiness_where_nobody_is_served_without_it() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    let ends = i64::try_from(now.as_secs()).expect("a date fits") + 5;
+    authority.issue_until(&Leaf { uris: &[WEB], ..Leaf::default() }, ends).write(dir.path(), "svid");
+    let start = |listener: &str| Shape { top: &top, listener, ..Shape::default() }.start(origin.address);
+    let (strict, permissive) = (start("tls: {}"), start("tls: { mode: permissive }"));
+    for proxy in [&strict, &permissive] {
+        let ready = proxy.admin_get("/readyz");
+        assert_eq!((ready.status, ready.text()), (200, "LIVE\n".to_owned()), "it is good");
+        assert!(proxy.stderr().contains("about to end"), "{}", proxy.stderr());
+    }
+    let told = |proxy: &Proxy| proxy.stderr().matches("certificate has ended and was not renewed").count();
+    let words = format!("identity: {WEB} was valid until {ends} (seconds since 1970) and was not renewed");
+    for (proxy, status, begins) in [(&strict, 503, "ENDED: "), (&permissive, 200, "LIVE\n")] {
+        wait::until_true("its end to be told", || told(proxy) == 1);
+        let ready = proxy.admin_get("/readyz");
+        let text = ready.text();
+        assert!(ready.status == status && text.starts_with(begins) && text.contains(&words), "{} {text}", ready.status);
+    }
+    // It is once for each certificate, and over with the next one.
+    authority.svid(WEB).write(dir.path(), "svid");
+    for proxy in [&strict, &permissive] {
+        wait::until_true("it to be well again", || proxy.admin_get("/ready").text() == "LIVE\n");
+        assert_eq!(told(proxy), 1, "{}", proxy.stderr());
+    }
+    assert_eq!(get(&strict, &authority, CLIENT), Ok(200));
+    assert_eq!(strict.stderr().matches(" info ready ").count(), 2, "{}", strict.stderr());
 }
 
 /// Certificates of ours that every peer refuses, and the words of it.

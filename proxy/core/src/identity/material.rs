@@ -157,6 +157,12 @@ impl Certificate {
         }
     }
 
+    /// The last second, since 1970, at which it and its chain are valid: peers refuse it from the next one on.
+    #[must_use]
+    pub fn ends(&self) -> u64 {
+        *self.valid.end()
+    }
+
     /// The moment nearest to this one at which it and its chain are valid, in seconds since 1970.
     pub(super) fn moment(&self, now: u64) -> u64 {
         now.max(*self.valid.start()).min(*self.valid.end())
