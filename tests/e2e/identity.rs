@@ -80,6 +80,116 @@ fn it_waits_for_the_first_identity_and_keeps_the_last_good_one() {
     assert!(dump.contains("agent.sock") && !dump.contains("PRIVATE"), "{dump}");
 }
 
+/// A client of this authority with this ID.
+fn get(proxy: &Proxy, issuer: &Authority, id: &str) -> Result<u16, String> {
+    let shown = issuer.svid(id);
+    let offer = Offer { certificate: Some(&shown), ..Offer::default() };
+    let answer = offer.connect(proxy.address).and_then(|mut client| client.get("/"));
+    answer.map(|answer| answer.status).map_err(|error| error.to_string())
+}
+
+/// A bundle may be empty (SPIFFE Trust Domain and Bundle §4.1.3): its domain has taken back all that it issued. That is no
+/// fault of the message, and no reason to go without an identity of our own.
+#[test]
+fn a_foreign_domain_with_an_empty_bundle_is_refused_and_nothing_else() {
+    let (authority, other, origin) = (Authority::new("root"), Authority::new("other"), Origin::start());
+    let agent = some_or_return!(Agent::start());
+    let mine = authority.svid(WEB);
+    agent.tell(WEB, &mine, &[("empty.org", &[]), ("example.org", &[&authority]), ("other.org", &[&other])]);
+    let proxy = Shape { top: &agent.section(), listener: "tls: {}", ..Shape::default() }.start(origin.address);
+    let lost = |domain: &str| {
+        let told = proxy.stderr();
+        told.lines().filter(|line| line.contains("no roots of this trust domain") && line.contains(domain)).count()
+    };
+    assert_eq!(get(&proxy, &other, "spiffe://other.org/x"), Ok(200));
+    let shown = other.svid("spiffe://other.org/x");
+    let offer = Offer { certificate: Some(&shown), ..Offer::default() };
+    let mut lives = offer.connect(proxy.address).expect("a peer");
+    assert_eq!(lives.get("/").expect("it is believed").status, 200);
+    // Our own is renewed beside it, and the other's revocation is in force for who is connected, too.
+    let before = served(&proxy, &authority);
+    agent.tell(WEB, &authority.svid(WEB), &[("empty.org", &[]), ("example.org", &[&authority]), ("other.org", &[])]);
+    wait::until_true("the renewal to be taken", || served(&proxy, &authority) != before);
+    wait::until_true("the other domain to be refused", || get(&proxy, &other, "spiffe://other.org/x").is_err());
+    assert!(lives.get("/").map_or(true, |answer| answer.status == 403), "it is believed no more");
+    assert_eq!(get(&proxy, &authority, CLIENT), Ok(200));
+    assert_eq!(proxy.metrics().sum(FAILURES, &[]), 0.0, "{}", proxy.stderr());
+    assert_eq!((lost("empty.org"), lost("other.org")), (1, 1), "{}", proxy.stderr());
+    let ready = proxy.admin_get("/ready");
+    let words =
+        |domain: &str| ready.text().contains(&format!("the bundle of {domain} is empty: its peers are refused"));
+    assert!(ready.status == 200 && words("empty.org") && words("other.org"), "{}", ready.text());
+}
+
+/// Workload API §4.5: a message without a mandatory field is reported and discarded.
+#[test]
+fn a_message_without_roots_of_our_own_domain_changes_nothing() {
+    let (authority, other, origin) = (Authority::new("root"), Authority::new("other"), Origin::start());
+    let agent = some_or_return!(Agent::start());
+    let [own, none, foreign]: [(&str, &[&Authority]); 3] =
+        [("example.org", &[&authority]), ("example.org", &[]), ("other.org", &[&other])];
+    let mine = authority.svid(WEB);
+    agent.tell(WEB, &mine, &[own]);
+    let proxy = Shape { top: &agent.section(), listener: "tls: {}", ..Shape::default() }.start(origin.address);
+    let shown = authority.svid(CLIENT);
+    let offer = Offer { certificate: Some(&shown), ..Offer::default() };
+    let mut lives = offer.connect(proxy.address).expect("a peer");
+    let cases: [(&str, &dyn Fn()); 5] = [
+        ("mandatory field `bundle` is empty", &|| agent.tell_identity(WEB, &mine, &[none])),
+        ("mandatory field `bundle` is empty", &|| agent.tell_identity(WEB, &authority.svid(WEB), &[none])),
+        ("mandatory field `bundles` is empty", &|| agent.tell_roots(&[])),
+        ("mandatory field `bundles` has no roots of example.org", &|| agent.tell_roots(&[foreign])),
+        ("mandatory field `bundles` has no roots of example.org", &|| agent.tell_roots(&[foreign, none])),
+    ];
+    for (number, (words, tell)) in cases.iter().enumerate() {
+        let told = || {
+            let told = proxy.stderr();
+            told.lines().filter(|line| line.contains(words) && line.contains("what was in use before stays")).count()
+        };
+        let (failures, before, good) = (proxy.metrics().sum(FAILURES, OURS), told(), served(&proxy, &authority));
+        tell();
+        // It is asked again, and fails again: that is told once.
+        proxy.await_metric(FAILURES, OURS, |count| count > failures + 1.0);
+        // Each time, though the same was told before: it went well in between.
+        wait::until_true("the field to be named", || told() > before);
+        assert_eq!(told(), before + 1, "case {number}: {}", proxy.stderr());
+        assert_eq!(lives.get("/").expect("it lives on").status, 200, "case {number}");
+        assert_eq!((served(&proxy, &authority) == good, get(&proxy, &authority, CLIENT)), (true, Ok(200)));
+        assert!(proxy.is_ready() && get(&proxy, &other, "spiffe://other.org/x").is_err());
+        let another = format!("round{number}.org");
+        agent.tell_identity(WEB, &authority.svid(WEB), &[own]);
+        agent.tell_roots(&[own, (&another, &[&other])]);
+        wait::until_true("a good one to be taken", || served(&proxy, &authority) != good);
+        wait::until_true("good roots to be taken", || proxy.stderr().contains(&another));
+    }
+}
+
+/// What came in one message goes together: roots that do not vouch for the certificate beside them are not in force either.
+#[test]
+fn an_identity_and_the_roots_it_came_with_are_taken_both_or_neither() {
+    let (authority, other, origin) = (Authority::new("root"), Authority::new("other"), Origin::start());
+    let agent = some_or_return!(Agent::start());
+    let mine = authority.svid(WEB);
+    agent.tell(WEB, &mine, &[("example.org", &[&authority])]);
+    let shape = Shape { top: &agent.section(), listener: "tls: {}", ..Shape::default() };
+    let proxy = shape.start(origin.address);
+    let good = served(&proxy, &authority);
+    for issued in [&mine, &authority.svid(WEB)] {
+        let failures = proxy.metrics().sum(FAILURES, OURS);
+        agent.tell_identity(WEB, issued, &[("example.org", &[&other])]);
+        proxy.await_metric(FAILURES, OURS, |count| count > failures);
+        assert_eq!((get(&proxy, &authority, CLIENT), served(&proxy, &authority) == good), (Ok(200), true));
+        assert!(get(&proxy, &other, CLIENT).is_err(), "those roots are not in force");
+    }
+    // Roots that come alone are: what they do not vouch for any more is our certificate's loss, and told.
+    agent.tell_roots(&[("example.org", &[&other])]);
+    wait::until_true("the roots to be in force", || get(&proxy, &other, CLIENT) == Ok(200));
+    assert!(get(&proxy, &authority, CLIENT).is_err());
+    wait::until_true("it to be told", || {
+        proxy.stderr().contains("the certificate in use before stays, the roots told are in use")
+    });
+}
+
 /// Certificates rotate `times`, one each `every`, while two trust roots change over.
 fn rotate(times: usize, every: Duration) {
     let (old, new, origin) = (Authority::new("old"), Authority::new("new"), Origin::start());
@@ -232,6 +342,40 @@ fn a_renewal_that_is_not_valid_now_replaces_no_identity_that_is() {
     wait::until_true("the renewal to be taken when it is valid", || served() != good);
     let told = proxy.stderr();
     assert!(told.contains(&format!("is not valid before {begins}")), "it was told when it comes: {told}");
+}
+
+/// One that ends while it is in use fails every handshake: that is said when it is so, and a proxy that serves nobody without it
+/// says that it is not ready.
+#[test]
+fn an_identity_that_ends_is_told_of_and_fails_readiness_where_nobody_is_served_without_it() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (dir, top) = pillion_tests::pki::identity(&authority, WEB);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+    let ends = i64::try_from(now.as_secs()).expect("a date fits") + 5;
+    authority.issue_until(&Leaf { uris: &[WEB], ..Leaf::default() }, ends).write(dir.path(), "svid");
+    let start = |listener: &str| Shape { top: &top, listener, ..Shape::default() }.start(origin.address);
+    let (strict, permissive) = (start("tls: {}"), start("tls: { mode: permissive }"));
+    for proxy in [&strict, &permissive] {
+        let ready = proxy.admin_get("/readyz");
+        assert_eq!((ready.status, ready.text()), (200, "LIVE\n".to_owned()), "it is good");
+        assert!(proxy.stderr().contains("about to end"), "{}", proxy.stderr());
+    }
+    let told = |proxy: &Proxy| proxy.stderr().matches("certificate has ended and was not renewed").count();
+    let words = format!("identity: {WEB} was valid until {ends} (seconds since 1970) and was not renewed");
+    for (proxy, status, begins) in [(&strict, 503, "ENDED: "), (&permissive, 200, "LIVE\n")] {
+        wait::until_true("its end to be told", || told(proxy) == 1);
+        let ready = proxy.admin_get("/readyz");
+        let text = ready.text();
+        assert!(ready.status == status && text.starts_with(begins) && text.contains(&words), "{} {text}", ready.status);
+    }
+    // It is once for each certificate, and over with the next one.
+    authority.svid(WEB).write(dir.path(), "svid");
+    for proxy in [&strict, &permissive] {
+        wait::until_true("it to be well again", || proxy.admin_get("/ready").text() == "LIVE\n");
+        assert_eq!(told(proxy), 1, "{}", proxy.stderr());
+    }
+    assert_eq!(get(&strict, &authority, CLIENT), Ok(200));
+    assert_eq!(strict.stderr().matches(" info ready ").count(), 2, "{}", strict.stderr());
 }
 
 /// Certificates of ours that every peer refuses, and the words of it.

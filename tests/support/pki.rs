@@ -92,6 +92,16 @@ impl Authority {
         Issued { chain: certificate.pem(), key: key.serialize_pem() }
     }
 
+    /// The same, valid up to this second since 1970.
+    #[must_use]
+    pub fn issue_until(&self, leaf: &Leaf<'_>, ends: i64) -> Issued {
+        let key = KeyPair::generate().expect("a key can be made");
+        let mut params = params(leaf);
+        params.not_after -= std::time::Duration::from_secs(ends.abs_diff(params.not_after.unix_timestamp()));
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate can be made");
+        Issued { chain: certificate.pem(), key: key.serialize_pem() }
+    }
+
     /// An SVID for this workload, which may also be asked for as `localhost`.
     #[must_use]
     pub fn svid(&self, id: &str) -> Issued {

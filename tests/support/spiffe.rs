@@ -53,8 +53,14 @@ impl Agent {
         format!("identity: {{ workload_api: {{ address: \"unix://{}\" }} }}", self.socket().display())
     }
 
-    /// Tells this identity from now on, with these roots of its own domain and of others.
+    /// Tells this identity from now on, with these roots of its own domain and of others; a domain may have none.
     pub fn tell(&self, id: &str, issued: &Issued, roots: Roots<'_>) {
+        self.tell_identity(id, issued, roots);
+        self.tell_roots(roots);
+    }
+
+    /// The same of the stream of identities alone.
+    pub fn tell_identity(&self, id: &str, issued: &Issued, roots: Roots<'_>) {
         let own = id.strip_prefix("spiffe://").and_then(|rest| rest.split('/').next()).unwrap_or_default();
         let chain: Vec<u8> = CertificateDer::pem_slice_iter(issued.chain.as_bytes())
             .flat_map(|certificate| certificate.expect("a chain made by a test is PEM").to_vec())
@@ -67,6 +73,10 @@ impl Agent {
         let message: Vec<u8> =
             [field(1, &svid)].into_iter().chain(others.map(|pair| entry(3, pair))).flatten().collect();
         self.write("svid", &message);
+    }
+
+    /// The same of the stream of roots alone.
+    pub fn tell_roots(&self, roots: Roots<'_>) {
         let bundles: Vec<u8> = roots.iter().flat_map(|pair| entry(2, pair)).collect();
         self.write("bundles", &bundles);
     }

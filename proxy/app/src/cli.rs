@@ -157,7 +157,7 @@ fn check(file: &Path) -> ExitCode {
                 }
                 return Exit::NotStarted.into();
             }
-            if let Some(words) = secrets::without_own_roots(&read.secrets) {
+            for words in secrets::amiss(&read.secrets) {
                 eprintln!("warning: {words}");
             }
             descriptors::raise();

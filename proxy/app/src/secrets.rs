@@ -4,9 +4,15 @@
 //! what cannot be read is told and counted. Nothing of a key is ever told.
 
 mod reading;
+mod standing;
 
 pub use reading::{Problem, Read, read, refused_anew};
+pub use standing::{amiss, has_ended, serves_by_identity_alone};
 
+use self::{
+    reading::Kept,
+    standing::{lost_roots, without_own_roots},
+};
 use crate::{
     reload::{Reason, Watcher},
     workload_api::Follower,
@@ -31,8 +37,10 @@ pub struct Keeper {
     follower: Option<Follower>,
     /// What could not be used when that was last looked at.
     told: Vec<String>,
-    /// When the identity ends, as far as the operator was told of it.
+    /// When the identity ends, as far as the operator was warned of it.
     warned: Option<u64>,
+    /// When it ended, as far as the operator was told.
+    ended: Option<u64>,
     /// When something that was read and not taken becomes valid, in seconds since 1970.
     due: Option<u64>,
 }
@@ -57,6 +65,7 @@ impl Keeper {
             follower: None,
             told: Vec::new(),
             warned: None,
+            ended: None,
             due: None,
         }
     }
@@ -77,10 +86,12 @@ impl Keeper {
             if reason == Reason::Doubt && before.contains(&problem.to_string()) {
                 continue;
             }
-            if problem.kept {
-                tracing::error!(%problem, "not usable; what was in use before stays");
-            } else {
-                tracing::error!(%problem, "not usable, and there is no other yet");
+            match problem.kept {
+                Kept::Nothing => tracing::error!(%problem, "not usable, and there is no other yet"),
+                Kept::Before => tracing::error!(%problem, "not usable; what was in use before stays"),
+                Kept::Certificate => {
+                    tracing::error!(%problem, "not usable; the certificate in use before stays, the roots told are in use");
+                }
             }
             self.metrics.failure(problem.origin);
         }
@@ -96,6 +107,9 @@ impl Keeper {
                 } else {
                     let domains = svid.bundles.iter().map(|(domain, _)| domain.as_str()).collect::<Vec<_>>().join(" ");
                     tracing::info!(domains, "roots in use");
+                }
+                for domain in lost_roots(before.map(|before| &*before.bundles), &svid.bundles) {
+                    tracing::info!(trust_domain = %domain, "no roots of this trust domain any more: its peers are refused");
                 }
                 if let Some(words) = without_own_roots(&self.secrets) {
                     tracing::warn!("{words}");
@@ -155,28 +169,42 @@ impl Keeper {
         Reason::Changed
     }
 
-    /// When the identity's end is to be warned of.
+    /// In what time the identity's end is to be told of next: before it, then when it is there.
     #[must_use]
-    pub fn warning_due(&self, config: &Config) -> Option<Duration> {
+    pub fn expiry_due(&self, config: &Config) -> Option<Duration> {
         let (svid, identity) = (self.secrets.identity.as_ref()?, config.identity.as_ref()?);
-        let not_after = svid.certificate.not_after();
-        let left = Duration::from_secs(not_after.saturating_sub(now()));
-        match self.warned {
-            Some(warned) if warned == not_after => None,
-            Some(_) | None => Some(left.saturating_sub(identity.expiry_warning)),
+        let ends = svid.certificate.ends();
+        let until = |moment: u64| Duration::from_secs(moment.saturating_sub(now()));
+        if self.ended == Some(ends) {
+            None
+        } else if self.warned == Some(ends) {
+            // It is valid up to that second, inclusive.
+            Some(until(ends.saturating_add(1)))
+        } else {
+            Some(until(ends).saturating_sub(identity.expiry_warning))
         }
     }
 
-    /// Tells the operator, once for each certificate, that the identity is about to end.
+    /// Tells the operator, once for each certificate, that the identity is about to end, and once that it has ended.
     pub fn look_at_expiry(&mut self, config: &Config) {
-        if self.warning_due(config) != Some(Duration::ZERO) {
+        if self.expiry_due(config) != Some(Duration::ZERO) {
             return;
         }
         let Some(svid) = &self.secrets.identity else { return };
-        let not_after = svid.certificate.not_after();
-        let left = not_after.saturating_sub(now());
-        self.warned = Some(not_after);
-        tracing::warn!(seconds_left = left, "the identity's certificate is about to end and was not renewed");
+        let ends = svid.certificate.ends();
+        self.warned = Some(ends);
+        if has_ended(&self.secrets) {
+            self.ended = Some(ends);
+            let id = svid.certificate.id().map(tracing::field::display);
+            tracing::error!(
+                id,
+                ended = ends,
+                "the identity's certificate has ended and was not renewed: peers refuse it"
+            );
+        } else {
+            let left = ends.saturating_sub(now());
+            tracing::warn!(seconds_left = left, "the identity's certificate is about to end and was not renewed");
+        }
     }
 }
 
@@ -184,21 +212,6 @@ impl Default for Keeper {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// What an operator is to be told of an identity whose own trust domain's roots are not there: peers of that domain are
-/// refused.
-#[must_use]
-pub fn without_own_roots(secrets: &Secrets) -> Option<String> {
-    let svid = secrets.identity.as_ref()?;
-    let id = svid.certificate.id()?;
-    svid.bundles.of(id.domain()).is_none().then(|| {
-        format!(
-            "identity: {id} is of trust domain {0}, of which there is no bundle: peers of {0} are refused; add it to \
-             trust_bundles unless all peers are of other domains",
-            id.domain()
-        )
-    })
 }
 
 fn now() -> u64 {

@@ -77,12 +77,13 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
                 Readiness::Ready => StatusCode::OK,
                 Readiness::Starting
                 | Readiness::NoIdentity
+                | Readiness::IdentityEnded
                 | Readiness::Unclaimed(_)
                 | Readiness::NotCaptured(_)
                 | Readiness::Draining
                 | Readiness::Failed => StatusCode::SERVICE_UNAVAILABLE,
             };
-            text(status, readiness.words().into())
+            text(status, format!("{}{}", readiness.words(), state.amiss.borrow()))
         }
         Page::Metrics => typed(StatusCode::OK, EXPOSITION, Body::pieces((state.metrics)())),
         Page::ConfigDump => typed(StatusCode::OK, JSON, Body::pieces(config_dump(state))),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     assembly::{ClusterStatus, EndpointStatus},
-    control::state::{Action, Stage},
+    control::state::{Action, Certificates, Stage},
 };
 use bytes::Bytes;
 use http::{Method, header};
@@ -61,7 +61,8 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
         claim: Cell::new(crate::control::state::Claim::Made),
         interception: Cell::new(crate::control::state::Interception::NotNeeded),
         application: crate::application::Record::default(),
-        certificates: Cell::new(crate::control::state::Certificates::There),
+        certificates: Cell::new(Certificates::There),
+        amiss: RefCell::default(),
         config: RefCell::new(Some(Arc::new(config))),
         listeners: RefCell::new(vec![(Name("http".into()), "127.0.0.1:8080".parse().unwrap())]),
         history: RefCell::default(),
@@ -100,6 +101,19 @@ async fn readiness_says_why_not() {
             assert_eq!((got, text.contains(word)), (status, true), "{path}: {text}");
         }
         assert_eq!(call(&state, Port::Probes, Method::GET, "/livez").await.0, 200);
+    }
+    // What is amiss with the identity is said either way.
+    state.stage.set(Stage::Live);
+    state.failed.set(false);
+    state.amiss.replace("identity: it is over\n".to_owned());
+    for (certificates, status, word) in [(Certificates::There, 200, "LIVE\n"), (Certificates::Ended, 503, "ENDED: ")] {
+        state.certificates.set(certificates);
+        let (got, _, text) = call(&state, Port::Probes, Method::GET, "/ready").await;
+        assert_eq!(
+            (got, text.starts_with(word), text.ends_with("\nidentity: it is over\n")),
+            (status, true, true),
+            "{text}"
+        );
     }
 }
 

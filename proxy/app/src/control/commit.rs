@@ -288,8 +288,21 @@ impl<P: Plane> Control<P> {
             }
             lacks.push(format!("not ready: certificates, keys or roots are not there yet: {names}"));
         }
+        self.note_identity(config);
         self.state.note_ready();
         (state, lacks)
+    }
+
+    /// Notes what is amiss with the identity for who asks whether this is ready. One that has ended is as good as none where
+    /// nobody is served without it.
+    pub(super) fn note_identity(&self, config: &Config) {
+        let secrets = self.keeper.secrets();
+        self.state.amiss.replace(secrets::amiss(secrets).map(|words| words + "\n").collect());
+        let there = self.state.certificates.get() == Certificates::There;
+        if there && secrets::has_ended(secrets) && secrets::serves_by_identity_alone(config) {
+            self.state.certificates.set(Certificates::Ended);
+            self.state.said_ready.set(false);
+        }
     }
 
     /// Reads certificates, keys and roots again: a file changed. What cannot be used is told.

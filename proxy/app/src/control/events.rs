@@ -60,7 +60,7 @@ impl<P: Plane> Control<P> {
         let due = self.drain.as_ref().map_or_else(|| self.due(), Drain::due);
         let time_is_up = self.hooks.exit_after.filter(|_| !leaving).map(|after| self.state.started + after);
         let config = self.state.config.borrow().clone();
-        let warning = config.and_then(|config| self.keeper.warning_due(&config)).map(|left| Instant::now() + left);
+        let expiry = config.and_then(|config| self.keeper.expiry_due(&config)).map(|left| Instant::now() + left);
         tokio::select! {
             asked = self.signals.next() => Event::Signal(asked),
             Some(request) = self.requests.recv() => Event::Request(request),
@@ -70,7 +70,7 @@ impl<P: Plane> Control<P> {
             update = self.services.next() => Event::Service(update),
             reason = self.watcher.changed(), if !leaving => Event::Files(reason),
             reason = self.keeper.changed() => Event::Secrets(reason),
-            () = at(warning) => Event::Expiry,
+            () = at(expiry) => Event::Expiry,
             () = self.workers.idle() => Event::Idle,
             () = at(self.memory_at) => Event::Memory,
             () = at(self.tidy_at) => Event::Tidy,
@@ -114,8 +114,10 @@ impl<P: Plane> Control<P> {
             Event::Service(update) => self.told(&update),
             Event::Secrets(reason) => drop(self.renew(reason).await),
             Event::Expiry => {
-                if let Some(config) = self.state.config.borrow().as_ref() {
-                    self.keeper.look_at_expiry(config);
+                let config = self.state.config.borrow().clone();
+                if let Some(config) = config {
+                    self.keeper.look_at_expiry(&config);
+                    self.note_identity(&config);
                 }
             }
             Event::Idle => self.idle = true,

@@ -203,6 +203,7 @@ impl<P: Plane> Control<P> {
             failed: Cell::new(false),
             said_ready: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
+            amiss: RefCell::default(),
             application: Record::of_environment(),
             claim: Cell::new(Claim::Made),
             interception: Cell::new(Interception::NotNeeded),

@@ -37,6 +37,8 @@ pub enum Certificates {
     Awaited,
     /// All is there, or none is needed.
     There,
+    /// All is there, but the identity's certificate is over, and nobody is served without it.
+    Ended,
 }
 
 /// Whether the listener that a node's agent captures for has told the agent of itself.
@@ -83,6 +85,8 @@ pub enum Readiness {
     Starting,
     /// Not yet, or not since a reload: certificates or keys that are needed were never there.
     NoIdentity,
+    /// Not any more: the identity was not renewed in time, and nobody is served without it.
+    IdentityEnded,
     /// Not yet: the node's agent does not know of the listener that it shall capture for.
     Unclaimed(Claim),
     /// Not yet: nothing proves that connections are captured.
@@ -131,6 +135,8 @@ pub struct State {
     pub said_ready: Cell<bool>,
     /// Whether everything TLS needs is there.
     pub certificates: Cell<Certificates>,
+    /// What is amiss with the identity though it is in use, a line each.
+    pub amiss: RefCell<String>,
     /// Told when the admin port first says that this is ready: an injected container's `postStart` hook asks there, and nothing
     /// of the application is started before it has its answer.
     pub application: application::Record,
@@ -169,6 +175,7 @@ impl State {
             Stage::Draining => Readiness::Draining,
             Stage::Live if self.failed.get() => Readiness::Failed,
             Stage::Live if self.certificates.get() == Certificates::Awaited => Readiness::NoIdentity,
+            Stage::Live if self.certificates.get() == Certificates::Ended => Readiness::IdentityEnded,
             Stage::Live if self.claim.get() != Claim::Made => Readiness::Unclaimed(self.claim.get()),
             Stage::Live => match self.interception.get() {
                 Interception::NotNeeded | Interception::Proven => Readiness::Ready,
@@ -207,6 +214,9 @@ impl Readiness {
             Self::Ready => "LIVE\n",
             Self::Starting => "INITIALIZING: listeners are not served yet (names and services are being resolved)\n",
             Self::NoIdentity => "INITIALIZING: certificates, keys or roots are not there yet; the log says which\n",
+            Self::IdentityEnded => {
+                "ENDED: the identity's certificate is over, and every listener needs it: every handshake fails\n"
+            }
             Self::Unclaimed(claim) => claim.words(),
             Self::NotCaptured(unproven) => unproven.words(),
             Self::Draining => "DRAINING: the proxy finishes what is in flight and accepts nothing new\n",

@@ -1,6 +1,7 @@
 //! What is read: every file that a configuration speaks of, and what of it can be used.
 
 use super::now;
+use crate::workload_api::{Came, Told};
 use pillion_config::model::{
     CertificateFiles, ClusterTlsMode, Config, IdentitySource, ListenerTls, ListenerTlsMode, ServerVerification,
     TrustBundle,
@@ -41,8 +42,19 @@ pub struct Problem {
     what: String,
     why: Why,
     pub(super) origin: IdentityOrigin,
-    /// Whether something else of its kind was known before, and stays.
-    pub(super) kept: bool,
+    /// What is in use instead.
+    pub(super) kept: Kept,
+}
+
+/// What is in use instead of what cannot be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Nothing: nothing of its kind was known before.
+    Nothing,
+    /// What was before.
+    Before,
+    /// Of an identity the certificate that was before, with the roots that are told now.
+    Certificate,
 }
 
 #[derive(Debug)]
@@ -67,15 +79,25 @@ impl Problem {
     /// It, and what is in use instead.
     #[must_use]
     pub fn words(&self) -> String {
-        let instead = if self.kept { "what was in use before stays" } else { "there is no other yet" };
+        let instead = match self.kept {
+            Kept::Nothing => "there is no other yet",
+            Kept::Before => "what was in use before stays",
+            Kept::Certificate => "the certificate in use before stays, the roots told are in use",
+        };
         format!("{self}; {instead}")
+    }
+}
+
+impl Kept {
+    fn of(known: bool) -> Self {
+        if known { Self::Before } else { Self::Nothing }
     }
 }
 
 /// Reads what a configuration speaks of; what cannot be read stays as it is `known`. `told` is the identity that an agent
 /// told. Blocks on the file system.
 #[must_use]
-pub fn read(config: &Config, known: &Secrets, told: Option<Svid>) -> Read {
+pub fn read(config: &Config, known: &Secrets, told: Option<Told>) -> Read {
     let mut reading = Reading { problems: Vec::new(), files: BTreeSet::new(), due: None };
     let began = SystemTime::now();
     let mut secrets = Secrets { identity: reading.identity(config, known, told), ..Secrets::default() };
@@ -114,20 +136,14 @@ struct Reading {
 }
 
 impl Reading {
-    fn identity(&mut self, config: &Config, known: &Secrets, told: Option<Svid>) -> Option<Svid> {
+    fn identity(&mut self, config: &Config, known: &Secrets, told: Option<Told>) -> Option<Svid> {
         let sides = shown(config);
         let before = known.identity.as_ref();
         let files = match &config.identity.as_ref()?.source {
             IdentitySource::Files(files) => files,
             IdentitySource::WorkloadApi(api) => {
-                let Some(Svid { certificate, bundles }) = told else { return before.cloned() };
-                let origin = (IdentityOrigin::WorkloadApi, api.socket.display().to_string());
-                let certificate = match before {
-                    None => certificate,
-                    Some(before) => self.valid(certificate, &before.certificate, origin.0, || origin.1.clone()),
-                };
-                let certificate = self.believed(certificate, &bundles, before, &sides, origin)?;
-                return Some(Svid { certificate, bundles });
+                let Some(told) = told else { return before.cloned() };
+                return self.told(told, before, &sides, &api.socket.display().to_string());
             }
         };
         let certificate = self.certificate(&files.certificate, before.map(|svid| &svid.certificate));
@@ -153,6 +169,27 @@ impl Reading {
         certificate.map(|certificate| Svid { certificate, bundles })
     }
 
+    /// What becomes of what an agent told. What came in one message goes together, both or neither: roots that do not vouch for
+    /// the certificate they came with are not what peers have.
+    fn told(&mut self, told: Told, before: Option<&Svid>, sides: &[Side], socket: &str) -> Option<Svid> {
+        let Told { svid: Svid { certificate: new, bundles }, roots } = told;
+        let since = self.problems.len();
+        let origin = IdentityOrigin::WorkloadApi;
+        let mut certificate = Arc::clone(&new);
+        if let Some(before) = before {
+            certificate = self.valid(certificate, &before.certificate, origin, || socket.to_owned());
+        }
+        if Arc::ptr_eq(&certificate, &new) || roots == Came::Alone {
+            certificate = self.believed(certificate, &bundles, before, sides, (origin, socket.to_owned()))?;
+        }
+        match (self.problems.get_mut(since..), roots) {
+            (None | Some([]), _) => {}
+            (Some(_), Came::Together) => return before.cloned(),
+            (Some(problems), Came::Alone) => problems.iter_mut().for_each(|problem| problem.kept = Kept::Certificate),
+        }
+        Some(Svid { certificate, bundles })
+    }
+
     /// What becomes of a certificate of ours that may be new: one that peers would refuse, who believe these roots, takes the
     /// place of none, and is no identity.
     fn believed(
@@ -174,7 +211,12 @@ impl Reading {
         match judged {
             Ok(()) => Some(new),
             Err(error) => {
-                self.problems.push(Problem { what, why: Why::Material(error), origin, kept: before.is_some() });
+                self.problems.push(Problem {
+                    what,
+                    why: Why::Material(error),
+                    origin,
+                    kept: Kept::of(before.is_some()),
+                });
                 before.map(|svid| Arc::clone(&svid.certificate))
             }
         }
@@ -195,7 +237,7 @@ impl Reading {
                 if let MaterialError::NotYetValid(from) = error {
                     self.due = Some(self.due.map_or(from, |due| due.min(from)));
                 }
-                self.problems.push(Problem { what: what(), why: Why::Material(error), origin, kept: true });
+                self.problems.push(Problem { what: what(), why: Why::Material(error), origin, kept: Kept::Before });
                 Arc::clone(before)
             }
             Ok(()) | Err(_) => new,
@@ -205,7 +247,7 @@ impl Reading {
     /// Notes of the problems since the one of this number whether there is something that stays.
     fn kept(&mut self, since: usize, kept: bool) {
         for problem in self.problems.iter_mut().skip(since) {
-            problem.kept = kept;
+            problem.kept = Kept::of(kept);
         }
     }
 
@@ -288,7 +330,7 @@ impl Reading {
     }
 
     fn push(&mut self, what: String, why: Why) {
-        self.problems.push(Problem { what, why, origin: IdentityOrigin::Files, kept: false });
+        self.problems.push(Problem { what, why, origin: IdentityOrigin::Files, kept: Kept::Nothing });
     }
 }
 

@@ -10,27 +10,33 @@
 //! hand ([`wire`]); a gRPC library would add more code than the rest of the control thread has. What was good stays in use
 //! whatever the agent does or says.
 
+mod complaints;
+mod known;
 pub mod wire;
 
+pub use known::{Came, Told};
+
 use bytes::{Bytes, BytesMut};
+use complaints::{Complaints, Of};
 use h2::{
     RecvStream,
     client::{ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Request, StatusCode};
-use pillion_config::model::{SpiffeId, TrustDomain, WorkloadApi};
+use known::Known;
+use pillion_config::model::{TrustDomain, WorkloadApi};
 use pillion_core::{
-    identity::{Bundles, Certificate, MaterialError, Roots, Svid},
+    identity::MaterialError,
     telemetry::metrics::{IdentityMetrics, IdentityOrigin},
 };
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, path::Path, time::Duration};
 use tokio::{
     net::UnixStream,
-    sync::watch,
+    sync::mpsc,
     task::{JoinHandle, spawn_local},
     time::{Instant, sleep, timeout},
 };
-use wire::{BundlesResponse, SvidResponse, WireError, X509Svid};
+use wire::WireError;
 
 /// Time for the agent to take a connection and to begin an answer. It may wait for its server before the first identity.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,7 +52,10 @@ const WELL: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Follower {
     api: WorkloadApi,
-    latest: watch::Receiver<Option<Svid>>,
+    latest: Option<Told>,
+    /// One by one, so that each message is judged by itself: one that is refused takes none before it along. While one waits
+    /// the next is not read.
+    news: mpsc::Receiver<Told>,
     task: JoinHandle<()>,
 }
 
@@ -77,6 +86,10 @@ enum Trouble {
     OtherId(String),
     #[error("sent roots for {0:?}, which is no trust domain")]
     NotADomain(String),
+    #[error("sent a message whose mandatory field `{0}` is empty")]
+    Empty(&'static str),
+    #[error("sent a message whose mandatory field `bundles` has no roots of {0}, our own trust domain")]
+    NoOwnRoots(TrustDomain),
 }
 
 fn hint(code: u32) -> &'static str {
@@ -91,9 +104,9 @@ impl Follower {
     /// Begins to follow.
     #[must_use]
     pub fn start(api: WorkloadApi) -> Self {
-        let (sender, latest) = watch::channel(None);
+        let (sender, news) = mpsc::channel(1);
         let task = spawn_local(follow(api.clone(), sender));
-        Self { api, latest, task }
+        Self { api, latest: None, news, task }
     }
 
     /// Whom it follows.
@@ -102,19 +115,19 @@ impl Follower {
         &self.api
     }
 
-    /// The last good identity.
+    /// What was told last, as far as it was waited for.
     #[must_use]
-    pub fn latest(&self) -> Option<Svid> {
-        self.latest.borrow().clone()
+    pub fn latest(&self) -> Option<Told> {
+        self.latest.clone()
     }
 
-    /// Waits for another identity than the one seen last. Cancel-safe.
+    /// Waits for something new. Cancel-safe.
     pub async fn changed(&mut self) {
-        if self.latest.changed().await.is_err() {
+        match self.news.recv().await {
+            Some(told) => self.latest = Some(told),
             // The task ends only with this.
-            std::future::pending().await
+            None => std::future::pending().await,
         }
-        self.latest.borrow_and_update();
     }
 }
 
@@ -124,32 +137,41 @@ impl Drop for Follower {
     }
 }
 
-async fn follow(api: WorkloadApi, sender: watch::Sender<Option<Svid>>) {
+/// What outlives a connection to the agent.
+struct Following {
+    known: Known,
+    complaints: Complaints,
+    /// Before the next connection.
+    rest: Duration,
+    news: mpsc::Sender<Told>,
+}
+
+async fn follow(api: WorkloadApi, news: mpsc::Sender<Told>) {
     let metrics = IdentityMetrics::default();
-    let mut rest = FIRST_REST;
-    let mut told = String::new();
+    let mut following =
+        Following { known: Known::default(), complaints: Complaints::default(), rest: FIRST_REST, news };
     loop {
         let began = Instant::now();
-        let trouble = match session(&api, &sender, &mut rest).await {
+        let (of, trouble) = match session(&api, &mut following).await {
             Ok(never) => match never {},
-            Err(trouble) => trouble.to_string(),
+            Err((of, trouble)) => (of, trouble.to_string()),
         };
         metrics.failure(IdentityOrigin::WorkloadApi);
         if began.elapsed() > WELL {
-            rest = FIRST_REST;
+            following.rest = FIRST_REST;
         }
         // The same trouble every ten seconds is told once.
-        if told != trouble {
+        if following.complaints.is_news(of, &trouble) {
             let socket = api.socket.display();
-            if sender.borrow().is_some() {
+            if following.known.has_identity() {
                 tracing::warn!(%socket, %trouble, "Workload API; what was in use before stays");
             } else {
                 tracing::warn!(%socket, %trouble, "Workload API; it has told no identity yet");
             }
-            told = trouble;
         }
+        let rest = following.rest;
         sleep(rest / 2 + rest.mul_f64(chance() / 2.0)).await;
-        rest = (rest * 2).min(LONGEST_REST);
+        following.rest = (rest * 2).min(LONGEST_REST);
     }
 }
 
@@ -159,50 +181,53 @@ fn chance() -> f64 {
     f64::from((random >> 32) as u32) / f64::from(u32::MAX)
 }
 
-/// One connection to the agent, to its end. What it tells that is new starts the `rest` after a failure anew; an agent that
+/// One connection to the agent, to its end. What it tells that is new starts the rest after a failure anew; an agent that
 /// only ever tells the same before it fails is asked less and less.
-async fn session(
-    api: &WorkloadApi,
-    sender: &watch::Sender<Option<Svid>>,
-    rest: &mut Duration,
-) -> Result<std::convert::Infallible, Trouble> {
-    let (mut requests, connection) = patiently(connect(&api.socket)).await?;
+async fn session(api: &WorkloadApi, following: &mut Following) -> Result<Infallible, (Of, Trouble)> {
+    let of = |of: Of| move |trouble: Trouble| (of, trouble);
+    let (mut requests, connection) = patiently(connect(&api.socket)).await.map_err(of(Of::Connection))?;
+    following.complaints.forget(Of::Connection);
     // With this future it is closed.
     let _driven = Driven(spawn_local(async move {
         // Its end is told to both streams.
         drop(connection.await);
     }));
-    let mut identities = Stream::open(&mut requests, "FetchX509SVID")?;
-    let mut roots = Stream::open(&mut requests, "FetchX509Bundles")?;
-    let mut known = Known::default();
+    let mut identities = Stream::open(&mut requests, "FetchX509SVID").map_err(of(Of::Identities))?;
+    let mut roots = Stream::open(&mut requests, "FetchX509Bundles").map_err(of(Of::Roots))?;
     let mut roots_come = true;
     loop {
-        let made = tokio::select! {
-            message = identities.next() => known.identity(&message?, api),
-            message = roots.next(), if roots_come => match message {
-                Ok(message) => known.roots(&message),
-                // Agents that do not know this call send the roots with each identity.
-                Err(Trouble::Refused { code: 12, .. }) => {
-                    roots_come = false;
-                    continue;
-                }
-                Err(trouble) => return Err(trouble),
-            },
-        };
-        if let Some(svid) = made? {
-            let new = sender.send_if_modified(|latest| {
-                let same = latest.as_ref().is_some_and(|latest| {
-                    latest.certificate.same_as(&svid.certificate) && latest.bundles.same_as(&svid.bundles)
-                });
-                if !same {
-                    *latest = Some(svid);
-                }
-                !same
-            });
-            if new {
-                *rest = FIRST_REST;
+        tokio::select! {
+            message = identities.next() => {
+                let told = message.and_then(|message| following.known.identity(&message, api));
+                following.hear(Of::Identities, told).await?;
+                following.known.judge_early_roots().map_err(of(Of::Roots))?;
+            }
+            message = roots.next(), if roots_come => {
+                let told = match message {
+                    // Agents that do not know this call send the roots with each identity.
+                    Err(Trouble::Refused { code: 12, .. }) => {
+                        roots_come = false;
+                        Ok(following.known.no_roots_come())
+                    }
+                    message => message.and_then(|message| following.known.roots(&message)),
+                };
+                following.hear(Of::Roots, told).await?;
             }
         }
+    }
+}
+
+impl Following {
+    /// Hands on what a stream told, if it is good and new.
+    async fn hear(&mut self, of: Of, told: Result<Option<Told>, Trouble>) -> Result<(), (Of, Trouble)> {
+        let told = told.map_err(|trouble| (of, trouble))?;
+        self.complaints.forget(of);
+        if let Some(told) = told {
+            self.rest = FIRST_REST;
+            // Without a receiver this task is about to be aborted.
+            self.news.send(told).await.ok();
+        }
+        Ok(())
     }
 }
 
@@ -292,79 +317,4 @@ fn status(headers: &HeaderMap) -> Option<Trouble> {
     let code = text("grpc-status").map(|code| code.parse().unwrap_or(2)).filter(|code| *code != 0)?;
     let words = text("grpc-message").unwrap_or_default().chars().take(200).collect();
     Some(Trouble::Refused { code, words })
-}
-
-/// What an agent has said so far.
-#[derive(Default)]
-struct Known {
-    certificate: Option<Arc<Certificate>>,
-    bundles: Option<Arc<Bundles>>,
-}
-
-impl Known {
-    fn identity(&mut self, message: &[u8], api: &WorkloadApi) -> Result<Option<Svid>, Trouble> {
-        let response = SvidResponse::read(message)?;
-        let svid = choose(&response.svids, api.spiffe_id.as_ref())?;
-        let chain = wire::elements(svid.chain).ok_or(Trouble::Der("a certificate"))?;
-        let certificate = Certificate::from_der(chain, svid.key)?;
-        if certificate.id().map(SpiffeId::as_str) != Some(svid.id) {
-            return Err(Trouble::OtherId(svid.id.to_owned()));
-        }
-        let own = certificate.id().map(|id| id.domain().clone());
-        let mut bundles = Vec::with_capacity(1 + response.federated.len());
-        if let (Some(domain), false) = (own, svid.bundle.is_empty()) {
-            bundles.push((domain, roots(svid.bundle)?));
-        }
-        for (id, der) in response.federated {
-            add(&mut bundles, id, der)?;
-        }
-        self.certificate = Some(Arc::new(certificate));
-        self.bundles = Some(Arc::new(sorted(bundles)));
-        self.svid()
-    }
-
-    fn roots(&mut self, message: &[u8]) -> Result<Option<Svid>, Trouble> {
-        let response = BundlesResponse::read(message)?;
-        let mut bundles = Vec::with_capacity(response.bundles.len());
-        for (id, der) in response.bundles {
-            add(&mut bundles, id, der)?;
-        }
-        self.bundles = Some(Arc::new(sorted(bundles)));
-        self.svid()
-    }
-
-    /// Who we are, once a certificate and roots are known.
-    fn svid(&self) -> Result<Option<Svid>, Trouble> {
-        let (Some(certificate), Some(bundles)) = (&self.certificate, &self.bundles) else { return Ok(None) };
-        Ok(Some(Svid::new(Arc::clone(certificate), Arc::clone(bundles))?))
-    }
-}
-
-/// The identity that is wanted, or the agent's default, which comes first.
-fn choose<'a, 'm>(svids: &'a [X509Svid<'m>], wanted: Option<&SpiffeId>) -> Result<&'a X509Svid<'m>, Trouble> {
-    let chosen = match wanted {
-        None => svids.first(),
-        Some(id) => svids.iter().find(|svid| svid.id == id.as_str()),
-    };
-    chosen.ok_or_else(|| Trouble::NoIdentity(wanted.map_or(String::new(), |id| format!(" {id} among {}", svids.len()))))
-}
-
-fn add(bundles: &mut Vec<(TrustDomain, Arc<Roots>)>, id: &str, der: &[u8]) -> Result<(), Trouble> {
-    let name = id.strip_prefix("spiffe://").unwrap_or(id);
-    let domain = TrustDomain::parse(name).ok_or_else(|| Trouble::NotADomain(id.chars().take(80).collect()))?;
-    let roots = roots(der)?;
-    bundles.retain(|(known, _)| *known != domain);
-    bundles.push((domain, roots));
-    Ok(())
-}
-
-fn roots(der: &[u8]) -> Result<Arc<Roots>, Trouble> {
-    let elements = wire::elements(der).ok_or(Trouble::Der("roots"))?;
-    Ok(Arc::new(Roots::from_der(elements)?))
-}
-
-/// Maps come in any order.
-fn sorted(mut bundles: Vec<(TrustDomain, Arc<Roots>)>) -> Bundles {
-    bundles.sort_by(|one, other| one.0.as_str().cmp(other.0.as_str()));
-    Bundles::new(bundles)
 }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::{borrow::Cow, path::PathBuf, time::Duration};
 
-/// Who this workload is to its peers, and whom it believes: SPIFFE X.509-SVIDs. Renewed without a reload; the last good one stays in use when a new one cannot be read, or peers would refuse it: it is judged as theirs are (X509-SVID: `digitalSignature`, no authority, `serverAuth` where listeners show it and `clientAuth` where clusters do, if any purpose is named), by the bundle of its own trust domain where there is one. The proxy is not ready before the first, be it after a start or after a reload. It has one of `files` and `workload_api`.
+/// Who this workload is to its peers, and whom it believes: SPIFFE X.509-SVIDs. Renewed without a reload; the last good one stays in use when a new one cannot be read, or peers would refuse it: it is judged as theirs are (X509-SVID: `digitalSignature`, no authority, `serverAuth` where listeners show it and `clientAuth` where clusters do, if any purpose is named), by the bundle of its own trust domain where there is one. The proxy is not ready before the first, be it after a start or after a reload, nor with one that has ended where every inbound listener is `strict` and shows it. It has one of `files` and `workload_api`.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Identity {
@@ -16,7 +16,7 @@ pub(crate) struct Identity {
     pub files: Field<IdentityFiles>,
     /// The SPIFFE Workload API, as SPIRE's agent serves it: certificate and trust bundles come by a stream, whenever they change.
     pub workload_api: Field<WorkloadApi>,
-    /// Remaining life of the certificate below which its expiry is warned of. 10m: SVIDs live an hour and are renewed at half of it, so this is late enough to be an accident and early enough to act.
+    /// Remaining life of the certificate below which its expiry is warned of. 10m: SVIDs live an hour and are renewed at half of it, so this is late enough to be an accident and early enough to act. That it has ended is an error in the log, and `/ready` says so.
     pub expiry_warning: Text<Period>,
 }
 

@@ -157,6 +157,12 @@ impl Certificate {
         }
     }
 
+    /// The last second, since 1970, at which it and its chain are valid: peers refuse it from the next one on.
+    #[must_use]
+    pub fn ends(&self) -> u64 {
+        *self.valid.end()
+    }
+
     /// The moment nearest to this one at which it and its chain are valid, in seconds since 1970.
     pub(super) fn moment(&self, now: u64) -> u64 {
         now.max(*self.valid.start()).min(*self.valid.end())
@@ -224,9 +230,17 @@ impl Roots {
         Ok(Self { anchors: anchors.into(), der: der.into(), not_after })
     }
 
-    /// Roots that vouch for nobody.
-    pub(super) fn none() -> Self {
+    /// Roots that vouch for nobody: those of a trust domain whose bundle is empty (SPIFFE Trust Domain and Bundle §4.1.3), by
+    /// which it takes back all that it issued.
+    #[must_use]
+    pub fn none() -> Self {
         Self { anchors: Box::default(), der: Box::default(), not_after: 0 }
+    }
+
+    /// Whether they vouch for nobody.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.anchors.is_empty()
     }
 
     /// Whether they are the same roots.
