@@ -79,7 +79,12 @@ pub(in crate::exchange) fn begin(
             Scheme::Https => "https",
         };
         let end = End::when(body.is_end_stream());
-        chain.request.borrow_mut().source = body;
+        {
+            let mut half = chain.request.borrow_mut();
+            half.source = body;
+            // Its end has been told with the head: nothing is read, and no filter shown a body.
+            half.source_ended = end == End::Yes;
+        }
         chain.begin_head(Side::Request, 0, Headers::request(head, scheme), end);
     }
     Ok(Begun { chain, survey, interim, leaving })
