@@ -1,6 +1,7 @@
 ;;! covers: proxy_on_request_headers proxy_continue_stream proxy_set_effective_context proxy_on_http_call_response
 ;;! about: Headers held until a call is answered; meanwhile the body waits, then comes at once. Headers stay mutable.
 ;;! step: POST /echo | x-kit-a: 1 || body
+;;! step: GET /echo | x-kit-a: 1
 ;;! expect:
 ;;!   # POST /echo | x-kit-a: 1 || body
 ;;!   request_headers| call = 0
@@ -16,6 +17,18 @@
 ;;!   ^ GET /call x-kit-call="1"
 ;;!   ^ POST /echo x-kit-a="1" x-kit-held="yes" body "body"
 ;;!   > 200 body "body"
+;;!   # GET /echo | x-kit-a: 1
+;;!   request_headers| call = 0
+;;!   http_call_response| root context = 1
+;;!   http_call_response| get 0 "x-kit-a" = 2
+;;!   http_call_response| effective = 0
+;;!   http_call_response| get 0 "x-kit-a" = 0 "1"
+;;!   http_call_response| add 0 "x-kit-held" = 0
+;;!   http_call_response| continue = 0
+;;!   http_call_response| again = 0
+;;!   ^ GET /call x-kit-call="1"
+;;!   ^ GET /echo x-kit-a="1" x-kit-held="yes"
+;;!   > 200
 
 (global $stream (mut i32) (i32.const 0))
 (on request_headers

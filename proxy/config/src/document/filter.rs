@@ -73,7 +73,7 @@ pub(crate) enum Fail {
 
 words! { Fail { "closed" => Closed, "open" => Open } }
 
-/// A proxy-wasm module and how it is run. It has exactly one of `file`, `inline` and `url`.
+/// A proxy-wasm module and how it is run. It has exactly one of `file`, `inline` and `url`. Of a request that becomes a tunnel (an accepted `Upgrade`, as WebSockets are; CONNECT) it sees the two heads and none of the bytes that follow: where that must not be, the route has `upgrades: []`, or the filter refuses requests that have `upgrade`.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct Wasm {

@@ -43,7 +43,7 @@ use copy::{Broken, Early, Holds, Meters};
 use end::End;
 use late::{Ear, FirstWord, Heard, Settled};
 use silent::Quiet;
-use std::{borrow::Cow, future::poll_fn, pin::pin, rc::Rc, time::Duration};
+use std::{borrow::Cow, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 use tokio::time::Instant;
 use upgrade::TunnelEnd;
 
@@ -52,6 +52,8 @@ enum Outcome {
     Copied(Result<(), Broken>),
     Silent,
     Aborted,
+    /// A filter that saw its head wants no more of it.
+    Filtered,
     /// It had to close, and neither side had said anything.
     Unspoken,
 }
@@ -219,6 +221,7 @@ where
             copied = copied => Outcome::Copied(copied),
             () = copy::silence(idle, || meters.moved()) => Outcome::Silent,
             () = registration.aborted() => Outcome::Aborted,
+            () = poll_fn(|cx| account.chain().map_or(Poll::Pending, |chain| chain.poll_cut(cx))) => Outcome::Filtered,
             () = silent::unspoken(registration, silent_since, &meters) => Outcome::Unspoken,
         }
     };
@@ -238,7 +241,8 @@ where
         return account;
     }
     match outcome {
-        Outcome::Copied(Ok(())) => {}
+        // How a filter ended it was told above.
+        Outcome::Copied(Ok(())) | Outcome::Filtered => {}
         Outcome::Copied(Err(side)) => broken_off(&mut account, side, upstream),
         Outcome::Silent => end(&mut account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout"),
         Outcome::Aborted => {
@@ -259,7 +263,7 @@ fn cut_short(outcome: &Outcome, meters: &Meters, downstream: &mut impl End, upst
     let (up, down) = meters.held();
     // Neither side has said that this was all.
     let (cut_up, cut_down) = match outcome {
-        Outcome::Aborted => (true, true),
+        Outcome::Aborted | Outcome::Filtered => (true, true),
         Outcome::Silent => (up == Holds::Something, down == Holds::Something),
         Outcome::Copied(_) | Outcome::Unspoken => (false, false),
     };

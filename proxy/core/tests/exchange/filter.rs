@@ -5,6 +5,7 @@ mod calls;
 mod changes;
 mod holding;
 mod order;
+mod upgrade;
 
 use crate::{
     client::{Answer, answer, ask, body, closed, fetch, get, http2, request, send},

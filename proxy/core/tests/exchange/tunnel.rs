@@ -30,7 +30,7 @@ async fn parrot(mut stream: DuplexStream) {
     writing.shutdown().await.ok();
 }
 
-async fn talk(client: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
+pub(crate) async fn talk(client: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
     let mut early = [0; 5];
     client.read_exact(&mut early).await.unwrap();
     assert_eq!(&early, b"early");
@@ -41,7 +41,7 @@ async fn talk(client: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) {
 }
 
 /// The WebSocket handshake of an HTTP/1.1 server, and then a parrot.
-fn websocket_server() -> Step {
+pub(crate) fn websocket_server() -> Step {
     serve(|mut stream| async move {
         let head = head(&mut stream).await.unwrap();
         assert!(head.starts_with("GET /chat HTTP/1.1\r\n"), "{head}");
@@ -58,18 +58,21 @@ fn websocket_server() -> Step {
     })
 }
 
-fn websocket_request() -> String {
+pub(crate) fn websocket_request() -> String {
     format!(
         "GET /chat HTTP/1.1\r\nhost: a.example\r\nupgrade: WebSocket\r\nconnection: Upgrade\r\nsec-websocket-version: 13\r\n\
          sec-websocket-key: {KEY}\r\n\r\n"
     )
 }
 
-fn extended(protocol: &'static str) -> Request<()> {
+pub(crate) fn extended(protocol: &'static str) -> Request<()> {
     request("CONNECT", "/chat").extension(Protocol::from_static(protocol)).body(()).unwrap()
 }
 
-async fn open(world: &World, head: Request<()>) -> (http::StatusCode, H2Stream, h2::client::SendRequest<Bytes>) {
+pub(crate) async fn open(
+    world: &World,
+    head: Request<()>,
+) -> (http::StatusCode, H2Stream, h2::client::SendRequest<Bytes>) {
     let mut sender = http2(world).await;
     // The server's SETTINGS allow extended CONNECT.
     sleep(Duration::from_millis(5)).await;

@@ -102,7 +102,10 @@ impl Shared {
     }
 
     fn give_head(self: &Rc<Self>, side: Side, from: usize) {
-        let ends = self.half(side).borrow().head_ends;
+        let (ends, shown_as_end) = {
+            let half = self.half(side).borrow();
+            (half.head_ends, half.head_ends && !half.opens)
+        };
         let wanted = match side {
             Side::Request => Interest::REQUEST_HEADERS,
             Side::Response => Interest::RESPONSE_HEADERS,
@@ -115,7 +118,7 @@ impl Shared {
                 stage.borrow_mut().head = HeadHere::Passed;
                 continue;
             }
-            let end = End::when(ends);
+            let end = End::when(shown_as_end);
             let status = self.call(side, slot, |filter, stream| match (self.kind, side) {
                 (StreamKind::Http, Side::Request) => filter.request_headers(stream, end),
                 (StreamKind::Http, Side::Response) => filter.response_headers(stream, end),

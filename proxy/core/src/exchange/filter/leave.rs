@@ -134,7 +134,12 @@ impl Shared {
         {
             parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole));
         }
-        if !half.head_ends {
+        if half.head_ends {
+            // Nothing of the body that it names would come, and the server would take the next request for it.
+            if changed && content_length(&parts.headers).is_some_and(|length| length > 0) {
+                return Err(FilterError::BodyTooShort);
+            }
+        } else {
             half.length = content_length(&parts.headers);
         }
         Ok((parts, changed))
@@ -158,6 +163,11 @@ impl Shared {
         {
             parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(whole));
             length = Some(whole);
+        }
+        if half.head_ends && !bodiless && length.is_some_and(|length| length > 0) {
+            // What another method or status brought, or a filter set: an HTTP/2 client would wait for it.
+            parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+            length = Some(0);
         }
         if !bodiless {
             half.length = length;

@@ -53,6 +53,7 @@ mod shared;
 mod stage;
 mod stream;
 mod tcp;
+mod upgrade;
 
 pub use body::Filtered;
 pub use buffer::Buffer;

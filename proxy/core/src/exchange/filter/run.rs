@@ -14,6 +14,7 @@ use super::{
     leave::{Expects, Stuck, Then, leave},
     shared::{Interrupt, Phase, Shared},
     stage::Slot,
+    upgrade::{self, Withdrawn},
 };
 use crate::{
     body::Incoming,
@@ -30,6 +31,7 @@ use crate::{
         retry,
         route::{RouteError, weighted},
     },
+    tunnel::upgrade::UpgradeError,
     worker::Cluster,
 };
 use http::{StatusCode, Version, header, request};
@@ -79,7 +81,16 @@ pub(in crate::exchange) fn begin(
             Scheme::Https => "https",
         };
         let end = End::when(body.is_end_stream());
-        chain.request.borrow_mut().source = body;
+        if let Some(leaving) = &leaving {
+            upgrade::show(&leaving.asked, exchange.judged.as_deref(), &mut head);
+        }
+        {
+            let mut half = chain.request.borrow_mut();
+            half.source = body;
+            half.opens = leaving.is_some();
+            // Its end has been told with the head: nothing is read, and no filter shown a body.
+            half.source_ended = end == End::Yes;
+        }
         chain.begin_head(Side::Request, 0, Headers::request(head, scheme), end);
     }
     Ok(Begun { chain, survey, interim, leaving })
@@ -225,9 +236,14 @@ async fn onward(
     let mut survey = survey;
     let (mut parts, changed) = chain.take_request()?;
     let listener = &chain.listener;
+    let (leaving, withdrawn) = match leaving {
+        None => (None, Withdrawn::No),
+        Some(leaving) => upgrade::settle(*leaving, &mut parts),
+    };
     // A filter that wanted the body first has had it asked for.
     let asked = survey.has(Field::Expect) && !parts.headers.contains_key(header::EXPECT);
-    if changed || asked {
+    // What asks to leave HTTP was shown with the fields that say so.
+    if changed || asked || parts.headers.contains_key(header::UPGRADE) {
         survey = Survey::of(&parts.headers);
         hop_by_hop::request(&mut parts.headers, survey, UpgradeField::Strip)?;
     }
@@ -260,14 +276,17 @@ async fn onward(
             let cluster = chain.aim.take().ok_or(RouteError::NoWeight)?;
             exchange.record.set_cluster(cluster.state().metrics());
             let body = chain.body(Side::Request);
-            let mut prepared =
-                prepare::depart(exchange, &found, parts, survey, body, interim, leaving.map(|leaving| *leaving))?;
+            let mut prepared = prepare::depart(exchange, &found, parts, survey, body, interim, leaving)?;
             let (leaving, watched) = (prepared.leaving.take(), prepared.watched());
             chain.tell(&exchange.record);
             chain.told.borrow_mut().sent_at = Some(Instant::now());
             let response = retry::send(exchange, &cluster, prepared, leaving.as_ref()).await?;
             chain.told.borrow_mut().answered_at = Some(Instant::now());
             let answer = deliver::deliver(exchange, found.route, response, leaving, watched)?;
+            if withdrawn == Withdrawn::Connect && answer.head.status.is_success() {
+                // To this client it would say that the tunnel stands.
+                return Err(UpgradeError::Declined.into());
+            }
             Ok(back(exchange, chain, answer))
         }
         Action::Redirect(redirect) => {

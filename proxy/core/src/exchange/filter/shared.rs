@@ -246,6 +246,17 @@ impl Shared {
         Poll::Pending
     }
 
+    /// Ready when a filter ended what became of a request that left HTTP: without an answer, or by one that comes too late.
+    /// That a filter failed ends nothing: what is carried does not pass it.
+    pub(crate) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        let ended = matches!(&*self.interrupt.borrow(), Some(Interrupt::Reply(..) | Interrupt::Close(_)));
+        if ended && self.kind == StreamKind::Http {
+            return Poll::Ready(());
+        }
+        self.waiting.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
     /// Whether some filter reads heads and trailers when the stream is logged.
     pub(super) fn keeps_heads(&self) -> bool {
         self.slots.iter().any(|slot| slot.interest.has(Interest::LOG))

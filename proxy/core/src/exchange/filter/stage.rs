@@ -101,6 +101,8 @@ pub(super) struct Half {
     pub(super) head_at: At,
     /// No body follows the head.
     pub(super) head_ends: bool,
+    /// What follows it may be no HTTP: filters are told that something does.
+    pub(super) opens: bool,
     /// Boxed: few messages have them, and each stream has room for two.
     pub(super) trailers: Option<Box<Headers>>,
     pub(super) trailers_at: At,
@@ -156,6 +158,7 @@ impl Default for Half {
             comes_back: false,
             head_at: At::Nowhere,
             head_ends: false,
+            opens: false,
             trailers: None,
             trailers_at: At::Nowhere,
             out: Buffer::default(),

@@ -206,3 +206,87 @@ fn a_route_that_a_filter_leads_to_judges_the_client_too() {
         },
     );
 }
+
+#[test]
+fn a_length_that_no_body_keeps_reaches_no_server() {
+    let post = "POST / HTTP/1.1\r\nhost: a.example\r\ncontent-length: 0\r\n\r\n";
+    let plain = "GET / HTTP/1.1\r\nhost: a.example\r\n\r\n";
+    for (setup, head) in [(ONE, plain), (ONE, post), (ONE_H2, plain)] {
+        for pause in [Do::Continue, Do::PauseAll] {
+            let kept = Kept::default();
+            let keep = kept.clone();
+            script("a", move |event, stream| match event {
+                Event::RequestHeaders(_) => {
+                    stream.headers(Map::RequestHeaders, |head| head.replace(b"content-length", b"100")).unwrap();
+                    keep.keep(stream);
+                    pause
+                }
+                _ => Do::Continue,
+            });
+            run(
+                setup,
+                |_, _| canned(HELLO),
+                |world| async move {
+                    let mut client = world.connect();
+                    client.write_all(head.as_bytes()).await.unwrap();
+                    kept.wait().await.resume(Side::Request);
+                    let refused = answer(&mut client).await;
+                    assert_eq!((refused.status, &*refused.body), (503, "invalid body"));
+                    assert!(world.dialed.borrow().is_empty(), "it is known before anything is sent");
+                    one_record(&world, (503, "FF", "filter_body_too_short", "proxy")).await;
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn a_connection_whose_request_was_cut_short_serves_no_other() {
+    script("a", |event, stream| match event {
+        Event::RequestBody(_, End::Yes) => {
+            stream.body(Side::Request, |body| body.clear());
+            Do::Continue
+        }
+        _ => Do::Continue,
+    });
+    run(
+        ONE,
+        |_, _| canned(HELLO),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(&POST.as_bytes()[..POST.len() - 3]).await.unwrap();
+            // The server answers before it has read the body.
+            settle().await;
+            client.write_all(b"def").await.unwrap();
+            settle().await;
+            assert_eq!(get(&world, "/").await.status, 200);
+            assert_eq!(world.dialed.borrow().len(), 2);
+        },
+    );
+}
+
+#[test]
+fn a_response_without_a_body_promises_none() {
+    let empty = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    script("a", |event, stream| {
+        if let Event::ResponseHeaders(_) = event {
+            stream.headers(Map::ResponseHeaders, |head| head.replace(b"content-length", b"100")).unwrap();
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        move |_, _| canned(empty),
+        |world| async move {
+            let mut client = world.connect();
+            for _ in 0..2 {
+                client.write_all(b"GET / HTTP/1.1\r\nhost: a.example\r\n\r\n").await.unwrap();
+                assert!(head(&mut client).await.unwrap().contains("content-length: 0\r\n"));
+            }
+            let mut sender = http2(&world).await;
+            let mut response = fetch(&mut sender, request("GET", "/").body(()).unwrap()).await.unwrap();
+            assert_eq!(response.headers()["content-length"], "0");
+            assert_eq!(body(response.body_mut()).await.unwrap().0, "");
+        },
+    );
+}

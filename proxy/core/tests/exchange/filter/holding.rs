@@ -2,6 +2,9 @@
 
 use super::*;
 
+const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+const NOT_MODIFIED: &str = "HTTP/1.1 304 Not Modified\r\n\r\n";
+
 #[test]
 fn a_head_can_wait_and_what_follows_comes_in_one_piece() {
     for pause in [Do::PauseAll, Do::PauseAllAndBuffer] {
@@ -315,4 +318,72 @@ fn pieces_can_be_thrown_away() {
             assert!(answer.body.ends_with("\ndef"), "{answer:?}");
         },
     );
+}
+
+#[test]
+fn nothing_follows_a_head_that_waited_where_nothing_was_to_follow() {
+    for (h2, head) in [
+        (false, "GET /x HTTP/1.1\r\nhost: a.example\r\n\r\n"),
+        (false, "POST /x HTTP/1.1\r\nhost: a.example\r\ncontent-length: 0\r\n\r\n"),
+        (true, "GET /x HTTP/1.1\r\nhost: a.example\r\n\r\n"),
+    ] {
+        for pause in [Do::Pause, Do::PauseAll, Do::PauseAllAndBuffer] {
+            let kept = held("b", pause);
+            let cluster = if h2 { "    protocol: http2" } else { "" };
+            run(
+                Setup { cluster, ..TWO },
+                move |_, _| if h2 { h2_server(tell) } else { canned(NO_CONTENT) },
+                |world| async move {
+                    let mut client = world.connect();
+                    client.write_all(head.as_bytes()).await.unwrap();
+                    let stream = kept.wait().await;
+                    settle().await;
+                    hears(&["a: open", "b: open", "a: request_headers Yes", "b: request_headers Yes"]);
+                    stream.resume(Side::Request);
+                    let answer = answer(&mut client).await;
+                    assert!([200, 204].contains(&answer.status), "{answer:?}");
+                    let heard = events();
+                    assert!(heard.iter().all(|event| !event.contains("request_body")), "{heard:?}");
+                    world.record().await;
+                    world.assert_quiet().await;
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_follows_a_response_that_waited_where_nothing_was_to_follow() {
+    for (method, served) in [("GET", NO_CONTENT), ("GET", NOT_MODIFIED), ("HEAD", HELLO)] {
+        for pause in [Do::Pause, Do::PauseAll, Do::PauseAllAndBuffer] {
+            let kept = Kept::default();
+            let keep = kept.clone();
+            script("a", move |event, stream| match event {
+                Event::ResponseHeaders(End::Yes) => {
+                    keep.keep(stream);
+                    pause
+                }
+                _ => Do::Continue,
+            });
+            run(
+                TWO,
+                move |_, _| canned(served),
+                |world| async move {
+                    let mut client = world.connect();
+                    client
+                        .write_all(format!("{method} /x HTTP/1.1\r\nhost: a.example\r\n\r\n").as_bytes())
+                        .await
+                        .unwrap();
+                    kept.wait().await.resume(Side::Response);
+                    let answer = head(&mut client).await.unwrap();
+                    assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+                    let heard = events();
+                    assert_eq!(heard[4..6], ["b: response_headers Yes", "a: response_headers Yes"], "{heard:?}");
+                    assert!(heard.iter().all(|event| !event.contains("_body")), "{heard:?}");
+                    world.record().await;
+                    world.assert_quiet().await;
+                },
+            );
+        }
+    }
 }

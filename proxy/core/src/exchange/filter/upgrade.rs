@@ -1,0 +1,59 @@
+//! Requests that ask to leave HTTP, as filters see them, and whether they still ask behind them.
+//!
+//! Filters see what Envoy shows: `Upgrade` and `Connection` as the client sent them, and of an extended CONNECT (RFC 8441)
+//! the HTTP/1.1 request it stands for. Without `Upgrade` the request is an ordinary one.
+
+use crate::exchange::{
+    head::{Survey, hop_by_hop},
+    prepare::{Asked, Leaving},
+};
+use http::{HeaderValue, Method, header, request};
+
+/// Whether filters took a wish to leave HTTP away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Withdrawn {
+    No,
+    /// That of an `Upgrade`, whose client takes any answer.
+    Upgrade,
+    /// That of a CONNECT, whose client takes a success for the tunnel.
+    Connect,
+}
+
+/// Shows filters that a request asks to leave HTTP. `came`: as it came, where it was kept.
+pub(super) fn show(asked: &Asked, came: Option<&request::Parts>, head: &mut request::Parts) {
+    let (connection, upgrade) = match asked {
+        Asked::Connect => return,
+        Asked::Upgrade(protocol, _) => {
+            let field = |name| came.and_then(|came| came.headers.get(name)).cloned();
+            (field(header::CONNECTION), field(header::UPGRADE).unwrap_or_else(|| protocol.clone()))
+        }
+        Asked::ExtendedConnect(protocol, _) => {
+            head.method = Method::GET;
+            (None, protocol.clone())
+        }
+    };
+    let connection = connection.unwrap_or(HeaderValue::from_static("upgrade"));
+    // A head that is full stays as it is; it is asked for all the same.
+    head.headers.try_insert(header::CONNECTION, connection).ok();
+    head.headers.try_insert(header::UPGRADE, upgrade).ok();
+}
+
+/// What is left of the wish behind the filters. The fields that say so are still in the head.
+pub(super) fn settle(leaving: Leaving, head: &mut request::Parts) -> (Option<Leaving>, Withdrawn) {
+    let (protocol, withdrawn) = match &leaving.asked {
+        Asked::Connect => return (Some(leaving), Withdrawn::No),
+        Asked::Upgrade(protocol, _) => (protocol, Withdrawn::Upgrade),
+        Asked::ExtendedConnect(protocol, _) => (protocol, Withdrawn::Connect),
+    };
+    let asks = hop_by_hop::upgrade(&head.headers, Survey::of(&head.headers))
+        .is_some_and(|asked| protocol.as_bytes().eq_ignore_ascii_case(asked.as_bytes()));
+    match (asks, withdrawn) {
+        (false, _) => (None, withdrawn),
+        (true, Withdrawn::Connect) if head.method != Method::GET => (None, withdrawn),
+        (true, Withdrawn::Connect) => {
+            head.method = Method::CONNECT;
+            (Some(leaving), Withdrawn::No)
+        }
+        (true, Withdrawn::No | Withdrawn::Upgrade) => (Some(leaving), Withdrawn::No),
+    }
+}
