@@ -490,6 +490,8 @@ fn only_what_is_shown_to_peers_is_judged_as_they_do() {
     let proxy = Shape { listener: &listener, ..Shape::default() }.start(origin.address);
     let mut client = Offer::default().connect(proxy.address).expect("a browser");
     assert_eq!(client.get("/").expect("an answer").status, 200);
+    authority.issue(&web).write(dir.path(), "web");
+    wait::until_true("the renewal to be told", || proxy.stderr().contains("renewed certificate in use"));
 }
 
 /// A reload that shows it on a side on which peers refuse it is refused, as `check` refuses it and no start is ready with it.

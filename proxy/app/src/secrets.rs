@@ -120,6 +120,17 @@ impl Keeper {
                 });
             }
         }
+        for (files, certificate) in &self.secrets.certificates {
+            if before.certificates.get(files).is_some_and(|before| !before.same_as(certificate)) {
+                let not_after = certificate.not_after();
+                tracing::info!(file = %files.chain.display(), not_after, "renewed certificate in use");
+            }
+        }
+        for (path, roots) in &self.secrets.roots {
+            if before.roots.get(path).is_some_and(|before| !before.same_as(roots)) {
+                tracing::info!(file = %path.display(), "changed roots in use");
+            }
+        }
         let identity = self.secrets.identity.as_ref().map(|svid| ("identity".into(), svid.certificate.not_after()));
         let others = self.secrets.certificates.iter();
         let others = others.map(|(files, certificate)| (files.chain.to_string_lossy(), certificate.not_after()));
