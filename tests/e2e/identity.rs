@@ -99,7 +99,7 @@ fn a_foreign_domain_with_an_empty_bundle_is_refused_and_nothing_else() {
     let proxy = Shape { top: &agent.section(), listener: "tls: {}", ..Shape::default() }.start(origin.address);
     let lost = |domain: &str| {
         let told = proxy.stderr();
-        told.lines().filter(|line| line.contains("no roots of this trust domain") && line.contains(domain)).count()
+        told.lines().filter(|line| line.contains("this trust domain has no roots") && line.contains(domain)).count()
     };
     assert_eq!(get(&proxy, &other, "spiffe://other.org/x"), Ok(200));
     let shown = other.svid("spiffe://other.org/x");

@@ -109,7 +109,7 @@ impl Keeper {
                     tracing::info!(domains, "roots in use");
                 }
                 for domain in lost_roots(before.map(|before| &*before.bundles), &svid.bundles) {
-                    tracing::info!(trust_domain = %domain, "no roots of this trust domain any more: its peers are refused");
+                    tracing::info!(trust_domain = %domain, "this trust domain has no roots: its peers are refused");
                 }
                 if let Some(words) = without_own_roots(&self.secrets) {
                     tracing::warn!("{words}");
