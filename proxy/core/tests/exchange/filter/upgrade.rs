@@ -2,6 +2,10 @@
 
 use super::*;
 use crate::tunnel::{extended, open, talk, websocket_request, websocket_server};
+use tokio::time::timeout;
+
+/// Long before silence ends anything.
+const SOON: Duration = Duration::from_secs(1);
 
 /// What a filter sees of a field.
 fn field(stream: &Stream, name: &str) -> Option<String> {
@@ -194,7 +198,7 @@ fn a_filter_cuts_what_left_http() {
                 assert_eq!(answer(&mut client).await.status, 101);
                 talk(&mut client).await;
                 end(&kept.wait().await);
-                assert!(closed(&mut client).await);
+                assert!(timeout(SOON, closed(&mut client)).await.unwrap());
                 one_record(&world, (101, "LR", details, "proxy")).await;
             },
         );
@@ -207,7 +211,7 @@ fn a_filter_cuts_what_left_http() {
                 assert_eq!(status, 200);
                 talk(&mut stream).await;
                 end(&kept.wait().await);
-                assert!(stream.read(&mut [0; 1]).await.is_err(), "it is no end");
+                assert!(timeout(SOON, stream.read(&mut [0; 1])).await.unwrap().is_err(), "it is no end");
                 assert_eq!(world.record().await.end(), (200, "LR", details, "proxy"));
             },
         );
