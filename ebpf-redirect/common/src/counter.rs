@@ -61,6 +61,8 @@ counters! {
     Captured = "captured",
     /// Outbound connections that an exclusion left alone.
     CaptureExcluded = "capture_excluded",
+    /// Outbound connections left alone since no proxy has claimed their network namespace.
+    CaptureUnclaimed = "capture_unclaimed",
     /// Original destinations told to the proxy.
     OriginalsTold = "originals_told",
     /// Claims to what comes into a network namespace.

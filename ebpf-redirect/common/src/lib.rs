@@ -66,6 +66,8 @@ pub struct Control {
     pub events: u32,
     /// The port that outbound connections are taken to; 0: they are not.
     pub capture: u32,
+    /// 1: in network namespaces alone that a proxy has claimed; 0: beneath the whole cgroup.
+    pub claimed_only: u32,
 }
 
 /// Values of [`Control::mode`].

@@ -82,7 +82,7 @@ proptest! {
 fn layouts_have_no_hidden_bytes() {
     assert_eq!(size_of::<Endpoint>(), 8 + 16 + 4 + 4);
     assert_eq!(size_of::<PairKey>(), 8 + 16 + 4 * 4);
-    assert_eq!(size_of::<redirect_common::Control>(), 6 * 4);
+    assert_eq!(size_of::<redirect_common::Control>(), 7 * 4);
     assert_eq!(size_of::<redirect_common::Identity>(), 4 + 4 + 8);
     assert_eq!(size_of::<redirect_common::Original>(), 16 + 4 + 4);
     assert_eq!(size_of::<redirect_common::Pair>(), 3 * 8);

@@ -1,12 +1,13 @@
 //! capture: outbound connections to the proxy without a netfilter rule; and which sockets are the proxy's own.
 //!
 //! - `connect4`, `connect6`, `cgroup/connect4|6`, Linux 5.8. Tell the proxy's connections from others by process, user or cgroup,
-//!   and rewrite the destination of the others where capture is on. On failure the connection goes where it wanted.
+//!   and rewrite the destination of the others where capture is on: beneath the whole cgroup, or in those network namespaces alone that a
+//!   proxy has claimed (`inbound`), where claims are taken. On failure the connection goes where it wanted.
 //! - `getpeername4`, `getpeername6`, `cgroup/getpeername4|6`, Linux 5.8: a captured client is told what it asked for.
 //! - `getsockopt`, `cgroup/getsockopt`, Linux 5.12: answers SO_ORIGINAL_DST for connections that the hook took, as netfilter
 //!   does for those that it took; others are left with the kernel's answer.
 
-use crate::maps::{self, EXCLUDED, EXCLUDED_PORTS, ORIGINALS, PORTS, PROXIES, count, flow, flow_or_new};
+use crate::maps::{self, CLAIMS, EXCLUDED, EXCLUDED_PORTS, ORIGINALS, PORTS, PROXIES, count, flow, flow_or_new};
 use aya_ebpf::{
     EbpfContext,
     bindings::{bpf_sock, bpf_sock_addr},
@@ -92,6 +93,11 @@ fn captured(ctx: &SockAddrContext, wanted: Address) -> Option<u32> {
     if protocol != IPPROTO_TCP || socket.is_null() {
         return None;
     }
+    // What it asked for before, and did not get, is not what it asks for now.
+    // SAFETY: the context's socket, not null; locked by connect(2).
+    if let Some(flow) = unsafe { flow(socket.cast()) } {
+        unsafe { (*flow).flags &= !bits::CAPTURED };
+    }
     let loopback = wanted.is_loopback();
     // Before the proxy's own are let go: its probe takes the way of everybody's connections, or proves nothing.
     // SAFETY: the value is copied at once.
@@ -106,6 +112,11 @@ fn captured(ctx: &SockAddrContext, wanted: Address) -> Option<u32> {
     let control = maps::control()?;
     // Whatever the mode: the kill switch sends bytes through TCP, and no connection past the proxy.
     if control.capture == 0 || (loopback && !probe) {
+        return None;
+    }
+    // Where nobody has claimed, nobody is there to take it: beneath a node's cgroup are pods without a proxy, and the node's own.
+    if control.claimed_only != 0 && !is_claimed(ctx) {
+        count(0, Counter::CaptureUnclaimed, 1);
         return None;
     }
     let key = Key::new(128, wanted.0);
@@ -134,6 +145,16 @@ pub fn is_proxy(ctx: &impl EbpfContext) -> bool {
         || known(identity::USER, ctx.uid().into())
         // SAFETY: no arguments.
         || known(identity::CGROUP, unsafe { bpf_get_current_cgroup_id() })
+}
+
+/// Whether a proxy has claimed the socket's network namespace. It holds while that proxy is restarted, which is what keeps others from
+/// getting past it then.
+#[inline(always)]
+fn is_claimed(ctx: &SockAddrContext) -> bool {
+    // SAFETY: the context, from which the kernel takes the socket's namespace.
+    let netns = unsafe { bpf_get_netns_cookie(ctx.sock_addr.cast()) };
+    // SAFETY: only its presence is asked for.
+    unsafe { CLAIMS.get(&netns) }.is_some()
 }
 
 /// What a captured socket wanted to connect to, the port in network order.

@@ -137,16 +137,18 @@ impl Drop for Proof {
 }
 
 /// What is sent: one probe for each family that a listener takes and the machine has. Of what comes in there is none before
-/// the agent knows where to.
+/// the agent knows where to; nor then of what goes out, which it takes of who has claimed alone: that rules are missing would be no news.
 fn probes(config: &Config, ipv6: bool, claim: Claim) -> Vec<Probe> {
     let mut probes = Vec::new();
+    if claim != Claim::Made && config.listeners.iter().any(|listener| listener.capture == Capture::Agent) {
+        return probes;
+    }
     for listener in &config.listeners {
         let Some(port) = listener.probe_port.filter(|_| config.capture.prove == Prove::Required) else { continue };
         let ip = listener.address.ip();
         let way = if listener.capture == Capture::Agent { Way::Inbound } else { Way::Outbound };
         // Where it is bound to is nothing to a program that gives connections to the socket itself.
         let any = match way {
-            Way::Inbound if claim != Claim::Made => continue,
             Way::Inbound => true,
             Way::Outbound => ip.is_unspecified(),
         };
@@ -300,6 +302,13 @@ mod tests {
                     listeners: [{name: a, address: '[::]:15006', tcp: {cluster: c}, capture: agent}]\n\
                     clusters: [{name: c, endpoints: ['10.0.0.7:80']}]";
         assert_eq!(sent(&config(text), true, Claim::Made), []);
+        // Both by an agent, which takes nothing of who has not claimed.
+        let text = "listeners: [{name: a, address: '0.0.0.0:15006', tcp: {cluster: c}, capture: agent},\n\
+                    \x20           {name: b, address: '0.0.0.0:15001', tcp: {cluster: c}, direction: outbound, capture: redirect}]\n\
+                    clusters: [{name: c, endpoints: ['10.0.0.7:80']}]";
+        let sent_of = |claim| sent(&config(text), false, claim).into_iter().map(|(to, _)| to).collect::<Vec<_>>();
+        assert_eq!(sent_of(Claim::NoAgent), [""; 0]);
+        assert_eq!(sent_of(Claim::Made), ["127.0.0.1:15098", "127.0.0.1:15099"]);
     }
 
     #[tokio::test]

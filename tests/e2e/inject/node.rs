@@ -144,6 +144,38 @@ fn what_goes_out_and_what_comes_in_is_captured() {
     assert!(!at(&pod, 15001).iter().chain(&at(&pod, 15000)).any(|to| reachable(&other, *to)));
 }
 
+/// What an agent that captures does to what goes out of pods beside those: nothing.
+#[test]
+fn who_did_not_ask_for_it_goes_out_as_without_the_agent() {
+    let curl = some_or_return!(need::program("curl", "curl"));
+    let (_switch, pod, other, node) = some_or_return!(node());
+    let agent = node.agent();
+    let said = || agent.stderr();
+    let (counted_on, skipped) = (application(&other, 9000), application(&other, 9001));
+    let ask = |port: u16| {
+        let url = format!("http://{}:{port}/", other.ipv4);
+        let mut command = within(Some(&node.group.0), &curl.display().to_string());
+        command.args(["-sS", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}"]);
+        let done = pod.enter(|| command.arg(url).output().expect("curl runs"));
+        format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
+    };
+    let judged = || (counted(&node.detached.0, "captured"), counted(&node.detached.0, "capture_unclaimed"));
+    assert_eq!(ask(9000), "200", "a pod without a proxy: {}", said());
+    assert_eq!((judged(), counted_on.requests()), ((0, 1), 1));
+    // Rules of its own capture it, but for what they leave out.
+    let mut injected = inject(&["--capture", "init", "--drain-delay", "0s", "--skip-outbound-ports", "9001"]);
+    injected.group = Some(node.group.0.clone());
+    let mut proxy = injected.start(&pod);
+    let said = || format!("{}\n{}", agent.stderr(), proxy.stderr());
+    assert_eq!(ask(9000), "200", "by its rules: {}", said());
+    assert_eq!((requests(&pod, "outbound"), counted_on.requests()), (1, 2), "{}", said());
+    assert_eq!(ask(9001), "200", "what its rules leave out: {}", said());
+    assert_eq!((requests(&pod, "outbound"), skipped.requests()), (1, 1), "{}", said());
+    assert_eq!(judged().0, 0, "{}", said());
+    proxy.signal(Signal::TERM);
+    assert_eq!(proxy.wait(SOON).code(), Some(0), "{}", proxy.stderr());
+}
+
 /// Whichever captures, rules or the agent: of a pod that did not choose it the agent's programs see the same messages, and leave all of
 /// them to TCP.
 #[test]

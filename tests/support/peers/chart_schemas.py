@@ -142,7 +142,6 @@ FLAGS = [
     ({}, {"no-node-agent": ""}),
     ({"nodeAgent": {"enabled": True}}, {"no-node-agent": ""}),
     ({"nodeAgent": {"captureOutbound": True}}, {"no-node-agent": ""}),
-    ({"nodeAgent": {"enabled": True, "captureOutbound": True}}, {"no-node-agent": ""}),
     ({"nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True}}, {"no-node-agent": None}),
     ({"nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True, "namespaces": None}}, {"no-node-agent": None}),
     ({"nodeAgent": {"elsewhere": True}}, {"no-node-agent": None}),
@@ -204,6 +203,8 @@ WRONG = [
         "nodeAgent.captureInbound",
     ),
     ({"nodeAgent": {"enabled": True, "captureInbound": True}}, "nodeAgent.captureOutbound"),
+    # It would refuse whatever goes out of pods without a proxy.
+    ({"nodeAgent": {"enabled": True, "captureOutbound": True}}, "nodeAgent.captureOutbound: without nodeAgent.captureInbound"),
     # What captures nothing leaves nothing out.
     ({"nodeAgent": {"enabled": True, "excludePorts": [9000]}}, "excludePorts: is about what nodeAgent.captureOutbound takes"),
     ({"nodeAgent": {"excludePorts": [9000]}}, "excludePorts: is about what nodeAgent.captureOutbound takes"),

@@ -21,7 +21,8 @@ pub enum Proxy {
     Cgroup(PathBuf),
 }
 
-/// Which outbound connections are taken to the proxy.
+/// Which outbound connections are taken to the proxy: of everybody in the cgroup, or with [`Options::inbound`] of those in network namespaces
+/// alone that a proxy has claimed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capture {
     /// The proxy's port for them, on loopback.

@@ -62,6 +62,7 @@ pub(super) fn configure(maps: &mut Maps, options: &Options) -> Result<(), Attach
         large: options.large,
         events: options.events.into(),
         capture,
+        claimed_only: options.inbound.into(),
         ..control
     })
 }

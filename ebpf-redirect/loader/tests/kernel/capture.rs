@@ -102,6 +102,26 @@ fn what_is_excluded_or_on_loopback_goes_where_it_wanted_and_the_kill_switch_chan
     });
 }
 
+/// A socket that was captured in vain may be connected again, to where nothing is captured.
+#[test]
+fn a_socket_that_connects_anew_is_told_what_it_asked_for_last() {
+    let Some(ground) = ground() else { return };
+    ground.pod(|| {
+        crate::ground::ip("address add 198.51.100.3/32 dev lo");
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let captured: SocketAddr = "192.0.2.9:80".parse().unwrap();
+        let error = socket.connect(&captured.into()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "no proxy is there: {error}");
+        let excluded: SocketAddr = "198.51.100.3:80".parse().unwrap();
+        let listener = listen_at(excluded);
+        socket.connect(&excluded.into()).unwrap();
+        let (client, server) = (TcpStream::from(socket), accept(&listener));
+        assert_eq!(client.peer_addr().unwrap(), excluded);
+        assert!(original(&server, libc::SOL_IP).is_err());
+        assert_eq!(ground.status().occupancy.originals, 0);
+    });
+}
+
 #[test]
 fn a_probe_of_the_proxys_own_is_captured_and_nothing_else_of_it() {
     let Some(mut ground) = ground() else { return };

@@ -12,12 +12,13 @@ use pod::{
     in_force, inside, wanted,
 };
 use redirect::{
-    Counter, Pins,
+    Capture, Counter, Pins,
     inbound::{Change, Claim, Waiting, claim},
 };
 use redirect_common::{Claimed, LAYOUT, MOST_NAMESPACES};
 use socket2::{Domain, Socket, Type};
 use std::{
+    collections::BTreeSet,
     fs, io,
     net::{SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd, AsRawFd},
@@ -278,6 +279,74 @@ fn two_pods_with_the_same_addresses_never_mix_and_one_that_claims_nothing_is_lef
     pods[0].refuses(&at(V4, APP));
     pods[2].pair(&at(V4, APP), &applications[2]);
     assert_eq!(ground.count(Counter::InboundCaptured), 40);
+}
+
+/// What goes out is taken where the proxy has said that it is there, and nowhere else beneath the cgroup.
+#[test]
+fn what_goes_out_is_taken_of_who_has_claimed_and_of_nobody_else() {
+    const OUTBOUND: u16 = 15_001;
+    const OUTBOUND_PROBE: u16 = 15_099;
+    const BEYOND: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
+    let Some((mut ground, folder, outside)) = ground() else { return };
+    ground.options.capture = Some(Capture {
+        port: OUTBOUND,
+        exclude: Vec::new(),
+        exclude_ports: BTreeSet::from([22]),
+        probe: Some(OUTBOUND_PROBE),
+    });
+    ground.attach();
+    let [pod, other] = ["a", "b"].map(|name| Pod::new(&folder, &outside, &ground.cgroup, name));
+    let listen = |port| TcpListener::bind(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))).unwrap();
+    let beyond = [&pod, &other].map(|pod| pod.outside(|| listen(80)));
+    let left_alone = |pod: &Pod, listener: &TcpListener| {
+        for address in BEYOND {
+            let (client, server) = pod.own(&at(address, 80), listener);
+            talk(&client, &server, b"as if nobody was there");
+        }
+    };
+    let refused = |pod: &Pod, to: &str| {
+        let error = pod.run(|| TcpStream::connect(to)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused, "{to}: {error}");
+    };
+    // Before its proxy is there, as its init containers go out.
+    left_alone(&pod, &beyond[0]);
+    left_alone(&other, &beyond[1]);
+    for probe in ["127.0.0.1", "::1"] {
+        pod.as_proxy(|| TcpStream::connect((probe, OUTBOUND_PROBE)).unwrap_err());
+    }
+    assert_eq!((ground.count(Counter::Captured), ground.count(Counter::CaptureUnclaimed)), (0, 6));
+    let (inbound, outbound) = (pod.proxy("[::]:15006"), pod.as_proxy(|| listen(OUTBOUND)));
+    let taken = |client: TcpStream, to: &str| {
+        let server = accept(&outbound);
+        assert_eq!(server.local_addr().unwrap().port(), OUTBOUND);
+        assert_eq!(client.peer_addr().unwrap(), to.parse().unwrap(), "the client sees what it asked for");
+        talk(&client, &server, b"captured");
+    };
+    for to in BEYOND.map(|address| at(address, 80)) {
+        taken(pod.run(|| connect(to.parse::<SocketAddr>().unwrap())), &to);
+    }
+    for to in ["127.0.0.1", "::1"].map(|address| at(address, OUTBOUND_PROBE)) {
+        taken(pod.as_proxy(|| connect(to.parse::<SocketAddr>().unwrap())), &to);
+    }
+    left_alone(&other, &beyond[1]);
+    assert_eq!((ground.count(Counter::Captured), ground.count(Counter::CaptureUnclaimed)), (4, 8));
+    let ssh = pod.outside(|| listen(22));
+    pod.own(&at(BEYOND[0], 22), &ssh);
+    // Without its proxy nobody gets past it, also beneath an agent that comes then.
+    drop((inbound, outbound));
+    for _ in 0..2 {
+        for to in BEYOND {
+            refused(&pod, &at(to, 80));
+        }
+        left_alone(&other, &beyond[1]);
+        ground.attach();
+    }
+    // Without claims there is one proxy for all.
+    ground.options.inbound = false;
+    ground.attach();
+    let unclaimed = ground.count(Counter::CaptureUnclaimed);
+    refused(&other, &at(BEYOND[0], 80));
+    assert_eq!(ground.count(Counter::CaptureUnclaimed), unclaimed);
 }
 
 #[test]

@@ -39,7 +39,8 @@ const AGENT_ONLY: &[Opt] = &[
     opt(
         "capture-inbound",
         "",
-        "Give what comes into a proxy's network namespace to the listener by which it claims it",
+        "Give what comes into a proxy's network namespace to the listener by which it claims it; --capture then takes what goes \
+         out of such namespaces, and of no others",
     ),
     opt(
         "namespaces",
@@ -71,7 +72,12 @@ const WHAT: &[Opt] = &[
     opt("proxy-pid", "NUMBER", "The proxy's process, as this process sees it"),
     opt("proxy-cgroup", "PATH", "The cgroup that the proxy alone runs in"),
     opt("large", "SIZE", "Messages of this size and more stay on TCP [default: 64KiB]"),
-    opt("capture", "PORT", "Take outbound connections to the proxy's port, without netfilter rules"),
+    opt(
+        "capture",
+        "PORT",
+        "Take outbound connections to the proxy's port, without netfilter rules: of everybody in the cgroup, which has one proxy; \
+         with an agent's --capture-inbound in those network namespaces alone that a proxy has claimed",
+    ),
     opt(
         "probe-port",
         "PORT",

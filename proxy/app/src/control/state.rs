@@ -262,11 +262,13 @@ impl Unproven {
         };
         match (cause, way, family) {
             (Cause::Refused, Way::Outbound, Family::Ipv4) => {
-                "INITIALIZING: no rule captured the probe over IPv4; run `pillion redirect rules install`, or write \
+                "INITIALIZING: no rule captured the probe over IPv4; run `pillion redirect rules install`, or where the node's agent \
+                 captures both ways give this proxy a listener with `capture: agent` (it takes nothing of who has none), or write \
                  `capture: { prove: false }`\n"
             }
             (Cause::Refused, Way::Outbound, Family::Ipv6) => {
-                "INITIALIZING: no rule captured the probe over IPv6; run `pillion redirect rules install`, or write \
+                "INITIALIZING: no rule captured the probe over IPv6; run `pillion redirect rules install`, or where the node's agent \
+                 captures both ways give this proxy a listener with `capture: agent` (it takes nothing of who has none), or write \
                  `capture: { prove: false }`\n"
             }
             (Cause::Refused, Way::Inbound, Family::Ipv4) => {

@@ -73,6 +73,7 @@ fn series(of: Counter) -> Series {
         Counter::EventsDropped => counter!(DROPPED),
         Counter::Captured => counter!(CAPTURE, "outcome" => "captured"),
         Counter::CaptureExcluded => counter!(CAPTURE, "outcome" => "excluded"),
+        Counter::CaptureUnclaimed => counter!(CAPTURE, "outcome" => "unclaimed"),
         Counter::OriginalsTold => counter!(CAPTURE, "outcome" => "destination_told"),
         Counter::Claims => counter!(CLAIMS, "outcome" => "taken"),
         Counter::ClaimsRefused => counter!(CLAIMS, "outcome" => "refused"),

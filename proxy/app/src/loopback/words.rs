@@ -31,7 +31,8 @@ pub(crate) fn status_text(status: &Status) -> String {
     let _ = writeln!(text, "ports: {}", ports.join(", "));
     let _ = writeln!(text, "large messages: {} bytes and more stay on TCP", status.control.large);
     if status.control.capture != 0 {
-        let _ = writeln!(text, "outbound: taken to port {}", status.control.capture);
+        let whose = if status.control.claimed_only == 0 { "" } else { ", of network namespaces that are claimed" };
+        let _ = writeln!(text, "outbound: taken to port {}{whose}", status.control.capture);
     }
     let (captured, waiting) = (status.captured, status.waiting.len());
     if status.links.is_empty() && waiting > 0 {
