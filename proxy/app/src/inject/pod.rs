@@ -4,9 +4,9 @@ use super::{
     amend,
     configuration::{self, Fault},
     container, grace, meshes,
-    probes::{self, Place},
+    probes::{self, Place, Starts},
     qos,
-    settings::{self, Capture, INJECT, Mode, PREFIX, STATUS, Settings},
+    settings::{self, Capture, INJECT, InboundTls, Mode, PREFIX, STATUS, Settings},
     status::Status,
     value::{Map, Value, map},
     whole, windows,
@@ -139,6 +139,11 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     };
     let around = &Surroundings { job: around.job || ends(spec), ..around.clone() };
     if let Some(refusal) = refusal(pod, spec) {
+        if refusal == Refusal::HostNetwork && has_ours(pod, spec) {
+            let words = "Pillion is in this pod already, and would capture the whole node's connections: remove hostNetwork, or take \
+                         Pillion out with `pillion inject --uninject`";
+            problems.push(Problem::new(&["spec", "hostNetwork"], words));
+        }
         if matches!(refusal, Refusal::Already(_))
             && problems.is_empty()
             && let Some(with) = amend::amend(pod, around, defaults)?
@@ -156,6 +161,7 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if readable {
         problems.extend(grace::fit(pod, &mut settings, &mut notes));
         problems.extend(idle_init_image(pod, &settings));
+        problems.extend(unasked(spec, &settings));
     }
     if around.job && settings.mode == Mode::Container {
         problems.extend(unending(spec));
@@ -221,8 +227,6 @@ pub(super) fn unending(spec: &Value) -> Vec<Problem> {
 }
 
 fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
-    let containers = || spec.list("initContainers").iter().chain(spec.list("containers"));
-    let named = |name: &str| containers().any(|container| container.str("name") == Some(name));
     if pod.at(&["metadata", "annotations", "kubernetes.io/config.mirror"]).is_some() {
         return Some(Refusal::Mirror);
     }
@@ -232,10 +236,7 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
     if windows::is_for(spec) {
         return Some(Refusal::Windows);
     }
-    // The annotation alone, in a manifest copied from a pod whose containers were taken out, injected nothing; and a container
-    // alone that happens to have such a name is not ours.
-    let status = pod.at(&["metadata", "annotations", STATUS]);
-    if status.is_some() && (named(PROXY) || named(INIT)) {
+    if has_ours(pod, spec) {
         let version = Status::of(pod).and_then(Result::ok).and_then(|status| status.version);
         return Some(Refusal::Already(version.map_or_else(String::new, |version| format!(" {version}"))));
     }
@@ -243,6 +244,14 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
         return Some(Refusal::OtherMesh(name.to_owned()));
     }
     meshes::wish(pod).map(Refusal::ForOtherMesh)
+}
+
+/// Whether an injection put anything in. The annotation alone, in a manifest copied from a pod whose containers were taken out, injected
+/// nothing; and a container alone that happens to have such a name is not ours.
+fn has_ours(pod: &Value, spec: &Value) -> bool {
+    let mut containers = spec.list("initContainers").iter().chain(spec.list("containers"));
+    pod.at(&["metadata", "annotations", STATUS]).is_some()
+        && containers.any(|container| matches!(container.str("name"), Some(PROXY | INIT)))
 }
 
 /// The settings of a pod: its annotations over the defaults. Every mistake is told.
@@ -317,6 +326,34 @@ fn idle_init_image(pod: &Value, settings: &Settings) -> Option<Problem> {
     pod.at(&["metadata", "annotations", &full]).filter(|_| settings.init_image.is_some())?;
     let words = format!("with capture {capture} no container installs rules: take it out, or choose capture init");
     Some(Problem::new(&["metadata", "annotations", &full], words))
+}
+
+/// Probes of sidecars that start before the proxy, with which they are not carried out, and which it refuses as soon as it is there: a
+/// kubelet has no certificate.
+fn unasked(spec: &Value, settings: &Settings) -> Vec<Problem> {
+    let strict = settings.inbound_tls() == InboundTls::Strict;
+    if settings.mode == Mode::Native || settings.capture == Capture::None || settings.config.is_some() || !strict {
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    for (index, container) in spec.list("initContainers").iter().enumerate() {
+        if container.str("restartPolicy") != Some("Always") {
+            continue;
+        }
+        let moved = |port| if settings.skips_inbound(port) { None } else { Some(Place::Pod) };
+        let asked = probes::move_away(&mut container.clone(), Starts::Before, port::PROBES, &moved);
+        for (path, probe) in asked.0 {
+            let (Some(field), Some(port)) = (probes::field(&path), probe.get("port").and_then(Value::as_int)) else {
+                continue;
+            };
+            let words = format!(
+                "with mode container this sidecar starts before the proxy, which refuses a kubelet on port {port} as soon as it is there \
+                 (inbound-tls strict): use mode native, or leave the port alone with skip-inbound-ports: \"{port}\""
+            );
+            problems.push(Problem::new(&["spec", "initContainers", &index.to_string(), field], words));
+        }
+    }
+    problems
 }
 
 /// Whether an empty annotation takes back what was chosen for all pods.
@@ -476,21 +513,24 @@ pub(super) fn move_probes(pod: &mut Value, settings: &Settings) -> Map {
     if !settings.rewrite_probes || settings.capture == Capture::None {
         return moved;
     }
-    let skipped = |port| settings.skip_inbound_ports.iter().any(|ports| ports.contain(port));
     // What clients reach by a port of the proxy's may listen on loopback alone.
     let led = |port| settings.inbound_ports.iter().any(|led| led.application == port);
     let place = |port| match port {
         port::PROBES => None,
         port if led(port) => Some(Place::Loopback),
-        port => (!skipped(port)).then_some(Place::Pod),
+        port => (!settings.skips_inbound(port)).then_some(Place::Pod),
     };
     // Beside the others, the proxy starts when all init containers have, and would answer no probe of theirs before.
     let lists: &[&str] =
         if settings.mode == Mode::Native { &["containers", "initContainers"] } else { &["containers"] };
     for list in lists {
         let Some(Value::List(containers)) = pod.at_mut(&["spec", list]) else { continue };
-        for container in containers {
-            moved.0.extend(probes::move_away(container, port::PROBES, &place).0);
+        // Others may have put a sidecar of theirs before the proxy that is there.
+        let proxy = containers.iter().position(|container| container.str("name") == Some(PROXY)).unwrap_or_default();
+        let before = if *list == "initContainers" { proxy } else { 0 };
+        for (index, container) in containers.iter_mut().enumerate() {
+            let starts = if index < before { Starts::Before } else { Starts::Behind };
+            moved.0.extend(probes::move_away(container, starts, port::PROBES, &place).0);
         }
     }
     moved

@@ -22,6 +22,12 @@ pub fn is_hook(path: &str) -> bool {
     path.rsplit_once('/').is_some_and(|(_, last)| HOOKS.iter().any(|(_, word)| *word == last))
 }
 
+/// The probe that a path stands for; `None`: it is a hook's.
+pub(super) fn field(path: &str) -> Option<&'static str> {
+    let (_, last) = path.rsplit_once('/')?;
+    PROBES.iter().find(|(_, word)| *word == last).map(|(field, _)| *field)
+}
+
 /// What can be asked of another place than the pod; `exec` stays, since it runs in the container.
 const HANDLERS: [&str; 3] = ["httpGet", "tcpSocket", "grpc"];
 /// A container's probe timeout where none is written, in seconds.
@@ -45,13 +51,33 @@ impl Place {
     pub const POD: &str = "pod";
 }
 
+/// When a container starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Starts {
+    /// Before the proxy, which starts only when this one has: what a kubelet asks until then nobody else can answer.
+    Before,
+    /// With it, or after.
+    Behind,
+}
+
+/// What is asked of a container until it has started.
+const AT_START: [&str; 2] = ["startup", "post-start"];
+
 /// Moves the probes of a container, and returns what they were, by path. `place` says where the application is asked at a port;
 /// `None`: by the kubelet, as before.
-pub(super) fn move_away(container: &mut Value, proxy_port: u16, place: &dyn Fn(u16) -> Option<Place>) -> Map {
+pub(super) fn move_away(
+    container: &mut Value,
+    starts: Starts,
+    proxy_port: u16,
+    place: &dyn Fn(u16) -> Option<Place>,
+) -> Map {
     let mut moved = Map::default();
     let Some(name) = container.str("name").map(str::to_owned) else { return moved };
     let ports = named_ports(container);
     let mut take = |handler: &mut Value, kind: &str, timeout: i128| {
+        if starts == Starts::Before && AT_START.contains(&kind) {
+            return;
+        }
         let Some(which) = HANDLERS.iter().find(|which| handler.get(which).is_some()) else { return };
         let Some(original) = handler.get(which).cloned() else { return };
         // Another host is not ours to ask.
@@ -172,7 +198,7 @@ livenessProbe: {tcpSocket: {port: '9000'}, failureThreshold: 2}
 lifecycle: {preStop: {httpGet: {path: /bye, port: 8080}}}",
         );
         let mut moved = container.clone();
-        let originals = move_away(&mut moved, 15020, &|port| (port != 1).then_some(Place::Loopback));
+        let originals = move_away(&mut moved, Starts::Behind, 15020, &|port| (port != 1).then_some(Place::Loopback));
         assert_eq!(
             moved.at(&["readinessProbe"]).unwrap().to_json(),
             r#"{"httpGet":{"path":"/app-probes/web/readiness","port":15020},"timeoutSeconds":3,"periodSeconds":2}"#
@@ -205,7 +231,7 @@ lifecycle: {preStop: {httpGet: {path: /bye, port: 8080}}}",
             let container = read(&format!("name: a\nlivenessProbe: {probe}\n"));
             let mut moved = container.clone();
             let elsewhere = |port| (port != 1).then_some(Place::Loopback);
-            assert_eq!(move_away(&mut moved, 15020, &elsewhere), Map::default(), "{probe}");
+            assert_eq!(move_away(&mut moved, Starts::Behind, 15020, &elsewhere), Map::default(), "{probe}");
             assert_eq!(moved, container, "{probe}");
         }
     }

@@ -214,6 +214,12 @@ impl Settings {
         self.inbound_tls.unwrap_or(default)
     }
 
+    /// Whether what comes in at a port is left alone.
+    #[must_use]
+    pub fn skips_inbound(&self, port: u16) -> bool {
+        self.skip_inbound_ports.iter().any(|ports| ports.contain(port))
+    }
+
     /// Whether hosts are told apart by names of which some hold in one namespace only.
     #[must_use]
     pub fn has_bare_names(&self) -> bool {

@@ -1,5 +1,7 @@
 //! Reviews as API servers of several versions send them, and everything that is none.
 
+mod order;
+
 use super::review::{Answer, Asked, Ending, answer};
 use crate::inject::{
     Taken,

@@ -62,7 +62,7 @@ impl Settings {
                 }
             }
             // What comes to these is led to nobody else as it is, and by one of them a node's agent is proven to capture.
-            let skipped = |port: &u16| self.skip_inbound_ports.iter().any(|ports| ports.contain(*port));
+            let skipped = |port: &u16| self.skips_inbound(*port);
             let own: BTreeSet<u16> = own_ports(self).into_iter().filter(skipped).collect();
             if !own.is_empty() {
                 let own = own.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
