@@ -11,7 +11,7 @@ use crate::{
     module::Module,
     plugin::{MachineSpec, Plugin},
     vm::{Budget, Machine},
-    worker::{Key, Seat, Slot},
+    worker::{Key, Place, Seat, Slot},
 };
 use pillion_core::exchange::filter::{
     BodyStatus, End, Factory, Failed, Filter, HeadStatus, Instance, Interest, Map, Peer, Services, Stream,
@@ -27,6 +27,7 @@ pub struct WasmFactory {
     plugin: Arc<Plugin>,
     spec: Arc<MachineSpec>,
     key: Key,
+    place: Place,
 }
 
 /// A wasm filter on one worker.
@@ -47,10 +48,18 @@ struct WasmFilter {
 }
 
 impl WasmFactory {
-    /// A filter of a module that is linked already; `key` tells its machine from others.
+    /// A filter of a module that is linked already; `key` tells its machine from others, `place` whether it may be in one
+    /// that runs already.
     #[must_use]
-    pub fn new(runtime: &Runtime, module: Arc<Module>, plugin: Arc<Plugin>, spec: Arc<MachineSpec>, key: Key) -> Self {
-        Self { runtime: runtime.clone(), module, plugin, spec, key }
+    pub fn new(
+        runtime: &Runtime,
+        module: Arc<Module>,
+        plugin: Arc<Plugin>,
+        spec: Arc<MachineSpec>,
+        key: Key,
+        place: Place,
+    ) -> Self {
+        Self { runtime: runtime.clone(), module, plugin, spec, key, place }
     }
 }
 
@@ -58,7 +67,7 @@ impl Factory for WasmFactory {
     fn instance(&self, services: Services) -> Rc<dyn Instance> {
         let limits = &self.plugin.limits;
         let services = services.bounded(self.plugin.allowed_clusters.clone(), limits.calls, limits.call_response);
-        let slot = Slot::of(&self.key, &self.runtime, &self.module, &self.spec);
+        let slot = Slot::of(&self.key, &self.runtime, &self.module, &self.spec, self.place);
         let seat = slot.seat(&self.plugin, services, Metrics::new(&self.plugin.name));
         Rc::new(WasmInstance {
             interest: seat.machine().map_or(Interest::ALL, |(machine, _)| wants(machine.callbacks())),

@@ -1,7 +1,9 @@
 //! [`WasmLoader`]: from a filter's model to a factory that can serve: fetched, compiled, checked and tried.
 //!
 //! Runs on the control thread; everything that takes time does on a thread of its own. A filter that would fail at its
-//! start fails here, and the configuration in force stays.
+//! start fails here, and the configuration in force stays. Where another plugin has the same machine, in force or in the
+//! configuration that is being loaded, it is tried beside that one, too: what starts alone and not there is served from a machine
+//! of its own.
 
 use crate::{
     artefact::{self, Compiler, Directory},
@@ -11,7 +13,7 @@ use crate::{
     plugin::{MachineSpec, Plugin},
     shared::Shared,
     vm::{Machine, state::Stage},
-    worker::Key,
+    worker::{Key, Place},
 };
 use pillion_config::model::{self, AllowedCapabilities, FilterKind, Wasm, WasmSource, WasmUrl};
 use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
@@ -30,6 +32,9 @@ use tokio::sync::oneshot;
 /// Bytes of a module, wherever it comes from.
 pub const MOST_MODULE: u64 = pillion_config::MAX_REFERENCED;
 
+/// Plugins that one is tried beside: a guest that cannot be configured twice shows with the first, and each is a start's time.
+const MOST_BESIDE: usize = 8;
+
 /// A module's bytes on their way.
 pub type Fetching = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>>>>;
 
@@ -43,6 +48,8 @@ pub struct WasmLoader {
     directory: RefCell<Option<Arc<Directory>>>,
     /// Modules that filters have, so that those with the same one share it. Not kept by this: a module goes with its last filter.
     modules: RefCell<HashMap<Linked, Weak<Module>>>,
+    /// Plugins by what their machine is of, in the order that they were loaded, and where they are seated.
+    plugins: RefCell<HashMap<Key, Vec<(Weak<Plugin>, Place)>>>,
 }
 
 /// A module's digest, and what it is linked to.
@@ -51,7 +58,7 @@ type Linked = ([u8; 32], AllowedCapabilities);
 /// What a thread makes of a module's bytes.
 struct Prepared {
     module: Arc<Module>,
-    digest: [u8; 32],
+    place: Place,
 }
 
 impl Loader for WasmLoader {
@@ -69,7 +76,13 @@ impl WasmLoader {
     /// A loader that compiles this way and fetches that way.
     #[must_use]
     pub fn new(compiler: Compiler, fetch: Fetch) -> Self {
-        Self { compiler, fetch, directory: RefCell::default(), modules: RefCell::default() }
+        Self {
+            compiler,
+            fetch,
+            directory: RefCell::default(),
+            modules: RefCell::default(),
+            plugins: RefCell::default(),
+        }
     }
 
     /// A loader that keeps artefacts in `directory`.
@@ -112,6 +125,15 @@ impl WasmLoader {
             let known = modules.get(&linked).and_then(Weak::upgrade);
             (known, compiled.map(|module| module.pre().module().clone()))
         };
+        let key = Key {
+            module: digest,
+            vm_id: spec.vm_id.clone(),
+            configuration: spec.configuration.to_vec(),
+            environment: spec.environment.clone(),
+            memory: spec.memory,
+            capabilities: spec.capabilities.clone(),
+        };
+        let beside = self.beside(&key);
         let (work, compiler) = (Arc::clone(&plugin), self.compiler.clone());
         let (directory, its_spec, its_runtime) = (self.directory(), Arc::clone(&spec), runtime.clone());
         let prepared = on_thread(move || {
@@ -128,22 +150,40 @@ impl WasmLoader {
                 }
             };
             attempt(&its_runtime, &module, &its_spec, &work)?;
-            Ok(Prepared { module, digest })
+            let place = place(&its_runtime, &module, &its_spec, &beside, &work);
+            Ok(Prepared { module, place })
         })
         .await?;
         let mut modules = self.modules.borrow_mut();
         modules.retain(|_, module| module.strong_count() > 0);
         modules.insert(linked, Arc::downgrade(&prepared.module));
         drop(modules);
-        let key = Key {
-            module: prepared.digest,
-            vm_id: spec.vm_id.clone(),
-            configuration: spec.configuration.to_vec(),
-            environment: spec.environment.clone(),
-            memory: spec.memory,
-            capabilities: spec.capabilities.clone(),
-        };
-        Ok(WasmFactory::new(&runtime, prepared.module, plugin, spec, key))
+        self.keep(&key, &plugin, prepared.place);
+        Ok(WasmFactory::new(&runtime, prepared.module, plugin, spec, key, prepared.place))
+    }
+
+    /// Whom the next plugin of this machine finds there on a worker, in their order.
+    fn beside(&self, key: &Key) -> Vec<Arc<Plugin>> {
+        let plugins = self.plugins.borrow();
+        let all = plugins.get(key).into_iter().flatten();
+        let mut beside = Vec::new();
+        for (plugin, place) in all.filter_map(|(plugin, place)| Some((plugin.upgrade()?, *place))) {
+            if place == Place::Apart {
+                beside.clear();
+            }
+            beside.push(plugin);
+        }
+        beside.drain(..beside.len().saturating_sub(MOST_BESIDE));
+        beside
+    }
+
+    fn keep(&self, key: &Key, plugin: &Arc<Plugin>, place: Place) {
+        let mut plugins = self.plugins.borrow_mut();
+        plugins.retain(|_, plugins| {
+            plugins.retain(|(plugin, _)| plugin.strong_count() > 0);
+            !plugins.is_empty()
+        });
+        plugins.entry(key.clone()).or_default().push((Arc::downgrade(plugin), place));
     }
 
     fn directory(&self) -> Arc<Directory> {
@@ -189,6 +229,23 @@ fn attempt(runtime: &Runtime, module: &Module, spec: &Arc<MachineSpec>, plugin: 
     let (machine, _told) =
         Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial).map_err(|error| error.to_string())?;
     machine.add_root(plugin, None).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Whether the filter, which starts alone, starts where others are already. Who cannot be told here is told on the worker.
+fn place(
+    runtime: &Runtime,
+    module: &Module,
+    spec: &Arc<MachineSpec>,
+    beside: &[Arc<Plugin>],
+    plugin: &Arc<Plugin>,
+) -> Place {
+    if beside.is_empty() {
+        return Place::Shared;
+    }
+    let started = Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial);
+    let Ok((machine, _told)) = started else { return Place::Shared };
+    let all = beside.iter().try_for_each(|other| machine.add_root(other, None).map(|_| ()));
+    if all.is_err() || machine.add_root(plugin, None).is_ok() { Place::Shared } else { Place::Apart }
 }
 
 /// Runs what blocks on a thread of its own.

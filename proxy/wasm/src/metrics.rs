@@ -18,7 +18,6 @@ pub struct Metrics {
     restarts: Counter,
     machines: Gauge,
     memory: Gauge,
-    up: Cell<bool>,
     /// Bytes of memory told last.
     told: Cell<usize>,
 }
@@ -44,7 +43,6 @@ impl Metrics {
             machines: gauge!("pillion_wasm_machines", "filter" => name.clone()),
             memory: gauge!("pillion_wasm_memory_bytes", "filter" => name),
             name: filter.clone(),
-            up: Cell::new(false),
             told: Cell::new(0),
         }
     }
@@ -60,23 +58,14 @@ impl Metrics {
         self.restarts.increment(1);
     }
 
-    /// A machine runs.
+    /// One more machine with it runs.
     pub fn up(&self) {
-        if !self.up.replace(true) {
-            self.machines.increment(1.0);
-        }
+        self.machines.increment(1.0);
     }
 
-    /// It does not run any more.
+    /// One less.
     pub fn down(&self) {
-        if self.up.replace(false) {
-            self.machines.decrement(1.0);
-        }
-    }
-
-    /// Its plugin is gone.
-    pub fn gone(&self) {
-        self.down();
+        self.machines.decrement(1.0);
     }
 
     /// Bytes of its memory now.

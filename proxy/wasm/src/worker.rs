@@ -9,6 +9,12 @@
 //! The wait before a start is at least 200 times what the death, and the start before it if that was one again, took of
 //! the worker's time, and at least 200 times what giving back its memory took, so that a filter that always dies takes at most 0.5 % of it; and it doubles with each restart of the
 //! last minute; beyond the filter's `restarts` in a minute it waits until that minute is over.
+//!
+//! Not every guest can be configured more than once: what keeps its configuration in a cell that is set once refuses the
+//! next, or traps. A plugin that does not start beside others gets a slot of its own, of the same key, and those that come
+//! later are tried there: the others, and the streams that an earlier configuration still has, stay where they are. Where it
+//! trapped, its neighbours' machine is dead; so the [`loader`](crate::loader) tries them together first, and says by
+//! [`Place`] who must not be asked in beside others at all.
 
 use crate::{
     engine::Runtime,
@@ -18,7 +24,7 @@ use crate::{
     shared::Ready,
     vm::{Budget, Cause, Failure, Machine, Mourner, StartError, state::Stage},
 };
-use pillion_config::model::AllowedCapabilities;
+use pillion_config::model::{AllowedCapabilities, Name};
 use pillion_core::exchange::filter::{Failed, Services, Task};
 use std::{
     cell::{Cell, RefCell},
@@ -63,15 +69,27 @@ thread_local! {
     static SLOTS: RefCell<HashMap<Key, Weak<Slot>>> = RefCell::default();
 }
 
+/// Where a plugin may be seated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the machine of others with its key.
+    Shared,
+    /// Beside others it was seen not to start.
+    Apart,
+}
+
 /// The place of one machine on this worker, whether it lives or not.
 pub struct Slot {
     me: Weak<Self>,
+    key: Key,
     runtime: Runtime,
     module: Arc<Module>,
     spec: Arc<MachineSpec>,
     state: RefCell<State>,
     /// Every plugin in it.
     seats: RefCell<Vec<Weak<Seat>>>,
+    /// How many of them have a root context in the machine that runs, by filter: one of several configurations is one filter.
+    sitting: RefCell<HashMap<Name, usize>>,
     /// When it was started again, of the last minute.
     restarts: RefCell<VecDeque<Instant>>,
     /// What starting the machine that runs took of the worker's time.
@@ -91,69 +109,113 @@ enum State {
 
 /// A plugin's place in a machine.
 pub struct Seat {
-    slot: Rc<Slot>,
+    /// Another one once it did not start beside others.
+    slot: RefCell<Rc<Slot>>,
     plugin: Arc<Plugin>,
     services: Services,
     metrics: Metrics,
     /// Its root context in the machine that runs now; 0: none.
     root: Cell<u32>,
+    /// Whether it is among those that sit in its slot's machine.
+    up: Cell<bool>,
 }
 
 impl Slot {
-    /// The slot of this key on this worker, made and started if there is none.
+    /// The slot of this key on this worker where plugins are tried now, made if there is none, or none that will do.
     #[must_use]
-    pub fn of(key: &Key, runtime: &Runtime, module: &Arc<Module>, spec: &Arc<MachineSpec>) -> Rc<Self> {
-        SLOTS.with_borrow_mut(|slots| {
-            if let Some(slot) = slots.get(key).and_then(Weak::upgrade) {
-                return slot;
-            }
-            slots.retain(|_, slot| slot.strong_count() > 0);
-            let slot = Rc::new_cyclic(|me| Self {
-                me: Weak::clone(me),
-                runtime: runtime.clone(),
-                module: Arc::clone(module),
-                spec: Arc::clone(spec),
-                state: RefCell::new(State::Down(None)),
-                seats: RefCell::default(),
-                restarts: RefCell::default(),
-                start_took: Cell::default(),
-                told: RefCell::default(),
-            });
-            slots.insert(key.clone(), Rc::downgrade(&slot));
-            slot
-        })
+    pub fn of(key: &Key, runtime: &Runtime, module: &Arc<Module>, spec: &Arc<MachineSpec>, place: Place) -> Rc<Self> {
+        let known = SLOTS.with_borrow(|slots| slots.get(key).and_then(Weak::upgrade));
+        match known {
+            Some(slot) if place == Place::Shared || slot.seated().is_empty() => slot,
+            Some(_) | None => Self::fresh(key, runtime, module, spec),
+        }
     }
 
-    /// Seats a plugin: in the machine that runs, or in a new one. A failure counts as a death.
+    /// A slot with nobody in it, where plugins of this key are tried from now on.
+    fn fresh(key: &Key, runtime: &Runtime, module: &Arc<Module>, spec: &Arc<MachineSpec>) -> Rc<Self> {
+        let slot = Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
+            key: key.clone(),
+            runtime: runtime.clone(),
+            module: Arc::clone(module),
+            spec: Arc::clone(spec),
+            state: RefCell::new(State::Down(None)),
+            seats: RefCell::default(),
+            sitting: RefCell::default(),
+            restarts: RefCell::default(),
+            start_took: Cell::default(),
+            told: RefCell::default(),
+        });
+        SLOTS.with_borrow_mut(|slots| {
+            slots.retain(|_, slot| slot.strong_count() > 0);
+            slots.insert(key.clone(), Rc::downgrade(&slot));
+        });
+        slot
+    }
+
+    /// Seats a plugin: in the machine that runs, or in a new one. That it does not start alone counts as a death.
     #[must_use]
     pub fn seat(self: &Rc<Self>, plugin: &Arc<Plugin>, services: Services, metrics: Metrics) -> Rc<Seat> {
-        let seat =
-            Rc::new(Seat { slot: Rc::clone(self), plugin: Arc::clone(plugin), services, metrics, root: Cell::new(0) });
-        let mut seats = self.seats.borrow_mut();
-        seats.retain(|seat| seat.strong_count() > 0);
-        seats.push(Rc::downgrade(&seat));
-        drop(seats);
-        let begun = Instant::now();
-        let running = self.running();
-        let result = match running {
-            Some(machine) => seat.sit(&machine),
-            None if matches!(*self.state.borrow(), State::Down(Some(_))) => return seat,
-            None => {
-                let started = self.start();
-                return started.map_or_else(|error| self.not_started(&seat, &error, begun), |()| seat.clone());
-            }
-        };
-        if let Err(error) = result {
-            return self.not_started(&seat, &error, begun);
-        }
+        let slot = RefCell::new(Rc::clone(self));
+        let seat = Rc::new(Seat {
+            slot,
+            plugin: Arc::clone(plugin),
+            services,
+            metrics,
+            root: Cell::new(0),
+            up: Cell::new(false),
+        });
+        self.admit(&seat);
         seat
     }
 
-    fn not_started(&self, seat: &Rc<Seat>, error: &StartError, begun: Instant) -> Rc<Seat> {
+    fn admit(&self, seat: &Rc<Seat>) {
+        let begun = Instant::now();
+        let Some(machine) = self.running() else {
+            self.push(seat);
+            if !matches!(*self.state.borrow(), State::Down(Some(_)))
+                && let Err(error) = self.start()
+            {
+                self.not_started(seat, &error, begun);
+            }
+            return;
+        };
+        // Counted among the others only once it sits: it is not one of those who mourn if it kills them.
+        match seat.sit(&machine) {
+            Ok(()) => {
+                self.push(seat);
+                seat.up();
+            }
+            Err(error) if self.seated().is_empty() => {
+                self.push(seat);
+                self.not_started(seat, &error, begun);
+            }
+            Err(error) => self.part(seat, &error),
+        }
+    }
+
+    fn push(&self, seat: &Rc<Seat>) {
+        let mut seats = self.seats.borrow_mut();
+        seats.retain(|seat| seat.strong_count() > 0);
+        seats.push(Rc::downgrade(seat));
+    }
+
+    /// A plugin does not start beside others: it has a machine of its own from now on.
+    fn part(&self, seat: &Rc<Seat>, error: &StartError) {
+        tracing::info!(
+            filter = %seat.plugin.name, vm_id = self.spec.vm_id,
+            "the wasm filter does not start with this configuration in a machine that has another: it has one of its own; {error}"
+        );
+        self.seats.borrow_mut().retain(|known| !std::ptr::eq(known.as_ptr(), Rc::as_ptr(seat)));
+        let own = Self::fresh(&self.key, &self.runtime, &self.module, &self.spec);
+        seat.slot.replace(Rc::clone(&own));
+        own.admit(seat);
+    }
+
+    fn not_started(&self, seat: &Rc<Seat>, error: &StartError, begun: Instant) {
         tracing::error!(filter = %seat.plugin.name, "the wasm filter does not start on this worker: {error}");
         seat.metrics.failure(Cause::Start);
         self.down(begun.elapsed(), seat);
-        Rc::clone(seat)
     }
 
     fn running(&self) -> Option<Rc<Machine>> {
@@ -167,26 +229,31 @@ impl Slot {
         self.seats.borrow().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Starts a machine with every plugin in it.
+    /// Starts a machine with every plugin in it that starts beside the others.
     fn start(&self) -> Result<(), StartError> {
-        let seats = self.seated();
-        let Some(first) = seats.first() else { return Ok(()) };
-        let limit = seats.iter().map(|seat| seat.plugin.limits.start).max().unwrap_or_default();
         let begun = Instant::now();
-        let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, Stage::Serving)?;
-        for seat in &seats {
-            seat.sit(&machine)?;
-        }
+        // Every turn but the last has one less.
+        let (seats, machine, told) = loop {
+            let seats = self.seated();
+            let limit = seats.iter().map(|seat| seat.plugin.limits.start).max();
+            let Some(limit) = limit else { return Ok(()) };
+            let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, Stage::Serving)?;
+            let failed = seats.iter().find_map(|seat| seat.sit(&machine).err().map(|error| (seat, error)));
+            match failed {
+                None => break (seats, machine, told),
+                Some((_, error)) if seats.len() == 1 => return Err(error),
+                Some((seat, error)) => self.part(seat, &error),
+            }
+        };
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
         machine.set_mourner(me);
         self.start_took.set(begun.elapsed());
         tracing::debug!(vm_id = self.spec.vm_id, took = ?self.start_took.get(), "wasm machine started");
+        let Some(first) = seats.first() else { return Ok(()) };
         let listening = first.services.spawn(listen(Rc::downgrade(&machine), told));
         let before = self.state.replace(State::Running { machine, _listening: listening });
         drop(before);
-        for seat in &seats {
-            seat.metrics.up();
-        }
+        seats.iter().for_each(|seat| seat.up());
         Ok(())
     }
 
@@ -212,20 +279,22 @@ impl Slot {
         self.state.replace(State::Down(Some(task)));
         for seat in self.seated() {
             seat.root.set(0);
-            seat.metrics.down();
+            seat.down();
         }
     }
 
     fn restart(&self) {
-        let seats = self.seated();
-        let Some(seat) = seats.first() else { return };
+        if self.seated().is_empty() {
+            return;
+        }
         self.restarts.borrow_mut().push_back(Instant::now());
         let begun = Instant::now();
         let result = self.start();
+        let seats = self.seated();
         for seat in &seats {
             seat.metrics.restarted();
         }
-        if let Err(error) = result {
+        if let (Err(error), Some(seat)) = (result, seats.first()) {
             tracing::error!(filter = %seat.plugin.name, "the wasm filter cannot be started again: {error}");
             for seat in &seats {
                 seat.metrics.failure(Cause::Start);
@@ -314,7 +383,7 @@ impl Seat {
     ///
     /// None runs.
     pub fn machine(&self) -> Result<(Rc<Machine>, u32), Failed> {
-        match self.slot.running() {
+        match self.slot.borrow().running() {
             Some(machine) if self.root.get() != 0 => Ok((machine, self.root.get())),
             Some(_) | None => Err(Cause::Down.failed()),
         }
@@ -326,13 +395,43 @@ impl Seat {
         self.root.set(root);
         Ok(())
     }
+
+    /// It sits in a machine that runs.
+    fn up(&self) {
+        if self.up.replace(true) {
+            return;
+        }
+        let slot = self.slot.borrow();
+        let mut sitting = slot.sitting.borrow_mut();
+        let count = sitting.entry(self.plugin.name.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
+            self.metrics.up();
+        }
+    }
+
+    /// It does not any more.
+    fn down(&self) {
+        if !self.up.replace(false) {
+            return;
+        }
+        let slot = self.slot.borrow();
+        let mut sitting = slot.sitting.borrow_mut();
+        let Some(count) = sitting.get_mut(&self.plugin.name) else { return };
+        *count -= 1;
+        if *count == 0 {
+            sitting.remove(&self.plugin.name);
+            self.metrics.down();
+        }
+    }
 }
 
 impl Drop for Seat {
     /// The plugin is in no configuration any more, and its last stream is over.
     fn drop(&mut self) {
-        self.metrics.gone();
-        if let Some(machine) = self.slot.running()
+        self.down();
+        let running = self.slot.borrow().running();
+        if let Some(machine) = running
             && self.root.get() != 0
         {
             machine.retire(self.root.get(), self.budget(), Some(&self.services));

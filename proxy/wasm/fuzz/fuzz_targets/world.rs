@@ -24,7 +24,7 @@ use pillion_wasm::{
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Shared,
-    worker::Key,
+    worker::{Key, Place},
 };
 use std::{
     cell::RefCell,
@@ -193,7 +193,7 @@ impl Loader for Programs<'_> {
             memory: MEMORY,
             capabilities: AllowedCapabilities::All,
         };
-        let factory = WasmFactory::new(MADE.runtime, Arc::clone(&MADE.module), plugin, spec, key);
+        let factory = WasmFactory::new(MADE.runtime, Arc::clone(&MADE.module), plugin, spec, key, Place::Shared);
         Box::pin(async move { Ok(Arc::new(factory) as Arc<dyn Factory>) })
     }
 }

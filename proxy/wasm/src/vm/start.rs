@@ -109,7 +109,8 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// Why it does not start; the machine is not to be used then.
+    /// Why it does not start. A plugin that only refused leaves a machine that serves those that were in it before; after
+    /// anything else it is dead.
     pub fn add_root(&self, plugin: &Arc<Plugin>, services: Option<Services>) -> Result<u32, StartError> {
         let (id, first, trial, sizes) = {
             let mut store = self.store.borrow_mut();
@@ -121,6 +122,22 @@ impl Machine {
             let sizes = (size(&host.spec.configuration), size(&plugin.configuration));
             (id, first, host.stage == Stage::Trial, sizes)
         };
+        let begun = self.begin_root(plugin, id, first, trial, sizes);
+        if begun.is_err() && !first && self.dead().is_none() {
+            // The others go on; its timers, and what the guest has for it, do not.
+            self.bury(id, Budget(plugin.limits.callback));
+        }
+        begun.map(|()| id)
+    }
+
+    fn begin_root(
+        &self,
+        plugin: &Plugin,
+        id: u32,
+        first: bool,
+        trial: bool,
+        sizes: (u32, u32),
+    ) -> Result<(), StartError> {
         let budget = Budget(plugin.limits.start);
         let Callbacks { context_create, vm_start, validate_configuration, configure, .. } = &self.callbacks;
         if let Some(create) = context_create {
@@ -139,7 +156,7 @@ impl Machine {
             let name = "proxy_on_configure";
             accepted(name, self.begin(name, configure, budget, id, (id, sizes.1), shown())?)?;
         }
-        Ok(id)
+        Ok(())
     }
 
     /// A callback of a start. Where it fails the machine is dead: with it go the streams of plugins that were in it before.

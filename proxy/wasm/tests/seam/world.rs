@@ -13,6 +13,7 @@ use pillion_core::{
 };
 use pillion_wasm::{Compiler, Directory, WasmLoader};
 use std::{
+    cell::RefCell,
     net::SocketAddr,
     rc::Rc,
     sync::{Arc, Mutex},
@@ -31,11 +32,16 @@ pub(crate) struct Guest {
     pub(crate) text: String,
     pub(crate) fail: FailPolicy,
     pub(crate) allowed: AllowedClusters,
+    pub(crate) configuration: &'static str,
 }
 
 impl Guest {
     pub(crate) fn new(name: &'static str, text: String) -> Self {
-        Self { name, text, fail: FailPolicy::Closed, allowed: AllowedClusters::All }
+        Self { name, text, fail: FailPolicy::Closed, allowed: AllowedClusters::All, configuration: "" }
+    }
+
+    pub(crate) fn configured(self, configuration: &'static str) -> Self {
+        Self { configuration, ..self }
     }
 
     pub(crate) fn open(self) -> Self {
@@ -55,7 +61,10 @@ pub(crate) struct World {
     address: SocketAddr,
     /// Heads and bodies of requests as the origin got them.
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
-    _worker: Rc<Worker>,
+    upstream: SocketAddr,
+    loader: WasmLoader,
+    worker: Rc<Worker>,
+    in_force: RefCell<Arc<Snapshot>>,
 }
 
 /// A guest: the ABI's least, what `imports` names, `body`. Every import is a function that returns a word.
@@ -115,8 +124,21 @@ impl World {
         });
         let worker = Worker::new(process, Rc::new(Tcp::default()), Arc::clone(&snapshot));
         let accept = Box::new(Listening::new(listener, Arc::default()).unwrap());
+        let in_force = Arc::clone(&snapshot);
         worker.apply(snapshot, vec![Source { listener: name, accept }]);
-        Self { address, seen, _worker: worker }
+        Self { address, seen, upstream, loader: wasm, worker, in_force: RefCell::new(in_force) }
+    }
+
+    /// Takes other filters into use, as a reload does.
+    pub(crate) async fn reload(&self, guests: Vec<Guest>) {
+        let config = Arc::new(config(self.address, self.upstream, &guests));
+        let before = Arc::clone(&self.in_force.borrow());
+        let native = Native { other: Some(&self.loader) };
+        let filters = FilterSet::load(&config, Some(&before), &native).await;
+        let filters = filters.unwrap_or_else(|errors| panic!("{errors:?}"));
+        let snapshot = Arc::new(Snapshot::compile(config, Some(&before), None, filters));
+        self.in_force.replace(Arc::clone(&snapshot));
+        self.worker.apply(snapshot, Vec::new());
     }
 
     /// One request on a connection of its own.
@@ -166,7 +188,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
                 vm_id: String::new(),
                 root_id: "root".to_owned(),
                 vm_configuration: Vec::new(),
-                configuration: Vec::new(),
+                configuration: guest.configuration.as_bytes().to_vec(),
                 environment: Vec::new(),
                 host_environment: Vec::new(),
                 allowed_clusters: guest.allowed.clone(),
