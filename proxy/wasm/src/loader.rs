@@ -49,8 +49,11 @@ pub struct WasmLoader {
     /// Modules that filters have, so that those with the same one share it. Not kept by this: a module goes with its last filter.
     modules: RefCell<HashMap<Linked, Weak<Module>>>,
     /// Plugins by what their machine is of, in the order that they were loaded, and where they are seated.
-    plugins: RefCell<HashMap<Key, Vec<(Weak<Plugin>, Place)>>>,
+    plugins: RefCell<HashMap<Key, Vec<Seated>>>,
 }
+
+/// A plugin that was loaded, and where it is seated.
+type Seated = (Weak<Plugin>, Place);
 
 /// A module's digest, and what it is linked to.
 type Linked = ([u8; 32], AllowedCapabilities);

@@ -147,7 +147,7 @@ pub(crate) struct WasmLimits {
     pub start: Text<Period>,
     /// Linear memory of one machine. 64MiB: several times what filters use.
     pub memory: Text<Bytes<65_536, { u32::MAX }>>,
-    /// Calls to clusters under way at once, on each worker. 100: a burst of requests that all ask the same service.
+    /// Calls to clusters under way at once, on each worker; one more is refused the guest (InternalFailure), which many answer by a trap. 1024: what Envoy's circuit breaker lets through.
     pub calls: Text<Int<0, 100_000>>,
     /// Bytes of an answer to a call. 1MiB: it is held in memory whole.
     pub call_response: Text<Bytes<0, { 1 << 30 }>>,
@@ -163,7 +163,7 @@ impl Default for WasmLimits {
             callback: Text::scalar(Period(Duration::from_millis(10))),
             start: Text::scalar(Period(Duration::from_millis(500))),
             memory: Text::scalar(Bytes(64 << 20)),
-            calls: Text::scalar(Int(100)),
+            calls: Text::scalar(Int(1024)),
             call_response: Text::scalar(Bytes(1 << 20)),
             restarts: Text::scalar(Int(30)),
         }
