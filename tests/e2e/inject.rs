@@ -290,6 +290,25 @@ fn a_job_that_lives_for_a_moment_ends() {
     assert!(job.stderr().contains("the application's end"), "{}", job.stderr());
 }
 
+/// The container's own shell asks, and waits for the answer: neither of the two is the application any more.
+#[test]
+fn who_asks_a_jobs_proxy_to_leave_is_not_waited_for() {
+    let (_switch, pod, beside) = some_or_return!(pods());
+    some_or_return!(need::program("unshare", "util-linux"));
+    let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
+    let asks = |before: &str| {
+        let program = program();
+        format!("sh -c '{before} {} quit --timeout 8s; echo \"quit: $?\" >&2; sleep 1'", program.display())
+    };
+    let mut job = sharing_processes(&pod, &injected, "job", &asks(""));
+    assert_eq!(job.wait(SOON).code(), Some(0), "{}", job.stderr());
+    assert!(job.stderr().contains("quit: 0"), "{}", job.stderr());
+    // What works on beside them is.
+    let mut job = sharing_processes(&beside, &injected, "job", &asks("sleep 12 &"));
+    assert_eq!(job.wait(SOON).code(), Some(0), "{}", job.stderr());
+    assert!(job.stderr().contains("quit: 1") && job.stderr().contains("still draining after 8s"), "{}", job.stderr());
+}
+
 #[test]
 fn a_native_sidecar_announces_the_end_and_leaves_when_told() {
     let (_switch, pod, other) = some_or_return!(pods());

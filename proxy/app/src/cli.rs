@@ -11,6 +11,7 @@ mod values;
 
 use crate::{
     admin::client::Address,
+    application::Caller,
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
     demo, descriptors, filters, folders, inject, injector, log, secrets, unreachable,
@@ -229,7 +230,9 @@ impl Remote {
     fn quit(&self) -> Result<(), String> {
         let address = self.address()?;
         let last = Instant::now() + self.timeout;
-        let answer = address.ask("POST", "/quitquitquit", left(last).min(ANSWER)).map_err(|error| {
+        // It would wait for us otherwise, and we for it.
+        let path = Caller::own().map_or("/quitquitquit".to_owned(), |own| format!("/quitquitquit?{}", own.query()));
+        let answer = address.ask("POST", &path, left(last).min(ANSWER)).map_err(|error| {
             format!("{address}: {error} (is it running, and is this its admin address? --admin tells another)")
         })?;
         if answer.status != 200 {

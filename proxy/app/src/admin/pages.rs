@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     app_probes::Finding,
+    application::Caller,
     assembly::{ClusterStatus, EndpointStatus},
     cgroup::Pressure,
     control::state::{Action, Readiness, Stage, State},
@@ -137,7 +138,7 @@ async fn carry_out(change: Change, query: Option<&str>, state: &State) -> Respon
             _ => return text(StatusCode::BAD_REQUEST, "write ?switch=on or ?switch=off\n".into()),
         },
         Change::DrainListeners => Action::DrainListeners,
-        Change::Quit => Action::Quit,
+        Change::Quit => Action::Quit(Caller::read(|name| parameter(query, name))),
         Change::Reload => Action::Reload,
     };
     match state.ask(action).await {

@@ -8,12 +8,14 @@
 //! tell that it has gone only of an application that listened before, since whoever serves listens as long as it lives, or is
 //! finishing what it accepted. Of one that was never seen to listen they tell nothing, and the drain's deadline decides.
 
+mod caller;
 mod ids;
 mod processes;
 mod record;
 mod restarts;
 mod sockets;
 
+pub use caller::Caller;
 pub use record::{Record, VARIABLE as RECORD_VARIABLE};
 pub use restarts::Restarts;
 
@@ -129,6 +131,8 @@ pub struct Application {
     absence: Absence,
     last_id: Option<u32>,
     record: Record,
+    /// Who said that its end is near, and is not waited for.
+    callers: BTreeSet<u32>,
 }
 
 impl Application {
@@ -155,6 +159,7 @@ impl Application {
             absence: Absence::new(restarts, containers, record.earlier(), now),
             last_id: None,
             record,
+            callers: BTreeSet::new(),
         }
     }
 
@@ -186,7 +191,7 @@ impl Application {
                 let from = self.last_id.or(before).or(id);
                 self.last_id = id;
                 let came = from.zip(id).is_some_and(|(from, to)| ids::of_others(from, to, &ids::own()));
-                let there = processes::look() == Presence::There;
+                let there = processes::look(&self.callers) == Presence::There;
                 let containers = if there && !complete { processes::containers() } else { BTreeSet::new() };
                 let ended = self.absence.ended(Look { there, came, containers }, now);
                 if let (false, Some(seen)) = (complete, self.absence.seen()) {
@@ -204,19 +209,21 @@ impl Application {
         match self.watch {
             Watch::Nothing => false,
             Watch::Sockets => true,
-            Watch::Processes | Watch::Job { .. } => processes::look() == Presence::There,
+            Watch::Processes | Watch::Job { .. } => processes::look(&self.callers) == Presence::There,
         }
     }
 
     /// Whether what is open is of nobody any more: a Job's application has gone, as far as its processes tell.
     #[must_use]
     pub fn left_a_job(&self) -> bool {
-        matches!(self.watch, Watch::Job { .. }) && processes::look() == Presence::Gone
+        matches!(self.watch, Watch::Job { .. }) && processes::look(&self.callers) == Presence::Gone
     }
 
-    /// Whoever asks by hand says that the application's end is near: sockets then tell all there is to know.
-    pub fn near_its_end(&mut self) {
+    /// Whoever asks by hand says that the application's end is near: sockets then tell all there is to know, and of the
+    /// processes all but those that wait for the answer.
+    pub fn near_its_end(&mut self, caller: Option<Caller>) {
         self.listened = true;
+        self.callers.extend(caller.map(Caller::line).into_iter().flatten());
     }
 
     /// Whether the application is there, while the process leaves.
@@ -227,7 +234,7 @@ impl Application {
                 let sight = sockets::look();
                 self.note(sight)
             }
-            Watch::Processes | Watch::Job { .. } => processes::look(),
+            Watch::Processes | Watch::Job { .. } => processes::look(&self.callers),
         }
     }
 
@@ -257,7 +264,7 @@ mod tests {
         for sight in [nothing, client, nothing] {
             assert_eq!(worker.note(sight), Presence::There);
         }
-        worker.near_its_end();
+        worker.near_its_end(None);
         assert_eq!(worker.note(nothing), Presence::Gone);
         let mut service = Application::new(Watch::Sockets, Record::default(), now);
         for (sight, presence) in [

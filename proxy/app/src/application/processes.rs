@@ -12,18 +12,18 @@ use std::{
     path::{Component, Path},
 };
 
-/// Whether there is any but ours.
-pub(super) fn look() -> Presence {
+/// Whether there is any but ours and `callers`.
+pub(super) fn look(callers: &BTreeSet<u32>) -> Presence {
     let Some(mut others) = others() else { return Presence::There };
-    if others.next().is_some() { Presence::There } else { Presence::Gone }
+    if others.any(|pid| !callers.contains(&pid)) { Presence::There } else { Presence::Gone }
 }
 
 /// The containers of those that are there.
 pub(super) fn containers() -> BTreeSet<String> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let of = |pid: u32| {
-        let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).ok();
-        container(&own, &read("cgroup")?, pid, || parent(&read("stat")?))
+        let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        container(&own, &cgroup, pid, || parent_of(pid))
     };
     others().into_iter().flatten().filter_map(of).collect()
 }
@@ -69,6 +69,11 @@ fn sibling(ours: &Path, path: &Path) -> Option<String> {
         Component::Normal(name) => Some(name.to_str()?.to_owned()),
         _ => None,
     }
+}
+
+/// The parent of a process, as this namespace shows it: 0 where it is in none that is seen from here.
+pub(super) fn parent_of(pid: u32) -> Option<u32> {
+    parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// The fourth field of `/proc/PID/stat`; the second is a name in brackets, which may have spaces and brackets in it.

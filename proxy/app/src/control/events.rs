@@ -148,8 +148,8 @@ impl<P: Plane> Control<P> {
                 done.send(answer.map(|()| words.to_owned())).ok();
                 return;
             }
-            Action::Quit => {
-                self.application.near_its_end();
+            Action::Quit(caller) => {
+                self.application.near_its_end(caller);
                 self.leave("an operator");
                 "draining, then exiting".to_owned()
             }

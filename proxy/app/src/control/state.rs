@@ -2,7 +2,7 @@
 
 use crate::{
     app_probes::AppProbes,
-    application,
+    application::{self, Caller},
     assembly::ClusterStatus,
     cgroup::{Meter, Pressure},
     proof::{Cause, Family, Way},
@@ -104,8 +104,8 @@ pub enum Action {
     DrainListeners,
     /// The same for inbound listeners alone, after the drain's delay.
     DrainInbound,
-    /// Drain and exit.
-    Quit,
+    /// Drain and exit; who asks, if it says so.
+    Quit(Option<Caller>),
     /// Read the configuration again.
     Reload,
     /// Redirect loopback traffic, or leave it to TCP.
