@@ -26,6 +26,7 @@ pub(super) fn amend(pod: &Value, around: &Surroundings, defaults: &Settings) -> 
     if around.job && settings.mode == Mode::Container {
         problems.extend(pod::unending(spec));
     }
+    problems.extend(pod::unasked(spec, &settings));
     let mut with = pod.clone();
     let came = pod::move_probes(&mut with, &settings);
     let told = Handed::of(pod, &status);

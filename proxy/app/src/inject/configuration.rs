@@ -162,6 +162,17 @@ pub(super) fn excluded(text: &str) -> Option<Vec<u16>> {
     Some(ports.iter().filter_map(|port| u16::try_from(port.as_int()?).ok()).collect())
 }
 
+/// What a generated configuration says that inbound connections must be; `None`: it is none of ours, or captures nothing inbound.
+pub(super) fn inbound_tls(text: &str) -> Option<InboundTls> {
+    let root = yaml::read(text).ok()?.into_iter().next()?.value;
+    let inbound = root.list("listeners").iter().find(|listener| listener.str("name") == Some("inbound"))?;
+    Some(match inbound.at(&["tls", "mode"]).and_then(Value::as_str) {
+        Some("strict") => InboundTls::Strict,
+        Some(_) => InboundTls::Permissive,
+        None => InboundTls::Off,
+    })
+}
+
 /// Listeners and clusters where the application and its clients are told the proxy's ports.
 fn explicit(settings: &Settings) -> (Vec<Value>, Vec<Value>) {
     let (mut listeners, mut clusters) = told(settings);

@@ -127,6 +127,10 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     let unless = |problems: Vec<Problem>, refusal| {
         if problems.is_empty() { Ok(Outcome::Refused(refusal)) } else { Err(problems) }
     };
+    if let Some(problem) = on_the_nodes_network(pod) {
+        problems.push(problem);
+        return Err(problems);
+    }
     if wish == Some(false) {
         return unless(problems, Refusal::Disabled);
     }
@@ -139,11 +143,6 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     };
     let around = &Surroundings { job: around.job || ends(spec), ..around.clone() };
     if let Some(refusal) = refusal(pod, spec) {
-        if refusal == Refusal::HostNetwork && has_ours(pod, spec) {
-            let words = "Pillion is in this pod already, and would capture the whole node's connections: remove hostNetwork, or take \
-                         Pillion out with `pillion inject --uninject`";
-            problems.push(Problem::new(&["spec", "hostNetwork"], words));
-        }
         if matches!(refusal, Refusal::Already(_))
             && problems.is_empty()
             && let Some(with) = amend::amend(pod, around, defaults)?
@@ -246,6 +245,17 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
     meshes::wish(pod).map(Refusal::ForOtherMesh)
 }
 
+/// Who has Pillion is not kept from capturing by a wish; a mirror's static pod runs already.
+fn on_the_nodes_network(pod: &Value) -> Option<Problem> {
+    let spec = pod.get("spec")?;
+    if refusal(pod, spec) != Some(Refusal::HostNetwork) || !has_ours(pod, spec) {
+        return None;
+    }
+    let words = "Pillion is in this pod already, and would capture the whole node's connections: remove hostNetwork, or take \
+                 Pillion out with `pillion inject --uninject`";
+    Some(Problem::new(&["spec", "hostNetwork"], words))
+}
+
 /// Whether an injection put anything in. The annotation alone, in a manifest copied from a pod whose containers were taken out, injected
 /// nothing; and a container alone that happens to have such a name is not ours.
 fn has_ours(pod: &Value, spec: &Value) -> bool {
@@ -328,29 +338,54 @@ fn idle_init_image(pod: &Value, settings: &Settings) -> Option<Problem> {
     Some(Problem::new(&["metadata", "annotations", &full], words))
 }
 
-/// Probes of sidecars that start before the proxy, with which they are not carried out, and which it refuses as soon as it is there: a
-/// kubelet has no certificate.
-fn unasked(spec: &Value, settings: &Settings) -> Vec<Problem> {
-    let strict = settings.inbound_tls() == InboundTls::Strict;
-    if settings.mode == Mode::Native || settings.capture == Capture::None || settings.config.is_some() || !strict {
+/// Probes of sidecars that start before the proxy and that nobody would answer: it carries out none before it has started, and
+/// refuses a kubelet, who has no certificate, as soon as it is there.
+pub(super) fn unasked(spec: &Value, settings: &Settings) -> Vec<Problem> {
+    if settings.capture == Capture::None || settings.config.is_some() || !settings.rewrite_probes {
         return Vec::new();
     }
+    let strict = settings.inbound_tls() == InboundTls::Strict;
+    let native = settings.mode == Mode::Native;
+    let containers = spec.list("initContainers");
+    let at = |name: &str| containers.iter().position(|container| container.str("name") == Some(name));
+    // Ours come first, unless others put theirs before them since.
+    let proxy = if native { at(PROXY).unwrap_or_default() } else { containers.len() };
+    let rules = at(INIT).unwrap_or(proxy);
     let mut problems = Vec::new();
-    for (index, container) in spec.list("initContainers").iter().enumerate() {
-        if container.str("restartPolicy") != Some("Always") {
+    for (index, container) in containers.iter().enumerate().take(proxy) {
+        let led = native && index > rules;
+        if container.str("restartPolicy") != Some("Always") || !(strict || led) {
             continue;
         }
-        let moved = |port| if settings.skips_inbound(port) { None } else { Some(Place::Pod) };
-        let asked = probes::move_away(&mut container.clone(), Starts::Before, port::PROBES, &moved);
+        let moved = |port| (port != port::PROBES && !settings.skips_inbound(port)).then_some(Place::Pod);
+        let asked = probes::move_away(&mut container.clone(), Starts::Behind, port::PROBES, &moved);
         for (path, probe) in asked.0 {
             let (Some(field), Some(port)) = (probes::field(&path), probe.get("port").and_then(Value::as_int)) else {
                 continue;
             };
-            let words = format!(
-                "with mode container this sidecar starts before the proxy, which refuses a kubelet on port {port} as soon as it is there \
-                 (inbound-tls strict): use mode native, or leave the port alone with skip-inbound-ports: \"{port}\""
-            );
-            problems.push(Problem::new(&["spec", "initContainers", &index.to_string(), field], words));
+            // What is asked of it later is the proxy's to carry out.
+            if native && !probes::is_at_start(&path) {
+                continue;
+            }
+            let words = match (native, led) {
+                (true, true) => format!(
+                    "this sidecar starts behind the rules, which lead port {port} to a proxy that starts only when this one has: \
+                     put it before {INIT} or behind {PROXY}, or leave the port alone with skip-inbound-ports: \"{port}\""
+                ),
+                (true, false) => format!(
+                    "this sidecar starts before the proxy, which refuses a kubelet on port {port} as soon as it is there \
+                     (inbound-tls strict), so that it could not start again: put it behind {PROXY}, or leave the port alone with \
+                     skip-inbound-ports: \"{port}\""
+                ),
+                (false, _) => format!(
+                    "with mode container this sidecar starts before the proxy, which refuses a kubelet on port {port} as soon as it is there \
+                     (inbound-tls strict): use mode native, or leave the port alone with skip-inbound-ports: \"{port}\""
+                ),
+            };
+            let index = index.to_string();
+            let place: Vec<&str> =
+                ["spec", "initContainers", &index].into_iter().chain(field.iter().copied()).collect();
+            problems.push(Problem::new(&place, words));
         }
     }
     problems

@@ -22,10 +22,20 @@ pub fn is_hook(path: &str) -> bool {
     path.rsplit_once('/').is_some_and(|(_, last)| HOOKS.iter().any(|(_, word)| *word == last))
 }
 
-/// The probe that a path stands for; `None`: it is a hook's.
-pub(super) fn field(path: &str) -> Option<&'static str> {
-    let (_, last) = path.rsplit_once('/')?;
-    PROBES.iter().find(|(_, word)| *word == last).map(|(field, _)| *field)
+/// Where in a container is what a path stands for; `None`: it is asked at the end, when nobody waits for the answer.
+pub(super) fn field(path: &str) -> Option<&'static [&'static str]> {
+    match path.rsplit_once('/')?.1 {
+        "startup" => Some(&["startupProbe"]),
+        "readiness" => Some(&["readinessProbe"]),
+        "liveness" => Some(&["livenessProbe"]),
+        "post-start" => Some(&["lifecycle", "postStart"]),
+        _ => None,
+    }
+}
+
+/// Whether a path is of what a container is asked until it has started.
+pub(super) fn is_at_start(path: &str) -> bool {
+    path.rsplit_once('/').is_some_and(|(_, last)| AT_START.contains(&last))
 }
 
 /// What can be asked of another place than the pod; `exec` stays, since it runs in the container.

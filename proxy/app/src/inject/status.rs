@@ -89,6 +89,8 @@ impl Status {
     pub(super) fn over(&self, mut settings: Settings, pod: &Value) -> Settings {
         (settings.mode, settings.capture) = (self.mode, self.capture);
         settings.rewrite_probes &= !self.leaves_probes;
+        settings.inbound_tls =
+            self.configuration(pod).and_then(|text| configuration::inbound_tls(&text)).or(settings.inbound_tls);
         let init = pod.get("spec").map(|spec| spec.list("initContainers")).unwrap_or_default();
         let init = init.iter().find(|container| container.str("name") == Some(INIT)).map(|init| init.list("args"));
         let option = init.and_then(|words| words.iter().skip_while(|word| word.as_str() != Some(SKIPPED)).nth(1));
