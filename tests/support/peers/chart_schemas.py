@@ -214,8 +214,10 @@ WRONG = [
     ),
     *[
         ({"nodeAgent": {"enabled": True, "captureOutbound": True, "excludeCidrs": [cidr]}}, "excludeCidrs")
-        for cidr in ["10.0.0.0/200", "10.0.0.0/33", "10.0.0/8", "256.0.0.0/8", "fd00::/129", "fd00", "10.0.0.0/8,10.0.0.1", ""]
+        for cidr in ["10.0.0.0/200", "10.0.0.0/33", "10.0.0/8", "256.0.0.0/8", "fd00::/129", "fd00", ":::", "1::2::3", "1:2:3:4:5:6:7:8:9", "10.0.0.0/8,10.0.0.1", ""]
     ],
+    # More than its map holds.
+    ({"nodeAgent": {"enabled": True, "captureOutbound": True, "excludePorts": list(range(1, 258))}}, "excludePorts"),
     *[
         (
             {
