@@ -197,6 +197,23 @@ fn a_watch_goes_on_where_it_broke_off_and_no_list_is_had() {
     assert_eq!(server.counts().lists, 1);
 }
 
+/// One that was restored from a backup never will have: asked again from there, it would tell nothing for as long.
+#[test]
+fn an_api_server_that_is_behind_is_listed_anew() {
+    let server = ApiServer::start();
+    server.set(SERVICE, "a", 1, &[Endpoint::ready("127.0.0.1")]);
+    let proxy = start(&server);
+    let lists = server.counts().lists;
+    server.trouble(Trouble::WatchAhead);
+    server.disconnect();
+    soon(&proxy, "lists", || server.counts().lists > lists);
+    server.set(SERVICE, "a", 2, &[Endpoint::ready("127.0.0.1")]);
+    await_endpoints(&proxy, "what only a list tells", &[at([127, 0, 0, 1], 2)]);
+    server.trouble(Trouble::None);
+    server.set(SERVICE, "a", 3, &[Endpoint::ready("127.0.0.1")]);
+    await_endpoints(&proxy, "what a watch tells", &[at([127, 0, 0, 1], 3)]);
+}
+
 #[test]
 fn what_went_while_history_was_forgotten_is_gone() {
     let server = ApiServer::start();

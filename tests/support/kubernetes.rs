@@ -46,6 +46,8 @@ pub enum Trouble {
     ExpiredPages,
     /// Watches are refused with a Status of this code.
     RefuseWatch(u16),
+    /// Watches are refused, since this server, of several, has not seen their version yet.
+    WatchAhead,
     /// Watches end with an ERROR event of this code.
     WatchError(u16),
     /// Watches say something that is no event.
@@ -464,6 +466,9 @@ impl Shared {
         let from = asked.query.get("resourceVersion").and_then(|version| version.parse::<u64>().ok()).unwrap_or(0);
         if let Trouble::RefuseWatch(code) = trouble {
             return status(stream, code, "the server is in trouble");
+        }
+        if trouble == Trouble::WatchAhead {
+            return status(stream, 504, &format!("Timeout: Too large resource version: {from}, current: 1"));
         }
         if from < self.lock().oldest {
             return status(stream, 410, &format!("too old resource version: {from}"));

@@ -6,7 +6,7 @@
 //!  start ► list ──► watch ──► … ──► watch          │
 //!           ▲         ▲  ended, broken │ ──────────┘
 //!           │         └───── pause ────┘
-//!           └──── too old (410), or not understood
+//!           └──── too old (410), too new (504), or not understood
 //! ```
 //!
 //! What is known is replaced by a whole list or changed by an event, and by nothing else: no failure takes an endpoint away.
@@ -299,6 +299,7 @@ impl Follower {
             match fed {
                 Ok(()) => {}
                 Err(Failure::Status(410, _)) => return End::TooOld,
+                Err(Failure::Status(504, words)) if is_ahead(&words) => return End::Lost(Failure::Status(504, words)),
                 Err(failure @ Failure::Status(..)) => return End::Failed(failure),
                 Err(failure) => return End::Lost(failure),
             }
@@ -402,11 +403,18 @@ impl End {
     fn of(error: CallError) -> Self {
         match error {
             CallError::Refused { status: 410, .. } => Self::TooOld,
+            CallError::Refused { status: 504, ref message, .. } if is_ahead(message) => Self::Lost(error.into()),
             // The version is not to its taste.
             CallError::Refused { status: 400 | 404 | 422, .. } => Self::Lost(error.into()),
             _ => Self::Failed(error.into()),
         }
     }
+}
+
+/// Whether a server tells by a timeout that it has not come to our version, and may never: another one, or an etcd from a backup.
+/// Like client-go, by its words, since not all that say it say a cause (apimachinery, `IsTooLargeResourceVersion`).
+fn is_ahead(message: &str) -> bool {
+    message.contains("Too large resource version")
 }
 
 impl Failure {
