@@ -176,7 +176,13 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     if !problems.is_empty() {
         return Err(problems);
     }
+    let redirects = settings.redirect == settings::Redirect::Agent;
     let with = assemble(pod.clone(), around, settings)?;
+    if redirects && spec.get("hostUsers").and_then(Value::as_bool) == Some(false) {
+        let words = "redirect agent does nothing for this pod: the agent knows the proxy by its user, who is another one on the node \
+                     where the pod has users of its own (hostUsers: false)";
+        notes.push(words.to_owned());
+    }
     notes.extend(with.get("spec").and_then(|after| qos::lost(spec, after)));
     Ok(Outcome::Injected(Box::new(with), notes))
 }

@@ -203,23 +203,39 @@ impl Walker<'_> {
     }
 }
 
-/// Annotations, and the label, of ours that do nothing where they are: on an object that is no pod, but has one at `place`.
+/// Annotations and labels of ours that do nothing where they are: on an object that is no pod, but has one at `place`; on the
+/// template of a CronJob's Jobs; and a pod's labels by the names of annotations.
 #[must_use]
 pub fn idle(object: &Value, place: &[&str]) -> Vec<Problem> {
-    let ours = |kind: &'static str, is_ours: fn(&str) -> bool| {
-        let own = object.at(&["metadata", kind]).filter(|_| !place.is_empty()).and_then(Value::as_map);
+    let ours = |at: &[&str], kind: &'static str, right: &'static str, is_ours: fn(&str) -> bool| {
+        let at: Vec<&str> = at.iter().copied().chain(["metadata", kind]).collect();
+        let own = object.at(&at).and_then(Value::as_map);
         let keys = own.into_iter().flat_map(|map| &map.0).map(|(key, _)| key.as_str());
-        keys.filter(move |key| is_ours(key)).map(move |key| {
-            let words = format!("{key} does nothing here: write it under {}.metadata.{kind}", place.join("."));
-            Problem::new(&["metadata", kind, key], words)
-        })
+        let told = keys.filter(|key| is_ours(key)).map(|key| {
+            let there: Vec<&str> = place.iter().copied().chain(["metadata", right]).collect();
+            let words = format!("{key} does nothing here: write it under {}", there.join("."));
+            let path: Vec<&str> = at.iter().copied().chain([key]).collect();
+            Problem::new(&path, words)
+        });
+        told.collect::<Vec<_>>()
     };
-    let mut idle: Vec<Problem> = ours("annotations", |key| key.starts_with(PREFIX)).collect();
-    // Charts write the same labels on both.
     let wish = |of: &Value| of.at(&["metadata", "labels", INJECT]).cloned();
-    if object.at(place).and_then(wish) != wish(object) {
-        idle.extend(ours("labels", |key| key == INJECT));
+    let mut idle = Vec::new();
+    let above: &[&[&str]] = match place {
+        [] => &[],
+        [spec, job, _, _] => &[&[], &[*spec, *job]],
+        _ => &[&[]],
+    };
+    for at in above {
+        idle.extend(ours(at, "annotations", "annotations", |key| key.starts_with(PREFIX)));
+        // Charts write the same labels on both.
+        if object.at(place).and_then(wish) != object.at(at).and_then(wish) {
+            idle.extend(ours(at, "labels", "labels", |key| key == INJECT));
+        }
     }
+    // Of labels nothing but the wish is looked at.
+    let is_setting = |key: &str| key.strip_prefix(PREFIX).is_some_and(|name| super::settings::key(name).is_some());
+    idle.extend(ours(place, "labels", "annotations", is_setting));
     idle
 }
 
