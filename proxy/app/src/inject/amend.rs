@@ -5,6 +5,7 @@ use super::{
     container::CONFIG_VARIABLE,
     grace,
     handed::{self, Handed},
+    obstacles,
     pod::{self, Problem, Surroundings, port},
     probes,
     settings::{Mode, Settings},
@@ -22,11 +23,12 @@ pub(super) fn amend(pod: &Value, around: &Surroundings, defaults: &Settings) -> 
     let read = || Some((Status::of(pod)?.ok()?, pod::settings_of(pod, defaults).ok()?, pod.get("spec")?));
     let Some((status, settings, spec)) = read() else { return Ok(None) };
     let settings = status.over(settings, pod);
-    let mut problems = pod::collisions(spec, &own_ports(pod, &status, &settings), &|list, name| status.put(list, name));
+    let mut problems =
+        obstacles::collisions(spec, &own_ports(pod, &status, &settings), &|list, name| status.put(list, name));
     if around.job && settings.mode == Mode::Container {
-        problems.extend(pod::unending(spec));
+        problems.extend(obstacles::unending(spec));
     }
-    problems.extend(pod::unasked(spec, &settings));
+    problems.extend(obstacles::unasked(spec, &settings));
     let mut with = pod.clone();
     let came = pod::move_probes(&mut with, &settings);
     let told = Handed::of(pod, &status);
@@ -55,7 +57,7 @@ pub(super) fn amend(pod: &Value, around: &Surroundings, defaults: &Settings) -> 
 
 /// The ports of the proxy that is there: which are before the application's, others may have chosen than who looks at it now.
 fn own_ports(pod: &Value, status: &Status, settings: &Settings) -> Vec<u16> {
-    let mut own = pod::own_ports(&Settings { inbound_ports: Vec::new(), ..settings.clone() });
+    let mut own = obstacles::own_ports(&Settings { inbound_ports: Vec::new(), ..settings.clone() });
     let proxy = handed::proxy(pod, status).and_then(|(list, at)| pod.at(&["spec", list])?.elements().get(at));
     let ports = proxy.map_or(&[][..], |proxy| proxy.list("ports")).iter();
     own.extend(ports.filter_map(|port| u16::try_from(port.get("containerPort")?.as_int()?).ok()));

@@ -24,6 +24,7 @@ mod grace;
 mod handed;
 pub mod manifest;
 mod meshes;
+mod obstacles;
 pub mod pod;
 pub mod probes;
 mod qos;

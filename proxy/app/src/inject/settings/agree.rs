@@ -1,6 +1,6 @@
 //! Which settings do not go together.
 
-use super::super::pod::own_ports;
+use super::super::obstacles::own_ports;
 use super::{Capture, Discovery, Identity, InboundTls, Redirect, Settings};
 use std::collections::BTreeSet;
 
