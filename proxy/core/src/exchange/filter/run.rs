@@ -34,7 +34,7 @@ use crate::{
     tunnel::upgrade::UpgradeError,
     worker::Cluster,
 };
-use http::{StatusCode, Version, header, request};
+use http::{HeaderValue, StatusCode, Version, header, request};
 use http_body::Body;
 use pillion_config::model::{Action, FilterIndex, Route, Scheme};
 use std::{
@@ -133,7 +133,7 @@ enum Outcome {
 
 /// An answer into the chain as soon as there is one: handed up through every future above first, it would be copied
 /// at each.
-fn back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer) -> Outcome {
+fn back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, granted: Option<HeaderValue>) -> Outcome {
     if chain.interrupted() || matches!(answer.body, AnswerBody::Reset(_)) {
         return Outcome::Late(Box::new(answer));
     }
@@ -141,7 +141,7 @@ fn back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer) -> Outcome 
         chain.forget_request();
     }
     chain.phase.set(Phase::Response);
-    Outcome::Back(begin_back(exchange, chain, answer, 0))
+    Outcome::Back(begin_back(exchange, chain, answer, granted, 0))
 }
 
 /// What did not come into the chain with the course comes into it now; before anything else, what an interruption answers.
@@ -165,7 +165,7 @@ fn end_early(
     if let AnswerBody::Reset(details) = answer.body {
         return Err(details);
     }
-    Ok(begin_back(exchange, chain, answer, place))
+    Ok(begin_back(exchange, chain, answer, None, place))
 }
 
 /// What an interruption answers, and the filter it came from on the request's side.
@@ -281,23 +281,24 @@ async fn onward(
             chain.tell(&exchange.record);
             chain.told.borrow_mut().sent_at = Some(Instant::now());
             let response = retry::send(exchange, &cluster, prepared, leaving.as_ref()).await?;
+            let granted = leaving.as_ref().and_then(|leaving| upgrade::granted(&leaving.asked));
             chain.told.borrow_mut().answered_at = Some(Instant::now());
             let answer = deliver::deliver(exchange, found.route, response, leaving, watched)?;
             if withdrawn == Withdrawn::Connect && answer.head.status.is_success() {
                 // To this client it would say that the tunnel stands.
                 return Err(UpgradeError::Declined.into());
             }
-            Ok(back(exchange, chain, answer))
+            Ok(back(exchange, chain, answer, granted))
         }
         Action::Redirect(redirect) => {
             exchange.goes_on_as(&parts);
             let answer = respond::redirect(exchange, redirect, &found, &parts, survey)?;
-            Ok(back(exchange, chain, answer))
+            Ok(back(exchange, chain, answer, None))
         }
         Action::Respond(direct) => {
             exchange.goes_on_as(&parts);
             let answer = respond::direct(exchange, direct);
-            Ok(back(exchange, chain, answer))
+            Ok(back(exchange, chain, answer, None))
         }
     }
 }
@@ -311,8 +312,14 @@ struct Rest {
     watched: Watched,
 }
 
-/// The response into the chain, at this place.
-fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, place: usize) -> Rest {
+/// The response into the chain, at this place. `granted`: what it grants if it begins a tunnel, where it does not say so itself.
+fn begin_back(
+    exchange: &mut Exchange,
+    chain: &Rc<Shared>,
+    answer: Answer,
+    granted: Option<HeaderValue>,
+    place: usize,
+) -> Rest {
     let Answer { mut head, body, idle: silence, watched } = answer;
     let (source, tunnel) = match body {
         AnswerBody::Stream(body) => (body, None),
@@ -321,6 +328,9 @@ fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, place
     };
     respond::change_head(exchange, &mut head);
     exchange.changed = true;
+    if let Some(protocol) = granted.filter(|_| tunnel.is_some()) {
+        upgrade::show_granted(protocol, &mut head);
+    }
     chain.tell(&exchange.record);
     chain.told.borrow_mut().status = Some(head.status);
     let bodiless = exchange.grammar.bodiless(head.status);
@@ -347,8 +357,11 @@ fn end_back(exchange: &mut Exchange, chain: &Rc<Shared>, rest: Rest, left: Resul
         Ok(()) => match chain.take_response(bodiless, then) {
             // Who asked to leave HTTP is told so, or is not.
             Ok(head) if tunnel.is_some() && head.status != status => FilterError::Response(HeadFault::NoStatus).into(),
-            Ok(head) => {
+            Ok(mut head) => {
                 chain.phase.set(Phase::Sent);
+                if exchange.grammar.version == Version::HTTP_2 {
+                    upgrade::grant(&mut head);
+                }
                 let body = match tunnel {
                     Some(start) => AnswerBody::Tunnel(start),
                     None => AnswerBody::Stream(chain.body(Side::Response)),

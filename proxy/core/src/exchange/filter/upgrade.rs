@@ -1,13 +1,13 @@
 //! Requests that ask to leave HTTP, as filters see them, and whether they still ask behind them.
 //!
 //! Filters see what Envoy shows: `Upgrade` and `Connection` as the client sent them, and of an extended CONNECT (RFC 8441)
-//! the HTTP/1.1 request it stands for. Without `Upgrade` the request is an ordinary one.
+//! the HTTP/1.1 request it stands for, and a 101 that grants it. Without `Upgrade` the request is an ordinary one.
 
 use crate::exchange::{
     head::{Survey, hop_by_hop},
     prepare::{Asked, Leaving},
 };
-use http::{HeaderValue, Method, header, request};
+use http::{HeaderValue, Method, StatusCode, header, request, response};
 
 /// Whether filters took a wish to leave HTTP away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,5 +55,29 @@ pub(super) fn settle(leaving: Leaving, head: &mut request::Parts) -> (Option<Lea
             (Some(leaving), Withdrawn::No)
         }
         (true, Withdrawn::No | Withdrawn::Upgrade) => (Some(leaving), Withdrawn::No),
+    }
+}
+
+/// What a success grants that says so by its status alone.
+pub(super) fn granted(asked: &Asked) -> Option<HeaderValue> {
+    match asked {
+        Asked::ExtendedConnect(protocol, _) => Some(protocol.clone()),
+        Asked::Upgrade(..) | Asked::Connect => None,
+    }
+}
+
+/// Shows filters such a success as the 101 that it stands for.
+pub(super) fn show_granted(protocol: HeaderValue, head: &mut response::Parts) {
+    head.status = StatusCode::SWITCHING_PROTOCOLS;
+    head.headers.try_insert(header::UPGRADE, protocol).ok();
+    head.headers.try_insert(header::CONNECTION, HeaderValue::from_static("upgrade")).ok();
+}
+
+/// Makes it one again, for an HTTP/2 client.
+pub(super) fn grant(head: &mut response::Parts) {
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        head.status = StatusCode::OK;
+        head.headers.remove(header::UPGRADE);
+        head.headers.remove(header::CONNECTION);
     }
 }

@@ -26,6 +26,14 @@ fn shows(how: Do) -> (Kept, Rc<RefCell<Vec<Option<String>>>>) {
             keep.keep(stream);
             how
         }
+        Event::ResponseHeaders(_) => {
+            let names = [":status", "upgrade", "connection"];
+            let value =
+                |name: &str| stream.headers(Map::ResponseHeaders, |head| head.get(name.as_bytes()).map(<[u8]>::to_vec));
+            let values = names.map(|name| value(name).unwrap().map(|value| String::from_utf8(value).unwrap()));
+            note.borrow_mut().extend(values);
+            Do::Continue
+        }
         _ => Do::Continue,
     });
     (kept, seen)
@@ -47,7 +55,10 @@ fn filters_see_that_a_request_asks_to_leave_http_and_that_more_follows() {
                 kept.wait().await.resume(Side::Request);
                 assert_eq!(answer(&mut client).await.status, 101);
                 let seen: Vec<_> = seen.take().into_iter().map(Option::unwrap_or_default).collect();
-                assert_eq!(seen, ["GET", "/chat", "WebSocket", "keep-alive, Upgrade, x-private", ""]);
+                assert_eq!(
+                    seen,
+                    ["GET", "/chat", "WebSocket", "keep-alive, Upgrade, x-private", "", "101", "websocket", "upgrade"]
+                );
                 talk(&mut client).await;
                 drop(client);
                 one_record(&world, (101, "-", "via_upstream", "-")).await;
@@ -66,7 +77,11 @@ fn filters_see_that_a_request_asks_to_leave_http_and_that_more_follows() {
                 };
                 assert_eq!(status, 200);
                 let seen: Vec<_> = seen.take().into_iter().map(Option::unwrap_or_default).collect();
-                assert_eq!(seen, ["GET", "/chat", "websocket", "upgrade", ""], "what it stands for on HTTP/1.1");
+                assert_eq!(
+                    seen,
+                    ["GET", "/chat", "websocket", "upgrade", "", "101", "websocket", "upgrade"],
+                    "as on HTTP/1.1"
+                );
                 talk(&mut stream).await;
                 stream.shutdown().await.unwrap();
                 settle().await;
