@@ -24,7 +24,7 @@ use crate::{
     shared::Ready,
     vm::{Budget, Cause, Failure, Machine, Mourner, StartError, state::Stage},
 };
-use pillion_config::model::{AllowedCapabilities, Name};
+use pillion_config::model::AllowedCapabilities;
 use pillion_core::exchange::filter::{Failed, Services, Task};
 use std::{
     cell::{Cell, RefCell},
@@ -88,8 +88,6 @@ pub struct Slot {
     state: RefCell<State>,
     /// Every plugin in it.
     seats: RefCell<Vec<Weak<Seat>>>,
-    /// How many of them have a root context in the machine that runs, by filter: one of several configurations is one filter.
-    sitting: RefCell<HashMap<Name, usize>>,
     /// When it was started again, of the last minute.
     restarts: RefCell<VecDeque<Instant>>,
     /// What starting the machine that runs took of the worker's time.
@@ -141,7 +139,6 @@ impl Slot {
             spec: Arc::clone(spec),
             state: RefCell::new(State::Down(None)),
             seats: RefCell::default(),
-            sitting: RefCell::default(),
             restarts: RefCell::default(),
             start_took: Cell::default(),
             told: RefCell::default(),
@@ -398,31 +395,24 @@ impl Seat {
 
     /// It sits in a machine that runs.
     fn up(&self) {
-        if self.up.replace(true) {
-            return;
-        }
-        let slot = self.slot.borrow();
-        let mut sitting = slot.sitting.borrow_mut();
-        let count = sitting.entry(self.plugin.name.clone()).or_default();
-        *count += 1;
-        if *count == 1 {
+        if !self.up.replace(true) && !self.sits_beside_its_like() {
             self.metrics.up();
         }
     }
 
     /// It does not any more.
     fn down(&self) {
-        if !self.up.replace(false) {
-            return;
-        }
-        let slot = self.slot.borrow();
-        let mut sitting = slot.sitting.borrow_mut();
-        let Some(count) = sitting.get_mut(&self.plugin.name) else { return };
-        *count -= 1;
-        if *count == 0 {
-            sitting.remove(&self.plugin.name);
+        if self.up.replace(false) && !self.sits_beside_its_like() {
             self.metrics.down();
         }
+    }
+
+    /// Whether its filter has another configuration in the same machine: that is one machine of the filter's.
+    fn sits_beside_its_like(&self) -> bool {
+        let like = |seat: &Rc<Self>| {
+            !std::ptr::eq(&raw const **seat, self) && seat.up.get() && seat.plugin.name == self.plugin.name
+        };
+        self.slot.borrow().seated().iter().any(like)
     }
 }
 

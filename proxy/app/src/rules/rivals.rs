@@ -4,7 +4,10 @@
 //! Chains of type nat are asked by priority (nft(8), "Chains"), of one priority the latest first. What iptables-legacy keeps nft does not
 //! list, and is not looked at.
 
-use super::{nft, settings::InboundMode, settings::Settings};
+use super::{
+    nft,
+    settings::{InboundMode, Settings},
+};
 
 /// Where our chains of type nat stand.
 const OURS: i64 = -100;

@@ -87,7 +87,7 @@ pub(crate) struct Wasm {
     pub sha256: Text<Sha256>,
     /// Time one attempt to fetch may take. 10s: modules have megabytes.
     pub fetch_timeout: Text<Period>,
-    /// Filters with the same `vm_id`, module and `vm_configuration` share a machine per worker; shared data and queues are shared by `vm_id`.
+    /// Filters with the same `vm_id`, module and `vm_configuration` share a machine per worker, also where a route has a `configuration` of its own: what a guest keeps in globals is that of the last one configured. Where a guest does not start beside another configuration it has a machine of its own. Shared data and queues are shared by `vm_id`.
     pub vm_id: Text<String>,
     /// Which of the module's root contexts.
     pub root_id: Text<String>,

@@ -236,6 +236,7 @@ async fn onward(
     let mut survey = survey;
     let (mut parts, changed) = chain.take_request()?;
     let listener = &chain.listener;
+    let shown_as_leaving = leaving.is_some();
     let (leaving, withdrawn) = match leaving {
         None => (None, Withdrawn::No),
         Some(leaving) => upgrade::settle(*leaving, &mut parts),
@@ -243,7 +244,7 @@ async fn onward(
     // A filter that wanted the body first has had it asked for.
     let asked = survey.has(Field::Expect) && !parts.headers.contains_key(header::EXPECT);
     // What asks to leave HTTP was shown with the fields that say so.
-    if changed || asked || parts.headers.contains_key(header::UPGRADE) {
+    if changed || asked || shown_as_leaving {
         survey = Survey::of(&parts.headers);
         hop_by_hop::request(&mut parts.headers, survey, UpgradeField::Strip)?;
     }
