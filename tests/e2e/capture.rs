@@ -394,7 +394,7 @@ fn a_listener_that_comes_later_has_the_rules_proven_anew() {
         };
         let listeners: String = listeners.iter().map(each).collect();
         format!(
-            "admin: {{ address: {{admin}}, probes: {{probes}} }}\nworkers: 1\nlisteners:\n{listeners}clusters:\n  - {{ name: through, \
+            "admin: {{ address: {{admin}}, probes: {{probes}} }}\nworkers: 4\nlisteners:\n{listeners}clusters:\n  - {{ name: through, \
              original_destination: {{}} }}\n"
         )
     };

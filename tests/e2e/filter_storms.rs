@@ -99,6 +99,23 @@ fn one_in_ten_traps_and_fails_open() {
     assert!(deaths(&proxy.metrics(), "trap") >= 1.0);
 }
 
+/// A machine that a reload goes on with runs still, however often.
+#[test]
+fn reloads_that_go_on_with_a_machine_leave_it_counted() {
+    let origin = Origin::start();
+    let proxy = storm(&origin, 'T', "fail: closed,");
+    let counted = || proxy.await_metric("pillion_wasm_machines", &["filter=\"storm\""], |machines| machines == 1.0);
+    counted();
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    for fail in ["open", "closed", "open"] {
+        proxy.replace_config(&yaml.replace("fail: closed,", &format!("fail: {fail},")));
+        assert_eq!(proxy.admin_post("/reload").status, 200);
+        assert_eq!(ask(&proxy, 1), [200]);
+        counted();
+    }
+    assert_eq!(proxy.metrics().sum("pillion_wasm_restarts_total", &["filter=\"storm\""]), 0.0);
+}
+
 /// In a crash loop of spins, what they burn is at most a two-hundredth of the time.
 #[test]
 fn spins_take_half_a_percent_at_most() {
