@@ -20,7 +20,7 @@ pub(crate) struct Tcp {
     pub destinations: List<DestinationRoute>,
     /// TLS connections by the server name they ask for (SNI, RFC 6066 §3), passed on still encrypted. The most specific name wins; a name that none matches goes to `cluster`, or is closed where there is none. A client that says nothing for `detect_timeout` is connected to `cluster` then, and goes by the name all the same if it asks for one before that server says anything; not where `filters` of here have heard of it.
     pub server_names: List<ServerNameRoute>,
-    /// Silence in both directions after which a connection is closed; `none` or `0s`: no limit. 1h, as Envoy: databases keep quiet connections for long.
+    /// Silence in both directions after which a connection is closed, and at most a twelfth of it more; `none` or `0s`: no limit. 1h, as Envoy: databases keep quiet connections for long.
     pub idle_timeout: Text<Limit>,
     /// How long the first bytes are waited for where they decide. A client that says nothing is connected to its server then, and is HTTP or TLS all the same if it says so before the server says anything (until one of both speaks it counts among the silent, who have half of the cluster's `limits.connections`); one that has begun a ClientHello, or a word that may be a method (`JDWP-Handshake`, `ruok`), or whose name alone decides where it goes, is waited for longer (10s), and closed where nothing comes of it: ports of protocols that begin so belong into `server_first`, or `not_http: pass` is written. 200ms: what speaks first has spoken, and what waits for its server hardly notices.
     pub detect_timeout: Text<Period>,

@@ -28,6 +28,7 @@ use std::{
 use tokio::{
     io::{AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 
 mod abort;
@@ -38,6 +39,10 @@ const READ: usize = 64 * 1024;
 
 /// A read as large as this is a bulk stream's: the kernel had it waiting.
 const BULK: usize = READ / 2;
+
+/// How often within a time of silence it is looked whether something moved: that time is kept to a twelfth, and a tunnel wakes no more
+/// often than every five minutes by default.
+const LOOKS: u32 = 12;
 
 /// So many of them in a row, and the direction is moved within the kernel.
 const STREAK: u8 = 4;
@@ -408,17 +413,23 @@ impl<'a> Direction<'a> {
     }
 }
 
-/// Ready once `moved`, which grows with what moves, has not changed for `idle`; looks twice in that time, so it may take half
-/// as long again.
+/// Ready once `moved`, which grows with what moves, has not changed for `idle`. It looks [`LOOKS`] times in that time, so that nothing
+/// that moves has to ask the clock, and may take one look longer.
 pub(super) async fn silence(idle: Option<Duration>, moved: impl Fn() -> u64) {
     let Some(idle) = idle else { return std::future::pending().await };
-    let mut before = moved();
-    let mut still = 0;
-    while still < 2 {
-        tokio::time::sleep(idle / 2).await;
-        let now = moved();
-        still = if now == before { still + 1 } else { 0 };
-        before = now;
+    let (mut before, mut since) = (moved(), Instant::now());
+    loop {
+        // An `idle` that no clock reaches is as good as none.
+        let Some(end) = since.checked_add(idle) else { return std::future::pending().await };
+        let now = Instant::now();
+        if now >= end {
+            return;
+        }
+        tokio::time::sleep_until(end.min(now + idle / LOOKS)).await;
+        let after = moved();
+        if after != before {
+            (before, since) = (after, Instant::now());
+        }
     }
 }
 

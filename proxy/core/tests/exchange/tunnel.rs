@@ -15,7 +15,7 @@ use pillion_core::{
 use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 const CONNECT: Setup = Setup { listener: "    connect: allow", ..PLAIN };
@@ -357,8 +357,13 @@ fn tunnels_end() {
             let mut client = world.connect();
             client.write_all(b"CONNECT b:443 HTTP/1.1\r\nhost: b:443\r\n\r\n").await.unwrap();
             head(&mut client).await.unwrap();
+            // Wherever between two looks it falls silent.
+            sleep(Duration::from_millis(1_050)).await;
             talk(&mut client).await;
+            let silent = Instant::now();
             client.read_to_end(&mut Vec::new()).await.ok();
+            let lasted = silent.elapsed().as_millis();
+            assert!((2_000..2_200).contains(&lasted), "{lasted} ms");
             assert_eq!(world.record().await.end(), (200, "SI", "idle_timeout", "proxy"));
         },
     );
