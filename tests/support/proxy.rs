@@ -258,6 +258,7 @@ impl Proxy {
 
 fn fill(yaml: &str, dir: &Path, [listen, listen2, admin, probes]: [SocketAddr; 4]) -> String {
     yaml.replace("{listen}", &listen.to_string())
+        .replace("{listen_port}", &listen.port().to_string())
         .replace("{listen2}", &listen2.to_string())
         .replace("{admin}", &admin.to_string())
         .replace("{probes}", &probes.to_string())

@@ -220,9 +220,12 @@ impl<P: Plane> Control<P> {
         // Connections that are told know who cut them and what is lost, and say so in their records.
         self.workers.order(Order::Abort).await;
         self.idle = self.idle || timeout(CLOSING, self.workers.idle()).await.is_ok();
-        if self.idle && self.plane.lost() == before {
+        let lost = self.plane.lost() - before;
+        if self.idle && lost == 0 {
+            tracing::info!("nothing was in flight on what was closed");
             return Exit::Drained;
         }
+        tracing::warn!(lost, "cut what was in flight");
         if self.application.left_a_job() {
             tracing::warn!("what was cut is what the application left open when it ended");
             return Exit::Drained;
@@ -302,7 +305,7 @@ impl<P: Plane> Control<P> {
                 Step::Look => drain.saw(self.application.presence()),
                 Step::CloseListeners => self.close_listeners().await,
                 Step::Abort => {
-                    tracing::warn!("the drain's deadline has passed: cutting what is open");
+                    tracing::info!("the drain's deadline has passed: closing what is open");
                     return Some(self.cut().await);
                 }
                 Step::Finished => return Some(Exit::Drained),

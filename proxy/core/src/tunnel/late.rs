@@ -73,20 +73,20 @@ pub(super) struct Ear {
     among: Among,
     /// After how long a word that is no usual method's and still may be one's is taken for what it looks like; `None`: never.
     word: Option<Duration>,
-    /// Since when.
-    since: Instant,
+    /// Until when a drain waits for its server's greeting.
+    greets: Instant,
 }
 
 impl Ear {
     /// What a late client may turn out to be on a listener; `None`: nothing that would be dealt with in another way.
-    pub(super) fn of(protocol: &ListenerProtocol, since: Instant) -> Option<Self> {
+    pub(super) fn of(protocol: &ListenerProtocol, greets: Instant) -> Option<Self> {
         match protocol {
             ListenerProtocol::Detect(tcp) => {
                 let word = protocol.passes_unfinished().then_some(tcp.detect_timeout);
-                Some(Self { among: Among::Any, word, since })
+                Some(Self { among: Among::Any, word, greets })
             }
             ListenerProtocol::Opaque(tcp) if !tcp.server_names.is_empty() => {
-                Some(Self { among: Among::Names, word: None, since })
+                Some(Self { among: Among::Names, word: None, greets })
             }
             ListenerProtocol::Opaque(_) | ListenerProtocol::Http => None,
         }
@@ -126,7 +126,7 @@ pub(super) async fn settle<D: End, U: End>(
             account.finish();
             return Settled::Over;
         }
-        word = first_word(downstream, (&mut said, ear), upstream, last_call(registration, ear.since)) => word,
+        word = first_word(downstream, (&mut said, ear), upstream, last_call(registration, ear.greets)) => word,
         () = copy::silence(idle, || 0) => {
             refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
             return Settled::Over;
@@ -161,9 +161,12 @@ pub(super) fn conclude(word: FirstWord, said: Bytes, mut account: Account) -> Op
             silent::drained(&mut account);
             account.finish();
         }
-        FirstWord::Broken(_) | FirstWord::Opaque | FirstWord::Servers(_) => {
-            end(&mut account, ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken");
-            account.finish();
+        FirstWord::Opaque => {
+            let details = "downstream_remote_disconnect";
+            refuse(account, ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, details);
+        }
+        FirstWord::Broken(_) | FirstWord::Servers(_) => {
+            refuse(account, ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken");
         }
     }
     None
@@ -204,7 +207,7 @@ pub(super) async fn until<T, D: AsyncRead + Unpin>(
     let (mut said, mut nobody) = (BytesMut::from(std::mem::take(heard)), NoServer);
     let first = tokio::select! {
         biased;
-        word = first_word(downstream, (&mut said, ear), &mut nobody, last_call(registration, ear.since)) => Err(word),
+        word = first_word(downstream, (&mut said, ear), &mut nobody, last_call(registration, ear.greets)) => Err(word),
         done = waited_for => Ok(done),
     };
     *heard = said.freeze();
@@ -220,11 +223,20 @@ impl AsyncRead for NoServer {
     }
 }
 
-/// Ready when a connection on which nobody has spoken `since` must close. As one that waits for a request it has the time for a
-/// last one; and a server has [`REST`] for its greeting, before which it may look up who its client is.
-pub(super) async fn last_call(registration: &Registration, since: Instant) {
+/// Until when a server may greet while its connection, which began then, is drained: it may look up who its client is before. Where
+/// clients are listened to, a port of another protocol than theirs is known to be one (`server_first`), and nobody else is waited for.
+pub(super) fn greets(protocol: &ListenerProtocol, port: u16, began: Instant) -> Instant {
+    match protocol {
+        ListenerProtocol::Detect(tcp) if !tcp.server_first.contains(&port) => began,
+        ListenerProtocol::Detect(_) | ListenerProtocol::Opaque(_) | ListenerProtocol::Http => began + REST,
+    }
+}
+
+/// Ready when a connection on which nobody has spoken must close. As one that waits for a request it has the time for a
+/// last one, and its server has until it [`greets`].
+pub(super) async fn last_call(registration: &Registration, greets: Instant) {
     registration.drained().await;
-    let last = (since + REST).max(Instant::now() + LAST_REQUEST);
+    let last = greets.max(Instant::now() + LAST_REQUEST);
     // Boxed: a tunnel that lives does not carry the room for it.
     Box::pin(tokio::time::sleep_until(last)).await;
 }

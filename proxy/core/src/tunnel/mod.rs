@@ -86,8 +86,9 @@ pub async fn serve(
     early: Bytes,
     asked: Fact<Option<&str>>,
 ) -> Option<Late> {
-    let (began, server_name) = (Instant::now(), asked.known());
+    let server_name = asked.known();
     let tcp = listener.model.protocol.tcp()?;
+    let greets = late::greets(&listener.model.protocol, connection.facts.local.port(), Instant::now());
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
     let mut account = Account::new(record, Rc::clone(&connection));
     if let Err(denied) = admit::opaque(&connection, listener, asked) {
@@ -115,7 +116,7 @@ pub async fn serve(
     let line = (&registration, &*carried);
     let mut early = early;
     let mut unsettled =
-        Ear::of(&listener.model.protocol, began).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
+        Ear::of(&listener.model.protocol, greets).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
     let captured = Captured::of(&listener.model, &connection.facts);
     let (to, heard) = ((&cluster, captured), (&mut early, &mut unsettled));
     let (mut upstream, place) =
@@ -148,7 +149,7 @@ pub async fn serve(
             Settled::Over => return None,
         }
     }
-    let quiet = Quiet { since: began, place: place.filter(|_| early.is_nothing()) };
+    let quiet = Quiet { greets, place: place.filter(|_| early.is_nothing()) };
     carry(line, (&mut downstream, &mut upstream), early, (tcp.idle_timeout, Some(quiet)), account).await.finish();
     None
 }
@@ -204,7 +205,7 @@ where
     let meters = Meters::default();
     carried.begin(registration.control());
     let connection = Rc::clone(account.connection());
-    let silent_since = quiet.as_ref().map(|quiet| quiet.since);
+    let greets = quiet.as_ref().map(|quiet| quiet.greets);
     let mut place = quiet.and_then(|quiet| quiet.place);
     let outcome = {
         let mut copying = pin!(copy::copy(&connection.worker.passage, downstream, upstream, early, idle, &meters));
@@ -222,7 +223,7 @@ where
             () = copy::silence(idle, || meters.moved()) => Outcome::Silent,
             () = registration.aborted() => Outcome::Aborted,
             () = poll_fn(|cx| account.chain().map_or(Poll::Pending, |chain| chain.poll_cut(cx))) => Outcome::Filtered,
-            () = silent::unspoken(registration, silent_since, &meters) => Outcome::Unspoken,
+            () = silent::unspoken(registration, greets, &meters) => Outcome::Unspoken,
         }
     };
     let outcome = match (outcome, meters.broken()) {
@@ -248,7 +249,7 @@ where
         Outcome::Aborted => {
             let (flag, details) = cut(carried);
             end(&mut account, flag, Blame::Proxy, details);
-            if silent_since.is_some() && meters.unspoken() {
+            if greets.is_some() && meters.unspoken() {
                 account.has_not_begun();
             }
         }

@@ -17,7 +17,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A connection on which nobody may have spoken.
 pub(super) struct Quiet {
-    pub(super) since: Instant,
+    /// Until when a drain waits for its server's greeting.
+    pub(super) greets: Instant,
     /// Its place among the silent, as long as it is one of them.
     pub(super) place: Option<Silent>,
 }
@@ -48,13 +49,16 @@ pub(super) async fn place<D: AsyncRead + Unpin>(
             () = tokio::time::sleep(REST) => Err(Unreached::Refused(cluster.state().no_place())),
         }
     };
+    let asked = Instant::now();
     match until(pin!(wait), registration, downstream, (heard, ear)).await {
         Ok(waited) => waited,
         Err(FirstWord::Opaque) if !heard.is_empty() => {
             *unsettled = None;
             Ok(None)
         }
-        Err(FirstWord::Opaque) => Err(Unreached::Refused(cluster.state().no_place())),
+        // It had closed its side by then, and would have listened: it gets none. Who does so while it waits has left, as far as anybody
+        // can tell.
+        Err(FirstWord::Opaque) if asked.elapsed() < LOOK => Err(Unreached::Refused(cluster.state().no_place())),
         Err(word) => Err(Unreached::Heard(word)),
     }
 }
@@ -77,10 +81,11 @@ pub(super) fn drained(account: &mut Account) {
     account.terminated_by(Blame::Proxy);
 }
 
-/// Ready when a connection must close on which nobody has spoken `since`; `None`: what somebody said brought it here.
-pub(super) async fn unspoken(registration: &Registration, since: Option<Instant>, meters: &Meters) {
-    let Some(since) = since else { return std::future::pending().await };
-    let mut last_call = pin!(last_call(registration, since));
+/// Ready when a connection must close on which nobody has spoken, and whose server is waited for until it `greets`; `None`: what
+/// somebody said brought it here.
+pub(super) async fn unspoken(registration: &Registration, greets: Option<Instant>, meters: &Meters) {
+    let Some(greets) = greets else { return std::future::pending().await };
+    let mut last_call = pin!(last_call(registration, greets));
     // Who has spoken costs a look at the meters.
     poll_fn(|cx| if meters.unspoken() { last_call.as_mut().poll(cx) } else { Poll::Pending }).await;
 }

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::drain::{Register, Signal};
+use pillion_config::model::{NotHttp, Tcp};
 use std::sync::Arc;
 use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
 
 fn any() -> Ear {
-    Ear { among: Among::Any, word: None, since: Instant::now() }
+    Ear { among: Among::Any, word: None, greets: Instant::now() + REST }
 }
 
 fn names() -> Ear {
@@ -88,7 +89,7 @@ async fn at_the_last_call_who_has_said_nothing_goes_and_who_has_begun_may_go_on(
         (REST, b"G", b"", FirstWord::Unfinished, REST),
         (REST, b"G", b"ET / HTTP/1.1\r\n", FirstWord::Known, drained + LAST_REQUEST / 2),
     ] {
-        let since = Instant::now();
+        let greets = Instant::now() + REST;
         tokio::time::advance(silent_for).await;
         let mut ends = ends(begun);
         let registration = register.enter(0);
@@ -103,7 +104,7 @@ async fn at_the_last_call_who_has_said_nothing_goes_and_who_has_begun_may_go_on(
             &mut ends.downstream,
             (&mut ends.early, any()),
             &mut ends.upstream,
-            last_call(&registration, since),
+            last_call(&registration, greets),
         );
         let (word, ()) = tokio::join!(word, told);
         assert_eq!(word, is, "{} {}", begun.escape_ascii(), said.escape_ascii());
@@ -115,6 +116,24 @@ async fn at_the_last_call_who_has_said_nothing_goes_and_who_has_begun_may_go_on(
             said.escape_ascii()
         );
     }
+}
+
+#[test]
+fn only_a_server_that_may_be_the_first_to_speak_has_time_to_greet() {
+    let began = Instant::now();
+    let tcp = Tcp {
+        clusters: Vec::new(),
+        destinations: Vec::new(),
+        server_names: Vec::new(),
+        idle_timeout: None,
+        detect_timeout: Duration::ZERO,
+        server_first: vec![25],
+        not_http: NotHttp::Pass,
+        filters: None,
+    };
+    let detect = ListenerProtocol::Detect(tcp.clone());
+    assert_eq!([25, 80].map(|port| greets(&detect, port, began) - began), [REST, Duration::ZERO]);
+    assert_eq!(greets(&ListenerProtocol::Opaque(tcp), 80, began) - began, REST);
 }
 
 #[tokio::test(start_paused = true)]
