@@ -6,7 +6,7 @@ use pillion_tests::{
     pki::{Authority, Issued, Leaf},
     proxy::{Proxy, Shape},
     some_or_return,
-    spiffe::Agent,
+    spiffe::{Agent, Roots},
     tls::Offer,
     wait::{self, SOON},
 };
@@ -38,7 +38,7 @@ fn it_waits_for_the_first_identity_and_keeps_the_last_good_one() {
             .is_ok_and(|answer| answer.status == 503 && answer.text().contains("certificates"))
     });
     proxy.await_metric(FAILURES, OURS, |count| count >= 2.0);
-    assert!(proxy.stderr().contains("nothing is registered for this workload yet"), "{}", proxy.stderr());
+    assert!(proxy.stderr().contains("nothing is registered for this workload"), "{}", proxy.stderr());
     // The log says so too.
     let said = |word: &str| proxy.stderr().matches(&format!(" info {word} ")).count();
     assert_eq!((said("started"), said("ready")), (1, 0), "{}", proxy.stderr());
@@ -78,6 +78,36 @@ fn it_waits_for_the_first_identity_and_keeps_the_last_good_one() {
     wait::until_true("both streams to be followed", || agent.calls() >= 2);
     let dump = proxy.admin_get("/config_dump").text();
     assert!(dump.contains("agent.sock") && !dump.contains("PRIVATE"), "{dump}");
+}
+
+/// Agents answer so, too, when they have just started: nobody's traffic stops for it, and everybody who looks sees it.
+#[test]
+fn an_identity_that_the_agent_takes_back_is_an_error_and_stays_in_use_until_it_ends() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let mut agent = some_or_return!(Agent::start());
+    let roots: Roots<'_> = &[("example.org", &[&authority])];
+    agent.tell(WEB, &authority.svid(WEB), roots);
+    let top = agent.section();
+    let proxy = Shape { top: &top, listener: "tls: {}", ..Shape::default() }.start(origin.address);
+    let taken_back = |is: f64| proxy.await_metric("pillion_identity_taken_back", &[], |value| value == is);
+    let told = || proxy.stderr().matches(" error the agent takes back the identity in use").count();
+    taken_back(0.0);
+    agent.forget();
+    some_or_return!(agent.restart());
+    taken_back(1.0);
+    assert_eq!(get(&proxy, &authority, CLIENT), Ok(200));
+    let failures = proxy.metrics().sum(FAILURES, OURS);
+    proxy.await_metric(FAILURES, OURS, |count| count >= failures + 2.0);
+    let log = proxy.stderr();
+    assert!(told() == 1 && log.contains("until=2099-01-01T"), "once, and until when: {log}");
+    agent.tell(WEB, &authority.svid(WEB), roots);
+    taken_back(0.0);
+    // And once more.
+    assert_eq!(get(&proxy, &authority, CLIENT), Ok(200));
+    agent.forget();
+    some_or_return!(agent.restart());
+    taken_back(1.0);
+    assert_eq!(told(), 2, "{}", proxy.stderr());
 }
 
 /// A client of this authority with this ID.
@@ -361,7 +391,7 @@ fn an_identity_that_ends_is_told_of_and_fails_readiness_where_nobody_is_served_w
         assert!(proxy.stderr().contains("about to end"), "{}", proxy.stderr());
     }
     let told = |proxy: &Proxy| proxy.stderr().matches("certificate has ended and was not renewed").count();
-    let words = format!("identity: {WEB} was valid until {ends} (seconds since 1970) and was not renewed");
+    let words = format!("identity: {WEB} was valid until {ends} (seconds since 1970; 20");
     for (proxy, status, begins) in [(&strict, 503, "ENDED: "), (&permissive, 200, "LIVE\n")] {
         wait::until_true("its end to be told", || told(proxy) == 1);
         let ready = proxy.admin_get("/readyz");

@@ -86,6 +86,13 @@ impl Agent {
         self.write("svid", message);
     }
 
+    /// Has no identity to tell any more, to whom asks from now on.
+    pub fn forget(&self) {
+        for name in ["svid", "bundles"] {
+            fs::remove_file(self.dir.path().join(name)).expect("something was told");
+        }
+    }
+
     /// Calls that began so far.
     #[must_use]
     pub fn calls(&self) -> usize {

@@ -20,7 +20,10 @@ use crate::{
 use pillion_config::model::{Config, IdentitySource};
 use pillion_core::{
     identity::Secrets,
-    telemetry::metrics::{IdentityMetrics, IdentityOrigin},
+    telemetry::{
+        metrics::{IdentityMetrics, IdentityOrigin},
+        utc,
+    },
 };
 use std::{
     sync::Arc,
@@ -103,7 +106,8 @@ impl Keeper {
             let believed = before.is_none_or(|before| !before.bundles.same_as(&svid.bundles));
             if let Some(id) = svid.certificate.id().filter(|_| renewed || believed) {
                 if renewed {
-                    tracing::info!(%id, not_after = svid.certificate.not_after(), "identity in use");
+                    let not_after = svid.certificate.not_after();
+                    tracing::info!(%id, not_after, ends = utc(not_after), "identity in use");
                 } else {
                     let domains = svid.bundles.iter().map(|(domain, _)| domain.as_str()).collect::<Vec<_>>().join(" ");
                     tracing::info!(domains, "roots in use");
@@ -123,7 +127,8 @@ impl Keeper {
         for (files, certificate) in &self.secrets.certificates {
             if before.certificates.get(files).is_some_and(|before| !before.same_as(certificate)) {
                 let not_after = certificate.not_after();
-                tracing::info!(file = %files.chain.display(), not_after, "renewed certificate in use");
+                let file = files.chain.display();
+                tracing::info!(%file, not_after, ends = utc(not_after), "renewed certificate in use");
             }
         }
         for (path, roots) in &self.secrets.roots {
@@ -210,6 +215,7 @@ impl Keeper {
             tracing::error!(
                 id,
                 ended = ends,
+                at = utc(ends),
                 "the identity's certificate has ended and was not renewed: peers refuse it"
             );
         } else {

@@ -4,14 +4,20 @@
 
 use super::now;
 use pillion_config::model::{Config, Direction, ListenerTlsMode, TrustDomain};
-use pillion_core::identity::{Bundles, Roots, Secrets};
+use pillion_core::{
+    identity::{Bundles, Roots, Secrets},
+    telemetry::utc,
+};
 
 /// What is amiss with an identity that is in use, for `/ready`, and for `check`.
 pub fn amiss(secrets: &Secrets) -> impl Iterator<Item = String> {
     let ended = secrets.identity.as_ref().filter(|_| has_ended(secrets)).map(|svid| {
         let id = svid.certificate.id().map_or("its certificate", |id| id.as_str());
         let ends = svid.certificate.ends();
-        format!("identity: {id} was valid until {ends} (seconds since 1970) and was not renewed: peers refuse it")
+        let time = utc(ends);
+        format!(
+            "identity: {id} was valid until {ends} (seconds since 1970; {time}) and was not renewed: peers refuse it"
+        )
     });
     let bundles = secrets.identity.as_ref().map(|svid| &*svid.bundles);
     let empty = bundles.into_iter().flat_map(Bundles::iter).filter(|(_, roots)| roots.is_none());

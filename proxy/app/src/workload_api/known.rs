@@ -47,6 +47,12 @@ impl Known {
         self.identity.is_some()
     }
 
+    /// The identity told last, and when its certificate, or one of its chain, ends.
+    pub(super) fn identity_ends(&self) -> Option<(&SpiffeId, u64)> {
+        let certificate = &self.identity.as_ref()?.certificate;
+        Some((certificate.id()?, certificate.ends()))
+    }
+
     /// Reads what the stream of identities told; `None`: nothing new.
     pub(super) fn identity(&mut self, message: &[u8], api: &WorkloadApi) -> Result<Option<Told>, Trouble> {
         let response = SvidResponse::read(message)?;

@@ -8,7 +8,8 @@
 //!
 //! Beside the path, on the control thread. It speaks gRPC over the h2 that is linked anyway and reads the two messages by
 //! hand ([`wire`]); a gRPC library would add more code than the rest of the control thread has. What was good stays in use
-//! whatever the agent does or says.
+//! whatever the agent does or says, until it ends: agents that have just started refuse those whom they do not know yet, so an identity
+//! that is taken back (§5.2.1: clients SHOULD cease to use it) is an error that is told, and no reason to cut everything.
 
 mod complaints;
 mod known;
@@ -27,7 +28,10 @@ use known::Known;
 use pillion_config::model::{TrustDomain, WorkloadApi};
 use pillion_core::{
     identity::MaterialError,
-    telemetry::metrics::{IdentityMetrics, IdentityOrigin},
+    telemetry::{
+        metrics::{IdentityMetrics, IdentityOrigin},
+        utc,
+    },
 };
 use std::{convert::Infallible, io, path::Path, time::Duration};
 use tokio::{
@@ -95,8 +99,16 @@ enum Trouble {
 fn hint(code: u32) -> &'static str {
     match code {
         // PERMISSION_DENIED
-        7 => " (nothing is registered for this workload yet)",
+        7 => " (nothing is registered for this workload)",
         _ => "",
+    }
+}
+
+impl Trouble {
+    /// Whether it says that the identity told before is none of ours any more.
+    fn takes_back(&self) -> bool {
+        // PERMISSION_DENIED
+        matches!(self, Self::Refused { code: 7, .. } | Self::NoIdentity(_))
     }
 }
 
@@ -134,6 +146,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.task.abort();
+        IdentityMetrics::default().taken_back(false);
     }
 }
 
@@ -141,6 +154,9 @@ impl Drop for Follower {
 struct Following {
     known: Known,
     complaints: Complaints,
+    metrics: IdentityMetrics,
+    /// The identity was taken back, and no other was told since.
+    taken_back: bool,
     /// Before the next connection.
     rest: Duration,
     news: mpsc::Sender<Told>,
@@ -148,15 +164,19 @@ struct Following {
 
 async fn follow(api: WorkloadApi, news: mpsc::Sender<Told>) {
     let metrics = IdentityMetrics::default();
-    let mut following =
-        Following { known: Known::default(), complaints: Complaints::default(), rest: FIRST_REST, news };
+    metrics.taken_back(false);
+    let (known, complaints) = (Known::default(), Complaints::default());
+    let mut following = Following { known, complaints, metrics, taken_back: false, rest: FIRST_REST, news };
     loop {
         let began = Instant::now();
         let (of, trouble) = match session(&api, &mut following).await {
             Ok(never) => match never {},
-            Err((of, trouble)) => (of, trouble.to_string()),
+            Err((of, trouble)) => {
+                following.hear_of_taking_back(of, &trouble, &api);
+                (of, trouble.to_string())
+            }
         };
-        metrics.failure(IdentityOrigin::WorkloadApi);
+        following.metrics.failure(IdentityOrigin::WorkloadApi);
         if began.elapsed() > WELL {
             following.rest = FIRST_REST;
         }
@@ -222,12 +242,32 @@ impl Following {
     async fn hear(&mut self, of: Of, told: Result<Option<Told>, Trouble>) -> Result<(), (Of, Trouble)> {
         let told = told.map_err(|trouble| (of, trouble))?;
         self.complaints.forget(of);
+        if of == Of::Identities && self.taken_back {
+            self.taken_back = false;
+            self.metrics.taken_back(false);
+            tracing::info!("the agent tells an identity again");
+        }
         if let Some(told) = told {
             self.rest = FIRST_REST;
             // Without a receiver this task is about to be aborted.
             self.news.send(told).await.ok();
         }
         Ok(())
+    }
+
+    /// Tells the operator, once, where the stream of identities ended since the one in use is none of ours any more.
+    fn hear_of_taking_back(&mut self, of: Of, trouble: &Trouble, api: &WorkloadApi) {
+        if of != Of::Identities || self.taken_back || !trouble.takes_back() {
+            return;
+        }
+        let Some((id, ends)) = self.known.identity_ends() else { return };
+        self.taken_back = true;
+        self.metrics.taken_back(true);
+        let socket = api.socket.display();
+        tracing::error!(
+            %socket, %id, until = utc(ends), %trouble,
+            "the agent takes back the identity in use: it is used until it ends, and then peers refuse it"
+        );
     }
 }
 

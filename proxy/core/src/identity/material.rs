@@ -8,6 +8,7 @@ use super::{
     provider::provider,
     verify::{Refusal, spiffe_id},
 };
+use crate::telemetry::utc;
 use pillion_config::model::{CertificateFiles, SpiffeId, TrustDomain};
 use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, pem::PemObject},
@@ -81,10 +82,10 @@ pub enum MaterialError {
     #[error("certificate {0} in it is no authority's (CA:TRUE)")]
     NotAuthority(usize),
     /// Its time has not come: the second since 1970 at which it does.
-    #[error("the certificate, or one of its chain, is not valid before {0} (seconds since 1970)")]
+    #[error("the certificate, or one of its chain, is not valid before {0} (seconds since 1970; {utc})", utc = utc(*.0))]
     NotYetValid(u64),
     /// Its time is over: the last second since 1970 at which it was valid.
-    #[error("the certificate, or one of its chain, was valid until {0} (seconds since 1970)")]
+    #[error("the certificate, or one of its chain, was valid until {0} (seconds since 1970; {utc})", utc = utc(*.0))]
     Expired(u64),
     /// It says nothing of who we are.
     #[error("the certificate has no SPIFFE ID (exactly one URI, spiffe://…): {0}")]

@@ -27,6 +27,7 @@ pub(crate) mod testing;
 pub use facts::Facts;
 pub use flags::{Blame, ResponseFlag, ResponseFlags};
 pub use record::{ByteMeter, Record};
+pub use time::utc;
 pub use tls::{TlsFacts, TlsPeer, TrustVersion, cipher_name};
 pub(crate) use variable::hostname;
 pub use variable::{Source, Value, render};

@@ -1,12 +1,14 @@
 //! Points in time as text: RFC 3339 in UTC with milliseconds. Never reads a clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const DAY: u64 = 86_400;
 /// Days of 400 years, after which the Gregorian calendar repeats.
 const ERA: u64 = 146_097;
 /// Days from 0000-03-01 to 1970-01-01.
 const EPOCH: u64 = 719_468;
+/// The last second of the year 9999.
+const LAST: u64 = 253_402_300_799;
 
 /// Appends `2026-11-22T04:10:36.123Z`. A time before 1970 is written as 1970, one beyond year 9999 with more digits.
 pub(super) fn write_rfc3339(time: SystemTime, out: &mut Vec<u8>) {
@@ -27,6 +29,15 @@ pub(super) fn write_rfc3339(time: SystemTime, out: &mut Vec<u8>) {
     out.push(b'.');
     digits(u64::from(since.subsec_millis()), 3, out);
     out.push(b'Z');
+}
+
+/// A second since 1970 in the same form, for people: `2026-11-22T04:10:36.000Z`.
+#[must_use]
+pub fn utc(second: u64) -> String {
+    let mut out = Vec::with_capacity(24);
+    // X.509 and all who read such a time know years of four digits.
+    write_rfc3339(UNIX_EPOCH + Duration::from_secs(second.min(LAST)), &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Year, month and day of a day counted from 1970-01-01.
@@ -55,12 +66,17 @@ fn digits(value: u64, width: usize, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn text(since: Duration) -> String {
         let mut out = Vec::new();
         write_rfc3339(UNIX_EPOCH + since, &mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_second_for_people() {
+        assert_eq!(utc(1_000_000_000), "2001-09-09T01:46:40.000Z");
+        assert_eq!(utc(u64::MAX), "9999-12-31T23:59:59.000Z");
     }
 
     #[test]

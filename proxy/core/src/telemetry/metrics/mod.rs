@@ -69,6 +69,7 @@ pub(in crate::telemetry) mod name {
     pub(in crate::telemetry) const IDENTITY_EXPIRATION: &str = "pillion_identity_cert_expiration_timestamp_seconds";
     pub(in crate::telemetry) const IDENTITY_REFRESHES: &str = "pillion_identity_refreshes_total";
     pub(in crate::telemetry) const IDENTITY_FAILURES: &str = "pillion_identity_refresh_failures_total";
+    pub(in crate::telemetry) const IDENTITY_TAKEN_BACK: &str = "pillion_identity_taken_back";
     pub(in crate::telemetry) const RELOADS: &str = "pillion_config_reloads_total";
     pub(in crate::telemetry) const RELOAD_SUCCESS: &str = "pillion_config_last_reload_success";
     pub(in crate::telemetry) const RELOAD_TIME: &str = "pillion_config_last_reload_timestamp_seconds";
@@ -160,6 +161,11 @@ const FAMILIES: &[(&str, Kind, &str)] = &[
         name::IDENTITY_FAILURES,
         Kind::Counter,
         "Certificates, keys or roots that could not be used; the last good ones stay.",
+    ),
+    (
+        name::IDENTITY_TAKEN_BACK,
+        Kind::Gauge,
+        "1 while the agent says that the identity in use is none of ours any more; it is used until it ends.",
     ),
     (name::RELOADS, Kind::Counter, "Configurations read after the first, by outcome."),
     (name::RELOAD_SUCCESS, Kind::Gauge, "Whether the last configuration read is in force (1) or was rejected (0)."),

@@ -126,6 +126,11 @@ impl IdentityMetrics {
         self.failures.increment(&Owner::Process, origin.name());
     }
 
+    /// Tells whether an agent has taken back the identity that is in use.
+    pub fn taken_back(&self, is: bool) {
+        Owner::Process.gauge(name::IDENTITY_TAKEN_BACK).set(f64::from(u8::from(is)));
+    }
+
     /// Tells when a certificate ends, in seconds since 1970.
     pub fn expires(&self, certificate: &str, not_after: u64) {
         // A date fits.
