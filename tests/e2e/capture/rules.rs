@@ -7,7 +7,7 @@ use pillion_tests::{
     proxy::program,
     some_or_return,
 };
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Everything the kernel has, as its own programs show it.
 fn everything(pod: &Pod) -> String {
@@ -145,6 +145,39 @@ fn renamed_rule(pod: &Pod) -> String {
     format!(
         "nft replace rule inet pillion_redirect outbound handle {handle} tcp dport 1 redirect to :1 comment '\"{comment}\"'"
     )
+}
+
+/// An init container that is run anew beside the first, a unit that is started twice.
+#[test]
+fn who_installs_at_once_takes_turns_and_all_succeed() {
+    let switch = some_or_return!(Switch::new());
+    for (program, package) in [("nft", "nftables"), ("iptables-legacy-save", "iptables")] {
+        let _there = some_or_return!(need::program(program, package));
+    }
+    for backend in ["nft", "iptables-nft", "iptables-legacy"] {
+        let pod = switch.pod();
+        let with = |act: &str| format!("{act} --uid {UID} --backend {backend}");
+        for round in 0..3 {
+            let started: Vec<_> = pod.enter(|| {
+                let start = |_| {
+                    let mut command = Command::new(program());
+                    command.args(["redirect", "rules"]).args(with("install").split_whitespace());
+                    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs")
+                };
+                (0..4).map(start).collect()
+            });
+            let mut installed = 0;
+            for child in started {
+                let output = child.wait_with_output().expect("it ends");
+                let words = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+                assert!(output.status.success(), "{backend}, {round}: {words}");
+                installed += usize::from(words.starts_with("installed"));
+            }
+            assert_eq!(installed, 1, "the others find it done");
+            assert_eq!(act(&pod, &with("check")), (true, format!("installed ({backend})\n")), "{round}");
+            assert!(act(&pod, "remove").0);
+        }
+    }
 }
 
 /// Rules of two backends would send a connection through both.
