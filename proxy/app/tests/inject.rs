@@ -179,6 +179,38 @@ fn taking_it_out_restores_the_meaning() {
     }
 }
 
+/// Nobody looks at annotations again: what is written there afterwards is told of, and how to have it.
+#[test]
+fn annotations_that_changed_behind_the_injection_are_named_with_the_remedy() {
+    let plain = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  annotations:\n    team: a\n    pillion.io/log-level: info\n\
+                 spec: {containers: [{name: app, image: app}]}\n";
+    let again = |text: &str| inject(&[], &kept(text, Path::new("changed-annotations.yaml"))).unwrap();
+    let (with, _) = again(plain);
+    let (same, said) = again(&with.replace("team: a", "team: b"));
+    assert!(
+        same.contains("team: b") && said.contains("already has Pillion") && !said.contains("does nothing"),
+        "{said}"
+    );
+    for (from, to, names) in [
+        ("log-level: info", "log-level: debug", "; pillion.io/log-level is not"),
+        ("    pillion.io/log-level: info\n", "", "; pillion.io/log-level is not"),
+        ("team: a", "pillion.io/drain-delay: 1s", "; pillion.io/drain-delay is not"),
+        ("info\n", "debug\n    pillion.io/drain-delay: 1s\n", "; pillion.io/log-level, pillion.io/drain-delay is not"),
+    ] {
+        let changed = with.replacen(from, to, 1);
+        assert_ne!(changed, with, "{from}");
+        let (left, said) = again(&changed);
+        assert!(
+            left == changed && said.contains(names) && said.contains("--uninject, then inject it again"),
+            "{to}: {said}"
+        );
+        let (out, _) =
+            inject(&["--uninject".to_owned()], &kept(&changed, Path::new("changed-annotations.yaml"))).unwrap();
+        let (_, said) = again(&again(&out).0);
+        assert!(said.contains("already has Pillion") && !said.contains("does nothing"), "{to}: {said}");
+    }
+}
+
 /// `kubectl get -o yaml`, the containers taken out by hand and the annotation forgotten: such a pod has no sidecar.
 #[test]
 fn a_status_without_a_sidecar_is_none() {

@@ -79,8 +79,13 @@ pub enum Refusal {
     #[error("pillion.io/inject is disabled on its namespace")]
     NamespaceDisabled,
     /// It was injected before.
-    #[error("it already has Pillion{0}; `pillion inject --uninject` takes it out")]
-    Already(String),
+    #[error("it already has Pillion{version}; `pillion inject --uninject` takes it out{}", and_stale(.changed))]
+    Already {
+        /// By whom, behind a space.
+        version: String,
+        /// Annotations that changed since, and do nothing.
+        changed: Vec<String>,
+    },
     /// It shares the node's network.
     #[error("hostNetwork: rules in it would capture the whole node's connections")]
     HostNetwork,
@@ -96,6 +101,14 @@ pub enum Refusal {
     /// A copy of a static pod, which the API server cannot change.
     #[error("it mirrors a static pod of a node")]
     Mirror,
+}
+
+impl Refusal {
+    /// Whether it was injected before, and annotations say something else since.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        matches!(self, Self::Already { changed, .. } if !changed.is_empty())
+    }
 }
 
 /// Something that its author must change.
@@ -144,11 +157,11 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     };
     let around = &Surroundings { job: around.job || ends(spec), ..around.clone() };
     if let Some(refusal) = refusal(pod, spec) {
-        if matches!(refusal, Refusal::Already(_))
+        if let Refusal::Already { changed, .. } = &refusal
             && problems.is_empty()
             && let Some(with) = amend::amend(pod, around, defaults)?
         {
-            return Ok(Outcome::Injected(Box::new(with), Vec::new()));
+            return Ok(Outcome::Injected(Box::new(with), stale(changed).into_iter().collect()));
         }
         return unless(problems, refusal);
     }
@@ -225,13 +238,28 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
         return Some(Refusal::Windows);
     }
     if has_ours(pod, spec) {
-        let version = Status::of(pod).and_then(Result::ok).and_then(|status| status.version);
-        return Some(Refusal::Already(version.map_or_else(String::new, |version| format!(" {version}"))));
+        let status = Status::of(pod).and_then(Result::ok);
+        let changed = status.as_ref().map(|status| status.changed(pod)).unwrap_or_default();
+        let version =
+            status.and_then(|status| status.version).map_or_else(String::new, |version| format!(" {version}"));
+        return Some(Refusal::Already { version, changed });
     }
     if let Some(name) = meshes::container(spec) {
         return Some(Refusal::OtherMesh(name.to_owned()));
     }
     meshes::wish(pod).map(Refusal::ForOtherMesh)
+}
+
+/// What is said of annotations that changed behind the injection; `None` where none did.
+fn stale(changed: &[String]) -> Option<String> {
+    let names = changed.join(", ");
+    let words = "is not what it was when it was injected, and does nothing: take Pillion out with --uninject, then inject it again";
+    (!changed.is_empty()).then(|| format!("{names} {words}"))
+}
+
+/// The same behind other words.
+fn and_stale(changed: &[String]) -> String {
+    stale(changed).map_or_else(String::new, |words| format!("; {words}"))
 }
 
 /// Who has Pillion is not kept from capturing by a wish; a mirror's static pod runs already.
@@ -385,10 +413,11 @@ fn assemble(mut pod: Value, around: &Surroundings, settings: Settings) -> Result
             }
         }
     }
+    let wishes = Status::wishes(&pod);
     let metadata = pod.map_at("metadata").ok_or_else(|| malformed(&["metadata"]))?;
     let mut holder = Value::Map(std::mem::take(metadata));
     let annotations = holder.map_at("annotations").ok_or_else(|| malformed(&["metadata", "annotations"]))?;
-    annotations.set(STATUS, Status::written(&settings, shares, &secrets, raised));
+    annotations.set(STATUS, Status::written(&settings, shares, &secrets, raised, wishes));
     if let (Value::Map(filled), Some(metadata)) = (holder, pod.map_at("metadata")) {
         *metadata = filled;
     }

@@ -4,9 +4,10 @@ use super::{
     configuration,
     container::CONFIG_VARIABLE,
     pod::{INIT, PROXY},
-    settings::{Capture, Mode, Ports, STATUS, Settings},
+    settings::{Capture, INJECT, Mode, PREFIX, Ports, STATUS, Settings},
     value::{Map, Value, list, map},
 };
+use crate::rules;
 
 /// The annotation's content.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,8 @@ pub(super) struct Status {
     pub shares_processes: bool,
     /// What was added to `imagePullSecrets`.
     pub pull_secrets: Vec<String>,
+    /// The pod's annotations that chose settings, and a digest of each's value.
+    wishes: Map,
     /// What of the resources of the pod as a whole was raised ([`super::whole::raise`]).
     pub raised: Map,
 }
@@ -34,7 +37,13 @@ const CAPTURES: [(&str, Capture); 3] = [("init", Capture::Init), ("node", Captur
 
 impl Status {
     /// The annotation's text for a pod that is injected with these settings.
-    pub(super) fn written(settings: &Settings, shares_processes: bool, pull_secrets: &[String], raised: Map) -> Value {
+    pub(super) fn written(
+        settings: &Settings,
+        shares_processes: bool,
+        pull_secrets: &[String],
+        raised: Map,
+        wishes: Map,
+    ) -> Value {
         let mode = MODES.iter().find(|(_, mode)| *mode == settings.mode).map_or("", |(word, _)| word);
         let capture = CAPTURES.iter().find(|(_, capture)| *capture == settings.capture).map_or("", |(word, _)| word);
         let mut status =
@@ -50,6 +59,9 @@ impl Status {
         }
         if let (false, Some(status)) = (raised.0.is_empty(), status.as_map_mut()) {
             status.set("raised", raised);
+        }
+        if let (false, Some(status)) = (wishes.0.is_empty(), status.as_map_mut()) {
+            status.set("settings", wishes);
         }
         status.to_json().into()
     }
@@ -75,6 +87,7 @@ impl Status {
                     .iter()
                     .filter_map(|name| name.as_str().map(str::to_owned))
                     .collect(),
+                wishes: status.get("settings").and_then(Value::as_map).cloned().unwrap_or_default(),
                 raised: status.get("raised").and_then(Value::as_map).cloned().unwrap_or_default(),
             })
         };
@@ -83,6 +96,30 @@ impl Status {
              annotation with it"
                 .to_owned()
         }))
+    }
+
+    /// The annotations of a pod that choose settings, by name, and a digest of what each says.
+    pub(super) fn wishes(pod: &Value) -> Map {
+        let annotations = pod.at(&["metadata", "annotations"]).and_then(Value::as_map);
+        let mut wishes = Map::default();
+        for (full, value) in annotations.into_iter().flat_map(|map| &map.0) {
+            if let Some(name) = full.strip_prefix(PREFIX).filter(|_| full != INJECT && full != STATUS) {
+                wishes.set(name, rules::digest([value.to_json()].into_iter()));
+            }
+        }
+        wishes
+    }
+
+    /// The annotations that say something else than they did when it was injected, or did not or do not say anything.
+    pub(super) fn changed(&self, pod: &Value) -> Vec<String> {
+        let now = Self::wishes(pod);
+        let said =
+            |map: &Map, name: &str| map.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let names = now.0.iter().chain(self.wishes.0.iter().filter(|(name, _)| said(&now, name).is_none()));
+        names
+            .filter(|(name, _)| said(&now, name) != said(&self.wishes, name))
+            .map(|(name, _)| format!("{PREFIX}{name}"))
+            .collect()
     }
 
     /// What was chosen for the injection, as far as the pod still says it: the settings are those of whoever looks at it now.

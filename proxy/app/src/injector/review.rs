@@ -150,6 +150,12 @@ fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeA
         (Asked::Validate, Ok(Outcome::Injected(_, notes))) => {
             reply(request, Ending::Allowed, "its annotations are good".to_owned(), warnings(&[idle, notes].concat()))
         }
+        (Asked::Validate, Ok(Outcome::Refused(refusal))) if refusal.is_stale() => reply(
+            request,
+            Ending::Allowed,
+            "its annotations are good".to_owned(),
+            warnings(&[idle, vec![refusal.to_string()]].concat()),
+        ),
         (Asked::Validate, Ok(Outcome::Refused(_))) => nothing("its annotations are good"),
         (Asked::Mutate, Ok(Outcome::Injected(with, notes))) => {
             let operations: Vec<Value> = diff(pod, &with).iter().map(|operation| operation.to_value()).collect();
@@ -161,10 +167,11 @@ fn judge(asked: Asked, request: &Request, settings: &Settings, node_agent: NodeA
         (Asked::Mutate, Ok(Outcome::Refused(refusal))) => {
             let words = refusal.to_string();
             // Who asked not to have it need not be told.
-            let quiet = matches!(
-                refusal,
-                Refusal::Disabled | Refusal::NamespaceDisabled | Refusal::Already(_) | Refusal::Mirror
-            );
+            let quiet = match refusal {
+                Refusal::Already { .. } => !refusal.is_stale(),
+                Refusal::Disabled | Refusal::NamespaceDisabled | Refusal::Mirror => true,
+                Refusal::HostNetwork | Refusal::Windows | Refusal::OtherMesh(_) | Refusal::ForOtherMesh(_) => false,
+            };
             let fields = if quiet { Vec::new() } else { warnings(&[format!("not injected: {words}")]) };
             reply(request, Ending::Skipped, words, fields)
         }
