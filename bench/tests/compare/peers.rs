@@ -7,6 +7,7 @@ use pillion_bench::compare::{
     },
     world,
 };
+use pillion_tests::{envoy, need, proxy};
 use std::{
     env, fs,
     io::{Read as _, Write as _},
@@ -46,20 +47,23 @@ impl Drop for Folder {
     }
 }
 
-/// The program of a peer, or a loud skip. Nothing is built or set up for a test.
+/// The program of a peer, or a loud skip, which fails in CI.
 fn program(peer: Peer) -> Option<PathBuf> {
-    let variable = format!("{}_BIN", peer.key().to_ascii_uppercase());
-    let found = env::var_os(&variable).map(PathBuf::from).or_else(|| find::on_path(peer.key()));
-    if found.is_none() {
-        let line = format!("SKIPPED bench: no {peer}: not on the path, {variable} not set\n");
-        // Not `eprintln!`: the harness would swallow it when the test passes.
-        drop(std::io::stderr().write_all(line.as_bytes()));
-        if let Some(path) = env::var_os("PILLION_SKIPPED") {
-            let file = fs::OpenOptions::new().create(true).append(true).open(path);
-            drop(file.and_then(|mut file| file.write_all(line.as_bytes())));
-        }
+    if let Some(named) = env::var_os(format!("{}_BIN", peer.key().to_ascii_uppercase())) {
+        return Some(named.into());
     }
-    found
+    match peer {
+        Peer::Pillion => {
+            let built = Some(proxy::program()).filter(|path| path.is_file());
+            if built.is_none() {
+                need::skip("Pillion is not built: cargo build -p pillion-tests --bins, or name one by PILLION_BIN");
+            }
+            built
+        }
+        // One for all tests.
+        Peer::Envoy => find::on_path(peer.key()).or_else(envoy::program),
+        Peer::Direct | Peer::Nginx | Peer::Haproxy => need::program(peer.key(), peer.key()),
+    }
 }
 
 fn free() -> SocketAddr {
