@@ -1,6 +1,5 @@
 //! The released program (`cargo static`) is laid out so that functions that run lie together: `functions.ld`, written by
-//! `bench/function-order`, which says why. Other builds are for work on it, and linked as ever. `PILLION_FUNCTIONS` names another
-//! order: a build guided by a profile has other functions (`bench/profile-guided`).
+//! `bench/function-order`, which says why. Other builds are for work on it, and linked as ever.
 //!
 //! A released program has no symbols, unless `PILLION_SYMBOLS` is set.
 
@@ -8,7 +7,6 @@ use std::{env, path::PathBuf};
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=PILLION_FUNCTIONS");
     println!("cargo::rerun-if-env-changed=PILLION_SYMBOLS");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|known| known.split(',').any(|one| one == value));
     // The profile for profilers is one with debug information, and "release" too.
@@ -18,7 +16,7 @@ fn main() {
     }
     if is("PROFILE", "release") && is("CARGO_CFG_TARGET_FEATURE", "crt-static") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         let folder = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("Cargo names the package's folder"));
-        let order = env::var_os("PILLION_FUNCTIONS").map_or_else(|| folder.join("functions.ld"), PathBuf::from);
+        let order = folder.join("functions.ld");
         println!("cargo::rerun-if-changed={}", order.display());
         println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", order.display());
     }
