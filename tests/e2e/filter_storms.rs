@@ -3,12 +3,13 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pillion_tests::{
-    client::Client,
+    client::{Client, End},
     load::{Figures, Load},
     metrics::Metrics,
     origin::Origin,
     proxy::Proxy,
-    wait,
+    scripted::Scripted,
+    wait::{self, SOON},
 };
 use std::{
     fs,
@@ -165,4 +166,55 @@ fn leaks_end_at_the_limit() {
     // The limit, what load takes by itself, and no more, however often the machine came back.
     let grown = most.saturating_sub(before);
     assert!(grown < (8 << 20) + (8 << 20), "{grown} bytes more than {before}");
+}
+
+/// Holds what a server says, for ever, and logs when its stream is over.
+const HOLDER: &str = r#"(module
+  (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "the stream is over")
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32) (i32.const 1))
+  (func (export "proxy_on_upstream_data") (param i32 i32 i32) (result i32) (i32.const 1))
+  (func (export "proxy_on_delete") (param i32) (drop (call $log (i32.const 2) (i32.const 0) (i32.const 18)))))"#;
+
+/// What a filter holds is let go with whom it was for.
+#[test]
+fn what_a_filter_holds_ends_with_its_client() {
+    let server = Scripted::start(|mut peer| {
+        // Says something and closes, whatever is said to it.
+        if peer.some().is_ok() {
+            peer.send("bye");
+        }
+    });
+    let module = STANDARD.encode(wat::parse_str(HOLDER).expect("the guest's text is right"));
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+         listeners:\n  - {{ name: http, address: {{listen}}, filters: [holder], routes: [{{ match: {{ prefix: / }}, respond: {{ status: 200 }} }}] }}\n  \
+         - {{ name: opaque, address: {{listen2}}, tcp: {{ cluster: server, filters: [holder] }} }}\n\
+         filters:\n  - {{ name: holder, wasm: {{ inline: \"{module}\" }} }}\n\
+         clusters: [{{ name: server, endpoints: [\"{}\"] }}]\n",
+        server.address
+    ));
+    let told = || proxy.stderr().matches("the stream is over").count();
+    // A body that nobody reads: the route answers without it, and the filter holds the answer.
+    let active = ("pillion_exchange_requests_active", ["listener=\"http\""]);
+    let mut client = proxy.connect();
+    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 6\r\n\r\nabc");
+    proxy.await_metric(active.0, &active.1, |active| active == 1.0);
+    client.send("def");
+    drop(client);
+    proxy.await_metric(active.0, &active.1, |active| active == 0.0);
+    wait::until_true("the filter to be told", || told() == 1);
+    // A server's last words, once its client has said its own.
+    let tunnels = ("pillion_tunnel_connections_active", ["listener=\"opaque\""]);
+    let mut client = Client::connect(proxy.second);
+    client.send("hello");
+    wait::until_true("the server to have closed", || server.connections() == 1 && server.open() == 0);
+    proxy.await_metric(tunnels.0, &tunnels.1, |active| active == 1.0);
+    client.half_close();
+    assert_eq!(client.end_within(SOON), End::Closed);
+    proxy.await_metric(tunnels.0, &tunnels.1, |active| active == 0.0);
+    wait::until_true("the filter to be told", || told() == 2);
 }

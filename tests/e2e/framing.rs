@@ -340,6 +340,34 @@ fn a_half_closed_client_is_answered_or_let_go_and_never_held() {
 }
 
 #[test]
+fn a_client_that_leaves_behind_bytes_that_nobody_reads_has_left() {
+    // A read would not tell: what it sent comes first.
+    let origin = Origin::start();
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\n\
+         listeners:\n  - {{ name: web, address: {{listen}}, routes: [{{ match: {{ prefix: / }}, cluster: origin, timeout: 10m }}] }}\n\
+         clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
+        origin.address
+    ));
+    let slow = "GET /slow/600000 HTTP/1.1\r\nHost: test\r\n\r\n";
+    for reset in [false, true] {
+        let mut client = proxy.connect();
+        client.send(format!("{slow}{slow}"));
+        proxy.await_metric("pillion_exchange_requests_active", &[], |active| active == 1.0);
+        if reset {
+            client.reset();
+        } else {
+            drop(client);
+        }
+        proxy.await_metric("pillion_exchange_requests_active", &[], |active| active == 0.0);
+    }
+    // Who pipelines and stays is answered.
+    let mut client = proxy.connect();
+    client.send("GET /slow/1500 HTTP/1.1\r\nHost: test\r\n\r\nGET / HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!([client.receive().status, client.receive().status], [200, 200]);
+}
+
+#[test]
 fn a_request_cut_by_the_client_never_looks_whole_to_the_server() {
     let server = Scripted::start(|mut peer| {
         // An error here is the point: the request must not end in order.

@@ -6,8 +6,9 @@
 //! | `pillion_wasm_restarts_total{filter}` | machines started again |
 //! | `pillion_wasm_machines{filter}` | machines that run, over all workers |
 //! | `pillion_wasm_memory_bytes{filter}` | linear memory of the machine whose memory changed last |
+//! | `pillion_wasm_metrics_refused_total{filter}` | metrics that the guest defined and there was no room for |
 
-use crate::vm::Cause;
+use crate::{shared::REFUSED, vm::Cause};
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use pillion_config::model::Name;
 use std::cell::Cell;
@@ -26,6 +27,7 @@ pub struct Metrics {
 pub fn describe() {
     describe_counter!("pillion_wasm_failures_total", "Machines of wasm filters that died, by reason.");
     describe_counter!("pillion_wasm_restarts_total", "Machines of wasm filters that were started again.");
+    describe_counter!(REFUSED, "Metrics that wasm filters defined beyond what there is room for.");
     describe_gauge!("pillion_wasm_machines", "Machines of wasm filters that run, over all workers.");
     describe_gauge!(
         "pillion_wasm_memory_bytes",

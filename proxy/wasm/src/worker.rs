@@ -7,8 +7,10 @@
 //! ```
 //!
 //! The wait before a start is at least 200 times what the death, and the start before it if that was one again, took of
-//! the worker's time, and at least 200 times what giving back its memory took, so that a filter that always dies takes at most 0.5 % of it; and it doubles with each restart of the
-//! last minute; beyond the filter's `restarts` in a minute it waits until that minute is over.
+//! the worker's time, and at least 200 times what giving back its memory took, so that a filter that always dies takes at
+//! most 0.5 % of it; and it doubles with each machine in a row that does not live for a second. (Where it doubled with each
+//! restart of the last minute, one request that kills it every five seconds kept it from all others for most of the time.)
+//! Beyond the filter's `restarts` in a minute it waits until that minute is over.
 //!
 //! Not every guest can be configured more than once: what keeps its configuration in a cell that is set once refuses the
 //! next, or traps. A plugin that does not start beside others gets a slot of its own, of the same key, and those that come
@@ -43,6 +45,9 @@ const SHORTEST: Duration = Duration::from_millis(100);
 
 /// The longest wait before a start.
 const LONGEST: Duration = Duration::from_secs(60);
+
+/// A machine that lived for so long has served: its death begins no crash loop, and goes on with none.
+const STEADY: Duration = Duration::from_secs(1);
 
 /// The time over which restarts are counted.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -92,6 +97,10 @@ pub struct Slot {
     restarts: RefCell<VecDeque<Instant>>,
     /// What starting the machine that runs took of the worker's time.
     start_took: Cell<Duration>,
+    /// When it was started.
+    up_since: Cell<Option<Instant>>,
+    /// Deaths in a row without a machine that was steady.
+    in_a_row: Cell<u32>,
     /// Its last failure's words: the same one is logged in full only once.
     told: RefCell<Option<Failure>>,
 }
@@ -141,6 +150,8 @@ impl Slot {
             seats: RefCell::default(),
             restarts: RefCell::default(),
             start_took: Cell::default(),
+            up_since: Cell::default(),
+            in_a_row: Cell::default(),
             told: RefCell::default(),
         });
         SLOTS.with_borrow_mut(|slots| {
@@ -245,6 +256,7 @@ impl Slot {
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
         machine.set_mourner(me);
         self.start_took.set(begun.elapsed());
+        self.up_since.set(Some(Instant::now()));
         tracing::debug!(vm_id = self.spec.vm_id, took = ?self.start_took.get(), "wasm machine started");
         let Some(first) = seats.first() else { return Ok(()) };
         let listening = first.services.spawn(listen(Rc::downgrade(&machine), told));
@@ -311,13 +323,16 @@ impl Slot {
         // The first start is no crash loop's.
         let start = self.start_took.take();
         let burnt = if restarts.is_empty() { burnt } else { burnt + start };
-        backoff(u32::try_from(restarts.len()).unwrap_or(u32::MAX), burnt).max(over.unwrap_or_default())
+        let steady = self.up_since.take().is_some_and(|since| now.duration_since(since) >= STEADY);
+        let before = if steady { 0 } else { self.in_a_row.get() };
+        self.in_a_row.set(before.saturating_add(1));
+        backoff(before, burnt).max(over.unwrap_or_default())
     }
 }
 
-/// How long to wait after so many restarts in the last minute, when so much time was burnt.
-fn backoff(restarts: u32, burnt: Duration) -> Duration {
-    let doubled = SHORTEST.saturating_mul(1 << restarts.min(10)).min(LONGEST);
+/// How long to wait after so many deaths in a row before this one, when so much time was burnt.
+fn backoff(before: u32, burnt: Duration) -> Duration {
+    let doubled = SHORTEST.saturating_mul(1 << before.min(10)).min(LONGEST);
     doubled.max(burnt.saturating_mul(SHARE))
 }
 
@@ -437,9 +452,9 @@ mod tests {
     fn a_crash_loop_takes_half_a_percent_at_most() {
         for millis in [0, 1, 50, 1_000] {
             let burnt = Duration::from_millis(millis);
-            for restarts in 0..100 {
-                assert!(backoff(restarts, burnt) >= burnt * SHARE);
-                assert!(backoff(restarts, burnt) >= SHORTEST);
+            for before in 0..100 {
+                assert!(backoff(before, burnt) >= burnt * SHARE);
+                assert!(backoff(before, burnt) >= SHORTEST);
             }
         }
         assert_eq!(backoff(0, Duration::ZERO), SHORTEST);

@@ -151,7 +151,7 @@ pub(crate) struct WasmLimits {
     pub calls: Text<Int<0, 100_000>>,
     /// Bytes of an answer to a call. 1MiB: it is held in memory whole.
     pub call_response: Text<Bytes<0, { 1 << 30 }>>,
-    /// Restarts of a machine within a minute; beyond it requests are treated as `fail` says until the minute is over.
+    /// Restarts of a machine within a minute; beyond it requests are treated as `fail` says until the minute is over. It is started again after 100 ms, doubled to 60 s while it does not live for a second. 30: what dies every other second is a loop.
     pub restarts: Text<Int<0, 10_000>>,
 }
 

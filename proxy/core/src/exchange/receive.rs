@@ -47,16 +47,24 @@ pub(super) fn receive(
     if parts.method == Method::CONNECT && parts.uri.path().is_empty() && http.connect == Connect::Refuse {
         return Err(RouteError::ConnectRefused.into());
     }
-    match path::clean(path_and_query(parts), &http.path) {
-        Cleaned::Unchanged => {}
-        Cleaned::Changed(cleaned) => {
-            let path = PathAndQuery::try_from(cleaned).map_err(|_| PathRefusal::InvalidByte)?;
-            *original = parts.uri.path_and_query().cloned();
-            set_path(&mut parts.uri, path)?;
-        }
-        Cleaned::Refused(refusal) => return Err(refusal.into()),
+    if let Some(as_it_came) = clean(http, parts)? {
+        *original = Some(as_it_came);
     }
     Ok(survey)
+}
+
+/// Cleans the path; what it was, if that was something else.
+pub(super) fn clean(http: &Http, parts: &mut request::Parts) -> Result<Option<PathAndQuery>, ProxyError> {
+    match path::clean(path_and_query(parts), &http.path) {
+        Cleaned::Unchanged => Ok(None),
+        Cleaned::Changed(cleaned) => {
+            let path = PathAndQuery::try_from(cleaned).map_err(|_| PathRefusal::InvalidByte)?;
+            let before = parts.uri.path_and_query().cloned();
+            set_path(&mut parts.uri, path)?;
+            Ok(before)
+        }
+        Cleaned::Refused(refusal) => Err(refusal.into()),
+    }
 }
 
 /// What HTTP/1's guard refuses and neither the HTTP/2 codec nor its guard looks at.

@@ -6,6 +6,7 @@
 use super::{Outgoing, Redirectable, tls::TlsStream};
 use crate::identity::{Dialling, Failure};
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{RecvFlags, recv},
 };
@@ -170,6 +171,21 @@ impl Socket {
         let bytes = pillion_outq::unacknowledged(socket).unwrap_or(0);
         // The kernel knows no peer of a connection that is over.
         if bytes > 0 && socket.peer_addr().is_err() { Outgoing::Lost(bytes) } else { Outgoing::OnItsWay(bytes) }
+    }
+
+    /// Whether the peer has closed its side or reset the connection, also behind bytes that nobody has read: those hide it
+    /// from a read, and from the runtime. A system call; a pipe in memory tells nothing.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Redirectable(socket) => socket.stream(),
+            Self::Memory(_) => return false,
+            Self::Tls(stream) => return stream.carrier().has_left(),
+        };
+        // An error, and that it hung up, are always told.
+        let mut asked = [PollFd::new(socket, PollFlags::RDHUP)];
+        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|told| told > 0)
     }
 
     /// Ready when a socket that should be quiet is not: its peer closed it, or sent something. Takes nothing from it. A

@@ -19,6 +19,9 @@ use wasmtime::Caller;
 /// Bytes of a call's body: it is copied out of the guest's memory and held until it is sent.
 const MOST_BODY: u32 = 4 * 1024 * 1024;
 
+/// Time of an HTTP call that its guest gives none (0), which in Envoy may take for ever: as long as a stream may be idle.
+const UNTIMED: Duration = Duration::from_secs(300);
+
 /// Pairs, as the services take them.
 type List<'a> = Vec<(&'a [u8], &'a [u8])>;
 
@@ -101,7 +104,7 @@ pub(super) fn http_call(
         return Err(Status::BadArgument.into());
     }
     let services = services(host)?;
-    let timeout = Duration::from_millis(timeout.into());
+    let timeout = if timeout == 0 { UNTIMED } else { Duration::from_millis(timeout.into()) };
     let call = HttpCall { cluster, headers: &headers, body, trailers: &trailers, timeout };
     let future = match &services {
         Some(services) => Some(services.http_call(&call).map_err(refused)?),

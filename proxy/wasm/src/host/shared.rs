@@ -77,7 +77,8 @@ pub(super) fn define_metric(caller: &mut Caller<'_, Host>, kind: u32, name: u32,
     let (memory, host) = split(caller);
     let name = slice(memory, name, length)?;
     slice(memory, id_at, 4)?;
-    let id = host.spec.shared.metrics.define(kind, name)?;
+    let filter = host.root().map_or("", |root| root.plugin.name.as_str());
+    let id = host.spec.shared.metrics.define(filter, kind, name)?;
     Ok(put_u32(memory, id_at, id)?)
 }
 

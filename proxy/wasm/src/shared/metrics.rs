@@ -2,6 +2,10 @@
 //!
 //! Each is printed under the name the guest gave, made into what Prometheus takes, without a prefix: as Envoy prints
 //! them, so that dashboards keep working. Names beginning with `pillion_` are the proxy's own and get `wasm_` before them.
+//!
+//! Series are never forgotten, so a guest that puts ids into names meets a bound. What it defines beyond is not printed,
+//! and is logged once and counted; it gets a number all the same: SDKs panic where they get none, and who may choose
+//! names would switch the filter off.
 
 use crate::abi::{MetricType, Status};
 use std::{
@@ -9,11 +13,20 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Metrics over all guests. Series are never forgotten, so a guest that puts ids into names meets this bound.
+/// Series over all guests.
 pub const MOST_METRICS: usize = 10_000;
+
+/// Series of one filter: others have room beside it.
+pub const MOST_OF_ONE: usize = 2_000;
+
+/// Numbers of one series. Each machine defines its metrics when it starts, and some guests theirs in each stream.
+const MOST_NUMBERS: u32 = 4;
 
 /// Bytes of a name.
 const MOST_NAME: usize = 1024;
+
+/// Counts definitions that got no series.
+pub(crate) const REFUSED: &str = "pillion_wasm_metrics_refused_total";
 
 /// All metrics of guests. Shared by all workers: a counter counts for the process.
 #[derive(Debug, Default)]
@@ -25,12 +38,26 @@ struct Store {
     by_name: HashMap<(MetricType, Box<str>), usize>,
     metrics: Vec<Metric>,
     last: [u32; 3],
+    /// How many series each filter has made, and whether it was told that there are no more.
+    made: HashMap<Box<str>, (usize, Told)>,
+    /// The numbers of what is not printed.
+    beyond: [Option<u32>; 3],
+}
+
+/// Whether a filter's log says that it has met the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
 }
 
 struct Metric {
     /// What a guest reads back: Envoy's numbers are 64 bits without sign, and wrap.
     value: u64,
     handle: Handle,
+    /// How many numbers it has, and the last one.
+    numbers: u32,
+    number: u32,
 }
 
 enum Handle {
@@ -46,40 +73,29 @@ impl std::fmt::Debug for Store {
 }
 
 impl GuestMetrics {
-    /// Defines a metric. One defined again gets another number for the same series.
+    /// Defines a metric of `filter`. One defined again gets another number for the same series, the first few times.
     ///
     /// # Errors
     ///
-    /// [`Status::BadArgument`] for a name that is too long or not text, [`Status::InternalFailure`] when there are too many.
-    pub fn define(&self, kind: MetricType, name: &[u8]) -> Result<u32, Status> {
+    /// [`Status::BadArgument`] for a name that is too long or not text.
+    pub fn define(&self, filter: &str, kind: MetricType, name: &[u8]) -> Result<u32, Status> {
         let name = std::str::from_utf8(name).map_err(|_| Status::BadArgument)?;
         if name.is_empty() || name.len() > MOST_NAME {
             return Err(Status::BadArgument);
         }
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if store.ids.len() >= MOST_METRICS {
-            return Err(Status::InternalFailure);
-        }
-        let place = match store.by_name.get(&(kind, name.into()) as &(MetricType, Box<str>)) {
-            Some(place) => *place,
-            None => {
-                let handle = register(kind, &printed(name));
-                store.metrics.push(Metric { value: 0, handle });
-                let place = store.metrics.len() - 1;
+        let store = &mut *store;
+        let known = store.by_name.get(&(kind, name.into()) as &(MetricType, Box<str>)).copied();
+        let place = match known {
+            Some(place) => place,
+            None if store.has_room_for(filter) => {
+                let place = store.add(register(kind, &printed(name)));
                 store.by_name.insert((kind, name.into()), place);
                 place
             }
+            None => return Ok(store.beyond(kind)),
         };
-        // Envoy's numbers: counters 4, 8, …; gauges 5, 9, …; histograms 6, 10, ….
-        let (at, class) = match kind {
-            MetricType::Counter => (0, 0),
-            MetricType::Gauge => (1, 1),
-            MetricType::Histogram => (2, 2),
-        };
-        store.last[at] += 4;
-        let id = store.last[at] + class;
-        store.ids.insert(id, place);
-        Ok(id)
+        Ok(store.number(kind, place))
     }
 
     /// Adds to a counter or gauge.
@@ -150,6 +166,75 @@ impl GuestMetrics {
     }
 }
 
+impl Store {
+    fn add(&mut self, handle: Handle) -> usize {
+        self.metrics.push(Metric { value: 0, handle, numbers: 0, number: 0 });
+        self.metrics.len() - 1
+    }
+
+    /// Another number of the metric at this place, or the last one if it has enough.
+    fn number(&mut self, kind: MetricType, place: usize) -> u32 {
+        // Envoy's numbers: counters 4, 8, …; gauges 5, 9, …; histograms 6, 10, ….
+        let class = class(kind);
+        let Some(metric) = self.metrics.get_mut(place) else { return 0 };
+        if metric.numbers < MOST_NUMBERS {
+            let last = &mut self.last[class];
+            *last += 4;
+            metric.numbers += 1;
+            metric.number = *last + u32::try_from(class).unwrap_or_default();
+            self.ids.insert(metric.number, place);
+        }
+        metric.number
+    }
+
+    /// Whether this filter may make a series more; says so where it may not.
+    fn has_room_for(&mut self, filter: &str) -> bool {
+        let full = self.metrics.len() >= MOST_METRICS;
+        if !self.made.contains_key(filter) {
+            self.made.insert(filter.into(), (0, Told::No));
+        }
+        let Some((made, told)) = self.made.get_mut(filter) else { return false };
+        if *made < MOST_OF_ONE && !full {
+            *made += 1;
+            return true;
+        }
+        metrics::counter!(REFUSED, "filter" => filter.to_owned()).increment(1);
+        if *told == Told::No {
+            *told = Told::Yes;
+            tracing::warn!(
+                filter,
+                "the wasm filter defines more metrics than there is room for ({MOST_OF_ONE} of a filter, {MOST_METRICS} of \
+                 all): further ones are not printed; are there ids in their names?"
+            );
+        }
+        false
+    }
+
+    /// The number of what is not printed.
+    fn beyond(&mut self, kind: MetricType) -> u32 {
+        if let Some(number) = self.beyond[class(kind)] {
+            return number;
+        }
+        let place = self.add(match kind {
+            MetricType::Counter => Handle::Counter(metrics::Counter::noop()),
+            MetricType::Gauge => Handle::Gauge(metrics::Gauge::noop()),
+            MetricType::Histogram => Handle::Histogram(metrics::Histogram::noop()),
+        });
+        let number = self.number(kind, place);
+        self.beyond[class(kind)] = Some(number);
+        number
+    }
+}
+
+/// A kind's place in Envoy's numbers.
+fn class(kind: MetricType) -> usize {
+    match kind {
+        MetricType::Counter => 0,
+        MetricType::Gauge => 1,
+        MetricType::Histogram => 2,
+    }
+}
+
 #[expect(clippy::cast_precision_loss, reason = "the scraped form is a double; the guest reads the exact number")]
 fn shown(value: u64) -> f64 {
     value as f64
@@ -201,10 +286,10 @@ mod tests {
     #[test]
     fn numbers_and_statuses_are_envoys() {
         let metrics = GuestMetrics::default();
-        let counter = metrics.define(MetricType::Counter, b"c").unwrap();
-        let again = metrics.define(MetricType::Counter, b"c").unwrap();
-        let gauge = metrics.define(MetricType::Gauge, b"g").unwrap();
-        let histogram = metrics.define(MetricType::Histogram, b"h").unwrap();
+        let counter = metrics.define("f", MetricType::Counter, b"c").unwrap();
+        let again = metrics.define("f", MetricType::Counter, b"c").unwrap();
+        let gauge = metrics.define("f", MetricType::Gauge, b"g").unwrap();
+        let histogram = metrics.define("f", MetricType::Histogram, b"h").unwrap();
         assert_eq!((counter, again, gauge, histogram), (4, 8, 5, 6));
         metrics.increment(counter, 2).unwrap();
         metrics.record(again, 3).unwrap();
@@ -224,6 +309,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_defined_again_and_again_takes_no_room() {
+        let metrics = GuestMetrics::default();
+        let first = metrics.define("f", MetricType::Counter, b"c").unwrap();
+        let last =
+            (0..3 * MOST_METRICS).map(|_| metrics.define("f", MetricType::Counter, b"c").unwrap()).last().unwrap();
+        metrics.increment(last, 1).unwrap();
+        assert_eq!(metrics.get(first), Ok(1), "all numbers are one series");
+        metrics.define("g", MetricType::Counter, b"another").unwrap();
+    }
+
+    #[test]
+    fn a_filter_with_ids_in_names_leaves_room_to_others_and_goes_on() {
+        let metrics = GuestMetrics::default();
+        let define = |filter: &str, number: usize| {
+            let name = format!("requests_of_{filter}_{number}");
+            metrics.define(filter, MetricType::Counter, name.as_bytes()).expect("it is given a number")
+        };
+        let known = define("f", 0);
+        let numbers: Vec<_> = (1..3 * MOST_OF_ONE).map(|number| define("f", number)).collect();
+        assert_eq!(numbers.last(), numbers.get(numbers.len() - 2), "what is beyond is one");
+        metrics.increment(*numbers.last().unwrap(), 1).expect("it can be added to");
+        metrics.increment(known, 1).unwrap();
+        assert_eq!(metrics.get(known), Ok(1));
+        let (one, other) = (define("g", 1), define("g", 2));
+        assert_ne!(one, other, "another filter's are series of their own");
+        for filter in ["h", "i", "j", "k", "l"] {
+            (0..MOST_OF_ONE).for_each(|number| assert!(define(filter, number) > 0));
+        }
+        assert!(metrics.0.lock().unwrap().metrics.len() <= MOST_METRICS + 3);
+        assert_eq!(define("m", 1), define("m", 2), "there is an end for all together");
+    }
+
+    #[test]
     fn names_are_made_fit_and_stay_apart_from_the_proxys() {
         assert_eq!(printed("istio_requests_total"), "istio_requests_total");
         assert_eq!(printed("a.b-c d"), "a_b_c_d");
@@ -231,7 +349,7 @@ mod tests {
         assert_eq!(printed("pillion_requests"), "wasm_pillion_requests");
         assert_eq!(printed("é"), "_");
         let metrics = GuestMetrics::default();
-        assert_eq!(metrics.define(MetricType::Counter, b""), Err(Status::BadArgument));
-        assert_eq!(metrics.define(MetricType::Counter, &[b'a'; 2000]), Err(Status::BadArgument));
+        assert_eq!(metrics.define("f", MetricType::Counter, b""), Err(Status::BadArgument));
+        assert_eq!(metrics.define("f", MetricType::Counter, &[b'a'; 2000]), Err(Status::BadArgument));
     }
 }

@@ -8,7 +8,8 @@ mod metrics;
 mod queue;
 
 pub use data::{MOST_BYTES as MOST_DATA_BYTES, MOST_KEYS, SharedData};
-pub use metrics::{GuestMetrics, MOST_METRICS};
+pub(crate) use metrics::REFUSED;
+pub use metrics::{GuestMetrics, MOST_METRICS, MOST_OF_ONE};
 pub use queue::{MOST_ITEMS, MOST_QUEUE_BYTES, MOST_QUEUES, Queues, Ready};
 
 use std::sync::{Arc, OnceLock};

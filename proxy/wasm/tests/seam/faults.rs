@@ -1,6 +1,7 @@
 //! Guests that fail: their streams are answered as their policy says, and others' as ever.
 
 use crate::world::{Guest, guest, run};
+use std::time::{Duration, Instant};
 
 /// A guest that does `what` in `callback` when the path is `/bad`.
 fn fails(callback: &str, words: usize, what: &str) -> String {
@@ -34,6 +35,21 @@ fn a_trap_is_answered_503_and_the_machine_comes_back() {
         world.until("/good", |answer| answer.status == 200).await;
         assert_eq!(world.get("/bad").await.status, 503);
         world.until("/good", |answer| answer.status == 200).await;
+    });
+}
+
+#[test]
+fn who_kills_a_machine_now_and_then_does_not_keep_it_from_others() {
+    run(vec![Guest::new("trap", fails("proxy_on_request_headers", 3, "(unreachable)"))], async |world| {
+        for death in 1..=6 {
+            // It has served for a while.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            assert_eq!(world.get("/good").await.status, 200, "death {death}");
+            assert_eq!(world.get("/bad").await.status, 503);
+            let down = Instant::now();
+            world.until("/good", |answer| answer.status == 200).await;
+            assert!(down.elapsed() < Duration::from_secs(2), "death {death} took {:?}", down.elapsed());
+        }
     });
 }
 

@@ -9,7 +9,7 @@ use crate::{
     http1::write::content_length,
     upstream::{Cause, RequestError},
 };
-use http::{HeaderValue, Response, StatusCode, header, request, response};
+use http::{HeaderValue, Method, Response, StatusCode, header, request, response};
 use std::{
     future::poll_fn,
     rc::Rc,
@@ -140,6 +140,10 @@ impl Shared {
                 return Err(FilterError::BodyTooShort);
             }
         } else {
+            // It has no body (RFC 9110 §9.3.8), and a server might take one for its next request.
+            if changed && parts.method == Method::TRACE {
+                return Err(FilterError::Request(HeadFault::Value(":method".into())));
+            }
             half.length = content_length(&parts.headers);
         }
         Ok((parts, changed))

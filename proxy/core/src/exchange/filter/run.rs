@@ -236,6 +236,11 @@ async fn onward(
     let mut survey = survey;
     let (mut parts, changed) = chain.take_request()?;
     let listener = &chain.listener;
+    if changed {
+        // By the client's rules: routes and rules are written for what they leave.
+        receive::clean(&listener.model.http, &mut parts)
+            .map_err(|_| FilterError::Request(HeadFault::Value(":path".into())))?;
+    }
     let shown_as_leaving = leaving.is_some();
     let (leaving, withdrawn) = match leaving {
         None => (None, Withdrawn::No),

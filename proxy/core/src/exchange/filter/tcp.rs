@@ -177,7 +177,9 @@ impl<E: AsyncRead + Unpin> TcpEnd<'_, E> {
                     return Poll::Ready(Ok(Bytes::new()));
                 }
                 if half.source_ended {
-                    return Poll::Pending;
+                    // As in Envoy: both ends have ended, and what filters hold of the server's last words goes nowhere.
+                    let over = side == Side::Response && shared.half(Side::Request).borrow().ended;
+                    return if over { Poll::Ready(Ok(Bytes::new())) } else { Poll::Pending };
                 }
             }
             if !shared.has_room(side) {

@@ -56,7 +56,7 @@ fn changes_reach_the_upstream_and_choose_the_route_again() {
 #[test]
 fn what_cannot_be_sent_is_an_error_that_says_so() {
     type Change = fn(&mut pillion_core::exchange::filter::Headers);
-    let cases: [(Change, u16, &str); 8] = [
+    let cases: [(Change, u16, &str); 14] = [
         (|head| head.remove(b":path"), 404, "filter_removed_required_request_headers{:path}"),
         (|head| head.remove(b":method"), 503, "filter_removed_required_request_headers{:method}"),
         (|head| head.add(b"x-bad", b"a\r\nb: c"), 503, "filter_set_invalid_request_headers"),
@@ -64,6 +64,14 @@ fn what_cannot_be_sent_is_an_error_that_says_so() {
         (|head| head.replace(b":path", b"/a b"), 503, "filter_set_invalid_request_headers"),
         (|head| head.replace(b"content-length", b"+1"), 503, "filter_set_invalid_request_headers"),
         (|head| head.replace(b":method", b"G ET"), 503, "filter_set_invalid_request_headers"),
+        // A success would be no tunnel's, nor would the server be the proxy's to ask about.
+        (|head| head.replace(b":method", b"CONNECT"), 503, "filter_set_invalid_request_headers"),
+        (|head| head.replace(b":path", b"*"), 503, "filter_set_invalid_request_headers"),
+        // What a client is refused.
+        (|head| head.replace(b":path", b""), 503, "filter_set_invalid_request_headers"),
+        (|head| head.replace(b":path", b"inner"), 503, "filter_set_invalid_request_headers"),
+        (|head| head.replace(b":path", b"http://b/inner"), 503, "filter_set_invalid_request_headers"),
+        (|head| head.replace(b":path", b"/%00"), 503, "filter_set_invalid_request_headers"),
         (|head| head.replace_all([(&b"x"[..], &b"y"[..])]), 404, "filter_removed_required_request_headers{:path}"),
     ];
     for (change, status, details) in cases {
@@ -103,6 +111,72 @@ fn what_cannot_be_sent_is_an_error_that_says_so() {
             },
         );
     }
+}
+
+#[test]
+fn what_filters_set_is_cleaned_by_the_clients_rules() {
+    script("a", |event, stream| {
+        match event {
+            Event::RequestHeaders(_) => {
+                stream.headers(Map::RequestHeaders, |head| {
+                    let path = head.get(b"x-path").map(<[u8]>::to_vec).unwrap();
+                    head.replace(b":path", &path);
+                    head.replace(b"x-value", b" a b\t");
+                });
+            }
+            Event::ResponseHeaders(_) => {
+                stream.headers(Map::ResponseHeaders, |head| {
+                    for name in ["te", "upgrade", "keep-alive", "proxy-connection", "transfer-encoding"] {
+                        head.replace(name.as_bytes(), b"x");
+                    }
+                    head.replace(b"x-value", b"\tc d ");
+                });
+            }
+            _ => {}
+        }
+        Do::Continue
+    });
+    let routes = "      - match: { prefix: /private }
+        respond: { status: 403 }
+      - match: { prefix: / }
+        cluster: up";
+    run(
+        Setup { routes, ..ONE },
+        |_, _| echo(),
+        |world| async move {
+            for path in ["/private", "/a/../private", "//private", "/%70rivate", "/a/%2e%2e/private"] {
+                let text = format!("GET / HTTP/1.1\r\nhost: a\r\nx-path: {path}\r\n\r\n");
+                assert_eq!(ask(&world, &text).await.status, 403, "{path}");
+            }
+            let answer = ask(&world, "GET / HTTP/1.1\r\nhost: a\r\nx-path: ?q=1\r\n\r\n").await;
+            assert_eq!(answer.status, 200);
+            let seen = &answer.body;
+            assert!(seen.starts_with("GET /?q=1 HTTP/1.1\r\n") && seen.contains("x-value: a b\r\n"), "{seen}");
+            assert_eq!(answer.field("x-value"), Some("c d"));
+            for name in ["te", "upgrade", "keep-alive", "proxy-connection", "transfer-encoding"] {
+                assert_eq!(answer.field(name), None, "{name} is this connection's");
+            }
+        },
+    );
+}
+
+#[test]
+fn a_trace_that_a_filter_makes_has_no_body() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.headers(Map::RequestHeaders, |head| head.replace(b":method", b"TRACE")).unwrap();
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 200);
+            let text = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc";
+            assert_eq!(ask(&world, text).await.status, 503);
+        },
+    );
 }
 
 #[test]

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+/// How often a client that nobody reads from is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// How long a client may take. Each fires at most a quarter of the shortest of idle, body and write late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
@@ -63,6 +66,8 @@ pub(super) struct Timer {
     write: Watch,
     /// When the head that has begun must be complete.
     due: Option<Instant>,
+    /// When to look at a client that nobody reads from.
+    look: Option<Instant>,
 }
 
 /// What a tick saw of one side.
@@ -107,6 +112,24 @@ impl Timer {
         // The other side's tick must not wait for this.
         self.arm(cx, due.min(now + deadlines.tick()));
         Verdict::Waiting
+    }
+
+    /// Called on every poll in which nobody reads from the client. Whether it is time to look whether it has left, as it is
+    /// once a second.
+    pub(super) fn looks(&mut self, cx: &mut Context<'_>) -> bool {
+        let quiet = self.quiet(cx);
+        let due = match self.look {
+            Some(due) if quiet && self.alarm.as_ref().is_some_and(|alarm| alarm.deadline() <= due) => return false,
+            Some(due) => due,
+            None => Instant::now() + LOOK,
+        };
+        let now = Instant::now();
+        let next = if now >= due { now + LOOK } else { due };
+        self.look = Some(next);
+        if !quiet || self.alarm.as_ref().is_none_or(|alarm| alarm.deadline() > next) {
+            self.arm(cx, next);
+        }
+        now >= due
     }
 
     /// What was seen of the reading side is no wait any more.

@@ -273,18 +273,28 @@ impl Wire {
         match self.course {
             Course::Coming(wants) => {
                 self.mind(cx);
-                if wants == Wants::More {
-                    self.watch_body(cx);
+                match wants {
+                    Wants::More => {
+                        self.watch_body(cx);
+                        Poll::Pending
+                    }
+                    Wants::Nothing => self.poll_left(cx),
                 }
-                Poll::Pending
             }
             // What comes is for later, and no more than one read of it.
             Course::Whole | Course::Abandoned if self.input.is_empty() => match ready!(self.poll_fill(cx)) {
                 Ok(0) | Err(_) => Poll::Ready(Gone::Left),
-                Ok(_) => Poll::Pending,
+                Ok(_) => self.poll_left(cx),
             },
-            Course::Whole | Course::Abandoned | Course::Refused(_) | Course::Cut(_) => Poll::Pending,
+            Course::Whole | Course::Abandoned => self.poll_left(cx),
+            Course::Refused(_) | Course::Cut(_) => Poll::Pending,
         }
+    }
+
+    /// Watches a client that nobody reads from, whose end is behind what it sent.
+    fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<Gone> {
+        let left = self.timer.looks(cx) && self.socket.as_ref().is_some_and(Socket::has_left);
+        if left { Poll::Ready(Gone::Left) } else { Poll::Pending }
     }
 
     /// After an answer: waits for the end of a body that somebody still reads, and reads on over one that nobody wants

@@ -4,11 +4,25 @@ use super::{
     Changed, HeadFault, Headers, Pair,
     pseudo::{Line, RequestLine, Set},
 };
-use crate::{exchange::head::target, upstream::set_host};
+use crate::{
+    exchange::head::{Field, Survey, hop_by_hop, hop_by_hop::UpgradeField, target},
+    upstream::set_host,
+};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request, response,
     uri::{PathAndQuery, Scheme},
 };
+
+/// What is between two ends of a connection and is not sent on to a client, beside what a proxy is asked to authenticate by.
+const OF_CONNECTION: [Field; 7] = [
+    Field::Connection,
+    Field::KeepAlive,
+    Field::ProxyConnection,
+    Field::Te,
+    Field::TransferEncoding,
+    Field::Upgrade,
+    Field::Http2Settings,
+];
 
 /// Characters of a name that an answer repeats.
 const MOST_NAMED: usize = 100;
@@ -35,7 +49,14 @@ impl Headers {
         let wrong = |name: &'static str| move || HeadFault::Value(name.into());
         match method {
             Set::Kept => {}
-            Set::To(method) => head.method = Method::from_bytes(&method).map_err(|_| wrong(":method")())?,
+            Set::To(method) => {
+                let method = Method::from_bytes(&method).map_err(|_| wrong(":method")())?;
+                // A success would say that a tunnel stands, and nobody has asked for one; what did ask has no path.
+                if (method == Method::CONNECT) != (head.method == Method::CONNECT) {
+                    return Err(wrong(":method")());
+                }
+                head.method = method;
+            }
             Set::Removed => return Err(HeadFault::NoMethod),
         }
         match authority {
@@ -59,7 +80,12 @@ impl Headers {
             parts.scheme = Some(Scheme::try_from(&scheme[..]).map_err(|_| wrong(":scheme")())?);
             head.uri = Uri::from_parts(parts).map_err(|_| wrong(":scheme")())?;
         }
+        // Which the server as a whole is meant by (RFC 9112 §3.2.4).
+        if head.method != Method::OPTIONS && head.uri.path() == "*" {
+            return Err(wrong(":path")());
+        }
         one_length(&head.headers)?;
+        trim(&mut head.headers);
         target::authority(&head.method, head.version, &head.uri, &head.headers).map_err(|_| wrong(":authority")())?;
         Ok(head)
     }
@@ -90,6 +116,12 @@ impl Headers {
             Set::Removed => return Err(HeadFault::NoStatus),
         }
         one_length(&head.headers)?;
+        trim(&mut head.headers);
+        let survey = Survey::of(&head.headers);
+        if head.status != StatusCode::SWITCHING_PROTOCOLS && survey.has_any(&OF_CONNECTION) {
+            hop_by_hop::response(&mut head.headers, survey, UpgradeField::Strip)
+                .map_err(|_| HeadFault::Value("connection".into()))?;
+        }
         Ok(head)
     }
 
@@ -100,7 +132,11 @@ impl Headers {
     /// [`HeadFault`]: a filter made something of them that cannot.
     pub fn into_trailers(self) -> Result<HeaderMap, HeadFault> {
         sayable(&self.unsayable)?;
-        Ok(self.fields)
+        let mut fields = self.fields;
+        if self.changed == Changed::Yes {
+            trim(&mut fields);
+        }
+        Ok(fields)
     }
 }
 
@@ -118,6 +154,19 @@ fn named(name: &[u8]) -> Box<str> {
     let text = String::from_utf8_lossy(name);
     let printable = |one: char| if one.is_control() { char::REPLACEMENT_CHARACTER } else { one };
     text.chars().take(MOST_NAMED).map(printable).collect::<String>().into()
+}
+
+/// White space around a value is none of it (RFC 9110 §5.5), and makes an HTTP/2 message malformed (RFC 9113 §8.2.1).
+fn trim(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let whole = value.as_bytes();
+        let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        if blank(whole.first()) || blank(whole.last()) {
+            // What is left of a value is one.
+            let Ok(trimmed) = HeaderValue::from_bytes(whole.trim_ascii()) else { continue };
+            *value = trimmed;
+        }
+    }
 }
 
 /// A message has one length or none, and it is a number (RFC 9110 §8.6).
