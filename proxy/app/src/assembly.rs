@@ -10,6 +10,7 @@ use pillion_config::{
     model::{self, ClusterIndex, Config, EndpointAddress, Name},
 };
 use pillion_core::{identity::Secrets, snapshot::TlsState};
+use pillion_wasm::census::Number;
 use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
@@ -44,6 +45,19 @@ pub trait Plane: 'static {
     /// How many requests may be in flight from now on over all workers, given how many are. Without a limit of memory it is never
     /// called.
     fn allow_requests(&self, most: &dyn Fn(u64) -> u64);
+
+    /// Bytes by which machines of filters may grow in all, until memory is looked at again. Without a limit of memory it is never
+    /// called.
+    fn allow_growth(&self, bytes: u64) {
+        let _ = bytes;
+    }
+
+    /// The machine of a filter that has grown most since it was started; `None` where giving all of them back would not give back
+    /// `worth` bytes.
+    fn most_grown(&self, worth: u64) -> Option<Number> {
+        let _ = worth;
+        None
+    }
 
     /// Loads the filters of a configuration, which may take its time: modules are fetched and compiled. `None`: there is
     /// nothing to wait for, and [`compile`](Self::compile) is given none. Dropping the future gives it up.

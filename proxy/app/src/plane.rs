@@ -23,6 +23,7 @@ use pillion_core::{
     upstream::{ClusterState, MemberDescription},
     worker::{Capturing, Process, Source, Worker},
 };
+use pillion_wasm::census::{self, Number};
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashSet,
@@ -99,6 +100,14 @@ impl Plane for DataPlane {
         let unfinished = &self.process.unfinished;
         let most = most(unfinished.requests() as u64);
         unfinished.allow_requests(usize::try_from(most).unwrap_or(usize::MAX));
+    }
+
+    fn allow_growth(&self, bytes: u64) {
+        census::allow(bytes);
+    }
+
+    fn most_grown(&self, worth: u64) -> Option<Number> {
+        census::most_grown(worth)
     }
 
     fn load_filters(
@@ -267,6 +276,7 @@ impl Run for DataPath {
                 memory::give_back_heap();
             }
             Order::Relieve => worker.register.relieve(),
+            Order::GiveBack(machine) => pillion_wasm::worker::give_back(machine),
             Order::LookAgain => worker.look_again(),
             Order::Abort => worker.tell(Signal::Abort),
         }

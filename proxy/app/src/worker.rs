@@ -6,6 +6,7 @@
 //! part of all connections for ever.
 
 use crate::{memory, sockets::Handed};
+use pillion_wasm::census::Number;
 use std::{
     any::Any,
     future::poll_fn,
@@ -53,6 +54,8 @@ pub enum Order {
     CloseIdle,
     /// Cut some of the connections on which most is in flight: memory is so short that the kernel would kill.
     Relieve,
+    /// Give this machine of a filter back, if it is here: memory is short, and none has grown more.
+    GiveBack(Number),
     /// Look whether what lives may go on: others are trusted than before.
     LookAgain,
     /// Close everything now.

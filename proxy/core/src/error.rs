@@ -67,6 +67,12 @@ pub enum FilterError {
     /// A filter holds back more of the response's body than it may.
     #[error("the response's body is too large for a filter to hold")]
     ResponseTooLarge,
+    /// A filter holds back much of the request's body, and there is no memory for more.
+    #[error("memory is too short to hold more of the request's body for a filter")]
+    RequestShortMemory,
+    /// A filter holds back much of the response's body, and there is no memory for more.
+    #[error("memory is too short to hold more of the response's body for a filter")]
+    ResponseShortMemory,
     /// Filters left of a body less than its `Content-Length` says.
     #[error("the body is shorter than its Content-Length")]
     BodyTooShort,
@@ -145,6 +151,9 @@ impl ProxyError {
             Self::ClientGone => ResponseFlag::DownstreamConnectionTermination,
             Self::Filter(FilterError::RequestTooLarge) => ResponseFlag::DownstreamProtocolError,
             Self::Filter(FilterError::ResponseTooLarge) => ResponseFlag::LocalReset,
+            Self::Filter(FilterError::RequestShortMemory | FilterError::ResponseShortMemory) => {
+                ResponseFlag::OverloadManager
+            }
             Self::Filter(
                 FilterError::Failed(_) | FilterError::BodyTooShort | FilterError::Request(_) | FilterError::Response(_),
             ) => ResponseFlag::FilterFailed,
@@ -166,7 +175,9 @@ impl ProxyError {
     pub fn refusal(&self) -> Option<&'static str> {
         match self {
             Self::Guard(refusal) => Some(refusal.name()),
-            Self::ShortMemory => Some(framing::Refusal::ShortMemory.name()),
+            Self::ShortMemory | Self::Filter(FilterError::RequestShortMemory) => {
+                Some(framing::Refusal::ShortMemory.name())
+            }
             Self::Head(refusal) => Some(refusal.name()),
             Self::Path(refusal) => Some(refusal.name()),
             Self::Filter(FilterError::RequestTooLarge) => Some("request_payload_too_large"),

@@ -15,7 +15,8 @@
 //! The parts, in the order a filter meets them: [`loader`], [`artefact`], [`module`], [`vm`] (one instance: its start,
 //! its callbacks, its death), [`host`] (what a guest can call), [`worker`] (which machines there are, and when they are
 //! started again), [`filter`] (the seam). Beside them: [`abi`] (numbers and encodings), [`cel`] (expressions), [`engine`] and
-//! [`ticker`] (one of each for the process, made with the first filter), [`shared`], [`calls`], [`metrics`], [`plugin`].
+//! [`ticker`] (one of each for the process, made with the first filter), [`shared`], [`calls`], [`census`], [`metrics`],
+//! [`plugin`].
 //!
 //! What is not trusted: everything a guest gives. Pointers and lengths are checked with sums of 64 bits; what a host
 //! function copies, holds or works on is bounded, since it cannot be interrupted; a callback is interrupted at its time
@@ -25,6 +26,7 @@ pub mod abi;
 pub mod artefact;
 pub mod calls;
 pub mod cel;
+pub mod census;
 pub mod engine;
 pub mod filter;
 pub mod host;

@@ -2,7 +2,7 @@
 //!
 //! | series | |
 //! |---|---|
-//! | `pillion_wasm_failures_total{filter,reason}` | machines that died: `trap`, `timeout`, `stack`, `memory`, `abi`, `start` |
+//! | `pillion_wasm_failures_total{filter,reason}` | machines that died: `trap`, `timeout`, `stack`, `memory`, `pressure`, `abi`, `start` |
 //! | `pillion_wasm_restarts_total{filter}` | machines started again |
 //! | `pillion_wasm_machines{filter}` | machines that run, over all workers |
 //! | `pillion_wasm_memory_bytes{filter}` | linear memory of the machine whose memory changed last |

@@ -19,6 +19,7 @@
 //! [`Place`] who must not be asked in beside others at all.
 
 use crate::{
+    census::Number,
     engine::Runtime,
     metrics::Metrics,
     module::Module,
@@ -72,6 +73,18 @@ pub struct Key {
 thread_local! {
     /// The machines of this worker. A worker is a thread.
     static SLOTS: RefCell<HashMap<Key, Weak<Slot>>> = RefCell::default();
+    /// All of this worker's, those beside others of their key with them.
+    static ALL: RefCell<Vec<Weak<Slot>>> = RefCell::default();
+}
+
+/// Gives back the machine of this number, if it is this worker's: it dies, and is started again as after any death.
+pub fn give_back(number: Number) {
+    // From a copy: those who mourn may make others.
+    let slots: Vec<_> = ALL.with_borrow(|all| all.iter().filter_map(Weak::upgrade).collect());
+    let machine = slots.iter().filter_map(|slot| slot.running()).find(|machine| machine.number() == Some(number));
+    if let Some(machine) = machine {
+        machine.give_back();
+    }
 }
 
 /// Where a plugin may be seated.
@@ -157,6 +170,10 @@ impl Slot {
         SLOTS.with_borrow_mut(|slots| {
             slots.retain(|_, slot| slot.strong_count() > 0);
             slots.insert(key.clone(), Rc::downgrade(&slot));
+        });
+        ALL.with_borrow_mut(|all| {
+            all.retain(|slot| slot.strong_count() > 0);
+            all.push(Rc::downgrade(&slot));
         });
         slot
     }
@@ -255,6 +272,7 @@ impl Slot {
         };
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
         machine.set_mourner(me);
+        machine.enter_census();
         self.start_took.set(begun.elapsed());
         self.up_since.set(Some(Instant::now()));
         tracing::debug!(vm_id = self.spec.vm_id, took = ?self.start_took.get(), "wasm machine started");

@@ -91,6 +91,19 @@ impl Meter {
 }
 
 impl Usage {
+    /// Bytes by which machines of filters may grow until memory is looked at again: half of what is left. The other half is for what
+    /// clients hold meanwhile.
+    #[must_use]
+    pub fn growth(&self) -> u64 {
+        self.limit.saturating_sub(self.used) / 2
+    }
+
+    /// Bytes that machines of filters must have grown by in all, so that giving one back after the other ends [`Pressure::Refuse`].
+    #[must_use]
+    pub fn worth_giving_back(&self) -> u64 {
+        self.limit / 100 * u64::from(HYSTERESIS)
+    }
+
     /// Thousandths of the limit in use.
     #[must_use]
     pub fn permille(&self) -> u64 {

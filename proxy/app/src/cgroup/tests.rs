@@ -240,6 +240,13 @@ fn what_is_in_flight_is_cut_only_where_refusing_did_not_help() {
 }
 
 #[test]
+fn filters_may_grow_by_half_of_what_is_left_and_are_given_back_where_that_helps() {
+    let at = |used| Usage { used, limit: 1000 };
+    assert_eq!((at(200).growth(), at(1000).growth(), at(u64::MAX).growth()), (400, 0, 0));
+    assert_eq!(at(990).worth_giving_back(), 30, "as much as ends the pressure");
+}
+
+#[test]
 fn memory_is_watched_closely_only_near_the_limit() {
     let thresholds = Thresholds { shrink: 90, refuse: 95 };
     let next = |used| thresholds.next_look(Usage { used, limit: 1000 });

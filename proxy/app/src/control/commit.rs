@@ -234,6 +234,8 @@ impl<P: Plane> Control<P> {
         // Before anything is accepted: whoever comes first finds a certificate.
         // What lives looks again when the workers put it in force.
         let (_, lacks) = self.update_tls(&snapshot, secrets, &config, Reason::Changed);
+        // What clients may hold is bounded from the first one on: whoever floods a proxy comes back as soon as it does.
+        self.look_at_memory_within(&config.limits);
         if let Err(error) = self.workers.apply(&snapshot, handed).await {
             // Nobody can say how much of it is in force on that worker. At start that is the end; later, a proxy that
             // serves most is better than none, and the operator is told.

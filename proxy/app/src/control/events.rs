@@ -16,7 +16,7 @@ use crate::{
     signals::Asked,
     worker::{Death, Order},
 };
-use pillion_config::model::Direction;
+use pillion_config::model::{Direction, ProcessLimits};
 use std::{
     future::pending,
     sync::Arc,
@@ -27,6 +27,10 @@ use tokio::time::timeout;
 /// Time that workers get to close their listeners when a second signal asks to leave at once and nobody is connected: they
 /// need none but to be scheduled.
 const CLOSING: Duration = Duration::from_secs(2);
+
+/// Time between two machines of filters that are given back: pages go back to the kernel in pieces, and memory is looked at several
+/// times before the next one has to go.
+const GIVES_BACK_EVERY: Duration = Duration::from_secs(1);
 
 /// Something that happened.
 pub(super) enum Event<F> {
@@ -345,13 +349,21 @@ impl<P: Plane> Control<P> {
 
     fn look_at_memory(&mut self) {
         let config = self.state.config.borrow().as_ref().map(Arc::clone);
-        let meter = self.state.meter.as_ref();
-        let (Some(config), Some((usage, meter))) = (config, meter.and_then(|meter| Some((meter.read()?, meter))))
-        else {
-            self.memory_at = Some(Instant::now() + std::time::Duration::from_secs(1));
+        match config {
+            Some(config) => self.look_at_memory_within(&config.limits),
+            // Looked at before anything is served.
+            None => self.memory_at = Some(Instant::now() + Duration::from_secs(1)),
+        }
+    }
+
+    /// Looks at memory, if it is limited, under these limits.
+    pub(super) fn look_at_memory_within(&mut self, limits: &ProcessLimits) {
+        let Some(meter) = &self.state.meter else { return };
+        let Some(usage) = meter.read() else {
+            self.plane.allow_growth(u64::MAX);
+            self.memory_at = Some(Instant::now() + Duration::from_secs(1));
             return;
         };
-        let limits = &config.limits;
         let thresholds = Thresholds { shrink: limits.memory_shrink_percent, refuse: limits.memory_refuse_percent };
         let before = self.state.pressure.get();
         let pressure = thresholds.judge(before, usage);
@@ -362,12 +374,21 @@ impl<P: Plane> Control<P> {
         }
         let workers = self.state.workers.max(1) as u64;
         self.plane.allow_unfinished(&|held| thresholds.unfinished(usage, held) / workers);
+        self.plane.allow_growth(usage.growth());
         self.plane.allow_requests(&|in_flight| thresholds.requests(usage, in_flight));
         if pressure >= Pressure::Shrink {
             self.workers.hint(Order::CloseIdle);
         }
-        if pressure == Pressure::Refuse && thresholds.must_cut(usage, meter.own()) {
-            self.workers.hint(Order::Relieve);
+        if pressure == Pressure::Refuse {
+            // What has grown beyond bounds goes before those who are served, and its effect is waited for.
+            let waits = self.given_back.is_some_and(|at| at.elapsed() < GIVES_BACK_EVERY);
+            let most_grown = self.plane.most_grown(usage.worth_giving_back()).filter(|_| !waits);
+            if let Some(machine) = most_grown {
+                self.given_back = Some(Instant::now());
+                self.workers.hint(Order::GiveBack(machine));
+            } else if thresholds.must_cut(usage, meter.own()) {
+                self.workers.hint(Order::Relieve);
+            }
         }
         self.memory_at = Some(Instant::now() + thresholds.next_look(usage));
     }

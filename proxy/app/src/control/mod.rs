@@ -144,6 +144,8 @@ struct Control<P: Plane> {
     asked_to_leave: u32,
     /// When memory is looked at again; `None`: it is not limited.
     memory_at: Option<Instant>,
+    /// When the last machine of a filter was given back because memory was short.
+    given_back: Option<Instant>,
     /// When what a new configuration took is given back.
     tidy_at: Option<Instant>,
     metrics: ControlMetrics,
@@ -254,6 +256,7 @@ impl<P: Plane> Control<P> {
             idle: false,
             asked_to_leave: 0,
             memory_at,
+            given_back: None,
             application,
             by_absence: false,
             tidy_at: None,

@@ -32,7 +32,7 @@ pub(crate) struct Filter {
     pub jwt: Field<Box<Jwt>>,
     /// What becomes of a request for which it fails (a trap, a used-up limit). `closed`: 503, since who is not checked is not let through; `open` goes on without it.
     pub fail: Field<Fail>,
-    /// Bytes of one body that it may hold back. 1MiB, as Envoy; a request with more is answered 413, a response 500.
+    /// Bytes of one body that it may hold back. 1MiB, as Envoy; a request with more is answered 413, a response 500. Where the cgroup's memory has no room for what filters hold in all, 8KiB and more are answered 503 before that.
     pub body_buffer: Text<Bytes<0, { 1 << 30 }>>,
     /// On a route: the filter of that name in the listener's list is left out here.
     pub disabled: Field<bool>,
@@ -145,7 +145,7 @@ pub(crate) struct WasmLimits {
     pub callback: Text<Period>,
     /// CPU time of a machine's start. 500ms: Go's runtime sets itself up.
     pub start: Text<Period>,
-    /// Linear memory of one machine. 64MiB: several times what filters use.
+    /// Linear memory of one machine; each worker has one. 64MiB: several times what filters use. Where the cgroup's memory is short it has less: growth is denied, or the machine that has grown most is started again.
     pub memory: Text<Bytes<65_536, { u32::MAX }>>,
     /// Calls to clusters under way at once, on each worker; one more is refused the guest (InternalFailure), which many answer by a trap. 1024: what Envoy's circuit breaker lets through.
     pub calls: Text<Int<0, 100_000>>,

@@ -5,6 +5,9 @@
 //! large: memory is looked at ten times a second at most, and a flood of them fills a small container in less. What is kept
 //! in case is let go first: a request that is then sent once is better off than one that is refused. Nothing here is counted
 //! for a request with no body and a head of common size, and nothing at all without a limit of memory.
+//!
+//! What filters hold back of bodies counts likewise ([`Held::back`]), but nobody can do without it: where there is no room for
+//! more, whoever would hold more is refused, or waits.
 
 use super::{limit::Pressure, unfinished::Room};
 use crate::worker::Worker;
@@ -15,8 +18,8 @@ use std::{
     rc::{Rc, Weak},
 };
 
-/// A head counts from here on. A request in flight takes more than that in any case.
-const LARGE_HEAD: usize = 8 * 1024;
+/// A head, or what filters hold back, counts from here on. A request in flight takes more than that in any case.
+const LARGE: usize = 8 * 1024;
 
 /// Places whose room is given back when none of them is taken.
 const MANY: usize = 64;
@@ -98,16 +101,13 @@ impl Held {
             return Ok(None);
         }
         let weight = weight(headers);
-        if weight < LARGE_HEAD {
+        if weight < LARGE {
             return Ok(None);
         }
         let held = Self::nothing(worker);
         // It is there a second time while it is written.
         held.set(weight.saturating_mul(2));
-        if worker.register.held().room_for_requests() == Room::None {
-            worker.register.spares().let_go();
-        }
-        match worker.register.held().room_for_requests() {
+        match held.room() {
             Room::Left => Ok(Some(held)),
             Room::None => Err(NoRoom),
         }
@@ -132,6 +132,31 @@ impl Held {
             self.worker.register.spares().let_go();
         }
         room
+    }
+
+    /// So many bytes, which filters hold back and nobody can do without. With [`Room::None`] it must not be more.
+    pub(crate) fn back(&self, bytes: usize) -> Room {
+        let (before, after) = (self.bytes.get() as usize, if bytes < LARGE { 0 } else { bytes });
+        if before == after || !self.worker.register.held().is_bounded() {
+            return Room::Left;
+        }
+        self.set(after);
+        if after < before { Room::Left } else { self.room() }
+    }
+
+    /// Whether there is room for more, once what can be spared has been let go.
+    pub(crate) fn room(&self) -> Room {
+        let held = self.worker.register.held();
+        if held.room_for_requests() == Room::None {
+            self.worker.register.spares().let_go();
+        }
+        held.room_for_requests()
+    }
+
+    /// Whether anything is counted.
+    #[inline]
+    pub(crate) fn counts(&self) -> bool {
+        self.bytes.get() != 0
     }
 
     /// Nothing any more.

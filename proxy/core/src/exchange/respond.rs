@@ -287,6 +287,8 @@ fn filter(error: &FilterError) -> (StatusCode, &'static str, &'static str) {
         FilterError::ResponseTooLarge => {
             (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error", "response_payload_too_large")
         }
+        FilterError::RequestShortMemory => (UNAVAILABLE, "overloaded\n", "filter_request_short_memory"),
+        FilterError::ResponseShortMemory => (UNAVAILABLE, "overloaded\n", "filter_response_short_memory"),
         FilterError::BodyTooShort => (UNAVAILABLE, "invalid body", "filter_body_too_short"),
         FilterError::Request(HeadFault::NoPath) => {
             (StatusCode::NOT_FOUND, "", "filter_removed_required_request_headers{:path}")

@@ -16,6 +16,9 @@ pub enum Cause {
     Stack,
     /// It trapped after the host denied it memory.
     Memory,
+    /// Memory was short: it had grown more than any other machine and was given back, or it trapped after it was denied more
+    /// for that.
+    Pressure,
     /// It broke the ABI: called what cannot be called then.
     Abi,
     /// It could not be started again.
@@ -37,6 +40,7 @@ impl Cause {
             Self::Timeout => "timeout",
             Self::Stack => "stack",
             Self::Memory => "memory",
+            Self::Pressure => "pressure",
             Self::Abi => "abi",
             Self::Start => "start",
             Self::Down => "down",
@@ -66,6 +70,13 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Of a machine that is given back with so many bytes.
+    #[must_use]
+    pub fn pressure(bytes: usize) -> Self {
+        let words = format!("memory is short, and its machine, with {bytes} bytes, had grown more than any other");
+        Self { cause: Cause::Pressure, callback: "none", words, backtrace: Vec::new() }
+    }
+
     /// Of what a call of the guest's ended with.
     #[must_use]
     pub fn of(error: &wasmtime::Error, host: &Host) -> Self {
@@ -75,6 +86,7 @@ impl Failure {
             match error.downcast_ref::<Trap>() {
                 Some(Trap::Interrupt) => Cause::Timeout,
                 Some(Trap::StackOverflow) => Cause::Stack,
+                Some(_) if host.limiter.was_short() => Cause::Pressure,
                 Some(_) if host.limiter.denied() > 0 => Cause::Memory,
                 Some(_) | None => Cause::Trap,
             }

@@ -1,5 +1,7 @@
 //! How much a machine may hold.
 
+use crate::census::Entry;
+use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 /// Bytes of linear memory that no configuration can exceed: Envoy's bound.
@@ -14,19 +16,34 @@ pub struct Limiter {
     most: usize,
     now: usize,
     denied: u64,
+    /// It was denied memory that it might have had, since the process has none.
+    short: bool,
+    /// Where it is told how large the machine is; none before it serves, and once it is dead.
+    census: Option<Arc<Entry>>,
 }
 
 impl Limiter {
     /// At most so many bytes.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most: most.min(MOST_MEMORY), now: 0, denied: 0 }
+        Self { most: most.min(MOST_MEMORY), now: 0, denied: 0, short: false, census: None }
     }
 
     /// Bytes of linear memory now.
     #[must_use]
     pub fn now(&self) -> usize {
         self.now
+    }
+
+    /// The machine serves, or does not any more: it is told elsewhere how large it is, or that is forgotten.
+    pub fn tell(&mut self, census: Option<Arc<Entry>>) {
+        self.census = census;
+    }
+
+    /// Whether growth within its bound was denied, since memory was short.
+    #[must_use]
+    pub fn was_short(&self) -> bool {
+        self.short
     }
 
     /// How often growth was denied.
@@ -41,6 +58,11 @@ impl ResourceLimiter for Limiter {
         let total = self.now.saturating_sub(current).saturating_add(desired);
         if total > self.most {
             self.denied += 1;
+            return Ok(false);
+        }
+        if self.census.as_ref().is_some_and(|census| !census.grow(total)) {
+            self.denied += 1;
+            self.short = true;
             return Ok(false);
         }
         self.now = total;

@@ -22,11 +22,16 @@ pub mod time;
 pub use failure::{Cause, Failure};
 pub use start::StartError;
 
-use crate::{abi::callback::Callbacks, plugin::Plugin, ticker::Pulse};
+use crate::{
+    abi::callback::Callbacks,
+    census::{Entry, Number},
+    plugin::Plugin,
+    ticker::Pulse,
+};
 use pillion_core::exchange::filter::{Failed, Services, Stream, Task};
 use state::{Context, Host, StreamContext};
 use std::{
-    cell::{Cell, RefCell, RefMut},
+    cell::{Cell, OnceCell, RefCell, RefMut},
     collections::HashMap,
     rc::{Rc, Weak},
     sync::Arc,
@@ -45,6 +50,8 @@ pub struct Machine {
     /// Streams that ended while a guest ran.
     orphans: RefCell<Vec<u32>>,
     timers: RefCell<HashMap<u32, Task>>,
+    /// By what it is found when memory is short, once it serves.
+    number: OnceCell<Number>,
     /// Who is told when it dies.
     mourner: RefCell<Option<Weak<dyn Mourner>>>,
 }
@@ -88,6 +95,29 @@ impl Machine {
     /// Who is told when it dies.
     pub fn set_mourner(&self, mourner: Weak<dyn Mourner>) {
         self.mourner.replace(Some(mourner));
+    }
+
+    /// It serves: from now on it is told elsewhere how large it is.
+    pub fn enter_census(&self) {
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            let limiter = &mut store.data_mut().limiter;
+            let entry = Entry::new(limiter.now());
+            self.number.set(entry.number()).ok();
+            limiter.tell(Some(entry));
+        }
+    }
+
+    /// By what it is found when memory is short; `None` before it serves.
+    #[must_use]
+    pub fn number(&self) -> Option<Number> {
+        self.number.get().copied()
+    }
+
+    /// It dies, since memory is short. Its guest does not run: nobody asks from within.
+    pub fn give_back(&self) {
+        if self.dead.get().is_none() {
+            self.die(&Failure::pressure(self.memory()), NOBODY, Duration::ZERO);
+        }
     }
 
     /// Calls a callback on a context.
@@ -212,6 +242,7 @@ impl Machine {
         if let Ok(mut store) = self.store.try_borrow_mut() {
             let host = store.data_mut();
             host.calls.clear();
+            host.limiter.tell(None);
             calls = Some(());
             others.extend(host.contexts.iter().filter_map(|(id, known)| match known {
                 Context::Stream(known) if *id != context => Some(known.stream.clone()),
@@ -325,6 +356,9 @@ impl Machine {
         store.data().root_of(root).map(|root| Arc::clone(&root.plugin))
     }
 }
+
+/// No context's id.
+const NOBODY: u32 = 0;
 
 /// How long a plugin that said it is not done yet may go on after its end.
 const LAST_WORDS: Duration = Duration::from_secs(5);

@@ -17,7 +17,7 @@ use crate::{
 use bytes::Bytes;
 use pillion_core::exchange::filter::Services;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -99,6 +99,7 @@ impl Machine {
             dead: Cell::new(None),
             orphans: RefCell::default(),
             timers: RefCell::default(),
+            number: OnceCell::new(),
             mourner: RefCell::default(),
         });
         machine.store.borrow_mut().data_mut().calls = Calls::new(Rc::downgrade(&machine));

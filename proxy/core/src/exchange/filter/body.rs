@@ -55,6 +55,8 @@ impl Filtered {
                 *left -= piece.len() as u64;
             }
             if !piece.is_empty() {
+                drop(half);
+                self.shared.fetched();
                 return Some(Some(Ok(Frame::data(piece))));
             }
         }
@@ -114,6 +116,14 @@ impl Shared {
             },
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Something that had left the chain was fetched: where it was held back before, it counts no more.
+    #[inline]
+    pub(super) fn fetched(&self) {
+        if self.held.counts() {
+            self.count_held();
+        }
     }
 
     /// Reads a frame; whether it is the last one with it. The half is not borrowed meanwhile: reading a response sends on what is left

@@ -6,9 +6,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
-/// Chunks smaller than this are copied together. As large as what a codec reads at once at least, so that what is held
+/// Chunks smaller than this are copied together. Half of what a codec reads at once at most, so that what is held
 /// is at most twice what was sent.
-const SMALL: usize = 8 * 1024;
+const SMALL: usize = 16 * 1024;
 
 /// Bytes in order, in as few pieces as can be had without copying large ones.
 ///

@@ -11,7 +11,7 @@ use super::{
     shared::{Interrupt, Phase, Shared},
     stage::{At, Flow, HeadHere, StopFlow, TooMuch, TrailersHere},
 };
-use crate::error::FilterError;
+use crate::{downstream::unfinished::Room, error::FilterError};
 use bytes::Bytes;
 use http::HeaderMap;
 use std::rc::Rc;
@@ -266,15 +266,40 @@ impl Shared {
         if self.stopped() { Goes::Stops } else { Goes::On }
     }
 
-    /// Holds what a filter keeps back to its bound.
+    /// Holds what a filter keeps back to its bound, and to what there is memory for.
     fn bound(&self, side: Side, slot: usize, bytes: usize, too_much: TooMuch) {
         if bytes > self.slots[slot].model.body_buffer && too_much == TooMuch::Fails {
             let (error, by) = match side {
                 Side::Request => (FilterError::RequestTooLarge, Some(slot)),
                 Side::Response => (FilterError::ResponseTooLarge, None),
             };
+            return self.interrupt(Interrupt::Error(error, by));
+        }
+        if self.count_held() == Room::None && !self.waits_unshown(side, slot) {
+            // It may wait for what comes next, which there is no memory for.
+            let (error, by) = match side {
+                Side::Request => (FilterError::RequestShortMemory, Some(slot)),
+                Side::Response => (FilterError::ResponseShortMemory, None),
+            };
+            let held = self.slots[slot].stage(side).borrow_mut().take();
+            drop(held);
+            self.count_held();
             self.interrupt(Interrupt::Error(error, by));
         }
+    }
+
+    /// Counts what filters hold back of the stream, and what has left the chain behind it and was not fetched.
+    pub(super) fn count_held(&self) -> Room {
+        let of = |side: Side| {
+            let back: usize = self.slots.iter().map(|slot| slot.stage(side).borrow().bytes()).sum();
+            back + self.half(side).borrow().out.len()
+        };
+        self.held.back(of(Side::Request) + of(Side::Response))
+    }
+
+    /// Whether the filter in `slot` holds the head with all that follows, of which it is shown nothing until it lets go.
+    fn waits_unshown(&self, side: Side, slot: usize) -> bool {
+        self.slots[slot].stage(side).borrow().head == HeadHere::Held(TooMuch::Waits)
     }
 
     /// Trailers come into the chain: the end of the body.

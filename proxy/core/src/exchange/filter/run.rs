@@ -186,7 +186,8 @@ fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<
     let told = exchange.record.told();
     let connection = Rc::clone(&exchange.connection.facts);
     let listener = Arc::clone(&exchange.listener);
-    let chain = Shared::new(StreamKind::Http, connection, listener, slots, told, exchange.record.meter());
+    let (meter, worker) = (exchange.record.meter(), &exchange.connection.worker);
+    let chain = Shared::new(StreamKind::Http, connection, listener, slots, told, meter, worker);
     chain.route.replace(Some(Arc::clone(route)));
     chain.aim.replace(aim(exchange, route));
     chain.open(|index| &exchange.view.filter(index).instance, filters);

@@ -8,12 +8,13 @@ use super::{
     stream::{LocalReply, Stream},
 };
 use crate::{
+    downstream::held::Held,
     error::{FilterError, ProxyError},
     exchange::respond,
     snapshot::ListenerSnapshot,
     telemetry::{ByteMeter, ConnectionFacts, Record, ResponseFlag},
     upstream,
-    worker::Cluster,
+    worker::{Cluster, Worker},
 };
 use bytes::Bytes;
 use http::response;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     /// The connection its request went on last.
     pub(super) carrying: upstream::Told,
     pub(super) meter: ByteMeter,
+    /// What its filters hold back of bodies counts for.
+    pub(super) held: Held,
     pub(super) state: RefCell<Vec<(Box<[u8]>, Bytes)>>,
 }
 
@@ -89,6 +92,7 @@ impl Shared {
         slots: Box<[Slot]>,
         told: Told,
         meter: ByteMeter,
+        worker: &Rc<Worker>,
     ) -> Rc<Self> {
         // Made where it stays: it is more than a KiB, and would be copied there otherwise.
         Rc::new_cyclic(|_| Self {
@@ -109,6 +113,7 @@ impl Shared {
             told: RefCell::new(told),
             carrying: RefCell::default(),
             meter,
+            held: Held::nothing(worker),
             state: RefCell::default(),
         })
     }

@@ -65,7 +65,9 @@ impl TcpChain {
     ) -> Self {
         let slots = filters.iter().map(|index| Slot::new(view.filter(*index))).collect();
         let facts = Rc::clone(&account.connection().facts);
-        let shared = Shared::new(StreamKind::Tcp, facts, Arc::clone(listener), slots, account.told(), account.meter());
+        let worker = Rc::clone(&account.connection().worker);
+        let (told, meter) = (account.told(), account.meter());
+        let shared = Shared::new(StreamKind::Tcp, facts, Arc::clone(listener), slots, told, meter, &worker);
         shared.open(|index| &view.filter(index).instance, filters);
         for slot in &shared.slots {
             slot.response.borrow_mut().head = HeadHere::Passed;
@@ -171,6 +173,8 @@ impl<E: AsyncRead + Unpin> TcpEnd<'_, E> {
             {
                 let mut half = shared.half(side).borrow_mut();
                 if let Some(piece) = half.out.pop() {
+                    drop(half);
+                    shared.fetched();
                     return Poll::Ready(Ok(piece));
                 }
                 if closing || half.ended {

@@ -1,10 +1,13 @@
 //! Going on: what filters held back moves behind them, and what may come meanwhile.
 
 use super::Goes;
-use crate::exchange::filter::{
-    End, Side,
-    shared::Shared,
-    stage::{Flow, HeadHere, StopFlow, TooMuch, TrailersHere},
+use crate::{
+    downstream::unfinished::Room,
+    exchange::filter::{
+        End, Side,
+        shared::Shared,
+        stage::{Flow, HeadHere, StopFlow, TooMuch, TrailersHere},
+    },
 };
 use std::rc::Rc;
 
@@ -80,9 +83,12 @@ impl Shared {
                 (HeadHere::Held(TooMuch::Fails), _) | (_, Flow::Stopped(StopFlow::Buffer | StopFlow::NoBuffer)) => {
                     return true;
                 }
-                (HeadHere::Held(TooMuch::Waits), _) | (_, Flow::Stopped(StopFlow::Watermark)) => {
-                    return stage.bytes() < slot.model.body_buffer;
+                (HeadHere::Held(TooMuch::Waits), _) => {
+                    // What is not shown to it is not waited for by it either: it is read when it lets go.
+                    let counts = self.held.counts();
+                    return stage.bytes() < slot.model.body_buffer && !(counts && self.held.room() == Room::None);
                 }
+                (_, Flow::Stopped(StopFlow::Watermark)) => return stage.bytes() < slot.model.body_buffer,
                 (HeadHere::NotYet | HeadHere::Stopped | HeadHere::Passed | HeadHere::Skipped, Flow::Flowing) => {}
             }
         }

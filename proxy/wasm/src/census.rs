@@ -1,0 +1,86 @@
+//! How far the machines of all workers have grown, for whoever must find the one whose end gives back the most memory.
+//!
+//! A machine is its worker's alone, but memory is the process's: where it is short, the control thread asks here for
+//! [`the one that has grown most`](most_grown) and has its worker [give it back](crate::worker::give_back). What a machine had
+//! when it was started does not count: it would have it again at once.
+//!
+//! A guest can fill what is left of a small container before memory is looked at again. So the control thread also says by
+//! how much all of them [may grow](allow) until then.
+//!
+//! Written where a machine starts, ends or grows, which is seldom; never by a request that does not make its guest grow.
+
+use std::sync::{
+    Arc, Mutex, PoisonError, Weak,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+/// Tells machines of this process apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Number(u64);
+
+/// A machine that serves.
+#[derive(Debug)]
+pub struct Entry {
+    number: Number,
+    at_first: usize,
+    now: AtomicUsize,
+}
+
+/// Bytes by which machines may grow until memory is looked at again.
+static ROOM: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+static ENTRIES: Mutex<Vec<Weak<Entry>>> = Mutex::new(Vec::new());
+
+impl Entry {
+    /// Enters a machine that has been started and has so many bytes. It leaves when this is dropped.
+    #[must_use]
+    pub fn new(bytes: usize) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = Number(NEXT.fetch_add(1, Ordering::Relaxed));
+        let entry = Arc::new(Self { number, at_first: bytes, now: AtomicUsize::new(bytes) });
+        let mut entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|entry| entry.strong_count() > 0);
+        entries.push(Arc::downgrade(&entry));
+        entry
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> Number {
+        self.number
+    }
+
+    /// It is to have so many bytes. `false`: there is no memory for that, and it has what it had.
+    #[must_use]
+    pub fn grow(&self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.now.load(Ordering::Relaxed));
+        let taken = ROOM.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| match room {
+            usize::MAX => Some(room),
+            _ => room.checked_sub(more),
+        });
+        if taken.is_ok() {
+            self.now.store(bytes, Ordering::Relaxed);
+        }
+        taken.is_ok()
+    }
+
+    fn grown(&self) -> usize {
+        self.now.load(Ordering::Relaxed).saturating_sub(self.at_first)
+    }
+}
+
+/// Machines may grow by so many bytes in all, until this is said anew; [`u64::MAX`]: nobody counts.
+pub fn allow(bytes: u64) {
+    ROOM.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
+}
+
+/// The machine that has grown most since it was started; `None` where all of them together have grown by less than `worth`
+/// bytes: what is given back then helps nobody.
+#[must_use]
+pub fn most_grown(worth: u64) -> Option<Number> {
+    let entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
+    let grown: Vec<_> = entries.iter().filter_map(Weak::upgrade).map(|entry| (entry.grown(), entry.number)).collect();
+    let all: usize = grown.iter().map(|(grown, _)| grown).sum();
+    let most = grown.into_iter().max_by_key(|(grown, _)| *grown).filter(|(grown, _)| *grown > 0);
+    most.filter(|_| all as u64 >= worth).map(|(_, number)| number)
+}

@@ -1,0 +1,269 @@
+//! Memory that filters hold, of bodies and of their own: it is accounted for as what clients hold is, and given back where it is
+//! short, so that other listeners are served on and the kernel kills nobody.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use pillion_tests::{
+    cgroup::Cgroup,
+    client::Client,
+    origin::Origin,
+    proxy::Proxy,
+    some_or_return,
+    wait::{self, SOON},
+};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::Duration,
+};
+
+/// Says what it does by its plugin configuration's first letter: B gathers requests' bodies, R responses', D what comes from
+/// downstream, H holds requests behind their heads; L takes 1 MiB with each request, Q as well and holds the request.
+const GUEST: &str = r#"(module
+  (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (global $does (mut i32) (i32.const 0))
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 65536))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (drop (call $buffer (i32.const 7) (i32.const 0) (i32.const -1) (i32.const 0) (i32.const 4)))
+    (global.set $does (i32.load8_u (i32.load (i32.const 0))))
+    (i32.const 1))
+  (func $is (param i32) (result i32) (i32.eq (global.get $does) (local.get 0)))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (if (i32.or (call $is (i32.const 0x4c)) (call $is (i32.const 0x51))) ;; L, Q
+      (then
+        (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then (unreachable)))
+        ;; Every page is touched: what is not is not resident.
+        (memory.fill
+          (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1048576)) (i32.const 1) (i32.const 1048576))))
+    (i32.or (call $is (i32.const 0x48)) (call $is (i32.const 0x51)))) ;; H, Q
+  (func (export "proxy_on_request_body") (param $context i32) (param $size i32) (param $end i32) (result i32)
+    (i32.and (call $is (i32.const 0x42)) (i32.eqz (local.get $end)))) ;; B
+  (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (call $is (i32.const 0x52))) ;; R
+  (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (call $is (i32.const 0x44)))) ;; D
+"#;
+
+/// A body within what a filter may hold.
+const BODY: usize = 900_000;
+
+/// Clients with such bodies, several times what fits into memory.
+const MANY: usize = 150;
+
+/// A listener without filters, and one with the guest.
+fn holding(origin: &Origin, group: &Cgroup, does: char, filter: &str, top: &str) -> Proxy {
+    let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
+    let route = "routes: [{ match: { prefix: / }, cluster: origin, timeout: 2m }]";
+    let filtered = match does {
+        'D' => "tcp: { cluster: origin, filters: [holds] }".to_owned(),
+        _ => format!("filters: [holds], {route}"),
+    };
+    let yaml = format!(
+        "admin: {{ address: {{admin}} }}\n{top}\n\
+         access_log: {{ path: \"{{dir}}/access.log\", format: {{ text: \"%RESPONSE_CODE% %RESPONSE_FLAGS% \
+         %RESPONSE_CODE_DETAILS% %TERMINATED_BY%\" }} }}\n\
+         listeners:\n  - {{ name: quiet, address: {{listen}}, {route} }}\n  \
+         - {{ name: filtered, address: {{listen2}}, {filtered} }}\n\
+         filters:\n  - {{ name: holds, {filter} wasm: {{ inline: \"{module}\", configuration: {does}, \
+           limits: {{ callback: 5s }} }} }}\n\
+         clusters: [{{ name: origin, endpoints: [\"{}\"], limits: {{ connections: 2000, pending: 2000, requests: 2000 }} }}]\n",
+        origin.address
+    );
+    Proxy::start_with(&yaml, |program| group.command(&program))
+}
+
+/// Sends what is read of it.
+fn send(address: SocketAddr, head: &str, body: &[u8]) -> Option<TcpStream> {
+    let mut stream = TcpStream::connect_timeout(&address, SOON).ok()?;
+    stream.set_write_timeout(Some(Duration::from_millis(100))).ok()?;
+    stream.write_all(head.as_bytes()).ok()?;
+    // What is held back by the proxy waits in the kernel; whoever is refused is cut.
+    drop(stream.write_all(body));
+    Some(stream)
+}
+
+/// Many clients whose bodies the guest holds; somebody else is served beside them, and the kernel does not kill.
+fn hold(proxy: &mut Proxy, head: &str, body: &[u8]) -> Vec<TcpStream> {
+    let mut clients = Vec::new();
+    for number in 0..MANY {
+        clients.extend(send(proxy.second, head, body));
+        assert!(proxy.ended().is_none(), "the kernel killed it, with {number} clients");
+        if number % 25 == 24 {
+            assert_eq!(quiet(proxy), Some(200), "somebody else, beside {number} clients");
+        }
+    }
+    println!("resident {} at most", proxy.resident_peak());
+    clients
+}
+
+fn log(proxy: &Proxy) -> String {
+    fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default()
+}
+
+fn lines(text: &str, whole: &str) -> usize {
+    text.lines().filter(|line| *line == whole).count()
+}
+
+fn post(length: usize) -> String {
+    format!("POST /sink HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n")
+}
+
+/// A container as a sidecar has it, and what the program takes where it is not optimised.
+const LIMIT: u64 = 80 << 20;
+
+#[test]
+fn requests_that_filters_gather_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'B', "", "workers: 1");
+    let clients = hold(&mut proxy, &post(BODY + 1), &[b'x'; BODY]);
+    wait::until_true("some to be refused", || lines(&log(&proxy), "503 OM filter_request_short_memory proxy") > 0);
+    // Those who are not are served once they have sent the rest.
+    let mut served = 0;
+    for mut client in clients {
+        client.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+        let mut answer = [0; 12];
+        if client.write_all(b"x").and_then(|()| client.read_exact(&mut answer)).is_ok() && answer.ends_with(b"200") {
+            served += 1;
+        }
+    }
+    println!("{served} served");
+    assert!(served > 0);
+    // What they held counts no more, and small ones were never counted.
+    assert_eq!(pillion_tests::client::post(proxy.second, "/sink", &[b'x'; BODY]).status, 200);
+    proxy.assert_healthy();
+}
+
+#[test]
+fn small_requests_that_filters_gather_are_not_refused_beside_large_ones() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'B', "", "workers: 1");
+    let clients = hold(&mut proxy, &post(BODY + 1), &[b'x'; BODY]);
+    for _ in 0..20 {
+        assert_eq!(pillion_tests::client::post(proxy.second, "/sink", &[b'x'; 4000]).status, 200);
+    }
+    drop(clients);
+}
+
+#[test]
+fn requests_held_behind_their_heads_wait_for_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'H', "", "workers: 1");
+    let clients = hold(&mut proxy, &post(BODY + 1), &[b'x'; BODY]);
+    // What they send waits in the kernel; nobody is refused for it.
+    assert_eq!(clients.len(), MANY);
+    assert!(!log(&proxy).contains("short_memory"), "{:.2000}", log(&proxy));
+    drop(clients);
+    proxy.assert_healthy();
+}
+
+#[test]
+fn responses_that_filters_gather_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'R', "", "workers: 1");
+    let head = format!("GET /bytes/{BODY} HTTP/1.1\r\nHost: test\r\n\r\n");
+    let clients = hold(&mut proxy, &head, b"");
+    wait::until_true("some to be cut", || lines(&log(&proxy), "200 OM filter_response_short_memory proxy") > 0);
+    drop(clients);
+    proxy.assert_healthy();
+}
+
+#[test]
+fn opaque_bytes_that_filters_hold_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'D', "", "workers: 1");
+    let clients = hold(&mut proxy, "", &[b'x'; BODY]);
+    wait::until_true("some to be cut", || log(&proxy).contains("OM filter_request_short_memory proxy"));
+    drop(clients);
+    proxy.assert_healthy();
+}
+
+/// A request with the guest: 1 MiB more. The status, where there is an answer.
+fn leak(proxy: &Proxy) -> Option<u16> {
+    let mut client = Client::over(TcpStream::connect_timeout(&proxy.second, SOON).ok()?);
+    client.try_send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+    client.try_receive("GET").ok().map(|response| response.status)
+}
+
+fn quiet(proxy: &Proxy) -> Option<u16> {
+    let mut client = Client::over(TcpStream::connect_timeout(&proxy.address, SOON).ok()?);
+    client.try_send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+    client.try_receive("GET").ok().map(|response| response.status)
+}
+
+/// Two workers, whose machines stay each below what it may have and fill the container together.
+const LEAK: &str = "workers: 2\nlimits: { memory_shrink: 30%, memory_refuse: 40% }";
+
+const ROOM: u64 = 256 << 20;
+
+fn given_back(proxy: &Proxy) -> f64 {
+    proxy.metrics().sum("pillion_wasm_failures_total", &["filter=\"holds\"", "reason=\"pressure\""])
+}
+
+#[test]
+fn a_filter_that_leaks_closes_no_other_listener() {
+    let group = some_or_return!(Cgroup::new(Some(ROOM), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'L', "", LEAK);
+    let mut peak = 0;
+    wait::until_true("a machine to be given back", || {
+        leak(&proxy);
+        peak = peak.max(proxy.resident_own());
+        assert!(proxy.ended().is_none(), "the kernel killed it");
+        thread::sleep(Duration::from_millis(2));
+        given_back(&proxy) > 0.0
+    });
+    // It is given back to the kernel, and so is more if that was not enough; then everybody is let in again.
+    wait::until_true("memory to be there again", || proxy.resident_own() + (30 << 20) < peak);
+    wait::until_true("others to be served", || quiet(&proxy) == Some(200));
+    wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
+    let died = given_back(&proxy);
+    assert!(died <= 2.0, "{died} machines for what one holds");
+    let (_, stderr) = proxy.stop();
+    let told: Vec<_> = stderr.lines().filter(|line| line.contains("memory is short, and its machine, with")).collect();
+    assert!(!told.is_empty() && told.iter().all(|line| line.contains("holds")), "{stderr}");
+}
+
+/// It takes more than is left before memory is looked at again.
+#[test]
+fn a_filter_that_grows_fast_is_denied_memory_before_the_kernel_kills() {
+    let group = some_or_return!(Cgroup::new(Some(80 << 20), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'L', "", "workers: 2");
+    wait::until_true("memory to be short", || {
+        for _ in 0..50 {
+            leak(&proxy);
+        }
+        assert!(proxy.ended().is_none(), "the kernel killed it");
+        given_back(&proxy) > 0.0
+    });
+    wait::until_true("others to be served", || quiet(&proxy) == Some(200));
+    wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
+}
+
+#[test]
+fn streams_of_a_machine_that_is_given_back_go_by_their_policy() {
+    for (policy, status) in [("fail: open,", 200), ("", 503)] {
+        let group = some_or_return!(Cgroup::new(Some(ROOM), None));
+        let origin = Origin::start();
+        let proxy =
+            holding(&origin, &group, 'Q', policy, "workers: 1\nlimits: { memory_shrink: 15%, memory_refuse: 20% }");
+        let mut held = Vec::new();
+        wait::until_true("a machine to be given back", || {
+            let mut client = Client::connect(proxy.second);
+            if client.try_send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").is_ok() {
+                held.push(client);
+            }
+            thread::sleep(Duration::from_millis(2));
+            given_back(&proxy) > 0.0
+        });
+        // The first was taken on, long before memory was short.
+        assert_eq!(held[0].receive().status, status, "{policy}");
+        wait::until_true("others to be served", || quiet(&proxy) == Some(200));
+    }
+}
