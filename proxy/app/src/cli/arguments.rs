@@ -70,8 +70,8 @@ const REMOTE: &[Opt] = &[
     Opt { long: "timeout", short: None, value: "DURATION", about: "How long to wait [default: 60s]" },
 ];
 
-/// `--dry-run` stands last, where help shows it.
-const RULES: &[Opt] = &{
+/// Of `install`: `--dry-run` stands last, where help shows it.
+const INSTALL: &[Opt] = &{
     let mut all = [DRY_RUN; rules::OPTIONS.len() + 1];
     let mut at = 0;
     while at < rules::OPTIONS.len() {
@@ -167,7 +167,7 @@ const VERBS: &[Verb] = &[
         name: "redirect rules install",
         about: "Install the netfilter rules that send connections to the proxy, or repair them",
         usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
-        options: RULES,
+        options: INSTALL,
         examples: &[
             "redirect rules install --uid 1337",
             "redirect rules install --mark 1337 --inbound-mode tproxy --dry-run",
@@ -177,7 +177,7 @@ const VERBS: &[Verb] = &[
         name: "redirect rules check",
         about: "Say whether exactly these netfilter rules are installed",
         usage: "--uid <LIST> | --mark <NUMBER> [OPTIONS]",
-        options: RULES,
+        options: rules::OPTIONS,
         examples: &["redirect rules check --uid 1337"],
     },
     Verb {

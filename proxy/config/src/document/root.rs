@@ -186,7 +186,7 @@ impl Default for Drain {
 pub(crate) struct AccessLog {
     /// `stdout`, or the path of a file, which is appended to and opened anew on SIGUSR1. What a named pipe is given while nobody reads it is lost, and counted.
     pub path: Text<LogDestination>,
-    /// `json` (one object a line: the fields of `text` by name, and the client's SPIFFE ID), `text` (one line, much as Envoy's), or a format of your own.
+    /// `json` (one object a line: the fields of `text` by name, and the client's SPIFFE ID), `text` (one line, much as Envoy's), or a format of your own. The columns of `text`: `[time]` "method path protocol" status flags bytes_received bytes_sent duration_ms response_ms "forwarded_for" "user_agent" "request_id" "authority" "upstream_host" cluster route client details terminated_by; a `-` stands for what is not there.
     pub format: Field<Either<FormatWord, Format>>,
     /// Records that may wait for the writer; one more is dropped and counted. 8192 is a second of heavy traffic in some 4 MiB.
     pub queue: Text<Int<1, 1_000_000>>,

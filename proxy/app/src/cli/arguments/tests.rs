@@ -49,6 +49,7 @@ fn a_line_is_right_or_wrong() {
         ("redirect rules install --uid 1337 --outbound-port none --inbound-port none", false),
         ("redirect rules install --uid 1337 --exclude-users root", false),
         ("redirect rules install --uid 1337 --dry-run yes", false),
+        ("redirect rules check --uid 1337 --dry-run", false),
         ("redirect rules remove --uid 1337", false),
         ("check -c p.yaml", true),
         ("check", false),
