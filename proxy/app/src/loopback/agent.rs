@@ -67,32 +67,9 @@ async fn live(
     let shown = Rc::<Shown>::default();
     let metrics = match metrics {
         None => None,
-        Some(address) => {
-            let listener = TcpListener::bind(address)
-                .await
-                .map_err(|error| format!("--metrics {address}: cannot listen: {error}"))?;
-            let recorder = Recorder::install(Build::THIS)?;
-            tracing::info!(address = %listener.local_addr()?, "metrics served");
-            tokio::task::spawn_local(serve::serve(listener, recorder, Rc::clone(&shown)));
-            Some(Metrics::register())
-        }
+        Some(address) => Some(serve_metrics(address, &shown).await?),
     };
-    let attached = redirect::attach(options).inspect_err(|error| {
-        if let Some(metrics) = &metrics {
-            metrics.declined(error.reason());
-        }
-    })?;
-    tracing::info!(
-        instance = %options.instance,
-        cgroup = %options.cgroup.display(),
-        replaced = attached.replaced,
-        on = attached.on,
-        "redirect attached"
-    );
-    tell_let_go(attached.let_go);
-    if let Some(metrics) = &metrics {
-        metrics.attached(attached.load_time);
-    }
+    attach(options, metrics.as_ref())?;
     let mut watch = Watch::new(&options.instance)?;
     let mut inbound = if options.inbound { Some(Inbound::new(options, namespaces)?) } else { None };
     let (mut said, mut failed) = (Standing::There, None);
@@ -122,31 +99,81 @@ async fn live(
             Standing::Severed => again.attach(options, metrics.as_ref()),
             _ => again = Again::default(),
         }
-        let due = Instant::now() + redirect::EVERY;
-        let leave = loop {
-            tokio::select! {
-                asked = signals.next() => match asked {
-                    Asked::Leave => break true,
-                    Asked::Reload | Asked::Reopen => {}
-                },
-                // An agent is one of a node: ten looks into an empty ring are cheaper than a descriptor in the reactor.
-                () = sleep(redirect::GATHER) => {
-                    watch.take(|event| {
-                        if let Some(metrics) = &metrics {
-                            metrics.ended(event);
-                        }
-                    });
-                    if let Some(inbound) = &mut inbound {
-                        inbound.look();
-                    }
-                }
-                () = sleep_until(due.into()) => break false,
-            }
-        };
-        if leave {
-            break;
+        if until_the_next_look(&mut signals, &mut watch, metrics.as_ref(), &mut inbound).await == Next::Leave {
+            return leave(options, stay);
         }
     }
+}
+
+/// Serves the series, and whether it works, to whoever asks at `address`.
+async fn serve_metrics(address: SocketAddr, shown: &Rc<Shown>) -> Result<Metrics, Box<dyn Error>> {
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| format!("--metrics {address}: cannot listen: {error}"))?;
+    let recorder = Recorder::install(Build::THIS)?;
+    tracing::info!(address = %listener.local_addr()?, "metrics served");
+    tokio::task::spawn_local(serve::serve(listener, recorder, Rc::clone(shown)));
+    Ok(Metrics::register())
+}
+
+fn attach(options: &Options, metrics: Option<&Metrics>) -> Result<(), redirect::AttachError> {
+    let attached = redirect::attach(options).inspect_err(|error| {
+        if let Some(metrics) = metrics {
+            metrics.declined(error.reason());
+        }
+    })?;
+    tracing::info!(
+        instance = %options.instance,
+        cgroup = %options.cgroup.display(),
+        replaced = attached.replaced,
+        on = attached.on,
+        "redirect attached"
+    );
+    tell_let_go(attached.let_go);
+    if let Some(metrics) = metrics {
+        metrics.attached(attached.load_time);
+    }
+    Ok(())
+}
+
+/// What comes behind a rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Look,
+    Leave,
+}
+
+/// Takes what ended, and gives claimed network namespaces to their proxies, until the next look is due or it is asked to leave.
+async fn until_the_next_look(
+    signals: &mut Signals,
+    watch: &mut Watch,
+    metrics: Option<&Metrics>,
+    inbound: &mut Option<Inbound>,
+) -> Next {
+    let due = Instant::now() + redirect::EVERY;
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Leave => return Next::Leave,
+                Asked::Reload | Asked::Reopen => {}
+            },
+            // An agent is one of a node: ten looks into an empty ring are cheaper than a descriptor in the reactor.
+            () = sleep(redirect::GATHER) => {
+                watch.take(|event| {
+                    if let Some(metrics) = metrics {
+                        metrics.ended(event);
+                    }
+                });
+                if let Some(inbound) = inbound {
+                    inbound.look();
+                }
+            }
+            () = sleep_until(due.into()) => return Next::Look,
+        }
+    }
+}
+
+/// Detaches, unless what is attached is to stay for the next agent.
+fn leave(options: &Options, stay: bool) -> Result<ExitCode, Box<dyn Error>> {
     if stay {
         tracing::info!("the redirect stays attached, unwatched until there is another agent");
         return Ok(ExitCode::SUCCESS);

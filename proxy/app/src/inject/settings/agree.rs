@@ -23,67 +23,9 @@ impl Settings {
         {
             say("image", &words);
         }
-        if self.capture == Capture::None {
-            let captured = [
-                ("skip-inbound-ports", self.skip_inbound_ports.is_empty()),
-                ("skip-outbound-ports", self.skip_outbound_ports.is_empty()),
-                ("skip-outbound-cidrs", self.skip_outbound_cidrs.is_empty()),
-            ];
-            for (name, empty) in captured {
-                if !empty {
-                    say(name, "nothing is captured with capture none");
-                }
-            }
-            if self.config.is_none() && self.inbound_ports.is_empty() && self.upstreams.is_empty() {
-                say("capture", "with none the proxy needs inbound-ports, upstreams or config: it would do nothing");
-            }
-            if self.upstreams.iter().any(|upstream| upstream.local.is_none()) {
-                say("upstreams", "with capture none each needs a local port, as 15432:postgres.shop:5432");
-            }
-        } else {
-            if self.capture == Capture::Init && !self.inbound_ports.is_empty() {
-                say(
-                    "inbound-ports",
-                    "for capture none, and node where clients know them: captured ports need no other ones",
-                );
-            }
-            if self.capture == Capture::Node {
-                for (name, empty, chart, agent) in [
-                    ("skip-outbound-ports", self.skip_outbound_ports.is_empty(), "excludePorts", "--exclude-ports"),
-                    ("skip-outbound-cidrs", self.skip_outbound_cidrs.is_empty(), "excludeCidrs", "--exclude"),
-                ] {
-                    if !empty {
-                        let words = format!(
-                            "with capture node the node's agent leaves them out, for all pods of the node: nodeAgent.{chart} \
-                             of the chart, or {agent} of pillion redirect agent"
-                        );
-                        say(name, &words);
-                    }
-                }
-            }
-            // What comes to these is led to nobody else as it is, and by one of them a node's agent is proven to capture.
-            let skipped = |port: &u16| self.skips_inbound(*port);
-            let own: BTreeSet<u16> = own_ports(self).into_iter().filter(skipped).collect();
-            if !own.is_empty() {
-                let own = own.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-                let words = format!(
-                    "the proxy's own ports ({own}) are led to nobody else, skipped or not: write the application's alone"
-                );
-                say("skip-inbound-ports", &words);
-            }
-            if self.upstreams.iter().any(|upstream| upstream.local.is_some()) {
-                say("upstreams", "a local port is for capture none only");
-            }
-            let opaque = |port| self.opaque_ports.iter().any(|ports| ports.contain(port));
-            for port in self.upstreams.iter().map(|upstream| upstream.port).filter(|port| opaque(*port)) {
-                say(
-                    "upstreams",
-                    &format!(
-                        "the bytes of the opaque port {port} do not say which service they are for: take it out of one of \
-                         the two, or give the upstream a local port with capture none"
-                    ),
-                );
-            }
+        match self.capture {
+            Capture::None => self.of_no_capture(&mut say),
+            Capture::Init | Capture::Node => self.of_capture(&mut say),
         }
         if self.discovery == Discovery::Dns && self.zone.is_some() {
             say("zone", "hints are in EndpointSlices: set discovery endpoint-slices as well");
@@ -102,6 +44,73 @@ impl Settings {
             }
         }
         found
+    }
+
+    /// Where nothing is captured.
+    fn of_no_capture(&self, say: &mut impl FnMut(&'static str, &str)) {
+        let captured = [
+            ("skip-inbound-ports", self.skip_inbound_ports.is_empty()),
+            ("skip-outbound-ports", self.skip_outbound_ports.is_empty()),
+            ("skip-outbound-cidrs", self.skip_outbound_cidrs.is_empty()),
+        ];
+        for (name, empty) in captured {
+            if !empty {
+                say(name, "nothing is captured with capture none");
+            }
+        }
+        if self.config.is_none() && self.inbound_ports.is_empty() && self.upstreams.is_empty() {
+            say("capture", "with none the proxy needs inbound-ports, upstreams or config: it would do nothing");
+        }
+        if self.upstreams.iter().any(|upstream| upstream.local.is_none()) {
+            say("upstreams", "with capture none each needs a local port, as 15432:postgres.shop:5432");
+        }
+    }
+
+    /// Where connections are captured, by rules or by the node's agent.
+    fn of_capture(&self, say: &mut impl FnMut(&'static str, &str)) {
+        if self.capture == Capture::Init && !self.inbound_ports.is_empty() {
+            say(
+                "inbound-ports",
+                "for capture none, and node where clients know them: captured ports need no other ones",
+            );
+        }
+        if self.capture == Capture::Node {
+            for (name, empty, chart, agent) in [
+                ("skip-outbound-ports", self.skip_outbound_ports.is_empty(), "excludePorts", "--exclude-ports"),
+                ("skip-outbound-cidrs", self.skip_outbound_cidrs.is_empty(), "excludeCidrs", "--exclude"),
+            ] {
+                if !empty {
+                    let words = format!(
+                        "with capture node the node's agent leaves them out, for all pods of the node: nodeAgent.{chart} \
+                         of the chart, or {agent} of pillion redirect agent"
+                    );
+                    say(name, &words);
+                }
+            }
+        }
+        // What comes to these is led to nobody else as it is, and by one of them a node's agent is proven to capture.
+        let skipped = |port: &u16| self.skips_inbound(*port);
+        let own: BTreeSet<u16> = own_ports(self).into_iter().filter(skipped).collect();
+        if !own.is_empty() {
+            let own = own.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+            let words = format!(
+                "the proxy's own ports ({own}) are led to nobody else, skipped or not: write the application's alone"
+            );
+            say("skip-inbound-ports", &words);
+        }
+        if self.upstreams.iter().any(|upstream| upstream.local.is_some()) {
+            say("upstreams", "a local port is for capture none only");
+        }
+        let opaque = |port| self.opaque_ports.iter().any(|ports| ports.contain(port));
+        for port in self.upstreams.iter().map(|upstream| upstream.port).filter(|port| opaque(*port)) {
+            say(
+                "upstreams",
+                &format!(
+                    "the bytes of the opaque port {port} do not say which service they are for: take it out of one of \
+                     the two, or give the upstream a local port with capture none"
+                ),
+            );
+        }
     }
 
     /// What differs from its default and shows in a generated configuration alone.
