@@ -141,7 +141,6 @@ FLAGS = [
     # Whether pods may want to be captured by their node.
     ({}, {"no-node-agent": ""}),
     ({"nodeAgent": {"enabled": True}}, {"no-node-agent": ""}),
-    ({"nodeAgent": {"captureOutbound": True}}, {"no-node-agent": ""}),
     ({"nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True}}, {"no-node-agent": None}),
     ({"nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True, "namespaces": None}}, {"no-node-agent": None}),
     ({"nodeAgent": {"elsewhere": True}}, {"no-node-agent": None}),
@@ -205,6 +204,20 @@ WRONG = [
     ({"nodeAgent": {"enabled": True, "captureInbound": True}}, "nodeAgent.captureOutbound"),
     # It would refuse whatever goes out of pods without a proxy.
     ({"nodeAgent": {"enabled": True, "captureOutbound": True}}, "nodeAgent.captureOutbound: without nodeAgent.captureInbound"),
+    # Nobody would capture.
+    *[
+        ({"nodeAgent": {name: True, **more}}, f"nodeAgent.{name}: there is no agent")
+        for name in ["captureOutbound", "captureInbound"]
+        for more in [{}, {"elsewhere": True}]
+    ],
+    # No known kernel's agent would attach.
+    *[
+        (
+            {"nodeAgent": {"enabled": True, "captureOutbound": True, "captureInbound": True, "waive": waive}},
+            "nodeAgent.waive: no known kernel passes",
+        )
+        for waive in [None, [], ["splice"], ["duplex", "wait_all"]]
+    ],
     # What captures nothing leaves nothing out.
     ({"nodeAgent": {"enabled": True, "excludePorts": [9000]}}, "excludePorts: is about what nodeAgent.captureOutbound takes"),
     ({"nodeAgent": {"excludePorts": [9000]}}, "excludePorts: is about what nodeAgent.captureOutbound takes"),
