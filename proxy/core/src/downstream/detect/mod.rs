@@ -226,7 +226,7 @@ pub(crate) fn is_usual(prefix: &[u8]) -> bool {
 /// Whether `prefix` begins with an HTTP/1 request line (RFC 9112 §3). Its version tells: `EHLO mail.example` reads like
 /// a method and a target. What a lenient server would take for a request all the same, with [`WHITE`] space before it or between its
 /// parts, without a version or with another protocol's, is HTTP, too: the guard refuses it, and nobody gets round the routes with it.
-/// A path tells behind a word in capitals, as all methods in use are; `get /key` is memcached's.
+/// A path or a URL tells behind a word in capitals, as all methods in use are; `get /key` is memcached's.
 fn request_line(prefix: &[u8]) -> Verdict {
     let Some(start) = prefix.iter().position(|byte| !WHITE.contains(byte)) else {
         return if prefix.len() <= MAX_LINE { Verdict::More } else { Verdict::Http1 };
@@ -252,9 +252,10 @@ fn request_line(prefix: &[u8]) -> Verdict {
         }
     }
     // Some protocols end their lines with a CR alone: it stands between words only where the method is a usual one.
-    let path = rest.iter().position(|byte| !WHITE.contains(byte)).filter(|&at| rest[at] == b'/');
+    let asks = |target: &[u8]| target.starts_with(b"/") || scheme(target).is_some_and(|scheme| !is_like_http(scheme));
+    let target = rest.iter().position(|byte| !WHITE.contains(byte)).filter(|&at| asks(&rest[at..]));
     let capitals = !method.is_empty() && method.iter().all(|byte| is_token(byte) && !byte.is_ascii_lowercase());
-    if capitals && path.is_some_and(|at| !rest[..at].contains(&b'\r')) {
+    if capitals && target.is_some_and(|at| !rest[..at].contains(&b'\r')) {
         return Verdict::Http1;
     }
     let white = |byte: u8| WHITE.contains(&byte) && (usual || byte != b'\r');

@@ -52,10 +52,11 @@ fn http1_is_told_from_protocols_that_look_like_it() {
         ("REPORT /a RTSP/2.0\r\n", "REPORT /"),
         ("SOURCE /a ICE/1.0\r\n", "SOURCE /"),
         ("PURGE /a\0b HTTP/1.1\r\n", "PURGE /"),
+        ("PROPFIND foo://a/admin\r\n", "PROPFIND foo://"),
         // A path, or a URL, before any protocol's version.
         ("propfind /admin RTSP/1.0\r\n", "propfind /admin RTSP/1.0"),
         ("Get /admin ice/1.1\r\n", "Get /admin ice/1.1"),
-        ("PROPFIND wss://a/b RTSP/1.0\r\n", "PROPFIND wss://a/b RTSP/1.0"),
+        ("Propfind wss://a/b RTSP/1.0\r\n", "Propfind wss://a/b RTSP/1.0"),
         // URLs of another scheme, and all that there is.
         ("GET wss://a/admin\r\n", "GET wss://"),
         ("POST FILE:///admin\r\n", "POST FILE://"),
@@ -68,7 +69,8 @@ fn http1_is_told_from_protocols_that_look_like_it() {
         ("HEAD \t* \n", "HEAD \t* "),
         ("OPTIONS https://a/b RTSP/1.0\r\n", "OPTIONS https:"),
         ("CONNECT a:443 HTTP/2.0\r\n", "CONNECT a:443 HTTP/"),
-        ("M-SEARCH http://a/ HTTP/1.1\r\n", "M-SEARCH http://a/ HTTP/"),
+        ("M-SEARCH http://a/ HTTP/1.1\r\n", "M-SEARCH http://"),
+        ("DESCRIBE rtsp://a/ HTTP/1.1\r\n", "DESCRIBE rtsp://a/ HTTP/"),
         ("REPORT /a HTTP/1.1\r\n", "REPORT /"),
         ("GET / HTTP/1.1\r\n", "GET /"),
         // What the guard refuses, and lenient servers would not.
