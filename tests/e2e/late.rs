@@ -489,3 +489,34 @@ fn a_word_that_no_method_begins_with_goes_to_its_server_in_time_where_the_operat
         }
     }
 }
+
+/// gRPC's servers and Node's send their SETTINGS at once: they have heard nothing, and settle nothing.
+#[test]
+fn a_late_request_is_one_whatever_a_server_of_http_has_greeted_with() {
+    let origin = Origin::start();
+    for greeting in ["\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64", "HTTP/1.1 408 Request Timeout\r\n\r\n"] {
+        let clusters = [("site", crate::tcp::greeter(greeting)), ("http", origin.address)];
+        let listener =
+            "routes: [{ match: { prefix: / }, cluster: http }]\n    tcp: { cluster: site, detect_timeout: 100ms }";
+        let proxy = proxy(listener, &clusters);
+        let mut client = proxy.connect();
+        assert_eq!(client.end_within(LATE), End::Open, "it is held");
+        assert_eq!(client.get("/").status, 200);
+        let mut client = proxy.connect();
+        thread::sleep(LATE);
+        client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
+        let settings = client.bytes(greeting.len());
+        assert_eq!(settings[3], 4, "the first frame is SETTINGS");
+        assert_ne!(settings, greeting.as_bytes(), "and the proxy's own");
+        // Another protocol gets what was held.
+        let mut client = proxy.connect();
+        thread::sleep(LATE);
+        client.send("\x01word");
+        let both = [greeting.as_bytes(), b"\x01word"].concat();
+        assert_eq!(client.bytes(both.len()), both);
+        let mut client = proxy.connect();
+        thread::sleep(LATE);
+        client.half_close();
+        assert_eq!(client.bytes(greeting.len()), greeting.as_bytes());
+    }
+}

@@ -47,7 +47,7 @@ pub(crate) struct AuthorizationRule {
     pub server_names: List<Scalar<HostPattern>>,
     /// Ports that clients reached.
     pub ports: List<Scalar<Int<1, 65_535>>>,
-    /// What HTTP requests look like. An opaque connection is no request: no allow rule with this matches it, and every deny rule with this does whose other conditions hold.
+    /// What HTTP requests look like. A deny rule matches a path as it stands, or as it is without parameters (`;` and what follows in a segment: `/v1;a/x` is `/v1/x` to servlet containers), an allow rule as it stands. An opaque connection is no request: no allow rule with this matches it, and every deny rule with this does whose other conditions hold.
     pub requests: List<Match>,
 }
 

@@ -283,7 +283,7 @@ impl Default for Flood {
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct PathPolicy {
-    /// Resolve `.` and `..` segments, percent-encoded ones too; a path above the root is refused. `true`: otherwise `/public/../admin` passes a route for `/public`.
+    /// Resolve `.` and `..` segments, percent-encoded ones too; a path above the root is refused, and one whose segment is `.` or `..` with parameters (`/public/..;a/admin`), which only some servers resolve. `true`: otherwise `/public/../admin` passes a route for `/public`.
     pub resolve_dots: Field<bool>,
     /// Make one slash of several. `true`: otherwise `//admin` passes a route for `/admin`.
     pub merge_slashes: Field<bool>,

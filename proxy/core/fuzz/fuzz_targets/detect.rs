@@ -30,7 +30,12 @@ fuzz_target!(|input: &[u8]| {
             let record = (body.len() as u16 + 4).to_be_bytes();
             [&[22, 3, 1], &record[..], &[1], &message[1..], &body].concat()
         }
-        _ => [b"GET ", bytes].concat(),
+        // Words, the first of them one that the input chooses.
+        _ => {
+            let starts = [&b"GET "[..], b"OPTIONS ", b"PURGE", b"get /a ", b"Get wss://a RT", b""];
+            let (&start, bytes) = bytes.split_first().unwrap_or((&0, bytes));
+            [starts[usize::from(start) % starts.len()], bytes].concat()
+        }
     };
     let cut = usize::from(how / 4) * bytes.len() / 64;
     let whole = client_hello::read(&bytes);

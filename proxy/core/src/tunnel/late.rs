@@ -2,7 +2,8 @@
 //!
 //! It was taken for opaque because its server may be the one to speak first. Until one of the two has spoken nothing is
 //! settled: a client that then begins with HTTP or TLS speaks just that. Clients connect ahead of their requests, segments are
-//! lost, and silence gets nobody round what is asked of requests.
+//! lost, and silence gets nobody round what is asked of requests. Nor does a server that greets as those of HTTP do ([`greeting`]): its
+//! word is held until the client has said its own.
 
 use super::{
     broken_off,
@@ -22,6 +23,7 @@ use crate::{
     telemetry::{Blame, ResponseFlag},
 };
 use bytes::{Bytes, BytesMut};
+use greeting::Greets;
 use pillion_config::model::ListenerProtocol;
 use std::{
     future::poll_fn,
@@ -35,8 +37,10 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// Time for the rest of what a client has begun to say and that is nothing yet, but might become HTTP or TLS; in a drain also for
-/// what a server that was connected to has to say first.
+mod greeting;
+
+/// Time for the rest of what a client has begun to say and that is nothing yet, but might become HTTP or TLS, and of a greeting that
+/// might become HTTP's; in a drain also for what a server that was connected to has to say first.
 pub(super) const REST: Duration = Duration::from_secs(10);
 
 /// What became of a connection of which nothing was known when its server was there.
@@ -53,7 +57,7 @@ pub(super) enum Settled {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FirstWord {
     /// The server's: the connection is opaque.
-    Servers(Bytes),
+    Servers,
     /// The client's, and it is neither HTTP nor TLS; or one of them closed its side.
     Opaque,
     /// The client's, and it is HTTP or TLS.
@@ -64,6 +68,14 @@ pub(super) enum FirstWord {
     Nobodys,
     /// One of them failed.
     Broken(Broken),
+}
+
+/// What was said before it is settled.
+#[derive(Debug, Default)]
+struct Said {
+    client: BytesMut,
+    /// What a server greets with is held where a client of HTTP may be greeted so.
+    server: BytesMut,
 }
 
 /// What is listened for.
@@ -97,11 +109,21 @@ impl Ear {
         detect::decide(early, self.among) == Verdict::More
     }
 
-    /// How long the rest of what was begun is waited for, and what it is when that has not come.
-    fn patience(self, begun: &[u8]) -> (Duration, FirstWord) {
+    /// How long the rest of what was begun is waited for, and what it is when that has not come. Where a server of HTTP has greeted, a
+    /// word that might be a method is likely one.
+    fn patience(self, said: &Said) -> (Duration, FirstWord) {
         match self.word {
-            Some(word) if !detect::is_usual(begun) => (word, FirstWord::Opaque),
+            Some(word) if !detect::is_usual(&said.client) && said.server.is_empty() => (word, FirstWord::Opaque),
             Some(_) | None => (REST, FirstWord::Unfinished),
+        }
+    }
+
+    /// What a server's greeting says of the connection.
+    fn greets(self, greeting: &[u8]) -> Greets {
+        match self.among {
+            Among::Any => greeting::of(greeting),
+            // Nobody asks whether it is HTTP.
+            Among::Names | Among::Http => Greets::Otherwise,
         }
     }
 }
@@ -114,13 +136,13 @@ pub(super) async fn settle<D: End, U: End>(
     idle: Option<Duration>,
     mut account: Account,
 ) -> Settled {
-    let mut said = BytesMut::from(early);
+    let mut said = Said { client: BytesMut::from(early), ..Said::default() };
     let word = tokio::select! {
         biased;
         () = registration.aborted() => {
             let (flag, details) = cut(carried);
             end(&mut account, flag, Blame::Proxy, details);
-            if said.is_empty() {
+            if said.client.is_empty() {
                 account.has_not_begun();
             }
             account.finish();
@@ -133,8 +155,9 @@ pub(super) async fn settle<D: End, U: End>(
         }
     };
     match word {
-        FirstWord::Servers(server) => Settled::Opaque(Early { client: said.freeze(), server }, account),
-        FirstWord::Opaque => Settled::Opaque(Early { client: said.freeze(), ..Early::default() }, account),
+        FirstWord::Servers | FirstWord::Opaque => {
+            Settled::Opaque(Early { client: said.client.freeze(), server: said.server.freeze() }, account)
+        }
         FirstWord::Broken(side) => {
             downstream.reset_at_close();
             upstream.reset_at_close();
@@ -142,7 +165,7 @@ pub(super) async fn settle<D: End, U: End>(
             account.finish();
             Settled::Over
         }
-        word => conclude(word, said.freeze(), account).map_or(Settled::Over, Settled::Known),
+        word => conclude(word, said.client.freeze(), account).map_or(Settled::Over, Settled::Known),
     }
 }
 
@@ -165,7 +188,7 @@ pub(super) fn conclude(word: FirstWord, said: Bytes, mut account: Account) -> Op
             let details = "downstream_remote_disconnect";
             refuse(account, ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, details);
         }
-        FirstWord::Broken(_) | FirstWord::Servers(_) => {
+        FirstWord::Broken(_) | FirstWord::Servers => {
             refuse(account, ResponseFlag::DownstreamConnectionTermination, Blame::Downstream, "downstream_broken");
         }
     }
@@ -204,13 +227,13 @@ pub(super) async fn until<T, D: AsyncRead + Unpin>(
     downstream: &mut D,
     (heard, ear): (&mut Bytes, Ear),
 ) -> Result<T, FirstWord> {
-    let (mut said, mut nobody) = (BytesMut::from(std::mem::take(heard)), NoServer);
+    let (mut said, mut nobody) = (Said { client: BytesMut::from(std::mem::take(heard)), ..Said::default() }, NoServer);
     let first = tokio::select! {
         biased;
         word = first_word(downstream, (&mut said, ear), &mut nobody, last_call(registration, ear.greets)) => Err(word),
         done = waited_for => Ok(done),
     };
-    *heard = said.freeze();
+    *heard = said.client.freeze();
     first
 }
 
@@ -241,11 +264,11 @@ pub(super) async fn last_call(registration: &Registration, greets: Instant) {
     Box::pin(tokio::time::sleep_until(last)).await;
 }
 
-/// Waits for it, while nobody has said anything at most until `last_call`. What the client says is put behind `early`, which
+/// Waits for it, while the client has said nothing at most until `last_call`. What it says is put behind what it said before, which
 /// [may become known](Ear::may_become_known). Dropping the future loses nothing but what the server may have said.
 async fn first_word<D, U>(
     downstream: &mut D,
-    (early, ear): (&mut BytesMut, Ear),
+    (said, ear): (&mut Said, Ear),
     upstream: &mut U,
     last_call: impl Future<Output = ()>,
 ) -> FirstWord
@@ -254,14 +277,15 @@ where
     U: AsyncRead + Unpin,
 {
     let mut rest: Option<(Instant, Pin<Box<Sleep>>)> = None;
+    let mut rest_of_greeting: Option<Pin<Box<Sleep>>> = None;
     let mut last_call = pin!(last_call);
     poll_fn(|cx| {
         loop {
-            match read(downstream, cx, |bytes| early.extend_from_slice(bytes)) {
+            match read(downstream, cx, |bytes| said.client.extend_from_slice(bytes)) {
                 Poll::Pending => break,
                 // The copy sees it once more.
                 Poll::Ready(Ok(0)) => return Poll::Ready(FirstWord::Opaque),
-                Poll::Ready(Ok(_)) => match detect::decide(early, ear.among) {
+                Poll::Ready(Ok(_)) => match detect::decide(&said.client, ear.among) {
                     Verdict::More => {}
                     Verdict::Opaque => return Poll::Ready(FirstWord::Opaque),
                     Verdict::Http1 | Verdict::Http2 | Verdict::Tls(_) => return Poll::Ready(FirstWord::Known),
@@ -269,18 +293,30 @@ where
                 Poll::Ready(Err(_)) => return Poll::Ready(FirstWord::Broken(Broken::Downstream)),
             }
         }
-        let mut said = Bytes::new();
-        match read(upstream, cx, |bytes| said = Bytes::copy_from_slice(bytes)) {
-            Poll::Pending => {}
-            Poll::Ready(Ok(0)) => return Poll::Ready(FirstWord::Opaque),
-            Poll::Ready(Ok(_)) => return Poll::Ready(FirstWord::Servers(said)),
-            Poll::Ready(Err(_)) => return Poll::Ready(FirstWord::Broken(Broken::Upstream)),
+        // More than a read is left to the kernel: its end is seen later, then.
+        while said.server.len() < READ {
+            match read(upstream, cx, |bytes| said.server.extend_from_slice(bytes)) {
+                Poll::Pending => break,
+                // Passed on behind what it has greeted with.
+                Poll::Ready(Ok(0)) => return Poll::Ready(FirstWord::Opaque),
+                Poll::Ready(Ok(_)) if ear.greets(&said.server) == Greets::Otherwise => {
+                    return Poll::Ready(FirstWord::Servers);
+                }
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(FirstWord::Broken(Broken::Upstream)),
+            }
         }
-        if early.is_empty() {
+        if !said.server.is_empty() && ear.greets(&said.server) == Greets::More {
+            let rest = rest_of_greeting.get_or_insert_with(|| Box::pin(tokio::time::sleep(REST)));
+            if rest.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(FirstWord::Servers);
+            }
+        }
+        if said.client.is_empty() {
             return last_call.as_mut().poll(cx).map(|()| FirstWord::Nobodys);
         }
         // What was begun as a usual method may turn out to be another word.
-        let (patience, word) = ear.patience(early);
+        let (patience, word) = ear.patience(said);
         let (begun, rest) = rest.get_or_insert_with(|| {
             let now = Instant::now();
             (now, Box::pin(tokio::time::sleep_until(now + patience)))

@@ -5,9 +5,9 @@
 //! denied is denied before a byte of it is interpreted.
 
 use super::sets::{Names, Networks, Peers, Ports};
-use crate::exchange::route::{Matcher, RequestView};
+use crate::exchange::route::{Matcher, RequestView, without_parameters};
 use pillion_config::model::{Authorization, AuthorizationRule, Enforcement, Name, RuleAction, SpiffeId};
-use std::net::IpAddr;
+use std::{cell::OnceCell, net::IpAddr};
 
 /// Something that may not be known yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +111,17 @@ struct Rule {
     requests: Option<Box<[Matcher]>>,
 }
 
+/// A request's path without parameters, once somebody asks for it.
+#[derive(Debug, Default)]
+struct Bare(OnceCell<Option<String>>);
+
+impl Bare {
+    /// `None`: the path has none.
+    fn path(&self, path: &str) -> Option<&str> {
+        self.0.get_or_init(|| without_parameters(path)).as_deref()
+    }
+}
+
 /// Whether a condition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holds {
@@ -166,8 +177,9 @@ impl Rules {
             counted.filter(move |(_, rule)| rule.action == wanted)
         };
         let mut pending = false;
+        let bare = Bare::default();
         for (place, rule) in of(RuleAction::Deny) {
-            match rule.holds(attributes) {
+            match rule.holds(attributes, &bare) {
                 Holds::Yes => return Verdict { decision: Decision::Deny, rule: Some(place) },
                 Holds::Pending => pending = true,
                 Holds::No => {}
@@ -177,7 +189,7 @@ impl Rules {
         let (mut any, mut open) = (false, false);
         for (place, rule) in of(RuleAction::Allow) {
             any = true;
-            match rule.holds(attributes) {
+            match rule.holds(attributes, &bare) {
                 Holds::Yes => return Verdict { decision: denial, rule: Some(place) },
                 Holds::Pending => open = true,
                 Holds::No => {}
@@ -210,7 +222,7 @@ impl Rule {
     }
 
     /// Whether all conditions hold. The cheap ones first.
-    fn holds(&self, attributes: &Attributes<'_>) -> Holds {
+    fn holds(&self, attributes: &Attributes<'_>, bare: &Bare) -> Holds {
         let mut pending = false;
         let mut met = |holds: Holds| match holds {
             Holds::Yes => true,
@@ -228,7 +240,13 @@ impl Rule {
                 name.is_some_and(|name| names.have(name))
             }))
             && met(self.condition(&self.requests, attributes.request, |matchers, request| match request {
-                Some(view) => matchers.iter().any(|matcher| matcher.meets(&view)),
+                Some(view) => {
+                    let meets = |view: &RequestView<'_>| matchers.iter().any(|matcher| matcher.meets(view));
+                    // What is denied is denied however the application reads it, and what is allowed is allowed as it stands.
+                    meets(&view)
+                        || self.action == RuleAction::Deny
+                            && bare.path(view.path).is_some_and(|path| meets(&RequestView { path, ..view }))
+                }
                 // What is denied to some requests is not let through unseen.
                 None => self.action == RuleAction::Deny,
             }));

@@ -20,7 +20,23 @@ const IDS: [&str; 5] = [
 const ADDRESSES: [&str; 7] =
     ["10.0.0.1", "10.0.0.255", "10.1.2.3", "192.0.2.1", "::ffff:10.0.0.1", "2001:db8::1", "2001:db9::1"];
 const NAMES: [&str; 4] = ["api.example.com", "example.com", "A.B.Example.Com", "other.org"];
-const PATHS: [&str; 6] = ["/", "/v1", "/v1/x", "/v10", "/admin/", "*"];
+const PATHS: [&str; 15] = [
+    "/",
+    "/v1",
+    "/v1/x",
+    "/v10",
+    "/admin/",
+    "*",
+    "/v1;a",
+    "/v1;/x",
+    "/v1/x;a=b",
+    "/;a/v1/x",
+    "/v1;a/x;b",
+    "/v10;a",
+    "/admin;",
+    "/;",
+    "/v;/v1",
+];
 
 /// Everything there is to know, owned.
 #[derive(Debug, Clone)]
@@ -69,14 +85,19 @@ fn plainly(rules: &[AuthorizationRule], facts: &Facts) -> Decision {
         let asked = |wanted: &RouteMatch| match &facts.request {
             None => rule.action == RuleAction::Deny,
             Some((method, path, headers)) => {
-                let below = match &wanted.path {
+                let below = |path: &str| match &wanted.path {
                     PathMatch::Exact(exact) => path == exact,
                     PathMatch::Prefix(prefix) if prefix == "/" => true,
                     PathMatch::Prefix(prefix) => {
-                        path == prefix || path.starts_with(&format!("{}/", prefix.trim_end_matches('/')))
+                        let prefix = prefix.trim_end_matches('/');
+                        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ';']))
                     }
                     PathMatch::Regex(_) => unreachable!("none is made here"),
                 };
+                let parameters = regex::Regex::new("/;[^/]*(/)|/;[^/]*$|;[^/]*").unwrap();
+                let bare = parameters
+                    .replace_all(path, |found: &regex::Captures<'_>| if found[0].starts_with('/') { "/" } else { "" });
+                let below = below(path) || rule.action == RuleAction::Deny && below(&bare);
                 let fields = wanted.headers.iter().all(|field| headers.contains_key(&field.name) != field.invert);
                 below && any(wanted.methods.is_empty(), wanted.methods.contains(method)) && fields
             }

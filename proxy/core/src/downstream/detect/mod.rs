@@ -31,6 +31,9 @@ pub(crate) const READ: usize = 4096;
 /// The methods of HTTP/1.1 (RFC 9110 §9.3, RFC 5789). With a path behind one, the version need not be waited for.
 const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
 
+/// Schemes of protocols whose requests read like HTTP's: RTSP's (RFC 7826) and ICAP's (RFC 3507) share OPTIONS with it.
+const LIKE_HTTP: [&[u8]; 5] = [b"rtsp", b"rtsps", b"rtspu", b"icap", b"icaps"];
+
 /// What servers split a request line at that read it as Latin-1 and take all white space of Unicode for space.
 const WHITE: &[u8] = b"\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0";
 
@@ -223,6 +226,7 @@ pub(crate) fn is_usual(prefix: &[u8]) -> bool {
 /// Whether `prefix` begins with an HTTP/1 request line (RFC 9112 §3). Its version tells: `EHLO mail.example` reads like
 /// a method and a target. What a lenient server would take for a request all the same, with [`WHITE`] space before it or between its
 /// parts, without a version or with another protocol's, is HTTP, too: the guard refuses it, and nobody gets round the routes with it.
+/// A path or a URL tells behind a word in capitals, as all methods in use are; `get /key` is memcached's.
 fn request_line(prefix: &[u8]) -> Verdict {
     let Some(start) = prefix.iter().position(|byte| !WHITE.contains(byte)) else {
         return if prefix.len() <= MAX_LINE { Verdict::More } else { Verdict::Http1 };
@@ -239,13 +243,21 @@ fn request_line(prefix: &[u8]) -> Verdict {
         let odd =
             before.iter().any(|byte| !b"\r\n\t ".contains(byte)) || between.iter().any(|byte| !b"\t ".contains(byte));
         match target {
-            Some(at) if odd || is_requests_alone(method, &rest[at..]) => return Verdict::Http1,
+            Some(at) if odd || is_requests_alone(method, &rest[at..], line.len() < prefix.len()) => {
+                return Verdict::Http1;
+            }
             None if line.len() == prefix.len() && line.len() <= MAX_LINE => return Verdict::More,
             None if line.len() == prefix.len() => return Verdict::Http1,
             Some(_) | None => {}
         }
     }
-    // Some protocols end their lines with a CR alone: it is waited behind for more only where the method is a usual one.
+    // Some protocols end their lines with a CR alone: it stands between words only where the method is a usual one.
+    let asks = |target: &[u8]| target.starts_with(b"/") || scheme(target).is_some_and(|scheme| !is_like_http(scheme));
+    let target = rest.iter().position(|byte| !WHITE.contains(byte)).filter(|&at| asks(&rest[at..]));
+    let capitals = !method.is_empty() && method.iter().all(|byte| is_token(byte) && !byte.is_ascii_lowercase());
+    if capitals && target.is_some_and(|at| !rest[..at].contains(&b'\r')) {
+        return Verdict::Http1;
+    }
     let white = |byte: u8| WHITE.contains(&byte) && (usual || byte != b'\r');
     // A byte that is white space in Latin-1 may be a part of a character in UTF-8.
     match (version_told(prefix, line, |byte| byte == b' '), version_told(prefix, line, white)) {
@@ -255,23 +267,41 @@ fn request_line(prefix: &[u8]) -> Verdict {
     }
 }
 
-/// Whether what stands behind a usual method is a request's whatever version follows: a path, the URL of one, or with most methods a
+/// Whether what stands behind a usual method is a request's whatever version follows: a path, a URL, `*`, or with most methods a
 /// target with anything behind it, as `RTSP/1.0`, of which some servers answer as if it were theirs. `CONNECT {"user": 1}` is NATS's,
-/// `OPTIONS * RTSP/1.0` RTSP's, and `GET key` Redis's.
-fn is_requests_alone(method: &[u8], target: &[u8]) -> bool {
+/// `OPTIONS * RTSP/1.0` and `OPTIONS rtsp://a/` RTSP's, and `GET key` Redis's. `ended`: so has the line.
+fn is_requests_alone(method: &[u8], target: &[u8], ended: bool) -> bool {
     let begins = |scheme: &[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    let shared = method == b"CONNECT" || method == b"OPTIONS";
+    let options = method == b"OPTIONS";
+    let shared = method == b"CONNECT" || options;
+    let url = || scheme(target).is_some_and(|scheme| !(options && is_like_http(scheme)));
+    let star = || !options && target[0] == b'*' && target.get(1).map_or(ended, |byte| WHITE.contains(byte));
     let mut words = target.split(|byte| WHITE.contains(byte)).filter(|word| !word.is_empty());
     let mut followed =
         || words.next().is_some_and(|target| !target.iter().any(u8::is_ascii_control)) && words.next().is_some();
-    target.starts_with(b"/") || begins(b"http:") || begins(b"https:") || (!shared && followed())
+    target.starts_with(b"/") || begins(b"http:") || begins(b"https:") || url() || star() || (!shared && followed())
 }
 
-/// Whether the first line of `prefix` is a token, a target and a version of HTTP, whichever, with this between them: a server may read
-/// `01.1` as a number, and take `9` for one it knows.
+/// The scheme of a URL that has an authority (RFC 3986 §3.1).
+fn scheme(target: &[u8]) -> Option<&[u8]> {
+    let scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+    let (scheme, rest) = target.split_at(target.iter().position(|byte| !scheme(byte))?);
+    (scheme.first()?.is_ascii_alphabetic() && rest.starts_with(b"://")).then_some(scheme)
+}
+
+/// Whether URLs of this scheme stand in requests that read like HTTP's and are none.
+fn is_like_http(scheme: &[u8]) -> bool {
+    LIKE_HTTP.iter().any(|like| like.eq_ignore_ascii_case(scheme))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
+/// Whether the first line of `prefix` is a token, a target and a version, with this between them: of HTTP, whichever (a server may read
+/// `01.1` as a number, and take `9` for one it knows); or of anything, behind a path or the URL of no protocol that has such lines.
 fn version_told(prefix: &[u8], line: &[u8], white: impl Fn(u8) -> bool) -> Verdict {
-    const VERSION: &[u8] = b"HTTP/";
-    let token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     // A word, and what comes behind the white space that ends it.
     let word = |line: &'_ [u8]| -> (usize, Option<usize>) {
         let ends = line.iter().position(|&byte| white(byte)).unwrap_or(line.len());
@@ -280,25 +310,59 @@ fn version_told(prefix: &[u8], line: &[u8], white: impl Fn(u8) -> bool) -> Verdi
     };
     let (ends, next) = word(line);
     // Of any length: no server need have a limit of its own.
-    if ends == 0 || !line[..ends].iter().all(token) {
+    if ends == 0 || !line[..ends].iter().all(is_token) {
         return Verdict::Opaque;
     }
     let version = next.and_then(|at| {
         let (ends, next) = word(&line[at..]);
-        let control = line[at..at + ends].iter().any(u8::is_ascii_control);
-        if control { Some(None) } else { next.map(|next| Some(&line[at + next..])) }
+        let target = &line[at..at + ends];
+        let control = target.iter().any(u8::is_ascii_control);
+        if control { Some(None) } else { next.map(|next| Some((target, &line[at + next..]))) }
     });
-    let begins = |version: &[u8], len: usize| version[..len].eq_ignore_ascii_case(&VERSION[..len]);
     match version {
-        Some(Some(version)) if version.len() >= VERSION.len() && begins(version, VERSION.len()) => Verdict::Http1,
-        Some(Some(version)) if version.len() < VERSION.len() && begins(version, version.len()) => {
-            if line.len() == prefix.len() { Verdict::More } else { Verdict::Opaque }
+        Some(Some((target, version))) => {
+            let any = target.starts_with(b"/") || scheme(target).is_some_and(|scheme| !is_like_http(scheme));
+            match (is_http(version), is_version(version)) {
+                (Verdict::Http1, _) => Verdict::Http1,
+                (_, Verdict::Http1) if any => Verdict::Http1,
+                (http, other) if http == Verdict::More || (any && other == Verdict::More) => {
+                    if line.len() == prefix.len() { Verdict::More } else { Verdict::Opaque }
+                }
+                _ => Verdict::Opaque,
+            }
         }
-        Some(_) => Verdict::Opaque,
+        Some(None) => Verdict::Opaque,
         // The line goes on.
         None if line.len() == prefix.len() && line.len() <= MAX_LINE => Verdict::More,
         None if line.len() == prefix.len() => Verdict::Http1,
         None => Verdict::Opaque,
+    }
+}
+
+/// Whether `version` is one of HTTP.
+fn is_http(version: &[u8]) -> Verdict {
+    const VERSION: &[u8] = b"HTTP/";
+    let len = version.len().min(VERSION.len());
+    match version[..len].eq_ignore_ascii_case(&VERSION[..len]) {
+        true if len == VERSION.len() => Verdict::Http1,
+        true => Verdict::More,
+        false => Verdict::Opaque,
+    }
+}
+
+/// Whether `version` is one of any protocol: a name, a slash, two numbers.
+fn is_version(version: &[u8]) -> Verdict {
+    /// Bytes of a protocol's name at most.
+    const NAME: usize = 32;
+    let name = version.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    if name == 0 || name > NAME {
+        return Verdict::Opaque;
+    }
+    match &version[name..] {
+        [b'/', first, b'.', second, ..] if first.is_ascii_digit() && second.is_ascii_digit() => Verdict::Http1,
+        [] | [b'/'] => Verdict::More,
+        [b'/', first] | [b'/', first, b'.'] if first.is_ascii_digit() => Verdict::More,
+        _ => Verdict::Opaque,
     }
 }
 

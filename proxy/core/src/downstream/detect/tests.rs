@@ -41,15 +41,37 @@ fn http1_is_told_from_protocols_that_look_like_it() {
     for (http, known) in [
         ("OPTIONS * HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/"),
         ("GET x HTTP/01.1\r\n", "GET x H"),
-        ("REPORT /a http/9\r\n", "REPORT /a http/"),
+        ("REPORT /a http/9\r\n", "REPORT /"),
         // What some servers answer, whatever protocol's version it has.
-        ("GET * RTSP/1.0\r\n", "GET * R"),
+        ("GET * RTSP/1.0\r\n", "GET * "),
         ("POST a b\r\n", "POST a b"),
         ("GET HTTP://a/b\r\n", "GET HTTP:"),
+        // A path behind capitals, as methods of WebDAV, SSDP and UPnP are written.
+        ("PROPFIND /admin\r\n", "PROPFIND /"),
+        ("M-SEARCH \t/admin\n", "M-SEARCH \t/"),
+        ("REPORT /a RTSP/2.0\r\n", "REPORT /"),
+        ("SOURCE /a ICE/1.0\r\n", "SOURCE /"),
+        ("PURGE /a\0b HTTP/1.1\r\n", "PURGE /"),
+        ("PROPFIND foo://a/admin\r\n", "PROPFIND foo://"),
+        // A path, or a URL, before any protocol's version.
+        ("propfind /admin RTSP/1.0\r\n", "propfind /admin RTSP/1.0"),
+        ("Get /admin ice/1.1\r\n", "Get /admin ice/1.1"),
+        ("Propfind wss://a/b RTSP/1.0\r\n", "Propfind wss://a/b RTSP/1.0"),
+        // URLs of another scheme, and all that there is.
+        ("GET wss://a/admin\r\n", "GET wss://"),
+        ("POST FILE:///admin\r\n", "POST FILE://"),
+        ("GET a+b-1.c://a/admin\r\n", "GET a+b-1.c://"),
+        ("GET rtsp://a/admin\r\n", "GET rtsp://"),
+        ("OPTIONS foo://a/b\r\n", "OPTIONS foo://"),
+        ("CONNECT ws://a\r\n", "CONNECT ws://"),
+        ("GET *\r\n", "GET *\r"),
+        ("DELETE *\n", "DELETE *\n"),
+        ("HEAD \t* \n", "HEAD \t* "),
         ("OPTIONS https://a/b RTSP/1.0\r\n", "OPTIONS https:"),
         ("CONNECT a:443 HTTP/2.0\r\n", "CONNECT a:443 HTTP/"),
-        ("M-SEARCH http://a/ HTTP/1.1\r\n", "M-SEARCH http://a/ HTTP/"),
-        ("REPORT /a HTTP/1.1\r\n", "REPORT /a HTTP/"),
+        ("M-SEARCH http://a/ HTTP/1.1\r\n", "M-SEARCH http://"),
+        ("DESCRIBE rtsp://a/ HTTP/1.1\r\n", "DESCRIBE rtsp://a/ HTTP/"),
+        ("REPORT /a HTTP/1.1\r\n", "REPORT /"),
         ("GET / HTTP/1.1\r\n", "GET /"),
         // What the guard refuses, and lenient servers would not.
         ("\r\n\n \tPOST\t/a\tHTTP/1.1\r\n", "\r\n\n \tPOST\t/"),
@@ -57,7 +79,8 @@ fn http1_is_told_from_protocols_that_look_like_it() {
         ("GET \t /a HTTP/1.1\r\n", "GET \t /"),
         ("GET / http/1.1\r\n", "GET /"),
         ("GET / HTTP/2.0\r\n", "GET /"),
-        ("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/1.1\r\n", "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/"),
+        ("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / HTTP/1.1\r\n", "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX /"),
+        ("XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX * HTTP/1.1\r\n", "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX * HTTP/"),
         (
             "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ * HTTP/1.0\r\n",
             "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ * HTTP/",
@@ -80,18 +103,49 @@ fn http1_is_told_from_protocols_that_look_like_it() {
         b"OPTIONS * RTSP/1.0\r\n",
         b"GET key\r\n",
         b"get /\r\n",
-        b"REPORT /a RTSP/2.0\r\n",
+        b"get /key\r\n",
+        b"get /one two /three\r\n",
+        b"gets /key RTSP/\r\n",
+        b"set /key 0 0 5\r\n",
+        b"put 10 0 60 5\r\n",
+        b"SET key value\r\n",
+        b"KEYS *\r\n",
+        b"GET urn:key\r\n",
+        b"GET a:b://c\r\n",
+        b"GET *key\r\n",
+        b"*1\r\n$4\r\nPING\r\n",
+        b"OPTIONS *\r\n",
+        b"OPTIONS *  RTSP/1.0\r\n",
+        b"OPTIONS RTSPU://a/ RTSP/1.0\r\n",
+        b"OPTIONS icap://a/reqmod ICAP/1.0\r\n",
+        b"REQMOD icap://a/reqmod ICAP/1.0\r\n",
+        b"DESCRIBE rtsp://a/b RTSP/1.0\r\n",
+        b"INVITE sip:a@example.com SIP/2.0\r\n",
+        b"OPTIONS sip:a@example.com SIP/2.0\r\n",
+        b"REGISTER sips:example.com SIP/2.0\r\n",
+        b"CONNECT\naccept-version:1.2\nhost:/\n\n\0",
+        b"STOMP\naccept-version:1.2\n",
+        b"NICK a\r\n",
+        b"USER a 0 * :/a RTSP/1.0\r\n",
+        b"CAP LS 302\r\n",
+        b"HELO a\r\n",
+        b"A001 LOGIN a b\r\n",
+        b"a1 SELECT /box\r\n",
+        b"APOP a c4c9334bac560ecc979e58001b3e22fb\r\n",
+        b"INFO {\"server_id\":\"/\"}\r\n",
+        b"SUB a.> 1\r\n",
+        b"/selector\r\n",
+        b"/W a\r\n",
+        b"0033git-upload-pack /a.git\0host=a\0",
+        b"MEAS\r/VOLT\r",
         b"SET url http://a/\r\n",
         b"CONNECT {\"verbose\": false, \"pedantic\": false}\r\n",
         b"GET http\r\n",
-        b"REPORT /a HTTP\r\n",
-        b"PURGE /a\0b HTTP/1.1\r\n",
         // iperf3's cookie, and git's first line: longer than most methods, and no request's.
         b"q2xkz6wvmbpjgnr3htcydf5aslu4e7oi6qxv\0",
         b"003egit-upload-pack-of-a-very-long-name /site.git\0host=example.com\0",
         b"SSH-2.0-OpenSSH_9.6p1.of.a.very.long.name Ubuntu-3ubuntu13.5\r\n",
         b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX\r\n",
-        b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX / RTSP/1.0\r\n",
     ] {
         assert_eq!(decide(other, Among::Any), Verdict::Opaque, "{}", other.escape_ascii());
     }
@@ -155,7 +209,7 @@ fn what_has_begun_is_no_silence_and_may_still_become_something() {
     let hello = client_hello::tests::named("api.example.com");
     for (whole, known) in [
         (&b"GET / HTTP/1.1\r\n"[..], "GET /".len()),
-        (b"\r\nREPORT /a HTTP/1.1\r\n", "\r\nREPORT /a HTTP/".len()),
+        (b"\r\nREPORT /a HTTP/1.1\r\n", "\r\nREPORT /".len()),
         (PREFACE, PREFACE.len()),
         (&hello, hello.len()),
     ] {
@@ -185,7 +239,7 @@ proptest! {
     }
 
     #[test]
-    fn a_decision_stands(start in 0u8..13, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+    fn a_decision_stands(start in 0u8..18, bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         let long: &[u8] = b"XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX";
         let start: &[u8] = [
             &b""[..],
@@ -201,6 +255,11 @@ proptest! {
             b"POST a ",
             b"SET a hT",
             b"OPTIONS * ",
+            b"PURGE\x85/",
+            b"get /a RTSP/1",
+            b"Get wss://a ICE",
+            b"OPTIONS ic",
+            b"GET *",
         ][usize::from(start)];
         let bytes = [start, &bytes].concat();
         for among in [Among::Http, Among::Any, Among::Names] {
@@ -208,6 +267,24 @@ proptest! {
             for end in 0..bytes.len() {
                 let early = decide(&bytes[..end], among);
                 prop_assert!(early == Verdict::More || early == whole, "{among:?} {end}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_decision_on_words_stands(words in proptest::collection::vec(proptest::sample::select(&[
+        "GET", "OPTIONS", "CONNECT", "PURGE", "get", "*", "/", "/a", "foo://a", "rtsp://a", "http", "a:", "HTTP/1", "RTSP/1.", "ice/1.0", ".0",
+        " ", " ", " ", "\t", "\r", "\n", "\r\n", "\x0b", "\u{85}", "\0", "x",
+    ][..]), 0..9)) {
+        let text = words.concat();
+        let latin1: Vec<u8> = text.chars().map(|char| char as u8).collect();
+        for bytes in [text.as_bytes(), &latin1] {
+            let whole = decide(bytes, Among::Any);
+            for end in 0..bytes.len() {
+                let early = decide(&bytes[..end], Among::Any);
+                prop_assert!(early == Verdict::More || early == whole, "{} {end} {early:?} {whole:?}", bytes.escape_ascii());
             }
         }
     }
@@ -282,7 +359,7 @@ fn a_usual_method_is_told_from_a_word_that_might_be_one() {
         assert!(is_usual(begun.as_bytes()), "{begun:?}");
         assert!(has_begun(begun.as_bytes()), "{begun:?}");
     }
-    for begun in ["\r\n", " ", "ruok", "JDWP-Handshake", "+", "GETX", "GE ", "get", "PRIX", "REPORT /a"] {
+    for begun in ["\r\n", " ", "ruok", "JDWP-Handshake", "+", "GETX", "GE ", "get", "PRIX", "REPORT ", "report /a"] {
         assert!(!is_usual(begun.as_bytes()), "{begun:?}");
         assert!(has_begun(begun.as_bytes()), "{begun:?}");
     }

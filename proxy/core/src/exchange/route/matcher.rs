@@ -31,7 +31,8 @@ impl Matcher {
         match &self.model.path {
             PathMatch::Exact(wanted) => path == wanted,
             PathMatch::Prefix(prefix) => {
-                let below = |rest: &str| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/');
+                // As in the table: parameters end a segment, too.
+                let below = |rest: &str| rest.is_empty() || rest.starts_with(['/', ';']) || prefix.ends_with('/');
                 // `/` is for all requests, `*` of OPTIONS and the empty path of CONNECT included.
                 matches!(&**prefix, "" | "/") || path.strip_prefix(&**prefix).is_some_and(below)
             }

@@ -21,6 +21,7 @@ pub mod weighted;
 pub(crate) use conditions::HeaderConditions;
 pub(crate) use hosts::{ANY, GroupId, Hosts};
 pub(crate) use matcher::Matcher;
+pub(crate) use path::without_parameters;
 pub use table::{Found, RequestView, RouteTable};
 
 /// Why a request has no route, or its route cannot serve it.

@@ -36,7 +36,7 @@ pub enum PathRefusal {
     /// `%2F` or `%5C` where the listener rejects them.
     #[error("the path has an escaped slash")]
     EscapedSlash,
-    /// More `..` than there are segments to leave.
+    /// More `..` than there are segments to leave; or a `.` or `..` with parameters (`..;a`), which only some servers leave a segment for.
     #[error("the path leads above the root")]
     AboveRoot,
 }
@@ -66,7 +66,8 @@ impl PathRefusal {
 ///
 /// - Escapes of unreserved characters are resolved and the digits of all others are written in upper case
 ///   (RFC 3986 §6.2.2.1, §6.2.2.2); bytes that are not ASCII are escaped. This is not subject to the policy.
-/// - `.` and `..` are resolved, after a backslash was made a slash, as Envoy's normalisation does and browsers do.
+/// - `.` and `..` are resolved, after a backslash was made a slash, as Envoy's normalisation does and browsers do. With parameters
+///   (`..;a`) they are refused: servlet containers resolve them, and others do not.
 /// - Several slashes become one.
 /// - `*` and the empty path of CONNECT are left alone; a bare query gets the slash that stands for its path.
 #[must_use]
@@ -98,6 +99,23 @@ pub fn clean(path_and_query: &str, policy: &PathPolicy) -> Cleaned {
 pub(super) fn split(path_and_query: &str) -> (&str, &str) {
     let end = memchr::memchr(b'?', path_and_query.as_bytes()).unwrap_or(path_and_query.len());
     path_and_query.split_at(end)
+}
+
+/// A path without the parameters of its segments (`;` and what follows, to the next slash), as servlet containers look at it; a segment
+/// that is nothing else goes with its slash. `None`: it has none.
+pub(crate) fn without_parameters(path: &str) -> Option<String> {
+    memchr::memchr(b';', path.as_bytes())?;
+    let mut out = String::with_capacity(path.len());
+    for segment in path.split_inclusive('/') {
+        let (bare, slash) = match segment.split_once(';') {
+            None => (segment, ""),
+            Some(("", _)) => continue,
+            Some((bare, parameters)) => (bare, if parameters.ends_with('/') { "/" } else { "" }),
+        };
+        out.push_str(bare);
+        out.push_str(slash);
+    }
+    Some(out)
 }
 
 /// The byte that two hexadecimal digits stand for.
@@ -137,9 +155,9 @@ fn is_clean(path: &[u8], policy: &PathPolicy) -> bool {
     true
 }
 
-/// Whether the segment at the start of `rest` is `.` or `..`.
+/// Whether the segment at the start of `rest` is `.` or `..`, whatever its parameters.
 fn begins_with_dots(rest: &[u8]) -> bool {
-    let end = memchr::memchr(b'/', rest).unwrap_or(rest.len());
+    let end = memchr::memchr2(b'/', b';', rest).unwrap_or(rest.len());
     matches!(&rest[..end], b"." | b"..")
 }
 
@@ -204,7 +222,9 @@ fn end_segment(out: &mut String, policy: &PathPolicy) -> Result<Segment, PathRef
         return Ok(Segment::Dots);
     }
     if !out.ends_with("/..") {
-        return Ok(Segment::Kept);
+        let segment = out.rfind('/').map_or("", |slash| &out[slash + 1..]);
+        let hidden = segment.starts_with("..;") || segment.starts_with(".;");
+        return if hidden { Err(PathRefusal::AboveRoot) } else { Ok(Segment::Kept) };
     }
     out.truncate(out.len() - "/..".len());
     let folder = out.rfind('/').ok_or(PathRefusal::AboveRoot)?;

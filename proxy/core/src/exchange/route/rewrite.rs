@@ -126,12 +126,12 @@ pub fn location(redirect: &Redirect, from: RedirectFrom<'_>, policy: &PathPolicy
 }
 
 /// The path with its matched prefix replaced, and one slash between the two parts whether or not either of them
-/// is written with it: `/v1` or `/v1/` → `/v2` or `/v2/` makes `/v2/x` of `/v1/x`.
+/// is written with it: `/v1` or `/v1/` → `/v2` or `/v2/` makes `/v2/x` of `/v1/x`. Parameters stay with what they are of: `/v2;a` of `/v1;a`.
 fn replace_prefix(path: &str, matched: usize, replacement: &str) -> String {
     let prefix = path.get(..matched).unwrap_or(path);
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let rest = &path[prefix.len()..];
-    if rest.starts_with('/') {
+    if rest.starts_with(['/', ';']) {
         let replacement = replacement.strip_suffix('/').unwrap_or(replacement);
         return format!("{replacement}{rest}");
     }

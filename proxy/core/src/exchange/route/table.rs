@@ -5,6 +5,8 @@
 //!           └─ parent: the next less specific host, tried when none of these matched
 //! ```
 //!
+//! A segment ends before its parameters, too (`/admin;a=b`): servers that know such take it for the same segment without them.
+//!
 //! An expression is filed under the literal folder its matches begin with, so that it is run only for paths
 //! below that folder.
 
@@ -197,10 +199,22 @@ impl RouteTable {
                 best = self.first(filed.candidates.as_slice(), view, best).or(best);
             }
         };
+        // Nearly no path has any.
+        let parameters = memchr::memchr(b';', path).unwrap_or(path.len());
         let mut at = 0;
         loop {
             let slash = memchr::memchr(b'/', &path[at..]).map(|found| at + found);
             let end = slash.unwrap_or(path.len());
+            if parameters < end {
+                for found in memchr::memchr_iter(b';', &path[at..end]) {
+                    let length = at + found;
+                    if length > at && group.below.may_have(length) {
+                        let mut hash = hash;
+                        hash.push_all(&path[at..length]);
+                        probe(hash, Place::Below, length);
+                    }
+                }
+            }
             // Where no exact path is as long as this one, nothing beyond the longest prefix is worth hashing.
             if !exact && end > group.below.longest {
                 break;

@@ -29,6 +29,7 @@ fn nothing_to_do() {
         "/a.b/",
         "/%20%C3%BC%3F%25",
         "/a;v=1/b,c=d!$&'()*+@:~-_",
+        "/a/...;/..b;/;../;/b..;",
         "/%2F%5C",
         "/?",
     ] {
@@ -60,6 +61,12 @@ fn one_spelling_for_one_resource() {
         ("/\\evil", "/evil"),
         ("/%252e%252e/x", "/%252e%252e/x"),
         ("?x=1", "/?x=1"),
+        ("/a/..;/b", "path_above_root"),
+        ("/a/.;x=y/b", "path_above_root"),
+        ("/a/%2e%2E;/b", "path_above_root"),
+        ("/a/..;", "path_above_root"),
+        ("/..;a;b/c", "path_above_root"),
+        ("/a\\..;\\b", "path_above_root"),
         ("/a/../../b", "path_above_root"),
         ("/..", "path_above_root"),
         ("/a/%2e./../x", "path_above_root"),
@@ -81,6 +88,21 @@ fn one_spelling_for_one_resource() {
     ] {
         assert_eq!(cleaned(path, &ALL), expected, "{path}");
     }
+}
+
+#[test]
+fn parameters_are_left_out_up_to_the_next_slash() {
+    for (path, bare) in [
+        ("/admin;a=b", "/admin"),
+        ("/admin;", "/admin"),
+        ("/admin;a/b;c;d/", "/admin/b/"),
+        ("/;a/admin", "/admin"),
+        ("/admin/;a", "/admin/"),
+        ("/;", "/"),
+    ] {
+        assert_eq!(without_parameters(path).as_deref(), Some(bare), "{path}");
+    }
+    assert_eq!(without_parameters("/admin%3Ba/b"), None);
 }
 
 #[test]
@@ -107,6 +129,7 @@ fn what_is_off_is_left_alone() {
     let slashes_only = PathPolicy { resolve_dots: false, ..ALL };
     assert_eq!(cleaned("//a/./../b", &slashes_only), "/a/./../b");
     assert_eq!(cleaned("/a\\b", &slashes_only), "/a\\b");
+    assert_eq!(cleaned("//a/..;/b", &slashes_only), "/a/..;/b");
     assert_eq!(cleaned("\\a", &slashes_only), "path_not_absolute");
 }
 
@@ -161,7 +184,8 @@ proptest! {
         prop_assert!(!clean.contains("%00") && !clean.contains("%61") && !clean.contains("%2e"));
         if policy.resolve_dots {
             let mut segments = clean.split(['/', '\\']);
-            prop_assert!(segments.all(|segment| segment != "." && segment != ".."), "{}", clean);
+            let name = |segment: &str| segment.split_once(';').map_or(segment.to_owned(), |(name, _)| name.to_owned());
+            prop_assert!(segments.all(|segment| !matches!(&*name(segment), "." | "..")), "{}", clean);
         }
         if policy.merge_slashes {
             prop_assert!(!clean.contains("//"), "{}", clean);

@@ -35,6 +35,9 @@ fn a_prefix_is_replaced_with_one_slash_between() {
         ("/x?q", "/", "/app", "/app/x?q"),
         ("/", "/", "/app", "/app/"),
         ("/", "/", "/", "/"),
+        ("/foo;a=b/bar", "/foo", "/xyz", "/xyz;a=b/bar"),
+        ("/foo;a/bar", "/foo", "/xyz/", "/xyz;a/bar"),
+        ("/foo/;a", "/foo/", "/xyz", "/xyz/;a"),
     ] {
         let rewrite = PathRewrite::Prefix(replacement.into());
         assert_eq!(rewritten(&rewrite, from, prefix.len()), expected, "{from} {prefix} {replacement}");

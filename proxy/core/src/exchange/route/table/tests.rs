@@ -67,6 +67,13 @@ fn prefixes_end_at_a_segment() {
         ("/v1", "/v1/", Some(3)),
         ("/v1", "/v1/x/y", Some(3)),
         ("/v1", "/v10", None),
+        ("/v1", "/v1;", Some(3)),
+        ("/v1", "/v1;a=b/x", Some(3)),
+        ("/v1", "/v10;a", None),
+        ("/v1", "/v;/v1", None),
+        ("/v1/a", "/v1/a;b", Some(5)),
+        ("/v1;a", "/v1;a;b", Some(5)),
+        ("/v1;a", "/v1", None),
         ("/v1", "/v", None),
         ("/v1/", "/v1/", Some(4)),
         ("/v1/", "/v1/x", Some(4)),
@@ -174,7 +181,7 @@ fn linear(routes: &[Route], view: &RequestView<'_>) -> Option<usize> {
             PathMatch::Prefix(prefix) => view
                 .path
                 .strip_prefix(prefix.as_str())
-                .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/')),
+                .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with(['/', ';'])),
             PathMatch::Regex(regex) => {
                 Regex::new(&format!("^(?:{regex})$")).expect("a valid expression").is_match(view.path)
             }
@@ -190,7 +197,8 @@ fn linear(routes: &[Route], view: &RequestView<'_>) -> Option<usize> {
 }
 
 fn some_path() -> impl Strategy<Value = String> {
-    let segment = prop_oneof![Just("a"), Just("b"), Just("ab"), Just("")];
+    let segment =
+        prop_oneof![Just("a"), Just("b"), Just("ab"), Just(""), Just("a;"), Just("a;b"), Just(";a"), Just("a;b;b")];
     prop::collection::vec(segment, 1..5).prop_map(|segments| format!("/{}", segments.join("/")))
 }
 
