@@ -98,7 +98,7 @@ async fn attempt(
     most: usize,
 ) -> Result<Shaken, Failure> {
     let line = connection.control();
-    let permissive = tls.model().mode_at(connection.facts.destination().port()) == ListenerTlsMode::Permissive;
+    let permissive = tls.model().mode_at(connection.facts.port()) == ListenerTlsMode::Permissive;
     let patience = listener.model.protocol.tcp().filter(|_| permissive).map(|tcp| tcp.detect_timeout);
     let began = patience.map(|_| Instant::now());
     let asked = loop {
