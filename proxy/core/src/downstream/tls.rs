@@ -123,6 +123,10 @@ async fn attempt(
                     Some(_) | None => reading.await?,
                 }
             }
+            // No peer of the mesh sends one: it is the application's own.
+            Hello::More | Hello::TooLarge if permissive && listener.opaque.is_some() => {
+                return Ok(Shaken::untouched(socket, prefix, began));
+            }
             Hello::More | Hello::TooLarge => return Err(Failure::of(Cause::HelloTooLarge)),
             Hello::Not | Hello::Malformed if permissive => return Ok(Shaken::untouched(socket, prefix, began)),
             Hello::Not => return Err(Failure::of(Cause::NotTls)),
