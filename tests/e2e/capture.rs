@@ -539,6 +539,38 @@ fn the_probes_answer_is_not_for_who_comes_in() {
     assert_eq!(refused, 2.0, "{}", proxy.stderr());
 }
 
+/// The header of a trusted sender names another port than the one its bytes go to.
+#[test]
+fn what_was_captured_is_judged_by_the_port_it_goes_to() {
+    let switch = some_or_return!(Switch::new());
+    let _nft = some_or_return!(need::program("nft", "nftables"));
+    let (pod, balancer) = (switch.pod(), switch.pod());
+    let yaml = format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  - name: in\n    address: '[::]:15006'\n    capture: redirect\n    \
+         proxy_protocol: {{ trusted: ['{}', '{}'] }}\n    authorization: {{ rules: [{{ name: closed, action: deny, ports: [8081] }}] }}\n    \
+         routes: [{{ match: {{}}, cluster: application }}]\n    tcp: {{ cluster: application, server_first: [8081] }}\nclusters:\n  - {{ \
+         name: application, original_destination: {{ address: loopback }} }}\n",
+        balancer.ipv4, balancer.ipv6
+    );
+    install(&pod, &format!("--uid {UID} --outbound-port none"));
+    let proxy = pod.enter(|| Proxy::start_with(&yaml, as_user(None)));
+    let _origins =
+        [8080, 8081].map(|port| pod.enter(|| Origin::start_at(format!("[::]:{port}").parse().expect("an address"))));
+    for to in [IpAddr::from(pod.ipv4), pod.ipv6.into()] {
+        for (port, said, open) in [(8080, 8080, true), (8080, 8081, true), (8081, 8080, false), (8081, 8081, false)] {
+            let family = if to.is_ipv4() { "TCP4" } else { "TCP6" };
+            let mut client = balancer.enter(|| Client::connect(SocketAddr::new(to, port)));
+            client.send(format!("PROXY {family} {to} {to} 1234 {said}\r\n"));
+            if open {
+                assert_eq!(client.get("/").status, 200, "{to} {port} {said}: {}", proxy.stderr());
+            } else {
+                let end = client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").end_within(SOON);
+                assert!(matches!(end, End::Closed | End::Reset), "{to} {port} {said}: {end:?}");
+            }
+        }
+    }
+}
+
 /// Two pods with the example's sidecar, rules for both directions in each, the application of each a client of the other's.
 #[test]
 fn the_example_is_a_sidecar() {

@@ -373,6 +373,28 @@ fn a_peer_whose_client_hello_comes_late_or_in_two_pieces_is_of_the_mesh_still() 
     proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"http1\""], |count| count == 1.0);
 }
 
+/// Larger than any that is read: it is no peer's, and goes on as it does where `tcp` is alone.
+#[test]
+fn an_applications_own_client_hello_may_be_larger_than_what_is_read_of_one() {
+    let authority = Authority::new("root");
+    let (_dir, identity) = pki::identity(&authority, WEB);
+    for padding in [1_000, 17_000, 40_000] {
+        let hello = crate::admit::hello(&["a.example.com"], padding, 16 * 1024);
+        let listener = "tls: { mode: permissive }\ntcp: { cluster: origin, detect_timeout: 50ms }";
+        let proxy = Shape { top: &identity, listener, ..Shape::default() }.start(crate::tcp::echo());
+        let mut client = proxy.connect();
+        client.send(&hello);
+        assert_eq!(client.bytes(hello.len()), hello, "{padding}");
+        // Where nothing else is carried it is refused as before.
+        let listener = "tls: { mode: permissive }";
+        let proxy = Shape { top: &identity, listener, ..Shape::default() }.start(crate::tcp::echo());
+        let mut client = proxy.connect();
+        client.send(&hello);
+        let reason = if padding > 16_000 { "hello_too_large" } else { "application_tls" };
+        proxy.await_metric("pillion_tls_failures_total", &[&format!("reason=\"{reason}\"")], |count| count == 1.0);
+    }
+}
+
 /// Opaque bytes between two proxies, and the application's own TLS through a permissive listener.
 #[test]
 fn what_is_not_http_is_carried_by_the_mesh_too() {

@@ -76,7 +76,7 @@ impl ListenerSnapshot {
     #[must_use]
     pub fn tls_of(&self, connection: &Connection) -> Option<&TlsServer> {
         let tls = self.tls.as_deref()?;
-        (tls.model().mode_at(connection.facts.destination().port()) != ListenerTlsMode::Off).then_some(tls)
+        (tls.model().mode_at(connection.facts.port()) != ListenerTlsMode::Off).then_some(tls)
     }
 }
 

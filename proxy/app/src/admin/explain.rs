@@ -17,6 +17,7 @@ use pillion_core::{
         RequestView, RouteTable,
         path::{self, Cleaned},
     },
+    framing::{Layout, Limits, RequestFramer},
 };
 use serde_json::{Value, json};
 use std::{
@@ -129,12 +130,25 @@ pub(super) fn explain(config: &Config, query: Option<&str>) -> Result<Value, Str
         "opaque": connection,
         "peer": peer,
         "decision": if may { "allow" } else { "deny" },
+        "http1": asked.method.as_ref().and_then(|method| refused_by_http1(method, &asked)),
         "path": matched,
         "destination": destination,
         "listener": of_listener,
         // Asked only where the listener lets it through.
         "route": if denied(decision) { None } else { of_route.map(|(_, judged)| judged) },
     }))
+}
+
+/// Why HTTP/1.1 answers a request before any rule is asked; HTTP/2 may carry what its lines cannot.
+fn refused_by_http1(method: &Method, asked: &Question) -> Option<String> {
+    // What CONNECT asks for is no path.
+    if method == Method::CONNECT {
+        return None;
+    }
+    let host = if asked.host.is_empty() { "localhost" } else { &asked.host };
+    let head = format!("{method} {} HTTP/1.1\r\nHost: {host}\r\n\r\n", asked.target);
+    let refusal = RequestFramer::new(Limits::default()).step(head.as_bytes(), &mut Layout::default()).err()?;
+    Some(format!("over HTTP/1.1 it is answered with {} before rules are asked: {refusal}", refusal.status()))
 }
 
 /// Why a connection that brings no request is not served, whatever the rules say of it.
@@ -395,6 +409,19 @@ clusters: [{ name: c, endpoints: ['127.0.0.1:1'] }]
             assert_eq!(answer["decision"], "deny", "{asked}: {answer:#}");
             assert_eq!(answer["path"]["matched"].as_str(), matched, "{asked}: {answer:#}");
             assert_eq!(answer["listener"]["rule"].as_str(), matched.map(|_| "admin"), "{asked}: {answer:#}");
+        }
+    }
+
+    #[test]
+    fn what_http1_refuses_before_rules_are_asked_is_told() {
+        for (path, refused) in [("/x", false), ("/x%5Cy", true), ("/x%C3%A9", true), ("*", true), ("/x;a=b", false)] {
+            let answer = ask(&format!("listener=web&source=10.1.2.3&method=GET&path={path}")).unwrap();
+            let told = answer["http1"].as_str();
+            assert_eq!(told.is_some_and(|told| told.contains("answered with 400")), refused, "{path}: {answer:#}");
+        }
+        for path in ["/admin;a=b", "/admin;/x", "/;a/admin", "/x/..;/admin"] {
+            let answer = ask(&format!("listener=web&source=10.1.2.3&method=GET&path={path}")).unwrap();
+            assert_eq!(answer["decision"], "deny", "{path}: {answer:#}");
         }
     }
 

@@ -145,7 +145,7 @@ impl Default for ListenerTls {
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 #[cfg_attr(test, schemars(extend("required" = ["ports", "mode"])))]
 pub(crate) struct TlsException {
-    /// The ports that clients connect to, before any capture.
+    /// The ports that clients connect to, before any capture; with `proxy_protocol` as the header says, but with `capture`, whose bytes go where the kernel says, as it says.
     pub ports: List<Scalar<Int<1, 65_535>>>,
     /// Whether connections without TLS are served there.
     pub mode: Field<ListenerTlsMode>,

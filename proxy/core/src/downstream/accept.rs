@@ -249,6 +249,7 @@ fn admit(
         Some(_) | None => listening,
     };
     let listener = slot.now();
+    let captured = listener.model.capture != Capture::Off;
     let local = match listener.model.capture {
         Capture::Off => local,
         Capture::Redirect | Capture::Tproxy | Capture::Agent => {
@@ -269,7 +270,7 @@ fn admit(
         }
     };
     drop(listener);
-    let facts = ConnectionFacts::new(peer, local);
+    let facts = ConnectionFacts { captured, ..ConnectionFacts::new(peer, local) };
     let connection = Connection::new(Rc::clone(worker), Rc::clone(slot), facts, permits);
     tokio::task::spawn_local(super::serve_connection(connection, socket));
 }

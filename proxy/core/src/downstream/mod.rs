@@ -238,7 +238,7 @@ async fn speaks(
             (accepted.prefix, accepted.agreed, accepted.waited)
         }
     };
-    let port = connection.facts.destination().port();
+    let port = connection.facts.port();
     let ended_here = connection.facts.tls.get().is_some();
     let names = match &listener.admit {
         Some(admission) if admission.looks_at_names() && !ended_here => Names::Matter,

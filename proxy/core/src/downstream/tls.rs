@@ -98,7 +98,7 @@ async fn attempt(
     most: usize,
 ) -> Result<Shaken, Failure> {
     let line = connection.control();
-    let permissive = tls.model().mode_at(connection.facts.destination().port()) == ListenerTlsMode::Permissive;
+    let permissive = tls.model().mode_at(connection.facts.port()) == ListenerTlsMode::Permissive;
     let patience = listener.model.protocol.tcp().filter(|_| permissive).map(|tcp| tcp.detect_timeout);
     let began = patience.map(|_| Instant::now());
     let asked = loop {
@@ -122,6 +122,10 @@ async fn attempt(
                     },
                     Some(_) | None => reading.await?,
                 }
+            }
+            // No peer of the mesh sends one: it is the application's own.
+            Hello::More | Hello::TooLarge if permissive && listener.opaque.is_some() => {
+                return Ok(Shaken::untouched(socket, prefix, began));
             }
             Hello::More | Hello::TooLarge => return Err(Failure::of(Cause::HelloTooLarge)),
             Hello::Not | Hello::Malformed if permissive => return Ok(Shaken::untouched(socket, prefix, began)),

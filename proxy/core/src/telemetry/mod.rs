@@ -65,6 +65,8 @@ pub struct ConnectionFacts {
     pub direct: SocketAddr,
     /// The address the peer reached.
     pub local: SocketAddr,
+    /// Whether that is where it was going before the kernel sent it here, and so where its bytes go on to.
+    pub captured: bool,
     /// What a trusted peer said first, by the PROXY protocol. Boxed: most connections have none.
     pub proxied: OnceCell<Box<Header>>,
     /// What TLS adds, once hands were shaken. Never set: the connection is in the clear.
@@ -90,7 +92,14 @@ impl ConnectionFacts {
     /// The facts of a connection of which nothing is known but its ends.
     #[must_use]
     pub fn new(direct: SocketAddr, local: SocketAddr) -> Self {
-        Self { id: ConnectionId::next(), direct, local, proxied: OnceCell::new(), tls: OnceCell::new() }
+        Self {
+            id: ConnectionId::next(),
+            direct,
+            local,
+            captured: false,
+            proxied: OnceCell::new(),
+            tls: OnceCell::new(),
+        }
     }
 
     /// The client: whom a trusted peer speaks for, otherwise the peer itself.
@@ -103,6 +112,13 @@ impl ConnectionFacts {
     #[must_use]
     pub fn destination(&self) -> SocketAddr {
         self.ends().map_or(self.local, |ends| ends.destination)
+    }
+
+    /// The port by which the connection is judged: of the address the client reached, but of one that was captured, where its bytes go,
+    /// whatever is said of it.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        if self.captured { self.local.port() } else { self.destination().port() }
     }
 
     /// The server name that the client asked for, of us or of a trusted peer before us.

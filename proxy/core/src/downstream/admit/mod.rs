@@ -115,7 +115,7 @@ fn attributes<'a>(
     Attributes {
         source: facts.client().ip(),
         direct: facts.direct.ip(),
-        port: facts.destination().port(),
+        port: facts.port(),
         peer: if settled { Fact::Is(facts.peer().and_then(|peer| peer.id.as_ref())) } else { Fact::Pending },
         // One that is passed on in TLS may still be read.
         server_name: match facts.server_name() {
@@ -185,7 +185,7 @@ pub(super) fn takes_http_alone(connection: &Connection, listener: &ListenerSnaps
 /// Why a connection that is not HTTP may not be carried: what judges requests would never see it.
 fn gets_round(connection: &Connection, listener: &ListenerSnapshot) -> Option<Denied> {
     let ListenerProtocol::Detect(tcp) = &listener.model.protocol else { return None };
-    let refused = tcp.not_http_at(connection.facts.destination().port()) == NotHttp::Refuse;
+    let refused = tcp.not_http_at(connection.facts.port()) == NotHttp::Refuse;
     refused.then(|| Denied { details: "not_http".into(), told: None })
 }
 
@@ -304,7 +304,7 @@ impl Distrust {
 
 /// Whether a connection may do without TLS.
 fn mode_at(tls: &TlsServer, connection: &Connection) -> ListenerTlsMode {
-    tls.model().mode_at(connection.facts.destination().port())
+    tls.model().mode_at(connection.facts.port())
 }
 
 /// Why a connection would not be let in now.
