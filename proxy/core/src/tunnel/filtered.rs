@@ -1,11 +1,18 @@
 //! A connection whose bytes pass filters: the spine of [`serve`](super::serve) once more, with them in it.
 
-use super::{carry, copy::Early, cut, refuse, refuse_for};
+use super::{
+    Late, carry,
+    copy::Early,
+    cut,
+    late::{self, Ear, FirstWord},
+    refuse, refuse_for,
+};
 use crate::{
     downstream::{
         admit::{Carried, Fact},
         original_dst::Captured,
     },
+    drain::Registration,
     exchange::{
         account::Account,
         filter::{Held, Side, TcpChain},
@@ -18,30 +25,61 @@ use crate::{
     worker::View,
 };
 use bytes::Bytes;
-use pillion_config::model::FilterIndex;
-use std::{rc::Rc, sync::Arc, time::Duration};
+use pillion_config::model::{FilterIndex, ListenerProtocol};
+use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
-/// Serves a connection whose bytes pass filters, to its end.
+/// Serves a connection whose bytes pass filters, to its end. One that may turn out to be HTTP shows what it is before a filter is told
+/// of it: what filters have seen cannot be taken from them, and given to a route. Its server does not hear of it until then, either.
 pub(super) async fn serve(
     (view, listener): (Rc<View>, Arc<ListenerSnapshot>),
     filters: &[FilterIndex],
     mut downstream: Socket,
-    early: Bytes,
+    (mut early, unsettled): (Bytes, Option<Ear>),
     asked: Fact<Option<&str>>,
+    account: Account,
+) -> Option<Late> {
+    let connection = Rc::clone(account.connection());
+    let carried = Carried::opaque(&connection, asked);
+    let registration = connection.enter_tunnel(&carried);
+    if let (Some(ear), ListenerProtocol::Detect(tcp)) = (unsettled, &listener.model.protocol) {
+        let over = async {
+            tokio::select! {
+                biased;
+                () = registration.aborted() => cut(&carried),
+                () = too_long(tcp.idle_timeout) => (ResponseFlag::StreamIdleTimeout, "idle_timeout".into()),
+            }
+        };
+        match late::until(pin!(over), &registration, &mut downstream, (&mut early, ear)).await {
+            Err(FirstWord::Opaque) => {}
+            Err(word) => return late::conclude(word, early, account).map(|prefix| Late { socket: downstream, prefix }),
+            Ok((flag, details)) => {
+                refuse(account, flag, Blame::Proxy, details);
+                return None;
+            }
+        }
+    }
+    pass((view, listener), filters, downstream, (early, asked.known()), (&registration, &carried), account).await;
+    None
+}
+
+/// Opens its filters, connects it, and carries it through them.
+async fn pass(
+    (view, listener): (Rc<View>, Arc<ListenerSnapshot>),
+    filters: &[FilterIndex],
+    mut downstream: Socket,
+    (early, server_name): (Bytes, Option<&str>),
+    (registration, carried): (&Registration, &Rc<Carried>),
     mut account: Account,
 ) {
     let connection = Rc::clone(account.connection());
     let idle = listener.model.protocol.tcp().and_then(|tcp| tcp.idle_timeout);
-    let server_name = asked.known();
     let chain = TcpChain::open(&view, &listener, filters, &mut account);
-    let carried = Carried::opaque(&connection, asked);
-    let registration = connection.enter_tunnel(&carried);
     let held = tokio::select! {
         biased;
         held = chain.connected() => held,
         () = registration.aborted() => {
             chain.closed();
-            let (flag, details) = cut(&carried);
+            let (flag, details) = cut(carried);
             return refuse(account, flag, Blame::Proxy, details);
         }
         () = too_long(idle) => {
@@ -86,7 +124,7 @@ pub(super) async fn serve(
         opened = upstream::open(&cluster, captured, meter.upstream(), announced.as_ref()) => opened,
         () = registration.aborted() => {
             chain.closed();
-            let (flag, details) = cut(&carried);
+            let (flag, details) = cut(carried);
             return refuse(account, flag, Blame::Proxy, details);
         }
     };
@@ -103,7 +141,7 @@ pub(super) async fn serve(
     let mut server = chain.end(&mut upstream, Side::Response);
     // What filters hold back was said, and nothing of it has moved.
     let times = (idle, None);
-    let account = carry((&registration, &carried), (&mut client, &mut server), Early::default(), times, account).await;
+    let account = carry((registration, carried), (&mut client, &mut server), Early::default(), times, account).await;
     chain.closed();
     account.finish();
 }

@@ -95,12 +95,13 @@ pub async fn serve(
         refuse(account, ResponseFlag::Unauthorized, Blame::Proxy, denied.details);
         return None;
     }
+    let unsettled =
+        Ear::of(&listener.model.protocol, greets).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
     if tcp.filters.is_some() {
         // Together: filters are named by their place in the view.
         let serving = connection.slot.serving();
         let filters = serving.1.model.protocol.tcp().and_then(|tcp| tcp.filters.clone()).unwrap_or_default();
-        Box::pin(filtered::serve(serving, &filters, downstream, early, asked, account)).await;
-        return None;
+        return Box::pin(filtered::serve(serving, &filters, downstream, (early, unsettled), asked, account)).await;
     }
     let chosen =
         listener.opaque.as_ref().map_or(&[][..], |policy| policy.clusters(connection.facts.local, server_name));
@@ -114,9 +115,7 @@ pub async fn serve(
     let carried = Carried::opaque(&connection, asked);
     let registration = connection.enter_tunnel(&carried);
     let line = (&registration, &*carried);
-    let mut early = early;
-    let mut unsettled =
-        Ear::of(&listener.model.protocol, greets).filter(|ear| asked == Fact::Hidden && ear.may_become_known(&early));
+    let (mut early, mut unsettled) = (early, unsettled);
     let captured = Captured::of(&listener.model, &connection.facts);
     let (to, heard) = ((&cluster, captured), (&mut early, &mut unsettled));
     let (mut upstream, place) =

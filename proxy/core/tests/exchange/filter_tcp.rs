@@ -1,13 +1,13 @@
 //! Filters on opaque connections.
 
 use crate::{
-    client::closed,
+    client::{answer, closed},
     scripted::{Do, Event, events, script},
-    server::serve,
+    server::{HELLO, canned, serve},
     world::{PLAIN, Setup, World, run, settle},
 };
 use pillion_core::exchange::filter::{Side, Stream};
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const TCP: Setup = Setup { listener: "    tcp: { cluster: up }", routes: "", filters: &["a", "b"], ..PLAIN };
@@ -226,4 +226,37 @@ fn filters_hear_who_ended_a_connection() {
             assert_eq!(heard, ["a: upstream_closed Local", "a: downstream_closed Local"]);
         },
     );
+}
+
+/// Nobody gets round the routes by waiting: what filters have been told of is given to no route, so they are told of nothing yet.
+#[test]
+fn a_client_that_may_turn_out_to_be_http_speaks_before_filters_are_told_of_it() {
+    const BOTH: Setup = Setup { listener: "    tcp: { cluster: up, detect_timeout: 100ms }", filters: &["a"], ..PLAIN };
+    for begun in [&b""[..], b"PO"] {
+        run(
+            BOTH,
+            |number, _| if number == 0 { canned(HELLO) } else { shout() },
+            move |world| async move {
+                let mut client = world.connect();
+                client.write_all(begun).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                settle().await;
+                assert_eq!((events(), world.dialed.borrow().len()), (Vec::<String>::new(), 0));
+                let request = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+                client.write_all(&request[begun.len()..]).await.unwrap();
+                assert_eq!(answer(&mut client).await.status, 200);
+                let told = events();
+                assert!(told.iter().any(|event| event.contains("request_headers")), "{told:?}");
+                assert!(!told.iter().any(|event| event.contains("downstream_data")), "{told:?}");
+                drop(client);
+                // What is not HTTP passes the filters, late or not.
+                let mut other = world.connect();
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                other.write_all(b"\x01abc").await.unwrap();
+                let mut got = [0; 4];
+                other.read_exact(&mut got).await.unwrap();
+                assert_eq!(&got, b"\x01ABC");
+            },
+        );
+    }
 }
