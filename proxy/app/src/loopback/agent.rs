@@ -186,7 +186,7 @@ fn leave(options: &Options, stay: bool) -> Result<ExitCode, Box<dyn Error>> {
             );
         }
         Detached::Draining(ends) => tracing::info!(ends, "redirect detached, connections go on through TCP"),
-        Detached::Absent | Detached::Gone => tracing::info!("redirect detached"),
+        Detached::Absent | Detached::Gone | Detached::Foreign { .. } => tracing::info!("redirect detached"),
     }
     Ok(ExitCode::SUCCESS)
 }
