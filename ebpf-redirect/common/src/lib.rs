@@ -25,7 +25,7 @@ pub use key::{Address, CLIENT, Endpoint, PairKey, SERVER};
 pub use user::Counts;
 
 /// The version of everything in this crate. Stands in the name of the pins' directory and in [`Control`].
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 
 /// Network namespaces that can be claimed at a time: pods of a node with a proxy.
 pub const MOST_NAMESPACES: usize = 1024;

@@ -140,6 +140,84 @@ impl Btf {
     }
 }
 
+/// What an object file says of its maps (`.maps`), for a test that compares it with what was known of them.
+#[cfg(test)]
+impl Btf {
+    /// A line each: `NAME type 1 key(8) … value(24) … max_entries 16 map_flags 0`.
+    pub(crate) fn maps(&self) -> Option<Vec<String>> {
+        const DATASEC: u32 = 15;
+        let section = (1..self.types.len())
+            .find(|number| self.kind(*number) == Some(DATASEC) && self.name(*number).as_deref() == Some(".maps"))?;
+        let at = self.types[section];
+        (0..word(&self.bytes, at + 4)? & 0xffff)
+            .map(|index| {
+                let variable = word(&self.bytes, at + 12 + 12 * index)?;
+                let definition = self.resolved(word(&self.bytes, self.types[variable] + 8)?);
+                let mut line = self.name(variable)?;
+                for (name, _, of) in self.members(definition)? {
+                    // A pointer to what is meant: a type, or an array that is as long as the number says.
+                    let of = word(&self.bytes, *self.types.get(of)? + 8)?;
+                    match name.as_str() {
+                        "key" | "value" => line += &format!(" {name}({}) {}", self.size(of)?, self.text(of, 0)?),
+                        _ => line += &format!(" {name} {}", word(&self.bytes, *self.types.get(of)? + 20)?),
+                    }
+                }
+                Some(line)
+            })
+            .collect()
+    }
+
+    fn name(&self, number: usize) -> Option<String> {
+        let begin = self.strings + word(&self.bytes, *self.types.get(number)?)?;
+        self.string(begin)
+    }
+
+    fn string(&self, begin: usize) -> Option<String> {
+        let rest = self.bytes.get(begin..)?;
+        Some(String::from_utf8_lossy(rest.split(|byte| *byte == 0).next()?).into_owned())
+    }
+
+    /// Name, offset in bytes and type of each.
+    fn members(&self, number: usize) -> Option<Vec<(String, usize, usize)>> {
+        let at = *self.types.get(number)?;
+        (0..word(&self.bytes, at + 4)? & 0xffff)
+            .map(|index| {
+                let member = at + 12 + 12 * index;
+                let name = self.string(self.strings + word(&self.bytes, member)?)?;
+                Some((name, word(&self.bytes, member + 8)? / 8, word(&self.bytes, member + 4)?))
+            })
+            .collect()
+    }
+
+    fn size(&self, number: usize) -> Option<usize> {
+        let (number, at) = (self.resolved(number), *self.types.get(self.resolved(number))?);
+        match self.kind(number)? {
+            3 => Some(self.size(word(&self.bytes, at + 12)?)? * word(&self.bytes, at + 20)?),
+            _ => word(&self.bytes, at + 8),
+        }
+    }
+
+    /// A type with all that is in it.
+    fn text(&self, number: usize, depth: u32) -> Option<String> {
+        let (number, at) = (self.resolved(number), *self.types.get(self.resolved(number))?);
+        match self.kind(number)? {
+            _ if depth > 16 => None,
+            1 => self.name(number),
+            3 => Some(format!(
+                "[{}; {}]",
+                self.text(word(&self.bytes, at + 12)?, depth + 1)?,
+                word(&self.bytes, at + 20)?
+            )),
+            STRUCT | UNION => {
+                let member = |(name, at, of)| Some(format!("{name}@{at}: {}", self.text(of, depth + 1)?));
+                let members: Option<Vec<_>> = self.members(number)?.into_iter().map(member).collect();
+                Some(format!("{} {{ {} }}", self.name(number)?, members?.join(", ")))
+            }
+            _ => None,
+        }
+    }
+}
+
 fn word(bytes: &[u8], at: usize) -> Option<usize> {
     let word = u32::from_ne_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?);
     usize::try_from(word).ok()

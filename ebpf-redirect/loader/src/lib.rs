@@ -23,6 +23,7 @@ mod pins;
 mod probe;
 mod seen;
 mod self_test;
+mod shapes;
 mod sys;
 mod watch;
 
@@ -30,8 +31,8 @@ pub use btf::BtfError;
 pub use ended::Ended;
 pub use histogram::Histogram;
 pub use instance::{
-    AttachError, Attached, BUDGET, Capture, Detached, LARGE, Options, Proxy, Status, Tidied, attach, detach, set_ports,
-    status, switch, tidy, try_out,
+    AttachError, Attached, BUDGET, Capture, Detached, Foreign, LARGE, Options, Proxy, Status, Tidied, attach, detach,
+    foreign, set_ports, status, switch, tidy, try_out,
 };
 pub use maps::{Occupancy, Totals};
 pub use mounts::{MountError, cgroup_number, cgroup_path, cgroup2, own_cgroup};
@@ -41,4 +42,5 @@ pub use probe::{Point, Probe, Verdict, probe};
 pub use redirect_common::{CLIENT, COUNTERS, Closed, Control, Counter, Event, mode};
 pub use seen::{Seen, seen};
 pub use self_test::{Declined, Outcome, PROPERTIES, Property, Report, SelfTestError};
+pub use shapes::Form;
 pub use watch::{Alarm, EVERY, GATHER, Look, Reading, Standing, Watch};

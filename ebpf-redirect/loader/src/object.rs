@@ -3,7 +3,8 @@
 use crate::{
     btf::{Btf, BtfError},
     causes::Causes,
-    pins::{MAPS, Pins},
+    pins::Pins,
+    shapes::MAPS,
     sys::Hook,
 };
 use aya::{
@@ -177,8 +178,8 @@ pub(crate) fn load(object: &Object, pins: &Pins, inbound: bool) -> Result<Loaded
     for (name, offset) in &fields {
         loader.override_global(name, offset, true);
     }
-    for name in MAPS {
-        loader.map_pin_path(name, pins.map(name));
+    for map in MAPS {
+        loader.map_pin_path(map.name, pins.map(map.name));
     }
     let mut ebpf = loader.load(&object.bytes).map_err(LoadError::from)?;
     let attached = ATTACHMENTS.iter().filter(|attachment| inbound || attachment.when != When::Inbound);
@@ -208,8 +209,8 @@ impl<'a> Lookups<'a> {
         let mut loader = EbpfLoader::new();
         // The program reads no structure of the kernel's.
         loader.btf(None);
-        for name in MAPS {
-            loader.map_pin_path(name, pins.map(name));
+        for map in MAPS {
+            loader.map_pin_path(map.name, pins.map(map.name));
         }
         Self { object, loader }
     }

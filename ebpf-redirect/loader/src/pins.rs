@@ -1,20 +1,27 @@
 //! Pins: the directory in which an instance keeps its maps and links, so that they outlive who loaded them.
 //!
 //! ```text
-//!  <bpffs>/pillion/<instance>/v6/CONTROL, SOCKETS, …         maps
-//!  <bpffs>/pillion/<instance>/v6/ENDED                       what is known of connections that ended: no program's
-//!  <bpffs>/pillion/<instance>/v6/links/enrol, connect4, …    what is attached
-//!  <bpffs>/pillion/<instance>/v6/namespaces/<cookie>           what is attached to a network namespace
-//!  <bpffs>/pillion/<instance>/v6/programs/verdict, enrol, …  what was attached last, to come back to: the kernel gives programs
+//!  <bpffs>/pillion/<instance>/v7/CONTROL, SOCKETS, …         maps
+//!  <bpffs>/pillion/<instance>/v7/ENDED                       what is known of connections that ended: no program's
+//!  <bpffs>/pillion/<instance>/v7/links/enrol, connect4, …    what is attached
+//!  <bpffs>/pillion/<instance>/v7/namespaces/<cookie>           what is attached to a network namespace
+//!  <bpffs>/pillion/<instance>/v7/programs/verdict, enrol, …  what was attached last, to come back to: the kernel gives programs
 //!                                                            by their numbers only to CAP_SYS_ADMIN
 //! ```
 //!
-//! The layout's version is a directory of its own: whoever finds another one there touches nothing.
+//! The layout's version is a directory of its own: whoever finds another one there detaches it if that is asked for, by its links and by
+//! what every layout has had, and reads nothing else of it. One that is detached stays beside, until its last connection has ended;
+//! so does, as `v7-1`, what bears our number and is not ours.
 
-use crate::{ended, mounts, sys};
+use crate::{
+    mounts,
+    shapes::{Form, MAPS, Shape},
+    sys,
+};
 use redirect_common::LAYOUT;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::{
+    borrow::Cow,
     fs, io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -24,25 +31,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-/// Every map that is pinned.
-pub(crate) const MAPS: &[&str] = &[
-    "CONTROL",
-    "PORTS",
-    "PROXIES",
-    "EXCLUDED",
-    "EXCLUDED_PORTS",
-    "SOCKETS",
-    "PROGRAMS",
-    "FLOWS",
-    "EXPECTED",
-    "PAIRS",
-    "ORIGINALS",
-    "CLAIMS",
-    "LISTENERS",
-    "COUNTS",
-    "EVENTS",
-];
 
 /// The directory of all instances, below the BPF file system.
 pub(crate) const FOLDER: &str = "pillion";
@@ -67,14 +55,37 @@ pub enum PinError {
     Name(String),
     /// Something of another version, or of somebody else.
     #[error(
-        "{at} has {found:?}, which is not of this version (v{LAYOUT}): detach it with the version that made it, or remove \
-         {at} when no connection uses it any more"
+        "{at} has {found}, which is not of this version (v{LAYOUT}): `pillion redirect detach --instance {}` detaches what another \
+         version attached, and leaves its connections to TCP",
+        instance_of(.at)
     )]
     Foreign {
         /// The instance's directory.
         at: PathBuf,
         /// What lies in it.
         found: String,
+    },
+    /// A map that bears this version's number and is not what this version has.
+    #[error(
+        "{at} is a map of another build (it has {found}; this one {wanted}), so nothing is read of it: `pillion redirect detach \
+         --instance {}` detaches what that build attached, and leaves its connections to TCP",
+        at.parent().and_then(Path::parent).map(instance_of).unwrap_or_default()
+    )]
+    Form {
+        /// The map's pin.
+        at: PathBuf,
+        /// What it is.
+        found: Form,
+        /// What it should be.
+        wanted: Form,
+    },
+    /// It belongs to somebody else.
+    #[error("{at}: {error}: {}", who_may(.at, .error))]
+    Forbidden {
+        /// Where.
+        at: PathBuf,
+        /// What the kernel said.
+        error: io::Error,
     },
     /// It is not there.
     #[error("{0:?} is not attached: `pillion redirect attach --instance {0}` does it")]
@@ -96,6 +107,8 @@ pub enum PinError {
 #[derive(Debug, Clone)]
 pub struct Pins {
     instance: PathBuf,
+    /// The name of the directory in it.
+    layout: Cow<'static, str>,
 }
 
 /// Held while an instance is changed.
@@ -131,7 +144,11 @@ impl Pins {
     }
 
     fn below(mount: &Path, instance: &str) -> Self {
-        Self { instance: mount.join(FOLDER).join(instance) }
+        Self::at(mount.join(FOLDER).join(instance))
+    }
+
+    fn at(instance: PathBuf) -> Self {
+        Self { instance, layout: Cow::Owned(format!("v{LAYOUT}")) }
     }
 
     /// All instances that have a directory.
@@ -149,7 +166,7 @@ impl Pins {
         };
         let mut all: Vec<_> = entries
             .flatten()
-            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, Self { instance: entry.path() })))
+            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, Self::at(entry.path()))))
             .collect();
         all.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(all)
@@ -162,11 +179,20 @@ impl Pins {
     }
 
     fn version(&self) -> PathBuf {
-        self.instance.join(format!("v{LAYOUT}"))
+        self.instance.join(&*self.layout)
     }
 
     pub(crate) fn map(&self, name: &str) -> PathBuf {
         self.version().join(name)
+    }
+
+    /// A map that may be another build's; `None`: it is not there.
+    pub(crate) fn open(&self, name: &str) -> Result<Option<OwnedFd>, PinError> {
+        let at = self.map(name);
+        match sys::pinned(&at) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(|error| failed(&at, error)),
+        }
     }
 
     pub(crate) fn program(&self, name: &str) -> PathBuf {
@@ -184,7 +210,7 @@ impl Pins {
 
     /// Whether all maps are there.
     pub(crate) fn are_there(&self) -> bool {
-        MAPS.iter().all(|name| self.map(name).exists())
+        MAPS.iter().all(|map| self.map(map.name).exists())
     }
 
     /// A number of the maps that are pinned, which others in their place do not have; `None`: there are none.
@@ -198,33 +224,104 @@ impl Pins {
         self.instance.exists()
     }
 
-    /// Refuses what another version left.
+    /// Refuses what another version attached, and what is nobody's. What another one has left is let be.
     pub(crate) fn check(&self) -> Result<(), PinError> {
-        let ours = format!("v{LAYOUT}");
-        let entries = match fs::read_dir(&self.instance) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(self.failed(error)),
-        };
-        for entry in entries {
-            let found = entry.map_err(|error| self.failed(error))?.file_name();
-            if found != *ours {
-                return Err(PinError::Foreign {
-                    at: self.instance.clone(),
-                    found: found.to_string_lossy().into_owned(),
-                });
+        for found in self.entries()? {
+            let other = if found == *self.layout {
+                self.check_maps()?;
+                continue;
+            } else {
+                self.other(found.clone())
+            };
+            if !is_version(&found) || other.is_attached() {
+                return Err(PinError::Foreign { at: self.instance.clone(), found });
             }
         }
         Ok(())
     }
 
+    /// Refuses maps that are not what this version has.
+    fn check_maps(&self) -> Result<(), PinError> {
+        for Shape { name, form } in MAPS {
+            let (at, Some(map)) = (self.map(name), self.open(name)?) else { continue };
+            let found = sys::form(map.as_fd()).map_err(|error| failed(&at, error))?;
+            if found != *form {
+                return Err(PinError::Form { at, found, wanted: *form });
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of what lies in the instance's directory.
+    fn entries(&self) -> Result<Vec<String>, PinError> {
+        let entries = match fs::read_dir(&self.instance) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let name = |entry: io::Result<fs::DirEntry>| {
+            Ok(entry.map_err(|error| self.failed(error))?.file_name().to_string_lossy().into_owned())
+        };
+        entries.map(name).collect()
+    }
+
+    fn other(&self, layout: String) -> Self {
+        Self { instance: self.instance.clone(), layout: Cow::Owned(layout) }
+    }
+
+    /// What other layouts have here, attached or left behind; what bears our number and is none of ours among them.
+    pub(crate) fn others(&self) -> Result<Vec<Self>, PinError> {
+        let mut others = Vec::new();
+        for found in self.entries()? {
+            let is_other = match found == *self.layout {
+                false => is_version(&found),
+                true => match self.check_maps() {
+                    Err(PinError::Form { .. }) => true,
+                    checked => checked.map(|()| false)?,
+                },
+            };
+            if is_other {
+                others.push(self.other(found));
+            }
+        }
+        others.sort_by(|one, two| one.layout.cmp(&two.layout));
+        Ok(others)
+    }
+
+    /// The layout's name, as its directory has it.
+    pub(crate) fn layout(&self) -> &str {
+        &self.layout
+    }
+
+    /// Whether anything is attached.
+    pub(crate) fn is_attached(&self) -> bool {
+        !self.links().is_empty() || !self.namespaces().is_empty()
+    }
+
+    /// Out of the way of what this version makes: connections are left in maps that bear its number.
+    pub(crate) fn put_aside(&self) -> Result<(), PinError> {
+        let there = self.entries()?;
+        let free = (1..).map(|number: u32| format!("{}-{number}", self.layout)).find(|name| !there.contains(name));
+        let to = self.instance.join(free.unwrap_or_default());
+        fs::rename(self.version(), to).map_err(|error| self.failed(error))
+    }
+
     /// Makes the directory, refuses a foreign one, and keeps others out until the lock is dropped.
     pub(crate) fn lock(&self) -> Result<Lock, PinError> {
         self.check()?;
+        self.hold(|| self.make())
+    }
+
+    /// The lock of a directory that is there, whatever lies in it.
+    pub(crate) fn lock_any(&self) -> Result<Lock, PinError> {
+        self.hold(|| Ok(()))
+    }
+
+    fn hold(&self, make: impl Fn() -> Result<(), PinError>) -> Result<Lock, PinError> {
         let (begun, mut attempts) = (Instant::now(), 0);
         loop {
             attempts += 1;
-            let locked = self.make().and_then(|()| self.locked());
+            let locked = make().and_then(|()| self.locked());
             match locked {
                 Ok(Some(lock)) => return Ok(lock),
                 // Whoever held the lock has removed the directory meanwhile.
@@ -340,31 +437,75 @@ impl Pins {
             .unwrap_or_default()
     }
 
+    /// The pins of maps: what else may lie beside them is nobody's here.
+    fn maps(&self) -> Vec<PathBuf> {
+        let is_maps = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        fs::read_dir(self.version())
+            .map(|entries| entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_maps)).collect())
+            .map(|entries: Vec<_>| entries.iter().map(fs::DirEntry::path).collect())
+            .unwrap_or_default()
+    }
+
     /// Removes everything. Only to be called when the map of sockets is empty.
     pub(crate) fn remove(&self) -> Result<(), PinError> {
         self.detach_links()?;
-        let maps = MAPS.iter().chain([&ended::PIN]).map(|name| self.map(name));
-        for pin in maps.chain(self.programs()) {
-            match fs::remove_file(pin) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.failed(error)),
+        for pin in self.maps().into_iter().chain(self.programs()) {
+            match fs::remove_file(&pin) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&pin, error)),
                 _ => {}
             }
         }
         let version = self.version();
         let within = ["links", "programs", "namespaces"].map(|folder| version.join(folder));
-        for folder in within.into_iter().chain([version, self.instance.clone()]) {
+        for folder in within.into_iter().chain([version]) {
             match fs::remove_dir(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(PinError::Io { at: folder, error });
-                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&folder, error)),
                 _ => {}
             }
         }
-        Ok(())
+        match fs::remove_dir(&self.instance) {
+            // Another layout's, whose connections are not at their ends; or what is nobody's.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed(error)),
+            _ => Ok(()),
+        }
     }
 
     fn failed(&self, error: io::Error) -> PinError {
-        PinError::Io { at: self.instance.clone(), error }
+        failed(&self.instance, error)
+    }
+}
+
+/// Whether a name is that of a layout's directory, as `v6`, or of one that was put aside, as `v6-1`.
+fn is_version(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.strip_prefix('v').is_some_and(|number| match number.split_once('-') {
+        Some((number, aside)) => is_number(number) && is_number(aside),
+        None => is_number(number),
+    })
+}
+
+fn failed(at: &Path, error: io::Error) -> PinError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => PinError::Forbidden { at: at.into(), error },
+        _ => PinError::Io { at: at.into(), error },
+    }
+}
+
+/// The name of an instance, by its directory.
+fn instance_of(at: &Path) -> String {
+    at.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Whoever may, where this process may not.
+fn who_may(at: &Path, error: &io::Error) -> String {
+    if error.raw_os_error() == Some(libc::EPERM) {
+        return "this kernel keeps bpf(2) from those without CAP_BPF".to_owned();
+    }
+    // The nearest that can be looked at has the owner who made all of it.
+    match at.ancestors().find_map(|at| fs::metadata(at).ok()) {
+        Some(data) if data.uid() != 0 => format!("that is for user {}, who attached it, and for root", data.uid()),
+        _ => "that is for root, who attached it".to_owned(),
     }
 }
 
@@ -380,7 +521,7 @@ fn cut(at: PathBuf) -> Result<(), PinError> {
         // gone, forgetting the name is all there is to do.
         drop(sys::detach(link.as_fd()));
     }
-    fs::remove_file(&at).map_err(|error| PinError::Io { at, error })
+    fs::remove_file(&at).map_err(|error| failed(&at, error))
 }
 
 /// Whether a name can be a directory's.
@@ -394,7 +535,7 @@ fn fits(instance: &str) -> Result<(), PinError> {
 
 fn open(at: &Path) -> Result<OwnedFd, PinError> {
     rustix::fs::open(at, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| PinError::Io { at: at.into(), error: error.into() })
+        .map_err(|error| failed(at, error.into()))
 }
 
 /// Removes what self-tests left that were killed: an instance of theirs that nobody holds. What cannot be removed, as another

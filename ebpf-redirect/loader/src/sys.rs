@@ -3,6 +3,7 @@
 //! Each call fills the fields of `union bpf_attr` (linux/bpf.h) that its command reads; the kernel takes what is missing at the
 //! end as zero.
 
+use crate::shapes::Form;
 use std::{
     ffi::CString,
     io,
@@ -17,6 +18,7 @@ use std::{
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP: u32 = 1;
 const MAP_UPDATE: u32 = 2;
+const MAP_NEXT_KEY: u32 = 4;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
 const PROG_ATTACH: u32 = 8;
@@ -99,6 +101,51 @@ pub(crate) fn array(name: &str, bytes: u32) -> io::Result<OwnedFd> {
         *word = u32::from_ne_bytes(bytes);
     }
     descriptor(MAP_CREATE, &mut attributes, NAME + 4)
+}
+
+/// What a map is, whoever made it: `struct bpf_map_info` begins with map_type, id, key_size, value_size.
+pub(crate) fn form(map: BorrowedFd<'_>) -> io::Result<Form> {
+    let mut info = [0_u32; 4];
+    let length = u32::try_from(size_of_val(&info)).map_err(io::Error::other)?;
+    let mut attributes = Attributes::new(&[word(map), length]).pointer(2, (&raw mut info).cast());
+    bpf(OBJ_GET_INFO_BY_FD, &mut attributes, 4)?;
+    let [kind, _, key, value] = info;
+    Ok(Form { kind, key, value })
+}
+
+/// Entry 0 of an array, whose values have so many bytes.
+pub(crate) fn entry(array: BorrowedFd<'_>, bytes: u32) -> io::Result<Vec<u8>> {
+    let (index, mut value) = (0_u32, vec![0_u8; usize::try_from(bytes).map_err(io::Error::other)?]);
+    let mut attributes =
+        Attributes::new(&[word(array)]).pointer(2, (&raw const index).cast()).pointer(4, value.as_mut_ptr());
+    bpf(MAP_LOOKUP, &mut attributes, 8)?;
+    Ok(value)
+}
+
+/// Writes it, as long as it was read.
+pub(crate) fn set_entry(array: BorrowedFd<'_>, value: &[u8]) -> io::Result<()> {
+    let index = 0_u32;
+    let mut attributes =
+        Attributes::new(&[word(array)]).pointer(2, (&raw const index).cast()).pointer(4, value.as_ptr());
+    bpf(MAP_UPDATE, &mut attributes, 8).map(drop)
+}
+
+/// How many entries a map has, whose keys have so many bytes. One that is removed meanwhile may have it counted again, so there is an
+/// end to it.
+pub(crate) fn count(map: BorrowedFd<'_>, key: u32) -> io::Result<u64> {
+    const MOST: u64 = 1 << 20;
+    let mut next = vec![0_u8; usize::try_from(key).map_err(io::Error::other)?];
+    let (mut before, mut count) = (None::<Vec<u8>>, 0);
+    while count < MOST {
+        let from = before.as_ref().map_or(std::ptr::null(), |key| key.as_ptr());
+        let mut attributes = Attributes::new(&[word(map)]).pointer(2, from).pointer(4, next.as_mut_ptr());
+        match bpf(MAP_NEXT_KEY, &mut attributes, 8) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            found => drop(found?),
+        }
+        (before, count) = (Some(next.clone()), count + 1);
+    }
+    Ok(count)
 }
 
 /// The number of the program in an array of programs; `None`: there is none.

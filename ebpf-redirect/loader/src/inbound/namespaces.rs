@@ -18,7 +18,7 @@ use crate::{
     pins::{PinError, Pins, of_namespace},
     sys,
 };
-use redirect_common::Claimed;
+use redirect_common::{Claimed, MOST_NAMESPACES};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -45,6 +45,9 @@ const SWEEP: Duration = Duration::from_secs(2);
 
 /// How long a claim is kept of which nothing is seen to live. A proxy listens in the moment after it.
 const KEPT: Duration = Duration::from_secs(60);
+
+/// The same while there is no room for others.
+const KEPT_WHEN_FULL: Duration = Duration::from_secs(10);
 
 /// `NSFS_MAGIC` (linux/magic.h).
 const NSFS: i64 = 0x6e73_6673;
@@ -313,6 +316,7 @@ impl<'a> Round<'a> {
             .filter(|(cookie, _)| linked.contains(cookie) || listening.contains(cookie))
             .map(|(_, claimed)| claimed.inode)
             .collect();
+        let kept = if claims.len() < MOST_NAMESPACES { KEPT } else { KEPT_WHEN_FULL };
         let mut waiting = BTreeMap::new();
         let mut lookups = None;
         for (cookie, Claimed { inode, .. }) in &claims {
@@ -335,7 +339,7 @@ impl<'a> Round<'a> {
                 (Waiting::Listener, lives)
             };
             let dead = if lives { None } else { Some(known.and_then(|known| known.dead).unwrap_or(now)) };
-            if dead.is_some_and(|since| now.duration_since(since) >= KEPT) {
+            if dead.is_some_and(|since| now.duration_since(since) >= kept) {
                 self.maps.forget_claim(*cookie)?;
                 self.changes.push(Change::Gone { inode: Some(inode) });
                 continue;

@@ -9,6 +9,7 @@
 
 mod error;
 mod exchange;
+mod foreign;
 mod links;
 mod options;
 mod settings;
@@ -16,6 +17,7 @@ mod trial;
 
 pub use error::AttachError;
 pub(crate) use error::hook;
+pub use foreign::{Foreign, foreign};
 pub(crate) use links::severed;
 pub use options::{BUDGET, Capture, LARGE, Options, Proxy};
 pub(crate) use trial::try_inbound;
@@ -55,7 +57,7 @@ pub struct Attached {
 }
 
 /// What detaching did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detached {
     /// Nothing was there.
     Absent,
@@ -66,6 +68,13 @@ pub enum Detached {
     /// No connection is left, but proxies listen who have claimed what comes into so many network namespaces. The maps stay, so that whoever
     /// attaches next gives it to them at once: nobody else could make their listeners known again.
     Claimed(usize),
+    /// It was another layout's. Nothing of it is attached any more; claims have gone with it, which their proxies make anew.
+    Foreign {
+        /// Which: `v6`.
+        layout: String,
+        /// Ends of connections that go on through TCP, for which its maps stay until they have closed.
+        ends: u64,
+    },
 }
 
 /// How an instance stands.
@@ -110,6 +119,7 @@ pub fn attach(options: &Options) -> Result<Attached, AttachError> {
     pins::sweep()?;
     let pins = Pins::of(&options.instance)?;
     let lock = pins.lock()?;
+    foreign::tidy(&pins)?;
     if pins.are_there() && !pins.links().is_empty() {
         return replace(options, &pins);
     }
@@ -212,14 +222,15 @@ fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
 ///
 /// # Errors
 ///
-/// Pins of another version, or the file system.
+/// The file system.
 pub fn detach(instance: &str) -> Result<Detached, AttachError> {
     pins::sweep()?;
     let Some(pins) = Pins::seen(instance)?.filter(Pins::exist) else { return Ok(Detached::Absent) };
-    let _lock = pins.lock()?;
+    let _lock = pins.lock_any()?;
+    let other = foreign::detach(&pins)?;
     if !pins.are_there() {
         pins.remove()?;
-        return Ok(Detached::Gone);
+        return Ok(other.unwrap_or(Detached::Gone));
     }
     let mut maps = Maps::open(&pins)?;
     maps.set_mode(false)?;
@@ -258,6 +269,7 @@ pub fn tidy(instance: &str) -> Result<Tidied, AttachError> {
         Err(PinError::Busy(_)) => return Ok(Tidied::Draining),
         locked => locked?,
     };
+    foreign::tidy(&pins)?;
     if !pins.links().is_empty() {
         return Ok(Tidied::Attached);
     }
@@ -271,13 +283,17 @@ pub fn tidy(instance: &str) -> Result<Tidied, AttachError> {
     Ok(Tidied::Gone)
 }
 
-/// Pulls the kill switch of an attached instance, or puts it back.
+/// Pulls the kill switch of an attached instance, or puts it back, whatever layout it is of.
 ///
 /// # Errors
 ///
 /// It is not attached.
 pub fn switch(instance: &str, on: bool) -> Result<(), AttachError> {
-    Maps::attached(&Pins::there(instance)?, instance)?.set_mode(on)
+    let pins = Pins::there(instance)?;
+    if foreign::switch(&pins, on)? {
+        return Ok(());
+    }
+    Maps::attached(&pins, instance)?.set_mode(on)
 }
 
 /// Replaces the proxy's ports of an attached instance.
@@ -301,6 +317,10 @@ pub fn set_ports(instance: &str, ports: &BTreeSet<u16>) -> Result<(), AttachErro
 pub fn status(instance: &str) -> Result<Option<Status>, AttachError> {
     let Some(pins) = Pins::seen(instance)?.filter(Pins::exist) else { return Ok(None) };
     pins.check()?;
+    if !pins.are_there() {
+        // Connections of another layout's, perhaps, that are not at their ends.
+        return Ok(None);
+    }
     let maps = Maps::open(&pins)?;
     let control = maps.control()?;
     let mut links = pins.links();

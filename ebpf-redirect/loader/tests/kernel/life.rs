@@ -190,16 +190,137 @@ fn what_a_crash_left_is_cleaned_up_and_another_version_is_refused() {
     fs::remove_file(folder.join("links/enrol")).unwrap();
     assert!(redirect::attach(&ground.options).unwrap().replaced);
     assert_eq!(ground.status().links, ["connect4", "connect6", "enrol", "setsockopt"]);
-    // Another version's.
-    let foreign = folder.with_file_name("v0");
-    fs::create_dir(&foreign).unwrap();
-    for refused in [redirect::attach(&ground.options).map(drop), redirect::detach(&ground.options.instance).map(drop)] {
-        let error = refused.unwrap_err();
-        assert!(matches!(error, AttachError::Pin(PinError::Foreign { .. })), "{error}");
-        assert!(error.to_string().contains("v0"), "{error}");
+    // Nobody's.
+    let strange = folder.with_file_name("strange");
+    fs::create_dir(&strange).unwrap();
+    let error = redirect::attach(&ground.options).map(drop).unwrap_err();
+    assert!(matches!(error, AttachError::Pin(PinError::Foreign { .. })), "{error}");
+    assert!(error.to_string().contains("strange"), "{error}");
+    assert_eq!(redirect::detach(&ground.options.instance).unwrap(), Detached::Gone);
+    assert!(strange.exists(), "what is nobody's is left alone");
+    fs::remove_dir(&strange).unwrap();
+    redirect::detach(&ground.options.instance).unwrap();
+}
+
+/// As an earlier build would have left it: attached, in a directory of another number.
+#[test]
+fn what_another_layout_attached_is_refused_shown_switched_and_detached() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let instance = &ground.options.instance;
+    let folder = Pins::of(instance).unwrap().directory().to_owned();
+    let (ours, theirs) = (folder.join(format!("v{}", redirect_common::LAYOUT)), folder.join("v5"));
+    ground.pod(|| {
+        let listener = listen(PROXY);
+        let (client, server) = pair(&listener);
+        talk(&client, &server, b"redirected");
+        fs::rename(&ours, &theirs).unwrap();
+        for refused in [redirect::attach(&ground.options).map(drop), redirect::status(instance).map(drop)] {
+            let words = refused.unwrap_err().to_string();
+            for told in ["v5", &format!("v{}", redirect_common::LAYOUT), &format!("detach --instance {instance}`")] {
+                assert!(words.contains(told), "{told:?} is not in {words}");
+            }
+        }
+        let shown = || redirect::foreign(instance).unwrap().remove(0);
+        assert_eq!((shown().layout.as_str(), shown().on, shown().ends), ("v5", Some(true), 2));
+        assert_eq!(shown().links, ["connect4", "connect6", "enrol", "setsockopt"]);
+        redirect::switch(instance, false).unwrap();
+        assert_eq!(shown().on, Some(false));
+        talk(&client, &server, b"through TCP");
+        redirect::switch(instance, true).unwrap();
+        talk(&client, &server, b"redirected again");
+        let detached = redirect::detach(instance).unwrap();
+        assert_eq!(detached, Detached::Foreign { layout: "v5".into(), ends: 2 });
+        talk(&client, &server, b"goes on");
+        assert!(shown().links.is_empty());
+        assert!(redirect::status(instance).unwrap().is_none());
+        assert!(matches!(redirect::switch(instance, true), Err(AttachError::Pin(PinError::Absent(_)))));
+        // What is left of it is in nobody's way, and goes with its last connection.
+        ground.attach();
+        let (second, accepted) = pair(&listener);
+        talk(&second, &accepted, b"ours");
+        talk(&client, &server, b"theirs");
+        assert!(ground.count(Counter::RedirectedMessages) >= 2);
+        assert!(theirs.exists());
+    });
+    ground.await_empty();
+    wait_for("their last connection to end", || {
+        redirect::attach(&ground.options).unwrap();
+        !theirs.exists()
+    });
+    assert_eq!(redirect::detach(instance).unwrap(), Detached::Gone);
+    assert!(!folder.exists());
+}
+
+/// Two builds with one number: what should not be, and what is told all the same, by name and size.
+#[test]
+fn a_map_of_another_build_under_our_number_is_named_and_detached() {
+    use aya::maps::{Map, MapData, PerCpuArray};
+    use redirect_common::Counts;
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    let instance = &ground.options.instance;
+    let folder = Pins::of(instance).unwrap().directory().to_owned();
+    let ours = folder.join(format!("v{}", redirect_common::LAYOUT));
+    ground.pod(|| {
+        let (client, server) = pair(&listen(PROXY));
+        talk(&client, &server, b"redirected");
+        // Another of the maps stands where this one should: COUNTS, for want of a build that has it larger.
+        fs::remove_file(ours.join("CLAIMS")).unwrap();
+        let map = Map::PerCpuArray(MapData::from_pin(ours.join("COUNTS")).unwrap());
+        let counts: PerCpuArray<_, Counts> = PerCpuArray::try_from(map).unwrap();
+        counts.pin(ours.join("CLAIMS")).unwrap();
+        for refused in [redirect::attach(&ground.options).map(drop), redirect::status(instance).map(drop)] {
+            let error = refused.unwrap_err();
+            assert!(matches!(error, AttachError::Pin(PinError::Form { .. })), "{error}");
+            let size = size_of::<Counts>();
+            let claimed = size_of::<redirect_common::Claimed>();
+            for told in [
+                format!("/v{}/CLAIMS ", redirect_common::LAYOUT),
+                format!("keys of 4 bytes, values of {size}"),
+                format!("keys of 8 bytes, values of {claimed}"),
+                format!("detach --instance {instance}`"),
+            ] {
+                assert!(error.to_string().contains(&told), "{told:?} is not in {error}");
+            }
+        }
+        redirect::switch(instance, false).unwrap();
+        assert_eq!(redirect::foreign(instance).unwrap().remove(0).on, Some(false));
+        assert!(matches!(redirect::detach(instance).unwrap(), Detached::Foreign { ends: 2, .. }));
+        talk(&client, &server, b"goes on");
+        // Its name is free at once.
+        ground.attach();
+        talk(&client, &server, b"goes on still");
+    });
+    wait_for("its last connection to end", || {
+        redirect::attach(&ground.options).unwrap();
+        redirect::foreign(instance).unwrap().is_empty()
+    });
+    assert_eq!(redirect::detach(instance).unwrap(), Detached::Gone);
+    assert!(!folder.exists());
+}
+
+#[test]
+fn who_may_not_read_the_pins_is_told_which_and_who_may() {
+    let Some(ground) = Ground::attached(PROXY) else { return };
+    const USER: u32 = 61_341;
+    let errors = thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            let user = rustix::thread::Uid::from_raw(USER);
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+            let instance = &ground.options.instance;
+            [
+                redirect::status(instance).map(drop),
+                redirect::switch(instance, false),
+                redirect::detach(instance).map(drop),
+            ]
+        });
+        inside.join().unwrap()
+    });
+    for refused in errors {
+        let words = refused.unwrap_err().to_string();
+        let at = format!("/pillion/{}/v{}/", ground.options.instance, redirect_common::LAYOUT);
+        assert!(words.contains(&at) && words.contains("Permission denied"), "{words}");
+        assert!(words.contains("for root"), "{words}");
     }
-    fs::remove_dir(&foreign).unwrap();
-    assert_eq!(ground.status().links, ["connect4", "connect6", "enrol", "setsockopt"], "what was there stands");
 }
 
 #[test]

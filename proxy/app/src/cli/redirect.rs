@@ -6,7 +6,9 @@ use super::{
     values::{cgroup, folders, list, listen, number, prefixes, properties, size},
 };
 use crate::loopback;
-use redirect::{Capture, Detached, Ended, Object, Options, Property, Proxy, Standing, Totals, Watch};
+use redirect::{
+    AttachError, Capture, Detached, Ended, Object, Options, PinError, Property, Proxy, Standing, Totals, Watch,
+};
 use std::{
     collections::BTreeSet,
     fs,
@@ -365,6 +367,17 @@ impl Redirect {
                          proxies listen"
                     )?;
                 }
+                Detached::Foreign { layout, ends } => {
+                    let left = match ends {
+                        0 => String::new(),
+                        _ => format!("; {ends} ends of connections go on through TCP, their maps go with the last one"),
+                    };
+                    writeln!(
+                        out,
+                        "detached what another version of pillion had attached (layout {layout}){left}; what proxies had claimed \
+                         by it they claim anew from who attaches next"
+                    )?;
+                }
                 Detached::Draining(ends) => {
                     writeln!(
                         out,
@@ -372,8 +385,16 @@ impl Redirect {
                     )?;
                 }
             },
-            Self::Status { instance, json, watch: false } => match redirect::status(&instance)? {
-                None => {
+            Self::Status { instance, json, watch: false } => match status(&instance)? {
+                Shown::Foreign(foreign) => {
+                    if json {
+                        writeln!(out, "{:#}", loopback::foreign_json(&foreign))?;
+                    } else {
+                        write!(out, "{}", loopback::foreign_text(&instance, &foreign))?;
+                    }
+                    return Ok(is_attached(foreign.iter().any(|one| !one.links.is_empty())));
+                }
+                Shown::None => {
                     if json {
                         writeln!(out, "{:#}", serde_json::json!({ "attached": false }))?;
                     } else {
@@ -381,13 +402,45 @@ impl Redirect {
                     }
                     return Ok(ExitCode::FAILURE);
                 }
-                Some(status) if json => writeln!(out, "{:#}", loopback::status_json(&status))?,
-                Some(status) => write!(out, "{}", loopback::status_text(&status))?,
+                Shown::Ours(status) => {
+                    if json {
+                        writeln!(out, "{:#}", loopback::status_json(&status))?;
+                    } else {
+                        write!(out, "{}", loopback::status_text(&status))?;
+                    }
+                    // Maps that are kept for connections or claims attach nothing.
+                    return Ok(is_attached(!status.links.is_empty()));
+                }
             },
             Self::Status { instance, json, watch: true } => watch(&instance, json, &mut out)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What there is to show of an instance.
+enum Shown {
+    None,
+    Ours(Box<redirect::Status>),
+    Foreign(Vec<redirect::Foreign>),
+}
+
+fn status(instance: &str) -> Result<Shown, Failed> {
+    match redirect::status(instance) {
+        Err(AttachError::Pin(PinError::Foreign { .. } | PinError::Form { .. })) => {
+            Ok(Shown::Foreign(redirect::foreign(instance)?))
+        }
+        Ok(Some(status)) => Ok(Shown::Ours(Box::new(status))),
+        Ok(None) => {
+            let left = redirect::foreign(instance)?;
+            Ok(if left.is_empty() { Shown::None } else { Shown::Foreign(left) })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+const fn is_attached(attached: bool) -> ExitCode {
+    if attached { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Shows every second what has changed. Ends when nobody reads it any more.

@@ -141,7 +141,7 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
     let unless = |problems: Vec<Problem>, refusal| {
         if problems.is_empty() { Ok(Outcome::Refused(refusal)) } else { Err(problems) }
     };
-    if let Some(problem) = on_the_nodes_network(pod) {
+    if let Some(problem) = on_the_nodes_network(pod).or_else(|| of_other_users(pod)) {
         problems.push(problem);
         return Err(problems);
     }
@@ -271,6 +271,20 @@ fn on_the_nodes_network(pod: &Value) -> Option<Problem> {
     let words = "Pillion is in this pod already, and would capture the whole node's connections: remove hostNetwork, or take \
                  Pillion out with `pillion inject --uninject`";
     Some(Problem::new(&["spec", "hostNetwork"], words))
+}
+
+/// The same of a pod whose proxy no agent knows any more.
+fn of_other_users(pod: &Value) -> Option<Problem> {
+    let spec = pod.get("spec")?;
+    let by_node = || Status::of(pod).and_then(Result::ok).is_some_and(|status| status.is_by_node());
+    let own = spec.get("hostUsers").and_then(Value::as_bool) == Some(false);
+    if !own || !matches!(refusal(pod, spec), Some(Refusal::Already { .. })) || !by_node() {
+        return None;
+    }
+    let words = "Pillion is in this pod already, with capture node: the agent knows the proxy by its user, who is another one on the \
+                 node where the pod has users of its own, and would give it nothing: remove hostUsers, or take Pillion out with \
+                 `pillion inject --uninject`";
+    Some(Problem::new(&["spec", "hostUsers"], words))
 }
 
 /// Whether an injection put anything in. The annotation alone, in a manifest copied from a pod whose containers were taken out, injected

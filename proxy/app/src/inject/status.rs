@@ -66,6 +66,11 @@ impl Status {
         status.to_json().into()
     }
 
+    /// Whether a node agent leads connections to the proxy.
+    pub(super) fn is_by_node(&self) -> bool {
+        self.capture == Capture::Node
+    }
+
     /// What a pod's annotation says; `None` where there is none.
     ///
     /// # Errors

@@ -220,6 +220,8 @@ pub fn idle(object: &Value, place: &[&str]) -> Vec<Problem> {
         told.collect::<Vec<_>>()
     };
     let wish = |of: &Value| of.at(&["metadata", "labels", INJECT]).cloned();
+    // Of labels nothing but the wish is looked at.
+    let is_setting = |key: &str| key.strip_prefix(PREFIX).is_some_and(|name| super::settings::key(name).is_some());
     let mut idle = Vec::new();
     let above: &[&[&str]] = match place {
         [] => &[],
@@ -232,9 +234,8 @@ pub fn idle(object: &Value, place: &[&str]) -> Vec<Problem> {
         if object.at(place).and_then(wish) != object.at(at).and_then(wish) {
             idle.extend(ours(at, "labels", "labels", |key| key == INJECT));
         }
+        idle.extend(ours(at, "labels", "annotations", is_setting));
     }
-    // Of labels nothing but the wish is looked at.
-    let is_setting = |key: &str| key.strip_prefix(PREFIX).is_some_and(|name| super::settings::key(name).is_some());
     idle.extend(ours(place, "labels", "annotations", is_setting));
     idle
 }

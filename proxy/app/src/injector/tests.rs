@@ -320,6 +320,12 @@ fn annotations_of_an_object_that_is_no_pod_are_warned_of() {
                      spec.template.metadata.annotations";
         assert_eq!(warning.as_str(), Some(words));
     }
+    // And labels by the names of annotations.
+    let labelled = object(POD).replacen(r#""annotations""#, r#""labels""#, 1);
+    let (_, body) = ask(Asked::Validate, &review("Deployment", "CREATE", &labelled));
+    let words = "Pillion: metadata.labels[\"pillion.io/mode\"]: pillion.io/mode does nothing here: write it under \
+                 spec.template.metadata.annotations";
+    assert_eq!(body.get("response").unwrap().list("warnings")[0].as_str(), Some(words));
     let quiet = object(POD).replace("pillion.io/mode", "pillion.example/mode");
     assert_eq!(ask(Asked::Validate, &review("Deployment", "CREATE", &quiet)).1.at(&["response", "warnings"]), None);
 }

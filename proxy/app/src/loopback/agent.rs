@@ -25,6 +25,7 @@ use redirect::{
     inbound::{Change, Namespaces},
 };
 use std::{
+    collections::BTreeMap,
     error::Error,
     net::SocketAddr,
     path::PathBuf,
@@ -186,7 +187,7 @@ fn leave(options: &Options, stay: bool) -> Result<ExitCode, Box<dyn Error>> {
             );
         }
         Detached::Draining(ends) => tracing::info!(ends, "redirect detached, connections go on through TCP"),
-        Detached::Absent | Detached::Gone => tracing::info!("redirect detached"),
+        Detached::Absent | Detached::Gone | Detached::Foreign { .. } => tracing::info!("redirect detached"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -214,7 +215,7 @@ impl Inbound {
         match self.namespaces.look() {
             Ok(changes) => {
                 self.failed = None;
-                changes.iter().for_each(say);
+                say_all(&changes);
             }
             Err(error) => {
                 let words = error.to_string();
@@ -224,6 +225,47 @@ impl Inbound {
                 }
             }
         }
+    }
+}
+
+/// How many of one look are told one by one: a node of which all proxies wait for one reason has one thing to tell.
+const MOST_TOLD: usize = 4;
+
+/// Tells what a look has done: first what is wrong with all of it.
+fn say_all(changes: &[Change]) {
+    let is_of_one = |change: &&Change| matches!(change, Change::Waiting { .. } | Change::Gone { .. });
+    changes.iter().filter(|change| !is_of_one(change)).for_each(say);
+    let mut waiting: BTreeMap<&str, Vec<&Change>> = BTreeMap::new();
+    for change in changes {
+        match change {
+            Change::Waiting { why, .. } => waiting.entry(why.word()).or_default().push(change),
+            Change::Gone { .. } => waiting.entry("gone").or_default().push(change),
+            _ => {}
+        }
+    }
+    for alike in waiting.into_values() {
+        if alike.len() <= MOST_TOLD {
+            alike.into_iter().for_each(say);
+        } else {
+            say_together(&alike);
+        }
+    }
+}
+
+fn say_together(alike: &[&Change]) {
+    let inode = |change: &&Change| match change {
+        Change::Waiting { inode, .. } | Change::Gone { inode: Some(inode) } => Some(inode.to_string()),
+        _ => None,
+    };
+    let first: Vec<_> = alike.iter().filter_map(inode).take(MOST_TOLD).collect();
+    let inodes = format!("{} …", first.join(", "));
+    match alike {
+        [Change::Waiting { why, .. }, ..] => tracing::warn!(
+            namespaces = alike.len(),
+            %inodes,
+            "proxies have claimed what comes into their network namespaces and are not given it: {why}"
+        ),
+        _ => tracing::info!(namespaces = alike.len(), %inodes, "claimed network namespaces have gone"),
     }
 }
 

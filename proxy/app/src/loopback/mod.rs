@@ -15,7 +15,7 @@ mod words;
 pub(crate) use agent::run as run_agent;
 pub(crate) use metrics::grown;
 pub(crate) use page::{Page, beside_agent};
-pub(crate) use words::{look_json, look_text, status_json, status_text};
+pub(crate) use words::{foreign_json, foreign_text, look_json, look_text, status_json, status_text};
 
 use ear::{Ear, Heard, Mouth};
 use metrics::Metrics;

@@ -108,7 +108,7 @@ impl All {
                     self.draining.remove(0);
                 }
             }
-            Ok(Detached::Gone | Detached::Absent | Detached::Claimed(_)) => {
+            Ok(Detached::Gone | Detached::Absent | Detached::Claimed(_) | Detached::Foreign { .. }) => {
                 there.last_look(&self.metrics);
                 tracing::info!("redirect detached");
             }

@@ -1,6 +1,6 @@
 //! The redirect's state for people and for programs.
 
-use redirect::{Ended, Histogram, Look, Reading, Standing, Status, Totals};
+use redirect::{Ended, Foreign, Histogram, Look, Reading, Standing, Status, Totals};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -67,6 +67,51 @@ pub(crate) fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "ended: {in_order} in order, {aborted} aborted, {half_closed} half closed");
     }
     text
+}
+
+/// What another version attached, for people: as far as this one may read it.
+pub(crate) fn foreign_text(instance: &str, foreign: &[Foreign]) -> String {
+    let mut text = String::new();
+    for Foreign { layout, links, namespaces, on, ends } in foreign {
+        let state = match (links.is_empty(), on) {
+            (true, _) => "detached: connections go on through TCP until they close",
+            (false, Some(true)) => "attached",
+            (false, Some(false)) => "attached, switched off: connections go through TCP",
+            (false, None) => "attached; whether it is switched off cannot be read",
+        };
+        // A String takes everything.
+        let _ = writeln!(text, "redirect: {state}");
+        let _ = writeln!(text, "layout: {layout}, of another version of pillion, so its counters are not read");
+        let _ = writeln!(text, "programs: {}", links.join(", "));
+        let _ = writeln!(text, "inbound: of {namespaces} network namespaces given to their proxies");
+        let _ = writeln!(text, "maps: {ends} sockets");
+        if !links.is_empty() {
+            let _ = writeln!(
+                text,
+                "`pillion redirect switch` and `pillion redirect detach --instance {instance}` work on it; nothing else does before it \
+                 is detached"
+            );
+        }
+    }
+    text
+}
+
+/// The same for programs.
+pub(crate) fn foreign_json(foreign: &[Foreign]) -> Value {
+    let one = |Foreign { layout, links, namespaces, on, ends }: &Foreign| {
+        json!({
+            "layout": layout,
+            "attached": !links.is_empty(),
+            "on": on,
+            "programs": links,
+            "namespaces": { "captured": namespaces },
+            "maps": { "sockets": ends },
+        })
+    };
+    json!({
+        "attached": foreign.iter().any(|one| !one.links.is_empty()),
+        "foreign": foreign.iter().map(one).collect::<Vec<_>>(),
+    })
 }
 
 /// For programs.

@@ -44,6 +44,30 @@ fn an_injected_pod_that_gets_the_nodes_network_is_denied() {
     }
 }
 
+/// Its agent would know the proxy no more.
+#[test]
+fn an_injected_pod_that_gets_users_of_its_own_is_denied_where_a_node_agent_captures() {
+    for (capture, denied) in [("node", true), ("init", false)] {
+        let came =
+            POD.replace(r#""labels""#, &format!(r#""annotations":{{"pillion.io/capture":"{capture}"}},"labels""#));
+        let (_, body) = ask(Asked::Mutate, &review("Pod", "CREATE", &came));
+        let mut pod = patched(&body, &came);
+        pod.at_mut(&["spec"]).and_then(Value::as_map_mut).unwrap().set("hostUsers", false);
+        let deployment = format!(r#"{{"spec":{{"template":{}}}}}"#, pod.to_json());
+        for (asked, kind, object, place) in [
+            (Asked::Mutate, "Pod", &pod.to_json(), "spec.hostUsers"),
+            (Asked::Validate, "Pod", &pod.to_json(), "spec.hostUsers"),
+            (Asked::Validate, "Deployment", &deployment, "spec.template.spec.hostUsers"),
+        ] {
+            let (answer, body) = ask(asked, &review(kind, "CREATE", object));
+            assert_eq!(answer.outcome == Ending::Denied, denied, "{capture} {place}: {}", answer.body);
+            let message = body.at(&["response", "status", "message"]).and_then(Value::as_str).unwrap_or_default();
+            let words = format!("Pillion: {place}: Pillion is in this pod already, with capture node");
+            assert_eq!(message.starts_with(&words), denied, "{message}");
+        }
+    }
+}
+
 /// Behind the rules nobody is there for it yet; and once the proxy is, strict TLS lets no kubelet start it again.
 #[test]
 fn a_sidecar_before_the_proxy_that_nobody_could_ask_is_denied() {
