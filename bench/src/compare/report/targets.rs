@@ -2,6 +2,7 @@
 
 use super::stats::{Spread, Summary, ratio};
 use crate::compare::{peers::Peer, results::Metric, scenario::filters::NO_FILTER};
+use std::collections::BTreeSet;
 
 /// A figure's place.
 #[derive(Debug, Clone, Copy)]
@@ -156,7 +157,8 @@ pub fn verdicts(summary: &Summary) -> Vec<Verdict> {
 pub fn untouched(summary: &Summary) -> Vec<&'static str> {
     let mut names: Vec<&str> = targets().iter().map(|(_, place, _)| place.scenario).collect();
     names.retain(|name| summary.tables.iter().all(|table| table.name != *name));
-    names.dedup();
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
     names
 }
 
