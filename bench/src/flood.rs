@@ -9,6 +9,7 @@
 //! The attacker computes nothing: one ClientHello is made and sent again on each connection, which is reset when the
 //! server's answer has begun. So the flood is as cheap as a flood can be, and its rate does not depend on the machine.
 
+use crate::say::out;
 use crate::{
     compare::{
         measure::{
@@ -133,16 +134,11 @@ fn measure(args: &Args, program: &Path, folder: &Path) -> Result<(), Box<dyn Err
     let world = World::open(folder, !args.no_pinning)?;
     let hello: Arc<[u8]> = hello(&world.certificates.join("ca.pem"), args.ml_kem)?.into();
     let (proxy, target, admin) = start(program, &world)?;
-    println!(
-        "{}; {} bytes of ClientHello, {}",
-        world.cores,
-        hello.len(),
-        if args.ml_kem { "ML-KEM" } else { "X25519" }
-    );
-    println!(
+    out!("{}; {} bytes of ClientHello, {}", world.cores, hello.len(), if args.ml_kem { "ML-KEM" } else { "X25519" });
+    out!(
         "| | p50 µs | p99 µs | p99.9 µs | requests, failed | flood: begun/s, answered, turned away, failed | RSS MB |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    out!("|---|---|---|---|---|---|---|");
     let phases = [
         Phase { name: "nothing else", rate: 0.0, half_open: 0 },
         Phase { name: "half-open", rate: 0.0, half_open: args.half_open },
@@ -173,7 +169,7 @@ fn measure(args: &Args, program: &Path, folder: &Path) -> Result<(), Box<dyn Err
         let outcome: Outcome = serde_json::from_str(&text)?;
         let errors: u64 = outcome.errors.values().sum();
         failed += errors;
-        println!(
+        out!(
             "| {} | {:.0} | {:.0} | {:.0} | {}, {errors} | {:.0}, {}, {}, {} | {:.1} |",
             phase.name,
             outcome.latency.p50_us,
@@ -189,7 +185,7 @@ fn measure(args: &Args, program: &Path, folder: &Path) -> Result<(), Box<dyn Err
         // What the flood left is gone before the next phase.
         thread::sleep(Duration::from_secs(1));
     }
-    println!("\n{}", counted(admin)?);
+    out!("\n{}", counted(admin)?);
     if failed > 0 { Err(format!("{failed} requests of connections that lived failed").into()) } else { Ok(()) }
 }
 

@@ -18,6 +18,7 @@ pub mod instructions;
 pub mod load;
 pub mod origin;
 pub mod resident;
+pub mod say;
 
 mod http1;
 mod loopback;

@@ -1,8 +1,15 @@
 //! The program: reads the command line, runs one of the parts, prints what went wrong.
 
 use clap::Parser;
-use pillion_bench::{compare, flood, instructions, load, origin, resident};
-use std::{error::Error, process::ExitCode};
+use pillion_bench::{
+    compare::{self, measure::interrupt},
+    flood, instructions, load, origin, resident, say,
+};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 /// Measures Pillion, and others beside it, on this machine's loopback.
 #[derive(Debug, Parser)]
@@ -31,11 +38,15 @@ fn main() -> ExitCode {
         Command::Instructions(args) => instructions::run(&args).map_err(Into::into),
         Command::Resident(args) => resident::run(&args).map_err(Into::into),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("pillion-bench: {error}");
-            ExitCode::FAILURE
-        }
+    let lost = say::lost().map(|error| format!("standard output: {error}"));
+    let failed = done.err().map(|error| error.to_string()).or(lost);
+    if let Some(error) = &failed {
+        drop(writeln!(io::stderr(), "pillion-bench: {error}"));
+    }
+    match (interrupt::signal(), failed) {
+        // As a shell tells it of who dies of a signal.
+        (Some(signal), _) => ExitCode::from(128 + signal),
+        (None, Some(_)) => ExitCode::FAILURE,
+        (None, None) => ExitCode::SUCCESS,
     }
 }

@@ -4,6 +4,8 @@
 //! alone, and its `smaps` are read. Unlike time, the figure hardly depends on what else the machine does; with `--bound` it fails
 //! where the proxy has grown.
 
+use crate::compare::measure::interrupt::{self, interrupted};
+use crate::say::out;
 use rustix::fs::{Advice, fadvise};
 use std::{
     collections::BTreeMap,
@@ -12,6 +14,7 @@ use std::{
     fs,
     io::{self, Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -61,6 +64,9 @@ pub enum ResidentError {
         /// KiB allowed.
         bound: u64,
     },
+    /// A signal.
+    #[error("interrupted by a signal; what was started was ended")]
+    Interrupted,
     /// Files and processes.
     #[error("resident: {0}")]
     Io(#[from] io::Error),
@@ -97,8 +103,16 @@ struct Running {
     folder: PathBuf,
 }
 
+impl Running {
+    /// A group of its own, which a signal to this command kills.
+    fn number(&self) -> i32 {
+        self.child.id().try_into().unwrap_or(i32::MAX)
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
+        interrupt::forget(self.number());
         // It may have ended by itself.
         self.child.kill().ok();
         self.child.wait().ok();
@@ -119,6 +133,7 @@ pub fn run(args: &Args) -> Result<(), ResidentError> {
     if !program.is_file() {
         return Err(ResidentError::NoProxy(program));
     }
+    interrupt::install()?;
     read_anew(&program)?;
     let origin = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let running = start(&program, args.routes, origin.local_addr()?)?;
@@ -127,14 +142,20 @@ pub fn run(args: &Args) -> Result<(), ResidentError> {
     for _ in 0..args.requests {
         ask(running.address, args.routes.saturating_sub(1))?;
     }
-    thread::sleep(Duration::from_secs_f64(args.rest));
+    let end = Instant::now() + Duration::try_from_secs_f64(args.rest).map_err(io::Error::other)?;
+    while Instant::now() < end && !interrupted() {
+        thread::sleep(Duration::from_millis(20).min(end.saturating_duration_since(Instant::now())));
+    }
+    if interrupted() {
+        return Err(ResidentError::Interrupted);
+    }
     let smaps = fs::read_to_string(format!("/proc/{}/smaps", running.child.id()))?;
     let kinds = by_kind(&smaps, &program.canonicalize()?);
     let resident = kinds.values().sum();
     for (kind, size) in &kinds {
-        println!("{size:>8} KiB  {}", kind.words());
+        out!("{size:>8} KiB  {}", kind.words());
     }
-    println!("{resident:>8} KiB  resident, {} routes and clusters, {} requests", args.routes, args.requests);
+    out!("{resident:>8} KiB  resident, {} routes and clusters, {} requests", args.routes, args.requests);
     match args.bound {
         Some(bound) if resident > bound => Err(ResidentError::Grown { resident, bound }),
         _ => Ok(()),
@@ -185,8 +206,15 @@ fn start(program: &Path, routes: usize, origin: SocketAddr) -> Result<Running, R
     let words = folder.join("words");
     let log = fs::File::create(&words)?;
     let mut command = Command::new(program);
-    command.args(["run", "--config"]).arg(&config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command
+        .args(["run", "--config"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0);
     let mut running = Running { child: command.spawn()?, address, folder };
+    interrupt::register(running.number());
     let end = Instant::now() + PATIENCE;
     while TcpStream::connect(address).is_err() {
         if running.child.try_wait()?.is_some() || Instant::now() > end {

@@ -58,6 +58,10 @@ pub enum Metric {
     FirstAnswer,
     /// Requests that failed.
     Errors,
+    /// From when a request that failed was due to its failure, in microseconds, the middle one.
+    FailedP50,
+    /// The same at most.
+    FailedMax,
     /// Reloads carried out.
     Reloads,
     /// Connections the generator opened.
@@ -111,6 +115,8 @@ impl Metric {
             Self::ConnectionMemory => "a connection, KB",
             Self::FirstAnswer => "exec to first answer, ms",
             Self::Errors => "failed requests",
+            Self::FailedP50 => "failed after, p50, µs",
+            Self::FailedMax => "failed after, max, µs",
             Self::Reloads => "reloads",
             Self::Connections => "connections opened",
             Self::FilterCpu => "CPU a request that the filter adds, µs",
@@ -125,7 +131,9 @@ impl Metric {
     pub fn better(self) -> Better {
         match self {
             Self::Throughput | Self::Bandwidth | Self::BytesPerCpuSecond => Better::More,
-            Self::Rate | Self::Reloads | Self::Lateness | Self::Refused => Better::Neither,
+            Self::Rate | Self::Reloads | Self::Lateness | Self::Refused | Self::FailedP50 | Self::FailedMax => {
+                Better::Neither
+            }
             _ => Better::Less,
         }
     }
@@ -177,6 +185,16 @@ pub struct Run {
     pub calls: Option<Calls>,
 }
 
+impl Run {
+    /// Requests that failed while it was measured.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
+    pub fn failed(&self) -> f64 {
+        let told = self.outcome.as_ref().map_or(0, |outcome| outcome.errors.values().sum::<u64>()) as f64;
+        self.figures.get(&Metric::Errors).copied().unwrap_or_default().max(told)
+    }
+}
+
 /// Something to be said beside the figures: who cannot do a scenario, what failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
@@ -186,6 +204,20 @@ pub struct Note {
     pub peer: Peer,
     /// What.
     pub text: String,
+    /// Whether figures are missing for it.
+    #[serde(default)]
+    pub gravity: Gravity,
+}
+
+/// What a note means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gravity {
+    /// It is to be known beside the figures.
+    #[default]
+    Remark,
+    /// Figures that were asked for are missing.
+    Failure,
 }
 
 /// All of it.
@@ -201,6 +233,12 @@ pub struct Results {
     pub rounds: u32,
     /// Seconds of one measurement.
     pub seconds: f64,
+    /// Options that change what is measured.
+    #[serde(default)]
+    pub options: String,
+    /// A digest of the templates that the peers' configurations are made from.
+    #[serde(default)]
+    pub configurations: String,
     /// Programs and their versions.
     pub versions: Vec<String>,
     /// Peers that were not there, and why.
@@ -263,6 +301,10 @@ pub fn figures(outcome: &Outcome, cpu: Option<u64>, rate: Option<f64>) -> Figure
     let errors: u64 = outcome.errors.values().sum();
     if errors > 0 {
         figures.insert(Metric::Errors, errors as f64);
+    }
+    if outcome.failed_after.count > 0 {
+        figures.insert(Metric::FailedP50, outcome.failed_after.p50_us);
+        figures.insert(Metric::FailedMax, outcome.failed_after.max_us);
     }
     figures
 }

@@ -3,6 +3,7 @@
 use super::measure::{
     cores::{self, Cores, Role},
     group::{Group, Output},
+    procfs::Account,
 };
 use crate::origin::Listening;
 use rcgen::{
@@ -63,9 +64,9 @@ impl World {
         Ok(Self { cores, listening, certificates, program, folder: folder.to_owned(), descriptors, origin })
     }
 
-    /// Nanoseconds on a CPU so far, of the origin.
-    pub fn origin_usage(&self) -> io::Result<u64> {
-        self.origin.usage()
+    /// The origin's threads now, and their time on a CPU so far.
+    pub fn origin_account(&self) -> io::Result<Account> {
+        self.origin.account()
     }
 
     /// An error if the origin has died.
@@ -77,6 +78,12 @@ impl World {
             }
         }
     }
+}
+
+/// Says in an error of which file it is.
+pub fn at(file: &Path) -> impl FnOnce(io::Error) -> io::Error + use<> {
+    let file = file.to_owned();
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 /// The last line of a log, for error messages.
@@ -101,7 +108,11 @@ fn raise_descriptors() -> io::Result<u64> {
 
 /// An authority, and a certificate for the server and one for the client, all of P-256 as most meshes have them.
 pub fn write_certificates(folder: &Path) -> Result<(), Box<dyn Error>> {
-    fs::create_dir_all(folder)?;
+    fs::create_dir_all(folder).map_err(at(folder))?;
+    let put = |name: &str, text: &str| {
+        let file = folder.join(name);
+        fs::write(&file, text).map_err(at(&file))
+    };
     let key = || KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256);
     let mut authority = CertificateParams::new(Vec::new())?;
     // Names of their own: OpenSSL takes a certificate whose subject is its issuer for a self-signed one.
@@ -109,7 +120,7 @@ pub fn write_certificates(folder: &Path) -> Result<(), Box<dyn Error>> {
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority_key = key()?;
-    fs::write(folder.join("ca.pem"), authority.self_signed(&authority_key)?.pem())?;
+    put("ca.pem", &authority.self_signed(&authority_key)?.pem())?;
     let issuer = Issuer::new(authority, authority_key);
     for (name, purpose) in
         [("server", ExtendedKeyUsagePurpose::ServerAuth), ("client", ExtendedKeyUsagePurpose::ClientAuth)]
@@ -123,9 +134,9 @@ pub fn write_certificates(folder: &Path) -> Result<(), Box<dyn Error>> {
         params.use_authority_key_identifier_extension = true;
         let key = key()?;
         let (certificate, key) = (params.signed_by(&key, &issuer)?.pem(), key.serialize_pem());
-        fs::write(folder.join(format!("{name}.pem")), &certificate)?;
-        fs::write(folder.join(format!("{name}.key")), &key)?;
-        fs::write(folder.join(format!("{name}-and-key.pem")), certificate + &key)?;
+        put(&format!("{name}.pem"), &certificate)?;
+        put(&format!("{name}.key"), &key)?;
+        put(&format!("{name}-and-key.pem"), &(certificate + &key))?;
     }
     Ok(())
 }

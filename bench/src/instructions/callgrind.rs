@@ -1,10 +1,12 @@
 //! The proxy under callgrind: started, stopped, its instructions read from callgrind's file.
 
 use super::{CountError, GUESTS};
+use crate::compare::measure::interrupt;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
@@ -69,8 +71,9 @@ impl Proxy {
         let mut command = Command::new("valgrind");
         command.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", folder.join("counts").display()));
         command.arg(program).args(["run", "--config"]).arg(&config);
-        command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words);
+        command.stdin(Stdio::null()).stdout(words.try_clone()?).stderr(words).process_group(0);
         let mut proxy = Self { address, child: command.spawn()?, folder };
+        interrupt::register(proxy.number());
         proxy.wait(|proxy| TcpStream::connect(proxy.address).is_ok(), "did not begin to listen")?;
         Ok(proxy)
     }
@@ -106,6 +109,11 @@ impl Proxy {
         Ok(())
     }
 
+    /// A group of its own, which a signal to this command kills.
+    fn number(&self) -> i32 {
+        self.child.id().try_into().unwrap_or(i32::MAX)
+    }
+
     fn failed(&self, what: &'static str) -> CountError {
         let words = fs::read(self.folder.join("words")).unwrap_or_default();
         CountError::Proxy { what, words: String::from_utf8_lossy(&words).into_owned() }
@@ -114,6 +122,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        interrupt::forget(self.number());
         self.child.kill().ok();
         self.child.wait().ok();
         fs::remove_dir_all(&self.folder).ok();

@@ -6,8 +6,12 @@
 
 mod callgrind;
 
+use crate::say::out;
 use crate::{
-    compare::peers::setup::{GUESTS, POLICY},
+    compare::{
+        measure::interrupt::{self, interrupted},
+        peers::setup::{GUESTS, POLICY},
+    },
     load::{self, LoadError},
     origin::{self, Listening, Origin, OriginError},
 };
@@ -80,6 +84,19 @@ pub enum CountError {
         /// What is wrong.
         error: io::Error,
     },
+    /// A baseline of another number of requests.
+    #[error("--baseline {}: counted of {then} requests, this is of {now}: a figure of few has more of the first in it; give --requests {then}", path.display())]
+    OtherNumber {
+        /// Which.
+        path: PathBuf,
+        /// N now.
+        now: u64,
+        /// N then.
+        then: u64,
+    },
+    /// A signal.
+    #[error("interrupted by a signal; what was started was ended")]
+    Interrupted,
     /// More than the baseline allows.
     #[error("more instructions than the baseline allows: {}", .0.join(", "))]
     Regressed(Vec<String>),
@@ -177,9 +194,15 @@ const SCENARIOS: [Scenario; 6] = [
 /// When it cannot count, or counted more than `--tolerance` allows.
 pub fn run(args: &Args) -> Result<(), CountError> {
     let before = args.baseline.as_ref().map(read_baseline).transpose()?;
+    if let (Some(path), Some(before)) = (&args.baseline, &before) {
+        let (now, then) = (args.requests, before.requests);
+        if now != then {
+            return Err(CountError::OtherNumber { path: path.clone(), now, then });
+        }
+    }
     let counted = count(args)?;
     if args.json {
-        println!("{}", serde_json::to_string(&counted).map_err(io::Error::from)?);
+        out!("{}", serde_json::to_string(&counted).map_err(io::Error::from)?);
     } else {
         print(&counted, before.as_ref());
     }
@@ -201,6 +224,7 @@ fn count(args: &Args) -> Result<Counted, CountError> {
         return Err(CountError::NoProxy(program));
     }
     callgrind::is_there()?;
+    interrupt::install()?;
     let origin = Origin::start(&origin::Args::plain(IpAddr::V4(Ipv4Addr::LOCALHOST)))?;
     let wanted = |scenario: &&Scenario| args.only.as_ref().is_none_or(|only| scenario.name.contains(only));
     let mut counted = Counted { requests: args.requests, ..Counted::default() };
@@ -212,7 +236,8 @@ fn count(args: &Args) -> Result<Counted, CountError> {
             load::exactly(&load, requests)?;
             proxy.end()
         };
-        let (once, twice) = (run(args.requests)?, run(2 * args.requests)?);
+        let told = |count: Result<u64, CountError>| if interrupted() { Err(CountError::Interrupted) } else { count };
+        let (once, twice) = (told(run(args.requests))?, told(run(2 * args.requests))?);
         let each = twice.saturating_sub(once) as f64 / args.requests as f64;
         counted.instructions_per_request.insert(scenario.name.into(), each);
     }
@@ -229,11 +254,11 @@ fn read_baseline(path: &PathBuf) -> Result<Counted, CountError> {
 }
 
 fn print(counted: &Counted, before: Option<&Counted>) {
-    println!("instructions a request, in user space, of {} requests on one connection", counted.requests);
+    out!("instructions a request, in user space, of {} requests on one connection", counted.requests);
     for (name, now) in &counted.instructions_per_request {
         match before.and_then(|before| before.instructions_per_request.get(name)) {
-            Some(then) => println!("{name:<24} {now:>10.0}  was {then:.0}, {:+.2} %", change(*now, *then)),
-            None => println!("{name:<24} {now:>10.0}"),
+            Some(then) => out!("{name:<24} {now:>10.0}  was {then:.0}, {:+.2} %", change(*now, *then)),
+            None => out!("{name:<24} {now:>10.0}"),
         }
     }
 }
@@ -268,6 +293,17 @@ mod tests {
         assert!(judge(&now, &before, 2.5).is_ok());
         let error = judge(&now, &before, 1.0).unwrap_err().to_string();
         assert!(error.contains("b +2.10 %") && !error.contains("a +"), "{error}");
+    }
+
+    #[test]
+    fn a_baseline_of_another_number_is_refused() {
+        let file = env::temp_dir().join(format!("pillion-bench-baseline-{}", std::process::id()));
+        fs::write(&file, serde_json::to_vec(&counted(&[("a", 1.0)])).unwrap()).unwrap();
+        let baseline = Some(file.clone());
+        let args = Args { pillion: None, requests: 7, only: None, baseline, tolerance: None, json: false };
+        let error = run(&args).unwrap_err().to_string();
+        fs::remove_file(file).unwrap();
+        assert!(error.contains("counted of 1 requests, this is of 7"), "{error}");
     }
 
     #[test]

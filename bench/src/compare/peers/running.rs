@@ -11,7 +11,7 @@ use crate::compare::{
         group::{Group, Output},
         interrupt::interrupted,
     },
-    world::{World, last_words},
+    world::{World, at, last_words},
 };
 use crate::origin;
 use rustix::process::Signal;
@@ -80,7 +80,13 @@ pub fn check(program: &Program, setup: Setup, world: &World, origin: SocketAddr)
         return Ok(());
     }
     let said = [output.stdout, output.stderr].concat();
-    Err(StartError::Cannot(complaint(&String::from_utf8_lossy(&said))))
+    let complaint = complaint(&String::from_utf8_lossy(&said));
+    let remedy = if complaint.contains("ngx_stream_module") {
+        format!("; Debian has it in {}, elsewhere NGINX_MODULES names its folder", find::STREAM_MODULE)
+    } else {
+        String::new()
+    };
+    Err(StartError::Cannot(complaint + &remedy))
 }
 
 /// The line that says what is wrong, of what a check said.
@@ -122,9 +128,15 @@ impl Running {
                     place: ports,
                 });
             }
-            died = last_words(&if program.peer == Peer::Nginx { directory.join("error.log") } else { log });
+            died = format!("on {}: {}", ports.listen, said_last(program.peer, &directory));
         }
         Err(StartError::Failed(died))
+    }
+
+    /// What it said last.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        said_last(self.peer, &self.directory)
     }
 
     /// Puts another configuration in force, by the peer's own way; answers carry `x-generation` afterwards.
@@ -133,8 +145,8 @@ impl Running {
         for (name, text) in &plan.files {
             // Moved into place: Envoy watches for that, and nobody may read half a file.
             let fresh = self.directory.join(format!("{name}.new"));
-            fs::write(&fresh, text)?;
-            fs::rename(fresh, self.directory.join(name))?;
+            fs::write(&fresh, text).map_err(at(&fresh))?;
+            fs::rename(&fresh, self.directory.join(name)).map_err(at(&fresh))?;
         }
         match self.peer {
             Peer::Pillion | Peer::Nginx => self.group.signal(Signal::HUP)?,
@@ -143,6 +155,14 @@ impl Running {
         }
         Ok(())
     }
+}
+
+/// The line of a peer's log that tells most: that an address is taken, or else the last.
+fn said_last(peer: Peer, directory: &Path) -> String {
+    let log = directory.join(if peer == Peer::Nginx { "error.log" } else { "log" });
+    let text = fs::read_to_string(&log).unwrap_or_default();
+    let taken = text.lines().find(|line| line.contains("in use"));
+    taken.map_or_else(|| last_words(&log), |line| line.trim().chars().take(300).collect())
 }
 
 fn ports(world: &World, origin: SocketAddr) -> io::Result<Ports> {
@@ -183,9 +203,10 @@ fn prepare(
     generation: u32,
 ) -> Result<Plan, StartError> {
     let plan = plan(peer, setup, world, ports, directory, generation)?;
-    fs::create_dir_all(directory)?;
+    fs::create_dir_all(directory).map_err(at(directory))?;
     for (name, text) in &plan.files {
-        fs::write(directory.join(name), text)?;
+        let file = directory.join(name);
+        fs::write(&file, text).map_err(at(&file))?;
     }
     Ok(plan)
 }
@@ -195,9 +216,13 @@ fn wait(group: &mut Group, address: SocketAddr, setup: Setup) -> io::Result<bool
     let end = Instant::now() + START;
     loop {
         let answered = match setup {
-            Setup::Http1(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => fetched(address, "/small")?,
+            Setup::Http1(_) | Setup::Large | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => {
+                fetched(address, "/small")?
+            }
             Setup::Routes(_) => fetched(address, "/r0/small")?,
-            Setup::Http2 | Setup::Grpc | Setup::Mutual | Setup::Tls | Setup::Tcp => TcpStream::connect(address).is_ok(),
+            Setup::Http2 | Setup::Grpc | Setup::Mutual | Setup::Tls | Setup::Tcp | Setup::Messages => {
+                TcpStream::connect(address).is_ok()
+            }
         };
         if answered {
             return Ok(true);
@@ -209,7 +234,7 @@ fn wait(group: &mut Group, address: SocketAddr, setup: Setup) -> io::Result<bool
             return Ok(false);
         }
         if Instant::now() > end {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {START:?}")));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer on {address} within {START:?}")));
         }
         thread::sleep(Duration::from_micros(100));
     }
@@ -217,7 +242,8 @@ fn wait(group: &mut Group, address: SocketAddr, setup: Setup) -> io::Result<bool
 
 /// Whether there is an answer; an error where it is not the origin's.
 fn fetched(address: SocketAddr, path: &str) -> io::Result<bool> {
-    let Ok(answer) = fetch(address, path) else { return Ok(false) };
+    // Whoever has taken the port instead may never answer, while the peer has long given up.
+    let Ok(answer) = fetch_within(address, path, Duration::from_secs(1)) else { return Ok(false) };
     if answer.body == origin::body(path) { Ok(true) } else { Err(io::Error::other("answers differ from the origin's")) }
 }
 
@@ -241,8 +267,12 @@ impl Answer {
 
 /// Asks for a path over HTTP/1.1 in clear text, on a connection of its own. An error unless the answer is a whole 200.
 pub fn fetch(address: SocketAddr, path: &str) -> io::Result<Answer> {
+    fetch_within(address, path, Duration::from_secs(5))
+}
+
+fn fetch_within(address: SocketAddr, path: &str, patience: Duration) -> io::Result<Answer> {
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(patience))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut bytes = Vec::new();
     stream.take(16 << 20).read_to_end(&mut bytes)?;

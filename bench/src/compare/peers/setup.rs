@@ -23,8 +23,12 @@ pub enum Setup {
     Mutual,
     /// HTTP/1.1 over TLS to HTTP/1.1 in clear text.
     Tls,
-    /// TCP to TCP.
+    /// HTTP/1.1 to HTTP/1.1 with bodies of 64 KiB, buffers set for them.
+    Large,
+    /// TCP to TCP, bytes without end.
     Tcp,
+    /// TCP to TCP, small messages.
+    Messages,
     /// HTTP/1.1 with so many routes, each with a cluster of its own.
     Routes(usize),
     /// HTTP/1.1 in the form that can be reloaded.
@@ -142,10 +146,10 @@ macro_rules! templates {
 /// The templates of a peer for a setup; the one place that says who cannot do what. What a peer's build lacks (a module
 /// that is not installed) is told by its own check of the configuration.
 fn templates(peer: Peer, setup: Setup) -> Result<&'static [Template], &'static str> {
-    use Setup::{Grpc, Http1, Http2, Mutual, Reload, Routes, Storm, Tcp, Tls, Wasm};
+    use Setup::{Grpc, Http1, Http2, Large, Messages, Mutual, Reload, Routes, Storm, Tcp, Tls, Wasm};
     Ok(match (peer, setup) {
         (Peer::Direct, _) => return Err("there is no proxy to configure"),
-        (Peer::Pillion, Http1(_) | Reload) => templates!("pillion": "http1.yaml"),
+        (Peer::Pillion, Http1(_) | Large | Reload) => templates!("pillion": "http1.yaml"),
         (Peer::Pillion, Http2 | Grpc) => templates!("pillion": "http2.yaml"),
         (Peer::Pillion, Routes(_)) => templates!("pillion": "routes.yaml"),
         (Peer::Pillion, Mutual | Tls) => templates!("pillion": "tls.yaml"),
@@ -154,22 +158,22 @@ fn templates(peer: Peer, setup: Setup) -> Result<&'static [Template], &'static s
         (Peer::Pillion, Storm(_)) => templates!("pillion": "storm.yaml"),
         (Peer::Envoy, Storm(_)) => return Err("it bounds no filter's time: one that spins has its worker for good"),
         (Peer::Nginx | Peer::Haproxy, Wasm(_) | Storm(_)) => return Err("it runs no proxy-wasm filters"),
-        (Peer::Pillion, Tcp) => templates!("pillion": "tcp.yaml"),
-        (Peer::Nginx, Http1(_) | Reload) => templates!("nginx": "http1.conf"),
+        (Peer::Pillion, Tcp | Messages) => templates!("pillion": "tcp.yaml"),
+        (Peer::Nginx, Http1(_) | Large | Reload) => templates!("nginx": "http1.conf"),
         (Peer::Nginx, Http2) => templates!("nginx": "http2.conf"),
         (Peer::Nginx, Grpc) => templates!("nginx": "grpc.conf"),
         (Peer::Nginx, Mutual | Tls) => templates!("nginx": "tls.conf"),
-        (Peer::Nginx, Tcp) => templates!("nginx": "tcp.conf"),
+        (Peer::Nginx, Tcp | Messages) => templates!("nginx": "tcp.conf"),
         (Peer::Nginx, Routes(_)) => templates!("nginx": "routes.conf"),
-        (Peer::Haproxy, Http1(_) | Reload) => templates!("haproxy": "http1.cfg"),
+        (Peer::Haproxy, Http1(_) | Large | Reload) => templates!("haproxy": "http1.cfg"),
         (Peer::Haproxy, Http2 | Grpc) => templates!("haproxy": "http2.cfg"),
         (Peer::Haproxy, Mutual | Tls) => templates!("haproxy": "tls.cfg"),
-        (Peer::Haproxy, Tcp) => templates!("haproxy": "tcp.cfg"),
+        (Peer::Haproxy, Tcp | Messages) => templates!("haproxy": "tcp.cfg"),
         (Peer::Haproxy, Routes(_)) => templates!("haproxy": "routes.cfg", "routes.map"),
-        (Peer::Envoy, Http1(_)) => templates!("envoy": "http1.yaml"),
+        (Peer::Envoy, Http1(_) | Large) => templates!("envoy": "http1.yaml"),
         (Peer::Envoy, Http2 | Grpc) => templates!("envoy": "http2.yaml"),
         (Peer::Envoy, Mutual | Tls) => templates!("envoy": "tls.yaml"),
-        (Peer::Envoy, Tcp) => templates!("envoy": "tcp.yaml"),
+        (Peer::Envoy, Tcp | Messages) => templates!("envoy": "tcp.yaml"),
         (Peer::Envoy, Routes(_)) => templates!("envoy": "routes.yaml"),
         (Peer::Envoy, Reload) => templates!("envoy": "reload.yaml", "listeners.yaml", "clusters.yaml"),
     })
@@ -186,6 +190,30 @@ pub fn remark(peer: Peer, setup: Setup) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// A digest of all templates (FNV-1a): two runs with the same one gave everybody the same configuration.
+#[must_use]
+pub fn digest() -> String {
+    const TAKEN: [Setup; 11] = [
+        Setup::Http1(Forwarding::Told),
+        Setup::Http2,
+        Setup::Grpc,
+        Setup::Mutual,
+        Setup::Tls,
+        Setup::Large,
+        Setup::Tcp,
+        Setup::Routes(1),
+        Setup::Reload,
+        Setup::Wasm(Guest::Noop),
+        Setup::Storm(Storm::Traps),
+    ];
+    let all = Peer::PROXIES.into_iter().flat_map(|peer| TAKEN.into_iter().map(move |setup| templates(peer, setup)));
+    let texts = all.flatten().flatten().flat_map(|(name, text)| [*name, *text]).chain([STORM]);
+    let hash = texts
+        .flat_map(str::bytes)
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 /// The files and arguments of a peer for a setup. `generation` makes configurations differ: a reload needs a change.
@@ -237,6 +265,8 @@ fn values(setup: Setup, place: Place<'_>, generation: u32) -> Values {
         .text("storm", inline(storm))
         .text("storm_does", format!("{storm:?}"))
         .section("storm", usize::from(storm != Storm::None))
+        .section("large", usize::from(setup == Setup::Large))
+        .section("stream", usize::from(setup == Setup::Tcp))
         .section("reload", usize::from(setup == Setup::Reload))
         .section("agent", usize::from(setup == Setup::Http1(Forwarding::BesideAgent)))
         .section("forwarding", usize::from(told))
@@ -260,7 +290,7 @@ pub const POLICY: &str = r#"{"request":{"set":{"x-added":"1"}},"response":{"set"
 /// Connections a peer may have: each takes two descriptors, and two more where HAProxy splices them through a pipe; some
 /// are wanted for other things.
 fn connections(setup: Setup, descriptors: u64) -> u64 {
-    let each = if setup == Setup::Tcp { 4 } else { 2 };
+    let each = if matches!(setup, Setup::Tcp | Setup::Messages) { 4 } else { 2 };
     (descriptors.saturating_sub(2_000) / each).min(8_000)
 }
 
@@ -291,7 +321,7 @@ mod tests {
     use crate::compare::peers::Peer;
     use std::path::Path;
 
-    const ALL: [Setup; 16] = [
+    const ALL: [Setup; 18] = [
         Setup::Http1(Forwarding::Told),
         Setup::Http1(Forwarding::Bare),
         Setup::Http1(Forwarding::BesideAgent),
@@ -299,7 +329,9 @@ mod tests {
         Setup::Grpc,
         Setup::Mutual,
         Setup::Tls,
+        Setup::Large,
         Setup::Tcp,
+        Setup::Messages,
         Setup::Routes(3),
         Setup::Reload,
         Setup::Wasm(Guest::None),
@@ -337,6 +369,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A stream is spliced in both directions; of a message of 64 bytes a pipe makes more calls, not fewer.
+    #[test]
+    fn haproxy_splices_what_is_long() {
+        let of = |setup| plan(Peer::Haproxy, setup, place(), 0).unwrap().files[0].1.clone();
+        assert!(of(Setup::Tcp).contains("splice-response") && of(Setup::Tcp).contains("splice-auto"));
+        assert!(!of(Setup::Messages).contains("splice-response") && of(Setup::Messages).contains("splice-auto"));
+    }
+
+    #[test]
+    fn buffers_are_set_where_bodies_are_large() {
+        let of = |peer, setup| plan(peer, setup, place(), 0).unwrap().files[0].1.clone();
+        assert!(of(Peer::Nginx, Setup::Large).contains("proxy_buffers "));
+        assert!(!of(Peer::Nginx, Setup::Http1(Forwarding::Told)).contains("proxy_buffers "));
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What the report says, without how it looks. Pure.
 
 use super::{
-    plots,
+    baseline, plots,
     stats::{self, Spread, Step, Summary, ratio},
     targets::{self, Kept},
 };
 use crate::compare::{
     peers::Peer,
-    results::{self, Better, Results},
+    results::{self, Better, Gravity, Metric, Note, Results},
     scenario::Scenario,
 };
 use clap::ValueEnum as _;
@@ -48,12 +48,23 @@ pub fn compose(results: &Results, baseline: Option<&Results>) -> Document {
     let verdicts = targets::verdicts(&summary);
     if !verdicts.is_empty() {
         let heads = ["of", "target", "reached", "kept"].map(str::to_owned).to_vec();
-        let kept = |kept| if kept == Kept::Yes { "yes" } else { "no" }.to_owned();
+        let kept = |kept| match kept {
+            Kept::Yes => "yes".to_owned(),
+            Kept::No => "no".to_owned(),
+            Kept::NotTold => "not told".to_owned(),
+        };
         let rows = verdicts.into_iter().map(|v| vec![v.what, v.target, v.reached, kept(v.kept)]).collect();
         blocks.extend([Block::Heading("Targets".to_owned()), Block::Table(heads, rows)]);
+        let untouched = targets::untouched(&summary);
+        let mut lines: Vec<String> =
+            targets::ELSEWHERE.iter().map(|line| format!("not of this command: {line}")).collect();
+        if !untouched.is_empty() {
+            lines.push(format!("not told, as no figure of these scenarios is in this run: {}", untouched.join(", ")));
+        }
+        blocks.push(Block::List(lines));
     }
     if let Some(baseline) = baseline {
-        blocks.extend(compared(&summary, baseline));
+        blocks.extend(compared(&summary, results, baseline));
     }
     if let Some(plot) = plots::costs(&summary) {
         blocks.push(Block::Svg(plot));
@@ -94,14 +105,17 @@ fn about(results: &Results) -> Vec<Block> {
         ),
         format!("load average when it began: {:.2}", machine.load),
         format!("one worker each; {}", results.cores),
-        format!("{} rounds, each peer in turn; {} s a measurement", results.rounds, results.seconds),
+        format!("{} rounds, each peer in turn; {} s a measurement{}", results.rounds, results.seconds, {
+            if results.options.is_empty() { String::new() } else { format!("; {}", results.options) }
+        }),
     ];
     lines.extend(results.versions.iter().cloned());
     lines.extend(results.missing.iter().map(|missing| format!("not measured: {missing}")));
     vec![
         Block::Text(
             "Medians of the rounds, in brackets the least and the most. `÷` columns: Pillion's median over the other's; \
-             below 1 Pillion needs or takes less. Added latency is the difference to the direct run (no proxy) of the \
+             below 1 Pillion needs or takes less. Where requests failed in a run, their number stands beside each of its \
+             figures, and no ratio and no verdict is made of them. Added latency is the difference to the direct run (no proxy) of the \
              same round. On a machine with two cores origin and generator share one, so throughput is the proxy's only \
              where that core is not the narrower one; CPU time a request does not depend on it."
                 .to_owned(),
@@ -118,7 +132,11 @@ fn flow(scenario: &str) -> Option<Block> {
 
 fn notes(results: &Results, scenario: &str) -> Vec<Block> {
     let notes = results.notes.iter().filter(|note| note.scenario == scenario);
-    let lines: Vec<String> = notes.map(|note| format!("{}: {}", note.peer, note.text)).collect();
+    let words = |note: &Note| match note.gravity {
+        Gravity::Remark => format!("{}: {}", note.peer, note.text),
+        Gravity::Failure => format!("{} FAILED: {}", note.peer, note.text),
+    };
+    let lines: Vec<String> = notes.map(words).collect();
     if lines.is_empty() { Vec::new() } else { vec![Block::List(lines)] }
 }
 
@@ -138,7 +156,10 @@ fn figures(step: &Step) -> Block {
         .collect();
     let rows = step.figures.iter().map(|(metric, of)| {
         let written = if metric.is_count() { grouped } else { number };
-        let value = |peer: &Peer| of.get(peer).map_or_else(|| "–".to_owned(), |spread| cell(*spread, written));
+        // How many failed is what these rows tell.
+        let tells = matches!(metric, Metric::Errors | Metric::FailedP50 | Metric::FailedMax);
+        let shown = |spread: Spread| if tells { Spread { failed: 0.0, ..spread } } else { spread };
+        let value = |peer: &Peer| of.get(peer).map_or_else(|| "–".to_owned(), |spread| cell(shown(*spread), written));
         let against = |peer: &Peer| {
             let ratio = of.get(&Peer::Pillion).zip(of.get(peer)).and_then(|(own, other)| ratio(*own, *other));
             let ratio = ratio.filter(|_| metric.better() != Better::Neither);
@@ -154,7 +175,8 @@ fn figures(step: &Step) -> Block {
 
 fn cell(spread: Spread, written: fn(f64) -> String) -> String {
     let (median, least, most) = (written(spread.median), written(spread.least), written(spread.most));
-    if least == most { median } else { format!("{median} ({least}–{most})") }
+    let figure = if least == most { median } else { format!("{median} ({least}–{most})") };
+    if spread.failed > 0.0 { format!("{figure}, {} failed", grouped(spread.failed)) } else { figure }
 }
 
 /// Three digits that mean something.
@@ -200,21 +222,49 @@ fn calls(results: &Results, scenario: &str, step: &str) -> Option<Block> {
     (!lines.is_empty()).then_some(Block::List(lines))
 }
 
-/// The generator's arguments of the first measured runs, as an example to repeat.
+/// The generator's commands, to be repeated: of each step and peer the first, those that differ in no more than the port and
+/// the rate once for all.
 fn command(results: &Results, scenario: &str) -> Option<Block> {
-    let mut seen: Vec<&str> = Vec::new();
-    let mut lines = Vec::new();
+    let mut seen: Vec<(String, Vec<&str>, Vec<Peer>, String)> = Vec::new();
     for run in results.runs.iter().filter(|run| run.scenario == scenario && !run.command.is_empty()) {
-        if !seen.contains(&run.step.as_str()) {
-            seen.push(&run.step);
-            lines.push(format!("pillion-bench {}", run.command.join(" ")));
+        let mut same: Vec<&str> = run.command.iter().map(String::as_str).collect();
+        for flag in ["--target", "--rate"] {
+            if let Some(at) = same.iter().position(|word| *word == flag) {
+                same.drain(at..(at + 2).min(same.len()));
+            }
+        }
+        match seen.iter_mut().find(|(step, words, ..)| *step == run.step && *words == same) {
+            Some((_, _, peers, _)) if peers.contains(&run.peer) => {}
+            Some((_, _, peers, _)) => peers.push(run.peer),
+            None => seen.push((run.step.clone(), same, vec![run.peer], quoted(&run.command))),
         }
     }
+    let lines: Vec<String> = seen
+        .into_iter()
+        .map(|(step, _, peers, words)| {
+            let names: Vec<String> = peers.iter().map(ToString::to_string).collect();
+            format!("# {step}: {} (the port is that of the first)\npillion-bench {words}", names.join(", "))
+        })
+        .collect();
     (!lines.is_empty()).then(|| Block::Code(lines.join("\n")))
 }
 
+/// Words as a shell takes them.
+#[must_use]
+pub fn quoted(words: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    let word = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    words.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
 /// Every figure of a proxy beside that of an earlier run.
-fn compared(now: &Summary, baseline: &Results) -> Vec<Block> {
+fn compared(now: &Summary, results: &Results, baseline: &Results) -> Vec<Block> {
     let then = Summary::of(baseline);
     let heads: Vec<String> = ["scenario", "step", "figure"]
         .into_iter()
@@ -239,17 +289,28 @@ fn compared(now: &Summary, baseline: &Results) -> Vec<Block> {
             }
         }
     }
-    let said = format!(
-        "Against the run of {} (commit {}). The peers did not change between the runs: how far their ratios are from 1 \
-         is how far two runs differ by chance.",
-        baseline.machine.date, baseline.machine.commit
-    );
-    vec![Block::Heading("Compared".to_owned()), Block::Text(said), Block::Table(heads, rows)]
+    let said = format!("Against the run of {} (commit {}).", baseline.machine.date, baseline.machine.commit);
+    let mut blocks = vec![Block::Heading("Compared".to_owned()), Block::Text(said)];
+    let mut differences = baseline::surroundings(results, baseline);
+    if differences.is_empty() && Peer::PROXIES[1..].iter().any(|peer| baseline::version(results, *peer).is_some()) {
+        blocks.push(Block::Text(
+            "The peers and what they ran on did not change between the runs: how far their ratios are from 1 is how far two \
+             runs differ by chance."
+                .to_owned(),
+        ));
+    }
+    differences.splice(0..0, baseline::pillion(results, baseline));
+    differences.extend(baseline::only_in_one(now, &then));
+    if !differences.is_empty() {
+        blocks.extend([Block::Text("What differs beside the figures:".to_owned()), Block::List(differences)]);
+    }
+    blocks.push(Block::Table(heads, rows));
+    blocks
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Spread, cell, grouped, number};
+    use super::{Spread, cell, grouped, number, quoted};
 
     #[test]
     fn numbers_have_three_digits() {
@@ -264,7 +325,15 @@ mod tests {
         ] {
             assert_eq!(number(value), text);
         }
-        assert_eq!(cell(Spread { median: 2.0, least: 1.0, most: 3.0 }, number), "2.00 (1.00–3.00)");
-        assert_eq!(cell(Spread { median: 2.0, least: 2.0, most: 2.0 }, grouped), "2");
+        assert_eq!(cell(Spread { median: 2.0, least: 1.0, most: 3.0, failed: 0.0 }, number), "2.00 (1.00–3.00)");
+        let failed = Spread { median: 2.0, least: 2.0, most: 2.0, failed: 1200.0 };
+        assert_eq!(cell(failed, number), "2.00, 1,200 failed");
+        assert_eq!(cell(Spread { median: 2.0, least: 2.0, most: 2.0, failed: 0.0 }, grouped), "2");
+    }
+
+    #[test]
+    fn commands_can_be_pasted() {
+        let words = ["compare", "--output", "a b", "it's", "", "--rate", "2000"].map(str::to_owned);
+        assert_eq!(quoted(&words), r"compare --output 'a b' 'it'\''s' '' --rate 2000");
     }
 }

@@ -73,7 +73,9 @@ fn latency(results: &Results, scenario: &str, step: &str) -> Option<String> {
         .collect();
     let x = Axis { title: "share of the requests", scale: Scale::Percentile };
     let y = Axis { title: "latency, µs", scale: Scale::Log };
-    (!series.is_empty()).then(|| svg::lines(&format!("{scenario}: latency at {step}"), x, y, &series))
+    (!series.is_empty()).then(|| {
+        svg::lines(&format!("{scenario}: latency at {step}, rounds together (tables: medians)"), x, y, &series)
+    })
 }
 
 /// A histogram as the generator prints it.

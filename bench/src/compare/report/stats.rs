@@ -15,6 +15,8 @@ pub struct Spread {
     pub least: f64,
     /// The most.
     pub most: f64,
+    /// Requests that failed in the runs it is of: nothing is to be concluded from it then.
+    pub failed: f64,
 }
 
 impl Spread {
@@ -25,7 +27,11 @@ impl Spread {
         sorted.sort_by(f64::total_cmp);
         let (least, most, half) = (*sorted.first()?, *sorted.last()?, sorted.len() / 2);
         let median = if sorted.len() % 2 == 1 { sorted[half] } else { f64::midpoint(sorted[half - 1], sorted[half]) };
-        Some(Self { median, least, most })
+        Some(Self { median, least, most, failed: 0.0 })
+    }
+
+    fn with_failed(self, failed: f64) -> Self {
+        Self { failed, ..self }
     }
 }
 
@@ -94,27 +100,34 @@ impl Summary {
 
 /// Spreads of the runs of one step. Added latency is the difference to the direct run of the same round.
 fn spreads(runs: &[&Run]) -> BTreeMap<Metric, BTreeMap<Peer, Spread>> {
-    let mut values: BTreeMap<Metric, BTreeMap<Peer, Vec<f64>>> = BTreeMap::new();
+    let mut values: BTreeMap<Metric, BTreeMap<Peer, (Vec<f64>, f64)>> = BTreeMap::new();
+    let mut put = |metric, peer, value, failed| {
+        let of = values.entry(metric).or_default().entry(peer).or_default();
+        of.0.push(value);
+        of.1 += failed;
+    };
     for run in runs {
         let direct = runs.iter().find(|other| other.peer == Peer::Direct && other.round == run.round);
         for (&metric, &value) in &run.figures {
-            values.entry(metric).or_default().entry(run.peer).or_default().push(value);
-            let base = direct.and_then(|direct| direct.figures.get(&metric));
-            if let (Some(added), Some(base), true) = (metric.added(), base, run.peer != Peer::Direct) {
-                values.entry(added).or_default().entry(run.peer).or_default().push(value - base);
+            put(metric, run.peer, value, run.failed());
+            let base = direct.and_then(|direct| Some((direct.figures.get(&metric)?, direct.failed())));
+            if let (Some(added), Some((base, failed)), true) = (metric.added(), base, run.peer != Peer::Direct) {
+                put(added, run.peer, value - base, run.failed() + failed);
             }
         }
     }
-    let spread = |peers: BTreeMap<Peer, Vec<f64>>| {
-        peers.into_iter().filter_map(|(peer, values)| Some((peer, Spread::of(&values)?))).collect()
+    let spread = |peers: BTreeMap<Peer, (Vec<f64>, f64)>| {
+        let of =
+            |(peer, (values, failed)): (Peer, (Vec<f64>, f64))| Some((peer, Spread::of(&values)?.with_failed(failed)));
+        peers.into_iter().filter_map(of).collect()
     };
     values.into_iter().map(|(metric, peers)| (metric, spread(peers))).collect()
 }
 
-/// One median over another; none where that says nothing (nothing measurable beneath).
+/// One median over another; none where that says nothing (nothing measurable beneath, or failed requests in either).
 #[must_use]
 pub fn ratio(one: Spread, other: Spread) -> Option<f64> {
-    (one.median >= 0.0 && other.median > 0.0).then(|| one.median / other.median)
+    (one.median >= 0.0 && other.median > 0.0 && one.failed + other.failed == 0.0).then(|| one.median / other.median)
 }
 
 #[cfg(test)]
@@ -126,7 +139,7 @@ mod tests {
     };
 
     fn spread(median: f64) -> Spread {
-        Spread { median, least: median, most: median }
+        Spread { median, least: median, most: median, failed: 0.0 }
     }
 
     fn run(peer: Peer, round: u32, step: &str, figures: &[(Metric, f64)]) -> Run {
@@ -144,8 +157,8 @@ mod tests {
 
     #[test]
     fn medians_have_their_spread() {
-        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), Some(Spread { median: 2.0, least: 1.0, most: 3.0 }));
-        assert_eq!(Spread::of(&[4.0, 1.0]), Some(Spread { median: 2.5, least: 1.0, most: 4.0 }));
+        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]), Some(Spread { median: 2.0, least: 1.0, most: 3.0, failed: 0.0 }));
+        assert_eq!(Spread::of(&[4.0, 1.0]), Some(Spread { median: 2.5, least: 1.0, most: 4.0, failed: 0.0 }));
         assert_eq!(Spread::of(&[f64::NAN]), None);
         assert_eq!(Spread::of(&[]), None);
     }
@@ -156,6 +169,8 @@ mod tests {
         assert_eq!(ratio(spread(1.0), spread(0.0)), None);
         assert_eq!(ratio(spread(1.0), spread(-2.0)), None);
         assert_eq!(ratio(spread(-1.0), spread(2.0)), None);
+        let failed = |median| Spread { failed: 1.0, ..spread(median) };
+        assert_eq!((ratio(failed(1.0), spread(4.0)), ratio(spread(1.0), failed(4.0))), (None, None));
     }
 
     #[test]
@@ -172,9 +187,29 @@ mod tests {
         };
         let summary = Summary::of(&results);
         let added = summary.get("s", "rate", Metric::AddedP50, Peer::Envoy);
-        assert_eq!(added, Some(Spread { median: 110.0, least: 100.0, most: 120.0 }));
+        assert_eq!(added, Some(Spread { median: 110.0, least: 100.0, most: 120.0, failed: 0.0 }));
         assert_eq!(summary.get("s", "rate", Metric::AddedP50, Peer::Direct), None);
         assert_eq!(summary.get("s", "rate", Metric::P50, Peer::Envoy).map(|spread| spread.median), Some(220.0));
+    }
+
+    #[test]
+    fn failed_requests_stay_with_every_figure_of_their_run() {
+        let broken = |peer, value| run(peer, 1, "rate", &[(Metric::P50, value), (Metric::Errors, 3.0)]);
+        let whole = |peer, round, value| run(peer, round, "rate", &[(Metric::P50, value)]);
+        let of = |runs| Summary::of(&Results { runs, ..Results::default() });
+        let failed = |summary: &Summary, metric, peer| summary.get("s", "rate", metric, peer).unwrap().failed;
+        let peers = of(vec![
+            whole(Peer::Direct, 1, 10.0),
+            broken(Peer::Envoy, 110.0),
+            whole(Peer::Envoy, 2, 110.0),
+            whole(Peer::Nginx, 1, 90.0),
+        ]);
+        assert_eq!(failed(&peers, Metric::P50, Peer::Envoy), 3.0);
+        assert_eq!(failed(&peers, Metric::AddedP50, Peer::Nginx), 0.0);
+        // What was subtracted is a part of the figure.
+        let direct = of(vec![broken(Peer::Direct, 10.0), whole(Peer::Nginx, 1, 90.0)]);
+        assert_eq!(failed(&direct, Metric::AddedP50, Peer::Nginx), 3.0);
+        assert_eq!(failed(&direct, Metric::P50, Peer::Nginx), 0.0);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What the project promises itself, and how far it is: each target against medians of the same run. Pure.
 
-use super::stats::{Summary, ratio};
+use super::stats::{Spread, Summary, ratio};
 use crate::compare::{peers::Peer, results::Metric, scenario::filters::NO_FILTER};
+use std::collections::BTreeSet;
 
 /// A figure's place.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,7 @@ enum Bound {
     NearOwn(&'static str),
 }
 
-/// A target that has a figure.
+/// A target of a scenario that was run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     /// What is promised of.
@@ -50,10 +51,21 @@ pub enum Kept {
     Yes,
     /// Not yet.
     No,
+    /// A figure is missing, or requests failed where it was measured.
+    NotTold,
 }
 
 const MAXIMUM: &str = "maximum";
 const RATE: &str = "2,000 a second";
+/// What the step's name ends with; before it how long after, which is less in the short form.
+const AFTER_BURST: &str = " after the burst";
+
+/// What the project promises and another command measures.
+pub const ELSEWHERE: [&str; 2] = [
+    "a wasm module from the cache ≤ 5 ms, an instance started and configured ≤ 100 µs: \
+     `cargo bench -p pillion-wasm --bench host`",
+    "resident at rest, read from the disk, ≤ 5 MB: `pillion-bench resident --requests 0 --bound 5000`",
+];
 
 fn targets() -> Vec<(&'static str, Place, Bound)> {
     use Bound::{AtLeast, AtLeastOwn, Most, NearOwn, Of, OfOwn, OfTheBetter};
@@ -85,6 +97,11 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
         (grpc, at("grpc_unary", MAXIMUM, CpuPerRequest), Of(0.6, Peer::Envoy)),
         (tls, at("http1_mtls", MAXIMUM, CpuPerRequest), Of(0.4, Peer::Envoy)),
         (tls, at("http1_mtls", MAXIMUM, CpuPerRequest), Of(1.0, Peer::Nginx)),
+        (
+            "CPU a new TLS connection with one request",
+            at("tls_handshakes", MAXIMUM, CpuPerRequest),
+            Of(1.0, Peer::Nginx),
+        ),
         ("added p50 at 2,000 a second", small(RATE, AddedP50), Of(0.35, Peer::Envoy)),
         ("added p50 at 2,000 a second", small(RATE, AddedP50), Of(1.0, Peer::Nginx)),
         ("added p99 at 2,000 a second", small(RATE, AddedP99), Of(0.35, Peer::Envoy)),
@@ -98,7 +115,7 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
         ("resident with 5,000 routes and clusters (MB)", routes(Resident), Most(25.0)),
         ("resident with 5,000 routes and clusters", routes(Resident), Of(0.1, Peer::Envoy)),
         ("throughput on the last of 5,000 routes", routes(Throughput), AtLeastOwn(0.95, "10 routes")),
-        ("resident 60 s after a burst (MB)", burst("60 s after the burst"), NearOwn("50 a second on 10 connections")),
+        ("resident 60 s after a burst (MB)", burst(AFTER_BURST), NearOwn("50 a second on 10 connections")),
         ("exec to first answer (ms)", at("startup", "start", FirstAnswer), Most(3.0)),
         ("CPU a request, both legs past TCP", sockmap("both legs past TCP", CpuPerRequest), OfOwn(0.6, OFF)),
         ("CPU a request, both legs past TCP", sockmap("both legs past TCP", CpuPerRequest), Of(0.2, Peer::Envoy)),
@@ -127,52 +144,125 @@ fn targets() -> Vec<(&'static str, Place, Bound)> {
     ]
 }
 
-/// Every target for which this run has the figures.
+/// Every target of a scenario that was run.
 #[must_use]
 pub fn verdicts(summary: &Summary) -> Vec<Verdict> {
-    targets().into_iter().filter_map(|(what, place, bound)| verdict(summary, what, place, bound)).collect()
+    let ran = |place: &Place| summary.tables.iter().any(|table| table.name == place.scenario);
+    let targets = targets().into_iter().filter(|(_, place, _)| ran(place));
+    targets.map(|(what, place, bound)| verdict(summary, what, place, bound)).collect()
 }
 
-fn verdict(summary: &Summary, what: &str, place: Place, bound: Bound) -> Option<Verdict> {
-    let of = |step, peer| summary.get(place.scenario, step, place.metric, peer);
-    let own = of(place.step, Peer::Pillion)?;
-    let against = |factor: f64, peer: Peer| {
-        let reached = ratio(own, of(place.step, peer)?)?;
-        Some((format!("≤ {factor} × {peer}"), format!("{reached:.2} × {peer}"), reached <= factor))
+/// Scenarios with targets of which this run has nothing.
+#[must_use]
+pub fn untouched(summary: &Summary) -> Vec<&'static str> {
+    let mut names: Vec<&str> = targets().iter().map(|(_, place, _)| place.scenario).collect();
+    names.retain(|name| summary.tables.iter().all(|table| table.name != *name));
+    let mut seen = BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
+    names
+}
+
+/// A figure that a verdict may be given from; the error says why there is none.
+fn figure(summary: &Summary, place: Place, step: &str, peer: Peer) -> Result<Spread, String> {
+    let spread = summary.get(place.scenario, step, place.metric, peer);
+    let spread = spread.ok_or_else(|| format!("no figure of {peer} in \u{201c}{step}\u{201d}"))?;
+    if spread.failed > 0.0 {
+        return Err(format!("{} requests of {peer} failed in \u{201c}{step}\u{201d}", spread.failed));
+    }
+    Ok(spread)
+}
+
+fn verdict(summary: &Summary, what: &str, place: Place, bound: Bound) -> Verdict {
+    let place = match summary.tables.iter().find(|table| table.name == place.scenario) {
+        Some(table) if place.step == AFTER_BURST => {
+            let after = table.steps.iter().find(|step| step.name.ends_with(AFTER_BURST));
+            Named { step: after.map_or("60 s after the burst", |step| &step.name), place }
+        }
+        _ => Named { step: place.step, place },
     };
-    let (target, reached, kept) = match bound {
-        Bound::Most(most) => (format!("≤ {most}"), format!("{:.1}", own.median), own.median <= most),
-        Bound::Of(factor, peer) => against(factor, peer)?,
+    let what = match place.step.strip_suffix(AFTER_BURST) {
+        Some(time) => what.replace("60 s", time),
+        None => what.to_owned(),
+    };
+    let target = target(bound);
+    match reached(summary, place, bound) {
+        Ok((reached, kept)) => Verdict { what, target, reached, kept: if kept { Kept::Yes } else { Kept::No } },
+        Err(why) => Verdict { what, target, reached: why, kept: Kept::NotTold },
+    }
+}
+
+/// A place with its step as this run calls it.
+#[derive(Debug, Clone, Copy)]
+struct Named<'a> {
+    step: &'a str,
+    place: Place,
+}
+
+/// The promise in words.
+fn target(bound: Bound) -> String {
+    match bound {
+        Bound::Most(most) => format!("≤ {most}"),
+        Bound::Of(factor, peer) => format!("≤ {factor} × {peer}"),
+        Bound::OfTheBetter(factor) => format!("≤ {factor} × the better of nginx and HAProxy"),
+        Bound::AtLeast(factor, peer) => format!("≥ {factor} × {peer}"),
+        Bound::AtLeastOwn(factor, step) => format!("≥ {factor} × that with {step}"),
+        Bound::OfOwn(factor, step) => format!("≤ {factor} × that with {step}"),
+        Bound::NearOwn(_) => "≤ 1.3 × before, or 4 MB more".to_owned(),
+    }
+}
+
+/// What was reached, and whether that is enough; the error says why it is not told.
+fn reached(summary: &Summary, at: Named<'_>, bound: Bound) -> Result<(String, bool), String> {
+    let of = |step, peer| figure(summary, at.place, step, peer);
+    let over = |one: Spread, other: Spread| ratio(one, other).ok_or_else(|| NO_RATIO.to_owned());
+    let own = of(at.step, Peer::Pillion)?;
+    let beside = |peer: Peer| {
+        let reached = over(own, of(at.step, peer)?)?;
+        Ok::<_, String>((format!("{reached:.2} × {peer}"), reached))
+    };
+    let beside_own = |step| {
+        let reached = over(own, of(step, Peer::Pillion)?)?;
+        Ok::<_, String>((format!("{reached:.2} ×"), reached))
+    };
+    Ok(match bound {
+        Bound::Most(most) => (format!("{:.1}", own.median), own.median <= most),
+        Bound::Of(factor, peer) => {
+            let (words, reached) = beside(peer)?;
+            (words, reached <= factor)
+        }
         Bound::OfTheBetter(factor) => {
-            let of_peer = |&peer: &Peer| of(place.step, peer).map(|spread| (peer, spread.median));
-            let better = [Peer::Nginx, Peer::Haproxy].iter().filter_map(of_peer).min_by(|a, b| a.1.total_cmp(&b.1))?;
-            let (_, reached, kept) = against(factor, better.0)?;
-            (format!("≤ {factor} × the better of nginx and HAProxy"), reached, kept)
+            // Of the two both are wanted: the one that is missing may be the better.
+            let (nginx, haproxy) = (of(at.step, Peer::Nginx)?, of(at.step, Peer::Haproxy)?);
+            let better = if nginx.median <= haproxy.median { Peer::Nginx } else { Peer::Haproxy };
+            let (words, reached) = beside(better)?;
+            (words, reached <= factor)
         }
         Bound::AtLeast(factor, peer) => {
-            let reached = ratio(own, of(place.step, peer)?)?;
-            (format!("≥ {factor} × {peer}"), format!("{reached:.2} × {peer}"), reached >= factor)
+            let (words, reached) = beside(peer)?;
+            (words, reached >= factor)
         }
         Bound::AtLeastOwn(factor, step) => {
-            let reached = ratio(own, of(step, Peer::Pillion)?)?;
-            (format!("≥ {factor} × that with {step}"), format!("{reached:.2} ×"), reached >= factor)
+            let (words, reached) = beside_own(step)?;
+            (words, reached >= factor)
         }
         Bound::OfOwn(factor, step) => {
-            let reached = ratio(own, of(step, Peer::Pillion)?)?;
-            (format!("≤ {factor} × that with {step}"), format!("{reached:.2} ×"), reached <= factor)
+            let (words, reached) = beside_own(step)?;
+            (words, reached <= factor)
         }
         Bound::NearOwn(step) => {
-            let most = of(step, Peer::Pillion)?.median;
-            let most = (most * 1.3).max(most + 4.0);
-            (format!("≤ {most:.1} (1.3 × before, or 4 MB more)"), format!("{:.1}", own.median), own.median <= most)
+            let before = of(step, Peer::Pillion)?.median;
+            let most = (before * 1.3).max(before + 4.0);
+            (format!("{:.1} of at most {most:.1}", own.median), own.median <= most)
         }
-    };
-    Some(Verdict { what: what.to_owned(), target, reached, kept: if kept { Kept::Yes } else { Kept::No } })
+    })
 }
+
+/// Below the noise a latency may be negative.
+const NO_RATIO: &str = "below what can be measured";
 
 #[cfg(test)]
 mod tests {
-    use super::{Kept, verdicts};
+    use super::{Kept, untouched, verdicts};
     use crate::compare::{
         peers::Peer,
         report::stats::Summary,
@@ -180,8 +270,23 @@ mod tests {
     };
 
     #[test]
-    fn targets_with_figures_are_judged() {
-        let run = |scenario: &str, step: &str, peer, metric, value| Run {
+    fn what_failed_or_is_missing_is_not_told() {
+        let cost = |peer, value| run("http1_keepalive_small", "maximum", peer, Metric::CpuPerRequest, value);
+        let mut runs = vec![cost(Peer::Pillion, 22.0), cost(Peer::Envoy, 80.0), cost(Peer::Nginx, 25.0)];
+        let of = |runs: &[Run]| {
+            let results = Results { runs: runs.to_vec(), ..Results::default() };
+            let found = verdicts(&Summary::of(&results)).into_iter().take(2);
+            found.map(|verdict| (verdict.reached, verdict.kept)).collect::<Vec<_>>()
+        };
+        let missing = ("no figure of HAProxy in \u{201c}maximum\u{201d}".to_owned(), Kept::NotTold);
+        assert_eq!(of(&runs), [("0.28 × Envoy".to_owned(), Kept::Yes), missing.clone()]);
+        runs[1].figures.insert(Metric::Errors, 2.0);
+        let failed = ("2 requests of Envoy failed in \u{201c}maximum\u{201d}".to_owned(), Kept::NotTold);
+        assert_eq!(of(&runs), [failed, missing]);
+    }
+
+    fn run(scenario: &str, step: &str, peer: Peer, metric: Metric, value: f64) -> Run {
+        Run {
             scenario: scenario.to_owned(),
             step: step.to_owned(),
             peer,
@@ -190,7 +295,11 @@ mod tests {
             command: Vec::new(),
             outcome: None,
             calls: None,
-        };
+        }
+    }
+
+    #[test]
+    fn targets_with_figures_are_judged() {
         let cost = |peer, value| run("http1_keepalive_small", "maximum", peer, Metric::CpuPerRequest, value);
         let burst = |step, value| run("memory_after_burst", step, Peer::Pillion, Metric::Resident, value);
         let results = Results {
@@ -200,18 +309,22 @@ mod tests {
                 cost(Peer::Nginx, 25.0),
                 cost(Peer::Haproxy, 20.0),
                 burst("50 a second on 10 connections", 5.0),
-                burst("60 s after the burst", 8.9),
+                // The short form waits less.
+                burst("10 s after the burst", 8.9),
             ],
             ..Results::default()
         };
+        assert!(!untouched(&Summary::of(&results)).contains(&"memory_after_burst"));
+        assert!(untouched(&Summary::of(&results)).contains(&"tls_handshakes"));
         let found: Vec<_> = verdicts(&Summary::of(&results))
             .into_iter()
+            .filter(|verdict| verdict.kept != Kept::NotTold)
             .map(|verdict| (verdict.target, verdict.reached, verdict.kept))
             .collect();
         let expected = [
             ("≤ 0.3 × Envoy", "0.28 × Envoy", Kept::Yes),
             ("≤ 1 × the better of nginx and HAProxy", "1.10 × HAProxy", Kept::No),
-            ("≤ 9.0 (1.3 × before, or 4 MB more)", "8.9", Kept::Yes),
+            ("≤ 1.3 × before, or 4 MB more", "8.9 of at most 9.0", Kept::Yes),
         ];
         assert_eq!(found, expected.map(|(target, reached, kept)| (target.to_owned(), reached.to_owned(), kept)));
     }

@@ -7,7 +7,7 @@
 use super::{
     Load, SMALL, Scenario,
     generator::{self, Order},
-    session::{Session, VisitError},
+    session::{Processes, Session, VisitError, watched},
     states::{Visit, direct, each, rest},
 };
 use crate::compare::{
@@ -64,13 +64,17 @@ fn costs(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
     let window = at.session.pace.window / f64::from(TURNS) * 2.0;
     for _ in 0..TURNS {
         for side in &mut sides {
-            let before = side.running.group.usage()?;
-            let (command, outcome) = generator::send(at.world(), order(side.running.address, window), || {})?;
+            let target = side.running.address;
+            let before = side.running.group.account()?;
+            let (command, outcome) = generator::send(at.world(), order(target, window), || {})?;
+            if let Some(status) = side.running.group.ended()? {
+                return Err(VisitError::Died(format!("{}: {status}; {}", side.step, side.running.last_words())));
+            }
             let failed: u64 = outcome.errors.values().sum();
             if failed > 0 {
                 return Err(VisitError::Differs(format!("{}: requests failed: {:?}", side.step, outcome.errors)));
             }
-            side.cpu += side.running.group.usage()?.saturating_sub(before);
+            side.cpu += side.running.group.account()?.since(&before)?;
             side.requests += outcome.requests;
             side.seconds += outcome.elapsed_seconds;
             side.command = command;
@@ -102,10 +106,11 @@ fn costs(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
 /// Resident memory with one machine and with several, each of which has served.
 fn machines(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
     let served = |guest: Guest, label: &str| -> Result<Memory, VisitError> {
-        let running = at.start_with(Setup::Wasm(guest), label)?;
-        generator::send(at.world(), order(running.address, at.session.pace.warmup.max(1.0)), || {})?;
-        rest(Duration::from_secs(2))?;
-        Ok(running.group.memory()?)
+        watched(&mut at.start_with(Setup::Wasm(guest), label)?, Processes::Stay, |running| {
+            generator::send(at.world(), order(running.address, at.session.pace.warmup.max(1.0)), || {})?;
+            rest(Duration::from_secs(2))?;
+            Ok(running.group.memory()?)
+        })
     };
     let one = served(Guest::Noop, "one-machine")?;
     let several = served(Guest::Several, "several-machines")?;
@@ -141,7 +146,11 @@ fn storm_seconds(session: &Session) -> f64 {
 }
 
 fn stormed(at: &Visit<'_>, step: &str, storm: Storm) -> Result<Run, VisitError> {
-    let running = at.start_with(Setup::Storm(storm), &step.replace(' ', "-"))?;
+    let mut running = at.start_with(Setup::Storm(storm), &step.replace(' ', "-"))?;
+    watched(&mut running, Processes::Stay, |running| stormed_of(at, running, step))
+}
+
+fn stormed_of(at: &Visit<'_>, running: &Running, step: &str) -> Result<Run, VisitError> {
     let seconds = storm_seconds(at.session);
     let of = |target, (rate, connections): (f64, u32), seconds| Order {
         load: Load { connections, ..SMALL },
@@ -150,7 +159,7 @@ fn stormed(at: &Visit<'_>, step: &str, storm: Storm) -> Result<Run, VisitError> 
     };
     let stormy = SocketAddr::new(STORMY.into(), running.address.port());
     generator::send(at.world(), of(running.address, WATCHED, at.session.pace.warmup), || {})?;
-    let before = running.group.usage()?;
+    let before = running.group.account()?;
     let mut memory = None;
     let ((command, watched), (_, bad)) = std::thread::scope(|scope| {
         let storm = scope.spawn(|| generator::send(at.world(), of(stormy, STORMED, seconds), || {}));
@@ -160,7 +169,7 @@ fn stormed(at: &Visit<'_>, step: &str, storm: Storm) -> Result<Run, VisitError> 
         let storm = storm.join().unwrap_or_else(|_| Err(std::io::Error::other("the sending thread died")));
         Ok::<_, VisitError>((watched?, storm?))
     })?;
-    let cpu = running.group.usage()?.saturating_sub(before);
+    let cpu = running.group.account()?.since(&before)?;
     let mut measured = figures(&watched, None, Some(WATCHED.0));
     measured.entry(Metric::Errors).or_insert(0.0);
     if let Some(memory) = memory.transpose()? {

@@ -96,6 +96,8 @@ pub fn send(world: &World, order: Order<'_>, midway: impl FnOnce()) -> io::Resul
 #[derive(Debug)]
 pub struct Holding {
     group: Group,
+    /// The generator's arguments.
+    pub command: Vec<String>,
     /// What it said when they were open.
     pub held: Held,
 }
@@ -110,7 +112,7 @@ pub fn hold(world: &World, target: SocketAddr, load: Load, connections: u32) -> 
     let stdout = group.stdout().ok_or_else(|| io::Error::other("the generator's output is piped"))?;
     io::BufReader::new(stdout).read_line(&mut line)?;
     let held = serde_json::from_str(&line).map_err(|error| failed(world, &error.to_string()))?;
-    Ok(Holding { group, held })
+    Ok(Holding { group, command: arguments, held })
 }
 
 impl Holding {

@@ -209,7 +209,7 @@ impl Scenario {
             Self::Http1NoHeaders => Kind::Requests(Setup::Http1(Forwarding::Bare), SMALL),
             Self::Http164k => {
                 let load = Load { connections: 16, path: Some("/64k"), answer: Some(65_536), ..SMALL };
-                Kind::Requests(Setup::Http1(Forwarding::Told), load)
+                Kind::Requests(Setup::Large, load)
             }
             Self::Http1NewConnection => Kind::Requests(Setup::Http1(Forwarding::Told), Load { fresh: true, ..SMALL }),
             Self::Http2Multiplexed => Kind::Requests(Setup::Http2, h2),
@@ -228,7 +228,7 @@ impl Scenario {
             Self::TcpStream => {
                 Kind::Stream(Setup::Tcp, Load { protocol: "tcp-stream", connections: 4, body: 0, ..tcp })
             }
-            Self::TcpSmallMessages => Kind::Requests(Setup::Tcp, tcp),
+            Self::TcpSmallMessages => Kind::Requests(Setup::Messages, tcp),
             Self::Idle5000Connections => Kind::Idle,
             Self::Routes5000 => Kind::Routes,
             Self::ReloadUnderLoad => Kind::Reload,
@@ -240,17 +240,21 @@ impl Scenario {
     }
 }
 
-/// The origin's port for a setup and what is spoken to it through the proxy.
+/// The origin's port for a setup.
 #[must_use]
-pub fn behind(setup: Setup, protocol: &str, listening: &Listening) -> Option<SocketAddr> {
+pub fn behind(setup: Setup, listening: &Listening) -> Option<SocketAddr> {
     match setup {
-        Setup::Http1(_) | Setup::Tls | Setup::Routes(_) | Setup::Reload | Setup::Wasm(_) | Setup::Storm(_) => {
-            Some(listening.http1)
-        }
+        Setup::Http1(_)
+        | Setup::Large
+        | Setup::Tls
+        | Setup::Routes(_)
+        | Setup::Reload
+        | Setup::Wasm(_)
+        | Setup::Storm(_) => Some(listening.http1),
         Setup::Http2 | Setup::Grpc => Some(listening.http2),
         Setup::Mutual => listening.tls,
-        Setup::Tcp if protocol == "tcp-stream" => Some(listening.tcp_source),
-        Setup::Tcp => Some(listening.tcp_echo),
+        Setup::Tcp => Some(listening.tcp_source),
+        Setup::Messages => Some(listening.tcp_echo),
     }
 }
 

@@ -3,20 +3,27 @@
 use super::{
     Load, Pace, Rates, Scenario, behind,
     generator::{self, Order},
-    session::{Session, VisitError},
+    session::{Processes, Session, VisitError, twice, watched},
 };
 use crate::compare::{
-    measure::{cores::Role, trace::Trace},
+    measure::{
+        cores::Role,
+        trace::{Calls, Trace},
+    },
     peers::{Peer, find::Program, running::Running, setup::Setup},
     results::{Figures, Metric, Run, add_memory, figures},
     world::World,
 };
-use std::net::SocketAddr;
+use crate::load::Outcome;
+use std::{net::SocketAddr, path::Path};
 
 /// The rate that is the same on every machine.
 const FIXED: f64 = 2_000.0;
 /// A rate above this share of what a proxy bears measures its queue, not its speed.
 const BEARABLE: f64 = 0.8;
+
+/// With fewer requests, what a process does besides them is no small part of its calls.
+const FEW: u64 = 100;
 
 /// What one scenario is.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +59,7 @@ pub fn run(
     load: Load,
     rated: Rated,
 ) -> Result<(), VisitError> {
-    let Some(origin) = behind(setup, load.protocol, &session.world.listening) else {
+    let Some(origin) = behind(setup, &session.world.listening) else {
         return Err(VisitError::Differs("the origin has no such port".to_owned()));
     };
     let work = Work { scenario, setup, load, origin, rated };
@@ -70,8 +77,14 @@ pub fn run(
             let peer = who.map_or(Peer::Direct, |program| program.peer);
             session.progress.now(scenario, round, pace.rounds, peer);
             let visit = Visit { world: &session.world, pace, work, who, round };
-            let runs = visit.whole(&steps, session.strace.as_deref());
+            let runs = twice(|| visit.whole(&steps));
             session.visited(scenario, peer, runs)?;
+            // Once is enough: counts hardly vary, and the tracer takes its time.
+            if let (Some(strace), Some(program), 1, Rated::Yes) = (session.strace.clone(), who, round, rated) {
+                let visit = Visit { world: &session.world, pace, work, who: Some(program), round };
+                let run = twice(|| visit.traced(program, &strace));
+                session.visited(scenario, peer, run)?;
+            }
         }
     }
     Ok(())
@@ -86,12 +99,12 @@ fn slowest(session: &mut Session, work: Work, able: &[Program]) -> Result<Option
     for program in able {
         session.progress.now(work.scenario, 0, session.pace.rounds, program.peer);
         let visit = Visit { world: &session.world, pace: session.pace, work, who: Some(program), round: 0 };
-        match visit.whole(&[], None) {
-            Ok(runs) => {
+        match twice(|| visit.whole(&[])) {
+            (Ok(runs), _) => {
                 let found = runs.iter().find_map(|run| run.figures.get(&Metric::Throughput)).copied();
                 slowest = found.map(|found| slowest.map_or(found, |least| least.min(found))).or(slowest);
             }
-            Err(error) => session.visited(work.scenario, program.peer, Err(error))?,
+            failed => session.visited(work.scenario, program.peer, failed)?,
         }
     }
     Ok(slowest)
@@ -120,42 +133,44 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    /// Starts the peer, compares its answers, measures: memory of the fresh process, maximum, rates, system calls.
-    fn whole(&self, steps: &[Step], strace: Option<&std::path::Path>) -> Result<Vec<Run>, VisitError> {
-        let Work { scenario, setup, origin, rated, .. } = self.work;
-        let running = self.who.map(|program| Running::start(program, setup, self.world, origin, &scenario.name()));
-        let running = running.transpose()?;
-        let target = match &running {
-            Some(running) => running.address,
+    /// Starts the peer, compares its answers, measures: memory of the fresh process, maximum, rates.
+    fn whole(&self, steps: &[Step]) -> Result<Vec<Run>, VisitError> {
+        let Work { setup, origin, .. } = self.work;
+        match self.who {
+            Some(program) => {
+                let mut running = self.start(program)?;
+                watched(&mut running, Processes::Stay, |running| self.through(Some(running), running.address, steps))
+            }
             // TLS without a proxy is TLS of the origin.
-            None if setup == Setup::Tls => self.world.listening.tls.unwrap_or(origin),
-            None => origin,
-        };
+            None if setup == Setup::Tls => self.through(None, self.world.listening.tls.unwrap_or(origin), steps),
+            None => self.through(None, origin, steps),
+        }
+    }
+
+    fn start(&self, program: &Program) -> Result<Running, VisitError> {
+        let Work { scenario, setup, origin, .. } = self.work;
+        Ok(Running::start(program, setup, self.world, origin, &scenario.name())?)
+    }
+
+    fn through(&self, running: Option<&Running>, target: SocketAddr, steps: &[Step]) -> Result<Vec<Run>, VisitError> {
+        let rated = self.work.rated;
         self.compare(target)?;
         let mut runs = Vec::new();
-        if let Some(running) = &running {
+        if let Some(running) = running {
             let mut figures = Figures::new();
             add_memory(&mut figures, running.group.memory()?);
             runs.push(self.run("fresh process", figures));
         }
         self.send(target, None, self.pace.warmup, None)?;
-        let maximum =
-            self.send(target, None, self.pace.window, running.as_ref().map(|running| ("maximum", running)))?;
+        let maximum = self.send(target, None, self.pace.window, running.map(|running| ("maximum", running)))?;
         let most = maximum.figures.get(&Metric::Throughput).copied().unwrap_or_default();
         runs.push(maximum);
         for step in steps {
             if rated == Rated::Yes && step.rate <= most {
-                let measured = running.as_ref().map(|running| (step.name.as_str(), running));
+                let measured = running.map(|running| (step.name.as_str(), running));
                 let mut run = self.send(target, Some(step.rate), self.pace.window, measured)?;
                 run.step.clone_from(&step.name);
                 runs.push(run);
-            }
-        }
-        // Once is enough: counts hardly vary, and the tracer takes its time.
-        if let (Some(strace), Some(running), 1, Rated::Yes) = (strace, &running, self.round, rated) {
-            match self.trace(strace, running) {
-                Ok(run) => runs.push(run),
-                Err(error) => eprintln!("system calls not counted: {error}"),
             }
         }
         Ok(runs)
@@ -189,13 +204,13 @@ impl Visit<'_> {
     ) -> Result<Run, VisitError> {
         let order = Order { load: self.work.load, target, path: None, rate, seconds };
         let group = measured.map(|(_, running)| &running.group);
-        let before = group.map(|group| group.usage()).transpose()?;
+        let before = group.map(|group| group.account()).transpose()?;
         let mut memory = None;
         let (command, outcome) = generator::send(self.world, order, || {
             memory = group.map(|group| group.memory());
         })?;
-        let after = group.map(|group| group.usage()).transpose()?;
-        let cpu = before.zip(after).map(|(before, after)| after.saturating_sub(before));
+        let after = group.map(|group| group.account()).transpose()?;
+        let cpu = before.zip(after).map(|(before, after)| after.since(&before)).transpose()?;
         let mut figures = figures(&outcome, cpu, rate);
         if let Some(memory) = memory.transpose()? {
             add_memory(&mut figures, memory);
@@ -204,16 +219,29 @@ impl Visit<'_> {
         Ok(Run { command, outcome: Some(outcome), ..self.run(step, figures) })
     }
 
-    /// Counts system calls at the maximum.
+    /// Counts system calls at the maximum, of a process of its own.
+    fn traced(&self, program: &Program, strace: &Path) -> Result<Vec<Run>, VisitError> {
+        let mut running = self.start(program)?;
+        watched(&mut running, Processes::Stay, |running| {
+            self.send(running.address, None, self.pace.warmup, None)?;
+            Ok(vec![self.trace(strace, running)?])
+        })
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^52")]
-    fn trace(&self, strace: &std::path::Path, running: &Running) -> Result<Run, VisitError> {
+    fn trace(&self, strace: &Path, running: &Running) -> Result<Run, VisitError> {
         let core = self.world.cores.of(Role::Harness);
         let trace = Trace::attach(strace, &running.group.members()?, core, &running.directory)?;
-        let mut run = self.send(running.address, None, self.pace.window, None)?;
+        let before = running.group.account()?;
+        // Under the tracer a short window has too few.
+        let mut run = self.send(running.address, None, self.pace.window.max(0.5), None)?;
+        // Whoever came was not traced from its beginning, and the calls of whoever ended belong to no request counted.
+        running.group.account()?.since(&before)?;
         let calls = trace.finish()?;
-        let requests = run.outcome.as_ref().map_or(0, |outcome| outcome.requests);
+        let outcome = run.outcome.clone().unwrap_or_default();
+        countable(&outcome, &calls)?;
         run.step = "system calls at the maximum".to_owned();
-        run.figures = Figures::from([(Metric::SystemCalls, calls.total() as f64 / requests.max(1) as f64)]);
+        run.figures = Figures::from([(Metric::SystemCalls, calls.total() as f64 / outcome.requests as f64)]);
         run.calls = Some(calls);
         Ok(run)
     }
@@ -232,9 +260,42 @@ impl Visit<'_> {
     }
 }
 
+/// Whether calls can be divided by requests.
+fn countable(outcome: &Outcome, calls: &Calls) -> Result<(), VisitError> {
+    let failed: u64 = outcome.errors.values().sum();
+    let why = if failed > 0 {
+        format!("{failed} requests failed under strace: {:?}", outcome.errors)
+    } else if outcome.requests < FEW {
+        format!("{} requests under strace, {FEW} are wanted", outcome.requests)
+    } else if calls.total() == 0 {
+        "strace counted no call".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(VisitError::Invalid(why))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::steps;
+    use super::{countable, steps};
+    use crate::{compare::measure::trace::Calls, load::Outcome};
+
+    #[test]
+    fn calls_are_counted_of_enough_requests_without_failures() {
+        let calls = Calls([("read".to_owned(), 900)].into());
+        let of = |requests, failed| {
+            let errors = if failed > 0 { [("closed".to_owned(), failed)].into() } else { Default::default() };
+            Outcome { requests, errors, ..Outcome::default() }
+        };
+        assert!(countable(&of(300, 0), &calls).is_ok());
+        for (outcome, calls, said) in [
+            (of(300, 1), &calls, "1 requests failed"),
+            (of(7, 0), &calls, "7 requests under strace"),
+            (of(300, 0), &Calls::default(), "no call"),
+        ] {
+            assert!(countable(&outcome, calls).unwrap_err().to_string().contains(said));
+        }
+    }
 
     fn rates(slowest: Option<f64>) -> Vec<f64> {
         steps(slowest).iter().map(|step| step.rate).collect()

@@ -2,16 +2,17 @@
 
 use super::{Pace, Scenario};
 use crate::compare::{
-    measure::interrupt::interrupted,
+    measure::{interrupt::interrupted, procfs::Changed},
     peers::{
         Peer,
         find::Program,
-        running::{self, StartError},
+        running::{self, Running, StartError},
         setup::{self, Setup},
     },
-    results::{Note, Results, Run},
+    results::{Gravity, Note, Results, Run},
     world::World,
 };
+use crate::say::err;
 use std::{
     fs::File,
     io::{self, IsTerminal as _, Write as _},
@@ -51,6 +52,65 @@ pub enum VisitError {
     /// It answers something else than the origin.
     #[error("answers differ from the origin's: {0}")]
     Differs(String),
+    /// What was counted is not what the step is about.
+    #[error("not a measurement: {0}")]
+    Invalid(String),
+    /// It ended while it was measured.
+    #[error("it died: {0}")]
+    Died(String),
+}
+
+impl From<Changed> for VisitError {
+    fn from(changed: Changed) -> Self {
+        Self::Invalid(format!("{changed} meanwhile, and its CPU time with it"))
+    }
+}
+
+impl VisitError {
+    /// Whether the same visit may go well when it is made again.
+    fn is_chance(&self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::Died(_))
+    }
+}
+
+/// Makes a visit; one that chance spoilt is made once more. What is said of the first is to be noted.
+pub fn twice<T>(mut visit: impl FnMut() -> Result<T, VisitError>) -> (Result<T, VisitError>, Option<String>) {
+    match visit() {
+        Err(error) if error.is_chance() && !interrupted() => match visit() {
+            Ok(done) => (Ok(done), Some(format!("a visit was repeated: {error}"))),
+            Err(again) => (Err(again), Some(format!("a visit was repeated, in vain: {error}"))),
+        },
+        done => (done, None),
+    }
+}
+
+/// Whether a peer's processes may change in a visit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Processes {
+    /// Another one was measured from then on.
+    Stay,
+    /// Reloads replace them.
+    MayChange,
+}
+
+/// Does something with a peer; an error if it died meanwhile, or one of its processes was replaced, whatever came of it.
+pub fn watched<T>(
+    running: &mut Running,
+    processes: Processes,
+    body: impl FnOnce(&Running) -> Result<T, VisitError>,
+) -> Result<T, VisitError> {
+    let before = running.group.account()?.processes();
+    let done = body(running);
+    if interrupted() {
+        return done;
+    }
+    if let Some(status) = running.group.ended()? {
+        return Err(VisitError::Died(format!("{status}; its last words: {}", running.last_words())));
+    }
+    if processes == Processes::Stay {
+        running.group.account()?.processes().since(&before)?;
+    }
+    done
 }
 
 impl Session {
@@ -59,8 +119,11 @@ impl Session {
         &mut self,
         scenario: Scenario,
         peer: Peer,
-        visit: Result<Vec<Run>, VisitError>,
+        (visit, remark): (Result<Vec<Run>, VisitError>, Option<String>),
     ) -> Result<(), VisitError> {
+        if let Some(remark) = remark.filter(|_| !interrupted()) {
+            self.note(scenario, peer, Gravity::Remark, remark);
+        }
         match visit {
             _ if interrupted() => {
                 Err(io::Error::new(io::ErrorKind::Interrupted, "interrupted; everything started was ended").into())
@@ -74,17 +137,19 @@ impl Session {
                 Ok(())
             }
             Err(error) => {
-                self.note(scenario, peer, error.to_string());
+                let gravity = gravity(&error);
+                self.note(scenario, peer, gravity, format!("left out: {error}"));
                 Ok(())
             }
         }
     }
 
     /// Notes something to be said beside the figures, once.
-    pub fn note(&mut self, scenario: Scenario, peer: Peer, text: String) {
-        let note = Note { scenario: scenario.name(), peer, text };
+    pub fn note(&mut self, scenario: Scenario, peer: Peer, gravity: Gravity, text: String) {
+        let note = Note { scenario: scenario.name(), peer, text, gravity };
         if !self.results.notes.contains(&note) {
-            self.progress.line(&format!("{}: {peer}: {}", note.scenario, note.text));
+            let word = if gravity == Gravity::Failure { "FAILED" } else { "note" };
+            self.progress.line(&format!("{word}: {}: {peer}: {}", note.scenario, note.text));
             self.results.notes.push(note);
         }
     }
@@ -96,15 +161,23 @@ impl Session {
             match running::check(&program, setup, &self.world, origin) {
                 Ok(()) => {
                     if let Some(remark) = setup::remark(program.peer, setup) {
-                        self.note(scenario, program.peer, remark.to_owned());
+                        self.note(scenario, program.peer, Gravity::Remark, remark.to_owned());
                     }
                     able.push(program);
                 }
-                Err(error) => self.note(scenario, program.peer, error.to_string()),
+                Err(error) => {
+                    let error = VisitError::from(error);
+                    self.note(scenario, program.peer, gravity(&error), error.to_string());
+                }
             }
         }
         able
     }
+}
+
+/// What a peer cannot do is no failure of the run.
+fn gravity(error: &VisitError) -> Gravity {
+    if matches!(error, VisitError::Start(StartError::Cannot(_))) { Gravity::Remark } else { Gravity::Failure }
 }
 
 /// A line on standard error that says what is done now.
@@ -136,14 +209,16 @@ impl Progress {
         if self.terminal {
             let time = clock(self.begun.elapsed().as_secs());
             let (done, scenarios, name) = (self.done, self.scenarios, scenario.name());
-            eprint!("\r\x1b[K{time} [{done}/{scenarios}] {name}, round {round} of {rounds}: {peer}");
+            crate::say::to_stderr(format_args!(
+                "\r\x1b[K{time} [{done}/{scenarios}] {name}, round {round} of {rounds}: {peer}"
+            ));
         }
     }
 
     /// Says something that stays.
     pub fn line(&self, text: &str) {
         let back = if self.terminal { "\r\x1b[K" } else { "" };
-        eprintln!("{back}{} {text}", clock(self.begun.elapsed().as_secs()));
+        err!("{back}{} {text}", clock(self.begun.elapsed().as_secs()));
     }
 }
 

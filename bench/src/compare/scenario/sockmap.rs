@@ -6,7 +6,7 @@
 use super::{
     SMALL, Scenario,
     generator::{self, Order},
-    session::{Session, VisitError},
+    session::{Processes, Session, VisitError, twice, watched},
     states::direct,
 };
 use crate::compare::{
@@ -111,9 +111,9 @@ pub fn run(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> 
             let legs = if program.peer == Peer::Pillion { &Legs::ALL[..] } else { &Legs::ALL[..1] };
             for legs in legs.iter().copied() {
                 let visit = Visit { session, scenario, program, round, legs };
-                let run = visit.measure(origin);
+                let (run, remark) = twice(|| visit.measure(origin));
                 let runs = run.map(|run| visit.in_each_step(run));
-                session.visited(scenario, program.peer, runs)?;
+                session.visited(scenario, program.peer, (runs, remark))?;
             }
         }
     }
@@ -131,30 +131,36 @@ struct Visit<'a> {
 
 impl Visit<'_> {
     /// The load at its maximum, with the CPU time of the proxy and of the application behind it.
-    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are far below 2^52")]
     fn measure(&self, origin: SocketAddr) -> Result<Run, VisitError> {
         let world = &self.session.world;
         // Without a redirect the proxy need not look whether there is more than TCP brought.
         let forwarding = if self.legs == Legs::None { Forwarding::Told } else { Forwarding::BesideAgent };
         let setup = Setup::Http1(forwarding);
-        let running = Running::start(self.program, setup, world, origin, &self.scenario.name())?;
+        let mut running = Running::start(self.program, setup, world, origin, &self.scenario.name())?;
         // Behind the process: the maps go when its last connection has.
         let attached = Attached::to(&self.program.path, &running, self.legs)?;
+        let run = watched(&mut running, Processes::Stay, |running| self.measured(running));
+        drop(running);
+        drop(attached);
+        run
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a run are far below 2^52")]
+    fn measured(&self, running: &Running) -> Result<Run, VisitError> {
+        let world = &self.session.world;
         let order = |seconds| Order { load: SMALL, target: running.address, path: None, rate: None, seconds };
         generator::send(world, order(self.session.pace.warmup), || {})?;
-        let usage = || io::Result::Ok((running.group.usage()?, world.origin_usage()?));
+        let usage = || io::Result::Ok((running.group.account()?, world.origin_account()?));
         let before = usage()?;
         let (command, outcome) = generator::send(world, order(self.session.pace.window), || {})?;
         let after = usage()?;
-        let (proxy, server) = (after.0.saturating_sub(before.0), after.1.saturating_sub(before.1));
+        let (proxy, server) = (after.0.since(&before.0)?, after.1.since(&before.1)?);
         let mut taken: Figures = figures(&outcome, Some(proxy), None);
         if outcome.requests > 0 {
             let both = (proxy + server) as f64 / 1e3 / outcome.requests as f64;
             taken.insert(Metric::CpuWithOrigin, both);
         }
         taken.extend([(Metric::P50, outcome.latency.p50_us), (Metric::P99, outcome.latency.p99_us)]);
-        drop(running);
-        drop(attached);
         Ok(Run {
             scenario: self.scenario.name(),
             step: self.legs.step().to_owned(),

@@ -3,7 +3,7 @@
 use super::{
     Load, SMALL, Scenario, behind,
     generator::{self, Order},
-    session::{Session, VisitError},
+    session::{Processes, Session, VisitError, twice, watched},
 };
 use crate::compare::{
     measure::interrupt::interrupted,
@@ -80,7 +80,8 @@ pub(super) fn direct(
         let (command, outcome) = generator::send(&session.world, order, || {})?;
         let figures = figures(&outcome, None, rate);
         let run = run_of(scenario, Peer::Direct, round, step, figures);
-        session.visited(scenario, Peer::Direct, Ok(vec![Run { command, outcome: Some(outcome), ..run }]))?;
+        let runs = vec![Run { command, outcome: Some(outcome), ..run }];
+        session.visited(scenario, Peer::Direct, (Ok(runs), None))?;
     }
     Ok(())
 }
@@ -108,7 +109,8 @@ pub(super) fn each(
     for round in 1..=rounds {
         for program in &able {
             session.progress.now(scenario, round, rounds, program.peer);
-            let runs = visit(&Visit { session, scenario, setup, program, round });
+            let at = Visit { session, scenario, setup, program, round };
+            let runs = twice(|| visit(&at));
             session.visited(scenario, program.peer, runs)?;
         }
     }
@@ -155,11 +157,20 @@ pub(super) fn rest(time: Duration) -> io::Result<()> {
 
 /// Where requests of this setup end. None of these scenarios asks for mutual TLS, the one whose origin may be missing.
 fn origin(setup: Setup, world: &World) -> SocketAddr {
-    behind(setup, SMALL.protocol, &world.listening).unwrap_or(world.listening.http1)
+    behind(setup, &world.listening).unwrap_or(world.listening.http1)
 }
 
 fn idle(at: &Visit<'_>, load: Load, numbers: &[u32], words: &str) -> Result<Vec<Run>, VisitError> {
-    let running = at.start()?;
+    watched(&mut at.start()?, Processes::Stay, |running| idle_of(at, running, load, numbers, words))
+}
+
+fn idle_of(
+    at: &Visit<'_>,
+    running: &Running,
+    load: Load,
+    numbers: &[u32],
+    words: &str,
+) -> Result<Vec<Run>, VisitError> {
     let hold = |connections| generator::hold(at.world(), running.address, load, connections);
     // Code that the first request brings into memory is no connection's.
     hold(1)?.release()?;
@@ -183,7 +194,8 @@ fn idle(at: &Visit<'_>, load: Load, numbers: &[u32], words: &str) -> Result<Vec<
                 figures.insert(Metric::ConnectionMemory, grown as f64 / 1e3 / f64::from(connections));
             }
         }
-        runs.push(at.run(&format!("{connections} idle connections{words}"), figures));
+        let command = holding.as_ref().map(|holding| holding.command.clone()).unwrap_or_default();
+        runs.push(Run { command, ..at.run(&format!("{connections} idle connections{words}"), figures) });
         if let Some(holding) = holding {
             holding.release()?;
         }
@@ -192,21 +204,27 @@ fn idle(at: &Visit<'_>, load: Load, numbers: &[u32], words: &str) -> Result<Vec<
 }
 
 fn routes(at: &Visit<'_>, routes: usize) -> Result<Vec<Run>, VisitError> {
-    let running = at.start()?;
+    watched(&mut at.start()?, Processes::Stay, |running| routes_of(at, running, routes))
+}
+
+fn routes_of(at: &Visit<'_>, running: &Running, routes: usize) -> Result<Vec<Run>, VisitError> {
     let mut first = Figures::from([(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3)]);
     rest(SETTLE)?;
     add_memory(&mut first, running.group.memory()?);
     let path = format!("/r{}/small", routes - 1);
     let order = |seconds| Order { load: SMALL, target: running.address, path: Some(&path), rate: None, seconds };
     generator::send(at.world(), order(at.session.pace.warmup), || {})?;
-    let before = running.group.usage()?;
+    let before = running.group.account()?;
     let (command, outcome) = generator::send(at.world(), order(at.session.pace.window), || {})?;
-    first.extend(figures(&outcome, Some(running.group.usage()?.saturating_sub(before)), None));
+    first.extend(figures(&outcome, Some(running.group.account()?.since(&before)?), None));
     Ok(vec![Run { command, outcome: Some(outcome), ..at.run(&routes_step(routes), first) }])
 }
 
 fn reload(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
-    let running = at.start()?;
+    watched(&mut at.start()?, Processes::MayChange, |running| reload_of(at, running))
+}
+
+fn reload_of(at: &Visit<'_>, running: &Running) -> Result<Vec<Run>, VisitError> {
     let (world, seconds) = (at.world(), at.session.pace.reload);
     let order = |seconds| Order { load: SMALL, target: running.address, path: None, rate: Some(RELOAD_RATE), seconds };
     generator::send(world, order(at.session.pace.warmup), || {})?;
@@ -226,7 +244,7 @@ fn reload(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
     if let Some(failure) = failure {
         return Err(failure.into());
     }
-    in_force(&running, reloads)?;
+    in_force(running, reloads)?;
     let mut figures = figures(&outcome, None, Some(RELOAD_RATE));
     figures.entry(Metric::Errors).or_insert(0.0);
     figures.insert(Metric::Reloads, f64::from(reloads));
@@ -261,12 +279,15 @@ fn in_force(running: &Running, generation: u32) -> Result<(), VisitError> {
 fn startup(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
     let mut runs = Vec::new();
     for number in 0..at.session.pace.starts {
-        let running = at.start()?;
+        let mut running = at.start()?;
         let mut figures = Figures::from([(Metric::FirstAnswer, running.first_answer.as_secs_f64() * 1e3)]);
         // Idle is what it says: at rest, not just begun.
         if number == 0 {
-            rest(SETTLE)?;
-            add_memory(&mut figures, running.group.memory()?);
+            let memory = watched(&mut running, Processes::Stay, |running| {
+                rest(SETTLE)?;
+                Ok(running.group.memory()?)
+            });
+            add_memory(&mut figures, memory?);
         }
         runs.push(at.run("start", figures));
     }
@@ -283,26 +304,25 @@ fn burst(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> {
         for program in &able {
             session.progress.now(scenario, round, pace.slow_rounds, program.peer);
             let visit = Visit { session, scenario, setup, program, round };
-            match steady(&visit).and_then(|steady| Ok((steady, bursting(&visit)?))) {
-                Ok((mut runs, (running, more))) => {
+            match twice(|| steady(&visit).and_then(|steady| Ok((steady, bursting(&visit)?)))) {
+                (Ok((mut runs, (running, more))), remark) => {
                     runs.extend(more);
                     waiting.push((program.peer, running, Instant::now()));
-                    session.visited(scenario, program.peer, Ok(runs))?;
+                    session.visited(scenario, program.peer, (Ok(runs), remark))?;
                 }
-                Err(error) => session.visited(scenario, program.peer, Err(error))?,
+                (Err(error), remark) => session.visited(scenario, program.peer, (Err(error), remark))?,
             }
         }
-        for (peer, running, ended) in waiting {
+        for (peer, mut running, ended) in waiting {
             let quiet = Duration::from_secs_f64(pace.after_burst);
-            let after = || {
+            let runs = watched(&mut running, Processes::Stay, |running| {
                 rest(quiet.saturating_sub(ended.elapsed()))?;
                 let mut figures = Figures::new();
                 add_memory(&mut figures, running.group.memory()?);
                 let step = format!("{} s after the burst", pace.after_burst);
                 Ok(vec![run_of(scenario, peer, round, &step, figures)])
-            };
-            let runs = after();
-            session.visited(scenario, peer, runs)?;
+            });
+            session.visited(scenario, peer, (runs, None))?;
         }
     }
     Ok(())
@@ -310,16 +330,20 @@ fn burst(session: &mut Session, scenario: Scenario) -> Result<(), VisitError> {
 
 /// Memory while a modest load is on.
 fn steady(at: &Visit<'_>) -> Result<Vec<Run>, VisitError> {
-    let running = at.start()?;
-    Ok(vec![loaded(at, &running, "1,000 a second on 100 connections", 100, 1_000.0)?])
+    watched(&mut at.start()?, Processes::Stay, |running| {
+        Ok(vec![loaded(at, running, "1,000 a second on 100 connections", 100, 1_000.0)?])
+    })
 }
 
 /// Memory before and in a burst; the process goes on.
 fn bursting(at: &Visit<'_>) -> Result<(Running, Vec<Run>), VisitError> {
-    let running = at.start()?;
-    let before = loaded(at, &running, "50 a second on 10 connections", 10, 50.0)?;
-    let burst = loaded(at, &running, "5,000 a second on 1,000 connections", 1_000, 5_000.0)?;
-    Ok((running, vec![before, burst]))
+    let mut running = at.start()?;
+    let runs = watched(&mut running, Processes::Stay, |running| {
+        let before = loaded(at, running, "50 a second on 10 connections", 10, 50.0)?;
+        let burst = loaded(at, running, "5,000 a second on 1,000 connections", 1_000, 5_000.0)?;
+        Ok(vec![before, burst])
+    })?;
+    Ok((running, runs))
 }
 
 fn loaded(at: &Visit<'_>, running: &Running, step: &str, connections: u32, rate: f64) -> Result<Run, VisitError> {
@@ -332,6 +356,7 @@ fn loaded(at: &Visit<'_>, running: &Running, step: &str, connections: u32, rate:
     if let Some(memory) = memory.transpose()? {
         add_memory(&mut taken, memory);
     }
-    taken.extend(figures(&outcome, None, Some(rate)).into_iter().filter(|(metric, _)| *metric == Metric::Errors));
+    let failures = |metric: &Metric| matches!(metric, Metric::Errors | Metric::FailedP50 | Metric::FailedMax);
+    taken.extend(figures(&outcome, None, Some(rate)).into_iter().filter(|(metric, _)| failures(metric)));
     Ok(Run { command, outcome: Some(outcome), ..at.run(step, taken) })
 }
