@@ -19,9 +19,11 @@ use std::{
 };
 
 /// Says what it does by its plugin configuration's first letter: B gathers requests' bodies, R responses', D what comes from
-/// downstream, H holds requests behind their heads; L takes 1 MiB with each request, Q as well and holds the request.
+/// downstream, H holds requests behind their heads; L takes 1 MiB with each request, Q as well and holds the request; A appends 1 MiB to
+/// requests' bodies.
 const GUEST: &str = r#"(module
   (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 2)
   (global $does (mut i32) (i32.const 0))
   (func (export "proxy_abi_version_0_2_1"))
@@ -40,6 +42,10 @@ const GUEST: &str = r#"(module
           (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 1048576)) (i32.const 1) (i32.const 1048576))))
     (i32.or (call $is (i32.const 0x48)) (call $is (i32.const 0x51)))) ;; H, Q
   (func (export "proxy_on_request_body") (param $context i32) (param $size i32) (param $end i32) (result i32)
+    (if (i32.and (call $is (i32.const 0x41)) (local.get $end)) ;; A
+      (then
+        (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 16)))))
+        (drop (call $set (i32.const 0) (local.get $size) (i32.const 0) (i32.const 131072) (i32.const 1048576)))))
     (i32.and (call $is (i32.const 0x42)) (i32.eqz (local.get $end)))) ;; B
   (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (call $is (i32.const 0x52))) ;; R
   (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (call $is (i32.const 0x44)))) ;; D
@@ -168,6 +174,21 @@ fn responses_that_filters_gather_do_not_fill_memory() {
     let head = format!("GET /bytes/{BODY} HTTP/1.1\r\nHost: test\r\n\r\n");
     let clients = hold(&mut proxy, &head, b"");
     wait::until_true("some to be cut", || lines(&log(&proxy), "200 OM filter_response_short_memory proxy") > 0);
+    drop(clients);
+    proxy.assert_healthy();
+}
+
+/// What a filter adds beyond the `Content-Length` that it left is cut off, and not kept for what is left.
+#[test]
+fn what_is_cut_off_behind_the_content_length_is_not_kept() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'A', "", "workers: 1");
+    let before = proxy.resident_own();
+    let head = "POST /hold HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n";
+    let clients = hold(&mut proxy, head, &[b'x'; 20]);
+    let grown = proxy.resident_own().saturating_sub(before);
+    assert!(grown < MANY as u64 * (100 << 10), "{grown} bytes for {} requests of 20 bytes", clients.len());
     drop(clients);
     proxy.assert_healthy();
 }

@@ -6,6 +6,7 @@
 
 use super::{
     End, Side,
+    buffer::Buffer,
     shared::{Interrupt, Phase, Shared},
     stage::{At, Half, Reading},
 };
@@ -51,8 +52,16 @@ impl Filtered {
         while let Some(mut piece) = half.out.pop() {
             if let Some(left) = &mut half.length {
                 let most = usize::try_from(*left).unwrap_or(usize::MAX);
+                // A small rest would keep all that it was cut from in memory, and count as itself.
+                if most < piece.len() / 2 {
+                    piece = Bytes::copy_from_slice(&piece[..most]);
+                }
                 piece.truncate(most);
                 *left -= piece.len() as u64;
+                if *left == 0 {
+                    // Nobody asks for what comes behind.
+                    half.out = Buffer::default();
+                }
             }
             if !piece.is_empty() {
                 drop(half);
