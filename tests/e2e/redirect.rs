@@ -65,9 +65,12 @@ fn redirect(arguments: &[&str]) -> (bool, String) {
     (output.status.success(), String::from_utf8_lossy(&words).into_owned())
 }
 
+/// What there is of an instance: it may be attached, or have been, with maps that are kept.
 fn status(instance: &str) -> Option<Value> {
     let (attached, words) = redirect(&["status", "--json", "--instance", instance]);
-    if attached { serde_json::from_str(&words).ok() } else { None }
+    let status: Value = serde_json::from_str(&words).ok()?;
+    assert_eq!(attached, status["attached"] == true, "the exit code tells whether it is attached: {status}");
+    status.get("counters").is_some().then_some(status)
 }
 
 pub(crate) fn counted(instance: &str, counter: &str) -> u64 {
