@@ -24,7 +24,8 @@ pub enum UpgradeField {
     Keep,
 }
 
-const ALL: [Field; 8] = [
+/// What is between the two ends of a connection, beside what a proxy is asked to authenticate by.
+pub const OF_CONNECTION: [Field; 7] = [
     Field::Connection,
     Field::KeepAlive,
     Field::ProxyConnection,
@@ -32,8 +33,12 @@ const ALL: [Field; 8] = [
     Field::TransferEncoding,
     Field::Upgrade,
     Field::Http2Settings,
-    Field::ProxyAuth,
 ];
+
+const ALL: [Field; 8] = {
+    let [a, b, c, d, e, f, g] = OF_CONNECTION;
+    [a, b, c, d, e, f, g, Field::ProxyAuth]
+};
 
 /// What `Connection` commonly names; all of it is dealt with by name.
 const KNOWN: [&str; 8] =

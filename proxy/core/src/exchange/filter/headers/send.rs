@@ -5,24 +5,13 @@ use super::{
     pseudo::{Line, RequestLine, Set},
 };
 use crate::{
-    exchange::head::{Field, Survey, hop_by_hop, hop_by_hop::UpgradeField, target},
+    exchange::head::{Survey, hop_by_hop, hop_by_hop::UpgradeField, target},
     upstream::set_host,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request, response,
     uri::{PathAndQuery, Scheme},
 };
-
-/// What is between two ends of a connection and is not sent on to a client, beside what a proxy is asked to authenticate by.
-const OF_CONNECTION: [Field; 7] = [
-    Field::Connection,
-    Field::KeepAlive,
-    Field::ProxyConnection,
-    Field::Te,
-    Field::TransferEncoding,
-    Field::Upgrade,
-    Field::Http2Settings,
-];
 
 /// Characters of a name that an answer repeats.
 const MOST_NAMED: usize = 100;
@@ -118,7 +107,7 @@ impl Headers {
         one_length(&head.headers)?;
         trim(&mut head.headers);
         let survey = Survey::of(&head.headers);
-        if head.status != StatusCode::SWITCHING_PROTOCOLS && survey.has_any(&OF_CONNECTION) {
+        if head.status != StatusCode::SWITCHING_PROTOCOLS && survey.has_any(&hop_by_hop::OF_CONNECTION) {
             hop_by_hop::response(&mut head.headers, survey, UpgradeField::Strip)
                 .map_err(|_| HeadFault::Value("connection".into()))?;
         }
