@@ -20,10 +20,13 @@ use std::{
 
 /// Says what it does by its plugin configuration's first letter: B gathers requests' bodies, R responses', D what comes from
 /// downstream, H holds requests behind their heads; L takes 1 MiB with each request, Q as well and holds the request; A appends 1 MiB to
-/// requests' bodies.
+/// requests' bodies; S stores 100 values of 600,000 bytes in shared data, and as many messages in a queue.
 const GUEST: &str = r#"(module
   (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_set_shared_data" (func $store (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_register_shared_queue" (func $queue (param i32 i32 i32) (result i32)))
+  (import "env" "proxy_enqueue_shared_queue" (func $enqueue (param i32 i32 i32) (result i32)))
   (memory (export "memory") 2)
   (global $does (mut i32) (i32.const 0))
   (func (export "proxy_abi_version_0_2_1"))
@@ -34,6 +37,17 @@ const GUEST: &str = r#"(module
     (i32.const 1))
   (func $is (param i32) (result i32) (i32.eq (global.get $does) (local.get 0)))
   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (local $number i32)
+    (if (call $is (i32.const 0x53)) ;; S
+      (then
+        (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 16)))))
+        (loop $more
+          (local.set $number (i32.add (local.get $number) (i32.const 1)))
+          (i32.store (i32.const 16) (local.get $number))
+          (drop (call $store (i32.const 16) (i32.const 4) (i32.const 131072) (i32.const 600000) (i32.const 0)))
+          (drop (call $queue (i32.const 16) (i32.const 4) (i32.const 24)))
+          (drop (call $enqueue (i32.load (i32.const 24)) (i32.const 131072) (i32.const 600000)))
+          (br_if $more (i32.lt_u (local.get $number) (i32.const 100))))))
     (if (i32.or (call $is (i32.const 0x4c)) (call $is (i32.const 0x51))) ;; L, Q
       (then
         (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then (unreachable)))
@@ -191,6 +205,22 @@ fn what_is_cut_off_behind_the_content_length_is_not_kept() {
     assert!(grown < MANY as u64 * (100 << 10), "{grown} bytes for {} requests of 20 bytes", clients.len());
     drop(clients);
     proxy.assert_healthy();
+}
+
+/// No end of a machine gives back what filters store in what they share: it must not become so much.
+#[test]
+fn what_filters_store_neither_kills_nor_closes_other_listeners() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'S', "", "workers: 2");
+    let before = proxy.resident_own();
+    for _ in 0..30 {
+        assert_eq!(leak(&proxy), Some(200));
+        assert!(proxy.ended().is_none(), "the kernel killed it");
+        assert_eq!(quiet(&proxy), Some(200), "somebody else");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(proxy.resident_own() > before + (5 << 20), "it stores what there is room for");
 }
 
 #[test]

@@ -46,10 +46,10 @@ pub trait Plane: 'static {
     /// called.
     fn allow_requests(&self, most: &dyn Fn(u64) -> u64);
 
-    /// Bytes by which machines of filters may grow in all, until memory is looked at again. Without a limit of memory it is never
-    /// called.
-    fn allow_growth(&self, bytes: u64) {
-        let _ = bytes;
+    /// Bytes by which machines of filters may grow in all, and that they may store beside, until memory is looked at again. Without a
+    /// limit of memory it is never called.
+    fn allow_growth(&self, machines: u64, stored: u64) {
+        let _ = (machines, stored);
     }
 
     /// The machine of a filter that has grown most since it was started; `None` where giving all of them back would not give back

@@ -102,8 +102,9 @@ impl Plane for DataPlane {
         unfinished.allow_requests(usize::try_from(most).unwrap_or(usize::MAX));
     }
 
-    fn allow_growth(&self, bytes: u64) {
-        census::allow(bytes);
+    fn allow_growth(&self, machines: u64, stored: u64) {
+        census::allow(machines);
+        census::allow_storage(stored);
     }
 
     fn most_grown(&self, worth: u64) -> Option<Number> {

@@ -5,7 +5,8 @@
 //! when it was started does not count: it would have it again at once.
 //!
 //! A guest can fill what is left of a small container before memory is looked at again. So the control thread also says by
-//! how much all of them [may grow](allow) until then.
+//! how much all of them [may grow](allow) until then, and how much more they [may store](allow_storage) in data and queues that they
+//! share, which no end of a machine gives back.
 //!
 //! Written where a machine starts, ends or grows, which is seldom; never by a request that does not make its guest grow.
 
@@ -28,6 +29,9 @@ pub struct Entry {
 
 /// Bytes by which machines may grow until memory is looked at again.
 static ROOM: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Bytes that may be stored until memory is looked at again.
+static STORABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 static ENTRIES: Mutex<Vec<Weak<Entry>>> = Mutex::new(Vec::new());
 
@@ -54,14 +58,11 @@ impl Entry {
     #[must_use]
     pub fn grow(&self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.now.load(Ordering::Relaxed));
-        let taken = ROOM.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| match room {
-            usize::MAX => Some(room),
-            _ => room.checked_sub(more),
-        });
-        if taken.is_ok() {
+        let taken = take(&ROOM, more);
+        if taken {
             self.now.store(bytes, Ordering::Relaxed);
         }
-        taken.is_ok()
+        taken
     }
 
     fn grown(&self) -> usize {
@@ -69,9 +70,29 @@ impl Entry {
     }
 }
 
+/// Takes so many bytes of what is allowed, if there are as many.
+fn take(room: &AtomicUsize, more: usize) -> bool {
+    let taken = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| match room {
+        usize::MAX => Some(room),
+        _ => room.checked_sub(more),
+    });
+    taken.is_ok()
+}
+
 /// Machines may grow by so many bytes in all, until this is said anew; [`u64::MAX`]: nobody counts.
 pub fn allow(bytes: u64) {
     ROOM.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
+}
+
+/// They may store so many bytes more in all, until this is said anew; [`u64::MAX`]: nobody counts.
+pub fn allow_storage(bytes: u64) {
+    STORABLE.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
+}
+
+/// A guest is to store so many bytes more. `false`: there is no memory for that.
+#[must_use]
+pub(crate) fn store(more: usize) -> bool {
+    more == 0 || take(&STORABLE, more)
 }
 
 /// The machine that has grown most since it was started; `None` where all of them together have grown by less than `worth`

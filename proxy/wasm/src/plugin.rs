@@ -1,6 +1,6 @@
 //! What is fixed of a filter and its machine when the configuration is loaded. Shared by all workers, immutable.
 
-use crate::shared::Shared;
+use crate::shared::{Owner, Shared};
 use bytes::Bytes;
 use pillion_config::model::{self, AllowedCapabilities, AllowedClusters, FailPolicy, WasmLimits};
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub struct MachineSpec {
     pub environment: Vec<Vec<u8>>,
     /// What it shares with machines of other workers.
     pub shared: Arc<Shared>,
+    /// Keeps that for as long as anything is of this.
+    pub owner: Option<Owner>,
     /// Bytes of linear memory.
     pub memory: usize,
     /// What of the ABI it may use.
@@ -98,6 +100,7 @@ impl MachineSpec {
             vm_id: wasm.vm_id.clone(),
             configuration: Bytes::copy_from_slice(&wasm.vm_configuration),
             environment: host.chain(own).collect(),
+            owner: Some(shared.own(&wasm.vm_id)),
             shared,
             memory: wasm.limits.memory,
             capabilities: wasm.allowed_capabilities.clone(),

@@ -144,6 +144,14 @@ impl Thresholds {
         allowed.max(usage.limit / 32)
     }
 
+    /// Bytes that filters may store beside their machines until memory is looked at again: half of what is free below where
+    /// [`Pressure::Shrink`] begins. Nobody can give them back but their filter, so that they alone never bring it about.
+    #[must_use]
+    pub fn storable(self, usage: Usage) -> u64 {
+        let line = (u128::from(usage.limit) * u128::from(self.shrink) / 100) as u64;
+        line.saturating_sub(usage.used) / 2
+    }
+
     /// Requests that may be in flight, given how many are: as many more as fit below where [`Pressure::Refuse`] begins, until memory
     /// is looked at again. A flood of small ones fills a small container in less.
     #[must_use]

@@ -244,6 +244,9 @@ fn filters_may_grow_by_half_of_what_is_left_and_are_given_back_where_that_helps(
     let at = |used| Usage { used, limit: 1000 };
     assert_eq!((at(200).growth(), at(1000).growth(), at(u64::MAX).growth()), (400, 0, 0));
     assert_eq!(at(990).worth_giving_back(), 30, "as much as ends the pressure");
+    let thresholds = Thresholds { shrink: 85, refuse: 95 };
+    let stored = |used| thresholds.storable(at(used));
+    assert_eq!((stored(200), stored(849), stored(850), stored(u64::MAX)), (325, 0, 0, 0));
 }
 
 #[test]

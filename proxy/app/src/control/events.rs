@@ -360,7 +360,7 @@ impl<P: Plane> Control<P> {
     pub(super) fn look_at_memory_within(&mut self, limits: &ProcessLimits) {
         let Some(meter) = &self.state.meter else { return };
         let Some(usage) = meter.read() else {
-            self.plane.allow_growth(u64::MAX);
+            self.plane.allow_growth(u64::MAX, u64::MAX);
             self.memory_at = Some(Instant::now() + Duration::from_secs(1));
             return;
         };
@@ -374,7 +374,7 @@ impl<P: Plane> Control<P> {
         }
         let workers = self.state.workers.max(1) as u64;
         self.plane.allow_unfinished(&|held| thresholds.unfinished(usage, held) / workers);
-        self.plane.allow_growth(usage.growth());
+        self.plane.allow_growth(usage.growth(), thresholds.storable(usage));
         self.plane.allow_requests(&|in_flight| thresholds.requests(usage, in_flight));
         if pressure >= Pressure::Shrink {
             self.workers.hint(Order::CloseIdle);

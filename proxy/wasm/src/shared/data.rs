@@ -1,6 +1,6 @@
 //! Shared data: values by vm_id and key, with a number that says which write a value is of.
 
-use crate::abi::Status;
+use crate::{abi::Status, census};
 use bytes::Bytes;
 use std::{
     collections::HashMap,
@@ -12,6 +12,10 @@ pub const MOST_KEYS: usize = 100_000;
 
 /// Bytes of keys and values over all vm_ids.
 pub const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// A value counts whole towards what may be stored, though it is written over another, from here on: what another thread allocated
+/// is not to be had again at once.
+const LARGE: usize = 4096;
 
 /// Values by vm_id and key. Shared by all workers: that is its purpose.
 #[derive(Debug, Default)]
@@ -46,7 +50,7 @@ impl SharedData {
     ///
     /// # Errors
     ///
-    /// [`Status::CasMismatch`], or [`Status::InternalFailure`] beyond a bound.
+    /// [`Status::CasMismatch`], or [`Status::InternalFailure`] beyond a bound, or where memory is short.
     pub fn set(&self, vm_id: &str, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let store = &mut *store;
@@ -60,35 +64,49 @@ impl SharedData {
         };
         let added = value.len() + if fresh { key.len() } else { 0 };
         let bytes = store.bytes + added - before;
-        if bytes > MOST_BYTES || (fresh && store.keys >= MOST_KEYS) {
+        let in_place = !fresh && before == value.len();
+        let more = match value.len() {
+            _ if in_place => 0,
+            LARGE.. => added,
+            _ => bytes.saturating_sub(store.bytes),
+        };
+        if bytes > MOST_BYTES || (fresh && store.keys >= MOST_KEYS) || !census::store(more) {
             return Err(Status::InternalFailure);
         }
         store.writes = store.writes.checked_add(1).unwrap_or(1);
-        let value = Value { bytes: Bytes::copy_from_slice(value), write: store.writes };
         store.bytes = bytes;
         store.keys += usize::from(fresh);
-        match store.machines.get_mut(vm_id) {
-            Some(keys) => {
-                keys.insert(key.into(), value);
-            }
-            None => {
-                store.machines.insert(vm_id.into(), HashMap::from([(key.into(), value)]));
-            }
+        let write = store.writes;
+        let keys = match store.machines.get_mut(vm_id) {
+            Some(keys) => keys,
+            None => store.machines.entry(vm_id.into()).or_default(),
+        };
+        match keys.get_mut(key) {
+            Some(known) => *known = Value { bytes: over(std::mem::take(&mut known.bytes), value), write },
+            None => drop(keys.insert(key.into(), Value { bytes: Bytes::copy_from_slice(value), write })),
         }
         Ok(())
     }
 
-    /// Forgets what vm_ids wrote that are not configured any more.
-    pub fn retain(&self, keep: impl Fn(&str) -> bool) {
+    /// Forgets what a vm_id wrote.
+    pub fn forget(&self, vm_id: &str) {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        store.machines.retain(|vm_id, _| keep(vm_id));
-        let (mut keys, mut bytes) = (0, 0);
-        for (key, value) in store.machines.values().flatten() {
-            keys += 1;
-            bytes += key.len() + value.bytes.len();
+        for (key, value) in store.machines.remove(vm_id).into_iter().flatten() {
+            store.keys -= 1;
+            store.bytes -= key.len() + value.bytes.len();
         }
-        (store.keys, store.bytes) = (keys, bytes);
     }
+}
+
+/// A value over another: in the same place where it has the same length, and nobody reads that.
+fn over(before: Bytes, value: &[u8]) -> Bytes {
+    if before.len() == value.len()
+        && let Ok(mut place) = before.try_into_mut()
+    {
+        place.copy_from_slice(value);
+        return place.freeze();
+    }
+    Bytes::copy_from_slice(value)
 }
 
 #[cfg(test)]
@@ -119,7 +137,7 @@ mod tests {
         assert_eq!(data.set("v", b"b", &large, 0), Err(Status::InternalFailure));
         data.set("v", b"a", b"", 0).unwrap();
         data.set("w", b"b", &large, 0).unwrap();
-        data.retain(|vm_id| vm_id == "v");
+        data.forget("w");
         assert_eq!(data.get("w", b"b"), None);
         data.set("v", b"c", &large, 0).unwrap();
     }

@@ -1,6 +1,6 @@
 //! Shared queues: messages between machines of any worker, and whose turn it is when one comes.
 
-use crate::abi::Status;
+use crate::{abi::Status, census};
 use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,6 +16,9 @@ pub const MOST_ITEMS: usize = 10_000;
 
 /// Bytes of messages in one queue.
 pub const MOST_QUEUE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Bytes of messages in all queues: as much as shared data may have.
+pub const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// A machine that registered a queue is told that something is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct Queues(Mutex<Store>);
 struct Store {
     by_name: HashMap<(Box<str>, Box<[u8]>), u32>,
     queues: HashMap<u32, Queue>,
+    /// Of all messages.
+    bytes: usize,
     last: u32,
 }
 
@@ -90,14 +95,21 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// [`Status::NotFound`] for a number that is no queue, [`Status::InternalFailure`] when it is full.
+    /// [`Status::NotFound`] for a number that is no queue, [`Status::InternalFailure`] when it is full, or all of them are, or
+    /// memory is short.
     pub fn enqueue(&self, id: u32, message: &[u8]) -> Result<(), Status> {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &mut *store;
         let queue = store.queues.get_mut(&id).ok_or(Status::NotFound)?;
-        if queue.items.len() >= MOST_ITEMS || queue.bytes + message.len() > MOST_QUEUE_BYTES {
+        if queue.items.len() >= MOST_ITEMS
+            || queue.bytes + message.len() > MOST_QUEUE_BYTES
+            || store.bytes + message.len() > MOST_BYTES
+            || !census::store(message.len())
+        {
             return Err(Status::InternalFailure);
         }
         queue.bytes += message.len();
+        store.bytes += message.len();
         queue.items.push_back(Bytes::copy_from_slice(message));
         for _ in 0..queue.listeners.len() {
             queue.turn = (queue.turn + 1) % queue.listeners.len();
@@ -117,21 +129,23 @@ impl Queues {
     /// [`Status::NotFound`] for a number that is no queue, [`Status::Empty`].
     pub fn dequeue(&self, id: u32) -> Result<Bytes, Status> {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let store = &mut *store;
         let queue = store.queues.get_mut(&id).ok_or(Status::NotFound)?;
         let item = queue.items.pop_front().ok_or(Status::Empty)?;
         queue.bytes -= item.len();
+        store.bytes -= item.len();
         Ok(item)
     }
 
-    /// Forgets queues of vm_ids that are not configured any more.
-    pub fn retain(&self, keep: impl Fn(&str) -> bool) {
+    /// Forgets a vm_id's queues.
+    pub fn forget(&self, vm_id: &str) {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let store = &mut *store;
-        let queues = &mut store.queues;
-        store.by_name.retain(|(vm_id, _), id| {
-            let keep = keep(vm_id);
+        let (queues, bytes) = (&mut store.queues, &mut store.bytes);
+        store.by_name.retain(|(of, _), id| {
+            let keep = **of != *vm_id;
             if !keep {
-                queues.remove(id);
+                *bytes -= queues.remove(id).map_or(0, |queue| queue.bytes);
             }
             keep
         });
@@ -173,7 +187,28 @@ mod tests {
         queues.enqueue(id, &vec![0; MOST_QUEUE_BYTES]).unwrap();
         assert_eq!(told.try_recv(), Ok(Ready { root: 4, queue: id }));
         assert_eq!(queues.enqueue(id, b"x"), Err(Status::InternalFailure));
-        queues.retain(|_| false);
+        queues.forget("v");
         assert_eq!(queues.dequeue(id), Err(Status::NotFound));
+    }
+
+    #[test]
+    fn all_queues_have_one_bound_and_what_is_forgotten_gives_room() {
+        let queues = Queues::default();
+        let (ready, _told) = mpsc::channel(8);
+        let message = vec![0; MOST_QUEUE_BYTES];
+        let fill = |vm_id: &str, name: u8| {
+            let id = queues.register(vm_id, &[name], 1, &ready).unwrap();
+            queues.enqueue(id, &message).map(|()| id)
+        };
+        let most = u8::try_from(MOST_BYTES / MOST_QUEUE_BYTES).unwrap();
+        let first = fill("w", 0).unwrap();
+        for name in 1..most {
+            fill("v", name).unwrap();
+        }
+        assert_eq!(fill("v", most), Err(Status::InternalFailure));
+        queues.dequeue(first).unwrap();
+        fill("w", 0).unwrap();
+        queues.forget("v");
+        assert!((1..most).all(|name| fill("w", name).is_ok()));
     }
 }

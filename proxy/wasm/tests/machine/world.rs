@@ -86,6 +86,7 @@ impl World {
             configuration: Bytes::from_static(b"vmconf"),
             environment: self.environment.clone(),
             shared: Arc::clone(&self.shared),
+            owner: None,
             memory: self.memory,
             capabilities: AllowedCapabilities::All,
             node: Node::default(),
