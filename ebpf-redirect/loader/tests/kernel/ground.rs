@@ -226,6 +226,8 @@ pub(crate) fn echo(listener: TcpListener) {
     thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream.map(patient) else { return };
+            // Whose client rests meanwhile has lost nothing; a message that is lost is what the client's own patience is for.
+            stream.set_read_timeout(None).unwrap();
             thread::spawn(move || {
                 let mut room = vec![0; 70_000];
                 while let Ok(count) = stream.read(&mut room) {
