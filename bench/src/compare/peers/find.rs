@@ -5,6 +5,7 @@ use crate::compare::measure::interrupt::{interrupted, output_of, output_within};
 use crate::say::err;
 use std::{
     env, io,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -193,8 +194,10 @@ pub fn nginx_modules() -> PathBuf {
 
 fn version(peer: Peer, program: &Path) -> Result<String, String> {
     let flag = if matches!(peer, Peer::Nginx | Peer::Haproxy) { "-v" } else { "--version" };
-    let output =
-        output_within(Command::new(program).arg(flag), PATIENCE).map_err(|error| format!("`{flag}`: {error}"))?;
+    // Envoy says the name it was called by, which may be any (`istio-envoy`).
+    let mut command = Command::new(program);
+    command.arg0(peer.key()).arg(flag);
+    let output = output_within(&mut command, PATIENCE).map_err(|error| format!("`{flag}`: {error}"))?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     shortened(peer, &said).ok_or_else(|| {
@@ -208,11 +211,13 @@ fn version(peer: Peer, program: &Path) -> Result<String, String> {
 /// digit and has a dot; Envoy's stands between slashes.
 fn shortened(peer: Peer, said: &str) -> Option<String> {
     let line = said.lines().find(|line| !line.trim().is_empty())?;
-    // `nginx version: nginx/1.22.1`, `HAProxy version …`, `envoy  version: …`, `pillion 0.1.0`.
-    if !line.trim().to_ascii_lowercase().starts_with(peer.key()) {
+    // `nginx version: nginx/1.22.1`, `HAProxy version …`, `envoy  version: …`, `pillion 0.1.0`. A script that calls Envoy has
+    // it say its path.
+    let (name, rest) = line.trim().split_once(char::is_whitespace)?;
+    if !name.rsplit('/').next().is_some_and(|name| name.to_ascii_lowercase().starts_with(peer.key())) {
         return None;
     }
-    let words = line.split(|c: char| c.is_whitespace() || c == '/');
+    let words = rest.split(|c: char| c.is_whitespace() || c == '/');
     let version = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.');
     words.into_iter().find(version).map(|version| format!("{peer} {version}"))
 }
@@ -233,6 +238,7 @@ mod tests {
                 "HAProxy 2.6.12-1+deb12u4",
             ),
             (Peer::Envoy, "\nenvoy  version: 84d/1.40.0/Clean/RELEASE/BoringSSL\n", "Envoy 1.40.0"),
+            (Peer::Envoy, "/opt/1.2/bin/envoy  version: 84d/1.40.0/Clean/RELEASE/BoringSSL\n", "Envoy 1.40.0"),
             (Peer::Pillion, "pillion 0.1.0\n", "Pillion 0.1.0"),
         ] {
             assert_eq!(shortened(peer, said).as_deref(), Some(version));
