@@ -113,6 +113,11 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let baseline = args.baseline.as_deref().map(read_results).transpose()?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the crate lies in the workspace")?;
     let machine = machine::read(root);
+    if machine.tracked {
+        err!(
+            "the kernel tracks connections over loopback (nf_conntrack): all figures are of that; `nft list ruleset` tells for whom"
+        );
+    }
     let folder = match &args.output {
         Some(folder) => folder.clone(),
         None => root.join("target/bench").join(machine.date.replace(' ', "T").replace(':', "")),

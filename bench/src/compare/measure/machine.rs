@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::{
     fs,
+    net::{Ipv4Addr, TcpListener, TcpStream},
     path::Path,
     process::Command,
     thread,
@@ -26,6 +27,10 @@ pub struct Machine {
     pub commit: String,
     /// Load average of the last minute when the run began: above 0.5 the figures are another program's too.
     pub load: f64,
+    /// Whether the kernel tracks connections over loopback (netfilter's conntrack, which rules that others left behind, a container
+    /// engine's say, call for): each packet then costs everyone more, and new connections fail where the table is full.
+    #[serde(default)]
+    pub tracked: bool,
 }
 
 /// Looks at the machine and at the source in `root`.
@@ -44,8 +49,21 @@ pub fn read(root: &Path) -> Machine {
         kernel: format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy()),
         date: date(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())),
         commit: commit(root),
+        tracked: tracked().unwrap_or(false),
         load: loadavg.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default(),
     }
+}
+
+/// Whether connections over loopback are in netfilter's table: makes some, and looks whether it has grown by as many.
+fn tracked() -> Option<bool> {
+    const CONNECTIONS: usize = 32;
+    let known = || fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_count").ok()?.trim().parse::<usize>().ok();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
+    let before = known()?;
+    let made: Vec<TcpStream> =
+        (0..CONNECTIONS).map_while(|_| TcpStream::connect(listener.local_addr().ok()?).ok()).collect();
+    // Others' entries may expire meanwhile.
+    Some(known()? > before + made.len() / 2)
 }
 
 /// What stands after `name :`.

@@ -109,6 +109,13 @@ fn about(results: &Results) -> Vec<Block> {
             if results.options.is_empty() { String::new() } else { format!("; {}", results.options) }
         }),
     ];
+    if machine.tracked {
+        lines.push(
+            "the kernel tracks connections over loopback (nf_conntrack; `nft list ruleset` tells for whom): each packet costs everyone \
+             more than on a machine that does not, and new connections fail once its table is full"
+                .to_owned(),
+        );
+    }
     lines.extend(results.versions.iter().cloned());
     lines.extend(results.missing.iter().map(|missing| format!("not measured: {missing}")));
     vec![

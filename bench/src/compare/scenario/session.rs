@@ -2,7 +2,10 @@
 
 use super::{Pace, Scenario};
 use crate::compare::{
-    measure::{interrupt::interrupted, procfs::Changed},
+    measure::{
+        interrupt::interrupted,
+        procfs::{Account, Changed},
+    },
     peers::{
         Peer,
         find::Program,
@@ -18,7 +21,8 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     net::SocketAddr,
     path::PathBuf,
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// What a scenario works with.
@@ -99,7 +103,7 @@ pub fn watched<T>(
     processes: Processes,
     body: impl FnOnce(&Running) -> Result<T, VisitError>,
 ) -> Result<T, VisitError> {
-    let before = running.group.account()?.processes();
+    let before = settled(running)?;
     let done = body(running);
     if interrupted() {
         return done;
@@ -111,6 +115,20 @@ pub fn watched<T>(
         running.group.account()?.processes().since(&before)?;
     }
     done
+}
+
+/// The processes of a peer that has just been started, once no more come: nginx listens before it has its worker.
+fn settled(running: &Running) -> io::Result<Account> {
+    let mut before = running.group.account()?.processes();
+    for _ in 0..20 {
+        thread::sleep(Duration::from_millis(50));
+        let now = running.group.account()?.processes();
+        if now.since(&before).is_ok() {
+            return Ok(now);
+        }
+        before = now;
+    }
+    Ok(before)
 }
 
 impl Session {
