@@ -179,7 +179,10 @@ impl Pins {
             } else {
                 self.other(found.clone())
             };
-            if !is_version(&found) || other.is_attached() {
+            if !is_version(&found) {
+                return Err(PinError::Stray { at: self.instance.clone(), found });
+            }
+            if other.is_attached() {
                 return Err(PinError::Foreign { at: self.instance.clone(), found });
             }
         }

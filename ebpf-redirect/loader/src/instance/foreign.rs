@@ -51,11 +51,16 @@ pub fn foreign(instance: &str) -> Result<Vec<Foreign>, AttachError> {
 pub(super) fn detach(pins: &Pins) -> Result<Option<Detached>, AttachError> {
     let (mut layouts, mut left) = (Vec::new(), 0);
     for other in pins.others()? {
+        let attached = other.is_attached();
         // What cannot be switched any more is detached all the same.
         drop(set_mode(&other, false));
         other.detach_links()?;
-        left += remove(pins, &other)?;
-        layouts.push(other.layout().to_owned());
+        let ends = remove(pins, &other)?;
+        left += ends;
+        // An empty directory of that name was nobody's work.
+        if attached || ends > 0 {
+            layouts.push(other.layout().to_owned());
+        }
     }
     Ok((!layouts.is_empty()).then(|| Detached::Foreign { layout: layouts.join(", "), ends: left }))
 }

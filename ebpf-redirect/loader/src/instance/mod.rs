@@ -229,8 +229,9 @@ pub fn detach(instance: &str) -> Result<Detached, AttachError> {
     let _lock = pins.lock_any()?;
     let other = foreign::detach(&pins)?;
     if !pins.are_there() {
+        let attached = pins.is_attached();
         pins.remove()?;
-        return Ok(other.unwrap_or(Detached::Gone));
+        return Ok(other.unwrap_or(if attached { Detached::Gone } else { Detached::Absent }));
     }
     let mut maps = Maps::open(&pins)?;
     maps.set_mode(false)?;

@@ -17,7 +17,17 @@ pub enum PinError {
     /// A name that would leave the directory.
     #[error("{0:?} cannot name an instance: letters, digits, `-` and `_`, at most 64 of them")]
     Name(String),
-    /// Something of another version, or of somebody else.
+    /// Something that no version makes.
+    #[error(
+        "{at} has {found:?}, which no version of pillion made, and which is left alone: remove it, or name another --instance"
+    )]
+    Stray {
+        /// The instance's directory.
+        at: PathBuf,
+        /// What lies in it.
+        found: String,
+    },
+    /// Something of another version.
     #[error(
         "{at} has {found}, which is not of this version (v{LAYOUT}): `pillion redirect detach --instance {}` detaches what another \
          version attached, and leaves its connections to TCP",

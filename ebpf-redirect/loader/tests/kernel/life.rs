@@ -194,9 +194,18 @@ fn what_a_crash_left_is_cleaned_up_and_another_version_is_refused() {
     let strange = folder.with_file_name("strange");
     fs::create_dir(&strange).unwrap();
     let error = redirect::attach(&ground.options).map(drop).unwrap_err();
-    assert!(matches!(error, AttachError::Pin(PinError::Foreign { .. })), "{error}");
+    assert!(matches!(error, AttachError::Pin(PinError::Stray { .. })), "{error}");
     assert!(error.to_string().contains("strange"), "{error}");
     assert_eq!(redirect::detach(&ground.options.instance).unwrap(), Detached::Gone);
+    assert_eq!(
+        redirect::detach(&ground.options.instance).unwrap(),
+        Detached::Absent,
+        "nothing of anybody's is attached"
+    );
+    // A layout's name alone is nothing that was attached.
+    fs::create_dir(folder.with_file_name("v999")).unwrap();
+    assert_eq!(redirect::detach(&ground.options.instance).unwrap(), Detached::Absent);
+    assert!(!folder.with_file_name("v999").exists());
     assert!(strange.exists(), "what is nobody's is left alone");
     fs::remove_dir(&strange).unwrap();
     redirect::detach(&ground.options.instance).unwrap();

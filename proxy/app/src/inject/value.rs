@@ -295,9 +295,13 @@ impl<'de> Visitor<'de> for Reader {
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
         let mut map = Map::default();
         while let Some((key, value)) = from.next_entry::<String, Value>()? {
-            // Objects of the API have few fields; a data mapping with thousands is built without looking for doubles,
-            // which the API server has judged.
             map.0.push((key, value));
+        }
+        // Readers differ in which of two they take: what is judged here could be another object than the one that is made.
+        let mut names: Vec<&str> = map.0.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|two| two[0] == two[1]) {
+            return Err(serde::de::Error::custom(format!("the field {:?} is written twice in this object", twice[0])));
         }
         Ok(Value::Map(map))
     }
@@ -313,6 +317,14 @@ mod tests {
         let value: Value = serde_json::from_str(text).unwrap();
         assert_eq!(value.to_json(), text.replace("\\u00e9", "é"));
         assert_eq!(value.at(&["m", "b"]).and_then(Value::as_str), Some("x"));
+    }
+
+    #[test]
+    fn a_field_that_is_there_twice_is_refused() {
+        for text in [r#"{"a":1,"a":1}"#, r#"{"b":{"a":1,"c":2,"\u0061":3}}"#] {
+            let error = serde_json::from_str::<Value>(text).unwrap_err().to_string();
+            assert!(error.starts_with("the field \"a\" is written twice in this object"), "{error}");
+        }
     }
 
     #[test]
