@@ -6,6 +6,7 @@ use crate::{
 };
 use redirect::Property;
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
@@ -50,6 +51,14 @@ pub(super) fn list(text: &str) -> Result<Vec<u16>, &'static str> {
         .map(|port| port.trim().parse().ok().filter(|port| *port != 0))
         .collect::<Option<_>>()
         .ok_or("write ports with commas between, as 15001,15006")
+}
+
+/// Numbers of processes, with commas between.
+pub(super) fn processes(text: &str) -> Result<BTreeSet<u32>, &'static str> {
+    text.split(',')
+        .map(|process| process.trim().parse().ok().filter(|process| *process > 1))
+        .collect::<Option<_>>()
+        .ok_or("write numbers of processes with commas between, as 12,15")
 }
 
 /// `/run/netns,/var/run/netns`.
