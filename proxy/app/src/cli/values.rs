@@ -53,6 +53,11 @@ pub(super) fn list(text: &str) -> Result<Vec<u16>, &'static str> {
         .ok_or("write ports with commas between, as 15001,15006")
 }
 
+/// Entries of the redirect's map of sockets: a million of them take some hundred megabytes when it is full.
+pub(super) fn sockets(text: &str) -> Result<u32, &'static str> {
+    text.parse().ok().filter(|sockets| (64..=1 << 20).contains(sockets)).ok_or("write a number from 64 to 1048576")
+}
+
 /// Numbers of processes, with commas between.
 pub(super) fn processes(text: &str) -> Result<BTreeSet<u32>, &'static str> {
     text.split(',')

@@ -86,6 +86,8 @@ fn a_line_is_right_or_wrong() {
         ("redirect agent --proxy-uid 1337 --namespaces /run/netns", false),
         ("redirect agent --ports 15001 --capture-inbound", false),
         ("redirect attach --proxy-uid 1337 --capture-inbound", false),
+        ("redirect attach --ports 15001 --sockets 200000", true),
+        ("redirect attach --ports 15001 --sockets 12", false),
         ("redirect attach --ports 0", false),
         ("redirect attach --exclude 10.0.0.0/33", false),
         ("redirect attach --waive integrity", false),
