@@ -160,6 +160,18 @@ fn grpc(check: &str) {
     assert!(output.status.success(), "{}", text(&output));
 }
 
+/// As a sidecar finds out of the application beside it.
+#[test]
+fn a_grpc_server_is_found_to_speak_http2() {
+    let server = some_or_return!(python::Server::start("grpc_server", &[]));
+    let proxy = Shape { cluster: "protocol: same-as-downstream", ..Shape::default() }.start(server.address);
+    for check in ["unary", "bidi", "error"] {
+        let output = some_or_return!(python::run("grpc_client", &[&proxy.address.to_string(), check]));
+        assert!(output.status.success(), "{check}: {}", text(&output));
+    }
+    assert_eq!(proxy.metrics().sum("pillion_connect_failures_total", &[]), 0.0);
+}
+
 #[test]
 fn grpc_unary_keeps_metadata_and_trailers() {
     grpc("unary");

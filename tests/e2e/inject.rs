@@ -303,10 +303,30 @@ fn who_asks_a_jobs_proxy_to_leave_is_not_waited_for() {
     let mut job = sharing_processes(&pod, &injected, "job", &asks(""));
     assert_eq!(job.wait(SOON).code(), Some(0), "{}", job.stderr());
     assert!(job.stderr().contains("quit: 0"), "{}", job.stderr());
-    // What works on beside them is.
+    // What works on beside them is, and is named.
     let mut job = sharing_processes(&beside, &injected, "job", &asks("sleep 12 &"));
     assert_eq!(job.wait(SOON).code(), Some(0), "{}", job.stderr());
-    assert!(job.stderr().contains("quit: 1") && job.stderr().contains("still draining after 8s"), "{}", job.stderr());
+    let said = job.stderr();
+    assert!(said.contains("quit: 1") && said.contains("still draining after 8s"), "{said}");
+    assert!(said.contains("the proxy still waits for ") && said.contains("(sleep)"), "{said}");
+}
+
+/// Who reads what the shell prints ends when the shell has, so each would wait for the other; and so does what is only there for the log.
+#[test]
+fn who_ends_only_with_who_asked_is_not_waited_for() {
+    let (_switch, pod, beside) = some_or_return!(pods());
+    some_or_return!(need::program("unshare", "util-linux"));
+    let injected = inject(&["--mode", "container", "--drain-delay", "0s"]);
+    let program = program();
+    let quit = format!("{} quit --timeout 8s", program.display());
+    for (pod, line) in [
+        (&pod, format!("{{ {quit} >/dev/null; echo \"quit: $?\" >&2; sleep 1; }} | cat | cat >/dev/null")),
+        (&beside, format!("tail -f /dev/null & {quit} --except $!; echo \"quit: $?\" >&2; kill $!")),
+    ] {
+        let mut job = sharing_processes(pod, &injected, "job", &format!("sh -c '{line}'"));
+        assert_eq!(job.wait(SOON).code(), Some(0), "{}", job.stderr());
+        assert!(job.stderr().contains("quit: 0"), "{line}: {}", job.stderr());
+    }
 }
 
 #[test]

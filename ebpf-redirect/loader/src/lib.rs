@@ -31,8 +31,8 @@ pub use btf::BtfError;
 pub use ended::Ended;
 pub use histogram::Histogram;
 pub use instance::{
-    AttachError, Attached, BUDGET, Capture, Detached, Foreign, LARGE, Options, Proxy, Status, Tidied, attach, detach,
-    foreign, set_ports, status, switch, tidy, try_out,
+    AttachError, Attached, BUDGET, Capture, Detached, Foreign, LARGE, Options, Proxy, SOCKETS, Status, Tidied, attach,
+    detach, foreign, set_ports, status, switch, tidy, try_out,
 };
 pub use maps::{Occupancy, Totals};
 pub use mounts::{MountError, cgroup_number, cgroup_path, cgroup2, own_cgroup};

@@ -23,6 +23,8 @@ pub(crate) struct Maps {
     pub(crate) excluded: LpmTrie<MapData, [u32; 4], u32>,
     pub(crate) excluded_ports: HashMap<MapData, u32, u32>,
     pub(crate) sockets: SockHash<MapData, PairKey>,
+    /// Entries of it at most.
+    room: u32,
     pairs: HashMap<MapData, PairKey, Pair>,
     originals: HashMap<MapData, Endpoint, Original>,
     claims: HashMap<MapData, u64, Claimed>,
@@ -61,10 +63,21 @@ impl Totals {
 pub struct Occupancy {
     /// Ends of connections in the socket map.
     pub sockets: u64,
+    /// How many it has room for.
+    pub room: u64,
     /// Pairs noted.
     pub pairs: u64,
     /// Original destinations noted.
     pub originals: u64,
+}
+
+impl Occupancy {
+    /// Whether the socket map may not have taken what it should for want of room. Connections that it has no room for are left to
+    /// TCP, and so is one of which it took one end.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.sockets * 20 > self.room * 19
+    }
 }
 
 fn data(pins: &Pins, name: &str) -> Result<MapData, MapError> {
@@ -73,14 +86,16 @@ fn data(pins: &Pins, name: &str) -> Result<MapData, MapError> {
 
 impl Maps {
     pub(crate) fn open(pins: &Pins) -> Result<Self, MapError> {
+        let sockets = data(pins, "SOCKETS")?;
         Ok(Self {
             pins: pins.clone(),
+            room: sockets.info()?.max_entries(),
             control: Array::try_from(Map::Array(data(pins, "CONTROL")?))?,
             ports: HashMap::try_from(Map::HashMap(data(pins, "PORTS")?))?,
             proxies: HashMap::try_from(Map::HashMap(data(pins, "PROXIES")?))?,
             excluded: LpmTrie::try_from(Map::LpmTrie(data(pins, "EXCLUDED")?))?,
             excluded_ports: HashMap::try_from(Map::HashMap(data(pins, "EXCLUDED_PORTS")?))?,
-            sockets: SockHash::try_from(Map::SockHash(data(pins, "SOCKETS")?))?,
+            sockets: SockHash::try_from(Map::SockHash(sockets))?,
             pairs: HashMap::try_from(Map::LruHashMap(data(pins, "PAIRS")?))?,
             originals: HashMap::try_from(Map::LruHashMap(data(pins, "ORIGINALS")?))?,
             claims: HashMap::try_from(Map::HashMap(data(pins, "CLAIMS")?))?,
@@ -167,9 +182,15 @@ impl Maps {
         let count = |keys: &mut dyn Iterator<Item = ()>| keys.count() as u64;
         Occupancy {
             sockets: count(&mut self.sockets.keys().filter_map(Result::ok).map(drop)),
+            room: self.room(),
             pairs: count(&mut self.pairs.keys().filter_map(Result::ok).map(drop)),
             originals: count(&mut self.originals.keys().filter_map(Result::ok).map(drop)),
         }
+    }
+
+    /// Ends of connections that the socket map has room for.
+    pub(crate) fn room(&self) -> u64 {
+        self.room.into()
     }
 
     /// Whether an end of a connection is enrolled still.

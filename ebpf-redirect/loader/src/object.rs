@@ -155,7 +155,8 @@ pub(crate) struct Loaded {
 
 /// Loads an object over an instance's maps; those that are not pinned yet are made and pinned.
 /// What inbound connections are captured by, which asks for a later kernel, only where that is wanted.
-pub(crate) fn load(object: &Object, pins: &Pins, inbound: bool) -> Result<Loaded, LoadError> {
+/// `sockets`: for how many a map of sockets is made.
+pub(crate) fn load(object: &Object, pins: &Pins, inbound: bool, sockets: u32) -> Result<Loaded, LoadError> {
     let begun = Instant::now();
     let btf = Btf::of_kernel()?;
     let fields = [
@@ -181,6 +182,7 @@ pub(crate) fn load(object: &Object, pins: &Pins, inbound: bool) -> Result<Loaded
     for map in MAPS {
         loader.map_pin_path(map.name, pins.map(map.name));
     }
+    loader.map_max_entries("SOCKETS", sockets);
     let mut ebpf = loader.load(&object.bytes).map_err(LoadError::from)?;
     let attached = ATTACHMENTS.iter().filter(|attachment| inbound || attachment.when != When::Inbound);
     for name in [STUB, VERDICT, HOLD_TEST, ENROL_TEST].into_iter().chain(attached.map(|attachment| attachment.name)) {

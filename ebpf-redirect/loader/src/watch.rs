@@ -38,12 +38,10 @@ pub enum Alarm {
     Unknown,
     /// Most messages find that their other end, which was enrolled, has left the map: it should have been closed.
     Unpaired,
-    /// The map of sockets does not take what it should.
+    /// The map of sockets does not take what it should, and has room for it.
     EnrolFailures,
     /// More ends are in the map than are open.
     Leak,
-    /// The map of sockets is nearly full: evidence of a leak, or far more connections than it is made for.
-    Full,
 }
 
 impl Alarm {
@@ -55,7 +53,6 @@ impl Alarm {
             Self::Unpaired => "unpaired",
             Self::EnrolFailures => "enrol_failures",
             Self::Leak => "leak",
-            Self::Full => "full",
         }
     }
 }
@@ -91,6 +88,8 @@ pub struct Look {
     pub reading: Reading,
     /// What is not as it should be; the kill switch has been pulled.
     pub alarm: Option<Alarm>,
+    /// Ends of connections since the look before that the map of sockets had no room for: they go on through TCP.
+    pub no_room: u64,
     /// Whether the programs work.
     pub on: bool,
     /// How the instance stands.
@@ -292,6 +291,8 @@ impl Watch {
         let on = attached && self.maps.control()?.mode == mode::ON;
         let reading = Reading { totals: self.maps.totals()?, occupancy: self.maps.occupancy() };
         let mut alarm = None;
+        // An instance that is attached anew has been looked at already.
+        let no_room = no_room(&self.before, &reading);
         if self.takes == Takes::Always {
             alarm = if on { judge(&self.before, &reading) } else { None };
             self.leaking = if leaks(&reading) { self.leaking + 1 } else { 0 };
@@ -302,7 +303,7 @@ impl Watch {
         }
         self.before = reading.clone();
         self.looked = Instant::now();
-        Ok(Look { reading, alarm, on: on && alarm.is_none() && standing != Standing::Severed, standing })
+        Ok(Look { reading, alarm, no_room, on: on && alarm.is_none() && standing != Standing::Severed, standing })
     }
 }
 
@@ -326,13 +327,18 @@ fn judge(before: &Reading, now: &Reading) -> Option<Alarm> {
     if since(Counter::PassedUnknown) * 100 > messages && messages > 0 {
         return Some(Alarm::Unknown);
     }
-    if now.occupancy.sockets * 20 > redirect_common::MOST_SOCKETS as u64 * 19 {
-        return Some(Alarm::Full);
-    }
-    if failed >= 100 && failed * 10 > eligible {
+    // Where there is no room, those that found some are as good as ever.
+    if failed - no_room(before, now) >= 100 && failed * 10 > eligible {
         return Some(Alarm::EnrolFailures);
     }
     (messages >= ENOUGH && lost * 2 > messages).then_some(Alarm::Unpaired)
+}
+
+/// Ends that were not taken between two readings of a map that is full. What the kernel said of each is counted nowhere.
+fn no_room(before: &Reading, now: &Reading) -> u64 {
+    let failed = |of: &Reading| of.totals.get(Counter::EnrolFailed);
+    let full = before.occupancy.is_full() || now.occupancy.is_full();
+    if full { failed(now).saturating_sub(failed(before)) } else { 0 }
 }
 
 /// Whether more ends are in the map than were enrolled and not closed, beyond what comes and goes.
@@ -346,7 +352,7 @@ mod tests {
     use super::*;
 
     fn reading(counts: &[(Counter, u64)], sockets: u64) -> Reading {
-        Reading { totals: Totals::of(counts), occupancy: Occupancy { sockets, pairs: 0, originals: 0 } }
+        Reading { totals: Totals::of(counts), occupancy: Occupancy { sockets, room: 65_536, pairs: 0, originals: 0 } }
     }
 
     #[test]
@@ -363,12 +369,16 @@ mod tests {
             (&[(Eligible, 200), (EnrolFailed, 150)], 2, Some(Alarm::EnrolFailures)),
             (&[(Eligible, 20_000), (EnrolFailed, 150)], 2, None),
             (&[(PassedLarge, 5000), (PassedOrder, 5000), (PassedSlow, 5000), (PassedUnready, 5000)], 2, None),
-            (&[], 65_000, Some(Alarm::Full)),
+            (&[(Eligible, 200), (EnrolFailed, 200)], 62_000, Some(Alarm::EnrolFailures)),
+            // There is no room: that is no failure.
+            (&[(Eligible, 200), (EnrolFailed, 200)], 65_000, None),
         ] {
             assert_eq!(judge(&quiet, &reading(counts, sockets)), alarm, "{counts:?} {sockets}");
         }
         let later = reading(&[(RedirectedMessages, 1_000_000)], 0);
         assert_eq!(judge(&later, &later), None, "nothing has happened since");
+        let full = |failed| reading(&[(Eligible, 200), (EnrolFailed, failed)], 65_000);
+        assert_eq!((no_room(&full(50), &full(200)), no_room(&quiet, &later)), (150, 0));
     }
 
     #[test]

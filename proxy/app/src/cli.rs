@@ -11,13 +11,13 @@ mod values;
 
 use crate::{
     admin::client::Address,
-    application::Caller,
+    application::{Caller, WAITED_FOR},
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
     demo, descriptors, filters, folders, inject, injector, log, secrets, unreachable,
 };
 use arguments::Stop;
-use command::{Command, Remote, Run};
+use command::{Command, Quit, Remote, Run};
 use pillion_config::{DocumentFile, Loaded, SourceName, model::AdminAddress};
 use pillion_core::identity::Secrets;
 use std::{
@@ -35,6 +35,10 @@ const WRONG_USAGE: u8 = 2;
 const ADMIN: &str = "127.0.0.1:15000";
 /// Time between two questions while waiting.
 const ASK_EVERY: Duration = Duration::from_millis(50);
+/// Time between two looks for who reads what we print: a shell makes the rest of a pipeline when its beginning may run already.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the proxy may take to leave before it is told whom it waits for.
+const EXPLAIN: Duration = Duration::from_secs(5);
 /// Time for one answer.
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -68,7 +72,7 @@ pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
         }
         Command::Demo { exit_after } => demo::run(plane, exit_after),
         Command::Wait(remote) => finish(remote.wait()),
-        Command::Quit(remote) => finish(remote.quit()),
+        Command::Quit(quit) => finish(quit.run()),
         Command::Drain(remote) => finish(remote.drain()),
         Command::Redirect(redirect) => redirect.run(),
         Command::Rules(rules) => rules.run(),
@@ -226,22 +230,46 @@ impl Remote {
             Err(format!("{address}: refused with {}: {}", answer.status, answer.body.trim()))
         }
     }
+}
 
-    fn quit(&self) -> Result<(), String> {
-        let address = self.address()?;
-        let last = Instant::now() + self.timeout;
+impl Quit {
+    fn run(&self) -> Result<(), String> {
+        let Remote { timeout, .. } = self.remote;
+        let address = self.remote.address()?;
+        let begun = Instant::now();
+        let last = begun + timeout;
         // It would wait for us otherwise, and we for it.
-        let path = Caller::own().map_or("/quitquitquit".to_owned(), |own| format!("/quitquitquit?{}", own.query()));
-        let answer = address.ask("POST", &path, left(last).min(ANSWER)).map_err(|error| {
+        let path = || {
+            let own = Caller::own(&self.except);
+            own.map_or("/quitquitquit".to_owned(), |own| format!("/quitquitquit?{}", own.query()))
+        };
+        let mut asked = path();
+        let answer = address.ask("POST", &asked, left(last).min(ANSWER)).map_err(|error| {
             format!("{address}: {error} (is it running, and is this its admin address? --admin tells another)")
         })?;
         if answer.status != 200 {
             return Err(format!("{address}: refused with {}: {}", answer.status, answer.body.trim()));
         }
+        let (mut told, mut looked) = (false, begun);
         // It answers as long as it lives.
         while address.ask("GET", "/livez", left(last).min(ANSWER)).is_ok() {
             if left(last).is_zero() {
-                return Err(format!("still draining after {:?}: {address}", self.timeout));
+                return Err(format!("still draining after {timeout:?}: {address}"));
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                let now = path();
+                let explains = !told && begun.elapsed() >= EXPLAIN;
+                if explains || now != asked {
+                    (asked, told) = (now, told || explains);
+                    // Asking again changes nothing but who is not waited for, and is answered by who still is.
+                    let answer = address.ask("POST", &asked, ANSWER).map(|answer| answer.body).unwrap_or_default();
+                    if let (true, Some((_, others))) = (explains, answer.trim().split_once(WAITED_FOR)) {
+                        eprintln!(
+                            "pillion: the proxy still waits for {others}; --except names what ends only when this has ended"
+                        );
+                    }
+                }
             }
             std::thread::sleep(ASK_EVERY.min(left(last)));
         }

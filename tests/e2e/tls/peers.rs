@@ -54,6 +54,49 @@ fn curl_and_openssl_are_served_by_either_version() {
     }
 }
 
+/// Ingress controllers, gateways and curl offer HTTP/2 to whoever ends TLS, which says nothing of the application behind.
+#[test]
+fn clients_that_agree_upon_http2_are_served_by_applications_of_http1_alone() {
+    let curl = some_or_return!(need::program("curl", "curl"));
+    let python = some_or_return!(need::program("python3", "python3"));
+    let (authority, pages) = (Authority::new("root"), TempDir::new());
+    fs::write(pages.path().join("page"), "an old page").unwrap();
+    let served = port::free();
+    let server = nginx(
+        pages.path(),
+        served,
+        &format!("listen {served}; location = /page {{ root {}; }}", pages.path().display()),
+    );
+    let _nginx = some_or_return!(server);
+    let simple = port::free();
+    let mut command = Command::new(python);
+    command.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(pages.path());
+    let _python = Process::start(command.arg(simple.port().to_string()));
+    wait::until_true("http.server to listen", || TcpStream::connect(simple).is_ok());
+    let (dir, identity) = pki::identity(&authority, WEB);
+    authority.svid(CLIENT).write(dir.path(), "client");
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    for application in [served, simple] {
+        let proxy =
+            Shape { top: &identity, listener: "tls: {}", cluster: "protocol: same-as-downstream", ..Shape::default() }
+                .start(application);
+        let port = proxy.address.port();
+        for http in ["--http2", "--http1.1", "--http2"] {
+            let output = Command::new(&curl)
+                .args(["-sS", "--max-time", "20", http, "--cacert", &file("ca.pem"), "-w", " by HTTP/%{http_version}"])
+                .args(["--cert", &file("client.pem"), "--key", &file("client.key"), "--resolve"])
+                .args([format!("localhost:{port}:127.0.0.1"), format!("https://localhost:{port}/page")])
+                .output()
+                .unwrap();
+            let spoken = if http == "--http2" { "2" } else { "1.1" };
+            let got = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(got, format!("an old page by HTTP/{spoken}"), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        // It was asked once.
+        proxy.await_metric("pillion_connect_failures_total", &["reason=\"not_http2\""], |count| count == 1.0);
+    }
+}
+
 fn nginx(dir: &Path, address: SocketAddr, server: &str) -> Option<Process> {
     let program = need::program("nginx", "nginx-light")?;
     let root = dir.display();

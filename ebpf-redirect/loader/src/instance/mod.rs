@@ -19,7 +19,7 @@ pub use error::AttachError;
 pub(crate) use error::hook;
 pub use foreign::{Foreign, foreign};
 pub(crate) use links::severed;
-pub use options::{BUDGET, Capture, LARGE, Options, Proxy};
+pub use options::{BUDGET, Capture, LARGE, Options, Proxy, SOCKETS};
 pub(crate) use trial::try_inbound;
 pub use trial::try_out;
 
@@ -54,6 +54,8 @@ pub struct Attached {
     /// Network namespaces whose proxies have claimed what comes in and are not given it, or not any more, since it is attached without
     /// [`Options::inbound`].
     pub let_go: usize,
+    /// Ends of connections that its map of sockets has room for: what was asked for, unless it was there before.
+    pub room: u64,
 }
 
 /// What detaching did.
@@ -155,7 +157,7 @@ fn fresh(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
         .and_then(|()| Ok(maps.forget_closed()?))
         .and_then(|()| switch_on(&mut maps));
     match attached {
-        Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: false, on, let_go }),
+        Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: false, on, let_go, room: maps.room() }),
         Err(error) => {
             pins.detach_links()?;
             maps.set_mode(false)?;
@@ -175,7 +177,7 @@ fn let_go(options: &Options, pins: &Pins, maps: &Maps) -> usize {
 
 /// Loads the programs; that those load which are attached to network namespaces later is known then.
 fn load(options: &Options, pins: &Pins) -> Result<Loaded, AttachError> {
-    let loaded = object::load(&options.object, pins, options.inbound)?;
+    let loaded = object::load(&options.object, pins, options.inbound, options.sockets)?;
     if options.inbound {
         Lookups::new(&options.object, pins).load(&0)?;
     }
@@ -210,7 +212,14 @@ fn replace(options: &Options, pins: &Pins) -> Result<Attached, AttachError> {
         .and_then(|()| unlink_capture(pins, options, &maps))
         .and_then(|()| switch_on(&mut maps));
     match exchanged {
-        Ok(on) => Ok(Attached { report, load_time: loaded.took, replaced: before.is_attached(), on, let_go }),
+        Ok(on) => Ok(Attached {
+            report,
+            load_time: loaded.took,
+            replaced: before.is_attached(),
+            on,
+            let_go,
+            room: maps.room(),
+        }),
         Err(error) => {
             before.restore(pins, &mut maps)?;
             Err(error)

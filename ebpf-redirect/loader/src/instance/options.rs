@@ -1,6 +1,7 @@
 //! options: what an instance is to do.
 
 use crate::{object::Object, self_test::Property};
+use redirect_common::MOST_SOCKETS;
 use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 /// Unread bytes at a receiver beyond which its sender goes through TCP: a small message's queue, not a bulk stream's.
@@ -9,6 +10,10 @@ pub const BUDGET: u32 = 256 * 1024;
 /// Messages of so many bytes go through TCP unless said otherwise: pieces of larger ones look like this, and at 1 MiB
 /// redirecting may lose (ebpf-redirect/README.md).
 pub const LARGE: u32 = 64 * 1024;
+
+/// Ends of connections that are past TCP at a time, unless said otherwise: those of some thirty thousand connections.
+#[expect(clippy::cast_possible_truncation, reason = "it is 65,536")]
+pub const SOCKETS: u32 = MOST_SOCKETS as u32;
 
 /// Who the proxy is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub struct Options {
     pub budget: u32,
     /// See [`LARGE`].
     pub large: u32,
+    /// See [`SOCKETS`]. Of an instance that is there its map decides, which lives on: [`Attached::room`](super::Attached::room).
+    pub sockets: u32,
     /// Whether ends of connections are reported.
     pub events: bool,
     /// Properties that may fail: nothing on this node needs them.
@@ -75,6 +82,7 @@ impl Options {
             inbound: false,
             budget: BUDGET,
             large: LARGE,
+            sockets: SOCKETS,
             events: true,
             waived: Vec::new(),
             object: Object::default(),

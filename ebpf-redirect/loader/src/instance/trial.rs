@@ -3,7 +3,7 @@
 use super::{
     error::{AttachError, hook},
     exchange::put_verdict,
-    options::BUDGET,
+    options::{BUDGET, SOCKETS},
 };
 use crate::{
     maps::Maps,
@@ -58,7 +58,7 @@ pub fn try_out(object: &Object) -> Result<(Report, Duration), AttachError> {
         return Err(AttachError::NoObject);
     }
     in_scratch(|pins| {
-        let loaded = object::load(object, pins, false)?;
+        let loaded = object::load(object, pins, false, SOCKETS)?;
         let mut maps = Maps::open(pins)?;
         maps.change(|_| Control { mode: mode::OFF, budget: BUDGET, large: u32::MAX, ..Control::default() })?;
         put_verdict(pins, &loaded)?;
@@ -73,7 +73,7 @@ pub fn try_out(object: &Object) -> Result<(Report, Duration), AttachError> {
 /// They do not.
 pub(crate) fn try_inbound(object: &Object) -> Result<(), AttachError> {
     in_scratch(|pins| {
-        object::load(object, pins, true)?;
+        object::load(object, pins, true, SOCKETS)?;
         Ok(Lookups::new(object, pins).load(&0).map(drop)?)
     })
 }

@@ -274,3 +274,41 @@ fn mptcp_is_left_alone_and_what_falls_back_from_it_arrives_whole() {
     });
     ground.await_empty();
 }
+
+#[test]
+fn what_a_full_map_has_no_room_for_goes_through_tcp() {
+    let Some(mut ground) = Ground::new() else { return };
+    ground.options.ports.insert(PROXY);
+    ground.options.sockets = 64;
+    ground.attach();
+    let mut larger = ground.options.clone();
+    larger.sockets = 128;
+    let mut watch = Watch::new(&ground.options.instance).unwrap();
+    ground.pod(|| {
+        let listener = listen(PROXY);
+        let pairs: Vec<_> = (0..200).map(|_| pair(&listener)).collect();
+        let full = ground.status().occupancy;
+        assert_eq!((full.sockets, full.room, full.is_full()), (64, 64, true));
+        for (client, server) in &pairs {
+            talk(client, server, b"whole, either way");
+        }
+        // Of a connection whose client is not taken the server is not asked for.
+        assert_eq!((ground.count(Counter::Enrolled), ground.count(Counter::EnrolFailed)), (64, 168));
+        assert_eq!(ground.count(Counter::RedirectedMessages), 64, "those that found room are as they were");
+        let look = watch.look(|_| {}).unwrap();
+        assert_eq!((look.alarm, look.on, look.no_room), (None, true, 168));
+        assert_eq!(watch.look(|_| {}).unwrap().no_room, 0);
+        // What has closed leaves its room.
+        drop(pairs);
+        ground.await_empty();
+        let (client, server) = pair(&listener);
+        talk(&client, &server, b"past TCP again");
+        assert_eq!((ground.count(Counter::RedirectedMessages), ground.count(Counter::EnrolFailed)), (66, 168));
+        // The map lives on with what is in it, and another one is made when nothing is.
+        let attached = redirect::attach(&larger).unwrap();
+        assert_eq!((attached.replaced, attached.room), (true, 64));
+    });
+    ground.await_empty();
+    assert_eq!(redirect::detach(&ground.options.instance).unwrap(), redirect::Detached::Gone);
+    assert_eq!(redirect::attach(&larger).unwrap().room, 128);
+}

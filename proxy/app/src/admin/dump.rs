@@ -110,12 +110,13 @@ pub(super) fn history(history: &History) -> Value {
 }
 
 fn redirect_of(redirect: &LoopbackRedirect) -> Value {
-    let LoopbackRedirect { by_agent, instance, cgroup, large_messages, waived, outbound } = redirect;
+    let LoopbackRedirect { by_agent, instance, cgroup, large_messages, sockets, waived, outbound } = redirect;
     json!({
         "by": if *by_agent { "agent" } else { "proxy" },
         "instance": instance.as_str(),
         "cgroup": cgroup,
         "large_messages": large_messages,
+        "sockets": sockets,
         "waive": waived,
         "outbound": outbound.as_ref().map(|RedirectOutbound { port, exclude, exclude_ports }| json!({
             "port": port,

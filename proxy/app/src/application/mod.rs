@@ -55,6 +55,9 @@ const PROCESSES: &str = "processes";
 const JOB: &str = "job";
 const JOB_ON_FAILURE: &str = "job-on-failure";
 
+/// How an answer to who asks the proxy to leave goes on, where it waits for somebody: their numbers and names.
+pub const WAITED_FOR: &str = ", when these have gone: ";
+
 /// What a pod is, as far as it decides by what its application is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
@@ -223,7 +226,16 @@ impl Application {
     /// processes all but those that wait for the answer.
     pub fn near_its_end(&mut self, caller: Option<Caller>) {
         self.listened = true;
-        self.callers.extend(caller.map(Caller::line).into_iter().flatten());
+        self.callers.extend(caller.map(Caller::those_not_waited_for).into_iter().flatten());
+    }
+
+    /// Who is waited for, as far as processes tell: their numbers and names, a few of them.
+    #[must_use]
+    pub fn waited_for(&self) -> Vec<String> {
+        match self.watch {
+            Watch::Nothing | Watch::Sockets => Vec::new(),
+            Watch::Processes | Watch::Job { .. } => processes::names(&self.callers),
+        }
     }
 
     /// Whether the application is there, while the process leaves.

@@ -12,10 +12,22 @@ use std::{
     path::{Component, Path},
 };
 
+/// As many as are named.
+const MOST_NAMED: usize = 8;
+
 /// Whether there is any but ours and `callers`.
 pub(super) fn look(callers: &BTreeSet<u32>) -> Presence {
     let Some(mut others) = others() else { return Presence::There };
     if others.any(|pid| !callers.contains(&pid)) { Presence::There } else { Presence::Gone }
+}
+
+/// Those that are there, by number and name: so many as one reads.
+pub(super) fn names(callers: &BTreeSet<u32>) -> Vec<String> {
+    let name = |pid| {
+        let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("{pid} ({})", comm.trim_end())
+    };
+    others().into_iter().flatten().filter(|pid| !callers.contains(pid)).take(MOST_NAMED).map(name).collect()
 }
 
 /// The containers of those that are there.

@@ -3,10 +3,10 @@
 //! Pure. A table instead of a framework: the framework's code was a tenth of what is resident in an idle proxy.
 
 use super::{
-    command::{Command, Remote, Run},
+    command::{Command, Quit, Remote, Run},
     redirect,
     rules::{self, Act, DRY_RUN, Rules},
-    values::{address, duration, level, listen},
+    values::{address, duration, level, listen, processes},
 };
 use crate::{inject, log};
 use lexopt::Arg;
@@ -147,8 +147,19 @@ const VERBS: &[Verb] = &[
         name: "quit",
         about: "Ask a running proxy to drain and exit, and wait until it has",
         usage: "[OPTIONS]",
-        options: REMOTE,
-        examples: &["quit --timeout 30s"],
+        options: &[
+            REMOTE[0],
+            REMOTE[1],
+            Opt {
+                long: "except",
+                short: None,
+                value: "PROCESSES",
+                about: "Whom a proxy that sees the pod's processes is not to wait for, as numbers with commas between: what ends only \
+                        with its container, as $! of `tail -f log &`. It waits for all others but this command, its ancestors \
+                        and who reads what they print, as `| tee log`",
+            },
+        ],
+        examples: &["quit --timeout 30s", "quit --except 12,15"],
     },
     redirect::PROBE,
     redirect::ATTACH,
@@ -246,7 +257,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
         "redirect rules install" => Rules::read(&given, Act::Install).map(Command::Rules),
         "redirect rules check" => Rules::read(&given, Act::Check).map(Command::Rules),
         "redirect rules remove" => Rules::read(&given, Act::Remove).map(Command::Rules),
-        "quit" => given.remote().map(Command::Quit),
+        "quit" => given.quit().map(Command::Quit),
         name => given.redirect(name).map(Command::Redirect),
     }
 }
@@ -367,6 +378,11 @@ impl Given {
             admin: self.read_as("admin", address)?,
             timeout: self.read_as("timeout", duration)?.unwrap_or(default.timeout),
         })
+    }
+
+    fn quit(&self) -> Result<Quit, Stop> {
+        let except = self.read_as("except", processes)?.unwrap_or_default();
+        Ok(Quit { remote: self.remote()?, except })
     }
 
     fn run(&self) -> Result<Run, Stop> {

@@ -2,7 +2,7 @@
 
 use super::rules::Rules;
 use crate::{admin::client::Address, inject, injector, log};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 /// A command with all it needs.
 #[derive(Debug, PartialEq)]
@@ -12,7 +12,7 @@ pub(super) enum Command {
     Schema,
     Demo { exit_after: Option<Duration> },
     Wait(Remote),
-    Quit(Remote),
+    Quit(Quit),
     Drain(Remote),
     Redirect(super::redirect::Redirect),
     Rules(Rules),
@@ -41,6 +41,14 @@ pub(super) struct Remote {
     /// Its admin address; none: what the environment says.
     pub admin: Option<Address>,
     pub timeout: Duration,
+}
+
+/// Asks a running proxy to leave.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Quit {
+    pub remote: Remote,
+    /// Processes that it is not to wait for, beside this one, its ancestors and who reads what these write.
+    pub except: BTreeSet<u32>,
 }
 
 impl Default for Remote {

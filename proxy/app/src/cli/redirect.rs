@@ -3,9 +3,9 @@
 use super::{
     arguments::{Given, Opt, Stop, Verb},
     rules,
-    values::{cgroup, folders, list, listen, number, prefixes, properties, size},
+    values::{cgroup, folders, list, listen, number, prefixes, properties, size, sockets},
 };
-use crate::loopback;
+use crate::loopback::{self, ANOTHER_ROOM};
 use redirect::{
     AttachError, Capture, Detached, Ended, Object, Options, PinError, Property, Proxy, Standing, Totals, Watch,
 };
@@ -74,6 +74,11 @@ const WHAT: &[Opt] = &[
     opt("proxy-pid", "NUMBER", "The proxy's process, as this process sees it"),
     opt("proxy-cgroup", "PATH", "The cgroup that the proxy alone runs in"),
     opt("large", "SIZE", "Messages of this size and more stay on TCP [default: 64KiB]"),
+    opt(
+        "sockets",
+        "NUMBER",
+        "Ends of connections that are past TCP at a time, two a connection; more stay on TCP [default: 65536]",
+    ),
     opt(
         "capture",
         "PORT",
@@ -156,6 +161,7 @@ pub(super) struct What {
     ports: Vec<u16>,
     proxies: Vec<Proxy>,
     large: Option<u32>,
+    sockets: Option<u32>,
     capture: Option<Capture>,
     waived: Vec<Property>,
     object: Option<PathBuf>,
@@ -244,6 +250,7 @@ impl Given {
             ports,
             proxies,
             large: self.read_as("large", size)?,
+            sockets: self.read_as("sockets", sockets)?,
             capture: capture.map(|port| Capture { port, exclude, exclude_ports, probe }),
             waived: self.read_as("waive", properties)?.unwrap_or_default(),
             object: self.path("object")?,
@@ -289,6 +296,7 @@ impl What {
         options.ports.extend(self.ports);
         options.proxies = self.proxies;
         options.large = self.large.unwrap_or(options.large);
+        options.sockets = self.sockets.unwrap_or(options.sockets);
         options.capture = self.capture;
         options.waived = self.waived;
         options.object = object;
@@ -331,6 +339,9 @@ impl Redirect {
                         out,
                         "switched off as before: `pillion redirect switch --instance {instance} --to on` puts it back"
                     )?;
+                }
+                if attached.room != u64::from(options.sockets) {
+                    writeln!(out, "room for {} sockets and not {}: {ANOTHER_ROOM}", attached.room, options.sockets)?;
                 }
                 if attached.let_go > 0 {
                     writeln!(

@@ -6,6 +6,7 @@ use crate::{
 };
 use redirect::Property;
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
@@ -50,6 +51,19 @@ pub(super) fn list(text: &str) -> Result<Vec<u16>, &'static str> {
         .map(|port| port.trim().parse().ok().filter(|port| *port != 0))
         .collect::<Option<_>>()
         .ok_or("write ports with commas between, as 15001,15006")
+}
+
+/// Entries of the redirect's map of sockets: a million of them take some hundred megabytes when it is full.
+pub(super) fn sockets(text: &str) -> Result<u32, &'static str> {
+    text.parse().ok().filter(|sockets| (64..=1 << 20).contains(sockets)).ok_or("write a number from 64 to 1048576")
+}
+
+/// Numbers of processes, with commas between.
+pub(super) fn processes(text: &str) -> Result<BTreeSet<u32>, &'static str> {
+    text.split(',')
+        .map(|process| process.trim().parse().ok().filter(|process| *process > 1))
+        .collect::<Option<_>>()
+        .ok_or("write numbers of processes with commas between, as 12,15")
 }
 
 /// `/run/netns,/var/run/netns`.

@@ -6,6 +6,7 @@ use super::{
     state::{Action, Request, Stage},
 };
 use crate::{
+    application::WAITED_FOR,
     assembly::Plane,
     cgroup::{Pressure, Thresholds},
     discovery::{self, News},
@@ -155,7 +156,13 @@ impl<P: Plane> Control<P> {
             Action::Quit(caller) => {
                 self.application.near_its_end(caller);
                 self.leave("an operator");
-                "draining, then exiting".to_owned()
+                let mut words = "draining, then exiting".to_owned();
+                let others = self.application.waited_for();
+                if !others.is_empty() {
+                    words += WAITED_FOR;
+                    words += &others.join(", ");
+                }
+                words
             }
             Action::DrainInbound => {
                 self.announce();

@@ -98,7 +98,7 @@ pub enum Readiness {
 }
 
 /// What the admin port may ask of the control loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Close the listeners, finish connections, stay.
     DrainListeners,

@@ -13,7 +13,7 @@
 use super::{
     metrics::Metrics,
     serve::{self, Standing as Shown},
-    watched::{tell, tell_let_go},
+    watched::{Fullness, tell, tell_let_go, tell_room},
 };
 use crate::{
     log,
@@ -73,10 +73,10 @@ async fn live(
     attach(options, metrics.as_ref())?;
     let mut watch = Watch::new(&options.instance)?;
     let mut inbound = if options.inbound { Some(Inbound::new(options, namespaces)?) } else { None };
-    let (mut said, mut failed) = (Standing::There, None);
+    let (mut said, mut failed, mut fullness) = (Standing::There, None, Fullness::default());
     let mut again = Again::default();
     loop {
-        match look(&mut watch, options, metrics.as_ref(), &shown, &mut said) {
+        match look(&mut watch, options, metrics.as_ref(), &shown, (&mut said, &mut fullness)) {
             Ok(()) => failed = None,
             Err(error) => {
                 let words = error.to_string();
@@ -130,6 +130,7 @@ fn attach(options: &Options, metrics: Option<&Metrics>) -> Result<(), redirect::
         "redirect attached"
     );
     tell_let_go(attached.let_go);
+    tell_room(options.sockets, attached.room);
     if let Some(metrics) = metrics {
         metrics.attached(attached.load_time);
     }
@@ -345,7 +346,7 @@ fn look(
     options: &Options,
     metrics: Option<&Metrics>,
     shown: &Shown,
-    said: &mut Standing,
+    (said, fullness): (&mut Standing, &mut Fullness),
 ) -> Result<(), redirect::AttachError> {
     let look = watch.look(|event| {
         if let Some(metrics) = metrics {
@@ -365,6 +366,7 @@ fn look(
         Standing::There | Standing::Anew if look.on => None,
         Standing::There | Standing::Anew => Some("switched off: plain TCP is used"),
     });
+    fullness.look(&look, "`--sockets`");
     if let Some(alarm) = look.alarm {
         tracing::error!(alarm = alarm.word(), "redirect switched off: connections go on through TCP");
     }

@@ -17,6 +17,7 @@ const NAMESPACES: &str = "pillion_redirect_namespaces";
 const DROPPED: &str = "pillion_redirect_events_dropped_total";
 const HELD: &str = "pillion_redirect_held_total";
 const ENTRIES: &str = "pillion_redirect_map_entries";
+const ROOM: &str = "pillion_redirect_map_room";
 const ON: &str = "pillion_redirect_on";
 const ATTACHES: &str = "pillion_redirect_attaches_total";
 const LOAD: &str = "pillion_redirect_load_seconds";
@@ -30,6 +31,8 @@ const CLOSED: &str = "pillion_redirect_closed_total";
 /// Handles.
 pub(super) struct Metrics {
     counters: Vec<(Counter, Series)>,
+    no_room: Series,
+    room: Gauge,
     sockets: Gauge,
     pairs: Gauge,
     originals: Gauge,
@@ -106,6 +109,7 @@ impl Metrics {
         );
         describe_counter!(DROPPED, "Events of connections that found no room in the ring.");
         describe_gauge!(ENTRIES, "Entries of the redirect's maps.");
+        describe_gauge!(ROOM, "Entries that the redirect's maps have room for.");
         describe_gauge!(ON, "1 while the redirect is attached and the kill switch is not pulled.");
         describe_counter!(ATTACHES, "Attempts to attach the programs, by outcome.");
         describe_gauge!(LOAD, "Seconds that loading and verifying the programs took.");
@@ -117,6 +121,8 @@ impl Metrics {
         describe_counter!(CLOSED, "Enrolled ends that closed, by how.");
         Self {
             counters: redirect::COUNTERS.iter().map(|of| (*of, series(*of))).collect(),
+            no_room: counter!(ENDS, "event" => "no_room"),
+            room: gauge!(ROOM, "map" => "sockets"),
             sockets: gauge!(ENTRIES, "map" => "sockets"),
             pairs: gauge!(ENTRIES, "map" => "pairs"),
             originals: gauge!(ENTRIES, "map" => "originals"),
@@ -156,14 +162,20 @@ impl Metrics {
             self.gone(instance);
         }
         // One that was detached by somebody else says the same for as long as it is looked at.
-        self.counted(instance, &look.reading);
+        self.counted(instance, &look.reading, look.no_room);
     }
 
-    fn counted(&self, instance: &str, reading: &Reading) {
+    fn counted(&self, instance: &str, reading: &Reading, no_room: u64) {
         let before = self.before.borrow_mut().insert(instance.to_owned(), reading.totals.clone());
         for (of, series) in &self.counters {
             // Those of the pinned maps: they go on where a proxy before this one left them.
-            series.increment(grown(before.as_ref().map_or(0, |before| before.get(*of)), reading.totals.get(*of)));
+            let mut by = grown(before.as_ref().map_or(0, |before| before.get(*of)), reading.totals.get(*of));
+            if *of == Counter::EnrolFailed {
+                let full = no_room.min(by);
+                self.no_room.increment(full);
+                by -= full;
+            }
+            series.increment(by);
         }
     }
 
@@ -183,11 +195,13 @@ impl Metrics {
 
     /// How it stands with all instances together.
     pub(super) fn stands(&self, on: bool, occupancy: impl Iterator<Item = Occupancy>) {
-        let [sockets, pairs, originals] = occupancy.fold([0; 3], |[sockets, pairs, originals], of| {
-            [sockets + of.sockets, pairs + of.pairs, originals + of.originals]
+        let [sockets, room, pairs, originals] = occupancy.fold([0; 4], |[sockets, room, pairs, originals], of| {
+            [sockets + of.sockets, room + of.room, pairs + of.pairs, originals + of.originals]
         });
         #[expect(clippy::cast_precision_loss, reason = "maps have some ten thousand entries")]
-        for (gauge, entries) in [(&self.sockets, sockets), (&self.pairs, pairs), (&self.originals, originals)] {
+        for (gauge, entries) in
+            [(&self.sockets, sockets), (&self.room, room), (&self.pairs, pairs), (&self.originals, originals)]
+        {
             gauge.set(entries as f64);
         }
         self.on.set(if on { 1.0 } else { 0.0 });

@@ -15,7 +15,7 @@ mod words;
 pub(crate) use agent::run as run_agent;
 pub(crate) use metrics::grown;
 pub(crate) use page::{Page, beside_agent};
-pub(crate) use words::{foreign_json, foreign_text, look_json, look_text, status_json, status_text};
+pub(crate) use words::{ANOTHER_ROOM, foreign_json, foreign_text, look_json, look_text, status_json, status_text};
 
 use ear::{Ear, Heard, Mouth};
 use metrics::Metrics;
@@ -145,6 +145,7 @@ fn options(
     options.ports = ports;
     options.proxies = vec![proxy];
     options.large = redirect.large_messages;
+    options.sockets = redirect.sockets;
     options.waived = redirect.waived.iter().filter_map(|name| Property::named(name)).collect();
     options.capture = redirect.outbound.as_ref().map(|outbound| Capture {
         port: outbound.port,

@@ -2,8 +2,8 @@
 //!
 //! What was detached is looked at until its maps are empty, so that its counters go on, and then removed.
 
-use super::metrics::Metrics;
-use redirect::{Detached, Options, Standing, Tidied, Watch};
+use super::{metrics::Metrics, words::ANOTHER_ROOM};
+use redirect::{Detached, Occupancy, Options, Standing, Tidied, Watch};
 use std::{os::fd::BorrowedFd, path::PathBuf};
 
 /// All of it.
@@ -20,6 +20,7 @@ struct Watched {
     instance: String,
     cgroup: PathBuf,
     watch: Watch,
+    fullness: Fullness,
     /// What was said of how it stands, so that it is said once.
     said: Standing,
 }
@@ -59,6 +60,7 @@ impl All {
                     tracing::warn!("the redirect was switched off and stays so; POST /redirect?switch=on puts it back");
                 }
                 tell_let_go(done.let_go);
+                tell_room(options.sockets, done.room);
                 self.watch(options);
             }
             Err(error) => {
@@ -90,6 +92,7 @@ impl All {
                     instance: options.instance.clone(),
                     cgroup: options.cgroup.clone(),
                     watch,
+                    fullness: Fullness::default(),
                     said: Standing::There,
                 });
             }
@@ -191,6 +194,7 @@ impl Watched {
             );
         }
         metrics.looked(&self.instance, &look);
+        self.fullness.look(&look, "`redirect.sockets`");
         tell(look.standing, &mut self.said, || {
             tracing::warn!("the redirect was detached by somebody else: plain TCP is used");
         });
@@ -216,6 +220,38 @@ pub(super) fn tell(now: Standing, said: &mut Standing, detached: impl FnOnce()) 
         Standing::There if is_attached(before) => {}
         Standing::There | Standing::Anew => tracing::info!("the redirect is attached again, by somebody else"),
         Standing::Severed => tracing::warn!("the redirect is attached to a cgroup that has gone: plain TCP is used"),
+    }
+}
+
+/// Says that another size of the map of sockets waits for its end.
+pub(super) fn tell_room(asked: u32, room: u64) {
+    if room != u64::from(asked) {
+        tracing::warn!(asked, room, "{ANOTHER_ROOM}");
+    }
+}
+
+/// Says once that the map of sockets is full, until that has been otherwise for good.
+#[derive(Debug, Default)]
+pub(super) struct Fullness {
+    said: bool,
+}
+
+impl Fullness {
+    /// `remedy`: what gives it more room.
+    pub(super) fn look(&mut self, look: &redirect::Look, remedy: &str) {
+        let Occupancy { sockets, room, .. } = look.reading.occupancy;
+        if look.no_room > 0 && !self.said {
+            self.said = true;
+            tracing::warn!(
+                sockets,
+                room,
+                no_room = look.no_room,
+                "the redirect's map of sockets is full: connections beyond it go through TCP, and are served. {remedy} gives it room for \
+                 more, once it is made anew"
+            );
+        } else if sockets * 2 < room {
+            self.said = false;
+        }
     }
 }
 

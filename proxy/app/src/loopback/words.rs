@@ -4,6 +4,10 @@ use redirect::{Ended, Foreign, Histogram, Look, Reading, Standing, Status, Total
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
+/// Why there is another room for sockets than was asked for, and what to do about it.
+pub(crate) const ANOTHER_ROOM: &str = "the map of sockets that is there has another size, and goes on being used: connections are in it. It is \
+                                       made anew by whoever attaches after a detach, when the last of them has closed";
+
 /// For people.
 pub(crate) fn status_text(status: &Status) -> String {
     let mut text = String::new();
@@ -57,9 +61,15 @@ pub(crate) fn status_text(status: &Status) -> String {
     let occupancy = status.occupancy;
     let _ = writeln!(
         text,
-        "maps: {} sockets, {} pairs, {} original destinations",
-        occupancy.sockets, occupancy.pairs, occupancy.originals
+        "maps: {} of {} sockets, {} pairs, {} original destinations",
+        occupancy.sockets, occupancy.room, occupancy.pairs, occupancy.originals
     );
+    if occupancy.is_full() {
+        let _ = writeln!(
+            text,
+            "full: connections beyond go through TCP; --sockets, or redirect.sockets, gives room for more, once it is made anew"
+        );
+    }
     for (counter, count) in status.totals.iter() {
         let _ = writeln!(text, "{:<22} {count}", counter.name());
     }
@@ -129,6 +139,7 @@ pub(crate) fn status_json(status: &Status) -> Value {
         "namespaces": { "asked": status.inbound, "captured": status.captured, "waiting_inodes": status.waiting },
         "maps": {
             "sockets": status.occupancy.sockets,
+            "sockets_room": status.occupancy.room,
             "pairs": status.occupancy.pairs,
             "originals": status.occupancy.originals,
         },

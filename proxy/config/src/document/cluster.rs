@@ -148,7 +148,7 @@ pub(crate) enum Protocols {
     Http1,
     /// HTTP/2 with prior knowledge, as gRPC servers want it.
     Http2,
-    /// HTTP/2 for requests that came by HTTP/2, HTTP/1.1 for the others.
+    /// HTTP/2 for requests that came by HTTP/2, HTTP/1.1 for the others; in the clear also for those where the server answers HTTP/2's preface by something else, gRPC excepted.
     SameAsDownstream,
 }
 

@@ -19,13 +19,15 @@ pub(crate) struct LoopbackRedirect {
     pub cgroup: Text<FilePath>,
     /// Messages of this size and more stay on TCP. 64KiB: the kernel shows larger ones in pieces of this size, and where they are very large, handing them over loses.
     pub large_messages: Text<Bytes<1, { 1 << 30 }>>,
+    /// Ends of connections that are past TCP at a time, two a connection; more stay on TCP, counted and said once. 65536: some thirty thousand connections, as many as a host has ports for one client. A map that is there keeps its size until it was detached and its last connection has closed.
+    pub sockets: Text<Int<64, 1_048_576>>,
     /// Properties of the self-test that may fail, since nothing here needs them: `fionread`, `peek`, `splice`, `duplex`, `wait_all`. No kernel known passes `splice` (who receives by splice(2), as HAProxy with `option splice-auto` and Go's TCP-to-TCP copy do, stalls), `wait_all` (recv(MSG_WAITALL) comes back with less than it asks for, or sleeps on with all of it there; SO_RCVLOWAT is as if it were not set) nor `duplex` (where one thread sleeps in recv(2) while another one's send(2) on the same socket waits for room, the reader may get EAGAIN); programs that wait by poll or epoll are not concerned by `duplex`.
     pub waive: List<Waiver>,
     /// Outbound connections, taken to a listener without netfilter rules. Absent: none.
     pub outbound: Field<RedirectOutbound>,
 }
 
-fields! { LoopbackRedirect { by, instance, cgroup, large_messages, waive, outbound } }
+fields! { LoopbackRedirect { by, instance, cgroup, large_messages, sockets, waive, outbound } }
 
 impl Default for LoopbackRedirect {
     fn default() -> Self {
@@ -34,6 +36,7 @@ impl Default for LoopbackRedirect {
             instance: Text::scalar(Name("pillion".into())),
             cgroup: Field::ABSENT,
             large_messages: Text::scalar(Bytes(64 << 10)),
+            sockets: Text::scalar(Int(65_536)),
             waive: Field::ABSENT,
             outbound: Field::ABSENT,
         }

@@ -46,6 +46,7 @@ pub(super) fn redirect(
         instance,
         cgroup,
         large_messages: redirect.large_messages.value()?.0,
+        sockets: redirect.sockets.value()?.to(),
         waived,
         outbound,
     })

@@ -128,7 +128,7 @@ pub enum UpstreamProtocol {
     Http1,
     /// HTTP/2 with prior knowledge.
     Http2,
-    /// HTTP/2 for requests that came by HTTP/2, HTTP/1.1 for the others.
+    /// HTTP/2 for requests that came by HTTP/2 where the server speaks it, HTTP/1.1 for the others.
     SameAsDownstream,
 }
 

@@ -14,6 +14,8 @@ pub struct LoopbackRedirect {
     pub cgroup: Option<PathBuf>,
     /// Bytes from which on a message stays on TCP.
     pub large_messages: u32,
+    /// Ends of connections that its map has room for.
+    pub sockets: u32,
     /// Names of properties that may fail.
     pub waived: Vec<&'static str>,
     /// Outbound connections to take to a listener.

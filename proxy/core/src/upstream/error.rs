@@ -96,6 +96,9 @@ pub enum ConnectError {
     /// The peer answered with a reset, or closed before the handshake was done.
     #[error("reset")]
     Reset,
+    /// It answered the preface of HTTP/2 by something else.
+    #[error("the server does not speak HTTP/2")]
+    NotHttp2,
     /// This process or machine has no file descriptor left.
     #[error("out of file descriptors")]
     Descriptors,
@@ -196,9 +199,13 @@ impl ConnectError {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Refused | Self::Timeout(_) | Self::Unreachable | Self::Reset | Self::Tls(_) | Self::Io(_) => {
-                Blame::Upstream
-            }
+            Self::Refused
+            | Self::Timeout(_)
+            | Self::Unreachable
+            | Self::Reset
+            | Self::NotHttp2
+            | Self::Tls(_)
+            | Self::Io(_) => Blame::Upstream,
             Self::Descriptors | Self::LocalResources => Blame::Proxy,
         }
     }
@@ -211,6 +218,7 @@ impl ConnectError {
             Self::Timeout(_) => "timeout",
             Self::Unreachable => "unreachable",
             Self::Reset => "reset",
+            Self::NotHttp2 => "not_http2",
             Self::Descriptors => "descriptors",
             Self::LocalResources => "local_resources",
             Self::Tls(failure) => failure.upstream_name(),

@@ -6,10 +6,11 @@ use super::{
     circuit_wait::Opened,
     connect,
     error::ConnectError,
+    heard::Heard,
     http1::{Home, Http1Connection},
     http2::Http2Connection,
-    line::Line,
-    pool::Host,
+    line::{Held, Line},
+    pool::{Host, HostCore},
     tls,
     worker_cluster::WorkerCluster,
 };
@@ -19,8 +20,17 @@ use crate::{
     io::Socket,
     upstream::{Bond, RequestBody},
 };
+use bytes::Bytes;
+use h2::client::Connection;
 use pillion_config::model::Cluster;
-use std::rc::{Rc, Weak};
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::{Rc, Weak},
+    task::Poll,
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
 
 /// Bytes a stream may be ahead of its consumer: HTTP/2's own initial value (RFC 9113 §6.9.2).
 const STREAM_WINDOW: u32 = 65_535;
@@ -49,7 +59,11 @@ pub(super) async fn http1<B: RequestBody>(
     .await
 }
 
-/// Connects and makes an HTTP/2 connection, with prior knowledge (RFC 9113 §3.3).
+/// How long a server's preface is waited for: as long as the connection's task waits for one that is silent while requests wait.
+const PREFACE: Duration = Duration::from_secs(35);
+
+/// Connects and makes an HTTP/2 connection, with prior knowledge (RFC 9113 §3.3). Where the cluster only supposes that, the
+/// first one to an address is ready when its server has said something that may be HTTP/2.
 pub(super) async fn http2<B: RequestBody>(
     host: &Rc<Host<B>>,
     cluster: &WorkerCluster<B>,
@@ -57,9 +71,12 @@ pub(super) async fn http2<B: RequestBody>(
     announced: Option<&Rc<[u8]>>,
 ) -> Result<Rc<Http2Connection>, ConnectError> {
     let model = cluster.model();
-    connect::within(model.connect_timeout, cluster.state().metrics(), async {
+    let metrics = cluster.state().metrics();
+    let made = connect::within(model.connect_timeout, metrics, async {
         let socket = connect::connect(cluster, &host.core, &opened, announced).await?;
         let (socket, bond) = secure(socket, host, cluster, Speaks::Http2).await?;
+        // TLS has agreed upon what is spoken.
+        let asks = cluster.asks_for_http2() && !matches!(socket, Socket::Tls(_));
         let (line, watch) = Line::new(socket);
         let held = line.hold();
         let made = h2::client::Builder::new()
@@ -76,11 +93,37 @@ pub(super) async fn http2<B: RequestBody>(
             Some(failure) => tls::refused(&host.core, failure),
             None => error.get_io().map_or(ConnectError::Reset, ConnectError::from_io),
         })?;
-        drop(held);
-        host.reached();
-        Ok(Http2Connection::start(sender, connection, (watch, bond), host, opened, announced.cloned()))
-    })
-    .await
+        let held = (asks && host.core.heard.get() != Heard::Http2).then_some(held);
+        Ok((sender, connection, watch, bond, held))
+    });
+    let (sender, mut connection, watch, bond, asked) = made.await?;
+    if let Some(held) = asked {
+        // Not within the time to connect: a server of HTTP/1.1 with one thread reads it when it is done with others.
+        let greeted = Box::pin(greeted(&mut connection, &held, &host.core)).await;
+        greeted.inspect_err(|error| metrics.connect_failure(error.reason()))?;
+    }
+    host.reached();
+    Ok(Http2Connection::start(sender, connection, (watch, bond), host, opened, announced.cloned()))
+}
+
+/// Waits for the server's preface, and remembers what it was. The request is not sent before: what would be read of it as
+/// HTTP/1.1 is not what its client has written.
+async fn greeted(connection: &mut Connection<Line, Bytes>, held: &Held, host: &HostCore) -> Result<(), ConnectError> {
+    let first = poll_fn(|cx| {
+        let over = Pin::new(&mut *connection).poll(cx).is_ready();
+        match held.first() {
+            None if over => Poll::Ready(held.last_look(cx)),
+            None => Poll::Pending,
+            first => Poll::Ready(first),
+        }
+    });
+    let first = timeout(PREFACE, first).await.map_err(|_| ConnectError::Timeout(PREFACE))?;
+    host.heard.set(host.heard.get().greeted(first, Instant::now()));
+    match host.heard.get() {
+        Heard::Http2 => Ok(()),
+        Heard::Http1 { .. } => Err(ConnectError::NotHttp2),
+        Heard::Nothing | Heard::Silence | Heard::SilenceThenHttp1 => Err(ConnectError::Reset),
+    }
 }
 
 /// Shakes hands, if the cluster wants it; a connection whose server was judged has a bond.

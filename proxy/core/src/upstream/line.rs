@@ -1,4 +1,5 @@
-//! `Line`: a socket that its codec owns and that counts what was read, so that silence can be told without a clock.
+//! `Line`: a socket that its codec owns and that counts what was read, so that silence can be told without a clock, and knows
+//! by what it began, of which the codec tells nothing where that is no HTTP/2.
 //!
 //! Beside the path, between an HTTP/2 connection's socket and its codec. It never buffers.
 
@@ -26,6 +27,8 @@ pub(super) struct Line(Rc<Shared>);
 struct Shared {
     socket: RefCell<Socket>,
     read: Cell<u64>,
+    /// The first byte of it.
+    first: Cell<Option<u8>>,
 }
 
 /// A connection's view of its [`Line`]; it does not keep the socket open.
@@ -34,7 +37,7 @@ pub(super) struct Watch(Weak<Shared>);
 
 impl Line {
     pub(super) fn new(socket: Socket) -> (Self, Watch) {
-        let shared = Rc::new(Shared { socket: RefCell::new(socket), read: Cell::new(0) });
+        let shared = Rc::new(Shared { socket: RefCell::new(socket), read: Cell::new(0), first: Cell::new(None) });
         let watch = Watch(Rc::downgrade(&shared));
         (Self(shared), watch)
     }
@@ -57,6 +60,22 @@ impl Held {
     pub(super) fn late_refusal(&self) -> Option<Failure> {
         self.0.socket.borrow_mut().late_refusal()
     }
+
+    /// The first byte that was read.
+    pub(super) fn first(&self) -> Option<u8> {
+        self.0.first.get()
+    }
+
+    /// The same once the codec has given up: it may have failed to write before it read what was there.
+    pub(super) fn last_look(&self, cx: &mut Context<'_>) -> Option<u8> {
+        if self.first().is_none() {
+            let mut byte = [0];
+            let mut buf = ReadBuf::new(&mut byte);
+            // What fails here has said nothing.
+            let _ = Pin::new(&mut Line(Rc::clone(&self.0))).poll_read(cx, &mut buf);
+        }
+        self.first()
+    }
 }
 
 impl Watch {
@@ -68,6 +87,11 @@ impl Watch {
     /// Bytes read so far; `None` once the socket is closed.
     pub(super) fn bytes_read(&self) -> Option<u64> {
         self.0.upgrade().map(|shared| shared.read.get())
+    }
+
+    /// The first byte that was read, while the socket is open.
+    pub(super) fn first(&self) -> Option<u8> {
+        self.0.upgrade().and_then(|shared| shared.first.get())
     }
 
     /// By what the server was judged, where TLS carries it and the socket is open.
@@ -91,6 +115,9 @@ impl AsyncRead for Line {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = self.with(|socket| socket.poll_read(cx, buf));
+        if self.0.first.get().is_none() {
+            self.0.first.set(buf.filled().get(before).copied());
+        }
         self.0.read.set(self.0.read.get() + (buf.filled().len() - before) as u64);
         polled
     }
@@ -133,10 +160,10 @@ mod tests {
         runtime.block_on(async {
             let (ours, mut theirs) = duplex(64);
             let (mut line, watch) = Line::new(Socket::Memory(ours));
-            assert_eq!(watch.bytes_read(), Some(0));
+            assert_eq!((watch.bytes_read(), watch.first()), (Some(0), None));
             theirs.write_all(b"408").await.unwrap();
             line.read_exact(&mut [0; 3]).await.unwrap();
-            assert_eq!(watch.bytes_read(), Some(3));
+            assert_eq!((watch.bytes_read(), watch.first()), (Some(3), Some(b'4')));
             drop(line);
             assert_eq!(watch.bytes_read(), None);
         });

@@ -20,6 +20,7 @@ mod connect;
 mod error;
 mod handshake;
 mod head;
+mod heard;
 mod http1;
 mod http2;
 mod lease;
@@ -138,7 +139,7 @@ pub async fn send<B: RequestBody>(
                 host.take_socket(cluster, options.announced).await.map(|(socket, opened)| Taken::Socket(socket, opened))
             }
             false => host.take_http1(cluster, options.replay, options.announced).await,
-            true => host.take_http2(cluster, options.announced).await,
+            true => host.take_http2(cluster, request.headers(), options.replay, options.announced).await,
         };
         match taken {
             Ok(Taken::Socket(socket, opened)) => {
@@ -147,7 +148,9 @@ pub async fn send<B: RequestBody>(
             }
             Ok(Taken::Http1(mut connection)) => {
                 options.carrying.inspect(|told| drop(told.replace(Some(connection.carrying()))));
-                return http1::request(connection, request, in_flight, options).await;
+                let answered = http1::request(connection, request, in_flight, options).await;
+                host.core.judge_http1(&answered);
+                return answered;
             }
             Ok(Taken::Http2(slot)) => {
                 options.carrying.inspect(|told| drop(told.replace(slot.carrying())));

@@ -8,19 +8,21 @@ use super::{
     circuit_wait::{Opened, Waiting},
     cluster::{ClusterState, Member, Permit},
     connect,
-    error::{Cause, ConnectError, Limit},
+    error::{Carrier, Cause, ConnectError, Limit, RequestError, SendError},
     handshake,
+    heard::Heard,
     http1::{Home, Http1Connection},
     http2::{Http2Connection, Slot},
     tls,
     worker_cluster::WorkerCluster,
 };
 use crate::{
+    exchange::head::grpc::is_grpc,
     identity::{Dialling, Failure, Speaks},
     io::{Look, Socket},
     upstream::RequestBody,
 };
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use pillion_config::model::{EndpointAddress, ServicePort, without_final_dot};
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -45,6 +47,8 @@ pub(super) struct HostCore {
     pub(super) source: Option<IpAddr>,
     /// Choices for which this address is passed over, after it could not be reached or refused us.
     demoted: Cell<u32>,
+    /// What it speaks, where the cluster leaves that to its clients.
+    pub(super) heard: Cell<Heard>,
     /// The endpoint's name, once somebody asked for it.
     host: OnceCell<Option<HeaderValue>>,
 }
@@ -53,6 +57,24 @@ impl HostCore {
     /// The address is passed over for a while, if there are others.
     pub(super) fn demote(&self) {
         self.demoted.set(DEMOTION);
+    }
+
+    /// Learns from what came of a request by HTTP/1.1.
+    pub(super) fn judge_http1<T, B>(&self, answered: &Result<T, SendError<B>>) {
+        match (self.heard.get(), answered) {
+            (Heard::Silence, Ok(_)) => self.heard.set(Heard::Silence.answered()),
+            // Somebody else may have taken the place of the one that spoke it.
+            (
+                Heard::Http1 { .. },
+                Err(SendError {
+                    cause:
+                        Cause::Request(RequestError::Violation(_) | RequestError::Closed | RequestError::ConnectionReset),
+                    carrier: Carrier::Fresh,
+                    ..
+                }),
+            ) => self.heard.set(Heard::Nothing),
+            (_, Ok(_) | Err(_)) => {}
+        }
     }
 
     /// The endpoint as the cluster writes it, or the address where it writes none.
@@ -148,6 +170,7 @@ impl<B: RequestBody> Host<B> {
                 member,
                 source,
                 demoted: Cell::new(0),
+                heard: Cell::default(),
                 host: OnceCell::new(),
             }),
             waiting: Rc::clone(waiting),
@@ -188,12 +211,17 @@ impl<B: RequestBody> Host<B> {
         }
     }
 
-    /// A stream for an HTTP/2 request: on a connection with room, or on a new one, once the limits allow.
+    /// A stream for an HTTP/2 request: on a connection with room, or on a new one, once the limits allow. Where the cluster
+    /// leaves the protocol to its clients and the server speaks HTTP/1.1 alone, a connection for that.
     pub(super) async fn take_http2(
         self: &Rc<Self>,
         cluster: &WorkerCluster<B>,
+        headers: &HeaderMap,
+        replay: Replay,
         announced: Option<&Rc<[u8]>>,
     ) -> Result<Taken, Cause> {
+        // gRPC is HTTP/2: it fails where there is none.
+        let may_fall_back = || cluster.asks_for_http2() && !is_grpc(headers);
         let mut pending = None;
         let mut called = false;
         loop {
@@ -203,18 +231,37 @@ impl<B: RequestBody> Host<B> {
                 }
                 return Ok(Taken::Http2(slot));
             }
+            if self.core.heard.get().is_http1(Instant::now()) && may_fall_back() {
+                break;
+            }
             self.count_pending(&mut pending)?;
             // A connection that is announced serves its own client's requests only.
-            if announced.is_none() && self.first.connecting.get() {
-                self.first.wait().await?;
+            let made = if announced.is_none() && self.first.connecting.get() {
+                match self.first.wait().await {
+                    Ok(()) => continue,
+                    Err(cause) => Err(cause),
+                }
+            } else if let Ok(opened) = self.open(called) {
+                self.make_http2(cluster, opened, announced).await.map(Taken::Http2)
+            } else {
+                cluster.wait_for_connection().await;
+                called = true;
                 continue;
+            };
+            // Nothing of the request has left.
+            let instead = match made {
+                Err(Cause::Connect(ConnectError::NotHttp2)) => true,
+                Err(Cause::Connect(ConnectError::Reset)) => self.core.heard.get() == Heard::Silence,
+                Ok(_) | Err(_) => false,
+            };
+            if !(instead && may_fall_back()) {
+                return made;
             }
-            match self.open(called) {
-                Ok(opened) => return self.make_http2(cluster, opened, announced).await.map(Taken::Http2),
-                Err(_) => cluster.wait_for_connection().await,
-            }
-            called = true;
+            break;
         }
+        drop(pending);
+        // Boxed: it is rare, and no request to a server of HTTP/2 carries the room for it.
+        Box::pin(self.take_http1(cluster, replay, announced)).await
     }
 
     /// A connection on which no protocol is spoken, for CONNECT and opaque bytes. Those who ask for it may be heard by
@@ -330,7 +377,13 @@ impl<B: RequestBody> Host<B> {
     }
 
     fn unreachable(&self, error: ConnectError) -> Cause {
-        self.core.demote();
+        if error != ConnectError::NotHttp2 {
+            self.core.demote();
+            // Who comes back may speak something else.
+            if matches!(self.core.heard.get(), Heard::Http1 { .. }) {
+                self.core.heard.set(Heard::Nothing);
+            }
+        }
         Cause::Connect(error)
     }
 

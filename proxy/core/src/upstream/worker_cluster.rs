@@ -146,7 +146,7 @@ impl<B: RequestBody> WorkerCluster<B> {
         self.table.borrow().hosts.iter().any(|host| !than.contains(&host.core.member.address))
     }
 
-    /// Whether a request that came by this version goes to its servers by HTTP/2.
+    /// Whether a request that came by this version goes to its servers by HTTP/2, where they speak it.
     #[must_use]
     pub fn speaks_http2(&self, downstream: Version) -> bool {
         match self.model().protocol {
@@ -154,6 +154,11 @@ impl<B: RequestBody> WorkerCluster<B> {
             UpstreamProtocol::Http2 => true,
             UpstreamProtocol::SameAsDownstream => downstream == Version::HTTP_2,
         }
+    }
+
+    /// Whether such a server may speak HTTP/1.1 alone: what its clients speak says nothing of that.
+    pub(super) fn asks_for_http2(&self) -> bool {
+        self.model().protocol == UpstreamProtocol::SameAsDownstream
     }
 
     pub(super) fn model(&self) -> &Cluster {

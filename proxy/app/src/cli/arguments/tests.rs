@@ -59,6 +59,11 @@ fn a_line_is_right_or_wrong() {
         ("demo --exit-after 10s", true),
         ("wait", true),
         ("wait --timeout 5s --admin unix:/run/p.sock", true),
+        ("quit --except 12", true),
+        ("quit --except 12,15 --timeout 5s", true),
+        ("quit --except tail", false),
+        ("quit --except 1", false),
+        ("quit --except", false),
         ("quit --timeout soon", false),
         ("quit -t 5s", false),
         ("", false),
@@ -81,6 +86,8 @@ fn a_line_is_right_or_wrong() {
         ("redirect agent --proxy-uid 1337 --namespaces /run/netns", false),
         ("redirect agent --ports 15001 --capture-inbound", false),
         ("redirect attach --proxy-uid 1337 --capture-inbound", false),
+        ("redirect attach --ports 15001 --sockets 200000", true),
+        ("redirect attach --ports 15001 --sockets 12", false),
         ("redirect attach --ports 0", false),
         ("redirect attach --exclude 10.0.0.0/33", false),
         ("redirect attach --waive integrity", false),
@@ -105,7 +112,9 @@ fn values_arrive() {
         log_level: crate::log::Level::Debug,
     };
     assert_eq!(line("run --log-level=debug --admin none --upstream app:3000 --listen :8080"), Ok(Command::Run(run)));
-    assert_eq!(line("quit"), Ok(Command::Quit(Remote::default())));
+    assert_eq!(line("quit"), Ok(Command::Quit(Quit::default())));
+    let except = [12, 15].into();
+    assert_eq!(line("quit --except 12,15"), Ok(Command::Quit(Quit { except, ..Quit::default() })));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::{
         Bond, RequestBody,
         circuit_wait::Opened,
         error::ConnectError,
+        heard::{Heard, begins_frame},
         line::{Line, Watch},
         pool::Host,
         tls,
@@ -138,6 +139,12 @@ pub(super) async fn drive<B: RequestBody>(
         && let Some(host) = host.upgrade()
     {
         shared.refused.set(Some(tls::refused_late(&host.core, failure)));
+    }
+    // Another server than the one that was asked has the address now.
+    if let (Some(first), Some(host)) = (driver.watch.first(), host.upgrade())
+        && !begins_frame(first)
+    {
+        host.core.heard.set(Heard::Nothing);
     }
     // Streams that are left fail as the codec goes.
     drop(driver);

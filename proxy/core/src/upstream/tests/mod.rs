@@ -6,6 +6,7 @@ mod http1;
 mod http2;
 mod metrics;
 mod responses;
+mod same;
 mod upgrade;
 
 use super::*;
