@@ -1,7 +1,7 @@
 //! The rules for iptables, whichever kernel interface it uses: chains of ours, and one jump to each.
 
 use super::{
-    Failure, Listed, Marked, nft,
+    Failure, Listed, Marked, Place, nft,
     programs::{self, Iptables},
     settings::{Family, InboundMode, LINK_LOCAL, RETURN_MARK, Settings},
 };
@@ -16,7 +16,7 @@ pub(super) struct Chain {
 }
 
 /// What all our chains begin with.
-const PREFIX: &str = "PILLION_";
+pub(super) const PREFIX: &str = "PILLION_";
 
 /// The chain that keeps the seal; nothing jumps to it.
 const SEAL: &str = "PILLION_SEAL";
@@ -194,7 +194,7 @@ fn ours(line: &str) -> Option<Listed> {
         return None;
     }
     let comment = rest.split_once("--comment \"").and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_owned()));
-    Some(Listed { chain: chain.to_owned(), comment })
+    Some(Listed { chain: chain.to_owned(), place: Place::Chain, comment })
 }
 
 fn digest(chains: &[Chain]) -> String {
