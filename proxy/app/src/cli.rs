@@ -14,7 +14,7 @@ use crate::{
     application::Caller,
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
-    demo, descriptors, filters, folders, inject, injector, log, secrets, unreachable,
+    demo, descriptors, filters, folders, in_the_clear, inject, injector, log, secrets, unreachable,
 };
 use arguments::Stop;
 use command::{Command, Remote, Run};
@@ -149,6 +149,9 @@ fn check(file: &Path) -> ExitCode {
                 eprintln!("warning: {warning}");
             }
             for words in unreachable::routes(&config).chain(folders::missing(&config)) {
+                eprintln!("warning: {words}");
+            }
+            for words in in_the_clear::endpoints(&config, in_the_clear::written) {
                 eprintln!("warning: {words}");
             }
             let read = secrets::read(&config, &Secrets::default(), None);

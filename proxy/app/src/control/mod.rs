@@ -136,6 +136,8 @@ struct Control<P: Plane> {
     drain: Option<Drain>,
     /// `/drain_listeners` was called.
     closed: bool,
+    /// Servers of which it was said that they are spoken to in the clear.
+    said_clear: RefCell<Vec<String>>,
     /// That a configuration is not read any more was said.
     said_stale: bool,
     /// Every worker was told to drain and has.
@@ -260,6 +262,7 @@ impl<P: Plane> Control<P> {
             application,
             by_absence: false,
             tidy_at: None,
+            said_clear: RefCell::default(),
             metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };
         control.prepare(loaded, began, Vec::new()).map_err(|Failure(words)| Rejected(words))?;
