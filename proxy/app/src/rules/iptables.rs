@@ -40,9 +40,15 @@ pub(super) fn rules(settings: &Settings, family: Family) -> Vec<Chain> {
         }
         (Some(port), InboundMode::Tproxy) => {
             let mark = settings.mark.unwrap_or_default();
-            let mut rules = vec![format!(
+            let mut rules = Vec::new();
+            match family {
+                Family::Ipv4 => {}
+                // As with nft: no client's name is of this kind.
+                Family::Ipv6 => rules.push(format!("-s {LINK_LOCAL} -i lo -j RETURN")),
+            }
+            rules.push(format!(
                 "-i lo -p tcp -m mark --mark {mark} -m addrtype ! --src-type LOCAL -j CONNMARK --set-mark {RETURN_MARK}"
-            )];
+            ));
             rules.extend(inbound(settings, family));
             rules.push("-m conntrack --ctdir REPLY -j RETURN".to_owned());
             rules.push(format!("-p tcp -j TPROXY --on-port {port} --tproxy-mark {RETURN_MARK}"));

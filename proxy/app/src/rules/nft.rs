@@ -172,9 +172,13 @@ fn chains(settings: &Settings) -> Vec<Chain> {
         }
         (Some(port), InboundMode::Tproxy) => {
             let mark = settings.mark.unwrap_or_default();
+            let mut rules = Vec::new();
+            if settings.families != Families::Ipv4 {
+                // `fib` looks for it on `lo` and takes our own for a client's; and none can be: its socket is bound to its interface.
+                rules.push(format!("iifname \"lo\" ip6 saddr {LINK_LOCAL} return"));
+            }
             // What the proxy says to the application in a client's name: the answers must come back to it.
-            let mut rules =
-                vec![format!("iifname \"lo\" meta mark {mark} fib saddr type != local ct mark set {RETURN_MARK}")];
+            rules.push(format!("iifname \"lo\" meta mark {mark} fib saddr type != local ct mark set {RETURN_MARK}"));
             rules.extend(inbound(settings));
             // Of connections that this machine made.
             rules.push("ct direction reply return".to_owned());

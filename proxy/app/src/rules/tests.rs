@@ -59,6 +59,7 @@ meta l4proto tcp redirect to :15001
 }
 chain inbound {
 type filter hook prerouting priority -150; policy accept;
+iifname \"lo\" ip6 saddr fe80::/10 return
 iifname \"lo\" meta mark 7 fib saddr type != local ct mark set 1338
 iifname \"lo\" return
 meta l4proto != tcp return
@@ -145,7 +146,10 @@ fn a_set_is_recognised_and_a_half_installed_one_too() {
         whole.replace("\tchain inbound {\n", "\tchain other {\n\t\ttcp dport 1 accept\n\t}\n\tchain inbound {\n");
     assert!(matches!(judged(&foreign), Installed::Partly(words) if words.contains("the chain other (without a hook)")));
     for (beside, name) in [
-        ("\tset names {\n\t\ttype ipv4_addr\n\t\telements = { 10.0.0.1,\n\t\t\t     10.0.0.2 }\n\t}\n\n", "`set names`"),
+        (
+            "\tset names {\n\t\ttype ipv4_addr\n\t\telements = { 10.0.0.1,\n\t\t\t     10.0.0.2 }\n\t}\n\n",
+            "`set names`",
+        ),
         ("\tct helper ftp {\n\t\ttype \"ftp\" protocol tcp\n\t}\n", "`ct helper ftp`"),
         ("\tcomment \"mine\"\n", "`comment \"mine\"`"),
     ] {

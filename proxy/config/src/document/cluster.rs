@@ -99,7 +99,7 @@ words! { OriginalAddress { "original" => Original, "loopback" => Loopback } }
 pub(crate) enum Source {
     /// The proxy's.
     Proxy,
-    /// The client's (IP_TRANSPARENT); the port is the kernel's choice.
+    /// The client's (IP_TRANSPARENT); the port is the kernel's choice. Not between link-local addresses of IPv6: where either end has one, requests are answered 503.
     Client,
 }
 
