@@ -258,6 +258,30 @@ fn a_list_is_told_of_where_nobody_can_read_other_members_from_it() {
 }
 
 #[test]
+fn a_claim_is_told_of_where_it_arrives_as_it_is() {
+    let told = |claim: Value| {
+        let claims = with(|claims| claims["level"] = claim);
+        let verified = verify(&model(&PUBLIC), &token(&json!({ "alg": "ES256" }), &claims)).unwrap();
+        let value = verified.headers.into_iter().find(|(name, _)| name == "x-level").map(|(_, value)| value);
+        value.map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap())
+    };
+    for text in ["Mikołaj Ö. 李", "a b", "\u{1f600}", "\"quoted\"", "a\\r\\n"] {
+        assert_eq!(told(json!(text)).as_deref(), Some(text));
+    }
+    assert_eq!(told(json!({ "name": "Mikołaj" })).as_deref(), Some("{\"name\":\"Mikołaj\"}"));
+    assert_eq!(told(json!({ "name": "a\nb" })).as_deref(), Some("{\"name\":\"a\\nb\"}"), "JSON says it in its own way");
+    for text in
+        ["a\r\nx-user: root", "a\nb", "a\0", "a\tb", "\u{7f}", "a\u{85}", " admin", "admin ", "\tadmin", "admin\u{a0}", " ", ""]
+    {
+        assert_eq!(told(json!(text)), None, "{text:?}");
+    }
+    for list in [json!(["a", " b"]), json!(["a ", "b"]), json!(["a", "b\n"]), json!([])] {
+        assert_eq!(told(list.clone()), None, "{list}");
+    }
+    assert_eq!(told(json!(["a", "ß"])).as_deref(), Some("a,ß"));
+}
+
+#[test]
 fn one_bit_of_a_token_that_differs_makes_it_bad() {
     let good = token(&json!({ "alg": "ES256", "kid": "p256" }), &claims());
     let verifier = Verifier::new(&model(&PUBLIC));
