@@ -123,9 +123,9 @@ words! { JwtAlgorithm {
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct JwtKeys {
-    /// A file with a JWK Set (RFC 7517 §5); sought beside this document. When it changes, it is taken into use like a changed configuration.
+    /// A file with a JWK Set (RFC 7517 §5); sought beside this document. When it changes, it is taken into use like a changed configuration. Keys of it that cannot be used are passed over with a warning, as long as one can.
     pub file: Text<String>,
-    /// A JWK Set that is fetched through `cluster`, once for all workers, such as `https://issuer.example.com/.well-known/jwks.json`. The last good one stays in use.
+    /// A JWK Set that is fetched through `cluster`, once for all workers, such as `https://issuer.example.com/.well-known/jwks.json`. The last good one stays in use. Keys that cannot be used are passed over as those of a `file` are.
     pub url: Text<String>,
     /// With `url`: the cluster that is asked; its `tls` says how it is spoken to.
     pub cluster: Text<Name>,
