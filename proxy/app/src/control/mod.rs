@@ -200,6 +200,7 @@ impl<P: Plane> Control<P> {
         let plane = Rc::new(plane);
         let in_force: Rc<RefCell<Option<Arc<P::Snapshot>>>> = Rc::default();
         let meter = Meter::of_this_process();
+        let keeper = Keeper::new();
         let state = State {
             started: Instant::now(),
             app_probes: AppProbes::of_environment().map_err(|error| Rejected(error.to_string()))?,
@@ -208,6 +209,13 @@ impl<P: Plane> Control<P> {
             said_ready: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
             amiss: RefCell::default(),
+            taken_back: keeper.taken_back().clone(),
+            filters_lack: {
+                let (plane, in_force) = (Rc::clone(&plane), Rc::clone(&in_force));
+                Box::new(move || {
+                    in_force.borrow().as_ref().map_or_else(Vec::new, |snapshot| plane.filters_lack(snapshot))
+                })
+            },
             application: Record::of_environment(),
             claim: Cell::new(Claim::Made),
             interception: Cell::new(Interception::NotNeeded),
@@ -243,7 +251,7 @@ impl<P: Plane> Control<P> {
             count,
             sockets: Sockets::default(),
             watcher: Watcher::default(),
-            keeper: Keeper::new(),
+            keeper,
             loopback: Loopback::default(),
             edge: Edge::default(),
             claiming: claim::Claiming::default(),
@@ -254,6 +262,7 @@ impl<P: Plane> Control<P> {
             deaths,
             drain: None,
             closed: false,
+            said_clear: RefCell::default(),
             said_stale: false,
             idle: false,
             asked_to_leave: 0,
@@ -262,7 +271,6 @@ impl<P: Plane> Control<P> {
             application,
             by_absence: false,
             tidy_at: None,
-            said_clear: RefCell::default(),
             metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };
         control.prepare(loaded, began, Vec::new()).map_err(|Failure(words)| Rejected(words))?;
