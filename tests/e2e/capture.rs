@@ -19,10 +19,11 @@ use pillion_tests::{
     tls::Offer,
     wait::{self, SOON},
 };
+use socket2::{Domain, Socket, Type};
 use std::{
     fs,
     io::{Read, Write},
-    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, SocketAddrV6, TcpListener, TcpStream},
     path::PathBuf,
     process::Command,
     thread,
@@ -537,6 +538,65 @@ fn the_probes_answer_is_not_for_who_comes_in() {
     }
     let refused = pod.enter(|| proxy.metrics().sum("pillion_accept_refused_total", &["reason=\"probe\""]));
     assert_eq!(refused, 2.0, "{}", proxy.stderr());
+}
+
+/// A link-local address is somewhere only with its interface, which what the kernel remembers of a captured connection may lack.
+#[test]
+fn what_comes_in_for_a_link_local_address_is_passed_on_to_it() {
+    let switch = some_or_return!(Switch::new());
+    for (program, package) in [("nft", "nftables"), ("setpriv", "util-linux")] {
+        let _there = some_or_return!(need::program(program, package));
+    }
+    let client = switch.pod();
+    client.run("ip", &["addr", "add", "fe80::77:1/64", "dev", "eth0", "nodad"]);
+    let link = client.run("ip", &["-o", "link", "show", "eth0"]);
+    let scope: u32 = link.split(':').next().and_then(|index| index.parse().ok()).expect("links have an index");
+    // The second one has another address: the client's neighbour table knows the first one's.
+    for (capture, top, arguments, capability, last) in [
+        ("redirect", "", "", None, 2),
+        ("tproxy", "capture: { mark: 1337 }", "--inbound-mode tproxy --mark 1337", Some("+net_admin"), 3),
+    ] {
+        let pod = switch.pod();
+        pod.run("ip", &["addr", "add", &format!("fe80::77:{last}/64"), "dev", "eth0", "nodad"]);
+        let yaml = format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\n{top}\nlisteners:\n  - name: in\n    address: '[::]:15006'\n    capture: \
+             {capture}\n    routes: [{{ match: {{}}, cluster: application, rewrite: {{ host: endpoint }} }}]\n    tcp: {{ cluster: \
+             application }}\nclusters:\n  - {{ name: application, original_destination: {{}} }}\n"
+        );
+        install(&pod, &format!("--uid {UID} --outbound-port none {arguments}"));
+        let proxy = pod.enter(|| Proxy::start_with(&yaml, as_user(capability)));
+        let _origin = pod.enter(|| Origin::start_at("[::]:8080".parse().expect("an address")));
+        pod.enter(|| {
+            let listener = TcpListener::bind("[::]:3306").expect("a port of a new pod is free");
+            thread::spawn(move || {
+                listener.incoming().flatten().for_each(|mut stream| drop(stream.write_all(b"220 hello")))
+            });
+        });
+        // From an address that says by which link it comes, and from one that does not.
+        for from in [IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0x77, 1]), client.ipv6.into()] {
+            let connect = |port| {
+                let from = match from {
+                    IpAddr::V6(ip) => SocketAddrV6::new(ip, 0, 0, if ip.is_unicast_link_local() { scope } else { 0 }),
+                    IpAddr::V4(_) => unreachable!("both are of IPv6"),
+                };
+                let to = SocketAddrV6::new([0xfe80, 0, 0, 0, 0, 0, 0x77, last].into(), port, 0, scope);
+                client.enter(move || {
+                    let socket = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket can be made");
+                    socket.bind(&from.into()).expect("the address is the pod's");
+                    socket
+                        .connect_timeout(&to.into(), SOON)
+                        .unwrap_or_else(|error| panic!("{capture} from {from:?}: {error}"));
+                    Client::over(socket.into())
+                })
+            };
+            let response = connect(8080).get("/");
+            assert_eq!(response.status, 200, "{capture} from {from}: {}", proxy.stderr());
+            let described = response.json().to_string();
+            assert!(described.contains(&format!("\"[fe80::77:{last}]:8080\"")), "{capture} from {from}: {described}");
+            let mut silent = connect(3306);
+            assert_eq!(silent.bytes(9), b"220 hello", "{capture} from {from}: {}", proxy.stderr());
+        }
+    }
 }
 
 /// The header of a trusted sender names another port than the one its bytes go to.

@@ -92,16 +92,22 @@ fn an_identity_that_the_agent_takes_back_is_an_error_and_stays_in_use_until_it_e
     let taken_back = |is: f64| proxy.await_metric("pillion_identity_taken_back", &[], |value| value == is);
     let told = || proxy.stderr().matches(" error the agent takes back the identity in use").count();
     taken_back(0.0);
+    let ready = || (proxy.admin_get("/ready").status, proxy.admin_get("/ready").text());
+    assert_eq!(ready(), (200, "LIVE\n".to_owned()));
     agent.forget();
     some_or_return!(agent.restart());
     taken_back(1.0);
     assert_eq!(get(&proxy, &authority, CLIENT), Ok(200));
+    let (status, words) = ready();
+    let line = format!("LIVE\nidentity: the agent has taken back {WEB}: it is used until 2099-01-01T");
+    assert!(status == 200 && words.starts_with(&line), "{status} {words}");
     let failures = proxy.metrics().sum(FAILURES, OURS);
     proxy.await_metric(FAILURES, OURS, |count| count >= failures + 2.0);
     let log = proxy.stderr();
     assert!(told() == 1 && log.contains("until=2099-01-01T"), "once, and until when: {log}");
     agent.tell(WEB, &authority.svid(WEB), roots);
     taken_back(0.0);
+    assert_eq!(ready(), (200, "LIVE\n".to_owned()));
     // And once more.
     assert_eq!(get(&proxy, &authority, CLIENT), Ok(200));
     agent.forget();

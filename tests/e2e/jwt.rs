@@ -8,7 +8,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use pillion_tests::{
     need,
     origin::Origin,
-    proxy::{Proxy, Shape},
+    proxy::{Proxy, Shape, program},
     response::Response,
     some_or_return,
     tempdir::TempDir,
@@ -37,11 +37,23 @@ impl Issuer {
         json!({ "keys": [key] }).to_string()
     }
 
+    /// Its own key, behind others that cannot be used.
+    fn set_behind(&self, others: &[Value]) -> String {
+        let mut set: Value = serde_json::from_str(&self.set()).expect("it is JSON");
+        let keys = set["keys"].as_array_mut().expect("a set has keys");
+        keys.splice(0..0, others.iter().cloned());
+        set.to_string()
+    }
+
     fn token(&self, audience: &str) -> String {
+        self.token_of(audience, "alice")
+    }
+
+    fn token_of(&self, audience: &str, sub: &str) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970").as_secs();
         let part = |value: Value| BASE64.encode(value.to_string());
         let head = part(json!({ "alg": "ES256", "kid": self.1 }));
-        let claims = part(json!({ "iss": "https://issuer", "aud": audience, "sub": "alice", "exp": now + 600 }));
+        let claims = part(json!({ "iss": "https://issuer", "aud": audience, "sub": sub, "exp": now + 600 }));
         let message = format!("{head}.{claims}");
         let signature = self.0.sign(&SystemRandom::new(), message.as_bytes()).expect("a key signs");
         format!("{message}.{}", BASE64.encode(signature.as_ref()))
@@ -116,6 +128,68 @@ fn keys_are_fetched_through_a_cluster_and_the_first_request_waits_for_them() {
     assert_eq!((response.status, told(&response, "x-user").as_deref()), (200, Some("alice")));
     assert_eq!(ask(&proxy, "/", "").status, 401);
     assert_eq!(ask(&proxy, "/", &format!("Authorization: Bearer {}\r\n", Issuer::new("new").token("api"))).status, 401);
+}
+
+/// Over both protocols a server is asked with the claim as it is or without it, and never with what the client says of itself.
+#[test]
+fn a_claim_that_no_header_can_hold_is_not_told_and_the_request_goes() {
+    let (origin, dir, issuer) = (Origin::start(), TempDir::new(), Issuer::new("one"));
+    let file = dir.write("jwks.json", issuer.set());
+    let top = format!("filters: [{{ name: login, jwt: {{ keys: {{ file: \"{}\" }}, {CHECKS} }} }}]", file.display());
+    for protocol in ["http1", "http2"] {
+        let cluster = format!("protocol: {protocol}");
+        let shape = Shape { top: &top, listener: "filters: [login]", cluster: &cluster, ..Shape::default() };
+        let proxy = shape.start(origin.address);
+        for (sub, expected) in [
+            ("Mikołaj", Some("Mikołaj")),
+            ("a b", Some("a b")),
+            (" admin", None),
+            ("admin ", None),
+            ("admin\t", None),
+            ("a\r\nx-role: admin", None),
+            ("a\0b", None),
+            ("", None),
+        ] {
+            let fields = format!("{}X-User: root\r\n", bearer(&issuer.token_of("api", sub)));
+            let response = ask(&proxy, "/", &fields);
+            assert_eq!(response.status, 200, "{protocol} {sub:?}: {}", response.text());
+            assert_eq!(told(&response, "x-user").as_deref(), expected, "{protocol} {sub:?}");
+            assert_eq!(told(&response, "x-role"), None, "{protocol}");
+        }
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_used_is_named_once_and_by_check_and_the_others_serve() {
+    let (origin, dir, key) = (Origin::start(), TempDir::new(), Issuer::new("one"));
+    let odd = [
+        json!({ "kty": "EC", "crv": "P-521", "kid": "large", "x": "AQAB", "y": "AQAB" }),
+        json!({ "kty": "RSA", "use": "enc", "kid": "sealing", "n": "AQAB", "e": "AQAB" }),
+    ];
+    let set = key.set_behind(&odd);
+    let file = dir.write("jwks.json", &set);
+    let words = "the key \"large\": its \"crv\" \"P-521\" is not understood";
+    let top = format!("filters: [{{ name: login, jwt: {{ keys: {{ file: \"{}\" }}, {CHECKS} }} }}]", file.display());
+    let proxy = Shape { top: &top, listener: "filters: [login]", ..Shape::default() }.start(origin.address);
+    assert_eq!(ask(&proxy, "/", &bearer(&key.token("api"))).status, 200);
+    let log = proxy.stderr();
+    assert!(log.matches(words).count() == 1 && log.contains(" warn ") && !log.contains("sealing"), "{log}");
+    let document = dir.write(
+        "pillion.yaml",
+        format!("{top}\nlisteners: [{{ name: a, address: 127.0.0.1:1, filters: [login], routes: [] }}]\n"),
+    );
+    let output = Command::new(program()).args(["check", "--config"]).arg(&document).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.matches(words).count() == 1, "{said}");
+    assert!(said.contains("warning: filter login: ") && !said.contains("sealing"), "{said}");
+
+    // Of a set that is fetched again and again, once as long as it is there.
+    let issuer = Published::start(Some(set));
+    let proxy = guarded(&issuer, &origin, ", refresh: 100ms");
+    assert_eq!(ask(&proxy, "/", &bearer(&key.token("api"))).status, 200);
+    wait::until_true("some fetches", || issuer.asked() >= 4);
+    assert_eq!(proxy.stderr().matches(words).count(), 1, "{}", proxy.stderr());
+    assert_eq!(proxy.admin_get("/ready").text(), "LIVE\n");
 }
 
 /// An issuer's server: gives its keys, or 500 where it has none to give, and counts how often it was asked.
@@ -218,8 +292,23 @@ fn without_keys_nothing_can_be_judged_and_they_are_asked_for_again() {
     assert_eq!((answer.status, answer.text().as_str()), (503, "tokens cannot be judged now\n"));
     assert_eq!(ask(&proxy, "/", "").status, 401, "who shows nothing needs no keys to be turned away");
     assert_eq!(origin.requests(), 0);
+    // Nobody is sent elsewhere for it, and who asks is told why.
+    let ready = proxy.admin_get("/ready");
+    assert_eq!(
+        (ready.status, ready.text().as_str()),
+        (
+            200,
+            "LIVE\nfilter login: no keys came yet from idp/jwks by cluster idp (the answer is 500): who shows a token is answered 503\n"
+        )
+    );
     issuer.publish(Some(key.set()));
     wait::until_true("the keys", || ask(&proxy, "/", &good).status == 200);
+    assert_eq!(proxy.admin_get("/ready").text(), "LIVE\n");
+    // Those that came stay, and so nothing lacks.
+    issuer.publish(None);
+    let asked = issuer.asked();
+    wait::until_true("a fetch that fails", || issuer.asked() >= asked + 2);
+    assert_eq!(proxy.admin_get("/ready").text(), "LIVE\n");
 }
 
 #[test]

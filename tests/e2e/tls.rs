@@ -468,6 +468,37 @@ fn an_endpoint_with_an_identity_is_spoken_to_by_mutual_tls_and_must_be_who_it_is
     assert!(proxy.metrics().sum("pillion_connect_failures_total", &["reason=\"unexpected_id\""]) > 0.0);
 }
 
+/// Under `mutual-if-identity` what one endpoint does not say nobody adds; where another one does, the operator hears of it.
+#[test]
+fn a_server_known_by_its_address_and_met_by_its_name_in_the_clear_is_told_of() {
+    let (authority, origin) = (Authority::new("root"), Origin::start());
+    let (_b, server) = pki::identity(&authority, WEB);
+    let (_a, client) = pki::identity(&authority, CLIENT);
+    let inbound = strict(&server, origin.address);
+    let port = inbound.address.port();
+    let yaml = |named: String| {
+        format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\n{client}\nlisteners:\n  - name: web\n    address: {{listen}}\n    routes: \
+             [{{ match: {{ path: /named }}, cluster: named }}, {{ match: {{ prefix: / }}, cluster: known }}]\nclusters:\n  - {{ \
+             name: known, endpoints: [{{ address: \"{}\", identity: \"{WEB}\" }}], tls: {{ mode: mutual-if-identity }} }}\n  - {{ \
+             name: named, endpoints: [{named}], tls: {{ mode: mutual-if-identity }} }}\n",
+            inbound.address
+        )
+    };
+    let warning =
+        format!("cluster named: localhost:{port} is spoken to in the clear, but cluster known knows {WEB} there");
+    let proxy = Proxy::start(&yaml(format!("\"localhost:{port}\"")));
+    assert_eq!(proxy.get("/").status, 200);
+    assert_eq!(proxy.get("/named").status, 503, "the server speaks nothing but mutual TLS");
+    assert_eq!(proxy.stderr().matches(&warning).count(), 1, "{}", proxy.stderr());
+    // Said of both, it is the same server by either way.
+    let proxy = Proxy::start(&yaml(format!("{{ address: \"localhost:{port}\", identity: \"{WEB}\" }}")));
+    for path in ["/", "/named"] {
+        assert!(header(&proxy.get(path).json(), "x-forwarded-client-cert").is_some_and(|told| told.ends_with(CLIENT)));
+    }
+    assert!(!proxy.stderr().contains("in the clear"), "{}", proxy.stderr());
+}
+
 #[test]
 fn a_server_that_is_not_a_peer_is_turned_away_and_counted_by_cause() {
     let (authority, origin) = (Authority::new("root"), Origin::start());

@@ -110,6 +110,12 @@ pub trait Plane: 'static {
     /// The state of each cluster, in the order of the configuration.
     fn clusters(&self, snapshot: &Self::Snapshot) -> Vec<ClusterStatus>;
 
+    /// What filters in use lack, a line each.
+    fn filters_lack(&self, snapshot: &Self::Snapshot) -> Vec<String> {
+        let _ = snapshot;
+        Vec::new()
+    }
+
     /// Connections of clients open now, over all workers.
     fn connections(&self) -> usize;
 

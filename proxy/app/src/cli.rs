@@ -14,7 +14,7 @@ use crate::{
     application::{Caller, WAITED_FOR},
     assembly::{Plane, Rejected, Source},
     control::{self, Exit, Hooks},
-    demo, descriptors, filters, folders, inject, injector, log, secrets, unreachable,
+    demo, descriptors, filters, folders, in_the_clear, inject, injector, log, secrets, unreachable,
 };
 use arguments::Stop;
 use command::{Command, Quit, Remote, Run};
@@ -155,6 +155,9 @@ fn check(file: &Path) -> ExitCode {
             for words in unreachable::routes(&config).chain(folders::missing(&config)) {
                 eprintln!("warning: {words}");
             }
+            for words in in_the_clear::endpoints(&config, in_the_clear::written) {
+                eprintln!("warning: {words}");
+            }
             let read = secrets::read(&config, &Secrets::default(), None);
             if !read.problems.is_empty() {
                 for problem in &read.problems {
@@ -178,6 +181,9 @@ fn check(file: &Path) -> ExitCode {
             };
             for name in &filters.unchecked {
                 eprintln!("warning: filters: {name}: not loaded: its module is fetched, which `run` does");
+            }
+            for words in &filters.warnings {
+                eprintln!("warning: {words}");
             }
             let (listeners, clusters) = (config.listeners.len(), config.clusters.len());
             match filters.loaded {

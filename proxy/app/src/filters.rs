@@ -60,6 +60,8 @@ pub struct Checked {
     pub loaded: usize,
     /// Those whose module would have to be fetched.
     pub unchecked: Vec<Name>,
+    /// What is to be told of those that were loaded all the same, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// Loads a configuration's filters as `run` would, and lets them go. Nothing is fetched: what can be had on this machine
@@ -72,14 +74,20 @@ pub fn check(config: &Config) -> Result<Checked, Rejected> {
     let fetched =
         |filter: &Filter| matches!(&filter.kind, FilterKind::Wasm(wasm) if matches!(wasm.source, WasmSource::Url(_)));
     let (away, here): (Vec<_>, Vec<_>) = config.filters.iter().cloned().partition(|filter| fetched(filter));
-    let checked = Checked { loaded: here.len(), unchecked: away.iter().map(|filter| filter.name.clone()).collect() };
+    let mut checked = Checked {
+        loaded: here.len(),
+        unchecked: away.iter().map(|filter| filter.name.clone()).collect(),
+        warnings: Vec::new(),
+    };
     if here.is_empty() {
         return Ok(checked);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Rejected(format!("no runtime to load filters on: {error}\n")))?;
     let config = Arc::new(Config { filters: here, ..config.clone() });
-    tokio::task::LocalSet::new().block_on(&runtime, load(config, None, Rc::default())).map(|_| checked)
+    let set = tokio::task::LocalSet::new().block_on(&runtime, load(config, None, Rc::default()))?;
+    checked.warnings = set.warnings().collect();
+    Ok(checked)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod drain;
 pub mod edge;
 pub mod filters;
 pub mod folders;
+pub mod in_the_clear;
 pub mod inject;
 pub mod injector;
 pub mod kube;

@@ -187,6 +187,10 @@ impl Plane for DataPlane {
         snapshot.clusters.iter().map(|state| status(state)).collect()
     }
 
+    fn filters_lack(&self, snapshot: &Snapshot) -> Vec<String> {
+        snapshot.filters.lacks().collect()
+    }
+
     fn connections(&self) -> usize {
         self.process.connections.taken()
     }

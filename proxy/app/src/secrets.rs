@@ -15,7 +15,7 @@ use self::{
 };
 use crate::{
     reload::{Reason, Watcher},
-    workload_api::Follower,
+    workload_api::{Follower, TakenBack},
 };
 use pillion_config::model::{Config, IdentitySource};
 use pillion_core::{
@@ -38,6 +38,8 @@ pub struct Keeper {
     metrics: IdentityMetrics,
     /// Who tells the identity, where it is no file that does.
     follower: Option<Follower>,
+    /// What that says of an identity that is in use all the same.
+    taken_back: TakenBack,
     /// What could not be used when that was last looked at.
     told: Vec<String>,
     /// When the identity ends, as far as the operator was warned of it.
@@ -66,6 +68,7 @@ impl Keeper {
             watcher: Watcher::default(),
             metrics: IdentityMetrics::default(),
             follower: None,
+            taken_back: TakenBack::default(),
             told: Vec::new(),
             warned: None,
             ended: None,
@@ -147,12 +150,18 @@ impl Keeper {
         match config.identity.as_ref().map(|identity| &identity.source) {
             Some(IdentitySource::WorkloadApi(api)) => {
                 if self.follower.as_ref().is_none_or(|follower| follower.api() != api) {
-                    self.follower = Some(Follower::start(api.clone()));
+                    self.follower = Some(Follower::start(api.clone(), self.taken_back.clone()));
                 }
             }
             Some(IdentitySource::Files(_)) | None => self.follower = None,
         }
         news
+    }
+
+    /// Whether the agent has taken the identity in use back.
+    #[must_use]
+    pub fn taken_back(&self) -> &TakenBack {
+        &self.taken_back
     }
 
     /// What is known now.

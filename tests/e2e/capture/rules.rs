@@ -124,6 +124,10 @@ fn a_table_that_sleeps_is_woken_and_rules_that_hide_connections_are_told_of() {
     pod.run("nft", &["add rule ip other output tcp dport 80 notrack"]);
     let (good, words) = act(&pod, &with("check"));
     assert!(good && words.contains("untracked") && words.contains("tcp dport 80 notrack"), "{words}");
+    pod.run("nft", &["add set inet pillion_redirect names { type ipv4_addr; elements = { 10.0.0.1, 10.0.0.2 }; }"]);
+    let (good, words) = act(&pod, &with("check"));
+    assert!(!good && words.contains("partly installed: `set names` in our table"), "{words}");
+    assert!(act(&pod, &with("install")).0);
     pod.run("nft", &["delete table ip other"]);
     pod.run("nft", &["add table ip other"]);
     pod.run("nft", &["add chain ip other ahead { type nat hook output priority -101; }"]);
@@ -188,13 +192,14 @@ fn rules_of_another_backend_are_seen_and_give_way() {
         let _there = some_or_return!(need::program(program, package));
     }
     let backends = ["nft", "iptables-nft", "iptables-legacy"];
-    for (at, first) in backends.into_iter().enumerate() {
-        let second = backends[(at + 1) % backends.len()];
+    let pairs = backends.into_iter().flat_map(|first| backends.map(|second| (first, second)));
+    for (first, second) in pairs.filter(|(first, second)| first != second) {
         let pod = switch.pod();
         let with = |act: &str, backend: &str| format!("{act} --uid {UID} --backend {backend}");
         assert!(act(&pod, &with("install", first)).0);
         let (good, words) = act(&pod, &with("check", second));
         assert!(!good && words.contains(first) && words.contains("rules install"), "{first}, {second}: {words}");
+        assert!(!words.contains("before ours"), "they are ours: {first}, {second}: {words}");
         let (good, words) = act(&pod, &with("install", second));
         assert!(good && words.contains("removed those of another backend"), "{first}, {second}: {words}");
         assert_eq!(act(&pod, &with("check", second)), (true, format!("installed ({second})\n")), "{first}, {second}");

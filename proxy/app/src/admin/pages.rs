@@ -84,7 +84,7 @@ fn show(page: Page, port: Port, query: Option<&str>, state: &Rc<State>) -> Respo
                 | Readiness::Draining
                 | Readiness::Failed => StatusCode::SERVICE_UNAVAILABLE,
             };
-            text(status, format!("{}{}", readiness.words(), state.amiss.borrow()))
+            text(status, format!("{}{}", readiness.words(), state.amiss()))
         }
         Page::Metrics => typed(StatusCode::OK, EXPOSITION, Body::pieces((state.metrics)())),
         Page::ConfigDump => typed(StatusCode::OK, JSON, Body::pieces(config_dump(state))),

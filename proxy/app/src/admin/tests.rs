@@ -63,6 +63,8 @@ fn state() -> (Rc<State>, mpsc::Receiver<crate::control::state::Request>) {
         application: crate::application::Record::default(),
         certificates: Cell::new(Certificates::There),
         amiss: RefCell::default(),
+        taken_back: crate::workload_api::TakenBack::default(),
+        filters_lack: Box::new(Vec::new),
         config: RefCell::new(Some(Arc::new(config))),
         listeners: RefCell::new(vec![(Name("http".into()), "127.0.0.1:8080".parse().unwrap())]),
         history: RefCell::default(),

@@ -8,6 +8,7 @@ use crate::{
     assembly::{LoadingFilters, Plane},
     descriptors,
     discovery::{self, Service},
+    in_the_clear,
     reload::{Changes, Outcome, Reason, diff},
     secrets::{self, News, Problem},
     sockets, unreachable,
@@ -231,6 +232,7 @@ impl<P: Plane> Control<P> {
         for service in &services {
             self.deliver_service(service, &config, &snapshot);
         }
+        self.say_in_the_clear(&config);
         // Before anything is accepted: whoever comes first finds a certificate.
         // What lives looks again when the workers put it in force.
         let (_, lacks) = self.update_tls(&snapshot, secrets, &config, Reason::Changed);
@@ -393,6 +395,19 @@ impl<P: Plane> Control<P> {
             self.plane.discovered(snapshot, at, addresses);
         }
         self.note_heard(service, config);
+    }
+
+    /// Tells the operator, once for each, of servers that are spoken to in the clear here though it is known who they are.
+    pub(super) fn say_in_the_clear(&self, config: &Config) {
+        let found = in_the_clear::endpoints(config, |endpoint| match endpoint {
+            EndpointAddress::Name(name, port) => in_the_clear::resolved(self.names.addresses(name), *port),
+            EndpointAddress::Service(_) => self.services.addresses(endpoint).unwrap_or_default(),
+            EndpointAddress::Ip(_) => in_the_clear::written(endpoint),
+        });
+        let said = self.said_clear.replace(found);
+        for words in self.said_clear.borrow().iter().filter(|words| !said.contains(words)) {
+            tracing::warn!("{words}");
+        }
     }
 
     /// The API server told of a service.

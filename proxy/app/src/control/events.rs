@@ -333,6 +333,7 @@ impl<P: Plane> Control<P> {
                 let config = self.state.config.borrow().clone();
                 if let (Some(config), Some(snapshot)) = (config, &*self.in_force.borrow()) {
                     self.deliver(&update.host, &config, snapshot);
+                    self.say_in_the_clear(&config);
                 }
             }
             Outcome::Same => {}
@@ -348,7 +349,10 @@ impl<P: Plane> Control<P> {
         let config = self.state.config.borrow().clone();
         if let (Some(config), Some(snapshot)) = (config, &*self.in_force.borrow()) {
             match update.news {
-                News::Changed => self.deliver_service(&update.service, &config, snapshot),
+                News::Changed => {
+                    self.deliver_service(&update.service, &config, snapshot);
+                    self.say_in_the_clear(&config);
+                }
                 News::Nothing => self.note_heard(&update.service, &config),
             }
         }

@@ -136,6 +136,8 @@ struct Control<P: Plane> {
     drain: Option<Drain>,
     /// `/drain_listeners` was called.
     closed: bool,
+    /// Servers of which it was said that they are spoken to in the clear.
+    said_clear: RefCell<Vec<String>>,
     /// That a configuration is not read any more was said.
     said_stale: bool,
     /// Every worker was told to drain and has.
@@ -198,6 +200,7 @@ impl<P: Plane> Control<P> {
         let plane = Rc::new(plane);
         let in_force: Rc<RefCell<Option<Arc<P::Snapshot>>>> = Rc::default();
         let meter = Meter::of_this_process();
+        let keeper = Keeper::new();
         let state = State {
             started: Instant::now(),
             app_probes: AppProbes::of_environment().map_err(|error| Rejected(error.to_string()))?,
@@ -206,6 +209,13 @@ impl<P: Plane> Control<P> {
             said_ready: Cell::new(false),
             certificates: Cell::new(Certificates::Awaited),
             amiss: RefCell::default(),
+            taken_back: keeper.taken_back().clone(),
+            filters_lack: {
+                let (plane, in_force) = (Rc::clone(&plane), Rc::clone(&in_force));
+                Box::new(move || {
+                    in_force.borrow().as_ref().map_or_else(Vec::new, |snapshot| plane.filters_lack(snapshot))
+                })
+            },
             application: Record::of_environment(),
             claim: Cell::new(Claim::Made),
             interception: Cell::new(Interception::NotNeeded),
@@ -241,7 +251,7 @@ impl<P: Plane> Control<P> {
             count,
             sockets: Sockets::default(),
             watcher: Watcher::default(),
-            keeper: Keeper::new(),
+            keeper,
             loopback: Loopback::default(),
             edge: Edge::default(),
             claiming: claim::Claiming::default(),
@@ -252,6 +262,7 @@ impl<P: Plane> Control<P> {
             deaths,
             drain: None,
             closed: false,
+            said_clear: RefCell::default(),
             said_stale: false,
             idle: false,
             asked_to_leave: 0,

@@ -7,6 +7,7 @@ use crate::{
     cgroup::{Meter, Pressure},
     proof::{Cause, Family, Way},
     reload::History,
+    workload_api::TakenBack,
 };
 use bytes::Bytes;
 use pillion_config::model::{Config, Name};
@@ -137,6 +138,10 @@ pub struct State {
     pub certificates: Cell<Certificates>,
     /// What is amiss with the identity though it is in use, a line each.
     pub amiss: RefCell<String>,
+    /// That the agent has taken the identity in use back, in a line.
+    pub taken_back: TakenBack,
+    /// What filters in use lack, a line each.
+    pub filters_lack: Box<dyn Fn() -> Vec<String>>,
     /// Told when the admin port first says that this is ready: an injected container's `postStart` hook asks there, and nothing
     /// of the application is started before it has its answer.
     pub application: application::Record,
@@ -182,6 +187,15 @@ impl State {
                 Interception::Unproven(unproven) => Readiness::NotCaptured(unproven),
             },
         }
+    }
+
+    /// What is amiss though this may well be ready, a line each: that is no reason to send nobody here, but where somebody is
+    /// turned away it tells why.
+    #[must_use]
+    pub fn amiss(&self) -> String {
+        let mut words = self.amiss.borrow().clone();
+        words.extend(self.taken_back.words().into_iter().chain((self.filters_lack)()).map(|line| line + "\n"));
+        words
     }
 
     /// Says in the log that this is ready, when it is for the first time, or again after certificates were missing. Called wherever

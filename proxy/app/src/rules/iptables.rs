@@ -1,7 +1,7 @@
 //! The rules for iptables, whichever kernel interface it uses: chains of ours, and one jump to each.
 
 use super::{
-    Failure, Listed, Marked, nft,
+    Failure, Listed, Marked, Place, nft,
     programs::{self, Iptables},
     settings::{Family, InboundMode, LINK_LOCAL, RETURN_MARK, Settings},
 };
@@ -16,7 +16,7 @@ pub(super) struct Chain {
 }
 
 /// What all our chains begin with.
-const PREFIX: &str = "PILLION_";
+pub(super) const PREFIX: &str = "PILLION_";
 
 /// The chain that keeps the seal; nothing jumps to it.
 const SEAL: &str = "PILLION_SEAL";
@@ -40,9 +40,15 @@ pub(super) fn rules(settings: &Settings, family: Family) -> Vec<Chain> {
         }
         (Some(port), InboundMode::Tproxy) => {
             let mark = settings.mark.unwrap_or_default();
-            let mut rules = vec![format!(
+            let mut rules = Vec::new();
+            match family {
+                Family::Ipv4 => {}
+                // As with nft: no client's name is of this kind.
+                Family::Ipv6 => rules.push(format!("-s {LINK_LOCAL} -i lo -j RETURN")),
+            }
+            rules.push(format!(
                 "-i lo -p tcp -m mark --mark {mark} -m addrtype ! --src-type LOCAL -j CONNMARK --set-mark {RETURN_MARK}"
-            )];
+            ));
             rules.extend(inbound(settings, family));
             rules.push("-m conntrack --ctdir REPLY -j RETURN".to_owned());
             rules.push(format!("-p tcp -j TPROXY --on-port {port} --tproxy-mark {RETURN_MARK}"));
@@ -194,7 +200,7 @@ fn ours(line: &str) -> Option<Listed> {
         return None;
     }
     let comment = rest.split_once("--comment \"").and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_owned()));
-    Some(Listed { chain: chain.to_owned(), comment })
+    Some(Listed { chain: chain.to_owned(), place: Place::Chain, comment })
 }
 
 fn digest(chains: &[Chain]) -> String {

@@ -73,11 +73,22 @@ struct Marked {
     comment: String,
 }
 
-/// A rule as the kernel lists it.
+/// A rule as the kernel lists it, or something else that stands in a table of ours, such as a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Listed {
+    /// The chain it stands in, or what it is.
     chain: String,
+    place: Place,
     comment: Option<String>,
+}
+
+/// Where something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In a chain.
+    Chain,
+    /// In the table, beside its chains.
+    Table,
 }
 
 /// Judges what is listed of our chains against what should be there, in order.
@@ -102,8 +113,10 @@ fn judge(expected: &[Marked], listed: &[Listed]) -> Installed {
             ));
         }
     }
-    match listed.iter().find(|rule| !chains.contains(&rule.chain.as_str())) {
-        Some(other) => Installed::Partly(format!("the chain {} belongs to other settings", other.chain)),
+    let other = listed.iter().find(|rule| rule.place == Place::Table || !chains.contains(&rule.chain.as_str()));
+    match other.map(|other| (other.place, &other.chain)) {
+        Some((Place::Chain, chain)) => Installed::Partly(format!("the chain {chain} belongs to other settings")),
+        Some((Place::Table, what)) => Installed::Partly(format!("`{what}` in our table is none of these settings'")),
         None => Installed::Whole,
     }
 }

@@ -1,7 +1,7 @@
 //! The rules for nftables: one table of both families, replaced as a whole.
 
 use super::{
-    Listed, Marked,
+    Listed, Marked, Place,
     settings::{Families, Family, InboundMode, LINK_LOCAL, Network, RETURN_MARK, Settings},
 };
 use std::fmt::{Display, Write as _};
@@ -90,11 +90,29 @@ pub(super) fn seal(comment: &str) -> String {
     format!("add chain {chain}\nflush chain {chain}\nadd rule {chain} return comment \"{comment}\"\n")
 }
 
-/// The rules in `nft list table`, but the seal. A chain without its hook is nobody's: its rules are listed under another name.
+/// The rules in `nft list table`, but the seal. A chain without its hook is nobody's: its rules are listed under another name. What
+/// else stands in the table, sets and the like, is none of ours either, and stands for a rule of a chain of its name.
 pub(super) fn listed(listing: &str) -> Vec<Listed> {
     let mut rules = Vec::new();
     let mut chain = String::new();
-    for line in listing.lines().map(str::trim) {
+    // What stands in the table itself has one tab before it, what is within that has more.
+    let mut beside_chains = false;
+    for line in listing.lines() {
+        let in_table = line.starts_with('\t') && !line.starts_with("\t\t");
+        let line = line.trim();
+        if in_table && line != "}" {
+            beside_chains = !line.starts_with("chain ");
+            if beside_chains {
+                rules.push(Listed {
+                    chain: line.trim_end_matches(" {").to_owned(),
+                    place: Place::Table,
+                    comment: None,
+                });
+            }
+        }
+        if beside_chains {
+            continue;
+        }
         if let Some(name) = line.strip_prefix("chain ").and_then(|rest| rest.strip_suffix(" {")) {
             chain = format!("{name} (without a hook)");
             continue;
@@ -109,12 +127,12 @@ pub(super) fn listed(listing: &str) -> Vec<Listed> {
             continue;
         }
         let comment = line.rsplit_once("comment \"").and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_owned()));
-        rules.push(Listed { chain: chain.clone(), comment });
+        rules.push(Listed { chain: chain.clone(), place: Place::Chain, comment });
     }
     rules.retain(|rule| rule.chain.strip_suffix(" (without a hook)") != Some(SEAL));
     // A table without a rule is there, too.
     if rules.is_empty() {
-        rules.push(Listed { chain: "(none)".to_owned(), comment: None });
+        rules.push(Listed { chain: "(none)".to_owned(), place: Place::Chain, comment: None });
     }
     rules
 }
@@ -154,9 +172,13 @@ fn chains(settings: &Settings) -> Vec<Chain> {
         }
         (Some(port), InboundMode::Tproxy) => {
             let mark = settings.mark.unwrap_or_default();
+            let mut rules = Vec::new();
+            if settings.families != Families::Ipv4 {
+                // `fib` looks for it on `lo` and takes our own for a client's; and none can be: its socket is bound to its interface.
+                rules.push(format!("iifname \"lo\" ip6 saddr {LINK_LOCAL} return"));
+            }
             // What the proxy says to the application in a client's name: the answers must come back to it.
-            let mut rules =
-                vec![format!("iifname \"lo\" meta mark {mark} fib saddr type != local ct mark set {RETURN_MARK}")];
+            rules.push(format!("iifname \"lo\" meta mark {mark} fib saddr type != local ct mark set {RETURN_MARK}"));
             rules.extend(inbound(settings));
             // Of connections that this machine made.
             rules.push("ct direction reply return".to_owned());

@@ -2,10 +2,10 @@
 //! is asked first.
 //!
 //! Chains of type nat are asked by priority (nft(8), "Chains"), of one priority the latest first. What iptables-legacy keeps nft does not
-//! list, and is not looked at.
+//! list, and is not looked at. Rules of ours that another backend has installed are no rivals: they are told of as what they are.
 
 use super::{
-    nft,
+    iptables, nft,
     settings::{InboundMode, Settings},
 };
 
@@ -24,9 +24,10 @@ struct Table {
 pub(super) fn rivals(listing: &str, settings: &Settings, tables: &str) -> Vec<String> {
     let own = format!("inet {}", nft::TABLE);
     // There ours stand in one chain with others', and the order in it is judged.
-    let ours = |name: &str| name == own || (tables != "nft" && (name == "ip nat" || name == "ip6 nat"));
+    let ours = |name: &str| name == own || (tables == "iptables-nft" && (name == "ip nat" || name == "ip6 nat"));
     let mut found = Vec::new();
     let mut table = Table::default();
+    let mut in_chain_of_ours = false;
     for line in listing.lines() {
         if let Some(name) = line.strip_prefix("table ").and_then(|rest| rest.strip_suffix(" {")) {
             table = Table { name: name.to_owned(), ..Table::default() };
@@ -34,9 +35,11 @@ pub(super) fn rivals(listing: &str, settings: &Settings, tables: &str) -> Vec<St
             if table.is_ahead && !ours(&table.name) {
                 found.extend(table.translates.iter().map(|rule| format!("table {}: {rule}", table.name)));
             }
+        } else if let Some(chain) = line.trim().strip_prefix("chain ") {
+            in_chain_of_ours = chain.starts_with(iptables::PREFIX);
         } else if let Some(hook) = line.trim().strip_prefix("type nat hook ") {
             table.is_ahead |= is_ahead(hook, settings);
-        } else if translates(line.trim()) {
+        } else if !in_chain_of_ours && translates(line.trim()) {
             table.translates.push(line.trim().to_owned());
         }
     }

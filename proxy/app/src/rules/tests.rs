@@ -59,6 +59,7 @@ meta l4proto tcp redirect to :15001
 }
 chain inbound {
 type filter hook prerouting priority -150; policy accept;
+iifname \"lo\" ip6 saddr fe80::/10 return
 iifname \"lo\" meta mark 7 fib saddr type != local ct mark set 1338
 iifname \"lo\" return
 meta l4proto != tcp return
@@ -143,7 +144,20 @@ fn a_set_is_recognised_and_a_half_installed_one_too() {
     }
     let foreign =
         whole.replace("\tchain inbound {\n", "\tchain other {\n\t\ttcp dport 1 accept\n\t}\n\tchain inbound {\n");
-    assert!(matches!(judged(&foreign), Installed::Partly(_)));
+    assert!(matches!(judged(&foreign), Installed::Partly(words) if words.contains("the chain other (without a hook)")));
+    for (beside, name) in [
+        (
+            "\tset names {\n\t\ttype ipv4_addr\n\t\telements = { 10.0.0.1,\n\t\t\t     10.0.0.2 }\n\t}\n\n",
+            "`set names`",
+        ),
+        ("\tct helper ftp {\n\t\ttype \"ftp\" protocol tcp\n\t}\n", "`ct helper ftp`"),
+        ("\tcomment \"mine\"\n", "`comment \"mine\"`"),
+    ] {
+        let with = whole.replacen("{\n", &format!("{{\n{beside}"), 1);
+        assert!(matches!(judged(&with), Installed::Partly(words) if words.contains(name)), "{with}");
+        let last = whole.strip_suffix("}\n").unwrap().to_owned() + beside + "}\n";
+        assert!(matches!(judged(&last), Installed::Partly(words) if words.contains(name)), "{last}");
+    }
     assert!(matches!(judged(&shown(&settings())), Installed::Partly(_)), "other settings");
     assert!(matches!(judged("table inet pillion_redirect {\n}\n"), Installed::Partly(_)), "an empty table");
 }
@@ -188,6 +202,17 @@ fn rules_that_send_connections_elsewhere_before_ours_are_seen() {
         ("output priority -100", "tcp dport 80 return"),
     ] {
         assert!(found(hook, rule, &settings(), "nft").is_empty(), "{hook} {rule}");
+    }
+    // iptables-legacy has tables of its own: what stands in nft's is another's.
+    assert_eq!(found("output priority dstnat", dnat, &settings(), "iptables-legacy").len(), 1);
+    // Ours, by iptables-nft: they are told of as installed by another backend.
+    let by_iptables = "table ip nat {\n\tchain PILLION_OUTBOUND {\n\t\tmeta l4proto tcp counter packets 0 bytes 0 redirect to \
+                       :15001\n\t}\n\n\tchain OUTPUT {\n\t\ttype nat hook output priority dstnat; policy accept;\n\t\tmeta l4proto tcp \
+                       counter packets 0 bytes 0 jump PILLION_OUTBOUND\n\t}\n}\n";
+    for tables in ["nft", "iptables-legacy"] {
+        assert!(rivals::rivals(by_iptables, &settings(), tables).is_empty(), "{tables}");
+        let beside = by_iptables.replace("jump PILLION_OUTBOUND", &format!("jump PILLION_OUTBOUND\n\t\t{dnat}"));
+        assert_eq!(rivals::rivals(&beside, &settings(), tables), [format!("table ip nat: {dnat}")], "{tables}");
     }
     let inbound_alone = Settings { outbound_port: None, ..settings() };
     assert!(found("output priority -100", dnat, &inbound_alone, "nft").is_empty());

@@ -33,7 +33,7 @@ use pillion_core::{
         utc,
     },
 };
-use std::{convert::Infallible, io, path::Path, time::Duration};
+use std::{cell::RefCell, convert::Infallible, io, path::Path, rc::Rc, time::Duration};
 use tokio::{
     net::UnixStream,
     sync::mpsc,
@@ -61,6 +61,28 @@ pub struct Follower {
     /// the next is not read.
     news: mpsc::Receiver<Told>,
     task: JoinHandle<()>,
+    taken_back: TakenBack,
+}
+
+/// That the agent has taken back the identity in use, for whoever asks whether all is well. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct TakenBack(Rc<RefCell<Option<String>>>);
+
+impl TakenBack {
+    /// A line for the operator; `None`: it has not.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        self.0.borrow().clone()
+    }
+
+    fn is(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    fn set(&self, words: Option<String>) {
+        IdentityMetrics::default().taken_back(words.is_some());
+        self.0.replace(words);
+    }
 }
 
 /// Why there is nothing new from the agent.
@@ -113,12 +135,12 @@ impl Trouble {
 }
 
 impl Follower {
-    /// Begins to follow.
+    /// Begins to follow; `taken_back` is told of as long as that is so.
     #[must_use]
-    pub fn start(api: WorkloadApi) -> Self {
+    pub fn start(api: WorkloadApi, taken_back: TakenBack) -> Self {
         let (sender, news) = mpsc::channel(1);
-        let task = spawn_local(follow(api.clone(), sender));
-        Self { api, latest: None, news, task }
+        let task = spawn_local(follow(api.clone(), sender, taken_back.clone()));
+        Self { api, latest: None, news, task, taken_back }
     }
 
     /// Whom it follows.
@@ -146,7 +168,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.task.abort();
-        IdentityMetrics::default().taken_back(false);
+        self.taken_back.set(None);
     }
 }
 
@@ -156,17 +178,16 @@ struct Following {
     complaints: Complaints,
     metrics: IdentityMetrics,
     /// The identity was taken back, and no other was told since.
-    taken_back: bool,
+    taken_back: TakenBack,
     /// Before the next connection.
     rest: Duration,
     news: mpsc::Sender<Told>,
 }
 
-async fn follow(api: WorkloadApi, news: mpsc::Sender<Told>) {
-    let metrics = IdentityMetrics::default();
-    metrics.taken_back(false);
-    let (known, complaints) = (Known::default(), Complaints::default());
-    let mut following = Following { known, complaints, metrics, taken_back: false, rest: FIRST_REST, news };
+async fn follow(api: WorkloadApi, news: mpsc::Sender<Told>, taken_back: TakenBack) {
+    taken_back.set(None);
+    let (known, complaints, metrics) = (Known::default(), Complaints::default(), IdentityMetrics::default());
+    let mut following = Following { known, complaints, metrics, taken_back, rest: FIRST_REST, news };
     loop {
         let began = Instant::now();
         let (of, trouble) = match session(&api, &mut following).await {
@@ -242,9 +263,8 @@ impl Following {
     async fn hear(&mut self, of: Of, told: Result<Option<Told>, Trouble>) -> Result<(), (Of, Trouble)> {
         let told = told.map_err(|trouble| (of, trouble))?;
         self.complaints.forget(of);
-        if of == Of::Identities && self.taken_back {
-            self.taken_back = false;
-            self.metrics.taken_back(false);
+        if of == Of::Identities && self.taken_back.is() {
+            self.taken_back.set(None);
             tracing::info!("the agent tells an identity again");
         }
         if let Some(told) = told {
@@ -257,15 +277,17 @@ impl Following {
 
     /// Tells the operator, once, where the stream of identities ended since the one in use is none of ours any more.
     fn hear_of_taking_back(&mut self, of: Of, trouble: &Trouble, api: &WorkloadApi) {
-        if of != Of::Identities || self.taken_back || !trouble.takes_back() {
+        if of != Of::Identities || self.taken_back.is() || !trouble.takes_back() {
             return;
         }
         let Some((id, ends)) = self.known.identity_ends() else { return };
-        self.taken_back = true;
-        self.metrics.taken_back(true);
+        let until = utc(ends);
+        self.taken_back.set(Some(format!(
+            "identity: the agent has taken back {id}: it is used until {until}, and then peers refuse it; register the workload again"
+        )));
         let socket = api.socket.display();
         tracing::error!(
-            %socket, %id, until = utc(ends), %trouble,
+            %socket, %id, until, %trouble,
             "the agent takes back the identity in use: it is used until it ends, and then peers refuse it"
         );
     }

@@ -99,7 +99,7 @@ words! { OriginalAddress { "original" => Original, "loopback" => Loopback } }
 pub(crate) enum Source {
     /// The proxy's.
     Proxy,
-    /// The client's (IP_TRANSPARENT); the port is the kernel's choice.
+    /// The client's (IP_TRANSPARENT); the port is the kernel's choice. Not between link-local addresses of IPv6: where either end has one, requests are answered 503.
     Client,
 }
 
@@ -114,7 +114,7 @@ pub(crate) struct Endpoint {
     pub address: Text<EndpointAddress>,
     /// Its share relative to its siblings. 1: all alike.
     pub weight: Text<Int<1, 1_000_000>>,
-    /// The SPIFFE ID of the workload there, for clusters whose `tls` is `mutual-if-identity`. Absent: it is spoken to in the clear.
+    /// The SPIFFE ID of the workload there, for clusters whose `tls` is `mutual-if-identity`. Absent: it is spoken to in the clear, also where another endpoint at the same address has one.
     pub identity: Text<SpiffeId>,
 }
 

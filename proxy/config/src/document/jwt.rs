@@ -34,7 +34,7 @@ pub(crate) struct Jwt {
     pub from: List<JwtPlace>,
     /// Whether the upstream gets to see it. `keep`: many applications read it too.
     pub forward: Field<JwtForward>,
-    /// Headers that tell the upstream of claims: `x-user: sub`, `x-groups: realm.groups` for one within another; lists with commas, and no header of a list with a member that has a comma within: a group could be named like two others. A client's own headers of these names are removed.
+    /// Headers that tell the upstream of claims: `x-user: sub`, `x-groups: realm.groups` for one within another; lists with commas, and no header of a list with a member that has a comma within: a group could be named like two others. Nor is there one of a value with a control character, or with white space at its beginning or end, of the list's members too: it would not arrive as it is. Letters beyond ASCII are sent as UTF-8. A client's own headers of these names are removed.
     pub claims_to_headers: Field<Table<HeaderName, Scalar<String>>>,
 }
 
@@ -123,9 +123,9 @@ words! { JwtAlgorithm {
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct JwtKeys {
-    /// A file with a JWK Set (RFC 7517 §5); sought beside this document. When it changes, it is taken into use like a changed configuration.
+    /// A file with a JWK Set (RFC 7517 §5); sought beside this document. When it changes, it is taken into use like a changed configuration. Keys of it that cannot be used are passed over with a warning, as long as one can.
     pub file: Text<String>,
-    /// A JWK Set that is fetched through `cluster`, once for all workers, such as `https://issuer.example.com/.well-known/jwks.json`. The last good one stays in use.
+    /// A JWK Set that is fetched through `cluster`, once for all workers, such as `https://issuer.example.com/.well-known/jwks.json`. The last good one stays in use. Keys that cannot be used are passed over as those of a `file` are.
     pub url: Text<String>,
     /// With `url`: the cluster that is asked; its `tls` says how it is spoken to.
     pub cluster: Text<Name>,

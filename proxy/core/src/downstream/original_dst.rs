@@ -102,18 +102,25 @@ pub(super) fn arrival(
     // In memory nothing is captured; TLS comes later.
     let Some(stream) = socket.kernels() else { return Arrival::Refused(Refusal::Unknown) };
     let Ok(local) = stream.local_addr() else { return Arrival::Refused(Refusal::Unknown) };
+    let remembered = match listener.capture {
+        Capture::Redirect => remembered(stream, local).ok(),
+        Capture::Off | Capture::Tproxy | Capture::Agent => None,
+    };
     let seen = Seen {
-        remembered: match listener.capture {
-            Capture::Redirect => remembered(stream, local).ok(),
-            Capture::Off | Capture::Tproxy | Capture::Agent => None,
-        },
+        remembered: remembered.map(plain),
         local: plain(local),
         port: listening.port(),
         probe_port: listener.probe_port,
         admin_port: listener.admin_port,
         closed_probe_ports: &listener.closed_probe_ports,
     };
-    judge(listener.capture, seen, |destination| own.made(peer, destination))
+    match judge(listener.capture, seen, |destination| own.made(peer, destination)) {
+        Arrival::For(destination) => Arrival::For(on_its_link(destination, || {
+            let told = remembered.into_iter().chain([local, peer]).find_map(interface);
+            told.or_else(|| came_in_by(stream))
+        })),
+        other => other,
+    }
 }
 
 fn judge(capture: Capture, seen: Seen<'_>, ours: impl FnOnce(SocketAddr) -> bool) -> Arrival {
@@ -147,11 +154,36 @@ fn judge(capture: Capture, seen: Seen<'_>, ours: impl FnOnce(SocketAddr) -> bool
 fn remembered(stream: &TcpStream, local: SocketAddr) -> io::Result<SocketAddr> {
     let socket = SockRef::from(stream);
     let address = if local.ip().to_canonical().is_ipv4() { socket.original_dst_v4() } else { socket.original_dst_v6() };
-    let address = address?.as_socket().ok_or(Errno::AFNOSUPPORT)?;
-    Ok(plain(address))
+    Ok(address?.as_socket().ok_or(Errno::AFNOSUPPORT)?)
 }
 
-/// IPv4 as such, whatever socket carries it.
+/// A link-local address of IPv6 with its interface, without which it is nowhere (RFC 4007 §6); any other as it is.
+fn on_its_link(address: SocketAddr, interface: impl FnOnce() -> Option<u32>) -> SocketAddr {
+    match address {
+        SocketAddr::V6(mut v6) if v6.ip().is_unicast_link_local() => {
+            v6.set_scope_id(interface().unwrap_or_default());
+            v6.into()
+        }
+        other => other,
+    }
+}
+
+/// The interface that stands with an address, which the kernel tells where one end of the packets was link-local: to whom a
+/// client with such an address connects is on the same link, whatever rules made of it.
+fn interface(address: SocketAddr) -> Option<u32> {
+    match address {
+        SocketAddr::V6(v6) => Some(v6.scope_id()).filter(|scope| *scope != 0),
+        SocketAddr::V4(_) => None,
+    }
+}
+
+/// The interface by which a connection came in, of which no address tells where its client's is not link-local. The kernel gives
+/// it to the socket as that of its multicast (`mcast_oif`, in `tcp_v6_syn_recv_sock`); a TCP socket has no other use for it.
+fn came_in_by(stream: &TcpStream) -> Option<u32> {
+    SockRef::from(stream).multicast_if_v6().ok().filter(|index| *index != 0)
+}
+
+/// IPv4 as such, whatever socket carries it; without what only IPv6 sockets tell.
 fn plain(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -220,6 +252,18 @@ mod tests {
             let got = judge(capture, seen(remembered, local), |_| false);
             assert_eq!(got, expected, "{capture:?} {remembered:?} {local}");
         }
+    }
+
+    #[test]
+    fn a_link_local_destination_has_its_interface_and_no_other_has_one() {
+        let with = |address: &str, interface| on_its_link(plain(at(address)), || interface).to_string();
+        assert_eq!(with("[fe80::7]:80", Some(3)), "[fe80::7%3]:80");
+        assert_eq!(with("[fe80::7%2]:80", None), "[fe80::7]:80", "nobody knows it");
+        for address in ["[fd00::7]:80", "[::1]:80", "10.0.0.7:80"] {
+            assert_eq!(with(address, Some(3)), address);
+        }
+        assert_eq!(interface(at("[fe80::7%2]:80")), Some(2));
+        assert_eq!((interface(at("[fd00::7]:80")), interface(at("10.0.0.7:80"))), (None, None));
     }
 
     #[test]

@@ -27,7 +27,7 @@ use pillion_config::model::{EndpointAddress, ServicePort, without_final_dot};
 use std::{
     cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
@@ -93,7 +93,8 @@ impl HostCore {
                     ServicePort::Name(_) => service.host(),
                 },
                 EndpointAddress::Name(name, port) => format!("{}:{port}", without_final_dot(&name)),
-                EndpointAddress::Ip(address) => address.to_string(),
+                // The interface of a link-local address is this machine's own word (RFC 6874 §4).
+                EndpointAddress::Ip(address) => SocketAddr::new(address.ip(), address.port()).to_string(),
             };
             HeaderValue::try_from(host).ok()
         };

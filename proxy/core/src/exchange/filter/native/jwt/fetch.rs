@@ -66,8 +66,8 @@ struct Times {
 pub(super) struct Told {
     /// The last good keys.
     pub(super) keys: Option<Arc<KeySet>>,
-    /// Whether the last attempt failed.
-    failed: bool,
+    /// Why the last attempt failed, if it did.
+    failed: Option<Arc<str>>,
 }
 
 impl Default for Fetched {
@@ -82,13 +82,19 @@ impl Fetched {
         self.told.borrow().clone()
     }
 
+    /// Why there are no keys, where it was tried and there never were any.
+    pub(super) fn never_came(&self) -> Option<Arc<str>> {
+        let told = self.told.borrow();
+        told.failed.clone().filter(|_| told.keys.is_none())
+    }
+
     /// Whether it is worth a request's while to wait: for the first attempt, which is under way, or for one that begins
     /// after its key was found unknown. `head` is its token's, which names the key.
     pub(super) fn is_worth_waiting(&self, head: &str, patience: Patience) -> bool {
         let Told { keys, failed } = self.told();
         match (keys, patience) {
             (_, Patience::None) => false,
-            (None, patience) => patience == Patience::Some && !failed,
+            (None, patience) => patience == Patience::Some && failed.is_none(),
             (Some(_), _) => {
                 // Who fetches is told once for a key, and not while it looks who has asked.
                 let mut times = self.times();
@@ -117,13 +123,19 @@ impl Fetched {
         times.ended = Some(begun);
         match found {
             Ok(keys) => {
-                self.told.send_replace(Told { keys: Some(Arc::new(keys)), failed: false });
+                let before = self.told().keys;
+                // The same with each fetch is told once.
+                let before = before.as_ref().map_or(&[][..], |before| before.passed_over());
+                for words in keys.passed_over().iter().filter(|words| !before.contains(words)) {
+                    tracing::warn!(cluster = %url.cluster, path = url.path, "a key of tokens is not used: {words}");
+                }
+                self.told.send_replace(Told { keys: Some(Arc::new(keys)), failed: None });
                 url.refresh
             }
             Err(reason) => {
                 // The last good ones stay.
                 tracing::warn!(cluster = %url.cluster, path = url.path, reason, "the keys of tokens cannot be fetched");
-                self.told.send_modify(|told| told.failed = true);
+                self.told.send_modify(|told| told.failed = Some(reason.into()));
                 RETRY.min(url.refresh)
             }
         }

@@ -59,6 +59,9 @@ impl JwtAuth {
         let keys = match &model.keys {
             JwtKeys::Set(set) => {
                 let keys = KeySet::read(set).map_err(|error| refused(format!("the keys cannot be used: {error}")))?;
+                for words in keys.passed_over() {
+                    tracing::warn!(filter = %filter.name, "a key of tokens is not used: {words}");
+                }
                 Keys::Held(Arc::new(keys))
             }
             JwtKeys::Secret(secret) => Keys::Held(Arc::new(KeySet::secret(&secret.0))),
@@ -92,6 +95,26 @@ impl Factory for JwtAuth {
             (JwtKeys::Url(_) | JwtKeys::Set(_) | JwtKeys::Secret(_), _) => None,
         };
         Rc::new(Share { guard, _task: task })
+    }
+
+    fn warnings(&self) -> &[String] {
+        match &self.keys {
+            Keys::Held(keys) => keys.passed_over(),
+            // Told when they come.
+            Keys::Fetched(_) => &[],
+        }
+    }
+
+    fn lacks(&self) -> Option<String> {
+        match (&self.keys, &self.model.keys) {
+            (Keys::Fetched(fetched), JwtKeys::Url(url)) => {
+                let (reason, model::JwtUrl { host, path, cluster, .. }) = (fetched.never_came()?, url);
+                Some(format!(
+                    "no keys came yet from {host}{path} by cluster {cluster} ({reason}): who shows a token is answered 503"
+                ))
+            }
+            (Keys::Held(_) | Keys::Fetched(_), _) => None,
+        }
     }
 }
 

@@ -258,6 +258,41 @@ fn a_list_is_told_of_where_nobody_can_read_other_members_from_it() {
 }
 
 #[test]
+fn a_claim_is_told_of_where_it_arrives_as_it_is() {
+    let told = |claim: Value| {
+        let claims = with(|claims| claims["level"] = claim);
+        let verified = verify(&model(&PUBLIC), &token(&json!({ "alg": "ES256" }), &claims)).unwrap();
+        let value = verified.headers.into_iter().find(|(name, _)| name == "x-level").map(|(_, value)| value);
+        value.map(|value| String::from_utf8(value.as_bytes().to_vec()).unwrap())
+    };
+    for text in ["Mikołaj Ö. 李", "a b", "\u{1f600}", "\"quoted\"", "a\\r\\n"] {
+        assert_eq!(told(json!(text)).as_deref(), Some(text));
+    }
+    assert_eq!(told(json!({ "name": "Mikołaj" })).as_deref(), Some("{\"name\":\"Mikołaj\"}"));
+    assert_eq!(told(json!({ "name": "a\nb" })).as_deref(), Some("{\"name\":\"a\\nb\"}"), "JSON says it in its own way");
+    for text in [
+        "a\r\nx-user: root",
+        "a\nb",
+        "a\0",
+        "a\tb",
+        "\u{7f}",
+        "a\u{85}",
+        " admin",
+        "admin ",
+        "\tadmin",
+        "admin\u{a0}",
+        " ",
+        "",
+    ] {
+        assert_eq!(told(json!(text)), None, "{text:?}");
+    }
+    for list in [json!(["a", " b"]), json!(["a ", "b"]), json!(["a", "b\n"]), json!([])] {
+        assert_eq!(told(list.clone()), None, "{list}");
+    }
+    assert_eq!(told(json!(["a", "ß"])).as_deref(), Some("a,ß"));
+}
+
+#[test]
 fn one_bit_of_a_token_that_differs_makes_it_bad() {
     let good = token(&json!({ "alg": "ES256", "kid": "p256" }), &claims());
     let verifier = Verifier::new(&model(&PUBLIC));
@@ -275,16 +310,19 @@ fn one_bit_of_a_token_that_differs_makes_it_bad() {
 
 #[test]
 fn a_set_without_a_key_is_none() {
+    let no_key = |count| KeysError::NoKey { count, passed_over: Vec::new() };
     for (set, error) in [
         (json!([]), KeysError::NoSet),
         (json!({ "keys": {} }), KeysError::NoSet),
-        (json!({ "keys": [] }), KeysError::NoKey(0)),
-        (json!({ "keys": [{ "kty": "oct", "k": "c2VjcmV0" }] }), KeysError::NoKey(1)),
-        (json!({ "keys": [{ "kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB" }] }), KeysError::NoKey(1)),
+        (json!({ "keys": [] }), no_key(0)),
+        (json!({ "keys": [{ "kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB" }] }), no_key(1)),
     ] {
         assert_eq!(KeySet::read(set.to_string().as_bytes()).unwrap_err(), error, "{set}");
     }
     assert_eq!(KeySet::read(b"{").unwrap_err(), KeysError::NoSet);
+    let secret = KeySet::read(br#"{"keys": [{"kty": "oct", "kid": "s", "k": "c2VjcmV0"}]}"#).unwrap_err().to_string();
+    assert!(secret.contains("none of its 1 keys") && secret.contains("the key \"s\": it is a secret"), "{secret}");
+    assert!(!secret.contains("c2VjcmV0"), "{secret}");
     // A key that says what it signs with signs with nothing else.
     let mut set = jwks();
     set["keys"][4]["alg"] = json!("PS256");
@@ -293,6 +331,59 @@ fn a_set_without_a_key_is_none() {
     let by = |algorithm: &str| verifier.verify(&keys, &token(&json!({ "alg": algorithm, "kid": "rsa" }), &claims()));
     assert!(by("PS256").is_ok());
     assert_eq!(by("RS256"), Err(Unfit::UnknownKey));
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_named_and_the_others_serve() {
+    let good = jwks();
+    let changed = |at: usize, member: &str, value: Value| {
+        let mut key = good["keys"][at].clone();
+        key[member] = value;
+        key
+    };
+    let short = BASE64.encode([0xff; 128]);
+    let off_curve = BASE64.encode([1; 32]);
+    for (key, words) in [
+        (json!({ "kty": "unheard-of", "kid": "x" }), "the key \"x\": its \"kty\" \"unheard-of\" is not understood"),
+        (json!({ "kid": "x" }), "the key \"x\": it has no \"kty\""),
+        (json!(7), "the key at place 1, which has no \"kid\": it has no \"kty\""),
+        (changed(2, "crv", json!("P-521")), "the key \"p384\": its \"crv\" \"P-521\" is not understood"),
+        (changed(3, "crv", json!("Ed448")), "\"ed\": its \"crv\" \"Ed448\" is not understood"),
+        (changed(1, "x", json!("?")), "\"p256\": it has not the members that its \"kty\" asks for"),
+        (changed(1, "y", Value::Null), "\"p256\": it has not the members"),
+        (changed(1, "x", json!("AQAB")), "\"p256\": its numbers are no public key"),
+        (changed(1, "x", json!(off_curve)), "\"p256\": its numbers are no public key"),
+        (changed(3, "x", json!("AQAB")), "\"ed\": its numbers are no public key"),
+        (changed(4, "n", json!(short)), "\"rsa\": an RSA key has 2048 to 8192 bits, this one 1024"),
+        (changed(4, "e", json!("AAAA")), "\"rsa\": its numbers are no public key"),
+        (changed(4, "alg", json!("RSA-OAEP")), "\"rsa\": its \"alg\" \"RSA-OAEP\" is none that it could sign with"),
+        (changed(1, "alg", json!("ES384")), "\"p256\": its \"alg\" \"ES384\" is none"),
+    ] {
+        let mut set = good.clone();
+        // One that is like the good one but for its fault stands before it: it must not be tried in its place.
+        set["keys"].as_array_mut().unwrap()[0] = key.clone();
+        let keys = KeySet::read(set.to_string().as_bytes()).unwrap();
+        let [told] = keys.passed_over() else { panic!("{key}: {:?}", keys.passed_over()) };
+        assert!(told.contains(words), "{key}: {told}");
+        for (algorithm, id) in [("ES256", "p256"), ("ES384", "p384"), ("EdDSA", "ed"), ("RS256", "rsa")] {
+            let token = token(&json!({ "alg": algorithm, "kid": id }), &claims());
+            assert!(Verifier::new(&model(&PUBLIC)).verify(&keys, &token).is_ok(), "{key} {algorithm}");
+        }
+    }
+    // What says itself that it is for something else is no fault, and no more is a zero before a number.
+    let mut set = good.clone();
+    set["keys"][0] = json!({ "kty": "RSA", "use": "enc", "kid": "x" });
+    let n = BASE64.decode(set["keys"][4]["n"].as_str().unwrap()).unwrap();
+    set["keys"][4]["n"] = json!(BASE64.encode([&[0], &n[..]].concat()));
+    let keys = KeySet::read(set.to_string().as_bytes()).unwrap();
+    assert!(keys.passed_over().is_empty(), "{:?}", keys.passed_over());
+    let by_rsa = token(&json!({ "alg": "PS256", "kid": "rsa" }), &claims());
+    assert!(Verifier::new(&model(&PUBLIC)).verify(&keys, &by_rsa).is_ok());
+    // A set of many says what can be read.
+    let many: Vec<_> = (0..40).map(|_| json!({ "kty": "x".repeat(1000) })).chain([good["keys"][1].clone()]).collect();
+    let keys = KeySet::read(json!({ "keys": many }).to_string().as_bytes()).unwrap();
+    let told = keys.passed_over();
+    assert!(told.len() == 9 && told[8] == "and 32 more" && told.concat().len() < 2000, "{told:?}");
 }
 
 #[test]

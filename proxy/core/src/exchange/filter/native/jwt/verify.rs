@@ -242,8 +242,8 @@ fn at<'a>(claims: &'a Map<String, Value>, path: &[String]) -> Option<&'a Value> 
     rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))
 }
 
-/// A claim as a header's value; a list as its members with commas between them. What no header may hold is left out, and so is a
-/// list with a member in which there is a comma: it would be read as several, one of which its name forges.
+/// A claim as a header's value; a list as its members with commas between them. What does not arrive as it is makes no header
+/// (`arrives`), nor does a list with a member in which there is a comma: it would be read as several, one of which its name forges.
 fn value(claim: &Value) -> Option<HeaderValue> {
     let text = match claim {
         Value::Null => return None,
@@ -252,13 +252,21 @@ fn value(claim: &Value) -> Option<HeaderValue> {
         Value::Array(list) => {
             let member = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
             let members: Vec<_> = list.iter().map(member).collect();
-            if members.iter().any(|member| member.contains(',')) {
+            if members.iter().any(|member| member.contains(',') || !arrives(member)) {
                 return None;
             }
             members.join(",")
         }
     };
-    (!text.is_empty() && text.len() <= MAX_VALUE).then(|| HeaderValue::try_from(text).ok())?
+    let fits = !text.is_empty() && text.len() <= MAX_VALUE && arrives(&text);
+    fits.then(|| HeaderValue::try_from(text).ok())?
+}
+
+/// Whether a text is, as a header's value, what it was. A control character no header may hold, or each reader makes something else of
+/// it; white space around it is not part of the value (RFC 9110 §5.5), so that `" admin"` would become `admin`. Letters beyond
+/// ASCII stay, as UTF-8.
+fn arrives(text: &str) -> bool {
+    text.trim().len() == text.len() && !text.contains(char::is_control)
 }
 
 /// Seconds since 1970.
