@@ -280,6 +280,39 @@ fn a_filter_that_leaks_closes_no_other_listener() {
     assert!(!told.is_empty() && told.iter().all(|line| line.contains("holds")), "{stderr}");
 }
 
+/// Bytes that filters store are told by vm_id, and no more once the last owner has gone.
+#[test]
+fn what_filters_store_is_told_for_as_long_as_it_is_stored() {
+    let origin = Origin::start();
+    let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
+    let yaml = |filters: &str, on: &str| {
+        format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+             listeners:\n  - {{ name: quiet, address: {{listen}}, {on} routes: [{{ match: {{ prefix: / }}, cluster: origin }}] }}\n\
+             {filters}clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
+            origin.address
+        )
+    };
+    let filters = format!(
+        "filters:\n  - {{ name: stores, wasm: {{ inline: \"{module}\", configuration: S, vm_id: shop, \
+         limits: {{ callback: 5s }} }} }}\n"
+    );
+    let proxy = Proxy::start(&yaml(&filters, "filters: [stores],"));
+    let told = |proxy: &Proxy, series: &str| {
+        let metrics = proxy.metrics();
+        metrics.has(series).then(|| metrics.sum(series, &["vm_id=\"shop\""]))
+    };
+    let (data, queued) = ("pillion_wasm_shared_data_bytes", "pillion_wasm_shared_queue_bytes");
+    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(0.0), Some(0.0)));
+    assert_eq!(quiet(&proxy), Some(200));
+    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(100.0 * 600_004.0), Some(100.0 * 600_000.0)));
+    proxy.replace_config(&yaml("", ""));
+    assert_eq!(proxy.admin_post("/reload").status, 200);
+    wait::until_true("nothing to be told of who has gone", || {
+        [data, queued].iter().all(|series| !proxy.metrics().has(series))
+    });
+}
+
 /// It takes more than is left before memory is looked at again.
 #[test]
 fn a_filter_that_grows_fast_is_denied_memory_before_the_kernel_kills() {
