@@ -284,6 +284,7 @@ impl Run for DataPath {
             }
             Order::Relieve => worker.register.relieve(),
             Order::GiveBack(machine) => pillion_wasm::worker::give_back(machine),
+            Order::GiveBackHeap => memory::give_back_heap(),
             Order::LookAgain => worker.look_again(),
             Order::Abort => worker.tell(Signal::Abort),
         }
