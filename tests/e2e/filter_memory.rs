@@ -15,7 +15,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Says what it does by its plugin configuration's first letter: B gathers requests' bodies, R responses', D what comes from
@@ -266,7 +266,8 @@ fn a_filter_that_leaks_closes_no_other_listener() {
         leak(&proxy);
         peak = peak.max(proxy.resident_own());
         assert!(proxy.ended().is_none(), "the kernel killed it");
-        thread::sleep(Duration::from_millis(2));
+        // Not so fast that it is denied memory before it is looked at.
+        thread::sleep(Duration::from_millis(25));
         given_back(&proxy) > 0.0
     });
     // It is given back to the kernel, and so is more if that was not enough; then everybody is let in again.
@@ -278,6 +279,109 @@ fn a_filter_that_leaks_closes_no_other_listener() {
     let (_, stderr) = proxy.stop();
     let told: Vec<_> = stderr.lines().filter(|line| line.contains("memory is short, and its machine, with")).collect();
     assert!(!told.is_empty() && told.iter().all(|line| line.contains("holds")), "{stderr}");
+}
+
+/// A container as a sidecar has it whose guests may have all of it.
+const SMALL: u64 = 64 << 20;
+
+/// A machine is given back while there is room for what others do until it is, and its memory is told no more at once.
+#[test]
+fn a_filter_that_leaks_slowly_leaves_the_kernel_a_margin() {
+    let group = some_or_return!(Cgroup::new(Some(SMALL), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'L', "", "workers: 1");
+    let told = |proxy: &Proxy| proxy.metrics().sum("pillion_wasm_memory_bytes", &["filter=\"holds\""]);
+    for died in 1..4 {
+        let (mut most, mut refused) = (0, 0);
+        let deadline = Instant::now() + SOON;
+        while given_back(&proxy) < f64::from(died) {
+            for _ in 0..5 {
+                leak(&proxy);
+                most = most.max(group.used());
+                refused += u32::from(quiet(&proxy) != Some(200));
+                // Slowly: memory is looked at several times for each.
+                thread::sleep(Duration::from_millis(40));
+            }
+            assert!(proxy.ended().is_none(), "the kernel killed it");
+            assert!(Instant::now() < deadline, "no machine is given back");
+        }
+        let permille = most * 1000 / SMALL;
+        println!("{permille} thousandths of the container at most, others refused {refused} times");
+        let left = told(&proxy);
+        assert!(left < f64::from(8 << 20), "{left} bytes are told of a machine that was given back");
+        assert!(permille < 950, "{permille} thousandths of the container were in use");
+        assert_eq!(refused, 0, "others are served all the while");
+        wait::until_true("others to be served", || quiet(&proxy) == Some(200));
+        wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
+    }
+}
+
+/// What the allocator keeps of what was freed is nobody's: nobody is refused for it.
+#[test]
+fn nobody_is_refused_for_memory_that_was_freed() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'B', "", "workers: 1");
+    for round in 0..3 {
+        // As many as there is room for, so slowly that nobody is told to go for what is not seen yet.
+        let mut clients = Vec::new();
+        while clients.len() < 75 {
+            clients.extend(send(proxy.second, &post(BODY + 1), &[b'x'; BODY]));
+            assert!(proxy.ended().is_none(), "the kernel killed it");
+            thread::sleep(Duration::from_millis(40));
+        }
+        println!("{} used of {LIMIT} with all", group.used());
+        drop(clients);
+        proxy.await_metric("pillion_exchange_requests_active", &["listener=\"filtered\""], |active| active == 0.0);
+        println!("{} used of {LIMIT} once all have gone", group.used());
+        thread::sleep(Duration::from_millis(1500));
+        let used = group.used();
+        let few: Vec<_> = (0..8).filter_map(|_| send(proxy.second, &post(BODY + 1), &[b'x'; BODY])).collect();
+        let served = few.into_iter().filter_map(|mut client| {
+            client.set_read_timeout(Some(SOON)).expect("a timeout can be set");
+            let mut answer = [0; 12];
+            client
+                .write_all(b"x")
+                .and_then(|()| client.read_exact(&mut answer))
+                .ok()
+                .filter(|()| answer.ends_with(b"200"))
+        });
+        println!("round {round}: {used} used of {LIMIT} a while later");
+        assert_eq!(served.count(), 8, "with {used} bytes in use of {LIMIT}, in round {round}");
+    }
+}
+
+/// Bytes that filters store are told by vm_id, and no more once the last owner has gone.
+#[test]
+fn what_filters_store_is_told_for_as_long_as_it_is_stored() {
+    let origin = Origin::start();
+    let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
+    let yaml = |filters: &str, on: &str| {
+        format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+             listeners:\n  - {{ name: quiet, address: {{listen}}, {on} routes: [{{ match: {{ prefix: / }}, cluster: origin }}] }}\n\
+             {filters}clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
+            origin.address
+        )
+    };
+    let filters = format!(
+        "filters:\n  - {{ name: stores, wasm: {{ inline: \"{module}\", configuration: S, vm_id: shop, \
+         limits: {{ callback: 5s }} }} }}\n"
+    );
+    let proxy = Proxy::start(&yaml(&filters, "filters: [stores],"));
+    let told = |proxy: &Proxy, series: &str| {
+        let metrics = proxy.metrics();
+        metrics.has(series).then(|| metrics.sum(series, &["vm_id=\"shop\""]))
+    };
+    let (data, queued) = ("pillion_wasm_shared_data_bytes", "pillion_wasm_shared_queue_bytes");
+    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(0.0), Some(0.0)));
+    assert_eq!(quiet(&proxy), Some(200));
+    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(100.0 * 600_004.0), Some(100.0 * 600_000.0)));
+    proxy.replace_config(&yaml("", ""));
+    assert_eq!(proxy.admin_post("/reload").status, 200);
+    wait::until_true("nothing to be told of who has gone", || {
+        [data, queued].iter().all(|series| !proxy.metrics().has(series))
+    });
 }
 
 /// It takes more than is left before memory is looked at again.

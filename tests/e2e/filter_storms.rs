@@ -179,6 +179,56 @@ const HOLDER: &str = r#"(module
   (func (export "proxy_on_upstream_data") (param i32 i32 i32) (result i32) (i32.const 1))
   (func (export "proxy_on_delete") (param i32) (drop (call $log (i32.const 2) (i32.const 0) (i32.const 18)))))"#;
 
+/// Holds connections for ever, and logs which of its streams are over.
+const DOORKEEPER: &str = r#"(module
+  (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "the stream is done")
+  (data (i32.const 32) "the stream is logged")
+  (data (i32.const 64) "the stream is over")
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_new_connection") (param i32) (result i32) (i32.const 1))
+  (func (export "proxy_on_done") (param i32) (result i32)
+    (drop (call $log (i32.const 2) (i32.const 0) (i32.const 18))) (i32.const 1))
+  (func (export "proxy_on_log") (param i32) (drop (call $log (i32.const 2) (i32.const 32) (i32.const 20))))
+  (func (export "proxy_on_delete") (param i32) (drop (call $log (i32.const 2) (i32.const 64) (i32.const 18)))))"#;
+
+/// A client that resets its connection while a filter holds it is waited for no longer, whatever it said before; one that has closed
+/// its side may wait for an answer.
+#[test]
+fn a_connection_that_a_filter_holds_ends_with_its_clients_reset() {
+    let origin = Origin::start();
+    let module = STANDARD.encode(wat::parse_str(DOORKEEPER).expect("the guest's text is right"));
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+         access_log: {{ path: \"{{dir}}/access.log\", format: {{ text: \
+           \"%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %TERMINATED_BY%\" }} }}\n\
+         listeners: [{{ name: opaque, address: {{listen}}, tcp: {{ cluster: origin, filters: [doorkeeper] }} }}]\n\
+         filters:\n  - {{ name: doorkeeper, wasm: {{ inline: \"{module}\" }} }}\n\
+         clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
+        origin.address
+    ));
+    let tunnels = ("pillion_tunnel_connections_active", ["listener=\"opaque\""]);
+    let mut stays = proxy.connect();
+    stays.send("hello");
+    stays.half_close();
+    let mut leaves = proxy.connect();
+    leaves.send("hello");
+    let silent = proxy.connect();
+    proxy.await_metric(tunnels.0, &tunnels.1, |active| active == 3.0);
+    leaves.reset();
+    silent.reset();
+    proxy.await_metric(tunnels.0, &tunnels.1, |active| active == 1.0);
+    for word in ["done", "logged", "over"] {
+        let told = || proxy.stderr().matches(&format!("the stream is {word}")).count();
+        wait::until_true("the filter to be told", || told() == 2);
+    }
+    let log = || fs::read_to_string(proxy.dir().join("access.log")).unwrap_or_default();
+    wait::until_true("the records", || log() == "DC downstream_broken downstream\n".repeat(2));
+    drop(stays);
+}
+
 /// What a filter holds is let go with whom it was for.
 #[test]
 fn what_a_filter_holds_ends_with_its_client() {

@@ -43,6 +43,17 @@ impl Cgroup {
         Some(group)
     }
 
+    /// Bytes of memory in use that the kernel cannot simply drop, as the proxy counts them.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        let folder = self.folders.iter().find(|folder| folder.starts_with("/sys/fs/cgroup/memory"));
+        let read = |file| folder.and_then(|folder| fs::read_to_string(folder.join(file)).ok()).unwrap_or_default();
+        let usage: u64 = read("memory.usage_in_bytes").trim().parse().unwrap_or(0);
+        let stat = read("memory.stat");
+        let droppable = stat.lines().find_map(|line| line.strip_prefix("total_inactive_file "));
+        usage.saturating_sub(droppable.and_then(|bytes| bytes.trim().parse().ok()).unwrap_or(0))
+    }
+
     /// A command that enters the group before it becomes the program.
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {

@@ -201,7 +201,13 @@ impl Plane for DataPlane {
 
     fn metrics(&self) -> Box<dyn Iterator<Item = Bytes>> {
         match &self.recorder {
-            Some(recorder) => Box::new(recorder.scrape().map(Bytes::from)),
+            Some(recorder) => {
+                // Who stores goes with its last stream, which may end long after the configuration that had it.
+                if let Some(owners) = pillion_wasm::shared::tell() {
+                    recorder.retain("vm_id", |vm_id| owners.contains(vm_id));
+                }
+                Box::new(recorder.scrape().map(Bytes::from))
+            }
             None => Box::new(std::iter::empty()),
         }
     }
@@ -282,6 +288,7 @@ impl Run for DataPath {
             }
             Order::Relieve => worker.register.relieve(),
             Order::GiveBack(machine) => pillion_wasm::worker::give_back(machine),
+            Order::GiveBackHeap => memory::give_back_heap(),
             Order::LookAgain => worker.look_again(),
             Order::Abort => worker.tell(Signal::Abort),
         }

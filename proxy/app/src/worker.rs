@@ -56,6 +56,8 @@ pub enum Order {
     Relieve,
     /// Give this machine of a filter back, if it is here: memory is short, and none has grown more.
     GiveBack(Number),
+    /// Give freed memory back to the system: little is left, and what the allocator keeps counts as used.
+    GiveBackHeap,
     /// Look whether what lives may go on: others are trusted than before.
     LookAgain,
     /// Close everything now.

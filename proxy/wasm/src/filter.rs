@@ -265,7 +265,10 @@ impl Filter for WasmFilter {
 impl Drop for WasmFilter {
     fn drop(&mut self) {
         self.machine.close(self.context, self.budget);
-        self.seat.metrics().memory(self.machine.memory());
+        // A dead one's is given back, and its seat has said so.
+        if self.machine.dead().is_none() {
+            self.seat.tell_memory(self.machine.memory());
+        }
     }
 }
 

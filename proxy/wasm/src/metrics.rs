@@ -5,8 +5,10 @@
 //! | `pillion_wasm_failures_total{filter,reason}` | machines that died: `trap`, `timeout`, `stack`, `memory`, `pressure`, `abi`, `start` |
 //! | `pillion_wasm_restarts_total{filter}` | machines started again |
 //! | `pillion_wasm_machines{filter}` | machines that run, over all workers |
-//! | `pillion_wasm_memory_bytes{filter}` | linear memory of the machine whose memory changed last |
+//! | `pillion_wasm_memory_bytes{filter}` | linear memory of the machines that run, over all workers, as their last streams left it |
 //! | `pillion_wasm_metrics_refused_total{filter}` | metrics that the guest defined and there was no room for |
+//! | `pillion_wasm_shared_data_bytes{vm_id}` | keys and values in shared data |
+//! | `pillion_wasm_shared_queue_bytes{vm_id}` | messages in shared queues |
 
 use crate::{shared::REFUSED, vm::Cause};
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
@@ -19,7 +21,7 @@ pub struct Metrics {
     restarts: Counter,
     machines: Gauge,
     memory: Gauge,
-    /// Bytes of memory told last.
+    /// What the gauge has of it.
     told: Cell<usize>,
 }
 
@@ -31,8 +33,20 @@ pub fn describe() {
     describe_gauge!("pillion_wasm_machines", "Machines of wasm filters that run, over all workers.");
     describe_gauge!(
         "pillion_wasm_memory_bytes",
-        "Linear memory of a wasm filter's machine, of the worker where it changed last."
+        "Linear memory of a wasm filter's machines, over all workers, as their last streams left it."
     );
+    describe_gauge!(DATA, "Bytes of keys and values that wasm filters of a vm_id keep in shared data.");
+    describe_gauge!(QUEUED, "Bytes of messages in the shared queues of a vm_id.");
+}
+
+const DATA: &str = "pillion_wasm_shared_data_bytes";
+const QUEUED: &str = "pillion_wasm_shared_queue_bytes";
+
+/// A vm_id has so many bytes in shared data and in queues.
+#[expect(clippy::cast_precision_loss, reason = "at most some hundred mebibytes")]
+pub(crate) fn stored(vm_id: &str, data: usize, queued: usize) {
+    gauge!(DATA, "vm_id" => vm_id.to_owned()).set(data as f64);
+    gauge!(QUEUED, "vm_id" => vm_id.to_owned()).set(queued as f64);
 }
 
 impl Metrics {
@@ -70,12 +84,21 @@ impl Metrics {
         self.machines.decrement(1.0);
     }
 
-    /// Bytes of its memory now.
+    /// Bytes of memory that were told of it.
+    pub fn told(&self) -> usize {
+        self.told.get()
+    }
+
+    /// Bytes of its machine's memory now; 0: none runs.
     #[expect(clippy::cast_precision_loss, reason = "at most a gibibyte")]
     pub fn memory(&self, bytes: usize) {
-        // Called at the end of each stream, and all workers share the gauge: written only where there is something to say.
-        if self.told.replace(bytes) != bytes {
-            self.memory.set(bytes as f64);
-        }
+        let before = self.told.replace(bytes);
+        // All workers share the gauge, so that each adds what is new of its own.
+        self.memory.increment(bytes as f64 - before as f64);
+    }
+
+    /// What was told of it is told of another's.
+    pub fn hand_over(&self, to: &Self) {
+        to.told.set(to.told.get() + self.told.take());
     }
 }

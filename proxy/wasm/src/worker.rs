@@ -428,24 +428,42 @@ impl Seat {
 
     /// It sits in a machine that runs.
     fn up(&self) {
-        if !self.up.replace(true) && !self.sits_beside_its_like() {
+        if !self.up.replace(true) && self.likes().next().is_none() {
             self.metrics.up();
         }
     }
 
     /// It does not any more.
     fn down(&self) {
-        if self.up.replace(false) && !self.sits_beside_its_like() {
-            self.metrics.down();
+        if !self.up.replace(false) {
+            return;
+        }
+        match self.likes().next() {
+            Some(like) => self.metrics.hand_over(&like.metrics),
+            None => {
+                self.metrics.down();
+                self.metrics.memory(0);
+            }
         }
     }
 
-    /// Whether its filter has another configuration in the same machine: that is one machine of the filter's.
-    fn sits_beside_its_like(&self) -> bool {
-        let like = |seat: &Rc<Self>| {
+    /// Bytes of its machine's memory now, which lives. Called at the end of each stream: nothing is done where they are known.
+    pub fn tell_memory(&self, bytes: usize) {
+        if self.metrics.told() == bytes || !self.up.get() {
+            return;
+        }
+        for like in self.likes() {
+            like.metrics.hand_over(&self.metrics);
+        }
+        self.metrics.memory(bytes);
+    }
+
+    /// Other configurations of its filter in the same machine: that is one machine of the filter's.
+    fn likes(&self) -> impl Iterator<Item = Rc<Self>> {
+        let seats = self.slot.borrow().seated();
+        seats.into_iter().filter(|seat| {
             !std::ptr::eq(&raw const **seat, self) && seat.up.get() && seat.plugin.name == self.plugin.name
-        };
-        self.slot.borrow().seated().iter().any(like)
+        })
     }
 }
 

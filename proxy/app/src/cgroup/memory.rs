@@ -91,13 +91,6 @@ impl Meter {
 }
 
 impl Usage {
-    /// Bytes by which machines of filters may grow until memory is looked at again: half of what is left. The other half is for what
-    /// clients hold meanwhile.
-    #[must_use]
-    pub fn growth(&self) -> u64 {
-        self.limit.saturating_sub(self.used) / 2
-    }
-
     /// Bytes that machines of filters must have grown by in all, so that giving one back after the other ends [`Pressure::Refuse`].
     #[must_use]
     pub fn worth_giving_back(&self) -> u64 {
@@ -136,12 +129,41 @@ impl Thresholds {
     /// as well until memory is looked at again. Never less than a thirty-second of the limit: whoever is cut short for what others hold must have a large part in it.
     #[must_use]
     pub fn unfinished(self, usage: Usage, held: u64) -> u64 {
-        let line = (u128::from(usage.limit) * u128::from(self.shrink) * 7 / 800) as u64;
+        let line = self.line(usage);
         let allowed = match line.checked_sub(usage.used) {
             Some(free) => held.saturating_add(free / 2),
             None => held.saturating_sub(usage.used - line),
         };
         allowed.max(usage.limit / 32)
+    }
+
+    /// Bytes by which machines of filters may grow until memory is looked at again: half of what is free below where
+    /// [`Pressure::Refuse`] begins, so that they alone never bring it about. What is beyond is the kernel's margin, for what it
+    /// takes itself meanwhile.
+    #[must_use]
+    pub fn growth(self, usage: Usage) -> u64 {
+        let line = (u128::from(usage.limit) * u128::from(self.refuse) / 100) as u64;
+        line.saturating_sub(usage.used) / 2
+    }
+
+    /// Whether the machine of a filter that has grown most is to be given back: where [`Pressure::Refuse`] ends, which is before it
+    /// begins, so that nobody is refused for a filter that leaks; and never before connections at rest are closed.
+    #[must_use]
+    pub fn must_give_back(self, usage: Usage) -> bool {
+        let percent = self.refuse.saturating_sub(HYSTERESIS).max(self.shrink.min(self.refuse));
+        usage.permille() >= u64::from(percent) * 10
+    }
+
+    /// Whether little is left of what clients may leave unfinished, so that somebody may soon be refused for what the allocator keeps
+    /// of memory that was freed. Where there is pressure it keeps nothing.
+    #[must_use]
+    pub fn is_tight(self, usage: Usage) -> bool {
+        usage.used >= self.line(usage).saturating_sub(usage.limit / 8)
+    }
+
+    /// Bytes of the limit that clients alone do not pass with what they leave unfinished.
+    fn line(self, usage: Usage) -> u64 {
+        (u128::from(usage.limit) * u128::from(self.shrink) * 7 / 800) as u64
     }
 
     /// Bytes that filters may store beside their machines until memory is looked at again: half of what is free below where

@@ -240,13 +240,25 @@ fn what_is_in_flight_is_cut_only_where_refusing_did_not_help() {
 }
 
 #[test]
-fn filters_may_grow_by_half_of_what_is_left_and_are_given_back_where_that_helps() {
+fn filters_may_grow_to_where_others_are_refused_and_are_given_back_before_where_that_helps() {
     let at = |used| Usage { used, limit: 1000 };
-    assert_eq!((at(200).growth(), at(1000).growth(), at(u64::MAX).growth()), (400, 0, 0));
     assert_eq!(at(990).worth_giving_back(), 30, "as much as ends the pressure");
     let thresholds = Thresholds { shrink: 85, refuse: 95 };
+    let growth = |used| thresholds.growth(at(used));
+    assert_eq!((growth(200), growth(949), growth(950), growth(u64::MAX)), (375, 0, 0, 0));
+    let given = |shrink, refuse, used| Thresholds { shrink, refuse }.must_give_back(at(used));
+    assert!(!given(85, 95, 919) && given(85, 95, 920));
+    assert!(!given(95, 96, 949) && given(95, 96, 950), "connections at rest are closed first");
+    assert!(!given(100, 50, 499) && given(100, 50, 500));
     let stored = |used| thresholds.storable(at(used));
     assert_eq!((stored(200), stored(849), stored(850), stored(u64::MAX)), (325, 0, 0, 0));
+}
+
+#[test]
+fn freed_memory_is_given_back_before_somebody_is_refused_for_it() {
+    let thresholds = Thresholds { shrink: 80, refuse: 95 };
+    let tight = |used| thresholds.is_tight(Usage { used, limit: 1000 });
+    assert!(!tight(574) && tight(575) && tight(700) && tight(u64::MAX));
 }
 
 #[test]

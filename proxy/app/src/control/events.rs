@@ -33,6 +33,13 @@ const CLOSING: Duration = Duration::from_secs(2);
 /// times before the next one has to go.
 const GIVES_BACK_EVERY: Duration = Duration::from_secs(1);
 
+/// Time between two attempts to have freed memory given back where there is no pressure yet: each costs a worker the pages that it
+/// would have used again.
+const TIDIES_EVERY: Duration = Duration::from_secs(1);
+
+/// How long workers take for that: some ten microseconds, and their turn.
+const TIDYING: Duration = Duration::from_millis(20);
+
 /// Something that happened.
 pub(super) enum Event<F> {
     Signal(Asked),
@@ -385,23 +392,33 @@ impl<P: Plane> Control<P> {
         }
         let workers = self.state.workers.max(1) as u64;
         self.plane.allow_unfinished(&|held| thresholds.unfinished(usage, held) / workers);
-        self.plane.allow_growth(usage.growth(), thresholds.storable(usage));
+        self.plane.allow_growth(thresholds.growth(usage), thresholds.storable(usage));
         self.plane.allow_requests(&|in_flight| thresholds.requests(usage, in_flight));
         if pressure >= Pressure::Shrink {
             self.workers.hint(Order::CloseIdle);
         }
-        if pressure == Pressure::Refuse {
+        let mut next_look = thresholds.next_look(usage);
+        if pressure == Pressure::Normal && thresholds.is_tight(usage) && is_over(self.tidied, TIDIES_EVERY) {
+            self.tidied = Some(Instant::now());
+            self.workers.hint(Order::GiveBackHeap);
+            memory::give_back_heap();
+            // Nobody is to be refused for what has been given back.
+            next_look = TIDYING;
+        }
+        let mut gives_back = false;
+        if pressure == Pressure::Refuse || thresholds.must_give_back(usage) {
             // What has grown beyond bounds goes before those who are served, and its effect is waited for.
-            let waits = self.given_back.is_some_and(|at| at.elapsed() < GIVES_BACK_EVERY);
-            let most_grown = self.plane.most_grown(usage.worth_giving_back()).filter(|_| !waits);
-            if let Some(machine) = most_grown {
+            let most_grown = self.plane.most_grown(usage.worth_giving_back());
+            if let Some(machine) = most_grown.filter(|_| is_over(self.given_back, GIVES_BACK_EVERY)) {
+                gives_back = true;
                 self.given_back = Some(Instant::now());
                 self.workers.hint(Order::GiveBack(machine));
-            } else if thresholds.must_cut(usage, meter.own()) {
-                self.workers.hint(Order::Relieve);
             }
         }
-        self.memory_at = Some(Instant::now() + thresholds.next_look(usage));
+        if pressure == Pressure::Refuse && !gives_back && thresholds.must_cut(usage, meter.own()) {
+            self.workers.hint(Order::Relieve);
+        }
+        self.memory_at = Some(Instant::now() + next_look);
     }
 }
 
@@ -409,6 +426,11 @@ impl<P: Plane> Control<P> {
 fn already_gone() -> Drain {
     let none = pillion_config::model::Drain { delay: std::time::Duration::ZERO, deadline: std::time::Duration::ZERO };
     Drain::begin(Instant::now(), &none, Until::Closed)
+}
+
+/// Whether so much time has passed since something was done, or it never was.
+fn is_over(last: Option<Instant>, wait: Duration) -> bool {
+    last.is_none_or(|at| at.elapsed() >= wait)
 }
 
 async fn at(when: Option<Instant>) {

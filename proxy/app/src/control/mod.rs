@@ -148,6 +148,8 @@ struct Control<P: Plane> {
     memory_at: Option<Instant>,
     /// When the last machine of a filter was given back because memory was short.
     given_back: Option<Instant>,
+    /// When freed memory was last given back because little was left.
+    tidied: Option<Instant>,
     /// When what a new configuration took is given back.
     tidy_at: Option<Instant>,
     metrics: ControlMetrics,
@@ -268,6 +270,7 @@ impl<P: Plane> Control<P> {
             asked_to_leave: 0,
             memory_at,
             given_back: None,
+            tidied: None,
             application,
             by_absence: false,
             tidy_at: None,

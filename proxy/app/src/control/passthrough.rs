@@ -167,7 +167,7 @@ impl Run for Rc<Worker> {
     fn order(&self, order: Order) {
         match order {
             Order::Drain => self.listeners.borrow_mut().clear(),
-            Order::CloseIdle | Order::Relieve | Order::GiveBack(_) | Order::LookAgain => {}
+            Order::CloseIdle | Order::Relieve | Order::GiveBack(_) | Order::GiveBackHeap | Order::LookAgain => {}
             // Its listeners are all inbound.
             Order::DrainInbound => self.register.tell(None, Signal::Drain),
             Order::Abort => self.register.tell(None, Signal::Abort),

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 #[cfg(test)]
 use serde::Serialize;
 
-/// Who may. What a deny rule matches is denied, whatever else allows it; once there is an allow rule, what none of them matches is denied too. A listener's rules and its route's must both allow.
+/// Who may. What a deny rule matches is denied, whatever else allows it; once there is an allow rule, what none of them matches is denied too. A listener's rules and its route's must both allow. Both judge the request as its client sent it, before any filter sees it, as Envoy's RBAC filter does ahead of the others: what filters make of its path, method and headers is not asked about again, whether or not these rules would deny that. One exception: where it takes another route after filters have changed it, that route's rules judge it as it is then, the listener's not once more. A filter that may write paths is to be trusted with all that its route's cluster serves, or what it must not reach has a route of its own, with rules.
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 #[cfg_attr(test, schemars(extend("required" = ["rules"])))]

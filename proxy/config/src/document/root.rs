@@ -145,7 +145,7 @@ pub(crate) struct ProcessLimits {
     pub tls_handshakes: Text<Int<1, 1_000_000>>,
     /// Share of the cgroup's memory limit above which idle connections are closed. 85% leaves time before the next step.
     pub memory_shrink: Text<Percent>,
-    /// Share of the cgroup's memory limit above which new connections are refused, and new requests of those that live answered 503. The wasm filter whose machine has grown most since its start is started again then, one a second. 95%: the rest is for requests in flight, so that the kernel need not kill.
+    /// Share of the cgroup's memory limit above which new connections are refused, and new requests of those that live answered 503. The wasm filter whose machine has grown most since its start is started again 3% before that, one a second, but not before `memory_shrink`; and machines may grow no further than to here. 95%: the rest is for requests in flight, so that the kernel need not kill.
     pub memory_refuse: Text<Percent>,
 }
 

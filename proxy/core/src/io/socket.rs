@@ -183,9 +183,20 @@ impl Socket {
             Self::Memory(_) => return false,
             Self::Tls(stream) => return stream.carrier().has_left(),
         };
-        // An error, and that it hung up, are always told.
-        let mut asked = [PollFd::new(socket, PollFlags::RDHUP)];
-        poll(&mut asked, Some(&Timespec::default())).is_ok_and(|told| told > 0)
+        told(socket, PollFlags::RDHUP)
+    }
+
+    /// Whether the peer has reset the connection, also behind bytes that nobody has read. Who has only closed its side, and may
+    /// listen still, has not. A system call; a pipe in memory tells nothing.
+    #[must_use]
+    pub fn was_reset(&self) -> bool {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Redirectable(socket) => socket.stream(),
+            Self::Memory(_) => return false,
+            Self::Tls(stream) => return stream.carrier().was_reset(),
+        };
+        told(socket, PollFlags::empty())
     }
 
     /// Ready when a socket that should be quiet is not: its peer closed it, or sent something. Takes nothing from it. A
@@ -226,6 +237,12 @@ impl Socket {
             }
         }
     }
+}
+
+/// Whether the kernel tells any of this now, or what it always tells: an error, and that both sides are closed.
+fn told(socket: &TcpStream, asked: PollFlags) -> bool {
+    let mut asked = [PollFd::new(socket, asked)];
+    poll(&mut asked, Some(&Timespec::default())).is_ok_and(|told| told > 0)
 }
 
 impl AsyncRead for Socket {

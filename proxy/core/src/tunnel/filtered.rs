@@ -28,6 +28,9 @@ use bytes::Bytes;
 use pillion_config::model::{FilterIndex, ListenerProtocol};
 use std::{pin::pin, rc::Rc, sync::Arc, time::Duration};
 
+/// How often a client that filters hold is looked at, as one of HTTP is that nobody reads from.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Serves a connection whose bytes pass filters, to its end. One that may turn out to be HTTP shows what it is before a filter is told
 /// of it: what filters have seen cannot be taken from them, and given to a route. Its server does not hear of it until then, either.
 pub(super) async fn serve(
@@ -85,6 +88,12 @@ async fn pass(
         () = too_long(idle) => {
             chain.closed();
             return refuse(account, ResponseFlag::StreamIdleTimeout, Blame::Proxy, "idle_timeout");
+        }
+        () = reset(&downstream) => {
+            chain.broke_off(Side::Request);
+            chain.closed();
+            let flag = ResponseFlag::DownstreamConnectionTermination;
+            return refuse(account, flag, Blame::Downstream, "downstream_broken");
         }
     };
     if held == Held::Ended {
@@ -144,6 +153,17 @@ async fn pass(
     let account = carry((registration, carried), (&mut client, &mut server), Early::default(), times, account).await;
     chain.closed();
     account.finish();
+}
+
+/// Ready within a second of a reset by a client that nobody reads from while filters hold it: a read would not tell before what it
+/// sent is read. One that has closed its side may wait for an answer.
+async fn reset(downstream: &Socket) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if downstream.was_reset() {
+            return;
+        }
+    }
 }
 
 async fn too_long(idle: Option<Duration>) {

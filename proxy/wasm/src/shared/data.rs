@@ -24,11 +24,18 @@ pub struct SharedData(Mutex<Store>);
 #[derive(Debug, Default)]
 struct Store {
     /// By vm_id, then by key, so that a look-up needs no key of its own.
-    machines: HashMap<Box<str>, HashMap<Box<[u8]>, Value>>,
+    machines: HashMap<Box<str>, Values>,
     keys: usize,
     bytes: usize,
     /// The number of the last write; one count for all keys, as in Envoy.
     writes: u32,
+}
+
+#[derive(Debug, Default)]
+struct Values {
+    by_key: HashMap<Box<[u8]>, Value>,
+    /// Of its keys and values.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -42,7 +49,7 @@ impl SharedData {
     #[must_use]
     pub fn get(&self, vm_id: &str, key: &[u8]) -> Option<(Bytes, u32)> {
         let store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = store.machines.get(vm_id)?.get(key)?;
+        let value = store.machines.get(vm_id)?.by_key.get(key)?;
         Some((value.bytes.clone(), value.write))
     }
 
@@ -54,7 +61,7 @@ impl SharedData {
     pub fn set(&self, vm_id: &str, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let store = &mut *store;
-        let known = store.machines.get(vm_id).and_then(|keys| keys.get(key));
+        let known = store.machines.get(vm_id).and_then(|values| values.by_key.get(key));
         if cas != 0 && known.is_some_and(|known| known.write != cas) {
             return Err(Status::CasMismatch);
         }
@@ -77,23 +84,31 @@ impl SharedData {
         store.bytes = bytes;
         store.keys += usize::from(fresh);
         let write = store.writes;
-        let keys = match store.machines.get_mut(vm_id) {
-            Some(keys) => keys,
+        let values = match store.machines.get_mut(vm_id) {
+            Some(values) => values,
             None => store.machines.entry(vm_id.into()).or_default(),
         };
-        match keys.get_mut(key) {
+        values.bytes = values.bytes + added - before;
+        match values.by_key.get_mut(key) {
             Some(known) => *known = Value { bytes: over(std::mem::take(&mut known.bytes), value), write },
-            None => drop(keys.insert(key.into(), Value { bytes: Bytes::copy_from_slice(value), write })),
+            None => drop(values.by_key.insert(key.into(), Value { bytes: Bytes::copy_from_slice(value), write })),
         }
         Ok(())
+    }
+
+    /// Bytes of a vm_id's keys and values.
+    #[must_use]
+    pub fn bytes(&self, vm_id: &str) -> usize {
+        let store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        store.machines.get(vm_id).map_or(0, |values| values.bytes)
     }
 
     /// Forgets what a vm_id wrote.
     pub fn forget(&self, vm_id: &str) {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (key, value) in store.machines.remove(vm_id).into_iter().flatten() {
-            store.keys -= 1;
-            store.bytes -= key.len() + value.bytes.len();
+        if let Some(values) = store.machines.remove(vm_id) {
+            store.keys -= values.by_key.len();
+            store.bytes -= values.bytes;
         }
     }
 }
@@ -137,8 +152,9 @@ mod tests {
         assert_eq!(data.set("v", b"b", &large, 0), Err(Status::InternalFailure));
         data.set("v", b"a", b"", 0).unwrap();
         data.set("w", b"b", &large, 0).unwrap();
+        assert_eq!((data.bytes("v"), data.bytes("w"), data.bytes("x")), (1, large.len() + 1, 0));
         data.forget("w");
-        assert_eq!(data.get("w", b"b"), None);
+        assert_eq!((data.get("w", b"b"), data.bytes("w")), (None, 0));
         data.set("v", b"c", &large, 0).unwrap();
     }
 }

@@ -13,7 +13,7 @@ pub use metrics::{GuestMetrics, MOST_METRICS, MOST_OF_ONE};
 pub use queue::{MOST_BYTES as MOST_QUEUED_BYTES, MOST_ITEMS, MOST_QUEUE_BYTES, MOST_QUEUES, Queues, Ready};
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -51,12 +51,30 @@ impl Drop for Owner {
     }
 }
 
+static PROCESS: OnceLock<Arc<Shared>> = OnceLock::new();
+
+/// Sets the gauges of what each vm_id stores; `None` before anybody stores anything. Called for a scrape, so that no write pays for
+/// them. Returns whose they are: series of others are to be forgotten.
+#[must_use]
+pub fn tell() -> Option<HashSet<Box<str>>> {
+    PROCESS.get().map(|shared| shared.tell())
+}
+
 impl Shared {
     /// The process's.
     #[must_use]
     pub fn process() -> Arc<Self> {
-        static PROCESS: OnceLock<Arc<Shared>> = OnceLock::new();
         Arc::clone(PROCESS.get_or_init(Arc::default))
+    }
+
+    fn tell(&self) -> HashSet<Box<str>> {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let told: HashSet<_> = owners.keys().cloned().collect();
+        drop(owners);
+        for vm_id in &told {
+            crate::metrics::stored(vm_id, self.data.bytes(vm_id), self.queues.bytes(vm_id));
+        }
+        told
     }
 
     /// Another owner of what machines of this vm_id share.

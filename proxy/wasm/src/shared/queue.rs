@@ -137,6 +137,14 @@ impl Queues {
         Ok(item)
     }
 
+    /// Bytes of messages in a vm_id's queues.
+    #[must_use]
+    pub fn bytes(&self, vm_id: &str) -> usize {
+        let store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let its = store.by_name.iter().filter(|((of, _), _)| **of == *vm_id);
+        its.filter_map(|(_, id)| store.queues.get(id)).map(|queue| queue.bytes).sum()
+    }
+
     /// Forgets a vm_id's queues.
     pub fn forget(&self, vm_id: &str) {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,7 +214,9 @@ mod tests {
             fill("v", name).unwrap();
         }
         assert_eq!(fill("v", most), Err(Status::InternalFailure));
+        assert_eq!((queues.bytes("w"), queues.bytes("v")), (MOST_QUEUE_BYTES, MOST_BYTES - MOST_QUEUE_BYTES));
         queues.dequeue(first).unwrap();
+        assert_eq!(queues.bytes("w"), 0);
         fill("w", 0).unwrap();
         queues.forget("v");
         assert!((1..most).all(|name| fill("w", name).is_ok()));

@@ -117,6 +117,11 @@ impl TcpChain {
         TcpEnd { inner, chain: self, side, rest: Bytes::new() }
     }
 
+    /// This end broke off, and no read or write told of it.
+    pub(crate) fn broke_off(&self, side: Side) {
+        self.broken.set(Some(side));
+    }
+
     /// Tells the filters that both ends are gone: of an upstream whose last bytes they saw they know.
     pub(crate) fn closed(&self) {
         let both = [Side::Request, Side::Response].iter().all(|side| self.shared.half(*side).borrow().source_ended);
