@@ -42,6 +42,7 @@ fn small() -> Results {
             date: "2026-11-22 07:05:03".to_owned(),
             commit: "0123456789ab".to_owned(),
             load: 0.25,
+            tracked: true,
         },
         cores: "the proxy has core 0; generator and origin share core 1".to_owned(),
         command: "pillion-bench compare --quick".to_owned(),
