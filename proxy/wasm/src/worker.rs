@@ -336,16 +336,24 @@ impl Slot {
         while restarts.front().is_some_and(|at| now.duration_since(*at) > WINDOW) {
             restarts.pop_front();
         }
-        let over = restarts.front().filter(|_| restarts.len() >= most as usize);
-        let over = over.map(|oldest| WINDOW.saturating_sub(now.duration_since(*oldest)));
+        let over = over(&restarts, now, most);
         // The first start is no crash loop's.
         let start = self.start_took.take();
         let burnt = if restarts.is_empty() { burnt } else { burnt + start };
         let steady = self.up_since.take().is_some_and(|since| now.duration_since(since) >= STEADY);
         let before = if steady { 0 } else { self.in_a_row.get() };
         self.in_a_row.set(before.saturating_add(1));
-        backoff(before, burnt).max(over.unwrap_or_default())
+        backoff(before, burnt).max(over)
     }
+}
+
+/// How long to wait until there was one restart less than may be in a minute.
+fn over(restarts: &VecDeque<Instant>, now: Instant, most: u32) -> Duration {
+    if restarts.len() < most as usize {
+        return Duration::ZERO;
+    }
+    let oldest = restarts.front().map_or(now, |oldest| *oldest);
+    WINDOW.saturating_sub(now.duration_since(oldest))
 }
 
 /// How long to wait after so many deaths in a row before this one, when so much time was burnt.
@@ -496,5 +504,17 @@ mod tests {
         assert_eq!(backoff(0, Duration::ZERO), SHORTEST);
         assert_eq!(backoff(3, Duration::ZERO), SHORTEST * 8);
         assert_eq!(backoff(u32::MAX, Duration::ZERO), LONGEST);
+    }
+
+    #[test]
+    fn restarts_beyond_those_of_a_minute_wait_until_it_is_over() {
+        let second = Duration::from_secs(1);
+        let begun = Instant::now();
+        let made: VecDeque<_> = [0, 10, 20].map(|at| begun + at * second).into();
+        let now = begun + 25 * second;
+        assert_eq!(over(&made, now, 4), Duration::ZERO);
+        assert_eq!(over(&made, now, 3), 35 * second);
+        assert_eq!(over(&VecDeque::new(), now, 1), Duration::ZERO);
+        assert_eq!(over(&VecDeque::new(), now, 0), WINDOW, "none is allowed in the minute after a death");
     }
 }

@@ -227,6 +227,46 @@ fn without_a_directory_modules_live_in_memory() {
     load(&Directory::open(&["/proc/nowhere".into()]), &Compiler::Here).unwrap();
 }
 
+/// Whatever lies in the directory but its key and artefacts.
+fn rest(place: &Place) -> Vec<PathBuf> {
+    let entries = fs::read_dir(&place.0).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| !path.ends_with("key") && path.extension().is_none_or(|end| end != "aot")).collect()
+}
+
+/// The compiler as a full disk lets it be: what it writes to a file of the directory does not fit.
+#[test]
+fn where_an_artefact_has_no_room_it_lives_in_memory() {
+    let (place, full) = (Place::new(), Place::new());
+    load(&place.open(), &Compiler::Here).unwrap();
+    let script = format!(
+        "cat >/dev/null; case $(readlink /proc/$$/fd/1) in /memfd:*) cat {};; *) echo 'No space left on device' >&2; exit 1;; esac",
+        place.artefacts()[0].display()
+    );
+    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let directory = full.open();
+    let (loaded, said) = warned(|| load(&directory, &compiler));
+    loaded.unwrap();
+    let folder = full.0.display().to_string();
+    let named = |line: &&String| {
+        line.contains(&folder) && line.contains("No space left") && line.contains("PILLION_WASM_CACHE")
+    };
+    assert_eq!(said.iter().filter(named).count(), 1, "{said:?}");
+    assert_eq!(rest(&full), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_directory_in_an_artefacts_place_keeps_nobody_from_starting() {
+    let place = Place::new();
+    load(&place.open(), &Compiler::Here).unwrap();
+    let path = place.artefacts().remove(0);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir_all(path.join("x")).unwrap();
+    for _ in 0..2 {
+        load(&place.open(), &Compiler::Here).unwrap();
+    }
+    assert_eq!(rest(&place), Vec::<PathBuf>::new(), "each attempt takes away what it wrote");
+}
+
 #[test]
 fn a_compiler_that_fails_leaves_nothing() {
     let place = Place::new();

@@ -34,7 +34,7 @@ pub(crate) struct Jwt {
     pub from: List<JwtPlace>,
     /// Whether the upstream gets to see it. `keep`: many applications read it too.
     pub forward: Field<JwtForward>,
-    /// Headers that tell the upstream of claims: `x-user: sub`, `x-groups: realm.groups` for one within another; lists with commas, and no header of a list with a member that has a comma within: a group could be named like two others. Nor is there one of a value with a control character, or with white space at its beginning or end, of the list's members too: it would not arrive as it is. Letters beyond ASCII are sent as UTF-8. A client's own headers of these names are removed.
+    /// Headers that tell the upstream of claims: `x-user: sub`, `x-groups: realm.groups` for one within another; lists with commas, and no header of a list with a member that has a comma within: a group could be named like two others. Nor is there one of a value with a control character, or with white space at its beginning or end, of the list's members too: it would not arrive as it is. Letters beyond ASCII are sent as UTF-8. A client's own headers of these names are removed, but not on routes where the filter is disabled: a `headers` filter there removes them.
     pub claims_to_headers: Field<Table<HeaderName, Scalar<String>>>,
 }
 

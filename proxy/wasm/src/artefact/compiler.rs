@@ -45,6 +45,9 @@ pub enum CompileError {
     /// The compiler did not run to its end.
     #[error("the compiler did not run: {0}")]
     Compiler(String),
+    /// It took longer than it may.
+    #[error("the compiler took longer than {0:?}")]
+    Time(Duration),
     /// The artefact cannot be kept.
     #[error("the compiled module cannot be kept: {0}")]
     Keep(String),
@@ -104,7 +107,7 @@ fn wait(child: &mut Child, module: &[u8]) -> Result<(), CompileError> {
             break status;
         }
         if Instant::now() >= until {
-            return Err(CompileError::Compiler(format!("it took longer than {TIME:?}")));
+            return Err(CompileError::Time(TIME));
         }
         thread::sleep(LOOK);
     };

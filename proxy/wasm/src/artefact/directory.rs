@@ -15,7 +15,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// Artefacts and fetched modules kept; the ones used longest ago go. A proxy runs a handful, over a few versions of each.
@@ -29,6 +29,12 @@ const SUFFIX: &str = ".aot";
 
 /// What names of modules fetched from elsewhere end in.
 const FETCHED: &str = ".wasm";
+
+/// What names of files end in that are being written.
+const NEW: &str = ".new";
+
+/// A file that has been written for so long was left by a process that was killed.
+const LEFT: Duration = Duration::from_secs(3600);
 
 /// Where artefacts are kept.
 pub struct Directory(Place);
@@ -97,6 +103,14 @@ impl Directory {
         Self(Place::Memory)
     }
 
+    /// Where it is; `None`: in memory.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Private(directory, _) => Some(directory),
+            Place::Memory => None,
+        }
+    }
+
     /// The artefact kept under this name, if it is there and authentic. One that is not is removed.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<File> {
@@ -138,8 +152,7 @@ impl Directory {
         let Place::Private(directory, _) = &self.0 else { return };
         let kept = self.new_file().and_then(|mut kept| {
             kept.file.write_all(bytes)?;
-            let path = kept.path.take().ok_or_else(|| refused("it has no name"))?;
-            fs::rename(path, directory.join(hex(digest) + FETCHED))
+            kept.named(&directory.join(hex(digest) + FETCHED))
         });
         match kept {
             Ok(()) => forget_oldest(directory),
@@ -157,7 +170,7 @@ impl Directory {
             Place::Private(directory, _) => {
                 let mut unique = [0; 8];
                 rand::fill(&mut unique).map_err(|_| io::Error::other("no randomness"))?;
-                let path = directory.join(format!("{}.new", hex(&unique)));
+                let path = directory.join(hex(&unique) + NEW);
                 let file = private_file().read(true).write(true).create_new(true).open(&path)?;
                 Ok(Kept { file, path: Some(path) })
             }
@@ -174,15 +187,25 @@ impl Directory {
     ///
     /// The system's.
     pub fn keep(&self, name: &str, mut kept: Kept) -> io::Result<File> {
-        if let (Place::Private(directory, key), Some(path)) = (&self.0, kept.path.take()) {
+        if let Place::Private(directory, key) = &self.0 {
             kept.file.sync_data()?;
             let mac = mac(key, name, &mut kept.file)?;
-            fs::rename(&path, directory.join(format!("{name}.{}{SUFFIX}", hex(&mac))))?;
+            kept.named(&directory.join(format!("{name}.{}{SUFFIX}", hex(&mac))))?;
             forget_oldest(directory);
         }
         let mut file = kept.file.try_clone()?;
         file.rewind()?;
         Ok(file)
+    }
+}
+
+impl Kept {
+    /// Gives it its name for good. Without it the file goes with this.
+    fn named(&mut self, name: &Path) -> io::Result<()> {
+        let path = self.path.as_ref().ok_or_else(|| refused("it has no name"))?;
+        fs::rename(path, name)?;
+        self.path = None;
+        Ok(())
     }
 }
 
@@ -324,13 +347,20 @@ fn authentic(path: &Path, key: &Key, name: &str, expected: &str) -> io::Result<F
     Ok(file)
 }
 
+/// Removes what is more than is kept, and what was begun and left.
 fn forget_oldest(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
+    let (new, entries): (Vec<_>, Vec<_>) =
+        entries.flatten().partition(|entry| entry.file_name().to_str().is_some_and(|name| name.ends_with(NEW)));
+    let left = |entry: &fs::DirEntry| entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+    for entry in new.iter().filter(|entry| left(entry).is_some_and(|age| age > LEFT)) {
+        fs::remove_file(entry.path()).ok();
+    }
     let artefact = |entry: &fs::DirEntry| {
         entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX) || name.ends_with(FETCHED))
     };
     let age = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
-    let mut all: Vec<_> = entries.flatten().filter(artefact).filter_map(age).collect();
+    let mut all: Vec<_> = entries.into_iter().filter(artefact).filter_map(age).collect();
     all.sort();
     let over = all.len().saturating_sub(MOST_KEPT);
     for (_, path) in all.into_iter().take(over) {

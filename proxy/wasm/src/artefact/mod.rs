@@ -131,11 +131,28 @@ pub fn module(
         return Ok(module);
     }
     let begun = std::time::Instant::now();
+    let made = made(directory, compiler, bytes, &name).or_else(|error| match (directory.path(), &error) {
+        // A full disk is no reason not to serve.
+        (Some(path), CompileError::Keep(_) | CompileError::Compiler(_)) => {
+            tracing::warn!(
+                "{}: the compiled wasm module {} cannot be put there: {error}; it is compiled anew at each start and kept in memory \
+                 until it can (PILLION_WASM_CACHE names another directory)",
+                path.display(),
+                hex(&digest[..6]),
+            );
+            made(&Directory::memory(), compiler, bytes, &name)
+        }
+        _ => Err(error),
+    })?;
+    tracing::info!(module = hex(&digest[..6]), took = ?begun.elapsed(), "wasm module compiled");
+    take(runtime, made)
+}
+
+/// Compiles into the directory; the artefact, to be read.
+fn made(directory: &Directory, compiler: &Compiler, bytes: &[u8], name: &str) -> Result<File, CompileError> {
     let kept = directory.new_file().map_err(|error| CompileError::Keep(error.to_string()))?;
     compiler.compile(bytes, &kept)?;
-    let file = directory.keep(&name, kept).map_err(|error| CompileError::Keep(error.to_string()))?;
-    tracing::info!(module = hex(&digest[..6]), took = ?begun.elapsed(), "wasm module compiled");
-    take(runtime, file)
+    directory.keep(name, kept).map_err(|error| CompileError::Keep(error.to_string()))
 }
 
 /// Lets the engine take an artefact that is authentic.

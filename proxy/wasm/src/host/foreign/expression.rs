@@ -88,8 +88,15 @@ impl Attributes for Properties<'_> {
                 }
             }
             Property::Pairs(bytes) => {
-                let pairs = pairs::decode(&bytes).map_err(|_| NoValue::Absent)?;
-                Value::Map(pairs.map(|(name, value)| (text(name), text(value))).collect())
+                // A field's values are one, as where it is asked for alone.
+                let mut fields: Vec<(&[u8], Vec<u8>)> = Vec::new();
+                for (name, value) in pairs::decode(&bytes).map_err(|_| NoValue::Absent)? {
+                    match fields.iter_mut().find(|(known, _)| *known == name) {
+                        Some((_, values)) => values.extend([b",", value].concat()),
+                        None => fields.push((name, value.to_vec())),
+                    }
+                }
+                Value::Map(fields.iter().map(|(name, value)| (text(name), text(value))).collect())
             }
         })
     }

@@ -15,6 +15,7 @@ pub(crate) use order::WireOrder;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header::HOST, request, response};
 use pseudo::{Line, Pseudo, RequestLine, ResponseLine, Set};
+use std::borrow::Cow;
 
 /// Which fields of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,6 +143,25 @@ impl Headers {
         }
         let unsayable = self.unsayable.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         unsayable.map(|(_, value)| &**value)
+    }
+
+    /// All values of that name, with commas between where there are several (RFC 9110, 5.2).
+    #[must_use]
+    pub fn joined(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let first = self.get(name)?;
+        let fields = std::str::from_utf8(name).ok().filter(|name| !name.starts_with(':'));
+        let fields = fields.into_iter().flat_map(|name| self.fields.get_all(name)).map(HeaderValue::as_bytes);
+        let unsayable = self.unsayable.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let mut further = fields.chain(unsayable.map(|(_, value)| &**value)).skip(1).peekable();
+        if further.peek().is_none() || self.pseudo(name).is_some() {
+            return Some(Cow::Borrowed(first));
+        }
+        let joined = further.fold(first.to_vec(), |mut joined, value| {
+            joined.push(b',');
+            joined.extend_from_slice(value);
+            joined
+        });
+        Some(Cow::Owned(joined))
     }
 
     /// All names, in lower case, with their values.
