@@ -145,10 +145,16 @@ pub fn inject(pod: &Value, around: &Surroundings, defaults: &Settings) -> Result
         problems.push(problem);
         return Err(problems);
     }
-    if wish == Some(false) {
+    // A wish that comes later takes nothing out.
+    let ours = pod.get("spec").is_some_and(|spec| matches!(refusal(pod, spec), Some(Refusal::Already { .. })));
+    if let (true, Some(Err(words))) = (ours, Status::of(pod)) {
+        problems.push(Problem::new(&["metadata", "annotations", STATUS], words));
+        return Err(problems);
+    }
+    if wish == Some(false) && !ours {
         return unless(problems, Refusal::Disabled);
     }
-    if wish.is_none() && around.namespace_wish.as_deref() == Some("disabled") {
+    if !ours && wish.is_none() && around.namespace_wish.as_deref() == Some("disabled") {
         return unless(problems, Refusal::NamespaceDisabled);
     }
     let Some(spec) = pod.get("spec").filter(|spec| !spec.list("containers").is_empty()) else {
@@ -239,7 +245,10 @@ fn refusal(pod: &Value, spec: &Value) -> Option<Refusal> {
     }
     if has_ours(pod, spec) {
         let status = Status::of(pod).and_then(Result::ok);
-        let changed = status.as_ref().map(|status| status.changed(pod)).unwrap_or_default();
+        let mut changed = status.as_ref().map(|status| status.changed(pod)).unwrap_or_default();
+        if wish(pod) == Ok(Some(false)) {
+            changed.push(INJECT.to_owned());
+        }
         let version =
             status.and_then(|status| status.version).map_or_else(String::new, |version| format!(" {version}"));
         return Some(Refusal::Already { version, changed });

@@ -238,6 +238,50 @@ fn a_container_that_came_behind_the_injection_is_waited_for_as_the_others_are() 
     }
 }
 
+/// Written behind the injection, it takes nothing out: who wrote it is told, and what else came is judged as ever.
+#[test]
+fn a_wish_not_to_have_it_that_comes_too_late_is_told() {
+    let (_, body) = ask(Asked::Mutate, &review("Pod", "CREATE", POD));
+    let whole = patched(&body, POD);
+    let late = r#"{"name":"late","image":"l","readinessProbe":{"httpGet":{"path":"/","port":7000}}}"#;
+    for kind in ["annotations", "labels"] {
+        let mut pod = whole.clone();
+        pod.at_mut(&["metadata", kind]).and_then(Value::as_map_mut).unwrap().set("pillion.io/inject", "disabled");
+        for (asked, outcome) in [(Asked::Mutate, Ending::Skipped), (Asked::Validate, Ending::Allowed)] {
+            let (answer, body) = ask(asked, &review("Pod", "CREATE", &pod.to_json()));
+            assert_eq!(answer.outcome, outcome, "{kind}");
+            let [warning] = body.get("response").unwrap().list("warnings") else { panic!("{kind}: {body:?}") };
+            let warning = warning.as_str().unwrap();
+            assert!(
+                warning.contains("pillion.io/inject is not what it was") && warning.contains("--uninject"),
+                "{warning}"
+            );
+        }
+        pod.at_mut(&["spec"]).unwrap().list_at("containers").unwrap().push(serde_json::from_str(late).unwrap());
+        let (answer, body) = ask(Asked::Mutate, &review("Pod", "CREATE", &pod.to_json()));
+        assert_eq!(answer.outcome, Ending::Injected, "{kind}");
+        let probe = patched(&body, &pod.to_json());
+        let probe =
+            probe.get("spec").unwrap().list("containers")[1].at(&["readinessProbe", "httpGet", "port"]).cloned();
+        assert_ne!(probe, Some(Value::Int(7000)), "{kind}: asked by way of the proxy");
+    }
+}
+
+#[test]
+fn a_status_that_no_injection_wrote_is_denied_with_what_helps() {
+    let (_, body) = ask(Asked::Mutate, &review("Pod", "CREATE", POD));
+    for status in ["{}", "garbage"] {
+        let mut pod = patched(&body, POD);
+        pod.at_mut(&["metadata", "annotations"]).and_then(Value::as_map_mut).unwrap().set(STATUS, status);
+        for asked in [Asked::Mutate, Asked::Validate] {
+            let (answer, body) = ask(asked, &review("Pod", "CREATE", &pod.to_json()));
+            assert_eq!(answer.outcome, Ending::Denied, "{status}");
+            let message = body.at(&["response", "status", "message"]).and_then(Value::as_str).unwrap();
+            assert!(message.contains(STATUS) && message.contains("take it out by hand"), "{message}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_injected_is_allowed_with_a_warning() {
     let host = POD.replace(r#""spec":{"#, r#""spec":{"hostNetwork":true,"#);
