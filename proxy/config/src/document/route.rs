@@ -84,7 +84,7 @@ pub(crate) struct Match {
     pub host: Field<Either<HostPattern, Vec<Field<Scalar<HostPattern>>>>>,
     /// Where the connection was going, or a list of which any: `10.0.0.7:80`, `10.96.0.0/16`, `[2001:db8::/32]:80`, `:8080`. What its client connected to, for listeners that capture and for those on every address. Absent: anywhere.
     pub destination: Field<Either<Destination, Vec<Field<Scalar<Destination>>>>>,
-    /// This path and what is below it: `/v1` matches `/v1`, `/v1/` and `/v1/x`, not `/v10`; and with parameters behind its last segment, as servlet containers know them, `/v1;a=b` and `/v1;a=b/x`. `/` matches all.
+    /// This path and what is below it: `/v1` matches `/v1`, `/v1/` and `/v1/x`, not `/v10`; and with parameters behind its last segment, as servlet containers know them, `/v1;a=b` and `/v1;a=b/x`. `/` matches all. Parameters elsewhere (`/;/v1`, `/api;a/v1` for `/api/v1`, `/v1;a/x` for `/v1/`) do not match and go to the next route, though a servlet container takes them for the same path: what must hold for it whatever way it is written is a deny rule of `authorization`, which sees paths without them, or a route for all of that server.
     pub prefix: Text<UrlPath>,
     /// Exactly this path.
     pub path: Text<UrlPath>,
