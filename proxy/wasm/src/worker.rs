@@ -18,6 +18,8 @@
 //! trapped, its neighbours' machine is dead; so the [`loader`](crate::loader) tries them together first, and says by
 //! [`Place`] who must not be asked in beside others at all.
 
+mod rest;
+
 use crate::{
     census::Number,
     engine::Runtime,
@@ -29,29 +31,15 @@ use crate::{
 };
 use pillion_config::model::AllowedCapabilities;
 use pillion_core::exchange::filter::{Failed, Services, Task};
+use rest::Rests;
 use std::{
     cell::{Cell, RefCell},
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
-
-/// The share of a worker's time that deaths and starts may take: one part in so many.
-const SHARE: u32 = 200;
-
-/// The shortest wait before a start.
-const SHORTEST: Duration = Duration::from_millis(100);
-
-/// The longest wait before a start.
-const LONGEST: Duration = Duration::from_secs(60);
-
-/// A machine that lived for so long has served: its death begins no crash loop, and goes on with none.
-const STEADY: Duration = Duration::from_secs(1);
-
-/// The time over which restarts are counted.
-const WINDOW: Duration = Duration::from_secs(60);
 
 /// What tells machines apart: the module's digest and all that its machine is given.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -106,14 +94,8 @@ pub struct Slot {
     state: RefCell<State>,
     /// Every plugin in it.
     seats: RefCell<Vec<Weak<Seat>>>,
-    /// When it was started again, of the last minute.
-    restarts: RefCell<VecDeque<Instant>>,
-    /// What starting the machine that runs took of the worker's time.
-    start_took: Cell<Duration>,
-    /// When it was started.
-    up_since: Cell<Option<Instant>>,
-    /// Deaths in a row without a machine that was steady.
-    in_a_row: Cell<u32>,
+    /// How long it stays empty after a death.
+    rests: RefCell<Rests>,
     /// Its last failure's words: the same one is logged in full only once.
     told: RefCell<Option<Failure>>,
 }
@@ -161,10 +143,7 @@ impl Slot {
             spec: Arc::clone(spec),
             state: RefCell::new(State::Down(None)),
             seats: RefCell::default(),
-            restarts: RefCell::default(),
-            start_took: Cell::default(),
-            up_since: Cell::default(),
-            in_a_row: Cell::default(),
+            rests: RefCell::default(),
             told: RefCell::default(),
         });
         SLOTS.with_borrow_mut(|slots| {
@@ -273,9 +252,9 @@ impl Slot {
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
         machine.set_mourner(me);
         machine.enter_census();
-        self.start_took.set(begun.elapsed());
-        self.up_since.set(Some(Instant::now()));
-        tracing::debug!(vm_id = self.spec.vm_id, took = ?self.start_took.get(), "wasm machine started");
+        let took = begun.elapsed();
+        self.rests.borrow_mut().started(took, Instant::now());
+        tracing::debug!(vm_id = self.spec.vm_id, ?took, "wasm machine started");
         let Some(first) = seats.first() else { return Ok(()) };
         let listening = first.services.spawn(listen(Rc::downgrade(&machine), told));
         let before = self.state.replace(State::Running { machine, _listening: listening });
@@ -286,7 +265,7 @@ impl Slot {
 
     /// The machine is dead: it is started again after a while. `seat` is any of its plugins.
     fn down(&self, burnt: Duration, seat: &Rc<Seat>) {
-        let wait = self.wait(burnt, seat.plugin.limits.restarts);
+        let wait = self.rests.borrow_mut().died(burnt, seat.plugin.limits.restarts, Instant::now());
         tracing::debug!(filter = %seat.plugin.name, ?wait, "the filter's machine will be started again");
         let me = Weak::clone(&self.me);
         let dead = match self.state.replace(State::Down(None)) {
@@ -298,7 +277,7 @@ impl Slot {
                 Some(machine) => machine.release().await,
                 None => Duration::ZERO,
             };
-            tokio::time::sleep(wait.max(freeing.saturating_mul(SHARE))).await;
+            tokio::time::sleep(wait.max(rest::after(freeing))).await;
             if let Some(slot) = me.upgrade() {
                 slot.restart();
             }
@@ -314,7 +293,7 @@ impl Slot {
         if self.seated().is_empty() {
             return;
         }
-        self.restarts.borrow_mut().push_back(Instant::now());
+        self.rests.borrow_mut().restart(Instant::now());
         let begun = Instant::now();
         let result = self.start();
         let seats = self.seated();
@@ -329,37 +308,6 @@ impl Slot {
             self.down(begun.elapsed(), seat);
         }
     }
-
-    fn wait(&self, burnt: Duration, most: u32) -> Duration {
-        let mut restarts = self.restarts.borrow_mut();
-        let now = Instant::now();
-        while restarts.front().is_some_and(|at| now.duration_since(*at) > WINDOW) {
-            restarts.pop_front();
-        }
-        let over = over(&restarts, now, most);
-        // The first start is no crash loop's.
-        let start = self.start_took.take();
-        let burnt = if restarts.is_empty() { burnt } else { burnt + start };
-        let steady = self.up_since.take().is_some_and(|since| now.duration_since(since) >= STEADY);
-        let before = if steady { 0 } else { self.in_a_row.get() };
-        self.in_a_row.set(before.saturating_add(1));
-        backoff(before, burnt).max(over)
-    }
-}
-
-/// How long to wait until there was one restart less than may be in a minute.
-fn over(restarts: &VecDeque<Instant>, now: Instant, most: u32) -> Duration {
-    if restarts.len() < most as usize {
-        return Duration::ZERO;
-    }
-    let oldest = restarts.front().map_or(now, |oldest| *oldest);
-    WINDOW.saturating_sub(now.duration_since(oldest))
-}
-
-/// How long to wait after so many deaths in a row before this one, when so much time was burnt.
-fn backoff(before: u32, burnt: Duration) -> Duration {
-    let doubled = SHORTEST.saturating_mul(1 << before.min(10)).min(LONGEST);
-    doubled.max(burnt.saturating_mul(SHARE))
 }
 
 impl Mourner for Slot {
@@ -485,36 +433,5 @@ impl Drop for Seat {
         {
             machine.retire(self.root.get(), self.budget(), Some(&self.services));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_crash_loop_takes_half_a_percent_at_most() {
-        for millis in [0, 1, 50, 1_000] {
-            let burnt = Duration::from_millis(millis);
-            for before in 0..100 {
-                assert!(backoff(before, burnt) >= burnt * SHARE);
-                assert!(backoff(before, burnt) >= SHORTEST);
-            }
-        }
-        assert_eq!(backoff(0, Duration::ZERO), SHORTEST);
-        assert_eq!(backoff(3, Duration::ZERO), SHORTEST * 8);
-        assert_eq!(backoff(u32::MAX, Duration::ZERO), LONGEST);
-    }
-
-    #[test]
-    fn restarts_beyond_those_of_a_minute_wait_until_it_is_over() {
-        let second = Duration::from_secs(1);
-        let begun = Instant::now();
-        let made: VecDeque<_> = [0, 10, 20].map(|at| begun + at * second).into();
-        let now = begun + 25 * second;
-        assert_eq!(over(&made, now, 4), Duration::ZERO);
-        assert_eq!(over(&made, now, 3), 35 * second);
-        assert_eq!(over(&VecDeque::new(), now, 1), Duration::ZERO);
-        assert_eq!(over(&VecDeque::new(), now, 0), WINDOW, "none is allowed in the minute after a death");
     }
 }
