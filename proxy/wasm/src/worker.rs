@@ -10,6 +10,7 @@
 //! the worker's time, and at least 200 times what giving back its memory took, so that a filter that always dies takes at
 //! most 0.5 % of it; and it doubles with each machine in a row that does not live for a second. (Where it doubled with each
 //! restart of the last minute, one request that kills it every five seconds kept it from all others for most of the time.)
+//! The thread's CPU clock tells: what else keeps it from running is not the filter's doing, and would be waited for 200 times.
 //! Beyond the filter's `restarts` in a minute it waits until that minute is over.
 //!
 //! Not every guest can be configured more than once: what keeps its configuration in a cell that is set once refuses the
@@ -27,7 +28,7 @@ use crate::{
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Ready,
-    vm::{Budget, Cause, Failure, Machine, Mourner, StartError, state::Stage},
+    vm::{Budget, Cause, Failure, Machine, Mourner, StartError, state::Stage, time},
 };
 use pillion_config::model::AllowedCapabilities;
 use pillion_core::exchange::filter::{Failed, Services, Task};
@@ -174,7 +175,7 @@ impl Slot {
     }
 
     fn admit(&self, seat: &Rc<Seat>) {
-        let begun = Instant::now();
+        let begun = time::now();
         let Some(machine) = self.running() else {
             self.push(seat);
             if !matches!(*self.state.borrow(), State::Down(Some(_)))
@@ -216,10 +217,10 @@ impl Slot {
         own.admit(seat);
     }
 
-    fn not_started(&self, seat: &Rc<Seat>, error: &StartError, begun: Instant) {
+    fn not_started(&self, seat: &Rc<Seat>, error: &StartError, begun: Duration) {
         tracing::error!(filter = %seat.plugin.name, "the wasm filter does not start on this worker: {error}");
         seat.metrics.failure(Cause::Start);
-        self.down(begun.elapsed(), seat);
+        self.down(time::now().saturating_sub(begun), seat);
     }
 
     fn running(&self) -> Option<Rc<Machine>> {
@@ -235,7 +236,7 @@ impl Slot {
 
     /// Starts a machine with every plugin in it that starts beside the others.
     fn start(&self) -> Result<(), StartError> {
-        let begun = Instant::now();
+        let begun = time::now();
         // Every turn but the last has one less.
         let (seats, machine, told) = loop {
             let seats = self.seated();
@@ -252,7 +253,7 @@ impl Slot {
         let me: Weak<dyn Mourner> = Weak::<Self>::clone(&self.me);
         machine.set_mourner(me);
         machine.enter_census();
-        let took = begun.elapsed();
+        let took = time::now().saturating_sub(begun);
         self.rests.borrow_mut().started(took, Instant::now());
         tracing::debug!(vm_id = self.spec.vm_id, ?took, "wasm machine started");
         let Some(first) = seats.first() else { return Ok(()) };
@@ -294,7 +295,7 @@ impl Slot {
             return;
         }
         self.rests.borrow_mut().restart(Instant::now());
-        let begun = Instant::now();
+        let begun = time::now();
         let result = self.start();
         let seats = self.seated();
         for seat in &seats {
@@ -305,7 +306,7 @@ impl Slot {
             for seat in &seats {
                 seat.metrics.failure(Cause::Start);
             }
-            self.down(begun.elapsed(), seat);
+            self.down(time::now().saturating_sub(begun), seat);
         }
     }
 }

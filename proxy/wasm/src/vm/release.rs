@@ -4,25 +4,25 @@
 //! would do it all at once where the machine is dropped, on the worker, whose every other connection would wait. Here other
 //! work runs after each piece.
 
-use super::Machine;
+use super::{Machine, time};
 use rustix::mm::{Advice, madvise};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Bytes that are given back at once: some 20 µs of the kernel's work.
 const PIECE: usize = 256 * 1024;
 
 impl Machine {
-    /// Gives the pages of a dead machine's linear memory back to the kernel, one piece after another. Returns the time that
-    /// the pieces took. Nothing is done to a machine that lives.
+    /// Gives the pages of a dead machine's linear memory back to the kernel, one piece after another. Returns the CPU
+    /// time that the pieces took. Nothing is done to a machine that lives.
     ///
     /// Cancel-safe: what is not given back yet goes with the machine.
     pub async fn release(&self) -> Duration {
         let mut took = Duration::ZERO;
         let mut from = 0;
         while self.dead().is_some() {
-            let begun = Instant::now();
+            let begun = time::now();
             let Some(next) = self.release_piece(from) else { break };
-            took += begun.elapsed();
+            took += time::now().saturating_sub(begun);
             from = next;
             tokio::task::yield_now().await;
         }
