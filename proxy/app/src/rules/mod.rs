@@ -129,7 +129,7 @@ fn judge(expected: &[Marked], listed: &[Listed]) -> Installed {
 /// [`Failure`]: nothing is left half-done where the kernel allows transactions; what was installed for one family is
 /// removed when the other fails.
 pub fn install(settings: &Settings) -> Result<Done, Failure> {
-    let _turn = turn(To::Change)?;
+    let _turn = turn(To::Change);
     let programs = Programs::find(settings.backend)?;
     let others = others(&programs)?;
     match look(settings, &programs)? {
@@ -182,7 +182,7 @@ pub fn install(settings: &Settings) -> Result<Done, Failure> {
 ///
 /// When the system's programs cannot tell.
 pub fn check(settings: &Settings) -> Result<Checked, Failure> {
-    let _turn = turn(To::Look)?;
+    let _turn = turn(To::Look);
     let programs = Programs::find(settings.backend)?;
     let others = others(&programs)?;
     let judged = look(settings, &programs)?;
@@ -253,7 +253,7 @@ fn has_rules(programs: &Programs) -> Result<bool, Failure> {
 ///
 /// When the system's programs cannot; what was removed before stays removed.
 pub fn remove() -> Result<Done, Failure> {
-    let _turn = turn(To::Change)?;
+    let _turn = turn(To::Change);
     let mut done = String::new();
     for programs in Programs::all()? {
         if clear(&programs)? {

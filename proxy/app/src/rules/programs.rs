@@ -35,11 +35,6 @@ pub enum Failure {
     /// The kernel took the rules and does not show them.
     #[error("the rules were given to the kernel, but it does not show them: {0}")]
     NotThere(String),
-    /// Others hold this network namespace's lock.
-    #[error(
-        "another command has been at this network namespace's rules for half a minute: `flock` of /proc/self/ns/net; see /proc/locks"
-    )]
-    Busy,
 }
 
 /// Tables of the older kernel interface that are there and cannot be looked at: what is installed there stays, and nobody
@@ -76,7 +71,7 @@ impl Failure {
                 let words: Vec<&str> = words.lines().map(str::trim).collect();
                 format!("{command}: {}", words.join(", "))
             }
-            Self::NoProgram(_) | Self::Run { .. } | Self::NotThere(_) | Self::Busy => self.to_string(),
+            Self::NoProgram(_) | Self::Run { .. } | Self::NotThere(_) => self.to_string(),
         }
     }
 }
