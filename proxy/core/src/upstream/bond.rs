@@ -4,7 +4,7 @@
 //! requests carries nothing new, and has as long as a drain may last: a stream may never end. Then its owner, who alone has
 //! the session, judges the server once more, when it is polled next. Connections in the clear have no bond.
 
-use super::{cluster::ClusterState, pool::HostCore, tls};
+use super::{cluster::ClusterState, host_core::HostCore, tls};
 use crate::{downstream::admit::Distrust, identity::Dialling, telemetry::TrustVersion};
 use rustls::pki_types::CertificateDer;
 use std::{

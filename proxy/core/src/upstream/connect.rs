@@ -3,7 +3,9 @@
 //! After balance, before the handshake. It makes one attempt at one address; which address comes next after a failure
 //! is the spine's to say.
 
-use super::{RequestBody, circuit_wait::Opened, error::ConnectError, pool::HostCore, worker_cluster::WorkerCluster};
+use super::{
+    RequestBody, circuit_wait::Opened, error::ConnectError, host_core::HostCore, worker_cluster::WorkerCluster,
+};
 use crate::{
     io::{Dial, DialOptions, Entry, Socket},
     telemetry::metrics::ClusterMetrics,

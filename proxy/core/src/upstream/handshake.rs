@@ -7,10 +7,11 @@ use super::{
     connect,
     error::ConnectError,
     heard::Heard,
+    host_core::HostCore,
     http1::{Home, Http1Connection},
     http2::Http2Connection,
     line::{Held, Line},
-    pool::{Host, HostCore},
+    pool::Host,
     tls,
     worker_cluster::WorkerCluster,
 };
@@ -52,7 +53,7 @@ pub(super) async fn http1<B: RequestBody>(
     connect::within(model.connect_timeout, cluster.state().metrics(), async {
         let socket = connect::connect(cluster, &host.core, &opened, announced).await?;
         let (socket, bond) = secure(socket, host, cluster, Speaks::Http1).await?;
-        host.reached();
+        host.core.reached();
         let home = Rc::downgrade(host) as Weak<dyn Home>;
         Ok(Http1Connection::new(socket, limits(model), home, bond, opened, announced.cloned()))
     })
@@ -102,7 +103,7 @@ pub(super) async fn http2<B: RequestBody>(
         let greeted = Box::pin(greeted(&mut connection, &held, &host.core)).await;
         greeted.inspect_err(|error| metrics.connect_failure(error.reason()))?;
     }
-    host.reached();
+    host.core.reached();
     Ok(Http2Connection::start(sender, connection, (watch, bond), host, opened, announced.cloned()))
 }
 

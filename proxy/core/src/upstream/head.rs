@@ -3,7 +3,7 @@
 //! Pure. Canonical is what either codec of the downstream side yields: origin-form with Host, or scheme, authority, path and
 //! query in the URI without Host (CONNECT: the authority alone is enough); no hop-by-hop field.
 
-use super::{HostField, pool::HostCore};
+use super::{HostField, host_core::HostCore};
 use h2::ext::Protocol;
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri, Version,

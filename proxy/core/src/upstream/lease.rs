@@ -4,9 +4,9 @@
 //! HTTP/1 connection or its HTTP/2 stream with it. It never reads ahead.
 
 use super::{
+    host_core::HostCore,
     http1::Http1Body,
     http2::{Slot, Upload},
-    pool::HostCore,
     tls::{self, Server},
 };
 use crate::{

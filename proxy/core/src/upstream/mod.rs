@@ -21,6 +21,7 @@ mod error;
 mod handshake;
 mod head;
 mod heard;
+mod host_core;
 mod http1;
 mod http2;
 mod lease;

@@ -8,9 +8,10 @@ use super::{
     circuit_wait::{Opened, Waiting},
     cluster::{ClusterState, Member, Permit},
     connect,
-    error::{Carrier, Cause, ConnectError, Limit, RequestError, SendError},
+    error::{Cause, ConnectError, Limit},
     handshake,
     heard::Heard,
+    host_core::HostCore,
     http1::{Home, Http1Connection},
     http2::{Http2Connection, Slot},
     tls,
@@ -22,12 +23,11 @@ use crate::{
     io::{Look, Socket},
     upstream::RequestBody,
 };
-use http::{HeaderMap, HeaderValue};
-use pillion_config::model::{EndpointAddress, ServicePort, without_final_dot};
+use http::HeaderMap;
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{Cell, RefCell},
     future::poll_fn,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     rc::{Rc, Weak},
     sync::Arc,
     task::{Context, Poll},
@@ -37,70 +37,6 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout},
 };
-
-/// One address, as a request in flight needs to know it.
-#[derive(Debug)]
-pub(super) struct HostCore {
-    pub(super) state: Arc<ClusterState>,
-    pub(super) member: Arc<Member>,
-    /// The address its connections come from; `None`: the proxy's.
-    pub(super) source: Option<IpAddr>,
-    /// Choices for which this address is passed over, after it could not be reached or refused us.
-    demoted: Cell<u32>,
-    /// What it speaks, where the cluster leaves that to its clients.
-    pub(super) heard: Cell<Heard>,
-    /// The endpoint's name, once somebody asked for it.
-    host: OnceCell<Option<HeaderValue>>,
-}
-
-impl HostCore {
-    /// The address is passed over for a while, if there are others.
-    pub(super) fn demote(&self) {
-        self.demoted.set(DEMOTION);
-    }
-
-    /// Learns from what came of a request by HTTP/1.1.
-    pub(super) fn judge_http1<T, B>(&self, answered: &Result<T, SendError<B>>) {
-        match (self.heard.get(), answered) {
-            (Heard::Silence, Ok(_)) => self.heard.set(Heard::Silence.answered()),
-            // Somebody else may have taken the place of the one that spoke it.
-            (
-                Heard::Http1 { .. },
-                Err(SendError {
-                    cause:
-                        Cause::Request(RequestError::Violation(_) | RequestError::Closed | RequestError::ConnectionReset),
-                    carrier: Carrier::Fresh,
-                    ..
-                }),
-            ) => self.heard.set(Heard::Nothing),
-            (_, Ok(_) | Err(_)) => {}
-        }
-    }
-
-    /// The endpoint as the cluster writes it, or the address where it writes none.
-    pub(super) fn endpoint(&self) -> EndpointAddress {
-        let written = self.state.model().endpoints.get(self.member.endpoint);
-        written.map_or(EndpointAddress::Ip(self.member.address), |endpoint| endpoint.address.clone())
-    }
-
-    /// The endpoint's name as the cluster writes it; `None`: it cannot stand in a field.
-    pub(super) fn host(&self) -> Option<&HeaderValue> {
-        let written = || {
-            let host = match self.endpoint() {
-                EndpointAddress::Service(service) => match service.port {
-                    ServicePort::Number(port) => format!("{}:{port}", service.host()),
-                    // A name is no port in a URI (RFC 3986 §3.2.3).
-                    ServicePort::Name(_) => service.host(),
-                },
-                EndpointAddress::Name(name, port) => format!("{}:{port}", without_final_dot(&name)),
-                // The interface of a link-local address is this machine's own word (RFC 6874 §4).
-                EndpointAddress::Ip(address) => SocketAddr::new(address.ip(), address.port()).to_string(),
-            };
-            HeaderValue::try_from(host).ok()
-        };
-        self.host.get_or_init(written).as_ref()
-    }
-}
 
 /// One address and this worker's connections to it.
 pub(super) struct Host<B> {
@@ -154,9 +90,6 @@ pub(super) enum Closed {
 /// runtime has heard of a close by now; longer, and a server's idle timer may just have fired.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 
-/// An address that could not be reached, or that refused us, is passed over this many choices, if there are others.
-const DEMOTION: u32 = 64;
-
 impl<B: RequestBody> Host<B> {
     pub(super) fn new(
         state: &Arc<ClusterState>,
@@ -166,14 +99,7 @@ impl<B: RequestBody> Host<B> {
         cluster: Weak<WorkerCluster<B>>,
     ) -> Rc<Self> {
         Rc::new(Self {
-            core: Rc::new(HostCore {
-                state: Arc::clone(state),
-                member,
-                source,
-                demoted: Cell::new(0),
-                heard: Cell::default(),
-                host: OnceCell::new(),
-            }),
+            core: Rc::new(HostCore::new(Arc::clone(state), member, source)),
             waiting: Rc::clone(waiting),
             cluster,
             resting: RefCell::default(),
@@ -204,7 +130,7 @@ impl<B: RequestBody> Host<B> {
             match self.open(called) {
                 Ok(opened) => {
                     let made = handshake::http1(self, cluster, opened, announced).await;
-                    return made.map(Taken::Http1).map_err(|error| self.unreachable(error));
+                    return made.map(Taken::Http1).map_err(|error| self.core.unreachable(error));
                 }
                 Err(_) => cluster.wait_for_connection().await,
             }
@@ -284,8 +210,8 @@ impl<B: RequestBody> Host<B> {
                         tls::secure(socket, &self.core, Speaks::Opaque).await
                     };
                     let made = connect::within(model.connect_timeout, cluster.state().metrics(), dialled).await;
-                    let socket = made.map_err(|error| self.unreachable(error))?;
-                    self.reached();
+                    let socket = made.map_err(|error| self.core.unreachable(error))?;
+                    self.core.reached();
                     return Ok((socket, opened));
                 }
                 Err(limit) => {
@@ -308,7 +234,7 @@ impl<B: RequestBody> Host<B> {
         let made = handshake::http2(self, cluster, opened, announced).await;
         let connection = made.map_err(|error| {
             making.failed(error);
-            self.unreachable(error)
+            self.core.unreachable(error)
         })?;
         let slot = Slot::first(&connection);
         self.shared.borrow_mut().push(connection);
@@ -375,30 +301,6 @@ impl<B: RequestBody> Host<B> {
         }
         let permit = self.core.state.permit(Limit::Connections)?;
         Ok(Opened::new(permit, self.core.state.metrics().pool_connection(), &self.waiting))
-    }
-
-    fn unreachable(&self, error: ConnectError) -> Cause {
-        if error != ConnectError::NotHttp2 {
-            self.core.demote();
-            // Who comes back may speak something else.
-            if matches!(self.core.heard.get(), Heard::Http1 { .. }) {
-                self.core.heard.set(Heard::Nothing);
-            }
-        }
-        Cause::Connect(error)
-    }
-
-    /// Whether the address should be passed over; counts the choices down.
-    pub(super) fn is_demoted(&self) -> bool {
-        self.core.demoted.get() > 0
-    }
-
-    pub(super) fn passed_over(&self) {
-        self.core.demoted.set(self.core.demoted.get().saturating_sub(1));
-    }
-
-    pub(super) fn reached(&self) {
-        self.core.demoted.set(0);
     }
 
     /// Forgets HTTP/2 connections that ended.

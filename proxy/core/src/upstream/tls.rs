@@ -2,7 +2,7 @@
 //!
 //! Between connect and handshake; nothing at all for a cluster in the clear. The cluster's connect timeout bounds it.
 
-use super::{error::ConnectError, pool::HostCore};
+use super::{error::ConnectError, host_core::HostCore};
 use crate::{
     downstream::admit::Distrust,
     identity::{Cause, Dialling, Facts, Failure, Refusal, Speaks, TlsClient, protocol_of, spiffe_id, still_valid},

@@ -192,8 +192,8 @@ impl<B: RequestBody> WorkerCluster<B> {
             let host: &Host<B> = &hosts[index];
             if tried.contains(host.core.member.address) {
                 Standing::Avoided
-            } else if host.is_demoted() {
-                host.passed_over();
+            } else if host.core.is_demoted() {
+                host.core.passed_over();
                 Standing::Avoided
             } else {
                 Standing::Good
@@ -230,7 +230,7 @@ impl<B: RequestBody> WorkerCluster<B> {
         let of_name = |other: &&Rc<Host<B>>| {
             other.core.member.endpoint == host.core.member.endpoint && !tried.contains(other.core.member.address)
         };
-        table.hosts.iter().filter(of_name).min_by_key(|other| other.is_demoted()).map(Rc::clone)
+        table.hosts.iter().filter(of_name).min_by_key(|other| other.core.is_demoted()).map(Rc::clone)
     }
 
     /// As [`sibling`](Self::sibling), and then another member of the cluster: nothing was sent that could be lost.
