@@ -31,22 +31,44 @@ async fn exchange(response: Response<Incoming>, cluster: &TestCluster) {
     assert!(down == up, "{} of {} bytes came back", down.len(), up.len());
 }
 
+/// Switches protocols, and sends back what it is sent then; knows no HTTP/2.
+async fn switches(mut stream: DuplexStream) {
+    let head = read_head(&mut stream).await.unwrap();
+    if head.starts_with("PRI ") {
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+        return;
+    }
+    assert!(head.starts_with("GET /chat HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nearly";
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    tokio::io::copy(&mut reading, &mut writing).await.unwrap();
+    writing.shutdown().await.unwrap();
+}
+
+#[test]
+fn an_upgrade_over_http2_goes_by_what_the_server_speaks() {
+    run(async {
+        let (cluster, script) = cluster(model(UpstreamProtocol::SameAsDownstream, &[80]), |_, _| serve(switches));
+        for _ in 0..2 {
+            let mut request = get("/chat");
+            *request.method_mut() = Method::CONNECT;
+            let over_http2 = SendOptions { downstream: Version::HTTP_2, ..upgrading() };
+            let response = send(&cluster, request, &over_http2).await.unwrap();
+            assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+            exchange(response, &cluster).await;
+        }
+        assert_eq!(script.dialed.borrow().len(), 3, "asked once");
+        settle().await;
+        assert_nothing_held(&cluster);
+    });
+}
+
 #[test]
 fn http1_switches_protocols_and_holds_its_places() {
     run(async {
-        let (cluster, _) = cluster(model(UpstreamProtocol::Http1, &[80]), |_, _| {
-            serve(|mut stream| async move {
-                let head = read_head(&mut stream).await.unwrap();
-                assert!(head.starts_with("GET /chat HTTP/1.1\r\n"), "{head}");
-                assert!(head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
-                let answer =
-                    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\nearly";
-                stream.write_all(answer.as_bytes()).await.unwrap();
-                let (mut reading, mut writing) = tokio::io::split(stream);
-                tokio::io::copy(&mut reading, &mut writing).await.unwrap();
-                writing.shutdown().await.unwrap();
-            })
-        });
+        let (cluster, _) = cluster(model(UpstreamProtocol::Http1, &[80]), |_, _| serve(switches));
         let response = send(&cluster, get("/chat"), &upgrading()).await.unwrap();
         assert_eq!((response.status(), &response.headers()[UPGRADE]), (StatusCode::SWITCHING_PROTOCOLS, &WEBSOCKET));
         assert!(response.headers().contains_key(CONNECTION));
