@@ -1,6 +1,6 @@
 //! The proxy under callgrind: started, stopped, its instructions read from callgrind's file.
 
-use super::{CountError, GUESTS};
+use super::CountError;
 use crate::compare::measure::interrupt;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -34,14 +34,8 @@ pub(super) fn is_there() -> Result<(), CountError> {
 }
 
 impl Proxy {
-    /// Starts it, one worker before one upstream, a wasm filter of this configuration on the way where there is one, and
-    /// waits until it accepts.
-    pub(super) fn start(
-        program: &Path,
-        upstream: SocketAddr,
-        protocol: &str,
-        filter: Option<&str>,
-    ) -> Result<Self, CountError> {
+    /// Starts it, one worker before one upstream, and waits until it accepts.
+    pub(super) fn start(program: &Path, upstream: SocketAddr, protocol: &str) -> Result<Self, CountError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("pillion-instructions-{}-{number}", std::process::id()));
@@ -49,20 +43,10 @@ impl Proxy {
         // Free until it is dropped; nobody else is given it so soon.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let config = folder.join("pillion.yaml");
-        let (on, filters) = match filter {
-            Some(policy) => (
-                "    filters: [policy]\n",
-                format!(
-                    "filters:\n  - name: policy\n    wasm: {{ file: \"{GUESTS}/header-policy.wasm\", configuration: \
-                     '{policy}' }}\n"
-                ),
-            ),
-            None => ("", String::new()),
-        };
         fs::write(
             &config,
             format!(
-                "workers: 1\n{filters}listeners:\n  - name: bench\n    address: {address}\n{on}    routes:\n      - match: {{ prefix: \
+                "workers: 1\nlisteners:\n  - name: bench\n    address: {address}\n    routes:\n      - match: {{ prefix: \
                  / }}\n        cluster: origin\nclusters:\n  - name: origin\n    protocol: {protocol}\n    endpoints: \
                  [\"{upstream}\"]\n"
             ),

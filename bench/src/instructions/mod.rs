@@ -2,16 +2,14 @@
 //!
 //! The built proxy runs under callgrind before an origin of this process and answers first N and then, started anew, 2N
 //! requests one after another on one connection. The difference, divided by N, is what a request costs in user space:
-//! start and end, the same in both, are gone. The kernel's part is not in it.
+//! start and end, the same in both, are gone. The kernel's part is not in it. No wasm filter is: its module is compiled by a
+//! child that is this very program, which under valgrind is valgrind.
 
 mod callgrind;
 
 use crate::say::out;
 use crate::{
-    compare::{
-        measure::interrupt::{self, interrupted},
-        peers::setup::{GUESTS, POLICY},
-    },
+    compare::measure::interrupt::{self, interrupted},
     load::{self, LoadError},
     origin::{self, Listening, Origin, OriginError},
 };
@@ -126,11 +124,9 @@ struct Scenario {
     target: fn(&Listening) -> SocketAddr,
     path: &'static str,
     body: usize,
-    /// What a wasm filter before it is configured with (`filters/header-policy`); none: no filter.
-    filter: Option<&'static str>,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 4] = [
     Scenario {
         name: "http1_keepalive_small",
         protocol: load::Protocol::Http1,
@@ -138,7 +134,6 @@ const SCENARIOS: [Scenario; 6] = [
         target: |listening| listening.http1,
         path: "/small",
         body: 0,
-        filter: None,
     },
     Scenario {
         name: "http1_64k",
@@ -147,7 +142,6 @@ const SCENARIOS: [Scenario; 6] = [
         target: |listening| listening.http1,
         path: "/64k",
         body: 0,
-        filter: None,
     },
     Scenario {
         name: "http2_small",
@@ -156,7 +150,6 @@ const SCENARIOS: [Scenario; 6] = [
         target: |listening| listening.http2,
         path: "/small",
         body: 0,
-        filter: None,
     },
     Scenario {
         name: "grpc_unary",
@@ -165,25 +158,6 @@ const SCENARIOS: [Scenario; 6] = [
         target: |listening| listening.http2,
         path: "/bench.Echo/Unary",
         body: 100,
-        filter: None,
-    },
-    Scenario {
-        name: "http1_wasm_noop",
-        protocol: load::Protocol::Http1,
-        upstream: "http1",
-        target: |listening| listening.http1,
-        path: "/small",
-        body: 0,
-        filter: Some("{}"),
-    },
-    Scenario {
-        name: "http1_wasm_adds",
-        protocol: load::Protocol::Http1,
-        upstream: "http1",
-        target: |listening| listening.http1,
-        path: "/small",
-        body: 0,
-        filter: Some(POLICY),
     },
 ];
 
@@ -231,7 +205,7 @@ fn count(args: &Args) -> Result<Counted, CountError> {
     for scenario in SCENARIOS.iter().filter(wanted) {
         let upstream = (scenario.target)(&origin.listening);
         let run = |requests| -> Result<u64, CountError> {
-            let proxy = Proxy::start(&program, upstream, scenario.upstream, scenario.filter)?;
+            let proxy = Proxy::start(&program, upstream, scenario.upstream)?;
             let load = load::Args::one(proxy.address, scenario.protocol, scenario.path, scenario.body);
             load::exactly(&load, requests)?;
             proxy.end()

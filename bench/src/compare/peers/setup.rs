@@ -75,7 +75,7 @@ pub const STORMY: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const STORM: &str = include_str!("../../../peers/storm.wat");
 
 /// Where the guests lie.
-pub const GUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../filters/prebuilt");
+const GUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../filters/prebuilt");
 
 /// Whether a proxy tells the origin about the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -285,7 +285,7 @@ fn inline(storm: Storm) -> String {
 }
 
 /// The configuration of the guest that adds headers.
-pub const POLICY: &str = r#"{"request":{"set":{"x-added":"1"}},"response":{"set":{"x-added":"1"}}}"#;
+const POLICY: &str = r#"{"request":{"set":{"x-added":"1"}},"response":{"set":{"x-added":"1"}}}"#;
 
 /// Connections a peer may have: each takes two descriptors, and two more where HAProxy splices them through a pipe; some
 /// are wanted for other things.
