@@ -117,18 +117,18 @@ fn reloads_that_go_on_with_a_machine_leave_it_counted() {
     assert_eq!(proxy.metrics().sum("pillion_wasm_restarts_total", &["filter=\"storm\""]), 0.0);
 }
 
-/// In a crash loop of spins, what they burn is at most a two-hundredth of the time.
+/// In a crash loop of spins, what they burn is at most a four-hundredth of the time, and one spin more.
 #[test]
-fn spins_take_half_a_percent_at_most() {
+fn spins_take_a_quarter_of_a_percent_at_most() {
     let origin = Origin::start();
     let proxy = storm(&origin, 'S', "");
     let begun = Instant::now();
     let (statuses, quiet) = beside(&proxy, || {
         let mut statuses = Vec::new();
-        // The first spin, and the one after the first restart.
-        wait::until_true("two machines to die", || {
+        // The first spin, the one after the first restart, and the one that had to wait for both.
+        wait::until_true("three machines to die", || {
             statuses.extend(ask(&proxy, 10));
-            deaths(&proxy.metrics(), "timeout") >= 2.0
+            deaths(&proxy.metrics(), "timeout") >= 3.0
         });
         statuses
     });
@@ -137,8 +137,8 @@ fn spins_take_half_a_percent_at_most() {
     quiet.assert_clean();
     assert!(statuses.iter().all(|&status| status == 503), "{statuses:?}");
     told(&proxy, &statuses);
-    // Before every spin but the first there was a wait of 200 times the limit of a callback.
-    let most = 1.0 + elapsed.as_secs_f64() / (200.0 * 0.005);
+    // Before every spin but the first two there was a wait of 400 times the limit of a callback.
+    let most = 2.0 + elapsed.as_secs_f64() / (400.0 * 0.005);
     assert!(spins <= most, "{spins} spins in {elapsed:?}: {most} at most");
 }
 

@@ -6,11 +6,10 @@
 //!  Down(until) ── a timer, never a request ──► start, add every plugin ──► Running ────────┘
 //! ```
 //!
-//! The wait before a start is at least 200 times what the death, and the start before it if that was one again, took of
-//! the worker's time, and at least 200 times what giving back its memory took, so that a filter that always dies takes at
-//! most 0.5 % of it; and it doubles with each machine in a row that does not live for a second. (Where it doubled with each
-//! restart of the last minute, one request that kills it every five seconds kept it from all others for most of the time.)
-//! The thread's CPU clock tells: what else keeps it from running is not the filter's doing, and would be waited for 200 times.
+//! The wait before a start doubles with each machine in a row that does not live for a second. What a death, the start before
+//! it if that was one again, and giving back its memory took of the worker's time is paid for by the next death: who dies again
+//! too soon waits until it was one part in 400 of the time since ([`rest`]). The thread's CPU clock tells what it took: what
+//! else keeps the thread from running is not the filter's doing.
 //! Beyond the filter's `restarts` in a minute it waits until that minute is over.
 //!
 //! Not every guest can be configured more than once: what keeps its configuration in a cell that is set once refuses the
@@ -274,11 +273,13 @@ impl Slot {
             State::Down(_) => None,
         };
         let task = seat.services.spawn(async move {
-            let freeing = match dead {
-                Some(machine) => machine.release().await,
-                None => Duration::ZERO,
-            };
-            tokio::time::sleep(wait.max(rest::after(freeing))).await;
+            let until = tokio::time::Instant::now() + wait;
+            if let Some(machine) = dead {
+                let freeing = machine.release().await;
+                let Some(slot) = me.upgrade() else { return };
+                slot.rests.borrow_mut().took(freeing, Instant::now());
+            }
+            tokio::time::sleep_until(until).await;
             if let Some(slot) = me.upgrade() {
                 slot.restart();
             }
