@@ -5,7 +5,7 @@ use super::{
     state::{Certificates, Stage},
 };
 use crate::{
-    assembly::{LoadingFilters, Plane},
+    assembly::{LoadingFilters, NotLoaded, Patience, Plane, Rejected},
     descriptors,
     discovery::{self, Service},
     in_the_clear,
@@ -44,13 +44,28 @@ pub(super) struct Prepared<P: Plane> {
     waiting: Waiting,
 }
 
+/// A configuration that is not in force since something that its filters are loaded from could not be had.
+pub(super) struct Behind<P: Plane> {
+    config: Arc<Config>,
+    filters: LoadingFilters<P::Filters>,
+}
+
+/// What an operator is told beside it.
+const AGAIN: &str = "what could not be fetched is tried again until it is there, and the configuration comes into force then; or it is \
+                     read again";
+
 /// Why a configuration cannot be put in force: words for an operator.
 #[derive(Debug)]
 pub(super) struct Failure(pub(super) String);
 
 impl<P: Plane> Control<P> {
     /// Reads the configuration again and prepares it. The outcome is told to whoever asked, when it is known.
-    pub(super) async fn reload(&mut self, mut waiting: Waiting, reason: Reason) {
+    pub(super) async fn reload(&mut self, waiting: Waiting, reason: Reason) {
+        self.reload_with(waiting, reason, None).await;
+    }
+
+    /// As [`reload`](Self::reload), with the filters of a configuration: if that is the one that is read, they are in.
+    async fn reload_with(&mut self, mut waiting: Waiting, reason: Reason, had: Option<(Arc<Config>, P::Filters)>) {
         if self.drain.is_some() || self.closed {
             // Once: from here on there is no other answer.
             if !std::mem::replace(&mut self.said_stale, true) {
@@ -58,12 +73,16 @@ impl<P: Plane> Control<P> {
             }
             return tell(waiting, &Err("the proxy is draining".to_owned()));
         }
-        if let Some(before) = self.prepared.take() {
+        let began = SystemTime::now();
+        let loaded = (self.source)();
+        let first = self.in_force.borrow().is_none();
+        // Without another one a start goes on with what it had.
+        if let Some(before) = self.prepared.take_if(|_| loaded.is_ok() || !first) {
             // Whoever waited for that one waits for this one now; its sockets must not be in this one's way.
             waiting.extend(before.waiting);
         }
-        let began = SystemTime::now();
-        let loaded = match (self.source)() {
+        self.behind = None;
+        let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(rejected) => return self.reject(waiting, rejected.0),
         };
@@ -80,7 +99,8 @@ impl<P: Plane> Control<P> {
             let lacks = self.renew(reason).await;
             return tell(waiting, &Ok(answer("unchanged".to_owned(), &lacks)));
         }
-        if let Err(Failure(words)) = self.prepare(loaded, began, Vec::new()) {
+        if let Err(Failure(words)) = self.prepare(loaded, began, had) {
+            self.not_started = first.then(|| Failure(words.clone()));
             return self.reject(waiting, words);
         }
         if let Some(prepared) = &mut self.prepared {
@@ -89,7 +109,12 @@ impl<P: Plane> Control<P> {
     }
 
     /// Binds, compiles and begins to look names up.
-    pub(super) fn prepare(&mut self, loaded: Loaded, began: SystemTime, waiting: Waiting) -> Result<(), Failure> {
+    pub(super) fn prepare(
+        &mut self,
+        loaded: Loaded,
+        began: SystemTime,
+        had: Option<(Arc<Config>, P::Filters)>,
+    ) -> Result<(), Failure> {
         let words = |error: &dyn std::fmt::Display| Failure(error.to_string());
         let Loaded { config, warnings, files } = loaded;
         for warning in &warnings {
@@ -105,11 +130,16 @@ impl<P: Plane> Control<P> {
         let ports = self.ports.plan(&config.admin).map_err(|error| words(&error))?;
         let sockets = self.sockets.plan(&config.listeners, self.count).map_err(|error| words(&error))?;
         let in_force = self.in_force.borrow().clone();
-        let filters = self.plane.load_filters(&config, in_force.as_ref());
+        let had = had.filter(|(of, _)| *of == config).map(|(_, filters)| filters);
+        let patience = if in_force.is_some() { Patience::Reload } else { Patience::Start };
+        let filters = match had {
+            Some(_) => None,
+            None => self.plane.load_filters(&config, in_force.as_ref(), patience),
+        };
         let snapshot = match &filters {
             Some(_) => None,
             None => {
-                let compiled = self.plane.compile(&config, in_force.as_ref(), None);
+                let compiled = self.plane.compile(&config, in_force.as_ref(), had);
                 Some(compiled.map_err(|error| words(&error))?)
             }
         };
@@ -140,7 +170,7 @@ impl<P: Plane> Control<P> {
             secrets,
             sockets,
             ports: Some(ports),
-            waiting,
+            waiting: Vec::new(),
         });
         Ok(())
     }
@@ -153,11 +183,11 @@ impl<P: Plane> Control<P> {
     }
 
     /// Waits until the filters of what is prepared are loaded. Cancel-safe.
-    pub(super) async fn filters(prepared: &mut Option<Prepared<P>>) -> Result<P::Filters, Failure> {
+    pub(super) async fn filters(prepared: &mut Option<Prepared<P>>) -> Result<P::Filters, NotLoaded> {
         let Some(loading) = prepared.as_mut().and_then(|prepared| prepared.filters.as_mut()) else {
             return pending().await;
         };
-        let loaded = loading.await.map_err(|error| Failure(error.to_string()));
+        let loaded = loading.await;
         if let Some(prepared) = prepared {
             prepared.filters = None;
         }
@@ -169,12 +199,12 @@ impl<P: Plane> Control<P> {
     /// # Errors
     ///
     /// When there is none before it that could stay in force.
-    pub(super) fn filters_loaded(&mut self, filters: Result<P::Filters, Failure>) -> Result<(), Failure> {
+    pub(super) fn filters_loaded(&mut self, filters: Result<P::Filters, NotLoaded>) -> Result<(), Failure> {
         let Some(mut prepared) = self.prepared.take() else { return Ok(()) };
         let in_force = self.in_force.borrow().clone();
         let compiled = filters.and_then(|filters| {
             let compiled = self.plane.compile(&prepared.config, in_force.as_ref(), Some(filters));
-            compiled.map_err(|error| Failure(error.to_string()))
+            compiled.map_err(|rejected| NotLoaded { rejected, away: false })
         });
         match compiled {
             Ok(snapshot) => {
@@ -182,11 +212,32 @@ impl<P: Plane> Control<P> {
                 self.prepared = Some(prepared);
                 Ok(())
             }
-            Err(failure) if in_force.is_none() => Err(failure),
-            Err(Failure(words)) => {
-                self.reject(prepared.waiting, words);
+            Err(NotLoaded { rejected: Rejected(words), .. }) if in_force.is_none() => Err(Failure(words)),
+            Err(NotLoaded { rejected: Rejected(words), away }) => {
+                let Prepared { config, waiting, .. } = prepared;
+                let behind =
+                    if away { self.plane.load_filters(&config, in_force.as_ref(), Patience::Behind) } else { None };
+                self.reject(waiting, if behind.is_some() { words + AGAIN } else { words });
+                self.behind = behind.map(|filters| Behind { config, filters });
                 Ok(())
             }
+        }
+    }
+
+    /// Waits until what a configuration waits for is there. Cancel-safe.
+    pub(super) async fn behind(behind: &mut Option<Behind<P>>) -> Result<P::Filters, NotLoaded> {
+        match behind {
+            Some(behind) => (&mut behind.filters).await,
+            None => pending().await,
+        }
+    }
+
+    /// What a configuration waited for came, or something else is wrong with it.
+    pub(super) async fn caught_up(&mut self, filters: Result<P::Filters, NotLoaded>) {
+        let Some(Behind { config, .. }) = self.behind.take() else { return };
+        match filters {
+            Ok(filters) => self.reload_with(Vec::new(), Reason::Changed, Some((config, filters))).await,
+            Err(NotLoaded { rejected: Rejected(words), .. }) => self.reject(Vec::new(), words),
         }
     }
 
