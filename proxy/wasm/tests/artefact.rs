@@ -262,9 +262,31 @@ fn a_directory_in_an_artefacts_place_keeps_nobody_from_starting() {
     fs::remove_file(&path).unwrap();
     fs::create_dir_all(path.join("x")).unwrap();
     for _ in 0..2 {
-        load(&place.open(), &Compiler::Here).unwrap();
+        let (loaded, said) = warned(|| load(&place.open(), &Compiler::Here));
+        loaded.unwrap();
+        assert!(said.iter().any(|line| line.contains("it is a directory; remove it")), "{said:?}");
     }
     assert_eq!(rest(&place), Vec::<PathBuf>::new(), "each attempt takes away what it wrote");
+}
+
+#[test]
+fn links_in_the_places_of_files_are_not_followed() {
+    let (place, other) = (Place::new(), Place::new());
+    load(&place.open(), &Compiler::Here).unwrap();
+    fs::create_dir(&other.0).unwrap();
+    let named = |said: &[String]| said.iter().any(|line| line.contains("it is a symbolic link, which is not followed"));
+    let path = place.artefacts().remove(0);
+    let away = other.0.join("artefact");
+    fs::rename(&path, &away).unwrap();
+    symlink(&away, &path).unwrap();
+    let (loaded, said) = warned(|| load(&place.open(), &Compiler::Here));
+    loaded.unwrap();
+    assert!(named(&said) && away.is_file() && place.artefacts()[0].is_file(), "{said:?}");
+    fs::remove_file(place.0.join("key")).unwrap();
+    symlink("/dev/zero", place.0.join("key")).unwrap();
+    let (loaded, said) = warned(|| load(&place.open(), &Compiler::Here));
+    loaded.unwrap();
+    assert!(named(&said), "{said:?}");
 }
 
 /// Reading it would take hours.

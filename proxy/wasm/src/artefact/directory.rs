@@ -252,6 +252,15 @@ fn private_file() -> OpenOptions {
     options
 }
 
+/// What the system's word for it does not say.
+fn in_words(error: io::Error) -> io::Error {
+    match rustix::io::Errno::from_io_error(&error) {
+        Some(rustix::io::Errno::LOOP) => refused("it is a symbolic link, which is not followed; remove it"),
+        Some(rustix::io::Errno::ISDIR) => refused("it is a directory; remove it"),
+        _ => error,
+    }
+}
+
 fn refused(why: &'static str) -> io::Error {
     io::Error::other(why)
 }
@@ -331,7 +340,7 @@ fn key(directory: &Path) -> io::Result<Key> {
 
 /// A key's bytes; `None`: it is ours, and is no key.
 fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
-    let file = private_file().read(true).open(path)?;
+    let file = private_file().read(true).open(path).map_err(in_words)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(refused("it is no file; remove it, it is made anew"));
@@ -367,7 +376,7 @@ fn mac(key: &Key, name: &str, file: &File, length: u64) -> io::Result<Vec<u8>> {
 
 /// Opens an artefact whose MAC is the one in its name.
 fn authentic(path: &Path, key: &Key, name: &str, expected: &str) -> io::Result<File> {
-    let file = private_file().read(true).write(true).open(path)?;
+    let file = private_file().read(true).write(true).open(path).map_err(in_words)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(refused("it is no file"));
