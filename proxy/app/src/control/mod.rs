@@ -18,6 +18,7 @@
 mod admin_ports;
 mod claim;
 mod commit;
+mod deliver;
 mod events;
 pub mod state;
 mod workers;
