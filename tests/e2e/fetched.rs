@@ -190,3 +190,19 @@ fn a_newer_configuration_ends_the_wait_of_a_reload() {
     thread::sleep(Duration::from_secs(2));
     assert_eq!(fetches(&proxy, "failure"), failures, "nobody asks any more");
 }
+
+#[test]
+fn a_configuration_that_is_read_again_while_a_start_waits() {
+    let (origin, cache, address) = (Origin::start(), TempDir::new(), port::free());
+    let mut proxy = spawn(&yaml(&origin, &filter(address, &guest(0))), &cache);
+    wait::until_true("a word on what is waited for", || ready(&proxy).1.contains("cannot fetch"));
+    proxy.replace_config("listeners: [nonsense\n");
+    proxy.signal(Signal::HUP);
+    wait::until_true("a word on what is wrong", || proxy.stderr().contains("pillion.yaml:"));
+    assert!(ready(&proxy).1.contains("the start waits for it"), "what cannot be read changes nothing");
+    proxy.replace_config(&yaml_without(&origin));
+    proxy.signal(Signal::HUP);
+    proxy.await_ready().expect("nothing is waited for any more");
+    assert_eq!(ready(&proxy), (200, "LIVE\n".to_owned()));
+    proxy.assert_healthy();
+}
