@@ -1,4 +1,4 @@
-//! When modules from URLs are fetched on the control thread, and how often; one attempt is [`get`](super::get)'s.
+//! When modules from URLs are fetched on the control thread, and how often; one attempt is [`get`]'s.
 
 use super::get::{self, Failed};
 use crate::{assembly::Patience, backoff};
