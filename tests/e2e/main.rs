@@ -36,6 +36,7 @@ mod abuse;
 mod access_log;
 mod admin;
 mod config;
+mod fetched;
 mod filter_memory;
 mod filter_storms;
 mod filters;

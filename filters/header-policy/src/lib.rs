@@ -71,9 +71,10 @@ impl Policy {
     /// What is wrong, where, and what would be right.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
         let bytes = if bytes.is_empty() { b"{}" } else { bytes };
-        let policy: Self = serde_json::from_slice(bytes).map_err(|error| format!("header-policy: {error}"))?;
-        for (side, rules) in [("request", &policy.request), ("response", &policy.response)] {
+        let mut policy: Self = serde_json::from_slice(bytes).map_err(|error| format!("header-policy: {error}"))?;
+        for (side, rules) in [("request", &mut policy.request), ("response", &mut policy.response)] {
             rules.check().map_err(|what| format!("header-policy: {side}.{what}"))?;
+            rules.lower_names();
         }
         if !policy.response.require.is_empty() {
             return Err("header-policy: response.require: only requests can be refused for what they lack".to_owned());
@@ -94,12 +95,21 @@ impl Rules {
         for (field, pairs) in maps {
             for (name, value) in pairs {
                 valid_name(name).map_err(|what| format!("{field}: {what}"))?;
-                if value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-                    return Err(format!("{field}.{name}: a value cannot hold CR, LF or NUL"));
+                if value.bytes().any(|byte| byte == 0x7f || (byte < b' ' && byte != b'\t')) {
+                    return Err(format!("{field}.{name}: a value cannot hold control characters"));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Names are the same in capitals and small letters: what is set under one is not to be defaulted under the other.
+    fn lower_names(&mut self) {
+        self.remove.iter_mut().for_each(|name| name.make_ascii_lowercase());
+        for pairs in [&mut self.set, &mut self.default, &mut self.append] {
+            *pairs =
+                std::mem::take(pairs).into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+        }
     }
 
     /// The first demanded header that is missing.
@@ -111,7 +121,7 @@ impl Rules {
     pub fn changes(&self, has: impl Fn(&str) -> bool) -> Vec<Change> {
         let mut changes: Vec<_> = self.remove.iter().cloned().map(Change::Remove).collect();
         changes.extend(self.set.iter().map(|(name, value)| Change::Set(name.clone(), value.clone())));
-        let removed = |name: &str| self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name));
+        let removed = |name: &str| self.remove.iter().any(|removed| removed == name);
         let absent = |name: &str| (!has(name) || removed(name)) && !self.set.contains_key(name);
         let wanted = self.default.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let security = SECURITY.into_iter().filter(|(name, _)| self.security && !self.default.contains_key(*name));
@@ -182,6 +192,22 @@ mod tests {
     }
 
     #[test]
+    fn names_are_the_same_in_capitals() {
+        let policy = policy(
+            r#"{"response": {"security": true, "set": {"x-b": "2"}, "default": {"X-Frame-Options": "SAMEORIGIN", "X-B": "d"}}}"#,
+        );
+        let changes = policy.response.changes(|_| false);
+        let of = |wanted: &str| {
+            let set = |change: &Change| match change {
+                Change::Set(name, value) if name == wanted => Some(value.clone()),
+                Change::Set(..) | Change::Remove(_) | Change::Append(..) => None,
+            };
+            changes.iter().filter_map(set).collect::<Vec<_>>()
+        };
+        assert_eq!((of("x-frame-options"), of("x-b")), (vec!["SAMEORIGIN".to_owned()], vec!["2".to_owned()]));
+    }
+
+    #[test]
     fn nothing_configured_changes_nothing() {
         assert!(policy("").request.changes(|_| false).is_empty());
         assert!(policy("{}").response.changes(|_| true).is_empty());
@@ -193,7 +219,7 @@ mod tests {
             (r#"{"request": {"removes": []}}"#, "unknown field `removes`"),
             (r#"{"request": {"remove": ["x y"]}}"#, "request.remove: \"x y\" is no header name"),
             (r#"{"request": {"set": {"Content-Length": "1"}}}"#, "belongs to the proxy"),
-            (r#"{"response": {"set": {"x": "a\r\nb"}}}"#, "response.set.x: a value cannot hold CR"),
+            (r#"{"response": {"set": {"x": "a\r\nb"}}}"#, "response.set.x: a value cannot hold control"),
             (r#"{"response": {"require": ["x"]}}"#, "only requests"),
             (r#"{"request": {"remove": [":path"]}}"#, "is no header name"),
         ] {

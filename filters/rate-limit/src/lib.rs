@@ -13,6 +13,9 @@
 //! | `slots` (4096) | buckets at most; clients beyond share theirs, so that strangers cannot fill the host's memory |
 //! | `when_busy` (`"allow"`) | when other threads changed the bucket [`ATTEMPTS`] times in a row: `"allow"` or `"refuse"` |
 //!
+//! Filters of one `vm_id` (all that have none, too), and a filter's `configuration` on a route, count into the same buckets: one
+//! that is to count for itself is a filter of its own with a `vm_id`.
+//!
 //! A request too many is answered 429 with `retry-after`; every answer has `ratelimit-limit` and `ratelimit-remaining`.
 
 #[cfg(target_arch = "wasm32")]

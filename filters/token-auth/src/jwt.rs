@@ -8,6 +8,9 @@ use serde_json::Value;
 /// More than any honest token; what is longer is not even decoded.
 const LONGEST: usize = 16 << 10;
 
+/// The longest value of a header.
+const LONGEST_VALUE: usize = 4 << 10;
+
 /// What a token must be.
 #[derive(Debug)]
 pub(crate) struct Verifier {
@@ -154,24 +157,31 @@ impl Claims {
             .collect()
     }
 
-    /// A claim as a header's value: text as it is, numbers and truth as JSON, lists joined by commas. What a header cannot
-    /// hold is no value, and neither is a list with a member in which there is a comma: it would be read as several, one of
-    /// which its name forges.
-    pub(crate) fn text(&self, name: &str) -> Option<String> {
-        let text = match self.0.get(name)? {
+    /// A claim, or one within another (`realm.groups`), as a header's value: text as it is, a list with commas, anything else as
+    /// JSON. What does not arrive as it is makes no header, nor does a list with a member in which there is a comma: it
+    /// would be read as several, one of which its name forges. The proxy's own filter `jwt` tells the same (its `verify.rs`).
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
+        let mut names = path.split('.');
+        let first = self.0.get(names.next()?)?;
+        let text = match names.try_fold(first, |value, name| value.get(name))? {
+            Value::Null => return None,
             Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Bool(truth) => truth.to_string(),
+            value @ (Value::Bool(_) | Value::Number(_) | Value::Object(_)) => value.to_string(),
             Value::Array(several) => {
                 let member = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
                 let members: Vec<String> = several.iter().map(member).collect();
-                if members.iter().any(|member| member.contains(',')) {
+                if members.iter().any(|member| member.contains(',') || !arrives(member)) {
                     return None;
                 }
                 members.join(",")
             }
-            Value::Object(_) | Value::Null => return None,
         };
-        (!text.is_empty() && text.chars().all(|character| character != '\u{7f}' && character >= ' ')).then_some(text)
+        (!text.is_empty() && text.len() <= LONGEST_VALUE && arrives(&text)).then_some(text)
     }
+}
+
+/// Whether a text is, as a header's value, what it was: control characters are not, and white space around it is no part of it
+/// (RFC 9110 §5.5). Letters beyond ASCII stay, as UTF-8.
+fn arrives(text: &str) -> bool {
+    text.trim().len() == text.len() && !text.contains(char::is_control)
 }

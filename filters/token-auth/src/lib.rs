@@ -6,7 +6,7 @@
 //!   "static": [{ "token": "s3cret", "claims": { "sub": "robot" } }],
 //!   "jwt": { "issuer": "https://id.example", "audiences": ["api"], "leeway_seconds": 30,
 //!            "keys": [{ "kty": "EC", "crv": "P-256", "kid": "2026", "x": "…", "y": "…" }] },
-//!   "claims_to_headers": { "sub": "x-auth-subject", "scope": "x-auth-scope" },
+//!   "claims_to_headers": { "x-auth-subject": "sub", "x-auth-groups": "realm.groups" },
 //!   "require_scopes": ["read"],
 //!   "public": ["/health"],
 //!   "forward": false
@@ -15,8 +15,10 @@
 //!
 //! Keys are those of a JWKS (RFC 7517): `oct` for HS256, `RSA` for RS256, `EC` with P-256 for ES256. The key decides the
 //! algorithm, never the token. Without a token or with a bad one the answer is 401, without the scopes 403, both with
-//! `www-authenticate`. Headers that carry claims are taken away from what clients send, on public paths too. A list is told
-//! with commas, and not at all where a member has one.
+//! `www-authenticate`. `claims_to_headers` means what it does in the proxy's own
+//! filter `jwt`: header by claim, `a.b` for one within another, lists with commas, objects as JSON, and no header of what would not
+//! arrive as it is: control characters, white space around it, a list's member with a comma within, more than 4 KiB. Those
+//! headers are taken away from what clients send, on public paths too.
 
 mod jwt;
 mod keys;
@@ -35,6 +37,7 @@ pub struct Policy {
     realm: String,
     tokens: Vec<Static>,
     jwt: Option<jwt::Verifier>,
+    /// Claims by the headers that tell of them.
     claims_to_headers: BTreeMap<String, String>,
     require_scopes: Vec<String>,
     public: Vec<String>,
@@ -127,6 +130,9 @@ impl Policy {
         if let Some(path) = document.public.iter().find(|path| !path.starts_with('/')) {
             return Err(format!("token-auth: public: {path:?} does not begin with a slash"));
         }
+        for (header, claim) in &document.claims_to_headers {
+            claim_to_header(header, claim).map_err(|what| format!("token-auth: claims_to_headers: {what}"))?;
+        }
         let jwt = document.jwt.map(|jwt| {
             if jwt.keys.is_empty() {
                 return Err("token-auth: jwt.keys: is empty".to_owned());
@@ -149,7 +155,7 @@ impl Policy {
             claims_to_headers: document
                 .claims_to_headers
                 .into_iter()
-                .map(|(claim, header)| (claim, header.to_ascii_lowercase()))
+                .map(|(header, claim)| (header.to_ascii_lowercase(), claim))
                 .collect(),
             require_scopes: document.require_scopes,
             public: document.public,
@@ -159,7 +165,7 @@ impl Policy {
 
     /// Headers that clients may not send themselves.
     pub fn own_headers(&self) -> impl Iterator<Item = &str> {
-        self.claims_to_headers.values().map(String::as_str)
+        self.claims_to_headers.keys().map(String::as_str)
     }
 
     /// Whether the application sees the token.
@@ -192,7 +198,7 @@ impl Policy {
             return self.refuse(403, Some("insufficient_scope"), "the token lacks a scope");
         }
         let headers = self.claims_to_headers.iter();
-        Verdict::Pass(headers.filter_map(|(claim, header)| Some((header.clone(), claims.text(claim)?))).collect())
+        Verdict::Pass(headers.filter_map(|(header, claim)| Some((header.clone(), claims.text(claim)?))).collect())
     }
 
     /// A prefix by whole segments: `/health` is public, `/healthy` and `/health/../admin` are not.
@@ -232,6 +238,29 @@ impl Policy {
         }
         Verdict::Refuse(Refusal { status, challenge, body: format!("{words}\n") })
     }
+}
+
+/// Claims that every reader knows (RFC 7519 §4.1, RFC 8693 §4.2): no header is called so.
+const CLAIMS: [&str; 9] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"];
+
+/// Whether a header may tell of a claim. That they are written the wrong way round must not pass: the header would be the
+/// client's to choose.
+fn claim_to_header(header: &str, claim: &str) -> Result<(), String> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if CLAIMS.contains(&header) || claim.get(..2).is_some_and(|start| start.eq_ignore_ascii_case("x-")) {
+        return Err(format!("{header:?}: {claim:?}: the header comes first, then the claim: {{\"x-user\": \"sub\"}}"));
+    }
+    if header.is_empty() || !header.bytes().all(token) {
+        return Err(format!("{header:?} is no header name"));
+    }
+    let own = ["content-length", "transfer-encoding", "connection", "host", "authorization"];
+    if own.iter().any(|own| header.eq_ignore_ascii_case(own)) {
+        return Err(format!("{header:?} means something else to who reads it"));
+    }
+    if claim.split('.').any(str::is_empty) {
+        return Err(format!("{header:?}: expected a claim such as sub or realm.groups, found {claim:?}"));
+    }
+    Ok(())
 }
 
 /// The token of an `authorization` value: the scheme in any case, one space or more, then RFC 6750's `b64token`.

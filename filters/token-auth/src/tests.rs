@@ -18,7 +18,7 @@ fn policy() -> Policy {
         "realm": "api",
         "static": [{ "token": "s3cret-token", "claims": { "sub": "robot", "scope": "read" } }],
         "jwt": { "issuer": "https://id.test", "audiences": ["api"], "keys": vectors()["keys"] },
-        "claims_to_headers": { "sub": "X-Auth-Subject", "level": "x-level", "groups": "x-groups", "none": "x-none" },
+        "claims_to_headers": { "X-Auth-Subject": "sub", "x-level": "level", "x-groups": "groups", "x-none": "none" },
         "require_scopes": ["read"],
         "public": ["/health", "/assets/"]
     });
@@ -157,11 +157,55 @@ fn leeway_holds_both_ways() {
 
 #[test]
 fn claims_cannot_break_out_of_a_header() {
-    let claims: Claims =
-        serde_json::from_value(json!({ "sub": "a\r\nx: y", "ok": "ü", "object": {} })).expect("claims");
-    assert_eq!(claims.text("sub"), None);
-    assert_eq!(claims.text("object"), None);
-    assert_eq!(claims.text("ok"), Some("ü".to_owned()));
+    let text = |claim: Value| {
+        let claims: Claims = serde_json::from_value(json!({ "c": claim })).expect("claims");
+        claims.text("c")
+    };
+    // As the proxy's own filter `jwt` has them.
+    for whole in ["Mikołaj Ö. 李", "a b", "\u{1f600}", "\"quoted\"", "a\\r\\n"] {
+        assert_eq!(text(json!(whole)).as_deref(), Some(whole));
+    }
+    assert_eq!(text(json!({ "name": "a\nb" })).as_deref(), Some("{\"name\":\"a\\nb\"}"), "JSON says it in its own way");
+    assert_eq!(text(json!(true)).as_deref(), Some("true"));
+    for broken in [
+        "a\r\nx-user: root",
+        "a\nb",
+        "a\0",
+        "a\tb",
+        "\u{7f}",
+        "a\u{85}",
+        " admin",
+        "admin ",
+        "\tadmin",
+        "admin\u{a0}",
+        " ",
+        "",
+    ] {
+        assert_eq!(text(json!(broken)), None, "{broken:?}");
+    }
+    for list in [json!(["a", " b"]), json!(["a ", "b"]), json!(["a", "b\n"]), json!([]), json!(null)] {
+        assert_eq!(text(list.clone()), None, "{list}");
+    }
+    assert_eq!(text(json!("x".repeat(4096))).map(|value| value.len()), Some(4096));
+    assert_eq!(text(json!("x".repeat(4097))), None);
+}
+
+#[test]
+fn a_claim_within_another_is_named_by_both() {
+    let claims: Claims = serde_json::from_value(json!({
+        "realm": { "groups": ["a", "b"], "deep": { "x": 1 } }, "realm.groups": "not this one", "list": [1],
+    }))
+    .expect("claims");
+    for (path, value) in [
+        ("realm.groups", Some("a,b")),
+        ("realm.deep.x", Some("1")),
+        ("realm.deep", Some("{\"x\":1}")),
+        ("realm.none", None),
+        ("list.0", None),
+        ("none.x", None),
+    ] {
+        assert_eq!(claims.text(path).as_deref(), value, "{path}");
+    }
 }
 
 /// As the proxy's own filter `jwt` has it.
@@ -181,6 +225,7 @@ fn a_member_of_a_list_cannot_be_read_as_several() {
 #[test]
 fn mistakes_are_named_with_their_place() {
     let key = |key: Value| json!({ "jwt": { "keys": [key] } }).to_string();
+    let header = |claims: Value| json!({ "static": [{ "token": "abcd" }], "claims_to_headers": claims }).to_string();
     for (text, words) in [
         ("{}".to_owned(), "neither `static` nor `jwt`"),
         (r#"{"static": [{"token": "abc"}]}"#.to_owned(), "static[0].token: is shorter"),
@@ -195,6 +240,11 @@ fn mistakes_are_named_with_their_place() {
             "does not go with the key",
         ),
         (r#"{"static": [{"token": "abcd"}], "realm": "a\"b"}"#.to_owned(), "realm"),
+        (header(json!({ "sub": "x-auth-subject" })), "the header comes first, then the claim"),
+        (header(json!({ "groups": "X-Groups" })), "the header comes first, then the claim"),
+        (header(json!({ "x y": "sub" })), "\"x y\" is no header name"),
+        (header(json!({ "Host": "sub" })), "means something else"),
+        (header(json!({ "x-a": "realm..a" })), "expected a claim such as sub or realm.groups, found \"realm..a\""),
     ] {
         let error = Policy::read(text.as_bytes()).expect_err(&text);
         assert!(error.contains(words), "{error}");

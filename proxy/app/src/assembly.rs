@@ -19,7 +19,27 @@ use std::{
 };
 
 /// Filters of a configuration being loaded.
-pub type LoadingFilters<T> = Pin<Box<dyn Future<Output = Result<T, Rejected>>>>;
+pub type LoadingFilters<T> = Pin<Box<dyn Future<Output = Result<T, NotLoaded>>>>;
+
+/// How long what filters are loaded from is waited for where it cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as the configuration says: without it nothing is served.
+    Start,
+    /// A few seconds: the configuration before serves, and somebody waits for the answer.
+    Reload,
+    /// As long as it takes: nobody waits.
+    Behind,
+}
+
+/// Why filters were not loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotLoaded {
+    /// Every reason.
+    pub rejected: Rejected,
+    /// All of them are that something could not be fetched.
+    pub away: bool,
+}
 
 /// What the control thread needs of a data path. Everything here is called on the control thread and must not block.
 pub trait Plane: 'static {
@@ -65,9 +85,15 @@ pub trait Plane: 'static {
         &self,
         config: &Arc<Config>,
         in_force: Option<&Arc<Self::Snapshot>>,
+        patience: Patience,
     ) -> Option<LoadingFilters<Self::Filters>> {
-        let _ = (config, in_force);
+        let _ = (config, in_force, patience);
         None
+    }
+
+    /// What filters that are being loaded wait for, a line each.
+    fn filters_await(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Compiles a configuration; what did not change by content is taken over from the snapshot in force.

@@ -3,15 +3,18 @@
 //! Wasm modules are compiled by a short-lived child, which is this binary with one secret word; here that word is known.
 
 mod fetch;
+mod get;
 
-use crate::assembly::Rejected;
-use pillion_config::model::{Config, Dns, Filter, FilterKind, Name, WasmSource};
+use crate::assembly::{NotLoaded, Patience, Rejected};
+use fetch::{Awaited, Terms};
+use pillion_config::model::{Config, Filter, FilterKind, Name, WasmSource};
 use pillion_core::{
     exchange::filter::{FilterSet, Native},
     snapshot::Snapshot,
 };
 use pillion_wasm::{Compiler, WasmLoader};
 use std::{cell::RefCell, ffi::OsString, rc::Rc, sync::Arc};
+use tokio::time::Instant;
 
 /// What the child is called with. Not for people: it reads a module and writes code.
 const COMPILE: &str = "__compile-wasm";
@@ -25,14 +28,24 @@ pub fn asked_to_compile(arguments: impl Iterator<Item = OsString>) -> bool {
 /// Loads the filters of configurations. Nothing of the engine is there before the first wasm filter.
 pub struct Filters {
     wasm: WasmLoader,
-    /// How names in URLs are resolved: as the configuration being loaded says.
-    dns: Rc<RefCell<Option<Dns>>>,
+    /// Those of the configuration being loaded.
+    terms: Rc<RefCell<Option<Terms>>>,
+    awaited: Awaited,
 }
 
 impl Default for Filters {
     fn default() -> Self {
-        let dns = Rc::default();
-        Self { wasm: WasmLoader::new(Compiler::myself([OsString::from(COMPILE)]), fetch::fetch(&dns)), dns }
+        let (terms, awaited) = (Rc::default(), Awaited::default());
+        let fetch = fetch::fetch(&terms, &awaited);
+        Self { wasm: WasmLoader::new(Compiler::myself([OsString::from(COMPILE)]), fetch), terms, awaited }
+    }
+}
+
+impl Filters {
+    /// The modules that could not be fetched yet, a line each.
+    #[must_use]
+    pub fn awaited(&self) -> Vec<String> {
+        self.awaited.lines()
     }
 }
 
@@ -45,12 +58,14 @@ pub async fn load(
     config: Arc<Config>,
     in_force: Option<Arc<Snapshot>>,
     filters: Rc<Filters>,
-) -> Result<FilterSet, Rejected> {
-    filters.dns.replace(Some(config.dns.clone()));
+    patience: Patience,
+) -> Result<FilterSet, NotLoaded> {
+    filters.terms.replace(Some(Terms { dns: config.dns.clone(), patience, began: Instant::now() }));
     let native = Native { other: Some(&filters.wasm) };
-    FilterSet::load(&config, in_force.as_deref(), &native)
-        .await
-        .map_err(|errors| Rejected(errors.iter().map(|error| format!("{error}\n")).collect()))
+    FilterSet::load(&config, in_force.as_deref(), &native).await.map_err(|errors| NotLoaded {
+        away: errors.iter().all(|error| error.away),
+        rejected: Rejected(errors.iter().map(|error| format!("{error}\n")).collect()),
+    })
 }
 
 /// What became of a configuration's filters when they were tried.
@@ -85,7 +100,8 @@ pub fn check(config: &Config) -> Result<Checked, Rejected> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Rejected(format!("no runtime to load filters on: {error}\n")))?;
     let config = Arc::new(Config { filters: here, ..config.clone() });
-    let set = tokio::task::LocalSet::new().block_on(&runtime, load(config, None, Rc::default()))?;
+    let loading = load(config, None, Rc::default(), Patience::Start);
+    let set = tokio::task::LocalSet::new().block_on(&runtime, loading).map_err(|error| error.rejected)?;
     checked.warnings = set.warnings().collect();
     Ok(checked)
 }

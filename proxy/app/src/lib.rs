@@ -9,6 +9,7 @@ pub mod admin;
 pub mod app_probes;
 pub mod application;
 pub mod assembly;
+pub mod backoff;
 pub mod cgroup;
 pub mod cli;
 pub mod control;

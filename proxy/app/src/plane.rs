@@ -1,7 +1,7 @@
 //! The data path as the control thread drives it: `pillion-core` behind the seam of [`assembly`](crate::assembly).
 
 use crate::{
-    assembly::{ClusterStatus, EndpointStatus, LoadingFilters, Plane, Rejected},
+    assembly::{ClusterStatus, EndpointStatus, LoadingFilters, Patience, Plane, Rejected},
     cgroup, descriptors,
     filters::{self, Filters},
     memory,
@@ -115,12 +115,17 @@ impl Plane for DataPlane {
         &self,
         config: &Arc<Config>,
         in_force: Option<&Arc<Snapshot>>,
+        patience: Patience,
     ) -> Option<LoadingFilters<FilterSet>> {
         if config.filters.is_empty() {
             return None;
         }
         let (config, in_force) = (Arc::clone(config), in_force.cloned());
-        Some(Box::pin(filters::load(config, in_force, Rc::clone(&self.filters))))
+        Some(Box::pin(filters::load(config, in_force, Rc::clone(&self.filters), patience)))
+    }
+
+    fn filters_await(&self) -> Vec<String> {
+        self.filters.awaited()
     }
 
     fn compile(

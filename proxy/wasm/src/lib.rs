@@ -40,4 +40,4 @@ pub mod vm;
 pub mod worker;
 
 pub use artefact::{Compiler, Directory, compile_main};
-pub use loader::{Fetch, Fetching, WasmLoader};
+pub use loader::{Fault, Fetch, Fetching, WasmLoader};

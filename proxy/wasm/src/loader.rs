@@ -9,13 +9,14 @@ use crate::{
     artefact::{self, Compiler, Directory},
     engine::{self, Runtime},
     filter::WasmFactory,
+    metrics,
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Shared,
     vm::{Machine, state::Stage},
     worker::{Key, Place},
 };
-use pillion_config::model::{self, AllowedCapabilities, FilterKind, Wasm, WasmSource, WasmUrl};
+use pillion_config::model::{self, AllowedCapabilities, FilterKind, Name, Wasm, WasmSource, WasmUrl};
 use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
 use std::{
     cell::RefCell,
@@ -36,10 +37,25 @@ pub const MOST_MODULE: u64 = pillion_config::MAX_REFERENCED;
 const MOST_BESIDE: usize = 8;
 
 /// A module's bytes on their way.
-pub type Fetching = Pin<Box<dyn Future<Output = Result<Vec<u8>, String>>>>;
+pub type Fetching = Pin<Box<dyn Future<Output = Result<Vec<u8>, Fault>>>>;
 
-/// How modules are fetched from URLs: at most [`MOST_MODULE`] bytes, within the URL's timeout.
-pub type Fetch = Rc<dyn Fn(&WasmUrl) -> Fetching>;
+/// How a filter's module is fetched from a URL: at most [`MOST_MODULE`] bytes, each attempt within the URL's timeout.
+pub type Fetch = Rc<dyn Fn(&Name, &WasmUrl) -> Fetching>;
+
+/// Why a filter cannot be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong, and what would be right.
+    pub words: String,
+    /// Its module could not be had where it is fetched from; nothing else is known to be wrong.
+    pub away: bool,
+}
+
+impl From<String> for Fault {
+    fn from(words: String) -> Self {
+        Self { words, away: false }
+    }
+}
 
 /// Loads wasm filters.
 pub struct WasmLoader {
@@ -69,7 +85,7 @@ impl Loader for WasmLoader {
         match &filter.kind {
             FilterKind::Wasm(wasm) => self.load_wasm(filter, wasm, previous),
             FilterKind::Headers(_) | FilterKind::RateLimit(_) | FilterKind::Jwt(_) => Box::pin(async {
-                Err(LoadError { filter: filter.name.clone(), reason: "it is no wasm filter".to_owned() })
+                Err(LoadError { filter: filter.name.clone(), reason: "it is no wasm filter".to_owned(), away: false })
             }),
         }
     }
@@ -108,26 +124,31 @@ impl WasmLoader {
             }
             match self.make(filter, wasm).await {
                 Ok(factory) => Ok(Arc::new(factory) as Arc<dyn Factory>),
-                Err(reason) => Err(LoadError { filter: filter.name.clone(), reason }),
+                Err(Fault { words, away }) => Err(LoadError { filter: filter.name.clone(), reason: words, away }),
             }
         })
     }
 
-    async fn make(&self, filter: &model::Filter, wasm: &Wasm) -> Result<WasmFactory, String> {
-        crate::metrics::describe();
+    async fn make(&self, filter: &model::Filter, wasm: &Wasm) -> Result<WasmFactory, Fault> {
+        metrics::describe();
         let runtime = engine::runtime().map_err(|error| error.to_string())?.clone();
-        let bytes = self.bytes(&wasm.source).await?;
+        // What is in force needs neither server nor cache.
+        let in_force = match &wasm.source {
+            WasmSource::Url(url) => self.compiled(&url.sha256).map(|compiled| (url.sha256, compiled)),
+            WasmSource::File(..) | WasmSource::Inline(_) => None,
+        };
+        let (digest, bytes, compiled) = match in_force {
+            Some((digest, compiled)) => (digest, Vec::new(), Some(compiled)),
+            None => {
+                let bytes = self.bytes(&filter.name, &wasm.source).await?;
+                let digest = artefact::sha256(&bytes);
+                (digest, bytes, self.compiled(&digest))
+            }
+        };
         let plugin = Arc::new(Plugin::of(filter, wasm));
         let spec = Arc::new(MachineSpec::of(wasm, Shared::process()));
-        let digest = artefact::sha256(&bytes);
         let linked = (digest, wasm.allowed_capabilities.clone());
-        let (known, compiled) = {
-            let modules = self.modules.borrow();
-            let compiled =
-                modules.iter().filter(|((known, _), _)| *known == digest).find_map(|(_, module)| module.upgrade());
-            let known = modules.get(&linked).and_then(Weak::upgrade);
-            (known, compiled.map(|module| module.pre().module().clone()))
-        };
+        let known = self.modules.borrow().get(&linked).and_then(Weak::upgrade);
         let key = Key {
             module: digest,
             vm_id: spec.vm_id.clone(),
@@ -165,6 +186,13 @@ impl WasmLoader {
         Ok(WasmFactory::new(&runtime, prepared.module, plugin, spec, key, prepared.place))
     }
 
+    /// A module that some filter has, compiled.
+    fn compiled(&self, digest: &[u8; 32]) -> Option<wasmtime::Module> {
+        let modules = self.modules.borrow();
+        let module = modules.iter().filter(|((known, _), _)| known == digest).find_map(|(_, module)| module.upgrade());
+        module.map(|module| module.pre().module().clone())
+    }
+
     /// Whom the next plugin of this machine finds there on a worker, in their order.
     fn beside(&self, key: &Key) -> Vec<Arc<Plugin>> {
         let plugins = self.plugins.borrow();
@@ -194,33 +222,51 @@ impl WasmLoader {
         Arc::clone(directory.get_or_insert_with(|| Arc::new(Directory::open(&artefact::candidates()))))
     }
 
-    async fn bytes(&self, source: &WasmSource) -> Result<Vec<u8>, String> {
+    async fn bytes(&self, filter: &Name, source: &WasmSource) -> Result<Vec<u8>, Fault> {
         match source {
             WasmSource::File(path, _) => {
                 let path = path.clone();
-                on_thread(move || read(&path)).await
+                Ok(on_thread(move || read(&path)).await?)
             }
             WasmSource::Inline(bytes) => Ok(bytes.to_vec()),
             WasmSource::Url(url) => {
                 let (directory, sha256) = (self.directory(), url.sha256);
                 if let Some(bytes) = on_thread(move || Ok(directory.fetched(&sha256))).await? {
+                    metrics::fetch(filter, metrics::Fetched::Cached);
                     return Ok(bytes);
                 }
-                let bytes = (self.fetch)(url).await?;
+                let bytes = (self.fetch)(filter, url).await?;
                 let digest = artefact::sha256(&bytes);
                 if digest != url.sha256 {
                     let (got, wanted) = (artefact::hex(&digest), artefact::hex(&url.sha256));
-                    return Err(format!("{}: its SHA-256 is {got}, not {wanted} as configured", url.url));
+                    metrics::fetch(filter, metrics::Fetched::Failure);
+                    return Err(Fault::from(format!(
+                        "{}: its SHA-256 is {got}, not {wanted} as configured: it is not tried again; see which of the two is \
+                         right and write that as sha256, or have the server give the other module",
+                        shown(&url.url)
+                    )));
                 }
+                metrics::fetch(filter, metrics::Fetched::Success);
                 let directory = self.directory();
-                on_thread(move || {
+                let bytes = on_thread(move || {
                     directory.keep_fetched(&digest, &bytes);
                     Ok(bytes)
                 })
-                .await
+                .await?;
+                Ok(bytes)
             }
         }
     }
+}
+
+/// A URL without what may be secret in it: user, password and query.
+#[must_use]
+pub fn shown(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
@@ -268,7 +314,7 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> +
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pillion_config::model::{AllowedClusters, FailPolicy, Filter, Name, WasmLimits};
+    use pillion_config::model::{AllowedClusters, FailPolicy, Filter, WasmLimits};
     use std::time::Duration;
 
     /// A filter whose module is another one for each number.
@@ -316,7 +362,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_module_goes_with_the_last_filter_that_has_it() {
-        let fetch: Fetch = Rc::new(|_| Box::pin(async { Err("nothing is fetched here".to_owned()) }));
+        let fetch: Fetch = Rc::new(|_, _| Box::pin(async { Err("nothing is fetched here".to_owned().into()) }));
         let loader = WasmLoader::new(Compiler::Here, fetch).with_directory(Directory::memory());
         let held = || loader.modules.borrow().values().filter(|module| module.strong_count() > 0).count();
         let mut in_force = load(&loader, 0).await;

@@ -7,6 +7,7 @@
 //! | `pillion_wasm_machines{filter}` | machines that run, over all workers |
 //! | `pillion_wasm_memory_bytes{filter}` | linear memory of the machines that run, over all workers, as their last streams left it |
 //! | `pillion_wasm_metrics_refused_total{filter}` | metrics that the guest defined and there was no room for |
+//! | `pillion_wasm_fetches_total{filter,outcome}` | modules wanted from a URL: `success`, `failure` (each attempt), `cached` (no server needed) |
 //! | `pillion_wasm_shared_data_bytes{vm_id}` | keys and values in shared data |
 //! | `pillion_wasm_shared_queue_bytes{vm_id}` | messages in shared queues |
 
@@ -25,10 +26,35 @@ pub struct Metrics {
     told: Cell<usize>,
 }
 
+/// What became of an attempt to have a module that is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// It came, and is the one that was wanted.
+    Success,
+    /// It did not, or is another one.
+    Failure,
+    /// It was there already.
+    Cached,
+}
+
+/// An attempt to have a filter's module was made.
+pub fn fetch(filter: &Name, outcome: Fetched) {
+    let word = match outcome {
+        Fetched::Success => "success",
+        Fetched::Failure => "failure",
+        Fetched::Cached => "cached",
+    };
+    counter!(FETCHES, "filter" => filter.as_str().to_owned(), "outcome" => word).increment(1);
+}
+
 /// Says what the series mean.
 pub fn describe() {
     describe_counter!("pillion_wasm_failures_total", "Machines of wasm filters that died, by reason.");
     describe_counter!("pillion_wasm_restarts_total", "Machines of wasm filters that were started again.");
+    describe_counter!(
+        FETCHES,
+        "Attempts to fetch modules of wasm filters, by outcome; those found in the cache need none."
+    );
     describe_counter!(REFUSED, "Metrics that wasm filters defined beyond what there is room for.");
     describe_gauge!("pillion_wasm_machines", "Machines of wasm filters that run, over all workers.");
     describe_gauge!(
@@ -39,6 +65,7 @@ pub fn describe() {
     describe_gauge!(QUEUED, "Bytes of messages in the shared queues of a vm_id.");
 }
 
+const FETCHES: &str = "pillion_wasm_fetches_total";
 const DATA: &str = "pillion_wasm_shared_data_bytes";
 const QUEUED: &str = "pillion_wasm_shared_queue_bytes";
 

@@ -4,7 +4,7 @@
 
 use pillion_wasm::{
     Compiler, Directory,
-    artefact::{module, sha256},
+    artefact::{self, module, sha256},
     engine,
 };
 use std::{
@@ -262,9 +262,111 @@ fn a_directory_in_an_artefacts_place_keeps_nobody_from_starting() {
     fs::remove_file(&path).unwrap();
     fs::create_dir_all(path.join("x")).unwrap();
     for _ in 0..2 {
-        load(&place.open(), &Compiler::Here).unwrap();
+        let (loaded, said) = warned(|| load(&place.open(), &Compiler::Here));
+        loaded.unwrap();
+        assert!(said.iter().any(|line| line.contains("it is a directory; remove it")), "{said:?}");
     }
     assert_eq!(rest(&place), Vec::<PathBuf>::new(), "each attempt takes away what it wrote");
+}
+
+#[test]
+fn links_in_the_places_of_files_are_not_followed() {
+    let (place, other) = (Place::new(), Place::new());
+    load(&place.open(), &Compiler::Here).unwrap();
+    fs::create_dir(&other.0).unwrap();
+    let named = |said: &[String]| said.iter().any(|line| line.contains("it is a symbolic link, which is not followed"));
+    let path = place.artefacts().remove(0);
+    let away = other.0.join("artefact");
+    fs::rename(&path, &away).unwrap();
+    symlink(&away, &path).unwrap();
+    let (loaded, said) = warned(|| load(&place.open(), &Compiler::Here));
+    loaded.unwrap();
+    assert!(named(&said) && away.is_file() && place.artefacts()[0].is_file(), "{said:?}");
+    fs::remove_file(place.0.join("key")).unwrap();
+    symlink("/dev/zero", place.0.join("key")).unwrap();
+    let (loaded, said) = warned(|| load(&place.open(), &Compiler::Here));
+    loaded.unwrap();
+    assert!(named(&said), "{said:?}");
+}
+
+/// Reading it would take hours.
+#[test]
+fn a_huge_file_in_an_artefacts_place_is_not_read() {
+    let place = Place::new();
+    load(&place.open(), &Compiler::Here).unwrap();
+    let path = place.artefacts().remove(0);
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let (loaded, said) = warned(|| load(&place.open(), &Compiler::Here));
+    loaded.unwrap();
+    assert!(said.iter().any(|line| line.contains("larger than compiled modules are")), "{said:?}");
+    load(&place.open(), &compiler_that_must_not_run()).unwrap();
+}
+
+#[test]
+fn a_huge_file_in_a_fetched_modules_place_is_not_read() {
+    let place = Place::new();
+    let directory = place.open();
+    let digest = sha256(b"module");
+    directory.keep_fetched(&digest, b"module");
+    let path = place.0.join(artefact::hex(&digest) + ".wasm");
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
+    assert_eq!(directory.fetched(&digest), None);
+    directory.keep_fetched(&digest, b"module");
+    assert!(directory.fetched(&digest).is_some());
+}
+
+/// What was put there for an artefact's own name by somebody, and what cannot be removed, costs no artefact of ours its place.
+#[test]
+fn what_others_leave_by_the_thousand_costs_a_start_little_and_ours_stays() {
+    let place = Place::new();
+    load(&place.open(), &Compiler::Here).unwrap();
+    let ours = place.artefacts().remove(0);
+    let name = ours.file_name().unwrap().to_str().unwrap().split('.').next().unwrap().to_owned();
+    fs::remove_file(&ours).unwrap();
+    for number in 0..3000 {
+        fs::write(place.0.join(format!("{name}.{number:064x}.aot")), [0; 100]).unwrap();
+        fs::write(place.0.join(format!("stray{number}")), "").unwrap();
+    }
+    for number in 0..100 {
+        fs::create_dir(place.0.join(format!("{number}.aot"))).unwrap();
+    }
+    let (loaded, said) = warned(|| load(&place.open(), &Compiler::Here));
+    loaded.unwrap();
+    assert!(said.len() <= 64, "{} lines", said.len());
+    load(&place.open(), &compiler_that_must_not_run()).unwrap();
+    assert!(ours.is_file());
+    assert!(place.artefacts().iter().filter(|path| path.is_file()).count() <= 64);
+}
+
+/// Those used last are kept, and a module that was found is one that was used.
+#[test]
+fn a_fetched_module_that_is_used_is_kept() {
+    let place = Place::new();
+    let directory = place.open();
+    let of = |number: u32| (sha256(&number.to_le_bytes()), number.to_le_bytes());
+    let (digest, bytes) = of(0);
+    directory.keep_fetched(&digest, &bytes);
+    for number in 1..100 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert!(directory.fetched(&digest).is_some(), "before {number}");
+        let (digest, bytes) = of(number);
+        directory.keep_fetched(&digest, &bytes);
+    }
+    assert!(directory.fetched(&digest).is_some());
+    assert_eq!(directory.fetched(&of(1).0), None);
+}
+
+/// Two proxies of two containers that share a directory have one number each, and the same.
+#[test]
+fn a_key_that_another_process_is_making_is_left_to_it() {
+    let place = Place::new();
+    fs::create_dir(&place.0).unwrap();
+    fs::set_permissions(&place.0, fs::Permissions::from_mode(0o700)).unwrap();
+    let theirs = place.0.join(format!("key.{}", std::process::id()));
+    fs::write(&theirs, "begun").unwrap();
+    load(&place.open(), &Compiler::Here).unwrap();
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), "begun");
 }
 
 #[test]

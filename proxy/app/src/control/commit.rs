@@ -5,10 +5,8 @@ use super::{
     state::{Certificates, Stage},
 };
 use crate::{
-    assembly::{LoadingFilters, Plane},
-    descriptors,
-    discovery::{self, Service},
-    in_the_clear,
+    assembly::{LoadingFilters, NotLoaded, Patience, Plane, Rejected},
+    descriptors, discovery,
     reload::{Changes, Outcome, Reason, diff},
     secrets::{self, News, Problem},
     sockets, unreachable,
@@ -16,7 +14,7 @@ use crate::{
 };
 use pillion_config::{
     Loaded,
-    model::{Cluster, ClusterIndex, Config, Endpoint, EndpointAddress},
+    model::{Config, EndpointAddress},
 };
 use pillion_core::{snapshot::TlsState, telemetry::metrics::ReloadOutcome};
 use std::{
@@ -44,13 +42,28 @@ pub(super) struct Prepared<P: Plane> {
     waiting: Waiting,
 }
 
+/// A configuration that is not in force since something that its filters are loaded from could not be had.
+pub(super) struct Behind<P: Plane> {
+    config: Arc<Config>,
+    filters: LoadingFilters<P::Filters>,
+}
+
+/// What an operator is told beside it.
+const AGAIN: &str = "what could not be fetched is tried again until it is there, and the configuration comes into force then; or it is \
+                     read again";
+
 /// Why a configuration cannot be put in force: words for an operator.
 #[derive(Debug)]
 pub(super) struct Failure(pub(super) String);
 
 impl<P: Plane> Control<P> {
     /// Reads the configuration again and prepares it. The outcome is told to whoever asked, when it is known.
-    pub(super) async fn reload(&mut self, mut waiting: Waiting, reason: Reason) {
+    pub(super) async fn reload(&mut self, waiting: Waiting, reason: Reason) {
+        self.reload_with(waiting, reason, None).await;
+    }
+
+    /// As [`reload`](Self::reload), with the filters of a configuration: if that is the one that is read, they are in.
+    async fn reload_with(&mut self, mut waiting: Waiting, reason: Reason, had: Option<(Arc<Config>, P::Filters)>) {
         if self.drain.is_some() || self.closed {
             // Once: from here on there is no other answer.
             if !std::mem::replace(&mut self.said_stale, true) {
@@ -58,12 +71,16 @@ impl<P: Plane> Control<P> {
             }
             return tell(waiting, &Err("the proxy is draining".to_owned()));
         }
-        if let Some(before) = self.prepared.take() {
+        let began = SystemTime::now();
+        let loaded = (self.source)();
+        let first = self.in_force.borrow().is_none();
+        // Without another one a start goes on with what it had.
+        if let Some(before) = self.prepared.take_if(|_| loaded.is_ok() || !first) {
             // Whoever waited for that one waits for this one now; its sockets must not be in this one's way.
             waiting.extend(before.waiting);
         }
-        let began = SystemTime::now();
-        let loaded = match (self.source)() {
+        self.behind = None;
+        let loaded = match loaded {
             Ok(loaded) => loaded,
             Err(rejected) => return self.reject(waiting, rejected.0),
         };
@@ -80,7 +97,8 @@ impl<P: Plane> Control<P> {
             let lacks = self.renew(reason).await;
             return tell(waiting, &Ok(answer("unchanged".to_owned(), &lacks)));
         }
-        if let Err(Failure(words)) = self.prepare(loaded, began, Vec::new()) {
+        if let Err(Failure(words)) = self.prepare(loaded, began, had) {
+            self.not_started = first.then(|| Failure(words.clone()));
             return self.reject(waiting, words);
         }
         if let Some(prepared) = &mut self.prepared {
@@ -89,7 +107,12 @@ impl<P: Plane> Control<P> {
     }
 
     /// Binds, compiles and begins to look names up.
-    pub(super) fn prepare(&mut self, loaded: Loaded, began: SystemTime, waiting: Waiting) -> Result<(), Failure> {
+    pub(super) fn prepare(
+        &mut self,
+        loaded: Loaded,
+        began: SystemTime,
+        had: Option<(Arc<Config>, P::Filters)>,
+    ) -> Result<(), Failure> {
         let words = |error: &dyn std::fmt::Display| Failure(error.to_string());
         let Loaded { config, warnings, files } = loaded;
         for warning in &warnings {
@@ -105,11 +128,16 @@ impl<P: Plane> Control<P> {
         let ports = self.ports.plan(&config.admin).map_err(|error| words(&error))?;
         let sockets = self.sockets.plan(&config.listeners, self.count).map_err(|error| words(&error))?;
         let in_force = self.in_force.borrow().clone();
-        let filters = self.plane.load_filters(&config, in_force.as_ref());
+        let had = had.filter(|(of, _)| *of == config).map(|(_, filters)| filters);
+        let patience = if in_force.is_some() { Patience::Reload } else { Patience::Start };
+        let filters = match had {
+            Some(_) => None,
+            None => self.plane.load_filters(&config, in_force.as_ref(), patience),
+        };
         let snapshot = match &filters {
             Some(_) => None,
             None => {
-                let compiled = self.plane.compile(&config, in_force.as_ref(), None);
+                let compiled = self.plane.compile(&config, in_force.as_ref(), had);
                 Some(compiled.map_err(|error| words(&error))?)
             }
         };
@@ -140,7 +168,7 @@ impl<P: Plane> Control<P> {
             secrets,
             sockets,
             ports: Some(ports),
-            waiting,
+            waiting: Vec::new(),
         });
         Ok(())
     }
@@ -153,11 +181,11 @@ impl<P: Plane> Control<P> {
     }
 
     /// Waits until the filters of what is prepared are loaded. Cancel-safe.
-    pub(super) async fn filters(prepared: &mut Option<Prepared<P>>) -> Result<P::Filters, Failure> {
+    pub(super) async fn filters(prepared: &mut Option<Prepared<P>>) -> Result<P::Filters, NotLoaded> {
         let Some(loading) = prepared.as_mut().and_then(|prepared| prepared.filters.as_mut()) else {
             return pending().await;
         };
-        let loaded = loading.await.map_err(|error| Failure(error.to_string()));
+        let loaded = loading.await;
         if let Some(prepared) = prepared {
             prepared.filters = None;
         }
@@ -169,12 +197,12 @@ impl<P: Plane> Control<P> {
     /// # Errors
     ///
     /// When there is none before it that could stay in force.
-    pub(super) fn filters_loaded(&mut self, filters: Result<P::Filters, Failure>) -> Result<(), Failure> {
+    pub(super) fn filters_loaded(&mut self, filters: Result<P::Filters, NotLoaded>) -> Result<(), Failure> {
         let Some(mut prepared) = self.prepared.take() else { return Ok(()) };
         let in_force = self.in_force.borrow().clone();
         let compiled = filters.and_then(|filters| {
             let compiled = self.plane.compile(&prepared.config, in_force.as_ref(), Some(filters));
-            compiled.map_err(|error| Failure(error.to_string()))
+            compiled.map_err(|rejected| NotLoaded { rejected, away: false })
         });
         match compiled {
             Ok(snapshot) => {
@@ -182,11 +210,32 @@ impl<P: Plane> Control<P> {
                 self.prepared = Some(prepared);
                 Ok(())
             }
-            Err(failure) if in_force.is_none() => Err(failure),
-            Err(Failure(words)) => {
-                self.reject(prepared.waiting, words);
+            Err(NotLoaded { rejected: Rejected(words), .. }) if in_force.is_none() => Err(Failure(words)),
+            Err(NotLoaded { rejected: Rejected(words), away }) => {
+                let Prepared { config, waiting, .. } = prepared;
+                let behind =
+                    if away { self.plane.load_filters(&config, in_force.as_ref(), Patience::Behind) } else { None };
+                self.reject(waiting, if behind.is_some() { words + AGAIN } else { words });
+                self.behind = behind.map(|filters| Behind { config, filters });
                 Ok(())
             }
+        }
+    }
+
+    /// Waits until what a configuration waits for is there. Cancel-safe.
+    pub(super) async fn behind(behind: &mut Option<Behind<P>>) -> Result<P::Filters, NotLoaded> {
+        match behind {
+            Some(behind) => (&mut behind.filters).await,
+            None => pending().await,
+        }
+    }
+
+    /// What a configuration waited for came, or something else is wrong with it.
+    pub(super) async fn caught_up(&mut self, filters: Result<P::Filters, NotLoaded>) {
+        let Some(Behind { config, .. }) = self.behind.take() else { return };
+        match filters {
+            Ok(filters) => self.reload_with(Vec::new(), Reason::Changed, Some((config, filters))).await,
+            Err(NotLoaded { rejected: Rejected(words), .. }) => self.reject(Vec::new(), words),
         }
     }
 
@@ -364,74 +413,6 @@ impl<P: Plane> Control<P> {
         tell(waiting, &Err(words.clone()));
         self.state.history.borrow_mut().enter(Outcome::Rejected(words));
     }
-
-    /// Tells a snapshot the addresses of a name, wherever it stands.
-    pub(super) fn deliver(&self, host: &str, config: &Config, snapshot: &P::Snapshot) {
-        let addresses = self.names.addresses(host);
-        if addresses.is_empty() {
-            return;
-        }
-        for (at, cluster) in config.clusters.iter().enumerate() {
-            for endpoint in &cluster.endpoints {
-                if matches!(&endpoint.address, EndpointAddress::Name(name, _) if **name == *host) {
-                    let cluster = ClusterIndex(at);
-                    self.plane.resolved(snapshot, cluster, &endpoint.address, addresses);
-                }
-            }
-        }
-    }
-
-    /// Tells a snapshot the addresses of a service, wherever it stands.
-    pub(super) fn deliver_service(&self, service: &Service, config: &Config, snapshot: &P::Snapshot) {
-        for (at, cluster, endpoint) in of_service(service, config) {
-            let Some(addresses) = self.services.addresses(endpoint) else { continue };
-            if let Some(words) = self.services.lacks(endpoint) {
-                tracing::warn!(cluster = %cluster.name, %service, "{words}");
-            }
-            tracing::info!(cluster = %cluster.name, %service, endpoints = addresses.len(), "endpoints");
-            if let Some(metrics) = self.services.metrics() {
-                metrics.endpoints(cluster.name.as_str(), addresses.len());
-            }
-            self.plane.discovered(snapshot, at, addresses);
-        }
-        self.note_heard(service, config);
-    }
-
-    /// Tells the operator, once for each, of servers that are spoken to in the clear here though it is known who they are.
-    pub(super) fn say_in_the_clear(&self, config: &Config) {
-        let found = in_the_clear::endpoints(config, |endpoint| match endpoint {
-            EndpointAddress::Name(name, port) => in_the_clear::resolved(self.names.addresses(name), *port),
-            EndpointAddress::Service(_) => self.services.addresses(endpoint).unwrap_or_default(),
-            EndpointAddress::Ip(_) => in_the_clear::written(endpoint),
-        });
-        let said = self.said_clear.replace(found);
-        for words in self.said_clear.borrow().iter().filter(|words| !said.contains(words)) {
-            tracing::warn!("{words}");
-        }
-    }
-
-    /// The API server told of a service.
-    pub(super) fn note_heard(&self, service: &Service, config: &Config) {
-        let Some(metrics) = self.services.metrics() else { return };
-        for (_, cluster, endpoint) in of_service(service, config) {
-            if self.services.addresses(endpoint).is_some() {
-                metrics.heard(cluster.name.as_str(), SystemTime::now());
-            }
-        }
-    }
-}
-
-/// The clusters that are ports of a service.
-fn of_service<'a>(
-    service: &'a Service,
-    config: &'a Config,
-) -> impl Iterator<Item = (ClusterIndex, &'a Cluster, &'a EndpointAddress)> {
-    config.clusters.iter().enumerate().filter_map(move |(at, cluster)| match &cluster.endpoints[..] {
-        [Endpoint { address: address @ EndpointAddress::Service(wanted), .. }] if Service::of(wanted) == *service => {
-            Some((ClusterIndex(at), &**cluster, address))
-        }
-        _ => None,
-    })
 }
 
 /// The names among a configuration's endpoints, each once.

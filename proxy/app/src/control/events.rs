@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     application::WAITED_FOR,
-    assembly::Plane,
+    assembly::{NotLoaded, Plane},
     cgroup::{Pressure, Thresholds},
     discovery::{self, News},
     dns::{Outcome, Update},
@@ -48,7 +48,9 @@ pub(super) enum Event<F> {
     Name(Update),
     Service(discovery::Update),
     Files(Reason),
-    Filters(Result<F, Failure>),
+    Filters(Result<F, NotLoaded>),
+    /// What a configuration waited for came, or something else is wrong with it.
+    Behind(Result<F, NotLoaded>),
     Secrets(Reason),
     Expiry,
     Idle,
@@ -78,6 +80,7 @@ impl<P: Plane> Control<P> {
             Some(request) = self.requests.recv() => Event::Request(request),
             Some(death) = self.deaths.recv() => Event::Death(death),
             filters = Self::filters(&mut self.prepared), if !leaving => Event::Filters(filters),
+            filters = Self::behind(&mut self.behind), if !leaving => Event::Behind(filters),
             update = self.names.next() => Event::Name(update),
             update = self.services.next() => Event::Service(update),
             reason = self.watcher.changed(), if !leaving => Event::Files(reason),
@@ -110,6 +113,7 @@ impl<P: Plane> Control<P> {
             }
             Event::Signal(Asked::Reload) => self.reload(Vec::new(), Reason::Changed).await,
             Event::Files(reason) => self.reload(Vec::new(), reason).await,
+            Event::Behind(filters) => self.caught_up(filters).await,
             Event::Filters(filters) => {
                 if let Err(Failure(words)) = self.filters_loaded(filters) {
                     eprintln!("pillion: {words}");

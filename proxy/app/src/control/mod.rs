@@ -18,6 +18,7 @@
 mod admin_ports;
 mod claim;
 mod commit;
+mod deliver;
 mod events;
 pub mod state;
 mod workers;
@@ -47,7 +48,7 @@ use crate::{
     worker::Death,
 };
 use admin_ports::AdminPorts;
-use commit::{Failure, Prepared};
+use commit::{Behind, Failure, Prepared};
 use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
 use state::{Certificates, Claim, Interception, Request, Stage, State};
 use std::{
@@ -116,6 +117,10 @@ struct Control<P: Plane> {
     state: Rc<State>,
     in_force: Rc<RefCell<Option<Arc<P::Snapshot>>>>,
     prepared: Option<Prepared<P>>,
+    /// The configuration that is not in force since something that its filters are loaded from could not be had.
+    behind: Option<Behind<P>>,
+    /// Why there is no first configuration any more.
+    not_started: Option<Failure>,
     count: NonZeroUsize,
     sockets: Sockets,
     workers: Workers<P::Snapshot>,
@@ -215,7 +220,9 @@ impl<P: Plane> Control<P> {
             filters_lack: {
                 let (plane, in_force) = (Rc::clone(&plane), Rc::clone(&in_force));
                 Box::new(move || {
-                    in_force.borrow().as_ref().map_or_else(Vec::new, |snapshot| plane.filters_lack(snapshot))
+                    let lack =
+                        in_force.borrow().as_ref().map_or_else(Vec::new, |snapshot| plane.filters_lack(snapshot));
+                    lack.into_iter().chain(plane.filters_await()).collect()
                 })
             },
             application: Record::of_environment(),
@@ -250,6 +257,8 @@ impl<P: Plane> Control<P> {
             hooks,
             in_force,
             prepared: None,
+            behind: None,
+            not_started: None,
             count,
             sockets: Sockets::default(),
             watcher: Watcher::default(),
@@ -276,7 +285,7 @@ impl<P: Plane> Control<P> {
             tidy_at: None,
             metrics: ControlMetrics { config: ConfigMetrics::register(began), dns: DnsMetrics::register() },
         };
-        control.prepare(loaded, began, Vec::new()).map_err(|Failure(words)| Rejected(words))?;
+        control.prepare(loaded, began, None).map_err(|Failure(words)| Rejected(words))?;
         // Probes and admin answer while names are looked up.
         control.serve_ports();
         Ok(control)
@@ -290,6 +299,10 @@ impl<P: Plane> Control<P> {
                     break Exit::NotStarted;
                 }
                 continue;
+            }
+            if let Some(Failure(words)) = self.not_started.take() {
+                eprintln!("pillion: {words}");
+                break Exit::NotStarted;
             }
             if let Some(exit) = self.step().await {
                 break exit;

@@ -140,7 +140,7 @@ pub struct State {
     pub amiss: RefCell<String>,
     /// That the agent has taken the identity in use back, in a line.
     pub taken_back: TakenBack,
-    /// What filters in use lack, a line each.
+    /// What filters in use lack, and what others wait for, a line each.
     pub filters_lack: Box<dyn Fn() -> Vec<String>>,
     /// Told when the admin port first says that this is ready: an injected container's `postStart` hook asks there, and nothing
     /// of the application is started before it has its answer.
@@ -226,7 +226,9 @@ impl Readiness {
     pub fn words(self) -> &'static str {
         match self {
             Self::Ready => "LIVE\n",
-            Self::Starting => "INITIALIZING: listeners are not served yet (names and services are being resolved)\n",
+            Self::Starting => {
+                "INITIALIZING: listeners are not served yet (names and services are being resolved, filters loaded)\n"
+            }
             Self::NoIdentity => "INITIALIZING: certificates, keys or roots are not there yet; the log says which\n",
             Self::IdentityEnded => {
                 "ENDED: the identity's certificate is over, and every listener needs it: every handshake fails\n"

@@ -1,231 +1,144 @@
-//! Modules from URLs, fetched on the control thread: a plain GET, redirects followed, tried again after a pause.
-//!
-//! What comes is believed only if its SHA-256 is the one configured, so TLS is for who is not to see which filter runs;
-//! its certificates are checked against the system's roots all the same.
+//! When modules from URLs are fetched on the control thread, and how often; one attempt is [`get`]'s.
 
-use crate::dns::{Names, Outcome};
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header, uri::Scheme};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use pillion_config::model::{Dns, WasmUrl};
-use pillion_wasm::{Fetch, loader::MOST_MODULE};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+use super::get::{self, Failed};
+use crate::{assembly::Patience, backoff};
+use pillion_config::model::{Dns, Name, WasmUrl};
+use pillion_core::upstream::Random;
+use pillion_wasm::{
+    Fault, Fetch,
+    loader::shown,
+    metrics::{self, Fetched},
 };
-use std::{
-    cell::RefCell,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::{sleep, timeout},
-};
-use tokio_rustls::TlsConnector;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
 
-/// Attempts, with a pause that doubles between them. A configuration waits meanwhile.
+/// The longest pause where somebody waits for the module.
+const LONGEST: Duration = Duration::from_secs(5);
+/// The longest where nobody does.
+const LONGEST_BEHIND: Duration = Duration::from_secs(30);
+/// Attempts of a reload, for which somebody waits who may well be told no.
 const ATTEMPTS: u32 = 3;
 
-/// The first pause.
-const PAUSE: Duration = Duration::from_millis(500);
+/// How the filters of a configuration are loaded.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    /// How names are resolved.
+    pub(super) dns: Dns,
+    pub(super) patience: Patience,
+    /// When it began.
+    pub(super) began: Instant,
+}
 
-/// Redirects followed.
-const REDIRECTS: usize = 5;
+/// The modules that are waited for, by the filter that has them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Awaited(Rc<RefCell<BTreeMap<Name, Note>>>);
 
-/// Where systems keep the roots they trust.
-const ROOTS: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
+#[derive(Debug)]
+struct Note {
+    url: String,
+    attempts: u32,
+    last: String,
+    /// When it is given up.
+    until: Option<Instant>,
+}
 
-/// How the loader fetches; names are resolved as `dns` says at that time.
-pub(super) fn fetch(dns: &Rc<RefCell<Option<Dns>>>) -> Fetch {
-    let dns = Rc::clone(dns);
-    Rc::new(move |url: &WasmUrl| {
-        let (url, dns) = (url.clone(), dns.borrow().clone());
-        Box::pin(async move {
-            let dns = dns.ok_or("no configuration says how names are resolved")?;
-            let mut words = String::new();
-            for attempt in 0..ATTEMPTS {
-                if attempt > 0 {
-                    sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
+/// Takes a filter's note away with it.
+struct Noted<'a>(&'a Awaited, &'a Name);
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        self.0.0.borrow_mut().remove(self.1);
+    }
+}
+
+impl Awaited {
+    /// What is waited for, a line each.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let line = |(filter, Note { url, attempts, last, until }): (&Name, &Note)| {
+            let then = match until {
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now()).as_secs();
+                    format!("the start waits for it, and fails in {left} s (fetch_retry_for)")
                 }
-                words = match timeout(url.timeout, follow(&url.url, &dns)).await {
-                    Ok(Ok(bytes)) => return Ok(bytes),
-                    Ok(Err(words)) => words,
-                    Err(_) => format!("no answer within {:?}", url.timeout),
-                };
-                tracing::warn!(url = url.url, "cannot fetch the filter: {words}");
-            }
-            Err(format!("{}: {words} ({ATTEMPTS} attempts)", url.url))
+                None => "the configuration that has it is not in force, and will be when this succeeds".to_owned(),
+            };
+            format!("filter {filter}: cannot fetch {url}: {last} (attempt {attempts}); {then}")
+        };
+        self.0.borrow().iter().map(line).collect()
+    }
+}
+
+/// How the loader fetches, on the terms at that time; who waits is noted.
+pub(super) fn fetch(terms: &Rc<RefCell<Option<Terms>>>, awaited: &Awaited) -> Fetch {
+    let (terms, awaited, random) = (Rc::clone(terms), awaited.clone(), Rc::new(Random::from_system()));
+    Rc::new(move |filter: &Name, url: &WasmUrl| {
+        let (filter, url, terms, awaited) = (filter.clone(), url.clone(), terms.borrow().clone(), awaited.clone());
+        let random = Rc::clone(&random);
+        Box::pin(async move {
+            let terms = terms.ok_or_else(|| "no configuration says how names are resolved".to_owned())?;
+            patiently(&filter, &url, &terms, &awaited, &random).await
         })
     })
 }
 
-async fn follow(url: &str, dns: &Dns) -> Result<Vec<u8>, String> {
-    let mut at: Uri = url.parse().map_err(|error| format!("not a URL: {error}"))?;
-    for _ in 0..=REDIRECTS {
-        let response = get(&at, dns).await?;
-        if response.status().is_redirection() {
-            let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-            at = target(&at, location.ok_or("redirected to nowhere")?)?;
-            continue;
+async fn patiently(
+    filter: &Name,
+    url: &WasmUrl,
+    terms: &Terms,
+    awaited: &Awaited,
+    random: &Random,
+) -> Result<Vec<u8>, Fault> {
+    let shown = shown(&url.url);
+    let until = (terms.patience == Patience::Start).then_some(terms.began + url.retry_for);
+    let mut said = String::new();
+    let _noted = Noted(awaited, filter);
+    for attempt in 1.. {
+        let (words, wish) = match timeout(url.timeout, get::follow(&url.url, &terms.dns, url.timeout)).await {
+            Ok(Ok(bytes)) => {
+                if attempt > 1 {
+                    tracing::info!(%filter, url = shown, attempts = attempt, "the module was fetched");
+                }
+                return Ok(bytes);
+            }
+            Ok(Err(Failed::Now(words, wish))) => (words, wish),
+            Ok(Err(Failed::ForGood(words))) => {
+                metrics::fetch(filter, Fetched::Failure);
+                let words = format!("{shown}: {words}: it is not tried again; see what the URL leads to");
+                return Err(Fault { words, away: false });
+            }
+            Err(_) => (format!("no whole answer within {:?} (fetch_timeout)", url.timeout), None),
+        };
+        metrics::fetch(filter, Fetched::Failure);
+        let longest = if terms.patience == Patience::Behind { LONGEST_BEHIND } else { LONGEST };
+        let pause = backoff::pause(attempt, longest, wish, random.next());
+        let pause = match terms.patience {
+            Patience::Start => until.map(|until| until.saturating_duration_since(Instant::now()).min(pause)),
+            Patience::Reload => Some(pause).filter(|_| attempt < ATTEMPTS),
+            Patience::Behind => Some(pause),
+        };
+        let Some(pause) = pause.filter(|pause| !pause.is_zero()) else {
+            let after = terms.began.elapsed().as_secs();
+            let remedy = match terms.patience {
+                Patience::Start => {
+                    "; see whether the server is there and may be reached, or write a longer fetch_retry_for"
+                }
+                Patience::Reload | Patience::Behind => "",
+            };
+            let words = format!("{shown}: {words} ({attempt} attempts in {after} s){remedy}");
+            return Err(Fault { words, away: true });
+        };
+        if terms.patience != Patience::Behind && words != said {
+            tracing::warn!(%filter, url = shown, attempt, "cannot fetch the module, it is tried again: {words}");
+        } else {
+            tracing::debug!(%filter, url = shown, attempt, "cannot fetch the module, it is tried again: {words}");
         }
-        if response.status() != StatusCode::OK {
-            return Err(format!("answered {}", response.status()));
-        }
-        let most = usize::try_from(MOST_MODULE).unwrap_or(usize::MAX);
-        let body = Limited::new(response.into_body(), most).collect().await;
-        return Ok(body.map_err(|error| error.to_string())?.to_bytes().to_vec());
+        said.clone_from(&words);
+        let note = Note { url: shown.clone(), attempts: attempt, last: words, until };
+        awaited.0.borrow_mut().insert(filter.clone(), note);
+        sleep(pause).await;
     }
-    Err(format!("redirected more than {REDIRECTS} times"))
-}
-
-/// Where a redirect leads: another URL, or another path on the same server.
-fn target(from: &Uri, location: &str) -> Result<Uri, String> {
-    let to: Uri = location.parse().map_err(|error| format!("redirected to {location}: {error}"))?;
-    if to.authority().is_some() {
-        return Ok(to);
-    }
-    if !location.starts_with('/') {
-        return Err(format!("redirected to {location}, which is neither a URL nor an absolute path"));
-    }
-    let mut parts = from.clone().into_parts();
-    parts.path_and_query = to.into_parts().path_and_query;
-    Uri::from_parts(parts).map_err(|error| error.to_string())
-}
-
-async fn get(url: &Uri, dns: &Dns) -> Result<Response<Incoming>, String> {
-    let host = url.host().ok_or("it has no host")?;
-    let tls = match url.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTPS => true,
-        Some(scheme) if *scheme == Scheme::HTTP => false,
-        _ => return Err("it begins with neither http:// nor https://".to_owned()),
-    };
-    let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
-    let addresses = addresses(host, dns).await?;
-    let socket = connect(&addresses, port).await?;
-    let request = Request::get(url.path_and_query().map_or("/", |path| path.as_str()))
-        .header(header::HOST, url.authority().map_or(host, |authority| authority.as_str()))
-        .header(header::USER_AGENT, concat!("pillion/", env!("CARGO_PKG_VERSION")))
-        .header(header::CONNECTION, "close")
-        .body(Empty::new())
-        .map_err(|error| error.to_string())?;
-    if tls {
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| error.to_string())?;
-        let connector = TlsConnector::from(Arc::new(trust()?));
-        let socket = connector.connect(name, socket).await.map_err(|error| format!("TLS: {error}"))?;
-        exchange(socket, request).await
-    } else {
-        exchange(socket, request).await
-    }
-}
-
-async fn exchange<S>(socket: S, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, String>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| error.to_string())?;
-    // It ends with the response, whose error says what became of it.
-    tokio::task::spawn_local(async move { connection.await.ok() });
-    sender.send_request(request).await.map_err(|error| error.to_string())
-}
-
-async fn addresses(host: &str, dns: &Dns) -> Result<Vec<IpAddr>, String> {
-    if let Ok(address) = host.trim_matches(['[', ']']).parse() {
-        return Ok(vec![address]);
-    }
-    let mut names = Names::new(dns.clone());
-    names.want(dns, [Arc::from(host)]);
-    loop {
-        let known = names.addresses(host);
-        if !known.is_empty() {
-            return Ok(known.to_vec());
-        }
-        if let Outcome::Failed(failure) = names.next().await.outcome {
-            return Err(format!("{host}: {failure}"));
-        }
-    }
-}
-
-async fn connect(addresses: &[IpAddr], port: u16) -> Result<TcpStream, String> {
-    let mut words = String::new();
-    for address in addresses {
-        let address = SocketAddr::new(*address, port);
-        match TcpStream::connect(address).await {
-            Ok(socket) => return Ok(socket),
-            Err(error) => words = format!("{address}: {error}"),
-        }
-    }
-    Err(words)
-}
-
-fn trust() -> Result<ClientConfig, String> {
-    let own = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
-    let path = own.into_iter().chain(ROOTS.map(PathBuf::from)).find(|path| path.is_file());
-    let path = path.ok_or("no file of trusted roots on this system; set SSL_CERT_FILE")?;
-    let pem = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
-    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    Err(Fault { words: format!("{shown}: it was tried too often"), away: true })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read, Write};
-
-    /// Serves these answers, one connection each, on a port of this machine.
-    fn serve(answers: Vec<String>) -> u16 {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
-            for answer in answers {
-                let (mut socket, _) = listener.accept().unwrap();
-                let mut request = [0; 4096];
-                let read = socket.read(&mut request).unwrap();
-                assert!(request[..read].starts_with(b"GET /"));
-                socket.write_all(answer.as_bytes()).unwrap();
-            }
-        });
-        port
-    }
-
-    async fn fetched(port: u16) -> Result<Vec<u8>, String> {
-        let dns = pillion_config::simple("127.0.0.1:0".parse().unwrap(), "127.0.0.1:1").unwrap().dns;
-        let url = WasmUrl {
-            url: format!("http://127.0.0.1:{port}/a.wasm"),
-            sha256: [0; 32],
-            timeout: Duration::from_secs(20),
-        };
-        let local = tokio::task::LocalSet::new();
-        local.run_until(fetch(&Rc::new(RefCell::new(Some(dns))))(&url)).await
-    }
-
-    #[tokio::test]
-    async fn a_failure_is_tried_again_and_a_redirect_followed() {
-        let port = serve(vec![
-            "HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "HTTP/1.1 302 Found\r\nLocation: /b.wasm\r\nContent-Length: 0\r\n\r\n".to_owned(),
-            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwasm".to_owned(),
-        ]);
-        assert_eq!(fetched(port).await, Ok(b"wasm".to_vec()));
-    }
-
-    #[tokio::test]
-    async fn what_cannot_be_had_is_told_with_its_reason() {
-        let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned();
-        let words = fetched(serve(vec![missing; 3])).await.unwrap_err();
-        assert!(words.contains("404") && words.contains("a.wasm"), "{words}");
-    }
-}
+mod tests;

@@ -1,18 +1,82 @@
 //! Where series are counted. Relaxed atomics: a scrape wants each number, not an order between them.
 
 use metrics::{CounterFn, GaugeFn, HistogramFn};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::{
+    fmt,
+    marker::PhantomData,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+};
 
-/// Upper bounds of a histogram's buckets, in seconds: near-logarithmic from what loopback takes to what a person
-/// waits for. Few, since each costs a line for each series at each scrape.
-pub(super) const BOUNDS: [f64; 16] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// A histogram's buckets. Few, since each costs a line for each series at each scrape.
+pub(super) trait Scale<const BUCKETS: usize> {
+    /// Upper bounds; the last is infinite.
+    const BOUNDS: [f64; BUCKETS];
+    /// The bounds as a scrape prints them: formatting each anew was most of what a scrape cost.
+    const PRINTED: [&str; BUCKETS];
+}
 
-/// The bounds as a scrape prints them, and the one beyond: formatting each anew was most of what a scrape cost.
-pub(super) const BOUNDS_PRINTED: [&str; BOUNDS.len() + 1] = [
-    "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30",
-    "60", "+Inf",
-];
+/// Seconds: near-logarithmic from what loopback takes to what a person waits for.
+#[derive(Debug, Default)]
+pub(super) struct Seconds;
+
+impl Scale<17> for Seconds {
+    const BOUNDS: [f64; 17] = [
+        0.0005,
+        0.001,
+        0.0025,
+        0.005,
+        0.01,
+        0.025,
+        0.05,
+        0.1,
+        0.25,
+        0.5,
+        1.0,
+        2.5,
+        5.0,
+        10.0,
+        30.0,
+        60.0,
+        f64::INFINITY,
+    ];
+    const PRINTED: [&str; 17] = [
+        "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10",
+        "30", "60", "+Inf",
+    ];
+}
+
+/// Whole numbers of any unit: Envoy's buckets.
+#[derive(Debug, Default)]
+pub(super) struct Whole;
+
+impl Scale<20> for Whole {
+    const BOUNDS: [f64; 20] = [
+        0.5,
+        1.0,
+        5.0,
+        10.0,
+        25.0,
+        50.0,
+        100.0,
+        250.0,
+        500.0,
+        1000.0,
+        2500.0,
+        5000.0,
+        10000.0,
+        30000.0,
+        60000.0,
+        300000.0,
+        600000.0,
+        1800000.0,
+        3600000.0,
+        f64::INFINITY,
+    ];
+    const PRINTED: [&str; 20] = [
+        "0.5", "1", "5", "10", "25", "50", "100", "250", "500", "1000", "2500", "5000", "10000", "30000", "60000",
+        "300000", "600000", "1800000", "3600000", "+Inf",
+    ];
+}
 
 #[derive(Debug, Default)]
 pub(super) struct CounterCell(AtomicU64);
@@ -90,16 +154,27 @@ impl FloatCell {
 }
 
 /// Samples by bucket. Their number is the sum of the buckets, so one read of each makes a consistent histogram.
-#[derive(Debug, Default)]
-pub(super) struct HistogramCell {
-    /// The last bucket holds what is beyond the last bound.
-    buckets: [AtomicU64; BOUNDS.len() + 1],
+pub(super) struct HistogramCell<S, const BUCKETS: usize> {
+    buckets: [AtomicU64; BUCKETS],
     sum: FloatCell,
+    scale: PhantomData<fn() -> S>,
 }
 
-impl HistogramCell {
+impl<S, const BUCKETS: usize> Default for HistogramCell<S, BUCKETS> {
+    fn default() -> Self {
+        Self { buckets: std::array::from_fn(|_| AtomicU64::default()), sum: FloatCell::default(), scale: PhantomData }
+    }
+}
+
+impl<S, const BUCKETS: usize> fmt::Debug for HistogramCell<S, BUCKETS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistogramCell").field("buckets", &self.buckets).finish_non_exhaustive()
+    }
+}
+
+impl<S, const BUCKETS: usize> HistogramCell<S, BUCKETS> {
     /// Samples of each bucket, not cumulated.
-    pub(super) fn buckets(&self) -> [u64; BOUNDS.len() + 1] {
+    pub(super) fn buckets(&self) -> [u64; BUCKETS] {
         std::array::from_fn(|index| self.buckets[index].load(Relaxed))
     }
 
@@ -108,7 +183,7 @@ impl HistogramCell {
     }
 }
 
-impl HistogramFn for HistogramCell {
+impl<S: Scale<BUCKETS>, const BUCKETS: usize> HistogramFn for HistogramCell<S, BUCKETS> {
     fn record(&self, value: f64) {
         self.record_many(value, 1);
     }
@@ -119,7 +194,7 @@ impl HistogramFn for HistogramCell {
             return;
         }
         // Counting all bounds has no branch to mispredict and is done several at a time.
-        let bucket = BOUNDS.iter().map(|bound| usize::from(value > *bound)).sum::<usize>();
+        let bucket = S::BOUNDS.iter().map(|bound| usize::from(value > *bound)).sum::<usize>();
         self.buckets[bucket].fetch_add(count as u64, Relaxed);
         self.sum.add(value * count as f64);
     }

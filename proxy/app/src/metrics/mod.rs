@@ -21,6 +21,7 @@ pub use render::{CONTENT_TYPE, PIECE_BYTES, Scrape};
 
 use self::registry::{Kind, Registry};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, SharedString, Unit};
+use pillion_wasm::shared::WHOLE_NUMBERS;
 use std::sync::Arc;
 
 /// The process's metrics. Clones are the same; shared by all threads, since each registers series of its own.
@@ -110,7 +111,10 @@ impl metrics::Recorder for Recorder {
         self.0.gauge(key).map_or_else(Gauge::noop, Gauge::from_arc)
     }
 
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+    fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
+        if metadata.target() == WHOLE_NUMBERS {
+            return self.0.whole_histogram(key).map_or_else(Histogram::noop, Histogram::from_arc);
+        }
         self.0.histogram(key).map_or_else(Histogram::noop, Histogram::from_arc)
     }
 }

@@ -1,6 +1,6 @@
 //! Which series there are. Series are kept rendered: the labels as they stand between the braces, in order.
 
-use super::cells::{CounterCell, GaugeCell, HistogramCell};
+use super::cells::{CounterCell, GaugeCell, HistogramCell, Seconds, Whole};
 use metrics::Key;
 use metrics_exporter_prometheus::formatting::{sanitize_label_key, sanitize_metric_name};
 use std::{
@@ -35,7 +35,8 @@ pub(super) struct Series {
 pub(super) enum Cell {
     Counter(Arc<CounterCell>),
     Gauge(Arc<GaugeCell>),
-    Histogram(Arc<HistogramCell>),
+    Histogram(Arc<HistogramCell<Seconds, 17>>),
+    WholeHistogram(Arc<HistogramCell<Whole, 20>>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
+    /// Of whole numbers; a histogram all the same.
+    WholeHistogram,
 }
 
 impl Registry {
@@ -55,21 +58,28 @@ impl Registry {
     pub(super) fn counter(&self, key: &Key) -> Option<Arc<CounterCell>> {
         match self.family(key.name(), Kind::Counter).cell(key) {
             Cell::Counter(cell) => Some(cell),
-            Cell::Gauge(_) | Cell::Histogram(_) => None,
+            Cell::Gauge(_) | Cell::Histogram(_) | Cell::WholeHistogram(_) => None,
         }
     }
 
     pub(super) fn gauge(&self, key: &Key) -> Option<Arc<GaugeCell>> {
         match self.family(key.name(), Kind::Gauge).cell(key) {
             Cell::Gauge(cell) => Some(cell),
-            Cell::Counter(_) | Cell::Histogram(_) => None,
+            Cell::Counter(_) | Cell::Histogram(_) | Cell::WholeHistogram(_) => None,
         }
     }
 
-    pub(super) fn histogram(&self, key: &Key) -> Option<Arc<HistogramCell>> {
+    pub(super) fn histogram(&self, key: &Key) -> Option<Arc<HistogramCell<Seconds, 17>>> {
         match self.family(key.name(), Kind::Histogram).cell(key) {
             Cell::Histogram(cell) => Some(cell),
-            Cell::Counter(_) | Cell::Gauge(_) => None,
+            Cell::Counter(_) | Cell::Gauge(_) | Cell::WholeHistogram(_) => None,
+        }
+    }
+
+    pub(super) fn whole_histogram(&self, key: &Key) -> Option<Arc<HistogramCell<Whole, 20>>> {
+        match self.family(key.name(), Kind::WholeHistogram).cell(key) {
+            Cell::WholeHistogram(cell) => Some(cell),
+            Cell::Counter(_) | Cell::Gauge(_) | Cell::Histogram(_) => None,
         }
     }
 
@@ -123,6 +133,7 @@ impl Family {
                     Kind::Counter => Cell::Counter(Arc::default()),
                     Kind::Gauge => Cell::Gauge(Arc::default()),
                     Kind::Histogram => Cell::Histogram(Arc::default()),
+                    Kind::WholeHistogram => Cell::WholeHistogram(Arc::default()),
                 };
                 let one = Series { labels: labels.into(), cell: cell.clone() };
                 Arc::make_mut(&mut series).insert(place, one);

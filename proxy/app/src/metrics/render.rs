@@ -1,7 +1,7 @@
 //! The text that Prometheus reads (exposition format 0.0.4), in pieces.
 
 use super::{
-    cells::{BOUNDS_PRINTED, HistogramCell},
+    cells::{HistogramCell, Scale},
     process,
     registry::{Cell, Family, Kind, Registry, Series},
 };
@@ -55,7 +55,7 @@ impl Scrape {
             let kind = match family.kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
-                Kind::Histogram => "histogram",
+                Kind::Histogram | Kind::WholeHistogram => "histogram",
             };
             write_type_line(out, &family.name, None, None, kind);
             self.current = Some(Current { family, series, next: 0 });
@@ -106,11 +106,17 @@ fn write_series(out: &mut String, name: &str, series: &Series) {
             end_float(out, cell.get());
         }
         Cell::Histogram(cell) => write_histogram(out, name, &series.labels, cell),
+        Cell::WholeHistogram(cell) => write_histogram(out, name, &series.labels, cell),
     }
 }
 
 /// Nine lines of ten are a bucket's: what they have in common is put together once and copied.
-fn write_histogram(out: &mut String, name: &str, labels: &str, cell: &HistogramCell) {
+fn write_histogram<S: Scale<BUCKETS>, const BUCKETS: usize>(
+    out: &mut String,
+    name: &str,
+    labels: &str,
+    cell: &HistogramCell<S, BUCKETS>,
+) {
     let begun = out.len();
     out.push_str(name);
     out.push_str("_bucket{");
@@ -121,7 +127,7 @@ fn write_histogram(out: &mut String, name: &str, labels: &str, cell: &HistogramC
     out.push_str("le=\"");
     let common = begun..out.len();
     let mut count = 0;
-    for (place, (samples, bound)) in cell.buckets().iter().zip(BOUNDS_PRINTED).enumerate() {
+    for (place, (samples, bound)) in cell.buckets().iter().zip(S::PRINTED).enumerate() {
         count += samples;
         if place > 0 {
             out.extend_from_within(common.clone());
@@ -168,12 +174,20 @@ fn end_float(out: &mut String, value: f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::cells::BOUNDS, *};
+    use super::{
+        super::cells::{Seconds, Whole},
+        *,
+    };
 
     #[test]
     fn bounds_are_printed_as_they_are() {
-        let printed: Vec<_> = BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]).collect();
-        assert_eq!(printed, BOUNDS_PRINTED);
+        fn check<S: Scale<BUCKETS>, const BUCKETS: usize>() {
+            let printed = S::BOUNDS.map(|bound| if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() });
+            assert_eq!(printed, S::PRINTED);
+            assert!(S::BOUNDS.is_sorted() && S::BOUNDS.last() == Some(&f64::INFINITY));
+        }
+        check::<Seconds, 17>();
+        check::<Whole, 20>();
     }
 
     #[test]

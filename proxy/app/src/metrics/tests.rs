@@ -87,6 +87,60 @@ fn check_key(key: &str) -> &str {
     name
 }
 
+/// Whatever guests call their metrics, the page is one that a strict reader takes, and what they count is on it.
+#[test]
+fn what_guests_define_is_told_once_each() {
+    use pillion_wasm::{abi::MetricType, shared::GuestMetrics};
+    let recorder = Recorder::default();
+    recorder.say(Build::THIS);
+    with_local_recorder(&recorder, || {
+        let metrics = GuestMetrics::default();
+        let record = |kind, name: &str, value: i64| {
+            let id = metrics.define("f", kind, name.as_bytes()).unwrap();
+            metrics.record(id, value.cast_unsigned()).unwrap();
+            assert_eq!(metrics.get(id).ok(), (kind != MetricType::Histogram).then_some(value.cast_unsigned()));
+        };
+        record(MetricType::Counter, "same", 3);
+        record(MetricType::Gauge, "same", 7);
+        record(MetricType::Histogram, "same", 5);
+        record(MetricType::Counter, "a.b", 1);
+        record(MetricType::Counter, "a-b", 2);
+        record(MetricType::Histogram, "lat", 42);
+        record(MetricType::Counter, "lat_count", 4);
+        record(MetricType::Gauge, "z_sum", 6);
+        record(MetricType::Histogram, "z", 6_000_000);
+        record(MetricType::Gauge, "below", -1);
+        record(MetricType::Gauge, "pillion_build_info", 8);
+        record(MetricType::Counter, "process_cpu_seconds_total", 9);
+        let gauge = metrics.define("f", MetricType::Gauge, b"steps").unwrap();
+        metrics.increment(gauge, -3).unwrap();
+        metrics.increment(gauge, 1).unwrap();
+    });
+    let text = text(&recorder);
+    let samples = parse(&text);
+    let expected = [
+        ("same", 3.0),
+        ("same_2", 7.0),
+        ("same_3_count", 1.0),
+        ("a_b", 1.0),
+        ("a_b_2", 2.0),
+        ("lat_bucket{le=\"25\"}", 0.0),
+        ("lat_bucket{le=\"50\"}", 1.0),
+        ("lat_count", 1.0),
+        ("lat_count_2", 4.0),
+        ("z_sum", 6.0),
+        ("z_2_sum", 6_000_000.0),
+        ("z_2_bucket{le=\"3600000\"}", 0.0),
+        ("below", -1.0),
+        ("steps", -2.0),
+        ("wasm_pillion_build_info", 8.0),
+        ("wasm_process_cpu_seconds_total", 9.0),
+    ];
+    for (name, value) in expected {
+        assert_eq!(samples.get(name), Some(&value), "{name}\n{text}");
+    }
+}
+
 #[test]
 fn counters_gauges_and_histograms_are_told() {
     let recorder = Recorder::default();

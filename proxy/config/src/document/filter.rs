@@ -81,12 +81,14 @@ pub(crate) struct Wasm {
     pub file: Text<String>,
     /// The module itself, in base64.
     pub inline: Text<String>,
-    /// Where the module is fetched from (`http://` or `https://`); needs `sha256`.
+    /// Where the module is fetched from (`http://` or `https://`); needs `sha256`. What is in the cache, or in force, needs no server. While the first configuration waits for it, `/ready` says so, and `/livez` yes. A reload whose only fault is that it cannot be had is refused after three attempts, the configuration before stays in force, and it is tried again, after 0.5 s doubled up to 30 s, until it succeeds or the configuration is read again.
     pub url: Text<String>,
     /// What the SHA-256 of a fetched module must be, in 64 hexadecimal digits.
     pub sha256: Text<Sha256>,
     /// Time one attempt to fetch may take. 10s: modules have megabytes.
     pub fetch_timeout: Text<Period>,
+    /// At a start: time within which failed attempts are repeated, after 0.5 s doubled up to 5 s, half of it by chance; then the start fails. What waits no longer: a module in the cache, an answer that says no (404 and the like), one with another SHA-256. 1m: a network that comes up late; a supervisor starts the proxy again. After a reload there is no end: see `url`.
+    pub fetch_retry_for: Text<Period>,
     /// Filters with the same `vm_id`, module and `vm_configuration` share a machine per worker, also where a route has a `configuration` of its own: what a guest keeps in globals is that of the last one configured. Where a guest does not start beside another configuration it has a machine of its own. Shared data and queues are shared by `vm_id`.
     pub vm_id: Text<String>,
     /// Which of the module's root contexts.
@@ -111,7 +113,7 @@ pub(crate) struct Wasm {
 }
 
 fields! { Wasm {
-    file, inline, url, sha256, fetch_timeout, vm_id, root_id, vm_configuration, configuration, environment,
+    file, inline, url, sha256, fetch_timeout, fetch_retry_for, vm_id, root_id, vm_configuration, configuration, environment,
     host_environment, allowed_clusters, allowed_capabilities, limits, allow_on_headers_stop_iteration
 } }
 
@@ -123,6 +125,7 @@ impl Default for Wasm {
             url: Field::ABSENT,
             sha256: Field::ABSENT,
             fetch_timeout: Text::scalar(Period(Duration::from_secs(10))),
+            fetch_retry_for: Text::scalar(Period(Duration::from_secs(60))),
             vm_id: Text::scalar(String::new()),
             root_id: Text::scalar(String::new()),
             vm_configuration: Field::ABSENT,

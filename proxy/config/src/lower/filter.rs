@@ -361,7 +361,7 @@ fn wasm_of(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, names: &m
     if let (Some(at), None) = (sha256_at, wasm.url.place()) {
         cx.error(at, "sha256 is for a module that is fetched; remove it, or write url");
     }
-    let Period(timeout) = wasm.fetch_timeout.value()?;
+    let (Period(timeout), Period(retry_for)) = (wasm.fetch_timeout.value()?, wasm.fetch_retry_for.value()?);
     let source = if let Some((Scalar(file), at)) = wasm.file.at(at) {
         module_file(cx, &file, at)
     } else if let Some((Scalar(text), at)) = wasm.inline.at(at) {
@@ -373,7 +373,7 @@ fn wasm_of(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, names: &m
         if sha256_at.is_none() {
             cx.error(at, "a module that is fetched needs sha256, since the network is not to be believed; write it");
         }
-        wasm.sha256.value().map(|Sha256(sha256)| WasmSource::Url(WasmUrl { url, sha256, timeout }))
+        wasm.sha256.value().map(|Sha256(sha256)| WasmSource::Url(WasmUrl { url, sha256, timeout, retry_for }))
     } else {
         None
     };

@@ -109,6 +109,8 @@ pub struct WasmUrl {
     pub sha256: [u8; 32],
     /// Time one attempt may take.
     pub timeout: Duration,
+    /// Time within which a start repeats failed attempts.
+    pub retry_for: Duration,
 }
 
 /// Clusters that a filter may call.

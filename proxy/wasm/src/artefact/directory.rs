@@ -1,6 +1,7 @@
 //! [`Directory`]: where artefacts are kept, and what makes them ours.
 
 use super::{hex, sha256};
+use crate::loader::MOST_MODULE;
 use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
     hmac::{Context, HMAC_SHA256, Key},
@@ -32,6 +33,12 @@ const FETCHED: &str = ".wasm";
 
 /// What names of files end in that are being written.
 const NEW: &str = ".new";
+
+/// Bytes of an artefact: code is some ten times its module.
+const MOST_ARTEFACT: u64 = 16 * MOST_MODULE;
+
+/// Files that are looked at for one artefact: there is one, and any other was put there; more than are kept go when one is made.
+const MOST_TRIED: usize = MOST_KEPT;
 
 /// A file that has been written for so long was left by a process that was killed.
 const LEFT: Duration = Duration::from_secs(3600);
@@ -115,12 +122,17 @@ impl Directory {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<File> {
         let Place::Private(directory, key) = &self.0 else { return None };
+        let mut tried = 0;
         for entry in fs::read_dir(directory).ok()?.flatten() {
             let file_name = entry.file_name();
             let Some(mac) = file_name.to_str().and_then(|file| file.strip_prefix(name)?.strip_suffix(SUFFIX)) else {
                 continue;
             };
             let Some(mac) = mac.strip_prefix('.') else { continue };
+            tried += 1;
+            if tried > MOST_TRIED {
+                break;
+            }
             match authentic(&entry.path(), key, name, mac) {
                 Ok(file) => {
                     // Told to what forgets the oldest; it is no harm if that cannot be.
@@ -142,9 +154,18 @@ impl Directory {
     pub fn fetched(&self, digest: &[u8; 32]) -> Option<Vec<u8>> {
         let Place::Private(directory, _) = &self.0 else { return None };
         let path = directory.join(hex(digest) + FETCHED);
+        let file = private_file().read(true).open(path).ok()?;
+        if !file.metadata().ok()?.is_file() {
+            return None;
+        }
         let mut bytes = Vec::new();
-        private_file().read(true).open(path).ok()?.read_to_end(&mut bytes).ok()?;
-        (sha256(&bytes) == *digest).then_some(bytes)
+        (&file).take(MOST_MODULE + 1).read_to_end(&mut bytes).ok()?;
+        if sha256(&bytes) != *digest {
+            return None;
+        }
+        // As an artefact that is found.
+        file.set_modified(SystemTime::now()).ok();
+        Some(bytes)
     }
 
     /// Keeps a module that was fetched, so that a start needs nobody else. That it cannot be kept is told to the log.
@@ -168,9 +189,7 @@ impl Directory {
     pub fn new_file(&self) -> io::Result<Kept> {
         match &self.0 {
             Place::Private(directory, _) => {
-                let mut unique = [0; 8];
-                rand::fill(&mut unique).map_err(|_| io::Error::other("no randomness"))?;
-                let path = directory.join(hex(&unique) + NEW);
+                let path = directory.join(unique()?);
                 let file = private_file().read(true).write(true).create_new(true).open(&path)?;
                 Ok(Kept { file, path: Some(path) })
             }
@@ -189,7 +208,8 @@ impl Directory {
     pub fn keep(&self, name: &str, mut kept: Kept) -> io::Result<File> {
         if let Place::Private(directory, key) = &self.0 {
             kept.file.sync_data()?;
-            let mac = mac(key, name, &mut kept.file)?;
+            let length = kept.file.metadata()?.len();
+            let mac = mac(key, name, &kept.file, length)?;
             kept.named(&directory.join(format!("{name}.{}{SUFFIX}", hex(&mac))))?;
             forget_oldest(directory);
         }
@@ -217,12 +237,28 @@ impl Drop for Kept {
     }
 }
 
+/// A name for a file that is being written, which no other process has, in whatever namespace it counts its kind.
+fn unique() -> io::Result<String> {
+    let mut unique = [0; 8];
+    rand::fill(&mut unique).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(hex(&unique) + NEW)
+}
+
 fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     // A pipe in a file's place must not hold up who opens it; to a file that flag means nothing.
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     options.mode(0o600).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
     options
+}
+
+/// What the system's word for it does not say.
+fn in_words(error: io::Error) -> io::Error {
+    match rustix::io::Errno::from_io_error(&error) {
+        Some(rustix::io::Errno::LOOP) => refused("it is a symbolic link, which is not followed; remove it"),
+        Some(rustix::io::Errno::ISDIR) => refused("it is a directory; remove it"),
+        _ => error,
+    }
 }
 
 fn refused(why: &'static str) -> io::Error {
@@ -281,8 +317,7 @@ fn key(directory: &Path) -> io::Result<Key> {
         };
         let mut bytes = [0; KEY_BYTES];
         rand::fill(&mut bytes).map_err(|_| refused("no randomness"))?;
-        let fresh = directory.join(format!("key.{}", std::process::id()));
-        fs::remove_file(&fresh).ok();
+        let fresh = directory.join(unique()?);
         let mut file = private_file().write(true).create_new(true).open(&fresh)?;
         let written = file.write_all(&bytes).and_then(|()| file.sync_data());
         // Either way it is there whole or not at all; another process may have been first.
@@ -305,7 +340,7 @@ fn key(directory: &Path) -> io::Result<Key> {
 
 /// A key's bytes; `None`: it is ours, and is no key.
 fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
-    let file = private_file().read(true).open(path)?;
+    let file = private_file().read(true).open(path).map_err(in_words)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(refused("it is no file; remove it, it is made anew"));
@@ -317,31 +352,40 @@ fn read_key(path: &Path) -> io::Result<Option<[u8; KEY_BYTES]>> {
     Ok(key.filter(|key| key.iter().any(|byte| *byte != 0)))
 }
 
-fn mac(key: &Key, name: &str, file: &mut File) -> io::Result<Vec<u8>> {
+/// The MAC of a name and a file of this length.
+fn mac(key: &Key, name: &str, file: &File, length: u64) -> io::Result<Vec<u8>> {
     let mut context = Context::with_key(key);
     context.update(name.as_bytes());
     context.update(&[0]);
     let mut buffer = vec![0; 64 * 1024];
     let mut at = 0;
-    loop {
+    while at < length {
         let read = file.read_at(&mut buffer, at)?;
         if read == 0 {
-            return Ok(context.sign().as_ref().to_vec());
+            break;
         }
         context.update(&buffer[..read]);
         at += read as u64;
     }
+    // A file that grows is longer than what was read of it, and one that shrinks shorter.
+    if at == length && file.metadata()?.len() == length {
+        return Ok(context.sign().as_ref().to_vec());
+    }
+    Err(refused("somebody else is writing it"))
 }
 
 /// Opens an artefact whose MAC is the one in its name.
 fn authentic(path: &Path, key: &Key, name: &str, expected: &str) -> io::Result<File> {
-    let mut file = private_file().read(true).write(true).open(path)?;
+    let file = private_file().read(true).write(true).open(path).map_err(in_words)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(refused("it is no file"));
     }
     ours(&metadata)?;
-    let mac = hex(&mac(key, name, &mut file)?);
+    if metadata.len() > MOST_ARTEFACT {
+        return Err(refused("it is larger than compiled modules are"));
+    }
+    let mac = hex(&mac(key, name, &file, metadata.len())?);
     verify_slices_are_equal(mac.as_bytes(), expected.as_bytes())
         .map_err(|_| refused("it is not what this directory's key vouches for"))?;
     Ok(file)
@@ -359,7 +403,11 @@ fn forget_oldest(directory: &Path) {
     let artefact = |entry: &fs::DirEntry| {
         entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX) || name.ends_with(FETCHED))
     };
-    let age = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
+    let age = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().ok()?;
+        // What cannot be removed must not count, or all others would go.
+        (!metadata.is_dir()).then_some((metadata.modified().ok()?, entry.path()))
+    };
     let mut all: Vec<_> = entries.into_iter().filter(artefact).filter_map(age).collect();
     all.sort();
     let over = all.len().saturating_sub(MOST_KEPT);

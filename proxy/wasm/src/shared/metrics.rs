@@ -1,12 +1,14 @@
 //! Metrics that guests define, as they read them back and as they are scraped.
 //!
-//! Each is printed under the name the guest gave, made into what Prometheus takes, without a prefix: as Envoy prints
-//! them, so that dashboards keep working. Names beginning with `pillion_` are the proxy's own and get `wasm_` before them.
+//! Each is printed under the name the guest gave, made into what Prometheus takes ([`names`](super::names)), without a prefix:
+//! as Envoy prints them, so that dashboards keep working. A gauge that a guest took below zero is printed as that, where Envoy
+//! prints 18446744073709551615 for -1: a filter that counts down first must not ruin a graph. Guests read back what they do in Envoy.
 //!
 //! Series are never forgotten, so a guest that puts ids into names meets a bound. What it defines beyond is not printed,
 //! and is logged once and counted; it gets a number all the same: SDKs panic where they get none, and who may choose
 //! names would switch the filter off.
 
+use super::names::Names;
 use crate::abi::{MetricType, Status};
 use std::{
     collections::HashMap,
@@ -25,6 +27,10 @@ const MOST_NUMBERS: u32 = 4;
 /// Bytes of a name.
 const MOST_NAME: usize = 1024;
 
+/// Histograms with this target hold whole numbers of the guest's own unit (milliseconds, bytes), as Envoy's do, and have its
+/// buckets. Those of the proxy are seconds.
+pub const WHOLE_NUMBERS: &str = "whole-numbers";
+
 /// Counts definitions that got no series.
 pub(crate) const REFUSED: &str = "pillion_wasm_metrics_refused_total";
 
@@ -37,6 +43,7 @@ struct Store {
     ids: HashMap<u32, usize>,
     by_name: HashMap<(MetricType, Box<str>), usize>,
     metrics: Vec<Metric>,
+    names: Names,
     last: [u32; 3],
     /// How many series each filter has made, and whether it was told that there are no more.
     made: HashMap<Box<str>, (usize, Told)>,
@@ -89,7 +96,8 @@ impl GuestMetrics {
         let place = match known {
             Some(place) => place,
             None if store.has_room_for(filter) => {
-                let place = store.add(register(kind, &printed(name)));
+                let printed = store.names.take(kind, name);
+                let place = store.add(register(kind, printed));
                 store.by_name.insert((kind, name.into()), place);
                 place
             }
@@ -111,7 +119,7 @@ impl GuestMetrics {
                     Ok(by @ 1..) => counter.increment(by),
                     Ok(0) | Err(_) => return Err(Status::BadArgument),
                 },
-                Handle::Gauge(gauge) => gauge.set(shown(metric.value.wrapping_add_signed(by))),
+                Handle::Gauge(gauge) => gauge.set(signed(metric.value.wrapping_add_signed(by))),
                 Handle::Histogram(_) => return Err(Status::BadArgument),
             }
             metric.value = metric.value.wrapping_add_signed(by);
@@ -132,7 +140,7 @@ impl GuestMetrics {
                     metric.value = metric.value.wrapping_add(value);
                 }
                 Handle::Gauge(gauge) => {
-                    gauge.set(shown(value));
+                    gauge.set(signed(value));
                     metric.value = value;
                 }
                 Handle::Histogram(histogram) => histogram.record(shown(value)),
@@ -240,9 +248,14 @@ fn shown(value: u64) -> f64 {
     value as f64
 }
 
-fn register(kind: MetricType, name: &str) -> Handle {
+/// A gauge's value as it is printed: no guest counts to 2⁶³ upwards.
+#[expect(clippy::cast_precision_loss, reason = "the scraped form is a double; the guest reads the exact number")]
+fn signed(value: u64) -> f64 {
+    value.cast_signed() as f64
+}
+
+fn register(kind: MetricType, name: String) -> Handle {
     const HELP: &str = "Defined by a wasm filter.";
-    let name = name.to_owned();
     match kind {
         MetricType::Counter => {
             metrics::describe_counter!(name.clone(), HELP);
@@ -253,30 +266,12 @@ fn register(kind: MetricType, name: &str) -> Handle {
             Handle::Gauge(metrics::gauge!(name))
         }
         MetricType::Histogram => {
-            metrics::describe_histogram!(name.clone(), HELP);
-            Handle::Histogram(metrics::histogram!(name))
+            // First registered, which settles its buckets.
+            let histogram = metrics::histogram!(target: WHOLE_NUMBERS, name.clone());
+            metrics::describe_histogram!(name, HELP);
+            Handle::Histogram(histogram)
         }
     }
-}
-
-/// A name as Prometheus takes it (`[a-zA-Z_:][a-zA-Z0-9_:]*`).
-fn printed(name: &str) -> String {
-    let mut out = String::with_capacity(name.len() + 1);
-    for character in name.chars() {
-        let fits = character.is_ascii_alphanumeric() || character == '_' || character == ':';
-        if out.is_empty() && (character.is_ascii_digit() || !fits) {
-            out.push('_');
-        }
-        if fits {
-            out.push(character);
-        } else if out.len() > 1 || !out.ends_with('_') {
-            out.push('_');
-        }
-    }
-    if out.starts_with("pillion_") {
-        out.insert_str(0, "wasm_");
-    }
-    out
 }
 
 #[cfg(test)]
@@ -342,12 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_made_fit_and_stay_apart_from_the_proxys() {
-        assert_eq!(printed("istio_requests_total"), "istio_requests_total");
-        assert_eq!(printed("a.b-c d"), "a_b_c_d");
-        assert_eq!(printed("9lives"), "_9lives");
-        assert_eq!(printed("pillion_requests"), "wasm_pillion_requests");
-        assert_eq!(printed("é"), "_");
+    fn what_is_no_name_is_refused() {
         let metrics = GuestMetrics::default();
         assert_eq!(metrics.define("f", MetricType::Counter, b""), Err(Status::BadArgument));
         assert_eq!(metrics.define("f", MetricType::Counter, &[b'a'; 2000]), Err(Status::BadArgument));

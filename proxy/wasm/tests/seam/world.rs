@@ -107,8 +107,9 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let config = Arc::new(config(address, upstream, &guests));
-        let fetch =
-            Rc::new(|_: &_| Box::pin(async { Err("nothing is fetched here".to_owned()) }) as pillion_wasm::Fetching);
+        let fetch = Rc::new(|_: &_, _: &_| {
+            Box::pin(async { Err("nothing is fetched here".to_owned().into()) }) as pillion_wasm::Fetching
+        });
         let wasm = WasmLoader::new(Compiler::Here, fetch).with_directory(Directory::memory());
         let filters = FilterSet::load(&config, None, &Native { other: Some(&wasm) }).await;
         let filters = filters.unwrap_or_else(|errors| panic!("{errors:?}"));

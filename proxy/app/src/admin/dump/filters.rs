@@ -50,10 +50,11 @@ fn wasm_of(wasm: &Wasm) -> Value {
         "source": match source {
             WasmSource::File(path, _) => json!({ "file": path.display().to_string() }),
             WasmSource::Inline(bytes) => json!({ "inline": bytes.len() }),
-            WasmSource::Url(WasmUrl { url, sha256, timeout }) => json!({
+            WasmSource::Url(WasmUrl { url, sha256, timeout, retry_for }) => json!({
                 "url": url,
                 "sha256": sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
                 "timeout": time(*timeout),
+                "retry_for": time(*retry_for),
             }),
         },
         "vm_id": vm_id,

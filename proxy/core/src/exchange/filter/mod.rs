@@ -99,6 +99,8 @@ pub struct LoadError {
     pub filter: model::Name,
     /// What is wrong, and what would be right.
     pub reason: String,
+    /// What it is loaded from is somewhere else and could not be had; nothing else is known to be wrong.
+    pub away: bool,
 }
 
 /// A configured filter: immutable, shared by all workers.
