@@ -203,8 +203,7 @@ impl Stream {
         if reply.body.len() > MOST_REPLY {
             return Err(Refused::TooMuch);
         }
-        let by = (self.shared.phase.get() == Phase::Request).then_some(self.slot);
-        self.shared.interrupt(Interrupt::Reply(Box::new((reply, flag)), by));
+        self.shared.interrupt(Interrupt::Reply(Box::new((reply, flag))));
         Ok(())
     }
 
