@@ -223,12 +223,15 @@ impl Shared {
             let waits = !at.gone.get() && stage.paused();
             Some(if waits { BodyStatus::StopIterationAndWatermark } else { BodyStatus::Continue })
         } else {
-            self.call(side, slot, |filter, stream| match (self.kind, side) {
+            at.stage(side).borrow_mut().body_shown = true;
+            let status = self.call(side, slot, |filter, stream| match (self.kind, side) {
                 (StreamKind::Http, Side::Request) => filter.request_body(stream, size, end),
                 (StreamKind::Http, Side::Response) => filter.response_body(stream, size, end),
                 (StreamKind::Tcp, Side::Request) => filter.downstream_data(stream, size, end),
                 (StreamKind::Tcp, Side::Response) => filter.upstream_data(stream, size, end),
-            })
+            });
+            at.stage(side).borrow_mut().body_shown = false;
+            status
         };
         if self.stopped() {
             return Goes::Stops;

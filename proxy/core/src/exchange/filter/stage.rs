@@ -44,6 +44,8 @@ pub(super) struct Stage {
     pub(super) resume: bool,
     /// One of its callbacks of this direction runs.
     pub(super) running: bool,
+    /// It is its body's.
+    pub(super) body_shown: bool,
 }
 
 /// A head, as one filter has seen it.
