@@ -9,6 +9,7 @@
 //! | `plugin: …`, `vm: …` | the plugin's and the VM's configuration |
 //! | `option: WORD…` | `tcp`, `fail_open`, `stop_iteration`, `restricted`, `env`; `no-marker`, `no-allocator`; `alone` (a process of its own); `upstream-races` (what reaches the upstream depends on time and is not told) |
 //! | `module: FROM/NAME` | a compiled guest: `prebuilt/NAME` of `filters/`, or `third-party/NAME` |
+//! | `chain: WORD…` | filters of this module one after the other instead of one, each with its word as configuration and a VM of its own; their lines begin with it |
 //! | `root: ID` | the root id; `kit-root` without it |
 //! | `log: WORDS` | of a module's own lines those with these words are told; none without it |
 //! | `refused: WORDS` | the host must refuse the configuration, saying all these words |
@@ -45,6 +46,8 @@ pub(crate) struct Case {
     pub(crate) plugin: String,
     /// The VM's configuration.
     pub(crate) vm: String,
+    /// The configurations of several filters of this module, in order; none: there is one.
+    pub(crate) chain: Vec<String>,
     /// Words that change how the host is set up.
     pub(crate) options: Vec<String>,
     /// Words a refusal must hold; `None` where the configuration must be taken.
@@ -134,6 +137,7 @@ impl Case {
             "log" => self.log = Some(value.to_owned()),
             "plugin" => value.clone_into(&mut self.plugin),
             "vm" => value.clone_into(&mut self.vm),
+            "chain" => self.chain.extend(words()),
             "option" => self.options.extend(words()),
             "refused" => self.refused = Some(words()),
             "step" => self.steps.push(value.to_owned()),

@@ -296,7 +296,8 @@ fn guest_lines(
             if case.module.is_some() && !case.log.as_ref().is_some_and(|words| line.contains(words.as_str())) {
                 continue;
             }
-            if case.module.is_some() || ROOT.iter().any(|prefix| line.starts_with(prefix)) {
+            let own = case.chain.iter().find_map(|word| line.strip_prefix(&format!("{word}: "))).unwrap_or(&line);
+            if case.module.is_some() || ROOT.iter().any(|prefix| own.starts_with(prefix)) {
                 if roots.contains(&line) {
                     continue;
                 }

@@ -8,6 +8,8 @@
 //! | `/twice` | `x-kit-rep: one` and `x-kit-rep: two` |
 //! | `/drip` | `one`, a moment later `two` |
 //! | `/slow` | nothing for three seconds |
+//! | `/cut/head` | none: the connection ends, or the stream is reset |
+//! | `/cut/body` | 200, `x-kit-up: cut`, the first 5 of 10 bytes, then the same |
 //! | `/kit.Kit/Echo` | gRPC: each message back, status 0 |
 //! | `/kit.Kit/Refuse` | gRPC: trailers alone, status 7 `not you` |
 //! | `/bytes/1` | a byte, even and odd by turns |
@@ -20,7 +22,7 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Body as _, Frame};
 use hyper_util::rt::TokioIo;
 use std::{
-    convert::Infallible,
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
@@ -46,7 +48,11 @@ pub(crate) struct Upstream {
 
 /// Requests as lines, each with the authority it was for.
 type Record = Arc<Mutex<Vec<(String, String)>>>;
-type Body = UnsyncBoxBody<Bytes, Infallible>;
+type Body = UnsyncBoxBody<Bytes, Cut>;
+
+/// The answer ends here.
+#[derive(Debug)]
+struct Cut;
 
 impl Upstream {
     /// Starts it.
@@ -119,7 +125,7 @@ async fn connection(stream: TcpStream, record: Record) {
                 let trailers = whole.trailers().cloned().unwrap_or_default();
                 (whole.to_bytes(), trailers)
             });
-            Ok::<_, Infallible>(answer(head, received.ok(), &record).await)
+            answer(head, received.ok(), &record).await
         }
     });
     // Trailers are written for clients that ask for them; proxies do not always say so.
@@ -149,7 +155,9 @@ async fn h2_stream(request: Request<h2::RecvStream>, mut respond: h2::server::Se
         whole.extend_from_slice(&data);
     }
     let trailers = if received { body.trailers().await.ok().flatten().unwrap_or_default() } else { HeaderMap::new() };
-    let response = answer(head, received.then(|| (whole.into(), trailers)), &record).await;
+    let Ok(response) = answer(head, received.then(|| (whole.into(), trailers)), &record).await else {
+        return respond.send_reset(h2::Reason::INTERNAL_ERROR);
+    };
     let (head, mut body) = response.into_parts();
     // A gRPC answer of trailers alone is a head that ends its stream; another is no such answer.
     let alone = body.is_end_stream();
@@ -157,7 +165,8 @@ async fn h2_stream(request: Request<h2::RecvStream>, mut respond: h2::server::Se
     if alone {
         return;
     }
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return send.send_reset(h2::Reason::INTERNAL_ERROR) };
         match frame.into_data() {
             Ok(data) => drop(send.send_data(data, false)),
             Err(frame) => return drop(send.send_trailers(frame.into_trailers().unwrap_or_default())),
@@ -216,17 +225,23 @@ fn describe(head: &http::request::Parts, body: Option<&[u8]>, trailers: &HeaderM
     line
 }
 
-async fn answer(head: http::request::Parts, received: Option<(Bytes, HeaderMap)>, record: &Record) -> Response<Body> {
+async fn answer(
+    head: http::request::Parts,
+    received: Option<(Bytes, HeaderMap)>,
+    record: &Record,
+) -> Result<Response<Body>, Cut> {
     let Some((body, trailers)) = received else {
         note(record, &head, format!("{} cut short", describe(&head, None, &HeaderMap::new())));
-        return full(400, "cut short".into());
+        return Ok(full(400, "cut short".into()));
     };
     note(record, &head, describe(&head, Some(&body), &trailers));
     let path = head.uri.path();
     if let Some(status) = path.strip_prefix("/status/").and_then(|text| text.parse().ok()) {
-        return full(status, "status".into());
+        return Ok(full(status, "status".into()));
     }
-    match path {
+    Ok(match path {
+        "/cut/head" => return Err(Cut),
+        "/cut/body" => cut(),
         "/echo" => streamed(vec![body], trailers),
         "/trailers" => {
             let mut trailers = HeaderMap::new();
@@ -260,11 +275,34 @@ async fn answer(head: http::request::Parts, received: Option<(Bytes, HeaderMap)>
             response.headers_mut().insert("x-kit-up", HeaderValue::from_static("yes"));
             response
         }
+    })
+}
+
+/// A body that breaks off.
+fn cut() -> Response<Body> {
+    let frames = [Ok(Frame::data("hello".into())), Err(Cut)];
+    let paced = futures_util::stream::iter(frames).then(|frame| async move {
+        if frame.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        frame
+    });
+    let mut response = Response::new(StreamBody::new(paced).boxed_unsync());
+    response.headers_mut().insert("content-length", HeaderValue::from_static("10"));
+    response.headers_mut().insert("x-kit-up", HeaderValue::from_static("cut"));
+    response
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cut on purpose")
     }
 }
 
+impl std::error::Error for Cut {}
+
 fn full(status: u16, body: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(body).boxed_unsync());
+    let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     response
 }

@@ -14,6 +14,8 @@ pub struct Calls {
     machine: Weak<Machine>,
     under_way: HashMap<u32, Call>,
     last: [u32; 3],
+    /// Plugins of which it was said that an answer was larger than they take.
+    too_large: Vec<u32>,
 }
 
 /// A call under way.
@@ -32,6 +34,15 @@ struct OpenStream {
 /// How long a server may go on with a stream that the guest has closed, before it is reset: as long as an upstream may
 /// leave a call's body unread.
 const LINGER: Duration = Duration::from_secs(30);
+
+/// Whether something was seen before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It was not.
+    First,
+    /// It was.
+    Again,
+}
 
 /// What a call is; it shows in its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +80,7 @@ impl Calls {
     /// No calls yet, of this machine.
     #[must_use]
     pub fn new(machine: Weak<Machine>) -> Self {
-        Self { machine, under_way: HashMap::new(), last: [0; 3] }
+        Self { machine, under_way: HashMap::new(), last: [0; 3], too_large: Vec::new() }
     }
 
     /// The machine they are of.
@@ -84,6 +95,15 @@ impl Calls {
         let last = &mut self.last[class as usize];
         *last = last.checked_add(4)?;
         last.checked_add(class)
+    }
+
+    /// Notes that an answer was larger than a plugin takes; whether it is the first.
+    pub fn too_large(&mut self, root: u32) -> Seen {
+        if self.too_large.contains(&root) {
+            return Seen::Again;
+        }
+        self.too_large.push(root);
+        Seen::First
     }
 
     /// Notes that a call is under way.
@@ -143,16 +163,23 @@ pub fn http(
         let Some(machine) = machine.upgrade() else { return };
         let shown = match answer {
             Ok(reply) => Shown::HttpCall {
-                status: Some(reply.status),
+                status: reply.status,
                 headers: reply.headers,
                 body: reply.body,
                 trailers: reply.trailers,
             },
             Err(error) => {
-                // As Envoy tells a filter: a response that says what went wrong.
-                let (status, text) = error.as_response();
-                let body = Bytes::from_static(text.as_bytes());
-                Shown::HttpCall { status: Some(status), headers: HeaderMap::new(), body, trailers: None }
+                if matches!(error, CallError::TooLarge) {
+                    machine.answer_too_large(root);
+                }
+                // As Envoy tells a filter: a response that says what went wrong, unless one had begun.
+                match error.as_response() {
+                    None => Shown::CallReset,
+                    Some((status, text)) => {
+                        let body = Bytes::from_static(text.as_bytes());
+                        Shown::HttpCall { status, headers: HeaderMap::new(), body, trailers: None }
+                    }
+                }
             }
         };
         machine.http_answered(root, token, shown);

@@ -1,6 +1,6 @@
 //! Envoy's configuration: a listener per case, three clusters.
 
-use super::{Loaded, METADATA, Running};
+use super::{Filter, Loaded, METADATA, Running};
 use crate::{case::Case, upstream::Upstream};
 use pillion_tests::{port, process::Process, tempdir::TempDir, wait::SOON};
 use std::{
@@ -52,9 +52,14 @@ pub(super) fn start(program: &Path, cases: &[Loaded<'_>], upstream: &Upstream) -
 /// `wasm log [PLUGIN] ROOT VM: words`
 fn words(case: &Case, line: &str) -> Option<String> {
     // At the VM's start the plugin's name is not there yet.
-    let own = format!("{} vm-{}: ", case.root, case.name);
-    let words = if case.module.is_some() { line.split_once(&own)?.1 } else { super::after_mark(case, line)? };
-    Some(words.to_owned())
+    if case.module.is_none() && case.chain.is_empty() {
+        return super::after_mark(case, line).map(str::to_owned);
+    }
+    case.filters().iter().find_map(|filter| {
+        let words = line.split_once(&format!("{} {}: ", case.root, filter.vm_id))?.1;
+        let words = if case.module.is_some() { words } else { super::after_mark(case, words)? };
+        Some(format!("{}{words}", filter.mark))
+    })
 }
 
 fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String {
@@ -71,16 +76,16 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
             loaded.address.port()
         );
         if case.has("tcp") {
-            text.push_str(&plugin(loaded, 6, "network"));
+            text.push_str(&plugins(loaded, 6, "network"));
             text.push_str(
                 "      - name: tcp\n        typed_config:\n          \"@type\": type.googleapis.com/envoy.extensions.filters.\
                  network.tcp_proxy.v3.TcpProxy\n          stat_prefix: tcp\n          cluster: bytes\n",
             );
         } else {
-            let filter = plugin(loaded, 10, "http");
+            let filters = plugins(loaded, 10, "http");
             let _ = write!(
                 text,
-                "{}{filter}          - name: router\n            typed_config: {{ \"@type\": type.googleapis.com/envoy.\
+                "{}{filters}          - name: router\n            typed_config: {{ \"@type\": type.googleapis.com/envoy.\
                  extensions.filters.http.router.v3.Router, suppress_envoy_headers: true }}\n",
                 CONNECTION_MANAGER
             );
@@ -140,7 +145,11 @@ const CONNECTION_MANAGER: &str = r#"      - name: envoy.filters.network.http_con
           http_filters:
 "#;
 
-fn plugin(loaded: &Loaded<'_>, indent: usize, kind: &str) -> String {
+fn plugins(loaded: &Loaded<'_>, indent: usize, kind: &str) -> String {
+    loaded.case.filters().iter().map(|filter| plugin(loaded, filter, indent, kind)).collect()
+}
+
+fn plugin(loaded: &Loaded<'_>, filter: &Filter, indent: usize, kind: &str) -> String {
     let case = loaded.case;
     let pad = " ".repeat(indent);
     let inner = format!("{pad}  ");
@@ -150,7 +159,7 @@ fn plugin(loaded: &Loaded<'_>, indent: usize, kind: &str) -> String {
     };
     let mut lines = vec![
         format!("- name: wasm\n{inner}typed_config:\n{inner}  \"@type\": {package}\n{inner}  config:"),
-        format!("{inner}    name: {}\n{inner}    root_id: {}", case.name, case.root),
+        format!("{inner}    name: {}\n{inner}    root_id: {}", filter.name, case.root),
     ];
     if case.has("fail_open") {
         lines.push(format!("{inner}    fail_open: true"));
@@ -165,12 +174,12 @@ fn plugin(loaded: &Loaded<'_>, indent: usize, kind: &str) -> String {
              proxy_on_vm_start: {{}}, proxy_on_configure: {{}} }}"
         ));
     }
-    if !case.plugin.is_empty() {
-        lines.push(format!("{inner}    configuration: {}", any(&case.plugin)));
+    if !filter.plugin.is_empty() {
+        lines.push(format!("{inner}    configuration: {}", any(&filter.plugin)));
     }
     lines.push(format!(
-        "{inner}    vm_config:\n{inner}      vm_id: vm-{}\n{inner}      runtime: envoy.wasm.runtime.v8",
-        case.name
+        "{inner}    vm_config:\n{inner}      vm_id: {}\n{inner}      runtime: envoy.wasm.runtime.v8",
+        filter.vm_id
     ));
     if !case.vm.is_empty() {
         lines.push(format!("{inner}      configuration: {}", any(&case.vm)));

@@ -34,6 +34,35 @@ pub(crate) struct Loaded<'a> {
     pub(crate) address: SocketAddr,
 }
 
+/// A filter that a case configures.
+#[derive(Debug, Clone)]
+struct Filter {
+    name: String,
+    /// Its plugin's configuration.
+    plugin: String,
+    vm_id: String,
+    /// What its lines in a transcript begin with.
+    mark: String,
+}
+
+impl Case {
+    /// Its filters, in order.
+    fn filters(&self) -> Vec<Filter> {
+        let (name, plugin) = (&self.name, &self.plugin);
+        if self.chain.is_empty() {
+            let (name, plugin, vm_id) = (name.clone(), plugin.clone(), format!("vm-{name}"));
+            return vec![Filter { name, plugin, vm_id, mark: String::new() }];
+        }
+        let one = |word: &String| Filter {
+            name: format!("{name}.{word}"),
+            plugin: word.clone(),
+            vm_id: format!("vm-{name}-{word}"),
+            mark: format!("{word}: "),
+        };
+        self.chain.iter().map(one).collect()
+    }
+}
+
 /// A host that runs.
 #[derive(Debug)]
 pub(crate) struct Running {

@@ -1,6 +1,6 @@
 //! Pillion's configuration: the same listeners and clusters.
 
-use super::{Loaded, METADATA, Running};
+use super::{Filter, Loaded, METADATA, Running};
 use crate::{case::Case, upstream::Upstream};
 use pillion_tests::{client::Client, port, process::Process, tempdir::TempDir, wait::SOON};
 use serde_json::json;
@@ -60,17 +60,20 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String 
     );
     for loaded in cases {
         let (name, address) = (&loaded.case.name, loaded.address);
+        let filters = loaded.case.filters().into_iter().map(|filter| filter.name).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "  - name: {name}\n    address: {address}");
         if loaded.case.has("tcp") {
-            let _ = writeln!(text, "    tcp: {{ cluster: bytes, filters: [{name}] }}");
+            let _ = writeln!(text, "    tcp: {{ cluster: bytes, filters: [{filters}] }}");
         } else {
             // Envoy's listeners make no ids either.
-            let _ = write!(text, "    forwarding: {{ request_id: pass }}\n    filters: [{name}]\n{ROUTES}");
+            let _ = write!(text, "    forwarding: {{ request_id: pass }}\n    filters: [{filters}]\n{ROUTES}");
         }
     }
     text.push_str("filters:\n");
     for loaded in cases {
-        let _ = writeln!(text, "  - {}", filter(loaded));
+        for filter in loaded.case.filters() {
+            let _ = writeln!(text, "  - {}", model(loaded, &filter));
+        }
     }
     // Port 1 on loopback: nobody listens.
     let dead = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -95,17 +98,17 @@ const ROUTES: &str = "    routes:
 ";
 
 /// JSON is YAML.
-fn filter(loaded: &Loaded<'_>) -> serde_json::Value {
+fn model(loaded: &Loaded<'_>, filter: &Filter) -> serde_json::Value {
     let case = loaded.case;
     let mut wasm = json!({
         "file": loaded.module,
-        "vm_id": format!("vm-{}", case.name),
+        "vm_id": filter.vm_id,
         "root_id": case.root,
         // The callbacks of a build that is not optimised, on a machine that does other things.
         "limits": { "callback": "2s", "start": "10s", "restarts": 1000 },
     });
-    if !case.plugin.is_empty() {
-        wasm["configuration"] = json!(case.plugin);
+    if !filter.plugin.is_empty() {
+        wasm["configuration"] = json!(filter.plugin);
     }
     if !case.vm.is_empty() {
         wasm["vm_configuration"] = json!(case.vm);
@@ -128,17 +131,19 @@ fn filter(loaded: &Loaded<'_>) -> serde_json::Value {
         wasm["environment"] = json!({ "KIT_SET": "set" });
     }
     let fail = if case.has("fail_open") { "open" } else { "closed" };
-    json!({ "name": case.name, "fail": fail, "wasm": wasm })
+    json!({ "name": filter.name, "fail": fail, "wasm": wasm })
 }
 
 /// `time level words filter=PLUGIN`, and `vm_id=VM` while the module starts itself.
 fn words(case: &Case, line: &str) -> Option<String> {
-    let line = line
-        .strip_suffix(&format!(" filter={}", case.name))
-        .or_else(|| line.strip_suffix(&format!(" vm_id=vm-{}", case.name)))?;
-    let words = match case.module {
-        Some(_) => line.splitn(3, ' ').nth(2)?,
-        None => super::after_mark(case, line)?,
-    };
-    Some(words.to_owned())
+    case.filters().iter().find_map(|filter| {
+        let line = line
+            .strip_suffix(&format!(" filter={}", filter.name))
+            .or_else(|| line.strip_suffix(&format!(" vm_id={}", filter.vm_id)))?;
+        let words = match case.module {
+            Some(_) => line.splitn(3, ' ').nth(2)?,
+            None => super::after_mark(case, line)?,
+        };
+        Some(format!("{}{words}", filter.mark))
+    })
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use pillion_core::{
     drain::Signal,
-    exchange::filter::{End, Headers, HttpCall, LocalReply, Map, Side, Stream},
+    exchange::filter::{CallError, CallRefused, End, Headers, HttpCall, LocalReply, Map, Side, Stream},
 };
 use std::{
     cell::{Cell, RefCell},

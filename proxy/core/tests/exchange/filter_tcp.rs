@@ -49,8 +49,8 @@ fn bytes_pass_in_order_and_back_in_reverse() {
                 events(),
                 [
                     "a: open",
-                    "b: open",
                     "a: new_connection",
+                    "b: open",
                     "b: new_connection",
                     "a: downstream_data 3 No",
                     "b: downstream_data 3 No",

@@ -62,8 +62,8 @@ fn services(host: &Host) -> Result<Option<Services>, Status> {
 
 fn refused(refused: CallRefused) -> Status {
     match refused {
-        CallRefused::UnknownCluster | CallRefused::NotAllowed | CallRefused::Malformed => Status::BadArgument,
-        CallRefused::TooMany => Status::InternalFailure,
+        CallRefused::UnknownCluster | CallRefused::NotAllowed | CallRefused::TooLarge => Status::BadArgument,
+        CallRefused::Malformed | CallRefused::TooMany => Status::InternalFailure,
     }
 }
 
@@ -71,8 +71,8 @@ fn refused(refused: CallRefused) -> Status {
 fn grpc_refused(refused: CallRefused) -> Status {
     match refused {
         CallRefused::UnknownCluster | CallRefused::NotAllowed => Status::ParseFailure,
-        CallRefused::Malformed => Status::BadArgument,
-        CallRefused::TooMany => Status::InternalFailure,
+        CallRefused::TooLarge => Status::BadArgument,
+        CallRefused::Malformed | CallRefused::TooMany => Status::InternalFailure,
     }
 }
 
@@ -101,6 +101,10 @@ pub(super) fn http_call(
     let body = Bytes::copy_from_slice(slice(memory, body, body_length)?);
     let needed = [&b":method"[..], b":path", b":authority"];
     if needed.into_iter().any(|name| !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))) {
+        return Err(Status::BadArgument.into());
+    }
+    // Envoy counts with a sign.
+    if timeout > i32::MAX.unsigned_abs() {
         return Err(Status::BadArgument.into());
     }
     let services = services(host)?;

@@ -40,7 +40,7 @@ fn place(map: u32) -> Result<Place, Status> {
 /// Fields of a call's answer, and its status where it is its head.
 fn answered(host: &Host, map: MapType) -> Option<(Option<StatusCode>, &HeaderMap)> {
     match (&host.shown, map) {
-        (Shown::HttpCall { status: Some(status), headers, .. }, MapType::CallHeaders) => Some((Some(*status), headers)),
+        (Shown::HttpCall { status, headers, .. }, MapType::CallHeaders) => Some((Some(*status), headers)),
         (Shown::HttpCall { trailers: Some(trailers), .. }, MapType::CallTrailers) => Some((None, trailers)),
         (Shown::GrpcInitialMetadata(metadata), MapType::GrpcInitialMetadata)
         | (Shown::GrpcTrailingMetadata(metadata), MapType::GrpcTrailingMetadata) => {

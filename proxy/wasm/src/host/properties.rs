@@ -96,6 +96,7 @@ pub(super) fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
         (b"plugin_root_id", None) => return Ok(Value::Text(root.ok_or(Status::NotFound)?.plugin.root_id.clone())),
         (b"plugin_vm_id", None) => return Ok(Value::Text(host.spec.vm_id.clone())),
         (b"node", rest) => return node::find(&host.spec.node, rest),
+        (b"xds", None) => return Err(Status::SerializationFailure),
         (b"xds", Some(b"node")) => return node::find(&host.spec.node, None),
         (b"xds", Some(rest)) if rest.starts_with(b"node\0") => return node::find(&host.spec.node, Some(&rest[5..])),
         _ => {}
@@ -114,8 +115,11 @@ pub(super) fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
             address_of(&address, rest)
         }
         (b"destination", Some(rest)) => address_of(&stream.connection().destination(), rest),
-        (b"upstream", rest) => upstream(stream, rest),
+        (b"upstream", Some(rest)) => upstream(stream, rest),
+        (b"upstream", None) => Err(Status::SerializationFailure),
+        (b"upstream_filter_state", None) if stream.facts().upstream.is_some() => Err(Status::SerializationFailure),
         (b"metadata", None) => Ok(Value::Empty),
+        (b"metadata", Some(b"filter_metadata" | b"typed_filter_metadata")) => Ok(no_pairs()),
         (b"filter_state", Some(key)) => stream.state(key).map(Value::Bytes).ok_or(Status::NotFound),
         (b"xds", Some(rest)) => configured(stream, rest),
         (_, None) => match configured(stream, first) {
@@ -136,9 +140,14 @@ fn configured(stream: &Stream, name: &[u8]) -> Result<Value, Status> {
         // There are no virtual hosts here: a listener's routes are one list.
         b"virtual_host_name" => facts.route.as_ref().map(|_| Value::Text(facts.listener.as_str().to_owned())),
         b"cluster_metadata" => facts.cluster.map(|_| Value::Empty),
-        b"route_metadata" => facts.route.map(|_| Value::Empty),
+        b"route_metadata" | b"virtual_host_metadata" => facts.route.map(|_| Value::Empty),
+        b"cluster_metadata\0filter_metadata" => facts.cluster.map(|_| no_pairs()),
+        b"route_metadata\0filter_metadata" => facts.route.map(|_| no_pairs()),
+        b"listener_metadata\0filter_metadata" => Some(no_pairs()),
         // There is a host, and nothing is said of it.
-        b"upstream_host_metadata" if facts.upstream.is_some() => return Err(Status::SerializationFailure),
+        b"upstream_host_metadata" | b"upstream_host_locality_metadata" if facts.upstream.is_some() => {
+            return Err(Status::SerializationFailure);
+        }
         b"listener_metadata" | b"filter_chain_name" => Some(Value::Empty),
         // 0 unspecified, 1 inbound, 2 outbound.
         b"listener_direction" => Some(Value::Number(0)),
@@ -149,6 +158,11 @@ fn configured(stream: &Stream, name: &[u8]) -> Result<Value, Status> {
 
 fn text(value: &[u8]) -> Value {
     Value::Bytes(Bytes::copy_from_slice(value))
+}
+
+/// A map with nothing in it.
+fn no_pairs() -> Value {
+    Value::Pairs(0_u32.to_le_bytes().to_vec())
 }
 
 /// A map's pairs; an absent or empty one is a count of zero.
@@ -302,17 +316,15 @@ fn connection(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
     value.ok_or(Status::NotFound)
 }
 
-fn upstream(stream: &Stream, path: Option<&[u8]>) -> Result<Value, Status> {
+fn upstream(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
     let facts = stream.facts();
-    let Some(path) = path else {
-        return Err(if facts.upstream.is_some() { Status::SerializationFailure } else { Status::NotFound });
-    };
     let carrying = || stream.carrying();
     let value = match (path, facts.upstream) {
         (b"request_attempt_count", _) => Some(Value::Number(facts.attempts.into())),
         (b"address", Some(address)) => Some(Value::Text(address.to_string())),
         (b"port", Some(address)) => Some(Value::Number(address.port().into())),
-        (b"transport_failure_reason" | b"locality", Some(_)) => Some(Value::Empty),
+        (b"transport_failure_reason" | b"locality", Some(_))
+        | (b"locality\0region" | b"locality\0zone" | b"locality\0sub_zone", Some(_)) => Some(Value::Empty),
         (b"local_address", Some(_)) => {
             carrying().and_then(|carrying| carrying.local).map(|address| Value::Text(address.to_string()))
         }

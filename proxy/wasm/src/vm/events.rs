@@ -7,10 +7,18 @@ use super::{
     Budget, Machine,
     state::{Host, Shown},
 };
-use crate::{abi::callback::Callbacks, calls::Last, host::headers::count};
+use crate::{
+    abi::callback::Callbacks,
+    calls::{Last, Seen},
+    host::headers::count,
+};
 use bytes::Bytes;
 use pillion_core::exchange::filter::{Failed, Metadata};
+use std::sync::Arc;
 use wasmtime::{TypedFunc, WasmParams};
+
+/// What `proxy_get_status` says of an HTTP call whose answer broke off: Envoy's number.
+const RESET: u32 = 11;
 
 fn size(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
@@ -32,10 +40,11 @@ impl Machine {
         let params = match &shown {
             Shown::HttpCall { status, headers, body, trailers } => {
                 let trailers = trailers.as_ref().map_or(0, |trailers| size(trailers.len()));
-                (root, token, count(*status, headers), size(body.len()), trailers)
+                (root, token, count(Some(*status), headers), size(body.len()), trailers)
             }
             _ => (root, token, 0, 0, 0),
         };
+        let reset = matches!(shown, Shown::CallReset);
         let call = self.take_call(token);
         self.tell(
             "proxy_on_http_call_response",
@@ -43,10 +52,32 @@ impl Machine {
             |all| all.http_call_response.clone(),
             params,
             |host| {
+                if reset {
+                    host.status = (RESET, Bytes::from_static(b"reset"));
+                }
                 host.shown = shown;
             },
         );
+        if reset && let Ok(mut store) = self.store.try_borrow_mut() {
+            // The words are there in the callback alone, as Envoy's.
+            store.data_mut().status.1 = Bytes::new();
+        }
         drop(call);
+    }
+
+    /// An answer to a plugin's call was larger than it takes: logged once.
+    pub(crate) fn answer_too_large(&self, root: u32) {
+        let Ok(mut store) = self.store.try_borrow_mut() else { return };
+        let host = store.data_mut();
+        let Some(plugin) = host.root_of(root).map(|root| Arc::clone(&root.plugin)) else { return };
+        if host.calls.too_large(root) == Seen::First {
+            tracing::warn!(
+                filter = %plugin.name,
+                "the answer to a call is larger than the filter's limits.call_response of {} bytes: the call failed, raise \
+                 the limit if such answers are meant; further ones are not logged",
+                plugin.limits.call_response
+            );
+        }
     }
 
     /// Initial metadata of a gRPC stream.

@@ -144,8 +144,8 @@ pub enum Shown {
     PluginConfiguration(Bytes),
     /// The answer to an HTTP call.
     HttpCall {
-        /// Its status; `None`: the call itself failed, and there is nothing.
-        status: Option<StatusCode>,
+        /// Its status.
+        status: StatusCode,
         /// Its fields.
         headers: HeaderMap,
         /// Its body.
@@ -153,6 +153,8 @@ pub enum Shown {
         /// Its trailers; `None`: it had none.
         trailers: Option<HeaderMap>,
     },
+    /// An HTTP call whose answer broke off: there is nothing.
+    CallReset,
     /// Initial metadata of a gRPC stream.
     GrpcInitialMetadata(Metadata),
     /// Trailing metadata of a gRPC stream.

@@ -2,6 +2,12 @@
 
 use crate::world::{Guest, guest, run};
 use pillion_config::model::AllowedClusters;
+use std::sync::{Arc, Mutex};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
 
 /// A guest that writes `letter` behind the request's `x-way` and the response's.
 fn marker(letter: char) -> String {
@@ -144,6 +150,64 @@ fn a_call_goes_to_a_cluster_and_its_answer_back_into_the_guest() {
     run(vec![Guest::new("call", caller("nobody"))], async |world| assert_eq!(world.get("/").await.status, 418));
     let forbidden = Guest { allowed: AllowedClusters::Only(Vec::new()), ..Guest::new("call", caller(&called)) };
     run(vec![forbidden], async |world| assert_eq!(world.get("/").await.status, 418));
+}
+
+/// Keeps what is logged as a warning.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, of: &Metadata<'_>) -> bool {
+        of.target().starts_with("pillion_wasm") && *of.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        struct Words(String);
+        impl Visit for Words {
+            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+                self.0.push_str(&format!("{}={value:?} ", field.name()));
+            }
+        }
+        let mut words = Words(String::new());
+        event.record(&mut words);
+        self.0.lock().unwrap().push(words.0);
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[test]
+fn an_answer_larger_than_the_filter_takes_is_none_and_is_logged_once() {
+    let name = pillion_config::simple("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2").unwrap().clusters[0].name.clone();
+    // Answers 203 where the call's answer has no headers.
+    let text = caller(name.as_str())
+        .replace("(param i32 i32 i32) (param $size i32)", "(param i32 i32) (param $n i32) (param $size i32)")
+        .replace("(i32.const 201)", "(select (i32.const 201) (i32.const 203) (local.get $n))");
+    let warnings = Arc::new(Warnings::default());
+    let dispatch = tracing::Dispatch::from(Arc::clone(&warnings) as Arc<dyn Subscriber + Send + Sync>);
+    tracing::dispatcher::with_default(&dispatch, || {
+        run(vec![Guest { call_response: 5, ..Guest::new("small", text) }], async |world| {
+            for _ in 0..2 {
+                let answer = world.get("/").await;
+                assert_eq!((answer.status, answer.body.as_str()), (203, ""));
+            }
+        });
+    });
+    let said = warnings.0.lock().unwrap();
+    assert_eq!(said.len(), 1, "{said:?}");
+    for word in ["small", "limits.call_response", "5 bytes"] {
+        assert!(said[0].contains(word), "{said:?}");
+    }
 }
 
 #[test]

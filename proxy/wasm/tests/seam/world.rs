@@ -33,11 +33,20 @@ pub(crate) struct Guest {
     pub(crate) fail: FailPolicy,
     pub(crate) allowed: AllowedClusters,
     pub(crate) configuration: &'static str,
+    /// Bytes of an answer to a call.
+    pub(crate) call_response: usize,
 }
 
 impl Guest {
     pub(crate) fn new(name: &'static str, text: String) -> Self {
-        Self { name, text, fail: FailPolicy::Closed, allowed: AllowedClusters::All, configuration: "" }
+        Self {
+            name,
+            text,
+            fail: FailPolicy::Closed,
+            allowed: AllowedClusters::All,
+            configuration: "",
+            call_response: 1 << 20,
+        }
     }
 
     pub(crate) fn configured(self, configuration: &'static str) -> Self {
@@ -199,7 +208,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
                     start: Duration::from_secs(5),
                     memory: 16 << 20,
                     calls: 10,
-                    call_response: 1 << 20,
+                    call_response: guest.call_response,
                     restarts: 1000,
                 },
                 allow_on_headers_stop_iteration: false,

@@ -75,7 +75,7 @@ impl Filtered {
         if half.length.is_some_and(|left| left > 0) {
             half.length = None;
             drop(half);
-            self.shared.interrupt(Interrupt::Error(FilterError::BodyTooShort, None));
+            self.shared.interrupt(Interrupt::Error(FilterError::BodyTooShort));
             return Some(Some(Err(GivenUp::Filter.into())));
         }
         if half.trailers_at != At::Out {
@@ -93,7 +93,7 @@ impl Filtered {
                     Side::Request => FilterError::Request(fault),
                     Side::Response => FilterError::Response(fault),
                 };
-                self.shared.interrupt(Interrupt::Error(error, None));
+                self.shared.interrupt(Interrupt::Error(error));
                 Some(Some(Err(GivenUp::Filter.into())))
             }
         }

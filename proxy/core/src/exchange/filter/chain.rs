@@ -36,11 +36,12 @@ impl Shared {
         }
     }
 
-    /// The place at which a response begins that the filter in `slot` gave.
-    pub(super) fn place_of_reply(&self, slot: Option<usize>) -> usize {
-        match slot {
-            Some(slot) => self.slots.len() - 1 - slot,
-            None => self.slots.len(),
+    /// How many filters, from the first, the request's head has come to.
+    fn reached(&self) -> usize {
+        match self.request.borrow().head_at {
+            At::Nowhere => 0,
+            At::Slot(slot) => slot + 1,
+            At::Out | At::Gone => self.places(),
         }
     }
 
@@ -82,18 +83,22 @@ impl Shared {
         self.interrupted() || self.phase.get() >= Phase::Logging
     }
 
-    /// A head comes into the chain, at this place.
-    pub(super) fn begin_head(self: &Rc<Self>, side: Side, place: usize, head: Headers, end: End) {
+    /// A head comes into the chain. A response's is shown to the filters that the request's came to, whoever gave it, as
+    /// in Envoy.
+    pub(super) fn begin_head(self: &Rc<Self>, side: Side, head: Headers, end: End) {
         {
             let mut half = self.half(side).borrow_mut();
             half.head = Some(head);
             half.head_ends = end == End::Yes;
         }
-        // Those before it never see this message.
-        for before in 0..place.min(self.places()) {
+        let first = match side {
+            Side::Request => 0,
+            Side::Response => self.places() - self.reached(),
+        };
+        for before in 0..first {
             self.slots[self.slot_at(side, before)].stage(side).borrow_mut().head = HeadHere::Skipped;
         }
-        self.give_head(side, place);
+        self.give_head(side, first);
     }
 
     /// An opaque connection comes into the chain.
@@ -114,6 +119,12 @@ impl Shared {
             let slot = self.slot_at(side, place);
             let stage = self.slots[slot].stage(side);
             self.half(side).borrow_mut().head_at = At::Slot(slot);
+            if side == Side::Request {
+                self.open(slot);
+                if self.stopped() {
+                    return;
+                }
+            }
             if self.passes_by(slot, wanted) {
                 stage.borrow_mut().head = HeadHere::Passed;
                 continue;
@@ -212,12 +223,15 @@ impl Shared {
             let waits = !at.gone.get() && stage.paused();
             Some(if waits { BodyStatus::StopIterationAndWatermark } else { BodyStatus::Continue })
         } else {
-            self.call(side, slot, |filter, stream| match (self.kind, side) {
+            at.stage(side).borrow_mut().body_shown = true;
+            let status = self.call(side, slot, |filter, stream| match (self.kind, side) {
                 (StreamKind::Http, Side::Request) => filter.request_body(stream, size, end),
                 (StreamKind::Http, Side::Response) => filter.response_body(stream, size, end),
                 (StreamKind::Tcp, Side::Request) => filter.downstream_data(stream, size, end),
                 (StreamKind::Tcp, Side::Response) => filter.upstream_data(stream, size, end),
-            })
+            });
+            at.stage(side).borrow_mut().body_shown = false;
+            status
         };
         if self.stopped() {
             return Goes::Stops;
@@ -269,22 +283,22 @@ impl Shared {
     /// Holds what a filter keeps back to its bound, and to what there is memory for.
     fn bound(&self, side: Side, slot: usize, bytes: usize, too_much: TooMuch) {
         if bytes > self.slots[slot].model.body_buffer && too_much == TooMuch::Fails {
-            let (error, by) = match side {
-                Side::Request => (FilterError::RequestTooLarge, Some(slot)),
-                Side::Response => (FilterError::ResponseTooLarge, None),
+            let error = match side {
+                Side::Request => FilterError::RequestTooLarge,
+                Side::Response => FilterError::ResponseTooLarge,
             };
-            return self.interrupt(Interrupt::Error(error, by));
+            return self.interrupt(Interrupt::Error(error));
         }
         if self.count_held() == Room::None && !self.waits_unshown(side, slot) {
             // It may wait for what comes next, which there is no memory for.
-            let (error, by) = match side {
-                Side::Request => (FilterError::RequestShortMemory, Some(slot)),
-                Side::Response => (FilterError::ResponseShortMemory, None),
+            let error = match side {
+                Side::Request => FilterError::RequestShortMemory,
+                Side::Response => FilterError::ResponseShortMemory,
             };
             let held = self.slots[slot].stage(side).borrow_mut().take();
             drop(held);
             self.count_held();
-            self.interrupt(Interrupt::Error(error, by));
+            self.interrupt(Interrupt::Error(error));
         }
     }
 

@@ -7,7 +7,7 @@
 //!
 //!   request  ─► filter 0 ─► filter 1 ─► … ─► filter n ─► [route again] ─► upstream
 //!   response ◄─ filter 0 ◄─ filter 1 ◄─ … ◄─ filter n ◄───────────────────┘
-//!   end        log(0) done(0) drop(0) · log(1) …            once, when the request's record is accounted for
+//!   end        log(0) log(1) … · done(0) drop(0) · done(1) …     once, when the request's record is accounted for
 //! ```
 //!
 //! # The seam
@@ -32,8 +32,10 @@
 //! together with what follows; how much it may hold is bounded by its `body_buffer`. Over it a request is answered 413 and
 //! a response 500 (or cut, if its head is gone).
 //!
-//! [`Stream::reply`] answers the request here. From the request's side the answer passes the filters up to the one that
-//! gave it and those before it; from the response's side it passes none. [`Stream::close`] ends the stream unanswered.
+//! [`Stream::reply`] answers the request here. From the request's side the answer passes the filters that the request's head
+//! has come to, those behind the one that gave it with them; from the response's side it passes none. A stream begins at a
+//! filter when the request's head comes to it; where that never was, in time for its log. [`Stream::close`] ends the stream
+//! unanswered.
 //!
 //! A callback that fails ([`Failed`]) takes its filter out of the chain; what becomes of the stream says the filter's
 //! [`FailPolicy`](pillion_config::model::FailPolicy). Nothing waits for a filter without an end: the route's `idle_timeout` bounds every pause.
@@ -127,7 +129,7 @@ pub trait Instance {
         Interest::ALL
     }
 
-    /// Begins a stream; the filter is dropped at its end.
+    /// Begins a stream, as its head comes to the filter, or for its log if it never did; the filter is dropped at its end.
     ///
     /// # Errors
     ///

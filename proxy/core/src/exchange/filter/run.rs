@@ -75,24 +75,22 @@ pub(in crate::exchange) fn begin(
     exchange.goes_to_filters_as(&head);
     let chain = open(exchange, filters, route);
     exchange.record.attach(Rc::clone(&chain));
-    if !chain.interrupted() {
-        let scheme = match exchange.connection.facts.scheme() {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
-        let end = End::when(body.is_end_stream());
-        if let Some(leaving) = &leaving {
-            upgrade::show(&leaving.asked, exchange.judged.as_deref(), &mut head);
-        }
-        {
-            let mut half = chain.request.borrow_mut();
-            half.source = body;
-            half.opens = leaving.is_some();
-            // Its end has been told with the head: nothing is read, and no filter shown a body.
-            half.source_ended = end == End::Yes;
-        }
-        chain.begin_head(Side::Request, 0, Headers::request(head, scheme), end);
+    let scheme = match exchange.connection.facts.scheme() {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    };
+    let end = End::when(body.is_end_stream());
+    if let Some(leaving) = &leaving {
+        upgrade::show(&leaving.asked, exchange.judged.as_deref(), &mut head);
     }
+    {
+        let mut half = chain.request.borrow_mut();
+        half.source = body;
+        half.opens = leaving.is_some();
+        // Its end has been told with the head: nothing is read, and no filter shown a body.
+        half.source_ended = end == End::Yes;
+    }
+    chain.begin_head(Side::Request, Headers::request(head, scheme), end);
     Ok(Begun { chain, survey, interim, leaving })
 }
 
@@ -141,7 +139,7 @@ fn back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, granted: Op
         chain.forget_request();
     }
     chain.phase.set(Phase::Response);
-    Outcome::Back(begin_back(exchange, chain, answer, granted, 0))
+    Outcome::Back(begin_back(exchange, chain, answer, granted))
 }
 
 /// What did not come into the chain with the course comes into it now; before anything else, what an interruption answers.
@@ -153,34 +151,31 @@ fn end_early(
 ) -> Result<Rest, &'static str> {
     let interrupt = chain.interrupt.take();
     chain.forget_request();
-    let (answer, place) = match (interrupt, ended) {
-        (Some(interrupt), _) => match answer(exchange, interrupt) {
-            (answer, slot @ Some(_)) => (answer, chain.place_of_reply(slot)),
-            (answer, None) => (answer, 0),
-        },
-        (None, Ok(answer)) => (answer, 0),
-        (None, Err(error)) => (respond::error(exchange, &error), 0),
+    let answer = match (interrupt, ended) {
+        (Some(interrupt), _) => answer(exchange, interrupt),
+        (None, Ok(answer)) => answer,
+        (None, Err(error)) => respond::error(exchange, &error),
     };
     chain.phase.set(Phase::Response);
     if let AnswerBody::Reset(details) = answer.body {
         return Err(details);
     }
-    Ok(begin_back(exchange, chain, answer, None, place))
+    Ok(begin_back(exchange, chain, answer, None))
 }
 
-/// What an interruption answers, and the filter it came from on the request's side.
-fn answer(exchange: &mut Exchange, interrupt: Interrupt) -> (Answer, Option<usize>) {
+/// What an interruption answers.
+fn answer(exchange: &mut Exchange, interrupt: Interrupt) -> Answer {
     match interrupt {
-        Interrupt::Reply(reply, by) => {
+        Interrupt::Reply(reply) => {
             let (reply, flag) = *reply;
-            (respond::local(exchange, reply, flag), by)
+            respond::local(exchange, reply, flag)
         }
-        Interrupt::Error(error, by) => (respond::error(exchange, &error.into()), by),
-        Interrupt::Close(details) => (respond::nothing(details), None),
+        Interrupt::Error(error) => respond::error(exchange, &error.into()),
+        Interrupt::Close(details) => respond::nothing(details),
     }
 }
 
-/// Begins a stream at each filter.
+/// The chain of a request.
 fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<Shared> {
     let slots = slots(exchange, filters);
     let told = exchange.record.told();
@@ -190,7 +185,6 @@ fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<
     let chain = Shared::new(StreamKind::Http, connection, listener, slots, told, meter, worker);
     chain.route.replace(Some(Arc::clone(route)));
     chain.aim.replace(aim(exchange, route));
-    chain.open(|index| &exchange.view.filter(index).instance, filters);
     chain
 }
 
@@ -319,14 +313,8 @@ struct Rest {
     watched: Watched,
 }
 
-/// The response into the chain, at this place. `granted`: what it grants if it begins a tunnel, where it does not say so itself.
-fn begin_back(
-    exchange: &mut Exchange,
-    chain: &Rc<Shared>,
-    answer: Answer,
-    granted: Option<HeaderValue>,
-    place: usize,
-) -> Rest {
+/// The response into the chain. `granted`: what it grants if it begins a tunnel, where it does not say so itself.
+fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, granted: Option<HeaderValue>) -> Rest {
     let Answer { mut head, body, idle: silence, watched } = answer;
     let (source, tunnel) = match body {
         AnswerBody::Stream(body) => (body, None),
@@ -348,7 +336,7 @@ fn begin_back(
         half.source = if bodiless { Incoming::Empty } else { source };
         half.source_ended = end == End::Yes || tunnel.is_some();
     }
-    chain.begin_head(Side::Response, place, Headers::response(head), end);
+    chain.begin_head(Side::Response, Headers::response(head), end);
     Rest { tunnel, status, bodiless, silence, watched }
 }
 
@@ -382,7 +370,7 @@ fn end_back(exchange: &mut Exchange, chain: &Rc<Shared>, rest: Rest, left: Resul
             let interrupt = chain.interrupt.take();
             chain.phase.set(Phase::Sent);
             return match interrupt {
-                Some(interrupt) => answer(exchange, interrupt).0,
+                Some(interrupt) => answer(exchange, interrupt),
                 None => respond::nothing("filter_interrupted"),
             };
         }

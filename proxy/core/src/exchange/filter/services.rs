@@ -49,9 +49,12 @@ pub enum CallRefused {
     /// The filter may not call it (`allowed_clusters`).
     #[error("the cluster is not among allowed_clusters")]
     NotAllowed,
-    /// A pseudo-header is missing, or a field is no field.
-    #[error("the request cannot be sent")]
+    /// A pseudo-header is missing, or a name or a value is none that any message can have.
+    #[error("the request cannot be said")]
     Malformed,
+    /// The message is larger than what waits to be sent may be.
+    #[error("the message is too large")]
+    TooLarge,
     /// The filter has as many calls under way as it may.
     #[error("too many calls")]
     TooMany,
@@ -78,20 +81,42 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// What Envoy gives a filter in place of a response: status and body.
+    /// What Envoy gives a filter in place of a response: status and body. `None`: a response had begun, and its filter is told
+    /// of none.
     #[must_use]
-    pub fn as_response(&self) -> (StatusCode, &'static str) {
-        match self {
-            Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout"),
-            Self::Upstream(Cause::Request(RequestError::Stalled)) => {
-                (StatusCode::GATEWAY_TIMEOUT, "upstream request timeout")
-            }
-            Self::Upstream(Cause::NoEndpoint) => (StatusCode::SERVICE_UNAVAILABLE, "no healthy upstream"),
-            Self::Upstream(_) | Self::Broken | Self::TooLarge | Self::Gone => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "upstream connect error or disconnect/reset before headers. reset reason: connection failure",
-            ),
+    pub fn as_response(&self) -> Option<(StatusCode, &'static str)> {
+        macro_rules! reset {
+            ($reason:literal) => {
+                concat!("upstream connect error or disconnect/reset before headers. reset reason: ", $reason)
+            };
         }
+        let (gone, bad, late) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT);
+        let cause = match self {
+            Self::Timeout => return Some((late, "upstream request timeout")),
+            Self::Broken | Self::TooLarge | Self::Gone => return None,
+            Self::Upstream(cause) => cause,
+        };
+        Some(match cause {
+            Cause::NoEndpoint => (gone, "no healthy upstream"),
+            Cause::Overflow(_) => (gone, reset!("overflow")),
+            Cause::Connect(_) | Cause::UpgradeUnsupported => (gone, reset!("connection failure")),
+            Cause::Request(error) => match error {
+                // As Envoy answers what its codec does not write.
+                RequestError::Unwritable => (StatusCode::BAD_REQUEST, ""),
+                RequestError::Stalled => (late, "upstream request timeout"),
+                RequestError::StreamReset(_) => (gone, reset!("remote reset")),
+                RequestError::Violation(_)
+                | RequestError::Malformed
+                | RequestError::Http2Protocol
+                | RequestError::TooManyHeaders => (bad, reset!("protocol error")),
+                RequestError::Closed
+                | RequestError::ConnectionReset
+                | RequestError::TlsFailed
+                | RequestError::GoAway(_)
+                | RequestError::RequestBody
+                | RequestError::Distrusted(_) => (gone, reset!("connection termination")),
+            },
+        })
     }
 }
 

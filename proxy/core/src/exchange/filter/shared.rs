@@ -1,7 +1,7 @@
 //! [`Shared`]: what a stream's filters and their chain share: how far the stream is, what ends its course, its account.
 
 use super::{
-    Failed, Instance, Interest, Side, StreamKind,
+    Failed, Interest, Side, StreamKind,
     facts::Told,
     kept::Kept,
     stage::{At, Half, Slot},
@@ -18,7 +18,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::response;
-use pillion_config::model::{FailPolicy, FilterIndex, Route};
+use pillion_config::model::{FailPolicy, Route};
 use std::{
     borrow::Cow,
     cell::{Cell, RefCell},
@@ -76,12 +76,12 @@ pub(super) enum Phase {
 /// What ends a stream's course.
 #[derive(Debug)]
 pub(super) enum Interrupt {
-    /// An answer; `Some`: given on the request's side by the filter in this slot.
-    Reply(Box<(LocalReply, Option<ResponseFlag>)>, Option<usize>),
+    /// An answer.
+    Reply(Box<(LocalReply, Option<ResponseFlag>)>),
     /// No answer.
     Close(&'static str),
-    /// An error; the slot as for a reply.
-    Error(FilterError, Option<usize>),
+    /// An error.
+    Error(FilterError),
 }
 
 impl Shared {
@@ -177,10 +177,7 @@ impl Shared {
         self.listener.telemetry.metrics.filter_failure(&at.model.name, failed.details);
         tracing::debug!(target: "pillion::filter", filter = %at.model.name, details = failed.details, "failed");
         match at.model.fail {
-            FailPolicy::Closed => {
-                let by = (self.phase.get() == Phase::Request).then_some(slot);
-                self.interrupt(Interrupt::Error(FilterError::Failed(failed.details), by));
-            }
+            FailPolicy::Closed => self.interrupt(Interrupt::Error(FilterError::Failed(failed.details))),
             FailPolicy::Open => {
                 for side in [Side::Request, Side::Response] {
                     if let Ok(mut stage) = at.stage(side).try_borrow_mut() {
@@ -192,25 +189,13 @@ impl Shared {
         }
     }
 
-    /// Begins the stream at each filter. One that cannot serve is passed by, or ends the stream, as its policy says.
-    pub(crate) fn open<'a>(
-        self: &Rc<Self>,
-        instance: impl Fn(FilterIndex) -> &'a Rc<dyn Instance>,
-        filters: &[FilterIndex],
-    ) {
-        for (slot, index) in filters.iter().enumerate() {
-            let stream = Stream { shared: Rc::clone(self), slot };
-            match instance(*index).open(&stream) {
-                Ok(filter) => {
-                    self.slots[slot].filter.replace(Some(filter));
-                }
-                Err(failed) => {
-                    self.fail(slot, failed);
-                    if self.slots[slot].model.fail == FailPolicy::Closed {
-                        return;
-                    }
-                }
-            }
+    /// Begins the stream at a filter, unless it has begun there. One that cannot serve is passed by, or ends the stream, as
+    /// its policy says.
+    pub(super) fn open(self: &Rc<Self>, slot: usize) {
+        let Some(instance) = self.slots[slot].instance.take() else { return };
+        match instance.open(&Stream { shared: Rc::clone(self), slot }) {
+            Ok(filter) => drop(self.slots[slot].filter.replace(Some(filter))),
+            Err(failed) => self.fail(slot, failed),
         }
     }
 
@@ -232,12 +217,12 @@ impl Shared {
     pub(in crate::exchange) fn cut(&self) -> (ResponseFlag, Cow<'static, str>) {
         use ResponseFlag::LocalReset;
         match &*self.interrupt.borrow() {
-            Some(Interrupt::Error(error, _)) => {
+            Some(Interrupt::Error(error)) => {
                 let error = ProxyError::from(error.clone());
                 (error.flag(), respond::details(&error))
             }
             Some(Interrupt::Close(details)) => (LocalReset, Cow::Borrowed(details)),
-            Some(Interrupt::Reply(reply, _)) => (LocalReset, reply.0.details.clone()),
+            Some(Interrupt::Reply(reply)) => (LocalReset, reply.0.details.clone()),
             None => (LocalReset, Cow::Borrowed("filter_interrupted")),
         }
     }
@@ -254,7 +239,7 @@ impl Shared {
     /// Ready when a filter ended what became of a request that left HTTP: without an answer, or by one that comes too late.
     /// That a filter failed ends nothing: what is carried does not pass it.
     pub(crate) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
-        let ended = matches!(&*self.interrupt.borrow(), Some(Interrupt::Reply(..) | Interrupt::Close(_)));
+        let ended = matches!(&*self.interrupt.borrow(), Some(Interrupt::Reply(_) | Interrupt::Close(_)));
         if ended && self.kind == StreamKind::Http {
             return Poll::Ready(());
         }

@@ -1,6 +1,6 @@
 //! What waits where: at each filter ([`Stage`]), and of each direction of a stream ([`Half`]).
 
-use super::{Buffer, Filter, Headers, Interest, Side, kept::Kept};
+use super::{Buffer, Filter, Headers, Instance, Interest, Side, kept::Kept};
 use crate::{body::Incoming, worker::WorkerFilter};
 use pillion_config::model;
 use std::{
@@ -12,6 +12,8 @@ use std::{
 
 /// A filter and what waits at it.
 pub(super) struct Slot {
+    /// Where the stream begins at it; taken as it does.
+    pub(super) instance: Cell<Option<Rc<dyn Instance>>>,
     /// Taken out while it runs.
     pub(super) filter: RefCell<Option<Box<dyn Filter>>>,
     #[expect(
@@ -42,6 +44,8 @@ pub(super) struct Stage {
     pub(super) resume: bool,
     /// One of its callbacks of this direction runs.
     pub(super) running: bool,
+    /// It is its body's.
+    pub(super) body_shown: bool,
 }
 
 /// A head, as one filter has seen it.
@@ -56,7 +60,7 @@ pub(super) enum HeadHere {
     Held(TooMuch),
     /// Gone on.
     Passed,
-    /// The message began behind this filter.
+    /// It is not shown this message.
     Skipped,
 }
 
@@ -209,6 +213,7 @@ impl Stage {
 impl Slot {
     pub(super) fn new(filter: &WorkerFilter) -> Self {
         Self {
+            instance: Cell::new(Some(Rc::clone(&filter.instance))),
             filter: RefCell::default(),
             model: Rc::clone(&filter.model),
             interest: filter.interest,

@@ -155,10 +155,11 @@ impl Stream {
         fields.map(f)
     }
 
-    /// Lets `f` read and change what of a body is at this filter: in a body callback, and while it holds something back.
+    /// Lets `f` read and change what of a body is at this filter: in a body callback, and while that holds something back.
+    /// What waits unshown behind a head is not there yet, as in Envoy.
     pub fn body<R>(&self, side: Side, f: impl FnOnce(&mut Buffer) -> R) -> Option<R> {
         let mut stage = self.shared.slots[self.slot].stage(side).try_borrow_mut().ok()?;
-        (stage.running || !stage.held.is_empty() || stage.body != Flow::Flowing).then(|| f(&mut stage.held))
+        (stage.body_shown || stage.body != Flow::Flowing).then(|| f(&mut stage.held))
     }
 
     /// Lets what this filter holds back go on; nothing if it holds nothing back. Within a callback, once that returns.
@@ -203,8 +204,7 @@ impl Stream {
         if reply.body.len() > MOST_REPLY {
             return Err(Refused::TooMuch);
         }
-        let by = (self.shared.phase.get() == Phase::Request).then_some(self.slot);
-        self.shared.interrupt(Interrupt::Reply(Box::new((reply, flag)), by));
+        self.shared.interrupt(Interrupt::Reply(Box::new((reply, flag))));
         Ok(())
     }
 

@@ -56,7 +56,7 @@ pub(crate) enum Held {
 }
 
 impl TcpChain {
-    /// Begins the stream at each filter, and attaches the chain to the connection's account.
+    /// The chain of these filters, attached to the connection's account.
     pub(crate) fn open(
         view: &View,
         listener: &Arc<ListenerSnapshot>,
@@ -68,7 +68,6 @@ impl TcpChain {
         let worker = Rc::clone(&account.connection().worker);
         let (told, meter) = (account.told(), account.meter());
         let shared = Shared::new(StreamKind::Tcp, facts, Arc::clone(listener), slots, told, meter, &worker);
-        shared.open(|index| &view.filter(index).instance, filters);
         for slot in &shared.slots {
             slot.response.borrow_mut().head = HeadHere::Passed;
         }
@@ -171,7 +170,7 @@ impl<E: AsyncRead + Unpin> TcpEnd<'_, E> {
                 None => false,
                 // What has passed is flushed.
                 Some(Interrupt::Close(_)) => true,
-                Some(Interrupt::Error(..) | Interrupt::Reply(..)) => {
+                Some(Interrupt::Error(_) | Interrupt::Reply(_)) => {
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                 }
             };

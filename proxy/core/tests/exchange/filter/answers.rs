@@ -26,19 +26,74 @@ fn an_answer_passes_back_from_the_filter_that_gave_it() {
             );
             assert_eq!(answer.head.matches("x-a: ").count(), 2);
             one_record(&world, (403, "-", "by_filter", "-")).await;
-            let heard = events();
-            let heard: Vec<_> = heard.iter().filter(|event| !event.contains("open")).map(String::as_str).collect();
-            assert_eq!(
-                heard[..6],
-                [
-                    "a: request_headers Yes",
-                    "b: request_headers Yes",
-                    "b: response_headers No",
-                    "a: response_headers No",
-                    "b: response_body 2 Yes",
-                    "a: response_body 2 Yes",
-                ]
-            );
+            hears(&[
+                "a: open",
+                "a: request_headers Yes",
+                "b: open",
+                "b: request_headers Yes",
+                "b: response_headers No",
+                "a: response_headers No",
+                "b: response_body 2 Yes",
+                "a: response_body 2 Yes",
+                "a: log",
+                "b: log",
+                // It is told of what it never saw.
+                "c: open",
+                "c: log",
+                "a: done",
+                "a: gone",
+                "b: done",
+                "b: gone",
+                "c: done",
+                "c: gone",
+            ]);
+        },
+    );
+}
+
+/// As Envoy's: by the filters whose head it answers, not by who answers.
+#[test]
+fn an_answer_to_a_body_passes_all_filters_that_saw_the_head() {
+    // Who holds the head until its body is there keeps it from those behind, and the answer with it.
+    for (holds, order) in [(Do::Continue, "cba"), (Do::Pause, "ba")] {
+        script("b", move |event, stream| match event {
+            Event::RequestHeaders(_) => holds,
+            Event::RequestBody(..) => {
+                assert_eq!(stream.reply(reply(403, "no")), Ok(()));
+                Do::Pause
+            }
+            _ => Do::Continue,
+        });
+        run(
+            Setup { filters: &["a", "b", "c"], ..PLAIN },
+            |_, _| echo(),
+            |world| async move {
+                assert_eq!(ask(&world, POST).await.status, 403);
+                let heard: Vec<_> = events().into_iter().filter(|event| event.contains(": response_")).collect();
+                let of = |event: &'static str| order.chars().map(move |name| format!("{name}: {event}"));
+                let expected: Vec<_> = of("response_headers No").chain(of("response_body 2 Yes")).collect();
+                assert_eq!(heard, expected);
+                drop(world);
+            },
+        );
+    }
+}
+
+#[test]
+fn an_answer_is_given_before_a_filter_behind_it_is_found_to_be_down() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.reply(reply(403, "no")).ok();
+        }
+        Do::Continue
+    });
+    script("b", |event, _| if matches!(event, Event::Open) { Do::Fail } else { Do::Continue });
+    run(
+        TWO,
+        |_, _| echo(),
+        |world| async move {
+            assert_eq!(get(&world, "/").await.status, 403);
+            one_record(&world, (403, "-", "by_filter", "-")).await;
         },
     );
 }

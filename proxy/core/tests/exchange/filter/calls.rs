@@ -89,7 +89,7 @@ fn calls_time_out_and_are_bounded() {
             let first = bounded.http_call(&call).unwrap();
             assert!(bounded.http_call(&call).is_err(), "one at a time");
             let error = first.await.unwrap_err();
-            assert_eq!(error.as_response().0, 504);
+            assert_eq!(error.as_response().unwrap().0, 504);
             assert!(bounded.http_call(&call).is_ok(), "and then another");
             let nobody = pillion_config::model::AllowedClusters::Only(Vec::new());
             assert!(services().bounded(nobody, 1, 10).http_call(&call).is_err());
@@ -104,7 +104,8 @@ fn calls_time_out_and_are_bounded() {
             let timeout = Duration::from_secs(5);
             let call = HttpCall { cluster: "up", headers: &headers, body: Bytes::new(), trailers: &[], timeout };
             let all = pillion_config::model::AllowedClusters::All;
-            assert!(services().bounded(all.clone(), 1, 4).http_call(&call).unwrap().await.is_err(), "five bytes");
+            let error = services().bounded(all.clone(), 1, 4).http_call(&call).unwrap().await.unwrap_err();
+            assert!(matches!(error, CallError::TooLarge) && error.as_response().is_none(), "five bytes: {error:?}");
             assert_eq!(services().bounded(all, 1, 5).http_call(&call).unwrap().await.unwrap().body, "hello");
         },
     );
@@ -173,6 +174,80 @@ fn trailers_that_come_alone_are_trailers_with_a_status() {
             );
             let Some(GrpcEvent::Closed(status, message)) = events.next().await.unwrap() else { panic!("no end") };
             assert_eq!((status, &message[..]), (7, &b"not you"[..]));
+        },
+    );
+}
+
+/// As Envoy's: what no message can have is refused at once, what none can be made of is answered.
+#[test]
+fn what_cannot_be_said_is_refused_and_what_cannot_be_written_is_answered() {
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            let call = |fields: &[(&[u8], &[u8])]| {
+                let headers: Vec<_> = [(&b":method"[..], &b"GET"[..]), (b":path", b"/"), (b":authority", b"a")]
+                    .into_iter()
+                    .filter(|(name, _)| !fields.iter().any(|(changed, _)| changed == name))
+                    .chain(fields.iter().copied())
+                    .collect();
+                let timeout = Duration::from_secs(5);
+                services().http_call(&HttpCall {
+                    cluster: "up",
+                    headers: &headers,
+                    body: Bytes::new(),
+                    trailers: &[],
+                    timeout,
+                })
+            };
+            let unsayable: [(&[u8], &[u8]); 6] = [
+                (b":path", b"/a\r\nb"),
+                (b":method", b"CONNECT"),
+                (b":authority", b"a\0"),
+                (b"x-a", b"1\r\nx-b: 2"),
+                (b"x a", b"1"),
+                (b"x-a\r\n", b"1"),
+            ];
+            for field in unsayable {
+                assert_eq!(call(&[field]).err(), Some(CallRefused::Malformed), "{field:?}");
+            }
+            let unwritable: [(&[u8], &[u8]); 6] = [
+                (b":path", b"/a b"),
+                (b":path", b""),
+                (b":path", b"a"),
+                (b":method", b"G T"),
+                (b":method", b""),
+                (b"", b"1"),
+            ];
+            for field in unwritable {
+                let error = call(&[field]).unwrap().await.unwrap_err();
+                assert_eq!(error.as_response().unwrap().0, 400, "{field:?}");
+            }
+            // What `:authority` says already.
+            let answer = call(&[(b"host", b"other")]).unwrap().await.unwrap();
+            let text = String::from_utf8(answer.body.to_vec()).unwrap();
+            assert!(text.contains("host: a\r\n") && !text.contains("other"), "{text}");
+            drop(world);
+        },
+    );
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_none() {
+    run(
+        ONE,
+        |_, _| {
+            serve(|mut stream| async move {
+                head(&mut stream).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello").await.unwrap();
+            })
+        },
+        |_world| async move {
+            let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":path", b"/"), (b":authority", b"a")];
+            let timeout = Duration::from_secs(5);
+            let call = HttpCall { cluster: "up", headers: &headers, body: Bytes::new(), trailers: &[], timeout };
+            let error = services().http_call(&call).unwrap().await.unwrap_err();
+            assert!(matches!(error, CallError::Broken) && error.as_response().is_none(), "{error:?}");
         },
     );
 }

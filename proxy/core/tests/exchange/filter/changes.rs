@@ -364,3 +364,36 @@ fn a_response_without_a_body_promises_none() {
         },
     );
 }
+
+/// As Envoy's: elsewhere there is nothing to write to, and what was written would go nowhere.
+#[test]
+fn a_body_is_there_in_its_own_callbacks_and_while_they_hold_it() {
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let told = Rc::clone(&seen);
+    script("a", move |event, stream| {
+        let there = |side| stream.body(side, |body| body.prepend(b"")).is_some();
+        told.borrow_mut().push((there(Side::Request), there(Side::Response)));
+        match event {
+            Event::RequestBody(_, End::No) => Do::Pause,
+            _ => Do::Continue,
+        }
+    });
+    run(
+        ONE,
+        |_, _| canned(HELLO),
+        |world| async move {
+            assert_eq!(ask(&world, POST).await.status, 200);
+            world.assert_quiet().await;
+            let (none, request, response) = ((false, false), (true, false), (false, true));
+            // open, head, body, head, body, log, done
+            assert_eq!(*seen.borrow(), [none, none, request, none, response, none, none]);
+            let kept = held("a", Do::PauseAll);
+            let mut client = world.connect();
+            client.write_all(POST.as_bytes()).await.unwrap();
+            let stream = kept.wait().await;
+            assert!(stream.body(Side::Request, |_| ()).is_none(), "what waits behind a head was not shown");
+            stream.resume(Side::Request);
+            assert_eq!(answer(&mut client).await.status, 200);
+        },
+    );
+}

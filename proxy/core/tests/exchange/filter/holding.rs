@@ -338,7 +338,7 @@ fn nothing_follows_a_head_that_waited_where_nothing_was_to_follow() {
                     client.write_all(head.as_bytes()).await.unwrap();
                     let stream = kept.wait().await;
                     settle().await;
-                    hears(&["a: open", "b: open", "a: request_headers Yes", "b: request_headers Yes"]);
+                    hears(&["a: open", "a: request_headers Yes", "b: open", "b: request_headers Yes"]);
                     stream.resume(Side::Request);
                     let answer = answer(&mut client).await;
                     assert!([200, 204].contains(&answer.status), "{answer:?}");

@@ -14,8 +14,8 @@ fn requests_pass_in_order_responses_in_reverse() {
             one_record(&world, (200, "-", "via_upstream", "-")).await;
             hears(&[
                 "a: open",
-                "b: open",
                 "a: request_headers No",
+                "b: open",
                 "b: request_headers No",
                 "a: request_body 6 Yes",
                 "b: request_body 6 Yes",
@@ -24,9 +24,9 @@ fn requests_pass_in_order_responses_in_reverse() {
                 &format!("b: response_body {length} Yes"),
                 &format!("a: response_body {length} Yes"),
                 "a: log",
+                "b: log",
                 "a: done",
                 "a: gone",
-                "b: log",
                 "b: done",
                 "b: gone",
             ]);
@@ -273,7 +273,7 @@ fn a_reload_keeps_the_instances_of_what_did_not_change() {
             let answer: Answer = get(&world, "/").await;
             assert_eq!(answer.status, 200);
             let heard = events();
-            assert_eq!(heard[..2], ["b: open", "c: open"]);
+            assert_eq!((&*heard[0], &*heard[2]), ("b: open", "c: open"));
         },
     );
 }

@@ -1,7 +1,7 @@
 //! The ends: of an opaque connection's two sides, and of the stream at its filters.
 
 use crate::exchange::filter::{
-    End, Filter, Peer, Side, Stream, StreamKind,
+    End, Filter, Interest, Peer, Side, Stream, StreamKind,
     shared::{Phase, Shared},
 };
 use std::rc::Rc;
@@ -37,26 +37,26 @@ impl Shared {
         }
     }
 
-    /// The end: log, done, gone; for each filter in order.
+    /// The end: an HTTP stream is logged by each filter, then done and gone at each, in order; an opaque one is done, logged
+    /// and gone at one filter after the other.
     pub(in crate::exchange::filter) fn end(self: &Rc<Self>) {
         if self.phase.replace(Phase::Logging) >= Phase::Logging {
             return;
         }
+        if self.kind == StreamKind::Http {
+            self.log();
+        }
         for slot in 0..self.places() {
-            let taken = self.slots[slot].filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
+            let at = &self.slots[slot];
+            at.instance.take();
+            let taken = at.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
             let Some(mut filter) = taken else { continue };
             let stream = Stream { shared: Rc::clone(self), slot };
-            match self.kind {
-                StreamKind::Http => {
-                    filter.log(&stream);
-                    filter.done(&stream);
-                }
-                StreamKind::Tcp => {
-                    filter.done(&stream);
-                    filter.log(&stream);
-                }
+            filter.done(&stream);
+            if self.kind == StreamKind::Tcp {
+                filter.log(&stream);
             }
-            self.slots[slot].gone.set(true);
+            at.gone.set(true);
             drop(filter);
         }
         self.phase.set(Phase::Over);
@@ -66,6 +66,23 @@ impl Shared {
                 waker.wake();
             }
             self.let_go(side);
+        }
+    }
+
+    /// Shows an HTTP stream's end to the filters that want it: to those also that its request never came to, as in Envoy.
+    fn log(self: &Rc<Self>) {
+        for slot in 0..self.places() {
+            let at = &self.slots[slot];
+            if !at.interest.has(Interest::LOG) {
+                continue;
+            }
+            self.open(slot);
+            let taken = at.filter.try_borrow_mut().ok().and_then(|mut filter| filter.take());
+            let Some(mut filter) = taken else { continue };
+            filter.log(&Stream { shared: Rc::clone(self), slot });
+            if !at.gone.get() {
+                at.filter.replace(Some(filter));
+            }
         }
     }
 

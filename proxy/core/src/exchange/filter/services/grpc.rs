@@ -109,7 +109,7 @@ impl Services {
     ) -> Result<impl Future<Output = Result<GrpcReply, CallError>> + use<>, CallRefused> {
         let (stream, mut events) = self.grpc_stream(call)?;
         // A message beyond what a stream keeps is refused here, before anything is sent.
-        stream.send(message).map_err(|_| CallRefused::Malformed)?;
+        stream.send(message).map_err(|_| CallRefused::TooLarge)?;
         stream.close();
         let timeout = call.timeout.unwrap_or(Duration::MAX);
         Ok(async move {
@@ -159,6 +159,8 @@ impl Services {
         let encoded: Vec<(&[u8], Vec<u8>)> = call
             .metadata
             .iter()
+            // What makes it gRPC is ours to say.
+            .filter(|(name, _)| !(name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"te")))
             .map(|(name, value)| {
                 let binary = name.to_ascii_lowercase().ends_with(b"-bin");
                 let encode = |value| base64::engine::general_purpose::STANDARD_NO_PAD.encode(value).into_bytes();
@@ -169,7 +171,7 @@ impl Services {
         let head = head(&pairs, Version::HTTP_2)?;
         let outgoing = Rc::new(RefCell::new(Outgoing::default()));
         let source = Incoming::Made(Box::new(Sending(Rc::clone(&outgoing))));
-        let sending = Box::pin(async move { send(&cluster, head, source, Version::HTTP_2).await });
+        let sending = Box::pin(async move { send(&cluster, head?, source, Version::HTTP_2).await });
         let events = GrpcEvents {
             state: State::Sending(sending),
             waiting: VecDeque::new(),

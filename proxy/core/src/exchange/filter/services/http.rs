@@ -5,15 +5,17 @@ use crate::{
     body::{BodyError, Incoming, MadeBody},
     downstream::proxy_protocol,
     exchange::{
-        filter::Headers,
+        filter::{HeadFault, Headers},
         head::{Survey, hop_by_hop, hop_by_hop::UpgradeField},
         stream::{RequestBody, RequestStream},
     },
     telemetry::ByteMeter,
-    upstream::{self, Carrier, Delivery, HostField, Replay, SendOptions},
+    upstream::{self, Carrier, Delivery, HostField, Replay, RequestError, SendOptions},
     worker::Cluster,
 };
-use ::http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version, header, request};
+use ::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request,
+};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use std::{
@@ -93,13 +95,14 @@ impl Services {
         let under_way = self.begin()?;
         let mut head = head(call.headers, Version::HTTP_11)?;
         let trailers = fields(call.trailers)?;
-        head.headers.remove(header::TRANSFER_ENCODING);
-        let bodyless = matches!(head.method, Method::GET | Method::HEAD | Method::CONNECT | Method::OPTIONS);
-        head.headers.remove(header::CONTENT_LENGTH);
-        if trailers.is_none() && !(call.body.is_empty() && bodyless) {
-            head.headers.insert(header::CONTENT_LENGTH, call.body.len().into());
+        if let Ok(head) = &mut head {
+            head.headers.remove(header::TRANSFER_ENCODING);
+            let bodyless = matches!(head.method, Method::GET | Method::HEAD | Method::CONNECT | Method::OPTIONS);
+            head.headers.remove(header::CONTENT_LENGTH);
+            if trailers.is_none() && !(call.body.is_empty() && bodyless) {
+                head.headers.insert(header::CONTENT_LENGTH, call.body.len().into());
+            }
         }
-        let no_body = head.method == Method::HEAD;
         let source = match trailers {
             None => Incoming::Full(call.body.clone()),
             Some(trailers) => Incoming::Made(Box::new(Whole { data: call.body.clone(), trailers: Some(trailers) })),
@@ -108,6 +111,8 @@ impl Services {
         Ok(async move {
             let _under_way = under_way;
             let whole = async {
+                let head = head?;
+                let no_body = head.method == Method::HEAD;
                 let response = send(&cluster, head, source, Version::HTTP_11).await?;
                 collect(response, no_body, most).await
             };
@@ -116,21 +121,40 @@ impl Services {
     }
 }
 
-/// A head of these fields.
-pub(super) fn head(pairs: &[(&[u8], &[u8])], version: Version) -> Result<request::Parts, CallRefused> {
+/// A head of these fields; the inner error: of which no request can be made that a server would understand. As Envoy, that
+/// refuses at once what cannot stand in a message, and has the rest fail as it is sent.
+pub(super) fn head(
+    pairs: &[(&[u8], &[u8])],
+    version: Version,
+) -> Result<Result<request::Parts, CallError>, CallRefused> {
+    let sayable = |&(name, value): &(&[u8], &[u8])| {
+        let named = name.is_empty() || name.starts_with(b":") || HeaderName::from_bytes(name).is_ok();
+        named && HeaderValue::from_bytes(value).is_ok()
+    };
+    // Who asks for a tunnel cannot use one.
+    let tunnel = |&(name, value): &(&[u8], &[u8])| name.eq_ignore_ascii_case(b":method") && value == b"CONNECT";
+    if !pairs.iter().all(sayable) || pairs.iter().any(tunnel) {
+        return Err(CallRefused::Malformed);
+    }
     let (mut blank, ()) = Request::new(()).into_parts();
     blank.version = Version::HTTP_2;
     blank.uri = Uri::from_static("http://x/");
     let mut headers = Headers::request(blank, "http");
-    headers.replace_all(pairs.iter().copied().filter(|(name, _)| !name.eq_ignore_ascii_case(b":scheme")));
-    let mut head = headers.into_request().map_err(|_| CallRefused::Malformed)?;
-    if head.method == Method::CONNECT {
-        return Err(CallRefused::Malformed);
-    }
+    // The scheme is the connection's, and `:authority` says what `host` would.
+    let ours = |name: &[u8]| name.eq_ignore_ascii_case(b":scheme") || name.eq_ignore_ascii_case(b"host");
+    headers.replace_all(pairs.iter().copied().filter(|(name, _)| !ours(name)));
+    let unwritable = || CallError::Upstream(RequestError::Unwritable.into());
+    let mut head = match headers.into_request() {
+        Ok(head) => head,
+        Err(HeadFault::NoMethod | HeadFault::NoPath | HeadFault::NoAuthority) => return Err(CallRefused::Malformed),
+        Err(HeadFault::Name(_) | HeadFault::Value(_) | HeadFault::NoStatus) => return Ok(Err(unwritable())),
+    };
     let survey = Survey::of(&head.headers);
-    hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip).map_err(|_| CallRefused::Malformed)?;
+    if hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip).is_err() {
+        return Ok(Err(unwritable()));
+    }
     head.version = version;
-    Ok(head)
+    Ok(Ok(head))
 }
 
 /// Fields without a line; `None` of none.
