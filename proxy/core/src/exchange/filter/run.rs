@@ -107,6 +107,12 @@ pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>
     };
     let back = match outcome {
         Ok(Outcome::Back(rest)) => Ok(rest),
+        // Whoever half-closed may read why; filters are shown no answer that most likely nobody receives, as in Envoy.
+        Err(gone @ ProxyError::ClientGone) if !chain.interrupted() => {
+            chain.forget_request();
+            chain.phase.set(Phase::Sent);
+            return respond::error(exchange, &gone);
+        }
         Ok(Outcome::Late(answer)) => end_early(exchange, &chain, Ok(*answer)),
         Err(error) => end_early(exchange, &chain, Err(error)),
     };
