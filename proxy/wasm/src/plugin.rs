@@ -37,7 +37,7 @@ pub struct MachineSpec {
     pub shared: Arc<Shared>,
     /// Keeps that for as long as anything is of this.
     pub owner: Option<Owner>,
-    /// Bytes of linear memory.
+    /// Bytes of linear memories and tables.
     pub memory: usize,
     /// What of the ABI it may use.
     pub capabilities: AllowedCapabilities,

@@ -4,13 +4,17 @@ use crate::census::Entry;
 use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
-/// Bytes of linear memory that no configuration can exceed: Envoy's bound.
+/// Bytes that no configuration can exceed: Envoy's bound of a linear memory.
 pub const MOST_MEMORY: usize = 1 << 30;
 
 /// Entries of a table: functions that can be called indirectly. The largest real filters have some ten thousand.
 const MOST_TABLE: usize = 200_000;
 
-/// Bounds the memory of one machine. A growth beyond answers −1 to the guest, as the specification of WebAssembly has it.
+/// Bytes of a table's entry: a pointer to what it refers to.
+const ENTRY: usize = size_of::<usize>();
+
+/// Bounds what one machine takes: its linear memories and tables together, of which a module may have a hundred each. A growth
+/// beyond answers −1 to the guest, as the specification of WebAssembly has it.
 #[derive(Debug)]
 pub struct Limiter {
     most: usize,
@@ -29,7 +33,7 @@ impl Limiter {
         Self { most: most.min(MOST_MEMORY), now: 0, denied: 0, short: false, census: None }
     }
 
-    /// Bytes of linear memory now.
+    /// Bytes of linear memories and tables now.
     #[must_use]
     pub fn now(&self) -> usize {
         self.now
@@ -46,31 +50,46 @@ impl Limiter {
         self.short
     }
 
+    /// Bytes that it may have.
+    #[must_use]
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// How often growth was denied.
     #[must_use]
     pub fn denied(&self) -> u64 {
         self.denied
     }
-}
 
-impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    /// One of its memories or tables is to have so many bytes in place of so many. `false`: it may not.
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
         let total = self.now.saturating_sub(current).saturating_add(desired);
         if total > self.most {
             self.denied += 1;
-            return Ok(false);
+            return false;
         }
         if self.census.as_ref().is_some_and(|census| !census.grow(total)) {
             self.denied += 1;
             self.short = true;
-            return Ok(false);
+            return false;
         }
         self.now = total;
-        Ok(true)
+        true
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.grow(current, desired))
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= MOST_TABLE)
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > MOST_TABLE {
+            self.denied += 1;
+            return Ok(false);
+        }
+        Ok(self.grow(current * ENTRY, desired * ENTRY))
     }
 }
 
@@ -87,5 +106,17 @@ mod tests {
         assert!(!limiter.memory_growing(100, 101, None).unwrap());
         assert_eq!((limiter.now(), limiter.denied()), (100, 2));
         assert_eq!(Limiter::new(usize::MAX).most, MOST_MEMORY);
+    }
+
+    #[test]
+    fn tables_count_with_memories() {
+        let mut limiter = Limiter::new(64 + 10 * ENTRY);
+        assert!(limiter.memory_growing(0, 64, None).unwrap());
+        assert!(limiter.table_growing(0, 4, None).unwrap());
+        assert!(limiter.table_growing(0, 4, None).unwrap(), "another one");
+        assert!(!limiter.table_growing(4, 7, None).unwrap());
+        assert!(limiter.table_growing(4, 6, None).unwrap());
+        assert_eq!((limiter.now(), limiter.denied()), (64 + 10 * ENTRY, 1));
+        assert!(!Limiter::new(usize::MAX).table_growing(0, MOST_TABLE + 1, None).unwrap());
     }
 }

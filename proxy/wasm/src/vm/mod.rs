@@ -86,7 +86,7 @@ impl Machine {
         self.dead.get()
     }
 
-    /// Bytes of linear memory now.
+    /// Bytes of linear memories and tables now.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.store.try_borrow().map_or(0, |store| store.data().limiter.now())

@@ -83,7 +83,12 @@ impl Machine {
             Err(error) if error.is::<wasmtime::Trap>() => {
                 return Err(StartError::Failed(Failure::of(&error, store.data())));
             }
-            Err(error) => return Err(StartError::Instantiate(format!("{error:#}"))),
+            Err(error) => {
+                let limiter = &store.data().limiter;
+                let bound =
+                    (limiter.denied() > 0).then(|| format!(" (memories and tables may have {} bytes)", limiter.most()));
+                return Err(StartError::Instantiate(format!("{error:#}{}", bound.unwrap_or_default())));
+            }
         };
         let callbacks = Callbacks::resolve(&mut store, &instance, module.abi(), &spec.capabilities)?;
         let memory = instance.get_memory(&mut store, "memory");

@@ -82,6 +82,26 @@ fn growth_ends_at_the_limit_and_a_trap_after_it_is_told_apart() {
     assert_eq!(tick(&World::default(), "", &format!("{grow} (unreachable)")), Some(Cause::Memory));
 }
 
+/// A hundred tables of the largest size are 160 MB.
+#[test]
+fn tables_grow_within_the_limit_of_memory() {
+    let grow = |table| {
+        format!("(loop (br_if 0 (i32.ne (table.grow {table} (ref.null func) (i32.const 1000)) (i32.const -1))))")
+    };
+    let text = guest(&format!(
+        r#"{} (func (export "proxy_on_tick") (param i32) {} (unreachable))"#,
+        "(table 0 funcref)".repeat(20),
+        (0..20).map(grow).collect::<String>()
+    ));
+    let world = World { callback: Duration::from_secs(20), ..World::default() };
+    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let before = machine.memory();
+    machine.tick(root);
+    assert_eq!(machine.dead(), Some(Cause::Memory));
+    let (grown, most) = (machine.memory() - before, world.memory - before);
+    assert!((most - 8 * 1000..=most).contains(&grown), "{grown} of {most}");
+}
+
 #[test]
 fn a_plugin_that_does_not_start_ends_the_machine_it_joined() {
     let text = guest(

@@ -106,6 +106,15 @@ fn a_memory_larger_than_allowed_is_refused() {
 }
 
 #[test]
+fn tables_that_are_together_larger_than_allowed_are_refused() {
+    let tables = |number| guest(&"(table 200000 funcref)".repeat(number));
+    assert!(World::default().machine(&tables(8)).is_ok());
+    let words = refusal(&tables(12));
+    assert!(words.contains("cannot be instantiated") && words.contains("16777216 bytes"), "{words}");
+    assert!(refusal(&guest("(table 200001 funcref)")).contains("cannot be instantiated"));
+}
+
+#[test]
 fn the_order_of_a_start_is_envoys() {
     // Each step writes its letter behind the others'.
     let text = guest_with(
