@@ -6,6 +6,7 @@ use crate::{
     vm::{
         memory::{Answer, slice, split},
         state::Host,
+        wish::Wish,
     },
 };
 use bytes::Bytes;
@@ -46,9 +47,7 @@ pub(super) fn continue_response(caller: &mut Caller<'_, Host>) -> Answer {
 
 pub(super) fn close_stream(caller: &mut Caller<'_, Host>, kind: u32) -> Answer {
     StreamType::of(kind)?;
-    if let Ok(stream) = caller.data().stream() {
-        stream.close("wasm_close_stream");
-    }
+    caller.data_mut().wish(Wish::Close);
     Ok(())
 }
 
@@ -86,11 +85,13 @@ pub(super) fn send_local_response(
         grpc_status: (grpc_status != u32::MAX).then_some(grpc_status),
         details: self::details(details),
     };
-    match stream.reply(reply) {
+    match stream.takes(&reply) {
         // The first answer stands; opaque bytes have none. Neither is the guest's error.
-        Ok(()) | Err(Refused::Answered | Refused::NotHttp) => Ok(()),
-        Err(Refused::Over | Refused::TooMuch) => Err(Status::BadArgument.into()),
+        Err(Refused::Answered | Refused::NotHttp) => {}
+        Err(Refused::Over | Refused::TooMuch) => return Err(Status::BadArgument.into()),
+        Ok(()) => host.wish(Wish::Reply(reply)),
     }
+    Ok(())
 }
 
 /// A field of a local reply; those that the proxy sets are left out, as in Envoy.

@@ -18,6 +18,7 @@ mod release;
 mod start;
 pub mod state;
 pub mod time;
+pub mod wish;
 
 pub use failure::{Cause, Failure};
 pub use start::StartError;
@@ -165,11 +166,14 @@ impl Machine {
 
     /// The guest died of this.
     #[cold]
-    fn killed(&self, store: RefMut<'_, Store<Host>>, error: &wasmtime::Error, context: u32) -> Failed {
+    fn killed(&self, mut store: RefMut<'_, Store<Host>>, error: &wasmtime::Error, context: u32) -> Failed {
         let failure = Failure::of(error, store.data());
         let burnt = store.data().time.burnt(time::now());
+        let wishes = store.data_mut().take_wishes();
         drop(store);
-        self.die(&failure, context, burnt)
+        let failed = self.die(&failure, context, burnt);
+        wish::grant_last(wishes);
+        failed
     }
 
     /// Lets the guest run.
@@ -197,7 +201,7 @@ impl Machine {
     fn noted(&self, host: &Host) -> Noted {
         // Nobody else looks at them now.
         let orphans = self.orphans.try_borrow().is_ok_and(|orphans| orphans.is_empty());
-        if host.timers.is_empty() && orphans { Noted::Nothing } else { Noted::Something }
+        if host.timers.is_empty() && host.wishes.is_empty() && orphans { Noted::Nothing } else { Noted::Something }
     }
 
     /// Does what host functions noted.
@@ -209,6 +213,7 @@ impl Machine {
                 self.set_timer(host, root, period);
             }
         }
+        host.grant_wishes();
         if !self.orphans.borrow().is_empty() {
             for id in self.orphans.take() {
                 host.contexts.remove(&id);
@@ -274,7 +279,7 @@ impl Machine {
             let Ok(mut store) = self.store.try_borrow_mut() else { return Err(Cause::Busy.failed()) };
             let host = store.data_mut();
             let Some(id) = host.new_id() else { return Err(Cause::Contexts.failed()) };
-            let context = StreamContext { root, stream: stream.clone(), written: 0 };
+            let context = StreamContext { root, stream: stream.clone(), written: 0, wish: None };
             host.contexts.insert(id, Context::Stream(context));
             id
         };

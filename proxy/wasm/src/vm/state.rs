@@ -4,6 +4,7 @@ use super::{
     limits::Limiter,
     log::{LogBudget, Whose},
     time::Allowance,
+    wish::Wish,
 };
 use crate::{
     abi::{AbiVersion, LogLevel, Status},
@@ -65,6 +66,8 @@ pub struct Host {
     pub ready: mpsc::Sender<Ready>,
     /// Timers the guest set in this callback: a root and its period.
     pub timers: Vec<(u32, Duration)>,
+    /// Streams that the guest wants to end in this callback.
+    pub wishes: Vec<u32>,
     /// Expressions it made.
     pub expressions: Expressions,
     /// Roots that said `proxy_done`.
@@ -132,6 +135,8 @@ pub struct StreamContext {
     pub stream: Stream,
     /// Bytes its guest wrote into its maps.
     pub written: usize,
+    /// How the callback that runs wants it to end.
+    pub wish: Option<Box<Wish>>,
 }
 
 /// What can be read while one callback runs.
@@ -187,6 +192,7 @@ impl Host {
             lines: LogBudget::new(),
             ready,
             timers: Vec::new(),
+            wishes: Vec::new(),
             expressions: Expressions::default(),
             done: Vec::new(),
             held: Vec::new(),

@@ -191,7 +191,12 @@ impl Stream {
         self.answer(reply, Some(flag))
     }
 
-    fn answer(&self, reply: LocalReply, flag: Option<ResponseFlag>) -> Result<(), Refused> {
+    /// Whether it could be answered so now.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`]: why not.
+    pub fn takes(&self, reply: &LocalReply) -> Result<(), Refused> {
         if self.shared.kind == StreamKind::Tcp {
             return Err(Refused::NotHttp);
         }
@@ -204,6 +209,11 @@ impl Stream {
         if reply.body.len() > MOST_REPLY {
             return Err(Refused::TooMuch);
         }
+        Ok(())
+    }
+
+    fn answer(&self, reply: LocalReply, flag: Option<ResponseFlag>) -> Result<(), Refused> {
+        self.takes(&reply)?;
         self.shared.interrupt(Interrupt::Reply(Box::new((reply, flag))));
         Ok(())
     }
