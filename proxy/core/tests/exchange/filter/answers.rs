@@ -377,17 +377,22 @@ fn errors_of_the_proxy_pass_the_filters_too() {
 /// As in Envoy, where nobody is left to answer. A client that only half-closed reads why.
 #[test]
 fn filters_are_shown_no_answer_to_a_client_that_left_within_its_request() {
-    let _kept = held("a", Do::PauseAll);
-    run(
-        ONE,
-        |_, _| echo(),
-        |world| async move {
-            let mut client = world.connect();
-            client.write_all(&POST.as_bytes()[..POST.len() - 3]).await.unwrap();
-            client.shutdown().await.unwrap();
-            assert_eq!(answer(&mut client).await.status, 400);
-            one_record(&world, (400, "DC", "downstream_remote_disconnect", "downstream")).await;
-            hears(&["a: open", "a: request_headers No", "a: log", "a: done", "a: gone"]);
-        },
-    );
+    for half_closes in [true, false] {
+        let _kept = held("a", Do::PauseAll);
+        run(
+            ONE,
+            |_, _| echo(),
+            move |world| async move {
+                let mut client = world.connect();
+                client.write_all(&POST.as_bytes()[..POST.len() - 3]).await.unwrap();
+                if half_closes {
+                    client.shutdown().await.unwrap();
+                    assert_eq!(answer(&mut client).await.status, 400);
+                }
+                drop(client);
+                one_record(&world, (400, "DC", "downstream_remote_disconnect", "downstream")).await;
+                hears(&["a: open", "a: request_headers No", "a: log", "a: done", "a: gone"]);
+            },
+        );
+    }
 }
