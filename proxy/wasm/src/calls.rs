@@ -169,9 +169,7 @@ pub fn http(
                 trailers: reply.trailers,
             },
             Err(error) => {
-                if matches!(error, CallError::TooLarge) {
-                    machine.answer_too_large(root);
-                }
+                tell(&machine, root, &error);
                 // As Envoy tells a filter: a response that says what went wrong, unless one had begun.
                 match error.as_response() {
                     None => Shown::CallReset,
@@ -206,7 +204,7 @@ pub fn grpc(
                 machine.grpc_closed(root, token, INTERNAL, b"no message".to_vec());
             }
             Ok(reply) => machine.grpc_closed(root, token, reply.status, reply.message),
-            Err(error) => machine.grpc_closed(root, token, status(&error), error.to_string().into_bytes()),
+            Err(error) => grpc_failed(&machine, root, token, &error),
         }
     })
 }
@@ -244,10 +242,20 @@ async fn hand_on(machine: &Weak<Machine>, root: u32, token: u32, events: &mut Gr
                 return machine.grpc_closed(root, token, code, message);
             }
             Ok(None) => return,
-            Err(error) => {
-                return machine.grpc_closed(root, token, status(&error), error.to_string().into_bytes());
-            }
+            Err(error) => return grpc_failed(&machine, root, token, &error),
         }
+    }
+}
+
+fn grpc_failed(machine: &Machine, root: u32, token: u32, error: &CallError) {
+    tell(machine, root, error);
+    machine.grpc_closed(root, token, status(error), error.to_string().into_bytes());
+}
+
+/// Has it logged where the guest's own limit is why a call failed.
+fn tell(machine: &Machine, root: u32, error: &CallError) {
+    if matches!(error, CallError::TooLarge) {
+        machine.answer_too_large(root);
     }
 }
 

@@ -142,6 +142,17 @@ fn a_filter_calls_grpc_services() {
             assert!(events.next().await.unwrap().is_none());
             assert!(stream.send(b"late").is_err());
 
+            let all = pillion_config::model::AllowedClusters::All;
+            let error = services().bounded(all.clone(), 1, 4).grpc_call(&call, b"hello").unwrap().await.unwrap_err();
+            assert!(matches!(error, CallError::TooLarge), "five bytes: {error:?}");
+            let (stream, mut events) = services().bounded(all, 1, 4).grpc_stream(&call).unwrap();
+            stream.send(b"four").unwrap();
+            stream.send(b"fives").unwrap();
+            assert!(matches!(events.next().await, Ok(Some(GrpcEvent::Initial(_)))));
+            assert!(matches!(events.next().await, Ok(Some(GrpcEvent::Message(message))) if message == "four"));
+            assert!(matches!(events.next().await, Err(CallError::TooLarge)));
+            assert!(matches!(events.next().await, Ok(None)));
+
             // Given up: the server sees a reset, and nothing is left in flight.
             let (stream, events) = services().grpc_stream(&call).unwrap();
             drop((stream, events));

@@ -12,7 +12,7 @@ use ::http::{HeaderMap, StatusCode, Version};
 use base64::Engine as _;
 use bytes::Bytes;
 use http_body::Body;
-use received::{Messages, percent_decoded};
+use received::{Messages, NoMessage, percent_decoded};
 use sent::{Outgoing, Sending};
 use std::{
     cell::RefCell,
@@ -209,7 +209,7 @@ impl GrpcEvents {
     ///
     /// # Errors
     ///
-    /// No response came at all; nothing follows.
+    /// No response came at all, or a message larger than the filter takes; nothing follows.
     pub async fn next(&mut self) -> Result<Option<GrpcEvent>, CallError> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -233,9 +233,13 @@ impl GrpcEvents {
                     match messages.next(self.most) {
                         Ok(Some(message)) => return Poll::Ready(Ok(Some(GrpcEvent::Message(message)))),
                         Ok(None) => {}
-                        Err(fault) => {
-                            self.close(GrpcStatus::from(fault), fault.words());
+                        Err(NoMessage::Compressed) => {
+                            self.close(GrpcStatus::Internal, "a compressed message, though no compression was offered");
                             continue;
+                        }
+                        Err(NoMessage::TooLarge) => {
+                            self.over();
+                            return Poll::Ready(Err(CallError::TooLarge));
                         }
                     }
                     match Pin::new(&mut **body).poll_frame(cx) {
@@ -283,6 +287,10 @@ impl GrpcEvents {
 
     fn finish(&mut self, status: u32, message: Vec<u8>) {
         self.waiting.push_back(GrpcEvent::Closed(status, message));
+        self.over();
+    }
+
+    fn over(&mut self) {
         self.state = State::Over;
         self.outgoing.borrow_mut().close();
     }

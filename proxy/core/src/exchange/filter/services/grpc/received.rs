@@ -1,6 +1,5 @@
 //! Messages out of a body, and what a status says.
 
-use crate::exchange::head::grpc::GrpcStatus;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// What stands before a message: whether it is compressed, and its length.
@@ -35,24 +34,6 @@ impl Messages {
         }
         self.held.advance(PREFIX);
         Ok(Some(self.held.split_to(length).freeze()))
-    }
-}
-
-impl NoMessage {
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Self::Compressed => "a compressed message, though no compression was offered",
-            Self::TooLarge => "a message larger than the filter takes",
-        }
-    }
-}
-
-impl From<NoMessage> for GrpcStatus {
-    fn from(fault: NoMessage) -> Self {
-        match fault {
-            NoMessage::Compressed => Self::Internal,
-            NoMessage::TooLarge => Self::ResourceExhausted,
-        }
     }
 }
 
