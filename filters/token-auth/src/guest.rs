@@ -26,6 +26,7 @@ impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         match Policy::read(&self.get_plugin_configuration().unwrap_or_default()) {
             Ok(policy) => {
+                policy.warnings().iter().for_each(|words| log::warn!("{words}"));
                 self.policy = Some(Rc::new(policy));
                 true
             }

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Keys are those of a JWKS (RFC 7517): `oct` for HS256, `RSA` for RS256, `EC` with P-256 for ES256. The key decides the
-//! algorithm, never the token. Without a token or with a bad one the answer is 401, without the scopes 403, both with
+//! algorithm, never the token. A token that names no key by `kid` is tried with the first 4 of P-256, the first 6 of RSA with 2048
+//! bits, 1 with 4096: where a client could have it tried with more, it could use up the time of a callback. Without a token or with a bad one the answer is 401, without the scopes 403, both with
 //! `www-authenticate`. `claims_to_headers` means what it does in the proxy's own
 //! filter `jwt`: header by claim, `a.b` for one within another, lists with commas, objects as JSON, and no header of what would not
 //! arrive as it is: control characters, white space around it, a list's member with a comma within, more than 4 KiB. Those
@@ -168,6 +169,19 @@ impl Policy {
         self.claims_to_headers.keys().map(String::as_str)
     }
 
+    /// What whoever wrote the configuration should know of it.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let many = self.jwt.iter().flat_map(jwt::Verifier::many);
+        let words = |algorithm| {
+            format!(
+                "token-auth: jwt.keys: a token that names no key by `kid` is tried with the first of {algorithm} alone: have \
+                 tokens name theirs, or put keys that are used first"
+            )
+        };
+        many.map(words).collect()
+    }
+
     /// Whether the application sees the token.
     #[must_use]
     pub fn forwards(&self) -> bool {
@@ -201,10 +215,12 @@ impl Policy {
         Verdict::Pass(headers.filter_map(|(header, claim)| Some((header.clone(), claims.text(claim)?))).collect())
     }
 
-    /// A prefix by whole segments: `/health` is public, `/healthy` and `/health/../admin` are not.
+    /// A prefix by whole segments: `/health` is public, `/healthy` and `/health/../admin` are not, nor is what some server reads as
+    /// the latter: `/health/..;/admin`, `/health/%2e%2e/admin`, `/health\\..\\admin`.
     fn is_public(&self, path: &str) -> bool {
         let path = path.split(['?', '#']).next().unwrap_or("");
-        if path.split('/').any(|segment| segment == ".." || segment.contains('%') || segment.contains('\\')) {
+        let up = |segment: &str| segment.split(';').next() == Some("..");
+        if path.split('/').any(|segment| up(segment) || segment.contains(['%', '\\'])) {
             return false;
         }
         self.public.iter().any(|prefix| {
