@@ -26,6 +26,8 @@ const QUIET: u32 = 200;
 /// Advances the epoch.
 pub struct Ticker {
     engine: Engine,
+    /// How often it did: compiled code has its own way to see that.
+    ticks: Arc<AtomicU64>,
     /// The turns of every machine. Shared with machines that begin, on any worker.
     machines: Mutex<Vec<Weak<AtomicU64>>>,
     parked: AtomicBool,
@@ -44,7 +46,19 @@ pub struct Running<'a>(&'a Pulse);
 
 impl Ticker {
     pub(crate) fn new(engine: Engine) -> Arc<Self> {
-        Arc::new(Self { engine, machines: Mutex::default(), parked: AtomicBool::new(false), thread: OnceLock::new() })
+        Arc::new(Self {
+            engine,
+            ticks: Arc::default(),
+            machines: Mutex::default(),
+            parked: AtomicBool::new(false),
+            thread: OnceLock::new(),
+        })
+    }
+
+    /// How often it has ticked, now and later.
+    #[must_use]
+    pub fn ticks(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.ticks)
     }
 
     /// A machine begins. The first one starts the thread.
@@ -81,6 +95,8 @@ impl Ticker {
         loop {
             thread::sleep(TICK);
             self.engine.increment_epoch();
+            // It orders nothing; whoever sees it late is told a call later.
+            self.ticks.fetch_add(1, Ordering::Relaxed);
             quiet = if self.stirred(&mut seen) { 0 } else { quiet + 1 };
             if quiet < QUIET {
                 continue;

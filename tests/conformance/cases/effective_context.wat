@@ -9,8 +9,12 @@
 ;;!   request_headers| get 0 "x-kit-a" = 0 "1"
 ;;!   request_headers| unknown = 2
 ;;!   request_headers| get 0 "x-kit-a" = 0 "1"
-;;!   ^ GET /x x-kit-a="1"
-;;!   > 200 x-kit-up="yes" body "hello"
+;;!   request_headers| none = 0
+;;!   request_headers| get 0 "x-kit-a" = 0 "1"
+;;!   request_headers| remove = 0
+;;!   response_headers| reply = 0
+;;!   ^ GET /x
+;;!   > 403 content-type="text/plain" body "zero"
 
 (on request_headers
   (call $show @"root" (call $proxy_set_effective_context (i32.const 1)))
@@ -19,4 +23,12 @@
   (call $get (i32.const 0) @"x-kit-a")
   (call $show @"unknown" (call $proxy_set_effective_context (i32.const 99999)))
   (call $get (i32.const 0) @"x-kit-a")
+  (drop (call $proxy_set_effective_context (i32.const 1)))
+  (call $show @"none" (call $proxy_set_effective_context (i32.const 0)))
+  (call $get (i32.const 0) @"x-kit-a")
+  (call $show @"remove" (call $proxy_remove_header_map_value (i32.const 0) @"x-kit-a"))
   (i32.const 0))
+(on response_headers
+  (drop (call $proxy_set_effective_context (i32.const 0)))
+  (call $reply (i32.const 403) @"zero")
+  (i32.const 1))

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Which functions there are depends on the module's ABI version. Every one checks what it is given; what is wrong
-//! with an argument is told by a status, and only a function called where it cannot be ends the guest.
+//! with an argument is told by a status, and only a function called where it cannot be, or by a callback that has had its
+//! time, ends the guest.
 
 pub mod buffers;
 pub mod calls;
@@ -32,15 +33,16 @@ use wasmtime::{Caller, Engine, Linker};
 #[error("{0} is called while the module initialises itself; only proxy_log and WASI are there then")]
 pub struct TooEarly(&'static str);
 
-fn gate(caller: &Caller<'_, Host>, name: &'static str) -> wasmtime::Result<()> {
-    if caller.data().stage == Stage::Loading { Err(TooEarly(name).into()) } else { Ok(()) }
+fn gate(caller: &mut Caller<'_, Host>, name: &'static str) -> wasmtime::Result<()> {
+    let host = caller.data_mut();
+    if host.stage == Stage::Loading { Err(TooEarly(name).into()) } else { host.in_time() }
 }
 
 /// Binds functions whose arguments are all words.
 macro_rules! bind {
     ($linker:expr, $($name:literal => $function:path, ($($arg:ident),*);)*) => {
         {$($linker.func_wrap("env", $name, |mut caller: Caller<'_, Host>, $($arg: u32),*| -> wasmtime::Result<u32> {
-            gate(&caller, $name)?;
+            gate(&mut caller, $name)?;
             answer($function(&mut caller, $($arg),*))
         })?;)*}
     };
@@ -55,6 +57,7 @@ pub fn linker(engine: &Engine, abi: AbiVersion) -> wasmtime::Result<Linker<Host>
     let mut linker = Linker::new(engine);
     // It is there while the module initialises itself.
     linker.func_wrap("env", "proxy_log", |mut caller: Caller<'_, Host>, level: u32, text: u32, length: u32| {
+        caller.data_mut().in_time()?;
         answer(system::log(&mut caller, level, text, length))
     })?;
     bind! { linker,
@@ -99,11 +102,11 @@ pub fn linker(engine: &Engine, abi: AbiVersion) -> wasmtime::Result<Linker<Host>
         "proxy_call_foreign_function" => foreign::call, (name, name_length, arguments, length, result, result_length);
     }
     linker.func_wrap("env", "proxy_increment_metric", |mut caller: Caller<'_, Host>, id: u32, by: i64| {
-        gate(&caller, "proxy_increment_metric")?;
+        gate(&mut caller, "proxy_increment_metric")?;
         answer(shared::increment_metric(&mut caller, id, by))
     })?;
     linker.func_wrap("env", "proxy_record_metric", |mut caller: Caller<'_, Host>, id: u32, value: u64| {
-        gate(&caller, "proxy_record_metric")?;
+        gate(&mut caller, "proxy_record_metric")?;
         answer(shared::record_metric(&mut caller, id, value))
     })?;
     match abi {

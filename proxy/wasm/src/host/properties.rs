@@ -110,10 +110,8 @@ pub(super) fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
         }
         (b"connection", Some(rest)) => connection(stream, rest),
         (b"connection_id", None) => Ok(Value::Number(stream.connection().id.0)),
-        (b"source", Some(rest)) => {
-            let address = stream.connection().client();
-            address_of(&address, rest)
-        }
+        // Whom a trusted proxy before this one names, as Envoy's where it trusts one.
+        (b"source", Some(rest)) => address_of(&stream.facts().client, rest),
         (b"destination", Some(rest)) => address_of(&stream.connection().destination(), rest),
         (b"upstream", Some(rest)) => upstream(stream, rest),
         (b"upstream", None) => Err(Status::SerializationFailure),

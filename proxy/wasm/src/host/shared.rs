@@ -2,6 +2,7 @@
 
 use crate::{
     abi::{MetricType, Status},
+    shared::MOST_NAME,
     vm::{
         memory::{Answer, give, put_u32, put_u64, slice, split},
         state::Host,
@@ -53,7 +54,11 @@ pub(super) fn resolve_queue(
     id_at: u32,
 ) -> Answer {
     let (memory, host) = split(caller);
-    let vm_id = match std::str::from_utf8(slice(memory, vm_id, vm_id_length)?).map_err(|_| Status::NotFound)? {
+    let vm_id = slice(memory, vm_id, vm_id_length)?;
+    if vm_id.len() > MOST_NAME {
+        return Err(Status::NotFound.into());
+    }
+    let vm_id = match std::str::from_utf8(vm_id).map_err(|_| Status::NotFound)? {
         // The guest's own.
         "" => &host.spec.vm_id,
         other => other,

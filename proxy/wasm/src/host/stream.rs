@@ -2,7 +2,7 @@
 
 use super::headers::MOST_GIVEN;
 use crate::{
-    abi::{Status, StreamType, pairs},
+    abi::{Status, StreamType, pairs, pairs::Pairs},
     vm::{
         memory::{Answer, slice, split},
         state::Host,
@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
-use pillion_core::exchange::filter::{LocalReply, Refused, Side, StreamKind};
+use pillion_core::exchange::filter::{LocalReply, MOST_REPLY, Refused, Side, StreamKind};
 use std::borrow::Cow;
 use wasmtime::Caller;
 
@@ -46,8 +46,16 @@ pub(super) fn continue_response(caller: &mut Caller<'_, Host>) -> Answer {
 }
 
 pub(super) fn close_stream(caller: &mut Caller<'_, Host>, kind: u32) -> Answer {
-    StreamType::of(kind)?;
-    caller.data_mut().wish(Wish::Close);
+    let kind = StreamType::of(kind)?;
+    let host = caller.data_mut();
+    let Ok(stream) = host.stream() else { return Ok(()) };
+    match (kind, stream.kind()) {
+        (StreamType::Request | StreamType::Response, StreamKind::Http)
+        | (StreamType::Downstream | StreamType::Upstream, StreamKind::Tcp) => host.wish(Wish::Close),
+        // What the stream does not have is not closed, as in Envoy.
+        (StreamType::Request | StreamType::Response, StreamKind::Tcp)
+        | (StreamType::Downstream | StreamType::Upstream, StreamKind::Http) => {}
+    }
     Ok(())
 }
 
@@ -71,10 +79,11 @@ pub(super) fn send_local_response(
     let (memory, host) = split(caller);
     let details = slice(memory, details, details_length)?;
     let body = slice(memory, body, body_length)?;
-    if headers_length as usize > MOST_GIVEN {
+    if headers_length as usize > MOST_GIVEN || body.len() > MOST_REPLY {
         return Err(Status::BadArgument.into());
     }
-    let fields = pairs::decode(slice(memory, headers, headers_length)?)?;
+    // Fields that cannot be read are none, as in Envoy: what was meant to be answered is answered.
+    let fields = pairs::decode(slice(memory, headers, headers_length)?).unwrap_or(Pairs::none());
     // Without effect on a plugin, as in Envoy.
     let Ok(stream) = host.stream() else { return Ok(()) };
     let reply = LocalReply {

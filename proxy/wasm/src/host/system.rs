@@ -51,11 +51,11 @@ pub(super) fn now() -> u64 {
 
 pub(super) fn set_effective_context(caller: &mut Caller<'_, Host>, id: u32) -> Answer {
     let host = caller.data_mut();
-    // 0 is the machine itself.
+    // 0 is the callback's own again.
     if id != 0 && !host.contexts.contains_key(&id) {
         return Err(Status::BadArgument.into());
     }
-    host.effective = id;
+    host.effective = if id == 0 { host.current } else { id };
     Ok(())
 }
 
@@ -64,7 +64,9 @@ pub(super) fn done(caller: &mut Caller<'_, Host>) -> Answer {
     match host.contexts.get(&host.effective) {
         Some(Context::Root(_)) => {
             let root = host.effective;
-            host.done.push(root);
+            if !host.done.contains(&root) {
+                host.done.push(root);
+            }
             // Only one that said it is not done yet is waited for.
             if host.held.contains(&root) { Ok(()) } else { Err(Status::NotFound.into()) }
         }

@@ -35,63 +35,60 @@ const MOST_PIECES: u32 = 1024;
 /// Bytes of one write that are looked at; a line of the log is cut far below.
 const MOST_LINE: usize = 64 * 1024;
 
-fn answer(done: Errno) -> u32 {
-    done.err().unwrap_or(errno::SUCCESS)
-}
-
 fn fault<E>(_: E) -> u32 {
     errno::FAULT
 }
 
+/// Binds functions that do something.
+macro_rules! bind {
+    ($linker:expr, $module:expr, $($name:literal => $function:path, ($($arg:ident: $type:ty),*);)*) => {
+        {$($linker.func_wrap($module, $name, |mut caller: Caller<'_, Host>, $($arg: $type),*| -> wasmtime::Result<u32> {
+            caller.data_mut().in_time()?;
+            Ok($function(&mut caller, $($arg),*).err().unwrap_or(errno::SUCCESS))
+        })?;)*}
+    };
+}
+
+/// Binds functions that have one answer.
+macro_rules! answer {
+    ($linker:expr, $module:expr, $($name:literal => $errno:expr, ($($type:ty),*);)*) => {
+        {$($linker.func_wrap($module, $name, |mut caller: Caller<'_, Host>, $(_: $type),*| -> wasmtime::Result<u32> {
+            caller.data_mut().in_time()?;
+            Ok($errno)
+        })?;)*}
+    };
+}
+
 /// Binds the functions under one of the names modules import them by.
 pub(super) fn bind(linker: &mut Linker<Host>, module: &str) -> wasmtime::Result<()> {
-    linker.func_wrap(
-        module,
-        "fd_write",
-        |mut caller: Caller<'_, Host>, fd: u32, pieces: u32, count: u32, size: u32| {
-            answer(fd_write(&mut caller, fd, pieces, count, size))
-        },
-    )?;
-    linker.func_wrap(module, "fd_read", |_: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32| errno::NOSYS)?;
-    // There is nothing to seek in; guests that try take a failure for a broken stream.
-    linker.func_wrap(module, "fd_seek", |_: Caller<'_, Host>, _: u32, _: i64, _: u32, _: u32| errno::SUCCESS)?;
-    linker.func_wrap(module, "fd_close", |_: Caller<'_, Host>, _: u32| errno::SUCCESS)?;
-    linker.func_wrap(module, "fd_fdstat_get", |mut caller: Caller<'_, Host>, fd: u32, stat: u32| {
-        answer(fd_fdstat_get(&mut caller, fd, stat))
-    })?;
-    linker.func_wrap(module, "fd_fdstat_set_flags", |_: Caller<'_, Host>, _: u32, _: u32| errno::NOSYS)?;
-    linker.func_wrap(module, "fd_prestat_get", |_: Caller<'_, Host>, _: u32, _: u32| errno::BADF)?;
-    linker.func_wrap(module, "fd_prestat_dir_name", |_: Caller<'_, Host>, _: u32, _: u32, _: u32| errno::NOSYS)?;
-    linker.func_wrap(
-        module,
-        "path_open",
-        |_: Caller<'_, Host>, _: u32, _: u32, _: u32, _: u32, _: u32, _: i64, _: i64, _: u32, _: u32| errno::NOENT,
-    )?;
-    linker.func_wrap(module, "args_sizes_get", |mut caller: Caller<'_, Host>, count: u32, size: u32| {
-        answer(args_sizes_get(&mut caller, count, size))
-    })?;
-    linker.func_wrap(module, "args_get", |_: Caller<'_, Host>, _: u32, _: u32| errno::SUCCESS)?;
-    linker.func_wrap(module, "environ_sizes_get", |mut caller: Caller<'_, Host>, count: u32, size: u32| {
-        answer(environ_sizes_get(&mut caller, count, size))
-    })?;
-    linker.func_wrap(module, "environ_get", |mut caller: Caller<'_, Host>, pointers: u32, data: u32| {
-        answer(environ_get(&mut caller, pointers, data))
-    })?;
-    linker.func_wrap(module, "clock_time_get", |mut caller: Caller<'_, Host>, clock: u32, _: i64, time: u32| {
-        answer(clock_time_get(&mut caller, clock, time))
-    })?;
-    linker.func_wrap(module, "random_get", |mut caller: Caller<'_, Host>, data: u32, length: u32| {
-        answer(random_get(&mut caller, data, length))
-    })?;
-    linker.func_wrap(module, "sched_yield", |_: Caller<'_, Host>| errno::SUCCESS)?;
-    linker.func_wrap(module, "poll_oneoff", |mut caller: Caller<'_, Host>, _: u32, _: u32, _: u32, events: u32| {
-        // Nothing waits here; a guest that sleeps goes on at once.
-        answer(put_u32(split(&mut caller).0, events, 0).map_err(fault))
-    })?;
-    linker.func_wrap(module, "proc_exit", |mut caller: Caller<'_, Host>, code: u32| {
+    bind! { linker, module,
+        "fd_write" => fd_write, (fd: u32, pieces: u32, count: u32, size: u32);
+        "fd_fdstat_get" => fd_fdstat_get, (fd: u32, stat: u32);
+        "args_sizes_get" => args_sizes_get, (count: u32, size: u32);
+        "environ_sizes_get" => environ_sizes_get, (count: u32, size: u32);
+        "environ_get" => environ_get, (pointers: u32, data: u32);
+        "clock_time_get" => clock_time_get, (clock: u32, precision: i64, time: u32);
+        "random_get" => random_get, (data: u32, length: u32);
+        "poll_oneoff" => poll_oneoff, (subscriptions: u32, room: u32, count: u32, events: u32);
+    }
+    answer! { linker, module,
+        "fd_read" => errno::NOSYS, (u32, u32, u32, u32);
+        // There is nothing to seek in; guests that try take a failure for a broken stream.
+        "fd_seek" => errno::SUCCESS, (u32, i64, u32, u32);
+        "fd_close" => errno::SUCCESS, (u32);
+        "fd_fdstat_set_flags" => errno::NOSYS, (u32, u32);
+        "fd_prestat_get" => errno::BADF, (u32, u32);
+        "fd_prestat_dir_name" => errno::NOSYS, (u32, u32, u32);
+        "path_open" => errno::NOENT, (u32, u32, u32, u32, u32, i64, i64, u32, u32);
+        "args_get" => errno::SUCCESS, (u32, u32);
+        "sched_yield" => errno::SUCCESS, ();
+    }
+    linker.func_wrap(module, "proc_exit", |mut caller: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
+        caller.data_mut().in_time()?;
         // As in Envoy, the guest goes on; most trap right after.
         let line = format!("the filter called proc_exit({code})");
         caller.data_mut().log(LogLevel::Error, line.as_bytes());
+        Ok(())
     })?;
     Ok(())
 }
@@ -167,7 +164,7 @@ fn environ_get(caller: &mut Caller<'_, Host>, pointers: u32, data: u32) -> Errno
     Ok(())
 }
 
-fn clock_time_get(caller: &mut Caller<'_, Host>, clock: u32, time: u32) -> Errno {
+fn clock_time_get(caller: &mut Caller<'_, Host>, clock: u32, _precision: i64, time: u32) -> Errno {
     let now = match clock {
         0 => super::system::now(),
         1 => monotonic(),
@@ -189,4 +186,9 @@ fn random_get(caller: &mut Caller<'_, Host>, data: u32, length: u32) -> Errno {
     }
     let bytes = slice_mut(split(caller).0, data, length).map_err(fault)?;
     aws_lc_rs::rand::fill(bytes).map_err(|_| errno::INVAL)
+}
+
+/// Nothing waits here; a guest that sleeps goes on at once.
+fn poll_oneoff(caller: &mut Caller<'_, Host>, _subscriptions: u32, _room: u32, _count: u32, events: u32) -> Errno {
+    put_u32(split(caller).0, events, 0).map_err(fault)
 }

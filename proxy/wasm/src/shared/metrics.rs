@@ -86,10 +86,10 @@ impl GuestMetrics {
     ///
     /// [`Status::BadArgument`] for a name that is too long or not text.
     pub fn define(&self, filter: &str, kind: MetricType, name: &[u8]) -> Result<u32, Status> {
-        let name = std::str::from_utf8(name).map_err(|_| Status::BadArgument)?;
         if name.is_empty() || name.len() > MOST_NAME {
             return Err(Status::BadArgument);
         }
+        let name = std::str::from_utf8(name).map_err(|_| Status::BadArgument)?;
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let store = &mut *store;
         let known = store.by_name.get(&(kind, name.into()) as &(MetricType, Box<str>)).copied();

@@ -11,7 +11,7 @@ mod queue;
 pub use data::{MOST_BYTES as MOST_DATA_BYTES, MOST_KEYS, SharedData};
 pub(crate) use metrics::REFUSED;
 pub use metrics::{GuestMetrics, MOST_METRICS, MOST_OF_ONE, WHOLE_NUMBERS};
-pub use queue::{MOST_BYTES as MOST_QUEUED_BYTES, MOST_ITEMS, MOST_QUEUE_BYTES, MOST_QUEUES, Queues, Ready};
+pub use queue::{MOST_BYTES as MOST_QUEUED_BYTES, MOST_ITEMS, MOST_NAME, MOST_QUEUE_BYTES, MOST_QUEUES, Queues, Ready};
 
 use std::{
     collections::{HashMap, HashSet},

@@ -8,6 +8,9 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// Bytes of a queue's name: it is kept as long as the queue.
+pub const MOST_NAME: usize = 1024;
+
 /// Queues over all vm_ids.
 pub const MOST_QUEUES: usize = 1_000;
 
@@ -62,8 +65,11 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// [`Status::InternalFailure`] when there are too many.
+    /// [`Status::InternalFailure`] when there are too many, or its name is longer than 1 KiB.
     pub fn register(&self, vm_id: &str, name: &[u8], root: u32, ready: &mpsc::Sender<Ready>) -> Result<u32, Status> {
+        if name.len() > MOST_NAME {
+            return Err(Status::InternalFailure);
+        }
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = store.by_name.get(&(vm_id.into(), name.into()) as &(Box<str>, Box<[u8]>)).copied();
         let id = match known {
@@ -87,6 +93,9 @@ impl Queues {
     /// The queue of that name.
     #[must_use]
     pub fn resolve(&self, vm_id: &str, name: &[u8]) -> Option<u32> {
+        if name.len() > MOST_NAME {
+            return None;
+        }
         let store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         store.by_name.get(&(vm_id.into(), name.into()) as &(Box<str>, Box<[u8]>)).copied()
     }
@@ -197,6 +206,17 @@ mod tests {
         assert_eq!(queues.enqueue(id, b"x"), Err(Status::InternalFailure));
         queues.forget("v");
         assert_eq!(queues.dequeue(id), Err(Status::NotFound));
+    }
+
+    #[test]
+    fn a_name_is_short() {
+        let queues = Queues::default();
+        let (ready, _told) = mpsc::channel(8);
+        let name = [b'q'; MOST_NAME + 1];
+        assert_eq!(queues.register("v", &name, 1, &ready), Err(Status::InternalFailure));
+        assert_eq!(queues.resolve("v", &name), None);
+        let id = queues.register("v", &name[1..], 1, &ready).unwrap();
+        assert_eq!(queues.resolve("v", &name[1..]), Some(id));
     }
 
     #[test]

@@ -38,7 +38,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use time::Allowance;
 use wasmtime::{Store, TypedFunc, WasmParams, WasmResults};
 
 /// One instance of a module, on one worker.
@@ -188,8 +187,7 @@ impl Machine {
         params: P,
     ) -> wasmtime::Result<R> {
         store.set_epoch_deadline(time::FIRST);
-        let host = store.data_mut();
-        (host.effective, host.callback, host.time) = (context, name, Allowance::new(budget.0));
+        store.data_mut().begin(name, context, budget.0);
         let running = self.pulse.enter();
         let result = callback.call(store, params);
         drop(running);
@@ -316,6 +314,10 @@ impl Machine {
 
     /// Ends a plugin: asks whether it may go, waits a while if it says not yet.
     pub fn retire(self: &Rc<Self>, root: u32, budget: Budget, services: Option<&Services>) {
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            // What it said before it was asked is no answer.
+            store.data_mut().done.retain(|known| *known != root);
+        }
         let done = match &self.callbacks.done {
             Some(done) if self.dead.get().is_none() => self.call("proxy_on_done", done, budget, root, (root,)),
             Some(_) | None => Ok(1),

@@ -1,10 +1,10 @@
 //! How a machine comes to life: instantiation, the module's own start, plugins.
 
 use super::{
-    Budget, Machine,
+    Budget, Machine, NOBODY,
     failure::Failure,
     state::{Context, Host, Root, Shown, Stage},
-    time::{self, Allowance, Verdict},
+    time::{self, Verdict},
 };
 use crate::{
     abi::callback::{BadExport, Callbacks},
@@ -75,7 +75,9 @@ impl Machine {
             })
         });
         store.set_epoch_deadline(time::FIRST);
-        store.data_mut().time = Allowance::new(limit);
+        let host = store.data_mut();
+        host.ticks.0 = runtime.ticker.ticks();
+        host.begin("the module's start function", NOBODY, limit);
         let pulse = runtime.ticker.pulse();
         let running = pulse.enter();
         let instance = match module.pre().instantiate(&mut store) {

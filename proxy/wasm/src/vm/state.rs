@@ -3,7 +3,7 @@
 use super::{
     limits::Limiter,
     log::{LogBudget, Whose},
-    time::Allowance,
+    time::{self, Allowance, Verdict},
     wish::Wish,
 };
 use crate::{
@@ -20,11 +20,14 @@ use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
     rc::Weak,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::mpsc;
-use wasmtime::{Memory, TypedFunc};
+use wasmtime::{Memory, Trap, TypedFunc};
 
 /// The host's side of a machine.
 pub struct Host {
@@ -48,12 +51,16 @@ pub struct Host {
     pub contexts: Contexts,
     /// The id given last.
     pub last_context: u32,
+    /// The context that the callback which runs is called for.
+    pub current: u32,
     /// The context that host functions act on.
     pub effective: u32,
     /// The function of the guest that runs, for the log.
     pub callback: &'static str,
     /// The time it may take, and what is known of what it took.
     pub time: Allowance,
+    /// The clock's ticks, and how many there were when the time was looked at last.
+    pub ticks: (Arc<AtomicU64>, u64),
     /// What can be read while the callback runs that brought it.
     pub shown: Shown,
     /// What `proxy_get_status` says: of the call answered last.
@@ -183,9 +190,11 @@ impl Host {
             spec,
             contexts: HashMap::default(),
             last_context: 0,
+            current: 0,
             effective: 0,
             callback: "the module's start function",
             time: Allowance::new(Duration::ZERO),
+            ticks: (Arc::default(), 0),
             shown: Shown::Nothing,
             status: (0, Bytes::new()),
             calls: Calls::new(Weak::new()),
@@ -196,6 +205,35 @@ impl Host {
             expressions: Expressions::default(),
             done: Vec::new(),
             held: Vec::new(),
+        }
+    }
+
+    /// A callback begins.
+    #[inline]
+    pub fn begin(&mut self, name: &'static str, context: u32, budget: Duration) {
+        (self.current, self.effective, self.callback) = (context, context, name);
+        self.time = Allowance::new(budget);
+        self.ticks.1 = self.ticks.0.load(Ordering::Relaxed);
+    }
+
+    /// Whether the callback that runs has had its time: asked by host functions, as compiled code asks in loops and at functions'
+    /// heads alone.
+    ///
+    /// # Errors
+    ///
+    /// It has: [`Trap::Interrupt`].
+    #[inline]
+    pub fn in_time(&mut self) -> wasmtime::Result<()> {
+        let ticks = self.ticks.0.load(Ordering::Relaxed);
+        if ticks == self.ticks.1 { Ok(()) } else { self.judge(ticks) }
+    }
+
+    #[cold]
+    fn judge(&mut self, ticks: u64) -> wasmtime::Result<()> {
+        self.ticks.1 = ticks;
+        match self.time.judge(time::now()) {
+            Verdict::GoesOn(_) => Ok(()),
+            Verdict::UsedUp => Err(Trap::Interrupt.into()),
         }
     }
 

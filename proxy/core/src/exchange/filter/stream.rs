@@ -19,7 +19,7 @@ use std::{borrow::Cow, fmt, rc::Rc, sync::Arc};
 const MOST_STATE: (usize, usize) = (128, 64 * 1024);
 
 /// Bytes of a local reply's body at most: it is held in memory whole.
-pub(super) const MOST_REPLY: usize = 4 << 20;
+pub const MOST_REPLY: usize = 4 << 20;
 
 /// A stream as one of its filters sees it. Clones are cheap; one that outlives the stream does nothing and sees nothing.
 ///
