@@ -20,10 +20,11 @@ use std::{
 
 /// Says what it does by its plugin configuration's first letter: B gathers requests' bodies, R responses', D what comes from
 /// downstream, H holds requests behind their heads; L takes 1 MiB with each request, Q as well and holds the request; A appends 1 MiB to
-/// requests' bodies; S stores 100 values of 600,000 bytes in shared data, and as many messages in a queue.
+/// requests' bodies; W writes 1.8 MB into heads and holds them; S stores 100 values of 600,000 bytes in shared data, and as many messages in a queue.
 const GUEST: &str = r#"(module
   (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_shared_data" (func $store (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_register_shared_queue" (func $queue (param i32 i32 i32) (result i32)))
   (import "env" "proxy_enqueue_shared_queue" (func $enqueue (param i32 i32 i32) (result i32)))
@@ -48,6 +49,14 @@ const GUEST: &str = r#"(module
           (drop (call $queue (i32.const 16) (i32.const 4) (i32.const 24)))
           (drop (call $enqueue (i32.load (i32.const 24)) (i32.const 131072) (i32.const 600000)))
           (br_if $more (i32.lt_u (local.get $number) (i32.const 100))))))
+    (if (call $is (i32.const 0x57)) ;; W
+      (then
+        (i32.store8 (i32.const 16) (i32.const 0x77))
+        (loop $more
+          (local.set $number (i32.add (local.get $number) (i32.const 1)))
+          (drop (call $add (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 24) (i32.const 60000)))
+          (br_if $more (i32.lt_u (local.get $number) (i32.const 30))))
+        (return (i32.const 1))))
     (if (i32.or (call $is (i32.const 0x4c)) (call $is (i32.const 0x51))) ;; L, Q
       (then
         (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then (unreachable)))
@@ -176,6 +185,19 @@ fn requests_held_behind_their_heads_wait_for_memory() {
     // What they send waits in the kernel; nobody is refused for it.
     assert_eq!(clients.len(), MANY);
     assert!(!log(&proxy).contains("short_memory"), "{:.2000}", log(&proxy));
+    drop(clients);
+    proxy.assert_healthy();
+}
+
+/// What a guest writes is the proxy's memory, not its own.
+#[test]
+fn heads_that_filters_enlarge_do_not_fill_memory() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'W', "", "workers: 1");
+    let clients = hold(&mut proxy, "GET / HTTP/1.1\r\nHost: test\r\n\r\n", b"");
+    wait::until_true("some to be refused", || lines(&log(&proxy), "503 OM filter_request_short_memory proxy") > 0);
+    assert_eq!(proxy.metrics().sum("pillion_wasm_failures_total", &["filter=\"holds\""]), 0.0, "no guest dies of it");
     drop(clients);
     proxy.assert_healthy();
 }

@@ -15,9 +15,6 @@ use wasmtime::Caller;
 /// work on is bounded. Larger than any head a codec takes.
 pub(crate) const MOST_GIVEN: usize = 1024 * 1024;
 
-/// Bytes that one stream's guest may write into its maps, over all calls; they are the proxy's memory, not the guest's.
-const MOST_WRITTEN: usize = 4 * MOST_GIVEN;
-
 /// Where a map is.
 enum Place {
     Stream(Map),
@@ -161,11 +158,9 @@ pub(super) fn get_size(caller: &mut Caller<'_, Host>, map: u32, size: u32) -> An
 
 /// Lets `f` change one of the stream's maps, by so many bytes.
 fn change(host: &mut Host, place: &Place, bytes: usize, f: impl FnOnce(&mut Headers)) -> Answer {
-    let written = host.stream_context()?.written.saturating_add(bytes);
-    if bytes > MOST_GIVEN || written > MOST_WRITTEN {
+    if bytes > MOST_GIVEN || host.stream()?.writes(bytes).is_err() {
         return Err(Status::BadArgument.into());
     }
-    host.stream_context()?.written = written;
     match place {
         Place::Stream(map) => Ok(host.stream()?.headers(*map, f).ok_or(Status::BadArgument)?),
         Place::Call(_) => Err(Status::BadArgument.into()),

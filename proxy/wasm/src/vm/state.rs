@@ -140,8 +140,6 @@ pub struct StreamContext {
     pub root: u32,
     /// The stream.
     pub stream: Stream,
-    /// Bytes its guest wrote into its maps.
-    pub written: usize,
     /// How the callback that runs wants it to end.
     pub wish: Option<Box<Wish>>,
 }

@@ -302,13 +302,15 @@ impl Shared {
         }
     }
 
-    /// Counts what filters hold back of the stream, and what has left the chain behind it and was not fetched.
+    /// Counts what filters hold back of the stream and wrote into its heads, and what has left the chain behind it and was
+    /// not fetched.
     pub(super) fn count_held(&self) -> Room {
         let of = |side: Side| {
             let back: usize = self.slots.iter().map(|slot| slot.stage(side).borrow().bytes()).sum();
             back + self.half(side).borrow().out.len()
         };
-        self.held.back(of(Side::Request) + of(Side::Response))
+        // What was written is there a second time while it is sent.
+        self.held.back(of(Side::Request) + of(Side::Response) + 2 * self.written.get())
     }
 
     /// Whether the filter in `slot` holds the head with all that follows, of which it is shown nothing until it lets go.

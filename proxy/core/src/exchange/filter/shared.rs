@@ -53,8 +53,10 @@ pub(crate) struct Shared {
     /// The connection its request went on last.
     pub(super) carrying: upstream::Told,
     pub(super) meter: ByteMeter,
-    /// What its filters hold back of bodies counts for.
+    /// What its filters hold back of bodies, and wrote into heads, counts for.
     pub(super) held: Held,
+    /// Bytes that its filters wrote into heads and trailers.
+    pub(super) written: Cell<usize>,
     pub(super) state: RefCell<Vec<(Box<[u8]>, Bytes)>>,
 }
 
@@ -114,6 +116,7 @@ impl Shared {
             carrying: RefCell::default(),
             meter,
             held: Held::nothing(worker),
+            written: Cell::new(0),
             state: RefCell::default(),
         })
     }

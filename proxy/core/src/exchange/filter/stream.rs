@@ -6,6 +6,8 @@ use super::{
     stage::{At, Flow},
 };
 use crate::{
+    downstream::unfinished::Room,
+    error::FilterError,
     telemetry::{ConnectionFacts, ResponseFlag},
     upstream::Carrying,
 };
@@ -17,6 +19,12 @@ use std::{borrow::Cow, fmt, rc::Rc, sync::Arc};
 /// Keys of one stream's state at most, and bytes of all its keys and values: what guests put there lives as long as the
 /// stream, and streams may be many.
 const MOST_STATE: (usize, usize) = (128, 64 * 1024);
+
+/// Bytes that filters write into one stream's heads and trailers at most.
+pub(super) const MOST_WRITTEN: usize = 4 << 20;
+
+/// Bytes written from where on they count into what clients may hold.
+const LARGE: usize = 4 * 1024;
 
 /// Bytes of a local reply's body at most: it is held in memory whole.
 pub const MOST_REPLY: usize = 4 << 20;
@@ -136,6 +144,24 @@ impl Stream {
         };
         (at == At::Slot(self.slot)).then_some(())?;
         fields.map(f)
+    }
+
+    /// Notes that this filter is about to write so many bytes into heads or trailers. Where there is no memory for them the stream
+    /// is answered so.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::TooMuch`]: more than 4 MiB with what was written before.
+    pub fn writes(&self, bytes: usize) -> Result<(), Refused> {
+        let written = self.shared.written.get().saturating_add(bytes);
+        if written > MOST_WRITTEN {
+            return Err(Refused::TooMuch);
+        }
+        self.shared.written.set(written);
+        if written >= LARGE && self.shared.count_held() == Room::None {
+            self.shared.interrupt(Interrupt::Error(FilterError::RequestShortMemory));
+        }
+        Ok(())
     }
 
     /// As [`headers`](Self::headers), to read; while the stream is being logged, everything that came can be read.
