@@ -78,6 +78,8 @@ fn check_loads_the_filters_it_can_have_here() {
     ));
     let words = text(&output);
     assert!(output.status.success() && words.contains("1 filters loaded"), "{words}");
+    let words = text(&checked(&format!("- {{ name: one, wasm: {{ file: {good:?}, allowed_capabilities: [] }} }}")));
+    assert!(words.contains("an empty list lets the filter do nothing"), "{words}");
     let restricted = format!("- {{ name: one, wasm: {{ file: {good:?}, allowed_capabilities: [proxy_nosuch] }} }}");
     let words = text(&checked(&restricted));
     assert!(words.contains("allowed_capabilities: \"proxy_nosuch\" is no function"), "{words}");

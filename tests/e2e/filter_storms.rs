@@ -117,6 +117,21 @@ fn reloads_that_go_on_with_a_machine_leave_it_counted() {
     assert_eq!(proxy.metrics().sum("pillion_wasm_restarts_total", &["filter=\"storm\""]), 0.0);
 }
 
+/// A filter that a route configures anew has two plugins in one machine.
+#[test]
+fn a_machine_that_dies_is_counted_once() {
+    let origin = Origin::start();
+    let proxy = storm(&origin, 'T', "");
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    let own = "filters: [storm], routes: [\
+               { match: { prefix: /own }, cluster: origin, filters: [{ name: storm, configuration: Too }] }, ";
+    proxy.replace_config(&yaml.replace("filters: [storm], routes: [", own));
+    assert_eq!(proxy.admin_post("/reload").status, 200);
+    assert_eq!(ask(&proxy, 10)[9], 503);
+    proxy.await_metric("pillion_wasm_restarts_total", &["filter=\"storm\""], |restarts| restarts == 1.0);
+    assert_eq!(deaths(&proxy.metrics(), "trap"), 1.0);
+}
+
 /// In a crash loop of spins, what they burn is at most a four-hundredth of the time, and one spin more.
 #[test]
 fn spins_take_a_quarter_of_a_percent_at_most() {

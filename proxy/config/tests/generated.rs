@@ -39,6 +39,38 @@ fn the_full_example_is_full() {
     }
 }
 
+/// A field left empty is a field left out, whatever its default: nothing of the structure that has it goes with it.
+#[test]
+fn a_field_left_empty_is_one_left_out() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let text = fs::read_to_string(examples.join("full.yaml")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let read = |path: &Path| fs::read(examples.join(path));
+    let model = |lines: &[&str]| {
+        let loaded = parse(&SourceName::new("full.yaml"), &lines.join("\n"), &read);
+        // Where it stands is no part of what it means.
+        loaded.map(|loaded| format!("{:?}", loaded.config)).map_err(|_| "refused")
+    };
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut looked_at = 0;
+    for (at, line) in lines.iter().enumerate() {
+        let Some((key, value)) = line.split_once(": ") else { continue };
+        let scalar = !value.starts_with(['{', '[', '|', '>', '&']) && !key.trim_start().starts_with(['#', '-', '"']);
+        if !scalar || lines.get(at + 1).is_some_and(|next| indent(next) > indent(line)) {
+            continue;
+        }
+        looked_at += 1;
+        let (mut left_out, mut left_empty) = (lines.clone(), lines.clone());
+        let empty = format!("{key}:");
+        left_out.remove(at);
+        left_empty[at] = &empty;
+        // Names that the document chooses itself need a value: those are refused.
+        let read = model(&left_empty);
+        assert!(read.is_err() || read == model(&left_out), "line {}: {line}", at + 1);
+    }
+    assert!(looked_at > 100, "{looked_at}");
+}
+
 /// Empty structures of each kind are refused exactly for the fields that the schema requires.
 #[test]
 fn required_means_the_same_to_schema_and_parser() {

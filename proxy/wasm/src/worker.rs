@@ -299,12 +299,12 @@ impl Slot {
         let begun = time::now();
         let result = self.start();
         let seats = self.seated();
-        for seat in &seats {
+        for seat in once_each(&seats) {
             seat.metrics.restarted();
         }
         if let (Err(error), Some(seat)) = (result, seats.first()) {
             tracing::error!(filter = %seat.plugin.name, "the wasm filter cannot be started again: {error}");
-            for seat in &seats {
+            for seat in once_each(&seats) {
                 seat.metrics.failure(Cause::Start);
             }
             self.down(time::now().saturating_sub(begun), seat);
@@ -316,11 +316,11 @@ impl Mourner for Slot {
     fn died(&self, failure: &Failure, burnt: Duration) {
         let seats = self.seated();
         let Some(seat) = seats.first() else { return };
-        for seat in &seats {
+        for seat in once_each(&seats) {
             seat.metrics.failure(failure.cause);
         }
         let known = self.told.borrow().as_ref() == Some(failure);
-        let names = || seats.iter().map(|seat| seat.plugin.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = || once_each(&seats).map(|seat| seat.plugin.name.as_str()).collect::<Vec<_>>().join(", ");
         let Failure { cause, callback, words, backtrace } = failure;
         if known {
             tracing::debug!(filter = %names(), callback, reason = cause.word(), "the wasm filter died again as before");
@@ -334,6 +334,16 @@ impl Mourner for Slot {
         }
         self.down(burnt, seat);
     }
+}
+
+/// One plugin of each filter: one that routes configure anew has several in a machine, and that is still one machine of its.
+fn once_each(seats: &[Rc<Seat>]) -> impl Iterator<Item = &Rc<Seat>> {
+    let name = |seat: &Rc<Seat>| seat.plugin.name.clone();
+    seats
+        .iter()
+        .enumerate()
+        .filter(move |(at, seat)| !seats[..*at].iter().any(|other| name(other) == name(seat)))
+        .map(|(_, seat)| seat)
 }
 
 /// Tells a machine of messages in queues it registered.

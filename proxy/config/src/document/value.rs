@@ -85,10 +85,12 @@ pub(crate) trait FromNode: Sized {
 impl<T: FromNode> Field<T> {
     /// A field never fails: it is absent, bad or good.
     pub(crate) fn read(node: Cursor<'_, '_>) -> Self {
-        if !node.is_there() {
-            return Self::ABSENT;
-        }
-        Self { value: node.told(T::from_node(node)), place: Some(node.place()) }
+        Self::written(node).unwrap_or(Self::ABSENT)
+    }
+
+    /// As [`read`](Self::read); `None`: nothing is written, which leaves a default as it is.
+    pub(crate) fn written(node: Cursor<'_, '_>) -> Option<Self> {
+        node.is_there().then(|| Self { value: node.told(T::from_node(node)), place: Some(node.place()) })
     }
 }
 
@@ -176,7 +178,7 @@ macro_rules! fields {
             fn from_node(node: $crate::tree::Cursor<'_, '_>) -> Result<Self, $crate::tree::Failure> {
                 const NAMES: &[&str] = &[$($crate::document::plain(stringify!($field))),*];
                 const READ: &[fn(&mut $type, $crate::tree::Cursor<'_, '_>)] =
-                    &[$(|read, node| read.$field = $crate::document::Field::read(node)),*];
+                    &[$(|read, node| if let Some(field) = $crate::document::Field::written(node) { read.$field = field }),*];
                 let mut read = Self::default();
                 for (index, value) in node.fields(NAMES)? {
                     READ[index](&mut read, value);

@@ -395,6 +395,10 @@ fn wasm_of(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, names: &m
         Some((Either::Short(_), _)) => Some(AllowedCapabilities::All),
         Some((Either::Long(list), at)) => {
             let count = list.len();
+            if count == 0 {
+                // Envoy's empty map means all: who brings one over must not lose the filter without a word.
+                cx.error(at, "an empty list lets the filter do nothing, not even see a request: write `all`, or list what it may use");
+            }
             let names: Vec<_> = cx.elements(at, list).into_iter().map(|(Scalar(name), _)| name).collect();
             (names.len() == count).then_some(AllowedCapabilities::Only(names))
         }

@@ -90,6 +90,14 @@ impl Queues {
         Ok(id)
     }
 
+    /// A root context of the machine behind `ready` is gone: what it would be told of, others are.
+    pub fn leave(&self, root: u32, ready: &mpsc::Sender<Ready>) {
+        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for queue in store.queues.values_mut() {
+            queue.listeners.retain(|listener| listener.root != root || !listener.ready.same_channel(ready));
+        }
+    }
+
     /// The queue of that name.
     #[must_use]
     pub fn resolve(&self, vm_id: &str, name: &[u8]) -> Option<u32> {
@@ -206,6 +214,23 @@ mod tests {
         assert_eq!(queues.enqueue(id, b"x"), Err(Status::InternalFailure));
         queues.forget("v");
         assert_eq!(queues.dequeue(id), Err(Status::NotFound));
+    }
+
+    /// As after a reload: the machine lives on with another root.
+    #[test]
+    fn a_root_that_is_gone_is_told_nothing() {
+        let queues = Queues::default();
+        let (ready, mut told) = mpsc::channel(8);
+        let id = queues.register("v", b"q", 1, &ready).unwrap();
+        queues.register("v", b"q", 2, &ready).unwrap();
+        queues.leave(1, &ready);
+        for _ in 0..4 {
+            queues.enqueue(id, b"a").unwrap();
+            assert_eq!(told.try_recv(), Ok(Ready { root: 2, queue: id }));
+        }
+        queues.leave(2, &ready);
+        queues.enqueue(id, b"a").unwrap();
+        assert!(told.try_recv().is_err());
     }
 
     #[test]

@@ -353,6 +353,7 @@ impl Machine {
             let host = store.data_mut();
             host.done.retain(|known| *known != root);
             host.held.retain(|known| *known != root);
+            host.spec.shared.queues.leave(root, &host.ready);
         }
     }
 
