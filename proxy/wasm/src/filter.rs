@@ -163,6 +163,11 @@ impl WasmFilter {
     }
 }
 
+/// On a connection every answer but "continue" holds its bytes back, to be shown again with more, as in Envoy.
+fn held_whole(status: BodyStatus) -> BodyStatus {
+    if status == BodyStatus::Continue { status } else { BodyStatus::StopIterationAndBuffer }
+}
+
 /// How many pairs a map has.
 fn count(stream: &Stream, map: Map) -> u32 {
     stream.read_headers(map, |headers| u32::try_from(headers.len()).unwrap_or(u32::MAX)).unwrap_or(0)
@@ -226,11 +231,13 @@ impl Filter for WasmFilter {
     }
 
     fn downstream_data(&mut self, _: &Stream, size: usize, end: End) -> Result<BodyStatus, Failed> {
-        self.data("proxy_on_downstream_data", self.machine.callbacks().downstream_data.as_ref(), size, end)
+        let callback = self.machine.callbacks().downstream_data.as_ref();
+        self.data("proxy_on_downstream_data", callback, size, end).map(held_whole)
     }
 
     fn upstream_data(&mut self, _: &Stream, size: usize, end: End) -> Result<BodyStatus, Failed> {
-        self.data("proxy_on_upstream_data", self.machine.callbacks().upstream_data.as_ref(), size, end)
+        let callback = self.machine.callbacks().upstream_data.as_ref();
+        self.data("proxy_on_upstream_data", callback, size, end).map(held_whole)
     }
 
     fn downstream_closed(&mut self, _: &Stream, by: Peer) {

@@ -113,6 +113,35 @@ fn a_connection_and_its_bytes_can_wait() {
     );
 }
 
+/// As in Envoy: nothing is read beyond what the filter may hold, until it lets go.
+#[test]
+fn a_client_whose_bytes_are_held_waits() {
+    let kept = Rc::new(RefCell::new(None::<Stream>));
+    let keep = Rc::clone(&kept);
+    script("small", move |event, stream| {
+        keep.replace(Some(stream.clone()));
+        if matches!(event, Event::DownstreamData(..)) { Do::Pause } else { Do::Continue }
+    });
+    run(
+        Setup { filters: &["small"], ..TCP },
+        |_, _| shout(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(&[b'a'; 40]).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            client.write_all(&[b'b'; 40]).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let shown: Vec<_> = events().into_iter().filter(|event| event.contains("data")).collect();
+            assert_eq!(shown, ["small: downstream_data 40 No"]);
+            script("small", |_, _| Do::Continue);
+            kept.take().unwrap().resume(Side::Request);
+            let mut got = [0; 80];
+            client.read_exact(&mut got).await.unwrap();
+            assert_eq!(got, [[b'A'; 40], [b'B'; 40]].concat()[..]);
+        },
+    );
+}
+
 #[test]
 fn a_filter_closes_fails_and_sends_elsewhere() {
     // Closed: what has passed is flushed.

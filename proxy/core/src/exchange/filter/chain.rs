@@ -249,6 +249,10 @@ impl Shared {
                 drop(stage);
                 return self.let_head_go(side, place, slot);
             }
+            // A connection's reader waits, as in Envoy; a message that is wanted whole and is too large is refused.
+            Some(BodyStatus::StopIterationAndBuffer) if self.kind == StreamKind::Tcp => {
+                (StopFlow::Buffer, TooMuch::Waits)
+            }
             Some(BodyStatus::StopIterationAndBuffer) => (StopFlow::Buffer, TooMuch::Fails),
             Some(BodyStatus::StopIterationAndWatermark) => {
                 let shown = std::mem::take(&mut stage.held);

@@ -4,7 +4,7 @@ use super::Goes;
 use crate::{
     downstream::unfinished::Room,
     exchange::filter::{
-        End, Side,
+        End, Side, StreamKind,
         shared::Shared,
         stage::{Flow, HeadHere, StopFlow, TooMuch, TrailersHere},
     },
@@ -79,6 +79,9 @@ impl Shared {
             let slot = &self.slots[self.slot_at(side, place)];
             let stage = slot.stage(side).borrow();
             match (stage.head, stage.body) {
+                (_, Flow::Stopped(StopFlow::Buffer)) if self.kind == StreamKind::Tcp => {
+                    return stage.bytes() < slot.model.body_buffer;
+                }
                 // It fails if it is too much.
                 (HeadHere::Held(TooMuch::Fails), _) | (_, Flow::Stopped(StopFlow::Buffer | StopFlow::NoBuffer)) => {
                     return true;
