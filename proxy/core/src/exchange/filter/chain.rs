@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{downstream::unfinished::Room, error::FilterError};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
+use pillion_config::model::BodyBuffer;
 use std::rc::Rc;
 
 /// Whether something can go on behind a filter.
@@ -282,7 +283,7 @@ impl Shared {
 
     /// Holds what a filter keeps back to its bound, and to what there is memory for.
     fn bound(&self, side: Side, slot: usize, bytes: usize, too_much: TooMuch) {
-        if bytes > self.slots[slot].model.body_buffer && too_much == TooMuch::Fails {
+        if bytes > self.may_hold(slot) && too_much == TooMuch::Fails {
             let error = match side {
                 Side::Request => FilterError::RequestTooLarge,
                 Side::Response => FilterError::ResponseTooLarge,
@@ -300,6 +301,12 @@ impl Shared {
             self.count_held();
             self.interrupt(Interrupt::Error(error));
         }
+    }
+
+    /// Bytes of one body that the filter in `slot` may hold back.
+    fn may_hold(&self, slot: usize) -> usize {
+        let BodyBuffer { http1, http2 } = self.slots[slot].model.body_buffer;
+        if self.told.borrow().version == Some(Version::HTTP_2) { http2 } else { http1 }
     }
 
     /// Counts what filters hold back of the stream, and what has left the chain behind it and was not fetched.
