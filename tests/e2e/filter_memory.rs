@@ -2,6 +2,7 @@
 //! short, so that other listeners are served on and the kernel kills nobody.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use pillion_tests::{
     cgroup::Cgroup,
     client::Client,
@@ -161,6 +162,43 @@ fn requests_that_filters_gather_do_not_fill_memory() {
     assert!(served > 0);
     // What they held counts no more, and small ones were never counted.
     assert_eq!(pillion_tests::client::post(proxy.second, "/sink", &[b'x'; BODY]).status, 200);
+    proxy.assert_healthy();
+}
+
+/// Of an HTTP/2 client's streams filters may hold sixteen times as much each.
+#[test]
+fn streams_that_filters_gather_do_not_fill_memory() {
+    const LARGE: usize = 10 << 20;
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'B', "", "workers: 1");
+    let body = Bytes::from(vec![b'x'; LARGE]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be had");
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(proxy.second).await.expect("it listens");
+        let (client, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+        tokio::spawn(connection);
+        let send = async |end| {
+            let request = http::Request::post("http://test/sink").body(()).expect("the request is well-formed");
+            let mut client = client.clone().ready().await.expect("the connection lives");
+            let (answer, mut stream) = client.send_request(request, false).expect("the connection lives");
+            stream.send_data(body.clone(), end).expect("the stream is new");
+            (answer, stream)
+        };
+        let mut held = Vec::new();
+        for number in 0..30 {
+            held.push(send(false).await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(proxy.ended().is_none(), "the kernel killed it, with {number} streams");
+        }
+        assert_eq!(quiet(&proxy), Some(200), "somebody else, beside them");
+        println!("resident {} at most", proxy.resident_peak());
+        assert!(lines(&log(&proxy), "503 OM filter_request_short_memory proxy") > 0, "{:.2000}", log(&proxy));
+        drop(held);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let answer = send(true).await.0.await.expect("an answer comes");
+        assert_eq!(answer.status(), 200, "once they have gone");
+    });
     proxy.assert_healthy();
 }
 

@@ -2,7 +2,7 @@
 
 use pillion_config::{
     Loaded, SourceName, load,
-    model::{Action, Config, EndpointAddress, FilterIndex, FilterKind, HostPattern, PathMatch, Workers},
+    model::{Action, BodyBuffer, Config, EndpointAddress, FilterIndex, FilterKind, HostPattern, PathMatch, Workers},
     parse, simple,
 };
 use std::{fs, io, path::Path, time::Duration};
@@ -232,4 +232,16 @@ fn chains_are_what_listener_and_route_say_together() {
         _ => None,
     });
     assert_eq!(limit.unwrap().burst.get(), 5);
+}
+
+/// What a filter may hold of a body follows its client's protocol until somebody says a size.
+#[test]
+fn a_filters_bound_is_envoys_unless_it_is_written() {
+    let config = from_text(
+        "filters:\n  - { name: a, headers: [] }\n  - { name: b, headers: [], body_buffer: 4MiB }\n\
+         listeners:\n  - { name: web, address: \"127.0.0.1:1\", filters: [a, b], routes: [{ match: { prefix: / }, \
+         respond: { status: 200 } }] }\n",
+    );
+    let bounds: Vec<_> = config.filters.iter().map(|filter| filter.body_buffer).collect();
+    assert_eq!(bounds, [BodyBuffer { http1: 1 << 20, http2: 16 << 20 }, BodyBuffer { http1: 4 << 20, http2: 4 << 20 }]);
 }

@@ -314,7 +314,7 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> +
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pillion_config::model::{AllowedClusters, FailPolicy, Filter, WasmLimits};
+    use pillion_config::model::{AllowedClusters, BodyBuffer, FailPolicy, Filter, WasmLimits};
     use std::time::Duration;
 
     /// A filter whose module is another one for each number.
@@ -351,7 +351,7 @@ mod tests {
             route: None,
             kind: FilterKind::Wasm(Box::new(wasm)),
             fail: FailPolicy::Closed,
-            body_buffer: 1,
+            body_buffer: BodyBuffer::both(1),
         }
     }
 

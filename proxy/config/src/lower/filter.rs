@@ -10,8 +10,8 @@ use crate::{
     diagnostic::{nearest, quoted},
     document::{self, Either, Field, FilterUse, Int, List, Period, Scalar, Sha256, Structured, Table},
     model::{
-        AllowedCapabilities, AllowedClusters, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit,
-        Wasm, WasmLimits, WasmSource, WasmUrl,
+        AllowedCapabilities, AllowedClusters, BodyBuffer, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule,
+        Name, RateLimit, Wasm, WasmLimits, WasmSource, WasmUrl,
     },
     tree::Place,
 };
@@ -308,7 +308,11 @@ fn definition(cx: &mut Lowering<'_, '_>, filter: document::Filter, at: Place, na
             document::Fail::Closed => FailPolicy::Closed,
             document::Fail::Open => FailPolicy::Open,
         },
-        body_buffer: filter.body_buffer.value()?.0 as usize,
+        body_buffer: if filter.body_buffer.is_written() {
+            BodyBuffer::both(filter.body_buffer.value()?.0 as usize)
+        } else {
+            BodyBuffer::default()
+        },
     })
 }
 

@@ -20,8 +20,33 @@ pub struct Filter {
     pub kind: FilterKind,
     /// What becomes of a request or connection for which it fails.
     pub fail: FailPolicy,
-    /// Bytes of one body (or one direction of a connection) that it may hold back at most.
-    pub body_buffer: usize,
+    /// What it may hold back at most of one body, or of one direction of a connection.
+    pub body_buffer: BodyBuffer,
+}
+
+/// Bytes that a filter may hold back of one body at most, by what the stream's client speaks. Its server's protocol has no part in
+/// it, in either direction, as in Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyBuffer {
+    /// Over HTTP/1, and of an opaque connection.
+    pub http1: usize,
+    /// Over HTTP/2.
+    pub http2: usize,
+}
+
+impl BodyBuffer {
+    /// The same over both.
+    #[must_use]
+    pub const fn both(bytes: usize) -> Self {
+        Self { http1: bytes, http2: bytes }
+    }
+}
+
+impl Default for BodyBuffer {
+    /// As Envoy 1.40: of a connection its buffer limit, of an HTTP/2 stream its window.
+    fn default() -> Self {
+        Self { http1: 1 << 20, http2: 16 << 20 }
+    }
 }
 
 /// What a filter does.

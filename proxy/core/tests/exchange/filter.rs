@@ -4,6 +4,7 @@ mod answers;
 mod calls;
 mod changes;
 mod holding;
+mod large;
 mod order;
 mod upgrade;
 

@@ -71,6 +71,44 @@ fn beyond_a_rate_requests_are_answered_429() {
     );
 }
 
+/// What answers are to say for safety's sake must stand on refusals as well.
+#[test]
+fn an_answer_gets_the_headers_of_filters_behind_the_one_that_gave_it() {
+    let listener = "    filters:
+      - name: first
+        headers: [{ request: { set: { x-tenant: a } }, response: { set: { x-first: '1' } } }]
+      - name: limit
+        rate_limit: { requests: 1, per: 1h }
+      - name: behind
+        headers:
+          - response: { set: { strict-transport-security: max-age=1, x-asked: '%REQ(:path)% %REQ(x-user)% %RESPONSE_CODE%' } }
+          - { when: { x-tenant: a }, request: { set: { x-user: b } }, response: { append: { x-order: behind } } }
+          - { when: { x-tenant: b }, response: { set: { x-wrong: '1' } } }
+      - name: last
+        headers: [{ when: { x-user: b }, response: { set: { x-wrong: '2' } } }, { response: { append: { x-order: last } } }]";
+    for grpc in ["", "content-type: application/grpc\r\n"] {
+        run(
+            Setup { listener, ..PLAIN },
+            |_, _| echo(),
+            |world| async move {
+                assert_eq!(get(&world, "/").await.status, 200);
+                let request = format!("GET /path HTTP/1.1\r\nhost: a\r\nx-user: ann\r\n{grpc}\r\n");
+                let answer = ask(&world, &request).await;
+                let status = if grpc.is_empty() { 429 } else { 200 };
+                assert_eq!((answer.status, answer.field("x-first")), (status, Some("1")), "{answer:?}");
+                assert_eq!(answer.field("strict-transport-security"), Some("max-age=1"));
+                // Of the request as it would have come there, had the filter behind had it.
+                assert_eq!(answer.field("x-asked"), Some(&*format!("/path ann {status}")));
+                assert!(answer.field("x-wrong").is_none(), "{answer:?}");
+                let order: Vec<_> = answer.head.lines().filter_map(|line| line.strip_prefix("x-order: ")).collect();
+                assert_eq!(order, ["last", "behind"]);
+                assert_eq!(world.records().await.last().unwrap().details, "local_rate_limited");
+                world.assert_quiet().await;
+            },
+        );
+    }
+}
+
 #[test]
 fn a_limit_survives_a_reload_that_does_not_change_it() {
     let listener = "    filters:

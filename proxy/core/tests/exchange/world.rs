@@ -8,7 +8,7 @@ use metrics::{
 };
 use pillion_config::{
     SourceName,
-    model::{Config, FailPolicy, Filter, FilterIndex, FilterKind, ListenerProtocol, Name},
+    model::{BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, ListenerProtocol, Name},
     parse,
 };
 use pillion_core::{
@@ -237,7 +237,7 @@ fn with_filters(mut config: Config, names: &[&str]) -> Config {
         route: None,
         kind: FilterKind::Headers(Vec::new()),
         fail: if name.contains("open") { FailPolicy::Open } else { FailPolicy::Closed },
-        body_buffer: if name.contains("small") { 16 } else { 1 << 20 },
+        body_buffer: if name.contains("small") { BodyBuffer::both(16) } else { BodyBuffer::default() },
     };
     config.filters = names.iter().map(|name| Arc::new(filter(name))).collect();
     let chain: Arc<[FilterIndex]> = (0..names.len()).map(FilterIndex).collect();

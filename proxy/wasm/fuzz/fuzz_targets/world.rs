@@ -6,8 +6,8 @@ use futures_util::future::LocalBoxFuture;
 use pillion_config::{
     SourceName,
     model::{
-        AllowedCapabilities, AllowedClusters, Config, FailPolicy, Filter, FilterIndex, FilterKind, ListenerProtocol,
-        Name, WasmLimits,
+        AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind,
+        ListenerProtocol, Name, WasmLimits,
     },
     parse,
 };
@@ -136,7 +136,7 @@ fn config(tcp: bool) -> Config {
             route: None,
             kind: FilterKind::Headers(Vec::new()),
             fail: FailPolicy::Closed,
-            body_buffer: 64 << 10,
+            body_buffer: BodyBuffer::both(64 << 10),
         }));
         let chain: Arc<[FilterIndex]> = Arc::new([FilterIndex(at)]);
         let listener = Arc::make_mut(&mut config.listeners[at]);

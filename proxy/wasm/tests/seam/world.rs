@@ -1,8 +1,8 @@
 //! A worker with one listener whose requests pass wasm filters, and the origin behind it.
 
 use pillion_config::model::{
-    AllowedCapabilities, AllowedClusters, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name, Wasm, WasmLimits,
-    WasmSource,
+    AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name, Wasm,
+    WasmLimits, WasmSource,
 };
 use pillion_core::{
     downstream::limit::{Limit, PressureGauge},
@@ -215,7 +215,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
                 node: Arc::default(),
             })),
             fail: guest.fail,
-            body_buffer: 1 << 20,
+            body_buffer: BodyBuffer::default(),
         })
     };
     config.filters = guests.iter().map(filter).collect();

@@ -9,7 +9,7 @@ use pillion_config::model::*;
 use serde_json::{Value, json};
 
 pub(super) fn filter(filter: &Filter) -> Value {
-    let Filter { name, route, kind, fail, body_buffer } = filter;
+    let Filter { name, route, kind, fail, body_buffer: BodyBuffer { http1, http2 } } = filter;
     let (word, kind) = match kind {
         FilterKind::Wasm(wasm) => ("wasm", wasm_of(wasm)),
         FilterKind::Headers(rules) => ("headers", rules.iter().map(rule).collect()),
@@ -23,7 +23,7 @@ pub(super) fn filter(filter: &Filter) -> Value {
             FailPolicy::Closed => "closed",
             FailPolicy::Open => "open",
         },
-        "body_buffer": body_buffer,
+        "body_buffer": { "http1": http1, "http2": http2 },
         word: kind,
     })
 }

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{downstream::unfinished::Room, error::FilterError};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
+use pillion_config::model::BodyBuffer;
 use std::rc::Rc;
 
 /// Whether something can go on behind a filter.
@@ -83,8 +84,8 @@ impl Shared {
         self.interrupted() || self.phase.get() >= Phase::Logging
     }
 
-    /// A head comes into the chain. A response's is shown to the filters that the request's came to, whoever gave it, as
-    /// in Envoy.
+    /// A head comes into the chain. A response's is shown to the filters that the request's came to, whoever gave it, and to
+    /// those that want it all the same, as in Envoy.
     pub(super) fn begin_head(self: &Rc<Self>, side: Side, head: Headers, end: End) {
         {
             let mut half = self.half(side).borrow_mut();
@@ -96,9 +97,26 @@ impl Shared {
             Side::Response => self.places() - self.reached(),
         };
         for before in 0..first {
-            self.slots[self.slot_at(side, before)].stage(side).borrow_mut().head = HeadHere::Skipped;
+            let slot = self.slot_at(side, before);
+            if self.slots[slot].interest.has(Interest::ANSWERED_BEFORE) {
+                self.show_answer(slot);
+                if self.stopped() {
+                    return;
+                }
+            }
+            self.slots[slot].stage(side).borrow_mut().head = HeadHere::Skipped;
         }
         self.give_head(side, first);
+    }
+
+    /// Shows a response's head to a filter that the request's never came to.
+    fn show_answer(self: &Rc<Self>, slot: usize) {
+        self.open(slot);
+        // Not while it is borrowed: a filter may look for it.
+        let Some(request) = self.request.borrow_mut().head.take() else { return };
+        self.response.borrow_mut().head_at = At::Slot(slot);
+        self.call(Side::Response, slot, |filter, stream| filter.answered_before(stream, &request));
+        self.request.borrow_mut().head = Some(request);
     }
 
     /// An opaque connection comes into the chain.
@@ -286,7 +304,7 @@ impl Shared {
 
     /// Holds what a filter keeps back to its bound, and to what there is memory for.
     fn bound(&self, side: Side, slot: usize, bytes: usize, too_much: TooMuch) {
-        if bytes > self.slots[slot].model.body_buffer && too_much == TooMuch::Fails {
+        if bytes > self.may_hold(slot) && too_much == TooMuch::Fails {
             let error = match side {
                 Side::Request => FilterError::RequestTooLarge,
                 Side::Response => FilterError::ResponseTooLarge,
@@ -304,6 +322,12 @@ impl Shared {
             self.count_held();
             self.interrupt(Interrupt::Error(error));
         }
+    }
+
+    /// Bytes of one body that the filter in `slot` may hold back.
+    fn may_hold(&self, slot: usize) -> usize {
+        let BodyBuffer { http1, http2 } = self.slots[slot].model.body_buffer;
+        if self.told.borrow().version == Some(Version::HTTP_2) { http2 } else { http1 }
     }
 
     /// Counts what filters hold back of the stream and wrote into its heads, and what has left the chain behind it and was

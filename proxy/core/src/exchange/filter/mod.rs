@@ -33,8 +33,9 @@
 //! a response 500 (or cut, if its head is gone).
 //!
 //! [`Stream::reply`] answers the request here. From the request's side the answer passes the filters that the request's head
-//! has come to, those behind the one that gave it with them; from the response's side it passes none. A stream begins at a
-//! filter when the request's head comes to it; where that never was, in time for its log. [`Stream::close`] ends the stream
+//! has come to, those behind the one that gave it with them, and of the others those that ask for it
+//! ([`Interest::ANSWERED_BEFORE`]); from the response's side it passes none. A stream begins at a
+//! filter when the request's head comes to it; where that never was, in time for its log or such an answer. [`Stream::close`] ends the stream
 //! unanswered.
 //!
 //! A callback that fails ([`Failed`]) takes its filter out of the chain; what becomes of the stream says the filter's
@@ -167,6 +168,13 @@ pub trait Filter {
     fn response_headers(&mut self, stream: &Stream, end: End) -> Result<HeadStatus, Failed> {
         let _ = (stream, end);
         Ok(HeadStatus::Continue)
+    }
+
+    /// The request was answered before its head came to this filter: `request` is that head, as far as it came. The answer's
+    /// can be changed; neither its body nor its trailers come here. Only for [`Interest::ANSWERED_BEFORE`].
+    fn answered_before(&mut self, stream: &Stream, request: &Headers) -> Result<(), Failed> {
+        let _ = (stream, request);
+        Ok(())
     }
 
     /// `size` bytes of the response's body are here, those held back before included.
@@ -303,8 +311,10 @@ impl Interest {
     pub const RESPONSE_TRAILERS: Self = Self(1 << 5);
     /// [`Filter::log`]; without it heads are not kept for it.
     pub const LOG: Self = Self(1 << 6);
-    /// All.
+    /// All of these.
     pub const ALL: Self = Self(0x7f);
+    /// [`Filter::answered_before`]. Not for guests: Envoy passes by those that saw no request, and no filter of its own.
+    pub const ANSWERED_BEFORE: Self = Self(1 << 7);
 
     /// Both sets.
     #[must_use]

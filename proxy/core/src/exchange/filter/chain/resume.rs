@@ -76,22 +76,24 @@ impl Shared {
     /// Whether more of a body is to be read now, where somebody wants it.
     pub(in crate::exchange::filter) fn has_room(&self, side: Side) -> bool {
         for place in 0..self.places() {
-            let slot = &self.slots[self.slot_at(side, place)];
-            let stage = slot.stage(side).borrow();
+            let slot = self.slot_at(side, place);
+            let stage = self.slots[slot].stage(side).borrow();
             match (stage.head, stage.body) {
                 (_, Flow::Stopped(StopFlow::Buffer)) if self.kind == StreamKind::Tcp => {
-                    return stage.bytes() < slot.model.body_buffer;
+                    return stage.bytes() < self.may_hold(slot);
                 }
                 // It fails if it is too much.
                 (HeadHere::Held(TooMuch::Fails), _) | (_, Flow::Stopped(StopFlow::Buffer | StopFlow::NoBuffer)) => {
                     return true;
                 }
                 (HeadHere::Held(TooMuch::Waits), _) => {
-                    // What is not shown to it is not waited for by it either: it is read when it lets go.
+                    // What is not shown to it is not waited for by it either: it is read when it lets go. So the smaller
+                    // bound does for all, and many that wait over HTTP/2 hold no more than over HTTP/1.
                     let counts = self.held.counts();
-                    return stage.bytes() < slot.model.body_buffer && !(counts && self.held.room() == Room::None);
+                    let most = self.slots[slot].model.body_buffer.http1;
+                    return stage.bytes() < most && !(counts && self.held.room() == Room::None);
                 }
-                (_, Flow::Stopped(StopFlow::Watermark)) => return stage.bytes() < slot.model.body_buffer,
+                (_, Flow::Stopped(StopFlow::Watermark)) => return stage.bytes() < self.may_hold(slot),
                 (HeadHere::NotYet | HeadHere::Stopped | HeadHere::Passed | HeadHere::Skipped, Flow::Flowing) => {}
             }
         }

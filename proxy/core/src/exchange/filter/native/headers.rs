@@ -50,7 +50,7 @@ impl HeaderPolicy {
         };
         let response = rules.iter().any(|rule| !rule.response.is_empty());
         let interest = if response {
-            Interest::REQUEST_HEADERS.and(Interest::RESPONSE_HEADERS)
+            Interest::REQUEST_HEADERS.and(Interest::RESPONSE_HEADERS).and(Interest::ANSWERED_BEFORE)
         } else {
             Interest::REQUEST_HEADERS
         };
@@ -85,35 +85,23 @@ impl Instance for Worker {
     }
 }
 
-/// A head that grew beyond what a head may hold.
-const FULL: Failed = Failed { details: "headers_filter_head_full" };
-
-impl Filter for One {
-    fn request_headers(&mut self, stream: &Stream, _: End) -> Result<HeadStatus, Failed> {
-        let facts = stream.facts();
-        let policy = Arc::clone(&self.policy);
-        let changed = stream.headers(Map::RequestHeaders, |head| {
-            // All conditions look at the request as it came to the filter.
-            let holding: Vec<usize> =
-                (0..policy.rules.len()).filter(|at| policy.rules[*at].when.hold(head.fields())).collect();
-            if policy.keeps_request {
-                self.request = Some(Box::new(head.clone()));
-            }
-            for rule in holding.iter().map(|at| &policy.rules[*at].request).filter(|rule| !rule.is_empty()) {
-                let before = rule.speaks_of_fields().then(|| head.clone());
-                let at_hand = AtHand { facts: &facts, request: before.as_ref(), response: None };
-                rule.apply(head.fields_mut(), |variable, out| render(&at_hand, variable, out)).map_err(|_| FULL)?;
-            }
-            self.holding = holding.into_iter().filter(|at| !policy.rules[*at].response.is_empty()).collect();
-            Ok(())
-        });
-        changed.unwrap_or(Ok(()))?;
-        Ok(HeadStatus::Continue)
+impl One {
+    /// Which rules hold. All conditions look at the request as it came to the filter.
+    fn judge(&mut self, head: &Headers) -> Vec<usize> {
+        let rules = &self.policy.rules;
+        if self.policy.keeps_request {
+            self.request = Some(Box::new(head.clone()));
+        }
+        (0..rules.len()).filter(|at| rules[*at].when.hold(head.fields())).collect()
     }
 
-    fn response_headers(&mut self, stream: &Stream, _: End) -> Result<HeadStatus, Failed> {
+    fn keep(&mut self, holding: Vec<usize>) {
+        self.holding = holding.into_iter().filter(|at| !self.policy.rules[*at].response.is_empty()).collect();
+    }
+
+    fn change_response(&self, stream: &Stream) -> Result<(), Failed> {
         if self.holding.is_empty() {
-            return Ok(HeadStatus::Continue);
+            return Ok(());
         }
         let facts = stream.facts();
         let changed = stream.headers(Map::ResponseHeaders, |head| {
@@ -124,8 +112,39 @@ impl Filter for One {
             }
             Ok(())
         });
+        changed.unwrap_or(Ok(()))
+    }
+}
+
+/// A head that grew beyond what a head may hold.
+const FULL: Failed = Failed { details: "headers_filter_head_full" };
+
+impl Filter for One {
+    fn request_headers(&mut self, stream: &Stream, _: End) -> Result<HeadStatus, Failed> {
+        let facts = stream.facts();
+        let policy = Arc::clone(&self.policy);
+        let changed = stream.headers(Map::RequestHeaders, |head| {
+            let holding = self.judge(head);
+            for rule in holding.iter().map(|at| &policy.rules[*at].request).filter(|rule| !rule.is_empty()) {
+                let before = rule.speaks_of_fields().then(|| head.clone());
+                let at_hand = AtHand { facts: &facts, request: before.as_ref(), response: None };
+                rule.apply(head.fields_mut(), |variable, out| render(&at_hand, variable, out)).map_err(|_| FULL)?;
+            }
+            self.keep(holding);
+            Ok(())
+        });
         changed.unwrap_or(Ok(()))?;
         Ok(HeadStatus::Continue)
+    }
+
+    fn response_headers(&mut self, stream: &Stream, _: End) -> Result<HeadStatus, Failed> {
+        self.change_response(stream).map(|()| HeadStatus::Continue)
+    }
+
+    fn answered_before(&mut self, stream: &Stream, request: &Headers) -> Result<(), Failed> {
+        let holding = self.judge(request);
+        self.keep(holding);
+        self.change_response(stream)
     }
 }
 
