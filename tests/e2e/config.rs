@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use std::{
     env, fs,
     net::SocketAddr,
-    os::unix::fs::symlink,
+    os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::{Command, Output},
     time::Duration,
@@ -80,9 +80,41 @@ fn check_loads_the_filters_it_can_have_here() {
     assert!(output.status.success() && words.contains("1 filters loaded"), "{words}");
     let words = text(&checked(&format!("- {{ name: one, wasm: {{ file: {good:?}, allowed_capabilities: [] }} }}")));
     assert!(words.contains("an empty list lets the filter do nothing"), "{words}");
+    // The guest's own words.
+    let refused = "configuration: { request: { remove: ['x y'] } }";
+    let words = text(&checked(&format!("- {{ name: one, wasm: {{ file: {good:?}, {refused} }} }}")));
+    let said = "filters: one: proxy_on_configure answered false: the filter does not accept its configuration; it logged: \
+                header-policy: request.remove: \"x y\" is no header name";
+    assert!(words.contains(said), "{words}");
     let restricted = format!("- {{ name: one, wasm: {{ file: {good:?}, allowed_capabilities: [proxy_nosuch] }} }}");
     let words = text(&checked(&restricted));
     assert!(words.contains("allowed_capabilities: \"proxy_nosuch\" is no function"), "{words}");
+}
+
+#[test]
+fn check_says_that_a_cache_is_passed_over_as_run_does() {
+    let dir = TempDir::new();
+    let good = format!("{}/filters/prebuilt/header-policy.wasm", env!("CARGO_MANIFEST_DIR").trim_end_matches("/tests"));
+    let file = dir.write(
+        "filters.yaml",
+        format!(
+            "listeners: [{{ name: web, address: 127.0.0.1:8080, filters: [one], routes: [{{ match: {{}}, redirect: {{ host: a.example }} }}] }}]\n\
+             filters: [{{ name: one, wasm: {{ file: {good:?} }} }}]\n"
+        ),
+    );
+    let cache = dir.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    let warned = |mode: u32| {
+        fs::set_permissions(&cache, fs::Permissions::from_mode(mode)).unwrap();
+        let mut check = Command::new(proxy::program());
+        check.args(["check", "--config"]).arg(&file).env("PILLION_WASM_CACHE", &cache);
+        let output = check.output().expect("the program runs");
+        let words = text(&output);
+        assert!(output.status.success() && words.contains("1 filters loaded"), "{words}");
+        words.contains(&format!("{}: not used for compiled wasm modules", cache.display()))
+    };
+    assert!(warned(0o777));
+    assert!(!warned(0o700));
 }
 
 #[test]

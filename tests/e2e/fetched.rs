@@ -196,6 +196,12 @@ fn a_configuration_that_is_read_again_while_a_start_waits() {
     let (origin, cache, address) = (Origin::start(), TempDir::new(), port::free());
     let mut proxy = spawn(&yaml(&origin, &filter(address, &guest(0))), &cache);
     wait::until_true("a word on what is waited for", || ready(&proxy).1.contains("cannot fetch"));
+    // Who asks for it is not kept until the start is through.
+    let begun = Instant::now();
+    let answer = proxy.try_admin("POST", "/reload").expect("an answer");
+    assert_eq!(answer.status, 409);
+    assert!(answer.text().contains("starts with it once the modules of its filters are loaded: see /ready"));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     proxy.replace_config("listeners: [nonsense\n");
     proxy.signal(Signal::HUP);
     wait::until_true("a word on what is wrong", || proxy.stderr().contains("pillion.yaml:"));

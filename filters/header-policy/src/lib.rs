@@ -8,7 +8,8 @@
 //! ```
 //!
 //! In this order: demanded, removed, set (one value in place of all), defaulted (only where there is none), appended.
-//! `security` defaults the headers that browsers are protected by. A request that lacks a demanded header is answered 400.
+//! `security` defaults the headers that browsers are protected by. A request that lacks a demanded header is answered 400;
+//! one that is empty is there. Fields of one connection (`te`, `upgrade`, …) can be demanded and removed, and get no value.
 
 #[cfg(target_arch = "wasm32")]
 mod guest;
@@ -95,6 +96,9 @@ impl Rules {
         for (field, pairs) in maps {
             for (name, value) in pairs {
                 valid_name(name).map_err(|what| format!("{field}: {what}"))?;
+                if HOP_BY_HOP.iter().any(|own| name.eq_ignore_ascii_case(own)) {
+                    return Err(format!("{field}: {name:?} is of one connection, and does not reach who is behind it"));
+                }
                 if value.bytes().any(|byte| byte == 0x7f || (byte < b' ' && byte != b'\t')) {
                     return Err(format!("{field}.{name}: a value cannot hold control characters"));
                 }
@@ -135,6 +139,9 @@ impl Rules {
         changes
     }
 }
+
+/// Fields of one connection (RFC 9110 §7.6.1), beside those that [`valid_name`] knows.
+const HOP_BY_HOP: [&str; 5] = ["keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
 
 /// A field name by RFC 9110 §5.1; pseudo headers and framing are the proxy's.
 fn valid_name(name: &str) -> Result<(), String> {
@@ -183,6 +190,12 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_a_connection_can_be_taken_away() {
+        let policy = policy(r#"{"request": {"remove": ["Upgrade"], "require": ["te"]}}"#);
+        assert_eq!(policy.request.changes(|_| true), [Change::Remove("upgrade".into())]);
+    }
+
+    #[test]
     fn security_fills_in_and_never_overrides() {
         let policy = policy(r#"{"response": {"security": true, "default": {"x-frame-options": "SAMEORIGIN"}}}"#);
         let changes = policy.response.changes(|name| name == "referrer-policy");
@@ -219,6 +232,9 @@ mod tests {
             (r#"{"request": {"removes": []}}"#, "unknown field `removes`"),
             (r#"{"request": {"remove": ["x y"]}}"#, "request.remove: \"x y\" is no header name"),
             (r#"{"request": {"set": {"Content-Length": "1"}}}"#, "belongs to the proxy"),
+            (r#"{"request": {"set": {"TE": "trailers"}}}"#, "request.set: \"TE\" is of one connection"),
+            (r#"{"request": {"default": {"upgrade": "x"}}}"#, "request.default: \"upgrade\" is of one"),
+            (r#"{"response": {"append": {"Keep-Alive": "x"}}}"#, "response.append: \"Keep-Alive\" is of one"),
             (r#"{"response": {"set": {"x": "a\r\nb"}}}"#, "response.set.x: a value cannot hold control"),
             (r#"{"response": {"require": ["x"]}}"#, "only requests"),
             (r#"{"request": {"remove": [":path"]}}"#, "is no header name"),

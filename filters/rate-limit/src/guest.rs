@@ -1,6 +1,6 @@
 //! The glue: reads the bucket, decides, swaps, and says what came of it.
 
-use crate::{ATTEMPTS, Decision, Key, Limit, WhenBusy, stored, without_port};
+use crate::{ATTEMPTS, Decision, Key, Limit, Place, WhenBusy, without_port};
 use proxy_wasm::{
     traits::{Context, HttpContext, RootContext},
     types::{Action, ContextType, LogLevel},
@@ -56,7 +56,7 @@ impl HttpContext for Stream {
             Key::Source => without_port(&self.get_property(vec!["source", "address"]).unwrap_or_default()).to_vec(),
             Key::Header(name) => self.get_http_request_header_bytes(name).unwrap_or_default(),
         };
-        match self.take(&self.limit.slot(&who)) {
+        match self.take(&self.limit.place(&who)) {
             Decision::Allow { remaining, .. } => {
                 self.remaining = remaining;
                 Action::Continue
@@ -78,19 +78,19 @@ impl HttpContext for Stream {
 }
 
 impl Stream {
-    fn take(&self, slot: &str) -> Decision {
+    fn take(&self, place: &Place) -> Decision {
         for _ in 0..ATTEMPTS {
             let since = self.get_current_time().duration_since(UNIX_EPOCH).unwrap_or_default();
             let now = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-            let (bytes, version) = self.get_shared_data(slot);
-            let decision = self.limit.decide(bytes.as_deref().and_then(stored), now);
-            let Decision::Allow { state, .. } = decision else { return decision };
-            if self.set_shared_data(slot, Some(&state.to_le_bytes()), version).is_ok() {
+            let (bytes, version) = self.get_shared_data(&place.slot);
+            let decision = self.limit.decide(bytes.as_deref(), place, now);
+            let Decision::Allow { stored, .. } = &decision else { return decision };
+            if self.set_shared_data(&place.slot, Some(stored), version).is_ok() {
                 return decision;
             }
         }
         match self.limit.when_busy {
-            WhenBusy::Allow => Decision::Allow { state: 0, remaining: 0 },
+            WhenBusy::Allow => Decision::Allow { stored: Vec::new(), remaining: 0 },
             WhenBusy::Refuse => Decision::Refuse { retry_after: 1 },
         }
     }

@@ -9,8 +9,8 @@
 //! |---|---|
 //! | `cluster` | where copies go |
 //! | `percent` (100) | of the requests on these paths, evenly spread |
-//! | `paths` (`["/"]`) | prefixes |
-//! | `authority` (the request's own) | the copy's host |
+//! | `paths` (`["/"]`) | prefixes by whole segments: `/api` has `/api/x`, not `/apix` |
+//! | `authority` (the request's own) | the copy's host, with or without a port |
 //! | `body_bytes` (65536) | a request with more is not copied: half of it would be another request |
 //! | `timeout_ms` (1000) | how long the host waits for the answer it throws away |
 //!
@@ -83,6 +83,11 @@ impl Shadow {
         if let Some(path) = shadow.paths.iter().find(|path| !path.starts_with('/')) {
             return Err(format!("request-shadow: paths: {path:?} does not begin with a slash"));
         }
+        if let Some(authority) = shadow.authority.as_deref().filter(|authority| !is_authority(authority)) {
+            return Err(format!(
+                "request-shadow: authority: {authority:?} is none; write a host such as next.example or next.example:8080"
+            ));
+        }
         Ok(shadow)
     }
 
@@ -91,7 +96,8 @@ impl Shadow {
     pub fn concerns(&self, headers: &[(String, Vec<u8>)]) -> bool {
         let value = |name: &str| headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_slice());
         let path = value(":path").unwrap_or_default();
-        self.paths.iter().any(|prefix| path.starts_with(prefix.as_bytes()))
+        let path = path.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+        self.paths.iter().any(|prefix| is_within(path, prefix.as_bytes()))
             && value(":method").is_some_and(|method| method != b"CONNECT")
             && value("upgrade").is_none()
             // A shadow of a shadow would go round for ever where clusters point at each other.
@@ -128,6 +134,26 @@ impl Shadow {
         copy.push(("x-shadow".to_owned(), b"1".to_vec()));
         copy
     }
+}
+
+/// A prefix by whole segments.
+fn is_within(path: &[u8], prefix: &[u8]) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || prefix.ends_with(b"/") || rest.starts_with(b"/"))
+}
+
+/// A host by RFC 3986 §3.2.2, and a port. A host function takes any text, and the request is never sent.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte);
+    let address = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(literal) => !literal.is_empty() && literal.bytes().all(address),
+        None => !host.is_empty() && host.bytes().all(name),
+    };
+    host && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// RFC 9110 §7.6.1, and what expects an answer before the body.
@@ -212,6 +238,36 @@ mod tests {
         assert!(!shadow.concerns(&headers(&[(":method", "CONNECT"), (":path", "/api/x")])));
         assert!(!shadow.concerns(&headers(&[get[0], get[1], ("upgrade", "websocket")])));
         assert!(!shadow.concerns(&headers(&[get[0], get[1], ("x-shadow", "1")])));
+    }
+
+    #[test]
+    fn paths_are_whole_segments() {
+        let concerned = |paths: &str, path: &str| {
+            let shadow = shadow(&format!(r#"{{"cluster": "next", "paths": [{paths:?}]}}"#));
+            shadow.concerns(&headers(&[(":method", "GET"), (":path", path)]))
+        };
+        for path in ["/api", "/api/", "/api/x", "/api?x=1", "/api/x?y"] {
+            assert!(concerned("/api", path), "{path}");
+        }
+        for path in ["/apix", "/ap", "/", "/x/api", "/x?/api", ""] {
+            assert!(!concerned("/api", path), "{path}");
+        }
+        assert!(concerned("/api/", "/api/x") && !concerned("/api/", "/api") && concerned("/", "/anything"));
+    }
+
+    #[test]
+    fn an_authority_is_one() {
+        for authority in ["next", "next.example:8080", "10.0.0.1:80", "[::1]", "[2001:db8::1]:443"] {
+            let text = format!(r#"{{"cluster": "c", "authority": {authority:?}}}"#);
+            assert_eq!(shadow(&text).authority.as_deref(), Some(authority));
+        }
+        for authority in
+            ["", "a b", "a\r\nx: y", "a/b", "u@a", ":80", "a:", "a:http", "a:0", "a:65536", "::1", "[::1", "[]", "é"]
+        {
+            let text = serde_json::json!({ "cluster": "c", "authority": authority }).to_string();
+            let error = Shadow::read(text.as_bytes()).expect_err(authority);
+            assert!(error.contains("authority: ") && error.contains("is none; write a host"), "{error}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::keys::Key;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::Value;
 
 /// More than any honest token; what is longer is not even decoded.
@@ -79,7 +79,13 @@ impl Rejection {
 struct Header {
     alg: String,
     kid: Option<String>,
-    crit: Option<Value>,
+    /// Whether it is there, be it null, which is no list of names either.
+    #[serde(default, deserialize_with = "is_there")]
+    crit: bool,
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl Verifier {
@@ -91,7 +97,7 @@ impl Verifier {
         let (header, payload) = signed.split_once('.').ok_or(Rejection::Malformed)?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::Malformed);
         let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Rejection::Malformed)?;
-        if header.crit.is_some() {
+        if header.crit {
             return Err(Rejection::Critical);
         }
         let signature = decode(signature)?;

@@ -111,6 +111,9 @@ fn leeway() -> u64 {
     30
 }
 
+/// Seconds. With more, tokens that have expired are believed as good as for ever.
+const MOST_LEEWAY: u64 = 86_400;
+
 impl Policy {
     /// Reads a configuration and its keys.
     ///
@@ -128,15 +131,37 @@ impl Policy {
         if let Some(number) = document.tokens.iter().position(|token| token.token.len() < 4) {
             return Err(format!("token-auth: static[{number}].token: is shorter than four characters"));
         }
+        if let Some(number) = document.tokens.iter().position(|token| !is_token(&token.token)) {
+            return Err(format!(
+                "token-auth: static[{number}].token: no request can present it: bearer tokens have letters, digits and -._~+/= \
+                 (RFC 6750 §2.1)"
+            ));
+        }
+        if let Some(scope) = document.require_scopes.iter().find(|scope| !is_scope(scope)) {
+            return Err(format!(
+                "token-auth: require_scopes: {scope:?} is no scope: spaces, quotes, backslashes and control characters cannot be \
+                 in one (RFC 6749 §3.3)"
+            ));
+        }
         if let Some(path) = document.public.iter().find(|path| !path.starts_with('/')) {
             return Err(format!("token-auth: public: {path:?} does not begin with a slash"));
         }
-        for (header, claim) in &document.claims_to_headers {
-            claim_to_header(header, claim).map_err(|what| format!("token-auth: claims_to_headers: {what}"))?;
+        let mut claims_to_headers = BTreeMap::new();
+        for (header, claim) in document.claims_to_headers {
+            claim_to_header(&header, &claim).map_err(|what| format!("token-auth: claims_to_headers: {what}"))?;
+            if claims_to_headers.insert(header.to_ascii_lowercase(), claim).is_some() {
+                return Err(format!(
+                    "token-auth: claims_to_headers: {header:?}: the same header is there in other letters"
+                ));
+            }
         }
         let jwt = document.jwt.map(|jwt| {
             if jwt.keys.is_empty() {
                 return Err("token-auth: jwt.keys: is empty".to_owned());
+            }
+            if jwt.leeway_seconds > MOST_LEEWAY {
+                let leeway = jwt.leeway_seconds;
+                return Err(format!("token-auth: jwt.leeway_seconds: {leeway} is more than {MOST_LEEWAY}, a day"));
             }
             let keys =
                 jwt.keys.iter().enumerate().map(|(number, key)| {
@@ -153,11 +178,7 @@ impl Policy {
             realm: document.realm,
             tokens: document.tokens,
             jwt: jwt.transpose()?,
-            claims_to_headers: document
-                .claims_to_headers
-                .into_iter()
-                .map(|(header, claim)| (header.to_ascii_lowercase(), claim))
-                .collect(),
+            claims_to_headers,
             require_scopes: document.require_scopes,
             public: document.public,
             forward: document.forward,
@@ -259,6 +280,20 @@ impl Policy {
 /// Claims that every reader knows (RFC 7519 §4.1, RFC 8693 §4.2): no header is called so.
 const CLAIMS: [&str; 9] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "scp"];
 
+/// Fields that frame a message, are of one connection (RFC 9110 §7.6.1), or are read by others: no header is called so either.
+const OWN: [&str; 10] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// Whether a header may tell of a claim. That they are written the wrong way round must not pass: the header would be the
 /// client's to choose.
 fn claim_to_header(header: &str, claim: &str) -> Result<(), String> {
@@ -269,8 +304,7 @@ fn claim_to_header(header: &str, claim: &str) -> Result<(), String> {
     if header.is_empty() || !header.bytes().all(token) {
         return Err(format!("{header:?} is no header name"));
     }
-    let own = ["content-length", "transfer-encoding", "connection", "host", "authorization"];
-    if own.iter().any(|own| header.eq_ignore_ascii_case(own)) {
+    if OWN.iter().any(|own| header.eq_ignore_ascii_case(own)) {
         return Err(format!("{header:?} means something else to who reads it"));
     }
     if claim.split('.').any(str::is_empty) {
@@ -284,8 +318,17 @@ fn bearer(value: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(value).ok()?;
     let (scheme, rest) = text.split_once(' ')?;
     let token = rest.trim_matches(' ');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.bytes().all(allowed)).then_some(token)
+    (scheme.eq_ignore_ascii_case("bearer") && is_token(token)).then_some(token)
+}
+
+/// RFC 6750's `b64token`, with `=` anywhere.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte))
+}
+
+/// RFC 6749's `scope-token`.
+fn is_scope(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'"' && byte != b'\\')
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The policy with tokens that another implementation signed (`tests.json`: PyJWT, keys made for it and thrown away).
 
 use super::*;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 const NOW: u64 = 1_700_000_000;
@@ -261,8 +262,19 @@ fn a_token_that_names_no_key_is_tried_with_a_few() {
 }
 
 #[test]
+fn critical_fields_are_refused_whatever_they_are() {
+    for crit in [json!(null), json!([]), json!(["exp"]), json!(false)] {
+        let header = URL_SAFE_NO_PAD.encode(json!({ "alg": "ES256", "crit": crit }).to_string());
+        let verdict = with(&format!("Bearer {header}.e30.AAAA"));
+        assert!(refused(&verdict).challenge.contains("critical fields"), "{crit}: {verdict:?}");
+    }
+}
+
+#[test]
 fn mistakes_are_named_with_their_place() {
     let key = |key: Value| json!({ "jwt": { "keys": [key] } }).to_string();
+    let scopes = |scopes: Value| json!({ "static": [{ "token": "abcd" }], "require_scopes": scopes }).to_string();
+    let leeway = |seconds: u64| json!({ "jwt": { "leeway_seconds": seconds, "keys": vectors()["keys"] } }).to_string();
     let header = |claims: Value| json!({ "static": [{ "token": "abcd" }], "claims_to_headers": claims }).to_string();
     for (text, words) in [
         ("{}".to_owned(), "neither `static` nor `jwt`"),
@@ -282,6 +294,21 @@ fn mistakes_are_named_with_their_place() {
         (header(json!({ "groups": "X-Groups" })), "the header comes first, then the claim"),
         (header(json!({ "x y": "sub" })), "\"x y\" is no header name"),
         (header(json!({ "Host": "sub" })), "means something else"),
+        (header(json!({ "te": "sub" })), "\"te\" means something else"),
+        (header(json!({ "Upgrade": "sub" })), "\"Upgrade\" means something else"),
+        (header(json!({ "proxy-connection": "sub" })), "means something else"),
+        (header(json!({ "X-U": "sub", "x-u": "email" })), "\"x-u\": the same header is there in other letters"),
+        (json!({ "static": [{ "token": "p@ss!word" }] }).to_string(), "static[0].token: no request can present it"),
+        (
+            json!({ "static": [{ "token": "good-one" }, { "token": "two words" }] }).to_string(),
+            "static[1].token: no request can present it",
+        ),
+        (scopes(json!(["read", "a\"b"])), "require_scopes: \"a\\\"b\" is no scope"),
+        (scopes(json!(["c\r\nx-inj: y"])), "require_scopes"),
+        (scopes(json!(["read write"])), "require_scopes: \"read write\" is no scope"),
+        (scopes(json!([""])), "require_scopes: \"\" is no scope"),
+        (leeway(u64::MAX), "jwt.leeway_seconds: 18446744073709551615 is more than 86400"),
+        (leeway(86_401), "jwt.leeway_seconds"),
         (header(json!({ "x-a": "realm..a" })), "expected a claim such as sub or realm.groups, found \"realm..a\""),
     ] {
         let error = Policy::read(text.as_bytes()).expect_err(&text);

@@ -64,7 +64,11 @@ pub fn main<P: Plane>(plane: impl FnOnce() -> P) -> ExitCode {
             log::install(run.log_level());
             control::run(plane(), run.source(), Hooks::default()).into()
         }
-        Command::Check { config } => check(&config),
+        Command::Check { config } => {
+            // What filters, their cache and what they log would warn of at a start.
+            log::install(log::Level::Warn);
+            check(&config)
+        }
         Command::Schema => {
             // As above.
             io::stdout().write_all(pillion_config::schema().as_bytes()).ok();

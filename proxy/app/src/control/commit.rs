@@ -52,6 +52,10 @@ pub(super) struct Behind<P: Plane> {
 const AGAIN: &str = "what could not be fetched is tried again until it is there, and the configuration comes into force then; or it is \
                      read again";
 
+/// What somebody is told who has the first configuration read again before it is in force.
+const STARTING: &str =
+    "the configuration was read again; the proxy starts with it once the modules of its filters are loaded: see /ready";
+
 /// Why a configuration cannot be put in force: words for an operator.
 #[derive(Debug)]
 pub(super) struct Failure(pub(super) String);
@@ -101,8 +105,11 @@ impl<P: Plane> Control<P> {
             self.not_started = first.then(|| Failure(words.clone()));
             return self.reject(waiting, words);
         }
-        if let Some(prepared) = &mut self.prepared {
-            prepared.waiting = waiting;
+        match &mut self.prepared {
+            // A start may wait for them for minutes.
+            Some(prepared) if first && prepared.filters.is_some() => tell(waiting, &Err(STARTING.to_owned())),
+            Some(prepared) => prepared.waiting = waiting,
+            None => {}
         }
     }
 

@@ -1,17 +1,19 @@
 //! One attempt to fetch a module: a plain GET, redirects followed. Bounded in bytes here and in time by who calls.
 //!
 //! What comes is believed only if its SHA-256 is the one configured, so TLS is for who is not to see which filter runs;
-//! its certificates are checked against the system's roots all the same.
+//! its certificates are checked against the system's roots all the same. No word of an error has a URL's user, password or
+//! query, be it the configured one's or a redirect's.
 
 use crate::{
     dns::{Names, Outcome},
     outgoing::{self, Answer, Stream, Tls},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header, uri::Scheme};
+use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use pillion_config::model::Dns;
-use pillion_wasm::loader::MOST_MODULE;
+use pillion_wasm::loader::{MOST_MODULE, shown};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -23,6 +25,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::timeout;
+use url::{Position, Url};
 
 /// Redirects followed.
 const REDIRECTS: usize = 5;
@@ -44,6 +47,17 @@ pub(super) enum Failed {
     ForGood(String),
 }
 
+impl Failed {
+    /// The same, of what redirects led to.
+    fn behind(self, at: &Url) -> Self {
+        let words = |words| format!("redirected to {}: {words}", shown(at.as_str()));
+        match self {
+            Self::Now(what, wish) => Self::Now(words(what), wish),
+            Self::ForGood(what) => Self::ForGood(words(what)),
+        }
+    }
+}
+
 fn now(words: impl ToString) -> Failed {
     Failed::Now(words.to_string(), None)
 }
@@ -57,24 +71,36 @@ fn for_good(words: impl ToString) -> Failed {
 /// # Errors
 /// Why it cannot be had.
 pub(super) async fn follow(url: &str, dns: &Dns, most: Duration) -> Result<Vec<u8>, Failed> {
-    let mut at: Uri = url.parse().map_err(|error| for_good(format!("not a URL: {error}")))?;
+    let first: Url = url.parse().map_err(|error| for_good(format!("not a URL: {error}")))?;
+    let mut at = first.clone();
     for _ in 0..=REDIRECTS {
-        let answer = get(&at, dns, most).await?;
+        // The user and password are for the server of which they are written, as curl has it: a redirect tells another nothing.
+        let credentials = if at.origin() == first.origin() && is_anonymous(&at) { &first } else { &at };
+        let outcome = get(&at, authorization(credentials), dns, most).await;
+        let answer = outcome.map_err(|failed| if at == first { failed } else { failed.behind(&at) })?;
         let status = answer.head.status;
         if status.is_redirection() {
-            let location = answer.head.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-            at = target(&at, location.ok_or_else(|| for_good("redirected to nowhere"))?).map_err(Failed::ForGood)?;
+            let location = answer.head.headers.get(header::LOCATION);
+            at = target(&at, location.ok_or_else(|| for_good("redirected to nowhere"))?)?;
             continue;
         }
-        if status != StatusCode::OK {
-            let wish = answer.head.headers.get(header::RETRY_AFTER);
-            let wish = wish.and_then(|value| value.to_str().ok()?.trim().parse().ok()).map(Duration::from_secs);
-            let words = format!("answered {status}");
-            return Err(if may_change(status) { Failed::Now(words, wish) } else { Failed::ForGood(words) });
-        }
-        return body(answer).await;
+        let outcome = if status == StatusCode::OK { body(answer).await } else { Err(refused(&answer)) };
+        return outcome.map_err(|failed| if at == first { failed } else { failed.behind(&at) });
     }
     Err(for_good(format!("redirected more than {REDIRECTS} times")))
+}
+
+/// What an answer says that is not 200.
+fn refused(answer: &Answer) -> Failed {
+    let status = answer.head.status;
+    let wish = answer.head.headers.get(header::RETRY_AFTER);
+    let wish = wish.and_then(|value| value.to_str().ok()?.trim().parse().ok()).map(Duration::from_secs);
+    let why = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ", it wants other credentials than the URL has",
+        _ => "",
+    };
+    let words = format!("answered {status}{why}");
+    if may_change(status) { Failed::Now(words, wish) } else { Failed::ForGood(words) }
 }
 
 /// Whether a server that answers this may answer otherwise soon: as Istio's agent has it, and where it is busy.
@@ -106,39 +132,71 @@ async fn body(mut answer: Answer) -> Result<Vec<u8>, Failed> {
     Ok(bytes)
 }
 
-/// Where a redirect leads: another URL, or another path on the same server.
-fn target(from: &Uri, location: &str) -> Result<Uri, String> {
-    let to: Uri = location.parse().map_err(|error| format!("redirected to {location}: {error}"))?;
-    if to.authority().is_some() {
+/// Where a redirect leads (RFC 9110 §10.2.2): a URL, or a reference relative to the one that was asked for.
+fn target(from: &Url, location: &HeaderValue) -> Result<Url, Failed> {
+    let to = std::str::from_utf8(location.as_bytes()).ok().and_then(|location| from.join(location).ok());
+    let to = to.ok_or_else(|| for_good("redirected to what is no URL"))?;
+    if matches!(to.scheme(), "http" | "https") {
         return Ok(to);
     }
-    if !location.starts_with('/') {
-        return Err(format!("redirected to {location}, which is neither a URL nor an absolute path"));
-    }
-    let mut parts = from.clone().into_parts();
-    parts.path_and_query = to.into_parts().path_and_query;
-    Uri::from_parts(parts).map_err(|error| error.to_string())
+    Err(for_good(format!(
+        "redirected to a URL that begins with {}:, neither with http:// nor with https://",
+        to.scheme()
+    )))
 }
 
-async fn get(url: &Uri, dns: &Dns, most: Duration) -> Result<Answer, Failed> {
-    let host = url.host().ok_or_else(|| for_good("it has no host"))?;
+fn is_anonymous(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none()
+}
+
+/// A URL's user and password as a request has them (RFC 7617).
+fn authorization(url: &Url) -> Option<HeaderValue> {
+    if is_anonymous(url) {
+        return None;
+    }
+    let mut pair = decoded(url.username());
+    pair.push(b':');
+    pair.extend(decoded(url.password().unwrap_or_default()));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// What a URL's text stands for, percent signs resolved (RFC 3986 §2.1).
+fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        let digit = |at: usize| char::from(*behind.get(at)?).to_digit(16);
+        let byte = (*first == b'%').then(|| u8::try_from(digit(0)? * 16 + digit(1)?).ok()).flatten();
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+        bytes.push(byte.unwrap_or(*first));
+    }
+    bytes
+}
+
+async fn get(url: &Url, authorization: Option<HeaderValue>, dns: &Dns, most: Duration) -> Result<Answer, Failed> {
+    let host = url.host_str().ok_or_else(|| for_good("it has no host"))?;
     let tls = match url.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTPS => {
+        "https" => {
             let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(for_good)?;
             Some(Tls { config: Arc::new(trust().map_err(Failed::ForGood)?), name })
         }
-        Some(scheme) if *scheme == Scheme::HTTP => None,
+        "http" => None,
         _ => return Err(for_good("it begins with neither http:// nor https://")),
     };
-    let port = url.port_u16();
     let addresses = addresses(host, dns).await.map_err(now)?;
-    let stream = connect(&addresses, port.unwrap_or(if tls.is_some() { 443 } else { 80 }), tls.as_ref(), most).await?;
-    let request = Request::get(url.path_and_query().map_or("/", |path| path.as_str()))
-        .header(header::HOST, port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+    let port = url.port_or_known_default().ok_or_else(|| for_good("it has no port"))?;
+    let stream = connect(&addresses, port, tls.as_ref(), most).await?;
+    let mut request = Request::get(&url[Position::BeforePath..Position::AfterQuery])
+        .header(header::HOST, &url[Position::BeforeHost..Position::AfterPort])
         .header(header::USER_AGENT, concat!("pillion/", env!("CARGO_PKG_VERSION")))
         .header(header::CONNECTION, "close")
         .body(Full::default())
         .map_err(for_good)?;
+    if let Some(value) = authorization {
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
     outgoing::send(stream, request as Request<Full<Bytes>>).await.map_err(now)
 }
 

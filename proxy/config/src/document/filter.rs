@@ -81,7 +81,7 @@ pub(crate) struct Wasm {
     pub file: Text<String>,
     /// The module itself, in base64.
     pub inline: Text<String>,
-    /// Where the module is fetched from (`http://` or `https://`); needs `sha256`. What is in the cache, or in force, needs no server. While the first configuration waits for it, `/ready` says so, and `/livez` yes. A reload whose only fault is that it cannot be had is refused after three attempts, the configuration before stays in force, and it is tried again, after 0.5 s doubled up to 30 s, until it succeeds or the configuration is read again.
+    /// Where the module is fetched from (`http://` or `https://`); needs `sha256`. User and password in it (percent-encoded) go to that server alone, as Basic. Redirects are followed. What is in the cache, or in force, needs no server. While the first configuration waits for it, `/ready` says so, and `/livez` yes. A reload whose only fault is that it cannot be had is refused after three attempts, the configuration before stays in force, and it is tried again, after 0.5 s doubled up to 30 s, until it succeeds or the configuration is read again.
     pub url: Text<String>,
     /// What the SHA-256 of a fetched module must be, in 64 hexadecimal digits.
     pub sha256: Text<Sha256>,

@@ -356,6 +356,9 @@ fn rate_limit(cx: &mut Lowering<'_, '_>, limit: document::RateLimit, at: Place) 
     })
 }
 
+/// What a module calls clusters by.
+const CALLS: [&str; 3] = ["proxy_http_call", "proxy_grpc_call", "proxy_grpc_stream"];
+
 fn wasm_of(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, names: &mut Names) -> Option<Wasm> {
     let sources = [("file", wasm.file.place()), ("inline", wasm.inline.place()), ("url", wasm.url.place())];
     if cx.at_most_one(&sources) == 0 {
@@ -408,6 +411,11 @@ fn wasm_of(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, names: &m
         }
         None => None,
     };
+    let calls = |allowed: &AllowedCapabilities| CALLS.iter().any(|call| allowed.allows(call));
+    if matches!(allowed, Some(AllowedClusters::All)) && capabilities.as_ref().is_some_and(calls) {
+        // Which one it calls, its module knows.
+        names.used.fill(true);
+    }
     let mut environment = Vec::new();
     if let Some((Table(entries), table_at)) = wasm.environment.at(at) {
         for (name, value) in entries {

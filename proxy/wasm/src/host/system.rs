@@ -15,14 +15,15 @@ pub(super) fn log(caller: &mut Caller<'_, Host>, level: u32, text: u32, length: 
     let level = LogLevel::of(level)?;
     let (memory, host) = split(caller);
     let text = slice(memory, text, length)?;
-    if lines::enabled(level) {
-        host.log(level, text);
-    }
+    host.log(level, text);
     Ok(())
 }
 
 pub(super) fn get_log_level(caller: &mut Caller<'_, Host>, level: u32) -> Answer {
-    Ok(put_u32(split(caller).0, level, lines::level() as u32)?)
+    let (memory, host) = split(caller);
+    // What it logs while it starts is told where it refuses, whatever the log shows.
+    let most = if host.complaint.is_some() { LogLevel::Warn } else { LogLevel::Critical };
+    Ok(put_u32(memory, level, lines::level().min(most) as u32)?)
 }
 
 pub(super) fn get_status(caller: &mut Caller<'_, Host>, code: u32, text: u32, length: u32) -> Answer {

@@ -14,6 +14,9 @@ const RATE: u32 = 200;
 /// Bytes of one line; what is beyond is cut.
 const MOST_LINE: usize = 8 * 1024;
 
+/// Bytes of a line that are told to whoever wrote the configuration; the log has the whole.
+const MOST_QUOTED: usize = 1024;
+
 /// How many lines a machine may still log.
 #[derive(Debug)]
 pub struct LogBudget {
@@ -100,6 +103,12 @@ pub fn write(level: LogLevel, whose: Whose<'_>, message: &[u8], lost: u64) {
         LogLevel::Warn => tracing::warn!(target: TARGET, filter, vm_id, "{message}"),
         LogLevel::Error | LogLevel::Critical => tracing::error!(target: TARGET, filter, vm_id, "{message}"),
     }
+}
+
+/// A line as it is told elsewhere than in the log.
+#[must_use]
+pub fn quoted(message: &[u8]) -> String {
+    printable(String::from_utf8_lossy(&message[..message.len().min(MOST_QUOTED)]).trim())
 }
 
 fn printable(text: &str) -> String {

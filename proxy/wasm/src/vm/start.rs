@@ -18,6 +18,7 @@ use bytes::Bytes;
 use pillion_core::exchange::filter::Services;
 use std::{
     cell::{Cell, OnceCell, RefCell},
+    fmt,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -39,11 +40,32 @@ pub enum StartError {
     #[error(transparent)]
     Export(#[from] BadExport),
     /// It failed in a function of its own.
-    #[error("{} failed ({}): {}{}", .0.callback, .0.cause.word(), .0.words, frames(&.0.backtrace))]
-    Failed(Failure),
+    #[error("{} failed ({}): {}{}{}", .0.callback, .0.cause.word(), .0.words, frames(&.0.backtrace), .1)]
+    Failed(Failure, Said),
     /// It answered that it does not accept its configuration.
-    #[error("{0} answered false: the filter does not accept its configuration")]
-    Refused(&'static str),
+    #[error("{0} answered false: the filter does not accept its configuration{1}")]
+    Refused(&'static str, Said),
+}
+
+/// What the guest logged last before that, as a warning or an error: why, in its own words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said(Option<String>);
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |words| write!(f, "; it logged: {words}"))
+    }
+}
+
+impl StartError {
+    fn saying(self, words: Option<String>) -> Self {
+        let said = Said(words.filter(|words| !words.is_empty()));
+        match self {
+            Self::Failed(failure, _) => Self::Failed(failure, said),
+            Self::Refused(callback, _) => Self::Refused(callback, said),
+            other @ (Self::Instantiate(_) | Self::Export(_)) => other,
+        }
+    }
 }
 
 fn frames(frames: &[String]) -> String {
@@ -83,7 +105,7 @@ impl Machine {
         let instance = match module.pre().instantiate(&mut store) {
             Ok(instance) => instance,
             Err(error) if error.is::<wasmtime::Trap>() => {
-                return Err(StartError::Failed(Failure::of(&error, store.data())));
+                return Err(StartError::Failed(Failure::of(&error, store.data()), Said::default()));
             }
             Err(error) => {
                 let limiter = &store.data().limiter;
@@ -96,7 +118,7 @@ impl Machine {
         let memory = instance.get_memory(&mut store, "memory");
         let host = store.data_mut();
         (host.memory, host.allocator) = (memory, callbacks.allocator());
-        initialise(&mut store, &callbacks)?;
+        initialise(&mut store, &callbacks).map_err(|error| error.saying(store.data_mut().complaint.take()))?;
         drop(running);
         store.data_mut().stage = stage;
         let machine = Rc::new(Self {
@@ -124,18 +146,20 @@ impl Machine {
             let mut store = self.store.borrow_mut();
             let host = store.data_mut();
             let first = host.last_context == 0;
-            let id = host.new_id().ok_or(StartError::Refused("the host"))?;
+            host.complaint = Some(String::new());
+            let id = host.new_id().ok_or(StartError::Refused("the host", Said::default()))?;
             host.contexts.insert(id, Context::Root(Root { plugin: Arc::clone(plugin), services }));
             let size = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let sizes = (size(&host.spec.configuration), size(&plugin.configuration));
             (id, first, host.stage == Stage::Trial, sizes)
         };
         let begun = self.begin_root(plugin, id, first, trial, sizes);
+        let complaint = self.store.borrow_mut().data_mut().complaint.take();
         if begun.is_err() && !first && self.dead().is_none() {
             // The others go on; its timers, and what the guest has for it, do not.
             self.bury(id, Budget(plugin.limits.callback));
         }
-        begun.map(|()| id)
+        begun.map(|()| id).map_err(|error| error.saying(complaint))
     }
 
     fn begin_root(
@@ -191,14 +215,14 @@ impl Machine {
                 let burnt = store.data().time.burnt(time::now());
                 drop(store);
                 self.die(&failure, context, burnt);
-                Err(StartError::Failed(failure))
+                Err(StartError::Failed(failure, Said::default()))
             }
         }
     }
 }
 
 fn accepted(name: &'static str, answer: u32) -> Result<(), StartError> {
-    if answer == 0 { Err(StartError::Refused(name)) } else { Ok(()) }
+    if answer == 0 { Err(StartError::Refused(name, Said::default())) } else { Ok(()) }
 }
 
 /// Lets the module start itself, as its toolchain has it.
@@ -223,5 +247,7 @@ fn own<P: WasmParams, R: WasmResults>(
     params: P,
 ) -> Result<R, StartError> {
     store.data_mut().callback = name;
-    function.call(&mut *store, params).map_err(|error| StartError::Failed(Failure::of(&error, store.data())))
+    function
+        .call(&mut *store, params)
+        .map_err(|error| StartError::Failed(Failure::of(&error, store.data()), Said::default()))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     limits::Limiter,
-    log::{LogBudget, Whose},
+    log::{self, LogBudget, Whose},
     time::{self, Allowance, Verdict},
     wish::Wish,
 };
@@ -69,6 +69,8 @@ pub struct Host {
     pub calls: Calls,
     /// Lines it may still log.
     pub lines: LogBudget,
+    /// The last warning or error that it logged while it starts: why it refuses, if it does. `None`: it started.
+    pub complaint: Option<String>,
     /// Told when something is in a queue it registered.
     pub ready: mpsc::Sender<Ready>,
     /// Timers the guest set in this callback: a root and its period.
@@ -197,6 +199,7 @@ impl Host {
             status: (0, Bytes::new()),
             calls: Calls::new(Weak::new()),
             lines: LogBudget::new(),
+            complaint: Some(String::new()),
             ready,
             timers: Vec::new(),
             wishes: Vec::new(),
@@ -291,12 +294,18 @@ impl Host {
         }
     }
 
-    /// Writes a line of the guest's to the log, if it may still log.
+    /// Writes a line of the guest's to the log, if somebody reads lines of this level and it may still log.
     pub fn log(&mut self, level: LogLevel, message: &[u8]) {
+        if let Some(complaint) = self.complaint.as_mut().filter(|_| level >= LogLevel::Warn) {
+            *complaint = log::quoted(message);
+        }
+        if !log::enabled(level) {
+            return;
+        }
         let Some(lost) = self.lines.take() else { return };
         let root = self.root().map(|root| Arc::clone(&root.plugin));
         // While the module starts itself no plugin is in it yet, and between callbacks none is named.
         let whose = root.as_ref().map_or(Whose::Vm(&self.spec.vm_id), |plugin| Whose::Filter(plugin.name.as_str()));
-        super::log::write(level, whose, message, lost);
+        log::write(level, whose, message, lost);
     }
 }

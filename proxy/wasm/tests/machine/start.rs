@@ -72,6 +72,31 @@ fn a_guest_that_refuses_its_configuration_is_refused() {
 }
 
 #[test]
+fn what_a_guest_logged_last_is_told_where_it_refuses() {
+    let log = r#"(import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))"#;
+    let text = |body: &str| {
+        let line =
+            |level: u32, at: u32| format!("(drop (call $log (i32.const {level}) (i32.const {at}) (i32.const 4)))");
+        let lines = [line(4, 100), line(3, 104), line(2, 108)].concat();
+        guest_with(log, "", &format!(r#"(data (i32.const 100) "one\0atwo\0asix\0a") {}"#, body.replace("LOG", &lines)))
+    };
+    let configure =
+        |end: &str| text(&format!(r#"(func (export "proxy_on_configure") (param i32 i32) (result i32) LOG {end})"#));
+    let words = refusal(&configure("(i32.const 0)"));
+    assert!(words.ends_with("the filter does not accept its configuration; it logged: two"), "{words}");
+    let words = refusal(&configure("(unreachable)"));
+    assert!(words.contains("proxy_on_configure failed (trap)") && words.ends_with("; it logged: two"), "{words}");
+    let words = refusal(&text(r#"(func (export "_initialize") LOG (unreachable))"#));
+    assert!(words.contains("_initialize failed (trap)") && words.ends_with("; it logged: two"), "{words}");
+    // What was logged for one plugin is not told of the next.
+    let quiet = text(
+        r#"(func (export "_initialize") LOG)
+           (func (export "proxy_on_configure") (param i32 i32) (result i32) (i32.const 0))"#,
+    );
+    assert!(!refusal(&quiet).contains("logged"));
+}
+
+#[test]
 fn a_guest_that_traps_or_spins_at_its_start_is_told_with_its_functions() {
     let words = refusal(&guest(
         r#"(func $deep (unreachable)) (func $outer (call $deep))

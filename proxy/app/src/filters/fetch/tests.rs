@@ -2,6 +2,7 @@ use super::*;
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    sync::mpsc::{Receiver, channel},
     thread,
 };
 
@@ -19,7 +20,16 @@ fn status(line: &str) -> Answer {
 
 /// Serves these answers, one connection each, on a port of this machine; beyond them nobody is there.
 fn serve(answers: Vec<Answer>) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_asked(answers).0
+}
+
+/// The same, and the requests that came.
+fn serve_asked(answers: Vec<Answer>) -> (u16, Receiver<String>) {
+    serve_on(TcpListener::bind("127.0.0.1:0").unwrap(), answers)
+}
+
+fn serve_on(listener: TcpListener, answers: Vec<Answer>) -> (u16, Receiver<String>) {
+    let (asked, requests) = channel();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for answer in answers {
@@ -31,10 +41,11 @@ fn serve(answers: Vec<Answer>) -> u16 {
             let host =
                 request.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("host: ").map(str::to_owned));
             assert_eq!(host, Some(format!("127.0.0.1:{port}")), "{request}");
+            asked.send(request).ok();
             answer(socket);
         }
     });
-    port
+    (port, requests)
 }
 
 fn url(port: u16) -> WasmUrl {
@@ -74,9 +85,8 @@ const WASM: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwasm";
 
 #[tokio::test]
 async fn a_failure_is_tried_again_and_a_redirect_followed() {
-    let redirect = text("HTTP/1.1 302 Found\r\nLocation: /b.wasm\r\nContent-Length: 0\r\n\r\n");
     let cut = text("HTTP/1.1 200 OK\r\nContent-Length: 400\r\n\r\nwasm");
-    let port = serve(vec![status("503 Unavailable"), cut, redirect, text(WASM)]);
+    let port = serve(vec![status("503 Unavailable"), cut, redirect("/b.wasm"), text(WASM)]);
     let (outcome, noted) = fetched(&url(port), Patience::Start).await;
     assert_eq!(outcome, Ok(b"wasm".to_vec()));
     let first = noted.first().unwrap();
@@ -84,6 +94,89 @@ async fn a_failure_is_tried_again_and_a_redirect_followed() {
     assert!(first.contains("/a.wasm: answered 503 Service Unavailable (attempt 1); the start waits for it"), "{first}");
     assert!(noted.iter().all(|line| !line.contains("secret")), "{noted:?}");
     assert!(noted.last().unwrap().contains("broke off"), "{noted:?}");
+}
+
+fn redirect(location: &str) -> Answer {
+    text(&format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
+}
+
+#[tokio::test]
+async fn a_redirect_is_relative_to_what_was_asked_for() {
+    for (location, path) in [
+        ("b.wasm?sig=a", "/of/b.wasm?sig=a"),
+        ("../b.wasm", "/b.wasm"),
+        ("?sig=a#part", "/of/a.wasm?sig=a"),
+        ("/b c.wasm", "/b%20c.wasm"),
+    ] {
+        let (port, asked) = serve_asked(vec![redirect(location), text(WASM)]);
+        let url = WasmUrl { url: format!("http://127.0.0.1:{port}/of/a.wasm"), ..url(port) };
+        assert_eq!(fetched(&url, Patience::Start).await.0, Ok(b"wasm".to_vec()), "{location}");
+        assert_eq!(asked.iter().nth(1).unwrap().split(' ').nth(1), Some(path), "{location}");
+    }
+}
+
+#[tokio::test]
+async fn where_a_redirect_leads_is_told_without_what_may_be_secret() {
+    let (other, gone) = (serve(vec![status("404 Not Found")]), serve(vec![]));
+    for (location, words) in [
+        ("http://u:secret@x y/?sig=secret".to_owned(), "redirected to what is no URL".to_owned()),
+        ("ftp://u:secret@host/secret?secret".to_owned(), "redirected to a URL that begins with ftp:".to_owned()),
+        ("mailto:secret".to_owned(), "redirected to a URL that begins with mailto:".to_owned()),
+        (
+            format!("http://u:secret@127.0.0.1:{other}/b.wasm?sig=secret#secret"),
+            format!("redirected to http://127.0.0.1:{other}/b.wasm: answered 404"),
+        ),
+        (
+            format!("//u:secret@127.0.0.1:{gone}/b.wasm?sig=secret"),
+            format!("redirected to http://127.0.0.1:{gone}/b.wasm: 127.0.0.1:{gone}: "),
+        ),
+    ] {
+        let answers = (0..3).map(|_| redirect(&location)).collect();
+        let (outcome, noted) = fetched(&url(serve(answers)), Patience::Reload).await;
+        let Err(Fault { words: said, .. }) = outcome else { panic!("{location}: {outcome:?}") };
+        assert!(said.contains(&words), "{said}");
+        assert!(!said.contains("secret") && noted.iter().all(|line| !line.contains("secret")), "{said} {noted:?}");
+    }
+}
+
+fn authorization(request: &str) -> Option<String> {
+    let mut lines = request.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(name, _)| name.eq_ignore_ascii_case("authorization")).map(|(_, value)| value.to_owned())
+}
+
+#[tokio::test]
+async fn user_and_password_go_to_the_server_they_are_written_for() {
+    // me:s:ö@, as `printf 'me:s:ö@' | base64` has it.
+    let basic = Some("Basic bWU6czrDtkA=".to_owned());
+    let own = |port, userinfo: &str| WasmUrl { url: format!("http://{userinfo}127.0.0.1:{port}/a"), ..url(port) };
+    let (other, others) = serve_asked(vec![text(WASM)]);
+    let elsewhere = redirect(&format!("http://127.0.0.1:{other}/b"));
+    let (port, asked) = serve_asked(vec![redirect("/b"), elsewhere]);
+    assert_eq!(fetched(&own(port, "me:s%3A%C3%B6%40@"), Patience::Start).await.0, Ok(b"wasm".to_vec()));
+    assert_eq!(asked.iter().map(|request| authorization(&request)).collect::<Vec<_>>(), [basic.clone(), basic.clone()]);
+    assert_eq!(authorization(&others.recv().unwrap()), None);
+
+    // Named again in full, it is the same server; a redirect with a user of its own says so itself.
+    for (userinfo, expected) in [("", basic.clone()), ("o@", Some("Basic bzo=".to_owned()))] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = format!("http://{userinfo}{}/b", listener.local_addr().unwrap());
+        let (port, asked) = serve_on(listener, vec![redirect(&at), text(WASM)]);
+        assert_eq!(fetched(&own(port, "me:s%3A%C3%B6%40@"), Patience::Start).await.0, Ok(b"wasm".to_vec()));
+        assert_eq!(asked.iter().map(|request| authorization(&request)).collect::<Vec<_>>(), [basic.clone(), expected]);
+    }
+
+    let (port, asked) = serve_asked(vec![text(WASM)]);
+    assert_eq!(fetched(&own(port, ""), Patience::Start).await.0, Ok(b"wasm".to_vec()));
+    assert_eq!(authorization(&asked.recv().unwrap()), None);
+}
+
+#[tokio::test]
+async fn a_server_that_wants_other_credentials_is_said_to() {
+    for line in ["401 Unauthorized", "403 Forbidden"] {
+        let (outcome, _) = fetched(&url(serve(vec![status(line)])), Patience::Start).await;
+        let Err(Fault { words, away: false }) = outcome else { panic!("{outcome:?}") };
+        assert!(words.contains(&format!("{line}, it wants other credentials than the URL has")), "{words}");
+    }
 }
 
 #[tokio::test]
