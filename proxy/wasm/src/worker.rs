@@ -334,6 +334,12 @@ impl Mourner for Slot {
         }
         self.down(burnt, seat);
     }
+
+    fn holds(&self, bytes: usize) {
+        for seat in self.seated() {
+            seat.tell_memory(bytes);
+        }
+    }
 }
 
 /// Tells a machine of messages in queues it registered.
@@ -405,7 +411,7 @@ impl Seat {
         }
     }
 
-    /// Bytes of its machine's memory now, which lives. Called at the end of each stream: nothing is done where they are known.
+    /// Bytes of its machine's memory now, which lives. Called at the end of each stream and of events: nothing is done where they are known.
     pub fn tell_memory(&self, bytes: usize) {
         if self.metrics.told() == bytes || !self.up.get() {
             return;

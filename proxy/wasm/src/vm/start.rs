@@ -105,6 +105,7 @@ impl Machine {
             orphans: RefCell::default(),
             timers: RefCell::default(),
             number: OnceCell::new(),
+            told: Cell::new(0),
             mourner: RefCell::default(),
         });
         machine.store.borrow_mut().data_mut().calls = Calls::new(Rc::downgrade(&machine));
@@ -123,6 +124,7 @@ impl Machine {
             let host = store.data_mut();
             let first = host.last_context == 0;
             let id = host.new_id().ok_or(StartError::Refused("the host"))?;
+            let services = services.map(|services| services.holding(Arc::clone(host.limiter.account()) as _));
             host.contexts.insert(id, Context::Root(Root { plugin: Arc::clone(plugin), services }));
             let size = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let sizes = (size(&host.spec.configuration), size(&plugin.configuration));
