@@ -120,6 +120,33 @@ fn a_body_counts_until_it_is_written_or_given_up() {
     );
 }
 
+/// A connection is let go with what waits on it, though the answer has come and the call is over.
+#[test]
+fn a_server_that_has_answered_and_reads_no_more_holds_a_body_for_half_a_minute() {
+    const BODY: usize = 1 << 20;
+    run(
+        ONE,
+        |_, _| {
+            serve(|mut stream| async move {
+                stream.write_all(HELLO.as_bytes()).await.unwrap();
+                std::future::pending::<()>().await;
+                drop(stream);
+            })
+        },
+        |_world| async move {
+            let most = Most::of(usize::MAX, usize::MAX);
+            let body = vec![b'x'; BODY];
+            let reply = most.services().http_call(&post(&body)).unwrap().await.unwrap();
+            assert_eq!(reply.body, "hello");
+            drop(reply);
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            assert_eq!(most.held(), BODY);
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(most.held(), 0);
+        },
+    );
+}
+
 #[test]
 fn an_answer_beyond_what_calls_may_hold_is_a_failed_call() {
     run(
