@@ -14,8 +14,19 @@ pub struct Calls {
     machine: Weak<Machine>,
     under_way: HashMap<u32, Call>,
     last: [u32; 3],
-    /// Plugins of which it was said that an answer was larger than they take.
-    too_large: Vec<u32>,
+    /// Streams that the guest has closed, while the server gets what was sent.
+    closed: Vec<Task>,
+    /// What was said of which plugin.
+    told: Vec<(Told, u32)>,
+}
+
+/// What is said once of a plugin's calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// An answer was larger than it takes.
+    TooLarge,
+    /// They hold as much as they may.
+    NoRoom,
 }
 
 /// A call under way.
@@ -80,7 +91,7 @@ impl Calls {
     /// No calls yet, of this machine.
     #[must_use]
     pub fn new(machine: Weak<Machine>) -> Self {
-        Self { machine, under_way: HashMap::new(), last: [0; 3], too_large: Vec::new() }
+        Self { machine, under_way: HashMap::new(), last: [0; 3], closed: Vec::new(), told: Vec::new() }
     }
 
     /// The machine they are of.
@@ -97,12 +108,12 @@ impl Calls {
         last.checked_add(class)
     }
 
-    /// Notes that an answer was larger than a plugin takes; whether it is the first.
-    pub fn too_large(&mut self, root: u32) -> Seen {
-        if self.too_large.contains(&root) {
+    /// Notes that this is said of a plugin; whether it was before.
+    pub fn tell(&mut self, what: Told, root: u32) -> Seen {
+        if self.told.contains(&(what, root)) {
             return Seen::Again;
         }
-        self.too_large.push(root);
+        self.told.push((what, root));
         Seen::First
     }
 
@@ -126,8 +137,14 @@ impl Calls {
         sending.close();
         // The task has ended already, or lingers.
         let _ = closed.send(());
-        task.detach();
+        self.linger(task);
         Some(())
+    }
+
+    /// Lets a task of a stream that is closed run to its end: a machine that is done with does not end it, one that died does.
+    fn linger(&mut self, task: Task) {
+        self.closed.retain(|task| !task.is_over());
+        self.closed.push(task);
     }
 
     /// Gives a call up; `None`: there is none.
@@ -144,9 +161,16 @@ impl Calls {
         self.under_way.remove(&token)
     }
 
-    /// Gives all calls up.
+    /// Gives all calls up, and what the server has not got yet of streams that are closed.
     pub fn clear(&mut self) {
         self.under_way.clear();
+        self.closed.clear();
+    }
+}
+
+impl Drop for Calls {
+    fn drop(&mut self) {
+        self.closed.drain(..).for_each(Task::detach);
     }
 }
 
@@ -254,8 +278,10 @@ fn grpc_failed(machine: &Machine, root: u32, token: u32, error: &CallError) {
 
 /// Has it logged where the guest's own limit is why a call failed.
 fn tell(machine: &Machine, root: u32, error: &CallError) {
-    if matches!(error, CallError::TooLarge) {
-        machine.answer_too_large(root);
+    match error {
+        CallError::TooLarge => machine.answer_too_large(root),
+        CallError::NoRoom(_) => machine.no_room(root),
+        CallError::Timeout | CallError::Upstream(_) | CallError::Broken | CallError::Gone => {}
     }
 }
 
@@ -275,7 +301,7 @@ const INTERNAL: u32 = 13;
 fn status(error: &CallError) -> u32 {
     match error {
         CallError::Timeout => 4,
-        CallError::TooLarge => 8,
+        CallError::TooLarge | CallError::NoRoom(_) => 8,
         CallError::Upstream(_) | CallError::Broken | CallError::Gone => 14,
     }
 }
@@ -289,6 +315,7 @@ impl std::fmt::Debug for Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::rc::Rc;
 
     #[test]
     fn tokens_are_envoys() {
@@ -297,5 +324,31 @@ mod tests {
         assert_eq!((calls.token(Kind::GrpcCall), calls.token(Kind::GrpcStream)), (Some(5), Some(6)));
         assert_eq!(Kind::of(9), Some(Kind::GrpcCall));
         assert_eq!(Kind::of(7), None);
+    }
+
+    /// A stream that is closed goes on without its machine, and ends with its death.
+    #[tokio::test]
+    async fn what_is_left_of_closed_streams_ends_when_the_guest_died() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let services = Services::new(Weak::new());
+                for (dies, left) in [(true, 1), (false, 2)] {
+                    let alive = Rc::new(());
+                    let mut calls = Calls::new(Weak::new());
+                    let mine = Rc::clone(&alive);
+                    calls.linger(services.spawn(async move {
+                        std::future::pending::<()>().await;
+                        drop(mine);
+                    }));
+                    if dies {
+                        calls.clear();
+                    }
+                    drop(calls);
+                    tokio::task::yield_now().await;
+                    assert_eq!(Rc::strong_count(&alive), left, "{dies}");
+                }
+            })
+            .await;
     }
 }

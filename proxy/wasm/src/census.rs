@@ -1,5 +1,7 @@
 //! How far the machines of all workers have grown, for whoever must find the one whose end gives back the most memory.
 //!
+//! What its calls hold counts as its own, since that goes with it.
+//!
 //! A machine is its worker's alone, but memory is the process's: where it is short, the control thread asks here for
 //! [`the one that has grown most`](most_grown) and has its worker [give it back](crate::worker::give_back). What a machine had
 //! when it was started does not count: it would have it again at once.
@@ -8,7 +10,8 @@
 //! how much all of them [may grow](allow) until then, and how much more they [may store](allow_storage) in data and queues that they
 //! share, which no end of a machine gives back.
 //!
-//! Written where a machine starts, ends or grows, which is seldom; never by a request that does not make its guest grow.
+//! Written where a machine starts, ends or grows, which is seldom, and where its calls begin and end; never by a request that does
+//! neither.
 
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,
@@ -54,15 +57,22 @@ impl Entry {
         self.number
     }
 
-    /// It is to have so many bytes. `false`: there is no memory for that, and it has what it had.
+    /// It is to have so many bytes more. `false`: there is no memory for that, and it has what it had.
     #[must_use]
-    pub fn grow(&self, bytes: usize) -> bool {
-        let more = bytes.saturating_sub(self.now.load(Ordering::Relaxed));
+    pub fn grow(&self, more: usize) -> bool {
         let taken = take(&ROOM, more);
         if taken {
-            self.now.store(bytes, Ordering::Relaxed);
+            self.now.fetch_add(more, Ordering::Relaxed);
         }
         taken
+    }
+
+    /// It has so many bytes less: others may have them.
+    pub fn shrink(&self, less: usize) {
+        self.now.fetch_sub(less, Ordering::Relaxed);
+        let given = |room| (room != usize::MAX).then(|| usize::saturating_add(room, less));
+        // Where nobody counts there is nothing to give back to.
+        let _ = ROOM.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
     }
 
     fn grown(&self) -> usize {

@@ -334,6 +334,12 @@ impl Mourner for Slot {
         }
         self.down(burnt, seat);
     }
+
+    fn holds(&self, bytes: usize) {
+        for seat in self.seated() {
+            seat.tell_memory(bytes);
+        }
+    }
 }
 
 /// One plugin of each filter: one that routes configure anew has several in a machine, and that is still one machine of its.
@@ -415,7 +421,7 @@ impl Seat {
         }
     }
 
-    /// Bytes of its machine's memory now, which lives. Called at the end of each stream: nothing is done where they are known.
+    /// Bytes of its machine's memory now, which lives. Called at the end of each stream and of events: nothing is done where they are known.
     pub fn tell_memory(&self, bytes: usize) {
         if self.metrics.told() == bytes || !self.up.get() {
             return;

@@ -187,7 +187,7 @@ pub struct WasmLimits {
     pub callback: Duration,
     /// Time that a machine's start (`_initialize`, `proxy_on_vm_start`, `proxy_on_configure`) may take.
     pub start: Duration,
-    /// Bytes of linear memories and tables of one machine.
+    /// Bytes of linear memories and tables of one machine; what its calls hold may be as many again.
     pub memory: usize,
     /// Calls of one filter on one worker under way at once.
     pub calls: usize,

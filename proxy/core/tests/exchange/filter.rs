@@ -2,6 +2,7 @@
 
 mod answers;
 mod calls;
+mod calls_hold;
 mod changes;
 mod holding;
 mod large;

@@ -11,8 +11,7 @@ use crate::{
         state::{Host, Stage},
     },
 };
-use bytes::Bytes;
-use pillion_core::exchange::filter::{CallRefused, GrpcCall, HttpCall, Services};
+use pillion_core::exchange::filter::{CallError, CallRefused, GrpcCall, HttpCall, Services};
 use std::{rc::Weak, time::Duration};
 use wasmtime::Caller;
 
@@ -60,20 +59,26 @@ fn services(host: &Host) -> Result<Option<Services>, Status> {
     }
 }
 
-fn refused(refused: CallRefused) -> Status {
+fn refused(host: &mut Host, refused: CallRefused) -> Status {
     match refused {
         CallRefused::UnknownCluster | CallRefused::NotAllowed | CallRefused::TooLarge => Status::BadArgument,
         CallRefused::Malformed | CallRefused::TooMany => Status::InternalFailure,
+        CallRefused::NoRoom(_) => no_room(host),
     }
 }
 
 /// For gRPC, Envoy tells an unknown service by another status.
-fn grpc_refused(refused: CallRefused) -> Status {
-    match refused {
+fn grpc_refused(host: &mut Host, why: CallRefused) -> Status {
+    match why {
         CallRefused::UnknownCluster | CallRefused::NotAllowed => Status::ParseFailure,
-        CallRefused::TooLarge => Status::BadArgument,
-        CallRefused::Malformed | CallRefused::TooMany => Status::InternalFailure,
+        why => refused(host, why),
     }
+}
+
+/// As Envoy where a call cannot be begun.
+fn no_room(host: &mut Host) -> Status {
+    host.no_room(host.root_id());
+    Status::InternalFailure
 }
 
 #[expect(clippy::too_many_arguments, reason = "the ABI's")]
@@ -98,7 +103,7 @@ pub(super) fn http_call(
     if body_length > MOST_BODY {
         return Err(Status::BadArgument.into());
     }
-    let body = Bytes::copy_from_slice(slice(memory, body, body_length)?);
+    let body = slice(memory, body, body_length)?;
     let needed = [&b":method"[..], b":path", b":authority"];
     if needed.into_iter().any(|name| !headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))) {
         return Err(Status::BadArgument.into());
@@ -111,7 +116,7 @@ pub(super) fn http_call(
     let timeout = if timeout == 0 { UNTIMED } else { Duration::from_millis(timeout.into()) };
     let call = HttpCall { cluster, headers: &headers, body, trailers: &trailers, timeout };
     let future = match &services {
-        Some(services) => Some(services.http_call(&call).map_err(refused)?),
+        Some(services) => Some(services.http_call(&call).map_err(|why| refused(host, why))?),
         None => None,
     };
     let call = services.zip(future).map(|(services, future)| {
@@ -160,7 +165,7 @@ pub(super) fn grpc_call(
     let timeout = (timeout > 0).then(|| Duration::from_millis(timeout.into()));
     let call = GrpcCall { cluster, service, method, metadata: &metadata, timeout };
     let future = match &services {
-        Some(services) => Some(services.grpc_call(&call, message).map_err(grpc_refused)?),
+        Some(services) => Some(services.grpc_call(&call, message).map_err(|why| grpc_refused(host, why))?),
         None => None,
     };
     let call = services.zip(future).map(|(services, future)| {
@@ -190,7 +195,7 @@ pub(super) fn grpc_stream(
     let services = services(host)?;
     let call = GrpcCall { cluster, service, method, metadata: &metadata, timeout: None };
     let halves = match &services {
-        Some(services) => Some(services.grpc_stream(&call).map_err(grpc_refused)?),
+        Some(services) => Some(services.grpc_stream(&call).map_err(|why| grpc_refused(host, why))?),
         None => None,
     };
     let call = services.zip(halves).map(|(services, halves)| {
@@ -206,8 +211,13 @@ pub(super) fn grpc_send(caller: &mut Caller<'_, Host>, token: u32, message: u32,
     }
     let message = slice(memory, message, length)?;
     let sending = host.calls.sending(token).ok_or(Status::NotFound)?;
-    if length > MOST_BODY || sending.send(message).is_err() {
+    if length > MOST_BODY {
         return Err(Status::InternalFailure.into());
+    }
+    match sending.send(message) {
+        Ok(()) => {}
+        Err(CallError::NoRoom(_)) => return Err(no_room(host).into()),
+        Err(_) => return Err(Status::InternalFailure.into()),
     }
     if end != 0 {
         sending.close();

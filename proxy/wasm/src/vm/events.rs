@@ -9,12 +9,12 @@ use super::{
 };
 use crate::{
     abi::callback::Callbacks,
-    calls::{Last, Seen},
+    calls::{Last, Seen, Told},
     host::headers::count,
 };
 use bytes::Bytes;
 use pillion_core::exchange::filter::{Failed, Metadata};
-use std::sync::Arc;
+use std::{rc::Weak, sync::Arc};
 use wasmtime::{TypedFunc, WasmParams};
 
 /// What `proxy_get_status` says of an HTTP call whose answer broke off: Envoy's number.
@@ -70,13 +70,20 @@ impl Machine {
         let Ok(mut store) = self.store.try_borrow_mut() else { return };
         let host = store.data_mut();
         let Some(plugin) = host.root_of(root).map(|root| Arc::clone(&root.plugin)) else { return };
-        if host.calls.too_large(root) == Seen::First {
+        if host.calls.tell(Told::TooLarge, root) == Seen::First {
             tracing::warn!(
                 filter = %plugin.name,
                 "the answer to a call is larger than the filter's limits.call_response of {} bytes: the call failed, raise \
                  the limit if such answers are meant; further ones are not logged",
                 plugin.limits.call_response
             );
+        }
+    }
+
+    /// An answer to a plugin's call found no room beside what its calls hold: logged once.
+    pub(crate) fn no_room(&self, root: u32) {
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            store.data_mut().no_room(root);
         }
     }
 
@@ -163,6 +170,18 @@ impl Machine {
         let _: Result<(), Failed> = self.run(name, &callback, budget, root, params, prepare);
         if let Ok(mut store) = self.store.try_borrow_mut() {
             store.data_mut().shown = Shown::Nothing;
+        }
+        self.tell_memory();
+    }
+
+    /// Has it told how large it is, where that is another size than after the event before.
+    fn tell_memory(&self) {
+        let bytes = self.memory();
+        if self.dead().is_none() && self.told.replace(bytes) != bytes {
+            let mourner = self.mourner.borrow().as_ref().and_then(Weak::upgrade);
+            if let Some(mourner) = mourner {
+                mourner.holds(bytes);
+            }
         }
     }
 }

@@ -1,7 +1,11 @@
 //! How much a machine may hold.
 
-use crate::census::Entry;
-use std::sync::Arc;
+use crate::census::{Entry, Number};
+use pillion_core::exchange::filter::{Bound, Holds, NoRoom};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 use wasmtime::ResourceLimiter;
 
 /// Bytes that no configuration can exceed: Envoy's bound of a linear memory.
@@ -17,31 +21,108 @@ const ENTRY: usize = size_of::<usize>();
 /// beyond answers −1 to the guest, as the specification of WebAssembly has it.
 #[derive(Debug)]
 pub struct Limiter {
-    most: usize,
-    now: usize,
+    account: Arc<Account>,
     denied: u64,
     /// It was denied memory that it might have had, since the process has none.
     short: bool,
+}
+
+/// What a machine holds: its own memory, and beside it what its calls hold, as much again at most. Neither is taken from the
+/// other: a guest that has filled its memory may still call, and none is denied growth, of which many die, for what a server
+/// leaves unread.
+///
+/// Shared with the bytes that calls hold, which are let go wherever they are written; taken from by the machine's worker alone.
+#[derive(Debug)]
+pub struct Account {
+    most: usize,
+    /// Bytes of linear memories and tables.
+    own: AtomicUsize,
+    /// Bytes that calls hold.
+    calls: AtomicUsize,
     /// Where it is told how large the machine is; none before it serves, and once it is dead.
-    census: Option<Arc<Entry>>,
+    census: Mutex<Option<Arc<Entry>>>,
+}
+
+/// What a machine holds is told in whole parts of so many bytes of calls, so that short ones change nothing.
+const TOLD_IN: usize = 64 * 1024;
+
+impl Account {
+    /// Bytes that it holds, those of calls rounded down to whole parts of 64 KiB.
+    #[must_use]
+    pub fn told(&self) -> usize {
+        self.own.load(Relaxed) + self.calls.load(Relaxed) / TOLD_IN * TOLD_IN
+    }
+
+    fn total(&self) -> usize {
+        self.own.load(Relaxed) + self.calls.load(Relaxed)
+    }
+
+    /// What its requests may hold is half of it all, so that answers to others find room.
+    fn most(&self, what: Holds) -> usize {
+        match what {
+            Holds::Request => self.most / 2,
+            Holds::Answer => self.most,
+        }
+    }
+
+    fn census(&self) -> MutexGuard<'_, Option<Arc<Entry>>> {
+        self.census.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether memory is there for so many bytes more; then they are counted.
+    fn is_there(&self, more: usize) -> bool {
+        self.census().as_ref().is_none_or(|census| census.grow(more))
+    }
+}
+
+impl Bound for Account {
+    fn take(&self, bytes: usize, what: Holds) -> Result<(), NoRoom> {
+        let calls = self.calls.load(Relaxed).saturating_add(bytes);
+        if calls > self.most(what) || !self.is_there(bytes) {
+            return Err(NoRoom);
+        }
+        self.calls.fetch_add(bytes, Relaxed);
+        Ok(())
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.calls.fetch_sub(bytes, Relaxed);
+        if let Some(census) = &*self.census() {
+            census.shrink(bytes);
+        }
+    }
 }
 
 impl Limiter {
     /// At most so many bytes.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most: most.min(MOST_MEMORY), now: 0, denied: 0, short: false, census: None }
+        let account = Account {
+            most: most.min(MOST_MEMORY),
+            own: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            census: Mutex::new(None),
+        };
+        Self { account: Arc::new(account), denied: 0, short: false }
     }
 
-    /// Bytes of linear memories and tables now.
+    /// What the machine holds.
     #[must_use]
-    pub fn now(&self) -> usize {
-        self.now
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
-    /// The machine serves, or does not any more: it is told elsewhere how large it is, or that is forgotten.
-    pub fn tell(&mut self, census: Option<Arc<Entry>>) {
-        self.census = census;
+    /// The machine serves: from now on it is told elsewhere how large it is.
+    pub fn enter(&mut self) -> Number {
+        let entry = Entry::new(self.account.total());
+        let number = entry.number();
+        *self.account.census() = Some(entry);
+        number
+    }
+
+    /// It does not any more: how large it was is forgotten.
+    pub fn leave(&mut self) {
+        *self.account.census() = None;
     }
 
     /// Whether growth within its bound was denied, since memory was short.
@@ -53,7 +134,7 @@ impl Limiter {
     /// Bytes that it may have.
     #[must_use]
     pub fn most(&self) -> usize {
-        self.most
+        self.account.most
     }
 
     /// How often growth was denied.
@@ -64,17 +145,17 @@ impl Limiter {
 
     /// One of its memories or tables is to have so many bytes in place of so many. `false`: it may not.
     fn grow(&mut self, current: usize, desired: usize) -> bool {
-        let total = self.now.saturating_sub(current).saturating_add(desired);
-        if total > self.most {
+        let more = desired.saturating_sub(current);
+        if self.account.own.load(Relaxed).saturating_add(more) > self.account.most {
             self.denied += 1;
             return false;
         }
-        if self.census.as_ref().is_some_and(|census| !census.grow(total)) {
+        if !self.account.is_there(more) {
             self.denied += 1;
             self.short = true;
             return false;
         }
-        self.now = total;
+        self.account.own.fetch_add(more, Relaxed);
         true
     }
 }
@@ -96,6 +177,7 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::census;
 
     #[test]
     fn memories_count_together_and_denials_are_counted() {
@@ -104,8 +186,8 @@ mod tests {
         assert!(!limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(60, 100, None).unwrap());
         assert!(!limiter.memory_growing(100, 101, None).unwrap());
-        assert_eq!((limiter.now(), limiter.denied()), (100, 2));
-        assert_eq!(Limiter::new(usize::MAX).most, MOST_MEMORY);
+        assert_eq!((limiter.account.total(), limiter.denied()), (100, 2));
+        assert_eq!(Limiter::new(usize::MAX).most(), MOST_MEMORY);
     }
 
     #[test]
@@ -116,7 +198,42 @@ mod tests {
         assert!(limiter.table_growing(0, 4, None).unwrap(), "another one");
         assert!(!limiter.table_growing(4, 7, None).unwrap());
         assert!(limiter.table_growing(4, 6, None).unwrap());
-        assert_eq!((limiter.now(), limiter.denied()), (64 + 10 * ENTRY, 1));
+        assert_eq!((limiter.account.total(), limiter.denied()), (64 + 10 * ENTRY, 1));
         assert!(!Limiter::new(usize::MAX).table_growing(0, MOST_TABLE + 1, None).unwrap());
+    }
+
+    #[test]
+    fn what_calls_hold_is_as_much_as_the_memory_and_taken_from_none_of_it() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 100, None).unwrap());
+        let account = Arc::clone(limiter.account());
+        assert_eq!(account.take(51, Holds::Request), Err(NoRoom));
+        assert_eq!(account.take(50, Holds::Request), Ok(()));
+        assert_eq!(account.take(1, Holds::Request), Err(NoRoom), "half of it");
+        assert_eq!(account.take(50, Holds::Answer), Ok(()));
+        assert_eq!(account.take(1, Holds::Answer), Err(NoRoom));
+        assert_eq!((account.total(), limiter.denied()), (200, 0));
+        account.give_back(100);
+        assert_eq!(account.take(50, Holds::Request), Ok(()));
+    }
+
+    #[test]
+    fn what_calls_hold_makes_a_machine_one_that_has_grown() {
+        const MUCH: usize = 40 << 20;
+        let mut limiter = Limiter::new(100 << 20);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        let number = limiter.enter();
+        assert_eq!(census::most_grown(MUCH as u64), None);
+        let account = Arc::clone(limiter.account());
+        assert_eq!(account.take(MUCH, Holds::Request), Ok(()));
+        assert_eq!(census::most_grown(MUCH as u64), Some(number));
+        assert_eq!(account.told(), 60 + MUCH);
+        account.give_back(MUCH - 1);
+        assert_eq!(account.told(), 60, "what is short changes nothing");
+        assert_eq!(census::most_grown(MUCH as u64), None);
+        // The machine is dead; what was on its way is let go later.
+        limiter.leave();
+        account.give_back(1);
+        assert_eq!(account.total(), 60);
     }
 }

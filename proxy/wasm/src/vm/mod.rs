@@ -23,12 +23,7 @@ pub mod wish;
 pub use failure::{Cause, Failure};
 pub use start::StartError;
 
-use crate::{
-    abi::callback::Callbacks,
-    census::{Entry, Number},
-    plugin::Plugin,
-    ticker::Pulse,
-};
+use crate::{abi::callback::Callbacks, census::Number, plugin::Plugin, ticker::Pulse};
 use pillion_core::exchange::filter::{Failed, Services, Stream, Task};
 use state::{Context, Host, StreamContext};
 use std::{
@@ -52,14 +47,19 @@ pub struct Machine {
     timers: RefCell<HashMap<u32, Task>>,
     /// By what it is found when memory is short, once it serves.
     number: OnceCell<Number>,
+    /// Bytes that it was said to hold after an event.
+    told: Cell<usize>,
     /// Who is told when it dies.
     mourner: RefCell<Option<Weak<dyn Mourner>>>,
 }
 
-/// Is told when a machine dies.
+/// Is told when a machine dies, and after events how large it is.
 pub trait Mourner {
     /// It died of this; the callback that killed it took so long of the worker's time, in whole ticks.
     fn died(&self, failure: &Failure, burnt: Duration);
+
+    /// It lives, and holds so many bytes now.
+    fn holds(&self, bytes: usize);
 }
 
 /// Whether a callback left something to be done.
@@ -86,10 +86,10 @@ impl Machine {
         self.dead.get()
     }
 
-    /// Bytes of linear memories and tables now.
+    /// Bytes of linear memories and tables now, and of what calls hold in whole parts of 64 KiB.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.store.try_borrow().map_or(0, |store| store.data().limiter.now())
+        self.store.try_borrow().map_or(0, |store| store.data().limiter.account().told())
     }
 
     /// Who is told when it dies.
@@ -100,10 +100,7 @@ impl Machine {
     /// It serves: from now on it is told elsewhere how large it is.
     pub fn enter_census(&self) {
         if let Ok(mut store) = self.store.try_borrow_mut() {
-            let limiter = &mut store.data_mut().limiter;
-            let entry = Entry::new(limiter.now());
-            self.number.set(entry.number()).ok();
-            limiter.tell(Some(entry));
+            self.number.set(store.data_mut().limiter.enter()).ok();
         }
     }
 
@@ -245,7 +242,7 @@ impl Machine {
         if let Ok(mut store) = self.store.try_borrow_mut() {
             let host = store.data_mut();
             host.calls.clear();
-            host.limiter.tell(None);
+            host.limiter.leave();
             calls = Some(());
             others.extend(host.contexts.iter().filter_map(|(id, known)| match known {
                 Context::Stream(known) if *id != context => Some(known.stream.clone()),

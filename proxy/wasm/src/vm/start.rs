@@ -129,6 +129,7 @@ impl Machine {
             orphans: RefCell::default(),
             timers: RefCell::default(),
             number: OnceCell::new(),
+            told: Cell::new(0),
             mourner: RefCell::default(),
         });
         machine.store.borrow_mut().data_mut().calls = Calls::new(Rc::downgrade(&machine));
@@ -148,6 +149,7 @@ impl Machine {
             let first = host.last_context == 0;
             host.complaint = Some(String::new());
             let id = host.new_id().ok_or(StartError::Refused("the host", Said::default()))?;
+            let services = services.map(|services| services.holding(Arc::clone(host.limiter.account()) as _));
             host.contexts.insert(id, Context::Root(Root { plugin: Arc::clone(plugin), services }));
             let size = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let sizes = (size(&host.spec.configuration), size(&plugin.configuration));

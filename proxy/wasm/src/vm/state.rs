@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     abi::{AbiVersion, LogLevel, Status},
-    calls::Calls,
+    calls::{Calls, Seen, Told},
     host::foreign::expression::Expressions,
     plugin::{MachineSpec, Plugin},
     shared::Ready,
@@ -291,6 +291,21 @@ impl Host {
         match self.contexts.get_mut(&id) {
             Some(Context::Root(root)) => Some(root),
             Some(Context::Stream(_)) | None => None,
+        }
+    }
+
+    /// A plugin's calls were to hold more than they may: logged once.
+    #[cold]
+    pub fn no_room(&mut self, root: u32) {
+        let Some(plugin) = self.root_of(root).map(|root| Arc::clone(&root.plugin)) else { return };
+        if self.calls.tell(Told::NoRoom, root) == Seen::First {
+            let most = self.limiter.most();
+            tracing::warn!(
+                filter = %plugin.name,
+                "a call is refused the filter, or its answer: requests that are not written yet may hold half of limits.memory of \
+                 {most} bytes, with answers all of it, and less where the process is short of memory; raise the limit if so much \
+                 is meant to be under way; further ones are not logged"
+            );
         }
     }
 

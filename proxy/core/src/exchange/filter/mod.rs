@@ -67,8 +67,8 @@ pub use headers::{HeadFault, Headers, Map};
 pub use native::Native;
 pub(in crate::exchange) use run::{begin, run};
 pub use services::{
-    CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpCall, HttpReply, Metadata,
-    Services, Task,
+    Bound, CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, Holds, HttpCall, HttpReply,
+    Metadata, NoRoom, Services, Task,
 };
 pub use set::{FilterSet, Loaded};
 pub(crate) use shared::Shared;

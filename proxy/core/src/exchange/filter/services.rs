@@ -4,9 +4,11 @@
 //! up. Nothing here lives longer than the worker.
 
 mod grpc;
+mod holding;
 mod http;
 
 pub use grpc::{GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, Metadata};
+pub use holding::{Bound, Holds, NoRoom};
 pub use http::{HttpCall, HttpReply};
 
 use crate::{
@@ -19,13 +21,18 @@ use std::{
     cell::Cell,
     future::Future,
     rc::{Rc, Weak},
+    sync::Arc,
     time::Duration,
 };
 use tokio::task::AbortHandle;
 
 /// What a worker does for one of its instances. Clones are the same.
 #[derive(Clone)]
-pub struct Services(Rc<Inner>);
+pub struct Services {
+    inner: Rc<Inner>,
+    /// Bounds what calls hold; `None`: nobody counts.
+    bound: Option<Arc<dyn Bound>>,
+}
 
 struct Inner {
     worker: Weak<Worker>,
@@ -58,6 +65,9 @@ pub enum CallRefused {
     /// The filter has as many calls under way as it may.
     #[error("too many calls")]
     TooMany,
+    /// The filter's calls hold as much memory as they may.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
 }
 
 /// Why a call came to nothing.
@@ -75,6 +85,9 @@ pub enum CallError {
     /// The response is larger than the filter takes.
     #[error("the response is too large")]
     TooLarge,
+    /// The filter's calls hold as much memory as they may.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     /// The worker is gone.
     #[error("shutting down")]
     Gone,
@@ -93,7 +106,7 @@ impl CallError {
         let (gone, bad, late) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT);
         let cause = match self {
             Self::Timeout => return Some((late, "upstream request timeout")),
-            Self::Broken | Self::TooLarge | Self::Gone => return None,
+            Self::Broken | Self::TooLarge | Self::NoRoom(_) | Self::Gone => return None,
             Self::Upstream(cause) => cause,
         };
         Some(match cause {
@@ -134,19 +147,29 @@ impl Services {
     /// answer.
     #[must_use]
     pub fn new(worker: Weak<Worker>) -> Self {
-        Self(Rc::new(Inner {
+        Self::of(Inner {
             worker,
             allowed: AllowedClusters::All,
             most_calls: 100,
             most_response: 1 << 20,
             calls: Cell::new(0),
-        }))
+        })
+    }
+
+    fn of(inner: Inner) -> Self {
+        Self { inner: Rc::new(inner), bound: None }
     }
 
     /// The same worker's services within these bounds. What was under way before is not counted.
     #[must_use]
     pub fn bounded(&self, allowed: AllowedClusters, most_calls: usize, most_response: usize) -> Self {
-        Self(Rc::new(Inner { worker: self.0.worker.clone(), allowed, most_calls, most_response, calls: Cell::new(0) }))
+        Self::of(Inner { worker: self.inner.worker.clone(), allowed, most_calls, most_response, calls: Cell::new(0) })
+    }
+
+    /// The same services, for calls that hold within this bound.
+    #[must_use]
+    pub fn holding(&self, bound: Arc<dyn Bound>) -> Self {
+        Self { inner: Rc::clone(&self.inner), bound: Some(bound) }
     }
 
     /// Runs a future on this worker until it ends or the task is dropped.
@@ -169,7 +192,7 @@ impl Services {
     /// A number nobody can guess.
     #[must_use]
     pub fn random(&self) -> u64 {
-        self.0.worker.upgrade().map_or(0, |worker| worker.random.next())
+        self.inner.worker.upgrade().map_or(0, |worker| worker.random.next())
     }
 
     /// Whether the filter may call this cluster now.
@@ -182,25 +205,31 @@ impl Services {
     }
 
     fn cluster(&self, name: &str) -> Result<Rc<Cluster>, CallRefused> {
-        let worker = self.0.worker.upgrade().ok_or(CallRefused::UnknownCluster)?;
+        let worker = self.inner.worker.upgrade().ok_or(CallRefused::UnknownCluster)?;
         let view = worker.view();
         let index = view.cluster_named(name).ok_or(CallRefused::UnknownCluster)?;
-        if !self.0.allowed.allows(name) {
+        if !self.inner.allowed.allows(name) {
             return Err(CallRefused::NotAllowed);
         }
         Ok(Rc::clone(view.cluster(index, &worker)))
     }
 
     fn begin(&self) -> Result<UnderWay, CallRefused> {
-        if self.0.calls.get() >= self.0.most_calls {
+        if self.inner.calls.get() >= self.inner.most_calls {
             return Err(CallRefused::TooMany);
         }
-        self.0.calls.set(self.0.calls.get() + 1);
-        Ok(UnderWay(Rc::clone(&self.0)))
+        self.inner.calls.set(self.inner.calls.get() + 1);
+        Ok(UnderWay(Rc::clone(&self.inner)))
     }
 }
 
 impl Task {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.0.as_ref().is_none_or(AbortHandle::is_finished)
+    }
+
     /// Lets it run to its end.
     pub fn detach(mut self) {
         self.0 = None;

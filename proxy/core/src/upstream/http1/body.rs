@@ -15,8 +15,9 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::task::spawn_local;
+use tokio::{task::spawn_local, time::timeout};
 
 /// A response's body. It sends on what is left of its request, too. At its end the connection goes home; dropped before
 /// that, it is closed.
@@ -155,11 +156,22 @@ pub(super) fn finish(connection: Box<Http1Connection>, upload: Option<Box<Unfini
     }
     let mut connection = connection;
     spawn_local(async move {
-        if poll_fn(|cx| unfinished.poll(&mut connection, cx)).await.is_ok() {
-            connection.go_home();
+        loop {
+            let sent = connection.sent;
+            match timeout(STALL, poll_fn(|cx| unfinished.poll(&mut connection, cx))).await {
+                Ok(Ok(())) => return connection.go_home(),
+                Ok(Err(_)) => return,
+                // Where a client's body is waited for, its exchange says when that is over.
+                Err(_) if connection.sent == sent && !connection.output.is_empty() => return,
+                Err(_) => {}
+            }
         }
     });
 }
+
+/// Time a server that has answered may leave the rest of the request unread, which nobody else waits for any more: as long as
+/// one may leave a call's body.
+const STALL: Duration = Duration::from_secs(30);
 
 impl std::fmt::Debug for Http1Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

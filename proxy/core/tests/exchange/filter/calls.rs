@@ -3,7 +3,7 @@
 use super::*;
 
 /// Answers each gRPC message with itself, then status 5.
-async fn grpc_echo(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+pub(super) async fn grpc_echo(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
     assert_eq!(request.headers()["content-type"], "application/grpc");
     assert_eq!((request.uri().path(), &request.headers()["x-bin"]), ("/s.S/M", &HeaderValue::from_static("AQI")));
     let response = Response::builder().header("content-type", "application/grpc").header("x-first", "1");
@@ -31,7 +31,7 @@ fn a_filter_calls_a_cluster_while_the_stream_waits() {
             let call = HttpCall {
                 cluster: "up",
                 headers: &headers,
-                body: Bytes::from_static(b"who?"),
+                body: b"who?",
                 trailers: &[],
                 timeout: Duration::from_secs(5),
             };
@@ -58,13 +58,8 @@ fn a_filter_calls_a_cluster_while_the_stream_waits() {
         |world| async move {
             let answer = get(&world, "/").await;
             assert!(answer.body.contains("x-checked: yes\r\n"), "{answer:?}");
-            let unknown = HttpCall {
-                cluster: "nobody",
-                headers: &[],
-                body: Bytes::new(),
-                trailers: &[],
-                timeout: Duration::from_secs(1),
-            };
+            let unknown =
+                HttpCall { cluster: "nobody", headers: &[], body: b"", trailers: &[], timeout: Duration::from_secs(1) };
             assert!(services().http_call(&unknown).is_err());
             assert!(services().http_call(&HttpCall { cluster: "up", ..unknown }).is_err(), "no :method");
         },
@@ -81,7 +76,7 @@ fn calls_time_out_and_are_bounded() {
             let call = HttpCall {
                 cluster: "up",
                 headers: &headers,
-                body: Bytes::new(),
+                body: b"",
                 trailers: &[],
                 timeout: Duration::from_secs(5),
             };
@@ -102,7 +97,7 @@ fn calls_time_out_and_are_bounded() {
         |_world| async move {
             let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":path", b"/"), (b":authority", b"a")];
             let timeout = Duration::from_secs(5);
-            let call = HttpCall { cluster: "up", headers: &headers, body: Bytes::new(), trailers: &[], timeout };
+            let call = HttpCall { cluster: "up", headers: &headers, body: b"", trailers: &[], timeout };
             let all = pillion_config::model::AllowedClusters::All;
             let error = services().bounded(all.clone(), 1, 4).http_call(&call).unwrap().await.unwrap_err();
             assert!(matches!(error, CallError::TooLarge) && error.as_response().is_none(), "five bytes: {error:?}");
@@ -203,13 +198,7 @@ fn what_cannot_be_said_is_refused_and_what_cannot_be_written_is_answered() {
                     .chain(fields.iter().copied())
                     .collect();
                 let timeout = Duration::from_secs(5);
-                services().http_call(&HttpCall {
-                    cluster: "up",
-                    headers: &headers,
-                    body: Bytes::new(),
-                    trailers: &[],
-                    timeout,
-                })
+                services().http_call(&HttpCall { cluster: "up", headers: &headers, body: b"", trailers: &[], timeout })
             };
             let unsayable: [(&[u8], &[u8]); 6] = [
                 (b":path", b"/a\r\nb"),
@@ -256,7 +245,7 @@ fn an_answer_that_breaks_off_is_none() {
         |_world| async move {
             let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":path", b"/"), (b":authority", b"a")];
             let timeout = Duration::from_secs(5);
-            let call = HttpCall { cluster: "up", headers: &headers, body: Bytes::new(), trailers: &[], timeout };
+            let call = HttpCall { cluster: "up", headers: &headers, body: b"", trailers: &[], timeout };
             let error = services().http_call(&call).unwrap().await.unwrap_err();
             assert!(matches!(error, CallError::Broken) && error.as_response().is_none(), "{error:?}");
         },

@@ -4,15 +4,16 @@ mod received;
 mod sent;
 
 use super::{
-    CallError, CallRefused, Services, UnderWay,
-    http::{head, send},
+    Bound, CallError, CallRefused, Services, UnderWay,
+    holding::{Holding, Holds},
+    http::{head, send, weight},
 };
 use crate::{body::Incoming, exchange::head::grpc::GrpcStatus};
 use ::http::{HeaderMap, StatusCode, Version};
 use base64::Engine as _;
 use bytes::Bytes;
 use http_body::Body;
-use received::{Messages, NoMessage, percent_decoded};
+use received::{Messages, NoMessage, PREFIX, percent_decoded};
 use sent::{Outgoing, Sending};
 use std::{
     cell::RefCell,
@@ -21,6 +22,7 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -79,7 +81,11 @@ pub enum GrpcEvent {
 
 /// The sending half of a gRPC stream. When both halves are dropped, the stream is reset.
 #[derive(Clone)]
-pub struct GrpcStream(Rc<RefCell<Outgoing>>);
+pub struct GrpcStream {
+    outgoing: Rc<RefCell<Outgoing>>,
+    /// Bounds what calls hold.
+    bound: Option<Arc<dyn Bound>>,
+}
 
 /// The receiving half.
 pub struct GrpcEvents {
@@ -87,6 +93,10 @@ pub struct GrpcEvents {
     waiting: VecDeque<GrpcEvent>,
     outgoing: Rc<RefCell<Outgoing>>,
     most: usize,
+    /// What of it is held: its metadata, until it ends.
+    _said: Holding,
+    /// What came of a message that is not whole yet.
+    held: Holding,
     _under_way: UnderWay,
 }
 
@@ -109,7 +119,10 @@ impl Services {
     ) -> Result<impl Future<Output = Result<GrpcReply, CallError>> + use<>, CallRefused> {
         let (stream, mut events) = self.grpc_stream(call)?;
         // A message beyond what a stream keeps is refused here, before anything is sent.
-        stream.send(message).map_err(|_| CallRefused::TooLarge)?;
+        stream.send(message).map_err(|error| match error {
+            CallError::NoRoom(none) => none.into(),
+            _ => CallRefused::TooLarge,
+        })?;
         stream.close();
         let timeout = call.timeout.unwrap_or(Duration::MAX);
         Ok(async move {
@@ -146,6 +159,7 @@ impl Services {
     pub fn grpc_stream(&self, call: &GrpcCall<'_>) -> Result<(GrpcStream, GrpcEvents), CallRefused> {
         let cluster = self.cluster(call.cluster)?;
         let under_way = self.begin()?;
+        let said = Holding::request(self.bound.as_ref(), weight(call.metadata))?;
         let path = format!("/{}/{}", call.service, call.method);
         let timeout = call.timeout.map(|timeout| format!("{}m", timeout.as_millis().min(99_999_999)));
         let mut pairs: Vec<(&[u8], &[u8])> = vec![
@@ -176,10 +190,12 @@ impl Services {
             state: State::Sending(sending),
             waiting: VecDeque::new(),
             outgoing: Rc::clone(&outgoing),
-            most: self.0.most_response,
+            most: self.inner.most_response,
+            _said: said,
+            held: Holding::nothing(self.bound.as_ref()),
             _under_way: under_way,
         };
-        Ok((GrpcStream(outgoing), events))
+        Ok((GrpcStream { outgoing, bound: self.bound.clone() }, events))
     }
 }
 
@@ -190,17 +206,18 @@ impl GrpcStream {
     ///
     /// The stream is closed, or too much waits already.
     pub fn send(&self, message: &[u8]) -> Result<(), CallError> {
-        self.0.borrow_mut().send(message)
+        let holding = |bytes| Holding::request(self.bound.as_ref(), bytes);
+        self.outgoing.borrow_mut().send(message, holding)
     }
 
     /// Says that no message follows.
     pub fn close(&self) {
-        self.0.borrow_mut().close();
+        self.outgoing.borrow_mut().close();
     }
 
     /// Gives the stream up.
     pub fn cancel(&self) {
-        self.0.borrow_mut().reset();
+        self.outgoing.borrow_mut().reset();
     }
 }
 
@@ -231,7 +248,10 @@ impl GrpcEvents {
                 },
                 State::Receiving(body, messages) => {
                     match messages.next(self.most) {
-                        Ok(Some(message)) => return Poll::Ready(Ok(Some(GrpcEvent::Message(message)))),
+                        Ok(Some(message)) => {
+                            let message = self.held.split(PREFIX + message.len()).of(message);
+                            return Poll::Ready(Ok(Some(GrpcEvent::Message(message))));
+                        }
                         Ok(None) => {}
                         Err(NoMessage::Compressed) => {
                             self.close(GrpcStatus::Internal, "a compressed message, though no compression was offered");
@@ -245,7 +265,13 @@ impl GrpcEvents {
                     match Pin::new(&mut **body).poll_frame(cx) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                            Ok(data) => messages.held.extend_from_slice(&data),
+                            Ok(data) => {
+                                if let Err(none) = self.held.take(data.len(), Holds::Answer) {
+                                    self.over();
+                                    return Poll::Ready(Err(none.into()));
+                                }
+                                messages.held.extend_from_slice(&data);
+                            }
                             Err(frame) => {
                                 let fields = frame.into_trailers().unwrap_or_default();
                                 self.ended(Metadata { status: None, fields });

@@ -1,6 +1,9 @@
 //! HTTP calls: a request in memory, a response in memory.
 
-use super::{CallError, CallRefused, Services};
+use super::{
+    CallError, CallRefused, Services,
+    holding::{Holding, Holds},
+};
 use crate::{
     body::{BodyError, Incoming, MadeBody},
     downstream::proxy_protocol,
@@ -37,7 +40,7 @@ pub struct HttpCall<'a> {
     /// Fields in order; `:method`, `:path` and `:authority` must be among them.
     pub headers: &'a [(&'a [u8], &'a [u8])],
     /// The body.
-    pub body: Bytes,
+    pub body: &'a [u8],
     /// Trailers.
     pub trailers: &'a [(&'a [u8], &'a [u8])],
     /// Time for all of it.
@@ -95,30 +98,39 @@ impl Services {
         let under_way = self.begin()?;
         let mut head = head(call.headers, Version::HTTP_11)?;
         let trailers = fields(call.trailers)?;
+        let said = Holding::request(self.bound.as_ref(), weight(call.headers) + weight(call.trailers))?;
+        let body = Holding::request(self.bound.as_ref(), call.body.len())?;
+        let body = body.of(Bytes::copy_from_slice(call.body));
         if let Ok(head) = &mut head {
             head.headers.remove(header::TRANSFER_ENCODING);
             let bodyless = matches!(head.method, Method::GET | Method::HEAD | Method::CONNECT | Method::OPTIONS);
             head.headers.remove(header::CONTENT_LENGTH);
-            if trailers.is_none() && !(call.body.is_empty() && bodyless) {
-                head.headers.insert(header::CONTENT_LENGTH, call.body.len().into());
+            if trailers.is_none() && !(body.is_empty() && bodyless) {
+                head.headers.insert(header::CONTENT_LENGTH, body.len().into());
             }
         }
         let source = match trailers {
-            None => Incoming::Full(call.body.clone()),
-            Some(trailers) => Incoming::Made(Box::new(Whole { data: call.body.clone(), trailers: Some(trailers) })),
+            None => Incoming::Full(body),
+            Some(trailers) => Incoming::Made(Box::new(Whole { data: body, trailers: Some(trailers) })),
         };
-        let (timeout, most) = (call.timeout, self.0.most_response);
+        let (timeout, most) = (call.timeout, self.inner.most_response);
+        let answer = Holding::nothing(self.bound.as_ref());
         Ok(async move {
-            let _under_way = under_way;
+            let (_under_way, _said) = (under_way, said);
             let whole = async {
                 let head = head?;
                 let no_body = head.method == Method::HEAD;
                 let response = send(&cluster, head, source, Version::HTTP_11).await?;
-                collect(response, no_body, most).await
+                collect(response, no_body, most, answer).await
             };
             tokio::time::timeout(timeout, whole).await.unwrap_or(Err(CallError::Timeout))
         })
     }
+}
+
+/// Bytes of these pairs.
+pub(super) fn weight(pairs: &[(&[u8], &[u8])]) -> usize {
+    pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// A head of these fields; the inner error: of which no request can be made that a server would understand. As Envoy, that
@@ -197,7 +209,11 @@ pub(super) async fn send(
             body_stall: STALL,
         };
         let error = match upstream::send(cluster, Request::from_parts(head, body), &options).await {
-            Ok(response) => return Ok(response),
+            Ok(response) => {
+                // What was kept to be sent again is of no use any more.
+                stream.inspect(|stream| stream.answered(&response));
+                return Ok(response);
+            }
             Err(error) => error,
         };
         let again = error.delivery == Delivery::Unsent && error.carrier == Carrier::Reused && replay != Replay::Fresh;
@@ -212,7 +228,12 @@ pub(super) async fn send(
 }
 
 /// A response's body in memory.
-async fn collect(response: Response<Incoming>, no_body: bool, most: usize) -> Result<HttpReply, CallError> {
+async fn collect(
+    response: Response<Incoming>,
+    no_body: bool,
+    most: usize,
+    mut holding: Holding,
+) -> Result<HttpReply, CallError> {
     let (head, mut body) = response.into_parts();
     let mut reply = HttpReply { status: head.status, headers: head.headers, body: Bytes::new(), trailers: None };
     let mut whole = BytesMut::new();
@@ -220,16 +241,23 @@ async fn collect(response: Response<Incoming>, no_body: bool, most: usize) -> Re
         return Ok(reply);
     }
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        match frame.map_err(|_| CallError::Broken)?.into_data() {
-            Ok(data) if whole.len() + data.len() > most => return Err(CallError::TooLarge),
-            Ok(data) if whole.is_empty() && body.is_end_stream() => {
-                reply.body = data;
-                return Ok(reply);
+        let data = match frame.map_err(|_| CallError::Broken)?.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                reply.trailers = frame.into_trailers().ok();
+                continue;
             }
-            Ok(data) => whole.extend_from_slice(&data),
-            Err(frame) => reply.trailers = frame.into_trailers().ok(),
+        };
+        if whole.len() + data.len() > most {
+            return Err(CallError::TooLarge);
         }
+        holding.take(data.len(), Holds::Answer)?;
+        if whole.is_empty() && body.is_end_stream() {
+            reply.body = holding.of(data);
+            return Ok(reply);
+        }
+        whole.extend_from_slice(&data);
     }
-    reply.body = whole.freeze();
+    reply.body = holding.of(whole.freeze());
     Ok(reply)
 }

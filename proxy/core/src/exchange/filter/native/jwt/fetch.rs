@@ -10,7 +10,6 @@
 
 use super::{Guard, KeySet, Patience};
 use crate::exchange::filter::{HttpCall, Services};
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::StatusCode;
 use pillion_config::model::{AllowedClusters, JwtUrl};
@@ -231,13 +230,8 @@ async fn fetch(url: &JwtUrl, services: &Services) -> Result<KeySet, String> {
         (b":scheme", b"https"),
         (b"accept", b"application/jwk-set+json, application/json"),
     ];
-    let call = HttpCall {
-        cluster: url.cluster.as_str(),
-        headers: &pairs,
-        body: Bytes::new(),
-        trailers: &[],
-        timeout: url.timeout,
-    };
+    let call =
+        HttpCall { cluster: url.cluster.as_str(), headers: &pairs, body: b"", trailers: &[], timeout: url.timeout };
     let call = services.http_call(&call).map_err(|error| error.to_string())?;
     let reply = timeout(url.timeout, call).await.map_err(|_| "timed out".to_owned())?;
     let reply = reply.map_err(|error| error.to_string())?;

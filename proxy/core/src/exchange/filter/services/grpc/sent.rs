@@ -1,6 +1,9 @@
 //! Messages on their way to an upstream.
 
-use super::{super::CallError, received::PREFIX};
+use super::{
+    super::{CallError, NoRoom, holding::Holding},
+    received::PREFIX,
+};
 use crate::body::{BodyError, GivenUp, MadeBody};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
@@ -29,8 +32,12 @@ pub(super) struct Outgoing {
 pub(super) struct Sending(pub(super) Rc<RefCell<Outgoing>>);
 
 impl Outgoing {
-    /// A message more.
-    pub(super) fn send(&mut self, message: &[u8]) -> Result<(), CallError> {
+    /// A message more; `holding` is what says whether there is room for so many bytes.
+    pub(super) fn send(
+        &mut self,
+        message: &[u8],
+        holding: impl FnOnce(usize) -> Result<Holding, NoRoom>,
+    ) -> Result<(), CallError> {
         let length = u32::try_from(message.len()).map_err(|_| CallError::TooLarge)?;
         if self.closed || self.reset {
             return Err(CallError::Gone);
@@ -38,12 +45,13 @@ impl Outgoing {
         if self.bytes + message.len() > MOST_WAITING {
             return Err(CallError::TooLarge);
         }
+        let holding = holding(PREFIX + message.len())?;
         let mut frame = BytesMut::with_capacity(PREFIX + message.len());
         frame.put_u8(0);
         frame.put_u32(length);
         frame.put_slice(message);
         self.bytes += frame.len();
-        self.frames.push_back(frame.freeze());
+        self.frames.push_back(holding.of(frame.freeze()));
         self.wake();
         Ok(())
     }
@@ -54,9 +62,10 @@ impl Outgoing {
         self.wake();
     }
 
-    /// The stream is given up.
+    /// The stream is given up: what has not been taken of it goes nowhere.
     pub(super) fn reset(&mut self) {
         self.reset = true;
+        (self.frames, self.bytes) = (VecDeque::new(), 0);
         self.wake();
     }
 
@@ -86,7 +95,7 @@ impl MadeBody for Sending {
 
     fn is_end_stream(&self) -> bool {
         let outgoing = self.0.borrow();
-        outgoing.closed && outgoing.frames.is_empty()
+        outgoing.closed && !outgoing.reset && outgoing.frames.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
