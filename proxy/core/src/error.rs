@@ -16,6 +16,7 @@ use crate::{
     tunnel::upgrade::UpgradeError,
     upstream::{self, Cause, RequestError},
 };
+use pillion_config::model::Name;
 
 /// Why a request was not answered by its upstream.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +62,9 @@ pub enum FilterError {
     /// A filter failed, whose policy is `fail: closed`.
     #[error("failed: {0}")]
     Failed(&'static str),
+    /// Filters moved the request to a route that wants another filter, of this name, which it has not passed.
+    #[error("the request was moved to a route whose filter {0} it has not passed")]
+    NotPassed(Name),
     /// A filter holds back more of the request's body than it may.
     #[error("the request's body is too large for a filter to hold")]
     RequestTooLarge,
@@ -155,7 +159,11 @@ impl ProxyError {
                 ResponseFlag::OverloadManager
             }
             Self::Filter(
-                FilterError::Failed(_) | FilterError::BodyTooShort | FilterError::Request(_) | FilterError::Response(_),
+                FilterError::Failed(_)
+                | FilterError::NotPassed(_)
+                | FilterError::BodyTooShort
+                | FilterError::Request(_)
+                | FilterError::Response(_),
             ) => ResponseFlag::FilterFailed,
             Self::Upstream(cause) => upstream_flag(cause),
             Self::Timeout(TimedOut::Response | TimedOut::Grpc) => ResponseFlag::UpstreamTimeout,

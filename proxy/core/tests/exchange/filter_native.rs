@@ -124,3 +124,48 @@ fn a_limit_survives_a_reload_that_does_not_change_it() {
         },
     );
 }
+
+/// The chain is the first route's: whoever gets to another by a filter must not get past what that one asks for.
+#[test]
+fn a_request_that_is_moved_to_a_route_whose_filters_it_has_not_passed_is_answered() {
+    let listener = "    filters:
+      - name: mover
+        headers: [{ when: { x-key: { present: true } }, request: { set: { x-tenant: '%REQ(x-key)%' } } }]
+      - name: guard
+        rate_limit: { requests: 9, per: 1h }";
+    let routes = "      - match: { prefix: /, headers: { x-tenant: own } }
+        cluster: up
+        filters: [{ name: limit, rate_limit: { requests: 1, per: 1h } }]
+      - match: { prefix: /, headers: { x-tenant: same } }
+        cluster: up
+        filters: [{ name: guard, disabled: true }]
+      - match: { prefix: /open }
+        cluster: up
+        filters: [{ name: guard, disabled: true }]
+      - match: { prefix: / }
+        cluster: up";
+    run(
+        Setup { listener, routes, ..PLAIN },
+        |_, _| echo(),
+        |world| async move {
+            let asked = async |path: &str, key: &str| {
+                ask(&world, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-key: {key}\r\n\r\n")).await.status
+            };
+            let last = async || world.records().await.last().unwrap().clone();
+            assert_eq!(asked("/", "own").await, 503, "a filter of its own");
+            let record = last().await;
+            assert_eq!((&*record.flags, &*record.details), ("FF", "route_filter_not_passed{limit}"));
+            assert_eq!(asked("/open", "same").await, 200, "from one without to another without");
+            assert_eq!(asked("/", "same").await, 200, "it has passed more than it had to");
+            // The first route passed it by.
+            let moved = async |path| {
+                ask(&world, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-tenant: same\r\nx-key: none\r\n\r\n"))
+                    .await
+                    .status
+            };
+            assert_eq!(moved("/").await, 503);
+            assert_eq!(last().await.details, "route_filter_not_passed{guard}");
+            world.assert_quiet().await;
+        },
+    );
+}

@@ -223,13 +223,21 @@ async fn forward(
         }
     };
     left?;
-    Ok(onward(exchange, chain, survey, interim, leaving).await)
+    Ok(onward(exchange, chain, route, survey, interim, leaving).await)
+}
+
+/// A filter of a route that is none of those of the first, whose chain the request has passed. One that is configured
+/// anew for either is another.
+fn missed(first: &Route, route: &Route) -> Option<FilterIndex> {
+    let passed = first.filters.as_deref().unwrap_or_default();
+    route.filters.iter().flat_map(|filters| filters.iter()).find(|filter| !passed.contains(filter)).copied()
 }
 
 /// From the chain to the upstream.
 async fn onward(
     exchange: &mut Exchange,
     chain: &Rc<Shared>,
+    first: &Route,
     survey: Survey,
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
@@ -255,17 +263,21 @@ async fn onward(
         hop_by_hop::request(&mut parts.headers, survey, UpgradeField::Strip)?;
     }
     let choose_again = changed || chain.clear_route.get();
-    let first = exchange.route.filter(|_| !choose_again);
-    let found = match first.and_then(|index| listener.routes.again(index, receive::path(&parts))) {
+    let kept = exchange.route.filter(|_| !choose_again);
+    let found = match kept.and_then(|index| listener.routes.again(index, receive::path(&parts))) {
         // What it is aimed at was looked at before filters, and is the same.
-        Some(first) => first,
+        Some(kept) => kept,
         None => {
             let target = receive::Target::of(&parts)?;
             let view = target.view(&parts, exchange.connection.facts.local);
             let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
             if exchange.route != Some(found.index) {
                 exchange.choose(&found, &parts);
-                // Who may take the first route need not be one who may take this one.
+                // Who may take the first route need not be one who may take this one, nor has shown all that it asks for.
+                if let Some(missed) = missed(first, found.route) {
+                    exchange.goes_on_as(&parts);
+                    return Err(FilterError::NotPassed(exchange.view.filter(missed).model.name.clone()).into());
+                }
                 if let Some(rules) = exchange.compiled_route().and_then(|route| route.admit.as_deref())
                     && let Err(denied) = admit::request(&exchange.connection, listener, Some(rules), &view)
                 {

@@ -65,6 +65,10 @@ impl Invention {
                 let told = denied.told.as_ref().map(|told| Cow::Owned(told.to_string()));
                 (told.unwrap_or(Cow::Borrowed(text)), denied.details.clone())
             }
+            // For whoever has to put it where all requests pass it.
+            ProxyError::Filter(FilterError::NotPassed(name)) => {
+                (Cow::Borrowed(text), format!("{details}{{{name}}}").into())
+            }
             // What a filter set is named.
             ProxyError::Filter(FilterError::Request(fault) | FilterError::Response(fault))
                 if matches!(fault, HeadFault::Name(_) | HeadFault::Value(_)) =>
@@ -82,6 +86,7 @@ fn filter(error: &FilterError) -> (StatusCode, &'static str, &'static str) {
     const UNAVAILABLE: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
     match error {
         FilterError::Failed(details) => (UNAVAILABLE, "", details),
+        FilterError::NotPassed(_) => (UNAVAILABLE, "", "route_filter_not_passed"),
         FilterError::RequestTooLarge => {
             (StatusCode::PAYLOAD_TOO_LARGE, "Payload Too Large", "request_payload_too_large")
         }
