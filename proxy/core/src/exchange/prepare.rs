@@ -21,7 +21,7 @@ use crate::{
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request};
 use http_body::Body;
 use pillion_config::{
-    model::{Connect, HostRewrite, Route},
+    model::{Connect, HostRewrite, Route, Scheme},
     template::Variable,
 };
 use std::{net::SocketAddr, rc::Rc, time::Duration};
@@ -117,22 +117,23 @@ pub(super) fn prepare(
     body: Incoming,
     means: Means,
 ) -> Result<Prepared, ProxyError> {
-    let leaving = arrive(exchange, found.route, &mut head, survey, means.upgrade)?;
+    let (leaving, _) = arrive(exchange, found.route, &mut head, survey, means.upgrade)?;
     depart(exchange, found, head, survey, body, means.interim, leaving)
 }
 
-/// What does not depend on where a request goes: hop-by-hop fields gone, this hop told. Before filters.
+/// What does not depend on where a request goes: hop-by-hop fields gone, this hop told. Before filters. With it, the scheme
+/// that the client used.
 pub(super) fn arrive(
     exchange: &mut Exchange,
     route: &Route,
     head: &mut request::Parts,
     survey: Survey,
     offer: Option<Offer>,
-) -> Result<Option<Leaving>, ProxyError> {
+) -> Result<(Option<Leaving>, Scheme), ProxyError> {
     let arrived = leaving(exchange, route, head, survey, offer).and_then(|leaving| {
         hop_by_hop::request(&mut head.headers, survey, UpgradeField::Strip)?;
-        tell_of_this_hop(exchange, head, survey)?;
-        Ok(leaving)
+        let scheme = tell_of_this_hop(exchange, head, survey)?;
+        Ok((leaving, scheme))
     });
     if arrived.is_err() {
         exchange.stays(|| head.clone());
@@ -229,7 +230,7 @@ fn chance(exchange: &Exchange) -> u128 {
     u128::from(random.next()) << 64 | u128::from(random.next())
 }
 
-fn tell_of_this_hop(exchange: &mut Exchange, head: &mut request::Parts, survey: Survey) -> Result<(), HeadRefusal> {
+fn tell_of_this_hop(exchange: &mut Exchange, head: &mut request::Parts, survey: Survey) -> Result<Scheme, HeadRefusal> {
     let peer = exchange.connection.peer(&exchange.listener);
     let from_uri = head.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     let host = head.headers.get(header::HOST).cloned().or(from_uri);
@@ -245,7 +246,7 @@ fn tell_of_this_hop(exchange: &mut Exchange, head: &mut request::Parts, survey: 
         // A forwarding header names an address and no port.
         exchange.record.set_client(SocketAddr::new(client.address, 0));
     }
-    Ok(())
+    Ok(client.scheme)
 }
 
 /// As [`tell_of_this_hop`], of a request that does not go on. Where it cannot be told, nothing is claimed either.

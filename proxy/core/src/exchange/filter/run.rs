@@ -70,12 +70,14 @@ pub(in crate::exchange) fn begin(
 ) -> Result<Begun, ProxyError> {
     let Means { upgrade, interim } = means;
     exchange.judged = upgrade.is_some().then(|| Box::new(head.clone()));
-    let leaving = prepare::arrive(exchange, route, &mut head, survey, upgrade)?.map(Box::new);
+    let (leaving, scheme) = prepare::arrive(exchange, route, &mut head, survey, upgrade)?;
+    let leaving = leaving.map(Box::new);
     // A filter may answer it, or keep it until its client is gone.
     exchange.goes_to_filters_as(&head);
     let chain = open(exchange, filters, route);
     exchange.record.attach(Rc::clone(&chain));
-    let scheme = match exchange.connection.facts.scheme() {
+    // As a trusted proxy says that ended the client's TLS: Envoy tells filters so, who lead clients to https by it.
+    let scheme = match scheme {
         Scheme::Http => "http",
         Scheme::Https => "https",
     };

@@ -397,3 +397,30 @@ fn a_body_is_there_in_its_own_callbacks_and_while_they_hold_it() {
         },
     );
 }
+
+/// Filters lead clients to https by it.
+#[test]
+fn the_scheme_is_the_one_that_a_trusted_peer_says() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.headers(Map::RequestHeaders, |head| {
+                let scheme = head.get(b":scheme").unwrap().to_vec();
+                head.add(b"x-scheme", &scheme);
+            });
+        }
+        Do::Continue
+    });
+    let trusted = Setup { listener: "    forwarding: { trusted: [192.0.2.0/24] }", ..ONE };
+    for (setup, scheme) in [(ONE, "http"), (trusted, "https")] {
+        run(
+            setup,
+            |_, _| echo(),
+            |world| async move {
+                let request =
+                    "GET / HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 198.51.100.1\r\nx-forwarded-proto: https\r\n\r\n";
+                let answer = ask(&world, request).await;
+                assert!(answer.body.contains(&format!("x-scheme: {scheme}\r\n")), "{answer:?}");
+            },
+        );
+    }
+}

@@ -91,7 +91,7 @@ pub enum HeadFault {
 }
 
 impl Headers {
-    /// A request's head. `scheme` is what the connection makes of it.
+    /// A request's head. `scheme` is the client's, where the head has none.
     #[must_use]
     pub fn request(mut head: request::Parts, scheme: &'static str) -> Self {
         let fields = std::mem::take(&mut head.headers);
