@@ -22,6 +22,7 @@
 ;;!   response_trailers| pairs 1 = 0 empty
 ;;!   response_trailers| add 3 "x-kit-four" = 0
 ;;!   response_trailers| add 2 "x-kit-too-late" = 2
+;;!   log| pairs 1 = 0 empty
 ;;!   log| pairs 3 = 0 x-kit-three="3" x-kit-one="eins" x-kit-four="4"
 ;;!   ^ POST /echo body "abc" trailer x-kit-three="3" trailer x-kit-one="eins"
 ;;!   > 200 body "abc" trailer x-kit-three="3" trailer x-kit-one="eins" trailer x-kit-four="4"
@@ -46,4 +47,4 @@
   (call $add (i32.const 3) @"x-kit-four" @"4")
   (call $add (i32.const 2) @"x-kit-too-late" @"1")
   (i32.const 0))
-(on log (call $list (i32.const 3)))
+(on log (call $list (i32.const 1)) (call $list (i32.const 3)))

@@ -82,7 +82,9 @@ impl Filtered {
             return Some(None);
         }
         half.trailers_at = At::Gone;
-        let trailers = if self.shared.keeps_heads() { half.trailers.clone() } else { half.trailers.take() };
+        // Of a request they are in no log, as in Envoy.
+        let logged = self.side == Side::Response && self.shared.keeps_heads();
+        let trailers = if logged { half.trailers.clone() } else { half.trailers.take() };
         drop(half);
         let Some(trailers) = trailers else { return Some(None) };
         match trailers.into_trailers() {

@@ -189,7 +189,18 @@ impl Shared {
         self.give_body(side, 0, buffer, end);
     }
 
-    fn give_body(self: &Rc<Self>, side: Side, from: usize, mut data: Buffer, end: End) {
+    fn give_body(self: &Rc<Self>, side: Side, from: usize, data: Buffer, end: End) {
+        if let Some(place) = self.pass_body(side, from, data, end)
+            && !self.stopped()
+        {
+            self.give_trailers(side, place + 1);
+        }
+    }
+
+    /// Moves a piece of a body as far as it goes. `Some`: it was the last, and the filter at that place added trailers, which
+    /// are to follow it.
+    fn pass_body(self: &Rc<Self>, side: Side, from: usize, mut data: Buffer, mut end: End) -> Option<usize> {
+        let mut added = None;
         let wanted = match side {
             Side::Request => Interest::REQUEST_BODY,
             Side::Response => Interest::RESPONSE_BODY,
@@ -213,19 +224,31 @@ impl Shared {
                 if let HeadHere::Held(too_much) = stage.head {
                     let bytes = stage.bytes();
                     drop(stage);
-                    return self.bound(side, slot, bytes, too_much);
+                    self.bound(side, slot, bytes, too_much);
+                    return added;
                 }
             }
             let goes = self.show_body(side, place, slot, wanted);
             self.upstream_ended(side, slot, end);
+            if at.stage(side).borrow().end && self.half(side).borrow().trailers_at == At::Slot(slot) {
+                let mut stage = at.stage(side).borrow_mut();
+                (stage.end, end) = (false, End::No);
+                if goes == Goes::Stops {
+                    // They wait with what they follow.
+                    stage.trailers = TrailersHere::Stopped;
+                } else {
+                    added = Some(place);
+                }
+            }
             if goes == Goes::Stops {
-                return;
+                return added;
             }
             data = at.stage(side).borrow_mut().take();
         }
         let mut half = self.half(side).borrow_mut();
         half.out.put_all(data);
         half.ended |= end == End::Yes;
+        added
     }
 
     /// Calls a filter for the body it has; what it had held back goes on with it where it says so.

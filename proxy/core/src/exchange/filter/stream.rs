@@ -12,7 +12,7 @@ use crate::{
     upstream::Carrying,
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pillion_config::model;
 use std::{borrow::Cow, fmt, rc::Rc, sync::Arc};
 
@@ -129,7 +129,7 @@ impl Stream {
     }
 
     /// Lets `f` read and change fields, if they are at this filter now: from the callback that shows them until it lets
-    /// them go on. `None`: they are not.
+    /// them go on. `None`: they are not. Trailers are made where a filter asks for them when it is shown the end of a body without.
     pub fn headers<R>(&self, map: Map, f: impl FnOnce(&mut Headers) -> R) -> Option<R> {
         let (side, trailers) = map.parts();
         if self.shared.phase.get() >= Phase::Logging {
@@ -137,6 +137,10 @@ impl Stream {
         }
         let mut half = self.shared.half(side).borrow_mut();
         let half = &mut *half;
+        if trailers && half.trailers.is_none() && self.is_shown_the_end(side) {
+            half.trailers = Some(Box::new(Headers::trailers(HeaderMap::new())));
+            half.trailers_at = At::Slot(self.slot);
+        }
         let (at, fields) = if trailers {
             (half.trailers_at, half.trailers.as_deref_mut())
         } else {
@@ -164,7 +168,8 @@ impl Stream {
         Ok(())
     }
 
-    /// As [`headers`](Self::headers), to read; while the stream is being logged, everything that came can be read.
+    /// As [`headers`](Self::headers), to read; while the stream is being logged, everything that came can be read but the
+    /// request's trailers, as in Envoy.
     pub fn read_headers<R>(&self, map: Map, f: impl FnOnce(&Headers) -> R) -> Option<R> {
         let (side, trailers) = map.parts();
         let logging = self.shared.phase.get() == Phase::Logging;
@@ -177,6 +182,9 @@ impl Stream {
         let half = self.shared.half(side).borrow();
         let (at, fields) =
             if trailers { (half.trailers_at, half.trailers.as_deref()) } else { (half.head_at, half.head.as_ref()) };
+        if logging && map == Map::RequestTrailers {
+            return None;
+        }
         (at == At::Slot(self.slot) || logging).then_some(())?;
         fields.map(f)
     }
@@ -186,6 +194,12 @@ impl Stream {
     pub fn body<R>(&self, side: Side, f: impl FnOnce(&mut Buffer) -> R) -> Option<R> {
         let mut stage = self.shared.slots[self.slot].stage(side).try_borrow_mut().ok()?;
         (stage.body_shown || stage.body != Flow::Flowing).then(|| f(&mut stage.held))
+    }
+
+    /// Whether the body callback that runs is the one for the end of a message.
+    fn is_shown_the_end(&self, side: Side) -> bool {
+        let stage = self.shared.slots[self.slot].stage(side).try_borrow();
+        self.shared.kind == StreamKind::Http && stage.is_ok_and(|stage| stage.body_shown && stage.end)
     }
 
     /// Lets what this filter holds back go on; nothing if it holds nothing back. Within a callback, once that returns.

@@ -387,3 +387,53 @@ fn nothing_follows_a_response_that_waited_where_nothing_was_to_follow() {
         }
     }
 }
+
+/// Trailers that a filter adds to the end of a body without: those behind it see a body that does not end, and them.
+#[test]
+fn trailers_can_be_added_and_wait() {
+    for pauses in [false, true] {
+        let kept = Kept::default();
+        let keep = kept.clone();
+        script("b", move |event, stream| match event {
+            Event::ResponseBody(_, End::Yes) => {
+                stream.headers(Map::ResponseTrailers, |trailers| trailers.add(b"x-t", b"1")).unwrap();
+                keep.keep(stream);
+                if pauses { Do::Pause } else { Do::Continue }
+            }
+            Event::ResponseHeaders(_) | Event::ResponseBody(..) => {
+                assert!(stream.headers(Map::ResponseTrailers, |_| ()).is_none());
+                Do::Continue
+            }
+            _ => Do::Continue,
+        });
+        run(
+            Setup { filters: &["a", "b"], ..ONE_H2 },
+            |_, _| {
+                h2_server(|_, mut respond| async move {
+                    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                    stream.send_data("o".into(), false).unwrap();
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    stream.send_data("k".into(), true).unwrap();
+                })
+            },
+            |world| async move {
+                let mut sender = http2(&world).await;
+                let (response, _) = send(&mut sender, request("GET", "/").body(()).unwrap(), true).await;
+                if pauses {
+                    kept.wait().await.resume(Side::Response);
+                }
+                let (text, trailers) = body(&mut response.await.unwrap().into_body()).await.unwrap();
+                assert_eq!((text.as_str(), &trailers.unwrap()["x-t"]), ("ok", &HeaderValue::from_static("1")));
+                let shown: Vec<_> = events().into_iter().filter(|event| event.starts_with("a: response_")).collect();
+                let expected = [
+                    "a: response_headers No",
+                    "a: response_body 1 No",
+                    "a: response_body 1 No",
+                    "a: response_trailers",
+                ];
+                assert_eq!(shown, expected);
+                one_record(&world, (200, "-", "via_upstream", "-")).await;
+            },
+        );
+    }
+}
