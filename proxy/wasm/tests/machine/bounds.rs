@@ -1,8 +1,8 @@
 //! Guests that misbehave: what they try costs them their machine or gets a status, and nothing else.
 
 use crate::world::{World, guest, guest_with};
-use pillion_wasm::vm::{Cause, state::Stage};
-use std::{thread, time::Duration};
+use pillion_wasm::vm::{Cause, Failure, Mourner, state::Stage};
+use std::{cell::RefCell, rc::Rc, thread, time::Duration};
 use tracing::{Event, Metadata, Subscriber, span};
 
 /// A guest whose tick does `body`; what killed it, if it was killed.
@@ -80,6 +80,33 @@ fn growth_ends_at_the_limit_and_a_trap_after_it_is_told_apart() {
     let grow = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))";
     assert_eq!(tick(&World::default(), "", grow), None, "growth is denied, and the guest goes on");
     assert_eq!(tick(&World::default(), "", &format!("{grow} (unreachable)")), Some(Cause::Memory));
+}
+
+/// Keeps what it is told of a machine.
+#[derive(Default)]
+struct Listens(RefCell<Vec<usize>>);
+
+impl Mourner for Listens {
+    fn died(&self, _: &Failure, _: Duration) {}
+
+    fn holds(&self, bytes: usize) {
+        self.0.borrow_mut().push(bytes);
+    }
+}
+
+#[test]
+fn a_machine_that_has_grown_says_so_after_the_event() {
+    let grow = r#"(func (export "proxy_on_tick") (param i32)
+        (if (i32.lt_u (memory.size) (i32.const 4)) (then (drop (memory.grow (i32.const 1))))))"#;
+    let world = World::default();
+    let (machine, root) = world.staged(&guest(grow), Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let listens = Rc::new(Listens::default());
+    let mourner: Rc<dyn Mourner> = Rc::clone(&listens) as _;
+    machine.set_mourner(Rc::downgrade(&mourner));
+    for _ in 0..4 {
+        machine.tick(root);
+    }
+    assert_eq!(*listens.0.borrow(), [3 << 16, 4 << 16], "and nothing where it is as it was");
 }
 
 /// A hundred tables of the largest size are 160 MB.
