@@ -2,7 +2,11 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pillion_tests::{cgroup::Cgroup, client, origin::Origin, proxy::Proxy, some_or_return, wait};
-use std::{net::TcpListener, thread};
+use std::{
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    thread,
+};
 
 /// Calls the cluster `stuck` with 4 MiB for each request, and does not wait for the answer. Traps where a request has a body.
 const GUEST: &str = r#"(module
@@ -28,9 +32,9 @@ fn calls_whose_server_reads_nothing_neither_kill_nor_close_other_listeners() {
     let origin = Origin::start();
     let stuck = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let address = stuck.local_addr().expect("a bound socket has an address");
-    thread::spawn(move || {
-        let _kept: Vec<_> = stuck.incoming().collect();
-    });
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeping = Arc::clone(&kept);
+    thread::spawn(move || stuck.incoming().for_each(|stream| keeping.lock().expect("nobody panics").push(stream)));
     let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
     let route = "routes: [{ match: { prefix: / }, cluster: origin }]";
     let yaml = format!(
@@ -50,6 +54,13 @@ fn calls_whose_server_reads_nothing_neither_kill_nor_close_other_listeners() {
     }
     let told = |proxy: &Proxy| proxy.metrics().sum("pillion_wasm_memory_bytes", &["filter=\"shadows\""]);
     // 5 MiB of its own, and three bodies within half of its limit.
+    assert_eq!(told(&proxy), f64::from(17 << 20));
+    // Its end gives room, which is told though no stream ends.
+    kept.lock().expect("nobody panics").clear();
+    wait::until_true("what calls held to be told no more", || told(&proxy) == f64::from(5 << 20));
+    for _ in 0..3 {
+        assert_eq!(client::get(proxy.second, "/").status, 200);
+    }
     assert_eq!(told(&proxy), f64::from(17 << 20));
     assert_eq!(client::post(proxy.second, "/", b"trap").status, 503);
     wait::until_true("the machine's memory to be told no more", || told(&proxy) < f64::from(6 << 20));
