@@ -37,6 +37,7 @@ mod access_log;
 mod admin;
 mod config;
 mod fetched;
+mod filter_calls;
 mod filter_memory;
 mod filter_storms;
 mod filters;

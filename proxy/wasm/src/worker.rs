@@ -336,8 +336,9 @@ impl Mourner for Slot {
     }
 
     fn holds(&self, bytes: usize) {
-        for seat in self.seated() {
-            seat.tell_memory(bytes);
+        let known = |seat: &Weak<Seat>| seat.upgrade().is_none_or(|seat| seat.metrics.told() == bytes);
+        if !self.seats.borrow().iter().all(known) {
+            self.seated().iter().for_each(|seat| seat.tell_memory(bytes));
         }
     }
 }

@@ -154,7 +154,25 @@ impl Machine {
         self.store.try_borrow_mut().ok()?.data_mut().calls.take(token)
     }
 
+    /// Lets the guest know, and then whoever keeps the machine, how large it is.
     fn tell<P: WasmParams>(
+        &self,
+        name: &'static str,
+        root: u32,
+        callback: impl FnOnce(&Callbacks) -> Option<TypedFunc<P, ()>>,
+        params: P,
+        prepare: impl FnOnce(&mut Host),
+    ) {
+        self.enter_plugin(name, root, callback, params, prepare);
+        if self.dead().is_none() {
+            let mourner = self.mourner.borrow().as_ref().and_then(Weak::upgrade);
+            if let Some(mourner) = mourner {
+                mourner.holds(self.memory());
+            }
+        }
+    }
+
+    fn enter_plugin<P: WasmParams>(
         &self,
         name: &'static str,
         root: u32,
@@ -170,18 +188,6 @@ impl Machine {
         let _: Result<(), Failed> = self.run(name, &callback, budget, root, params, prepare);
         if let Ok(mut store) = self.store.try_borrow_mut() {
             store.data_mut().shown = Shown::Nothing;
-        }
-        self.tell_memory();
-    }
-
-    /// Has it told how large it is, where that is another size than after the event before.
-    fn tell_memory(&self) {
-        let bytes = self.memory();
-        if self.dead().is_none() && self.told.replace(bytes) != bytes {
-            let mourner = self.mourner.borrow().as_ref().and_then(Weak::upgrade);
-            if let Some(mourner) = mourner {
-                mourner.holds(bytes);
-            }
         }
     }
 }

@@ -47,8 +47,6 @@ pub struct Machine {
     timers: RefCell<HashMap<u32, Task>>,
     /// By what it is found when memory is short, once it serves.
     number: OnceCell<Number>,
-    /// Bytes that it was said to hold after an event.
-    told: Cell<usize>,
     /// Who is told when it dies.
     mourner: RefCell<Option<Weak<dyn Mourner>>>,
 }

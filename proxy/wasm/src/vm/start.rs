@@ -129,7 +129,6 @@ impl Machine {
             orphans: RefCell::default(),
             timers: RefCell::default(),
             number: OnceCell::new(),
-            told: Cell::new(0),
             mourner: RefCell::default(),
         });
         machine.store.borrow_mut().data_mut().calls = Calls::new(Rc::downgrade(&machine));

@@ -1,8 +1,8 @@
 //! Guests that misbehave: what they try costs them their machine or gets a status, and nothing else.
 
 use crate::world::{World, guest, guest_with};
-use pillion_wasm::vm::{Cause, state::Stage};
-use std::{thread, time::Duration};
+use pillion_wasm::vm::{Cause, Failure, Mourner, state::Stage};
+use std::{cell::RefCell, rc::Rc, thread, time::Duration};
 use tracing::{Event, Metadata, Subscriber, span};
 
 /// A guest whose tick does `body`; what killed it, if it was killed.
@@ -94,6 +94,34 @@ fn a_callback_without_a_loop_ends_at_the_limit_too() {
     let draw = "(drop (call $random (i32.const 0) (i32.const 65536)))";
     assert_eq!(calls(random, draw, 20_000), Some(Cause::Timeout));
     assert_eq!(calls(random, draw, 2), None);
+}
+
+/// Keeps what it is told of a machine.
+#[derive(Default)]
+struct Listens(RefCell<Vec<usize>>);
+
+impl Mourner for Listens {
+    fn died(&self, _: &Failure, _: Duration) {}
+
+    fn holds(&self, bytes: usize) {
+        self.0.borrow_mut().push(bytes);
+    }
+}
+
+#[test]
+fn a_machine_says_how_large_it_is_after_each_event() {
+    let grow = r#"(func (export "proxy_on_tick") (param i32)
+        (if (i32.lt_u (memory.size) (i32.const 4)) (then (drop (memory.grow (i32.const 1))))))"#;
+    let world = World::default();
+    let (machine, root) = world.staged(&guest(grow), Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let listens = Rc::new(Listens::default());
+    let mourner: Rc<dyn Mourner> = Rc::clone(&listens) as _;
+    machine.set_mourner(Rc::downgrade(&mourner));
+    for _ in 0..3 {
+        machine.tick(root);
+    }
+    machine.queue_ready(root, 1);
+    assert_eq!(*listens.0.borrow(), [3 << 16, 4 << 16, 4 << 16, 4 << 16], "also of what the guest has no callback for");
 }
 
 /// A hundred tables of the largest size are 160 MB.

@@ -13,11 +13,11 @@ use std::{fmt, sync::Arc};
 
 /// Bounds what calls hold. Shared by threads, as bytes are let go wherever they are written.
 pub trait Bound: Send + Sync + fmt::Debug {
-    /// So many bytes more are to be held. [`NoRoom`]: they may not be.
+    /// So many bytes more are to be held.
     ///
     /// # Errors
     ///
-    /// [`NoRoom`].
+    /// They may not be.
     fn take(&self, bytes: usize, what: Holds) -> Result<(), NoRoom>;
 
     /// So many are not held any more.
