@@ -181,7 +181,7 @@ pub(crate) struct HeaderRule {
     pub when: Field<Table<HeaderName, Either<String, HeaderCondition>>>,
     /// Changes to the request. The route is chosen again after them.
     pub request: Field<Box<HeaderChanges>>,
-    /// Changes to the response, also where a filter before this one answered: `when` then looks at the request as far as it came.
+    /// Changes to the response, also where the proxy refused the request before filters (400, 403, 404; not for want of memory) or a filter before this one answered: `when` then looks at the request as far as it came.
     pub response: Field<Box<HeaderChanges>>,
 }
 

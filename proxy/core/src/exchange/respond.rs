@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     body::Incoming,
+    downstream::admit::Denied,
     error::ProxyError,
     exchange::{
         filter::LocalReply,
@@ -85,14 +86,20 @@ impl Grammar {
 
 /// The error as an answer; none to a client that is not believed any more.
 pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBody> {
-    if let ProxyError::Denied(denied) = error
-        && exchange.connection.distrusted().is_some()
-    {
+    if let Some(denied) = turned_away(&exchange, error) {
         return turn_away(exchange, denied.details.clone());
     }
     let Answer { head, body, .. } = self::error(&mut exchange, error);
     let AnswerBody::Stream(body) = body else { unreachable!("invariant: an error is answered") };
     leave(exchange, Response::from_parts(head, body), None, Watched::nothing())
+}
+
+/// Whether a request is denied whose connection is led to its end: it is not answered ([`turn_away`]).
+pub(super) fn turned_away<'e>(exchange: &Exchange, error: &'e ProxyError) -> Option<&'e Denied> {
+    match error {
+        ProxyError::Denied(denied) if exchange.connection.distrusted().is_some() => Some(denied),
+        _ => None,
+    }
 }
 
 /// A request that came while its connection was led to its end, because its client is not believed as it introduced itself.
