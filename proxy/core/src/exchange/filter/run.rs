@@ -133,6 +133,9 @@ pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>
         Err(gone @ ProxyError::ClientGone) if !chain.interrupted() => {
             chain.forget_request();
             chain.phase.set(Phase::Sent);
+            if respond::nobody_waits(exchange, &gone) {
+                return respond::nobody();
+            }
             return respond::error(exchange, &gone);
         }
         Ok(Outcome::Late(answer)) => end_early(exchange, &chain, Ok(*answer)),
@@ -356,7 +359,7 @@ pub(super) fn begin_back(
     let (source, tunnel) = match body {
         AnswerBody::Stream(body) => (body, None),
         AnswerBody::Tunnel(start) => (Incoming::Empty, Some(start)),
-        AnswerBody::Reset(_) => (Incoming::Empty, None),
+        AnswerBody::Reset(_) | AnswerBody::Nobody => (Incoming::Empty, None),
     };
     respond::change_head(exchange, &mut head);
     exchange.changed = true;
