@@ -175,6 +175,8 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         authorization,
         protocol,
         http,
+        // Each route has them.
+        filters: _,
         routes,
     } = listener;
     json!({

@@ -32,7 +32,7 @@ pub(crate) struct Filter {
     pub jwt: Field<Box<Jwt>>,
     /// What becomes of a request for which it fails (a trap, a used-up limit). `closed`: 503, since who is not checked is not let through; `open` goes on without it.
     pub fail: Field<Fail>,
-    /// Bytes of one body that it may hold back. Absent, as Envoy: 1MiB where the client speaks HTTP/1 and on opaque connections, 16MiB where it speaks HTTP/2; but while the filter holds a head and is shown nothing of what follows, no more than 1MiB of it is read. A request with more is answered 413; a response 500 or, where its head is gone, as it is unless the filter holds it too, cut (HTTP/2: reset). Where the cgroup's memory has no room for what filters hold in all, 8KiB and more are answered 503 before that.
+    /// Bytes of one body that it may hold back. Absent, as Envoy: 1MiB where the client speaks HTTP/1 and on opaque connections, 16MiB where it speaks HTTP/2; but while the filter holds a head and is shown nothing of what follows, no more than 1MiB of it is read. A request with more is answered 413; a response 500 or, where its head is gone, as it is unless the filter holds it too, cut (HTTP/2: reset). A connection over HTTP/2 may have as much of each of its `streams`. Where the cgroup's memory has no room for what filters hold in all, 8KiB and more are answered 503 before that.
     pub body_buffer: Text<Bytes<0, { 1 << 30 }>>,
     /// On a route: the filter of that name in the listener's list is left out here.
     pub disabled: Field<bool>,
@@ -181,7 +181,7 @@ pub(crate) struct HeaderRule {
     pub when: Field<Table<HeaderName, Either<String, HeaderCondition>>>,
     /// Changes to the request. The route is chosen again after them.
     pub request: Field<Box<HeaderChanges>>,
-    /// Changes to the response, also where a filter before this one answered: `when` then looks at the request as far as it came.
+    /// Changes to the response, also where the proxy refused the request before filters (400, 403, 404; not for want of memory) or a filter before this one answered: `when` then looks at the request as far as it came.
     pub response: Field<Box<HeaderChanges>>,
 }
 

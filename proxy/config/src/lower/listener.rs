@@ -3,7 +3,7 @@
 use super::{
     Lowering,
     authorization::{self, Knows},
-    capture,
+    capture, filter,
     judge::judge,
     matching,
     process::{Names, or_default},
@@ -200,6 +200,7 @@ fn listener(
                 Connect::Allow => model::Connect::Allow,
             },
         },
+        filters: filter::shared(chain),
         routes: routes?.into_iter().map(|(route, _)| Arc::new(route)).collect(),
     })
 }

@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Authorization, Capture, Direction, ListenerTls, Name, NotHttp, Route, Tcp};
+use super::{Authorization, Capture, Direction, FilterIndex, ListenerTls, Name, NotHttp, Route, Tcp};
 use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A socket that accepts connections, and what happens to them.
@@ -38,6 +38,8 @@ pub struct Listener {
     pub protocol: ListenerProtocol,
     /// How HTTP is spoken.
     pub http: Http,
+    /// The filters that its routes begin with, and that change answers to requests which come to no route. `None` costs nothing.
+    pub filters: Option<Arc<[FilterIndex]>>,
     /// Routes in the order written; none where HTTP is not spoken. Of the most specific host that has a matching route, the first one that matches.
     pub routes: Vec<Arc<Route>>,
 }

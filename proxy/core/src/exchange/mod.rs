@@ -85,7 +85,10 @@ pub async fn proxy(connection: Rc<Connection>, inbound: Inbound) -> Response<Res
 pub fn refuse(connection: Rc<Connection>, head: &request::Parts, error: &ProxyError) -> Response<ResponseBody> {
     let mut exchange = Exchange::begin(connection, head);
     exchange.stays(|| head.clone());
-    respond::invent(exchange, error)
+    match filter::refuse(&mut exchange, || head.clone(), error) {
+        Some(answer) => respond::pass(exchange, answer),
+        None => respond::invent(exchange, error),
+    }
 }
 
 /// A request that the codec reset as `why`: a record and no answer. `head` is what there is of its head.
@@ -139,12 +142,16 @@ impl Exchange {
         let (survey, found) = match self.find(&listener, &mut parts, &body) {
             Ok(found) => found,
             Err(error) => {
-                self.stays(|| parts);
-                return Err(error);
+                self.stays(|| parts.clone());
+                return filter::refuse(self, || parts, &error).ok_or(error);
             }
         };
         if let Some(filters) = &found.route.filters {
-            let begun = filter::begin(self, filters, found.route, parts, survey, body, means)?;
+            let arrived = match filter::arrive(self, found.route, &mut parts, survey, means) {
+                Ok(arrived) => arrived,
+                Err(error) => return filter::refuse(self, || parts, &error).ok_or(error),
+            };
+            let begun = filter::begin(self, filters, found.route, parts, survey, body, arrived);
             return Ok(boxed(|| filter::run(self, found.route, begun)).await);
         }
         match &found.route.action {

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     body::Incoming,
+    downstream::admit::Denied,
     error::ProxyError,
     exchange::{
         filter::LocalReply,
@@ -59,6 +60,8 @@ pub(super) enum AnswerBody {
     Tunnel(Box<dyn FnOnce(Account)>),
     /// Nothing at all, not even the head: the stream is reset, for this reason.
     Reset(&'static str),
+    /// Nothing: the client has reset the stream.
+    Nobody,
 }
 
 /// In a response's extensions: it is none, and the codec resets the stream, or closes the connection.
@@ -66,6 +69,8 @@ pub(super) enum AnswerBody {
 pub enum Reset {
     /// The request was cut.
     Cut,
+    /// The client has reset it.
+    Gone,
     /// Nothing was done with it: its client may send it again on another connection.
     Unserved,
 }
@@ -85,14 +90,29 @@ impl Grammar {
 
 /// The error as an answer; none to a client that is not believed any more.
 pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBody> {
-    if let ProxyError::Denied(denied) = error
-        && exchange.connection.distrusted().is_some()
-    {
+    if let Some(denied) = turned_away(&exchange, error) {
         return turn_away(exchange, denied.details.clone());
+    }
+    if nobody_waits(&exchange, error) {
+        return pass(exchange, nobody());
     }
     let Answer { head, body, .. } = self::error(&mut exchange, error);
     let AnswerBody::Stream(body) = body else { unreachable!("invariant: an error is answered") };
     leave(exchange, Response::from_parts(head, body), None, Watched::nothing())
+}
+
+/// Whether nobody is left to be answered: the client reset its stream in the middle of the request's body. Over HTTP/1 one that
+/// has closed its half may still read.
+pub(super) fn nobody_waits(exchange: &Exchange, error: &ProxyError) -> bool {
+    matches!(error, ProxyError::ClientGone) && exchange.grammar.version == Version::HTTP_2
+}
+
+/// Whether a request is denied whose connection is led to its end: it is not answered ([`turn_away`]).
+pub(super) fn turned_away<'e>(exchange: &Exchange, error: &'e ProxyError) -> Option<&'e Denied> {
+    match error {
+        ProxyError::Denied(denied) if exchange.connection.distrusted().is_some() => Some(denied),
+        _ => None,
+    }
 }
 
 /// A request that came while its connection was led to its end, because its client is not believed as it introduced itself.
@@ -160,6 +180,12 @@ pub(super) fn details(error: &ProxyError) -> Cow<'static, str> {
 pub(super) fn nothing(details: &'static str) -> Answer {
     let (head, ()) = Response::new(()).into_parts();
     Answer { head, body: AnswerBody::Reset(details), idle: None, watched: Watched::nothing() }
+}
+
+/// No answer: there is nobody to take it.
+pub(super) fn nobody() -> Answer {
+    let (head, ()) = Response::new(()).into_parts();
+    Answer { head, body: AnswerBody::Nobody, idle: None, watched: Watched::nothing() }
 }
 
 /// An answer as a filter gives it.
@@ -294,6 +320,11 @@ pub(super) fn pass(exchange: Exchange, answer: Answer) -> Response<ResponseBody>
             exchange.record.terminated_by(Blame::Proxy);
             exchange.record.finish();
             reset(Reset::Cut)
+        }
+        AnswerBody::Nobody => {
+            // Its account says so.
+            drop(exchange);
+            reset(Reset::Gone)
         }
         AnswerBody::Tunnel(start) => {
             let mut exchange = exchange;

@@ -1,11 +1,12 @@
 //! Pillion's own filters: changes to headers under conditions, rate limits.
 
 use crate::{
-    client::{ask, get},
+    client::{ask, get, next},
     server::echo,
     world::{PLAIN, Setup, run, settle},
 };
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 
 #[test]
 fn headers_change_where_their_conditions_hold() {
@@ -103,6 +104,56 @@ fn an_answer_gets_the_headers_of_filters_behind_the_one_that_gave_it() {
                 let order: Vec<_> = answer.head.lines().filter_map(|line| line.strip_prefix("x-order: ")).collect();
                 assert_eq!(order, ["last", "behind"]);
                 assert_eq!(world.records().await.last().unwrap().details, "local_rate_limited");
+                world.assert_quiet().await;
+            },
+        );
+    }
+}
+
+/// As Envoy's filters do, which have no chain before the route.
+#[test]
+fn an_answer_that_no_filter_saw_the_request_of_gets_their_headers() {
+    let listener = "    authorization: { rules: [{ action: deny, requests: [{ headers: { x-bad: y } }] }] }
+    filters:
+      - name: limit
+        rate_limit: { requests: 1, per: 1h }
+      - name: policy
+        headers:
+          - response: { set: { x-safe: '%REQ(:path)% %RESPONSE_CODE%' } }
+          - { when: { x-user: ann }, response: { set: { x-for: ann } } }";
+    let routes = "      - match: { prefix: /own }
+        cluster: up
+        filters: [{ name: own, headers: [{ response: { set: { x-own: '1' } } }] }]
+        response_headers: { set: { x-safe: of the route, x-route: own } }
+        authorization: { rules: [{ action: deny, requests: [{ method: PUT }] }] }
+      - match: { prefix: /bare }
+        cluster: up
+        filters: [{ name: policy, disabled: true }]
+        authorization: { rules: [{ action: deny, requests: [{ method: PUT }] }] }";
+    for (line, fields, status, details, safe, others) in [
+        ("GET /none", "x-user: ann\r\n", 404, "route_not_found", Some("/none 404"), (Some("ann"), None, None)),
+        ("HEAD /none", "", 404, "route_not_found", Some("/none 404"), (None, None, None)),
+        ("GET /own", "x-bad: y\r\n", 403, "rbac", Some("/own 403"), (None, None, None)),
+        ("PUT /own", "x-user: ann\r\n", 403, "rbac", Some("/own 403"), (Some("ann"), Some("1"), Some("own"))),
+        ("PUT /bare", "x-user: ann\r\n", 403, "rbac", None, (None, None, None)),
+        ("GET /a%zz", "", 400, "path", Some("/a%zz 400"), (None, None, None)),
+        ("GET /own", "connection: host\r\n", 400, "connection_names", Some("/own 400"), (None, Some("1"), Some("own"))),
+        ("GET /own", "content-length: x\r\n", 400, "bad_length", Some("/ 400"), (None, None, None)),
+    ] {
+        run(
+            Setup { listener, routes, ..PLAIN },
+            |_, _| echo(),
+            |world| async move {
+                let request = format!("{line} HTTP/1.1\r\nhost: a\r\n{fields}\r\n");
+                let mut client = world.connect();
+                client.write_all(request.as_bytes()).await.unwrap();
+                let answer = next(&mut client, line.starts_with("HEAD")).await;
+                assert_eq!((answer.status, answer.field("x-safe")), (status, safe), "{line} {fields} {answer:?}");
+                let seen = (answer.field("x-for"), answer.field("x-own"), answer.field("x-route"));
+                assert_eq!(seen, others, "{line} {fields} {answer:?}");
+                let record = world.record().await;
+                assert_eq!(record.status, status, "{record:?}");
+                assert!(record.details.contains(details), "{line} {fields} {record:?}");
                 world.assert_quiet().await;
             },
         );

@@ -41,6 +41,7 @@
 //! A callback that fails ([`Failed`]) takes its filter out of the chain; what becomes of the stream says the filter's
 //! [`FailPolicy`](pillion_config::model::FailPolicy). Nothing waits for a filter without an end: the route's `idle_timeout` bounds every pause.
 
+mod before;
 mod body;
 mod buffer;
 mod chain;
@@ -58,6 +59,7 @@ mod stream;
 mod tcp;
 mod upgrade;
 
+pub(in crate::exchange) use before::refuse;
 pub use body::Filtered;
 pub use buffer::Buffer;
 pub use facts::Facts;
@@ -65,7 +67,7 @@ pub(crate) use facts::Told;
 pub(crate) use headers::WireOrder;
 pub use headers::{HeadFault, Headers, Map};
 pub use native::Native;
-pub(in crate::exchange) use run::{begin, run};
+pub(in crate::exchange) use run::{arrive, begin, run};
 pub use services::{
     Bound, CallError, CallRefused, GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, Holds, HttpCall, HttpReply,
     Metadata, NoRoom, Services, Task,

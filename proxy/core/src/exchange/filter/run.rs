@@ -52,8 +52,30 @@ pub(in crate::exchange) struct Begun {
     chain: Rc<Shared>,
     survey: Survey,
     interim: Option<Interim>,
+    leaving: Option<Box<Leaving>>,
+}
+
+/// What a request that may come to its filters brings beside itself.
+pub(in crate::exchange) struct Arrived {
+    interim: Option<Interim>,
     /// Few ask to leave HTTP: the rest should not carry the room for it.
     leaving: Option<Box<Leaving>>,
+    /// The client's, as a trusted proxy says that ended its TLS: Envoy tells filters so, who lead clients to https by it.
+    scheme: Scheme,
+}
+
+/// Readies a request for its filters.
+pub(in crate::exchange) fn arrive(
+    exchange: &mut Exchange,
+    route: &Route,
+    head: &mut request::Parts,
+    survey: Survey,
+    means: Means,
+) -> Result<Arrived, ProxyError> {
+    let Means { upgrade, interim } = means;
+    exchange.judged = upgrade.is_some().then(|| Box::new(head.clone()));
+    let (leaving, scheme) = prepare::arrive(exchange, route, head, survey, upgrade)?;
+    Ok(Arrived { interim, leaving: leaving.map(Box::new), scheme })
 }
 
 /// Begins a request that passes filters: its head has been shown to them, or to those before the one that holds it.
@@ -66,21 +88,13 @@ pub(in crate::exchange) fn begin(
     mut head: request::Parts,
     survey: Survey,
     body: Incoming,
-    means: Means,
-) -> Result<Begun, ProxyError> {
-    let Means { upgrade, interim } = means;
-    exchange.judged = upgrade.is_some().then(|| Box::new(head.clone()));
-    let (leaving, scheme) = prepare::arrive(exchange, route, &mut head, survey, upgrade)?;
-    let leaving = leaving.map(Box::new);
+    arrived: Arrived,
+) -> Begun {
+    let Arrived { interim, leaving, scheme } = arrived;
     // A filter may answer it, or keep it until its client is gone.
     exchange.goes_to_filters_as(&head);
     let chain = open(exchange, filters, route);
     exchange.record.attach(Rc::clone(&chain));
-    // As a trusted proxy says that ended the client's TLS: Envoy tells filters so, who lead clients to https by it.
-    let scheme = match scheme {
-        Scheme::Http => "http",
-        Scheme::Https => "https",
-    };
     let end = End::when(body.is_end_stream());
     if let Some(leaving) = &leaving {
         upgrade::show(&leaving.asked, exchange.judged.as_deref(), &mut head);
@@ -92,8 +106,16 @@ pub(in crate::exchange) fn begin(
         // Its end has been told with the head: nothing is read, and no filter shown a body.
         half.source_ended = end == End::Yes;
     }
-    chain.begin_head(Side::Request, Headers::request(head, scheme), end);
-    Ok(Begun { chain, survey, interim, leaving })
+    chain.begin_head(Side::Request, Headers::request(head, word(scheme)), end);
+    Begun { chain, survey, interim, leaving }
+}
+
+/// A scheme, as filters are told it.
+pub(super) fn word(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+    }
 }
 
 /// Serves a request that was begun.
@@ -113,6 +135,9 @@ pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>
         Err(gone @ ProxyError::ClientGone) if !chain.interrupted() => {
             chain.forget_request();
             chain.phase.set(Phase::Sent);
+            if respond::nobody_waits(exchange, &gone) {
+                return respond::nobody();
+            }
             return respond::error(exchange, &gone);
         }
         Ok(Outcome::Late(answer)) => end_early(exchange, &chain, Ok(*answer)),
@@ -126,7 +151,7 @@ pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>
         Some(left) => left,
         None => leave(exchange, &chain, Side::Response, route.idle_timeout, Expects::Nothing, None).await,
     };
-    end_back(exchange, &chain, rest, left, route)
+    end_back(exchange, &chain, rest, left, route.idle_timeout)
 }
 
 /// How a request's course ended.
@@ -185,15 +210,19 @@ fn answer(exchange: &mut Exchange, interrupt: Interrupt) -> Answer {
 
 /// The chain of a request.
 fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<Shared> {
-    let slots = slots(exchange, filters);
+    let chain = chain(exchange, slots(exchange, filters));
+    chain.route.replace(Some(Arc::clone(route)));
+    chain.aim.replace(aim(exchange, route));
+    chain
+}
+
+/// A chain of these filters.
+pub(super) fn chain(exchange: &Exchange, slots: Box<[Slot]>) -> Rc<Shared> {
     let told = exchange.record.told();
     let connection = Rc::clone(&exchange.connection.facts);
     let listener = Arc::clone(&exchange.listener);
     let (meter, worker) = (exchange.record.meter(), &exchange.connection.worker);
-    let chain = Shared::new(StreamKind::Http, connection, listener, slots, told, meter, worker);
-    chain.route.replace(Some(Arc::clone(route)));
-    chain.aim.replace(aim(exchange, route));
-    chain
+    Shared::new(StreamKind::Http, connection, listener, slots, told, meter, worker)
 }
 
 /// The cluster that a route sends a request to; the same all along, so that filters can be told.
@@ -325,7 +354,7 @@ async fn onward(
 }
 
 /// What of an answer does not pass the filters with its head.
-struct Rest {
+pub(super) struct Rest {
     tunnel: Option<Box<dyn FnOnce(Account)>>,
     status: StatusCode,
     bodiless: bool,
@@ -334,12 +363,17 @@ struct Rest {
 }
 
 /// The response into the chain. `granted`: what it grants if it begins a tunnel, where it does not say so itself.
-fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, granted: Option<HeaderValue>) -> Rest {
+pub(super) fn begin_back(
+    exchange: &mut Exchange,
+    chain: &Rc<Shared>,
+    answer: Answer,
+    granted: Option<HeaderValue>,
+) -> Rest {
     let Answer { mut head, body, idle: silence, watched } = answer;
     let (source, tunnel) = match body {
         AnswerBody::Stream(body) => (body, None),
         AnswerBody::Tunnel(start) => (Incoming::Empty, Some(start)),
-        AnswerBody::Reset(_) => (Incoming::Empty, None),
+        AnswerBody::Reset(_) | AnswerBody::Nobody => (Incoming::Empty, None),
     };
     respond::change_head(exchange, &mut head);
     exchange.changed = true;
@@ -361,7 +395,15 @@ fn begin_back(exchange: &mut Exchange, chain: &Rc<Shared>, answer: Answer, grant
 }
 
 /// The response as it left the chain, or what is answered in its place.
-fn end_back(exchange: &mut Exchange, chain: &Rc<Shared>, rest: Rest, left: Result<(), Stuck>, route: &Route) -> Answer {
+///
+/// `idle`: for how long its body may rest, where the answer does not say.
+pub(super) fn end_back(
+    exchange: &mut Exchange,
+    chain: &Rc<Shared>,
+    rest: Rest,
+    left: Result<(), Stuck>,
+    idle: Option<Duration>,
+) -> Answer {
     let Rest { tunnel, status, bodiless, silence, watched } = rest;
     let then = match exchange.grammar.version {
         Version::HTTP_2 => Then::Goes,
@@ -382,7 +424,7 @@ fn end_back(exchange: &mut Exchange, chain: &Rc<Shared>, rest: Rest, left: Resul
                     None => AnswerBody::Stream(chain.body(Side::Response)),
                 };
                 // An answer of our own waits for nobody, but a filter may hold it back.
-                return Answer { head, body, idle: silence.or(route.idle_timeout), watched };
+                return Answer { head, body, idle: silence.or(idle), watched };
             }
             Err(fault) => FilterError::Response(fault).into(),
         },

@@ -396,3 +396,44 @@ fn filters_are_shown_no_answer_to_a_client_that_left_within_its_request() {
         );
     }
 }
+
+#[test]
+fn a_client_of_http2_that_reset_its_stream_is_answered_nothing() {
+    // Held by a filter, on its way to a server of either protocol, and without filters.
+    for (filters, pause, cluster) in [
+        (&["a"][..], Do::PauseAll, ""),
+        (&["a"], Do::Pause, ""),
+        (&["a"], Do::Continue, ""),
+        (&["a"], Do::Continue, "    protocol: http2"),
+        (&[], Do::Continue, ""),
+        (&[], Do::Continue, "    protocol: http2"),
+    ] {
+        script("a", move |event, stream| match event {
+            Event::RequestHeaders(_) => pause,
+            Event::RequestBody(..) if pause == Do::Pause => pause,
+            Event::Log => {
+                let facts = stream.facts();
+                assert_eq!((facts.status, facts.grpc_status), (None, None));
+                Do::Continue
+            }
+            _ => Do::Continue,
+        });
+        run(
+            Setup { filters, cluster, ..PLAIN },
+            move |_, _| if cluster.is_empty() { silent() } else { h2_server(tell) },
+            |world| async move {
+                let mut sender = http2(&world).await;
+                let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+                stream.send_data("abc".into(), false).unwrap();
+                settle().await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                stream.send_reset(h2::Reason::CANCEL);
+                drop(response);
+                one_record(&world, (0, "DC", "downstream_remote_disconnect", "downstream")).await;
+                let heard = events();
+                assert!(heard.iter().all(|event| !event.contains("response")), "{heard:?}");
+                assert_eq!(heard.iter().filter(|event| *event == "a: log").count(), filters.len());
+            },
+        );
+    }
+}

@@ -134,11 +134,12 @@ async fn respond_with<B>(
 {
     let (mut parts, body) = response.into_parts();
     if let Some(reset) = parts.extensions.get::<Reset>() {
-        answer.respond.send_reset(match reset {
+        match reset {
             // As Envoy says it; a gRPC client makes INTERNAL of it.
-            Reset::Cut => Reason::INTERNAL_ERROR,
-            Reset::Unserved => Reason::REFUSED_STREAM,
-        });
+            Reset::Cut => answer.respond.send_reset(Reason::INTERNAL_ERROR),
+            Reset::Unserved => answer.respond.send_reset(Reason::REFUSED_STREAM),
+            Reset::Gone => answer.tally.count(&answer.tally.cancelled),
+        }
         return;
     }
     tidy(&mut parts.headers, parts.status);
