@@ -181,7 +181,7 @@ fn a_key_that_cannot_be_used_is_named_once_and_by_check_and_the_others_serve() {
     let output = Command::new(program()).args(["check", "--config"]).arg(&document).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && said.matches(words).count() == 1, "{said}");
-    assert!(said.contains("warning: filter login: ") && !said.contains("sealing"), "{said}");
+    assert!(said.contains("filter=login") && !said.contains("sealing"), "{said}");
 
     // Of a set that is fetched again and again, once as long as it is there.
     let issuer = Published::start(Some(set));

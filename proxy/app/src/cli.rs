@@ -186,9 +186,6 @@ fn check(file: &Path) -> ExitCode {
             for name in &filters.unchecked {
                 eprintln!("warning: filters: {name}: not loaded: its module is fetched, which `run` does");
             }
-            for words in &filters.warnings {
-                eprintln!("warning: {words}");
-            }
             let (listeners, clusters) = (config.listeners.len(), config.clusters.len());
             match filters.loaded {
                 0 => println!("ok: {listeners} listeners, {clusters} clusters"),

@@ -75,8 +75,6 @@ pub struct Checked {
     pub loaded: usize,
     /// Those whose module would have to be fetched.
     pub unchecked: Vec<Name>,
-    /// What is to be told of those that were loaded all the same, a line each.
-    pub warnings: Vec<String>,
 }
 
 /// Loads a configuration's filters as `run` would, and lets them go. Nothing is fetched: what can be had on this machine
@@ -89,11 +87,7 @@ pub fn check(config: &Config) -> Result<Checked, Rejected> {
     let fetched =
         |filter: &Filter| matches!(&filter.kind, FilterKind::Wasm(wasm) if matches!(wasm.source, WasmSource::Url(_)));
     let (away, here): (Vec<_>, Vec<_>) = config.filters.iter().cloned().partition(|filter| fetched(filter));
-    let mut checked = Checked {
-        loaded: here.len(),
-        unchecked: away.iter().map(|filter| filter.name.clone()).collect(),
-        warnings: Vec::new(),
-    };
+    let checked = Checked { loaded: here.len(), unchecked: away.iter().map(|filter| filter.name.clone()).collect() };
     if here.is_empty() {
         return Ok(checked);
     }
@@ -101,8 +95,7 @@ pub fn check(config: &Config) -> Result<Checked, Rejected> {
     let runtime = runtime.map_err(|error| Rejected(format!("no runtime to load filters on: {error}\n")))?;
     let config = Arc::new(Config { filters: here, ..config.clone() });
     let loading = load(config, None, Rc::default(), Patience::Start);
-    let set = tokio::task::LocalSet::new().block_on(&runtime, loading).map_err(|error| error.rejected)?;
-    checked.warnings = set.warnings().collect();
+    tokio::task::LocalSet::new().block_on(&runtime, loading).map_err(|error| error.rejected)?;
     Ok(checked)
 }
 

@@ -114,11 +114,6 @@ pub trait Factory: Send + Sync + fmt::Debug {
     /// fail was tried when the factory was loaded; an instance that fails later says so of each stream.
     fn instance(&self, services: Services) -> Rc<dyn Instance>;
 
-    /// What an operator is to be told of what it was loaded from, though it can be used: a sentence each.
-    fn warnings(&self) -> &[String] {
-        &[]
-    }
-
     /// What it lacks now, though it is in use: a sentence.
     fn lacks(&self) -> Option<String> {
         None

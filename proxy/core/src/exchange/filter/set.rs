@@ -47,15 +47,6 @@ impl FilterSet {
         if errors.is_empty() { Ok(Self(set)) } else { Err(errors) }
     }
 
-    /// What is to be told of what filters were loaded from, a line each.
-    pub fn warnings(&self) -> impl Iterator<Item = String> {
-        let of = |Loaded { model, factory }: &Loaded| {
-            let lines = factory.warnings().iter().map(|words| format!("filter {}: {words}", model.name));
-            lines.collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(of)
-    }
-
     /// What each filter lacks though it is in use, a line each.
     pub fn lacks(&self) -> impl Iterator<Item = String> {
         self.0

@@ -97,14 +97,6 @@ impl Factory for JwtAuth {
         Rc::new(Share { guard, _task: task })
     }
 
-    fn warnings(&self) -> &[String] {
-        match &self.keys {
-            Keys::Held(keys) => keys.passed_over(),
-            // Told when they come.
-            Keys::Fetched(_) => &[],
-        }
-    }
-
     fn lacks(&self) -> Option<String> {
         match (&self.keys, &self.model.keys) {
             (Keys::Fetched(fetched), JwtKeys::Url(url)) => {
