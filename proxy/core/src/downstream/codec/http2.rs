@@ -17,7 +17,10 @@ mod stream;
 use super::{Cut, Decoded, boxed};
 use crate::{
     body::BodyError,
-    downstream::guard::http2::{Breach, FrameGuarded, FrameLimits, MAX_FRAME_SIZE, Watch},
+    downstream::{
+        guard::http2::{Breach, FrameGuarded, FrameLimits, MAX_FRAME_SIZE, Watch},
+        windows::Window,
+    },
     drain::{Control, Signal},
 };
 use bytes::Bytes;
@@ -46,6 +49,8 @@ use tokio::{
 /// What a listener asks of its HTTP/2 connections. Built once for a listener and worker.
 pub struct Settings {
     builder: Builder,
+    /// Of a stream, and of a connection at most.
+    windows: (u32, u32),
     frames: Rc<FrameLimits>,
     limits: HttpLimits,
     timeouts: HttpTimeouts,
@@ -57,6 +62,16 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// What h2's own default never goes below: a hundred small DATA frames.
 const SMALLEST_BUDGET: u32 = 25_600;
+
+/// What small DATA frames may cost in any case that the connection's window allows.
+const USUAL_BUDGET: u32 = 1024 * 1024;
+
+/// What DATA frames of less than 256 bytes may lack of it, together, while they wait; beyond it h2 ends the connection. It holds
+/// 800 to 1,200 bytes for a frame, so that with a sixth of the window they make us hold no more than large ones do. But a whole
+/// one of common size, and not half of it, as by default: gRPC streams of small messages have slow consumers.
+fn data_frame_budget(connection_window: u32) -> usize {
+    (connection_window / 6).max(connection_window.min(USUAL_BUDGET)).max(SMALLEST_BUDGET) as usize
+}
 
 /// Streams that h2 remembers for a second after we reset them, so that what the client had sent already is ignored
 /// (RFC 9113 §5.4.2).
@@ -73,7 +88,7 @@ impl Settings {
         builder
             .max_concurrent_streams(http.http2.streams)
             .initial_window_size(http.http2.stream_window)
-            .initial_connection_window_size(http.http2.connection_window)
+            .initial_connection_window_size(Window::first(http.http2.stream_window, http.http2.connection_window))
             .max_frame_size(MAX_FRAME_SIZE)
             .max_header_list_size(header_list)
             .max_send_buffer_size(SEND_BUFFER)
@@ -83,12 +98,11 @@ impl Settings {
             .max_pending_accept_reset_streams(http.http2.resets as usize)
             // h2 counts over the life of a connection; the guard counts what we send, in windows.
             .max_local_error_reset_streams(None)
-            // A DATA frame below 256 bytes costs the difference while it waits, and h2 holds some 800 bytes for it. The
-            // whole window and not half of it, as by default: gRPC streams of small messages have slow consumers.
-            .data_frame_budget(http.http2.connection_window.max(SMALLEST_BUDGET) as usize)
+            .data_frame_budget(data_frame_budget(http.http2.connection_window))
             .enable_connect_protocol();
         Self {
             builder,
+            windows: (http.http2.stream_window, http.http2.connection_window),
             frames: Rc::new(FrameLimits::new(&http.http2, &http.limits, header_list)),
             limits: http.limits.clone(),
             timeouts: http.timeouts.clone(),
@@ -148,6 +162,8 @@ pub struct Tally {
     /// Streams that h2 ended by itself: malformed ones, those over the stream limit, and those whose header list is over
     /// twice the limit (a bare 431). Known when the connection has ended.
     pub unserved: Cell<u32>,
+    /// Streams that became tunnels, which may be open still.
+    pub tunnels: Cell<u32>,
     /// Services that panicked.
     pub panics: Cell<u32>,
     /// RST_STREAM sent for the client's errors, those of h2 included. Known when the connection has ended.
@@ -196,12 +212,15 @@ where
         Ok(greeted) => greeted,
         Err(end) => return Served { end, tally },
     };
+    let window = Window::new(control.windows(), settings.windows.0, settings.windows.1);
     let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally) });
     let streams = Rc::clone(&shared);
-    let mut driver = Driver { connection, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
+    let mut driver = Driver { connection, window, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
     let end = poll_fn(|cx| {
         driver.poll(cx, &mut |(request, respond)| {
             spawn_local(boxed(|| serve_stream(request, respond, Rc::clone(&streams))));
+            // Each that is served holds on to it, as we do twice.
+            Rc::strong_count(&streams) - 2
         })
     })
     .await;
@@ -276,6 +295,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
 
 struct Driver<'a, S> {
     connection: Box<Connection<FrameGuarded<S>, Bytes>>,
+    window: Window,
     watch: Rc<Watch>,
     control: Rc<Control>,
     deadlines: Deadlines,
@@ -295,7 +315,7 @@ enum Phase {
 type Stream = (http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
-    fn poll(&mut self, cx: &mut Context<'_>, start: &mut dyn FnMut(Stream)) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>, start: &mut dyn FnMut(Stream) -> usize) -> Poll<End> {
         self.control.set_waker(cx);
         self.watch.begin_turn();
         loop {
@@ -310,7 +330,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 match accepted {
                     Some(Ok(stream)) => {
                         self.tally.count(&self.tally.requests);
-                        start(stream);
+                        let open = start(stream) + self.tally.tunnels.get() as usize;
+                        if let Some(size) = self.window.grown(open) {
+                            self.connection.set_target_window_size(size);
+                        }
                         started += 1;
                         if started == AT_ONCE {
                             cx.waker().wake_by_ref();
