@@ -12,13 +12,14 @@
 
 pub mod check;
 mod deadlines;
+mod settings;
 mod stream;
 
 use super::{Cut, Decoded, boxed};
 use crate::{
     body::BodyError,
     downstream::{
-        guard::http2::{Breach, FrameGuarded, FrameLimits, MAX_FRAME_SIZE, Watch},
+        guard::http2::{Breach, FrameGuarded, Watch},
         windows::Window,
     },
     drain::{Control, Signal},
@@ -26,13 +27,10 @@ use crate::{
 use bytes::Bytes;
 use check::Malformed;
 use deadlines::{Deadlines, Expired};
-use h2::{
-    Reason,
-    server::{Builder, Connection},
-};
+use h2::{Reason, server::Connection};
 use http::{Request, Response, Version, request::Parts};
 use http_body::Body;
-use pillion_config::model::{Http, HttpLimits, HttpTimeouts};
+pub use settings::Settings;
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
@@ -45,70 +43,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_local,
 };
-
-/// What a listener asks of its HTTP/2 connections. Built once for a listener and worker.
-pub struct Settings {
-    builder: Builder,
-    /// Of a stream, and of a connection at most.
-    windows: (u32, u32),
-    frames: Rc<FrameLimits>,
-    limits: HttpLimits,
-    timeouts: HttpTimeouts,
-}
-
-/// Response bytes that h2 holds for one stream while the connection's socket is busy: a few frames keep it busy, and
-/// the product with the streams of a connection is what a peer that reads nothing can make us hold.
-const SEND_BUFFER: usize = 64 * 1024;
-
-/// What h2's own default never goes below: a hundred small DATA frames.
-const SMALLEST_BUDGET: u32 = 25_600;
-
-/// What small DATA frames may cost in any case that the connection's window allows.
-const USUAL_BUDGET: u32 = 1024 * 1024;
-
-/// What DATA frames of less than 256 bytes may lack of it, together, while they wait; beyond it h2 ends the connection. It holds
-/// 800 to 1,200 bytes for a frame, so that with a sixth of the window they make us hold no more than large ones do. But a whole
-/// one of common size, and not half of it, as by default: gRPC streams of small messages have slow consumers.
-fn data_frame_budget(connection_window: u32) -> usize {
-    (connection_window / 6).max(connection_window.min(USUAL_BUDGET)).max(SMALLEST_BUDGET) as usize
-}
-
-/// Streams that h2 remembers for a second after we reset them, so that what the client had sent already is ignored
-/// (RFC 9113 §5.4.2).
-const REMEMBERED_RESETS: usize = 50;
-
-impl Settings {
-    /// From a listener's model.
-    #[must_use]
-    pub fn new(http: &Http) -> Self {
-        // h2 answers a list over its own limit by itself, with no record; over four times that it ends the
-        // connection. With twice ours there, what an honest client may send by mistake is refused by `check`.
-        let header_list = http.limits.header_bytes.saturating_mul(2);
-        let mut builder = Builder::new();
-        builder
-            .max_concurrent_streams(http.http2.streams)
-            .initial_window_size(http.http2.stream_window)
-            .initial_connection_window_size(Window::first(http.http2.stream_window, http.http2.connection_window))
-            .max_frame_size(MAX_FRAME_SIZE)
-            .max_header_list_size(header_list)
-            .max_send_buffer_size(SEND_BUFFER)
-            .max_concurrent_reset_streams(REMEMBERED_RESETS)
-            // All frames at hand are read before a stream is accepted, so cancelling a batch is honest. The guard
-            // counts resets, and bounds what one turn reads.
-            .max_pending_accept_reset_streams(http.http2.resets as usize)
-            // h2 counts over the life of a connection; the guard counts what we send, in windows.
-            .max_local_error_reset_streams(None)
-            .data_frame_budget(data_frame_budget(http.http2.connection_window))
-            .enable_connect_protocol();
-        Self {
-            builder,
-            windows: (http.http2.stream_window, http.http2.connection_window),
-            frames: Rc::new(FrameLimits::new(&http.http2, &http.limits, header_list)),
-            limits: http.limits.clone(),
-            timeouts: http.timeouts.clone(),
-        }
-    }
-}
 
 /// Streams that are started in one turn. They run before the next ones are: one that waits in h2 takes a tenth of the memory of one
 /// that is started, and what is started is refused where memory is short.
