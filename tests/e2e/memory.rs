@@ -250,6 +250,73 @@ fn small_requests_in_flight_do_not_fill_memory() {
     assert!(!log.contains("DC,OM") && !log.contains("OM,DC"), "who was cut did not leave: {log:.2000}");
 }
 
+/// As many streams as a connection may have.
+const STREAMS: usize = 99;
+
+/// Many connections, with as many streams each as they may have and their windows full, several times what fits into memory: the
+/// process lives, and others are served once these are gone.
+fn stand_still(name: &str, cluster: &str, many: usize, begin: impl Fn(&mut Frames) -> io::Result<()>) {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let shape = Shape { top: LOG, listener: "timeouts: { body: 2m, write: 2m }", route: "timeout: 2m", cluster };
+    let origin = Origin::start();
+    let mut proxy = Proxy::start_with(&shape.yaml(&[origin.address]), |program| group.command(&program));
+    proxy.assert_healthy();
+    // Nobody may be sent a byte of any response.
+    let mut connections: Vec<_> = (0..many).map(|_| Frames::connect_with(proxy.address, &[(4, 0)])).collect();
+    for connection in &mut connections {
+        // Some are cut meanwhile.
+        drop(begin(connection));
+        assert!(proxy.ended().is_none(), "{name}: the kernel killed it");
+    }
+    thread::sleep(Duration::from_secs(3));
+    assert!(proxy.ended().is_none(), "{name}: the kernel killed it");
+    println!("{name}: resident {} at most", proxy.resident_peak());
+    drop(connections);
+    proxy.await_metric("pillion_exchange_requests_active", &[], |active| active == 0.0);
+    proxy.assert_healthy();
+}
+
+/// Sends as much on each stream as a stream and the connection may.
+fn fill(connection: &mut Frames) -> io::Result<()> {
+    const PART: usize = 16_383;
+    let mut window = 65_535;
+    for stream in (1..).step_by(2).take(STREAMS) {
+        for _ in 0..4 {
+            while window < PART {
+                // Nothing for so long: there is no more.
+                let Some(frame) = connection.try_next(Duration::from_millis(300))? else { return Ok(()) };
+                if frame.kind == kind::WINDOW_UPDATE && frame.stream == 0 {
+                    window += frame.payload.iter().fold(0, |value, byte| value << 8 | usize::from(*byte));
+                }
+            }
+            window -= PART;
+            connection.data(stream, &[b'x'; PART], false)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn uploads_that_nobody_takes_do_not_fill_memory() {
+    // The first has the only connection, the others wait for it.
+    let cluster = "connect_timeout: 2m\nlimits: { connections: 1, pending: 20000, requests: 20000 }";
+    stand_still("uploads", cluster, 15, |connection| {
+        (1..)
+            .step_by(2)
+            .take(STREAMS)
+            .try_for_each(|stream| connection.headers(stream, &request("POST", "/hold"), false))?;
+        fill(connection)
+    });
+}
+
+#[test]
+fn responses_that_nobody_takes_do_not_fill_memory() {
+    let cluster = "protocol: http2\nlimits: { connections: 20000, pending: 20000, requests: 20000 }";
+    stand_still("responses", cluster, 12, |connection| {
+        (1..).step_by(2).take(STREAMS).try_for_each(|stream| connection.get(stream, "/bytes/10000000"))
+    });
+}
+
 /// Requests that wait, until connections are refused for short memory; and how many were.
 pub(crate) fn press(proxy: &mut Proxy) -> (Vec<Client>, f64) {
     let request = format!("GET /hold HTTP/1.1\r\nHost: test\r\nX-Padding: {}\r\n\r\n", "p".repeat(6000));

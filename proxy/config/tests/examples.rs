@@ -38,7 +38,8 @@ fn minimal_means_the_defaults() {
     let listener = &minimal.listeners[0];
     assert_eq!(listener.max_connection_age, None);
     assert_eq!(listener.http.timeouts.header, Duration::from_secs(10));
-    assert_eq!(listener.http.http2.stream_window, 65_535);
+    let http2 = &listener.http.http2;
+    assert_eq!((http2.stream_window, http2.connection_window), (65_535, 6_553_500), "room for each of its streams");
     let route = &listener.routes[0];
     assert_eq!(route.name.as_str(), "web/0");
     assert_eq!(route.timeout, Some(Duration::from_secs(15)));

@@ -8,6 +8,7 @@ use crate::downstream::{
     held::Spares,
     limit::Pressure,
     unfinished::{self, Allowance, Room, Sum},
+    windows::Windows,
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -53,6 +54,7 @@ pub struct Register {
     begun: OnceCell<Instant>,
     empty: RefCell<Vec<Waker>>,
     unfinished: Sum,
+    windows: Rc<Windows>,
     spares: Spares,
     lost: Arc<Lost>,
 }
@@ -120,7 +122,8 @@ impl Register {
     /// A register whose connections leave no more unfinished than this allows, and which counts there what is cut.
     #[must_use]
     pub fn within(allowance: Arc<Allowance>, lost: Arc<Lost>) -> Rc<Self> {
-        Rc::new(Self { unfinished: Sum::within(allowance), lost, ..Self::default() })
+        let windows = Windows::within(Arc::clone(&allowance));
+        Rc::new(Self { unfinished: Sum::within(allowance), windows, lost, ..Self::default() })
     }
 
     /// Enters a connection that came by the listener with this identity.
@@ -186,6 +189,11 @@ impl Register {
     /// Those who keep bytes that they can do without.
     pub(crate) fn spares(&self) -> &Spares {
         &self.spares
+    }
+
+    /// What the windows of its worker's connections have grown by.
+    pub(crate) fn windows(&self) -> &Rc<Windows> {
+        &self.windows
     }
 
     /// What its connections, and requests in flight, hold.
@@ -292,6 +300,11 @@ impl Control {
             self.signal.set(signal);
             self.wake();
         }
+    }
+
+    /// What the windows of its worker's connections have grown by.
+    pub(crate) fn windows(&self) -> Rc<Windows> {
+        self.register.upgrade().map_or_else(Rc::default, |register| Rc::clone(register.windows()))
     }
 
     fn wake(&self) {

@@ -324,6 +324,7 @@ impl View {
                 Rc::clone(&worker.dial),
                 Rc::clone(&worker.random),
                 Rc::clone(&worker.bonds),
+                Rc::clone(worker.register.windows()),
             )
         })
     }

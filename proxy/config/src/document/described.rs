@@ -209,6 +209,21 @@ impl<const MIN: u32, const MAX: u32> Described for Bytes<MIN, MAX> {
     }
 }
 
+impl Described for Window {
+    fn schema() -> Schema {
+        json_schema!({
+            "anyOf": [
+                { "type": "string", "pattern": "^(auto|[0-9]+(B|KiB|MiB|GiB)?)$" },
+                { "type": "integer", "minimum": Self::LEAST, "maximum": Self::MOST },
+            ]
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        self.0.map_or_else(|| "auto".into(), |size| Bytes::<{ Self::LEAST }, { Self::MOST }>(size).to_json())
+    }
+}
+
 impl Described for Percent {
     fn schema() -> Schema {
         json_schema!({ "type": "string", "pattern": "^0*([1-9][0-9]?|100)%$" })

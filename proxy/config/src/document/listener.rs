@@ -1,8 +1,8 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
 use super::{
-    Authorization, Bytes, Field, FilterUse, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, fields,
-    words,
+    Authorization, Bytes, Field, FilterUse, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, Window,
+    fields, words,
 };
 use crate::model::{Cidr, Name};
 #[cfg(test)]
@@ -216,8 +216,8 @@ pub(crate) struct Http2 {
     pub streams: Text<Int<1, 10_000>>,
     /// Bytes a stream may send ahead (SETTINGS_INITIAL_WINDOW_SIZE). 65535, the protocol's own: what one stream can make the proxy hold.
     pub stream_window: Text<Bytes<1024, { (1 << 31) - 1 }>>,
-    /// Bytes a connection may send ahead. 1MiB: sixteen streams at full window; what one connection can make the proxy hold.
-    pub connection_window: Text<Bytes<65_535, { (1 << 31) - 1 }>>,
+    /// Bytes a connection may send ahead, at most: what one connection can make the proxy hold. It begins with 1MiB (or `stream_window`, if that is more) and grows with the streams that are open, in a container with a limit of memory only while there is room. `auto`: `stream_window` for each of `streams`, 6.25 MiB by default; with less, streams whose bytes nobody takes stop the others of their connection.
+    pub connection_window: Text<Window>,
     /// How many control frames are borne before the connection is closed with ENHANCE_YOUR_CALM.
     pub flood: Field<Flood>,
 }
@@ -229,7 +229,7 @@ impl Default for Http2 {
         Self {
             streams: Text::scalar(Int(100)),
             stream_window: Text::scalar(Bytes(65_535)),
-            connection_window: Text::scalar(Bytes(1 << 20)),
+            connection_window: Text::scalar(Window(None)),
             flood: Field::ABSENT,
         }
     }

@@ -104,6 +104,37 @@ impl<const MIN: u32, const MAX: u32> FromText for Bytes<MIN, MAX> {
     }
 }
 
+/// A connection's window, at least what the protocol gives it (RFC 9113 §6.9.2); `None`: room for each of its streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window(pub(crate) Option<u32>);
+
+impl Window {
+    pub(crate) const LEAST: u32 = 65_535;
+    pub(crate) const MOST: u32 = (1 << 31) - 1;
+
+    /// Bytes, for so many streams of so much each.
+    pub(crate) fn within(self, streams: u32, each: u32) -> u32 {
+        self.0.unwrap_or_else(|| streams.saturating_mul(each).clamp(Self::LEAST, Self::MOST))
+    }
+}
+
+impl FromText for Window {
+    fn words() -> Cow<'static, str> {
+        format!("auto or a size from {} to {}", Self::LEAST, Self::MOST).into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let size = size(text).map_err(|remedy| Self::expected(text, &remedy))?;
+        match u32::try_from(size) {
+            Ok(size) if (Self::LEAST..=Self::MOST).contains(&size) => Ok(Self(Some(size))),
+            _ => Err(Self::expected(text, "")),
+        }
+    }
+}
+
 /// A share of a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Percent(pub(crate) u8);

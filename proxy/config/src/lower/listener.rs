@@ -281,7 +281,9 @@ fn timeouts(field: Field<document::HttpTimeouts>, at: Place) -> Option<HttpTimeo
 fn http2(cx: &mut Lowering<'_, '_>, field: Field<document::Http2>, at: Place) -> Option<Http2> {
     let (http2, at) = or_default(field, at)?;
     let stream_at = http2.stream_window.place().unwrap_or(at);
-    let (stream_window, connection_window) = (http2.stream_window.value()?.0, http2.connection_window.value()?.0);
+    let streams: u32 = http2.streams.value()?.to();
+    let (stream_window, connection_window) = (http2.stream_window.value()?.0, http2.connection_window.value()?);
+    let connection_window = connection_window.within(streams, stream_window);
     if stream_window > connection_window {
         cx.error(
             stream_at,
@@ -290,7 +292,7 @@ fn http2(cx: &mut Lowering<'_, '_>, field: Field<document::Http2>, at: Place) ->
     }
     let (flood, _) = or_default(http2.flood, at)?;
     Some(Http2 {
-        streams: http2.streams.value()?.to(),
+        streams,
         stream_window,
         connection_window,
         flood_window: flood.window.value()?.0,

@@ -154,7 +154,7 @@ pub struct Http2 {
     pub streams: u32,
     /// Bytes a stream may send ahead (SETTINGS_INITIAL_WINDOW_SIZE).
     pub stream_window: u32,
-    /// Bytes a connection may send ahead.
+    /// Bytes a connection may send ahead; at least as many as a stream.
     pub connection_window: u32,
     /// The period over which the floods below are counted.
     pub flood_window: Duration,

@@ -20,6 +20,7 @@ pub mod original_dst;
 pub mod proxy_protocol;
 pub mod tls;
 pub mod unfinished;
+pub mod windows;
 
 pub use connection::Connection;
 

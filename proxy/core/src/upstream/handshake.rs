@@ -9,13 +9,14 @@ use super::{
     heard::Heard,
     host_core::HostCore,
     http1::{Home, Http1Connection},
-    http2::Http2Connection,
+    http2::{Http2Connection, MAX_STREAMS},
     line::{Held, Line},
     pool::Host,
     tls,
     worker_cluster::WorkerCluster,
 };
 use crate::{
+    downstream::windows::Window,
     framing::Limits,
     identity::Speaks,
     io::Socket,
@@ -35,8 +36,13 @@ use tokio::time::{Instant, timeout};
 
 /// Bytes a stream may be ahead of its consumer: HTTP/2's own initial value (RFC 9113 §6.9.2).
 const STREAM_WINDOW: u32 = 65_535;
-/// Bytes all streams of a connection may be ahead of their consumers.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes all streams of a connection may be ahead of their consumers, where memory lets them: room for each, since clients share
+/// the connection, and those who take nothing would stop the others.
+const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
+/// What DATA frames of less than 256 bytes that wait for their consumers may lack of it, together; beyond it h2 ends the
+/// connection, with everybody's streams. It holds 800 to 1,200 bytes for a frame, so that a server of single bytes makes us hold 10
+/// MB.
+const DATA_FRAME_BUDGET: usize = 2 * 1024 * 1024;
 /// Bytes of a stream that may wait in the codec for the socket: two frames.
 const SEND_BUFFER: usize = 32 * 1024;
 /// Streams opened before the peer said how many it takes: what most servers say.
@@ -82,7 +88,8 @@ pub(super) async fn http2<B: RequestBody>(
         let held = line.hold();
         let made = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_connection_window_size(Window::first(STREAM_WINDOW, CONNECTION_WINDOW))
+            .data_frame_budget(DATA_FRAME_BUDGET)
             .max_send_buffer_size(SEND_BUFFER)
             .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
             .max_header_list_size(model.header_bytes)
@@ -104,7 +111,8 @@ pub(super) async fn http2<B: RequestBody>(
         greeted.inspect_err(|error| metrics.connect_failure(error.reason()))?;
     }
     host.core.reached();
-    Ok(Http2Connection::start(sender, connection, (watch, bond), host, opened, announced.cloned()))
+    let window = Window::new(Rc::clone(cluster.windows()), STREAM_WINDOW, CONNECTION_WINDOW);
+    Ok(Http2Connection::start(sender, (connection, window), (watch, bond), host, opened, announced.cloned()))
 }
 
 /// Waits for the server's preface, and remembers what it was. The request is not sent before: what would be read of it as

@@ -12,7 +12,7 @@ use super::{
     pool::{Closed, Host},
 };
 use crate::{
-    downstream::original_dst::Captured,
+    downstream::{original_dst::Captured, windows::Windows},
     io::{Dial, DialOptions},
 };
 use http::Version;
@@ -42,8 +42,9 @@ pub struct WorkerCluster<B> {
     random: Rc<Random>,
     table: RefCell<Table<B>>,
     waiting: Rc<Waiting>,
-    /// The worker's.
+    /// The worker's, as what is behind it.
     bonds: Rc<Bonds>,
+    windows: Rc<Windows>,
     sweeper: RefCell<Sweeper>,
 }
 
@@ -83,9 +84,15 @@ const MAX_ATTEMPTS: usize = 3;
 const PRUNE_AT: usize = 64;
 
 impl<B: RequestBody> WorkerCluster<B> {
-    /// A worker's view of `state`; nothing is built or connected yet. `dial`, `random` and `bonds` are the worker's.
+    /// A worker's view of `state`; nothing is built or connected yet. `dial` and all behind it are the worker's.
     #[must_use]
-    pub fn new(state: Arc<ClusterState>, dial: Rc<dyn Dial>, random: Rc<Random>, bonds: Rc<Bonds>) -> Rc<Self> {
+    pub fn new(
+        state: Arc<ClusterState>,
+        dial: Rc<dyn Dial>,
+        random: Rc<Random>,
+        bonds: Rc<Bonds>,
+        windows: Rc<Windows>,
+    ) -> Rc<Self> {
         Rc::new_cyclic(|me| Self {
             me: Weak::clone(me),
             dial_options: DialOptions {
@@ -106,6 +113,7 @@ impl<B: RequestBody> WorkerCluster<B> {
             dial,
             random,
             bonds,
+            windows,
             sweeper: RefCell::new(Sweeper::Asleep),
         })
     }
@@ -167,6 +175,10 @@ impl<B: RequestBody> WorkerCluster<B> {
 
     pub(super) fn dial(&self) -> &dyn Dial {
         &*self.dial
+    }
+
+    pub(super) fn windows(&self) -> &Rc<Windows> {
+        &self.windows
     }
 
     pub(super) fn bonds(&self) -> &Bonds {

@@ -20,4 +20,5 @@ mod records;
 mod respond;
 mod retry;
 mod route;
+mod stall;
 mod tunnel;

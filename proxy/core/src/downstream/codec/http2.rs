@@ -12,24 +12,25 @@
 
 pub mod check;
 mod deadlines;
+mod settings;
 mod stream;
 
 use super::{Cut, Decoded, boxed};
 use crate::{
     body::BodyError,
-    downstream::guard::http2::{Breach, FrameGuarded, FrameLimits, MAX_FRAME_SIZE, Watch},
+    downstream::{
+        guard::http2::{Breach, FrameGuarded, Watch},
+        windows::Window,
+    },
     drain::{Control, Signal},
 };
 use bytes::Bytes;
 use check::Malformed;
 use deadlines::{Deadlines, Expired};
-use h2::{
-    Reason,
-    server::{Builder, Connection},
-};
+use h2::{Reason, server::Connection};
 use http::{Request, Response, Version, request::Parts};
 use http_body::Body;
-use pillion_config::model::{Http, HttpLimits, HttpTimeouts};
+pub use settings::Settings;
 use std::{
     cell::Cell,
     future::{Future, poll_fn},
@@ -42,59 +43,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::spawn_local,
 };
-
-/// What a listener asks of its HTTP/2 connections. Built once for a listener and worker.
-pub struct Settings {
-    builder: Builder,
-    frames: Rc<FrameLimits>,
-    limits: HttpLimits,
-    timeouts: HttpTimeouts,
-}
-
-/// Response bytes that h2 holds for one stream while the connection's socket is busy: a few frames keep it busy, and
-/// the product with the streams of a connection is what a peer that reads nothing can make us hold.
-const SEND_BUFFER: usize = 64 * 1024;
-
-/// What h2's own default never goes below: a hundred small DATA frames.
-const SMALLEST_BUDGET: u32 = 25_600;
-
-/// Streams that h2 remembers for a second after we reset them, so that what the client had sent already is ignored
-/// (RFC 9113 §5.4.2).
-const REMEMBERED_RESETS: usize = 50;
-
-impl Settings {
-    /// From a listener's model.
-    #[must_use]
-    pub fn new(http: &Http) -> Self {
-        // h2 answers a list over its own limit by itself, with no record; over four times that it ends the
-        // connection. With twice ours there, what an honest client may send by mistake is refused by `check`.
-        let header_list = http.limits.header_bytes.saturating_mul(2);
-        let mut builder = Builder::new();
-        builder
-            .max_concurrent_streams(http.http2.streams)
-            .initial_window_size(http.http2.stream_window)
-            .initial_connection_window_size(http.http2.connection_window)
-            .max_frame_size(MAX_FRAME_SIZE)
-            .max_header_list_size(header_list)
-            .max_send_buffer_size(SEND_BUFFER)
-            .max_concurrent_reset_streams(REMEMBERED_RESETS)
-            // All frames at hand are read before a stream is accepted, so cancelling a batch is honest. The guard
-            // counts resets, and bounds what one turn reads.
-            .max_pending_accept_reset_streams(http.http2.resets as usize)
-            // h2 counts over the life of a connection; the guard counts what we send, in windows.
-            .max_local_error_reset_streams(None)
-            // A DATA frame below 256 bytes costs the difference while it waits, and h2 holds some 800 bytes for it. The
-            // whole window and not half of it, as by default: gRPC streams of small messages have slow consumers.
-            .data_frame_budget(http.http2.connection_window.max(SMALLEST_BUDGET) as usize)
-            .enable_connect_protocol();
-        Self {
-            builder,
-            frames: Rc::new(FrameLimits::new(&http.http2, &http.limits, header_list)),
-            limits: http.limits.clone(),
-            timeouts: http.timeouts.clone(),
-        }
-    }
-}
 
 /// Streams that are started in one turn. They run before the next ones are: one that waits in h2 takes a tenth of the memory of one
 /// that is started, and what is started is refused where memory is short.
@@ -148,6 +96,8 @@ pub struct Tally {
     /// Streams that h2 ended by itself: malformed ones, those over the stream limit, and those whose header list is over
     /// twice the limit (a bare 431). Known when the connection has ended.
     pub unserved: Cell<u32>,
+    /// Streams that became tunnels, which may be open still.
+    pub tunnels: Cell<u32>,
     /// Services that panicked.
     pub panics: Cell<u32>,
     /// RST_STREAM sent for the client's errors, those of h2 included. Known when the connection has ended.
@@ -196,12 +146,15 @@ where
         Ok(greeted) => greeted,
         Err(end) => return Served { end, tally },
     };
+    let window = Window::new(control.windows(), settings.windows.0, settings.windows.1);
     let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally) });
     let streams = Rc::clone(&shared);
-    let mut driver = Driver { connection, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
+    let mut driver = Driver { connection, window, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
     let end = poll_fn(|cx| {
         driver.poll(cx, &mut |(request, respond)| {
             spawn_local(boxed(|| serve_stream(request, respond, Rc::clone(&streams))));
+            // Each that is served holds on to it, as we do twice.
+            Rc::strong_count(&streams) - 2
         })
     })
     .await;
@@ -276,6 +229,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
 
 struct Driver<'a, S> {
     connection: Box<Connection<FrameGuarded<S>, Bytes>>,
+    window: Window,
     watch: Rc<Watch>,
     control: Rc<Control>,
     deadlines: Deadlines,
@@ -295,7 +249,7 @@ enum Phase {
 type Stream = (http::Request<h2::RecvStream>, h2::server::SendResponse<Bytes>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
-    fn poll(&mut self, cx: &mut Context<'_>, start: &mut dyn FnMut(Stream)) -> Poll<End> {
+    fn poll(&mut self, cx: &mut Context<'_>, start: &mut dyn FnMut(Stream) -> usize) -> Poll<End> {
         self.control.set_waker(cx);
         self.watch.begin_turn();
         loop {
@@ -310,7 +264,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                 match accepted {
                     Some(Ok(stream)) => {
                         self.tally.count(&self.tally.requests);
-                        start(stream);
+                        let open = start(stream) + self.tally.tunnels.get() as usize;
+                        if let Some(size) = self.window.grown(open) {
+                            self.connection.set_target_window_size(size);
+                        }
                         started += 1;
                         if started == AT_ONCE {
                             cx.waker().wake_by_ref();

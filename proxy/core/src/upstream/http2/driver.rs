@@ -4,7 +4,7 @@
 //! answer is dead and its streams fail. Nothing is asked of a connection without requests, and it holds no timer.
 
 use crate::{
-    downstream::admit::Distrust,
+    downstream::{admit::Distrust, windows::Window},
     upstream::{
         Bond, RequestBody,
         circuit_wait::Opened,
@@ -60,6 +60,7 @@ enum Asking {
 
 struct Driver {
     codec: Connection<Line, Bytes>,
+    window: Window,
     ping: Option<PingPong>,
     asking: Asking,
     shared: Rc<Shared>,
@@ -115,7 +116,7 @@ impl Shared {
 
 /// Runs the codec until the connection ends.
 pub(super) async fn drive<B: RequestBody>(
-    mut codec: Connection<Line, Bytes>,
+    (mut codec, window): (Connection<Line, Bytes>, Window),
     shared: Rc<Shared>,
     (watch, bond): (Watch, Option<Rc<Bond>>),
     opened: Opened,
@@ -124,6 +125,7 @@ pub(super) async fn drive<B: RequestBody>(
     let ping = codec.ping_pong();
     let mut driver = Driver {
         codec,
+        window,
         ping,
         asking: Asking::No,
         shared: Rc::clone(&shared),
@@ -164,6 +166,9 @@ impl Driver {
         {
             self.shared.distrusted.set(Some(why));
             return Poll::Ready(());
+        }
+        if let Some(size) = self.window.grown(self.shared.active.get()) {
+            self.codec.set_target_window_size(size);
         }
         if Pin::new(&mut self.codec).poll(cx).is_ready() {
             return Poll::Ready(());

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     body::{Http2Body, Incoming},
-    downstream::admit::Distrust,
+    downstream::{admit::Distrust, windows::Window},
     framing::{Interim, Violation, judge_http2_response},
     identity::Dialling,
     tunnel::h2_stream::H2Stream,
@@ -66,13 +66,13 @@ pub(super) struct Slot {
 }
 
 /// Requests on one connection, whatever the peer allows: what one socket's write order can serve fairly.
-const MAX_STREAMS: usize = 1_024;
+pub(super) const MAX_STREAMS: usize = 1_024;
 
 impl Http2Connection {
     /// Takes the two halves that the handshake made, and lets the codec's run.
     pub(super) fn start<B: RequestBody>(
         sender: SendRequest<Bytes>,
-        codec: Connection<Line, Bytes>,
+        (codec, window): (Connection<Line, Bytes>, Window),
         (watch, bond): (Watch, Option<Rc<Bond>>),
         host: &Rc<Host<B>>,
         opened: Opened,
@@ -80,6 +80,7 @@ impl Http2Connection {
     ) -> Rc<Self> {
         let shared = Rc::new(Shared::default());
         let waiting = Rc::clone(&host.waiting);
+        let codec = (codec, window);
         spawn_local(driver::drive(codec, Rc::clone(&shared), (watch.clone(), bond), opened, Rc::downgrade(host)));
         Rc::new(Self {
             sender: RefCell::new(sender),

@@ -109,7 +109,7 @@ fn what_rests_at_one_address_makes_room_for_another() {
 /// A second worker's view of a cluster.
 fn beside(one: &TestCluster, plan: impl Fn(usize, SocketAddr) -> Step + 'static) -> TestCluster {
     let script = Rc::new(Script { plan: Box::new(plan), dialed: RefCell::default() });
-    WorkerCluster::new(Arc::clone(one.state()), script, Rc::new(Random::seeded(2)), Rc::default())
+    WorkerCluster::new(Arc::clone(one.state()), script, Rc::new(Random::seeded(2)), Rc::default(), Rc::default())
 }
 
 #[test]

@@ -102,7 +102,7 @@ pub(super) fn cluster(model: Cluster, plan: impl Fn(usize, SocketAddr) -> Step +
     let script = Rc::new(Script { plan: Box::new(plan), dialed: RefCell::default() });
     let state = ClusterState::new(Arc::new(model));
     let dial = Rc::clone(&script) as Rc<dyn Dial>;
-    (WorkerCluster::new(state, dial, Rc::new(Random::seeded(1)), Rc::default()), script)
+    (WorkerCluster::new(state, dial, Rc::new(Random::seeded(1)), Rc::default(), Rc::default()), script)
 }
 
 pub(super) fn empty() -> TestBody {

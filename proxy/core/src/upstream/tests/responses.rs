@@ -292,8 +292,13 @@ fn a_close_at_rest_is_heard_over_tcp_and_the_next_request_gets_another_connectio
         let address = EndpointAddress::Ip(listener.local_addr().unwrap());
         model.endpoints.push(Endpoint { address, weight: 1, identity: None });
         let state = ClusterState::new(Arc::new(model));
-        let cluster: TestCluster =
-            WorkerCluster::new(state, Rc::new(crate::io::Tcp::default()), Rc::new(Random::seeded(1)), Rc::default());
+        let cluster: TestCluster = WorkerCluster::new(
+            state,
+            Rc::new(crate::io::Tcp::default()),
+            Rc::new(Random::seeded(1)),
+            Rc::default(),
+            Rc::default(),
+        );
         for _ in 0..3 {
             let server = async {
                 let (mut stream, _) = listener.accept().await.unwrap();

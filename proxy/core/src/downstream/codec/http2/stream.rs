@@ -158,6 +158,7 @@ async fn respond_with<B>(
             // Without a taker the stream is dropped, which resets it.
             let stream = H2Stream::new(send, asked.receive);
             asked.accepted.send(TunnelEnd::new(stream, Bytes::new())).ok();
+            answer.tally.count(&answer.tally.tunnels);
         }
         return;
     }

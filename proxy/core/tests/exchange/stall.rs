@@ -1,0 +1,171 @@
+//! Streams that stand still, beside others on the same connection.
+
+use crate::{
+    client::{body, fetch, http2, request, send},
+    scripted::{Do, Event, script},
+    server::{HELLO, Step, head, http2 as h2_server, serve},
+    world::{PLAIN, Setup, World, run, settle},
+};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use h2::{RecvStream, SendStream, server::SendResponse};
+use http::{Request, Response};
+use pillion_core::exchange::filter::{Map, Stream};
+use std::{future::poll_fn, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::spawn_local,
+    time::timeout,
+};
+
+/// As many as HTTP/2 clients have by default on one connection to us, less one.
+const MANY: usize = 99;
+
+/// More than what a stream may send ahead, and than all on the way holds of it.
+const LARGE: usize = 400_000;
+
+const H2: Setup = Setup { cluster: "    protocol: http2", ..PLAIN };
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// Sends so many bytes in parts of `part`, as the window opens.
+async fn push(stream: &mut SendStream<Bytes>, mut left: usize, part: usize) -> Result<(), h2::Error> {
+    let text = Bytes::from(vec![b'x'; part]);
+    while left > 0 {
+        stream.reserve_capacity(left.min(part));
+        let Some(window) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return Ok(()) };
+        let now = window?.min(left).min(part);
+        left -= now;
+        stream.send_data(text.slice(..now), left == 0)?;
+    }
+    Ok(())
+}
+
+/// Answers with as much as the path says, in DATA frames of as much as it says then: `/400000/16384`.
+async fn give(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let mut parts = request.uri().path().split('/').skip(1).map(|part| part.parse().unwrap());
+    let (length, part) = (parts.next().unwrap(), parts.next().unwrap());
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    // Whoever is given up takes no more.
+    push(&mut stream, length, part).await.ok();
+}
+
+/// Somebody else on a connection of its own gets its answer over the same connection to the upstream.
+async fn another_is_served(world: &World) {
+    let mut other = http2(world).await;
+    let served = timeout(SOON, async {
+        let head = request("GET", &format!("/{LARGE}/16384")).body(()).unwrap();
+        let mut response = fetch(&mut other, head).await.unwrap().into_body();
+        body(&mut response).await.unwrap().0.len()
+    });
+    assert_eq!(served.await.expect("nobody else is kept waiting"), LARGE);
+    assert_eq!(world.dialed.borrow().len(), 1, "over the same connection");
+}
+
+/// Streams of one client that takes no byte of these; what ends them if it goes on for as long as it may.
+async fn not_taken(world: &World, path: &str) -> Vec<Response<RecvStream>> {
+    let mut client = http2(world).await;
+    let mut held = Vec::new();
+    for _ in 0..MANY {
+        held.push(fetch(&mut client, request("GET", path).body(()).unwrap()).await.unwrap());
+    }
+    settle().await;
+    held
+}
+
+#[test]
+fn responses_that_their_client_does_not_take_hold_up_nobody_else() {
+    run(
+        H2,
+        |_, _| h2_server(give),
+        |world| async move {
+            let held = not_taken(&world, &format!("/{LARGE}/16384")).await;
+            another_is_served(&world).await;
+            // They have not been given up for it: the client begins to read.
+            let taken = held.into_iter().map(|response| async {
+                assert_eq!(body(&mut response.into_body()).await.unwrap().0.len(), LARGE);
+            });
+            join_all(taken).await;
+            world.assert_quiet().await;
+        },
+    );
+}
+
+#[test]
+fn small_messages_that_their_client_does_not_take_do_not_end_the_connection_for_all() {
+    run(
+        H2,
+        |_, _| h2_server(give),
+        |world| async move {
+            let held = not_taken(&world, "/400000/200").await;
+            another_is_served(&world).await;
+            drop(held);
+            world.assert_quiet().await;
+        },
+    );
+}
+
+#[test]
+fn responses_that_a_filter_holds_hold_up_nobody_else() {
+    run(
+        Setup { filters: &["a"], ..H2 },
+        |_, _| h2_server(give),
+        |world| async move {
+            script("a", |event, stream: &Stream| {
+                let held = stream.headers(Map::RequestHeaders, |head| head.get(b"x-hold").is_some()) == Some(true);
+                match event {
+                    Event::ResponseHeaders(_) if held => Do::PauseAll,
+                    _ => Do::Continue,
+                }
+            });
+            let mut client = http2(&world).await;
+            let path = format!("/{LARGE}/16384");
+            let mut held = Vec::new();
+            for _ in 0..MANY {
+                let head = request("GET", &path).header("x-hold", "yes").body(()).unwrap();
+                held.push(send(&mut client, head, true).await);
+            }
+            settle().await;
+            another_is_served(&world).await;
+            drop(held);
+            drop(client);
+            world.assert_quiet().await;
+        },
+    );
+}
+
+/// Answers those without a body; of one with a body it reads nothing, but for `/taken`, which is read to its end.
+fn takes_some(_: usize, _: std::net::SocketAddr) -> Step {
+    serve(|mut stream| async move {
+        while let Some(head) = head(&mut stream).await {
+            if head.starts_with("POST /held") {
+                return std::future::pending().await;
+            }
+            stream.read_exact(&mut vec![0; crate::server::length(&head)]).await.unwrap();
+            stream.write_all(HELLO.as_bytes()).await.unwrap();
+        }
+    })
+}
+
+#[test]
+fn uploads_that_nobody_takes_hold_up_no_other_of_their_connection() {
+    run(PLAIN, takes_some, |world| async move {
+        let mut client = http2(&world).await;
+        let mut held = Vec::new();
+        for _ in 0..MANY {
+            let head = request("POST", "/held").header("content-length", 5_000_000).body(()).unwrap();
+            let (response, mut upload) = send(&mut client, head, false).await;
+            held.push(response);
+            spawn_local(async move { push(&mut upload, 5_000_000, 16_384).await.ok() });
+        }
+        settle().await;
+        let served = timeout(SOON, async {
+            let head = request("POST", "/taken").header("content-length", LARGE).body(()).unwrap();
+            let (response, mut upload) = send(&mut client, head, false).await;
+            push(&mut upload, LARGE, 16_384).await.unwrap();
+            body(response.await.unwrap().body_mut()).await.unwrap().0
+        });
+        assert_eq!(served.await.expect("it is not kept waiting"), "hello");
+        drop(held);
+    });
+}
