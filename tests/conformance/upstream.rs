@@ -190,9 +190,12 @@ async fn grpc_echo(
     while let Some(data) = body.data().await {
         let Ok(data) = data else { return };
         drop(body.flow_control().release_capacity(data.len()));
-        send.reserve_capacity(data.len());
-        drop(poll_fn(|cx| send.poll_capacity(cx)).await);
-        drop(send.send_data(data, false));
+        // The end may come in a frame of its own; there is no capacity to wait for then.
+        if !data.is_empty() {
+            send.reserve_capacity(data.len());
+            drop(poll_fn(|cx| send.poll_capacity(cx)).await);
+            drop(send.send_data(data, false));
+        }
     }
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));

@@ -7,15 +7,12 @@ use pillion_core::exchange::filter::{
     CallError, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpReply, Services, Task,
 };
 use std::{collections::HashMap, future::Future, rc::Weak, time::Duration};
-use tokio::sync::oneshot;
 
 /// Calls of one machine under way. What it is dropped with is given up.
 pub struct Calls {
     machine: Weak<Machine>,
     under_way: HashMap<u32, Call>,
     last: [u32; 3],
-    /// Streams that the guest has closed, while the server gets what was sent.
-    closed: Vec<Task>,
     /// What was said of which plugin.
     told: Vec<(Told, u32)>,
 }
@@ -32,18 +29,14 @@ pub enum Told {
 /// A call under way.
 pub struct Call {
     task: Task,
-    stream: Option<OpenStream>,
+    /// What is sent on a stream.
+    stream: Option<GrpcStream>,
+    /// Nothing more is: the server gets all of it, though the guest may be gone before.
+    closed: bool,
 }
 
-/// What a guest can still do with a gRPC stream.
-struct OpenStream {
-    sending: GrpcStream,
-    /// Says that the guest does not listen any more.
-    closed: oneshot::Sender<()>,
-}
-
-/// How long a server may go on with a stream that the guest has closed, before it is reset: as long as an upstream may
-/// leave a call's body unread.
+/// How long a server may go on with a stream that the guest has closed, once that is gone: as long as an upstream may leave a
+/// call's body unread.
 const LINGER: Duration = Duration::from_secs(30);
 
 /// Whether something was seen before.
@@ -83,7 +76,7 @@ impl Call {
     /// A call with the task that waits for its answer.
     #[must_use]
     pub fn new(task: Task) -> Self {
-        Self { task, stream: None }
+        Self { task, stream: None, closed: false }
     }
 }
 
@@ -91,7 +84,7 @@ impl Calls {
     /// No calls yet, of this machine.
     #[must_use]
     pub fn new(machine: Weak<Machine>) -> Self {
-        Self { machine, under_way: HashMap::new(), last: [0; 3], closed: Vec::new(), told: Vec::new() }
+        Self { machine, under_way: HashMap::new(), last: [0; 3], told: Vec::new() }
     }
 
     /// The machine they are of.
@@ -125,33 +118,22 @@ impl Calls {
     /// The sending half of a stream.
     #[must_use]
     pub fn sending(&self, token: u32) -> Option<&GrpcStream> {
-        Some(&self.under_way.get(&token)?.stream.as_ref()?.sending)
+        self.under_way.get(&token)?.stream.as_ref()
     }
 
-    /// The guest is done with a stream: the server gets all that was sent, and the guest hears no more of it, as in Envoy.
-    /// `None`: there is no such stream.
+    /// The guest sends nothing more on a stream. What the server says is still heard, as in Envoy. `None`: there is no such stream.
     pub fn close(&mut self, token: u32) -> Option<()> {
-        self.sending(token)?;
-        let Call { task, stream } = self.under_way.remove(&token)?;
-        let OpenStream { sending, closed } = stream?;
-        sending.close();
-        // The task has ended already, or lingers.
-        let _ = closed.send(());
-        self.linger(task);
+        let call = self.under_way.get_mut(&token)?;
+        call.stream.as_ref()?.close();
+        call.closed = true;
         Some(())
-    }
-
-    /// Lets a task of a stream that is closed run to its end: a machine that is done with does not end it, one that died does.
-    fn linger(&mut self, task: Task) {
-        self.closed.retain(|task| !task.is_over());
-        self.closed.push(task);
     }
 
     /// Gives a call up; `None`: there is none.
     pub fn cancel(&mut self, token: u32) -> Option<()> {
         let call = self.under_way.remove(&token)?;
         if let Some(stream) = &call.stream {
-            stream.sending.cancel();
+            stream.cancel();
         }
         Some(())
     }
@@ -161,16 +143,16 @@ impl Calls {
         self.under_way.remove(&token)
     }
 
-    /// Gives all calls up, and what the server has not got yet of streams that are closed.
+    /// Gives all calls up, and what servers have not got yet of streams that are closed.
     pub fn clear(&mut self) {
         self.under_way.clear();
-        self.closed.clear();
     }
 }
 
 impl Drop for Calls {
     fn drop(&mut self) {
-        self.closed.drain(..).for_each(Task::detach);
+        let closed = self.under_way.drain().filter(|(_, call)| call.closed);
+        closed.for_each(|(_, call)| call.task.detach());
     }
 }
 
@@ -233,7 +215,7 @@ pub fn grpc(
     })
 }
 
-/// A gRPC stream, whose events are handed on until it ends or the guest closes it.
+/// A gRPC stream, whose events are handed on until it ends.
 pub fn grpc_stream(
     services: &Services,
     machine: Weak<Machine>,
@@ -241,17 +223,13 @@ pub fn grpc_stream(
     token: u32,
     (sending, mut events): (GrpcStream, GrpcEvents),
 ) -> Call {
-    let (closed, told) = oneshot::channel();
     let task = services.spawn(async move {
-        tokio::select! {
-            () = hand_on(&machine, root, token, &mut events) => return,
-            told = told => if told.is_err() { return },
-        }
+        hand_on(&machine, root, token, &mut events).await;
+        // Its guest is gone, or it is over. Beyond that time the stream is reset as its events are dropped.
         let rest = async { while let Ok(Some(_)) = events.next().await {} };
-        // Beyond it, the stream is reset as its events are dropped.
         let _ = tokio::time::timeout(LINGER, rest).await;
     });
-    Call { task, stream: Some(OpenStream { sending, closed }) }
+    Call { task, stream: Some(sending), closed: false }
 }
 
 async fn hand_on(machine: &Weak<Machine>, root: u32, token: u32, events: &mut GrpcEvents) {
@@ -337,10 +315,11 @@ mod tests {
                     let alive = Rc::new(());
                     let mut calls = Calls::new(Weak::new());
                     let mine = Rc::clone(&alive);
-                    calls.linger(services.spawn(async move {
+                    let task = services.spawn(async move {
                         std::future::pending::<()>().await;
                         drop(mine);
-                    }));
+                    });
+                    calls.begun(6, Call { task, stream: None, closed: true });
                     if dies {
                         calls.clear();
                     }

@@ -20,7 +20,7 @@
 ;;!   request_headers| property route_name = 0 "main-route"
 ;;!   request_headers| property cluster_metadata = 0
 ;;!   request_headers| property route_metadata = 0
-;;!   request_headers| property listener_direction = 0 0
+;;!   request_headers| property listener_direction = 0 1
 ;;!   request_headers| property listener_metadata = 0
 ;;!   request_headers| property node.id = 0
 ;;!   response_headers| property upstream_host_metadata = 1

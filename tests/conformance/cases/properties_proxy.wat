@@ -29,7 +29,7 @@
 ;;!   request_headers| property xds.upstream_host_metadata = 1
 ;;!   request_headers| property xds.filter_chain_name = 0
 ;;!   request_headers| property xds.listener_metadata = 0
-;;!   request_headers| property xds.listener_direction = 0 0
+;;!   request_headers| property xds.listener_direction = 0 1
 ;;!   request_headers| property metadata = 0
 ;;!   request_headers| property filter_state = 3
 ;;!   log| property xds.cluster_name = 0 "origin"
@@ -63,7 +63,7 @@
 ;;!   request_headers| property xds.upstream_host_metadata = 1
 ;;!   request_headers| property xds.filter_chain_name = 0
 ;;!   request_headers| property xds.listener_metadata = 0
-;;!   request_headers| property xds.listener_direction = 0 0
+;;!   request_headers| property xds.listener_direction = 0 1
 ;;!   request_headers| property metadata = 0
 ;;!   request_headers| property filter_state = 3
 ;;!   log| property xds.cluster_name = 0 "origin"

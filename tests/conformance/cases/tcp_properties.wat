@@ -10,8 +10,10 @@
 ;;!   new_connection| property request.path = 1
 ;;!   new_connection| property connection.id = 0
 ;;!   upstream_data| property upstream.address = 0 "BYTES"
+;;!   upstream_data| property upstream.local_address = 0 length 15
 ;;!   upstream_data| property xds.cluster_name = 0 "bytes"
 ;;!   upstream_data| property upstream.address = 0 "BYTES"
+;;!   upstream_data| property upstream.local_address = 0 length 15
 ;;!   upstream_data| property xds.cluster_name = 0 "bytes"
 ;;!   > "ABC"
 
@@ -24,5 +26,6 @@
   (i32.const 0))
 (on upstream_data
   (call $property @"upstream\00address")
+  (call $property_length @"upstream\00local_address")
   (call $property @"xds\00cluster_name")
   (i32.const 0))

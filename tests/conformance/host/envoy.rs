@@ -70,7 +70,7 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
         let case = loaded.case;
         let _ = writeln!(
             text,
-            "  - name: {}\n    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }}\n    \
+            "  - name: {}\n    traffic_direction: INBOUND\n    address: {{ socket_address: {{ address: 127.0.0.1, port_value: {} }} }}\n    \
              filter_chains:\n    - filters:",
             case.name,
             loaded.address.port()

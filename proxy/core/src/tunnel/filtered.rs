@@ -145,6 +145,7 @@ async fn pass(
         }
     };
     carried.goes_to(upstream.server());
+    chain.carried_by(upstream.socket());
     chain.early(early);
     let mut client = chain.end(&mut downstream, Side::Request);
     let mut server = chain.end(&mut upstream, Side::Response);

@@ -29,7 +29,7 @@ pub type Told = RefCell<Option<Rc<Carrying>>>;
 
 impl Carrying {
     /// Of this socket.
-    pub(super) fn of(socket: &Socket) -> Rc<Self> {
+    pub(crate) fn of(socket: &Socket) -> Rc<Self> {
         let tls = match socket {
             Socket::Tls(stream) => {
                 let session = stream.session();

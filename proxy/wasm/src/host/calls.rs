@@ -215,7 +215,8 @@ pub(super) fn grpc_send(caller: &mut Caller<'_, Host>, token: u32, message: u32,
         return Err(Status::InternalFailure.into());
     }
     match sending.send(message) {
-        Ok(()) => {}
+        // On a stream that it closed it goes nowhere, as in Envoy.
+        Ok(()) | Err(CallError::Gone) => {}
         Err(CallError::NoRoom(_)) => return Err(no_room(host).into()),
         Err(_) => return Err(Status::InternalFailure.into()),
     }

@@ -18,6 +18,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{StatusCode, Version};
+use pillion_config::model::Direction;
 use pillion_core::exchange::{
     filter::{Ended, Facts, Headers, Map, Stream},
     head::grpc::GrpcStatus,
@@ -147,8 +148,10 @@ fn configured(stream: &Stream, name: &[u8]) -> Result<Value, Status> {
             return Err(Status::SerializationFailure);
         }
         b"listener_metadata" | b"filter_chain_name" => Some(Value::Empty),
-        // 0 unspecified, 1 inbound, 2 outbound.
-        b"listener_direction" => Some(Value::Number(0)),
+        b"listener_direction" => Some(Value::Number(match stream.listener().direction {
+            Direction::Inbound => 1,
+            Direction::Outbound => 2,
+        })),
         _ => None,
     };
     value.ok_or(Status::NotFound)
@@ -305,6 +308,10 @@ fn connection(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
             Some(name.map_or(Value::Empty, |name| Value::Text(name.to_owned())))
         }
         b"tls_version" => tls.map(|tls| Value::Text(tls.version.to_owned())),
+        b"peer_certificate" => peer().map(certificate::pem),
+        // One that was not would have ended the handshake.
+        b"peer_certificate_valid" => tls.map(|_| Value::Truth(peer().is_some())),
+        b"subject_peer_certificate" if tls.is_some() && peer().is_none() => Some(Value::Empty),
         _ => match certificate::asked(path) {
             Some((what, certificate::Whose::Peer)) => peer().and_then(|der| certificate::say(der, what)),
             Some((what, certificate::Whose::Own)) => own().and_then(|der| certificate::say(der, what)),
@@ -328,6 +335,9 @@ fn upstream(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
         }
         (b"tls_version", Some(_)) => {
             carrying().and_then(|carrying| carrying.tls.as_ref().map(|tls| Value::Text(tls.version.to_owned())))
+        }
+        (b"peer_certificate", Some(_)) => {
+            carrying().and_then(|carrying| Some(certificate::pem(carrying.tls.as_ref()?.peer.as_ref()?)))
         }
         (path, Some(_)) => carrying().and_then(|carrying| {
             let (what, certificate::Whose::Peer) = certificate::asked(path)? else { return None };

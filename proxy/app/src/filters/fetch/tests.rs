@@ -117,7 +117,11 @@ async fn a_redirect_is_relative_to_what_was_asked_for() {
 
 #[tokio::test]
 async fn where_a_redirect_leads_is_told_without_what_may_be_secret() {
-    let (other, gone) = (serve(vec![status("404 Not Found")]), serve(vec![]));
+    let other = serve(vec![status("404 Not Found")]);
+    // Bound and not listened to: nobody else gets the port meanwhile.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let gone = nobody.local_addr().unwrap().port();
     for (location, words) in [
         ("http://u:secret@x y/?sig=secret".to_owned(), "redirected to what is no URL".to_owned()),
         ("ftp://u:secret@host/secret?secret".to_owned(), "redirected to a URL that begins with ftp:".to_owned()),

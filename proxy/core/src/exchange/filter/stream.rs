@@ -280,6 +280,12 @@ impl Stream {
         self.shared.cluster.replace(Some(cluster.into()));
     }
 
+    /// The listener it came by.
+    #[must_use]
+    pub fn listener(&self) -> &model::Listener {
+        &self.shared.listener.model
+    }
+
     /// The connection it came by.
     #[must_use]
     pub fn connection(&self) -> &Rc<ConnectionFacts> {

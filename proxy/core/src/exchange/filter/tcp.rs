@@ -9,7 +9,7 @@ use super::{
     stage::{At, HeadHere, Slot},
     stream::{Peer, StreamKind},
 };
-use crate::{exchange::account::Account, snapshot::ListenerSnapshot, worker::View};
+use crate::{exchange::account::Account, io::Socket, snapshot::ListenerSnapshot, upstream::Carrying, worker::View};
 use bytes::{Bytes, BytesMut};
 use pillion_config::model::FilterIndex;
 use std::{
@@ -96,6 +96,11 @@ impl TcpChain {
     /// What the record knows by now: the cluster, the attempt.
     pub(crate) fn tell(&self, account: &Account) {
         self.shared.tell(account);
+    }
+
+    /// The connection to its server is there.
+    pub(crate) fn carried_by(&self, server: &Socket) {
+        self.shared.carrying.replace(Some(Carrying::of(server)));
     }
 
     /// The cluster that a filter chose.

@@ -2,6 +2,7 @@
 
 use super::{Value, text};
 use crate::artefact;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use pillion_core::identity::Facts;
 
 /// Whose certificate a property is about.
@@ -35,9 +36,43 @@ pub(super) fn say(der: &[u8], what: &[u8]) -> Option<Value> {
     }
 }
 
+/// A certificate as text (RFC 7468), with a line's end behind the last line, as OpenSSL writes it.
+pub(super) fn pem(der: &[u8]) -> Value {
+    let base64 = STANDARD.encode(der);
+    let mut text = String::with_capacity(base64.len() + base64.len() / LINE + 64);
+    text.push_str("-----BEGIN CERTIFICATE-----\n");
+    let mut rest = base64.as_str();
+    while !rest.is_empty() {
+        let (line, behind) = rest.split_at(rest.len().min(LINE));
+        text.push_str(line);
+        text.push('\n');
+        rest = behind;
+    }
+    text.push_str("-----END CERTIFICATE-----\n");
+    Value::Text(text)
+}
+
+/// Letters of a line of it.
+const LINE: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_as_text_is_what_others_read() {
+        for length in [1, 47, 48, 49, 500] {
+            let der = vec![7; length];
+            let Value::Text(text) = pem(&der) else { panic!("text") };
+            let lines: Vec<_> = text.lines().collect();
+            let [first, within @ .., last] = &lines[..] else { panic!("{text}") };
+            assert_eq!((*first, *last), ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"));
+            assert_eq!(STANDARD.decode(within.concat()).unwrap(), der);
+            let [whole @ .., rest] = within else { panic!("{text}") };
+            assert!(whole.iter().all(|line| line.len() == 64) && (1..=64).contains(&rest.len()), "{text}");
+            assert!(text.ends_with('\n'));
+        }
+    }
 
     #[test]
     fn names_are_envoys() {
