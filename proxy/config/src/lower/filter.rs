@@ -129,6 +129,17 @@ impl Filters {
         (chain.len() == count).then_some(chain)
     }
 
+    /// Connections' bytes mean something to wasm filters alone: any other would let them pass without a word.
+    pub(super) fn only_wasm(&self, cx: &mut Lowering<'_, '_>, at: Place, chain: &[FilterIndex]) {
+        for filter in chain.iter().filter_map(|index| self.all.get(index.0)) {
+            if !matches!(filter.kind, FilterKind::Wasm(_)) {
+                let words = "knows requests, and these are connections' bytes, which it would let pass: only wasm filters can be \
+                             here; put it into the `filters` of a listener with `routes`, or use `authorization` and `limits`";
+                cx.error(at, format!("the filter {} {words}", quoted(filter.name.as_str())));
+            }
+        }
+    }
+
     /// The filters of a route: the listener's as it changes them, then its own. `None`: something is wrong.
     pub(super) fn of_route(
         &mut self,

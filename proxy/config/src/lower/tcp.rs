@@ -61,7 +61,9 @@ pub(super) fn tcp(
         document::NotHttp::Refuse | document::NotHttp::Pass => NotHttp::Pass,
     };
     let mut known = std::mem::take(&mut names.filters);
+    let filters_at = tcp.filters.place().unwrap_or(at);
     let chain = known.chain(cx, tcp.filters, at, names);
+    known.only_wasm(cx, filters_at, chain.as_deref().unwrap_or_default());
     names.filters = known;
     Some(Tcp {
         clusters: clusters?,

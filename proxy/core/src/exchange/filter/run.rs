@@ -281,6 +281,15 @@ async fn onward(
         receive::clean(&listener.model.http, &mut parts)
             .map_err(|_| FilterError::Request(HeadFault::Value(":path".into())))?;
     }
+    // By the head as filters left it: a route may ask for the fields that go now.
+    let chosen = match exchange.route.filter(|_| !(changed || chain.clear_route.get())) {
+        Some(index) => index,
+        None => {
+            let target = receive::Target::of(&parts)?;
+            let view = target.view(&parts, exchange.connection.facts.local);
+            listener.routes.find(&view).ok_or(RouteError::NotFound)?.index
+        }
+    };
     let shown_as_leaving = leaving.is_some();
     let (leaving, withdrawn) = match leaving {
         None => (None, Withdrawn::No),
@@ -293,34 +302,26 @@ async fn onward(
         survey = Survey::of(&parts.headers);
         hop_by_hop::request(&mut parts.headers, survey, UpgradeField::Strip)?;
     }
-    let choose_again = changed || chain.clear_route.get();
-    let kept = exchange.route.filter(|_| !choose_again);
-    let found = match kept.and_then(|index| listener.routes.again(index, receive::path(&parts))) {
-        // What it is aimed at was looked at before filters, and is the same.
-        Some(kept) => kept,
-        None => {
+    let found = listener.routes.again(chosen, receive::path(&parts)).ok_or(RouteError::NotFound)?;
+    // Else what it is aimed at was looked at before filters, and is the same.
+    if exchange.route != Some(chosen) {
+        exchange.choose(&found, &parts);
+        // Who may take the first route need not be one who may take this one, nor has shown all that it asks for.
+        if let Some(missed) = missed(first, found.route) {
+            exchange.goes_on_as(&parts);
+            return Err(FilterError::NotPassed(exchange.view.filter(missed).model.name.clone()).into());
+        }
+        if let Some(rules) = exchange.compiled_route().and_then(|route| route.admit.as_deref()) {
             let target = receive::Target::of(&parts)?;
             let view = target.view(&parts, exchange.connection.facts.local);
-            let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
-            if exchange.route != Some(found.index) {
-                exchange.choose(&found, &parts);
-                // Who may take the first route need not be one who may take this one, nor has shown all that it asks for.
-                if let Some(missed) = missed(first, found.route) {
-                    exchange.goes_on_as(&parts);
-                    return Err(FilterError::NotPassed(exchange.view.filter(missed).model.name.clone()).into());
-                }
-                if let Some(rules) = exchange.compiled_route().and_then(|route| route.admit.as_deref())
-                    && let Err(denied) = admit::request(&exchange.connection, listener, Some(rules), &view)
-                {
-                    exchange.goes_on_as(&parts);
-                    return Err(denied.into());
-                }
-                chain.route.replace(Some(Arc::clone(found.route)));
-                chain.aim.replace(aim(exchange, found.route));
+            if let Err(denied) = admit::request(&exchange.connection, listener, Some(rules), &view) {
+                exchange.goes_on_as(&parts);
+                return Err(denied.into());
             }
-            found
         }
-    };
+        chain.route.replace(Some(Arc::clone(found.route)));
+        chain.aim.replace(aim(exchange, found.route));
+    }
     match &found.route.action {
         Action::Forward(_) => {
             let cluster = chain.aim.take().ok_or(RouteError::NoWeight)?;

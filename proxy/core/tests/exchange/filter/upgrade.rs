@@ -232,3 +232,30 @@ fn a_filter_cuts_what_left_http() {
         );
     }
 }
+
+/// What a route asks of a request goes before it is sent, and only then.
+#[test]
+fn a_route_that_asks_for_an_upgrade_is_chosen_again_as_well() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.headers(Map::RequestHeaders, |head| head.add(b"x-a", b"1")).unwrap();
+        }
+        Do::Continue
+    });
+    let routes = "      - match: { prefix: /chat, headers: { upgrade: WebSocket } }
+        cluster: up
+      - match: { prefix: / }
+        respond: { status: 404 }";
+    run(
+        Setup { routes, ..ONE },
+        |_, _| websocket_server(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(websocket_request().as_bytes()).await.unwrap();
+            assert_eq!(answer(&mut client).await.status, 101);
+            talk(&mut client).await;
+            drop(client);
+            one_record(&world, (101, "-", "via_upstream", "-")).await;
+        },
+    );
+}
