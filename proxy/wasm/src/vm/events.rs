@@ -163,31 +163,20 @@ impl Machine {
         params: P,
         prepare: impl FnOnce(&mut Host),
     ) {
-        self.enter_plugin(name, root, callback, params, prepare);
+        // A plugin that is gone has nothing to hear.
+        if let (Some(callback), Some(plugin)) = (callback(&self.callbacks), self.plugin(root)) {
+            let budget = Budget(plugin.limits.callback);
+            // Whoever must know of a failure was told where it happened.
+            let _: Result<(), Failed> = self.run(name, &callback, budget, root, params, prepare);
+            if let Ok(mut store) = self.store.try_borrow_mut() {
+                store.data_mut().shown = Shown::Nothing;
+            }
+        }
         if self.dead().is_none() {
             let mourner = self.mourner.borrow().as_ref().and_then(Weak::upgrade);
             if let Some(mourner) = mourner {
                 mourner.holds(self.memory());
             }
-        }
-    }
-
-    fn enter_plugin<P: WasmParams>(
-        &self,
-        name: &'static str,
-        root: u32,
-        callback: impl FnOnce(&Callbacks) -> Option<TypedFunc<P, ()>>,
-        params: P,
-        prepare: impl FnOnce(&mut Host),
-    ) {
-        let Some(callback) = callback(&self.callbacks) else { return };
-        // A plugin that is gone has nothing to hear.
-        let Some(plugin) = self.plugin(root) else { return };
-        let budget = Budget(plugin.limits.callback);
-        // Whoever must know of a failure was told where it happened.
-        let _: Result<(), Failed> = self.run(name, &callback, budget, root, params, prepare);
-        if let Ok(mut store) = self.store.try_borrow_mut() {
-            store.data_mut().shown = Shown::Nothing;
         }
     }
 }

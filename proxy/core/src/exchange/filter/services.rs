@@ -224,12 +224,6 @@ impl Services {
 }
 
 impl Task {
-    /// Whether it has ended.
-    #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.0.as_ref().is_none_or(AbortHandle::is_finished)
-    }
-
     /// Lets it run to its end.
     pub fn detach(mut self) {
         self.0 = None;
