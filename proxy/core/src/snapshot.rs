@@ -13,6 +13,7 @@ use crate::{
     exchange::{
         filter::FilterSet,
         head::{change::CompiledChanges, forwarding::ForwardingRules},
+        judge,
         route::RouteTable,
     },
     identity::{Secrets, TlsServer, Updated},
@@ -57,6 +58,8 @@ pub struct ListenerSnapshot {
     pub compiled: Box<[CompiledRoute]>,
     /// Its rules; `None`: everybody may.
     pub admit: Option<Box<Admission>>,
+    /// Whether its routes or rules look at fields in which a client can claim to be another.
+    pub looks_at_claims: bool,
     /// Whom it is asked of by address alone; `None`: nobody is.
     pub sources: Option<Box<Sources>>,
     /// Its TLS; `None`: it speaks in the clear.
@@ -247,6 +250,7 @@ fn listeners(
             routes: RouteTable::compile(&model.routes),
             compiled: model.routes.iter().map(|route| CompiledRoute::compile(&model.name, route)).collect(),
             admit: model.authorization.as_ref().map(|rules| Admission::compile(&model.name, None, rules)),
+            looks_at_claims: judge::looks_at_claims(model),
             sources: match (&config.source_filter, model.direction) {
                 // What comes from the application beside it has come over no edge.
                 (Some(filter), Direction::Inbound) => {

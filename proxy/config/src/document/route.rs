@@ -90,9 +90,9 @@ pub(crate) struct Match {
     pub path: Text<UrlPath>,
     /// The whole path matches this regular expression (linear time: no look-around, no back-references).
     pub regex: Text<String>,
-    /// A method, or a list of which any. Absent: any method.
+    /// A method, or a list of which any. An extended CONNECT (RFC 8441) is the `GET` with `Upgrade` that it stands for. Absent: any method.
     pub method: Field<Either<Method, Vec<Field<Scalar<Method>>>>>,
-    /// Headers by name: the exact value, or a condition.
+    /// Headers by name: the exact value, or a condition. Those that `forwarding` has a say in (`x-forwarded-proto`) are looked at as it leaves them: what a client that is not trusted says of itself matches nothing.
     pub headers: Field<Table<HeaderName, Either<String, HeaderCondition>>>,
     /// Query parameters by name, percent-decoded: the exact value, or a condition.
     pub query: Field<Table<String, Either<String, QueryCondition>>>,

@@ -13,6 +13,7 @@ pub mod account;
 mod deliver;
 pub mod filter;
 pub mod head;
+pub(crate) mod judge;
 mod prepare;
 mod receive;
 pub mod respond;
@@ -62,7 +63,7 @@ pub struct Exchange {
     changed: bool,
     /// The request as it was forwarded, or would have been; kept only where the route's changes to responses speak of it.
     sent: Option<Box<request::Parts>>,
-    /// The request as its rules judged it, kept only where it may become a tunnel.
+    /// The request as rules judged it, kept only where it may become a tunnel.
     judged: Option<Box<request::Parts>>,
     /// The target as it came, kept only where cleaning changed it or the route changes headers.
     original: Option<PathAndQuery>,
@@ -139,7 +140,7 @@ impl Exchange {
         // Until it is answered.
         let _head = Held::head(&self.connection.worker, &parts.headers).map_err(|_| ProxyError::ShortMemory)?;
         let listener = Arc::clone(&self.listener);
-        let (survey, found) = match self.find(&listener, &mut parts, &body) {
+        let (survey, found) = match self.find(&listener, &mut parts, &body, means.upgrade.as_ref()) {
             Ok(found) => found,
             Err(error) => {
                 self.stays(|| parts.clone());
@@ -163,7 +164,6 @@ impl Exchange {
                 };
                 let cluster = Rc::clone(self.view.cluster(cluster, &worker));
                 self.record.set_cluster(cluster.state().metrics());
-                self.judged = means.upgrade.is_some().then(|| Box::new(parts.clone()));
                 let mut prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
                 let (leaving, watched) = (prepared.leaving.take(), prepared.watched());
                 let response = retry::send(self, &cluster, prepared, leaving.as_ref()).await?;
@@ -187,10 +187,13 @@ impl Exchange {
         listener: &'l Arc<ListenerSnapshot>,
         parts: &mut request::Parts,
         body: &Incoming,
+        offer: Option<&Offer>,
     ) -> Result<(Survey, Found<'l>), ProxyError> {
         let survey = receive::receive(&listener.model.http, parts, body, &mut self.original)?;
-        let target = receive::Target::of(parts)?;
-        let view = target.view(parts, self.connection.facts.local);
+        let seen = judge::seen(self, parts, offer);
+        let head = seen.as_deref().unwrap_or(parts);
+        let target = receive::Target::of(head)?;
+        let view = target.view(head, self.connection.facts.local);
         // Before it is known whether there is such a route: a stranger learns nothing of what there is.
         admit::request(&self.connection, listener, listener.admit.as_deref(), &view)?;
         let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
@@ -198,6 +201,7 @@ impl Exchange {
         if let Some(rules) = self.compiled_route().and_then(|route| route.admit.as_deref()) {
             admit::request(&self.connection, listener, Some(rules), &view)?;
         }
+        self.judged = seen.filter(|_| offer.is_some());
         Ok((survey, found))
     }
 

@@ -79,3 +79,70 @@ fn http10_without_a_host_gets_the_endpoints() {
         },
     );
 }
+
+#[test]
+fn routes_and_rules_look_at_what_a_client_may_claim_and_at_nothing_else() {
+    let routes = "      - match: { prefix: /, headers: { x-forwarded-proto: https } }
+        name: secure
+        respond: { status: 201 }
+      - match: { prefix: /role, headers: { x-forwarded-client-cert: { prefix: Hash= } } }
+        name: known
+        respond: { status: 202 }
+      - match: { prefix: /rule }
+        authorization: { rules: [{ action: allow, requests: [{ headers: { x-envoy-internal: 'true' } }] }] }
+        name: rule
+        respond: { status: 203 }
+      - match: { prefix: /put, headers: { x-forwarded-host: a.example } }
+        name: put
+        respond: { status: 204 }
+      - match: { prefix: / }
+        respond: { status: 200 }";
+    let strangers = Setup { routes, ..PLAIN };
+    let trusted = Setup { listener: "    forwarding: { trusted: [192.0.2.0/24], strip_identity: false }", ..strangers };
+    for (setup, expected) in [(strangers, [200, 200, 403, 204]), (trusted, [201, 202, 203, 200])] {
+        run(
+            setup,
+            |_, _| echo(),
+            move |world| async move {
+                for (at, (path, field)) in [
+                    ("/", "x-forwarded-proto: https"),
+                    ("/role", "x-forwarded-client-cert: Hash=1"),
+                    ("/rule", "x-envoy-internal: true"),
+                    // What is told in the client's place is looked at in the same way.
+                    ("/put", "x-forwarded-host: b.example"),
+                ]
+                .into_iter()
+                .enumerate()
+                {
+                    let request = format!(
+                        "GET {path} HTTP/1.1\r\nhost: a.example\r\nx-forwarded-for: 203.0.113.1\r\n{field}\r\n\r\n"
+                    );
+                    assert_eq!(ask(&world, &request).await.status, expected[at], "{path}: {field}");
+                    let names = field.split_once(": ").unwrap();
+                    let mut sender = http2(&world).await;
+                    let head = request_with(path, &[("x-forwarded-for", "203.0.113.1"), names]);
+                    assert_eq!(fetch(&mut sender, head).await.unwrap().status(), expected[at], "{path}: {field}");
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn rules_of_a_listener_that_its_routes_do_not_share_look_no_further() {
+    let listener =
+        "    authorization: { rules: [{ action: allow, requests: [{ headers: { x-forwarded-proto: https } }] }] }";
+    run(
+        Setup { listener, ..PLAIN },
+        |_, _| echo(),
+        |world| async move {
+            let forged = "GET / HTTP/1.1\r\nhost: a.example\r\nx-forwarded-proto: https\r\n\r\n";
+            assert_eq!(ask(&world, forged).await.status, 403);
+        },
+    );
+}
+
+fn request_with(path: &str, fields: &[(&str, &str)]) -> http::Request<()> {
+    let builder = fields.iter().fold(request("GET", path), |builder, (name, value)| builder.header(*name, *value));
+    builder.body(()).unwrap()
+}

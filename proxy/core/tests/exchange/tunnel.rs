@@ -403,3 +403,29 @@ fn tunnels_end() {
         },
     );
 }
+
+#[test]
+fn an_extended_connect_takes_the_routes_of_the_request_it_stands_for() {
+    let routes = "      - match: { prefix: /chat, method: GET, headers: { upgrade: websocket } }
+        cluster: up
+      - match: { prefix: / }
+        respond: { status: 404 }";
+    run(
+        Setup { routes, ..PLAIN },
+        |_, _| websocket_server(),
+        |world| async move {
+            let (status, mut stream, _connection) = open(&world, extended("websocket")).await;
+            assert_eq!(status, 200);
+            talk(&mut stream).await;
+        },
+    );
+    // And is held to the rules for it.
+    let listener = "    authorization: { rules: [{ action: deny, requests: [{ headers: { upgrade: websocket } }] }] }";
+    run(
+        Setup { listener, ..PLAIN },
+        |_, _| websocket_server(),
+        |world| async move {
+            assert_eq!(open(&world, extended("websocket")).await.0, 403);
+        },
+    );
+}

@@ -73,7 +73,6 @@ pub(in crate::exchange) fn arrive(
     means: Means,
 ) -> Result<Arrived, ProxyError> {
     let Means { upgrade, interim } = means;
-    exchange.judged = upgrade.is_some().then(|| Box::new(head.clone()));
     let (leaving, scheme) = prepare::arrive(exchange, route, head, survey, upgrade)?;
     Ok(Arrived { interim, leaving: leaving.map(Box::new), scheme })
 }

@@ -5,6 +5,7 @@
 
 use crate::exchange::{
     head::{Survey, hop_by_hop},
+    judge,
     prepare::{Asked, Leaving},
 };
 use http::{HeaderValue, Method, StatusCode, header, request, response};
@@ -19,23 +20,19 @@ pub(super) enum Withdrawn {
     Connect,
 }
 
-/// Shows filters that a request asks to leave HTTP. `came`: as it came, where it was kept.
+/// Shows filters that a request asks to leave HTTP. `came`: as it was judged, where it was kept.
 pub(super) fn show(asked: &Asked, came: Option<&request::Parts>, head: &mut request::Parts) {
-    let (connection, upgrade) = match asked {
-        Asked::Connect => return,
+    match asked {
+        Asked::Connect => {}
         Asked::Upgrade(protocol, _) => {
             let field = |name| came.and_then(|came| came.headers.get(name)).cloned();
-            (field(header::CONNECTION), field(header::UPGRADE).unwrap_or_else(|| protocol.clone()))
+            let connection = field(header::CONNECTION).unwrap_or(HeaderValue::from_static("upgrade"));
+            // A head that is full stays as it is; it is asked for all the same.
+            head.headers.try_insert(header::CONNECTION, connection).ok();
+            head.headers.try_insert(header::UPGRADE, field(header::UPGRADE).unwrap_or_else(|| protocol.clone())).ok();
         }
-        Asked::ExtendedConnect(protocol, _) => {
-            head.method = Method::GET;
-            (None, protocol.clone())
-        }
-    };
-    let connection = connection.unwrap_or(HeaderValue::from_static("upgrade"));
-    // A head that is full stays as it is; it is asked for all the same.
-    head.headers.try_insert(header::CONNECTION, connection).ok();
-    head.headers.try_insert(header::UPGRADE, upgrade).ok();
+        Asked::ExtendedConnect(protocol, _) => judge::stand_for(protocol.clone(), head),
+    }
 }
 
 /// What is left of the wish behind the filters. The fields that say so are still in the head.
