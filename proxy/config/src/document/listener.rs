@@ -251,7 +251,7 @@ pub(crate) struct Flood {
     pub settings: Text<Int<1, 1_000_000>>,
     /// DATA frames without data and without END_STREAM. 100: they move nothing.
     pub empty_data: Text<Int<1, 1_000_000>>,
-    /// WINDOW_UPDATE received beyond two for each DATA frame sent. 1000: a client that opens large windows stream by stream stays below.
+    /// WINDOW_UPDATE received beyond 20 for each DATA frame sent, as in Envoy: Go's `net/http` answers one of 16 KiB with eight. 1000: a client that opens large windows stream by stream stays below.
     pub window_updates: Text<Int<1, 1_000_000>>,
     /// PRIORITY and unknown frames received. 1000: Firefox sends one or two a request.
     pub priorities: Text<Int<1, 1_000_000>>,
