@@ -46,7 +46,7 @@ pub(crate) struct Route {
     pub idle_timeout: Text<Limit>,
     /// Protocols that `Upgrade` (RFC 9110 §7.8) and extended CONNECT (RFC 8441) may switch to. `[websocket]`; `[]` allows none.
     pub upgrades: List<Scalar<Protocol>>,
-    /// Filters of this route alone, after those of the listener; and what is different here of those. A request that filters moved here from a route without them is answered 503.
+    /// Filters of this route alone, after those of the listener; and what is different here of those. A request that filters moved here from a route without them passes them behind that one's.
     pub filters: List<FilterUse>,
 }
 

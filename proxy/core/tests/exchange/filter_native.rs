@@ -176,20 +176,26 @@ fn a_limit_survives_a_reload_that_does_not_change_it() {
     );
 }
 
-/// The chain is the first route's: whoever gets to another by a filter must not get past what that one asks for.
+/// The chain is the first route's, and whoever gets to another by a filter must not get past what that one asks for: it
+/// comes behind.
 #[test]
-fn a_request_that_is_moved_to_a_route_whose_filters_it_has_not_passed_is_answered() {
+fn a_request_that_is_moved_to_another_route_passes_the_filters_it_has_not_passed() {
     let listener = "    filters:
       - name: mover
         headers: [{ when: { x-key: { present: true } }, request: { set: { x-tenant: '%REQ(x-key)%' } } }]
       - name: guard
-        rate_limit: { requests: 9, per: 1h }";
+        rate_limit: { requests: 4, per: 1h }";
     let routes = "      - match: { prefix: /, headers: { x-tenant: own } }
         cluster: up
-        filters: [{ name: limit, rate_limit: { requests: 1, per: 1h } }]
+        filters:
+          - { name: limit, rate_limit: { requests: 1, per: 1h } }
+          - { name: mark, headers: [{ request: { set: { x-mark: there } }, response: { set: { x-mark: back } } }] }
       - match: { prefix: /, headers: { x-tenant: same } }
         cluster: up
         filters: [{ name: guard, disabled: true }]
+      - match: { prefix: /, headers: { x-tenant: far } }
+        cluster: up
+        filters: [{ name: guard, disabled: true }, { name: again, headers: [{ request: { set: { x-tenant: own } } }] }]
       - match: { prefix: /open }
         cluster: up
         filters: [{ name: guard, disabled: true }]
@@ -199,23 +205,26 @@ fn a_request_that_is_moved_to_a_route_whose_filters_it_has_not_passed_is_answere
         Setup { listener, routes, ..PLAIN },
         |_, _| echo(),
         |world| async move {
-            let asked = async |path: &str, key: &str| {
-                ask(&world, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-key: {key}\r\n\r\n")).await.status
+            let moved = async |path: &str, key: &str, more: &str| {
+                ask(&world, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-key: {key}\r\n{more}\r\n")).await
             };
             let last = async || world.records().await.last().unwrap().clone();
-            assert_eq!(asked("/", "own").await, 503, "a filter of its own");
+            let answer = moved("/open", "own", "").await;
+            assert_eq!((answer.status, answer.field("x-mark")), (200, Some("back")));
+            assert!(answer.body.contains("x-mark: there\r\n"), "{answer:?}");
+            let answer = moved("/open", "own", "").await;
+            assert_eq!((answer.status, answer.field("x-mark")), (429, Some("back")), "its limit is met");
+            assert_eq!(last().await.details, "local_rate_limited");
+            assert_eq!(moved("/open", "same", "").await.status, 200, "from one without to another without");
+            // The first route passed `guard` by.
+            for status in [200, 200, 429] {
+                assert_eq!(moved("/", "none", "x-tenant: same\r\n").await.status, status);
+            }
+            assert_eq!(moved("/", "same", "").await.status, 429, "it is asked though the route that is taken does not");
+            // What it passes there may move it on, but not for ever.
+            assert_eq!(moved("/open", "far", "").await.status, 503);
             let record = last().await;
-            assert_eq!((&*record.flags, &*record.details), ("FF", "route_filter_not_passed{limit}"));
-            assert_eq!(asked("/open", "same").await, 200, "from one without to another without");
-            assert_eq!(asked("/", "same").await, 200, "it has passed more than it had to");
-            // The first route passed it by.
-            let moved = async |path| {
-                ask(&world, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nx-tenant: same\r\nx-key: none\r\n\r\n"))
-                    .await
-                    .status
-            };
-            assert_eq!(moved("/").await, 503);
-            assert_eq!(last().await.details, "route_filter_not_passed{guard}");
+            assert_eq!((&*record.flags, &*record.details), ("FF", "route_filter_not_passed{guard}"));
             world.assert_quiet().await;
         },
     );

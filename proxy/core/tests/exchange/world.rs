@@ -48,7 +48,7 @@ pub(crate) struct Setup {
     pub(crate) cluster: &'static str,
     pub(crate) endpoints: &'static str,
     /// Names of scripted filters, on every route and on opaque connections. One with `open` in its name fails open; one
-    /// with `small` holds back 16 bytes at most.
+    /// with `small` holds back 16 bytes at most; one with `first` is on first routes alone.
     pub(crate) filters: &'static [&'static str],
 }
 
@@ -243,8 +243,9 @@ fn with_filters(mut config: Config, names: &[&str]) -> Config {
     let chain: Arc<[FilterIndex]> = (0..names.len()).map(FilterIndex).collect();
     for listener in &mut config.listeners {
         let listener = Arc::make_mut(listener);
-        for route in &mut listener.routes {
-            Arc::make_mut(route).filters = Some(Arc::clone(&chain));
+        for (at, route) in listener.routes.iter_mut().enumerate() {
+            let has = |index: &&FilterIndex| at == 0 || !names[index.0].contains("first");
+            Arc::make_mut(route).filters = Some(chain.iter().filter(has).copied().collect());
         }
         match &mut listener.protocol {
             ListenerProtocol::Http => {}

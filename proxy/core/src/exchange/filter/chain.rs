@@ -4,6 +4,7 @@
 //! left it. The two directions are alike but for the order of the filters.
 
 mod end;
+mod extend;
 mod resume;
 
 use super::{

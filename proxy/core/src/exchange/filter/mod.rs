@@ -41,6 +41,7 @@
 //! A callback that fails ([`Failed`]) takes its filter out of the chain; what becomes of the stream says the filter's
 //! [`FailPolicy`](pillion_config::model::FailPolicy). Nothing waits for a filter without an end: the route's `idle_timeout` bounds every pause.
 
+mod again;
 mod before;
 mod body;
 mod buffer;
@@ -54,6 +55,7 @@ mod run;
 mod services;
 mod set;
 mod shared;
+mod slots;
 mod stage;
 mod stream;
 mod tcp;

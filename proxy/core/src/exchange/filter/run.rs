@@ -11,6 +11,7 @@
 
 use super::{
     End, HeadFault, Headers, Side, StreamKind,
+    again::{self, Onward},
     leave::{Expects, Stuck, Then, leave},
     shared::{Interrupt, Phase, Shared},
     stage::Slot,
@@ -18,13 +19,13 @@ use super::{
 };
 use crate::{
     body::Incoming,
-    downstream::{admit, codec::Interim},
+    downstream::codec::Interim,
     error::{FilterError, ProxyError},
     exchange::{
         Exchange, Means,
         account::Account,
         deliver,
-        head::{Field, Survey, hop_by_hop, hop_by_hop::UpgradeField},
+        head::{Field, Survey, hop_by_hop},
         prepare::{self, Leaving, Watched},
         receive,
         respond::{self, Answer, AnswerBody},
@@ -51,6 +52,7 @@ use tokio::time::Instant;
 pub(in crate::exchange) struct Begun {
     chain: Rc<Shared>,
     survey: Survey,
+    scheme: Scheme,
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
 }
@@ -106,7 +108,7 @@ pub(in crate::exchange) fn begin(
         half.source_ended = end == End::Yes;
     }
     chain.begin_head(Side::Request, Headers::request(head, word(scheme)), end);
-    Begun { chain, survey, interim, leaving }
+    Begun { chain, survey, scheme, interim, leaving }
 }
 
 /// A scheme, as filters are told it.
@@ -119,9 +121,9 @@ pub(super) fn word(scheme: Scheme) -> &'static str {
 
 /// Serves a request that was begun.
 pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>, begun: Begun) -> Answer {
-    let Begun { chain, survey, interim, leaving } = begun;
+    let Begun { chain, survey, scheme, interim, leaving } = begun;
     let outcome = {
-        let mut course = pin!(forward(exchange, &chain, route, survey, interim, leaving));
+        let mut course = pin!(forward(exchange, &chain, route, survey, scheme, interim, leaving));
         poll_fn(|cx| match course.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(outcome.unwrap_or_else(|stuck| Err(stuck.into()))),
             Poll::Pending => chain.poll_interruption(cx).map(|()| Err(Stuck::Interrupted.into())),
@@ -225,14 +227,14 @@ pub(super) fn chain(exchange: &Exchange, slots: Box<[Slot]>) -> Rc<Shared> {
 }
 
 /// The cluster that a route sends a request to; the same all along, so that filters can be told.
-fn aim(exchange: &Exchange, route: &Route) -> Option<Rc<Cluster>> {
+pub(super) fn aim(exchange: &Exchange, route: &Route) -> Option<Rc<Cluster>> {
     let Action::Forward(clusters) = &route.action else { return None };
     let worker = &exchange.connection.worker;
     let cluster = weighted::choose(clusters, worker.random.next())?;
     Some(Rc::clone(exchange.view.cluster(cluster, worker)))
 }
 
-fn slots(exchange: &Exchange, filters: &[FilterIndex]) -> Box<[Slot]> {
+pub(super) fn slots(exchange: &Exchange, filters: &[FilterIndex]) -> Box<[Slot]> {
     filters.iter().map(|index| Slot::new(exchange.view.filter(*index))).collect()
 }
 
@@ -242,6 +244,7 @@ async fn forward(
     chain: &Rc<Shared>,
     route: &Arc<Route>,
     survey: Survey,
+    scheme: Scheme,
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
 ) -> Result<Result<Outcome, ProxyError>, Stuck> {
@@ -253,42 +256,24 @@ async fn forward(
         }
     };
     left?;
-    Ok(onward(exchange, chain, route, survey, interim, leaving).await)
-}
-
-/// A filter of a route that is none of those of the first, whose chain the request has passed. One that is configured
-/// anew for either is another.
-fn missed(first: &Route, route: &Route) -> Option<FilterIndex> {
-    let passed = first.filters.as_deref().unwrap_or_default();
-    route.filters.iter().flat_map(|filters| filters.iter()).find(|filter| !passed.contains(filter)).copied()
+    let outcome = match again::choose(exchange, chain, route, scheme, interim.as_ref()).await {
+        Ok(left) => onward(exchange, chain, left, survey, interim, leaving).await,
+        Err(error) => Err(error),
+    };
+    Ok(outcome)
 }
 
 /// From the chain to the upstream.
 async fn onward(
     exchange: &mut Exchange,
     chain: &Rc<Shared>,
-    first: &Route,
+    left: Onward,
     survey: Survey,
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
 ) -> Result<Outcome, ProxyError> {
+    let Onward { mut parts, changed, route } = left;
     let mut survey = survey;
-    let (mut parts, changed) = chain.take_request()?;
-    let listener = &chain.listener;
-    if changed {
-        // By the client's rules: routes and rules are written for what they leave.
-        receive::clean(&listener.model.http, &mut parts)
-            .map_err(|_| FilterError::Request(HeadFault::Value(":path".into())))?;
-    }
-    // By the head as filters left it: a route may ask for the fields that go now.
-    let chosen = match exchange.route.filter(|_| !(changed || chain.clear_route.get())) {
-        Some(index) => index,
-        None => {
-            let target = receive::Target::of(&parts)?;
-            let view = target.view(&parts, exchange.connection.facts.local);
-            listener.routes.find(&view).ok_or(RouteError::NotFound)?.index
-        }
-    };
     let shown_as_leaving = leaving.is_some();
     let (leaving, withdrawn) = match leaving {
         None => (None, Withdrawn::No),
@@ -299,28 +284,10 @@ async fn onward(
     // What asks to leave HTTP was shown with the fields that say so.
     if changed || asked || shown_as_leaving {
         survey = Survey::of(&parts.headers);
-        hop_by_hop::request(&mut parts.headers, survey, UpgradeField::Strip)?;
+        hop_by_hop::behind_filters(&mut parts.headers, survey)?;
     }
-    let found = listener.routes.again(chosen, receive::path(&parts)).ok_or(RouteError::NotFound)?;
-    // Else what it is aimed at was looked at before filters, and is the same.
-    if exchange.route != Some(chosen) {
-        exchange.choose(&found, &parts);
-        // Who may take the first route need not be one who may take this one, nor has shown all that it asks for.
-        if let Some(missed) = missed(first, found.route) {
-            exchange.goes_on_as(&parts);
-            return Err(FilterError::NotPassed(exchange.view.filter(missed).model.name.clone()).into());
-        }
-        if let Some(rules) = exchange.compiled_route().and_then(|route| route.admit.as_deref()) {
-            let target = receive::Target::of(&parts)?;
-            let view = target.view(&parts, exchange.connection.facts.local);
-            if let Err(denied) = admit::request(&exchange.connection, listener, Some(rules), &view) {
-                exchange.goes_on_as(&parts);
-                return Err(denied.into());
-            }
-        }
-        chain.route.replace(Some(Arc::clone(found.route)));
-        chain.aim.replace(aim(exchange, found.route));
-    }
+    let listener = &chain.listener;
+    let found = listener.routes.again(route, receive::path(&parts)).ok_or(RouteError::NotFound)?;
     match &found.route.action {
         Action::Forward(_) => {
             let cluster = chain.aim.take().ok_or(RouteError::NoWeight)?;

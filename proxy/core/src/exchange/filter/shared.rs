@@ -4,6 +4,7 @@ use super::{
     Failed, Interest, Side, StreamKind,
     facts::Told,
     kept::Kept,
+    slots::Slots,
     stage::{At, Half, Slot},
     stream::{LocalReply, Stream},
 };
@@ -37,7 +38,7 @@ pub(crate) struct Shared {
     pub(super) route: RefCell<Option<Arc<Route>>>,
     /// Where the route sends the request, unless a filter changes it.
     pub(super) aim: RefCell<Option<Rc<Cluster>>>,
-    pub(super) slots: Box<[Slot]>,
+    pub(super) slots: Slots,
     pub(super) request: RefCell<Half>,
     pub(super) response: RefCell<Half>,
     pub(super) phase: Cell<Phase>,
@@ -103,7 +104,7 @@ impl Shared {
             listener,
             route: RefCell::default(),
             aim: RefCell::default(),
-            slots,
+            slots: Slots::new(slots),
             request: RefCell::default(),
             response: RefCell::default(),
             phase: Cell::new(Phase::Request),

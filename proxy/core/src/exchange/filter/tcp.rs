@@ -68,7 +68,7 @@ impl TcpChain {
         let worker = Rc::clone(&account.connection().worker);
         let (told, meter) = (account.told(), account.meter());
         let shared = Shared::new(StreamKind::Tcp, facts, Arc::clone(listener), slots, told, meter, &worker);
-        for slot in &shared.slots {
+        for slot in shared.slots.iter() {
             slot.response.borrow_mut().head = HeadHere::Passed;
         }
         account.attach(Rc::clone(&shared));

@@ -87,6 +87,15 @@ pub fn request(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField) -
     strip(headers, survey, upgrade, others)
 }
 
+/// Removes from a request that filters have passed what was shown to them of its connection, and what they wrote of one.
+/// What a client's `Connection` names has gone before: a field of such a name is the filters'.
+pub fn behind_filters(headers: &mut HeaderMap, survey: Survey) -> Result<(), HeadRefusal> {
+    if !survey.has_any(&ALL) {
+        return Ok(());
+    }
+    strip(headers, survey, UpgradeField::Strip, false)
+}
+
 /// Removes from a response what is not for the client.
 pub fn response(headers: &mut HeaderMap, survey: Survey, upgrade: UpgradeField) -> Result<(), HeadRefusal> {
     if !survey.has_any(&ALL) {

@@ -277,3 +277,121 @@ fn a_reload_keeps_the_instances_of_what_did_not_change() {
         },
     );
 }
+
+/// A request that `a` moves to a route that has `first` as well.
+#[test]
+fn filters_of_the_route_that_is_taken_come_behind() {
+    let moves = |stream: &Stream| {
+        stream.headers(Map::RequestHeaders, |head| head.replace(b":path", b"/second")).unwrap();
+    };
+    let setup = Setup {
+        routes: "      - match: { prefix: /second }\n        cluster: up\n      - match: { prefix: / }\n        cluster: up",
+        filters: &["a", "first"],
+        ..PLAIN
+    };
+    // With its head, and with a body that was wanted whole.
+    for whole in [false, true] {
+        script("a", move |event, stream| match event {
+            Event::RequestHeaders(_) if !whole => {
+                moves(stream);
+                Do::Continue
+            }
+            Event::RequestHeaders(_) | Event::RequestBody(_, End::No) => Do::Pause,
+            Event::RequestBody(..) | Event::RequestTrailers if whole => {
+                moves(stream);
+                Do::Continue
+            }
+            _ => Do::Continue,
+        });
+        script("first", |event, stream| {
+            match event {
+                Event::RequestHeaders(End::No) => return Do::Pause,
+                Event::RequestBody(_, end) => {
+                    stream.body(Side::Request, |body| body.replace(b"changed!")).unwrap();
+                    return if end == End::Yes { Do::Continue } else { Do::Pause };
+                }
+                Event::RequestTrailers => {
+                    stream.headers(Map::RequestTrailers, |trailers| trailers.add(b"x-more", b"1")).unwrap();
+                }
+                _ => {}
+            }
+            Do::Continue
+        });
+        run(
+            setup,
+            |_, _| echo(),
+            move |world| async move {
+                let answer = ask(&world, POST).await;
+                assert!(answer.body.ends_with("\r\n\r\nchanged!"), "{answer:?}");
+                assert!(answer.body.contains("content-length: 8\r\n"), "{answer:?}");
+                one_record(&world, (200, "-", "via_upstream", "-")).await;
+                let heard: Vec<_> = events();
+                let heads: Vec<_> =
+                    heard.iter().filter(|event| event.contains("headers")).map(String::as_str).collect();
+                assert_eq!(
+                    heads,
+                    [
+                        "a: request_headers No",
+                        "first: request_headers No",
+                        "first: response_headers No",
+                        "a: response_headers No",
+                    ]
+                );
+                assert!(
+                    heard.ends_with(
+                        &["a: log", "first: log", "a: done", "a: gone", "first: done", "first: gone"].map(String::from)
+                    ),
+                    "{heard:?}"
+                );
+            },
+        );
+        run(
+            Setup { cluster: "    protocol: http2", ..setup },
+            |_, _| {
+                h2_server(|request, mut respond| async move {
+                    let (text, trailers) = crate::client::body(&mut request.into_body()).await.unwrap();
+                    let trailers = trailers.unwrap();
+                    assert_eq!(
+                        (&*text, &trailers["x-t"], &trailers["x-more"]),
+                        ("changed!", &HeaderValue::from_static("1"), &HeaderValue::from_static("1"))
+                    );
+                    respond.send_response(Response::new(()), true).unwrap();
+                })
+            },
+            move |world| async move {
+                let mut sender = http2(&world).await;
+                let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
+                stream.send_data("abc".into(), false).unwrap();
+                let trailers = HeaderMap::from_iter([("x-t".parse().unwrap(), HeaderValue::from_static("1"))]);
+                stream.send_trailers(trailers).unwrap();
+                assert_eq!(response.await.unwrap().status(), 200);
+                settle().await;
+                events();
+            },
+        );
+    }
+    // One that answers there does so in the place of the upstream, and one that fails by its policy.
+    for (act, status) in [(None, 503), (Some(()), 418)] {
+        script("a", move |event, stream| {
+            if let Event::RequestHeaders(_) = event {
+                moves(stream);
+            }
+            Do::Continue
+        });
+        script("first", move |event, stream| match (event, act) {
+            (Event::RequestHeaders(_), Some(())) => {
+                stream.reply(reply(418, "no")).unwrap();
+                Do::Pause
+            }
+            (Event::RequestHeaders(_), None) => Do::Fail,
+            _ => Do::Continue,
+        });
+        run(
+            setup,
+            |_, _| panic!("no upstream"),
+            move |world| async move {
+                assert_eq!(ask(&world, POST).await.status, status);
+            },
+        );
+    }
+}

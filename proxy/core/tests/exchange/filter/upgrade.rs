@@ -39,6 +39,27 @@ fn shows(how: Do) -> (Kept, Rc<RefCell<Vec<Option<String>>>>) {
     (kept, seen)
 }
 
+/// A client's `Connection` takes away fields of the client's, not what a filter says of it in one of the same name.
+#[test]
+fn what_filters_add_is_not_taken_away_by_the_clients_connection() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            stream.headers(Map::RequestHeaders, |head| head.replace(b"x-user", b"ann")).unwrap();
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            let request = websocket_request().replace("Upgrade\r\n", "Upgrade, x-user\r\nx-user: root\r\n");
+            let told = ask(&world, &request).await.body.to_ascii_lowercase();
+            assert!(told.contains("\r\nx-user: ann\r\n") && told.contains("\r\nupgrade: websocket\r\n"), "{told}");
+            assert!(told.contains("\r\nconnection: upgrade\r\n") && !told.contains("root"), "{told}");
+        },
+    );
+}
+
 #[test]
 fn filters_see_that_a_request_asks_to_leave_http_and_that_more_follows() {
     const HEARD: [&str; 4] = ["a: open", "a: request_headers No", "a: response_headers No", "a: log"];
