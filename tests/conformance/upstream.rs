@@ -6,6 +6,7 @@
 //! | `/status/N` | that status, body `status` |
 //! | `/trailers` | `hello`, then the trailer `x-kit-checksum: 5` |
 //! | `/twice` | `x-kit-rep: one` and `x-kit-rep: two` |
+//! | `/again/NAME` | that field twice: `one` and `two` |
 //! | `/drip` | `one`, a moment later `two` |
 //! | `/slow` | nothing for three seconds |
 //! | `/cut/head` | none: the connection ends, or the stream is reset |
@@ -17,7 +18,7 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future::poll_fn};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Body as _, Frame};
 use hyper_util::rt::TokioIo;
@@ -255,6 +256,14 @@ async fn answer(
             let mut response = full(200, "twice".into());
             response.headers_mut().append("x-kit-rep", HeaderValue::from_static("one"));
             response.headers_mut().append("x-kit-rep", HeaderValue::from_static("two"));
+            response
+        }
+        again if again.starts_with("/again/") => {
+            let mut response = full(200, "again".into());
+            if let Ok(name) = HeaderName::try_from(&again["/again/".len()..]) {
+                response.headers_mut().append(name.clone(), HeaderValue::from_static("one"));
+                response.headers_mut().append(name, HeaderValue::from_static("two"));
+            }
             response
         }
         "/drip" => streamed(vec!["one".into(), "two".into()], HeaderMap::new()),

@@ -144,6 +144,20 @@ impl Incoming {
         body
     }
 
+    /// Bytes that it holds in memory, of a body that was made whole.
+    pub(crate) fn made(&self) -> usize {
+        match self {
+            Self::Full(bytes) => bytes.len(),
+            Self::Empty
+            | Self::Http1(_)
+            | Self::Http2(_)
+            | Self::Leased(_)
+            | Self::Upgraded(_)
+            | Self::Made(_)
+            | Self::Filtered(_) => 0,
+        }
+    }
+
     /// The response to the request that this is the body of has begun. From here on its client may be listening, and how long
     /// both sides may be silent is the exchange's to say.
     pub fn answered(&mut self) {

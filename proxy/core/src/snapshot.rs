@@ -27,7 +27,7 @@ use crate::{
 };
 use bytes::Bytes;
 use pillion_config::{
-    model::{Action, Authorization, Config, Direction, HeaderChange, Listener, ListenerTlsMode, Name, Route},
+    model::{Action, Authorization, Config, Direction, HeaderChange, Listener, ListenerTlsMode, Name, Rewrite, Route},
     template::{Template, Variable},
 };
 use std::{collections::HashMap, sync::Arc};
@@ -88,6 +88,8 @@ impl ListenerSnapshot {
 pub struct CompiledRoute {
     /// To requests.
     pub request_changes: CompiledChanges,
+    /// Whether requests go on otherwise than they came, by these or by a rewrite.
+    pub changes_requests: bool,
     /// To responses.
     pub response_changes: CompiledChanges,
     /// Whether the changes to responses speak of the request, which must then be kept for them.
@@ -111,6 +113,7 @@ impl CompiledRoute {
         };
         Self {
             request_changes: CompiledChanges::compile(&route.request_headers),
+            changes_requests: !route.request_headers.is_empty() || route.rewrite != Rewrite::KEEP,
             response_changes: CompiledChanges::compile(&route.response_headers),
             response_speaks_of_request: variables().any(|variable| matches!(variable, Variable::RequestHeader(..))),
             response_speaks_of_client: variables().any(|variable| {

@@ -212,6 +212,11 @@ pub struct Rewrite {
     pub host: HostRewrite,
 }
 
+impl Rewrite {
+    /// No change.
+    pub const KEEP: Self = Self { path: PathRewrite::Keep, host: HostRewrite::Keep };
+}
+
 /// What becomes of a forwarded request's path. The query stays.
 #[derive(Debug, Clone)]
 pub enum PathRewrite {

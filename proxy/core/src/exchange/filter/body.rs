@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     body::{BodyError, GivenUp, Incoming},
+    downstream::unfinished::Room,
     error::FilterError,
 };
 use bytes::Bytes;
@@ -49,7 +50,7 @@ impl Filtered {
     /// What has left the chain.
     fn fetch(&self) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut half = self.shared.half(self.side).borrow_mut();
-        while let Some(mut piece) = half.out.pop() {
+        while let Some(mut piece) = half.out.pop_some() {
             if let Some(left) = &mut half.length {
                 let most = usize::try_from(*left).unwrap_or(usize::MAX);
                 // A small rest would keep all that it was cut from in memory, and count as itself.
@@ -65,7 +66,7 @@ impl Filtered {
             }
             if !piece.is_empty() {
                 drop(half);
-                self.shared.fetched();
+                self.shared.fetched(self.side);
                 return Some(Some(Ok(Frame::data(piece))));
             }
         }
@@ -131,9 +132,30 @@ impl Shared {
 
     /// Something that had left the chain was fetched: where it was held back before, it counts no more.
     #[inline]
-    pub(super) fn fetched(&self) {
+    pub(super) fn fetched(&self, side: Side) {
+        if self.held.counts() || !self.half(side).borrow().out.is_empty() {
+            self.count_fetched(side);
+        }
+    }
+
+    /// The same of an opaque connection, which reads no more while too much is held.
+    pub(super) fn left_less(&self) {
         if self.held.counts() {
             self.count_held();
+        }
+    }
+
+    #[cold]
+    fn count_fetched(&self, side: Side) {
+        if self.count_held() == Room::None {
+            // What is left of a body that a filter made, or gathered, waits for whoever takes it.
+            let left = std::mem::take(&mut self.half(side).borrow_mut().out);
+            drop(left);
+            self.count_held();
+            self.interrupt(Interrupt::Error(match side {
+                Side::Request => FilterError::RequestShortMemory,
+                Side::Response => FilterError::ResponseShortMemory,
+            }));
         }
     }
 

@@ -158,7 +158,25 @@ impl Buffer {
         self.len -= piece.len();
         Some(piece)
     }
+
+    /// The first of it, cut where a filter made a long piece of it: what stays is still here to be counted.
+    pub(super) fn pop_some(&mut self) -> Option<Bytes> {
+        let mut piece = self.pop()?;
+        if piece.len() > LONG {
+            let rest = piece.split_off(LONG / 2);
+            self.len += rest.len();
+            match self.first.is_empty() {
+                true => self.first = rest,
+                // It was the first, and has left its place.
+                false => self.more.get_or_insert_default().pieces.push_front(rest),
+            }
+        }
+        Some(piece)
+    }
 }
+
+/// Bytes of a piece that is given on as it is; codecs give none that is longer.
+const LONG: usize = 64 * 1024;
 
 impl More {
     fn pop(&mut self) -> Option<Bytes> {

@@ -354,12 +354,13 @@ impl Shared {
         if self.told.borrow().version == Some(Version::HTTP_2) { http2 } else { http1 }
     }
 
-    /// Counts what filters hold back of the stream and wrote into its heads, and what has left the chain behind it and was
-    /// not fetched.
+    /// Counts what filters hold back of the stream and wrote into its heads, an answer that one of them gave, and what has left
+    /// the chain behind it and was not fetched.
     pub(super) fn count_held(&self) -> Room {
         let of = |side: Side| {
             let back: usize = self.slots.iter().map(|slot| slot.stage(side).borrow().bytes()).sum();
-            back + self.half(side).borrow().out.len()
+            let half = self.half(side).borrow();
+            back + half.out.len() + half.source.made()
         };
         // What was written is there a second time while it is sent.
         self.held.back(of(Side::Request) + of(Side::Response) + 2 * self.written.get())

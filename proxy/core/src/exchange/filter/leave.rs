@@ -193,7 +193,8 @@ impl Shared {
                 return Incoming::Empty;
             }
             let untouched = clear && !half.ended && !half.source_ended;
-            if untouched && !looked_at && side == Side::Response {
+            // One that was made whole waits here, where it is counted.
+            if untouched && !looked_at && side == Side::Response && !self.held.counts() {
                 return std::mem::replace(&mut half.source, Incoming::Empty);
             }
             if half.head_ends || (clear && half.ended && half.length.is_none_or(|left| left == 0)) {

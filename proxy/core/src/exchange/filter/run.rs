@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     body::Incoming,
-    downstream::codec::Interim,
+    downstream::{codec::Interim, unfinished::Room},
     error::{FilterError, ProxyError},
     exchange::{
         Exchange, Means,
@@ -40,6 +40,7 @@ use http_body::Body;
 use pillion_config::model::{Action, FilterIndex, Route, Scheme};
 use std::{
     future::{Future, poll_fn},
+    net::SocketAddr,
     pin::pin,
     rc::Rc,
     sync::Arc,
@@ -79,6 +80,15 @@ pub(in crate::exchange) fn arrive(
     Ok(Arrived { interim, leaving: leaving.map(Box::new), scheme })
 }
 
+/// Filters are told of a host in any case, as Envoy's are: guests rely on it. A client of HTTP/1.0 need not name one; it reached
+/// this one.
+fn name_host(head: &mut request::Parts, local: SocketAddr) {
+    if head.version == Version::HTTP_10 && head.uri.authority().is_none() && !head.headers.contains_key(header::HOST) {
+        let host = HeaderValue::try_from(local.to_string());
+        host.map(|host| head.headers.try_insert(header::HOST, host).ok()).ok();
+    }
+}
+
 /// Begins a request that passes filters: its head has been shown to them, or to those before the one that holds it.
 ///
 /// No future yet: whatever a future is begun with is moved several times on its way to where it is polled.
@@ -92,6 +102,7 @@ pub(in crate::exchange) fn begin(
     arrived: Arrived,
 ) -> Begun {
     let Arrived { interim, leaving, scheme } = arrived;
+    name_host(&mut head, exchange.connection.facts.local);
     // A filter may answer it, or keep it until its client is gone.
     exchange.goes_to_filters_as(&head);
     let chain = open(exchange, filters, route);
@@ -257,7 +268,7 @@ async fn forward(
     };
     left?;
     let outcome = match again::choose(exchange, chain, route, scheme, interim.as_ref()).await {
-        Ok(left) => onward(exchange, chain, left, survey, interim, leaving).await,
+        Ok(left) => onward(exchange, chain, left, (survey, scheme), interim, leaving).await,
         Err(error) => Err(error),
     };
     Ok(outcome)
@@ -268,7 +279,7 @@ async fn onward(
     exchange: &mut Exchange,
     chain: &Rc<Shared>,
     left: Onward,
-    survey: Survey,
+    (survey, scheme): (Survey, Scheme),
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
 ) -> Result<Outcome, ProxyError> {
@@ -295,6 +306,9 @@ async fn onward(
             let body = chain.body(Side::Request);
             let mut prepared = prepare::depart(exchange, &found, parts, survey, body, interim, leaving)?;
             let (leaving, watched) = (prepared.leaving.take(), prepared.watched());
+            if chain.keeps_heads() && exchange.compiled_route().is_some_and(|route| route.changes_requests) {
+                chain.keep_request(&prepared.head, word(scheme));
+            }
             chain.tell(&exchange.record);
             chain.told.borrow_mut().sent_at = Some(Instant::now());
             let response = retry::send(exchange, &cluster, prepared, leaving.as_ref()).await?;
@@ -356,6 +370,13 @@ pub(super) fn begin_back(
         let mut half = chain.response.borrow_mut();
         half.source = if bodiless { Incoming::Empty } else { source };
         half.source_ended = end == End::Yes || tunnel.is_some();
+    }
+    if chain.response.borrow().source.made() > 0 && chain.count_held() == Room::None {
+        // An answer that a filter gave, for which there is no room.
+        let made = std::mem::replace(&mut chain.response.borrow_mut().source, Incoming::Empty);
+        drop(made);
+        chain.count_held();
+        chain.interrupt(Interrupt::Error(FilterError::ResponseShortMemory));
     }
     chain.begin_head(Side::Response, Headers::response(head), end);
     Rest { tunnel, status, bodiless, silence, watched }

@@ -1,7 +1,7 @@
 //! [`Shared`]: what a stream's filters and their chain share: how far the stream is, what ends its course, its account.
 
 use super::{
-    Failed, Interest, Side, StreamKind,
+    Failed, Headers, Interest, Side, StreamKind,
     facts::Told,
     kept::Kept,
     slots::Slots,
@@ -18,7 +18,7 @@ use crate::{
     worker::{Cluster, Worker},
 };
 use bytes::Bytes;
-use http::response;
+use http::{request, response};
 use pillion_config::model::{FailPolicy, Route};
 use std::{
     borrow::Cow,
@@ -254,6 +254,11 @@ impl Shared {
     /// Whether some filter reads heads and trailers when the stream is logged.
     pub(super) fn keeps_heads(&self) -> bool {
         self.slots.iter().any(|slot| slot.interest.has(Interest::LOG))
+    }
+
+    /// The request's head as it goes on, for the log, where its route changed it behind the chain.
+    pub(super) fn keep_request(&self, head: &request::Parts, scheme: &'static str) {
+        self.request.borrow_mut().kept = Some(Kept::of(&Headers::request(head.clone(), scheme)));
     }
 
     /// The response's head as it went out, for the log, where the chain has not seen it.

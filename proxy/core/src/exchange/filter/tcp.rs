@@ -183,7 +183,7 @@ impl<E: AsyncRead + Unpin> TcpEnd<'_, E> {
                 let mut half = shared.half(side).borrow_mut();
                 if let Some(piece) = half.out.pop() {
                     drop(half);
-                    shared.fetched();
+                    shared.left_less();
                     return Poll::Ready(Ok(piece));
                 }
                 if closing || half.ended {

@@ -424,3 +424,60 @@ fn the_scheme_is_the_one_that_a_trusted_peer_says() {
         );
     }
 }
+
+/// A guest reads its request once more when the stream is logged: as it went on.
+#[test]
+fn the_log_shows_a_request_as_its_route_changed_it() {
+    let seen = Rc::<RefCell<Vec<String>>>::default();
+    let note = Rc::clone(&seen);
+    script("a", move |event, stream| {
+        if event == Event::Log {
+            let read = |name: &str| {
+                let value =
+                    stream.read_headers(Map::RequestHeaders, |head| head.get(name.as_bytes()).map(<[u8]>::to_vec));
+                String::from_utf8(value.flatten().unwrap_or_default()).unwrap()
+            };
+            note.borrow_mut().extend([":path", ":authority", ":method", ":scheme", "x-route"].map(read));
+        }
+        Do::Continue
+    });
+    let routes = "      - match: { prefix: /old }
+        cluster: up
+        rewrite: { prefix: /new, host: b.example }
+        request_headers: { set: { x-route: changed } }
+      - match: { prefix: / }
+        cluster: up";
+    run(
+        Setup { routes, ..ONE },
+        |_, _| echo(),
+        |world| async move {
+            for (path, expected) in [
+                ("/old/x?q", ["/new/x?q", "b.example", "GET", "http", "changed"]),
+                ("/other", ["/other", "a.example", "GET", "http", ""]),
+            ] {
+                assert_eq!(ask(&world, &format!("GET {path} HTTP/1.1\r\nhost: a.example\r\n\r\n")).await.status, 200);
+                settle().await;
+                assert_eq!(seen.take(), expected);
+            }
+        },
+    );
+}
+
+#[test]
+fn a_client_of_http10_names_no_host_and_filters_are_told_one() {
+    script("a", |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            let host = stream.headers(Map::RequestHeaders, |head| head.get(b":authority").map(<[u8]>::to_vec)).unwrap();
+            assert_eq!(host.as_deref(), Some(&b"127.0.0.1:8080"[..]));
+        }
+        Do::Continue
+    });
+    run(
+        ONE,
+        |_, _| echo(),
+        |world| async move {
+            let told = ask(&world, "GET / HTTP/1.0\r\n\r\n").await;
+            assert!(told.body.contains("host: 127.0.0.1:8080\r\n"), "{told:?}");
+        },
+    );
+}

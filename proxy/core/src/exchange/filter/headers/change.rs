@@ -1,14 +1,14 @@
 //! What filters do to fields: add, replace, remove, replace all.
 
 use super::{
-    Changed, Headers, WireOrder,
+    Changed, Headers, WireOrder, one_place,
     pseudo::{Line, Pseudo, Set},
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 
 impl Headers {
-    /// One value more. A pseudo-header that is there gets it after a comma, as Envoy does it.
+    /// One value more. A pseudo-header that is there, and a field that has one place, gets it after a comma, as Envoy does it.
     pub fn add(&mut self, name: &[u8], value: &[u8]) {
         self.changed = Changed::Yes;
         if let Some(pseudo) = self.pseudo(name) {
@@ -19,6 +19,7 @@ impl Headers {
             return self.set_pseudo(pseudo, Set::To(joined));
         }
         match (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            (Ok(known), Ok(kept)) if self.joins(&known, &kept) => {}
             (Ok(known), Ok(kept)) => match self.fields.try_append(known.clone(), kept) {
                 Ok(again) => WireOrder::appended(&mut self.order, &known, again, &self.fields),
                 // A map that is full (32 768 names) has bounds of its own: no codec sends such a head.
@@ -26,6 +27,21 @@ impl Headers {
             },
             _ => self.keep_unsayable(name, value),
         }
+    }
+
+    /// Puts a value behind the one that a field with one place has; `false`: it has none, or has no such place.
+    fn joins(&mut self, name: &HeaderName, value: &HeaderValue) -> bool {
+        let Some(before) = self.fields.get_mut(name) else { return false };
+        if !self.line.one_place().is_some_and(|of| of.has(name)) {
+            return false;
+        }
+        let mut joined = before.as_bytes().to_vec();
+        one_place::append(&mut joined, value.as_bytes());
+        match HeaderValue::from_maybe_shared(Bytes::from(joined)) {
+            Ok(joined) => *before = joined,
+            Err(_) => return false,
+        }
+        true
     }
 
     fn keep_unsayable(&mut self, name: &[u8], value: &[u8]) {

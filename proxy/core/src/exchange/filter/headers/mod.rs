@@ -4,9 +4,11 @@
 //! Behind it stands the message's own `HeaderMap`, moved here and back, so that what no filter touches is never copied.
 //! What a filter sets is taken as it is, as Envoy takes it; what no message can say (a name that is no token, a line
 //! break in a value) is kept beside the map, is seen like the rest, and makes [`Headers::into_request`] fail. The order
-//! is that of the message, on HTTP/1 also between values of one name ([`order`]); a changed field goes to the end.
+//! is that of the message, on HTTP/1 also between values of one name ([`order`]); a changed field goes to the end. Fields that
+//! Envoy has one place for are one ([`one_place`]).
 
 mod change;
+mod one_place;
 mod order;
 mod pseudo;
 mod send;
@@ -119,7 +121,10 @@ impl Headers {
         Self::new(Line::None, fields, None)
     }
 
-    fn new(line: Line, fields: HeaderMap, wire: Option<WireOrder>) -> Self {
+    fn new(line: Line, mut fields: HeaderMap, wire: Option<WireOrder>) -> Self {
+        if let Some(of) = line.one_place() {
+            of.join(&mut fields);
+        }
         let order = wire.and_then(|wire| wire.fit(&fields));
         Self { line, fields, order, unsayable: Vec::new(), changed: Changed::No }
     }

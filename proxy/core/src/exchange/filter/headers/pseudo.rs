@@ -1,6 +1,7 @@
 //! Pseudo-headers: the line of a message as fields, what a filter made of it, and where each value stands.
 
 use super::Headers;
+use super::one_place;
 use bytes::Bytes;
 use http::{HeaderValue, header::HOST, request, response};
 
@@ -11,6 +12,17 @@ pub(super) enum Line {
     Response(Box<ResponseLine>),
     /// Trailers have none.
     None,
+}
+
+impl Line {
+    /// Which fields behind it have one place.
+    pub(super) fn one_place(&self) -> Option<one_place::Of> {
+        match self {
+            Self::Request(_) => Some(one_place::Of::Request),
+            Self::Response(_) => Some(one_place::Of::Response),
+            Self::None => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

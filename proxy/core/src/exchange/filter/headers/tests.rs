@@ -88,3 +88,29 @@ fn fields_of_one_name_are_shown_where_they_came() {
     }
     assert!(text(&head).starts_with(":path=/n :method=PUT x=1 x=3 x= "), "beyond a bound, together");
 }
+
+#[test]
+fn fields_that_have_one_place_are_one() {
+    let mut parts = http::Request::builder().uri("/").header("host", "a").body(()).unwrap().into_parts().0;
+    for (name, value) in [("authorization", "good"), ("x-user", "a"), ("authorization", "admin"), ("x-user", "b")] {
+        parts.headers.append(name, http::HeaderValue::from_static(value));
+    }
+    let mut head = Headers::request(parts, "http");
+    assert_eq!(head.get(b"authorization"), Some(&b"good,admin"[..]));
+    assert_eq!(head.iter().filter(|(name, _)| *name == b"x-user").count(), 2);
+    assert!(!head.is_changed());
+    head.add(b"Authorization", b"more");
+    head.add(b"authorization", b"");
+    let head = head.into_request().unwrap();
+    let values: Vec<_> = head.headers.get_all("authorization").iter().collect();
+    assert_eq!(values, ["good,admin,more"]);
+    let mut parts = http::Response::new(()).into_parts().0;
+    for (name, value) in
+        [("vary", "a"), ("vary", "b"), ("set-cookie", "a"), ("set-cookie", "b"), ("accept", "a"), ("accept", "b")]
+    {
+        parts.headers.append(name, http::HeaderValue::from_static(value));
+    }
+    let head = Headers::response(parts);
+    let count = |name: &[u8]| head.iter().filter(|(known, _)| *known == name).count();
+    assert_eq!((count(b"vary"), count(b"set-cookie"), count(b"accept")), (1, 2, 2));
+}

@@ -37,8 +37,10 @@ fn each<'a>(place: &JwtPlace, headers: &'a Headers, give: impl FnMut(&'a str)) {
     match place {
         JwtPlace::Header(name, word) => {
             let values = headers.fields().get_all(name).iter().filter_map(|value| value.to_str().ok());
+            // Fields that came twice may be one by now, and no token has a comma.
+            let values = values.flat_map(|value| value.split(',')).map(str::trim);
             let behind = |value: &'a str| match word {
-                None => Some(value.trim()),
+                None => Some(value),
                 Some(word) => {
                     let (first, rest) = value.split_at_checked(word.len())?;
                     let token = rest.strip_prefix(' ').filter(|_| first.eq_ignore_ascii_case(word))?;
