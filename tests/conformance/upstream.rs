@@ -21,6 +21,7 @@
 //! | `/bytes/1` | a byte, even and odd by turns |
 //! | anything else | 200, `x-kit-up: yes`, body `hello` |
 
+use super::secure::Secure;
 use bytes::Bytes;
 use futures_util::{StreamExt, future::poll_fn};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
@@ -49,6 +50,8 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     /// For bytes: echoes them in capitals, closes after `bye`.
     pub(crate) bytes: SocketAddr,
+    /// For HTTP behind TLS.
+    pub(crate) secure: Secure,
     record: Record,
 }
 
@@ -85,7 +88,7 @@ impl Upstream {
                 }
             });
         });
-        Self { address, bytes, record }
+        Self { address, bytes, secure: Secure::start(), record }
     }
 
     /// What reached it since the last look, in order of the alphabet: requests and calls race each other. Calls that guests
