@@ -12,9 +12,11 @@
 
 mod compiler;
 mod directory;
+mod unfinished;
 
 pub use compiler::{CompileError, Compiler, compile_main};
-pub use directory::{Directory, Kept};
+pub use directory::Directory;
+pub use unfinished::Kept;
 
 use crate::engine::Runtime;
 use aws_lc_rs::digest::{SHA256, digest};
