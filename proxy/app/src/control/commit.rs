@@ -50,7 +50,8 @@ const STARTING: &str =
 pub(super) struct Failure(pub(super) String);
 
 impl<P: Plane> Control<P> {
-    /// Reads the configuration again and prepares it. The outcome is told to whoever asked, when it is known.
+    /// Reads the configuration again and prepares it, unless it is being prepared already. The outcome is told to whoever asked, when
+    /// it is known.
     pub(super) async fn reload(&mut self, waiting: Waiting, reason: Reason) {
         self.reload_with(waiting, reason, None).await;
     }
@@ -72,6 +73,12 @@ impl<P: Plane> Control<P> {
         let began = SystemTime::now();
         let loaded = (self.source)();
         let first = self.in_force.borrow().is_none();
+        let underway = |prepared: &Prepared<P>| loaded.as_ref().is_ok_and(|loaded| loaded.config == *prepared.config);
+        if self.prepared.as_ref().is_some_and(underway) {
+            // Whoever noticed the change first has begun what is to be done about it.
+            self.names.look_again();
+            return self.wait_for_prepared(waiting);
+        }
         // Without another one a start goes on with what it had.
         if let Some(before) = self.prepared.take_if(|_| loaded.is_ok() || !first) {
             // Whoever waited for that one waits for this one now; its sockets must not be in this one's way.
@@ -99,11 +106,28 @@ impl<P: Plane> Control<P> {
             self.not_started = first.then(|| Failure(words.clone()));
             return self.reject(waiting, words);
         }
+        self.watch_first();
+        self.wait_for_prepared(waiting);
+    }
+
+    /// Who asked is told when what is prepared is in force, or cannot be.
+    fn wait_for_prepared(&mut self, waiting: Waiting) {
+        let first = self.in_force.borrow().is_none();
         match &mut self.prepared {
             // A start may wait for them for minutes.
             Some(prepared) if first && prepared.filters.is_some() => tell(waiting, &Err(STARTING.to_owned())),
-            Some(prepared) => prepared.waiting = waiting,
+            Some(prepared) => prepared.waiting.extend(waiting),
             None => {}
+        }
+    }
+
+    /// Watches the files of a first configuration that has to wait: who corrects them need not.
+    pub(super) fn watch_first(&mut self) {
+        if self.in_force.borrow().is_none()
+            && !self.prepared_is_due()
+            && let Some(Prepared { files, began, .. }) = &self.prepared
+        {
+            self.watcher.watch(files, *began);
         }
     }
 

@@ -290,6 +290,7 @@ impl<P: Plane> Control<P> {
         control.prepare(loaded, began, None).map_err(|Failure(words)| Rejected(words))?;
         // Probes and admin answer while names are looked up.
         control.serve_ports();
+        control.watch_first();
         Ok(control)
     }
 
