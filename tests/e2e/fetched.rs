@@ -278,3 +278,40 @@ fn a_change_that_several_notice_is_fetched_once() {
     assert_eq!(proxy.wait(SOON).code(), Some(1));
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
+
+/// Modules of several filters are asked for at the same time, and of no more than four.
+#[test]
+fn several_modules_are_fetched_at_the_same_time() {
+    const FILTERS: u32 = 6;
+    let (origin, cache, address) = (Origin::start(), TempDir::new(), port::free());
+    let listener = TcpListener::bind(address).expect("the port is still free");
+    // Those that are asked for and not answered, and the most there were.
+    let open = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let counted = Arc::clone(&open);
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (mut socket, open) = (socket.expect("a client"), Arc::clone(&counted));
+            thread::spawn(move || {
+                let mut request = [0; 4096];
+                let read = socket.read(&mut request).expect("a request");
+                let path = String::from_utf8_lossy(&request[..read]);
+                let number = path.trim_start_matches("GET /").split('.').next().and_then(|number| number.parse().ok());
+                let module = guest(number.expect("a number"));
+                open.1.fetch_max(open.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(500));
+                open.0.fetch_sub(1, Ordering::SeqCst);
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", module.len());
+                socket.write_all(head.as_bytes()).and_then(|()| socket.write_all(&module)).expect("it is taken");
+            });
+        }
+    });
+    let one = |number: u32| {
+        let line = filter(address, &guest(number)).replace("m.wasm", &format!("{number}.wasm"));
+        line.replace("filters:\n", "").replace("name: far", &format!("name: far{number}"))
+    };
+    let top = format!("filters:\n{}", (0..FILTERS).map(one).collect::<String>());
+    let mut proxy = spawn(&Shape { top: &top, ..Shape::default() }.yaml(&[origin.address]), &cache);
+    proxy.await_ready().expect("it becomes ready");
+    assert_eq!(open.1.load(Ordering::SeqCst), 4);
+    assert_eq!(fetches(&proxy, "success"), f64::from(FILTERS));
+}

@@ -159,6 +159,15 @@ impl Directory {
         Some(bytes)
     }
 
+    /// A module that was fetched, if it is there, is none of those used longest ago.
+    pub fn use_fetched(&self, digest: &[u8; 32]) {
+        let Place::Private(directory, _) = &self.0 else { return };
+        if let Ok(file) = private_file().read(true).write(true).open(directory.join(hex(digest) + FETCHED)) {
+            // As an artefact that is found.
+            file.set_modified(SystemTime::now()).ok();
+        }
+    }
+
     /// Keeps a module that was fetched, so that a start needs nobody else. That it cannot be kept is told to the log.
     pub fn keep_fetched(&self, digest: &[u8; 32], bytes: &[u8]) {
         let Place::Private(directory, _) = &self.0 else { return };
