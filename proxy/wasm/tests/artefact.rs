@@ -11,6 +11,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicU32, Ordering},
@@ -349,7 +350,11 @@ fn a_fetched_module_that_is_used_is_kept() {
     directory.keep_fetched(&digest, &bytes);
     for number in 1..100 {
         std::thread::sleep(std::time::Duration::from_millis(5));
-        assert!(directory.fetched(&digest).is_some(), "before {number}");
+        if number % 2 == 0 {
+            directory.use_fetched(&digest);
+        } else {
+            assert!(directory.fetched(&digest).is_some(), "before {number}");
+        }
         let (digest, bytes) = of(number);
         directory.keep_fetched(&digest, &bytes);
     }
@@ -389,4 +394,41 @@ fn fetched_modules_are_held_to_their_digest() {
     assert_eq!(directory.fetched(&digest).as_deref(), Some(&b"module"[..]));
     directory.keep_fetched(&digest, b"another");
     assert_eq!(directory.fetched(&digest), None);
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_and_what_another_one_writes_stays() {
+    let place = Place::new();
+    let another = place.open();
+    let begun = another.new_file().unwrap();
+    let written = rest(&place);
+    assert_eq!(written.len(), 1);
+    fs::write(place.0.join("0123456789abcdef.new"), "left").unwrap();
+    let directory = place.open();
+    assert_eq!(rest(&place), written);
+    load(&directory, &Compiler::Here).unwrap();
+    assert_eq!(rest(&place), written, "nor is it removed later");
+    another.keep("name", begun).unwrap();
+    assert_eq!(rest(&place), Vec::<PathBuf>::new());
+    assert_eq!(place.artefacts().len(), 2);
+}
+
+/// As a process that was killed while it compiled leaves it: its file is open in the child alone, which writes on.
+#[test]
+fn what_a_child_still_writes_stays() {
+    let place = Place::new();
+    let begun = place.open().new_file().unwrap();
+    let output = begun.file.try_clone().unwrap();
+    let mut child = Command::new("/bin/cat").stdin(Stdio::piped()).stdout(Stdio::from(output)).spawn().unwrap();
+    let path = &rest(&place)[0];
+    let copy = path.with_extension("copy");
+    fs::hard_link(path, &copy).unwrap();
+    drop(begun);
+    fs::rename(copy, path).unwrap();
+    place.open();
+    assert_eq!(rest(&place), std::slice::from_ref(path));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    place.open();
+    assert_eq!(rest(&place), Vec::<PathBuf>::new());
 }

@@ -2,6 +2,11 @@
 
 use super::Kept;
 use crate::engine;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{Signal, getpid, kill_process},
+};
 use std::{
     ffi::OsString,
     fs::File,
@@ -129,6 +134,7 @@ const REFUSED: i32 = 3;
 /// What the child does: a module from standard input, its artefact to standard output.
 #[must_use]
 pub fn compile_main() -> ExitCode {
+    end_with_parent();
     // Compiling can wait; what serves requests cannot.
     rustix::process::nice(10).ok();
     let mut module = Vec::new();
@@ -153,6 +159,23 @@ pub fn compile_main() -> ExitCode {
             ExitCode::from(u8::try_from(REFUSED).unwrap_or(1))
         }
     }
+}
+
+/// Ends this process as soon as nobody can hear it any more: its standard error is a pipe that the process alone reads which wants
+/// the artefact, so its other end closes with that process, however it ends and whoever has started it. (A signal at the parent's
+/// death, `PR_SET_PDEATHSIG`, comes when the thread ends that has started this, and not at all if that was before it was asked for.)
+/// Where no thread can be had it compiles to its end as before.
+fn end_with_parent() {
+    let unheard = || {
+        let error = io::stderr();
+        // A pipe without a reader is an error (poll(2)), which need not be asked for. A file or a terminal never is one.
+        let mut ends = [PollFd::new(&error, PollFlags::empty())];
+        while let Err(Errno::INTR | Errno::AGAIN) = poll(&mut ends, None) {}
+        if ends[0].revents().contains(PollFlags::ERR) {
+            kill_process(getpid(), Signal::KILL).ok();
+        }
+    };
+    thread::Builder::new().name("end-with-parent".to_owned()).spawn(unheard).ok();
 }
 
 /// Standard output without the line buffer, which would look for line ends in code.

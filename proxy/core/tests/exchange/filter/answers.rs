@@ -374,7 +374,7 @@ fn errors_of_the_proxy_pass_the_filters_too() {
     );
 }
 
-/// As in Envoy, where nobody is left to answer. A client that only half-closed reads why.
+/// As in Envoy, to which a client that half-closes within its request has left, too.
 #[test]
 fn filters_are_shown_no_answer_to_a_client_that_left_within_its_request() {
     for half_closes in [true, false] {
@@ -387,10 +387,10 @@ fn filters_are_shown_no_answer_to_a_client_that_left_within_its_request() {
                 client.write_all(&POST.as_bytes()[..POST.len() - 3]).await.unwrap();
                 if half_closes {
                     client.shutdown().await.unwrap();
-                    assert_eq!(answer(&mut client).await.status, 400);
+                    assert_eq!(client.read_to_end(&mut Vec::new()).await.unwrap_or(0), 0, "nothing is said to it");
                 }
                 drop(client);
-                one_record(&world, (400, "DC", "downstream_remote_disconnect", "downstream")).await;
+                one_record(&world, (0, "DC", "downstream_remote_disconnect", "downstream")).await;
                 hears(&["a: open", "a: request_headers No", "a: log", "a: done", "a: gone"]);
             },
         );
