@@ -15,6 +15,7 @@ use std::{
         Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -389,4 +390,16 @@ fn fetched_modules_are_held_to_their_digest() {
     assert_eq!(directory.fetched(&digest).as_deref(), Some(&b"module"[..]));
     directory.keep_fetched(&digest, b"another");
     assert_eq!(directory.fetched(&digest), None);
+}
+
+/// Its words are longer than a pipe holds, and they are the module's.
+#[test]
+fn what_a_compiler_says_of_a_hostile_module_is_heard_at_once_cut_and_escaped() {
+    let script = r"printf 'duplicate\nERROR forged \033[31m\0'>&2; head -c 500000 /dev/zero | tr '\0' a >&2; cat >/dev/null; exit 3";
+    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let begun = Instant::now();
+    let words = load(&Directory::memory(), &compiler).unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(words.starts_with(r"duplicate\nERROR forged \u{1b}[31m\u{0}aaaa"), "{words}");
+    assert!(words.len() < 1200, "{}", words.len());
 }

@@ -1,25 +1,21 @@
 //! [`Compiler`]: compiles in a child of the same binary, so that neither its memory nor its time is the proxy's.
 
-use super::Kept;
-use crate::engine;
+use super::{
+    Kept,
+    child::{Ended, talk},
+};
+use crate::{engine, vm::log};
 use std::{
     ffi::OsString,
     fs::File,
     io::{self, Read, Write},
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
 /// Time a module may take. The largest real ones (Go, with a rule engine, 10 MB) take some ten seconds on a slow machine.
 const TIME: Duration = Duration::from_secs(120);
-
-/// How often the child is looked at.
-const LOOK: Duration = Duration::from_millis(2);
-
-/// Bytes of what it says that are kept.
-const MOST_WORDS: u64 = 4096;
 
 /// How modules are compiled.
 #[derive(Debug, Clone)]
@@ -68,7 +64,8 @@ impl Compiler {
         let mut file = into.file.try_clone().map_err(failed)?;
         match self {
             Self::Here => {
-                let artefact = engine::compile(module).map_err(CompileError::Module)?;
+                let artefact =
+                    engine::compile(module).map_err(|words| CompileError::Module(log::quoted(words.as_bytes())))?;
                 file.write_all(&artefact).map_err(failed)
             }
             Self::Child { program, arguments } => {
@@ -94,31 +91,13 @@ impl Compiler {
 
 fn wait(child: &mut Child, module: &[u8]) -> Result<(), CompileError> {
     let failed = |error: io::Error| CompileError::Compiler(error.to_string());
-    let until = Instant::now() + TIME;
-    if let Some(mut input) = child.stdin.take() {
-        match input.write_all(module) {
-            // What it did not read it says below.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
-        }
-    }
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
-        }
-        if Instant::now() >= until {
-            return Err(CompileError::Time(TIME));
-        }
-        thread::sleep(LOOK);
-    };
-    let mut words = String::new();
-    if let Some(output) = child.stderr.take() {
-        output.take(MOST_WORDS).read_to_string(&mut words).ok();
-    }
-    let words = words.trim();
+    let ended = talk(child, module, Instant::now() + TIME).map_err(failed)?;
+    let Ended { status, words } = ended.ok_or(CompileError::Time(TIME))?;
+    // Names of the module are among them.
+    let words = log::quoted(&words);
     match status.code() {
         Some(0) => Ok(()),
-        Some(REFUSED) => Err(CompileError::Module(words.to_owned())),
+        Some(REFUSED) => Err(CompileError::Module(words)),
         _ => Err(CompileError::Compiler(format!("{status}: {words}"))),
     }
 }

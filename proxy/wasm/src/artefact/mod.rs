@@ -10,6 +10,7 @@
 //! every artefact is authenticated by a key that lies beside it and is readable to the user alone, so that a file put
 //! there by a restore, a shared volume or another tool is compiled anew and never run.
 
+mod child;
 mod compiler;
 mod directory;
 

@@ -182,14 +182,7 @@ fn fd_renumber(_caller: &mut Caller<'_, Host>, from: u32, to: u32) -> Errno {
     stream(from).and(stream(to)).and(Err(errno::NOTSUP))
 }
 
-fn fd_readdir(
-    caller: &mut Caller<'_, Host>,
-    _fd: u32,
-    _entries: u32,
-    _room: u32,
-    _cookie: i64,
-    size_at: u32,
-) -> Errno {
+fn fd_readdir(caller: &mut Caller<'_, Host>, _fd: u32, _entries: u32, _room: u32, _cookie: i64, size_at: u32) -> Errno {
     put_u32(split(caller).0, size_at, 0).map_err(fault)?;
     Err(errno::NOT_A_DIRECTORY)
 }
