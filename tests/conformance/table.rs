@@ -97,7 +97,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("Properties", &["proxy_get_property", "proxy_set_property"]),
     ("Foreign functions", &["proxy_call_foreign_function", "proxy_on_foreign_function"]),
     (
-        "WASI beside these",
+        "WASI beside these, Emscripten",
         &[
             "args_sizes_get",
             "args_get",
@@ -137,6 +137,8 @@ const ROWS: &[(&str, &[&str])] = &[
             "sock_send",
             "sock_shutdown",
             "wasi_unstable",
+            "emscripten_notify_memory_growth",
+            "pthread_equal",
         ],
     ),
     (
