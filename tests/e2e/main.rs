@@ -35,6 +35,7 @@ mod inject;
 mod abuse;
 mod access_log;
 mod admin;
+mod compiling;
 mod config;
 mod fetched;
 mod filter_calls;

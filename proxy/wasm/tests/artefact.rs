@@ -380,6 +380,24 @@ fn a_compiler_that_fails_leaves_nothing() {
     assert_eq!(left, ["key"]);
 }
 
+/// What fails for the lack of something else than room in the directory is neither tried twice nor blamed on it.
+#[test]
+fn a_compiler_that_is_killed_or_cannot_start_is_not_tried_again() {
+    let place = Place::new();
+    let ran = place.0.join("ran");
+    let script = format!("echo >>{}; kill -9 $$", ran.display());
+    let killed = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let (loaded, said) = warned(|| load(&place.open(), &killed));
+    let words = loaded.unwrap_err();
+    assert!(words.contains("SIGKILL") && words.contains("memory") && words.contains("pillion check"), "{words}");
+    assert_eq!(said, Vec::<String>::new());
+    assert_eq!(fs::read_to_string(&ran).unwrap(), "\n");
+    let (loaded, said) = warned(|| load(&place.open(), &compiler_that_must_not_run()));
+    let words = loaded.unwrap_err();
+    assert!(words.contains("/proc/self/exe") && words.contains("No such file"), "{words}");
+    assert_eq!(said, Vec::<String>::new());
+}
+
 #[test]
 fn fetched_modules_are_held_to_their_digest() {
     let place = Place::new();

@@ -1,10 +1,12 @@
-//! Talks to a child that compiles: gives it the module and hears what it says at the same time, and waits for its end.
+//! Talks to a child that compiles: gives it the module and hears what it says at the same time, and waits for its end, as long as
+//! there is time and memory.
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::ioctl_fionbio,
 };
 use std::{
+    fs,
     io::{self, Read, Write},
     process::{Child, ChildStderr, ChildStdin, ExitStatus},
     thread,
@@ -17,16 +19,33 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Bytes of what it says that are kept. The rest is read as well: a child waits for whoever does not.
 const MOST_WORDS: usize = 4096;
 
-/// How a child ended.
-pub(super) struct Ended {
-    pub(super) status: ExitStatus,
-    /// The beginning of what it said.
-    pub(super) words: Vec<u8>,
+/// Bytes that a child takes in a second at most: it is looked at before it can have taken what there is. 300 MB were measured.
+const PACE: u64 = 1 << 30;
+
+/// How often memory is looked at, whatever there is.
+const OFTEN: Duration = Duration::from_millis(2);
+const SELDOM: Duration = Duration::from_millis(50);
+
+/// Bytes that may still be taken until those who are served would suffer; `None`: nobody counts.
+pub type Spare = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// What became of a child.
+pub(super) enum Outcome {
+    /// It ended.
+    Ended {
+        status: ExitStatus,
+        /// The beginning of what it said.
+        words: Vec<u8>,
+    },
+    /// Its time is up.
+    Late,
+    /// There is no memory for it. It has so many bytes.
+    Short(u64),
 }
 
-/// Gives the child the module and waits for its end; `None`: it did not end in time. Its pipes are read and written as it
-/// likes, so that neither one that does not read nor one that says much is waited for longer.
-pub(super) fn talk(child: &mut Child, module: &[u8], until: Instant) -> io::Result<Option<Ended>> {
+/// Gives the child the module and waits for its end. Its pipes are read and written as it likes, so that neither one that does not
+/// read nor one that says much is waited for longer. One that is late, or for which memory is short, still runs.
+pub(super) fn talk(child: &mut Child, module: &[u8], until: Instant, spare: Option<&Spare>) -> io::Result<Outcome> {
     let mut given = Given { input: child.stdin.take(), left: module };
     let mut heard = Heard { output: child.stderr.take(), words: Vec::new() };
     if let Some(input) = &given.input {
@@ -36,20 +55,34 @@ pub(super) fn talk(child: &mut Child, module: &[u8], until: Instant) -> io::Resu
         ioctl_fionbio(output, true)?;
     }
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let mut left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Ok(None);
+            return Ok(Outcome::Late);
+        }
+        if let Some(spare) = spare.and_then(|spare| spare()) {
+            if spare == 0 {
+                return Ok(Outcome::Short(resident(child)));
+            }
+            left = left.min(Duration::from_millis(spare / (PACE / 1000)).clamp(OFTEN, SELDOM));
         }
         if given.input.is_some() || heard.output.is_some() {
             wait(&given, &heard, left)?;
             given.give()?;
             heard.hear()?;
         } else if let Some(status) = child.try_wait()? {
-            return Ok(Some(Ended { status, words: heard.words }));
+            return Ok(Outcome::Ended { status, words: heard.words });
         } else {
             thread::sleep(LOOK.min(left));
         }
     }
+}
+
+/// Bytes that are the child's alone; 0 where nobody says so.
+fn resident(child: &Child) -> u64 {
+    let statm = fs::read_to_string(format!("/proc/{}/statm", child.id())).unwrap_or_default();
+    let mut pages = statm.split(' ').skip(1).map_while(|word| word.parse::<u64>().ok());
+    let (resident, shared) = (pages.next().unwrap_or(0), pages.next().unwrap_or(0));
+    resident.saturating_sub(shared).saturating_mul(rustix::param::page_size() as u64)
 }
 
 /// Waits until one of the pipes can go on.
@@ -121,7 +154,10 @@ fn is_later(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Command, Stdio};
+    use std::{
+        process::{Command, Stdio},
+        sync::atomic::{AtomicU64, Ordering},
+    };
 
     fn shell(script: &str) -> Child {
         let mut command = Command::new("/bin/sh");
@@ -129,33 +165,49 @@ mod tests {
         command.spawn().unwrap()
     }
 
-    fn talked(script: &str, module: &[u8], time: Duration) -> Option<Ended> {
+    fn talked(script: &str, module: &[u8], time: Duration, spare: Option<&Spare>) -> Outcome {
         let mut child = shell(script);
-        let ended = talk(&mut child, module, Instant::now() + time).unwrap();
+        let outcome = talk(&mut child, module, Instant::now() + time, spare).unwrap();
         child.kill().ok();
         child.wait().unwrap();
-        ended
+        outcome
+    }
+
+    fn ended(script: &str, module: &[u8]) -> (Option<i32>, Vec<u8>) {
+        match talked(script, module, Duration::from_secs(60), None) {
+            Outcome::Ended { status, words } => (status.code(), words),
+            Outcome::Late | Outcome::Short(_) => panic!("it did not end"),
+        }
     }
 
     /// As one does that is stopped.
     #[test]
     fn a_child_that_does_not_read_is_not_waited_for_beyond_its_time() {
         let begun = Instant::now();
-        assert!(talked("exec sleep 60", &[0; 1 << 20], Duration::from_millis(200)).is_none());
+        let outcome = talked("exec sleep 60", &[0; 1 << 20], Duration::from_millis(200), None);
+        assert!(matches!(outcome, Outcome::Late));
         assert!(begun.elapsed() < Duration::from_secs(20));
     }
 
     #[test]
     fn a_child_that_says_much_before_it_reads_gets_the_module_all_the_same() {
         let script = "head -c 300000 /dev/zero | tr '\\0' e >&2; test $(wc -c) = 1000000 && exit 3";
-        let ended = talked(script, &[0; 1_000_000], Duration::from_secs(60)).unwrap();
-        assert_eq!(ended.status.code(), Some(3));
-        assert_eq!(ended.words, [b'e'; MOST_WORDS]);
+        assert_eq!(ended(script, &[0; 1_000_000]), (Some(3), vec![b'e'; MOST_WORDS]));
     }
 
     #[test]
     fn a_child_that_wants_nothing_and_closes_its_ends_is_waited_for() {
-        let ended = talked("exec 0<&- 2>&-; sleep 0.1; exit 5", &[0; 1 << 20], Duration::from_secs(60)).unwrap();
-        assert_eq!(ended.status.code(), Some(5));
+        assert_eq!(ended("exec 0<&- 2>&-; sleep 0.1; exit 5", &[0; 1 << 20]), (Some(5), Vec::new()));
+    }
+
+    #[test]
+    fn a_child_is_given_up_where_memory_runs_short() {
+        let looks = AtomicU64::new(20);
+        let less = move || Some(looks.fetch_sub(1, Ordering::Relaxed).saturating_sub(1) << 20);
+        let spare: Spare = Box::new(less);
+        let begun = Instant::now();
+        let outcome = talked("exec sleep 60", b"", Duration::from_secs(60), Some(&spare));
+        assert!(matches!(outcome, Outcome::Short(1..)));
+        assert!(begun.elapsed() < Duration::from_secs(20));
     }
 }

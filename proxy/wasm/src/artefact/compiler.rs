@@ -2,15 +2,16 @@
 
 use super::{
     Kept,
-    child::{Ended, talk},
+    child::{Outcome, Spare, talk},
 };
 use crate::{engine, vm::log};
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -38,6 +39,24 @@ pub enum CompileError {
     /// It is no module, or uses what is not supported.
     #[error("{0}")]
     Module(String),
+    /// There is no compiler.
+    #[error(
+        "the compiler cannot be started: {0} (it is this very binary, by /proc/self/exe: /proc must be mounted, and limits of \
+         processes and memory leave room for one more)"
+    )]
+    Start(String),
+    /// It was ended from outside, or by what it may not do.
+    #[error(
+        "the compiler was ended: {0} (where memory is short the kernel does so: raise the limit, or compile the module before, by \
+         `pillion check` with PILLION_WASM_CACHE on a volume that both have)"
+    )]
+    Killed(String),
+    /// What it takes is not there; it had so many MiB.
+    #[error(
+        "compiling it takes more memory than is left beside what is served: it was given up at {0} MiB; raise the limit, or compile \
+         the module before, by `pillion check` with PILLION_WASM_CACHE on a volume that both have"
+    )]
+    Memory(u64),
     /// The compiler did not run to its end.
     #[error("the compiler did not run: {0}")]
     Compiler(String),
@@ -76,7 +95,7 @@ impl Compiler {
                     .stdout(file)
                     .stderr(Stdio::piped())
                     .spawn()
-                    .map_err(failed)?;
+                    .map_err(|error| CompileError::Start(error.to_string()))?;
                 let done = wait(&mut child, module);
                 if done.is_err() {
                     // It is waited for below whether it could be killed or had ended.
@@ -89,16 +108,31 @@ impl Compiler {
     }
 }
 
+/// What those who are served leave to a compiler. Asked where a module is compiled by a child.
+static SPARE: Mutex<Option<Arc<Spare>>> = Mutex::new(None);
+
+/// From now on a child that compiles ends where this says that nothing is left, so that nobody is refused, and no filter killed,
+/// for the memory that it takes.
+pub fn leave_room(spare: Spare) {
+    *SPARE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(spare));
+}
+
 fn wait(child: &mut Child, module: &[u8]) -> Result<(), CompileError> {
     let failed = |error: io::Error| CompileError::Compiler(error.to_string());
-    let ended = talk(child, module, Instant::now() + TIME).map_err(failed)?;
-    let Ended { status, words } = ended.ok_or(CompileError::Time(TIME))?;
-    // Names of the module are among them.
-    let words = log::quoted(&words);
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(REFUSED) => Err(CompileError::Module(words)),
-        _ => Err(CompileError::Compiler(format!("{status}: {words}"))),
+    let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match talk(child, module, Instant::now() + TIME, spare.as_deref()).map_err(failed)? {
+        Outcome::Late => Err(CompileError::Time(TIME)),
+        Outcome::Short(taken) => Err(CompileError::Memory(taken.div_ceil(1 << 20))),
+        Outcome::Ended { status, words } => {
+            // Names of the module are among them.
+            let words = log::quoted(&words);
+            match status.code() {
+                Some(0) => Ok(()),
+                Some(REFUSED) => Err(CompileError::Module(words)),
+                Some(_) => Err(CompileError::Compiler(format!("{status}: {words}"))),
+                None => Err(CompileError::Killed(format!("{status} {words}").trim_end().to_owned())),
+            }
+        }
     }
 }
 
@@ -110,6 +144,8 @@ const REFUSED: i32 = 3;
 pub fn compile_main() -> ExitCode {
     // Compiling can wait; what serves requests cannot.
     rustix::process::nice(10).ok();
+    // And where the kernel must end somebody it is this. No privilege is needed; without /proc it is left to the kernel.
+    fs::write("/proc/self/oom_score_adj", "1000").ok();
     let mut module = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut module);
     if let Err(error) = read {

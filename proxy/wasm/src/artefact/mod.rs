@@ -14,7 +14,8 @@ mod child;
 mod compiler;
 mod directory;
 
-pub use compiler::{CompileError, Compiler, compile_main};
+pub use child::Spare;
+pub use compiler::{CompileError, Compiler, compile_main, leave_room};
 pub use directory::{Directory, Kept};
 
 use crate::engine::Runtime;
@@ -133,7 +134,7 @@ pub fn module(
     }
     let begun = std::time::Instant::now();
     let made = made(directory, compiler, bytes, &name).or_else(|error| match (directory.path(), &error) {
-        // A full disk is no reason not to serve.
+        // A full disk is no reason not to serve. What needs more memory than there is, or cannot be started, is not tried again.
         (Some(path), CompileError::Keep(_) | CompileError::Compiler(_)) => {
             tracing::warn!(
                 "{}: the compiled wasm module {} cannot be put there: {error}; it is compiled anew at each start and kept in memory \
