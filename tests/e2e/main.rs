@@ -36,6 +36,7 @@ mod abuse;
 mod access_log;
 mod admin;
 mod compiled;
+mod compiling;
 mod config;
 mod fetched;
 mod filter_calls;

@@ -7,7 +7,7 @@ use crate::{
     },
     engine::Runtime,
     host,
-    vm::state::Host,
+    vm::{log, state::Host},
 };
 use pillion_config::model::AllowedCapabilities;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Module {
         if !["malloc", "proxy_on_memory_allocate"].into_iter().any(|name| exports_function(module, name)) {
             return Err(ModuleError::NoAllocator);
         }
-        let engine = |error: wasmtime::Error| ModuleError::Engine(format!("{error:#}"));
+        let engine = |error: wasmtime::Error| ModuleError::Engine(log::quoted(format!("{error:#}").as_bytes()));
         let mut linker = host::linker(&runtime.engine, abi).map_err(engine)?;
         check_imports(&linker, module, abi)?;
         if let AllowedCapabilities::Only(names) = capabilities {
@@ -128,7 +128,8 @@ fn restrict(
     capabilities: &AllowedCapabilities,
 ) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    for import in module.imports().filter(|import| !capabilities.allows(import.name())) {
+    let always = |name: &str| host::EMSCRIPTEN.contains(&name) || capabilities.allows(name);
+    for import in module.imports().filter(|import| !always(import.name())) {
         let ExternType::Func(kind) = import.ty() else { continue };
         let line = format!("Attempted call to restricted proxy-wasm capability: {}", import.name());
         // ENOTCAPABLE of WASI.
@@ -149,8 +150,8 @@ fn check_imports(linker: &Linker<Host>, module: &wasmtime::Module, abi: AbiVersi
     let mut store = Store::new(module.engine(), Host::new(Arc::default(), abi, ready));
     for import in module.imports() {
         let unknown = || ModuleError::UnknownImport {
-            module: import.module().to_owned(),
-            name: import.name().to_owned(),
+            module: log::name(import.module()),
+            name: log::name(import.name()),
             abi: abi.as_str(),
         };
         let ExternType::Func(found) = import.ty() else { return Err(unknown()) };
@@ -158,9 +159,9 @@ fn check_imports(linker: &Linker<Host>, module: &wasmtime::Module, abi: AbiVersi
         let ExternType::Func(known) = known.ty(&store) else { return Err(unknown()) };
         if !found.matches(&known) {
             return Err(ModuleError::ImportSignature {
-                module: import.module().to_owned(),
-                name: import.name().to_owned(),
-                found: words(found.params(), found.results()),
+                module: log::name(import.module()),
+                name: log::name(import.name()),
+                found: log::name(&words(found.params(), found.results())),
                 wanted: words(known.params(), known.results()),
                 abi: abi.as_str(),
             });

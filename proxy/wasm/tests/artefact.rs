@@ -16,6 +16,7 @@ use std::{
         Mutex,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -384,6 +385,24 @@ fn a_compiler_that_fails_leaves_nothing() {
     assert_eq!(left, ["key"]);
 }
 
+/// What fails for the lack of something else than room in the directory is neither tried twice nor blamed on it.
+#[test]
+fn a_compiler_that_is_killed_or_cannot_start_is_not_tried_again() {
+    let place = Place::new();
+    let ran = place.0.join("ran");
+    let script = format!("echo >>{}; kill -9 $$", ran.display());
+    let killed = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let (loaded, said) = warned(|| load(&place.open(), &killed));
+    let words = loaded.unwrap_err();
+    assert!(words.contains("SIGKILL") && words.contains("memory") && words.contains("pillion check"), "{words}");
+    assert_eq!(said, Vec::<String>::new());
+    assert_eq!(fs::read_to_string(&ran).unwrap(), "\n");
+    let (loaded, said) = warned(|| load(&place.open(), &compiler_that_must_not_run()));
+    let words = loaded.unwrap_err();
+    assert!(words.contains("/proc/self/exe") && words.contains("No such file"), "{words}");
+    assert_eq!(said, Vec::<String>::new());
+}
+
 #[test]
 fn fetched_modules_are_held_to_their_digest() {
     let place = Place::new();
@@ -431,4 +450,16 @@ fn what_a_child_still_writes_stays() {
     child.wait().unwrap();
     place.open();
     assert_eq!(rest(&place), Vec::<PathBuf>::new());
+}
+
+/// Its words are longer than a pipe holds, and they are the module's.
+#[test]
+fn what_a_compiler_says_of_a_hostile_module_is_heard_at_once_cut_and_escaped() {
+    let script = r"printf 'duplicate\nERROR forged \033[31m\0'>&2; head -c 500000 /dev/zero | tr '\0' a >&2; cat >/dev/null; exit 3";
+    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let begun = Instant::now();
+    let words = load(&Directory::memory(), &compiler).unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(words.starts_with(r"duplicate\nERROR forged \u{1b}[31m\u{0}aaaa"), "{words}");
+    assert!(words.len() < 1200, "{}", words.len());
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     assembly::{LoadingFilters, Patience, Plane},
+    cgroup::Thresholds,
     descriptors, discovery,
     reload::{Changes, Outcome, Reason, diff},
     secrets::{self, News, Problem},
@@ -253,6 +254,9 @@ impl<P: Plane> Control<P> {
         let (_, lacks) = self.update_tls(&snapshot, secrets, &config, Reason::Changed);
         // What clients may hold is bounded from the first one on: whoever floods a proxy comes back as soon as it does.
         self.look_at_memory_within(&config.limits);
+        if let Some(meter) = &self.state.meter {
+            self.plane.leave_room(meter, Thresholds::of(&config.limits));
+        }
         if let Err(error) = self.workers.apply(&snapshot, handed).await {
             // Nobody can say how much of it is in force on that worker. At start that is the end; later, a proxy that
             // serves most is better than none, and the operator is told.

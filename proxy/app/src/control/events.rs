@@ -392,7 +392,7 @@ impl<P: Plane> Control<P> {
             self.memory_at = Some(Instant::now() + Duration::from_secs(1));
             return;
         };
-        let thresholds = Thresholds { shrink: limits.memory_shrink_percent, refuse: limits.memory_refuse_percent };
+        let thresholds = Thresholds::of(limits);
         let before = self.state.pressure.get();
         let pressure = thresholds.judge(before, usage);
         if pressure != before {

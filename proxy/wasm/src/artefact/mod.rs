@@ -10,11 +10,13 @@
 //! every artefact is authenticated by a key that lies beside it and is readable to the user alone, so that a file put
 //! there by a restore, a shared volume or another tool is compiled anew and never run.
 
+mod child;
 mod compiler;
 mod directory;
 mod unfinished;
 
-pub use compiler::{CompileError, Compiler, compile_main};
+pub use child::Spare;
+pub use compiler::{CompileError, Compiler, compile_main, leave_room};
 pub use directory::Directory;
 pub use unfinished::Kept;
 
@@ -138,7 +140,7 @@ pub fn module(
     let name = name(digest);
     let begun = std::time::Instant::now();
     let made = made(directory, compiler, bytes, &name).or_else(|error| match (directory.path(), &error) {
-        // A full disk is no reason not to serve.
+        // A full disk is no reason not to serve. What needs more memory than there is, or cannot be started, is not tried again.
         (Some(path), CompileError::Keep(_) | CompileError::Compiler(_)) => {
             tracing::warn!(
                 "{}: the compiled wasm module {} cannot be put there: {error}; it is compiled anew at each start and kept in memory \

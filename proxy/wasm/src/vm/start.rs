@@ -3,6 +3,7 @@
 use super::{
     Budget, Machine, NOBODY,
     failure::Failure,
+    log,
     state::{Context, Host, Root, Shown, Stage},
     time::{self, Verdict},
 };
@@ -111,7 +112,8 @@ impl Machine {
                 let limiter = &store.data().limiter;
                 let bound =
                     (limiter.denied() > 0).then(|| format!(" (memories and tables may have {} bytes)", limiter.most()));
-                return Err(StartError::Instantiate(format!("{error:#}{}", bound.unwrap_or_default())));
+                let words = log::quoted(format!("{error:#}").as_bytes());
+                return Err(StartError::Instantiate(format!("{words}{}", bound.unwrap_or_default())));
             }
         };
         let callbacks = Callbacks::resolve(&mut store, &instance, module.abi(), &spec.capabilities)?;

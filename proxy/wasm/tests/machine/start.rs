@@ -38,6 +38,34 @@ fn imports_are_named() {
     assert!(import(r#"(import "env" "memory" (memory 1))"#).contains("env.memory"));
 }
 
+/// Who reads why a filter was refused reads one line, and no commands for the terminal.
+#[test]
+fn names_of_a_module_are_told_escaped_and_cut() {
+    let forged = r"x\0aERROR pillion: forged\1b[31m\00";
+    let long = "a".repeat(100_000);
+    let failing = |name: &str| {
+        guest(&format!(
+            r#"(func $f (@name "{name}") (unreachable))
+               (func (export "proxy_on_configure") (param i32 i32) (result i32) (call $f) (i32.const 1))"#
+        ))
+    };
+    let types = "i64 ".repeat(900);
+    for module in [
+        guest_with(&format!(r#"(import "env" "{forged}" (func))"#), "", ""),
+        guest_with(&format!(r#"(import "{forged}" "{long}" (func))"#), "", ""),
+        guest_with(&format!(r#"(import "{long}" "x" (func))"#), "", ""),
+        guest_with(&format!(r#"(import "env" "proxy_done" (func (param {types})))"#), "", ""),
+        guest(&format!(r#"(func (export "proxy_on_done") (param {types}))"#)),
+        failing(forged),
+        failing(&long),
+    ] {
+        let words = refusal(&module);
+        assert!(!words.contains(char::is_control), "{words:?}");
+        assert!(words.contains("forged") <= words.contains(r"x\nERROR pillion: forged\u{1b}[31m\u{0}"), "{words}");
+        assert!(words.len() < 1000, "{} bytes: {words}", words.len());
+    }
+}
+
 #[test]
 fn each_version_has_its_functions() {
     let of = |marker: &str, import: &str| guest_with(import, "", "").replacen("proxy_abi_version_0_2_1", marker, 1);
