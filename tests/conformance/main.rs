@@ -18,6 +18,7 @@ mod drive;
 mod guest;
 mod host;
 mod run;
+mod secure;
 mod table;
 mod upstream;
 

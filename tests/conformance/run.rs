@@ -323,4 +323,5 @@ fn normal(line: &str, one: &Loaded<'_>, upstream: &Upstream) -> String {
     line.replace(&one.address.to_string(), "LISTENER")
         .replace(&upstream.address.to_string(), "UPSTREAM")
         .replace(&upstream.bytes.to_string(), "BYTES")
+        .replace(&upstream.secure.address.to_string(), "SECURE")
 }

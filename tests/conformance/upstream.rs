@@ -11,11 +11,18 @@
 //! | `/slow` | nothing for three seconds |
 //! | `/cut/head` | none: the connection ends, or the stream is reset |
 //! | `/cut/body` | 200, `x-kit-up: cut`, the first 5 of 10 bytes, then the same |
+//! | `/stall/body` | as `/cut/body`, but in place of the end nothing for three seconds |
 //! | `/kit.Kit/Echo` | gRPC: each message back, status 0 |
 //! | `/kit.Kit/Refuse` | gRPC: trailers alone, status 7 `not you` |
+//! | `/kit.Kit/Slow` | gRPC: nothing for three seconds |
+//! | `/kit.Kit/CutHead`, `/kit.Kit/Cut` | gRPC: the stream is reset, at once or behind `x-kit-initial: i` and a message |
+//! | `/kit.Kit/Stall` | gRPC: `x-kit-initial: i`, a message, then nothing for three seconds |
+//! | `/kit.Kit/Mute` | gRPC: `x-kit-initial: i`, a message, no trailers |
+//! | `/kit.Kit/Absent`, `/kit.Kit/Denied` | 404 without gRPC; trailers alone, HTTP status 403, status 16 `who` |
 //! | `/bytes/1` | a byte, even and odd by turns |
 //! | anything else | 200, `x-kit-up: yes`, body `hello` |
 
+use super::secure::Secure;
 use bytes::Bytes;
 use futures_util::{StreamExt, future::poll_fn};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
@@ -44,6 +51,8 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     /// For bytes: echoes them in capitals, closes after `bye`.
     pub(crate) bytes: SocketAddr,
+    /// For HTTP behind TLS.
+    pub(crate) secure: Secure,
     record: Record,
 }
 
@@ -80,7 +89,7 @@ impl Upstream {
                 }
             });
         });
-        Self { address, bytes, record }
+        Self { address, bytes, secure: Secure::start(), record }
     }
 
     /// What reached it since the last look, in order of the alphabet: requests and calls race each other. Calls that guests
@@ -244,8 +253,14 @@ async fn answer(
         return Ok(full(status, "status".into()));
     }
     Ok(match path {
-        "/cut/head" => return Err(Cut),
-        "/cut/body" => cut(),
+        "/cut/head" | "/kit.Kit/CutHead" => return Err(Cut),
+        "/cut/body" => begun(BREAK),
+        "/stall/body" => begun(STALL),
+        "/kit.Kit/Cut" => grpc_begun(Some(BREAK)),
+        "/kit.Kit/Stall" => grpc_begun(Some(STALL)),
+        "/kit.Kit/Mute" => grpc_begun(None),
+        "/kit.Kit/Absent" => full(404, "status".into()),
+        "/kit.Kit/Denied" => grpc_alone(403, "16", "who"),
         "/echo" => streamed(vec![body], trailers),
         "/trailers" => {
             let mut trailers = HeaderMap::new();
@@ -271,17 +286,11 @@ async fn answer(
             static TURN: AtomicU8 = AtomicU8::new(0);
             full(200, vec![TURN.fetch_add(1, Ordering::Relaxed) % 2].into())
         }
-        "/slow" => {
+        "/slow" | "/kit.Kit/Slow" => {
             tokio::time::sleep(Duration::from_secs(3)).await;
             full(200, "late".into())
         }
-        "/kit.Kit/Refuse" => {
-            let mut response = full(200, Bytes::new());
-            response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
-            response.headers_mut().insert("grpc-status", HeaderValue::from_static("7"));
-            response.headers_mut().insert("grpc-message", HeaderValue::from_static("not you"));
-            response
-        }
+        "/kit.Kit/Refuse" => grpc_alone(200, "7", "not you"),
         _ => {
             let mut response = full(200, "hello".into());
             response.headers_mut().insert("x-kit-up", HeaderValue::from_static("yes"));
@@ -290,19 +299,42 @@ async fn answer(
     })
 }
 
-/// A body that breaks off.
-fn cut() -> Response<Body> {
-    let frames = [Ok(Frame::data("hello".into())), Err(Cut)];
-    let paced = futures_util::stream::iter(frames).then(|frame| async move {
-        if frame.is_err() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        frame
-    });
-    let mut response = Response::new(StreamBody::new(paced).boxed_unsync());
+/// How long after its beginning an answer breaks off.
+const BREAK: Duration = Duration::from_millis(100);
+const STALL: Duration = Duration::from_secs(3);
+
+/// A body that begins and breaks off.
+fn begun(after: Duration) -> Response<Body> {
+    let mut response = Response::new(broken("hello".into(), Some(after)));
     response.headers_mut().insert("content-length", HeaderValue::from_static("10"));
     response.headers_mut().insert("x-kit-up", HeaderValue::from_static("cut"));
     response
+}
+
+/// Trailers alone.
+fn grpc_alone(http: u16, status: &'static str, message: &'static str) -> Response<Body> {
+    let mut response = full(http, Bytes::new());
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    response.headers_mut().insert("grpc-status", HeaderValue::from_static(status));
+    response.headers_mut().insert("grpc-message", HeaderValue::from_static(message));
+    response
+}
+
+/// A message, and no status behind it.
+fn grpc_begun(breaks_off: Option<Duration>) -> Response<Body> {
+    let mut response = Response::new(broken("\0\0\0\0\x05hello".into(), breaks_off));
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    response.headers_mut().insert("x-kit-initial", HeaderValue::from_static("i"));
+    response
+}
+
+fn broken(data: Bytes, breaks_off: Option<Duration>) -> Body {
+    let first = futures_util::stream::iter([Ok(Frame::data(data))]);
+    let end = futures_util::stream::iter(breaks_off).then(|after| async move {
+        tokio::time::sleep(after).await;
+        Err(Cut)
+    });
+    StreamBody::new(first.chain(end)).boxed_unsync()
 }
 
 impl fmt::Display for Cut {

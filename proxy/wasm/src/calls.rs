@@ -2,9 +2,12 @@
 
 use crate::vm::{Machine, state::Shown};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE},
+};
 use pillion_core::exchange::filter::{
-    CallError, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpReply, Services, Task,
+    CallError, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpReply, Metadata, Services, Task,
 };
 use std::{collections::HashMap, future::Future, rc::Weak, time::Duration};
 
@@ -180,8 +183,8 @@ pub fn http(
                 match error.as_response() {
                     None => Shown::CallReset,
                     Some((status, text)) => {
-                        let body = Bytes::from_static(text.as_bytes());
-                        Shown::HttpCall { status, headers: HeaderMap::new(), body, trailers: None }
+                        let (headers, body) = (described(text), Bytes::from_static(text.as_bytes()));
+                        Shown::HttpCall { status, headers, body, trailers: None }
                     }
                 }
             }
@@ -210,9 +213,23 @@ pub fn grpc(
                 machine.grpc_closed(root, token, INTERNAL, b"no message".to_vec());
             }
             Ok(reply) => machine.grpc_closed(root, token, reply.status, reply.message),
-            Err(error) => grpc_failed(&machine, root, token, &error),
+            Err(error) => {
+                tell(&machine, root, &error);
+                let (status, message) = error.as_grpc();
+                machine.grpc_closed(root, token, status, message.into_bytes());
+            }
         }
     })
+}
+
+/// The fields of a response that stands in for a server's, as Envoy's.
+fn described(text: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if !text.is_empty() {
+        headers.insert(CONTENT_LENGTH, text.len().into());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    headers
 }
 
 /// A gRPC stream, whose events are handed on until it ends.
@@ -244,14 +261,27 @@ async fn hand_on(machine: &Weak<Machine>, root: u32, token: u32, events: &mut Gr
                 return machine.grpc_closed(root, token, code, message);
             }
             Ok(None) => return,
-            Err(error) => return grpc_failed(&machine, root, token, &error),
+            Err(error) => return stream_failed(&machine, root, token, &error),
         }
     }
 }
 
-fn grpc_failed(machine: &Machine, root: u32, token: u32, error: &CallError) {
+/// As Envoy tells a filter: by trailers that came alone and say what went wrong, unless a response had begun.
+fn stream_failed(machine: &Machine, root: u32, token: u32, error: &CallError) {
     tell(machine, root, error);
-    machine.grpc_closed(root, token, status(error), error.to_string().into_bytes());
+    let (status, message) = error.as_grpc();
+    let mut trailing = Metadata::default();
+    if error.as_response().is_some() {
+        machine.grpc_initial(root, token, Metadata::default());
+        trailing.status = Some(StatusCode::OK);
+        trailing.fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        trailing.fields.insert("grpc-status", status.into());
+        if let Ok(message) = HeaderValue::from_str(&message) {
+            trailing.fields.insert("grpc-message", message);
+        }
+    }
+    machine.grpc_trailing(root, token, trailing);
+    machine.grpc_closed(root, token, status, message.into_bytes());
 }
 
 /// Has it logged where the guest's own limit is why a call failed.
@@ -259,7 +289,7 @@ fn tell(machine: &Machine, root: u32, error: &CallError) {
     match error {
         CallError::TooLarge => machine.answer_too_large(root),
         CallError::NoRoom(_) => machine.no_room(root),
-        CallError::Timeout | CallError::Upstream(_) | CallError::Broken | CallError::Gone => {}
+        CallError::Timeout | CallError::Late | CallError::Upstream(_) | CallError::Broken | CallError::Gone => {}
     }
 }
 
@@ -274,15 +304,6 @@ pub enum Last {
 
 /// `INTERNAL` (gRPC status codes).
 const INTERNAL: u32 = 13;
-
-/// A gRPC status for a call that no server answered.
-fn status(error: &CallError) -> u32 {
-    match error {
-        CallError::Timeout => 4,
-        CallError::TooLarge | CallError::NoRoom(_) => 8,
-        CallError::Upstream(_) | CallError::Broken | CallError::Gone => 14,
-    }
-}
 
 impl std::fmt::Debug for Calls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -12,9 +12,15 @@
 ;;!   upstream_data| property upstream.address = 0 "BYTES"
 ;;!   upstream_data| property upstream.local_address = 0 length 15
 ;;!   upstream_data| property xds.cluster_name = 0 "bytes"
+;;!   upstream_data| property upstream.transport_failure_reason = 0 empty
+;;!   upstream_data| property upstream.cx_pool_ready_duration = 0 length 8
+;;!   upstream_data| property upstream.request_attempt_count = 0 1
 ;;!   upstream_data| property upstream.address = 0 "BYTES"
 ;;!   upstream_data| property upstream.local_address = 0 length 15
 ;;!   upstream_data| property xds.cluster_name = 0 "bytes"
+;;!   upstream_data| property upstream.transport_failure_reason = 0 empty
+;;!   upstream_data| property upstream.cx_pool_ready_duration = 0 length 8
+;;!   upstream_data| property upstream.request_attempt_count = 0 1
 ;;!   > "ABC"
 
 (on new_connection
@@ -28,4 +34,7 @@
   (call $property @"upstream\00address")
   (call $property_length @"upstream\00local_address")
   (call $property @"xds\00cluster_name")
+  (call $property @"upstream\00transport_failure_reason")
+  (call $property_length @"upstream\00cx_pool_ready_duration")
+  (call $property_number @"upstream\00request_attempt_count")
   (i32.const 0))

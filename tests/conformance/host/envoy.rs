@@ -122,6 +122,25 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
             address.port()
         );
     }
+    // The last speaks no TLS.
+    let own = upstream.secure.folder.path().display();
+    for (name, address, ca) in [
+        ("origin-tls", upstream.secure.address, "ca.pem"),
+        ("untrusted", upstream.secure.address, "other.pem"),
+        ("no-tls", upstream.bytes, "ca.pem"),
+    ] {
+        let _ = writeln!(
+            text,
+            "  - name: {name}\n    type: STATIC\n    connect_timeout: 2s\n    transport_socket:\n      name: tls\n      typed_config:\n        \
+             \"@type\": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext\n        \
+             sni: server.example\n        common_tls_context:\n          tls_params: {{ tls_maximum_protocol_version: TLSv1_3 }}\n          tls_certificates: [{{ certificate_chain: {{ filename: \
+             {own}/svid.pem }}, private_key: {{ filename: {own}/svid.key }} }}]\n          validation_context: {{ trusted_ca: \
+             {{ filename: {own}/{ca} }} }}\n    load_assignment:\n      cluster_name: {name}\n      endpoints: [{{ lb_endpoints: \
+             [{{ endpoint: {{ address: {{ socket_address: {{ address: {}, port_value: {} }} }} }} }}] }}]",
+            address.ip(),
+            address.port()
+        );
+    }
     text
 }
 
@@ -141,6 +160,9 @@ const CONNECTION_MANAGER: &str = r#"      - name: envoy.filters.network.http_con
               - { name: by-header, match: { prefix: /, headers: [{ name: x-kit-route, string_match: { exact: other } }] }, direct_response: { status: 210, body: { inline_string: other } } }
               - { name: h2-route, match: { prefix: /h2/ }, route: { cluster: origin-h2, prefix_rewrite: / } }
               - { name: dead-route, match: { prefix: /dead }, route: { cluster: dead } }
+              - { name: tls-route, match: { prefix: /tls }, route: { cluster: origin-tls } }
+              - { name: untrusted-route, match: { prefix: /untrusted }, route: { cluster: untrusted } }
+              - { name: no-tls-route, match: { prefix: /no-tls }, route: { cluster: no-tls } }
               - { name: main-route, match: { prefix: / }, route: { cluster: origin } }
           http_filters:
 "#;

@@ -1,7 +1,7 @@
 //! Pillion's configuration: the same listeners and clusters.
 
 use super::{Filter, Loaded, METADATA, Running};
-use crate::{case::Case, upstream::Upstream};
+use crate::{case::Case, secure::SERVER, upstream::Upstream};
 use pillion_tests::{client::Client, port, process::Process, tempdir::TempDir, wait::SOON};
 use serde_json::json;
 use std::{
@@ -56,7 +56,8 @@ fn ready(admin: SocketAddr) -> bool {
 fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String {
     let mut text = format!(
         "admin: {{ address: {admin} }}\nworkers: 1\nnode: {{ id: kit-node, cluster: kit-cluster, metadata: {METADATA} }}\n\
-         listeners:\n"
+         {}\nlisteners:\n",
+        upstream.secure.identity
     );
     for loaded in cases {
         let (name, address) = (&loaded.case.name, loaded.address);
@@ -87,6 +88,21 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String 
     ] {
         let _ = writeln!(text, "  - {{ name: {name}, endpoints: [\"{address}\"], connect_timeout: 2s{more} }}");
     }
+    let secure = &upstream.secure;
+    let other = secure.folder.path().join("other.pem");
+    let (known, unknown) =
+        (format!("spiffe_ids: [\"{SERVER}\"]"), format!("trusted_ca: {other:?}, danger_ignore_names: true"));
+    for (name, address, trust) in [
+        ("origin-tls", secure.address, &known),
+        ("untrusted", secure.address, &unknown),
+        ("no-tls", upstream.bytes, &known),
+    ] {
+        let _ = writeln!(
+            text,
+            "  - {{ name: {name}, endpoints: [\"{address}\"], connect_timeout: 2s, tls: {{ mode: mutual, server_name: \
+             server.example, {trust} }} }}"
+        );
+    }
     text
 }
 
@@ -94,6 +110,9 @@ const ROUTES: &str = "    routes:
       - { name: by-header, match: { prefix: /, headers: { x-kit-route: other } }, respond: { status: 210, body: other, content_type: text/plain } }
       - { name: h2-route, match: { prefix: /h2/ }, rewrite: { prefix: / }, cluster: origin-h2 }
       - { name: dead-route, match: { prefix: /dead }, cluster: dead }
+      - { name: tls-route, match: { prefix: /tls }, cluster: origin-tls }
+      - { name: untrusted-route, match: { prefix: /untrusted }, cluster: untrusted }
+      - { name: no-tls-route, match: { prefix: /no-tls }, cluster: no-tls }
       - { name: main-route, match: { prefix: / }, cluster: origin }
 ";
 

@@ -15,7 +15,7 @@ use crate::{
     downstream::{codec::Interim, original_dst::Captured},
     error::{FilterError, ProxyError},
     telemetry::ResponseFlag,
-    upstream::{self, Carrier, Cause, Delivery, Replay as Look, RequestError, SendError, SendOptions},
+    upstream::{self, Carried, Carrier, Cause, Delivery, Replay as Look, RequestError, SendError, SendOptions},
     worker::Cluster,
 };
 use http::{Request, Response};
@@ -133,8 +133,14 @@ async fn attempts(
         if let Some(failure) = stream.as_ref().and_then(|stream| stream.failure()) {
             return Err(of_body(failure));
         }
-        if let Cause::Request(cut) = &error.cause {
-            cluster.state().metrics().reset(cut.reason());
+        match &error.cause {
+            Cause::Request(cut) => cluster.state().metrics().reset(cut.reason()),
+            Cause::Connect(why) => {
+                if let Some(chain) = &chain {
+                    chain.carrying().replace(Some(Carried::not(*why)));
+                }
+            }
+            Cause::NoEndpoint | Cause::Overflow(_) | Cause::UpgradeUnsupported => {}
         }
         // Where nobody answered, somebody else may; a connection that had gone stale says nothing of its server.
         stale = error.carrier == Carrier::Reused;

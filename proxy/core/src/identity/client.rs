@@ -267,6 +267,12 @@ impl Dialling {
     pub fn version(&self) -> TrustVersion {
         self.version
     }
+
+    /// What servers that ask are shown.
+    #[must_use]
+    pub fn shown(&self) -> Option<&Arc<CertifiedKey>> {
+        self.made_of.shown.as_ref().map(|certificate| certificate.key())
+    }
 }
 
 /// Who is the right one; `None`: anybody.

@@ -140,6 +140,7 @@ async fn pass(
     let mut upstream = match opened {
         Ok(upstream) => upstream,
         Err(cause) => {
+            chain.carried_by_none(&cause);
             chain.closed();
             return refuse_for(account, &cause);
         }

@@ -33,7 +33,7 @@ mod worker_cluster;
 pub use balance::{Picker, Random, Standing};
 pub(crate) use bond::Bond;
 pub use bond::{Bonds, Doubted};
-pub use carrying::{Carrying, CarryingTls, Told};
+pub use carrying::{Carried, Carrying, CarryingTls, Told};
 pub(crate) use cluster::Silent;
 pub use cluster::{ClusterId, ClusterState, Description, MAX_DISCOVERED, Member, MemberDescription};
 pub use error::{Carrier, Cause, ConnectError, Delivery, Limit, RequestError, SendError};
@@ -144,17 +144,17 @@ pub async fn send<B: RequestBody>(
         };
         match taken {
             Ok(Taken::Socket(socket, opened)) => {
-                options.carrying.inspect(|told| drop(told.replace(Some(Carrying::of(&socket)))));
+                options.carrying.inspect(|told| drop(told.replace(Some(Carried::By(Carrying::of(&socket))))));
                 return Ok(lease::connected(socket, opened, in_flight));
             }
             Ok(Taken::Http1(mut connection)) => {
-                options.carrying.inspect(|told| drop(told.replace(Some(connection.carrying()))));
+                options.carrying.inspect(|told| drop(told.replace(Some(Carried::By(connection.carrying())))));
                 let answered = http1::request(connection, request, in_flight, options).await;
                 host.core.judge_http1(&answered);
                 return answered;
             }
             Ok(Taken::Http2(slot)) => {
-                options.carrying.inspect(|told| drop(told.replace(slot.carrying())));
+                options.carrying.inspect(|told| drop(told.replace(slot.carrying().map(Carried::By))));
                 return http2::request(slot, request, in_flight, options).await;
             }
             Err(Cause::Connect(error)) if error.blame() == Blame::Upstream => {

@@ -2,7 +2,10 @@
 
 use super::{
     Attributes, NoValue, Value,
-    parse::{Binary, Each, Function, MOST_REGEX, Node, Unary, Walk, regex},
+    convert::converted,
+    function::{Function, MOST_REGEX, regex},
+    parse::{Binary, Each, Node, Unary, Walk},
+    time,
 };
 use std::{
     borrow::Cow,
@@ -49,16 +52,11 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
             Node::Literal(value) => self.paid(value.clone()),
             Node::Each(each) => self.each(each),
             Node::Name(_) | Node::Select(..) | Node::Index(..) => self.member(node),
-            Node::Has(of, field) => match self.member_of(of, field) {
-                Ok(_) => Ok(Value::Bool(true)),
-                Err(NoValue::Absent) => Ok(Value::Bool(false)),
-                Err(error) => Err(error),
-            },
+            Node::Has(of, field) => self.has(of, field).map(Value::Bool),
             Node::Unary(Unary::Not, of) => Ok(Value::Bool(!self.truth(of)?)),
             Node::Unary(Unary::Minus, of) => match self.value(of)? {
                 Value::Int(number) => number.checked_neg().map(Value::Int).ok_or(NoValue::Range),
                 Value::Double(number) => Ok(Value::Double(-number)),
-                Value::Duration(number) => number.checked_neg().map(Value::Duration).ok_or(NoValue::Range),
                 _ => Err(NoValue::NoOverload),
             },
             Node::Binary(operator, one, two) => {
@@ -180,7 +178,10 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
         let mut path = Vec::new();
         if self.path(node, &mut path)? {
             let path: Vec<&str> = path.iter().map(|segment| &**segment).collect();
-            return self.paid(self.attributes.get(&path)?);
+            return match (self.attributes.get(&path), &path[..]) {
+                (Err(NoValue::Absent), [name]) => Value::kind_named(name).ok_or(NoValue::Absent),
+                (found, _) => self.paid(found?),
+            };
         }
         match node {
             Node::Select(of, field) => within(&self.value(of)?, &Value::Text(field.clone())),
@@ -190,13 +191,30 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
         }
     }
 
-    fn member_of(&self, of: &'a Node, field: &str) -> Found {
+    /// Whether a value has a member. Only maps and what holds attributes have any.
+    fn has(&self, of: &'a Node, field: &str) -> Result<bool, NoValue> {
         let mut path = Vec::new();
-        if self.path(of, &mut path)? {
-            let path: Vec<&str> = path.iter().map(|segment| &**segment).chain([field]).collect();
-            return self.attributes.get(&path);
+        if !self.path(of, &mut path)? {
+            return match self.value(of)? {
+                Value::Map(entries) => Ok(is_in(&entries, &Value::Text(field.to_owned()))),
+                _ => Err(NoValue::NoOverload),
+            };
         }
-        within(&self.value(of)?, &Value::Text(field.to_owned()))
+        let path: Vec<&str> = path.iter().map(|segment| &**segment).chain([field]).collect();
+        let member = match self.attributes.get(&path) {
+            Ok(member) => Some(self.paid(member)?),
+            Err(NoValue::Opaque) => return Ok(true),
+            Err(NoValue::Absent) => None,
+            Err(error) => return Err(error),
+        };
+        match (self.attributes.get(&path[..path.len() - 1]), member) {
+            (Err(NoValue::Opaque) | Ok(Value::Map(_)), member) => Ok(member.is_some()),
+            (Err(error), _) => Err(error),
+            // A message: it has what is not empty.
+            (Ok(_), Some(Value::Map(entries))) => Ok(!entries.is_empty()),
+            (Ok(_), Some(_)) => Ok(true),
+            (Ok(_), None) => Err(NoValue::NoOverload),
+        }
     }
 
     fn call(&self, function: &Function, arguments: &'a [Node]) -> Found {
@@ -213,6 +231,10 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
                     }
                 };
                 Value::Bool(matches)
+            }
+            (Function::Part(part), Some(Value::Text(zone))) => {
+                let Value::Time(time) = first else { return Err(NoValue::NoOverload) };
+                time::part(*part, time, &zone).map(Value::Int).ok_or(NoValue::NoOverload)?
             }
             (_, Some(Value::Text(part))) => {
                 let Value::Text(text) = first else { return Err(NoValue::NoOverload) };
@@ -238,12 +260,21 @@ fn within(of: &Value, key: &Value) -> Found {
             let found = entries.iter().find(|(known, _)| known.same(key));
             found.map(|(_, value)| value.clone()).ok_or(NoValue::Absent)
         }
-        (Value::List(values), Value::Int(at)) => {
-            let found = usize::try_from(*at).ok().and_then(|at| values.get(at));
+        (Value::List(values), Value::Int(_) | Value::Uint(_) | Value::Double(_)) => {
+            // A number with a fraction is none of the whole ones.
+            let at = converted(&Function::Int, key.clone())?;
+            let found = match at {
+                Value::Int(at) if Value::Int(at).same(key) => usize::try_from(at).ok().and_then(|at| values.get(at)),
+                _ => None,
+            };
             found.cloned().ok_or(NoValue::Absent)
         }
         _ => Err(NoValue::NoOverload),
     }
+}
+
+fn is_in(entries: &[(Value, Value)], key: &Value) -> bool {
+    entries.iter().any(|(known, _)| known.same(key))
 }
 
 fn size(of: &Value) -> Found {
@@ -271,7 +302,7 @@ fn binary(operator: Binary, one: Value, two: Value) -> Found {
         Binary::GreaterOrEqual => compared(&[Ordering::Greater, Ordering::Equal]),
         Binary::In => match &two {
             Value::List(values) => Ok(Value::Bool(values.iter().any(|value| value.same(&one)))),
-            Value::Map(entries) => Ok(Value::Bool(entries.iter().any(|(key, _)| key.same(&one)))),
+            Value::Map(entries) => Ok(Value::Bool(is_in(entries, &one))),
             _ => Err(NoValue::NoOverload),
         },
         Binary::Plus | Binary::Minus | Binary::Times | Binary::Over | Binary::Rest => computed(operator, one, two),
@@ -301,89 +332,25 @@ fn computed(operator: Binary, one: Value, two: Value) -> Found {
             _ => return Err(NoValue::NoOverload),
         })),
         (Value::Duration(one), Value::Duration(two)) => match operator {
-            Binary::Plus => one.checked_add(two).map(Value::Duration),
-            Binary::Minus => one.checked_sub(two).map(Value::Duration),
+            Binary::Plus => Some(Value::Duration(one.saturating_add(two))),
+            Binary::Minus => Some(Value::Duration(one.saturating_sub(two))),
             _ => return Err(NoValue::NoOverload),
         },
         (Value::Time(one), Value::Duration(two)) => match operator {
-            Binary::Plus => one.checked_add(two).map(Value::Time),
-            Binary::Minus => one.checked_sub(two).map(Value::Time),
+            Binary::Plus => Some(Value::Time(one.saturating_add(two))),
+            Binary::Minus => Some(Value::Time(one.saturating_sub(two))),
             _ => return Err(NoValue::NoOverload),
         },
-        (Value::Duration(one), Value::Time(two)) if operator == Binary::Plus => one.checked_add(two).map(Value::Time),
-        (Value::Time(one), Value::Time(two)) if operator == Binary::Minus => one.checked_sub(two).map(Value::Duration),
+        (Value::Duration(one), Value::Time(two)) if operator == Binary::Plus => {
+            Some(Value::Time(one.saturating_add(two)))
+        }
+        (Value::Time(one), Value::Time(two)) if operator == Binary::Minus => {
+            Some(Value::Duration(one.saturating_sub(two)))
+        }
         (Value::Text(one), Value::Text(two)) if operator == Binary::Plus => Some(Value::Text(one + &two)),
         (Value::Bytes(one), Value::Bytes(two)) if operator == Binary::Plus => Some(Value::Bytes([one, two].concat())),
         (Value::List(one), Value::List(two)) if operator == Binary::Plus => Some(Value::List([one, two].concat())),
         _ => return Err(NoValue::NoOverload),
     };
     found.ok_or(NoValue::Range)
-}
-
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "CEL's conversions between numbers")]
-fn converted(function: &Function, value: Value) -> Found {
-    let whole = |number: f64| (number > -9.3e18 && number < 9.3e18).then_some(number as i128);
-    let number = match &value {
-        Value::Int(number) => Some(i128::from(*number)),
-        Value::Uint(number) => Some(i128::from(*number)),
-        Value::Double(number) => whole(*number),
-        Value::Text(text) => text.parse::<i128>().ok(),
-        Value::Time(nanoseconds) => Some(i128::from(nanoseconds.div_euclid(1_000_000_000))),
-        _ => None,
-    };
-    match (function, value) {
-        (Function::Dyn, value) => Ok(value),
-        (Function::Int, _) => {
-            number.and_then(|number| i64::try_from(number).ok()).map(Value::Int).ok_or(NoValue::Range)
-        }
-        (Function::Uint, _) => {
-            number.and_then(|number| u64::try_from(number).ok()).map(Value::Uint).ok_or(NoValue::Range)
-        }
-        (Function::Double, Value::Double(number)) => Ok(Value::Double(number)),
-        (Function::Double, Value::Text(text)) => text.parse().map(Value::Double).map_err(|_| NoValue::NoOverload),
-        (Function::Double, _) => number.map(|number| Value::Double(number as f64)).ok_or(NoValue::NoOverload),
-        (Function::Text, Value::Text(text)) => Ok(Value::Text(text)),
-        (Function::Text, Value::Int(number)) => Ok(Value::Text(number.to_string())),
-        (Function::Text, Value::Uint(number)) => Ok(Value::Text(number.to_string())),
-        (Function::Text, Value::Double(number)) => Ok(Value::Text(number.to_string())),
-        (Function::Text, Value::Bool(truth)) => Ok(Value::Text(truth.to_string())),
-        (Function::Text, Value::Bytes(bytes)) => {
-            String::from_utf8(bytes).map(Value::Text).map_err(|_| NoValue::NoOverload)
-        }
-        (Function::Bytes, Value::Text(text)) => Ok(Value::Bytes(text.into_bytes())),
-        (Function::Bytes, Value::Bytes(bytes)) => Ok(Value::Bytes(bytes)),
-        (Function::Bool, Value::Bool(truth)) => Ok(Value::Bool(truth)),
-        (Function::Bool, Value::Text(text)) => match text.as_str() {
-            "true" | "1" | "t" | "TRUE" | "True" => Ok(Value::Bool(true)),
-            "false" | "0" | "f" | "FALSE" | "False" => Ok(Value::Bool(false)),
-            _ => Err(NoValue::NoOverload),
-        },
-        (Function::Duration, Value::Duration(length)) => Ok(Value::Duration(length)),
-        (Function::Duration, Value::Text(text)) => duration(&text).map(Value::Duration).ok_or(NoValue::NoOverload),
-        _ => Err(NoValue::NoOverload),
-    }
-}
-
-/// `1h30m`, `-1.5s`, `200ms`, in nanoseconds.
-#[expect(clippy::cast_possible_truncation, reason = "checked to fit")]
-fn duration(text: &str) -> Option<i64> {
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    let mut total = 0.0_f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|next: char| !next.is_ascii_digit() && next != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let units = [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10), ("h", 3.6e12)];
-        let (unit, worth) = units.into_iter().find(|(unit, _)| rest.starts_with(unit))?;
-        rest = &rest[unit.len()..];
-        total += number * worth;
-    }
-    let total = if negative { -total } else { total };
-    (!text.is_empty() && total.abs() < 9.2e18).then_some(total.round() as i64)
 }

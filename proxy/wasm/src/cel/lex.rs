@@ -13,6 +13,8 @@ pub(super) struct Token {
 pub(super) enum Kind {
     Name(String),
     Literal(Value),
+    /// The digits of the least integer, which are a number behind a minus sign alone.
+    Least,
     /// An operator or bracket.
     Sign(&'static str),
     End,
@@ -123,6 +125,7 @@ impl<'a> Lexer<'a> {
                 }
             }
         }
+        let mut least = false;
         let value = if double {
             rest[..end].parse().ok().map(Value::Double)
         } else {
@@ -131,19 +134,17 @@ impl<'a> Lexer<'a> {
                 end += 1;
                 number.map(Value::Uint)
             } else {
-                // The least integer is written with a sign, which is an operator: its digits are one too many.
-                number.and_then(|number| match i64::try_from(number) {
-                    Ok(number) => Some(Value::Int(number)),
-                    Err(_) => (number == i64::MIN.unsigned_abs()).then_some(Value::Int(i64::MIN)),
-                })
+                least = number == Some(i64::MIN.unsigned_abs());
+                number.and_then(|number| i64::try_from(number).ok()).map(Value::Int)
             }
         };
-        let Some(value) = value else { return self.wrong("this number is too large, or none") };
+        let kind = if least { Some(Kind::Least) } else { value.map(Kind::Literal) };
+        let Some(kind) = kind else { return self.wrong("this number is too large, or none") };
         if tail(end).starts_with(|next: char| next.is_ascii_alphanumeric() || next == '_') {
             return self.wrong("a name cannot follow a number");
         }
         self.at += end;
-        Ok(Kind::Literal(value))
+        Ok(kind)
     }
 
     /// `'…'`, `"…"`, three quotes of a kind; with `r` as written, with `b` bytes.

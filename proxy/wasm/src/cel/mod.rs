@@ -7,12 +7,15 @@
 //! Our own, since what guests give must be bounded: a host function cannot be interrupted. Text, depth, steps, values and
 //! regular expressions have limits. The crate `cel` (0.15) has none on steps, and makes a program 1.7 MB larger.
 //!
-//! Source: <https://github.com/google/cel-spec>, `doc/langdef.md`. Not offered: messages (`Type{…}`), `type`, `timestamp` and
-//! the parts of a date.
+//! Source: <https://github.com/google/cel-spec>, `doc/langdef.md`. Not offered: messages (`Type{…}`), and
+//! zones by name (`America/New_York`) in the parts of a time.
 
+mod convert;
 mod eval;
+mod function;
 mod lex;
 mod parse;
+mod time;
 mod value;
 
 pub use value::Value;
@@ -81,7 +84,7 @@ impl Expression {
         }
         let (root, regexes) = parse::parse(lex::tokens(text)?)?;
         // A part of the tree for each byte at worst; a regular expression and what matching with it needs.
-        Ok(Self { root, weight: text.len() * size_of::<Node>() + regexes * 4 * parse::MOST_REGEX })
+        Ok(Self { root, weight: text.len() * size_of::<Node>() + regexes * 4 * function::MOST_REGEX })
     }
 
     /// Bytes that it holds, at most.

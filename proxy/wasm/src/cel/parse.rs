@@ -2,9 +2,10 @@
 
 use super::{
     Malformed, Value,
+    function::{Called, Function, regex},
     lex::{Kind, Token},
+    time,
 };
-use regex::{Regex, RegexBuilder};
 
 /// Brackets and signs within one another: what reading recurs for.
 const MOST_NESTED: usize = 48;
@@ -12,11 +13,28 @@ const MOST_NESTED: usize = 48;
 /// Levels of the tree: what evaluating recurs for.
 const MOST_DEPTH: usize = 128;
 
-/// Bytes of a compiled regular expression: matching takes as long as the text times this, at most.
-pub(super) const MOST_REGEX: usize = 64 * 1024;
-
 /// Regular expressions in one expression: compiling one may take a tenth of a millisecond.
 const MOST_REGEXES: usize = 8;
+
+/// Words that are no names, but for members.
+const RESERVED: [&str; 16] = [
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "namespace",
+    "package",
+    "return",
+    "var",
+    "while",
+];
 
 /// A part of an expression.
 #[derive(Debug)]
@@ -79,52 +97,6 @@ pub(super) enum Binary {
     Greater,
     GreaterOrEqual,
     In,
-}
-
-/// A function; as a method its receiver is the first argument.
-#[derive(Debug)]
-pub(super) enum Function {
-    Size,
-    Contains,
-    StartsWith,
-    EndsWith,
-    /// With a pattern that is a literal: it is compiled once.
-    Matches(Option<Box<Regex>>),
-    Int,
-    Uint,
-    Double,
-    Text,
-    Bytes,
-    Bool,
-    Duration,
-    Dyn,
-}
-
-impl Function {
-    /// By name, and how many arguments it takes.
-    fn named(name: &str) -> Option<(Self, usize)> {
-        Some(match name {
-            "size" => (Self::Size, 1),
-            "contains" => (Self::Contains, 2),
-            "startsWith" => (Self::StartsWith, 2),
-            "endsWith" => (Self::EndsWith, 2),
-            "matches" => (Self::Matches(None), 2),
-            "int" => (Self::Int, 1),
-            "uint" => (Self::Uint, 1),
-            "double" => (Self::Double, 1),
-            "string" => (Self::Text, 1),
-            "bytes" => (Self::Bytes, 1),
-            "bool" => (Self::Bool, 1),
-            "duration" => (Self::Duration, 1),
-            "dyn" => (Self::Dyn, 1),
-            _ => return None,
-        })
-    }
-}
-
-/// Compiles a pattern within its bound.
-pub(super) fn regex(pattern: &str) -> Option<Regex> {
-    RegexBuilder::new(pattern).size_limit(MOST_REGEX).dfa_size_limit(MOST_REGEX).build().ok()
 }
 
 struct Parser {
@@ -307,10 +279,11 @@ impl Parser {
         match self.sign(&["!", "-"]) {
             None => self.member(),
             Some("!") => Ok(Node::Unary(Unary::Not, Box::new(self.nested(Self::unary)?))),
-            Some(_) => match self.nested(Self::unary)? {
-                Node::Literal(Value::Int(number)) => Ok(Node::Literal(Value::Int(number.wrapping_neg()))),
-                node => Ok(Node::Unary(Unary::Minus, Box::new(node))),
-            },
+            Some(_) if *self.peek() == Kind::Least => {
+                self.take();
+                Ok(Node::Literal(Value::Int(i64::MIN)))
+            }
+            Some(_) => Ok(Node::Unary(Unary::Minus, Box::new(self.nested(Self::unary)?))),
         }
     }
 
@@ -341,6 +314,8 @@ impl Parser {
         // A leading dot names the root, where every name is.
         let rooted = self.sign(&["."]).is_some();
         match self.peek().clone() {
+            Kind::Name(name) if RESERVED.contains(&name.as_str()) => self.wrong(format!("{name} is no name")),
+            Kind::Least => self.wrong("this number is too large"),
             Kind::Name(name) => {
                 self.take();
                 if self.sign(&["("]).is_none() {
@@ -415,12 +390,19 @@ impl Parser {
             (Some(walk), Some(over)) => return self.each(name, walk, over, arguments),
             (_, receiver) => receiver,
         };
-        let arguments: Vec<_> = receiver.into_iter().chain(arguments).collect();
-        let Some((function, count)) = Function::named(name) else {
+        let Some((function, called, counts)) = Function::named(name) else {
             return self.wrong(format!("there is no function {name} here"));
         };
-        if arguments.len() != count {
-            return self.wrong(format!("{name} takes {count} arguments, its receiver included"));
+        match (called, &receiver) {
+            (Called::Plain, Some(_)) => return self.wrong(format!("{name} is no method: {name}(x)")),
+            (Called::Method, None) => return self.wrong(format!("{name} is a method: x.{name}()")),
+            _ => {}
+        }
+        let arguments: Vec<_> = receiver.into_iter().chain(arguments).collect();
+        if !counts.contains(&arguments.len()) {
+            let most = counts.end();
+            return self
+                .wrong(format!("{name} takes {most} arguments at most, its receiver included, and one at least"));
         }
         let function = match (function, arguments.as_slice()) {
             (Function::Matches(_), [_, Node::Literal(Value::Text(pattern))]) => match regex(pattern) {
@@ -431,6 +413,10 @@ impl Parser {
                 }
                 None => return self.wrong("the pattern is no regular expression, or too large a one"),
             },
+            (Function::Part(_), [_, Node::Literal(Value::Text(zone))]) if time::is_name(zone) => {
+                return self
+                    .wrong(format!("zones have no names here but UTC: give {zone:?} as an offset such as '-05:00'"));
+            }
             (function, _) => function,
         };
         Ok(Node::Call(function, arguments))

@@ -13,7 +13,11 @@ impl Attributes for Request {
             ["request", "headers"] => {
                 Ok(Value::Map(vec![(Value::Text("x-a".to_owned()), Value::Text("1".to_owned()))]))
             }
+            ["request"] => Err(NoValue::Opaque),
             ["request", "size"] => Ok(Value::Int(3)),
+            ["request", "time"] => Ok(Value::Time(1_700_000_000_500_000_000)),
+            ["message"] => text(""),
+            ["message", "field"] => Ok(Value::Map(Vec::new())),
             ["request", "duration"] => Ok(Value::Duration(1_500_000_000)),
             _ => Err(NoValue::Absent),
         }
@@ -47,6 +51,13 @@ fn values_are_the_languages() {
         "request.headers.exists(name, name.startsWith('x-')) && {'k': 1}.all(k, {'k': 1}[k] == 1)",
         "[[1], [2]].all(x, x.exists(y, y > 0) && size(x) == 1) && [0, 1].exists(x, 1 / x == 1)",
         "[{'a': 1}].all(x, x.a == 1) && !has({'a': 1}.b)",
+        "request.time.getFullYear() == 2023 && request.time.getMonth() == 10 && request.time.getHours('-08:00') == 14",
+        "timestamp('2023-11-14T22:13:20.5Z') == request.time && string(request.time) == '2023-11-14T22:13:20.500Z'",
+        "timestamp(10) - timestamp(4) == duration('6s') && int(timestamp(-1)) == -1 && duration('3661s').getMinutes() == 61",
+        "type(1) == int && type(type(1)) == type && [1][0u] == 1 && [1][0.0] == 1 && int(true) == 1 && int(' 1') == 1",
+        "string(1e100) == '1e+100' && string(1234567.0) == '1.234567e+06' && string(0.00001) == '1e-05'",
+        "string(1.0) == '1' && string(-0.0) == '-0' && string(-1.0 / 0.0) == '-inf'",
+        "!has(message.field) && !has({'a': 1}.b) && (has(nope.x) || true)",
         "(request.size > 2 ? 'many' : 'few') == 'many' // a comment",
         "0xff == 255 && -9223372036854775808 < 0 && null == null && 'abc'.contains('b') && 'abc'.endsWith('c')",
     ];
@@ -65,6 +76,16 @@ fn what_has_no_value_says_why() {
         ("1 + 1u", NoValue::NoOverload),
         ("'a' < 1", NoValue::NoOverload),
         ("1 && true", NoValue::NoOverload),
+        ("has(nope.x)", NoValue::Absent),
+        ("has(request.nosuch.x)", NoValue::Absent),
+        ("has(request.path.x)", NoValue::NoOverload),
+        ("has(message.nosuch)", NoValue::NoOverload),
+        ("timestamp('nonsense')", NoValue::NoOverload),
+        ("string(timestamp(253402300800))", NoValue::NoOverload),
+        ("duration('1s').getFullYear()", NoValue::NoOverload),
+        ("request.time.getHours('+2')", NoValue::NoOverload),
+        ("-duration('1s')", NoValue::NoOverload),
+        ("[1][0.5]", NoValue::Absent),
         ("1 / 0", NoValue::Range),
         ("9223372036854775807 + 1", NoValue::Range),
         ("request.nosuch == 1 && true", NoValue::Absent),
@@ -92,6 +113,13 @@ fn what_is_no_expression_is_refused_with_its_place() {
         ("'open", 1),
         ("1x", 1),
         ("99999999999999999999", 1),
+        ("9223372036854775808", 1),
+        ("1 - 9223372036854775808", 5),
+        ("-(9223372036854775808)", 3),
+        ("getHours(request.time)", 23),
+        ("'5'.int()", 10),
+        ("request.time.getHours('Europe/Berlin')", 39),
+        ("else", 1),
         ("a.", 3),
         ("{'a' 1}", 6),
         ("'a'.matches('(')", 17),
@@ -117,12 +145,24 @@ fn a_value_is_encoded_as_properties_are() {
     };
     assert_eq!(encoded("1"), 1_i64.to_le_bytes());
     assert_eq!(encoded("'a'"), b"a");
+    assert_eq!(encoded("timestamp(1)"), 1_000_000_000_i64.to_le_bytes());
+    assert_eq!(encoded("timestamp('9999-12-31T23:59:59Z')"), i64::MAX.to_le_bytes());
+    assert_eq!(encoded("timestamp('0001-01-01T00:00:00Z')"), i64::MIN.to_le_bytes());
     assert_eq!(encoded("true"), [1]);
     assert_eq!(encoded("['x']"), b"\x01\0\0\0\x01\0\0\0\0\0\0\0x\0\0");
     assert_eq!(encoded("{'a': 'b'}"), b"\x01\0\0\0\x01\0\0\0\x01\0\0\0a\0b\0");
 }
 
 proptest! {
+    #[test]
+    fn no_time_panics(text in "-?[0-9]{0,10}-[0-9]{1,2}-[0-9]{1,2}T[0-9:.+Z-]{0,24}", zone in "[0-9:.+-][0-9:.hs+-]{0,24}", seconds: i64) {
+        for text in [format!("timestamp('{text}')"), format!("timestamp({seconds})"), format!("duration('{zone}')")] {
+            let _ = eval(&text);
+            let _ = eval(&format!("string({text})"));
+            let _ = eval(&format!("{text}.getDayOfYear('{zone}') + {text}.getHours()"));
+        }
+    }
+
     #[test]
     fn no_text_panics(text in "[a-c0-9'\"\\\\.+*/%!<>=&|?:(){}\\[\\], \\n-]{0,60}", any: String) {
         for text in [text, any] {

@@ -25,20 +25,27 @@ pub enum Value {
     /// Keys and values.
     Map(Vec<(Value, Value)>),
     /// Nanoseconds.
-    Duration(i64),
+    Duration(i128),
     /// Nanoseconds since 1970.
-    Time(i64),
+    Time(i128),
+    /// What kind of value another is.
+    Type(&'static str),
 }
+
+/// Names of kinds that expressions may say.
+const KINDS: [&str; 10] = ["null_type", "bool", "int", "uint", "double", "string", "bytes", "list", "map", "type"];
 
 impl Value {
     /// Appends it as guests get properties: text and bytes as they are, numbers in eight bytes, a truth in one, a list as
     /// pairs without values.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Null => {}
+            Self::Null | Self::Type(_) => {}
             Self::Bool(truth) => out.push((*truth).into()),
-            Self::Int(number) | Self::Duration(number) | Self::Time(number) => {
-                out.extend_from_slice(&number.to_le_bytes());
+            Self::Int(number) => out.extend_from_slice(&number.to_le_bytes()),
+            Self::Duration(number) | Self::Time(number) => {
+                let bounded = i64::try_from(*number).unwrap_or(if *number < 0 { i64::MIN } else { i64::MAX });
+                out.extend_from_slice(&bounded.to_le_bytes());
             }
             Self::Uint(number) => out.extend_from_slice(&number.to_le_bytes()),
             Self::Double(number) => out.extend_from_slice(&number.to_le_bytes()),
@@ -53,6 +60,40 @@ impl Value {
                 pairs::encode(|| entries.iter().map(|(key, value)| (&key[..], &value[..])), out);
             }
         }
+    }
+
+    /// Whether guests can be given it: null and kinds are no bytes.
+    #[must_use]
+    pub fn can_be_given(&self) -> bool {
+        match self {
+            Self::Null | Self::Type(_) => false,
+            Self::List(values) => values.iter().all(Self::can_be_given),
+            Self::Map(entries) => entries.iter().all(|(key, value)| key.can_be_given() && value.can_be_given()),
+            _ => true,
+        }
+    }
+
+    /// What kind it is.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null_type",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Uint(_) => "uint",
+            Self::Double(_) => "double",
+            Self::Text(_) => "string",
+            Self::Bytes(_) => "bytes",
+            Self::List(_) => "list",
+            Self::Map(_) => "map",
+            Self::Duration(_) => "google.protobuf.Duration",
+            Self::Time(_) => "google.protobuf.Timestamp",
+            Self::Type(_) => "type",
+        }
+    }
+
+    /// The kind of this name.
+    pub(super) fn kind_named(name: &str) -> Option<Self> {
+        KINDS.into_iter().find(|kind| *kind == name).map(Self::Type)
     }
 
     fn encoded(&self) -> Vec<u8> {

@@ -7,6 +7,7 @@
 mod certificate;
 mod flags;
 mod node;
+mod upstream;
 
 use super::{headers::MOST_GIVEN, stream::NO_DETAILS};
 use crate::{
@@ -114,7 +115,7 @@ pub(super) fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
         // Whom a trusted proxy before this one names, as Envoy's where it trusts one.
         (b"source", Some(rest)) => address_of(&stream.facts().client, rest),
         (b"destination", Some(rest)) => address_of(&stream.connection().destination(), rest),
-        (b"upstream", Some(rest)) => upstream(stream, rest),
+        (b"upstream", Some(rest)) => upstream::find(stream, rest),
         (b"upstream", None) => Err(Status::SerializationFailure),
         (b"upstream_filter_state", None) if stream.facts().upstream.is_some() => Err(Status::SerializationFailure),
         (b"metadata", None) => Ok(Value::Empty),
@@ -317,33 +318,6 @@ fn connection(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
             Some((what, certificate::Whose::Own)) => own().and_then(|der| certificate::say(der, what)),
             None => None,
         },
-    };
-    value.ok_or(Status::NotFound)
-}
-
-fn upstream(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
-    let facts = stream.facts();
-    let carrying = || stream.carrying();
-    let value = match (path, facts.upstream) {
-        (b"request_attempt_count", _) => Some(Value::Number(facts.attempts.into())),
-        (b"address", Some(address)) => Some(Value::Text(address.to_string())),
-        (b"port", Some(address)) => Some(Value::Number(address.port().into())),
-        (b"transport_failure_reason" | b"locality", Some(_))
-        | (b"locality\0region" | b"locality\0zone" | b"locality\0sub_zone", Some(_)) => Some(Value::Empty),
-        (b"local_address", Some(_)) => {
-            carrying().and_then(|carrying| carrying.local).map(|address| Value::Text(address.to_string()))
-        }
-        (b"tls_version", Some(_)) => {
-            carrying().and_then(|carrying| carrying.tls.as_ref().map(|tls| Value::Text(tls.version.to_owned())))
-        }
-        (b"peer_certificate", Some(_)) => {
-            carrying().and_then(|carrying| Some(certificate::pem(carrying.tls.as_ref()?.peer.as_ref()?)))
-        }
-        (path, Some(_)) => carrying().and_then(|carrying| {
-            let (what, certificate::Whose::Peer) = certificate::asked(path)? else { return None };
-            certificate::say(carrying.tls.as_ref()?.peer.as_ref()?, what)
-        }),
-        _ => None,
     };
     value.ok_or(Status::NotFound)
 }

@@ -58,10 +58,7 @@ impl Machine {
                 host.shown = shown;
             },
         );
-        if reset && let Ok(mut store) = self.store.try_borrow_mut() {
-            // The words are there in the callback alone, as Envoy's.
-            store.data_mut().status.1 = Bytes::new();
-        }
+        self.forget_words();
         drop(call);
     }
 
@@ -112,7 +109,9 @@ impl Machine {
             |callbacks| callbacks.grpc_receive.clone(),
             params,
             |host| {
-                host.status = (0, Bytes::new());
+                if last == Last::Yes {
+                    host.status = (0, Bytes::new());
+                }
                 host.shown = Shown::GrpcMessage(message);
             },
         );
@@ -146,7 +145,15 @@ impl Machine {
                 host.status = (status, message.into());
             },
         );
+        self.forget_words();
         drop(call);
+    }
+
+    /// What a status says is there in its callback alone, as Envoy's; its number stays.
+    fn forget_words(&self) {
+        if let Ok(mut store) = self.store.try_borrow_mut() {
+            store.data_mut().status.1 = Bytes::new();
+        }
     }
 
     /// The call is over; what waited for it is dropped by the caller, outside of the store.

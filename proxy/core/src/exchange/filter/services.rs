@@ -12,7 +12,8 @@ pub use holding::{Bound, Holds, NoRoom};
 pub use http::{HttpCall, HttpReply};
 
 use crate::{
-    upstream::{Cause, RequestError},
+    exchange::head::grpc::GrpcStatus,
+    upstream::{Cause, ConnectError, RequestError},
     worker::{Cluster, Worker},
 };
 use ::http::StatusCode;
@@ -73,9 +74,12 @@ pub enum CallRefused {
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Its time is up.
+    /// Its time is up, and no response has begun.
     #[error("timed out")]
     Timeout,
+    /// Its time is up within the response.
+    #[error("timed out within the response")]
+    Late,
     /// No endpoint, no connection, no response.
     #[error("upstream: {0}")]
     Upstream(#[from] Cause),
@@ -106,13 +110,25 @@ impl CallError {
         let (gone, bad, late) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT);
         let cause = match self {
             Self::Timeout => return Some((late, "upstream request timeout")),
-            Self::Broken | Self::TooLarge | Self::NoRoom(_) | Self::Gone => return None,
+            Self::Late | Self::Broken | Self::TooLarge | Self::NoRoom(_) | Self::Gone => return None,
             Self::Upstream(cause) => cause,
         };
         Some(match cause {
             Cause::NoEndpoint => (gone, "no healthy upstream"),
             Cause::Overflow(_) => (gone, reset!("overflow")),
-            Cause::Connect(_) | Cause::UpgradeUnsupported => (gone, reset!("connection failure")),
+            Cause::Connect(ConnectError::Timeout(_)) => (gone, reset!("connection timeout")),
+            Cause::Connect(ConnectError::Descriptors | ConnectError::LocalResources) => {
+                (gone, reset!("local connection failure"))
+            }
+            Cause::Connect(ConnectError::NotHttp2) => (bad, reset!("protocol error")),
+            Cause::Connect(
+                ConnectError::Refused
+                | ConnectError::Unreachable
+                | ConnectError::Reset
+                | ConnectError::Tls(_)
+                | ConnectError::Io(_),
+            )
+            | Cause::UpgradeUnsupported => (gone, reset!("remote connection failure")),
             Cause::Request(error) => match error {
                 // As Envoy answers what its codec does not write.
                 RequestError::Unwritable => (StatusCode::BAD_REQUEST, ""),
@@ -130,6 +146,25 @@ impl CallError {
                 | RequestError::Distrusted(_) => (gone, reset!("connection termination")),
             },
         })
+    }
+}
+
+impl CallError {
+    /// What Envoy tells a filter of a gRPC call that came to this: status and message.
+    #[must_use]
+    pub fn as_grpc(&self) -> (u32, String) {
+        let (status, message) = match (self.as_response(), self) {
+            // What the codec does not write never was a request.
+            (_, Self::Upstream(Cause::Request(RequestError::Unwritable))) => {
+                (GrpcStatus::Unavailable, self.to_string())
+            }
+            (Some((status, text)), _) => (GrpcStatus::from_http(status), text.to_owned()),
+            (None, Self::Late) => (GrpcStatus::Internal, "response_timeout".to_owned()),
+            (None, Self::Broken) => (GrpcStatus::Internal, self.to_string()),
+            (None, Self::TooLarge | Self::NoRoom(_)) => (GrpcStatus::ResourceExhausted, self.to_string()),
+            (None, Self::Timeout | Self::Upstream(_) | Self::Gone) => (GrpcStatus::Unavailable, self.to_string()),
+        };
+        (status.code().into(), message)
     }
 }
 

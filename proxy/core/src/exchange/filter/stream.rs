@@ -9,12 +9,12 @@ use crate::{
     downstream::unfinished::Room,
     error::FilterError,
     telemetry::{ConnectionFacts, ResponseFlag},
-    upstream::Carrying,
+    upstream::{Carried, Carrying, ConnectError},
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pillion_config::model;
-use std::{borrow::Cow, fmt, rc::Rc, sync::Arc};
+use std::{borrow::Cow, fmt, rc::Rc, sync::Arc, time::Duration};
 
 /// Keys of one stream's state at most, and bytes of all its keys and values: what guests put there lives as long as the
 /// stream, and streams may be many.
@@ -295,7 +295,26 @@ impl Stream {
     /// The connection that its request went on.
     #[must_use]
     pub fn carrying(&self) -> Option<Rc<Carrying>> {
-        self.shared.carrying.borrow().clone()
+        match &*self.shared.carrying.borrow() {
+            Some(Carried::By(carrying)) => Some(Rc::clone(carrying)),
+            Some(Carried::Not(..)) | None => None,
+        }
+    }
+
+    /// Why no connection could be made for its request, the last time one was wanted.
+    #[must_use]
+    pub fn connect_failure(&self) -> Option<ConnectError> {
+        match &*self.shared.carrying.borrow() {
+            Some(Carried::Not(why, _)) => Some(*why),
+            Some(Carried::By(_)) | None => None,
+        }
+    }
+
+    /// How long its request waited for its connection, or until none could be made; of several attempts, from the first on.
+    #[must_use]
+    pub fn connection_wait(&self) -> Option<Duration> {
+        let known = self.shared.carrying.borrow().as_ref()?.since();
+        Some(known.saturating_duration_since(self.shared.told.borrow().sent_at?))
     }
 
     /// What is known of it now.

@@ -9,7 +9,13 @@ use super::{
     stage::{At, HeadHere, Slot},
     stream::{Peer, StreamKind},
 };
-use crate::{exchange::account::Account, io::Socket, snapshot::ListenerSnapshot, upstream::Carrying, worker::View};
+use crate::{
+    exchange::account::Account,
+    io::Socket,
+    snapshot::ListenerSnapshot,
+    upstream::{Carried, Carrying, Cause},
+    worker::View,
+};
 use bytes::{Bytes, BytesMut};
 use pillion_config::model::FilterIndex;
 use std::{
@@ -21,7 +27,10 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
 
 /// Bytes read at once.
 const READ: usize = 16 * 1024;
@@ -93,14 +102,22 @@ impl TcpChain {
         .await
     }
 
-    /// What the record knows by now: the cluster, the attempt.
+    /// What the record knows by now, as a server is asked for: the cluster, the attempt.
     pub(crate) fn tell(&self, account: &Account) {
         self.shared.tell(account);
+        self.shared.told.borrow_mut().sent_at = Some(Instant::now());
     }
 
     /// The connection to its server is there.
     pub(crate) fn carried_by(&self, server: &Socket) {
-        self.shared.carrying.replace(Some(Carrying::of(server)));
+        self.shared.carrying.replace(Some(Carried::By(Carrying::of(server))));
+    }
+
+    /// No connection to a server could be made.
+    pub(crate) fn carried_by_none(&self, cause: &Cause) {
+        if let Cause::Connect(why) = cause {
+            self.shared.carrying.replace(Some(Carried::not(*why)));
+        }
     }
 
     /// The cluster that a filter chose.

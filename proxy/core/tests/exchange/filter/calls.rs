@@ -251,3 +251,71 @@ fn an_answer_that_breaks_off_is_none() {
         },
     );
 }
+
+#[test]
+fn a_call_whose_time_is_up_within_its_answer_has_none() {
+    run(
+        ONE,
+        |_, _| {
+            serve(|mut stream| async move {
+                head(&mut stream).await.unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello").await.unwrap();
+                std::future::pending::<()>().await;
+            })
+        },
+        |_world| async move {
+            let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":path", b"/"), (b":authority", b"a")];
+            let timeout = Duration::from_secs(5);
+            let call = HttpCall { cluster: "up", headers: &headers, body: b"", trailers: &[], timeout };
+            let error = services().http_call(&call).unwrap().await.unwrap_err();
+            assert!(matches!(error, CallError::Late) && error.as_response().is_none(), "{error:?}");
+        },
+    );
+}
+
+/// Nothing on `/s.S/Slow`; a head, and then nothing or a reset.
+async fn grpc_fails(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+    let path = request.uri().path();
+    if path == "/s.S/Slow" {
+        std::future::pending::<()>().await;
+    }
+    if path == "/s.S/Alone" {
+        let head = Response::builder().status(403).header("grpc-status", "16").body(()).unwrap();
+        respond.send_response(head, true).unwrap();
+        return;
+    }
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    if path == "/s.S/Stall" {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    stream.send_reset(h2::Reason::INTERNAL_ERROR);
+}
+
+#[test]
+fn a_grpc_call_that_comes_to_nothing_ends_as_envoys() {
+    use pillion_core::exchange::filter::{GrpcCall, GrpcEvent};
+    run(
+        ONE_H2,
+        |_, _| h2_server(grpc_fails),
+        |_world| async move {
+            let timeout = Some(Duration::from_secs(5));
+            let call = |method| GrpcCall { cluster: "up", service: "s.S", method, metadata: &[], timeout };
+            for (method, status, message) in
+                [("Slow", 14, "upstream request timeout"), ("Stall", 13, "response_timeout")]
+            {
+                let error = services().grpc_call(&call(method), b"hello").unwrap().await.unwrap_err();
+                assert_eq!(error.as_grpc(), (status, message.to_owned()), "{method}");
+            }
+            let reset = "upstream_reset_after_response_started{remote_reset}";
+            let reply = services().grpc_call(&call("Reset"), b"hello").unwrap().await.unwrap();
+            assert_eq!((reply.status, &reply.message[..]), (13, reset.as_bytes()));
+            let (_stream, mut events) = services().grpc_stream(&call("Reset")).unwrap();
+            assert!(matches!(events.next().await, Ok(Some(GrpcEvent::Initial(_)))));
+            assert!(matches!(events.next().await, Ok(Some(GrpcEvent::Trailing(none))) if none.fields.is_empty()));
+            assert!(matches!(events.next().await, Ok(Some(GrpcEvent::Closed(13, _)))));
+            let reply = services().grpc_call(&call("Alone"), b"hello").unwrap().await.unwrap();
+            assert_eq!(reply.status, 16, "beside 403");
+        },
+    );
+}

@@ -4,8 +4,10 @@ use crate::{
     abi::{Status, pairs},
     cel::{Attributes, Expression, NoValue, Value},
     host::properties::{self, Value as Property},
+    plugin::Node,
     vm::state::Host,
 };
+use serde_json::Value as Json;
 use std::collections::HashMap;
 
 /// Bytes that the expressions of one machine may hold.
@@ -43,7 +45,8 @@ pub(super) fn create(text: &[u8], host: &mut Host, out: &mut Vec<u8>) -> Result<
 pub(super) fn evaluate(id: &[u8], host: &Host, out: &mut Vec<u8>) -> Result<(), Status> {
     let expression = host.expressions.known.get(&number(id)?).ok_or(Status::NotFound)?;
     match expression.evaluate(&Properties(host)) {
-        Ok(Value::Null) | Err(NoValue::Opaque) => Err(Status::SerializationFailure),
+        Err(NoValue::Opaque) => Err(Status::SerializationFailure),
+        Ok(value) if !value.can_be_given() => Err(Status::SerializationFailure),
         Ok(value) => {
             value.encode(out);
             Ok(())
@@ -69,6 +72,9 @@ struct Properties<'a>(&'a Host);
 
 impl Attributes for Properties<'_> {
     fn get(&self, path: &[&str]) -> Result<Value, NoValue> {
+        if let ["xds", "node", "metadata", names @ ..] | ["node", "metadata", names @ ..] = path {
+            return metadata(&self.0.spec.node, names);
+        }
         let joined = path.join("\0");
         let found = properties::find(self.0, joined.as_bytes()).map_err(|status| match status {
             Status::SerializationFailure => NoValue::Opaque,
@@ -79,14 +85,15 @@ impl Attributes for Properties<'_> {
             Property::Bytes(bytes) => text(&bytes),
             Property::Empty => Value::Text(String::new()),
             Property::Truth(truth) => Value::Bool(truth),
-            Property::Number(number) => {
-                let number = i64::try_from(number).map_err(|_| NoValue::Range)?;
-                match path {
-                    ["request", "time"] => Value::Time(number),
-                    ["request", "duration"] | ["response", "backend_latency"] => Value::Duration(number),
-                    _ => Value::Int(number),
+            Property::Number(number) => match path {
+                ["request", "time"] => Value::Time(number.into()),
+                ["request", "duration"] | ["response", "backend_latency"] | ["upstream", "cx_pool_ready_duration"] => {
+                    Value::Duration(number.into())
                 }
-            }
+                _ => Value::Int(i64::try_from(number).map_err(|_| NoValue::Range)?),
+            },
+            // A message.
+            Property::Pairs(bytes) if matches!(path, ["xds", "node"] | ["node"]) => Value::Bytes(bytes),
             Property::Pairs(bytes) => {
                 // A field's values are one, as where it is asked for alone.
                 let mut fields: Vec<(&[u8], Vec<u8>)> = Vec::new();
@@ -100,6 +107,30 @@ impl Attributes for Properties<'_> {
             }
         })
     }
+}
+
+/// What the workload's metadata have at this path.
+fn metadata(node: &Node, path: &[&str]) -> Result<Value, NoValue> {
+    let Some((first, rest)) = path.split_first() else { return Ok(entries(&node.metadata)) };
+    let outermost = node.metadata.get(*first);
+    let found = outermost.and_then(|value| rest.iter().try_fold(value, |outer, name| outer.get(name)));
+    found.map(json).ok_or(NoValue::Absent)
+}
+
+/// A `google.protobuf.Value`: its numbers are floating-point ones.
+fn json(value: &Json) -> Value {
+    match value {
+        Json::Null => Value::Null,
+        Json::Bool(truth) => Value::Bool(*truth),
+        Json::Number(number) => Value::Double(number.as_f64().unwrap_or_default()),
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Array(values) => Value::List(values.iter().map(json).collect()),
+        Json::Object(fields) => entries(fields),
+    }
+}
+
+fn entries(fields: &serde_json::Map<String, Json>) -> Value {
+    Value::Map(fields.iter().map(|(name, value)| (Value::Text(name.clone()), json(value))).collect())
 }
 
 /// Text where it is, otherwise bytes.

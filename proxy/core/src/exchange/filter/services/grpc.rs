@@ -8,7 +8,11 @@ use super::{
     holding::{Holding, Holds},
     http::{head, send, weight},
 };
-use crate::{body::Incoming, exchange::head::grpc::GrpcStatus};
+use crate::{
+    body::{BodyError, Incoming},
+    exchange::head::grpc::GrpcStatus,
+    http1::Broken,
+};
 use ::http::{HeaderMap, StatusCode, Version};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -73,7 +77,7 @@ pub enum GrpcEvent {
     Initial(Metadata),
     /// A message.
     Message(Bytes),
-    /// The trailing metadata; once, unless the stream broke off.
+    /// The trailing metadata; once, without fields where none came.
     Trailing(Metadata),
     /// The end: `grpc-status` and `grpc-message`. Nothing follows.
     Closed(u32, Vec<u8>),
@@ -126,6 +130,7 @@ impl Services {
         stream.close();
         let timeout = call.timeout.unwrap_or(Duration::MAX);
         Ok(async move {
+            let mut late = CallError::Timeout;
             let whole = async {
                 let mut reply = GrpcReply {
                     status: 0,
@@ -136,7 +141,10 @@ impl Services {
                 };
                 loop {
                     match events.next().await? {
-                        Some(GrpcEvent::Initial(initial)) => reply.initial = initial,
+                        Some(GrpcEvent::Initial(initial)) => {
+                            late = CallError::Late;
+                            reply.initial = initial;
+                        }
                         Some(GrpcEvent::Message(message)) => reply.body = Some(message),
                         Some(GrpcEvent::Trailing(trailing)) => reply.trailing = trailing,
                         Some(GrpcEvent::Closed(status, message)) => {
@@ -147,7 +155,8 @@ impl Services {
                     }
                 }
             };
-            tokio::time::timeout(timeout, whole).await.unwrap_or(Err(CallError::Timeout))
+            let answered = tokio::time::timeout(timeout, whole).await;
+            answered.unwrap_or(Err(late))
         })
     }
 
@@ -277,7 +286,7 @@ impl GrpcEvents {
                                 self.ended(Metadata { status: None, fields });
                             }
                         },
-                        Poll::Ready(Some(Err(_))) => self.close(GrpcStatus::Unavailable, "the stream broke off"),
+                        Poll::Ready(Some(Err(error))) => self.close(GrpcStatus::Internal, broke_off(&error)),
                         Poll::Ready(None) => self.close(GrpcStatus::Unknown, "the stream ended without a status"),
                     }
                 }
@@ -289,14 +298,17 @@ impl GrpcEvents {
         let (head, body) = response.into_parts();
         let metadata = Metadata { status: Some(head.status), fields: head.headers };
         // Trailers-Only: the status stands in the head. A server that sends an empty body behind it means the same.
-        if head.status == StatusCode::OK && metadata.fields.contains_key("grpc-status") {
+        // Beside another HTTP status it counts where nothing follows at all, as in Envoy.
+        let alone = head.status == StatusCode::OK || body.is_end_stream();
+        if alone && metadata.fields.contains_key("grpc-status") {
             self.waiting.push_back(GrpcEvent::Initial(Metadata::default()));
             return self.ended(metadata);
         }
-        self.waiting.push_back(GrpcEvent::Initial(metadata));
         if head.status != StatusCode::OK {
+            self.waiting.push_back(GrpcEvent::Initial(Metadata::default()));
             return self.close(GrpcStatus::from_http(head.status), "no gRPC server answered");
         }
+        self.waiting.push_back(GrpcEvent::Initial(metadata));
         self.state = State::Receiving(Box::new(body), Messages::default());
     }
 
@@ -308,6 +320,7 @@ impl GrpcEvents {
     }
 
     fn close(&mut self, status: GrpcStatus, message: &str) {
+        self.waiting.push_back(GrpcEvent::Trailing(Metadata::default()));
         self.finish(status.code().into(), message.as_bytes().to_vec());
     }
 
@@ -319,6 +332,24 @@ impl GrpcEvents {
     fn over(&mut self) {
         self.state = State::Over;
         self.outgoing.borrow_mut().close();
+    }
+}
+
+/// How Envoy words a response that broke off.
+fn broke_off(error: &BodyError) -> &'static str {
+    match error {
+        BodyError::Http2(error) if error.is_reset() && error.is_remote() => {
+            "upstream_reset_after_response_started{remote_reset}"
+        }
+        BodyError::Http1(Broken::Violation(_)) | BodyError::Refused(_) => {
+            "upstream_reset_after_response_started{protocol_error}"
+        }
+        BodyError::Http2(error) if error.get_io().is_none() && !error.is_remote() => {
+            "upstream_reset_after_response_started{protocol_error}"
+        }
+        BodyError::Http1(Broken::Closed | Broken::Reset | Broken::Request)
+        | BodyError::Http2(_)
+        | BodyError::GivenUp(_) => "upstream_reset_after_response_started{connection_termination}",
     }
 }
 

@@ -117,13 +117,16 @@ impl Services {
         let answer = Holding::nothing(self.bound.as_ref());
         Ok(async move {
             let (_under_way, _said) = (under_way, said);
+            let mut late = CallError::Timeout;
             let whole = async {
                 let head = head?;
                 let no_body = head.method == Method::HEAD;
                 let response = send(&cluster, head, source, Version::HTTP_11).await?;
+                late = CallError::Late;
                 collect(response, no_body, most, answer).await
             };
-            tokio::time::timeout(timeout, whole).await.unwrap_or(Err(CallError::Timeout))
+            let answered = tokio::time::timeout(timeout, whole).await;
+            answered.unwrap_or(Err(late))
         })
     }
 }
