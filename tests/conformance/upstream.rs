@@ -13,6 +13,7 @@
 //! | `/cut/body` | 200, `x-kit-up: cut`, the first 5 of 10 bytes, then the same |
 //! | `/stall/body` | as `/cut/body`, but in place of the end nothing for three seconds |
 //! | `/kit.Kit/Echo` | gRPC: each message back, status 0 |
+//! | `/kit.Kit/First` | gRPC: three messages at once and status 0, whatever is sent |
 //! | `/kit.Kit/Refuse` | gRPC: trailers alone, status 7 `not you` |
 //! | `/kit.Kit/Slow` | gRPC: nothing for three seconds |
 //! | `/kit.Kit/CutHead`, `/kit.Kit/Cut` | gRPC: the stream is reset, at once or behind `x-kit-initial: i` and a message |
@@ -154,6 +155,9 @@ async fn h2_stream(request: Request<h2::RecvStream>, mut respond: h2::server::Se
     if head.uri.path() == "/kit.Kit/Echo" {
         return grpc_echo(head, body, respond, &record).await;
     }
+    if head.uri.path() == "/kit.Kit/First" {
+        return grpc_first(&head, respond, &record);
+    }
     let mut whole = Vec::new();
     let mut received = true;
     while let Some(data) = body.data().await {
@@ -210,6 +214,18 @@ async fn grpc_echo(
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
     trailers.insert("x-kit-trailing", HeaderValue::from_static("t"));
+    drop(send.send_trailers(trailers));
+}
+
+/// Says all there is before the caller has.
+fn grpc_first(head: &http::request::Parts, mut respond: h2::server::SendResponse<Bytes>, record: &Record) {
+    note(record, head, describe(head, None, &HeaderMap::new()));
+    let mut response = Response::new(());
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
+    let Ok(mut send) = respond.send_response(response, false) else { return };
+    drop(send.send_data("\0\0\0\0\x03one\0\0\0\0\x03two\0\0\0\0\x05three".into(), false));
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
     drop(send.send_trailers(trailers));
 }
 

@@ -9,12 +9,15 @@ use http::{
 use pillion_core::exchange::filter::{
     CallError, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpReply, Metadata, Services, Task,
 };
-use std::{collections::HashMap, future::Future, rc::Weak, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap}, future::Future, rc::Weak, time::Duration};
 
 /// Calls of one machine under way. What it is dropped with is given up.
 pub struct Calls {
     machine: Weak<Machine>,
     under_way: HashMap<u32, Call>,
+    /// gRPC streams that are over, until their guest closes or cancels them too, with the plugins they are of.
+    over: BTreeMap<u32, u32>,
     last: [u32; 3],
     /// What was said of which plugin.
     told: Vec<(Told, u32)>,
@@ -29,8 +32,14 @@ pub enum Told {
     NoRoom,
 }
 
+/// Streams that are over and that no guest has closed, of one machine: what is remembered of them costs little, and a guest that
+/// closes one does so soon. Beyond, those opened first are forgotten.
+const MOST_OVER: usize = 4096;
+
 /// A call under way.
 pub struct Call {
+    /// The plugin it is of.
+    root: u32,
     task: Task,
     /// What is sent on a stream.
     stream: Option<GrpcStream>,
@@ -76,18 +85,19 @@ impl Kind {
 }
 
 impl Call {
-    /// A call with the task that waits for its answer.
+    /// A plugin's call with the task that waits for its answer.
     #[must_use]
-    pub fn new(task: Task) -> Self {
-        Self { task, stream: None, closed: false }
+    pub fn new(root: u32, task: Task) -> Self {
+        Self { root, task, stream: None, closed: false }
     }
+
 }
 
 impl Calls {
     /// No calls yet, of this machine.
     #[must_use]
     pub fn new(machine: Weak<Machine>) -> Self {
-        Self { machine, under_way: HashMap::new(), last: [0; 3], told: Vec::new() }
+        Self { machine, under_way: HashMap::new(), over: BTreeMap::new(), last: [0; 3], told: Vec::new() }
     }
 
     /// The machine they are of.
@@ -118,15 +128,33 @@ impl Calls {
         self.under_way.insert(token, call);
     }
 
-    /// The sending half of a stream.
+    /// Notes a gRPC call that goes nowhere: what is said on it is heard by nobody.
+    pub fn mute(&mut self, token: u32, root: u32) {
+        if self.over.len() == MOST_OVER {
+            self.over.pop_first();
+        }
+        self.over.insert(token, root);
+    }
+
+    /// Whether a call is under way: a guest that gave it up hears no more of it.
     #[must_use]
-    pub fn sending(&self, token: u32) -> Option<&GrpcStream> {
-        self.under_way.get(&token)?.stream.as_ref()
+    pub fn goes_on(&self, token: u32) -> bool {
+        self.under_way.contains_key(&token)
+    }
+
+    /// The sending half of a stream; within `Some`, `None`: it is over, and what is sent goes nowhere, as in Envoy. `None`: there
+    /// is no such stream.
+    #[must_use]
+    pub fn sending(&self, token: u32) -> Option<Option<&GrpcStream>> {
+        match self.under_way.get(&token) {
+            Some(call) => call.stream.as_ref().map(Some),
+            None => self.over.contains_key(&token).then_some(None),
+        }
     }
 
     /// The guest sends nothing more on a stream. What the server says is still heard, as in Envoy. `None`: there is no such stream.
     pub fn close(&mut self, token: u32) -> Option<()> {
-        let call = self.under_way.get_mut(&token)?;
+        let Some(call) = self.under_way.get_mut(&token) else { return self.forget(token) };
         call.stream.as_ref()?.close();
         call.closed = true;
         Some(())
@@ -134,21 +162,58 @@ impl Calls {
 
     /// Gives a call up; `None`: there is none.
     pub fn cancel(&mut self, token: u32) -> Option<()> {
-        let call = self.under_way.remove(&token)?;
+        let Some(call) = self.under_way.remove(&token) else { return self.forget(token) };
         if let Some(stream) = &call.stream {
             stream.cancel();
         }
         Some(())
     }
 
-    /// Forgets a call that was answered; what it was, to be dropped outside of the store.
+    fn forget(&mut self, token: u32) -> Option<()> {
+        self.over.remove(&token).map(|_| ())
+    }
+
+    /// A call is over; what it was, to be dropped outside of the store.
     pub fn take(&mut self, token: u32) -> Option<Call> {
         self.under_way.remove(&token)
+    }
+
+    /// As [`take`](Self::take), of gRPC: its guest may still close or cancel it, and send, as in Envoy.
+    pub fn end(&mut self, token: u32) -> Option<Call> {
+        let call = self.take(token)?;
+        self.mute(token, call.root);
+        Some(call)
+    }
+
+    /// The guest was told of that end: a stream that it had not closed before it may close later, as in Envoy.
+    pub fn ended(&mut self, token: u32, call: &Call) {
+        if call.closed || call.stream.is_none() {
+            self.over.remove(&token);
+        }
+    }
+
+    /// A plugin is gone: what it has under way is given up, as in Envoy, but for a while what servers have not got yet of streams
+    /// that are closed. What is to be dropped outside of the store.
+    #[must_use]
+    pub fn leave(&mut self, root: u32, services: Option<&Services>) -> Vec<Call> {
+        self.over.retain(|_, of| *of != root);
+        self.told.retain(|(_, of)| *of != root);
+        let (open, closed): (Vec<_>, Vec<_>) =
+            self.under_way.extract_if(|_, call| call.root == root).map(|(_, call)| call).partition(|call| !call.closed);
+        if let Some(services) = services.filter(|_| !closed.is_empty()) {
+            let lingering = async move {
+                tokio::time::sleep(LINGER).await;
+                drop(closed);
+            };
+            services.spawn(lingering).detach();
+        }
+        open
     }
 
     /// Gives all calls up, and what servers have not got yet of streams that are closed.
     pub fn clear(&mut self) {
         self.under_way.clear();
+        self.over.clear();
     }
 }
 
@@ -246,16 +311,21 @@ pub fn grpc_stream(
         let rest = async { while let Ok(Some(_)) = events.next().await {} };
         let _ = tokio::time::timeout(LINGER, rest).await;
     });
-    Call { task, stream: Some(sending), closed: false }
+    Call { root, task, stream: Some(sending), closed: false }
 }
 
 async fn hand_on(machine: &Weak<Machine>, root: u32, token: u32, events: &mut GrpcEvents) {
     loop {
         let event = events.next().await;
-        let Some(machine) = machine.upgrade() else { return };
+        let Some(machine) = machine.upgrade().filter(|machine| machine.goes_on(token)) else { return };
         match event {
             Ok(Some(GrpcEvent::Initial(metadata))) => machine.grpc_initial(root, token, metadata),
-            Ok(Some(GrpcEvent::Message(message))) => machine.grpc_message(root, token, message, Last::No),
+            Ok(Some(GrpcEvent::Message(message))) => {
+                machine.grpc_message(root, token, message, Last::No);
+                drop(machine);
+                // A server that says much at once must not keep the worker to itself.
+                tokio::task::yield_now().await;
+            }
             Ok(Some(GrpcEvent::Trailing(metadata))) => machine.grpc_trailing(root, token, metadata),
             Ok(Some(GrpcEvent::Closed(code, message))) => {
                 return machine.grpc_closed(root, token, code, message);
@@ -280,7 +350,9 @@ fn stream_failed(machine: &Machine, root: u32, token: u32, error: &CallError) {
             trailing.fields.insert("grpc-message", message);
         }
     }
-    machine.grpc_trailing(root, token, trailing);
+    if machine.goes_on(token) {
+        machine.grpc_trailing(root, token, trailing);
+    }
     machine.grpc_closed(root, token, status, message.into_bytes());
 }
 
@@ -340,7 +412,7 @@ mod tests {
                         std::future::pending::<()>().await;
                         drop(mine);
                     });
-                    calls.begun(6, Call { task, stream: None, closed: true });
+                    calls.begun(6, Call { root: 1, task, stream: None, closed: true });
                     if dies {
                         calls.clear();
                     }

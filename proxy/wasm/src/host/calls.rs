@@ -46,6 +46,8 @@ fn begun(
     if let Some(call) = call {
         let call = call(host.calls.machine(), host.root_id(), token);
         host.calls.begun(token, call);
+    } else if kind != Kind::Http {
+        host.calls.mute(token, host.root_id());
     }
     Ok(put_u32(memory, token_at, token)?)
 }
@@ -120,7 +122,7 @@ pub(super) fn http_call(
         None => None,
     };
     let call = services.zip(future).map(|(services, future)| {
-        move |machine, root, token| Call::new(calls::http(&services, machine, root, token, future))
+        move |machine, root, token| Call::new(root, calls::http(&services, machine, root, token, future))
     });
     begun((memory, host), Kind::Http, token_at, call)
 }
@@ -169,7 +171,7 @@ pub(super) fn grpc_call(
         None => None,
     };
     let call = services.zip(future).map(|(services, future)| {
-        move |machine, root, token| Call::new(calls::grpc(&services, machine, root, token, future))
+        move |machine, root, token| Call::new(root, calls::grpc(&services, machine, root, token, future))
     });
     begun((memory, host), Kind::GrpcCall, token_at, call)
 }
@@ -210,7 +212,8 @@ pub(super) fn grpc_send(caller: &mut Caller<'_, Host>, token: u32, message: u32,
         return Err(Status::BadArgument.into());
     }
     let message = slice(memory, message, length)?;
-    let sending = host.calls.sending(token).ok_or(Status::NotFound)?;
+    // On one that is over it goes nowhere, as in Envoy.
+    let Some(sending) = host.calls.sending(token).ok_or(Status::NotFound)? else { return Ok(()) };
     if length > MOST_BODY {
         return Err(Status::InternalFailure.into());
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     abi::callback::Callbacks,
-    calls::{Last, Seen, Told},
+    calls::{Call, Last, Seen, Told},
     host::headers::count,
 };
 use bytes::Bytes;
@@ -101,7 +101,13 @@ impl Machine {
 
     /// A message of a gRPC call or stream.
     pub(crate) fn grpc_message(&self, root: u32, token: u32, message: Bytes, last: Last) {
-        let call = if last == Last::Yes { self.take_call(token) } else { None };
+        let call = match last {
+            Last::No => None,
+            Last::Yes => {
+                let Some(call) = self.end_call(token) else { return };
+                Some(call)
+            }
+        };
         let params = (root, token, size(message.len()));
         self.tell(
             "proxy_on_grpc_receive",
@@ -115,7 +121,7 @@ impl Machine {
                 host.shown = Shown::GrpcMessage(message);
             },
         );
-        drop(call);
+        self.ended(token, call);
     }
 
     /// Trailing metadata of a gRPC stream.
@@ -135,7 +141,7 @@ impl Machine {
 
     /// A gRPC call failed, or a stream ended.
     pub(crate) fn grpc_closed(&self, root: u32, token: u32, status: u32, message: Vec<u8>) {
-        let call = self.take_call(token);
+        let Some(call) = self.end_call(token) else { return };
         self.tell(
             "proxy_on_grpc_close",
             root,
@@ -146,7 +152,7 @@ impl Machine {
             },
         );
         self.forget_words();
-        drop(call);
+        self.ended(token, Some(call));
     }
 
     /// What a status says is there in its callback alone, as Envoy's; its number stays.
@@ -156,8 +162,25 @@ impl Machine {
         }
     }
 
+    /// Whether the guest still hears of a call: not once it gave it up.
+    pub(crate) fn goes_on(&self, token: u32) -> bool {
+        self.store.try_borrow().is_ok_and(|store| store.data().calls.goes_on(token))
+    }
+
+    /// As [`take_call`](Self::take_call), of gRPC.
+    fn end_call(&self, token: u32) -> Option<Call> {
+        self.store.try_borrow_mut().ok()?.data_mut().calls.end(token)
+    }
+
+    /// The guest was told of a call's end.
+    fn ended(&self, token: u32, call: Option<Call>) {
+        if let (Some(call), Ok(mut store)) = (&call, self.store.try_borrow_mut()) {
+            store.data_mut().calls.ended(token, call);
+        }
+    }
+
     /// The call is over; what waited for it is dropped by the caller, outside of the store.
-    fn take_call(&self, token: u32) -> Option<crate::calls::Call> {
+    fn take_call(&self, token: u32) -> Option<Call> {
         self.store.try_borrow_mut().ok()?.data_mut().calls.take(token)
     }
 
