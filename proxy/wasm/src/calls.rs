@@ -10,7 +10,11 @@ use pillion_core::exchange::filter::{
     CallError, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpReply, Metadata, Services, Task,
 };
 use std::{
-    collections::{BTreeMap, HashMap}, future::Future, rc::Weak, time::Duration};
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    rc::Weak,
+    time::Duration,
+};
 
 /// Calls of one machine under way. What it is dropped with is given up.
 pub struct Calls {
@@ -90,7 +94,6 @@ impl Call {
     pub fn new(root: u32, task: Task) -> Self {
         Self { root, task, stream: None, closed: false }
     }
-
 }
 
 impl Calls {

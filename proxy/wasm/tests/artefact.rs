@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 
+mod warnings;
+
 use pillion_wasm::{
     Compiler, Directory,
     artefact::{self, module, sha256},
@@ -12,17 +14,10 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{
-        Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
+use warnings::warned;
 
 const MODULE: &str = r#"(module (func (export "f") (result i32) (i32.const 7)))"#;
 
@@ -133,54 +128,6 @@ fn a_key_open_to_others_is_not_believed() {
     load(&place.open(), &Compiler::Here).unwrap();
     fs::set_permissions(place.0.join("key"), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(load(&place.open(), &compiler_that_must_not_run()).is_err());
-}
-
-/// Keeps what is logged as a warning.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, of: &Metadata<'_>) -> bool {
-        of.target().starts_with("pillion_wasm")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Words(String);
-        impl Visit for Words {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
-                }
-            }
-        }
-        if *event.metadata().level() == Level::WARN {
-            let mut words = Words(String::new());
-            event.record(&mut words);
-            self.0.lock().unwrap().push(words.0);
-        }
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// What `f` gives, and the warnings it logs on this thread.
-fn warned<R>(f: impl FnOnce() -> R) -> (R, Vec<String>) {
-    let warnings = std::sync::Arc::new(Warnings::default());
-    let dispatch =
-        tracing::Dispatch::from(std::sync::Arc::clone(&warnings) as std::sync::Arc<dyn Subscriber + Send + Sync>);
-    let result = tracing::dispatcher::with_default(&dispatch, f);
-    let said = std::mem::take(&mut *warnings.0.lock().unwrap());
-    (result, said)
 }
 
 #[test]
