@@ -82,9 +82,9 @@ fn a_module_that_needs_more_memory_than_there_is_is_refused_and_nobody_suffers()
             }
             seen
         });
-        let answer = proxy.admin_post("/reload");
+        let answer = proxy.try_admin("POST", "/reload");
         reloaded.store(true, Ordering::Relaxed);
-        (answer, clients.join().expect("the clients end"))
+        (answer.expect("the proxy lives"), clients.join().expect("the clients end"))
     });
     let words = answer.text();
     assert_eq!(answer.status, 409, "{words}");

@@ -1,6 +1,7 @@
 //! What is refused when a filter is loaded, and in which words.
 
 use crate::world::{Refused, World, guest, guest_with};
+use pillion_config::model::AllowedCapabilities;
 
 fn refusal(text: &str) -> String {
     match World::default().machine(text) {
@@ -191,4 +192,17 @@ fn the_order_of_a_start_is_envoys() {
     let world = World::default();
     world.machine(&text).unwrap_or_else(|refused| panic!("{refused}"));
     assert_eq!(world.shared.data.get("v", b"").unwrap().0, "imcvg");
+}
+
+/// A list is carried over from Envoy's map as it is.
+#[test]
+fn capabilities_are_names_that_envoys_filters_use() {
+    let with = |name: &str| {
+        let only = AllowedCapabilities::Only(vec!["proxy_log".to_owned(), name.to_owned()]);
+        World::default().linked(&guest(""), &only).err().map(|refused| refused.to_string())
+    };
+    for name in ["path_filestat_get", "fd_readdir", "path_link", "proxy_on_tick", "proxy_on_request_metadata"] {
+        assert_eq!(with(name), None, "{name}");
+    }
+    assert!(with("proxy_lgo").is_some_and(|words| words.contains("\"proxy_lgo\"")));
 }
