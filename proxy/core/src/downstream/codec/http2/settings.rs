@@ -39,8 +39,8 @@ fn data_frame_budget(connection_window: u32) -> usize {
 }
 
 /// Streams that h2 remembers for a second after we reset them, so that what the client had sent already is ignored
-/// (RFC 9113 §5.4.2).
-const REMEMBERED_RESETS: usize = 50;
+/// (RFC 9113 §5.4.2). So many uploads that are refused in a second, some hundred bytes for each.
+const REMEMBERED_RESETS: usize = 500;
 
 impl Settings {
     /// From a listener's model.
