@@ -10,7 +10,11 @@ use pillion_core::exchange::filter::{
     CallError, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, HttpReply, Metadata, Services, Task,
 };
 use std::{
-    collections::{BTreeMap, HashMap}, future::Future, rc::Weak, time::Duration};
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    rc::Weak,
+    time::Duration,
+};
 
 /// Calls of one machine under way. What it is dropped with is given up.
 pub struct Calls {
@@ -90,7 +94,6 @@ impl Call {
     pub fn new(root: u32, task: Task) -> Self {
         Self { root, task, stream: None, closed: false }
     }
-
 }
 
 impl Calls {
@@ -167,6 +170,20 @@ impl Calls {
             stream.cancel();
         }
         Some(())
+    }
+
+    /// A stream fails, though not in the callback that runs: its guest is told by the next.
+    pub fn fail(&mut self, services: &Services, token: u32, why: CallError) {
+        let Some(call) = self.under_way.get_mut(&token) else { return };
+        if let Some(stream) = &call.stream {
+            stream.cancel();
+        }
+        let (machine, root) = (Weak::clone(&self.machine), call.root);
+        call.task = services.spawn(async move {
+            if let Some(machine) = machine.upgrade() {
+                stream_failed(&machine, root, token, &why);
+            }
+        });
     }
 
     fn forget(&mut self, token: u32) -> Option<()> {

@@ -343,8 +343,11 @@ impl Machine {
     fn bury(&self, root: u32, budget: Budget) {
         let timer = self.timers.borrow_mut().remove(&root);
         drop(timer);
-        let services =
-            self.store.try_borrow().ok().and_then(|store| store.data().root_of(root).and_then(|root| root.services.clone()));
+        let services = self
+            .store
+            .try_borrow()
+            .ok()
+            .and_then(|store| store.data().root_of(root).and_then(|root| root.services.clone()));
         self.close(root, budget);
         if let Ok(mut store) = self.store.try_borrow_mut() {
             let host = store.data_mut();
