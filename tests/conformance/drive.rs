@@ -96,7 +96,7 @@ fn parse(step: &str) -> Wish {
 }
 
 /// `\xNN` is a byte, `*N` at the end repeats the piece.
-fn bytes(text: &str) -> Vec<u8> {
+pub(crate) fn bytes(text: &str) -> Vec<u8> {
     let (text, times) = match text.rsplit_once('*') {
         Some((text, times)) => (text, times.parse().unwrap_or(1)),
         None => (text, 1),

@@ -13,6 +13,10 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -211,4 +215,103 @@ fn a_configuration_that_is_read_again_while_a_start_waits() {
     proxy.await_ready().expect("nothing is waited for any more");
     assert_eq!(ready(&proxy), (200, "LIVE\n".to_owned()));
     proxy.assert_healthy();
+}
+
+#[test]
+fn a_file_that_is_corrected_while_a_start_waits_is_taken() {
+    let (origin, cache, address) = (Origin::start(), TempDir::new(), port::free());
+    let mut proxy = spawn(&yaml(&origin, &filter(address, &guest(0))), &cache);
+    wait::until_true("a word on what is waited for", || ready(&proxy).1.contains("cannot fetch"));
+    proxy.replace_config("listeners: [nonsense\n");
+    wait::until_true("a word on what is wrong", || proxy.stderr().contains("pillion.yaml:"));
+    assert!(ready(&proxy).1.contains("the start waits for it"), "what cannot be read changes nothing");
+    proxy.replace_config(&yaml_without(&origin));
+    proxy.await_ready().expect("nothing is waited for any more");
+    assert_eq!(ready(&proxy), (200, "LIVE\n".to_owned()));
+    proxy.assert_healthy();
+}
+
+/// Answers 404 to whoever asks, when told to; counts them.
+fn refuse(address: SocketAddr, after: Duration) -> Arc<AtomicUsize> {
+    let listener = TcpListener::bind(address).expect("the port is still free");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.expect("a client");
+            if socket.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                count.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(after);
+                // Whoever asked may have gone.
+                socket.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").ok();
+            }
+        }
+    });
+    asked
+}
+
+/// The file's change, a signal that tells of it, and who asks for the same: one fetch, be it over by then or under way.
+#[test]
+fn a_change_that_several_notice_is_fetched_once() {
+    let origin = Origin::start();
+    for after in [Duration::ZERO, Duration::from_secs(2)] {
+        let (cache, address) = (TempDir::new(), port::free());
+        let mut proxy = spawn(&yaml_without(&origin), &cache);
+        proxy.await_ready().expect("the proxy becomes ready");
+        let asked = refuse(address, after);
+        proxy.replace_config(&yaml(&origin, &filter(address, &guest(0))));
+        proxy.signal(Signal::HUP);
+        proxy.await_metric("pillion_config_reloads_total", &["outcome=\"rejected\""], |count| count == 1.0);
+        thread::sleep(Duration::from_millis(500));
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "after {after:?}");
+        assert_eq!(proxy.stderr().matches("answered 404").count(), 1, "{}", proxy.stderr());
+        // Who asks again is answered anew.
+        assert_eq!(proxy.admin_post("/reload").status, 409);
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+    // A file that was written just before is read once more, which begins nothing anew.
+    let (cache, address) = (TempDir::new(), port::free());
+    let asked = refuse(address, Duration::from_secs(2));
+    let mut proxy = spawn(&yaml(&origin, &filter(address, &guest(0))), &cache);
+    wait::until_true("an attempt", || asked.load(Ordering::Relaxed) == 1);
+    proxy.signal(Signal::HUP);
+    assert_eq!(proxy.wait(SOON).code(), Some(1));
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+/// Modules of several filters are asked for at the same time, and of no more than four.
+#[test]
+fn several_modules_are_fetched_at_the_same_time() {
+    const FILTERS: u32 = 6;
+    let (origin, cache, address) = (Origin::start(), TempDir::new(), port::free());
+    let listener = TcpListener::bind(address).expect("the port is still free");
+    // Those that are asked for and not answered, and the most there were.
+    let open = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let counted = Arc::clone(&open);
+    thread::spawn(move || {
+        for socket in listener.incoming() {
+            let (mut socket, open) = (socket.expect("a client"), Arc::clone(&counted));
+            thread::spawn(move || {
+                let mut request = [0; 4096];
+                let read = socket.read(&mut request).expect("a request");
+                let path = String::from_utf8_lossy(&request[..read]);
+                let number = path.trim_start_matches("GET /").split('.').next().and_then(|number| number.parse().ok());
+                let module = guest(number.expect("a number"));
+                open.1.fetch_max(open.0.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(500));
+                open.0.fetch_sub(1, Ordering::SeqCst);
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", module.len());
+                socket.write_all(head.as_bytes()).and_then(|()| socket.write_all(&module)).expect("it is taken");
+            });
+        }
+    });
+    let one = |number: u32| {
+        let line = filter(address, &guest(number)).replace("m.wasm", &format!("{number}.wasm"));
+        line.replace("filters:\n", "").replace("name: far", &format!("name: far{number}"))
+    };
+    let top = format!("filters:\n{}", (0..FILTERS).map(one).collect::<String>());
+    let mut proxy = spawn(&Shape { top: &top, ..Shape::default() }.yaml(&[origin.address]), &cache);
+    proxy.await_ready().expect("it becomes ready");
+    assert_eq!(open.1.load(Ordering::SeqCst), 4);
+    assert_eq!(fetches(&proxy, "success"), f64::from(FILTERS));
 }

@@ -21,12 +21,15 @@ use std::{
 
 /// Says what it does by its plugin configuration's first letter: B gathers requests' bodies, R responses', D what comes from
 /// downstream, H holds requests behind their heads; L takes 1 MiB with each request, Q as well and holds the request; A appends 1 MiB to
-/// requests' bodies; W writes 1.8 MB into heads and holds them; S stores 100 values of 600,000 bytes in shared data, and as many messages in a queue.
+/// requests' bodies; P answers by itself with 100 KiB, E makes 100 KiB of
+/// responses' bodies; W writes 1.8 MB into heads and holds them; S stores 100 values of 600,000 bytes in shared data, and as many messages in a queue.
 const GUEST: &str = r#"(module
   (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_add_header_map_value" (func $add (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_remove_header_map_value" (func $drop (param i32 i32 i32) (result i32)))
   (import "env" "proxy_set_shared_data" (func $store (param i32 i32 i32 i32 i32) (result i32)))
+  (import "env" "proxy_send_local_response" (func $reply (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_register_shared_queue" (func $queue (param i32 i32 i32) (result i32)))
   (import "env" "proxy_enqueue_shared_queue" (func $enqueue (param i32 i32 i32) (result i32)))
   (memory (export "memory") 2)
@@ -38,6 +41,16 @@ const GUEST: &str = r#"(module
     (global.set $does (i32.load8_u (i32.load (i32.const 0))))
     (i32.const 1))
   (func $is (param i32) (result i32) (i32.eq (global.get $does) (local.get 0)))
+  ;; 100 KiB of text, behind what the rest uses.
+  (func $page (result i32)
+    (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 16)))))
+    (memory.fill (i32.const 131072) (i32.const 120) (i32.const 102400))
+    (i32.const 131072))
+  (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
+    (if (call $is (i32.const 0x45)) ;; E
+      (then (drop (call $drop (i32.const 2) (i32.const 48) (i32.const 14)))))
+    (i32.const 0))
+  (data (i32.const 48) "content-length")
   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
     (local $number i32)
     (if (call $is (i32.const 0x53)) ;; S
@@ -50,6 +63,10 @@ const GUEST: &str = r#"(module
           (drop (call $queue (i32.const 16) (i32.const 4) (i32.const 24)))
           (drop (call $enqueue (i32.load (i32.const 24)) (i32.const 131072) (i32.const 600000)))
           (br_if $more (i32.lt_u (local.get $number) (i32.const 100))))))
+    (if (call $is (i32.const 0x50)) ;; P
+      (then
+        (drop (call $reply (i32.const 200) (i32.const 0) (i32.const 0) (call $page) (i32.const 102400) (i32.const 0) (i32.const 0) (i32.const -1)))
+        (return (i32.const 1))))
     (if (call $is (i32.const 0x57)) ;; W
       (then
         (i32.store8 (i32.const 16) (i32.const 0x77))
@@ -71,7 +88,10 @@ const GUEST: &str = r#"(module
         (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 16)))))
         (drop (call $set (i32.const 0) (local.get $size) (i32.const 0) (i32.const 131072) (i32.const 1048576)))))
     (i32.and (call $is (i32.const 0x42)) (i32.eqz (local.get $end)))) ;; B
-  (func (export "proxy_on_response_body") (param i32 i32 i32) (result i32) (call $is (i32.const 0x52))) ;; R
+  (func (export "proxy_on_response_body") (param $context i32) (param $size i32) (param $end i32) (result i32)
+    (if (i32.and (call $is (i32.const 0x45)) (local.get $end)) ;; E
+      (then (drop (call $set (i32.const 1) (i32.const 0) (local.get $size) (call $page) (i32.const 102400)))))
+    (call $is (i32.const 0x52))) ;; R
   (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (call $is (i32.const 0x44)))) ;; D
 "#;
 
@@ -250,6 +270,41 @@ fn responses_that_filters_gather_do_not_fill_memory() {
     wait::until_true("some to be cut", || lines(&log(&proxy), "200 OM filter_response_short_memory proxy") > 0);
     drop(clients);
     proxy.assert_healthy();
+}
+
+/// A block page that a filter answers with, and one that it makes of a response, wait for clients that read nothing.
+#[test]
+fn what_filters_answer_does_not_fill_memory() {
+    for does in ['P', 'E'] {
+        let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+        let origin = Origin::start();
+        let mut proxy = holding(&origin, &group, does, "", "workers: 1");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be had");
+        runtime.block_on(async {
+            let mut waiting = Vec::new();
+            for number in 0..12 {
+                let stream = tokio::net::TcpStream::connect(proxy.second).await.expect("it listens");
+                let (mut client, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+                tokio::spawn(connection);
+                for _ in 0..90 {
+                    let request =
+                        http::Request::get("http://test/bytes/2").body(()).expect("the request is well-formed");
+                    let Ok(ready) = client.ready().await else { break };
+                    client = ready;
+                    waiting.extend(client.send_request(request, true).map(|(answer, _)| answer));
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                assert!(proxy.ended().is_none(), "the kernel killed it, with {number} connections");
+            }
+            assert_eq!(quiet(&proxy), Some(200), "somebody else, beside them");
+            println!("{does}: resident {} at most", proxy.resident_peak());
+        });
+        runtime.shutdown_background();
+        if does == 'P' {
+            assert!(lines(&log(&proxy), "503 OM filter_response_short_memory proxy") > 0, "{:.2000}", log(&proxy));
+        }
+        proxy.assert_healthy();
+    }
 }
 
 /// What a filter adds beyond the `Content-Length` that it left is cut off, and not kept for what is left.

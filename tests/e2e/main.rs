@@ -35,6 +35,8 @@ mod inject;
 mod abuse;
 mod access_log;
 mod admin;
+mod compiled;
+mod compiling;
 mod config;
 mod fetched;
 mod filter_calls;

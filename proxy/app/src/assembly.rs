@@ -3,7 +3,11 @@
 //! [`Plane`] is the seam. The control thread knows nothing of requests; whoever implements it knows nothing of
 //! signals, reloads or draining.
 
-use crate::{cgroup::Pressure, proof::Token, worker::Run};
+use crate::{
+    cgroup::{Meter, Pressure, Thresholds},
+    proof::Token,
+    worker::Run,
+};
 use bytes::Bytes;
 use pillion_config::{
     Loaded,
@@ -70,6 +74,12 @@ pub trait Plane: 'static {
     /// limit of memory it is never called.
     fn allow_growth(&self, machines: u64, stored: u64) {
         let _ = (machines, stored);
+    }
+
+    /// Compiling a filter's module may take what these thresholds leave of memory, as the meter finds it then. Without a limit of memory,
+    /// and before the first configuration serves, it is not called.
+    fn leave_room(&self, meter: &Meter, thresholds: Thresholds) {
+        let _ = (meter, thresholds);
     }
 
     /// The machine of a filter that has grown most since it was started; `None` where giving all of them back would not give back

@@ -23,7 +23,10 @@ use pillion_core::{
     upstream::{ClusterState, MemberDescription},
     worker::{Capturing, Process, Source, Worker},
 };
-use pillion_wasm::census::{self, Number};
+use pillion_wasm::{
+    artefact,
+    census::{self, Number},
+};
 use std::{
     cell::{OnceCell, RefCell},
     collections::HashSet,
@@ -105,6 +108,11 @@ impl Plane for DataPlane {
     fn allow_growth(&self, machines: u64, stored: u64) {
         census::allow(machines);
         census::allow_storage(stored);
+    }
+
+    fn leave_room(&self, meter: &cgroup::Meter, thresholds: cgroup::Thresholds) {
+        let meter = meter.clone();
+        artefact::leave_room(Box::new(move || meter.read().map(|usage| thresholds.spare(usage))));
     }
 
     fn most_grown(&self, worth: u64) -> Option<Number> {

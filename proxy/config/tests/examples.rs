@@ -210,7 +210,9 @@ fn chains_are_what_listener_and_route_say_together() {
          - { match: { path: /1 }, respond: { status: 200 } }\n      \
          - { match: { path: /2 }, respond: { status: 200 }, filters: [{ name: a, disabled: true }] }\n      \
          - { match: { path: /3 }, respond: { status: 200 }, filters: [{ name: a, configuration: own }, { name: c, headers: [] }] }\n      \
-         - { match: { path: /4 }, respond: { status: 200 } }\n",
+         - { match: { path: /4 }, respond: { status: 200 } }\n      \
+         - { match: { path: /5 }, respond: { status: 200 }, filters: [{ name: a, configuration: { base64: AAH/ } }] }\n      \
+         - { match: { path: /6 }, respond: { status: 200 }, filters: [{ name: a, configuration: { base64: AAH/, x: 1 } }] }\n",
     );
     let name = |index: &FilterIndex| config.filters[index.0].name.as_str();
     let chains: Vec<Vec<&str>> = config.listeners[0]
@@ -218,16 +220,21 @@ fn chains_are_what_listener_and_route_say_together() {
         .iter()
         .map(|route| route.filters.iter().flat_map(|chain| chain.iter()).map(name).collect())
         .collect();
-    assert_eq!(chains, [vec!["a", "b"], vec!["b"], vec!["a", "b", "c"], vec!["a", "b"]]);
+    assert_eq!(
+        chains,
+        [vec!["a", "b"], vec!["b"], vec!["a", "b", "c"], vec!["a", "b"], vec!["a", "b"], vec!["a", "b"]]
+    );
     let configuration = |route: usize| {
         let chain = config.listeners[0].routes[route].filters.as_ref().unwrap();
         match &config.filters[chain[0].0].kind {
-            FilterKind::Wasm(wasm) => String::from_utf8(wasm.configuration.clone()).unwrap(),
+            FilterKind::Wasm(wasm) => &wasm.configuration[..],
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!(configuration(0), r#"{"deep":[1,"x",true,null,"2"]}"#);
-    assert_eq!(configuration(2), "own");
+    assert_eq!(configuration(0), br#"{"deep":[1,"x",true,null,"2"]}"#);
+    assert_eq!(configuration(2), b"own");
+    assert_eq!(configuration(4), b"\x00\x01\xff");
+    assert_eq!(configuration(5), br#"{"base64":"AAH/","x":1}"#);
     let limit = config.filters.iter().find_map(|filter| match &filter.kind {
         FilterKind::RateLimit(limit) => Some(limit),
         _ => None,

@@ -8,14 +8,17 @@ use crate::{
     exchange::filter::Filtered,
     framing::Refusal,
     http1::Broken,
+    io::Hold,
     upstream::{Leased, Upgraded},
 };
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 use std::{
+    cell::RefCell,
     fmt,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -61,8 +64,16 @@ pub struct Http2Body {
     /// `Content-Length` less what came; h2 itself holds the peer to it (RFC 9113 §8.1.1).
     expected: Option<u64>,
     state: Http2State,
-    /// Boxed: only bodies of downstream requests have one, before their response, and every body of either side has this size.
-    silence: Option<Box<Silence>>,
+    /// Of a downstream request. Dropped behind the stream.
+    held: Option<Rc<Held>>,
+}
+
+/// What all hold who hold a part of a downstream request's stream.
+#[derive(Debug)]
+pub struct Held {
+    pub(crate) hold: Hold,
+    /// Until the request is answered.
+    silence: RefCell<Option<Silence>>,
 }
 
 /// How long a wanted body may stay silent, told without the clock while it moves: a timer of a quarter of that time, made when the
@@ -127,21 +138,10 @@ pub enum GivenUp {
 }
 
 impl Incoming {
-    /// The body of an HTTP/2 stream; `content_length` as the head says.
+    /// The body of a downstream request's stream that is not ended; `content_length` as the head says.
     #[must_use]
-    pub fn http2(stream: RecvStream, content_length: Option<u64>) -> Self {
-        if stream.is_end_stream() { Self::Empty } else { Self::Http2(Http2Body::new(stream, content_length)) }
-    }
-
-    /// As [`Incoming::http2`]; the body fails with [`GivenUp::Silent`] when it is wanted and nothing of it comes for
-    /// `silence` (at most a quarter more), until it is [`answered`](Self::answered). While nobody polls it, no time runs out.
-    #[must_use]
-    pub fn http2_within(stream: RecvStream, content_length: Option<u64>, silence: Option<Duration>) -> Self {
-        let mut body = Self::http2(stream, content_length);
-        if let (Self::Http2(body), Some(most)) = (&mut body, silence) {
-            body.silence = Some(Box::new(Silence::of(most)));
-        }
-        body
+    pub fn http2(stream: RecvStream, content_length: Option<u64>, held: Rc<Held>) -> Self {
+        Self::Http2(Http2Body { held: Some(held), ..Http2Body::new(stream, content_length) })
     }
 
     /// Bytes that it holds in memory, of a body that was made whole.
@@ -163,16 +163,47 @@ impl Incoming {
     pub fn answered(&mut self) {
         match self {
             Self::Http1(body) => body.answered(),
-            Self::Http2(body) => body.silence = None,
+            Self::Http2(body) => body.answered(),
             Self::Filtered(body) => body.answered(),
             Self::Empty | Self::Full(_) | Self::Leased(_) | Self::Upgraded(_) | Self::Made(_) => {}
         }
     }
 }
 
+impl Held {
+    /// Of a stream whose body fails with [`GivenUp::Silent`] when it is wanted and nothing of it comes for `silence` (at most a
+    /// quarter more), until it is [`answered`](Incoming::answered). While nobody polls it, no time runs out.
+    #[must_use]
+    pub fn new(hold: Hold, silence: Option<Duration>) -> Self {
+        Self { hold, silence: RefCell::new(silence.map(Silence::of)) }
+    }
+}
+
 impl Http2Body {
     pub(crate) fn new(stream: RecvStream, content_length: Option<u64>) -> Self {
-        Self { stream, expected: content_length, state: Http2State::Data, silence: None }
+        Self { stream, expected: content_length, state: Http2State::Data, held: None }
+    }
+
+    fn answered(&self) {
+        if let Some(held) = &self.held {
+            held.silence.take();
+        }
+    }
+
+    /// The peer has ended it, or reset it.
+    fn over(&mut self) {
+        self.state = Http2State::Ended;
+        if let Some(held) = &self.held {
+            held.hold.over();
+        }
+    }
+
+    fn failed(&mut self, error: h2::Error) -> BodyError {
+        if error.is_remote() {
+            self.over();
+        }
+        self.state = Http2State::Ended;
+        BodyError::Http2(error)
     }
 
     /// Told with the last chunk when END_STREAM came with it, so that it can be sent on the same way.
@@ -186,7 +217,9 @@ impl Http2Body {
 
     pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = self.poll_stream(cx);
-        if let Some(silence) = &mut self.silence {
+        if let Some(held) = &self.held
+            && let Some(silence) = &mut *held.silence.borrow_mut()
+        {
             if frame.is_ready() {
                 silence.moved();
             } else if silence.poll(cx).is_ready() {
@@ -208,24 +241,22 @@ impl Http2Body {
                     // An error here means the stream is gone; the next poll says why.
                     self.stream.flow_control().release_capacity(data.len()).ok();
                     if self.stream.is_end_stream() {
-                        self.state = Http2State::Ended;
+                        self.over();
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Some(Err(error)) => {
-                    self.state = Http2State::Ended;
-                    return Poll::Ready(Some(Err(BodyError::Http2(error))));
-                }
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.failed(error)))),
                 None => self.state = Http2State::Trailers,
             }
         }
         if self.state == Http2State::Trailers {
             let trailers = ready!(self.stream.poll_trailers(cx));
-            self.state = Http2State::Ended;
             match trailers {
-                Ok(Some(trailers)) => return Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
-                Ok(None) => {}
-                Err(error) => return Poll::Ready(Some(Err(BodyError::Http2(error)))),
+                Ok(trailers) => {
+                    self.over();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                Err(error) => return Poll::Ready(Some(Err(self.failed(error)))),
             }
         }
         Poll::Ready(None)

@@ -4,16 +4,19 @@
 //! the register, and a connection that is told nothing pays nothing. It never closes anything itself. The same line carries
 //! the other way what a connection's client has not finished ([`unfinished`]).
 
+mod control;
+
+pub use control::Control;
+
 use crate::downstream::{
     held::Spares,
     limit::Pressure,
-    unfinished::{self, Allowance, Room, Sum},
+    unfinished::{self, Allowance, Sum},
     windows::Windows,
 };
 use std::{
     cell::{Cell, OnceCell, RefCell},
     cmp::Reverse,
-    fmt,
     future::poll_fn,
     rc::{Rc, Weak},
     sync::{
@@ -88,29 +91,6 @@ pub trait Subject {
     fn relieve(&self, control: &Control);
 }
 
-/// A connection's line to its worker.
-#[derive(Default)]
-pub struct Control {
-    signal: Cell<Signal>,
-    waker: RefCell<Option<Waker>>,
-    /// What lives on it.
-    subject: OnceCell<Weak<dyn Subject>>,
-    /// Of the listener it came by: a listener can be drained alone.
-    listener: usize,
-    /// Where it is entered.
-    register: Weak<Register>,
-    /// What its client has begun and not finished counts for.
-    unfinished: Cell<u32>,
-    /// When it came, in tenths of a second.
-    came: u32,
-    /// Whether it must go because of that.
-    shed: Cell<bool>,
-    /// Whether it must go in time, since it would not be let in any more.
-    revoked: Cell<bool>,
-    /// The rule that its client broke, for which it ends with everything on it.
-    broken: Cell<Option<&'static str>>,
-}
-
 /// A connection's place in the register, given up on drop.
 #[derive(Debug)]
 pub struct Registration {
@@ -129,18 +109,7 @@ impl Register {
     /// Enters a connection that came by the listener with this identity.
     #[must_use]
     pub fn enter(self: &Rc<Self>, listener: usize) -> Registration {
-        let control = Rc::new(Control {
-            signal: Cell::new(Signal::Stay),
-            waker: RefCell::new(None),
-            subject: OnceCell::new(),
-            listener,
-            register: Rc::downgrade(self),
-            unfinished: Cell::new(0),
-            came: self.now(),
-            shed: Cell::new(false),
-            revoked: Cell::new(false),
-            broken: Cell::new(None),
-        });
+        let control = Rc::new(Control::of(self, listener));
         let mut controls = self.controls.borrow_mut();
         let slot = self.free.borrow_mut().pop().unwrap_or_else(|| {
             controls.push(None);
@@ -160,7 +129,7 @@ impl Register {
     /// Tells every connection, or those of one listener.
     pub fn tell(&self, listener: Option<usize>, signal: Signal) {
         // Told from a copy: what a waker runs may enter or leave the register.
-        let told = |control: &&Rc<Control>| listener.is_none_or(|wanted| wanted == control.listener);
+        let told = |control: &&Rc<Control>| listener.is_none_or(|wanted| wanted == control.listener());
         let controls: Vec<_> = self.controls.borrow().iter().flatten().filter(told).cloned().collect();
         for control in controls {
             control.tell(signal);
@@ -178,7 +147,7 @@ impl Register {
     /// nobody else would be let in either.
     pub fn close_idle(&self, pressure: Pressure) {
         let now = self.now();
-        let rests = |of: &&Rc<Control>| pressure == Pressure::Refuse || now - of.came >= NEW;
+        let rests = |of: &&Rc<Control>| pressure == Pressure::Refuse || now - of.came() >= NEW;
         // From a copy, as above.
         let controls: Vec<_> = self.controls.borrow().iter().flatten().filter(rests).cloned().collect();
         for control in controls {
@@ -211,11 +180,11 @@ impl Register {
         }
         // From a copy, as above.
         let controls: Vec<_> = self.controls.borrow().iter().flatten().filter(|of| of.holds()).cloned().collect();
-        let holders = controls.iter().map(|of| of.unfinished.get()).zip(0..).collect();
+        let holders = controls.iter().map(|of| of.unfinished()).zip(0..).collect();
         for place in unfinished::largest(holders, excess) {
             let control = &controls[place];
-            control.shed.set(true);
-            self.unfinished.told(control.unfinished.get());
+            control.shed();
+            self.unfinished.told(control.unfinished());
             control.wake();
         }
     }
@@ -229,7 +198,7 @@ impl Register {
             controls.iter().filter(|of| of.signal() != Signal::Abort && of.in_flight() > 0).collect();
         busy.sort_by_key(|of| Reverse(of.in_flight()));
         for control in busy.iter().take(busy.len().div_ceil(RELIEVED)) {
-            if let Some(subject) = control.subject.get().and_then(Weak::upgrade) {
+            if let Some(subject) = control.subject() {
                 subject.relieve(control);
             }
         }
@@ -244,7 +213,7 @@ impl Register {
         let mut revoked = Vec::new();
         for control in controls {
             let before = control.is_revoked();
-            if let Some(subject) = control.subject.get().and_then(Weak::upgrade) {
+            if let Some(subject) = control.subject() {
                 subject.look_again(&control);
             }
             if control.is_revoked() && !before {
@@ -280,157 +249,6 @@ impl Register {
     }
 }
 
-impl Control {
-    /// Notes that the connection ends, with everything on it, for a rule that its client broke. The first one stays.
-    pub fn note_broken(&self, rule: &'static str) {
-        if self.broken.get().is_none() {
-            self.broken.set(Some(rule));
-        }
-    }
-
-    /// The rule that its client broke, if it ends for one.
-    #[must_use]
-    pub fn broken(&self) -> Option<&'static str> {
-        self.broken.get()
-    }
-
-    /// Tells this connection.
-    pub fn tell(&self, signal: Signal) {
-        if signal > self.signal.get() {
-            self.signal.set(signal);
-            self.wake();
-        }
-    }
-
-    /// What the windows of its worker's connections have grown by.
-    pub(crate) fn windows(&self) -> Rc<Windows> {
-        self.register.upgrade().map_or_else(Rc::default, |register| Rc::clone(register.windows()))
-    }
-
-    fn wake(&self) {
-        let waker = self.waker.borrow().clone();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// Notes that so many bytes wait for what its client has not finished, instead of what it noted last. With
-    /// [`Room::None`] whoever holds them reads no further in this turn.
-    pub fn hold(&self, bytes: usize) -> Room {
-        let Some(register) = self.register.upgrade() else { return Room::Left };
-        let after = Sum::weight(bytes);
-        let before = self.unfinished.replace(after);
-        register.unfinished.changed(before, after);
-        if self.shed.get() {
-            register.unfinished.left(before);
-            register.unfinished.told(after);
-        }
-        let room = register.unfinished.room();
-        if room == Room::None {
-            register.shed();
-        }
-        room
-    }
-
-    /// Notes that nothing waits any more.
-    #[inline]
-    pub fn release(&self) {
-        if self.unfinished.get() != 0 {
-            self.released();
-        }
-    }
-
-    #[cold]
-    fn released(&self) {
-        let Some(register) = self.register.upgrade() else { return };
-        let held = self.unfinished.take();
-        if self.shed.take() {
-            register.unfinished.left(held);
-        }
-        register.unfinished.changed(held, 0);
-    }
-
-    /// Tells it to drain, and that it must be gone in time.
-    pub fn revoke(&self) {
-        self.revoked.set(true);
-        self.tell(Signal::Drain);
-    }
-
-    /// Whether it was revoked.
-    #[must_use]
-    pub fn is_revoked(&self) -> bool {
-        self.revoked.get()
-    }
-
-    /// It was revoked, and its time is over.
-    pub fn overdue(&self) {
-        if let Some(subject) = self.subject.get().and_then(Weak::upgrade) {
-            subject.overdue(self);
-        }
-    }
-
-    /// Whether it must go, because of what its client has not finished.
-    #[must_use]
-    #[inline]
-    pub fn is_shed(&self) -> bool {
-        self.shed.get()
-    }
-
-    /// Whether it holds something and was not told to go.
-    fn holds(&self) -> bool {
-        self.unfinished.get() != 0 && !self.shed.get()
-    }
-
-    /// How much is in flight on it. What its subject is shared by, which each request does, tells it: nobody counts for
-    /// this alone. What serves the connection itself has one share.
-    fn in_flight(&self) -> usize {
-        self.subject.get().map_or(0, |subject| subject.strong_count().saturating_sub(1))
-    }
-
-    /// Says what lives on it. Once.
-    pub fn concerns(&self, subject: Weak<dyn Subject>) {
-        let _ = self.subject.set(subject);
-    }
-
-    /// What was told.
-    #[must_use]
-    pub fn signal(&self) -> Signal {
-        self.signal.get()
-    }
-
-    /// If it was told to close now: something was in flight on it, and is lost.
-    #[inline]
-    pub fn note_lost(&self) {
-        if self.signal.get() == Signal::Abort
-            && let Some(register) = self.register.upgrade()
-        {
-            register.lost.one_more();
-        }
-    }
-
-    /// A connection that was told [`Signal::CloseIfIdle`] while busy forgets it.
-    pub fn forget(&self) {
-        if self.signal.get() == Signal::CloseIfIdle {
-            self.signal.set(Signal::Stay);
-        }
-    }
-
-    /// Whom to wake when something is told. Call once in the connection's task.
-    pub fn set_waker(&self, cx: &Context<'_>) {
-        if !self.waker.borrow().as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            let before = self.waker.replace(Some(cx.waker().clone()));
-            drop(before);
-        }
-    }
-}
-
-impl fmt::Debug for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { signal, listener, .. } = self;
-        f.debug_struct("Control").field("signal", signal).field("listener", listener).finish_non_exhaustive()
-    }
-}
-
 impl Registration {
     /// The connection's line to its worker.
     #[must_use]
@@ -461,7 +279,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some(register) = self.control.register.upgrade() {
+        if let Some(register) = self.control.register() {
             self.control.release();
             register.leave(self.slot);
         }

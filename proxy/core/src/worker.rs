@@ -95,7 +95,8 @@ pub struct View {
     clusters: Box<[OnceCell<Rc<Cluster>>]>,
     /// Made when a filter first calls a cluster.
     names: OnceCell<HashMap<Arc<str>, ClusterIndex>>,
-    filters: Box<[WorkerFilter]>,
+    /// Made once the view is in its place.
+    filters: OnceCell<Box<[WorkerFilter]>>,
 }
 
 /// A filter as this worker uses it.
@@ -123,7 +124,7 @@ impl Worker {
     /// A worker that has no listener yet.
     #[must_use]
     pub fn new(process: Arc<Process>, dial: Rc<dyn Dial>, snapshot: Arc<Snapshot>) -> Rc<Self> {
-        Rc::new_cyclic(|me| Self {
+        let worker = Rc::new(Self {
             register: Register::within(Arc::clone(&process.unfinished), Arc::clone(&process.lost)),
             process,
             dial,
@@ -131,11 +132,13 @@ impl Worker {
             passage: Passage::default(),
             alarms: Rc::default(),
             bonds: Rc::default(),
-            view: RefCell::new(Rc::new(View::new(snapshot, None, me))),
+            view: RefCell::new(Rc::new(View::new(snapshot, None))),
             listeners: RefCell::default(),
             next_listener: Cell::new(0),
             draining: Cell::new(false),
-        })
+        });
+        worker.view().start_filters(None, &worker);
+        worker
     }
 
     /// The configuration as it is now.
@@ -155,8 +158,9 @@ impl Worker {
     /// are asked to leave.
     pub fn apply(self: &Rc<Self>, snapshot: Arc<Snapshot>, sources: Vec<Source>) {
         let before = self.view();
-        let view = Rc::new(View::new(snapshot, Some(&before), &Rc::downgrade(self)));
+        let view = Rc::new(View::new(snapshot, Some(&before)));
         *self.view.borrow_mut() = Rc::clone(&view);
+        view.start_filters(Some(&before), self);
         before.retire(&view);
 
         let mut slots = self.listeners.borrow_mut();
@@ -262,7 +266,7 @@ impl Worker {
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, before: Option<&Self>, worker: &Weak<Worker>) -> Self {
+    fn new(snapshot: Arc<Snapshot>, before: Option<&Self>) -> Self {
         let clusters: Box<[OnceCell<Rc<Cluster>>]> = snapshot.clusters.iter().map(|_| OnceCell::new()).collect();
         // Pools go over with the state they belong to; an unchanged cluster has the same state.
         let built = before.into_iter().flat_map(|view| view.clusters.iter().filter_map(OnceCell::get));
@@ -273,12 +277,18 @@ impl View {
                 clusters[*place].set(Rc::clone(cluster)).ok();
             }
         }
-        let known = before.map_or(&[][..], |view| &view.filters);
-        let filters = snapshot.filters.loaded().iter().map(|loaded| {
+        Self { filters: OnceCell::new(), snapshot, clusters, names: OnceCell::new() }
+    }
+
+    /// Makes its filters, but for those that the view before has: one that calls a cluster as it starts finds those of its own
+    /// configuration.
+    fn start_filters(&self, before: Option<&Self>, worker: &Rc<Worker>) {
+        let known = before.map_or(&[][..], Self::filters);
+        let filters = self.snapshot.filters.loaded().iter().map(|loaded| {
             let same = known.iter().find(|known| Arc::ptr_eq(&known.factory, &loaded.factory));
             let instance = match same {
                 Some(same) => Rc::clone(&same.instance),
-                None => loaded.factory.instance(Services::new(Weak::clone(worker))),
+                None => loaded.factory.instance(Services::new(Rc::downgrade(worker))),
             };
             WorkerFilter {
                 factory: Arc::clone(&loaded.factory),
@@ -287,13 +297,18 @@ impl View {
                 model: Rc::new(Arc::clone(&loaded.model)),
             }
         });
-        Self { filters: filters.collect(), snapshot, clusters, names: OnceCell::new() }
+        let filters = filters.collect();
+        self.filters.get_or_init(|| filters);
+    }
+
+    fn filters(&self) -> &[WorkerFilter] {
+        self.filters.get().map_or(&[][..], |filters| filters)
     }
 
     /// Tells the filters that a newer view does without.
     fn retire(&self, newer: &Self) {
-        for filter in &self.filters {
-            if !newer.filters.iter().any(|known| Arc::ptr_eq(&known.factory, &filter.factory)) {
+        for filter in self.filters() {
+            if !newer.filters().iter().any(|known| Arc::ptr_eq(&known.factory, &filter.factory)) {
                 filter.instance.retire();
             }
         }
@@ -302,7 +317,7 @@ impl View {
     /// A filter's share of this worker.
     #[must_use]
     pub fn filter(&self, index: FilterIndex) -> &WorkerFilter {
-        &self.filters[index.0]
+        &self.filters()[index.0]
     }
 
     /// The place of the cluster of this name.

@@ -7,7 +7,7 @@ use crate::{
     },
     engine::Runtime,
     host,
-    vm::state::Host,
+    vm::{log, state::Host},
 };
 use pillion_config::model::AllowedCapabilities;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Module {
         if !["malloc", "proxy_on_memory_allocate"].into_iter().any(|name| exports_function(module, name)) {
             return Err(ModuleError::NoAllocator);
         }
-        let engine = |error: wasmtime::Error| ModuleError::Engine(format!("{error:#}"));
+        let engine = |error: wasmtime::Error| ModuleError::Engine(log::quoted(format!("{error:#}").as_bytes()));
         let mut linker = host::linker(&runtime.engine, abi).map_err(engine)?;
         check_imports(&linker, module, abi)?;
         if let AllowedCapabilities::Only(names) = capabilities {
@@ -107,10 +107,21 @@ impl Module {
     }
 }
 
+/// Callbacks that SDKs export and no host calls, and functions of WASI that none has: lists written for Envoy name them.
+const NEVER: [&str; 6] = [
+    "proxy_on_request_metadata",
+    "proxy_on_response_metadata",
+    "proxy_on_grpc_trailing_metadata",
+    "path_link",
+    "path_symlink",
+    "proc_raise",
+];
+
 /// Every name is one that a restriction can speak of: that of a function of some version of the ABI or of WASI, or of a
 /// callback. A list may be written for filters of many versions.
 fn check_capabilities(runtime: &Runtime, names: &[String]) -> Result<(), ModuleError> {
-    let mut left: Vec<_> = names.iter().filter(|name| !Callbacks::NAMES.contains(&name.as_str())).collect();
+    let known = |name: &str| Callbacks::NAMES.contains(&name) || NEVER.contains(&name);
+    let mut left: Vec<_> = names.iter().filter(|name| !known(name)).collect();
     for abi in AbiVersion::ALL {
         let linker = host::linker(&runtime.engine, abi).map_err(|error| ModuleError::Engine(format!("{error:#}")))?;
         let (ready, _) = mpsc::channel(1);
@@ -128,7 +139,8 @@ fn restrict(
     capabilities: &AllowedCapabilities,
 ) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    for import in module.imports().filter(|import| !capabilities.allows(import.name())) {
+    let always = |name: &str| host::EMSCRIPTEN.contains(&name) || capabilities.allows(name);
+    for import in module.imports().filter(|import| !always(import.name())) {
         let ExternType::Func(kind) = import.ty() else { continue };
         let line = format!("Attempted call to restricted proxy-wasm capability: {}", import.name());
         // ENOTCAPABLE of WASI.
@@ -149,8 +161,8 @@ fn check_imports(linker: &Linker<Host>, module: &wasmtime::Module, abi: AbiVersi
     let mut store = Store::new(module.engine(), Host::new(Arc::default(), abi, ready));
     for import in module.imports() {
         let unknown = || ModuleError::UnknownImport {
-            module: import.module().to_owned(),
-            name: import.name().to_owned(),
+            module: log::name(import.module()),
+            name: log::name(import.name()),
             abi: abi.as_str(),
         };
         let ExternType::Func(found) = import.ty() else { return Err(unknown()) };
@@ -158,9 +170,9 @@ fn check_imports(linker: &Linker<Host>, module: &wasmtime::Module, abi: AbiVersi
         let ExternType::Func(known) = known.ty(&store) else { return Err(unknown()) };
         if !found.matches(&known) {
             return Err(ModuleError::ImportSignature {
-                module: import.module().to_owned(),
-                name: import.name().to_owned(),
-                found: words(found.params(), found.results()),
+                module: log::name(import.module()),
+                name: log::name(import.name()),
+                found: log::name(&words(found.params(), found.results())),
                 wanted: words(known.params(), known.results()),
                 abi: abi.as_str(),
             });

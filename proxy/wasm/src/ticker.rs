@@ -8,6 +8,7 @@
 //! ([`Pulse`]), and workers share no cache line that one of them writes.
 
 use std::{
+    io,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering, compiler_fence},
@@ -31,7 +32,8 @@ pub struct Ticker {
     /// The turns of every machine. Shared with machines that begin, on any worker.
     machines: Mutex<Vec<Weak<AtomicU64>>>,
     parked: AtomicBool,
-    thread: OnceLock<Option<Thread>>,
+    /// Set under the lock of `machines`, by the first that could start it.
+    thread: OnceLock<Thread>,
 }
 
 /// One machine's word to the clock: that its guest runs.
@@ -62,12 +64,24 @@ impl Ticker {
     }
 
     /// A machine begins. The first one starts the thread.
-    #[must_use]
-    pub fn pulse(self: &Arc<Self>) -> Pulse {
+    ///
+    /// # Errors
+    ///
+    /// There can be no thread now, and without it a guest's time has no bound. The next machine tries again.
+    pub fn pulse(self: &Arc<Self>) -> io::Result<Pulse> {
+        self.pulse_by(|| self.start())
+    }
+
+    fn pulse_by(self: &Arc<Self>, start: impl FnOnce() -> io::Result<Thread>) -> io::Result<Pulse> {
         let turns = Arc::default();
-        self.machines().push(Arc::downgrade(&turns));
-        self.thread.get_or_init(|| self.start());
-        Pulse { ticker: Arc::clone(self), turns }
+        let mut machines = self.machines();
+        if self.thread.get().is_none() {
+            let started = start()?;
+            self.thread.get_or_init(|| started);
+        }
+        machines.push(Arc::downgrade(&turns));
+        drop(machines);
+        Ok(Pulse { ticker: Arc::clone(self), turns })
     }
 
     fn machines(&self) -> std::sync::MutexGuard<'_, Vec<Weak<AtomicU64>>> {
@@ -75,19 +89,13 @@ impl Ticker {
         self.machines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start(self: &Arc<Self>) -> Option<Thread> {
+    fn start(self: &Arc<Self>) -> io::Result<Thread> {
         let ticker = Arc::clone(self);
         let started =
             thread::Builder::new().name("pillion-wasm-tick".to_owned()).stack_size(64 * 1024).spawn(move || {
                 ticker.tick();
             });
-        match started {
-            Ok(handle) => Some(handle.thread().clone()),
-            Err(error) => {
-                tracing::error!("no thread to bound the time of wasm filters: {error}");
-                None
-            }
-        }
+        started.map(|handle| handle.thread().clone())
     }
 
     fn tick(&self) {
@@ -136,7 +144,7 @@ impl Pulse {
         // See `tick`: the flag is to be read after the turn is counted.
         compiler_fence(Ordering::SeqCst);
         if self.ticker.parked.load(Ordering::Relaxed)
-            && let Some(Some(thread)) = self.ticker.thread.get()
+            && let Some(thread) = self.ticker.thread.get()
         {
             thread.unpark();
         }
@@ -163,7 +171,7 @@ mod tests {
     #[test]
     fn a_guest_is_seen_while_it_runs_and_once_after() {
         let ticker = Ticker::new(Engine::default());
-        let (first, second) = (ticker.pulse(), ticker.pulse());
+        let (first, second) = (ticker.pulse().unwrap(), ticker.pulse().unwrap());
         let mut seen = 0;
         assert!(!ticker.stirred(&mut seen));
         let running = second.enter();
@@ -181,9 +189,19 @@ mod tests {
     }
 
     #[test]
+    fn no_machine_begins_without_a_clock_and_the_next_one_tries_again() {
+        let ticker = Ticker::new(Engine::default());
+        let full = || Err(io::ErrorKind::WouldBlock.into());
+        assert!(ticker.pulse_by(full).is_err());
+        assert_eq!(ticker.machines().len(), 0);
+        let _pulse = ticker.pulse().unwrap();
+        assert!(ticker.pulse_by(full).is_ok(), "it runs by now");
+    }
+
+    #[test]
     fn a_clock_that_has_parked_ticks_again_for_a_guest_that_runs() {
         let ticker = Ticker::new(Engine::default());
-        let pulse = ticker.pulse();
+        let pulse = ticker.pulse().unwrap();
         let wait = |parked: bool| {
             while ticker.parked.load(Ordering::SeqCst) != parked {
                 thread::sleep(TICK);

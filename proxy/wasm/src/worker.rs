@@ -19,6 +19,7 @@
 //! [`Place`] who must not be asked in beside others at all.
 
 mod rest;
+mod seat;
 
 use crate::{
     census::Number,
@@ -27,13 +28,15 @@ use crate::{
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Ready,
-    vm::{Budget, Cause, Failure, Machine, Mourner, StartError, state::Stage, time},
+    vm::{Cause, Failure, Machine, Mourner, StartError, state::Stage, time},
 };
 use pillion_config::model::AllowedCapabilities;
-use pillion_core::exchange::filter::{Failed, Services, Task};
+use pillion_core::exchange::filter::{Services, Task};
 use rest::Rests;
+pub use seat::Seat;
+use seat::once_each;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     collections::HashMap,
     rc::{Rc, Weak},
     sync::Arc,
@@ -109,19 +112,6 @@ enum State {
     },
 }
 
-/// A plugin's place in a machine.
-pub struct Seat {
-    /// Another one once it did not start beside others.
-    slot: RefCell<Rc<Slot>>,
-    plugin: Arc<Plugin>,
-    services: Services,
-    metrics: Metrics,
-    /// Its root context in the machine that runs now; 0: none.
-    root: Cell<u32>,
-    /// Whether it is among those that sit in its slot's machine.
-    up: Cell<bool>,
-}
-
 impl Slot {
     /// The slot of this key on this worker where plugins are tried now, made if there is none, or none that will do.
     #[must_use]
@@ -160,15 +150,7 @@ impl Slot {
     /// Seats a plugin: in the machine that runs, or in a new one. That it does not start alone counts as a death.
     #[must_use]
     pub fn seat(self: &Rc<Self>, plugin: &Arc<Plugin>, services: Services, metrics: Metrics) -> Rc<Seat> {
-        let slot = RefCell::new(Rc::clone(self));
-        let seat = Rc::new(Seat {
-            slot,
-            plugin: Arc::clone(plugin),
-            services,
-            metrics,
-            root: Cell::new(0),
-            up: Cell::new(false),
-        });
+        let seat = Seat::of(Rc::clone(self), Arc::clone(plugin), services, metrics);
         self.admit(&seat);
         seat
     }
@@ -207,18 +189,18 @@ impl Slot {
     /// A plugin does not start beside others: it has a machine of its own from now on.
     fn part(&self, seat: &Rc<Seat>, error: &StartError) {
         tracing::info!(
-            filter = %seat.plugin.name, vm_id = self.spec.vm_id,
+            filter = %seat.plugin().name, vm_id = self.spec.vm_id,
             "the wasm filter does not start with this configuration in a machine that has another: it has one of its own; {error}"
         );
         self.seats.borrow_mut().retain(|known| !std::ptr::eq(known.as_ptr(), Rc::as_ptr(seat)));
         let own = Self::fresh(&self.key, &self.runtime, &self.module, &self.spec);
-        seat.slot.replace(Rc::clone(&own));
+        seat.go_to(Rc::clone(&own));
         own.admit(seat);
     }
 
     fn not_started(&self, seat: &Rc<Seat>, error: &StartError, begun: Duration) {
-        tracing::error!(filter = %seat.plugin.name, "the wasm filter does not start on this worker: {error}");
-        seat.metrics.failure(Cause::Start);
+        tracing::error!(filter = %seat.plugin().name, "the wasm filter does not start on this worker: {error}");
+        seat.metrics().failure(Cause::Start);
         self.down(time::now().saturating_sub(begun), seat);
     }
 
@@ -239,7 +221,7 @@ impl Slot {
         // Every turn but the last has one less.
         let (seats, machine, told) = loop {
             let seats = self.seated();
-            let limit = seats.iter().map(|seat| seat.plugin.limits.start).max();
+            let limit = seats.iter().map(|seat| seat.plugin().limits.start).max();
             let Some(limit) = limit else { return Ok(()) };
             let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, Stage::Serving)?;
             let failed = seats.iter().find_map(|seat| seat.sit(&machine).err().map(|error| (seat, error)));
@@ -256,7 +238,7 @@ impl Slot {
         self.rests.borrow_mut().started(took, Instant::now());
         tracing::debug!(vm_id = self.spec.vm_id, ?took, "wasm machine started");
         let Some(first) = seats.first() else { return Ok(()) };
-        let listening = first.services.spawn(listen(Rc::downgrade(&machine), told));
+        let listening = first.services().spawn(listen(Rc::downgrade(&machine), told));
         let before = self.state.replace(State::Running { machine, _listening: listening });
         drop(before);
         seats.iter().for_each(|seat| seat.up());
@@ -265,14 +247,14 @@ impl Slot {
 
     /// The machine is dead: it is started again after a while. `seat` is any of its plugins.
     fn down(&self, burnt: Duration, seat: &Rc<Seat>) {
-        let wait = self.rests.borrow_mut().died(burnt, seat.plugin.limits.restarts, Instant::now());
-        tracing::debug!(filter = %seat.plugin.name, ?wait, "the filter's machine will be started again");
+        let wait = self.rests.borrow_mut().died(burnt, seat.plugin().limits.restarts, Instant::now());
+        tracing::debug!(filter = %seat.plugin().name, ?wait, "the filter's machine will be started again");
         let me = Weak::clone(&self.me);
         let dead = match self.state.replace(State::Down(None)) {
             State::Running { machine, .. } => Some(machine),
             State::Down(_) => None,
         };
-        let task = seat.services.spawn(async move {
+        let task = seat.services().spawn(async move {
             let until = tokio::time::Instant::now() + wait;
             if let Some(machine) = dead {
                 let freeing = machine.release().await;
@@ -286,8 +268,7 @@ impl Slot {
         });
         self.state.replace(State::Down(Some(task)));
         for seat in self.seated() {
-            seat.root.set(0);
-            seat.down();
+            seat.leave();
         }
     }
 
@@ -300,12 +281,12 @@ impl Slot {
         let result = self.start();
         let seats = self.seated();
         for seat in once_each(&seats) {
-            seat.metrics.restarted();
+            seat.metrics().restarted();
         }
         if let (Err(error), Some(seat)) = (result, seats.first()) {
-            tracing::error!(filter = %seat.plugin.name, "the wasm filter cannot be started again: {error}");
+            tracing::error!(filter = %seat.plugin().name, "the wasm filter cannot be started again: {error}");
             for seat in once_each(&seats) {
-                seat.metrics.failure(Cause::Start);
+                seat.metrics().failure(Cause::Start);
             }
             self.down(time::now().saturating_sub(begun), seat);
         }
@@ -317,10 +298,10 @@ impl Mourner for Slot {
         let seats = self.seated();
         let Some(seat) = seats.first() else { return };
         for seat in once_each(&seats) {
-            seat.metrics.failure(failure.cause);
+            seat.metrics().failure(failure.cause);
         }
         let known = self.told.borrow().as_ref() == Some(failure);
-        let names = || once_each(&seats).map(|seat| seat.plugin.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = || once_each(&seats).map(|seat| seat.plugin().name.as_str()).collect::<Vec<_>>().join(", ");
         let Failure { cause, callback, words, backtrace } = failure;
         if known {
             tracing::debug!(filter = %names(), callback, reason = cause.word(), "the wasm filter died again as before");
@@ -336,21 +317,11 @@ impl Mourner for Slot {
     }
 
     fn holds(&self, bytes: usize) {
-        let known = |seat: &Weak<Seat>| seat.upgrade().is_none_or(|seat| seat.metrics.told() == bytes);
+        let known = |seat: &Weak<Seat>| seat.upgrade().is_none_or(|seat| seat.metrics().told() == bytes);
         if !self.seats.borrow().iter().all(known) {
             self.seated().iter().for_each(|seat| seat.tell_memory(bytes));
         }
     }
-}
-
-/// One plugin of each filter: one that routes configure anew has several in a machine, and that is still one machine of its.
-fn once_each(seats: &[Rc<Seat>]) -> impl Iterator<Item = &Rc<Seat>> {
-    let name = |seat: &Rc<Seat>| seat.plugin.name.clone();
-    seats
-        .iter()
-        .enumerate()
-        .filter(move |(at, seat)| !seats[..*at].iter().any(|other| name(other) == name(seat)))
-        .map(|(_, seat)| seat)
 }
 
 /// Tells a machine of messages in queues it registered.
@@ -360,97 +331,5 @@ async fn listen(machine: Weak<Machine>, mut told: mpsc::Receiver<Ready>) {
         machine.queue_ready(root, queue);
         // A guest that fills its own queue must not keep the worker to itself.
         tokio::task::yield_now().await;
-    }
-}
-
-impl Seat {
-    /// The plugin.
-    #[must_use]
-    pub fn plugin(&self) -> &Arc<Plugin> {
-        &self.plugin
-    }
-
-    /// CPU time that a callback of it may take.
-    #[must_use]
-    pub fn budget(&self) -> Budget {
-        Budget(self.plugin.limits.callback)
-    }
-
-    /// Its counters.
-    #[must_use]
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    /// The machine that runs now, and the plugin's root context in it.
-    ///
-    /// # Errors
-    ///
-    /// None runs.
-    pub fn machine(&self) -> Result<(Rc<Machine>, u32), Failed> {
-        match self.slot.borrow().running() {
-            Some(machine) if self.root.get() != 0 => Ok((machine, self.root.get())),
-            Some(_) | None => Err(Cause::Down.failed()),
-        }
-    }
-
-    fn sit(&self, machine: &Rc<Machine>) -> Result<(), StartError> {
-        self.root.set(0);
-        let root = machine.add_root(&self.plugin, Some(self.services.clone()))?;
-        self.root.set(root);
-        Ok(())
-    }
-
-    /// It sits in a machine that runs.
-    fn up(&self) {
-        if !self.up.replace(true) && self.likes().next().is_none() {
-            self.metrics.up();
-        }
-    }
-
-    /// It does not any more.
-    fn down(&self) {
-        if !self.up.replace(false) {
-            return;
-        }
-        match self.likes().next() {
-            Some(like) => self.metrics.hand_over(&like.metrics),
-            None => {
-                self.metrics.down();
-                self.metrics.memory(0);
-            }
-        }
-    }
-
-    /// Bytes of its machine's memory now, which lives. Called at the end of each stream and of events: nothing is done where they are known.
-    pub fn tell_memory(&self, bytes: usize) {
-        if self.metrics.told() == bytes || !self.up.get() {
-            return;
-        }
-        for like in self.likes() {
-            like.metrics.hand_over(&self.metrics);
-        }
-        self.metrics.memory(bytes);
-    }
-
-    /// Other configurations of its filter in the same machine: that is one machine of the filter's.
-    fn likes(&self) -> impl Iterator<Item = Rc<Self>> {
-        let seats = self.slot.borrow().seated();
-        seats.into_iter().filter(|seat| {
-            !std::ptr::eq(&raw const **seat, self) && seat.up.get() && seat.plugin.name == self.plugin.name
-        })
-    }
-}
-
-impl Drop for Seat {
-    /// The plugin is in no configuration any more, and its last stream is over.
-    fn drop(&mut self) {
-        self.down();
-        let running = self.slot.borrow().running();
-        if let Some(machine) = running
-            && self.root.get() != 0
-        {
-            machine.retire(self.root.get(), self.budget(), Some(&self.services));
-        }
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed assertion is what a test is for")]
 
+mod warnings;
+
 use pillion_wasm::{
     Compiler, Directory,
     artefact::{self, module, sha256},
@@ -11,16 +13,11 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicU32, Ordering},
-    },
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
+use warnings::warned;
 
 const MODULE: &str = r#"(module (func (export "f") (result i32) (i32.const 7)))"#;
 
@@ -131,54 +128,6 @@ fn a_key_open_to_others_is_not_believed() {
     load(&place.open(), &Compiler::Here).unwrap();
     fs::set_permissions(place.0.join("key"), fs::Permissions::from_mode(0o644)).unwrap();
     assert!(load(&place.open(), &compiler_that_must_not_run()).is_err());
-}
-
-/// Keeps what is logged as a warning.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, of: &Metadata<'_>) -> bool {
-        of.target().starts_with("pillion_wasm")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Words(String);
-        impl Visit for Words {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                if field.name() == "message" {
-                    self.0 = format!("{value:?}");
-                }
-            }
-        }
-        if *event.metadata().level() == Level::WARN {
-            let mut words = Words(String::new());
-            event.record(&mut words);
-            self.0.lock().unwrap().push(words.0);
-        }
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// What `f` gives, and the warnings it logs on this thread.
-fn warned<R>(f: impl FnOnce() -> R) -> (R, Vec<String>) {
-    let warnings = std::sync::Arc::new(Warnings::default());
-    let dispatch =
-        tracing::Dispatch::from(std::sync::Arc::clone(&warnings) as std::sync::Arc<dyn Subscriber + Send + Sync>);
-    let result = tracing::dispatcher::with_default(&dispatch, f);
-    let said = std::mem::take(&mut *warnings.0.lock().unwrap());
-    (result, said)
 }
 
 #[test]
@@ -349,7 +298,11 @@ fn a_fetched_module_that_is_used_is_kept() {
     directory.keep_fetched(&digest, &bytes);
     for number in 1..100 {
         std::thread::sleep(std::time::Duration::from_millis(5));
-        assert!(directory.fetched(&digest).is_some(), "before {number}");
+        if number % 2 == 0 {
+            directory.use_fetched(&digest);
+        } else {
+            assert!(directory.fetched(&digest).is_some(), "before {number}");
+        }
         let (digest, bytes) = of(number);
         directory.keep_fetched(&digest, &bytes);
     }
@@ -379,6 +332,24 @@ fn a_compiler_that_fails_leaves_nothing() {
     assert_eq!(left, ["key"]);
 }
 
+/// What fails for the lack of something else than room in the directory is neither tried twice nor blamed on it.
+#[test]
+fn a_compiler_that_is_killed_or_cannot_start_is_not_tried_again() {
+    let place = Place::new();
+    let ran = place.0.join("ran");
+    let script = format!("echo >>{}; kill -9 $$", ran.display());
+    let killed = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let (loaded, said) = warned(|| load(&place.open(), &killed));
+    let words = loaded.unwrap_err();
+    assert!(words.contains("SIGKILL") && words.contains("memory") && words.contains("pillion check"), "{words}");
+    assert_eq!(said, Vec::<String>::new());
+    assert_eq!(fs::read_to_string(&ran).unwrap(), "\n");
+    let (loaded, said) = warned(|| load(&place.open(), &compiler_that_must_not_run()));
+    let words = loaded.unwrap_err();
+    assert!(words.contains("/proc/self/exe") && words.contains("No such file"), "{words}");
+    assert_eq!(said, Vec::<String>::new());
+}
+
 #[test]
 fn fetched_modules_are_held_to_their_digest() {
     let place = Place::new();
@@ -389,4 +360,53 @@ fn fetched_modules_are_held_to_their_digest() {
     assert_eq!(directory.fetched(&digest).as_deref(), Some(&b"module"[..]));
     directory.keep_fetched(&digest, b"another");
     assert_eq!(directory.fetched(&digest), None);
+}
+
+#[test]
+fn what_a_killed_process_left_is_removed_and_what_another_one_writes_stays() {
+    let place = Place::new();
+    let another = place.open();
+    let begun = another.new_file().unwrap();
+    let written = rest(&place);
+    assert_eq!(written.len(), 1);
+    fs::write(place.0.join("0123456789abcdef.new"), "left").unwrap();
+    let directory = place.open();
+    assert_eq!(rest(&place), written);
+    load(&directory, &Compiler::Here).unwrap();
+    assert_eq!(rest(&place), written, "nor is it removed later");
+    another.keep("name", begun).unwrap();
+    assert_eq!(rest(&place), Vec::<PathBuf>::new());
+    assert_eq!(place.artefacts().len(), 2);
+}
+
+/// As a process that was killed while it compiled leaves it: its file is open in the child alone, which writes on.
+#[test]
+fn what_a_child_still_writes_stays() {
+    let place = Place::new();
+    let begun = place.open().new_file().unwrap();
+    let output = begun.file.try_clone().unwrap();
+    let mut child = Command::new("/bin/cat").stdin(Stdio::piped()).stdout(Stdio::from(output)).spawn().unwrap();
+    let path = &rest(&place)[0];
+    let copy = path.with_extension("copy");
+    fs::hard_link(path, &copy).unwrap();
+    drop(begun);
+    fs::rename(copy, path).unwrap();
+    place.open();
+    assert_eq!(rest(&place), std::slice::from_ref(path));
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    place.open();
+    assert_eq!(rest(&place), Vec::<PathBuf>::new());
+}
+
+/// Its words are longer than a pipe holds, and they are the module's.
+#[test]
+fn what_a_compiler_says_of_a_hostile_module_is_heard_at_once_cut_and_escaped() {
+    let script = r"printf 'duplicate\nERROR forged \033[31m\0'>&2; head -c 500000 /dev/zero | tr '\0' a >&2; cat >/dev/null; exit 3";
+    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let begun = Instant::now();
+    let words = load(&Directory::memory(), &compiler).unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert!(words.starts_with(r"duplicate\nERROR forged \u{1b}[31m\u{0}aaaa"), "{words}");
+    assert!(words.len() < 1200, "{}", words.len());
 }

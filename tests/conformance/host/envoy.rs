@@ -1,6 +1,6 @@
 //! Envoy's configuration: a listener per case, three clusters.
 
-use super::{Filter, Loaded, METADATA, Running};
+use super::{Filter, Handed, Loaded, METADATA, Running};
 use crate::{case::Case, upstream::Upstream};
 use pillion_tests::{port, process::Process, tempdir::TempDir, wait::SOON};
 use std::{
@@ -177,7 +177,12 @@ fn plugin(loaded: &Loaded<'_>, filter: &Filter, indent: usize, kind: &str) -> St
     let inner = format!("{pad}  ");
     let package = format!("type.googleapis.com/envoy.extensions.filters.{kind}.wasm.v3.Wasm");
     let any = |text: &str| {
-        format!("{{ \"@type\": type.googleapis.com/google.protobuf.StringValue, value: {} }}", serde_json::json!(text))
+        let (kind, value) = match Handed::of(case, text) {
+            Handed::Text(text) => ("StringValue", serde_json::json!(text)),
+            Handed::Bytes(base64) => ("BytesValue", serde_json::json!(base64)),
+            Handed::Parts(value) => ("Struct", value),
+        };
+        format!("{{ \"@type\": type.googleapis.com/google.protobuf.{kind}, value: {value} }}")
     };
     let mut lines = vec![
         format!("- name: wasm\n{inner}typed_config:\n{inner}  \"@type\": {package}\n{inner}  config:"),

@@ -4,6 +4,7 @@ mod envoy;
 mod pillion;
 
 use super::{case::Case, upstream::Upstream};
+use base64::Engine as _;
 use pillion_tests::process::Process;
 use std::{
     collections::HashMap,
@@ -60,6 +61,27 @@ impl Case {
             mark: format!("{word}: "),
         };
         self.chain.iter().map(one).collect()
+    }
+}
+
+/// A configuration as a case has it handed over.
+#[derive(Debug)]
+enum Handed<'a> {
+    Text(&'a str),
+    /// In base64.
+    Bytes(String),
+    Parts(serde_json::Value),
+}
+
+impl<'a> Handed<'a> {
+    fn of(case: &Case, text: &'a str) -> Self {
+        if case.has("as-bytes") {
+            return Self::Bytes(base64::engine::general_purpose::STANDARD.encode(crate::drive::bytes(text)));
+        }
+        if case.has("as-struct") {
+            return Self::Parts(serde_json::from_str(text).expect("the case's configuration is JSON"));
+        }
+        Self::Text(text)
     }
 }
 

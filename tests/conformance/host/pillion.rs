@@ -1,6 +1,6 @@
 //! Pillion's configuration: the same listeners and clusters.
 
-use super::{Filter, Loaded, METADATA, Running};
+use super::{Filter, Handed, Loaded, METADATA, Running};
 use crate::{case::Case, secure::SERVER, upstream::Upstream};
 use pillion_tests::{client::Client, port, process::Process, tempdir::TempDir, wait::SOON};
 use serde_json::json;
@@ -116,6 +116,14 @@ const ROUTES: &str = "    routes:
       - { name: main-route, match: { prefix: / }, cluster: origin }
 ";
 
+fn handed(case: &Case, text: &str) -> serde_json::Value {
+    match Handed::of(case, text) {
+        Handed::Text(text) => json!(text),
+        Handed::Bytes(base64) => json!({ "base64": base64 }),
+        Handed::Parts(value) => value,
+    }
+}
+
 /// JSON is YAML.
 fn model(loaded: &Loaded<'_>, filter: &Filter) -> serde_json::Value {
     let case = loaded.case;
@@ -127,10 +135,10 @@ fn model(loaded: &Loaded<'_>, filter: &Filter) -> serde_json::Value {
         "limits": { "callback": "2s", "start": "10s", "restarts": 1000 },
     });
     if !filter.plugin.is_empty() {
-        wasm["configuration"] = json!(filter.plugin);
+        wasm["configuration"] = handed(case, &filter.plugin);
     }
     if !case.vm.is_empty() {
-        wasm["vm_configuration"] = json!(case.vm);
+        wasm["vm_configuration"] = handed(case, &case.vm);
     }
     if case.has("stop_iteration") {
         wasm["allow_on_headers_stop_iteration"] = json!(true);

@@ -1,6 +1,7 @@
 //! How close this process's group is to its memory limit, and what to do about it before the kernel kills.
 
 use super::{Controller, Place, Version, locate};
+use pillion_config::model::ProcessLimits;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -38,7 +39,7 @@ pub struct Thresholds {
 }
 
 /// Reads the group's memory. Exists only where there is a limit.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Meter {
     version: Version,
     /// The levels that have a limit; usually one.
@@ -107,6 +108,12 @@ impl Usage {
 }
 
 impl Thresholds {
+    /// Those of a configuration.
+    #[must_use]
+    pub fn of(limits: &ProcessLimits) -> Self {
+        Self { shrink: limits.memory_shrink_percent, refuse: limits.memory_refuse_percent }
+    }
+
     /// The next pressure, given the last.
     #[must_use]
     pub fn judge(self, last: Pressure, usage: Usage) -> Pressure {
@@ -150,8 +157,19 @@ impl Thresholds {
     /// begins, so that nobody is refused for a filter that leaks; and never before connections at rest are closed.
     #[must_use]
     pub fn must_give_back(self, usage: Usage) -> bool {
-        let percent = self.refuse.saturating_sub(HYSTERESIS).max(self.shrink.min(self.refuse));
-        usage.permille() >= u64::from(percent) * 10
+        usage.permille() >= u64::from(self.gives_back_at()) * 10
+    }
+
+    /// Bytes that compiling a module may still take before somebody is refused, or a machine given back, for it: up to a hundredth of
+    /// the limit below, for what it takes until it is stopped.
+    #[must_use]
+    pub fn spare(self, usage: Usage) -> u64 {
+        let line = u128::from(usage.limit) * u128::from(self.gives_back_at().saturating_sub(1)) / 100;
+        (line as u64).saturating_sub(usage.used)
+    }
+
+    fn gives_back_at(self) -> u8 {
+        self.refuse.saturating_sub(HYSTERESIS).max(self.shrink.min(self.refuse))
     }
 
     /// Whether little is left of what clients may leave unfinished, so that somebody may soon be refused for what the allocator keeps

@@ -250,6 +250,8 @@ fn filters_may_grow_to_where_others_are_refused_and_are_given_back_before_where_
     assert!(!given(85, 95, 919) && given(85, 95, 920));
     assert!(!given(95, 96, 949) && given(95, 96, 950), "connections at rest are closed first");
     assert!(!given(100, 50, 499) && given(100, 50, 500));
+    let spare = |used| thresholds.spare(at(used));
+    assert_eq!((spare(200), spare(909), spare(910), spare(u64::MAX)), (710, 1, 0, 0));
     let stored = |used| thresholds.storable(at(used));
     assert_eq!((stored(200), stored(849), stored(850), stored(u64::MAX)), (325, 0, 0, 0));
 }

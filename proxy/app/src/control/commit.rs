@@ -5,7 +5,8 @@ use super::{
     state::{Certificates, Stage},
 };
 use crate::{
-    assembly::{LoadingFilters, NotLoaded, Patience, Plane, Rejected},
+    assembly::{LoadingFilters, Patience, Plane},
+    cgroup::Thresholds,
     descriptors, discovery,
     reload::{Changes, Outcome, Reason, diff},
     secrets::{self, News, Problem},
@@ -18,7 +19,6 @@ use pillion_config::{
 };
 use pillion_core::{snapshot::TlsState, telemetry::metrics::ReloadOutcome};
 use std::{
-    future::pending,
     path::PathBuf,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -26,31 +26,21 @@ use std::{
 
 /// Everything a configuration needs, ready to be put in force. Dropping it changes nothing.
 pub(super) struct Prepared<P: Plane> {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     files: Vec<PathBuf>,
     began: SystemTime,
     changes: Option<Changes>,
     /// `None` while its filters are loaded.
-    snapshot: Option<Arc<P::Snapshot>>,
-    filters: Option<LoadingFilters<P::Filters>>,
+    pub(super) snapshot: Option<Arc<P::Snapshot>>,
+    pub(super) filters: Option<LoadingFilters<P::Filters>>,
     secrets: secrets::Read,
     sockets: sockets::Plan,
     /// `None` once they are served, which the first configuration's are at once.
     ports: Option<admin_ports::Plan>,
     /// When it is put in force whether or not all its names are known.
     due: Instant,
-    waiting: Waiting,
+    pub(super) waiting: Waiting,
 }
-
-/// A configuration that is not in force since something that its filters are loaded from could not be had.
-pub(super) struct Behind<P: Plane> {
-    config: Arc<Config>,
-    filters: LoadingFilters<P::Filters>,
-}
-
-/// What an operator is told beside it.
-const AGAIN: &str = "what could not be fetched is tried again until it is there, and the configuration comes into force then; or it is \
-                     read again";
 
 /// What somebody is told who has the first configuration read again before it is in force.
 const STARTING: &str =
@@ -61,13 +51,19 @@ const STARTING: &str =
 pub(super) struct Failure(pub(super) String);
 
 impl<P: Plane> Control<P> {
-    /// Reads the configuration again and prepares it. The outcome is told to whoever asked, when it is known.
+    /// Reads the configuration again and prepares it, unless it is being prepared already. The outcome is told to whoever asked, when
+    /// it is known.
     pub(super) async fn reload(&mut self, waiting: Waiting, reason: Reason) {
         self.reload_with(waiting, reason, None).await;
     }
 
     /// As [`reload`](Self::reload), with the filters of a configuration: if that is the one that is read, they are in.
-    async fn reload_with(&mut self, mut waiting: Waiting, reason: Reason, had: Option<(Arc<Config>, P::Filters)>) {
+    pub(super) async fn reload_with(
+        &mut self,
+        mut waiting: Waiting,
+        reason: Reason,
+        had: Option<(Arc<Config>, P::Filters)>,
+    ) {
         if self.drain.is_some() || self.closed {
             // Once: from here on there is no other answer.
             if !std::mem::replace(&mut self.said_stale, true) {
@@ -78,6 +74,12 @@ impl<P: Plane> Control<P> {
         let began = SystemTime::now();
         let loaded = (self.source)();
         let first = self.in_force.borrow().is_none();
+        let underway = |prepared: &Prepared<P>| loaded.as_ref().is_ok_and(|loaded| loaded.config == *prepared.config);
+        if self.prepared.as_ref().is_some_and(underway) {
+            // Whoever noticed the change first has begun what is to be done about it.
+            self.names.look_again();
+            return self.wait_for_prepared(waiting);
+        }
         // Without another one a start goes on with what it had.
         if let Some(before) = self.prepared.take_if(|_| loaded.is_ok() || !first) {
             // Whoever waited for that one waits for this one now; its sockets must not be in this one's way.
@@ -105,11 +107,28 @@ impl<P: Plane> Control<P> {
             self.not_started = first.then(|| Failure(words.clone()));
             return self.reject(waiting, words);
         }
+        self.watch_first();
+        self.wait_for_prepared(waiting);
+    }
+
+    /// Who asked is told when what is prepared is in force, or cannot be.
+    fn wait_for_prepared(&mut self, waiting: Waiting) {
+        let first = self.in_force.borrow().is_none();
         match &mut self.prepared {
             // A start may wait for them for minutes.
             Some(prepared) if first && prepared.filters.is_some() => tell(waiting, &Err(STARTING.to_owned())),
-            Some(prepared) => prepared.waiting = waiting,
+            Some(prepared) => prepared.waiting.extend(waiting),
             None => {}
+        }
+    }
+
+    /// Watches the files of a first configuration that has to wait: who corrects them need not.
+    pub(super) fn watch_first(&mut self) {
+        if self.in_force.borrow().is_none()
+            && !self.prepared_is_due()
+            && let Some(Prepared { files, began, .. }) = &self.prepared
+        {
+            self.watcher.watch(files, *began);
         }
     }
 
@@ -187,65 +206,6 @@ impl<P: Plane> Control<P> {
         }
     }
 
-    /// Waits until the filters of what is prepared are loaded. Cancel-safe.
-    pub(super) async fn filters(prepared: &mut Option<Prepared<P>>) -> Result<P::Filters, NotLoaded> {
-        let Some(loading) = prepared.as_mut().and_then(|prepared| prepared.filters.as_mut()) else {
-            return pending().await;
-        };
-        let loaded = loading.await;
-        if let Some(prepared) = prepared {
-            prepared.filters = None;
-        }
-        loaded
-    }
-
-    /// Its filters are loaded, or cannot be: compiles what is prepared, or drops it.
-    ///
-    /// # Errors
-    ///
-    /// When there is none before it that could stay in force.
-    pub(super) fn filters_loaded(&mut self, filters: Result<P::Filters, NotLoaded>) -> Result<(), Failure> {
-        let Some(mut prepared) = self.prepared.take() else { return Ok(()) };
-        let in_force = self.in_force.borrow().clone();
-        let compiled = filters.and_then(|filters| {
-            let compiled = self.plane.compile(&prepared.config, in_force.as_ref(), Some(filters));
-            compiled.map_err(|rejected| NotLoaded { rejected, away: false })
-        });
-        match compiled {
-            Ok(snapshot) => {
-                prepared.snapshot = Some(snapshot);
-                self.prepared = Some(prepared);
-                Ok(())
-            }
-            Err(NotLoaded { rejected: Rejected(words), .. }) if in_force.is_none() => Err(Failure(words)),
-            Err(NotLoaded { rejected: Rejected(words), away }) => {
-                let Prepared { config, waiting, .. } = prepared;
-                let behind =
-                    if away { self.plane.load_filters(&config, in_force.as_ref(), Patience::Behind) } else { None };
-                self.reject(waiting, if behind.is_some() { words + AGAIN } else { words });
-                self.behind = behind.map(|filters| Behind { config, filters });
-                Ok(())
-            }
-        }
-    }
-
-    /// Waits until what a configuration waits for is there. Cancel-safe.
-    pub(super) async fn behind(behind: &mut Option<Behind<P>>) -> Result<P::Filters, NotLoaded> {
-        match behind {
-            Some(behind) => (&mut behind.filters).await,
-            None => pending().await,
-        }
-    }
-
-    /// What a configuration waited for came, or something else is wrong with it.
-    pub(super) async fn caught_up(&mut self, filters: Result<P::Filters, NotLoaded>) {
-        let Some(Behind { config, .. }) = self.behind.take() else { return };
-        match filters {
-            Ok(filters) => self.reload_with(Vec::new(), Reason::Changed, Some((config, filters))).await,
-            Err(NotLoaded { rejected: Rejected(words), .. }) => self.reject(Vec::new(), words),
-        }
-    }
-
     /// Whether something is prepared that need not wait for names any more.
     pub(super) fn prepared_is_due(&self) -> bool {
         let due = |prepared: &Prepared<P>| {
@@ -294,6 +254,9 @@ impl<P: Plane> Control<P> {
         let (_, lacks) = self.update_tls(&snapshot, secrets, &config, Reason::Changed);
         // What clients may hold is bounded from the first one on: whoever floods a proxy comes back as soon as it does.
         self.look_at_memory_within(&config.limits);
+        if let Some(meter) = &self.state.meter {
+            self.plane.leave_room(meter, Thresholds::of(&config.limits));
+        }
         if let Err(error) = self.workers.apply(&snapshot, handed).await {
             // Nobody can say how much of it is in force on that worker. At start that is the end; later, a proxy that
             // serves most is better than none, and the operator is told.
@@ -408,7 +371,7 @@ impl<P: Plane> Control<P> {
         self.state.history.borrow_mut().enter(Outcome::Applied(changes.unwrap_or_default()));
     }
 
-    fn reject(&mut self, waiting: Waiting, words: String) {
+    pub(super) fn reject(&mut self, waiting: Waiting, words: String) {
         self.count_reload(ReloadOutcome::Rejected);
         for line in words.lines() {
             tracing::error!("configuration refused, the one before stays in force: {line}");

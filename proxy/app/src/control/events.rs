@@ -111,7 +111,10 @@ impl<P: Plane> Control<P> {
                 }
                 self.leave("a signal");
             }
-            Event::Signal(Asked::Reload) => self.reload(Vec::new(), Reason::Changed).await,
+            Event::Signal(Asked::Reload) => {
+                self.watcher.look();
+                self.reload(Vec::new(), Reason::Changed).await;
+            }
             Event::Files(reason) => self.reload(Vec::new(), reason).await,
             Event::Behind(filters) => self.caught_up(filters).await,
             Event::Filters(filters) => {
@@ -153,7 +156,10 @@ impl<P: Plane> Control<P> {
 
     async fn carry_out(&mut self, Request { action, done }: Request) {
         let words = match action {
-            Action::Reload => return self.reload(vec![done], Reason::Changed).await,
+            Action::Reload => {
+                self.watcher.look();
+                return self.reload(vec![done], Reason::Changed).await;
+            }
             Action::Redirect(on) => {
                 let answer = match self.loopback.switch(on) {
                     Ok(answer) => answer.await.unwrap_or_else(|_| Err("the redirect's thread has ended".to_owned())),
@@ -386,7 +392,7 @@ impl<P: Plane> Control<P> {
             self.memory_at = Some(Instant::now() + Duration::from_secs(1));
             return;
         };
-        let thresholds = Thresholds { shrink: limits.memory_shrink_percent, refuse: limits.memory_refuse_percent };
+        let thresholds = Thresholds::of(limits);
         let before = self.state.pressure.get();
         let pressure = thresholds.judge(before, usage);
         if pressure != before {

@@ -20,6 +20,7 @@ mod claim;
 mod commit;
 mod deliver;
 mod events;
+mod loading;
 pub mod state;
 mod workers;
 
@@ -48,7 +49,8 @@ use crate::{
     worker::Death,
 };
 use admin_ports::AdminPorts;
-use commit::{Behind, Failure, Prepared};
+use commit::{Failure, Prepared};
+use loading::Behind;
 use pillion_core::telemetry::metrics::{ConfigMetrics, DnsMetrics};
 use state::{Certificates, Claim, Interception, Request, Stage, State};
 use std::{
@@ -288,6 +290,7 @@ impl<P: Plane> Control<P> {
         control.prepare(loaded, began, None).map_err(|Failure(words)| Rejected(words))?;
         // Probes and admin answer while names are looked up.
         control.serve_ports();
+        control.watch_first();
         Ok(control)
     }
 

@@ -10,12 +10,17 @@ use pillion_wasm::{
     metrics::{self, Fetched},
 };
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, timeout},
+};
 
 /// The longest pause where somebody waits for the module.
 const LONGEST: Duration = Duration::from_secs(5);
 /// The longest where nobody does.
 const LONGEST_BEHIND: Duration = Duration::from_secs(30);
+/// Attempts under way at once: each may bring a module of 64 MiB, and one server may have them all.
+const AT_ONCE: usize = 4;
 /// Attempts of a reload, for which somebody waits who may well be told no.
 const ATTEMPTS: u32 = 3;
 
@@ -71,12 +76,13 @@ impl Awaited {
 /// How the loader fetches, on the terms at that time; who waits is noted.
 pub(super) fn fetch(terms: &Rc<RefCell<Option<Terms>>>, awaited: &Awaited) -> Fetch {
     let (terms, awaited, random) = (Rc::clone(terms), awaited.clone(), Rc::new(Random::from_system()));
+    let places = Rc::new(Semaphore::new(AT_ONCE));
     Rc::new(move |filter: &Name, url: &WasmUrl| {
         let (filter, url, terms, awaited) = (filter.clone(), url.clone(), terms.borrow().clone(), awaited.clone());
-        let random = Rc::clone(&random);
+        let (random, places) = (Rc::clone(&random), Rc::clone(&places));
         Box::pin(async move {
             let terms = terms.ok_or_else(|| "no configuration says how names are resolved".to_owned())?;
-            patiently(&filter, &url, &terms, &awaited, &random).await
+            patiently(&filter, &url, &terms, &awaited, &random, &places).await
         })
     })
 }
@@ -87,13 +93,18 @@ async fn patiently(
     terms: &Terms,
     awaited: &Awaited,
     random: &Random,
+    places: &Semaphore,
 ) -> Result<Vec<u8>, Fault> {
     let shown = shown(&url.url);
     let until = (terms.patience == Patience::Start).then_some(terms.began + url.retry_for);
     let mut said = String::new();
     let _noted = Noted(awaited, filter);
     for attempt in 1.. {
-        let (words, wish) = match timeout(url.timeout, get::follow(&url.url, &terms.dns, url.timeout)).await {
+        // Held for an attempt alone: who waits for a server that is away is in nobody's way.
+        let place = places.acquire().await;
+        let outcome = timeout(url.timeout, get::follow(&url.url, &terms.dns, url.timeout)).await;
+        drop(place);
+        let (words, wish) = match outcome {
             Ok(Ok(bytes)) => {
                 if attempt > 1 {
                     tracing::info!(%filter, url = shown, attempts = attempt, "the module was fetched");

@@ -78,6 +78,14 @@ impl Watcher {
         self.doubtful = files.iter().any(|file| changed_at(file).is_some_and(|at| at >= since));
     }
 
+    /// What the files say now is about to be read for another reason, and is reported no more.
+    pub fn look(&mut self) {
+        if !self.files.is_empty() {
+            self.doubtful = false;
+            self.seen = fingerprint(&self.files);
+        }
+    }
+
     /// Waits until a file's content differs from what was last reported. Never ready without files. Cancel-safe.
     pub async fn changed(&mut self) -> Reason {
         if self.files.is_empty() {
@@ -323,6 +331,21 @@ mod tests {
         assert!(is_quiet(&mut watcher).await, "once");
         fs::write(&file, "another").unwrap();
         assert_eq!(timeout(Duration::from_secs(30), watcher.changed()).await, Ok(Reason::Changed));
+    }
+
+    #[tokio::test]
+    async fn what_is_read_for_another_reason_is_not_reported() {
+        let directory = Directory::new("look");
+        let file = directory.file("pillion.yaml");
+        let began = SystemTime::now();
+        fs::write(&file, "one").unwrap();
+        let mut watcher = Watcher::default();
+        watcher.watch(std::slice::from_ref(&file), began);
+        fs::write(&file, "two").unwrap();
+        watcher.look();
+        assert!(is_quiet(&mut watcher).await);
+        fs::write(&file, "three").unwrap();
+        assert!(reports(&mut watcher).await);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use crate::{
     model::{Name, RateKey},
     tree::{Cursor, Failure},
 };
+use base64::Engine as _;
 use http::HeaderName;
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -93,9 +94,9 @@ pub(crate) struct Wasm {
     pub vm_id: Text<String>,
     /// Which of the module's root contexts.
     pub root_id: Text<String>,
-    /// What the machine is started with: text, or anything else, which is passed as JSON.
+    /// What the machine is started with: as `configuration`.
     pub vm_configuration: Field<Structured>,
-    /// What the filter is configured with: text, or anything else, which is passed as JSON.
+    /// What the filter is configured with: text; bytes, as a mapping of `base64` alone (`{ base64: AAH/ }`); or anything else, which is passed as JSON. Of Envoy's messages a `StringValue` is written as text, a `BytesValue` as `base64`; of any other, a `Struct` too, Envoy's filters get the serialized bytes, here by `base64`.
     pub configuration: Field<Structured>,
     /// Environment variables that the module sees.
     pub environment: Field<Table<String, Scalar<String>>>,
@@ -283,15 +284,33 @@ impl FromNode for Mapping {
     }
 }
 
-/// Text as it is written, or anything else as JSON.
+/// Text as it is written, bytes in base64, or anything else as JSON.
 #[derive(Debug)]
 pub(crate) struct Structured(pub(crate) Vec<u8>);
+
+/// The text that a mapping has under this name, if it has nothing else.
+fn alone<'a>(node: Cursor<'a, '_>, name: &str) -> Option<&'a str> {
+    let mut entries = node.entries().ok()?;
+    let (Some((key, value)), None) = (entries.next(), entries.next()) else { return None };
+    let text = |node: Cursor<'a, '_>| node.scalar(false, || "text".into()).ok();
+    text(value).filter(|_| text(key) == Some(name))
+}
 
 impl FromNode for Structured {
     fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
         if node.is_scalar() {
             return node.scalar(false, || "text or a mapping".into()).map(|text| Self(text.as_bytes().to_vec()));
         }
-        node.json().map(|text| Self(text.into_bytes()))
+        match alone(node, "base64") {
+            Some(text) => match base64::engine::general_purpose::STANDARD.decode(text) {
+                Ok(bytes) => Ok(Self(bytes)),
+                Err(_) => Err(Failure(
+                    "a mapping of base64 alone is bytes, and this is no base64; write what `base64 -w0 FILE` prints, or the \
+                     JSON that is meant as text"
+                        .to_owned(),
+                )),
+            },
+            None => node.json().map(|text| Self(text.into_bytes())),
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Who is asked to leave, who is cut, and what counts as lost.
 
 use super::*;
+use crate::downstream::unfinished::Room;
 use std::{task::Wake, time::Duration};
 
 /// A waker that does what no task's does: it comes back at once.

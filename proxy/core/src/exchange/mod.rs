@@ -166,7 +166,8 @@ impl Exchange {
                 self.record.set_cluster(cluster.state().metrics());
                 let mut prepared = prepare::prepare(self, &found, parts, survey, body, means)?;
                 let (leaving, watched) = (prepared.leaving.take(), prepared.watched());
-                let response = retry::send(self, &cluster, prepared, leaving.as_ref()).await?;
+                let begun = self.record.started();
+                let response = retry::send(self, &cluster, prepared, leaving.as_ref(), begun).await?;
                 deliver::deliver(self, found.route, response, leaving, watched)
             }
             Action::Redirect(redirect) => {
@@ -214,10 +215,19 @@ impl Exchange {
         }
     }
 
+    /// Whether anything will be told of the request's head.
+    fn tells_of_requests(&self) -> bool {
+        self.record.keeps_heads() || self.speaks_of_request()
+    }
+
+    fn speaks_of_request(&self) -> bool {
+        self.compiled_route().is_some_and(|route| route.response_speaks_of_request)
+    }
+
     /// This is the request as it goes on, or would: what is told of it from here on tells of this.
     fn goes_on_as(&mut self, head: &request::Parts) {
         self.record.forwarded(head);
-        if self.compiled_route().is_some_and(|route| route.response_speaks_of_request) {
+        if self.speaks_of_request() {
             self.sent = Some(Box::new(head.clone()));
         }
     }
@@ -225,7 +235,7 @@ impl Exchange {
     /// This is the request that filters are shown: who it is from is told as it would go on, everything else as it came.
     fn goes_to_filters_as(&mut self, head: &request::Parts) {
         self.record.told_of_hop(head);
-        if self.compiled_route().is_some_and(|route| route.response_speaks_of_request) {
+        if self.speaks_of_request() {
             self.sent = Some(Box::new(head.clone()));
         }
     }
@@ -234,7 +244,7 @@ impl Exchange {
     /// fields in which a client can claim to be another: as a request is that goes on. Where nobody tells of it, nothing
     /// is done.
     fn stays(&mut self, head: impl FnOnce() -> request::Parts) {
-        let spoken_of = self.compiled_route().is_some_and(|route| route.response_speaks_of_request);
+        let spoken_of = self.speaks_of_request();
         let of_client = self.compiled_route().is_some_and(|route| route.response_speaks_of_client);
         if !(self.record.keeps_heads() || spoken_of || of_client) {
             return;

@@ -101,10 +101,11 @@ pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBo
     leave(exchange, Response::from_parts(head, body), None, Watched::nothing())
 }
 
-/// Whether nobody is left to be answered: the client reset its stream in the middle of the request's body. Over HTTP/1 one that
-/// has closed its half may still read.
-pub(super) fn nobody_waits(exchange: &Exchange, error: &ProxyError) -> bool {
-    matches!(error, ProxyError::ClientGone) && exchange.grammar.version == Version::HTTP_2
+/// Whether nobody is left to be answered: the client reset its stream in the middle of the request's body, or its connection ended
+/// there. One that has closed its half alone may still read, but is taken for gone, as Envoy does: it says itself that there is no whole
+/// request to answer.
+pub(super) fn nobody_waits(_: &Exchange, error: &ProxyError) -> bool {
+    matches!(error, ProxyError::ClientGone)
 }
 
 /// Whether a request is denied whose connection is led to its end: it is not answered ([`turn_away`]).
@@ -137,12 +138,7 @@ fn reset(how: Reset) -> Response<ResponseBody> {
 /// The error as an answer, before it leaves.
 pub(super) fn error(exchange: &mut Exchange, error: &ProxyError) -> Answer {
     let invention = Invention::of(error);
-    // A client that is gone because the proxy cut its connection did nothing.
-    let cut = exchange.connection.cut().filter(|_| matches!(error, ProxyError::ClientGone));
-    let (flag, blame, details) = match cut {
-        Some((flag, why)) => (flag, Blame::of_cut(flag), Cow::Borrowed(why)),
-        None => (error.flag(), error.blame(), invention.details.clone()),
-    };
+    let flag = error.flag();
     let metrics = &exchange.listener.telemetry.metrics;
     metrics.answer(Some(flag));
     if let Some(reason) = error.refusal() {
@@ -156,8 +152,8 @@ pub(super) fn error(exchange: &mut Exchange, error: &ProxyError) -> Answer {
     if let Some(flag) = error.second_flag() {
         exchange.record.flag(flag);
     }
-    exchange.record.terminated_by(blame);
-    exchange.record.details(details);
+    exchange.record.terminated_by(error.blame());
+    exchange.record.details(invention.details.clone());
     let response = if exchange.grammar.grpc {
         grpc_response(&invention)
     } else {

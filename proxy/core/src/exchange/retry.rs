@@ -65,17 +65,19 @@ impl Replay {
 }
 
 /// Sends the request until it is answered, or until sending it again would be wrong. Dropping the future gives it up.
+///
+/// `begun`: when a request without a body was there to be sent.
 pub(super) async fn send(
     exchange: &mut Exchange,
     cluster: &Rc<Cluster>,
     prepared: Prepared,
     leaving: Option<&Leaving>,
+    begun: Instant,
 ) -> Result<Response<Incoming>, ProxyError> {
     let stream = prepared.stream.clone();
     let (timeout, idle, deadline) = (prepared.timeout, prepared.idle, prepared.deadline);
     let (gate, interim) = (prepared.gate.clone(), prepared.interim.clone());
     let mut alarm = exchange.connection.worker.alarms.alarm();
-    let begun = exchange.record.started();
     let answered = tokio::select! {
         biased;
         answered = attempts(exchange, cluster, prepared, leaving) => answered,

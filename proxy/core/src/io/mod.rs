@@ -3,6 +3,7 @@
 //! Beside the path. Two of the four seams live here, because two implementations of each exist: [`Accept`]
 //! (a listening socket, an in-memory queue) and [`Dial`] (TCP, scripted by a test).
 
+mod gone;
 pub mod h2_pump;
 mod own;
 mod redirectable;
@@ -11,6 +12,8 @@ mod settling;
 mod socket;
 pub mod tls;
 
+pub(crate) use gone::{FLAGS, Marker};
+pub use gone::{Gone, Hold};
 pub use own::{Entry, Own};
 pub use redirectable::{BRIEF, RedirectSwitch, Redirectable};
 pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};

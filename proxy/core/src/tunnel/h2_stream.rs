@@ -3,11 +3,13 @@
 //! Either side uses it. Writes wait for the peer's window, reads give credit back as bytes are taken; it buffers at most
 //! the one DATA frame being read. Closing the writing half sends END_STREAM; dropping it unfinished resets the stream.
 
+use crate::body::Held;
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use std::{
     io,
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,6 +23,8 @@ pub struct H2Stream {
     unread: Bytes,
     reading: Half,
     writing: Half,
+    /// Dropped behind the stream's halves.
+    held: Option<Rc<Held>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +40,21 @@ impl H2Stream {
     /// The two halves of a stream whose CONNECT was answered with 2xx.
     #[must_use]
     pub fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
-        Self { send, receive, unread: Bytes::new(), reading: Half::Open, writing: Half::Open }
+        Self { send, receive, unread: Bytes::new(), reading: Half::Open, writing: Half::Open, held: None }
+    }
+
+    /// With what all hold who hold a part of the stream.
+    #[must_use]
+    pub fn held(mut self, held: Option<Rc<Held>>) -> Self {
+        self.held = held;
+        self
+    }
+
+    /// Nothing more comes.
+    fn over(&self) {
+        if let Some(held) = &self.held {
+            held.hold.over();
+        }
     }
 
     /// Resets the stream.
@@ -54,13 +72,17 @@ impl AsyncRead for H2Stream {
                 Some(Ok(data)) => this.unread = data,
                 Some(Err(error)) => {
                     this.reading = Half::Ended;
+                    this.over();
                     // The peer has all it wants (RFC 9113 §8.1): an end, not a failure.
                     if error.reason() == Some(Reason::NO_ERROR) {
                         break;
                     }
                     return Poll::Ready(Err(to_io(error)));
                 }
-                None => this.reading = Half::Ended,
+                None => {
+                    this.reading = Half::Ended;
+                    this.over();
+                }
             }
         }
         let taken = this.unread.len().min(buf.remaining());

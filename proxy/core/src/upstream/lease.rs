@@ -195,8 +195,13 @@ impl Lease {
     /// to stop it.
     pub(super) fn end(self) {
         match self {
-            Self::Http2 { upload: Some(upload), .. } => upload.let_go(),
-            Self::Http1 { .. } | Self::Http2 { upload: None, .. } => {}
+            Self::Http2 { upload, slot, .. } => {
+                slot.over();
+                if let Some(upload) = upload {
+                    upload.let_go();
+                }
+            }
+            Self::Http1 { .. } => {}
         }
     }
 }

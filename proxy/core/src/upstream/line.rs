@@ -6,7 +6,7 @@
 use super::Carrying;
 use crate::{
     identity::{Dialling, Failure},
-    io::Socket,
+    io::{Gone, Marker, Socket},
 };
 use rustls::pki_types::CertificateDer;
 use std::{
@@ -27,6 +27,9 @@ pub(super) struct Line(Rc<Shared>);
 struct Shared {
     socket: RefCell<Socket>,
     read: Cell<u64>,
+    marker: RefCell<Marker>,
+    /// Of the marker.
+    gone: Rc<Gone>,
     /// The first byte of it.
     first: Cell<Option<u8>>,
 }
@@ -37,7 +40,10 @@ pub(super) struct Watch(Weak<Shared>);
 
 impl Line {
     pub(super) fn new(socket: Socket) -> (Self, Watch) {
-        let shared = Rc::new(Shared { socket: RefCell::new(socket), read: Cell::new(0), first: Cell::new(None) });
+        let marker = Marker::default();
+        let gone = Rc::clone(marker.gone());
+        let (socket, marker) = (RefCell::new(socket), RefCell::new(marker));
+        let shared = Rc::new(Shared { socket, read: Cell::new(0), marker, gone, first: Cell::new(None) });
         let watch = Watch(Rc::downgrade(&shared));
         (Self(shared), watch)
     }
@@ -84,6 +90,11 @@ impl Watch {
         self.0.upgrade().map(|shared| Carrying::of(&shared.socket.borrow()))
     }
 
+    /// To be told which streams were reset, while the socket is open.
+    pub(super) fn gone(&self) -> Option<Rc<Gone>> {
+        self.0.upgrade().map(|shared| Rc::clone(&shared.gone))
+    }
+
     /// Bytes read so far; `None` once the socket is closed.
     pub(super) fn bytes_read(&self) -> Option<u64> {
         self.0.upgrade().map(|shared| shared.read.get())
@@ -118,6 +129,7 @@ impl AsyncRead for Line {
         if self.0.first.get().is_none() {
             self.0.first.set(buf.filled().get(before).copied());
         }
+        self.0.marker.borrow_mut().pass(&mut buf.filled_mut()[before..]);
         self.0.read.set(self.0.read.get() + (buf.filled().len() - before) as u64);
         polled
     }

@@ -11,7 +11,7 @@ mod upgrade;
 
 use crate::{
     client::{Answer, answer, ask, body, closed, fetch, get, http2, request, send},
-    scripted::{Do, Event, events, script, services},
+    scripted::{Do, Event, events, on_start, script, services},
     server::{HELLO, canned, echo, head, http2 as h2_server, serve, silent, tell},
     world::{PLAIN, Setup, World, run, settle},
 };

@@ -45,15 +45,23 @@ pub(crate) enum Do {
 
 type Script = Rc<dyn Fn(Event, &Stream) -> Do>;
 
+type Start = Rc<dyn Fn(&Services)>;
+
 thread_local! {
     static SCRIPTS: RefCell<HashMap<String, Script>> = RefCell::default();
     static EVENTS: RefCell<Vec<String>> = RefCell::default();
     static SERVICES: RefCell<Option<Services>> = RefCell::default();
+    static START: RefCell<Option<Start>> = RefCell::default();
 }
 
 /// What the filter of this name does.
 pub(crate) fn script(name: &str, script: impl Fn(Event, &Stream) -> Do + 'static) {
     SCRIPTS.with_borrow_mut(|scripts| scripts.insert(name.to_owned(), Rc::new(script)));
+}
+
+/// What every filter does as a worker's share of it is made.
+pub(crate) fn on_start(start: impl Fn(&Services) + 'static) {
+    START.set(Some(Rc::new(start)));
 }
 
 /// The callbacks so far, each as `name: event`; they are forgotten.
@@ -100,6 +108,10 @@ impl Loader for Scripts {
 
 impl Factory for Scripted {
     fn instance(&self, services: Services) -> Rc<dyn Instance> {
+        let start = START.with_borrow(Clone::clone);
+        if let Some(start) = start {
+            start(&services);
+        }
         SERVICES.set(Some(services));
         Rc::new(Worker(self.0.clone()))
     }

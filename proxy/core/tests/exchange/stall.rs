@@ -169,3 +169,53 @@ fn uploads_that_nobody_takes_hold_up_no_other_of_their_connection() {
         drop(held);
     });
 }
+
+/// A frame of HTTP/2, with END_HEADERS where that is a flag.
+fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = payload.len() as u32;
+    [&length.to_be_bytes()[1..], &[kind, 4 * u8::from(kind == HEADERS)], &stream.to_be_bytes(), payload].concat()
+}
+
+const HEADERS: u8 = 1;
+
+/// Answers each request with a byte; to whoever gives it up it has sent as many as the window takes in the meantime.
+async fn under_way(mut stream: tokio::io::DuplexStream) {
+    stream.read_exact(&mut [0; 24]).await.unwrap();
+    stream.write_all(&frame(4, 0, b"")).await.unwrap();
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let [a, b, c, kind, _, id @ ..] = head;
+        let (length, id) = (u32::from_be_bytes([0, a, b, c]), u32::from_be_bytes(id));
+        stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+        let answer = match kind {
+            // `:status: 200`.
+            HEADERS => [frame(HEADERS, id, &[0x88]), frame(0, id, b"x")].concat(),
+            // RST_STREAM.
+            3 => frame(0, id, b"y").repeat(300),
+            _ => continue,
+        };
+        stream.write_all(&answer).await.unwrap();
+    }
+}
+
+#[test]
+fn small_messages_that_were_under_way_when_their_stream_was_given_up_do_not_end_the_connection_for_all() {
+    run(
+        H2,
+        |_, _| serve(under_way),
+        |world| async move {
+            let mut client = http2(&world).await;
+            for n in 0..60 {
+                // With a body that goes on, every other time.
+                let (response, upload) = send(&mut client, request("POST", "/").body(()).unwrap(), n % 2 == 0).await;
+                let mut taken = response.await.expect("the connection lives").into_body();
+                assert_eq!(taken.data().await.unwrap().unwrap(), "x");
+                drop((upload, taken));
+                settle().await;
+            }
+            assert_eq!(world.dialed.borrow().len(), 1, "over the same connection");
+            drop(client);
+            world.assert_quiet().await;
+        },
+    );
+}

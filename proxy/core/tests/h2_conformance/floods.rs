@@ -335,3 +335,21 @@ fn small_data_frames_that_nobody_takes() {
         assert!(held <= most, "{} KiB held", held / KIB);
     }
 }
+
+#[test]
+fn small_data_frames_that_were_under_way_when_their_request_was_answered() {
+    run(async {
+        let mut peer = Peer::open().await;
+        // Fewer than what h2 remembers for a second; their frames would cost more than all that may wait.
+        for stream in (1..).step_by(2).take(45) {
+            peer.send(&headers(END_HEADERS, stream, &post("/early"))).await;
+            assert_eq!(peer.status(stream).await, 200);
+            peer.find(RST_STREAM, stream).await;
+            peer.send_while_reading(&data(0, stream, b"x").repeat(120)).await;
+            // Padding does not count for it.
+            peer.send(&data(PADDED, stream, &[[10].as_slice(), b"x", &[0; 10]].concat())).await;
+        }
+        peer.send(&headers(WHOLE, 101, &get("/"))).await;
+        assert_eq!(peer.status(101).await, 200);
+    });
+}

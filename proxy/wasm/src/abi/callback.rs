@@ -3,6 +3,7 @@
 //! A callback the guest lacks is `None` and costs nothing. One that has another signature than the ABI's fails the load.
 
 use super::AbiVersion;
+use crate::vm::log;
 use pillion_config::model::AllowedCapabilities;
 use wasmtime::{AsContextMut, ExternType, Instance, Module, Store, TypedFunc, ValType, WasmParams, WasmResults};
 
@@ -234,7 +235,7 @@ where
         let found = func.ty(&*store);
         BadExport {
             name,
-            found: words(found.params(), found.results()),
+            found: log::name(&words(found.params(), found.results())),
             wanted: words(
                 std::iter::repeat_n(ValType::I32, wanted.params),
                 std::iter::repeat_n(ValType::I32, wanted.results),

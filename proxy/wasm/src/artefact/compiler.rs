@@ -1,25 +1,28 @@
 //! [`Compiler`]: compiles in a child of the same binary, so that neither its memory nor its time is the proxy's.
 
-use super::Kept;
-use crate::engine;
+use super::{
+    Kept,
+    child::{Outcome, Spare, talk},
+};
+use crate::{engine, vm::log};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{Signal, getpid, kill_process},
+};
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 /// Time a module may take. The largest real ones (Go, with a rule engine, 10 MB) take some ten seconds on a slow machine.
 const TIME: Duration = Duration::from_secs(120);
-
-/// How often the child is looked at.
-const LOOK: Duration = Duration::from_millis(2);
-
-/// Bytes of what it says that are kept.
-const MOST_WORDS: u64 = 4096;
 
 /// How modules are compiled.
 #[derive(Debug, Clone)]
@@ -42,6 +45,24 @@ pub enum CompileError {
     /// It is no module, or uses what is not supported.
     #[error("{0}")]
     Module(String),
+    /// There is no compiler.
+    #[error(
+        "the compiler cannot be started: {0} (it is this very binary, by /proc/self/exe: /proc must be mounted, and limits of \
+         processes and memory leave room for one more)"
+    )]
+    Start(String),
+    /// It was ended from outside, or by what it may not do.
+    #[error(
+        "the compiler was ended: {0} (where memory is short the kernel does so: raise the limit, or compile the module before, by \
+         `pillion check` with PILLION_WASM_CACHE on a volume that both have)"
+    )]
+    Killed(String),
+    /// What it takes is not there; it had so many MiB.
+    #[error(
+        "compiling it takes more memory than is left beside what is served: it was given up at {0} MiB; raise the limit, or compile \
+         the module before, by `pillion check` with PILLION_WASM_CACHE on a volume that both have"
+    )]
+    Memory(u64),
     /// The compiler did not run to its end.
     #[error("the compiler did not run: {0}")]
     Compiler(String),
@@ -68,7 +89,8 @@ impl Compiler {
         let mut file = into.file.try_clone().map_err(failed)?;
         match self {
             Self::Here => {
-                let artefact = engine::compile(module).map_err(CompileError::Module)?;
+                let artefact =
+                    engine::compile(module).map_err(|words| CompileError::Module(log::quoted(words.as_bytes())))?;
                 file.write_all(&artefact).map_err(failed)
             }
             Self::Child { program, arguments } => {
@@ -79,7 +101,7 @@ impl Compiler {
                     .stdout(file)
                     .stderr(Stdio::piped())
                     .spawn()
-                    .map_err(failed)?;
+                    .map_err(|error| CompileError::Start(error.to_string()))?;
                 let done = wait(&mut child, module);
                 if done.is_err() {
                     // It is waited for below whether it could be killed or had ended.
@@ -92,34 +114,31 @@ impl Compiler {
     }
 }
 
+/// What those who are served leave to a compiler. Asked where a module is compiled by a child.
+static SPARE: Mutex<Option<Arc<Spare>>> = Mutex::new(None);
+
+/// From now on a child that compiles ends where this says that nothing is left, so that nobody is refused, and no filter killed,
+/// for the memory that it takes.
+pub fn leave_room(spare: Spare) {
+    *SPARE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(spare));
+}
+
 fn wait(child: &mut Child, module: &[u8]) -> Result<(), CompileError> {
     let failed = |error: io::Error| CompileError::Compiler(error.to_string());
-    let until = Instant::now() + TIME;
-    if let Some(mut input) = child.stdin.take() {
-        match input.write_all(module) {
-            // What it did not read it says below.
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
+    let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match talk(child, module, Instant::now() + TIME, spare.as_deref()).map_err(failed)? {
+        Outcome::Late => Err(CompileError::Time(TIME)),
+        Outcome::Short(taken) => Err(CompileError::Memory(taken.div_ceil(1 << 20))),
+        Outcome::Ended { status, words } => {
+            // Names of the module are among them.
+            let words = log::quoted(&words);
+            match status.code() {
+                Some(0) => Ok(()),
+                Some(REFUSED) => Err(CompileError::Module(words)),
+                Some(_) => Err(CompileError::Compiler(format!("{status}: {words}"))),
+                None => Err(CompileError::Killed(format!("{status} {words}").trim_end().to_owned())),
+            }
         }
-    }
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
-        }
-        if Instant::now() >= until {
-            return Err(CompileError::Time(TIME));
-        }
-        thread::sleep(LOOK);
-    };
-    let mut words = String::new();
-    if let Some(output) = child.stderr.take() {
-        output.take(MOST_WORDS).read_to_string(&mut words).ok();
-    }
-    let words = words.trim();
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(REFUSED) => Err(CompileError::Module(words.to_owned())),
-        _ => Err(CompileError::Compiler(format!("{status}: {words}"))),
     }
 }
 
@@ -129,8 +148,11 @@ const REFUSED: i32 = 3;
 /// What the child does: a module from standard input, its artefact to standard output.
 #[must_use]
 pub fn compile_main() -> ExitCode {
+    end_with_parent();
     // Compiling can wait; what serves requests cannot.
     rustix::process::nice(10).ok();
+    // And where the kernel must end somebody it is this. No privilege is needed; without /proc it is left to the kernel.
+    fs::write("/proc/self/oom_score_adj", "1000").ok();
     let mut module = Vec::new();
     let read = io::stdin().lock().read_to_end(&mut module);
     if let Err(error) = read {
@@ -153,6 +175,23 @@ pub fn compile_main() -> ExitCode {
             ExitCode::from(u8::try_from(REFUSED).unwrap_or(1))
         }
     }
+}
+
+/// Ends this process as soon as nobody can hear it any more: its standard error is a pipe that the process alone reads which wants
+/// the artefact, so its other end closes with that process, however it ends and whoever has started it. (A signal at the parent's
+/// death, `PR_SET_PDEATHSIG`, comes when the thread ends that has started this, and not at all if that was before it was asked for.)
+/// Where no thread can be had it compiles to its end as before.
+fn end_with_parent() {
+    let unheard = || {
+        let error = io::stderr();
+        // A pipe without a reader is an error (poll(2)), which need not be asked for. A file or a terminal never is one.
+        let mut ends = [PollFd::new(&error, PollFlags::empty())];
+        while let Err(Errno::INTR | Errno::AGAIN) = poll(&mut ends, None) {}
+        if ends[0].revents().contains(PollFlags::ERR) {
+            kill_process(getpid(), Signal::KILL).ok();
+        }
+    };
+    thread::Builder::new().name("end-with-parent".to_owned()).spawn(unheard).ok();
 }
 
 /// Standard output without the line buffer, which would look for line ends in code.

@@ -1,6 +1,9 @@
 //! [`Directory`]: where artefacts are kept, and what makes them ours.
 
-use super::{hex, sha256};
+use super::{
+    hex, sha256,
+    unfinished::{self, Kept},
+};
 use crate::loader::MOST_MODULE;
 use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
@@ -16,7 +19,7 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 /// Artefacts and fetched modules kept; the ones used longest ago go. A proxy runs a handful, over a few versions of each.
@@ -31,17 +34,11 @@ const SUFFIX: &str = ".aot";
 /// What names of modules fetched from elsewhere end in.
 const FETCHED: &str = ".wasm";
 
-/// What names of files end in that are being written.
-const NEW: &str = ".new";
-
 /// Bytes of an artefact: code is some ten times its module.
 const MOST_ARTEFACT: u64 = 16 * MOST_MODULE;
 
 /// Files that are looked at for one artefact: there is one, and any other was put there; more than are kept go when one is made.
 const MOST_TRIED: usize = MOST_KEPT;
-
-/// A file that has been written for so long was left by a process that was killed.
-const LEFT: Duration = Duration::from_secs(3600);
 
 /// Where artefacts are kept.
 pub struct Directory(Place);
@@ -72,13 +69,6 @@ impl PassedOver {
     }
 }
 
-/// A new artefact's file.
-pub struct Kept {
-    /// Open for reading and writing.
-    pub file: File,
-    path: Option<PathBuf>,
-}
-
 impl Directory {
     /// The first of these that is private or can be made so. One that is there and cannot be used is told to the log,
     /// each on a line of its own; where none can be, that is told with all reasons.
@@ -88,6 +78,7 @@ impl Directory {
         for path in candidates {
             match private(path).and_then(|()| key(path)) {
                 Ok(key) => {
+                    unfinished::forget(path);
                     reasons.iter().for_each(|passed_over: &PassedOver| passed_over.tell(path));
                     return Self(Place::Private(path.clone(), Box::new(key)));
                 }
@@ -168,6 +159,15 @@ impl Directory {
         Some(bytes)
     }
 
+    /// A module that was fetched, if it is there, is none of those used longest ago.
+    pub fn use_fetched(&self, digest: &[u8; 32]) {
+        let Place::Private(directory, _) = &self.0 else { return };
+        if let Ok(file) = private_file().read(true).write(true).open(directory.join(hex(digest) + FETCHED)) {
+            // As an artefact that is found.
+            file.set_modified(SystemTime::now()).ok();
+        }
+    }
+
     /// Keeps a module that was fetched, so that a start needs nobody else. That it cannot be kept is told to the log.
     pub fn keep_fetched(&self, digest: &[u8; 32], bytes: &[u8]) {
         let Place::Private(directory, _) = &self.0 else { return };
@@ -188,15 +188,8 @@ impl Directory {
     /// The system's.
     pub fn new_file(&self) -> io::Result<Kept> {
         match &self.0 {
-            Place::Private(directory, _) => {
-                let path = directory.join(unique()?);
-                let file = private_file().read(true).write(true).create_new(true).open(&path)?;
-                Ok(Kept { file, path: Some(path) })
-            }
-            Place::Memory => {
-                let file = rustix::fs::memfd_create("pillion-wasm", rustix::fs::MemfdFlags::CLOEXEC)?;
-                Ok(Kept { file: file.into(), path: None })
-            }
+            Place::Private(directory, _) => Kept::begin(directory),
+            Place::Memory => Kept::in_memory(),
         }
     }
 
@@ -219,32 +212,7 @@ impl Directory {
     }
 }
 
-impl Kept {
-    /// Gives it its name for good. Without it the file goes with this.
-    fn named(&mut self, name: &Path) -> io::Result<()> {
-        let path = self.path.as_ref().ok_or_else(|| refused("it has no name"))?;
-        fs::rename(path, name)?;
-        self.path = None;
-        Ok(())
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if let Some(path) = self.path.take() {
-            fs::remove_file(path).ok();
-        }
-    }
-}
-
-/// A name for a file that is being written, which no other process has, in whatever namespace it counts its kind.
-fn unique() -> io::Result<String> {
-    let mut unique = [0; 8];
-    rand::fill(&mut unique).map_err(|_| io::Error::other("no randomness"))?;
-    Ok(hex(&unique) + NEW)
-}
-
-fn private_file() -> OpenOptions {
+pub(super) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     // A pipe in a file's place must not hold up who opens it; to a file that flag means nothing.
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -261,7 +229,7 @@ fn in_words(error: io::Error) -> io::Error {
     }
 }
 
-fn refused(why: &'static str) -> io::Error {
+pub(super) fn refused(why: &'static str) -> io::Error {
     io::Error::other(why)
 }
 
@@ -317,14 +285,10 @@ fn key(directory: &Path) -> io::Result<Key> {
         };
         let mut bytes = [0; KEY_BYTES];
         rand::fill(&mut bytes).map_err(|_| refused("no randomness"))?;
-        let fresh = directory.join(unique()?);
-        let mut file = private_file().write(true).create_new(true).open(&fresh)?;
-        let written = file.write_all(&bytes).and_then(|()| file.sync_data());
+        let mut fresh = Kept::begin(directory)?;
+        let written = fresh.file.write_all(&bytes).and_then(|()| fresh.file.sync_data());
         // Either way it is there whole or not at all; another process may have been first.
-        let placed =
-            written.and_then(|()| if damaged { fs::rename(&fresh, &path) } else { fs::hard_link(&fresh, &path) });
-        fs::remove_file(&fresh).ok();
-        match placed {
+        match written.and_then(|()| if damaged { fresh.named(&path) } else { fresh.linked(&path) }) {
             Ok(()) if damaged => tracing::warn!(
                 "{}: the key of the compiled wasm modules was damaged and is made anew; each module is compiled once \
                  more. If this comes again, look at the disk under it or name another directory in PILLION_WASM_CACHE",
@@ -393,13 +357,8 @@ fn authentic(path: &Path, key: &Key, name: &str, expected: &str) -> io::Result<F
 
 /// Removes what is more than is kept, and what was begun and left.
 fn forget_oldest(directory: &Path) {
+    unfinished::forget(directory);
     let Ok(entries) = fs::read_dir(directory) else { return };
-    let (new, entries): (Vec<_>, Vec<_>) =
-        entries.flatten().partition(|entry| entry.file_name().to_str().is_some_and(|name| name.ends_with(NEW)));
-    let left = |entry: &fs::DirEntry| entry.metadata().ok()?.modified().ok()?.elapsed().ok();
-    for entry in new.iter().filter(|entry| left(entry).is_some_and(|age| age > LEFT)) {
-        fs::remove_file(entry.path()).ok();
-    }
     let artefact = |entry: &fs::DirEntry| {
         entry.file_name().to_str().is_some_and(|name| name.ends_with(SUFFIX) || name.ends_with(FETCHED))
     };
@@ -408,7 +367,7 @@ fn forget_oldest(directory: &Path) {
         // What cannot be removed must not count, or all others would go.
         (!metadata.is_dir()).then_some((metadata.modified().ok()?, entry.path()))
     };
-    let mut all: Vec<_> = entries.into_iter().filter(artefact).filter_map(age).collect();
+    let mut all: Vec<_> = entries.flatten().filter(artefact).filter_map(age).collect();
     all.sort();
     let over = all.len().saturating_sub(MOST_KEPT);
     for (_, path) in all.into_iter().take(over) {

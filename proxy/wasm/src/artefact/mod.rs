@@ -10,11 +10,15 @@
 //! every artefact is authenticated by a key that lies beside it and is readable to the user alone, so that a file put
 //! there by a restore, a shared volume or another tool is compiled anew and never run.
 
+mod child;
 mod compiler;
 mod directory;
+mod unfinished;
 
-pub use compiler::{CompileError, Compiler, compile_main};
-pub use directory::{Directory, Kept};
+pub use child::Spare;
+pub use compiler::{CompileError, Compiler, compile_main, leave_room};
+pub use directory::Directory;
+pub use unfinished::Kept;
 
 use crate::engine::Runtime;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -112,6 +116,12 @@ fn features() -> String {
     }
 }
 
+/// A compiled module from the cache, for the module of this digest. Blocks: for a thread of its own.
+#[must_use]
+pub fn kept(runtime: &Runtime, directory: &Directory, digest: &[u8; 32]) -> Option<wasmtime::Module> {
+    take(runtime, directory.find(&name(digest))?).ok()
+}
+
 /// A compiled module for this module's bytes, from the cache or made now. Blocks: for a thread of its own.
 ///
 /// # Errors
@@ -124,15 +134,13 @@ pub fn module(
     bytes: &[u8],
     digest: &[u8; 32],
 ) -> Result<wasmtime::Module, CompileError> {
-    let name = name(digest);
-    if let Some(file) = directory.find(&name)
-        && let Ok(module) = take(runtime, file)
-    {
+    if let Some(module) = kept(runtime, directory, digest) {
         return Ok(module);
     }
+    let name = name(digest);
     let begun = std::time::Instant::now();
     let made = made(directory, compiler, bytes, &name).or_else(|error| match (directory.path(), &error) {
-        // A full disk is no reason not to serve.
+        // A full disk is no reason not to serve. What needs more memory than there is, or cannot be started, is not tried again.
         (Some(path), CompileError::Keep(_) | CompileError::Compiler(_)) => {
             tracing::warn!(
                 "{}: the compiled wasm module {} cannot be put there: {error}; it is compiled anew at each start and kept in memory \

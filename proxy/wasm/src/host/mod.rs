@@ -48,6 +48,9 @@ macro_rules! bind {
     };
 }
 
+/// Functions of Emscripten's, which are no capabilities.
+pub(crate) const EMSCRIPTEN: [&str; 2] = ["emscripten_notify_memory_growth", "pthread_equal"];
+
 /// All host functions of an ABI version.
 ///
 /// # Errors
@@ -128,6 +131,11 @@ pub fn linker(engine: &Engine, abi: AbiVersion) -> wasmtime::Result<Linker<Host>
     if abi == AbiVersion::V0_2_1 {
         bind! { linker, "proxy_get_log_level" => system::get_log_level, (level); }
     }
+    // What Emscripten's libraries import, whatever a restriction says, as in Envoy: hosts learn of memory that grew from the engine.
+    linker.func_wrap("env", EMSCRIPTEN[0], |mut caller: Caller<'_, Host>, _memory: u32| caller.data_mut().in_time())?;
+    linker.func_wrap("env", EMSCRIPTEN[1], |mut caller: Caller<'_, Host>, left: u32, right: u32| {
+        gate(&mut caller, EMSCRIPTEN[1]).map(|()| u32::from(left == right))
+    })?;
     for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
         wasi::bind(&mut linker, module)?;
     }

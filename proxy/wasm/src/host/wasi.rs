@@ -1,7 +1,9 @@
-//! WASI preview 1, as far as guests need it to start: clocks, randomness, the environment, the log.
+//! WASI preview 1: clocks, randomness, the environment, the log; of the rest what Envoy binds, with its answers.
 //!
-//! There are no files, no sockets, no arguments. What a language's runtime asks at its start gets an answer that lets it
-//! go on; nothing here waits, and nothing reaches outside the machine.
+//! There are no files, no sockets, no arguments, but the names of their functions are here: guests whose libraries could
+//! use them import them, whether they are called or not. What a language's runtime asks at its start gets an answer that
+//! lets it go on; nothing here waits, and nothing reaches outside the machine. `path_link`, `path_symlink` and
+//! `proc_raise` are not here, as in Envoy.
 
 use crate::{
     abi::LogLevel,
@@ -16,6 +18,8 @@ use wasmtime::{Caller, Linker};
 mod errno {
     pub(super) const SUCCESS: u32 = 0;
     pub(super) const BADF: u32 = 8;
+    /// Envoy's answer for a directory: the number of Linux's ENOTDIR, not of WASI's.
+    pub(super) const NOT_A_DIRECTORY: u32 = 20;
     pub(super) const FAULT: u32 = 21;
     pub(super) const INVAL: u32 = 28;
     pub(super) const NOENT: u32 = 44;
@@ -59,6 +63,16 @@ macro_rules! answer {
     };
 }
 
+/// Binds functions that succeed, and do nothing, on standard output and error.
+macro_rules! on_stream {
+    ($linker:expr, $module:expr, $($name:literal => ($($type:ty),*);)*) => {
+        {$($linker.func_wrap($module, $name, |mut caller: Caller<'_, Host>, fd: u32, $(_: $type),*| -> wasmtime::Result<u32> {
+            caller.data_mut().in_time()?;
+            Ok(stream(fd).err().unwrap_or(errno::SUCCESS))
+        })?;)*}
+    };
+}
+
 /// Binds the functions under one of the names modules import them by.
 pub(super) fn bind(linker: &mut Linker<Host>, module: &str) -> wasmtime::Result<()> {
     bind! { linker, module,
@@ -67,9 +81,19 @@ pub(super) fn bind(linker: &mut Linker<Host>, module: &str) -> wasmtime::Result<
         "args_sizes_get" => args_sizes_get, (count: u32, size: u32);
         "environ_sizes_get" => environ_sizes_get, (count: u32, size: u32);
         "environ_get" => environ_get, (pointers: u32, data: u32);
+        "clock_res_get" => clock_res_get, (clock: u32, resolution: u32);
         "clock_time_get" => clock_time_get, (clock: u32, precision: i64, time: u32);
         "random_get" => random_get, (data: u32, length: u32);
         "poll_oneoff" => poll_oneoff, (subscriptions: u32, room: u32, count: u32, events: u32);
+        "fd_pwrite" => fd_pwrite, (fd: u32, pieces: u32, count: u32, offset: i64, size: u32);
+        "fd_tell" => fd_tell, (fd: u32, offset: u32);
+        "fd_renumber" => fd_renumber, (from: u32, to: u32);
+        "fd_readdir" => fd_readdir, (fd: u32, entries: u32, room: u32, cookie: i64, size: u32);
+        "path_readlink" => path_readlink,
+            (fd: u32, path: u32, path_length: u32, target: u32, room: u32, size: u32);
+        "sock_accept" => sock_accept, (fd: u32, flags: u32, accepted: u32);
+        "sock_recv" => sock_recv, (fd: u32, pieces: u32, count: u32, flags: u32, size: u32, got: u32);
+        "sock_send" => sock_send, (fd: u32, pieces: u32, count: u32, flags: u32, size: u32);
     }
     answer! { linker, module,
         "fd_read" => errno::NOSYS, (u32, u32, u32, u32);
@@ -82,6 +106,24 @@ pub(super) fn bind(linker: &mut Linker<Host>, module: &str) -> wasmtime::Result<
         "path_open" => errno::NOENT, (u32, u32, u32, u32, u32, i64, i64, u32, u32);
         "args_get" => errno::SUCCESS, (u32, u32);
         "sched_yield" => errno::SUCCESS, ();
+        "fd_advise" => errno::SUCCESS, (u32, i64, i64, u32);
+        "fd_pread" => errno::NOSYS, (u32, u32, u32, i64, u32);
+        "fd_filestat_get" => errno::BADF, (u32, u32);
+        "path_create_directory" => errno::NOTSUP, (u32, u32, u32);
+        "path_filestat_get" => errno::NOTSUP, (u32, u32, u32, u32, u32);
+        "path_filestat_set_times" => errno::NOTSUP, (u32, u32, u32, u32, i64, i64, u32);
+        "path_remove_directory" => errno::NOTSUP, (u32, u32, u32);
+        "path_rename" => errno::NOTSUP, (u32, u32, u32, u32, u32, u32);
+        "path_unlink_file" => errno::NOTSUP, (u32, u32, u32);
+        "sock_shutdown" => errno::NOTSUP, (u32, u32);
+    }
+    on_stream! { linker, module,
+        "fd_allocate" => (i64, i64);
+        "fd_datasync" => ();
+        "fd_sync" => ();
+        "fd_fdstat_set_rights" => (i64, i64);
+        "fd_filestat_set_size" => (i64);
+        "fd_filestat_set_times" => (i64, i64, u32);
     }
     linker.func_wrap(module, "proc_exit", |mut caller: Caller<'_, Host>, code: u32| -> wasmtime::Result<()> {
         caller.data_mut().in_time()?;
@@ -121,10 +163,71 @@ fn fd_write(caller: &mut Caller<'_, Host>, fd: u32, pieces: u32, count: u32, siz
     put_u32(memory, size_at, written).map_err(fault)
 }
 
+/// The log cannot be written at a place.
+fn fd_pwrite(caller: &mut Caller<'_, Host>, fd: u32, pieces: u32, count: u32, _offset: i64, size_at: u32) -> Errno {
+    fd_write(caller, fd, pieces, count, size_at)
+}
+
+/// Standard output and error, which are all there is.
+fn stream(fd: u32) -> Errno {
+    if matches!(fd, 1 | 2) { Ok(()) } else { Err(errno::BADF) }
+}
+
+fn fd_tell(caller: &mut Caller<'_, Host>, fd: u32, offset_at: u32) -> Errno {
+    stream(fd)?;
+    put_u64(split(caller).0, offset_at, 0).map_err(fault)
+}
+
+fn fd_renumber(_caller: &mut Caller<'_, Host>, from: u32, to: u32) -> Errno {
+    stream(from).and(stream(to)).and(Err(errno::NOTSUP))
+}
+
+fn fd_readdir(caller: &mut Caller<'_, Host>, _fd: u32, _entries: u32, _room: u32, _cookie: i64, size_at: u32) -> Errno {
+    put_u32(split(caller).0, size_at, 0).map_err(fault)?;
+    Err(errno::NOT_A_DIRECTORY)
+}
+
+fn path_readlink(
+    caller: &mut Caller<'_, Host>,
+    _fd: u32,
+    _path: u32,
+    _path_length: u32,
+    _target: u32,
+    _room: u32,
+    size_at: u32,
+) -> Errno {
+    put_u32(split(caller).0, size_at, 0).map_err(fault)?;
+    Err(errno::NOTSUP)
+}
+
+/// Eight bytes of zero, as in Envoy, where WASI's descriptor has four.
+fn sock_accept(caller: &mut Caller<'_, Host>, _fd: u32, _flags: u32, accepted_at: u32) -> Errno {
+    put_u64(split(caller).0, accepted_at, 0).map_err(fault)?;
+    Err(errno::NOTSUP)
+}
+
+fn sock_recv(
+    caller: &mut Caller<'_, Host>,
+    _fd: u32,
+    _pieces: u32,
+    _count: u32,
+    _flags: u32,
+    size_at: u32,
+    flags_at: u32,
+) -> Errno {
+    let memory = split(caller).0;
+    put_u32(memory, size_at, 0).map_err(fault)?;
+    slice_mut(memory, flags_at, 2).map_err(fault)?.fill(0);
+    Err(errno::NOTSUP)
+}
+
+fn sock_send(caller: &mut Caller<'_, Host>, _fd: u32, _pieces: u32, _count: u32, _flags: u32, size_at: u32) -> Errno {
+    put_u32(split(caller).0, size_at, 0).map_err(fault)?;
+    Err(errno::NOTSUP)
+}
+
 fn fd_fdstat_get(caller: &mut Caller<'_, Host>, fd: u32, stat: u32) -> Errno {
-    if !matches!(fd, 1 | 2) {
-        return Err(errno::BADF);
-    }
+    stream(fd)?;
     // filetype: character device; flags: append; rights: fd_write; nothing inherited.
     let bytes = slice_mut(split(caller).0, stat, 24).map_err(fault)?;
     bytes.fill(0);
@@ -171,6 +274,14 @@ fn clock_time_get(caller: &mut Caller<'_, Host>, clock: u32, _precision: i64, ti
         _ => return Err(errno::NOTSUP),
     };
     put_u64(split(caller).0, time, now).map_err(fault)
+}
+
+/// Envoy's answer: a nanosecond, whatever the clock has.
+fn clock_res_get(caller: &mut Caller<'_, Host>, clock: u32, resolution: u32) -> Errno {
+    if clock > 1 {
+        return Err(errno::NOTSUP);
+    }
+    put_u64(split(caller).0, resolution, 1).map_err(fault)
 }
 
 /// Nanoseconds of a clock that only goes forward.

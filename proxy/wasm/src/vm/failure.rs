@@ -1,6 +1,6 @@
 //! Why a machine died, for the log, the counters and the answers of its streams.
 
-use super::{memory::Reentered, state::Host};
+use super::{log, memory::Reentered, state::Host};
 use crate::host::TooEarly;
 use pillion_core::exchange::filter::Failed;
 use wasmtime::{Trap, WasmBacktrace};
@@ -101,7 +101,7 @@ impl Failure {
     }
 }
 
-/// A function's name as its author wrote it.
+/// A function's name as its author wrote it, fit to be told.
 fn demangled(name: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(name))
+    log::name(&format!("{:#}", rustc_demangle::demangle(name)))
 }

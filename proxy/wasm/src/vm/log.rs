@@ -17,6 +17,9 @@ const MOST_LINE: usize = 8 * 1024;
 /// Bytes of a line that are told to whoever wrote the configuration; the log has the whole.
 const MOST_QUOTED: usize = 1024;
 
+/// Bytes of a name that a module has for something of its own. Those of Rust's and C++'s templates are as long.
+const MOST_NAME: usize = 256;
+
 /// How many lines a machine may still log.
 #[derive(Debug)]
 pub struct LogBudget {
@@ -105,10 +108,16 @@ pub fn write(level: LogLevel, whose: Whose<'_>, message: &[u8], lost: u64) {
     }
 }
 
-/// A line as it is told elsewhere than in the log.
+/// A line as it is told elsewhere than in the log. What is beyond a kilobyte is cut.
 #[must_use]
 pub fn quoted(message: &[u8]) -> String {
     printable(String::from_utf8_lossy(&message[..message.len().min(MOST_QUOTED)]).trim())
+}
+
+/// A name that comes from a module, as it is told: as [`quoted`], and shorter.
+#[must_use]
+pub fn name(text: &str) -> String {
+    printable(&text[..text.floor_char_boundary(MOST_NAME)])
 }
 
 fn printable(text: &str) -> String {
@@ -140,5 +149,7 @@ mod tests {
     #[test]
     fn a_guest_cannot_forge_lines() {
         assert_eq!(printable("a\nERROR b\u{1b}[0m\té"), "a\\nERROR b\\u{1b}[0m\té");
+        assert_eq!(name(&"é\0".repeat(1000)), "é\\u{0}".repeat(85));
+        assert_eq!(quoted(b" why\n"), "why");
     }
 }

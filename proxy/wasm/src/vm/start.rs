@@ -3,6 +3,7 @@
 use super::{
     Budget, Machine, NOBODY,
     failure::Failure,
+    log,
     state::{Context, Host, Root, Shown, Stage},
     time::{self, Verdict},
 };
@@ -36,6 +37,9 @@ pub enum StartError {
     /// It cannot be instantiated: its memory is larger than it may be, say.
     #[error("it cannot be instantiated: {0}")]
     Instantiate(String),
+    /// Nothing would bound its time.
+    #[error("there is no thread to bound the time of filters: {0}; raise the limit of processes and threads")]
+    NoClock(String),
     /// A function it exports is not the ABI's.
     #[error(transparent)]
     Export(#[from] BadExport),
@@ -63,7 +67,7 @@ impl StartError {
         match self {
             Self::Failed(failure, _) => Self::Failed(failure, said),
             Self::Refused(callback, _) => Self::Refused(callback, said),
-            other @ (Self::Instantiate(_) | Self::Export(_)) => other,
+            other @ (Self::Instantiate(_) | Self::NoClock(_) | Self::Export(_)) => other,
         }
     }
 }
@@ -100,7 +104,7 @@ impl Machine {
         let host = store.data_mut();
         host.ticks.0 = runtime.ticker.ticks();
         host.begin("the module's start function", NOBODY, limit);
-        let pulse = runtime.ticker.pulse();
+        let pulse = runtime.ticker.pulse().map_err(|error| StartError::NoClock(error.to_string()))?;
         let running = pulse.enter();
         let instance = match module.pre().instantiate(&mut store) {
             Ok(instance) => instance,
@@ -111,7 +115,8 @@ impl Machine {
                 let limiter = &store.data().limiter;
                 let bound =
                     (limiter.denied() > 0).then(|| format!(" (memories and tables may have {} bytes)", limiter.most()));
-                return Err(StartError::Instantiate(format!("{error:#}{}", bound.unwrap_or_default())));
+                let words = log::quoted(format!("{error:#}").as_bytes());
+                return Err(StartError::Instantiate(format!("{words}{}", bound.unwrap_or_default())));
             }
         };
         let callbacks = Callbacks::resolve(&mut store, &instance, module.abi(), &spec.capabilities)?;

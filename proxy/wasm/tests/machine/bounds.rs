@@ -96,6 +96,20 @@ fn a_callback_without_a_loop_ends_at_the_limit_too() {
     assert_eq!(calls(random, draw, 2), None);
 }
 
+/// What one of them takes is bounded by the size of the memory alone; it is asked before each.
+#[test]
+fn instructions_over_much_memory_one_after_the_other_end_at_the_limit() {
+    let world = World::default();
+    let grow = "(drop (memory.grow (i32.const 190)))";
+    for instruction in [
+        "(memory.fill (i32.const 0) (i32.const 1) (i32.const 12582912))",
+        "(memory.copy (i32.const 6291456) (i32.const 0) (i32.const 6291456))",
+    ] {
+        assert_eq!(tick(&world, "", &format!("{grow} {}", instruction.repeat(500))), Some(Cause::Timeout));
+        assert_eq!(tick(&world, "", &format!("{grow} {instruction}")), None);
+    }
+}
+
 /// Keeps what it is told of a machine.
 #[derive(Default)]
 struct Listens(RefCell<Vec<usize>>);

@@ -48,6 +48,13 @@ const FUNCTIONS: &[(&str, &str, usize)] = &[
     ("wasi_snapshot_preview1", "args_sizes_get", 2),
     ("wasi_snapshot_preview1", "random_get", 2),
     ("wasi_snapshot_preview1", "poll_oneoff", 4),
+    ("wasi_snapshot_preview1", "clock_res_get", 2),
+    ("wasi_snapshot_preview1", "fd_tell", 2),
+    ("wasi_snapshot_preview1", "fd_renumber", 2),
+    ("wasi_snapshot_preview1", "path_readlink", 6),
+    ("wasi_snapshot_preview1", "sock_accept", 3),
+    ("wasi_snapshot_preview1", "sock_recv", 6),
+    ("wasi_snapshot_preview1", "sock_send", 5),
 ];
 
 fn call(world: &World, module: &str, name: &str, arguments: &[u32]) -> u32 {
@@ -118,6 +125,46 @@ fn wasi_answers_what_runtimes_ask() {
     let clock = r#"(import "wasi_snapshot_preview1" "clock_time_get" (func $f (param i32 i64 i32) (result i32)))"#;
     assert_eq!(world.run(clock, "(call $f (i32.const 1) (i64.const 0) (i32.const 8))"), 0);
     assert_eq!(world.run(clock, "(call $f (i32.const 2) (i64.const 0) (i32.const 8))"), 58);
+}
+
+/// What guests of Go with `net/http` and of C++ with `stat` import, whether they call it or not.
+#[test]
+fn wasi_has_files_and_sockets_by_name_alone() {
+    let world = World::default();
+    let wasi = |name: &str, types: &str| {
+        let import = format!(r#"(import "wasi_snapshot_preview1" "{name}" (func $f (param {types}) (result i32)))"#);
+        let arguments: String = types.split(' ').map(|kind| format!("({kind}.const 8)")).collect();
+        world.run(&import, &format!("(call $f {arguments})"))
+    };
+    for (name, types, errno) in [
+        ("fd_advise", "i32 i64 i64 i32", 0),
+        ("fd_allocate", "i32 i64 i64", 8),
+        ("fd_datasync", "i32", 8),
+        ("fd_fdstat_set_rights", "i32 i64 i64", 8),
+        ("fd_filestat_get", "i32 i32", 8),
+        ("fd_filestat_set_size", "i32 i64", 8),
+        ("fd_filestat_set_times", "i32 i64 i64 i32", 8),
+        ("fd_pread", "i32 i32 i32 i64 i32", 52),
+        ("fd_pwrite", "i32 i32 i32 i64 i32", 8),
+        ("fd_readdir", "i32 i32 i32 i64 i32", 20),
+        ("fd_renumber", "i32 i32", 8),
+        ("fd_sync", "i32", 8),
+        ("fd_tell", "i32 i32", 8),
+        ("path_create_directory", "i32 i32 i32", 58),
+        ("path_filestat_get", "i32 i32 i32 i32 i32", 58),
+        ("path_filestat_set_times", "i32 i32 i32 i32 i64 i64 i32", 58),
+        ("path_readlink", "i32 i32 i32 i32 i32 i32", 58),
+        ("path_remove_directory", "i32 i32 i32", 58),
+        ("path_rename", "i32 i32 i32 i32 i32 i32", 58),
+        ("path_unlink_file", "i32 i32 i32", 58),
+        ("sock_accept", "i32 i32 i32", 58),
+        ("sock_recv", "i32 i32 i32 i32 i32 i32", 58),
+        ("sock_send", "i32 i32 i32 i32 i32", 58),
+        ("sock_shutdown", "i32 i32", 58),
+        ("clock_res_get", "i32 i32", 58),
+    ] {
+        assert_eq!(wasi(name, types), errno, "{name}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is refused when a filter is loaded, and in which words.
 
 use crate::world::{Refused, World, guest, guest_with};
+use pillion_config::model::AllowedCapabilities;
 
 fn refusal(text: &str) -> String {
     match World::default().machine(text) {
@@ -36,6 +37,34 @@ fn imports_are_named() {
         import(r#"(import "env" "proxy_continue_request" (func (result i32)))"#).contains("proxy_continue_request")
     );
     assert!(import(r#"(import "env" "memory" (memory 1))"#).contains("env.memory"));
+}
+
+/// Who reads why a filter was refused reads one line, and no commands for the terminal.
+#[test]
+fn names_of_a_module_are_told_escaped_and_cut() {
+    let forged = r"x\0aERROR pillion: forged\1b[31m\00";
+    let long = "a".repeat(100_000);
+    let failing = |name: &str| {
+        guest(&format!(
+            r#"(func $f (@name "{name}") (unreachable))
+               (func (export "proxy_on_configure") (param i32 i32) (result i32) (call $f) (i32.const 1))"#
+        ))
+    };
+    let types = "i64 ".repeat(900);
+    for module in [
+        guest_with(&format!(r#"(import "env" "{forged}" (func))"#), "", ""),
+        guest_with(&format!(r#"(import "{forged}" "{long}" (func))"#), "", ""),
+        guest_with(&format!(r#"(import "{long}" "x" (func))"#), "", ""),
+        guest_with(&format!(r#"(import "env" "proxy_done" (func (param {types})))"#), "", ""),
+        guest(&format!(r#"(func (export "proxy_on_done") (param {types}))"#)),
+        failing(forged),
+        failing(&long),
+    ] {
+        let words = refusal(&module);
+        assert!(!words.contains(char::is_control), "{words:?}");
+        assert!(words.contains("forged") <= words.contains(r"x\nERROR pillion: forged\u{1b}[31m\u{0}"), "{words}");
+        assert!(words.len() < 1000, "{} bytes: {words}", words.len());
+    }
 }
 
 #[test]
@@ -163,4 +192,17 @@ fn the_order_of_a_start_is_envoys() {
     let world = World::default();
     world.machine(&text).unwrap_or_else(|refused| panic!("{refused}"));
     assert_eq!(world.shared.data.get("v", b"").unwrap().0, "imcvg");
+}
+
+/// A list is carried over from Envoy's map as it is.
+#[test]
+fn capabilities_are_names_that_envoys_filters_use() {
+    let with = |name: &str| {
+        let only = AllowedCapabilities::Only(vec!["proxy_log".to_owned(), name.to_owned()]);
+        World::default().linked(&guest(""), &only).err().map(|refused| refused.to_string())
+    };
+    for name in ["path_filestat_get", "fd_readdir", "path_link", "proxy_on_tick", "proxy_on_request_metadata"] {
+        assert_eq!(with(name), None, "{name}");
+    }
+    assert!(with("proxy_lgo").is_some_and(|words| words.contains("\"proxy_lgo\"")));
 }

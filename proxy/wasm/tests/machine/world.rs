@@ -66,13 +66,17 @@ pub(crate) fn guest(body: &str) -> String {
 
 impl World {
     pub(crate) fn module(&self, text: &str) -> Result<Module, Refused> {
+        self.linked(text, &AllowedCapabilities::All)
+    }
+
+    pub(crate) fn linked(&self, text: &str, capabilities: &AllowedCapabilities) -> Result<Module, Refused> {
         let bytes = wat::parse_str(text).map_err(|error| Refused::Compile(error.to_string()))?;
         let artefact = engine::compile(&bytes).map_err(Refused::Compile)?;
         let runtime = engine::runtime().expect("this machine runs the engine");
         // SAFETY: made just now by the same binary.
         let compiled = unsafe { wasmtime::Module::deserialize(&runtime.engine, artefact) };
         let compiled = compiled.map_err(|error| Refused::Compile(format!("{error:#}")))?;
-        Module::link(runtime, &compiled, &AllowedCapabilities::All).map_err(Refused::Module)
+        Module::link(runtime, &compiled, capabilities).map_err(Refused::Module)
     }
 
     pub(crate) fn machine(&self, text: &str) -> Result<Rc<Machine>, Refused> {

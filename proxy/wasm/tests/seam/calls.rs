@@ -1,16 +1,11 @@
 //! A guest's calls to clusters.
 
-use crate::world::{Guest, guest, run};
+use crate::{
+    warnings::warned,
+    world::{Guest, guest, run},
+};
 use pillion_config::model::AllowedClusters;
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
+use std::time::Duration;
 
 /// A guest that calls the cluster `upstream` and answers with the body that comes back.
 fn caller(cluster: &str) -> String {
@@ -57,49 +52,6 @@ fn a_call_goes_to_a_cluster_and_its_answer_back_into_the_guest() {
     run(vec![forbidden], async |world| assert_eq!(world.get("/").await.status, 418));
 }
 
-/// Keeps what is logged as a warning.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, of: &Metadata<'_>) -> bool {
-        of.target().starts_with("pillion_wasm") && *of.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        struct Words(String);
-        impl Visit for Words {
-            fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-                self.0.push_str(&format!("{}={value:?} ", field.name()));
-            }
-        }
-        let mut words = Words(String::new());
-        event.record(&mut words);
-        self.0.lock().unwrap().push(words.0);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-/// What is logged as a warning meanwhile.
-fn warnings(test: impl FnOnce()) -> Vec<String> {
-    let warnings = Arc::new(Warnings::default());
-    let dispatch = tracing::Dispatch::from(Arc::clone(&warnings) as Arc<dyn Subscriber + Send + Sync>);
-    tracing::dispatcher::with_default(&dispatch, test);
-    let said = warnings.0.lock().unwrap();
-    said.clone()
-}
-
 /// The name of the only cluster.
 fn cluster() -> String {
     let config = pillion_config::simple("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2").unwrap();
@@ -112,7 +64,7 @@ fn an_answer_larger_than_the_filter_takes_is_none_and_is_logged_once() {
     let text = caller(&cluster())
         .replace("(param i32 i32 i32) (param $size i32)", "(param i32 i32) (param $n i32) (param $size i32)")
         .replace("(i32.const 201)", "(select (i32.const 201) (i32.const 203) (local.get $n))");
-    let said = warnings(|| {
+    let ((), said) = warned(|| {
         run(vec![Guest { call_response: 5, ..Guest::new("small", text) }], async |world| {
             for _ in 0..2 {
                 let answer = world.get("/").await;
@@ -147,7 +99,7 @@ fn calls_hold_so_many_bytes_and_what_is_refused_is_logged_once() {
             length = called.len(),
         ),
     );
-    let said = warnings(|| {
+    let ((), said) = warned(|| {
         run(vec![Guest { call_response: 8 << 20, ..Guest::new("shadow", text) }], async |world| {
             assert_eq!(world.get("/").await.status, 410, "the third is refused");
             // There is room again once they are written.
@@ -207,7 +159,7 @@ fn a_stream_takes_what_its_filter_may_hold_and_fails_beyond() {
                    (i32.add (i32.const 400) (i32.add (local.get $status) (i32.mul (i32.const 20) (global.get $said))))
                    (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1))))"#,
     );
-    let said = warnings(|| {
+    let ((), said) = warned(|| {
         run(vec![Guest::new("scan", text)], async |world| {
             // The origin reads them all, though it knows no gRPC: what it answers is no message (13).
             assert_eq!(world.get("/777777").await.status, 413, "6 MB of the 8 there are");

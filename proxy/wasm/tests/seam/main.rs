@@ -6,4 +6,6 @@ mod calls;
 mod configurations;
 mod faults;
 mod http;
+#[path = "../warnings/mod.rs"]
+mod warnings;
 mod world;

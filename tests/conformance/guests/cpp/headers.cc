@@ -1,12 +1,16 @@
 // A filter in C++ against the bare ABI: the C++ SDK is in no registry that builds are made from here. What the kit wants of
 // it is the toolchain's own: libc++ and wasi-libc in a reactor module, constructors that run in _initialize, malloc as the
-// allocator (exported by the linker), and the WASI functions that printf calls.
+// allocator (exported by the linker), and the WASI functions that printf, stat, fopen and clock_getres call.
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <string>
 #include <string_view>
+
+#include <sys/stat.h>
+#include <time.h>
 
 #define IMPORT(name) extern "C" __attribute__((import_module("env"), import_name(#name))) uint32_t name
 #define EXPORT(name) extern "C" __attribute__((export_name(#name)))
@@ -56,6 +60,13 @@ EXPORT(proxy_on_configure) uint32_t on_configure(uint32_t, uint32_t size) {
   if (proxy_get_buffer_bytes(kPluginConfiguration, 0, size, &data, &length) != 0) return 0;
   configuration = take(data, length);
   std::printf("kit c++ is configured: %s\n", configuration.c_str());
+  std::fflush(stdout);
+  struct stat found;
+  timespec step{};
+  int there = stat("/etc/rules.conf", &found), stat_errno = errno;
+  std::FILE *file = std::fopen("/etc/rules.conf", "r");
+  int clock = clock_getres(CLOCK_REALTIME, &step);
+  std::printf("kit c++ has no rules: %d, %d, %d; clock %d, %ld ns\n", there, stat_errno, file == nullptr, clock, step.tv_nsec);
   std::fflush(stdout);
   return 1;
 }

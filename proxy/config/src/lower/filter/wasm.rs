@@ -83,14 +83,27 @@ pub(super) fn wasm(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, n
         for (name, value) in entries {
             let name_at = name.place().unwrap_or(table_at);
             let value = cx.entry(name_at, value);
-            if let (Some(name), Some((value, _))) = (name.value(), value) {
+            if let (Some(name), Some((value, value_at))) = (name.value(), value)
+                && variable(cx, &name, name_at)
+            {
+                if value.contains('\0') {
+                    cx.error(
+                        value_at,
+                        "no variable can hold a NUL byte; remove it, or hand the value over as `configuration`",
+                    );
+                }
                 environment.push((name, value));
             }
         }
     }
     let host_at = wasm.host_environment.place().unwrap_or(at);
     let host = wasm.host_environment.elements();
-    let host_environment = cx.elements(host_at, host).into_iter().map(|(Scalar(name), _)| name).collect();
+    let mut host_environment = Vec::new();
+    for (Scalar(name), place) in cx.elements(host_at, host) {
+        if variable(cx, &name, place) {
+            host_environment.push(name);
+        }
+    }
     let bytes = |field: Field<Structured>| match field {
         absent if !absent.is_written() => Some(Vec::new()),
         written => written.take().map(|Structured(bytes)| bytes),
@@ -109,6 +122,18 @@ pub(super) fn wasm(cx: &mut Lowering<'_, '_>, wasm: document::Wasm, at: Place, n
         limits: limits(wasm.limits, at)?,
         allow_on_headers_stop_iteration: wasm.allow_on_headers_stop_iteration.take()?,
     })
+}
+
+/// Whether this can be a variable's name; otherwise it is said why not. Guests take what is before the first `=` for it.
+fn variable(cx: &mut Lowering<'_, '_>, name: &str, at: Place) -> bool {
+    let wrong = match name {
+        "" => "a variable needs a name; write one",
+        name if name.contains('=') => "no variable's name can hold `=`; write the name alone",
+        name if name.contains('\0') => "no variable's name can hold a NUL byte; remove it",
+        _ => return true,
+    };
+    cx.error(at, wrong);
+    false
 }
 
 fn limits(field: Field<document::WasmLimits>, at: Place) -> Option<WasmLimits> {

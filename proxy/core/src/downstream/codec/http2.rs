@@ -23,6 +23,7 @@ use crate::{
         windows::Window,
     },
     drain::{Control, Signal},
+    io::Gone,
 };
 use bytes::Bytes;
 use check::Malformed;
@@ -142,12 +143,12 @@ where
     let tally = Rc::<Tally>::default();
     // What is over when the connection rests is boxed, here and below: this future lives as long as the connection.
     let greeted = Box::pin(greet(socket, ahead, &settings, &control, &mut deadlines)).await;
-    let (connection, watch) = match greeted {
+    let (connection, watch, gone) = match greeted {
         Ok(greeted) => greeted,
         Err(end) => return Served { end, tally },
     };
     let window = Window::new(control.windows(), settings.windows.0, settings.windows.1);
-    let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally) });
+    let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally), gone });
     let streams = Rc::clone(&shared);
     let mut driver = Driver { connection, window, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
     let end = poll_fn(|cx| {
@@ -184,8 +185,8 @@ fn nothing_known() -> Parts {
     parts
 }
 
-/// A connection whose preface and settings have come, and what its guard sees.
-type Greeted<S> = (Box<Connection<FrameGuarded<S>, Bytes>>, Rc<Watch>);
+/// A connection whose preface and settings have come, what its guard sees, and what that must know.
+type Greeted<S> = (Box<Connection<FrameGuarded<S>, Bytes>>, Rc<Watch>, Rc<Gone>);
 
 /// Exchanges prefaces with the client.
 async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
@@ -196,7 +197,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     deadlines: &mut Deadlines,
 ) -> Result<Greeted<S>, End> {
     let socket = FrameGuarded::new(socket, ahead, &settings.frames).on(control);
-    let watch = socket.watch();
+    let (watch, gone) = (socket.watch(), socket.gone());
     let mut handshake = pin!(settings.builder.handshake::<_, Bytes>(socket));
     let connection = poll_fn(|cx| {
         control.set_waker(cx);
@@ -224,7 +225,7 @@ async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         }
     })
     .await?;
-    Ok((Box::new(connection), watch))
+    Ok((Box::new(connection), watch, gone))
 }
 
 struct Driver<'a, S> {

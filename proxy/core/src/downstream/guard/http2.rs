@@ -15,7 +15,7 @@
 
 mod blocks;
 mod frames;
-mod head;
+pub(crate) mod head;
 mod hpack;
 mod huffman;
 mod sent;

@@ -64,7 +64,10 @@ fn look(
     // By the head as filters left it: a route may ask for the fields that go later.
     let target = receive::Target::of(&parts)?;
     let view = target.view(&parts, exchange.connection.facts.local);
-    let found = listener.routes.find(&view).ok_or(RouteError::NotFound)?;
+    let Some(found) = listener.routes.find(&view) else {
+        exchange.goes_on_as(&parts);
+        return Err(RouteError::NotFound.into());
+    };
     let route = found.index;
     if exchange.route == Some(route) {
         return Ok((Onward { parts, changed, route }, Vec::new()));
@@ -76,6 +79,10 @@ fn look(
     {
         exchange.goes_on_as(&parts);
         return Err(denied.into());
+    }
+    if let Some(judged) = &mut exchange.judged {
+        // A tunnel is asked again as what it is.
+        **judged = parts.clone();
     }
     chain.route.replace(Some(Arc::clone(found.route)));
     chain.aim.replace(aim(exchange, found.route));

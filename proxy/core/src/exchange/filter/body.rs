@@ -138,13 +138,6 @@ impl Shared {
         }
     }
 
-    /// The same of an opaque connection, which reads no more while too much is held.
-    pub(super) fn left_less(&self) {
-        if self.held.counts() {
-            self.count_held();
-        }
-    }
-
     #[cold]
     fn count_fetched(&self, side: Side) {
         if self.count_held() == Room::None {

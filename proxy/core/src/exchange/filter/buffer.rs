@@ -159,11 +159,13 @@ impl Buffer {
         Some(piece)
     }
 
-    /// The first of it, cut where a filter made a long piece of it: what stays is still here to be counted.
+    /// The first of it; of a long piece, which a filter made, a part that does not keep the rest: that is still here to be
+    /// counted, and can be let go.
     pub(super) fn pop_some(&mut self) -> Option<Bytes> {
         let mut piece = self.pop()?;
         if piece.len() > LONG {
-            let rest = piece.split_off(LONG / 2);
+            let rest = piece.split_off(GIVEN);
+            piece = Bytes::copy_from_slice(&piece);
             self.len += rest.len();
             match self.first.is_empty() {
                 true => self.first = rest,
@@ -177,6 +179,9 @@ impl Buffer {
 
 /// Bytes of a piece that is given on as it is; codecs give none that is longer.
 const LONG: usize = 64 * 1024;
+
+/// Bytes that are given on of a longer one: a frame.
+const GIVEN: usize = 16 * 1024;
 
 impl More {
     fn pop(&mut self) -> Option<Bytes> {

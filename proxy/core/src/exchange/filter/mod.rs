@@ -82,7 +82,8 @@ pub(crate) use tcp::{Held, TcpChain, TcpEnd};
 use pillion_config::model;
 use std::{fmt, future::Future, pin::Pin, rc::Rc, sync::Arc};
 
-/// Makes factories of models. Called on the control thread, one filter after the other.
+/// Makes factories of models. Called on the control thread, in the order of the filters; what it returns is driven for all of them at
+/// the same time.
 pub trait Loader {
     /// The factory for this filter. `previous` is the one of the configuration in force whose model is the same: give it
     /// back (a clone of the `Arc`) where nothing else changed, and its instances live on.

@@ -196,6 +196,7 @@ fn end_early(
 ) -> Result<Rest, &'static str> {
     let interrupt = chain.interrupt.take();
     chain.forget_request();
+    tell_as_filters_left_it(exchange, chain);
     let answer = match (interrupt, ended) {
         (Some(interrupt), _) => answer(exchange, interrupt),
         (None, Ok(answer)) => answer,
@@ -206,6 +207,19 @@ fn end_early(
         return Err(details);
     }
     Ok(begin_back(exchange, chain, answer, None))
+}
+
+/// The request goes no further than its filters: what is told of it is what they made of it. A client's own words that they took
+/// away are nobody's, and whom they found is who asked.
+fn tell_as_filters_left_it(exchange: &mut Exchange, chain: &Shared) {
+    if !exchange.tells_of_requests() {
+        return;
+    }
+    // Filters of the response may still look at it.
+    let head = chain.request.borrow().head.clone();
+    if let Some(Ok(head)) = head.map(Headers::into_request) {
+        exchange.goes_on_as(&head);
+    }
 }
 
 /// What an interruption answers.
@@ -310,8 +324,10 @@ async fn onward(
                 chain.keep_request(&prepared.head, word(scheme));
             }
             chain.tell(&exchange.record);
-            chain.told.borrow_mut().sent_at = Some(Instant::now());
-            let response = retry::send(exchange, &cluster, prepared, leaving.as_ref()).await?;
+            let now = Instant::now();
+            chain.told.borrow_mut().sent_at = Some(now);
+            // What filters held it for is theirs, and not the server's.
+            let response = retry::send(exchange, &cluster, prepared, leaving.as_ref(), now).await?;
             let granted = leaving.as_ref().and_then(|leaving| upgrade::granted(&leaving.asked));
             chain.told.borrow_mut().answered_at = Some(Instant::now());
             let answer = deliver::deliver(exchange, found.route, response, leaving, watched)?;

@@ -1,7 +1,8 @@
-//! [`FilterSet`]: the factories of a configuration, loaded one after the other before it is compiled.
+//! [`FilterSet`]: the factories of a configuration, loaded before it is compiled.
 
 use super::{Factory, LoadError, Loader};
 use crate::snapshot::Snapshot;
+use futures_util::future::join_all;
 use pillion_config::model::{Config, Filter};
 use std::{fmt, sync::Arc};
 
@@ -25,7 +26,7 @@ impl FilterSet {
         Self::default()
     }
 
-    /// Loads the filters of `config`. A factory of `in_force` is offered to the loader where its model is equal.
+    /// Loads the filters of `config`, all at the same time. A factory of `in_force` is offered to the loader where its model is equal.
     ///
     /// # Errors
     ///
@@ -35,11 +36,15 @@ impl FilterSet {
         in_force: Option<&Snapshot>,
         loader: &dyn Loader,
     ) -> Result<Self, Vec<LoadError>> {
+        let loading = config.filters.iter().map(|model| {
+            let before = in_force.and_then(|snapshot| snapshot.filters.0.iter().find(|known| known.model == *model));
+            loader.load(model, before.map(|before| &before.factory))
+        });
+        let loaded = join_all(loading).await;
         let mut set = Vec::with_capacity(config.filters.len());
         let mut errors = Vec::new();
-        for model in &config.filters {
-            let before = in_force.and_then(|snapshot| snapshot.filters.0.iter().find(|known| known.model == *model));
-            match loader.load(model, before.map(|before| &before.factory)).await {
+        for (model, loaded) in config.filters.iter().zip(loaded) {
+            match loaded {
                 Ok(factory) => set.push(Loaded { model: Arc::clone(model), factory }),
                 Err(error) => errors.push(error),
             }

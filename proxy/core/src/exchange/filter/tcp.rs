@@ -198,9 +198,9 @@ impl<E: AsyncRead + Unpin> TcpEnd<'_, E> {
             };
             {
                 let mut half = shared.half(side).borrow_mut();
-                if let Some(piece) = half.out.pop() {
+                if let Some(piece) = half.out.pop_some() {
                     drop(half);
-                    shared.left_less();
+                    shared.fetched(side);
                     return Poll::Ready(Ok(piece));
                 }
                 if closing || half.ended {

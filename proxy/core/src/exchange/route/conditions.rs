@@ -111,7 +111,7 @@ fn query_holds(rule: &QueryMatch, own: Option<&Regex>, query: Option<&str>) -> b
 }
 
 /// A parameter's bytes with percent escapes resolved; what is no escape stays as it is.
-fn decoded(text: &str) -> impl Iterator<Item = u8> {
+pub(crate) fn decoded(text: &str) -> impl Iterator<Item = u8> {
     let mut rest = text.as_bytes();
     std::iter::from_fn(move || {
         let (&byte, after) = rest.split_first()?;

@@ -18,7 +18,7 @@ pub mod rewrite;
 mod table;
 pub mod weighted;
 
-pub(crate) use conditions::HeaderConditions;
+pub(crate) use conditions::{HeaderConditions, decoded};
 pub(crate) use hosts::{ANY, GroupId, Hosts};
 pub(crate) use matcher::Matcher;
 pub(crate) use path::without_parameters;

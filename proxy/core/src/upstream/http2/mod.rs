@@ -21,6 +21,7 @@ use crate::{
     downstream::{admit::Distrust, windows::Window},
     framing::{Interim, Violation, judge_http2_response},
     identity::Dialling,
+    io::{Gone, Hold},
     tunnel::h2_stream::H2Stream,
     upstream::{Bond, Carrying, OnInformational, RequestBody, SendOptions},
 };
@@ -54,15 +55,19 @@ pub(super) struct Http2Connection {
     /// By what its server was judged, where TLS carries it.
     made_by: Option<Arc<Dialling>>,
     watch: Watch,
+    /// Of its line.
+    gone: Rc<Gone>,
     waiting: Rc<Waiting>,
     /// It finishes what it carries and closes, to make room for requests of other workers.
     retired: Cell<bool>,
 }
 
-/// A request's place on a connection.
+/// A request's place on a connection. Whoever holds a part of its stream holds it, and drops it behind that.
 pub(super) struct Slot {
     connection: Rc<Http2Connection>,
     carrier: Carrier,
+    /// Once the request was sent.
+    hold: OnceCell<Hold>,
 }
 
 /// Requests on one connection, whatever the peer allows: what one socket's write order can serve fairly.
@@ -89,6 +94,8 @@ impl Http2Connection {
             announced,
             carrying: OnceCell::new(),
             made_by: watch.made_by(),
+            // A connection that is over already carries nothing.
+            gone: watch.gone().unwrap_or_default(),
             watch,
             waiting,
             retired: Cell::new(false),
@@ -173,7 +180,14 @@ impl Slot {
     fn take(connection: &Rc<Http2Connection>, carrier: Carrier) -> Rc<Self> {
         let active = &connection.shared.active;
         active.set(active.get() + 1);
-        Rc::new(Self { connection: Rc::clone(connection), carrier })
+        Rc::new(Self { connection: Rc::clone(connection), carrier, hold: OnceCell::new() })
+    }
+
+    /// The response is whole.
+    pub(super) fn over(&self) {
+        if let Some(hold) = self.hold.get() {
+            hold.over();
+        }
     }
 }
 
@@ -240,6 +254,7 @@ pub(super) async fn request<B: RequestBody>(
         Ok(sent) => sent,
         Err(error) => return Err(fail(slot.loss(read_error(&error).0), Delivery::Unsent, Some(request))),
     };
+    slot.hold.set(Hold::new(response.stream_id(), &slot.connection.gone)).ok();
     if options.upgrade.is_some() || request.method() == http::Method::CONNECT {
         return match answer(response, options.on_informational.as_ref()).await {
             Ok(response) => Ok(receive_tunnel(response, stream, slot, in_flight)),

@@ -107,11 +107,14 @@ impl Drop for Upload {
 
 async fn run<B: RequestBody>(
     body: Begun<B>,
-    mut stream: SendStream<Bytes>,
-    _slot: Rc<Slot>,
+    stream: SendStream<Bytes>,
+    slot: Rc<Slot>,
     stall: Duration,
     failure: Rc<Cell<Option<Failure>>>,
 ) {
+    // Dropped in the other order.
+    let _slot = slot;
+    let mut stream = stream;
     match send_body(body, &mut stream, stall).await {
         Ok(_) | Err(PumpError::Reset(_) | PumpError::Connection(_)) => {}
         Err(PumpError::Body(_)) => {

@@ -374,7 +374,7 @@ fn errors_of_the_proxy_pass_the_filters_too() {
     );
 }
 
-/// As in Envoy, where nobody is left to answer. A client that only half-closed reads why.
+/// As in Envoy, to which a client that half-closes within its request has left, too.
 #[test]
 fn filters_are_shown_no_answer_to_a_client_that_left_within_its_request() {
     for half_closes in [true, false] {
@@ -387,10 +387,10 @@ fn filters_are_shown_no_answer_to_a_client_that_left_within_its_request() {
                 client.write_all(&POST.as_bytes()[..POST.len() - 3]).await.unwrap();
                 if half_closes {
                     client.shutdown().await.unwrap();
-                    assert_eq!(answer(&mut client).await.status, 400);
+                    assert_eq!(client.read_to_end(&mut Vec::new()).await.unwrap_or(0), 0, "nothing is said to it");
                 }
                 drop(client);
-                one_record(&world, (400, "DC", "downstream_remote_disconnect", "downstream")).await;
+                one_record(&world, (0, "DC", "downstream_remote_disconnect", "downstream")).await;
                 hears(&["a: open", "a: request_headers No", "a: log", "a: done", "a: gone"]);
             },
         );
@@ -436,4 +436,64 @@ fn a_client_of_http2_that_reset_its_stream_is_answered_nothing() {
             },
         );
     }
+}
+
+/// What the access log names is what filters made of the client's words, also where one of them answers.
+#[test]
+fn an_answer_of_a_filter_is_logged_with_the_request_as_filters_left_it() {
+    for fails in [false, true] {
+        script("a", |event, stream| {
+            if let Event::RequestHeaders(_) = event {
+                stream.headers(Map::RequestHeaders, |head| head.remove(b"x-envoy-id")).unwrap();
+                stream.headers(Map::RequestHeaders, |head| head.replace(b":path", b"/changed")).unwrap();
+            }
+            Do::Continue
+        });
+        script("b", move |event, stream| match event {
+            Event::RequestHeaders(_) if fails => Do::Fail,
+            Event::RequestHeaders(_) => {
+                stream.reply(reply(429, "no")).unwrap();
+                Do::Pause
+            }
+            _ => Do::Continue,
+        });
+        run(
+            Setup { listener: "    forwarding: { strip_identity: false }", ..TWO },
+            |_, _| echo(),
+            move |world| async move {
+                let request = "GET /x HTTP/1.1\r\nhost: a\r\nx-envoy-id: forged\r\n\r\n";
+                assert_eq!(ask(&world, request).await.status, if fails { 503 } else { 429 });
+                let told = world.record().await.told;
+                assert!(told.ends_with("|-|/changed"), "{told}");
+            },
+        );
+    }
+}
+
+/// The route's timeout is the server's: it does not run while a filter holds the request.
+#[test]
+fn time_in_filters_does_not_count_against_the_server() {
+    let kept = Kept::default();
+    let keep = kept.clone();
+    script("a", move |event, stream| {
+        if let Event::RequestHeaders(_) = event {
+            keep.keep(stream);
+            return Do::PauseAll;
+        }
+        Do::Continue
+    });
+    let routes = "      - match: { prefix: / }\n        cluster: up\n        timeout: 500ms";
+    run(
+        Setup { routes, ..ONE },
+        |_, _| echo(),
+        |world| async move {
+            let held = async {
+                let stream = kept.wait().await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                stream.resume(Side::Request);
+            };
+            let (answer, ()) = tokio::join!(get(&world, "/"), held);
+            assert_eq!(answer.status, 200);
+        },
+    );
 }

@@ -252,6 +252,36 @@ fn an_answer_that_breaks_off_is_none() {
     );
 }
 
+/// At the first start as at a reload, and whatever is new in that.
+#[test]
+fn a_filter_that_calls_as_it_starts_finds_its_own_configurations_clusters() {
+    let calls = Rc::<RefCell<Vec<_>>>::default();
+    let note = Rc::clone(&calls);
+    on_start(move |services| {
+        let headers: [(&[u8], &[u8]); 3] = [(b":method", b"GET"), (b":path", b"/keys"), (b":authority", b"auth")];
+        let call =
+            HttpCall { cluster: "up", headers: &headers, body: b"", trailers: &[], timeout: Duration::from_secs(1) };
+        note.borrow_mut().push(services.http_call(&call));
+    });
+    run(
+        ONE,
+        |_, _| canned(HELLO),
+        |world| async move {
+            let made = calls.take();
+            assert_eq!(made.len(), 1);
+            for call in made {
+                assert_eq!(call.expect("it may be made").await.unwrap().body, "hello");
+            }
+            // Another filter, so that it is made anew.
+            world.apply(Setup { filters: &["b"], ..ONE }, Vec::new());
+            for call in calls.take() {
+                assert_eq!(call.expect("it may be made").await.unwrap().body, "hello");
+            }
+            get(&world, "/").await;
+        },
+    );
+}
+
 #[test]
 fn a_call_whose_time_is_up_within_its_answer_has_none() {
     run(

@@ -5,10 +5,13 @@ use super::{
     check::{Check, check},
 };
 use crate::{
-    body::{BodyError, Incoming},
+    body::{BodyError, Held, Incoming},
     downstream::codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
     exchange::respond::Reset,
-    io::h2_pump::{PumpError, send_body},
+    io::{
+        Gone, Hold,
+        h2_pump::{PumpError, send_body},
+    },
     tunnel::{
         h2_stream::H2Stream,
         upgrade::{Offer, TunnelEnd},
@@ -31,6 +34,7 @@ pub(super) struct Shared<F> {
     pub(super) service: F,
     pub(super) settings: Rc<Settings>,
     pub(super) tally: Rc<Tally>,
+    pub(super) gone: Rc<Gone>,
 }
 
 /// The answering half. If the service panics, the stream ends with INTERNAL_ERROR and no other one does.
@@ -65,12 +69,17 @@ pub(super) async fn serve_stream<F, Fut, B>(
     B: Body<Data = Bytes, Error = BodyError> + Cut,
 {
     let tally = &*shared.tally;
-    let mut answer = Answer { respond, tally };
     let (parts, receive) = request.into_parts();
+    // Declared first: it is dropped last.
+    let held = (!receive.is_end_stream()).then(|| {
+        let silence = shared.settings.timeouts.body;
+        Rc::new(Held::new(Hold::new(receive.stream_id(), &shared.gone), silence))
+    });
+    let mut answer = Answer { respond, tally };
     let head = parts.method == Method::HEAD;
     let extended = parts.extensions.get::<Protocol>().is_some();
     let (decoded, asked, interim) = match check(&parts, &shared.settings.limits, extended) {
-        Check::Serve => decode(parts, receive, &shared.settings),
+        Check::Serve => decode(parts, receive, held.as_ref()),
         Check::Refuse(refusal) => {
             tally.count(&tally.refused);
             // What follows of its body is thrown away as it comes.
@@ -102,12 +111,12 @@ pub(super) async fn serve_stream<F, Fut, B>(
         .await
     };
     match response {
-        Some(response) => respond_with(response, head, asked, &mut answer, &shared.settings).await,
+        Some(response) => respond_with(response, head, asked, &mut answer, (&shared.settings, held)).await,
         None => tally.count(&tally.cancelled),
     }
 }
 
-fn decode(parts: Parts, receive: RecvStream, settings: &Settings) -> (Decoded, Option<Asked>, Option<Interim>) {
+fn decode(parts: Parts, receive: RecvStream, held: Option<&Rc<Held>>) -> (Decoded, Option<Asked>, Option<Interim>) {
     let interim = Interim::default();
     let (body, asked, upgrade) = if parts.method == Method::CONNECT {
         let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().to_owned());
@@ -117,7 +126,8 @@ fn decode(parts: Parts, receive: RecvStream, settings: &Settings) -> (Decoded, O
         // h2 has checked that it is a number.
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
-        (Incoming::http2_within(receive, length, settings.timeouts.body), None, None)
+        let body = held.map_or(Incoming::Empty, |held| Incoming::http2(receive, length, Rc::clone(held)));
+        (body, None, None)
     };
     let request = Request::from_parts(parts, body);
     (Decoded::Request(Inbound { request, upgrade, interim: Some(interim.clone()) }), asked, Some(interim))
@@ -128,7 +138,7 @@ async fn respond_with<B>(
     head: bool,
     asked: Option<Asked>,
     answer: &mut Answer<'_>,
-    settings: &Settings,
+    (settings, held): (&Settings, Option<Rc<Held>>),
 ) where
     B: Body<Data = Bytes, Error = BodyError> + Cut,
 {
@@ -156,7 +166,7 @@ async fn respond_with<B>(
         parts.headers.remove(header::CONTENT_LENGTH);
         if let Ok(send) = answer.respond.send_response(Response::from_parts(parts, ()), false) {
             // Without a taker the stream is dropped, which resets it.
-            let stream = H2Stream::new(send, asked.receive);
+            let stream = H2Stream::new(send, asked.receive).held(held);
             asked.accepted.send(TunnelEnd::new(stream, Bytes::new())).ok();
             answer.tally.count(&answer.tally.tunnels);
         }

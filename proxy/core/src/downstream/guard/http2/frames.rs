@@ -9,6 +9,7 @@ use super::{
     },
     streams::Streams,
 };
+use crate::io::{FLAGS, Gone};
 use std::rc::Rc;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -39,6 +40,10 @@ pub struct FrameGuard {
     /// The header block that awaits END_HEADERS.
     block: Option<Block>,
     streams: Streams,
+    /// Those that we have reset.
+    gone: Rc<Gone>,
+    /// Where in the last slice the flags of DATA of theirs are.
+    marks: Vec<usize>,
     /// What of the last slice h2 may refuse to decode.
     blocks: Blocks,
     /// Whether the payload that passes belongs to them.
@@ -108,6 +113,8 @@ impl FrameGuard {
             started: false,
             block: None,
             streams: Streams::default(),
+            gone: Rc::default(),
+            marks: Vec::new(),
             blocks: Blocks::default(),
             kept: Kept::No,
             weight: 0,
@@ -130,6 +137,8 @@ impl FrameGuard {
     /// The first rule broken. The guard must not be fed any more after that.
     pub fn feed(&mut self, bytes: &[u8], credit: &mut u32, clock: impl Fn() -> u32 + Copy) -> Result<(), Stopped> {
         self.blocks.turn(self.block.is_some() || (self.kept == Kept::Yes && self.step != Step::Head));
+        self.marks.clear();
+        let watched = !self.gone.is_empty();
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
@@ -138,15 +147,25 @@ impl FrameGuard {
                 Step::Head if self.filled == 0 && rest.len() >= 9 => {
                     let mut head = [0; 9];
                     head.copy_from_slice(&rest[..9]);
-                    (9, self.begin(Head::parse(&head), credit, clock))
+                    let head = Head::parse(&head);
+                    if watched && self.gone.concerns(head) {
+                        self.marks.push(at + FLAGS);
+                    }
+                    (9, self.begin(head, credit, clock))
                 }
                 Step::Head => {
+                    let before = usize::from(self.filled);
                     let taken = self.collect(rest, 9);
                     if self.filled < 9 {
                         (taken, Ok(()))
                     } else {
                         self.filled = 0;
-                        (taken, self.begin(Head::parse(&self.scratch), credit, clock))
+                        let head = Head::parse(&self.scratch);
+                        // Where the flags came before the rest it stays as it is.
+                        if watched && self.gone.concerns(head) && before <= FLAGS {
+                            self.marks.push(at + FLAGS - before);
+                        }
+                        (taken, self.begin(head, credit, clock))
                     }
                 }
                 Step::Payload(left) => {
@@ -174,6 +193,18 @@ impl FrameGuard {
             at += taken;
         }
         Ok(())
+    }
+
+    /// To be told which streams were reset.
+    #[must_use]
+    pub fn gone(&self) -> &Rc<Gone> {
+        &self.gone
+    }
+
+    /// Where in the slice that was fed last the flags of frames are that h2 is to throw away: see [`Gone`].
+    #[must_use]
+    pub fn marks(&self) -> &[usize] {
+        &self.marks
     }
 
     /// Whether the peer owes the end of a header block or of a frame other than DATA, and which: another number is

@@ -1,10 +1,10 @@
 //! The words of HTTP/2 framing: types, flags, a frame's header, and the first field of a header block.
 
 // Frame types (RFC 9113 §6).
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 pub(super) const PRIORITY: u8 = 2;
-pub(super) const RST_STREAM: u8 = 3;
+pub(crate) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PUSH_PROMISE: u8 = 5;
 pub(super) const PING: u8 = 6;
@@ -13,24 +13,24 @@ pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 
 // Flags.
-pub(super) const END_STREAM: u8 = 0x1;
+pub(crate) const END_STREAM: u8 = 0x1;
 pub(super) const ACK: u8 = 0x1;
 pub(super) const END_HEADERS: u8 = 0x4;
-pub(super) const PADDED: u8 = 0x8;
+pub(crate) const PADDED: u8 = 0x8;
 pub(super) const HAS_PRIORITY: u8 = 0x20;
 
 /// A frame's header.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
-    pub(super) length: u32,
-    pub(super) kind: u8,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
+pub(crate) struct Head {
+    pub(crate) length: u32,
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
 }
 
 impl Head {
     #[inline]
-    pub(super) fn parse(b: &[u8; 9]) -> Self {
+    pub(crate) fn parse(b: &[u8; 9]) -> Self {
         Self {
             length: u32::from_be_bytes([0, b[0], b[1], b[2]]),
             kind: b[3],

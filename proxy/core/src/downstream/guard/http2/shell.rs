@@ -1,7 +1,7 @@
 //! [`FrameGuarded`]: the socket with the guard around it, and [`Watch`], what the connection loop sees of it.
 
-use super::{Breach, FrameGuard, FrameLimits, SentFrames};
-use crate::{downstream::unfinished::Room, drain::Control};
+use super::{Breach, FrameGuard, FrameLimits, SentFrames, head::END_STREAM};
+use crate::{downstream::unfinished::Room, drain::Control, io::Gone};
 use bytes::{Buf, Bytes};
 use h2::Reason;
 use std::{
@@ -155,6 +155,12 @@ impl<S> FrameGuarded<S> {
         };
     }
 
+    /// To be told which streams were reset.
+    #[must_use]
+    pub fn gone(&self) -> Rc<Gone> {
+        Rc::clone(self.received.gone())
+    }
+
     /// What the connection loop watches.
     #[must_use]
     pub fn watch(&self) -> Rc<Watch> {
@@ -170,7 +176,11 @@ impl<S> FrameGuarded<S> {
         if bytes.is_empty() {
             return;
         }
-        if let Err(stopped) = self.received.feed(bytes, &mut self.credit, clock) {
+        let fed = self.received.feed(bytes, &mut self.credit, clock);
+        for at in self.received.marks() {
+            buf.filled_mut()[before + at] |= END_STREAM;
+        }
+        if let Err(stopped) = fed {
             self.watch.note(stopped.breach);
             buf.set_filled(before + stopped.at);
             return;

@@ -190,8 +190,8 @@ impl Guard {
             // A client's own would be believed.
             headers.remove(name.as_str().as_bytes());
         }
-        let (token, place) = match token::find(&self.model.places, headers) {
-            Found::Token(token, place) => (token, place),
+        let token = match token::find(&self.model.places, headers) {
+            Found::Token(token) => token,
             Found::Nothing if self.model.presence == JwtPresence::Optional => return Verdict::Pass,
             Found::Nothing => return Verdict::Answer(unauthorized(realm, None)),
             Found::Several => return Verdict::Answer(unauthorized(realm, Some(Unfit::Malformed))),
@@ -216,7 +216,7 @@ impl Guard {
             headers.add(name.as_str().as_bytes(), value.as_bytes());
         }
         if self.model.forward == JwtForward::Strip {
-            token::strip(&self.model.places[place], headers);
+            token::strip(&self.model.places, headers);
         }
         Verdict::Pass
     }

@@ -1,0 +1,198 @@
+use super::*;
+use futures_util::future::join_all;
+use pillion_config::model::{AllowedClusters, BodyBuffer, FailPolicy, Filter, WasmLimits, WasmSource};
+use std::{cell::Cell, fs, path::PathBuf, time::Duration};
+use tokio::sync::Notify;
+
+/// A module that is another one for each number.
+fn guest(number: u32) -> Vec<u8> {
+    let text = format!(
+        r#"(module (memory (export "memory") 1) (data (i32.const 0) "{number}")
+            (func (export "proxy_abi_version_0_2_1"))
+            (func (export "malloc") (param i32) (result i32) (i32.const 8)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// A filter whose module is another one for each number.
+fn filter(number: u32) -> Filter {
+    of(WasmSource::Inline(guest(number).into()))
+}
+
+/// A filter whose module is fetched, from somewhere else for each name.
+fn far(name: &str, module: &[u8]) -> Filter {
+    let url = format!("http://127.0.0.1/{name}");
+    let sha256 = artefact::sha256(module);
+    let (timeout, retry_for) = (Duration::from_secs(5), Duration::from_secs(5));
+    let source = WasmSource::Url(WasmUrl { url, sha256, timeout, retry_for });
+    Filter { name: Name(name.into()), ..of(source) }
+}
+
+fn of(source: WasmSource) -> Filter {
+    let wasm = Wasm {
+        source,
+        vm_id: String::new(),
+        root_id: String::new(),
+        vm_configuration: Vec::new(),
+        configuration: Vec::new(),
+        environment: Vec::new(),
+        host_environment: Vec::new(),
+        allowed_clusters: AllowedClusters::All,
+        allowed_capabilities: AllowedCapabilities::All,
+        limits: WasmLimits {
+            callback: Duration::from_secs(5),
+            start: Duration::from_secs(5),
+            memory: 1 << 20,
+            calls: 1,
+            call_response: 1,
+            restarts: 1,
+        },
+        allow_on_headers_stop_iteration: false,
+        node: Arc::default(),
+    };
+    Filter {
+        name: Name("a".into()),
+        route: None,
+        kind: FilterKind::Wasm(Box::new(wasm)),
+        fail: FailPolicy::Closed,
+        body_buffer: BodyBuffer::both(1),
+    }
+}
+
+async fn load(loader: &WasmLoader, number: u32) -> Arc<dyn Factory> {
+    let filter = Arc::new(filter(number));
+    loader.load(&filter, None).await.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+#[tokio::test]
+async fn a_module_goes_with_the_last_filter_that_has_it() {
+    let fetch: Fetch = Rc::new(|_, _| Box::pin(async { Err("nothing is fetched here".to_owned().into()) }));
+    let loader = WasmLoader::new(Compiler::Here, fetch).with_directory(Directory::memory());
+    let held = || held(&loader);
+    let mut in_force = load(&loader, 0).await;
+    let again = load(&loader, 0).await;
+    assert_eq!(held(), 1, "filters of one module share it");
+    drop(again);
+    for number in 1..20 {
+        // As at a reload: the new one is loaded while the old one still serves.
+        in_force = load(&loader, number).await;
+        assert_eq!(held(), 1, "the module of the filter before is gone");
+    }
+    assert!(loader.modules.borrow().len() <= 2, "nor do their keys stay");
+    drop(in_force);
+    assert_eq!(held(), 0);
+}
+
+/// A directory's place, taken away at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("pillion-loader-{name}-{}", std::process::id()));
+        fs::remove_dir_all(&path).ok();
+        Self(path)
+    }
+
+    fn open(&self) -> Directory {
+        Directory::open(std::slice::from_ref(&self.0))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn held(loader: &WasmLoader) -> usize {
+    loader.modules.borrow().values().filter(|module| module.strong_count() > 0).count()
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..3000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not {what} in time");
+}
+
+#[tokio::test]
+async fn what_is_there_waits_for_nothing_that_is_fetched_or_compiled() {
+    let folder = Folder::new("beside");
+    let nothing: Fetch = Rc::new(|_, _| Box::pin(async { Err("nothing is fetched here".to_owned().into()) }));
+    let before = WasmLoader::new(Compiler::Here, nothing).with_directory(folder.open());
+    load(&before, 0).await;
+
+    let (go, come) = (folder.0.join("go"), Rc::new(Notify::new()));
+    let script =
+        format!("cat >/dev/null; while [ ! -e {} ]; do sleep 0.01; done; echo no module >&2; exit 3", go.display());
+    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let awaited = Rc::clone(&come);
+    let fetch: Fetch = Rc::new(move |_, _| {
+        let awaited = Rc::clone(&awaited);
+        Box::pin(async move {
+            awaited.notified().await;
+            Err(Fault { words: "nobody is there".to_owned(), away: true })
+        })
+    });
+    let loader = WasmLoader::new(compiler, fetch).with_directory(folder.open());
+    let filters = [Arc::new(far("far", b"far")), Arc::new(filter(1)), Arc::new(filter(0))];
+    let loading = join_all(filters.iter().map(|filter| loader.load(filter, None)));
+    let watching = async {
+        until("loaded", || held(&loader) == 1).await;
+        come.notify_one();
+        fs::write(&go, "").unwrap();
+    };
+    let (loaded, ()) = tokio::join!(loading, watching);
+    let words: Vec<_> =
+        loaded.iter().map(|loaded| loaded.as_ref().map_err(|error| error.reason.as_str()).err()).collect();
+    assert_eq!(words, [Some("nobody is there"), Some("no module"), None]);
+}
+
+/// A guest that takes one configuration alone.
+fn once() -> Vec<u8> {
+    let text = r#"(module (memory (export "memory") 1) (global $set (mut i32) (i32.const 0))
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 8))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32)
+            (if (global.get $set) (then (return (i32.const 0))))
+            (global.set $set (i32.const 1))
+            (i32.const 1)))"#;
+    wat::parse_str(text).unwrap()
+}
+
+/// Two that want one module fetch it once, and whoever has it first, they are seated in the order of the configuration.
+#[tokio::test]
+async fn filters_of_one_module_fetch_it_once_and_sit_in_their_order() {
+    for slow in ["a", "b"] {
+        let folder = Folder::new(slow);
+        let asked = Rc::new(Cell::new(0));
+        let count = Rc::clone(&asked);
+        let fetch: Fetch = Rc::new(move |name, _| {
+            count.set(count.get() + 1);
+            let pause = if name.as_str() == slow { 50 } else { 0 };
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                Ok(once())
+            })
+        });
+        let loader = WasmLoader::new(Compiler::Here, fetch).with_directory(folder.open());
+        // A file must be read before anybody knows which module it is.
+        let file = folder.0.join("a.wasm");
+        fs::create_dir_all(&folder.0).unwrap();
+        fs::write(&file, once()).unwrap();
+        let first = Filter { name: Name("file".into()), ..of(WasmSource::File(file, 0)) };
+        let filters = [first, far("a", &once()), far("b", &once())].map(Arc::new);
+        let loaded = join_all(filters.iter().map(|filter| loader.load(filter, None))).await;
+        assert!(loaded.iter().all(Result::is_ok), "{loaded:?}");
+        assert!(asked.get() <= 1, "{} times", asked.get());
+        let plugins = loader.plugins.borrow();
+        let [seated] = &plugins.values().collect::<Vec<_>>()[..] else { panic!("they are of one machine") };
+        let seats: Vec<_> =
+            seated.iter().map(|(plugin, place)| (plugin.upgrade().unwrap().name.to_string(), *place)).collect();
+        let seat = |name: &str, place| (name.to_owned(), place);
+        assert_eq!(seats, [seat("file", Place::Shared), seat("a", Place::Apart), seat("b", Place::Apart)]);
+    }
+}

@@ -1,0 +1,6 @@
+;;! covers: refusal
+;;! about: path_link, of WASI, no host has.
+;;! refused: path_link
+
+(import "wasi_snapshot_preview1" "path_link" (func $missing (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+(on request_headers (i32.const 0))
