@@ -299,8 +299,9 @@ impl GrpcEvents {
         let metadata = Metadata { status: Some(head.status), fields: head.headers };
         // Trailers-Only: the status stands in the head. A server that sends an empty body behind it means the same.
         // Beside another HTTP status it counts where nothing follows at all, as in Envoy.
-        let alone = head.status == StatusCode::OK || body.is_end_stream();
-        if alone && metadata.fields.contains_key("grpc-status") {
+        // And beside 200 what nothing follows are trailers, with a status or without.
+        let (ok, alone) = (head.status == StatusCode::OK, body.is_end_stream());
+        if (ok && alone) || ((ok || alone) && metadata.fields.contains_key("grpc-status")) {
             self.waiting.push_back(GrpcEvent::Initial(Metadata::default()));
             return self.ended(metadata);
         }
@@ -313,7 +314,10 @@ impl GrpcEvents {
     }
 
     fn ended(&mut self, trailers: Metadata) {
-        let status = trailers.fields.get("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
+        let status = trailers.fields.get("grpc-status").map(|value| {
+            let number = value.to_str().ok().and_then(|digits| digits.parse().ok());
+            number.filter(|number| *number <= MOST_STATUS).unwrap_or(NO_STATUS)
+        });
         let message = trailers.fields.get("grpc-message").map(|value| percent_decoded(value.as_bytes()));
         self.waiting.push_back(GrpcEvent::Trailing(trailers));
         self.finish(status.unwrap_or(u32::from(GrpcStatus::Unknown.code())), message.unwrap_or_default());
@@ -334,6 +338,12 @@ impl GrpcEvents {
         self.outgoing.borrow_mut().close();
     }
 }
+
+/// The largest status there is (gRPC status codes).
+const MOST_STATUS: u32 = 16;
+
+/// What Envoy gives a filter in place of a status that is none.
+const NO_STATUS: u32 = u32::MAX;
 
 /// How Envoy words a response that broke off.
 fn broke_off(error: &BodyError) -> &'static str {
