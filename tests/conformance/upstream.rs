@@ -19,6 +19,8 @@
 //! | `/kit.Kit/CutHead`, `/kit.Kit/Cut` | gRPC: the stream is reset, at once or behind `x-kit-initial: i` and a message |
 //! | `/kit.Kit/Stall` | gRPC: `x-kit-initial: i`, a message, then nothing for three seconds |
 //! | `/kit.Kit/Mute` | gRPC: `x-kit-initial: i`, a message, no trailers |
+//! | `/kit.Kit/Word`, `/kit.Kit/Minus`, `/kit.Kit/Many` | gRPC: trailers alone, status `x`, `-1`, `99` |
+//! | `/kit.Kit/Alone`, `/kit.Kit/Gone` | gRPC: a head alone without a status, HTTP status 200 or 404 |
 //! | `/kit.Kit/Absent`, `/kit.Kit/Denied` | 404 without gRPC; trailers alone, HTTP status 403, status 16 `who` |
 //! | `/bytes/1` | a byte, even and odd by turns |
 //! | anything else | 200, `x-kit-up: yes`, body `hello` |
@@ -276,6 +278,11 @@ async fn answer(
         "/kit.Kit/Stall" => grpc_begun(Some(STALL)),
         "/kit.Kit/Mute" => grpc_begun(None),
         "/kit.Kit/Absent" => full(404, "status".into()),
+        "/kit.Kit/Word" => grpc_alone(200, "x", "who"),
+        "/kit.Kit/Minus" => grpc_alone(200, "-1", "who"),
+        "/kit.Kit/Many" => grpc_alone(200, "99", "who"),
+        "/kit.Kit/Alone" => full(200, Bytes::new()),
+        "/kit.Kit/Gone" => full(404, Bytes::new()),
         "/kit.Kit/Denied" => grpc_alone(403, "16", "who"),
         "/echo" => streamed(vec![body], trailers),
         "/trailers" => {

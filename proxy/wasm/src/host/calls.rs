@@ -15,7 +15,7 @@ use pillion_core::exchange::filter::{CallError, CallRefused, GrpcCall, HttpCall,
 use std::{rc::Weak, time::Duration};
 use wasmtime::Caller;
 
-/// Bytes of a call's body: it is copied out of the guest's memory and held until it is sent.
+/// Bytes of an HTTP call's body: it is copied out of the guest's memory and held until it is sent.
 const MOST_BODY: u32 = 4 * 1024 * 1024;
 
 /// Time of an HTTP call that its guest gives none (0), which in Envoy may take for ever: as long as a stream may be idle.
@@ -159,9 +159,6 @@ pub(super) fn grpc_call(
     let cluster = grpc_cluster(slice(memory, cluster, cluster_length)?)?;
     let (service, method) = (text(memory, service, service_length)?, text(memory, method, method_length)?);
     let metadata = list(slice(memory, metadata, metadata_length)?)?;
-    if message_length > MOST_BODY {
-        return Err(Status::BadArgument.into());
-    }
     let message = slice(memory, message, message_length)?;
     let services = services(host)?;
     let timeout = (timeout > 0).then(|| Duration::from_millis(timeout.into()));
@@ -214,14 +211,16 @@ pub(super) fn grpc_send(caller: &mut Caller<'_, Host>, token: u32, message: u32,
     let message = slice(memory, message, length)?;
     // On one that is over it goes nowhere, as in Envoy.
     let Some(sending) = host.calls.sending(token).ok_or(Status::NotFound)? else { return Ok(()) };
-    if length > MOST_BODY {
-        return Err(Status::InternalFailure.into());
-    }
     match sending.send(message) {
         // On a stream that it closed it goes nowhere, as in Envoy.
         Ok(()) | Err(CallError::Gone) => {}
-        Err(CallError::NoRoom(_)) => return Err(no_room(host).into()),
-        Err(_) => return Err(Status::InternalFailure.into()),
+        // Envoy takes all there is, and guests are made for that: it is the stream that fails.
+        Err(error) => {
+            if let Some(services) = host.root().and_then(|root| root.services.clone()) {
+                host.calls.fail(&services, token, error);
+            }
+            return Ok(());
+        }
     }
     if end != 0 {
         sending.close();

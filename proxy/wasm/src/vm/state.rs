@@ -302,7 +302,7 @@ impl Host {
             let most = self.limiter.most();
             tracing::warn!(
                 filter = %plugin.name,
-                "a call is refused the filter, or its answer: requests that are not written yet may hold half of limits.memory of \
+                "a call is refused the filter, or its answer, or a stream fails: requests that are not written yet may hold half of limits.memory of \
                  {most} bytes, with answers all of it, and less where the process is short of memory; raise the limit if so much \
                  is meant to be under way; further ones are not logged"
             );

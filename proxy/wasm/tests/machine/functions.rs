@@ -194,6 +194,26 @@ fn time_is_now_and_the_log_level_is_one() {
     assert!(World::default().run(import, body) > 1_700_000_000);
 }
 
+/// As in Envoy's: a guest that asks for more than a status of it would not start.
+#[test]
+fn a_stream_that_the_trial_opened_takes_what_is_said_on_it() {
+    let imports = r#"(import "env" "proxy_grpc_stream" (func $open (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_grpc_send" (func $send (param i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_grpc_close" (func $close (param i32) (result i32)))
+        (import "env" "proxy_grpc_cancel" (func $cancel (param i32) (result i32)))"#;
+    let zero = "(i32.const 0)";
+    let open = format!("(call $open {} (i32.const 8))", zero.repeat(8));
+    let token = "(i32.load (i32.const 8))";
+    let send = format!("(call $send {token} {zero} (i32.const 3) {zero})");
+    for (end, again) in [("$close", 2), ("$cancel", 2)] {
+        let last = format!("(call {end} {token})");
+        let sum = format!("(i32.add {open} (i32.add {send} (i32.add {send} {last})))");
+        assert_eq!(World::default().run(imports, &sum), 0, "{end}");
+        let sum = format!("(i32.add {sum} (i32.add {last} {send}))");
+        assert_eq!(World::default().run(imports, &sum), again, "{end}: it is gone");
+    }
+}
+
 proptest! {
     // Each case compiles a module, which takes its time.
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]

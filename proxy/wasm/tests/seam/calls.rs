@@ -5,6 +5,7 @@ use crate::{
     world::{Guest, guest, run},
 };
 use pillion_config::model::AllowedClusters;
+use std::time::Duration;
 
 /// A guest that calls the cluster `upstream` and answers with the body that comes back.
 fn caller(cluster: &str) -> String {
@@ -88,7 +89,7 @@ fn calls_hold_so_many_bytes_and_what_is_refused_is_logged_once() {
                (data (i32.const 64) "\03\00\00\00\07\00\00\00\04\00\00\00\05\00\00\00\05\00\00\00\0a\00\00\00\01\00\00\00:method\00POST\00:path\00/call\00:authority\00x\00")
                (func $one (result i32)
                    (call $http_call (i32.const 0) (i32.const {length}) (i32.const 64) (i32.const 69)
-                       (i32.const 131072) (i32.const 4194204) (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 48)))
+                       (i32.const 131072) (i32.const 4193804) (i32.const 0) (i32.const 0) (i32.const 5000) (i32.const 48)))
                (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
                    (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 65)))))
                    (drop (call $send_local_response
@@ -109,4 +110,89 @@ fn calls_hold_so_many_bytes_and_what_is_refused_is_logged_once() {
     for word in ["shadow", "limits.memory", "16777216 bytes"] {
         assert!(said[0].contains(word), "{said:?}");
     }
+}
+
+/// A guest that opens a gRPC stream by `$open`, which answers a status, and sends a message of so many bytes on it by `$send`.
+fn streamer(more: &[(&str, usize)], body: &str) -> String {
+    let called = cluster();
+    let imports = [&[("grpc_stream", 9), ("grpc_send", 4)], more].concat();
+    guest(
+        &imports,
+        &format!(
+            r#"(data (i32.const 0) "{called}")
+               (data (i32.const 64) "s.S")
+               (data (i32.const 72) "M")
+               (func $open (result i32)
+                   (call $grpc_stream (i32.const 0) (i32.const {length}) (i32.const 64) (i32.const 3) (i32.const 72) (i32.const 1)
+                       (i32.const 0) (i32.const 0) (i32.const 48)))
+               (func $send (param $bytes i32) (result i32)
+                   (call $grpc_send (i32.load (i32.const 48)) (i32.const 131072) (local.get $bytes) (i32.const 0)))
+               {body}"#,
+            length = called.len(),
+        ),
+    )
+}
+
+#[test]
+fn a_stream_takes_what_its_filter_may_hold_and_fails_beyond() {
+    // Sends messages of 1 MB, one for each letter of the path behind the first, and answers what that and the stream's end say.
+    let text = streamer(
+        &[("set_effective_context", 1), ("get_header_map_value", 5), ("send_local_response", 8), ("grpc_close", 1)],
+        r#"(data (i32.const 80) ":path")
+           (global $waits (mut i32) (i32.const 0))
+           (global $said (mut i32) (i32.const 0))
+           (func (export "proxy_on_request_headers") (param $id i32) (param i32 i32) (result i32)
+               (local $left i32)
+               (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 16)))))
+               (global.set $waits (local.get $id))
+               (drop (call $get_header_map_value (i32.const 0) (i32.const 80) (i32.const 5) (i32.const 52) (i32.const 56)))
+               (local.set $left (i32.sub (i32.load (i32.const 56)) (i32.const 1)))
+               (global.set $said (call $open))
+               (loop $next
+                   (global.set $said (i32.add (global.get $said) (call $send (i32.const 1000000))))
+                   (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+               (global.set $said (i32.add (global.get $said) (call $grpc_close (i32.load (i32.const 48)))))
+               (i32.const 1))
+           (func (export "proxy_on_grpc_close") (param i32 i32) (param $status i32)
+               (drop (call $set_effective_context (global.get $waits)))
+               (drop (call $send_local_response
+                   (i32.add (i32.const 400) (i32.add (local.get $status) (i32.mul (i32.const 20) (global.get $said))))
+                   (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const -1))))"#,
+    );
+    let ((), said) = warned(|| {
+        run(vec![Guest::new("scan", text)], async |world| {
+            // The origin reads them all, though it knows no gRPC: what it answers is no message (13).
+            assert_eq!(world.get("/777777").await.status, 413, "6 MB of the 8 there are");
+            let zeros = world.last().bytes().filter(|byte| *byte == 0).count();
+            assert_eq!(zeros, 6 * (1_000_000 + 2), "all of it arrived, and what stands before a message");
+            for _ in 0..2 {
+                assert_eq!(world.get("/777777777").await.status, 408, "9 MB");
+            }
+            assert_eq!(world.get("/7").await.status, 413, "there is room again");
+        });
+    });
+    assert_eq!(said.len(), 1, "{said:?}");
+    for word in ["scan", "limits.memory", "16777216 bytes"] {
+        assert!(said[0].contains(word), "{said:?}");
+    }
+}
+
+#[test]
+fn what_a_plugin_has_under_way_is_given_up_as_it_goes() {
+    let text = streamer(
+        &[("set_tick_period_milliseconds", 1)],
+        r#"(global $opened (mut i32) (i32.const 0))
+           (func (export "proxy_on_configure") (param i32 i32) (result i32)
+               (drop (call $set_tick_period_milliseconds (i32.const 1)))
+               (i32.const 1))
+           (func (export "proxy_on_tick") (param i32)
+               (if (global.get $opened) (then (return)))
+               (if (i32.eqz (call $open)) (then (global.set $opened (i32.const 1)) (drop (call $send (i32.const 3))))))"#,
+    );
+    run(vec![Guest::new("watch", text.clone()).configured("one")], async |world| {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(world.last(), "", "the stream is open");
+        world.reload(vec![Guest::new("watch", text).configured("two")]).await;
+        world.until("/", |_| world.seen.lock().unwrap().iter().any(|seen| seen.starts_with("cut POST /s.S/M"))).await;
+    });
 }

@@ -225,7 +225,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
     config
 }
 
-/// Answers every request with its own body, or "nothing".
+/// Answers every request with its own body, or "nothing"; what ends within its body is seen as `cut`.
 async fn serve(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
     loop {
         let (mut socket, _) = listener.accept().await.unwrap();
@@ -247,6 +247,7 @@ async fn serve(listener: TcpListener, seen: Arc<Mutex<Vec<String>>>) {
                 let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
                 if body.len() < length || (chunked && !body.ends_with("0\r\n\r\n")) {
                     if socket.read_buf(&mut bytes).await.unwrap_or(0) == 0 {
+                        seen.lock().unwrap().push(format!("cut {head}"));
                         return;
                     }
                     continue;

@@ -6,6 +6,7 @@
 mod grpc;
 mod holding;
 mod http;
+mod under_way;
 
 pub use grpc::{GrpcCall, GrpcEvent, GrpcEvents, GrpcReply, GrpcStream, Metadata};
 pub use holding::{Bound, Holds, NoRoom};
@@ -26,6 +27,7 @@ use std::{
     time::Duration,
 };
 use tokio::task::AbortHandle;
+use under_way::UnderWay;
 
 /// What a worker does for one of its instances. Clones are the same.
 #[derive(Clone)]
@@ -60,7 +62,7 @@ pub enum CallRefused {
     /// A pseudo-header is missing, or a name or a value is none that any message can have.
     #[error("the request cannot be said")]
     Malformed,
-    /// The message is larger than what waits to be sent may be.
+    /// The message is larger than any can be.
     #[error("the message is too large")]
     TooLarge,
     /// The filter has as many calls under way as it may.
@@ -168,15 +170,6 @@ impl CallError {
     }
 }
 
-/// A call under way.
-struct UnderWay(Rc<Inner>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.calls.set(self.0.calls.get() - 1);
-    }
-}
-
 impl Services {
     /// Services of this worker, for an instance that may call these clusters: so many calls at once, so many bytes of each
     /// answer.
@@ -247,14 +240,6 @@ impl Services {
             return Err(CallRefused::NotAllowed);
         }
         Ok(Rc::clone(view.cluster(index, &worker)))
-    }
-
-    fn begin(&self) -> Result<UnderWay, CallRefused> {
-        if self.inner.calls.get() >= self.inner.most_calls {
-            return Err(CallRefused::TooMany);
-        }
-        self.inner.calls.set(self.inner.calls.get() + 1);
-        Ok(UnderWay(Rc::clone(&self.inner)))
     }
 }
 

@@ -98,16 +98,16 @@ impl ClusterMetrics {
         handles.overflow.increment(&handles.owner, limit);
     }
 
-    pub(in crate::telemetry) fn request_begun(&self) {
+    pub(crate) fn request_begun(&self) {
         self.handles().requests_active.increment(1.0);
     }
 
     /// The request is over, or another cluster was chosen for it.
-    pub(in crate::telemetry) fn request_left(&self) {
+    pub(crate) fn request_left(&self) {
         self.handles().requests_active.decrement(1.0);
     }
 
-    pub(in crate::telemetry) fn request_answered(&self, status: Option<StatusCode>, duration: Duration) {
+    pub(crate) fn request_answered(&self, status: Option<StatusCode>, duration: Duration) {
         let handles = self.handles();
         handles.requests.increment(&handles.owner, name::UPSTREAM_REQUESTS, status);
         handles.duration.record(duration.as_secs_f64());

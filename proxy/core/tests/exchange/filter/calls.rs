@@ -349,3 +349,53 @@ fn a_grpc_call_that_comes_to_nothing_ends_as_envoys() {
         },
     );
 }
+
+/// As Envoy's: whoever watches a cluster that filters alone call sees it fail.
+#[test]
+fn calls_are_requests_of_their_cluster_in_the_metrics() {
+    use pillion_core::exchange::filter::GrpcCall;
+    fn count(world: &World, class: &str) -> f64 {
+        world.recorded.get(&format!("pillion_upstream_requests_total{{class={class},cluster=up}}"))
+    }
+    let call = |method: &[u8]| {
+        let headers: [(&[u8], &[u8]); 3] = [(b":method", method), (b":path", b"/"), (b":authority", b"a")];
+        let timeout = Duration::from_secs(5);
+        services().http_call(&HttpCall { cluster: "up", headers: &headers, body: b"", trailers: &[], timeout }).unwrap()
+    };
+    run(
+        ONE,
+        |number, _| match number {
+            0 => serve(|mut stream| async move {
+                head(&mut stream).await.unwrap();
+                stream.write_all(HELLO.as_bytes()).await.unwrap();
+                head(&mut stream).await.unwrap();
+                stream.write_all(b"HTTP/1.1 503 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+            }),
+            _ => crate::server::Step::Fail(std::io::ErrorKind::ConnectionRefused),
+        },
+        |world| async move {
+            let active = |world: &World| world.recorded.get("pillion_upstream_requests_active{cluster=up}");
+            let first = call(b"GET");
+            assert_eq!(active(&world), 1.0);
+            assert_eq!(first.await.unwrap().status, 200);
+            assert_eq!(call(b"GET").await.unwrap().status, 503);
+            call(b"GET").await.unwrap_err();
+            // Never asked: it cannot be written, or was given up before it began.
+            call(b"G T").await.unwrap_err();
+            drop(call(b"GET"));
+            assert_eq!((count(&world, "2xx"), count(&world, "5xx"), count(&world, "none")), (1.0, 1.0, 1.0));
+            assert_eq!(active(&world), 0.0);
+        },
+    );
+    run(
+        ONE_H2,
+        |_, _| h2_server(grpc_fails),
+        |world| async move {
+            let timeout = Some(Duration::from_secs(5));
+            let call = |method| GrpcCall { cluster: "up", service: "s.S", method, metadata: &[], timeout };
+            services().grpc_call(&call("Alone"), b"hello").unwrap().await.unwrap();
+            services().grpc_call(&call("Slow"), b"hello").unwrap().await.unwrap_err();
+            assert_eq!((count(&world, "4xx"), count(&world, "none")), (1.0, 1.0));
+        },
+    );
+}

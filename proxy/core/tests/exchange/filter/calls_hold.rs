@@ -58,8 +58,12 @@ impl Bound for Most {
 
 const POST: [(&[u8], &[u8]); 3] = [(b":method", b"POST"), (b":path", b"/"), (b":authority", b"a")];
 
+/// What a field takes beside its letters, and a frame of messages beside its bytes.
+const FIELD: usize = 100;
+const FRAME: usize = 256;
+
 /// Bytes of those fields.
-const SAID: usize = 28;
+const SAID: usize = 28 + 3 * FIELD;
 
 fn post(body: &[u8]) -> HttpCall<'_> {
     HttpCall { cluster: "up", headers: &POST, body, trailers: &[], timeout: Duration::from_secs(5) }
@@ -70,7 +74,7 @@ fn grpc() -> GrpcCall<'static> {
 }
 
 /// Bytes of its metadata, and of what stands before a message.
-const METADATA: usize = 7;
+const METADATA: usize = 7 + FIELD;
 const PREFIX: usize = 5;
 
 #[test]
@@ -107,7 +111,7 @@ fn a_body_counts_until_it_is_written_or_given_up() {
         ONE,
         |_, _| echo(),
         |_world| async move {
-            let most = Most::of(100, 10_000);
+            let most = Most::of(SAID + 100, 10_000);
             let services = most.services();
             let reply = services.http_call(&post(b"who?")).unwrap().await.unwrap();
             assert_eq!(most.held(), reply.body.len(), "what is written counts no more, what is answered does");
@@ -153,11 +157,11 @@ fn an_answer_beyond_what_calls_may_hold_is_a_failed_call() {
         ONE,
         |_, _| canned(HELLO),
         |_world| async move {
-            let most = Most::of(100, SAID + 4);
+            let most = Most::of(SAID, SAID + 4);
             let error = most.services().http_call(&post(b"")).unwrap().await.unwrap_err();
             assert!(matches!(error, CallError::NoRoom(_)) && error.as_response().is_none(), "{error:?}");
             assert_eq!(most.held(), 0);
-            let enough = Most::of(100, SAID + 5);
+            let enough = Most::of(SAID, SAID + 5);
             assert_eq!(enough.services().http_call(&post(b"")).unwrap().await.unwrap().body, "hello");
         },
     );
@@ -169,19 +173,20 @@ fn messages_count_until_they_are_written_read_or_given_up() {
         ONE_H2,
         |_, _| h2_server(super::calls::grpc_echo),
         |world| async move {
-            let most = Most::of(METADATA + 2 * (PREFIX + 3), 100);
+            const BOTH: usize = 2 * (PREFIX + 3);
+            let most = Most::of(METADATA + FRAME + BOTH, METADATA + FRAME + 2 * BOTH);
             let services = most.services();
             let (stream, mut events) = services.grpc_stream(&grpc()).unwrap();
             stream.send(b"one").unwrap();
             stream.send(b"two").unwrap();
             assert!(matches!(stream.send(b""), Err(CallError::NoRoom(_))));
-            assert_eq!(most.held(), METADATA + 2 * (PREFIX + 3));
+            assert_eq!(most.held(), METADATA + FRAME + BOTH);
             assert!(matches!(events.next().await.unwrap(), Some(GrpcEvent::Initial(_))));
             let Some(GrpcEvent::Message(message)) = events.next().await.unwrap() else { panic!("no message") };
             assert_eq!(message, "one");
             let Some(GrpcEvent::Message(two)) = events.next().await.unwrap() else { panic!("no message") };
             // Both are written and answered; the instance has them.
-            assert_eq!(most.held(), METADATA + 2 * (PREFIX + 3));
+            assert_eq!(most.held(), METADATA + BOTH);
             drop((message, two));
             assert_eq!(most.held(), METADATA);
             // Given up before it is written.
@@ -190,7 +195,7 @@ fn messages_count_until_they_are_written_read_or_given_up() {
             assert_eq!(most.held(), METADATA);
             drop(events);
             most.until(0).await;
-            assert!(matches!(services.grpc_call(&grpc(), &[0; 20]).err(), Some(CallRefused::NoRoom(_))));
+            assert!(matches!(services.grpc_call(&grpc(), &[0; 2 * BOTH]).err(), Some(CallRefused::NoRoom(_))));
             assert_eq!(most.held(), 0);
             world.assert_quiet().await;
         },
@@ -217,9 +222,47 @@ fn messages_nobody_reads_go_with_their_stream() {
             stream.send(&vec![0; MESSAGE]).unwrap();
             let task = services.spawn(async move { drop(events.next().await) });
             tokio::time::sleep(Duration::from_millis(50)).await;
-            assert_eq!(most.held(), METADATA + 2 * (PREFIX + MESSAGE), "the first is not written whole");
+            assert_eq!(most.held(), METADATA + 2 * (FRAME + PREFIX + MESSAGE), "the first is not written whole");
             drop((stream, task));
             most.until(0).await;
+            world.assert_quiet().await;
+        },
+    );
+}
+
+/// Neither the places of short messages nor the bytes of long ones are had for nothing, and both go to their server as said.
+#[test]
+fn messages_wait_in_what_they_count_for() {
+    async fn lengths(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+        let mut body = request.into_body();
+        let mut all = 0;
+        while let Some(Ok(data)) = body.data().await {
+            body.flow_control().release_capacity(data.len()).unwrap();
+            all += data.len();
+        }
+        let head = Response::builder().header("grpc-status", "0").header("x-bytes", all).body(()).unwrap();
+        respond.send_response(head, true).unwrap();
+    }
+    run(
+        ONE_H2,
+        |_, _| h2_server(lengths),
+        |world| async move {
+            for (number, length) in [(20_000, 0), (20_000, 20), (2_000, 5_000), (3, 5 << 20)] {
+                let most = Most::of(usize::MAX, usize::MAX);
+                let (stream, mut events) = most.services().grpc_stream(&grpc()).unwrap();
+                let message = vec![b'm'; length];
+                (0..number).for_each(|_| stream.send(&message).unwrap());
+                let (held, all) = (most.held() - METADATA, number * (PREFIX + length));
+                // Frames of up to 16 KiB with room that no message fits in, or of one message each where they are longer.
+                let most_held = all + all / 8 + number.min(all / (8 << 10) + 1) * FRAME + (16 << 10);
+                assert!((all + FRAME..=most_held).contains(&held), "{number} {length}: {held}");
+                stream.close();
+                assert!(matches!(events.next().await, Ok(Some(GrpcEvent::Initial(_)))));
+                let Ok(Some(GrpcEvent::Trailing(said))) = events.next().await else { panic!("no trailers") };
+                assert_eq!(said.fields["x-bytes"], all.to_string());
+                drop((stream, events));
+                most.until(0).await;
+            }
             world.assert_quiet().await;
         },
     );

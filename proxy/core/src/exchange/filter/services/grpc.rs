@@ -101,7 +101,7 @@ pub struct GrpcEvents {
     _said: Holding,
     /// What came of a message that is not whole yet.
     held: Holding,
-    _under_way: UnderWay,
+    _under_way: Rc<UnderWay>,
 }
 
 enum State {
@@ -122,7 +122,7 @@ impl Services {
         message: &[u8],
     ) -> Result<impl Future<Output = Result<GrpcReply, CallError>> + use<>, CallRefused> {
         let (stream, mut events) = self.grpc_stream(call)?;
-        // A message beyond what a stream keeps is refused here, before anything is sent.
+        // A message that finds no room is refused here, before anything is sent.
         stream.send(message).map_err(|error| match error {
             CallError::NoRoom(none) => none.into(),
             _ => CallRefused::TooLarge,
@@ -167,7 +167,7 @@ impl Services {
     /// [`CallRefused`]: it cannot be begun.
     pub fn grpc_stream(&self, call: &GrpcCall<'_>) -> Result<(GrpcStream, GrpcEvents), CallRefused> {
         let cluster = self.cluster(call.cluster)?;
-        let under_way = self.begin()?;
+        let under_way = Rc::new(self.begin(&cluster)?);
         let said = Holding::request(self.bound.as_ref(), weight(call.metadata))?;
         let path = format!("/{}/{}", call.service, call.method);
         let timeout = call.timeout.map(|timeout| format!("{}m", timeout.as_millis().min(99_999_999)));
@@ -194,7 +194,8 @@ impl Services {
         let head = head(&pairs, Version::HTTP_2)?;
         let outgoing = Rc::new(RefCell::new(Outgoing::default()));
         let source = Incoming::Made(Box::new(Sending(Rc::clone(&outgoing))));
-        let sending = Box::pin(async move { send(&cluster, head?, source, Version::HTTP_2).await });
+        let call = Rc::clone(&under_way);
+        let sending = Box::pin(async move { send(&cluster, head?, source, Version::HTTP_2, &call).await });
         let events = GrpcEvents {
             state: State::Sending(sending),
             waiting: VecDeque::new(),
@@ -213,10 +214,9 @@ impl GrpcStream {
     ///
     /// # Errors
     ///
-    /// The stream is closed, or too much waits already.
+    /// The stream is closed, or calls hold as much as they may.
     pub fn send(&self, message: &[u8]) -> Result<(), CallError> {
-        let holding = |bytes| Holding::request(self.bound.as_ref(), bytes);
-        self.outgoing.borrow_mut().send(message, holding)
+        self.outgoing.borrow_mut().send(message, self.bound.as_ref())
     }
 
     /// Says that no message follows.
@@ -299,8 +299,9 @@ impl GrpcEvents {
         let metadata = Metadata { status: Some(head.status), fields: head.headers };
         // Trailers-Only: the status stands in the head. A server that sends an empty body behind it means the same.
         // Beside another HTTP status it counts where nothing follows at all, as in Envoy.
-        let alone = head.status == StatusCode::OK || body.is_end_stream();
-        if alone && metadata.fields.contains_key("grpc-status") {
+        // And beside 200 what nothing follows are trailers, with a status or without.
+        let (ok, alone) = (head.status == StatusCode::OK, body.is_end_stream());
+        if (ok && alone) || ((ok || alone) && metadata.fields.contains_key("grpc-status")) {
             self.waiting.push_back(GrpcEvent::Initial(Metadata::default()));
             return self.ended(metadata);
         }
@@ -313,7 +314,10 @@ impl GrpcEvents {
     }
 
     fn ended(&mut self, trailers: Metadata) {
-        let status = trailers.fields.get("grpc-status").and_then(|value| value.to_str().ok()?.parse().ok());
+        let status = trailers.fields.get("grpc-status").map(|value| {
+            let number = value.to_str().ok().and_then(|digits| digits.parse().ok());
+            number.filter(|number| *number <= MOST_STATUS).unwrap_or(NO_STATUS)
+        });
         let message = trailers.fields.get("grpc-message").map(|value| percent_decoded(value.as_bytes()));
         self.waiting.push_back(GrpcEvent::Trailing(trailers));
         self.finish(status.unwrap_or(u32::from(GrpcStatus::Unknown.code())), message.unwrap_or_default());
@@ -334,6 +338,12 @@ impl GrpcEvents {
         self.outgoing.borrow_mut().close();
     }
 }
+
+/// The largest status there is (gRPC status codes).
+const MOST_STATUS: u32 = 16;
+
+/// What Envoy gives a filter in place of a status that is none.
+const NO_STATUS: u32 = u32::MAX;
 
 /// How Envoy words a response that broke off.
 fn broke_off(error: &BodyError) -> &'static str {

@@ -3,6 +3,7 @@
 use super::{
     CallError, CallRefused, Services,
     holding::{Holding, Holds},
+    under_way::UnderWay,
 };
 use crate::{
     body::{BodyError, Incoming, MadeBody},
@@ -95,7 +96,7 @@ impl Services {
         call: &HttpCall<'_>,
     ) -> Result<impl Future<Output = Result<HttpReply, CallError>> + use<>, CallRefused> {
         let cluster = self.cluster(call.cluster)?;
-        let under_way = self.begin()?;
+        let under_way = self.begin(&cluster)?;
         let mut head = head(call.headers, Version::HTTP_11)?;
         let trailers = fields(call.trailers)?;
         let said = Holding::request(self.bound.as_ref(), weight(call.headers) + weight(call.trailers))?;
@@ -116,12 +117,12 @@ impl Services {
         let (timeout, most) = (call.timeout, self.inner.most_response);
         let answer = Holding::nothing(self.bound.as_ref());
         Ok(async move {
-            let (_under_way, _said) = (under_way, said);
+            let _said = said;
             let mut late = CallError::Timeout;
             let whole = async {
                 let head = head?;
                 let no_body = head.method == Method::HEAD;
-                let response = send(&cluster, head, source, Version::HTTP_11).await?;
+                let response = send(&cluster, head, source, Version::HTTP_11, &under_way).await?;
                 late = CallError::Late;
                 collect(response, no_body, most, answer).await
             };
@@ -131,9 +132,12 @@ impl Services {
     }
 }
 
-/// Bytes of these pairs.
+/// Bytes that a field takes beside its letters, as measured: its places in a map.
+const FIELD: usize = 100;
+
+/// Bytes that these pairs take.
 pub(super) fn weight(pairs: &[(&[u8], &[u8])]) -> usize {
-    pairs.iter().map(|(name, value)| name.len() + value.len()).sum()
+    pairs.iter().map(|(name, value)| FIELD + name.len() + value.len()).sum()
 }
 
 /// A head of these fields; the inner error: of which no request can be made that a server would understand. As Envoy, that
@@ -188,7 +192,9 @@ pub(super) async fn send(
     head: request::Parts,
     source: Incoming,
     version: Version,
+    under_way: &UnderWay,
 ) -> Result<Response<Incoming>, CallError> {
+    under_way.asked();
     let stream = RequestStream::new(source, ByteMeter::detached(), false, None, None);
     // Made on behalf of no client.
     let announced = cluster.state().model().proxy_protocol.as_ref().map(|how| Rc::from(proxy_protocol::local(how)));
@@ -213,6 +219,7 @@ pub(super) async fn send(
         };
         let error = match upstream::send(cluster, Request::from_parts(head, body), &options).await {
             Ok(response) => {
+                under_way.answered(response.status());
                 // What was kept to be sent again is of no use any more.
                 stream.inspect(|stream| stream.answered(&response));
                 return Ok(response);

@@ -1,57 +1,87 @@
 //! Messages on their way to an upstream.
 
 use super::{
-    super::{CallError, NoRoom, holding::Holding},
+    super::{
+        Bound, CallError, NoRoom,
+        holding::{Holding, Holds},
+    },
     received::PREFIX,
 };
 use crate::body::{BodyError, GivenUp, MadeBody};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use http_body::{Frame, SizeHint};
 use std::{
     cell::RefCell,
     collections::VecDeque,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-/// Bytes of messages that wait for the upstream at most.
-const MOST_WAITING: usize = 4 << 20;
+/// Short messages that wait are one frame, up to so many bytes: as many as a frame of HTTP/2 has by default.
+const JOINED: usize = 16 * 1024;
+
+/// Bytes that a frame takes beside its own, as measured: its places here and in the connection's queues, its owner.
+const FRAME: usize = 256;
 
 /// Messages on their way to the upstream.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    frames: VecDeque<Bytes>,
-    bytes: usize,
+    frames: VecDeque<Messages>,
     closed: bool,
     reset: bool,
     waker: Option<Waker>,
+}
+
+/// Messages that go on together.
+#[derive(Debug)]
+struct Messages {
+    bytes: Vec<u8>,
+    /// Its bytes' capacity and [`FRAME`].
+    holding: Holding,
 }
 
 /// The body they are.
 #[derive(Debug)]
 pub(super) struct Sending(pub(super) Rc<RefCell<Outgoing>>);
 
+impl Messages {
+    /// None yet, with room for so many bytes.
+    fn new(bound: Option<&Arc<dyn Bound>>, room: usize) -> Result<Self, NoRoom> {
+        let holding = Holding::request(bound, FRAME + room)?;
+        Ok(Self { bytes: Vec::with_capacity(room), holding })
+    }
+
+    /// Makes room for so many bytes more; room doubles, so that bytes are not moved each time.
+    fn reserve(&mut self, more: usize) -> Result<(), NoRoom> {
+        let (has, needs) = (self.bytes.capacity(), self.bytes.len() + more);
+        if needs > has {
+            let room = needs.max((2 * has).min(JOINED));
+            self.holding.take(room - has, Holds::Request)?;
+            self.bytes.reserve_exact(room - self.bytes.len());
+        }
+        Ok(())
+    }
+}
+
 impl Outgoing {
-    /// A message more; `holding` is what says whether there is room for so many bytes.
-    pub(super) fn send(
-        &mut self,
-        message: &[u8],
-        holding: impl FnOnce(usize) -> Result<Holding, NoRoom>,
-    ) -> Result<(), CallError> {
+    /// A message more, within this bound.
+    pub(super) fn send(&mut self, message: &[u8], bound: Option<&Arc<dyn Bound>>) -> Result<(), CallError> {
         let length = u32::try_from(message.len()).map_err(|_| CallError::TooLarge)?;
         if self.closed || self.reset {
             return Err(CallError::Gone);
         }
-        if self.bytes + message.len() > MOST_WAITING {
-            return Err(CallError::TooLarge);
-        }
-        let holding = holding(PREFIX + message.len())?;
-        let mut frame = BytesMut::with_capacity(PREFIX + message.len());
-        frame.put_u8(0);
-        frame.put_u32(length);
-        frame.put_slice(message);
-        self.bytes += frame.len();
-        self.frames.push_back(holding.of(frame.freeze()));
+        let whole = PREFIX + message.len();
+        let bytes = match self.frames.back_mut().filter(|last| last.bytes.len() + whole <= JOINED) {
+            Some(last) => {
+                last.reserve(whole)?;
+                &mut last.bytes
+            }
+            None => &mut self.frames.push_back_mut(Messages::new(bound, whole)?).bytes,
+        };
+        bytes.put_u8(0);
+        bytes.put_u32(length);
+        bytes.put_slice(message);
         self.wake();
         Ok(())
     }
@@ -65,7 +95,7 @@ impl Outgoing {
     /// The stream is given up: what has not been taken of it goes nowhere.
     pub(super) fn reset(&mut self) {
         self.reset = true;
-        (self.frames, self.bytes) = (VecDeque::new(), 0);
+        self.frames = VecDeque::new();
         self.wake();
     }
 
@@ -82,9 +112,8 @@ impl MadeBody for Sending {
         if outgoing.reset {
             return Poll::Ready(Some(Err(GivenUp::Ended.into())));
         }
-        if let Some(frame) = outgoing.frames.pop_front() {
-            outgoing.bytes -= frame.len();
-            return Poll::Ready(Some(Ok(Frame::data(frame))));
+        if let Some(Messages { bytes, holding }) = outgoing.frames.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(holding.of(bytes.into())))));
         }
         if outgoing.closed {
             return Poll::Ready(None);
