@@ -8,21 +8,22 @@ use crate::{
     exchange::filter::Filtered,
     framing::Refusal,
     http1::Broken,
-    io::Hold,
     upstream::{Leased, Upgraded},
 };
 use bytes::Bytes;
-use h2::RecvStream;
 use http_body::{Body, Frame, SizeHint};
 use std::{
-    cell::RefCell,
     fmt,
+    ops::DerefMut,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::{Context, Poll},
 };
-use tokio::time::{Instant, Sleep, sleep};
+
+mod http2;
+
+pub use http2::{Held, Http2Body};
+pub(crate) use http2::{QUARTERS, Source};
 
 /// A body arriving from a peer, or one held in memory.
 #[derive(Debug)]
@@ -57,44 +58,11 @@ pub trait MadeBody: fmt::Debug {
     fn size_hint(&self) -> SizeHint;
 }
 
-/// The DATA and trailers of an HTTP/2 stream.
-#[derive(Debug)]
-pub struct Http2Body {
-    stream: RecvStream,
-    /// `Content-Length` less what came; h2 itself holds the peer to it (RFC 9113 §8.1.1).
-    expected: Option<u64>,
-    state: Http2State,
-    /// Of a downstream request. Dropped behind the stream.
-    held: Option<Rc<Held>>,
-}
-
-/// What all hold who hold a part of a downstream request's stream.
-#[derive(Debug)]
-pub struct Held {
-    pub(crate) hold: Hold,
-    /// Until the request is answered.
-    silence: RefCell<Option<Silence>>,
-}
-
-/// How long a wanted body may stay silent, told without the clock while it moves: a timer of a quarter of that time, made when the
-/// first wait begins, is only looked at when it fires. Silence ends at most a quarter late, never early.
-#[derive(Debug)]
-struct Silence {
-    most: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    moved: bool,
-    /// Quarters that passed without a move.
-    quarters: u32,
-}
-
-/// Looks at a time that may pass in silence.
-pub(crate) const QUARTERS: u32 = 4;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Http2State {
-    Data,
-    Trailers,
-    Ended,
+/// A body of which some may be taken before it is wanted.
+pub trait Ahead {
+    /// Whoever sends it on has no room for it now, and asks whenever it is woken until it has: what costs more where it waits than
+    /// its bytes is taken from there. It never fails.
+    fn poll_ahead(self: Pin<&mut Self>, _: &mut Context<'_>) {}
 }
 
 /// Why a body ended before its end.
@@ -140,8 +108,8 @@ pub enum GivenUp {
 impl Incoming {
     /// The body of a downstream request's stream that is not ended; `content_length` as the head says.
     #[must_use]
-    pub fn http2(stream: RecvStream, content_length: Option<u64>, held: Rc<Held>) -> Self {
-        Self::Http2(Http2Body { held: Some(held), ..Http2Body::new(stream, content_length) })
+    pub fn http2(held: Rc<Held>, content_length: Option<u64>) -> Self {
+        Self::Http2(Http2Body::shared(held, content_length))
     }
 
     /// Bytes that it holds in memory, of a body that was made whole.
@@ -167,128 +135,6 @@ impl Incoming {
             Self::Filtered(body) => body.answered(),
             Self::Empty | Self::Full(_) | Self::Leased(_) | Self::Upgraded(_) | Self::Made(_) => {}
         }
-    }
-}
-
-impl Held {
-    /// Of a stream whose body fails with [`GivenUp::Silent`] when it is wanted and nothing of it comes for `silence` (at most a
-    /// quarter more), until it is [`answered`](Incoming::answered). While nobody polls it, no time runs out.
-    #[must_use]
-    pub fn new(hold: Hold, silence: Option<Duration>) -> Self {
-        Self { hold, silence: RefCell::new(silence.map(Silence::of)) }
-    }
-}
-
-impl Http2Body {
-    pub(crate) fn new(stream: RecvStream, content_length: Option<u64>) -> Self {
-        Self { stream, expected: content_length, state: Http2State::Data, held: None }
-    }
-
-    fn answered(&self) {
-        if let Some(held) = &self.held {
-            held.silence.take();
-        }
-    }
-
-    /// The peer has ended it, or reset it.
-    fn over(&mut self) {
-        self.state = Http2State::Ended;
-        if let Some(held) = &self.held {
-            held.hold.over();
-        }
-    }
-
-    fn failed(&mut self, error: h2::Error) -> BodyError {
-        if error.is_remote() {
-            self.over();
-        }
-        self.state = Http2State::Ended;
-        BodyError::Http2(error)
-    }
-
-    /// Told with the last chunk when END_STREAM came with it, so that it can be sent on the same way.
-    pub(crate) fn is_end_stream(&self) -> bool {
-        self.state == Http2State::Ended
-    }
-
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        self.expected.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-
-    pub(crate) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = self.poll_stream(cx);
-        if let Some(held) = &self.held
-            && let Some(silence) = &mut *held.silence.borrow_mut()
-        {
-            if frame.is_ready() {
-                silence.moved();
-            } else if silence.poll(cx).is_ready() {
-                self.state = Http2State::Ended;
-                return Poll::Ready(Some(Err(GivenUp::Silent.into())));
-            }
-        }
-        frame
-    }
-
-    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.state == Http2State::Data {
-            match ready!(self.stream.poll_data(cx)) {
-                Some(Ok(data)) => {
-                    if let Some(expected) = &mut self.expected {
-                        *expected = expected.saturating_sub(data.len() as u64);
-                    }
-                    // The consumer polls only when it has room, so taking the chunk is the moment to give credit back.
-                    // An error here means the stream is gone; the next poll says why.
-                    self.stream.flow_control().release_capacity(data.len()).ok();
-                    if self.stream.is_end_stream() {
-                        self.over();
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(data))));
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(self.failed(error)))),
-                None => self.state = Http2State::Trailers,
-            }
-        }
-        if self.state == Http2State::Trailers {
-            let trailers = ready!(self.stream.poll_trailers(cx));
-            match trailers {
-                Ok(trailers) => {
-                    self.over();
-                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
-                }
-                Err(error) => return Poll::Ready(Some(Err(self.failed(error)))),
-            }
-        }
-        Poll::Ready(None)
-    }
-}
-
-impl Silence {
-    /// Of this time, which has not begun.
-    fn of(most: Duration) -> Self {
-        Self { most, timer: None, moved: false, quarters: 0 }
-    }
-
-    /// Something came.
-    fn moved(&mut self) {
-        self.moved = true;
-    }
-
-    /// Ready when nothing moved for so long. Called while something is waited for.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let quarter = (self.most / QUARTERS).max(Duration::from_millis(1));
-        let timer = self.timer.get_or_insert_with(|| {
-            self.moved = false;
-            Box::pin(sleep(quarter))
-        });
-        while timer.as_mut().poll(cx).is_ready() {
-            self.quarters = if std::mem::take(&mut self.moved) { 0 } else { self.quarters + 1 };
-            if self.quarters == QUARTERS {
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(Instant::now() + quarter);
-        }
-        Poll::Pending
     }
 }
 
@@ -331,6 +177,23 @@ impl Body for Incoming {
             Self::Leased(body) => body.size_hint(),
             Self::Made(body) => body.size_hint(),
             Self::Filtered(body) => body.size_hint(),
+        }
+    }
+}
+
+impl<P: DerefMut<Target: Ahead> + Unpin> Ahead for Pin<P> {
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        self.get_mut().as_mut().poll_ahead(cx);
+    }
+}
+
+impl Ahead for Incoming {
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        match self.get_mut() {
+            Self::Http2(body) => body.poll_ahead(cx),
+            Self::Leased(body) => body.poll_ahead(cx),
+            Self::Filtered(body) => body.poll_ahead(cx),
+            Self::Empty | Self::Full(_) | Self::Http1(_) | Self::Upgraded(_) | Self::Made(_) => {}
         }
     }
 }

@@ -127,6 +127,7 @@ fn filters_are_told_what_certificates_say() {
             "upstream.tls_version",
             "upstream.uri_san_peer_certificate",
             "upstream.sha256_peer_certificate_digest",
+            "upstream.uri_san_local_certificate",
             "upstream.local_address",
         ],
     );
@@ -157,6 +158,7 @@ fn filters_are_told_what_certificates_say() {
             }
             assert_eq!(response.header("x-upstream-tls_version"), Some("TLSv1.3"));
             assert_eq!(response.header("x-upstream-uri_san_peer_certificate"), Some(WEB));
+            assert_eq!(response.header("x-upstream-uri_san_local_certificate"), Some(CLIENT));
             assert_eq!(response.header("x-upstream-sha256_peer_certificate_digest").map(str::len), Some(64));
             let local = response.header("x-upstream-local_address").unwrap_or_default();
             assert!(local.starts_with("127.0.0.1:") && local != inbound.address.to_string(), "{local}");

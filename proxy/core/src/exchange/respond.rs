@@ -93,7 +93,7 @@ pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBo
     if let Some(denied) = turned_away(&exchange, error) {
         return turn_away(exchange, denied.details.clone());
     }
-    if nobody_waits(&exchange, error) {
+    if nobody_waits(error) {
         return pass(exchange, nobody());
     }
     let Answer { head, body, .. } = self::error(&mut exchange, error);
@@ -104,7 +104,7 @@ pub fn invent(mut exchange: Exchange, error: &ProxyError) -> Response<ResponseBo
 /// Whether nobody is left to be answered: the client reset its stream in the middle of the request's body, or its connection ended
 /// there. One that has closed its half alone may still read, but is taken for gone, as Envoy does: it says itself that there is no whole
 /// request to answer.
-pub(super) fn nobody_waits(_: &Exchange, error: &ProxyError) -> bool {
+fn nobody_waits(error: &ProxyError) -> bool {
     matches!(error, ProxyError::ClientGone)
 }
 

@@ -44,7 +44,12 @@ pub(crate) struct Marker {
     /// A frame header that came in part.
     head: [u8; 9],
     filled: u8,
+    /// Frames begun since its reader last gave way.
+    begun: u32,
 }
+
+/// Frames of which a reader that has no other bound lets others run: what comes at once is not all held by h2 before it is taken.
+const TURN: u32 = 1_024;
 
 /// Where in a frame's header its flags are.
 pub(crate) const FLAGS: usize = 4;
@@ -137,6 +142,15 @@ impl Marker {
         &self.gone
     }
 
+    /// Whether to let others run now.
+    pub(crate) fn gives_way(&mut self) -> bool {
+        let gives_way = self.begun >= TURN;
+        if gives_way {
+            self.begun = 0;
+        }
+        gives_way
+    }
+
     /// The next bytes that were read. A frame whose header came in two parts, its flags with the first one, stays as it is.
     pub(crate) fn pass(&mut self, bytes: &mut [u8]) {
         let watched = !self.gone.is_empty();
@@ -161,6 +175,7 @@ impl Marker {
                 bytes[at + FLAGS - before] |= END_STREAM;
             }
             self.left = head.length;
+            self.begun += 1;
             at += taken;
         }
     }

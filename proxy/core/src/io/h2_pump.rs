@@ -5,7 +5,7 @@
 //! window it does not take a chunk of a body that is known to be long: nothing would be held but for that peer. It never
 //! resets the stream: the caller knows whose fault the end was.
 
-use crate::body::BodyError;
+use crate::body::{Ahead, BodyError};
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame};
@@ -62,7 +62,7 @@ const HELD: u64 = 8 * 1024;
 /// [`PumpError`] says which side failed.
 pub async fn send_body<B>(mut body: B, stream: &mut SendStream<Bytes>, stall: Duration) -> Result<Pumped, PumpError>
 where
-    B: Body<Data = Bytes, Error = BodyError> + Unpin,
+    B: Body<Data = Bytes, Error = BodyError> + Ahead + Unpin,
 {
     loop {
         if body.is_end_stream() {
@@ -72,7 +72,7 @@ where
         if body.size_hint().lower() > HELD {
             stream.reserve_capacity(1);
             if stream.capacity() == 0
-                && let Room::Refused(reset) = wait_for_room(stream, stall).await?
+                && let Room::Refused(reset) = wait_for_room(&mut body, stream, stall).await?
             {
                 return verdict(reset);
             }
@@ -86,7 +86,7 @@ where
         let frame = match frame.into_data() {
             Ok(data) => {
                 let last = body.is_end_stream();
-                match send_chunk(data, last, stream, stall).await? {
+                match send_chunk((data, last), &mut body, stream, stall).await? {
                     Chunk::Sent if last => return Ok(Pumped::Whole),
                     Chunk::Sent => continue,
                     Chunk::Refused(reset) => return verdict(reset),
@@ -116,16 +116,16 @@ enum Chunk {
     Refused(Result<Reason, h2::Error>),
 }
 
-async fn send_chunk(
-    mut data: Bytes,
-    last: bool,
+async fn send_chunk<B: Ahead + Unpin>(
+    (mut data, last): (Bytes, bool),
+    body: &mut B,
     stream: &mut SendStream<Bytes>,
     stall: Duration,
 ) -> Result<Chunk, PumpError> {
     while !data.is_empty() || last {
         stream.reserve_capacity(data.len());
         let room = match stream.capacity() {
-            0 if !data.is_empty() => match wait_for_room(stream, stall).await? {
+            0 if !data.is_empty() => match wait_for_room(body, stream, stall).await? {
                 Room::Open(room) => room,
                 Room::Refused(reset) => return Ok(Chunk::Refused(reset)),
             },
@@ -148,7 +148,12 @@ enum Room {
     Refused(Result<Reason, h2::Error>),
 }
 
-async fn wait_for_room(stream: &mut SendStream<Bytes>, stall: Duration) -> Result<Room, PumpError> {
+/// Waits for window, and meanwhile does not let what comes behind wait where it costs more than its bytes.
+async fn wait_for_room<B: Ahead + Unpin>(
+    body: &mut B,
+    stream: &mut SendStream<Bytes>,
+    stall: Duration,
+) -> Result<Room, PumpError> {
     let room = poll_fn(|cx| {
         if let Poll::Ready(reset) = stream.poll_reset(cx) {
             return Poll::Ready(Room::Refused(reset));
@@ -158,7 +163,10 @@ async fn wait_for_room(stream: &mut SendStream<Bytes>, stall: Duration) -> Resul
             Poll::Ready(Some(Err(error))) => Poll::Ready(Room::Refused(Err(error))),
             // No longer sending: the next poll of the reset, woken by the same event, says why.
             Poll::Ready(None) => Poll::Ready(Room::Refused(Ok(Reason::CANCEL))),
-            Poll::Ready(Some(Ok(_))) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {
+                Pin::new(&mut *body).poll_ahead(cx);
+                Poll::Pending
+            }
         }
     });
     time::timeout(stall, room).await.map_err(|_| PumpError::Stalled(stall))

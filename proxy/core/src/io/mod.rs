@@ -6,6 +6,7 @@
 mod gone;
 pub mod h2_pump;
 mod own;
+mod received;
 mod redirectable;
 mod seams;
 mod settling;
@@ -15,6 +16,7 @@ pub mod tls;
 pub(crate) use gone::{FLAGS, Marker};
 pub use gone::{Gone, Hold};
 pub use own::{Entry, Own};
+pub(crate) use received::Received;
 pub use redirectable::{BRIEF, RedirectSwitch, Redirectable};
 pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};
 pub use settling::{Outgoing, Settling};

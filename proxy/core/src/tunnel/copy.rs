@@ -297,7 +297,11 @@ impl<'a> Direction<'a> {
     {
         loop {
             while !self.held.is_empty() {
-                let taken = ready!(write(cx, to, &self.held))?;
+                let Poll::Ready(taken) = write(cx, to, &self.held) else {
+                    from.poll_ahead(cx);
+                    return Poll::Pending;
+                };
+                let taken = taken?;
                 Meter::add(&self.meter.written, taken);
                 self.held.advance(taken);
                 self.unflushed = Unflushed::Something;

@@ -6,6 +6,7 @@ use crate::{
     io::{Outgoing, Socket},
     upstream::{ConnectError, Opaque},
 };
+use std::task::Context;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -21,6 +22,9 @@ pub(super) trait End: AsyncRead + AsyncWrite + Unpin {
 
     /// What was written to it and has not arrived. A system call, or two.
     fn outgoing(&self) -> Outgoing;
+
+    /// The other end takes nothing for now: what costs more where it waits than its bytes is taken from there.
+    fn poll_ahead(&mut self, _: &mut Context<'_>) {}
 
     /// Why a server refused us after the handshake, once the connection failed.
     fn late_refusal(&mut self) -> Option<ConnectError> {
@@ -93,6 +97,10 @@ impl End for TunnelEnd {
 
     fn outgoing(&self) -> Outgoing {
         TunnelEnd::outgoing(self)
+    }
+
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        TunnelEnd::poll_ahead(self, cx);
     }
 
     fn late_refusal(&mut self) -> Option<ConnectError> {

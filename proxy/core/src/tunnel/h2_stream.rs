@@ -1,9 +1,12 @@
 //! An HTTP/2 stream as a byte stream: what CONNECT and extended CONNECT (RFC 9113 §8.5, RFC 8441) leave behind.
 //!
 //! Either side uses it. Writes wait for the peer's window, reads give credit back as bytes are taken; it buffers at most
-//! the one DATA frame being read. Closing the writing half sends END_STREAM; dropping it unfinished resets the stream.
+//! the one DATA frame being read, and small ones while the other side takes nothing. Closing the writing half sends END_STREAM; dropping it unfinished resets the stream.
 
-use crate::body::Held;
+use crate::{
+    body::{Held, Source},
+    io::Received,
+};
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 use std::{
@@ -18,13 +21,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub struct H2Stream {
     send: SendStream<Bytes>,
-    receive: RecvStream,
+    receive: Source,
     /// The part of the last DATA frame that is not read yet.
     unread: Bytes,
     reading: Half,
     writing: Half,
-    /// Dropped behind the stream's halves.
-    held: Option<Rc<Held>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,20 +41,22 @@ impl H2Stream {
     /// The two halves of a stream whose CONNECT was answered with 2xx.
     #[must_use]
     pub fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
-        Self { send, receive, unread: Bytes::new(), reading: Half::Open, writing: Half::Open, held: None }
+        Self::of(send, Source::Own(Received::new(receive)))
     }
 
-    /// With what all hold who hold a part of the stream.
-    #[must_use]
-    pub fn held(mut self, held: Option<Rc<Held>>) -> Self {
-        self.held = held;
-        self
+    /// The same towards a client.
+    pub(crate) fn downstream(send: SendStream<Bytes>, receive: Rc<Held>) -> Self {
+        Self::of(send, Source::Shared(receive))
     }
 
-    /// Nothing more comes.
-    fn over(&self) {
-        if let Some(held) = &self.held {
-            held.hold.over();
+    fn of(send: SendStream<Bytes>, receive: Source) -> Self {
+        Self { send, receive, unread: Bytes::new(), reading: Half::Open, writing: Half::Open }
+    }
+
+    /// The other side takes nothing for now: see [`Ahead`](crate::body::Ahead::poll_ahead).
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        if self.reading == Half::Open {
+            self.receive.with(|received| received.poll_ahead(cx));
         }
     }
 
@@ -68,11 +71,13 @@ impl AsyncRead for H2Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.unread.is_empty() && this.reading == Half::Open {
-            match ready!(this.receive.poll_data(cx)) {
+            match ready!(this.receive.with(|received| received.poll_data(cx))) {
                 Some(Ok(data)) => this.unread = data,
                 Some(Err(error)) => {
                     this.reading = Half::Ended;
-                    this.over();
+                    if error.is_remote() {
+                        this.receive.over();
+                    }
                     // The peer has all it wants (RFC 9113 §8.1): an end, not a failure.
                     if error.reason() == Some(Reason::NO_ERROR) {
                         break;
@@ -81,15 +86,15 @@ impl AsyncRead for H2Stream {
                 }
                 None => {
                     this.reading = Half::Ended;
-                    this.over();
+                    this.receive.over();
                 }
             }
         }
         let taken = this.unread.len().min(buf.remaining());
         if taken > 0 {
             buf.put_slice(&this.unread.split_to(taken));
-            // Credit follows what was taken, so a slow reader slows the peer. An error means the stream is gone.
-            this.receive.flow_control().release_capacity(taken).ok();
+            // Credit follows what was taken, so a slow reader slows the peer.
+            this.receive.with(|received| received.release(taken));
         }
         Poll::Ready(Ok(()))
     }

@@ -28,6 +28,9 @@ pub trait Duplex: AsyncRead + AsyncWrite {
 
     /// What was written and has not arrived.
     fn outgoing(&self) -> Outgoing;
+
+    /// As [`Ahead::poll_ahead`](crate::body::Ahead::poll_ahead).
+    fn poll_ahead(self: Pin<&mut Self>, _: &mut Context<'_>) {}
 }
 
 impl Duplex for Socket {
@@ -48,6 +51,10 @@ impl Duplex for Upgraded {
     fn outgoing(&self) -> Outgoing {
         Upgraded::outgoing(self)
     }
+
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        self.get_mut().poll_ahead(cx);
+    }
 }
 
 impl Duplex for H2Stream {
@@ -57,6 +64,10 @@ impl Duplex for H2Stream {
     /// What h2 has not sent yet it does not tell.
     fn outgoing(&self) -> Outgoing {
         Outgoing::OnItsWay(0)
+    }
+
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        self.get_mut().poll_ahead(cx);
     }
 }
 
@@ -144,6 +155,11 @@ impl TunnelEnd {
             Stream::Downstream(stream) => stream.outgoing(),
             Stream::Upstream(stream) => stream.outgoing(),
         }
+    }
+
+    /// The other end takes nothing for now.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        self.carrier().poll_ahead(cx);
     }
 
     fn carrier(&mut self) -> Pin<&mut dyn Duplex> {

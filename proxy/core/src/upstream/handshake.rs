@@ -39,9 +39,9 @@ const STREAM_WINDOW: u32 = 65_535;
 /// Bytes all streams of a connection may be ahead of their consumers, where memory lets them: room for each, since clients share
 /// the connection, and those who take nothing would stop the others.
 const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
-/// What DATA frames of less than 256 bytes that wait for their consumers may lack of it, together; beyond it h2 ends the
-/// connection, with everybody's streams. It holds 800 to 1,200 bytes for a frame, so that a server of single bytes makes us hold 10
-/// MB.
+/// What DATA frames of less than 256 bytes that wait in h2 may lack of it, together; beyond it h2 ends the connection, with everybody's
+/// streams. It holds 800 to 1,200 bytes for a frame, so that a server of single bytes makes us hold 10 MB. Whoever waits for a client
+/// takes them out (`io/received.rs`), and the line reads no more than a part of it at once: it bounds what nobody asks for.
 const DATA_FRAME_BUDGET: usize = 2 * 1024 * 1024;
 /// Bytes of a stream that may wait in the codec for the socket: two frames.
 const SEND_BUFFER: usize = 32 * 1024;
@@ -94,6 +94,8 @@ pub(super) async fn http2<B: RequestBody>(
             .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
             // Of one that it has forgotten h2 answers each frame, and ends the connection after 1,024 of them in all.
             .max_concurrent_reset_streams(MAX_STREAMS)
+            // h2 counts what comes for streams that were given up over the life of a connection.
+            .max_local_error_reset_streams(None)
             .max_header_list_size(model.header_bytes)
             .enable_push(false)
             .handshake(line)

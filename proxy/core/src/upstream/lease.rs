@@ -157,6 +157,14 @@ impl Leased {
         Poll::Ready(frame)
     }
 
+    /// As [`Ahead::poll_ahead`](crate::body::Ahead::poll_ahead).
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        match &mut self.body {
+            Carried::Http1(body) => body.poll_ahead(cx),
+            Carried::Http2(body) => body.poll_ahead(cx),
+        }
+    }
+
     pub(crate) fn is_end_stream(&self) -> bool {
         self.progress == Progress::Trailers
             || match &self.body {
@@ -222,6 +230,14 @@ impl Upgraded {
 
     pub(super) fn http2(io: H2Stream, slot: Rc<Slot>, in_flight: InFlight) -> Self {
         Self { stream: Stream::Http2 { io, slot }, in_flight }
+    }
+
+    /// The other end takes nothing for now.
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        match &mut self.stream {
+            Stream::Http2 { io, .. } => io.poll_ahead(cx),
+            Stream::Plain { .. } => {}
+        }
     }
 
     /// As [`Opaque::late_refusal`], of a connection that a CONNECT got; behind an answer the server has spoken already.

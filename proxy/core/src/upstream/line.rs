@@ -124,6 +124,10 @@ impl Watch {
 
 impl AsyncRead for Line {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.0.marker.borrow_mut().gives_way() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let polled = self.with(|socket| socket.poll_read(cx, buf));
         if self.0.first.get().is_none() {

@@ -44,7 +44,7 @@ pub use tls::Server;
 pub use worker_cluster::WorkerCluster;
 
 use crate::{
-    body::{BodyError, Incoming},
+    body::{Ahead, BodyError, Incoming},
     downstream::original_dst::Captured,
     telemetry::Blame,
 };
@@ -57,9 +57,9 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, time::Duration};
 use worker_cluster::Tried;
 
 /// The body of a request as it goes upstream.
-pub trait RequestBody: Body<Data = Bytes, Error = BodyError> + Unpin + 'static {}
+pub trait RequestBody: Body<Data = Bytes, Error = BodyError> + Ahead + Unpin + 'static {}
 
-impl<T: Body<Data = Bytes, Error = BodyError> + Unpin + 'static> RequestBody for T {}
+impl<T: Body<Data = Bytes, Error = BodyError> + Ahead + Unpin + 'static> RequestBody for T {}
 
 /// Is told of interim (1xx) responses, 101 excepted.
 pub type OnInformational = Rc<dyn Fn(StatusCode, &HeaderMap)>;

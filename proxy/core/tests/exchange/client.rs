@@ -96,8 +96,12 @@ pub(crate) async fn closed(client: &mut DuplexStream) -> bool {
 
 /// An HTTP/2 client; the connection runs until the sender and all streams are gone.
 pub(crate) async fn http2(world: &World) -> SendRequest<Bytes> {
-    let (sender, connection) =
-        h2::client::Builder::new().enable_push(false).handshake::<_, Bytes>(world.connect()).await.unwrap();
+    let (sender, connection) = h2::client::Builder::new()
+        .enable_push(false)
+        .data_frame_budget(usize::MAX)
+        .handshake::<_, Bytes>(world.connect())
+        .await
+        .unwrap();
     spawn_local(connection);
     sender.ready().await.unwrap()
 }

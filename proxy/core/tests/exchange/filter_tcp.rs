@@ -6,7 +6,10 @@ use crate::{
     server::{HELLO, canned, serve},
     world::{PLAIN, Setup, World, run, settle},
 };
-use pillion_core::exchange::filter::{Side, Stream};
+use pillion_core::{
+    exchange::filter::{Side, Stream},
+    upstream::ConnectError,
+};
 use std::{cell::RefCell, rc::Rc, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -191,6 +194,27 @@ fn a_filter_closes_fails_and_sends_elsewhere() {
             let mut client = world.connect();
             assert!(closed(&mut client).await);
             one_record(&world, ("NC", "cluster_not_found", "proxy")).await;
+        },
+    );
+}
+
+#[test]
+fn a_filter_knows_why_its_connection_goes_nowhere() {
+    let known = Rc::new(RefCell::new(None));
+    let told = Rc::clone(&known);
+    script("a", move |event, stream| {
+        if let Event::DownstreamClosed(_) = event {
+            told.replace(Some((stream.connect_failure(), stream.connection_wait().is_some())));
+        }
+        Do::Continue
+    });
+    run(
+        TCP,
+        |_, _| crate::server::Step::Fail(std::io::ErrorKind::ConnectionRefused),
+        |world| async move {
+            let mut client = world.connect();
+            assert!(closed(&mut client).await);
+            assert_eq!(*known.borrow(), Some((Some(ConnectError::Refused), true)));
         },
     );
 }

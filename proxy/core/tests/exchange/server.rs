@@ -85,7 +85,11 @@ where
 {
     serve(|stream| async move {
         let mut builder = h2::server::Builder::new();
-        let Ok(mut connection) = builder.enable_connect_protocol().handshake(stream).await else { return };
+        let Ok(mut connection) =
+            builder.enable_connect_protocol().data_frame_budget(usize::MAX).handshake(stream).await
+        else {
+            return;
+        };
         while let Some(Ok((request, respond))) = connection.accept().await {
             spawn_local(handle(request, respond));
         }

@@ -1,7 +1,7 @@
 //! Streams that stand still, beside others on the same connection.
 
 use crate::{
-    client::{body, fetch, http2, request, send},
+    client::{answer, body, fetch, http2, request, send},
     scripted::{Do, Event, script},
     server::{HELLO, Step, head, http2 as h2_server, serve},
     world::{PLAIN, Setup, World, run, settle},
@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use h2::{RecvStream, SendStream, server::SendResponse};
 use http::{Request, Response};
 use pillion_core::exchange::filter::{Map, Stream};
-use std::{future::poll_fn, time::Duration};
+use std::{future::poll_fn, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::spawn_local,
@@ -28,15 +28,26 @@ const H2: Setup = Setup { cluster: "    protocol: http2", ..PLAIN };
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// Sends so many bytes in parts of `part`, as the window opens.
-async fn push(stream: &mut SendStream<Bytes>, mut left: usize, part: usize) -> Result<(), h2::Error> {
-    let text = Bytes::from(vec![b'x'; part]);
-    while left > 0 {
-        stream.reserve_capacity(left.min(part));
+/// So many letters go round.
+const ROUND: usize = 23;
+
+fn text(length: usize) -> Vec<u8> {
+    (0..length).map(|at| b'a' + (at % ROUND) as u8).collect()
+}
+
+/// Sends so many bytes in parts of `part`, as the window opens; of every hundred one is larger.
+async fn push(stream: &mut SendStream<Bytes>, length: usize, part: usize) -> Result<(), h2::Error> {
+    let text = Bytes::from(text(ROUND + part.max(300)));
+    let (mut done, mut parts) = (0, 0);
+    while done < length {
+        parts += 1;
+        let part = if parts % 100 == 0 { part.max(300) } else { part }.min(length - done);
+        stream.reserve_capacity(part);
         let Some(window) = poll_fn(|cx| stream.poll_capacity(cx)).await else { return Ok(()) };
-        let now = window?.min(left).min(part);
-        left -= now;
-        stream.send_data(text.slice(..now), left == 0)?;
+        let now = window?.min(part);
+        let from = done % ROUND;
+        done += now;
+        stream.send_data(text.slice(from..from + now), done == length)?;
     }
     Ok(())
 }
@@ -63,10 +74,10 @@ async fn another_is_served(world: &World) {
 }
 
 /// Streams of one client that takes no byte of these; what ends them if it goes on for as long as it may.
-async fn not_taken(world: &World, path: &str) -> Vec<Response<RecvStream>> {
+async fn not_taken(world: &World, path: &str, many: usize) -> Vec<Response<RecvStream>> {
     let mut client = http2(world).await;
     let mut held = Vec::new();
-    for _ in 0..MANY {
+    for _ in 0..many {
         held.push(fetch(&mut client, request("GET", path).body(()).unwrap()).await.unwrap());
     }
     settle().await;
@@ -79,7 +90,7 @@ fn responses_that_their_client_does_not_take_hold_up_nobody_else() {
         H2,
         |_, _| h2_server(give),
         |world| async move {
-            let held = not_taken(&world, &format!("/{LARGE}/16384")).await;
+            let held = not_taken(&world, &format!("/{LARGE}/16384"), MANY).await;
             another_is_served(&world).await;
             // They have not been given up for it: the client begins to read.
             let taken = held.into_iter().map(|response| async {
@@ -93,13 +104,41 @@ fn responses_that_their_client_does_not_take_hold_up_nobody_else() {
 
 #[test]
 fn small_messages_that_their_client_does_not_take_do_not_end_the_connection_for_all() {
+    for (part, many) in [(200, MANY), (20, 20), (5, 2)] {
+        run(
+            H2,
+            |_, _| h2_server(give),
+            |world| async move {
+                let held = not_taken(&world, &format!("/100000/{part}"), many).await;
+                another_is_served(&world).await;
+                let taken = held.into_iter().map(|response| async {
+                    let whole = body(&mut response.into_body()).await.unwrap().0;
+                    assert!(whole.as_bytes() == text(100_000), "in order");
+                });
+                join_all(taken).await;
+                world.assert_quiet().await;
+            },
+        );
+    }
+}
+
+#[test]
+fn small_messages_that_a_client_of_http1_does_not_take_do_not_end_the_connection_for_all() {
     run(
         H2,
         |_, _| h2_server(give),
         |world| async move {
-            let held = not_taken(&world, "/400000/200").await;
+            let mut held = Vec::new();
+            for _ in 0..5 {
+                let mut client = world.connect();
+                client.write_all(b"GET /300000/10 HTTP/1.1\r\nhost: a.example\r\n\r\n").await.unwrap();
+                held.push(client);
+            }
+            settle().await;
             another_is_served(&world).await;
-            drop(held);
+            for mut client in held {
+                assert!(answer(&mut client).await.body.as_bytes() == text(300_000), "in order");
+            }
             world.assert_quiet().await;
         },
     );
@@ -119,9 +158,10 @@ fn responses_that_a_filter_holds_hold_up_nobody_else() {
                 }
             });
             let mut client = http2(&world).await;
-            let path = format!("/{LARGE}/16384");
             let mut held = Vec::new();
-            for _ in 0..MANY {
+            for place in 0..MANY {
+                // Small messages, every tenth.
+                let path = format!("/{LARGE}/{}", if place % 10 == 0 { 20 } else { 16_384 });
                 let head = request("GET", &path).header("x-hold", "yes").body(()).unwrap();
                 held.push(send(&mut client, head, true).await);
             }
@@ -167,6 +207,75 @@ fn uploads_that_nobody_takes_hold_up_no_other_of_their_connection() {
         });
         assert_eq!(served.await.expect("it is not kept waiting"), "hello");
         drop(held);
+    });
+}
+
+/// Some upload small messages that nobody takes; another one of their connection is served.
+async fn small_uploads(world: Rc<World>) {
+    let mut client = http2(&world).await;
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let (response, mut upload) = send(&mut client, request("POST", "/held").body(()).unwrap(), false).await;
+        held.push(response);
+        spawn_local(async move { push(&mut upload, 5_000_000, 14).await.ok() });
+    }
+    settle().await;
+    let served = timeout(SOON, async {
+        let head = request("POST", "/taken").header("content-length", LARGE).body(()).unwrap();
+        let (response, mut upload) = send(&mut client, head, false).await;
+        push(&mut upload, LARGE, 14).await.unwrap();
+        let mut response = response.await.expect("the connection lives");
+        body(response.body_mut()).await.unwrap().0
+    });
+    assert_eq!(served.await.expect("it is not kept waiting"), "hello");
+}
+
+/// As [`takes_some`].
+async fn takes_some_by_http2(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    if request.uri().path() == "/held" {
+        let _unread = request;
+        return std::future::pending().await;
+    }
+    let sent = body(&mut request.into_body()).await.unwrap().0;
+    assert!(sent.as_bytes() == text(LARGE), "in order");
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    stream.send_data("hello".into(), true).unwrap();
+}
+
+#[test]
+fn small_messages_that_a_server_does_not_take_do_not_end_their_clients_connection() {
+    run(PLAIN, takes_some, small_uploads);
+    let server = |_, _| {
+        serve(|stream| async move {
+            let mut builder = h2::server::Builder::new();
+            // Those that it does not take are not to stop the others.
+            builder.initial_connection_window_size(1 << 20).data_frame_budget(usize::MAX);
+            let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                spawn_local(takes_some_by_http2(request, respond));
+            }
+        })
+    };
+    run(H2, server, small_uploads);
+}
+
+#[test]
+fn small_messages_that_wait_for_a_connection_do_not_end_their_clients_connection() {
+    // Those of the first ones do not come about.
+    run(PLAIN, |n, from| if n < 5 { Step::Hang } else { takes_some(n, from) }, small_uploads);
+}
+
+#[test]
+fn small_messages_that_a_filter_holds_back_do_not_end_their_clients_connection() {
+    run(Setup { filters: &["a"], ..PLAIN }, takes_some, |world| async move {
+        script("a", |event, stream: &Stream| {
+            let held = stream.headers(Map::RequestHeaders, |head| head.get(b"content-length").is_none());
+            match event {
+                Event::RequestHeaders(_) if held == Some(true) => Do::PauseAll,
+                _ => Do::Continue,
+            }
+        });
+        small_uploads(world).await;
     });
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     client::{answer, ask, fetch, http2, request, send},
     server::{HELLO, Step, canned, echo, head, http2 as h2_server, serve},
-    world::{PLAIN, Setup, World, run},
+    world::{PLAIN, Setup, World, run, settle},
 };
 use bytes::Bytes;
 use h2::{SendStream, ext::Protocol};
@@ -426,6 +426,44 @@ fn an_extended_connect_takes_the_routes_of_the_request_it_stands_for() {
         |_, _| websocket_server(),
         |world| async move {
             assert_eq!(open(&world, extended("websocket")).await.0, 403);
+        },
+    );
+}
+
+#[test]
+fn small_messages_that_a_tunnels_other_end_does_not_take_do_not_end_its_clients_connection() {
+    run(
+        CONNECT,
+        |_, _| {
+            serve(|stream| async move {
+                let _unread = stream;
+                std::future::pending().await
+            })
+        },
+        |world| async move {
+            let mut sender = http2(&world).await;
+            let mut held = Vec::new();
+            for _ in 0..5 {
+                let head = Request::builder().method("CONNECT").uri("b:443").body(()).unwrap();
+                let (response, mut stream) = send(&mut sender, head, false).await;
+                held.push(response.await.unwrap());
+                // More than the pipe to the server takes, and a window beside.
+                tokio::task::spawn_local(async move {
+                    for _ in 0..20_000 {
+                        stream.reserve_capacity(14);
+                        let Some(Ok(14..)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else {
+                            continue;
+                        };
+                        stream.send_data(Bytes::from_static(&[b'x'; 14]), false).unwrap();
+                    }
+                });
+            }
+            for _ in 0..10 {
+                settle().await;
+            }
+            let head = Request::builder().method("CONNECT").uri("b:443").body(()).unwrap();
+            let (response, _stream) = send(&mut sender, head, false).await;
+            assert_eq!(response.await.expect("the connection lives").status(), 200);
         },
     );
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame};
 use pillion_core::{
-    body::{BodyError, Incoming},
+    body::{Ahead, BodyError, Incoming},
     downstream::codec::{Cut, Decoded, Inbound},
 };
 use std::{
@@ -70,6 +70,8 @@ impl Body for Content {
         self.left == 0 && self.trailers.is_none()
     }
 }
+
+impl Ahead for Content {}
 
 impl Cut for Content {
     fn cut(self: Pin<&mut Self>, why: &'static str) {

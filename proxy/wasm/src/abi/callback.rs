@@ -1,6 +1,6 @@
 //! The functions a guest may export for the host to call, resolved once for an instance.
 //!
-//! A callback the guest lacks is `None` and costs nothing. One that has another signature than the ABI's fails the load.
+//! A callback the guest lacks is `None` and costs nothing. One that would be called and has another signature than the ABI's fails the load.
 
 use super::AbiVersion;
 use crate::vm::log;
@@ -219,6 +219,16 @@ signature! {
     5: (u32, u32, u32, u32, u32);
 }
 
+/// What is never called, of whatever type it is, as in Envoy: where another function is there, or is not.
+fn instead(name: &str) -> Option<(&'static str, bool)> {
+    match name {
+        "proxy_on_memory_allocate" => Some(("malloc", true)),
+        "_start" => Some(("_initialize", true)),
+        "main" | "__main_void" => Some(("_initialize", false)),
+        _ => None,
+    }
+}
+
 fn typed<T, P, R>(
     store: &mut Store<T>,
     instance: &Instance,
@@ -230,6 +240,11 @@ where
     P: WasmParams,
     R: WasmResults,
 {
+    if let Some((other, there)) = instead(name)
+        && instance.get_func(store.as_context_mut(), other).is_some() == there
+    {
+        return Ok(None);
+    }
     let Some(func) = instance.get_func(store.as_context_mut(), name) else { return Ok(None) };
     func.typed::<P, R>(&*store).map(Some).map_err(|_| {
         let found = func.ty(&*store);

@@ -11,7 +11,7 @@ pub mod http2;
 
 use super::Connection;
 use crate::{
-    body::Incoming,
+    body::{Ahead, Incoming},
     downstream::guard::http2::{Breach, PROTOCOL},
     exchange,
     framing::Refusal,
@@ -83,7 +83,7 @@ pub enum Decoded {
 }
 
 /// A response body that learns why its client was not given all of it.
-pub trait Cut {
+pub trait Cut: Ahead {
     /// The proxy cuts it, for this reason. Nothing is asked of the body after that.
     fn cut(self: Pin<&mut Self>, why: &'static str);
 }

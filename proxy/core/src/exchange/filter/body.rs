@@ -11,7 +11,7 @@ use super::{
     stage::{At, Half, Reading},
 };
 use crate::{
-    body::{BodyError, GivenUp, Incoming},
+    body::{Ahead, BodyError, GivenUp, Incoming},
     downstream::unfinished::Room,
     error::FilterError,
 };
@@ -171,6 +171,13 @@ impl Shared {
         polled
     }
 
+    /// As [`Ahead::poll_ahead`], of what filters have no room for.
+    pub(super) fn poll_ahead(&self, side: Side, cx: &mut Context<'_>) {
+        if let Ok(mut half) = self.half(side).try_borrow_mut() {
+            Pin::new(&mut half.source).poll_ahead(cx);
+        }
+    }
+
     /// Says whom to wake when filters let something go.
     fn wait<T>(&self, side: Side, cx: &Context<'_>) -> Poll<T> {
         let before = self.half(side).borrow_mut().waker.replace(cx.waker().clone());
@@ -180,6 +187,7 @@ impl Shared {
 
     fn poll_more(self: &Rc<Self>, side: Side, cx: &mut Context<'_>) -> Result<Fed, BodyError> {
         if !self.has_room(side) {
+            self.poll_ahead(side, cx);
             return Ok(Fed::Nothing);
         }
         match self.poll_feed(side, cx) {
@@ -237,6 +245,11 @@ impl Filtered {
             None if half.ended && half.trailers_at != At::Out => SizeHint::with_exact(half.out.len() as u64),
             None => SizeHint::default(),
         }
+    }
+
+    /// As [`Ahead::poll_ahead`].
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        self.shared.poll_ahead(self.side, cx);
     }
 
     /// As [`Incoming::answered`].

@@ -99,6 +99,7 @@ impl Shared {
                 return Poll::Ready(Ok(()));
             }
             if !read || !self.has_room(side) {
+                self.poll_ahead(side, cx);
                 return Poll::Pending;
             }
             match self.poll_feed(side, cx) {

@@ -143,14 +143,11 @@ pub(in crate::exchange) async fn run(exchange: &mut Exchange, route: &Arc<Route>
     };
     let back = match outcome {
         Ok(Outcome::Back(rest)) => Ok(rest),
-        // Whoever half-closed may read why; filters are shown no answer that most likely nobody receives, as in Envoy.
-        Err(gone @ ProxyError::ClientGone) if !chain.interrupted() => {
+        // Filters are shown no answer that nobody receives.
+        Err(ProxyError::ClientGone) if !chain.interrupted() => {
             chain.forget_request();
             chain.phase.set(Phase::Sent);
-            if respond::nobody_waits(exchange, &gone) {
-                return respond::nobody();
-            }
-            return respond::error(exchange, &gone);
+            return respond::nobody();
         }
         Ok(Outcome::Late(answer)) => end_early(exchange, &chain, Ok(*answer)),
         Err(error) => end_early(exchange, &chain, Err(error)),

@@ -2,7 +2,7 @@
 
 use super::{gate::Gate, trailers};
 use crate::{
-    body::{BodyError, GivenUp, Incoming},
+    body::{Ahead, BodyError, GivenUp, Incoming},
     downstream::{
         held::{self, Held, Spare},
         unfinished::Room,
@@ -367,6 +367,15 @@ impl Body for RequestBody {
             // Only the first attempt knows by the source alone; a later one frames by the head's Content-Length.
             Some(stream) if stream.state.get() == State::Untouched => stream.source.borrow().size_hint(),
             Some(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Ahead for RequestBody {
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        let Some(stream) = &self.stream else { return };
+        if matches!(stream.state.get(), State::Untouched | State::Flowing) && !stream.is_held_back() {
+            Pin::new(&mut *stream.source.borrow_mut()).poll_ahead(cx);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     trailers,
 };
 use crate::{
-    body::{BodyError, GivenUp, Incoming, QUARTERS},
+    body::{Ahead, BodyError, GivenUp, Incoming, QUARTERS},
     downstream::{Connection, codec::Cut},
     exchange::{
         account::Account,
@@ -304,6 +304,12 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.source.size_hint()
+    }
+}
+
+impl Ahead for ResponseBody {
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        Pin::new(&mut self.get_mut().source).poll_ahead(cx);
     }
 }
 

@@ -8,9 +8,10 @@ use crate::{
     body::BodyError,
     framing::{Left, Part, Persistence, Progress, Violation},
     http1::{Broken, read},
+    upstream::RequestBody,
 };
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use std::{
     future::poll_fn,
     pin::Pin,
@@ -32,7 +33,7 @@ pub(in crate::upstream) struct Http1Body {
 /// A request that its response has overtaken.
 pub(super) struct Unfinished {
     pub(super) upload: Upload,
-    pub(super) body: Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>,
+    pub(super) body: Pin<Box<dyn RequestBody>>,
 }
 
 impl Http1Body {
@@ -63,6 +64,13 @@ impl Http1Body {
             self.upload = None;
         }
         polled
+    }
+
+    /// As [`Ahead::poll_ahead`](crate::body::Ahead::poll_ahead), of the request's body: it is sent on as the response is asked for.
+    pub(in crate::upstream) fn poll_ahead(&mut self, cx: &mut Context<'_>) {
+        if let Some(unfinished) = &mut self.upload {
+            unfinished.body.as_mut().poll_ahead(cx);
+        }
     }
 
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

@@ -2,6 +2,7 @@
 
 use super::connection::{Http1Connection, Lost};
 use crate::{
+    body::Ahead,
     framing::Persistence,
     http1::{Encoder, write},
     upstream::{RequestBody, error::RequestError},
@@ -78,7 +79,7 @@ impl Upload {
     }
 
     /// Sends on. Ready when there is nothing left to do: all is sent, or the server takes no more. Cancel-safe.
-    pub(super) fn poll<B: Body<Data = bytes::Bytes> + Unpin>(
+    pub(super) fn poll<B: Body<Data = bytes::Bytes> + Ahead + Unpin>(
         &mut self,
         body: &mut B,
         connection: &mut Http1Connection,
@@ -90,7 +91,11 @@ impl Upload {
         loop {
             let gathered = self.gather(body, connection, cx)?;
             let Http1Connection { socket, output, sent, .. } = &mut *connection;
-            if let Err(error) = ready!(output.poll_flush(socket, cx, |len| *sent += len as u64)) {
+            let Poll::Ready(flushed) = output.poll_flush(socket, cx, |len| *sent += len as u64) else {
+                Pin::new(body).poll_ahead(cx);
+                return Poll::Pending;
+            };
+            if let Err(error) = flushed {
                 connection.persistence = Persistence::Close;
                 self.state = State::Refused(Lost::Failed(error));
                 return Poll::Ready(Ok(()));

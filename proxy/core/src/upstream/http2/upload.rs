@@ -5,7 +5,7 @@
 
 use super::Slot;
 use crate::{
-    body::BodyError,
+    body::{Ahead, BodyError},
     io::h2_pump::{PumpError, send_body},
     upstream::{RequestBody, error::RequestError},
 };
@@ -142,5 +142,11 @@ impl<B: RequestBody> Body for Begun<B> {
 
     fn is_end_stream(&self) -> bool {
         self.first.is_none() && self.body.is_end_stream()
+    }
+}
+
+impl<B: RequestBody> Ahead for Begun<B> {
+    fn poll_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) {
+        Pin::new(&mut self.get_mut().body).poll_ahead(cx);
     }
 }

@@ -24,6 +24,8 @@ use tokio::{
 };
 
 pub(super) type TestBody = std::pin::Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>;
+
+impl crate::body::Ahead for dyn Body<Data = Bytes, Error = BodyError> {}
 pub(super) type TestCluster = Rc<WorkerCluster<TestBody>>;
 
 /// What a dial meets.

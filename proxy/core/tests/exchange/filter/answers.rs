@@ -374,6 +374,43 @@ fn errors_of_the_proxy_pass_the_filters_too() {
     );
 }
 
+/// Tells with the response what is known of the connection that was wanted.
+fn tells_of_its_connection() {
+    script("a", |event, stream| {
+        let known = (stream.connection_wait().is_some(), stream.connect_failure(), stream.carrying().is_some());
+        match event {
+            Event::RequestHeaders(_) => assert_eq!(known, (false, None, false)),
+            Event::ResponseHeaders(_) => {
+                let known = format!("{known:?}");
+                stream.headers(Map::ResponseHeaders, |head| head.add(b"x-known", known.as_bytes()));
+            }
+            _ => {}
+        }
+        Do::Continue
+    });
+}
+
+#[test]
+fn filters_know_why_no_connection_was_made() {
+    tells_of_its_connection();
+    run(
+        ONE,
+        |_, _| crate::server::Step::Fail(std::io::ErrorKind::ConnectionRefused),
+        |world| async move {
+            let answer = get(&world, "/").await;
+            assert_eq!((answer.status, answer.field("x-known")), (503, Some("(true, Some(Refused), false)")));
+        },
+    );
+    tells_of_its_connection();
+    run(
+        ONE,
+        |_, _| canned(HELLO),
+        |world| async move {
+            assert_eq!(get(&world, "/").await.field("x-known"), Some("(true, None, true)"));
+        },
+    );
+}
+
 /// As in Envoy, to which a client that half-closes within its request has left, too.
 #[test]
 fn filters_are_shown_no_answer_to_a_client_that_left_within_its_request() {

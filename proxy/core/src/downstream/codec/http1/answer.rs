@@ -8,7 +8,7 @@ use super::{
     wire::{Asked, Course, Gone, Trailers},
 };
 use crate::{
-    body::BodyError,
+    body::{Ahead, BodyError},
     downstream::codec::date,
     exchange::{respond::Reset, stream::ResponseBody},
     framing::Persistence,
@@ -157,7 +157,11 @@ impl Server {
                 Poll::Ready(Ok(())) if starved == Starved::No => continue,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(gone)) => return Poll::Ready(Err(self.lost(gone))),
-                Poll::Pending => {}
+                Poll::Pending => {
+                    if let Some(body) = &mut answer.body {
+                        Pin::new(body).poll_ahead(cx);
+                    }
+                }
             }
             return wire.poll_gone(cx).map(Err);
         }

@@ -27,7 +27,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// What h2's own default never goes below: a hundred small DATA frames.
 const SMALLEST_BUDGET: u32 = 25_600;
 
-/// What small DATA frames may cost in any case that the connection's window allows.
+/// What small DATA frames may cost in any case that the connection's window allows: what nobody asks for. Whoever waits takes them out of
+/// h2 (`io/received.rs`).
 const USUAL_BUDGET: u32 = 1024 * 1024;
 
 /// What DATA frames of less than 256 bytes may lack of it, together, while they wait; beyond it h2 ends the connection. It holds
@@ -38,8 +39,8 @@ fn data_frame_budget(connection_window: u32) -> usize {
 }
 
 /// Streams that h2 remembers for a second after we reset them, so that what the client had sent already is ignored
-/// (RFC 9113 §5.4.2).
-const REMEMBERED_RESETS: usize = 50;
+/// (RFC 9113 §5.4.2). So many uploads that are refused in a second, some hundred bytes for each.
+const REMEMBERED_RESETS: usize = 500;
 
 impl Settings {
     /// From a listener's model.

@@ -52,9 +52,9 @@ impl Drop for Answer<'_> {
     }
 }
 
-/// A tunnel that may come of this stream: its receiving half, and where the accepted one goes.
+/// A tunnel that may come of this stream: what comes of it, and where the accepted one goes.
 struct Asked {
-    receive: RecvStream,
+    held: Rc<Held>,
     accepted: oneshot::Sender<TunnelEnd>,
 }
 
@@ -70,20 +70,18 @@ pub(super) async fn serve_stream<F, Fut, B>(
 {
     let tally = &*shared.tally;
     let (parts, receive) = request.into_parts();
-    // Declared first: it is dropped last.
-    let held = (!receive.is_end_stream()).then(|| {
-        let silence = shared.settings.timeouts.body;
-        Rc::new(Held::new(Hold::new(receive.stream_id(), &shared.gone), silence))
+    // Declared before the answer: it is dropped after it. What comes of a request that is refused waits in it until then.
+    let held = (parts.method == Method::CONNECT || !receive.is_end_stream()).then(|| {
+        let hold = Hold::new(receive.stream_id(), &shared.gone);
+        Rc::new(Held::new(receive, hold, shared.settings.timeouts.body))
     });
     let mut answer = Answer { respond, tally };
     let head = parts.method == Method::HEAD;
     let extended = parts.extensions.get::<Protocol>().is_some();
     let (decoded, asked, interim) = match check(&parts, &shared.settings.limits, extended) {
-        Check::Serve => decode(parts, receive, held.as_ref()),
+        Check::Serve => decode(parts, held.as_ref()),
         Check::Refuse(refusal) => {
             tally.count(&tally.refused);
-            // What follows of its body is thrown away as it comes.
-            drop(receive);
             (Decoded::Refused(parts, refusal), None, None)
         }
         Check::Reset(malformed) => {
@@ -105,28 +103,35 @@ pub(super) async fn serve_stream<F, Fut, B>(
                 Poll::Ready(response) => Poll::Ready(Some(response)),
                 // The client gave the request up, or the connection ended: nobody waits, so the service is dropped
                 // here, and what it does upstream with it.
-                Poll::Pending => answer.respond.poll_reset(cx).map(|_| None),
+                Poll::Pending => {
+                    if let Some(held) = &held {
+                        held.poll_unwanted(cx);
+                    }
+                    answer.respond.poll_reset(cx).map(|_| None)
+                }
             }
         })
         .await
     };
     match response {
-        Some(response) => respond_with(response, head, asked, &mut answer, (&shared.settings, held)).await,
+        Some(response) => respond_with(response, head, asked, &mut answer, &shared.settings).await,
         None => tally.count(&tally.cancelled),
     }
 }
 
-fn decode(parts: Parts, receive: RecvStream, held: Option<&Rc<Held>>) -> (Decoded, Option<Asked>, Option<Interim>) {
+fn decode(parts: Parts, held: Option<&Rc<Held>>) -> (Decoded, Option<Asked>, Option<Interim>) {
     let interim = Interim::default();
-    let (body, asked, upgrade) = if parts.method == Method::CONNECT {
+    let (body, asked, upgrade) = if parts.method == Method::CONNECT
+        && let Some(held) = held
+    {
         let protocol = parts.extensions.get::<Protocol>().map(|protocol| protocol.as_str().to_owned());
         let (accepted, offer) = Offer::new(protocol);
-        (Incoming::Empty, Some(Asked { receive, accepted }), Some(offer))
+        (Incoming::Empty, Some(Asked { held: Rc::clone(held), accepted }), Some(offer))
     } else {
         // h2 has checked that it is a number.
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
-        let body = held.map_or(Incoming::Empty, |held| Incoming::http2(receive, length, Rc::clone(held)));
+        let body = held.map_or(Incoming::Empty, |held| Incoming::http2(Rc::clone(held), length));
         (body, None, None)
     };
     let request = Request::from_parts(parts, body);
@@ -138,7 +143,7 @@ async fn respond_with<B>(
     head: bool,
     asked: Option<Asked>,
     answer: &mut Answer<'_>,
-    (settings, held): (&Settings, Option<Rc<Held>>),
+    settings: &Settings,
 ) where
     B: Body<Data = Bytes, Error = BodyError> + Cut,
 {
@@ -166,7 +171,7 @@ async fn respond_with<B>(
         parts.headers.remove(header::CONTENT_LENGTH);
         if let Ok(send) = answer.respond.send_response(Response::from_parts(parts, ()), false) {
             // Without a taker the stream is dropped, which resets it.
-            let stream = H2Stream::new(send, asked.receive).held(held);
+            let stream = H2Stream::downstream(send, asked.held);
             asked.accepted.send(TunnelEnd::new(stream, Bytes::new())).ok();
             answer.tally.count(&answer.tally.tunnels);
         }

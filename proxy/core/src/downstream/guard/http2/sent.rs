@@ -17,6 +17,8 @@ pub struct SentFrames {
     filled: u8,
     want: u8,
     resets: Window,
+    /// Answers to what came for streams that h2 has forgotten.
+    late: Window,
     blamed: u32,
     /// Whether GOAWAY with an error was said.
     refused: bool,
@@ -35,6 +37,9 @@ const FOR_DATA: u32 = 20;
 /// WINDOW_UPDATE frames kept in credit; more than a peer owes for what one window of ours can hold.
 const MOST_CREDIT: u32 = 1 << 16;
 
+/// Frames that may come late for each reset that blames the peer: a refused upload has a window of them under way.
+const LATE: u32 = 20;
+
 impl SentFrames {
     /// Before the first byte.
     #[must_use]
@@ -46,6 +51,7 @@ impl SentFrames {
             filled: 0,
             want: 9,
             resets: Window::default(),
+            late: Window::default(),
             blamed: 0,
             refused: false,
         }
@@ -155,16 +161,18 @@ impl SentFrames {
         self.want = 9;
         let code = u32::from_be_bytes([self.scratch[9], self.scratch[10], self.scratch[11], self.scratch[12]]);
         // NO_ERROR, INTERNAL_ERROR, CANCEL and the like are ours or nobody's fault (RFC 9113 §7).
-        let blames_peer = match code {
-            // PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, ENHANCE_YOUR_CALM.
-            1 | 3 | 5 | 6 | 7 | 11 => true,
-            _ => false,
+        let counted = match code {
+            // PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, REFUSED_STREAM, ENHANCE_YOUR_CALM.
+            1 | 3 | 6 | 7 | 11 => {
+                self.blamed = self.blamed.saturating_add(1);
+                self.resets.count(self.limits.reset_by_us, self.limits.window, clock)
+            }
+            // STREAM_CLOSED. Whoever sends on a stream that it has ended is refused before h2 looks: this was under way as we
+            // answered, or is sent all the same for ever.
+            5 => self.late.count(self.limits.reset_by_us.saturating_mul(LATE), self.limits.window, clock),
+            _ => return Ok(()),
         };
-        if !blames_peer {
-            return Ok(());
-        }
-        self.blamed = self.blamed.saturating_add(1);
-        match self.resets.count(self.limits.reset_by_us, self.limits.window, clock) {
+        match counted {
             Counted::Borne => Ok(()),
             Counted::Exceeded => Err(Breach::ResetsSent),
         }

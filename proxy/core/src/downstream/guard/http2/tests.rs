@@ -121,7 +121,7 @@ fn resets_that_blame_the_peer_are_counted_in_every_split() {
     let reset = |code: u32| frame(3, 0, 1, &code.to_be_bytes());
     let ours = [reset(0), reset(2), reset(8)].concat();
     let theirs = [reset(1), reset(3), reset(7)].concat();
-    let bytes = [frame(1, 4, 1, b"head"), ours, theirs, reset(5)].concat();
+    let bytes = [frame(1, 4, 1, b"head"), ours, theirs, reset(11)].concat();
     for cut in 0..bytes.len() {
         let mut sent = SentFrames::new(limits());
         let first = sent.feed(&bytes[..cut], &mut 0, || 0);
@@ -129,6 +129,16 @@ fn resets_that_blame_the_peer_are_counted_in_every_split() {
         assert_eq!(first.and(second), Err(Breach::ResetsSent), "cut at {cut}");
         assert_eq!(sent.blamed(), 4);
     }
+}
+
+/// What was under way as a request was answered is nobody's fault, and is borne longer.
+#[test]
+fn resets_of_what_came_late_are_counted_apart() {
+    let late = frame(3, 0, 1, &5_u32.to_be_bytes());
+    let mut sent = SentFrames::new(limits());
+    let borne = limits().reset_by_us as usize * 20;
+    assert_eq!(sent.feed(&late.repeat(borne), &mut 0, || 0), Ok(()));
+    assert_eq!((sent.feed(&late, &mut 0, || 0), sent.blamed()), (Err(Breach::ResetsSent), 0));
 }
 
 #[test]
