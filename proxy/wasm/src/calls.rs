@@ -258,6 +258,18 @@ mod tests {
         assert_eq!(Kind::of(7), None);
     }
 
+    #[test]
+    fn what_is_over_is_remembered_within_a_bound_and_while_its_plugin_is_there() {
+        let mut calls = Calls::new(Weak::new());
+        for number in 0..=u32::try_from(MOST_OVER).unwrap() {
+            calls.mute(6 + 4 * number, number % 2);
+        }
+        assert_eq!((calls.over.len(), calls.close(6)), (MOST_OVER, None), "opened first");
+        assert_eq!((calls.close(10), calls.close(10)), (Some(()), None));
+        assert!(calls.leave(0, None).is_empty());
+        assert_eq!((calls.cancel(14), calls.cancel(18)), (None, Some(())));
+    }
+
     /// A stream that is closed goes on without its machine, and ends with its death.
     #[tokio::test]
     async fn what_is_left_of_closed_streams_ends_when_the_guest_died() {
