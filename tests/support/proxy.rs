@@ -18,6 +18,7 @@ use std::{
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
+    time::Duration,
 };
 
 /// A running proxy: ready when made, killed on drop. Its process's figures are reached through it.
@@ -186,6 +187,8 @@ impl Proxy {
     /// A request to the admin endpoint.
     pub fn try_admin(&self, method: &str, path: &str) -> io::Result<Response> {
         let mut client = Client::over(TcpStream::connect(self.admin)?);
+        // A reload compiles what is new.
+        client.patience(Duration::from_secs(150));
         client.try_send(format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
             self.admin
