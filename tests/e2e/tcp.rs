@@ -377,6 +377,27 @@ fn tls_goes_by_the_name_it_asks_for_untouched() {
     proxy.await_metric("pillion_detect_outcomes_total", &["outcome=\"tls\""], |count| count == 3.0);
 }
 
+/// Of TLS that is passed on, too, the log says what was asked for where that was read.
+#[test]
+fn the_name_that_tls_passed_on_asks_for_is_logged() {
+    let openssl = some_or_return!(need::program("openssl", "openssl"));
+    let proxy = Proxy::start(&format!(
+        "admin: {{ address: {{admin}} }}\naccess_log: {{ path: \"{{dir}}/access.log\", format: {{ text: \"%REQUESTED_SERVER_NAME%\" }} }}\n\
+         listeners: [{{ name: db, address: {{listen}}, tcp: {{ cluster: c, detect_timeout: 10s, \
+         server_names: [{{ name: a.example.com, cluster: c }}] }} }}]\nclusters: [{{ name: c, endpoints: [\"{}\"] }}]\n",
+        named("x")
+    ));
+    Command::new(&openssl)
+        .args(["s_client", "-connect", &proxy.address.to_string(), "-servername", "a.example.com"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .expect("openssl runs");
+    let log = proxy.dir().join("access.log");
+    wait::until_true("it is logged", || std::fs::read_to_string(&log).is_ok_and(|log| log == "a.example.com\n"));
+}
+
 /// Says its name to each, and closes.
 fn named(name: &'static str) -> SocketAddr {
     server(move |mut stream| drop(stream.write_all(name.as_bytes())))

@@ -72,6 +72,8 @@ pub struct ConnectionFacts {
     /// What TLS adds, once hands were shaken. Never set: the connection is in the clear.
     /// Boxed: most connections have none.
     pub tls: OnceCell<Box<TlsFacts>>,
+    /// The server name that the client asks for in TLS that is passed on, where that was read.
+    pub passed_on: OnceCell<Box<str>>,
 }
 
 /// A connection's number within the process; 1 is the first.
@@ -99,6 +101,7 @@ impl ConnectionFacts {
             captured: false,
             proxied: OnceCell::new(),
             tls: OnceCell::new(),
+            passed_on: OnceCell::new(),
         }
     }
 
@@ -121,11 +124,12 @@ impl ConnectionFacts {
         if self.captured { self.local.port() } else { self.destination().port() }
     }
 
-    /// The server name that the client asked for, of us or of a trusted peer before us.
+    /// The server name that the client asked for, of us, of a server behind us or of a trusted peer before us.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         let own = self.tls.get().and_then(|tls| tls.server_name.as_deref());
-        own.or_else(|| self.proxied.get().and_then(|header| header.authority.as_deref()))
+        own.or_else(|| self.passed_on.get().map(|name| &**name))
+            .or_else(|| self.proxied.get().and_then(|header| header.authority.as_deref()))
     }
 
     fn ends(&self) -> Option<&Ends> {

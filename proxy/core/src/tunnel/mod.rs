@@ -87,6 +87,9 @@ pub async fn serve(
     asked: Fact<Option<&str>>,
 ) -> Option<Late> {
     let server_name = asked.known();
+    if let Some(name) = server_name {
+        connection.facts.passed_on.get_or_init(|| name.into());
+    }
     let tcp = listener.model.protocol.tcp()?;
     let greets = late::greets(&listener.model.protocol, connection.facts.local.port(), Instant::now());
     let record = Record::begin_connection(&listener.telemetry, &connection.facts);
