@@ -186,13 +186,14 @@ impl Line {
         Self { text, fields: String::new() }
     }
 
+    /// The whole line. Of one that is too long the message and its fields have half each, or what the other leaves: who says
+    /// something is told, however much it says.
     fn finish(&mut self) -> &[u8] {
-        self.text.push_str(&self.fields);
-        if self.text.len() >= LINE {
-            let end = (0..LINE - 4).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or(0);
-            self.text.truncate(end);
-            self.text.push_str("...");
+        if self.text.len() + self.fields.len() >= LINE {
+            cut(&mut self.fields, LINE - 1 - self.text.len().min(LINE / 2));
+            cut(&mut self.text, LINE - 1 - self.fields.len());
         }
+        self.text.push_str(&self.fields);
         self.text.push('\n');
         self.text.as_bytes()
     }
@@ -218,6 +219,15 @@ impl Visit for Line {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, &format!("{value:?}"));
+    }
+}
+
+/// Cuts a text to so many bytes, where it has more.
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        let end = (0..most - 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
     }
 }
 
@@ -309,6 +319,11 @@ mod tests {
         let text = line.finish();
         assert!(text.len() <= LINE && text.ends_with(b"...\n"), "{}", text.len());
         assert!(std::str::from_utf8(text).is_ok());
+        let mut line = Line::begin(UNIX_EPOCH, tracing::Level::INFO);
+        line.text.push_str(&"ü".repeat(LINE));
+        line.fields = " filter=g".to_owned();
+        let text = line.finish();
+        assert!(text.len() <= LINE && text.ends_with(b"... filter=g\n"), "{}", text.len());
     }
 
     #[test]
