@@ -207,7 +207,12 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
             Err(NoValue::Absent) => None,
             Err(error) => return Err(error),
         };
-        match (self.attributes.get(&path[..path.len() - 1]), member) {
+        // Paid as well: it is made of all its fields, for one word.
+        let of = match self.attributes.get(&path[..path.len() - 1]) {
+            Ok(of) => Ok(self.paid(of)?),
+            Err(error) => Err(error),
+        };
+        match (of, member) {
             (Err(NoValue::Opaque) | Ok(Value::Map(_)), member) => Ok(member.is_some()),
             (Err(error), _) => Err(error),
             // A message: it has what is not empty.

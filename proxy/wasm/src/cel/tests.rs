@@ -13,6 +13,7 @@ impl Attributes for Request {
             ["request", "headers"] => {
                 Ok(Value::Map(vec![(Value::Text("x-a".to_owned()), Value::Text("1".to_owned()))]))
             }
+            ["large"] => Ok(Value::Map(vec![(Value::Text("x".to_owned()), Value::Text("y".repeat(100_000)))])),
             ["request"] => Err(NoValue::Opaque),
             ["request", "size"] => Ok(Value::Int(3)),
             ["request", "time"] => Ok(Value::Time(1_700_000_000_500_000_000)),
@@ -97,6 +98,9 @@ fn what_has_no_value_says_why() {
     let list = format!("[{}]", vec!["1"; 100].join(","));
     let walk = |body: &str| format!("{list}.map(x, {body})");
     assert_eq!(eval(&walk(&walk(&walk("x")))), Err(NoValue::TooLarge), "a million steps");
+    assert_eq!(eval("has(large.a)"), Ok(Value::Bool(false)));
+    let asked = vec!["has(large.a)"; 20].join(" || ");
+    assert_eq!(eval(&asked), Err(NoValue::TooLarge), "a map of 100 KB for each word");
     assert_eq!(eval("x"), Err(NoValue::Absent), "a name is known within its walk");
 }
 

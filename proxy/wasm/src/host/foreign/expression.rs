@@ -8,7 +8,7 @@ use crate::{
     vm::state::Host,
 };
 use serde_json::Value as Json;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 /// Bytes that the expressions of one machine may hold.
 const MOST_WEIGHT: usize = 8 * 1024 * 1024;
@@ -97,10 +97,14 @@ impl Attributes for Properties<'_> {
             Property::Pairs(bytes) => {
                 // A field's values are one, as where it is asked for alone.
                 let mut fields: Vec<(&[u8], Vec<u8>)> = Vec::new();
+                let mut places: HashMap<&[u8], usize> = HashMap::new();
                 for (name, value) in pairs::decode(&bytes).map_err(|_| NoValue::Absent)? {
-                    match fields.iter_mut().find(|(known, _)| *known == name) {
-                        Some((_, values)) => values.extend([b",", value].concat()),
-                        None => fields.push((name, value.to_vec())),
+                    match places.entry(name) {
+                        Entry::Occupied(place) => fields[*place.get()].1.extend([b",", value].concat()),
+                        Entry::Vacant(place) => {
+                            place.insert(fields.len());
+                            fields.push((name, value.to_vec()));
+                        }
                     }
                 }
                 Value::Map(fields.iter().map(|(name, value)| (text(name), text(value))).collect())
