@@ -51,6 +51,13 @@ pub(crate) struct Marker {
 /// Frames of which a reader that has no other bound lets others run: what comes at once is not all held by h2 before it is taken.
 const TURN: u32 = 1_024;
 
+/// Where in a frame's header its kind is.
+const KIND: usize = 3;
+
+/// A kind that is none: such frames are passed over (RFC 9113 §5.5). DATA without a byte becomes one, since h2 counts it over the
+/// life of a connection and ends that at the hundred-and-first.
+const NOTHING: u8 = 0xfa;
+
 /// Where in a frame's header its flags are.
 pub(crate) const FLAGS: usize = 4;
 
@@ -151,7 +158,7 @@ impl Marker {
         gives_way
     }
 
-    /// The next bytes that were read. A frame whose header came in two parts, its flags with the first one, stays as it is.
+    /// The next bytes that were read. DATA without a byte says nothing and is made nothing. A frame whose header came in two parts, its flags with the first one, stays as it is.
     pub(crate) fn pass(&mut self, bytes: &mut [u8]) {
         let watched = !self.gone.is_empty();
         let mut at = 0;
@@ -171,7 +178,11 @@ impl Marker {
             }
             self.filled = 0;
             let head = Head::parse(&self.head);
-            if watched && self.gone.concerns(head) && before <= FLAGS {
+            if head.kind == DATA && head.length == 0 && head.flags & END_STREAM == 0 {
+                if before <= KIND {
+                    bytes[at + KIND - before] = NOTHING;
+                }
+            } else if watched && self.gone.concerns(head) && before <= FLAGS {
                 bytes[at + FLAGS - before] |= END_STREAM;
             }
             self.left = head.length;
@@ -203,9 +214,11 @@ mod tests {
         ]
         .concat();
         let mut want = sent.clone();
-        for at in [14, 27, sent.len() - 9] {
+        for at in [14, 27] {
             want[at + FLAGS] |= END_STREAM;
         }
+        let empty = sent.len() - 9;
+        want[empty + KIND] = NOTHING;
         for cut in 0..=sent.len() {
             let mut marker = Marker::default();
             marker.gone().add(3);
@@ -214,7 +227,8 @@ mod tests {
             marker.pass(first);
             marker.pass(second);
             let missed = want.iter().zip(&bytes).filter(|(want, is)| want != is).count();
-            let split = [14, 27, sent.len() - 9].iter().any(|at| (at + 5..at + 9).contains(&cut));
+            let split =
+                [14, 27].iter().any(|at| (at + 5..at + 9).contains(&cut)) || (empty + 4..empty + 9).contains(&cut);
             assert_eq!(missed, usize::from(split), "cut at {cut}");
         }
     }
