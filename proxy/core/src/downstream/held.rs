@@ -19,7 +19,7 @@ use std::{
 };
 
 /// A head, or what filters hold back, counts from here on. A request in flight takes more than that in any case.
-const LARGE: usize = 8 * 1024;
+pub(crate) const LARGE: usize = 8 * 1024;
 
 /// Places whose room is given back when none of them is taken.
 const MANY: usize = 64;

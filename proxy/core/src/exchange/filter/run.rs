@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     body::Incoming,
-    downstream::{codec::Interim, unfinished::Room},
+    downstream::{codec::Interim, held::LARGE, unfinished::Room},
     error::{FilterError, ProxyError},
     exchange::{
         Exchange, Means,
@@ -384,8 +384,8 @@ pub(super) fn begin_back(
         half.source = if bodiless { Incoming::Empty } else { source };
         half.source_ended = end == End::Yes || tunnel.is_some();
     }
-    if chain.response.borrow().source.made() > 0 && chain.count_held() == Room::None {
-        // An answer that a filter gave, for which there is no room.
+    if chain.response.borrow().source.made() >= LARGE && chain.count_held() == Room::None {
+        // An answer that a filter gave, for which there is no room. The proxy's own say why in a few words.
         let made = std::mem::replace(&mut chain.response.borrow_mut().source, Incoming::Empty);
         drop(made);
         chain.count_held();
