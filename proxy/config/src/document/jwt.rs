@@ -30,7 +30,7 @@ pub(crate) struct Jwt {
     pub clock_skew: Text<Duration>,
     /// Whether it must say when it ends (`exp`). `required`: one without end can never be taken back.
     pub expiry: Field<JwtPresence>,
-    /// Where it is looked for, in this order. Absent: behind `Bearer` in `authorization`.
+    /// Where it is looked for, in all of these places. Absent: behind `Bearer` in `authorization`.
     pub from: List<JwtPlace>,
     /// Whether the upstream gets to see it. `keep`: many applications read it too.
     pub forward: Field<JwtForward>,
@@ -152,7 +152,7 @@ impl Default for JwtKeys {
     }
 }
 
-/// Where a token may be. It has exactly one of `header`, `query` and `cookie`.
+/// Where a token may be. It has exactly one of `header`, `query` and `cookie`. Two different tokens, in one place or in several, and a token beside another credential in its field are refused: which one a server would read is not known.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct JwtPlace {

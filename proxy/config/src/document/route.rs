@@ -40,7 +40,7 @@ pub(crate) struct Route {
     pub request_headers: Field<Box<HeaderChanges>>,
     /// Changes to the response's headers, also on answers the proxy itself makes for this route.
     pub response_headers: Field<Box<HeaderChanges>>,
-    /// From the request's last byte to the response's head; `none` or `0s`: no limit. `grpc-timeout` may shorten it. 15s, as Envoy.
+    /// From the request's last byte, or since filters let go a request without a body, to the response's head; `none` or `0s`: no limit. `grpc-timeout` may shorten it. 15s, as Envoy.
     pub timeout: Text<Limit>,
     /// Silence in both directions after which a request is given up; `none` or `0s`: no limit. 5m, as Envoy: streams that have something to say speak within it.
     pub idle_timeout: Text<Limit>,
