@@ -158,7 +158,8 @@ impl Marker {
         gives_way
     }
 
-    /// The next bytes that were read. DATA without a byte says nothing and is made nothing. A frame whose header came in two parts, its flags with the first one, stays as it is.
+    /// The next bytes that were read. DATA without a byte says nothing and is made nothing. A frame whose header came in two parts,
+    /// what would be written with the first one, stays as it is.
     pub(crate) fn pass(&mut self, bytes: &mut [u8]) {
         let watched = !self.gone.is_empty();
         let mut at = 0;

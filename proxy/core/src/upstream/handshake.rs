@@ -92,9 +92,9 @@ pub(super) async fn http2<B: RequestBody>(
             .data_frame_budget(DATA_FRAME_BUDGET)
             .max_send_buffer_size(SEND_BUFFER)
             .initial_max_send_streams(STREAMS_BEFORE_SETTINGS)
-            // Of one that it has forgotten h2 answers each frame, and ends the connection after 1,024 of them in all.
+            // Of one that it has forgotten h2 answers each frame,
             .max_concurrent_reset_streams(MAX_STREAMS)
-            // h2 counts what comes for streams that were given up over the life of a connection.
+            // and ends the connection after so many of them in all, over its life.
             .max_local_error_reset_streams(None)
             .max_header_list_size(model.header_bytes)
             .enable_push(false)

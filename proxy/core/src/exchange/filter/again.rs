@@ -11,7 +11,10 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    downstream::{admit, codec::Interim},
+    downstream::{
+        admit,
+        codec::{Interim, boxed},
+    },
     error::{FilterError, ProxyError},
     exchange::{Exchange, receive, route::RouteError},
 };
@@ -41,7 +44,7 @@ pub(super) async fn choose(
         return Ok(onward);
     }
     // Few are moved so: the rest should not carry the room for it.
-    Box::pin(pass(exchange, chain, onward, missed, first, scheme, interim)).await
+    boxed(|| pass(exchange, chain, onward, missed, first, scheme, interim)).await
 }
 
 /// The head and its route, and which filters of that it has not `passed`: one that is configured anew is another.

@@ -279,7 +279,7 @@ async fn forward(
     };
     left?;
     let outcome = match again::choose(exchange, chain, route, scheme, interim.as_ref()).await {
-        Ok(left) => onward(exchange, chain, left, (survey, scheme), interim, leaving).await,
+        Ok(left) => onward(exchange, chain, left, survey, scheme, interim, leaving).await,
         Err(error) => Err(error),
     };
     Ok(outcome)
@@ -290,12 +290,12 @@ async fn onward(
     exchange: &mut Exchange,
     chain: &Rc<Shared>,
     left: Onward,
-    (survey, scheme): (Survey, Scheme),
+    mut survey: Survey,
+    scheme: Scheme,
     interim: Option<Interim>,
     leaving: Option<Box<Leaving>>,
 ) -> Result<Outcome, ProxyError> {
     let Onward { mut parts, changed, route } = left;
-    let mut survey = survey;
     let shown_as_leaving = leaving.is_some();
     let (leaving, withdrawn) = match leaving {
         None => (None, Withdrawn::No),

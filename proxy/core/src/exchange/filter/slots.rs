@@ -22,9 +22,15 @@ impl Slots {
         self.first.iter().chain(self.more.get().into_iter().flatten())
     }
 
-    /// Adds filters behind the last one. Once: `Err` where it has been done.
-    pub(super) fn extend(&self, more: Box<[Slot]>) -> Result<(), Box<[Slot]>> {
-        self.more.set(more)
+    /// Adds filters behind the last one. Once: what comes later is passed over.
+    pub(super) fn extend(&self, more: Box<[Slot]>) {
+        self.more.get_or_init(|| more);
+    }
+
+    #[cold]
+    fn later(&self, slot: usize) -> &Slot {
+        let more = self.more.get().expect("a slot's number is given by the chain, which has only these");
+        &more[slot - self.first.len()]
     }
 }
 
@@ -37,13 +43,5 @@ impl Index<usize> for Slots {
             Some(first) => first,
             None => self.later(slot),
         }
-    }
-}
-
-impl Slots {
-    #[cold]
-    fn later(&self, slot: usize) -> &Slot {
-        let more = self.more.get().expect("a slot's number is given by the chain, which has only these");
-        &more[slot - self.first.len()]
     }
 }

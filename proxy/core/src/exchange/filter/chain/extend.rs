@@ -9,12 +9,10 @@ use std::rc::Rc;
 
 impl Shared {
     /// Leads a request through more filters, whose head was fetched and of whose body nothing was: what has left the chain
-    /// comes to them first. Once; `false`: it has been done.
-    pub(in crate::exchange::filter) fn extend(self: &Rc<Self>, more: Box<[Slot]>, head: Headers) -> bool {
+    /// comes to them first. Once.
+    pub(in crate::exchange::filter) fn extend(self: &Rc<Self>, more: Box<[Slot]>, head: Headers) {
         let first = self.places();
-        if self.slots.extend(more).is_err() {
-            return false;
-        }
+        self.slots.extend(more);
         let (body, ended, trailers) = {
             let mut half = self.request.borrow_mut();
             half.head = Some(head);
@@ -31,6 +29,5 @@ impl Shared {
         if trailers && !self.stopped() {
             self.give_trailers(Side::Request, first);
         }
-        true
     }
 }
