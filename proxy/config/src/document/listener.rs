@@ -245,7 +245,7 @@ pub(crate) struct Flood {
     pub resets: Text<Int<1, 1_000_000>>,
     /// Streams reset by the proxy for the client's errors. 500: they cost less than a request, but MadeYouReset (CVE-2025-8671) makes them in thousands.
     pub reset_by_us: Text<Int<1, 1_000_000>>,
-    /// PING received. 100: gRPC clients that measure bandwidth send a few a second at most.
+    /// PING received beyond those that DATA frames sent have earned, 20 each together with `window_updates`: gRPC clients that measure bandwidth send one for each message at most. 100: keepalives come every few seconds.
     pub pings: Text<Int<1, 1_000_000>>,
     /// SETTINGS received. 50: real clients send one or two in a connection's life.
     pub settings: Text<Int<1, 1_000_000>>,

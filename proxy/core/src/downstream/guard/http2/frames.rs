@@ -129,7 +129,7 @@ impl FrameGuard {
         }
     }
 
-    /// Follows `bytes`, the next of the stream. `credit` holds WINDOW_UPDATE frames that DATA sent has earned;
+    /// Follows `bytes`, the next of the stream. `credit` holds WINDOW_UPDATE and PING frames that DATA sent has earned;
     /// `clock` gives milliseconds since the connection began.
     ///
     /// # Errors
@@ -325,7 +325,7 @@ impl FrameGuard {
                 let counted = self.window_updates.count(limits.window_updates, limits.window, clock);
                 borne(counted, Breach::WindowUpdates)
             }
-            _ => self.rare(head, clock),
+            _ => self.rare(head, credit, clock),
         }
     }
 
@@ -387,7 +387,7 @@ impl FrameGuard {
         Ok(())
     }
 
-    fn rare(&mut self, head: Head, clock: impl Fn() -> u32) -> Result<(), Breach> {
+    fn rare(&mut self, head: Head, credit: &mut u32, clock: impl Fn() -> u32) -> Result<(), Breach> {
         let limits = &self.limits;
         match head.kind {
             RST_STREAM => {
@@ -402,6 +402,11 @@ impl FrameGuard {
             }
             PING => {
                 sized(head.length == 8)?;
+                // Who measures bandwidth (grpc-go, C core) asks once for each DATA that finds no other question under way.
+                if *credit > 0 {
+                    *credit -= 1;
+                    return Ok(());
+                }
                 borne(self.pings.count(limits.pings, limits.window, clock), Breach::Pings)
             }
             PUSH_PROMISE => Err(Breach::PushPromise),

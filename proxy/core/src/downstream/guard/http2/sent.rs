@@ -6,7 +6,7 @@ use super::{
 };
 use std::rc::Rc;
 
-/// Follows the frames we send: DATA earns the peer WINDOW_UPDATE frames, RST_STREAM that blames the peer is counted.
+/// Follows the frames we send: DATA earns the peer WINDOW_UPDATE and PING frames, RST_STREAM that blames the peer is counted.
 #[derive(Debug)]
 pub struct SentFrames {
     limits: Rc<FrameLimits>,
@@ -34,7 +34,7 @@ const GO_AWAY: u8 = 17;
 /// 4 KiB read, four for a frame of 16 KiB; Envoy bears 20 (`max_inbound_window_update_frames_per_data_frame_sent`).
 const FOR_DATA: u32 = 20;
 
-/// WINDOW_UPDATE frames kept in credit; more than a peer owes for what one window of ours can hold.
+/// Frames kept in credit; more than a peer owes for what one window of ours can hold.
 const MOST_CREDIT: u32 = 1 << 16;
 
 /// Frames that may come late for each reset that blames the peer: a refused upload has a window of them under way.

@@ -116,6 +116,24 @@ fn data_sent_earns_window_updates() {
     assert_eq!(guard.feed(&update, &mut credit, || 0).unwrap_err().breach, Breach::WindowUpdates);
 }
 
+/// As grpc-go measures bandwidth: a PING for a message.
+#[test]
+fn data_sent_earns_pings() {
+    let mut credit = 0;
+    let (mut sent, mut guard) = (SentFrames::new(limits()), FrameGuard::new(limits()));
+    let (message, ping) = (frame(0, 0, 1, b"abc"), frame(6, 0, 0, &[0; 8]));
+    guard.feed(&opening(), &mut credit, || 0).unwrap();
+    for _ in 0..1_000 {
+        sent.feed(&message, &mut credit, || 0).unwrap();
+        guard.feed(&ping, &mut credit, || 0).unwrap();
+    }
+    credit = 0;
+    for _ in 0..3 {
+        guard.feed(&ping, &mut credit, || 0).unwrap();
+    }
+    assert_eq!(guard.feed(&ping, &mut credit, || 0).unwrap_err().breach, Breach::Pings);
+}
+
 #[test]
 fn resets_that_blame_the_peer_are_counted_in_every_split() {
     let reset = |code: u32| frame(3, 0, 1, &code.to_be_bytes());
