@@ -3,6 +3,8 @@
 //! A callback is given a deadline in ticks when it begins; compiled code compares it with the epoch, and where it has
 //! passed the CPU clock is asked ([`crate::vm::time`]). The thread costs two hundred wake-ups a second while filters are
 //! busy and nothing while they are not: after a second in which no guest ran it parks, and the next callback wakes it.
+//! Where two looks find a machine in the same callback ticks come closer, until it is over: one that spins ends soon after
+//! its limit, and not at the next tick but one.
 //!
 //! Entering a guest is two plain stores and a look at a flag that seldom changes: each machine counts for itself
 //! ([`Pulse`]), and workers share no cache line that one of them writes.
@@ -21,6 +23,9 @@ use wasmtime::Engine;
 /// Time between two ticks.
 pub const TICK: Duration = Duration::from_millis(5);
 
+/// Time between two ticks while a callback runs that the last one found running, too.
+const CLOSE: Duration = Duration::from_millis(1);
+
 /// Ticks without a guest running after which the thread parks.
 const QUIET: u32 = 200;
 
@@ -30,10 +35,28 @@ pub struct Ticker {
     /// How often it did: compiled code has its own way to see that.
     ticks: Arc<AtomicU64>,
     /// The turns of every machine. Shared with machines that begin, on any worker.
-    machines: Mutex<Vec<Weak<AtomicU64>>>,
+    machines: Mutex<Vec<Known>>,
     parked: AtomicBool,
     /// Set under the lock of `machines`, by the first that could start it.
     thread: OnceLock<Thread>,
+}
+
+/// A machine, as the clock knows it.
+struct Known {
+    turns: Weak<AtomicU64>,
+    /// What it had counted at the last look.
+    seen: u64,
+}
+
+/// What a look at the machines found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    /// No guest runs, nor ran since the last look.
+    Quiet,
+    /// One does, or did.
+    Busy,
+    /// One is in the same callback as at the last look.
+    Long,
 }
 
 /// One machine's word to the clock: that its guest runs.
@@ -79,12 +102,12 @@ impl Ticker {
             let started = start()?;
             self.thread.get_or_init(|| started);
         }
-        machines.push(Arc::downgrade(&turns));
+        machines.push(Known { turns: Arc::downgrade(&turns), seen: 0 });
         drop(machines);
         Ok(Pulse { ticker: Arc::clone(self), turns })
     }
 
-    fn machines(&self) -> std::sync::MutexGuard<'_, Vec<Weak<AtomicU64>>> {
+    fn machines(&self) -> std::sync::MutexGuard<'_, Vec<Known>> {
         // Nobody panics while holding it; a list is whole between any two statements.
         self.machines.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,13 +122,15 @@ impl Ticker {
     }
 
     fn tick(&self) {
-        let (mut quiet, mut seen) = (0, 0);
+        let (mut quiet, mut next) = (0, TICK);
         loop {
-            thread::sleep(TICK);
+            thread::sleep(next);
             self.engine.increment_epoch();
             // It orders nothing; whoever sees it late is told a call later.
             self.ticks.fetch_add(1, Ordering::Relaxed);
-            quiet = if self.stirred(&mut seen) { 0 } else { quiet + 1 };
+            let found = self.look();
+            next = if found == Found::Long { CLOSE } else { TICK };
+            quiet = if found == Found::Quiet { quiet + 1 } else { 0 };
             if quiet < QUIET {
                 continue;
             }
@@ -114,7 +139,7 @@ impl Ticker {
             // processor shows what it stored within nanoseconds: so after another tick's time everybody was either seen
             // here or has seen the flag, and entering needs no barrier.
             thread::sleep(TICK);
-            if !self.stirred(&mut seen) {
+            if self.look() == Found::Quiet {
                 thread::park();
             }
             self.parked.store(false, Ordering::SeqCst);
@@ -122,17 +147,21 @@ impl Ticker {
         }
     }
 
-    /// Whether a guest runs, or ran since the last look. `seen`: what was counted then.
-    fn stirred(&self, seen: &mut u64) -> bool {
-        let (mut all, mut runs) = (0_u64, false);
-        self.machines().retain(|machine| {
-            let Some(turns) = machine.upgrade() else { return false };
+    /// What became of the machines since the last look.
+    fn look(&self) -> Found {
+        let mut found = Found::Quiet;
+        self.machines().retain_mut(|known| {
+            let Some(turns) = known.turns.upgrade() else { return false };
             let turns = turns.load(Ordering::Acquire);
-            all = all.wrapping_add(turns);
-            runs |= turns % 2 == 1;
+            let before = std::mem::replace(&mut known.seen, turns);
+            found = found.max(match (turns % 2 == 1, turns == before) {
+                (true, true) => Found::Long,
+                (false, true) => Found::Quiet,
+                (_, false) => Found::Busy,
+            });
             true
         });
-        runs | (std::mem::replace(seen, all) != all)
+        found
     }
 }
 
@@ -172,19 +201,22 @@ mod tests {
     fn a_guest_is_seen_while_it_runs_and_once_after() {
         let ticker = Ticker::new(Engine::default());
         let (first, second) = (ticker.pulse().unwrap(), ticker.pulse().unwrap());
-        let mut seen = 0;
-        assert!(!ticker.stirred(&mut seen));
+        assert_eq!(ticker.look(), Found::Quiet);
         let running = second.enter();
+        assert_eq!(ticker.look(), Found::Busy);
         for _ in 0..3 {
-            assert!(ticker.stirred(&mut seen));
+            drop(first.enter());
+            assert_eq!(ticker.look(), Found::Long, "still the same callback, whatever others do");
         }
         drop(running);
-        assert!(ticker.stirred(&mut seen));
-        assert!(!ticker.stirred(&mut seen));
+        assert_eq!(ticker.look(), Found::Busy);
+        assert_eq!(ticker.look(), Found::Quiet);
         drop(first.enter());
-        assert!(ticker.stirred(&mut seen), "one that no look found running");
+        assert_eq!(ticker.look(), Found::Busy, "one that no look found running");
+        let _running = first.enter();
+        assert_eq!(ticker.look(), Found::Busy);
         drop(second);
-        ticker.stirred(&mut seen);
+        ticker.look();
         assert_eq!(ticker.machines().len(), 1, "a machine that is gone is forgotten");
     }
 

@@ -7,9 +7,9 @@
 //! ```
 //!
 //! The wait before a start doubles with each machine in a row that does not live for a second. What a death, the start before
-//! it if that was one again, and giving back its memory took of the worker's time is paid for by the next death: who dies again
-//! too soon waits until it was one part in 400 of the time since ([`rest`]). The thread's CPU clock tells what it took: what
-//! else keeps the thread from running is not the filter's doing.
+//! it if that was one again, and its memory took of the worker's time is paid for by the next death: who dies again
+//! too soon waits until it was one part in 400 of the time since, a spin one in 1,000 ([`rest`]). The thread's CPU clock tells what
+//! it took: what else keeps the thread from running is not the filter's doing.
 //! Beyond the filter's `restarts` in a minute it waits until that minute is over.
 //!
 //! Not every guest can be configured more than once: what keeps its configuration in a cell that is set once refuses the
@@ -259,7 +259,7 @@ impl Slot {
             if let Some(machine) = dead {
                 let freeing = machine.release().await;
                 let Some(slot) = me.upgrade() else { return };
-                slot.rests.borrow_mut().took(freeing, Instant::now());
+                slot.rests.borrow_mut().freed(freeing, Instant::now());
             }
             tokio::time::sleep_until(until).await;
             if let Some(slot) = me.upgrade() {

@@ -9,7 +9,7 @@
 //! Wall time cannot tell a guest that spins from one whose thread does not run: on a busy machine, or in a cgroup whose
 //! quota is used up, a callback of microseconds may take a second. So the epoch's deadline only asks the question, and the
 //! CPU clock answers it. A callback that ends before the next tick, which nearly every one does, pays nothing for it; a
-//! guest that spins gets its limit and two ticks at most.
+//! guest that spins gets its limit, the tick in which it began, and a millisecond ([`crate::ticker`]).
 
 use crate::ticker::TICK;
 use rustix::time::{ClockId, clock_gettime};
