@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pillion_core::downstream::guard::http2::{FrameGuard, FrameLimits, MAX_FRAME_SIZE, SentFrames};
+use pillion_core::downstream::guard::http2::{Credit, FrameGuard, FrameLimits, MAX_FRAME_SIZE, SentFrames};
 use std::{rc::Rc, time::Duration};
 
 fn limits() -> Rc<FrameLimits> {
@@ -29,11 +29,11 @@ fuzz_target!(|input: &[u8]| {
     let opening = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0, 0, 0, 4, 0, 0, 0, 0, 0][..]].concat();
     let bytes = if cut & 0x80 == 0 { [&opening, bytes].concat() } else { bytes.to_vec() };
     let mut whole = FrameGuard::new(limits());
-    let expected = whole.feed(&bytes, &mut 0, || 0);
+    let expected = whole.feed(&bytes, &mut Credit::default(), || 0);
     let mut pieces = FrameGuard::new(limits());
     let mut result = Ok(());
     for piece in bytes.chunks(usize::from(cut & 0x7f) + 1) {
-        result = pieces.feed(piece, &mut 0, || 0);
+        result = pieces.feed(piece, &mut Credit::default(), || 0);
         if let Err(stopped) = result {
             assert!(stopped.at < piece.len());
             break;
@@ -45,7 +45,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let mut sent = SentFrames::new(limits());
     let mut sent_pieces = SentFrames::new(limits());
-    let (mut credit, mut credit_pieces) = (0, 0);
+    let (mut credit, mut credit_pieces) = (Credit::default(), Credit::default());
     let all = sent.feed(&bytes, &mut credit, || 0);
     let mut any = Ok(());
     for piece in bytes.chunks(usize::from(cut & 0x7f) + 1) {

@@ -26,7 +26,7 @@ mod streams;
 mod tests;
 
 pub use frames::{FrameGuard, Stopped};
-pub use sent::SentFrames;
+pub use sent::{Credit, SentFrames};
 pub use shell::{FrameGuarded, PROTOCOL, Watch};
 
 use h2::Reason;
@@ -166,17 +166,17 @@ impl Breach {
 pub struct FrameLimits {
     /// The period over which the counts below hold.
     pub window: Duration,
-    /// RST_STREAM received.
+    /// RST_STREAM received beyond one for each answer that began.
     pub resets: u32,
     /// Streams reset by us for the peer's errors.
     pub reset_by_us: u32,
-    /// PING received.
+    /// PING received beyond those that DATA sent has earned.
     pub pings: u32,
     /// SETTINGS received.
     pub settings: u32,
     /// DATA without data and without END_STREAM.
     pub empty_data: u32,
-    /// WINDOW_UPDATE beyond twice the DATA frames sent.
+    /// WINDOW_UPDATE beyond those that DATA sent has earned.
     pub window_updates: u32,
     /// PRIORITY, GOAWAY and unknown frames.
     pub priorities: u32,

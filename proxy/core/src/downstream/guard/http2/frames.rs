@@ -1,7 +1,7 @@
 //! [`FrameGuard`]: follows the frames a client sends.
 
 use super::{
-    Breach, Counted, FrameLimits, Window,
+    Breach, Counted, Credit, FrameLimits, Window,
     blocks::Blocks,
     head::{
         ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HAS_PRIORITY, HEADERS, Head, PADDED, PING, PRIORITY,
@@ -129,13 +129,13 @@ impl FrameGuard {
         }
     }
 
-    /// Follows `bytes`, the next of the stream. `credit` holds WINDOW_UPDATE and PING frames that DATA sent has earned;
+    /// Follows `bytes`, the next of the stream. `credit` holds what frames sent have earned;
     /// `clock` gives milliseconds since the connection began.
     ///
     /// # Errors
     ///
     /// The first rule broken. The guard must not be fed any more after that.
-    pub fn feed(&mut self, bytes: &[u8], credit: &mut u32, clock: impl Fn() -> u32 + Copy) -> Result<(), Stopped> {
+    pub fn feed(&mut self, bytes: &[u8], credit: &mut Credit, clock: impl Fn() -> u32 + Copy) -> Result<(), Stopped> {
         self.blocks.turn(self.block.is_some() || (self.kept == Kept::Yes && self.step != Step::Head));
         self.marks.clear();
         let watched = !self.gone.is_empty();
@@ -282,7 +282,7 @@ impl FrameGuard {
     }
 
     #[inline]
-    fn begin(&mut self, head: Head, credit: &mut u32, clock: impl Fn() -> u32) -> Result<(), Breach> {
+    fn begin(&mut self, head: Head, credit: &mut Credit, clock: impl Fn() -> u32) -> Result<(), Breach> {
         self.head = head;
         self.look = Look::Nothing;
         self.step = if head.length == 0 { Step::Head } else { Step::Payload(head.length) };
@@ -317,8 +317,7 @@ impl FrameGuard {
             CONTINUATION => self.continuation(head),
             WINDOW_UPDATE => {
                 sized(head.length == 4)?;
-                if *credit > 0 {
-                    *credit -= 1;
+                if Credit::take(&mut credit.for_data) {
                     return Ok(());
                 }
                 let limits = &self.limits;
@@ -387,12 +386,15 @@ impl FrameGuard {
         Ok(())
     }
 
-    fn rare(&mut self, head: Head, credit: &mut u32, clock: impl Fn() -> u32) -> Result<(), Breach> {
+    fn rare(&mut self, head: Head, credit: &mut Credit, clock: impl Fn() -> u32) -> Result<(), Breach> {
         let limits = &self.limits;
         match head.kind {
             RST_STREAM => {
                 sized(head.length == 4)?;
                 self.streams.reset(head.stream);
+                if Credit::take(&mut credit.resets) {
+                    return Ok(());
+                }
                 borne(self.resets.count(limits.resets, limits.window, clock), Breach::ResetsReceived)
             }
             SETTINGS => {
@@ -403,8 +405,7 @@ impl FrameGuard {
             PING => {
                 sized(head.length == 8)?;
                 // Who measures bandwidth (grpc-go, C core) asks once for each DATA that finds no other question under way.
-                if *credit > 0 {
-                    *credit -= 1;
+                if Credit::take(&mut credit.for_data) {
                     return Ok(());
                 }
                 borne(self.pings.count(limits.pings, limits.window, clock), Breach::Pings)

@@ -1,12 +1,31 @@
-//! [`SentFrames`]: follows the frames we send.
+//! [`SentFrames`]: follows the frames we send; [`Credit`]: what they earn the peer.
 
 use super::{
     Breach, Counted, FrameLimits, Window,
-    head::{DATA, GOAWAY, Head, RST_STREAM},
+    head::{DATA, END_STREAM, GOAWAY, HEADERS, Head, RST_STREAM},
 };
 use std::rc::Rc;
 
-/// Follows the frames we send: DATA earns the peer WINDOW_UPDATE and PING frames, RST_STREAM that blames the peer is counted.
+/// Frames that what we sent has earned the peer: they are not counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Credit {
+    /// WINDOW_UPDATE and PING.
+    pub(super) for_data: u32,
+    /// RST_STREAM: whoever has seen an answer begin may have enough of it.
+    pub(super) resets: u32,
+}
+
+impl Credit {
+    /// Takes one of these, if there is one.
+    #[inline]
+    pub(super) fn take(earned: &mut u32) -> bool {
+        let one = earned.checked_sub(1);
+        *earned = one.unwrap_or(0);
+        one.is_some()
+    }
+}
+
+/// Follows the frames we send: they earn the peer [`Credit`], RST_STREAM that blames the peer is counted.
 #[derive(Debug)]
 pub struct SentFrames {
     limits: Rc<FrameLimits>,
@@ -34,8 +53,11 @@ const GO_AWAY: u8 = 17;
 /// 4 KiB read, four for a frame of 16 KiB; Envoy bears 20 (`max_inbound_window_update_frames_per_data_frame_sent`).
 const FOR_DATA: u32 = 20;
 
-/// Frames kept in credit; more than a peer owes for what one window of ours can hold.
+/// WINDOW_UPDATE and PING frames kept in credit; more than a peer owes for what one window of ours can hold.
 const MOST_CREDIT: u32 = 1 << 16;
+
+/// RST_STREAM kept in credit: as many streams are open at once at most, with many a proxy's settings.
+const MOST_RESETS: u32 = 1_000;
 
 /// Frames that may come late for each reset that blames the peer: a refused upload has a window of them under way.
 const LATE: u32 = 20;
@@ -69,12 +91,12 @@ impl SentFrames {
         self.refused
     }
 
-    /// Follows `bytes`, the next sent. DATA adds to `credit`.
+    /// Follows `bytes`, the next sent. Heads that begin an answer and DATA add to `credit`.
     ///
     /// # Errors
     ///
     /// [`Breach::ResetsSent`], every time the limit is passed; the bytes are sent all the same.
-    pub fn feed(&mut self, mut bytes: &[u8], credit: &mut u32, clock: impl Fn() -> u32 + Copy) -> Result<(), Breach> {
+    pub fn feed(&mut self, mut bytes: &[u8], credit: &mut Credit, clock: impl Fn() -> u32 + Copy) -> Result<(), Breach> {
         let mut result = Ok(());
         while !bytes.is_empty() {
             if self.left > 0 {
@@ -129,7 +151,7 @@ impl SentFrames {
     }
 
     #[inline]
-    fn begin(&mut self, credit: &mut u32) {
+    fn begin(&mut self, credit: &mut Credit) {
         let mut head = [0; 9];
         head.copy_from_slice(&self.scratch[..9]);
         let head = Head::parse(&head);
@@ -142,7 +164,9 @@ impl SentFrames {
             return;
         }
         if head.kind == DATA {
-            *credit = (*credit + FOR_DATA).min(MOST_CREDIT);
+            credit.for_data = (credit.for_data + FOR_DATA).min(MOST_CREDIT);
+        } else if head.kind == HEADERS && head.flags & END_STREAM == 0 {
+            credit.resets = (credit.resets + 1).min(MOST_RESETS);
         }
         self.left = head.length;
         self.filled = 0;

@@ -1,6 +1,6 @@
 //! [`FrameGuarded`]: the socket with the guard around it, and [`Watch`], what the connection loop sees of it.
 
-use super::{Breach, FrameGuard, FrameLimits, SentFrames, head::END_STREAM};
+use super::{Breach, Credit, FrameGuard, FrameLimits, SentFrames, head::END_STREAM};
 use crate::{downstream::unfinished::Room, drain::Control, io::Gone};
 use bytes::{Buf, Bytes};
 use h2::Reason;
@@ -101,7 +101,7 @@ pub struct FrameGuarded<S> {
     ahead: Bytes,
     received: FrameGuard,
     sent: SentFrames,
-    credit: u32,
+    credit: Credit,
     born: Instant,
     watch: Rc<Watch>,
     closing: Closing,
@@ -127,7 +127,7 @@ impl<S> FrameGuarded<S> {
             ahead,
             received: FrameGuard::new(Rc::clone(limits)),
             sent: SentFrames::new(Rc::clone(limits)),
-            credit: 0,
+            credit: Credit::default(),
             born: Instant::now(),
             watch: Rc::default(),
             closing: Closing::No,

@@ -36,11 +36,11 @@ fn opening() -> Vec<u8> {
 
 /// Feeds all of it at once, and cut at every place: both must say the same.
 fn verdict(bytes: &[u8]) -> Option<Breach> {
-    let whole = FrameGuard::new(limits()).feed(bytes, &mut 0, || 0).err().map(|stopped| stopped.breach);
+    let whole = FrameGuard::new(limits()).feed(bytes, &mut Credit::default(), || 0).err().map(|stopped| stopped.breach);
     for cut in 0..bytes.len() {
         let mut guard = FrameGuard::new(limits());
-        let first = guard.feed(&bytes[..cut], &mut 0, || 0);
-        let both = first.and_then(|()| guard.feed(&bytes[cut..], &mut 0, || 0));
+        let first = guard.feed(&bytes[..cut], &mut Credit::default(), || 0);
+        let both = first.and_then(|()| guard.feed(&bytes[cut..], &mut Credit::default(), || 0));
         assert_eq!(both.err().map(|stopped| stopped.breach), whole, "cut at {cut}");
     }
     whole
@@ -80,7 +80,7 @@ fn a_count_is_forgotten_after_its_window() {
     let clock = || now.get();
     let mut guard = FrameGuard::new(limits());
     let ping = frame(6, 0, 0, &[0; 8]);
-    let feed = |guard: &mut FrameGuard, bytes: &[u8]| guard.feed(bytes, &mut 0, clock);
+    let feed = |guard: &mut FrameGuard, bytes: &[u8]| guard.feed(bytes, &mut Credit::default(), clock);
     feed(&mut guard, &opening()).unwrap();
     for _ in 0..3 {
         feed(&mut guard, &ping).unwrap();
@@ -97,16 +97,16 @@ fn a_count_is_forgotten_after_its_window() {
 fn no_clock_is_read_below_the_limit() {
     let mut guard = FrameGuard::new(limits());
     let bytes = [opening(), frame(6, 0, 0, &[0; 8]), frame(1, 5, 1, &[0x82])].concat();
-    guard.feed(&bytes, &mut 0, || panic!("clock read")).unwrap();
+    guard.feed(&bytes, &mut Credit::default(), || panic!("clock read")).unwrap();
 }
 
 /// As Go's `net/http` reads: a pair for every 4 KiB.
 #[test]
 fn data_sent_earns_window_updates() {
-    let mut credit = 0;
+    let mut credit = Credit::default();
     let mut sent = SentFrames::new(limits());
     sent.feed(&[frame(0, 0, 1, b"abc"), frame(0, 1, 1, b"")].concat(), &mut credit, || 0).unwrap();
-    assert_eq!(credit, 40);
+    assert_eq!(credit.for_data, 40);
     let mut guard = FrameGuard::new(limits());
     guard.feed(&opening(), &mut credit, || 0).unwrap();
     let update = frame(8, 0, 0, &[0, 0, 0, 1]);
@@ -119,7 +119,7 @@ fn data_sent_earns_window_updates() {
 /// As grpc-go measures bandwidth: a PING for a message.
 #[test]
 fn data_sent_earns_pings() {
-    let mut credit = 0;
+    let mut credit = Credit::default();
     let (mut sent, mut guard) = (SentFrames::new(limits()), FrameGuard::new(limits()));
     let (message, ping) = (frame(0, 0, 1, b"abc"), frame(6, 0, 0, &[0; 8]));
     guard.feed(&opening(), &mut credit, || 0).unwrap();
@@ -127,11 +127,30 @@ fn data_sent_earns_pings() {
         sent.feed(&message, &mut credit, || 0).unwrap();
         guard.feed(&ping, &mut credit, || 0).unwrap();
     }
-    credit = 0;
+    credit = Credit::default();
     for _ in 0..3 {
         guard.feed(&ping, &mut credit, || 0).unwrap();
     }
     assert_eq!(guard.feed(&ping, &mut credit, || 0).unwrap_err().breach, Breach::Pings);
+}
+
+/// As gRPC clients cancel what they have seen enough of. Rapid reset (CVE-2023-44487) waits for no answer.
+#[test]
+fn answers_that_began_earn_resets() {
+    let mut credit = Credit::default();
+    let (mut sent, mut guard) = (SentFrames::new(limits()), FrameGuard::new(limits()));
+    let reset = |stream: u32| [frame(1, 4, stream, &[0x82]), frame(3, 0, stream, &[0; 4])].concat();
+    guard.feed(&opening(), &mut credit, || 0).unwrap();
+    for number in 0..100 {
+        sent.feed(&frame(1, 4, 2 * number + 1, b"head"), &mut credit, || 0).unwrap();
+        guard.feed(&reset(2 * number + 1), &mut credit, || 0).unwrap();
+    }
+    // A head that is all there is of an answer earns nothing, nor do trailers.
+    sent.feed(&frame(1, 5, 201, b"head"), &mut credit, || 0).unwrap();
+    for number in 101..104 {
+        guard.feed(&reset(2 * number + 1), &mut credit, || 0).unwrap();
+    }
+    assert_eq!(guard.feed(&reset(209), &mut credit, || 0).unwrap_err().breach, Breach::ResetsReceived);
 }
 
 #[test]
@@ -142,8 +161,8 @@ fn resets_that_blame_the_peer_are_counted_in_every_split() {
     let bytes = [frame(1, 4, 1, b"head"), ours, theirs, reset(11)].concat();
     for cut in 0..bytes.len() {
         let mut sent = SentFrames::new(limits());
-        let first = sent.feed(&bytes[..cut], &mut 0, || 0);
-        let second = sent.feed(&bytes[cut..], &mut 0, || 0);
+        let first = sent.feed(&bytes[..cut], &mut Credit::default(), || 0);
+        let second = sent.feed(&bytes[cut..], &mut Credit::default(), || 0);
         assert_eq!(first.and(second), Err(Breach::ResetsSent), "cut at {cut}");
         assert_eq!(sent.blamed(), 4);
     }
@@ -155,8 +174,8 @@ fn resets_of_what_came_late_are_counted_apart() {
     let late = frame(3, 0, 1, &5_u32.to_be_bytes());
     let mut sent = SentFrames::new(limits());
     let borne = limits().reset_by_us as usize * 20;
-    assert_eq!(sent.feed(&late.repeat(borne), &mut 0, || 0), Ok(()));
-    assert_eq!((sent.feed(&late, &mut 0, || 0), sent.blamed()), (Err(Breach::ResetsSent), 0));
+    assert_eq!(sent.feed(&late.repeat(borne), &mut Credit::default(), || 0), Ok(()));
+    assert_eq!((sent.feed(&late, &mut Credit::default(), || 0), sent.blamed()), (Err(Breach::ResetsSent), 0));
 }
 
 #[test]
@@ -173,7 +192,7 @@ fn a_header_block_has_bounds() {
 fn an_unfinished_block_or_frame_is_owed_and_has_an_identity() {
     let mut guard = FrameGuard::new(limits());
     let mut feed = |bytes: &[u8]| {
-        guard.feed(bytes, &mut 0, || 0).unwrap();
+        guard.feed(bytes, &mut Credit::default(), || 0).unwrap();
         guard.owed()
     };
     assert_eq!(feed(&opening()), None);
@@ -198,7 +217,7 @@ fn lengths_that_a_type_does_not_have() {
         [(2, 0, 4), (3, 0, 5), (4, 0, 5), (4, 1, 6), (6, 0, 7), (7, 0, 7), (8, 0, 3), (0, 0, 16_385), (0xbb, 0, 16_385)]
     {
         let bytes = [opening(), frame(kind, flags, 1, &vec![0; length])].concat();
-        let stopped = FrameGuard::new(limits()).feed(&bytes, &mut 0, || 0).unwrap_err();
+        let stopped = FrameGuard::new(limits()).feed(&bytes, &mut Credit::default(), || 0).unwrap_err();
         assert_eq!(stopped, Stopped { at: opening().len(), breach: Breach::FrameSize }, "type {kind}");
     }
 }
@@ -285,14 +304,14 @@ proptest! {
     ) {
         let bytes = [opening(), bytes].concat();
         let mut whole = FrameGuard::new(limits());
-        let expected = whole.feed(&bytes, &mut 0, || 0);
+        let expected = whole.feed(&bytes, &mut Credit::default(), || 0);
         let mut guard = FrameGuard::new(limits());
         let mut at = 0;
         let mut result = Ok(());
         for cut in cuts.iter().cycle() {
             if at == bytes.len() || result.is_err() { break }
             let end = (at + cut).min(bytes.len());
-            result = guard.feed(&bytes[at..end], &mut 0, || 0);
+            result = guard.feed(&bytes[at..end], &mut Credit::default(), || 0);
             at = end;
         }
         prop_assert_eq!(result.map_err(|s| s.breach), expected.map_err(|s| s.breach));
@@ -305,6 +324,6 @@ proptest! {
     #[test]
     fn any_bytes_sent_are_followed(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let mut sent = SentFrames::new(limits());
-        let _ = sent.feed(&bytes, &mut 0, || 0);
+        let _ = sent.feed(&bytes, &mut Credit::default(), || 0);
     }
 }
