@@ -4,19 +4,23 @@
 //!
 //! A machine is its worker's alone, but memory is the process's: where it is short, the control thread asks here for
 //! [`the one that has grown most`](most_grown) and has its worker [give it back](crate::worker::give_back). What a machine had
-//! when it was started does not count: it would have it again at once.
+//! when it was started does not count: it would have it again at once. But what its module declares is only had once it is touched,
+//! of which nobody is told: so the kernel is asked, where memory is short ([`touched`]).
 //!
 //! A guest can fill what is left of a small container before memory is looked at again. So the control thread also says by
 //! how much all of them [may grow](allow) until then, and how much more they [may store](allow_storage) in data and queues that they
-//! share, which no end of a machine gives back.
+//! share, which no end of a machine gives back. Machines that start, to be tried or to serve, [take from it](start), too.
 //!
 //! Written where a machine starts, ends or grows, which is seldom, and where its calls begin and end; never by a request that does
 //! neither.
+
+pub mod touched;
 
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
+use touched::Range;
 
 /// Tells machines of this process apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +32,10 @@ pub struct Entry {
     number: Number,
     at_first: usize,
     now: AtomicUsize,
+    /// Its memory as it was at first.
+    memory: Range,
+    /// Bytes of that which were touched at first.
+    touched: usize,
 }
 
 /// Bytes by which machines may grow until memory is looked at again.
@@ -39,12 +47,14 @@ static STORABLE: AtomicUsize = AtomicUsize::new(usize::MAX);
 static ENTRIES: Mutex<Vec<Weak<Entry>>> = Mutex::new(Vec::new());
 
 impl Entry {
-    /// Enters a machine that has been started and has so many bytes. It leaves when this is dropped.
+    /// Enters a machine that has been started and has so many bytes, with its memory among them. It leaves when this is dropped.
     #[must_use]
-    pub fn new(bytes: usize) -> Arc<Self> {
+    pub fn new(bytes: usize, memory: Range) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = Number(NEXT.fetch_add(1, Ordering::Relaxed));
-        let entry = Arc::new(Self { number, at_first: bytes, now: AtomicUsize::new(bytes) });
+        // Where nobody counts nobody will ask.
+        let touched = if ROOM.load(Ordering::Relaxed) == usize::MAX { 0 } else { memory.touched() };
+        let entry = Arc::new(Self { number, at_first: bytes, now: AtomicUsize::new(bytes), memory, touched });
         let mut entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
         entries.retain(|entry| entry.strong_count() > 0);
         entries.push(Arc::downgrade(&entry));
@@ -76,7 +86,8 @@ impl Entry {
     }
 
     fn grown(&self) -> usize {
-        self.now.load(Ordering::Relaxed).saturating_sub(self.at_first)
+        let declared = self.memory.touched().saturating_sub(self.touched);
+        self.now.load(Ordering::Relaxed).saturating_sub(self.at_first).saturating_add(declared)
     }
 }
 
@@ -94,6 +105,13 @@ pub fn allow(bytes: u64) {
     ROOM.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
 }
 
+/// A machine that starts, and does not serve yet, is to have so many bytes more than its module declares. `false`: there is no memory
+/// for that. What is allowed is half of what is free: a start may have the other half as well, since it is over soon.
+#[must_use]
+pub(crate) fn start(more: usize) -> bool {
+    take(&ROOM, more.div_ceil(2))
+}
+
 /// They may store so many bytes more in all, until this is said anew; [`u64::MAX`]: nobody counts.
 pub fn allow_storage(bytes: u64) {
     STORABLE.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
@@ -109,8 +127,12 @@ pub(crate) fn store(more: usize) -> bool {
 /// bytes: what is given back then helps nobody.
 #[must_use]
 pub fn most_grown(worth: u64) -> Option<Number> {
-    let entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
-    let grown: Vec<_> = entries.iter().filter_map(Weak::upgrade).map(|entry| (entry.grown(), entry.number)).collect();
+    let entries: Vec<_> = {
+        let entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().filter_map(Weak::upgrade).collect()
+    };
+    // Not while machines wait to be entered: the kernel is asked.
+    let grown: Vec<_> = entries.iter().map(|entry| (entry.grown(), entry.number)).collect();
     let all: usize = grown.iter().map(|(grown, _)| grown).sum();
     let most = grown.into_iter().max_by_key(|(grown, _)| *grown).filter(|(grown, _)| *grown > 0);
     most.filter(|_| all as u64 >= worth).map(|(_, number)| number)

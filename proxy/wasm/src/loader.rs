@@ -218,10 +218,17 @@ pub fn shown(url: &str) -> String {
 
 /// Starts the filter once, away from any request, and lets it go.
 fn attempt(runtime: &Runtime, module: &Module, spec: &Arc<MachineSpec>, plugin: &Arc<Plugin>) -> Result<(), String> {
-    let (machine, _told) =
-        Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial).map_err(|error| error.to_string())?;
-    machine.add_root(plugin, None).map(|_| ()).map_err(|error| error.to_string())
+    let started = Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial);
+    let tried = started.and_then(|(machine, _told)| machine.add_root(plugin, None).map(|_| ()));
+    tried.map_err(|error| {
+        let why = if error.is_short_of_memory() { SHORT } else { "" };
+        format!("{error}{why}")
+    })
 }
+
+/// Said of a filter that finds no memory to be tried with.
+const SHORT: &str = "; the container's memory is short: before a filter serves it is tried in a machine of its own, beside those that serve; \
+                     raise the container's limit, or have the filter take less at its start";
 
 /// Whether the filter, which starts alone, starts where others are already. Who cannot be told here is told on the worker.
 fn place(

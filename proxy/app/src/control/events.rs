@@ -418,8 +418,9 @@ impl<P: Plane> Control<P> {
         let mut gives_back = false;
         if pressure == Pressure::Refuse || thresholds.must_give_back(usage) {
             // What has grown beyond bounds goes before those who are served, and its effect is waited for.
-            let most_grown = self.plane.most_grown(usage.worth_giving_back());
-            if let Some(machine) = most_grown.filter(|_| is_over(self.given_back, GIVES_BACK_EVERY)) {
+            if is_over(self.given_back, GIVES_BACK_EVERY)
+                && let Some(machine) = self.plane.most_grown(usage.worth_giving_back())
+            {
                 gives_back = true;
                 self.given_back = Some(Instant::now());
                 self.workers.hint(Order::GiveBack(machine));

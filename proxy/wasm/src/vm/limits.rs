@@ -1,6 +1,6 @@
 //! How much a machine may hold.
 
-use crate::census::{Entry, Number};
+use crate::census::{self, Entry, Number, touched::Range};
 use pillion_core::exchange::filter::{Bound, Holds, NoRoom};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -39,8 +39,19 @@ pub struct Account {
     own: AtomicUsize,
     /// Bytes that calls hold.
     calls: AtomicUsize,
-    /// Where it is told how large the machine is; none before it serves, and once it is dead.
-    census: Mutex<Option<Arc<Entry>>>,
+    /// Where it is told how large the machine is.
+    told: Mutex<Told>,
+}
+
+/// Where it is told how large a machine is.
+#[derive(Debug)]
+enum Told {
+    /// Nowhere: it is being made of what its module declares, or is dead.
+    Nowhere,
+    /// Nowhere, but it takes from what all may grow by: it starts, to be tried or to serve.
+    Starting,
+    /// It serves.
+    Census(Arc<Entry>),
 }
 
 /// What a machine holds is told in whole parts of so many bytes of calls, so that short ones change nothing.
@@ -65,13 +76,17 @@ impl Account {
         }
     }
 
-    fn census(&self) -> MutexGuard<'_, Option<Arc<Entry>>> {
-        self.census.lock().unwrap_or_else(PoisonError::into_inner)
+    fn where_told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether memory is there for so many bytes more; then they are counted.
     fn is_there(&self, more: usize) -> bool {
-        self.census().as_ref().is_none_or(|census| census.grow(more))
+        match &*self.where_told() {
+            Told::Nowhere => true,
+            Told::Starting => census::start(more),
+            Told::Census(entry) => entry.grow(more),
+        }
     }
 }
 
@@ -87,8 +102,8 @@ impl Bound for Account {
 
     fn give_back(&self, bytes: usize) {
         self.calls.fetch_sub(bytes, Relaxed);
-        if let Some(census) = &*self.census() {
-            census.shrink(bytes);
+        if let Told::Census(entry) = &*self.where_told() {
+            entry.shrink(bytes);
         }
     }
 }
@@ -101,7 +116,7 @@ impl Limiter {
             most: most.min(MOST_MEMORY),
             own: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
-            census: Mutex::new(None),
+            told: Mutex::new(Told::Nowhere),
         };
         Self { account: Arc::new(account), denied: 0, short: false }
     }
@@ -112,17 +127,22 @@ impl Limiter {
         &self.account
     }
 
-    /// The machine serves: from now on it is told elsewhere how large it is.
-    pub fn enter(&mut self) -> Number {
-        let entry = Entry::new(self.account.total());
+    /// The machine has what its module declares: what its guest takes beyond it must be there.
+    pub fn starts(&mut self) {
+        *self.account.where_told() = Told::Starting;
+    }
+
+    /// The machine serves: from now on it is told elsewhere how large it is. `memory`: where its linear memory is.
+    pub fn enter(&mut self, memory: Range) -> Number {
+        let entry = Entry::new(self.account.total(), memory);
         let number = entry.number();
-        *self.account.census() = Some(entry);
+        *self.account.where_told() = Told::Census(entry);
         number
     }
 
     /// It does not any more: how large it was is forgotten.
     pub fn leave(&mut self) {
-        *self.account.census() = None;
+        *self.account.where_told() = Told::Nowhere;
     }
 
     /// Whether growth within its bound was denied, since memory was short.
@@ -222,7 +242,7 @@ mod tests {
         const MUCH: usize = 40 << 20;
         let mut limiter = Limiter::new(100 << 20);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
-        let number = limiter.enter();
+        let number = limiter.enter(Range::default());
         assert_eq!(census::most_grown(MUCH as u64), None);
         let account = Arc::clone(limiter.account());
         assert_eq!(account.take(MUCH, Holds::Request), Ok(()));

@@ -23,7 +23,12 @@ pub mod wish;
 pub use failure::{Cause, Failure};
 pub use start::StartError;
 
-use crate::{abi::callback::Callbacks, census::Number, plugin::Plugin, ticker::Pulse};
+use crate::{
+    abi::callback::Callbacks,
+    census::{Number, touched::Range},
+    plugin::Plugin,
+    ticker::Pulse,
+};
 use pillion_core::exchange::filter::{Failed, Services, Stream, Task};
 use state::{Context, Host, StreamContext};
 use std::{
@@ -98,7 +103,11 @@ impl Machine {
     /// It serves: from now on it is told elsewhere how large it is.
     pub fn enter_census(&self) {
         if let Ok(mut store) = self.store.try_borrow_mut() {
-            self.number.set(store.data_mut().limiter.enter()).ok();
+            let memory = store.data().memory.map(|memory| {
+                let start = memory.data_ptr(&*store).addr();
+                Range { start, length: memory.data_size(&*store) }
+            });
+            self.number.set(store.data_mut().limiter.enter(memory.unwrap_or_default())).ok();
         }
     }
 

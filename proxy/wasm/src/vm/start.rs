@@ -2,7 +2,7 @@
 
 use super::{
     Budget, Machine, NOBODY,
-    failure::Failure,
+    failure::{Cause, Failure},
     log,
     state::{Context, Host, Root, Shown, Stage},
     time::{self, Verdict},
@@ -62,6 +62,12 @@ impl fmt::Display for Said {
 }
 
 impl StartError {
+    /// Whether it had no memory, since the process has none.
+    #[must_use]
+    pub fn is_short_of_memory(&self) -> bool {
+        matches!(self, Self::Failed(failure, _) if failure.cause == Cause::Pressure)
+    }
+
     fn saying(self, words: Option<String>) -> Self {
         let said = Said(words.filter(|words| !words.is_empty()));
         match self {
@@ -123,6 +129,7 @@ impl Machine {
         let memory = instance.get_memory(&mut store, "memory");
         let host = store.data_mut();
         (host.memory, host.allocator) = (memory, callbacks.allocator());
+        host.limiter.starts();
         initialise(&mut store, &callbacks).map_err(|error| error.saying(store.data_mut().complaint.take()))?;
         drop(running);
         store.data_mut().stage = stage;
