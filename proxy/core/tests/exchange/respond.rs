@@ -5,7 +5,7 @@ use crate::{
     server::{HELLO, canned, head, http2 as h2_server, serve},
     world::{PLAIN, Setup, run},
 };
-use http::Response;
+use http::{Response, Version};
 use std::{cell::RefCell, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -154,6 +154,62 @@ fn an_early_answer_on_http1_lets_the_request_finish() {
             assert_eq!(&back, b"abcde");
         },
     );
+}
+
+/// A client may send all that it has before it reads, and a server answer as it reads.
+#[test]
+fn an_upload_goes_on_while_its_early_answer_waits_for_the_client() {
+    const MUCH: usize = 8 << 20;
+    for protocol in [Version::HTTP_11, Version::HTTP_2] {
+        run(
+            PLAIN,
+            |_, _| {
+                serve(|mut stream| async move {
+                    head(&mut stream).await;
+                    let (mut from, mut to) = tokio::io::split(stream);
+                    let answers = async {
+                        to.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {MUCH}\r\n\r\n").as_bytes())
+                            .await
+                            .unwrap();
+                        to.write_all(&vec![b'a'; MUCH]).await.unwrap();
+                    };
+                    let reads = async {
+                        let mut left = MUCH;
+                        let mut room = vec![0; 64 << 10];
+                        while left > 0 {
+                            left -= from.read(&mut room).await.unwrap();
+                        }
+                    };
+                    tokio::join!(answers, reads);
+                })
+            },
+            move |world| async move {
+                let all = async {
+                    if protocol == Version::HTTP_2 {
+                        let mut sender = http2(&world).await;
+                        let head = request("POST", "/").header("content-length", MUCH).body(()).unwrap();
+                        let (response, mut stream) = send(&mut sender, head, false).await;
+                        let mut left = vec![b'b'; MUCH];
+                        while !left.is_empty() {
+                            stream.reserve_capacity(left.len());
+                            let room = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await.unwrap().unwrap();
+                            let rest = left.split_off(room);
+                            stream.send_data(std::mem::replace(&mut left, rest).into(), false).unwrap();
+                        }
+                        stream.send_data("".into(), true).unwrap();
+                        return body(&mut response.await.unwrap().into_body()).await.unwrap().0.len();
+                    }
+                    let mut client = world.connect();
+                    let asks = format!("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: {MUCH}\r\n\r\n");
+                    client.write_all(asks.as_bytes()).await.unwrap();
+                    client.write_all(&vec![b'b'; MUCH]).await.unwrap();
+                    answer(&mut client).await.body.len()
+                };
+                let came = tokio::time::timeout(Duration::from_secs(20), all).await.expect("all of it, both ways");
+                assert_eq!(came, MUCH);
+            },
+        );
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(in crate::upstream) struct Http1Body {
     /// `None` once the body has ended.
     connection: Option<Box<Http1Connection>>,
     upload: Option<Box<Unfinished>>,
+    /// Why the request could not be sent on, while nobody asked for the response.
+    broken: Option<Broken>,
     /// What was found behind the last content, and is next.
     found: Option<Part>,
 }
@@ -38,7 +40,7 @@ pub(super) struct Unfinished {
 
 impl Http1Body {
     pub(super) fn new(connection: Box<Http1Connection>, upload: Option<Box<Unfinished>>) -> Self {
-        Self { connection: Some(connection), upload, found: None }
+        Self { connection: Some(connection), upload, broken: None, found: None }
     }
 
     /// Whether nothing more comes.
@@ -66,21 +68,25 @@ impl Http1Body {
         polled
     }
 
-    /// As [`Ahead::poll_ahead`](crate::body::Ahead::poll_ahead), of the request's body: it is sent on as the response is asked for.
+    /// The response is not asked for now: its request is sent on all the same. A client may send all of it before it reads.
     pub(in crate::upstream) fn poll_ahead(&mut self, cx: &mut Context<'_>) {
-        if let Some(unfinished) = &mut self.upload {
-            unfinished.body.as_mut().poll_ahead(cx);
-        }
+        self.broken = self.broken.take().or_else(|| self.send_on(cx).err());
     }
 
-    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
-        if let Some(unfinished) = &mut self.upload
+    /// Sends on what is left of the request.
+    fn send_on(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        if let (Some(unfinished), Some(connection)) = (&mut self.upload, &mut self.connection)
             && let Poll::Ready(sent) = unfinished.poll(connection, cx)
         {
             self.upload = None;
-            sent.map_err(BodyError::Http1)?;
+            return sent;
         }
+        Ok(())
+    }
+
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.send_on(cx).and_then(|()| self.broken.take().map_or(Ok(()), Err)).map_err(BodyError::Http1)?;
+        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
         loop {
             let part = match self.found.take() {
                 Some(part) => part,

@@ -158,9 +158,12 @@ impl Server {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(gone)) => return Poll::Ready(Err(self.lost(gone))),
                 Poll::Pending => {
+                    // The rest of its request may be read meanwhile, from the same wire.
+                    drop(wire);
                     if let Some(body) = &mut answer.body {
                         Pin::new(body).poll_ahead(cx);
                     }
+                    wire = self.wire.borrow_mut();
                 }
             }
             return wire.poll_gone(cx).map(Err);

@@ -96,7 +96,12 @@ impl SentFrames {
     /// # Errors
     ///
     /// [`Breach::ResetsSent`], every time the limit is passed; the bytes are sent all the same.
-    pub fn feed(&mut self, mut bytes: &[u8], credit: &mut Credit, clock: impl Fn() -> u32 + Copy) -> Result<(), Breach> {
+    pub fn feed(
+        &mut self,
+        mut bytes: &[u8],
+        credit: &mut Credit,
+        clock: impl Fn() -> u32 + Copy,
+    ) -> Result<(), Breach> {
         let mut result = Ok(());
         while !bytes.is_empty() {
             if self.left > 0 {
