@@ -28,6 +28,9 @@
 ;;! step: GET /x | traceparent: one | traceparent: two
 ;;! step: GET /x | cookie: one | cookie: two
 ;;! step: GET /x | warning: one | warning: two
+;;! step: GET /x | x-forwarded-port: one | x-forwarded-port: two
+;;! step: GET /x | x-client-trace-id: one | x-client-trace-id: two
+;;! step: GET /x | cdn-loop: one | cdn-loop: two
 ;;! step: GET /x | x-kit-a: one | x-kit-a: two
 ;;! step: GET /x | authorization: one | authorization: | accept: | accept: two
 ;;! step: GET /again/content-type
@@ -55,6 +58,10 @@
 ;;! step: GET /again/link
 ;;! step: GET /again/retry-after
 ;;! step: GET /again/accept-ranges
+;;! step: GET /again/via
+;;! step: GET /again/x-envoy-attempt-count
+;;! step: GET /again/x-envoy-degraded
+;;! step: GET /again/x-envoy-decorator-operation
 ;;! expect:
 ;;!   # GET /x | authorization: one | authorization: two
 ;;!   request_headers| get 0 "authorization" = 0 "one,two"
@@ -168,6 +175,15 @@
 ;;!   request_headers| get 0 "warning" = 0 "one"
 ;;!   ^ GET /x
 ;;!   > 200 x-kit-up="yes" body "hello"
+;;!   # GET /x | x-forwarded-port: one | x-forwarded-port: two
+;;!   ^ GET /x
+;;!   > 200 x-kit-up="yes" body "hello"
+;;!   # GET /x | x-client-trace-id: one | x-client-trace-id: two
+;;!   ^ GET /x
+;;!   > 200 x-kit-up="yes" body "hello"
+;;!   # GET /x | cdn-loop: one | cdn-loop: two
+;;!   ^ GET /x
+;;!   > 200 x-kit-up="yes" body "hello"
 ;;!   # GET /x | x-kit-a: one | x-kit-a: two
 ;;!   request_headers| get 0 "x-kit-a" = 0 "one"
 ;;!   ^ GET /x x-kit-a="one" x-kit-a="two"
@@ -276,6 +292,18 @@
 ;;!   # GET /again/accept-ranges
 ;;!   response_headers| get 2 "accept-ranges" = 0 "one"
 ;;!   ^ GET /again/accept-ranges
+;;!   > 200 body "again"
+;;!   # GET /again/via
+;;!   ^ GET /again/via
+;;!   > 200 body "again"
+;;!   # GET /again/x-envoy-attempt-count
+;;!   ^ GET /again/x-envoy-attempt-count
+;;!   > 200 body "again"
+;;!   # GET /again/x-envoy-degraded
+;;!   ^ GET /again/x-envoy-degraded
+;;!   > 200 body "again"
+;;!   # GET /again/x-envoy-decorator-operation
+;;!   ^ GET /again/x-envoy-decorator-operation
 ;;!   > 200 body "again"
 
 (func $there (param $map i32) (param $k i32) (param $kn i32)

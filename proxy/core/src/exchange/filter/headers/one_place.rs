@@ -5,7 +5,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// In requests. Seen in Envoy 1.40 (the conformance kit's `headers_repeated`).
-const REQUEST: [&str; 25] = [
+const REQUEST: [&str; 28] = [
     "accept",
     "accept-encoding",
     "access-control-request-headers",
@@ -13,6 +13,7 @@ const REQUEST: [&str; 25] = [
     "access-control-request-private-network",
     "authorization",
     "cache-control",
+    "cdn-loop",
     "content-encoding",
     "content-type",
     "grpc-accept-encoding",
@@ -27,14 +28,16 @@ const REQUEST: [&str; 25] = [
     "referer",
     "user-agent",
     "via",
+    "x-client-trace-id",
     "x-forwarded-for",
     "x-forwarded-host",
+    "x-forwarded-port",
     "x-forwarded-proto",
     "x-request-id",
 ];
 
 /// In responses.
-const RESPONSE: [&str; 22] = [
+const RESPONSE: [&str; 26] = [
     "access-control-allow-credentials",
     "access-control-allow-headers",
     "access-control-allow-methods",
@@ -56,6 +59,10 @@ const RESPONSE: [&str; 22] = [
     "proxy-status",
     "server",
     "vary",
+    "via",
+    "x-envoy-attempt-count",
+    "x-envoy-decorator-operation",
+    "x-envoy-degraded",
     "x-request-id",
 ];
 
