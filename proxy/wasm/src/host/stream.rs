@@ -2,7 +2,7 @@
 
 use super::headers::MOST_GIVEN;
 use crate::{
-    abi::{Status, StreamType, pairs, pairs::Pairs},
+    abi::{LogLevel, Status, StreamType, pairs, pairs::Pairs},
     vm::{
         memory::{Answer, slice, split},
         state::Host,
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use pillion_core::exchange::filter::{LocalReply, MOST_REPLY, Refused, Side, StreamKind};
 use std::borrow::Cow;
 use wasmtime::Caller;
@@ -79,20 +79,28 @@ pub(super) fn send_local_response(
     let (memory, host) = split(caller);
     let details = slice(memory, details, details_length)?;
     let body = slice(memory, body, body_length)?;
-    if headers_length as usize > MOST_GIVEN || body.len() > MOST_REPLY {
+    if headers_length as usize > MOST_GIVEN {
         return Err(Status::BadArgument.into());
     }
     // Fields that cannot be read are none, as in Envoy: what was meant to be answered is answered.
     let fields = pairs::decode(slice(memory, headers, headers_length)?).unwrap_or(Pairs::none());
     // Without effect on a plugin, as in Envoy.
     let Ok(stream) = host.stream() else { return Ok(()) };
-    let reply = LocalReply {
-        // What does not fit is no status either; the proxy answers 500 for both.
-        status: u16::try_from(status).unwrap_or(0),
-        headers: fields.filter_map(|(name, value)| field(name, value)).collect(),
-        body: Bytes::copy_from_slice(body),
-        grpc_status: (grpc_status != u32::MAX).then_some(grpc_status),
-        details: self::details(details),
+    let reply = match body.len() {
+        0..=MOST_REPLY => LocalReply {
+            // What does not fit is no status either; the proxy answers 500 for both.
+            status: u16::try_from(status).unwrap_or(0),
+            headers: fields.filter_map(|(name, value)| field(name, value)).collect(),
+            body: Bytes::copy_from_slice(body),
+            grpc_status: (grpc_status != u32::MAX).then_some(grpc_status),
+            details: self::details(details),
+        },
+        // A guest that is refused would leave its client waiting: few look at what this function returns.
+        length => {
+            let words = format!("the filter answers with {length} bytes, and a reply may have {MOST_REPLY}: 503 is answered");
+            host.log(LogLevel::Error, words.as_bytes());
+            LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, TOO_LARGE)
+        }
     };
     match stream.takes(&reply) {
         // The first answer stands; opaque bytes have none. Neither is the guest's error.
@@ -102,6 +110,9 @@ pub(super) fn send_local_response(
     }
     Ok(())
 }
+
+/// What the access log says of a reply that is too large to be one.
+const TOO_LARGE: &str = "wasm_local_reply_too_large";
 
 /// A field of a local reply; those that the proxy sets are left out, as in Envoy.
 fn field(name: &[u8], value: &[u8]) -> Option<(HeaderName, HeaderValue)> {

@@ -51,6 +51,24 @@ fn a_local_reply_ends_the_request_here() {
     });
 }
 
+/// A guest that does not look at what it is told would keep its client waiting.
+#[test]
+fn a_reply_that_is_too_large_is_answered_503() {
+    let text = guest(
+        &[("send_local_response", 8)],
+        r#"(func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+               (drop (memory.grow (i32.const 65)))
+               (drop (call $send_local_response (i32.const 200) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 4194305)
+                   (i32.const 0) (i32.const 0) (i32.const -1)))
+               (i32.const 1))"#,
+    );
+    run(vec![Guest::new("large", text)], async |world| {
+        let answer = world.get("/").await;
+        assert_eq!((answer.status, answer.body.as_str()), (503, ""));
+        assert_eq!(world.last(), "", "nothing went upstream");
+    });
+}
+
 #[test]
 fn bodies_are_gathered_and_replaced() {
     let text = guest(
