@@ -85,7 +85,7 @@ pub(super) fn send_local_response(
     // Fields that cannot be read are none, as in Envoy: what was meant to be answered is answered.
     let fields = pairs::decode(slice(memory, headers, headers_length)?).unwrap_or(Pairs::none());
     // Without effect on a plugin, as in Envoy.
-    let Ok(stream) = host.stream() else { return Ok(()) };
+    let Ok(stream) = host.stream().cloned() else { return Ok(()) };
     let reply = match body.len() {
         0..=MOST_REPLY => LocalReply {
             // What does not fit is no status either; the proxy answers 500 for both.
