@@ -127,15 +127,38 @@ pub(super) fn http_call(
     begun((memory, host), Kind::Http, token_at, call)
 }
 
-/// The cluster of a gRPC service: a serialised `envoy.config.core.v3.GrpcService` with an Envoy gRPC target, or else a
-/// bare name.
-fn grpc_cluster(service: &[u8]) -> Result<&str, Status> {
-    let of_message = || {
-        let target = proto::fields(service).find(|field| field.number == 1)?.bytes?;
-        let name = proto::fields(target).find(|field| field.number == 1)?.bytes?;
-        std::str::from_utf8(name).ok().filter(|name| !name.is_empty())
-    };
-    of_message().or_else(|| std::str::from_utf8(service).ok()).ok_or(Status::ParseFailure)
+/// Where a gRPC call goes, and what is said with each.
+struct Target<'a> {
+    cluster: &'a str,
+    authority: Option<&'a str>,
+    metadata: List<'a>,
+}
+
+impl<'a> Target<'a> {
+    /// Of a serialised `envoy.config.core.v3.GrpcService` with an Envoy gRPC target, or else of a bare name of a cluster. Of the message
+    /// count the target's `cluster_name` and `authority`, and `initial_metadata`, which stands behind what the guest gives.
+    fn of(service: &'a [u8], given: &'a [u8]) -> Result<Self, Status> {
+        let mut metadata = list(given)?;
+        let text = |bytes| std::str::from_utf8(bytes).ok().filter(|text: &&str| !text.is_empty());
+        if let Some(target) = first(service, 1)
+            && let Some(cluster) = first(target, 1).and_then(text)
+        {
+            let fields = proto::fields(service).filter(|field| field.number == 5).filter_map(|field| field.bytes);
+            // HeaderValue: key, value or raw_value.
+            metadata.extend(fields.filter_map(|pair| {
+                let value = [first(pair, 2), first(pair, 3)].into_iter().flatten().find(|value| !value.is_empty());
+                Some((first(pair, 1)?, value.unwrap_or_default()))
+            }));
+            return Ok(Self { cluster, authority: first(target, 2).and_then(text), metadata });
+        }
+        let cluster = std::str::from_utf8(service).map_err(|_| Status::ParseFailure)?;
+        Ok(Self { cluster, authority: None, metadata })
+    }
+}
+
+/// The first field of that number that has bytes.
+fn first(message: &[u8], number: u64) -> Option<&[u8]> {
+    proto::fields(message).find(|field| field.number == number)?.bytes
 }
 
 #[expect(clippy::too_many_arguments, reason = "the ABI's")]
@@ -156,13 +179,13 @@ pub(super) fn grpc_call(
 ) -> Answer {
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
-    let cluster = grpc_cluster(slice(memory, cluster, cluster_length)?)?;
+    let target = slice(memory, cluster, cluster_length)?;
+    let Target { cluster, authority, metadata } = Target::of(target, slice(memory, metadata, metadata_length)?)?;
     let (service, method) = (text(memory, service, service_length)?, text(memory, method, method_length)?);
-    let metadata = list(slice(memory, metadata, metadata_length)?)?;
     let message = slice(memory, message, message_length)?;
     let services = services(host)?;
     let timeout = (timeout > 0).then(|| Duration::from_millis(timeout.into()));
-    let call = GrpcCall { cluster, service, method, metadata: &metadata, timeout };
+    let call = GrpcCall { cluster, authority, service, method, metadata: &metadata, timeout };
     let future = match &services {
         Some(services) => Some(services.grpc_call(&call, message).map_err(|why| grpc_refused(host, why))?),
         None => None,
@@ -188,11 +211,11 @@ pub(super) fn grpc_stream(
 ) -> Answer {
     let (memory, host) = split(caller);
     slice(memory, token_at, 4)?;
-    let cluster = grpc_cluster(slice(memory, cluster, cluster_length)?)?;
+    let target = slice(memory, cluster, cluster_length)?;
+    let Target { cluster, authority, metadata } = Target::of(target, slice(memory, metadata, metadata_length)?)?;
     let (service, method) = (text(memory, service, service_length)?, text(memory, method, method_length)?);
-    let metadata = list(slice(memory, metadata, metadata_length)?)?;
     let services = services(host)?;
-    let call = GrpcCall { cluster, service, method, metadata: &metadata, timeout: None };
+    let call = GrpcCall { cluster, authority, service, method, metadata: &metadata, timeout: None };
     let halves = match &services {
         Some(services) => Some(services.grpc_stream(&call).map_err(|why| grpc_refused(host, why))?),
         None => None,

@@ -7,6 +7,7 @@ pub(super) async fn grpc_echo(request: http::Request<h2::RecvStream>, mut respon
     assert_eq!(request.headers()["content-type"], "application/grpc");
     assert_eq!((request.uri().path(), &request.headers()["x-bin"]), ("/s.S/M", &HeaderValue::from_static("AQI")));
     let response = Response::builder().header("content-type", "application/grpc").header("x-first", "1");
+    let response = response.header("x-asked", request.uri().authority().unwrap().as_str());
     let mut stream = respond.send_response(response.body(()).unwrap(), false).unwrap();
     let mut body = request.into_body();
     while let Some(Ok(data)) = body.data().await {
@@ -115,13 +116,17 @@ fn a_filter_calls_grpc_services() {
         |world| async move {
             let metadata: [(&[u8], &[u8]); 1] = [(b"x-bin", b"\x01\x02")];
             let timeout = Some(Duration::from_secs(5));
-            let call = GrpcCall { cluster: "up", service: "s.S", method: "M", metadata: &metadata, timeout };
+            let call =
+                GrpcCall { cluster: "up", authority: None, service: "s.S", method: "M", metadata: &metadata, timeout };
             let reply = services().grpc_call(&call, b"hello").unwrap().await.unwrap();
             assert_eq!(
                 (reply.status, &reply.message[..], reply.body.as_deref()),
                 (5, &b"not there"[..], Some(&b"hello"[..]))
             );
-            assert_eq!(reply.initial.fields["x-first"], "1");
+            assert_eq!([&reply.initial.fields["x-first"], &reply.initial.fields["x-asked"]], ["1", "up"]);
+            let elsewhere = GrpcCall { authority: Some("my.auth"), ..call.clone() };
+            let reply = services().grpc_call(&elsewhere, b"hello").unwrap().await.unwrap();
+            assert_eq!(reply.initial.fields["x-asked"], "my.auth");
 
             let (stream, mut events) = services().grpc_stream(&GrpcCall { timeout: None, ..call.clone() }).unwrap();
             stream.send(b"one").unwrap();
@@ -169,7 +174,8 @@ fn trailers_that_come_alone_are_trailers_with_a_status() {
         ONE_H2,
         |_, _| h2_server(grpc_refuse),
         |_| async move {
-            let call = GrpcCall { cluster: "up", service: "s.S", method: "M", metadata: &[], timeout: None };
+            let call =
+                GrpcCall { cluster: "up", authority: None, service: "s.S", method: "M", metadata: &[], timeout: None };
             let (_stream, mut events) = services().grpc_stream(&call).unwrap();
             let Some(GrpcEvent::Initial(initial)) = events.next().await.unwrap() else { panic!("no initial metadata") };
             assert!(initial.status.is_none() && initial.fields.is_empty(), "{initial:?}");
@@ -330,7 +336,8 @@ fn a_grpc_call_that_comes_to_nothing_ends_as_envoys() {
         |_, _| h2_server(grpc_fails),
         |_world| async move {
             let timeout = Some(Duration::from_secs(5));
-            let call = |method| GrpcCall { cluster: "up", service: "s.S", method, metadata: &[], timeout };
+            let call =
+                |method| GrpcCall { cluster: "up", authority: None, service: "s.S", method, metadata: &[], timeout };
             for (method, status, message) in
                 [("Slow", 14, "upstream request timeout"), ("Stall", 13, "response_timeout")]
             {
@@ -392,7 +399,8 @@ fn calls_are_requests_of_their_cluster_in_the_metrics() {
         |_, _| h2_server(grpc_fails),
         |world| async move {
             let timeout = Some(Duration::from_secs(5));
-            let call = |method| GrpcCall { cluster: "up", service: "s.S", method, metadata: &[], timeout };
+            let call =
+                |method| GrpcCall { cluster: "up", authority: None, service: "s.S", method, metadata: &[], timeout };
             services().grpc_call(&call("Alone"), b"hello").unwrap().await.unwrap();
             services().grpc_call(&call("Slow"), b"hello").unwrap().await.unwrap_err();
             assert_eq!((count(&world, "4xx"), count(&world, "none")), (1.0, 1.0));

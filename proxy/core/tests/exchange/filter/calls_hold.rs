@@ -70,7 +70,14 @@ fn post(body: &[u8]) -> HttpCall<'_> {
 }
 
 fn grpc() -> GrpcCall<'static> {
-    GrpcCall { cluster: "up", service: "s.S", method: "M", metadata: &[(b"x-bin", b"\x01\x02")], timeout: None }
+    GrpcCall {
+        cluster: "up",
+        authority: None,
+        service: "s.S",
+        method: "M",
+        metadata: &[(b"x-bin", b"\x01\x02")],
+        timeout: None,
+    }
 }
 
 /// Bytes of its metadata, and of what stands before a message.

@@ -36,6 +36,8 @@ use std::{
 pub struct GrpcCall<'a> {
     /// The cluster's name.
     pub cluster: &'a str,
+    /// The `:authority` of its requests; `None`: the cluster's name.
+    pub authority: Option<&'a str>,
     /// The service, such as `helloworld.Greeter`.
     pub service: &'a str,
     /// The method, such as `SayHello`.
@@ -174,7 +176,7 @@ impl Services {
         let mut pairs: Vec<(&[u8], &[u8])> = vec![
             (b":method", b"POST"),
             (b":path", path.as_bytes()),
-            (b":authority", call.cluster.as_bytes()),
+            (b":authority", call.authority.unwrap_or(call.cluster).as_bytes()),
             (b"te", b"trailers"),
             (b"content-type", b"application/grpc"),
         ];
