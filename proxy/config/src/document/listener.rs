@@ -192,7 +192,7 @@ pub(crate) struct HttpTimeouts {
     /// links manage in 2, slowloris does not.
     pub header: Text<Period>,
     /// Silence allowed within a request's body while the proxy wants more of it and its response has not begun; from then on the route's `idle_timeout` bounds the
-    /// silence of both sides. `none` or `0s`: no limit but that. 30s bears a mobile network's pause.
+    /// silence of both sides. `none` or `0s`: no limit but that, as for gRPC over HTTP/2 in any case, whose clients may wait within a stream. 30s bears a mobile network's pause.
     pub body: Text<Limit>,
     /// Time a client may leave ready bytes of a response unread. 30s, for the same reason.
     pub write: Text<Period>,

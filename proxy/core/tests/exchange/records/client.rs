@@ -89,6 +89,33 @@ fn a_body_over_http2_may_be_slow_but_not_silent() {
     );
 }
 
+/// A watch over a bidirectional stream: its client has asked and waits, its server says nothing before something happens.
+#[test]
+fn a_grpc_stream_may_be_silent_as_long_as_its_route_lets_it() {
+    let routes = "      - match: { prefix: / }\n        cluster: up\n        idle_timeout: 100s";
+    run(
+        Setup { cluster: "    protocol: http2", routes, ..PLAIN },
+        |_, _| {
+            h2_server(|request, respond| async move {
+                let (_parts, mut stream) = request.into_parts();
+                while let Some(Ok(_)) = stream.data().await {}
+                drop(respond);
+            })
+        },
+        |world| async move {
+            let mut sender = http2(&world).await;
+            let head = request("POST", "/s.S/Watch").header("content-type", "application/grpc").body(()).unwrap();
+            let (response, mut stream) = send(&mut sender, head, false).await;
+            stream.send_data("abc".into(), false).unwrap();
+            let silent = Instant::now();
+            assert_eq!(response.await.unwrap().headers()["grpc-status"], "4");
+            let took = silent.elapsed().as_secs();
+            assert!((100..130).contains(&took), "{took} s");
+            ended(&world, 504, "SI", "stream_idle_timeout", "proxy").await;
+        },
+    );
+}
+
 #[test]
 fn a_head_that_stops_is_408() {
     run(

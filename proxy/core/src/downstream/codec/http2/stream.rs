@@ -7,7 +7,7 @@ use super::{
 use crate::{
     body::{BodyError, Held, Incoming},
     downstream::codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
-    exchange::respond::Reset,
+    exchange::{head::grpc::is_grpc, respond::Reset},
     io::{
         Gone, Hold,
         h2_pump::{PumpError, send_body},
@@ -73,7 +73,10 @@ pub(super) async fn serve_stream<F, Fut, B>(
     // Declared before the answer: it is dropped after it. What comes of a request that is refused waits in it until then.
     let held = (parts.method == Method::CONNECT || !receive.is_end_stream()).then(|| {
         let hold = Hold::new(receive.stream_id(), &shared.gone);
-        Rc::new(Held::new(receive, hold, shared.settings.timeouts.body))
+        // A stream of gRPC whose client has said what it waits for may be silent for long, and its server need not begin before it
+        // has something to say.
+        let silence = shared.settings.timeouts.body.filter(|_| !is_grpc(&parts.headers));
+        Rc::new(Held::new(receive, hold, silence))
     });
     let mut answer = Answer { respond, tally };
     let head = parts.method == Method::HEAD;
