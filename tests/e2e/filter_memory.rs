@@ -24,8 +24,8 @@ use std::{
 
 /// Says what it does by its plugin configuration's first letter: B gathers requests' bodies, R responses', D what comes from
 /// downstream, H holds requests behind their heads; L takes 1 MiB with each request, Q as well and holds the request; A appends 1 MiB to
-/// requests' bodies; P answers by itself with 100 KiB, E makes 100 KiB of
-/// responses' bodies; W writes 1.8 MB into heads and holds them; S stores 100 values of 600,000 bytes in shared data, and as many messages in a queue.
+/// requests' bodies; P answers by itself with 100 KiB, M with 4 MB, E makes 100 KiB of
+/// responses' bodies, T 4 MB of what comes from upstream; W writes 1.8 MB into heads and holds them; S stores 100 values of 600,000 bytes in shared data, and as many messages in a queue.
 const GUEST: &str = r#"(module
   (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
@@ -49,6 +49,11 @@ const GUEST: &str = r#"(module
     (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 16)))))
     (memory.fill (i32.const 131072) (i32.const 120) (i32.const 102400))
     (i32.const 131072))
+  ;; 4 MB of it.
+  (func $much (result i32)
+    (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 64)))))
+    (memory.fill (i32.const 131072) (i32.const 120) (i32.const 4000000))
+    (i32.const 131072))
   (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
     (if (call $is (i32.const 0x45)) ;; E
       (then (drop (call $drop (i32.const 2) (i32.const 48) (i32.const 14)))))
@@ -66,6 +71,10 @@ const GUEST: &str = r#"(module
           (drop (call $queue (i32.const 16) (i32.const 4) (i32.const 24)))
           (drop (call $enqueue (i32.load (i32.const 24)) (i32.const 131072) (i32.const 600000)))
           (br_if $more (i32.lt_u (local.get $number) (i32.const 100))))))
+    (if (call $is (i32.const 0x4d)) ;; M
+      (then
+        (drop (call $reply (i32.const 200) (i32.const 0) (i32.const 0) (call $much) (i32.const 4000000) (i32.const 0) (i32.const 0) (i32.const -1)))
+        (return (i32.const 1))))
     (if (call $is (i32.const 0x50)) ;; P
       (then
         (drop (call $reply (i32.const 200) (i32.const 0) (i32.const 0) (call $page) (i32.const 102400) (i32.const 0) (i32.const 0) (i32.const -1)))
@@ -95,7 +104,11 @@ const GUEST: &str = r#"(module
     (if (i32.and (call $is (i32.const 0x45)) (local.get $end)) ;; E
       (then (drop (call $set (i32.const 1) (i32.const 0) (local.get $size) (call $page) (i32.const 102400)))))
     (call $is (i32.const 0x52))) ;; R
-  (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (call $is (i32.const 0x44)))) ;; D
+  (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (call $is (i32.const 0x44))) ;; D
+  (func (export "proxy_on_upstream_data") (param $context i32) (param $size i32) (param $end i32) (result i32)
+    (if (call $is (i32.const 0x54)) ;; T
+      (then (drop (call $set (i32.const 3) (i32.const 0) (local.get $size) (call $much) (i32.const 4000000)))))
+    (i32.const 0)))
 "#;
 
 /// A body within what a filter may hold.
@@ -109,7 +122,7 @@ fn holding(origin: &Origin, group: &Cgroup, does: char, filter: &str, top: &str)
     let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
     let route = "routes: [{ match: { prefix: / }, cluster: origin, timeout: 2m }]";
     let filtered = match does {
-        'D' => "tcp: { cluster: origin, filters: [holds] }".to_owned(),
+        'D' | 'T' => "tcp: { cluster: origin, filters: [holds] }".to_owned(),
         _ => format!("filters: [holds], {route}"),
     };
     let yaml = format!(

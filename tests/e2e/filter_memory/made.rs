@@ -1,7 +1,7 @@
 //! What filters make of little: heads and bodies that they enlarge, answers that they give.
 
 use super::{LIMIT, MANY, hold, holding, lines, log, quiet};
-use pillion_tests::{cgroup::Cgroup, origin::Origin, some_or_return, wait};
+use pillion_tests::{cgroup::Cgroup, client::Client, origin::Origin, some_or_return, wait};
 use std::time::Duration;
 
 /// What a guest writes is the proxy's memory, not its own.
@@ -65,4 +65,34 @@ fn what_is_cut_off_behind_the_content_length_is_not_kept() {
     assert!(grown < MANY as u64 * (100 << 10), "{grown} bytes for {} requests of 20 bytes", clients.len());
     drop(clients);
     proxy.assert_healthy();
+}
+
+/// Megabytes that a filter makes of two bytes wait in the proxy for clients that read nothing: as many as there is room for. What a
+/// socket has taken of them is no more in the proxy.
+#[test]
+fn megabytes_that_filters_make_do_not_fill_memory() {
+    for (does, refused) in
+        [('T', "0 OM filter_response_short_memory proxy"), ('M', "503 OM filter_response_short_memory proxy")]
+    {
+        let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+        let origin = Origin::start();
+        let mut proxy = holding(&origin, &group, does, "", "workers: 1");
+        let before = group.used();
+        let mut clients = Vec::new();
+        for number in 0..MANY {
+            let mut client = Client::connect_narrow(proxy.second, 4096);
+            let sent = client.try_send("GET /bytes/2 HTTP/1.1\r\nHost: test\r\n\r\n");
+            clients.push(client);
+            assert!(proxy.ended().is_none(), "{does}: the kernel killed it, with {number} clients");
+            assert!(sent.is_ok(), "{does}: client {number} is let in");
+            if number % 25 == 24 {
+                assert_eq!(quiet(&proxy), Some(200), "{does}: somebody else, beside {number} clients");
+            }
+        }
+        wait::until_true("some to be refused", || lines(&log(&proxy), refused) > 0);
+        println!("{does}: {} used of {LIMIT} beside them, {} refused", group.used(), lines(&log(&proxy), refused));
+        drop(clients);
+        wait::until_true("it to be given back", || group.used() < before + (8 << 20));
+        proxy.assert_healthy();
+    }
 }

@@ -50,7 +50,7 @@ impl Filtered {
     /// What has left the chain.
     fn fetch(&self) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut half = self.shared.half(self.side).borrow_mut();
-        while let Some(mut piece) = half.out.pop_some() {
+        while let Some(mut piece) = half.out.pop() {
             if let Some(left) = &mut half.length {
                 let most = usize::try_from(*left).unwrap_or(usize::MAX);
                 // A small rest would keep all that it was cut from in memory, and count as itself.
