@@ -11,6 +11,7 @@ use pillion_tests::{
     wait::{self, SOON},
 };
 use std::{
+    io::{Read as _, Write as _},
     net::TcpStream,
     thread,
     time::{Duration, Instant},
@@ -178,4 +179,20 @@ fn what_filters_store_is_told_for_as_long_as_it_is_stored() {
     wait::until_true("nothing to be told of who has gone", || {
         [data, queued].iter().all(|series| !proxy.metrics().has(series))
     });
+}
+
+/// A machine is told as soon as it is there, and what it grows by while the connection lives that it grew for.
+#[test]
+fn the_memory_of_a_filter_of_opaque_bytes_is_told_while_its_connections_live() {
+    const PAGE: f64 = 65_536.0;
+    let group = some_or_return!(Cgroup::new(Some(ROOM), None));
+    let origin = Origin::start();
+    let proxy = holding(&origin, &group, 'T', "", "workers: 1");
+    let told = || proxy.metrics().sum("pillion_wasm_memory_bytes", &["filter=\"holds\""]);
+    wait::until_true("its memory to be told before anybody came", || told() == 2.0 * PAGE);
+    let mut client = TcpStream::connect(proxy.second).expect("it listens");
+    client.write_all(b"GET /bytes/2 HTTP/1.1\r\nHost: test\r\n\r\n").expect("it is let in");
+    client.read_exact(&mut [0; 4096]).expect("an answer comes");
+    assert_eq!(told(), 66.0 * PAGE, "beside the connection");
+    drop(client);
 }
