@@ -244,6 +244,49 @@ fn streams_that_filters_gather_do_not_fill_memory() {
     proxy.assert_healthy();
 }
 
+/// What clients of HTTP/2 send as far as they were told that they may counts as well, where it waits behind held heads.
+#[test]
+fn streams_held_behind_their_heads_are_refused_before_others_are() {
+    const STREAMS: usize = 95;
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'H', "", "workers: 1");
+    let before = group.used();
+    let body = Bytes::from(vec![b'x'; 300_000]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be had");
+    let refused = "503 OM filter_request_short_memory proxy";
+    runtime.block_on(async {
+        let mut held = Vec::new();
+        for number in 0..14 {
+            let stream = tokio::net::TcpStream::connect(proxy.second).await.expect("it listens");
+            let (mut client, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+            tokio::spawn(connection);
+            for _ in 0..STREAMS {
+                let request = http::Request::post("http://test/sink").body(()).expect("the request is well-formed");
+                let Ok(ready) = client.ready().await else { panic!("connection {number} ended") };
+                client = ready;
+                let (answer, mut stream) = client.send_request(request, false).expect("the connection lives");
+                stream.send_data(body.clone(), false).expect("the stream is new");
+                held.push((answer, stream));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(proxy.ended().is_none(), "the kernel killed it, with {number} connections");
+            println!("{number}: {} used, {} refused", group.used(), lines(&log(&proxy), refused));
+            assert_eq!(quiet(&proxy), Some(200), "somebody else, beside {number} connections");
+        }
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(quiet(&proxy), Some(200), "somebody else, beside all");
+        }
+        println!("{} used, {} refused", group.used(), lines(&log(&proxy), refused));
+        assert!(lines(&log(&proxy), refused) > 0, "{:.2000}", log(&proxy));
+        assert!(!log(&proxy).contains(" OM short_memory"), "{:.2000}", log(&proxy));
+    });
+    runtime.shutdown_background();
+    wait::until_true("it to be given back", || group.used() < before + (8 << 20));
+    proxy.assert_healthy();
+}
+
 #[test]
 fn small_requests_that_filters_gather_are_not_refused_beside_large_ones() {
     let group = some_or_return!(Cgroup::new(Some(LIMIT), None));

@@ -158,6 +158,14 @@ impl Shared {
         self.wake(Side::Response);
     }
 
+    /// There is no memory for more of this direction.
+    pub(super) fn is_short_of_memory(&self, side: Side) {
+        self.interrupt(Interrupt::Error(match side {
+            Side::Request => FilterError::RequestShortMemory,
+            Side::Response => FilterError::ResponseShortMemory,
+        }));
+    }
+
     pub(crate) fn interrupted(&self) -> bool {
         self.interrupt.borrow().is_some()
     }
