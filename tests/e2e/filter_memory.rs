@@ -1,6 +1,9 @@
 //! Memory that filters hold, of bodies and of their own: it is accounted for as what clients hold is, and given back where it is
 //! short, so that other listeners are served on and the kernel kills nobody.
 
+mod machines;
+mod made;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use pillion_tests::{
@@ -16,13 +19,13 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Says what it does by its plugin configuration's first letter: B gathers requests' bodies, R responses', D what comes from
 /// downstream, H holds requests behind their heads; L takes 1 MiB with each request, Q as well and holds the request; A appends 1 MiB to
-/// requests' bodies; P answers by itself with 100 KiB, E makes 100 KiB of
-/// responses' bodies; W writes 1.8 MB into heads and holds them; S stores 100 values of 600,000 bytes in shared data, and as many messages in a queue.
+/// requests' bodies; P answers by itself with 100 KiB, M with 4 MB, E makes 100 KiB of
+/// responses' bodies, T 4 MB of what comes from upstream; W writes 1.8 MB into heads and holds them; S stores 100 values of 600,000 bytes in shared data, and as many messages in a queue.
 const GUEST: &str = r#"(module
   (import "env" "proxy_get_buffer_bytes" (func $buffer (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_buffer_bytes" (func $set (param i32 i32 i32 i32 i32) (result i32)))
@@ -46,6 +49,11 @@ const GUEST: &str = r#"(module
     (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 16)))))
     (memory.fill (i32.const 131072) (i32.const 120) (i32.const 102400))
     (i32.const 131072))
+  ;; 4 MB of it.
+  (func $much (result i32)
+    (if (i32.eq (memory.size) (i32.const 2)) (then (drop (memory.grow (i32.const 64)))))
+    (memory.fill (i32.const 131072) (i32.const 120) (i32.const 4000000))
+    (i32.const 131072))
   (func (export "proxy_on_response_headers") (param i32 i32 i32) (result i32)
     (if (call $is (i32.const 0x45)) ;; E
       (then (drop (call $drop (i32.const 2) (i32.const 48) (i32.const 14)))))
@@ -63,6 +71,10 @@ const GUEST: &str = r#"(module
           (drop (call $queue (i32.const 16) (i32.const 4) (i32.const 24)))
           (drop (call $enqueue (i32.load (i32.const 24)) (i32.const 131072) (i32.const 600000)))
           (br_if $more (i32.lt_u (local.get $number) (i32.const 100))))))
+    (if (call $is (i32.const 0x4d)) ;; M
+      (then
+        (drop (call $reply (i32.const 200) (i32.const 0) (i32.const 0) (call $much) (i32.const 4000000) (i32.const 0) (i32.const 0) (i32.const -1)))
+        (return (i32.const 1))))
     (if (call $is (i32.const 0x50)) ;; P
       (then
         (drop (call $reply (i32.const 200) (i32.const 0) (i32.const 0) (call $page) (i32.const 102400) (i32.const 0) (i32.const 0) (i32.const -1)))
@@ -92,7 +104,11 @@ const GUEST: &str = r#"(module
     (if (i32.and (call $is (i32.const 0x45)) (local.get $end)) ;; E
       (then (drop (call $set (i32.const 1) (i32.const 0) (local.get $size) (call $page) (i32.const 102400)))))
     (call $is (i32.const 0x52))) ;; R
-  (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (call $is (i32.const 0x44)))) ;; D
+  (func (export "proxy_on_downstream_data") (param i32 i32 i32) (result i32) (call $is (i32.const 0x44))) ;; D
+  (func (export "proxy_on_upstream_data") (param $context i32) (param $size i32) (param $end i32) (result i32)
+    (if (call $is (i32.const 0x54)) ;; T
+      (then (drop (call $set (i32.const 3) (i32.const 0) (local.get $size) (call $much) (i32.const 4000000)))))
+    (i32.const 0)))
 "#;
 
 /// A body within what a filter may hold.
@@ -106,7 +122,7 @@ fn holding(origin: &Origin, group: &Cgroup, does: char, filter: &str, top: &str)
     let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
     let route = "routes: [{ match: { prefix: / }, cluster: origin, timeout: 2m }]";
     let filtered = match does {
-        'D' => "tcp: { cluster: origin, filters: [holds] }".to_owned(),
+        'D' | 'T' => "tcp: { cluster: origin, filters: [holds] }".to_owned(),
         _ => format!("filters: [holds], {route}"),
     };
     let yaml = format!(
@@ -157,6 +173,12 @@ fn lines(text: &str, whole: &str) -> usize {
 
 fn post(length: usize) -> String {
     format!("POST /sink HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n")
+}
+
+fn quiet(proxy: &Proxy) -> Option<u16> {
+    let mut client = Client::over(TcpStream::connect_timeout(&proxy.address, SOON).ok()?);
+    client.try_send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+    client.try_receive("GET").ok().map(|response| response.status)
 }
 
 /// A container as a sidecar has it, and what the program takes where it is not optimised.
@@ -222,6 +244,49 @@ fn streams_that_filters_gather_do_not_fill_memory() {
     proxy.assert_healthy();
 }
 
+/// What clients of HTTP/2 send as far as they were told that they may counts as well, where it waits behind held heads.
+#[test]
+fn streams_held_behind_their_heads_are_refused_before_others_are() {
+    const STREAMS: usize = 95;
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'H', "", "workers: 1");
+    let before = group.used();
+    let body = Bytes::from(vec![b'x'; 300_000]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be had");
+    let refused = "503 OM filter_request_short_memory proxy";
+    runtime.block_on(async {
+        let mut held = Vec::new();
+        for number in 0..14 {
+            let stream = tokio::net::TcpStream::connect(proxy.second).await.expect("it listens");
+            let (mut client, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
+            tokio::spawn(connection);
+            for _ in 0..STREAMS {
+                let request = http::Request::post("http://test/sink").body(()).expect("the request is well-formed");
+                let Ok(ready) = client.ready().await else { panic!("connection {number} ended") };
+                client = ready;
+                let (answer, mut stream) = client.send_request(request, false).expect("the connection lives");
+                stream.send_data(body.clone(), false).expect("the stream is new");
+                held.push((answer, stream));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            assert!(proxy.ended().is_none(), "the kernel killed it, with {number} connections");
+            println!("{number}: {} used, {} refused", group.used(), lines(&log(&proxy), refused));
+            assert_eq!(quiet(&proxy), Some(200), "somebody else, beside {number} connections");
+        }
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(quiet(&proxy), Some(200), "somebody else, beside all");
+        }
+        println!("{} used, {} refused", group.used(), lines(&log(&proxy), refused));
+        assert!(lines(&log(&proxy), refused) > 0, "{:.2000}", log(&proxy));
+        assert!(!log(&proxy).contains(" OM short_memory"), "{:.2000}", log(&proxy));
+    });
+    runtime.shutdown_background();
+    wait::until_true("it to be given back", || group.used() < before + (8 << 20));
+    proxy.assert_healthy();
+}
+
 #[test]
 fn small_requests_that_filters_gather_are_not_refused_beside_large_ones() {
     let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
@@ -247,19 +312,6 @@ fn requests_held_behind_their_heads_wait_for_memory() {
     proxy.assert_healthy();
 }
 
-/// What a guest writes is the proxy's memory, not its own.
-#[test]
-fn heads_that_filters_enlarge_do_not_fill_memory() {
-    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
-    let origin = Origin::start();
-    let mut proxy = holding(&origin, &group, 'W', "", "workers: 1");
-    let clients = hold(&mut proxy, "GET / HTTP/1.1\r\nHost: test\r\n\r\n", b"");
-    wait::until_true("some to be refused", || lines(&log(&proxy), "503 OM filter_request_short_memory proxy") > 0);
-    assert_eq!(proxy.metrics().sum("pillion_wasm_failures_total", &["filter=\"holds\""]), 0.0, "no guest dies of it");
-    drop(clients);
-    proxy.assert_healthy();
-}
-
 #[test]
 fn responses_that_filters_gather_do_not_fill_memory() {
     let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
@@ -272,72 +324,6 @@ fn responses_that_filters_gather_do_not_fill_memory() {
     proxy.assert_healthy();
 }
 
-/// A block page that a filter answers with, and one that it makes of a response, wait for clients that read nothing.
-#[test]
-fn what_filters_answer_does_not_fill_memory() {
-    for does in ['P', 'E'] {
-        let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
-        let origin = Origin::start();
-        let mut proxy = holding(&origin, &group, does, "", "workers: 1");
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be had");
-        runtime.block_on(async {
-            let mut waiting = Vec::new();
-            for number in 0..12 {
-                let stream = tokio::net::TcpStream::connect(proxy.second).await.expect("it listens");
-                let (mut client, connection) = h2::client::handshake(stream).await.expect("it speaks HTTP/2");
-                tokio::spawn(connection);
-                for _ in 0..90 {
-                    let request =
-                        http::Request::get("http://test/bytes/2").body(()).expect("the request is well-formed");
-                    let Ok(ready) = client.ready().await else { break };
-                    client = ready;
-                    waiting.extend(client.send_request(request, true).map(|(answer, _)| answer));
-                }
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                assert!(proxy.ended().is_none(), "the kernel killed it, with {number} connections");
-            }
-            assert_eq!(quiet(&proxy), Some(200), "somebody else, beside them");
-            println!("{does}: resident {} at most", proxy.resident_peak());
-        });
-        runtime.shutdown_background();
-        if does == 'P' {
-            assert!(lines(&log(&proxy), "503 OM filter_response_short_memory proxy") > 0, "{:.2000}", log(&proxy));
-        }
-        proxy.assert_healthy();
-    }
-}
-
-/// What a filter adds beyond the `Content-Length` that it left is cut off, and not kept for what is left.
-#[test]
-fn what_is_cut_off_behind_the_content_length_is_not_kept() {
-    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
-    let origin = Origin::start();
-    let mut proxy = holding(&origin, &group, 'A', "", "workers: 1");
-    let before = proxy.resident_own();
-    let head = "POST /hold HTTP/1.1\r\nHost: test\r\nContent-Length: 20\r\n\r\n";
-    let clients = hold(&mut proxy, head, &[b'x'; 20]);
-    let grown = proxy.resident_own().saturating_sub(before);
-    assert!(grown < MANY as u64 * (100 << 10), "{grown} bytes for {} requests of 20 bytes", clients.len());
-    drop(clients);
-    proxy.assert_healthy();
-}
-
-/// No end of a machine gives back what filters store in what they share: it must not become so much.
-#[test]
-fn what_filters_store_neither_kills_nor_closes_other_listeners() {
-    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
-    let origin = Origin::start();
-    let mut proxy = holding(&origin, &group, 'S', "", "workers: 2");
-    let before = proxy.resident_own();
-    for _ in 0..30 {
-        assert_eq!(leak(&proxy), Some(200));
-        assert!(proxy.ended().is_none(), "the kernel killed it");
-        assert_eq!(quiet(&proxy), Some(200), "somebody else");
-        thread::sleep(Duration::from_millis(100));
-    }
-    assert!(proxy.resident_own() > before + (5 << 20), "it stores what there is room for");
-}
-
 #[test]
 fn opaque_bytes_that_filters_hold_do_not_fill_memory() {
     let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
@@ -347,88 +333,6 @@ fn opaque_bytes_that_filters_hold_do_not_fill_memory() {
     wait::until_true("some to be cut", || log(&proxy).contains("OM filter_request_short_memory proxy"));
     drop(clients);
     proxy.assert_healthy();
-}
-
-/// A request with the guest: 1 MiB more. The status, where there is an answer.
-fn leak(proxy: &Proxy) -> Option<u16> {
-    let mut client = Client::over(TcpStream::connect_timeout(&proxy.second, SOON).ok()?);
-    client.try_send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
-    client.try_receive("GET").ok().map(|response| response.status)
-}
-
-fn quiet(proxy: &Proxy) -> Option<u16> {
-    let mut client = Client::over(TcpStream::connect_timeout(&proxy.address, SOON).ok()?);
-    client.try_send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
-    client.try_receive("GET").ok().map(|response| response.status)
-}
-
-/// Two workers, whose machines stay each below what it may have and fill the container together.
-const LEAK: &str = "workers: 2\nlimits: { memory_shrink: 30%, memory_refuse: 40% }";
-
-const ROOM: u64 = 256 << 20;
-
-fn given_back(proxy: &Proxy) -> f64 {
-    proxy.metrics().sum("pillion_wasm_failures_total", &["filter=\"holds\"", "reason=\"pressure\""])
-}
-
-#[test]
-fn a_filter_that_leaks_closes_no_other_listener() {
-    let group = some_or_return!(Cgroup::new(Some(ROOM), None));
-    let origin = Origin::start();
-    let mut proxy = holding(&origin, &group, 'L', "", LEAK);
-    let mut peak = 0;
-    wait::until_true("a machine to be given back", || {
-        leak(&proxy);
-        peak = peak.max(proxy.resident_own());
-        assert!(proxy.ended().is_none(), "the kernel killed it");
-        // Not so fast that it is denied memory before it is looked at.
-        thread::sleep(Duration::from_millis(25));
-        given_back(&proxy) > 0.0
-    });
-    // It is given back to the kernel, and so is more if that was not enough; then everybody is let in again.
-    wait::until_true("memory to be there again", || proxy.resident_own() + (30 << 20) < peak);
-    wait::until_true("others to be served", || quiet(&proxy) == Some(200));
-    wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
-    let died = given_back(&proxy);
-    assert!(died <= 2.0, "{died} machines for what one holds");
-    let (_, stderr) = proxy.stop();
-    let told: Vec<_> = stderr.lines().filter(|line| line.contains("memory is short, and its machine, with")).collect();
-    assert!(!told.is_empty() && told.iter().all(|line| line.contains("holds")), "{stderr}");
-}
-
-/// A container as a sidecar has it whose guests may have all of it.
-const SMALL: u64 = 64 << 20;
-
-/// A machine is given back while there is room for what others do until it is, and its memory is told no more at once.
-#[test]
-fn a_filter_that_leaks_slowly_leaves_the_kernel_a_margin() {
-    let group = some_or_return!(Cgroup::new(Some(SMALL), None));
-    let origin = Origin::start();
-    let mut proxy = holding(&origin, &group, 'L', "", "workers: 1");
-    let told = |proxy: &Proxy| proxy.metrics().sum("pillion_wasm_memory_bytes", &["filter=\"holds\""]);
-    for died in 1..4 {
-        let (mut most, mut refused) = (0, 0);
-        let deadline = Instant::now() + SOON;
-        while given_back(&proxy) < f64::from(died) {
-            for _ in 0..5 {
-                leak(&proxy);
-                most = most.max(group.used());
-                refused += u32::from(quiet(&proxy) != Some(200));
-                // Slowly: memory is looked at several times for each.
-                thread::sleep(Duration::from_millis(40));
-            }
-            assert!(proxy.ended().is_none(), "the kernel killed it");
-            assert!(Instant::now() < deadline, "no machine is given back");
-        }
-        let permille = most * 1000 / SMALL;
-        println!("{permille} thousandths of the container at most, others refused {refused} times");
-        let left = told(&proxy);
-        assert!(left < f64::from(8 << 20), "{left} bytes are told of a machine that was given back");
-        assert!(permille < 950, "{permille} thousandths of the container were in use");
-        assert_eq!(refused, 0, "others are served all the while");
-        wait::until_true("others to be served", || quiet(&proxy) == Some(200));
-        wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
-    }
 }
 
 /// What the allocator keeps of what was freed is nobody's: nobody is refused for it.
@@ -463,77 +367,5 @@ fn nobody_is_refused_for_memory_that_was_freed() {
         });
         println!("round {round}: {used} used of {LIMIT} a while later");
         assert_eq!(served.count(), 8, "with {used} bytes in use of {LIMIT}, in round {round}");
-    }
-}
-
-/// Bytes that filters store are told by vm_id, and no more once the last owner has gone.
-#[test]
-fn what_filters_store_is_told_for_as_long_as_it_is_stored() {
-    let origin = Origin::start();
-    let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
-    let yaml = |filters: &str, on: &str| {
-        format!(
-            "admin: {{ address: {{admin}} }}\nworkers: 1\n\
-             listeners:\n  - {{ name: quiet, address: {{listen}}, {on} routes: [{{ match: {{ prefix: / }}, cluster: origin }}] }}\n\
-             {filters}clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
-            origin.address
-        )
-    };
-    let filters = format!(
-        "filters:\n  - {{ name: stores, wasm: {{ inline: \"{module}\", configuration: S, vm_id: shop, \
-         limits: {{ callback: 5s }} }} }}\n"
-    );
-    let proxy = Proxy::start(&yaml(&filters, "filters: [stores],"));
-    let told = |proxy: &Proxy, series: &str| {
-        let metrics = proxy.metrics();
-        metrics.has(series).then(|| metrics.sum(series, &["vm_id=\"shop\""]))
-    };
-    let (data, queued) = ("pillion_wasm_shared_data_bytes", "pillion_wasm_shared_queue_bytes");
-    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(0.0), Some(0.0)));
-    assert_eq!(quiet(&proxy), Some(200));
-    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(100.0 * 600_004.0), Some(100.0 * 600_000.0)));
-    proxy.replace_config(&yaml("", ""));
-    assert_eq!(proxy.admin_post("/reload").status, 200);
-    wait::until_true("nothing to be told of who has gone", || {
-        [data, queued].iter().all(|series| !proxy.metrics().has(series))
-    });
-}
-
-/// It takes more than is left before memory is looked at again.
-#[test]
-fn a_filter_that_grows_fast_is_denied_memory_before_the_kernel_kills() {
-    let group = some_or_return!(Cgroup::new(Some(80 << 20), None));
-    let origin = Origin::start();
-    let mut proxy = holding(&origin, &group, 'L', "", "workers: 2");
-    wait::until_true("memory to be short", || {
-        for _ in 0..50 {
-            leak(&proxy);
-        }
-        assert!(proxy.ended().is_none(), "the kernel killed it");
-        given_back(&proxy) > 0.0
-    });
-    wait::until_true("others to be served", || quiet(&proxy) == Some(200));
-    wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
-}
-
-#[test]
-fn streams_of_a_machine_that_is_given_back_go_by_their_policy() {
-    for (policy, status) in [("fail: open,", 200), ("", 503)] {
-        let group = some_or_return!(Cgroup::new(Some(ROOM), None));
-        let origin = Origin::start();
-        let proxy =
-            holding(&origin, &group, 'Q', policy, "workers: 1\nlimits: { memory_shrink: 15%, memory_refuse: 20% }");
-        let mut held = Vec::new();
-        wait::until_true("a machine to be given back", || {
-            let mut client = Client::connect(proxy.second);
-            if client.try_send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").is_ok() {
-                held.push(client);
-            }
-            thread::sleep(Duration::from_millis(2));
-            given_back(&proxy) > 0.0
-        });
-        // The first was taken on, long before memory was short.
-        assert_eq!(held[0].receive().status, status, "{policy}");
-        wait::until_true("others to be served", || quiet(&proxy) == Some(200));
     }
 }

@@ -126,6 +126,20 @@ impl Incoming {
         }
     }
 
+    /// Bytes that it holds in memory, of a body of which some was taken [ahead](Ahead).
+    pub(crate) fn waiting(&mut self) -> usize {
+        match self {
+            Self::Http2(body) => body.waiting(),
+            Self::Empty
+            | Self::Full(_)
+            | Self::Http1(_)
+            | Self::Leased(_)
+            | Self::Upgraded(_)
+            | Self::Made(_)
+            | Self::Filtered(_) => 0,
+        }
+    }
+
     /// The response to the request that this is the body of has begun. From here on its client may be listening, and how long
     /// both sides may be silent is the exchange's to say.
     pub fn answered(&mut self) {

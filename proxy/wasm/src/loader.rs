@@ -5,6 +5,7 @@
 //! configuration that is being loaded, it is tried beside that one, too: what starts alone and not there is served from a machine
 //! of its own.
 
+mod names;
 mod source;
 mod turns;
 
@@ -19,6 +20,7 @@ use crate::{
     vm::{Machine, state::Stage},
     worker::{Key, Place},
 };
+use names::{Names, Unknown};
 use pillion_config::model::{self, AllowedCapabilities, FilterKind, Name, Wasm, WasmUrl};
 use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
 use std::{
@@ -66,6 +68,7 @@ pub struct WasmLoader {
     /// Modules that filters have, so that those with the same one share it. Not kept by this: a module goes with its last filter.
     modules: RefCell<HashMap<Linked, Weak<Module>>>,
     turns: Turns,
+    names: Names,
     /// Plugins by what their machine is of, in the order that they were loaded, and where they are seated.
     plugins: RefCell<HashMap<Key, Vec<Seated>>>,
 }
@@ -97,6 +100,7 @@ impl WasmLoader {
             directory: RefCell::default(),
             modules: RefCell::default(),
             turns: Turns::default(),
+            names: Names::default(),
             plugins: RefCell::default(),
         }
     }
@@ -118,9 +122,11 @@ impl WasmLoader {
         if let Some(previous) = previous {
             return Box::pin(async { Ok(Arc::clone(previous)) });
         }
+        // Before any of the configuration's is polled: until then nobody knows what it names.
+        let unknown = self.names.begin();
         let mut turn = self.turns.next();
         Box::pin(async move {
-            let made = self.make(filter, wasm, &mut turn).await;
+            let made = self.make(filter, wasm, unknown, &mut turn).await;
             // Whoever is behind this one is behind those before it, too.
             turn.comes().await;
             match made {
@@ -130,10 +136,16 @@ impl WasmLoader {
         })
     }
 
-    async fn make(&self, filter: &model::Filter, wasm: &Wasm, turn: &mut Turn) -> Result<WasmFactory, Fault> {
+    async fn make(
+        &self,
+        filter: &model::Filter,
+        wasm: &Wasm,
+        unknown: Unknown,
+        turn: &mut Turn,
+    ) -> Result<WasmFactory, Fault> {
         metrics::describe();
         let runtime = engine::runtime().map_err(|error| error.to_string())?;
-        let (digest, module) = self.module(runtime, &filter.name, wasm).await?;
+        let (digest, module) = self.module(runtime, &filter.name, wasm, unknown).await?;
         let plugin = Arc::new(Plugin::of(filter, wasm));
         let spec = Arc::new(MachineSpec::of(wasm, Shared::process()));
         let tried = (Arc::clone(&module), Arc::clone(&spec), Arc::clone(&plugin));

@@ -5,7 +5,7 @@
 //! | `pillion_wasm_failures_total{filter,reason}` | machines that died: `trap`, `timeout`, `stack`, `memory`, `pressure`, `abi`, `start` |
 //! | `pillion_wasm_restarts_total{filter}` | machines started again |
 //! | `pillion_wasm_machines{filter}` | machines that run, over all workers |
-//! | `pillion_wasm_memory_bytes{filter}` | linear memories, tables and what calls hold (in steps of 64 KiB) of the machines that run, over all workers, as their last streams and events left it |
+//! | `pillion_wasm_memory_bytes{filter}` | linear memories, tables and what calls hold (in steps of 64 KiB) of the machines that run, over all workers; of calls, as the last streams and events left it |
 //! | `pillion_wasm_metrics_refused_total{filter}` | metrics that the guest defined and there was no room for |
 //! | `pillion_wasm_fetches_total{filter,outcome}` | modules wanted from a URL: `success`, `failure` (each attempt), `cached` (no server needed) |
 //! | `pillion_wasm_shared_data_bytes{vm_id}` | keys and values in shared data |
@@ -59,7 +59,7 @@ pub fn describe() {
     describe_gauge!("pillion_wasm_machines", "Machines of wasm filters that run, over all workers.");
     describe_gauge!(
         "pillion_wasm_memory_bytes",
-        "Linear memories, tables and what calls hold of a wasm filter's machines, over all workers, as their last streams and events left it."
+        "Linear memories, tables and what calls hold of a wasm filter's machines, over all workers; of calls, as the last streams and events left it."
     );
     describe_gauge!(DATA, "Bytes of keys and values that wasm filters of a vm_id keep in shared data.");
     describe_gauge!(QUEUED, "Bytes of messages in the shared queues of a vm_id.");

@@ -171,6 +171,7 @@ impl Slot {
             Ok(()) => {
                 self.push(seat);
                 seat.up();
+                self.holds(machine.memory());
             }
             Err(error) if self.seated().is_empty() => {
                 self.push(seat);
@@ -238,10 +239,12 @@ impl Slot {
         self.rests.borrow_mut().started(took, Instant::now());
         tracing::debug!(vm_id = self.spec.vm_id, ?took, "wasm machine started");
         let Some(first) = seats.first() else { return Ok(()) };
+        let bytes = machine.memory();
         let listening = first.services().spawn(listen(Rc::downgrade(&machine), told));
         let before = self.state.replace(State::Running { machine, _listening: listening });
         drop(before);
         seats.iter().for_each(|seat| seat.up());
+        self.holds(bytes);
         Ok(())
     }
 

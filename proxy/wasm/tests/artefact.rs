@@ -6,7 +6,7 @@ mod warnings;
 
 use pillion_wasm::{
     Compiler, Directory,
-    artefact::{self, module, sha256},
+    artefact::{self, Wanted, module, sha256},
     engine,
 };
 use std::{
@@ -57,7 +57,8 @@ fn compiler_that_must_not_run() -> Compiler {
 fn load(directory: &Directory, compiler: &Compiler) -> Result<(), String> {
     let bytes = wat::parse_str(MODULE).unwrap();
     let runtime = engine::runtime().unwrap();
-    let loaded = module(runtime, directory, compiler, &bytes, &sha256(&bytes)).map_err(|error| error.to_string())?;
+    let loaded = module(runtime, directory, compiler, &bytes, &sha256(&bytes), &|| Wanted::Yes)
+        .map_err(|error| error.to_string())?;
     assert!(loaded.get_export("f").is_some());
     Ok(())
 }

@@ -174,6 +174,11 @@ impl Http2Body {
         }
     }
 
+    /// As [`Incoming::waiting`](super::Incoming::waiting).
+    pub(super) fn waiting(&mut self) -> usize {
+        self.source.with(|received| received.waiting())
+    }
+
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if self.state == Http2State::Data {
             let (data, end) = ready!(self.source.with(|received| {

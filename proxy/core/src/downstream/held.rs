@@ -153,6 +153,11 @@ impl Held {
         held.room_for_requests()
     }
 
+    /// As [`room`](Self::room), of what comes though nobody asks for it.
+    pub(crate) fn room_for_what_comes(&self) -> Room {
+        self.worker.register.held().room_for_what_comes()
+    }
+
     /// Whether anything is counted.
     #[inline]
     pub(crate) fn counts(&self) -> bool {

@@ -183,6 +183,12 @@ impl Sum {
         if held <= self.allowance.each() { Room::Left } else { Room::None }
     }
 
+    /// Whether there is room for what clients send though nobody asks for it, an eighth beyond [`room_for_requests`](Self::room_for_requests).
+    pub(crate) fn room_for_what_comes(&self) -> Room {
+        let (held, each) = (self.held.get() + self.requests.get(), self.allowance.each());
+        if held <= each.saturating_add(each / FREED) { Room::Left } else { Room::None }
+    }
+
     /// What may be unfinished beside what requests hold. Nobody is told to go for those alone: whoever is must have a part in it.
     fn bound(&self) -> usize {
         let each = self.allowance.each();

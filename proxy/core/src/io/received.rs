@@ -73,6 +73,12 @@ impl Received {
         self.ahead = None;
     }
 
+    /// Bytes that were taken out of the codec and wait here.
+    pub(crate) fn waiting(&self) -> usize {
+        let ahead = self.ahead.iter();
+        ahead.map(|ahead| ahead.pieces.iter().map(Bytes::len).sum::<usize>() + ahead.tail.len()).sum()
+    }
+
     /// The trailers, once all data was taken.
     pub(crate) fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<HeaderMap>, h2::Error>> {
         self.stream.poll_trailers(cx)

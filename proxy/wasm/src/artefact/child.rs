@@ -22,12 +22,21 @@ const MOST_WORDS: usize = 4096;
 /// Bytes that a child takes in a second at most: it is looked at before it can have taken what there is. 300 MB were measured.
 const PACE: u64 = 1 << 30;
 
-/// How often memory is looked at, whatever there is.
+/// How often it is looked at memory, whatever there is, and at who wants it.
 const OFTEN: Duration = Duration::from_millis(2);
 const SELDOM: Duration = Duration::from_millis(50);
 
 /// Bytes that may still be taken until those who are served would suffer; `None`: nobody counts.
 pub type Spare = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// Whether somebody still wants what a child compiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Somebody may.
+    Yes,
+    /// Nobody does.
+    No,
+}
 
 /// What became of a child.
 pub(super) enum Outcome {
@@ -39,13 +48,21 @@ pub(super) enum Outcome {
     },
     /// Its time is up.
     Late,
+    /// Nobody wants it any more.
+    Unwanted,
     /// There is no memory for it. It has so many bytes.
     Short(u64),
 }
 
 /// Gives the child the module and waits for its end. Its pipes are read and written as it likes, so that neither one that does not
-/// read nor one that says much is waited for longer. One that is late, or for which memory is short, still runs.
-pub(super) fn talk(child: &mut Child, module: &[u8], until: Instant, spare: Option<&Spare>) -> io::Result<Outcome> {
+/// read nor one that says much is waited for longer. One that is late, unwanted, or for which memory is short, still runs.
+pub(super) fn talk(
+    child: &mut Child,
+    module: &[u8],
+    until: Instant,
+    spare: Option<&Spare>,
+    wanted: &dyn Fn() -> Wanted,
+) -> io::Result<Outcome> {
     let mut given = Given { input: child.stdin.take(), left: module };
     let mut heard = Heard { output: child.stderr.take(), words: Vec::new() };
     if let Some(input) = &given.input {
@@ -59,11 +76,15 @@ pub(super) fn talk(child: &mut Child, module: &[u8], until: Instant, spare: Opti
         if left.is_zero() {
             return Ok(Outcome::Late);
         }
+        if wanted() == Wanted::No {
+            return Ok(Outcome::Unwanted);
+        }
+        left = left.min(SELDOM);
         if let Some(spare) = spare.and_then(|spare| spare()) {
             if spare == 0 {
                 return Ok(Outcome::Short(resident(child)));
             }
-            left = left.min(Duration::from_millis(spare / (PACE / 1000)).clamp(OFTEN, SELDOM));
+            left = left.min(Duration::from_millis(spare / (PACE / 1000)).max(OFTEN));
         }
         if given.input.is_some() || heard.output.is_some() {
             wait(&given, &heard, left)?;
@@ -167,7 +188,7 @@ mod tests {
 
     fn talked(script: &str, module: &[u8], time: Duration, spare: Option<&Spare>) -> Outcome {
         let mut child = shell(script);
-        let outcome = talk(&mut child, module, Instant::now() + time, spare).unwrap();
+        let outcome = talk(&mut child, module, Instant::now() + time, spare, &|| Wanted::Yes).unwrap();
         child.kill().ok();
         child.wait().unwrap();
         outcome
@@ -176,7 +197,7 @@ mod tests {
     fn ended(script: &str, module: &[u8]) -> (Option<i32>, Vec<u8>) {
         match talked(script, module, Duration::from_secs(60), None) {
             Outcome::Ended { status, words } => (status.code(), words),
-            Outcome::Late | Outcome::Short(_) => panic!("it did not end"),
+            Outcome::Late | Outcome::Short(_) | Outcome::Unwanted => panic!("it did not end"),
         }
     }
 

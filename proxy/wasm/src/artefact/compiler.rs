@@ -2,7 +2,7 @@
 
 use super::{
     Kept,
-    child::{Outcome, Spare, talk},
+    child::{Outcome, Spare, Wanted, talk},
 };
 use crate::{engine, vm::log};
 use rustix::{
@@ -66,6 +66,9 @@ pub enum CompileError {
     /// The compiler did not run to its end.
     #[error("the compiler did not run: {0}")]
     Compiler(String),
+    /// No configuration names it any more.
+    #[error("no configuration names it any more")]
+    Unwanted,
     /// It took longer than it may.
     #[error("the compiler took longer than {0:?}")]
     Time(Duration),
@@ -84,7 +87,7 @@ impl Compiler {
         Self::Child { program: "/proc/self/exe".into(), arguments: arguments.into_iter().collect() }
     }
 
-    pub(super) fn compile(&self, module: &[u8], into: &Kept) -> Result<(), CompileError> {
+    pub(super) fn compile(&self, module: &[u8], into: &Kept, wanted: &dyn Fn() -> Wanted) -> Result<(), CompileError> {
         let failed = |error: io::Error| CompileError::Compiler(error.to_string());
         let mut file = into.file.try_clone().map_err(failed)?;
         match self {
@@ -102,7 +105,7 @@ impl Compiler {
                     .stderr(Stdio::piped())
                     .spawn()
                     .map_err(|error| CompileError::Start(error.to_string()))?;
-                let done = wait(&mut child, module);
+                let done = wait(&mut child, module, wanted);
                 if done.is_err() {
                     // It is waited for below whether it could be killed or had ended.
                     child.kill().ok();
@@ -123,10 +126,11 @@ pub fn leave_room(spare: Spare) {
     *SPARE.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(spare));
 }
 
-fn wait(child: &mut Child, module: &[u8]) -> Result<(), CompileError> {
+fn wait(child: &mut Child, module: &[u8], wanted: &dyn Fn() -> Wanted) -> Result<(), CompileError> {
     let failed = |error: io::Error| CompileError::Compiler(error.to_string());
     let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match talk(child, module, Instant::now() + TIME, spare.as_deref()).map_err(failed)? {
+    match talk(child, module, Instant::now() + TIME, spare.as_deref(), wanted).map_err(failed)? {
+        Outcome::Unwanted => Err(CompileError::Unwanted),
         Outcome::Late => Err(CompileError::Time(TIME)),
         Outcome::Short(taken) => Err(CompileError::Memory(taken.div_ceil(1 << 20))),
         Outcome::Ended { status, words } => {

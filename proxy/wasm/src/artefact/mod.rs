@@ -15,7 +15,7 @@ mod compiler;
 mod directory;
 mod unfinished;
 
-pub use child::Spare;
+pub use child::{Spare, Wanted};
 pub use compiler::{CompileError, Compiler, compile_main, leave_room};
 pub use directory::Directory;
 pub use unfinished::Kept;
@@ -122,7 +122,7 @@ pub fn kept(runtime: &Runtime, directory: &Directory, digest: &[u8; 32]) -> Opti
     take(runtime, directory.find(&name(digest))?).ok()
 }
 
-/// A compiled module for this module's bytes, from the cache or made now. Blocks: for a thread of its own.
+/// A compiled module for this module's bytes, from the cache or made now, for as long as it is `wanted`. Blocks: for a thread of its own.
 ///
 /// # Errors
 ///
@@ -133,13 +133,14 @@ pub fn module(
     compiler: &Compiler,
     bytes: &[u8],
     digest: &[u8; 32],
+    wanted: &dyn Fn() -> Wanted,
 ) -> Result<wasmtime::Module, CompileError> {
     if let Some(module) = kept(runtime, directory, digest) {
         return Ok(module);
     }
     let name = name(digest);
     let begun = std::time::Instant::now();
-    let made = made(directory, compiler, bytes, &name).or_else(|error| match (directory.path(), &error) {
+    let made = made(directory, compiler, bytes, &name, wanted).or_else(|error| match (directory.path(), &error) {
         // A full disk is no reason not to serve. What needs more memory than there is, or cannot be started, is not tried again.
         (Some(path), CompileError::Keep(_) | CompileError::Compiler(_)) => {
             tracing::warn!(
@@ -148,7 +149,12 @@ pub fn module(
                 path.display(),
                 hex(&digest[..6]),
             );
-            made(&Directory::memory(), compiler, bytes, &name)
+            made(&Directory::memory(), compiler, bytes, &name, wanted)
+        }
+        (_, CompileError::Unwanted) => {
+            let after = begun.elapsed();
+            tracing::info!(module = hex(&digest[..6]), ?after, "compiling a wasm module was given up: no configuration names it any more");
+            Err(error)
         }
         _ => Err(error),
     })?;
@@ -157,9 +163,15 @@ pub fn module(
 }
 
 /// Compiles into the directory; the artefact, to be read.
-fn made(directory: &Directory, compiler: &Compiler, bytes: &[u8], name: &str) -> Result<File, CompileError> {
+fn made(
+    directory: &Directory,
+    compiler: &Compiler,
+    bytes: &[u8],
+    name: &str,
+    wanted: &dyn Fn() -> Wanted,
+) -> Result<File, CompileError> {
     let kept = directory.new_file().map_err(|error| CompileError::Keep(error.to_string()))?;
-    compiler.compile(bytes, &kept)?;
+    compiler.compile(bytes, &kept, wanted)?;
     directory.keep(name, kept).map_err(|error| CompileError::Keep(error.to_string()))
 }
 

@@ -2,7 +2,11 @@
 //!
 //! Bytes of a module are held by nobody who waits: the control thread's memory does not grow with the number of filters.
 
-use super::{Fault, WasmLoader, shown};
+use super::{
+    Fault, WasmLoader,
+    names::{Named, Unknown},
+    shown,
+};
 use crate::{
     artefact::{self, sha256},
     engine::Runtime,
@@ -39,8 +43,11 @@ impl WasmLoader {
         runtime: &'static Runtime,
         filter: &Name,
         wasm: &Wasm,
+        unknown: Unknown,
     ) -> Result<([u8; 32], Arc<Module>), Fault> {
         let mut digest = self.digest(&wasm.source).await?;
+        let mut naming = self.names.name(digest);
+        drop(unknown);
         loop {
             // Who wants the same module finds it when this one has it.
             let _alone = self.turns.alone(digest).await;
@@ -52,10 +59,11 @@ impl WasmLoader {
             // What is in force needs neither server nor cache.
             let compiled = match self.compiled(&digest) {
                 Some(compiled) => compiled,
-                None => match self.compile(runtime, filter, &wasm.source, digest).await? {
+                None => match self.compile(runtime, filter, &wasm.source, digest, naming.module()).await? {
                     Compiled::Module(compiled) => compiled,
                     Compiled::Another(now) => {
                         digest = now;
+                        naming = self.names.name(digest);
                         continue;
                     }
                 },
@@ -91,6 +99,7 @@ impl WasmLoader {
         filter: &Name,
         source: &WasmSource,
         digest: [u8; 32],
+        named: Arc<Named>,
     ) -> Result<Compiled, Fault> {
         let directory = self.directory();
         let kept = self
@@ -129,7 +138,7 @@ impl WasmLoader {
             if now != digest {
                 return Ok(Compiled::Another(now));
             }
-            let compiled = artefact::module(runtime, &directory, &compiler, &bytes, &digest);
+            let compiled = artefact::module(runtime, &directory, &compiler, &bytes, &digest, &|| named.wanted());
             compiled.map(Compiled::Module).map_err(|error| error.to_string())
         });
         Ok(compiled.await?)

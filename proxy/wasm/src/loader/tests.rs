@@ -151,6 +151,76 @@ async fn what_is_there_waits_for_nothing_that_is_fetched_or_compiled() {
     assert_eq!(words, [Some("nobody is there"), Some("no module"), None]);
 }
 
+/// A loader whose compiler says in `began` that it begins, ends with `go`, and makes of whatever it is given what `made` is made of.
+fn slow(folder: &Folder, made: u32) -> WasmLoader {
+    fs::create_dir_all(&folder.0).unwrap();
+    fs::write(folder.0.join("made"), engine::compile(&guest(made)).unwrap()).unwrap();
+    let script = format!(
+        "cd {}; cat >/dev/null; echo $$ >>began; while [ ! -e go ]; do sleep 0.01; done; cat made",
+        folder.0.display()
+    );
+    let compiler = Compiler::Child { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
+    let nothing: Fetch = Rc::new(|_, _| Box::pin(async { Err("nothing is fetched here".to_owned().into()) }));
+    WasmLoader::new(compiler, nothing).with_directory(Directory::open(&[folder.0.join("cache")]))
+}
+
+impl Folder {
+    /// The children that began to compile.
+    fn began(&self) -> Vec<String> {
+        fs::read_to_string(self.0.join("began")).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+}
+
+/// Loads until a child compiles, then gives up.
+async fn give_up(loader: &WasmLoader, folder: &Folder, number: u32) {
+    let filter = Arc::new(filter(number));
+    tokio::select! {
+        loaded = loader.load(&filter, None) => panic!("{loaded:?}"),
+        () = until("begun", || !folder.began().is_empty()) => {}
+    }
+}
+
+/// Another module waits for a child that it is compiled by, which is another one's as long as that is compiled.
+#[tokio::test]
+async fn a_module_that_no_configuration_names_any_more_is_not_compiled_on() {
+    let folder = Folder::new("unwanted");
+    let loader = slow(&folder, 2);
+    give_up(&loader, &folder, 1).await;
+    let corrected = async {
+        until("compiling the other", || folder.began().len() == 2).await;
+        fs::write(folder.0.join("go"), "").unwrap();
+    };
+    let begun = std::time::Instant::now();
+    tokio::join!(load(&loader, 2), corrected);
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert!(!PathBuf::from(format!("/proc/{}", folder.began()[0])).exists(), "its child is gone");
+}
+
+#[tokio::test]
+async fn a_module_that_the_next_configuration_names_is_compiled_on() {
+    let folder = Folder::new("named");
+    let loader = slow(&folder, 1);
+    give_up(&loader, &folder, 1).await;
+    let go = async {
+        // Longer than where nobody names it.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        fs::write(folder.0.join("go"), "").unwrap();
+    };
+    let filters = [Arc::new(filter(1)), Arc::new(filter(1))];
+    let (loaded, ()) = tokio::join!(join_all(filters.iter().map(|filter| loader.load(filter, None))), go);
+    assert!(loaded.iter().all(Result::is_ok), "{loaded:?}");
+    assert_eq!(folder.began().len(), 1);
+}
+
+#[tokio::test]
+async fn a_module_that_nobody_names_is_not_compiled_on_where_nothing_else_is_loaded() {
+    let folder = Folder::new("nobody");
+    let loader = slow(&folder, 1);
+    give_up(&loader, &folder, 1).await;
+    let child = PathBuf::from(format!("/proc/{}", folder.began()[0]));
+    until("ended", || !child.exists()).await;
+}
+
 /// A guest that takes one configuration alone.
 fn once() -> Vec<u8> {
     let text = r#"(module (memory (export "memory") 1) (global $set (mut i32) (i32.const 0))

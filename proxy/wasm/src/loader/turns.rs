@@ -73,7 +73,7 @@ impl Turns {
         on_thread(&self.here, work).await
     }
 
-    /// Runs what has a child compile. What was given up goes on to its end, and in its place, since what it makes is kept: a configuration
+    /// Runs what has a child compile. What was given up goes on, and in its place, until [nobody names it](super::names): a configuration
     /// that is read anew has the same modules more often than not.
     pub(super) async fn child<T: Send + 'static>(
         &self,

@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use pillion_core::exchange::filter::{Failed, Metadata};
-use std::{rc::Weak, sync::Arc};
+use std::sync::Arc;
 use wasmtime::{TypedFunc, WasmParams};
 
 /// What `proxy_get_status` says of an HTTP call whose answer broke off: Envoy's number.
@@ -204,10 +204,7 @@ impl Machine {
             }
         }
         if self.dead().is_none() {
-            let mourner = self.mourner.borrow().as_ref().and_then(Weak::upgrade);
-            if let Some(mourner) = mourner {
-                mourner.holds(self.memory());
-            }
+            self.tell_memory(self.memory());
         }
     }
 }

@@ -23,6 +23,8 @@ const ENTRY: usize = size_of::<usize>();
 pub struct Limiter {
     account: Arc<Account>,
     denied: u64,
+    /// It was given memory, and nobody was told yet.
+    grown: bool,
     /// It was denied memory that it might have had, since the process has none.
     short: bool,
 }
@@ -118,7 +120,7 @@ impl Limiter {
             calls: AtomicUsize::new(0),
             told: Mutex::new(Told::Nowhere),
         };
-        Self { account: Arc::new(account), denied: 0, short: false }
+        Self { account: Arc::new(account), denied: 0, grown: false, short: false }
     }
 
     /// What the machine holds.
@@ -151,6 +153,18 @@ impl Limiter {
         self.short
     }
 
+    /// Whether it was given memory since this was [`told`](Self::tell).
+    #[must_use]
+    pub fn has_grown(&self) -> bool {
+        self.grown
+    }
+
+    /// Bytes to be told; nothing new once they are.
+    pub fn tell(&mut self) -> usize {
+        self.grown = false;
+        self.account.told()
+    }
+
     /// Bytes that it may have.
     #[must_use]
     pub fn most(&self) -> usize {
@@ -176,6 +190,7 @@ impl Limiter {
             return false;
         }
         self.account.own.fetch_add(more, Relaxed);
+        self.grown = true;
         true
     }
 }

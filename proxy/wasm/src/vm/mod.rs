@@ -56,7 +56,7 @@ pub struct Machine {
     mourner: RefCell<Option<Weak<dyn Mourner>>>,
 }
 
-/// Is told when a machine dies, and after events how large it is.
+/// Is told when a machine dies, and how large it is once it has grown and after events.
 pub trait Mourner {
     /// It died of this; the callback that killed it took so long of the worker's time, in whole ticks.
     fn died(&self, failure: &Failure, burnt: Duration);
@@ -218,7 +218,8 @@ impl Machine {
     fn noted(&self, host: &Host) -> Noted {
         // Nobody else looks at them now.
         let orphans = self.orphans.try_borrow().is_ok_and(|orphans| orphans.is_empty());
-        if host.timers.is_empty() && host.wishes.is_empty() && orphans { Noted::Nothing } else { Noted::Something }
+        let nothing = host.timers.is_empty() && host.wishes.is_empty() && !host.limiter.has_grown() && orphans;
+        if nothing { Noted::Nothing } else { Noted::Something }
     }
 
     /// Does what host functions noted.
@@ -231,6 +232,10 @@ impl Machine {
             }
         }
         host.grant_wishes();
+        if host.limiter.has_grown() {
+            let bytes = host.limiter.tell();
+            self.tell_memory(bytes);
+        }
         if !self.orphans.borrow().is_empty() {
             for id in self.orphans.take() {
                 host.contexts.remove(&id);
@@ -253,6 +258,14 @@ impl Machine {
             None => self.timers.borrow_mut().remove(&root),
         };
         drop(before);
+    }
+
+    /// Whoever keeps it is told how large it is.
+    fn tell_memory(&self, bytes: usize) {
+        let mourner = self.mourner.borrow().as_ref().and_then(Weak::upgrade);
+        if let Some(mourner) = mourner {
+            mourner.holds(bytes);
+        }
     }
 
     /// The machine is dead: its streams and whoever keeps it are told.

@@ -108,7 +108,7 @@ impl Seat {
         }
     }
 
-    /// Bytes of its machine's memory now, which lives. Called at the end of each stream and of events: nothing is done where they are known.
+    /// Bytes of its machine's memory now, which lives. Called where it has begun or grown, and at the end of each stream and of events: nothing is done where they are known.
     pub fn tell_memory(&self, bytes: usize) {
         if self.metrics.told() == bytes || !self.up.get() {
             return;

@@ -50,7 +50,7 @@ impl Filtered {
     /// What has left the chain.
     fn fetch(&self) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
         let mut half = self.shared.half(self.side).borrow_mut();
-        while let Some(mut piece) = half.out.pop_some() {
+        while let Some(mut piece) = half.out.pop() {
             if let Some(left) = &mut half.length {
                 let most = usize::try_from(*left).unwrap_or(usize::MAX);
                 // A small rest would keep all that it was cut from in memory, and count as itself.
@@ -106,8 +106,13 @@ impl Filtered {
 impl Shared {
     /// Reads a piece of a body and shows it to the filters.
     pub(super) fn poll_feed(self: &Rc<Self>, side: Side, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
-        if self.half(side).borrow().source_ended {
-            return Poll::Pending;
+        {
+            let mut half = self.half(side).borrow_mut();
+            if half.source_ended {
+                return Poll::Pending;
+            }
+            // It is read now.
+            half.outside = 0;
         }
         let frame = {
             let Poll::Ready((frame, end)) = self.poll_source(side, cx) else { return Poll::Pending };
@@ -145,10 +150,7 @@ impl Shared {
             let left = std::mem::take(&mut self.half(side).borrow_mut().out);
             drop(left);
             self.count_held();
-            self.interrupt(Interrupt::Error(match side {
-                Side::Request => FilterError::RequestShortMemory,
-                Side::Response => FilterError::ResponseShortMemory,
-            }));
+            self.is_short_of_memory(side);
         }
     }
 
@@ -178,6 +180,26 @@ impl Shared {
         }
     }
 
+    /// Filters let nothing more in. What comes all the same, as far as a client of HTTP/2 was told that it may send, counts as what they
+    /// hold; of that nobody may have more than an eighth beyond what there is room for.
+    #[cold]
+    pub(super) fn wait_outside(&self, side: Side, cx: &mut Context<'_>) {
+        self.poll_ahead(side, cx);
+        let grown = self.half(side).try_borrow_mut().is_ok_and(|mut half| {
+            let waiting = half.source.waiting();
+            std::mem::replace(&mut half.outside, waiting) < waiting
+        });
+        if grown && self.count_held() == Room::None && self.held.room_for_what_comes() == Room::None {
+            let held: Vec<_> = self.slots.iter().map(|slot| slot.stage(side).borrow_mut().take()).collect();
+            drop(held);
+            let source = self.half(side).borrow_mut().forget_source();
+            drop(source);
+            self.half(side).borrow_mut().outside = 0;
+            self.count_held();
+            self.is_short_of_memory(side);
+        }
+    }
+
     /// Says whom to wake when filters let something go.
     fn wait<T>(&self, side: Side, cx: &Context<'_>) -> Poll<T> {
         let before = self.half(side).borrow_mut().waker.replace(cx.waker().clone());
@@ -187,8 +209,8 @@ impl Shared {
 
     fn poll_more(self: &Rc<Self>, side: Side, cx: &mut Context<'_>) -> Result<Fed, BodyError> {
         if !self.has_room(side) {
-            self.poll_ahead(side, cx);
-            return Ok(Fed::Nothing);
+            self.wait_outside(side, cx);
+            return Ok(if self.interrupted() { Fed::Something } else { Fed::Nothing });
         }
         match self.poll_feed(side, cx) {
             Poll::Pending => Ok(Fed::Nothing),

@@ -1,7 +1,8 @@
 //! [`Buffer`]: bytes of a body while a filter looks at them or holds them back.
 //!
 //! One chunk passes through it without a copy. Of several, small ones are put together: each would pin the read buffer
-//! it is part of, so that a body sent in single bytes would hold many times its own size.
+//! it is part of, so that a body sent in single bytes would hold many times its own size. What is long, which only filters make, is
+//! cut into parts that keep nothing of each other: what has been given on of it holds no memory any more.
 
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -63,18 +64,17 @@ impl Buffer {
 
     /// At the end, in place.
     pub fn append(&mut self, bytes: &[u8]) {
-        self.put(Bytes::copy_from_slice(bytes));
+        parts(bytes).for_each(|part| self.put_piece(Bytes::copy_from_slice(part)));
     }
 
     /// At the beginning.
     pub fn prepend(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
         self.len += bytes.len();
-        let second = std::mem::replace(&mut self.first, Bytes::copy_from_slice(bytes));
-        if !second.is_empty() {
-            self.more.get_or_insert_default().pieces.push_front(second);
+        for part in parts(bytes).rev() {
+            let second = std::mem::replace(&mut self.first, Bytes::copy_from_slice(part));
+            if !second.is_empty() {
+                self.more.get_or_insert_default().pieces.push_front(second);
+            }
         }
     }
 
@@ -110,6 +110,11 @@ impl Buffer {
 
     /// A chunk as it came.
     pub(super) fn put(&mut self, chunk: Bytes) {
+        // A codec gives none that is longer: it is an answer that a filter gave.
+        if chunk.len() > LONG { self.append(&chunk) } else { self.put_piece(chunk) }
+    }
+
+    fn put_piece(&mut self, chunk: Bytes) {
         if chunk.is_empty() {
             return;
         }
@@ -158,37 +163,25 @@ impl Buffer {
         self.len -= piece.len();
         Some(piece)
     }
-
-    /// The first of it; of a long piece, which a filter made, a part that does not keep the rest: that is still here to be
-    /// counted, and can be let go.
-    pub(super) fn pop_some(&mut self) -> Option<Bytes> {
-        let mut piece = self.pop()?;
-        if piece.len() > LONG {
-            let rest = piece.split_off(GIVEN);
-            piece = Bytes::copy_from_slice(&piece);
-            self.len += rest.len();
-            match self.first.is_empty() {
-                true => self.first = rest,
-                // It was the first, and has left its place.
-                false => self.more.get_or_insert_default().pieces.push_front(rest),
-            }
-        }
-        Some(piece)
-    }
 }
 
-/// Bytes of a piece that is given on as it is; codecs give none that is longer.
+/// Bytes of a piece that stays as it is; codecs give none that is longer.
 const LONG: usize = 64 * 1024;
 
-/// Bytes that are given on of a longer one: a frame.
-const GIVEN: usize = 16 * 1024;
+/// Bytes of a part of a longer one: a frame.
+const PART: usize = 16 * 1024;
+
+/// What is short as it is, what is long in parts.
+fn parts(bytes: &[u8]) -> std::slice::Chunks<'_, u8> {
+    bytes.chunks(if bytes.len() > LONG { PART } else { LONG })
+}
 
 impl More {
     fn pop(&mut self) -> Option<Bytes> {
         match self.pieces.pop_front() {
             Some(piece) => Some(piece),
             None if self.tail.is_empty() => None,
-            None => Some(self.tail.split().freeze()),
+            None => Some(std::mem::take(&mut self.tail).freeze()),
         }
     }
 }
@@ -260,6 +253,23 @@ mod tests {
             let from = start.min(model.len());
             let to = start.saturating_add(length).min(model.len()).max(from);
             prop_assert_eq!(part, &model[from..to]);
+        }
+    }
+
+    #[test]
+    fn what_is_given_on_of_a_long_piece_keeps_nothing_of_the_rest() {
+        let long: Vec<u8> = (0..1_000_000_u32).map(|at| at as u8).collect();
+        let ways: [fn(&mut Buffer, &[u8]); 4] =
+            [Buffer::append, Buffer::prepend, Buffer::replace, |buffer, long| buffer.put(Bytes::copy_from_slice(long))];
+        for fill in ways {
+            let mut buffer = Buffer::default();
+            fill(&mut buffer, &long);
+            let mut given = Vec::new();
+            while let Some(piece) = buffer.pop() {
+                assert!(piece.len() <= 2 * PART && piece.is_unique(), "{} bytes", piece.len());
+                given.extend_from_slice(&piece);
+            }
+            assert!(given == long && buffer.is_empty());
         }
     }
 

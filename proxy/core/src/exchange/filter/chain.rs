@@ -337,14 +337,10 @@ impl Shared {
         }
         if self.count_held() == Room::None && !self.waits_unshown(side, slot) {
             // It may wait for what comes next, which there is no memory for.
-            let error = match side {
-                Side::Request => FilterError::RequestShortMemory,
-                Side::Response => FilterError::ResponseShortMemory,
-            };
             let held = self.slots[slot].stage(side).borrow_mut().take();
             drop(held);
             self.count_held();
-            self.interrupt(Interrupt::Error(error));
+            self.is_short_of_memory(side);
         }
     }
 
@@ -354,13 +350,13 @@ impl Shared {
         if self.told.borrow().version == Some(Version::HTTP_2) { http2 } else { http1 }
     }
 
-    /// Counts what filters hold back of the stream and wrote into its heads, an answer that one of them gave, and what has left
-    /// the chain behind it and was not fetched.
+    /// Counts what filters hold back of the stream and wrote into its heads, an answer that one of them gave, what came meanwhile
+    /// and waits before them, and what has left the chain behind it and was not fetched.
     pub(super) fn count_held(&self) -> Room {
         let of = |side: Side| {
             let back: usize = self.slots.iter().map(|slot| slot.stage(side).borrow().bytes()).sum();
             let half = self.half(side).borrow();
-            back + half.out.len() + half.source.made()
+            back + half.out.len() + half.source.made() + half.outside
         };
         // What was written is there a second time while it is sent.
         self.held.back(of(Side::Request) + of(Side::Response) + 2 * self.written.get())

@@ -99,8 +99,8 @@ impl Shared {
                 return Poll::Ready(Ok(()));
             }
             if !read || !self.has_room(side) {
-                self.poll_ahead(side, cx);
-                return Poll::Pending;
+                self.wait_outside(side, cx);
+                return if self.interrupted() { Poll::Ready(Err(Stuck::Interrupted)) } else { Poll::Pending };
             }
             match self.poll_feed(side, cx) {
                 Poll::Pending => return Poll::Pending,

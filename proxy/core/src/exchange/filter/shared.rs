@@ -158,6 +158,14 @@ impl Shared {
         self.wake(Side::Response);
     }
 
+    /// There is no memory for more of this direction.
+    pub(super) fn is_short_of_memory(&self, side: Side) {
+        self.interrupt(Interrupt::Error(match side {
+            Side::Request => FilterError::RequestShortMemory,
+            Side::Response => FilterError::ResponseShortMemory,
+        }));
+    }
+
     pub(crate) fn interrupted(&self) -> bool {
         self.interrupt.borrow().is_some()
     }
@@ -241,10 +249,17 @@ impl Shared {
     }
 
     /// Ready when a filter ended what became of a request that left HTTP: without an answer, or by one that comes too late.
-    /// That a filter failed ends nothing: what is carried does not pass it.
+    /// That a filter failed ends nothing: what is carried does not pass it. An opaque connection ends as its bytes are read, but for
+    /// one that there is no memory for: its client may not read what came before, either.
     pub(crate) fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
-        let ended = matches!(&*self.interrupt.borrow(), Some(Interrupt::Reply(_) | Interrupt::Close(_)));
-        if ended && self.kind == StreamKind::Http {
+        let ended = match (&*self.interrupt.borrow(), self.kind) {
+            (Some(Interrupt::Reply(_) | Interrupt::Close(_)), kind) => kind == StreamKind::Http,
+            (Some(Interrupt::Error(error)), StreamKind::Tcp) => {
+                matches!(error, FilterError::RequestShortMemory | FilterError::ResponseShortMemory)
+            }
+            (Some(Interrupt::Error(_)) | None, _) => false,
+        };
+        if ended {
             return Poll::Ready(());
         }
         self.waiting.replace(Some(cx.waker().clone()));

@@ -116,6 +116,8 @@ pub(super) struct Half {
     pub(super) ended: bool,
     /// Where the body comes from; not here while it is read.
     pub(super) source: Incoming,
+    /// Bytes of it that came while filters let nothing more in.
+    pub(super) outside: usize,
     pub(super) reading: Reading,
     pub(super) source_ended: bool,
     /// Its body was given to whoever sends it on.
@@ -168,6 +170,7 @@ impl Default for Half {
             out: Buffer::default(),
             ended: false,
             source: Incoming::Empty,
+            outside: 0,
             reading: Reading::No,
             source_ended: false,
             handed_out: false,

@@ -198,7 +198,7 @@ impl<E: AsyncRead + Unpin> TcpEnd<'_, E> {
             };
             {
                 let mut half = shared.half(side).borrow_mut();
-                if let Some(piece) = half.out.pop_some() {
+                if let Some(piece) = half.out.pop() {
                     drop(half);
                     shared.fetched(side);
                     return Poll::Ready(Ok(piece));

@@ -1,0 +1,198 @@
+//! What filters take for themselves: the memory of their machines, and what they store in data and queues that they share.
+
+use super::{GUEST, LIMIT, holding, quiet};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use pillion_tests::{
+    cgroup::Cgroup,
+    client::Client,
+    origin::Origin,
+    proxy::Proxy,
+    some_or_return,
+    wait::{self, SOON},
+};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A request with the guest: 1 MiB more. The status, where there is an answer.
+fn leak(proxy: &Proxy) -> Option<u16> {
+    let mut client = Client::over(TcpStream::connect_timeout(&proxy.second, SOON).ok()?);
+    client.try_send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
+    client.try_receive("GET").ok().map(|response| response.status)
+}
+
+/// Two workers, whose machines stay each below what it may have and fill the container together.
+const LEAK: &str = "workers: 2\nlimits: { memory_shrink: 30%, memory_refuse: 40% }";
+
+const ROOM: u64 = 256 << 20;
+
+fn given_back(proxy: &Proxy) -> f64 {
+    proxy.metrics().sum("pillion_wasm_failures_total", &["filter=\"holds\"", "reason=\"pressure\""])
+}
+
+#[test]
+fn a_filter_that_leaks_closes_no_other_listener() {
+    let group = some_or_return!(Cgroup::new(Some(ROOM), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'L', "", LEAK);
+    let mut peak = 0;
+    wait::until_true("a machine to be given back", || {
+        leak(&proxy);
+        peak = peak.max(proxy.resident_own());
+        assert!(proxy.ended().is_none(), "the kernel killed it");
+        // Not so fast that it is denied memory before it is looked at.
+        thread::sleep(Duration::from_millis(25));
+        given_back(&proxy) > 0.0
+    });
+    // It is given back to the kernel, and so is more if that was not enough; then everybody is let in again.
+    wait::until_true("memory to be there again", || proxy.resident_own() + (30 << 20) < peak);
+    wait::until_true("others to be served", || quiet(&proxy) == Some(200));
+    wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
+    let died = given_back(&proxy);
+    assert!(died <= 2.0, "{died} machines for what one holds");
+    let (_, stderr) = proxy.stop();
+    let told: Vec<_> = stderr.lines().filter(|line| line.contains("memory is short, and its machine, with")).collect();
+    assert!(!told.is_empty() && told.iter().all(|line| line.contains("holds")), "{stderr}");
+}
+
+/// A container as a sidecar has it whose guests may have all of it.
+const SMALL: u64 = 64 << 20;
+
+/// A machine is given back while there is room for what others do until it is, and its memory is told no more at once.
+#[test]
+fn a_filter_that_leaks_slowly_leaves_the_kernel_a_margin() {
+    let group = some_or_return!(Cgroup::new(Some(SMALL), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'L', "", "workers: 1");
+    let told = |proxy: &Proxy| proxy.metrics().sum("pillion_wasm_memory_bytes", &["filter=\"holds\""]);
+    for died in 1..4 {
+        let (mut most, mut refused) = (0, 0);
+        let deadline = Instant::now() + SOON;
+        while given_back(&proxy) < f64::from(died) {
+            for _ in 0..5 {
+                leak(&proxy);
+                most = most.max(group.used());
+                refused += u32::from(quiet(&proxy) != Some(200));
+                // Slowly: memory is looked at several times for each.
+                thread::sleep(Duration::from_millis(40));
+            }
+            assert!(proxy.ended().is_none(), "the kernel killed it");
+            assert!(Instant::now() < deadline, "no machine is given back");
+        }
+        let permille = most * 1000 / SMALL;
+        println!("{permille} thousandths of the container at most, others refused {refused} times");
+        let left = told(&proxy);
+        assert!(left < f64::from(8 << 20), "{left} bytes are told of a machine that was given back");
+        assert!(permille < 950, "{permille} thousandths of the container were in use");
+        assert_eq!(refused, 0, "others are served all the while");
+        wait::until_true("others to be served", || quiet(&proxy) == Some(200));
+        wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
+    }
+}
+
+/// It takes more than is left before memory is looked at again.
+#[test]
+fn a_filter_that_grows_fast_is_denied_memory_before_the_kernel_kills() {
+    let group = some_or_return!(Cgroup::new(Some(80 << 20), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'L', "", "workers: 2");
+    wait::until_true("memory to be short", || {
+        for _ in 0..50 {
+            leak(&proxy);
+        }
+        assert!(proxy.ended().is_none(), "the kernel killed it");
+        given_back(&proxy) > 0.0
+    });
+    wait::until_true("others to be served", || quiet(&proxy) == Some(200));
+    wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
+}
+
+#[test]
+fn streams_of_a_machine_that_is_given_back_go_by_their_policy() {
+    for (policy, status) in [("fail: open,", 200), ("", 503)] {
+        let group = some_or_return!(Cgroup::new(Some(ROOM), None));
+        let origin = Origin::start();
+        let proxy =
+            holding(&origin, &group, 'Q', policy, "workers: 1\nlimits: { memory_shrink: 15%, memory_refuse: 20% }");
+        let mut held = Vec::new();
+        wait::until_true("a machine to be given back", || {
+            let mut client = Client::connect(proxy.second);
+            if client.try_send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").is_ok() {
+                held.push(client);
+            }
+            thread::sleep(Duration::from_millis(2));
+            given_back(&proxy) > 0.0
+        });
+        // The first was taken on, long before memory was short.
+        assert_eq!(held[0].receive().status, status, "{policy}");
+        wait::until_true("others to be served", || quiet(&proxy) == Some(200));
+    }
+}
+
+/// No end of a machine gives back what filters store in what they share: it must not become so much.
+#[test]
+fn what_filters_store_neither_kills_nor_closes_other_listeners() {
+    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
+    let origin = Origin::start();
+    let mut proxy = holding(&origin, &group, 'S', "", "workers: 2");
+    let before = proxy.resident_own();
+    for _ in 0..30 {
+        assert_eq!(leak(&proxy), Some(200));
+        assert!(proxy.ended().is_none(), "the kernel killed it");
+        assert_eq!(quiet(&proxy), Some(200), "somebody else");
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(proxy.resident_own() > before + (5 << 20), "it stores what there is room for");
+}
+
+/// Bytes that filters store are told by vm_id, and no more once the last owner has gone.
+#[test]
+fn what_filters_store_is_told_for_as_long_as_it_is_stored() {
+    let origin = Origin::start();
+    let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
+    let yaml = |filters: &str, on: &str| {
+        format!(
+            "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+             listeners:\n  - {{ name: quiet, address: {{listen}}, {on} routes: [{{ match: {{ prefix: / }}, cluster: origin }}] }}\n\
+             {filters}clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
+            origin.address
+        )
+    };
+    let filters = format!(
+        "filters:\n  - {{ name: stores, wasm: {{ inline: \"{module}\", configuration: S, vm_id: shop, \
+         limits: {{ callback: 5s }} }} }}\n"
+    );
+    let proxy = Proxy::start(&yaml(&filters, "filters: [stores],"));
+    let told = |proxy: &Proxy, series: &str| {
+        let metrics = proxy.metrics();
+        metrics.has(series).then(|| metrics.sum(series, &["vm_id=\"shop\""]))
+    };
+    let (data, queued) = ("pillion_wasm_shared_data_bytes", "pillion_wasm_shared_queue_bytes");
+    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(0.0), Some(0.0)));
+    assert_eq!(quiet(&proxy), Some(200));
+    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(100.0 * 600_004.0), Some(100.0 * 600_000.0)));
+    proxy.replace_config(&yaml("", ""));
+    assert_eq!(proxy.admin_post("/reload").status, 200);
+    wait::until_true("nothing to be told of who has gone", || {
+        [data, queued].iter().all(|series| !proxy.metrics().has(series))
+    });
+}
+
+/// A machine is told as soon as it is there, and what it grows by while the connection lives that it grew for.
+#[test]
+fn the_memory_of_a_filter_of_opaque_bytes_is_told_while_its_connections_live() {
+    const PAGE: f64 = 65_536.0;
+    let group = some_or_return!(Cgroup::new(Some(ROOM), None));
+    let origin = Origin::start();
+    let proxy = holding(&origin, &group, 'T', "", "workers: 1");
+    let told = || proxy.metrics().sum("pillion_wasm_memory_bytes", &["filter=\"holds\""]);
+    wait::until_true("its memory to be told before anybody came", || told() == 2.0 * PAGE);
+    let mut client = TcpStream::connect(proxy.second).expect("it listens");
+    client.write_all(b"GET /bytes/2 HTTP/1.1\r\nHost: test\r\n\r\n").expect("it is let in");
+    client.read_exact(&mut [0; 4096]).expect("an answer comes");
+    assert_eq!(told(), 66.0 * PAGE, "beside the connection");
+    drop(client);
+}
