@@ -278,8 +278,9 @@ mod tests {
 
     #[test]
     fn a_service_is_a_message_or_a_name() {
-        assert_eq!(grpc_cluster(b"\x0a\x08\x0a\x06target"), Ok("target"));
-        assert_eq!(grpc_cluster(b"target"), Ok("target"));
-        assert_eq!(grpc_cluster(b"\xff\xfe"), Err(Status::ParseFailure));
+        let of = |service| Target::of(service, b"").map(|target| target.cluster);
+        assert_eq!(of(b"\x0a\x08\x0a\x06target"), Ok("target"));
+        assert_eq!(of(b"target"), Ok("target"));
+        assert_eq!(of(b"\xff\xfe"), Err(Status::ParseFailure));
     }
 }
