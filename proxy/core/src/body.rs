@@ -140,6 +140,15 @@ impl Incoming {
         }
     }
 
+    /// Whoever asked for it does not for a while: its request waits for a connection, say. Its exchange looks after it meanwhile.
+    pub(crate) fn rests(&mut self) {
+        match self {
+            Self::Http2(body) => body.rests(),
+            Self::Filtered(body) => body.rests(),
+            Self::Http1(_) | Self::Empty | Self::Full(_) | Self::Leased(_) | Self::Upgraded(_) | Self::Made(_) => {}
+        }
+    }
+
     /// The response to the request that this is the body of has begun. From here on its client may be listening, and how long
     /// both sides may be silent is the exchange's to say.
     pub fn answered(&mut self) {

@@ -38,7 +38,7 @@ pub struct Held {
     received: RefCell<Received>,
     /// Until the request is answered.
     silence: RefCell<Option<Silence>>,
-    /// Whether the body was asked for: whoever does so keeps asking.
+    /// Whether the body was asked for: whoever does so keeps asking, or says that it [rests](super::Incoming::rests).
     wanted: Cell<bool>,
     /// Dropped last.
     hold: Hold,
@@ -78,7 +78,7 @@ impl Held {
         }
     }
 
-    /// As [`Ahead::poll_ahead`](super::Ahead::poll_ahead), while nobody has asked for the body: its request waits for filters, or for a connection.
+    /// As [`Ahead::poll_ahead`](super::Ahead::poll_ahead), while nobody asks for the body: its request waits for filters, or for a connection.
     pub fn poll_unwanted(&self, cx: &mut Context<'_>) {
         if !self.wanted.get() {
             self.received.borrow_mut().poll_ahead(cx);
@@ -122,6 +122,12 @@ impl Http2Body {
     /// Of a request.
     pub(super) fn shared(held: Rc<Held>, content_length: Option<u64>) -> Self {
         Self { source: Source::Shared(held), expected: content_length, state: Http2State::Data }
+    }
+
+    pub(super) fn rests(&self) {
+        if let Source::Shared(held) = &self.source {
+            held.wanted.set(false);
+        }
     }
 
     pub(super) fn answered(&self) {

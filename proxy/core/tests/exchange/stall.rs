@@ -279,6 +279,22 @@ fn small_messages_that_a_filter_holds_back_do_not_end_their_clients_connection()
     });
 }
 
+/// A filter has asked for the body, and lets the head go with its first piece: then nobody asks until there is a connection.
+#[test]
+fn small_messages_that_a_filter_was_shown_do_not_end_their_clients_connection_either() {
+    let server = |n, from| if n < 5 { Step::Hang } else { takes_some(n, from) };
+    run(Setup { filters: &["a"], ..PLAIN }, server, |world| async move {
+        script("a", |event, stream: &Stream| {
+            let held = stream.headers(Map::RequestHeaders, |head| head.get(b"content-length").is_none());
+            match event {
+                Event::RequestHeaders(_) if held == Some(true) => Do::Pause,
+                _ => Do::Continue,
+            }
+        });
+        small_uploads(world).await;
+    });
+}
+
 /// A frame of HTTP/2, with END_HEADERS where that is a flag.
 fn frame(kind: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as u32;

@@ -274,6 +274,11 @@ impl Filtered {
         self.shared.poll_ahead(self.side, cx);
     }
 
+    /// As [`Incoming::rests`].
+    pub(crate) fn rests(&mut self) {
+        self.shared.half(self.side).borrow_mut().source.rests();
+    }
+
     /// As [`Incoming::answered`].
     pub(crate) fn answered(&mut self) {
         self.shared.half(self.side).borrow_mut().source.answered();

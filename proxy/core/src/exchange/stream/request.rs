@@ -135,6 +135,8 @@ impl RequestStream {
     #[must_use]
     pub fn attempt(self: &Rc<Self>) -> RequestBody {
         self.resent.set(0);
+        // Until the attempt has a connection.
+        self.source.borrow_mut().rests();
         RequestBody { stream: Some(Rc::clone(self)) }
     }
 
