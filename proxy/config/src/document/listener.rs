@@ -253,7 +253,7 @@ pub(crate) struct Flood {
     pub empty_data: Text<Int<1, 1_000_000>>,
     /// WINDOW_UPDATE received beyond 20 for each DATA frame sent, as in Envoy: Go's `net/http` answers one of 16 KiB with eight. 1000: a client that opens large windows stream by stream stays below.
     pub window_updates: Text<Int<1, 1_000_000>>,
-    /// PRIORITY and unknown frames received. 1000: Firefox sends one or two a request.
+    /// PRIORITY and unknown frames received, and RST_STREAM of streams that were reset before. 1000: Firefox sends one or two a request.
     pub priorities: Text<Int<1, 1_000_000>>,
     /// CONTINUATION frames in one header block. 20: at 16 KiB each that is ten times `header_bytes` (CVE-2024-30255).
     pub continuations: Text<Int<0, 1000>>,

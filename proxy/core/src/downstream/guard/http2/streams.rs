@@ -52,12 +52,15 @@ impl Streams {
         }
     }
 
-    /// The client said RST_STREAM.
-    pub(super) fn reset(&mut self, stream: u32) {
-        if self.remembers(stream) {
-            let (word, bit) = place(stream);
+    /// The client said RST_STREAM; whether it had said so before.
+    pub(super) fn reset(&mut self, stream: u32) -> bool {
+        let (word, bit) = place(stream);
+        let known = self.remembers(stream);
+        let again = known && self.reset[word] & bit != 0;
+        if known {
             self.reset[word] |= bit;
         }
+        again
     }
 
     /// Whether the client has said END_STREAM before.
@@ -95,7 +98,7 @@ mod tests {
         assert_eq!([1, 3, 5, 7, 9, 11].map(|stream| streams.is_over(stream)), [true, false, false, false, true, false]);
         // The bit of 1 serves 1025 next.
         streams.open(1023);
-        streams.reset(1023);
+        assert_eq!([streams.reset(1023), streams.reset(1023), streams.reset(1025)], [false, true, false]);
         assert!(streams.is_over(1) && streams.is_over(1023) && !streams.is_ended(1023));
         streams.open(1025);
         assert!(!streams.is_over(1) && !streams.is_over(1025) && streams.is_over(9));

@@ -53,8 +53,7 @@ fn after_opening(frames: &[Vec<u8>]) -> Option<Breach> {
 #[test]
 fn each_flood_has_its_limit_and_name() {
     let headers = frame(1, 4, 1, &[0x82]);
-    let cases: [(Vec<u8>, Breach); 7] = [
-        (frame(3, 0, 1, &[0; 4]), Breach::ResetsReceived),
+    let cases: [(Vec<u8>, Breach); 6] = [
         (frame(6, 0, 0, &[0; 8]), Breach::Pings),
         (frame(4, 0, 0, b""), Breach::Settings),
         (frame(2, 0, 1, &[0; 5]), Breach::Priorities),
@@ -72,6 +71,16 @@ fn each_flood_has_its_limit_and_name() {
         assert_eq!(after_opening(&frames), Some(breach));
         assert_eq!(breach.code(), Reason::ENHANCE_YOUR_CALM);
     }
+}
+
+#[test]
+fn resets_are_counted_once_for_a_stream() {
+    let reset = |stream: u32| [frame(1, 4, stream, &[0x82]), frame(3, 0, stream, &[0; 4])].concat();
+    assert_eq!(after_opening(&[reset(1), reset(3), reset(5)]), None);
+    assert_eq!(after_opening(&[reset(1), reset(3), reset(5), reset(7)]), Some(Breach::ResetsReceived));
+    let late = frame(3, 0, 1, &[0; 4]);
+    assert_eq!(after_opening(&[vec![reset(1)], vec![late.clone(); 3]].concat()), None);
+    assert_eq!(after_opening(&[vec![reset(1)], vec![late; 4]].concat()), Some(Breach::Priorities));
 }
 
 #[test]
