@@ -26,6 +26,9 @@ use std::{
 type Framed = Result<Frame<Bytes>, BodyError>;
 type Polled = Poll<Option<Framed>>;
 
+/// What a stream of which something waits outside takes beside that: small ones fill memory as well.
+const ASIDE: usize = 16 * 1024;
+
 /// What became of reading once from a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fed {
@@ -181,12 +184,15 @@ impl Shared {
     }
 
     /// Filters let nothing more in. What comes all the same, as far as a client of HTTP/2 was told that it may send, counts as what they
-    /// hold; of that nobody may have more than an eighth beyond what there is room for.
+    /// hold, with the stream it waits on; of that nobody may have more than an eighth beyond what there is room for.
     #[cold]
     pub(super) fn wait_outside(&self, side: Side, cx: &mut Context<'_>) {
         self.poll_ahead(side, cx);
         let grown = self.half(side).try_borrow_mut().is_ok_and(|mut half| {
-            let waiting = half.source.waiting();
+            let waiting = match half.source.waiting() {
+                0 => 0,
+                bytes => bytes + ASIDE,
+            };
             std::mem::replace(&mut half.outside, waiting) < waiting
         });
         if grown && self.count_held() == Room::None && self.held.room_for_what_comes() == Room::None {

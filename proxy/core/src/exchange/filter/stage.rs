@@ -116,7 +116,7 @@ pub(super) struct Half {
     pub(super) ended: bool,
     /// Where the body comes from; not here while it is read.
     pub(super) source: Incoming,
-    /// Bytes of it that came while filters let nothing more in.
+    /// Bytes of it that came while filters let nothing more in, with what the stream takes.
     pub(super) outside: usize,
     pub(super) reading: Reading,
     pub(super) source_ended: bool,
