@@ -11,6 +11,7 @@ use pillion_tests::{
     wait::{self, SOON},
 };
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
     thread,
@@ -103,6 +104,77 @@ fn a_filter_that_grows_fast_is_denied_memory_before_the_kernel_kills() {
         for _ in 0..50 {
             leak(&proxy);
         }
+        assert!(proxy.ended().is_none(), "the kernel killed it");
+        given_back(&proxy) > 0.0
+    });
+    wait::until_true("others to be served", || quiet(&proxy) == Some(200));
+    wait::until_true("the filter to serve again", || leak(&proxy) == Some(200));
+}
+
+/// Fills 32 MiB as it is configured, as a rule engine does, and dies where it has none.
+const TABLE: &str = r#"(module
+  (memory (export "memory") 2)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (if (i32.eq (memory.grow (i32.const 512)) (i32.const -1)) (then (unreachable)))
+    (memory.fill (i32.const 131072) (i32.const 1) (i32.const 33554432))
+    (i32.const 1))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#;
+
+/// Declares 64 MiB, as what Emscripten makes declares all it will have, and fills a MiB of it with each request.
+const DECLARED: &str = r#"(module
+  (memory (export "memory") 1024)
+  (global $next (mut i32) (i32.const 1))
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
+    (if (i32.lt_u (global.get $next) (i32.const 63))
+      (then
+        (memory.fill (i32.shl (global.get $next) (i32.const 20)) (i32.const 1) (i32.const 1048576))
+        (global.set $next (i32.add (global.get $next) (i32.const 1)))))
+    (i32.const 0)))"#;
+
+/// A proxy in that container, with one worker: a listener without filters, and one with the guest.
+fn with(origin: &Origin, group: &Cgroup, guest: &str, wasm: &str) -> Proxy {
+    let module = STANDARD.encode(wat::parse_str(guest).expect("the guest's text is right"));
+    let route = "[{ match: { prefix: / }, cluster: origin }]";
+    let config = format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+         listeners:\n  - {{ name: quiet, address: {{listen}}, routes: {route} }}\n  \
+         - {{ name: holding, address: {{listen2}}, filters: [holds], routes: {route} }}\n\
+         filters:\n  - {{ name: holds, wasm: {{ inline: \"{module}\"{wasm} }} }}\n\
+         clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
+        origin.address
+    );
+    Proxy::start_with(&config, |program| group.command(&program))
+}
+
+/// A filter is tried in a machine of its own before it serves: what that finds no memory for is refused, and who serves goes on.
+#[test]
+fn a_reload_that_finds_no_memory_for_its_filter_is_refused() {
+    let group = some_or_return!(Cgroup::new(Some(SMALL), None));
+    let origin = Origin::start();
+    let mut proxy = with(&origin, &group, TABLE, ", configuration: one, limits: { memory: 48MiB, start: 10s }");
+    assert_eq!(leak(&proxy), Some(200));
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    proxy.replace_config(&yaml.replace("configuration: one", "configuration: two"));
+    let answer = proxy.admin_post("/reload");
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.text().contains("the container's memory is short"), "{answer:?}");
+    assert!(proxy.ended().is_none(), "the kernel killed it");
+    assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)));
+}
+
+/// It never grows, so that only the kernel knows that it has filled what it declared.
+#[test]
+fn a_filter_that_fills_what_it_declared_is_given_back() {
+    let group = some_or_return!(Cgroup::new(Some(SMALL), None));
+    let origin = Origin::start();
+    let mut proxy = with(&origin, &group, DECLARED, "");
+    wait::until_true("its machine to be given back", || {
+        leak(&proxy);
+        thread::sleep(Duration::from_millis(40));
         assert!(proxy.ended().is_none(), "the kernel killed it");
         given_back(&proxy) > 0.0
     });
