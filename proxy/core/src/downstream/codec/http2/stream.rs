@@ -9,7 +9,7 @@ use crate::{
     downstream::codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
     exchange::respond::Reset,
     io::{
-        Gone, Hold,
+        Gone, Hold, Pace,
         h2_pump::{PumpError, send_body},
     },
     tunnel::{
@@ -35,6 +35,7 @@ pub(super) struct Shared<F> {
     pub(super) settings: Rc<Settings>,
     pub(super) tally: Rc<Tally>,
     pub(super) gone: Rc<Gone>,
+    pub(super) pace: Rc<Pace>,
 }
 
 /// The answering half. If the service panics, the stream ends with INTERNAL_ERROR and no other one does.
@@ -73,7 +74,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
     // Declared before the answer: it is dropped after it. What comes of a request that is refused waits in it until then.
     let held = (parts.method == Method::CONNECT || !receive.is_end_stream()).then(|| {
         let hold = Hold::new(receive.stream_id(), &shared.gone);
-        Rc::new(Held::new(receive, hold, shared.settings.timeouts.body))
+        Rc::new(Held::new(receive, hold, shared.settings.timeouts.body, &shared.pace))
     });
     let mut answer = Answer { respond, tally };
     let head = parts.method == Method::HEAD;
