@@ -1,7 +1,7 @@
 //! [`Http2Body`]: the DATA and trailers of an HTTP/2 stream.
 
 use super::{BodyError, GivenUp};
-use crate::io::{Hold, Received};
+use crate::io::{Hold, Pace, Received};
 use bytes::Bytes;
 use h2::RecvStream;
 use http_body::{Frame, SizeHint};
@@ -69,9 +69,9 @@ impl Held {
     /// Of a stream whose body fails with [`GivenUp::Silent`] when it is wanted and nothing of it comes for `silence` (at most a
     /// quarter more), until it is [`answered`](super::Incoming::answered). While nobody polls it, no time runs out.
     #[must_use]
-    pub fn new(stream: RecvStream, hold: Hold, silence: Option<Duration>) -> Self {
+    pub fn new(stream: RecvStream, hold: Hold, silence: Option<Duration>, pace: &Rc<Pace>) -> Self {
         Self {
-            received: RefCell::new(Received::new(stream)),
+            received: RefCell::new(Received::new(stream, pace)),
             silence: RefCell::new(silence.map(Silence::of)),
             wanted: Cell::new(false),
             hold,
@@ -115,8 +115,8 @@ impl Drop for Source {
 
 impl Http2Body {
     /// Of a response.
-    pub(crate) fn new(stream: RecvStream, content_length: Option<u64>) -> Self {
-        Self { source: Source::Own(Received::new(stream)), expected: content_length, state: Http2State::Data }
+    pub(crate) fn new(stream: RecvStream, content_length: Option<u64>, pace: &Rc<Pace>) -> Self {
+        Self { source: Source::Own(Received::new(stream, pace)), expected: content_length, state: Http2State::Data }
     }
 
     /// Of a request.

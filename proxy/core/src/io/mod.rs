@@ -6,6 +6,7 @@
 mod gone;
 pub mod h2_pump;
 mod own;
+mod pace;
 mod received;
 mod redirectable;
 mod seams;
@@ -16,6 +17,10 @@ pub mod tls;
 pub(crate) use gone::{FLAGS, Marker};
 pub use gone::{Gone, Hold};
 pub use own::{Entry, Own};
+pub(crate) use pace::Measured;
+pub use pace::Pace;
+#[cfg(test)]
+pub(crate) use pace::Stride;
 pub(crate) use received::Received;
 pub use redirectable::{BRIEF, RedirectSwitch, Redirectable};
 pub use seams::{Accept, Dial, DialOptions, Listening, Tcp};

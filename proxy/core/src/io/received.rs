@@ -5,11 +5,13 @@
 //! takes them out meanwhile ([`Received::poll_ahead`]), into a buffer of the stream's own. No credit is given back for what is there, so
 //! it never holds more than the stream's window; a stream that flows never has one.
 
+use super::pace::{Pace, Stride};
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use http::HeaderMap;
 use std::{
     collections::VecDeque,
+    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -18,6 +20,8 @@ use std::{
 pub(crate) struct Received {
     stream: RecvStream,
     ahead: Option<Box<Ahead>>,
+    stride: Stride,
+    pace: Rc<Pace>,
 }
 
 /// What was taken out of the codec; never empty.
@@ -32,8 +36,8 @@ struct Ahead {
 const GATHERED: usize = 2_048;
 
 impl Received {
-    pub(crate) fn new(stream: RecvStream) -> Self {
-        Self { stream, ahead: None }
+    pub(crate) fn new(stream: RecvStream, pace: &Rc<Pace>) -> Self {
+        Self { stream, ahead: None, stride: Stride::default(), pace: Rc::clone(pace) }
     }
 
     /// The next bytes. Their credit is the caller's to [`release`](Self::release).
@@ -43,6 +47,7 @@ impl Received {
             if ahead.pieces.is_empty() && ahead.tail.is_empty() {
                 self.ahead = None;
             }
+            self.stride.holds(self.stride.held().saturating_sub(data.len() as u32), &self.pace);
             return Poll::Ready(Some(Ok(data)));
         }
         self.stream.poll_data(cx)
@@ -56,6 +61,7 @@ impl Received {
             if data.is_empty() {
                 continue;
             }
+            self.stride.holds(self.stride.held().saturating_add(data.len() as u32), &self.pace);
             let ahead = self.ahead.get_or_insert_default();
             if data.len() < GATHERED {
                 ahead.tail.extend_from_slice(&data);
@@ -87,10 +93,17 @@ impl Received {
     /// Gives credit back to the peer. Where the stream is gone nobody needs it: the next poll says why.
     pub(crate) fn release(&mut self, bytes: usize) {
         self.stream.flow_control().release_capacity(bytes).ok();
+        self.stride.taken(bytes, &self.pace);
     }
 
     /// Whether all of it was given, and nothing more comes.
     pub(crate) fn is_end_stream(&self) -> bool {
         self.ahead.is_none() && self.stream.is_end_stream()
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        self.stride.holds(0, &self.pace);
     }
 }

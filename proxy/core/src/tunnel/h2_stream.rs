@@ -5,7 +5,7 @@
 
 use crate::{
     body::{Held, Source},
-    io::Received,
+    io::{Pace, Received},
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
@@ -40,8 +40,8 @@ const WRITE_PIECE: usize = 16 * 1024;
 impl H2Stream {
     /// The two halves of a stream whose CONNECT was answered with 2xx.
     #[must_use]
-    pub fn new(send: SendStream<Bytes>, receive: RecvStream) -> Self {
-        Self::of(send, Source::Own(Received::new(receive)))
+    pub fn new(send: SendStream<Bytes>, receive: RecvStream, pace: &Rc<Pace>) -> Self {
+        Self::of(send, Source::Own(Received::new(receive, pace)))
     }
 
     /// The same towards a client.

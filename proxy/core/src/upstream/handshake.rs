@@ -34,11 +34,12 @@ use std::{
 };
 use tokio::time::{Instant, timeout};
 
-/// Bytes a stream may be ahead of its consumer: HTTP/2's own initial value (RFC 9113 §6.9.2).
+/// Bytes a stream may be ahead of its consumer as its connection begins: HTTP/2's own initial value (RFC 9113 §6.9.2). It grows where
+/// the way is long (`downstream/windows.rs`).
 const STREAM_WINDOW: u32 = 65_535;
 /// Bytes all streams of a connection may be ahead of their consumers, where memory lets them: room for each, since clients share
-/// the connection, and those who take nothing would stop the others.
-const CONNECTION_WINDOW: u32 = MAX_STREAMS as u32 * STREAM_WINDOW;
+/// the connection, and those who take nothing would stop the others; and for what some may hold beyond that.
+const CONNECTION_WINDOW: u32 = (MAX_STREAMS as u32 + 256) * STREAM_WINDOW;
 /// What DATA frames of less than 256 bytes that wait in h2 may lack of it, together; beyond it h2 ends the connection, with everybody's
 /// streams. It holds 800 to 1,200 bytes for a frame, so that a server of single bytes makes us hold 10 MB. Whoever waits for a client
 /// takes them out (`io/received.rs`), and the line reads no more than a part of it at once: it bounds what nobody asks for.

@@ -78,7 +78,7 @@ pub(crate) async fn open(
     sleep(Duration::from_millis(5)).await;
     let (response, stream): (_, SendStream<Bytes>) = send(&mut sender, head, false).await;
     let response = response.await.unwrap();
-    (response.status(), H2Stream::new(stream, response.into_body()), sender)
+    (response.status(), H2Stream::new(stream, response.into_body(), &std::rc::Rc::default()), sender)
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn websocket_http2_server() -> Step {
             "13"
         );
         let send = respond.send_response(Response::new(()), false).unwrap();
-        let mut stream = H2Stream::new(send, request.into_body());
+        let mut stream = H2Stream::new(send, request.into_body(), &std::rc::Rc::default());
         stream.write_all(b"early").await.unwrap();
         let (mut reading, mut writing) = tokio::io::split(stream);
         tokio::io::copy(&mut reading, &mut writing).await.ok();

@@ -148,7 +148,8 @@ where
         Err(end) => return Served { end, tally },
     };
     let window = Window::new(control.windows(), settings.windows.0, settings.windows.1);
-    let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally), gone });
+    let pace = Rc::clone(window.pace());
+    let shared = Rc::new(Shared { service, settings, tally: Rc::clone(&tally), gone, pace });
     let streams = Rc::clone(&shared);
     let mut driver = Driver { connection, window, watch, control, deadlines, tally: &tally, phase: Phase::Serving };
     let end = poll_fn(|cx| {
@@ -266,9 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<'_, S> {
                     Some(Ok(stream)) => {
                         self.tally.count(&self.tally.requests);
                         let open = start(stream) + self.tally.tunnels.get() as usize;
-                        if let Some(size) = self.window.grown(open) {
-                            self.connection.set_target_window_size(size);
-                        }
+                        self.window.fit(open, &mut *self.connection);
                         started += 1;
                         if started == AT_ONCE {
                             cx.waker().wake_by_ref();

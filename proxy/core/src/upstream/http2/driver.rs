@@ -5,6 +5,7 @@
 
 use crate::{
     downstream::{admit::Distrust, windows::Window},
+    io::Pace,
     upstream::{
         Bond, RequestBody,
         circuit_wait::Opened,
@@ -18,11 +19,11 @@ use crate::{
 use bytes::Bytes;
 use h2::{Ping, PingPong, client::Connection};
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     future::{Future, poll_fn},
     pin::Pin,
     rc::{Rc, Weak},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
@@ -40,7 +41,8 @@ pub(super) struct Shared {
     pub(super) refused: Cell<Option<ConnectError>>,
     /// Why it was ended, where that was because of who is at its ends.
     pub(super) distrusted: Cell<Option<Distrust>>,
-    waker: RefCell<Option<Waker>>,
+    /// By what its streams are measured; it wakes the task.
+    pub(super) pace: Rc<Pace>,
 }
 
 /// Whether the peer's SETTINGS have come.
@@ -52,10 +54,14 @@ enum Settings {
     Known,
 }
 
+/// What the PING is for that waits for its answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asking {
     No,
-    Yes,
+    /// A stream is measured.
+    Way,
+    /// Whether the peer lives, or what its SETTINGS are.
+    Peer,
 }
 
 struct Driver {
@@ -81,8 +87,8 @@ const LONG_SILENCE: Duration = Duration::from_secs(310);
 /// Time a peer has to answer.
 const PONG: Duration = Duration::from_secs(15);
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    pub(super) fn new(pace: &Rc<Pace>) -> Self {
         Self {
             active: Cell::new(0),
             open: Cell::new(true),
@@ -90,20 +96,16 @@ impl Default for Shared {
             settled: Notify::new(),
             refused: Cell::new(None),
             distrusted: Cell::new(None),
-            waker: RefCell::new(None),
+            pace: Rc::clone(pace),
         }
     }
-}
 
-impl Shared {
     /// Waits until the peer's SETTINGS are known or the connection is over. A PING is answered after them: they are
     /// the first frame a peer sends (RFC 9113 §3.4).
     pub(super) async fn settled(&self) {
         while self.open.get() && self.settings.get() != Settings::Known {
             self.settings.set(Settings::Asked);
-            if let Some(waker) = &*self.waker.borrow() {
-                waker.wake_by_ref();
-            }
+            self.pace.wake();
             self.settled.notified().await;
         }
     }
@@ -160,22 +162,24 @@ pub(super) async fn drive<B: RequestBody>(
 
 impl Driver {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.remember(cx);
+        self.shared.pace.remember(cx);
         if let Some(bond) = &self.bond
             && let Poll::Ready(why) = bond.poll_broken(cx, || self.watch.peer_certificates())
         {
             self.shared.distrusted.set(Some(why));
             return Poll::Ready(());
         }
-        if let Some(size) = self.window.grown(self.shared.active.get()) {
-            self.codec.set_target_window_size(size);
-        }
+        self.window.fit(self.shared.active.get(), &mut self.codec);
         if Pin::new(&mut self.codec).poll(cx).is_ready() {
             return Poll::Ready(());
         }
         self.hear_pong(cx);
         if self.shared.settings.get() == Settings::Asked {
-            self.ask();
+            self.ask(Asking::Peer);
+        }
+        if self.shared.pace.wants() && self.asking == Asking::No {
+            self.ask(Asking::Way);
+            self.shared.pace.begin();
         }
         if self.shared.active.get() == 0 {
             self.timer = None;
@@ -190,10 +194,10 @@ impl Driver {
         {
             if self.watch.bytes_read() != Some(self.read) {
                 self.patience = SILENCE;
-            } else if self.asking == Asking::Yes {
+            } else if self.asking == Asking::Peer {
                 return Poll::Ready(());
             } else {
-                self.ask();
+                self.ask(Asking::Peer);
                 self.patience = PONG;
             }
             self.set_timer();
@@ -202,26 +206,31 @@ impl Driver {
     }
 
     fn hear_pong(&mut self, cx: &mut Context<'_>) {
-        if self.asking == Asking::Yes
-            && let Some(ping) = &mut self.ping
+        if self.asking == Asking::No {
+            return;
+        }
+        if let Some(ping) = &mut self.ping
             && ping.poll_pong(cx).is_ready()
         {
-            self.asking = Asking::No;
+            self.window.measured(self.shared.active.get(), &mut self.codec);
+            let asked = std::mem::replace(&mut self.asking, Asking::No);
             self.shared.settle();
-            if self.timer.is_some() {
+            if asked == Asking::Peer && self.timer.is_some() {
                 self.patience = LONG_SILENCE;
                 self.set_timer();
             }
         }
     }
 
-    fn ask(&mut self) {
-        if self.asking == Asking::No
-            && let Some(ping) = &mut self.ping
-            && ping.send_ping(Ping::opaque()).is_ok()
-        {
-            self.asking = Asking::Yes;
+    /// One question at a time: what is under way answers the next one too.
+    fn ask(&mut self, what: Asking) {
+        if self.asking == Asking::No {
+            let sent = self.ping.as_mut().is_some_and(|ping| ping.send_ping(Ping::opaque()).is_ok());
+            if !sent {
+                return;
+            }
         }
+        self.asking = what;
     }
 
     fn set_timer(&mut self) {
@@ -229,13 +238,6 @@ impl Driver {
         match &mut self.timer {
             Some(timer) => timer.as_mut().reset(Instant::now() + self.patience),
             None => self.timer = Some(Box::pin(sleep(self.patience))),
-        }
-    }
-
-    fn remember(&self, cx: &Context<'_>) {
-        let mut waker = self.shared.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
         }
     }
 }

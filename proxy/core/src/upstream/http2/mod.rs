@@ -83,7 +83,7 @@ impl Http2Connection {
         opened: Opened,
         announced: Option<Rc<[u8]>>,
     ) -> Rc<Self> {
-        let shared = Rc::new(Shared::default());
+        let shared = Rc::new(Shared::new(window.pace()));
         let waiting = Rc::clone(&host.waiting);
         let codec = (codec, window);
         spawn_local(driver::drive(codec, Rc::clone(&shared), (watch.clone(), bond), opened, Rc::downgrade(host)));
@@ -336,13 +336,15 @@ fn receive(
     in_flight: InFlight,
 ) -> Response<Incoming> {
     let (head, stream) = response.into_parts();
+    let pace = Rc::clone(&slot.connection.shared.pace);
     let lease = Lease::Http2 { upload, slot, _in_flight: in_flight };
     let body = if stream.is_end_stream() {
         lease.end();
         Incoming::Empty
     } else {
         let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        Incoming::Leased(Leased::new(Carried::Http2(Http2Body::new(stream, length)), lease))
+        let body = Http2Body::new(stream, length, &pace);
+        Incoming::Leased(Leased::new(Carried::Http2(body), lease))
     };
     Response::from_parts(head, body)
 }
@@ -356,7 +358,8 @@ fn receive_tunnel(
 ) -> Response<Incoming> {
     if response.status().is_success() && response.status() != StatusCode::NO_CONTENT {
         let (head, receive) = response.into_parts();
-        let upgraded = Upgraded::http2(H2Stream::new(send, receive), slot, in_flight);
+        let stream = H2Stream::new(send, receive, &slot.connection.shared.pace);
+        let upgraded = Upgraded::http2(stream, slot, in_flight);
         Response::from_parts(head, Incoming::Upgraded(Box::new(upgraded)))
     } else {
         // The stream may be gone by now, which ends this half as well.

@@ -262,7 +262,7 @@ fn the_future_stays_small() {
         let options = options();
         let future = send(&cluster, get("/"), &options);
         assert!(size_of_val(&future) <= 2624, "{} bytes", size_of_val(&future));
-        assert!(size_of::<Incoming>() <= 96, "{} bytes", size_of::<Incoming>());
+        assert!(size_of::<Incoming>() <= 120, "{} bytes", size_of::<Incoming>());
         let connection = size_of::<super::super::http1::Http1Connection>();
         assert!(connection <= 512, "{connection} bytes");
     });

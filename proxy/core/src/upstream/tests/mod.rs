@@ -8,6 +8,7 @@ mod metrics;
 mod responses;
 mod same;
 mod upgrade;
+mod way;
 
 use super::*;
 use crate::io::{Dial, DialOptions, Socket};

@@ -134,7 +134,7 @@ fn http2_takes_an_upgrade_as_extended_connect() {
                 spawn_local(async move { poll_fn(|cx| connection.poll_closed(cx)).await });
                 let mut send = respond.send_response(Response::new(()), false).unwrap();
                 send.send_data(Bytes::from_static(b"early"), false).unwrap();
-                let stream = crate::tunnel::h2_stream::H2Stream::new(send, request.into_body());
+                let stream = crate::tunnel::h2_stream::H2Stream::new(send, request.into_body(), &Rc::default());
                 let (mut reading, mut writing) = tokio::io::split(stream);
                 tokio::io::copy(&mut reading, &mut writing).await.unwrap();
                 writing.shutdown().await.unwrap();

@@ -9,7 +9,7 @@ use crate::{
     downstream::codec::{Cut, Decoded, Inbound, Interim, WRITE_TIMEOUT, date},
     exchange::{head::grpc::is_grpc, respond::Reset},
     io::{
-        Gone, Hold,
+        Gone, Hold, Pace,
         h2_pump::{PumpError, send_body},
     },
     tunnel::{
@@ -35,6 +35,7 @@ pub(super) struct Shared<F> {
     pub(super) settings: Rc<Settings>,
     pub(super) tally: Rc<Tally>,
     pub(super) gone: Rc<Gone>,
+    pub(super) pace: Rc<Pace>,
 }
 
 /// The answering half. If the service panics, the stream ends with INTERNAL_ERROR and no other one does.
@@ -76,7 +77,7 @@ pub(super) async fn serve_stream<F, Fut, B>(
         // A stream of gRPC whose client has said what it waits for may be silent for long, and its server need not begin before it
         // has something to say.
         let silence = shared.settings.timeouts.body.filter(|_| !is_grpc(&parts.headers));
-        Rc::new(Held::new(receive, hold, silence))
+        Rc::new(Held::new(receive, hold, silence, &shared.pace))
     });
     let mut answer = Answer { respond, tally };
     let head = parts.method == Method::HEAD;

@@ -1,0 +1,217 @@
+//! [`Pace`]: how fast the streams of an HTTP/2 connection are taken, so that their window grows where it is what holds them up.
+//!
+//! Beside the path. A stream moves no more than its window in a round trip. So one that has taken more than the window it began with
+//! is measured now and then, from a PING to its answer: if it took a third of a window or more meanwhile, the window is too small
+//! for the way, and whoever runs the connection makes it larger (`downstream/windows.rs`). A reader that is slow takes less, and
+//! small bodies are never measured. The other way round, what streams hold beyond the window that they began with, since nobody takes it, is known
+//! here too: there a large window is only memory. No clock is read.
+
+use std::{
+    cell::{Cell, RefCell},
+    task::{Context, Waker},
+};
+
+/// How fast the streams of a connection are taken. One connection's task and those who carry its streams share it.
+#[derive(Debug)]
+pub struct Pace {
+    /// Bytes that a stream may be ahead of its consumer as the connection begins,
+    first: u32,
+    /// and now.
+    window: Cell<u32>,
+    phase: Cell<Phase>,
+    /// Which measurement it is, or was last; wraps.
+    number: Cell<u32>,
+    /// Bytes that the stream which began it has taken in it.
+    taken: Cell<u64>,
+    /// Bytes that are to be taken, by all who may be measured, before the next one,
+    rest: Cell<u64>,
+    /// and what that was last.
+    pause: Cell<u64>,
+    /// Bytes that streams hold beyond [`Self::first`] each, together.
+    surplus: Cell<usize>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// What of a stream its connection's pace goes by.
+#[derive(Debug, Default)]
+pub(crate) struct Stride {
+    /// Bytes taken of it in all, as far as that goes.
+    taken: u32,
+    /// The measurement that it began.
+    number: u32,
+    /// Bytes of it that wait for whoever takes them.
+    held: u32,
+}
+
+/// What came of a measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measured {
+    /// The window is what held the stream up.
+    HeldUp,
+    /// It is not.
+    Free,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The window is what it is.
+    Fixed,
+    /// Nothing is measured.
+    Rest,
+    /// PING is to be sent.
+    Wanted,
+    /// Its answer is to come.
+    Measuring,
+}
+
+/// Bytes between measurements at most: the window is right as long as nothing changes, which is looked at now and then.
+const PAUSE: u64 = 64 * 1024 * 1024;
+
+impl Default for Pace {
+    /// Of a connection whose windows stay as they are.
+    fn default() -> Self {
+        let pace = Self::new(u32::MAX);
+        pace.changed(u32::MAX, false);
+        pace
+    }
+}
+
+impl Pace {
+    /// Of a connection that begins.
+    pub(crate) fn new(first: u32) -> Self {
+        Self {
+            first,
+            window: Cell::new(first),
+            phase: Cell::new(Phase::Rest),
+            number: Cell::new(0),
+            taken: Cell::new(0),
+            rest: Cell::new(0),
+            pause: Cell::new(0),
+            surplus: Cell::new(0),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// Bytes that a stream may be ahead of its consumer.
+    #[inline]
+    pub(crate) fn window(&self) -> u32 {
+        self.window.get()
+    }
+
+    /// Bytes that streams hold beyond the window they began with.
+    #[inline]
+    pub(crate) fn surplus(&self) -> usize {
+        self.surplus.get()
+    }
+
+    /// The connection's task, to be woken for what it has to do.
+    pub(crate) fn remember(&self, cx: &Context<'_>) {
+        let mut waker = self.waker.borrow_mut();
+        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+
+    /// Wakes the connection's task.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether PING is to be sent, so that a stream is measured.
+    #[inline]
+    pub(crate) fn wants(&self) -> bool {
+        self.phase.get() == Phase::Wanted
+    }
+
+    /// It is sent.
+    pub(crate) fn begin(&self) {
+        self.phase.set(Phase::Measuring);
+    }
+
+    /// Its answer came. `None`: nothing was measured by it.
+    pub(crate) fn end(&self) -> Option<Measured> {
+        if self.phase.get() != Phase::Measuring {
+            return None;
+        }
+        self.phase.set(Phase::Rest);
+        // h2 gives credit back by half windows, and what of that was given before the PING comes before its answer: of a stream that is
+        // held up less than half a window is seen to move. A third is what hyper goes by, too.
+        let moved = 3 * self.taken.get() >= u64::from(self.window.get());
+        Some(if moved { Measured::HeldUp } else { Measured::Free })
+    }
+
+    /// The window is another one; `more` if it may become another still.
+    pub(crate) fn changed(&self, window: u32, more: bool) {
+        let before = self.window.replace(window);
+        self.phase.set(if more { Phase::Rest } else { Phase::Fixed });
+        // What is under way was sent by the former one. Where that was too large for others, not soon.
+        self.pause(if window < before { PAUSE / 4 } else { u64::from(before) });
+    }
+
+    /// It stays as it is: the next look is later than the last one was.
+    pub(crate) fn stays(&self) {
+        self.pause((2 * self.pause.get()).clamp(u64::from(self.window.get()), PAUSE));
+    }
+
+    fn pause(&self, bytes: u64) {
+        self.pause.set(bytes);
+        self.rest.set(bytes);
+    }
+
+    fn moved(&self, number: &mut u32, bytes: u32) {
+        match self.phase.get() {
+            Phase::Fixed => {}
+            Phase::Wanted | Phase::Measuring => {
+                if *number == self.number.get() {
+                    self.taken.set(self.taken.get() + u64::from(bytes));
+                }
+            }
+            Phase::Rest => {
+                self.rest.set(self.rest.get().saturating_sub(u64::from(bytes)));
+                if self.rest.get() == 0 {
+                    *number = self.number.get().wrapping_add(1);
+                    self.number.set(*number);
+                    self.taken.set(0);
+                    self.phase.set(Phase::Wanted);
+                    self.wake();
+                }
+            }
+        }
+    }
+
+    fn holds(&self, before: u32, after: u32) {
+        let beyond = |held: u32| held.saturating_sub(self.first) as usize;
+        self.surplus.set(self.surplus.get() - beyond(before) + beyond(after));
+        if after > before {
+            self.wake();
+        }
+    }
+}
+
+impl Stride {
+    /// So many bytes are taken by their consumer.
+    #[inline]
+    pub(crate) fn taken(&mut self, bytes: usize, pace: &Pace) {
+        self.taken = self.taken.saturating_add(bytes as u32);
+        if self.taken > pace.first {
+            pace.moved(&mut self.number, bytes as u32);
+        }
+    }
+
+    /// So many bytes wait for it now.
+    #[inline]
+    pub(crate) fn holds(&mut self, bytes: u32, pace: &Pace) {
+        let before = std::mem::replace(&mut self.held, bytes);
+        if before > pace.first || bytes > pace.first {
+            pace.holds(before, bytes);
+        }
+    }
+
+    /// Bytes that wait for it.
+    #[inline]
+    pub(crate) fn held(&self) -> u32 {
+        self.held
+    }
+}
