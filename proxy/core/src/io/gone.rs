@@ -52,11 +52,11 @@ pub(crate) struct Marker {
 const TURN: u32 = 1_024;
 
 /// Where in a frame's header its kind is.
-const KIND: usize = 3;
+pub(crate) const KIND: usize = 3;
 
 /// A kind that is none: such frames are passed over (RFC 9113 §5.5). DATA without a byte becomes one, since h2 counts it over the
 /// life of a connection and ends that at the hundred-and-first.
-const NOTHING: u8 = 0xfa;
+pub(crate) const NOTHING: u8 = 0xfa;
 
 /// Where in a frame's header its flags are.
 pub(crate) const FLAGS: usize = 4;
@@ -179,7 +179,7 @@ impl Marker {
             }
             self.filled = 0;
             let head = Head::parse(&self.head);
-            if head.kind == DATA && head.length == 0 && head.flags & END_STREAM == 0 {
+            if head.is_empty_data() {
                 if before <= KIND {
                     bytes[at + KIND - before] = NOTHING;
                 }

@@ -14,7 +14,7 @@ mod settling;
 mod socket;
 pub mod tls;
 
-pub(crate) use gone::{FLAGS, Marker};
+pub(crate) use gone::{FLAGS, KIND, Marker, NOTHING};
 pub use gone::{Gone, Hold};
 pub use own::{Entry, Own};
 pub(crate) use pace::Measured;

@@ -141,6 +141,22 @@ fn ordinary_counts_are_borne() {
     });
 }
 
+/// h2 bears a hundred of them in a connection's life.
+#[test]
+fn data_without_a_byte_is_borne_now_and_then() {
+    run(async {
+        let mut peer = Peer::open().await;
+        for round in 0..5 {
+            let stream = 1 + 2 * round;
+            peer.send(&headers(END_HEADERS, stream, &post("/"))).await;
+            peer.send_while_reading(&data(0, stream, b"").repeat(95)).await;
+            peer.send(&data(END_STREAM, stream, b"x")).await;
+            assert_eq!(peer.status(stream).await, 200, "round {round}");
+            sleep(Duration::from_secs(31)).await;
+        }
+    });
+}
+
 #[test]
 fn http2_bomb_of_references() {
     // One byte on the wire is a field: 5,000 to one and more.

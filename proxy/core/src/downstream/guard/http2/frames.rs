@@ -5,10 +5,10 @@ mod kinds;
 use super::{
     Breach, Credit, FrameLimits, Window,
     blocks::Blocks,
-    head::{ACK, CONTINUATION, DATA, END_HEADERS, HEADERS, Head, SETTINGS, WINDOW_UPDATE},
+    head::{ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Head, SETTINGS, WINDOW_UPDATE},
     streams::Streams,
 };
-use crate::io::{FLAGS, Gone};
+use crate::io::{FLAGS, Gone, KIND, NOTHING};
 use std::rc::Rc;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -41,8 +41,8 @@ pub struct FrameGuard {
     streams: Streams,
     /// Those that we have reset.
     gone: Rc<Gone>,
-    /// Where in the last slice the flags of DATA of theirs are.
-    marks: Vec<usize>,
+    /// What of the last slice h2 is to see otherwise.
+    marks: Vec<Mark>,
     /// What of the last slice h2 may refuse to decode.
     blocks: Blocks,
     /// Whether the payload that passes belongs to them.
@@ -72,6 +72,26 @@ enum Step {
     Head,
     /// This many bytes of the payload are to come.
     Payload(u32),
+}
+
+/// What h2 is to see in place of what came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// The flags of a frame that it is to throw away are there: see [`Gone`].
+    Last(usize),
+    /// The kind of DATA without a byte is there, which moves nothing: h2 counts it over the life of a connection and ends that at the
+    /// hundred-and-first, and our own count is of a time.
+    Nothing(usize),
+}
+
+impl Mark {
+    /// Changes the slice that was fed last.
+    pub(super) fn change(self, slice: &mut [u8]) {
+        match self {
+            Self::Last(at) => slice[at] |= END_STREAM,
+            Self::Nothing(at) => slice[at] = NOTHING,
+        }
+    }
 }
 
 /// What of a payload is looked into. These frames are rare or their look ends after a few bytes.
@@ -147,9 +167,7 @@ impl FrameGuard {
                     let mut head = [0; 9];
                     head.copy_from_slice(&rest[..9]);
                     let head = Head::parse(&head);
-                    if watched && self.gone.concerns(head) {
-                        self.marks.push(at + FLAGS);
-                    }
+                    self.mark(head, at, 0, watched);
                     (9, self.begin(head, credit, clock))
                 }
                 Step::Head => {
@@ -160,10 +178,7 @@ impl FrameGuard {
                     } else {
                         self.filled = 0;
                         let head = Head::parse(&self.scratch);
-                        // Where the flags came before the rest it stays as it is.
-                        if watched && self.gone.concerns(head) && before <= FLAGS {
-                            self.marks.push(at + FLAGS - before);
-                        }
+                        self.mark(head, at, before, watched);
                         (taken, self.begin(head, credit, clock))
                     }
                 }
@@ -200,10 +215,27 @@ impl FrameGuard {
         &self.gone
     }
 
-    /// Where in the slice that was fed last the flags of frames are that h2 is to throw away: see [`Gone`].
+    /// What of the slice that was fed last h2 is to see otherwise.
     #[must_use]
-    pub fn marks(&self) -> &[usize] {
+    pub fn marks(&self) -> &[Mark] {
         &self.marks
+    }
+
+    /// Notes what is to be changed of the frame that begins so, of whose header `before` bytes came with an earlier slice: where that
+    /// would have to be changed it stays as it is.
+    #[inline]
+    fn mark(&mut self, head: Head, at: usize, before: usize, watched: bool) {
+        if head.kind != DATA {
+            return;
+        }
+        let mark = if head.is_empty_data() && self.streams.is_open(head.stream) {
+            KIND.checked_sub(before).map(|place| Mark::Nothing(at + place))
+        } else if watched && self.gone.concerns(head) {
+            FLAGS.checked_sub(before).map(|place| Mark::Last(at + place))
+        } else {
+            None
+        };
+        self.marks.extend(mark);
     }
 
     /// Whether the peer owes the end of a header block or of a frame other than DATA, and which: another number is

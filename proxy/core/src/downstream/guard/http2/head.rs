@@ -39,6 +39,12 @@ impl Head {
             stream: u32::from_be_bytes([b[5], b[6], b[7], b[8]]) & 0x7fff_ffff,
         }
     }
+
+    /// Whether it is DATA that neither brings a byte nor ends its stream.
+    #[inline]
+    pub(crate) fn is_empty_data(self) -> bool {
+        self.kind == DATA && self.length == 0 && self.flags & END_STREAM == 0
+    }
 }
 
 /// Whether the first field of a block is a pseudo-header field, as far as the static table and a literal name tell

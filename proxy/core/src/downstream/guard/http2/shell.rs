@@ -1,6 +1,6 @@
 //! [`FrameGuarded`]: the socket with the guard around it, and [`Watch`], what the connection loop sees of it.
 
-use super::{Breach, Credit, FrameGuard, FrameLimits, SentFrames, head::END_STREAM};
+use super::{Breach, Credit, FrameGuard, FrameLimits, SentFrames};
 use crate::{downstream::unfinished::Room, drain::Control, io::Gone};
 use bytes::{Buf, Bytes};
 use h2::Reason;
@@ -177,8 +177,8 @@ impl<S> FrameGuarded<S> {
             return;
         }
         let fed = self.received.feed(bytes, &mut self.credit, clock);
-        for at in self.received.marks() {
-            buf.filled_mut()[before + at] |= END_STREAM;
+        for mark in self.received.marks() {
+            mark.change(&mut buf.filled_mut()[before..]);
         }
         if let Err(stopped) = fed {
             self.watch.note(stopped.breach);

@@ -70,6 +70,11 @@ impl Streams {
         self.ended[word] & bit != 0 && self.remembers(stream)
     }
 
+    /// Whether it is remembered, and the client may send DATA on it.
+    pub(super) fn is_open(&self, stream: u32) -> bool {
+        self.remembers(stream) && !self.is_over(stream)
+    }
+
     /// Whether the client has said END_STREAM or RST_STREAM before.
     pub(super) fn is_over(&self, stream: u32) -> bool {
         let (word, bit) = place(stream);

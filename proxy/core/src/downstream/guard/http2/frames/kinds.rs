@@ -19,7 +19,7 @@ impl FrameGuard {
         if head.flags & END_STREAM != 0 {
             self.streams.end(head.stream);
         }
-        if head.length != 0 || head.flags & END_STREAM != 0 {
+        if !head.is_empty_data() {
             return Ok(());
         }
         let counted = self.empty_data.count(self.limits.empty_data, self.limits.window, clock);
