@@ -40,6 +40,8 @@ pub struct Held {
     silence: RefCell<Option<Silence>>,
     /// Whether the body was asked for: whoever does so keeps asking, or says that it [rests](super::Incoming::rests).
     wanted: Cell<bool>,
+    /// The body was dropped: what comes of it goes nowhere.
+    refused: Cell<bool>,
     /// Dropped last.
     hold: Hold,
 }
@@ -74,6 +76,7 @@ impl Held {
             received: RefCell::new(Received::new(stream, pace)),
             silence: RefCell::new(silence.map(Silence::of)),
             wanted: Cell::new(false),
+            refused: Cell::new(false),
             hold,
         }
     }
@@ -81,7 +84,11 @@ impl Held {
     /// As [`Ahead::poll_ahead`](super::Ahead::poll_ahead), while nobody asks for the body: its request waits for filters, or for a connection.
     pub fn poll_unwanted(&self, cx: &mut Context<'_>) {
         if !self.wanted.get() {
-            self.received.borrow_mut().poll_ahead(cx);
+            let mut received = self.received.borrow_mut();
+            received.poll_ahead(cx);
+            if self.refused.get() {
+                received.forget();
+            }
         }
     }
 }
@@ -107,8 +114,10 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Self::Shared(_) = self {
-            self.with(Received::forget);
+        if let Self::Shared(held) = self {
+            held.wanted.set(false);
+            held.refused.set(true);
+            held.received.borrow_mut().forget();
         }
     }
 }

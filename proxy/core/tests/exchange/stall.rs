@@ -8,9 +8,9 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::future::join_all;
-use h2::{RecvStream, SendStream, server::SendResponse};
-use http::{Request, Response};
-use pillion_core::exchange::filter::{Map, Stream};
+use h2::{RecvStream, SendStream, client::SendRequest, server::SendResponse};
+use http::{Request, Response, StatusCode};
+use pillion_core::exchange::filter::{LocalReply, Map, Stream};
 use std::{future::poll_fn, rc::Rc, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -212,7 +212,10 @@ fn uploads_that_nobody_takes_hold_up_no_other_of_their_connection() {
 
 /// Some upload small messages that nobody takes; another one of their connection is served.
 async fn small_uploads(world: Rc<World>) {
-    let mut client = http2(&world).await;
+    small_uploads_by(http2(&world).await).await;
+}
+
+async fn small_uploads_by(mut client: SendRequest<Bytes>) {
     let mut held = Vec::new();
     for _ in 0..5 {
         let (response, mut upload) = send(&mut client, request("POST", "/held").body(()).unwrap(), false).await;
@@ -292,6 +295,28 @@ fn small_messages_that_a_filter_was_shown_do_not_end_their_clients_connection_ei
             }
         });
         small_uploads(world).await;
+    });
+}
+
+/// They send on, and do not read why they need not.
+#[test]
+fn small_messages_of_refused_uploads_do_not_end_their_clients_connection() {
+    run(Setup { filters: &["a"], ..PLAIN }, takes_some, |world| async move {
+        script("a", |event, stream: &Stream| {
+            let held = stream.headers(Map::RequestHeaders, |head| head.get(b"content-length").is_none());
+            if let (Event::RequestHeaders(_), Some(true)) = (event, held) {
+                let mut page = LocalReply::new(StatusCode::UNAUTHORIZED, "refused");
+                page.body = vec![b'x'; 1 << 20].into();
+                stream.reply(page).unwrap();
+            }
+            Do::Continue
+        });
+        // What they do not read is not all that the connection may bring.
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(1_000).data_frame_budget(usize::MAX);
+        let (client, connection) = builder.handshake(world.connect()).await.unwrap();
+        spawn_local(connection);
+        small_uploads_by(client.ready().await.unwrap()).await;
     });
 }
 

@@ -118,7 +118,18 @@ pub(super) async fn serve_stream<F, Fut, B>(
         .await
     };
     match response {
-        Some(response) => respond_with(response, head, asked, &mut answer, &shared.settings).await,
+        Some(response) => {
+            let mut answering = pin!(respond_with(response, head, asked, &mut answer, &shared.settings));
+            poll_fn(|cx| {
+                let answered = answering.as_mut().poll(cx);
+                // What a refused client sends all the same does not wait for it to read why.
+                if let (Poll::Pending, Some(held)) = (answered, &held) {
+                    held.poll_unwanted(cx);
+                }
+                answered
+            })
+            .await;
+        }
         None => tally.count(&tally.cancelled),
     }
 }
