@@ -80,9 +80,7 @@ impl Entry {
     /// It has so many bytes less: others may have them.
     pub fn shrink(&self, less: usize) {
         self.now.fetch_sub(less, Ordering::Relaxed);
-        let given = |room| (room != usize::MAX).then(|| usize::saturating_add(room, less));
-        // Where nobody counts there is nothing to give back to.
-        let _ = ROOM.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
+        give(&ROOM, less);
     }
 
     fn grown(&self) -> usize {
@@ -100,6 +98,12 @@ fn take(room: &AtomicUsize, more: usize) -> bool {
     taken.is_ok()
 }
 
+/// Gives so many bytes back to what is allowed. Where nobody counts there is nothing to give back to.
+fn give(room: &AtomicUsize, less: usize) {
+    let given = |room| (room != usize::MAX).then(|| usize::saturating_add(room, less));
+    let _ = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, given);
+}
+
 /// Machines may grow by so many bytes in all, until this is said anew; [`u64::MAX`]: nobody counts.
 pub fn allow(bytes: u64) {
     ROOM.store(usize::try_from(bytes).unwrap_or(usize::MAX), Ordering::Relaxed);
@@ -110,6 +114,11 @@ pub fn allow(bytes: u64) {
 #[must_use]
 pub(crate) fn start(more: usize) -> bool {
     take(&ROOM, more.div_ceil(2))
+}
+
+/// A machine that took so many bytes as it started is gone, and never served.
+pub(crate) fn started_in_vain(bytes: usize) {
+    give(&ROOM, bytes / 2);
 }
 
 /// They may store so many bytes more in all, until this is said anew; [`u64::MAX`]: nobody counts.

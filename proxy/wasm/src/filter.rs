@@ -140,10 +140,8 @@ impl WasmFilter {
         end: End,
     ) -> Result<BodyStatus, Failed> {
         let Some(callback) = callback else { return Ok(BodyStatus::Continue) };
-        let budget = self.budget.for_bytes(size);
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let params = (self.context, size, (end == End::Yes).into());
-        let answer = self.machine.call(name, callback, budget, self.context, params)?;
+        let answer = self.call(name, callback, (self.context, size, (end == End::Yes).into()))?;
         Ok(match Action::of_data(answer) {
             Action::Continue => BodyStatus::Continue,
             Action::Pause => BodyStatus::StopIterationAndBuffer,

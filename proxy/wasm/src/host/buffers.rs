@@ -51,6 +51,7 @@ pub(super) fn get(caller: &mut Caller<'_, Host>, kind: u32, start: u32, length: 
         Place::Absent => Err(Status::NotFound.into()),
         Place::Bytes(bytes) => {
             let bytes = &bytes[range(bytes.len(), start, length)];
+            caller.data_mut().time.reads(bytes.len());
             give(caller, bytes, data, size)
         }
         Place::Empty => give_nothing(caller, data, size),
@@ -60,6 +61,7 @@ pub(super) fn get(caller: &mut Caller<'_, Host>, kind: u32, start: u32, length: 
             stream.body(side, |buffer| {
                 buffer.range(start as usize, length as usize).for_each(|piece| out.extend_from_slice(piece));
             });
+            host.time.reads(out.len());
             Ok(())
         }),
     }

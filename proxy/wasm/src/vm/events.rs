@@ -27,12 +27,12 @@ fn size(length: usize) -> u32 {
 impl Machine {
     /// A plugin's timer.
     pub fn tick(&self, root: u32) {
-        self.tell("proxy_on_tick", root, |callbacks| callbacks.tick.clone(), ((root,), 0), |_| ());
+        self.tell("proxy_on_tick", root, |callbacks| callbacks.tick.clone(), (root,), |_| ());
     }
 
     /// Something is in a queue that a plugin registered.
     pub fn queue_ready(&self, root: u32, queue: u32) {
-        self.tell("proxy_on_queue_ready", root, |callbacks| callbacks.queue_ready.clone(), ((root, queue), 0), |_| ());
+        self.tell("proxy_on_queue_ready", root, |callbacks| callbacks.queue_ready.clone(), (root, queue), |_| ());
     }
 
     /// An HTTP call was answered.
@@ -45,13 +45,12 @@ impl Machine {
             _ => (root, token, 0, 0, 0),
         };
         let reset = matches!(shown, Shown::CallReset);
-        let bytes = if let Shown::HttpCall { body, .. } = &shown { body.len() } else { 0 };
         let call = self.take_call(token);
         self.tell(
             "proxy_on_http_call_response",
             root,
             |all| all.http_call_response.clone(),
-            (params, bytes),
+            params,
             |host| {
                 if reset {
                     host.status = (RESET, Bytes::from_static(b"reset"));
@@ -93,7 +92,7 @@ impl Machine {
             name,
             root,
             |callbacks| callbacks.grpc_initial_metadata.clone(),
-            (params, 0),
+            params,
             |host| {
                 host.shown = Shown::GrpcInitialMetadata(metadata);
             },
@@ -114,7 +113,7 @@ impl Machine {
             "proxy_on_grpc_receive",
             root,
             |callbacks| callbacks.grpc_receive.clone(),
-            (params, message.len()),
+            params,
             |host| {
                 if last == Last::Yes {
                     host.status = (0, Bytes::new());
@@ -133,7 +132,7 @@ impl Machine {
             name,
             root,
             |callbacks| callbacks.grpc_trailing_metadata.clone(),
-            (params, 0),
+            params,
             |host| {
                 host.shown = Shown::GrpcTrailingMetadata(metadata);
             },
@@ -147,7 +146,7 @@ impl Machine {
             "proxy_on_grpc_close",
             root,
             |all| all.grpc_close.clone(),
-            ((root, token, status), 0),
+            (root, token, status),
             |host| {
                 host.status = (status, message.into());
             },
@@ -185,18 +184,18 @@ impl Machine {
         self.store.try_borrow_mut().ok()?.data_mut().calls.take(token)
     }
 
-    /// Lets the guest know, who is shown so many bytes, and then whoever keeps the machine, how large it is.
+    /// Lets the guest know, and then whoever keeps the machine, how large it is.
     fn tell<P: WasmParams>(
         &self,
         name: &'static str,
         root: u32,
         callback: impl FnOnce(&Callbacks) -> Option<TypedFunc<P, ()>>,
-        (params, bytes): (P, usize),
+        params: P,
         prepare: impl FnOnce(&mut Host),
     ) {
         // A plugin that is gone has nothing to hear.
         if let (Some(callback), Some(plugin)) = (callback(&self.callbacks), self.plugin(root)) {
-            let budget = Budget(plugin.limits.callback).for_bytes(bytes);
+            let budget = Budget(plugin.limits.callback);
             // Whoever must know of a failure was told where it happened.
             let _: Result<(), Failed> = self.run(name, &callback, budget, root, params, prepare);
             if let Ok(mut store) = self.store.try_borrow_mut() {

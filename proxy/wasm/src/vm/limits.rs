@@ -1,10 +1,17 @@
 //! How much a machine may hold.
 
-use crate::census::{self, Entry, Number, touched::Range};
+use crate::{
+    census::{self, Entry, Number, touched::Range},
+    vm::state::Stage,
+};
 use pillion_core::exchange::filter::{Bound, Holds, NoRoom};
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
 };
 use wasmtime::ResourceLimiter;
 
@@ -51,7 +58,12 @@ enum Told {
     /// Nowhere: it is being made of what its module declares, or is dead.
     Nowhere,
     /// Nowhere, but it takes from what all may grow by: it starts, to be tried or to serve.
-    Starting,
+    Starting {
+        /// Bytes that it took.
+        taken: usize,
+        /// Whether others than its thread wait while it waits.
+        stage: Stage,
+    },
     /// It serves.
     Census(Arc<Entry>),
 }
@@ -84,13 +96,33 @@ impl Account {
 
     /// Whether memory is there for so many bytes more; then they are counted.
     fn is_there(&self, more: usize) -> bool {
-        match &*self.where_told() {
+        match &mut *self.where_told() {
             Told::Nowhere => true,
-            Told::Starting => census::start(more),
+            Told::Starting { taken, stage } => {
+                let is_there = census::start(more) || (*stage == Stage::Trial && is_there_soon(more));
+                *taken += if is_there { more } else { 0 };
+                is_there
+            }
             Told::Census(entry) => entry.grow(more),
         }
     }
 }
+
+/// Waits until a machine that is tried finds memory for so many bytes: others that are tried beside it may be gone, and memory looked at,
+/// meanwhile. Only on the trial's own thread.
+fn is_there_soon(more: usize) -> bool {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        thread::sleep(PATIENCE / 100);
+        if census::start(more) {
+            return true;
+        }
+    }
+    false
+}
+
+/// How long a machine that is tried waits for memory: memory is looked at once a second at least.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Bound for Account {
     fn take(&self, bytes: usize, what: Holds) -> Result<(), NoRoom> {
@@ -130,8 +162,8 @@ impl Limiter {
     }
 
     /// The machine has what its module declares: what its guest takes beyond it must be there.
-    pub fn starts(&mut self) {
-        *self.account.where_told() = Told::Starting;
+    pub fn starts(&mut self, stage: Stage) {
+        *self.account.where_told() = Told::Starting { taken: 0, stage };
     }
 
     /// The machine serves: from now on it is told elsewhere how large it is. `memory`: where its linear memory is.
@@ -192,6 +224,15 @@ impl Limiter {
         self.account.own.fetch_add(more, Relaxed);
         self.grown = true;
         true
+    }
+}
+
+impl Drop for Limiter {
+    /// Its machine is gone.
+    fn drop(&mut self) {
+        if let Told::Starting { taken, .. } = *self.account.where_told() {
+            census::started_in_vain(taken);
+        }
     }
 }
 

@@ -73,23 +73,8 @@ enum Noted {
 }
 
 /// CPU time that a callback may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Budget(pub Duration);
-
-/// Bytes of a body for which a callback that is shown it has its time once more.
-const WORK: usize = 256 * 1024;
-
-impl Budget {
-    /// That of a callback that is shown so many bytes: who parses and writes a megabyte of JSON needs 15 to 30 ms, and is no spin.
-    #[must_use]
-    pub fn for_bytes(self, bytes: usize) -> Self {
-        if bytes < WORK / 8 {
-            return self;
-        }
-        let more = self.0.as_nanos().saturating_mul(bytes as u128) / WORK as u128;
-        Self(self.0.saturating_add(Duration::from_nanos(u64::try_from(more).unwrap_or(u64::MAX))))
-    }
-}
 
 impl Machine {
     /// What the guest exports.
@@ -416,20 +401,5 @@ impl Host {
     fn new_id(&mut self) -> Option<u32> {
         self.last_context = self.last_context.checked_add(1)?;
         Some(self.last_context)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_callback_has_time_for_the_body_that_it_is_shown() {
-        let budget = Budget(Duration::from_millis(10));
-        let with = |bytes| budget.for_bytes(bytes).0;
-        assert_eq!((with(0), with(16 << 10)), (budget.0, budget.0));
-        assert_eq!((with(WORK), with(4 * WORK)), (2 * budget.0, 5 * budget.0));
-        assert_eq!(Budget(Duration::ZERO).for_bytes(usize::MAX), Budget(Duration::ZERO));
-        assert!(Budget(Duration::MAX).for_bytes(usize::MAX).0 == Duration::MAX);
     }
 }

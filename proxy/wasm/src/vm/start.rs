@@ -129,7 +129,7 @@ impl Machine {
         let memory = instance.get_memory(&mut store, "memory");
         let host = store.data_mut();
         (host.memory, host.allocator) = (memory, callbacks.allocator());
-        host.limiter.starts();
+        host.limiter.starts(stage);
         initialise(&mut store, &callbacks).map_err(|error| error.saying(store.data_mut().complaint.take()))?;
         drop(running);
         store.data_mut().stage = stage;

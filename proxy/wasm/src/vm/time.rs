@@ -18,9 +18,21 @@ use std::time::Duration;
 /// Ticks from a callback's begin until its clock is noted: the next one, which may come at once.
 pub(super) const FIRST: u64 = 1;
 
+/// Bytes of a body for which a callback that reads them has its time once more.
+const WORK: usize = 256 * 1024;
+
+/// Times that a callback has its time at most, whatever it reads.
+const MOST: u32 = 10;
+
+/// Fewer bytes change nothing: heads and the like are not asked about.
+const FEW: usize = 4 * 1024;
+
 /// The time of the callback that runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Allowance {
+    /// What it has where it reads no body,
+    own: Duration,
+    /// and with what it has read.
     limit: Duration,
     /// What the thread's CPU clock said at the first tick within the callback.
     noted: Option<Duration>,
@@ -39,7 +51,23 @@ impl Allowance {
     /// A callback begins.
     #[must_use]
     pub fn new(limit: Duration) -> Self {
-        Self { limit, noted: None }
+        Self { own: limit, limit, noted: None }
+    }
+
+    /// It reads so many bytes of a body, an answer or a message: who parses and writes a megabyte of JSON needs 15 to 30 ms, and is no
+    /// spin.
+    #[inline]
+    pub fn reads(&mut self, bytes: usize) {
+        if bytes >= FEW {
+            self.has_more(bytes);
+        }
+    }
+
+    #[cold]
+    fn has_more(&mut self, bytes: usize) {
+        let nanos = self.own.as_nanos().saturating_mul(bytes as u128) / WORK as u128;
+        let more = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        self.limit = self.limit.saturating_add(more).min(self.own.saturating_mul(MOST));
     }
 
     /// At a deadline, when the thread's CPU clock says `now`.
@@ -91,6 +119,23 @@ mod tests {
         for _ in 0..1_000 {
             assert_eq!(time.judge(7 * MS), Verdict::GoesOn(4));
         }
+    }
+
+    #[test]
+    fn who_reads_a_body_has_time_for_it() {
+        let mut time = Allowance::new(10 * MS);
+        time.reads(FEW - 1);
+        assert_eq!(time.judge(0 * MS), Verdict::GoesOn(2));
+        time.reads(WORK);
+        assert_eq!(time.judge(10 * MS), Verdict::GoesOn(2));
+        assert_eq!(time.judge(20 * MS), Verdict::UsedUp);
+        time.reads(2 * WORK);
+        assert_eq!(time.judge(39 * MS), Verdict::GoesOn(1));
+        for _ in 0..100 {
+            time.reads(usize::MAX);
+        }
+        assert_eq!(time.judge(99 * MS), Verdict::GoesOn(1));
+        assert_eq!(time.judge(100 * MS), Verdict::UsedUp, "not for ever");
     }
 
     #[test]
