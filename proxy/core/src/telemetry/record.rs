@@ -11,6 +11,7 @@ use super::{
     access_log::Captured,
     facts::protocol,
     flags::{Blame, ResponseFlag, ResponseFlags},
+    meter::ByteMeter,
     metrics::ClusterMetrics,
     variable::{Value, hostname},
 };
@@ -19,7 +20,6 @@ use http::{HeaderMap, StatusCode, Version, request};
 use pillion_config::{model::Route, template::Variable};
 use std::{
     borrow::Cow,
-    cell::Cell,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -37,7 +37,7 @@ pub struct Record {
     pub(super) listener: Arc<ListenerTelemetry>,
     pub(super) connection: Rc<ConnectionFacts>,
     pub(super) captured: Option<Box<Captured>>,
-    meter: Rc<Meter>,
+    meter: ByteMeter,
     started: Instant,
     client: Option<SocketAddr>,
     cluster: Option<Arc<ClusterMetrics>>,
@@ -63,55 +63,6 @@ enum Ending {
     Open,
     Finished,
     Withdrawn,
-}
-
-/// Bytes of the two bodies, counted where they pass, and the endpoint they pass to. Not `Send`: both bodies live on their connection's worker.
-#[derive(Debug, Default)]
-struct Meter {
-    received: Cell<u64>,
-    sent: Cell<u64>,
-    /// Beside the counts because whoever chooses it works while the record waits, and may never come back.
-    upstream: Cell<Option<SocketAddr>>,
-}
-
-/// A handle with which a body adds to its request's record. What is added after the record is finished is not told.
-#[derive(Debug, Clone)]
-pub struct ByteMeter(Rc<Meter>);
-
-impl ByteMeter {
-    /// A meter of a request that has no record.
-    #[must_use]
-    pub fn detached() -> Self {
-        Self(Rc::default())
-    }
-
-    /// Bytes of the request's body so far.
-    #[must_use]
-    pub fn received_bytes(&self) -> u64 {
-        self.0.received.get()
-    }
-
-    /// Bytes of the response's body so far.
-    #[must_use]
-    pub fn sent_bytes(&self) -> u64 {
-        self.0.sent.get()
-    }
-
-    /// Bytes of the request's body that came from downstream.
-    pub fn received(&self, bytes: u64) {
-        self.0.received.set(self.0.received.get() + bytes);
-    }
-
-    /// Where the endpoint chosen is noted.
-    #[must_use]
-    pub fn upstream(&self) -> &Cell<Option<SocketAddr>> {
-        &self.0.upstream
-    }
-
-    /// Bytes of the response's body that were handed to downstream.
-    pub fn sent(&self, bytes: u64) {
-        self.0.sent.set(self.0.sent.get() + bytes);
-    }
 }
 
 impl Record {
@@ -148,7 +99,7 @@ impl Record {
             listener: listener.clone(),
             connection: connection.clone(),
             captured,
-            meter: Rc::default(),
+            meter: ByteMeter::detached(),
             started: Instant::now(),
             client: None,
             cluster: None,
@@ -172,7 +123,7 @@ impl Record {
     /// A handle to count the bytes of the bodies with.
     #[must_use]
     pub fn meter(&self) -> ByteMeter {
-        ByteMeter(self.meter.clone())
+        self.meter.clone()
     }
 
     /// The client's address, where a trusted peer says that it is not the peer's own.
@@ -225,7 +176,7 @@ impl Record {
 
     /// The endpoint chosen.
     pub fn set_upstream(&mut self, endpoint: SocketAddr) {
-        self.meter.upstream.set(Some(endpoint));
+        self.meter.upstream().set(Some(endpoint));
     }
 
     /// The request is being sent upstream, perhaps again.
@@ -334,8 +285,8 @@ impl Record {
             Variable::ResponseCode => Some(Value::Number(self.status.map_or(0, |status| status.as_u16().into()))),
             Variable::ResponseCodeDetails => self.details.as_ref().map(|text| Value::Bytes(text.as_bytes())),
             Variable::ResponseFlags => Some(Value::Flags(self.flags)),
-            Variable::BytesReceived => Some(Value::Number(self.meter.received.get())),
-            Variable::BytesSent => Some(Value::Number(self.meter.sent.get())),
+            Variable::BytesReceived => Some(Value::Number(self.meter.received_bytes())),
+            Variable::BytesSent => Some(Value::Number(self.meter.sent_bytes())),
             Variable::Duration => Some(Value::Number(milliseconds(elapsed()))),
             Variable::ResponseDuration => {
                 let captured = self.captured.as_ref().and_then(|captured| captured.response_duration());
@@ -343,7 +294,7 @@ impl Record {
                 let duration = captured.or_else(|| self.upstream_status.map(|_| elapsed()))?;
                 Some(Value::Number(milliseconds(duration)))
             }
-            Variable::UpstreamHost => self.meter.upstream.get().map(Value::Address),
+            Variable::UpstreamHost => self.meter.upstream().get().map(Value::Address),
             Variable::UpstreamCluster => {
                 self.cluster.as_ref().map(|cluster| Value::Bytes(cluster.name().as_str().as_bytes()))
             }
@@ -393,7 +344,7 @@ impl Drop for Record {
         }
         self.settle_ending();
         let duration = self.started.elapsed();
-        let (received, sent) = (self.meter.received.get(), self.meter.sent.get());
+        let (received, sent) = (self.meter.received_bytes(), self.meter.sent_bytes());
         match (self.subject, &self.cluster) {
             (Subject::Connection, _) => {
                 self.listener.metrics.tunnel_ended(self.flags.iter().next(), duration, received, sent);
