@@ -18,13 +18,7 @@ use super::{
 use crate::exchange::filter::Told;
 use http::{HeaderMap, StatusCode, Version, request};
 use pillion_config::{model::Route, template::Variable};
-use std::{
-    borrow::Cow,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 #[cfg(test)]
@@ -277,7 +271,7 @@ impl Record {
     /// A variable's value as far as the record itself knows it; `elapsed` tells how old the request is.
     pub(super) fn value(&self, variable: &Variable, elapsed: impl Fn() -> Duration) -> Option<Value<'_>> {
         match variable {
-            Variable::StartTime => SystemTime::now().checked_sub(elapsed()).map(Value::Time),
+            Variable::StartTime => Some(Value::Time(self.meter.began(elapsed))),
             Variable::Protocol => match self.subject {
                 Subject::Request(version) => protocol(version).map(Value::Bytes),
                 Subject::Connection => None,

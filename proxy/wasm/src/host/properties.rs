@@ -216,7 +216,7 @@ fn request(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
         b"headers" => Some(map(stream, MAP)),
         b"protocol" => facts().version.map(|version| Value::Text(protocol(version).to_owned())),
         b"time" => {
-            let since = facts().began().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = stream.began().duration_since(UNIX_EPOCH).unwrap_or_default();
             Some(number(since))
         }
         b"duration" => facts().duration.map(number),

@@ -7,13 +7,7 @@ use super::{
 use crate::telemetry::{Blame, ConnectionFacts, ResponseFlags, metrics::ClusterMetrics};
 use http::{StatusCode, Version};
 use pillion_config::model::{Name, Route};
-use std::{
-    borrow::Cow,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// What is known of a stream at one moment. What names it has, its [`Route`] and connection say.
@@ -117,12 +111,5 @@ impl Facts {
             grpc_status,
             ended: if shared.phase.get() >= Phase::Logging { Ended::Yes } else { Ended::No },
         }
-    }
-
-    /// When it began, by the calendar. Reads the clock.
-    #[must_use]
-    pub fn began(&self) -> SystemTime {
-        let now = SystemTime::now();
-        now.checked_sub(self.started.elapsed()).unwrap_or(now)
     }
 }
