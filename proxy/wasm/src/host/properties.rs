@@ -170,9 +170,9 @@ fn no_pairs() -> Value {
 /// A map's pairs; an absent or empty one is a count of zero.
 fn map(stream: &Stream, map: Map) -> Value {
     let mut out = Vec::new();
-    stream.read_headers(map, |headers| pairs::encode(|| headers.iter(), &mut out));
+    stream.read_headers(map, |headers| pairs::encode_value(|| headers.iter(), &mut out));
     if out.is_empty() {
-        out.extend_from_slice(&0_u32.to_le_bytes());
+        return no_pairs();
     }
     Value::Pairs(out)
 }
