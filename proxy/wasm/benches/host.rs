@@ -9,7 +9,7 @@ use divan::Bencher;
 use pillion_config::model::{AllowedCapabilities, AllowedClusters, FailPolicy, Name, WasmLimits};
 use pillion_wasm::{
     Compiler, Directory,
-    artefact::{module, sha256},
+    artefact::{Wanted, module, sha256},
     engine,
     module::Module,
     plugin::{MachineSpec, Plugin},
@@ -55,7 +55,8 @@ impl Guest {
 
     fn linked(self) -> Module {
         let (bytes, runtime) = (self.bytes(), engine::runtime().expect("an engine"));
-        let compiled = module(runtime, &directory(), &Compiler::Here, &bytes, &sha256(&bytes)).expect("it compiles");
+        let compiled = module(runtime, &directory(), &Compiler::Here, &bytes, &sha256(&bytes), &|| Wanted::Yes)
+            .expect("it compiles");
         Module::link(runtime, &compiled, &AllowedCapabilities::All).expect("it links")
     }
 }
@@ -98,7 +99,8 @@ fn load_of_a_cached_module(bencher: Bencher<'_, '_>, guest: Guest) {
     let (bytes, runtime, directory) = (guest.bytes(), engine::runtime().expect("an engine"), directory());
     guest.linked();
     bencher.bench_local(|| {
-        let compiled = module(runtime, &directory, &Compiler::Here, &bytes, &sha256(&bytes)).expect("it is cached");
+        let compiled = module(runtime, &directory, &Compiler::Here, &bytes, &sha256(&bytes), &|| Wanted::Yes)
+            .expect("it is cached");
         Module::link(runtime, &compiled, &AllowedCapabilities::All).expect("it links")
     });
 }
