@@ -21,7 +21,7 @@ use bytes::Bytes;
 use http::{StatusCode, Version};
 use pillion_config::model::Direction;
 use pillion_core::exchange::{
-    filter::{Ended, Facts, Headers, Map, Stream},
+    filter::{Facts, Headers, Map, Stream},
     head::grpc::GrpcStatus,
 };
 use std::{
@@ -282,7 +282,7 @@ fn response(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
             let bytes = |map| stream.read_headers(map, Headers::byte_size).unwrap_or(0) as u64;
             Some(Value::Number(facts.sent + bytes(Map::ResponseHeaders) + bytes(Map::ResponseTrailers)))
         }
-        b"backend_latency" => facts.upstream_latency.filter(|_| facts.ended == Ended::Yes).map(number),
+        b"backend_latency" => facts.upstream_latency.filter(|_| facts.answered).map(number),
         _ => None,
     };
     value.ok_or(Status::NotFound)

@@ -382,6 +382,7 @@ pub(super) fn begin_back(
     {
         let mut half = chain.response.borrow_mut();
         half.source = if bodiless { Incoming::Empty } else { source };
+        half.opens = tunnel.is_some();
         half.source_ended = end == End::Yes || tunnel.is_some();
     }
     if chain.response.borrow().source.made() >= LARGE && chain.count_held() == Room::None {

@@ -106,15 +106,6 @@ pub enum Refused {
     TooMuch,
 }
 
-/// How a stream ended, for [`Facts::ended`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It goes on.
-    No,
-    /// It is being logged, or over.
-    Yes,
-}
-
 impl Stream {
     /// What it carries.
     #[must_use]
