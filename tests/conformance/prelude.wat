@@ -479,6 +479,31 @@
   (call $w (local.get $name) (local.get $nn))
   (call $result (local.get $s)))
 
+;; As `$result`, but of no bytes it is told whether they have a place.
+(func $placed (param $status i32)
+  (if (i32.or (local.get $status) (i32.load (i32.const 20))) (then (call $result (local.get $status)) (return)))
+  (call $w @" = 0 empty")
+  (if (i32.eqz (i32.load (i32.const 16))) (then (call $w @", nowhere")))
+  (call $end))
+
+;; What an expression is worth.
+(func $expression (param $p i32) (param $n i32)
+  (local $s i32) (local $id i32)
+  (call $clear)
+  (local.set $s (call $proxy_call_foreign_function @"expr_create" (local.get $p) (local.get $n) (i32.const 16) (i32.const 20)))
+  (call $begin)
+  (call $w (local.get $p) (local.get $n))
+  (if (local.get $s) (then
+    (call $w @" -> create = ")
+    (call $n (local.get $s))
+    (call $end)
+    (return)))
+  (local.set $id (i32.load (i32.const 16)))
+  (call $clear)
+  (local.set $s (call $proxy_call_foreign_function @"expr_evaluate" (local.get $id) (i32.const 4) (i32.const 16) (i32.const 20)))
+  (call $w @" ->")
+  (call $placed (local.get $s)))
+
 (func $shared (param $k i32) (param $kn i32)
   (local $s i32)
   (call $clear)

@@ -1,6 +1,7 @@
 //! Who may: rules on real connections with real certificates, and what a change of rules or of trust does to what lives.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+mod filtered;
+
 use pillion_tests::{
     client::{Client, End},
     frames::Frames,
@@ -54,6 +55,22 @@ fn echo() -> SocketAddr {
         }
     });
     address
+}
+
+/// Asks for a WebSocket; the answer's status.
+fn websocket(proxy: &Proxy, path: &str) -> (Client, u16) {
+    let mut client = proxy.connect();
+    client.send(format!(
+        "GET {path} HTTP/1.1\r\nHost: test\r\nX-Team: blue\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    ));
+    let status = client.receive().status;
+    (client, status)
+}
+
+/// Its connection is cut.
+fn cut(mut client: Client) {
+    assert!(matches!(client.end_within(SOON), End::Closed | End::Reset));
 }
 
 fn reload(proxy: &Proxy, yaml: &str) {
@@ -407,15 +424,10 @@ fn a_routes_rules_and_those_about_requests_are_asked_of_tunnels_that_live() {
     };
     let proxy = Proxy::start(&shape("backlog: 1024", ""));
     let websocket = |path: &str| {
-        let mut client = proxy.connect();
-        client.send(format!(
-            "GET {path} HTTP/1.1\r\nHost: test\r\nX-Team: blue\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        ));
-        assert_eq!(client.receive().status, 101);
+        let (client, status) = websocket(&proxy, path);
+        assert_eq!(status, 101);
         client
     };
-    let cut = |mut client: Client| assert!(matches!(client.end_within(SOON), End::Closed | End::Reset));
     let (mut a, mut b, mut c) = (websocket("/a"), websocket("/b"), websocket("/c"));
     // They came before there were rules, and are judged by them all the same: by the route's,
     reload(
@@ -439,34 +451,4 @@ fn a_routes_rules_and_those_about_requests_are_asked_of_tunnels_that_live() {
     assert_eq!(c.send("hello").bytes(5), b"hello");
     proxy.await_metric(REVOKED, &["reason=\"rules\""], |count| count == 3.0);
     drop(c);
-}
-
-/// Whatever was asked for, the request goes on as one for this.
-const REWRITER: &str = r#"(module
-  (import "env" "proxy_replace_header_map_value" (func $replace (param i32 i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
-  (data (i32.const 0) ":path")
-  (data (i32.const 8) "/admin/x")
-  (func (export "proxy_abi_version_0_2_1"))
-  (func (export "malloc") (param i32) (result i32) (i32.const 1024))
-  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32)
-    (drop (call $replace (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 8) (i32.const 8))) (i32.const 0)))"#;
-
-/// As the configuration's reference says: what filters make of a request is judged only by the rules of another route that it leads to.
-#[test]
-fn rules_judge_what_the_client_asks_and_another_routes_what_filters_made_of_it() {
-    let module = STANDARD.encode(wat::parse_str(REWRITER).expect("the guest's text is right"));
-    let no_admin = "authorization: { rules: [{ action: deny, requests: [{ prefix: /admin }] }] }";
-    let all = "match: { prefix: / }, respond: { status: 204 }";
-    let proxy = Proxy::start(&format!(
-        "admin: {{ address: {{admin}} }}\nworkers: 1\n\
-         listeners:\n  - {{ name: one, address: {{listen}}, {no_admin}, filters: [rewriter], routes: [{{ {all}, {no_admin} }}] }}\n  \
-         - {{ name: other, address: {{listen2}}, filters: [rewriter], routes: [{{ match: {{ prefix: /admin }}, \
-           respond: {{ status: 200 }}, {no_admin} }}, {{ {all} }}] }}\n\
-         filters:\n  - {{ name: rewriter, wasm: {{ inline: \"{module}\" }} }}\n"
-    ));
-    let ask = |address, path: &str| pillion_tests::client::get(address, path).status;
-    assert_eq!(ask(proxy.address, "/admin"), 403, "the client's");
-    assert_eq!(ask(proxy.address, "/in"), 204, "the same route and its listener are not asked again");
-    assert_eq!(ask(proxy.second, "/in"), 403, "another route is");
 }

@@ -24,7 +24,8 @@ pub mod stream;
 use crate::{
     body::Incoming,
     downstream::{
-        Connection, admit,
+        Connection,
+        admit::{self, Judged},
         codec::{Inbound, Interim, boxed},
         held::Held,
         limit::Pressure,
@@ -64,7 +65,7 @@ pub struct Exchange {
     /// The request as it was forwarded, or would have been; kept only where the route's changes to responses speak of it.
     sent: Option<Box<request::Parts>>,
     /// The request as rules judged it, kept only where it may become a tunnel.
-    judged: Option<Box<request::Parts>>,
+    judged: Option<Box<Judged>>,
     /// The target as it came, kept only where cleaning changed it or the route changes headers.
     original: Option<PathAndQuery>,
 }
@@ -202,7 +203,7 @@ impl Exchange {
         if let Some(rules) = self.compiled_route().and_then(|route| route.admit.as_deref()) {
             admit::request(&self.connection, listener, Some(rules), &view)?;
         }
-        self.judged = seen.filter(|_| offer.is_some());
+        self.judged = seen.filter(|_| offer.is_some()).map(|came| Box::new(Judged::new(*came)));
         Ok((survey, found))
     }
 

@@ -15,6 +15,7 @@
 pub mod access_log;
 mod facts;
 mod flags;
+mod meter;
 pub mod metrics;
 mod record;
 mod time;
@@ -26,7 +27,8 @@ pub(crate) mod testing;
 
 pub use facts::Facts;
 pub use flags::{Blame, ResponseFlag, ResponseFlags};
-pub use record::{ByteMeter, Record};
+pub use meter::ByteMeter;
+pub use record::Record;
 pub use time::utc;
 pub use tls::{TlsFacts, TlsPeer, TrustVersion, cipher_name};
 pub(crate) use variable::hostname;

@@ -11,20 +11,14 @@ use super::{
     access_log::Captured,
     facts::protocol,
     flags::{Blame, ResponseFlag, ResponseFlags},
+    meter::ByteMeter,
     metrics::ClusterMetrics,
     variable::{Value, hostname},
 };
 use crate::exchange::filter::Told;
 use http::{HeaderMap, StatusCode, Version, request};
 use pillion_config::{model::Route, template::Variable};
-use std::{
-    borrow::Cow,
-    cell::Cell,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 #[cfg(test)]
@@ -37,7 +31,7 @@ pub struct Record {
     pub(super) listener: Arc<ListenerTelemetry>,
     pub(super) connection: Rc<ConnectionFacts>,
     pub(super) captured: Option<Box<Captured>>,
-    meter: Rc<Meter>,
+    meter: ByteMeter,
     started: Instant,
     client: Option<SocketAddr>,
     cluster: Option<Arc<ClusterMetrics>>,
@@ -63,55 +57,6 @@ enum Ending {
     Open,
     Finished,
     Withdrawn,
-}
-
-/// Bytes of the two bodies, counted where they pass, and the endpoint they pass to. Not `Send`: both bodies live on their connection's worker.
-#[derive(Debug, Default)]
-struct Meter {
-    received: Cell<u64>,
-    sent: Cell<u64>,
-    /// Beside the counts because whoever chooses it works while the record waits, and may never come back.
-    upstream: Cell<Option<SocketAddr>>,
-}
-
-/// A handle with which a body adds to its request's record. What is added after the record is finished is not told.
-#[derive(Debug, Clone)]
-pub struct ByteMeter(Rc<Meter>);
-
-impl ByteMeter {
-    /// A meter of a request that has no record.
-    #[must_use]
-    pub fn detached() -> Self {
-        Self(Rc::default())
-    }
-
-    /// Bytes of the request's body so far.
-    #[must_use]
-    pub fn received_bytes(&self) -> u64 {
-        self.0.received.get()
-    }
-
-    /// Bytes of the response's body so far.
-    #[must_use]
-    pub fn sent_bytes(&self) -> u64 {
-        self.0.sent.get()
-    }
-
-    /// Bytes of the request's body that came from downstream.
-    pub fn received(&self, bytes: u64) {
-        self.0.received.set(self.0.received.get() + bytes);
-    }
-
-    /// Where the endpoint chosen is noted.
-    #[must_use]
-    pub fn upstream(&self) -> &Cell<Option<SocketAddr>> {
-        &self.0.upstream
-    }
-
-    /// Bytes of the response's body that were handed to downstream.
-    pub fn sent(&self, bytes: u64) {
-        self.0.sent.set(self.0.sent.get() + bytes);
-    }
 }
 
 impl Record {
@@ -148,7 +93,7 @@ impl Record {
             listener: listener.clone(),
             connection: connection.clone(),
             captured,
-            meter: Rc::default(),
+            meter: ByteMeter::detached(),
             started: Instant::now(),
             client: None,
             cluster: None,
@@ -172,7 +117,7 @@ impl Record {
     /// A handle to count the bytes of the bodies with.
     #[must_use]
     pub fn meter(&self) -> ByteMeter {
-        ByteMeter(self.meter.clone())
+        self.meter.clone()
     }
 
     /// The client's address, where a trusted peer says that it is not the peer's own.
@@ -225,7 +170,7 @@ impl Record {
 
     /// The endpoint chosen.
     pub fn set_upstream(&mut self, endpoint: SocketAddr) {
-        self.meter.upstream.set(Some(endpoint));
+        self.meter.upstream().set(Some(endpoint));
     }
 
     /// The request is being sent upstream, perhaps again.
@@ -326,7 +271,7 @@ impl Record {
     /// A variable's value as far as the record itself knows it; `elapsed` tells how old the request is.
     pub(super) fn value(&self, variable: &Variable, elapsed: impl Fn() -> Duration) -> Option<Value<'_>> {
         match variable {
-            Variable::StartTime => SystemTime::now().checked_sub(elapsed()).map(Value::Time),
+            Variable::StartTime => Some(Value::Time(self.meter.began(elapsed))),
             Variable::Protocol => match self.subject {
                 Subject::Request(version) => protocol(version).map(Value::Bytes),
                 Subject::Connection => None,
@@ -334,8 +279,8 @@ impl Record {
             Variable::ResponseCode => Some(Value::Number(self.status.map_or(0, |status| status.as_u16().into()))),
             Variable::ResponseCodeDetails => self.details.as_ref().map(|text| Value::Bytes(text.as_bytes())),
             Variable::ResponseFlags => Some(Value::Flags(self.flags)),
-            Variable::BytesReceived => Some(Value::Number(self.meter.received.get())),
-            Variable::BytesSent => Some(Value::Number(self.meter.sent.get())),
+            Variable::BytesReceived => Some(Value::Number(self.meter.received_bytes())),
+            Variable::BytesSent => Some(Value::Number(self.meter.sent_bytes())),
             Variable::Duration => Some(Value::Number(milliseconds(elapsed()))),
             Variable::ResponseDuration => {
                 let captured = self.captured.as_ref().and_then(|captured| captured.response_duration());
@@ -343,7 +288,7 @@ impl Record {
                 let duration = captured.or_else(|| self.upstream_status.map(|_| elapsed()))?;
                 Some(Value::Number(milliseconds(duration)))
             }
-            Variable::UpstreamHost => self.meter.upstream.get().map(Value::Address),
+            Variable::UpstreamHost => self.meter.upstream().get().map(Value::Address),
             Variable::UpstreamCluster => {
                 self.cluster.as_ref().map(|cluster| Value::Bytes(cluster.name().as_str().as_bytes()))
             }
@@ -393,7 +338,7 @@ impl Drop for Record {
         }
         self.settle_ending();
         let duration = self.started.elapsed();
-        let (received, sent) = (self.meter.received.get(), self.meter.sent.get());
+        let (received, sent) = (self.meter.received_bytes(), self.meter.sent_bytes());
         match (self.subject, &self.cluster) {
             (Subject::Connection, _) => {
                 self.listener.metrics.tunnel_ended(self.flags.iter().next(), duration, received, sent);

@@ -26,6 +26,11 @@ pub(super) trait End: AsyncRead + AsyncWrite + Unpin {
     /// The other end takes nothing for now: what costs more where it waits than its bytes is taken from there.
     fn poll_ahead(&mut self, _: &mut Context<'_>) {}
 
+    /// Whether its bytes are in the record as they pass.
+    fn is_counted(&self) -> bool {
+        false
+    }
+
     /// Why a server refused us after the handshake, once the connection failed.
     fn late_refusal(&mut self) -> Option<ConnectError> {
         None
@@ -71,6 +76,10 @@ impl End for Opaque {
 impl<E: End> End for TcpEnd<'_, E> {
     fn tcp(&self) -> Option<&TcpStream> {
         None
+    }
+
+    fn is_counted(&self) -> bool {
+        true
     }
 
     fn reset_at_close(&mut self) {

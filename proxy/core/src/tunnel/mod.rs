@@ -237,8 +237,11 @@ where
     };
     let lost = cut_short(&outcome, &meters, downstream, upstream);
     let meter = account.meter();
-    meter.received(meters.received());
-    meter.sent(meters.sent().saturating_sub(lost));
+    if !downstream.is_counted() {
+        meter.received(meters.received());
+        meter.sent(meters.sent());
+    }
+    meter.not_sent(lost);
     if let Some((flag, details)) = account.interrupted() {
         end(&mut account, flag, Blame::Proxy, details);
         return account;

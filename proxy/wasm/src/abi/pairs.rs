@@ -46,6 +46,18 @@ where
     }
 }
 
+/// As [`encode`], of a value that is no header map, where none are a count of zero.
+pub fn encode_value<'a, I>(pairs: impl Fn() -> I, out: &mut Vec<u8>)
+where
+    I: Iterator<Item = (&'a [u8], &'a [u8])>,
+{
+    let start = out.len();
+    encode(pairs, out);
+    if out.len() == start {
+        out.extend_from_slice(&0_u32.to_le_bytes());
+    }
+}
+
 fn length(text: &[u8]) -> [u8; 4] {
     u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes()
 }

@@ -67,7 +67,7 @@ fn text(value: Value) -> Option<String> {
         Value::Bytes(bytes) => String::from_utf8(bytes).ok(),
         Value::Time(time) => time::time_text(time),
         Value::Duration(length) => time::duration_text(length),
-        Value::Null | Value::List(_) | Value::Map(_) | Value::Type(_) => None,
+        Value::Null | Value::List(_) | Value::Map(_) | Value::Type(_) | Value::Group(_) => None,
     }
 }
 

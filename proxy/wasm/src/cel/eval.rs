@@ -60,7 +60,10 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
                 _ => Err(NoValue::NoOverload),
             },
             Node::Binary(operator, one, two) => {
-                let found = binary(*operator, self.value(one)?, self.value(two)?)?;
+                let found = match (operator, self.value(one)?, self.value(two)?) {
+                    (Binary::In, key, Value::Group(name)) => Value::Bool(self.of_group(name, &key)?.is_some()),
+                    (operator, one, two) => binary(*operator, one, two)?,
+                };
                 self.paid(found)
             }
             Node::And(nodes) => self.row(nodes, false),
@@ -97,6 +100,7 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
         let values = match self.value(&each.over)? {
             Value::List(values) => values,
             Value::Map(entries) => entries.into_iter().map(|(key, _)| key).collect(),
+            Value::Group(_) => Vec::new(),
             _ => return Err(NoValue::NoOverload),
         };
         let (mut kept, mut count, mut undecided) = (Vec::new(), 0_u32, None);
@@ -184,10 +188,28 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
             };
         }
         match node {
-            Node::Select(of, field) => within(&self.value(of)?, &Value::Text(field.clone())),
-            Node::Index(of, key) => within(&self.value(of)?, &self.value(key)?),
+            Node::Select(of, field) => self.within(&self.value(of)?, &Value::Text(field.clone())),
+            Node::Index(of, key) => self.within(&self.value(of)?, &self.value(key)?),
             Node::Name(name) => self.paid(self.named(name).ok_or(NoValue::Absent)?),
             _ => Err(NoValue::Absent),
+        }
+    }
+
+    /// An element or a value by its key.
+    fn within(&self, of: &Value, key: &Value) -> Found {
+        match of {
+            Value::Group(name) => self.of_group(name, key)?.ok_or(NoValue::Absent),
+            of => within(of, key),
+        }
+    }
+
+    /// What a group has under this key.
+    fn of_group(&self, name: &str, key: &Value) -> Result<Option<Value>, NoValue> {
+        let Value::Text(key) = key else { return Ok(None) };
+        match self.attributes.get(&[name, key]) {
+            Ok(value) => self.paid(value).map(Some),
+            Err(NoValue::Absent) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -197,6 +219,7 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
         if !self.path(of, &mut path)? {
             return match self.value(of)? {
                 Value::Map(entries) => Ok(is_in(&entries, &Value::Text(field.to_owned()))),
+                Value::Group(name) => Ok(self.of_group(name, &Value::Text(field.to_owned()))?.is_some()),
                 _ => Err(NoValue::NoOverload),
             };
         }
@@ -213,7 +236,7 @@ impl<'a, A: Attributes> Evaluation<'a, A> {
             Err(error) => Err(error),
         };
         match (of, member) {
-            (Err(NoValue::Opaque) | Ok(Value::Map(_)), member) => Ok(member.is_some()),
+            (Err(NoValue::Opaque) | Ok(Value::Map(_) | Value::Group(_)), member) => Ok(member.is_some()),
             (Err(error), _) => Err(error),
             // A message: it has what is not empty.
             (Ok(_), Some(Value::Map(entries))) => Ok(!entries.is_empty()),
@@ -288,6 +311,7 @@ fn size(of: &Value) -> Found {
         Value::Bytes(bytes) => bytes.len(),
         Value::List(values) => values.len(),
         Value::Map(entries) => entries.len(),
+        Value::Group(_) => 0,
         _ => return Err(NoValue::NoOverload),
     };
     i64::try_from(count).map(Value::Int).map_err(|_| NoValue::Range)

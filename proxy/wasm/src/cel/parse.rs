@@ -411,7 +411,8 @@ impl Parser {
                     self.regexes += 1;
                     Function::Matches(Some(Box::new(compiled)))
                 }
-                None => return self.wrong("the pattern is no regular expression, or too large a one"),
+                // No regular expression, or too large a one: it has no value.
+                None => Function::Matches(None),
             },
             (Function::Part(_), [_, Node::Literal(Value::Text(zone))]) if time::is_name(zone) => {
                 return self

@@ -30,6 +30,8 @@ pub enum Value {
     Time(i128),
     /// What kind of value another is.
     Type(&'static str),
+    /// Attributes under one name, `request`: a map that is asked by key and that lists none.
+    Group(&'static str),
 }
 
 /// Names of kinds that expressions may say.
@@ -40,7 +42,7 @@ impl Value {
     /// pairs without values.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Null | Self::Type(_) => {}
+            Self::Null | Self::Type(_) | Self::Group(_) => {}
             Self::Bool(truth) => out.push((*truth).into()),
             Self::Int(number) => out.extend_from_slice(&number.to_le_bytes()),
             Self::Duration(number) | Self::Time(number) => {
@@ -53,20 +55,20 @@ impl Value {
             Self::Bytes(bytes) => out.extend_from_slice(bytes),
             Self::List(values) => {
                 let values: Vec<_> = values.iter().map(Self::encoded).collect();
-                pairs::encode(|| values.iter().map(|value| (&value[..], &b""[..])), out);
+                pairs::encode_value(|| values.iter().map(|value| (&value[..], &b""[..])), out);
             }
             Self::Map(entries) => {
                 let entries: Vec<_> = entries.iter().map(|(key, value)| (key.encoded(), value.encoded())).collect();
-                pairs::encode(|| entries.iter().map(|(key, value)| (&key[..], &value[..])), out);
+                pairs::encode_value(|| entries.iter().map(|(key, value)| (&key[..], &value[..])), out);
             }
         }
     }
 
-    /// Whether guests can be given it: null and kinds are no bytes.
+    /// Whether guests can be given it: null, kinds and groups are no bytes.
     #[must_use]
     pub fn can_be_given(&self) -> bool {
         match self {
-            Self::Null | Self::Type(_) => false,
+            Self::Null | Self::Type(_) | Self::Group(_) => false,
             Self::List(values) => values.iter().all(Self::can_be_given),
             Self::Map(entries) => entries.iter().all(|(key, value)| key.can_be_given() && value.can_be_given()),
             _ => true,
@@ -84,7 +86,7 @@ impl Value {
             Self::Text(_) => "string",
             Self::Bytes(_) => "bytes",
             Self::List(_) => "list",
-            Self::Map(_) => "map",
+            Self::Map(_) | Self::Group(_) => "map",
             Self::Duration(_) => "google.protobuf.Duration",
             Self::Time(_) => "google.protobuf.Timestamp",
             Self::Type(_) => "type",
@@ -125,6 +127,9 @@ impl Value {
                         two.iter().find(|(known, _)| known.same(key)).is_some_and(|(_, other)| other.same(value))
                     })
             }
+            // What lists nothing is as one that has nothing.
+            (Self::Group(_), Self::Group(_)) => true,
+            (Self::Group(_), Self::Map(entries)) | (Self::Map(entries), Self::Group(_)) => entries.is_empty(),
             _ => match self.compare(other) {
                 Some(order) => order == Ordering::Equal,
                 None => self == other,

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use http::{StatusCode, Version};
 use pillion_config::model::Direction;
 use pillion_core::exchange::{
-    filter::{Ended, Facts, Headers, Map, Stream},
+    filter::{Facts, Headers, Map, Stream},
     head::grpc::GrpcStatus,
 };
 use std::{
@@ -170,9 +170,9 @@ fn no_pairs() -> Value {
 /// A map's pairs; an absent or empty one is a count of zero.
 fn map(stream: &Stream, map: Map) -> Value {
     let mut out = Vec::new();
-    stream.read_headers(map, |headers| pairs::encode(|| headers.iter(), &mut out));
+    stream.read_headers(map, |headers| pairs::encode_value(|| headers.iter(), &mut out));
     if out.is_empty() {
-        out.extend_from_slice(&0_u32.to_le_bytes());
+        return no_pairs();
     }
     Value::Pairs(out)
 }
@@ -216,7 +216,7 @@ fn request(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
         b"headers" => Some(map(stream, MAP)),
         b"protocol" => facts().version.map(|version| Value::Text(protocol(version).to_owned())),
         b"time" => {
-            let since = facts().began().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = stream.began().duration_since(UNIX_EPOCH).unwrap_or_default();
             Some(number(since))
         }
         b"duration" => facts().duration.map(number),
@@ -282,7 +282,7 @@ fn response(stream: &Stream, path: &[u8]) -> Result<Value, Status> {
             let bytes = |map| stream.read_headers(map, Headers::byte_size).unwrap_or(0) as u64;
             Some(Value::Number(facts.sent + bytes(Map::ResponseHeaders) + bytes(Map::ResponseTrailers)))
         }
-        b"backend_latency" => facts.upstream_latency.filter(|_| facts.ended == Ended::Yes).map(number),
+        b"backend_latency" => facts.upstream_latency.filter(|_| facts.answered).map(number),
         _ => None,
     };
     value.ok_or(Status::NotFound)

@@ -95,34 +95,42 @@ pub fn put_u64(memory: &mut [u8], pointer: u32, value: u64) -> Result<(), Status
 ///
 /// # Errors
 ///
-/// [`Status::InvalidMemoryAccess`] when the guest's pointers are bad, has no allocator, or it gave none; a trap when the
-/// allocator trapped or re-entered this function.
+/// [`Status::InvalidMemoryAccess`] when the guest's pointers are bad, and those of [`place`].
 pub fn give(caller: &mut Caller<'_, Host>, bytes: &[u8], pointer_at: u32, size_at: u32) -> Answer {
-    let size = u32::try_from(bytes.len()).map_err(|_| Status::InternalFailure)?;
-    let (memory, host) = split(caller);
+    let (memory, _) = split(caller);
     slice(memory, pointer_at, 4)?;
     slice(memory, size_at, 4)?;
-    let address = if bytes.is_empty() {
-        0
-    } else {
-        let allocator = host.allocator.clone().ok_or(Status::InvalidMemoryAccess)?;
-        if std::mem::replace(&mut host.allocating, true) {
-            return Err(Stop::Trap(Reentered.into()));
-        }
-        let allocated = allocator.call(&mut *caller, (size,));
-        caller.data_mut().allocating = false;
-        allocated.map_err(Stop::Trap)?
-    };
+    let (address, size) = if bytes.is_empty() { (0, 0) } else { place(caller, bytes)? };
     let (memory, _) = split(caller);
+    put_u32(memory, pointer_at, address)?;
+    put_u32(memory, size_at, size)?;
+    Ok(())
+}
+
+/// Puts bytes into memory of the guest's own allocator, which is asked for a place of none, too: their address and size.
+///
+/// # Errors
+///
+/// [`Status::InvalidMemoryAccess`] when the guest has no allocator, or it gave no memory; a trap when the allocator trapped
+/// or re-entered this function.
+pub fn place(caller: &mut Caller<'_, Host>, bytes: &[u8]) -> Result<(u32, u32), Stop> {
+    let size = u32::try_from(bytes.len()).map_err(|_| Status::InternalFailure)?;
+    let host = caller.data_mut();
+    let allocator = host.allocator.clone().ok_or(Status::InvalidMemoryAccess)?;
+    if std::mem::replace(&mut host.allocating, true) {
+        return Err(Stop::Trap(Reentered.into()));
+    }
+    let allocated = allocator.call(&mut *caller, (size,));
+    caller.data_mut().allocating = false;
+    let address = allocated.map_err(Stop::Trap)?;
     if size > 0 {
         if address == 0 {
             return Err(Status::InvalidMemoryAccess.into());
         }
+        let (memory, _) = split(caller);
         slice_mut(memory, address, size)?.copy_from_slice(bytes);
     }
-    put_u32(memory, pointer_at, address)?;
-    put_u32(memory, size_at, size)?;
-    Ok(())
+    Ok((address, size))
 }
 
 /// As [`give`], of bytes that `fill` puts into the host's scratch buffer.
@@ -136,16 +144,29 @@ pub fn give_made(
     size_at: u32,
     fill: impl FnOnce(&mut [u8], &mut Host, &mut Vec<u8>) -> Answer,
 ) -> Answer {
+    with_scratch(caller, fill, |caller, made, bytes| made.and_then(|()| give(caller, bytes, pointer_at, size_at)))
+}
+
+/// Puts bytes into the host's scratch buffer by `fill`, and does with them and with what that says what `then` does.
+///
+/// # Errors
+///
+/// What `then` says.
+pub fn with_scratch<T>(
+    caller: &mut Caller<'_, Host>,
+    fill: impl FnOnce(&mut [u8], &mut Host, &mut Vec<u8>) -> T,
+    then: impl FnOnce(&mut Caller<'_, Host>, T, &[u8]) -> Answer,
+) -> Answer {
     let mut scratch = std::mem::take(&mut caller.data_mut().scratch);
     scratch.clear();
     let (memory, host) = split(caller);
     let made = fill(memory, host, &mut scratch);
-    let given = made.and_then(|()| give(caller, &scratch, pointer_at, size_at));
+    let done = then(caller, made, &scratch);
     // A buffer that grew for a large body is not kept.
     if scratch.capacity() <= MOST_SCRATCH {
         caller.data_mut().scratch = scratch;
     }
-    given
+    done
 }
 
 /// Bytes of scratch kept between calls: a head's worth.

@@ -1,7 +1,7 @@
 //! [`Carried`]: a tunnel, and whether it may go on when rules, trust or identity have changed.
 //!
 //! Both its ends are looked at, and what it came of: an opaque connection by its listener's rules, a request that left HTTP
-//! by those of the listener and of the route it would take now. What may not go on is cut: a tunnel has no end of its own
+//! by those of the listener and of the routes it would take now. What may not go on is cut: a tunnel has no end of its own
 //! that could be waited for.
 
 use super::{Admission, Attributes, Connection, Decision, Denied, Distrust, Fact, attributes, gets_round, shut_out};
@@ -14,6 +14,7 @@ use crate::{
 use http::request;
 use std::{
     cell::{OnceCell, RefCell},
+    iter, mem,
     net::SocketAddr,
     rc::Rc,
 };
@@ -22,8 +23,34 @@ use std::{
 enum Of {
     /// An opaque connection; what its client asked for in TLS that is passed on.
     Connection(Fact<Option<Box<str>>>),
-    /// A request, its path cleaned.
-    Request(Box<request::Parts>),
+    /// A request.
+    Request(Box<Judged>),
+}
+
+/// A request as rules look at it, its path cleaned: as its client sent it, and as filters left it. All of it is kept for as
+/// long as what became of it lives: rules that come later may look at any.
+#[derive(Debug)]
+pub struct Judged {
+    came: request::Parts,
+    /// Each time that they had changed it when a route was chosen.
+    became: Vec<request::Parts>,
+}
+
+impl Judged {
+    /// As its client sent it.
+    pub(crate) fn new(came: request::Parts) -> Self {
+        Self { came, became: Vec::new() }
+    }
+
+    /// As its client sent it.
+    pub(crate) fn came(&self) -> &request::Parts {
+        &self.came
+    }
+
+    /// Filters have made this of it.
+    pub(crate) fn became(&mut self, head: request::Parts) {
+        self.became.push(head);
+    }
 }
 
 /// A tunnel, as far as it may have to end before its ends want it.
@@ -42,9 +69,9 @@ impl Carried {
         Self::new(connection, Of::Connection(asked.map(|name| name.map(Into::into))))
     }
 
-    /// What became of a request. Its head is kept: rules that come later may look at any of it.
+    /// What became of a request.
     #[must_use]
-    pub fn upgraded(connection: &Rc<Connection>, request: Box<request::Parts>) -> Rc<Self> {
+    pub fn upgraded(connection: &Rc<Connection>, request: Box<Judged>) -> Rc<Self> {
         Self::new(connection, Of::Request(request))
     }
 
@@ -96,13 +123,27 @@ impl Carried {
                 let asked = asked.as_ref().map(Option::as_deref);
                 self.ask(listener, listener.admit.as_deref(), None, asked)
             }
-            Of::Request(parts) => {
-                let view = view(parts, self.connection.facts.local);
-                self.ask(listener, listener.admit.as_deref(), Some(&view), Fact::Is(None))?;
-                let route = listener.routes.find(&view).and_then(|found| listener.compiled.get(found.index));
-                self.ask(listener, route.and_then(|route| route.admit.as_deref()), Some(&view), Fact::Is(None))
-            }
+            Of::Request(judged) => self.judge_request(listener, judged),
         }
+    }
+
+    /// As one would be judged that comes now and that filters change alike: by the listener's rules and its route's as it
+    /// came, and by those of each other route that it was led to as it was then.
+    fn judge_request(&self, listener: &ListenerSnapshot, judged: &Judged) -> Result<(), Denied> {
+        let mut taken = None;
+        for (at, parts) in iter::once(&judged.came).chain(&judged.became).enumerate() {
+            let view = view(parts, self.connection.facts.local);
+            if at == 0 {
+                self.ask(listener, listener.admit.as_deref(), Some(&view), Fact::Is(None))?;
+            }
+            let route = listener.routes.find(&view).map(|found| found.index);
+            if mem::replace(&mut taken, route) == route {
+                continue;
+            }
+            let route = route.and_then(|route| listener.compiled.get(route));
+            self.ask(listener, route.and_then(|route| route.admit.as_deref()), Some(&view), Fact::Is(None))?;
+        }
+        Ok(())
     }
 
     /// Counts its end. An opaque connection looks again itself, too, for what is known of it before its bytes: whoever of

@@ -12,7 +12,7 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-pub use carried::Carried;
+pub use carried::{Carried, Judged};
 pub use rules::{Attributes, Decision, Fact, Rules, Verdict};
 pub use sources::{SourceTable, Sources};
 

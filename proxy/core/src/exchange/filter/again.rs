@@ -72,6 +72,10 @@ fn look(
         return Err(RouteError::NotFound.into());
     };
     let route = found.index;
+    if let Some(judged) = exchange.judged.as_mut().filter(|_| changed) {
+        // Where rules change, a tunnel is asked again as this, too: they may have another route for it.
+        judged.became(parts.clone());
+    }
     if exchange.route == Some(route) {
         return Ok((Onward { parts, changed, route }, Vec::new()));
     }
@@ -82,10 +86,6 @@ fn look(
     {
         exchange.goes_on_as(&parts);
         return Err(denied.into());
-    }
-    if let Some(judged) = &mut exchange.judged {
-        // A tunnel is asked again as what it is.
-        **judged = parts.clone();
     }
     chain.route.replace(Some(Arc::clone(found.route)));
     chain.aim.replace(aim(exchange, found.route));

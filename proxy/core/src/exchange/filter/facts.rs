@@ -1,19 +1,10 @@
 //! [`Facts`]: what is known of a stream beside its heads and bodies.
 
-use super::{
-    shared::{Phase, Shared},
-    stream::Ended,
-};
+use super::shared::{Phase, Shared};
 use crate::telemetry::{Blame, ConnectionFacts, ResponseFlags, metrics::ClusterMetrics};
 use http::{StatusCode, Version};
 use pillion_config::model::{Name, Route};
-use std::{
-    borrow::Cow,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// What is known of a stream at one moment. What names it has, its [`Route`] and connection say.
@@ -35,6 +26,8 @@ pub struct Facts {
     pub duration: Option<Duration>,
     /// From the request's head to the upstream to its response's head.
     pub upstream_latency: Option<Duration>,
+    /// Whether the answer has come to its end; not where it broke off.
+    pub answered: bool,
     /// The upstream's answer, or the one made here.
     pub status: Option<StatusCode>,
     /// Why the answer is what it is.
@@ -55,8 +48,6 @@ pub struct Facts {
     pub sent: u64,
     /// The number in `grpc-status`, of trailers or head.
     pub grpc_status: Option<u32>,
-    /// Whether it is over.
-    pub ended: Ended,
 }
 
 /// What a record knows, as told to the stream's filters when it last passed by.
@@ -96,6 +87,10 @@ impl Facts {
             .or_else(|| response.head.as_ref().and_then(|head| head.get(b"grpc-status")))
             .or_else(|| response.kept.as_ref().and_then(|kept| kept.get(b"grpc-status")));
         let grpc_status = grpc.and_then(|value| std::str::from_utf8(value).ok()).and_then(|value| value.parse().ok());
+        let answered = match shared.phase.get() {
+            Phase::Logging | Phase::Over => told.blame.is_none(),
+            _ => response.source_ended && !response.opens,
+        };
         Self {
             connection: Rc::clone(&shared.connection),
             listener: shared.listener.model.name.clone(),
@@ -105,6 +100,7 @@ impl Facts {
             started: told.started,
             duration: told.duration,
             upstream_latency: told.sent_at.zip(told.answered_at).map(|(from, to)| to - from),
+            answered,
             status: told.status,
             details: told.details.clone(),
             flags: told.flags,
@@ -115,14 +111,6 @@ impl Facts {
             received: shared.meter.received_bytes(),
             sent: shared.meter.sent_bytes(),
             grpc_status,
-            ended: if shared.phase.get() >= Phase::Logging { Ended::Yes } else { Ended::No },
         }
-    }
-
-    /// When it began, by the calendar. Reads the clock.
-    #[must_use]
-    pub fn began(&self) -> SystemTime {
-        let now = SystemTime::now();
-        now.checked_sub(self.started.elapsed()).unwrap_or(now)
     }
 }

@@ -76,7 +76,7 @@ pub use services::{
 };
 pub use set::{FilterSet, Loaded};
 pub(crate) use shared::Shared;
-pub use stream::{Ended, LocalReply, MOST_REPLY, Peer, Refused, Side, Stream, StreamKind};
+pub use stream::{LocalReply, MOST_REPLY, Peer, Refused, Side, Stream, StreamKind};
 pub(crate) use tcp::{Held, TcpChain, TcpEnd};
 
 use pillion_config::model;

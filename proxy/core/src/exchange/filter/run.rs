@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     body::Incoming,
-    downstream::{codec::Interim, held::LARGE, unfinished::Room},
+    downstream::{admit::Judged, codec::Interim, held::LARGE, unfinished::Room},
     error::{FilterError, ProxyError},
     exchange::{
         Exchange, Means,
@@ -109,7 +109,7 @@ pub(in crate::exchange) fn begin(
     exchange.record.attach(Rc::clone(&chain));
     let end = End::when(body.is_end_stream());
     if let Some(leaving) = &leaving {
-        upgrade::show(&leaving.asked, exchange.judged.as_deref(), &mut head);
+        upgrade::show(&leaving.asked, exchange.judged.as_deref().map(Judged::came), &mut head);
     }
     {
         let mut half = chain.request.borrow_mut();
@@ -382,6 +382,7 @@ pub(super) fn begin_back(
     {
         let mut half = chain.response.borrow_mut();
         half.source = if bodiless { Incoming::Empty } else { source };
+        half.opens = tunnel.is_some();
         half.source_ended = end == End::Yes || tunnel.is_some();
     }
     if chain.response.borrow().source.made() >= LARGE && chain.count_held() == Room::None {

@@ -14,7 +14,13 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pillion_config::model;
-use std::{borrow::Cow, fmt, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// Keys of one stream's state at most, and bytes of all its keys and values: what guests put there lives as long as the
 /// stream, and streams may be many.
@@ -98,15 +104,6 @@ pub enum Refused {
     /// More than a stream may hold.
     #[error("too much")]
     TooMuch,
-}
-
-/// How a stream ended, for [`Facts::ended`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// It goes on.
-    No,
-    /// It is being logged, or over.
-    Yes,
 }
 
 impl Stream {
@@ -315,6 +312,12 @@ impl Stream {
     pub fn connection_wait(&self) -> Option<Duration> {
         let known = self.shared.carrying.borrow().as_ref()?.since();
         Some(known.saturating_duration_since(self.shared.told.borrow().sent_at?))
+    }
+
+    /// When it began, by the calendar: the same whenever it is asked for. The first who asks reads the clock.
+    #[must_use]
+    pub fn began(&self) -> SystemTime {
+        self.shared.meter.began(|| self.shared.told.borrow().started.elapsed())
     }
 
     /// What is known of it now.

@@ -46,7 +46,8 @@ pub(crate) struct TcpChain {
     opened: Cell<bool>,
 }
 
-/// An end of a connection, whose bytes pass filters as they are read.
+/// An end of a connection, whose bytes pass filters as they are read. The client's counts in the connection's record what it
+/// sent and what it gets, as they pass: filters ask for both meanwhile.
 pub(crate) struct TcpEnd<'a, E> {
     inner: &'a mut E,
     chain: &'a TcpChain,
@@ -128,6 +129,7 @@ impl TcpChain {
     /// What was read of downstream before the chain was there.
     pub(crate) fn early(&self, early: Bytes) {
         if !early.is_empty() {
+            self.shared.meter.received(early.len() as u64);
             self.shared.feed(Side::Request, early, End::No);
         }
     }
@@ -221,6 +223,9 @@ impl<E: AsyncRead + Unpin> TcpEnd<'_, E> {
             self.note(came)?;
             let length = read.filled().len();
             bytes.truncate(length);
+            if side == Side::Request {
+                shared.meter.received(length as u64);
+            }
             if length == 0 {
                 shared.half(side).borrow_mut().source_ended = true;
                 self.chain.last.set(Some(side));
@@ -246,6 +251,9 @@ impl<E: AsyncWrite + Unpin> AsyncWrite for TcpEnd<'_, E> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut *this.inner).poll_write(cx, buf));
+        if let (Ok(length), Side::Request) = (&written, this.side) {
+            this.chain.shared.meter.sent(*length as u64);
+        }
         Poll::Ready(this.note(written))
     }
 

@@ -67,6 +67,19 @@ fn number(id: &[u8]) -> Result<u32, Status> {
     id.try_into().map(u32::from_le_bytes).map_err(|_| Status::BadArgument)
 }
 
+/// Names that have attributes under them.
+const GROUPS: [&str; 9] = [
+    "request",
+    "response",
+    "connection",
+    "source",
+    "destination",
+    "upstream",
+    "filter_state",
+    "upstream_filter_state",
+    "xds",
+];
+
 /// The properties of whatever the guest acts on, as attributes.
 struct Properties<'a>(&'a Host);
 
@@ -76,10 +89,14 @@ impl Attributes for Properties<'_> {
             return metadata(&self.0.spec.node, names);
         }
         let joined = path.join("\0");
-        let found = properties::find(self.0, joined.as_bytes()).map_err(|status| match status {
-            Status::SerializationFailure => NoValue::Opaque,
-            _ => NoValue::Absent,
-        })?;
+        let found = match properties::find(self.0, joined.as_bytes()) {
+            Ok(found) => found,
+            Err(Status::SerializationFailure) => {
+                let group = GROUPS.into_iter().find(|name| path == [*name]);
+                return group.map(Value::Group).ok_or(NoValue::Opaque);
+            }
+            Err(_) => return Err(NoValue::Absent),
+        };
         Ok(match found {
             Property::Text(text) => Value::Text(text),
             Property::Bytes(bytes) => text(&bytes),

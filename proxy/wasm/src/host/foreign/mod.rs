@@ -20,11 +20,12 @@ use super::headers::MOST_GIVEN;
 use crate::{
     abi::Status,
     vm::{
-        memory::{Answer, give_made, slice},
+        memory::{Answer, Stop, place, put_u32, slice, split, with_scratch},
         state::Host,
     },
 };
 use miniz_oxide::{deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib_with_limit};
+use pillion_core::exchange::filter::Stream;
 use wasmtime::Caller;
 
 /// Bytes that `uncompress` makes: a small message can hold any number of zeros.
@@ -36,6 +37,12 @@ const LEVEL: u8 = 6;
 /// The only filter state that means something to this proxy: where a TCP connection goes.
 const TCP_CLUSTER: &[u8] = b"envoy.tcp_proxy.cluster";
 
+/// Whether a function that did well has a result.
+enum Given {
+    Bytes,
+    None,
+}
+
 pub(super) fn call(
     caller: &mut Caller<'_, Host>,
     name: u32,
@@ -45,41 +52,64 @@ pub(super) fn call(
     result: u32,
     result_length: u32,
 ) -> Answer {
-    give_made(caller, result, result_length, |memory, host, out| {
+    let run = |memory: &mut [u8], host: &mut Host, out: &mut Vec<u8>| {
         let name = slice(memory, name, name_length)?;
         let arguments = slice(memory, arguments, length)?;
         if arguments.len() > MOST_GIVEN {
-            return Err(Status::BadArgument.into());
+            return Err(Status::BadArgument);
         }
-        Ok(function(name, arguments, host, out)?)
+        function(name, arguments, host, out).ok_or(Status::NotFound)
+    };
+    with_scratch(caller, run, |caller, ran, bytes| {
+        // What ran says where its result is, whatever became of it; a result of no bytes has a place.
+        let done = ran?;
+        let (address, size) = match done {
+            Ok(Given::Bytes) if result != 0 => place(caller, bytes)?,
+            Ok(Given::Bytes) => (0, u32::try_from(bytes.len()).map_err(|_| Status::InternalFailure)?),
+            Ok(Given::None) | Err(_) => (0, 0),
+        };
+        let (memory, _) = split(caller);
+        // Who gives a null pointer does not want it.
+        for (at, word) in [(result, address), (result_length, size)].into_iter().filter(|(at, _)| *at != 0) {
+            put_u32(memory, at, word)?;
+        }
+        done.map(drop).map_err(Stop::from)
     })
 }
 
-fn function(name: &[u8], arguments: &[u8], host: &mut Host, out: &mut Vec<u8>) -> Result<(), Status> {
-    match name {
-        b"compress" => out.extend(compress_to_vec_zlib(arguments, LEVEL)),
-        b"uncompress" => {
-            let inflated = decompress_to_vec_zlib_with_limit(arguments, MOST_INFLATED);
-            out.extend(inflated.map_err(|_| Status::SerializationFailure)?);
+/// What a function says; `None`: there is none of this name.
+fn function(name: &[u8], arguments: &[u8], host: &mut Host, out: &mut Vec<u8>) -> Option<Result<Given, Status>> {
+    let nothing = |()| Given::None;
+    let bytes = |()| Given::Bytes;
+    Some(match name {
+        b"compress" => {
+            out.extend(compress_to_vec_zlib(arguments, LEVEL));
+            Ok(Given::Bytes)
         }
-        b"clear_route_cache" => host.stream()?.clear_route_cache(),
-        b"expr_create" => expression::create(arguments, host, out)?,
-        b"expr_evaluate" => expression::evaluate(arguments, host, out)?,
-        b"expr_delete" => expression::delete(arguments, host)?,
-        b"set_envoy_filter_state" => set_filter_state(arguments, host)?,
+        b"uncompress" => match decompress_to_vec_zlib_with_limit(arguments, MOST_INFLATED) {
+            Ok(inflated) => {
+                out.extend(inflated);
+                Ok(Given::Bytes)
+            }
+            Err(_) => Err(Status::SerializationFailure),
+        },
+        b"clear_route_cache" => host.stream().map(Stream::clear_route_cache).map(nothing),
+        b"expr_create" => expression::create(arguments, host, out).map(bytes),
+        b"expr_evaluate" => expression::evaluate(arguments, host, out).map(bytes),
+        b"expr_delete" => expression::delete(arguments, host).map(nothing),
+        b"set_envoy_filter_state" => set_filter_state(arguments, host).map(nothing),
         // Keys need no declaration here.
-        b"declare_property" => {}
-        b"verify_signature" => signature::verify(arguments, out)?,
-        b"sign" => signature::sign(arguments, out)?,
-        _ => return Err(Status::NotFound),
-    }
-    Ok(())
+        b"declare_property" => proto::checked(arguments).map(drop).map(nothing),
+        b"verify_signature" => signature::verify(arguments, out).map(bytes),
+        b"sign" => signature::sign(arguments, out).map(bytes),
+        _ => return None,
+    })
 }
 
 fn set_filter_state(arguments: &[u8], host: &Host) -> Result<(), Status> {
+    let arguments = proto::checked(arguments)?;
     let field = |number| proto::fields(arguments).find(|field| field.number == number)?.bytes;
-    let path = field(1).ok_or(Status::BadArgument)?;
-    if path != TCP_CLUSTER {
+    if field(1) != Some(TCP_CLUSTER) {
         return Err(Status::NotFound);
     }
     let cluster = std::str::from_utf8(field(2).unwrap_or_default()).map_err(|_| Status::BadArgument)?;

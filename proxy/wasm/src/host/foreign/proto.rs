@@ -1,5 +1,7 @@
 //! Protobuf's wire format, as much of it as arguments of foreign functions need: fields of varints and of bytes.
 
+use crate::abi::Status;
+
 /// A field of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
@@ -14,21 +16,36 @@ pub struct Field<'a> {
 /// The fields of a message, up to the first that is malformed.
 pub fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut rest = message;
-    std::iter::from_fn(move || {
-        let key = varint(&mut rest)?;
-        let number = key >> 3;
-        let field = match key & 7 {
-            0 => Field { number, varint: Some(varint(&mut rest)?), bytes: None },
-            1 => Field { number, varint: None, bytes: Some(take(&mut rest, 8)?) },
-            2 => {
-                let length = usize::try_from(varint(&mut rest)?).ok()?;
-                Field { number, varint: None, bytes: Some(take(&mut rest, length)?) }
-            }
-            5 => Field { number, varint: None, bytes: Some(take(&mut rest, 4)?) },
-            _ => return None,
-        };
-        (number != 0).then_some(field)
-    })
+    std::iter::from_fn(move || field(&mut rest))
+}
+
+/// A message all of whose fields can be read.
+///
+/// # Errors
+///
+/// [`Status::BadArgument`]: these bytes are none.
+pub fn checked(message: &[u8]) -> Result<&[u8], Status> {
+    let mut rest = message;
+    while !rest.is_empty() {
+        field(&mut rest).ok_or(Status::BadArgument)?;
+    }
+    Ok(message)
+}
+
+fn field<'a>(rest: &mut &'a [u8]) -> Option<Field<'a>> {
+    let key = varint(rest)?;
+    let number = key >> 3;
+    let field = match key & 7 {
+        0 => Field { number, varint: Some(varint(rest)?), bytes: None },
+        1 => Field { number, varint: None, bytes: Some(take(rest, 8)?) },
+        2 => {
+            let length = usize::try_from(varint(rest)?).ok()?;
+            Field { number, varint: None, bytes: Some(take(rest, length)?) }
+        }
+        5 => Field { number, varint: None, bytes: Some(take(rest, 4)?) },
+        _ => return None,
+    };
+    (number != 0).then_some(field)
 }
 
 /// Appends a field of bytes.
@@ -87,6 +104,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
             fields(&bytes).for_each(drop);
+            checked(&bytes).ok();
         }
     }
 }

@@ -101,7 +101,7 @@ fn encode(value: &Json, out: &mut Vec<u8>) {
         Json::Object(entries) => map(entries.iter(), out),
         Json::Array(elements) => {
             let elements: Vec<_> = elements.iter().map(encoded).collect();
-            pairs::encode(|| elements.iter().map(|element| (&element[..], &b""[..])), out);
+            pairs::encode_value(|| elements.iter().map(|element| (&element[..], &b""[..])), out);
         }
     }
 }
@@ -114,7 +114,7 @@ fn encoded(value: &Json) -> Vec<u8> {
 
 fn map<'a>(entries: impl Iterator<Item = (&'a String, &'a Json)>, out: &mut Vec<u8>) {
     let entries: Vec<_> = entries.map(|(name, value)| (name, encoded(value))).collect();
-    pairs::encode(|| entries.iter().map(|(name, value)| (name.as_bytes(), &value[..])), out);
+    pairs::encode_value(|| entries.iter().map(|(name, value)| (name.as_bytes(), &value[..])), out);
 }
 
 #[cfg(test)]

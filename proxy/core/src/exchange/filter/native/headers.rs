@@ -107,7 +107,8 @@ impl One {
         let changed = stream.headers(Map::ResponseHeaders, |head| {
             for rule in self.holding.iter().map(|at| &self.policy.rules[*at].response) {
                 let before = rule.speaks_of_fields().then(|| head.clone());
-                let at_hand = AtHand { facts: &facts, request: self.request.as_deref(), response: before.as_ref() };
+                let at_hand =
+                    AtHand { stream, facts: &facts, request: self.request.as_deref(), response: before.as_ref() };
                 rule.apply(head.fields_mut(), |variable, out| render(&at_hand, variable, out)).map_err(|_| FULL)?;
             }
             Ok(())
@@ -127,7 +128,7 @@ impl Filter for One {
             let holding = self.judge(head);
             for rule in holding.iter().map(|at| &policy.rules[*at].request).filter(|rule| !rule.is_empty()) {
                 let before = rule.speaks_of_fields().then(|| head.clone());
-                let at_hand = AtHand { facts: &facts, request: before.as_ref(), response: None };
+                let at_hand = AtHand { stream, facts: &facts, request: before.as_ref(), response: None };
                 rule.apply(head.fields_mut(), |variable, out| render(&at_hand, variable, out)).map_err(|_| FULL)?;
             }
             self.keep(holding);

@@ -1,15 +1,15 @@
 //! The variables of templates, as a filter knows them.
 
 use crate::{
-    exchange::filter::{Facts, Headers},
+    exchange::filter::{Facts, Headers, Stream},
     telemetry::{Blame, Source, Value},
 };
 use http::Version;
 use pillion_config::template::{RequestField, Variable};
-use std::time::SystemTime;
 
 /// What is at hand when a value is rendered.
 pub(super) struct AtHand<'a> {
+    pub(super) stream: &'a Stream,
     pub(super) facts: &'a Facts,
     pub(super) request: Option<&'a Headers>,
     pub(super) response: Option<&'a Headers>,
@@ -39,7 +39,7 @@ impl Source for AtHand<'_> {
                 .or_else(|| other.as_ref().and_then(|other| self.request_field(other)))
                 .map(Value::Bytes),
             Variable::ResponseHeader(name) => self.response?.get(name.as_str().as_bytes()).map(Value::Bytes),
-            Variable::StartTime => SystemTime::now().checked_sub(facts.started.elapsed()).map(Value::Time),
+            Variable::StartTime => Some(Value::Time(self.stream.began())),
             Variable::Protocol => match facts.version? {
                 Version::HTTP_10 => Some(Value::Bytes(b"HTTP/1.0")),
                 Version::HTTP_2 => Some(Value::Bytes(b"HTTP/2")),
