@@ -54,6 +54,7 @@ pub struct FrameGuard {
     /// Frames begun outside a header block; wraps.
     begun: u32,
     resets: Window,
+    earned_resets: Window,
     pings: Window,
     settings: Window,
     empty_data: Window,
@@ -140,6 +141,7 @@ impl FrameGuard {
             opened: 0,
             begun: 0,
             resets: Window::default(),
+            earned_resets: Window::default(),
             pings: Window::default(),
             settings: Window::default(),
             empty_data: Window::default(),
