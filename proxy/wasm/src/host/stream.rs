@@ -97,8 +97,9 @@ pub(super) fn send_local_response(
         },
         // A guest that is refused would leave its client waiting: few look at what this function returns.
         length => {
-            let words =
-                format!("the filter answers with {length} bytes, and a reply may have {MOST_REPLY}: 503 is answered");
+            let words = format!(
+                "the filter answers with {length} bytes, and a reply may have {MOST_REPLY}: its client gets 503, or is cut off where the answer had begun"
+            );
             host.log(LogLevel::Error, words.as_bytes());
             LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, TOO_LARGE)
         }
