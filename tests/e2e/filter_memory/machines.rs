@@ -166,6 +166,29 @@ fn a_reload_that_finds_no_memory_for_its_filter_is_refused() {
     assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)));
 }
 
+/// Each is tried alone, and gone before all of them have taken what is free.
+#[test]
+fn a_reload_of_many_filters_takes_memory_for_one_after_the_other() {
+    let group = some_or_return!(Cgroup::new(Some(160 << 20), None));
+    let origin = Origin::start();
+    // Of one machine, which fills its memory once.
+    let guest = TABLE.replace(
+        "(if (i32.eq (memory.grow",
+        "(if (i32.gt_u (memory.size) (i32.const 2)) (then (return (i32.const 1))))\n    (if (i32.eq (memory.grow",
+    );
+    let proxy = with(&origin, &group, &guest, ", configuration: one, limits: { start: 10s }");
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    let line = yaml.lines().find(|line| line.contains("name: holds, wasm")).expect("the filter's line");
+    let all: Vec<_> = (0..8).map(|n| line.replace("name: holds", &format!("name: more{n}"))).collect();
+    let many = yaml.replace(line, &[&[line.to_owned()], &all[..]].concat().join("\n"));
+    for number in 0..3 {
+        proxy.replace_config(&many.replace("configuration: one", &format!("configuration: of-{number}")));
+        let answer = proxy.admin_post("/reload");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)));
+    }
+}
+
 /// It never grows, so that only the kernel knows that it has filled what it declared.
 #[test]
 fn a_filter_that_fills_what_it_declared_is_given_back() {
