@@ -145,7 +145,7 @@ impl Default for Wasm {
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct WasmLimits {
-    /// CPU time of one callback, and as much again for each 256 KiB of a body or message that it reads, up to ten times. 10ms: with `restarts` it bounds what a filter that spins in a loop takes of a worker to 0.1%.
+    /// CPU time of one callback, and as much again for each 256 KiB of a body or message that it reads, up to five times. 10ms: with `restarts` it bounds what a filter that spins in a loop takes of a worker to 0.1%.
     pub callback: Text<Period>,
     /// CPU time of a machine's start. 500ms: Go's runtime sets itself up.
     pub start: Text<Period>,

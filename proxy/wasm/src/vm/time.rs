@@ -22,7 +22,7 @@ pub(super) const FIRST: u64 = 1;
 const WORK: usize = 256 * 1024;
 
 /// Times that a callback has its time at most, whatever it reads.
-const MOST: u32 = 10;
+const MOST: u32 = 5;
 
 /// Fewer bytes change nothing: heads and the like are not asked about.
 const FEW: usize = 4 * 1024;
@@ -134,8 +134,8 @@ mod tests {
         for _ in 0..100 {
             time.reads(usize::MAX);
         }
-        assert_eq!(time.judge(99 * MS), Verdict::GoesOn(1));
-        assert_eq!(time.judge(100 * MS), Verdict::UsedUp, "not for ever");
+        assert_eq!(time.judge(49 * MS), Verdict::GoesOn(1));
+        assert_eq!(time.judge(50 * MS), Verdict::UsedUp, "not for ever");
     }
 
     #[test]
