@@ -125,7 +125,7 @@ mod tests {
     fn who_reads_a_body_has_time_for_it() {
         let mut time = Allowance::new(10 * MS);
         time.reads(FEW - 1);
-        assert_eq!(time.judge(0 * MS), Verdict::GoesOn(2));
+        assert_eq!(time.judge(Duration::ZERO), Verdict::GoesOn(2));
         time.reads(WORK);
         assert_eq!(time.judge(10 * MS), Verdict::GoesOn(2));
         assert_eq!(time.judge(20 * MS), Verdict::UsedUp);
