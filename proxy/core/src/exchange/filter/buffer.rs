@@ -165,12 +165,15 @@ impl Buffer {
     }
 }
 
-/// Bytes of a piece that stays as it is, and of a part of a longer one; codecs give none that is longer.
+/// Bytes of a piece that stays as it is; codecs give none that is longer.
 const LONG: usize = 64 * 1024;
+
+/// Bytes of a part of a longer one: a frame of HTTP/2, so that what of it is on its way keeps no more.
+const PART: usize = 16 * 1024;
 
 /// What is short as it is, what is long in parts.
 fn parts(bytes: &[u8]) -> std::slice::Chunks<'_, u8> {
-    bytes.chunks(LONG)
+    bytes.chunks(if bytes.len() > LONG { PART } else { LONG })
 }
 
 impl More {
@@ -263,7 +266,7 @@ mod tests {
             fill(&mut buffer, &long);
             let mut given = Vec::new();
             while let Some(piece) = buffer.pop() {
-                assert!(piece.len() <= 2 * LONG && piece.is_unique(), "{} bytes", piece.len());
+                assert!(piece.len() <= 2 * PART && piece.is_unique(), "{} bytes", piece.len());
                 given.extend_from_slice(&piece);
             }
             assert!(given == long && buffer.is_empty());
