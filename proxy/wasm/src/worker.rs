@@ -202,7 +202,7 @@ impl Slot {
     fn not_started(&self, seat: &Rc<Seat>, error: &StartError, begun: Duration) {
         tracing::error!(filter = %seat.plugin().name, "the wasm filter does not start on this worker: {error}");
         seat.metrics().failure(Cause::Start);
-        self.down(time::now().saturating_sub(begun), seat);
+        self.down(of_its_own(begun, error), seat);
     }
 
     fn running(&self) -> Option<Rc<Machine>> {
@@ -291,9 +291,14 @@ impl Slot {
             for seat in once_each(&seats) {
                 seat.metrics().failure(Cause::Start);
             }
-            self.down(time::now().saturating_sub(begun), seat);
+            self.down(of_its_own(begun, &error), seat);
         }
     }
+}
+
+/// What a start that failed took of the worker's time and is to pay for: nothing where it found no memory, which may be there in a moment.
+fn of_its_own(begun: Duration, error: &StartError) -> Duration {
+    if error.is_short_of_memory() { Duration::ZERO } else { time::now().saturating_sub(begun) }
 }
 
 impl Mourner for Slot {

@@ -241,7 +241,7 @@ impl Default for Http2 {
 pub(crate) struct Flood {
     /// The period over which frames are counted. 30s: long enough to see a patient attacker, short enough to forget.
     pub window: Text<Period>,
-    /// RST_STREAM received beyond one for each answer that had begun, as gRPC calls are cancelled; of those ten times as many. 100: a whole page cancelled at once; rapid reset (CVE-2023-44487) sends thousands and waits for no answer.
+    /// RST_STREAM received beyond one for each answer that had begun, as gRPC calls are cancelled; of those twice as many. 500, as Envoy: calls whose deadline passes before their server says a word, sixteen a second; rapid reset (CVE-2023-44487) sends thousands and waits for no answer.
     pub resets: Text<Int<1, 1_000_000>>,
     /// Streams reset by the proxy for the client's errors. 500: they cost less than a request, but MadeYouReset (CVE-2025-8671) makes them in thousands.
     pub reset_by_us: Text<Int<1, 1_000_000>>,
@@ -267,7 +267,7 @@ impl Default for Flood {
     fn default() -> Self {
         Self {
             window: Text::scalar(Period(Duration::from_secs(30))),
-            resets: Text::scalar(Int(100)),
+            resets: Text::scalar(Int(500)),
             reset_by_us: Text::scalar(Int(500)),
             pings: Text::scalar(Int(100)),
             settings: Text::scalar(Int(50)),

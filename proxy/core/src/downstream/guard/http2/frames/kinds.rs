@@ -10,7 +10,7 @@ use crate::downstream::guard::http2::{
 };
 
 /// Times as many RST_STREAM are borne that answers have earned: by default 1,000, and 33 a second, as Envoy bears.
-const EARNED: u32 = 10;
+const EARNED: u32 = 2;
 
 impl FrameGuard {
     #[inline]
