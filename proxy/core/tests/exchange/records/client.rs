@@ -29,6 +29,15 @@ fn a_bad_chunk_within_a_body_is_the_clients_fault() {
     );
 }
 
+/// Reads all that comes of a request, and says nothing.
+fn never_answers() -> Step {
+    h2_server(|request, respond| async move {
+        let (_parts, mut stream) = request.into_parts();
+        while let Some(Ok(_)) = stream.data().await {}
+        drop(respond);
+    })
+}
+
 #[test]
 fn a_body_that_stops_is_408() {
     let setup = Setup { listener: "    timeouts: { body: 2s }", ..PLAIN };
@@ -46,13 +55,7 @@ fn a_body_that_stops_is_408() {
     );
     run(
         Setup { cluster: "    protocol: http2", ..setup },
-        |_, _| {
-            h2_server(|request, respond| async move {
-                let (_parts, mut stream) = request.into_parts();
-                while let Some(Ok(_)) = stream.data().await {}
-                drop(respond);
-            })
-        },
+        |_, _| never_answers(),
         |world| async move {
             let mut sender = http2(&world).await;
             let (response, mut stream) = send(&mut sender, request("POST", "/").body(()).unwrap(), false).await;
@@ -95,13 +98,7 @@ fn a_grpc_stream_may_be_silent_as_long_as_its_route_lets_it() {
     let routes = "      - match: { prefix: / }\n        cluster: up\n        idle_timeout: 100s";
     run(
         Setup { cluster: "    protocol: http2", routes, ..PLAIN },
-        |_, _| {
-            h2_server(|request, respond| async move {
-                let (_parts, mut stream) = request.into_parts();
-                while let Some(Ok(_)) = stream.data().await {}
-                drop(respond);
-            })
-        },
+        |_, _| never_answers(),
         |world| async move {
             let mut sender = http2(&world).await;
             let head = request("POST", "/s.S/Watch").header("content-type", "application/grpc").body(()).unwrap();

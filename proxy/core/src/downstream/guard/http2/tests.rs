@@ -78,6 +78,7 @@ fn resets_are_counted_once_for_a_stream() {
     let reset = |stream: u32| [frame(1, 4, stream, &[0x82]), frame(3, 0, stream, &[0; 4])].concat();
     assert_eq!(after_opening(&[reset(1), reset(3), reset(5)]), None);
     assert_eq!(after_opening(&[reset(1), reset(3), reset(5), reset(7)]), Some(Breach::ResetsReceived));
+    assert_eq!(Breach::ResetsReceived.code(), Reason::ENHANCE_YOUR_CALM);
     let late = frame(3, 0, 1, &[0; 4]);
     assert_eq!(after_opening(&[vec![reset(1)], vec![late.clone(); 3]].concat()), None);
     assert_eq!(after_opening(&[vec![reset(1)], vec![late; 4]].concat()), Some(Breach::Priorities));
