@@ -91,6 +91,11 @@ impl Held {
         Self { worker: Rc::clone(worker), bytes: Cell::new(0), place: Cell::new(None) }
     }
 
+    /// Whose clients they are.
+    pub(crate) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
     /// A request's head. `None`: it is too small to count, or nobody counts.
     ///
     /// # Errors

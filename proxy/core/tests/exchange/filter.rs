@@ -7,6 +7,7 @@ mod changes;
 mod holding;
 mod large;
 mod order;
+mod routed;
 mod upgrade;
 
 use crate::{

@@ -7,7 +7,7 @@
 use super::{
     HeadFault, Headers, Side,
     leave::{Expects, leave},
-    run::{aim, slots, word},
+    run::{slots, word},
     shared::Shared,
 };
 use crate::{
@@ -76,6 +76,7 @@ fn look(
         // Where rules change, a tunnel is asked again as this, too: they may have another route for it.
         judged.became(parts.clone());
     }
+    chain.takes(Some(found.route));
     if exchange.route == Some(route) {
         return Ok((Onward { parts, changed, route }, Vec::new()));
     }
@@ -87,8 +88,6 @@ fn look(
         exchange.goes_on_as(&parts);
         return Err(denied.into());
     }
-    chain.route.replace(Some(Arc::clone(found.route)));
-    chain.aim.replace(aim(exchange, found.route));
     let has = found.route.filters.as_deref().unwrap_or_default();
     let missed = has.iter().filter(|filter| !passed.contains(filter)).copied().collect();
     Ok((Onward { parts, changed, route }, missed))

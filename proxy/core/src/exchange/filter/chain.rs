@@ -139,6 +139,9 @@ impl Shared {
             let stage = self.slots[slot].stage(side);
             self.half(side).borrow_mut().head_at = At::Slot(slot);
             if side == Side::Request {
+                if place > 0 {
+                    self.may_have_moved();
+                }
                 self.open(slot);
                 if self.stopped() {
                     return;

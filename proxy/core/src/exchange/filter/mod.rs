@@ -51,6 +51,7 @@ mod headers;
 mod kept;
 mod leave;
 mod native;
+mod routed;
 mod run;
 mod services;
 mod set;

@@ -13,6 +13,7 @@ use super::{
     End, HeadFault, Headers, Side, StreamKind,
     again::{self, Onward},
     leave::{Expects, Stuck, Then, leave},
+    routed,
     shared::{Interrupt, Phase, Shared},
     stage::Slot,
     upgrade::{self, Withdrawn},
@@ -30,10 +31,9 @@ use crate::{
         receive,
         respond::{self, Answer, AnswerBody},
         retry,
-        route::{RouteError, weighted},
+        route::RouteError,
     },
     tunnel::upgrade::UpgradeError,
-    worker::Cluster,
 };
 use http::{HeaderValue, StatusCode, Version, header, request};
 use http_body::Body;
@@ -193,6 +193,7 @@ fn end_early(
 ) -> Result<Rest, &'static str> {
     let interrupt = chain.interrupt.take();
     chain.forget_request();
+    routed::settle(exchange, chain);
     tell_as_filters_left_it(exchange, chain);
     let answer = match (interrupt, ended) {
         (Some(interrupt), _) => answer(exchange, interrupt),
@@ -234,8 +235,7 @@ fn answer(exchange: &mut Exchange, interrupt: Interrupt) -> Answer {
 /// The chain of a request.
 fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<Shared> {
     let chain = chain(exchange, slots(exchange, filters));
-    chain.route.replace(Some(Arc::clone(route)));
-    chain.aim.replace(aim(exchange, route));
+    chain.takes(Some(route));
     chain
 }
 
@@ -243,17 +243,9 @@ fn open(exchange: &Exchange, filters: &[FilterIndex], route: &Arc<Route>) -> Rc<
 pub(super) fn chain(exchange: &Exchange, slots: Box<[Slot]>) -> Rc<Shared> {
     let told = exchange.record.told();
     let connection = Rc::clone(&exchange.connection.facts);
-    let listener = Arc::clone(&exchange.listener);
+    let serving = (Rc::clone(&exchange.view), Arc::clone(&exchange.listener));
     let (meter, worker) = (exchange.record.meter(), &exchange.connection.worker);
-    Shared::new(StreamKind::Http, connection, listener, slots, told, meter, worker)
-}
-
-/// The cluster that a route sends a request to; the same all along, so that filters can be told.
-pub(super) fn aim(exchange: &Exchange, route: &Route) -> Option<Rc<Cluster>> {
-    let Action::Forward(clusters) = &route.action else { return None };
-    let worker = &exchange.connection.worker;
-    let cluster = weighted::choose(clusters, worker.random.next())?;
-    Some(Rc::clone(exchange.view.cluster(cluster, worker)))
+    Shared::new(StreamKind::Http, connection, serving, slots, told, meter, worker)
 }
 
 pub(super) fn slots(exchange: &Exchange, filters: &[FilterIndex]) -> Box<[Slot]> {
@@ -433,6 +425,8 @@ pub(super) fn end_back(
         Err(Stuck::Interrupted) => {
             let interrupt = chain.interrupt.take();
             chain.phase.set(Phase::Sent);
+            // The route's changes were made to what this stands in for.
+            exchange.changed = false;
             return match interrupt {
                 Some(interrupt) => answer(exchange, interrupt),
                 None => respond::nothing("filter_interrupted"),
@@ -441,5 +435,6 @@ pub(super) fn end_back(
         Err(stuck) => stuck.of_response(),
     };
     chain.phase.set(Phase::Sent);
+    exchange.changed = false;
     respond::error(exchange, &error)
 }

@@ -15,7 +15,7 @@ use crate::{
     snapshot::ListenerSnapshot,
     telemetry::{ByteMeter, ConnectionFacts, Record, ResponseFlag},
     upstream,
-    worker::{Cluster, Worker},
+    worker::{Cluster, View, Worker},
 };
 use bytes::Bytes;
 use http::{request, response};
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     pub(super) kind: StreamKind,
     /// Not the connection itself: a filter may keep its [`Stream`] for longer.
     pub(super) connection: Rc<ConnectionFacts>,
+    pub(super) view: Rc<View>,
     pub(super) listener: Arc<ListenerSnapshot>,
     pub(super) route: RefCell<Option<Arc<Route>>>,
     /// Where the route sends the request, unless a filter changes it.
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
     /// Who waits for it beside the two halves.
     pub(super) waiting: RefCell<Option<Waker>>,
     pub(super) clear_route: Cell<bool>,
+    /// The request's head went on changed since its route was chosen.
+    pub(super) moved: Cell<bool>,
     /// The request was answered here: nothing more of it is shown to filters.
     pub(super) request_over: Cell<bool>,
     pub(super) cluster: RefCell<Option<Box<str>>>,
@@ -91,7 +94,7 @@ impl Shared {
     pub(super) fn new(
         kind: StreamKind,
         connection: Rc<ConnectionFacts>,
-        listener: Arc<ListenerSnapshot>,
+        (view, listener): (Rc<View>, Arc<ListenerSnapshot>),
         slots: Box<[Slot]>,
         told: Told,
         meter: ByteMeter,
@@ -101,6 +104,7 @@ impl Shared {
         Rc::new_cyclic(|_| Self {
             kind,
             connection,
+            view,
             listener,
             route: RefCell::default(),
             aim: RefCell::default(),
@@ -111,6 +115,7 @@ impl Shared {
             interrupt: RefCell::default(),
             waiting: RefCell::default(),
             clear_route: Cell::new(false),
+            moved: Cell::new(false),
             request_over: Cell::new(false),
             cluster: RefCell::default(),
             told: RefCell::new(told),

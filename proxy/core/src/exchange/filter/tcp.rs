@@ -68,7 +68,7 @@ pub(crate) enum Held {
 impl TcpChain {
     /// The chain of these filters, attached to the connection's account.
     pub(crate) fn open(
-        view: &View,
+        view: &Rc<View>,
         listener: &Arc<ListenerSnapshot>,
         filters: &[FilterIndex],
         account: &mut Account,
@@ -77,7 +77,8 @@ impl TcpChain {
         let facts = Rc::clone(&account.connection().facts);
         let worker = Rc::clone(&account.connection().worker);
         let (told, meter) = (account.told(), account.meter());
-        let shared = Shared::new(StreamKind::Tcp, facts, Arc::clone(listener), slots, told, meter, &worker);
+        let shared =
+            Shared::new(StreamKind::Tcp, facts, (Rc::clone(view), Arc::clone(listener)), slots, told, meter, &worker);
         for slot in shared.slots.iter() {
             slot.response.borrow_mut().head = HeadHere::Passed;
         }

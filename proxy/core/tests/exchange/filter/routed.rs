@@ -1,0 +1,132 @@
+//! Filters: which route they are told of, and whose rules an answer gets that is given in the upstream's place.
+
+use super::*;
+
+const ROUTES: &str = "      - name: second
+        match: { prefix: /second }
+        clusters: [{ name: up, weight: 1 }]
+        response_headers: { set: { x-route: second } }
+      - name: first
+        match: { prefix: / }
+        cluster: up
+        response_headers: { set: { x-route: first } }";
+
+const THREE: Setup = Setup { routes: ROUTES, filters: &["a", "b", "c"], ..PLAIN };
+
+fn moves(stream: &Stream, path: &[u8]) {
+    stream.headers(Map::RequestHeaders, |head| head.replace(b":path", path)).unwrap();
+}
+
+fn route(stream: &Stream) -> String {
+    stream.facts().route.map_or_else(|| "none".to_owned(), |route| route.name.as_str().to_owned())
+}
+
+/// Envoy tells `xds.route_name` so.
+#[test]
+fn filters_behind_one_that_moved_the_request_are_told_where_to() {
+    let told = Rc::<RefCell<Vec<String>>>::default();
+    // Where `a` and `b` move it, and what is told in turn: in each one's head, then by all in their body, in the answer's head.
+    let cases: [([&[u8]; 2], [&str; 9]); 4] = [
+        ([b"/", b"/"], ["first"; 9]),
+        (
+            [b"/second", b"/second"],
+            ["first", "second", "second", "second", "second", "second", "second", "second", "second"],
+        ),
+        ([b"/second", b"/"], ["first", "second", "first", "first", "first", "first", "first", "first", "first"]),
+        ([b"/", b"/second"], ["first", "first", "second", "second", "second", "second", "second", "second", "second"]),
+    ];
+    for (paths, expected) in cases {
+        for (name, path) in [("a", Some(paths[0])), ("b", Some(paths[1])), ("c", None)] {
+            let told = Rc::clone(&told);
+            script(name, move |event, stream| {
+                if let Event::RequestHeaders(_) | Event::RequestBody(..) | Event::ResponseHeaders(_) = event {
+                    told.borrow_mut().push(route(stream));
+                }
+                if let (Event::RequestHeaders(_), Some(path)) = (event, path) {
+                    moves(stream, path);
+                }
+                Do::Continue
+            });
+        }
+        let told = Rc::clone(&told);
+        run(
+            THREE,
+            |_, _| echo(),
+            |world| async move {
+                assert_eq!(ask(&world, POST).await.status, 200);
+                assert_eq!(told.take(), expected, "{paths:?}");
+            },
+        );
+    }
+}
+
+/// As Envoy: its record, its filters' log and the changes of answers are the last route's.
+#[test]
+fn an_answer_in_the_chain_is_of_the_route_that_filters_left() {
+    for (answers, how) in [("a", Do::Pause), ("b", Do::Pause), ("b", Do::Fail)] {
+        let told = Rc::<RefCell<Vec<String>>>::default();
+        for name in ["a", "b", "c"] {
+            let told = Rc::clone(&told);
+            script(name, move |event, stream| {
+                if let (Event::RequestHeaders(_), "a") = (event, name) {
+                    moves(stream, b"/second/x");
+                }
+                match event {
+                    Event::RequestHeaders(_) if name == answers => {
+                        if how == Do::Pause {
+                            stream.reply(reply(403, "no")).unwrap();
+                        }
+                        return how;
+                    }
+                    Event::Log => told.borrow_mut().push(route(stream)),
+                    _ => {}
+                }
+                Do::Continue
+            });
+        }
+        run(
+            THREE,
+            |_, _| panic!("no upstream"),
+            |world| async move {
+                let answer = ask(&world, POST).await;
+                assert_eq!(answer.field("x-route"), Some("second"), "{answer:?}");
+                assert_eq!(world.record().await.route, "second");
+                settle().await;
+                assert!(!told.borrow().is_empty() && told.take().iter().all(|route| route == "second"));
+            },
+        );
+    }
+}
+
+/// The route's changes belong to whatever the client gets.
+#[test]
+fn an_answer_in_the_place_of_the_upstreams_has_the_routes_changes() {
+    for how in [Do::Pause, Do::PauseAll, Do::Fail] {
+        let kept = Kept::default();
+        let keep = kept.clone();
+        script("a", move |event, stream| match event {
+            Event::ResponseHeaders(_) => {
+                match how {
+                    Do::Pause => stream.reply(reply(503, "no")).unwrap(),
+                    Do::PauseAll => keep.keep(stream),
+                    _ => {}
+                }
+                how
+            }
+            _ => Do::Continue,
+        });
+        run(
+            Setup { routes: ROUTES, ..ONE },
+            |_, _| canned(HELLO),
+            |world| async move {
+                let mut client = world.connect();
+                client.write_all(POST.as_bytes()).await.unwrap();
+                if how == Do::PauseAll {
+                    kept.wait().await.reply(reply(503, "no")).unwrap();
+                }
+                let answer = answer(&mut client).await;
+                assert_eq!((answer.status, answer.field("x-route")), (503, Some("first")), "{how:?}");
+            },
+        );
+    }
+}
