@@ -35,6 +35,7 @@ pub(crate) struct Guest {
     pub(crate) configuration: &'static str,
     /// Bytes of an answer to a call.
     pub(crate) call_response: usize,
+    pub(crate) log_lines: u32,
 }
 
 impl Guest {
@@ -46,6 +47,7 @@ impl Guest {
             allowed: AllowedClusters::All,
             configuration: "",
             call_response: 1 << 20,
+            log_lines: 1000,
         }
     }
 
@@ -210,6 +212,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
                     calls: 10,
                     call_response: guest.call_response,
                     restarts: 1000,
+                    log_lines: guest.log_lines,
                 },
                 allow_on_headers_stop_iteration: false,
                 node: Arc::default(),
