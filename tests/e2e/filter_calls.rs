@@ -1,4 +1,5 @@
-//! What a filter's calls hold while their server reads nothing: bounded, told, and nobody else's trouble.
+//! What a filter's calls hold while their server reads nothing: bounded, told, and nobody else's trouble. And where a filter leads
+//! connections: where it may.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pillion_tests::{cgroup::Cgroup, client, origin::Origin, proxy::Proxy, some_or_return, wait};
@@ -67,4 +68,49 @@ fn calls_whose_server_reads_nothing_neither_kill_nor_close_other_listeners() {
     let (_, stderr) = proxy.stop();
     let refused = stderr.lines().filter(|line| line.contains("a call is refused the filter")).count();
     assert_eq!(refused, 1, "{stderr}");
+}
+
+/// Leads a connection to `other`, and where it may not to `origin`.
+const LEADS: &str = r#"(module
+  (import "env" "proxy_call_foreign_function" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 0) "set_envoy_filter_state")
+  (data (i32.const 64) "\0a\17envoy.tcp_proxy.cluster\12\05other")
+  (data (i32.const 128) "\0a\17envoy.tcp_proxy.cluster\12\06origin")
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 65536))
+  (func (export "proxy_on_new_connection") (param $status i32) (result i32)
+    (local.set $status (call $call (i32.const 0) (i32.const 22) (i32.const 64) (i32.const 32) (i32.const 0) (i32.const 0)))
+    (if (i32.eqz (local.get $status)) (then (return (i32.const 0))))
+    ;; BadArgument, as for a call.
+    (if (i32.ne (local.get $status) (i32.const 2)) (then (unreachable)))
+    (call $call (i32.const 0) (i32.const 22) (i32.const 128) (i32.const 33) (i32.const 0) (i32.const 0))
+    (if (then (unreachable)))
+    (i32.const 0)))
+"#;
+
+#[test]
+fn a_filter_leads_connections_to_their_own_cluster_and_to_those_that_it_is_allowed() {
+    let (origin, other) = (Origin::start(), Origin::start());
+    let module = STANDARD.encode(wat::parse_str(LEADS).expect("the guest's text is right"));
+    let filter = |name: &str, allowed: &str| {
+        format!(
+            "  - {{ name: {name}, wasm: {{ inline: \"{module}\", allowed_clusters: {allowed}, limits: {{ callback: 5s }} }} }}\n"
+        )
+    };
+    let yaml = format!(
+        "admin: {{ address: {{admin}} }}\nworkers: 1\nlisteners:\n  \
+         - {{ name: held, address: {{listen}}, tcp: {{ cluster: origin, filters: [held] }} }}\n  \
+         - {{ name: led, address: {{listen2}}, tcp: {{ cluster: origin, filters: [led] }} }}\n\
+         filters:\n{}{}clusters:\n  - {{ name: origin, endpoints: [\"{}\"] }}\n  - {{ name: other, endpoints: [\"{}\"] }}\n",
+        filter("held", "[]"),
+        filter("led", "[other]"),
+        origin.address,
+        other.address
+    );
+    let proxy = Proxy::start(&yaml);
+    assert_eq!(client::get(proxy.address, "/").status, 200);
+    assert_eq!((origin.requests(), other.requests()), (1, 0), "it may lead nowhere else");
+    assert_eq!(client::get(proxy.second, "/").status, 200);
+    assert_eq!((origin.requests(), other.requests()), (1, 1), "it may");
 }

@@ -102,7 +102,7 @@ pub(crate) struct Wasm {
     pub environment: Field<Table<String, Scalar<String>>>,
     /// Variables of the proxy's own environment that the module sees.
     pub host_environment: List<Scalar<String>>,
-    /// The clusters it may call: `all`, or a list. `all`, as Envoy; list them for a module that you did not write.
+    /// The clusters it may call, and to which it may lead TCP connections (`envoy.tcp_proxy.cluster`) beside their own: `all`, or a list. `all`, as Envoy; list them for a module that you did not write.
     pub allowed_clusters: Field<Either<All, Vec<Field<Scalar<Name>>>>>,
     /// The host functions, functions of WASI and callbacks it may use, by name: `all`, or a list. What is not listed answers
     /// InternalFailure, or is not called. `all`, as Envoy; the guest's allocator and its own start are always called.

@@ -138,7 +138,7 @@ pub struct WasmUrl {
     pub retry_for: Duration,
 }
 
-/// Clusters that a filter may call.
+/// Clusters that a filter may call, and lead opaque connections to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AllowedClusters {
     /// Every one of the configuration.
@@ -170,7 +170,7 @@ impl AllowedCapabilities {
 }
 
 impl AllowedClusters {
-    /// Whether a cluster of this name may be called.
+    /// Whether a cluster of this name is among them.
     #[must_use]
     pub fn allows(&self, cluster: &str) -> bool {
         match self {

@@ -199,6 +199,34 @@ fn a_filter_closes_fails_and_sends_elsewhere() {
 }
 
 #[test]
+fn a_filter_knows_where_its_connection_goes_without_it() {
+    let listener = "    tcp: { clusters: [{ name: up, weight: 1 }, { name: out, weight: 0 }], \
+                    destinations: [{ address: [':1'], cluster: never }] }";
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = Rc::clone(&told);
+    script("a", move |event, stream| {
+        if event == Event::NewConnection {
+            tells.borrow_mut().extend(["up", "out", "never", "nobody"].map(|name| stream.goes_to(name)));
+        }
+        Do::Continue
+    });
+    run(
+        Setup {
+            listener,
+            cluster: "  - { name: out, endpoints: ['10.0.0.8:80'] }\n  - { name: never, endpoints: ['10.0.0.9:80'] }",
+            ..TCP
+        },
+        |_, _| shout(),
+        |world| async move {
+            let mut client = world.connect();
+            client.write_all(b"a").await.unwrap();
+            client.read_exact(&mut [0]).await.unwrap();
+            assert_eq!(*told.borrow(), [true, false, false, false]);
+        },
+    );
+}
+
+#[test]
 fn a_filter_knows_why_its_connection_goes_nowhere() {
     let known = Rc::new(RefCell::new(None));
     let told = Rc::clone(&known);

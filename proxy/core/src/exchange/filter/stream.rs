@@ -277,6 +277,18 @@ impl Stream {
         self.shared.cluster.replace(Some(cluster.into()));
     }
 
+    /// Whether an opaque connection goes to this cluster, or may, where no filter chooses one.
+    #[must_use]
+    pub fn goes_to(&self, cluster: &str) -> bool {
+        let (facts, view) = (&self.shared.connection, &self.shared.view);
+        let asked = facts.passed_on.get().map(|name| &**name);
+        let policy = self.shared.listener.opaque.as_ref();
+        let own = policy.map_or(&[][..], |policy| policy.clusters(facts.local, asked));
+        let is_it =
+            |index: usize| view.snapshot.config.clusters.get(index).is_some_and(|it| it.name.as_str() == cluster);
+        own.iter().any(|target| target.weight > 0 && is_it(target.cluster.0))
+    }
+
     /// The listener it came by.
     #[must_use]
     pub fn listener(&self) -> &model::Listener {

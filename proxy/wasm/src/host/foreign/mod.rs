@@ -7,7 +7,7 @@
 //! | `expr_create` | an expression ([`cel`](crate::cel)) | its number |
 //! | `expr_evaluate` | a number | the value, as properties are |
 //! | `expr_delete` | a number | |
-//! | `set_envoy_filter_state` | `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments` | |
+//! | `set_envoy_filter_state` | `envoy.source.extensions.common.wasm.SetEnvoyFilterStateArguments`, of `envoy.tcp_proxy.cluster` alone | |
 //! | `declare_property` | `…DeclarePropertyArguments` | |
 //! | `verify_signature` | `…VerifySignatureArguments` | `…VerifySignatureResult` |
 //! | `sign` | `…SignArguments` | `…SignResult` |
@@ -21,11 +21,11 @@ use crate::{
     abi::Status,
     vm::{
         memory::{Answer, Stop, place, put_u32, slice, split, with_scratch},
-        state::Host,
+        state::{Host, Root},
     },
 };
 use miniz_oxide::{deflate::compress_to_vec_zlib, inflate::decompress_to_vec_zlib_with_limit};
-use pillion_core::exchange::filter::Stream;
+use pillion_core::exchange::filter::{Stream, StreamKind};
 use wasmtime::Caller;
 
 /// Bytes that `uncompress` makes: a small message can hold any number of zeros.
@@ -34,7 +34,7 @@ const MOST_INFLATED: usize = 4 * MOST_GIVEN;
 /// zlib's own default.
 const LEVEL: u8 = 6;
 
-/// The only filter state that means something to this proxy: where a TCP connection goes.
+/// The only object of Envoy's filter state that means something to this proxy: where a TCP connection goes.
 const TCP_CLUSTER: &[u8] = b"envoy.tcp_proxy.cluster";
 
 /// Whether a function that did well has a result.
@@ -116,6 +116,12 @@ fn set_filter_state(arguments: &[u8], host: &Host) -> Result<(), Status> {
     if cluster.is_empty() {
         return Err(Status::BadArgument);
     }
-    host.stream()?.set_cluster(cluster);
+    let stream = host.stream()?;
+    let may = |root: &Root| root.plugin.allowed_clusters.allows(cluster);
+    // As a call to one that the filter may not call. Where the connection goes anyway it may go.
+    if stream.kind() == StreamKind::Tcp && !host.root().is_some_and(may) && !stream.goes_to(cluster) {
+        return Err(Status::BadArgument);
+    }
+    stream.set_cluster(cluster);
     Ok(())
 }
