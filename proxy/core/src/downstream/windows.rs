@@ -8,7 +8,9 @@
 //!
 //! A stream's own window grows, for all of a connection, where it is what holds one of them up ([`Pace`]), since then the way is long;
 //! the connection's has room for two such beside the others. It goes back to where it began when the streams become too many for that,
-//! or hold too much that nobody takes: then each has the room that it has in any case, as before.
+//! or hold too much that nobody takes: then each has the room that it has in any case, as before. What streams had in hand they owe
+//! then (RFC 9113 §6.9.2). Servers bear that. There are clients that fail an upload then (Python's httpcore), so that towards them it
+//! goes back when nothing is uploaded ([`Back`]), and the connection's has room for twice as many such as receive.
 
 use super::unfinished::Allowance;
 use crate::io::{Measured, Pace};
@@ -53,6 +55,7 @@ pub struct Windows {
 pub(crate) struct Window {
     windows: Rc<Windows>,
     pace: Rc<Pace>,
+    back: Back,
     /// Bytes that each stream may be ahead of its consumer in any case,
     stream: u32,
     /// and at most.
@@ -60,6 +63,15 @@ pub(crate) struct Window {
     /// Bytes that all of them may, now and at most.
     size: u32,
     most: u32,
+}
+
+/// When the window of streams goes back to where it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Back {
+    /// At once.
+    Now,
+    /// As soon as no stream receives.
+    AtRest,
 }
 
 /// What tells the peer of windows.
@@ -98,11 +110,11 @@ impl Windows {
 
 impl Window {
     /// The windows of a new connection.
-    pub(crate) fn new(windows: Rc<Windows>, stream: u32, most: u32) -> Self {
+    pub(crate) fn new(windows: Rc<Windows>, stream: u32, most: u32, back: Back) -> Self {
         let widest = WIDEST.min(most / OF_ONE);
         let pace = Rc::new(Pace::new(stream));
         pace.changed(stream, stream <= widest / 2);
-        Self { windows, pace, stream, widest, size: Self::first(stream, most), most }
+        Self { windows, pace, back, stream, widest, size: Self::first(stream, most), most }
     }
 
     /// Bytes with which a connection begins.
@@ -118,8 +130,18 @@ impl Window {
     /// Bytes that the connection needs for so many streams, which may be ahead by `window` each.
     #[inline]
     fn needs(&self, streams: usize, window: u32) -> usize {
-        let for_speed = FAST * (window - self.stream) as usize;
-        streams.saturating_mul(self.stream as usize).saturating_add(for_speed + self.pace.surplus())
+        let fast = match self.back {
+            Back::Now => FAST,
+            Back::AtRest => FAST * self.receiving().max(1),
+        };
+        let for_speed = fast.saturating_mul((window - self.stream) as usize);
+        streams.saturating_mul(self.stream as usize).saturating_add(for_speed).saturating_add(self.pace.surplus())
+    }
+
+    /// Streams that receive: each holds on to what it is measured by, as we do, and whoever hands it to them.
+    #[inline]
+    fn receiving(&self) -> usize {
+        Rc::strong_count(&self.pace).saturating_sub(2)
     }
 
     /// So many streams are open: what they need is told the peer, as far as there is more.
@@ -142,7 +164,23 @@ impl Window {
         }
         let too_large =
             needs > self.size as usize || self.pace.surplus() > (self.most / BORNE) as usize || self.windows.is_short();
-        if window > self.stream && too_large && codec.set_stream_window(self.stream).is_ok() {
+        if window > self.stream && too_large {
+            match self.back {
+                Back::Now => self.go_back(codec),
+                Back::AtRest => self.pace.go_back(),
+            }
+        }
+    }
+
+    /// Every stream that was accepted has begun to receive, or is over: where their window waits for that it goes back.
+    pub(crate) fn settle(&self, codec: &mut impl Codec) {
+        if self.pace.goes_back() && self.receiving() == 0 {
+            self.go_back(codec);
+        }
+    }
+
+    fn go_back(&self, codec: &mut impl Codec) {
+        if codec.set_stream_window(self.stream).is_ok() {
             self.pace.changed(self.stream, true);
         }
     }
@@ -261,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_window_has_room_for_each_of_its_streams() {
-        let mut window = Window::new(Rc::default(), STREAM, MOST);
+        let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Now);
         assert_eq!((fit(&mut window, 1), fit(&mut window, 16)), (Told::default(), Told::default()));
         assert_eq!((fit(&mut window, 17).0, fit(&mut window, 32).0), (Some(2 << 20), None));
         assert_eq!((fit(&mut window, 100).0, fit(&mut window, usize::MAX)), (Some(MOST), Told::default()));
@@ -272,7 +310,7 @@ mod tests {
         let allowance = Arc::<Allowance>::default();
         allowance.allow(6 << 20);
         let windows = Windows::within(allowance);
-        let open = || Window::new(Rc::clone(&windows), STREAM, MOST);
+        let open = || Window::new(Rc::clone(&windows), STREAM, MOST, Back::Now);
         let (mut one, mut other) = (open(), open());
         assert_eq!((fit(&mut one, 48).0, fit(&mut other, 100).0), (Some(3 << 20), Some(2 << 20)));
         assert_eq!(fit(&mut one, 100).0, None);
@@ -284,16 +322,16 @@ mod tests {
 
     #[test]
     fn a_small_window_never_grows_and_a_large_stream_has_its_own() {
-        let mut small = Window::new(Rc::default(), STREAM, STREAM);
+        let mut small = Window::new(Rc::default(), STREAM, STREAM, Back::Now);
         assert_eq!((fit(&mut small, 100), runs(&mut small, 1)), (Told::default(), vec![]));
-        let mut large = Window::new(Rc::default(), 4 << 20, 10 << 20);
+        let mut large = Window::new(Rc::default(), 4 << 20, 10 << 20, Back::Now);
         assert_eq!((large.size, fit(&mut large, 2).0, fit(&mut large, 3).0), (4 << 20, Some(8 << 20), Some(10 << 20)));
         assert_eq!(runs(&mut large, 1), []);
     }
 
     #[test]
     fn a_stream_that_its_window_holds_up_gets_a_larger_one() {
-        let mut window = Window::new(Rc::default(), STREAM, 4 * MOST);
+        let mut window = Window::new(Rc::default(), STREAM, 4 * MOST, Back::Now);
         let told: Vec<_> = runs(&mut window, 1).into_iter().map(|told| (told.1, told.0)).collect();
         let connection = |stream: u32| Some(STREAM + 2 * (stream - STREAM));
         assert_eq!(
@@ -308,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_slow_one_and_a_small_one_do_not() {
-        let mut window = Window::new(Rc::default(), STREAM, MOST);
+        let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Now);
         let pace = Rc::clone(window.pace());
         let mut measured = 0;
         for _ in 0..1_000 {
@@ -332,11 +370,11 @@ mod tests {
 
     #[test]
     fn it_goes_back_where_streams_are_many_or_hold_what_nobody_takes() {
-        let mut window = Window::new(Rc::default(), STREAM, MOST);
+        let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Now);
         assert_ne!(runs(&mut window, 1), []);
         assert_eq!(fit(&mut window, 10).1, None, "there is room");
         assert_eq!(fit(&mut window, 90).1, Some(STREAM), "there is none");
-        let mut window = Window::new(Rc::default(), STREAM, MOST);
+        let mut window = Window::new(Rc::default(), STREAM, MOST, Back::Now);
         assert_ne!(runs(&mut window, 1), []);
         let pace = Rc::clone(window.pace());
         let mut stalled: [Stride; 2] = Default::default();
@@ -354,10 +392,32 @@ mod tests {
         let allowance = Arc::<Allowance>::default();
         allowance.allow(8 << 20);
         let windows = Windows::within(Arc::clone(&allowance));
-        let mut window = Window::new(Rc::clone(&windows), STREAM, 4 * MOST);
+        let mut window = Window::new(Rc::clone(&windows), STREAM, 4 * MOST, Back::Now);
         runs(&mut window, 1);
         assert_eq!((window.pace().window(), windows.granted.get()), (16 * STREAM, 1 << 20));
         allowance.allow(1 << 20);
         assert_eq!(fit(&mut window, 1).1, Some(STREAM), "memory is short");
+    }
+
+    #[test]
+    fn towards_clients_it_goes_back_when_nothing_is_received() {
+        let mut window = Window::new(Rc::default(), STREAM, MOST, Back::AtRest);
+        let handed_out = Rc::clone(window.pace());
+        let receives = || Rc::clone(&handed_out);
+        let one = receives();
+        assert_ne!(runs(&mut window, 1), []);
+        assert_eq!((window.pace().window(), fit(&mut window, 3).1), (16 * STREAM, None));
+        let others = [receives(), receives(), receives()];
+        assert_eq!(fit(&mut window, 4), Told(Some(MOST), None), "there is no room for twice as many");
+        let mut told = Told::default();
+        drop((one, others));
+        let last = receives();
+        window.settle(&mut told);
+        assert_eq!((told.1.take(), runs(&mut window, 1)), (None, vec![]));
+        drop(last);
+        window.settle(&mut told);
+        assert_eq!((told.1.take(), window.pace().window()), (Some(STREAM), STREAM));
+        window.settle(&mut told);
+        assert_eq!(told.1, None);
     }
 }

@@ -29,6 +29,8 @@ pub struct Pace {
     pause: Cell<u64>,
     /// Bytes that streams hold beyond [`Self::first`] each, together.
     surplus: Cell<usize>,
+    /// The window is to be [`Self::first`] again as soon as no stream is there.
+    goes_back: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -88,6 +90,7 @@ impl Pace {
             rest: Cell::new(0),
             pause: Cell::new(0),
             surplus: Cell::new(0),
+            goes_back: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
@@ -96,6 +99,32 @@ impl Pace {
     #[inline]
     pub(crate) fn window(&self) -> u32 {
         self.window.get()
+    }
+
+    /// Whether the connection's task has nothing to do for it: nothing is measured, and the window is as it was.
+    #[inline]
+    pub(crate) fn rests(&self) -> bool {
+        matches!(self.phase.get(), Phase::Rest | Phase::Fixed) && self.window.get() == self.first
+    }
+
+    /// The window is to be what it was once no stream is there; until then it is what it is.
+    pub(crate) fn go_back(&self) {
+        self.goes_back.set(true);
+        self.phase.set(Phase::Fixed);
+    }
+
+    /// Whether it is.
+    #[inline]
+    pub(crate) fn goes_back(&self) -> bool {
+        self.goes_back.get()
+    }
+
+    /// A stream is over.
+    #[inline]
+    pub(crate) fn leave(&self) {
+        if self.goes_back.get() {
+            self.wake();
+        }
     }
 
     /// Bytes that streams hold beyond the window they began with.
@@ -146,6 +175,7 @@ impl Pace {
     pub(crate) fn changed(&self, window: u32, more: bool) {
         let before = self.window.replace(window);
         self.phase.set(if more { Phase::Rest } else { Phase::Fixed });
+        self.goes_back.set(false);
         // What is under way was sent by the former one. Where that was too large for others, not soon.
         self.pause(if window < before { PAUSE / 4 } else { u64::from(before) });
     }

@@ -105,5 +105,6 @@ impl Received {
 impl Drop for Received {
     fn drop(&mut self) {
         self.stride.holds(0, &self.pace);
+        self.pace.leave();
     }
 }
