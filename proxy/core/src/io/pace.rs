@@ -2,7 +2,8 @@
 //!
 //! Beside the path. A stream moves no more than its window in a round trip. So one that has taken more than the window it began with
 //! is measured now and then, from a PING to its answer: if it took a third of a window or more meanwhile, the window is too small
-//! for the way, and whoever runs the connection makes it larger (`downstream/windows.rs`). A reader that is slow takes less, and
+//! for the way, and whoever runs the connection makes it larger (`downstream/windows.rs`). If not, it is measured for a second round trip:
+//! what is held up moves a window at once and then nothing, and a PING behind that is answered before the next. A reader that is slow takes less, and
 //! small bodies are never measured. The other way round, what streams hold beyond the window that they began with, since nobody takes it, is known
 //! here too: there a large window is only memory. No clock is read.
 
@@ -21,8 +22,10 @@ pub struct Pace {
     phase: Cell<Phase>,
     /// Which measurement it is, or was last; wraps.
     number: Cell<u32>,
-    /// Bytes that the stream which began it has taken in it.
+    /// Bytes that the stream which began it has taken in it,
     taken: Cell<u64>,
+    /// and the round trips for which that was.
+    trips: Cell<u64>,
     /// Bytes that are to be taken, by all who may be measured, before the next one,
     rest: Cell<u64>,
     /// and what that was last.
@@ -69,6 +72,12 @@ enum Phase {
 /// Bytes between measurements at most: the window is right as long as nothing changes, which is looked at now and then.
 const PAUSE: u64 = 64 * 1024 * 1024;
 
+/// Round trips of a measurement, at most.
+const TRIPS: u64 = 2;
+
+/// Bytes before the next one where all are gone for whom the window was too large.
+const SOON: u64 = 1024 * 1024;
+
 impl Default for Pace {
     /// Of a connection whose windows stay as they are.
     fn default() -> Self {
@@ -87,6 +96,7 @@ impl Pace {
             phase: Cell::new(Phase::Rest),
             number: Cell::new(0),
             taken: Cell::new(0),
+            trips: Cell::new(0),
             rest: Cell::new(0),
             pause: Cell::new(0),
             surplus: Cell::new(0),
@@ -159,15 +169,21 @@ impl Pace {
         self.phase.set(Phase::Measuring);
     }
 
-    /// Its answer came. `None`: nothing was measured by it.
+    /// Its answer came. `None`: nothing is known by it, or not yet.
     pub(crate) fn end(&self) -> Option<Measured> {
         if self.phase.get() != Phase::Measuring {
             return None;
         }
-        self.phase.set(Phase::Rest);
+        let trips = self.trips.get() + 1;
         // h2 gives credit back by half windows, and what of that was given before the PING comes before its answer: of a stream that is
         // held up less than half a window is seen to move. A third is what hyper goes by, too.
-        let moved = 3 * self.taken.get() >= u64::from(self.window.get());
+        let moved = 3 * self.taken.get() >= trips * u64::from(self.window.get());
+        if !moved && trips < TRIPS {
+            self.trips.set(trips);
+            self.phase.set(Phase::Wanted);
+            return None;
+        }
+        self.phase.set(Phase::Rest);
         Some(if moved { Measured::HeldUp } else { Measured::Free })
     }
 
@@ -183,6 +199,11 @@ impl Pace {
     /// It stays as it is: the next look is later than the last one was.
     pub(crate) fn stays(&self) {
         self.pause((2 * self.pause.get()).clamp(u64::from(self.window.get()), PAUSE));
+    }
+
+    /// All for whom it was too large are gone: the next look need not wait for long.
+    pub(crate) fn soon(&self) {
+        self.pause(SOON);
     }
 
     fn pause(&self, bytes: u64) {
@@ -204,6 +225,7 @@ impl Pace {
                     *number = self.number.get().wrapping_add(1);
                     self.number.set(*number);
                     self.taken.set(0);
+                    self.trips.set(0);
                     self.phase.set(Phase::Wanted);
                     self.wake();
                 }

@@ -21,6 +21,8 @@ pub(crate) struct Received {
     stream: RecvStream,
     ahead: Option<Box<Ahead>>,
     stride: Stride,
+    /// Whoever takes it gathers it.
+    gathered: bool,
     pace: Rc<Pace>,
 }
 
@@ -37,7 +39,7 @@ const GATHERED: usize = 2_048;
 
 impl Received {
     pub(crate) fn new(stream: RecvStream, pace: &Rc<Pace>) -> Self {
-        Self { stream, ahead: None, stride: Stride::default(), pace: Rc::clone(pace) }
+        Self { stream, ahead: None, stride: Stride::default(), gathered: false, pace: Rc::clone(pace) }
     }
 
     /// The next bytes. Their credit is the caller's to [`release`](Self::release).
@@ -93,7 +95,14 @@ impl Received {
     /// Gives credit back to the peer. Where the stream is gone nobody needs it: the next poll says why.
     pub(crate) fn release(&mut self, bytes: usize) {
         self.stream.flow_control().release_capacity(bytes).ok();
-        self.stride.taken(bytes, &self.pace);
+        if !self.gathered {
+            self.stride.taken(bytes, &self.pace);
+        }
+    }
+
+    /// Whether what is taken from here on goes no further for now: a larger window would only fill memory sooner.
+    pub(crate) fn gather(&mut self, gathered: bool) {
+        self.gathered = gathered;
     }
 
     /// Whether all of it was given, and nothing more comes.

@@ -11,6 +11,7 @@ mod accept;
 mod codec;
 mod detect;
 mod drain;
+mod far;
 mod filter;
 mod filter_native;
 mod filter_tcp;

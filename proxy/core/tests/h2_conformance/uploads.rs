@@ -303,9 +303,8 @@ fn it_goes_back_when_nothing_is_uploaded() {
         assert_eq!(far.told, [FIRST]);
         assert!(far.connection > 50 * FIRST, "what was held is given back: {}", far.connection);
         let trips = far.upload(LARGE).await;
-        assert!(trips > 100, "{trips} round trips: not soon");
-        far.upload(LARGE).await;
-        assert_eq!(far.told, [FIRST, 4 * FIRST, 16 * FIRST], "but again");
+        assert!((25..50).contains(&trips), "{trips} round trips");
+        assert_eq!(far.told, [FIRST, 4 * FIRST, 16 * FIRST]);
     });
 }
 

@@ -161,7 +161,11 @@ where
     };
     // Each that is served holds on to it, as we do twice. Tunnels are no more served.
     let open = || Rc::strong_count(&streams) - 2 + tally.tunnels.get() as usize;
-    poll_fn(|cx| Poll::Ready(streams.pace.remember(cx))).await;
+    poll_fn(|cx| {
+        streams.pace.remember(cx);
+        Poll::Ready(())
+    })
+    .await;
     let end = poll_fn(|cx| driver.poll(cx, &start, &open)).await;
     tally.resets_sent.set(driver.watch.blamed());
     // A header block that never ended was no request yet.

@@ -13,17 +13,8 @@ pub(super) struct Way {
     window: Window,
     /// Once something was measured.
     ping: Option<PingPong>,
-    asked: Asked,
-}
-
-/// What became of PING.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    No,
-    /// Its answer is to come. Where it never does, windows stay as they are.
-    Yes,
-    /// It came. What came before it is taken first, by tasks of their own.
-    Answered,
+    /// Whether its answer is to come. Where it never does, windows stay as they are.
+    asked: bool,
 }
 
 /// What the client is to be told, by the connection when it is polled again.
@@ -36,7 +27,7 @@ pub(super) enum Told {
 impl Way {
     /// Of a connection that begins.
     pub(super) fn new(window: Window) -> Self {
-        Self { window, ping: None, asked: Asked::No }
+        Self { window, ping: None, asked: false }
     }
 
     /// As [`Window::fit`].
@@ -73,19 +64,12 @@ impl Way {
         connection: &mut Connection<S, Bytes>,
     ) -> Told {
         let before = self.window.pace().window();
-        match (self.asked, &mut self.ping) {
-            (Asked::Yes, Some(ping)) => {
-                if ping.poll_pong(cx).is_ready() {
-                    self.asked = Asked::Answered;
-                    cx.waker().wake_by_ref();
-                    return Told::Nothing;
-                }
-            }
-            (Asked::Answered, _) => {
-                self.asked = Asked::No;
-                self.window.measured(open, connection);
-            }
-            (Asked::No | Asked::Yes, _) => {}
+        if self.asked
+            && let Some(ping) = &mut self.ping
+            && ping.poll_pong(cx).is_ready()
+        {
+            self.asked = false;
+            self.window.measured(open, connection);
         }
         self.window.fit(open, connection);
         // The tasks of those that were started in this turn have not run yet.
@@ -93,12 +77,12 @@ impl Way {
             self.window.settle(connection);
         }
         let mut told = if self.window.pace().window() == before { Told::Nothing } else { Told::Something };
-        if self.window.pace().wants() && self.asked == Asked::No {
+        if self.window.pace().wants() && !self.asked {
             if self.ping.is_none() {
                 self.ping = connection.ping_pong();
             }
             if self.ping.as_mut().is_some_and(|ping| ping.send_ping(Ping::opaque()).is_ok()) {
-                self.asked = Asked::Yes;
+                self.asked = true;
                 self.window.pace().begin();
                 told = Told::Something;
             }
