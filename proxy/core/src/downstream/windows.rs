@@ -195,7 +195,17 @@ impl Window {
     fn go_back(&mut self, codec: &mut impl Codec) {
         if codec.set_stream_window(self.stream).is_ok() {
             self.pace.changed(self.stream, true);
+            self.pace.owe();
             self.uncount();
+        }
+    }
+
+    /// The answer to a PING came: where the window went back and the peer has acknowledged that, its streams are given what they need
+    /// to go on.
+    pub(crate) fn pay(&mut self, codec: &mut impl Codec) {
+        // What was told last is acknowledged where more can be told.
+        if self.pace.owes() && codec.set_stream_window(self.pace.window()).is_ok() {
+            self.pace.pay();
         }
     }
 

@@ -6,7 +6,12 @@
 //! what is held up moves a window at once and then nothing, and a PING behind that is answered before the next. A reader that is slow takes less, and
 //! small bodies are never measured. The other way round, what streams hold beyond the window that they began with, since nobody takes it, is known
 //! here too: there a large window is only memory. No clock is read.
+//!
+//! Where the window becomes smaller, h2 0.4 takes what that makes of a stream's credit when the peer acknowledges it, and looks at what it
+//! owes the stream when something more of it is given back, which there may be nothing of: all was taken, and the peer may send no more. So
+//! streams that can be owed as much are known here, and asked to look then ([`Pace::pay`]).
 
+use h2::FlowControl;
 use std::{
     cell::{Cell, RefCell},
     task::{Context, Waker},
@@ -34,6 +39,12 @@ pub struct Pace {
     surplus: Cell<usize>,
     /// The window is to be [`Self::first`] again as soon as no stream is there.
     goes_back: Cell<bool>,
+    /// It became smaller, and nobody has looked yet whether streams are owed what they need to go on.
+    owes: Cell<bool>,
+    /// Streams of which [`Self::first`] and more was taken, by number.
+    large: RefCell<Vec<(u32, FlowControl)>>,
+    /// The number given last; wraps.
+    given: Cell<u32>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -46,6 +57,10 @@ pub(crate) struct Stride {
     number: u32,
     /// Bytes of it that wait for whoever takes them.
     held: u32,
+    /// Whoever takes it gathers it.
+    gathered: bool,
+    /// Its number among the large ones.
+    large: Option<u32>,
 }
 
 /// What came of a measurement.
@@ -101,6 +116,9 @@ impl Pace {
             pause: Cell::new(0),
             surplus: Cell::new(0),
             goes_back: Cell::new(false),
+            owes: Cell::new(false),
+            large: RefCell::default(),
+            given: Cell::new(0),
             waker: RefCell::new(None),
         }
     }
@@ -206,6 +224,26 @@ impl Pace {
         self.pause(SOON);
     }
 
+    /// The peer was told of a smaller window, by which streams may be owed what they need to go on.
+    pub(crate) fn owe(&self) {
+        self.owes.set(!self.large.borrow().is_empty());
+    }
+
+    /// Whether they may be.
+    #[inline]
+    pub(crate) fn owes(&self) -> bool {
+        self.owes.get()
+    }
+
+    /// The peer has acknowledged it: each is given what it is owed.
+    pub(crate) fn pay(&self) {
+        self.owes.set(false);
+        for (_, flow) in &mut *self.large.borrow_mut() {
+            // Of one that is over nothing is owed.
+            flow.release_capacity(0).ok();
+        }
+    }
+
     fn pause(&self, bytes: u64) {
         self.pause.set(bytes);
         self.rest.set(bytes);
@@ -243,13 +281,42 @@ impl Pace {
 }
 
 impl Stride {
-    /// So many bytes are taken by their consumer.
+    /// So many bytes are taken by their consumer. Whether it is a large one from here on.
     #[inline]
-    pub(crate) fn taken(&mut self, bytes: usize, pace: &Pace) {
-        self.taken = self.taken.saturating_add(bytes as u32);
-        if self.taken > pace.first {
+    pub(crate) fn taken(&mut self, bytes: usize, pace: &Pace) -> bool {
+        let before = self.taken;
+        self.taken = before.saturating_add(bytes as u32);
+        if self.taken > pace.first && !self.gathered {
             pace.moved(&mut self.number, bytes as u32);
         }
+        before < pace.first && self.taken >= pace.first
+    }
+
+    /// Whether what is taken from here on goes no further for now: a larger window would only fill memory sooner.
+    pub(crate) fn gather(&mut self, gathered: bool) {
+        self.gathered = gathered;
+    }
+
+    /// It is a large one, to which `flow` gives credit back.
+    #[cold]
+    pub(crate) fn enlist(&mut self, flow: FlowControl, pace: &Pace) {
+        let number = pace.given.get().wrapping_add(1);
+        pace.given.set(number);
+        self.large = Some(number);
+        pace.large.borrow_mut().push((number, flow));
+    }
+
+    /// It is over.
+    pub(crate) fn ends(&mut self, pace: &Pace) {
+        self.holds(0, pace);
+        if let Some(number) = self.large.take() {
+            let mut large = pace.large.borrow_mut();
+            let at = large.iter().position(|(known, _)| *known == number);
+            let gone = at.map(|at| large.swap_remove(at));
+            drop(large);
+            drop(gone);
+        }
+        pace.leave();
     }
 
     /// So many bytes wait for it now.

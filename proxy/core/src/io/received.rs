@@ -21,8 +21,6 @@ pub(crate) struct Received {
     stream: RecvStream,
     ahead: Option<Box<Ahead>>,
     stride: Stride,
-    /// Whoever takes it gathers it.
-    gathered: bool,
     pace: Rc<Pace>,
 }
 
@@ -39,7 +37,7 @@ const GATHERED: usize = 2_048;
 
 impl Received {
     pub(crate) fn new(stream: RecvStream, pace: &Rc<Pace>) -> Self {
-        Self { stream, ahead: None, stride: Stride::default(), gathered: false, pace: Rc::clone(pace) }
+        Self { stream, ahead: None, stride: Stride::default(), pace: Rc::clone(pace) }
     }
 
     /// The next bytes. Their credit is the caller's to [`release`](Self::release).
@@ -94,15 +92,16 @@ impl Received {
 
     /// Gives credit back to the peer. Where the stream is gone nobody needs it: the next poll says why.
     pub(crate) fn release(&mut self, bytes: usize) {
-        self.stream.flow_control().release_capacity(bytes).ok();
-        if !self.gathered {
-            self.stride.taken(bytes, &self.pace);
+        let flow = self.stream.flow_control();
+        flow.release_capacity(bytes).ok();
+        if self.stride.taken(bytes, &self.pace) {
+            self.stride.enlist(flow.clone(), &self.pace);
         }
     }
 
     /// Whether what is taken from here on goes no further for now: a larger window would only fill memory sooner.
     pub(crate) fn gather(&mut self, gathered: bool) {
-        self.gathered = gathered;
+        self.stride.gather(gathered);
     }
 
     /// Whether all of it was given, and nothing more comes.
@@ -113,7 +112,6 @@ impl Received {
 
 impl Drop for Received {
     fn drop(&mut self) {
-        self.stride.holds(0, &self.pace);
-        self.pace.leave();
+        self.stride.ends(&self.pace);
     }
 }

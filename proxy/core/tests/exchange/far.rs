@@ -18,12 +18,12 @@ use tokio::{
 };
 
 /// One way.
-const WAY: Duration = Duration::from_millis(20);
+pub(crate) const WAY: Duration = Duration::from_millis(20);
 
 const LARGE: usize = 6_000_000;
 
 /// Gives all on, each byte that much later.
-async fn late(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
+pub(crate) async fn late(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + Unpin) {
     let mut on_its_way = VecDeque::<(Instant, BytesMut)>::new();
     let mut buffer = BytesMut::new();
     loop {

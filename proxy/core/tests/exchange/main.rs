@@ -12,6 +12,7 @@ mod codec;
 mod detect;
 mod drain;
 mod far;
+mod far_server;
 mod filter;
 mod filter_native;
 mod filter_tcp;
