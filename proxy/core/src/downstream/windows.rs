@@ -170,7 +170,9 @@ impl Window {
     fn change(&mut self, window: u32, needs: usize, codec: &mut impl Codec) {
         let before = self.size;
         let wanted = needs.min(self.most as usize);
-        while (self.size as usize) < wanted && self.grow(self.stream, PART) {}
+        let for_all = wanted.min(needs.saturating_sub(self.for_speed(window)));
+        while (self.size as usize) < for_all && self.grow(self.stream, PART) {}
+        while (self.size as usize) < wanted && self.grow(self.stream, SPEED) {}
         if self.size > before {
             codec.set_connection_window(self.size);
         }

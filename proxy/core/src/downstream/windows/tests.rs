@@ -170,3 +170,21 @@ fn towards_clients_it_goes_back_when_nothing_is_received() {
     window.settle(&mut told);
     assert_eq!(told.1, None);
 }
+
+#[test]
+fn what_moves_at_once_behind_the_answer_is_seen_the_next_time() {
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::AtRest);
+    let (mut stride, pace) = (Stride::default(), Rc::clone(window.pace()));
+    let mut told = Told::default();
+    // All of a window at once, then PING, and its answer before the next.
+    let mut answers = 0;
+    for _ in 0..3 {
+        stride.taken(STREAM as usize, &pace);
+        if pace.wants() {
+            pace.begin();
+            window.measured(1, &mut told);
+            answers += 1;
+        }
+    }
+    assert_eq!((answers, told.1), (2, Some(4 * STREAM)));
+}
