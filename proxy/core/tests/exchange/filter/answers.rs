@@ -255,15 +255,17 @@ fn a_grpc_client_is_answered_in_its_own_terms() {
 /// The SDK for Rust gives a status among the fields. Expected is what Envoy 1.40 answers.
 #[test]
 fn a_grpc_status_among_a_replys_fields_is_its_status() {
-    let cases: [(Option<u32>, &str, &[(&str, &str)], &str, Option<&str>); 5] = [
-        (None, "", &[("grpc-status", "16"), ("grpc-message", "no token")], "16", Some("no token")),
-        (None, "denied", &[("grpc-status", "7"), ("grpc-message", "other")], "7", Some("denied")),
-        (Some(9), "", &[("grpc-status", "7")], "7", None),
-        (Some(9), "no", &[("grpc-message", "other")], "9", Some("no")),
-        (Some(9), "", &[("grpc-message", "other")], "9", Some("other")),
+    struct Case(Option<u32>, &'static str, &'static [(&'static str, &'static str)], &'static str, Option<&'static str>);
+    let cases = [
+        Case(None, "", &[("grpc-status", "16"), ("grpc-message", "no token")], "16", Some("no token")),
+        Case(None, "denied", &[("grpc-status", "7"), ("grpc-message", "other")], "7", Some("denied")),
+        Case(Some(9), "", &[("grpc-status", "7")], "7", None),
+        Case(Some(9), "no", &[("grpc-message", "other")], "9", Some("no")),
+        Case(Some(9), "", &[("grpc-message", "other")], "9", Some("other")),
     ];
     for phase in [Event::RequestHeaders(End::Yes), Event::ResponseHeaders(End::No)] {
-        for (given, text, fields, status, message) in cases {
+        for Case(given, text, fields, status, message) in &cases {
+            let (given, text, fields, status, message) = (*given, *text, *fields, *status, *message);
             script("a", move |event, stream| {
                 if std::mem::discriminant(&event) == std::mem::discriminant(&phase) {
                     let mut answer = LocalReply { grpc_status: given, ..reply(403, text) };
