@@ -145,9 +145,9 @@ impl Default for Wasm {
 #[derive(Debug)]
 #[cfg_attr(test, derive(JsonSchema), schemars(deny_unknown_fields, default))]
 pub(crate) struct WasmLimits {
-    /// CPU time of one callback, and as much again for each 256 KiB of a body or message that it reads, up to five times. 10ms: with `restarts` it bounds what a filter that spins in a loop takes of a worker to 0.1%.
+    /// CPU time of one callback, and as much again for each 256 KiB that its guest is handed in it (whatever it is), or was handed before for its stream (bodies, answers to calls, messages; in parts of any size), up to five times. A plugin's own callbacks have what they are handed themselves, and that of the streams they act on. 10ms: with `restarts` it bounds what a filter that spins in a loop takes of a worker to 0.1%.
     pub callback: Text<Period>,
-    /// CPU time of a machine's start. 500ms: Go's runtime sets itself up.
+    /// CPU time of each step of a machine's start: the module's own start functions, then `proxy_on_context_create`, `proxy_on_vm_start` and `proxy_on_configure`; and as much again for each 256 KiB of configuration, or whatever else, that it is handed there, up to five times. 500ms: Go's runtime sets itself up.
     pub start: Text<Period>,
     /// Linear memories and tables of one machine; each worker has one. What its calls hold may be as much again: requests and messages until they are written (half of it), answers until they are read. 64MiB: several times what filters use. Where the cgroup's memory is short it has less: growth is denied and calls are refused, or the machine that has grown most is started again.
     pub memory: Text<Bytes<65_536, { u32::MAX }>>,

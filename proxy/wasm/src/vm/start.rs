@@ -101,7 +101,7 @@ impl Machine {
         let mut store = Store::new(&runtime.engine, host);
         store.limiter(|host| &mut host.limiter);
         store.epoch_deadline_callback(|mut store| {
-            Ok(match store.data_mut().time.judge(time::now()) {
+            Ok(match store.data_mut().judge() {
                 Verdict::GoesOn(ticks) => UpdateDeadline::Continue(ticks),
                 Verdict::UsedUp => UpdateDeadline::Interrupt,
             })

@@ -142,6 +142,8 @@ pub struct StreamContext {
     pub root: u32,
     /// The stream.
     pub stream: Stream,
+    /// Bytes that its guest was handed for it so far, which its callbacks have time for: of bodies, answers and messages.
+    pub handed: usize,
     /// How the callback that runs wants it to end.
     pub wish: Option<Box<Wish>>,
 }
@@ -226,16 +228,57 @@ impl Host {
     #[inline]
     pub fn in_time(&mut self) -> wasmtime::Result<()> {
         let ticks = self.ticks.0.load(Ordering::Relaxed);
-        if ticks == self.ticks.1 { Ok(()) } else { self.judge(ticks) }
+        if ticks == self.ticks.1 { Ok(()) } else { self.in_time_at(ticks) }
     }
 
     #[cold]
-    fn judge(&mut self, ticks: u64) -> wasmtime::Result<()> {
+    fn in_time_at(&mut self, ticks: u64) -> wasmtime::Result<()> {
         self.ticks.1 = ticks;
-        match self.time.judge(time::now()) {
+        match self.judge() {
             Verdict::GoesOn(_) => Ok(()),
             Verdict::UsedUp => Err(Trap::Interrupt.into()),
         }
+    }
+
+    /// Whether the callback that runs has had its time, by its thread's CPU clock.
+    #[cold]
+    pub fn judge(&mut self) -> Verdict {
+        let stream = self.handed_before();
+        self.time.judge(time::now(), stream)
+    }
+
+    /// What the stream counts that the callback which runs is called for; a plugin counts nothing beyond its callback.
+    fn handed_before(&self) -> usize {
+        match self.contexts.get(&self.current) {
+            Some(Context::Stream(context)) => context.handed,
+            Some(Context::Root(_)) | None => 0,
+        }
+    }
+
+    /// What the guest was handed just now, so many bytes, is of the stream that host functions act on, if they act on one: later callbacks of
+    /// it have time for it, too.
+    pub fn count(&mut self, bytes: usize) {
+        let own = self.effective == self.current;
+        if let Ok(context) = self.stream_context() {
+            context.handed = context.handed.saturating_add(bytes);
+            if own {
+                self.time.count(bytes);
+            }
+        }
+    }
+
+    /// Host functions act on another context from now on. What a stream was handed before, the callback that names it may work on.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::BadArgument`] when there is none.
+    pub fn act_on(&mut self, id: u32) -> Result<(), Status> {
+        match self.contexts.get(&id).ok_or(Status::BadArgument)? {
+            Context::Stream(context) if id != self.current && id != self.effective => self.time.hand(context.handed),
+            Context::Stream(_) | Context::Root(_) => {}
+        }
+        self.effective = id;
+        Ok(())
     }
 
     /// The stream that host functions act on.

@@ -25,6 +25,48 @@ fn a_spin_ends_at_the_limit_and_a_trap_at_once() {
     assert_eq!(tick(&World::default(), "", "(nop)"), None);
 }
 
+/// CPU time that a guest's tick takes, which spins after `body` and dies of it.
+fn spins(world: &World, imports: &str, body: &str) -> Duration {
+    let now = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Duration::try_from(now).expect("it goes forward")
+    };
+    let text = guest_with(
+        imports,
+        "",
+        &format!(r#"(func (export "proxy_on_tick") (param i32) (local $n i32) {body} (loop (br 0)))"#),
+    );
+    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let begun = now();
+    machine.tick(root);
+    assert_eq!(machine.dead(), Some(Cause::Timeout));
+    now().saturating_sub(begun)
+}
+
+#[test]
+fn what_is_handed_over_and_no_more_is_time_and_never_more_than_five_times() {
+    let world = World { callback: Duration::from_millis(50), ..World::default() };
+    let shared = r#"(import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
+        (import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))"#;
+    let again = |at: i32, times: i32| {
+        format!(
+            "(drop (memory.grow (i32.const 190)))
+            (drop (call $set (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 100000) (i32.const 0)))
+            (loop $again (drop (call $get (i32.const 0) (i32.const 0) (i32.const {at}) (i32.const 4) (i32.const 8)))
+                (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {times}))))"
+        )
+    };
+    let slack = Duration::from_millis(40);
+    let nothing = spins(&world, shared, "");
+    assert!(nothing >= world.callback && nothing < world.callback + slack, "{nothing:?}");
+    let failed = spins(&world, shared, &again(-4, 100));
+    assert!(failed < world.callback + slack, "reads that fail are handed nothing: {failed:?}");
+    let some = spins(&world, shared, &again(0, 4));
+    assert!(some > world.callback * 2 && some < world.callback * 3 + slack, "{some:?}");
+    let much = spins(&world, shared, &again(0, 100));
+    assert!(much > world.callback * 4 && much < world.callback * 5 + slack, "{much:?}");
+}
+
 /// Blocks the thread at each line that a guest logs: time in which it does not run, as on a machine that is busy.
 struct Blocks;
 
