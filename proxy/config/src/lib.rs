@@ -22,6 +22,7 @@ pub mod template;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Errors, SourceName, nearest};
+pub use document::write_size;
 pub use files::{MAX_REFERENCED, read_referenced};
 pub use schema::schema;
 

@@ -1,7 +1,7 @@
 //! Why a machine died, for the log, the counters and the answers of its streams.
 
-use super::{log, memory::Reentered, state::Host};
-use crate::host::TooEarly;
+use super::{limits::size, log, memory::Reentered, state::Host};
+use crate::{engine::GUEST_STACK, host::TooEarly};
 use pillion_core::exchange::filter::Failed;
 use wasmtime::{Trap, WasmBacktrace};
 
@@ -63,7 +63,7 @@ pub struct Failure {
     pub cause: Cause,
     /// In which callback.
     pub callback: &'static str,
-    /// In wasmtime's words.
+    /// In wasmtime's words, or by which limit and what raises it.
     pub words: String,
     /// The guest's functions, the innermost first.
     pub backtrace: Vec<String>,
@@ -73,7 +73,10 @@ impl Failure {
     /// Of a machine that is given back with so many bytes.
     #[must_use]
     pub fn pressure(bytes: usize) -> Self {
-        let words = format!("memory is short, and its machine, with {bytes} bytes, had grown more than any other");
+        let words = format!(
+            "memory is short, and its machine, with {bytes} bytes, had grown more than any other: raise the container's limit, or lower \
+             limits.memory"
+        );
         Self { cause: Cause::Pressure, callback: "none", words, backtrace: Vec::new() }
     }
 
@@ -97,7 +100,20 @@ impl Failure {
             };
             backtrace.frames().iter().map(frame).collect()
         });
-        Self { cause, callback: host.callback, words: error.root_cause().to_string(), backtrace }
+        Self { cause, callback: host.callback, words: words(cause, error, host), backtrace }
+    }
+}
+
+/// What a call of the guest's ended with.
+fn words(cause: Cause, error: &wasmtime::Error, host: &Host) -> String {
+    let ended = error.root_cause();
+    match (cause, host.limiter.denial()) {
+        (Cause::Timeout, _) => host.out_of_time(),
+        (Cause::Stack, _) => {
+            format!("its functions' frames took more than {}, which no field raises: {ended}", size(GUEST_STACK))
+        }
+        (Cause::Memory | Cause::Pressure, Some(denial)) => format!("{denial}; then {ended}"),
+        _ => ended.to_string(),
     }
 }
 

@@ -118,11 +118,9 @@ impl Machine {
                 return Err(StartError::Failed(Failure::of(&error, store.data()), Said::default()));
             }
             Err(error) => {
-                let limiter = &store.data().limiter;
-                let bound =
-                    (limiter.denied() > 0).then(|| format!(" (memories and tables may have {} bytes)", limiter.most()));
+                let denial = store.data().limiter.denial().map(|denial| format!("{denial}; "));
                 let words = log::quoted(format!("{error:#}").as_bytes());
-                return Err(StartError::Instantiate(format!("{words}{}", bound.unwrap_or_default())));
+                return Err(StartError::Instantiate(format!("{}{words}", denial.unwrap_or_default())));
             }
         };
         let callbacks = Callbacks::resolve(&mut store, &instance, module.abi(), &spec.capabilities)?;

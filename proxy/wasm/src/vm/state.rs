@@ -69,7 +69,7 @@ pub struct Host {
     pub calls: Calls,
     /// Lines it may still log.
     pub lines: LogBudget,
-    /// The last warning or error that it logged while it starts: why it refuses, if it does. `None`: it started.
+    /// The last warning or error that it logged while it starts: why it refuses, if it does. `None`: it started, and no plugin in it starts.
     pub complaint: Option<String>,
     /// Told when something is in a queue it registered.
     pub ready: mpsc::Sender<Ready>,
@@ -247,6 +247,14 @@ impl Host {
         self.time.judge(time::now(), stream)
     }
 
+    /// Why the callback that ran is said to have had its time: by which limit, and what raises it.
+    pub fn out_of_time(&self) -> String {
+        let field = if self.complaint.is_some() { "limits.start" } else { "limits.callback" };
+        let (own, limit) = (self.time.own(), self.time.limit(self.handed_before()));
+        let more = if limit > own { format!(", {limit:?} with what it had to work on") } else { String::new() };
+        format!("it took more CPU time than {field} of {own:?} gives it{more}: raise that if it needs more")
+    }
+
     /// What the stream counts that the callback which runs is called for; a plugin counts nothing beyond its callback.
     fn handed_before(&self) -> usize {
         match self.contexts.get(&self.current) {
@@ -348,6 +356,20 @@ impl Host {
                 "a call is refused the filter, or its answer, or a stream fails: requests that are not written yet may hold half of limits.memory of \
                  {most} bytes, with answers all of it, and less where the process is short of memory; raise the limit if so much \
                  is meant to be under way; further ones are not logged"
+            );
+        }
+    }
+
+    /// A plugin was to have more calls under way than it may: logged once.
+    #[cold]
+    pub fn too_many(&mut self, root: u32) {
+        let Some(plugin) = self.root_of(root).map(|root| Arc::clone(&root.plugin)) else { return };
+        if self.calls.tell(Told::TooMany, root) == Seen::First {
+            tracing::warn!(
+                filter = %plugin.name,
+                "a call is refused the filter: it has limits.calls of {} under way on this worker; raise that if so many are meant; \
+                 further ones are not logged",
+                plugin.limits.calls
             );
         }
     }

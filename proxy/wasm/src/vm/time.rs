@@ -70,6 +70,12 @@ impl Allowance {
         self.counted = self.counted.saturating_add(bytes);
     }
 
+    /// What it has where there is nothing to work on.
+    #[must_use]
+    pub fn own(&self) -> Duration {
+        self.own
+    }
+
     /// What it has, where the callback's stream counts so many bytes.
     #[must_use]
     pub fn limit(&self, stream: usize) -> Duration {

@@ -25,6 +25,40 @@ fn a_spin_ends_at_the_limit_and_a_trap_at_once() {
     assert_eq!(tick(&World::default(), "", "(nop)"), None);
 }
 
+/// Keeps what killed a machine.
+#[derive(Default)]
+struct Kept(RefCell<Vec<Failure>>);
+
+impl Mourner for Kept {
+    fn died(&self, failure: &Failure, _: Duration) {
+        self.0.borrow_mut().push(failure.clone());
+    }
+
+    fn holds(&self, _: usize) {}
+}
+
+/// Who reads the log learns which field to raise, and from what.
+#[test]
+fn a_limit_that_ends_a_guest_is_named_with_its_value() {
+    let words = |body: &str| {
+        let text = guest(&format!(r#"(func $tick (export "proxy_on_tick") (param i32) {body})"#));
+        let (machine, root) =
+            World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+        let kept = Rc::new(Kept::default());
+        let mourner: Rc<dyn Mourner> = Rc::clone(&kept) as _;
+        machine.set_mourner(Rc::downgrade(&mourner));
+        machine.tick(root);
+        let failures = kept.0.borrow();
+        failures.first().map(|failure| failure.words.clone()).expect("it died")
+    };
+    let spun = words("(loop (br 0))");
+    assert!(spun.contains("limits.callback of 20ms") && spun.contains("raise"), "{spun}");
+    let grown = words("(drop (memory.grow (i32.const 1000))) (unreachable)");
+    assert!(grown.contains("limits.memory of 16MiB") && grown.contains("unreachable"), "{grown}");
+    let deep = words("(call $tick (local.get 0))");
+    assert!(deep.contains("512KiB"), "{deep}");
+}
+
 /// CPU time that a guest's tick takes, which spins after `body` and dies of it.
 fn spins(world: &World, imports: &str, body: &str) -> Duration {
     let now = || {
