@@ -100,7 +100,7 @@ pub(crate) struct Wasm {
     pub configuration: Field<Structured>,
     /// Environment variables that the module sees.
     pub environment: Field<Table<String, Scalar<String>>>,
-    /// Variables of the proxy's own environment that the module sees.
+    /// Variables of the proxy's own environment that the module sees, each once and none that `environment` has.
     pub host_environment: List<Scalar<String>>,
     /// The clusters it may call: `all`, or a list. `all`, as Envoy; list them for a module that you did not write.
     pub allowed_clusters: Field<Either<All, Vec<Field<Scalar<Name>>>>>,

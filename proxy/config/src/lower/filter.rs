@@ -2,6 +2,8 @@
 
 mod wasm;
 
+pub use wasm::{COMPONENT, is_component};
+
 use super::{
     Lowering,
     headers::{Side, changes},
@@ -11,7 +13,7 @@ use super::{
 use crate::{
     diagnostic::{nearest, quoted},
     document::{self, Either, FilterUse, Int, List, Period, Scalar, Structured},
-    model::{BodyBuffer, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit},
+    model::{BodyBuffer, FailPolicy, Filter, FilterIndex, FilterKind, HeaderRule, Name, RateLimit, Stands},
     tree::Place,
 };
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
@@ -222,6 +224,7 @@ impl Filters {
             };
             wasm.configuration = configuration;
             own.route = Some(route.clone());
+            own.stands.configuration = Some(cx.written_at(at));
             self.used(&[found]);
             found = FilterIndex(self.all.len());
             self.all.push(Arc::new(own));
@@ -293,6 +296,11 @@ fn definition(cx: &mut Lowering<'_, '_>, filter: document::Filter, at: Place, na
     if cx.at_most_one(&kinds) == 0 {
         cx.error(at, "this filter does nothing; write one of wasm, headers, rate_limit and jwt");
     }
+    let mut stands = Stands { definition: cx.written_at(at), ..Stands::default() };
+    if let Some(wasm) = filter.wasm.get() {
+        stands.configuration = wasm.configuration.place().map(|at| cx.written_at(at));
+        stands.capabilities = wasm.allowed_capabilities.place().map(|at| cx.written_at(at));
+    }
     let kind = if let Some((wasm, at)) = filter.wasm.at(at) {
         wasm::wasm(cx, *wasm, at, names).map(|wasm| FilterKind::Wasm(Box::new(wasm)))
     } else if filter.headers.is_written() {
@@ -315,6 +323,7 @@ fn definition(cx: &mut Lowering<'_, '_>, filter: document::Filter, at: Place, na
         } else {
             BodyBuffer::default()
         },
+        stands,
     })
 }
 

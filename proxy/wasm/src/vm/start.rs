@@ -68,6 +68,17 @@ impl StartError {
         matches!(self, Self::Failed(failure, _) if failure.cause == Cause::Pressure)
     }
 
+    /// Whether the guest ended or refused where it is given its plugin's configuration.
+    #[must_use]
+    pub fn is_of_the_configuration(&self) -> bool {
+        match self {
+            Self::Failed(Failure { callback, cause: Cause::Trap, .. }, _) | Self::Refused(callback, _) => {
+                ["proxy_on_configure", "proxy_validate_configuration"].contains(callback)
+            }
+            Self::Failed(..) | Self::Instantiate(_) | Self::NoClock(_) | Self::Export(_) => false,
+        }
+    }
+
     fn saying(self, words: Option<String>) -> Self {
         let said = Said(words.filter(|words| !words.is_empty()));
         match self {

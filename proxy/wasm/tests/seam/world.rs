@@ -1,8 +1,8 @@
 //! A worker with one listener whose requests pass wasm filters, and the origin behind it.
 
 use pillion_config::model::{
-    AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name, Wasm,
-    WasmLimits, WasmSource,
+    AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind, Name,
+    Stands, Wasm, WasmLimits, WasmSource,
 };
 use pillion_core::{
     downstream::limit::{Limit, PressureGauge},
@@ -229,6 +229,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
             })),
             fail: guest.fail,
             body_buffer: BodyBuffer::default(),
+            stands: Stands::default(),
         })
     };
     config.filters = guests.iter().map(filter).collect();
