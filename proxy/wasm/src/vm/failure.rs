@@ -80,6 +80,15 @@ impl Failure {
         Self { cause: Cause::Pressure, callback: "none", words, backtrace: Vec::new() }
     }
 
+    /// Whether both are of one kind: the same cause in the same callback, and in the same functions where it is not chance which ones a
+    /// limit ends.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let by_chance = matches!(self.cause, Cause::Timeout | Cause::Stack | Cause::Memory | Cause::Pressure);
+        let same = || (&self.words, &self.backtrace) == (&other.words, &other.backtrace);
+        (self.cause, self.callback) == (other.cause, other.callback) && (by_chance || same())
+    }
+
     /// Of what a call of the guest's ended with.
     #[must_use]
     pub fn of(error: &wasmtime::Error, host: &Host) -> Self {
@@ -120,4 +129,27 @@ fn words(cause: Cause, error: &wasmtime::Error, host: &Host) -> String {
 /// A function's name as its author wrote it, fit to be told.
 fn demangled(name: &str) -> String {
     log::name(&format!("{:#}", rustc_demangle::demangle(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_limit_ends_a_guest_is_chance_and_where_it_traps_is_not() {
+        let death = |cause, callback, words: &str, function: &str| Failure {
+            cause,
+            callback,
+            words: words.to_owned(),
+            backtrace: vec![function.to_owned()],
+        };
+        let spin = death(Cause::Timeout, "proxy_on_tick", "20ms", "a");
+        assert!(spin.is_like(&death(Cause::Timeout, "proxy_on_tick", "33ms", "b")));
+        assert!(!spin.is_like(&death(Cause::Timeout, "proxy_on_log", "20ms", "a")));
+        assert!(!spin.is_like(&death(Cause::Memory, "proxy_on_tick", "20ms", "a")));
+        let trap = death(Cause::Trap, "proxy_on_tick", "unreachable", "a");
+        assert!(trap.is_like(&trap.clone()));
+        assert!(!trap.is_like(&death(Cause::Trap, "proxy_on_tick", "unreachable", "b")));
+        assert!(!trap.is_like(&death(Cause::Trap, "proxy_on_tick", "divide by zero", "a")));
+    }
 }
