@@ -111,11 +111,13 @@ pub(crate) struct Wasm {
     pub limits: Field<WasmLimits>,
     /// Envoy's option of that name: body callbacks come while the module holds headers back. `false`, as Envoy.
     pub allow_on_headers_stop_iteration: Field<bool>,
+    /// Envoy's `WasmService` (`envoy.bootstrap.wasm`): the filter is meant to be in no chain. Any that none names is started on each worker all the same, ticks, calls and hears of queues: with `true` that is no mistake to be warned of, and naming it is. One machine for each worker, not one in all as Envoy's `singleton`: who must be alone writes `workers: 1`, or has one win by compare-and-swap in shared data.
+    pub service: Field<bool>,
 }
 
 fields! { Wasm {
     file, inline, url, sha256, fetch_timeout, fetch_retry_for, vm_id, root_id, vm_configuration, configuration, environment,
-    host_environment, allowed_clusters, allowed_capabilities, limits, allow_on_headers_stop_iteration
+    host_environment, allowed_clusters, allowed_capabilities, limits, allow_on_headers_stop_iteration, service
 } }
 
 impl Default for Wasm {
@@ -137,6 +139,7 @@ impl Default for Wasm {
             allowed_capabilities: Field::of(Either::Short(All)),
             limits: Field::ABSENT,
             allow_on_headers_stop_iteration: Field::of(false),
+            service: Field::of(false),
         }
     }
 }

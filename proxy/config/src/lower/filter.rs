@@ -32,6 +32,8 @@ struct Known {
     index: usize,
     place: Place,
     used: bool,
+    /// Where it says that it is meant to be in no chain.
+    service: Option<Place>,
 }
 
 /// The filters of a listener, in order.
@@ -54,8 +56,11 @@ impl Filters {
     pub(super) fn finish(self, cx: &mut Lowering<'_, '_>) -> Vec<Arc<Filter>> {
         let mut unused: Vec<_> = self.known.iter().filter(|(_, known)| !known.used).collect();
         unused.sort_by_key(|(_, known)| known.place);
-        for (name, known) in unused {
+        for (name, known) in unused.into_iter().filter(|(_, known)| known.service.is_none()) {
             cx.warn(known.place, format!("no listener or route uses the filter {name:?}"));
+        }
+        for at in self.known.values().filter(|known| known.used).filter_map(|known| known.service) {
+            cx.error(at, "a service is in no chain, and a listener or route names it; remove this, or its name there");
         }
         self.all
     }
@@ -74,6 +79,8 @@ impl Filters {
     ) -> Option<FilterIndex> {
         let name_at = filter.name.place().unwrap_or(place);
         let written = filter.name.get().map(|Scalar(name)| name.clone());
+        let service = filter.wasm.get().filter(|wasm| wasm.service.get() == Some(&true));
+        let service = service.and_then(|wasm| wasm.service.place());
         let lowered = definition(cx, filter, place, names);
         let Some(filter) = lowered else {
             self.bad.extend(written);
@@ -91,7 +98,7 @@ impl Filters {
             return None;
         }
         let index = self.all.len();
-        self.known.insert(filter.name.clone(), Known { index, place: name_at, used: false });
+        self.known.insert(filter.name.clone(), Known { index, place: name_at, used: false, service });
         self.all.push(Arc::new(filter));
         Some(FilterIndex(index))
     }

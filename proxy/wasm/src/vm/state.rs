@@ -251,7 +251,8 @@ impl Host {
     pub fn out_of_time(&self) -> String {
         let field = if self.complaint.is_some() { "limits.start" } else { "limits.callback" };
         let (own, limit) = (self.time.own(), self.time.limit(self.handed_before()));
-        let more = if limit > own { format!(", {limit:?} with what it had to work on") } else { String::new() };
+        let more =
+            if limit > own + own / 10 { format!(", {limit:.1?} with what it had to work on") } else { String::new() };
         format!("it took more CPU time than {field} of {own:?} gives it{more}: raise that if it needs more")
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Guest {
     pub(crate) call_response: usize,
     /// CPU time of a callback.
     pub(crate) callback: Duration,
+    /// Whether requests pass it.
+    pub(crate) chained: bool,
 }
 
 impl Guest {
@@ -49,6 +51,7 @@ impl Guest {
             configuration: "",
             call_response: 1 << 20,
             callback: Duration::from_millis(50),
+            chained: true,
         }
     }
 
@@ -233,7 +236,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
         })
     };
     config.filters = guests.iter().map(filter).collect();
-    let all: Arc<[FilterIndex]> = (0..guests.len()).map(FilterIndex).collect();
+    let all: Arc<[FilterIndex]> = (0..guests.len()).filter(|at| guests[*at].chained).map(FilterIndex).collect();
     let listener = Arc::make_mut(&mut config.listeners[0]);
     Arc::make_mut(&mut listener.routes[0]).filters = Some(all);
     config
