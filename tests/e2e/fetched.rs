@@ -124,7 +124,7 @@ fn a_start_that_waited_long_enough_says_for_what() {
     let mut proxy = spawn(&yaml(&origin, &filter), &cache);
     assert_eq!(proxy.wait(SOON).code(), Some(1));
     let words = proxy.stderr();
-    let line = words.lines().find(|line| line.starts_with("pillion: filters: far: ")).unwrap_or_default();
+    let line = words.lines().find(|line| line.contains(": filters[0]: filter far: ")).unwrap_or_default();
     for part in [&*format!("http://{address}/m.wasm: "), "refused", " attempts in 1 s)", "fetch_retry_for"] {
         assert!(line.contains(part), "{part} is not in {words}");
     }

@@ -21,7 +21,7 @@ use crate::{
     worker::{Key, Place},
 };
 use names::{Names, Unknown};
-use pillion_config::model::{self, AllowedCapabilities, FilterKind, Name, Wasm, WasmUrl};
+use pillion_config::model::{self, AllowedCapabilities, FilterKind, Name, Part, Wasm, WasmUrl};
 use pillion_core::exchange::filter::{Factory, LoadError, Loader, Loading};
 use std::{
     cell::RefCell,
@@ -52,11 +52,13 @@ pub struct Fault {
     pub words: String,
     /// Its module could not be had where it is fetched from; nothing else is known to be wrong.
     pub away: bool,
+    /// What of the filter it is about.
+    pub part: Part,
 }
 
 impl From<String> for Fault {
     fn from(words: String) -> Self {
-        Self { words, away: false }
+        Self { words, away: false, part: Part::Definition }
     }
 }
 
@@ -83,9 +85,9 @@ impl Loader for WasmLoader {
     fn load<'a>(&'a self, filter: &'a Arc<model::Filter>, previous: Option<&'a Arc<dyn Factory>>) -> Loading<'a> {
         match &filter.kind {
             FilterKind::Wasm(wasm) => self.load_wasm(filter, wasm, previous),
-            FilterKind::Headers(_) | FilterKind::RateLimit(_) | FilterKind::Jwt(_) => Box::pin(async {
-                Err(LoadError { filter: filter.name.clone(), reason: "it is no wasm filter".to_owned(), away: false })
-            }),
+            FilterKind::Headers(_) | FilterKind::RateLimit(_) | FilterKind::Jwt(_) => {
+                Box::pin(async { Err(LoadError::of(filter, Part::Definition, "it is no wasm filter".to_owned())) })
+            }
         }
     }
 }
@@ -131,7 +133,7 @@ impl WasmLoader {
             turn.comes().await;
             match made {
                 Ok(factory) => Ok(Arc::new(factory) as Arc<dyn Factory>),
-                Err(Fault { words, away }) => Err(LoadError { filter: filter.name.clone(), reason: words, away }),
+                Err(Fault { words, away, part }) => Err(LoadError { away, ..LoadError::of(filter, part, words) }),
             }
         })
     }
@@ -229,12 +231,13 @@ pub fn shown(url: &str) -> String {
 }
 
 /// Starts the filter once, away from any request, and lets it go.
-fn attempt(runtime: &Runtime, module: &Module, spec: &Arc<MachineSpec>, plugin: &Arc<Plugin>) -> Result<(), String> {
+fn attempt(runtime: &Runtime, module: &Module, spec: &Arc<MachineSpec>, plugin: &Arc<Plugin>) -> Result<(), Fault> {
     let started = Machine::start(runtime, module, spec, plugin.limits.start, Stage::Trial);
     let tried = started.and_then(|(machine, _told)| machine.add_root(plugin, None).map(|_| ()));
     tried.map_err(|error| {
         let why = if error.is_short_of_memory() { SHORT } else { "" };
-        format!("{error}{why}")
+        let part = if error.is_of_the_configuration() { Part::Configuration } else { Part::Definition };
+        Fault { part, ..Fault::from(format!("{error}{why}")) }
     })
 }
 

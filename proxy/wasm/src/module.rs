@@ -10,7 +10,7 @@ use crate::{
     vm::{log, state::Host},
 };
 use pillion_config::model::AllowedCapabilities;
-use std::sync::Arc;
+use std::{collections::BTreeSet, fmt, sync::Arc};
 use tokio::sync::mpsc;
 use wasmtime::{ExternType, InstancePre, Linker, Store, Val};
 
@@ -58,11 +58,21 @@ pub enum ModuleError {
         abi: &'static str,
     },
     /// A restriction names what there is not.
-    #[error("allowed_capabilities: {0:?} is no function of proxy-wasm, of the part of WASI offered, nor a callback")]
-    UnknownCapability(String),
+    #[error("allowed_capabilities: {0:?} is no function of proxy-wasm, of the part of WASI offered, nor a callback{1}")]
+    UnknownCapability(String, Guess),
     /// wasmtime does not take it.
     #[error("{0}")]
     Engine(String),
+}
+
+/// What was meant, perhaps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guess(Option<String>);
+
+impl fmt::Display for Guess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_ref().map_or(Ok(()), |name| write!(f, ": did you mean {name}?"))
+    }
 }
 
 impl Module {
@@ -120,16 +130,17 @@ const NEVER: [&str; 6] = [
 /// Every name is one that a restriction can speak of: that of a function of some version of the ABI or of WASI, or of a
 /// callback. A list may be written for filters of many versions.
 fn check_capabilities(runtime: &Runtime, names: &[String]) -> Result<(), ModuleError> {
-    let known = |name: &str| Callbacks::NAMES.contains(&name) || NEVER.contains(&name);
-    let mut left: Vec<_> = names.iter().filter(|name| !known(name)).collect();
+    let mut known: BTreeSet<String> = Callbacks::NAMES.iter().chain(&NEVER).map(|name| (*name).to_owned()).collect();
     for abi in AbiVersion::ALL {
         let linker = host::linker(&runtime.engine, abi).map_err(|error| ModuleError::Engine(format!("{error:#}")))?;
         let (ready, _) = mpsc::channel(1);
         let mut store = Store::new(&runtime.engine, Host::new(Arc::default(), abi, ready));
-        let functions: Vec<_> = linker.iter(&mut store).map(|(_, name, _)| name).collect();
-        left.retain(|name| !functions.contains(&name.as_str()));
+        known.extend(linker.iter(&mut store).map(|(_, name, _)| name.to_owned()));
     }
-    left.first().map_or(Ok(()), |unknown| Err(ModuleError::UnknownCapability((*unknown).clone())))
+    names.iter().find(|name| !known.contains(*name)).map_or(Ok(()), |unknown| {
+        let guess = pillion_config::nearest(unknown, known.iter().map(String::as_str)).map(str::to_owned);
+        Err(ModuleError::UnknownCapability(unknown.clone(), Guess(guess)))
+    })
 }
 
 /// Binds what the module imports and may not call to something that says so, as in Envoy.

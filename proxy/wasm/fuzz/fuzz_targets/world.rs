@@ -7,7 +7,7 @@ use pillion_config::{
     SourceName,
     model::{
         AllowedCapabilities, AllowedClusters, BodyBuffer, Config, FailPolicy, Filter, FilterIndex, FilterKind,
-        ListenerProtocol, Name, WasmLimits,
+        ListenerProtocol, Name, Stands, WasmLimits,
     },
     parse,
 };
@@ -137,6 +137,7 @@ fn config(tcp: bool) -> Config {
             kind: FilterKind::Headers(Vec::new()),
             fail: FailPolicy::Closed,
             body_buffer: BodyBuffer::both(64 << 10),
+            stands: Stands::default(),
         }));
         let chain: Arc<[FilterIndex]> = Arc::new([FilterIndex(at)]);
         let listener = Arc::make_mut(&mut config.listeners[at]);

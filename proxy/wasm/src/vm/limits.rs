@@ -30,10 +30,23 @@ const ENTRY: usize = size_of::<usize>();
 pub struct Limiter {
     account: Arc<Account>,
     denied: u64,
+    /// Why growth was denied last.
+    why: Denial,
     /// It was given memory, and nobody was told yet.
     grown: bool,
     /// It was denied memory that it might have had, since the process has none.
     short: bool,
+}
+
+/// By what growth is denied.
+#[derive(Debug, Clone, Copy)]
+enum Denial {
+    /// What the machine may have.
+    Most,
+    /// What a table may have.
+    Table,
+    /// What the process has.
+    Short,
 }
 
 /// What a machine holds: its own memory, and beside it what its calls hold, as much again at most. Neither is taken from the
@@ -152,7 +165,7 @@ impl Limiter {
             calls: AtomicUsize::new(0),
             told: Mutex::new(Told::Nowhere),
         };
-        Self { account: Arc::new(account), denied: 0, grown: false, short: false }
+        Self { account: Arc::new(account), denied: 0, why: Denial::Most, grown: false, short: false }
     }
 
     /// What the machine holds.
@@ -209,22 +222,53 @@ impl Limiter {
         self.denied
     }
 
+    /// By what growth was denied last, and what raises it; `None`: it never was.
+    #[must_use]
+    pub fn denial(&self) -> Option<String> {
+        if self.denied == 0 {
+            return None;
+        }
+        let most = self.account.most;
+        Some(match self.why {
+            Denial::Most if most == MOST_MEMORY => {
+                format!("it asked for more than {}, which is the most that memories and tables may have", size(most))
+            }
+            Denial::Most => {
+                format!("it asked for more than limits.memory of {}: raise that if it needs more", size(most))
+            }
+            Denial::Table => format!("it asked for a table of more than {MOST_TABLE} entries, which no field raises"),
+            Denial::Short => {
+                "it asked for more memory than the container has left: raise the container's limit if it needs more"
+                    .to_owned()
+            }
+        })
+    }
+
     /// One of its memories or tables is to have so many bytes in place of so many. `false`: it may not.
     fn grow(&mut self, current: usize, desired: usize) -> bool {
         let more = desired.saturating_sub(current);
         if self.account.own.load(Relaxed).saturating_add(more) > self.account.most {
-            self.denied += 1;
-            return false;
+            return self.deny(Denial::Most);
         }
         if !self.account.is_there(more) {
-            self.denied += 1;
             self.short = true;
-            return false;
+            return self.deny(Denial::Short);
         }
         self.account.own.fetch_add(more, Relaxed);
         self.grown = true;
         true
     }
+
+    fn deny(&mut self, why: Denial) -> bool {
+        self.denied += 1;
+        self.why = why;
+        false
+    }
+}
+
+/// Bytes as a configuration has them.
+pub(crate) fn size(bytes: usize) -> String {
+    pillion_config::write_size(bytes as u64)
 }
 
 impl Drop for Limiter {
@@ -243,8 +287,7 @@ impl ResourceLimiter for Limiter {
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         if desired > MOST_TABLE {
-            self.denied += 1;
-            return Ok(false);
+            return Ok(self.deny(Denial::Table));
         }
         Ok(self.grow(current * ENTRY, desired * ENTRY))
     }
@@ -264,6 +307,20 @@ mod tests {
         assert!(!limiter.memory_growing(100, 101, None).unwrap());
         assert_eq!((limiter.account.total(), limiter.denied()), (100, 2));
         assert_eq!(Limiter::new(usize::MAX).most(), MOST_MEMORY);
+    }
+
+    #[test]
+    fn what_denied_growth_is_named_with_what_raises_it() {
+        let mut limiter = Limiter::new(3 << 20);
+        assert_eq!(limiter.denial(), None);
+        assert!(!limiter.memory_growing(0, 4 << 20, None).unwrap());
+        let words = limiter.denial();
+        assert!(words.as_ref().is_some_and(|words| words.contains("limits.memory of 3MiB: raise")), "{words:?}");
+        assert!(!limiter.table_growing(0, MOST_TABLE + 1, None).unwrap());
+        assert!(limiter.denial().is_some_and(|words| words.contains("200000 entries")));
+        let mut largest = Limiter::new(usize::MAX);
+        assert!(!largest.memory_growing(0, MOST_MEMORY + 1, None).unwrap());
+        assert!(largest.denial().is_some_and(|words| words.contains("1GiB") && !words.contains("raise")));
     }
 
     #[test]

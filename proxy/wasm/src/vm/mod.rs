@@ -294,7 +294,7 @@ impl Machine {
             let Ok(mut store) = self.store.try_borrow_mut() else { return Err(Cause::Busy.failed()) };
             let host = store.data_mut();
             let Some(id) = host.new_id() else { return Err(Cause::Contexts.failed()) };
-            let context = StreamContext { root, stream: stream.clone(), wish: None };
+            let context = StreamContext { root, stream: stream.clone(), handed: 0, wish: None };
             host.contexts.insert(id, Context::Stream(context));
             id
         };

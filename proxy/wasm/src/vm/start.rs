@@ -68,6 +68,17 @@ impl StartError {
         matches!(self, Self::Failed(failure, _) if failure.cause == Cause::Pressure)
     }
 
+    /// Whether the guest ended or refused where it is given its plugin's configuration.
+    #[must_use]
+    pub fn is_of_the_configuration(&self) -> bool {
+        match self {
+            Self::Failed(Failure { callback, cause: Cause::Trap, .. }, _) | Self::Refused(callback, _) => {
+                ["proxy_on_configure", "proxy_validate_configuration"].contains(callback)
+            }
+            Self::Failed(..) | Self::Instantiate(_) | Self::NoClock(_) | Self::Export(_) => false,
+        }
+    }
+
     fn saying(self, words: Option<String>) -> Self {
         let said = Said(words.filter(|words| !words.is_empty()));
         match self {
@@ -101,7 +112,7 @@ impl Machine {
         let mut store = Store::new(&runtime.engine, host);
         store.limiter(|host| &mut host.limiter);
         store.epoch_deadline_callback(|mut store| {
-            Ok(match store.data_mut().time.judge(time::now()) {
+            Ok(match store.data_mut().judge() {
                 Verdict::GoesOn(ticks) => UpdateDeadline::Continue(ticks),
                 Verdict::UsedUp => UpdateDeadline::Interrupt,
             })
@@ -118,11 +129,9 @@ impl Machine {
                 return Err(StartError::Failed(Failure::of(&error, store.data()), Said::default()));
             }
             Err(error) => {
-                let limiter = &store.data().limiter;
-                let bound =
-                    (limiter.denied() > 0).then(|| format!(" (memories and tables may have {} bytes)", limiter.most()));
+                let denial = store.data().limiter.denial().map(|denial| format!("{denial}; "));
                 let words = log::quoted(format!("{error:#}").as_bytes());
-                return Err(StartError::Instantiate(format!("{words}{}", bound.unwrap_or_default())));
+                return Err(StartError::Instantiate(format!("{}{words}", denial.unwrap_or_default())));
             }
         };
         let callbacks = Callbacks::resolve(&mut store, &instance, module.abi(), &spec.capabilities)?;

@@ -1,4 +1,4 @@
-//! What is logged as a warning while something runs.
+//! What is logged as a warning or an error while something runs.
 
 use std::{
     fmt::Debug,
@@ -10,13 +10,13 @@ use tracing::{
     span,
 };
 
-/// Keeps warnings of the crate: each is its message, then its fields as `name=value`.
+/// Keeps warnings and errors of the crate: each is its message, then its fields as `name=value`.
 #[derive(Default)]
 struct Warnings(Mutex<Vec<String>>);
 
 impl Subscriber for Warnings {
     fn enabled(&self, of: &Metadata<'_>) -> bool {
-        of.target().starts_with("pillion_wasm") && *of.level() == Level::WARN
+        of.target().starts_with("pillion_wasm") && *of.level() <= Level::WARN
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -47,7 +47,7 @@ impl Subscriber for Warnings {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// What `f` gives, and the warnings it logs on this thread.
+/// What `f` gives, and the warnings and errors it logs on this thread.
 pub(crate) fn warned<R>(f: impl FnOnce() -> R) -> (R, Vec<String>) {
     let warnings = Arc::new(Warnings::default());
     let dispatch = tracing::Dispatch::from(Arc::clone(&warnings) as Arc<dyn Subscriber + Send + Sync>);
