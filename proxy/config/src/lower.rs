@@ -12,6 +12,7 @@ mod judge;
 mod jwt;
 mod listener;
 mod matching;
+mod metadata;
 mod process;
 mod regexes;
 mod rewrite;

@@ -53,7 +53,7 @@ pub struct Node {
     /// What it is one of.
     pub cluster: String,
     /// What else there is to know, by name.
-    pub metadata: serde_json::Map<String, serde_json::Value>,
+    pub metadata: model::Metadata,
 }
 
 impl Node {
@@ -64,8 +64,7 @@ impl Node {
         Self {
             id: node.id.clone().unwrap_or_else(machine),
             cluster: node.cluster.clone(),
-            // The configuration made JSON of it.
-            metadata: serde_json::from_slice(&node.metadata).unwrap_or_default(),
+            metadata: node.metadata.clone(),
         }
     }
 }

@@ -11,6 +11,9 @@
 ;;!   request_headers| property xds.node.metadata.READY = 0 length 1
 ;;!   request_headers| property xds.node.metadata.LABELS = 0 length 18
 ;;!   request_headers| property xds.node.metadata.ZONES = 0 length 26
+;;!   request_headers| property xds.node.metadata.ZONES.1 = 0 "b"
+;;!   request_headers| property xds.node.metadata.ZONES.2 = 1
+;;!   request_headers| property xds.node.metadata.ZONES.x = 1
 ;;!   request_headers| property xds.node.metadata = 0 length 134
 ;;!   request_headers| property xds.node.metadata.NOBODY = 1
 ;;!   request_headers| property xds.node.nosuch = 1
@@ -26,6 +29,9 @@
   (call $property_length @"xds\00node\00metadata\00READY")
   (call $property_length @"xds\00node\00metadata\00LABELS")
   (call $property_length @"xds\00node\00metadata\00ZONES")
+  (call $property @"xds\00node\00metadata\00ZONES\001")
+  (call $property @"xds\00node\00metadata\00ZONES\002")
+  (call $property @"xds\00node\00metadata\00ZONES\00x")
   (call $property_length @"xds\00node\00metadata")
   (call $property @"xds\00node\00metadata\00NOBODY")
   (call $property @"xds\00node\00nosuch")

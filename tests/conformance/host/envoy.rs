@@ -1,6 +1,6 @@
 //! Envoy's configuration: a listener per case, three clusters.
 
-use super::{Filter, Handed, Loaded, METADATA, Running};
+use super::{Filter, Handed, Loaded, METADATA, NAMESPACES, Running, TOKENS};
 use crate::{case::Case, upstream::Upstream};
 use pillion_tests::{port, process::Process, tempdir::TempDir, wait::SOON};
 use std::{
@@ -75,6 +75,10 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
             case.name,
             loaded.address.port()
         );
+        if case.has("metadata") {
+            let listener = text.rfind("    filter_chains:").unwrap_or(text.len());
+            text.insert_str(listener, &format!("    metadata: {}\n", filter_metadata(NAMESPACES.listener)));
+        }
         if case.has("tcp") {
             text.push_str(&plugins(loaded, 6, "network"));
             text.push_str(
@@ -82,12 +86,14 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
                  network.tcp_proxy.v3.TcpProxy\n          stat_prefix: tcp\n          cluster: bytes\n",
             );
         } else {
+            let guard = if case.has("jwt") { tokens() } else { String::new() };
             let filters = plugins(loaded, 10, "http");
+            let route = format!("metadata: {} }}", filter_metadata(NAMESPACES.route));
             let _ = write!(
                 text,
-                "{}{filters}          - name: router\n            typed_config: {{ \"@type\": type.googleapis.com/envoy.\
+                "{}{guard}{filters}          - name: router\n            typed_config: {{ \"@type\": type.googleapis.com/envoy.\
                  extensions.filters.http.router.v3.Router, suppress_envoy_headers: true }}\n",
-                CONNECTION_MANAGER
+                CONNECTION_MANAGER.replace("metadata: ROUTE }", &route)
             );
         }
     }
@@ -108,6 +114,7 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
         ("dead", dead, true),
         // The name that the SDKs' examples call.
         ("httpbin", upstream.address, false),
+        ("meta", upstream.address, false),
     ] {
         let protocol =
             if h2 { "http2_protocol_options: {}" } else { "http_protocol_options: { enable_trailers: true }" };
@@ -121,6 +128,11 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
             address.ip(),
             address.port()
         );
+        if name == "meta" {
+            let _ = writeln!(text, "    metadata: {}", filter_metadata(NAMESPACES.cluster));
+            let end = text.rfind(" }] }]").unwrap_or(text.len());
+            text.insert_str(end, &format!(", metadata: {}", filter_metadata(NAMESPACES.endpoint)));
+        }
     }
     // The last speaks no TLS.
     let own = upstream.secure.folder.path().display();
@@ -144,6 +156,24 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, ready: SocketAddr) -> String 
     text
 }
 
+fn filter_metadata(namespaces: &str) -> String {
+    format!("{{ filter_metadata: {namespaces} }}")
+}
+
+/// The filter that takes the kit's tokens, and tells of their claims.
+fn tokens() -> String {
+    let keys = serde_json::json!({ "keys": [{ "kty": "oct", "alg": "HS256", "k": TOKENS.secret_in_base64url() }] });
+    format!(
+        "          - name: jwt\n            typed_config:\n              \"@type\": type.googleapis.com/envoy.extensions.filters.\
+         http.jwt_authn.v3.JwtAuthentication\n              providers: {{ kit: {{ issuer: {}, payload_in_metadata: {}, forward: true, \
+         local_jwks: {{ inline_string: {:?} }} }} }}\n              rules: [{{ match: {{ prefix: / }}, requires: {{ \
+         requires_any: {{ requirements: [{{ provider_name: kit }}, {{ allow_missing: {{}} }}] }} }} }}]\n",
+        TOKENS.issuer,
+        TOKENS.key,
+        keys.to_string()
+    )
+}
+
 const CONNECTION_MANAGER: &str = r#"      - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
@@ -163,6 +193,7 @@ const CONNECTION_MANAGER: &str = r#"      - name: envoy.filters.network.http_con
               - { name: tls-route, match: { prefix: /tls }, route: { cluster: origin-tls } }
               - { name: untrusted-route, match: { prefix: /untrusted }, route: { cluster: untrusted } }
               - { name: no-tls-route, match: { prefix: /no-tls }, route: { cluster: no-tls } }
+              - { name: meta-route, match: { prefix: /meta }, route: { cluster: meta }, metadata: ROUTE }
               - { name: main-route, match: { prefix: / }, route: { cluster: origin } }
           http_filters:
 "#;

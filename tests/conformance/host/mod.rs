@@ -15,6 +15,39 @@ use std::{
 /// What both hosts are told of the workload, in YAML.
 const METADATA: &str = "{ NAME: kit, PORT: 7, READY: true, LABELS: { app: k }, ZONES: [a, b] }";
 
+/// What both hosts are told of a listener with the option `metadata`, and of the route, the cluster and the endpoint of
+/// `/meta`, by namespace, in YAML.
+const NAMESPACES: Namespaces = Namespaces {
+    listener: "{ kit: { at: listener } }",
+    route: "{ kit: { at: route, number: 7, ready: true, none: null, empty: '', map: { a: { b: c } }, list: [x, { name: second }, [2]] }, \
+            other: {} }",
+    cluster: "{ istio: { services: [{ name: shop }, { name: till }] } }",
+    endpoint: "{ kit: { at: endpoint } }",
+};
+
+struct Namespaces {
+    listener: &'static str,
+    route: &'static str,
+    cluster: &'static str,
+    endpoint: &'static str,
+}
+
+/// The tokens that hosts take for a case with the option `jwt`.
+const TOKENS: Tokens = Tokens { issuer: "kit", key: "claims", secret: "a secret of the kit, of which everybody knows" };
+
+struct Tokens {
+    issuer: &'static str,
+    /// Under which name their claims are told.
+    key: &'static str,
+    secret: &'static str,
+}
+
+impl Tokens {
+    fn secret_in_base64url(&self) -> String {
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(self.secret)
+    }
+}
+
 /// Whom the kit asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Host {

@@ -1,6 +1,6 @@
 //! Pillion's configuration: the same listeners and clusters.
 
-use super::{Filter, Handed, Loaded, METADATA, Running};
+use super::{Filter, Handed, Loaded, METADATA, NAMESPACES, Running, TOKENS, Tokens};
 use crate::{case::Case, secure::SERVER, upstream::Upstream};
 use pillion_tests::{client::Client, port, process::Process, tempdir::TempDir, wait::SOON};
 use serde_json::json;
@@ -15,6 +15,7 @@ use std::{
 pub(super) fn start(program: &Path, cases: &[Loaded<'_>], upstream: &Upstream) -> Result<Running, String> {
     let folder = TempDir::new();
     let admin = port::free();
+    folder.write("secret", TOKENS.secret);
     let file = folder.write("pillion.yaml", yaml(cases, upstream, admin));
     if let Some(copy) = std::env::var_os("KIT_KEEP") {
         drop(std::fs::copy(&file, Path::new(&copy).join("pillion.yaml")));
@@ -61,16 +62,33 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String 
     );
     for loaded in cases {
         let (name, address) = (&loaded.case.name, loaded.address);
-        let filters = loaded.case.filters().into_iter().map(|filter| filter.name).collect::<Vec<_>>().join(", ");
+        let guard = loaded.case.has("jwt").then(|| "tokens".to_owned());
+        let filters = guard.into_iter().chain(loaded.case.filters().into_iter().map(|filter| filter.name));
+        let filters = filters.collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "  - name: {name}\n    address: {address}");
+        if loaded.case.has("metadata") {
+            let _ = writeln!(text, "    metadata: {}", NAMESPACES.listener);
+        }
         if loaded.case.has("tcp") {
             let _ = writeln!(text, "    tcp: {{ cluster: bytes, filters: [{filters}] }}");
         } else {
             // Envoy's listeners make no ids either.
-            let _ = write!(text, "    forwarding: {{ request_id: pass }}\n    filters: [{filters}]\n{ROUTES}");
+            let _ = write!(
+                text,
+                "    forwarding: {{ request_id: pass }}\n    filters: [{filters}]\n{}",
+                ROUTES.replace("METADATA", NAMESPACES.route)
+            );
         }
     }
     text.push_str("filters:\n");
+    if cases.iter().any(|loaded| loaded.case.has("jwt")) {
+        let Tokens { issuer, key, .. } = TOKENS;
+        let _ = writeln!(
+            text,
+            "  - {{ name: tokens, jwt: {{ presence: optional, expiry: optional, issuers: [{issuer}], keys: {{ secret_file: secret }}, \
+             payload_in_metadata: {key} }} }}"
+        );
+    }
     for loaded in cases {
         for filter in loaded.case.filters() {
             let _ = writeln!(text, "  - {}", model(loaded, &filter));
@@ -88,6 +106,11 @@ fn yaml(cases: &[Loaded<'_>], upstream: &Upstream, admin: SocketAddr) -> String 
     ] {
         let _ = writeln!(text, "  - {{ name: {name}, endpoints: [\"{address}\"], connect_timeout: 2s{more} }}");
     }
+    let _ = writeln!(
+        text,
+        "  - {{ name: meta, endpoints: [{{ address: \"{}\", metadata: {} }}], connect_timeout: 2s, metadata: {} }}",
+        upstream.address, NAMESPACES.endpoint, NAMESPACES.cluster
+    );
     let secure = &upstream.secure;
     let other = secure.folder.path().join("other.pem");
     let (known, unknown) =
@@ -113,6 +136,7 @@ const ROUTES: &str = "    routes:
       - { name: tls-route, match: { prefix: /tls }, cluster: origin-tls }
       - { name: untrusted-route, match: { prefix: /untrusted }, cluster: untrusted }
       - { name: no-tls-route, match: { prefix: /no-tls }, cluster: no-tls }
+      - { name: meta-route, match: { prefix: /meta }, cluster: meta, metadata: METADATA }
       - { name: main-route, match: { prefix: / }, cluster: origin }
 ";
 

@@ -178,6 +178,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         // Each route has them.
         filters: _,
         routes,
+        metadata,
     } = listener;
     json!({
         "name": name.as_str(),
@@ -205,6 +206,7 @@ pub(super) fn listener(listener: &Listener, clusters: &[Arc<Cluster>]) -> Value 
         "tcp": protocol.tcp().map(|tcp| tcp_of(tcp, clusters)),
         "http": (!matches!(protocol, ListenerProtocol::Opaque(_))).then(|| http::of(http)),
         "routes": routes.iter().map(|route| route::of(route, clusters)).collect::<Vec<_>>(),
+        "metadata": namespaces(metadata.as_deref()),
     })
 }
 
@@ -226,9 +228,10 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         circuit,
         header_bytes,
         headers,
+        metadata,
     } = cluster;
     let Circuit { connections, pending, requests } = circuit;
-    let endpoint = |Endpoint { address, weight, identity }: &Endpoint| json!({ "address": address.to_string(), "weight": weight, "identity": identity.as_ref().map(ToString::to_string) });
+    let endpoint = |Endpoint { address, weight, identity, metadata }: &Endpoint| json!({ "address": address.to_string(), "weight": weight, "identity": identity.as_ref().map(ToString::to_string), "metadata": namespaces(metadata.as_deref()) });
     json!({
         "name": name.as_str(),
         "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
@@ -265,7 +268,14 @@ pub(super) fn cluster(cluster: &Cluster) -> Value {
         "idle_connections": idle_connections,
         "circuit": { "connections": connections, "pending": pending, "requests": requests },
         "limits": { "header_bytes": header_bytes, "headers": headers },
+        "metadata": namespaces(metadata.as_deref()),
     })
+}
+
+/// Of what filters are told the namespaces: it may be a secret as what they are configured with.
+fn namespaces(metadata: Option<&Metadata>) -> Value {
+    let redacted = |name: &String| (name.clone(), json!(REDACTED));
+    metadata.map(|all| all.keys().map(redacted).collect::<Map<_, _>>()).into()
 }
 
 fn access_log_of(AccessLog { destination, format, queue }: &AccessLog) -> Value {

@@ -1,6 +1,6 @@
 //! Clusters: where requests go.
 
-use super::{Bytes, ClusterTls, Either, Field, Int, List, Off, Period, Service, Text, fields, words};
+use super::{Bytes, ClusterTls, Either, Field, Int, List, Namespaces, Off, Period, Service, Text, fields, words};
 use crate::model::{EndpointAddress, Name, ServiceRef, SpiffeId};
 #[cfg(test)]
 use schemars::JsonSchema;
@@ -39,9 +39,11 @@ pub(crate) struct Cluster {
     pub idle_connections: Text<Int<0, 65_535>>,
     /// Bounds over all workers.
     pub limits: Field<ClusterLimits>,
+    /// What wasm filters are told of it, as a route's `metadata`: `xds.cluster_metadata`.
+    pub metadata: Field<Box<Namespaces>>,
 }
 
-fields! { Cluster { name, endpoints, service, original_destination, balance, protocol, tls, proxy_protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits } }
+fields! { Cluster { name, endpoints, service, original_destination, balance, protocol, tls, proxy_protocol, connect_timeout, tcp_keepalive, idle_timeout, idle_connections, limits, metadata } }
 
 impl Default for Cluster {
     fn default() -> Self {
@@ -59,6 +61,7 @@ impl Default for Cluster {
             idle_timeout: Text::scalar(Period(Duration::from_secs(4))),
             idle_connections: Text::scalar(Int(64)),
             limits: Field::ABSENT,
+            metadata: Field::ABSENT,
         }
     }
 }
@@ -116,13 +119,15 @@ pub(crate) struct Endpoint {
     pub weight: Text<Int<1, 1_000_000>>,
     /// The SPIFFE ID of the workload there, for clusters whose `tls` is `mutual-if-identity`. Absent: it is spoken to in the clear, also where another endpoint at the same address has one.
     pub identity: Text<SpiffeId>,
+    /// What wasm filters are told of it once it is chosen, as a route's `metadata`: `xds.upstream_host_metadata`. A host name's addresses have it all. Of two endpoints with one address it is the first one's that has some.
+    pub metadata: Field<Box<Namespaces>>,
 }
 
-fields! { Endpoint { address, weight, identity } }
+fields! { Endpoint { address, weight, identity, metadata } }
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Self { address: Field::ABSENT, weight: Text::scalar(Int(1)), identity: Field::ABSENT }
+        Self { address: Field::ABSENT, weight: Text::scalar(Int(1)), identity: Field::ABSENT, metadata: Field::ABSENT }
     }
 }
 

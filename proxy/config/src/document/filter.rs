@@ -5,7 +5,7 @@ use super::{
     Text, fields, words,
 };
 use crate::{
-    model::{Name, RateKey},
+    model::{Metadata, Name, RateKey},
     tree::{Cursor, Failure},
 };
 use base64::Engine as _;
@@ -275,15 +275,24 @@ impl FromText for Sha256 {
     }
 }
 
-/// A mapping of whatever it holds, as JSON.
+/// A mapping of whatever it holds.
 #[derive(Debug)]
-pub(crate) struct Mapping(pub(crate) Vec<u8>);
+pub(crate) struct Mapping(pub(crate) Metadata);
+
+/// Mappings by namespace.
+pub(crate) type Namespaces = Table<String, Mapping>;
 
 impl FromNode for Mapping {
     fn from_node(node: Cursor<'_, '_>) -> Result<Self, Failure> {
         // What is no mapping is told.
         node.entries()?;
-        node.json().map(|text| Self(text.into_bytes()))
+        // It is no deeper than a document may be, so that only numbers can be beyond what is held of them.
+        serde_json::from_str(&node.json()?).map(Self).map_err(|_| {
+            Failure(
+                "a number in it is too large for one of 64 bits with a fraction; write it as text, in quotes"
+                    .to_owned(),
+            )
+        })
     }
 }
 

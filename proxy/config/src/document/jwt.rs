@@ -36,9 +36,11 @@ pub(crate) struct Jwt {
     pub forward: Field<JwtForward>,
     /// Headers that tell the upstream of claims: `x-user: sub`, `x-groups: realm.groups` for one within another; lists with commas, and no header of a list with a member that has a comma within: a group could be named like two others. Nor is there one of a value with a control character, or with white space at its beginning or end, of the list's members too: it would not arrive as it is. Letters beyond ASCII are sent as UTF-8. A client's own headers of these names are removed, but not on routes where the filter is disabled: a `headers` filter there removes them.
     pub claims_to_headers: Field<Table<HeaderName, Scalar<String>>>,
+    /// Under which name wasm filters behind it are told all claims, as Envoy's: with `token`, `sub` is the property `metadata.filter_metadata.envoy.filters.http.jwt_authn.token.sub`. Absent: they are not kept.
+    pub payload_in_metadata: Text<String>,
 }
 
-fields! { Jwt { presence, issuers, audiences, scopes, algorithms, keys, clock_skew, expiry, from, forward, claims_to_headers } }
+fields! { Jwt { presence, issuers, audiences, scopes, algorithms, keys, clock_skew, expiry, from, forward, claims_to_headers, payload_in_metadata } }
 
 impl Default for Jwt {
     fn default() -> Self {
@@ -54,6 +56,7 @@ impl Default for Jwt {
             from: Field::ABSENT,
             forward: Field::of(JwtForward::Keep),
             claims_to_headers: Field::ABSENT,
+            payload_in_metadata: Field::ABSENT,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
 use super::{
-    Authorization, Bytes, Field, FilterUse, Int, Limit, List, ListenerTls, Period, Route, Scalar, Tcp, Text, Window,
-    fields, words,
+    Authorization, Bytes, Field, FilterUse, Int, Limit, List, ListenerTls, Namespaces, Period, Route, Scalar, Tcp,
+    Text, Window, fields, words,
 };
 use crate::model::{Cidr, Name};
 #[cfg(test)]
@@ -58,9 +58,11 @@ pub(crate) struct Listener {
     pub filters: List<FilterUse>,
     /// Where connections go that are not HTTP. Without `routes`, every connection does, unread.
     pub tcp: Field<Tcp>,
+    /// What wasm filters are told of it, as a route's `metadata`: `xds.listener_metadata`.
+    pub metadata: Field<Box<Namespaces>>,
 }
 
-fields! { Listener { name, address, direction, capture, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, authorization, limits, timeouts, http2, path, forwarding, underscores, connect, routes, filters, tcp } }
+fields! { Listener { name, address, direction, capture, share_port, backlog, connections, max_connection_age, proxy_protocol, tls, authorization, limits, timeouts, http2, path, forwarding, underscores, connect, routes, filters, tcp, metadata } }
 
 impl Default for Listener {
     fn default() -> Self {
@@ -86,6 +88,7 @@ impl Default for Listener {
             routes: Field::ABSENT,
             filters: Field::ABSENT,
             tcp: Field::ABSENT,
+            metadata: Field::ABSENT,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Routes: which requests, and what is done with them.
 
 use super::{
-    Authorization, Either, Field, FilterUse, FromText, Int, Limit, List, Scalar, Table, Text, UrlPath, fields, words,
+    Authorization, Either, Field, FilterUse, FromText, Int, Limit, List, Namespaces, Scalar, Table, Text, UrlPath,
+    fields, words,
 };
 use crate::{
     model::{Destination, HostPattern, Name},
@@ -48,11 +49,13 @@ pub(crate) struct Route {
     pub upgrades: List<Scalar<Protocol>>,
     /// Filters of this route alone, after those of the listener; and what is different here of those. A request that filters moved here from a route without them passes them behind that one's.
     pub filters: List<FilterUse>,
+    /// What wasm filters are told of it, mappings by namespace, as Envoy's `filter_metadata`: `{istio: {tier: gold}}` is the property `xds.route_metadata.filter_metadata.istio.tier`.
+    pub metadata: Field<Box<Namespaces>>,
 }
 
 fields! { Route {
     name, r#match, authorization, cluster, clusters, redirect, respond, rewrite, request_headers, response_headers, timeout,
-    idle_timeout, upgrades, filters
+    idle_timeout, upgrades, filters, metadata
 } }
 
 impl Default for Route {
@@ -72,6 +75,7 @@ impl Default for Route {
             idle_timeout: Text::scalar(Limit(Some(Duration::from_secs(300)))),
             upgrades: Field::of(vec![Field::of(Scalar(Protocol("websocket".into())))]),
             filters: Field::ABSENT,
+            metadata: Field::ABSENT,
         }
     }
 }

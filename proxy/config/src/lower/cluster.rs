@@ -1,6 +1,6 @@
 //! Clusters.
 
-use super::{Lowering, capture, process::or_default, tls};
+use super::{Lowering, capture, metadata::metadata, process::or_default, tls};
 use crate::{
     document::{self, Balance, Either, Int, Keepalive, Off, Period, Protocols},
     model::{
@@ -63,6 +63,7 @@ pub(super) fn cluster(
     };
     let who = endpoints.iter().flatten().filter_map(|endpoint: &Endpoint| endpoint.identity.clone()).collect();
     let tls = tls::cluster(cx, cluster.tls, at, identity, who);
+    let metadata = metadata(cx, cluster.metadata, at);
     let proxy_protocol = announcement(cx, cluster.proxy_protocol, at);
     let (limits, _) = or_default(cluster.limits, at)?;
     let pending_at = limits.pending.place();
@@ -101,6 +102,7 @@ pub(super) fn cluster(
         circuit,
         header_bytes: limits.header_bytes.value()?.0,
         headers: limits.headers.value()?.to(),
+        metadata: metadata?,
     })
 }
 
@@ -161,20 +163,21 @@ fn endpoints(
     let mut seen = HashSet::new();
     for (endpoint, place) in cx.elements(at, list) {
         let read = match endpoint {
-            Either::Short(address) => Some((address, 1, None)),
+            Either::Short(address) => Some((address, 1, None, None)),
             Either::Long(endpoint) => {
                 let address = cx.required_scalar(place, "address", endpoint.address);
                 let known = who(cx, endpoint.identity, identity);
-                address.and_then(|(address, _)| Some((address, endpoint.weight.value()?.to(), known?)))
+                let metadata = metadata(cx, endpoint.metadata, place);
+                address.and_then(|(address, _)| Some((address, endpoint.weight.value()?.to(), known?, metadata?)))
             }
         };
-        let Some((address, weight, identity)) = read else {
+        let Some((address, weight, identity, metadata)) = read else {
             continue;
         };
         if !seen.insert(address.clone()) {
             cx.error(place, format!("the endpoint {address} is written twice; use `weight` to give it a larger share"));
         }
-        endpoints.push(Endpoint { address, weight, identity });
+        endpoints.push(Endpoint { address, weight, identity, metadata });
     }
     endpoints
 }
@@ -194,7 +197,7 @@ fn service(
             (name?.0, known?)
         }
     };
-    Some(Endpoint { address: EndpointAddress::Service(service), weight: 1, identity })
+    Some(Endpoint { address: EndpointAddress::Service(service), weight: 1, identity, metadata: None })
 }
 
 /// Who is at an endpoint, where that is written; `None`: it is written badly.

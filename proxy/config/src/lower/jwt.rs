@@ -52,6 +52,17 @@ pub(super) fn jwt(cx: &mut Lowering<'_, '_>, jwt: document::Jwt, at: Place, name
             claims.push((name, claim.split('.').map(ToOwned::to_owned).collect()));
         }
     }
+    let payload_in_metadata = if jwt.payload_in_metadata.is_written() {
+        let name = jwt.payload_in_metadata.at(at);
+        name.map(|(Scalar(name), place)| {
+            if name.is_empty() {
+                cx.error(place, "the claims need a name; write one, or leave the field out to keep none");
+            }
+            Some(name.into())
+        })
+    } else {
+        Some(None)
+    };
     let presence = |presence: document::JwtPresence| match presence {
         document::JwtPresence::Required => JwtPresence::Required,
         document::JwtPresence::Optional => JwtPresence::Optional,
@@ -71,6 +82,7 @@ pub(super) fn jwt(cx: &mut Lowering<'_, '_>, jwt: document::Jwt, at: Place, name
             document::JwtForward::Strip => JwtForward::Strip,
         },
         claims,
+        payload_in_metadata: payload_in_metadata?,
     })
 }
 

@@ -6,6 +6,7 @@ use super::{
     capture, filter,
     judge::judge,
     matching,
+    metadata::metadata,
     process::{Names, or_default},
     route, tcp, tls,
 };
@@ -100,6 +101,7 @@ fn listener(
         None => Knows { peers: true, requests: listener.routes.is_written() },
     };
     let authorization = authorization::authorization(cx, listener.authorization, at, knows);
+    let metadata = metadata(cx, listener.metadata, at);
     let proxy_protocol = proxy_protocol(cx, listener.proxy_protocol, at);
     let http_fields = [
         ("limits", listener.limits.place()),
@@ -202,6 +204,7 @@ fn listener(
         },
         filters: filter::shared(chain),
         routes: routes?.into_iter().map(|(route, _)| Arc::new(route)).collect(),
+        metadata: metadata?,
     })
 }
 

@@ -4,8 +4,8 @@ use super::{Lowering, capture, cluster, filter::Filters, listener, sockmap, sour
 use crate::{
     document::{self, Document, Either, Field, FormatWord, Int, Mapping, Percent, Period, Scalar, Text},
     model::{
-        self, AccessLog, Admin, Cluster, Config, Dns, Drain, Family, Kubernetes, LogFormat, Name, Node, ProcessLimits,
-        Workers,
+        self, AccessLog, Admin, Cluster, Config, Dns, Drain, Family, Kubernetes, LogFormat, Metadata, Name, Node,
+        ProcessLimits, Workers,
     },
     template::Template,
     tree::Place,
@@ -193,7 +193,7 @@ fn limits(cx: &mut Lowering<'_, '_>, field: Field<document::ProcessLimits>) -> O
 /// What wasm filters are told of the workload. `None`: nothing, or something is wrong and has been told.
 fn node(field: Field<document::Node>) -> Option<Node> {
     let (node, _) = field.at(ROOT)?;
-    let metadata = node.metadata.take().map_or_else(Vec::new, |Mapping(json)| json);
+    let metadata = node.metadata.take().map_or_else(Metadata::new, |Mapping(names)| names);
     Some(Node { id: node.id.value(), cluster: node.cluster.value()?, metadata })
 }
 

@@ -6,6 +6,7 @@ use super::{
     filter,
     headers::{Side, changes},
     matching,
+    metadata::metadata,
     process::Names,
     rewrite::{needs_prefix, rewrite},
 };
@@ -90,6 +91,7 @@ fn route(
     } else {
         route.respond.at(at).and_then(|(respond, place)| self::respond(cx, *respond, place)).map(Action::Respond)
     };
+    let metadata = metadata(cx, route.metadata, at);
     let rewrite = rewrite(cx, route.rewrite, at, prefix);
     let request_headers = changes(cx, route.request_headers, at, Side::Request);
     let response_headers = changes(cx, route.response_headers, at, Side::Response);
@@ -118,6 +120,7 @@ fn route(
         idle_timeout: route.idle_timeout.value()?.0,
         upgrades: upgrades.into_iter().map(|(Scalar(Protocol(protocol)), _)| protocol).collect(),
         filters: filters?,
+        metadata: metadata?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Clusters: where requests go.
 
-use super::{ClusterTls, Name, OriginalDestination, ServiceRef, SpiffeId};
+use super::{ClusterTls, Metadata, Name, OriginalDestination, ServiceRef, SpiffeId};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A group of endpoints that serve the same thing.
@@ -36,6 +36,8 @@ pub struct Cluster {
     pub header_bytes: u32,
     /// Header fields in a response.
     pub headers: u16,
+    /// What filters are told of it; `None`: nothing.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 /// The PROXY protocol header that begins each connection to a cluster.
@@ -80,6 +82,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Who must be there, where the cluster's TLS depends on it; `None`: nobody in particular.
     pub identity: Option<SpiffeId>,
+    /// What filters are told of it; `None`: nothing.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 /// The address of an endpoint as written.

@@ -1,6 +1,6 @@
 //! Filters: what requests, responses and opaque bytes pass through between client and cluster.
 
-use super::{HeaderChange, HeaderMatch, Jwt, Name};
+use super::{HeaderChange, HeaderMatch, Jwt, Metadata, Name};
 use http::HeaderName;
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
@@ -154,8 +154,8 @@ pub struct Node {
     pub id: Option<String>,
     /// What it is one of.
     pub cluster: String,
-    /// What else there is to know: a JSON object, or nothing.
-    pub metadata: Vec<u8>,
+    /// What else there is to know.
+    pub metadata: Metadata,
 }
 
 /// Where a module comes from.

@@ -29,6 +29,8 @@ pub struct Jwt {
     pub forward: JwtForward,
     /// Headers that tell upstream of its claims: names of a claim, from the outermost in.
     pub claims: Vec<(HeaderName, Vec<String>)>,
+    /// Under which name filters behind it are told its claims; `None`: they are not.
+    pub payload_in_metadata: Option<Arc<str>>,
 }
 
 /// Whether something must be there.

@@ -1,6 +1,6 @@
 //! Listeners: where connections are accepted and what is demanded of them.
 
-use super::{Authorization, Capture, Direction, FilterIndex, ListenerTls, Name, NotHttp, Route, Tcp};
+use super::{Authorization, Capture, Direction, FilterIndex, ListenerTls, Metadata, Name, NotHttp, Route, Tcp};
 use std::{net::IpAddr, net::SocketAddr, sync::Arc, time::Duration};
 
 /// A socket that accepts connections, and what happens to them.
@@ -42,6 +42,8 @@ pub struct Listener {
     pub filters: Option<Arc<[FilterIndex]>>,
     /// Routes in the order written; none where HTTP is not spoken. Of the most specific host that has a matching route, the first one that matches.
     pub routes: Vec<Arc<Route>>,
+    /// What filters are told of it; `None`: nothing.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 /// What the connections of a listener carry.

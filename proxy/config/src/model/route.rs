@@ -1,6 +1,6 @@
 //! Routes: which requests, and what is done with them.
 
-use super::{Authorization, ClusterIndex, Destination, FilterIndex, Name};
+use super::{Authorization, ClusterIndex, Destination, FilterIndex, Metadata, Name};
 use crate::template::Template;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use std::{sync::Arc, time::Duration};
@@ -31,6 +31,8 @@ pub struct Route {
     /// The filters its requests pass, in order: those of the listener that the route does not disable, then its own.
     /// `None` costs nothing; routes with the same ones share the list.
     pub filters: Option<Arc<[FilterIndex]>>,
+    /// What filters are told of it; `None`: nothing.
+    pub metadata: Option<Arc<Metadata>>,
 }
 
 /// What a request must look like; everything given must hold.

@@ -8,7 +8,7 @@ use super::{
     error::{Cause, Limit},
 };
 use crate::{downstream::original_dst::Captured, identity::TlsClient, telemetry::metrics::ClusterMetrics};
-use pillion_config::model::{Circuit, Cluster, EndpointAddress};
+use pillion_config::model::{Circuit, Cluster, EndpointAddress, Metadata};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -153,6 +153,17 @@ impl ClusterState {
     #[must_use]
     pub fn metrics(&self) -> &Arc<ClusterMetrics> {
         &self.metrics
+    }
+
+    /// What is written of the endpoint at this address; of several, of the first that something is written of.
+    pub(crate) fn metadata_at(&self, address: SocketAddr) -> Option<Arc<Metadata>> {
+        let endpoints = &self.model.endpoints;
+        if endpoints.iter().all(|endpoint| endpoint.metadata.is_none()) {
+            return None;
+        }
+        let seats = self.seats();
+        let mut here = seats.iter().map(|seat| &seat.member).filter(|member| member.address == address);
+        here.find_map(|member| endpoints.get(member.endpoint)?.metadata.clone())
     }
 
     /// Sets the addresses of a name; no address at all is taken for a failed look-up and keeps what was known.

@@ -6,9 +6,11 @@
 
 mod certificate;
 mod flags;
+pub(super) mod metadata;
 mod node;
 mod upstream;
 
+use self::metadata::Lists;
 use super::{headers::MOST_GIVEN, stream::NO_DETAILS};
 use crate::{
     abi::{Status, pairs},
@@ -104,6 +106,15 @@ pub(super) fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
         _ => {}
     }
     let stream = host.stream().map_err(|_| Status::NotFound)?;
+    let what = if first == b"xds" { segments.next().unwrap_or_default() } else { first };
+    if what.ends_with(b"metadata")
+        && let Ok(path) = std::str::from_utf8(path)
+    {
+        let path: Vec<&str> = path.split('\0').collect();
+        if let Some(found) = metadata::find(stream, &path, Lists::ByNumber, |found| found.encoded()) {
+            return found?;
+        }
+    }
     match (first, rest) {
         (b"request", Some(rest)) => request(stream, rest),
         (b"response", Some(rest)) => response(stream, rest),
@@ -118,8 +129,6 @@ pub(super) fn find(host: &Host, path: &[u8]) -> Result<Value, Status> {
         (b"upstream", Some(rest)) => upstream::find(stream, rest),
         (b"upstream", None) => Err(Status::SerializationFailure),
         (b"upstream_filter_state", None) if stream.facts().upstream.is_some() => Err(Status::SerializationFailure),
-        (b"metadata", None) => Ok(Value::Empty),
-        (b"metadata", Some(b"filter_metadata" | b"typed_filter_metadata")) => Ok(no_pairs()),
         (b"filter_state", Some(key)) => stream.state(key).map(Value::Bytes).ok_or(Status::NotFound),
         (b"xds", Some(rest)) => configured(stream, rest),
         (_, None) => match configured(stream, first) {
@@ -139,16 +148,9 @@ fn configured(stream: &Stream, name: &[u8]) -> Result<Value, Status> {
         b"listener_name" => Some(Value::Text(facts.listener.as_str().to_owned())),
         // There are no virtual hosts here: a listener's routes are one list.
         b"virtual_host_name" => facts.route.as_ref().map(|_| Value::Text(facts.listener.as_str().to_owned())),
-        b"cluster_metadata" => facts.cluster.map(|_| Value::Empty),
-        b"route_metadata" | b"virtual_host_metadata" => facts.route.map(|_| Value::Empty),
-        b"cluster_metadata\0filter_metadata" => facts.cluster.map(|_| no_pairs()),
-        b"route_metadata\0filter_metadata" => facts.route.map(|_| no_pairs()),
-        b"listener_metadata\0filter_metadata" => Some(no_pairs()),
-        // There is a host, and nothing is said of it.
-        b"upstream_host_metadata" | b"upstream_host_locality_metadata" if facts.upstream.is_some() => {
-            return Err(Status::SerializationFailure);
-        }
-        b"listener_metadata" | b"filter_chain_name" => Some(Value::Empty),
+        // There is a host, and nothing is said of where it is.
+        b"upstream_host_locality_metadata" if facts.upstream.is_some() => return Err(Status::SerializationFailure),
+        b"filter_chain_name" => Some(Value::Empty),
         b"listener_direction" => Some(Value::Number(match stream.listener().direction {
             Direction::Inbound => 1,
             Direction::Outbound => 2,

@@ -109,8 +109,20 @@ fn limit_of(RateLimit { requests, per, burst, keys, most_keys }: &RateLimit) -> 
 }
 
 fn jwt_of(jwt: &Jwt) -> Value {
-    let Jwt { presence, issuers, audiences, scopes, algorithms, keys, clock_skew, expiry, places, forward, claims } =
-        jwt;
+    let Jwt {
+        presence,
+        issuers,
+        audiences,
+        scopes,
+        algorithms,
+        keys,
+        clock_skew,
+        expiry,
+        places,
+        forward,
+        claims,
+        payload_in_metadata,
+    } = jwt;
     json!({
         "required": *presence == JwtPresence::Required,
         "issuers": issuers,
@@ -137,5 +149,6 @@ fn jwt_of(jwt: &Jwt) -> Value {
         }).collect::<Vec<_>>(),
         "forward": *forward == JwtForward::Keep,
         "claims": claims.iter().map(|(name, path)| json!({ "header": name.as_str(), "claim": path })).collect::<Vec<_>>(),
+        "payload_in_metadata": payload_in_metadata.as_deref(),
     })
 }

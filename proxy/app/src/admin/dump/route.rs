@@ -1,6 +1,6 @@
 //! Routes as JSON: what they match, what they do, what they change.
 
-use super::{REDACTED, authorization, chain, host, is_secret, targets_of, template::template, time};
+use super::{REDACTED, authorization, chain, host, is_secret, namespaces, targets_of, template::template, time};
 use pillion_config::{model::*, template::Template};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -35,6 +35,7 @@ pub(super) fn of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
         idle_timeout,
         upgrades,
         filters,
+        metadata,
     } = route;
     json!({
         "name": name.as_str(),
@@ -48,6 +49,7 @@ pub(super) fn of(route: &Route, clusters: &[Arc<Cluster>]) -> Value {
         "idle_timeout": idle_timeout.map(time),
         "upgrades": upgrades,
         "filters": chain(filters.as_deref()),
+        "metadata": namespaces(metadata.as_deref()),
     })
 }
 

@@ -50,6 +50,7 @@ mod facts;
 mod headers;
 mod kept;
 mod leave;
+mod metadata;
 mod native;
 mod routed;
 mod run;

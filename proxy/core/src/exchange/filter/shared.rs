@@ -4,6 +4,7 @@ use super::{
     Failed, Headers, Interest, Side, StreamKind,
     facts::Told,
     kept::Kept,
+    metadata,
     slots::Slots,
     stage::{At, Half, Slot},
     stream::{LocalReply, Stream},
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     /// Bytes that its filters wrote into heads and trailers.
     pub(super) written: Cell<usize>,
     pub(super) state: RefCell<Vec<(Box<[u8]>, Bytes)>>,
+    /// What filters tell those behind them.
+    pub(super) metadata: RefCell<Vec<metadata::Told>>,
 }
 
 /// How far a stream is.
@@ -124,6 +127,7 @@ impl Shared {
             held: Held::nothing(worker),
             written: Cell::new(0),
             state: RefCell::default(),
+            metadata: RefCell::default(),
         })
     }
 

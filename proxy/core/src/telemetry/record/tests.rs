@@ -53,6 +53,7 @@ fn route() -> Arc<Route> {
         idle_timeout: None,
         upgrades: Vec::new(),
         filters: None,
+        metadata: None,
     })
 }
 

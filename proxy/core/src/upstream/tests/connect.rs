@@ -4,7 +4,7 @@ use crate::telemetry::Blame;
 fn named(protocol: UpstreamProtocol) -> (Cluster, EndpointAddress) {
     let name = EndpointAddress::Name("backend".into(), 80);
     let mut model = model(protocol, &[]);
-    model.endpoints.push(Endpoint { address: name.clone(), weight: 1, identity: None });
+    model.endpoints.push(Endpoint { address: name.clone(), weight: 1, identity: None, metadata: None });
     (model, name)
 }
 
@@ -65,6 +65,28 @@ fn an_unresolved_name_is_no_endpoint_and_the_last_answer_is_kept() {
         text(send(&cluster, get("/"), &options()).await.unwrap()).await;
         settle().await;
         assert_eq!((cluster.resting(), cluster.open()), (1, 1), "those to addresses that went are closed");
+    });
+}
+
+#[test]
+fn what_is_written_of_an_endpoint_is_told_of_all_its_addresses() {
+    run(async {
+        let written = |text: &str| Some(Arc::new(Metadata::from_iter([(text.to_owned(), Metadata::new().into())])));
+        let (mut model, name) = named(UpstreamProtocol::Http1);
+        let (nine, eight, seven) =
+            (([127, 0, 0, 9], 80).into(), ([127, 0, 0, 8], 80).into(), ([127, 0, 0, 7], 80).into());
+        for (address, metadata) in [(nine, None), (eight, written("eight"))] {
+            let address = EndpointAddress::Ip(address);
+            model.endpoints.push(Endpoint { address, weight: 1, identity: None, metadata });
+        }
+        model.endpoints[0].metadata = written("name");
+        let (cluster, _) = cluster(model, |_, _| serve(|stream| canned(stream, HELLO)));
+        let state = cluster.state();
+        assert_eq!((state.metadata_at(nine), state.metadata_at(eight)), (None, written("eight")));
+        state.set_resolved(&name, vec![[127, 0, 0, 9].into(), [127, 0, 0, 8].into()]);
+        // Where another stands at the same address, the first that something is written of.
+        assert_eq!((state.metadata_at(nine), state.metadata_at(eight)), (written("name"), written("name")));
+        assert_eq!(state.metadata_at(seven), None);
     });
 }
 

@@ -15,7 +15,7 @@ use crate::io::{Dial, DialOptions, Socket};
 use futures_util::future::LocalBoxFuture;
 use http_body_util::BodyExt;
 use pillion_config::model::{
-    Balance, Circuit, Cluster, Endpoint, EndpointAddress, Name, ServicePort, ServiceRef, UpstreamProtocol,
+    Balance, Circuit, Cluster, Endpoint, EndpointAddress, Metadata, Name, ServicePort, ServiceRef, UpstreamProtocol,
 };
 use std::{cell::RefCell, future::Future, io, sync::Arc};
 use tokio::{
@@ -85,7 +85,12 @@ pub(super) fn model(protocol: UpstreamProtocol, ports: &[u16]) -> Cluster {
         mark: None,
         endpoints: ports
             .iter()
-            .map(|port| Endpoint { address: EndpointAddress::Ip(address(*port)), weight: 1, identity: None })
+            .map(|port| Endpoint {
+                address: EndpointAddress::Ip(address(*port)),
+                weight: 1,
+                identity: None,
+                metadata: None,
+            })
             .collect(),
         balance: Balance::RoundRobin,
         protocol,
@@ -98,6 +103,7 @@ pub(super) fn model(protocol: UpstreamProtocol, ports: &[u16]) -> Cluster {
         circuit: Circuit { connections: 100, pending: 100, requests: 100 },
         header_bytes: 32 * 1024,
         headers: 100,
+        metadata: None,
     }
 }
 

@@ -290,7 +290,7 @@ fn a_close_at_rest_is_heard_over_tcp_and_the_next_request_gets_another_connectio
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut model = model(UpstreamProtocol::Http1, &[]);
         let address = EndpointAddress::Ip(listener.local_addr().unwrap());
-        model.endpoints.push(Endpoint { address, weight: 1, identity: None });
+        model.endpoints.push(Endpoint { address, weight: 1, identity: None, metadata: None });
         let state = ClusterState::new(Arc::new(model));
         let cluster: TestCluster = WorkerCluster::new(
             state,

@@ -3,10 +3,13 @@
 use crate::{
     abi::{Status, pairs},
     cel::{Attributes, Expression, NoValue, Value},
-    host::properties::{self, Value as Property},
-    plugin::Node,
+    host::properties::{
+        self, Value as Property,
+        metadata::{self, Found, Lists},
+    },
     vm::state::Host,
 };
+use pillion_config::model::Metadata;
 use serde_json::Value as Json;
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -86,7 +89,17 @@ struct Properties<'a>(&'a Host);
 impl Attributes for Properties<'_> {
     fn get(&self, path: &[&str]) -> Result<Value, NoValue> {
         if let ["xds", "node", "metadata", names @ ..] | ["node", "metadata", names @ ..] = path {
-            return metadata(&self.0.spec.node, names);
+            return metadata::within(&self.0.spec.node.metadata, names, Lists::Closed)
+                .map(told)
+                .map_err(|_| NoValue::Absent);
+        }
+        if let Ok(stream) = self.0.stream()
+            && let Some(found) = metadata::find(stream, path, Lists::Closed, told)
+        {
+            return found.map_err(|status| match status {
+                Status::SerializationFailure => NoValue::Opaque,
+                _ => NoValue::Absent,
+            });
         }
         let joined = path.join("\0");
         let found = match properties::find(self.0, joined.as_bytes()) {
@@ -130,12 +143,15 @@ impl Attributes for Properties<'_> {
     }
 }
 
-/// What the workload's metadata have at this path.
-fn metadata(node: &Node, path: &[&str]) -> Result<Value, NoValue> {
-    let Some((first, rest)) = path.split_first() else { return Ok(entries(&node.metadata)) };
-    let outermost = node.metadata.get(*first);
-    let found = outermost.and_then(|value| rest.iter().try_fold(value, |outer, name| outer.get(name)));
-    found.map(json).ok_or(NoValue::Absent)
+fn told(found: Found<'_>) -> Value {
+    match found {
+        // A message with nothing in it has no bytes.
+        Found::Whole(None) => Value::Text(String::new()),
+        Found::Whole(Some(all)) => Value::Bytes(metadata::message(all)),
+        Found::Nothing => Value::Map(Vec::new()),
+        Found::Names(names) => entries(names),
+        Found::Value(value) => json(value),
+    }
 }
 
 /// A `google.protobuf.Value`: its numbers are floating-point ones.
@@ -150,7 +166,7 @@ fn json(value: &Json) -> Value {
     }
 }
 
-fn entries(fields: &serde_json::Map<String, Json>) -> Value {
+fn entries(fields: &Metadata) -> Value {
     Value::Map(fields.iter().map(|(name, value)| (Value::Text(name.clone()), json(value))).collect())
 }
 

@@ -1,13 +1,11 @@
 //! The workload, as properties: `xds.node.id`, `xds.node.metadata.NAMESPACE`, …; also without `xds`, as filters of before
 //! Envoy 1.40 ask.
 
-use super::Value;
-use crate::{
-    abi::{Status, pairs},
-    host::foreign::proto::put_bytes,
-    plugin::Node,
+use super::{
+    Value,
+    metadata::{self, Lists},
 };
-use serde_json::Value as Json;
+use crate::{abi::Status, host::foreign::proto::put_bytes, plugin::Node};
 
 /// What is at a path behind `node`.
 pub(super) fn find(node: &Node, path: Option<&[u8]>) -> Result<Value, Status> {
@@ -20,21 +18,8 @@ pub(super) fn find(node: &Node, path: Option<&[u8]>) -> Result<Value, Status> {
         (b"locality", false) => Ok(Value::Empty),
         (b"locality", true) if PLACES.contains(&&path[9..]) => Ok(Value::Empty),
         (b"metadata", _) => {
-            let mut at = None;
-            for segment in segments {
-                let name = std::str::from_utf8(segment).map_err(|_| Status::NotFound)?;
-                let inner = match at {
-                    None => node.metadata.get(name),
-                    Some(outer) => Json::get(outer, name),
-                };
-                at = Some(inner.ok_or(Status::NotFound)?);
-            }
-            let mut out = Vec::new();
-            match at {
-                None => map(node.metadata.iter(), &mut out),
-                Some(value) => encode(value, &mut out),
-            }
-            Ok(Value::Pairs(out))
+            let segments = segments.map(std::str::from_utf8).collect::<Result<Vec<_>, _>>();
+            metadata::within(&node.metadata, &segments.map_err(|_| Status::NotFound)?, Lists::ByNumber)?.encoded()
         }
         _ => Err(Status::NotFound),
     }
@@ -52,69 +37,9 @@ fn message(node: &Node) -> Vec<u8> {
         }
     }
     if !node.metadata.is_empty() {
-        put_bytes(&mut out, 3, &structure(&node.metadata));
+        put_bytes(&mut out, 3, &metadata::structure(&node.metadata));
     }
     out
-}
-
-/// A `google.protobuf.Struct`.
-fn structure(entries: &serde_json::Map<String, Json>) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (name, value) in entries {
-        let mut entry = Vec::new();
-        put_bytes(&mut entry, 1, name.as_bytes());
-        put_bytes(&mut entry, 2, &dynamic(value));
-        put_bytes(&mut out, 1, &entry);
-    }
-    out
-}
-
-/// A `google.protobuf.Value`. It is as deep as the configuration's parser lets it be.
-fn dynamic(value: &Json) -> Vec<u8> {
-    let mut out = Vec::new();
-    match value {
-        // `null_value`, the only one of its enumeration.
-        Json::Null => out.extend_from_slice(&[1 << 3, 0]),
-        Json::Number(number) => {
-            out.push(2 << 3 | 1);
-            out.extend_from_slice(&number.as_f64().unwrap_or_default().to_le_bytes());
-        }
-        Json::String(text) => put_bytes(&mut out, 3, text.as_bytes()),
-        Json::Bool(truth) => out.extend_from_slice(&[4 << 3, (*truth).into()]),
-        Json::Object(entries) => put_bytes(&mut out, 5, &structure(entries)),
-        Json::Array(elements) => {
-            let mut list = Vec::new();
-            elements.iter().for_each(|element| put_bytes(&mut list, 1, &dynamic(element)));
-            put_bytes(&mut out, 6, &list);
-        }
-    }
-    out
-}
-
-/// A value as Envoy encodes it: text is itself, a number a double, a mapping pairs, a list pairs without values.
-fn encode(value: &Json, out: &mut Vec<u8>) {
-    match value {
-        Json::Null => {}
-        Json::Bool(truth) => out.push((*truth).into()),
-        Json::Number(number) => out.extend_from_slice(&number.as_f64().unwrap_or_default().to_le_bytes()),
-        Json::String(text) => out.extend_from_slice(text.as_bytes()),
-        Json::Object(entries) => map(entries.iter(), out),
-        Json::Array(elements) => {
-            let elements: Vec<_> = elements.iter().map(encoded).collect();
-            pairs::encode_value(|| elements.iter().map(|element| (&element[..], &b""[..])), out);
-        }
-    }
-}
-
-fn encoded(value: &Json) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode(value, &mut out);
-    out
-}
-
-fn map<'a>(entries: impl Iterator<Item = (&'a String, &'a Json)>, out: &mut Vec<u8>) {
-    let entries: Vec<_> = entries.map(|(name, value)| (name, encoded(value))).collect();
-    pairs::encode_value(|| entries.iter().map(|(name, value)| (name.as_bytes(), &value[..])), out);
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ fn route(hosts: &[&str], path: PathMatch) -> Route {
         idle_timeout: None,
         upgrades: Vec::new(),
         filters: None,
+        metadata: None,
     }
 }
 

@@ -17,7 +17,7 @@ use super::super::{
     End, Factory, Failed, Filter, HeadStatus, Headers, Instance, Interest, LoadError, LocalReply, Map, Services, Side,
     Stream, Task,
 };
-use crate::telemetry::ResponseFlag;
+use crate::{exchange::filter::metadata::TOKENS, telemetry::ResponseFlag};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use fetch::Fetched;
@@ -28,7 +28,8 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
 use token::Found;
 use verify::{Unfit, Verified, Verifier};
 
-/// Tokens that are remembered by a worker, each with the headers that tell of it (some hundred bytes): whoever has more
+/// Tokens that are remembered by a worker, each with the headers that tell of it (some hundred bytes), and its claims where they are
+/// kept: whoever has more
 /// clients verifies more often. Envoy's `jwt_cache_size` is 100 where it is asked for.
 const MAX_REMEMBERED: usize = 1024;
 /// Requests of a worker that may wait for keys.
@@ -133,7 +134,8 @@ struct One(Rc<Guard>);
 
 /// What becomes of a request.
 enum Verdict {
-    Pass,
+    /// With this token, or without one.
+    Pass(Option<Rc<Verified>>),
     Wait,
     Answer(LocalReply),
 }
@@ -160,7 +162,11 @@ impl Filter for One {
         let name = &stream.filter().name;
         let verdict = stream.headers(Map::RequestHeaders, |headers| self.0.judge(headers, name, Patience::Some));
         match verdict {
-            None | Some(Verdict::Pass) => Ok(HeadStatus::Continue),
+            None => Ok(HeadStatus::Continue),
+            Some(Verdict::Pass(verified)) => {
+                self.0.tell(stream, verified.as_deref());
+                Ok(HeadStatus::Continue)
+            }
             Some(Verdict::Wait) => {
                 self.0.waiting.borrow_mut().push(stream.clone());
                 Ok(HeadStatus::StopAllIterationAndWatermark)
@@ -192,7 +198,7 @@ impl Guard {
         }
         let token = match token::find(&self.model.places, headers) {
             Found::Token(token) => token,
-            Found::Nothing if self.model.presence == JwtPresence::Optional => return Verdict::Pass,
+            Found::Nothing if self.model.presence == JwtPresence::Optional => return Verdict::Pass(None),
             Found::Nothing => return Verdict::Answer(unauthorized(realm, None)),
             Found::Several => return Verdict::Answer(unauthorized(realm, Some(Unfit::Malformed))),
         };
@@ -218,7 +224,15 @@ impl Guard {
         if self.model.forward == JwtForward::Strip {
             token::strip(&self.model.places, headers);
         }
-        Verdict::Pass
+        Verdict::Pass(Some(verified))
+    }
+
+    /// Tells filters behind this one of the claims, where they are kept.
+    fn tell(&self, stream: &Stream, verified: Option<&Verified>) {
+        let payload = verified.and_then(|verified| verified.payload.as_ref());
+        if let Some((name, payload)) = self.model.payload_in_metadata.as_ref().zip(payload) {
+            stream.tell(TOKENS, name, payload);
+        }
     }
 
     /// `None`: there are no keys yet.
@@ -282,7 +296,10 @@ impl Guard {
             let name = stream.filter().name.clone();
             let judged = stream.headers(Map::RequestHeaders, |headers| self.judge(headers, &name, patience));
             match judged {
-                Some(Verdict::Pass) => stream.resume(Side::Request),
+                Some(Verdict::Pass(verified)) => {
+                    self.tell(&stream, verified.as_deref());
+                    stream.resume(Side::Request);
+                }
                 Some(Verdict::Answer(reply)) => {
                     stream.reply_as(reply, ResponseFlag::Unauthorized).ok();
                 }

@@ -115,6 +115,7 @@ fn model(algorithms: &[JwtAlgorithm]) -> Jwt {
             (HeaderName::from_static("x-level"), vec!["level".into()]),
             (HeaderName::from_static("x-bad"), vec!["bad".into()]),
         ],
+        payload_in_metadata: None,
     }
 }
 
@@ -290,6 +291,15 @@ fn a_claim_is_told_of_where_it_arrives_as_it_is() {
         assert_eq!(told(list.clone()), None, "{list}");
     }
     assert_eq!(told(json!(["a", "ß"])).as_deref(), Some("a,ß"));
+}
+
+#[test]
+fn all_claims_are_kept_where_others_are_told_of_them() {
+    let token = token(&json!({ "alg": "ES256" }), &claims());
+    assert_eq!(verify(&model(&PUBLIC), &token).unwrap().payload, None);
+    let keeps = Jwt { payload_in_metadata: Some("token".into()), ..model(&PUBLIC) };
+    let payload = verify(&keeps, &token).unwrap().payload.unwrap();
+    assert_eq!(Value::Object((*payload).clone()).get("realm"), Some(&json!({ "groups": ["a", "b"] })));
 }
 
 #[test]

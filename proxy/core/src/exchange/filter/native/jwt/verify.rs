@@ -6,9 +6,9 @@
 use super::keys::KeySet;
 use http::{HeaderName, HeaderValue, StatusCode};
 use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, errors::ErrorKind};
-use pillion_config::model::{Jwt, JwtAlgorithm, JwtPresence};
+use pillion_config::model::{Jwt, JwtAlgorithm, JwtPresence, Metadata};
 use serde_json::{Map, Value};
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 /// Bytes of a token at most: larger than any head that is let in by default.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -24,6 +24,7 @@ pub(super) struct Verifier {
     by_algorithm: Box<[(Algorithm, Validation)]>,
     scopes: Box<[Box<str>]>,
     claims: Box<[(HeaderName, Vec<String>)]>,
+    keeps_payload: bool,
     skew: u64,
 }
 
@@ -32,6 +33,8 @@ pub(super) struct Verifier {
 pub(super) struct Verified {
     /// What upstream is told of it.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// All its claims, where filters behind this one are told of them.
+    pub(super) payload: Option<Rc<Metadata>>,
     /// Seconds since 1970 from which it is good no more.
     pub(super) until: u64,
 }
@@ -155,6 +158,7 @@ impl Verifier {
             by_algorithm: by_algorithm.map(|algorithm| (algorithm, validation(algorithm))).collect(),
             scopes: model.scopes.iter().map(|scope| scope.as_str().into()).collect(),
             claims: model.claims.clone().into(),
+            keeps_payload: model.payload_in_metadata.is_some(),
             skew,
         }
     }
@@ -172,7 +176,7 @@ impl Verifier {
         let mut last = Unfit::UnknownKey;
         for key in keys.candidates(head.kid.as_deref(), *algorithm).take(MAX_TRIED) {
             match decode::<Map<String, Value>>(token, key, validation) {
-                Ok(read) => return self.accept(&read.claims),
+                Ok(read) => return self.accept(read.claims),
                 Err(error) => last = unfit(error.kind()),
             }
             // Another key could only help where this one did not sign.
@@ -192,18 +196,20 @@ impl Verifier {
         if head.crit.is_some() || head.enc.is_some() { Err(Unfit::Malformed) } else { Ok(head) }
     }
 
-    fn accept(&self, claims: &Map<String, Value>) -> Result<Verified, Unfit> {
+    fn accept(&self, claims: Map<String, Value>) -> Result<Verified, Unfit> {
         // RFC 7519 §4.1.1: one, who is a string. The library is content with a list where one of them is known.
         if claims.get("iss").is_some_and(|issuer| !issuer.is_string() && !issuer.is_null()) {
             return Err(Unfit::Malformed);
         }
-        let granted = scopes(claims);
+        let granted = scopes(&claims);
         if !self.scopes.iter().all(|wanted| granted.contains(&&**wanted)) {
             return Err(Unfit::Scope);
         }
-        let told = self.claims.iter().filter_map(|(name, path)| Some((name.clone(), value(at(claims, path)?)?)));
+        let told = self.claims.iter().filter_map(|(name, path)| Some((name.clone(), value(at(&claims, path)?)?)));
+        let headers = told.collect();
         let until = claims.get("exp").and_then(Value::as_f64).map_or(u64::MAX, |exp| exp as u64);
-        Ok(Verified { headers: told.collect(), until: until.saturating_add(self.skew) })
+        let payload = self.keeps_payload.then(|| Rc::new(claims));
+        Ok(Verified { headers, payload, until: until.saturating_add(self.skew) })
     }
 }
 
