@@ -1,5 +1,9 @@
 use super::*;
 use crate::io::Stride;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    task::{Context, Wake, Waker},
+};
 
 const STREAM: u32 = 65_535;
 const MOST: u32 = 100 * STREAM;
@@ -187,4 +191,27 @@ fn what_moves_at_once_behind_the_answer_is_seen_the_next_time() {
         }
     }
     assert_eq!((answers, told.1), (2, Some(4 * STREAM)));
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_waits_for_streams_to_be_over_hears_of_it() {
+    let woken = Arc::<Woken>::default();
+    let mut window = Window::new(Rc::default(), STREAM, MOST, Back::AtRest);
+    let pace = Rc::clone(window.pace());
+    assert_ne!(runs(&mut window, 1), []);
+    pace.remember(&Context::from_waker(&Waker::from(Arc::clone(&woken))));
+    pace.leave();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0, "nothing waits");
+    fit(&mut window, 100);
+    pace.leave();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
 }
