@@ -137,10 +137,14 @@ const DECLARED: &str = r#"(module
 
 /// A proxy in that container, with one worker: a listener without filters, and one with the guest.
 fn with(origin: &Origin, group: &Cgroup, guest: &str, wasm: &str) -> Proxy {
+    on(1, origin, group, guest, wasm)
+}
+
+fn on(workers: u32, origin: &Origin, group: &Cgroup, guest: &str, wasm: &str) -> Proxy {
     let module = STANDARD.encode(wat::parse_str(guest).expect("the guest's text is right"));
     let route = "[{ match: { prefix: / }, cluster: origin }]";
     let config = format!(
-        "admin: {{ address: {{admin}} }}\nworkers: 1\n\
+        "admin: {{ address: {{admin}} }}\nworkers: {workers}\n\
          listeners:\n  - {{ name: quiet, address: {{listen}}, routes: {route} }}\n  \
          - {{ name: holding, address: {{listen2}}, filters: [holds], routes: {route} }}\n\
          filters:\n  - {{ name: holds, wasm: {{ inline: \"{module}\"{wasm} }} }}\n\
@@ -163,6 +167,77 @@ fn a_reload_that_finds_no_memory_for_its_filter_is_refused() {
     assert_eq!(answer.status, 409, "{answer:?}");
     assert!(answer.text().contains("the container's memory is short"), "{answer:?}");
     assert!(proxy.ended().is_none(), "the kernel killed it");
+    assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)));
+}
+
+/// Takes a MiB more again and again as it is configured, as allocators do, and dies where it has none.
+const GROWS: &str = r#"(module
+  (memory (export "memory") 2)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (if (i32.eq (local.get 1) (i32.const 3)) (then (loop $more
+      (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then (unreachable)))
+      (memory.fill (i32.shl (i32.sub (memory.size) (i32.const 16)) (i32.const 16)) (i32.const 1) (i32.const 1048576))
+      (br $more))))
+    (i32.const 1))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#;
+
+/// What serves pays nothing for a reload that takes all the memory there is: nobody is refused, and no machine given back.
+#[test]
+fn a_reload_that_takes_all_memory_costs_nobody_anything() {
+    let group = some_or_return!(Cgroup::new(Some(SMALL), None));
+    let origin = Origin::start();
+    let proxy = with(&origin, &group, GROWS, ", configuration: small, limits: { memory: 100MiB, start: 10s }");
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    proxy.replace_config(&yaml.replace("configuration: small", "configuration: big"));
+    let most = thread::scope(|scope| {
+        let reload = scope.spawn(|| proxy.admin_post("/reload"));
+        let mut most = 0;
+        while !reload.is_finished() {
+            assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)), "at {most}");
+            most = most.max(group.used());
+            thread::sleep(Duration::from_millis(5));
+        }
+        let answer = reload.join().expect("it is answered");
+        assert_eq!(answer.status, 409, "{answer:?}");
+        assert!(answer.text().contains("the container's memory is short"), "{answer:?}");
+        most
+    });
+    assert!(most > SMALL * 3 / 4, "it took what there is: {most}");
+    assert!(given_back(&proxy) < 1.0);
+    wait::until_true("its memory to be there again", || group.used() < SMALL / 2);
+}
+
+/// Fills 15 of 16 MiB that it declares as it is configured, which nobody can deny it.
+const FILLS: &str = r#"(module
+  (memory (export "memory") 256)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_configure") (param i32 i32) (result i32)
+    (memory.fill (i32.const 65536) (i32.const 1) (i32.const 15728640)) (i32.const 1))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (i32.const 0)))"#;
+
+/// A container that has room for such a machine on each of two workers, but not for two of them on each.
+#[test]
+fn a_reload_whose_modules_declare_what_is_not_there_is_refused() {
+    let group = some_or_return!(Cgroup::new(Some(56 << 20), None));
+    let origin = Origin::start();
+    let mut proxy = with(&origin, &group, FILLS, ", vm_configuration: one, limits: { start: 10s }");
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    for configuration in ["two", "three"] {
+        proxy.replace_config(&yaml.replace("vm_configuration: one", &format!("vm_configuration: {configuration}")));
+        let answer = proxy.admin_post("/reload");
+        assert_eq!(answer.status, 200, "{configuration}: one worker has room for two: {answer:?}");
+    }
+    proxy.stop();
+    let mut proxy = on(2, &origin, &group, FILLS, ", vm_configuration: one, limits: { start: 10s }");
+    let yaml = fs::read_to_string(proxy.dir().join("pillion.yaml")).expect("the configuration is there");
+    proxy.replace_config(&yaml.replace("vm_configuration: one", "vm_configuration: two"));
+    let answer = proxy.admin_post("/reload");
+    assert!(proxy.ended().is_none(), "the kernel killed it");
+    assert_eq!(answer.status, 409, "{answer:?}");
+    assert!(answer.text().contains("raise the container's limit"), "{answer:?}");
     assert_eq!((leak(&proxy), quiet(&proxy)), (Some(200), Some(200)));
 }
 

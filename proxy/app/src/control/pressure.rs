@@ -8,6 +8,7 @@ use crate::{
     worker::Order,
 };
 use pillion_config::model::ProcessLimits;
+use pillion_wasm::census::Room;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -37,8 +38,9 @@ impl<P: Plane> Control<P> {
     /// Looks at memory, if it is limited, under these limits.
     pub(super) fn look_at_memory_within(&mut self, limits: &ProcessLimits) {
         let Some(meter) = &self.state.meter else { return };
+        let before_look = self.plane.before_look();
         let Some(usage) = meter.read() else {
-            self.plane.allow_growth(u64::MAX, u64::MAX);
+            self.plane.allow_growth(Room { growth: u64::MAX, starts: u64::MAX, machines: 1 }, u64::MAX, before_look);
             self.memory_at = Some(Instant::now() + Duration::from_secs(1));
             return;
         };
@@ -52,7 +54,10 @@ impl<P: Plane> Control<P> {
         }
         let workers = self.state.workers.max(1) as u64;
         self.plane.allow_unfinished(&|held| thresholds.unfinished(usage, held) / workers);
-        self.plane.allow_growth(thresholds.growth(usage), thresholds.storable(usage));
+        // Before the first configuration is in force nobody is served beside what starts.
+        let starts = if self.in_force.borrow().is_some() { thresholds.starts(usage) } else { u64::MAX };
+        let room = Room { growth: thresholds.growth(usage), starts, machines: self.state.workers };
+        self.plane.allow_growth(room, thresholds.storable(usage), before_look);
         self.plane.allow_requests(&|in_flight| thresholds.requests(usage, in_flight));
         if pressure >= Pressure::Shrink {
             self.workers.hint(Order::CloseIdle);
@@ -67,8 +72,11 @@ impl<P: Plane> Control<P> {
         }
         let mut gives_back = false;
         if pressure == Pressure::Refuse || thresholds.must_give_back(usage) {
-            // What has grown beyond bounds goes before those who are served, and its effect is waited for.
-            if is_over(self.given_back, GIVES_BACK_EVERY)
+            // What has grown beyond bounds goes before those who are served, what is only tried before that, and its effect is waited for.
+            if self.plane.end_trials() {
+                gives_back = true;
+                self.given_back = Some(Instant::now());
+            } else if is_over(self.given_back, GIVES_BACK_EVERY)
                 && let Some(machine) = self.plane.most_grown(usage.worth_giving_back())
             {
                 gives_back = true;
