@@ -153,10 +153,21 @@ fn anew(room: &AtomicUsize, bytes: u64, before: usize, owed: usize) {
     let _ = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(there(now)));
 }
 
-/// A guest is to store so many bytes more. `false`: there is no memory for that.
+/// Bytes that a vm_id may always have in data, and as much in queues: who holds little is not refused for what others hold.
+const SHARE: usize = 256 * 1024;
+
+/// A guest is to store so many bytes more, with which its vm_id would hold so many. `false`: there is no memory for that, or not for one that
+/// holds so much: nobody may hold more than twice what is free (four times what is allowed, which is half of that), so that a third of it
+/// is left for those that hold less.
 #[must_use]
-pub(crate) fn store(more: usize) -> bool {
-    more == 0 || take(&STORABLE, more)
+pub(crate) fn store(more: usize, holds: usize) -> bool {
+    let stored = |room: usize| match room {
+        usize::MAX => Some(room),
+        _ if holds <= SHARE => Some(room.saturating_sub(more)),
+        _ if holds > room.saturating_mul(4) => None,
+        _ => room.checked_sub(more),
+    };
+    more == 0 || STORABLE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stored).is_ok()
 }
 
 /// The machine that has grown most since it was started; `None` where all of them together have grown by less than `worth`

@@ -1,6 +1,6 @@
-//! What filters take for themselves: the memory of their machines, and what they store in data and queues that they share.
+//! What filters take for themselves: the memory of their machines.
 
-use super::{GUEST, LIMIT, holding, quiet};
+use super::{holding, quiet};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use pillion_tests::{
     cgroup::Cgroup,
@@ -19,7 +19,7 @@ use std::{
 };
 
 /// A request with the guest: 1 MiB more. The status, where there is an answer.
-fn leak(proxy: &Proxy) -> Option<u16> {
+pub(super) fn leak(proxy: &Proxy) -> Option<u16> {
     let mut client = Client::over(TcpStream::connect_timeout(&proxy.second, SOON).ok()?);
     client.try_send("GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").ok()?;
     client.try_receive("GET").ok().map(|response| response.status)
@@ -300,55 +300,6 @@ fn streams_of_a_machine_that_is_given_back_go_by_their_policy() {
         assert_eq!(held[0].receive().status, status, "{policy}");
         wait::until_true("others to be served", || quiet(&proxy) == Some(200));
     }
-}
-
-/// No end of a machine gives back what filters store in what they share: it must not become so much.
-#[test]
-fn what_filters_store_neither_kills_nor_closes_other_listeners() {
-    let group = some_or_return!(Cgroup::new(Some(LIMIT), None));
-    let origin = Origin::start();
-    let mut proxy = holding(&origin, &group, 'S', "", "workers: 2");
-    let before = proxy.resident_own();
-    for _ in 0..30 {
-        assert_eq!(leak(&proxy), Some(200));
-        assert!(proxy.ended().is_none(), "the kernel killed it");
-        assert_eq!(quiet(&proxy), Some(200), "somebody else");
-        thread::sleep(Duration::from_millis(100));
-    }
-    assert!(proxy.resident_own() > before + (5 << 20), "it stores what there is room for");
-}
-
-/// Bytes that filters store are told by vm_id, and no more once the last owner has gone.
-#[test]
-fn what_filters_store_is_told_for_as_long_as_it_is_stored() {
-    let origin = Origin::start();
-    let module = STANDARD.encode(wat::parse_str(GUEST).expect("the guest's text is right"));
-    let yaml = |filters: &str, on: &str| {
-        format!(
-            "admin: {{ address: {{admin}} }}\nworkers: 1\n\
-             listeners:\n  - {{ name: quiet, address: {{listen}}, {on} routes: [{{ match: {{ prefix: / }}, cluster: origin }}] }}\n\
-             {filters}clusters: [{{ name: origin, endpoints: [\"{}\"] }}]\n",
-            origin.address
-        )
-    };
-    let filters = format!(
-        "filters:\n  - {{ name: stores, wasm: {{ inline: \"{module}\", configuration: S, vm_id: shop, \
-         limits: {{ callback: 5s }} }} }}\n"
-    );
-    let proxy = Proxy::start(&yaml(&filters, "filters: [stores],"));
-    let told = |proxy: &Proxy, series: &str| {
-        let metrics = proxy.metrics();
-        metrics.has(series).then(|| metrics.sum(series, &["vm_id=\"shop\""]))
-    };
-    let (data, queued) = ("pillion_wasm_shared_data_bytes", "pillion_wasm_shared_queue_bytes");
-    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(0.0), Some(0.0)));
-    assert_eq!(quiet(&proxy), Some(200));
-    assert_eq!((told(&proxy, data), told(&proxy, queued)), (Some(100.0 * 600_004.0), Some(100.0 * 600_000.0)));
-    proxy.replace_config(&yaml("", ""));
-    assert_eq!(proxy.admin_post("/reload").status, 200);
-    wait::until_true("nothing to be told of who has gone", || {
-        [data, queued].iter().all(|series| !proxy.metrics().has(series))
-    });
 }
 
 /// A machine is told as soon as it is there, and what it grows by while the connection lives that it grew for.

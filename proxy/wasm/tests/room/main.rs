@@ -5,10 +5,12 @@
 mod world;
 
 use pillion_wasm::{
+    abi::Status,
     census::{
         self, Room,
         starts::{self, Ending, NoRoom, PATIENCE, Promise, Trial},
     },
+    shared::{Queues, SharedData},
     vm::{Cause, StartError, Starts},
 };
 use std::{
@@ -16,6 +18,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc;
 use world::{Refused, World};
 
 const MIB: usize = 1 << 20;
@@ -200,4 +203,35 @@ fn what_is_taken_while_memory_is_looked_at_is_not_had_twice() {
     census::allow(room, u64::MAX, before);
     assert_eq!(Promise::of(3 * MIB).expect_err("4 MiB are left"), NoRoom { free: 4 * MIB });
     drop(promise);
+}
+
+/// Memory was looked at: so much may be stored.
+fn storable(bytes: usize) {
+    let before = census::before_look();
+    census::allow(Room { growth: u64::MAX - 1, starts: u64::MAX - 1, machines: 1 }, bytes as u64, before);
+}
+
+/// What one stores without end leaves room for others, and each has a little in any case.
+#[test]
+fn where_memory_is_short_who_stores_much_is_refused_before_who_stores_little() {
+    let _free = free(0);
+    let (data, queues) = (SharedData::default(), Queues::default());
+    let (ready, _told) = mpsc::channel(1);
+    let value = vec![0; 100 << 10];
+    let set = |vm_id: &str, key: u8| data.set(vm_id, &[key], &value, 0);
+    let fill = |vm_id: &str, from: u8| (from..u8::MAX).find(|key| set(vm_id, *key).is_err()).expect("it is refused");
+    storable(5 * MIB);
+    let much = fill("leaks", 0);
+    assert!((30..45).contains(&much), "{much}: four fifths of it");
+    assert_eq!(set("other", 0), Ok(()));
+    assert_eq!(set("other", 1), Ok(()));
+    let queue = queues.register("other", b"q", 1, &ready).expect("there are none");
+    assert_eq!(queues.enqueue(queue, &value), Ok(()));
+    // Memory is looked at with nothing left: who holds little goes on for a while.
+    storable(0);
+    assert_eq!(set("leaks", 254), Err(Status::InternalFailure));
+    assert_eq!(fill("third", 0), 2);
+    assert_eq!(queues.enqueue(queue, &value), Ok(()));
+    assert_eq!(queues.enqueue(queue, &value), Err(Status::InternalFailure));
+    assert_eq!(data.set("leaks", &[0], &value, 0), Ok(()), "over another of its length");
 }
