@@ -43,6 +43,9 @@ pub enum ModuleError {
     /// It exports no allocator.
     #[error("it exports neither malloc nor proxy_on_memory_allocate: the host has no way to hand it bytes")]
     NoAllocator,
+    /// It has several memories: where memory is short, only what the exported one has touched would be found.
+    #[error("it has {0} memories: build it with one, which is what every SDK makes")]
+    Memories(u32),
     /// Nothing of that name is here.
     #[error("it imports {module}.{name}, which is no function of proxy-wasm ABI {abi} nor of the part of WASI offered")]
     UnknownImport {
@@ -92,6 +95,10 @@ impl Module {
             .ok_or(ModuleError::NoAbi)?;
         if !["malloc", "proxy_on_memory_allocate"].into_iter().any(|name| exports_function(module, name)) {
             return Err(ModuleError::NoAllocator);
+        }
+        match module.resources_required().num_memories {
+            0 | 1 => {}
+            several => return Err(ModuleError::Memories(several)),
         }
         let engine = |error: wasmtime::Error| ModuleError::Engine(log::quoted(format!("{error:#}").as_bytes()));
         let mut linker = host::linker(&runtime.engine, abi).map_err(engine)?;

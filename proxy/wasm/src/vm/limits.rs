@@ -27,7 +27,7 @@ const MOST_TABLE: usize = 200_000;
 /// Bytes of a table's entry: a pointer to what it refers to.
 const ENTRY: usize = size_of::<usize>();
 
-/// Bounds what one machine takes: its linear memories and tables together, of which a module may have a hundred each. A growth
+/// Bounds what one machine takes: its linear memory and its tables together, of which a module may have a hundred. A growth
 /// beyond answers −1 to the guest, as the specification of WebAssembly has it.
 #[derive(Debug)]
 pub struct Limiter {
