@@ -73,7 +73,7 @@ const STORES: &str = r#"(module
 /// A request of a client of its own; its status.
 fn ask(address: SocketAddr, client: usize) -> u16 {
     let mut connection = Client::connect(address);
-    connection.send(&format!("GET / HTTP/1.1\r\nHost: test\r\nx-client: {client}\r\nConnection: close\r\n\r\n"));
+    connection.send(format!("GET / HTTP/1.1\r\nHost: test\r\nx-client: {client}\r\nConnection: close\r\n\r\n"));
     connection.receive().status
 }
 

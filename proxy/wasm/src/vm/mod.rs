@@ -116,7 +116,7 @@ impl Machine {
     /// It serves: from now on it is told elsewhere how large it is.
     pub fn enter_census(&self) {
         if let Ok(mut store) = self.store.try_borrow_mut() {
-            let memory = store.data().memory.map(|memory| start::range(&*store, memory));
+            let memory = store.data().memory.map(|memory| start::range(&store, memory));
             self.number.set(store.data_mut().limiter.enter(memory.unwrap_or_default())).ok();
         }
     }
