@@ -10,7 +10,14 @@ use crate::{
     vm::{log, state::Host},
 };
 use pillion_config::model::AllowedCapabilities;
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 use tokio::sync::mpsc;
 use wasmtime::{ExternType, InstancePre, Linker, Store, Val};
 
@@ -19,7 +26,14 @@ use wasmtime::{ExternType, InstancePre, Linker, Store, Val};
 pub struct Module {
     pre: InstancePre<Host>,
     abi: AbiVersion,
+    /// Bytes of what it declares that its machines were seen to have touched once they had started; [`UNSEEN`]: none was seen yet.
+    touched: Arc<AtomicUsize>,
 }
+
+const UNSEEN: usize = usize::MAX;
+
+/// Bytes of a page of WebAssembly.
+const PAGE: u64 = 65_536;
 
 /// Why a module is none that can run here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +47,9 @@ pub enum ModuleError {
     /// It exports no allocator.
     #[error("it exports neither malloc nor proxy_on_memory_allocate: the host has no way to hand it bytes")]
     NoAllocator,
+    /// It has several memories: where memory is short, only what the exported one has touched would be found.
+    #[error("it has {0} memories: build it with one, which is what every SDK makes")]
+    Memories(u32),
     /// Nothing of that name is here.
     #[error("it imports {module}.{name}, which is no function of proxy-wasm ABI {abi} nor of the part of WASI offered")]
     UnknownImport {
@@ -93,6 +110,10 @@ impl Module {
         if !["malloc", "proxy_on_memory_allocate"].into_iter().any(|name| exports_function(module, name)) {
             return Err(ModuleError::NoAllocator);
         }
+        match module.resources_required().num_memories {
+            0 | 1 => {}
+            several => return Err(ModuleError::Memories(several)),
+        }
         let engine = |error: wasmtime::Error| ModuleError::Engine(log::quoted(format!("{error:#}").as_bytes()));
         let mut linker = host::linker(&runtime.engine, abi).map_err(engine)?;
         check_imports(&linker, module, abi)?;
@@ -101,13 +122,35 @@ impl Module {
             restrict(&mut linker, module, capabilities).map_err(engine)?;
         }
         let pre = linker.instantiate_pre(module).map_err(engine)?;
-        Ok(Self { pre, abi })
+        Ok(Self { pre, abi, touched: Arc::new(AtomicUsize::new(UNSEEN)) })
     }
 
     /// The ABI it speaks.
     #[must_use]
     pub fn abi(&self) -> AbiVersion {
         self.abi
+    }
+
+    /// Bytes of memory that it declares.
+    #[must_use]
+    pub fn declared(&self) -> usize {
+        let pages = self.pre.module().resources_required().max_initial_memory_size.unwrap_or(0);
+        usize::try_from(pages.saturating_mul(PAGE)).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of them that a machine will have touched once it has started: as many as one was seen to, or all.
+    #[must_use]
+    pub fn needs(&self) -> usize {
+        match self.touched.load(Ordering::Relaxed) {
+            UNSEEN => self.declared(),
+            touched => touched,
+        }
+    }
+
+    /// A machine was seen to have touched so many once it had started.
+    pub fn saw(&self, touched: usize) {
+        let most = |before| Some(if before == UNSEEN { touched } else { touched.max(before) });
+        let _ = self.touched.fetch_update(Ordering::Relaxed, Ordering::Relaxed, most);
     }
 
     /// To be instantiated.

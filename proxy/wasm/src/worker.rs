@@ -28,7 +28,7 @@ use crate::{
     module::Module,
     plugin::{MachineSpec, Plugin},
     shared::Ready,
-    vm::{Cause, Failure, Machine, Mourner, StartError, state::Stage, time},
+    vm::{Cause, Failure, Machine, Mourner, StartError, Starts, time},
 };
 use pillion_config::model::AllowedCapabilities;
 use pillion_core::exchange::filter::{Services, Task};
@@ -227,7 +227,7 @@ impl Slot {
             let seats = self.seated();
             let limit = seats.iter().map(|seat| seat.plugin().limits.start).max();
             let Some(limit) = limit else { return Ok(()) };
-            let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, Stage::Serving)?;
+            let (machine, told) = Machine::start(&self.runtime, &self.module, &self.spec, limit, &Starts::ToServe)?;
             let failed = seats.iter().find_map(|seat| seat.sit(&machine).err().map(|error| (seat, error)));
             match failed {
                 None => break (seats, machine, told),

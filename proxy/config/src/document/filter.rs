@@ -90,7 +90,7 @@ pub(crate) struct Wasm {
     pub fetch_timeout: Text<Period>,
     /// At a start: time within which failed attempts are repeated, after 0.5 s doubled up to 5 s, half of it by chance; then the start fails. What waits no longer: a module in the cache, an answer that says no (404 and the like), one with another SHA-256. 1m: a network that comes up late; a supervisor starts the proxy again. After a reload there is no end: see `url`.
     pub fetch_retry_for: Text<Period>,
-    /// Filters with the same `vm_id`, module, `vm_configuration`, environment, `limits.memory` and `allowed_capabilities` share a machine per worker, also where a route has a `configuration` of its own: what a guest keeps in globals is that of the last one configured. Where a guest does not start beside another configuration it has a machine of its own. Shared data and queues are shared by `vm_id`.
+    /// Filters with the same `vm_id`, module, `vm_configuration`, environment, `limits.memory` and `allowed_capabilities` share a machine per worker, also where a route has a `configuration` of its own: what a guest keeps in globals is that of the last one configured. Where a guest does not start beside another configuration it has a machine of its own. Shared data and queues are shared by `vm_id`, which may have 64MiB of each: a filter that must not be refused for what another one keeps has one of its own.
     pub vm_id: Text<String>,
     /// Which of the module's root contexts.
     pub root_id: Text<String>,

@@ -194,7 +194,7 @@ impl Loader for Programs<'_> {
             memory: MEMORY,
             capabilities: AllowedCapabilities::All,
         };
-        let factory = WasmFactory::new(MADE.runtime, Arc::clone(&MADE.module), plugin, spec, key, Place::Shared);
+        let factory = WasmFactory::new(MADE.runtime, Arc::clone(&MADE.module), plugin, spec, key, Place::Shared, None);
         Box::pin(async move { Ok(Arc::new(factory) as Arc<dyn Factory>) })
     }
 }

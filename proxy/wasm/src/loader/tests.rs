@@ -314,3 +314,20 @@ async fn what_is_refused_is_told_with_the_place_of_it() {
     let words = refused(far("component", &component), component).await;
     assert!(words.contains("it is a WebAssembly component") && words.contains("wasm32-wasip1"), "{words}");
 }
+
+/// A file that is corrected while a filter is tried does not wait for that filter's end.
+#[tokio::test]
+async fn a_trial_that_nobody_wants_any_more_is_in_nobodys_way() {
+    let nothing: Fetch = Rc::new(|_, _| Box::pin(async { Err("nothing is fetched here".to_owned().into()) }));
+    let loader = WasmLoader::new(Compiler::Here, nothing).with_directory(Directory::memory());
+    let text = r#"(module (memory (export "memory") 1)
+        (func (export "proxy_abi_version_0_2_1"))
+        (func (export "malloc") (param i32) (result i32) (i32.const 8))
+        (func (export "proxy_on_configure") (param i32 i32) (result i32) (loop $forever (br $forever)) (i32.const 1)))"#;
+    let spins = Arc::new(of(WasmSource::Inline(wat::parse_str(text).unwrap().into())));
+    let given_up = tokio::time::timeout(Duration::from_millis(700), loader.load(&spins, None)).await;
+    assert!(given_up.is_err(), "it may take 5 s");
+    let begun = std::time::Instant::now();
+    load(&loader, 1).await;
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}

@@ -96,6 +96,7 @@ impl Failure {
             Cause::Abi
         } else {
             match error.downcast_ref::<Trap>() {
+                Some(Trap::Interrupt) if host.limiter.ending().is_some() => Cause::Pressure,
                 Some(Trap::Interrupt) => Cause::Timeout,
                 Some(Trap::StackOverflow) => Cause::Stack,
                 Some(_) if host.limiter.was_short() => Cause::Pressure,

@@ -1,17 +1,20 @@
 //! How much a machine may hold.
 
 use crate::{
-    census::{self, Entry, Number, touched::Range},
-    vm::state::Stage,
+    census::{
+        Entry, Number,
+        starts::{self, Ending, NoRoom as NoRoomToStart, Trial},
+        touched::Range,
+    },
+    vm::start::Starts,
 };
 use pillion_core::exchange::filter::{Bound, Holds, NoRoom};
 use std::{
+    mem,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    thread,
-    time::{Duration, Instant},
 };
 use wasmtime::ResourceLimiter;
 
@@ -24,7 +27,7 @@ const MOST_TABLE: usize = 200_000;
 /// Bytes of a table's entry: a pointer to what it refers to.
 const ENTRY: usize = size_of::<usize>();
 
-/// Bounds what one machine takes: its linear memories and tables together, of which a module may have a hundred each. A growth
+/// Bounds what one machine takes: its linear memory and its tables together, of which a module may have a hundred. A growth
 /// beyond answers −1 to the guest, as the specification of WebAssembly has it.
 #[derive(Debug)]
 pub struct Limiter {
@@ -68,17 +71,53 @@ pub struct Account {
 /// Where it is told how large a machine is.
 #[derive(Debug)]
 enum Told {
-    /// Nowhere: it is being made of what its module declares, or is dead.
+    /// Nowhere: it takes nothing yet, or is dead.
     Nowhere,
-    /// Nowhere, but it takes from what all may grow by: it starts, to be tried or to serve.
-    Starting {
-        /// Bytes that it took.
-        taken: usize,
-        /// Whether others than its thread wait while it waits.
-        stage: Stage,
-    },
+    /// Nowhere: it is being made of what its module declares, for which it asked before.
+    Made(Taker),
+    /// Nowhere, but what it takes is counted.
+    Starting(Taker),
     /// It serves.
     Census(Arc<Entry>),
+}
+
+/// Who takes memory for a start.
+#[derive(Debug)]
+enum Taker {
+    /// A trial, which may wait for it.
+    Trial(Arc<Trial>),
+    /// A worker, which may not; it took so many bytes.
+    Worker(usize),
+}
+
+impl Taker {
+    fn take(&mut self, more: usize) -> bool {
+        match self {
+            Self::Trial(trial) => trial.take(more),
+            Self::Worker(taken) => {
+                let is_there = starts::take_both(more);
+                *taken += if is_there { more } else { 0 };
+                is_there
+            }
+        }
+    }
+
+    /// It serves: what it took is its own.
+    fn keeps(&mut self) {
+        if let Self::Worker(taken) = self {
+            *taken = 0;
+        }
+    }
+}
+
+impl Drop for Taker {
+    /// Its machine is gone, and never served.
+    fn drop(&mut self) {
+        match self {
+            Self::Trial(trial) => trial.gone(),
+            Self::Worker(taken) => starts::give_both(*taken),
+        }
+    }
 }
 
 /// What a machine holds is told in whole parts of so many bytes of calls, so that short ones change nothing.
@@ -110,32 +149,12 @@ impl Account {
     /// Whether memory is there for so many bytes more; then they are counted.
     fn is_there(&self, more: usize) -> bool {
         match &mut *self.where_told() {
-            Told::Nowhere => true,
-            Told::Starting { taken, stage } => {
-                let is_there = census::start(more) || (*stage == Stage::Trial && is_there_soon(more));
-                *taken += if is_there { more } else { 0 };
-                is_there
-            }
+            Told::Nowhere | Told::Made(_) => true,
+            Told::Starting(taker) => taker.take(more),
             Told::Census(entry) => entry.grow(more),
         }
     }
 }
-
-/// Waits until a machine that is tried finds memory for so many bytes: others that are tried beside it may be gone, and memory looked at,
-/// meanwhile. Only on the trial's own thread.
-fn is_there_soon(more: usize) -> bool {
-    let until = Instant::now() + PATIENCE;
-    while Instant::now() < until {
-        thread::sleep(PATIENCE / 100);
-        if census::start(more) {
-            return true;
-        }
-    }
-    false
-}
-
-/// How long a machine that is tried waits for memory: memory is looked at once a second at least.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Bound for Account {
     fn take(&self, bytes: usize, what: Holds) -> Result<(), NoRoom> {
@@ -174,16 +193,43 @@ impl Limiter {
         &self.account
     }
 
-    /// The machine has what its module declares: what its guest takes beyond it must be there.
-    pub fn starts(&mut self, stage: Stage) {
-        *self.account.where_told() = Told::Starting { taken: 0, stage };
+    /// The machine is about to be made, and will touch so many bytes of what its module declares.
+    ///
+    /// # Errors
+    ///
+    /// They are not there.
+    pub fn asks(&self, starts: &Starts, needs: usize) -> Result<(), NoRoomToStart> {
+        let mut taker = match starts {
+            Starts::OnTrial(trial) => Taker::Trial(Arc::clone(trial)),
+            Starts::ToServe => Taker::Worker(0),
+        };
+        let needs = starts::to_be_asked_for(needs);
+        if needs > 0 && !taker.take(needs) {
+            return Err(NoRoomToStart { free: starts::free() });
+        }
+        *self.account.where_told() = Told::Made(taker);
+        Ok(())
+    }
+
+    /// The machine has what its module declares, with its memory there: what its guest takes beyond it must be there.
+    pub fn starts(&self, memory: Range) {
+        let mut told = self.account.where_told();
+        if let Told::Made(taker) = mem::replace(&mut *told, Told::Nowhere) {
+            if let Taker::Trial(trial) = &taker {
+                trial.is_at(memory);
+            }
+            *told = Told::Starting(taker);
+        }
     }
 
     /// The machine serves: from now on it is told elsewhere how large it is. `memory`: where its linear memory is.
     pub fn enter(&mut self, memory: Range) -> Number {
         let entry = Entry::new(self.account.total(), memory);
         let number = entry.number();
-        *self.account.where_told() = Told::Census(entry);
+        let before = mem::replace(&mut *self.account.where_told(), Told::Census(entry));
+        if let Told::Starting(mut taker) = before {
+            taker.keeps();
+        }
         number
     }
 
@@ -196,6 +242,15 @@ impl Limiter {
     #[must_use]
     pub fn was_short(&self) -> bool {
         self.short
+    }
+
+    /// Why it is to end before its guest has come to an end, if it is tried and that is so.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        match &*self.account.where_told() {
+            Told::Starting(Taker::Trial(trial)) => trial.ending(),
+            Told::Nowhere | Told::Made(_) | Told::Starting(Taker::Worker(_)) | Told::Census(_) => None,
+        }
     }
 
     /// Whether it was given memory since this was [`told`](Self::tell).
@@ -269,15 +324,6 @@ impl Limiter {
 /// Bytes as a configuration has them.
 pub(crate) fn size(bytes: usize) -> String {
     pillion_config::write_size(bytes as u64)
-}
-
-impl Drop for Limiter {
-    /// Its machine is gone.
-    fn drop(&mut self) {
-        if let Told::Starting { taken, .. } = *self.account.where_told() {
-            census::started_in_vain(taken);
-        }
-    }
 }
 
 impl ResourceLimiter for Limiter {

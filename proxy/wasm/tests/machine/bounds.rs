@@ -1,14 +1,14 @@
 //! Guests that misbehave: what they try costs them their machine or gets a status, and nothing else.
 
 use crate::world::{World, guest, guest_with};
-use pillion_wasm::vm::{Cause, Failure, Mourner, state::Stage};
+use pillion_wasm::vm::{Cause, Failure, Mourner, Starts};
 use std::{cell::RefCell, rc::Rc, thread, time::Duration};
 use tracing::{Event, Metadata, Subscriber, span};
 
 /// A guest whose tick does `body`; what killed it, if it was killed.
 fn tick(world: &World, imports: &str, body: &str) -> Option<Cause> {
     let text = guest_with(imports, "", &format!(r#"(func $tick (export "proxy_on_tick") (param i32) {body})"#));
-    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     machine.tick(root);
     let dead = machine.dead();
     // A dead machine is asked nothing more; a living one goes on.
@@ -43,7 +43,7 @@ fn a_limit_that_ends_a_guest_is_named_with_its_value() {
     let words = |body: &str| {
         let text = guest(&format!(r#"(func $tick (export "proxy_on_tick") (param i32) {body})"#));
         let (machine, root) =
-            World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+            World::default().staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
         let kept = Rc::new(Kept::default());
         let mourner: Rc<dyn Mourner> = Rc::clone(&kept) as _;
         machine.set_mourner(Rc::downgrade(&mourner));
@@ -70,7 +70,7 @@ fn spins(world: &World, imports: &str, body: &str) -> Duration {
         "",
         &format!(r#"(func (export "proxy_on_tick") (param i32) (local $n i32) {body} (loop (br 0)))"#),
     );
-    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     let begun = now();
     machine.tick(root);
     assert_eq!(machine.dead(), Some(Cause::Timeout));
@@ -203,7 +203,7 @@ fn a_machine_says_how_large_it_is_after_each_event() {
     let grow = r#"(func (export "proxy_on_tick") (param i32)
         (if (i32.lt_u (memory.size) (i32.const 4)) (then (drop (memory.grow (i32.const 1))))))"#;
     let world = World::default();
-    let (machine, root) = world.staged(&guest(grow), Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) = world.staged(&guest(grow), &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     let listens = Rc::new(Listens::default());
     let mourner: Rc<dyn Mourner> = Rc::clone(&listens) as _;
     machine.set_mourner(Rc::downgrade(&mourner));
@@ -230,7 +230,7 @@ fn tables_grow_within_the_limit_of_memory() {
         (0..20).map(grow).collect::<String>()
     ));
     let world = World { callback: Duration::from_secs(20), ..World::default() };
-    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     let before = machine.memory();
     machine.tick(root);
     assert_eq!(machine.dead(), Some(Cause::Memory));
@@ -247,7 +247,8 @@ fn a_plugin_that_does_not_start_ends_the_machine_it_joined() {
                (if (i32.gt_u (global.get $plugins) (i32.const 1)) (then (unreachable)))
                (i32.const 1))"#,
     );
-    let (machine, root) = World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) =
+        World::default().staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     let plugin = machine.plugin(root).expect("it is in it");
     assert!(machine.add_root(&plugin, None).is_err());
     assert_eq!(machine.dead(), Some(Cause::Trap), "a guest that trapped is not entered again, by nobody's stream");
@@ -270,7 +271,7 @@ fn a_dead_machines_memory_is_given_back_before_it_is_dropped() {
     );
     let world = World { memory: 128 << 20, callback: Duration::from_secs(20), ..World::default() };
     let text = guest_with("", "", &format!(r#"(func (export "proxy_on_tick") (param i32) {fill} (unreachable))"#));
-    let (machine, root) = world.staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) = world.staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     assert_eq!(runtime.block_on(machine.release()), Duration::ZERO, "nothing is taken from one that lives");
     machine.tick(root);
@@ -292,7 +293,8 @@ fn an_allocator_that_re_enters_ends_its_machine() {
            (func (export "proxy_on_tick") (param i32)
                (drop (call $get (i32.const 6) (i32.const 0) (i32.const 100) (i32.const 0) (i32.const 4))))"#,
     );
-    let (machine, root) = World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) =
+        World::default().staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     machine.tick(root);
     assert_eq!(machine.dead(), Some(Cause::Abi));
 }
@@ -334,7 +336,8 @@ fn bad_pointers_of_allocators_are_statuses() {
 #[test]
 fn a_tick_of_a_plugin_that_is_gone_is_nothing() {
     let text = guest(r#"(func (export "proxy_on_tick") (param i32) (unreachable))"#);
-    let (machine, root) = World::default().staged(&text, Stage::Serving).unwrap_or_else(|refused| panic!("{refused}"));
+    let (machine, root) =
+        World::default().staged(&text, &Starts::ToServe).unwrap_or_else(|refused| panic!("{refused}"));
     machine.tick(root + 1);
     assert_eq!(machine.dead(), None);
 }

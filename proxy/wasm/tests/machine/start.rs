@@ -81,6 +81,13 @@ fn each_version_has_its_functions() {
     }
 }
 
+/// Of a second one nobody would know how much of it is touched.
+#[test]
+fn a_module_has_one_memory_at_most() {
+    let words = refusal(&guest("(memory (export \"more\") 1)"));
+    assert!(words.contains("it has 2 memories: build it with one"), "{words}");
+}
+
 #[test]
 fn exports_of_another_signature_are_named() {
     let words =
