@@ -228,9 +228,9 @@ impl AllowedClusters {
 /// Bounds of a wasm filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WasmLimits {
-    /// Time that one callback may run.
+    /// CPU time that one callback may take which has nothing to work on.
     pub callback: Duration,
-    /// Time that a machine's start (`_initialize`, `proxy_on_vm_start`, `proxy_on_configure`) may take.
+    /// The same of each step of a machine's start (`_initialize`, `proxy_on_vm_start`, `proxy_on_configure`).
     pub start: Duration,
     /// Bytes of linear memories and tables of one machine; what its calls hold may be as many again.
     pub memory: usize,
