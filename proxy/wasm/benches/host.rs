@@ -78,6 +78,7 @@ fn plugin() -> Arc<Plugin> {
             calls: 10,
             call_response: 1 << 20,
             restarts: 30,
+            log_lines: 1000,
         },
         fail: FailPolicy::Closed,
         allow_on_headers_stop_iteration: false,

@@ -7,6 +7,7 @@
 //! | `pillion_wasm_machines{filter}` | machines that run, over all workers |
 //! | `pillion_wasm_memory_bytes{filter}` | linear memories, tables and what calls hold (in steps of 64 KiB) of the machines that run, over all workers; of calls, as the last streams and events left it |
 //! | `pillion_wasm_metrics_refused_total{filter}` | metrics that the guest defined and there was no room for |
+//! | `pillion_wasm_log_lines_dropped_total{filter}` | lines that the guest logged beyond `limits.log_lines` |
 //! | `pillion_wasm_fetches_total{filter,outcome}` | modules wanted from a URL: `success`, `failure` (each attempt), `cached` (no server needed) |
 //! | `pillion_wasm_shared_data_bytes{vm_id}` | keys and values in shared data, and 128 for each key |
 //! | `pillion_wasm_shared_queue_bytes{vm_id}` | messages in shared queues, and 64 for each |
@@ -51,6 +52,11 @@ pub fn fetch(filter: &Name, outcome: Fetched) {
     counter!(FETCHES, "filter" => filter.as_str().to_owned(), "outcome" => word).increment(1);
 }
 
+/// Where lines of this filter's that are not written are counted.
+pub(crate) fn lines_dropped(filter: &str) -> Counter {
+    counter!(LINES, "filter" => filter.to_owned())
+}
+
 /// Says what the series mean.
 pub fn describe() {
     describe_counter!("pillion_wasm_failures_total", "Machines of wasm filters that died, by reason.");
@@ -60,6 +66,10 @@ pub fn describe() {
         "Attempts to fetch modules of wasm filters, by outcome; those found in the cache need none."
     );
     describe_counter!(REFUSED, "Metrics that wasm filters defined beyond what there is room for.");
+    describe_counter!(
+        LINES,
+        "Lines that wasm filters logged beyond their limits.log_lines, and that were not written."
+    );
     describe_gauge!("pillion_wasm_machines", "Machines of wasm filters that run, over all workers.");
     describe_gauge!(
         "pillion_wasm_memory_bytes",
@@ -77,6 +87,7 @@ pub fn describe() {
 }
 
 const FETCHES: &str = "pillion_wasm_fetches_total";
+const LINES: &str = "pillion_wasm_log_lines_dropped_total";
 const DATA: &str = "pillion_wasm_shared_data_bytes";
 const QUEUED: &str = "pillion_wasm_shared_queue_bytes";
 

@@ -160,9 +160,11 @@ pub(crate) struct WasmLimits {
     pub call_response: Text<Bytes<0, { 1 << 30 }>>,
     /// Restarts of a machine within a minute; beyond it requests are treated as `fail` says until the minute is over. It is started again after 100 ms, doubled to 60 s while it does not live for a second. 30: what dies every other second is a loop.
     pub restarts: Text<Int<0, 10_000>>,
+    /// Lines a second that it may log on each worker, standard output and error among them; further ones are left out, counted in `pillion_wasm_log_lines_dropped_total` and told of with the next one that is not. 1000: several lines for each of a hundred requests a second; more would be a fault that fills disks. Raise it for a filter that writes an audit log.
+    pub log_lines: Text<Int<0, 1_000_000>>,
 }
 
-fields! { WasmLimits { callback, start, memory, calls, call_response, restarts } }
+fields! { WasmLimits { callback, start, memory, calls, call_response, restarts, log_lines } }
 
 impl Default for WasmLimits {
     fn default() -> Self {
@@ -173,6 +175,7 @@ impl Default for WasmLimits {
             calls: Text::scalar(Int(1024)),
             call_response: Text::scalar(Bytes(1 << 20)),
             restarts: Text::scalar(Int(30)),
+            log_lines: Text::scalar(Int(1000)),
         }
     }
 }

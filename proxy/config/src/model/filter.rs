@@ -240,6 +240,8 @@ pub struct WasmLimits {
     pub call_response: usize,
     /// Restarts of a machine within a minute; beyond it waits.
     pub restarts: u32,
+    /// Lines of one filter on one worker that are logged in a second.
+    pub log_lines: u32,
 }
 
 /// Changes to headers, where conditions hold.

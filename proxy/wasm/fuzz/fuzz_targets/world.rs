@@ -182,6 +182,7 @@ impl Loader for Programs<'_> {
                 calls: 4,
                 call_response: 4096,
                 restarts: 5,
+                log_lines: 1000,
             },
             fail: FailPolicy::Closed,
             allow_on_headers_stop_iteration: program.len() % 2 == 1,

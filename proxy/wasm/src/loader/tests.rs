@@ -46,6 +46,7 @@ fn of(source: WasmSource) -> Filter {
             calls: 1,
             call_response: 1,
             restarts: 1,
+            log_lines: 1,
         },
         allow_on_headers_stop_iteration: false,
         node: Arc::default(),

@@ -3,7 +3,7 @@
 use super::{
     Budget, Machine, NOBODY,
     failure::{Cause, Failure},
-    log,
+    log::{self, LogBudget},
     state::{Context, Host, Root, Shown, Stage},
     time::{self, Verdict},
 };
@@ -212,7 +212,8 @@ impl Machine {
             host.complaint = Some(String::new());
             let id = host.new_id().ok_or(StartError::Refused("the host", Said::default()))?;
             let services = services.map(|services| services.holding(Arc::clone(host.limiter.account()) as _));
-            host.contexts.insert(id, Context::Root(Root { plugin: Arc::clone(plugin), services }));
+            let lines = LogBudget::new(plugin.limits.log_lines);
+            host.contexts.insert(id, Context::Root(Root { plugin: Arc::clone(plugin), services, lines }));
             let size = |bytes: &Bytes| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let sizes = (size(&host.spec.configuration), size(&plugin.configuration));
             (id, first, host.stage == Stage::Trial, sizes)

@@ -2,7 +2,7 @@
 
 use super::{
     limits::Limiter,
-    log::{self, LogBudget, Whose},
+    log::{self, Line, LogBudget, Whose},
     time::{self, Allowance, Verdict},
     wish::Wish,
 };
@@ -67,7 +67,7 @@ pub struct Host {
     pub status: (u32, Bytes),
     /// Calls under way.
     pub calls: Calls,
-    /// Lines it may still log.
+    /// Lines it may still log on behalf of no plugin.
     pub lines: LogBudget,
     /// The last warning or error that it logged while it starts: why it refuses, if it does. `None`: it started, and no plugin in it starts.
     pub complaint: Option<String>,
@@ -134,6 +134,8 @@ pub struct Root {
     pub plugin: Arc<Plugin>,
     /// Its way to clusters; none on trial.
     pub services: Option<Services>,
+    /// Lines it may still log.
+    pub lines: LogBudget,
 }
 
 /// A stream in a machine.
@@ -200,7 +202,7 @@ impl Host {
             shown: Shown::Nothing,
             status: (0, Bytes::new()),
             calls: Calls::new(Weak::new()),
-            lines: LogBudget::new(),
+            lines: LogBudget::of_a_machine(),
             complaint: Some(String::new()),
             ready,
             timers: Vec::new(),
@@ -383,10 +385,21 @@ impl Host {
         if !log::enabled(level) {
             return;
         }
-        let Some(lost) = self.lines.take() else { return };
-        let root = self.root().map(|root| Arc::clone(&root.plugin));
+        let id = self.root_id();
         // While the module starts itself no plugin is in it yet, and between callbacks none is named.
-        let whose = root.as_ref().map_or(Whose::Vm(&self.spec.vm_id), |plugin| Whose::Filter(plugin.name.as_str()));
-        log::write(level, whose, message, lost);
+        let (whose, lines) = match self.contexts.get_mut(&id) {
+            Some(Context::Root(root)) => (Whose::Filter(root.plugin.name.as_str()), &mut root.lines),
+            Some(Context::Stream(_)) | None => (Whose::Vm(&self.spec.vm_id), &mut self.lines),
+        };
+        match (lines.take(), whose) {
+            (Line::Lost, Whose::Filter(name)) => lines.count(name),
+            (Line::Lost, Whose::Vm(_)) => {}
+            (Line::Written { lost }, whose) => {
+                if lost > 0 {
+                    log::lost(whose, lost, lines.most());
+                }
+                log::write(level, whose, message);
+            }
+        }
     }
 }

@@ -107,6 +107,7 @@ impl World {
                 calls: 10,
                 call_response: 1 << 20,
                 restarts: 5,
+                log_lines: 1000,
             },
             fail: FailPolicy::Closed,
             allow_on_headers_stop_iteration: false,

@@ -1,7 +1,7 @@
 //! Guests that fail: their streams are answered as their policy says, and others' as ever.
 
 use crate::{
-    warnings::warned,
+    warnings::{warned, warned_by},
     world::{Guest, guest, run},
 };
 use std::time::{Duration, Instant};
@@ -146,6 +146,34 @@ fn a_local_reply_from_the_log_is_refused() {
             assert_eq!(world.get("/").await.status, 200);
         }
     });
+}
+
+/// Two filters of one machine: neither is silent for what the other says.
+#[test]
+fn each_filter_of_a_machine_logs_as_many_lines_a_second_as_it_may() {
+    let text = guest(
+        &[("log", 3)],
+        r#"(data (i32.const 64) "audit")
+           (func (export "proxy_on_request_headers") (param $n i32) (param i32 i32) (result i32)
+               (local.set $n (i32.const 30))
+               (loop $again
+                   (drop (call $log (i32.const 3) (i32.const 64) (i32.const 5)))
+                   (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+               (i32.const 0))"#,
+    );
+    let of = |name, log_lines| Guest { log_lines, ..Guest::new(name, text.clone()) };
+    let ((), said) = warned_by("pillion::wasm::guest", || {
+        run(vec![of("loud", 20), of("all", 40), of("none", 0)], async |world| {
+            assert_eq!(world.get("/").await.status, 200);
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            assert_eq!(world.get("/").await.status, 200);
+        });
+    });
+    let lines = |name: &str| said.iter().filter(|line| **line == format!("audit filter=\"{name}\"")).count();
+    assert_eq!((lines("loud"), lines("all"), lines("none")), (40, 60, 0), "{said:?}");
+    let lost: Vec<_> = said.iter().filter(|line| !line.starts_with("audit")).collect();
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert!(lost[0].contains("limits.log_lines, 20 a second") && lost[0].contains("lost=10"), "{lost:?}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Guest {
     pub(crate) callback: Duration,
     /// Whether requests pass it.
     pub(crate) chained: bool,
+    /// Lines a second.
+    pub(crate) log_lines: u32,
 }
 
 impl Guest {
@@ -52,6 +54,7 @@ impl Guest {
             call_response: 1 << 20,
             callback: Duration::from_millis(50),
             chained: true,
+            log_lines: 1000,
         }
     }
 
@@ -226,6 +229,7 @@ fn config(address: SocketAddr, upstream: SocketAddr, guests: &[Guest]) -> Config
                     calls: 10,
                     call_response: guest.call_response,
                     restarts: 1000,
+                    log_lines: guest.log_lines,
                 },
                 allow_on_headers_stop_iteration: false,
                 node: Arc::default(),

@@ -10,13 +10,12 @@ use tracing::{
     span,
 };
 
-/// Keeps warnings and errors of the crate: each is its message, then its fields as `name=value`.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
+/// Keeps warnings and errors by targets that begin so: each is its message, then its fields as `name=value`.
+struct Warnings(&'static str, Mutex<Vec<String>>);
 
 impl Subscriber for Warnings {
     fn enabled(&self, of: &Metadata<'_>) -> bool {
-        of.target().starts_with("pillion_wasm") && *of.level() <= Level::WARN
+        of.target().starts_with(self.0) && *of.level() <= Level::WARN
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -39,7 +38,7 @@ impl Subscriber for Warnings {
         }
         let mut words = Words(String::new());
         event.record(&mut words);
-        self.0.lock().unwrap().push(words.0);
+        self.1.lock().unwrap().push(words.0);
     }
 
     fn enter(&self, _: &span::Id) {}
@@ -47,11 +46,16 @@ impl Subscriber for Warnings {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// What `f` gives, and the warnings and errors it logs on this thread.
+/// What `f` gives, and the warnings and errors of the crate that it logs on this thread.
 pub(crate) fn warned<R>(f: impl FnOnce() -> R) -> (R, Vec<String>) {
-    let warnings = Arc::new(Warnings::default());
+    warned_by("pillion_wasm", f)
+}
+
+/// The same by targets that begin with `target`.
+pub(crate) fn warned_by<R>(target: &'static str, f: impl FnOnce() -> R) -> (R, Vec<String>) {
+    let warnings = Arc::new(Warnings(target, Mutex::default()));
     let dispatch = tracing::Dispatch::from(Arc::clone(&warnings) as Arc<dyn Subscriber + Send + Sync>);
     let result = tracing::dispatcher::with_default(&dispatch, f);
-    let said = std::mem::take(&mut *warnings.0.lock().unwrap());
+    let said = std::mem::take(&mut *warnings.1.lock().unwrap());
     (result, said)
 }

@@ -44,7 +44,7 @@ fn wasm_of(wasm: &Wasm) -> Value {
         // The same of all, and told in none.
         node: _,
     } = wasm;
-    let WasmLimits { callback, start, memory, calls, call_response, restarts } = limits;
+    let WasmLimits { callback, start, memory, calls, call_response, restarts, log_lines } = limits;
     let redacted = |bytes: &[u8]| if bytes.is_empty() { "" } else { REDACTED };
     json!({
         "source": match source {
@@ -78,6 +78,7 @@ fn wasm_of(wasm: &Wasm) -> Value {
             "calls": calls,
             "call_response": call_response,
             "restarts": restarts,
+            "log_lines": log_lines,
         },
         "allow_on_headers_stop_iteration": allow_on_headers_stop_iteration,
     })

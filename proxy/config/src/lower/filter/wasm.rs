@@ -152,6 +152,7 @@ fn limits(field: Field<document::WasmLimits>, at: Place) -> Option<WasmLimits> {
         calls: limits.calls.value()?.to(),
         call_response: limits.call_response.value()?.0 as usize,
         restarts: limits.restarts.value()?.to(),
+        log_lines: limits.log_lines.value()?.to(),
     })
 }
 
