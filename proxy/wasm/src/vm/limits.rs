@@ -248,8 +248,8 @@ impl Limiter {
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         match &*self.account.where_told() {
-            Told::Starting(Taker::Trial(trial)) => trial.ending(),
-            Told::Nowhere | Told::Made(_) | Told::Starting(Taker::Worker(_)) | Told::Census(_) => None,
+            Told::Made(Taker::Trial(trial)) | Told::Starting(Taker::Trial(trial)) => trial.ending(),
+            Told::Nowhere | Told::Made(Taker::Worker(_)) | Told::Starting(Taker::Worker(_)) | Told::Census(_) => None,
         }
     }
 

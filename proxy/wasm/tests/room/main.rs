@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
-use world::{Refused, World};
+use world::{Refused, World, guest};
 
 const MIB: usize = 1 << 20;
 
@@ -100,6 +100,7 @@ fn a_trial_that_waits_or_spins_ends_when_it_is_to() {
     for (text, why) in [
         (configured(1, DIES_WITHOUT), Ending::Pressure),
         (configured(1, "(loop $forever (br $forever))"), Ending::Unwanted),
+        (guest("(func $spin (loop $forever (br $forever))) (start $spin)"), Ending::Unwanted),
     ] {
         let trial = Trial::new();
         let ends = {
